@@ -1,0 +1,214 @@
+"""The error tree. Every error says what is wrong, what was expected and what to do, and keeps its data as attributes.
+
+    MainspringError
+    ├── NotFoundError (LookupError)        something named does not exist; carries the nearest names
+    ├── ExistsError (ValueError)           something is there already
+    ├── InvalidError (ValueError)          a value is wrong: path, what was given, what was expected
+    ├── WrongTypeError (TypeError)         a value has the wrong type: path, given, expected
+    ├── ConfigError (ValueError)           a setting is wrong: where it was set, and what it takes
+    ├── SecretError (LookupError)          a secret reference can't be resolved
+    ├── MissingExtraError (ImportError)    an optional dependency is not installed
+    ├── GraphError (ValueError)            a pipeline can't be run as declared: cycle, missing output, unknown step
+    ├── CodecError (TypeError)             no codec takes a value, or one can't keep its promise for it
+    ├── StepError (RuntimeError)           a step failed: its place, kind, attempt and log
+    ├── NotAllowedError (PermissionError)  the action needs a permission that was not given
+    ├── ConflictError (RuntimeError)       somebody else changed it first; transient
+    │   └── LeaseLostError                 the work was taken over; the late commit is refused
+    └── StorageError (OSError)             state can't be read or written: the directory or address is named
+        ├── CorruptBlobError               stored bytes no longer match their digest
+        └── UnavailableError               a database or blob store can't be reached; transient
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class MainspringError(Exception):
+    """What every error of Mainspring is."""
+
+    code = "error"
+    transient = False
+
+
+class NotFoundError(MainspringError, LookupError):
+    """Something named does not exist."""
+
+    code = "not_found"
+
+    def __init__(self, kind: str, name: str, near: Sequence[str] = (), hint: str = "") -> None:
+        self.kind, self.name, self.near = kind, name, tuple(near)
+        nearest = f" Nearest: {', '.join(near)}." if near else ""
+        super().__init__(f"No {kind} `{name}`.{nearest}{' ' + hint if hint else ''}")
+
+
+class ExistsError(MainspringError, ValueError):
+    """Something is there already."""
+
+    code = "exists"
+
+    def __init__(self, kind: str, name: str, hint: str = "") -> None:
+        self.kind, self.name = kind, name
+        super().__init__(f"There is a {kind} `{name}` already.{' ' + hint if hint else ''}")
+
+
+class InvalidError(MainspringError, ValueError):
+    """A value is wrong."""
+
+    code = "invalid"
+
+    def __init__(self, path: str, given: object, expected: str, hint: str = "") -> None:
+        self.path, self.given, self.expected = path, given, expected
+        super().__init__(f"{path}: `{shorten(given)}` is not {expected}.{' ' + hint if hint else ''}")
+
+
+class WrongTypeError(MainspringError, TypeError):
+    """A value has the wrong type."""
+
+    code = "wrong_type"
+
+    def __init__(self, path: str, given: object, expected: str, hint: str = "") -> None:
+        self.path, self.given, self.expected = path, given, expected
+        kind = type(given).__qualname__
+        super().__init__(f"{path}: `{shorten(given)}` is {article(kind)}, expected {expected}.{' ' + hint if hint else ''}")
+
+
+class ConfigError(MainspringError, ValueError):
+    """A setting is wrong."""
+
+    code = "config"
+
+    def __init__(self, message: str, origin: str = "") -> None:
+        self.origin = origin
+        super().__init__(f"{origin}: {message}" if origin else message)
+
+
+class SecretError(MainspringError, LookupError):
+    """A secret reference can't be resolved. The text never holds a secret's value."""
+
+    code = "secret"
+
+
+class MissingExtraError(MainspringError, ImportError):
+    """An optional dependency is not installed."""
+
+    code = "missing_extra"
+
+    def __init__(self, module: str, extra: str, purpose: str) -> None:
+        self.module, self.extra = module, extra
+        super().__init__(f"{purpose} needs `{module}`, which is not installed. Run: pip install 'mainspring[{extra}]'")
+
+
+class GraphError(MainspringError, ValueError):
+    """A pipeline can't be run as declared."""
+
+    code = "graph"
+
+    def __init__(self, message: str, step: str = "") -> None:
+        self.step = step
+        super().__init__(f"Step `{step}`: {message}" if step else message)
+
+
+class CodecError(MainspringError, TypeError):
+    """No codec takes a value, or a codec can't keep its promise for it."""
+
+    code = "codec"
+
+
+class StepError(MainspringError, RuntimeError):
+    """A step failed.
+
+    `kind` is one of error, timeout, memory, signal, exit, lost.
+    """
+
+    code = "step_failed"
+
+    def __init__(self, step: str, kind: str, message: str, attempt: int = 1) -> None:
+        self.step, self.kind, self.attempt, self.message = step, kind, attempt, message
+        super().__init__(f"Step `{step}` failed ({kind}, attempt {attempt}): {message}")
+
+
+class NotAllowedError(MainspringError, PermissionError):
+    """The action needs a permission that was not given."""
+
+    code = "not_allowed"
+
+
+class ConflictError(MainspringError, RuntimeError):
+    """Somebody else changed it first; reading again and retrying may succeed."""
+
+    code = "conflict"
+    transient = True
+
+
+class LeaseLostError(ConflictError):
+    """The work was taken over by another worker, so this commit is refused."""
+
+    code = "lease_lost"
+    transient = False
+
+    def __init__(self, name: str, token: int, current: int | None) -> None:
+        self.name, self.token, self.current = name, token, current
+        now = f"token {current} holds it now" if current is not None else "nobody holds it now"
+        super().__init__(f"The lease `{name}` with token {token} is lost: {now}. Nothing was committed.")
+
+
+class StorageError(MainspringError, OSError):
+    """State can't be read or written."""
+
+    code = "storage"
+
+    def __init__(self, place: str, reason: str, hint: str = "") -> None:
+        self.place, self.reason = place, reason
+        super().__init__(f"{place}: {reason}.{' ' + hint if hint else ''}")
+
+
+class CorruptBlobError(StorageError):
+    """Stored bytes no longer match their digest."""
+
+    code = "corrupt_blob"
+
+    def __init__(self, digest: str, found: str, place: str) -> None:
+        self.digest, self.found = digest, found
+        super().__init__(
+            place,
+            f"the blob `{digest[:12]}` is corrupt (its bytes hash to `{found[:12]}`)",
+            "Run `mainspring doctor` to see what depends on it; running its pipeline again re-makes it.",
+        )
+
+
+class UnavailableError(StorageError):
+    """A database or blob store can't be reached."""
+
+    code = "unavailable"
+    transient = True
+
+
+def close_names(name: str, known: Iterable[str], at_most: int = 3) -> list[str]:
+    """The known names nearest to a misspelt one, best first.
+
+    >>> close_names("chrun", ["churn", "flights"])
+    ['churn']
+    """
+    return difflib.get_close_matches(name, list(known), n=at_most, cutoff=0.5)
+
+
+def shorten(value: object, at_most: int = 80) -> str:
+    """A value as text that fits an error line.
+
+    >>> shorten("x" * 200, 10)
+    'xxxxxxx...'
+    """
+    text = value if isinstance(value, str) else repr(value)
+    text = " ".join(text.split())
+    return text if len(text) <= at_most else text[: at_most - 3] + "..."
+
+
+def article(noun: str) -> str:
+    """The noun behind its indefinite article.
+
+    >>> article("int"), article("str")
+    ('an int', 'a str')
+    """
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"

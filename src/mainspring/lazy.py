@@ -1,0 +1,34 @@
+"""The one pattern by which a package re-exports names without importing what they need.
+
+A package's `__init__` lists its exports once; a stub (`__init__.pyi`) beside it gives editors and mypy the same list,
+and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+
+
+def exports(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]], list[str]]:
+    """Give `__getattr__`, `__dir__` and `__all__` of a package that loads a name when it is first used.
+
+    `homes` maps each exported name to the module that defines it; a module that begins with a dot is relative to the
+    package.
+
+    >>> get, names, everything = exports("json", {"decoder_class": "json.decoder"})
+    >>> everything
+    ['decoder_class']
+    """
+    names = sorted(homes)
+
+    def __getattr__(name: str) -> object:
+        home = homes.get(name)
+        if home is None:
+            raise AttributeError(f"module `{package}` has no attribute `{name}`")
+        value: object = getattr(import_module(home, package), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return __getattr__, lambda: names, names
