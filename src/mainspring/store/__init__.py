@@ -1,0 +1,24 @@
+"""The only doors to state: `Database`, `BlobStore`, `Leases`.
+
+Nothing above this package opens a file or a connection of its own. A URL chooses the backend (`open_database`,
+`open_blobs`); every backend of a door obeys the same contract suite in `mainspring.testing`.
+"""
+
+from mainspring.store.blobs import BlobInfo, BlobStore, blob_digest
+from mainspring.store.database import Database, Driver, Transaction
+from mainspring.store.lease import Lease, Leases, process_owner
+from mainspring.store.urls import open_blobs, open_database
+
+__all__ = [
+    "BlobInfo",
+    "BlobStore",
+    "Database",
+    "Driver",
+    "Lease",
+    "Leases",
+    "Transaction",
+    "blob_digest",
+    "open_blobs",
+    "open_database",
+    "process_owner",
+]

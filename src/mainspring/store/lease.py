@@ -1,0 +1,142 @@
+"""Leases: work in flight belongs to one owner for a while, by the store's clock.
+
+Invariant: tokens of one lease only grow, and a commit that checks its lease in its own transaction is refused once the
+lease was taken over, however late the old owner wakes up (a fencing token, after Kleppmann, "How to do distributed locking").
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import msgspec
+
+from mainspring.errors import ConflictError, LeaseLostError
+from mainspring.store.database import Database, Transaction
+
+MIGRATIONS = [
+    "CREATE TABLE lease (name TEXT PRIMARY KEY, owner TEXT NOT NULL, token INTEGER NOT NULL, expires_at INTEGER NOT NULL)"
+]
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """A claim that was granted: who has it, and the token that proves it."""
+
+    name: str
+    owner: str
+    token: int
+
+
+class Leases:
+    """Claims on names in a database.
+
+    An owner is `host:boot:pid:start` (see `process_owner`), so that a claim of a process on this machine that is dead can
+    be taken over at once, without waiting for its expiry.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        database.migrate("lease", MIGRATIONS)
+
+    def claim(self, name: str, owner: str, ttl_s: float) -> Lease:
+        """Take a free, expired or dead owner's lease.
+
+        Raises:
+            ConflictError: another live owner holds it.
+        """
+        with self.database.transaction() as tx:
+            return self.claim_in(tx, name, owner, ttl_s)
+
+    def claim_in(self, tx: Transaction, name: str, owner: str, ttl_s: float) -> Lease:
+        """`claim` as part of the caller's transaction."""
+        now = tx.now_us()
+        row = tx.query_one("SELECT owner, token, expires_at FROM lease WHERE name = ?", (name,))
+        token = 1
+        if row is not None:
+            holder, last, expires_at = row
+            if expires_at > now and not _is_dead_here(holder):
+                left = (expires_at - now) / 1e6
+                raise ConflictError(f"`{name}` is being worked on by {holder}; its lease ends in {left:.1f} s.")
+            token = last + 1
+        tx.execute(
+            "INSERT INTO lease VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET owner = excluded.owner,"
+            " token = excluded.token, expires_at = excluded.expires_at",
+            (name, owner, token, now + int(ttl_s * 1e6)),
+        )
+        return Lease(name, owner, token)
+
+    def heartbeat(self, lease: Lease, ttl_s: float) -> None:
+        """Extend a lease; raises `LeaseLostError` if it was taken over or released."""
+        with self.database.transaction() as tx:
+            self.check(tx, lease)
+            expires_at = tx.now_us() + int(ttl_s * 1e6)
+            tx.execute("UPDATE lease SET expires_at = ? WHERE name = ?", (expires_at, lease.name))
+
+    def release(self, lease: Lease) -> None:
+        """Give a lease back; the token stays remembered. A no-op if it was taken over."""
+        with self.database.transaction() as tx:
+            self.release_in(tx, lease)
+
+    def release_in(self, tx: Transaction, lease: Lease) -> None:
+        """`release` as part of the caller's transaction."""
+        tx.execute("UPDATE lease SET expires_at = 0 WHERE name = ? AND token = ?", (lease.name, lease.token))
+
+    def check(self, tx: Transaction, lease: Lease) -> None:
+        """Refuse a commit whose lease was taken over or released.
+
+        An expired lease that nobody took over still commits: the token, not the clock, decides.
+
+        Raises:
+            LeaseLostError: another token holds the lease, or nobody does.
+        """
+        row = tx.query_one("SELECT token, expires_at FROM lease WHERE name = ?", (lease.name,))
+        if row is None or row[0] != lease.token or row[1] == 0:
+            raise LeaseLostError(lease.name, lease.token, row[0] if row and row[1] else None)
+
+    def held(self, name: str) -> bool:
+        """Whether a live owner holds the lease now."""
+        row = self.database.query_one("SELECT owner, expires_at FROM lease WHERE name = ?", (name,))
+        return row is not None and row[1] > self.now_us() and not _is_dead_here(row[0])
+
+    def now_us(self) -> int:
+        """The store's clock."""
+        return self.database.now_us()
+
+
+def process_owner() -> str:
+    """This process as an owner of leases: host, boot, pid and start time, so that a reused pid is not mistaken for it."""
+    pid = os.getpid()
+    return f"{platform.node()}:{_boot_id()}:{pid}:{_started(pid)}"
+
+
+def _is_dead_here(owner: str) -> bool:
+    """Whether the owner was a process of this machine that is gone; anybody else is taken for alive."""
+    host, boot, pid, started = (owner.split(":") + [""] * 4)[:4]
+    if host != platform.node() or boot != _boot_id() or not pid.isdigit():
+        return False
+    return _started(int(pid)) != started
+
+
+def _boot_id() -> str:
+    # A container shares its host's boot id but not its process ids, hence the namespace.
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
+        return f"{boot}-{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return "boot"
+
+
+def _started(pid: int) -> str:
+    """When a process started, in the kernel's own units; empty if there is none (a zombie counts as gone)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "" if fields[0] == "Z" else fields[19]
+    except OSError:
+        pass
+    if not Path("/proc/self").exists():  # macOS
+        import subprocess
+
+        shown = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+        return shown.stdout.strip().replace(":", ".")
+    return ""
