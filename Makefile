@@ -1,0 +1,59 @@
+# Everything a contributor runs. `make help` lists it. Only Python 3.11 or newer, make and git are needed.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint docs bench soak test-outside clean
+SHELL := /bin/bash
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+VENV := .venv
+PY := $(VENV)/bin/python
+JOBS ?= 2
+ARGS ?=
+# The first interpreter that really runs (a version manager's shim may not) and is new enough.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.examples ## Run the example project, raw flights to a served model (again: from the cache)
+	@cd examples/flights && ../../$(PY) demo.py $(ARGS)
+
+test: lint ## Check everything: lint, types, layers, tests, doctests, documentation
+	@seed=$${PYTHONHASHSEED:-$$($(PY) -c 'import secrets; print(secrets.randbelow(2**32))')}; \
+	echo "PYTHONHASHSEED=$$seed"; PYTHONHASHSEED=$$seed $(PY) -m pytest -q -n $(JOBS) --dist worksteal $(ARGS)
+
+lint: $(VENV)/.test ## Check style, types and the layers of the house
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports
+
+docs: $(VENV)/.test ## Write docs/cli.md anew from --help, and run the examples in README and docs
+	@$(PY) docs/generate_cli.py && $(PY) -m pytest -q tests/docs $(ARGS)
+
+bench: $(VENV)/.test ## Measure the budgets, each as a ratio to a floor of the same run
+	@$(PY) -m compileall -q src; status=0; for file in benchmarks/bench_*.py; do \
+	[ -e "$$file" ] || continue; echo "== $$file"; $(PY) "$$file" $(ARGS) || status=1; done; exit $$status
+
+soak: $(VENV)/.test ## Run the long campaigns that make test leaves out
+	@HYPOTHESIS_PROFILE=soak $(PY) -m pytest -q -n $(JOBS) -m soak --timeout 7200 $(ARGS); status=$$?; \
+	if [ $$status -eq 5 ]; then echo "There are no soak tests yet."; else exit $$status; fi
+
+test-outside: $(VENV)/.test ## Talk to real outside clients and services (needs the network)
+	@suites=$$(find tests/outside -name 'test_*.py' 2>/dev/null | wc -l | tr -d ' '); \
+	if [ "$$suites" = 0 ]; then echo "No outside client is spoken to yet: 0 suites ran."; \
+	else MAINSPRING_TEST_OUTSIDE=1 $(PY) -m pytest -q tests/outside $(ARGS) && echo "$$suites outside suites ran."; fi
+
+clean: ## Remove what the targets made
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@if [ -z "$(PYTHON)" ]; then echo "Mainspring needs Python 3.11 or newer with venv, and found none on the PATH." >&2; exit 1; fi
+	@$(PYTHON) -m venv $(VENV)
+
+# Done again only when what is installed has changed.
+$(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing Mainspring with everything its tests need ..."
+	@$(PY) -m pip install -q -c constraints.txt -e '.[test]' && $(PY) -m compileall -q src && touch $@ $(VENV)/.examples
+
+$(VENV)/.examples: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing Mainspring with what its example needs ..."
+	@$(PY) -m pip install -q -c constraints.txt -e '.[examples]' && $(PY) -m compileall -q src && touch $@
