@@ -1,0 +1,19 @@
+"""The one record: nodes, the edges between them, and events, written in the caller's transaction."""
+
+from mainspring.ledger.actor import Actor, acting, current_actor
+from mainspring.ledger.ids import new_id
+from mainspring.ledger.ledger import Edge, Event, Ledger, Node
+from mainspring.ledger.scope import current_task, within_task
+
+__all__ = [
+    "Actor",
+    "Edge",
+    "Event",
+    "Ledger",
+    "Node",
+    "acting",
+    "current_actor",
+    "current_task",
+    "new_id",
+    "within_task",
+]

@@ -1,0 +1,47 @@
+"""Who acts: the owner of an authenticated token, or the operating system's user on an embedded workspace."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import msgspec
+
+
+class Actor(msgspec.Struct, frozen=True):
+    """A name and whether somebody vouches for it. A name typed on a command line is a note, never an actor."""
+
+    name: str
+    verified: bool = False
+
+    def __str__(self) -> str:
+        return self.name if self.verified else f"{self.name} (local, unverified)"
+
+
+_actor: ContextVar[Actor | None] = ContextVar("actor", default=None)
+
+
+def current_actor() -> Actor:
+    """Who acts in this context."""
+    return _actor.get() or Actor(_system_user())
+
+
+@contextmanager
+def acting(actor: Actor) -> Iterator[None]:
+    """Act as somebody whose identity was established, for the block."""
+    token = _actor.set(actor)
+    try:
+        yield
+    finally:
+        _actor.reset(token)
+
+
+def _system_user() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user without an entry
+        return f"uid {os.getuid()}"

@@ -1,0 +1,16 @@
+"""Where state lives: database, blobs and ledger opened together; the project they belong to; collection of garbage."""
+
+from mainspring.workspace.gc import GcReport, collect
+from mainspring.workspace.project import Project, find_project, init_project
+from mainspring.workspace.workspace import Workspace, current_workspace, using
+
+__all__ = [
+    "GcReport",
+    "Project",
+    "Workspace",
+    "collect",
+    "current_workspace",
+    "find_project",
+    "init_project",
+    "using",
+]

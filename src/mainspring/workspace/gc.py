@@ -1,0 +1,71 @@
+"""Collection of blobs that no row names, in two phases: condemn, wait a grace period, destroy.
+
+A writer puts a blob before it commits the row that names it. So a blob is condemned only a grace period after its last
+put, stays readable while condemned, and is destroyed only if, a grace period after that, still no row names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import chain
+
+import msgspec
+
+from mainspring import clock
+from mainspring.store import Database
+from mainspring.workspace.workspace import Workspace
+
+GROUP = "mainspring.gc_roots"
+Roots = Callable[[Database], Iterable[str]]
+
+
+class GcReport(msgspec.Struct, frozen=True):
+    """What a collection found and did: counts of blobs, and bytes freed."""
+
+    live: int
+    young: int
+    condemned: int
+    restored: int
+    destroyed: int
+    freed_bytes: int
+
+
+def collect(
+    workspace: Workspace, *, grace_s: float | None = None, dry_run: bool = False, roots: Iterable[Roots] | None = None
+) -> GcReport:
+    """Condemn unreferenced blobs, destroy those condemned a grace period ago. May run beside anything, and be killed.
+
+    `roots` give the digests that rows of each room name; by default those that entry points register.
+    """
+    grace_us = int((workspace.project.settings.gc_grace_h * 3600 if grace_s is None else grace_s) * 1e6)
+    blobs, now = workspace.blobs, clock.now_us()
+    sources = list(roots) if roots is not None else _registered()
+    # The condemned are listed before the roots are read: whoever named one of them later found or made it anew.
+    waiting = list(blobs.list_condemned())
+    present = list(blobs.list())
+    live = set(chain.from_iterable(source(workspace.database) for source in sources))
+    restored = [blob for blob in waiting if blob.digest in live]
+    ripe = [blob for blob in waiting if blob.digest not in live and blob.touched_at_us + grace_us <= now]
+    unnamed = [blob for blob in present if blob.digest not in live]
+    old = [blob for blob in unnamed if blob.touched_at_us + grace_us <= now]
+    if not dry_run:
+        for blob in restored:
+            blobs.restore(blob.digest)
+        for blob in ripe:
+            blobs.destroy(blob.digest)
+        for blob in old:
+            blobs.condemn(blob.digest)
+    return GcReport(
+        live=len(present) - len(unnamed),
+        young=len(unnamed) - len(old),
+        condemned=len(old),
+        restored=len(restored),
+        destroyed=len(ripe),
+        freed_bytes=sum(blob.size_bytes for blob in ripe),
+    )
+
+
+def _registered() -> list[Roots]:
+    from importlib.metadata import entry_points
+
+    return [point.load() for point in entry_points(group=GROUP)]

@@ -1,0 +1,126 @@
+"""Projects: a folder with Python modules, with or without a settings file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mainspring.config import PROJECT_FILES, Settings, read_table
+from mainspring.errors import ExistsError, StorageError
+
+
+class Project:
+    """A folder, its settings, and where its modules are found."""
+
+    def __init__(self, root: Path, settings: Settings) -> None:
+        self.root = root
+        self.settings = settings
+
+    @property
+    def name(self) -> str:
+        """What the project calls itself."""
+        return str(self.settings.name)
+
+    @property
+    def source_roots(self) -> list[Path]:
+        """The folders from which the project's modules are imported, those that exist."""
+        return [folder for name in self.settings.source if (folder := (self.root / name).resolve()).is_dir()]
+
+    @property
+    def pipelines(self) -> dict[str, str]:
+        """Declared pipelines: name → `module:function`."""
+        return dict(self.settings.tables.get("pipelines", {}))
+
+
+def find_project(
+    start: Path | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    profile: str = "",
+    file: Path | None = None,
+) -> Project:
+    """The project that a folder belongs to: the nearest one upwards with a settings file or a workspace, else itself.
+
+    Raises:
+        ConfigError: the settings are wrong; file and line are named.
+    """
+    start = (start or Path.cwd()).resolve()
+    start = start if start.is_dir() else start.parent
+    root = next((folder for folder in (start, *start.parents) if _is_project(folder)), start)
+    return Project(root, Settings.load(root, overrides=overrides, profile=profile, file=file))
+
+
+def init_project(folder: Path) -> list[Path]:
+    """Make a project of one file that runs; gives the files that were written. Nothing that exists is touched.
+
+    Raises:
+        ExistsError: the folder is a project already.
+        StorageError: the folder can't be written.
+    """
+    for name in PROJECT_FILES:
+        if (folder / name).exists() and read_table(folder / name) is not None:
+            raise ExistsError("project", str(folder), "Run its pipeline with `mainspring run`.")
+    written = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in _TEMPLATES.items():
+            path = folder / name
+            if not path.exists():
+                path.write_text(text.replace("NAME", folder.resolve().name))
+                written.append(path)
+    except OSError as error:
+        raise StorageError(str(folder), f"the project can't be written ({error.strerror})") from error
+    return written
+
+
+def _is_project(folder: Path) -> bool:
+    if (folder / "mainspring.toml").exists() or (folder / ".mainspring").is_dir():
+        return True
+    pyproject = folder / "pyproject.toml"
+    return pyproject.exists() and read_table(pyproject) is not None
+
+
+_TEMPLATES = {
+    "mainspring.toml": """\
+name = "NAME"
+
+[goal]
+objective = "What this system is for, in one sentence"
+metric = "accuracy"
+
+[pipelines]
+main = "pipeline:main"
+""",
+    ".gitignore": """\
+.mainspring/
+mainspring.local.toml
+__pycache__/
+""",
+    "pipeline.py": '''\
+"""A first pipeline: three steps, each recorded, cached and replayable."""
+
+import mainspring as ms
+
+
+@ms.step
+def numbers(count: int) -> list[int]:
+    return list(range(1, count + 1))
+
+
+@ms.step
+def squares(values: list[int]) -> list[int]:
+    return [value * value for value in values]
+
+
+@ms.step
+def total(values: list[int]) -> int:
+    print(f"adding {len(values)} numbers")
+    return sum(values)
+
+
+@ms.pipeline
+def main(count: int = 10) -> int:
+    return total(squares(numbers(count)))
+''',
+}
