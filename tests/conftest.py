@@ -1,0 +1,33 @@
+"""What holds for every test: fixed seeds, no settings of the machine, no network but the loopback."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from hypothesis import HealthCheck, settings
+
+LOOPBACK = ("127.", "::1", "localhost")
+
+settings.register_profile(
+    "law", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60
+)
+settings.register_profile(
+    "soak", parent=settings.get_profile("law"), derandomize=False, max_examples=5_000, print_blob=True
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "law"))
+
+for name in [name for name in os.environ if name.startswith("MAINSPRING_") and name != "MAINSPRING_TEST_OUTSIDE"]:
+    del os.environ[name]
+os.environ["NO_COLOR"] = "1"
+
+
+def _stay_inside(event: str, args: tuple[object, ...]) -> None:
+    if event == "socket.connect" and isinstance(args[1], tuple):
+        host = str(args[1][0])
+        if not host.startswith(LOOPBACK):
+            raise PermissionError(f"a test tried to reach `{host}`; only tests in tests/outside may leave this machine")
+
+
+if "MAINSPRING_TEST_OUTSIDE" not in os.environ:
+    sys.addaudithook(_stay_inside)
