@@ -42,7 +42,7 @@ SETTINGS = {
     setting.name: setting
     for setting in (
         Setting("name", str, "{folder}", "the project's name"),
-        Setting("database", str, "sqlite:///{root}/.mainspring/mainspring.db", "URL of the workspace's database"),
+        Setting("database", str, "sqlite://{root}/.mainspring/mainspring.db", "URL of the workspace's database"),
         Setting("blobs", str, "file://{root}/.mainspring/blobs", "URL of the workspace's blob store"),
         Setting("cache", str, "{root}/.mainspring/cache", "folder of this machine's caches; safe to delete"),
         Setting("source", list, (".", "src"), "folders of the project's modules, relative to its root"),

@@ -28,9 +28,8 @@ MIGRATIONS = [
     );
     CREATE INDEX edge_by_dst ON edge (dst, role, src);
     CREATE TABLE event (
-        id TEXT PRIMARY KEY, kind TEXT NOT NULL, label TEXT NOT NULL, content_digest TEXT,
-        created_at INTEGER NOT NULL
-        subject TEXT NOT NULL, payload TEXT NOT NULL
+        seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, actor TEXT NOT NULL, verified INTEGER NOT NULL,
+        kind TEXT NOT NULL, subject TEXT NOT NULL, payload TEXT NOT NULL
     );
     CREATE INDEX event_by_subject ON event (subject, seq)
     """,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mainspring.ledger import Ledger
 from mainspring.secrets import resolve
-from mainspring.store import BlobStore, Database, Leases, open_blobs, open_database
+from mainspring.store import BlobStore, Database, Leases, open_blobs, open_database, process_owner
 from mainspring.workspace.project import Project, find_project
 
 _current: ContextVar[Workspace | None] = ContextVar("workspace", default=None)
@@ -40,6 +41,16 @@ class Workspace:
         settings = project.settings
         return cls(project, open_database(resolve(settings.database)), open_blobs(resolve(settings.blobs)))
 
+    @cached_property
+    def metrics(self) -> Database:
+        """The database of metric points, apart so that logging never blocks leases."""
+        return open_database(_beside(resolve(self.project.settings.database)))
+
+    @cached_property
+    def owner(self) -> str:
+        """This process as an owner of leases."""
+        return process_owner()
+
     @property
     def cache(self) -> Path:
         """This machine's folder of caches, which are safe to delete."""
@@ -53,12 +64,25 @@ class Workspace:
     def close(self) -> None:
         """Close the database."""
         self.database.close()
+        if "metrics" in self.__dict__:
+            self.metrics.close()
 
     def __enter__(self) -> Workspace:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _beside(url: str) -> str:
+    """The URL of the metric database that goes with a database: a file beside it, or a schema beside its schema."""
+    if url.startswith("sqlite:"):
+        return url.removesuffix(".db") + "-metrics.db"
+    if "schema=" in url:
+        head, _, tail = url.partition("schema=")
+        schema, ampersand, rest = tail.partition("&")
+        return f"{head}schema={schema}_metrics{ampersand}{rest}"
+    return f"{url}{'&' if '?' in url else '?'}schema=mainspring_metrics"
 
 
 def current_workspace() -> Workspace:

@@ -1,0 +1,57 @@
+"""The record of a run."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class RunState(StrEnum):
+    """What became of a run. Only RUNNING can change; a RUNNING run whose lease is gone is shown as interrupted."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """Who ran what, when, from which code, in which environment, and how it ended.
+
+    Times are microseconds since 1970; `code`, `environment` and `git_diff` are blob digests; `params` are as recorded,
+    without secrets. `series` names the metric points that are this run's.
+    """
+
+    id: str
+    kind: str
+    name: str
+    experiment: str
+    parent: str | None
+    state: RunState
+    started_at: int
+    ended_at: int | None
+    actor: str
+    note: str
+    target: str
+    params: dict[str, Any]
+    tags: dict[str, str]
+    seed: int
+    threads: int
+    hash_seed_fixed: bool
+    code: str | None
+    code_digest: str | None
+    environment: str | None
+    environment_digest: str | None
+    git_commit: str | None
+    git_diff: str | None
+    replay_of: str | None
+    series: str
+    error: str | None
+
+    @property
+    def duration_s(self) -> float | None:
+        """Wall time from the first attempt to the end, in seconds."""
+        return None if self.ended_at is None else (self.ended_at - self.started_at) / 1e6
