@@ -1,0 +1,313 @@
+"""What a step reads without having declared it: files, folders, environment variables, sockets, programs.
+
+An observer is entered around one call of a step. What it saw and was not told about makes the step's cache entry not
+reusable; `docs/observed.md` says what counts, what does not, and what stays invisible.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Collection, Iterable
+from contextvars import Token
+from functools import lru_cache
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Literal
+
+import msgspec
+
+from mainspring.errors import shorten
+from mainspring.pipelines import _environ, _events, _readers
+from mainspring.pipelines._uncounted import (
+    SYSTEM_FILES,
+    editable_places,
+    first_frame,
+    is_installed,
+    is_known_program,
+    is_library_code,
+    loads_code,
+    module_name,
+    project_frame,
+    uncounted_places,
+)
+from mainspring.pipelines._watcher import Watcher, begin, current, end, follow_threads, watching
+
+Kind = Literal["file", "directory", "env", "socket", "subprocess"]
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "::", "ip6-localhost"})
+_ENVIRONMENT_MODULES = frozenset({"os", "_collections_abc", "collections.abc"})
+_SHOWN_PROGRAM_LENGTH = 80
+
+
+class Observation(msgspec.Struct, frozen=True):
+    """One thing that a step touched and did not declare.
+
+    `name` is a path (relative to the project if inside), a variable's name (`*`: all of them), `host:port` or a URL, or
+    a program with its arguments, shortened. `by` is the nearest line of project code, as `module.py:12`, if any.
+    """
+
+    kind: Kind
+    name: str
+    by: str = ""
+
+
+class Observer:
+    """Watches the code that runs inside its `with` block, in this context and in the threads it starts.
+
+    `declared_files` and `declared_env` are the inputs the cache key knows already; `allowed_paths` (files or whole
+    folders: workspace, scratch, snapshot) and `allowed_addresses` (`host` or `host:port`) never count. Observers may
+    nest; the innermost sees. One observer is entered once.
+
+    >>> import os
+    >>> with Observer(project_root=None, declared_files=(), declared_env=(), allowed_paths=()) as observer:
+    ...     home = os.getenv("HOME")
+    >>> [(seen.kind, seen.name) for seen in observer.seen]
+    [('env', 'HOME')]
+    """
+
+    def __init__(
+        self,
+        *,
+        project_root: Path | None,
+        declared_files: Collection[Path],
+        declared_env: Collection[str],
+        allowed_paths: Collection[Path],
+        allowed_addresses: Collection[str] = (),
+    ) -> None:
+        self.root = os.path.abspath(project_root) if project_root is not None else ""
+        self._files = {os.path.abspath(path) for path in declared_files}
+        self._env = set(declared_env)
+        self._allowed = tuple(os.path.abspath(path) for path in allowed_paths)
+        self._addresses = frozenset(_canonical(address) for address in allowed_addresses)
+        self._prefixes = (*uncounted_places(self.root), *(path + os.sep for path in self._allowed))
+        self._seen: dict[tuple[str, str], Observation] = {}
+        self._own_files: set[str] = set()
+        self._own_folders: tuple[str, ...] = ()
+        self._looked_up: dict[int, str] = {}
+        self._token: Token[Watcher | None] | None = None
+
+    def __enter__(self) -> Observer:
+        _install()
+        begin(self)
+        self._token = watching.set(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._token is not None:
+            watching.reset(self._token)
+        end(self)
+
+    @property
+    def seen(self) -> tuple[Observation, ...]:
+        """What was seen so far, each thing once, in the order of first sight."""
+        return tuple(self._seen.values())
+
+    # What the hooks tell (the Watcher protocol).
+
+    def read(self, path: object) -> None:
+        """A file or folder is opened for reading; one that is not there counts too, since its absence is an answer."""
+        text = _absolute(path)
+        if text is None or self._covers(text):
+            return
+        frame = first_frame(sys._getframe(1))
+        if loads_code(frame):
+            text = _source_of(text)
+            if not self.root or self._is_known_code(text):
+                return
+        self._note("directory" if _is_folder(text) else "file", self._relative(text))
+
+    def write(self, path: object, *, replaces: bool) -> None:
+        """A file is opened for writing: if its content is all new, reading it back is no input."""
+        text = _absolute(path)
+        if text is not None and (replaces or not os.path.lexists(text)):
+            self._own_files.add(text)
+
+    def make(self, path: object) -> None:
+        """A folder is made: what is in it later is the step's own."""
+        text = _absolute(path)
+        if text is not None and not os.path.lexists(text):
+            self._own_files.add(text)
+            self._own_folders = (*self._own_folders, text + os.sep)
+
+    def move(self, source: object, target: object) -> None:
+        """A rename: what was the step's own stays so under its new name, and what was not does not become so."""
+        old, new = _absolute(source), _absolute(target)
+        if old is None or new is None:
+            return
+        if old in self._own_files or old.startswith(self._own_folders):
+            self._own_files.add(new)
+            if _is_folder(old):
+                self._own_folders = (*self._own_folders, new + os.sep)
+        else:
+            self._own_files.discard(new)
+
+    def listing(self, path: object) -> None:
+        """A folder is listed: which names it holds is an input."""
+        text = _absolute(path)
+        if text is None or self._covers(text) or loads_code(first_frame(sys._getframe(1))):
+            return
+        self._note("directory", self._relative(text))
+
+    def connect(self, address: object) -> None:
+        """A connection, or a datagram, to somewhere this process does not serve itself."""
+        if isinstance(address, bytes):
+            address = os.fsdecode(address)
+        if isinstance(address, str):
+            if address not in _events.own_addresses() and not self._covers(os.path.abspath(address)):
+                self._note("socket", f"unix:{address}")
+            return
+        if not isinstance(address, tuple) or len(address) < 2:
+            return
+        host, port = str(address[0]), address[1]
+        if host in _LOOPBACK and port in _events.own_addresses():
+            return
+        self._note_address(self._looked_up.get(port, host) if isinstance(port, int) else host, port, host)
+
+    def look_up(self, host: object, port: object) -> None:
+        """A host name is looked up; the connection that follows goes by this name."""
+        if isinstance(host, bytes):
+            host = host.decode("ascii", "replace")
+        if not isinstance(host, str) or not host:
+            return
+        number = int(port) if isinstance(port, int | str | bytes) and str(port).isdigit() else None
+        if number is not None:
+            self._looked_up[number] = host
+        if host not in _LOOPBACK:
+            self._note_address(host, port if number is None else number, host)
+
+    def url(self, url: str) -> None:
+        """Something remote is read by a native reader; credentials and query are left out of the name."""
+        scheme, _, rest = url.partition("://")
+        if scheme == "file":
+            self.read(rest)
+            return
+        place = rest.partition("?")[0].partition("#")[0]
+        host, slash, path = place.partition("/")
+        host = host.rpartition("@")[2]
+        if _canonical(host) not in self._addresses and _canonical(host).rpartition(":")[0] not in self._addresses:
+            self._note("socket", f"{scheme}://{host}{slash}{path}" if rest else scheme)
+
+    def process(self, arguments: object, *, program: object = None) -> None:
+        """A program is started, or this process forks: what a child reads can't be seen from here."""
+        words = _words(arguments)
+        name = _words(program)[0] if program is not None else (words or [""])[0].split(" ")[0]
+        if not is_known_program(name, first_frame(sys._getframe(1))):
+            self._note("subprocess", shorten(" ".join(words) or name, _SHOWN_PROGRAM_LENGTH))
+
+    def variable(self, name: str) -> None:
+        """An environment variable is read by project code; what libraries ask for on their own does not count."""
+        if name in self._env or ("env", "*") in self._seen or ("env", name) in self._seen:
+            return
+        frame: FrameType | None = sys._getframe(2)  # past the recording mapping's own method
+        while frame is not None and module_name(frame) in _ENVIRONMENT_MODULES:
+            frame = frame.f_back
+        if frame is not None and not is_library_code(frame.f_code.co_filename, self.root):
+            self._note("env", name)
+
+    def set_variable(self, name: str) -> None:
+        """An environment variable is set: reading it back is no input."""
+        self._env.add(name)
+
+    # What counts.
+
+    def _covers(self, path: str) -> bool:
+        if self._is_covered(path):
+            return True
+        real = _real(path)
+        return real != path and self._is_covered(real)
+
+    def _is_covered(self, path: str) -> bool:
+        return (
+            (path + os.sep).startswith((*self._prefixes, *self._own_folders))
+            or path in self._files
+            or path in self._own_files
+            or path in self._allowed
+            or path in SYSTEM_FILES
+            or is_installed(path + os.sep)
+            or any(path.startswith(_real(allowed) + os.sep) for allowed in self._allowed)
+            or any(path == _real(file) for file in self._files)
+        )
+
+    def _is_known_code(self, path: str) -> bool:
+        """Whether the fingerprint, or the list of distributions, answers for this source file."""
+        inside = path.startswith((self.root + os.sep, *editable_places()))
+        return inside or not path.endswith((".py", ".pyi"))
+
+    def _note_address(self, shown_host: str, port: object, host: str) -> None:
+        for name in (shown_host, host):
+            address = _canonical(name if port is None else f"{name}:{port}")
+            if address in self._addresses or _canonical(name) in self._addresses:
+                return
+        self._note("socket", shown_host if port is None else f"{shown_host}:{port}")
+
+    def _relative(self, path: str) -> str:
+        if self.root and path.startswith(self.root + os.sep):
+            return path[len(self.root) + 1 :]
+        return "." if path == self.root else path
+
+    def _note(self, kind: Kind, name: str) -> None:
+        if (kind, name) not in self._seen:
+            self._seen[kind, name] = Observation(kind, name, self._place(sys._getframe(1)))
+
+    def _place(self, frame: FrameType | None) -> str:
+        found = project_frame(frame, self.root)
+        if found is None:
+            return ""
+        filename = found.f_code.co_filename
+        shown = self._relative(filename) if filename.startswith(self.root + os.sep) else os.path.basename(filename)
+        return f"{shown}:{found.f_lineno}"
+
+
+@lru_cache(maxsize=1)
+def _install() -> None:
+    follow_threads()
+    _environ.install(current)
+    _readers.install(current)
+    _events.install(current)
+
+
+@lru_cache(maxsize=256)
+def _real(path: str) -> str:
+    return os.path.realpath(path)
+
+
+def _absolute(path: object) -> str | None:
+    """A path as the program gave it, made absolute; nothing for a descriptor or what is no path."""
+    if isinstance(path, int):
+        return None
+    try:
+        return os.path.abspath(os.fsdecode(path))  # type: ignore[arg-type]
+    except (TypeError, ValueError, OSError):  # no path at all, or the working directory is gone
+        return None
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _source_of(path: str) -> str:
+    """The source file behind a compiled one: `a/__pycache__/b.cpython-311.pyc` is `a/b.py`."""
+    if not path.endswith(".pyc"):
+        return path
+    folder, name = os.path.split(path)
+    if os.path.basename(folder) != "__pycache__":
+        return path[:-1]
+    return os.path.join(os.path.dirname(folder), name.split(".")[0] + ".py")
+
+
+def _canonical(address: str) -> str:
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit():
+        host, colon, port = address, "", ""
+    return ("127.0.0.1" if host.strip("[]") in _LOOPBACK else host) + colon + port
+
+
+def _words(value: object) -> list[str]:
+    if isinstance(value, str | bytes | os.PathLike):
+        return [os.fsdecode(value)]
+    return [os.fsdecode(word) for word in value] if isinstance(value, Iterable) else []
