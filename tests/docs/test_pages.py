@@ -13,7 +13,7 @@ import pytest
 
 from docs.generate_cli import COMMAND_LINE, PAGE, reference
 from tests.docs.page import blocks
-from tests.house.source import ROOT
+from tests.house.source import ROOT, settings
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 EXECUTED = [page for page in PAGES if page.parent.name == "docs" or (page.name == "README.md" and page.parent == ROOT)]
@@ -57,6 +57,10 @@ def test_the_examples_of_a_page_run_as_shown(page: Path, tmp_path: Path) -> None
 def test_links_lead_somewhere(page: Path) -> None:
     targets = {link.partition("#")[0] for link in LINK.findall(page.read_text()) if not re.match(r"[a-z]+:", link)}
     assert [target for target in targets if target and not (page.parent / target).exists()] == []
+
+
+def test_the_package_carries_the_readme() -> None:
+    assert (settings()["project"].get("readme") == "README.md") == (ROOT / "README.md").exists()
 
 
 def test_the_cli_reference_is_what_help_says() -> None:

@@ -18,7 +18,7 @@ SILENCED = re.compile(r"#\s*(?:type:\s*ignore|noqa)\b")
 SILENCED_WITH_REASON = re.compile(
     r"#\s*(?:type:\s*ignore\[[\w, -]+\]|noqa:\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*)\s+#\s*\w+.*\s\w+"
 )
-HIDDEN_TEST = re.compile(r"\bimportorskip\b|pytest\.skip\(|mark\.skip\b|mark\.skipif\((?!sys\.platform)")
+HIDDEN_TEST = re.compile(r"\bimportorskip\b|pytest\.skip\(|mark\.skip\b|mark\.skipif\((?!(?:not )?sys\.platform)")
 MACHINE_PATH = re.compile(r"(?<![\w.}/:-])/(?:home|Users|root|work|mnt|tmp|private)/\w")
 THIS_FILE = Path(__file__).resolve()
 
