@@ -1,0 +1,99 @@
+"""The table of artifacts: each row a typed value that one task made, or that a pipeline was given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from mainspring.artifacts.codec import Encoded, Preview
+from mainspring.errors import NotFoundError
+from mainspring.ledger import Ledger, new_id
+from mainspring.store import Database, Transaction
+
+MIGRATIONS = [
+    """
+    CREATE TABLE artifact (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL, content_digest TEXT NOT NULL, encoded TEXT NOT NULL, preview TEXT NOT NULL
+    );
+    CREATE INDEX artifact_by_content ON artifact (content_digest)
+    """,
+]
+
+
+class Artifact(msgspec.Struct, frozen=True):
+    """A value as it is kept: what it means (content digest), where its bytes are, how it looks.
+
+    `refers` is the ledger node that the value stands for, if it stands for one (a dataset version, say).
+    """
+
+    id: str
+    name: str
+    content_digest: str
+    encoded: Encoded
+    preview: Preview
+    refers: str | None = None
+
+
+class ArtifactStore:
+    """Artifacts of a workspace."""
+
+    def __init__(self, database: Database, ledger: Ledger) -> None:
+        self.database = database
+        self.ledger = ledger
+        database.migrate("artifacts", MIGRATIONS)
+
+    @staticmethod
+    def describe(name: str, saved: tuple[str, Encoded, Preview], value: object) -> Artifact:
+        """The record of a value that was just saved; nothing is written."""
+        digest, encoded, preview = saved
+        refers = getattr(value, "ledger_id", None)
+        return Artifact(new_id(), name, digest, encoded, preview, refers if isinstance(refers, str) else None)
+
+    def add(self, tx: Transaction, artifact: Artifact, *, by_task: str | None) -> None:
+        """Record an artifact with its node and where it came from. Its blobs are there already."""
+        tx.execute(
+            "INSERT INTO artifact VALUES (?, ?, ?, ?, ?)",
+            (
+                artifact.id,
+                artifact.name,
+                artifact.content_digest,
+                msgspec.json.encode(artifact.encoded).decode(),
+                msgspec.json.encode(artifact.preview).decode(),
+            ),
+        )
+        self.ledger.node(tx, "artifact", artifact.id, artifact.name, artifact.content_digest)
+        if by_task:
+            self.ledger.edge(tx, artifact.id, "made_by", by_task, by_task)
+        if artifact.refers:
+            self.ledger.edge(tx, artifact.id, "is", artifact.refers, by_task)
+
+    def get(self, artifact_id: str) -> Artifact:
+        """An artifact by its id; raises `NotFoundError`."""
+        found = self.get_many([artifact_id])
+        if not found:
+            raise NotFoundError("artifact", artifact_id)
+        return found[artifact_id]
+
+    def get_many(self, ids: Iterable[str]) -> dict[str, Artifact]:
+        """The artifacts among these ids, by id."""
+        wanted = list(dict.fromkeys(ids))
+        found = {}
+        for start in range(0, len(wanted), 400):
+            batch = wanted[start : start + 400]
+            marks = ", ".join("?" * len(batch))
+            for row in self.database.query(
+                f"SELECT id, name, content_digest, encoded, preview FROM artifact WHERE id IN ({marks})", batch
+            ):
+                encoded = msgspec.json.decode(row[3], type=Encoded)
+                found[row[0]] = Artifact(row[0], row[1], row[2], encoded, msgspec.json.decode(row[4], type=Preview))
+        return found
+
+
+def gc_roots(database: Database) -> Iterable[str]:
+    """The blobs that artifacts name."""
+    database.migrate("artifacts", MIGRATIONS)
+    for (text,) in database.query("SELECT encoded FROM artifact"):
+        encoded = msgspec.json.decode(text, type=Encoded)
+        yield encoded.blob
+        yield from encoded.blobs
