@@ -1,0 +1,279 @@
+"""From one step to everything it depends on in the project: the modules it loads and the definitions it reaches.
+
+Nothing is imported. Where a name can't be resolved, the whole module counts: too much is safe, too little is stale.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+
+from mainspring.errors import GraphError
+from mainspring.pipelines._analyses import Analyses
+from mainspring.pipelines._facts import EFFECT, Import, ModuleFacts, Unit
+from mainspring.pipelines._modules import Found, ProjectModules
+
+_ALWAYS_THERE = {"__name__", "__file__", "__doc__", "__package__", "__spec__", "__path__", "__loader__"}
+_Step = tuple[Callable[..., None], tuple[object, ...]]
+
+
+class Project:
+    """The facts of a project's modules by name."""
+
+    def __init__(self, modules: ProjectModules, analyses: Analyses) -> None:
+        self.modules = modules
+        self.analyses = analyses
+        self._facts: dict[str, ModuleFacts | None] = {}
+        self._registering: dict[tuple[str, int], bool] = {}
+
+    def find(self, name: str) -> Found | None:
+        """The project's module of that name, if it has one."""
+        return self.modules.find(name)
+
+    def facts(self, name: str) -> ModuleFacts | None:
+        """The analysis of a module; `None` for a namespace package or a module that is not the project's."""
+        if name not in self._facts:
+            found = self.modules.find(name)
+            if found is None or found.path is None:
+                self._facts[name] = None
+            else:
+                shown = self.modules.shown(found.path)
+                self._facts[name] = self.analyses.facts(found.path, name, package=found.package, shown=shown)
+        return self._facts[name]
+
+    def add(self, facts: ModuleFacts) -> None:
+        """Take in a module that no file of the project holds, such as a script or a notebook's cell."""
+        self._facts[facts.name] = facts
+
+    def owns(self, name: str) -> bool:
+        """Whether a dotted name begins with a module of the project."""
+        top = name.partition(".")[0]
+        return self._facts.get(top) is not None or self.find(top) is not None
+
+    def registers(self, module: str, place: int, depth: int = 0) -> bool:
+        """Whether defining this class runs code of a base class in the project (`__init_subclass__`, a metaclass)."""
+        key = (module, place)
+        if key not in self._registering:
+            self._registering[key] = False
+            facts = self.facts(module)
+            bases = facts.units[place].bases if facts is not None and depth < 50 else ()
+            for base in bases:
+                for home, unit in self._classes(module, base.split("."), 0):
+                    found = self.facts(home)
+                    if found is not None and (found.units[unit].registers or self.registers(home, unit, depth + 1)):
+                        self._registering[key] = True
+        return self._registering[key]
+
+    def _classes(self, module: str, chain: list[str], depth: int) -> Iterator[tuple[str, int]]:
+        facts = self.facts(module)
+        if not chain or depth > 20:
+            return
+        head, rest = chain[0], chain[1:]
+        if facts is not None:
+            yield from ((module, place) for place in facts.bound.get(head, ()) if not rest)
+            for place in facts.imported.get(head, ()):
+                found = facts.imports[place]
+                yield from self._classes(found.module, [*([found.name] if found.name else []), *rest], depth + 1)
+        if self.find(f"{module}.{head}") is not None:
+            yield from self._classes(f"{module}.{head}", rest, depth + 1)
+
+
+class Walk:
+    """Everything found so far. `load` and `reach` add to it; a finished walk can be copied and continued."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.loaded: set[str] = set()
+        self.names: set[tuple[str, str]] = set()
+        self.wholes: dict[str, str] = {}
+        self.imports: dict[tuple[str, str], frozenset[str]] = {}
+        self.effects: set[tuple[str, int]] = set()
+        self.externals: set[str] = set()
+        self.files: set[tuple[str, str]] = set()
+        self.env: set[str] = set()
+        self._units: set[tuple[str, int]] = set()
+        self._chains: set[tuple[str, tuple[str, ...]]] = set()
+        self._subclasses = False
+        self._everything = False
+        # A list of what is still to do instead of recursion: call chains may be deeper than Python's stack.
+        self._pending: list[_Step] = []
+
+    def copied(self) -> Walk:
+        """A walk that continues from here on its own."""
+        other = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, (set, dict, list)):
+                setattr(other, name, value.copy())
+        return other
+
+    def load(self, module: str) -> Walk:
+        """Run everything that importing the module runs."""
+        self._do(self._load, module)
+        return self._run()
+
+    def reach(self, module: str, *chain: str) -> Walk:
+        """Follow a dotted name used at the top of a module."""
+        self._do(self._resolve, module, chain)
+        return self._run()
+
+    def attribute(self, module: str, *chain: str) -> Walk:
+        """Follow a dotted name taken from a module object."""
+        self._do(self._attribute, module, chain)
+        return self._run()
+
+    def _do(self, action: Callable[..., None], *arguments: object) -> None:
+        self._pending.append((action, arguments))
+
+    def _run(self) -> Walk:
+        while self._pending:
+            action, arguments = self._pending.pop()
+            action(*arguments)
+        return self
+
+    # loading
+
+    def _load(self, module: str) -> None:
+        if module in self.loaded or (self.project.find(module) is None and self.project.facts(module) is None):
+            return
+        self.loaded.add(module)
+        if "." in module:
+            self._do(self._load, module.rpartition(".")[0])
+        facts = self.project.facts(module)
+        if facts is None:
+            return
+        for found in facts.imports:
+            self._load_import(module, found)
+        for place, unit in enumerate(facts.units):
+            if unit.kind == EFFECT or (unit.bases and (self._subclasses or self.project.registers(module, place))):
+                self.effects.add((module, place))
+                self._do(self._unit, module, place)
+
+    def _load_import(self, module: str, found: Import) -> None:
+        if not self.project.owns(found.loads):
+            if not found.local:
+                self.externals.add(found.loads.partition(".")[0])
+            return
+        self._do(self._load, found.loads)
+        if found.name == "*":
+            self._do(self._whole, found.module, f"star import in {module}")
+        elif found.name:
+            self._do(self._load, f"{found.module}.{found.name}")
+
+    # reaching
+
+    def _unit(self, module: str, place: int) -> None:
+        facts = self.project.facts(module)
+        if (module, place) in self._units or facts is None:
+            return
+        self._units.add((module, place))
+        unit = facts.units[place]
+        if unit.problem:
+            raise GraphError(unit.problem)
+        self.files.update((module, path) for path in unit.files)
+        self.env.update(unit.env)
+        for reference in unit.references:
+            self._do(self._resolve, module, tuple(reference.split(".")))
+        for item in unit.dynamic:
+            self._dynamic(module, *item.split(":", 1))
+
+    def _dynamic(self, module: str, scope: str, reason: str) -> None:
+        if scope == "own":
+            self._do(self._whole, module, reason)
+        elif scope == "all" and not self._everything:
+            self._everything = True
+            for found in self.project.modules.everything():
+                self._do(self._whole, found.name, f"{reason} in {module}")
+        elif scope == "subclasses" and not self._subclasses:
+            self._subclasses = True
+            again, self.loaded = self.loaded, set()
+            for name in again:
+                self._do(self._load, name)
+
+    def _resolve(self, module: str, chain: tuple[str, ...]) -> None:
+        facts = self.project.facts(module)
+        if facts is None or (module, chain) in self._chains:
+            return
+        self._chains.add((module, chain))
+        head, rest = chain[0], chain[1:]
+        bound = facts.bound.get(head, ())
+        if bound:
+            self.names.add((module, head))
+            for place in bound:
+                self._do(self._unit, module, place)
+        imported = facts.imported.get(head, ())
+        for place in imported:
+            self._follow(module, facts.imports[place], rest)
+        if not bound and not imported and facts.package and self.project.find(f"{module}.{head}") is not None:
+            self._do(self._submodule, f"{module}.{head}", rest)
+
+    def _follow(self, module: str, found: Import, rest: tuple[str, ...]) -> None:
+        if found.name == "*":
+            return
+        alias = (module, found.alias.partition("@")[0])
+        target = found.target
+        if not self.project.owns(found.module):
+            self.externals.add(found.loads.partition(".")[0])
+        elif self.project.find(found.module) is None and self.project.facts(found.module) is None:
+            target += " (missing)"
+        elif found.name and module == found.module:
+            self._do(self._submodule, found.target, rest)
+        else:
+            self._do(self._load, found.module)
+            self._do(self._attribute, found.module, (found.name, *rest) if found.name else rest)
+        self.imports[alias] = self.imports.get(alias, frozenset()) | {target}
+
+    def _submodule(self, name: str, rest: tuple[str, ...]) -> None:
+        self._do(self._load, name)
+        self._do(self._attribute, name, rest)
+
+    def _attribute(self, module: str, chain: tuple[str, ...]) -> None:
+        """Follow names taken from a project module as an object."""
+        if not chain:
+            self._do(self._whole, module, "used as a value, e.g. by getattr")
+            return
+        head, rest = chain[0], chain[1:]
+        facts = self.project.facts(module)
+        if facts is not None and (head in facts.bound or head in facts.imported):
+            self._do(self._load, module)
+            self._do(self._resolve, module, chain)
+        elif self.project.find(f"{module}.{head}") is not None:
+            self._do(self._submodule, f"{module}.{head}", rest)
+        elif facts is not None and head not in _ALWAYS_THERE:
+            self._unfound(module, facts, head)
+
+    def _unfound(self, module: str, facts: ModuleFacts, head: str) -> None:
+        stars = [facts.imports[place] for place in facts.imported.get("*", ())]
+        if "__getattr__" in facts.bound:
+            self._do(self._whole, module, "__getattr__")
+            if any(facts.units[place].kind == EFFECT for place in facts.bound["__getattr__"]):
+                self._below(module)
+        elif not stars:
+            self._do(self._whole, module, f"{head} is not found in it")
+        for star in stars:
+            self.imports[(module, "*")] = self.imports.get((module, "*"), frozenset()) | {star.target}
+
+    def _below(self, package: str) -> None:
+        """A lazy `__getattr__` made elsewhere may load anything below its package."""
+        for found in self.project.modules.everything():
+            if found.name.startswith(package + "."):
+                self._do(self._whole, found.name, f"__getattr__ of {package}")
+
+    def _whole(self, module: str, reason: str) -> None:
+        facts = self.project.facts(module)
+        if facts is None:
+            return
+        self._do(self._load, module)
+        if module in self.wholes:
+            self.wholes[module] = min(self.wholes[module], reason)
+            return
+        self.wholes[module] = reason
+        for place in range(len(facts.units)):
+            self._do(self._unit, module, place)
+        for found in facts.imports:
+            if found.name and not found.local and self.project.find(found.target) is None:
+                self._follow(module, found, ())
+
+
+def name_units(facts: ModuleFacts, name: str) -> list[Unit]:
+    """The statements that bind a name, in the source's order."""
+    return [facts.units[place] for place in facts.bound.get(name, ())]

@@ -1,0 +1,69 @@
+"""What the analysis of one module finds, in the form that is kept on disk between processes.
+
+Pure data: reading a cached analysis needs no parser. A module is cut into units, one per module-level statement.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+DEFINITION, CONSTANT, EFFECT = "definition", "constant", "effect"
+
+
+class Import(msgspec.Struct, frozen=True, array_like=True):
+    """One imported name. `loads` is the module that the statement runs, `module` and `name` what the alias stands for.
+
+    An empty `name` means the module itself, `*` a star import. An import inside a function has `local` set.
+    """
+
+    alias: str
+    loads: str
+    module: str
+    name: str
+    local: bool
+
+    @property
+    def target(self) -> str:
+        """What the alias stands for, as one dotted name."""
+        return f"{self.module}.{self.name}" if self.name else self.module
+
+
+class Unit(msgspec.Struct, frozen=True, array_like=True):
+    """One module-level statement: what it binds, what it says, and which names it uses.
+
+    `references` are dotted names as written. `dynamic` holds "scope:reason" pairs, where the scope is `own` (names of
+    this module can't be resolved), `all` (nor those of any project module) or `subclasses`. `after` counts the effects
+    before a computed constant, because their order decides its value. `registers`: making a subclass runs code.
+    """
+
+    kind: str
+    binds: tuple[str, ...]
+    digest: str
+    references: tuple[str, ...] = ()
+    dynamic: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    problem: str = ""
+    bases: tuple[str, ...] = ()
+    registers: bool = False
+    after: int = 0
+    literal: str = ""
+
+
+class ModuleFacts(msgspec.Struct, frozen=True, array_like=True):
+    """All units and imports of one module, and for each name the units and imports that bind it.
+
+    `codes` maps a function's qualified name to the digests of the code that its source compiles to; `decorated` are
+    the functions and classes under a decorator, `optional` those that are defined under a condition.
+    """
+
+    name: str
+    package: bool
+    units: tuple[Unit, ...]
+    imports: tuple[Import, ...]
+    bound: dict[str, tuple[int, ...]]
+    imported: dict[str, tuple[int, ...]]
+    codes: dict[str, tuple[str, ...]]
+    decorated: tuple[str, ...]
+    optional: tuple[str, ...]
+    digest: str

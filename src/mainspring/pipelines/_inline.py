@@ -1,0 +1,259 @@
+"""Fingerprints of functions that no module can give back: from `__main__`, a notebook, a lambda, a closure.
+
+Their source is found by their code object; the names in it are looked up in the live namespace, constants by value.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import linecache
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import TYPE_CHECKING
+
+from blake3 import blake3
+
+from mainspring.errors import GraphError
+from mainspring.pipelines._closure import Walk
+from mainspring.pipelines._names import Collector, ModuleNames
+from mainspring.pipelines._source import code_digest, normalised
+from mainspring.pipelines.declared import place_of
+
+if TYPE_CHECKING:
+    from mainspring.pipelines.fingerprint import Fingerprint, Fingerprinter
+
+_NOT_REUSABLE = "not reusable: "
+_ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
+
+
+def fingerprint_function(fingerprinter: Fingerprinter, function: Callable[..., object]) -> Fingerprint:
+    """The fingerprint of a live function."""
+    found = _Live(fingerprinter)
+    found.value(getattr(function, "__qualname__", repr(function)), function, ())
+    files = found.file_parts()
+    done = fingerprinter.finish(found.walk, found.parts, found.notes)
+    return type(done)(done.digest, done.parts, done.unresolved, tuple(sorted({*done.files, *files})), done.env)
+
+
+class _Live:
+    def __init__(self, fingerprinter: Fingerprinter) -> None:
+        self.fingerprinter = fingerprinter
+        self.project = fingerprinter.project
+        self.walk = Walk(self.project)
+        self.parts: dict[str, str] = {}
+        self.notes: list[str] = []
+        self.files: set[tuple[Path, str]] = set()
+        self.seen: dict[int, object] = {}
+
+    def value(self, label: str, value: object, rest: tuple[str, ...]) -> None:
+        """Take in a live value that the code calls `label`, and the attributes that it takes from it."""
+        if isinstance(value, ModuleType):
+            self._module(label, value.__name__, rest)
+        elif isinstance(value, (BuiltinFunctionType, _ufunc_type())):
+            self._outside(label, value)
+        elif isinstance(value, MethodType):
+            self.value(label, value.__func__, ())
+            self.value(f"{label}.__self__", value.__self__, ())
+        elif isinstance(value, functools.partial):
+            self.value(label, value.func, ())
+            self.value(f"{label} (arguments)", [list(value.args), dict(value.keywords)], ())
+        elif isinstance(value, (FunctionType, type)):
+            self._defined(label, value)
+        elif not isinstance(value, (*_ATOMS, list, tuple, dict, set, frozenset)) and hasattr(value, "__wrapped__"):
+            self.value(label, value.__wrapped__, ())
+        else:
+            self.parts[f"value {label}"] = blake3(self._text(label, value).encode("utf-8", "replace")).hexdigest(16)
+
+    def file_parts(self) -> list[str]:
+        """Add the declared files to the parts; gives their names."""
+        shown = []
+        for home, written in sorted(self.files):
+            path = place_of(written, home, self.fingerprinter.root)
+            shown.append(self.project.modules.shown(path))
+            self.parts[f"file {shown[-1]}"] = self.fingerprinter.content(path)
+        return shown
+
+    def _text(self, label: str, value: object) -> str:
+        """A constant as canonical text; what is no constant is taken in by itself, or noted as not recordable."""
+        if isinstance(value, _ATOMS):
+            return f"{type(value).__name__}:{value!r}"
+        if id(value) in self.seen:
+            return "(again)"
+        self.seen[id(value)] = value
+        if isinstance(value, Mapping):
+            rows = [f"{self._text(label, key)}={self._text(f'{label}[{key!r}]', each)}" for key, each in value.items()]
+            return f"{type(value).__name__}{{{','.join(rows)}}}"
+        if isinstance(value, (list, tuple)):
+            return (
+                f"{type(value).__name__}[{','.join(self._text(f'{label}[{n}]', each) for n, each in enumerate(value))}]"
+            )
+        if isinstance(value, (set, frozenset)):
+            return f"{type(value).__name__}[{','.join(sorted(self._text(label, each) for each in value))}]"
+        if isinstance(value, os.PathLike):
+            return f"path:{os.fspath(value)!r}"
+        if callable(value) or isinstance(value, ModuleType):
+            self.value(label, value, ())
+            return f"<{label}>"
+        self.notes.append(
+            f"{_NOT_REUSABLE}closure over `{label}`, a {type(value).__qualname__}, which can't be recorded"
+        )
+        return f"<{type(value).__qualname__}>"
+
+    def _module(self, label: str, name: str, rest: tuple[str, ...]) -> None:
+        if self.project.owns(name) and name != "__main__":
+            self.walk.load(name).attribute(name, *rest)
+        else:
+            self.walk.externals.add(name.partition(".")[0])
+        self.parts[f"import {label}"] = name
+
+    def _outside(self, label: str, value: object) -> None:
+        home = getattr(value, "__module__", None) or "builtins"
+        self.walk.externals.add(home.partition(".")[0])
+        self.parts[f"import {label}"] = f"{home}.{getattr(value, '__qualname__', getattr(value, '__name__', label))}"
+
+    def _defined(self, label: str, value: FunctionType | type) -> None:
+        home, qualname = value.__module__, value.__qualname__
+        if home == "__main__" or (self.project.owns(home) and "<" in qualname):
+            if id(value) not in self.seen:
+                self.seen[id(value)] = value
+                self._source(value)
+        elif self.project.owns(home):
+            self.walk.load(home).reach(home, qualname.partition(".")[0])
+            self.parts[f"import {label}"] = f"{home}.{qualname}"
+        elif "<locals>" in qualname and isinstance(value, FunctionType) and hasattr(value, "__wrapped__"):
+            self._outside(label, value)  # the wrapper that an installed decorator made
+            self.value(label, value.__wrapped__, ())
+        else:
+            self._outside(label, value)
+
+    def _source(self, value: FunctionType | type) -> None:
+        name = f"{value.__module__}.{value.__qualname__}"
+        nodes = _nodes(value)
+        if not nodes:
+            self.notes.append(f"{_NOT_REUSABLE}the source of {name} is not known")
+            if isinstance(value, FunctionType):
+                self.parts[f"code {name}"] = code_digest(value.__code__)
+            return
+        space = _namespace(value)
+        names = _module_names(value.__module__, space)
+        collector = Collector(names)
+        for node in nodes:
+            collector.visit(node)
+        text = "\0".join(normalised(node) for node in nodes)
+        self.parts[f"source {name}"] = blake3(text.encode("utf-8", "surrogatepass")).hexdigest(16)
+        self._load_imports(space)
+        self._declared(collector, space)
+        for reference in sorted(collector.references):
+            self._reference(value, names, space, reference.split("."))
+        if isinstance(value, FunctionType):
+            for kind, given in (("defaults", value.__defaults__), ("keyword defaults", value.__kwdefaults__)):
+                if given:
+                    self.value(f"{name} ({kind})", given, ())
+
+    def _reference(
+        self, value: FunctionType | type, names: ModuleNames, space: Mapping[str, object], chain: list[str]
+    ) -> None:
+        root, rest = chain[0], tuple(chain[1:])
+        if "@" in root:
+            found = next(each for each in names.imports if each.alias == root)
+            self._module(root.partition("@")[0], found.module, (*([found.name] if found.name else []), *rest))
+        elif root in _cells(value):
+            self.value(root, _cells(value)[root], rest)
+        elif value.__module__ != "__main__" and self.project.facts(value.__module__) is not None:
+            self.walk.load(value.__module__).reach(value.__module__, *chain)
+        elif root in space:
+            self.value(f"{value.__module__}.{root}", space[root], rest)
+
+    def _load_imports(self, space: Mapping[str, object]) -> None:
+        """Project modules that the namespace imported have run, so what they run counts."""
+        for item in list(space.values()):
+            home = item.__name__ if isinstance(item, ModuleType) else getattr(item, "__module__", None)
+            if isinstance(home, str) and home != "__main__" and self.project.find(home) is not None:
+                self.walk.load(home)
+
+    def _declared(self, collector: Collector, space: Mapping[str, object]) -> None:
+        if collector.problem:
+            raise GraphError(f"{space.get('__file__', '<notebook>')}:{collector.problem}")
+        source = space.get("__file__")
+        home = Path(os.path.abspath(str(source))).parent if source else self.fingerprinter.root
+        self.files.update((home, path) for path in collector.files)
+        self.walk.env.update(collector.env)
+        for item in sorted(collector.dynamic):
+            reason = item.partition(":")[2]
+            self.notes.append(f"{_NOT_REUSABLE}names can't be resolved: {reason}")
+
+
+def _ufunc_type() -> type:
+    numpy = sys.modules.get("numpy")
+    found = getattr(numpy, "ufunc", BuiltinFunctionType)
+    return found if isinstance(found, type) else BuiltinFunctionType
+
+
+def _namespace(value: FunctionType | type) -> Mapping[str, object]:
+    if isinstance(value, FunctionType):
+        return value.__globals__
+    home = sys.modules.get(value.__module__)
+    return vars(home) if home is not None else {}
+
+
+def _cells(value: FunctionType | type) -> dict[str, object]:
+    if not isinstance(value, FunctionType) or not value.__closure__:
+        return {}
+    found: dict[str, object] = {}
+    for name, cell in zip(value.__code__.co_freevars, value.__closure__, strict=True):
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:
+            continue  # not bound yet: a function that is still being defined
+    return found
+
+
+def _module_names(module: str, space: Mapping[str, object]) -> ModuleNames:
+    """The aliases of a live namespace, so that `ms.step` is known whatever it is called there."""
+    names = ModuleNames(module, package=False)
+    for name, value in list(space.items()):
+        if isinstance(value, ModuleType):
+            names.aliases[name] = value.__name__
+        elif isinstance(value, (FunctionType, type, BuiltinFunctionType)) and value.__module__ != module:
+            home = "mainspring" if str(value.__module__).startswith("mainspring.") else value.__module__
+            names.aliases[name] = f"{home}.{value.__qualname__}"
+        else:
+            names.defined.add(name)
+    return names
+
+
+def _nodes(value: FunctionType | type) -> list[ast.AST]:
+    """The definitions in the source that a live function or class may come from; several lambdas on a line are all."""
+    code = value.__code__ if isinstance(value, FunctionType) else _class_code(value)
+    if code is None:
+        return []
+    linecache.checkcache(code.co_filename)
+    lines = linecache.getlines(code.co_filename, _namespace(value) if isinstance(value, FunctionType) else None)  # type: ignore[arg-type]
+    try:
+        tree = ast.parse("".join(lines))
+    except (SyntaxError, ValueError):
+        return []
+    if isinstance(value, type):
+        name = value.__name__
+        return [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == name]
+    return [node for node in ast.walk(tree) if _is_source_of(node, code)]
+
+
+def _class_code(value: type) -> CodeType | None:
+    for member in vars(value).values():
+        inner = getattr(member, "__func__", getattr(member, "fget", member))
+        if isinstance(inner, FunctionType) and inner.__module__ == value.__module__:
+            return inner.__code__ if not inner.__code__.co_filename.startswith("<string") else None
+    source = getattr(sys.modules.get(value.__module__), "__file__", None)
+    return compile("", source, "exec") if source else None
+
+
+def _is_source_of(node: ast.AST, code: CodeType) -> bool:
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+        return node.name == code.co_name and first == code.co_firstlineno
+    return isinstance(node, ast.Lambda) and code.co_name == "<lambda>" and node.lineno == code.co_firstlineno

@@ -1,0 +1,275 @@
+"""Collects the names that one statement uses, as dotted references, and whatever makes names unresolvable in it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+
+from mainspring.pipelines._facts import Import
+from mainspring.pipelines._purity import called, is_step_decorator
+from mainspring.pipelines._scopes import FunctionNode, Scope, class_scope, comprehension_scope, function_scope
+
+_OWN = {"eval", "exec", "globals", "vars"}
+_ALL = {
+    "sys.modules", "runpy.run_module", "runpy.run_path", "importlib.reload", "importlib.util.spec_from_file_location",
+    "importlib.util.find_spec", "importlib.util.module_from_spec", "pkgutil.resolve_name", "pkgutil.iter_modules",
+    "pkgutil.walk_packages",
+}  # fmt: skip
+_IMPORTERS = {"importlib.import_module", "__import__", "importlib.__import__"}
+
+
+class ModuleNames:
+    """What a module is called and which names it binds at its top: the ground on which its statements are read."""
+
+    def __init__(self, name: str, *, package: bool) -> None:
+        self.name = name
+        self.package = package
+        self.imports: list[Import] = []
+        self.aliases: dict[str, str] = {}
+        self.defined: set[str] = set()
+
+    def absolute(self, module: str | None, level: int) -> str:
+        """The absolute name of a possibly relative import."""
+        if not level:
+            return module or ""
+        parts = self.name.split(".")
+        keep = len(parts) - level + (1 if self.package else 0)
+        base = parts[: max(keep, 0)]
+        return ".".join([*base, module] if module else base)
+
+    def take(self, statement: ast.Import | ast.ImportFrom, *, local: bool) -> Iterator[tuple[str, Import]]:
+        """Note the imports of one statement; gives alias and import. A local alias gets a key of its own."""
+        for item in statement.names:
+            if isinstance(statement, ast.Import):
+                alias = item.asname or item.name.split(".")[0]
+                found = Import(alias, item.name, item.name if item.asname else alias, "", local)
+            else:
+                base = self.absolute(statement.module, statement.level)
+                found = Import(item.asname or item.name, base, base, item.name, local)
+            yield found.alias, self.add(found)
+
+    def add(self, found: Import) -> Import:
+        """Note one import."""
+        if found.local:
+            found = Import(f"{found.alias}@{len(self.imports)}", found.loads, found.module, found.name, local=True)
+        else:
+            self.aliases[found.alias] = found.target
+        self.imports.append(found)
+        return found
+
+
+class Collector(ast.NodeVisitor):
+    """Walks one module-level statement and keeps what it uses."""
+
+    def __init__(self, module: ModuleNames) -> None:
+        self.module = module
+        self.scopes: list[Scope] = []
+        self.references: set[str] = set()
+        self.dynamic: set[str] = set()
+        self.files: set[str] = set()
+        self.env: set[str] = set()
+        self.assigned: set[str] = set()
+        self.problem = ""
+
+    # names
+
+    def canonical(self, node: ast.expr) -> str:
+        """The dotted name of an expression with its first part resolved through imports; empty for a local."""
+        parts = _chain(node)
+        if not parts:
+            return ""
+        for scope in reversed(self.scopes):
+            if parts[0] in scope.imports:
+                keys = scope.imports[parts[0]]
+                target = next(found.target for found in self.module.imports if found.alias == keys[0])
+                return ".".join([target, *parts[1:]])
+            if parts[0] in scope.names and parts[0] not in scope.outer:
+                return ""
+        if parts[0] in self.module.aliases:
+            return ".".join([self.module.aliases[parts[0]], *parts[1:]])
+        return "" if parts[0] in self.module.defined else ".".join(parts)
+
+    def refer(self, parts: list[str]) -> None:
+        """Keep a use of a dotted name, unless its first part is a local of a function around it."""
+        root = parts[0]
+        for scope in reversed(self.scopes):
+            if root in scope.imports:
+                self.references.update(".".join([key, *parts[1:]]) for key in scope.imports[root])
+                return
+            if root in scope.outer:
+                break
+            if root in scope.names:
+                return
+        self.references.add(".".join(parts))
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if isinstance(node.ctx, ast.Store) and any(node.id in scope.outer for scope in self.scopes):
+            self.assigned.add(node.id)
+        if self.scopes or isinstance(node.ctx, ast.Load):
+            self.refer([node.id])
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        if node.attr == "__subclasses__":
+            self.dynamic.add("subclasses:__subclasses__")
+        parts = _chain(node)
+        if not parts:
+            self.generic_visit(node)
+            return
+        if self.canonical(node) in _ALL:
+            self.dynamic.add(f"all:{self.canonical(node)}")
+        self.refer(parts)
+
+    # scopes
+
+    def _inside(self, scope: Scope, nodes: list[ast.stmt] | list[ast.expr]) -> None:
+        for statement in scope.statements:
+            for alias, found in self.module.take(statement, local=True):
+                scope.imports.setdefault(alias, []).append(found.alias)
+                self.references.add(found.alias) if found.name == "*" else None
+        self.scopes.append(scope)
+        for node in nodes:
+            self.visit(node)
+        self.scopes.pop()
+
+    def visit_Import(self, node: ast.Import) -> None:
+        """Imports are taken when their scope is opened."""
+
+    visit_ImportFrom = visit_Import  # type: ignore[assignment]
+
+    def _function(self, node: FunctionNode) -> None:
+        given = node.args
+        for default in [*given.defaults, *given.kw_defaults]:
+            if default is not None:
+                self.visit(default)
+        for argument in [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]:
+            if argument is not None and argument.annotation is not None:
+                self.annotation(argument.annotation)
+        if not isinstance(node, ast.Lambda) and node.returns is not None:
+            self.annotation(node.returns)
+        self._inside(function_scope(node), node.body if isinstance(node.body, list) else [node.body])
+
+    def _decorators(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
+        # The engine keys what matters of @step(...) itself; retries or memory in it must not count.
+        node.decorator_list = [
+            decorator for decorator in node.decorator_list if not is_step_decorator(self.canonical(called(decorator)))
+        ]
+        for decorator in node.decorator_list:
+            self.visit(decorator)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        self._decorators(node)
+        self._function(node)
+
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        self._function(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        self._decorators(node)
+        for outside in [*node.bases, *(word.value for word in node.keywords)]:
+            self.visit(outside)
+        self._inside(class_scope(node), node.body)
+
+    def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> None:
+        self.visit(node.generators[0].iter)
+        inner: list[ast.expr] = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+        for place, generator in enumerate(node.generators):
+            inner += generator.ifs + ([generator.iter] if place else [])
+        self._inside(comprehension_scope(node.generators), inner)
+
+    visit_ListComp = visit_SetComp = visit_GeneratorExp = visit_DictComp = _comprehension
+
+    # annotations
+
+    def annotation(self, node: ast.expr) -> None:
+        """Visit a type hint, also one written as a string."""
+        self.visit(node)
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+                try:
+                    self.visit(ast.parse(inner.value, mode="eval").body)
+                except (SyntaxError, ValueError):
+                    continue  # a word of a Literal[...], not a type
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        self.annotation(node.annotation)
+        self.visit(node.target)
+        if node.value is not None:
+            self.visit(node.value)
+
+    # calls that make names unresolvable, or declare an input
+
+    def visit_Call(self, node: ast.Call) -> None:
+        name = self.canonical(node.func)
+        if name in {"getattr", "hasattr"} and _is_text(node.args[1:2]) and _chain(node.args[0]):
+            self.refer([*_chain(node.args[0]), *_texts(node.args[1:2])])
+            node = ast.Call(node.func, node.args[2:], node.keywords)
+        elif name in _OWN and not (name == "vars" and node.args):
+            self.dynamic.add(f"own:{name}")
+        elif name in _IMPORTERS:
+            self._import_call(node, name)
+        elif name in {"mainspring.file", "mainspring.env"}:
+            self._declare(node, name)
+        elif name == "typing.cast" and _is_text(node.args[:1]):
+            self.annotation(node.args[0])
+        self.generic_visit(node)
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        if self.canonical(node.value) == "sys.modules" and getattr(node.slice, "id", "") == "__name__":
+            self.dynamic.add("own:sys.modules")
+            return
+        self.generic_visit(node)
+
+    def _import_call(self, node: ast.Call, name: str) -> None:
+        if not _is_text(node.args[:1]):
+            self.dynamic.add(f"all:{name.rpartition('.')[2]} of a computed name")
+            return
+        wanted = _texts(node.args[:1])[0]
+        level = len(wanted) - len(wanted.lstrip("."))
+        target = self.module.absolute(wanted.lstrip("."), level)
+        found = self.module.add(Import(target.rpartition(".")[2], target, target, "", local=True))
+        self.references.add(found.alias)
+
+    def _declare(self, node: ast.Call, name: str) -> None:
+        kind = name.rpartition(".")[2]
+        if not _is_text(node.args[:1]):
+            self.problem = self.problem or (
+                f"{node.lineno}: ms.{kind}() needs its first argument written out as text, e.g. "
+                f'ms.{kind}("{"conf.yaml" if kind == "file" else "REGION"}"), because it is read from the source'
+            )
+            return
+        (self.files if kind == "file" else self.env).update(_texts(node.args[:1]))
+
+
+def bind_module(module: ModuleNames, statements: list[ast.stmt]) -> None:
+    """Note every name and import that a module binds at its top, also inside `if`, `try`, `with` and loops."""
+    scope = Scope().collect(statements)
+    module.defined |= scope.names
+    # collect() works backwards; the source's order decides which alternative of a try comes first
+    for statement in sorted(scope.statements, key=lambda found: (found.lineno, found.col_offset)):
+        for _ in module.take(statement, local=False):
+            pass
+
+
+def references_of(module: ModuleNames, node: ast.expr) -> Mapping[str, None]:
+    """The dotted names that an expression at module level uses."""
+    collector = Collector(module)
+    collector.visit(node)
+    return dict.fromkeys(sorted(collector.references))
+
+
+def _chain(node: ast.expr) -> list[str]:
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return [node.id, *reversed(parts)] if isinstance(node, ast.Name) else []
+
+
+def _is_text(nodes: list[ast.expr]) -> bool:
+    return bool(nodes) and isinstance(nodes[0], ast.Constant) and isinstance(nodes[0].value, str)
+
+
+def _texts(nodes: list[ast.expr]) -> list[str]:
+    return [str(node.value) for node in nodes if isinstance(node, ast.Constant)]

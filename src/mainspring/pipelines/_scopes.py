@@ -1,0 +1,78 @@
+"""Which names a function binds itself, so that a local of the same name is not taken for a module's definition."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+class Scope:
+    """The names of one function, class or comprehension. `imports` maps an alias to the keys of its imports."""
+
+    def __init__(self, *, transparent: bool = False) -> None:
+        self.names: set[str] = set()
+        self.outer: set[str] = set()
+        self.statements: list[ast.Import | ast.ImportFrom] = []
+        self.imports: dict[str, list[str]] = {}
+        self.transparent = transparent
+
+    def collect(self, nodes: Iterable[ast.AST]) -> Scope:
+        """Take in what these statements bind, without entering the scopes inside them."""
+        pending = list(nodes)
+        while pending:
+            node = pending.pop()
+            self._bind(node)
+            if isinstance(node, _SCOPES):
+                continue
+            if isinstance(node, _COMPREHENSIONS):
+                walrus = (inner for inner in ast.walk(node) if isinstance(inner, ast.NamedExpr))
+                self.names.update(inner.target.id for inner in walrus)
+                continue
+            pending.extend(ast.iter_child_nodes(node))
+        return self
+
+    def _bind(self, node: ast.AST) -> None:
+        match node:
+            case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
+                self.names.add(name)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                self.names.add(name)
+            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+                self.names.add(name)
+            case ast.MatchMapping(rest=str(name)):
+                self.names.add(name)
+            case ast.Global(names=names):
+                self.outer.update(names)
+            case ast.Import() | ast.ImportFrom():
+                self.statements.append(node)
+            case _:
+                pass
+
+
+def function_scope(node: FunctionNode) -> Scope:
+    """The scope of a function or lambda: its parameters, and what its body binds."""
+    scope = Scope()
+    given = node.args
+    for argument in [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]:
+        if argument is not None:
+            scope.names.add(argument.arg)
+    return scope.collect(node.body if isinstance(node.body, list) else [node.body])
+
+
+def comprehension_scope(generators: list[ast.comprehension]) -> Scope:
+    """The scope of a comprehension: its targets."""
+    scope = Scope()
+    for generator in generators:
+        scope.collect([generator.target])
+    return scope
+
+
+def class_scope(node: ast.ClassDef) -> Scope:
+    """The scope of a class body. Its names hide nothing: Python falls back to the module's until they are bound."""
+    scope = Scope(transparent=True).collect(node.body)
+    scope.names.clear()
+    return scope

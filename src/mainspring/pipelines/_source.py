@@ -1,0 +1,267 @@
+"""The analysis of one module's source: pure text in, facts out. Comments, layout and line numbers leave no trace."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from types import CodeType
+
+from blake3 import blake3
+
+from mainspring.errors import GraphError
+from mainspring.pipelines._facts import CONSTANT, DEFINITION, EFFECT, ModuleFacts, Unit
+from mainspring.pipelines._names import Collector, ModuleNames, bind_module, references_of
+from mainspring.pipelines._purity import is_constant, is_plain_class, is_plain_function, runs_on_subclassing
+
+_IMPORTS = (ast.Import, ast.ImportFrom)
+
+
+def analyse(source: bytes | str, name: str, *, package: bool = False, filename: str = "<source>") -> ModuleFacts:
+    """Everything that fingerprints need to know of one module.
+
+    Raises:
+        GraphError: the source is no valid Python; the message names file and line.
+    """
+    tree = parse(source, filename)
+    codes = _codes(compile(tree, filename, "exec", dont_inherit=True))
+    decorated, optional = _marks(tree)
+    names = ModuleNames(name, package=package)
+    statements = list(_flatten(tree.body))
+    bind_module(names, statements)
+    units = _Units(names, filename)
+    for statement in statements:
+        units.add(statement)
+    bound: dict[str, list[int]] = {}
+    for place, unit in enumerate(units.found):
+        for bind in unit.binds:
+            bound.setdefault(bind, []).append(place)
+    imported: dict[str, list[int]] = {}
+    for place, found in enumerate(names.imports):
+        imported.setdefault(found.alias, []).append(place)
+    return ModuleFacts(
+        name,
+        package,
+        tuple(units.found),
+        tuple(names.imports),
+        {bind: tuple(places) for bind, places in bound.items()},
+        {alias: tuple(places) for alias, places in imported.items()},
+        codes,
+        decorated,
+        optional,
+        _digest(units.texts),
+    )
+
+
+def parse(source: bytes | str, filename: str) -> ast.Module:
+    """The syntax tree of a source text."""
+    try:
+        return ast.parse(source, filename)
+    except SyntaxError as error:
+        raise GraphError(f"{filename}:{error.lineno}: the source is not valid Python: {error.msg}") from error
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise GraphError(f"{filename}:1: the source can't be read as Python: {error}") from error
+
+
+def normalised(node: ast.AST) -> str:
+    """A statement's meaning as text: its tree without positions, string prefixes and comments."""
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Constant):
+            inner.kind = None
+    return ast.dump(node, annotate_fields=False)
+
+
+def code_digest(code: CodeType) -> str:
+    """A digest of what a code object does, without file name and line numbers, the same in every process."""
+    return _digest([_code_text(code)])
+
+
+class _Units:
+    def __init__(self, names: ModuleNames, filename: str) -> None:
+        self.names = names
+        self.filename = filename
+        self.found: list[Unit] = []
+        self.seen: set[str] = set()
+        self.texts: list[str] = []
+        self.effects = 0
+
+    def add(self, statement: ast.stmt) -> None:
+        if isinstance(statement, (*_IMPORTS, ast.Pass)) or _is_docstring(statement):
+            self.texts.append(normalised(statement))
+            return
+        collector = Collector(self.names)
+        kind = self._kind(statement, collector)
+        bases: tuple[str, ...] = ()
+        if isinstance(statement, ast.ClassDef):
+            bases = tuple(name for base in statement.bases for name in references_of(self.names, base))
+        registers = isinstance(statement, ast.ClassDef) and runs_on_subclassing(statement, collector.canonical)
+        literal = _literal(statement)
+        collector.visit(statement)
+        binds = _binds(statement) + tuple(sorted(collector.assigned))
+        if kind == EFFECT or (kind == CONSTANT and self.seen.intersection(binds)):
+            self.effects += 1
+        self.seen.update(binds)
+        self.texts.append(normalised(statement))
+        self.found.append(
+            Unit(
+                kind,
+                binds,
+                _digest(self.texts[-1:]),
+                references=tuple(sorted(collector.references)),
+                dynamic=tuple(sorted(collector.dynamic)),
+                files=tuple(sorted(collector.files)),
+                env=tuple(sorted(collector.env)),
+                problem=f"{self.filename}:{collector.problem}" if collector.problem else "",
+                bases=bases,
+                registers=registers,
+                after=self.effects if kind == CONSTANT and collector.references else 0,
+                literal=literal,
+            )
+        )
+
+    def _kind(self, statement: ast.stmt, collector: Collector) -> str:
+        canonical = collector.canonical
+        match statement:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                return DEFINITION if is_plain_function(statement, canonical) else EFFECT
+            case ast.ClassDef():
+                return DEFINITION if is_plain_class(statement, canonical) else EFFECT
+            case ast.Assign(targets=targets, value=value):
+                plain = all(isinstance(name, ast.Name) for target in targets for name in _targets(target))
+                return CONSTANT if plain and is_constant(value, canonical) else EFFECT
+            case ast.AnnAssign(target=ast.Name(), value=value):
+                return CONSTANT if value is None or is_constant(value, canonical) else EFFECT
+            case ast.AugAssign(target=ast.Name(id="__all__")):
+                return CONSTANT
+            case ast.If(test=test, body=body, orelse=orelse):
+                plain = is_constant(test, canonical) and self._only_define(body + orelse, collector)
+                return CONSTANT if plain else EFFECT
+            case ast.Try() | ast.TryStar():
+                inner = [statement.body, statement.orelse, statement.finalbody, *(h.body for h in statement.handlers)]
+                return CONSTANT if self._only_define([s for body in inner for s in body], collector) else EFFECT
+        return CONSTANT if type(statement).__name__ == "TypeAlias" else EFFECT
+
+    def _only_define(self, statements: list[ast.stmt], collector: Collector) -> bool:
+        return all(
+            isinstance(inner, (*_IMPORTS, ast.Pass, ast.Raise))
+            or _is_docstring(inner)
+            or self._kind(inner, collector) != EFFECT
+            for inner in statements
+        )
+
+
+def _flatten(statements: list[ast.stmt]) -> Iterator[ast.stmt]:
+    for statement in statements:
+        if isinstance(statement, ast.If) and _is_main_guard(statement.test):
+            yield from _flatten(statement.orelse)
+        elif isinstance(statement, ast.If) and _is_type_checking(statement.test):
+            yield from _flatten(statement.body + statement.orelse)
+        else:
+            yield statement
+
+
+def _is_main_guard(test: ast.expr) -> bool:
+    match test:
+        case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]):
+            sides = {getattr(side, "id", getattr(side, "value", None)) for side in (left, right)}
+            return sides == {"__name__", "__main__"}
+    return False
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    return getattr(test, "id", getattr(test, "attr", "")) == "TYPE_CHECKING"
+
+
+def _is_docstring(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def _targets(target: ast.expr) -> Iterator[ast.expr]:
+    if isinstance(target, (ast.Tuple, ast.List)):
+        for inner in target.elts:
+            yield from _targets(inner)
+    elif isinstance(target, ast.Starred):
+        yield from _targets(target.value)
+    else:
+        yield target
+
+
+def _binds(statement: ast.stmt) -> tuple[str, ...]:
+    names = ModuleNames("", package=False)
+    bind_module(names, [statement])
+    # an import inside try or if is a binding too: the condition around it decides
+    return tuple(sorted(names.defined | {alias for alias in names.aliases if alias != "*"}))
+
+
+def _literal(statement: ast.stmt) -> str:
+    """The repr of an immutable constant, to compare with the live one; empty when it is something else."""
+    value = getattr(statement, "value", None)
+    target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
+    if not isinstance(statement, (ast.Assign, ast.AnnAssign)) or not isinstance(target, ast.Name) or value is None:
+        return ""
+    try:
+        found = ast.literal_eval(value)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return ""
+    return repr(found) if _is_immutable(found) else ""
+
+
+def _is_immutable(value: object) -> bool:
+    if isinstance(value, tuple):
+        return all(_is_immutable(item) for item in value)
+    return value is None or isinstance(value, (bool, int, float, complex, str, bytes))
+
+
+def _digest(texts: Iterable[str]) -> str:
+    hasher = blake3()
+    for text in texts:
+        data = text.encode("utf-8", "surrogatepass")
+        hasher.update(len(data).to_bytes(8, "little") + data)
+    return hasher.hexdigest(16)
+
+
+def _codes(module: CodeType) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    pending = [module]
+    while pending:
+        for constant in pending.pop().co_consts:
+            if isinstance(constant, CodeType) and "<" not in constant.co_qualname:
+                found.setdefault(constant.co_qualname, []).append(code_digest(constant))
+                pending.append(constant)
+    return {name: tuple(sorted(digests)) for name, digests in found.items()}
+
+
+def _marks(tree: ast.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The qualified names of decorated definitions, and of those under a condition."""
+    decorated: list[str] = []
+    optional: list[str] = []
+    pending: list[tuple[ast.AST, str, bool]] = [(node, "", False) for node in tree.body]
+    while pending:
+        node, prefix, conditional = pending.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            name = prefix + node.name
+            if node.decorator_list:
+                decorated.append(name)
+            if conditional:
+                optional.append(name)
+            if isinstance(node, ast.ClassDef):
+                pending += [(inner, f"{name}.", conditional) for inner in node.body]
+        elif not isinstance(node, ast.expr):
+            pending += [(inner, prefix, True) for inner in ast.iter_child_nodes(node)]
+    return tuple(sorted(decorated)), tuple(sorted(optional))
+
+
+def _code_text(code: CodeType) -> str:
+    counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
+    names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
+    constants = ",".join(_constant_text(constant) for constant in code.co_consts)
+    return f"{code.co_name}{counts}{names}{code.co_code.hex()}{code.co_exceptiontable.hex()}[{constants}]"
+
+
+def _constant_text(constant: object) -> str:
+    if isinstance(constant, CodeType):
+        return _code_text(constant)
+    if isinstance(constant, frozenset):
+        return f"frozenset({sorted(map(_constant_text, constant))})"
+    if isinstance(constant, tuple):
+        return f"({','.join(map(_constant_text, constant))})"
+    return f"{type(constant).__name__}:{constant!r}"

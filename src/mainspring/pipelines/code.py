@@ -1,0 +1,151 @@
+"""The code of a run as a tree of blobs: the modules it may load and the files it declares. Workers and replay run it.
+
+The digest covers relative paths and contents only, so the same code has one digest wherever it is checked out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+import msgspec
+from blake3 import blake3
+
+from mainspring.errors import CorruptBlobError, InvalidError, StorageError
+from mainspring.pipelines._modules import ModuleFile
+
+_EXECUTABLE, _PLAIN = 0o755, 0o644
+
+
+class CodeBlobs(Protocol):
+    """Where code is kept; a `BlobStore` satisfies it."""
+
+    def put(self, data: bytes | Path) -> str:
+        """Keep these bytes and give their digest."""
+        ...
+
+    def read(self, digest: str) -> bytes:
+        """The bytes of that digest, verified."""
+        ...
+
+
+class CodeEntry(msgspec.Struct, frozen=True):
+    """One file of a code tree. `path` is relative, with `/` between its parts."""
+
+    path: str
+    blob: str
+    size_bytes: int
+    mode: int
+
+
+class CodeTree(msgspec.Struct, frozen=True):
+    """A recorded tree. `digest` says what the code is, `manifest` names the blob that lists it."""
+
+    digest: str
+    manifest: str
+    entries: tuple[CodeEntry, ...]
+
+    @property
+    def blobs(self) -> tuple[str, ...]:
+        """Every blob that the tree needs, its manifest included."""
+        return (self.manifest, *sorted({entry.blob for entry in self.entries}))
+
+
+def record(
+    project_root: Path, modules: Sequence[ModuleFile], files: Iterable[Path | str], blobs: CodeBlobs
+) -> CodeTree:
+    """Keep the sources of these modules and these files (relative ones: to the root; folders with all they hold).
+
+    A declared file that does not exist is left out: it is missing in the tree too.
+
+    Raises:
+        InvalidError: a file lies outside the project.
+        StorageError: a file can't be read.
+    """
+    root = Path(os.path.abspath(project_root))
+    paths = {Path(os.path.abspath(module.path)) for module in modules}
+    for file in files:
+        paths.update(_expanded(Path(os.path.normpath(root / file))))
+    entries = tuple(sorted((_entry(path, root, blobs) for path in paths), key=lambda entry: entry.path))
+    manifest = blobs.put(msgspec.json.encode(entries))
+    return CodeTree(_digest(entries), manifest, entries)
+
+
+def read_tree(manifest: str, blobs: CodeBlobs) -> CodeTree:
+    """The tree that a manifest's blob lists.
+
+    Raises:
+        CorruptBlobError: the blob is no manifest.
+    """
+    data = blobs.read(manifest)
+    try:
+        entries = msgspec.json.decode(data, type=tuple[CodeEntry, ...])
+    except msgspec.MsgspecError as error:
+        raise CorruptBlobError(manifest, blake3(data).hexdigest(), "code tree") from error
+    return CodeTree(_digest(entries), manifest, entries)
+
+
+def materialise(manifest: str, blobs: CodeBlobs, target: Path) -> CodeTree:
+    """Write a recorded tree below `target`, each file verified against its digest. Files that are there stay.
+
+    Raises:
+        InvalidError: a path of the manifest leaves the target.
+        CorruptBlobError: a blob is not what its digest says.
+        StorageError: the target can't be written.
+    """
+    tree = read_tree(manifest, blobs)
+    places = [(entry, _inside(entry.path, target)) for entry in tree.entries]
+    for entry, place in places:
+        data = blobs.read(entry.blob)
+        found = blake3(data).hexdigest()
+        if found != entry.blob:
+            raise CorruptBlobError(entry.blob, found, entry.path)
+        try:
+            _write(target, place, data, _EXECUTABLE if entry.mode & 0o100 else _PLAIN)
+        except OSError as error:
+            raise StorageError(str(place), f"the recorded code can't be written: {error.strerror}") from error
+    return tree
+
+
+def _expanded(path: Path) -> Iterable[Path]:
+    if path.is_dir():
+        return [file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+    return [path] if path.exists() else []
+
+
+def _entry(path: Path, root: Path, blobs: CodeBlobs) -> CodeEntry:
+    if not path.is_relative_to(root):
+        raise InvalidError("code", str(path), f"a file inside the project {root}", "It can't be recorded.")
+    try:
+        data = path.read_bytes()
+        mode = _EXECUTABLE if path.stat().st_mode & 0o100 else _PLAIN
+    except OSError as error:
+        raise StorageError(str(path), f"it can't be read: {error.strerror}") from error
+    return CodeEntry(path.relative_to(root).as_posix(), blobs.put(data), len(data), mode)
+
+
+def _digest(entries: tuple[CodeEntry, ...]) -> str:
+    listing = [(entry.path, entry.blob) for entry in entries]
+    return blake3(b"code tree 1" + msgspec.json.encode(listing)).hexdigest()
+
+
+def _inside(path: str, target: Path) -> Path:
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\0" in path or "\\" in path:
+        raise InvalidError("code manifest", path, f"a path inside {target}")
+    return target.joinpath(*parts)
+
+
+def _write(target: Path, place: Path, data: bytes, mode: int) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    folder = target
+    for part in place.relative_to(target).parts[:-1]:
+        folder = folder / part
+        if folder.is_symlink():
+            raise InvalidError("code manifest", str(folder), f"a folder inside {target}, not a link")
+        folder.mkdir(exist_ok=True)
+    handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)

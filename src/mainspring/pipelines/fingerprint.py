@@ -1,0 +1,300 @@
+"""The fingerprint of a step: a digest of everything in code and environment that its result may depend on, with parts.
+
+Equal fingerprints mean that no reached definition, effect, declared input or required distribution differs. Each part
+has a name that people can read, so that two fingerprints can be compared part by part.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+from blake3 import blake3
+
+from mainspring.errors import GraphError, close_names
+from mainspring.pipelines._analyses import Analyses
+from mainspring.pipelines._closure import Project, Walk, name_units
+from mainspring.pipelines._facts import CONSTANT, DEFINITION, EFFECT
+from mainspring.pipelines._modules import ModuleFile, ProjectModules
+from mainspring.runs.environment import Environment, Installed, installed
+
+# Raise it whenever the same code would get another digest.
+_RECIPE = "fingerprint 1"
+_NOT_COUNTED = frozenset(sys.stdlib_module_names) | {"mainspring", "__future__", "__main__"}
+NOT_REUSABLE = "not reusable: "
+
+
+class Fingerprint(msgspec.Struct, frozen=True):
+    """A digest over named parts. `unresolved` says where whole modules count, or why a result can't be reused.
+
+    `files` (relative to the project's root) and `env` are the inputs that the code declares.
+    """
+
+    digest: str
+    parts: dict[str, str]
+    unresolved: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+
+    @property
+    def reusable(self) -> bool:
+        """Whether a result may be reused at all: everything that it depends on could be recorded."""
+        return not any(note.startswith(NOT_REUSABLE) for note in self.unresolved)
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """The names of the parts in which two fingerprints differ."""
+
+    changed: tuple[str, ...]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+
+    @property
+    def lines(self) -> list[str]:
+        """One line for people per part."""
+        rows = [(name, "changed") for name in self.changed]
+        rows += [(name, "is new") for name in self.added] + [(name, "is gone") for name in self.removed]
+        return [f"{name} {what}" for name, what in rows]
+
+
+def difference(old: Fingerprint, new: Fingerprint) -> Difference:
+    """In which parts two fingerprints differ."""
+    return Difference(
+        tuple(sorted(name for name in old.parts.keys() & new.parts.keys() if old.parts[name] != new.parts[name])),
+        tuple(sorted(new.parts.keys() - old.parts.keys())),
+        tuple(sorted(old.parts.keys() - new.parts.keys())),
+    )
+
+
+def compare(old: Fingerprint, new: Fingerprint) -> list[str]:
+    """What changed between two fingerprints, one line each; empty when they are equal.
+
+    >>> old = fingerprint_of({"distribution numpy": "2.3.0", "code a.f": "1"})
+    >>> compare(old, fingerprint_of({"distribution numpy": "2.4.6", "code a.f": "2"}))
+    ['code a.f changed', 'distribution numpy changed: 2.3.0 → 2.4.6']
+    """
+    found = difference(old, new)
+    shown = ("distribution", "python", "platform", "threads", "import")
+    return [
+        f"{line}: {old.parts[line[:-8]]} → {new.parts[line[:-8]]}"
+        if line.startswith(shown) and line.endswith(" changed")
+        else line
+        for line in found.lines
+    ]
+
+
+def fingerprint_of(
+    parts: dict[str, str], unresolved: Sequence[str] = (), files: Sequence[str] = (), env: Sequence[str] = ()
+) -> Fingerprint:
+    """The fingerprint with these parts."""
+    hasher = blake3(_RECIPE.encode())
+    for item in sorted(parts.items()):
+        for text in item:
+            data = text.encode("utf-8", "surrogatepass")
+            hasher.update(len(data).to_bytes(4, "little") + data)
+    return Fingerprint(hasher.hexdigest(), dict(sorted(parts.items())), tuple(unresolved), tuple(files), tuple(env))
+
+
+class Fingerprinter:
+    """Fingerprints of a project's steps, in one process and at one moment. `flush()` keeps what was learnt on disk."""
+
+    def __init__(
+        self,
+        project_root: Path,
+        cache_dir: Path | None,
+        environment: Environment,
+        threads: int,
+        *,
+        import_roots: Sequence[Path] | None = None,
+        distributions: Callable[[], Installed] | None = None,
+    ) -> None:
+        self.root = Path(os.path.abspath(project_root))
+        self.environment = environment
+        self.threads = threads
+        self.analyses = Analyses(cache_dir)
+        self.project = Project(ProjectModules(self.root, import_roots), self.analyses)
+        self._loads: dict[str, Walk] = {}
+        self._steps: dict[tuple[str, str], tuple[Walk, Fingerprint]] = {}
+        self._distributions = distributions or (lambda: installed(cache_dir))
+        self._closures: dict[tuple[str, ...], dict[str, str]] = {}
+
+    def of(self, module: str, qualname: str) -> Fingerprint:
+        """The fingerprint of an importable step, from its source files. Nothing is imported.
+
+        Raises:
+            GraphError: there is no such module or name in the project, a module it loads is not valid Python, or it
+                declares an input by something else than a literal.
+        """
+        return self._of(module, qualname)[1]
+
+    def of_function(self, function: Callable[..., object]) -> Fingerprint:
+        """The fingerprint of a function that can't be imported by name: of `__main__`, a notebook, a lambda, a closure.
+
+        Taken from its source and the live values of the names it uses.
+        """
+        from mainspring.pipelines._inline import fingerprint_function
+
+        return fingerprint_function(self, function)
+
+    def modules(self, module: str) -> list[ModuleFile]:
+        """The project modules that a module loads, itself included, sorted by name.
+
+        Imports inside functions and conditions count; a module that imports by computed names may load all of them.
+        """
+        walk = self.load(module)
+        names = set(walk.loaded)
+        for name in walk.loaded:
+            facts = self.project.facts(name)
+            if facts is not None and any(item.startswith("all:") for unit in facts.units for item in unit.dynamic):
+                names.update(found.name for found in self.project.modules.everything())
+                break
+        found = [self.project.find(name) for name in sorted(names)]
+        return [ModuleFile(each.name, each.path) for each in found if each is not None and each.path is not None]
+
+    def live_differences(self, module: str, qualname: str) -> list[str]:
+        """Reached functions, classes and constants whose live object is not what the source says (a monkeypatch).
+
+        Only modules that are imported already are looked at.
+        """
+        from mainspring.pipelines._live import live_differences
+
+        return live_differences(self.project, self._of(module, qualname)[0])
+
+    def flush(self) -> None:
+        """Keep what was learnt for the next process."""
+        self.analyses.flush()
+
+    def load(self, module: str) -> Walk:
+        """What importing a module of the project runs.
+
+        Raises:
+            GraphError: the project has no such module.
+        """
+        if module not in self._loads:
+            if self.project.facts(module) is None:
+                known = [found.name for found in self.project.modules.everything()]
+                near = ", ".join(close_names(module, known))
+                raise GraphError(
+                    f"the project {self.root} has no module `{module}`." + (f" Nearest: {near}." if near else "")
+                )
+            self._loads[module] = Walk(self.project).load(module)
+        return self._loads[module]
+
+    def finish(self, walk: Walk, extra: dict[str, str] | None = None, notes: Sequence[str] = ()) -> Fingerprint:
+        """The fingerprint of everything that a walk found, with further parts and notes."""
+        parts = dict(extra or {})
+        unresolved = list(notes)
+        self._code_parts(walk, parts)
+        for module, reason in sorted(walk.wholes.items()):
+            facts = self.project.facts(module)
+            if facts is not None:
+                parts[f"module {module} (names can't be resolved: {reason})"] = facts.digest
+                unresolved.append(f"the whole of {module} counts: {reason}")
+        files = self._file_parts(walk, parts)
+        for name in walk.env:
+            value = os.environ.get(name)
+            parts[f"env {name}"] = "unset" if value is None else blake3(value.encode("utf-8", "replace")).hexdigest(16)
+        self._environment_parts(walk.externals - _NOT_COUNTED, parts, unresolved)
+        return fingerprint_of(parts, unresolved, files, sorted(walk.env))
+
+    def _of(self, module: str, qualname: str) -> tuple[Walk, Fingerprint]:
+        key = (module, qualname)
+        if key not in self._steps:
+            walk = self.load(module)
+            facts = self.project.facts(module)
+            top = qualname.partition(".")[0]
+            if facts is None or (top not in facts.bound and top not in facts.imported):
+                known = close_names(top, facts.bound if facts is not None else ())
+                near = f" Nearest: {', '.join(known)}." if known else ""
+                raise GraphError(f"the module `{module}` has no `{qualname}`.{near}")
+            walk = walk.copied().reach(module, top)
+            self._steps[key] = (walk, self.finish(walk))
+        return self._steps[key]
+
+    def _code_parts(self, walk: Walk, parts: dict[str, str]) -> None:
+        for module, name in walk.names:
+            facts = self.project.facts(module)
+            units = name_units(facts, name) if facts is not None else []
+            plain = [unit for unit in units if unit.kind != EFFECT]
+            if plain:
+                kind = "code" if any(unit.kind == DEFINITION for unit in plain) else CONSTANT
+                text = " ".join(f"{unit.digest}{unit.after or ''}" for unit in units)
+                parts[f"{kind} {module}.{name}"] = text if len(units) == 1 else _short(text)
+        for (module, alias), targets in walk.imports.items():
+            parts[f"import {module}.{alias}"] = " or ".join(sorted(targets))
+        effects: dict[str, list[int]] = {}
+        for module, place in walk.effects:
+            effects.setdefault(module, []).append(place)
+        for module, places in effects.items():
+            facts = self.project.facts(module)
+            if facts is not None:
+                parts[f"effects {module}"] = _short(" ".join(facts.units[place].digest for place in sorted(places)))
+
+    def _file_parts(self, walk: Walk, parts: dict[str, str]) -> list[str]:
+        from mainspring.pipelines.declared import place_of
+
+        files: set[str] = set()
+        for module, written in sorted(walk.files):
+            found = self.project.find(module)
+            home = found.path.parent if found is not None and found.path is not None else self.root
+            path = place_of(written, home, self.root)
+            shown = self.project.modules.shown(path)
+            files.add(shown)
+            parts[f"file {shown}"] = self.content(path)
+        return sorted(files)
+
+    def content(self, path: Path) -> str:
+        """The digest of a file, or of all files below a folder; `missing` if there is nothing."""
+        try:
+            if not path.is_dir():
+                return self.analyses.digest(path)
+        except FileNotFoundError:
+            return "missing"
+        except OSError as error:
+            raise GraphError(f"the declared file `{path}` can't be read: {error.strerror}") from error
+        inside = sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+        rows = [f"{file.relative_to(path).as_posix()}\0{self.analyses.digest(file)}" for file in inside]
+        return _short("\0".join(rows))
+
+    def _environment_parts(self, externals: set[str], parts: dict[str, str], unresolved: list[str]) -> None:
+        parts["python"] = self.environment.python_minor
+        parts["platform"] = self.environment.platform
+        parts["threads"] = str(self.threads)
+        if not externals:
+            return
+        key = tuple(sorted(externals))
+        if key not in self._closures:
+            found = self._distributions()
+            rows = {f"distribution {name}": at for name, at in found.closure(found.distributions_of(key)).items()}
+            for name in key:
+                if not found.distributions_of([name]):
+                    rows[f"module {name} (outside the project)"] = self._outside(name)
+            self._closures[key] = rows
+        parts.update(self._closures[key])
+        unresolved += [
+            f"{part[7:]} belongs to no distribution; its sources count as a whole"
+            for part in self._closures[key]
+            if part.startswith("module ")
+        ]
+
+    def _outside(self, name: str) -> str:
+        """The digest of a module that no distribution names: an editable install, a folder on PYTHONPATH."""
+        from importlib.util import find_spec
+
+        try:
+            spec = find_spec(name)
+        except (ImportError, ValueError):
+            spec = None
+        if spec is None:
+            return "missing"
+        if not spec.submodule_search_locations:
+            return self.content(Path(spec.origin)) if spec.origin and os.path.exists(spec.origin) else "built in"
+        sources = sorted(file for folder in spec.submodule_search_locations for file in Path(folder).rglob("*.py"))
+        return _short(" ".join(self.analyses.digest(file) for file in sources))
+
+
+def _short(text: str) -> str:
+    return blake3(text.encode("utf-8", "surrogatepass")).hexdigest(16)

@@ -1,0 +1,232 @@
+"""The environment a run happens in: interpreter, platform, and every installed distribution with what it requires.
+
+Read from the folders of `sys.path` directly, which is several times faster than `importlib.metadata`, and remembered in
+one file until one of those folders changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+from blake3 import blake3
+
+from mainspring.runs.stamps import is_racy, real_time_ns
+
+_VERSION = 1
+_FILE_NAME = "environment.msgpack"
+_INFO = re.compile(r"^(?P<name>[A-Za-z0-9._]+?)-(?P<version>[^-]+)(?:-py[\d.]+)?\.(?:dist|egg)-info$")
+_REQUIREMENT = re.compile(r"^\s*([A-Za-z0-9._-]+)\s*(?:\[([^\]]*)\])?([^;]*)(?:;(.*))?$")
+_EXTRA = re.compile(r"""extra\s*==\s*['"]([^'"]+)['"]""")
+_SELF = "mainspring"
+
+
+class Environment(msgspec.Struct, frozen=True):
+    """What a run records of its surroundings. `distributions` maps normalised names to versions."""
+
+    python: str
+    implementation: str
+    platform: str
+    distributions: dict[str, str]
+    digest: str
+
+    @property
+    def python_minor(self) -> str:
+        """Major and minor version, which cache keys use."""
+        return ".".join(self.python.split(".")[:2])
+
+
+class Installed(msgspec.Struct, frozen=True):
+    """The installed distributions: versions, the top-level modules each provides, and what each requires.
+
+    A requirement is a pair of the extra that asks for it (empty: always) and the requirement, as `name[extra,...]`.
+    """
+
+    versions: dict[str, str]
+    providers: dict[str, tuple[str, ...]]
+    requirements: dict[str, tuple[tuple[str, str], ...]]
+
+    def distributions_of(self, import_names: Iterable[str]) -> tuple[str, ...]:
+        """The distributions that provide these top-level modules, sorted."""
+        return tuple(sorted({found for name in import_names for found in self.providers.get(name, ())}))
+
+    def closure(self, distributions: Iterable[str]) -> dict[str, str]:
+        """Versions of these distributions and of everything installed that they require, directly or not.
+
+        Environment markers are not evaluated: a requirement that is installed counts, unless only an extra that nobody
+        asked for wants it. Mainspring itself never counts.
+        """
+        reached: set[tuple[str, str]] = set()
+        pending = [(normalised(name), "") for name in distributions]
+        while pending:
+            item = pending.pop()
+            name, extra = item
+            if item in reached or name not in self.versions or name == _SELF:
+                continue
+            reached.add(item)
+            for wanted_by, requirement in self.requirements.get(name, ()):
+                if wanted_by == extra:
+                    needed, _, extras = requirement.partition("[")
+                    pending.append((needed, ""))
+                    pending += [(needed, word) for word in extras.rstrip("]").split(",") if word]
+        return {name: self.versions[name] for name in sorted({name for name, _ in reached})}
+
+
+class _Stored(msgspec.Struct, array_like=True):
+    version: str
+    folders: dict[str, str]
+    installed: Installed
+    environment: Environment
+
+
+def normalised(name: str) -> str:
+    """A distribution's name as PEP 503 compares them.
+
+    >>> normalised("Scikit_Learn")
+    'scikit-learn'
+    """
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def snapshot(cache_dir: Path | None = None, paths: Sequence[str] | None = None) -> Environment:
+    """The present environment; `paths` stands in for `sys.path`."""
+    return _read(cache_dir, paths).environment
+
+
+def installed(cache_dir: Path | None = None, paths: Sequence[str] | None = None) -> Installed:
+    """What is installed at present, with requirements."""
+    return _read(cache_dir, paths).installed
+
+
+def distributions_of(import_names: Iterable[str], cache_dir: Path | None = None) -> tuple[str, ...]:
+    """The installed distributions that provide these top-level modules."""
+    return installed(cache_dir).distributions_of(import_names)
+
+
+def closure(distributions: Iterable[str], cache_dir: Path | None = None) -> dict[str, str]:
+    """Versions of these distributions and of all that they require, as installed at present."""
+    return installed(cache_dir).closure(distributions)
+
+
+def platform_name() -> str:
+    """Operating system and machine, e.g. `linux-x86_64`."""
+    return f"{sys.platform}-{os.uname().machine}"
+
+
+def _read(cache_dir: Path | None, paths: Sequence[str] | None) -> _Stored:
+    read_at_ns = real_time_ns()
+    folders, changed_at_ns = _stamps(sys.path if paths is None else paths)
+    version = f"{_VERSION} {sys.version}"
+    path = cache_dir / _FILE_NAME if cache_dir is not None else None
+    if path is not None:
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            data = memoryview(path.read_bytes())
+            if blake3(data[32:]).digest() == data[:32]:
+                stored = msgspec.msgpack.decode(data[32:], type=_Stored)
+                if stored.version == version and stored.folders == folders:
+                    return stored
+    found = _scan(folders)
+    stored = _Stored(version, folders, found, _environment(found))
+    if path is not None and not is_racy(changed_at_ns, read_at_ns):
+        _write(path, msgspec.msgpack.encode(stored))
+    return stored
+
+
+def _environment(found: Installed) -> Environment:
+    python = ".".join(map(str, sys.version_info[:3]))
+    name = sys.implementation.name
+    facts = (python, name, platform_name(), sorted(found.versions.items()))
+    digest = blake3(msgspec.json.encode(facts)).hexdigest()
+    return Environment(python, name, platform_name(), found.versions, digest)
+
+
+def _write(path: Path, body: bytes) -> None:
+    scratch = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_bytes(blake3(body).digest() + body)
+        scratch.replace(path)
+    except OSError:
+        scratch.unlink(missing_ok=True)
+
+
+def _stamps(paths: Iterable[str]) -> tuple[dict[str, str], int]:
+    """What tells that a folder holds the same distributions as before, and when the latest of them was changed."""
+    stamps: dict[str, str] = {}
+    latest_ns = 0
+    for path in paths:
+        if path in stamps or path.endswith(".zip"):
+            continue
+        if not path.endswith("-packages"):
+            # A project's own folder changes with every file written there, so its listing tells, not its time.
+            stamps[path] = " ".join(_entries(path or "."))
+            continue
+        with contextlib.suppress(OSError):
+            stat = os.stat(path)
+            changed_at_ns = max(stat.st_mtime_ns, stat.st_ctime_ns)
+            stamps[path] = f"{stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
+            latest_ns = max(latest_ns, changed_at_ns)
+    return stamps, latest_ns
+
+
+def _scan(folders: Iterable[str]) -> Installed:
+    versions: dict[str, str] = {}
+    providers: dict[str, set[str]] = {}
+    requirements: dict[str, tuple[tuple[str, str], ...]] = {}
+    for folder in folders:
+        for entry in _entries(folder or "."):
+            match = _INFO.match(entry)
+            if match is None:
+                continue
+            name = normalised(match["name"])
+            if name in versions:
+                continue  # the first on the path is the one that is imported
+            info = os.path.join(folder, entry)
+            versions[name] = match["version"]
+            requirements[name] = tuple(_requirements(info))
+            for module in _provides(info):
+                providers.setdefault(module, set()).add(name)
+    return Installed(versions, {module: tuple(sorted(names)) for module, names in providers.items()}, requirements)
+
+
+def _entries(folder: str) -> list[str]:
+    try:
+        return sorted(entry for entry in os.listdir(folder) if entry.endswith("-info"))
+    except OSError:
+        return []
+
+
+def _requirements(info: str) -> Iterable[tuple[str, str]]:
+    text = _text(info, "METADATA") or _text(info, "PKG-INFO")
+    for line in text.partition("\n\n")[0].splitlines():
+        if line.startswith("Requires-Dist:"):
+            match = _REQUIREMENT.match(line[14:])
+            if match is not None:
+                extras = ",".join(sorted(normalised(word) for word in (match[2] or "").split(",") if word.strip()))
+                name = normalised(match[1]) + (f"[{extras}]" if extras else "")
+                asked = [normalised(extra) for extra in _EXTRA.findall(match[4] or "")] or [""]
+                yield from ((extra, name) for extra in asked)
+
+
+def _provides(info: str) -> set[str]:
+    found = set(_text(info, "top_level.txt").split())
+    for line in _text(info, "RECORD").splitlines():
+        head, slash, _ = line.partition("/")
+        if slash:
+            found.add(head)
+        elif ".py," in line or ".so," in line:
+            found.add(line.partition(".")[0])
+    return {name for name in found if name.isidentifier() and name != "__pycache__"}
+
+
+def _text(info: str, name: str) -> str:
+    try:
+        with open(os.path.join(info, name), encoding="utf-8", errors="replace") as file:
+            return file.read().replace("\r\n", "\n")
+    except OSError:
+        return ""
