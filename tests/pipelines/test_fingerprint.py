@@ -44,7 +44,7 @@ CHANGES: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
     ),
     "a type used in a string hint behind TYPE_CHECKING": (
         {
-            "steps": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n  from a import T\ndef go(x: 'list[T]'): return x",
+            "steps": "import typing\nif typing.TYPE_CHECKING:\n  from a import T\ndef go(x: 'list[T]'): return x",
             "a": "class T:\n  size: int",
         },
         {"a": "class T:\n  size: float"},
@@ -305,7 +305,7 @@ SAME: dict[str, dict[str, str]] = {
         """
     },
     "an alias of step": {
-        "steps": "from mainspring import step as task\nfrom a import f\n@task(retries=2)\ndef go(data):\n  return f(data)\n"
+        "steps": "from mainspring import step as t\nfrom a import f\n@t(retries=2)\ndef go(data):\n  return f(data)\n"
     },
 }
 
@@ -426,9 +426,9 @@ def test_a_computed_declaration_names_file_and_line(tmp_path: Path) -> None:
 
 def test_an_unknown_step_or_module_is_named_with_the_nearest(tmp_path: Path) -> None:
     project = Sources(tmp_path, steps="def go(): return 1")
-    with pytest.raises(GraphError, match="has no `gone`. Nearest: go"):
+    with pytest.raises(GraphError, match=r"has no `gone`\. Nearest: go"):
         project.of("steps", "gone")
-    with pytest.raises(GraphError, match="no module `step`. Nearest: steps"):
+    with pytest.raises(GraphError, match=r"no module `step`\. Nearest: steps"):
         project.of("step", "go")
 
 

@@ -228,28 +228,39 @@ def _module_names(module: str, space: Mapping[str, object]) -> ModuleNames:
 
 def _nodes(value: FunctionType | type) -> list[ast.AST]:
     """The definitions in the source that a live function or class may come from; several lambdas on a line are all."""
-    code = value.__code__ if isinstance(value, FunctionType) else _class_code(value)
-    if code is None:
-        return []
-    linecache.checkcache(code.co_filename)
-    lines = linecache.getlines(code.co_filename, _namespace(value) if isinstance(value, FunctionType) else None)  # type: ignore[arg-type]
-    try:
-        tree = ast.parse("".join(lines))
-    except (SyntaxError, ValueError):
-        return []
     if isinstance(value, type):
-        name = value.__name__
-        return [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == name]
+        return _class_nodes(value)
+    code = value.__code__
+    tree = _tree(code.co_filename, value.__globals__)
     return [node for node in ast.walk(tree) if _is_source_of(node, code)]
 
 
-def _class_code(value: type) -> CodeType | None:
-    for member in vars(value).values():
-        inner = getattr(member, "__func__", getattr(member, "fget", member))
-        if isinstance(inner, FunctionType) and inner.__module__ == value.__module__:
-            return inner.__code__ if not inner.__code__.co_filename.startswith("<string") else None
-    source = getattr(sys.modules.get(value.__module__), "__file__", None)
-    return compile("", source, "exec") if source else None
+def _class_nodes(value: type) -> list[ast.AST]:
+    """A class keeps no line number: its file is that of a method, of its module, or the latest cell that defines it."""
+    space = _namespace(value)
+    inner = (getattr(member, "__func__", getattr(member, "fget", member)) for member in vars(value).values())
+    codes = (each.__code__ for each in inner if isinstance(each, FunctionType) and each.__module__ == value.__module__)
+    files = [code.co_filename for code in codes if not code.co_filename.startswith("<string")]
+    files += [str(space["__file__"])] if space.get("__file__") else []
+    files += [name for name in reversed(linecache.cache) if name.startswith("<") or "ipykernel" in name]
+    for name in files:
+        found = [
+            node
+            for node in ast.walk(_tree(name, space))
+            if isinstance(node, ast.ClassDef) and node.name == value.__name__
+        ]
+        if found:
+            return list(found)
+    return []
+
+
+def _tree(filename: str, space: Mapping[str, object]) -> ast.Module:
+    linecache.checkcache(filename)
+    lines = linecache.getlines(filename, dict(space))
+    try:
+        return ast.parse("".join(lines))
+    except (SyntaxError, ValueError):
+        return ast.Module([], [])
 
 
 def _is_source_of(node: ast.AST, code: CodeType) -> bool:

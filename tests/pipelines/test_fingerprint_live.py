@@ -1,0 +1,199 @@
+"""Live objects beside their source: monkeypatches, and functions that no module can give back."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import linecache
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mainspring.pipelines.fingerprint import Fingerprint, compare
+from tests.pipelines.projects import Sources
+
+FILES = {
+    "livesteps": """
+        import functools
+        from livehelp import helper, Tool, LIMIT
+        import livehelp
+
+        def go(x):
+            return helper(x) + Tool().use() + livehelp.LIMIT + livehelp.cached(1)
+        """,
+    "livehelp": """
+        import functools, enum
+        from dataclasses import dataclass
+        LIMIT = 3
+        def helper(x): return x in {"a", "b", "c"}
+        @dataclass(frozen=True)
+        class Tool:
+            n: int = 1
+            def use(self): return self.n
+            @property
+            def twice(self): return 2
+            @staticmethod
+            def free(): return 3
+            @classmethod
+            def made(cls): return cls()
+            @functools.cached_property
+            def kept(self): return 4
+            def __hidden(self): return 5
+        class Colour(enum.Enum):
+            RED = 1
+            def shout(self): return self.name
+        @functools.lru_cache
+        def cached(x): return Colour.RED
+        """,
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sources]:
+    found = Sources(tmp_path, **FILES)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    importlib.import_module("livesteps")
+    yield found
+    for name in ("livesteps", "livehelp", "script"):
+        sys.modules.pop(name, None)
+
+
+def seen(project: Sources) -> list[str]:
+    return project.fingerprinter().live_differences("livesteps", "go")
+
+
+def test_modules_as_imported_do_not_differ_from_their_source(project: Sources) -> None:
+    assert seen(project) == []
+
+
+PATCHES: dict[str, Callable[[types.ModuleType, types.ModuleType], None]] = {
+    "livehelp.helper": lambda steps, helps: setattr(helps, "helper", lambda x: 1),
+    "livesteps.helper": lambda steps, helps: setattr(steps, "helper", lambda x: 1),
+    "livehelp.LIMIT": lambda steps, helps: setattr(helps, "LIMIT", 4),
+    "livehelp.Tool.use": lambda steps, helps: setattr(helps.Tool, "use", lambda self: 9),
+    "livehelp.Tool.free": lambda steps, helps: setattr(helps.Tool, "free", staticmethod(lambda: 9)),
+    "livehelp.Tool.twice": lambda steps, helps: setattr(helps.Tool, "twice", property(lambda self: 9)),
+    "livehelp.Tool.kept": lambda steps, helps: setattr(helps.Tool, "kept", 9),
+    "livehelp.cached": lambda steps, helps: setattr(helps, "cached", lambda x: 9),
+    "livesteps.go": lambda steps, helps: setattr(steps, "go", functools.partial(steps.go)),
+}
+
+
+@pytest.mark.parametrize("name", PATCHES)
+def test_a_monkeypatch_is_named(name: str, project: Sources) -> None:
+    PATCHES[name](sys.modules["livesteps"], sys.modules["livehelp"])
+    assert any(line.startswith(f"{name} is not") for line in seen(project)), seen(project)
+
+
+def test_a_wrapper_around_an_undecorated_function_is_named(project: Sources) -> None:
+    helps = sys.modules["livehelp"]
+    original = helps.helper
+    helps.helper = functools.wraps(original)(lambda x: original(x))  # type: ignore[attr-defined]
+    assert any(line.startswith("livehelp.helper is not") for line in seen(project))
+
+
+def test_a_source_edited_after_its_import_differs(project: Sources) -> None:
+    project.write(livehelp=FILES["livehelp"].replace("return 2", "return 22"))
+    assert seen(project) == [
+        "livehelp.Tool.twice is not what its source says (replaced at run time, or edited since it was imported)"
+    ]
+
+
+def test_comments_added_after_the_import_do_not_differ(project: Sources) -> None:
+    project.write(livehelp=FILES["livehelp"].replace("LIMIT = 3", "# more\n        # lines\n        LIMIT = 3"))
+    assert seen(project) == []
+
+
+def test_a_module_imported_from_elsewhere_is_named(project: Sources, tmp_path: Path) -> None:
+    sys.modules["livehelp"].__file__ = str(tmp_path / "other.py")
+    assert any("is imported from" in line for line in seen(project))
+
+
+def cell(source: str, name: str = "<cell 1>", space: dict[str, object] | None = None) -> dict[str, object]:
+    """Run source as a notebook does: in `__main__`, its lines known by a made-up file name."""
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    space = {"__name__": "__main__"} if space is None else space
+    exec(compile(source, name, "exec"), space)
+    return space
+
+
+def of(project: Sources, function: object) -> Fingerprint:
+    return project.fingerprinter().of_function(function)  # type: ignore[arg-type]
+
+
+def test_a_notebook_function_counts_with_what_it_uses(project: Sources) -> None:
+    text = "from livehelp import helper\nN = 1\ndef inner(x): return x\ndef go(x):\n  return inner(x) + helper(N)\n"
+    old = of(project, cell(text)["go"])
+    assert old.reusable
+    assert of(project, cell("# note\n" + text, "<cell 2>")["go"]) == old
+    for change, line in [
+        (("N = 1", "N = 2"), "value __main__.N changed"),
+        (("return x\n", "return -x\n"), "source __main__.inner changed"),
+        (("helper(N)", "helper(N, 1)"), "source __main__.go changed"),
+    ]:
+        assert line in compare(old, of(project, cell(text.replace(*change), f"<cell {change[1]}>")["go"]))
+    project.write(livehelp=FILES["livehelp"].replace('{"a", "b", "c"}', "{1}"))
+    assert compare(old, of(project, cell(text)["go"])) == ["code livehelp.helper changed"]
+
+
+def test_a_lambda_and_a_partial_count_by_source_and_arguments(project: Sources) -> None:
+    first = cell("import functools\nf = lambda x: x + 1\np = functools.partial(f, 2)\n", "<a>")
+    second = cell("import functools\nf = lambda x: x + 1\np = functools.partial(f, 3)\n", "<b>")
+    third = cell("import functools\nf = lambda x: x + 2\np = functools.partial(f, 2)\n", "<c>")
+    assert of(project, first["f"]) == of(project, second["f"])
+    assert of(project, first["f"]) != of(project, third["f"])
+    assert len({of(project, each["p"]).digest for each in (first, second, third)}) == 3
+
+
+def test_a_closure_counts_by_the_values_it_holds(project: Sources) -> None:
+    text = "def make(n):\n  def go(x): return x + n\n  return go\n"
+    make = cell(text)["make"]
+    assert of(project, make(1)) == of(project, make(1))  # type: ignore[operator]
+    assert of(project, make(1)) != of(project, make(2))  # type: ignore[operator]
+    assert of(project, make([1, {"a": (2,)}])).reusable  # type: ignore[operator]
+    found = of(project, make(object()))  # type: ignore[operator]
+    assert not found.reusable
+    assert found.unresolved == ("not reusable: closure over `n`, a object, which can't be recorded",)
+
+
+def test_a_function_without_source_is_not_reusable(project: Sources) -> None:
+    space: dict[str, object] = {"__name__": "__main__"}
+    exec("def go(): return 1", space)
+    assert not of(project, space["go"]).reusable
+
+
+def test_a_class_of_the_notebook_counts_by_its_source(project: Sources) -> None:
+    text = "class T:\n  n = 1\n  def f(self): return 1\ndef go(x: T): return T().f()\n"
+    old = of(project, cell(text, "<d>")["go"])
+    assert compare(old, of(project, cell(text.replace("return 1", "return 2"), "<e>")["go"])) == [
+        "source __main__.T changed"
+    ]
+
+
+def test_a_class_without_methods_is_found_in_the_latest_cell(project: Sources) -> None:
+    text = "class Row:\n  n: int\ndef go(x: Row): return x\n"
+    old = of(project, cell(text, "<cell 7>")["go"])
+    new = of(project, cell(text.replace("int", "str"), "<cell 8>")["go"])
+    assert old.reusable
+    assert compare(old, new) == ["source __main__.Row changed"]
+
+
+def test_a_recursive_function_ends(project: Sources) -> None:
+    assert of(
+        project, cell("def go(n): return go(n - 1) if n else even(n)\ndef even(n): return go(n)\n")["go"]
+    ).reusable
+
+
+def test_declared_inputs_of_a_notebook_count(project: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGION", "eu")
+    (project.root / "conf.yaml").write_text("a")
+    space: dict[str, object] = {"__name__": "__main__", "ms": types.ModuleType("mainspring")}
+    go = cell("def go(): return ms.file('conf.yaml'), ms.env('REGION')\n", "<f>", space)["go"]
+    old = of(project, go)
+    assert (old.files, old.env) == (("conf.yaml",), ("REGION",))
+    (project.root / "conf.yaml").write_text("b")
+    assert compare(old, of(project, go)) == ["file conf.yaml changed"]
