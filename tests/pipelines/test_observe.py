@@ -54,7 +54,7 @@ class TestFiles:
             lambda: Path("conf.yaml").read_text(),
             lambda: os.close(os.open("conf.yaml", os.O_RDONLY)),
             lambda: os.close(os.open(b"conf.yaml", os.O_RDWR)),
-            lambda: open(project / "conf.yaml", "r+").close(),
+            lambda: (project / "conf.yaml").open("r+").close(),
         ]
         for way in ways:
             with watch() as observer:
@@ -251,7 +251,7 @@ class TestPrograms:
         import multiprocessing.util
 
         with watch() as observer:
-            child = multiprocessing.util.spawnv_passfds(b"/bin/true", [b"true", b"spawned"], ())  # type: ignore[attr-defined]
+            child = multiprocessing.util.spawnv_passfds(b"/bin/true", [b"true", b"spawned"], ())
             os.waitpid(child, 0)
         assert names(observer) == [("subprocess", "true spawned")]
 
@@ -270,9 +270,10 @@ class TestThreads:
     def test_a_thread_the_step_starts_is_seen(self, watch: Watch) -> None:
         with watch() as observer:
             inner = threading.Thread(target=lambda: open("conf.yaml").close())
-            outer = threading.Thread(target=lambda: (inner.start(), inner.join()))
+            outer = threading.Thread(target=inner.start)
             outer.start()
             outer.join()
+            inner.join()
         assert names(observer) == [("file", "conf.yaml")]
 
     def test_work_given_to_an_older_pool_is_seen(self, watch: Watch) -> None:
@@ -284,7 +285,7 @@ class TestThreads:
 
     def test_asyncio_and_its_threads_are_seen(self, watch: Watch) -> None:
         async def main() -> None:
-            open("conf.yaml").close()
+            Path("conf.yaml").read_text()
             await asyncio.to_thread(os.getenv, "REGION")
             await asyncio.get_running_loop().run_in_executor(None, lambda: os.getenv("ZONE"))
 

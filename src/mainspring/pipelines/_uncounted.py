@@ -105,7 +105,7 @@ def is_library_code(filename: str, project_root: str) -> bool:
     (True, False)
     """
     if filename.startswith("<"):
-        return not filename.startswith(("<stdin>", "<string>", "<ipython", "<console>"))
+        return not filename.startswith(("<stdin>", "<string>", "<ipython", "<console>", "<doctest"))
     if filename.startswith(_MAINSPRING) or is_installed(filename):
         return True
     if project_root and filename.startswith(project_root + os.sep):
