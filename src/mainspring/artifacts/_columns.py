@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-import numpy as np
-import polars as pl
+import numpy as np  # noqa: TID253 (an adapter file)
+import polars as pl  # noqa: TID253 (an adapter file)
 
 from mainspring.errors import CodecError
 

@@ -1,0 +1,356 @@
+"""Python values as JSON trees: plain ones as they are, all others as an object with a tag `$`.
+
+Invariant: two values give the same canonical text exactly if they mean the same: types count (1, 1.0 and True differ, so do
+a list and a tuple), the order of a dict counts, that of a set doesn't; every NaN is one value and −0.0 is 0.0.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import math
+import sys
+from base64 import b64decode, b64encode
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from mainspring.artifacts._classes import build_record, class_name, fields_of, find_class, is_frozen, is_record
+from mainspring.errors import CodecError
+
+Leaf = Callable[[object, str], int]
+DEEPEST = 200
+
+_ATOMS = (type(None), bool, int, float, str)
+_FROZEN_SCALARS = frozenset(
+    {*_ATOMS, complex, bytes, dt.datetime, dt.date, dt.time, dt.timedelta, dt.timezone, Decimal, UUID, range}
+)
+_NUMPY_SCALARS = "biufcMmU"
+
+
+def is_numpy_scalar(value: object) -> bool:
+    """Whether it is a NumPy number, bool, text or time; asks without importing NumPy."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, numpy.generic) and value.dtype.kind in _NUMPY_SCALARS
+
+
+def is_tree(value: object) -> bool:
+    """Whether this module takes a value's outermost type (what is inside may still be a leaf)."""
+    cls = type(value)
+    return (
+        cls in _FROZEN_SCALARS
+        or cls in _WRITERS
+        or isinstance(value, enum.Enum)
+        or is_record(cls)
+        or is_numpy_scalar(value)
+    )
+
+
+class Survey:
+    """One walk that says whether a value is immutable throughout, and what in it needs a codec of its own."""
+
+    def __init__(self, value: object) -> None:
+        self.frozen = True
+        self.leaves: list[object] = []
+        self._walk(value, "$", 0)
+
+    def _walk(self, value: object, path: str, depth: int) -> None:
+        cls = type(value)
+        if cls in _FROZEN_SCALARS or isinstance(value, enum.Enum):
+            return
+        check_depth(path, depth)
+        if cls in (list, dict, set, bytearray, OrderedDict, Counter):
+            self.frozen = False
+        if isinstance(value, dict) and cls in _WRITERS:
+            for key, item in value.items():
+                self._walk(key, path, depth + 1)
+                self._walk(item, path, depth + 1)
+        elif cls in (list, tuple, set, frozenset):
+            for item in value:  # type: ignore[attr-defined]
+                self._walk(item, path, depth + 1)
+        elif is_numpy_scalar(value) or cls is bytearray:
+            return
+        elif is_record(cls):
+            self.frozen = self.frozen and is_frozen(cls)
+            for item in fields_of(value).values():
+                self._walk(item, path, depth + 1)
+        else:
+            self.leaves.append(value)
+
+
+def check_depth(path: str, depth: int) -> None:
+    """Refuse what is nested without an end.
+
+    Raises:
+        CodecError: it is nested more than 200 levels deep.
+    """
+    if depth > DEEPEST:
+        raise CodecError(f"The value is nested more than {DEEPEST} levels deep, or contains itself.")
+
+
+class Writer:
+    """Turns a value into a JSON-able tree. `leaf` takes what needs a codec of its own and says its number."""
+
+    def __init__(self, leaf: Leaf, *, canonical: bool) -> None:
+        self.leaf, self.canonical = leaf, canonical
+
+    def write(self, value: Any, path: str = "$", depth: int = 0) -> Any:
+        """The tree of a value at a path.
+
+        Raises:
+            CodecError: it is nested too deeply, or something in it has no stored form.
+        """
+        cls = type(value)
+        if cls is str:
+            return value if _is_clean(value) else {"$": "str", "v": _base64(value.encode("utf-8", "surrogatepass"))}
+        if value is None or cls is bool:
+            return value
+        if cls is int:
+            return value if -(2**63) <= value < 2**64 else {"$": "int", "v": hex(value)}
+        if cls is float:
+            return self._float(value)
+        check_depth(path, depth)
+        write = _WRITERS.get(cls)
+        if write is not None:
+            return write(self, value, path, depth + 1)
+        if isinstance(value, enum.Enum):
+            return _write_enum(value)
+        if is_numpy_scalar(value):
+            return _write_numpy(self, value)
+        if is_record(cls):
+            fields = fields_of(value).items()
+            tree = {name: self.write(item, f"{path}.{name}", depth + 1) for name, item in fields}
+            return {"$": "record", "c": class_name(cls), "v": tree}
+        return {"$": "leaf", "v": self.leaf(value, path)}
+
+    def _float(self, value: float) -> Any:
+        if math.isfinite(value):
+            return value + 0.0 if self.canonical else value
+        return {"$": "float", "v": repr(value).lstrip("+")}
+
+    def items(self, values: Any, path: str, depth: int) -> list[Any]:
+        """The trees of a sequence's items."""
+        return [self.write(item, f"{path}[{i}]", depth) for i, item in enumerate(values)]
+
+
+def to_text(tree: Any) -> bytes:
+    """A tree as JSON text."""
+    return msgspec.json.encode(tree)
+
+
+def _is_clean(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate, as file names have
+        return False
+    return True
+
+
+def _base64(data: bytes) -> str:
+    return b64encode(data).decode()
+
+
+def _write_dict(writer: Writer, value: dict[Any, Any], path: str, depth: int) -> Any:
+    if all(type(key) is str and _is_clean(key) for key in value) and "$" not in value:
+        return {key: writer.write(item, f"{path}.{key}", depth) for key, item in value.items()}
+    return {"$": "dict", "v": _pairs(writer, value, path, depth)}
+
+
+def _pairs(writer: Writer, value: dict[Any, Any], path: str, depth: int) -> list[Any]:
+    return [
+        [writer.write(key, path, depth), writer.write(item, f"{path}[{key!r}]", depth)] for key, item in value.items()
+    ]
+
+
+def _write_set(writer: Writer, value: Any, path: str, depth: int) -> Any:
+    # Stored in the order in which it is digested, so that the bytes don't depend on the hash seed either.
+    order = Writer(_refuse_in_set, canonical=True)
+    ranked = sorted((to_text(order.write(item, path, depth)), i, item) for i, item in enumerate(value))
+    return {"$": type(value).__name__, "v": [writer.write(item, path, depth) for _, _, item in ranked]}
+
+
+def _refuse_in_set(value: object, path: str) -> int:
+    kind = type(value).__qualname__
+    raise CodecError(f"At {path}: a set of `{kind}` has no canonical order. Use a list in an order of your own.")
+
+
+def _write_datetime(value: dt.datetime) -> Any:
+    zone, tree = value.tzinfo, {"$": "datetime", "v": value.replace(tzinfo=None, fold=0).isoformat()}
+    if value.fold:
+        tree["f"] = "1"
+    if zone is not None:
+        tree["z"] = _zone(zone)
+    return tree
+
+
+def _zone(zone: dt.tzinfo) -> str:
+    key = getattr(zone, "key", None)
+    if isinstance(key, str):
+        return key
+    offset = zone.utcoffset(None) if type(zone) is dt.timezone else None
+    if offset is None:
+        raise CodecError(
+            f"The time zone `{zone!r}` has no stored form. Use zoneinfo.ZoneInfo or datetime.timezone instead."
+        )
+    return f"{offset // dt.timedelta(microseconds=1)}us"
+
+
+def _write_time(value: dt.time) -> Any:
+    tree = {"$": "time", "v": value.replace(tzinfo=None, fold=0).isoformat()}
+    if value.fold:
+        tree["f"] = "1"
+    if value.tzinfo is not None:
+        tree["z"] = _zone(value.tzinfo)
+    return tree
+
+
+def _write_enum(value: enum.Enum) -> Any:
+    name = value.name if value.name in type(value).__members__ else None
+    if name is not None:
+        return {"$": "enum", "c": class_name(type(value)), "v": name}
+    if isinstance(value, enum.Flag):
+        return {"$": "flag", "c": class_name(type(value)), "v": hex(value.value)}
+    raise CodecError(f"`{value!r}` is not a member of its own class.")
+
+
+def _write_numpy(writer: Writer, value: Any) -> Any:
+    dtype = value.dtype.newbyteorder("<")
+    data = value.astype(dtype)
+    if dtype.kind in "fc" and writer.canonical:
+        from mainspring.artifacts._columns import normal_floats
+
+        data = normal_floats(data.reshape(1))
+    return {"$": "numpy", "t": dtype.str, "v": _base64(data.tobytes())}
+
+
+_WRITERS: dict[type, Callable[[Writer, Any, str, int], Any]] = {
+    list: lambda w, v, p, d: w.items(v, p, d),
+    tuple: lambda w, v, p, d: {"$": "tuple", "v": w.items(v, p, d)},
+    dict: _write_dict,
+    OrderedDict: lambda w, v, p, d: {"$": "ordered", "v": _pairs(w, v, p, d)},
+    Counter: lambda w, v, p, d: {"$": "counter", "v": _pairs(w, v, p, d)},
+    set: _write_set,
+    frozenset: _write_set,
+    bytes: lambda w, v, p, d: {"$": "bytes", "v": _base64(v)},
+    bytearray: lambda w, v, p, d: {"$": "bytearray", "v": _base64(v)},
+    complex: lambda w, v, p, d: {"$": "complex", "v": [w.write(v.real), w.write(v.imag)]},
+    range: lambda w, v, p, d: {"$": "range", "v": [w.write(x) for x in (v.start, v.stop, v.step)]},
+    dt.datetime: lambda w, v, p, d: _write_datetime(v),
+    dt.date: lambda w, v, p, d: {"$": "date", "v": v.isoformat()},
+    dt.time: lambda w, v, p, d: _write_time(v),
+    dt.timedelta: lambda w, v, p, d: {"$": "timedelta", "v": [v.days, v.seconds, v.microseconds]},
+    dt.timezone: lambda w, v, p, d: {"$": "timezone", "v": _zone(v)},
+    Decimal: lambda w, v, p, d: {"$": "decimal", "v": str(v)},
+    UUID: lambda w, v, p, d: {"$": "uuid", "v": v.hex},
+}
+
+
+class Reader:
+    """Turns a tree back into the value; `leaf` gives the value of a number."""
+
+    def __init__(self, leaf: Callable[[int], Any]) -> None:
+        self.leaf = leaf
+
+    def read(self, tree: Any) -> Any:
+        """The value of a tree.
+
+        Raises:
+            CodecError: the tree is not one that `Writer` makes, or names a class that isn't loaded.
+        """
+        if isinstance(tree, list):
+            return [self.read(item) for item in tree]
+        if not isinstance(tree, dict):
+            return tree
+        tag = tree.get("$")
+        if tag is None:
+            return {key: self.read(item) for key, item in tree.items()}
+        read = _READERS.get(tag)
+        if read is None:
+            raise CodecError(f"The stored value has an unknown tag `{tag}`; a newer version may have written it.")
+        try:
+            return read(self, tree)
+        except CodecError:
+            raise
+        except (TypeError, ValueError, KeyError, ArithmeticError, AttributeError) as error:
+            raise CodecError(f"The stored `{tag}` can't be read: {error}.") from error
+
+    def items(self, tree: dict[str, Any]) -> list[Any]:
+        """The values of a tagged sequence."""
+        return [self.read(item) for item in tree["v"]]
+
+    def pairs(self, tree: dict[str, Any]) -> list[tuple[Any, Any]]:
+        """The values of tagged pairs."""
+        return [(self.read(key), self.read(item)) for key, item in tree["v"]]
+
+
+def _read_zone(text: str) -> dt.tzinfo:
+    if text.endswith("us"):
+        return dt.timezone(dt.timedelta(microseconds=int(text[:-2])))
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(text)
+
+
+def _zoned(tree: dict[str, Any], value: Any) -> Any:
+    zone = _read_zone(tree["z"]) if "z" in tree else None
+    return value.replace(tzinfo=zone, fold=int(tree.get("f", 0)))
+
+
+def _read_numpy(tree: dict[str, Any]) -> Any:
+    import numpy as np
+
+    dtype = np.dtype(tree["t"])
+    if dtype.kind not in _NUMPY_SCALARS:
+        raise CodecError(f"A stored NumPy scalar has the type `{dtype}`, which is not read.")
+    return np.frombuffer(b64decode(tree["v"]), dtype)[0] if dtype.itemsize else dtype.type()
+
+
+def _read_record(reader: Reader, tree: dict[str, Any]) -> Any:
+    cls = find_class(tree["c"])
+    if not is_record(cls):
+        raise CodecError(f"`{tree['c']}` is not a record (any more), so it isn't loaded.")
+    return build_record(cls, {name: reader.read(item) for name, item in tree["v"].items()})
+
+
+def _read_enum(tree: dict[str, Any]) -> Any:
+    cls = find_class(tree["c"])
+    if not issubclass(cls, enum.Enum):
+        raise CodecError(f"`{tree['c']}` is not an Enum (any more), so it isn't loaded.")
+    if tree["$"] == "flag":
+        return cls(int(tree["v"], 16))
+    return cls[tree["v"]]
+
+
+_READERS: dict[str, Callable[[Reader, dict[str, Any]], Any]] = {
+    "str": lambda r, t: b64decode(t["v"]).decode("utf-8", "surrogatepass"),
+    "int": lambda r, t: int(t["v"], 16),
+    "float": lambda r, t: float(t["v"]),
+    "tuple": lambda r, t: tuple(r.items(t)),
+    "dict": lambda r, t: dict(r.pairs(t)),
+    "ordered": lambda r, t: OrderedDict(r.pairs(t)),
+    "counter": lambda r, t: Counter(dict(r.pairs(t))),
+    "set": lambda r, t: set(r.items(t)),
+    "frozenset": lambda r, t: frozenset(r.items(t)),
+    "bytes": lambda r, t: b64decode(t["v"]),
+    "bytearray": lambda r, t: bytearray(b64decode(t["v"])),
+    "complex": lambda r, t: complex(*r.items(t)),
+    "range": lambda r, t: range(*r.items(t)),
+    "datetime": lambda r, t: _zoned(t, dt.datetime.fromisoformat(t["v"])),
+    "date": lambda r, t: dt.date.fromisoformat(t["v"]),
+    "time": lambda r, t: _zoned(t, dt.time.fromisoformat(t["v"])),
+    "timedelta": lambda r, t: dt.timedelta(*t["v"]),
+    "timezone": lambda r, t: _read_zone(t["v"]),
+    "decimal": lambda r, t: Decimal(t["v"]),
+    "uuid": lambda r, t: UUID(t["v"]),
+    "numpy": lambda r, t: _read_numpy(t),
+    "enum": lambda r, t: _read_enum(t),
+    "flag": lambda r, t: _read_enum(t),
+    "record": _read_record,
+    "leaf": lambda r, t: r.leaf(t["v"]),
+}

@@ -1,0 +1,123 @@
+"""The codec of NumPy arrays. The digest is over type, shape and values in C order, so memory layout makes no difference."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np  # noqa: TID253 (an adapter file)
+
+from mainspring.artifacts._columns import normal_floats
+from mainspring.artifacts.codec import EQUAL, BlobAccess, Comparison, Encoded, Preview, Tolerance, meaning_digest
+from mainspring.errors import CodecError, shorten
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class ArrayCodec:
+    """Arrays of every type but object; structured ones too, whose padding bytes are never looked at."""
+
+    name, recipe, immutable = "numpy.array", 1, False
+    types = ("numpy.ndarray",)
+
+    def digest(self, value: Array) -> str:
+        """Every NaN is the same one, −0.0 is 0.0, byte order is little."""
+        _check(value)
+        dtype = value.dtype.newbyteorder("<")
+        head = repr((dtype.descr if dtype.names else dtype.str, value.shape))
+        return meaning_digest("numpy.array", self.recipe, head, canonical_bytes(value))
+
+    def encode(self, value: Array, blobs: BlobAccess) -> Encoded:
+        """One `.npy` blob."""
+        _check(value)
+        buffer = io.BytesIO()
+        np.lib.format.write_array(buffer, value, allow_pickle=False)
+        data = buffer.getvalue()
+        return Encoded(self.name, blobs.put(data), len(data))
+
+    def decode(self, encoded: Encoded, blobs: BlobAccess) -> Array:
+        """A new, writable array."""
+        try:
+            with blobs.path(encoded.blob).open("rb") as file:
+                array: Array = np.load(file, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise CodecError(f"The blob `{encoded.blob[:12]}` is not a stored array: {error}.") from error
+        return array
+
+    def preview(self, value: Array) -> Preview:
+        """Shape, type, first values."""
+        shape = " × ".join(f"{n:,}" for n in value.shape) or "scalar"
+        head = [shorten(item, 40) for item in value.ravel()[:20].tolist()]
+        detail = {"shape": list(value.shape), "dtype": shorten(str(value.dtype), 200), "head": head}
+        return Preview("array", f"{shape} array of {shorten(str(value.dtype), 60)}", detail)
+
+    def compare(self, old: Array, new: Array, tolerance: Tolerance) -> Comparison:
+        """Type and shape, then values."""
+        return compare_arrays(old, new, tolerance)
+
+
+def _check(value: Array) -> None:
+    if type(value) not in (np.ndarray, np.memmap):
+        kind = type(value).__qualname__
+        raise CodecError(f"An array of `{kind}` would come back as a plain `numpy.ndarray`. Convert it with `np.asarray`.")
+    if value.dtype.hasobject:
+        raise CodecError("An array of Python objects has no stored form. Use a list, or an array of one plain type.")
+    if value.dtype.kind not in "biufcmMUSV":
+        raise CodecError(f"An array of `{value.dtype}` has no stored form. Convert it, e.g. with `.astype(object).tolist()`.")
+
+
+def canonical_bytes(value: Array) -> bytes:
+    """The values in C order, little-endian, floats normalised, padding between fields left out."""
+    if value.dtype.names:
+        return b"".join(canonical_bytes(np.asarray(value[name])) for name in value.dtype.names)
+    plain = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<"))
+    if plain.dtype.kind in "fc" and plain.size:
+        if plain.dtype.itemsize > (8 if plain.dtype.kind == "f" else 16):
+            raise CodecError(f"An array of `{plain.dtype}` differs between machines. Use float64.")
+        plain = normal_floats(plain)
+    return plain.tobytes()
+
+
+def compare_arrays(old: Array, new: Array, tolerance: Tolerance) -> Comparison:
+    """The first differing index, or the largest error where only finite floats differ."""
+    if old.dtype != new.dtype or old.shape != new.shape:
+        return Comparison("schema", f"The array is another: {old.dtype}{list(old.shape)} → {new.dtype}{list(new.shape)}.")
+    if canonical_bytes(old) == canonical_bytes(new):
+        return EQUAL
+    if old.dtype.names:
+        found = {name: compare_arrays(np.asarray(old[name]), np.asarray(new[name]), tolerance) for name in old.dtype.names}
+        for kind in ("values", "floats", "row_order", "within_tolerance"):
+            for name, result in found.items():
+                if result.kind == kind:
+                    # Rows are whole records; a field that is in another order alone is other values.
+                    shown = "values" if kind == "row_order" else kind
+                    return Comparison(shown, f"Field `{name}`: {result.detail}", result.largest_error)  # type: ignore[arg-type]
+        return EQUAL
+    return _compare_plain(old, new, tolerance)
+
+
+def _compare_plain(old: Array, new: Array, tolerance: Tolerance) -> Comparison:
+    a, b = np.atleast_1d(old), np.atleast_1d(new)
+    is_float = a.dtype.kind in "fc"
+    differs = (a != b) & ~(np.isnan(a) & np.isnan(b)) if is_float else a != b
+    if a.dtype.kind in "mM":
+        differs = a.view("i8") != b.view("i8")
+    index = tuple(int(i) for i in np.argwhere(differs)[0])
+    place = f"[{', '.join(map(str, index))}]"
+    text = f"{int(differs.sum()):,} of {a.size:,} values differ, first {place}: {a[index]} → {b[index]}."
+    if is_float and np.isfinite(a[differs]).all() and np.isfinite(b[differs]).all():
+        error = np.abs(b[differs] - a[differs])
+        largest = float(error.max())
+        if bool((error <= tolerance.atol + tolerance.rtol * np.abs(a[differs])).all()):
+            return Comparison("within_tolerance", text, largest)
+        return Comparison("row_order" if _same_rows(a, b) else "floats", text, largest)
+    return Comparison("row_order" if _same_rows(a, b) else "values", text)
+
+
+def _same_rows(a: Array, b: Array) -> bool:
+    def rows(array: Array) -> list[bytes]:
+        data = canonical_bytes(array)
+        size = len(data) // len(array)
+        return sorted(data[i : i + size] for i in range(0, len(data), size))
+
+    return rows(a) == rows(b)

@@ -1,0 +1,203 @@
+"""The codec of paths: a file, or a directory tree, by content.
+
+The blob is a manifest of relative names, digests, sizes and executable bits; the files are blobs of their own. A path comes
+back as a read-only copy in a folder that lives as long as the process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from blake3 import blake3
+
+from mainspring.artifacts.codec import EQUAL, BlobAccess, Comparison, Encoded, Preview, Tolerance, meaning_digest
+from mainspring.errors import CodecError, shorten
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    name: str
+    kind: Literal["file", "directory", "link"]
+    digest: str = ""
+    size_bytes: int = 0
+    executable: bool = False
+    target: str = ""
+
+
+class _Manifest(msgspec.Struct, frozen=True):
+    name: str
+    is_file: bool
+    entries: tuple[_Entry, ...]
+
+
+class PathCodec:
+    """Files and trees. A lone file keeps its name, since readers go by the suffix; a tree's own name doesn't count."""
+
+    name, recipe, immutable = "path", 1, True
+    types = ("pathlib.Path",)
+
+    def digest(self, value: Path) -> str:
+        """Over names and contents; times, owners and where the tree lies don't count."""
+        return self._digest(_scan(value, None))
+
+    def encode(self, value: Path, blobs: BlobAccess) -> Encoded:
+        """The manifest, and a blob for each file."""
+        return self.save(value, blobs)[1]
+
+    def save(self, value: Path, blobs: BlobAccess) -> tuple[str, Encoded]:
+        """Both from one reading of the files."""
+        manifest = _scan(value, blobs)
+        data = msgspec.json.encode(manifest)
+        refers = tuple(dict.fromkeys(entry.digest for entry in manifest.entries if entry.kind == "file"))
+        size = len(data) + sum(entry.size_bytes for entry in manifest.entries)
+        return self._digest(manifest), Encoded(self.name, blobs.put(data), size, refers)
+
+    def _digest(self, manifest: _Manifest) -> str:
+        return meaning_digest("path", self.recipe, msgspec.json.encode(manifest))
+
+    def decode(self, encoded: Encoded, blobs: BlobAccess) -> Path:
+        """A read-only copy.
+
+        Raises:
+            CodecError: the manifest is none, or would write outside its folder.
+        """
+        try:
+            manifest = msgspec.json.decode(blobs.read(encoded.blob), type=_Manifest)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise CodecError(f"The blob `{encoded.blob[:12]}` is not a stored path: {error}.") from error
+        _check_manifest(manifest)
+        home = _scratch() / encoded.blob
+        target = home / (manifest.name or "tree")
+        if not home.exists():
+            _write_tree(manifest, target, blobs, home)
+        return target
+
+    def preview(self, value: Path) -> Preview:
+        """The size, and the first names."""
+        manifest = _scan(value, None, with_digests=False)
+        files = [entry for entry in manifest.entries if entry.kind == "file"]
+        size = sum(entry.size_bytes for entry in files)
+        names = [[shorten(entry.name, 100), entry.size_bytes] for entry in files[:100]]
+        summary = f"{manifest.name}, {size:,} bytes" if manifest.is_file else f"{len(files):,} files, {size:,} bytes"
+        kind = "file" if manifest.is_file else "tree"
+        return Preview(kind, shorten(summary, 100), {"files": len(files), "size_bytes": size, "names": names})
+
+    def compare(self, old: Path, new: Path, tolerance: Tolerance) -> Comparison:  # noqa: ARG002
+        """The first name that differs."""
+        a, b = _scan(old, None), _scan(new, None)
+        if a == b:
+            return EQUAL
+        if (a.is_file, a.name) != (b.is_file, b.name):
+            return Comparison("schema", f"The path is another: `{a.name or 'a tree'}` → `{b.name or 'a tree'}`.")
+        before, after = {e.name: e for e in a.entries}, {e.name: e for e in b.entries}
+        names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+        how = "is gone" if names[0] not in after else "is new" if names[0] not in before else "differs"
+        return Comparison("values", f"{len(names):,} files differ, first: `{names[0]}` {how}.")
+
+
+def _scan(path: Path, blobs: BlobAccess | None, *, with_digests: bool = True) -> _Manifest:
+    try:
+        if path.is_dir():
+            root = path.resolve()
+            return _Manifest("", False, tuple(_entry(root, file, blobs, with_digests) for file in _walk(root)))
+        if not path.exists():
+            raise CodecError(f"The path `{path}` does not exist, so it can't be kept. Return a path to what was written.")
+        file = path.resolve()
+        entry = _entry(file.parent, file, blobs, with_digests)
+        return _Manifest(path.name, True, (msgspec.structs.replace(entry, name=path.name),))
+    except OSError as error:
+        raise CodecError(f"The path `{path}` can't be read: {error.strerror or error}.") from error
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for entry in sorted(os.scandir(folder), key=lambda e: e.name):
+        yield Path(entry.path)
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(Path(entry.path))
+
+
+def _entry(root: Path, path: Path, blobs: BlobAccess | None, with_digests: bool) -> _Entry:
+    name = path.relative_to(root).as_posix()
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise CodecError(f"The name `{name!r}` is not UTF-8, so it can't be kept. Rename the file.") from error
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        target = os.readlink(path)
+        if not _stays_inside(name, target):
+            raise CodecError(f"The link `{name}` leads out of the tree, to `{target}`. Put the file itself into the tree.")
+        return _Entry(name, "link", target=target)
+    if stat.S_ISDIR(status.st_mode):
+        return _Entry(name, "directory")
+    if not stat.S_ISREG(status.st_mode):
+        raise CodecError(f"`{path}` is neither a file, a directory nor a link, so it can't be kept.")
+    digest = "" if not with_digests else _file_digest(path) if blobs is None else blobs.put(path)
+    return _Entry(name, "file", digest, status.st_size, bool(status.st_mode & stat.S_IXUSR))
+
+
+def _file_digest(path: Path) -> str:
+    return blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest() if path.stat().st_size else blake3().hexdigest()
+
+
+def _stays_inside(name: str, target: str) -> bool:
+    if not target or target.startswith("/"):
+        return False
+    depth = name.count("/")
+    for part in target.split("/"):
+        depth += -1 if part == ".." else 0 if part in ("", ".") else 1
+        if depth < 0:
+            return False
+    return True
+
+
+def _check_manifest(manifest: _Manifest) -> None:
+    names = {entry.name: entry for entry in manifest.entries}
+    if manifest.is_file and (list(names) != [manifest.name] or manifest.entries[0].kind != "file" or "/" in manifest.name):
+        raise CodecError("The stored path is not one file.")
+    if not manifest.is_file and manifest.name:
+        raise CodecError("The stored tree has a name, which it must not.")
+    for entry in manifest.entries:
+        parts = entry.name.split("/")
+        if any(part in ("", ".", "..") for part in parts) or "\0" in entry.name:
+            raise CodecError(f"The stored name `{entry.name!r}` would leave its folder, so nothing is written.")
+        above = ("/".join(parts[:i]) for i in range(1, len(parts)))
+        if any(parent in names and names[parent].kind != "directory" for parent in above):
+            raise CodecError(f"The stored name `{entry.name}` lies below something that is not a directory.")
+        if entry.kind == "link" and not _stays_inside(entry.name, entry.target):
+            raise CodecError(f"The stored link `{entry.name}` leads out of its folder, so nothing is written.")
+
+
+def _write_tree(manifest: _Manifest, target: Path, blobs: BlobAccess, home: Path) -> None:
+    work = Path(tempfile.mkdtemp(dir=home.parent))
+    root = work if manifest.is_file else work / target.name
+    root.mkdir(exist_ok=True)
+    for entry in manifest.entries:
+        path = root / entry.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if entry.kind == "directory":
+            path.mkdir(exist_ok=True)
+        elif entry.kind == "link":
+            path.symlink_to(entry.target)
+        else:
+            shutil.copyfile(blobs.path(entry.digest), path)
+            path.chmod(0o555 if entry.executable else 0o444)
+    try:
+        work.rename(home)
+    except OSError:  # another thread was first
+        shutil.rmtree(work, ignore_errors=True)
+
+
+@cache
+def _scratch() -> Path:
+    folder = tempfile.mkdtemp(prefix="mainspring-paths-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder).resolve()
