@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import shutil
 from pathlib import Path
 
@@ -477,3 +478,41 @@ def test_a_corrupt_cache_is_ignored(tmp_path: Path) -> None:
     for broken in (bytes(data), b"", b"x" * 40):
         kept.write_bytes(broken)
         assert project.fingerprinter(tmp_path / "cache").of("steps", "go") == old
+
+
+def test_an_edit_of_the_same_size_and_time_is_seen(tmp_path: Path) -> None:
+    project = Sources(tmp_path / "project", steps="def go(): return 1")
+    for value in range(2, 30):
+        known = project.fingerprinter(tmp_path / "cache")
+        old = known.of("steps", "go")
+        known.flush()
+        stat = (project.root / "steps.py").stat()
+        project.write(steps=f"def go(): return {value % 10}")
+        os.utime(project.root / "steps.py", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        assert project.fingerprinter(tmp_path / "cache").of("steps", "go") != old
+
+
+def test_a_module_that_no_distribution_provides_counts_by_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Sources(tmp_path / "project", steps="import elsewhere_lib\ndef go(): return elsewhere_lib.f()")
+    library = Sources(tmp_path / "library", elsewhere_lib__init="", elsewhere_lib__inner="def f(): return 1")
+    monkeypatch.syspath_prepend(str(library.root))
+    old = project.of()
+    assert old.unresolved == (
+        "elsewhere_lib (outside the project) belongs to no distribution; its sources count as a whole",
+    )
+    library.write(elsewhere_lib__inner="def f(): return 2")
+    assert compare(old, project.of()) == ["module elsewhere_lib (outside the project) changed"]
+
+
+def test_a_broken_module_that_nothing_imports_does_not_matter(tmp_path: Path) -> None:
+    project = Sources(tmp_path, steps="def go(): return 1", broken="def (")
+    assert project.of().parts
+
+
+def test_modules_in_src_are_found_by_their_own_name(tmp_path: Path) -> None:
+    project = Sources(
+        tmp_path, src__pkg__steps="from pkg.a import f\ndef go(): return f()", src__pkg__a="def f(): return 1"
+    )
+    assert "code pkg.a.f" in project.of("pkg.steps").parts

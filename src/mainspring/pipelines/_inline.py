@@ -19,6 +19,7 @@ from blake3 import blake3
 
 from mainspring.errors import GraphError
 from mainspring.pipelines._closure import Walk
+from mainspring.pipelines._live import unwrapped
 from mainspring.pipelines._names import Collector, ModuleNames
 from mainspring.pipelines._source import code_digest, normalised
 from mainspring.pipelines.declared import place_of
@@ -31,7 +32,11 @@ _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
 
 
 def fingerprint_function(fingerprinter: Fingerprinter, function: Callable[..., object]) -> Fingerprint:
-    """The fingerprint of a live function."""
+    """The fingerprint of a live function; one that its module gives back has that of its source."""
+    inner = (unwrapped(function) or [function])[0]
+    home, qualname = getattr(inner, "__module__", None) or "", getattr(inner, "__qualname__", "<unnamed>")
+    if home != "__main__" and "<" not in qualname and fingerprinter.project.facts(home) is not None:
+        return fingerprinter.of(home, qualname)
     found = _Live(fingerprinter)
     found.value(getattr(function, "__qualname__", repr(function)), function, ())
     files = found.file_parts()
@@ -63,8 +68,8 @@ class _Live:
             self.value(f"{label} (arguments)", [list(value.args), dict(value.keywords)], ())
         elif isinstance(value, (FunctionType, type)):
             self._defined(label, value)
-        elif not isinstance(value, (*_ATOMS, list, tuple, dict, set, frozenset)) and hasattr(value, "__wrapped__"):
-            self.value(label, value.__wrapped__, ())
+        elif not isinstance(value, (*_ATOMS, list, tuple, dict, set, frozenset)) and unwrapped(value):
+            self.value(label, unwrapped(value)[0], ())
         else:
             self.parts[f"value {label}"] = blake3(self._text(label, value).encode("utf-8", "replace")).hexdigest(16)
 

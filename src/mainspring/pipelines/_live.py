@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from mainspring.pipelines._closure import Project, Walk
 from mainspring.pipelines._facts import EFFECT, ModuleFacts
@@ -66,8 +66,8 @@ def _same_code(facts: ModuleFacts, qualname: str, live: ModuleType, *, strict: b
     if not present:
         return not strict or qualname in facts.optional
     decorated = qualname in facts.decorated
-    for candidate in _functions(found, unwrap=decorated):
-        if code_digest(candidate.__code__) in facts.codes[qualname]:  # type: ignore[attr-defined]
+    for candidate in _code_objects(found, unwrap=decorated):
+        if code_digest(candidate) in facts.codes[qualname]:
             return True
     # What an unknown decorator makes of a function can't be told from a replacement.
     return not strict or isinstance(found, type)
@@ -86,20 +86,29 @@ def _follow(live: ModuleType, qualname: str) -> tuple[bool, object]:
     return True, owner
 
 
-def _functions(found: object, *, unwrap: bool) -> Iterator[object]:
-    """The function objects inside what a known decorator makes of them."""
+def _code_objects(found: object, *, unwrap: bool) -> Iterator[CodeType]:
+    """The code of the functions inside what a known decorator makes of them."""
     pending, seen = [found], 0
     while pending and seen < 50:
         item, seen = pending.pop(), seen + 1
-        if hasattr(item, "__code__"):
-            yield item
+        code = getattr(item, "__code__", None)
+        if isinstance(code, CodeType):
+            yield code
         if isinstance(item, (staticmethod, classmethod)):
             pending.append(item.__func__)
         elif isinstance(item, property):
             pending += [each for each in (item.fget, item.fset, item.fdel) if each is not None]
         elif unwrap:
-            inner = (vars(item).get(name) if hasattr(item, "__dict__") else None for name in ("__wrapped__", "func"))
-            pending += [each for each in inner if each is not None]
+            pending += unwrapped(item)
+
+
+def unwrapped(item: object) -> list[object]:
+    """What a wrapper says that it wraps; a step or pipeline its function."""
+    names = ("function",) if type(item).__module__.startswith("mainspring.") else ("__wrapped__", "func")
+    inner = [vars(item).get(name) for name in names] if hasattr(item, "__dict__") else []
+    if not inner and type(item).__module__.startswith("mainspring."):
+        inner = [getattr(item, "function", None)]
+    return [each for each in inner if each is not None]
 
 
 def _is_rebound(project: Project, module: str, alias: str, targets: frozenset[str], live: ModuleType) -> bool:

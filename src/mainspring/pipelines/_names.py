@@ -131,10 +131,10 @@ class Collector(ast.NodeVisitor):
             self.visit(node)
         self.scopes.pop()
 
-    def visit_Import(self, node: ast.Import) -> None:
+    def visit_Import(self, node: ast.Import | ast.ImportFrom) -> None:
         """Imports are taken when their scope is opened."""
 
-    visit_ImportFrom = visit_Import  # type: ignore[assignment]
+    visit_ImportFrom = visit_Import
 
     def _function(self, node: FunctionNode) -> None:
         given = node.args

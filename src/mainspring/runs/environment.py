@@ -18,7 +18,7 @@ from blake3 import blake3
 
 from mainspring.runs.stamps import is_racy, real_time_ns
 
-_VERSION = 1
+_VERSION = 2
 _FILE_NAME = "environment.msgpack"
 _INFO = re.compile(r"^(?P<name>[A-Za-z0-9._]+?)-(?P<version>[^-]+)(?:-py[\d.]+)?\.(?:dist|egg)-info$")
 _REQUIREMENT = re.compile(r"^\s*([A-Za-z0-9._-]+)\s*(?:\[([^\]]*)\])?([^;]*)(?:;(.*))?$")
@@ -80,8 +80,8 @@ class Installed(msgspec.Struct, frozen=True):
 class _Stored(msgspec.Struct, array_like=True):
     version: str
     folders: dict[str, str]
-    installed: Installed
     environment: Environment
+    installed: msgspec.Raw  # decoded only when code imports something
 
 
 def normalised(name: str) -> str:
@@ -100,7 +100,7 @@ def snapshot(cache_dir: Path | None = None, paths: Sequence[str] | None = None) 
 
 def installed(cache_dir: Path | None = None, paths: Sequence[str] | None = None) -> Installed:
     """What is installed at present, with requirements."""
-    return _read(cache_dir, paths).installed
+    return msgspec.msgpack.decode(_read(cache_dir, paths).installed, type=Installed)
 
 
 def distributions_of(import_names: Iterable[str], cache_dir: Path | None = None) -> tuple[str, ...]:
@@ -131,7 +131,7 @@ def _read(cache_dir: Path | None, paths: Sequence[str] | None) -> _Stored:
                 if stored.version == version and stored.folders == folders:
                     return stored
     found = _scan(folders)
-    stored = _Stored(version, folders, found, _environment(found))
+    stored = _Stored(version, folders, _environment(found), msgspec.Raw(msgspec.msgpack.encode(found)))
     if path is not None and not is_racy(changed_at_ns, read_at_ns):
         _write(path, msgspec.msgpack.encode(stored))
     return stored
