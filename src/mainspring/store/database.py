@@ -1,21 +1,27 @@
 """The door to the database: a few verbs over a small driver, the same on SQLite and PostgreSQL.
 
-Invariant: write transactions are serial on every backend, so what a transaction reads stays true until it commits, and the
-order of commits is the order in which transactions began. Readers never wait for writers.
+Invariant: write transactions are serial on every backend, so what a transaction reads stays true until it commits, and
+the order of commits is the order in which transactions began. Readers never wait for writers.
+
+Portable SQL: types in capitals (TEXT, INTEGER of 64 bits, REAL, BLOB), `?` for values, NULLS FIRST or LAST written out
+wherever NULL can be sorted, ESCAPE written out in LIKE (whose case counts), no JSON operators, flags as 0 and 1.
 """
 
 from __future__ import annotations
 
-import math
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from threading import get_ident
+from types import TracebackType
 from typing import Any, Protocol
 
-from mainspring.errors import ConfigError, ConflictError, InvalidError
+from mainspring.errors import ConfigError, ConflictError, InvalidError, MainspringError, WrongTypeError
 
 Value = str | int | float | bytes | None
 Row = tuple[Any, ...]
+_INT64 = 1 << 63
+_READING = ("SELECT", "WITH", "VALUES", "PRAGMA", "EXPLAI")
 
 _MIGRATIONS = """
 CREATE TABLE IF NOT EXISTS migration (
@@ -66,14 +72,16 @@ class Driver(Protocol):
 
 
 class Transaction:
-    """Statements of one write transaction. Made by `Database.transaction()`."""
+    """Statements of one write transaction. Made by `Database.transaction()`, used by the thread that made it."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, open_here: _OpenHere) -> None:
         self._driver = driver
+        self._open_here = open_here
+        self._thread = 0
 
     def query(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
         """The rows that a statement returns."""
-        return self._driver.run(sql, _checked(params))[0]
+        return self._ours().run(sql, checked(params))[0]
 
     def query_one(self, sql: str, params: Sequence[Value] = ()) -> Row | None:
         """The first row, or None."""
@@ -82,11 +90,11 @@ class Transaction:
 
     def execute(self, sql: str, params: Sequence[Value] = ()) -> int:
         """Run a statement; gives the number of rows it touched."""
-        return self._driver.run(sql, _checked(params))[1]
+        return self._ours().run(sql, checked(params))[1]
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         """Run a statement once for each row of parameters."""
-        self._driver.run_many(sql, (_checked(row) for row in rows))
+        self._ours().run_many(sql, [checked(row) for row in rows])
 
     def insert(self, table: str, values: Mapping[str, Value]) -> None:
         """Insert one row, given as column names and values."""
@@ -96,7 +104,53 @@ class Transaction:
 
     def now_us(self) -> int:
         """The store's own clock, for leases."""
-        return self._driver.now_us()
+        return self._ours().now_us()
+
+    def __enter__(self) -> Transaction:
+        place = self._driver.place
+        if self._open_here.open:
+            raise ConflictError(f"{place}: a transaction is open in this thread already; pass it on instead")
+        self._open_here.open = True
+        try:
+            self._driver.begin()
+        except BaseException:
+            self._undo()
+            raise
+        self._thread = get_ident()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._undo()
+            return
+        try:
+            self._driver.commit()
+        except BaseException:
+            self._undo()
+            raise
+        self._open_here.open = False
+        self._thread = 0
+
+    def _undo(self) -> None:
+        """Roll back. What went wrong before is the error to show, so that one of the rollback is not raised."""
+        self._thread = 0
+        self._open_here.open = False
+        with suppress(MainspringError):
+            self._driver.rollback()
+
+    def _ours(self) -> Driver:
+        if self._thread != get_ident():  # it would run outside any transaction, or in another thread's
+            state = "belongs to another thread" if self._thread else "has ended"
+            raise ConflictError(f"{self._driver.place}: this transaction {state}; open one with `transaction()`")
+        return self._driver
+
+
+class _OpenHere(threading.local):
+    """Whether this thread has a transaction open."""
+
+    open = False
 
 
 class Database:
@@ -115,7 +169,7 @@ class Database:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._local = threading.local()
+        self._open_here = _OpenHere()
         self._applied: dict[str, int] | None = None
 
     @property
@@ -125,16 +179,17 @@ class Database:
 
     def query(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
         """The rows of a reading statement, as of the last commit; inside this thread's transaction, as of there."""
-        return self._driver.run(sql, _checked(params))[0]
+        if not sql.lstrip()[:6].upper().startswith(_READING) and not self._open_here.open:
+            raise ConflictError(f"{self.place}: only a transaction may write; `{sql.split(None, 1)[0]}` is not a query")
+        return self._driver.run(sql, checked(params))[0]
 
     def query_one(self, sql: str, params: Sequence[Value] = ()) -> Row | None:
         """The first row, or None."""
         rows = self.query(sql, params)
         return rows[0] if rows else None
 
-    @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        """A write transaction: commits at the end of the block, undoes everything if the block raises.
+    def transaction(self) -> Transaction:
+        """A write transaction, for `with`: commits at the end of the block, undoes everything if the block raises.
 
         Transactions don't nest; do no I/O and call no user code inside one, because all writers wait for it.
 
@@ -142,18 +197,7 @@ class Database:
             ConflictError: a transaction is open in this thread already, or a constraint was violated.
             StorageError: the directory is read-only, the disk is full, or the server is gone.
         """
-        if getattr(self._local, "open", False):
-            raise ConflictError(f"{self.place}: a transaction is open in this thread already; pass it on instead")
-        self._driver.begin()
-        self._local.open = True
-        try:
-            yield Transaction(self._driver)
-            self._driver.commit()
-        except BaseException:
-            self._driver.rollback()
-            raise
-        finally:
-            self._local.open = False
+        return Transaction(self._driver, self._open_here)
 
     def migrate(self, room: str, migrations: Sequence[str]) -> None:
         """Bring a room's tables to the newest schema; a no-op when they are there.
@@ -171,12 +215,12 @@ class Database:
                 tx.execute(_MIGRATIONS)
                 done = (tx.query_one("SELECT MAX(number) FROM migration WHERE room = ?", (room,)) or (None,))[0] or 0
                 for number, statements in enumerate(migrations[done:], start=done + 1):
-                    for statement in statements.split(";\n"):
+                    for statement in statements.rstrip().rstrip(";").split(";\n"):
                         if statement.strip():
                             tx.execute(statement)
                     tx.execute("INSERT INTO migration VALUES (?, ?, ?)", (room, number, tx.now_us()))
             self._applied[room] = max(done, len(migrations))
-        if self._applied[room] > len(migrations):
+        if self._applied.get(room, 0) > len(migrations):
             raise ConfigError(
                 f"{self.place} holds schema {self._applied[room]} of `{room}`, this Mainspring knows {len(migrations)}."
                 " Upgrade Mainspring to open it."
@@ -196,13 +240,33 @@ class Database:
         return dict(self.query("SELECT room, MAX(number) FROM migration GROUP BY room"))
 
 
-def _checked(params: Sequence[Value]) -> Sequence[Value]:
-    """Refuse what the backends would store differently or not at all."""
+def checked(params: Sequence[Value]) -> Sequence[Value]:
+    """Refuse what the backends would store differently or not at all; subclasses of the plain types become plain."""
     for value in params:
         kind = type(value)
-        if kind is str and "\0" in value:  # type: ignore[operator]  # narrowed by `kind`, which is cheaper here
-            raise InvalidError("text", value, "text without a NUL character")
-        if kind is float and math.isnan(value):  # type: ignore[arg-type]
-            # SQLite would keep it as NULL, PostgreSQL as NaN.
-            raise InvalidError("number", value, "a number; store NaN in a column of its own")
+        if kind is str:
+            if "\0" in value:  # type: ignore[operator]  # narrowed by `kind`, which is cheaper here
+                raise InvalidError("text", value, "text without a NUL character")
+        elif kind is int:
+            if not -_INT64 <= value < _INT64:  # type: ignore[operator]
+                raise InvalidError("number", value, "a 64-bit integer")
+        elif kind is float:
+            if value != value:  # NaN: SQLite would keep it as NULL, PostgreSQL as NaN
+                raise InvalidError("number", value, "a number; store NaN in a column of its own")
+        elif value is not None and kind is not bytes:
+            return checked([_plain(value) for value in params])
     return params
+
+
+def _plain(value: object) -> Value:
+    kinds: tuple[Any, ...] = (str, int, float, bytes)
+    for kind in kinds:  # an enum's member, a bool, a NumPy float
+        if isinstance(value, kind):
+            plain: Value = kind.__add__(value, kind())  # whatever the subclass says about `str()` and `int()`
+            return plain
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    if value is None:
+        return None
+    raise WrongTypeError("parameter", value, "text, a number, bytes or None")
+

@@ -1,14 +1,14 @@
 """Leases: work in flight belongs to one owner for a while, by the store's clock.
 
 Invariant: tokens of one lease only grow, and a commit that checks its lease in its own transaction is refused once the
-lease was taken over, however late the old owner wakes up (a fencing token, after Kleppmann, "How to do distributed locking").
+lease was taken over, however late the old owner wakes up (a fencing token, after Kleppmann, "How to do distributed
+locking").
 """
 
 from __future__ import annotations
 
 import os
-import platform
-from pathlib import Path
+from functools import lru_cache
 
 import msgspec
 
@@ -16,23 +16,25 @@ from mainspring.errors import ConflictError, LeaseLostError
 from mainspring.store.database import Database, Transaction
 
 MIGRATIONS = [
-    "CREATE TABLE lease (name TEXT PRIMARY KEY, owner TEXT NOT NULL, token INTEGER NOT NULL, expires_at INTEGER NOT NULL)"
+    "CREATE TABLE lease ("
+    "name TEXT PRIMARY KEY, owner TEXT NOT NULL, token INTEGER NOT NULL, expires_at INTEGER NOT NULL)"
 ]
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """A claim that was granted: who has it, and the token that proves it."""
+    """A claim that was granted: who has it, the token that proves it, and for how long a heartbeat extends it."""
 
     name: str
     owner: str
     token: int
+    ttl_s: float = 60.0
 
 
 class Leases:
     """Claims on names in a database.
 
-    An owner is `host:boot:pid:start` (see `process_owner`), so that a claim of a process on this machine that is dead can
-    be taken over at once, without waiting for its expiry.
+    An owner is `host:boot:pid:start` (see `process_owner`), so that a claim of a process on this machine that is dead
+    can be taken over at once, without waiting for its expiry.
     """
 
     def __init__(self, database: Database) -> None:
@@ -64,13 +66,17 @@ class Leases:
             " token = excluded.token, expires_at = excluded.expires_at",
             (name, owner, token, now + int(ttl_s * 1e6)),
         )
-        return Lease(name, owner, token)
+        return Lease(name, owner, token, ttl_s)
 
-    def heartbeat(self, lease: Lease, ttl_s: float) -> None:
-        """Extend a lease; raises `LeaseLostError` if it was taken over or released."""
+    def heartbeat(self, lease: Lease, ttl_s: float | None = None) -> None:
+        """Extend a lease, by what it was claimed for if no time is given.
+
+        Raises:
+            LeaseLostError: it was taken over or released.
+        """
         with self.database.transaction() as tx:
             self.check(tx, lease)
-            expires_at = tx.now_us() + int(ttl_s * 1e6)
+            expires_at = tx.now_us() + int((lease.ttl_s if ttl_s is None else ttl_s) * 1e6)
             tx.execute("UPDATE lease SET expires_at = ? WHERE name = ?", (expires_at, lease.name))
 
     def release(self, lease: Lease) -> None:
@@ -105,23 +111,29 @@ class Leases:
 
 
 def process_owner() -> str:
-    """This process as an owner of leases: host, boot, pid and start time, so that a reused pid is not mistaken for it."""
+    """This process as an owner of leases: host, boot, pid and start, so that a reused pid is not mistaken for it."""
     pid = os.getpid()
-    return f"{platform.node()}:{_boot_id()}:{pid}:{_started(pid)}"
+    return f"{_host()}:{_boot_id()}:{pid}:{_started(pid)}"
 
 
 def _is_dead_here(owner: str) -> bool:
     """Whether the owner was a process of this machine that is gone; anybody else is taken for alive."""
     host, boot, pid, started = (owner.split(":") + [""] * 4)[:4]
-    if host != platform.node() or boot != _boot_id() or not pid.isdigit():
+    if host != _host() or boot != _boot_id() or not pid.isdigit():
         return False
     return _started(int(pid)) != started
 
 
+def _host() -> str:
+    return os.uname().nodename.replace(":", ".")
+
+
+@lru_cache(maxsize=1)
 def _boot_id() -> str:
     # A container shares its host's boot id but not its process ids, hence the namespace.
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            boot = file.read()[:8]
         return f"{boot}-{os.stat('/proc/self/ns/pid').st_ino}"
     except OSError:
         return "boot"
@@ -130,11 +142,12 @@ def _boot_id() -> str:
 def _started(pid: int) -> str:
     """When a process started, in the kernel's own units; empty if there is none (a zombie counts as gone)."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return "" if fields[0] == "Z" else fields[19]
-    except OSError:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        return "" if fields[0] == b"Z" else fields[19].decode()
+    except (OSError, IndexError):  # gone, also between opening and reading
         pass
-    if not Path("/proc/self").exists():  # macOS
+    if not os.path.exists("/proc/self"):  # macOS
         import subprocess
 
         shown = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)

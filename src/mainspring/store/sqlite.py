@@ -12,75 +12,111 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from mainspring.errors import ConflictError, InvalidError, MainspringError, StorageError
+from mainspring.errors import ConflictError, InvalidError, MainspringError, StorageError, UnavailableError
 from mainspring.store.database import Row, Value
 
 _BUSY_TIMEOUT_S = 60.0  # only for outsiders that hold the file without queueing, such as a sqlite3 shell
+_FORK_PATIENCE_S = 1.0
 
 
-class _Connection(threading.local):
-    """This thread's connection and its place in the queue; another process never inherits it."""
+class _Held:
+    """A thread's connection and its place in the queue; closed with the thread."""
 
-    pid: int = 0
-    sqlite: sqlite3.Connection | None = None
-    queue: int = -1
+    def __init__(self, connection: sqlite3.Connection, queue: int) -> None:
+        self.connection = connection
+        self.queue = queue
+        self.lock = threading.Lock()  # held while the connection is at work, from BEGIN to COMMIT
+        self.writing = False
+        self.closed = False
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            with suppress(sqlite3.Error):
+                self.connection.close()
+            with suppress(OSError):
+                os.close(self.queue)
+
+    __del__ = close
+
+
+class _Local(threading.local):
+    held: _Held | None = None
 
 
 class SqliteDriver:
-    """A database file; its directory is made when missing."""
+    """A database file; its directory is made when missing.
+
+    A connection never crosses a fork: SQLite counts its file locks per process, so that a child that went on with its
+    parent's would take locks for granted that it doesn't have. Connections at rest are closed just before a fork, and
+    both sides open new ones when they need them.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.place = str(path)
-        self._local = _Connection()
-        self._opened: list[sqlite3.Connection] = []
-        self._queues: list[int] = []
+        self._local = _Local()
+        self._all: weakref.WeakSet[_Held] = weakref.WeakSet()
+        self._closed = False
+        self._inherited: list[_Held] = []
+        _drivers.add(self)
 
     def begin(self) -> None:
         """Wait for the queue, then take the write lock."""
-        connection = self._connection()
-        fcntl.flock(self._local.queue, fcntl.LOCK_EX)
+        held = self._take()
+        held.writing = True
+        fcntl.flock(held.queue, fcntl.LOCK_EX)
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            held.connection.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
-            fcntl.flock(self._local.queue, fcntl.LOCK_UN)
             raise self._mapped(error) from error
 
     def commit(self) -> None:
         """Commit, then let the next writer in."""
+        held = self._hold()
         try:
-            self._connection().execute("COMMIT")
+            held.connection.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._mapped(error) from error
-        fcntl.flock(self._local.queue, fcntl.LOCK_UN)
+        self._let_in(held)
 
     def rollback(self) -> None:
-        """Undo, then let the next writer in."""
-        connection = self._connection()
+        """Undo, then let the next writer in; a no-op when nothing was begun."""
+        held = self._local.held
+        if held is None or not held.writing:
+            return
         try:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            if held.connection.in_transaction:
+                held.connection.execute("ROLLBACK")
         except sqlite3.Error as error:
+            held.close()  # which undoes it, too
             raise self._mapped(error) from error
         finally:
-            fcntl.flock(self._local.queue, fcntl.LOCK_UN)
+            self._let_in(held)
 
     def run(self, sql: str, params: Sequence[Value]) -> tuple[list[Row], int]:
         """One statement."""
+        held = self._hold()
+        if not held.writing:
+            held = self._take()
         try:
-            cursor = self._connection().execute(sql, params)
+            cursor = held.connection.execute(sql, params)
             return cursor.fetchall(), cursor.rowcount
         except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
             raise self._mapped(error) from error
+        finally:
+            if not held.writing:
+                held.lock.release()
 
     def run_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         """One statement for each row."""
         try:
-            self._connection().executemany(sql, rows)
+            self._hold().connection.executemany(sql, rows)
         except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
             raise self._mapped(error) from error
 
@@ -94,26 +130,56 @@ class SqliteDriver:
 
     def close(self) -> None:
         """Close the connections of all threads."""
-        for connection in self._opened:
-            with suppress(sqlite3.Error):
-                connection.close()
-        for queue in self._queues:
-            with suppress(OSError):
-                os.close(queue)
-        self._opened.clear()
-        self._queues.clear()
-        self._local = _Connection()
+        self._closed = True
+        for held in list(self._all):
+            held.close()
 
-    def _connection(self) -> sqlite3.Connection:
-        local = self._local
-        if local.sqlite is None or local.pid != os.getpid():
-            self._connect()
-        connection = local.sqlite
-        if connection is None:
-            raise StorageError(self.place, "the connection was closed by another thread")
-        return connection
+    def prepare_fork(self) -> None:
+        """Close what is at rest; a thread at work gets a moment to finish. Called before a fork."""
+        for held in list(self._all):
+            mine = held is self._local.held and held.writing
+            if not mine and held.lock.acquire(timeout=_FORK_PATIENCE_S):
+                held.close()
+                held.lock.release()
 
-    def _connect(self) -> None:
+    def after_fork(self) -> None:
+        """In the child: what could not be closed must be neither used nor closed here."""
+        left = [held for held in self._all if not held.closed]
+        self._inherited += left
+        for held in left:
+            os.close(held.queue)  # the parent's place in the queue must end with the parent
+            held.closed = True
+        self._all.clear()
+        self._local = _Local()
+
+    def _let_in(self, held: _Held) -> None:
+        if not held.closed:
+            fcntl.flock(held.queue, fcntl.LOCK_UN)
+        held.writing = False
+        held.lock.release()
+
+    def _take(self) -> _Held:
+        """This thread's connection, locked; a fork may have closed it a moment ago."""
+        while True:
+            held = self._hold()
+            held.lock.acquire()
+            if not held.closed:
+                return held
+            held.lock.release()
+
+    def _hold(self) -> _Held:
+        held = self._local.held
+        if held is None or held.closed:
+            held = self._connect()
+        return held
+
+    def _connect(self) -> _Held:
+        if self._closed:
+            raise StorageError(self.place, "the database was closed")
+        if self._inherited:
+            raise StorageError(
+                self.place, "a transaction was open when this process was forked", "Fork between transactions."
+            )
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             queue = os.open(f"{self.path}.queue", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -123,20 +189,25 @@ class SqliteDriver:
             connection = sqlite3.connect(
                 self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=256
             )
-            self._configure(connection, queue)
         except sqlite3.Error as error:
             os.close(queue)
             raise self._mapped(error) from error
-        self._local.pid, self._local.sqlite, self._local.queue = os.getpid(), connection, queue
-        self._opened.append(connection)
-        self._queues.append(queue)
+        held = _Held(connection, queue)
+        try:
+            self._configure(connection, queue)
+        except sqlite3.Error as error:
+            held.close()
+            raise self._mapped(error) from error
+        self._local.held = held
+        self._all.add(held)
+        return held
 
     @staticmethod
     def _configure(connection: sqlite3.Connection, queue: int) -> None:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA case_sensitive_like = ON")
         if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-            # Switching the mode needs the file alone and does not honour the busy timeout: two first openers would race.
+            # Switching the mode needs the file alone and ignores the busy timeout: two first openers would race.
             fcntl.flock(queue, fcntl.LOCK_EX)
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
@@ -144,22 +215,54 @@ class SqliteDriver:
                 fcntl.flock(queue, fcntl.LOCK_UN)
 
     def _mapped(self, error: Exception) -> MainspringError:
-        match error:
-            case sqlite3.IntegrityError():
-                return ConflictError(f"{self.place}: {error}")
-            case OverflowError():
-                return InvalidError("number", str(error), "a 64-bit integer")
-            case UnicodeEncodeError():
-                return InvalidError("text", repr(error.object), "text that UTF-8 can encode")
-            case sqlite3.OperationalError() if "full" in str(error):
-                return StorageError(str(self.path.parent), "the disk is full", "Free some space; nothing is damaged.")
-            case sqlite3.OperationalError() if "readonly" in str(error) or "unable to open" in str(error):
-                return StorageError(str(self.path.parent), f"the directory is not writable ({error})")
+        directory = str(self.path.parent)
+        name = str(getattr(error, "sqlite_errorname", ""))
+        if isinstance(error, OverflowError):
+            return InvalidError("number", str(error), "a 64-bit integer")
+        if isinstance(error, UnicodeEncodeError):
+            return InvalidError("text", repr(error.object), "text that UTF-8 can encode")
+        if isinstance(error, sqlite3.IntegrityError):
+            return ConflictError(f"{self.place}: {error}")
+        if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            return UnavailableError(self.place, f"another program holds the database ({error})")
+        if name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and _is_full(self.path.parent)):
+            return _full(directory)
+        if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
+            return StorageError(directory, f"the directory is not writable ({error})")
+        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            return StorageError(self.place, f"the database is damaged ({error})", "Restore it from a backup.")
         return StorageError(self.place, str(error))
 
 
+_drivers: weakref.WeakSet[SqliteDriver] = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    for driver in list(_drivers):
+        driver.prepare_fork()
+
+
+def _in_child() -> None:
+    for driver in list(_drivers):
+        driver.after_fork()
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_in_child)
+
+
+def _is_full(directory: Path) -> bool:
+    try:
+        return os.statvfs(directory).f_bavail == 0
+    except OSError:
+        return False
+
+
+def _full(directory: str) -> StorageError:
+    return StorageError(directory, "the disk is full", "Free some space; nothing is damaged.")
+
+
 def _unwritable(directory: Path, error: OSError) -> StorageError:
-    if error.errno == errno.ENOSPC:
-        return StorageError(str(directory), "the disk is full", "Free some space; nothing is damaged.")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _full(str(directory))
     reason = os.strerror(error.errno) if error.errno else str(error)
     return StorageError(str(directory), f"the directory is not writable ({reason})")

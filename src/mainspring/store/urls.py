@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from mainspring.errors import ConfigError
-from mainspring.store.blobs import BlobStore, LocalBlobs
+from mainspring.store.blobs import BlobStore
 from mainspring.store.database import Database
+from mainspring.store.local import LocalBlobs
 
 
 def open_database(url: str) -> Database:
     """Open `sqlite:///path` or `postgresql://user:password@host/database?schema=name`.
 
+    A password may be a secret reference, `secret:env/NAME`. Nothing is connected before it is used.
+
     Raises:
         ConfigError: the URL names no backend there is.
+        MissingExtraError: the backend's extra is not installed.
     """
-    scheme, path = _parts(url)
+    scheme = url.partition(":")[0]
     if scheme == "sqlite":
         from mainspring.store.sqlite import SqliteDriver
 
-        return Database(SqliteDriver(path))
+        return Database(SqliteDriver(_path(url)))
     if scheme in ("postgresql", "postgres"):
         from mainspring.store.postgres import PostgresDriver
 
         return Database(PostgresDriver(url))
-    raise ConfigError(f"the database URL `{_shown(url)}` begins with neither sqlite:/// nor postgresql://")
+    raise ConfigError(f"the database URL of scheme `{scheme}` begins with neither sqlite:/// nor postgresql://")
 
 
 def open_blobs(url: str) -> BlobStore:
@@ -33,25 +36,29 @@ def open_blobs(url: str) -> BlobStore:
 
     Raises:
         ConfigError: the URL names no backend there is.
+        MissingExtraError: the backend's extra is not installed.
     """
-    scheme, path = _parts(url)
+    scheme = url.partition(":")[0]
     if scheme == "file":
-        return LocalBlobs(path)
+        return LocalBlobs(_path(url))
     if scheme == "s3":
         from mainspring.store.s3 import S3Blobs
 
         return S3Blobs(url)
-    raise ConfigError(f"the blob URL `{_shown(url)}` begins with neither file:/// nor s3://")
+    raise ConfigError(f"the blob URL of scheme `{scheme}` begins with neither file:/// nor s3://")
 
 
-def _parts(url: str) -> tuple[str, Path]:
-    split = urlsplit(url)
-    return split.scheme, Path(unquote(split.path))
+def _path(url: str) -> Path:
+    """The path of `sqlite:///…` or `file:///…`; percent signs are undone, as in any URL.
 
+    >>> _path("file:///srv/my%20blobs")
+    PosixPath('/srv/my blobs')
+    """
+    rest = url.partition(":")[2]
+    if not rest.startswith("///"):
+        raise ConfigError(f"the URL `{url}` needs three slashes before an absolute path, e.g. sqlite:///srv/state.db")
+    if "%" in rest:
+        from urllib.parse import unquote
 
-def _shown(url: str) -> str:
-    """A URL without its password."""
-    split = urlsplit(url)
-    if split.password:
-        return url.replace(f":{split.password}@", ":***@")
-    return url
+        rest = unquote(rest)
+    return Path(rest[2:])
