@@ -91,6 +91,7 @@ class Walk:
         self.externals: set[str] = set()
         self.files: set[tuple[str, str]] = set()
         self.env: set[str] = set()
+        self.broken: set[str] = set()
         self._units: set[tuple[str, int]] = set()
         self._chains: set[tuple[str, tuple[str, ...]]] = set()
         self._subclasses = False
@@ -182,12 +183,21 @@ class Walk:
         elif scope == "all" and not self._everything:
             self._everything = True
             for found in self.project.modules.everything():
-                self._do(self._whole, found.name, f"{reason} in {module}")
+                if self._is_readable(found.name):
+                    self._do(self._whole, found.name, f"{reason} in {module}")
         elif scope == "subclasses" and not self._subclasses:
             self._subclasses = True
             again, self.loaded = self.loaded, set()
             for name in again:
                 self._do(self._load, name)
+
+    def _is_readable(self, module: str) -> bool:
+        """A template that is no Python must not stop a step that may, in theory, import it by a computed name."""
+        try:
+            return self.project.facts(module) is not None
+        except GraphError:
+            self.broken.add(module)
+            return False
 
     def _resolve(self, module: str, chain: tuple[str, ...]) -> None:
         facts = self.project.facts(module)

@@ -193,6 +193,10 @@ class Fingerprinter:
             if facts is not None:
                 parts[f"module {module} (names can't be resolved: {reason})"] = facts.digest
                 unresolved.append(f"the whole of {module} counts: {reason}")
+        for module in walk.broken:
+            found = self.project.find(module)
+            if found is not None and found.path is not None:
+                parts[f"module {module} (not valid Python)"] = self.content(found.path)
         files = self._file_parts(walk, parts)
         for name in walk.env:
             value = os.environ.get(name)

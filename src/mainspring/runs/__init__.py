@@ -7,7 +7,7 @@ A run is what people list and compare. Steps get a run of their own only when th
 from mainspring.runs.git import GitState, git_state
 from mainspring.runs.metrics import Metric, Metrics
 from mainspring.runs.run import Run, RunState
-from mainspring.runs.store import RunStore
+from mainspring.runs._store import RunStore
 from mainspring.runs.tracking import ActiveRun, log_metric, log_param, log_tag, start_run
 
 __all__ = [

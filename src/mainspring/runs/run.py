@@ -36,6 +36,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
     note: str
     target: str
+    module: str
     params: dict[str, Any]
     tags: dict[str, str]
     seed: int

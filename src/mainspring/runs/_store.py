@@ -19,7 +19,7 @@ MIGRATIONS = [
     CREATE TABLE run (
         id TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, experiment TEXT NOT NULL, parent TEXT,
         state TEXT NOT NULL, started_at INTEGER NOT NULL, ended_at INTEGER, actor TEXT NOT NULL, note TEXT NOT NULL,
-        target TEXT NOT NULL, params TEXT NOT NULL, tags TEXT NOT NULL, seed INTEGER NOT NULL, threads INTEGER NOT NULL,
+        target TEXT NOT NULL, module TEXT NOT NULL, params TEXT NOT NULL, tags TEXT NOT NULL, seed INTEGER NOT NULL, threads INTEGER NOT NULL,
         hash_seed_fixed INTEGER NOT NULL, code TEXT, code_digest TEXT, environment TEXT, environment_digest TEXT,
         git_commit TEXT, git_diff TEXT, replay_of TEXT, series TEXT NOT NULL, error TEXT
     );
@@ -120,7 +120,7 @@ class RunStore:
             return
         for each in ("Default", name):
             tx.execute(
-                "INSERT INTO experiment SELECT ?, COALESCE(MAX(number), -1) + 1, ? FROM experiment"
+                "INSERT INTO experiment SELECT ?, COALESCE(MAX(number), -1) + 1, ? FROM experiment WHERE true"
                 " ON CONFLICT (name) DO NOTHING",
                 (new_id(), each),
             )
@@ -136,7 +136,7 @@ def gc_roots(database: Database) -> list[str]:
 def _blank(run_id: str) -> Run:
     return Run(
         id=run_id, kind="", name="", experiment="Default", parent=None, state=RunState.RUNNING, started_at=0,
-        ended_at=None, actor="", note="", target="", params={}, tags={}, seed=0, threads=0, hash_seed_fixed=False,
+        ended_at=None, actor="", note="", target="", module="", params={}, tags={}, seed=0, threads=0, hash_seed_fixed=False,
         code=None, code_digest=None, environment=None, environment_digest=None, git_commit=None, git_diff=None,
         replay_of=None, series=run_id, error=None,
     )  # fmt: skip

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from mainspring.pipelines.resources import ResourceMeter, peak_bytes, rss_bytes
+from mainspring.runners.resources import ResourceMeter, peak_bytes, rss_bytes
 
 MIB = 1 << 20
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak can be set back on Linux only")

@@ -1,0 +1,23 @@
+"""Mainspring: the whole life of a machine-learning system from one package. `import mainspring as ms`."""
+
+from mainspring.lazy import exports
+
+__version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        "Failed": "mainspring.pipelines.task",
+        "MainspringError": "mainspring.errors",
+        "Secret": "mainspring.secrets",
+        "Workspace": "mainspring.workspace",
+        "env": "mainspring.pipelines.declared",
+        "file": "mainspring.pipelines.declared",
+        "log_metric": "mainspring.runs",
+        "log_param": "mainspring.runs",
+        "log_tag": "mainspring.runs",
+        "pipeline": "mainspring.pipelines.pipeline",
+        "start_run": "mainspring.runs",
+        "step": "mainspring.pipelines.step",
+    },
+)

@@ -1,0 +1,14 @@
+from mainspring.errors import MainspringError as MainspringError
+from mainspring.pipelines.declared import env as env
+from mainspring.pipelines.declared import file as file
+from mainspring.pipelines.pipeline import pipeline as pipeline
+from mainspring.pipelines.step import step as step
+from mainspring.pipelines.task import Failed as Failed
+from mainspring.runs import log_metric as log_metric
+from mainspring.runs import log_param as log_param
+from mainspring.runs import log_tag as log_tag
+from mainspring.runs import start_run as start_run
+from mainspring.secrets import Secret as Secret
+from mainspring.workspace import Workspace as Workspace
+
+__version__: str

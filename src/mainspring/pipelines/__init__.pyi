@@ -1,0 +1,16 @@
+from mainspring.pipelines.declared import env as env
+from mainspring.pipelines.declared import file as file
+from mainspring.pipelines.launch import resume_run as resume_run
+from mainspring.pipelines.launch import run_pipeline as run_pipeline
+from mainspring.pipelines.pipeline import Pipeline as Pipeline
+from mainspring.pipelines.pipeline import pipeline as pipeline
+from mainspring.pipelines.progress import Listener as Listener
+from mainspring.pipelines.replay import replay_run as replay_run
+from mainspring.pipelines.results import RunResult as RunResult
+from mainspring.pipelines.step import Step as Step
+from mainspring.pipelines.step import StepOptions as StepOptions
+from mainspring.pipelines.step import step as step
+from mainspring.pipelines.task import Failed as Failed
+from mainspring.pipelines.task import Task as Task
+from mainspring.pipelines.task import TaskState as TaskState
+from mainspring.pipelines.why import why as why

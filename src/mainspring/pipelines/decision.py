@@ -1,0 +1,124 @@
+"""Run or reuse: the cache key of a task, and in words why a result could not be reused."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from blake3 import blake3
+
+from mainspring.errors import GraphError
+from mainspring.pipelines._store import TaskStore
+from mainspring.pipelines.fingerprint import Fingerprint, Fingerprinter, compare, fingerprint_of
+from mainspring.pipelines.seeds import task_seed
+from mainspring.pipelines.task import Task
+from mainspring.pipelines.values import Values
+
+# Raise it whenever the same key would stand for something else.
+_RECIPE = "cache 1"
+
+
+class Decider:
+    """Decides for the tasks of one run. The key is fingerprint × arguments × seed × what the outputs are to be."""
+
+    def __init__(
+        self, store: TaskStore, values: Values, fingerprinter: Fingerprinter, run_seed: int, *, reuse: bool = True
+    ) -> None:
+        self.store = store
+        self.values = values
+        self.fingerprinter = fingerprinter
+        self._run_seed = run_seed
+        self._reuse = reuse
+        self._kept: set[str] = set()
+
+    def fingerprint(self, task: Task, function: Callable[..., Any] | None) -> Fingerprint:
+        """The fingerprint of a task's step: from its module's source, or from the function where it can't be imported."""
+        if function is not None and not _in_project(self.fingerprinter, task):
+            return self.fingerprinter.of_function(function)
+        return self.fingerprinter.of(task.module, task.qualname)
+
+    def prepare(self, task: Task, function: Callable[..., Any] | None) -> Fingerprint:
+        """Fill in fingerprint, seed and cache key of a task whose arguments are known."""
+        fingerprint = self.fingerprint(task, function)
+        task.fingerprint = fingerprint.digest
+        task.seed = task_seed(self._run_seed, task.name)
+        task.cache_key = self._key(task)
+        if fingerprint.digest not in self._kept:
+            self.store.keep_fingerprint(fingerprint.digest, fingerprint.parts)
+            self._kept.add(fingerprint.digest)
+        return fingerprint
+
+    def origin(self, task: Task, fingerprint: Fingerprint) -> Task | None:
+        """The task whose result may be reused, if there is one."""
+        if not (self._reuse and task.options.cache and fingerprint.reusable and task.cache_key):
+            return None
+        return self.store.entry(task.cache_key)
+
+    def explain(self, task: Task, fingerprint: Fingerprint, live: list[str]) -> list[str]:
+        """Why a task runs instead of taking an earlier result, most telling first; notes on reuse later begin with
+        `not reusable`."""
+        notes = [f"not reusable: {line}" for line in live]
+        notes += [line for line in fingerprint.unresolved if line.startswith("not reusable")]
+        if not task.options.cache:
+            return ["the step says cache=False", *notes]
+        if not self._reuse:
+            return ["this run was told not to reuse", *notes]
+        before = self.store.previous(task.module, task.qualname, task.run, task.name)
+        if before is None:
+            return ["no earlier result of this step", *notes]
+        return [*(self._changes(before, task, fingerprint) or _seen(before) or ["its result was not kept"]), *notes]
+
+    def _changes(self, before: Task, task: Task, fingerprint: Fingerprint) -> list[str]:
+        if before.cache_key == task.cache_key:
+            return []
+        old_parts = self.store.fingerprint_parts(before.fingerprint or "")
+        changes = compare(fingerprint_of(old_parts), fingerprint) if before.fingerprint != fingerprint.digest else []
+        for name in sorted(before.bindings.keys() | task.bindings.keys()):
+            old, new = before.bindings.get(name), task.bindings.get(name)
+            if old is None or new is None:
+                changes.append(f"argument {name} {'is new' if old is None else 'is gone'}")
+            elif self.values.digest(old) != self.values.digest(new):
+                changes.append(f"argument {name} changed")
+        if before.seed != task.seed:
+            changes.append("the seed changed")
+        if _meaning(before) != _meaning(task):
+            changes.append("its declared outputs changed")
+        return changes
+
+    def _key(self, task: Task) -> str:
+        hasher = blake3(_RECIPE.encode())
+        parts = [task.fingerprint or "", _meaning(task), str(task.seed)]
+        for name, binding in sorted(task.bindings.items()):
+            parts += [name, self.values.digest(binding)]
+        for part in parts:
+            data = part.encode()
+            hasher.update(len(data).to_bytes(4, "little") + data)
+        return hasher.hexdigest()
+
+
+def live_differences(fingerprinter: Fingerprinter, task: Task) -> list[str]:
+    """What a step reaches that is not what its source says, in this process."""
+    if task.module not in sys.modules:
+        return []
+    try:
+        return fingerprinter.live_differences(task.module, task.qualname)
+    except GraphError:  # a function that is not in the project's sources
+        return []
+
+
+def _in_project(fingerprinter: Fingerprinter, task: Task) -> bool:
+    return "<" not in task.qualname and fingerprinter.project.find(task.module) is not None
+
+
+def _meaning(task: Task) -> str:
+    """The options that are part of what a step means."""
+    return f"{','.join(task.options.outputs)} {task.options.ordered}"
+
+
+def _seen(task: Task) -> list[str]:
+    return [f"not reusable: it read the undeclared {each['kind']} `{each['name']}`{_by(each)}" for each in task.seen]
+
+
+def _by(each: dict[str, Any]) -> str:
+    return f" ({each['by']})" if each.get("by") else ""

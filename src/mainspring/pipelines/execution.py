@@ -1,0 +1,271 @@
+"""One attempt of a task: arguments in, the step called under observation, outputs committed. Every runner ends here."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mainspring.artifacts.record import Artifact
+from mainspring.errors import CodecError, GraphError, LeaseLostError, StorageError, shorten
+from mainspring.ledger import within_task
+from mainspring.pipelines import declared
+from mainspring.pipelines._capture import capture
+from mainspring.pipelines._store import TaskStore
+from mainspring.pipelines.graph import outside_graph
+from mainspring.pipelines.observe import Observation, Observer
+from mainspring.pipelines.seeds import seed_everything
+from mainspring.pipelines.task import Attempt, Task, TaskState, Usage
+from mainspring.pipelines.values import Values
+from mainspring.runners.resources import ResourceMeter
+from mainspring.runs import Metrics, RunState, RunStore
+from mainspring.runs.tracking import RunLog, active_log
+from mainspring.secrets import redact
+from mainspring.store import Lease, Transaction
+from mainspring.workspace import Workspace
+
+SINGLE = "result"
+_SHOWN_TRACE = 30  # frames
+
+
+class Place(msgspec.Struct):
+    """Where attempts are made: the workspace, the code's root, what may be read, and where logs go.
+
+    `follow` receives each line that a step prints; `isolated` means that this process works on nothing else, so its file
+    descriptors are captured too; `calling` is true while a step's own code runs.
+    """
+
+    workspace: Workspace
+    store: TaskStore
+    values: Values
+    root: Path
+    isolated: bool
+    follow: Callable[[str, str], None] | None = None
+    calling: bool = False
+
+    def __post_init__(self) -> None:
+        self.root = self.root.resolve()
+
+
+def execute(
+    place: Place, task: Task, attempt: Attempt, lease: Lease, function: Callable[..., Any], log_path: Path
+) -> None:
+    """Make one attempt and commit how it ended, also in `task` itself.
+
+    Raises:
+        LeaseLostError: the task was taken over; nothing was committed.
+        KeyboardInterrupt: it was interrupted; the attempt is recorded as cancelled.
+    """
+    meter, run_log = ResourceMeter(), RunLog(attempt.id)
+    seen: tuple[Observation, ...] = ()
+    try:
+        result, seen = _call(place, task, function, log_path, meter, run_log)
+        outputs = _saved(place, task, result)
+    except LeaseLostError:
+        raise
+    except BaseException as error:  # noqa: BLE001  # whatever a step raises is recorded, then decided upon
+        _record_failure(place, task, attempt, lease, error, log_path, _usage(meter))
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        return
+    finally:
+        _keep_points(place, run_log)
+    _record_success(place, task, attempt, lease, outputs, seen, log_path, _usage(meter), run_log)
+
+
+def _call(
+    place: Place, task: Task, function: Callable[..., Any], log_path: Path, meter: ResourceMeter, run_log: RunLog
+) -> tuple[Any, tuple[Observation, ...]]:
+    arguments = {name: place.values.value(binding) for name, binding in task.bindings.items()}
+    parts = place.store.fingerprint_parts(task.fingerprint) if task.fingerprint else {}
+    observer = Observer(
+        project_root=place.root,
+        declared_files=[place.root / name[5:] for name in parts if name.startswith("file ")],
+        declared_env=[name[4:] for name in parts if name.startswith("env ")],
+        allowed_paths=_own_paths(place, log_path),
+        allowed_addresses=_own_addresses(place.workspace),
+    )
+    follow = place.follow
+    tee = None if follow is None else (lambda line: follow(task.name, line))
+    root_token = declared.project_root.set(place.root)
+    log_token = active_log.set(run_log)
+    graph_token = outside_graph()
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(within_task(task.id))
+            stack.enter_context(capture(log_path, tee=tee, fd=place.isolated, redact=redact))
+            seed_everything(task.seed)
+            stack.enter_context(meter)
+            stack.enter_context(observer)
+            result = _called(place, function, arguments)
+        return result, observer.seen
+    finally:
+        graph_token.var.reset(graph_token)
+        active_log.reset(log_token)
+        declared.project_root.reset(root_token)
+
+
+def _called(place: Place, function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    place.calling = True
+    try:
+        result = function(**arguments)
+        return _awaited(result) if hasattr(result, "__await__") else result
+    finally:
+        place.calling = False
+
+
+def _awaited(awaitable: Any) -> Any:
+    """The result of an async step, also when the caller (a notebook) runs an event loop already."""
+    import asyncio
+    import threading
+
+    async def body() -> Any:
+        return await awaitable
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(body())
+    box: list[Any] = []
+    thread = threading.Thread(target=lambda: box.append(asyncio.run(body())))
+    thread.start()
+    thread.join()
+    return box[0]
+
+
+def _saved(place: Place, task: Task, result: Any) -> list[Artifact]:
+    saved = []
+    for name, value in _named(task, result).items():
+        try:
+            saved.append(place.values.save(name, value, ordered=task.options.ordered))
+        except CodecError as error:
+            raise CodecError(f"Step `{task.name}`, output `{name}`: {error}") from error
+    return saved
+
+
+def _named(task: Task, result: Any) -> dict[str, Any]:
+    names = task.options.outputs
+    if not names:
+        return {SINGLE: result}
+    if isinstance(result, dict):
+        missing = [name for name in names if name not in result]
+        if missing:
+            raise GraphError(
+                f"misses the output `{missing[0]}`; it returned {', '.join(map(str, result)) or 'none'}", task.name
+            )
+        return {name: result[name] for name in names}
+    if not isinstance(result, tuple | list):
+        kind = type(result).__qualname__
+        raise GraphError(f"declares the outputs {', '.join(names)} and returned one `{kind}`, not a tuple", task.name)
+    if len(result) < len(names):
+        raise GraphError(
+            f"misses the output `{names[len(result)]}`: {len(result)} of {len(names)} were returned", task.name
+        )
+    if len(result) > len(names):
+        raise GraphError(f"returned {len(result)} values for {len(names)} outputs ({', '.join(names)})", task.name)
+    return dict(zip(names, result, strict=True))
+
+
+def _record_success(
+    place: Place, task: Task, attempt: Attempt, lease: Lease, outputs: list[Artifact],
+    seen: tuple[Observation, ...], log_path: Path, usage: Usage, run_log: RunLog,
+) -> None:  # fmt: skip
+    reusable = task.options.cache and not seen and not any(line.startswith("not reusable") for line in task.reasons)
+    extra: list[Callable[[Transaction], None]] = []
+    if run_log.series and (run_log.params or run_log.tags or task.child_run):
+        extra.append(lambda tx: _add_child_run(place, tx, task, run_log))
+    task.seen = [msgspec.to_builtins(each) for each in seen]
+    log = _kept_log(place, log_path)
+    place.store.succeed(
+        task, attempt, lease, outputs, usage, seen=task.seen, log=log, reusable=reusable, extra=extra
+    )  # fmt: skip
+    task.state, task.outputs, task.log = TaskState.SUCCEEDED, {a.name: a.id for a in outputs}, log
+    task.wall_s, task.cpu_s, task.peak_bytes, task.error = usage.wall_s, usage.cpu_s, usage.peak_bytes, None
+
+
+def _keep_points(place: Place, run_log: RunLog) -> None:
+    points = run_log.take()
+    if points:
+        Metrics(place.workspace.metrics).append(run_log.series, points)
+        run_log.tags.setdefault("mainspring.metrics", ", ".join(sorted({point.key for point in points})))
+
+
+def _add_child_run(place: Place, tx: Transaction, task: Task, run_log: RunLog) -> None:
+    """A task that logs is a run of its own, a child of the pipeline's."""
+    runs = RunStore(place.workspace.database, place.workspace.ledger)
+    run = runs.create(
+        tx,
+        kind="task",
+        name=task.name,
+        parent=task.run,
+        series=run_log.series,
+        params=run_log.params,
+        tags=run_log.tags,
+    )
+    runs.finish(tx, run.id, RunState.SUCCEEDED)
+    place.workspace.ledger.edge(tx, run.id, "logged_by", task.id, task.id)
+    place.store.update(tx, task.id, child_run=run.id)
+    task.child_run = run.id
+
+
+def _record_failure(
+    place: Place, task: Task, attempt: Attempt, lease: Lease, error: BaseException, log_path: Path, usage: Usage
+) -> None:
+    cancelled = isinstance(error, KeyboardInterrupt)
+    message = "it was interrupted" if cancelled else redact(f"{type(error).__name__}: {shorten(str(error), 500)}")
+    with suppress(OSError), log_path.open("a") as log:
+        log.write(redact("".join(_trace(error))))
+    task.error = message
+    task.state = TaskState.CANCELLED if cancelled else TaskState.FAILED
+    task.log = _kept_log(place, log_path)
+    kind = "cancelled" if cancelled else "error"
+    place.store.fail(task, attempt, lease, kind, message, usage=usage, log=task.log, state=task.state)
+
+
+def _trace(error: BaseException) -> list[str]:
+    """The traceback from the step's own frame on."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
+        frames = frames.tb_next
+    return traceback.format_exception(type(error), error, frames or error.__traceback__, limit=-_SHOWN_TRACE)
+
+
+def _kept_log(place: Place, log_path: Path) -> str | None:
+    """The log as a blob; None if nothing was printed."""
+    try:
+        text = log_path.read_bytes()
+        log_path.unlink()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(str(log_path), os.strerror(error.errno or 0)) from error
+    return place.workspace.blobs.put(text) if text else None
+
+
+def _usage(meter: ResourceMeter) -> Usage:
+    return Usage(meter.wall_s, meter.cpu_s, meter.peak_memory_bytes)
+
+
+def _own_paths(place: Place, log_path: Path) -> list[Path]:
+    """What a step may touch without its being an input: the workspace's own files and its scratch folder."""
+    workspace = place.workspace
+    return [Path(workspace.blobs.place), Path(workspace.database.place).parent, workspace.cache, log_path.parent]
+
+
+def _own_addresses(workspace: Workspace) -> list[str]:
+    from urllib.parse import urlsplit
+
+    addresses = []
+    for url in (workspace.project.settings.database, workspace.project.settings.blobs):
+        split = urlsplit(url)
+        if split.scheme.startswith("postgres") and split.hostname:
+            addresses.append(f"{split.hostname}:{split.port or 5432}")
+        if "endpoint=" in split.query:
+            endpoint = urlsplit(split.query.partition("endpoint=")[2].partition("&")[0])
+            addresses.append(f"{endpoint.hostname}:{endpoint.port or 443}")
+    return addresses

@@ -1,0 +1,111 @@
+"""Type hints as a check of parameters, from Python and from text on a command line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, get_args, get_origin
+
+import msgspec
+
+from mainspring.errors import WrongTypeError
+from mainspring.secrets import Secret
+
+_PLAIN = (bool, int, float, str, type(None))
+_CONTAINERS = (list, dict, tuple, set, frozenset)
+
+
+def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """The hints of a function, resolved; one that can't be resolved is left out."""
+    namespace = getattr(sys.modules.get(function.__module__), "__dict__", {}) | function.__globals__
+    hints = {}
+    for name, hint in function.__annotations__.items():
+        try:
+            hints[name] = eval(hint, namespace) if isinstance(hint, str) else hint  # noqa: S307  # the user's own source
+        except (NameError, AttributeError, TypeError):
+            continue
+    return hints
+
+
+def checked_value(path: str, value: Any, hint: Any, *, strict: bool) -> Any:
+    """A value that fits its hint; with `strict=False`, text is read as the hint says (`"3"` as 3).
+
+    A hint that is no plain type, container or record of them isn't checked here: the step itself will see.
+
+    Raises:
+        WrongTypeError: it doesn't fit; path, value and hint are named.
+
+    >>> checked_value("parameter `n`", "3", int, strict=False)
+    3
+    """
+    if hint is None or hint is Any or isinstance(value, Secret):
+        return value
+    if hint is Secret:
+        return Secret(value)
+    if not _is_checkable(hint):
+        return value
+    if not strict and isinstance(value, str) and not _takes_text(hint):
+        value = _parsed(value)
+    try:
+        return msgspec.convert(value, hint, strict=strict)
+    except msgspec.ValidationError as error:
+        raise WrongTypeError(path, value, shown(hint), _where(str(error))) from None
+
+
+def shown(hint: Any) -> str:
+    """A hint as people write it.
+
+    >>> shown(int), shown(list[str]), shown(int | None)
+    ('int', 'list[str]', 'int | None')
+    """
+    return hint.__qualname__ if isinstance(hint, type) and not get_args(hint) else str(hint).replace("NoneType", "None")
+
+
+def accepts(hint: Any, kind: type) -> bool:
+    """Whether a hint is, or is a union with, a type."""
+    return hint is kind or kind in get_args(hint)
+
+
+def _is_checkable(hint: Any) -> bool:
+    if isinstance(hint, type) and not get_args(hint):
+        if hint in _PLAIN or hint in _CONTAINERS:
+            return True
+        import datetime
+        import decimal
+        import enum
+        import uuid
+
+        simple = (
+            enum.Enum,
+            msgspec.Struct,
+            datetime.date,
+            datetime.time,
+            datetime.timedelta,
+            decimal.Decimal,
+            uuid.UUID,
+        )
+        return issubclass(hint, simple)
+    origin = get_origin(hint)
+    if origin is None:
+        return hint is type(None)
+    if str(origin) == "typing.Literal":
+        return True
+    return all(argument is ... or argument is None or _is_checkable(argument) for argument in get_args(hint))
+
+
+def _takes_text(hint: Any) -> bool:
+    return hint is str or str in get_args(hint)
+
+
+def _parsed(text: str) -> Any:
+    """Text that is JSON as its value, other text as it is: `--months [1,2]`, `--name abc`."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return {"True": True, "False": False, "None": None}.get(text, text)
+
+
+def _where(message: str) -> str:
+    """Where in a nested value the trouble is, as msgspec says it."""
+    _, at, path = message.partition(" - at `$")
+    return f"The trouble is at `{path.rstrip('`')}`." if at and path.rstrip("`") else ""

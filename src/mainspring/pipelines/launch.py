@@ -1,0 +1,306 @@
+"""Start a run, resume one: record what it is, drive it, close it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+
+from mainspring.artifacts.record import Artifact
+from mainspring.errors import ConflictError, GraphError
+from mainspring.ledger import new_id
+from mainspring.pipelines.decision import Decider
+from mainspring.pipelines.engine import Engine
+from mainspring.pipelines.graph import Call
+from mainspring.pipelines.pipeline import Pipeline, named_outputs
+from mainspring.pipelines.plan import Functions, Tasks, bound_outputs, planned
+from mainspring.pipelines.progress import Listener
+from mainspring.pipelines.results import RunResult
+from mainspring.pipelines.session import Session, code_folder
+from mainspring.pipelines.step import Step
+from mainspring.pipelines.task import Task, TaskState
+from mainspring.runs import Run, RunState, RunStore
+from mainspring.runs.git import GitQuery
+from mainspring.secrets import redact_value
+from mainspring.store import Lease
+from mainspring.workspace import Workspace, current_workspace, find_project
+
+IN_WORKER = "MAINSPRING_ORDERS"
+_ENDS = {
+    TaskState.SUCCEEDED: RunState.SUCCEEDED,
+    TaskState.FAILED: RunState.FAILED,
+    TaskState.CANCELLED: RunState.CANCELLED,
+}
+
+
+def run_pipeline(
+    pipeline: Pipeline[Any, Any], params: dict[str, Any] | None = None, *, workspace: Workspace | None = None,
+    jobs: int | None = None, runner: str | None = None, seed: int | None = None, reuse: bool = True,
+    keep_going: bool = False, listener: Listener | None = None, strict: bool = True, note: str = "", target: str = "",
+) -> RunResult:  # fmt: skip
+    """Run a pipeline, recorded; gives its result also when a step failed.
+
+    Args:
+        params: the pipeline's parameters by name; with `strict=False`, text is read as their hints say.
+        jobs: how many steps run at once; runner: auto, inline, pool or detached (default: the project's settings).
+        reuse: False runs every step anew. keep_going: go on with what doesn't depend on a failed step.
+        note: kept with the run; an identity is never taken from it.
+
+    Raises:
+        GraphError, WrongTypeError, NotFoundError: the pipeline or its parameters are wrong; nothing was recorded.
+    """
+    if IN_WORKER in os.environ:
+        raise GraphError("a worker imported a file that starts a run; put it under `if __name__ == \"__main__\":`")
+    listener = listener or Listener()
+    workspace = workspace or _workspace_of(pipeline)
+    git = GitQuery(workspace.project.root)
+    settings = workspace.project.settings
+    calls, returned, values = pipeline.record(params or {}, strict=strict)
+    calls = [_located(workspace, call) for call in calls]
+    session = Session(
+        workspace, workspace.project.root, jobs=settings.jobs if jobs is None else jobs,
+        runner=runner or settings.runner, listener=listener,
+    )  # fmt: skip
+    run_seed = settings.seed if seed is None else seed
+    run, tasks, lease = _recorded(session, pipeline, calls, returned, values, git, run_seed, note, target)
+    functions: Functions = {(call.step.module, call.step.qualname): call.step.function for call in calls}
+    return _driven(session, run, tasks, functions, lease, listener, reuse=reuse, keep_going=keep_going)
+
+
+def resume_run(
+    name: str, *, workspace: Workspace | None = None, jobs: int | None = None, runner: str | None = None,
+    listener: Listener | None = None, keep_going: bool = False,
+) -> RunResult:  # fmt: skip
+    """Go on with a run that was killed, stopped or failed: the same run, with new attempts of what is not done.
+
+    If the project's sources are no longer those of the run, its recorded code is run, in worker processes.
+
+    Raises:
+        NotFoundError: no such run.
+        ConflictError: the run is over, or somebody else drives it.
+    """
+    workspace = workspace or current_workspace()
+    listener = listener or Listener()
+    runs = RunStore(workspace.database, workspace.ledger)
+    run = runs.get(name)
+    if run.kind != "pipeline":
+        raise ConflictError(f"The run {run.id[:12]} is a {run.kind}; only runs of pipelines can be resumed.")
+    if run.state is RunState.SUCCEEDED:
+        raise ConflictError(f"The run {run.id[:12]} succeeded; there is nothing to resume.")
+    lease = workspace.leases.claim(f"run:{run.id}", workspace.owner, float(workspace.project.settings.lease_s))
+    session, functions = _resumed_session(workspace, run, jobs, runner, listener)
+    with workspace.database.transaction() as tx:
+        workspace.leases.check(tx, lease)
+        session.store.lose_attempts(tx, run.id)
+        runs.update(tx, run.id, state=RunState.RUNNING, ended_at=None, error=None)
+        workspace.ledger.append(tx, "run.resumed", run.id)
+    tasks = session.store.of_run(run.id)
+    return _driven(session, run, tasks, functions, lease, listener, reuse=True, keep_going=keep_going)
+
+
+def _recorded(
+    session: Session, pipeline: Pipeline[Any, Any], calls: Sequence[Call], returned: Any, values: dict[str, Any],
+    git: GitQuery, seed: int, note: str, target: str,
+) -> tuple[Run, list[Task], Lease]:  # fmt: skip
+    """Write down everything that the run is, in one transaction, before the first step starts."""
+    workspace, store = session.workspace, session.store
+    artifacts: list[Artifact] = []
+    run_id = new_id()
+    tasks = planned(calls, run_id, session.values, artifacts.append)
+    outputs = bound_outputs(named_outputs(returned), session.values, artifacts.append)
+    code = session.record_code(tasks, _module_of(workspace, pipeline))
+    environment = workspace.blobs.put(msgspec.json.encode(session.environment))
+    state = git.result()
+    diff = workspace.blobs.put(state.diff.encode()) if state.diff else None
+    runs = RunStore(workspace.database, workspace.ledger)
+    with workspace.database.transaction() as tx:
+        run = runs.create(
+            tx, kind="pipeline", name=pipeline.name, id=run_id, note=note,
+            target=target or f"{pipeline.module}:{pipeline.qualname}", module=_module_of(workspace, pipeline), params=_shown(values), seed=seed,
+            threads=session.threads, hash_seed_fixed=_hash_seed_fixed(), code=code.manifest, code_digest=code.digest,
+            environment=environment, environment_digest=session.environment.digest, git_commit=state.commit, git_diff=diff,
+        )  # fmt: skip
+        store.keep_code(tx, code.manifest, code.blobs)
+        workspace.ledger.node(tx, "code", code.manifest, f"code of {pipeline.name}", code.digest)
+        workspace.ledger.edge(tx, run.id, "ran", code.manifest)
+        for artifact in artifacts:
+            store.artifacts.add(tx, artifact, by_task=None)
+        store.add(tx, tasks)
+        store.set_outputs(tx, run.id, outputs)
+        lease = workspace.leases.claim_in(
+            tx, f"run:{run.id}", workspace.owner, float(workspace.project.settings.lease_s)
+        )
+    return run, tasks, lease
+
+
+def _driven(
+    session: Session, run: Run, tasks: list[Task], functions: Functions, lease: Lease, listener: Listener,
+    *, reuse: bool, keep_going: bool,
+) -> RunResult:  # fmt: skip
+    workspace = session.workspace
+    listener.started(run, tasks)
+    engine = Engine(
+        workspace, session.store, Tasks(tasks, functions),
+        Decider(session.store, session.values, session.fingerprinter, run.seed, reuse=reuse), session.place,
+        run_lease=lease, runner_for=lambda task: session.runner_for(run.id, run.code, engine.execute, task),
+        listener=listener, keep_going=keep_going,
+    )  # fmt: skip
+    try:
+        with _interrupts(engine, listener):
+            verdict = engine.run()
+    except Exception as error:
+        _finish(session, run, lease, RunState.FAILED, f"{type(error).__name__}: {error}", engine)
+        raise
+    failed = next((task for task in engine.tasks if task.state is TaskState.FAILED and not task.options.may_fail), None)
+    message = f"{failed.name}: {failed.error}" if failed else None
+    _finish(session, run, lease, _ENDS[verdict], message, engine)
+    result = RunResult(workspace, RunStore(workspace.database, workspace.ledger).get(run.id), session.values)
+    listener.ended(result.run, result.tasks)
+    return result
+
+
+def _finish(session: Session, run: Run, lease: Lease, state: RunState, error: str | None, engine: Engine) -> None:
+    """Close a run: outputs, state and lease in one transaction. Refused silently if somebody else drives it now."""
+    workspace = session.workspace
+    outputs = {}
+    if state is RunState.SUCCEEDED:
+        outputs = {name: engine.tasks.resolved(binding) for name, binding in session.store.outputs(run.id).items()}
+    with workspace.database.transaction() as tx:
+        if not _still_ours(workspace, tx, lease):
+            return
+        session.store.set_outputs(tx, run.id, outputs)
+        session.store.cancel_attempts(tx, run.id)
+        RunStore(workspace.database, workspace.ledger).finish(tx, run.id, state, error)
+        workspace.leases.release_in(tx, lease)
+    session.fingerprinter.flush()
+    _tidy(workspace.scratch / run.id)
+
+
+def _still_ours(workspace: Workspace, tx: Any, lease: Lease) -> bool:
+    try:
+        workspace.leases.check(tx, lease)
+    except ConflictError:
+        return False
+    return True
+
+
+def _tidy(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return
+    except OSError:
+        import shutil
+
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _resumed_session(
+    workspace: Workspace, run: Run, jobs: int | None, runner: str | None, listener: Listener
+) -> tuple[Session, Functions]:
+    """A session on the project if its sources are still those of the run, else on the recorded code."""
+    settings = workspace.project.settings
+    jobs = settings.jobs if jobs is None else jobs
+    runner = runner or settings.runner
+    session = Session(workspace, workspace.project.root, jobs=jobs, runner=runner, listener=listener, threads=run.threads)
+    tasks = session.store.of_run(run.id)
+    functions = _functions(session, tasks, run)
+    if functions is not None:
+        return session, functions
+    folder = code_folder(workspace, run.code or "")
+    runner = "pool" if runner in ("auto", "inline") else runner
+    return Session(workspace, folder, jobs=jobs, runner=runner, listener=listener, threads=run.threads), {}
+
+
+def _functions(session: Session, tasks: Sequence[Task], run: Run) -> Functions | None:
+    """The steps of a run, imported from the project; None if its code is not what the run recorded."""
+    from importlib import import_module
+
+    try:
+        if session.record_code(tasks, run.module).digest != run.code_digest:
+            return None
+        functions: Functions = {}
+        for task in tasks:
+            step: Any = import_module(task.module)
+            for part in task.qualname.split("."):
+                step = getattr(step, part)
+            functions[task.module, task.qualname] = step.function if isinstance(step, Step) else step
+    except (GraphError, ImportError, AttributeError):
+        return None
+    return functions
+
+
+def _located(workspace: Workspace, call: Call) -> Call:
+    """A call whose step was defined in the script that runs counts as a call of the module that the script is."""
+    if call.step.module == "__main__" and "<" not in call.step.qualname:
+        module = _main_module(workspace)
+        if module is not None:
+            call.step.module = module
+    return call
+
+
+def _module_of(workspace: Workspace, pipeline: Pipeline[Any, Any]) -> str:
+    return (_main_module(workspace) or "__main__") if pipeline.module == "__main__" else pipeline.module
+
+
+def _main_module(workspace: Workspace) -> str | None:
+    """The name under which the running script could be imported from the project."""
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    if file is None:
+        return None
+    path = Path(file).resolve()
+    for root in reversed(workspace.project.source_roots):
+        if path.is_relative_to(root):
+            parts = path.relative_to(root).with_suffix("").parts
+            return ".".join(parts) if all(part.isidentifier() for part in parts) else None
+    return None
+
+
+def _workspace_of(pipeline: Pipeline[Any, Any]) -> Workspace:
+    """The workspace in use, else that of the project that the pipeline's file belongs to."""
+    file = pipeline.function.__code__.co_filename
+    if os.path.exists(file) and not Path.cwd().is_relative_to(Path(file).resolve().parent):
+        project = find_project(Path(file).resolve().parent)
+        return Workspace.open(project=project)
+    return current_workspace()
+
+
+def _shown(values: dict[str, Any]) -> dict[str, Any]:
+    """Parameters as they are recorded: without secrets, as JSON."""
+    return {name: msgspec.to_builtins(redact_value(name, value), enc_hook=repr) for name, value in values.items()}
+
+
+def _hash_seed_fixed() -> bool:
+    return os.environ.get("PYTHONHASHSEED", "random") != "random"
+
+
+@contextmanager
+def _interrupts(engine: Engine, listener: Listener) -> Iterator[None]:
+    """Ctrl-C once stops the run cleanly, twice ends this process; workers end with it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        if engine.stop_requested:
+            os._exit(128 + number)
+        engine.stop_requested = True
+        listener.stopping()
+        if engine.place.calling:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, action in before.items():
+            signal.signal(number, action)
+

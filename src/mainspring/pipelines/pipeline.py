@@ -1,0 +1,112 @@
+"""Pipelines: functions whose calls of steps make a graph. Plain Python, parameters are real values."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from mainspring.errors import GraphError
+from mainspring.pipelines.graph import Call, Graph, Output, current_graph
+from mainspring.pipelines.hints import checked_value, hints_of
+from mainspring.pipelines.step import Parameter, parameters_of
+
+if TYPE_CHECKING:
+    from mainspring.pipelines.results import RunResult
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Pipeline(Generic[P, R]):
+    """A function that wires steps. Called plainly it runs them plainly; `run()` records, caches and stores."""
+
+    def __init__(self, function: Callable[P, R]) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.module: str = function.__module__
+        self.qualname: str = function.__qualname__
+        self.parameters: tuple[Parameter, ...] = parameters_of(function)
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self.qualname.rpartition(".")[2]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        graph = current_graph()
+        if graph is None:
+            return self.function(*args, **kwargs)
+        with graph.within(self, self.name):
+            return self.function(*args, **kwargs)
+
+    def record(self, params: dict[str, Any], *, strict: bool = True) -> tuple[list[Call], Any, dict[str, Any]]:
+        """The calls, what the function returned, and all parameters with their defaults.
+
+        Raises:
+            GraphError: it calls no step, calls itself, misses a parameter or gets one it doesn't have.
+            WrongTypeError: a parameter doesn't fit its hint.
+        """
+        values = self._values(params, strict=strict)
+        graph = Graph()
+        with graph.within(self, self.name):
+            returned = self.function(**values)  # type: ignore[call-arg]  # bound by name
+        if not graph.calls:
+            raise GraphError(f"the pipeline `{self.name}` calls no step; decorate its functions with @ms.step")
+        return graph.calls, returned, values
+
+    def run(self, *, options: dict[str, Any] | None = None, **params: Any) -> RunResult:
+        """Run it, recorded, in the workspace of the project here; `options` are those of `run_pipeline`.
+
+        Raises:
+            StepError: a step failed.
+        """
+        from mainspring.pipelines.launch import run_pipeline
+
+        return run_pipeline(self, params, **(options or {}))
+
+    def _values(self, params: dict[str, Any], *, strict: bool) -> dict[str, Any]:
+        from mainspring.errors import NotFoundError, close_names
+
+        known = {parameter.name: parameter for parameter in self.parameters}
+        for name in params:
+            if name not in known:
+                raise NotFoundError(f"parameter of pipeline `{self.name}`", name, close_names(name, known))
+        hints = hints_of(self.function)
+        values = {}
+        for name, parameter in known.items():
+            if name in params:
+                values[name] = checked_value(f"parameter `{name}`", params[name], hints.get(name), strict=strict)
+            elif parameter.required:
+                raise GraphError(
+                    f"the pipeline `{self.name}` misses a value for parameter `{name}`: give --{name} VALUE"
+                )
+            else:
+                values[name] = parameter.default
+        return values
+
+    def __repr__(self) -> str:
+        return f"<pipeline {self.module}:{self.qualname}>"
+
+
+def pipeline(function: Callable[P, R], /) -> Pipeline[P, R]:
+    """Make a function a pipeline.
+
+    >>> import mainspring as ms
+    >>> @ms.step
+    ... def double(n: int) -> int:
+    ...     return 2 * n
+    >>> @ms.pipeline
+    ... def main(n: int = 4) -> int:
+    ...     return double(double(n))
+    >>> main(1)
+    4
+    """
+    return Pipeline(function)
+
+
+def named_outputs(returned: Any) -> dict[str, Output | list[Any]]:
+    """What a pipeline returned, by name: a dict's keys, or `result`."""
+    if isinstance(returned, dict):
+        return {str(key): value for key, value in returned.items() if isinstance(value, Output | list | tuple)}
+    return {"result": returned} if isinstance(returned, Output | list | tuple) else {}

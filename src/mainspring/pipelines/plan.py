@@ -1,0 +1,165 @@
+"""From recorded calls to tasks, and from a task's bindings to what they wait for and receive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from mainspring.artifacts.record import Artifact
+from mainspring.errors import GraphError, InvalidError
+from mainspring.ledger import new_id
+from mainspring.pipelines._store import awaited_in
+from mainspring.pipelines.graph import Binding, Call, Entries, FromTask, Items, Literal, Missing, Stored
+from mainspring.pipelines.hints import accepts, checked_value, hints_of
+from mainspring.pipelines.task import DONE, UNFINISHED, Failed, Task, TaskState
+from mainspring.pipelines.values import Values
+
+Functions = dict[tuple[str, str], Callable[..., Any]]
+_PLAIN_KINDS = (bool, int, float, str)
+
+
+def planned(calls: Sequence[Call], run_id: str, values: Values, keep: Callable[[Artifact], None]) -> list[Task]:
+    """The tasks for the calls of a pipeline; values that JSON can't hold are saved and given to `keep`.
+
+    Raises:
+        WrongTypeError: a plain argument doesn't fit its hint.
+        CodecError: no codec takes an argument.
+    """
+    tasks = []
+    for position, call in enumerate(calls):
+        hints = hints_of(call.step.function)
+        bindings = {}
+        for name, value in call.arguments.items():
+            place = f"Step `{call.name}`, parameter `{name}`"
+            if type(value) in _PLAIN_KINDS and name != call.mapped:
+                value = checked_value(place, value, hints.get(name), strict=True)
+            bindings[name] = values.bind(place, value, keep)
+        task = Task(
+            id=new_id(), run=run_id, position=position, name=call.name, module=call.step.module,
+            qualname=call.step.qualname, mapped=call.mapped, options=call.step.options, bindings=bindings,
+            tolerates=[name for name in bindings if accepts(hints.get(name), Failed)],
+        )  # fmt: skip
+        tasks.append(task)
+    return tasks
+
+
+def bound_outputs(returned: dict[str, Any], values: Values, keep: Callable[[Artifact], None]) -> dict[str, Binding]:
+    """The bindings of what a pipeline returned."""
+    return {name: values.bind(f"output `{name}`", value, keep) for name, value in returned.items()}
+
+
+class Tasks:
+    """The tasks of a run while it goes on: which can start, and what they receive."""
+
+    def __init__(self, tasks: Iterable[Task], functions: Functions) -> None:
+        self.functions = functions
+        self.by_name: dict[str, Task] = {}
+        self.children: dict[str, list[Task]] = {}
+        for task in tasks:
+            self.add(task)
+
+    def add(self, task: Task) -> None:
+        """Take a task in."""
+        self.by_name[task.name] = task
+        if task.map_of:
+            self.children.setdefault(task.map_of, []).append(task)
+
+    def __iter__(self) -> Any:
+        return iter(list(self.by_name.values()))
+
+    def function(self, task: Task) -> Callable[..., Any] | None:
+        """The function in this process, if the step was met here."""
+        return self.functions.get((task.module, task.qualname))
+
+    def ready(self) -> list[Task]:
+        """The waiting tasks that wait for nothing any more, in order."""
+        return [task for task in self if task.state is TaskState.WAITING and not self._waits(task)]
+
+    def blocked_by(self, task: Task) -> Task | None:
+        """The task without a result that keeps another from starting, if there is one."""
+        for parameter, binding in task.bindings.items():
+            for name in awaited_in(binding):
+                other = self.by_name[name]
+                if other.state in (*DONE, *UNFINISHED):
+                    continue
+                allowed = other.state is TaskState.FAILED and other.options.may_fail
+                if not (allowed and parameter in task.tolerates):
+                    return other
+        return None
+
+    def settle(self, task: Task) -> TaskState | None:
+        """The final state of a mapped task whose children are all done, else None."""
+        states = {child.state for child in self.children.get(task.id, [])}
+        if states & set(UNFINISHED):
+            return None
+        if TaskState.CANCELLED in states:
+            return TaskState.CANCELLED
+        failed = {TaskState.FAILED, TaskState.SKIPPED} & states
+        if failed and not task.options.may_fail:
+            return TaskState.FAILED
+        return TaskState.REUSED if states == {TaskState.REUSED} else TaskState.SUCCEEDED
+
+    def resolve(self, task: Task) -> None:
+        """Put what other tasks made into a task's bindings."""
+        task.bindings = {name: self.resolved(binding) for name, binding in task.bindings.items()}
+
+    def resolved(self, binding: Binding) -> Binding:
+        """A binding with every task's result in it replaced by the artifacts that it is."""
+        match binding:
+            case FromTask(task=name, output=output):
+                return self._result(self.by_name[name], output)
+            case Items(items=items, is_tuple=is_tuple):
+                return Items([self.resolved(item) for item in items], is_tuple)
+            case Entries(entries=entries):
+                return Entries({key: self.resolved(item) for key, item in entries.items()})
+        return binding
+
+    def _result(self, task: Task, output: str) -> Binding:
+        if task.is_mapped and task.state is not TaskState.FAILED:
+            return Items([self._result(child, output) for child in self.children.get(task.id, [])])
+        if task.state not in DONE:
+            return Missing(task.name, task.error or "it has no result")
+        names = task.options.outputs
+        if output or not names:
+            return Stored(task.outputs[output or "result"])
+        return Items([Stored(task.outputs[name]) for name in names], is_tuple=True)
+
+    def _waits(self, task: Task) -> bool:
+        return any(
+            self.by_name[name].state in UNFINISHED for binding in task.bindings.values() for name in awaited_in(binding)
+        )
+
+
+def expanded(task: Task, values: Values, keep: Callable[[Artifact], None]) -> list[Task]:
+    """One task for each item of the list that a mapped task is over; its arguments are known.
+
+    Raises:
+        InvalidError: what it is mapped over is no list.
+    """
+    parameter = task.mapped or ""
+    over = task.bindings[parameter]
+    children = []
+    for index, item in enumerate(_items(task, parameter, over, values, keep)):
+        child = msgspec.structs.replace(
+            task, id=new_id(), name=f"{task.name}[{index}]", map_of=task.id, map_index=index, outputs={},
+            state=TaskState.WAITING, bindings=task.bindings | {parameter: item},
+        )  # fmt: skip
+        children.append(child)
+    return children
+
+
+def _items(
+    task: Task, parameter: str, over: Binding, values: Values, keep: Callable[[Artifact], None]
+) -> list[Binding]:
+    if isinstance(over, Items):
+        return over.items
+    if isinstance(over, Missing):
+        raise GraphError(f"can't be mapped over the result of `{over.task}`, which failed", task.name)
+    known = values.value(over)
+    if not isinstance(known, list | tuple):
+        raise InvalidError(f"Step `{task.name}`, mapped over `{parameter}`", known, "a list or tuple")
+    if isinstance(over, Literal):
+        return [Literal(item) for item in known]
+    return [values.bind(f"Step `{task.name}[{i}]`, parameter `{parameter}`", item, keep) for i, item in enumerate(known)]

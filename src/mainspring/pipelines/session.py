@@ -1,0 +1,157 @@
+"""What driving a run needs, opened together: stores, the code it runs from, and the runners for its steps."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mainspring.errors import GraphError, InvalidError
+from mainspring.pipelines._store import TaskStore
+from mainspring.pipelines.code import CodeTree, materialise, record
+from mainspring.pipelines.execution import Place
+from mainspring.pipelines.fingerprint import Fingerprinter
+from mainspring.pipelines.progress import Listener
+from mainspring.pipelines.seeds import threads_environment
+from mainspring.pipelines.task import Task, TaskState
+from mainspring.pipelines.values import Values
+from mainspring.runners import ChildProcess, DetachedRunner, Exit, InlineRunner, PoolRunner, Runner, WorkOrder
+from mainspring.runs.environment import Environment, installed, snapshot
+from mainspring.workspace import Workspace
+
+RUNNERS = ("auto", "inline", "pool", "detached")
+WORKER = "mainspring.pipelines.worker"
+_HASH_SEED = "0"
+
+
+class Session:
+    """The means of driving one run. `root` is the project, or a folder with the run's recorded code."""
+
+    def __init__(
+        self, workspace: Workspace, root: Path, *, jobs: int, runner: str, listener: Listener, threads: int = 0
+    ) -> None:
+        if runner not in RUNNERS:
+            raise InvalidError("runner", runner, f"one of {', '.join(RUNNERS)}")
+        if jobs < 1:
+            raise InvalidError("jobs", jobs, "a whole number of at least 1")
+        self.workspace = workspace
+        self.root = root.resolve()
+        self.jobs = jobs
+        self.runner = runner
+        self.threads = threads or int(workspace.project.settings.threads) or os.cpu_count() or 1
+        self.store = TaskStore(workspace.database, workspace.ledger, workspace.leases)
+        self.values = Values(self.store.artifacts, workspace.blobs)
+        self.environment: Environment = snapshot(workspace.cache)
+        self.fingerprinter = Fingerprinter(
+            self.root, workspace.cache, self.environment, self.threads,
+            import_roots=source_roots(workspace, self.root), distributions=lambda: installed(workspace.cache),
+        )  # fmt: skip
+        self.place = Place(workspace, self.store, self.values, self.root, isolated=False, follow=listener.printed)
+        self._runners: dict[str, Runner] = {}
+
+    def record_code(self, tasks: Sequence[Task], module: str) -> CodeTree:
+        """Keep the sources that the steps and the pipeline's module may load, and the files that the steps declare."""
+        steps = {(task.module, task.qualname) for task in tasks if self.is_importable(task)}
+        names = {name for name, _ in steps} | {module}
+        known = sorted(name for name in names if self.fingerprinter.project.find(name) is not None)
+        sources = {found.path: found for name in known for found in self.fingerprinter.modules(name)}
+        declared = {file for step in steps for file in self.fingerprinter.of(*step).files}
+        return record(self.root, list(sources.values()), declared, self.workspace.blobs)
+
+    def is_importable(self, task: Task) -> bool:
+        """Whether another process can import the step from the project's sources."""
+        return "<" not in task.qualname and self.fingerprinter.project.find(task.module) is not None
+
+    def runner_for(self, run_id: str, code: str | None, execute: Any, task: Task) -> Runner:
+        """The runner of a task; each kind is made once.
+
+        Raises:
+            GraphError: inline can't enforce what the step declares, or another process can't import it.
+        """
+        kind = self._kind(task)
+        if kind not in self._runners:
+            self._runners[kind] = self._made(kind, run_id, code, execute)
+        return self._runners[kind]
+
+    def _kind(self, task: Task) -> str:
+        importable = self.is_importable(task)
+        asked = task.options.needs_isolation
+        if self.runner == "inline" and asked:
+            raise GraphError("its timeout_s, memory_mb or isolated can't be enforced inline; use --runner pool", task.name)
+        kind = self.runner
+        if kind == "auto":
+            kind = "pool" if asked or (self.jobs > 1 and importable) else "inline"
+        if kind != "inline" and not importable:
+            raise GraphError(
+                f"another process can't import `{task.step}`, so the {kind} can't run it; move it into a module", task.name
+            )
+        return kind
+
+    def _made(self, kind: str, run_id: str, code: str | None, execute: Any) -> Runner:
+        if kind == "inline":
+            return InlineRunner(execute)
+        environment = self._environment()
+        if kind == "detached":
+            return DetachedRunner(self.jobs, self._program, self._ended, environment=environment)
+        environment |= {"MAINSPRING_CODE": str(code_folder(self.workspace, code or ""))}
+        folder = self.workspace.scratch / run_id / "pool"
+        return PoolRunner(
+            self.jobs,
+            lambda number: ChildProcess(
+                [sys.executable, "-m", WORKER], environment=environment, folder=folder / str(number)
+            ),
+        )
+
+    def _environment(self) -> dict[str, str]:
+        settings = self.workspace.project.settings
+        return worker_environment(os.environ, settings.database, settings.blobs, self.threads) | {
+            "MAINSPRING_CACHE": str(self.workspace.cache),
+            "MAINSPRING_LEASE_S": str(settings.lease_s),
+            "MAINSPRING_SOURCE": os.pathsep.join(settings.source),
+        }
+
+    def _program(self, order: WorkOrder) -> list[str]:
+        payload = order.payload
+        return [sys.executable, "-m", WORKER, "--task", payload["task"], "--token", str(payload["token"])]
+
+    def _ended(self, order: WorkOrder) -> Exit | None:
+        """What the database says of a detached order."""
+        task = self.store.get(order.payload["task"])
+        if task is not None and task.state is not TaskState.RUNNING:
+            return Exit(order=order.id, kind="done")
+        if not self.workspace.leases.held(f"task:{order.payload['task']}"):
+            return Exit(order=order.id, kind="lost", message="its worker fell silent and its lease ran out")
+        return None
+
+
+def source_roots(workspace: Workspace, root: Path) -> list[Path]:
+    """The import roots of a project or of a tree of its recorded code."""
+    folders = [(root / name).resolve() for name in workspace.project.settings.source]
+    return [folder for folder in folders if folder.is_dir()] or [root]
+
+
+def code_folder(workspace: Workspace, manifest: str) -> Path:
+    """A folder of this machine with the recorded code; written at first use, complete or absent."""
+    folder = workspace.cache / "code" / manifest
+    if not folder.is_dir():
+        partial = folder.with_name(f"{manifest}.{os.getpid()}")
+        materialise(manifest, workspace.blobs, partial)
+        try:
+            partial.rename(folder)
+        except OSError:  # another process was first
+            import shutil
+
+            shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def worker_environment(base: Mapping[str, str], database: str, blobs: str, threads: int) -> dict[str, str]:
+    """The variables of a worker process: fixed hash seed and threads, and where state lives."""
+    kept = {name: value for name, value in base.items() if name not in ("PYTHONPATH", "PYTHONSTARTUP")}
+    return (
+        kept
+        | threads_environment(threads)
+        | {"PYTHONHASHSEED": _HASH_SEED, "MAINSPRING_DATABASE": database, "MAINSPRING_BLOBS": blobs}
+    )

@@ -1,0 +1,160 @@
+"""Between bindings and values: what an argument is, what it means, and who may share it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from mainspring.artifacts import codec_named, content_digest, load, save
+from mainspring.artifacts.codec import meaning_digest
+from mainspring.artifacts.record import Artifact, ArtifactStore
+from mainspring.errors import CodecError, GraphError
+from mainspring.pipelines.graph import (
+    Binding,
+    Entries,
+    FromTask,
+    Items,
+    Literal,
+    Missing,
+    Output,
+    SecretRef,
+    Stored,
+)
+from mainspring.pipelines.task import Failed
+from mainspring.secrets import Secret
+from mainspring.store import BlobStore
+
+_PLAIN = (type(None), bool, int, str)
+_LARGEST_INT = 2**63
+
+
+class Values:
+    """Values of a workspace's artifacts, as steps take and give them.
+
+    A value is handed over by reference only if its codec declares it immutable; everybody else gets a decoded copy, so a
+    step that changes its input changes nothing but its own.
+    """
+
+    def __init__(self, store: ArtifactStore, blobs: BlobStore) -> None:
+        self.store = store
+        self.blobs = blobs
+        self._records: dict[str, Artifact] = {}
+        self._shared: dict[str, Any] = {}
+
+    def artifact(self, artifact_id: str) -> Artifact:
+        """The record of an artifact; remembered, because records never change."""
+        if artifact_id not in self._records:
+            self._records[artifact_id] = self.store.get(artifact_id)
+        return self._records[artifact_id]
+
+    def remember(self, ids: Iterable[str]) -> None:
+        """Read the records of many artifacts at once."""
+        self._records |= self.store.get_many(artifact_id for artifact_id in ids if artifact_id not in self._records)
+
+    def save(self, name: str, value: Any, *, ordered: bool = True) -> Artifact:
+        """Write a value's blobs and describe its artifact, which is recorded by whoever commits it.
+
+        Raises:
+            CodecError: no codec takes it.
+        """
+        artifact = self.store.describe(name, save(value, self.blobs, ordered=ordered), value)
+        self._records[artifact.id] = artifact
+        if codec_named(artifact.encoded.codec).immutable:
+            self._shared[artifact.id] = value
+        return artifact
+
+    def forget(self, artifact_id: str) -> None:
+        """Let go of a value that no later step of this process needs."""
+        self._shared.pop(artifact_id, None)
+
+    def value(self, binding: Binding) -> Any:
+        """What a step receives for a binding.
+
+        Raises:
+            CorruptBlobError, NotFoundError: the bytes are damaged or gone.
+        """
+        match binding:
+            case Literal(value=value):
+                return value
+            case Stored(artifact=artifact_id):
+                if artifact_id in self._shared:
+                    return self._shared[artifact_id]
+                return load(self.artifact(artifact_id).encoded, self.blobs)
+            case Items(items=items, is_tuple=is_tuple):
+                values = [self.value(item) for item in items]
+                return tuple(values) if is_tuple else values
+            case Entries(entries=entries):
+                return {key: self.value(item) for key, item in entries.items()}
+            case SecretRef(reference=reference):
+                return Secret(reference)
+            case Missing(task=task, error=error):
+                return Failed(task, error)
+        raise GraphError(f"the result of `{binding.task}` is not there yet")
+
+    def digest(self, binding: Binding) -> str:
+        """The content digest of an argument, without reading its bytes."""
+        match binding:
+            case Literal(value=value):
+                return content_digest(value)
+            case Stored(artifact=artifact_id):
+                return self.artifact(artifact_id).content_digest
+            case Items(items=items, is_tuple=is_tuple):
+                return meaning_digest("tuple" if is_tuple else "list", 1, *map(self.digest, items))
+            case Entries(entries=entries):
+                parts = [part for key, item in entries.items() for part in (key, self.digest(item))]
+                return meaning_digest("entries", 1, *parts)
+            case SecretRef(reference=reference):
+                return meaning_digest("secret", 1, reference)
+            case Missing(task=task):
+                return meaning_digest("failed", 1, task)
+        raise GraphError(f"the result of `{binding.task}` is not there yet")
+
+    def bind(self, place: str, value: Any, keep: Callable[[Artifact], None]) -> Binding:
+        """The binding for an argument of a call; `keep` records the artifacts of values that JSON can't hold.
+
+        Raises:
+            CodecError: no codec takes the value; the place is named.
+        """
+        if isinstance(value, Output):
+            return FromTask(value.task, value.output)
+        if isinstance(value, Secret):
+            return SecretRef(value.reference)
+        if _is_json(value):
+            return Literal(value)
+        if type(value) in (list, tuple) and _holds_reference(value):
+            return Items([self.bind(f"{place}[{i}]", item, keep) for i, item in enumerate(value)], type(value) is tuple)
+        if type(value) is dict and _holds_reference(list(value.values())):
+            return Entries({str(key): self.bind(f"{place}[{key!r}]", item, keep) for key, item in value.items()})
+        try:
+            artifact = self.save(place.rpartition(" ")[2].strip("`"), value)
+        except CodecError as error:
+            raise CodecError(f"{place}: {error}") from error
+        keep(artifact)
+        return Stored(artifact.id)
+
+
+def _is_json(value: Any) -> bool:
+    """Whether JSON holds the value as it is and gives it back as it was."""
+    kind = type(value)
+    if kind is int:
+        return -_LARGEST_INT <= value < _LARGEST_INT
+    if kind in _PLAIN:
+        return True
+    if kind is float:
+        return math.isfinite(value)
+    if kind is list:
+        return all(map(_is_json, value))
+    return kind is dict and all(type(key) is str and _is_json(item) for key, item in value.items())
+
+
+def _holds_reference(values: Iterable[Any]) -> bool:
+    """Whether an output or a secret stands anywhere in nested lists and dicts."""
+    for value in values:
+        if isinstance(value, Output | Secret):
+            return True
+        if type(value) in (list, tuple) and _holds_reference(value):
+            return True
+        if type(value) is dict and _holds_reference(value.values()):
+            return True
+    return False

@@ -1,0 +1,197 @@
+"""The process form of a step's execution: `python -m mainspring.pipelines.worker`.
+
+With pipes (`MAINSPRING_ORDERS`) it is a warm worker under supervision. Without, it is told one task, knows only the two
+URLs in its environment, supervises a worker of its own and records how that ended.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+
+from mainspring.config import Settings
+from mainspring.errors import LeaseLostError, MainspringError, NotFoundError
+from mainspring.pipelines._capture import absorb
+from mainspring.pipelines._store import TaskStore
+from mainspring.pipelines.execution import Place, execute
+from mainspring.pipelines.heartbeat import Heartbeat
+from mainspring.pipelines.session import WORKER, code_folder, source_roots
+from mainspring.pipelines.step import Step
+from mainspring.pipelines.task import Attempt, Task, TaskState, Usage
+from mainspring.pipelines.values import Values
+from mainspring.runners import ChildProcess, WorkOrder
+from mainspring.runs import RunStore
+from mainspring.secrets import redact
+from mainspring.store import Lease
+from mainspring.workspace import Project, Workspace, using
+
+_MIB = 1 << 20
+_WAIT_S = 0.2
+
+
+def main(arguments: list[str]) -> int:
+    """Serve orders from a pipe, or see one task through."""
+    if "MAINSPRING_ORDERS" in os.environ:
+        _serve()
+    named = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    with _opened(Path.cwd()) as workspace:
+        return _see_through(workspace, named["--task"], int(named["--token"]))
+
+
+def _serve() -> NoReturn:
+    """Execute orders until the supervisor is gone, and then end at once, whatever a step is doing."""
+    _end_with_parent()
+    orders, answers = int(os.environ["MAINSPRING_ORDERS"]), int(os.environ["MAINSPRING_ANSWERS"])
+    for pipe in (orders, answers):
+        os.set_inheritable(pipe, False)
+    lines = _Lines(orders)
+    workspace = _opened(Path(os.environ.get("MAINSPRING_CODE") or Path.cwd() / "code"))
+    store = TaskStore(workspace.database, workspace.ledger, workspace.leases)
+    while True:
+        order = msgspec.json.decode(lines.next(), type=WorkOrder)
+        _obey(workspace, store, order)
+        os.write(answers, order.id.encode() + b"\n")
+
+
+class _Lines:
+    """Lines of a pipe, read ahead by a thread, so that its end is noticed while a step runs."""
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe = pipe
+        self._lines: list[bytes] = []
+        self._some = threading.Semaphore(0)
+        threading.Thread(target=self._read, name="orders", daemon=True).start()
+
+    def next(self) -> bytes:
+        self._some.acquire()
+        return self._lines.pop(0)
+
+    def _read(self) -> None:
+        buffer = b""
+        while data := os.read(self._pipe, 65536):
+            *lines, buffer = (buffer + data).split(b"\n")
+            for line in lines:
+                self._lines.append(line)
+                self._some.release()
+        os._exit(0)
+
+
+def _obey(workspace: Workspace, store: TaskStore, order: WorkOrder) -> None:
+    task, attempt, lease = _named(store, order.payload["task"], order.payload["token"])
+    values = Values(store.artifacts, workspace.blobs)
+    place = Place(workspace, store, values, workspace.project.root, isolated=True)
+    log_path = Path(order.log_path)
+    scratch = log_path.with_suffix("")
+    scratch.mkdir(parents=True, exist_ok=True)
+    before = Path.cwd()
+    os.chdir(scratch)
+    try:
+        # A refused commit has been recorded by whoever took the task over.
+        with suppress(LeaseLostError), using(workspace):
+            execute(place, task, attempt, lease, lambda **arguments: _imported(workspace, task)(**arguments), log_path)
+    finally:
+        os.chdir(before)
+        _remove(scratch)
+
+
+def _imported(workspace: Workspace, task: Task) -> Any:
+    """The step's function, imported from the recorded code."""
+    run = RunStore(workspace.database, workspace.ledger).get(task.run)
+    root = workspace.project.root
+    if run.code and not root.is_dir():
+        recorded = code_folder(workspace, run.code)
+        if recorded != root:
+            root = recorded
+    for folder in reversed(source_roots(workspace, root)):
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
+    found: Any = import_module(task.module)
+    for part in task.qualname.split("."):
+        found = getattr(found, part)
+    return found.function if isinstance(found, Step) else found
+
+
+def _see_through(workspace: Workspace, task_id: str, token: int) -> int:
+    """Supervise a worker of one's own, keep the lease, record an end that the worker couldn't."""
+    store = TaskStore(workspace.database, workspace.ledger, workspace.leases)
+    task, attempt, lease = _named(store, task_id, token)
+    run = RunStore(workspace.database, workspace.ledger).get(task.run)
+    folder = Path.cwd()
+    code = code_folder(workspace, run.code or "")
+    log_path = folder / f"{attempt.id}.log"
+    child = ChildProcess(
+        [sys.executable, "-m", WORKER], environment=os.environ | {"MAINSPRING_CODE": str(code)}, folder=folder / "worker"
+    )
+    memory_mb = task.options.memory_mb
+    order = WorkOrder(
+        id=attempt.id, name=task.name, log_path=str(log_path), timeout_s=task.options.timeout_s,
+        memory_bytes=None if memory_mb is None else memory_mb * _MIB,
+        payload={"run": task.run, "task": task.id, "token": token},
+    )  # fmt: skip
+    with Heartbeat(workspace.leases, float(workspace.project.settings.lease_s)) as heartbeat:
+        heartbeat.hold(lease)
+        child.submit(order)
+        while (found := child.poll()) is None and not heartbeat.lost:
+            time.sleep(min(child.due_s(), _WAIT_S if found else 0.02))
+    child.kill()
+    if found is None:
+        return 1  # somebody else has the task now
+    if found.kind != "done":
+        absorb(log_path, redact)
+        log = workspace.blobs.put(log_path) if log_path.exists() and log_path.stat().st_size else None
+        usage = Usage(found.wall_s, None, found.peak_bytes)
+        with suppress(LeaseLostError):
+            store.fail(
+                task, attempt, lease, found.kind, found.message, usage=usage, log=log, state=TaskState.FAILED
+            )  # fmt: skip
+    return 0
+
+
+def _named(store: TaskStore, task_id: str, token: int) -> tuple[Task, Attempt, Lease]:
+    """A task with the attempt that a token stands for."""
+    task = store.get(task_id)
+    if task is None:
+        raise NotFoundError("task", task_id)
+    attempt = next((each for each in store.attempts(task_id) if each.token == token), None)
+    if attempt is None:
+        raise NotFoundError("attempt", f"{task_id} token {token}")
+    return task, attempt, Lease(f"task:{task_id}", attempt.worker, token)
+
+
+def _opened(root: Path) -> Workspace:
+    """The workspace that the environment names; its project is a folder with recorded code."""
+    return Workspace.open(project=Project(root, Settings.load(root)))
+
+
+def _end_with_parent() -> None:
+    """On Linux, have the kernel end this process with the one that started it, even while C code holds it."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+    import signal
+
+    pr_set_pdeathsig = 1
+    with suppress(OSError):
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except MainspringError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)

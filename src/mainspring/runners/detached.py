@@ -1,0 +1,107 @@
+"""The detached runner: for each order a process in an empty folder that knows only a database URL and a blob URL.
+
+It is the contract of a cluster without a cluster: nothing is shared but the two URLs, the worker keeps its own lease, and
+this side learns of the end from the database alone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from mainspring.errors import StorageError
+from mainspring.runners.order import Exit, WorkOrder
+
+_POLL_S = 0.02
+
+
+class DetachedRunner:
+    """Starts `program(order)`; `ended(order)` asks the database whether the work is over or its lease has run out."""
+
+    name = "detached"
+
+    def __init__(
+        self,
+        size: int,
+        program: Callable[[WorkOrder], Sequence[str]],
+        ended: Callable[[WorkOrder], Exit | None],
+        *,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._size = max(size, 1)
+        self._program = program
+        self._ended = ended
+        self._environment = dict(environment)
+        self._running: dict[str, tuple[WorkOrder, subprocess.Popen[bytes], Path]] = {}
+
+    @property
+    def free(self) -> int:
+        """How many more processes may be started."""
+        return self._size - len(self._running)
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that were started and not given up yet; each leads a process group."""
+        return [process.pid for _, process, _ in self._running.values()]
+
+    def submit(self, order: WorkOrder) -> None:
+        """Start a process for it."""
+        folder = Path(tempfile.mkdtemp(prefix="mainspring-"))
+        try:
+            process = subprocess.Popen(
+                self._program(order), cwd=folder, env=self._environment | {"TMPDIR": str(folder)},
+                stdin=subprocess.DEVNULL, start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            raise StorageError(str(folder), f"the worker can't be started ({error.strerror})") from error
+        self._running[order.id] = (order, process, folder)
+
+    def wait(self, timeout_s: float) -> list[Exit]:
+        """Ask the database about each order until one ended or the time is over."""
+        until = time.monotonic() + timeout_s
+        while True:
+            exits = []
+            for order, process, _ in list(self._running.values()):
+                finished = process.poll() is not None
+                found = self._ended(order)
+                if found is None and finished:
+                    found = Exit(
+                        order=order.id, kind="lost", message=f"its worker ended ({process.returncode}) unrecorded"
+                    )
+                if found is not None:
+                    exits.append(found)
+                    self._leave(order.id, kill=False)
+            if exits or not self._running or time.monotonic() >= until:
+                return exits
+            time.sleep(_POLL_S)
+
+    def cancel(self) -> list[Exit]:
+        """Kill the processes."""
+        exits = [Exit(order=order_id, kind="cancelled", message="it was cancelled") for order_id in self._running]
+        for order_id in list(self._running):
+            self._leave(order_id, kill=True)
+        return exits
+
+    def close(self) -> None:
+        """Kill what still runs."""
+        self.cancel()
+
+    def _leave(self, order_id: str, *, kill: bool) -> None:
+        _, process, folder = self._running.pop(order_id)
+        if kill or process.poll() is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            # Its end is in the database; the process itself is just leaving. One whose lease ran out may still be stopped.
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(1.0)
+                shutil.rmtree(folder, ignore_errors=True)
