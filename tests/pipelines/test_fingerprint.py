@@ -516,3 +516,10 @@ def test_modules_in_src_are_found_by_their_own_name(tmp_path: Path) -> None:
         tmp_path, src__pkg__steps="from pkg.a import f\ndef go(): return f()", src__pkg__a="def f(): return 1"
     )
     assert "code pkg.a.f" in project.of("pkg.steps").parts
+
+
+def test_a_broken_module_that_might_be_imported_counts_as_a_whole(tmp_path: Path) -> None:
+    project = Sources(tmp_path, steps="def go(n): return __import__('plug_' + n)", template="def (")
+    old = project.of()
+    project.write(template="def [")
+    assert compare(old, project.of()) == ["module template (not valid Python) changed"]

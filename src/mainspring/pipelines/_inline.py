@@ -19,9 +19,10 @@ from blake3 import blake3
 
 from mainspring.errors import GraphError
 from mainspring.pipelines._closure import Walk
+from mainspring.pipelines._codes import code_digest
 from mainspring.pipelines._live import unwrapped
 from mainspring.pipelines._names import Collector, ModuleNames
-from mainspring.pipelines._source import code_digest, normalised
+from mainspring.pipelines._source import normalised
 from mainspring.pipelines.declared import place_of
 
 if TYPE_CHECKING:

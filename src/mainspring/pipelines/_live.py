@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from types import CodeType, ModuleType
 
 from mainspring.pipelines._closure import Project, Walk
+from mainspring.pipelines._codes import code_digest
 from mainspring.pipelines._facts import EFFECT, ModuleFacts
 
 _SAYS = "is not what its source says (replaced at run time, or edited since it was imported)"
@@ -60,8 +61,6 @@ def _differing(facts: ModuleFacts, name: str, live: ModuleType) -> Iterator[str]
 
 
 def _same_code(facts: ModuleFacts, qualname: str, live: ModuleType, *, strict: bool) -> bool:
-    from mainspring.pipelines._source import code_digest
-
     present, found = _follow(live, qualname)
     if not present:
         return not strict or qualname in facts.optional

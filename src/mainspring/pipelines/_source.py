@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
-from types import CodeType
-
-from blake3 import blake3
+from collections.abc import Iterator
 
 from mainspring.errors import GraphError
+from mainspring.pipelines._codes import codes_of, digest_of
 from mainspring.pipelines._facts import CONSTANT, DEFINITION, EFFECT, ModuleFacts, Unit
 from mainspring.pipelines._names import Collector, ModuleNames, bind_module, references_of
 from mainspring.pipelines._purity import is_constant, is_plain_class, is_plain_function, runs_on_subclassing
@@ -23,7 +21,7 @@ def analyse(source: bytes | str, name: str, *, package: bool = False, filename: 
         GraphError: the source is no valid Python; the message names file and line.
     """
     tree = parse(source, filename)
-    codes = _codes(compile(tree, filename, "exec", dont_inherit=True))
+    codes = codes_of(compile(tree, filename, "exec", dont_inherit=True))
     decorated, optional = _marks(tree)
     names = ModuleNames(name, package=package)
     statements = list(_flatten(tree.body))
@@ -48,7 +46,7 @@ def analyse(source: bytes | str, name: str, *, package: bool = False, filename: 
         codes,
         decorated,
         optional,
-        _digest(units.texts),
+        digest_of(units.texts),
     )
 
 
@@ -68,11 +66,6 @@ def normalised(node: ast.AST) -> str:
         if isinstance(inner, ast.Constant):
             inner.kind = None
     return ast.dump(node, annotate_fields=False)
-
-
-def code_digest(code: CodeType) -> str:
-    """A digest of what a code object does, without file name and line numbers, the same in every process."""
-    return _digest([_code_text(code)])
 
 
 class _Units:
@@ -105,7 +98,7 @@ class _Units:
             Unit(
                 kind,
                 binds,
-                _digest(self.texts[-1:]),
+                digest_of(self.texts[-1:]),
                 references=tuple(sorted(collector.references)),
                 dynamic=tuple(sorted(collector.dynamic)),
                 files=tuple(sorted(collector.files)),
@@ -211,25 +204,6 @@ def _is_immutable(value: object) -> bool:
     return value is None or isinstance(value, (bool, int, float, complex, str, bytes))
 
 
-def _digest(texts: Iterable[str]) -> str:
-    hasher = blake3()
-    for text in texts:
-        data = text.encode("utf-8", "surrogatepass")
-        hasher.update(len(data).to_bytes(8, "little") + data)
-    return hasher.hexdigest(16)
-
-
-def _codes(module: CodeType) -> dict[str, tuple[str, ...]]:
-    found: dict[str, list[str]] = {}
-    pending = [module]
-    while pending:
-        for constant in pending.pop().co_consts:
-            if isinstance(constant, CodeType) and "<" not in constant.co_qualname:
-                found.setdefault(constant.co_qualname, []).append(code_digest(constant))
-                pending.append(constant)
-    return {name: tuple(sorted(digests)) for name, digests in found.items()}
-
-
 def _marks(tree: ast.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The qualified names of decorated definitions, and of those under a condition."""
     decorated: list[str] = []
@@ -248,20 +222,3 @@ def _marks(tree: ast.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
         elif not isinstance(node, ast.expr):
             pending += [(inner, prefix, True) for inner in ast.iter_child_nodes(node)]
     return tuple(sorted(decorated)), tuple(sorted(optional))
-
-
-def _code_text(code: CodeType) -> str:
-    counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
-    names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
-    constants = ",".join(_constant_text(constant) for constant in code.co_consts)
-    return f"{code.co_name}{counts}{names}{code.co_code.hex()}{code.co_exceptiontable.hex()}[{constants}]"
-
-
-def _constant_text(constant: object) -> str:
-    if isinstance(constant, CodeType):
-        return _code_text(constant)
-    if isinstance(constant, frozenset):
-        return f"frozenset({sorted(map(_constant_text, constant))})"
-    if isinstance(constant, tuple):
-        return f"({','.join(map(_constant_text, constant))})"
-    return f"{type(constant).__name__}:{constant!r}"
