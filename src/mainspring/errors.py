@@ -1,22 +1,22 @@
 """The error tree. Every error says what is wrong, what was expected and what to do, and keeps its data as attributes.
 
-    MainspringError
-    ├── NotFoundError (LookupError)        something named does not exist; carries the nearest names
-    ├── ExistsError (ValueError)           something is there already
-    ├── InvalidError (ValueError)          a value is wrong: path, what was given, what was expected
-    ├── WrongTypeError (TypeError)         a value has the wrong type: path, given, expected
-    ├── ConfigError (ValueError)           a setting is wrong: where it was set, and what it takes
-    ├── SecretError (LookupError)          a secret reference can't be resolved
-    ├── MissingExtraError (ImportError)    an optional dependency is not installed
-    ├── GraphError (ValueError)            a pipeline can't be run as declared: cycle, missing output, unknown step
-    ├── CodecError (TypeError)             no codec takes a value, or one can't keep its promise for it
-    ├── StepError (RuntimeError)           a step failed: its place, kind, attempt and log
-    ├── NotAllowedError (PermissionError)  the action needs a permission that was not given
-    ├── ConflictError (RuntimeError)       somebody else changed it first; transient
-    │   └── LeaseLostError                 the work was taken over; the late commit is refused
-    └── StorageError (OSError)             state can't be read or written: the directory or address is named
-        ├── CorruptBlobError               stored bytes no longer match their digest
-        └── UnavailableError               a database or blob store can't be reached; transient
+MainspringError
+├── NotFoundError (LookupError)        something named does not exist; carries the nearest names
+├── ExistsError (ValueError)           something is there already
+├── InvalidError (ValueError)          a value is wrong: path, what was given, what was expected
+├── WrongTypeError (TypeError)         a value has the wrong type: path, given, expected
+├── ConfigError (ValueError)           a setting is wrong: where it was set, and what it takes
+├── SecretError (LookupError)          a secret reference can't be resolved
+├── MissingExtraError (ImportError)    an optional dependency is not installed
+├── GraphError (ValueError)            a pipeline can't be run as declared: cycle, missing output, unknown step
+├── CodecError (TypeError)             no codec takes a value, or one can't keep its promise for it
+├── StepError (RuntimeError)           a step failed: its place, kind, attempt and log
+├── NotAllowedError (PermissionError)  the action needs a permission that was not given
+├── ConflictError (RuntimeError)       somebody else changed it first; transient
+│   └── LeaseLostError                 the work was taken over; the late commit is refused
+└── StorageError (OSError)             state can't be read or written: the directory or address is named
+    ├── CorruptBlobError               stored bytes no longer match their digest
+    └── UnavailableError               a database or blob store can't be reached; transient
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ class WrongTypeError(MainspringError, TypeError):
     def __init__(self, path: str, given: object, expected: str, hint: str = "") -> None:
         self.path, self.given, self.expected = path, given, expected
         kind = type(given).__qualname__
-        super().__init__(f"{path}: `{shorten(given)}` is {article(kind)}, expected {expected}.{' ' + hint if hint else ''}")
+        super().__init__(
+            f"{path}: `{shorten(given)}` is {article(kind)}, expected {expected}.{' ' + hint if hint else ''}"
+        )
 
 
 class ConfigError(MainspringError, ValueError):

@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 
 
-def exports(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]], list[str]]:
+def exports(
+    package: str, homes: Mapping[str, str]
+) -> tuple[Callable[[str], object], Callable[[], list[str]], list[str]]:
     """Give `__getattr__`, `__dir__` and `__all__` of a package that loads a name when it is first used.
 
     `homes` maps each exported name to the module that defines it; a module that begins with a dot is relative to the

@@ -3,7 +3,7 @@
 from mainspring.ledger.actor import Actor, acting, current_actor
 from mainspring.ledger.ids import new_id
 from mainspring.ledger.ledger import Edge, Event, Ledger, Node
-from mainspring.ledger.scope import current_task, within_task
+from mainspring.ledger.scope import current_task, is_replay, within_task
 
 __all__ = [
     "Actor",
@@ -14,6 +14,7 @@ __all__ = [
     "acting",
     "current_actor",
     "current_task",
+    "is_replay",
     "new_id",
     "within_task",
 ]

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 _task: ContextVar[str | None] = ContextVar("task", default=None)
+_replay: ContextVar[bool] = ContextVar("replay", default=False)
 
 
 def current_task() -> str | None:
@@ -14,11 +15,20 @@ def current_task() -> str | None:
     return _task.get()
 
 
+def is_replay() -> bool:
+    """Whether the task at work repeats an earlier one to be compared with it, so that it changes nothing with a name.
+
+    What would make a new version gives the recorded one with the same content instead, or refuses.
+    """
+    return _replay.get()
+
+
 @contextmanager
-def within_task(task_id: str) -> Iterator[None]:
+def within_task(task_id: str, *, replay: bool = False) -> Iterator[None]:
     """Record the block's work as that task's."""
-    token = _task.set(task_id)
+    task_token, replay_token = _task.set(task_id), _replay.set(replay)
     try:
         yield
     finally:
-        _task.reset(token)
+        _replay.reset(replay_token)
+        _task.reset(task_token)

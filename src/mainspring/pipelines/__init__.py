@@ -25,6 +25,5 @@ __getattr__, __dir__, __all__ = exports(
         "resume_run": "mainspring.pipelines.launch",
         "run_pipeline": "mainspring.pipelines.launch",
         "step": "mainspring.pipelines.step",
-        "why": "mainspring.pipelines.why",
     },
 )

@@ -13,4 +13,3 @@ from mainspring.pipelines.step import step as step
 from mainspring.pipelines.task import Failed as Failed
 from mainspring.pipelines.task import Task as Task
 from mainspring.pipelines.task import TaskState as TaskState
-from mainspring.pipelines.why import why as why

@@ -50,6 +50,10 @@ def _see_source(watcher: Watcher, source: object, options: dict[str, Any]) -> No
             watcher.read(path)
 
 
+def _see_native_file(watcher: Watcher, path: object, options: dict[str, Any]) -> None:
+    (_see_target if str(options.get("mode", "r")).startswith("w") else _see_source)(watcher, path, options)
+
+
 def _see_target(watcher: Watcher, target: object, options: dict[str, Any]) -> None:  # noqa: ARG001
     for path in _paths(target):
         if "://" not in path:
@@ -142,7 +146,10 @@ def _tables() -> dict[str, list[_Reader]]:
     return {
         "polars": _polars(),
         "duckdb": _duckdb(),
-        "pyarrow": _rows(_see_source, 0, "path source", "memory_map", "OSFile", "input_stream"),
+        "pyarrow": [
+            *_rows(_see_source, 0, "path source", "memory_map", "input_stream"),
+            *_rows(_see_native_file, 0, "path", "OSFile"),
+        ],
         "pyarrow.parquet": _pyarrow_parquet(),
         "pyarrow.csv": [
             *_rows(_see_source, 0, "input_file", "read_csv", "open_csv"),
@@ -301,7 +308,8 @@ def _wrapped_class(original: Any, reader: _Reader, current: Current) -> type:
     def __init__(self: object, *args: Any, **kwargs: Any) -> None:  # noqa: ARG001, N807
         watcher = current()
         if watcher is not None:
-            reader.see(watcher, _argument(args, kwargs, reader.position, reader.keywords), kwargs)
+            options = {"mode": args[1], **kwargs} if len(args) > 1 else kwargs
+            reader.see(watcher, _argument(args, kwargs, reader.position, reader.keywords), options)
 
     names = {"__init__": __init__, "__module__": original.__module__, "__doc__": original.__doc__}
     return Instances(original.__name__, (original,), names)

@@ -23,7 +23,8 @@ MIGRATIONS = [
     CREATE TABLE task (
         id TEXT PRIMARY KEY, run TEXT NOT NULL, position INTEGER NOT NULL, name TEXT NOT NULL, module TEXT NOT NULL,
         qualname TEXT NOT NULL, source TEXT, map_of TEXT, map_index INTEGER, mapped TEXT, state TEXT NOT NULL,
-        options TEXT NOT NULL, bindings TEXT NOT NULL, tolerates TEXT NOT NULL, fingerprint TEXT, cache_key TEXT, reasons TEXT NOT NULL,
+        options TEXT NOT NULL, bindings TEXT NOT NULL, tolerates TEXT NOT NULL, fingerprint TEXT,
+        cache_key TEXT, reasons TEXT NOT NULL,
         reused_from TEXT, outputs TEXT NOT NULL, seen TEXT NOT NULL, seed INTEGER NOT NULL, started_at INTEGER,
         ended_at INTEGER, wall_s REAL, cpu_s REAL, peak_bytes INTEGER, error TEXT, log TEXT, child_run TEXT
     );
@@ -166,7 +167,17 @@ class TaskStore:
                 tx, attempt.id, "cancelled" if state is TaskState.CANCELLED else "failed",
                 kind=kind, message=message, log=log, usage=usage,
             )  # fmt: skip
-            self.update(tx, task.id, state=state, ended_at=clock.now_us(), error=message, log=log)
+            wall_s, peak_bytes = (usage.wall_s, usage.peak_bytes) if usage else (None, None)
+            self.update(
+                tx,
+                task.id,
+                state=state,
+                ended_at=clock.now_us(),
+                error=message,
+                log=log,
+                wall_s=wall_s,
+                peak_bytes=peak_bytes,
+            )
             self.leases.release_in(tx, lease)
             self.ledger.append(tx, f"task.{state.value}", task.id, {"run": task.run, "name": task.name, "kind": kind})
 

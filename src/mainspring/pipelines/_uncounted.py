@@ -67,6 +67,9 @@ KNOWN_PROGRAMS = (
     ("ld", "ctypes.util"),
 )
 
+# Read by compiled code of a library, which has no frame of its own, so that the reader seems to be the project.
+KNOWN_VARIABLES = frozenset({"PYARROW_IGNORE_TIMEZONE"})
+
 # Modules that open sources and list folders in order to load, find or quote code.
 _CODE_READERS = frozenset({"linecache", "pkgutil", "py_compile", "runpy", "tokenize", "traceback", "zipimport"})
 

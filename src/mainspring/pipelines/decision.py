@@ -57,7 +57,8 @@ class Decider:
 
     def explain(self, task: Task, fingerprint: Fingerprint, live: list[str]) -> list[str]:
         """Why a task runs instead of taking an earlier result, most telling first; notes on reuse later begin with
-        `not reusable`."""
+        `not reusable`.
+        """
         notes = [f"not reusable: {line}" for line in live]
         notes += [line for line in fingerprint.unresolved if line.startswith("not reusable")]
         if not task.options.cache:

@@ -53,7 +53,7 @@ class Engine:
         self.decider = decider
         self.place = place
         self.stop_requested = False
-        self._run_lease = run_lease
+        self.run_lease = run_lease
         self._runner_for = runner_for
         self._runners: dict[str, Runner] = {}
         self._listener = listener
@@ -72,7 +72,7 @@ class Engine:
             StorageError: state can't be read or written; the run can be resumed.
         """
         with self._heartbeat:
-            self._heartbeat.hold(self._run_lease)
+            self._heartbeat.hold(self.run_lease)
             try:
                 while self._round():
                     pass
@@ -92,7 +92,7 @@ class Engine:
 
     def _round(self) -> bool:
         """One look at everything; False when there is nothing left to do."""
-        lost = self._heartbeat.lost.get(self._run_lease.name)
+        lost = self._heartbeat.lost.get(self.run_lease.name)
         if lost is not None:
             raise lost
         if not self.stop_requested and (self._keep_going or not self._has_failed()):
@@ -138,9 +138,13 @@ class Engine:
         origin = self.decider.origin(task, fingerprint)
         if origin is not None and self._is_whole(origin):
             with self.workspace.database.transaction() as tx:
-                self.workspace.leases.check(tx, self._run_lease)
+                self.workspace.leases.check(tx, self.run_lease)
                 self.store.reuse(tx, task, origin)
-            task.state, task.outputs, task.reused_from = TaskState.REUSED, origin.outputs, origin.reused_from or origin.id
+            task.state, task.outputs, task.reused_from = (
+                TaskState.REUSED,
+                origin.outputs,
+                origin.reused_from or origin.id,
+            )
             self._listener.changed(task)
             return True
         live = live_differences(self.decider.fingerprinter, task) if function is not None else []
@@ -169,7 +173,7 @@ class Engine:
             artifacts: list[Artifact] = []
             children = expanded(task, self.place.values, artifacts.append)
             with self.workspace.database.transaction() as tx:
-                self.workspace.leases.check(tx, self._run_lease)
+                self.workspace.leases.check(tx, self.run_lease)
                 for artifact in artifacts:
                     self.store.artifacts.add(tx, artifact, by_task=task.id)
                 self.store.add(tx, children)
@@ -205,7 +209,7 @@ class Engine:
 
     def _start(self, task: Task, runner: Runner) -> None:
         attempt, lease = self.store.begin(
-            task, run_lease=self._run_lease, runner=runner.name, owner=self.workspace.owner, ttl_s=self._ttl_s
+            task, run_lease=self.run_lease, runner=runner.name, owner=self.workspace.owner, ttl_s=self._ttl_s
         )
         task.state, task.started_at = TaskState.RUNNING, task.started_at or attempt.started_at
         log_path = self.workspace.scratch / task.run / f"{attempt.id}.log"
@@ -220,10 +224,13 @@ class Engine:
         memory_mb = task.options.memory_mb
         runner.submit(
             WorkOrder(
-                id=attempt.id, name=task.name, log_path=str(log_path), timeout_s=task.options.timeout_s,
+                id=attempt.id,
+                name=task.name,
+                log_path=str(log_path),
+                timeout_s=task.options.timeout_s,
                 memory_bytes=None if memory_mb is None else memory_mb * _MIB,
                 payload={"run": task.run, "task": task.id, "token": lease.token},
-            )  # fmt: skip
+            )
         )
 
     def _collect(self, timeout_s: float) -> None:
@@ -274,14 +281,15 @@ class Engine:
 
     def _end(self, task: Task, state: TaskState, error: str | None) -> None:
         with self.workspace.database.transaction() as tx:
-            self.workspace.leases.check(tx, self._run_lease)
+            self.workspace.leases.check(tx, self.run_lease)
             self.store.update(tx, task.id, state=state, error=error, ended_at=tx.now_us())
         task.state, task.error = state, error
         self._listener.changed(task)
 
     def _has_failed(self) -> bool:
         return any(
-            task.state is TaskState.FAILED and not task.options.may_fail and not self._allowed(task) for task in self.tasks
+            task.state is TaskState.FAILED and not task.options.may_fail and not self._allowed(task)
+            for task in self.tasks
         )
 
     def _allowed(self, task: Task) -> bool:
@@ -325,7 +333,9 @@ class Engine:
         for task in self.tasks:
             if task.state in UNFINISHED:
                 blocker = self.tasks.blocked_by(task)
-                self._end(task, TaskState.SKIPPED, f"`{blocker.name}` has no result" if blocker else "the run failed before")
+                self._end(
+                    task, TaskState.SKIPPED, f"`{blocker.name}` has no result" if blocker else "the run failed before"
+                )
 
 
 def _has_text(path: Path) -> bool:
@@ -333,4 +343,3 @@ def _has_text(path: Path) -> bool:
         return path.stat().st_size > 0
     except OSError:
         return False
-

@@ -37,7 +37,8 @@ class Place(msgspec.Struct):
     """Where attempts are made: the workspace, the code's root, what may be read, and where logs go.
 
     `follow` receives each line that a step prints; `isolated` means that this process works on nothing else, so its file
-    descriptors are captured too; `calling` is true while a step's own code runs.
+    descriptors are captured too; `calling` is true while a step's own code runs. A `replay`
+    changes nothing that has a name.
     """
 
     workspace: Workspace
@@ -47,6 +48,7 @@ class Place(msgspec.Struct):
     isolated: bool
     follow: Callable[[str, str], None] | None = None
     calling: bool = False
+    replay: bool = False
 
     def __post_init__(self) -> None:
         self.root = self.root.resolve()
@@ -68,7 +70,7 @@ def execute(
         outputs = _saved(place, task, result)
     except LeaseLostError:
         raise
-    except BaseException as error:  # noqa: BLE001  # whatever a step raises is recorded, then decided upon
+    except BaseException as error:  # whatever a step raises is recorded, then decided upon
         _record_failure(place, task, attempt, lease, error, log_path, _usage(meter))
         if isinstance(error, KeyboardInterrupt):
             raise
@@ -97,7 +99,7 @@ def _call(
     graph_token = outside_graph()
     try:
         with ExitStack() as stack:
-            stack.enter_context(within_task(task.id))
+            stack.enter_context(within_task(task.id, replay=place.replay))
             stack.enter_context(capture(log_path, tee=tee, fd=place.isolated, redact=redact))
             seed_everything(task.seed)
             stack.enter_context(meter)

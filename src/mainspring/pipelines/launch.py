@@ -58,7 +58,7 @@ def run_pipeline(
         GraphError, WrongTypeError, NotFoundError: the pipeline or its parameters are wrong; nothing was recorded.
     """
     if IN_WORKER in os.environ:
-        raise GraphError("a worker imported a file that starts a run; put it under `if __name__ == \"__main__\":`")
+        raise GraphError('a worker imported a file that starts a run; put it under `if __name__ == "__main__":`')
     listener = listener or Listener()
     workspace = workspace or _workspace_of(pipeline)
     git = GitQuery(workspace.project.root)
@@ -124,7 +124,8 @@ def _recorded(
     with workspace.database.transaction() as tx:
         run = runs.create(
             tx, kind="pipeline", name=pipeline.name, id=run_id, note=note,
-            target=target or f"{pipeline.module}:{pipeline.qualname}", module=_module_of(workspace, pipeline), params=_shown(values), seed=seed,
+            target=target or f"{pipeline.module}:{pipeline.qualname}", module=_module_of(workspace, pipeline),
+            params=_shown(values), seed=seed,
             threads=session.threads, hash_seed_fixed=_hash_seed_fixed(), code=code.manifest, code_digest=code.digest,
             environment=environment, environment_digest=session.environment.digest, git_commit=state.commit, git_diff=diff,
         )  # fmt: skip
@@ -210,7 +211,9 @@ def _resumed_session(
     settings = workspace.project.settings
     jobs = settings.jobs if jobs is None else jobs
     runner = runner or settings.runner
-    session = Session(workspace, workspace.project.root, jobs=jobs, runner=runner, listener=listener, threads=run.threads)
+    session = Session(
+        workspace, workspace.project.root, jobs=jobs, runner=runner, listener=listener, threads=run.threads
+    )
     tasks = session.store.of_run(run.id)
     functions = _functions(session, tasks, run)
     if functions is not None:
@@ -303,4 +306,3 @@ def _interrupts(engine: Engine, listener: Listener) -> Iterator[None]:
     finally:
         for number, action in before.items():
             signal.signal(number, action)
-

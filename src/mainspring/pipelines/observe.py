@@ -21,6 +21,7 @@ import msgspec
 from mainspring.errors import shorten
 from mainspring.pipelines import _environ, _events, _readers
 from mainspring.pipelines._uncounted import (
+    KNOWN_VARIABLES,
     SYSTEM_FILES,
     editable_places,
     first_frame,
@@ -198,7 +199,7 @@ class Observer:
 
     def variable(self, name: str) -> None:
         """An environment variable is read by project code; what libraries ask for on their own does not count."""
-        if name in self._env or ("env", "*") in self._seen or ("env", name) in self._seen:
+        if name in self._env or name in KNOWN_VARIABLES or ("env", "*") in self._seen or ("env", name) in self._seen:
             return
         frame: FrameType | None = sys._getframe(2)  # past the recording mapping's own method
         while frame is not None and module_name(frame) in _ENVIRONMENT_MODULES:

@@ -105,7 +105,7 @@ def pipeline(function: Callable[P, R], /) -> Pipeline[P, R]:
     return Pipeline(function)
 
 
-def named_outputs(returned: Any) -> dict[str, Output | list[Any]]:
+def named_outputs(returned: Any) -> dict[str, Any]:
     """What a pipeline returned, by name: a dict's keys, or `result`."""
     if isinstance(returned, dict):
         return {str(key): value for key, value in returned.items() if isinstance(value, Output | list | tuple)}

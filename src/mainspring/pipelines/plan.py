@@ -162,4 +162,6 @@ def _items(
         raise InvalidError(f"Step `{task.name}`, mapped over `{parameter}`", known, "a list or tuple")
     if isinstance(over, Literal):
         return [Literal(item) for item in known]
-    return [values.bind(f"Step `{task.name}[{i}]`, parameter `{parameter}`", item, keep) for i, item in enumerate(known)]
+    return [
+        values.bind(f"Step `{task.name}[{i}]`, parameter `{parameter}`", item, keep) for i, item in enumerate(known)
+    ]

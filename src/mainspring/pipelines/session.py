@@ -79,13 +79,16 @@ class Session:
         importable = self.is_importable(task)
         asked = task.options.needs_isolation
         if self.runner == "inline" and asked:
-            raise GraphError("its timeout_s, memory_mb or isolated can't be enforced inline; use --runner pool", task.name)
+            raise GraphError(
+                "its timeout_s, memory_mb or isolated can't be enforced inline; use --runner pool", task.name
+            )
         kind = self.runner
         if kind == "auto":
             kind = "pool" if asked or (self.jobs > 1 and importable) else "inline"
         if kind != "inline" and not importable:
             raise GraphError(
-                f"another process can't import `{task.step}`, so the {kind} can't run it; move it into a module", task.name
+                f"another process can't import `{task.step}`, so the {kind} can't run it; move it into a module",
+                task.name,
             )
         return kind
 

@@ -74,7 +74,7 @@ class Task(msgspec.Struct, kw_only=True):
     @property
     def is_mapped(self) -> bool:
         """Whether this task stands for one task for each item of a list."""
-        return self.mapped is not None and self.map_index is None
+        return self.mapped is not None and self.map_index is None  # a child keeps the name of what it was mapped over
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):

@@ -138,14 +138,14 @@ def _is_json(value: Any) -> bool:
     """Whether JSON holds the value as it is and gives it back as it was."""
     kind = type(value)
     if kind is int:
-        return -_LARGEST_INT <= value < _LARGEST_INT
+        return bool(-_LARGEST_INT <= value < _LARGEST_INT)
     if kind in _PLAIN:
         return True
     if kind is float:
-        return math.isfinite(value)
+        return bool(math.isfinite(value))
     if kind is list:
         return all(map(_is_json, value))
-    return kind is dict and all(type(key) is str and _is_json(item) for key, item in value.items())
+    return bool(kind is dict and all(type(key) is str and _is_json(item) for key, item in value.items()))
 
 
 def _holds_reference(values: Iterable[Any]) -> bool:

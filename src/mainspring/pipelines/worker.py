@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -34,7 +35,7 @@ from mainspring.store import Lease
 from mainspring.workspace import Project, Workspace, using
 
 _MIB = 1 << 20
-_WAIT_S = 0.2
+_POLL_S = 0.02
 
 
 def main(arguments: list[str]) -> int:
@@ -87,7 +88,8 @@ class _Lines:
 def _obey(workspace: Workspace, store: TaskStore, order: WorkOrder) -> None:
     task, attempt, lease = _named(store, order.payload["task"], order.payload["token"])
     values = Values(store.artifacts, workspace.blobs)
-    place = Place(workspace, store, values, workspace.project.root, isolated=True)
+    run = RunStore(workspace.database, workspace.ledger).get(task.run)
+    place = Place(workspace, store, values, workspace.project.root, isolated=True, replay=run.replay_of is not None)
     log_path = Path(order.log_path)
     scratch = log_path.with_suffix("")
     scratch.mkdir(parents=True, exist_ok=True)
@@ -96,21 +98,20 @@ def _obey(workspace: Workspace, store: TaskStore, order: WorkOrder) -> None:
     try:
         # A refused commit has been recorded by whoever took the task over.
         with suppress(LeaseLostError), using(workspace):
-            execute(place, task, attempt, lease, lambda **arguments: _imported(workspace, task)(**arguments), log_path)
+            execute(place, task, attempt, lease, partial(_import_and_call, workspace, task), log_path)
     finally:
         os.chdir(before)
         _remove(scratch)
 
 
+def _import_and_call(workspace: Workspace, task: Task, /, **arguments: Any) -> Any:
+    """The step's result; an import that fails is the step's failure, in its log."""
+    return _imported(workspace, task)(**arguments)
+
+
 def _imported(workspace: Workspace, task: Task) -> Any:
-    """The step's function, imported from the recorded code."""
-    run = RunStore(workspace.database, workspace.ledger).get(task.run)
-    root = workspace.project.root
-    if run.code and not root.is_dir():
-        recorded = code_folder(workspace, run.code)
-        if recorded != root:
-            root = recorded
-    for folder in reversed(source_roots(workspace, root)):
+    """The step's function, imported from the recorded code, which is this process's project."""
+    for folder in reversed(source_roots(workspace, workspace.project.root)):
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
     found: Any = import_module(task.module)
@@ -128,7 +129,9 @@ def _see_through(workspace: Workspace, task_id: str, token: int) -> int:
     code = code_folder(workspace, run.code or "")
     log_path = folder / f"{attempt.id}.log"
     child = ChildProcess(
-        [sys.executable, "-m", WORKER], environment=os.environ | {"MAINSPRING_CODE": str(code)}, folder=folder / "worker"
+        [sys.executable, "-m", WORKER],
+        environment=os.environ | {"MAINSPRING_CODE": str(code)},
+        folder=folder / "worker",
     )
     memory_mb = task.options.memory_mb
     order = WorkOrder(
@@ -140,7 +143,7 @@ def _see_through(workspace: Workspace, task_id: str, token: int) -> int:
         heartbeat.hold(lease)
         child.submit(order)
         while (found := child.poll()) is None and not heartbeat.lost:
-            time.sleep(min(child.due_s(), _WAIT_S if found else 0.02))
+            time.sleep(min(child.due_s(), _POLL_S))
     child.kill()
     if found is None:
         return 1  # somebody else has the task now

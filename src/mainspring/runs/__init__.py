@@ -4,10 +4,10 @@ A run is what people list and compare. Steps get a run of their own only when th
 `start_run`.
 """
 
+from mainspring.runs._store import RunStore
 from mainspring.runs.git import GitState, git_state
 from mainspring.runs.metrics import Metric, Metrics
 from mainspring.runs.run import Run, RunState
-from mainspring.runs._store import RunStore
 from mainspring.runs.tracking import ActiveRun, log_metric, log_param, log_tag, start_run
 
 __all__ = [

@@ -19,7 +19,8 @@ MIGRATIONS = [
     CREATE TABLE run (
         id TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, experiment TEXT NOT NULL, parent TEXT,
         state TEXT NOT NULL, started_at INTEGER NOT NULL, ended_at INTEGER, actor TEXT NOT NULL, note TEXT NOT NULL,
-        target TEXT NOT NULL, module TEXT NOT NULL, params TEXT NOT NULL, tags TEXT NOT NULL, seed INTEGER NOT NULL, threads INTEGER NOT NULL,
+        target TEXT NOT NULL, module TEXT NOT NULL, params TEXT NOT NULL, tags TEXT NOT NULL, seed INTEGER NOT NULL,
+        threads INTEGER NOT NULL,
         hash_seed_fixed INTEGER NOT NULL, code TEXT, code_digest TEXT, environment TEXT, environment_digest TEXT,
         git_commit TEXT, git_diff TEXT, replay_of TEXT, series TEXT NOT NULL, error TEXT
     );
@@ -89,13 +90,17 @@ class RunStore:
         return _run(rows[0])
 
     def list(
-        self, *, state: str | None = None, parent: str | None = None, limit: int = 20, before: str | None = None
-    ) -> list[Run]:
+        self, *, state: str | None = None, parent: str | None = None, kind: str | None = None, limit: int = 20,
+        before: str | None = None,
+    ) -> list[Run]:  # fmt: skip
         """Runs, newest first; top-level ones unless a parent is named. `before` is the cursor: the last id seen."""
         where, params = ["parent = ?" if parent else "parent IS NULL"], [parent] if parent else []
         if state:
             where.append("state = ?")
             params.append(state)
+        if kind:
+            where.append("kind = ?")
+            params.append(kind)
         if before:
             where.append("id < ?")
             params.append(before)

@@ -13,10 +13,10 @@ from typing import Any
 from mainspring import clock
 from mainspring.errors import InvalidError, WrongTypeError
 from mainspring.ledger import new_id
+from mainspring.runs._store import RunStore
 from mainspring.runs.git import git_state
 from mainspring.runs.metrics import Metric, Metrics
 from mainspring.runs.run import Run, RunState
-from mainspring.runs._store import RunStore
 from mainspring.secrets import redact, redact_value
 from mainspring.workspace import Workspace, current_workspace
 
