@@ -7,7 +7,6 @@ nobody watches or while no task is watched. It never raises into the program.
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -39,12 +38,12 @@ def install(current: Current) -> None:
 
 
 # Sockets that this process bound, so that connecting to one's own server is not an input.
-_servers: WeakSet[socket.socket] = WeakSet()
+_servers: WeakSet[Any] = WeakSet()
 
 
 def remember_server(server: object) -> None:
     """Note a socket that this process binds."""
-    if isinstance(server, socket.socket):
+    if hasattr(server, "getsockname") and hasattr(server, "__weakref__"):
         _servers.add(server)
 
 
