@@ -41,7 +41,8 @@ class _Manifest(msgspec.Struct, frozen=True):
 class PathCodec:
     """Files and trees. A lone file keeps its name, since readers go by the suffix; a tree's own name doesn't count."""
 
-    name, recipe, immutable = "path", 1, True
+    name, recipe = "path", 1
+    immutable = False  # what a path leads to may change, or be removed with a scratch folder
     types = ("pathlib.Path",)
 
     def digest(self, value: Path) -> str:

@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = exports(
         "replay_run": "mainspring.pipelines.replay",
         "resume_run": "mainspring.pipelines.launch",
         "run_pipeline": "mainspring.pipelines.launch",
+        "scratch": "mainspring.pipelines.declared",
         "step": "mainspring.pipelines.step",
     },
 )

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import overload
@@ -16,6 +18,7 @@ from mainspring.errors import InvalidError
 _PROJECT_FILES = ("mainspring.toml", "pyproject.toml", ".mainspring")
 
 # The engine sets it to the project, or to the recorded code, that a task runs in.
+_scratch: ContextVar[Path | None] = ContextVar("scratch", default=None)
 project_root: ContextVar[Path | None] = ContextVar("project_root", default=None)
 
 
@@ -43,6 +46,31 @@ def env(name: str, default: None) -> str | None: ...
 def env(name: str, default: str | None = None) -> str | None:
     """The value of an environment variable, declared: its value is part of the key. `name` is a literal."""
     return os.environ.get(name, default)
+
+
+def scratch() -> Path:
+    """An empty folder for this attempt of the step, removed when its outputs are kept.
+
+    Return a path below it, and the file or folder is kept as an artifact.
+
+    Raises:
+        InvalidError: no step is running.
+    """
+    folder = _scratch.get()
+    if folder is None:
+        raise InvalidError("ms.scratch", "here", "inside a step", "Outside one, use the tempfile module.")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def scratch_folder(folder: Path) -> Iterator[None]:
+    """Make a folder the one that `scratch` gives, for the block. It is made only if a step asks for it."""
+    token = _scratch.set(folder)
+    try:
+        yield
+    finally:
+        _scratch.reset(token)
 
 
 def place_of(path: str, home: Path, root: Path) -> Path:

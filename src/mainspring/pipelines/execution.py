@@ -27,7 +27,7 @@ from mainspring.runs import Metrics, RunState, RunStore
 from mainspring.runs.tracking import RunLog, active_log
 from mainspring.secrets import redact
 from mainspring.store import Lease, Transaction
-from mainspring.workspace import Workspace
+from mainspring.workspace import Workspace, using
 
 SINGLE = "result"
 _SHOWN_TRACE = 30  # frames
@@ -77,6 +77,7 @@ def execute(
         return
     finally:
         _keep_points(place, run_log)
+        _remove(log_path.with_suffix(""))
     _record_success(place, task, attempt, lease, outputs, seen, log_path, _usage(meter), run_log)
 
 
@@ -89,7 +90,7 @@ def _call(
         project_root=place.root,
         declared_files=[place.root / name[5:] for name in parts if name.startswith("file ")],
         declared_env=[name[4:] for name in parts if name.startswith("env ")],
-        allowed_paths=_own_paths(place, log_path),
+        allowed_paths=[*_own_paths(place, log_path), *_paths_in(arguments)],
         allowed_addresses=_own_addresses(place.workspace),
     )
     follow = place.follow
@@ -99,7 +100,9 @@ def _call(
     graph_token = outside_graph()
     try:
         with ExitStack() as stack:
+            stack.enter_context(using(place.workspace))
             stack.enter_context(within_task(task.id, replay=place.replay))
+            stack.enter_context(declared.scratch_folder(log_path.with_suffix("")))
             stack.enter_context(capture(log_path, tee=tee, fd=place.isolated, redact=redact))
             seed_everything(task.seed)
             stack.enter_context(meter)
@@ -110,6 +113,15 @@ def _call(
         graph_token.var.reset(graph_token)
         active_log.reset(log_token)
         declared.project_root.reset(root_token)
+
+
+def _paths_in(value: Any) -> list[Path]:
+    """The files and folders among a step's arguments: declared by being passed."""
+    if isinstance(value, Path):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [path for item in value for path in _paths_in(item)] if isinstance(value, list | tuple) else []
 
 
 def _called(place: Place, function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
@@ -235,6 +247,14 @@ def _trace(error: BaseException) -> list[str]:
     while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
         frames = frames.tb_next
     return traceback.format_exception(type(error), error, frames or error.__traceback__, limit=-_SHOWN_TRACE)
+
+
+def _remove(scratch: Path) -> None:
+    """Remove the attempt's scratch folder, if it asked for one."""
+    if scratch.is_dir():
+        import shutil
+
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _kept_log(place: Place, log_path: Path) -> str | None:

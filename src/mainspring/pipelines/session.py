@@ -17,7 +17,7 @@ from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.seeds import threads_environment
 from mainspring.pipelines.task import Task, TaskState
 from mainspring.pipelines.values import Values
-from mainspring.runners import ChildProcess, DetachedRunner, Exit, InlineRunner, PoolRunner, Runner, WorkOrder
+from mainspring.runners import Exit, InlineRunner, Runner, WorkOrder
 from mainspring.runs.environment import Environment, installed, snapshot
 from mainspring.workspace import Workspace
 
@@ -97,8 +97,12 @@ class Session:
             return InlineRunner(execute)
         environment = self._environment()
         if kind == "detached":
+            from mainspring.runners import DetachedRunner
+
             return DetachedRunner(self.jobs, self._program, self._ended, environment=environment)
         environment |= {"MAINSPRING_CODE": str(code_folder(self.workspace, code or ""))}
+        from mainspring.runners import ChildProcess, PoolRunner
+
         folder = self.workspace.scratch / run_id / "pool"
         return PoolRunner(
             self.jobs,

@@ -32,7 +32,7 @@ from mainspring.runners import ChildProcess, WorkOrder
 from mainspring.runs import RunStore
 from mainspring.secrets import redact
 from mainspring.store import Lease
-from mainspring.workspace import Project, Workspace, using
+from mainspring.workspace import Project, Workspace
 
 _MIB = 1 << 20
 _POLL_S = 0.02
@@ -97,11 +97,10 @@ def _obey(workspace: Workspace, store: TaskStore, order: WorkOrder) -> None:
     os.chdir(scratch)
     try:
         # A refused commit has been recorded by whoever took the task over.
-        with suppress(LeaseLostError), using(workspace):
+        with suppress(LeaseLostError):
             execute(place, task, attempt, lease, partial(_import_and_call, workspace, task), log_path)
     finally:
         os.chdir(before)
-        _remove(scratch)
 
 
 def _import_and_call(workspace: Workspace, task: Task, /, **arguments: Any) -> Any:
@@ -184,12 +183,6 @@ def _end_with_parent() -> None:
     pr_set_pdeathsig = 1
     with suppress(OSError):
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-
-
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

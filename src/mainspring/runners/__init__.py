@@ -3,10 +3,17 @@
 A runner sees opaque orders; what they mean is the business of whoever gave them.
 """
 
-from mainspring.runners.detached import DetachedRunner
-from mainspring.runners.inline import InlineRunner
-from mainspring.runners.order import Exit, Runner, WorkOrder
-from mainspring.runners.pool import PoolRunner
-from mainspring.runners.process import ChildProcess
+from mainspring.lazy import exports
 
-__all__ = ["ChildProcess", "DetachedRunner", "Exit", "InlineRunner", "PoolRunner", "Runner", "WorkOrder"]
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        "ChildProcess": "mainspring.runners.process",
+        "DetachedRunner": "mainspring.runners.detached",
+        "Exit": "mainspring.runners.order",
+        "InlineRunner": "mainspring.runners.inline",
+        "PoolRunner": "mainspring.runners.pool",
+        "Runner": "mainspring.runners.order",
+        "WorkOrder": "mainspring.runners.order",
+    },
+)

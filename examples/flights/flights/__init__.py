@@ -1,0 +1,1 @@
+"""Which flights out of New York will be late: from raw tables to a registered model."""
