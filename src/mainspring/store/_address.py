@@ -35,7 +35,7 @@ class Address:
         self.host = unquote(match["host"] or "").strip("[]")
         self.port = int(match["port"]) if match["port"] else default_port
         self.path = unquote(match["path"] or "").lstrip("/")
-        self.options = dict(parse_qsl(match["query"] or "", keep_blank_values=True))
+        self.options: dict[str, str] = dict(parse_qsl(match["query"] or "", keep_blank_values=True))
         shown = "&".join(
             f"{key}={quote(value, safe='/:')}" for key, value in self.options.items() if key not in _SECRET_OPTIONS
         )
@@ -49,8 +49,8 @@ class Address:
         Raises:
             ConfigError: it is not lower-case letters, digits and underscores, 63 at most.
         """
-        value = self.options.get(option, default)
-        if not _IDENTIFIER.fullmatch(value):
+        value: str = self.options.get(option, default)
+        if _IDENTIFIER.fullmatch(value) is None:
             raise ConfigError(f"{self.place}: `{option}` takes lower-case letters, digits and underscores, 63 at most")
         return value
 

@@ -16,8 +16,11 @@ from mainspring.errors import ConflictError, LeaseLostError
 from mainspring.store.database import Database, Transaction
 
 MIGRATIONS = [
-    "CREATE TABLE lease ("
-    "name TEXT PRIMARY KEY, owner TEXT NOT NULL, token INTEGER NOT NULL, expires_at INTEGER NOT NULL)"
+    """
+    CREATE TABLE lease (
+        name TEXT PRIMARY KEY, owner TEXT NOT NULL, token INTEGER NOT NULL, expires_at INTEGER NOT NULL
+    )
+    """,
 ]
 
 

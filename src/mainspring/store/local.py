@@ -164,7 +164,7 @@ class LocalBlobs:
         return digest
 
     def _touch(self, digest: str, size_bytes: int) -> bool:
-        """Renew the time of a blob that is there. One of the wrong size was torn by a crash of the machine: replace it."""
+        """Renew the time of a blob that is there. One of the wrong size was torn by a power cut: replace it."""
         path = self._file(digest)
         try:
             before = os.stat(path)

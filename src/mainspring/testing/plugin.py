@@ -1,0 +1,78 @@
+"""Pytest fixtures for tests that must hold on both pairs of backends. Register with `pytest_plugins`.
+
+`backend` gives each test a fresh pair of URLs, once SQLite with local files and once PostgreSQL with S3. A test marked
+`one_backend("reason")` runs on the first pair only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from mainspring.testing.services import S3, Postgres, postgres_server, s3_server
+
+
+class Backend(NamedTuple):
+    """A pair of URLs that no other test uses."""
+
+    name: str
+    database_url: str
+    blob_url: str
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker."""
+    config.addinivalue_line("markers", "one_backend(reason): runs on SQLite with local files only")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for `backend` on both pairs, unless it says why not."""
+    if "backend" not in metafunc.fixturenames:
+        return
+    marker = metafunc.definition.get_closest_marker("one_backend")
+    if marker is not None and not marker.args:
+        raise pytest.UsageError(f"{metafunc.definition.nodeid}: `one_backend` needs a reason")
+    metafunc.parametrize("backend", ["sqlite"] if marker else ["sqlite", "postgres"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    """One PostgreSQL server for the whole run, shared by the workers of pytest-xdist."""
+    shared = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):
+        shared = shared.parent
+    with postgres_server(shared / "postgres") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """One S3 server for each worker."""
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+    """A fresh pair of database and blob store."""
+    if request.param == "sqlite":
+        folder = tmp_path / "workspace"
+        return Backend("sqlite", f"sqlite://{folder}/state.db", f"file://{folder}/blobs")
+    postgres: Postgres = request.getfixturevalue("postgres")
+    s3: S3 = request.getfixturevalue("s3")
+    return Backend("postgres", postgres.url(), s3.url())
+
+
+@pytest.fixture
+def database_url(backend: Backend) -> str:
+    """The database of the pair."""
+    return backend.database_url
+
+
+@pytest.fixture
+def blob_url(backend: Backend) -> str:
+    """The blob store of the pair."""
+    return backend.blob_url

