@@ -1,0 +1,21 @@
+from mainspring.data.checks import Check as Check
+from mainspring.data.checks import check as check
+from mainspring.data.dataset import (
+    Dataset as Dataset,
+)
+from mainspring.data.dataset import (
+    dataset as dataset,
+)
+from mainspring.data.dataset import (
+    get_dataset_version as get_dataset_version,
+)
+from mainspring.data.dataset import (
+    list_datasets as list_datasets,
+)
+from mainspring.data.report import CheckResult as CheckResult
+from mainspring.data.report import Report as Report
+from mainspring.data.split import TimeSplit as TimeSplit
+from mainspring.data.split import split_by_time as split_by_time
+from mainspring.data.validation import validate as validate
+from mainspring.data.version import DatasetVersion as DatasetVersion
+from mainspring.data.version import Source as Source

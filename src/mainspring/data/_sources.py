@@ -1,0 +1,55 @@
+"""What a version was read from, as nodes of the lineage: files by their bytes, addresses, other versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from mainspring.data.version import Source
+from mainspring.errors import NotFoundError, StorageError, WrongTypeError
+from mainspring.secrets import redact
+from mainspring.store import blob_digest
+
+Origin = Any  # a path, an address, or a record of the lineage
+
+
+def describe_sources(origins: Origin | Iterable[Origin]) -> tuple[Source, ...]:
+    """Each origin once, in the order given; files are digested here.
+
+    Raises:
+        NotFoundError: no such file.
+        StorageError: it is a folder, or can't be read.
+        WrongTypeError: neither a path, an address, nor a record of the lineage.
+    """
+    if isinstance(origins, str | Path) or hasattr(origins, "ledger_id"):
+        origins = [origins]
+    return tuple({source.node: source for source in map(_describe, origins)}.values())
+
+
+def _describe(origin: Origin) -> Source:
+    if isinstance(getattr(origin, "ledger_id", None), str):
+        return Source("record", str(origin), origin.ledger_id)
+    if isinstance(origin, str) and "://" in origin and not origin.startswith("file://"):
+        address = redact(origin)
+        return Source("source_address", address, _node("source_address", address))
+    if isinstance(origin, str | Path):
+        return _file(Path(str(origin).removeprefix("file://")))
+    raise WrongTypeError("source", origin, "a path, an address, or a dataset version")
+
+
+def _file(path: Path) -> Source:
+    path = path.expanduser().absolute()
+    try:
+        digest, size_bytes = blob_digest(path), path.stat().st_size
+    except FileNotFoundError as error:
+        raise NotFoundError("file", str(path)) from error
+    except OSError as error:
+        raise StorageError(str(path), f"the source can't be read ({error.strerror or error})") from error
+    return Source("source_file", path.as_uri(), _node("source_file", path.as_uri(), digest), digest, size_bytes)
+
+
+def _node(*parts: str) -> str:
+    return blake3("\0".join(parts).encode()).hexdigest()[:32]

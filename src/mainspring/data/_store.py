@@ -1,0 +1,151 @@
+"""The tables of datasets. A version is a row, its node, its edges and an event, committed together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from mainspring import clock
+from mainspring.data.version import DatasetVersion, version_from_row
+from mainspring.errors import InvalidError, NotFoundError, close_names
+from mainspring.ledger import Ledger, current_actor, current_task, new_id
+from mainspring.store import Database, Transaction
+
+MIGRATIONS = [
+    """
+    CREATE TABLE dataset (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, head TEXT NOT NULL,
+        created_at INTEGER NOT NULL
+    );
+    CREATE TABLE dataset_version (
+        id TEXT PRIMARY KEY, dataset TEXT NOT NULL, number INTEGER NOT NULL, content_digest TEXT NOT NULL,
+        rows INTEGER NOT NULL, size_bytes INTEGER NOT NULL, parts INTEGER NOT NULL, manifest TEXT NOT NULL,
+        schema TEXT NOT NULL, created_at INTEGER NOT NULL, extracted_at INTEGER NOT NULL, source TEXT NOT NULL,
+        parent TEXT, actor TEXT NOT NULL, note TEXT NOT NULL, UNIQUE (dataset, number)
+    );
+    CREATE INDEX dataset_version_by_content ON dataset_version (content_digest);
+    CREATE TABLE dataset_blob (version TEXT NOT NULL, blob TEXT NOT NULL, PRIMARY KEY (version, blob))
+    """,
+]
+_COLUMNS = ", ".join(DatasetVersion.__struct_fields__)
+_SHORTEST_PREFIX = 6
+
+
+class DatasetStore:
+    """Datasets and versions of a workspace."""
+
+    def __init__(self, database: Database, ledger: Ledger | None = None) -> None:
+        self.database = database
+        self.ledger = ledger or Ledger(database)
+        database.migrate("data", MIGRATIONS)
+
+    def names(self) -> list[str]:
+        """The names of all datasets, sorted."""
+        return sorted(name for (name,) in self.database.query("SELECT name FROM dataset"))
+
+    def head(self, name: str) -> DatasetVersion | None:
+        """The newest version, or None if there is no such dataset."""
+        row = self.database.query_one(
+            f"SELECT {_COLUMNS} FROM dataset_version WHERE id = (SELECT head FROM dataset WHERE name = ?)", (name,)
+        )
+        return None if row is None else version_from_row(row)
+
+    def versions(self, name: str) -> list[DatasetVersion]:
+        """Every version, newest first."""
+        return [version_from_row(row) for row in self._rows("dataset = ? ORDER BY number DESC", (name,))]
+
+    def by_number(self, name: str, number: int) -> DatasetVersion | None:
+        """The version of this number, or None."""
+        rows = self._rows("dataset = ? AND number = ?", (name, number))
+        return version_from_row(rows[0]) if rows else None
+
+    def as_of(self, name: str, at_us: int) -> DatasetVersion | None:
+        """The version that was the newest at an instant, or None if there was none yet."""
+        rows = self._rows("dataset = ? AND created_at <= ? ORDER BY number DESC LIMIT 1", (name, at_us))
+        return version_from_row(rows[0]) if rows else None
+
+    def by_prefix(self, prefix: str, name: str | None = None) -> DatasetVersion | None:
+        """The newest version whose id or content digest begins so, or None.
+
+        Raises:
+            InvalidError: it fits versions of different content.
+        """
+        if len(prefix) < _SHORTEST_PREFIX:
+            return None
+        where, params = "(id >= ? AND id < ? OR content_digest >= ? AND content_digest < ?)", [prefix, prefix + "g"] * 2
+        if name is not None:
+            where, params = f"{where} AND dataset = ?", [*params, name]
+        found = [version_from_row(row) for row in self._rows(f"{where} ORDER BY id DESC LIMIT 50", params)]
+        if len(set(found)) > 1:
+            raise InvalidError("version", prefix, "a unique prefix", f"It fits {found[0].id} and {found[-1].id}.")
+        return found[0] if found else None
+
+    def not_found(self, name: str) -> NotFoundError:
+        """The error that says which datasets are near."""
+        return NotFoundError(
+            "dataset", name, close_names(name, self.names()), f"`dataset({name!r}).commit(frame)` makes it."
+        )
+
+    def commit(self, version: DatasetVersion, blobs: Iterable[str]) -> DatasetVersion | None:
+        """Record a version behind its parent, with its number and time; None if the head is another one by now."""
+        with self.database.transaction() as tx:
+            row = tx.query_one("SELECT head FROM dataset WHERE name = ?", (version.dataset,))
+            if (row[0] if row else None) != version.parent:
+                return None
+            last = tx.query_one("SELECT MAX(number) FROM dataset_version WHERE dataset = ?", (version.dataset,))
+            version = msgspec.structs.replace(
+                version, id=new_id(), number=(last[0] or 0) + 1 if last else 1, created_at=clock.now_us(),
+                actor=str(current_actor()),
+            )  # fmt: skip
+            tx.insert("dataset_version", _stored(version))
+            tx.executemany(
+                "INSERT INTO dataset_blob VALUES (?, ?)", [(version.id, blob) for blob in sorted(set(blobs))]
+            )
+            self._move_head(tx, version)
+            self._record(tx, version)
+        return version
+
+    def note_read(self, version: DatasetVersion, task: str) -> None:
+        """Record that a task looked this version up by itself."""
+        with self.database.transaction() as tx:
+            self.ledger.edge(tx, task, "reads", version.id, task)
+
+    def _move_head(self, tx: Transaction, version: DatasetVersion) -> None:
+        if version.parent is None:
+            tx.execute(
+                "INSERT INTO dataset VALUES (?, ?, 'table', ?, ?)",
+                (new_id(), version.dataset, version.id, version.created_at),
+            )
+        else:
+            tx.execute("UPDATE dataset SET head = ? WHERE name = ?", (version.id, version.dataset))
+
+    def _record(self, tx: Transaction, version: DatasetVersion) -> None:
+        task = current_task()
+        ledger = self.ledger
+        ledger.node(tx, "dataset_version", version.id, f"{version.dataset} v{version.number}", version.content_digest)
+        if version.parent:
+            ledger.edge(tx, version.id, "follows", version.parent, task)
+        for source in version.source:
+            if source.kind != "record":
+                ledger.node(tx, source.kind, source.node, source.uri, source.digest)
+            ledger.edge(tx, version.id, "read_from", source.node, task)
+        if task:
+            ledger.edge(tx, version.id, "made_by", task, task)
+        told = {"dataset": version.dataset, "number": version.number, "rows": version.rows}
+        ledger.append(tx, "dataset.committed", version.id, told | {"content_digest": version.content_digest})
+
+    def _rows(self, where: str, params: Any) -> list[tuple[Any, ...]]:
+        return self.database.query(f"SELECT {_COLUMNS} FROM dataset_version WHERE {where}", params)
+
+
+def gc_roots(database: Database) -> list[str]:
+    """The blobs that dataset versions name: parts, manifests and their segments."""
+    database.migrate("data", MIGRATIONS)
+    return [blob for (blob,) in database.query("SELECT DISTINCT blob FROM dataset_blob")]
+
+
+def _stored(version: DatasetVersion) -> dict[str, Any]:
+    values = {name: getattr(version, name) for name in DatasetVersion.__struct_fields__}
+    return values | {name: msgspec.json.encode(values[name]).decode() for name in ("schema", "source")}

@@ -1,0 +1,122 @@
+"""The record of a dataset version. A version is immutable; two are equal if their rows and schema are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mainspring import clock
+from mainspring.workspace import current_workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+
+class Source(msgspec.Struct, frozen=True):
+    """What a version was read from: a file by its bytes, an address without secrets, another version."""
+
+    kind: str
+    uri: str
+    node: str
+    digest: str | None = None
+    size_bytes: int | None = None
+
+
+class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One immutable state of a dataset.
+
+    Times are microseconds since 1970; `schema` is (name, type) in column order, in the words that digests use;
+    `manifest` is a blob. A step may return one: the artifact then stands for this record in the lineage.
+    """
+
+    id: str
+    dataset: str
+    number: int
+    content_digest: str
+    rows: int
+    size_bytes: int
+    parts: int
+    manifest: str
+    schema: tuple[tuple[str, str], ...]
+    created_at: int
+    extracted_at: int
+    source: tuple[Source, ...]
+    parent: str | None
+    actor: str
+    note: str
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DatasetVersion) and other.content_digest == self.content_digest
+
+    def __hash__(self) -> int:
+        return hash(self.content_digest)
+
+    def __str__(self) -> str:
+        return f"{self.dataset}/{self.number}"
+
+    @property
+    def ledger_id(self) -> str:
+        """The node of the lineage that this is."""
+        return self.id
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns, in order."""
+        return tuple(name for name, _ in self.schema)
+
+    def to_polars(self) -> pl.DataFrame:
+        """The rows, verified, as a Polars frame.
+
+        Raises:
+            CorruptBlobError: a stored part no longer matches its digest.
+        """
+        from mainspring.data._parts import read_table
+
+        return read_table(current_workspace().blobs, self.manifest, self.rows)
+
+    def scan(self) -> pl.LazyFrame:
+        """The rows as a lazy Polars frame over the verified parts; raises as `to_polars` does."""
+        from mainspring.data._parts import scan_table
+
+        return scan_table(current_workspace().blobs, self.manifest, self.rows)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The rows as a pandas frame with a plain index.
+
+        Raises:
+            MissingExtraError: pandas or pyarrow is not installed.
+        """
+        from mainspring.data._parts import to_pandas
+
+        return to_pandas(self.to_polars())
+
+    def to_arrow(self) -> pa.Table:
+        """The rows as an Arrow table.
+
+        Raises:
+            MissingExtraError: pyarrow is not installed.
+        """
+        from mainspring.data._parts import to_arrow
+
+        return to_arrow(self.to_polars())
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(kind)}</td></tr>" for name, kind in self.schema)
+        at = clock.from_us(self.created_at).isoformat(timespec="seconds")
+        head = f"<b>{escape(str(self))}</b> {self.rows:,} rows, {self.size_bytes:,} bytes, {at} by {escape(self.actor)}"
+        return (
+            f"{head} <code>{self.content_digest[:12]}</code><table><tr><th>column</th><th>type</th></tr>{rows}</table>"
+        )
+
+
+def version_from_row(row: tuple[Any, ...]) -> DatasetVersion:
+    """The version that a row of its table holds."""
+    values = dict(zip(DatasetVersion.__struct_fields__, row, strict=True))
+    values["schema"] = msgspec.json.decode(values["schema"])
+    values["source"] = msgspec.json.decode(values["source"])
+    return msgspec.convert(values, DatasetVersion)
