@@ -12,6 +12,7 @@ from mainspring.data.dataset import (
 from mainspring.data.dataset import (
     list_datasets as list_datasets,
 )
+from mainspring.data.frames import as_polars as as_polars
 from mainspring.data.report import CheckResult as CheckResult
 from mainspring.data.report import Report as Report
 from mainspring.data.split import TimeSplit as TimeSplit

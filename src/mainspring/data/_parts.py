@@ -1,4 +1,4 @@
-"""The Parquet parts of a table, and the frames that other libraries hand in or get."""
+"""The Parquet parts of a table."""
 
 from __future__ import annotations
 
@@ -13,37 +13,12 @@ import polars as pl  # noqa: TID253  # an adapter file
 from mainspring.artifacts import LEAF_ROWS
 from mainspring.artifacts.table import schema_of
 from mainspring.data._manifest import Part, read_listing
-from mainspring.errors import InvalidError, MissingExtraError, WrongTypeError, shorten
+from mainspring.errors import InvalidError, shorten
 from mainspring.store import BlobStore
 
 PART_ROWS = 64 * LEAF_ROWS
 _IN_MEMORY_BYTES = 64 << 20
 Schema = tuple[tuple[str, str], ...]
-
-
-def as_polars(frame: Any) -> pl.DataFrame:
-    """A Polars, pandas or Arrow table as a Polars frame; a lazy one is collected.
-
-    Raises:
-        WrongTypeError: it is no table.
-        InvalidError: it is a pandas frame whose index holds data.
-    """
-    if isinstance(frame, pl.DataFrame):
-        return frame
-    if isinstance(frame, pl.LazyFrame):
-        return frame.collect()
-    origin = type(frame).__module__.partition(".")[0]
-    try:
-        if origin == "pandas" and hasattr(frame, "columns"):
-            if type(frame.index).__name__ != "RangeIndex":
-                raise InvalidError("index", type(frame.index).__name__, "a plain index", "Call reset_index() first.")
-            return pl.from_pandas(frame)
-        if origin == "pyarrow" and hasattr(frame, "schema"):
-            converted = pl.from_arrow(frame)
-            return converted if isinstance(converted, pl.DataFrame) else converted.to_frame()
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "arrow", f"Taking a table of {origin}") from error
-    raise WrongTypeError("frame", frame, "a Polars, pandas or Arrow table")
 
 
 def write_parts(frame: pl.DataFrame, blobs: BlobStore) -> tuple[Part, ...]:
@@ -129,19 +104,3 @@ def aligned(frame: pl.DataFrame, schema: Schema, blobs: BlobStore, part: Part | 
 
 def _replace_hint() -> str:
     return "Append rows of the same columns, or commit a new table with mode='replace'."
-
-
-def to_pandas(frame: pl.DataFrame) -> Any:
-    """As pandas, with a plain index."""
-    try:
-        return frame.to_pandas()
-    except ImportError as error:
-        raise MissingExtraError(error.name or "pandas", "pandas,arrow", "Giving a table to pandas") from error
-
-
-def to_arrow(frame: pl.DataFrame) -> Any:
-    """As Arrow."""
-    try:
-        return frame.to_arrow()
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "arrow", "Giving a table to Arrow") from error

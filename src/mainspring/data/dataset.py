@@ -69,9 +69,9 @@ class Dataset:
             ConflictError: a thousand other writers were faster.
             NotAllowedError: this is a replay, and no version was recorded with this content.
         """
-        from mainspring.data._parts import as_polars
         from mainspring.data._sources import describe_sources
         from mainspring.data.draft import Draft
+        from mainspring.data.frames import as_polars
 
         if mode not in ("replace", "append"):
             raise InvalidError("mode", mode, "`replace` or `append`")

@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl  # noqa: TID253  # an adapter file
 
 from mainspring.artifacts.table import schema_of
-from mainspring.data._parts import as_polars
 from mainspring.data.checks import Check
+from mainspring.data.frames import as_polars
 from mainspring.data.report import CheckResult, Report
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import InvalidError, WrongTypeError, close_names, shorten

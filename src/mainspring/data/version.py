@@ -89,7 +89,7 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         Raises:
             MissingExtraError: pandas or pyarrow is not installed.
         """
-        from mainspring.data._parts import to_pandas
+        from mainspring.data.frames import to_pandas
 
         return to_pandas(self.to_polars())
 
@@ -99,7 +99,7 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         Raises:
             MissingExtraError: pyarrow is not installed.
         """
-        from mainspring.data._parts import to_arrow
+        from mainspring.data.frames import to_arrow
 
         return to_arrow(self.to_polars())
 

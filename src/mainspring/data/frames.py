@@ -1,0 +1,50 @@
+"""Tables of other libraries, handed in or asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl  # noqa: TID253  # an adapter file
+
+from mainspring.errors import InvalidError, MissingExtraError, WrongTypeError
+
+
+def as_polars(frame: Any) -> pl.DataFrame:
+    """A Polars, pandas or Arrow table as a Polars frame; a lazy one is collected.
+
+    Raises:
+        WrongTypeError: it is no table.
+        InvalidError: it is a pandas frame whose index holds data.
+    """
+    if isinstance(frame, pl.DataFrame):
+        return frame
+    if isinstance(frame, pl.LazyFrame):
+        return frame.collect()
+    origin = type(frame).__module__.partition(".")[0]
+    try:
+        if origin == "pandas" and hasattr(frame, "columns"):
+            if type(frame.index).__name__ != "RangeIndex":
+                raise InvalidError("index", type(frame.index).__name__, "a plain index", "Call reset_index() first.")
+            return pl.from_pandas(frame)
+        if origin == "pyarrow" and hasattr(frame, "schema"):
+            converted = pl.from_arrow(frame)
+            return converted if isinstance(converted, pl.DataFrame) else converted.to_frame()
+    except ImportError as error:
+        raise MissingExtraError("pyarrow", "arrow", f"Taking a table of {origin}") from error
+    raise WrongTypeError("frame", frame, "a Polars, pandas or Arrow table")
+
+
+def to_pandas(frame: pl.DataFrame) -> Any:
+    """As pandas, with a plain index."""
+    try:
+        return frame.to_pandas()
+    except ImportError as error:
+        raise MissingExtraError(error.name or "pandas", "pandas,arrow", "Giving a table to pandas") from error
+
+
+def to_arrow(frame: pl.DataFrame) -> Any:
+    """As Arrow."""
+    try:
+        return frame.to_arrow()
+    except ImportError as error:
+        raise MissingExtraError("pyarrow", "arrow", "Giving a table to Arrow") from error

@@ -1,0 +1,102 @@
+"""What evaluation gives: every metric overall and on every slice."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mainspring.errors import NotFoundError, close_names
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class SliceValues(msgspec.Struct, frozen=True):
+    """The metrics on one value of a slice; one that is not defined there is None."""
+
+    slice: str
+    value: str
+    rows: int
+    metrics: dict[str, float | None]
+
+
+class Evaluation(msgspec.Struct, frozen=True):
+    """How a model did on one table. `higher_is_better` says which way each metric goes; None is not defined."""
+
+    rows: int
+    metrics: dict[str, float | None]
+    higher_is_better: dict[str, bool]
+    slices: tuple[SliceValues, ...] = ()
+    subject: str = ""
+
+    def value(self, metric: str) -> float | None:
+        """A metric overall; raises `NotFoundError` if it wasn't evaluated."""
+        if metric not in self.metrics:
+            raise NotFoundError("metric", metric, close_names(metric, self.metrics), "It was not evaluated.")
+        return self.metrics[metric]
+
+    def worst(self, metric: str, slice_name: str = "") -> SliceValues | None:
+        """The slice value on which a metric is worst, of one slice or of all; None if none is defined."""
+        self.value(metric)
+        known = [
+            values
+            for values in self.slices
+            if (not slice_name or values.slice == slice_name) and values.metrics.get(metric) is not None
+        ]
+        sign = 1 if self.higher_is_better[metric] else -1
+        return min(known, key=lambda values: sign * _number(values.metrics[metric]), default=None)
+
+    def to_polars(self) -> pl.DataFrame:
+        """One row for the whole and one for each slice value."""
+        import polars as pl
+
+        rows = [SliceValues("", "", self.rows, self.metrics), *self.slices]
+        return pl.DataFrame(
+            [{"slice": each.slice, "value": each.value, "rows": each.rows, **each.metrics} for each in rows],
+            schema={
+                "slice": pl.String,
+                "value": pl.String,
+                "rows": pl.Int64,
+                **dict.fromkeys(self.metrics, pl.Float64),
+            },
+        )
+
+    def __str__(self) -> str:
+        table = self._cells()
+        widths = [max(len(row[at]) for row in table) for at in range(len(table[0]))]
+        lines = []
+        for first, *rest in table:
+            lines.append("  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]).rstrip())
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        head, *rows = self._cells()
+        first = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+        rest = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+        return f"<table><tr>{first}</tr>{rest}</table>"
+
+    def _cells(self) -> list[list[str]]:
+        names = list(self.metrics)
+        cells = [[self.subject, "rows", *names]]
+        for label, rows, metrics in [
+            ("all", self.rows, self.metrics),
+            *((f"{each.slice}={each.value}", each.rows, each.metrics) for each in self.slices),
+        ]:
+            cells.append([label, f"{rows:,}", *(_shown(metrics.get(name)) for name in names)])
+        return cells
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def recorded_evaluation(version: Any) -> Evaluation | None:
+    """The evaluation that a model version was registered with, to compare a challenger with; None if there was none."""
+    return None if version.evaluation is None else msgspec.convert(version.evaluation, Evaluation)
