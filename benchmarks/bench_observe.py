@@ -11,7 +11,7 @@ import timeit
 from collections.abc import Callable
 from pathlib import Path
 
-from mainspring.pipelines.observe import Observer
+from mainspring.pipelines.observation.observer import Observer
 
 
 def best_us(call: Callable[[], object], count: int) -> float:

@@ -1,9 +1,9 @@
 from mainspring.data import check as check
 from mainspring.data import dataset as dataset
 from mainspring.errors import MainspringError as MainspringError
-from mainspring.pipelines.declared import env as env
-from mainspring.pipelines.declared import file as file
-from mainspring.pipelines.declared import scratch as scratch
+from mainspring.pipelines.code.declared import env as env
+from mainspring.pipelines.code.declared import file as file
+from mainspring.pipelines.code.declared import scratch as scratch
 from mainspring.pipelines.pipeline import pipeline as pipeline
 from mainspring.pipelines.step import step as step
 from mainspring.pipelines.task import Failed as Failed

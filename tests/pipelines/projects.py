@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
-from mainspring.pipelines.fingerprint import Fingerprint, Fingerprinter
+from mainspring.pipelines.code.fingerprint import Fingerprint, Fingerprinter
 from mainspring.runs.environment import Environment, Installed
 
 ENVIRONMENT = Environment("3.11.7", "cpython", "linux-x86_64", {}, "0")

@@ -1,6 +1,6 @@
-from mainspring.pipelines.declared import env as env
-from mainspring.pipelines.declared import file as file
-from mainspring.pipelines.declared import scratch as scratch
+from mainspring.pipelines.code.declared import env as env
+from mainspring.pipelines.code.declared import file as file
+from mainspring.pipelines.code.declared import scratch as scratch
 from mainspring.pipelines.launch import resume_run as resume_run
 from mainspring.pipelines.launch import run_pipeline as run_pipeline
 from mainspring.pipelines.pipeline import Pipeline as Pipeline

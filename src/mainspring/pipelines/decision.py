@@ -10,7 +10,7 @@ from blake3 import blake3
 
 from mainspring.errors import GraphError
 from mainspring.pipelines._store import TaskStore
-from mainspring.pipelines.fingerprint import Fingerprint, Fingerprinter, compare, fingerprint_of
+from mainspring.pipelines.code.fingerprint import Fingerprint, Fingerprinter, compare, fingerprint_of
 from mainspring.pipelines.seeds import task_seed
 from mainspring.pipelines.task import Task
 from mainspring.pipelines.values import Values

@@ -13,11 +13,11 @@ import msgspec
 
 from mainspring.artifacts.record import Artifact
 from mainspring.errors import ConflictError, LeaseLostError, NotFoundError, StepError, StorageError
-from mainspring.pipelines._capture import absorb
 from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.decision import Decider, live_differences
 from mainspring.pipelines.execution import Place, execute
 from mainspring.pipelines.heartbeat import Heartbeat
+from mainspring.pipelines.observation.capture import absorb
 from mainspring.pipelines.plan import Tasks, expanded
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.task import UNFINISHED, Attempt, Task, TaskState, Usage

@@ -14,11 +14,11 @@ import msgspec
 from mainspring.artifacts.record import Artifact
 from mainspring.errors import CodecError, GraphError, LeaseLostError, StorageError, shorten
 from mainspring.ledger import within_task
-from mainspring.pipelines import declared
-from mainspring.pipelines._capture import capture
 from mainspring.pipelines._store import TaskStore
+from mainspring.pipelines.code import declared
 from mainspring.pipelines.graph import outside_graph
-from mainspring.pipelines.observe import Observation, Observer
+from mainspring.pipelines.observation.capture import capture
+from mainspring.pipelines.observation.observer import Observation, Observer
 from mainspring.pipelines.seeds import seed_everything
 from mainspring.pipelines.task import Attempt, Task, TaskState, Usage
 from mainspring.pipelines.values import Values

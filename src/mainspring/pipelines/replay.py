@@ -15,10 +15,10 @@ import msgspec
 from mainspring.artifacts import Comparison, Tolerance, compare
 from mainspring.errors import ConflictError, NotFoundError, StorageError, close_names
 from mainspring.ledger import new_id
-from mainspring.pipelines import fingerprint as fingerprints
+from mainspring.pipelines.code import fingerprint as fingerprints
+from mainspring.pipelines.code.entropy import entropy_calls
 from mainspring.pipelines.decision import Decider
 from mainspring.pipelines.engine import Engine
-from mainspring.pipelines.entropy import entropy_calls
 from mainspring.pipelines.plan import Tasks
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.session import Session, code_folder

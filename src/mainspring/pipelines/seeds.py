@@ -11,7 +11,7 @@ from types import ModuleType
 
 from blake3 import blake3
 
-from mainspring.pipelines._imports import on_import
+from mainspring.pipelines.observation.imports import on_import
 
 _SEED_BYTES = 4  # numpy's legacy generator takes no more than 32 bits
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from mainspring.errors import GraphError, InvalidError
 from mainspring.pipelines._store import TaskStore
-from mainspring.pipelines.code import CodeTree, materialise, record
+from mainspring.pipelines.code.fingerprint import Fingerprinter
+from mainspring.pipelines.code.tree import CodeTree, materialise, record
 from mainspring.pipelines.execution import Place
-from mainspring.pipelines.fingerprint import Fingerprinter
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.seeds import threads_environment
 from mainspring.pipelines.task import Task, TaskState

@@ -8,7 +8,7 @@ import msgspec
 
 from mainspring.errors import GraphError, NotFoundError, close_names
 from mainspring.pipelines._store import TaskStore, awaited_in, stored_in
-from mainspring.pipelines.fingerprint import compare, fingerprint_of
+from mainspring.pipelines.code.fingerprint import compare, fingerprint_of
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.session import Session
 from mainspring.pipelines.task import DONE, Task, TaskState

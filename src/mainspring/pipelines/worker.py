@@ -20,10 +20,10 @@ import msgspec
 
 from mainspring.config import Settings
 from mainspring.errors import LeaseLostError, MainspringError, NotFoundError
-from mainspring.pipelines._capture import absorb
 from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.execution import Place, execute
 from mainspring.pipelines.heartbeat import Heartbeat
+from mainspring.pipelines.observation.capture import absorb
 from mainspring.pipelines.session import WORKER, code_folder, source_roots
 from mainspring.pipelines.step import Step
 from mainspring.pipelines.task import Attempt, Task, TaskState, Usage

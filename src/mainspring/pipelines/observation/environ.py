@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from mainspring.pipelines._watcher import Current
+from mainspring.pipelines.observation.watcher import Current
 
 
 def install(current: Current) -> None:

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterator
 from types import CodeType, ModuleType
 
-from mainspring.pipelines._closure import Project, Walk
-from mainspring.pipelines._codes import code_digest
-from mainspring.pipelines._facts import EFFECT, ModuleFacts
+from mainspring.pipelines.code.closure import Project, Walk
+from mainspring.pipelines.code.facts import EFFECT, ModuleFacts
+from mainspring.pipelines.code.objects import code_digest
 
 _SAYS = "is not what its source says (replaced at run time, or edited since it was imported)"
 

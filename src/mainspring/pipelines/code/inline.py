@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING
 from blake3 import blake3
 
 from mainspring.errors import GraphError
-from mainspring.pipelines._closure import Walk
-from mainspring.pipelines._codes import code_digest
-from mainspring.pipelines._live import unwrapped
-from mainspring.pipelines._names import Collector, ModuleNames
-from mainspring.pipelines._source import normalised
-from mainspring.pipelines.declared import place_of
+from mainspring.pipelines.code.closure import Walk
+from mainspring.pipelines.code.declared import place_of
+from mainspring.pipelines.code.live import unwrapped
+from mainspring.pipelines.code.names import Collector, ModuleNames
+from mainspring.pipelines.code.objects import code_digest
+from mainspring.pipelines.code.source import normalised
 
 if TYPE_CHECKING:
-    from mainspring.pipelines.fingerprint import Fingerprint, Fingerprinter
+    from mainspring.pipelines.code.fingerprint import Fingerprint, Fingerprinter
 
 _NOT_REUSABLE = "not reusable: "
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))

@@ -9,9 +9,9 @@ import copy
 from collections.abc import Callable, Iterator
 
 from mainspring.errors import GraphError
-from mainspring.pipelines._analyses import Analyses
-from mainspring.pipelines._facts import EFFECT, Import, ModuleFacts, Unit
-from mainspring.pipelines._modules import Found, ProjectModules
+from mainspring.pipelines.code.analyses import Analyses
+from mainspring.pipelines.code.facts import EFFECT, Import, ModuleFacts, Unit
+from mainspring.pipelines.code.modules import Found, ProjectModules
 
 _ALWAYS_THERE = {"__name__", "__file__", "__doc__", "__package__", "__spec__", "__path__", "__loader__"}
 _Step = tuple[Callable[..., None], tuple[object, ...]]

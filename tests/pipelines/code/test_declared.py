@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mainspring.errors import InvalidError
-from mainspring.pipelines import declared
+from mainspring.pipelines.code import declared
 
 
 def called_from(source: Path, path: str) -> object:

@@ -6,10 +6,10 @@ import ast
 from collections.abc import Iterator
 
 from mainspring.errors import GraphError
-from mainspring.pipelines._codes import codes_of, digest_of
-from mainspring.pipelines._facts import CONSTANT, DEFINITION, EFFECT, ModuleFacts, Unit
-from mainspring.pipelines._names import Collector, ModuleNames, bind_module, references_of
-from mainspring.pipelines._purity import is_constant, is_plain_class, is_plain_function, runs_on_subclassing
+from mainspring.pipelines.code.facts import CONSTANT, DEFINITION, EFFECT, ModuleFacts, Unit
+from mainspring.pipelines.code.names import Collector, ModuleNames, bind_module, references_of
+from mainspring.pipelines.code.objects import codes_of, digest_of
+from mainspring.pipelines.code.purity import is_constant, is_plain_class, is_plain_function, runs_on_subclassing
 
 _IMPORTS = (ast.Import, ast.ImportFrom)
 

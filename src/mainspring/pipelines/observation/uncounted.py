@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from types import FrameType
 
-_MAINSPRING = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_MAINSPRING = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")) + os.sep
 _STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _SHARED_PREFIXES = frozenset({"/", "/usr", "/usr/local"})  # a system's Python lives beside everything else there

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 from blake3 import blake3
 
-from mainspring.pipelines._facts import ModuleFacts
+from mainspring.pipelines.code.facts import ModuleFacts
 from mainspring.runs.stamps import is_racy, real_time_ns
 
 # Raise it whenever the same source would give other facts.
@@ -75,7 +75,7 @@ class Analyses:
             found = msgspec.msgpack.decode(raw, type=ModuleFacts) if raw is not None else None
         if found is None:
             # Imported here: a process whose sources are all known never loads the parser.
-            from mainspring.pipelines._source import analyse
+            from mainspring.pipelines.code.source import analyse
 
             found = analyse(path.read_bytes() if data is None else data, name, package=package, filename=shown)
             self._stored.modules[key] = msgspec.Raw(msgspec.msgpack.encode(found))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mainspring.pipelines.observe import Observation, Observer
+from mainspring.pipelines.observation.observer import Observation, Observer
 
 Watch = Callable[..., Observer]
 
@@ -47,7 +47,7 @@ class TestFiles:
                 open("conf.yaml").close()
         [seen] = observer.seen
         assert (seen.kind, seen.name) == ("file", "conf.yaml")
-        assert seen.by.startswith("test_observe.py:")
+        assert seen.by.startswith("test_observer.py:")
 
     def test_every_way_to_open_a_file_is_seen(self, watch: Watch, project: Path) -> None:
         ways: list[Callable[[], object]] = [

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mainspring.pipelines._capture import absorb, capture
+from mainspring.pipelines.observation.capture import absorb, capture
 
 SRC = str(Path(__file__).parents[2] / "src")
 
@@ -111,7 +111,7 @@ class TestInline:
 def in_process(code: str, path: Path, **options: object) -> subprocess.CompletedProcess[str]:
     prologue = (
         "import sys, os, signal, subprocess, logging\nfrom pathlib import Path\n"
-        "from mainspring.pipelines._capture import capture\n"
+        "from mainspring.pipelines.observation.capture import capture\n"
         "path = Path(sys.argv[1])\nhide = lambda line: line.replace('s3cret', '***')\n"
     )
     return subprocess.run(

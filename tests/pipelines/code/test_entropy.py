@@ -2,7 +2,7 @@
 
 import pytest
 
-from mainspring.pipelines.entropy import entropy_calls
+from mainspring.pipelines.code.entropy import entropy_calls
 
 
 @pytest.mark.parametrize(

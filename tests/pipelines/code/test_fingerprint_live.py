@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mainspring.pipelines.fingerprint import Fingerprint, compare
+from mainspring.pipelines.code.fingerprint import Fingerprint, compare
 from tests.pipelines.projects import Sources
 
 FILES = {

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 from polars import read_csv as read_csv_bound_before
 
-from mainspring.pipelines.observe import Observer
+from mainspring.pipelines.observation.observer import Observer
 
 SRC = str(Path(__file__).parents[2] / "src")
 
@@ -115,7 +115,7 @@ def test_a_native_reader_is_seen(observer: Observer, name: str, read: Callable[[
     with observer:
         read()
     assert names(observer) == [("file", name)]
-    assert observer.seen[0].by.startswith("test_observe_readers.py:")
+    assert observer.seen[0].by.startswith("test_readers.py:")
 
 
 def test_a_folder_given_to_a_reader_is_a_folder(observer: Observer, tmp_path: Path) -> None:
@@ -202,13 +202,13 @@ def test_a_warning_names_the_line_that_called_the_library(observer: Observer) ->
         config.warn_unstable(True)
         warnings.simplefilter("always")
         pl.read_parquet("x.parquet", schema={"a": pl.Int64, "b": pl.String})
-    assert {os.path.basename(warning.filename) for warning in caught} == {"test_observe_readers.py"}
+    assert {os.path.basename(warning.filename) for warning in caught} == {"test_readers.py"}
 
 
 def in_fresh_process(code: str, folder: Path) -> str:
     script = folder / "script.py"
     script.write_text(
-        "import os, sys\nfrom pathlib import Path\nfrom mainspring.pipelines.observe import Observer\n"
+        "import os, sys\nfrom pathlib import Path\nfrom mainspring.pipelines.observation.observer import Observer\n"
         "def observed():\n"
         "    return Observer(project_root=Path.cwd(), declared_files=(), declared_env=(), allowed_paths=())\n" + code
     )

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TextIO
 
-from mainspring.pipelines._imports import on_import
+from mainspring.pipelines.observation.imports import on_import
 
 Redact = Callable[[str], str]
 Tee = Callable[[str], None]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mainspring.errors import GraphError
-from mainspring.pipelines.fingerprint import compare, difference
+from mainspring.pipelines.code.fingerprint import compare, difference
 from mainspring.runs.environment import Installed
 from tests.pipelines.projects import Sources
 

@@ -14,9 +14,9 @@ from functools import partial, update_wrapper
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-from mainspring.pipelines._events import see_database
-from mainspring.pipelines._imports import on_import
-from mainspring.pipelines._watcher import Current, Watcher, carried
+from mainspring.pipelines.observation.events import see_database
+from mainspring.pipelines.observation.imports import on_import
+from mainspring.pipelines.observation.watcher import Current, Watcher, carried
 
 _See = Callable[[Watcher, object, dict[str, Any]], None]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
-from mainspring.pipelines._watcher import Current, Watcher
+from mainspring.pipelines.observation.watcher import Current, Watcher
 
 _Args = tuple[Any, ...]
 

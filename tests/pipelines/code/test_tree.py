@@ -10,7 +10,7 @@ import pytest
 from blake3 import blake3
 
 from mainspring.errors import CorruptBlobError, InvalidError, StorageError
-from mainspring.pipelines.code import CodeEntry, CodeTree, materialise, read_tree, record
+from mainspring.pipelines.code.tree import CodeEntry, CodeTree, materialise, read_tree, record
 from tests.pipelines.projects import Sources
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mainspring.pipelines.observe import Observer
+from mainspring.pipelines.observation.observer import Observer
 
 SERVER = """
 import socket, sys

@@ -19,8 +19,8 @@ from typing import Literal
 import msgspec
 
 from mainspring.errors import shorten
-from mainspring.pipelines import _environ, _events, _readers
-from mainspring.pipelines._uncounted import (
+from mainspring.pipelines.observation import environ, events, readers
+from mainspring.pipelines.observation.uncounted import (
     KNOWN_VARIABLES,
     SYSTEM_FILES,
     editable_places,
@@ -33,7 +33,7 @@ from mainspring.pipelines._uncounted import (
     project_frame,
     uncounted_places,
 )
-from mainspring.pipelines._watcher import Watcher, begin, current, end, follow_threads, watching
+from mainspring.pipelines.observation.watcher import Watcher, begin, current, end, follow_threads, watching
 
 Kind = Literal["file", "directory", "env", "socket", "subprocess"]
 
@@ -156,13 +156,13 @@ class Observer:
         if isinstance(address, bytes):
             address = os.fsdecode(address)
         if isinstance(address, str):
-            if address not in _events.own_addresses() and not self._covers(os.path.abspath(address)):
+            if address not in events.own_addresses() and not self._covers(os.path.abspath(address)):
                 self._note("socket", f"unix:{address}")
             return
         if not isinstance(address, tuple) or len(address) < 2:
             return
         host, port = str(address[0]), address[1]
-        if host in _LOOPBACK and port in _events.own_addresses():
+        if host in _LOOPBACK and port in events.own_addresses():
             return
         self._note_address(self._looked_up.get(port, host) if isinstance(port, int) else host, port, host)
 
@@ -264,9 +264,9 @@ class Observer:
 @lru_cache(maxsize=1)
 def _install() -> None:
     follow_threads()
-    _environ.install(current)
-    _readers.install(current)
-    _events.install(current)
+    environ.install(current)
+    readers.install(current)
+    events.install(current)
 
 
 @lru_cache(maxsize=256)

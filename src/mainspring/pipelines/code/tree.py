@@ -14,7 +14,7 @@ import msgspec
 from blake3 import blake3
 
 from mainspring.errors import CorruptBlobError, InvalidError, StorageError
-from mainspring.pipelines._modules import ModuleFile
+from mainspring.pipelines.code.modules import ModuleFile
 
 _EXECUTABLE, _PLAIN = 0o755, 0o644
 

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Protocol
 
-from mainspring.pipelines._uncounted import project_frame
+from mainspring.pipelines.observation.uncounted import project_frame
 
 
 class Watcher(Protocol):

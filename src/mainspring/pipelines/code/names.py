@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 
-from mainspring.pipelines._facts import Import
-from mainspring.pipelines._purity import called, is_step_decorator
-from mainspring.pipelines._scopes import FunctionNode, Scope, class_scope, comprehension_scope, function_scope
+from mainspring.pipelines.code.facts import Import
+from mainspring.pipelines.code.purity import called, is_step_decorator
+from mainspring.pipelines.code.scopes import FunctionNode, Scope, class_scope, comprehension_scope, function_scope
 
 _OWN = {"eval", "exec", "globals", "vars"}
 _ALL = {

@@ -15,10 +15,10 @@ import msgspec
 from blake3 import blake3
 
 from mainspring.errors import GraphError, close_names
-from mainspring.pipelines._analyses import Analyses
-from mainspring.pipelines._closure import Project, Walk, name_units
-from mainspring.pipelines._facts import CONSTANT, DEFINITION, EFFECT
-from mainspring.pipelines._modules import ModuleFile, ProjectModules
+from mainspring.pipelines.code.analyses import Analyses
+from mainspring.pipelines.code.closure import Project, Walk, name_units
+from mainspring.pipelines.code.facts import CONSTANT, DEFINITION, EFFECT
+from mainspring.pipelines.code.modules import ModuleFile, ProjectModules
 from mainspring.runs.environment import Environment, Installed, installed
 
 # Raise it whenever the same code would get another digest.
@@ -135,7 +135,7 @@ class Fingerprinter:
 
         Taken from its source and the live values of the names it uses.
         """
-        from mainspring.pipelines._inline import fingerprint_function
+        from mainspring.pipelines.code.inline import fingerprint_function
 
         return fingerprint_function(self, function)
 
@@ -159,7 +159,7 @@ class Fingerprinter:
 
         Only modules that are imported already are looked at.
         """
-        from mainspring.pipelines._live import live_differences
+        from mainspring.pipelines.code.live import live_differences
 
         return live_differences(self.project, self._of(module, qualname)[0])
 
@@ -238,7 +238,7 @@ class Fingerprinter:
                 parts[f"effects {module}"] = _short(" ".join(facts.units[place].digest for place in sorted(places)))
 
     def _file_parts(self, walk: Walk, parts: dict[str, str]) -> list[str]:
-        from mainspring.pipelines.declared import place_of
+        from mainspring.pipelines.code.declared import place_of
 
         files: set[str] = set()
         for module, written in sorted(walk.files):

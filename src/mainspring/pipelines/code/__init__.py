@@ -1,0 +1,1 @@
+"""What code a step is: modules read into units, what a step reaches, its fingerprint, the recorded tree, declared inputs."""
