@@ -12,7 +12,7 @@ import pytest
 
 from mainspring.pipelines.observation.capture import absorb, capture
 
-SRC = str(Path(__file__).parents[2] / "src")
+SRC = str(Path(__file__).parents[3] / "src")
 
 
 def hide(line: str) -> str:

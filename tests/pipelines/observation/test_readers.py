@@ -24,7 +24,7 @@ from polars import read_csv as read_csv_bound_before
 
 from mainspring.pipelines.observation.observer import Observer
 
-SRC = str(Path(__file__).parents[2] / "src")
+SRC = str(Path(__file__).parents[3] / "src")
 
 
 @pytest.fixture
