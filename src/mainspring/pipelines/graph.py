@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import msgspec
 
 from mainspring.errors import GraphError
-
-if TYPE_CHECKING:
-    from mainspring.pipelines.step import Step
 
 
 class Literal(msgspec.Struct, frozen=True, tag="value"):
@@ -62,6 +59,20 @@ class Missing(msgspec.Struct, frozen=True, tag="failed"):
 
 Binding = Literal | Stored | FromTask | Items | Entries | SecretRef | Missing
 _graph: ContextVar[Graph | None] = ContextVar("graph", default=None)
+
+
+class Callee(Protocol):
+    """What a graph needs to know of a step that is called."""
+
+    @property
+    def name(self) -> str:
+        """The name from which the task takes its own."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of its outputs; empty if it has one."""
+        ...
 
 
 class Output:
@@ -128,11 +139,11 @@ class Graph:
         self._scope: list[str] = []
         self._open: list[object] = []
 
-    def call(self, step: Step[Any, Any], arguments: dict[str, Any], *, mapped: str | None = None) -> Output:
+    def call(self, step: Callee, arguments: dict[str, Any], *, mapped: str | None = None) -> Output:
         """Record a call and give what stands for its result."""
         name = self._unused("/".join([*self._scope, step.name]))
         self.calls.append(Call(name, step, arguments, mapped))
-        return Output(name, step.options.outputs)
+        return Output(name, step.outputs)
 
     @contextmanager
     def within(self, pipeline: object, name: str) -> Iterator[None]:

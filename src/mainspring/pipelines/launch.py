@@ -6,11 +6,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -20,8 +20,7 @@ from mainspring.ledger import new_id
 from mainspring.pipelines.decision import Decider
 from mainspring.pipelines.engine import Engine
 from mainspring.pipelines.graph import Call
-from mainspring.pipelines.pipeline import Pipeline, named_outputs
-from mainspring.pipelines.plan import Functions, Tasks, bound_outputs, planned
+from mainspring.pipelines.plan import Functions, Tasks, bound_outputs, named_outputs, planned
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.results import RunResult
 from mainspring.pipelines.session import Session, code_folder
@@ -41,8 +40,25 @@ _ENDS = {
 }
 
 
+class Recordable(Protocol):
+    """What can be run: a pipeline."""
+
+    module: str
+    qualname: str
+    function: Callable[..., Any]
+
+    @property
+    def name(self) -> str:
+        """The name of its runs."""
+        ...
+
+    def record(self, params: dict[str, Any], *, strict: bool = True) -> tuple[list[Call], Any, dict[str, Any]]:
+        """The calls, what was returned, and all parameters with their defaults."""
+        ...
+
+
 def run_pipeline(
-    pipeline: Pipeline[Any, Any], params: dict[str, Any] | None = None, *, workspace: Workspace | None = None,
+    pipeline: Recordable, params: dict[str, Any] | None = None, *, workspace: Workspace | None = None,
     jobs: int | None = None, runner: str | None = None, seed: int | None = None, reuse: bool = True,
     keep_going: bool = False, listener: Listener | None = None, strict: bool = True, note: str = "", target: str = "",
 ) -> RunResult:  # fmt: skip
@@ -107,7 +123,7 @@ def resume_run(
 
 
 def _recorded(
-    session: Session, pipeline: Pipeline[Any, Any], calls: Sequence[Call], returned: Any, values: dict[str, Any],
+    session: Session, pipeline: Recordable, calls: Sequence[Call], returned: Any, values: dict[str, Any],
     git: GitQuery, seed: int, note: str, target: str,
 ) -> tuple[Run, list[Task], Lease]:  # fmt: skip
     """Write down everything that the run is, in one transaction, before the first step starts."""
@@ -250,7 +266,7 @@ def _located(workspace: Workspace, call: Call) -> Call:
     return call
 
 
-def _module_of(workspace: Workspace, pipeline: Pipeline[Any, Any]) -> str:
+def _module_of(workspace: Workspace, pipeline: Recordable) -> str:
     return (_main_module(workspace) or "__main__") if pipeline.module == "__main__" else pipeline.module
 
 
@@ -267,7 +283,7 @@ def _main_module(workspace: Workspace) -> str | None:
     return None
 
 
-def _workspace_of(pipeline: Pipeline[Any, Any]) -> Workspace:
+def _workspace_of(pipeline: Recordable) -> Workspace:
     """The workspace in use, else that of the project that the pipeline's file belongs to."""
     file = pipeline.function.__code__.co_filename
     if os.path.exists(file) and not Path.cwd().is_relative_to(Path(file).resolve().parent):

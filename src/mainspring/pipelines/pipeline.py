@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from mainspring.errors import GraphError
-from mainspring.pipelines.graph import Call, Graph, Output, current_graph
+from mainspring.pipelines.graph import Call, Graph, current_graph
 from mainspring.pipelines.hints import checked_value, hints_of
 from mainspring.pipelines.step import Parameter, parameters_of
 
@@ -103,10 +103,3 @@ def pipeline(function: Callable[P, R], /) -> Pipeline[P, R]:
     4
     """
     return Pipeline(function)
-
-
-def named_outputs(returned: Any) -> dict[str, Any]:
-    """What a pipeline returned, by name: a dict's keys, or `result`."""
-    if isinstance(returned, dict):
-        return {str(key): value for key, value in returned.items() if isinstance(value, Output | list | tuple)}
-    return {"result": returned} if isinstance(returned, Output | list | tuple) else {}

@@ -11,7 +11,7 @@ from mainspring.artifacts.record import Artifact
 from mainspring.errors import GraphError, InvalidError
 from mainspring.ledger import new_id
 from mainspring.pipelines._store import awaited_in
-from mainspring.pipelines.graph import Binding, Call, Entries, FromTask, Items, Literal, Missing, Stored
+from mainspring.pipelines.graph import Binding, Call, Entries, FromTask, Items, Literal, Missing, Output, Stored
 from mainspring.pipelines.hints import accepts, checked_value, hints_of
 from mainspring.pipelines.task import DONE, UNFINISHED, Failed, Task, TaskState
 from mainspring.pipelines.values import Values
@@ -43,6 +43,13 @@ def planned(calls: Sequence[Call], run_id: str, values: Values, keep: Callable[[
         )  # fmt: skip
         tasks.append(task)
     return tasks
+
+
+def named_outputs(returned: Any) -> dict[str, Any]:
+    """What a pipeline returned, by name: a dict's keys, or `result`."""
+    if isinstance(returned, dict):
+        return {str(key): value for key, value in returned.items() if isinstance(value, Output | list | tuple)}
+    return {"result": returned} if isinstance(returned, Output | list | tuple) else {}
 
 
 def bound_outputs(returned: dict[str, Any], values: Values, keep: Callable[[Artifact], None]) -> dict[str, Binding]:

@@ -54,9 +54,9 @@ class Step(Generic[P, R]):
         return self.qualname.rpartition(".")[2]
 
     @property
-    def importable(self) -> bool:
-        """Whether another process can import it: not from `__main__`, a notebook, a lambda or a closure."""
-        return self.module not in ("__main__", "builtins") and "<" not in self.qualname
+    def outputs(self) -> tuple[str, ...]:
+        """The names of its outputs; empty if it has one."""
+        return self.options.outputs
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         graph = current_graph()

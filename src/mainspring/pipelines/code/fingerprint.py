@@ -135,9 +135,16 @@ class Fingerprinter:
 
         Taken from its source and the live values of the names it uses.
         """
-        from mainspring.pipelines.code.inline import fingerprint_function
+        from mainspring.pipelines.code.inline import LiveWalk, home_of
 
-        return fingerprint_function(self, function)
+        home, qualname = home_of(function)
+        if home != "__main__" and "<" not in qualname and self.project.facts(home) is not None:
+            return self.of(home, qualname)
+        found = LiveWalk(self.project, self.root, self.content)
+        found.value(getattr(function, "__qualname__", repr(function)), function, ())
+        files = found.file_parts()
+        done = self.finish(found.walk, found.parts, found.notes)
+        return msgspec.structs.replace(done, files=tuple(sorted({*done.files, *files})))
 
     def modules(self, module: str) -> list[ModuleFile]:
         """The project modules that a module loads, itself included, sorted by name.

@@ -13,43 +13,35 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
-from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
 from mainspring.errors import GraphError
-from mainspring.pipelines.code.closure import Walk
+from mainspring.pipelines.code.closure import Project, Walk
 from mainspring.pipelines.code.declared import place_of
 from mainspring.pipelines.code.live import unwrapped
 from mainspring.pipelines.code.names import Collector, ModuleNames
 from mainspring.pipelines.code.objects import code_digest
 from mainspring.pipelines.code.source import normalised
 
-if TYPE_CHECKING:
-    from mainspring.pipelines.code.fingerprint import Fingerprint, Fingerprinter
-
 _NOT_REUSABLE = "not reusable: "
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
 
 
-def fingerprint_function(fingerprinter: Fingerprinter, function: Callable[..., object]) -> Fingerprint:
-    """The fingerprint of a live function; one that its module gives back has that of its source."""
+def home_of(function: Callable[..., object]) -> tuple[str, str]:
+    """Module and qualified name of the innermost function inside decorators."""
     inner = (unwrapped(function) or [function])[0]
-    home, qualname = getattr(inner, "__module__", None) or "", getattr(inner, "__qualname__", "<unnamed>")
-    if home != "__main__" and "<" not in qualname and fingerprinter.project.facts(home) is not None:
-        return fingerprinter.of(home, qualname)
-    found = _Live(fingerprinter)
-    found.value(getattr(function, "__qualname__", repr(function)), function, ())
-    files = found.file_parts()
-    done = fingerprinter.finish(found.walk, found.parts, found.notes)
-    return type(done)(done.digest, done.parts, done.unresolved, tuple(sorted({*done.files, *files})), done.env)
+    return getattr(inner, "__module__", None) or "", getattr(inner, "__qualname__", "<unnamed>")
 
 
-class _Live:
-    def __init__(self, fingerprinter: Fingerprinter) -> None:
-        self.fingerprinter = fingerprinter
-        self.project = fingerprinter.project
-        self.walk = Walk(self.project)
+class LiveWalk:
+    """What a live function stands on: the walk through the project's sources, and what only exists in this process."""
+
+    def __init__(self, project: Project, root: Path, content: Callable[[Path], str]) -> None:
+        self.project = project
+        self.root = root
+        self.content = content
+        self.walk = Walk(project)
         self.parts: dict[str, str] = {}
         self.notes: list[str] = []
         self.files: set[tuple[Path, str]] = set()
@@ -78,9 +70,9 @@ class _Live:
         """Add the declared files to the parts; gives their names."""
         shown = []
         for home, written in sorted(self.files):
-            path = place_of(written, home, self.fingerprinter.root)
+            path = place_of(written, home, self.root)
             shown.append(self.project.modules.shown(path))
-            self.parts[f"file {shown[-1]}"] = self.fingerprinter.content(path)
+            self.parts[f"file {shown[-1]}"] = self.content(path)
         return shown
 
     def _text(self, label: str, value: object) -> str:
@@ -185,7 +177,7 @@ class _Live:
         if collector.problem:
             raise GraphError(f"{space.get('__file__', '<notebook>')}:{collector.problem}")
         source = space.get("__file__")
-        home = Path(os.path.abspath(str(source))).parent if source else self.fingerprinter.root
+        home = Path(os.path.abspath(str(source))).parent if source else self.root
         self.files.update((home, path) for path in collector.files)
         self.walk.env.update(collector.env)
         for item in sorted(collector.dynamic):
