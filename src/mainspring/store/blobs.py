@@ -70,11 +70,11 @@ class BlobStore(Protocol):
         ...
 
     def list_condemned(self) -> Iterator[BlobInfo]:
-        """The blobs set aside; `touched_at_us` is when."""
+        """The blobs set aside; `touched_at_us` is when. One that was read or put since may be kept as well."""
         ...
 
     def restore(self, digest: str) -> None:
-        """Take a condemned blob back; a no-op if there is none."""
+        """Take a condemned blob back; a no-op if there is none. Only the collector calls this, one at a time."""
         ...
 
     def destroy(self, digest: str) -> None:

@@ -78,23 +78,27 @@ class Transaction:
         self._driver = driver
         self._open_here = open_here
         self._thread = 0
+        self._failed = False
 
     def query(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
         """The rows that a statement returns."""
-        return self._ours().run(sql, checked(params))[0]
+        return self._run(sql, params)[0]
 
     def query_one(self, sql: str, params: Sequence[Value] = ()) -> Row | None:
         """The first row, or None."""
-        rows = self.query(sql, params)
+        rows = self._run(sql, params)[0]
         return rows[0] if rows else None
 
     def execute(self, sql: str, params: Sequence[Value] = ()) -> int:
         """Run a statement; gives the number of rows it touched."""
-        return self._ours().run(sql, checked(params))[1]
+        return self._run(sql, params)[1]
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         """Run a statement once for each row of parameters."""
-        self._ours().run_many(sql, [checked(row) for row in rows])
+        driver = self._ours()
+        self._failed = True
+        driver.run_many(sql, [checked(row) for row in rows])
+        self._failed = False
 
     def insert(self, table: str, values: Mapping[str, Value]) -> None:
         """Insert one row, given as column names and values."""
@@ -126,12 +130,18 @@ class Transaction:
             self._undo()
             return
         try:
+            if self._failed:
+                raise self._half_done()
             self._driver.commit()
         except BaseException:
             self._undo()
             raise
         self._open_here.open = False
         self._thread = 0
+
+    def _half_done(self) -> ConflictError:
+        # PostgreSQL ends a transaction with its first error, SQLite would go on and commit the rest.
+        return ConflictError(f"{self._driver.place}: a statement of this transaction failed; nothing of it is kept")
 
     def _undo(self) -> None:
         """Roll back. What went wrong before is the error to show, so that one of the rollback is not raised."""
@@ -140,10 +150,19 @@ class Transaction:
         with suppress(MainspringError):
             self._driver.rollback()
 
+    def _run(self, sql: str, params: Sequence[Value]) -> tuple[list[Row], int]:
+        driver = self._ours()
+        self._failed = True
+        result = driver.run(sql, checked(params))
+        self._failed = False
+        return result
+
     def _ours(self) -> Driver:
         if self._thread != get_ident():  # it would run outside any transaction, or in another thread's
             state = "belongs to another thread" if self._thread else "has ended"
             raise ConflictError(f"{self._driver.place}: this transaction {state}; open one with `transaction()`")
+        if self._failed:
+            raise self._half_done()
         return self._driver
 
 
@@ -269,4 +288,3 @@ def _plain(value: object) -> Value:
     if value is None:
         return None
     raise WrongTypeError("parameter", value, "text, a number, bytes or None")
-

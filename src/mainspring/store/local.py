@@ -72,7 +72,8 @@ class LocalBlobs:
 
     def exists(self, digest: str) -> bool:
         """Whether there is such a blob, condemned ones included."""
-        return os.path.exists(self._file(digest)) or os.path.exists(self._condemned(digest))
+        kept, condemned = self._file(digest), self._condemned(digest)
+        return any(os.path.exists(path) for path in (kept, condemned, kept))  # it may move back in between
 
     def list(self) -> Iterator[BlobInfo]:
         """Every blob that is not condemned."""

@@ -46,8 +46,22 @@ class _Number(Loader):
 
 
 class _Local(threading.local):
+    """This thread's connection; closed with the thread."""
+
     connection: _Connection | None = None
     writing = False
+    closing: _Closing | None = None
+
+
+class _Closing:
+    """Closes a connection when its thread ends, in the process that opened it."""
+
+    def __init__(self, connection: _Connection) -> None:
+        self.connection, self.pid = connection, os.getpid()
+
+    def __del__(self) -> None:
+        if self.pid == os.getpid():
+            self.connection.close()
 
 
 class PostgresDriver:
@@ -60,7 +74,7 @@ class PostgresDriver:
         self._lock_key = _key(f"mainspring:{self.schema}")
         self._local = _Local()
         self._all: weakref.WeakSet[_Connection] = weakref.WeakSet()
-        self._inherited: list[_Connection] = []
+        self._inherited: list[object] = []
         self._closed = False
         _drivers.add(self)
 
@@ -123,7 +137,7 @@ class PostgresDriver:
 
     def after_fork(self) -> None:
         """In the child: forget the parent's connections without a word to the server."""
-        self._inherited += self._all
+        self._inherited += [self._local.closing, *self._all]
         self._all.clear()
         self._local = _Local()
 
@@ -151,7 +165,7 @@ class PostgresDriver:
             raise UnavailableError(self.place, f"can't connect ({_line(error)})") from error
         except psycopg.Error as error:
             raise self._mapped(error) from error
-        self._local.connection = connection
+        self._local.connection, self._local.closing = connection, _Closing(connection)
         self._all.add(connection)
         return connection
 
@@ -178,24 +192,27 @@ class PostgresDriver:
         if isinstance(error, UnicodeEncodeError):
             return InvalidError("text", repr(error.object), "text that UTF-8 can encode")
         text = _line(error)
-        if gone or isinstance(error, _GONE):
+        state = getattr(error, "sqlstate", None) or ""
+        if gone or state.startswith(_GONE_CLASS) or isinstance(error, _GONE):
             return UnavailableError(self.place, f"the connection was lost ({text})")
         if isinstance(error, psycopg.errors.DiskFull | psycopg.errors.OutOfMemory):
             return StorageError(self.place, f"the server is out of space ({text})")
         if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
             return StorageError(self.place, f"the server is read-only ({text})")
-        if isinstance(error, psycopg.IntegrityError | psycopg.errors.TransactionRollback):
+        if isinstance(error, psycopg.IntegrityError) or state.startswith(_ROLLBACK_CLASS):
             return ConflictError(f"{self.place}: {text}")
         if isinstance(error, psycopg.DataError):
             return InvalidError("parameter", text, "a value that the column takes")
         return StorageError(self.place, text)
 
 
+# Classes of SQLSTATE, whose members psycopg doesn't derive from one another.
+_GONE_CLASS = "08"
+_ROLLBACK_CLASS = "40"
 _GONE = (
     psycopg.errors.AdminShutdown,
     psycopg.errors.CrashShutdown,
     psycopg.errors.CannotConnectNow,
-    psycopg.errors.ConnectionException,
     psycopg.errors.ConnectionTimeout,
     psycopg.errors.IdleInTransactionSessionTimeout,
     psycopg.errors.TooManyConnections,

@@ -123,7 +123,7 @@ class S3Blobs:
     def exists(self, digest: str) -> bool:
         """Whether the bucket has it, condemned ones included; the cache isn't asked."""
         checked_digest(digest)
-        return self._head(f"blob/{digest}") is not None or self._head(f"condemned/{digest}") is not None
+        return any(self._head(f"{folder}/{digest}") is not None for folder in ("blob", "condemned", "blob"))
 
     def list(self) -> Iterator[BlobInfo]:
         """Every blob that is not condemned."""
@@ -195,21 +195,38 @@ class S3Blobs:
             return
         # S3 refuses to copy an object to itself, and sending a large one again would cost more than two copies there.
         spare = f"touch/{key.rpartition('/')[2]}"
-        self._call(obstore.copy, key, spare)
-        self._call(obstore.copy, spare, key)
-        self._call(obstore.delete, spare)
+        try:
+            obstore.copy(self._store, key, spare)
+            obstore.copy(self._store, spare, key)
+            obstore.delete(self._store, spare)
+        except _ABSENT:  # condemned, or touched by another at the same moment
+            self._call(obstore.put, key, data, mode="overwrite")
+        except _ERRORS as error:
+            raise self._mapped(error) from error
 
     def _get(self, digest: str) -> Any:
-        for _ in range(3):  # it may be condemned or restored while it is looked up
+        # The condemned copy is made before the blob goes, so that one of the two is there whenever they are asked for.
+        checked_digest(digest)
+        for folder in ("blob", "condemned", "blob"):
             try:
-                return obstore.get(self._store, f"blob/{checked_digest(digest)}")
+                found = obstore.get(self._store, f"{folder}/{digest}")
+                if folder == "condemned":
+                    self._revive(digest)
+                return found
             except _ABSENT as error:
                 if "NoSuchBucket" in str(error):
                     raise self._mapped(error) from error
-                self.restore(digest)
             except _ERRORS as error:
                 raise self._mapped(error) from error
         raise NotFoundError("blob", digest, hint=f"It is not in {self.place}.")
+
+    def _revive(self, digest: str) -> None:
+        """Copy a condemned blob back, but leave its copy to the collector.
+
+        Were it deleted here, a collector that is just condemning the blob could delete the other one.
+        """
+        with suppress(*_ABSENT):
+            obstore.copy(self._store, f"condemned/{digest}", f"blob/{digest}")
 
     def _fetched(self, digest: str) -> bytes:
         found = self._get(digest)
@@ -255,7 +272,7 @@ class S3Blobs:
         if isinstance(error, MainspringError):
             return error
         full = str(error)
-        text = " ".join(full.split("Debug source:")[0].split())[:300]
+        text = " ".join(full.split("Debug source:", maxsplit=1)[0].split())[:300]
         if isinstance(error, OSError) and error.errno is not None:  # of the cache; obstore's own have no number
             return StorageError(self._cache.place, os.strerror(error.errno))
         if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):

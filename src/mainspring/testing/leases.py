@@ -1,0 +1,126 @@
+"""The contract of leases on a database. A backend's own test subclasses it and gives a URL."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from mainspring.errors import ConflictError, LeaseLostError
+from mainspring.store import Database, Lease, Leases, process_owner
+from mainspring.testing import _actors
+from mainspring.testing.processes import Child
+
+_ACTORS = "mainspring.testing._actors"
+_ELSEWHERE = "other-host:boot:1:1"
+_LONG_S = 600.0
+
+
+class LeaseContract:
+    """Every law that leases obey."""
+
+    @pytest.fixture
+    def url(self) -> str:
+        """A database that nobody uses."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def database(self, url: str) -> Iterator[Database]:
+        """That database with a few tables."""
+        database = _actors.opened(url)
+        yield database
+        database.close()
+
+    @pytest.fixture
+    def leases(self, database: Database) -> Leases:
+        """Its leases."""
+        return Leases(database)
+
+    def test_one_owner_at_a_time(self, leases: Leases) -> None:
+        lease = leases.claim("train", _ELSEWHERE, _LONG_S)
+        assert leases.held("train")
+        for owner in (_ELSEWHERE, process_owner()):
+            with pytest.raises(ConflictError, match="train"):
+                leases.claim("train", owner, _LONG_S)
+        assert leases.claim("other", process_owner(), _LONG_S).token == lease.token == 1
+
+    def test_a_released_lease_is_free_and_its_token_never_comes_back(self, leases: Leases) -> None:
+        first = leases.claim("train", _ELSEWHERE, _LONG_S)
+        leases.release(first)
+        assert not leases.held("train")
+        second = leases.claim("train", process_owner(), _LONG_S)
+        assert second.token > first.token
+        leases.release(first)  # of no effect: it is somebody else's by now
+        assert leases.held("train")
+
+    def test_an_expired_lease_can_be_taken_over(self, leases: Leases) -> None:
+        first = leases.claim("train", _ELSEWHERE, 0.0)
+        second = leases.claim("train", process_owner(), _LONG_S)
+        for act in (leases.heartbeat, self._commit(leases)):
+            with pytest.raises(LeaseLostError) as found:
+                act(first)
+            assert (found.value.name, found.value.token) == ("train", first.token)
+        self._commit(leases)(second)
+
+    def test_a_heartbeat_extends(self, leases: Leases) -> None:
+        lease = leases.claim("train", _ELSEWHERE, 0.0)
+        leases.heartbeat(lease, _LONG_S)
+        with pytest.raises(ConflictError):
+            leases.claim("train", process_owner(), _LONG_S)
+
+    def test_an_expired_lease_that_nobody_took_still_commits(self, leases: Leases) -> None:
+        self._commit(leases)(leases.claim("train", _ELSEWHERE, 0.0))
+
+    def test_a_released_lease_commits_no_more(self, leases: Leases) -> None:
+        lease = leases.claim("train", _ELSEWHERE, _LONG_S)
+        leases.release(lease)
+        with pytest.raises(LeaseLostError, match="nobody"):
+            self._commit(leases)(lease)
+
+    def test_a_refused_commit_writes_nothing(self, leases: Leases, database: Database) -> None:
+        lease = leases.claim("train", _ELSEWHERE, 0.0)
+        leases.claim("train", process_owner(), _LONG_S)
+
+        def commit_late() -> None:
+            with database.transaction() as tx:
+                tx.execute("INSERT INTO note (text) VALUES (?)", ("late",))
+                leases.check(tx, lease)
+
+        with pytest.raises(LeaseLostError):
+            commit_late()
+        assert database.query("SELECT * FROM note") == []
+
+    def test_the_lease_of_a_killed_process_is_taken_over_at_once(self, leases: Leases, url: str) -> None:
+        with Child(f"{_ACTORS}:work_under_lease", url, "train", _LONG_S) as child:
+            assert child.read() == "1"
+            with pytest.raises(ConflictError):
+                leases.claim("train", process_owner(), _LONG_S)
+            child.signal(signal.SIGKILL)
+            assert not leases.held("train")
+            assert leases.claim("train", process_owner(), _LONG_S).token == 2
+
+    def test_a_stopped_and_continued_worker_is_refused(self, leases: Leases, database: Database, url: str) -> None:
+        with (
+            Child(f"{_ACTORS}:work_under_lease", url, "train", 0.2) as first,
+            Child(f"{_ACTORS}:work_under_lease", url, "other", _LONG_S) as fine,
+        ):
+            assert (first.read(), fine.read()) == ("1", "1")
+            first.signal(signal.SIGSTOP)
+            while leases.held("train"):
+                time.sleep(0.01)
+            assert leases.claim("train", process_owner(), _LONG_S).token == 2
+            first.signal(signal.SIGCONT)
+            first.tell("commit")
+            assert first.read() == "refused"
+            assert database.query("SELECT * FROM note") == []
+            fine.tell("commit")
+            assert fine.read() == "committed"
+
+    def _commit(self, leases: Leases) -> Callable[[Lease], None]:
+        def commit(lease: Lease) -> None:
+            with leases.database.transaction() as tx:
+                leases.check(tx, lease)
+
+        return commit

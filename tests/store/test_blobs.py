@@ -1,0 +1,35 @@
+"""Both blob stores obey the one contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mainspring.store.s3 import S3Blobs
+from mainspring.testing.blobs import BlobStoreContract
+from mainspring.testing.services import S3
+
+
+class TestLocal(BlobStoreContract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"file://{tmp_path}/not/there/yet"
+
+    def spoil(self, url: str, digest: str) -> None:
+        path = Path(url.removeprefix("file://")) / digest[:2] / digest
+        path.chmod(0o644)
+        path.write_bytes(b"y" + path.read_bytes()[1:])
+
+
+class TestS3(BlobStoreContract):
+    @pytest.fixture
+    def url(self, s3: S3) -> str:
+        return s3.url()
+
+    def spoil(self, url: str, digest: str) -> None:
+        import obstore
+
+        store = S3Blobs(url)._opened
+        data = bytes(obstore.get(store, f"blob/{digest}").bytes())
+        obstore.put(store, f"blob/{digest}", b"y" + data[1:])

@@ -1,0 +1,138 @@
+"""A disk that is full or read-only, and damage: an error within a second that names the place."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mainspring.errors import MainspringError, StorageError
+from mainspring.store import open_blobs, open_database
+from mainspring.testing import _actors
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(folder: Path) -> None:
+    with (folder / "ballast").open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+
+
+def in_a_second(started: float) -> bool:
+    return time.monotonic() - started < 1
+
+
+def test_a_full_disk_is_named_and_damages_nothing(small_disk: Path) -> None:
+    database = _actors.opened(f"sqlite://{small_disk}/state.db")
+    blobs = open_blobs(f"file://{small_disk}/blobs")
+    kept = blobs.put(b"kept")
+    with database.transaction() as tx:
+        tx.execute("INSERT INTO note (text) VALUES (?)", ("kept",))
+    fill(small_disk)
+    started = time.monotonic()
+    with pytest.raises(StorageError, match=f"{small_disk}.*full"), database.transaction() as tx:
+        tx.execute("INSERT INTO note (text) VALUES (?)", ("x" * 200_000,))
+    with pytest.raises(StorageError, match=f"{small_disk}/blobs.*full"):
+        blobs.put(b"y" * 200_000)
+    with pytest.raises(StorageError, match=f"{small_disk}/new.*full"):
+        open_database(f"sqlite://{small_disk}/new/state.db").migrate("demo", _actors.SCHEMA)
+    assert in_a_second(started)
+    assert database.query("SELECT text FROM note") == [("kept",)]
+    assert blobs.read(kept) == b"kept"
+    (small_disk / "ballast").unlink()
+    with database.transaction() as tx:
+        tx.execute("INSERT INTO note (text) VALUES (?)", ("again",))
+    assert blobs.read(blobs.put(b"y" * 200_000))
+    database.close()
+
+
+def test_a_read_only_directory_is_named(small_disk: Path) -> None:
+    database = _actors.opened(f"sqlite://{small_disk}/state.db")
+    blobs = open_blobs(f"file://{small_disk}/blobs")
+    kept = blobs.put(b"kept")
+    database.close()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    started = time.monotonic()
+    for place in (small_disk, small_disk / "new"):
+        with pytest.raises(StorageError, match=f"{place}: the directory is not writable"):
+            open_database(f"sqlite://{place}/state.db").migrate(
+                "demo", [*_actors.SCHEMA, "CREATE TABLE more (id TEXT)"]
+            )
+    with pytest.raises(StorageError, match=f"{small_disk}/blobs: the directory is not writable"):
+        blobs.put(b"new")
+    assert in_a_second(started)
+    assert blobs.read(kept) == b"kept"
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "state.db").write_bytes(b"not a database, by any means" * 100)
+    with pytest.raises(StorageError, match=f"{tmp_path}/state.db: the database is damaged"):
+        _actors.opened(f"sqlite://{tmp_path}/state.db")
+
+
+def test_every_error_of_sqlite_becomes_ours(tmp_path: Path) -> None:
+    from mainspring.store.sqlite import SqliteDriver
+
+    driver = SqliteDriver(tmp_path / "state.db")
+    names = [name for name in dir(sqlite3) if name.startswith("SQLITE_")]
+    assert len(names) > 50
+    for kind in [sqlite3.Error, *_all_below(sqlite3.Error)]:
+        for name in names:
+            error = kind("told")
+            error.sqlite_errorname = name
+            assert isinstance(driver._mapped(error), MainspringError)
+        assert str(tmp_path) in str(driver._mapped(kind("told")))
+
+
+def test_a_transaction_open_at_the_fork_is_refused_in_the_child(tmp_path: Path) -> None:
+    database = _actors.opened(f"sqlite://{tmp_path}/state.db")
+    with database.transaction() as tx:
+        tx.execute("INSERT INTO note (text) VALUES ('parent')")
+        pid = os.fork()
+        if not pid:
+            try:
+                database.query("SELECT 1")
+            except StorageError:
+                os._exit(7)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    assert database.query("SELECT text FROM note") == [("parent",)]
+    database.close()
+
+
+def test_connections_end_with_their_threads(tmp_path: Path) -> None:
+    import threading
+
+    database = _actors.opened(f"sqlite://{tmp_path}/state.db")
+    before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
+    for _ in range(20):
+        thread = threading.Thread(target=database.query, args=("SELECT 1",))
+        thread.start()
+        thread.join()
+    after = len(os.listdir("/proc/self/fd")) if before else 0
+    assert after <= before + 3
+    database.close()
+
+
+def _all_below(kind: Any) -> list[Any]:
+    return [found for below in kind.__subclasses__() for found in (below, *_all_below(below))]
