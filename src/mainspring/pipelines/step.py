@@ -81,9 +81,9 @@ class Step(Generic[P, R]):
         graph = current_graph()
         first = self.parameters[0].name
         if graph is None:
-            return [self.function(**{first: item}, **fixed) for item in over]  # type: ignore[call-arg]
+            return [self.function(**{first: item}, **fixed) for item in over]  # type: ignore[call-arg]  # bound by name
         bound = self.bind((), {first: over, **fixed})
-        return graph.call(self, bound, mapped=first)  # type: ignore[return-value]
+        return graph.call(self, bound, mapped=first)  # type: ignore[return-value]  # an Output stands for the list
 
     def bind(self, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Arguments by parameter name, defaults left out.

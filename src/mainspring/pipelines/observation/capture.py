@@ -172,7 +172,7 @@ class _Routed(io.TextIOBase):
         return self.real.fileno()
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]
+    def encoding(self) -> str:  # type: ignore[override]  # a property here, an attribute in the stubs
         return "utf-8"
 
     @property
@@ -186,7 +186,7 @@ class _Bytes(io.BufferedIOBase):
     def __init__(self, stream: _Routed) -> None:
         self._stream = stream
 
-    def write(self, data: bytes) -> int:  # type: ignore[override]
+    def write(self, data: bytes) -> int:  # type: ignore[override]  # bytes alone, as the text layer above gives
         self._stream.write(bytes(data).decode("utf-8", "backslashreplace"))
         return len(data)
 

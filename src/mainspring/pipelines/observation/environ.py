@@ -16,7 +16,7 @@ from mainspring.pipelines.observation.watcher import Current
 def install(current: Current) -> None:
     """Record this process's reads of environment variables from now on."""
 
-    class RecordedEnviron(os._Environ):  # type: ignore[type-arg]
+    class RecordedEnviron(os._Environ):  # type: ignore[type-arg]  # not subscriptable at run time
         """`os.environ`, telling the current task what it reads."""
 
         def __getitem__(self, key: Any) -> Any:

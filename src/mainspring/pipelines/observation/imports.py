@@ -59,7 +59,7 @@ class _Finder:
             spec = finder.find_spec(fullname, path, target)
             if spec is not None:
                 if spec.loader is not None and hasattr(spec.loader, "exec_module"):
-                    spec.loader = _NotifyingLoader(spec.loader, self.callbacks[fullname])  # type: ignore[assignment]
+                    spec.loader = _NotifyingLoader(spec.loader, self.callbacks[fullname])  # type: ignore[assignment]  # a loader by duck typing
                 return spec
         return None
 

@@ -279,7 +279,7 @@ def _absolute(path: object) -> str | None:
     if isinstance(path, int):
         return None
     try:
-        return os.path.abspath(os.fsdecode(path))  # type: ignore[arg-type]
+        return os.path.abspath(os.fsdecode(path))  # type: ignore[arg-type]  # anything may be passed; what is no path raises
     except (TypeError, ValueError, OSError):  # no path at all, or the working directory is gone
         return None
 

@@ -54,13 +54,13 @@ def _see_native_file(watcher: Watcher, path: object, options: dict[str, Any]) ->
     (_see_target if str(options.get("mode", "r")).startswith("w") else _see_source)(watcher, path, options)
 
 
-def _see_target(watcher: Watcher, target: object, options: dict[str, Any]) -> None:  # noqa: ARG001
+def _see_target(watcher: Watcher, target: object, options: dict[str, Any]) -> None:  # noqa: ARG001  # all of a reader's watchers have one signature
     for path in _paths(target):
         if "://" not in path:
             watcher.write(path, replaces=True)
 
 
-def _see_uri(watcher: Watcher, uri: object, options: dict[str, Any]) -> None:  # noqa: ARG001
+def _see_uri(watcher: Watcher, uri: object, options: dict[str, Any]) -> None:  # noqa: ARG001  # all of a reader's watchers have one signature
     if not isinstance(uri, str) or "://" not in uri:
         return
     scheme, _, rest = uri.partition("://")
@@ -70,7 +70,7 @@ def _see_uri(watcher: Watcher, uri: object, options: dict[str, Any]) -> None:  #
         watcher.url(uri)
 
 
-def _see_database(watcher: Watcher, path: object, options: dict[str, Any]) -> None:  # noqa: ARG001
+def _see_database(watcher: Watcher, path: object, options: dict[str, Any]) -> None:  # noqa: ARG001  # all of a reader's watchers have one signature
     if isinstance(path, str | os.PathLike):
         see_database(watcher, path)
 
@@ -80,7 +80,7 @@ _REMOTE = re.compile(r"(?:https?|s3|s3a|gs|gcs|r2|hf|azure|az|abfss?|file)://")
 _PATTERN_OF_FILES = re.compile(r"[*?\[].*\.\w+$|\.(?:csv|tsv|parquet|json|jsonl|ndjson)(?:\.\w+)?$")
 
 
-def _see_sql(watcher: Watcher, query: object, options: dict[str, Any]) -> None:  # noqa: ARG001
+def _see_sql(watcher: Watcher, query: object, options: dict[str, Any]) -> None:  # noqa: ARG001  # all of a reader's watchers have one signature
     if not isinstance(query, str):
         return
     for written, single, double in _QUOTED.findall(query):
@@ -99,7 +99,7 @@ def _see_literal(watcher: Watcher, text: str, *, written: bool = False) -> None:
         watcher.read(text)
 
 
-def _see_parameters(watcher: Watcher, parameters: object, options: dict[str, Any]) -> None:  # noqa: ARG001
+def _see_parameters(watcher: Watcher, parameters: object, options: dict[str, Any]) -> None:  # noqa: ARG001  # all of a reader's watchers have one signature
     values = parameters.values() if isinstance(parameters, dict) else parameters
     if isinstance(values, str) or not hasattr(values, "__iter__"):
         return
@@ -108,12 +108,12 @@ def _see_parameters(watcher: Watcher, parameters: object, options: dict[str, Any
             _see_literal(watcher, value)
 
 
-def _see_program(watcher: Watcher, arguments: object, options: dict[str, Any]) -> None:  # noqa: ARG001
+def _see_program(watcher: Watcher, arguments: object, options: dict[str, Any]) -> None:  # noqa: ARG001  # all of a reader's watchers have one signature
     if "resource_tracker" not in str(arguments):  # multiprocessing's own cleaner, which reads nothing
         watcher.process(arguments)
 
 
-def _see_workers(watcher: Watcher, count: object, options: dict[str, Any]) -> None:  # noqa: ARG001
+def _see_workers(watcher: Watcher, count: object, options: dict[str, Any]) -> None:  # noqa: ARG001  # all of a reader's watchers have one signature
     """Joblib's worker processes count if project code asks for them, not if a library's estimator does."""
     frame = sys._getframe(2)
     while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith(("joblib", "mainspring")):
@@ -280,16 +280,16 @@ def _seeing(original: Any, reader: _Reader, current: Current) -> FunctionType:
             see(watcher, argument(args, kwargs, position, keywords), kwargs)
         return original(*args, **kwargs)
 
-    return call  # type: ignore[return-value]
+    return call  # type: ignore[return-value]  # a function made by replacing code keeps its type to itself
 
 
-def _carrying(original: Any, reader: _Reader, current: Current) -> FunctionType:  # noqa: ARG001
+def _carrying(original: Any, reader: _Reader, current: Current) -> FunctionType:  # noqa: ARG001  # the names are read by the replaced code
     carry = carried
 
     def call(self: Any, function: Callable[..., object], /, *args: Any, **kwargs: Any) -> Any:
         return original(self, carry(function), *args, **kwargs)
 
-    return call  # type: ignore[return-value]
+    return call  # type: ignore[return-value]  # a function made by replacing code keeps its type to itself
 
 
 def _argument(args: tuple[Any, ...], kwargs: dict[str, Any], position: int, keywords: tuple[str, ...]) -> object:
@@ -301,11 +301,11 @@ def _argument(args: tuple[Any, ...], kwargs: dict[str, Any], position: int, keyw
 def _wrapped_class(original: Any, reader: _Reader, current: Current) -> type:
     """A subclass that tells what it opens; an instance of the original counts as one of it."""
 
-    class Instances(type(original)):  # type: ignore[misc]
+    class Instances(type(original)):  # type: ignore[misc]  # the metaclass is known at run time only
         def __instancecheck__(cls, instance: object) -> bool:
             return isinstance(instance, original)
 
-    def __init__(self: object, *args: Any, **kwargs: Any) -> None:  # noqa: ARG001, N807
+    def __init__(self: object, *args: Any, **kwargs: Any) -> None:  # noqa: ARG001, N807  # stands in for a class's own __init__
         watcher = current()
         if watcher is not None:
             options = {"mode": args[1], **kwargs} if len(args) > 1 else kwargs

@@ -105,7 +105,7 @@ def follow_threads() -> None:
             setattr(self, _ON_THREAD, watcher)
         start(self)
 
-    threading.Thread.start = marked  # type: ignore[method-assign]
+    threading.Thread.start = marked  # type: ignore[method-assign]  # threads inherit no context, so the start is marked
 
 
 def carried(function: Callable[..., object]) -> Callable[..., object]:
