@@ -1,0 +1,154 @@
+"""From records to predictions: check against the signature, make the table the model knows, call it, give plain values.
+
+No state but the model: the same records give the same answers. Polars and pandas are loaded only for models fitted on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np  # noqa: TID253  # an adapter file
+
+from mainspring.errors import InvalidError, WrongTypeError
+from mainspring.models.signature import Columns, Problem, Signature
+from mainspring.models.version import InputKind, ModelVersion
+from mainspring.store import BlobStore
+
+_NUMBERS = {f"{kind}{size * 8}": f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)} | {"f32": "f4", "f64": "f8"}
+Prediction = float | int | str | bool | dict[str, float]
+
+
+class Predictor:
+    """A model that answers records.
+
+    >>> from mainspring.models import Field
+    >>> class Doubler:
+    ...     def predict(self, rows):
+    ...         return rows[:, 0] * 2
+    >>> predictor = Predictor(Doubler(), Signature((Field("n", "f64"),)), "numpy")
+    >>> predictor([{"n": 1}, {"n": 2.5}])
+    [2.0, 5.0]
+    """
+
+    def __init__(self, model: Any, signature: Signature, input_kind: InputKind) -> None:
+        if not hasattr(model, "predict"):
+            raise WrongTypeError("model", model, "a model with a `predict` method")
+        self.model = model
+        self.signature = signature
+        self._table = _TABLES[input_kind](signature)
+
+    @classmethod
+    def load(cls, version: ModelVersion, blobs: BlobStore) -> Predictor:
+        """The predictor of a registered version."""
+        from mainspring.artifacts import load
+
+        return cls(load(version.encoded, blobs), version.signature, version.input_kind)
+
+    def __call__(self, records: Sequence[Any]) -> list[Prediction]:
+        """One prediction for each record, in order.
+
+        Raises:
+            InvalidError: a record doesn't fit the signature; every problem is named with its path.
+        """
+        columns, problems = self.check(records)
+        if problems:
+            said = "; ".join(map(str, problems))
+            raise InvalidError("records", f"{len(problems)} problems", "what the signature takes", said)
+        return self.answer(columns, len(records))
+
+    def check(self, records: Sequence[Any]) -> tuple[Columns, list[Problem]]:
+        """Records as columns, and what is wrong with them."""
+        return self.signature.check(records)
+
+    def answer(self, columns: Columns, rows: int) -> list[Prediction]:
+        """Predictions for columns that were checked.
+
+        Raises:
+            InvalidError: the model gave no finite number, or not one answer for each record.
+        """
+        if not rows:
+            return []
+        table, output = self._table(columns), self.signature.output
+        if output.kind in ("probability", "probabilities"):
+            given = np.asarray(self.model.predict_proba(table))
+            _check_answers(given, (rows, len(output.classes)))
+            if output.kind == "probability":
+                return given[:, 1].tolist()  # type: ignore[no-any-return]  # NumPy types it loosely
+            names = [str(name) for name in output.classes]
+            return [dict(zip(names, row, strict=True)) for row in given.tolist()]
+        given = np.asarray(self.model.predict(table))
+        if given.shape == (rows, 1):
+            given = given[:, 0]
+        _check_answers(given, (rows,))
+        return given.tolist()  # type: ignore[no-any-return]  # NumPy types it loosely
+
+
+def example_of(version: ModelVersion, blobs: BlobStore) -> list[dict[str, Any]]:
+    """The records that a version was registered with as its example; none if it had none."""
+    return [] if version.input_example is None else msgspec.json.decode(blobs.read(version.input_example))
+
+
+def _check_answers(given: Any, shape: tuple[int, ...]) -> None:
+    if given.shape != shape:
+        raise InvalidError("model", f"answers of shape {given.shape}", f"answers of shape {shape}")
+    if given.dtype.kind == "f" and not np.isfinite(given).all():
+        raise InvalidError("model", "NaN or infinity", "a finite answer for every record")
+
+
+def _numpy(signature: Signature) -> Callable[[Columns], Any]:
+    names = [field.name for field in signature.inputs]
+    return lambda columns: np.array([columns[name] for name in names], dtype=np.float64).T
+
+
+def _pandas(signature: Signature) -> Callable[[Columns], Any]:
+    import pandas as pd
+
+    numbers = {field.name: np.dtype(_NUMBERS[field.dtype]) for field in signature.inputs if field.dtype in _NUMBERS}
+
+    def column(name: str, values: list[Any]) -> Any:
+        if name not in numbers:
+            return values
+        if None in values:
+            return np.array(values, dtype=np.float64)  # what pandas makes of numbers with a null, too
+        return np.array(values, dtype=numbers[name])
+
+    return lambda columns: pd.DataFrame({name: column(name, values) for name, values in columns.items()})
+
+
+def _polars(signature: Signature) -> Callable[[Columns], Any]:
+    import polars as pl
+
+    types = {field.name: _polars_type(field.dtype) for field in signature.inputs}
+    return lambda columns: pl.DataFrame(
+        [pl.Series(name, values, dtype=types[name], strict=False) for name, values in columns.items()]
+    )
+
+
+def _polars_type(dtype: str) -> Any:
+    import polars as pl
+
+    plain = {
+        "i8": pl.Int8, "i16": pl.Int16, "i32": pl.Int32, "i64": pl.Int64, "u8": pl.UInt8, "u16": pl.UInt16,
+        "u32": pl.UInt32, "u64": pl.UInt64, "f32": pl.Float32, "f64": pl.Float64, "bool": pl.Boolean, "str": pl.String,
+        "date": pl.Date, "cat": pl.Categorical, "null": pl.Null,
+    }  # fmt: skip
+    if dtype in plain:
+        return plain[dtype]
+    if dtype.startswith("enum"):
+        return pl.Enum(msgspec.json.decode(dtype.removeprefix("enum")))
+    if dtype.startswith("datetime"):
+        unit, _, zone = dtype.removeprefix("datetime[").removesuffix("]").partition(", ")
+        return pl.Datetime(unit, zone or None)  # type: ignore[arg-type]  # one of Polars' units, by its own words
+    raise InvalidError("signature", dtype, "a type of column that records can hold")
+
+
+def _records(signature: Signature) -> Callable[[Columns], Any]:
+    names = [field.name for field in signature.inputs]
+    return lambda columns: [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+_TABLES: dict[str, Callable[[Signature], Callable[[Columns], Any]]] = {
+    "numpy": _numpy, "pandas": _pandas, "polars": _polars, "records": _records,
+}  # fmt: skip

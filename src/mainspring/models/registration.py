@@ -1,0 +1,132 @@
+"""Registering a model: what it takes is inferred, that it answers its example is tried, and then the version is recorded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from mainspring.artifacts import save
+from mainspring.errors import InvalidError, NotAllowedError
+from mainspring.ledger import is_replay
+from mainspring.models._store import ModelStore
+from mainspring.models.signature import Output, Signature
+from mainspring.models.version import InputKind, ModelVersion
+from mainspring.workspace import Workspace, current_workspace
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
+_EXAMPLE_ROWS = 5
+
+
+def register(
+    model: Any,
+    name: str,
+    *,
+    signature: Any = None,
+    input_example: Any = None,
+    input_kind: InputKind | None = None,
+    metrics: dict[str, float | None] | None = None,
+    evaluation: Any = None,
+    gates: Any = None,
+    trained_on: Iterable[Any] = (),
+    note: str = "",
+    workspace: Workspace | None = None,
+) -> ModelVersion:
+    """Record a version of a model. The same content under the same name is the same version, however often it is given.
+
+    `signature` is a `Signature` or the table the model was fitted on; `input_example` a table like it, of which five rows
+    are kept, and on which the model is tried. One of the two is needed. `evaluation` and `gates` are kept as they are, and
+    the metrics are those of the evaluation unless given; `trained_on` links dataset versions.
+
+    Raises:
+        NotAllowedError: a gate failed (its reasons are given); or this is a replay, and no version has this content.
+        InvalidError: no signature can be made, or the model doesn't answer its example.
+        CodecError: no codec takes the model.
+    """
+    workspace = workspace or current_workspace()
+    if not _NAME.fullmatch(name):
+        raise InvalidError("model", name, "a name of letters, digits, `_`, `-` and `.`")
+    if gates is not None and not gates.passed:
+        failed = " ".join(result.reason for result in gates.reasons if not result.passed)
+        raise NotAllowedError(f"`{name}` is not registered: the gates did not pass. {failed}")
+    example = input_example if input_example is not None else None if isinstance(signature, Signature) else signature
+    kind = input_kind or _input_kind(model, example)
+    made = _signature(model, signature, example)
+    records = _records(example)
+    if records:
+        _try(model, made, kind, records)
+    content_digest, encoded, _ = save(model, workspace.blobs)
+    store = ModelStore(workspace.database, workspace.ledger)
+    if is_replay():
+        return _recorded(store, name, content_digest)
+    version = ModelVersion(
+        id="", name=name, number=0, content_digest=content_digest, encoded=encoded, signature=made, input_kind=kind,
+        input_example=workspace.blobs.put(msgspec.json.encode(records)) if records else None,
+        metrics=dict(metrics if metrics is not None else getattr(evaluation, "metrics", {})),
+        evaluation=msgspec.to_builtins(evaluation), gates=msgspec.to_builtins(gates), created_at=0, actor="", note=note,
+    )  # fmt: skip
+    return store.add(version, [source.ledger_id for source in trained_on])
+
+
+def _recorded(store: ModelStore, name: str, content_digest: str) -> ModelVersion:
+    found = store.find("name = ? AND content_digest = ?", (name, content_digest))
+    if found is None:
+        raise NotAllowedError(f"A replay registers nothing, and no version of `{name}` has this content: it differs.")
+    return found
+
+
+def _signature(model: Any, signature: Any, example: Any) -> Signature:
+    if isinstance(signature, Signature):
+        return signature
+    table = signature if signature is not None else example
+    if table is None:
+        raise InvalidError("signature", None, "a Signature or a table", "Give the training table, or an input_example.")
+    return Signature.infer(table, output=_output(model))
+
+
+def _output(model: Any) -> Output:
+    """What the model gives, by the conventions of scikit-learn."""
+    classes = getattr(model, "classes_", None)
+    if classes is None or not hasattr(classes, "tolist"):
+        return Output("number")
+    values = tuple(classes.tolist())
+    if not hasattr(model, "predict_proba"):
+        return Output("label", values)
+    return Output("probability" if len(values) == 2 else "probabilities", values)
+
+
+def _input_kind(model: Any, example: Any) -> InputKind:
+    """The kind of table that the model was fitted with: without column names it was an array."""
+    if not hasattr(model, "predict"):
+        return "records"
+    named = getattr(model, "feature_names_in_", None) is not None
+    if named or not hasattr(model, "n_features_in_"):
+        return "pandas" if type(example).__module__.partition(".")[0] == "pandas" else "polars"
+    return "numpy"
+
+
+def _records(example: Any) -> list[dict[str, Any]]:
+    if example is None:
+        return []
+    if isinstance(example, list):
+        return example[:_EXAMPLE_ROWS]
+    from mainspring.data import as_polars
+
+    return as_polars(example).head(_EXAMPLE_ROWS).fill_nan(None).to_dicts()
+
+
+def _try(model: Any, signature: Signature, kind: InputKind, records: list[dict[str, Any]]) -> None:
+    if not hasattr(model, "predict"):
+        return
+    from mainspring.models.predictor import Predictor
+
+    try:
+        Predictor(model, signature, kind)(records)
+    except InvalidError:
+        raise
+    except Exception as error:
+        raise InvalidError(
+            "input_example", type(error).__name__, "an example that the model answers", str(error)
+        ) from error

@@ -1,0 +1,192 @@
+"""What a model takes and gives: columns with types, and the check of records against them.
+
+The null rule: a column takes null (and NaN, which is the same here) exactly if it had one in the table the signature was
+inferred from. A whole number passes for a float; nothing else is converted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from mainspring.errors import article, close_names, shorten
+
+OutputKind = Literal["number", "label", "probability", "probabilities"]
+Columns = dict[str, list[Any]]
+_MOST_PROBLEMS = 20
+_INTEGERS = {f"{sign}{bits}": (bits, sign == "i") for sign in "iu" for bits in (8, 16, 32, 64)}
+_FLOATS = ("f32", "f64")
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What is wrong at one place of a request: a path such as `[3].dep_delay`, and a sentence."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+class Field(msgspec.Struct, frozen=True):
+    """A column: its name, its type in the words of table digests (`i64`, `f64`, `str`, …), and whether it takes null."""
+
+    name: str
+    dtype: str
+    nullable: bool = False
+
+    @property
+    def expects(self) -> str:
+        """What a value of it is, for people."""
+        if self.dtype in _INTEGERS:
+            return "a whole number"
+        if self.dtype in _FLOATS:
+            return "a number"
+        if self.dtype == "bool":
+            return "true or false"
+        if self.dtype == "date" or self.dtype.startswith("datetime"):
+            return "a date" if self.dtype == "date" else "a time (ISO 8601)"
+        return "text"
+
+    def check(self, value: Any) -> tuple[Any, str]:
+        """A value as the model gets it, and what is wrong with it (nothing: an empty text)."""
+        if value is None or (type(value) is float and math.isnan(value)):
+            return None, "" if self.nullable else f"null, expected {self.expects}"
+        if self.dtype == "bool":
+            return value, "" if type(value) is bool else self._wrong(value)
+        if self.dtype in _FLOATS:
+            return self._float(value)
+        if self.dtype in _INTEGERS:
+            return self._integer(value)
+        if self.dtype == "date" or self.dtype.startswith("datetime"):
+            return self._time(value)
+        if self.dtype.startswith("enum") and isinstance(value, str):
+            known = msgspec.json.decode(self.dtype.removeprefix("enum"))
+            if value in known:
+                return value, ""
+            near = close_names(value, known)
+            return None, f'"{shorten(value, 40)}" is none of its categories{f", nearest: {near[0]}" if near else ""}'
+        return value, "" if isinstance(value, str) else self._wrong(value)
+
+    def _float(self, value: Any) -> tuple[Any, str]:
+        if type(value) not in (int, float):
+            return None, self._wrong(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        return number, "" if math.isfinite(number) else f"{shorten(str(value), 40)} is not a finite number"
+
+    def _integer(self, value: Any) -> tuple[Any, str]:
+        if type(value) is not int:
+            return None, self._wrong(value)
+        bits, signed = _INTEGERS[self.dtype]
+        low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+        return value, "" if low <= value <= high else f"{shorten(str(value), 40)} does not fit {self.dtype}"
+
+    def _time(self, value: Any) -> tuple[Any, str]:
+        kind = date if self.dtype == "date" else datetime
+        if type(value) is kind:
+            return value, ""
+        try:
+            return kind.fromisoformat(value), ""
+        except (TypeError, ValueError):
+            return None, self._wrong(value)
+
+    def _wrong(self, value: Any) -> str:
+        if isinstance(value, str):
+            return f'"{shorten(value, 40)}" is a str, expected {self.expects}'
+        return f"{shorten(value, 40)} is {article(type(value).__name__)}, expected {self.expects}"
+
+
+class Output(msgspec.Struct, frozen=True):
+    """What a prediction is: a number; a label; the probability of `classes[1]`; or one for each of the classes."""
+
+    kind: OutputKind
+    classes: tuple[str | int | float | bool, ...] = ()
+
+
+class Signature(msgspec.Struct, frozen=True):
+    """The columns that a model takes, in order, and what it gives for each record."""
+
+    inputs: tuple[Field, ...]
+    output: Output = Output("number")
+
+    @classmethod
+    def infer(cls, frame: Any, *, output: Output | None = None) -> Signature:
+        """From a table as the model was fitted with: a column with a null or NaN in it takes null.
+
+        >>> import polars as pl
+        >>> Signature.infer(pl.DataFrame({"delay": [1.5, None], "carrier": ["UA", "AA"]})).inputs[0]
+        Field(name='delay', dtype='f64', nullable=True)
+        """
+        from mainspring.artifacts.table import schema_of
+        from mainspring.data import as_polars
+
+        table = as_polars(frame)
+        fields = []
+        for (name, dtype), series in zip(schema_of(table), table.get_columns(), strict=True):
+            nan = dtype in _FLOATS and bool(series.is_nan().any())
+            fields.append(Field(name, dtype, bool(series.null_count()) or nan))
+        return cls(tuple(fields), output or Output("number"))
+
+    def check(self, records: Sequence[Any]) -> tuple[Columns, list[Problem]]:
+        """Records as columns, and what is wrong with them (at most 20 problems, in order of the records)."""
+        try:
+            columns = {field.name: [record[field.name] for record in records] for field in self.inputs}
+            width = len(self.inputs)
+            if all(type(record) is dict and len(record) == width for record in records) and self._fit(columns):
+                return columns, []
+        except (KeyError, TypeError, IndexError, OverflowError):
+            pass  # looked at one by one below
+        return self._slowly(records)
+
+    def _fit(self, columns: Columns) -> bool:
+        """Whether every value is plainly right, column by column; what is merely possible is looked at one by one."""
+        for field in self.inputs:
+            values = columns[field.name]
+            kinds = set(map(type, values))
+            if field.dtype in _FLOATS:
+                if not kinds <= {float, int} or not all(map(math.isfinite, values)):
+                    return False
+            elif field.dtype == "i64":
+                if kinds != {int} or not -(1 << 63) <= min(values) <= max(values) < 1 << 63:
+                    return False
+            elif field.dtype not in ("str", "cat", "bool") or kinds != {bool if field.dtype == "bool" else str}:
+                return False
+        return True
+
+    def _slowly(self, records: Sequence[Any]) -> tuple[Columns, list[Problem]]:
+        columns: Columns = {field.name: [] for field in self.inputs}
+        problems: list[Problem] = []
+        for number, record in enumerate(records):
+            if len(problems) >= _MOST_PROBLEMS:
+                break
+            if not isinstance(record, dict):
+                problems.append(Problem(f"[{number}]", f"{shorten(record, 40)} is not a record of columns"))
+                continue
+            problems += self._unknown(number, record)
+            for field in self.inputs:
+                path = f"[{number}].{field.name}"
+                if field.name not in record:
+                    problems.append(Problem(path, f"missing, expected {field.expects}"))
+                    continue
+                value, wrong = field.check(record[field.name])
+                columns[field.name].append(value)
+                if wrong:
+                    problems.append(Problem(path, wrong))
+        return columns, problems[:_MOST_PROBLEMS]
+
+    def _unknown(self, number: int, record: dict[Any, Any]) -> list[Problem]:
+        known = [field.name for field in self.inputs]
+        problems = []
+        for name in record:
+            if name not in known:
+                near = close_names(str(name), [each for each in known if each not in record] or known)
+                said = f"unknown column{f', nearest: {near[0]}' if near else ''}"
+                problems.append(Problem(f"[{number}].{shorten(str(name), 40)}", said))
+        return problems[:_MOST_PROBLEMS]

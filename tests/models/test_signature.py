@@ -1,0 +1,112 @@
+"""Records against a signature: every problem has a path, and the fast way agrees with the slow one."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mainspring.errors import InvalidError, WrongTypeError
+from mainspring.models import Field, Output, Predictor, Signature
+
+SIGNATURE = Signature(
+    (Field("dep_delay", "f64"), Field("carrier", "str"), Field("month", "i64", True), Field("late", "bool", True))
+)
+GOOD: dict[str, Any] = {"dep_delay": 1.5, "carrier": "UA", "month": 3, "late": True}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"dep_delay": "x"}, '[1].dep_delay: "x" is a str, expected a number'),
+        ({"dep_delay": True}, "[1].dep_delay: True is a bool, expected a number"),
+        ({"dep_delay": None}, "[1].dep_delay: null, expected a number"),
+        ({"dep_delay": float("nan")}, "[1].dep_delay: null, expected a number"),
+        ({"dep_delay": float("inf")}, "[1].dep_delay: inf is not a finite number"),
+        ({"dep_delay": 10**400}, "[1].dep_delay: inf is not a finite number"),
+        ({"carrier": 3}, "[1].carrier: 3 is an int, expected text"),
+        ({"month": 1.5}, "[1].month: 1.5 is a float, expected a whole number"),
+        ({"month": 2**63}, "[1].month: 9223372036854775808 does not fit i64"),
+        ({"late": 1}, "[1].late: 1 is an int, expected true or false"),
+        ({"carier": "UA", "carrier": ...}, "[1].carier: unknown column, nearest: carrier"),
+        ({"extra": [[[]]]}, "[1].extra: unknown column"),
+        ({"carrier": ...}, "[1].carrier: missing, expected text"),
+    ],
+)
+def test_a_problem_is_named_by_its_path(change: dict[str, Any], problem: str) -> None:
+    record = {name: value for name, value in (GOOD | change).items() if value is not ...}
+    found = [str(each) for each in SIGNATURE.check([GOOD, record])[1]]
+    assert found[0].replace("1" + "0" * 36 + "...", "inf") == problem
+
+
+@pytest.mark.parametrize("record", [None, 3, "x", [1, 2], [["dep_delay", 1]]])
+def test_what_is_no_record_is_named(record: object) -> None:
+    assert "is not a record of columns" in str(SIGNATURE.check([record])[1][0])
+
+
+def test_nulls_pass_where_the_signature_takes_them() -> None:
+    columns, problems = SIGNATURE.check([GOOD | {"month": None, "late": None}])
+    assert (problems, columns["month"], columns["late"]) == ([], [None], [None])
+
+
+def test_dates_and_categories_are_read() -> None:
+    signature = Signature((Field("day", "date"), Field("at", "datetime[us, UTC]"), Field("kind", 'enum["a", "b"]')))
+    columns, problems = signature.check([{"day": "2013-10-01", "at": "2013-10-01T05:00:00Z", "kind": "a"}])
+    assert problems == []
+    assert columns["day"] == [date(2013, 10, 1)]
+    wrong = signature.check([{"day": "soon", "at": 3, "kind": "c"}])[1]
+    assert [problem.path for problem in wrong] == ["[0].day", "[0].at", "[0].kind"]
+
+
+def test_problems_are_counted_to_twenty() -> None:
+    assert len(SIGNATURE.check([{}] * 1000)[1]) == 20
+
+
+values = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=3), st.just(10**400)
+)
+
+
+@given(st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys([*GOOD, "extra"], values)), max_size=4))
+def test_the_fast_check_agrees_with_the_slow_one(records: list[dict[str, Any]]) -> None:
+    columns, problems = SIGNATURE.check(records)
+    slow_columns, slow_problems = SIGNATURE._slowly(records)
+    assert problems == slow_problems
+    if not problems:
+        assert columns == slow_columns
+
+
+class Answers:
+    classes_ = np.array([0, 1])
+
+    def __init__(self, given: object) -> None:
+        self.given = given
+
+    def predict(self, rows: object) -> Any:
+        return self.given
+
+    predict_proba = predict
+
+
+@pytest.mark.parametrize("given_", [[float("nan")], [1.0, 2.0], [[1.0, 2.0]], 3.0])
+def test_a_model_that_answers_wrongly_is_found(given_: object) -> None:
+    signature = Signature((Field("n", "f64"),))
+    with pytest.raises(InvalidError, match="model:"):
+        Predictor(Answers(given_), signature, "numpy")([{"n": 1}])
+
+
+def test_outputs_are_plain_values() -> None:
+    inputs = (Field("n", "f64"),)
+    labels = Predictor(Answers(np.array(["late"])), Signature(inputs, Output("label", ("late", "on time"))), "numpy")
+    assert labels([{"n": 1}]) == ["late"]
+    three = Signature(inputs, Output("probabilities", ("a", "b", "c")))
+    assert Predictor(Answers([[0.5, 0.25, 0.25]]), three, "numpy")([{"n": 1}]) == [{"a": 0.5, "b": 0.25, "c": 0.25}]
+    assert labels([]) == []
+    with pytest.raises(WrongTypeError, match="`predict`"):
+        Predictor(3, three, "numpy")
+    with pytest.raises(InvalidError, match=r"\[0\]\.n"):
+        labels([{"n": "x"}])
