@@ -23,7 +23,8 @@ MIGRATIONS = [
     CREATE TABLE task (
         id TEXT PRIMARY KEY, run TEXT NOT NULL, position INTEGER NOT NULL, name TEXT NOT NULL, module TEXT NOT NULL,
         qualname TEXT NOT NULL, source TEXT, map_of TEXT, map_index INTEGER, mapped TEXT, state TEXT NOT NULL,
-        options TEXT NOT NULL, bindings TEXT NOT NULL, tolerates TEXT NOT NULL, fingerprint TEXT,
+        options TEXT NOT NULL, bindings TEXT NOT NULL, arguments TEXT NOT NULL, tolerates TEXT NOT NULL,
+        fingerprint TEXT,
         cache_key TEXT, reasons TEXT NOT NULL,
         reused_from TEXT, outputs TEXT NOT NULL, seen TEXT NOT NULL, seed INTEGER NOT NULL, started_at INTEGER,
         ended_at INTEGER, wall_s REAL, cpu_s REAL, peak_bytes INTEGER, error TEXT, log TEXT, child_run TEXT
@@ -42,7 +43,7 @@ MIGRATIONS = [
     CREATE TABLE run_output (run TEXT NOT NULL, name TEXT NOT NULL, binding TEXT NOT NULL, PRIMARY KEY (run, name))
     """,
 ]
-_JSON = {"options", "bindings", "tolerates", "reasons", "outputs", "seen"}
+_JSON = {"options", "bindings", "arguments", "tolerates", "reasons", "outputs", "seen"}
 _COLUMNS = ", ".join(Task.__struct_fields__)
 _ATTEMPT_COLUMNS = ", ".join(Attempt.__struct_fields__)
 
@@ -119,7 +120,7 @@ class TaskStore:
             tx.insert("attempt", {name: getattr(attempt, name) for name in Attempt.__struct_fields__})
             self.update(
                 tx, task.id, state=TaskState.RUNNING, started_at=task.started_at or now, error=None, seed=task.seed,
-                fingerprint=task.fingerprint, cache_key=task.cache_key, reasons=task.reasons, bindings=task.bindings,
+                fingerprint=task.fingerprint, cache_key=task.cache_key, reasons=task.reasons, arguments=task.arguments,
             )  # fmt: skip
             self._uses(tx, task)
         return attempt, lease
@@ -187,7 +188,7 @@ class TaskStore:
         self.update(
             tx, task.id, state=TaskState.REUSED, started_at=now, ended_at=now, outputs=origin.outputs,
             reused_from=origin.reused_from or origin.id, fingerprint=task.fingerprint, cache_key=task.cache_key,
-            bindings=task.bindings, seed=task.seed, reasons=[], error=None,
+            arguments=task.arguments, seed=task.seed, reasons=[], error=None,
         )  # fmt: skip
         self._uses(tx, task)
         for artifact_id in origin.outputs.values():
@@ -276,7 +277,7 @@ class TaskStore:
         )
 
     def _uses(self, tx: Transaction, task: Task) -> None:
-        for parameter, binding in task.bindings.items():
+        for parameter, binding in task.arguments.items():
             for artifact_id in stored_in(binding):
                 self.ledger.edge(tx, task.id, f"uses:{parameter}", artifact_id, task.id)
 

@@ -75,8 +75,8 @@ class Decider:
             return []
         old_parts = self.store.fingerprint_parts(before.fingerprint or "")
         changes = compare(fingerprint_of(old_parts), fingerprint) if before.fingerprint != fingerprint.digest else []
-        for name in sorted(before.bindings.keys() | task.bindings.keys()):
-            old, new = before.bindings.get(name), task.bindings.get(name)
+        for name in sorted(before.arguments.keys() | task.arguments.keys()):
+            old, new = before.arguments.get(name), task.arguments.get(name)
             if old is None or new is None:
                 changes.append(f"argument {name} {'is new' if old is None else 'is gone'}")
             elif self.values.digest(old) != self.values.digest(new):
@@ -90,7 +90,7 @@ class Decider:
     def _key(self, task: Task) -> str:
         hasher = blake3(_RECIPE.encode())
         parts = [task.fingerprint or "", _meaning(task), str(task.seed)]
-        for name, binding in sorted(task.bindings.items()):
+        for name, binding in sorted(task.arguments.items()):
             parts += [name, self.values.digest(binding)]
         for part in parts:
             data = part.encode()

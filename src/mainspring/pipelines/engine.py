@@ -13,7 +13,7 @@ import msgspec
 
 from mainspring.artifacts.record import Artifact
 from mainspring.errors import ConflictError, LeaseLostError, NotFoundError, StepError, StorageError
-from mainspring.pipelines._store import TaskStore
+from mainspring.pipelines._store import TaskStore, stored_in
 from mainspring.pipelines.decision import Decider, live_differences
 from mainspring.pipelines.execution import Place, execute
 from mainspring.pipelines.heartbeat import Heartbeat
@@ -63,6 +63,7 @@ class Engine:
         self._flying: dict[str, InFlight] = {}
         self._queue: list[Task] = []
         self._later: list[tuple[float, Task]] = []
+        self._remade: set[str] = set()
 
     def run(self) -> TaskState:
         """Go on until every task has an end; gives SUCCEEDED, FAILED or CANCELLED.
@@ -159,13 +160,10 @@ class Engine:
 
     def _is_whole(self, origin: Task) -> bool:
         """Whether the blobs of a result are there; if not, its entry is forgotten and the step runs again."""
-        blobs = self.workspace.blobs
-        for artifact_id in origin.outputs.values():
-            encoded = self.place.values.artifact(artifact_id).encoded
-            if not all(blobs.exists(digest) for digest in (encoded.blob, *encoded.blobs)):
-                self.store.drop_entry(origin.cache_key or "")
-                return False
-        return True
+        if all(map(self.place.values.has, origin.outputs.values())):
+            return True
+        self.store.drop_entry(origin.cache_key or "")
+        return False
 
     def _expand(self, task: Task) -> None:
         """Make the children of a mapped task, unless a run that was interrupted has made them."""
@@ -177,7 +175,7 @@ class Engine:
                 for artifact in artifacts:
                     self.store.artifacts.add(tx, artifact, by_task=task.id)
                 self.store.add(tx, children)
-                self.store.update(tx, task.id, state=TaskState.MAPPED, bindings=task.bindings)
+                self.store.update(tx, task.id, state=TaskState.MAPPED, arguments=task.arguments)
             self.tasks.children[task.id] = []
             for child in children:
                 self.tasks.add(child)
@@ -249,6 +247,8 @@ class Engine:
             self._record_exit(flying, found)
         elif task.state is TaskState.RUNNING:  # another process has recorded it
             self._refresh(task)
+        if task.state is TaskState.FAILED and self._remake(task):
+            return
         if task.state is TaskState.FAILED and flying.attempt.number <= task.options.retries and not self.stop_requested:
             wait_s = min(task.options.backoff_s * 2 ** (flying.attempt.number - 1), _LONGEST_BACKOFF_S)
             task.state = TaskState.WAITING
@@ -256,6 +256,26 @@ class Engine:
             self._listener.retrying(task, wait_s)
         else:
             self._listener.changed(task)
+
+    def _remake(self, task: Task) -> bool:
+        """If a task failed because an input's bytes are damaged or gone, run what made them again, once, and then it."""
+        gone = {
+            artifact
+            for binding in task.arguments.values()
+            for artifact in stored_in(binding)
+            if not self.place.values.has(artifact)
+        }
+        makers = [other for other in self.tasks if gone & set(other.outputs.values())]
+        if not makers or task.id in self._remade:
+            return False
+        self._remade.add(task.id)
+        for maker in makers:
+            self.store.drop_entry(maker.cache_key or "")
+            self.tasks.reopen(maker)
+            self._listener.changed(maker)
+        task.state = TaskState.WAITING
+        self._listener.changed(task)
+        return True
 
     def _refresh(self, task: Task) -> None:
         stored = self.store.get(task.id)

@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 
 from mainspring.artifacts.record import Artifact
-from mainspring.errors import CodecError, GraphError, LeaseLostError, StorageError, shorten
+from mainspring.errors import CodecError, CorruptBlobError, GraphError, LeaseLostError, StorageError, shorten
 from mainspring.ledger import within_task
 from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.code import declared
-from mainspring.pipelines.graph import outside_graph
+from mainspring.pipelines.graph import Binding, outside_graph
 from mainspring.pipelines.observation.capture import capture
 from mainspring.pipelines.observation.observer import Observation, Observer
 from mainspring.pipelines.seeds import seed_everything
@@ -84,7 +84,7 @@ def execute(
 def _call(
     place: Place, task: Task, function: Callable[..., Any], log_path: Path, meter: ResourceMeter, run_log: RunLog
 ) -> tuple[Any, tuple[Observation, ...]]:
-    arguments = {name: place.values.value(binding) for name, binding in task.bindings.items()}
+    arguments = {name: _argument(place, binding) for name, binding in task.arguments.items()}
     parts = place.store.fingerprint_parts(task.fingerprint) if task.fingerprint else {}
     observer = Observer(
         project_root=place.root,
@@ -113,6 +113,16 @@ def _call(
         graph_token.var.reset(graph_token)
         active_log.reset(log_token)
         declared.project_root.reset(root_token)
+
+
+def _argument(place: Place, binding: Binding) -> Any:
+    """A value as a step receives it. A blob that is found corrupt is discarded, so that it can be made again."""
+    try:
+        return place.values.value(binding)
+    except CorruptBlobError as error:
+        place.workspace.blobs.condemn(error.digest)
+        place.workspace.blobs.destroy(error.digest)
+        raise
 
 
 def _paths_in(value: Any) -> list[Path]:
@@ -237,7 +247,7 @@ def _record_failure(
     task.error = message
     task.state = TaskState.CANCELLED if cancelled else TaskState.FAILED
     task.log = _kept_log(place, log_path)
-    kind = "cancelled" if cancelled else "error"
+    kind = "cancelled" if cancelled else "corrupt" if isinstance(error, CorruptBlobError) else "error"
     place.store.fail(task, attempt, lease, kind, message, usage=usage, log=task.log, state=task.state)
 
 

@@ -120,6 +120,31 @@ class Output:
     def __repr__(self) -> str:
         return f"<output {self.output or 'of'} {self.task}>"
 
+    def _compute(self, *_: object) -> NoReturn:
+        self._unknown("compute with it")
+
+    def _compare(self, *_: object) -> NoReturn:
+        self._unknown("compare it")
+
+    def __call__(self, *_: object, **__: object) -> NoReturn:
+        self._unknown("call it")
+
+    def __format__(self, _: str) -> NoReturn:
+        self._unknown("format it as text")
+
+    def __int__(self) -> NoReturn:
+        self._unknown("take it as a number")
+
+    __float__ = __index__ = __int__
+    __str__ = __repr__
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _compute
+    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = __matmul__ = __rmatmul__ = _compute
+    __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = __neg__ = __pos__ = __abs__ = __invert__ = _compute
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _compare
+
+    def __hash__(self) -> int:
+        self._unknown("put it into a set or use it as a key")
+
 
 class Call(msgspec.Struct, frozen=True):
     """One call of a step: its task's name, the arguments, and the parameter it is mapped over, if it is."""
@@ -142,7 +167,8 @@ class Graph:
     def call(self, step: Callee, arguments: dict[str, Any], *, mapped: str | None = None) -> Output:
         """Record a call and give what stands for its result."""
         name = self._unused("/".join([*self._scope, step.name]))
-        self.calls.append(Call(name, step, arguments, mapped))
+        # A list that the pipeline changes after the call is, for the call, what it was then.
+        self.calls.append(Call(name, step, {key: copied(value) for key, value in arguments.items()}, mapped))
         return Output(name, step.outputs)
 
     @contextmanager
@@ -175,6 +201,15 @@ class Graph:
             candidate = f"{prefix}{name}-{number}"
         self._names.add(candidate)
         return candidate[len(prefix) :]
+
+
+def copied(value: Any) -> Any:
+    """A value whose lists and dicts, at any depth, are new ones; everything else is as it was."""
+    if type(value) is list:
+        return [copied(item) for item in value]
+    if type(value) is tuple:
+        return tuple(copied(item) for item in value)
+    return {key: copied(item) for key, item in value.items()} if type(value) is dict else value
 
 
 def current_graph() -> Graph | None:

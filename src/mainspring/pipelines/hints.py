@@ -62,8 +62,8 @@ def shown(hint: Any) -> str:
 
 
 def accepts(hint: Any, kind: type) -> bool:
-    """Whether a hint is, or is a union with, a type."""
-    return hint is kind or kind in get_args(hint)
+    """Whether a hint names a type: alone, in a union or inside a container."""
+    return hint is kind or any(accepts(argument, kind) for argument in get_args(hint))
 
 
 def _is_checkable(hint: Any) -> bool:

@@ -25,7 +25,7 @@ from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.results import RunResult
 from mainspring.pipelines.session import Session, code_folder
 from mainspring.pipelines.step import Step
-from mainspring.pipelines.task import Task, TaskState
+from mainspring.pipelines.task import DONE, Task, TaskState
 from mainspring.runs import Run, RunState, RunStore
 from mainspring.runs.git import GitQuery
 from mainspring.secrets import redact_value
@@ -77,9 +77,9 @@ def run_pipeline(
         raise GraphError('a worker imported a file that starts a run; put it under `if __name__ == "__main__":`')
     listener = listener or Listener()
     workspace = workspace or _workspace_of(pipeline)
-    git = GitQuery(workspace.project.root)
     settings = workspace.project.settings
     calls, returned, values = pipeline.record(params or {}, strict=strict)
+    git = GitQuery(workspace.project.root)
     calls = [_located(workspace, call) for call in calls]
     session = Session(
         workspace, workspace.project.root, jobs=settings.jobs if jobs is None else jobs,
@@ -87,7 +87,7 @@ def run_pipeline(
     )  # fmt: skip
     run_seed = settings.seed if seed is None else seed
     run, tasks, lease = _recorded(session, pipeline, calls, returned, values, git, run_seed, note, target)
-    functions: Functions = {(call.step.module, call.step.qualname): call.step.function for call in calls}
+    functions: Functions = {position: call.step.function for position, call in enumerate(calls)}
     return _driven(session, run, tasks, functions, lease, listener, reuse=reuse, keep_going=keep_going)
 
 
@@ -119,6 +119,10 @@ def resume_run(
         runs.update(tx, run.id, state=RunState.RUNNING, ended_at=None, error=None)
         workspace.ledger.append(tx, "run.resumed", run.id)
     tasks = session.store.of_run(run.id)
+    line = Tasks(tasks, functions)
+    for task in tasks:
+        if task.state in DONE and not all(map(session.values.has, task.outputs.values())):
+            line.reopen(task)
     return _driven(session, run, tasks, functions, lease, listener, reuse=True, keep_going=keep_going)
 
 
@@ -251,7 +255,7 @@ def _functions(session: Session, tasks: Sequence[Task], run: Run) -> Functions |
             step: Any = import_module(task.module)
             for part in task.qualname.split("."):
                 step = getattr(step, part)
-            functions[task.module, task.qualname] = step.function if isinstance(step, Step) else step
+            functions[task.position] = step.function if isinstance(step, Step) else step
     except (GraphError, ImportError, AttributeError):
         return None
     return functions

@@ -22,11 +22,11 @@ class Pipeline(Generic[P, R]):
     """A function that wires steps. Called plainly it runs them plainly; `run()` records, caches and stores."""
 
     def __init__(self, function: Callable[P, R]) -> None:
+        self.parameters: tuple[Parameter, ...] = parameters_of(function)
         functools.update_wrapper(self, function)
         self.function = function
         self.module: str = function.__module__
         self.qualname: str = function.__qualname__
-        self.parameters: tuple[Parameter, ...] = parameters_of(function)
 
     @property
     def name(self) -> str:

@@ -10,13 +10,13 @@ import msgspec
 from mainspring.artifacts.record import Artifact
 from mainspring.errors import GraphError, InvalidError
 from mainspring.ledger import new_id
-from mainspring.pipelines._store import awaited_in
+from mainspring.pipelines._store import awaited_in, leaves
 from mainspring.pipelines.graph import Binding, Call, Entries, FromTask, Items, Literal, Missing, Output, Stored
 from mainspring.pipelines.hints import accepts, checked_value, hints_of
 from mainspring.pipelines.task import DONE, UNFINISHED, Failed, Task, TaskState
 from mainspring.pipelines.values import Values
 
-Functions = dict[tuple[str, str], Callable[..., Any]]
+Functions = dict[int, Callable[..., Any]]  # by the position of the call
 _PLAIN_KINDS = (bool, int, float, str)
 
 
@@ -78,7 +78,7 @@ class Tasks:
 
     def function(self, task: Task) -> Callable[..., Any] | None:
         """The function in this process, if the step was met here."""
-        return self.functions.get((task.module, task.qualname))
+        return self.functions.get(task.position)
 
     def ready(self) -> list[Task]:
         """The waiting tasks that wait for nothing any more, in order."""
@@ -96,6 +96,16 @@ class Tasks:
                     return other
         return None
 
+    def denied(self, task: Task) -> Missing | None:
+        """A failure among a task's resolved arguments that the parameter's hint doesn't take, if there is one."""
+        for parameter, binding in task.bindings.items():
+            if parameter in task.tolerates or (task.is_mapped and parameter == task.mapped):
+                continue  # each item of a mapped parameter is its own child's affair
+            for leaf in leaves(binding):
+                if isinstance(leaf, Missing):
+                    return leaf
+        return None
+
     def settle(self, task: Task) -> TaskState | None:
         """The final state of a mapped task whose children are all done, else None."""
         states = {child.state for child in self.children.get(task.id, [])}
@@ -108,9 +118,16 @@ class Tasks:
             return TaskState.FAILED
         return TaskState.REUSED if states == {TaskState.REUSED} else TaskState.SUCCEEDED
 
+    def reopen(self, task: Task) -> None:
+        """Put a task that was done back in line, and with it the mapped one that it belongs to."""
+        task.state, task.outputs, task.reused_from = TaskState.WAITING, {}, None
+        for parent in self.by_name.values():
+            if parent.id == task.map_of:
+                parent.state = TaskState.MAPPED
+
     def resolve(self, task: Task) -> None:
-        """Put what other tasks made into a task's bindings."""
-        task.bindings = {name: self.resolved(binding) for name, binding in task.bindings.items()}
+        """Turn a task's bindings into arguments, now that what it waited for is there."""
+        task.arguments = {name: self.resolved(binding) for name, binding in task.bindings.items()}
 
     def resolved(self, binding: Binding) -> Binding:
         """A binding with every task's result in it replaced by the artifacts that it is."""
@@ -146,7 +163,7 @@ def expanded(task: Task, values: Values, keep: Callable[[Artifact], None]) -> li
         InvalidError: what it is mapped over is no list.
     """
     parameter = task.mapped or ""
-    over = task.bindings[parameter]
+    over = task.arguments[parameter]
     children = []
     for index, item in enumerate(_items(task, parameter, over, values, keep)):
         child = msgspec.structs.replace(

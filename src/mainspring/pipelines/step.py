@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
+from types import CodeType
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 import msgspec
 
-from mainspring.errors import GraphError, InvalidError
+from mainspring.errors import GraphError, InvalidError, NotFoundError, close_names, shorten
 from mainspring.pipelines.graph import Binding, current_graph
 
 P = ParamSpec("P")
@@ -41,12 +42,12 @@ class Step(Generic[P, R]):
     """A function with a place in pipelines. Outside a pipeline, calling it calls the function."""
 
     def __init__(self, function: Callable[P, R], options: StepOptions) -> None:
+        self.parameters = parameters_of(function)
         functools.update_wrapper(self, function)
         self.function = function
         self.options = options
         self.module: str = function.__module__
         self.qualname: str = function.__qualname__
-        self.parameters = parameters_of(function)
 
     @property
     def name(self) -> str:
@@ -124,7 +125,9 @@ def parameters_of(function: Callable[..., Any]) -> tuple[Parameter, ...]:
     Raises:
         GraphError: it takes *args or **kwargs, so that what it depends on can't be named.
     """
-    code = function.__code__
+    code = getattr(function, "__code__", None)
+    if not isinstance(code, CodeType):
+        raise GraphError(f"`{shorten(function)}` is no Python function; decorate a `def` or a lambda")
     if code.co_flags & _POSITIONAL_ONLY_OR_VARIADIC or code.co_posonlyargcount:
         raise GraphError("takes *args, **kwargs or positional-only parameters; name each one", function.__qualname__)
     positional = code.co_varnames[: code.co_argcount]
@@ -185,6 +188,9 @@ def _made(function: Callable[P, R], options: StepOptions) -> Step[P, R]:
 
 
 def _checked(options: dict[str, Any]) -> StepOptions:
+    for name in options:
+        if name not in StepOptions.__struct_fields__:
+            raise NotFoundError("option of @step", name, close_names(name, StepOptions.__struct_fields__))
     options["outputs"] = tuple(options.get("outputs", ()))
     checked = StepOptions(**options)
     for name in ("retries", "backoff_s", "timeout_s", "memory_mb", "rtol", "atol"):

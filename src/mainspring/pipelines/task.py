@@ -31,9 +31,9 @@ UNFINISHED = (TaskState.WAITING, TaskState.RUNNING, TaskState.MAPPED)
 class Task(msgspec.Struct, kw_only=True):
     """A step's place in a run.
 
-    `bindings` say where each argument comes from; `tolerates` names the parameters that take a `Failed`;
-    `reasons` say why it ran (or wasn't reusable), for people; `outputs` are
-    artifact ids by output name; `seen` the undeclared inputs. Times are microseconds, memory bytes.
+    `bindings` say where each argument comes from, `arguments` what that turned out to be; `tolerates` names the
+    parameters that take a `Failed`; `reasons` say why it ran (or wasn't reusable), for people; `outputs` are artifact ids
+    by output name; `seen` the undeclared inputs. Times are microseconds, memory bytes.
     """
 
     id: str
@@ -49,6 +49,7 @@ class Task(msgspec.Struct, kw_only=True):
     state: TaskState = TaskState.WAITING
     options: StepOptions = StepOptions()
     bindings: dict[str, Binding] = {}
+    arguments: dict[str, Binding] = {}
     tolerates: list[str] = []
     fingerprint: str | None = None
     cache_key: str | None = None

@@ -20,6 +20,7 @@ from mainspring.pipelines.graph import (
     Output,
     SecretRef,
     Stored,
+    copied,
 )
 from mainspring.pipelines.task import Failed
 from mainspring.secrets import Secret
@@ -64,6 +65,11 @@ class Values:
             self._shared[artifact.id] = value
         return artifact
 
+    def has(self, artifact_id: str) -> bool:
+        """Whether the bytes of an artifact are there (they are verified when they are read)."""
+        encoded = self.artifact(artifact_id).encoded
+        return all(self.blobs.exists(digest) for digest in (encoded.blob, *encoded.blobs))
+
     def forget(self, artifact_id: str) -> None:
         """Let go of a value that no later step of this process needs."""
         self._shared.pop(artifact_id, None)
@@ -76,7 +82,7 @@ class Values:
         """
         match binding:
             case Literal(value=value):
-                return value
+                return copied(value)
             case Stored(artifact=artifact_id):
                 if artifact_id in self._shared:
                     return self._shared[artifact_id]

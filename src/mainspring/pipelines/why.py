@@ -48,7 +48,7 @@ def present(workspace: Workspace, run: Run, step: str | None = None) -> list[Rea
     reasons: dict[str, Reason] = {}
     for task in tasks:
         lines = _now(session, task)
-        parents = {made_by[a] for binding in task.bindings.values() for a in stored_in(binding) if a in made_by}
+        parents = {made_by[a] for binding in task.arguments.values() for a in stored_in(binding) if a in made_by}
         parents |= {name for binding in task.bindings.values() for name in awaited_in(binding)}
         moved = sorted(name for name in parents if name in reasons and reasons[name].runs)
         if not lines and moved:
