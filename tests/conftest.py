@@ -7,6 +7,8 @@ import sys
 
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["mainspring.testing.plugin"]
+
 LOOPBACK = ("127.", "::1", "localhost")
 
 settings.register_profile(

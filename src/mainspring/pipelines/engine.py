@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from mainspring.artifacts.record import Artifact
-from mainspring.errors import ConflictError, LeaseLostError, NotFoundError, StepError, StorageError
+from mainspring.errors import ConflictError, LeaseLostError, MainspringError, NotFoundError, StepError, StorageError
 from mainspring.pipelines._store import TaskStore, stored_in
 from mainspring.pipelines.decision import Decider, live_differences
 from mainspring.pipelines.execution import Place, execute
@@ -120,9 +120,19 @@ class Engine:
             progress = False
             for task in self.tasks.ready():
                 if id(task) not in waiting:
-                    progress |= self._decide(task)
+                    progress |= self._decided(task)
                     waiting.add(id(task))
             progress |= self._settle_mapped()
+
+    def _decided(self, task: Task) -> bool:
+        """`_decide`; a task for which nothing can be decided has failed, alone."""
+        try:
+            return self._decide(task)
+        except (LeaseLostError, StorageError):
+            raise
+        except MainspringError as error:
+            self._end(task, TaskState.FAILED, redact(str(error)))
+            return True
 
     def _decide(self, task: Task) -> bool:
         """Whether the decision gave the task an end, so that others may start."""
@@ -131,6 +141,10 @@ class Engine:
             self._end(task, TaskState.SKIPPED, f"`{blocker.name}` has no result")
             return True
         self.tasks.resolve(task)
+        missing = self.tasks.denied(task)
+        if missing is not None:
+            self._end(task, TaskState.SKIPPED, f"`{missing.task}` has no result")
+            return True
         if task.is_mapped:
             self._expand(task)
             return True
@@ -186,7 +200,7 @@ class Engine:
         settled = False
         for task in self.tasks:
             if task.state is TaskState.MAPPED and (state := self.tasks.settle(task)) is not None:
-                failed = [child for child in self.tasks.children[task.id] if child.state is TaskState.FAILED]
+                failed = [child for child in self.tasks.children.get(task.id, []) if child.state is TaskState.FAILED]
                 self._end(task, state, f"{failed[0].name}: {failed[0].error}" if failed else None)
                 settled = True
         return settled
@@ -198,18 +212,23 @@ class Engine:
         self._queue = due + self._queue
         for task in list(self._queue):
             runner = self._runner(task)
-            if runner.free <= 0:
+            if runner.free <= 0 or (runner.name == "inline" and self._watches_limits()):
                 continue
             self._queue.remove(task)
             self._start(task, runner)
             if runner.name == "inline":
                 break  # its result may let others start, and be reused by them
 
+    def _watches_limits(self) -> bool:
+        """Whether a limit would go unwatched while this process is busy with a step of its own."""
+        return any(flying.task.options.timeout_s or flying.task.options.memory_mb for flying in self._flying.values())
+
     def _start(self, task: Task, runner: Runner) -> None:
         attempt, lease = self.store.begin(
             task, run_lease=self.run_lease, runner=runner.name, owner=self.workspace.owner, ttl_s=self._ttl_s
         )
-        task.state, task.started_at = TaskState.RUNNING, task.started_at or attempt.started_at
+        task.state, task.error = TaskState.RUNNING, None
+        task.started_at = task.started_at or attempt.started_at
         log_path = self.workspace.scratch / task.run / f"{attempt.id}.log"
         try:
             log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -278,6 +297,8 @@ class Engine:
         return True
 
     def _refresh(self, task: Task) -> None:
+        with self.workspace.database.transaction() as tx:
+            self.workspace.leases.check(tx, self.run_lease)
         stored = self.store.get(task.id)
         if stored is None or stored.state is TaskState.RUNNING:
             raise StepError(task.name, "lost", "its worker ended without recording a result")

@@ -143,7 +143,7 @@ class Output:
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _compare
 
     def __hash__(self) -> int:
-        self._unknown("put it into a set or use it as a key")
+        return self._unknown("put it into a set or use it as a key")
 
 
 class Call(msgspec.Struct, frozen=True):

@@ -98,7 +98,7 @@ class Tasks:
 
     def denied(self, task: Task) -> Missing | None:
         """A failure among a task's resolved arguments that the parameter's hint doesn't take, if there is one."""
-        for parameter, binding in task.bindings.items():
+        for parameter, binding in task.arguments.items():
             if parameter in task.tolerates or (task.is_mapped and parameter == task.mapped):
                 continue  # each item of a mapped parameter is its own child's affair
             for leaf in leaves(binding):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mainspring.ledger import Ledger
-from mainspring.secrets import resolve
+from mainspring.secrets import is_reference, resolve
 from mainspring.store import BlobStore, Database, Leases, open_blobs, open_database, process_owner
 from mainspring.workspace.project import Project, find_project
 
@@ -18,7 +18,7 @@ _current: ContextVar[Workspace | None] = ContextVar("workspace", default=None)
 
 
 class Workspace:
-    """State, opened together. Opening writes nothing until something is recorded."""
+    """State, opened together. Opening makes the tables that are missing."""
 
     def __init__(self, project: Project, database: Database, blobs: BlobStore) -> None:
         self.project = project
@@ -39,12 +39,12 @@ class Workspace:
         """
         project = project or find_project(start, overrides=overrides)
         settings = project.settings
-        return cls(project, open_database(resolve(settings.database)), open_blobs(resolve(settings.blobs)))
+        return cls(project, open_database(_url(settings.database)), open_blobs(_url(settings.blobs)))
 
     @cached_property
     def metrics(self) -> Database:
         """The database of metric points, apart so that logging never blocks leases."""
-        return open_database(_beside(resolve(self.project.settings.database)))
+        return open_database(_beside(_url(self.project.settings.database)))
 
     @cached_property
     def owner(self) -> str:
@@ -72,6 +72,11 @@ class Workspace:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _url(setting: str) -> str:
+    """A URL that is a secret reference as a whole, resolved; those inside a URL are the backend's to resolve."""
+    return resolve(setting) if is_reference(setting) else setting
 
 
 def _beside(url: str) -> str:
