@@ -50,7 +50,7 @@ def send(url: str, flights: list[dict]) -> list[float]:
         records = [{name: flight[name] for name in FEATURES} for flight in flights[start : start + BATCH]]
         body = json.dumps({"records": records}).encode()
         with urlopen(Request(f"{url}/predict", body, {"Content-Type": "application/json"})) as response:
-            answers += [answer["probability"] for answer in json.load(response)["predictions"]]
+            answers += json.load(response)["predictions"]
         print(f"\r  sent {min(start + BATCH, len(flights)):,} of {len(flights):,} flights", end="", flush=True)
     print()
     return answers

@@ -1,12 +1,14 @@
 """What is known about a flight before it leaves, and whether it came late."""
 
-from datetime import UTC, datetime
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
 import mainspring as ms
 from mainspring.data import DatasetVersion, split_by_time
 
+NEW_YORK = ZoneInfo("America/New_York")
 LATE_MINUTES = 15
 CATEGORIES = ["carrier", "origin", "dest"]
 NUMBERS = [
@@ -31,7 +33,7 @@ def joined(flights: DatasetVersion, weather: DatasetVersion, planes: DatasetVers
         .join(known, on=["origin", "time_hour"], how="left", maintain_order="left")
         .join(facts, on="tailnum", how="left", maintain_order="left")
         .with_columns(
-            weekday=pl.col("time_hour").dt.convert_time_zone("America/New_York").dt.weekday(),
+            weekday=pl.col("time_hour").dt.convert_time_zone(NEW_YORK.key).dt.weekday(),
             plane_age=(pl.col("year") - pl.col("built")).cast(pl.Float64),
             late=pl.col("arr_delay") >= LATE_MINUTES,
         )
@@ -44,7 +46,7 @@ def joined(flights: DatasetVersion, weather: DatasetVersion, planes: DatasetVers
 @ms.step(outputs=("train", "test", "later"))
 def split(frame: pl.DataFrame, test_from: str, later_from: str) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """The past to train on, later months to evaluate on, and the last to send to the served model."""
-    borders = [datetime.fromisoformat(day).replace(tzinfo=UTC) for day in (test_from, later_from)]
+    borders = [datetime.fromisoformat(day).replace(tzinfo=NEW_YORK) for day in (test_from, later_from)]
     parts = split_by_time(frame, "time_hour", at=borders)
     for name, part in zip(("train", "test", "later"), parts.values(), strict=True):
         print(f"{name}: {part.height:,} flights")

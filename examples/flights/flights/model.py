@@ -33,19 +33,18 @@ def fit(train: pl.DataFrame, learning_rate: float, rounds: int) -> Pipeline:
             ),
         ]
     )
-    model.fit(train.select(FEATURES).to_pandas(), train["late"].to_numpy())
+    model.fit(train.select(FEATURES), train["late"].to_numpy())
     return model
 
 
 @ms.step
 def assess(model: Pipeline, test: pl.DataFrame) -> Evaluation:
     """How well the model ranks and how honest its probabilities are, over all and on slices."""
-    score = model.predict_proba(test.select(FEATURES).to_pandas())[:, 1]
-    evaluation = evaluate(
-        test["late"].to_numpy(), score, ["roc_auc", "average_precision", "log_loss", "brier"],
-        slices=test.select("carrier", "origin", "month"),
-    )  # fmt: skip
-    for name, value in evaluation.overall.items():
+    score = model.predict_proba(test.select(FEATURES))[:, 1]
+    metrics = ["roc_auc", "average_precision", "log_loss", "brier"]
+    slices = ["carrier", "origin", "month"]
+    evaluation = evaluate(test["late"].to_numpy(), score, metrics, slices=slices, frame=test, subject="later months")
+    for name, value in evaluation.metrics.items():
         ms.log_metric(name, value)
     print(evaluation)
     return evaluation
@@ -62,5 +61,6 @@ def decided(evaluation: Evaluation) -> GateReport:
 @ms.step
 def registered(model: Pipeline, evaluation: Evaluation, gates: GateReport, train: pl.DataFrame) -> ModelVersion:
     """A version in the registry; refused if a gate has failed."""
-    example = train.select(FEATURES).head(5).to_pandas()
-    return register(model, "flight-delay", input_example=example, evaluation=evaluation, gates=gates)
+    return register(
+        model, "flight-delay", input_example=train.select(FEATURES).head(5), evaluation=evaluation, gates=gates
+    )

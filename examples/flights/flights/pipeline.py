@@ -12,7 +12,10 @@ def main(
     test_from: str = "2013-09-01", later_from: str = "2013-12-01", learning_rate: float = 0.1, rounds: int = 150
 ) -> dict:
     raw = raw_tables()
-    tables = {name: checked(ingest(raw, name))[0] for name in ("flights", "weather", "planes")}
+    tables = {}
+    for name in ("flights", "weather", "planes"):
+        version = ingest.named(f"ingest-{name}")(raw, name)
+        tables[name] = checked.named(f"check-{name}")(version)[0]
     frame = joined(tables["flights"], tables["weather"], tables["planes"])
     train, test, later = split(frame, test_from, later_from)
     model = fit(train, learning_rate, rounds)

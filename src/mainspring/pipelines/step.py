@@ -43,6 +43,7 @@ class Step(Generic[P, R]):
 
     def __init__(self, function: Callable[P, R], options: StepOptions) -> None:
         self.parameters = parameters_of(function)
+        self._name = self.qualname.rpartition(".")[2]
         functools.update_wrapper(self, function)
         self.function = function
         self.options = options
@@ -51,8 +52,27 @@ class Step(Generic[P, R]):
 
     @property
     def name(self) -> str:
-        """The function's name, from which tasks take theirs."""
-        return self.qualname.rpartition(".")[2]
+        """The name from which tasks take theirs: the function's, unless `named` gave another."""
+        return self._name
+
+    def named(self, name: str) -> Step[P, R]:
+        """The same step, whose next calls make tasks of this name.
+
+        Raises:
+            InvalidError: the name holds `/`, `[` or nothing, which have a meaning in names of tasks.
+
+        >>> import mainspring as ms
+        >>> @ms.step
+        ... def load(table: str) -> str:
+        ...     return table
+        >>> load.named("load-weather").name
+        'load-weather'
+        """
+        if not name or set(name) & set("/[]"):
+            raise InvalidError(f"{self._name}.named", name, "a name without `/` and brackets")
+        other = Step(self.function, self.options)
+        other.module, other.qualname, other._name = self.module, self.qualname, name
+        return other
 
     @property
     def outputs(self) -> tuple[str, ...]:
