@@ -136,12 +136,17 @@ def unordered_digest(frame: pl.DataFrame) -> TableDigest:
 
 def sort_rows(frame: pl.DataFrame) -> pl.DataFrame:
     """The rows in an order that only their values decide: by every column in turn, nulls last, categories as text."""
-    if not frame.columns or frame.height < 2:
-        return frame
+    return frame[sort_order(frame)] if frame.columns and frame.height > 1 else frame
+
+
+def sort_order(frame: pl.DataFrame) -> pl.Series:
+    """The positions of the rows in canonical order."""
     schema_of(frame)
-    # A column's key is cast to text below any nesting, so that physical codes never decide.
+    if not frame.columns:
+        return pl.Series(range(frame.height), dtype=pl.UInt32)
+    # Categories are compared as text at every depth, so that physical codes never decide.
     keys = [pl.col(name).cast(_with_text(dtype)) for name, dtype in frame.schema.items()]
-    return frame.sort(keys, nulls_last=True)
+    return frame.select(pl.arg_sort_by(keys, nulls_last=True)).to_series()
 
 
 def schema_of(frame: pl.DataFrame) -> tuple[tuple[str, str], ...]:

@@ -1,0 +1,259 @@
+"""The codec of scikit-learn estimators: skops, rewritten canonically.
+
+Ids are renumbered in walk order, files named by content, entries sorted, dates fixed, and padding inside structured arrays
+zeroed, so that a refit gives the same bytes. What may be loaded is our own list, never the file's.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+import zipfile
+from typing import Any
+
+import numpy as np  # noqa: TID253 (an adapter file)
+from blake3 import blake3
+
+from mainspring.artifacts._compare import compare_trees
+from mainspring.artifacts.codec import EQUAL, BlobAccess, Comparison, Encoded, Preview, Tolerance, meaning_digest
+from mainspring.artifacts.numpy import ArrayCodec, compare_arrays
+from mainspring.errors import CodecError, MissingExtraError, shorten
+
+# What skops doesn't trust by itself though scikit-learn's own estimators hold it, found by fitting and dumping every one
+# of them. Keyed by the first scikit-learn version that a list is for.
+_ALLOWED: dict[tuple[int, int], frozenset[str]] = {
+    (1, 0): frozenset(
+        {
+            # Histogram boosting with categories keeps `partial(check_array, …)`. A partial is as safe as what it binds,
+            # which is a node of its own and must be allowed itself.
+            "functools.partial",
+            "sklearn.utils.validation.check_array",
+            "numpy.dtype",
+            "numpy.mean",
+            "scipy._lib.array_api_compat.numpy._aliases.asarray",
+            "scipy.interpolate._bsplines.BSpline",
+            "scipy.sparse._csr.csr_matrix",
+            "sklearn._loss.link.IdentityLink",
+            "sklearn._loss.link.Interval",
+            "sklearn._loss.link.LogitLink",
+            "sklearn._loss.loss.HalfTweedieLossIdentity",
+            "sklearn.calibration._CalibratedClassifier",
+            "sklearn.calibration._SigmoidCalibration",
+            "sklearn.cluster._bisect_k_means._BisectingTree",
+            "sklearn.cluster._kmeans._kmeans_single_lloyd",
+            "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
+            "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+            "sklearn.feature_selection._univariate_selection.chi2",
+            "sklearn.feature_selection._univariate_selection.f_classif",
+            "sklearn.feature_selection._univariate_selection.f_regression",
+            "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
+            "sklearn.gaussian_process.kernels.ConstantKernel",
+            "sklearn.gaussian_process.kernels.Product",
+            "sklearn.gaussian_process.kernels.RBF",
+            "sklearn.gaussian_process.kernels.Sum",
+            "sklearn.gaussian_process.kernels.WhiteKernel",
+            "sklearn.metrics._dist_metrics.EuclideanDistance64",
+            "sklearn.metrics._dist_metrics.ManhattanDistance64",
+            "sklearn.metrics._dist_metrics.MinkowskiDistance64",
+            "sklearn.neighbors._ball_tree.BallTree",
+            "sklearn.neighbors._kd_tree.KDTree",
+            "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+            "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+            "sklearn.tree._tree.Tree",
+        }
+    ),
+}
+
+# An immutable object may be one or two with the same value, which no program asks about.
+_SHARED_BY_CHANCE = frozenset(
+    {"JsonNode", "TupleNode", "TypeNode", "FunctionNode", "SliceNode", "OperatorFuncNode", "DTypeNode", "BytesNode"}
+)
+_FIXED_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+class EstimatorCodec:
+    """Estimators and pipelines of them, also of subclasses whose every type is allowed."""
+
+    name, recipe, immutable = "sklearn", 1, False
+    types = ("sklearn.base.BaseEstimator",)
+
+    def digest(self, value: Any) -> str:
+        """Over parameters and everything fitted, as dumped; attributes in the order in which they were set."""
+        return self._dump(value)[0]
+
+    def encode(self, value: Any, blobs: BlobAccess) -> Encoded:
+        """One canonical `.skops` blob."""
+        return self.save(value, blobs)[1]
+
+    def save(self, value: Any, blobs: BlobAccess) -> tuple[str, Encoded]:
+        """Both from one dump."""
+        digest, data = self._dump(value)
+        return digest, Encoded(self.name, blobs.put(data), len(data))
+
+    def _dump(self, value: Any) -> tuple[str, bytes]:
+        skops = _skops()
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Duplicate name", category=UserWarning)
+                data = skops.dumps(value)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise CodecError(f"skops can't store `{shorten(value)}`: {shorten(str(error), 200)}") from error
+        _refuse(skops.get_untrusted_types(data=data))
+        return _canonical(data, self.recipe)
+
+    def decode(self, encoded: Encoded, blobs: BlobAccess) -> Any:
+        """A new estimator, of allowed types only."""
+        skops, data = _skops(), blobs.read(encoded.blob)
+        try:
+            _refuse(skops.get_untrusted_types(data=data))
+            return skops.loads(data, trusted=sorted(allowed_types()))
+        except (CodecError, MemoryError):
+            raise
+        except Exception as error:
+            text = shorten(f"{type(error).__name__}: {error}", 200)
+            raise CodecError(f"The blob `{encoded.blob[:12]}` is not a stored estimator: {text}") from error
+
+    def preview(self, value: Any) -> Preview:
+        """The estimator's own text and its parameters."""
+        params = {str(k)[:100]: shorten(v, 200) for k, v in list(value.get_params(deep=False).items())[:100]}
+        detail = {"type": f"{type(value).__module__}.{type(value).__qualname__}", "params": params}
+        names = getattr(value, "feature_names_in_", None)
+        if names is not None:
+            detail["features"] = [shorten(name, 60) for name in list(names)[:200]]
+        return Preview("model", shorten(value, 100), detail)
+
+    def compare(self, old: Any, new: Any, tolerance: Tolerance) -> Comparison:
+        """The first attribute that differs, as a path."""
+        if type(old) is not type(new):
+            return Comparison("type", f"The type differs: {type(old).__qualname__} → {type(new).__qualname__}.")
+        if old is new or self.digest(old) == self.digest(new):
+            return EQUAL
+        found = compare_trees(_state(old), _state(new), tolerance, _compare_leaf)
+        return found if found.kind != "equal" else Comparison("values", "What the estimators dump differs.")
+
+
+def allowed_types() -> frozenset[str]:
+    """What may be loaded beside what skops trusts, for the scikit-learn that is installed."""
+    import sklearn
+
+    major, minor = (int(part) for part in sklearn.__version__.split(".")[:2])
+    lists = [names for version, names in _ALLOWED.items() if version <= (major, minor)]
+    return frozenset().union(*lists)
+
+
+def _refuse(untrusted: list[str]) -> None:
+    refused = sorted(set(untrusted) - allowed_types())
+    if refused:
+        raise CodecError(
+            f"The estimator holds `{'`, `'.join(refused[:3])}`, which is not on the list of what may be loaded. "
+            "Use scikit-learn's own types in it, or register a codec for its class."
+        )
+
+
+def _skops() -> Any:
+    try:
+        import skops.io
+    except ImportError as error:
+        raise MissingExtraError("skops", "sklearn", "Storing a scikit-learn estimator") from error
+    return skops.io
+
+
+def _canonical(data: bytes, recipe: int) -> tuple[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        schema = json.loads(archive.read("schema.json"))
+        files = {name: archive.read(name) for name in set(archive.namelist()) - {"schema.json"}}
+    meanings: dict[str, str] = {}
+    names: dict[str, str] = {}
+    contents: dict[str, bytes] = {}
+    for name, content in files.items():
+        meanings[name], canonical = _canonical_file(name, content)
+        names[name] = blake3(canonical).hexdigest() + "." + name.rpartition(".")[2]
+        contents[names[name]] = canonical
+    protocol, version = schema.pop("protocol"), schema.pop("_skops_version")
+    meaning = json.dumps(_Renumbered(meanings).node(schema), ensure_ascii=True)
+    digest = meaning_digest("sklearn", recipe, meaning)
+    stored = {**_Renumbered(names).node(schema), "protocol": protocol, "_skops_version": version}
+    contents["schema.json"] = json.dumps(stored).encode()
+    return digest, _zip(contents)
+
+
+def _canonical_file(name: str, content: bytes) -> tuple[str, bytes]:
+    if not name.endswith(".npy"):
+        return blake3(content).hexdigest(), content
+    array = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    if array.dtype.names:
+        # Cython leaves the bytes between the fields of a tree's nodes as it found them.
+        clean = np.zeros(array.shape, array.dtype)
+        for field in array.dtype.names:
+            clean[field] = array[field]
+        buffer = io.BytesIO()
+        np.lib.format.write_array(buffer, clean, allow_pickle=False)
+        return ArrayCodec().digest(clean), buffer.getvalue()
+    return ArrayCodec().digest(np.asarray(array)), content
+
+
+class _Renumbered:
+    """One walk over skops' schema that gives ids and files names which don't depend on addresses or hash seeds."""
+
+    def __init__(self, files: dict[str, str]) -> None:
+        self.files, self.ids, self.count = files, dict[int, int](), 0
+
+    def node(self, node: Any) -> Any:
+        if isinstance(node, list):
+            return [self.node(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if node.get("__loader__") == "SetNode":
+            node = {**node, "content": sorted(node["content"], key=lambda n: json.dumps(_Renumbered(self.files).node(n)))}
+        made = {key: self._item(key, item) for key, item in node.items() if key != "__id__"}
+        if "__id__" in node:
+            made["__id__"] = self._id(node)
+        return made
+
+    def _item(self, key: str, item: Any) -> Any:
+        return self.files.get(item, item) if key == "file" and isinstance(item, str) else self.node(item)
+
+    def _id(self, node: dict[str, Any]) -> int:
+        known = self.ids.get(node["__id__"])
+        if known is not None and node.get("__loader__") not in _SHARED_BY_CHANCE:
+            return known
+        self.count += 1
+        if node.get("__loader__") not in _SHARED_BY_CHANCE:
+            self.ids[node["__id__"]] = self.count
+        return self.count
+
+
+def _zip(contents: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name in sorted(contents):
+            entry = zipfile.ZipInfo(name, _FIXED_DATE)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, contents[name])
+    return buffer.getvalue()
+
+
+def _state(value: Any) -> Any:
+    state = value.__getstate__() if hasattr(value, "__getstate__") else None
+    return dict(state) if isinstance(state, dict) else state
+
+
+def _compare_leaf(old: Any, new: Any, tolerance: Tolerance) -> Comparison:
+    if isinstance(old, np.ndarray) and old.dtype.hasobject:
+        return compare_trees(old.tolist(), new.tolist(), tolerance, _compare_leaf)
+    if isinstance(old, np.ndarray):
+        found = compare_arrays(old, new, tolerance)
+        # The order of fitted numbers is their meaning: a coefficient belongs to its feature.
+        return Comparison("floats", found.detail, found.largest_error) if found.kind == "row_order" else found
+    if isinstance(old, np.generic):
+        return compare_arrays(np.asarray(old), np.asarray(new), tolerance)
+    a, b = _state(old), _state(new)
+    if isinstance(a, dict) and isinstance(b, dict):
+        return compare_trees(a, b, tolerance, _compare_leaf)
+    try:
+        return EQUAL if old == new else Comparison("values", f"{shorten(old)} → {shorten(new)}.")
+    except ValueError:  # something whose equality is no single answer
+        return Comparison("values", f"{shorten(old)} → {shorten(new)}.")
