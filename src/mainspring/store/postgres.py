@@ -143,15 +143,16 @@ class PostgresDriver:
 
     def _again(self, act: Any) -> Any:
         """Act on this thread's connection; outside a transaction, once more if the server had gone away meanwhile."""
-        for last in (False, True):
+        again = not self._local.writing
+        while True:
             connection = self._connection()
             try:
                 return act(connection)
             except (psycopg.Error, UnicodeEncodeError) as error:
                 gone = isinstance(error, psycopg.OperationalError) and connection.closed
-                if last or not gone or self._local.writing:
+                if not (gone and again):
                     raise self._mapped(error, gone=gone) from error
-        raise AssertionError  # pragma: no cover
+                again = False
 
     def _connection(self) -> _Connection:
         connection = self._local.connection

@@ -1,7 +1,8 @@
 """For tests: the contract suite of every backend, laws that implementations obey, and servers to run them on.
 
-A backend of your own is tested in ten lines: subclass `DatabaseContract`, `BlobStoreContract` or `LeaseContract` and give
-its URL. `mainspring.testing.plugin` has the fixtures that run a test on both pairs of backends.
+A backend of your own is tested in ten lines: subclass `mainspring.testing.databases.DatabaseContract`,
+`mainspring.testing.blobs.BlobStoreContract` or `mainspring.testing.leases.LeaseContract` and give its URL.
+`mainspring.testing.plugin` has the fixtures that run a test on both pairs of backends.
 """
 
 from mainspring.lazy import exports
@@ -9,10 +10,7 @@ from mainspring.lazy import exports
 __getattr__, __dir__, __all__ = exports(
     __name__,
     {
-        "BlobStoreContract": ".blobs",
         "Child": ".processes",
-        "DatabaseContract": ".databases",
-        "LeaseContract": ".leases",
         "check_codec_laws": ".codecs",
         "crowd": ".processes",
         "postgres_server": ".services",

@@ -1,7 +1,4 @@
-from mainspring.testing.blobs import BlobStoreContract as BlobStoreContract
 from mainspring.testing.codecs import check_codec_laws as check_codec_laws
-from mainspring.testing.databases import DatabaseContract as DatabaseContract
-from mainspring.testing.leases import LeaseContract as LeaseContract
 from mainspring.testing.processes import Child as Child
 from mainspring.testing.processes import crowd as crowd
 from mainspring.testing.services import postgres_server as postgres_server
