@@ -43,12 +43,12 @@ class Step(Generic[P, R]):
 
     def __init__(self, function: Callable[P, R], options: StepOptions) -> None:
         self.parameters = parameters_of(function)
-        self._name = self.qualname.rpartition(".")[2]
         functools.update_wrapper(self, function)
         self.function = function
         self.options = options
         self.module: str = function.__module__
         self.qualname: str = function.__qualname__
+        self._name = self.qualname.rpartition(".")[2]
 
     @property
     def name(self) -> str:
