@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = exports(
         **dict.fromkeys(("Alias", "AliasMove", "ModelVersion"), "mainspring.models.version"),
         **dict.fromkeys(("Field", "Output", "Problem", "Signature"), "mainspring.models.signature"),
         "register": "mainspring.models.registration",
+        "ModelStore": "mainspring.models._store",
         **dict.fromkeys(
             (
                 "alias_history", "get_model_version", "list_aliases", "list_model_versions", "list_models", "load_model",
@@ -18,6 +19,6 @@ __getattr__, __dir__, __all__ = exports(
             ),
             "mainspring.models.registry",
         ),
-        "Predictor": "mainspring.models.predictor",
+        **dict.fromkeys(("Predictor", "example_of"), "mainspring.models.predictor"),
     },
 )  # fmt: skip

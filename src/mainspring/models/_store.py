@@ -123,6 +123,15 @@ class ModelStore:
         }  # fmt: skip
         self.ledger.append(tx, "alias.moved", f"{version.name}@{alias}", moved)
 
+    def unbind(self, tx: Transaction, name: str, alias: str, *, by: str) -> None:
+        """Free an alias that an endpoint serves no longer; it stays where it points."""
+        changed = tx.execute(
+            "UPDATE model_alias SET bound_by = NULL, moved_at = ? WHERE model = ? AND alias = ? AND bound_by = ?",
+            (clock.now_us(), name, alias, by),
+        )
+        if changed:
+            self.ledger.append(tx, "alias.unbound", f"{name}@{alias}", {"endpoint": by})
+
     def history(self, name: str, alias: str) -> list[AliasMove]:
         """Every move of an alias, newest first."""
         events = self.ledger.events(subject=f"{name}@{alias}", limit=_MOST_MOVES)
@@ -132,6 +141,7 @@ class ModelStore:
                 event.payload["note"],
             )
             for event in reversed(events)
+            if event.kind == "alias.moved"
         ]  # fmt: skip
 
     def _numbered(self, tx: Transaction, version: ModelVersion) -> ModelVersion:

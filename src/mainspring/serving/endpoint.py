@@ -1,0 +1,169 @@
+"""Endpoints: a stable name, the `model@alias` it serves, and the version that this is now.
+
+The endpoint's row is the routing table. It and the alias move in one transaction, through the registry's guarded call.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from mainspring import clock
+from mainspring.errors import InvalidError, NotFoundError, close_names
+from mainspring.ledger import is_replay, new_id
+from mainspring.models import ModelStore, ModelVersion, get_model_version, move_bound_alias
+from mainspring.models.registry import check_alias
+from mainspring.store import Database, Transaction
+from mainspring.workspace import Workspace, current_workspace
+
+MIGRATIONS = [
+    """
+    CREATE TABLE endpoint (
+        name TEXT PRIMARY KEY, id TEXT NOT NULL, model TEXT NOT NULL, alias TEXT NOT NULL, version TEXT NOT NULL,
+        number INTEGER NOT NULL, generation INTEGER NOT NULL, created_at INTEGER NOT NULL, moved_at INTEGER NOT NULL
+    )
+    """,
+]
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """What a name answers with: `version` is the id of the model version, `generation` counts the moves."""
+
+    name: str
+    id: str
+    model: str
+    alias: str
+    version: str
+    number: int
+    generation: int
+    created_at: int
+    moved_at: int
+
+    @property
+    def target(self) -> str:
+        """What it is bound to, as `model@alias`."""
+        return f"{self.model}@{self.alias}"
+
+    @property
+    def serves(self) -> str:
+        """The version it answers with, as `model/number`."""
+        return f"{self.model}/{self.number}"
+
+    @property
+    def ledger_id(self) -> str:
+        """The node of the lineage that this is."""
+        return self.id
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.target} = {self.serves}"
+
+
+_COLUMNS = ", ".join(Endpoint.__struct_fields__)
+
+
+class EndpointStore:
+    """The routing table of a workspace."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        database.migrate("serving", MIGRATIONS)
+
+    def find(self, name: str) -> Endpoint | None:
+        """An endpoint, or None. Cheap enough to ask each second."""
+        row = self.database.query_one(f"SELECT {_COLUMNS} FROM endpoint WHERE name = ?", (name,))
+        return None if row is None else Endpoint(*row)
+
+    def list(self) -> list[Endpoint]:
+        """Every endpoint, by name."""
+        rows = self.database.query(f"SELECT {_COLUMNS} FROM endpoint")
+        return sorted((Endpoint(*row) for row in rows), key=lambda endpoint: endpoint.name)
+
+    def put(self, tx: Transaction, endpoint: Endpoint) -> None:
+        """Write the row anew."""
+        tx.execute("DELETE FROM endpoint WHERE name = ?", (endpoint.name,))
+        tx.insert("endpoint", msgspec.to_builtins(endpoint))
+
+
+def bind(
+    name: str, target: str = "", *, version: str = "", note: str = "", workspace: Workspace | None = None
+) -> Endpoint:
+    """Make an endpoint serve `model@alias`, or move what it serves to a version.
+
+    `target` may be left out for an endpoint that exists. `version` is any reference to a version of the model; left out,
+    the alias stays where it points. Running servers follow within about a second. In a replay nothing is moved.
+
+    Raises:
+        NotFoundError: no such endpoint (and no target given), model, version or alias.
+        NotAllowedError: another endpoint serves this alias.
+        InvalidError: the target is not `model@alias`, or the version is another model's.
+    """
+    workspace = workspace or current_workspace()
+    models, endpoints = ModelStore(workspace.database, workspace.ledger), EndpointStore(workspace.database)
+    if not _NAME.fullmatch(name):
+        raise InvalidError("endpoint", name, "a name of letters, digits, `_`, `-` and `.`")
+    before = endpoints.find(name)
+    if not target and before is None:
+        raise _not_found(endpoints, name)
+    model, _, alias = (target or (before.target if before else "")).partition("@")
+    if not model or not alias:
+        raise InvalidError("target", target, "`model@alias`")
+    check_alias(alias)
+    chosen = get_model_version(version or f"{model}@{alias}", workspace)
+    if chosen.name != model:
+        raise InvalidError("version", version, f"a version of `{model}`")
+    if before is not None and is_replay():
+        return before
+    with workspace.database.transaction() as tx:
+        return _bind(tx, workspace, models, endpoints, name, alias, chosen, note)
+
+
+def _bind(
+    tx: Transaction,
+    workspace: Workspace,
+    models: ModelStore,
+    endpoints: EndpointStore,
+    name: str,
+    alias: str,
+    version: ModelVersion,
+    note: str,
+) -> Endpoint:
+    now, before = clock.now_us(), endpoints.find(name)
+    if before is not None and (before.target, before.version) == (f"{version.name}@{alias}", version.id):
+        return before
+    if before is not None and before.target != f"{version.name}@{alias}":
+        models.unbind(tx, before.model, before.alias, by=name)
+    endpoint = Endpoint(
+        name, before.id if before else new_id(), version.name, alias, version.id, version.number,
+        before.generation + 1 if before else 1, before.created_at if before else now, now,
+    )  # fmt: skip
+    workspace.ledger.node(tx, "endpoint", endpoint.id, name)
+    move_bound_alias(tx, models, version, alias, endpoint=name, endpoint_id=endpoint.id, note=note)
+    endpoints.put(tx, endpoint)
+    told = {"target": endpoint.target, "version": str(version), "generation": endpoint.generation, "note": note}
+    workspace.ledger.append(tx, "endpoint.moved" if before else "endpoint.bound", endpoint.id, told)
+    return endpoint
+
+
+def get_endpoint(name: str, workspace: Workspace | None = None) -> Endpoint:
+    """An endpoint by its name.
+
+    Raises:
+        NotFoundError: no such endpoint; the nearest are named.
+    """
+    endpoints = EndpointStore((workspace or current_workspace()).database)
+    found = endpoints.find(name)
+    if found is None:
+        raise _not_found(endpoints, name)
+    return found
+
+
+def list_endpoints(workspace: Workspace | None = None) -> list[Endpoint]:
+    """Every endpoint, by name."""
+    return EndpointStore((workspace or current_workspace()).database).list()
+
+
+def _not_found(endpoints: EndpointStore, name: str) -> NotFoundError:
+    near = close_names(name, [endpoint.name for endpoint in endpoints.list()])
+    return NotFoundError("endpoint", name, near, f"`mainspring bind {name} MODEL@ALIAS` makes it.")

@@ -1,0 +1,77 @@
+"""Endpoints: the routing row, the alias, the edge and the events move together, or not at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.linear_model import LinearRegression
+
+from mainspring.errors import InvalidError, NotAllowedError, NotFoundError
+from mainspring.ledger import within_task
+from mainspring.models import ModelVersion, get_model_version, list_aliases, register, set_alias
+from mainspring.serving import bind, get_endpoint, list_endpoints
+from mainspring.workspace import Workspace
+
+
+def registered(slope: float, name: str = "line") -> ModelVersion:
+    model: Any = LinearRegression().fit(np.array([[0.0], [1.0]]), np.array([0.0, slope]))
+    return register(model, name, input_example=pl.DataFrame({"x": [1.0]}))
+
+
+def test_an_endpoint_is_bound_moved_and_found(workspace: Workspace) -> None:
+    first, second = registered(1), registered(2)
+    bound = bind("delays", "line@production", version="line/1")
+    assert (bound.target, bound.serves, bound.generation, bound.version) == ("line@production", "line/1", 1, first.id)
+    moved = bind("delays", version="line/2", note="better")
+    assert (moved.serves, moved.generation, moved.id, moved.created_at) == ("line/2", 2, bound.id, bound.created_at)
+    assert bind("delays", version="line/2") == moved == get_endpoint("delays")
+    assert list_endpoints() == [moved]
+    assert get_model_version("line@production") == second
+    assert workspace.ledger.path(moved.ledger_id, second.id) is not None
+    kinds = [event.kind for event in workspace.ledger.events()]
+    assert kinds[2:] == ["alias.moved", "endpoint.bound", "alias.moved", "endpoint.moved"]
+
+
+def test_an_alias_that_exists_is_bound_as_it_is(workspace: Workspace) -> None:
+    registered(1), registered(2)
+    set_alias("line/1", "production")
+    assert bind("delays", "line@production").serves == "line/1"
+    with pytest.raises(NotAllowedError, match="mainspring bind delays line/2"):
+        set_alias("line/2", "production")
+
+
+def test_one_alias_has_one_endpoint_and_is_freed_when_that_turns_elsewhere(workspace: Workspace) -> None:
+    registered(1), registered(2, "other")
+    bind("delays", "line@production", version="line/1")
+    with pytest.raises(NotAllowedError):
+        bind("second", "line@production")
+    assert [endpoint.name for endpoint in list_endpoints()] == ["delays"]
+    assert bind("delays", "other@production", version="other/1").serves == "other/1"
+    assert [alias.bound_by for alias in list_aliases("line")] == [None]
+    assert bind("second", "line@production").serves == "line/1"
+
+
+def test_what_is_wrong_is_named(workspace: Workspace) -> None:
+    registered(1), registered(2, "other")
+    bind("delays", "line@production", version="line/1")
+    with pytest.raises(NotFoundError, match=r"No endpoint `dleays`\. Nearest: delays"):
+        get_endpoint("dleays")
+    with pytest.raises(NotFoundError, match="MODEL@ALIAS` makes it"):
+        bind("new", version="line/1")
+    with pytest.raises(NotFoundError, match="No alias `line@nope`"):
+        bind("new", "line@nope")
+    with pytest.raises(InvalidError, match="`model@alias`"):
+        bind("new", "line/1")
+    with pytest.raises(InvalidError, match="a version of `line`"):
+        bind("delays", version="other/1")
+
+
+def test_a_replay_moves_nothing(workspace: Workspace) -> None:
+    registered(1), registered(2)
+    bound = bind("delays", "line@production", version="line/1")
+    with within_task("again", replay=True):
+        assert bind("delays", version="line/2") == bound
+    assert get_endpoint("delays") == bound
