@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import signal
 import socket
 import time
 from datetime import timedelta
@@ -13,6 +15,7 @@ import pytest
 from mainspring.errors import ConfigError, MainspringError, StorageError, UnavailableError
 from mainspring.store import open_blobs
 from mainspring.store import s3 as adapter
+from mainspring.testing.processes import Child
 from mainspring.testing.services import S3
 
 
@@ -67,6 +70,21 @@ def test_the_cache_stays_within_its_bound_and_is_verified(s3: S3, tmp_path: Path
     cached.write_bytes(b"spoilt")
     assert open_blobs(url).read(digests[0]) == bytes(30_000)
     assert open_blobs(url).path(digests[0]).read_bytes() == bytes(30_000)
+
+
+def test_a_killed_process_leaves_no_cache_for_long(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with Child("mainspring.testing._actors:put_large", s3.url(), 1 << 20) as child:
+        assert child.read() == "writing"
+        alive = open_blobs(s3.url())
+        assert len(list(tmp_path.glob("mainspring-*"))) == 2
+        child.signal(signal.SIGKILL)
+    again = open_blobs(s3.url())
+    assert len(list(tmp_path.glob("mainspring-*"))) == 2
+    del alive, again
+    gc.collect()
+    assert list(tmp_path.glob("mainspring-*")) == []
 
 
 def test_every_error_of_obstore_becomes_ours(s3: S3) -> None:

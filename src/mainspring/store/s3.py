@@ -7,9 +7,6 @@ known and that nobody can change meanwhile. `blob/<digest>` is kept, `condemned/
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -27,6 +24,7 @@ from mainspring.errors import (
 )
 from mainspring.secrets import is_reference
 from mainspring.store._address import Address
+from mainspring.store._scratch import scratch_folder
 from mainspring.store.blobs import BlobInfo, blob_digest, checked_digest
 from mainspring.store.local import LocalBlobs
 
@@ -66,7 +64,8 @@ class S3Blobs:
         self.place = address.place
         self._opened = _opened(address)
         self._cache_bytes = int(address.options.get("cache_bytes", _CACHE_BYTES))
-        self._cache = LocalBlobs(self._cache_folder(address.options.get("cache")))
+        given = address.options.get("cache")
+        self._cache = LocalBlobs(Path(given) if given else scratch_folder(self))
         self._cached_bytes = sum(info.size_bytes for info in self._cache.list())
 
     def put(self, data: bytes | Path) -> str:
@@ -283,13 +282,6 @@ class S3Blobs:
             return UnavailableError(self.place, f"the store can't be reached ({text})")
         return StorageError(self.place, text)
 
-    def _cache_folder(self, given: str | None) -> Path:
-        if given:
-            return Path(given)
-        folder = Path(tempfile.mkdtemp(prefix="mainspring-blobs-"))
-        weakref.finalize(self, _remove, folder, os.getpid())
-        return folder
-
     def _forget(self, digest: str) -> None:
         self._cache.condemn(digest)
         self._cache.destroy(digest)
@@ -338,8 +330,3 @@ def _opened(address: Address) -> S3Store:
         },
         **settings,
     )
-
-
-def _remove(folder: Path, pid: int) -> None:
-    if os.getpid() == pid:  # a forked child shares its parent's cache but doesn't own it
-        shutil.rmtree(folder, ignore_errors=True)

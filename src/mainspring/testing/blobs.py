@@ -34,7 +34,7 @@ class BlobStoreContract:
         """That store."""
         return open_blobs(url)
 
-    def spoil(self, url: str, digest: str) -> None:
+    def spoil(self, url: str, digest: str) -> None:  # noqa: ARG002  # a subclass uses them
         """Change the stored bytes of a blob behind the store's back, their number unchanged."""
         pytest.fail("a subclass gives this")
 
