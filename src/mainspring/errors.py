@@ -21,7 +21,6 @@ MainspringError
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 
 
@@ -193,6 +192,8 @@ def close_names(name: str, known: Iterable[str], at_most: int = 3) -> list[str]:
     >>> close_names("chrun", ["churn", "flights"])
     ['churn']
     """
+    import difflib  # only a misspelt name pays for it
+
     return difflib.get_close_matches(name, list(known), n=at_most, cutoff=0.5)
 
 

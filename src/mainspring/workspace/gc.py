@@ -12,10 +12,13 @@ from itertools import chain
 import msgspec
 
 from mainspring import clock
-from mainspring.store import Database
+from mainspring.store import Database, Lease
 from mainspring.workspace.workspace import Workspace
 
 GROUP = "mainspring.gc_roots"
+_LEASE, _LEASE_S = "gc", 120.0
+_BEAT_EVERY = 100  # blobs; on S3 that is a few seconds
+_SHORTEST_GRACE_S = 3600.0  # a put that is longer under way than this was killed
 Roots = Callable[[Database], Iterable[str]]
 
 
@@ -35,8 +38,21 @@ def collect(
 ) -> GcReport:
     """Condemn unreferenced blobs, destroy those condemned a grace period ago. May run beside anything, and be killed.
 
-    `roots` give the digests that rows of each room name; by default those that entry points register.
+    One collector at a time: two could each restore what the other destroys. `roots` give the digests that rows of each room name; by default those that entry points register.
+
+    Raises:
+        ConflictError: another collector is at work.
     """
+    lease = workspace.leases.claim(_LEASE, workspace.owner, _LEASE_S)
+    try:
+        return _collect(workspace, lease, grace_s=grace_s, dry_run=dry_run, roots=roots)
+    finally:
+        workspace.leases.release(lease)
+
+
+def _collect(
+    workspace: Workspace, lease: Lease, *, grace_s: float | None, dry_run: bool, roots: Iterable[Roots] | None
+) -> GcReport:
     grace_us = int((workspace.project.settings.gc_grace_h * 3600 if grace_s is None else grace_s) * 1e6)
     blobs, now = workspace.blobs, clock.now_us()
     sources = list(roots) if roots is not None else _registered()
@@ -49,12 +65,12 @@ def collect(
     unnamed = [blob for blob in present if blob.digest not in live]
     old = [blob for blob in unnamed if blob.touched_at_us + grace_us <= now]
     if not dry_run:
-        for blob in restored:
-            blobs.restore(blob.digest)
-        for blob in ripe:
-            blobs.destroy(blob.digest)
-        for blob in old:
-            blobs.condemn(blob.digest)
+        actions = [(blobs.restore, restored), (blobs.destroy, ripe), (blobs.condemn, old)]
+        for count, (act, digest) in enumerate((act, blob.digest) for act, chosen in actions for blob in chosen):
+            if count % _BEAT_EVERY == 0:
+                workspace.leases.heartbeat(lease)
+            act(digest)
+        blobs.sweep_temporary(max(grace_us / 1e6, _SHORTEST_GRACE_S))
     return GcReport(
         live=len(present) - len(unnamed),
         young=len(unnamed) - len(old),
