@@ -38,7 +38,8 @@ def collect(
 ) -> GcReport:
     """Condemn unreferenced blobs, destroy those condemned a grace period ago. May run beside anything, and be killed.
 
-    One collector at a time: two could each restore what the other destroys. `roots` give the digests that rows of each room name; by default those that entry points register.
+    One collector at a time: two could each restore what the other destroys. `roots` give the digests that rows of each
+    room name; by default those that entry points register.
 
     Raises:
         ConflictError: another collector is at work.
