@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mainspring.errors import NotFoundError
 from mainspring.ledger import Ledger
 from mainspring.secrets import is_reference, resolve
 from mainspring.store import BlobStore, Database, Leases, open_blobs, open_database, process_owner
@@ -29,16 +30,26 @@ class Workspace:
 
     @classmethod
     def open(
-        cls, start: Path | None = None, *, overrides: Mapping[str, Any] | None = None, project: Project | None = None
+        cls,
+        start: Path | None = None,
+        *,
+        overrides: Mapping[str, Any] | None = None,
+        project: Project | None = None,
+        create: bool = True,
     ) -> Workspace:
-        """Open the workspace of the project that `start` (default: here) belongs to.
+        """Open the workspace of the project that `start` (default: here) belongs to; make it if there is none.
+
+        With `create=False` nothing is made, for those who only want to look.
 
         Raises:
             ConfigError: a setting or URL is wrong.
             StorageError: the state can't be opened; the directory or address is named.
+            NotFoundError: there is no workspace yet, and none is to be made.
         """
         project = project or find_project(start, overrides=overrides)
         settings = project.settings
+        if not create and not _is_there(settings.database):
+            raise NotFoundError("workspace", str(project.root), hint="`mainspring run` makes one; `-C DIR` looks elsewhere.")
         return cls(project, open_database(_url(settings.database)), open_blobs(_url(settings.blobs)))
 
     @cached_property
@@ -77,6 +88,12 @@ class Workspace:
 def _url(setting: str) -> str:
     """A URL that is a secret reference as a whole, resolved; those inside a URL are the backend's to resolve."""
     return resolve(setting) if is_reference(setting) else setting
+
+
+def _is_there(database: str) -> bool:
+    """Whether a database exists; one behind a server is asked when it is opened."""
+    path = database.removeprefix("sqlite://")
+    return path == database or Path(path).exists()
 
 
 def _beside(url: str) -> str:
