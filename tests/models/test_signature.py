@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mainspring.errors import InvalidError, WrongTypeError
 from mainspring.models import Field, Output, Predictor, Signature
+from mainspring.models.records import RecordCheck
 
 SIGNATURE = Signature(
     (Field("dep_delay", "f64"), Field("carrier", "str"), Field("month", "i64", True), Field("late", "bool", True))
@@ -39,31 +40,31 @@ GOOD: dict[str, Any] = {"dep_delay": 1.5, "carrier": "UA", "month": 3, "late": T
 )
 def test_a_problem_is_named_by_its_path(change: dict[str, Any], problem: str) -> None:
     record = {name: value for name, value in (GOOD | change).items() if value is not ...}
-    found = [str(each) for each in SIGNATURE.check([GOOD, record])[1]]
+    found = [str(each) for each in RecordCheck(SIGNATURE)([GOOD, record])[1]]
     assert found[0].replace("1" + "0" * 36 + "...", "inf") == problem
 
 
 @pytest.mark.parametrize("record", [None, 3, "x", [1, 2], [["dep_delay", 1]]])
 def test_what_is_no_record_is_named(record: object) -> None:
-    assert "is not a record of columns" in str(SIGNATURE.check([record])[1][0])
+    assert "is not a record of columns" in str(RecordCheck(SIGNATURE)([record])[1][0])
 
 
 def test_nulls_pass_where_the_signature_takes_them() -> None:
-    columns, problems = SIGNATURE.check([GOOD | {"month": None, "late": None}])
+    columns, problems = RecordCheck(SIGNATURE)([GOOD | {"month": None, "late": None}])
     assert (problems, columns["month"], columns["late"]) == ([], [None], [None])
 
 
 def test_dates_and_categories_are_read() -> None:
     signature = Signature((Field("day", "date"), Field("at", "datetime[us, UTC]"), Field("kind", 'enum["a", "b"]')))
-    columns, problems = signature.check([{"day": "2013-10-01", "at": "2013-10-01T05:00:00Z", "kind": "a"}])
+    columns, problems = RecordCheck(signature)([{"day": "2013-10-01", "at": "2013-10-01T05:00:00Z", "kind": "a"}])
     assert problems == []
     assert columns["day"] == [date(2013, 10, 1)]
-    wrong = signature.check([{"day": "soon", "at": 3, "kind": "c"}])[1]
+    wrong = RecordCheck(signature)([{"day": "soon", "at": 3, "kind": "c"}])[1]
     assert [problem.path for problem in wrong] == ["[0].day", "[0].at", "[0].kind"]
 
 
 def test_problems_are_counted_to_twenty() -> None:
-    assert len(SIGNATURE.check([{}] * 1000)[1]) == 20
+    assert len(RecordCheck(SIGNATURE)([{}] * 1000)[1]) == 20
 
 
 values = st.one_of(
@@ -73,8 +74,8 @@ values = st.one_of(
 
 @given(st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys([*GOOD, "extra"], values)), max_size=4))
 def test_the_fast_check_agrees_with_the_slow_one(records: list[dict[str, Any]]) -> None:
-    columns, problems = SIGNATURE.check(records)
-    slow_columns, slow_problems = SIGNATURE._slowly(records)
+    columns, problems = RecordCheck(SIGNATURE)(records)
+    slow_columns, slow_problems = RecordCheck(SIGNATURE)._slowly(records)
     assert problems == slow_problems
     if not problems:
         assert columns == slow_columns

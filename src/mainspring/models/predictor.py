@@ -12,6 +12,7 @@ import msgspec
 import numpy as np  # noqa: TID253  # an adapter file
 
 from mainspring.errors import InvalidError, WrongTypeError
+from mainspring.models.records import RecordCheck
 from mainspring.models.signature import Columns, Problem, Signature
 from mainspring.models.version import InputKind, ModelVersion
 from mainspring.store import BlobStore
@@ -37,6 +38,7 @@ class Predictor:
             raise WrongTypeError("model", model, "a model with a `predict` method")
         self.model = model
         self.signature = signature
+        self._check = RecordCheck(signature)
         self._table = _TABLES[input_kind](signature)
 
     @classmethod
@@ -60,7 +62,7 @@ class Predictor:
 
     def check(self, records: Sequence[Any]) -> tuple[Columns, list[Problem]]:
         """Records as columns, and what is wrong with them."""
-        return self.signature.check(records)
+        return self._check(records)
 
     def answer(self, columns: Columns, rows: int) -> list[Prediction]:
         """Predictions for columns that were checked.

@@ -1,4 +1,4 @@
-"""What a model takes and gives: columns with types, and the check of records against them.
+"""What a model takes and gives: columns with types, and the check of one value.
 
 The null rule: a column takes null (and NaN, which is the same here) exactly if it had one in the table the signature was
 inferred from. A whole number passes for a float; nothing else is converted.
@@ -7,7 +7,6 @@ inferred from. A whole number passes for a float; nothing else is converted.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, Literal
 
@@ -17,9 +16,8 @@ from mainspring.errors import article, close_names, shorten
 
 OutputKind = Literal["number", "label", "probability", "probabilities"]
 Columns = dict[str, list[Any]]
-_MOST_PROBLEMS = 20
-_INTEGERS = {f"{sign}{bits}": (bits, sign == "i") for sign in "iu" for bits in (8, 16, 32, 64)}
-_FLOATS = ("f32", "f64")
+INTEGERS = {f"{sign}{bits}": (bits, sign == "i") for sign in "iu" for bits in (8, 16, 32, 64)}
+FLOATS = ("f32", "f64")
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -42,9 +40,9 @@ class Field(msgspec.Struct, frozen=True):
     @property
     def expects(self) -> str:
         """What a value of it is, for people."""
-        if self.dtype in _INTEGERS:
+        if self.dtype in INTEGERS:
             return "a whole number"
-        if self.dtype in _FLOATS:
+        if self.dtype in FLOATS:
             return "a number"
         if self.dtype == "bool":
             return "true or false"
@@ -58,9 +56,9 @@ class Field(msgspec.Struct, frozen=True):
             return None, "" if self.nullable else f"null, expected {self.expects}"
         if self.dtype == "bool":
             return value, "" if type(value) is bool else self._wrong(value)
-        if self.dtype in _FLOATS:
+        if self.dtype in FLOATS:
             return self._float(value)
-        if self.dtype in _INTEGERS:
+        if self.dtype in INTEGERS:
             return self._integer(value)
         if self.dtype == "date" or self.dtype.startswith("datetime"):
             return self._time(value)
@@ -84,7 +82,7 @@ class Field(msgspec.Struct, frozen=True):
     def _integer(self, value: Any) -> tuple[Any, str]:
         if type(value) is not int:
             return None, self._wrong(value)
-        bits, signed = _INTEGERS[self.dtype]
+        bits, signed = INTEGERS[self.dtype]
         low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
         return value, "" if low <= value <= high else f"{shorten(str(value), 40)} does not fit {self.dtype}"
 
@@ -130,63 +128,6 @@ class Signature(msgspec.Struct, frozen=True):
         table = as_polars(frame)
         fields = []
         for (name, dtype), series in zip(schema_of(table), table.get_columns(), strict=True):
-            nan = dtype in _FLOATS and bool(series.is_nan().any())
+            nan = dtype in FLOATS and bool(series.is_nan().any())
             fields.append(Field(name, dtype, bool(series.null_count()) or nan))
         return cls(tuple(fields), output or Output("number"))
-
-    def check(self, records: Sequence[Any]) -> tuple[Columns, list[Problem]]:
-        """Records as columns, and what is wrong with them (at most 20 problems, in order of the records)."""
-        try:
-            columns = {field.name: [record[field.name] for record in records] for field in self.inputs}
-            width = len(self.inputs)
-            if all(type(record) is dict and len(record) == width for record in records) and self._fit(columns):
-                return columns, []
-        except (KeyError, TypeError, IndexError, OverflowError):
-            pass  # looked at one by one below
-        return self._slowly(records)
-
-    def _fit(self, columns: Columns) -> bool:
-        """Whether every value is plainly right, column by column; what is merely possible is looked at one by one."""
-        for field in self.inputs:
-            values = columns[field.name]
-            kinds = set(map(type, values))
-            if field.dtype in _FLOATS:
-                if not kinds <= {float, int} or not all(map(math.isfinite, values)):
-                    return False
-            elif field.dtype == "i64":
-                if kinds != {int} or not -(1 << 63) <= min(values) <= max(values) < 1 << 63:
-                    return False
-            elif field.dtype not in ("str", "cat", "bool") or kinds != {bool if field.dtype == "bool" else str}:
-                return False
-        return True
-
-    def _slowly(self, records: Sequence[Any]) -> tuple[Columns, list[Problem]]:
-        columns: Columns = {field.name: [] for field in self.inputs}
-        problems: list[Problem] = []
-        for number, record in enumerate(records):
-            if len(problems) >= _MOST_PROBLEMS:
-                break
-            if not isinstance(record, dict):
-                problems.append(Problem(f"[{number}]", f"{shorten(record, 40)} is not a record of columns"))
-                continue
-            problems += self._unknown(number, record)
-            for field in self.inputs:
-                path = f"[{number}].{field.name}"
-                if field.name not in record:
-                    problems.append(Problem(path, f"missing, expected {field.expects}"))
-                    continue
-                value, wrong = field.check(record[field.name])
-                columns[field.name].append(value)
-                if wrong:
-                    problems.append(Problem(path, wrong))
-        return columns, problems[:_MOST_PROBLEMS]
-
-    def _unknown(self, number: int, record: dict[Any, Any]) -> list[Problem]:
-        known = [field.name for field in self.inputs]
-        problems = []
-        for name in record:
-            if name not in known:
-                near = close_names(str(name), [each for each in known if each not in record] or known)
-                said = f"unknown column{f', nearest: {near[0]}' if near else ''}"
-                problems.append(Problem(f"[{number}].{shorten(str(name), 40)}", said))
-        return problems[:_MOST_PROBLEMS]

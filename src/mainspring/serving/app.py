@@ -38,7 +38,7 @@ _LONGEST_ID = 128
 _MANY_ROWS = 256
 
 
-class RequestError(MainspringError):
+class RequestError(Exception):
     """A request that is not answered as asked: a status, what is wrong, and more to say."""
 
     def __init__(self, status: int, error: str, headers: tuple[tuple[bytes, bytes], ...] = (), **more: Any) -> None:
