@@ -131,6 +131,33 @@ def redact_value(name: str, value: object) -> object:
     return value
 
 
+def refuse_value(place: str, name: str, value: object) -> None:
+    """Refuse a secret's value in a place that is recorded, where a reference to it belongs.
+
+    Raises:
+        SecretError: the name says that the value is a secret, or it holds one that was resolved or is in the environment.
+    """
+    if not isinstance(value, str):
+        items = (
+            value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+        )
+        for key, item in items:
+            refuse_value(place, key if isinstance(key, str) else name, item)
+        return
+    if is_reference(value) or not value:
+        return
+    if names_secret(name):
+        raise SecretError(
+            f"{place}: `{name}` is a secret by its name, and its value would be recorded. Give a reference,"
+            " secret:env/NAME or secret:file/PATH (or give it another name, if it is none)."
+        )
+    for secret, reference in (_in_environment() | _known).items():
+        if secret in value:
+            raise SecretError(
+                f"{place}: it holds the value of `{reference}`, which would be recorded. Pass ms.Secret(…)."
+            )
+
+
 def _blank(match: re.Match[str]) -> str:
     groups = match.groupdict()
     if "value" not in groups:

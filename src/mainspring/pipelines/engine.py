@@ -20,7 +20,8 @@ from mainspring.pipelines.heartbeat import Heartbeat
 from mainspring.pipelines.observation.capture import absorb
 from mainspring.pipelines.plan import Tasks, expanded
 from mainspring.pipelines.progress import Listener
-from mainspring.pipelines.task import UNFINISHED, Attempt, Task, TaskState, Usage
+from mainspring.pipelines.schedule import Schedule
+from mainspring.pipelines.task import DONE, UNFINISHED, Attempt, Task, TaskState, Usage
 from mainspring.runners import Exit, Runner, WorkOrder
 from mainspring.secrets import redact
 from mainspring.store import Lease
@@ -61,8 +62,8 @@ class Engine:
         self._ttl_s = float(workspace.project.settings.lease_s)
         self._heartbeat = Heartbeat(workspace.leases, self._ttl_s)
         self._flying: dict[str, InFlight] = {}
-        self._queue: list[Task] = []
-        self._later: list[tuple[float, Task]] = []
+        self._schedule = Schedule(tasks)
+        self._failed = False
         self._remade: set[str] = set()
 
     def run(self) -> TaskState:
@@ -96,58 +97,45 @@ class Engine:
         lost = self._heartbeat.lost.get(self.run_lease.name)
         if lost is not None:
             raise lost
-        if not self.stop_requested and (self._keep_going or not self._has_failed()):
-            self._decide_ready()
-            self._give_out()
-        else:
-            self._queue.clear()
-            self._later.clear()
+        if self.stop_requested or (self._failed and not self._keep_going):
+            self._schedule.clear()
             if self.stop_requested:
                 return False
+        else:
+            for task in self._schedule.undecided():
+                self._decided(task)
+            self._give_out()
         if self._flying:
             self._collect(_WAIT_S)
             return True
-        if self._later:
-            time.sleep(min(_WAIT_S, max(0.0, self._later[0][0] - time.monotonic())))
-            return True
-        return bool(self._queue) or (bool(self.tasks.ready()) and not self._has_failed())
+        wait_s = self._schedule.next_retry_s()
+        if wait_s is not None:
+            time.sleep(min(_WAIT_S, wait_s))
+        return bool(self._schedule)
 
-    def _decide_ready(self) -> None:
-        """Reuse, skip, expand or queue what can start; each may let others start."""
-        waiting = {id(task) for task in self._queue} | {id(task) for _, task in self._later}
-        progress = True
-        while progress:
-            progress = False
-            for task in self.tasks.ready():
-                if id(task) not in waiting:
-                    progress |= self._decided(task)
-                    waiting.add(id(task))
-            progress |= self._settle_mapped()
-
-    def _decided(self, task: Task) -> bool:
+    def _decided(self, task: Task) -> None:
         """`_decide`; a task for which nothing can be decided has failed, alone."""
         try:
-            return self._decide(task)
+            self._settle(task) if task.state is TaskState.MAPPED else self._decide(task)
         except (LeaseLostError, StorageError):
             raise
         except MainspringError as error:
             self._end(task, TaskState.FAILED, redact(str(error)))
-            return True
 
-    def _decide(self, task: Task) -> bool:
-        """Whether the decision gave the task an end, so that others may start."""
+    def _decide(self, task: Task) -> None:
+        """Reuse, skip, expand or queue what can start; each may let others start."""
         blocker = self.tasks.blocked_by(task)
         if blocker is not None:
             self._end(task, TaskState.SKIPPED, f"`{blocker.name}` has no result")
-            return True
+            return
         self.tasks.resolve(task)
         missing = self.tasks.denied(task)
         if missing is not None:
             self._end(task, TaskState.SKIPPED, f"`{missing.task}` has no result")
-            return True
+            return
         if task.is_mapped:
             self._expand(task)
-            return True
+            return
         function = self.tasks.function(task)
         fingerprint = self.decider.prepare(task, function)
         origin = self.decider.origin(task, fingerprint)
@@ -160,8 +148,8 @@ class Engine:
                 origin.outputs,
                 origin.reused_from or origin.id,
             )
-            self._listener.changed(task)
-            return True
+            self._ended(task)
+            return
         live = live_differences(self.decider.fingerprinter, task) if function is not None else []
         task.reasons = self.decider.explain(task, fingerprint, live)
         runner = self._runner(task)
@@ -169,8 +157,7 @@ class Engine:
             raise ConflictError(
                 f"Step `{task.name}` can't run in another process: {live[0]}. Undo the replacement, or run it inline."
             )
-        self._queue.append(task)
-        return False
+        self._schedule.queue(task, runner.name)
 
     def _is_whole(self, origin: Task) -> bool:
         """Whether the blobs of a result are there; if not, its entry is forgotten and the step runs again."""
@@ -193,31 +180,29 @@ class Engine:
             self.tasks.children[task.id] = []
             for child in children:
                 self.tasks.add(child)
+                self._schedule.add(child)
         task.state = TaskState.MAPPED
+        self._schedule.follow(task)
         self._listener.expanded(task, self.tasks.children[task.id])
 
-    def _settle_mapped(self) -> bool:
-        settled = False
-        for task in self.tasks:
-            if task.state is TaskState.MAPPED and (state := self.tasks.settle(task)) is not None:
-                failed = [child for child in self.tasks.children.get(task.id, []) if child.state is TaskState.FAILED]
-                self._end(task, state, f"{failed[0].name}: {failed[0].error}" if failed else None)
-                settled = True
-        return settled
+    def _settle(self, task: Task) -> None:
+        """End a mapped task whose children have ended."""
+        state = self.tasks.settle(task)
+        if state is not None:
+            ended = [child for child in self.tasks.children.get(task.id, []) if child.state not in DONE]
+            self._end(task, state, f"{ended[0].name}: {ended[0].error}" if ended and state not in DONE else None)
 
     def _give_out(self) -> None:
-        now = time.monotonic()
-        due = [task for at, task in self._later if at <= now]
-        self._later = [(at, task) for at, task in self._later if at > now]
-        self._queue = due + self._queue
-        for task in list(self._queue):
-            runner = self._runner(task)
-            if runner.free <= 0 or (runner.name == "inline" and self._watches_limits()):
-                continue
-            self._queue.remove(task)
-            self._start(task, runner)
-            if runner.name == "inline":
-                break  # its result may let others start, and be reused by them
+        for task in self._schedule.due():
+            self._schedule.queue(task, self._runner(task).name)
+        for name in self._schedule.runners():
+            runner = self._runners[name]
+            # An inline runner takes one: its result may let others start, and be reused by them.
+            while runner.free > 0 and not (name == "inline" and self._watches_limits()):
+                following = self._schedule.take(name)
+                if following is None:
+                    break
+                self._start(following, runner)
 
     def _watches_limits(self) -> bool:
         """Whether a limit would go unwatched while this process is busy with a step of its own."""
@@ -271,10 +256,10 @@ class Engine:
         if task.state is TaskState.FAILED and flying.attempt.number <= task.options.retries and not self.stop_requested:
             wait_s = min(task.options.backoff_s * 2 ** (flying.attempt.number - 1), _LONGEST_BACKOFF_S)
             task.state = TaskState.WAITING
-            self._later.append((time.monotonic() + wait_s, task))
+            self._schedule.retry(task, wait_s)
             self._listener.retrying(task, wait_s)
         else:
-            self._listener.changed(task)
+            self._ended(task)
 
     def _remake(self, task: Task) -> bool:
         """If a task failed because an input's bytes are damaged or gone, run what made them again, once, and then it."""
@@ -291,9 +276,11 @@ class Engine:
         for maker in makers:
             self.store.drop_entry(maker.cache_key or "")
             self.tasks.reopen(maker)
-            self._listener.changed(maker)
         task.state = TaskState.WAITING
-        self._listener.changed(task)
+        parents = [parent for parent in self.tasks.parents() if parent.state is TaskState.MAPPED]
+        for waiting in (*makers, *parents, task):
+            self._schedule.add(waiting)
+            self._listener.changed(waiting)
         return True
 
     def _refresh(self, task: Task) -> None:
@@ -325,17 +312,13 @@ class Engine:
             self.workspace.leases.check(tx, self.run_lease)
             self.store.update(tx, task.id, state=state, error=error, ended_at=tx.now_us())
         task.state, task.error = state, error
+        self._ended(task)
+
+    def _ended(self, task: Task) -> None:
+        """A task has its end; its failure is the run's unless it may fail."""
+        self._failed |= task.state is TaskState.FAILED and not task.options.may_fail
+        self._schedule.ended(task)
         self._listener.changed(task)
-
-    def _has_failed(self) -> bool:
-        return any(
-            task.state is TaskState.FAILED and not task.options.may_fail and not self._allowed(task)
-            for task in self.tasks
-        )
-
-    def _allowed(self, task: Task) -> bool:
-        """Whether a failed task belongs to a mapped one that may fail."""
-        return task.map_of is not None and task.options.may_fail
 
     def _runner(self, task: Task) -> Runner:
         runner = self._runner_for(task)
@@ -360,7 +343,7 @@ class Engine:
         if self.stop_requested or TaskState.CANCELLED in states:
             self._cancel_rest()
             return TaskState.CANCELLED
-        if self._has_failed():
+        if self._failed:
             self._skip_rest()
             return TaskState.FAILED
         return TaskState.SUCCEEDED

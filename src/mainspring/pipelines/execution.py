@@ -146,7 +146,6 @@ def _called(place: Place, function: Callable[..., Any], arguments: dict[str, Any
 def _awaited(awaitable: Any) -> Any:
     """The result of an async step, also when the caller (a notebook) runs an event loop already."""
     import asyncio
-    import threading
 
     async def body() -> Any:
         return await awaitable
@@ -155,11 +154,11 @@ def _awaited(awaitable: Any) -> Any:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(body())
-    box: list[Any] = []
-    thread = threading.Thread(target=lambda: box.append(asyncio.run(body())))
-    thread.start()
-    thread.join()
-    return box[0]
+    from concurrent.futures import ThreadPoolExecutor
+    from contextvars import copy_context
+
+    with ThreadPoolExecutor(1, "async-step") as threads:
+        return threads.submit(copy_context().run, asyncio.run, body()).result()
 
 
 def _saved(place: Place, task: Task, result: Any) -> list[Artifact]:
@@ -241,14 +240,23 @@ def _record_failure(
     place: Place, task: Task, attempt: Attempt, lease: Lease, error: BaseException, log_path: Path, usage: Usage
 ) -> None:
     cancelled = isinstance(error, KeyboardInterrupt)
-    message = "it was interrupted" if cancelled else redact(f"{type(error).__name__}: {shorten(str(error), 500)}")
-    with suppress(OSError), log_path.open("a") as log:
+    message = "it was interrupted" if cancelled else redact(f"{type(error).__name__}: {shorten(_text(error), 500)}")
+    with suppress(OSError), log_path.open("a", encoding="utf-8", errors="backslashreplace") as log:
         log.write(redact("".join(_trace(error))))
     task.error = message
     task.state = TaskState.CANCELLED if cancelled else TaskState.FAILED
     task.log = _kept_log(place, log_path)
     kind = "cancelled" if cancelled else "corrupt" if isinstance(error, CorruptBlobError) else "error"
     place.store.fail(task, attempt, lease, kind, message, usage=usage, log=task.log, state=task.state)
+
+
+def _text(error: BaseException) -> str:
+    """What an error says, in characters that every database keeps."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001  # a step's error class may do anything
+        return "(its text can't be made)"
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
 def _trace(error: BaseException) -> list[str]:

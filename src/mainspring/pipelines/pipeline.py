@@ -10,6 +10,7 @@ from mainspring.errors import GraphError
 from mainspring.pipelines.graph import Call, Graph, current_graph
 from mainspring.pipelines.hints import checked_value, hints_of
 from mainspring.pipelines.step import Parameter, parameters_of
+from mainspring.secrets import refuse_value
 
 if TYPE_CHECKING:
     from mainspring.pipelines.results import RunResult
@@ -83,6 +84,7 @@ class Pipeline(Generic[P, R]):
                 )
             else:
                 values[name] = parameter.default
+            refuse_value(f"pipeline `{self.name}`", name, values[name])
         return values
 
     def __repr__(self) -> str:

@@ -15,6 +15,7 @@ from mainspring.pipelines.graph import Binding, Call, Entries, FromTask, Items, 
 from mainspring.pipelines.hints import accepts, checked_value, hints_of
 from mainspring.pipelines.task import DONE, UNFINISHED, Failed, Task, TaskState
 from mainspring.pipelines.values import Values
+from mainspring.secrets import refuse_value
 
 Functions = dict[int, Callable[..., Any]]  # by the position of the call
 _PLAIN_KINDS = (bool, int, float, str)
@@ -35,6 +36,7 @@ def planned(calls: Sequence[Call], run_id: str, values: Values, keep: Callable[[
             place = f"Step `{call.name}`, parameter `{name}`"
             if type(value) in _PLAIN_KINDS and name != call.mapped:
                 value = checked_value(place, value, hints.get(name), strict=True)
+            refuse_value(place, name, value)
             bindings[name] = values.bind(place, value, keep)
         task = Task(
             id=new_id(), run=run_id, position=position, name=call.name, module=call.step.module,
@@ -80,9 +82,9 @@ class Tasks:
         """The function in this process, if the step was met here."""
         return self.functions.get(task.position)
 
-    def ready(self) -> list[Task]:
-        """The waiting tasks that wait for nothing any more, in order."""
-        return [task for task in self if task.state is TaskState.WAITING and not self._waits(task)]
+    def parents(self) -> list[Task]:
+        """The tasks that stand for children."""
+        return [task for task in self if task.is_mapped]
 
     def blocked_by(self, task: Task) -> Task | None:
         """The task without a result that keeps another from starting, if there is one."""
@@ -108,14 +110,16 @@ class Tasks:
 
     def settle(self, task: Task) -> TaskState | None:
         """The final state of a mapped task whose children are all done, else None."""
-        states = {child.state for child in self.children.get(task.id, [])}
-        if states & set(UNFINISHED):
+        children = self.children.get(task.id, [])
+        if any(child.state in UNFINISHED for child in reversed(children)):  # the last is usually the last to end
             return None
+        states = {child.state for child in children}
         if TaskState.CANCELLED in states:
             return TaskState.CANCELLED
-        failed = {TaskState.FAILED, TaskState.SKIPPED} & states
-        if failed and not task.options.may_fail:
+        if not task.options.may_fail and TaskState.FAILED in states:
             return TaskState.FAILED
+        if not task.options.may_fail and TaskState.SKIPPED in states:
+            return TaskState.SKIPPED
         return TaskState.REUSED if states == {TaskState.REUSED} else TaskState.SUCCEEDED
 
     def reopen(self, task: Task) -> None:
@@ -149,11 +153,6 @@ class Tasks:
         if output or not names:
             return Stored(task.outputs[output or "result"])
         return Items([Stored(task.outputs[name]) for name in names], is_tuple=True)
-
-    def _waits(self, task: Task) -> bool:
-        return any(
-            self.by_name[name].state in UNFINISHED for binding in task.bindings.values() for name in awaited_in(binding)
-        )
 
 
 def expanded(task: Task, values: Values, keep: Callable[[Artifact], None]) -> list[Task]:

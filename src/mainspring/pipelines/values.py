@@ -26,7 +26,7 @@ from mainspring.pipelines.task import Failed
 from mainspring.secrets import Secret
 from mainspring.store import BlobStore
 
-_PLAIN = (type(None), bool, int, str)
+_PLAIN = (type(None), bool, int)
 _LARGEST_INT = 2**63
 
 
@@ -147,11 +147,23 @@ def _is_json(value: Any) -> bool:
         return bool(-_LARGEST_INT <= value < _LARGEST_INT)
     if kind in _PLAIN:
         return True
+    if kind is str:
+        return _is_text(value)
     if kind is float:
         return bool(math.isfinite(value))
     if kind is list:
         return all(map(_is_json, value))
-    return bool(kind is dict and all(type(key) is str and _is_json(item) for key, item in value.items()))
+    return bool(
+        kind is dict and all(type(key) is str and _is_text(key) and _is_json(item) for key, item in value.items())
+    )
+
+
+def _is_text(value: str) -> bool:
+    """Whether UTF-8 has it: half of a surrogate pair is no character."""
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _holds_reference(values: Iterable[Any]) -> bool:

@@ -1,0 +1,203 @@
+"""`map`: one task for each item of a list that may be known only at run time."""
+
+from __future__ import annotations
+
+import pytest
+
+from mainspring.testing.workspaces import Lab, digests, states, task_of
+
+FLOW = """
+@ms.step
+def listed(items: list):
+    return list(items)
+
+@ms.step
+def square(n, plus: int = 0):
+    if n == 13:
+        raise ValueError("unlucky")
+    return n * n + plus
+
+@ms.step
+def total(values: list):
+    return sum(values)
+
+@ms.pipeline
+def main(items: list = [1, 2, 3], plus: int = 0):
+    return total(square.map(listed(items), plus=plus))
+"""
+
+
+@pytest.mark.parametrize("options", [{}, {"jobs": 2}])
+def test_a_list_known_at_run_time_is_mapped(lab: Lab, options: dict[str, int]) -> None:
+    lab.write(FLOW)
+    result = lab.run(**options)
+    assert result.value == 14
+    assert states(result) == {
+        "listed": "succeeded", "square": "succeeded", "square[0]": "succeeded", "square[1]": "succeeded",
+        "square[2]": "succeeded", "total": "succeeded",
+    }  # fmt: skip
+
+
+def test_an_empty_list_maps_to_an_empty_list(lab: Lab) -> None:
+    lab.write(FLOW)
+    result = lab.run(params={"items": []})
+    assert result.value == 0
+    assert states(result)["square"] == "succeeded"
+
+
+def test_frames_are_mapped(lab: Lab) -> None:
+    result = lab.write_and_run(
+        """
+        import polars as pl
+
+        @ms.step
+        def parts():
+            return [pl.DataFrame({"a": [i, i]}) for i in range(3)]
+
+        @ms.step(outputs=("height", "top"))
+        def describe(frame: pl.DataFrame):
+            return frame.height, frame["a"].max()
+
+        @ms.step
+        def collect(heights: list, tops: list):
+            return [heights, tops]
+
+        @ms.pipeline
+        def main():
+            heights, tops = describe.map(parts())
+            return collect(heights, tops)
+        """
+    )
+    assert result.value == [[2, 2, 2], [0, 1, 2]]
+
+
+def test_maps_chain_and_mix_with_outputs_in_the_list(lab: Lab) -> None:
+    result = lab.write_and_run(
+        FLOW
+        + """
+@ms.pipeline
+def chained():
+    return total(square.map(square.map([total([1, 2]), 4])))
+""",
+        pipeline="chained",
+    )
+    assert result.value == 81 + 256
+
+
+def test_a_changed_item_runs_only_that_item_again(lab: Lab) -> None:
+    lab.write(FLOW)
+    lab.run(params={"items": [1, 2, 3]})
+    result = lab.run(params={"items": [1, 5, 3]})
+    assert states(result) == {
+        "listed": "succeeded", "square": "succeeded", "square[0]": "reused", "square[1]": "succeeded",
+        "square[2]": "reused", "total": "succeeded",
+    }  # fmt: skip
+    assert task_of(result, "square[1]").reasons == ["argument n changed"]
+
+
+def test_an_unchanged_map_is_reused_whole(lab: Lab) -> None:
+    lab.write(FLOW)
+    lab.run()
+    assert set(states(lab.run()).values()) == {"reused"}
+
+
+def test_resume_keeps_the_children_that_finished(lab: Lab) -> None:
+    lab.write(FLOW)
+    failed = lab.run(params={"items": [1, 13, 3]}, keep_going=True)
+    assert states(failed) == {
+        "listed": "succeeded", "square": "failed", "square[0]": "succeeded", "square[1]": "failed",
+        "square[2]": "succeeded", "total": "skipped",
+    }  # fmt: skip
+    assert "square[1]" in (failed.run.error or "")
+    again = lab.resume(failed.id, keep_going=True)
+    attempts = {task.name: len(again._store.attempts(task.id)) for task in again.tasks}
+    assert attempts == {"listed": 1, "square": 0, "square[0]": 1, "square[1]": 2, "square[2]": 1, "total": 0}
+
+
+@pytest.mark.parametrize("items", [[], [1, 2]])
+def test_a_map_interrupted_after_its_list_was_known_is_finished_by_resume(lab: Lab, items: list[int]) -> None:
+    lab.write(FLOW)
+    done = lab.run(params={"items": items})
+    with lab.workspace.database.transaction() as tx:
+        tx.execute("UPDATE run SET state = 'running', ended_at = NULL WHERE id = ?", (done.id,))
+        tx.execute("UPDATE task SET state = 'mapped' WHERE run = ? AND name = 'square'", (done.id,))
+        tx.execute("UPDATE task SET state = 'waiting', outputs = '{}' WHERE run = ? AND name = 'total'", (done.id,))
+    again = lab.resume(done.id)
+    assert again.succeeded
+    assert again.value == sum(n * n for n in items)
+
+
+@pytest.mark.parametrize("made", ["7", "'text'", "{'a': 1}", "None"])
+def test_mapping_over_what_is_no_list_fails_that_step_alone(lab: Lab, made: str) -> None:
+    result = lab.write_and_run(
+        f"""
+        @ms.step
+        def make():
+            return {made}
+
+        @ms.step
+        def use(x):
+            return x
+
+        @ms.step
+        def other():
+            return 1
+
+        @ms.pipeline
+        def main():
+            return use.map(make()), other()
+        """,
+        keep_going=True,
+    )
+    assert states(result) == {"make": "succeeded", "use": "failed", "other": "succeeded"}
+    assert "a list or tuple" in (task_of(result, "use").error or "")
+
+
+def test_a_child_that_may_fail_leaves_a_gap_for_a_step_that_takes_it(lab: Lab) -> None:
+    result = lab.write_and_run(
+        """
+        @ms.step(may_fail=True)
+        def half(n: int):
+            if n % 2:
+                raise ValueError("odd")
+            return n // 2
+
+        @ms.step
+        def tolerant(values: list[int | ms.Failed]):
+            return [value or value.task for value in values]
+
+        @ms.step
+        def strict(values: list[int]):
+            return values
+
+        @ms.step
+        def each(value: int):
+            return value
+
+        @ms.pipeline
+        def main():
+            halves = half.map([4, 5, 6])
+            return {"tolerant": tolerant(halves), "strict": strict(halves), "each": each.map(halves)}
+        """
+    )
+    found = states(result)
+    assert found["half[1]"] == "failed"
+    assert found["tolerant"] == "succeeded"
+    assert result.succeeded
+    assert result.output("tolerant") == [2, "half[1]", 3]
+    assert found["strict"] == "skipped"
+    assert (found["each[0]"], found["each[1]"], found["each[2]"]) == ("succeeded", "skipped", "succeeded")
+
+
+def test_children_run_side_by_side_give_what_they_give_one_by_one(lab: Lab) -> None:
+    lab.write(FLOW)
+    alone = lab.run(params={"items": list(range(6))}, jobs=1)
+    together = lab.run(params={"items": list(range(6))}, jobs=2, reuse=False)
+    assert digests(alone) == digests(together)
+
+
+def test_hundreds_of_items_are_no_trouble(lab: Lab) -> None:
+    lab.write(FLOW)
+    items = list(range(100, 400))
+    result = lab.run(params={"items": items})
+    assert result.value == sum(n * n for n in items)

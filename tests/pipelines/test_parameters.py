@@ -1,0 +1,146 @@
+"""Parameters of a pipeline: from Python and from text, checked against type hints before anything is recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mainspring.errors import GraphError, MainspringError, NotFoundError, SecretError, WrongTypeError
+from mainspring.runs import RunStore
+from mainspring.testing.workspaces import Lab
+
+FLOW = """
+from typing import Literal
+import datetime
+
+@ms.step
+def echo(value):
+    return value
+
+@ms.pipeline
+def main(
+    n: int = 1, share: float = 0.5, name: str = "a", flag: bool = False, months: list[int] | None = None,
+    mode: Literal["fast", "slow"] = "fast", day: datetime.date = datetime.date(2013, 1, 1), loose=None,
+):
+    return echo([n, share, name, flag, months, mode, str(day), loose])
+
+@ms.pipeline
+def needs(path: str):
+    return echo(path)
+
+@ms.step
+def typed(n: int) -> int:
+    return n
+
+@ms.pipeline
+def passes(value=0):
+    return typed(value)
+"""
+
+
+def runs(lab: Lab) -> int:
+    return len(RunStore(lab.workspace.database).list())
+
+
+def test_defaults_fill_what_is_not_given(lab: Lab) -> None:
+    lab.write(FLOW)
+    assert lab.run().value == [1, 0.5, "a", False, None, "fast", "2013-01-01", None]
+
+
+def test_text_is_read_as_the_hints_say(lab: Lab) -> None:
+    lab.write(FLOW)
+    given = {
+        "n": "3",
+        "share": "1",
+        "name": "7",
+        "flag": "true",
+        "months": "[1,2]",
+        "mode": "slow",
+        "day": "2013-02-03",
+    }
+    result = lab.run(params=given | {"loose": "text"}, strict=False)
+    assert result.value == [3, 1.0, "7", True, [1, 2], "slow", "2013-02-03", "text"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "strict", "expected"),
+    [
+        ("n", "3", True, "int"),
+        ("n", "three", False, "int"),
+        ("n", 1.5, True, "int"),
+        ("n", True, True, "int"),
+        ("share", "much", False, "float"),
+        ("flag", "perhaps", False, "bool"),
+        ("flag", 1, True, "bool"),
+        ("months", "[1,'x']", False, "list[int]"),
+        ("months", [1, "x"], True, "list[int]"),
+        ("mode", "medium", True, "Literal"),
+        ("day", "yesterday", False, "date"),
+    ],
+)
+@pytest.mark.one_backend("it is decided before anything is stored")
+def test_a_wrong_type_is_named_before_anything_is_recorded(
+    lab: Lab, name: str, value: Any, strict: bool, expected: str
+) -> None:
+    lab.write(FLOW)
+    with pytest.raises(WrongTypeError, match=f"parameter `{name}`") as caught:
+        lab.run(params={name: value}, strict=strict)
+    assert expected in str(caught.value)
+    assert runs(lab) == 0
+
+
+@pytest.mark.one_backend("it is decided before anything is stored")
+def test_an_unknown_parameter_is_named_with_the_nearest(lab: Lab) -> None:
+    lab.write(FLOW)
+    with pytest.raises(NotFoundError, match=r"`month`.*months"):
+        lab.run(params={"month": [1]})
+
+
+@pytest.mark.one_backend("it is decided before anything is stored")
+def test_a_missing_parameter_says_how_to_give_it(lab: Lab) -> None:
+    lab.write(FLOW)
+    with pytest.raises(GraphError, match="--path"):
+        lab.run("needs")
+
+
+@pytest.mark.one_backend("it is decided before anything is stored")
+def test_an_argument_of_a_step_is_checked_against_its_hint_and_named_with_its_step(lab: Lab) -> None:
+    lab.write(FLOW)
+    with pytest.raises(WrongTypeError, match=r"Step `typed`, parameter `n`.*expected int"):
+        lab.run("passes", params={"value": "x"})
+    assert runs(lab) == 0
+
+
+def test_parameters_are_recorded_with_their_defaults(lab: Lab) -> None:
+    lab.write(FLOW)
+    result = lab.run(params={"n": 9})
+    assert result.run.params["n"] == 9
+    assert result.run.params["share"] == 0.5
+    assert result.run.params["day"] == "2013-01-01"
+
+
+@pytest.mark.parametrize("how", ["pipeline", "step"])
+@pytest.mark.one_backend("it is decided before anything is stored")
+def test_a_secrets_value_is_refused_where_a_reference_belongs(lab: Lab, how: str) -> None:
+    lab.write(
+        """
+        @ms.step
+        def login(user, password):
+            return user
+
+        @ms.pipeline
+        def pipeline(password="secret:env/LAB_PASSWORD"):
+            return login("ada", password)
+
+        @ms.pipeline
+        def step():
+            return login("ada", "hunter2-in-the-clear")
+        """
+    )
+    given = {"password": "hunter2-in-the-clear"} if how == "pipeline" else {}
+    with pytest.raises(MainspringError, match="secret:env/NAME") as caught:
+        lab.run(how, params=given)
+    assert isinstance(caught.value, SecretError)
+    assert "hunter2" not in str(caught.value)
+    assert runs(lab) == 0

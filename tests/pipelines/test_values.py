@@ -1,0 +1,315 @@
+"""Values between steps: what JSON can't hold, what no codec takes, and who may change what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mainspring.testing.workspaces import Lab, states, task_of
+
+MUTATION = """
+import numpy as np
+import pandas as pd
+
+@ms.step
+def frame():
+    return pd.DataFrame({"a": [1, 2, 3]})
+
+@ms.step
+def array():
+    return np.arange(3)
+
+@ms.step
+def values():
+    return {"a": [1, 2, 3], "b": {4}}
+
+@ms.step
+def spoil(frame, array, values, literal):
+    frame["a"] = 0
+    frame["b"] = 5
+    array[:] = 0
+    values["a"].clear()
+    values["b"].add(5)
+    literal.append(9)
+    return 1
+
+@ms.step
+def look(frame, array, values, literal, after):
+    return [frame["a"].tolist(), array.tolist(), values["a"], sorted(values["b"]), literal]
+
+@ms.pipeline
+def main():
+    f, a, v, literal = frame(), array(), values(), [7]
+    return look(f, a, v, literal, after=spoil(f, a, v, literal))
+"""
+
+
+@pytest.mark.parametrize("runner", ["inline", "pool"])
+def test_a_step_that_changes_its_inputs_changes_them_for_nobody_else(lab: Lab, runner: str) -> None:
+    lab.write(MUTATION)
+    assert lab.run(runner=runner).value == [[1, 2, 3], [0, 1, 2], [1, 2, 3], [4], [7]]
+
+
+def test_a_step_that_changes_its_input_does_not_change_it_for_its_own_retry(lab: Lab) -> None:
+    result = lab.write_and_run(
+        """
+        tries = []
+
+        @ms.step(retries=1, backoff_s=0)
+        def spoil(literal):
+            literal.append(len(literal))
+            tries.append(1)
+            if len(tries) == 1:
+                raise ValueError("once")
+            return literal
+
+        @ms.pipeline
+        def main():
+            return spoil([5])
+        """
+    )
+    assert result.value == [5, 1]
+
+
+def test_a_frame_may_be_an_argument(lab: Lab) -> None:
+    lab.write(
+        """
+        import polars as pl
+
+        @ms.step
+        def count(frame, by: dict):
+            return frame.height + sum(frame["a"]) + len(by["keys"])
+
+        @ms.pipeline
+        def main(n: int = 2):
+            return count(pl.DataFrame({"a": list(range(n))}), {"keys": {1, 2}})
+        """
+    )
+    first = lab.run()
+    assert first.value == 5
+    assert states(lab.run()) == {"count": "reused"}
+    again = lab.run(params={"n": 3})
+    assert task_of(again, "count").reasons == ["argument frame changed"]
+    assert again.value == 8
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "float('nan')",
+        "float('-inf')",
+        "-0.0",
+        "2**70",
+        "(1, (2,))",
+        "{1, 2}",
+        "b'bytes'",
+        "{1: 2}",
+        "'\\ud800'",
+        "'a\\0b'",
+        "None",
+    ],
+)
+def test_a_literal_arrives_as_it_was_passed(lab: Lab, value: str) -> None:
+    result = lab.write_and_run(
+        f"""
+        GIVEN = {value}
+
+        @ms.step
+        def echo(value):
+            return repr(value) + type(value).__name__
+
+        @ms.pipeline
+        def main():
+            return echo(GIVEN)
+        """
+    )
+    given: Any = eval(value)
+    assert result.value == repr(given) + type(given).__name__
+
+
+def test_an_argument_that_no_codec_takes_is_named_with_its_step_before_anything_starts(lab: Lab) -> None:
+    lab.write(
+        """
+        import threading
+
+        @ms.step
+        def use(lock):
+            return 1
+
+        @ms.pipeline
+        def main():
+            return use(threading.Lock())
+        """
+    )
+    with pytest.raises(TypeError, match=r"Step `use`, parameter `lock`"):
+        lab.run()
+
+
+@pytest.mark.parametrize("runner", ["inline", "pool"])
+def test_an_output_that_no_codec_takes_is_named_with_its_step(lab: Lab, runner: str) -> None:
+    lab.write(
+        """
+        import threading
+
+        @ms.step(outputs=("fine", "lock"))
+        def make():
+            return 1, threading.Lock()
+
+        @ms.step
+        def use(x):
+            return x
+
+        @ms.pipeline
+        def main():
+            return use(make().fine)
+        """
+    )
+    result = lab.run(runner=runner)
+    assert states(result) == {"make": "failed", "use": "skipped"}
+    error = task_of(result, "make").error or ""
+    assert "Step `make`, output `lock`" in error
+    assert "lock" in error.lower()
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        ("None", "returned one `NoneType`"),
+        ("(1,)", "misses the output `b`"),
+        ("(1, 2, 3)", "returned 3 values for 2 outputs"),
+        ("{'a': 1}", "misses the output `b`"),
+        ("7", "returned one `int`"),
+    ],
+)
+@pytest.mark.one_backend("what the step returned is looked at before anything is stored")
+def test_a_missing_or_surplus_output_is_named(lab: Lab, returned: str, said: str) -> None:
+    result = lab.write_and_run(
+        f"""
+        @ms.step(outputs=("a", "b"))
+        def make():
+            return {returned}
+
+        @ms.pipeline
+        def main():
+            return make().a
+        """
+    )
+    assert states(result) == {"make": "failed"}
+    assert said in (task_of(result, "make").error or "")
+
+
+def test_none_is_a_result_like_any_other(lab: Lab) -> None:
+    text = """
+        @ms.step
+        def nothing():
+            return None
+
+        @ms.step
+        def see(value):
+            return value is None
+
+        @ms.pipeline
+        def main():
+            return see(nothing())
+        """
+    assert lab.write_and_run(text).value is True
+    assert states(lab.run()) == {"nothing": "reused", "see": "reused"}
+
+
+@pytest.mark.parametrize("runner", ["inline", "pool"])
+def test_async_steps_are_awaited(lab: Lab, runner: str) -> None:
+    lab.write(
+        """
+        import asyncio
+
+        @ms.step
+        async def slow(n):
+            await asyncio.sleep(0)
+            print("awaited", n)
+            return n + 1
+
+        @ms.pipeline
+        def main():
+            return slow(slow(1))
+        """
+    )
+    result = lab.run(runner=runner)
+    assert result.value == 3
+    assert result.log_of(task_of(result, "slow")) == "awaited 1\n"
+
+
+@pytest.mark.one_backend("how a coroutine is awaited does not depend on the store")
+@pytest.mark.parametrize(("fails", "state"), [("", "succeeded"), ("raise KeyError('x')", "failed")])
+def test_async_steps_run_in_a_notebook_which_has_a_loop_of_its_own(lab: Lab, fails: str, state: str) -> None:
+    import asyncio
+
+    lab.write(
+        f"""
+        @ms.step
+        async def slow():
+            print("inside")
+            ms.log_metric("m", 1)
+            {fails}
+            return 1
+
+        @ms.pipeline
+        def main():
+            return slow()
+        """
+    )
+
+    async def cell() -> Any:
+        return lab.run()
+
+    result = asyncio.run(cell())
+    assert states(result) == {"slow": state}
+    assert result.log_of(result.tasks[0]).startswith("inside\n")
+    assert fails == "" or "KeyError" in (result.tasks[0].error or "")
+
+
+def test_a_step_called_inside_a_step_is_a_plain_call(lab: Lab) -> None:
+    result = lab.write_and_run(
+        """
+        @ms.step
+        def inner(n):
+            return n + 1
+
+        @ms.pipeline
+        def small(n):
+            return inner(n)
+
+        @ms.step
+        def outer(n):
+            return inner(n) + sum(inner.map([1, 2])) + small(n)
+
+        @ms.pipeline
+        def main():
+            return outer(1)
+        """
+    )
+    assert result.value == 2 + 5 + 2
+    assert states(result) == {"outer": "succeeded"}
+
+
+@pytest.mark.parametrize("runner", ["inline", "pool"])
+@pytest.mark.parametrize("message", ["'a\\0b'", "'\\ud800'", "Odd()"])
+def test_any_error_of_a_step_can_be_recorded(lab: Lab, runner: str, message: str) -> None:
+    lab.write(
+        f"""
+        class Odd:
+            def __repr__(self):
+                raise ZeroDivisionError("repr")
+
+        @ms.step
+        def bad():
+            raise ValueError({message})
+
+        @ms.pipeline
+        def main():
+            return bad()
+        """
+    )
+    result = lab.run(runner=runner)
+    assert states(result) == {"bad": "failed"}
+    assert "ValueError" in (result.tasks[0].error or "")
