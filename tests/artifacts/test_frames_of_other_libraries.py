@@ -100,7 +100,7 @@ def test_pandas_rows_without_an_order(blobs: FolderBlobs) -> None:
 
 
 def test_a_pandas_type_that_is_not_kept_is_named() -> None:
-    with pytest.raises(CodecError, match="Column `p`.*period"):
+    with pytest.raises(CodecError, match=r"Column `p`.*period"):
         content_digest(pd.DataFrame({"p": pd.period_range("2020", periods=2, freq="Y")}))
 
 

@@ -137,4 +137,6 @@ def build_record(cls: type, fields: dict[str, Any]) -> Any:
             object.__setattr__(value, name, item)
         return value
     except (TypeError, ValueError, AttributeError) as error:
-        raise CodecError(f"The class `{cls.__module__}.{cls.__qualname__}` refuses its stored fields: {error}.") from error
+        raise CodecError(
+            f"The class `{cls.__module__}.{cls.__qualname__}` refuses its stored fields: {error}."
+        ) from error

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
-import numpy as np  # noqa: TID253 (an adapter file)
-import polars as pl  # noqa: TID253 (an adapter file)
+import numpy as np
+import polars as pl
 
 from mainspring.errors import CodecError
 
+Array = np.ndarray[Any, np.dtype[Any]]
 Feed = Callable[[bytes | memoryview], object]
 
-_NAMES = {
+_NAMES: dict[object, str] = {
     pl.Int8: "i8", pl.Int16: "i16", pl.Int32: "i32", pl.Int64: "i64", pl.Int128: "i128",
     pl.UInt8: "u8", pl.UInt16: "u16", pl.UInt32: "u32", pl.UInt64: "u64",
     pl.Float32: "f32", pl.Float64: "f64", pl.Boolean: "bool", pl.String: "str", pl.Binary: "bin",
@@ -131,14 +133,14 @@ def _feed_numbers(series: pl.Series, has_nulls: bool, feed: Feed) -> None:
         feed_array(series.to_numpy(), feed)
 
 
-def feed_array(values: np.ndarray, feed: Feed) -> None:  # type: ignore[type-arg]
+def feed_array(values: Array, feed: Feed) -> None:
     """Feed the bytes of a contiguous array of numbers, floats normalised."""
     if values.size == 0:
         return
-    feed(memoryview(normal_floats(values) if values.dtype.kind in "fc" else values).cast("B"))
+    feed((normal_floats(values) if values.dtype.kind in "fc" else values).data.cast("B"))
 
 
-def normal_floats(values: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def normal_floats(values: Array) -> Array:
     """A copy in which every NaN is the same one and −0.0 is 0.0.
 
     >>> normal_floats(np.array([-0.0])).tobytes() == normal_floats(np.array([0.0])).tobytes()
@@ -147,7 +149,7 @@ def normal_floats(values: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
     if values.dtype.kind == "c":
         parts = np.ascontiguousarray(values).view(values.real.dtype)
         return normal_floats(parts).view(values.dtype)
-    normal: np.ndarray = values + values.dtype.type(0)  # type: ignore[type-arg]
+    normal: Array = values + values.dtype.type(0)
     nan = np.isnan(normal)
     if nan.any():
         normal[nan] = np.nan

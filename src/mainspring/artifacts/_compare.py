@@ -32,7 +32,7 @@ class _Walk:
             places = self.found.get(kind)
             if places:
                 more = f" ({len(places)} such places)" if len(places) > 1 else ""
-                return Comparison(kind, places[0] + more, self.largest)  # type: ignore[arg-type]
+                return Comparison(kind, places[0] + more, self.largest)
         return EQUAL
 
     def note(self, kind: str, text: str, error: float | None = None) -> None:
@@ -61,11 +61,11 @@ class _Walk:
         for key in old:
             if key not in new:
                 self.note("values", f"At {path} the key {key!r} is gone.")
-        for key in new:
+        for key, item in new.items():
             if key not in old:
                 self.note("values", f"At {path} the key {key!r} is new.")
             else:
-                self.visit(old[key], new[key], f"{path}.{key}" if isinstance(key, str) else f"{path}[{key!r}]")
+                self.visit(old[key], item, f"{path}.{key}" if isinstance(key, str) else f"{path}[{key!r}]")
         if old.keys() == new.keys() and list(old) != list(new):
             self.note("row_order", f"At {path} the keys come in another order.")
 

@@ -59,9 +59,16 @@ def get_frame(digest: str, blobs: BlobAccess) -> pl.DataFrame:
             if magic.startswith(b"PAR1"):
                 return pl.read_parquet(path, glob=False, hive_partitioning=False)
             if magic == b"ARROW1":
-                return pl.read_ipc(path, memory_map=False)
+                return pl.read_ipc(path)
         return pl.DataFrame(height=int(msgspec.json.decode(path.read_bytes())["rows"]))
-    except (pl.exceptions.PolarsError, msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+    except (
+        pl.exceptions.PolarsError,
+        msgspec.MsgspecError,
+        UnicodeDecodeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise CodecError(f"The blob `{digest[:12]}` is not a stored table: {shorten(str(error))}") from error
 
 
@@ -80,7 +87,7 @@ def preview_frame(frame: pl.DataFrame, kind: str = "table") -> Preview:
 
 
 def _cell(value: object) -> object:
-    if value is None or type(value) in (bool, int) and abs(value) < 2**53:  # type: ignore[arg-type]
+    if value is None or (type(value) in (bool, int) and abs(value) < 2**53):  # type: ignore[arg-type]
         return value
     text = value if isinstance(value, str) else repr(value) if isinstance(value, (bytes, float)) else str(value)
     return shorten(text, 40)
@@ -104,7 +111,9 @@ def compare_frames(old: pl.DataFrame, new: pl.DataFrame, tolerance: Tolerance) -
         return _verdict("within_tolerance", columns)
     if unordered_digest(old).digest == unordered_digest(new).digest:
         moved = max((column.count for column in columns), default=0)
-        return Comparison("row_order", f"The same {old.height:,} rows stand in another order ({moved:,} differ in place).")
+        return Comparison(
+            "row_order", f"The same {old.height:,} rows stand in another order ({moved:,} differ in place)."
+        )
     kind = "floats" if columns and all(column.largest_error is not None for column in columns) else "values"
     return _verdict(kind, columns)
 

@@ -21,7 +21,7 @@ def store(array: Any, where: str) -> tuple[pl.Series, Kind]:
     Raises:
         CodecError: the type is not kept; `where` names the column.
     """
-    dtype = array.dtype
+    dtype: Any = array.dtype
     if isinstance(dtype, np.dtype) or isinstance(array, pd.arrays.NumpyExtensionArray):
         return _store_numpy(array.to_numpy(), where)
     if isinstance(dtype, pd.DatetimeTZDtype):
@@ -33,7 +33,7 @@ def store(array: Any, where: str) -> tuple[pl.Series, Kind]:
     if isinstance(dtype, pd.StringDtype):
         cells = [None if cell is pd.NA or cell != cell else cell for cell in array.to_numpy(dtype=object)]
         return pl.Series(cells, dtype=pl.String), ["string", str(dtype)]
-    if isinstance(dtype, _masked()):
+    if type(dtype) in _masked():
         missing = array.isna()
         values = array.to_numpy(dtype=dtype.numpy_dtype, na_value=dtype.numpy_dtype.type(0))
         frame = pl.DataFrame({"v": values, "m": missing})

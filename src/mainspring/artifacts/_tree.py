@@ -62,7 +62,7 @@ class Survey:
         cls = type(value)
         if cls in _FROZEN_SCALARS or isinstance(value, enum.Enum):
             return
-        check_depth(path, depth)
+        check_depth(depth)
         if cls in (list, dict, set, bytearray, OrderedDict, Counter):
             self.frozen = False
         if isinstance(value, dict) and cls in _WRITERS:
@@ -82,7 +82,7 @@ class Survey:
             self.leaves.append(value)
 
 
-def check_depth(path: str, depth: int) -> None:
+def check_depth(depth: int) -> None:
     """Refuse what is nested without an end.
 
     Raises:
@@ -113,7 +113,7 @@ class Writer:
             return value if -(2**63) <= value < 2**64 else {"$": "int", "v": hex(value)}
         if cls is float:
             return self._float(value)
-        check_depth(path, depth)
+        check_depth(depth)
         write = _WRITERS.get(cls)
         if write is not None:
             return write(self, value, path, depth + 1)

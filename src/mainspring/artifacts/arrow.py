@@ -59,6 +59,8 @@ def _frame(table: Any) -> pl.DataFrame:
     try:
         frame = pl.from_arrow(table)
     except (pl.exceptions.PolarsError, pa.ArrowException, TypeError, ValueError) as error:
-        raise CodecError(f"The table can't be digested: {shorten(str(error), 200)}. Cast the column to a plain type.") from error
+        raise CodecError(
+            f"The table can't be digested: {shorten(str(error), 200)}. Cast the column to a plain type."
+        ) from error
     assert isinstance(frame, pl.DataFrame)
     return frame

@@ -15,7 +15,9 @@ class BytesCodec:
     def digest(self, value: bytes) -> str:
         """Over the bytes."""
         if type(value) is not bytes:
-            raise CodecError(f"A value of `{type(value).__qualname__}` is not plain `bytes`; convert it with `bytes(value)`.")
+            raise CodecError(
+                f"A value of `{type(value).__qualname__}` is not plain `bytes`; convert it with `bytes(value)`."
+            )
         return meaning_digest("bytes", self.recipe, value)
 
     def encode(self, value: bytes, blobs: BlobAccess) -> Encoded:

@@ -59,11 +59,15 @@ class ArrayCodec:
 def _check(value: Array) -> None:
     if type(value) not in (np.ndarray, np.memmap):
         kind = type(value).__qualname__
-        raise CodecError(f"An array of `{kind}` would come back as a plain `numpy.ndarray`. Convert it with `np.asarray`.")
+        raise CodecError(
+            f"An array of `{kind}` would come back as a plain `numpy.ndarray`. Convert it with `np.asarray`."
+        )
     if value.dtype.hasobject:
         raise CodecError("An array of Python objects has no stored form. Use a list, or an array of one plain type.")
     if value.dtype.kind not in "biufcmMUSV":
-        raise CodecError(f"An array of `{value.dtype}` has no stored form. Convert it, e.g. with `.astype(object).tolist()`.")
+        raise CodecError(
+            f"An array of `{value.dtype}` has no stored form. Convert it, e.g. with `.astype(object).tolist()`."
+        )
 
 
 def canonical_bytes(value: Array) -> bytes:
@@ -81,17 +85,21 @@ def canonical_bytes(value: Array) -> bytes:
 def compare_arrays(old: Array, new: Array, tolerance: Tolerance) -> Comparison:
     """The first differing index, or the largest error where only finite floats differ."""
     if old.dtype != new.dtype or old.shape != new.shape:
-        return Comparison("schema", f"The array is another: {old.dtype}{list(old.shape)} → {new.dtype}{list(new.shape)}.")
+        return Comparison(
+            "schema", f"The array is another: {old.dtype}{list(old.shape)} → {new.dtype}{list(new.shape)}."
+        )
     if canonical_bytes(old) == canonical_bytes(new):
         return EQUAL
     if old.dtype.names:
-        found = {name: compare_arrays(np.asarray(old[name]), np.asarray(new[name]), tolerance) for name in old.dtype.names}
+        found = {
+            name: compare_arrays(np.asarray(old[name]), np.asarray(new[name]), tolerance) for name in old.dtype.names
+        }
         for kind in ("values", "floats", "row_order", "within_tolerance"):
             for name, result in found.items():
                 if result.kind == kind:
                     # Rows are whole records; a field that is in another order alone is other values.
                     shown = "values" if kind == "row_order" else kind
-                    return Comparison(shown, f"Field `{name}`: {result.detail}", result.largest_error)  # type: ignore[arg-type]
+                    return Comparison(shown, f"Field `{name}`: {result.detail}", result.largest_error)
         return EQUAL
     return _compare_plain(old, new, tolerance)
 

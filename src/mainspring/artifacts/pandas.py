@@ -147,7 +147,7 @@ def _labelled(value: Any, split: Any) -> pl.DataFrame:
         names[f"c{i}"] = f"{name} ({i})" if name in names.values() or name in table.columns else name
     kinds = meta["kinds"]
     coded = {i: kind for i, kind in enumerate(kinds) if kind[0] == "category"}
-    shown = table.with_columns(
+    shown: pl.DataFrame = table.with_columns(
         pl.Series(f"c{i}", [None if v is None else str(v) for v in restore(table[f"c{i}"], kind).tolist()], pl.String)
         for i, kind in coded.items()
     )

@@ -108,9 +108,16 @@ def _scan(path: Path, blobs: BlobAccess | None, *, with_digests: bool = True) ->
     try:
         if path.is_dir():
             root = path.resolve()
-            return _Manifest("", False, tuple(_entry(root, file, blobs, with_digests) for file in _walk(root)))
+            entries = tuple(_entry(root, file, blobs, with_digests) for file in _walk(root))
+            names = {entry.name: entry for entry in entries}
+            for entry in entries:
+                if entry.kind == "link":
+                    _check_link(entry, names)
+            return _Manifest("", False, entries)
         if not path.exists():
-            raise CodecError(f"The path `{path}` does not exist, so it can't be kept. Return a path to what was written.")
+            raise CodecError(
+                f"The path `{path}` does not exist, so it can't be kept. Return a path to what was written."
+            )
         file = path.resolve()
         entry = _entry(file.parent, file, blobs, with_digests)
         return _Manifest(path.name, True, (msgspec.structs.replace(entry, name=path.name),))
@@ -134,8 +141,6 @@ def _entry(root: Path, path: Path, blobs: BlobAccess | None, with_digests: bool)
     status = path.lstat()
     if stat.S_ISLNK(status.st_mode):
         target = os.readlink(path)
-        if not _stays_inside(name, target):
-            raise CodecError(f"The link `{name}` leads out of the tree, to `{target}`. Put the file itself into the tree.")
         return _Entry(name, "link", target=target)
     if stat.S_ISDIR(status.st_mode):
         return _Entry(name, "directory")
@@ -146,7 +151,9 @@ def _entry(root: Path, path: Path, blobs: BlobAccess | None, with_digests: bool)
 
 
 def _file_digest(path: Path) -> str:
-    return blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest() if path.stat().st_size else blake3().hexdigest()
+    return (
+        blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest() if path.stat().st_size else blake3().hexdigest()
+    )
 
 
 def _stays_inside(name: str, target: str) -> bool:
@@ -160,9 +167,28 @@ def _stays_inside(name: str, target: str) -> bool:
     return True
 
 
+def _check_link(entry: _Entry, names: dict[str, _Entry]) -> None:
+    if not _stays_inside(entry.name, entry.target):
+        raise CodecError(
+            f"The link `{entry.name}` leads out of the tree, to `{entry.target}`. Put the file itself into the tree."
+        )
+    place = entry.name.split("/")[:-1]
+    parts = [part for part in entry.target.split("/") if part not in ("", ".")]
+    for part in parts[:-1]:
+        place = place[:-1] if part == ".." else [*place, part]
+        met = names.get("/".join(place))
+        if met is not None and met.kind == "link":
+            # Two links that each stay inside as text can lead out together.
+            raise CodecError(
+                f"The link `{entry.name}` goes through another link, `{met.name}`. Let it name its end directly."
+            )
+
+
 def _check_manifest(manifest: _Manifest) -> None:
     names = {entry.name: entry for entry in manifest.entries}
-    if manifest.is_file and (list(names) != [manifest.name] or manifest.entries[0].kind != "file" or "/" in manifest.name):
+    if manifest.is_file and (
+        list(names) != [manifest.name] or manifest.entries[0].kind != "file" or "/" in manifest.name
+    ):
         raise CodecError("The stored path is not one file.")
     if not manifest.is_file and manifest.name:
         raise CodecError("The stored tree has a name, which it must not.")
@@ -173,8 +199,8 @@ def _check_manifest(manifest: _Manifest) -> None:
         above = ("/".join(parts[:i]) for i in range(1, len(parts)))
         if any(parent in names and names[parent].kind != "directory" for parent in above):
             raise CodecError(f"The stored name `{entry.name}` lies below something that is not a directory.")
-        if entry.kind == "link" and not _stays_inside(entry.name, entry.target):
-            raise CodecError(f"The stored link `{entry.name}` leads out of its folder, so nothing is written.")
+        if entry.kind == "link":
+            _check_link(entry, names)
 
 
 def _write_tree(manifest: _Manifest, target: Path, blobs: BlobAccess, home: Path) -> None:

@@ -207,7 +207,10 @@ class _Renumbered:
         if not isinstance(node, dict):
             return node
         if node.get("__loader__") == "SetNode":
-            node = {**node, "content": sorted(node["content"], key=lambda n: json.dumps(_Renumbered(self.files).node(n)))}
+            node = {
+                **node,
+                "content": sorted(node["content"], key=lambda n: json.dumps(_Renumbered(self.files).node(n))),
+            }
         made = {key: self._item(key, item) for key, item in node.items() if key != "__id__"}
         if "__id__" in node:
             made["__id__"] = self._id(node)

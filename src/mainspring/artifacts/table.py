@@ -8,7 +8,7 @@ the last leaf only, and another layout of the same rows nothing.
 from __future__ import annotations
 
 import msgspec
-import polars as pl  # noqa: TID253 (an adapter file)
+import polars as pl
 from blake3 import blake3
 
 from mainspring.artifacts._columns import feed_column, type_name
@@ -90,7 +90,9 @@ class TableHasher:
     def finish(self) -> TableDigest:
         """The digest of all rows so far; more may be added afterwards."""
         if self._schema is None:
-            raise CodecError("A table without a schema has no digest: update the hasher with a frame first, be it empty.")
+            raise CodecError(
+                "A table without a schema has no digest: update the hasher with a frame first, be it empty."
+            )
         leaves = tuple(self._leaves)
         if self._tail_rows:
             leaves += (_leaf_digest(pl.concat(self._tail, rechunk=False)),)

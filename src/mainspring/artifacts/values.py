@@ -105,7 +105,11 @@ class ValuesCodec:
         """The value's own text, shortened."""
         kind = type(value).__qualname__
         if isinstance(value, str):
-            return Preview("text", shorten(_clean(value[:200]), 100), {"type": kind, "characters": len(value), "text": _clean(value)[:2000]})
+            return Preview(
+                "text",
+                shorten(_clean(value[:200]), 100),
+                {"type": kind, "characters": len(value), "text": _clean(value)[:2000]},
+            )
         text = _clean(_bounded_repr(value))
         detail: dict[str, Any] = {"type": kind, "text": text[:4000]}
         if isinstance(value, (list, tuple, set, frozenset, dict)):

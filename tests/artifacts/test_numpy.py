@@ -1,0 +1,91 @@
+"""Arrays: memory layout makes no difference, type and shape do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from mainspring.artifacts import Tolerance, compare, content_digest, load, save
+from mainspring.errors import CodecError
+from mainspring.testing.codecs import FolderBlobs, check_codec_laws, check_immutability
+
+dtypes = hnp.scalar_dtypes().filter(lambda d: d.kind in "biufcmMUS" and d.itemsize <= 16 and d != np.longdouble)
+arrays = hnp.arrays(dtypes, hnp.array_shapes(min_dims=0, min_side=0, max_dims=3, max_side=4))
+
+
+@settings(max_examples=200, deadline=None)
+@given(arrays)
+def test_arrays_keep_the_laws(array: np.ndarray) -> None:
+    check_codec_laws(None, [array])
+    check_immutability(array)
+
+
+@settings(max_examples=200, deadline=None)
+@given(arrays, st.booleans())
+def test_layout_makes_no_difference(array: np.ndarray, reverse: bool) -> None:
+    digest = content_digest(array)
+    assert content_digest(np.asfortranarray(array).reshape(array.shape)) == digest
+    assert content_digest(array.astype(array.dtype.newbyteorder(">"))) == digest
+    if array.ndim:
+        assert content_digest(np.repeat(array, 2, axis=0)[::2]) == digest
+        if reverse:
+            assert content_digest(array[::-1].copy()[::-1]) == digest
+
+
+def test_distinct_arrays_have_distinct_digests(blobs: FolderBlobs) -> None:
+    record = np.zeros(3, dtype=[("a", "i1"), ("b", "f8")])
+    other = record.copy()
+    other["b"][1] = 1
+    values = [
+        np.zeros(4),
+        np.zeros((2, 2)),
+        np.zeros(4, "f4"),
+        np.zeros(4, "i8"),
+        np.zeros(0),
+        np.array(0.0),
+        np.ones(4),
+        record,
+        other,
+    ]
+    check_codec_laws(None, values, blobs)
+
+
+def test_padding_between_fields_is_never_looked_at() -> None:
+    aligned = np.dtype([("a", "i1"), ("b", "f8")], align=True)
+    one = np.frombuffer(b"\x01" + b"\x00" * 15, aligned)
+    other = np.frombuffer(b"\x01" + b"\xff" * 7 + b"\x00" * 8, aligned)
+    assert content_digest(one) == content_digest(other)
+    assert compare(one, other).kind == "equal"
+
+
+def test_every_nan_is_one_and_zero_has_no_sign() -> None:
+    payload = np.array([0xFFF8_0000_0000_0123, 0x8000_0000_0000_0000], dtype="u8").view("f8")
+    assert content_digest(payload) == content_digest(np.array([np.nan, 0.0]))
+
+
+def test_a_decoded_array_can_be_changed(blobs: FolderBlobs) -> None:
+    encoded = save(np.arange(3), blobs)[1]
+    load(encoded, blobs)[0] = 9
+    assert load(encoded, blobs)[0] == 0
+
+
+@pytest.mark.parametrize("array", [np.array([object()]), np.ma.masked_array([1], [True]), np.zeros(1, np.longdouble)])
+def test_what_is_not_kept_is_refused(array: np.ndarray) -> None:
+    with pytest.raises(CodecError):
+        content_digest(array)
+
+
+def test_comparison_names_the_first_index() -> None:
+    old = np.arange(6.0).reshape(2, 3)
+    new = old.copy()
+    new[1, 2] += 1e-9
+    assert compare(old, new).kind == "floats"
+    assert "first [1, 2]" in compare(old, new).detail
+    assert compare(old, new, Tolerance(atol=1e-6)).kind == "within_tolerance"
+    assert compare(old, old[::-1]).kind == "row_order"
+    assert compare(old, old.astype("f4")).kind == "schema"
+    assert compare(np.array([1, 2]), np.array([1, 3])).kind == "values"
+    assert compare(np.array([1.0, 2.0]), np.array([1.0, np.nan])).kind == "values"
