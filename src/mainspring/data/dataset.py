@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -101,9 +102,10 @@ class Dataset:
             parent = by_id.get(version.parent or "")
             if version.rows != draft.frame.height + (parent.rows if parent and mode == "append" else 0):
                 continue
-            draft.put_behind(parent if mode == "append" else None)
-            if draft.content_digest == version.content_digest:
-                return version
+            with suppress(InvalidError):  # rows that don't fit behind this version were not appended to it
+                draft.put_behind(parent if mode == "append" else None)
+                if draft.content_digest == version.content_digest:
+                    return version
         raise NotAllowedError(
             f"A replay commits nothing, and no version of `{self.name}` was recorded with this content: the rows differ."
         )
