@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from fractions import Fraction
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -75,6 +76,18 @@ def test_registering_twice_is_fine_and_taking_a_name_is_not() -> None:
     taken.name = "json"
     with pytest.raises(ExistsError):
         register(taken)
+
+
+def test_a_distributions_codec_is_found_only_when_nothing_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    entry = SimpleNamespace(name="fraction", load=lambda: FractionCodec)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [*map(asked.append, [group]), entry][1:])
+    registry = Registry()
+    assert registry.for_value({"a": 1}).name == "json"
+    assert not asked
+    assert registry.for_value([Fraction(1, 2)]).name == "bundle"
+    assert Registry().named("fraction").name == "fraction"
+    assert asked == ["mainspring.codecs"] * 2
 
 
 def test_an_unknown_name_names_the_nearest() -> None:

@@ -100,7 +100,7 @@ def test_a_lambda_in_a_pipeline_is_refused_when_saved(blobs: FolderBlobs) -> Non
 def test_a_type_outside_the_list_is_refused(blobs: FolderBlobs) -> None:
     import skops.io
 
-    class Own(LogisticRegression):  # type: ignore[misc]
+    class Own(LogisticRegression):  # type: ignore[misc]  # its base has no types
         pass
 
     Own.__module__ = __name__

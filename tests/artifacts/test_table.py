@@ -104,6 +104,8 @@ def oracle(columns: dict[str, tuple[str, list[Any]]]) -> str:
 def tables(draw: st.DrawFn, least: int = 0) -> dict[str, tuple[str, pl.DataType, list[Any]]]:
     rows = draw(st.integers(least, 12))
     columns: dict[str, tuple[str, pl.DataType, list[Any]]] = {}
+    dtype: pl.DataType
+    items: st.SearchStrategy[Any]
     for i in range(draw(st.integers(1, 4))):
         name = draw(st.sampled_from([*SCALARS, "list", "lists", "struct"]))
         if name in ("list", "lists"):
@@ -118,9 +120,9 @@ def tables(draw: st.DrawFn, least: int = 0) -> dict[str, tuple[str, pl.DataType,
         elif name == "struct":
             type_ = 'struct{"x": i64, "y": str}'
             dtype = pl.Struct({"x": pl.Int64, "y": pl.String})
-            items = st.fixed_dictionaries({"x": st.none() | SCALARS["i64"][1], "y": st.none() | SCALARS["str"][1]})  # type: ignore[assignment]
+            items = st.fixed_dictionaries({"x": st.none() | SCALARS["i64"][1], "y": st.none() | SCALARS["str"][1]})
         else:
-            type_, (dtype, items, _) = name, SCALARS[name]  # type: ignore[assignment]
+            type_, (dtype, items, _) = name, SCALARS[name]
         columns[f"c{i}"] = (type_, dtype, draw(st.lists(st.none() | items, min_size=rows, max_size=rows)))
     return columns
 

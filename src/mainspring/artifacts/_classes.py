@@ -25,25 +25,22 @@ def is_record(cls: type) -> bool:
     )
 
 
-def field_names(cls: type) -> tuple[str, ...]:
+def field_names(cls: Any) -> tuple[str, ...]:
     """The stored fields of a record class, in order of declaration."""
     if issubclass(cls, msgspec.Struct):
-        return cls.__struct_fields__
+        fields: tuple[str, ...] = cls.__struct_fields__
+        return fields
     if issubclass(cls, tuple):
-        names: tuple[str, ...] = cls._fields  # type: ignore[attr-defined]
+        names: tuple[str, ...] = cls._fields
         return names
-    return tuple(
-        name
-        for name, field in cls.__dataclass_fields__.items()  # type: ignore[attr-defined]
-        if field._field_type.name == "_FIELD"
-    )
+    return tuple(name for name, field in cls.__dataclass_fields__.items() if field._field_type.name == "_FIELD")
 
 
-def is_frozen(cls: type) -> bool:
+def is_frozen(cls: Any) -> bool:
     """Whether the fields of a record can't be set again."""
     if issubclass(cls, msgspec.Struct):
         return bool(cls.__struct_config__.frozen)
-    return issubclass(cls, tuple) or bool(cls.__dataclass_params__.frozen)  # type: ignore[attr-defined]
+    return issubclass(cls, tuple) or bool(cls.__dataclass_params__.frozen)
 
 
 def class_name(cls: type) -> str:

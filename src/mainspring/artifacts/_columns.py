@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from mainspring.errors import CodecError
+
+if TYPE_CHECKING:
+    from polars._typing import PolarsDataType
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Feed = Callable[[bytes | memoryview], object]
@@ -30,7 +33,7 @@ _AS_INTEGERS: dict[object, type[pl.DataType]] = {
 }  # fmt: skip
 
 
-def type_name(dtype: pl.DataType, column: str) -> str:
+def type_name(dtype: PolarsDataType, column: str) -> str:
     """A column type in our own words, so that another library's spelling never enters a digest.
 
     A Categorical is `cat` whatever its codes; an Enum names its categories, since their order is meaning.
@@ -53,11 +56,11 @@ def type_name(dtype: pl.DataType, column: str) -> str:
     if isinstance(dtype, pl.Enum):
         return f"enum{json.dumps(dtype.categories.to_list(), ensure_ascii=False)}"
     if isinstance(dtype, pl.List):
-        return f"list[{type_name(dtype.inner, column)}]"  # type: ignore[arg-type]
+        return f"list[{type_name(dtype.inner, column)}]"
     if isinstance(dtype, pl.Array):
-        return f"array[{type_name(dtype.inner, column)}, {dtype.size}]"  # type: ignore[arg-type]
+        return f"array[{type_name(dtype.inner, column)}, {dtype.size}]"
     if isinstance(dtype, pl.Struct):
-        fields = (f"{json.dumps(f.name, ensure_ascii=False)}: {type_name(f.dtype, column)}" for f in dtype.fields)  # type: ignore[arg-type]
+        fields = (f"{json.dumps(f.name, ensure_ascii=False)}: {type_name(f.dtype, column)}" for f in dtype.fields)
         return f"struct{{{', '.join(fields)}}}"
     raise CodecError(
         f"The column `{column}` is of type `{dtype}`, which has no canonical values. Cast it to a plain type, or drop it."
@@ -94,8 +97,8 @@ def _feed_values(series: pl.Series, has_nulls: bool, feed: Feed) -> None:
         _feed_lists(series, has_nulls, feed)
     elif base is pl.Struct:
         present = series.drop_nulls() if has_nulls else series
-        for field in present.dtype.fields:  # type: ignore[attr-defined]
-            feed_column(present.struct.field(field.name), feed)
+        for name in present.struct.fields:
+            feed_column(present.struct.field(name), feed)
     else:
         _feed_numbers(series, has_nulls, feed)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import polars as pl  # noqa: TID253 (an adapter file)
+import polars as pl  # noqa: TID253  # an adapter file
 
 from mainspring.artifacts.codec import EQUAL, BlobAccess, Comparison, Preview, Tolerance
 from mainspring.artifacts.table import schema_of, table_digest, unordered_digest
@@ -86,8 +86,8 @@ def preview_frame(frame: pl.DataFrame, kind: str = "table") -> Preview:
     return Preview(kind, f"{rows:,} {_many('row', rows)} × {columns:,} {_many('column', columns)}", detail)
 
 
-def _cell(value: object) -> object:
-    if value is None or (type(value) in (bool, int) and abs(value) < 2**53):  # type: ignore[arg-type]
+def _cell(value: Any) -> object:
+    if value is None or (type(value) in (bool, int) and abs(value) < 2**53):
         return value
     text = value if isinstance(value, str) else repr(value) if isinstance(value, (bytes, float)) else str(value)
     return shorten(text, 40)
@@ -166,7 +166,8 @@ class _Column:
         if error.null_count() or not error.is_finite().all():
             return cls(count, text)
         within = bool((error <= a.abs() * tolerance.rtol + tolerance.atol).all())
-        return cls(count, text, float(error.max()), within=within)  # type: ignore[arg-type]
+        largest: Any = error.max()
+        return cls(count, text, float(largest), within=within)
 
     @classmethod
     def _nested(cls, old: pl.Series, new: pl.Series) -> _Column | None:

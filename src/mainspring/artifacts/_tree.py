@@ -58,7 +58,7 @@ class Survey:
         self.leaves: list[object] = []
         self._walk(value, "$", 0)
 
-    def _walk(self, value: object, path: str, depth: int) -> None:
+    def _walk(self, value: Any, path: str, depth: int) -> None:
         cls = type(value)
         if cls in _FROZEN_SCALARS or isinstance(value, enum.Enum):
             return
@@ -70,7 +70,7 @@ class Survey:
                 self._walk(key, path, depth + 1)
                 self._walk(item, path, depth + 1)
         elif cls in (list, tuple, set, frozenset):
-            for item in value:  # type: ignore[attr-defined]
+            for item in value:
                 self._walk(item, path, depth + 1)
         elif is_numpy_scalar(value) or cls is bytearray:
             return

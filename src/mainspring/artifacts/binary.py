@@ -32,7 +32,7 @@ class BytesCodec:
         """The length and the first bytes."""
         return Preview("bytes", f"{len(value):,} bytes", {"size_bytes": len(value), "head": value[:64].hex(" ")})
 
-    def compare(self, old: bytes, new: bytes, tolerance: Tolerance) -> Comparison:  # noqa: ARG002
+    def compare(self, old: bytes, new: bytes, tolerance: Tolerance) -> Comparison:  # noqa: ARG002  # nothing here is a float
         """The first differing byte."""
         if old == new:
             return EQUAL

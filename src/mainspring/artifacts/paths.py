@@ -91,7 +91,7 @@ class PathCodec:
         kind = "file" if manifest.is_file else "tree"
         return Preview(kind, shorten(summary, 100), {"files": len(files), "size_bytes": size, "names": names})
 
-    def compare(self, old: Path, new: Path, tolerance: Tolerance) -> Comparison:  # noqa: ARG002
+    def compare(self, old: Path, new: Path, tolerance: Tolerance) -> Comparison:  # noqa: ARG002  # nothing here is a float
         """The first name that differs."""
         a, b = _scan(old, None), _scan(new, None)
         if a == b:

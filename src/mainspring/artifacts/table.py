@@ -7,12 +7,17 @@ the last leaf only, and another layout of the same rows nothing.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 import polars as pl
 from blake3 import blake3
 
 from mainspring.artifacts._columns import feed_column, type_name
 from mainspring.errors import CodecError, InvalidError
+
+if TYPE_CHECKING:
+    from polars._typing import PolarsDataType
 
 LEAF_ROWS = 65_536
 TABLE_RECIPE = 1
@@ -156,15 +161,15 @@ def schema_of(frame: pl.DataFrame) -> tuple[tuple[str, str], ...]:
     return tuple((name, type_name(dtype, name)) for name, dtype in frame.schema.items())
 
 
-def _with_text(dtype: pl.DataType) -> pl.DataType:
+def _with_text(dtype: PolarsDataType) -> PolarsDataType:
     if isinstance(dtype, (pl.Categorical, pl.Enum)):
         return pl.String()
     if isinstance(dtype, pl.List):
-        return pl.List(_with_text(dtype.inner))  # type: ignore[arg-type]
+        return pl.List(_with_text(dtype.inner))
     if isinstance(dtype, pl.Array):
-        return pl.Array(_with_text(dtype.inner), dtype.size)  # type: ignore[arg-type]
+        return pl.Array(_with_text(dtype.inner), dtype.size)
     if isinstance(dtype, pl.Struct):
-        return pl.Struct({field.name: _with_text(field.dtype) for field in dtype.fields})  # type: ignore[arg-type]
+        return pl.Struct({field.name: _with_text(field.dtype) for field in dtype.fields})
     return dtype
 
 
