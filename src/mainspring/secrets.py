@@ -137,13 +137,22 @@ def refuse_value(place: str, name: str, value: object) -> None:
     Raises:
         SecretError: the name says that the value is a secret, or it holds one that was resolved or is in the environment.
     """
-    if not isinstance(value, str):
-        items = (
-            value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
-        )
-        for key, item in items:
-            refuse_value(place, key if isinstance(key, str) else name, item)
-        return
+    if isinstance(value, str | dict | list | tuple):
+        _refuse(place, name, value, _in_environment() | _known)
+
+
+def _refuse(place: str, name: str, value: object, known: dict[str, str]) -> None:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _refuse(place, str(key), item, known)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _refuse(place, name, item, known)
+    elif isinstance(value, str):
+        _refuse_text(place, name, value, known)
+
+
+def _refuse_text(place: str, name: str, value: str, known: dict[str, str]) -> None:
     if is_reference(value) or not value:
         return
     if names_secret(name):
@@ -151,7 +160,7 @@ def refuse_value(place: str, name: str, value: object) -> None:
             f"{place}: `{name}` is a secret by its name, and its value would be recorded. Give a reference,"
             " secret:env/NAME or secret:file/PATH (or give it another name, if it is none)."
         )
-    for secret, reference in (_in_environment() | _known).items():
+    for secret, reference in known.items():
         if secret in value:
             raise SecretError(
                 f"{place}: it holds the value of `{reference}`, which would be recorded. Pass ms.Secret(…)."

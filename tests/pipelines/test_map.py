@@ -27,10 +27,10 @@ def main(items: list = [1, 2, 3], plus: int = 0):
 """
 
 
-@pytest.mark.parametrize("options", [{}, {"jobs": 2}])
-def test_a_list_known_at_run_time_is_mapped(lab: Lab, options: dict[str, int]) -> None:
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_list_known_at_run_time_is_mapped(lab: Lab, jobs: int) -> None:
     lab.write(FLOW)
-    result = lab.run(**options)
+    result = lab.run(jobs=jobs)
     assert result.value == 14
     assert states(result) == {
         "listed": "succeeded", "square": "succeeded", "square[0]": "succeeded", "square[1]": "succeeded",

@@ -313,3 +313,56 @@ def test_any_error_of_a_step_can_be_recorded(lab: Lab, runner: str, message: str
     result = lab.run(runner=runner)
     assert states(result) == {"bad": "failed"}
     assert "ValueError" in (result.tasks[0].error or "")
+
+
+@pytest.mark.parametrize("runner", ["inline", "pool"])
+def test_a_polars_frame_turned_in_place_is_turned_for_nobody_else(lab: Lab, runner: str) -> None:
+    lab.write(
+        """
+        import polars as pl
+
+        @ms.step
+        def make():
+            return pl.DataFrame({"a": [1], "b": [2]})
+
+        @ms.step
+        def spoil(frame):
+            frame.columns = ["x", "y"]
+            frame.drop_in_place("x")
+            return frame
+
+        @ms.step
+        def look(frame, spoilt):
+            return [frame.columns, spoilt.columns]
+
+        @ms.pipeline
+        def main():
+            frame = make()
+            return look(frame, spoil(frame))
+        """
+    )
+    assert lab.run(runner=runner).value == [["a", "b"], ["y"]]
+
+
+@pytest.mark.parametrize("runner", ["inline", "pool", "detached"])
+def test_a_file_that_a_step_wrote_to_its_scratch_folder_reaches_the_next(lab: Lab, runner: str) -> None:
+    lab.write(
+        """
+        @ms.step
+        def make():
+            path = ms.scratch() / "report.txt"
+            path.write_text("kept")
+            return path
+
+        @ms.step
+        def read(path):
+            return path.read_text()
+
+        @ms.pipeline
+        def main():
+            return read(make())
+        """
+    )
+    result = lab.run(runner=runner)
+    assert result.value == "kept"
+    assert set(states(lab.run()).values()) == {"reused"}

@@ -16,7 +16,7 @@ from mainspring.errors import CodecError, CorruptBlobError, GraphError, LeaseLos
 from mainspring.ledger import within_task
 from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.code import declared
-from mainspring.pipelines.graph import Binding, outside_graph
+from mainspring.pipelines.graph import outside_graph
 from mainspring.pipelines.observation.capture import capture
 from mainspring.pipelines.observation.observer import Observation, Observer
 from mainspring.pipelines.seeds import seed_everything
@@ -84,7 +84,7 @@ def execute(
 def _call(
     place: Place, task: Task, function: Callable[..., Any], log_path: Path, meter: ResourceMeter, run_log: RunLog
 ) -> tuple[Any, tuple[Observation, ...]]:
-    arguments = {name: _argument(place, binding) for name, binding in task.arguments.items()}
+    arguments = {name: place.values.value(binding) for name, binding in task.arguments.items()}
     parts = place.store.fingerprint_parts(task.fingerprint) if task.fingerprint else {}
     observer = Observer(
         project_root=place.root,
@@ -113,16 +113,6 @@ def _call(
         graph_token.var.reset(graph_token)
         active_log.reset(log_token)
         declared.project_root.reset(root_token)
-
-
-def _argument(place: Place, binding: Binding) -> Any:
-    """A value as a step receives it. A blob that is found corrupt is discarded, so that it can be made again."""
-    try:
-        return place.values.value(binding)
-    except CorruptBlobError as error:
-        place.workspace.blobs.condemn(error.digest)
-        place.workspace.blobs.destroy(error.digest)
-        raise
 
 
 def _paths_in(value: Any) -> list[Path]:

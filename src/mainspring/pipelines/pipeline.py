@@ -64,7 +64,9 @@ class Pipeline(Generic[P, R]):
         """
         from mainspring.pipelines.launch import run_pipeline
 
-        return run_pipeline(self, params, **(options or {}))
+        result = run_pipeline(self, params, **(options or {}))
+        result.raise_for_state()
+        return result
 
     def _values(self, params: dict[str, Any], *, strict: bool) -> dict[str, Any]:
         from mainspring.errors import NotFoundError, close_names

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from mainspring.artifacts import codec_named, content_digest, load, save
+from mainspring.artifacts import codec_named, content_digest, in_canonical_order, load, save
 from mainspring.artifacts.codec import meaning_digest
 from mainspring.artifacts.record import Artifact, ArtifactStore
-from mainspring.errors import CodecError, GraphError
+from mainspring.errors import CodecError, CorruptBlobError, GraphError
 from mainspring.pipelines.graph import (
     Binding,
     Entries,
@@ -59,10 +59,12 @@ class Values:
         Raises:
             CodecError: no codec takes it.
         """
+        if not ordered:
+            value = in_canonical_order(value)  # what is shared is then what is stored
         artifact = self.store.describe(name, save(value, self.blobs, ordered=ordered), value)
         self._records[artifact.id] = artifact
         if codec_named(artifact.encoded.codec).immutable:
-            self._shared[artifact.id] = value
+            self._shared[artifact.id] = _own(value)
         return artifact
 
     def has(self, artifact_id: str) -> bool:
@@ -85,8 +87,8 @@ class Values:
                 return copied(value)
             case Stored(artifact=artifact_id):
                 if artifact_id in self._shared:
-                    return self._shared[artifact_id]
-                return load(self.artifact(artifact_id).encoded, self.blobs)
+                    return _own(self._shared[artifact_id])
+                return self._loaded(artifact_id)
             case Items(items=items, is_tuple=is_tuple):
                 values = [self.value(item) for item in items]
                 return tuple(values) if is_tuple else values
@@ -97,6 +99,19 @@ class Values:
             case Missing(task=task, error=error):
                 return Failed(task, error)
         raise GraphError(f"the result of `{binding.task}` is not there yet")
+
+    def _loaded(self, artifact_id: str) -> Any:
+        """A decoded value. A blob that is found corrupt, twice, is discarded, so that it counts as gone and is made again."""
+        encoded = self.artifact(artifact_id).encoded
+        try:
+            return load(encoded, self.blobs)
+        except CorruptBlobError as error:
+            try:
+                self.blobs.read(error.digest)
+            except CorruptBlobError:
+                self.blobs.condemn(error.digest)
+                self.blobs.destroy(error.digest)
+            raise
 
     def digest(self, binding: Binding) -> str:
         """The content digest of an argument, without reading its bytes."""
@@ -138,6 +153,11 @@ class Values:
             raise CodecError(f"{place}: {error}") from error
         keep(artifact)
         return Stored(artifact.id)
+
+
+def _own(value: Any) -> Any:
+    """The value, or a view of its own on the same memory where a library can turn what it calls immutable in place."""
+    return value.clone() if type(value).__module__.startswith("polars.") and hasattr(value, "clone") else value
 
 
 def _is_json(value: Any) -> bool:
