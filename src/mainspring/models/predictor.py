@@ -13,6 +13,7 @@ import numpy as np  # noqa: TID253  # an adapter file
 
 from mainspring.errors import InvalidError, WrongTypeError
 from mainspring.models.records import RecordCheck
+from mainspring.models.rows import RowDecoder
 from mainspring.models.signature import Columns, Problem, Signature
 from mainspring.models.version import InputKind, ModelVersion
 from mainspring.store import BlobStore
@@ -39,6 +40,7 @@ class Predictor:
         self.model = model
         self.signature = signature
         self._check = RecordCheck(signature)
+        self.decode = RowDecoder(signature).decode
         self._table = _TABLES[input_kind](signature)
 
     @classmethod
@@ -109,7 +111,7 @@ def _pandas(signature: Signature) -> Callable[[Columns], Any]:
 
     numbers = {field.name: np.dtype(_NUMBERS[field.dtype]) for field in signature.inputs if field.dtype in _NUMBERS}
 
-    def column(name: str, values: list[Any]) -> Any:
+    def column(name: str, values: Sequence[Any]) -> Any:
         if name not in numbers:
             return values
         if None in values:

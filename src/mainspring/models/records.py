@@ -62,7 +62,7 @@ class RecordCheck:
         return True
 
     def _slowly(self, records: Sequence[Any]) -> tuple[Columns, list[Problem]]:
-        columns: Columns = {field.name: [] for field in self.signature.inputs}
+        columns: dict[str, list[Any]] = {field.name: [] for field in self.signature.inputs}
         problems: list[Problem] = []
         for number, record in enumerate(records):
             if len(problems) >= _MOST_PROBLEMS:

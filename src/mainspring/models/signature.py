@@ -7,6 +7,7 @@ inferred from. A whole number passes for a float; nothing else is converted.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ import msgspec
 from mainspring.errors import article, close_names, shorten
 
 OutputKind = Literal["number", "label", "probability", "probabilities"]
-Columns = dict[str, list[Any]]
+Columns = dict[str, Sequence[Any]]
 INTEGERS = {f"{sign}{bits}": (bits, sign == "i") for sign in "iu" for bits in (8, 16, 32, 64)}
 FLOATS = ("f32", "f64")
 

@@ -17,6 +17,7 @@ import msgspec
 
 from mainspring.errors import MainspringError
 from mainspring.ledger import new_id
+from mainspring.models.signature import Columns
 from mainspring.secrets import redact
 from mainspring.serving.endpoint import EndpointStore
 from mainspring.serving.live import Live, load_live
@@ -35,6 +36,7 @@ _METHODS = {"/": b"GET, HEAD", "/predict": b"POST", "/metrics": b"GET, HEAD"} | 
 )
 _OPEN = ("/health", "/live", "/ready")  # for probes, which bear no token
 _LONGEST_ID = 128
+_OVERDUE = 0.0
 _MANY_ROWS = 256
 
 
@@ -70,6 +72,7 @@ class ServingApp:
         self._endpoints = EndpointStore(workspace.database)
         self._token = token.encode()
         self._max_body_bytes, self._read_timeout_s, self._poll_s = max_body_bytes, read_timeout_s, poll_s
+        self._reading: dict[asyncio.Task[Any] | None, float] = {}
         self._decode = msgspec.json.Decoder().decode
         self._encode = msgspec.json.Encoder().encode
 
@@ -128,45 +131,72 @@ class ServingApp:
         kind = headers.get(b"content-type", _JSON).partition(b";")[0].strip().lower()
         if kind != _JSON or headers.get(b"content-encoding", b"identity") != b"identity":
             raise RequestError(415, "Send JSON, uncompressed, with `Content-Type: application/json`.")
-        records = self._records(await self._body(headers, receive))
+        body = await self._body(headers, receive)
         live = self.live
-        columns, problems = live.predictor.check(records)
-        if problems:
-            raise RequestError(422, str(problems[0]), problems=problems)
+        columns, count = live.predictor.decode(body) or self._checked(live, body)
         try:
-            if live.is_slow or len(records) > _MANY_ROWS:
-                answers = await asyncio.to_thread(live.predictor.answer, columns, len(records))
+            if live.is_slow or count > _MANY_ROWS:
+                answers = await asyncio.to_thread(live.predictor.answer, columns, count)
             else:
-                answers = live.predictor.answer(columns, len(records))
+                answers = live.predictor.answer(columns, count)
         except Exception as error:
             _log.exception("request %s: %s failed", request_id.decode(), live.name)
             text = f"{live.name} failed on this request ({type(error).__name__}). The log of the server has more."
             raise RequestError(500, text) from error
-        body = {"predictions": answers, "model_version": live.name, "id": request_id.decode()}
-        return self._encode(body), len(records)
+        answer = {"predictions": answers, "model_version": live.name, "id": request_id.decode()}
+        return self._encode(answer), count
 
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         limit = self._max_body_bytes
-        too_large = RequestError(413, f"The body is larger than {limit:,} bytes.", ((b"connection", b"close"),))
         announced = headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > limit:
-            raise too_large
+            raise self._too_large()
         chunks, size = [], 0
+        # A timer for each request would cost 8 µs; the overdue are looked for by the clock of `_end_overdue` instead.
+        reader = asyncio.current_task()
+        self._reading[reader] = time.monotonic() + self._read_timeout_s
         try:
-            async with asyncio.timeout(self._read_timeout_s):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise ConnectionResetError("the client went away before its request was complete")
-                    chunks.append(message.get("body", b""))
-                    size += len(chunks[-1])
-                    if size > limit:
-                        raise too_large
-                    if not message.get("more_body"):
-                        return b"".join(chunks)
-        except TimeoutError:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ConnectionResetError("the client went away before its request was complete")
+                chunks.append(message.get("body", b""))
+                size += len(chunks[-1])
+                if size > limit:
+                    raise self._too_large()
+                if not message.get("more_body"):
+                    return b"".join(chunks) if len(chunks) > 1 else chunks[0]
+        except asyncio.CancelledError:
+            if self._reading.get(reader) != _OVERDUE:
+                raise
+            if reader is not None:
+                reader.uncancel()
             said = f"The body did not arrive within {self._read_timeout_s:g} s."
             raise RequestError(408, said, ((b"connection", b"close"),)) from None
+        finally:
+            self._reading.pop(reader, None)
+
+    def _too_large(self) -> RequestError:
+        said = f"The body is larger than {self._max_body_bytes:,} bytes."
+        return RequestError(413, said, ((b"connection", b"close"),))
+
+    async def _end_overdue(self) -> None:
+        """End the reading of bodies that don't arrive."""
+        while True:
+            await asyncio.sleep(min(1.0, self._read_timeout_s / 4))
+            now = time.monotonic()
+            for reader, until in list(self._reading.items()):
+                if reader is not None and _OVERDUE < until < now:
+                    self._reading[reader] = _OVERDUE
+                    reader.cancel()
+
+    def _checked(self, live: Live, body: bytes) -> tuple[Columns, int]:
+        """Any form of body, looked at with care: the way for what the quick one doesn't take, and for its errors."""
+        records = self._records(body)
+        columns, problems = live.predictor.check(records)
+        if problems:
+            raise RequestError(422, str(problems[0]), problems=problems)
+        return columns, len(records)
 
     def _records(self, body: bytes) -> list[Any]:
         try:
@@ -196,17 +226,17 @@ class ServingApp:
         return (200 if ready else 503), _JSON, self._encode({"status": "ok" if ready else "draining"})
 
     async def _live_through(self, receive: Receive, send: Send) -> None:
-        following = None
+        chores: list[asyncio.Task[None]] = []
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                following = asyncio.create_task(self._follow())
+                chores = [asyncio.create_task(self._follow()), asyncio.create_task(self._end_overdue())]
                 await send({"type": "lifespan.startup.complete"})
             else:
-                if following is not None:
-                    following.cancel()
+                for chore in chores:
+                    chore.cancel()
                     with suppress(asyncio.CancelledError):
-                        await following
+                        await chore
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 

@@ -6,6 +6,7 @@ known and that nobody can change meanwhile. `blob/<digest>` is kept, `condemned/
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -35,6 +36,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("obstore", "s3", "A workspace on S3") from error
 
+_number = itertools.count()  # of temporary files in this process
 _TOUCH_AFTER = timedelta(minutes=5)  # a blob that was put later than this ago is fresh enough for any collector
 _SMALL_BYTES = 1 << 20  # up to here sending the bytes costs less than asking first
 _CACHE_BYTES = 4 << 30
@@ -101,7 +103,7 @@ class S3Blobs:
             pass
         except CorruptBlobError:
             self._forget(digest)
-        part = Path(self._cache.place) / "tmp" / f"{digest}-{os.getpid()}-{id(object()):x}"
+        part = Path(self._cache.place) / "tmp" / f"{digest}-{os.getpid()}-{next(_number)}"
         part.parent.mkdir(parents=True, exist_ok=True)
         try:
             with part.open("wb") as file:

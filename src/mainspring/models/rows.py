@@ -1,0 +1,63 @@
+"""The quick way from a request's bytes to columns: one typed pass of a JSON decoder made for the signature.
+
+It takes what is right and gives up on anything else; `records` then says what is wrong. What both take they take alike.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from mainspring.models.signature import FLOATS, INTEGERS, Columns, Field, Signature
+
+
+class RowDecoder:
+    """Decodes `{"records": [{...}]}` by a signature of numbers, texts and booleans.
+
+    >>> decoder = RowDecoder(Signature((Field("n", "f64"), Field("carrier", "str", nullable=True))))
+    >>> decoder.decode(b'{"records": [{"n": 1, "carrier": null}]}')
+    ({'n': (1.0,), 'carrier': (None,)}, 1)
+    >>> decoder.decode(b'{"records": [{"n": "x", "carrier": null}]}') is None
+    True
+    """
+
+    def __init__(self, signature: Signature) -> None:
+        self._names = [field.name for field in signature.inputs]
+        types = [_type(field) for field in signature.inputs]
+        self._decode = None if None in types or not types else _made(self._names, types)
+
+    def decode(self, body: bytes) -> tuple[Columns, int] | None:
+        """Columns and the number of records; None if anything is not as it should be, or there is no record."""
+        if self._decode is None:
+            return None
+        try:
+            rows = self._decode(body).records
+        except msgspec.MsgspecError:
+            return None
+        if not rows:
+            return None
+        values = zip(*map(msgspec.structs.astuple, rows), strict=True)
+        return dict(zip(self._names, values, strict=True)), len(rows)
+
+
+def _made(names: list[str], types: list[Any]) -> Any:
+    fields = [(f"c{place}", kind) for place, kind in enumerate(types)]
+    renamed = {f"c{place}": name for place, name in enumerate(names)}
+    row = msgspec.defstruct("Row", fields, rename=renamed, forbid_unknown_fields=True, gc=False)
+    body = msgspec.defstruct("Body", [("records", list[row])], forbid_unknown_fields=True)  # type: ignore[valid-type]  # made just now
+    return msgspec.json.Decoder(body).decode
+
+
+def _type(field: Field) -> Any:
+    """The type of a value in JSON; None where only the careful way can tell."""
+    kind: Any = None
+    if field.dtype in FLOATS:
+        kind = float
+    elif field.dtype in INTEGERS:
+        bits, signed = INTEGERS[field.dtype]
+        low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+        kind = Annotated[int, msgspec.Meta(ge=low, le=high)] if high < 1 << 63 else None
+    elif field.dtype in ("bool", "str"):
+        kind = {"bool": bool, "str": str}[field.dtype]
+    return kind | None if kind is not None and field.nullable else kind
