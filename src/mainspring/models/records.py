@@ -80,7 +80,7 @@ class RecordCheck:
                 columns[field.name].append(value)
                 if wrong:
                     problems.append(Problem(path, wrong))
-        return columns, problems[:_MOST_PROBLEMS]
+        return dict(columns), problems[:_MOST_PROBLEMS]
 
     def _unknown(self, number: int, record: dict[Any, Any]) -> list[Problem]:
         known = [field.name for field in self.signature.inputs]
