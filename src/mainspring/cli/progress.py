@@ -1,0 +1,158 @@
+"""What is shown of a run while it goes on: plain lines, or a live tree on a terminal; then a summary."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Sequence
+from typing import TextIO
+
+import click
+
+from mainspring.cli.app import uses_colour
+from mainspring.cli.text import bold, dim, duration, short, size, state
+from mainspring.pipelines.progress import Listener
+from mainspring.pipelines.task import Task, TaskState
+from mainspring.runs import Run, RunState
+
+LINES_KEPT = 20
+SHOWN_AS_ENDED = {
+    TaskState.SUCCEEDED: "ran",
+    TaskState.REUSED: "reused",
+    TaskState.FAILED: "failed",
+    TaskState.SKIPPED: "skipped",
+    TaskState.CANCELLED: "cancelled",
+}
+
+
+def listener_for(command: str, *, quiet: bool = False) -> Progress:
+    """The listener for stderr as it is: a live tree on a terminal, else plain lines; quiet, only the end."""
+    stream = sys.stderr
+    if quiet:
+        return Progress(stream, command)
+    if stream.isatty() and uses_colour() and (stream.encoding or "").lower().startswith("utf"):
+        from mainspring.cli.live import LiveTree
+
+        return LiveTree(stream, command)
+    return Lines(stream, command)
+
+
+class Progress(Listener):
+    """Remembers what every way of showing a run needs, and says how it ended. `command` is how to call Mainspring."""
+
+    def __init__(self, stream: TextIO, command: str) -> None:
+        self.stream = stream
+        self.command = command
+        self.colour = None if uses_colour() else False
+        self.run: Run | None = None
+        self.tasks: dict[str, Task] = {}
+        self.children: dict[str, list[Task]] = {}
+        self.tails: dict[str, deque[str]] = {}
+
+    def started(self, run: Run, tasks: Sequence[Task]) -> None:
+        """Take in the plan."""
+        self.run = run
+        for task in tasks:
+            self._add(task)
+
+    def expanded(self, task: Task, children: Sequence[Task]) -> None:
+        """Take in the tasks of a mapped one."""
+        for child in children:
+            self._add(child)
+
+    def printed(self, task_name: str, line: str) -> None:
+        """Keep a step's last lines."""
+        self.tails.setdefault(task_name, deque(maxlen=LINES_KEPT)).append(line)
+
+    def ended(self, run: Run, tasks: Sequence[Task]) -> None:
+        """Say what failed, how the run ended, and how to look closer."""
+        self.run = run
+        for task in tasks:
+            self._add(task)
+        for task in self.leaves():
+            if task.state is TaskState.FAILED:
+                self.say(*self._failure(task))
+        self.say(self._summary(run), *self._look_closer(run))
+
+    def leaves(self) -> list[Task]:
+        """The tasks that run, without those that stand for others."""
+        return [task for task in list(self.tasks.values()) if not task.is_mapped]
+
+    def say(self, *lines: str) -> None:
+        """Write lines, colours as the stream takes them."""
+        click.echo("\n".join(lines), file=self.stream, color=self.colour)
+
+    def _add(self, task: Task) -> None:
+        self.tasks[task.name] = task
+        if task.map_of:
+            siblings = self.children.setdefault(task.map_of, [])
+            if all(sibling.id != task.id for sibling in siblings[task.map_index or 0 :]):
+                siblings.append(task)
+
+    def _failure(self, task: Task) -> list[str]:
+        tail = list(self.tails.get(task.name, ()))
+        note = " (the run goes on without it)" if task.options.may_fail else ""
+        lines = [
+            f"{click.style('✗', fg='red')} {bold(task.name)}{note}: {' '.join((task.error or 'it failed').split())}"
+        ]
+        return [*lines, *(dim("  │ ") + line for line in tail)]
+
+    def _summary(self, run: Run) -> str:
+        counts: dict[str, int] = {}
+        for task in self.leaves():
+            what = SHOWN_AS_ENDED.get(task.state, str(task.state))
+            counts[what] = counts.get(what, 0) + 1
+        told = ", ".join(f"{counts[what]} {what}" for what in SHOWN_AS_ENDED.values() if what in counts)
+        took = f" in {duration(run.duration_s)}" if run.duration_s is not None else ""
+        kind = "replay" if run.replay_of else "run"
+        return f"{kind} {bold(short(run.id))} {state(run.state)}{took}: {told or 'nothing ran'}"
+
+    def _look_closer(self, run: Run) -> list[str]:
+        name = short(run.id)
+        ways = [("look closer", f"runs show {name}")]
+        if run.replay_of:
+            return []
+        if run.state is RunState.SUCCEEDED:
+            ways += [("what ran, and why", f"why {name}")]
+        else:
+            failed = next((task.name for task in self.leaves() if task.state is TaskState.FAILED), "")
+            ways += [("what it printed", f"logs {name} {failed}".rstrip()), ("go on from here", f"resume {name}")]
+        return [f"  {dim(f'{about}:'.ljust(18))} {self.command} {way}" for about, way in ways]
+
+
+class Lines(Progress):
+    """Plain lines for logs, pipes and terminals without colours; each is complete in itself."""
+
+    def __init__(self, stream: TextIO, command: str) -> None:
+        super().__init__(stream, command)
+        self._numbers: dict[str, int] = {}
+
+    def changed(self, task: Task) -> None:
+        """A line for each step that starts or ends."""
+        if task.is_mapped:
+            return
+        number = self._numbers.setdefault(task.name, len(self._numbers) + 1)
+        total = len(self.leaves())
+        mark = f"[{number:>{len(str(total))}}/{total}]"
+        self.say(f"{mark} {task.name}  {state(task.state)}{self._after(task)}")
+
+    def retrying(self, task: Task, wait_s: float) -> None:
+        """Say that a step is tried again."""
+        self.say(f"{task.name}  failed: {' '.join((task.error or '').split())}; tried again in {duration(wait_s)}")
+
+    def printed(self, task_name: str, line: str) -> None:
+        """The line behind its step's name."""
+        super().printed(task_name, line)
+        self.say(f"{dim(task_name + ' |')} {line}")
+
+    def stopping(self) -> None:
+        """Say how to end at once."""
+        self.say("stopping; press Ctrl-C again to end at once")
+
+    @staticmethod
+    def _after(task: Task) -> str:
+        if task.state is TaskState.SUCCEEDED:
+            return "  " + ", ".join(part for part in (duration(task.wall_s), size(task.peak_bytes)) if part)
+        if task.state in (TaskState.FAILED, TaskState.SKIPPED) and task.error:
+            return f"  {' '.join(task.error.split())}"
+        return ""

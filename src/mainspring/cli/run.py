@@ -1,0 +1,202 @@
+"""`mainspring run`, `resume`, `cancel`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mainspring.cli.app import Command, Invocation
+from mainspring.errors import ConfigError, ConflictError, WrongTypeError
+
+if TYPE_CHECKING:
+    from mainspring.pipelines.results import RunResult
+    from mainspring.runs import Run
+
+RUNNERS = ("auto", "inline", "pool", "detached")
+_FREE = {"ignore_unknown_options": True}
+
+
+def _how(command: Any) -> Any:
+    """The options of commands that drive a run."""
+    for option in (
+        click.option("-q", "--quiet", is_flag=True, help="Show only how it ended."),
+        click.option("--keep-going", is_flag=True, help="Go on with what doesn't depend on a failed step."),
+        click.option("--runner", type=click.Choice(RUNNERS), help="Where steps run [default: the project's]."),
+        click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="How many steps run at once."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command(cls=Command, context_settings=_FREE, options_metavar="[OPTIONS] [--NAME VALUE ...]")
+@click.argument("words", nargs=-1, metavar="[TARGET]", type=click.UNPROCESSED)
+@_how
+@click.option("-p", "--param", "pairs", multiple=True, metavar="NAME=VALUE", help="A parameter; as is --NAME VALUE.")
+@click.option(
+    "--params", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+    help="Parameters from a JSON or TOML file; those on the command line win.",
+)  # fmt: skip
+@click.option("--seed", type=int, metavar="N", help="The seed that every step's seed derives from.")
+@click.option("--no-cache", is_flag=True, help="Run every step anew.")
+@click.option("--note", default="", metavar="TEXT", help="Kept with the run.")
+@click.option("--dry-run", is_flag=True, help="Say what would run or be reused, and why; run nothing.")
+@click.pass_obj
+def run(
+    invocation: Invocation, words: tuple[str, ...], pairs: tuple[str, ...], file: Path | None, *, quiet: bool,
+    dry_run: bool, no_cache: bool, **options: Any,
+) -> int:  # fmt: skip
+    """Run the pipeline TARGET, recorded and cached.
+
+    TARGET is a name in the project's [pipelines], `module:pipeline`, `file.py` or `file.py:pipeline`; left out, it is
+    the project's only pipeline, or `main`. The pipeline's parameters are options: `--count 3`.
+    """
+    from mainspring.cli.target import pipeline_for
+
+    target, given = split_words(words, pairs)
+    pipeline = pipeline_for(invocation, target)
+    params = (_from_file(file) if file else {}) | given
+    if dry_run:
+        from mainspring.cli.forecast import show_forecast
+
+        show_forecast(invocation, pipeline, params, seed=options["seed"], reuse=not no_cache)
+        return 0
+    from mainspring.cli.progress import listener_for
+    from mainspring.pipelines.launch import run_pipeline
+
+    result = run_pipeline(
+        pipeline, params, workspace=invocation.workspace, reuse=not no_cache, strict=False,
+        listener=listener_for(command_line(invocation), quiet=quiet or invocation.json), **options,
+    )  # fmt: skip
+    return _shown(invocation, result)
+
+
+@click.command(cls=Command)
+@click.argument("name", metavar="RUN")
+@_how
+@click.pass_obj
+def resume(invocation: Invocation, name: str, *, quiet: bool, **options: Any) -> int:
+    """Go on with RUN, which was killed, stopped or failed: the same run, with new attempts of what is not done.
+
+    If the project's sources have changed since, the code that the run recorded is used.
+    """
+    from mainspring.cli.progress import listener_for
+    from mainspring.cli.target import prepare
+    from mainspring.pipelines.launch import resume_run
+
+    workspace = invocation.workspace
+    prepare(invocation.project)
+    listener = listener_for(command_line(invocation), quiet=quiet or invocation.json)
+    return _shown(invocation, resume_run(name, workspace=workspace, listener=listener, **options))
+
+
+@click.command(cls=Command)
+@click.argument("name", metavar="RUN")
+@click.pass_obj
+def cancel(invocation: Invocation, name: str) -> None:
+    """Stop RUN, which another process of this machine drives; what is done stays, and it can be resumed."""
+    import os
+    import signal
+
+    from mainspring.runs import RunState, RunStore
+
+    workspace = invocation.workspace
+    store = RunStore(workspace.database, workspace.ledger)
+    found = store.get(name)
+    state = store.shown_state(found, workspace.leases)
+    if state is not RunState.RUNNING:
+        hint = f" `mainspring resume {found.id[:12]}` goes on with it." if state is RunState.INTERRUPTED else ""
+        raise ConflictError(f"The run {found.id[:12]} is not running: it is {state.value}.{hint}")
+    pid = _driver_here(workspace, found)
+    os.kill(pid, signal.SIGINT)
+    invocation.show(
+        {"run": found.id, "pid": pid, "signal": "SIGINT"},
+        f"asked process {pid} to stop run {found.id[:12]}; a second `mainspring cancel` ends it at once",
+    )
+
+
+def split_words(words: tuple[str, ...], pairs: tuple[str, ...] = ()) -> tuple[str, dict[str, Any]]:
+    """The target and the parameters among the words of `run`. An option without a value is true.
+
+    >>> split_words(("main", "--count", "3", "--name=x", "--fast"))
+    ('main', {'count': '3', 'name': 'x', 'fast': 'true'})
+    """
+    target, params, rest = "", {}, list(words)
+    while rest:
+        word = rest.pop(0)
+        if word.startswith("--") and len(word) > 2:
+            name, equals, value = word[2:].partition("=")
+            if not equals:
+                value = rest.pop(0) if rest and not rest[0].startswith("--") else "true"
+            params[name.replace("-", "_")] = value
+        elif target or word.startswith("-"):
+            raise click.UsageError(f"`{word}` is one word too many; parameters are given as --NAME VALUE.")
+        else:
+            target = word
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise click.BadParameter(f"`{pair}` is not NAME=VALUE", param_hint="--param")
+        params[name.replace("-", "_")] = value
+    return target, params
+
+
+def command_line(invocation: Invocation) -> str:
+    """How Mainspring is called from here for the same project."""
+    root, here = invocation.project.root, Path.cwd().resolve()
+    return "mainspring" if here.is_relative_to(root) and invocation.start is None else f"mainspring -C {root}"
+
+
+def _from_file(file: Path) -> dict[str, Any]:
+    """The parameters in a file.
+
+    Raises:
+        ConfigError: it is neither JSON nor TOML.
+        WrongTypeError: it holds something else than names and values.
+    """
+    import msgspec
+
+    try:
+        text = file.read_text()
+        if file.suffix == ".toml":
+            import tomllib
+
+            values: Any = tomllib.loads(text)
+        else:
+            values = msgspec.json.decode(text)
+    except ValueError as error:  # what both readers raise, and bytes that are no text
+        raise ConfigError(f"this is not {'TOML' if file.suffix == '.toml' else 'JSON'}: {error}", str(file)) from error
+    if not isinstance(values, dict):
+        raise WrongTypeError(str(file), values, "names and values")
+    return values
+
+
+def _shown(invocation: Invocation, result: RunResult) -> int:
+    from mainspring.cli.records import run_document, shown_outputs
+    from mainspring.runs import RunState
+
+    if invocation.json:
+        invocation.show(run_document(invocation.workspace, result.run), "")
+    elif result.succeeded and (text := shown_outputs(invocation.workspace, result.run)):
+        click.echo(text)
+    if result.run.state is RunState.CANCELLED:
+        return 130
+    return 0 if result.succeeded else 1
+
+
+def _driver_here(workspace: Any, found: Run) -> int:
+    """The process that drives a run.
+
+    Raises:
+        ConflictError: it runs on another machine, or in another container.
+    """
+    row = workspace.database.query_one("SELECT owner FROM lease WHERE name = ?", (f"run:{found.parent or found.id}",))
+    owner = row[0] if row else ""
+    host, boot, pid, _ = (owner.split(":") + [""] * 4)[:4]
+    if [host, boot] != workspace.owner.split(":")[:2] or not pid.isdigit():
+        raise ConflictError(
+            f"The run {found.id[:12]} is driven by process {pid} on `{host}`, which can't be reached from here."
+            f" There, run: kill -INT {pid}"
+        )
+    return int(pid)

@@ -1,0 +1,135 @@
+"""Which pipeline is meant: a declared name, `module`, `module:pipeline`, `file.py` or `file.py:pipeline`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mainspring.cli.app import Invocation, described
+from mainspring.errors import GraphError, InvalidError, NotFoundError, close_names
+
+if TYPE_CHECKING:
+    from mainspring.pipelines.pipeline import Pipeline
+    from mainspring.workspace import Project
+
+_MAIN = "main"
+_USUAL_MODULES = ("pipeline", "pipelines")
+_HINT = "Give a name of [pipelines], `module:pipeline` or `file.py`."
+
+
+def pipeline_for(invocation: Invocation, target: str) -> Pipeline[Any, Any]:
+    """Import the pipeline that a target names; the project of a file becomes that of the call.
+
+    Raises:
+        NotFoundError: there is no such pipeline, module or file; the nearest are named.
+        InvalidError: the target leaves open which pipeline is meant.
+        GraphError: its module can't be imported.
+    """
+    file, _, name = target.partition(":")
+    if file.endswith(".py"):
+        path = Path(file).resolve()
+        if not path.is_file():
+            raise NotFoundError("file", file, close_names(path.name, _python_files(path.parent)))
+        if invocation.start is None:
+            invocation.use(invocation.project_of(path.parent))
+        prepare(invocation.project)
+        return _chosen(_module_of(invocation.project, path), name, target)
+    prepare(invocation.project)
+    module, _, name = _declared(invocation.project, target).partition(":")
+    return _chosen(module, name, target)
+
+
+def prepare(project: Project) -> None:
+    """Make the project's modules importable here, under the thread counts that its settings say."""
+    from mainspring.pipelines.seeds import threads_environment
+
+    # Before the first numerical library is loaded: most read these once.
+    os.environ.update(threads_environment(int(project.settings.threads) or os.cpu_count() or 1))
+    roots = [str(root) for root in project.source_roots]
+    sys.path[:] = [*roots, *(entry for entry in sys.path if entry not in roots)]
+
+
+def _declared(project: Project, target: str) -> str:
+    """The `module:pipeline` that is meant; the pipeline may be left out."""
+    declared = project.pipelines
+    if target in declared:
+        return declared[target]
+    if ":" in target:
+        return target
+    if not target:
+        return _only(project, declared)
+    if not _exists(target):
+        raise NotFoundError("pipeline", target, close_names(target, [*declared, *_modules(project)]), _HINT)
+    return target
+
+
+def _only(project: Project, declared: dict[str, str]) -> str:
+    """The pipeline of a call that names none."""
+    if len(declared) == 1 or _MAIN in declared:
+        return declared.get(_MAIN) or next(iter(declared.values()))
+    if declared:
+        raise InvalidError("TARGET", "", "clear", f"This project has the pipelines {', '.join(sorted(declared))}.")
+    names = _modules(project)
+    chosen = [name for name in _USUAL_MODULES if name in names] or (names if len(names) == 1 else [])
+    if not chosen:
+        raise NotFoundError("pipeline", _MAIN, (), f"The project in {project.root} declares none. {_HINT}")
+    return chosen[0]
+
+
+def _chosen(module_name: str, name: str, target: str) -> Pipeline[Any, Any]:
+    from mainspring.pipelines.pipeline import Pipeline
+
+    module = _imported(module_name, target)
+    found = {key: value for key, value in vars(module).items() if isinstance(value, Pipeline)}
+    if name:
+        if name not in found:
+            raise NotFoundError(f"pipeline in `{module_name}`", name, close_names(name, found) or sorted(found))
+        return found[name]
+    own = {key: value for key, value in found.items() if value.module == module_name} or found
+    if len(own) == 1 or _MAIN in own:
+        return own.get(_MAIN) or next(iter(own.values()))
+    if not own:
+        raise NotFoundError("pipeline", target or module_name, (), "Decorate a function of it with @ms.pipeline.")
+    raise InvalidError("TARGET", target, "clear", f"Say which: {', '.join(f'{target}:{key}' for key in sorted(own))}.")
+
+
+def _imported(name: str, target: str) -> Any:
+    if not _exists(name):
+        raise NotFoundError(
+            "module", name, close_names(name, sys.modules), f"The target is `{target}`." if target else ""
+        )
+    try:
+        return import_module(name)
+    except SyntaxError as error:
+        raise GraphError(f"`{name}` is not Python: {error.msg} ({error.filename}:{error.lineno})") from error
+    except (Exception, SystemExit) as error:
+        raise GraphError(f"importing `{name}` failed: {described(error)}") from error
+
+
+def _exists(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError, AttributeError):
+        return False
+
+
+def _module_of(project: Project, path: Path) -> str:
+    for root in reversed(project.source_roots):
+        if path.is_relative_to(root):
+            parts = path.relative_to(root).with_suffix("").parts
+            if any("." in part for part in parts):
+                raise InvalidError("TARGET", path.name, "a file that can be imported", "Take the dots out of its name.")
+            return ".".join(parts)
+    raise NotFoundError("module", str(path), (), f"It lies outside the project in {project.root}.")
+
+
+def _modules(project: Project) -> list[str]:
+    return sorted({Path(name).stem for root in project.source_roots for name in _python_files(root)})
+
+
+def _python_files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.py")) if folder.is_dir() else []
