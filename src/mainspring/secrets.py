@@ -24,10 +24,10 @@ _SHAPES = [
     re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
     re.compile(r"\b(?:ghp|gho|ghs|github_pat|glpat|xoxb|xoxp|hf|sk|pypi)[_-][A-Za-z0-9_\-]{16,}"),
     re.compile(r"(?<=Bearer )[A-Za-z0-9._~+/=\-]{8,}"),
-    re.compile(r"(?<=://)(?P<user>[^\s:/@]+):(?P<value>(?!secret:)[^\s@]+)(?=@)"),
+    re.compile(r"(?<=://)(?P<user>[^\s:/@]+):(?P<value>(?!secret:)[^\s@/]+)(?=@)"),
     re.compile(
         r"(?i)(?P<name>[\w.\-]*(?:password|passwd|secret|api_?key|access_?key|private_?key|token|credential)s?"
-        r"[\"']?\s*[:=]\s*[\"']?)(?P<value>(?!secret:)[^\s\"',;}]{4,})"
+        r"[\"']?[ \t]*[:=][ \t]*[\"']?)(?P<value>(?!secret:|env/|file/)[^\s\"',;}]{4,})"
     ),
 ]
 _known: dict[str, str] = {}

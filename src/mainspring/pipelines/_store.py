@@ -15,7 +15,7 @@ from mainspring import clock
 from mainspring.artifacts.record import Artifact, ArtifactStore
 from mainspring.ledger import Ledger, new_id
 from mainspring.pipelines.graph import Binding, Entries, FromTask, Items, Stored
-from mainspring.pipelines.task import Attempt, Task, TaskState, Usage
+from mainspring.pipelines.task import UNFINISHED, Attempt, Task, TaskState, Usage
 from mainspring.store import Database, Lease, Leases, Transaction
 
 MIGRATIONS = [
@@ -197,11 +197,7 @@ class TaskStore:
 
     def lose_attempts(self, tx: Transaction, run_id: str) -> int:
         """Close the attempts that a dead driver left open and put their tasks back in line; gives their number."""
-        rows = tx.query(
-            "SELECT attempt.id, task.id FROM attempt JOIN task ON task.id = attempt.task"
-            " WHERE task.run = ? AND attempt.state = 'running'",
-            (run_id,),
-        )
+        rows = self._open_attempts(tx, run_id)
         for attempt_id, task_id in rows:
             self._end_attempt(tx, attempt_id, "lost", kind="lost", message="its process is gone")
             tx.execute("UPDATE lease SET expires_at = 0 WHERE name = ?", (f"task:{task_id}",))
@@ -212,14 +208,14 @@ class TaskStore:
         return len(rows)
 
     def cancel_attempts(self, tx: Transaction, run_id: str) -> None:
-        """Close the attempts that are still open when their run ends."""
-        rows = tx.query(
-            "SELECT attempt.id FROM attempt JOIN task ON task.id = attempt.task"
-            " WHERE task.run = ? AND attempt.state = 'running'",
-            (run_id,),
-        )
-        for (attempt_id,) in rows:
+        """Close what is still open when its run ends: attempts with their leases, and tasks."""
+        for attempt_id, task_id in self._open_attempts(tx, run_id):
             self._end_attempt(tx, attempt_id, "cancelled", kind="cancelled", message="the run ended")
+            tx.execute("UPDATE lease SET expires_at = 0 WHERE name = ?", (f"task:{task_id}",))
+        tx.execute(
+            "UPDATE task SET state = ?, error = 'the run ended before', ended_at = ? WHERE run = ? AND state IN (?, ?, ?)",
+            (TaskState.CANCELLED, clock.now_us(), run_id, *UNFINISHED),
+        )
 
     def entry(self, key: str) -> Task | None:
         """The task whose result a cache key stands for."""
@@ -264,6 +260,14 @@ class TaskStore:
         """The parts of a fingerprint that was kept; empty if it wasn't."""
         row = self.database.query_one("SELECT parts FROM fingerprint WHERE digest = ?", (digest,))
         return {} if row is None else msgspec.json.decode(row[0], type=dict[str, str])
+
+    def _open_attempts(self, tx: Transaction, run_id: str) -> list[tuple[str, str]]:
+        rows = tx.query(
+            "SELECT attempt.id, task.id FROM attempt JOIN task ON task.id = attempt.task"
+            " WHERE task.run = ? AND attempt.state = 'running'",
+            (run_id,),
+        )
+        return [(attempt_id, task_id) for attempt_id, task_id in rows]
 
     def _end_attempt(
         self, tx: Transaction, attempt_id: str, state: str, *, kind: str | None = None, message: str | None = None,

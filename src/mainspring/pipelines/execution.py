@@ -29,8 +29,18 @@ from mainspring.secrets import redact
 from mainspring.store import Lease, Transaction
 from mainspring.workspace import Workspace, using
 
+Stamp = tuple[int, int, int] | None
 SINGLE = "result"
 _SHOWN_TRACE = 30  # frames
+
+
+def stamp(path: Path) -> Stamp:
+    """What tells whether a file was changed; None if it is not there."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 class Place(msgspec.Struct):
@@ -38,7 +48,7 @@ class Place(msgspec.Struct):
 
     `follow` receives each line that a step prints; `isolated` means that this process works on nothing else, so its file
     descriptors are captured too; `calling` is true while a step's own code runs. A `replay`
-    changes nothing that has a name.
+    changes nothing that has a name. `stamps` are the states of the source files that this process imports steps from.
     """
 
     workspace: Workspace
@@ -49,6 +59,7 @@ class Place(msgspec.Struct):
     follow: Callable[[str, str], None] | None = None
     calling: bool = False
     replay: bool = False
+    stamps: dict[str, Stamp] = {}
 
     def __post_init__(self) -> None:
         self.root = self.root.resolve()
@@ -188,6 +199,10 @@ def _record_success(
     place: Place, task: Task, attempt: Attempt, lease: Lease, outputs: list[Artifact],
     seen: tuple[Observation, ...], log_path: Path, usage: Usage, run_log: RunLog,
 ) -> None:  # fmt: skip
+    for path, former in place.stamps.items():
+        if stamp(Path(path)) != former:
+            name = os.path.relpath(path, place.root)
+            task.reasons = [*task.reasons, f"not reusable: {name} was changed while the run went on"]
     reusable = task.options.cache and not seen and not any(line.startswith("not reusable") for line in task.reasons)
     extra: list[Callable[[Transaction], None]] = []
     if run_log.series and (run_log.params or run_log.tags or task.child_run):

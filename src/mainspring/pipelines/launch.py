@@ -135,6 +135,8 @@ def _recorded(
     artifacts: list[Artifact] = []
     run_id = new_id()
     tasks = planned(calls, run_id, session.values, artifacts.append)
+    for task in tasks:
+        session.kind_of(task)
     outputs = bound_outputs(named_outputs(returned), session.values, artifacts.append)
     code = session.record_code(tasks, _module_of(workspace, pipeline))
     environment = workspace.blobs.put(msgspec.json.encode(session.environment))

@@ -12,7 +12,7 @@ from mainspring.errors import GraphError, InvalidError
 from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.code.fingerprint import Fingerprinter
 from mainspring.pipelines.code.tree import CodeTree, materialise, record
-from mainspring.pipelines.execution import Place
+from mainspring.pipelines.execution import Place, stamp
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.seeds import threads_environment
 from mainspring.pipelines.task import Task, TaskState
@@ -58,6 +58,8 @@ class Session:
         known = sorted(name for name in names if self.fingerprinter.project.find(name) is not None)
         sources = {found.path: found for name in known for found in self.fingerprinter.modules(name)}
         declared = {file for step in steps for file in self.fingerprinter.of(*step).files}
+        files = [found.path for found in sources.values()] + [self.root / file for file in declared]
+        self.place.stamps = {str(path): stamp(path) for path in files}  # first: what changes from here on is noticed
         return record(self.root, list(sources.values()), declared, self.workspace.blobs)
 
     def is_importable(self, task: Task) -> bool:
@@ -65,17 +67,18 @@ class Session:
         return "<" not in task.qualname and self.fingerprinter.project.find(task.module) is not None
 
     def runner_for(self, run_id: str, code: str | None, execute: Any, task: Task) -> Runner:
-        """The runner of a task; each kind is made once.
-
-        Raises:
-            GraphError: inline can't enforce what the step declares, or another process can't import it.
-        """
-        kind = self._kind(task)
+        """The runner of a task; each kind is made once. Raises as `kind_of` does."""
+        kind = self.kind_of(task)
         if kind not in self._runners:
             self._runners[kind] = self._made(kind, run_id, code, execute)
         return self._runners[kind]
 
-    def _kind(self, task: Task) -> str:
+    def kind_of(self, task: Task) -> str:
+        """The kind of runner that a task needs.
+
+        Raises:
+            GraphError: inline can't enforce what the step declares, or another process can't import it.
+        """
         importable = self.is_importable(task)
         asked = task.options.needs_isolation
         if self.runner == "inline" and asked:
