@@ -16,6 +16,7 @@ _REFERENCE = re.compile(r"secret:(env|file)/([^\s@;,'\"]+)")
 _SECRET_NAME = re.compile(
     r"(?i)(^|[_\-.])(password|passwd|pwd|secret|api_?key|access_?key|private_?key|token|credentials?)s?$"
 )
+_NO_SECRETS = ("PWD", "OLDPWD")  # the shell's working directory, not a password
 _SHORTEST = 4  # shorter values would blank out ordinary words
 
 # Order matters: the whole key block first, then the shapes of well-known tokens, then `name = value`.
@@ -195,5 +196,9 @@ def _in_environment() -> dict[str, str]:
     return {
         value: f"secret:env/{name}"
         for name, value in os.environ.items()
-        if len(value) > _SHORTEST and names_secret(name) and not value.isdigit() and not is_reference(value)
+        if len(value) > _SHORTEST
+        and names_secret(name)
+        and name not in _NO_SECRETS
+        and not value.isdigit()
+        and not is_reference(value)
     }

@@ -1,6 +1,6 @@
 """Where state lives: database, blobs and ledger opened together; the project they belong to; collection of garbage."""
 
-from mainspring.workspace.gc import GcReport, collect
+from mainspring.workspace.gc import GcReport, collect, named_blobs
 from mainspring.workspace.project import Project, find_project, init_project
 from mainspring.workspace.workspace import Workspace, current_workspace, using
 
@@ -12,5 +12,6 @@ __all__ = [
     "current_workspace",
     "find_project",
     "init_project",
+    "named_blobs",
     "using",
 ]

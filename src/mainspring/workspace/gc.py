@@ -82,6 +82,11 @@ def _collect(
     )
 
 
+def named_blobs(workspace: Workspace) -> set[str]:
+    """The digests of all blobs that rows name."""
+    return set(chain.from_iterable(source(workspace.database) for source in _registered()))
+
+
 def _registered() -> list[Roots]:
     from importlib.metadata import entry_points
 

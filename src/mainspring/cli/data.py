@@ -1,0 +1,85 @@
+"""`mainspring data`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from mainspring.cli import text
+from mainspring.cli.app import Group, Invocation
+
+if TYPE_CHECKING:
+    from mainspring.data import DatasetVersion
+
+_MOST_ROWS = 200
+
+
+@click.group(cls=Group, default="list")
+def data() -> None:
+    """List datasets (the same as `data list`) and look into their versions."""
+
+
+@data.command("list")
+@click.argument("name", default="", metavar="[DATASET]")
+@click.pass_obj
+def list_all(invocation: Invocation, name: str) -> None:
+    """List every dataset's newest version, or all versions of DATASET."""
+    from mainspring.data import dataset, list_datasets
+
+    workspace = invocation.workspace
+    found = dataset(name, workspace).versions() if name else list_datasets(workspace)
+    invocation.show({"datasets": [msgspec.to_builtins(each) for each in found]}, lambda: _listed(found))
+
+
+@data.command("show")
+@click.argument("reference", metavar="DATASET[/N]")
+@click.option("--rows", type=click.IntRange(0, _MOST_ROWS), default=5, show_default=True, help="First rows to print.")
+@click.pass_obj
+def show_one(invocation: Invocation, reference: str, rows: int) -> None:
+    """Show a version: its columns, where it came from, its first rows."""
+    from mainspring.data import get_dataset_version
+
+    workspace = invocation.workspace
+    name = reference.replace("@", "/")
+    version = get_dataset_version(name if "/" in name else f"{name}/latest", workspace)
+    head = version.scan().head(rows).collect() if rows else None
+    document: dict[str, Any] = msgspec.to_builtins(version)
+    if head is not None:
+        document["head"] = head.to_dicts()
+    invocation.show({"dataset": document}, lambda: _shown(version, head))
+
+
+def _listed(found: list[DatasetVersion]) -> str:
+    if not found:
+        return "No datasets. A step makes a version by ms.dataset(NAME).commit(frame)."
+    rows = [
+        [
+            str(each), f"{each.rows:,}", str(len(each.schema)), text.size(each.size_bytes), text.short(each.content_digest),
+            text.moment(each.created_at), each.note,
+        ]
+        for each in found
+    ]  # fmt: skip
+    return text.table(["version", "rows", "columns", "size", "content", "made", "note"], rows)
+
+
+def _shown(version: DatasetVersion, head: Any) -> str:
+    shown = text.facts(
+        [
+            ("version", text.bold(str(version))),
+            ("content", version.content_digest),
+            ("rows", f"{version.rows:,} in {text.counted(version.parts, 'part')}, {text.size(version.size_bytes)}"),
+            ("made", f"{text.moment(version.created_at)} by {version.actor}"),
+            ("extracted", text.moment(version.extracted_at)),
+            ("from", "\n".join(_source(source) for source in version.source)),
+            ("columns", "\n".join(f"{name}: {dtype}" for name, dtype in version.schema)),
+            ("note", version.note),
+        ]
+    )
+    return shown if head is None else f"{shown}\n\n{head}"
+
+
+def _source(source: Any) -> str:
+    known = msgspec.to_builtins(source)
+    return "  ".join(str(value) for value in known.values() if value)

@@ -1,0 +1,179 @@
+"""`mainspring doctor`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from mainspring.cli import text
+from mainspring.cli.app import Command, Invocation
+from mainspring.errors import MainspringError
+
+if TYPE_CHECKING:
+    from mainspring.workspace import Workspace
+
+_LITTLE_SPACE_BYTES = 1 << 30
+_SHOWN_DEPENDENTS = 5
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was looked at: its name, whether it is fine, in words what is the case, and what to do."""
+
+    what: str
+    is_fine: bool
+    said: str
+    remedy: str = ""
+
+
+@click.command(cls=Command)
+@click.option("--blobs", is_flag=True, help="Read every blob that is in use and verify it; takes a while.")
+@click.pass_context
+def doctor(context: click.Context, blobs: bool) -> None:
+    """Check the workspace and say what is wrong and what to do. Exit status 1 if something is."""
+    invocation: Invocation = context.obj
+    workspace = invocation.workspace
+    findings = [*_surroundings(workspace), *_database(workspace), *_runs(workspace), *_folders(workspace)]
+    findings += _all_blobs(workspace) if blobs else _named_blobs(workspace)
+    fine = all(finding.is_fine for finding in findings)
+    invocation.show(
+        {"fine": fine, "findings": [msgspec.to_builtins(finding) for finding in findings]}, lambda: _shown(findings)
+    )
+    if not fine:
+        context.exit(1)
+
+
+def _shown(findings: list[Finding]) -> str:
+    lines = []
+    for finding in findings:
+        mark = click.style("ok   ", fg="green") if finding.is_fine else click.style("WRONG", fg="red")
+        lines.append(f"{mark}  {finding.what}: {finding.said}")
+        if finding.remedy:
+            lines.append(f"       {finding.remedy}")
+    return "\n".join(lines)
+
+
+def _surroundings(workspace: Workspace) -> Iterator[Finding]:
+    import platform
+
+    import mainspring
+
+    yield Finding("versions", True, f"mainspring {mainspring.__version__}, Python {platform.python_version()}")
+    yield Finding("project", True, f"{workspace.project.name} in {workspace.project.root}")
+
+
+def _database(workspace: Workspace) -> Iterator[Finding]:
+    try:
+        tables = workspace.database.query("SELECT room, MAX(number) FROM migration GROUP BY room ORDER BY room")
+        with workspace.database.transaction() as tx:
+            tx.query("SELECT 1")
+    except MainspringError as error:
+        yield Finding("database", False, str(error))
+        return
+    schemas = ", ".join(f"{room} {number}" for room, number in tables)
+    yield Finding("database", True, f"{workspace.database.place} can be read and written; schemas: {schemas}")
+    if workspace.project.settings.database.startswith("sqlite:"):
+        said = workspace.database.query("PRAGMA quick_check")[0][0]
+        remedy = "" if said == "ok" else "Restore the file from a backup; blobs are not affected."
+        yield Finding("database file", said == "ok", "intact" if said == "ok" else str(said), remedy)
+
+
+def _runs(workspace: Workspace) -> Iterator[Finding]:
+    from mainspring.runs import RunState, RunStore
+
+    store = RunStore(workspace.database, workspace.ledger)
+    running = store.list(state=RunState.RUNNING, limit=1000)
+    left = [run for run in running if store.shown_state(run, workspace.leases) is RunState.INTERRUPTED]
+    if left:
+        names = ", ".join(text.short(run.id) for run in left[:_SHOWN_DEPENDENTS])
+        yield Finding(
+            "runs",
+            False,
+            f"{text.counted(len(left), 'run')} interrupted: {names}",
+            "`mainspring resume RUN` goes on with one.",
+        )
+    else:
+        yield Finding("runs", True, f"{text.counted(len(running), 'run')} under way, none left over")
+
+
+def _folders(workspace: Workspace) -> Iterator[Finding]:
+    cache = workspace.cache
+    yield Finding("cache", True, f"{cache}, {text.size(_size(cache))}: safe to delete at any time")
+    scratch = workspace.scratch
+    if scratch.is_dir() and any(scratch.iterdir()):
+        yield Finding("scratch", True, f"{scratch}, {text.size(_size(scratch))}: safe to delete while nothing runs")
+    kept = [place for place in (workspace.database.place, workspace.blobs.place) if place.startswith("/")]
+    if kept:
+        yield Finding("state", True, f"{' and '.join(kept)}: never delete or edit these by hand")
+    for place in {str(_existing(Path(place))) for place in kept}:
+        free = shutil.disk_usage(place).free
+        enough = free > _LITTLE_SPACE_BYTES
+        remedy = "" if enough else "`mainspring gc` frees what nothing names."
+        yield Finding("disk", enough, f"{text.size(free)} free for {place}", remedy)
+        yield Finding("write access", os.access(place, os.W_OK), place)
+
+
+def _named_blobs(workspace: Workspace) -> Iterator[Finding]:
+    named = _named(workspace)
+    missing = [digest for digest in named if not workspace.blobs.exists(digest)]
+    yield from _about(workspace, missing, "missing")
+    if not missing:
+        yield Finding("blobs", True, f"all {len(named):,} that are named are there (`--blobs` reads and verifies them)")
+
+
+def _all_blobs(workspace: Workspace) -> Iterator[Finding]:
+    named = _named(workspace)
+    bad: list[str] = []
+    stderr = click.get_text_stream("stderr")
+    with click.progressbar(length=len(named), label="verifying blobs", file=stderr) as progress:
+        for digest in named:
+            try:
+                workspace.blobs.read(digest)
+            except MainspringError:
+                bad.append(digest)
+            progress.update(1)
+    yield from _about(workspace, bad, "corrupt or missing")
+    if not bad:
+        yield Finding("blobs", True, f"all {len(named):,} that are named are there and intact")
+
+
+def _about(workspace: Workspace, digests: list[str], fault: str) -> Iterator[Finding]:
+    """Name each blob with what depends on it."""
+    for digest in digests:
+        rows = workspace.database.query("SELECT id, name FROM artifact WHERE encoded LIKE ?", (f"%{digest}%",))
+        dependents: list[str] = []
+        for artifact_id, name in rows:
+            edges = workspace.ledger.walk(artifact_id, "down")
+            nodes = workspace.ledger.nodes([edge.src for edge in edges])
+            named = [f"{node.kind} {node.label}" for node in nodes.values() if node.kind not in ("artifact", "task")]
+            dependents += [f"artifact {name} ({text.short(artifact_id)})", *dict.fromkeys(named)]
+        said = (
+            f"{digest} is {fault}; on it depend: {', '.join(dependents[:_SHOWN_DEPENDENTS]) or 'logs or recorded code'}"
+        )
+        yield Finding("blob", False, said, "Running the pipeline again makes it anew where a run can.")
+
+
+def _named(workspace: Workspace) -> list[str]:
+    from mainspring.workspace import named_blobs
+
+    return sorted(named_blobs(workspace))
+
+
+def _existing(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.stat(os.path.join(place, name)).st_size
+            except FileNotFoundError:
+                continue
+    return total

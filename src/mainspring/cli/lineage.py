@@ -1,0 +1,181 @@
+"""`mainspring lineage`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from mainspring.cli import text
+from mainspring.cli.app import Command, Invocation
+from mainspring.errors import NotFoundError, close_names
+
+if TYPE_CHECKING:
+    from mainspring.ledger import Edge, Node
+    from mainspring.workspace import Workspace
+
+_SHORTEST_PREFIX = 6
+_SHOWN_ID = 16  # what one process makes within a millisecond shares the first digits
+_ROOTS = ("source_file", "source_address", "code")
+
+
+@click.command(cls=Command)
+@click.argument("thing")
+@click.argument("other", default="")
+@click.option("--down", is_flag=True, help="Walk to what came from it, instead of what it came from.")
+@click.option("--depth", type=click.IntRange(min=1), default=100, metavar="N", help="At most so many steps away.")
+@click.pass_obj
+def lineage(invocation: Invocation, thing: str, other: str, down: bool, depth: int) -> None:
+    """Walk from THING to everything it came from; with OTHER, show a shortest way from THING to it.
+
+    A thing is an endpoint, a model (`name/3`, `name@alias`), a dataset (`name`, `name/3`), a run (`latest`), or the id of a
+    task, an artifact or anything else that was recorded, or a prefix of it.
+    """
+    workspace = invocation.workspace
+    start = find_node(workspace, thing)
+    if other:
+        end = find_node(workspace, other)
+        path = workspace.ledger.path(start, end)
+        if path is None:
+            raise NotFoundError("way", f"{thing} → {other}", hint=f"`{thing}` does not come from `{other}`.")
+        nodes = workspace.ledger.nodes([start, *(edge.dst for edge in path)])
+        invocation.show({"path": _edges(path), "nodes": _nodes(nodes)}, lambda: _way(start, path, nodes))
+        return
+    edges = workspace.ledger.walk(start, "down" if down else "up")
+    nodes = workspace.ledger.nodes({start} | {end for edge in edges for end in (edge.src, edge.dst)})
+    invocation.show(
+        {"start": start, "edges": _edges(edges), "nodes": _nodes(nodes)},
+        lambda: _shown(start, edges, nodes, down=down, depth=depth),
+    )
+
+
+def find_node(workspace: Workspace, thing: str) -> str:
+    """The node of the ledger that a name or id stands for.
+
+    Raises:
+        NotFoundError: it stands for nothing; the nearest names are given.
+    """
+    for look in (_by_name, _by_reference, _by_id):
+        found = look(workspace, thing)
+        if found is not None:
+            return found
+    raise NotFoundError(
+        "thing", thing, close_names(thing, _names(workspace)), "Name an endpoint, model, dataset, run, or an id."
+    )
+
+
+def _by_name(workspace: Workspace, thing: str) -> str | None:
+    from mainspring.data import list_datasets
+    from mainspring.models import list_models
+    from mainspring.serving import list_endpoints
+
+    for endpoint in list_endpoints(workspace):
+        if endpoint.name == thing:
+            return endpoint.ledger_id
+    for model in list_models(workspace):
+        if model.name == thing:
+            return model.ledger_id
+    for version in list_datasets(workspace):
+        if version.dataset == thing:
+            return version.ledger_id
+    return None
+
+
+def _by_reference(workspace: Workspace, thing: str) -> str | None:
+    from mainspring.data import get_dataset_version
+    from mainspring.models import get_model_version
+
+    if "/" not in thing and "@" not in thing:
+        return None
+    readers: list[Callable[[], Any]] = [
+        lambda: get_model_version(thing, workspace),
+        lambda: get_dataset_version(thing.replace("@", "/"), workspace),
+    ]
+    for read in readers:
+        try:
+            return str(read().ledger_id)
+        except NotFoundError:
+            continue
+    return None
+
+
+def _by_id(workspace: Workspace, thing: str) -> str | None:
+    from mainspring.runs import RunStore
+
+    if thing == "latest":
+        return RunStore(workspace.database, workspace.ledger).get(thing).id
+    if len(thing) < _SHORTEST_PREFIX:
+        return None
+    rows = workspace.database.query(
+        "SELECT id FROM node WHERE id >= ? AND id < ? OR content_digest = ? ORDER BY id LIMIT 2",
+        (thing, thing + "~", thing),
+    )
+    return str(rows[0][0]) if len(rows) == 1 or (rows and rows[0][0] == thing) else None
+
+
+def _names(workspace: Workspace) -> list[str]:
+    from mainspring.data import list_datasets
+    from mainspring.models import list_models
+    from mainspring.serving import list_endpoints
+
+    known = [endpoint.name for endpoint in list_endpoints(workspace)]
+    known += [version.name for version in list_models(workspace)]
+    return known + [version.dataset for version in list_datasets(workspace)]
+
+
+def _shown(start: str, edges: list[Edge], nodes: dict[str, Node], *, down: bool, depth: int) -> str:
+    following: dict[str, list[tuple[str, str]]] = {}
+    for edge in edges:
+        here, there = (edge.dst, edge.src) if down else (edge.src, edge.dst)
+        following.setdefault(here, []).append((edge.role, there))
+    lines = list(_tree(start, following, nodes, depth))
+    roots = [node for node in nodes.values() if node.kind in _ROOTS]
+    if roots and not down:
+        lines += ["", text.bold("It comes from")]
+        lines += [f"  {node.kind:12}  {node.content_digest or ''}  {node.label}" for node in roots]
+    return "\n".join(lines)
+
+
+def _tree(start: str, following: dict[str, list[tuple[str, str]]], nodes: dict[str, Node], depth: int) -> Iterator[str]:
+    yield _line(nodes[start])
+    seen = {start}
+    # Depth first with a stack: a chain of artifacts may be longer than Python recurses.
+    stack = [(start, "", iter(_turns(following.get(start, []))))]
+    while stack:
+        _, indent, turns = stack[-1]
+        turn = next(turns, None)
+        if turn is None:
+            stack.pop()
+            continue
+        role, other, is_last = turn
+        branch, under = ("└─ ", "   ") if is_last else ("├─ ", "│  ")
+        again = other in seen
+        more = following.get(other, [])
+        note = text.dim("  (shown above)") if again and more else ""
+        yield f"{text.dim(indent + branch + role)} {_line(nodes[other])}{note}"
+        if not again and len(stack) < depth:
+            seen.add(other)
+            stack.append((other, indent + under, iter(_turns(more))))
+
+
+def _turns(edges: list[tuple[str, str]]) -> list[tuple[str, str, bool]]:
+    return [(role, other, place == len(edges) - 1) for place, (role, other) in enumerate(edges)]
+
+
+def _line(node: Node) -> str:
+    digest = f"  content {node.content_digest[:12]}" if node.content_digest else ""
+    return f"{node.kind} {text.bold(node.label or text.short(node.id))}{text.dim(f'  {node.id[:_SHOWN_ID]}{digest}')}"
+
+
+def _way(start: str, path: list[Edge], nodes: dict[str, Node]) -> str:
+    return "\n".join([_line(nodes[start]), *(f"  {text.dim(edge.role)} → {_line(nodes[edge.dst])}" for edge in path)])
+
+
+def _edges(edges: list[Edge]) -> list[dict[str, Any]]:
+    return [msgspec.to_builtins(edge) for edge in edges]
+
+
+def _nodes(nodes: dict[str, Node]) -> list[dict[str, Any]]:
+    return [msgspec.to_builtins(node) for node in nodes.values()]

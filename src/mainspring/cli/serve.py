@@ -1,0 +1,29 @@
+"""`mainspring serve`."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from mainspring.cli.app import Command, Invocation
+
+
+@click.command(cls=Command)
+@click.argument("endpoint")
+@click.option("--host", metavar="ADDRESS", help="Address to bind to; off this machine it needs serve_token.")
+@click.option("--port", type=click.IntRange(0, 65_535), metavar="P", help="Port to bind to; 0 takes a free one.")
+@click.pass_obj
+def serve(invocation: Invocation, endpoint: str, host: str | None, port: int | None) -> None:
+    """Answer predictions of ENDPOINT over HTTP until Ctrl-C: /predict, /health, /ready, /metrics.
+
+    With --json the first line of stdout is {"endpoint": …, "url": …}, printed when the server is ready.
+    """
+    from mainspring.serving import serve as serve_endpoint
+
+    def ready(url: str) -> None:
+        if invocation.json:
+            click.echo(msgspec.json.encode({"endpoint": endpoint, "url": url}))
+        else:
+            click.echo(f"{endpoint} is ready at {url}  (predictions: POST {url}/predict, what it takes: GET {url}/)")
+
+    serve_endpoint(invocation.workspace, endpoint, host=host, port=port, on_ready=ready)
