@@ -46,8 +46,14 @@ class Invocation:
 
     @cached_property
     def workspace(self) -> Workspace:
-        """The workspace of the project, open until the command ends."""
-        return self.use(self.project)
+        """The workspace of the project, in use until the command ends. It must be there: looking makes none."""
+        return self._opened(create=False)
+
+    def start_in(self, project: Project) -> Workspace:
+        """The workspace of a project, made if there is none; from here on the call works in it."""
+        self.__dict__["project"] = project
+        workspace = self.__dict__["workspace"] = self._opened(create=True)
+        return workspace
 
     def project_of(self, start: Path | None) -> Project:
         """The project that a folder belongs to, with the options of this call."""
@@ -55,14 +61,19 @@ class Invocation:
 
         return find_project(start, overrides=self.overrides, profile=self.profile, file=self.file)
 
-    def use(self, project: Project) -> Workspace:
-        """Open a project's workspace and make it the one in use until the command ends."""
+    @property
+    def command(self) -> str:
+        """How Mainspring is called from here for the same project."""
+        root = self.project.root
+        is_found = self.start is None and Path.cwd().resolve().is_relative_to(root)
+        return "mainspring" if is_found else f"mainspring -C {root}"
+
+    def _opened(self, *, create: bool) -> Workspace:
         from mainspring.workspace import Workspace, using
 
         context = click.get_current_context()
-        workspace = context.with_resource(Workspace.open(project=project))
+        workspace = context.with_resource(Workspace.open(project=self.project, create=create))
         context.with_resource(using(workspace))
-        self.__dict__.update(project=project, workspace=workspace)
         return workspace
 
     def show(self, document: Any, text: str | Callable[[], str]) -> None:
@@ -78,7 +89,7 @@ class Command(click.Command):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.context_settings = CONTEXT | self.context_settings
+        self.context_settings = {**CONTEXT, **self.context_settings}
         self.params.append(
             click.Option(
                 [JSON], is_flag=True, expose_value=False, callback=_ask_for_json, help="Print one JSON document."
@@ -99,11 +110,11 @@ class Group(click.Group):
         self, *args: Any, lazy: Mapping[str, tuple[str, str]] | None = None, default: str = "", **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.context_settings = CONTEXT | self.context_settings
+        self.context_settings = {**CONTEXT, **self.context_settings}
         self._lazy = dict(lazy or {})
         self._default = default
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature, by position or name
         """The commands in the order of their table."""
         return [*self._lazy, *self.commands]
 
@@ -132,7 +143,11 @@ class Group(click.Group):
             raise click.UsageError(f"No command `{args[0]}`.{f' Nearest: {near}.' if near else ''}", ctx)
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002  # click's signature, by position or name
+        formatter: click.HelpFormatter,
+    ) -> None:
         """The list of commands, without importing any that is lazy."""
         rows = [(name, about) for name, (_, about) in self._lazy.items()]
         rows += [(name, command.get_short_help_str(90)) for name, command in self.commands.items()]
@@ -145,16 +160,16 @@ class Root(Group):
 
     def main(
         self, args: Sequence[str] | None = None, prog_name: str | None = None, complete_var: str | None = None,
-        standalone_mode: bool = True, windows_expand_args: bool = True, **extra: Any,
+        standalone_mode: bool = True, **extra: Any,
     ) -> Any:  # fmt: skip
         """Run a command line; ends the process with its status unless `standalone_mode` is off."""
         arguments = list(sys.argv[1:] if args is None else args)
         if not standalone_mode:
-            return super().main(arguments, prog_name, complete_var, standalone_mode, windows_expand_args, **extra)
+            return super().main(arguments, prog_name, complete_var, standalone_mode, **extra)
         as_json = JSON in arguments
         verbose = any(word in ("-v", "--verbose") for word in arguments)
         try:
-            status = super().main(arguments, prog_name, complete_var, False, windows_expand_args, **extra)
+            status = super().main(arguments, prog_name, complete_var, standalone_mode=False, **extra)
         except click.UsageError as error:
             _end_usage(error, as_json)
         except click.ClickException as error:

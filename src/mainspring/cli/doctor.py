@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 import msgspec
+from click.termui import progressbar
 
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
@@ -130,7 +131,7 @@ def _all_blobs(workspace: Workspace) -> Iterator[Finding]:
     named = _named(workspace)
     bad: list[str] = []
     stderr = click.get_text_stream("stderr")
-    with click.progressbar(length=len(named), label="verifying blobs", file=stderr) as progress:
+    with progressbar(length=len(named), label="verifying blobs", file=stderr) as progress:
         for digest in named:
             try:
                 workspace.blobs.read(digest)

@@ -55,7 +55,7 @@ class Progress(Listener):
         for task in tasks:
             self._add(task)
 
-    def expanded(self, task: Task, children: Sequence[Task]) -> None:
+    def expanded(self, task: Task, children: Sequence[Task]) -> None:  # noqa: ARG002  # the listener's signature
         """Take in the tasks of a mapped one."""
         for child in children:
             self._add(child)

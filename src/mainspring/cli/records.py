@@ -23,7 +23,7 @@ def run_record(workspace: Workspace, run: Run) -> dict[str, Any]:
     """A run as a document, with the state as it is and times in ISO 8601."""
     from mainspring.runs import RunStore
 
-    record = msgspec.to_builtins(run)
+    record: dict[str, Any] = msgspec.to_builtins(run)
     record["state"] = RunStore(workspace.database, workspace.ledger).shown_state(run, workspace.leases).value
     return record | {
         "started_at": iso(run.started_at), "ended_at": iso(run.ended_at), "duration_s": run.duration_s,
@@ -40,7 +40,7 @@ def run_document(workspace: Workspace, run: Run) -> dict[str, Any]:
         "run": run_record(workspace, run),
         "metrics": metrics_of(workspace, run),
         "tasks": [_task_record(task, artifacts) for task in tasks],
-        "outputs": {name: outputs for name, outputs in outputs_of(workspace, run).items()},
+        "outputs": outputs_of(workspace, run),
     }
 
 
@@ -104,7 +104,7 @@ def text_line(value: str) -> str:
 
 
 def _task_record(task: Task, artifacts: dict[str, Artifact]) -> dict[str, Any]:
-    record = msgspec.to_builtins(task)
+    record: dict[str, Any] = msgspec.to_builtins(task)
     outputs = {name: _artifact_record(artifacts[id_]) for name, id_ in task.outputs.items() if id_ in artifacts}
     return record | {"started_at": iso(task.started_at), "ended_at": iso(task.ended_at), "outputs": outputs}
 

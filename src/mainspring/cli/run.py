@@ -44,7 +44,7 @@ def _how(command: Any) -> Any:
 @click.option("--dry-run", is_flag=True, help="Say what would run or be reused, and why; run nothing.")
 @click.pass_obj
 def run(
-    invocation: Invocation, words: tuple[str, ...], pairs: tuple[str, ...], file: Path | None, *, quiet: bool,
+    invocation: Invocation, /, words: tuple[str, ...], pairs: tuple[str, ...], file: Path | None, *, quiet: bool,
     dry_run: bool, no_cache: bool, **options: Any,
 ) -> int:  # fmt: skip
     """Run the pipeline TARGET, recorded and cached.
@@ -67,7 +67,7 @@ def run(
 
     result = run_pipeline(
         pipeline, params, workspace=invocation.workspace, reuse=not no_cache, strict=False,
-        listener=listener_for(command_line(invocation), quiet=quiet or invocation.json), **options,
+        listener=listener_for(invocation.command, quiet=quiet or invocation.json), **options,
     )  # fmt: skip
     return _shown(invocation, result)
 
@@ -76,7 +76,7 @@ def run(
 @click.argument("name", metavar="RUN")
 @_how
 @click.pass_obj
-def resume(invocation: Invocation, name: str, *, quiet: bool, **options: Any) -> int:
+def resume(invocation: Invocation, /, name: str, *, quiet: bool, **options: Any) -> int:
     """Go on with RUN, which was killed, stopped or failed: the same run, with new attempts of what is not done.
 
     If the project's sources have changed since, the code that the run recorded is used.
@@ -87,7 +87,7 @@ def resume(invocation: Invocation, name: str, *, quiet: bool, **options: Any) ->
 
     workspace = invocation.workspace
     prepare(invocation.project)
-    listener = listener_for(command_line(invocation), quiet=quiet or invocation.json)
+    listener = listener_for(invocation.command, quiet=quiet or invocation.json)
     return _shown(invocation, resume_run(name, workspace=workspace, listener=listener, **options))
 
 
@@ -140,12 +140,6 @@ def split_words(words: tuple[str, ...], pairs: tuple[str, ...] = ()) -> tuple[st
             raise click.BadParameter(f"`{pair}` is not NAME=VALUE", param_hint="--param")
         params[name.replace("-", "_")] = value
     return target, params
-
-
-def command_line(invocation: Invocation) -> str:
-    """How Mainspring is called from here for the same project."""
-    root, here = invocation.project.root, Path.cwd().resolve()
-    return "mainspring" if here.is_relative_to(root) and invocation.start is None else f"mainspring -C {root}"
 
 
 def _from_file(file: Path) -> dict[str, Any]:

@@ -34,13 +34,18 @@ def pipeline_for(invocation: Invocation, target: str) -> Pipeline[Any, Any]:
         path = Path(file).resolve()
         if not path.is_file():
             raise NotFoundError("file", file, close_names(path.name, _python_files(path.parent)))
-        if invocation.start is None:
-            invocation.use(invocation.project_of(path.parent))
-        prepare(invocation.project)
-        return _chosen(_module_of(invocation.project, path), name, target)
-    prepare(invocation.project)
+        project = invocation.project_of(path.parent) if invocation.start is None else invocation.project
+        _enter(invocation, project)
+        return _chosen(_module_of(project, path), name, target)
+    _enter(invocation, invocation.project)
     module, _, name = _declared(invocation.project, target).partition(":")
     return _chosen(module, name, target)
+
+
+def _enter(invocation: Invocation, project: Project) -> None:
+    # Opened first, so that a module which uses the workspace while it is imported finds this one.
+    invocation.start_in(project)
+    prepare(project)
 
 
 def prepare(project: Project) -> None:

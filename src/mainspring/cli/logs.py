@@ -1,0 +1,65 @@
+"""`mainspring logs`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mainspring.cli import text
+from mainspring.cli.app import Command, Invocation
+from mainspring.errors import NotFoundError, close_names
+
+if TYPE_CHECKING:
+    from mainspring.pipelines.task import Attempt, Task
+    from mainspring.workspace import Workspace
+
+
+@click.command(cls=Command)
+@click.argument("name", metavar="RUN")
+@click.argument("step", default="", metavar="[STEP]")
+@click.option("--attempts", is_flag=True, help="Also what earlier attempts printed.")
+@click.pass_obj
+def logs(invocation: Invocation, name: str, step: str, attempts: bool) -> None:
+    """Show what the steps of RUN printed, or STEP alone.
+
+    Of a running step it is what it printed so far; of a reused one, what it printed when it ran.
+    """
+    from mainspring.cli.records import task_store
+    from mainspring.runs import RunStore
+
+    workspace = invocation.workspace
+    run = RunStore(workspace.database, workspace.ledger).get(name)
+    store = task_store(workspace)
+    tasks = [task for task in store.of_run(run.id) if not task.is_mapped]
+    chosen = [task for task in tasks if not step or task.name == step or task.name.startswith(f"{step}[")]
+    if not chosen and step:
+        raise NotFoundError(f"step of run {text.short(run.id)}", step, close_names(step, [task.name for task in tasks]))
+    chosen = [(store.get(task.reused_from) if task.reused_from else None) or task for task in chosen]
+    tried = [(task, attempt) for task in chosen for attempt in store.attempts(task.id)[0 if attempts else -1 :]]
+    found = [_log(workspace, task, attempt) for task, attempt in tried]
+    invocation.show({"run": run.id, "logs": found}, lambda: _shown(run.id, found, alone=bool(step) and len(found) == 1))
+
+
+def _log(workspace: Workspace, task: Task, attempt: Attempt) -> dict[str, Any]:
+    path = workspace.scratch / task.run / f"{attempt.id}.log"
+    if attempt.log:
+        printed = workspace.blobs.read(attempt.log).decode("utf-8", "replace")
+    elif attempt.state == "running" and path.exists():
+        printed = path.read_text("utf-8", "replace")
+    else:
+        printed = ""
+    record = {"step": task.name, "run": task.run, "attempt": attempt.number, "state": attempt.state}
+    return record | {"text": printed}
+
+
+def _shown(run_id: str, found: list[dict[str, Any]], *, alone: bool) -> str:
+    if alone:
+        return str(found[0]["text"]).rstrip("\n")
+    parts = []
+    for log in found:
+        if log["text"]:
+            which = f" (attempt {log['attempt']})" if log["attempt"] > 1 else ""
+            which += f" (reused from run {text.short(log['run'])})" if log["run"] != run_id else ""
+            parts.append(f"{text.bold(log['step'])}{which}  {text.state(log['state'])}\n{log['text'].rstrip()}")
+    return "\n\n".join(parts) if parts else "No step printed anything."

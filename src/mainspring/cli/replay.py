@@ -1,0 +1,47 @@
+"""`mainspring replay`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from mainspring.cli import text
+from mainspring.cli.app import Command, Invocation
+
+if TYPE_CHECKING:
+    from mainspring.pipelines.replay import ReplayReport
+
+_COLOURS = {"VERIFIED": "green", "VERIFIED≈": "green", "DIVERGED": "red", "INCOMPLETE": "yellow"}
+
+
+@click.command(cls=Command)
+@click.argument("name", metavar="RUN")
+@click.option("--step", metavar="STEP", help="Only this step.")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, metavar="N", help="How many steps run at once.")
+@click.option("-q", "--quiet", is_flag=True, help="Show only the verdict.")
+@click.pass_obj
+def replay(invocation: Invocation, name: str, step: str | None, jobs: int, quiet: bool) -> int:
+    """Run the recorded code of RUN on its recorded inputs again, and compare every output.
+
+    The verdict is VERIFIED, VERIFIED≈ (within the tolerances that steps declare), DIVERGED at the first step that
+    differs, or INCOMPLETE; the exit status is 0 for the first two.
+    """
+    from mainspring.cli.progress import listener_for
+    from mainspring.pipelines.replay import replay_run
+
+    listener = listener_for(invocation.command, quiet=quiet or invocation.json)
+    report = replay_run(name, workspace=invocation.workspace, step=step, listener=listener, jobs=jobs)
+    invocation.show(report, lambda: _shown(report))
+    return 0 if report.is_verified else 1
+
+
+def _shown(report: ReplayReport) -> str:
+    verdict = click.style(report.verdict, fg=_COLOURS[report.verdict], bold=True)
+    lines = [f"{verdict}  run {text.short(report.run_id)}, {text.counted(len(report.steps), 'step')} compared"]
+    for step in report.steps:
+        if step.verdict == "VERIFIED":
+            continue
+        lines.append(f"  {text.bold(step.name)}: {step.verdict} ({step.kind}). {step.detail}")
+        lines += [f"    likely cause: {cause}" for cause in step.causes]
+    return "\n".join(lines)
