@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mainspring.errors import GraphError, InvalidError
+from mainspring.ledger import new_id
 from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.code.fingerprint import Fingerprinter
 from mainspring.pipelines.code.tree import CodeTree, materialise, record
@@ -24,6 +25,7 @@ from mainspring.workspace import Workspace
 RUNNERS = ("auto", "inline", "pool", "detached")
 WORKER = "mainspring.pipelines.worker"
 _HASH_SEED = "0"
+_NOT_PASSED_ON = ("PYTHONPATH", "PYTHONSTARTUP", "PWD", "OLDPWD", "MAINSPRING_CACHE", "MAINSPRING_CODE")
 
 
 class Session:
@@ -103,7 +105,10 @@ class Session:
             from mainspring.runners import DetachedRunner
 
             return DetachedRunner(self.jobs, self._program, self._ended, environment=environment)
-        environment |= {"MAINSPRING_CODE": str(code_folder(self.workspace, code or ""))}
+        environment |= {
+            "MAINSPRING_CODE": str(code_folder(self.workspace, code or "")),
+            "MAINSPRING_CACHE": str(self.workspace.cache),
+        }
         from mainspring.runners import ChildProcess, PoolRunner
 
         folder = self.workspace.scratch / run_id / "pool"
@@ -117,7 +122,6 @@ class Session:
     def _environment(self) -> dict[str, str]:
         settings = self.workspace.project.settings
         return worker_environment(os.environ, settings.database, settings.blobs, self.threads) | {
-            "MAINSPRING_CACHE": str(self.workspace.cache),
             "MAINSPRING_LEASE_S": str(settings.lease_s),
             "MAINSPRING_SOURCE": os.pathsep.join(settings.source),
         }
@@ -146,7 +150,7 @@ def code_folder(workspace: Workspace, manifest: str) -> Path:
     """A folder of this machine with the recorded code; written at first use, complete or absent."""
     folder = workspace.cache / "code" / manifest
     if not folder.is_dir():
-        partial = folder.with_name(f"{manifest}.{os.getpid()}")
+        partial = folder.with_name(f"{manifest}.{new_id()}")  # a process id would come again in a container
         materialise(manifest, workspace.blobs, partial)
         try:
             partial.rename(folder)
@@ -159,7 +163,7 @@ def code_folder(workspace: Workspace, manifest: str) -> Path:
 
 def worker_environment(base: Mapping[str, str], database: str, blobs: str, threads: int) -> dict[str, str]:
     """The variables of a worker process: fixed hash seed and threads, and where state lives."""
-    kept = {name: value for name, value in base.items() if name not in ("PYTHONPATH", "PYTHONSTARTUP")}
+    kept = {name: value for name, value in base.items() if name not in _NOT_PASSED_ON}
     return (
         kept
         | threads_environment(threads)

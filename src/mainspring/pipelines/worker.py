@@ -129,7 +129,7 @@ def _see_through(workspace: Workspace, task_id: str, token: int) -> int:
     log_path = folder / f"{attempt.id}.log"
     child = ChildProcess(
         [sys.executable, "-m", WORKER],
-        environment=os.environ | {"MAINSPRING_CODE": str(code)},
+        environment=os.environ | {"MAINSPRING_CODE": str(code), "MAINSPRING_CACHE": str(workspace.cache)},
         folder=folder / "worker",
     )
     memory_mb = task.options.memory_mb

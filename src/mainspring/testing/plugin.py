@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from mainspring.testing.services import S3, Postgres, postgres_server, s3_server
+
+if TYPE_CHECKING:
+    from mainspring.testing.workspaces import Lab
 
 
 class Backend(NamedTuple):
@@ -64,6 +67,15 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     postgres: Postgres = request.getfixturevalue("postgres")
     s3: S3 = request.getfixturevalue("s3")
     return Backend("postgres", postgres.url(), s3.url())
+
+
+@pytest.fixture
+def lab(backend: Backend, tmp_path: Path) -> Iterator[Lab]:
+    """A small project with a workspace on the pair."""
+    from mainspring.testing.workspaces import lab_in
+
+    with lab_in(tmp_path / "project", backend.database_url, backend.blob_url, threads=1) as opened:
+        yield opened
 
 
 @pytest.fixture
