@@ -3,5 +3,3 @@ from mainspring.testing.processes import Child as Child
 from mainspring.testing.processes import crowd as crowd
 from mainspring.testing.services import postgres_server as postgres_server
 from mainspring.testing.services import s3_server as s3_server
-from mainspring.testing.runners import RunnerContract as RunnerContract
-from mainspring.testing.workspaces import Lab as Lab
