@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
-from click.termui import progressbar
 
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
@@ -130,14 +130,12 @@ def _named_blobs(workspace: Workspace) -> Iterator[Finding]:
 def _all_blobs(workspace: Workspace) -> Iterator[Finding]:
     named = _named(workspace)
     bad: list[str] = []
-    stderr = click.get_text_stream("stderr")
-    with progressbar(length=len(named), label="verifying blobs", file=stderr) as progress:
-        for digest in named:
+    with click.progressbar(named, label="verifying blobs", file=sys.stderr) as progress:
+        for digest in progress:
             try:
                 workspace.blobs.read(digest)
             except MainspringError:
                 bad.append(digest)
-            progress.update(1)
     yield from _about(workspace, bad, "corrupt or missing")
     if not bad:
         yield Finding("blobs", True, f"all {len(named):,} that are named are there and intact")

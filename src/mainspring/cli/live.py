@@ -13,6 +13,7 @@ from mainspring.cli.progress import Progress
 from mainspring.cli.text import bold, counted, dim, duration, size
 from mainspring.pipelines.task import DONE, UNFINISHED, Task, TaskState
 from mainspring.runs import Run
+from mainspring.store import BlobStore
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -35,8 +36,8 @@ _ROWS_AT_END = 40
 class LiveTree(Progress):
     """Steps in order with their state; sub-pipelines as branches, mapped steps as one row each."""
 
-    def __init__(self, stream: TextIO, command: str) -> None:
-        super().__init__(stream, command)
+    def __init__(self, stream: TextIO, command: str, blobs: BlobStore) -> None:
+        super().__init__(stream, command, blobs)
         self._over = threading.Event()
         self._drawing = threading.Thread(target=self._draw, name="progress", daemon=True)
         self._live: Live | None = None

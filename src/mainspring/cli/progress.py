@@ -9,11 +9,13 @@ from typing import TextIO
 
 import click
 
-from mainspring.cli.app import uses_colour
+from mainspring.cli.app import Invocation, uses_colour
 from mainspring.cli.text import bold, dim, duration, short, size, state
+from mainspring.errors import NotFoundError, StorageError
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.task import Task, TaskState
 from mainspring.runs import Run, RunState
+from mainspring.store import BlobStore
 
 LINES_KEPT = 20
 SHOWN_AS_ENDED = {
@@ -25,24 +27,28 @@ SHOWN_AS_ENDED = {
 }
 
 
-def listener_for(command: str, *, quiet: bool = False) -> Progress:
+def listener_for(invocation: Invocation, *, quiet: bool = False) -> Progress:
     """The listener for stderr as it is: a live tree on a terminal, else plain lines; quiet, only the end."""
-    stream = sys.stderr
+    stream, command, blobs = sys.stderr, invocation.command, invocation.workspace.blobs
     if quiet:
-        return Progress(stream, command)
+        return Progress(stream, command, blobs)
     if stream.isatty() and uses_colour() and (stream.encoding or "").lower().startswith("utf"):
         from mainspring.cli.live import LiveTree
 
-        return LiveTree(stream, command)
-    return Lines(stream, command)
+        return LiveTree(stream, command, blobs)
+    return Lines(stream, command, blobs)
 
 
 class Progress(Listener):
-    """Remembers what every way of showing a run needs, and says how it ended. `command` is how to call Mainspring."""
+    """Remembers what every way of showing a run needs, and says how it ended.
 
-    def __init__(self, stream: TextIO, command: str) -> None:
+    `command` is how Mainspring is called; `blobs` hold the logs of steps that failed.
+    """
+
+    def __init__(self, stream: TextIO, command: str, blobs: BlobStore) -> None:
         self.stream = stream
         self.command = command
+        self.blobs = blobs
         self.colour = None if uses_colour() else False
         self.run: Run | None = None
         self.tasks: dict[str, Task] = {}
@@ -90,12 +96,22 @@ class Progress(Listener):
                 siblings.append(task)
 
     def _failure(self, task: Task) -> list[str]:
-        tail = list(self.tails.get(task.name, ()))
         note = " (the run goes on without it)" if task.options.may_fail else ""
         lines = [
             f"{click.style('✗', fg='red')} {bold(task.name)}{note}: {' '.join((task.error or 'it failed').split())}"
         ]
-        return [*lines, *(dim("  │ ") + line for line in tail)]
+        return [*lines, *(dim("  │ ") + line for line in self._tail(task))]
+
+    def _tail(self, task: Task) -> list[str]:
+        """The lines of a failed step's log that are shown."""
+        return (self._log(task) or list(self.tails.get(task.name, ())))[-LINES_KEPT:]
+
+    def _log(self, task: Task) -> list[str]:
+        """A step's whole log, the traceback at its end; empty if it can't be read."""
+        try:
+            return self.blobs.read(task.log).decode("utf-8", "replace").splitlines() if task.log else []
+        except (NotFoundError, StorageError):
+            return []
 
     def _summary(self, run: Run) -> str:
         counts: dict[str, int] = {}
@@ -115,22 +131,29 @@ class Progress(Listener):
         if run.state is RunState.SUCCEEDED:
             ways += [("what ran, and why", f"why {name}")]
         else:
-            failed = next((task.name for task in self.leaves() if task.state is TaskState.FAILED), "")
+            failed = next((task.name for task in self.leaves() if _stops(task)), "")
             ways += [("what it printed", f"logs {name} {failed}".rstrip()), ("go on from here", f"resume {name}")]
         return [f"  {dim(f'{about}:'.ljust(18))} {self.command} {way}" for about, way in ways]
+
+
+def _stops(task: Task) -> bool:
+    return task.state is TaskState.FAILED and not task.options.may_fail
 
 
 class Lines(Progress):
     """Plain lines for logs, pipes and terminals without colours; each is complete in itself."""
 
-    def __init__(self, stream: TextIO, command: str) -> None:
-        super().__init__(stream, command)
+    def __init__(self, stream: TextIO, command: str, blobs: BlobStore) -> None:
+        super().__init__(stream, command, blobs)
         self._numbers: dict[str, int] = {}
+        self._told: dict[str, int] = {}
 
     def changed(self, task: Task) -> None:
         """A line for each step that starts or ends."""
         if task.is_mapped:
             return
+        if task.state is TaskState.RUNNING:
+            self._told[task.name] = 0
         number = self._numbers.setdefault(task.name, len(self._numbers) + 1)
         total = len(self.leaves())
         mark = f"[{number:>{len(str(total))}}/{total}]"
@@ -142,12 +165,16 @@ class Lines(Progress):
 
     def printed(self, task_name: str, line: str) -> None:
         """The line behind its step's name."""
-        super().printed(task_name, line)
+        self._told[task_name] = self._told.get(task_name, 0) + 1
         self.say(f"{dim(task_name + ' |')} {line}")
 
     def stopping(self) -> None:
         """Say how to end at once."""
         self.say("stopping; press Ctrl-C again to end at once")
+
+    def _tail(self, task: Task) -> list[str]:
+        """What stands in the log and was not printed as it came: the traceback."""
+        return self._log(task)[self._told.get(task.name, 0) :][-LINES_KEPT:]
 
     @staticmethod
     def _after(task: Task) -> str:

@@ -30,7 +30,7 @@ def replay(invocation: Invocation, name: str, step: str | None, jobs: int, quiet
     from mainspring.cli.progress import listener_for
     from mainspring.pipelines.replay import replay_run
 
-    listener = listener_for(invocation.command, quiet=quiet or invocation.json)
+    listener = listener_for(invocation, quiet=quiet or invocation.json)
     report = replay_run(name, workspace=invocation.workspace, step=step, listener=listener, jobs=jobs)
     invocation.show(report, lambda: _shown(report))
     return 0 if report.is_verified else 1

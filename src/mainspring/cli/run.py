@@ -67,7 +67,7 @@ def run(
 
     result = run_pipeline(
         pipeline, params, workspace=invocation.workspace, reuse=not no_cache, strict=False,
-        listener=listener_for(invocation.command, quiet=quiet or invocation.json), **options,
+        listener=listener_for(invocation, quiet=quiet or invocation.json), **options,
     )  # fmt: skip
     return _shown(invocation, result)
 
@@ -87,7 +87,7 @@ def resume(invocation: Invocation, /, name: str, *, quiet: bool, **options: Any)
 
     workspace = invocation.workspace
     prepare(invocation.project)
-    listener = listener_for(invocation.command, quiet=quiet or invocation.json)
+    listener = listener_for(invocation, quiet=quiet or invocation.json)
     return _shown(invocation, resume_run(name, workspace=workspace, listener=listener, **options))
 
 

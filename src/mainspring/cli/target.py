@@ -36,10 +36,10 @@ def pipeline_for(invocation: Invocation, target: str) -> Pipeline[Any, Any]:
             raise NotFoundError("file", file, close_names(path.name, _python_files(path.parent)))
         project = invocation.project_of(path.parent) if invocation.start is None else invocation.project
         _enter(invocation, project)
-        return _chosen(_module_of(project, path), name, target)
+        return _chosen(_module_of(project, path), name, target, _modules(project))
     _enter(invocation, invocation.project)
     module, _, name = _declared(invocation.project, target).partition(":")
-    return _chosen(module, name, target)
+    return _chosen(module, name, target, _modules(invocation.project))
 
 
 def _enter(invocation: Invocation, project: Project) -> None:
@@ -85,14 +85,15 @@ def _only(project: Project, declared: dict[str, str]) -> str:
     return chosen[0]
 
 
-def _chosen(module_name: str, name: str, target: str) -> Pipeline[Any, Any]:
+def _chosen(module_name: str, name: str, target: str, known: list[str]) -> Pipeline[Any, Any]:
     from mainspring.pipelines.pipeline import Pipeline
 
-    module = _imported(module_name, target)
+    module = _imported(module_name, known)
     found = {key: value for key, value in vars(module).items() if isinstance(value, Pipeline)}
     if name:
         if name not in found:
-            raise NotFoundError(f"pipeline in `{module_name}`", name, close_names(name, found) or sorted(found))
+            near = close_names(name, found) or sorted(found)
+            raise NotFoundError("pipeline", f"{module_name}:{name}", [f"{module_name}:{key}" for key in near])
         return found[name]
     own = {key: value for key, value in found.items() if value.module == module_name} or found
     if len(own) == 1 or _MAIN in own:
@@ -102,11 +103,9 @@ def _chosen(module_name: str, name: str, target: str) -> Pipeline[Any, Any]:
     raise InvalidError("TARGET", target, "clear", f"Say which: {', '.join(f'{target}:{key}' for key in sorted(own))}.")
 
 
-def _imported(name: str, target: str) -> Any:
+def _imported(name: str, known: list[str]) -> Any:
     if not _exists(name):
-        raise NotFoundError(
-            "module", name, close_names(name, sys.modules), f"The target is `{target}`." if target else ""
-        )
+        raise NotFoundError("module", name, close_names(name, known), _HINT)
     try:
         return import_module(name)
     except SyntaxError as error:
