@@ -132,17 +132,17 @@ class _Row:
 
 def _rows(progress: Progress, task: Task, *, output: bool) -> list[_Row]:
     if task.is_mapped:
-        return [_mapped_row(progress, task)]
+        return [_mapped_row(progress, task, output=output)]
     line = ""
     if output and task.state is TaskState.RUNNING and progress.tails.get(task.name):
         line = progress.tails[task.name][-1]
     return [_Row(task, _glyph(task.state), _figures(task), line)]
 
 
-def _mapped_row(progress: Progress, task: Task) -> _Row:
+def _mapped_row(progress: Progress, task: Task, *, output: bool) -> _Row:
     """One row for all tasks of a mapped step: how many are done, and when the rest will be."""
     children = list(progress.children.get(task.id, ()))
-    done = [child for child in children if child.state not in UNFINISHED]
+    done = [child for child in children if child.state in (*DONE, TaskState.FAILED)]
     failed = sum(child.state is TaskState.FAILED for child in done)
     reused = sum(child.state is TaskState.REUSED for child in done)
     running = [child for child in children if child.state is TaskState.RUNNING]
@@ -153,12 +153,15 @@ def _mapped_row(progress: Progress, task: Task) -> _Row:
     parts += [dim(f"{reused} reused")] if reused else []
     parts += [click.style(f"{failed} failed", fg="red")] if failed else []
     times = [child.wall_s for child in done if child.wall_s is not None and child.state is TaskState.SUCCEEDED]
-    if times and len(done) < len(children):
+    if times and state is TaskState.RUNNING:
         left_s = sum(times) / len(times) * (len(children) - len(done)) / max(1, len(running))
         parts.append(dim(f"about {duration(left_s)} left"))
-    elif times:
+    elif times and state not in UNFINISHED:
         parts.append(dim(f"{duration(sum(times))} of work"))
-    return _Row(task, _glyph(state), "  ".join(part for part in parts if part))
+    line = ""
+    if output and running and progress.tails.get(running[-1].name):
+        line = f"[{running[-1].map_index}] {progress.tails[running[-1].name][-1]}"
+    return _Row(task, _glyph(state), "  ".join(part for part in parts if part), line)
 
 
 def _figures(task: Task) -> str:
