@@ -84,7 +84,7 @@ def served() -> tuple[subprocess.Popen, str]:
 def main() -> None:
     started = time.perf_counter()
     mainspring("run", "main")
-    mainspring("endpoints", "bind", ENDPOINT, f"{MODEL}@{ALIAS}", "--version", "latest")
+    mainspring("endpoints", "bind", ENDPOINT, f"{MODEL}@{ALIAS}", "--version", f"{MODEL}/latest")
     server, url = served()
     try:
         flights = later_flights()

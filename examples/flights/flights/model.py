@@ -62,5 +62,5 @@ def decided(evaluation: Evaluation) -> GateReport:
 def registered(model: Pipeline, evaluation: Evaluation, gates: GateReport, train: pl.DataFrame) -> ModelVersion:
     """A version in the registry; refused if a gate has failed."""
     return register(
-        model, "flight-delay", input_example=train.select(FEATURES).head(5), evaluation=evaluation, gates=gates
+        model, "flight-delay", signature=train.select(FEATURES), evaluation=evaluation, gates=gates
     )
