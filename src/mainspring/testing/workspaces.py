@@ -23,11 +23,22 @@ _IMPORTS = "import mainspring as ms\n"
 class Lab:
     """A project with a workspace. `run("a.b")` imports the modules anew, as a new process would see them."""
 
-    def __init__(self, root: Path, database_url: str, blob_url: str, **settings: Any) -> None:
+    def __init__(self, root: Path, database_url: str, blob_url: str, *, opened: bool = True, **settings: Any) -> None:
         self.root = root.resolve()
         self.root.mkdir(parents=True, exist_ok=True)
         self.settings: dict[str, Any] = {"database": database_url, "blobs": blob_url, **settings}
-        self.workspace = self.open()
+        self._opened: Workspace | None = self.open() if opened else None
+
+    @property
+    def workspace(self) -> Workspace:
+        """The workspace, opened at the latest now."""
+        if self._opened is None:
+            self._opened = self.open()
+        return self._opened
+
+    @workspace.setter
+    def workspace(self, workspace: Workspace) -> None:
+        self._opened = workspace
 
     def open(self) -> Workspace:
         """Another view of the workspace, as another process has it."""
@@ -92,13 +103,15 @@ class Lab:
         self.forget()
         if str(self.root) in sys.path:
             sys.path.remove(str(self.root))
-        self.workspace.close()
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
 
 
 @contextmanager
-def lab_in(root: Path, database_url: str, blob_url: str, **settings: Any) -> Iterator[Lab]:
+def lab_in(root: Path, database_url: str, blob_url: str, *, opened: bool = True, **settings: Any) -> Iterator[Lab]:
     """A lab for the block."""
-    lab = Lab(root, database_url, blob_url, **settings)
+    lab = Lab(root, database_url, blob_url, opened=opened, **settings)
     try:
         yield lab
     finally:
