@@ -20,7 +20,7 @@ HERE, SOAK = 10, 250  # for each of two backends and two runners
 def fresh(backend: Backend, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
     """Makes labs, each with a workspace that was never opened."""
     with ExitStack() as stack:
-        made = []
+        made: list[Lab] = []
 
         def make() -> Lab:
             folder = tmp_path / f"life-{len(made)}"

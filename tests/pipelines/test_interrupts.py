@@ -1,0 +1,114 @@
+"""Ctrl-C: once stops cleanly, twice kills; either way the run can be resumed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from mainspring.runs import RunState, RunStore
+from mainspring.testing.workspaces import Lab
+
+FLOW = """
+import os, time
+from pathlib import Path
+
+@ms.step
+def first():
+    return 1
+
+@ms.step
+def slow(n: int, marker: str):
+    Path(marker).write_text(str(os.getpid()))
+    BODY
+    return n + 1
+
+@ms.step
+def last(n: int):
+    return n + 1
+
+@ms.pipeline
+def main(marker: str):
+    return last(slow(first(), marker))
+"""
+START = "from flow import main; main.run(marker={marker!r}, options={{'runner': {runner!r}}})"
+WAITS = "while not Path(marker + '.go').exists(): time.sleep(0.01)"
+STUBBORN = (
+    "import signal\n    [signal.signal(s, signal.SIG_IGN) for s in (signal.SIGTERM,)]\n    try:\n        time.sleep(60)\n"
+    "    except KeyboardInterrupt:\n        time.sleep(60)"
+)
+
+
+def started(lab: Lab, runner: str, body: str) -> tuple[subprocess.Popen[str], Path]:
+    """A process whose run is in the middle of its slow step."""
+    marker = lab.root.parent / "marker"
+    lab.write(FLOW.replace("BODY", body))
+    process = lab.start(START.format(marker=str(marker), runner=runner))
+    until = time.monotonic() + 30
+    while not (marker.exists() and marker.read_text()):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    return process, marker
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"Z"
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("runner", ["inline", "pool", "detached"])
+def test_one_interrupt_stops_cleanly_and_resume_goes_on(lab: Lab, runner: str, number: signal.Signals) -> None:
+    process, marker = started(lab, runner, WAITS)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 1, err
+    run = RunStore(lab.workspace.database).get("latest")
+    assert run.state is RunState.CANCELLED
+    query = lab.workspace.database.query
+    assert dict(query("SELECT name, state FROM task")) == {
+        "first": "succeeded",
+        "slow": "cancelled",
+        "last": "cancelled",
+    }
+    assert query("SELECT state, kind FROM attempt WHERE state != 'succeeded'") == [("cancelled", "cancelled")]
+    assert query("SELECT name FROM lease WHERE expires_at > 0") == []
+    assert is_gone(int(marker.read_text()))
+    marker.with_name("marker.go").touch()
+    again = lab.resume(run.id, runner=runner)
+    assert again.value == 3
+    assert [len(again._store.attempts(task.id)) for task in again.tasks] == [1, 2, 1]
+
+
+@pytest.mark.parametrize("runner", ["inline", "pool"])
+def test_a_second_interrupt_ends_the_process_at_once_and_resume_goes_on(lab: Lab, runner: str) -> None:
+    body = STUBBORN if runner == "inline" else WAITS
+    process, marker = started(
+        lab, runner, f"if not Path(marker + '.go').exists():\n        {body.replace(chr(10), chr(10) + '    ')}"
+    )
+    process.send_signal(signal.SIGINT)
+    if runner == "inline":
+        time.sleep(0.3)  # the first one is being ignored by the step
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert process.returncode in ((130,) if runner == "inline" else (130, 1))
+    marker.with_name("marker.go").touch()
+    run = RunStore(lab.workspace.database).get("latest")
+    assert lab.resume(run.id, runner=runner).value == 3
+
+
+def test_a_run_that_was_killed_is_shown_as_interrupted(lab: Lab) -> None:
+    process, _ = started(lab, "inline", WAITS)
+    store = RunStore(lab.workspace.database)
+    run = store.get("latest")
+    assert store.shown_state(run, lab.workspace.leases) is RunState.RUNNING
+    process.kill()
+    process.communicate()
+    assert store.shown_state(run, lab.workspace.leases) is RunState.INTERRUPTED
