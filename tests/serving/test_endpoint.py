@@ -39,7 +39,7 @@ def test_an_alias_that_exists_is_bound_as_it_is(workspace: Workspace) -> None:
     registered(1), registered(2)
     set_alias("line/1", "production")
     assert bind("delays", "line@production").serves == "line/1"
-    with pytest.raises(NotAllowedError, match="mainspring bind delays line/2"):
+    with pytest.raises(NotAllowedError, match="mainspring endpoints bind delays --version line/2"):
         set_alias("line/2", "production")
 
 

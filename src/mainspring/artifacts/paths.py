@@ -38,6 +38,9 @@ class _Manifest(msgspec.Struct, frozen=True):
     entries: tuple[_Entry, ...]
 
 
+_PREFIX = "mainspring-paths-"
+
+
 class PathCodec:
     """Files and trees. A lone file keeps its name, since readers go by the suffix; a tree's own name doesn't count."""
 
@@ -223,8 +226,20 @@ def _write_tree(manifest: _Manifest, target: Path, blobs: BlobAccess, home: Path
         shutil.rmtree(work, ignore_errors=True)
 
 
+def stored_name(path: Path) -> str | None:
+    """A name for what lies in a stored tree that was written here: `artifact:DIGEST/name`, the same on every machine.
+
+    None for any other path.
+    """
+    parts = path.absolute().parts
+    for place, part in enumerate(parts):
+        if part.startswith(_PREFIX) and len(parts) > place + 2:
+            return "/".join([f"artifact:{parts[place + 1][:16]}", *parts[place + 3 :]])
+    return None
+
+
 @cache
 def _scratch() -> Path:
-    folder = tempfile.mkdtemp(prefix="mainspring-paths-")
+    folder = tempfile.mkdtemp(prefix=_PREFIX)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder).resolve()

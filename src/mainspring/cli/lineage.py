@@ -131,7 +131,7 @@ def _shown(start: str, edges: list[Edge], nodes: dict[str, Node], *, down: bool,
         here, there = (edge.dst, edge.src) if down else (edge.src, edge.dst)
         following.setdefault(here, []).append((edge.role, there))
     lines = list(_tree(start, following, nodes, depth))
-    roots = [node for node in nodes.values() if node.kind in _ROOTS]
+    roots = sorted((node for node in nodes.values() if node.kind in _ROOTS), key=lambda node: (node.kind, node.label))
     if roots and not down:
         lines += ["", text.bold("It comes from")]
         lines += [f"  {node.kind:12}  {node.content_digest or ''}  {node.label}" for node in roots]
@@ -142,9 +142,9 @@ def _tree(start: str, following: dict[str, list[tuple[str, str]]], nodes: dict[s
     yield _line(nodes[start])
     seen = {start}
     # Depth first with a stack: a chain of artifacts may be longer than Python recurses.
-    stack = [(start, "", iter(_turns(following.get(start, []))))]
+    stack = [("", _turns(following.get(start, []), seen))]
     while stack:
-        _, indent, turns = stack[-1]
+        indent, turns = stack[-1]
         turn = next(turns, None)
         if turn is None:
             stack.pop()
@@ -157,11 +157,13 @@ def _tree(start: str, following: dict[str, list[tuple[str, str]]], nodes: dict[s
         yield f"{text.dim(indent + branch + role)} {_line(nodes[other])}{note}"
         if not again and len(stack) < depth:
             seen.add(other)
-            stack.append((other, indent + under, iter(_turns(more))))
+            stack.append((indent + under, _turns(more, seen)))
 
 
-def _turns(edges: list[tuple[str, str]]) -> list[tuple[str, str, bool]]:
-    return [(role, other, place == len(edges) - 1) for place, (role, other) in enumerate(edges)]
+def _turns(edges: list[tuple[str, str]], seen: set[str]) -> Iterator[tuple[str, str, bool]]:
+    """The ways on from a node, each with whether it is the last; that each task is part of the run is said once."""
+    shown = [(role, other) for role, other in edges if role != "part_of" or other not in seen]
+    return iter([(role, other, place == len(shown) - 1) for place, (role, other) in enumerate(shown)])
 
 
 def _line(node: Node) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from blake3 import blake3
 
+from mainspring.artifacts.paths import stored_name
 from mainspring.data.version import Source
 from mainspring.errors import NotFoundError, StorageError, WrongTypeError
 from mainspring.secrets import redact
@@ -48,7 +49,8 @@ def _file(path: Path) -> Source:
         raise NotFoundError("file", str(path)) from error
     except OSError as error:
         raise StorageError(str(path), f"the source can't be read ({error.strerror or error})") from error
-    return Source("source_file", path.as_uri(), _node("source_file", path.as_uri(), digest), digest, size_bytes)
+    name = stored_name(path) or path.as_uri()
+    return Source("source_file", name, _node("source_file", name, digest), digest, size_bytes)
 
 
 def _node(*parts: str) -> str:

@@ -16,7 +16,7 @@ from mainspring import clock
 from mainspring.data._store import DatasetStore
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import ConflictError, InvalidError, NotAllowedError, NotFoundError, WrongTypeError
-from mainspring.ledger import current_task, is_replay
+from mainspring.ledger import current_task, is_replay, note_moving
 from mainspring.workspace import Workspace, current_workspace, using
 
 if TYPE_CHECKING:
@@ -136,6 +136,8 @@ class Dataset:
         if found is None:
             text = ref.isoformat() if isinstance(ref, datetime) else str(ref)
             raise NotFoundError("version", f"{self.name}/{text}", hint=f"The newest is {self.name}/{head.number}.")
+        if ref == "latest" or isinstance(ref, datetime):
+            note_moving("dataset", f"{self.name}/{'latest' if ref == 'latest' else 'as of a time'}")
         task = current_task()
         if task is not None:
             self._store.note_read(found, task)

@@ -3,7 +3,7 @@
 from mainspring.ledger.actor import Actor, acting, current_actor
 from mainspring.ledger.ids import new_id
 from mainspring.ledger.ledger import Edge, Event, Ledger, Node
-from mainspring.ledger.scope import current_task, is_replay, within_task
+from mainspring.ledger.scope import current_task, is_replay, moving_noted, note_moving, within_task
 
 __all__ = [
     "Actor",
@@ -15,6 +15,8 @@ __all__ = [
     "current_actor",
     "current_task",
     "is_replay",
+    "moving_noted",
     "new_id",
+    "note_moving",
     "within_task",
 ]

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 
 _task: ContextVar[str | None] = ContextVar("task", default=None)
 _replay: ContextVar[bool] = ContextVar("replay", default=False)
+_moving: ContextVar[list[tuple[str, str]] | None] = ContextVar("moving", default=None)
 
 
 def current_task() -> str | None:
@@ -21,6 +22,24 @@ def is_replay() -> bool:
     What would make a new version gives the recorded one with the same content instead, or refuses.
     """
     return _replay.get()
+
+
+def note_moving(kind: str, name: str) -> None:
+    """Say that the task at work reads something by a name whose content moves, so that its result can't be reused."""
+    noted = _moving.get()
+    if noted is not None and (kind, name) not in noted:
+        noted.append((kind, name))
+
+
+@contextmanager
+def moving_noted() -> Iterator[list[tuple[str, str]]]:
+    """Collect what is read by moving names within the block, as pairs of kind and name."""
+    noted: list[tuple[str, str]] = []
+    token = _moving.set(noted)
+    try:
+        yield noted
+    finally:
+        _moving.reset(token)
 
 
 @contextmanager

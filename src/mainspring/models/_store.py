@@ -38,6 +38,15 @@ _ALIAS = (
 )
 
 
+SAME = "name = ? AND content_digest = ? AND signature = ? AND input_kind = ?"
+
+
+def same_as(version: ModelVersion) -> tuple[str, str, str, str]:
+    """What makes a version the same as another: name, content, and what it takes and gives. For `SAME`."""
+    row = stored(version)
+    return version.name, version.content_digest, row["signature"], row["input_kind"]
+
+
 class ModelStore:
     """Models, versions and aliases of a workspace."""
 
@@ -72,12 +81,11 @@ class ModelStore:
         return None if row is None else Alias(*row)
 
     def add(self, version: ModelVersion, trained_on: Iterable[str]) -> ModelVersion:
-        """Record a version with its number, unless the model has one of this content: that one is given then."""
+        """Record a version with its number, unless the model has one of this content and signature: that is given then."""
         task = current_task()
         with self.database.transaction() as tx:
             row = tx.query_one(
-                f"SELECT {_COLUMNS} FROM model_version WHERE name = ? AND content_digest = ? ORDER BY number DESC LIMIT 1",
-                (version.name, version.content_digest),
+                f"SELECT {_COLUMNS} FROM model_version WHERE {SAME} ORDER BY number DESC LIMIT 1", same_as(version)
             )
             if row is not None:
                 known = version_from_row(row)
@@ -108,7 +116,7 @@ class ModelStore:
         if before is not None and before.bound_by is not None and before.bound_by != by:
             raise NotAllowedError(
                 f"The alias `{before}` is what the endpoint `{before.bound_by}` serves, so only that endpoint moves it:"
-                f" mainspring bind {before.bound_by} {version}"
+                f" mainspring endpoints bind {before.bound_by} --version {version}"
             )
         if before is not None and (before.version, before.bound_by) == (version.id, bound_by):
             return

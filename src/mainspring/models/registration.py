@@ -11,7 +11,7 @@ import msgspec
 from mainspring.artifacts import save
 from mainspring.errors import InvalidError, NotAllowedError
 from mainspring.ledger import is_replay
-from mainspring.models._store import ModelStore
+from mainspring.models._store import SAME, ModelStore, same_as
 from mainspring.models.signature import Output, Signature
 from mainspring.models.version import InputKind, ModelVersion
 from mainspring.workspace import Workspace, current_workspace
@@ -34,7 +34,7 @@ def register(
     note: str = "",
     workspace: Workspace | None = None,
 ) -> ModelVersion:
-    """Record a version of a model. The same content under the same name is the same version, however often it is given.
+    """Record a version of a model. The same content with the same signature under the same name is the same version.
 
     `signature` is a `Signature` or the table the model was fitted on; `input_example` a table like it, of which five rows
     are kept, and on which the model is tried. One of the two is needed. `evaluation` and `gates` are kept as they are, and
@@ -59,21 +59,22 @@ def register(
         _try(model, made, kind, records)
     content_digest, encoded, _ = save(model, workspace.blobs)
     store = ModelStore(workspace.database, workspace.ledger)
-    if is_replay():
-        return _recorded(store, name, content_digest)
     version = ModelVersion(
         id="", name=name, number=0, content_digest=content_digest, encoded=encoded, signature=made, input_kind=kind,
         input_example=workspace.blobs.put(msgspec.json.encode(records)) if records else None,
         metrics=dict(metrics if metrics is not None else getattr(evaluation, "metrics", {})),
         evaluation=msgspec.to_builtins(evaluation), gates=msgspec.to_builtins(gates), created_at=0, actor="", note=note,
     )  # fmt: skip
+    if is_replay():
+        return _recorded(store, version)
     return store.add(version, [source.ledger_id for source in trained_on])
 
 
-def _recorded(store: ModelStore, name: str, content_digest: str) -> ModelVersion:
-    found = store.find("name = ? AND content_digest = ?", (name, content_digest))
+def _recorded(store: ModelStore, version: ModelVersion) -> ModelVersion:
+    found = store.find(SAME, same_as(version))
     if found is None:
-        raise NotAllowedError(f"A replay registers nothing, and no version of `{name}` has this content: it differs.")
+        said = f"no version of `{version.name}` has this content and signature: it differs."
+        raise NotAllowedError(f"A replay registers nothing, and {said}")
     return found
 
 

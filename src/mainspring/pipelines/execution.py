@@ -13,7 +13,7 @@ import msgspec
 
 from mainspring.artifacts.record import Artifact
 from mainspring.errors import CodecError, CorruptBlobError, GraphError, LeaseLostError, StorageError, shorten
-from mainspring.ledger import within_task
+from mainspring.ledger import moving_noted, within_task
 from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.code import declared
 from mainspring.pipelines.graph import outside_graph
@@ -118,8 +118,9 @@ def _call(
             seed_everything(task.seed)
             stack.enter_context(meter)
             stack.enter_context(observer)
+            moving = stack.enter_context(moving_noted())
             result = _called(place, function, arguments)
-        return result, observer.seen
+        return result, (*observer.seen, *(Observation("dataset", name) for _, name in moving))
     finally:
         graph_token.var.reset(graph_token)
         active_log.reset(log_token)

@@ -166,4 +166,4 @@ def list_endpoints(workspace: Workspace | None = None) -> list[Endpoint]:
 
 def _not_found(endpoints: EndpointStore, name: str) -> NotFoundError:
     near = close_names(name, [endpoint.name for endpoint in endpoints.list()])
-    return NotFoundError("endpoint", name, near, f"`mainspring bind {name} MODEL@ALIAS` makes it.")
+    return NotFoundError("endpoint", name, near, f"`mainspring endpoints bind {name} MODEL@ALIAS` makes it.")

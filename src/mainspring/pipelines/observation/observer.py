@@ -35,7 +35,7 @@ from mainspring.pipelines.observation.uncounted import (
 )
 from mainspring.pipelines.observation.watcher import Watcher, begin, current, end, follow_threads, watching
 
-Kind = Literal["file", "directory", "env", "socket", "subprocess"]
+Kind = Literal["file", "directory", "env", "socket", "subprocess", "dataset"]
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "::", "ip6-localhost"})
 _ENVIRONMENT_MODULES = frozenset({"os", "_collections_abc", "collections.abc"})
@@ -46,7 +46,7 @@ class Observation(msgspec.Struct, frozen=True):
     """One thing that a step touched and did not declare.
 
     `name` is a path (relative to the project if inside), a variable's name (`*`: all of them), `host:port` or a URL, or
-    a program with its arguments, shortened. `by` is the nearest line of project code, as `module.py:12`, if any.
+    a program with its arguments, shortened, or a dataset read by a name that moves. `by` is the nearest line of project code, as `module.py:12`, if any.
     """
 
     kind: Kind
