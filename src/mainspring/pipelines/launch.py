@@ -112,12 +112,16 @@ def resume_run(
     if run.state is RunState.SUCCEEDED:
         raise ConflictError(f"The run {run.id[:12]} succeeded; there is nothing to resume.")
     lease = workspace.leases.claim(f"run:{run.id}", workspace.owner, float(workspace.project.settings.lease_s))
-    session, functions = _resumed_session(workspace, run, jobs, runner, listener)
-    with workspace.database.transaction() as tx:
-        workspace.leases.check(tx, lease)
-        session.store.lose_attempts(tx, run.id)
-        runs.update(tx, run.id, state=RunState.RUNNING, ended_at=None, error=None)
-        workspace.ledger.append(tx, "run.resumed", run.id)
+    try:
+        session, functions = _resumed_session(workspace, run, jobs, runner, listener)
+        with workspace.database.transaction() as tx:
+            workspace.leases.check(tx, lease)
+            session.store.lose_attempts(tx, run.id)
+            runs.update(tx, run.id, state=RunState.RUNNING, ended_at=None, error=None)
+            workspace.ledger.append(tx, "run.resumed", run.id)
+    except BaseException:
+        workspace.leases.release(lease)
+        raise
     tasks = session.store.of_run(run.id)
     line = Tasks(tasks, functions)
     for task in tasks:

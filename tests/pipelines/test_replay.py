@@ -1,0 +1,154 @@
+"""Replay: the recorded code on the recorded inputs, every output compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mainspring.errors import ConflictError, NotFoundError
+from mainspring.pipelines.replay import ReplayReport, replay_run
+from mainspring.runs import RunStore
+from mainspring.testing.workspaces import Lab
+
+FLOW = """
+import random
+import numpy as np
+import polars as pl
+
+@ms.step
+def load():
+    return pl.DataFrame({"a": [3, 1, 2], "b": [0.1, 0.2, 0.3]})
+
+@ms.step
+def noise(frame):
+    return [random.random(), np.random.rand(), frame.height]
+
+@ms.step
+def each(n: int):
+    return n + random.random()
+
+@ms.step
+def total(values: list):
+    return sum(values)
+
+@ms.pipeline
+def main():
+    return noise(load()), total(each.map([1, 2]))
+"""
+
+
+def replayed(lab: Lab, run: str, **options: Any) -> ReplayReport:
+    return replay_run(run, workspace=lab.workspace, **options)
+
+
+def test_a_run_with_random_numbers_is_verified(lab: Lab) -> None:
+    result = lab.write_and_run(FLOW)
+    report = replayed(lab, result.id)
+    assert report.verdict == "VERIFIED"
+    assert {step.name for step in report.steps} == {"load", "noise", "each[0]", "each[1]", "total"}
+    replay = RunStore(lab.workspace.database).get(report.replay_id)
+    assert (replay.kind, replay.replay_of) == ("replay", result.id)
+
+
+def test_it_runs_the_recorded_code_not_the_present_one(lab: Lab) -> None:
+    result = lab.write_and_run(FLOW)
+    lab.write(FLOW.replace("n + random.random()", "-1"))
+    assert replayed(lab, result.id).verdict == "VERIFIED"
+
+
+def test_what_was_reused_is_executed_again_too(lab: Lab) -> None:
+    lab.write_and_run(FLOW)
+    again = lab.run()
+    assert len(replayed(lab, again.id).steps) == 5
+
+
+DIVERGING = {
+    "generator": ("float(np.random.default_rng().random())", "floats", "default_rng"),
+    "secret": ("__import__('secrets').randbits(60)", "values", "secrets.randbits"),
+    "table": ("frame.with_columns(b=pl.lit(np.random.default_rng().random()))", "", "default_rng"),
+    "order": ("frame[[int(i) for i in np.random.default_rng().permutation(50)]]", "row_order", "default_rng"),
+}
+
+
+@pytest.mark.parametrize("name", DIVERGING)
+def test_a_call_that_no_seed_reaches_is_found_with_its_kind_and_place(lab: Lab, name: str) -> None:
+    body, kind, cause = DIVERGING[name]
+    result = lab.write_and_run(
+        f"""
+        import secrets
+        import numpy as np
+        import polars as pl
+
+        @ms.step
+        def load():
+            return pl.DataFrame({{"a": range(50), "b": [float(i) for i in range(50)]}})
+
+        @ms.step
+        def work(frame):
+            return {body.replace("__import__('secrets')", "secrets")}
+
+        @ms.step
+        def after(value):
+            return 1
+
+        @ms.pipeline
+        def main():
+            return after(work(load()))
+        """
+    )
+    report = replayed(lab, result.id)
+    assert report.verdict == "DIVERGED"
+    last = report.steps[-1]
+    assert (last.name, last.verdict) == ("work", "DIVERGED")
+    assert kind in last.kind
+    assert any(cause in line and "flow:" in line for line in last.causes)
+
+
+def test_a_declared_tolerance_verifies_approximately(lab: Lab) -> None:
+    text = """
+        import numpy as np
+
+        @ms.step(TOLERANCE)
+        def work():
+            return np.ones(5) + np.random.default_rng().random() * 1e-9
+
+        @ms.pipeline
+        def main():
+            return work()
+        """
+    exact = lab.write_and_run(text.replace("TOLERANCE", "cache=False"))
+    assert replayed(lab, exact.id).verdict == "DIVERGED"
+    near = lab.write_and_run(text.replace("TOLERANCE", "cache=False, rtol=1e-6"))
+    assert replayed(lab, near.id).verdict == "VERIFIED≈"
+
+
+def test_one_step_can_be_replayed_alone(lab: Lab) -> None:
+    result = lab.write_and_run(FLOW)
+    assert [step.name for step in replayed(lab, result.id, step="each").steps] == ["each[0]", "each[1]"]
+    with pytest.raises(NotFoundError, match=r"`nose`.*noise"):
+        replayed(lab, result.id, step="nose")
+
+
+def test_a_step_without_importable_source_makes_the_verdict_incomplete(lab: Lab) -> None:
+    result = lab.write_and_run(
+        "@ms.step\ndef a():\n    return 1\n\nb = ms.step(lambda n: n)\n\n@ms.pipeline\ndef main():\n    return b(a())\n"
+    )
+    report = replayed(lab, result.id)
+    assert report.verdict == "INCOMPLETE"
+    assert {step.name: step.verdict for step in report.steps} == {"a": "VERIFIED", "<lambda>": "INCOMPLETE"}
+
+
+def test_a_replay_is_never_taken_for_a_result(lab: Lab) -> None:
+    result = lab.write_and_run(FLOW)
+    entries = lab.workspace.database.query("SELECT key, task FROM cache_entry ORDER BY key")
+    replayed(lab, result.id)
+    assert lab.workspace.database.query("SELECT key, task FROM cache_entry ORDER BY key") == entries
+
+
+def test_a_run_with_nothing_finished_is_refused(lab: Lab) -> None:
+    result = lab.write_and_run(
+        "@ms.step\ndef a():\n    raise ValueError\n\n@ms.pipeline\ndef main():\n    return a()\n"
+    )
+    with pytest.raises(ConflictError, match="no finished step"):
+        replayed(lab, result.id)
