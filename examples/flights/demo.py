@@ -25,7 +25,9 @@ def mainspring(*arguments: str) -> None:
 
 def asked(*arguments: str) -> dict:
     """What a command answers to a program."""
-    done = subprocess.run([*MAINSPRING, *arguments, "--json"], cwd=HERE, env=QUIET, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*MAINSPRING, *arguments, "--json"], cwd=HERE, env=QUIET, capture_output=True, text=True, check=False
+    )
     return json.loads(done.stdout)
 
 
@@ -64,14 +66,20 @@ def report(flights: list[dict], answers: list[float]) -> None:
     top = sum(flight["late"] for _, flight in ranked[:tenth]) / tenth
     bottom = sum(flight["late"] for _, flight in ranked[-tenth:]) / tenth
     print(f"  {late:.0%} of these flights came late.")
-    print(f"  Of the tenth that the model thought likeliest to be late {top:.0%} did, of the tenth it thought safest {bottom:.0%}.")
+    print(
+        f"  Of the tenth that the model thought likeliest to be late {top:.0%} were, of the safest tenth {bottom:.0%}."
+    )
 
 
 def served() -> tuple[subprocess.Popen, str]:
     """The server, ready, and its address."""
     print(f"\n$ mainspring serve {ENDPOINT} --port 0 &", flush=True)
     server = subprocess.Popen(
-        [*MAINSPRING, "serve", ENDPOINT, "--port", "0", "--json"], cwd=HERE, env=QUIET, stdout=subprocess.PIPE, text=True
+        [*MAINSPRING, "serve", ENDPOINT, "--port", "0", "--json"],
+        cwd=HERE,
+        env=QUIET,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     line = server.stdout.readline()
     if not line:
@@ -94,7 +102,12 @@ def main() -> None:
         server.wait(10)
     mainspring("lineage", ENDPOINT)
     print(f"\nDone in {time.perf_counter() - started:.1f} s. Look closer, in examples/flights:")
-    for line in ("mainspring runs show latest", "mainspring why", "mainspring replay latest", f"mainspring serve {ENDPOINT}"):
+    for line in (
+        "mainspring runs show latest",
+        "mainspring why",
+        "mainspring replay latest",
+        f"mainspring serve {ENDPOINT}",
+    ):
         print(f"  ../../.venv/bin/{line}")
 
 

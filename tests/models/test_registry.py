@@ -174,7 +174,7 @@ def test_a_bound_alias_moves_only_by_its_endpoint(workspace: Workspace) -> None:
             move_bound_alias(tx, store, version, "production", endpoint="delays", endpoint_id=node)
         assert get_model_version("line@production") == version
         assert workspace.ledger.path(node, version.id) is not None
-    with pytest.raises(NotAllowedError, match=r"the endpoint `delays` serves.*mainspring endpoints bind delays --version line/1"):
+    with pytest.raises(NotAllowedError, match=r"the endpoint `delays` serves.*endpoints bind delays --version line/1"):
         set_alias("line/1", "production")
     with pytest.raises(NotAllowedError), workspace.database.transaction() as tx:
         move_bound_alias(tx, store, first, "production", endpoint="other", endpoint_id=new_id())

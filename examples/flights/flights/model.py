@@ -61,6 +61,4 @@ def decided(evaluation: Evaluation) -> GateReport:
 @ms.step
 def registered(model: Pipeline, evaluation: Evaluation, gates: GateReport, train: pl.DataFrame) -> ModelVersion:
     """A version in the registry; refused if a gate has failed."""
-    return register(
-        model, "flight-delay", signature=train.select(FEATURES), evaluation=evaluation, gates=gates
-    )
+    return register(model, "flight-delay", signature=train.select(FEATURES), evaluation=evaluation, gates=gates)

@@ -45,8 +45,9 @@ _SHOWN_PROGRAM_LENGTH = 80
 class Observation(msgspec.Struct, frozen=True):
     """One thing that a step touched and did not declare.
 
-    `name` is a path (relative to the project if inside), a variable's name (`*`: all of them), `host:port` or a URL, or
-    a program with its arguments, shortened, or a dataset read by a name that moves. `by` is the nearest line of project code, as `module.py:12`, if any.
+    `name` is a path (relative to the project if inside), a variable's name (`*`: all of them), `host:port` or a URL, a
+    program with its arguments, shortened, or a dataset read by a name that moves. `by` is the nearest line of project
+    code, as `module.py:12`, if any.
     """
 
     kind: Kind
