@@ -1,15 +1,14 @@
-"""What is shown of a run while it goes on: plain lines, or a live tree on a terminal; then a summary."""
+"""What is shown of a run while it goes on, and the summary when it is over; plain lines are here."""
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Sequence
 from typing import TextIO
 
 import click
 
-from mainspring.cli.app import Invocation, uses_colour
+from mainspring.cli.app import uses_colour
 from mainspring.cli.text import bold, dim, duration, short, size, state
 from mainspring.errors import NotFoundError, StorageError
 from mainspring.pipelines.progress import Listener
@@ -25,18 +24,6 @@ SHOWN_AS_ENDED = {
     TaskState.SKIPPED: "skipped",
     TaskState.CANCELLED: "cancelled",
 }
-
-
-def listener_for(invocation: Invocation, *, quiet: bool = False) -> Progress:
-    """The listener for stderr as it is: a live tree on a terminal, else plain lines; quiet, only the end."""
-    stream, command, blobs = sys.stderr, invocation.command, invocation.workspace.blobs
-    if quiet:
-        return Progress(stream, command, blobs)
-    if stream.isatty() and uses_colour() and (stream.encoding or "").lower().startswith("utf"):
-        from mainspring.cli.live import LiveTree
-
-        return LiveTree(stream, command, blobs)
-    return Lines(stream, command, blobs)
 
 
 class Progress(Listener):
@@ -155,7 +142,8 @@ class Lines(Progress):
         if task.state is TaskState.RUNNING:
             self._told[task.name] = 0
         number = self._numbers.setdefault(task.name, len(self._numbers) + 1)
-        total = len(self.leaves())
+        # A mapped step counts as one until its list is known.
+        total = sum(not task.is_mapped or task.id not in self.children for task in list(self.tasks.values()))
         mark = f"[{number:>{len(str(total))}}/{total}]"
         self.say(f"{mark} {task.name}  {state(task.state)}{self._after(task)}")
 

@@ -27,7 +27,7 @@ def replay(invocation: Invocation, name: str, step: str | None, jobs: int, quiet
     The verdict is VERIFIED, VERIFIED≈ (within the tolerances that steps declare), DIVERGED at the first step that
     differs, or INCOMPLETE; the exit status is 0 for the first two.
     """
-    from mainspring.cli.progress import listener_for
+    from mainspring.cli.listening import listener_for
     from mainspring.pipelines.replay import replay_run
 
     listener = listener_for(invocation, quiet=quiet or invocation.json)

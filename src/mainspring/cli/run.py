@@ -62,7 +62,7 @@ def run(
 
         show_forecast(invocation, pipeline, params, seed=options["seed"], reuse=not no_cache)
         return 0
-    from mainspring.cli.progress import listener_for
+    from mainspring.cli.listening import listener_for
     from mainspring.pipelines.launch import run_pipeline
 
     result = run_pipeline(
@@ -81,7 +81,7 @@ def resume(invocation: Invocation, /, name: str, *, quiet: bool, **options: Any)
 
     If the project's sources have changed since, the code that the run recorded is used.
     """
-    from mainspring.cli.progress import listener_for
+    from mainspring.cli.listening import listener_for
     from mainspring.cli.target import prepare
     from mainspring.pipelines.launch import resume_run
 

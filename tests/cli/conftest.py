@@ -1,0 +1,92 @@
+"""A project that was made and run once, by the command line itself, for tests that only look."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from mainspring.cli.main import cli
+
+Called = subprocess.CompletedProcess[str]
+
+STEPS = """
+import mainspring as ms
+
+
+@ms.step
+def load(count: int) -> list[int]:
+    print(f"loading {count}")
+    return list(range(count))
+
+
+@ms.step
+def power(base: int, exponent: int) -> int:
+    return base**exponent
+
+
+@ms.step
+def total(values: list[int], fail: bool) -> int:
+    print("adding")
+    if fail:
+        raise ValueError("they do not add up")
+    return sum(values)
+
+
+@ms.pipeline
+def main(count: int = 3, exponent: int = 2, fail: bool = False):
+    return {"total": total(power.map(load(count), exponent=exponent), fail)}
+
+
+@ms.pipeline
+def other(count: int = 1):
+    return load(count)
+"""
+
+
+def mainspring(*words: str, cwd: Path, **variables: str) -> Called:
+    """Call the command line in a process of its own, as a user does."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAINSPRING_", "PYTHONHASHSEED"))}
+    return subprocess.run(
+        [sys.executable, "-m", "mainspring", *words],
+        cwd=cwd,
+        env=kept | {"NO_COLOR": "1"} | variables,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with pipelines in `steps.py` and no workspace yet."""
+    (tmp_path / "steps.py").write_text(STEPS)
+    (tmp_path / "mainspring.toml").write_text('[pipelines]\nmain = "steps:main"\nsmall = "steps:other"\n')
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with two runs: one that succeeded, then one that failed. Not to be changed."""
+    folder = tmp_path_factory.mktemp("ran")
+    (folder / "steps.py").write_text(STEPS)
+    (folder / "mainspring.toml").write_text('[pipelines]\nmain = "steps:main"\nsmall = "steps:other"\n')
+    assert mainspring("run", "--note", "the first", cwd=folder).returncode == 0
+    assert mainspring("run", "--fail", cwd=folder).returncode == 1
+    return folder
+
+
+@pytest.fixture
+def look(ran: Path) -> Callable[..., Result]:
+    """Call a command that only looks, in this process, on the project that was run."""
+
+    def call(*words: str) -> Result:
+        return CliRunner().invoke(cli, ["-C", str(ran), *words], prog_name="mainspring")
+
+    return call
