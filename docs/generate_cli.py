@@ -26,7 +26,13 @@ def commands(command: click.Command, context: click.Context) -> Iterator[tuple[s
 def context_of(command: click.Command, name: str, parent: click.Context | None = None) -> click.Context:
     """A context in which help has the same width everywhere."""
     return click.Context(
-        command, info_name=name, parent=parent, terminal_width=WIDTH, max_content_width=WIDTH, color=False
+        command,
+        info_name=name,
+        parent=parent,
+        terminal_width=WIDTH,
+        max_content_width=WIDTH,
+        color=False,
+        help_option_names=command.context_settings.get("help_option_names"),
     )
 
 
