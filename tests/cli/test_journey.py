@@ -138,3 +138,17 @@ def test_a_killed_run_is_shown_as_interrupted(project: Path) -> None:
     assert "interrupted" in mainspring("runs", "--state", "interrupted", cwd=project).stdout
     refused = mainspring("cancel", "latest", cwd=project)
     assert "mainspring resume" in refused.stderr
+
+
+def test_a_run_goes_on_when_nobody_reads_what_it_says(project: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "mainspring", "run"]
+    ran = subprocess.run(
+        command, cwd=project, stderr=writing, stdout=subprocess.PIPE, text=True, check=False, timeout=60
+    )
+    os.close(writing)
+    assert (ran.stdout.split(), json.loads(mainspring("runs", "--json", cwd=project).stdout)["runs"][0]["state"]) == (
+        ["total", "5"],
+        "succeeded",
+    )

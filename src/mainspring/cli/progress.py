@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Sequence
 from typing import TextIO
@@ -36,7 +37,7 @@ class Progress(Listener):
         self.stream = stream
         self.command = command
         self.blobs = blobs
-        self.colour = None if uses_colour() else False
+        self._plain = not (stream.isatty() and uses_colour())
         self.run: Run | None = None
         self.tasks: dict[str, Task] = {}
         self.children: dict[str, list[Task]] = {}
@@ -73,7 +74,13 @@ class Progress(Listener):
 
     def say(self, *lines: str) -> None:
         """Write lines, colours as the stream takes them."""
-        click.echo("\n".join(lines), file=self.stream, color=self.colour)
+        text = "\n".join(lines)
+        # Not `click.echo`, which looks at the stream anew for every line.
+        try:
+            self.stream.write((click.unstyle(text) if self._plain and "\x1b" in text else text) + "\n")
+            self.stream.flush()
+        except BrokenPipeError:  # nobody reads on, as behind `| head`, which is no reason to stop the run
+            self.stream = open(os.devnull, "w")  # noqa: SIM115  # it takes the place of stderr until the process ends
 
     def _add(self, task: Task) -> None:
         self.tasks[task.name] = task
