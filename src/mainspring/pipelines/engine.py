@@ -16,7 +16,6 @@ from mainspring.errors import ConflictError, LeaseLostError, MainspringError, No
 from mainspring.pipelines._store import TaskStore, stored_in
 from mainspring.pipelines.decision import Decider, live_differences
 from mainspring.pipelines.execution import Place, execute
-from mainspring.pipelines.heartbeat import Heartbeat
 from mainspring.pipelines.observation.capture import absorb
 from mainspring.pipelines.plan import Tasks, expanded
 from mainspring.pipelines.progress import Listener
@@ -25,6 +24,7 @@ from mainspring.pipelines.task import DONE, UNFINISHED, Attempt, Task, TaskState
 from mainspring.runners import Exit, Runner, WorkOrder
 from mainspring.secrets import redact
 from mainspring.store import Lease
+from mainspring.store.heartbeat import Heartbeat
 from mainspring.workspace import Workspace
 
 _WAIT_S = 0.5

@@ -22,7 +22,6 @@ from mainspring.config import Settings
 from mainspring.errors import LeaseLostError, MainspringError, NotFoundError
 from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.execution import Place, execute
-from mainspring.pipelines.heartbeat import Heartbeat
 from mainspring.pipelines.observation.capture import absorb
 from mainspring.pipelines.session import WORKER, code_folder, source_roots
 from mainspring.pipelines.step import Step
@@ -32,6 +31,7 @@ from mainspring.runners import ChildProcess, WorkOrder
 from mainspring.runs import RunStore
 from mainspring.secrets import redact
 from mainspring.store import Lease
+from mainspring.store.heartbeat import Heartbeat
 from mainspring.workspace import Project, Workspace
 
 _MIB = 1 << 20

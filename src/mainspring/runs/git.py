@@ -43,7 +43,10 @@ class GitQuery:
                 outputs.append(process.communicate(timeout=_TIMEOUT_S)[0].decode("utf-8", "replace"))
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.communicate()
                 outputs.append("")
+            if process.returncode and len(outputs) == 1:  # no commit yet: git says `HEAD` and fails
+                outputs[0] = ""
         if not outputs or not outputs[0].strip().isalnum():
             return GitState(None, "")
         diff = redact(outputs[1])

@@ -6,6 +6,7 @@ Points are kept in memory and written in groups, at the latest when the run ends
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
@@ -18,6 +19,7 @@ from mainspring.runs.git import git_state
 from mainspring.runs.metrics import Metric, Metrics
 from mainspring.runs.run import Run, RunState
 from mainspring.secrets import redact, redact_value
+from mainspring.store.heartbeat import Heartbeat
 from mainspring.workspace import Workspace, current_workspace
 
 _GROUP = 500  # points written at once
@@ -66,6 +68,9 @@ class ActiveRun:
         self._log = RunLog(run.series)
         self._metrics = Metrics(workspace.metrics)
         self._lease = workspace.leases.claim(f"run:{run.id}", workspace.owner, _LEASE_S)
+        self._heartbeat = Heartbeat(workspace.leases, _LEASE_S)
+        self._heartbeat.hold(self._lease)
+        self._heartbeat.__enter__()
         self._token = active_log.set(self._log)
         self._ended = False
 
@@ -97,7 +102,9 @@ class ActiveRun:
         if self._ended:
             return
         self._ended = True
-        active_log.reset(self._token)
+        with suppress(ValueError):  # a notebook's cells may be contexts of their own, in which nothing is to be undone
+            active_log.reset(self._token)
+        self._heartbeat.__exit__()
         self.flush()
         with self.workspace.database.transaction() as tx:
             RunStore(self.workspace.database, self.workspace.ledger).finish(tx, self.id, state, error)

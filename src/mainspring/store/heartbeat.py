@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from mainspring.errors import LeaseLostError, StorageError
-from mainspring.store import Lease, Leases
+from mainspring.store.lease import Lease, Leases
 
 _BEATS_PER_LEASE = 3
 

@@ -1,0 +1,224 @@
+"""Runs: what a script logs is kept, whatever ends it, and is found again."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import mainspring as ms
+from mainspring.errors import InvalidError, NotFoundError, WrongTypeError
+from mainspring.runs import Metrics, RunState, RunStore, git_state, start_run
+from mainspring.testing.plugin import Backend
+from mainspring.testing.workspaces import Lab
+from mainspring.workspace import Workspace
+
+
+@pytest.fixture
+def workspace(backend: Backend, tmp_path: Path) -> Iterator[Workspace]:
+    where = {"database": backend.database_url, "blobs": backend.blob_url}
+    with Workspace.open(tmp_path, overrides=where) as opened:
+        yield opened
+
+
+@pytest.fixture
+def runs(workspace: Workspace) -> RunStore:
+    return RunStore(workspace.database, workspace.ledger)
+
+
+def test_a_script_logs_to_its_run(workspace: Workspace, runs: RunStore) -> None:
+    with start_run("trial", params={"depth": 3, "api_key": "abcdef"}, workspace=workspace) as active:
+        active.log_metric("auc", 0.5, step=1)
+        ms.log_metric("auc", 0.75, step=2)
+        ms.log_param("extra", [1, 2])
+        ms.log_tag("note", "password = hunter22")
+    run = runs.get(active.id)
+    assert run.state is RunState.SUCCEEDED
+    assert run.params == {"depth": 3, "api_key": "[redacted]", "extra": [1, 2]}
+    assert run.tags == {"note": "password = [redacted]"}
+    metrics = Metrics(workspace.metrics)
+    assert metrics.latest(run.series) == {"auc": 0.75}
+    assert [(point.step, point.value) for point in metrics.history(run.series, "auc")] == [(1, 0.5), (2, 0.75)]
+
+
+def test_what_was_logged_survives_an_exception(workspace: Workspace, runs: RunStore) -> None:
+    def script() -> None:
+        with start_run("trial", workspace=workspace) as active:
+            active.log_metric("loss", 1.5)
+            active.log_param("seen", 1)
+            raise KeyError("no password = hunter22")
+
+    with pytest.raises(KeyError):
+        script()
+    run = runs.get("latest")
+    assert run.state is RunState.FAILED
+    assert "hunter22" not in (run.error or "")
+    assert run.params == {"seen": 1}
+    assert Metrics(workspace.metrics).latest(run.series) == {"loss": 1.5}
+
+
+def test_an_interrupted_script_is_cancelled(workspace: Workspace, runs: RunStore) -> None:
+    with pytest.raises(KeyboardInterrupt), start_run("trial", workspace=workspace) as active:
+        raise KeyboardInterrupt
+    assert runs.get(active.id).state is RunState.CANCELLED
+
+
+def test_what_was_flushed_survives_a_kill(lab: Lab) -> None:
+    process = lab.start(
+        """
+        import os, signal
+        from mainspring.runs import start_run
+        run = start_run("trial")
+        run.log_metric("loss", 2.5)
+        run.log_param("depth", 4)
+        run.flush()
+        run.log_metric("loss", 9)
+        os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    process.communicate()
+    store = RunStore(lab.workspace.database)
+    run = store.get("latest")
+    assert store.shown_state(run, lab.workspace.leases) is RunState.INTERRUPTED
+    assert run.params == {"depth": 4}
+    assert Metrics(lab.workspace.metrics).latest(run.series) == {"loss": 2.5}
+
+
+def test_ending_twice_is_ending_once(workspace: Workspace, runs: RunStore) -> None:
+    active = start_run("trial", workspace=workspace)
+    active.end()
+    active.end(RunState.FAILED)
+    assert runs.get(active.id).state is RunState.SUCCEEDED
+
+
+def test_a_run_may_be_ended_from_another_context(workspace: Workspace, runs: RunStore) -> None:
+    import contextvars
+
+    active = contextvars.copy_context().run(lambda: start_run("trial", workspace=workspace))
+    active.log_metric("auc", 1.0)
+    active.end()
+    assert runs.get(active.id).state is RunState.SUCCEEDED
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 0.1 + 0.2, 1e308, 5e-324, 2**60])
+def test_any_number_is_a_metric(workspace: Workspace, value: float) -> None:
+    with start_run("trial", workspace=workspace) as active:
+        active.log_metric("m", value)
+    (point,) = Metrics(workspace.metrics).history(RunStore(workspace.database).get(active.id).series, "m")
+    assert repr(point.value) == repr(float(value))
+
+
+def test_what_is_no_number_is_refused_by_name(workspace: Workspace) -> None:
+    with start_run("trial", workspace=workspace) as active, pytest.raises(WrongTypeError, match="metric `m`"):
+        active.log_metric("m", "high")  # type: ignore[arg-type]  # that is the mistake
+
+
+def test_logging_outside_a_run_is_refused_and_says_how() -> None:
+    with pytest.raises(InvalidError, match="start_run"):
+        ms.log_metric("m", 1)
+
+
+def test_points_are_written_in_groups_and_none_is_lost(workspace: Workspace) -> None:
+    with start_run("trial", workspace=workspace) as active:
+        for step in range(1234):
+            active.log_metric("m", step, step=step)
+    series = RunStore(workspace.database).get(active.id).series
+    assert [point.step for point in Metrics(workspace.metrics).history(series, "m")] == list(range(1234))
+
+
+def test_a_run_is_found_by_id_prefix_and_latest(workspace: Workspace, runs: RunStore) -> None:
+    with start_run("one", workspace=workspace) as first, start_run("two", workspace=workspace) as second:
+        pass
+    assert runs.get(first.id).name == "one"
+    assert runs.get(first.id[:20]).name == "one"
+    assert runs.get("latest").name == "two"
+    with pytest.raises(InvalidError, match="a unique prefix"):
+        runs.get(second.id[:5])
+
+
+@pytest.mark.parametrize("name", ["ffff0000", "", "abc", "not an id", "%", "0660_"])
+def test_an_unknown_run_is_named(runs: RunStore, workspace: Workspace, name: str) -> None:
+    with start_run("one", workspace=workspace):
+        pass
+    with pytest.raises(NotFoundError, match="mainspring runs"):
+        runs.get(name)
+
+
+def test_a_misspelt_id_names_the_nearest(runs: RunStore, workspace: Workspace) -> None:
+    with start_run("one", workspace=workspace) as active:
+        pass
+    with pytest.raises(NotFoundError, match=f"Nearest: {active.id[:12]}"):
+        runs.get(active.id[:11] + "x")
+
+
+def test_runs_are_listed_newest_first_by_state_and_from_a_cursor(workspace: Workspace, runs: RunStore) -> None:
+    ids = []
+    for number in range(5):
+        with start_run(f"run {number}", workspace=workspace) as active:
+            ids.append(active.id)
+    failed = start_run("failed", workspace=workspace)
+    failed.end(RunState.FAILED)
+    assert [run.id for run in runs.list()] == [failed.id, *reversed(ids)]
+    assert [run.id for run in runs.list(state="failed")] == [failed.id]
+    assert [run.id for run in runs.list(limit=2, before=ids[3])] == [ids[2], ids[1]]
+
+
+def test_a_long_script_is_not_taken_for_dead(
+    workspace: Workspace, runs: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mainspring.runs import tracking
+
+    monkeypatch.setattr(tracking, "_LEASE_S", 0.3)
+    with start_run("long", workspace=workspace) as active:
+        import time
+
+        until = time.monotonic() + 0.9
+        while time.monotonic() < until:
+            assert runs.shown_state(runs.get(active.id), workspace.leases) is RunState.RUNNING
+            time.sleep(0.05)
+
+
+def test_experiments_are_numbered_and_default_is_zero(workspace: Workspace, runs: RunStore) -> None:
+    for experiment in ("other", "Default", "third", "other"):
+        with start_run("one", experiment=experiment, workspace=workspace):
+            pass
+    assert [runs.experiment_number(name) for name in ("Default", "other", "third", "none")] == [0, 1, 2, None]
+
+
+def git(folder: Path, *arguments: str) -> None:
+    author = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
+    subprocess.run(["git", *author, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def test_outside_a_repository_there_is_no_commit(tmp_path: Path) -> None:
+    assert (git_state(tmp_path).commit, git_state(tmp_path).diff) == (None, "")
+
+
+def test_before_the_first_commit_there_is_none(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", ".")
+    (tmp_path / "a.py").write_text("x = 1\n")
+    assert git_state(tmp_path).commit is None
+
+
+def test_a_clean_tree_has_a_commit_and_no_diff_and_a_dirty_one_its_redacted_diff(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", ".")
+    (tmp_path / "a.py").write_text("x = 1\ntoken =\n")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "One")
+    clean = git_state(tmp_path)
+    assert clean.commit is not None
+    assert (len(clean.commit), clean.diff) == (40, "")
+    (tmp_path / "a.py").write_text("x = 2\ntoken = 'q8Xw3-Lm5_Pz7Rt2Kd'\n")
+    dirty = git_state(tmp_path)
+    assert dirty.commit == clean.commit
+    assert "+x = 2" in dirty.diff
+    assert "q8Xw3" not in dirty.diff
+
+
+def test_a_machine_without_git_runs_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git(tmp_path, "init", "-q", ".")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert git_state(tmp_path).commit is None
