@@ -1,0 +1,111 @@
+"""What a run costs: twenty chained trivial steps in a fresh process, again from the cache, and the overhead of a step.
+
+The floor, measured in the same run, is a fresh Python that keeps for each step a SHA-256 key, a file and a SQLite row.
+Everything is run from a byte-compiled copy of the package, with hash seed and threads fixed as `mainspring run` does.
+`--small` runs it once, briefly.
+"""
+
+from __future__ import annotations
+
+import compileall
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import mainspring
+
+STEPS = 20
+BUDGETS_S = {"fresh process, recorded": 0.15, "again, all cached": 0.12}
+FLOOR = f"""
+import hashlib, os, sqlite3
+os.makedirs("floor", exist_ok=True)
+database = sqlite3.connect("floor/state.db", isolation_level=None)
+database.execute("CREATE TABLE IF NOT EXISTS step (key TEXT, value TEXT)")
+value = 0
+for number in range({STEPS}):
+    key = hashlib.sha256(f"{{number}} {{value}}".encode()).hexdigest()
+    value += 1
+    with open(f"floor/{{key}}", "w") as file:
+        file.write(str(value))
+    database.execute("INSERT INTO step VALUES (?, ?)", (key, str(value)))
+"""
+FLOW = """
+import sys, time
+import mainspring as ms
+
+@ms.step
+def add(value: int, number: int) -> int:
+    return value + number
+
+@ms.pipeline
+def main(steps: int = 20) -> int:
+    value = 0
+    for number in range(steps):
+        value = add(value, number)
+    return value
+
+if __name__ == "__main__":
+    steps, options = int(sys.argv[1]), {"reuse": sys.argv[2] != "anew", "runner": sys.argv[3]}
+    started = time.perf_counter()
+    result = main.run(steps=steps, options=options)
+    print(time.perf_counter() - started)
+"""
+
+
+def environment(site: Path) -> dict[str, str]:
+    """The variables of a process that runs the compiled copy."""
+    fixed = {"PYTHONPATH": str(site), "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | fixed
+
+
+def whole_s(arguments: list[str], folder: Path, variables: dict[str, str]) -> float:
+    """Wall time of a whole process."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, *arguments], cwd=folder, env=variables, check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def driven_s(steps: int, runner: str, folder: Path, variables: dict[str, str]) -> float:
+    """Time of the run alone, as the process itself measured it."""
+    arguments = [sys.executable, "flow.py", str(steps), "anew", runner]
+    ran = subprocess.run(arguments, cwd=folder, env=variables, check=True, capture_output=True, text=True)
+    return float(ran.stdout)
+
+
+def main() -> None:
+    """Print the costs."""
+    rounds, many = (1, 40) if "--small" in sys.argv else (9, 220)
+    with tempfile.TemporaryDirectory() as name:
+        folder, site = Path(name) / "project", Path(name) / "site"
+        folder.mkdir()
+        shutil.copytree(
+            Path(mainspring.__file__).parent, site / "mainspring", ignore=shutil.ignore_patterns("__pycache__")
+        )
+        compileall.compile_dir(str(site), quiet=2)
+        variables = environment(site)
+        (folder / "flow.py").write_text(FLOW)
+        (folder / "floor.py").write_text(FLOOR)
+        floor_s = min(whole_s(["floor.py"], folder, variables) for _ in range(rounds))
+        print(f"{'floor':<32}{floor_s:8.3f} s")
+        first_s = whole_s(["flow.py", str(STEPS), "reuse", "inline"], folder, variables)
+        print(f"{'first run, new workspace':<32}{first_s:8.3f} s  x{first_s / floor_s:.1f}")
+        for title, reuse in (("fresh process, recorded", "anew"), ("again, all cached", "reuse")):
+            arguments = ["flow.py", str(STEPS), reuse, "inline"]
+            spent_s = min(whole_s(arguments, folder, variables) for _ in range(rounds))
+            print(f"{title:<32}{spent_s:8.3f} s  x{spent_s / floor_s:.1f}, budget {BUDGETS_S[title]} s")
+        for runner, budget_ms in (("inline", 1), ("pool", 5)):
+            few_s, all_s = (
+                min(driven_s(n, runner, folder, variables) for _ in range(min(rounds, 3))) for n in (20, many)
+            )
+            each_ms = (all_s - few_s) / (many - 20) * 1e3
+            floor_ms = floor_s / STEPS * 1e3
+            print(f"{f'a step more, {runner}':<32}{each_ms:8.2f} ms x{each_ms / floor_ms:.1f}, budget {budget_ms} ms")
+
+
+if __name__ == "__main__":
+    main()
