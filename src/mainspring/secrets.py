@@ -122,7 +122,7 @@ def redact_value(name: str, value: object) -> object:
     if isinstance(value, Secret):
         return value.reference
     if isinstance(value, str):
-        if is_reference(value):
+        if not value or is_reference(value):
             return value
         return "[redacted]" if names_secret(name) else redact(value)
     if isinstance(value, dict):

@@ -10,7 +10,7 @@ import msgspec
 
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
-from mainspring.errors import NotFoundError, close_names
+from mainspring.errors import InvalidError, NotFoundError, close_names
 
 if TYPE_CHECKING:
     from mainspring.ledger import Edge, Node
@@ -28,7 +28,7 @@ _ROOTS = ("source_file", "source_address", "code")
 @click.option("--depth", type=click.IntRange(min=1), default=100, metavar="N", help="At most so many steps away.")
 @click.pass_obj
 def lineage(invocation: Invocation, thing: str, other: str, down: bool, depth: int) -> None:
-    """Walk from THING to everything it came from; with OTHER, show a shortest way from THING to it.
+    """Walk from THING to everything it came from; with OTHER, show a shortest way between the two.
 
     A thing is an endpoint, a model (`name/3`, `name@alias`), a dataset (`name`, `name/3`), a run (`latest`), or the id of a
     task, an artifact or anything else that was recorded, or a prefix of it.
@@ -39,16 +39,41 @@ def lineage(invocation: Invocation, thing: str, other: str, down: bool, depth: i
         end = find_node(workspace, other)
         path = workspace.ledger.path(start, end)
         if path is None:
-            raise NotFoundError("way", f"{thing} → {other}", hint=f"`{thing}` does not come from `{other}`.")
+            start, path = end, workspace.ledger.path(end, start)
+        if path is None:
+            hint = f"Neither of `{thing}` and `{other}` comes from the other."
+            raise NotFoundError("way between", f"{thing} and {other}", hint=hint)
         nodes = workspace.ledger.nodes([start, *(edge.dst for edge in path)])
         invocation.show({"path": _edges(path), "nodes": _nodes(nodes)}, lambda: _way(start, path, nodes))
         return
-    edges = workspace.ledger.walk(start, "down" if down else "up")
+    edges = _present(workspace, start, workspace.ledger.walk(start, "down" if down else "up"), down=down)
     nodes = workspace.ledger.nodes({start} | {end for edge in edges for end in (edge.src, edge.dst)})
     invocation.show(
         {"start": start, "edges": _edges(edges), "nodes": _nodes(nodes)},
         lambda: _shown(start, edges, nodes, down=down, depth=depth),
     )
+
+
+def _present(workspace: Workspace, start: str, edges: list[Edge], *, down: bool) -> list[Edge]:
+    """The edges without what endpoints served before, and without what only those led to."""
+    if not any(edge.role == "binds" for edge in edges):
+        return edges
+    from mainspring.serving import list_endpoints
+
+    served = {(endpoint.ledger_id, endpoint.version) for endpoint in list_endpoints(workspace)}
+    following: dict[str, list[Edge]] = {}
+    for edge in edges:
+        if edge.role != "binds" or (edge.src, edge.dst) in served:
+            following.setdefault(edge.dst if down else edge.src, []).append(edge)
+    reached, line, kept = {start}, [start], []
+    for here in line:
+        for edge in following.get(here, ()):
+            kept.append(edge)
+            there = edge.src if down else edge.dst
+            if there not in reached:
+                reached.add(there)
+                line.append(there)
+    return kept
 
 
 def find_node(workspace: Workspace, thing: str) -> str:
@@ -112,7 +137,9 @@ def _by_id(workspace: Workspace, thing: str) -> str | None:
         "SELECT id FROM node WHERE id >= ? AND id < ? OR content_digest = ? ORDER BY id LIMIT 2",
         (thing, thing + "~", thing),
     )
-    return str(rows[0][0]) if len(rows) == 1 or (rows and rows[0][0] == thing) else None
+    if len(rows) > 1 and rows[0][0] != thing:
+        raise InvalidError("id", thing, "a unique prefix", f"It fits {rows[0][0]} and {rows[1][0]}.")
+    return str(rows[0][0]) if rows else None
 
 
 def _names(workspace: Workspace) -> list[str]:
