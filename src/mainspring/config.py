@@ -7,6 +7,7 @@ table in `pyproject.toml` or `mainspring.toml`, default. Reading configuration r
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ LOCAL_FILE = "mainspring.local.toml"
 PROJECT_FILES = ("mainspring.toml", "pyproject.toml")
 _TABLES = ("goal", "pipelines", "profiles")
 _LOOPBACK = ("localhost", "::1")
+_LOOPBACK_IPV4 = re.compile(r"127(\.[0-9]{1,3}){3}")  # an address: a name like 127.example.org may lead anywhere
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -146,7 +148,7 @@ def check_listen(host: str, *, authenticated: bool) -> None:
 
     >>> check_listen("127.0.0.1", authenticated=False)
     """
-    if authenticated or host in _LOOPBACK or host.startswith("127."):
+    if authenticated or host in _LOOPBACK or _LOOPBACK_IPV4.fullmatch(host):
         return
     raise NotAllowedError(
         f"Listening on `{host}` opens the server to other machines, which needs authentication."

@@ -1,0 +1,51 @@
+"""Errors say what is wrong, what was expected and what to do; they keep their data and can cross processes."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+
+from mainspring import errors
+
+
+@pytest.mark.parametrize(
+    ("error", "builtin", "text"),
+    [
+        (errors.NotFoundError("model", "chrun", ["churn"]), LookupError, "No model `chrun`. Nearest: churn."),
+        (errors.InvalidError("seed", -1, "a whole number"), ValueError, "seed: `-1` is not a whole number."),
+        (errors.WrongTypeError("n", "x", "int"), TypeError, "n: `x` is a str, expected int."),
+        (errors.ConfigError("no", "here:1"), ValueError, "here:1: no"),
+        (errors.GraphError("fails", "load"), ValueError, "Step `load`: fails"),
+        (errors.StepError("load", "timeout", "slow", 2), RuntimeError, "Step `load` failed (timeout, attempt 2): slow"),
+        (errors.StorageError("/x", "the disk is full"), OSError, "/x: the disk is full."),
+        (errors.MissingExtraError("skops", "sklearn", "Saving"), ImportError, "pip install 'mainspring[sklearn]'"),
+    ],
+)
+def test_an_error_is_the_builtin_it_refines_and_says_what_is_wrong(error: Any, builtin: type, text: str) -> None:
+    assert isinstance(error, builtin)
+    assert isinstance(error, errors.MainspringError)
+    assert text in str(error)
+    assert error.code != "error"
+
+
+def test_a_long_value_is_shortened_to_one_line() -> None:
+    text = str(errors.InvalidError("path", "line\n" * 1000, "short"))
+    assert len(text) < 200
+    assert "\n" not in text
+
+
+def test_a_lost_lease_is_no_reason_to_try_again() -> None:
+    assert errors.ConflictError.transient
+    assert not errors.LeaseLostError.transient
+
+
+def test_misspelt_names_find_their_neighbours_and_strange_ones_nothing() -> None:
+    assert errors.close_names("flihgts", ["flights", "weather"]) == ["flights"]
+    assert errors.close_names("zzz", ["flights"]) == []
+    assert errors.close_names("", []) == []
+
+
+def test_a_plain_error_crosses_processes() -> None:
+    assert str(pickle.loads(pickle.dumps(errors.MainspringError("text")))) == "text"
