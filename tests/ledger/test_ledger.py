@@ -72,7 +72,7 @@ def test_walks_and_paths_agree_with_a_search_by_hand(ledger: Ledger) -> None:
                 level = {pair[there] for pair in pairs if pair[here] in level} - reached
                 reached |= level
             expected = {pair for pair in pairs if pair[here] in reached}
-            assert {(edge.src, edge.dst) for edge in ledger.walk(start, direction)} == expected  # type: ignore[arg-type]
+            assert {(edge.src, edge.dst) for edge in ledger.walk(start, direction)} == expected  # type: ignore[arg-type]  # a parameter of the test
     for _ in range(60):
         src, dst = chance.choice(names), chance.choice(names)
         path = ledger.path(src, dst)

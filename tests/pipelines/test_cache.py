@@ -188,8 +188,8 @@ def damage(lab: Lab, artifact: str, how: str) -> None:
         import obstore
 
         data = blobs.read(encoded.blob)
-        obstore.put(blobs._store, f"blob/{encoded.blob}", b"x" * len(data), mode="overwrite")  # type: ignore[attr-defined]
-        blobs._forget(encoded.blob)  # type: ignore[attr-defined]
+        obstore.put(blobs._store, f"blob/{encoded.blob}", b"x" * len(data), mode="overwrite")  # type: ignore[attr-defined]  # behind the protocol
+        blobs._forget(encoded.blob)  # type: ignore[attr-defined]  # behind the protocol
     else:
         os.chmod(path, 0o644)
         path.write_bytes(b"x" * path.stat().st_size)

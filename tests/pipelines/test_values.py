@@ -326,22 +326,27 @@ def test_a_polars_frame_turned_in_place_is_turned_for_nobody_else(lab: Lab, runn
             return pl.DataFrame({"a": [1], "b": [2]})
 
         @ms.step
-        def spoil(frame):
+        def pair():
+            return pl.DataFrame({"c": [1]}), 7
+
+        @ms.step
+        def spoil(frame, pair):
             frame.columns = ["x", "y"]
             frame.drop_in_place("x")
+            pair[0].columns = ["z"]
             return frame
 
         @ms.step
-        def look(frame, spoilt):
-            return [frame.columns, spoilt.columns]
+        def look(frame, pair, spoilt):
+            return [frame.columns, pair[0].columns, spoilt.columns]
 
         @ms.pipeline
         def main():
-            frame = make()
-            return look(frame, spoil(frame))
+            frame, two = make(), pair()
+            return look(frame, two, spoil(frame, two))
         """
     )
-    assert lab.run(runner=runner).value == [["a", "b"], ["y"]]
+    assert lab.run(runner=runner).value == [["a", "b"], ["c"], ["y"]]
 
 
 @pytest.mark.parametrize("runner", ["inline", "pool", "detached"])

@@ -67,7 +67,7 @@ def write_listing(
     """Store the listing of a base with further parts; gives it and every blob that was written, for collection."""
     parts = (base.parts if base else ()) + added
     if base is not None and base.depth + 1 < SNAPSHOT_EVERY:
-        kept = _common(base.leaves, leaves)
+        kept = _shared_leaves(base.leaves, leaves)
         blob = blobs.put(_encode(Manifest(base.blob, base.depth + 1, (), added, kept, leaves[kept:])))
         return Listing(blob, base.depth + 1, base.segments, parts, leaves), [blob]
     segments = list(base.segments if base else ())
@@ -96,7 +96,7 @@ def _decode(blobs: BlobAccess, blob: str) -> Manifest:
         raise StorageError(f"blob {blob[:12]}", f"this is not a manifest of a dataset ({error})") from error
 
 
-def _common(old: tuple[str, ...], new: tuple[str, ...]) -> int:
+def _shared_leaves(old: tuple[str, ...], new: tuple[str, ...]) -> int:
     """How many leaves are equal from the start: all but the last few, so it is looked for from there."""
     count = min(len(old), len(new))
     while count and old[count - 1] != new[count - 1]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from mainspring.artifacts import codec_named, content_digest, in_canonical_order, load, save
+from mainspring.artifacts import codec_for, content_digest, in_canonical_order, load, save
 from mainspring.artifacts.codec import meaning_digest
 from mainspring.artifacts.record import Artifact, ArtifactStore
 from mainspring.errors import CodecError, CorruptBlobError, GraphError
@@ -63,7 +63,7 @@ class Values:
             value = in_canonical_order(value)  # what is shared is then what is stored
         artifact = self.store.describe(name, save(value, self.blobs, ordered=ordered), value)
         self._records[artifact.id] = artifact
-        if codec_named(artifact.encoded.codec).immutable:
+        if codec_for(value).immutable:
             self._shared[artifact.id] = _own(value)
         return artifact
 
@@ -157,6 +157,8 @@ class Values:
 
 def _own(value: Any) -> Any:
     """The value, or a view of its own on the same memory where a library can turn what it calls immutable in place."""
+    if type(value) is tuple:
+        return tuple(map(_own, value))
     return value.clone() if type(value).__module__.startswith("polars.") and hasattr(value, "clone") else value
 
 

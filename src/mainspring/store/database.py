@@ -267,7 +267,7 @@ def checked(params: Sequence[Value]) -> Sequence[Value]:
             if "\0" in value:  # type: ignore[operator]  # narrowed by `kind`, which is cheaper here
                 raise InvalidError("text", value, "text without a NUL character")
         elif kind is int:
-            if not -_INT64 <= value < _INT64:  # type: ignore[operator]
+            if not -_INT64 <= value < _INT64:  # type: ignore[operator]  # narrowed by `kind`
                 raise InvalidError("number", value, "a 64-bit integer")
         elif kind is float:
             if value != value:  # NaN: SQLite would keep it as NULL, PostgreSQL as NaN

@@ -51,14 +51,14 @@ def write_twins(url: str) -> None:
             tx.execute("INSERT INTO note (text) VALUES (?)", (str(number),))
             tx.execute("INSERT INTO twin (text) VALUES (?)", (str(number),))
         if not number:
-            print("writing", flush=True)  # noqa: T201
+            print("writing", flush=True)  # noqa: T201  # what the test waits for
 
 
 def hold_transaction(url: str) -> None:
     """Write, but never commit."""
     with open_database(url).transaction() as tx:
         tx.execute("INSERT INTO note (text) VALUES (?)", ("half",))
-        print("inside", flush=True)  # noqa: T201
+        print("inside", flush=True)  # noqa: T201  # what the test waits for
         sys.stdin.readline()
 
 
@@ -88,7 +88,7 @@ def put_large(url: str, size_bytes: int) -> None:
     for number in range(sys.maxsize):
         blobs.put(str(number).encode() * (size_bytes // len(str(number))))
         if not number:
-            print("writing", flush=True)  # noqa: T201
+            print("writing", flush=True)  # noqa: T201  # what the test waits for
 
 
 def work_under_lease(url: str, name: str, ttl_s: float) -> None:
@@ -96,12 +96,12 @@ def work_under_lease(url: str, name: str, ttl_s: float) -> None:
     database = open_database(url)
     leases = Leases(database)
     lease = leases.claim(name, process_owner(), ttl_s)
-    print(lease.token, flush=True)  # noqa: T201
+    print(lease.token, flush=True)  # noqa: T201  # what the test waits for
     sys.stdin.readline()
     try:
         with database.transaction() as tx:
             tx.execute("INSERT INTO note (text) VALUES (?)", ("late",))
             leases.check(tx, lease)
-        print("committed", flush=True)  # noqa: T201
+        print("committed", flush=True)  # noqa: T201  # what the test waits for
     except LeaseLostError:
-        print("refused", flush=True)  # noqa: T201
+        print("refused", flush=True)  # noqa: T201  # what the test waits for

@@ -56,7 +56,7 @@ class DatabaseContract:
         kind = {int: "INTEGER", str: "TEXT", bytes: "BLOB", float: "REAL"}.get(type(value), "TEXT")
         with database.transaction() as tx:
             tx.execute(f"CREATE TABLE v (x {kind})")
-            tx.insert("v", {"x": value})  # type: ignore[dict-item]
+            tx.insert("v", {"x": value})  # type: ignore[dict-item]  # what must be refused
         found = database.query("SELECT x FROM v")
         assert found == [(value,)]
         assert type(found[0][0]) is type(value)
@@ -80,7 +80,7 @@ class DatabaseContract:
 
     def test_any_other_type_is_refused(self, database: Database) -> None:
         with pytest.raises(WrongTypeError), database.transaction() as tx:
-            tx.execute("INSERT INTO note (text) VALUES (?)", ([1],))  # type: ignore[arg-type]
+            tx.execute("INSERT INTO note (text) VALUES (?)", ([1],))  # type: ignore[arg-type]  # what must be refused
 
     def test_sums_are_numbers_of_python(self, database: Database) -> None:
         self._note(database, *"abc")

@@ -49,7 +49,9 @@ class Workspace:
         project = project or find_project(start, overrides=overrides)
         settings = project.settings
         if not create and not _is_there(settings.database):
-            raise NotFoundError("workspace", str(project.root), hint="`mainspring run` makes one; `-C DIR` looks elsewhere.")
+            raise NotFoundError(
+                "workspace", str(project.root), hint="`mainspring run` makes one; `-C DIR` looks elsewhere."
+            )
         return cls(project, open_database(_url(settings.database)), open_blobs(_url(settings.blobs)))
 
     @cached_property

@@ -221,7 +221,7 @@ class TestEnvironment:
     def test_what_libraries_ask_for_on_their_own_does_not_count(self, watch: Watch) -> None:
         with watch() as observer:
             os.path.expanduser("~")
-            tempfile._candidate_tempdir_list()  # type: ignore[attr-defined]
+            tempfile._candidate_tempdir_list()  # type: ignore[attr-defined]  # a private name of the library
         assert observer.seen == ()
 
     def test_the_environment_behaves_as_before(self, monkeypatch: pytest.MonkeyPatch) -> None:
