@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from mainspring.artifacts.codec import Encoded, Preview
+from mainspring.artifacts.codec import Encoded, Preview, meaning_digest
 from mainspring.errors import NotFoundError
 from mainspring.ledger import Ledger, new_id
 from mainspring.store import Database, Transaction
@@ -46,10 +46,15 @@ class ArtifactStore:
 
     @staticmethod
     def describe(name: str, saved: tuple[str, Encoded, Preview], value: object) -> Artifact:
-        """The record of a value that was just saved; nothing is written."""
+        """The record of a value that was just saved; nothing is written.
+
+        A value with a `ledger_id` stands for a record of the ledger; with a `content_digest` too, it means that content.
+        """
         digest, encoded, preview = saved
         refers = getattr(value, "ledger_id", None)
-        return Artifact(new_id(), name, digest, encoded, preview, refers if isinstance(refers, str) else None)
+        if not isinstance(refers, str):
+            return Artifact(new_id(), name, digest, encoded, preview)
+        return Artifact(new_id(), name, _stand_in_digest(value) or digest, encoded, preview, refers)
 
     def add(self, tx: Transaction, artifact: Artifact, *, by_task: str | None) -> None:
         """Record an artifact with its node and where it came from. Its blobs are there already."""
@@ -89,6 +94,15 @@ class ArtifactStore:
                 encoded = msgspec.json.decode(row[3], type=Encoded)
                 found[row[0]] = Artifact(row[0], row[1], row[2], encoded, msgspec.json.decode(row[4], type=Preview))
         return found
+
+
+def _stand_in_digest(value: object) -> str | None:
+    """The content digest of a record that stands for content: its kind, name and content, not when it was recorded."""
+    content = getattr(value, "content_digest", None)
+    if not isinstance(content, str):
+        return None
+    name = getattr(value, "dataset", None) or getattr(value, "name", None) or ""
+    return meaning_digest("stand-in", 1, type(value).__qualname__, str(name), content)
 
 
 def gc_roots(database: Database) -> Iterable[str]:
