@@ -201,3 +201,26 @@ def test_hundreds_of_items_are_no_trouble(lab: Lab) -> None:
     items = list(range(100, 400))
     result = lab.run(params={"items": items})
     assert result.value == sum(n * n for n in items)
+
+
+CHANCE = """
+import random
+
+@ms.step
+def drawn(item: str) -> float:
+    return random.random()
+
+@ms.pipeline
+def main(items: list = ["a", "b", "b"]):
+    return drawn.map(items)
+"""
+
+
+def test_the_seed_follows_the_item_so_one_put_in_front_runs_alone(lab: Lab) -> None:
+    lab.write(CHANCE)
+    first = lab.run().value
+    assert len(set(first)) == 3  # equal items draw apart
+    result = lab.run(params={"items": ["new", "a", "b", "b"]})
+    assert states(result)["drawn[0]"] == "succeeded"
+    assert [states(result)[f"drawn[{place}]"] for place in (1, 2, 3)] == ["reused"] * 3
+    assert result.value[1:] == first

@@ -42,7 +42,7 @@ class Decider:
         """Fill in fingerprint, seed and cache key of a task whose arguments are known."""
         fingerprint = self.fingerprint(task, function)
         task.fingerprint = fingerprint.digest
-        task.seed = task_seed(self._run_seed, task.name)
+        task.seed = task_seed(self._run_seed, task.seed_name or task.name)
         task.cache_key = self._key(task)
         if fingerprint.digest not in self._kept:
             self.store.keep_fingerprint(fingerprint.digest, fingerprint.parts)
@@ -81,7 +81,7 @@ class Decider:
                 changes.append(f"argument {name} {'is new' if old is None else 'is gone'}")
             elif self.values.digest(old) != self.values.digest(new):
                 changes.append(f"argument {name} changed")
-        if before.seed != task.seed:
+        if before.seed != task.seed and not (task.seed_name and changes):  # a mapped item's seed goes with the item
             changes.append("the seed changed")
         if _meaning(before) != _meaning(task):
             changes.append("its declared outputs changed")

@@ -163,10 +163,15 @@ def expanded(task: Task, values: Values, keep: Callable[[Artifact], None]) -> li
     """
     parameter = task.mapped or ""
     over = task.arguments[parameter]
-    children = []
+    children: list[Task] = []
+    met: dict[str, int] = {}
     for index, item in enumerate(_items(task, parameter, over, values, keep)):
+        # The seed follows the item, so that an item put in front moves no other's; equal items are counted apart.
+        digest = values.digest(item)
+        met[digest] = met.get(digest, -1) + 1
         child = msgspec.structs.replace(
             task, id=new_id(), name=f"{task.name}[{index}]", map_of=task.id, map_index=index, outputs={},
+            seed_name=f"{task.name}[{digest} {met[digest]}]",
             state=TaskState.WAITING, bindings=task.bindings | {parameter: item},
         )  # fmt: skip
         children.append(child)

@@ -131,7 +131,7 @@ def _copy(task: Task, run_id: str) -> Task:
     return Task(
         id=new_id(), run=run_id, position=task.position, name=task.name, module=task.module, qualname=task.qualname,
         map_index=task.map_index, options=msgspec.structs.replace(task.options, cache=False, retries=0),
-        bindings=task.arguments, tolerates=task.tolerates, mapped=task.mapped,
+        bindings=task.arguments, tolerates=task.tolerates, mapped=task.mapped, seed_name=task.seed_name,
     )  # fmt: skip
 
 

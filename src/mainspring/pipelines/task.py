@@ -42,7 +42,7 @@ class Task(msgspec.Struct, kw_only=True):
     name: str
     module: str
     qualname: str
-    source: str | None = None
+    seed_name: str = ""
     map_of: str | None = None
     map_index: int | None = None
     mapped: str | None = None
