@@ -35,11 +35,12 @@ def later_flights() -> list[dict]:
     """Flights of the last month, spread over it, with what came of them."""
     sys.path.insert(0, str(HERE))
     from mainspring.pipelines import RunResult
-    from mainspring.pipelines.why import last_pipeline_run
+    from mainspring.runs import RunStore
     from mainspring.workspace import Workspace
 
     with Workspace.open(HERE) as workspace:
-        later = RunResult(workspace, last_pipeline_run(workspace)).output("later")
+        run = RunStore(workspace.database).list(kind="pipeline", limit=1)[0]
+        later = RunResult(workspace, run).output("later")
     return later.gather_every(max(1, later.height // SENT)).head(SENT).to_dicts()
 
 
@@ -53,8 +54,9 @@ def send(url: str, flights: list[dict]) -> list[float]:
         body = json.dumps({"records": records}).encode()
         with urlopen(Request(f"{url}/predict", body, {"Content-Type": "application/json"})) as response:
             answers += json.load(response)["predictions"]
-        print(f"\r  sent {min(start + BATCH, len(flights)):,} of {len(flights):,} flights", end="", flush=True)
-    print()
+        if sys.stdout.isatty():
+            print(f"\r  sent {start + len(records):,} of {len(flights):,} flights", end="", flush=True)
+    print(f"\r  sent {len(flights):,} of {len(flights):,} flights")
     return answers
 
 

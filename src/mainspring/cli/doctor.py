@@ -14,7 +14,7 @@ import msgspec
 
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
-from mainspring.errors import MainspringError
+from mainspring.errors import MainspringError, StorageError
 
 if TYPE_CHECKING:
     from mainspring.workspace import Workspace
@@ -38,7 +38,12 @@ class Finding(msgspec.Struct, frozen=True):
 def doctor(context: click.Context, blobs: bool) -> None:
     """Check the workspace and say what is wrong and what to do. Exit status 1 if something is."""
     invocation: Invocation = context.obj
-    workspace = invocation.workspace
+    try:
+        workspace = invocation.workspace
+    except StorageError as error:
+        findings = [Finding("workspace", False, str(error), "Until it can be opened, nothing else can be looked at.")]
+        invocation.show({"fine": False, "findings": [msgspec.to_builtins(findings[0])]}, lambda: _shown(findings))
+        context.exit(1)
     findings = [*_surroundings(workspace), *_database(workspace), *_runs(workspace), *_folders(workspace)]
     findings += _all_blobs(workspace) if blobs else _named_blobs(workspace)
     fine = all(finding.is_fine for finding in findings)

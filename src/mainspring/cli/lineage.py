@@ -46,12 +46,30 @@ def lineage(invocation: Invocation, thing: str, other: str, down: bool, depth: i
         nodes = workspace.ledger.nodes([start, *(edge.dst for edge in path)])
         invocation.show({"path": _edges(path), "nodes": _nodes(nodes)}, lambda: _way(start, path, nodes))
         return
-    edges = _present(workspace, start, workspace.ledger.walk(start, "down" if down else "up"), down=down)
+    edges = _present(workspace, start, _walked(workspace, start, down=down), down=down)
     nodes = workspace.ledger.nodes({start} | {end for edge in edges for end in (edge.src, edge.dst)})
     invocation.show(
         {"start": start, "edges": _edges(edges), "nodes": _nodes(nodes)},
         lambda: _shown(start, edges, nodes, down=down, depth=depth),
     )
+
+
+def _walked(workspace: Workspace, start: str, *, down: bool) -> list[Edge]:
+    """Every edge on the way. A run is what its tasks are: from it the walk goes on through each of them."""
+    ledger = workspace.ledger
+    edges = ledger.walk(start, "down" if down else "up")
+    if down or ledger.get_node(start).kind != "run":
+        return edges
+    from mainspring.ledger import Edge
+
+    tasks = [edge.src for edge in ledger.edges([start], "down") if edge.role == "part_of"]
+    found = {(edge.src, edge.role, edge.dst): edge for edge in edges}
+    for task in tasks:
+        found[start, "has", task] = Edge(start, "has", task, None)
+        for edge in ledger.walk(task):
+            if edge.dst != start:
+                found.setdefault((edge.src, edge.role, edge.dst), edge)
+    return list(found.values())
 
 
 def _present(workspace: Workspace, start: str, edges: list[Edge], *, down: bool) -> list[Edge]:
@@ -82,7 +100,7 @@ def find_node(workspace: Workspace, thing: str) -> str:
     Raises:
         NotFoundError: it stands for nothing; the nearest names are given.
     """
-    for look in (_by_name, _by_reference, _by_id):
+    for look in (_by_name, _by_label, _by_reference, _by_id):
         found = look(workspace, thing)
         if found is not None:
             return found
@@ -108,6 +126,15 @@ def _by_name(workspace: Workspace, thing: str) -> str | None:
     return None
 
 
+def _by_label(workspace: Workspace, thing: str) -> str | None:
+    """A source by the name that lineage shows; of several states of a file, the newest."""
+    row = workspace.database.query_one(
+        "SELECT id FROM node WHERE label = ? AND kind IN ('source_file', 'source_address') ORDER BY created_at DESC LIMIT 1",
+        (thing,),
+    )
+    return None if row is None else str(row[0])
+
+
 def _by_reference(workspace: Workspace, thing: str) -> str | None:
     from mainspring.data import get_dataset_version
     from mainspring.models import get_model_version
@@ -121,7 +148,7 @@ def _by_reference(workspace: Workspace, thing: str) -> str | None:
     for read in readers:
         try:
             return str(read().ledger_id)
-        except NotFoundError:
+        except (NotFoundError, InvalidError):
             continue
     return None
 

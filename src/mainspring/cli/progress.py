@@ -63,14 +63,20 @@ class Progress(Listener):
         self.run = run
         for task in tasks:
             self._add(task)
-        for task in self.leaves():
-            if task.state is TaskState.FAILED:
+        for task in self.tasks.values():
+            if task.state is TaskState.FAILED and not self.children.get(task.id):
                 self.say(*self._failure(task))
         self.say(self._summary(run), *self._look_closer(run))
 
     def leaves(self) -> list[Task]:
-        """The tasks that run, without those that stand for others."""
-        return [task for task in list(self.tasks.values()) if not task.is_mapped]
+        """The tasks that run, without those that stand for others; one that failed before it had any stands for itself."""
+        tasks = list(self.tasks.values())
+        return [
+            task for task in tasks if not task.is_mapped or (task.state is TaskState.FAILED and not self._has(task))
+        ]
+
+    def _has(self, task: Task) -> bool:
+        return bool(self.children.get(task.id))
 
     def say(self, *lines: str) -> None:
         """Write lines, colours as the stream takes them."""
@@ -144,7 +150,7 @@ class Lines(Progress):
 
     def changed(self, task: Task) -> None:
         """A line for each step that starts or ends."""
-        if task.is_mapped:
+        if task.is_mapped and (task.state is not TaskState.FAILED or self._has(task)):
             return
         if task.state is TaskState.RUNNING:
             self._told[task.name] = 0

@@ -54,6 +54,9 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def __hash__(self) -> int:
         return hash(self.content_digest)
 
+    def __repr__(self) -> str:
+        return f"<dataset version {self}, {self.rows:,} rows, content {self.content_digest[:12]}>"
+
     def __str__(self) -> str:
         return f"{self.dataset}/{self.number}"
 

@@ -64,6 +64,10 @@ class Evaluation(msgspec.Struct, frozen=True):
             },
         )
 
+    def __repr__(self) -> str:
+        metrics = ", ".join(f"{name} {_shown(value)}" for name, value in self.metrics.items())
+        return f"<evaluation on {self.rows:,} rows, {metrics}, {len(self.slices)} slice values>"
+
     def __str__(self) -> str:
         table = self._cells()
         widths = [max(len(row[at]) for row in table) for at in range(len(table[0]))]

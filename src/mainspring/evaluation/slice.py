@@ -54,4 +54,6 @@ class Slice(msgspec.Struct, frozen=True):
 
 
 def _label(value: object) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     return "null" if value is None else str(value)

@@ -63,11 +63,16 @@ def register(
         id="", name=name, number=0, content_digest=content_digest, encoded=encoded, signature=made, input_kind=kind,
         input_example=workspace.blobs.put(msgspec.json.encode(records)) if records else None,
         metrics=dict(metrics if metrics is not None else getattr(evaluation, "metrics", {})),
-        evaluation=msgspec.to_builtins(evaluation), gates=msgspec.to_builtins(gates), created_at=0, actor="", note=note,
+        evaluation=_plain(evaluation), gates=_plain(gates), created_at=0, actor="", note=note,
     )  # fmt: skip
     if is_replay():
         return _recorded(store, version)
     return store.add(version, [source.ledger_id for source in trained_on])
+
+
+def _plain(record: Any) -> Any:
+    """A record as it will be read back, so that a version is the same however it was obtained."""
+    return None if record is None else msgspec.json.decode(msgspec.json.encode(record))
 
 
 def _recorded(store: ModelStore, version: ModelVersion) -> ModelVersion:

@@ -35,6 +35,10 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
     note: str
 
+    def __repr__(self) -> str:
+        metrics = ", ".join(f"{name} {value:.4g}" for name, value in self.metrics.items() if value is not None)
+        return f"<model version {self}, content {self.content_digest[:12]}{', ' + metrics if metrics else ''}>"
+
     def __str__(self) -> str:
         return f"{self.name}/{self.number}"
 

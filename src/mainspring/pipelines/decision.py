@@ -68,7 +68,13 @@ class Decider:
         before = self.store.previous(task.module, task.qualname, task.run, task.name)
         if before is None:
             return ["no earlier result of this step", *notes]
-        return [*(self._changes(before, task, fingerprint) or _seen(before) or ["its result was not kept"]), *notes]
+        return [*(self._changes(before, task, fingerprint) or _seen(before) or self._lost(before)), *notes]
+
+    def _lost(self, before: Task) -> list[str]:
+        """Why a result with the very same key can't be taken."""
+        if all(map(self.values.has, before.outputs.values())):
+            return ["its result was not kept for reuse"]
+        return ["its stored bytes are damaged or gone, so it is made again"]
 
     def _changes(self, before: Task, task: Task, fingerprint: Fingerprint) -> list[str]:
         if before.cache_key == task.cache_key:

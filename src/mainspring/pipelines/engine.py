@@ -278,6 +278,8 @@ class Engine:
             self.tasks.reopen(maker)
         task.state = TaskState.WAITING
         parents = [parent for parent in self.tasks.parents() if parent.state is TaskState.MAPPED]
+        for maker in makers:
+            self._listener.printed(maker.name, f"its stored result is damaged or gone ({task.error}); it is made again")
         for waiting in (*makers, *parents, task):
             self._schedule.add(waiting)
             self._listener.changed(waiting)
@@ -328,8 +330,6 @@ class Engine:
     def _close(self) -> None:
         """Stop what is in flight and give back the processes."""
         try:
-            if self._flying:
-                self._listener.stopping()
             for runner in self._runners.values():
                 for found in runner.cancel():
                     if found.order in self._flying:

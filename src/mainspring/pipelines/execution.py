@@ -12,11 +12,20 @@ from typing import Any
 import msgspec
 
 from mainspring.artifacts.record import Artifact
-from mainspring.errors import CodecError, CorruptBlobError, GraphError, LeaseLostError, StorageError, shorten
+from mainspring.errors import (
+    CodecError,
+    CorruptBlobError,
+    GraphError,
+    LeaseLostError,
+    MainspringError,
+    StorageError,
+    shorten,
+)
 from mainspring.ledger import moving_noted, within_task
 from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.code import declared
 from mainspring.pipelines.graph import outside_graph
+from mainspring.pipelines.hints import check_arguments
 from mainspring.pipelines.observation.capture import capture
 from mainspring.pipelines.observation.observer import Observation, Observer
 from mainspring.pipelines.seeds import seed_everything
@@ -31,6 +40,7 @@ from mainspring.workspace import Workspace, using
 
 Stamp = tuple[int, int, int] | None
 SINGLE = "result"
+_OURS = str(Path(__file__).parents[1]) + os.sep
 _SHOWN_TRACE = 30  # frames
 
 
@@ -119,6 +129,7 @@ def _call(
             stack.enter_context(meter)
             stack.enter_context(observer)
             moving = stack.enter_context(moving_noted())
+            check_arguments(task.name, function, arguments)
             result = _called(place, function, arguments)
         return result, (*observer.seen, *(Observation("dataset", name) for _, name in moving))
     finally:
@@ -266,10 +277,12 @@ def _text(error: BaseException) -> str:
 
 
 def _trace(error: BaseException) -> list[str]:
-    """The traceback from the step's own frame on."""
+    """The traceback from the step's own frame on; an error that we raised before or after the step is one line."""
     frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OURS):
         frames = frames.tb_next
+    if frames is None and isinstance(error, MainspringError):
+        return [f"{type(error).__name__}: {_text(error)}\n"]
     return traceback.format_exception(type(error), error, frames or error.__traceback__, limit=-_SHOWN_TRACE)
 
 

@@ -111,6 +111,8 @@ class Output:
         return len(self.names) if self.names else self._unknown("take its length")
 
     def _unknown(self, wish: str) -> NoReturn:
+        if self.names and wish.startswith(("read", "look up")):
+            raise GraphError(f"you can't {wish}: it has the outputs {', '.join(self.names)}", self.task)
         raise GraphError(
             f"its result is not known yet while the pipeline is recorded, so you can't {wish}. Do it in a step, or name"
             " several outputs by @step(outputs=…)",

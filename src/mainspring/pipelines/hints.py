@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, get_args, get_origin
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import msgspec
 
@@ -12,6 +13,7 @@ from mainspring.errors import WrongTypeError
 from mainspring.secrets import Secret
 
 _PLAIN = (bool, int, float, str, type(None))
+_EVIDENT = (bool, int, float, str, bytes, list, tuple, dict, set, frozenset)
 _CONTAINERS = (list, dict, tuple, set, frozenset)
 
 
@@ -59,6 +61,38 @@ def shown(hint: Any) -> str:
     ('int', 'list[str]', 'int | None')
     """
     return hint.__qualname__ if isinstance(hint, type) and not get_args(hint) else str(hint).replace("NoneType", "None")
+
+
+def check_arguments(step: str, function: Callable[..., Any], arguments: dict[str, Any]) -> None:
+    """Hold what a step receives against its hints, by kind: what is in a container is the step's own concern.
+
+    Raises:
+        WrongTypeError: a value is plainly of another type; step, parameter, value and hint are named.
+    """
+    hints = hints_of(function) if hasattr(function, "__code__") else {}
+    for name, value in arguments.items():
+        if name in hints and not _fits(value, hints[name]):
+            raise WrongTypeError(f"Step `{step}`, parameter `{name}`", value, shown(hints[name]))
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value may be what a hint says; only what is plainly wrong is not."""
+    if hint is None or hint is type(None):
+        return value is None
+    arguments, origin = get_args(hint), get_origin(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(value, argument) for argument in arguments)
+    kind = origin or hint
+    if not isinstance(kind, type) or (kind not in _EVIDENT and type(value) not in _EVIDENT):
+        return True
+    if kind is float:
+        return hasattr(value, "__float__")
+    if kind is int:
+        return hasattr(value, "__index__")
+    try:
+        return isinstance(value, (list, tuple) if kind in (list, tuple) else kind)
+    except TypeError:  # a protocol or a typed dict
+        return True
 
 
 def accepts(hint: Any, kind: type) -> bool:

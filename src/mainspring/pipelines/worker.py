@@ -22,6 +22,7 @@ from mainspring.config import Settings
 from mainspring.errors import LeaseLostError, MainspringError, NotFoundError
 from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.execution import Place, execute
+from mainspring.pipelines.hints import check_arguments
 from mainspring.pipelines.observation.capture import absorb
 from mainspring.pipelines.session import WORKER, code_folder, source_roots
 from mainspring.pipelines.step import Step
@@ -105,7 +106,9 @@ def _obey(workspace: Workspace, store: TaskStore, order: WorkOrder) -> None:
 
 def _import_and_call(workspace: Workspace, task: Task, /, **arguments: Any) -> Any:
     """The step's result; an import that fails is the step's failure, in its log."""
-    return _imported(workspace, task)(**arguments)
+    function = _imported(workspace, task)
+    check_arguments(task.name, function, arguments)
+    return function(**arguments)
 
 
 def _imported(workspace: Workspace, task: Task) -> Any:

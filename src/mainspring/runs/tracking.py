@@ -122,6 +122,9 @@ class ActiveRun:
             state = RunState.CANCELLED if isinstance(error, KeyboardInterrupt) else RunState.FAILED
             self.end(state, redact(f"{type(error).__name__}: {error}"))
 
+    def __repr__(self) -> str:
+        return f"<run {self.name} {self.id[:12]}{', ended' if self._ended else ''}>"
+
     def _repr_html_(self) -> str:
         return f"<b>run {self.name}</b> <code>{self.id[:12]}</code>"
 

@@ -12,7 +12,7 @@ import uvicorn  # noqa: TID253  # an adapter file
 
 from mainspring.config import check_listen
 from mainspring.errors import ConfigError
-from mainspring.secrets import resolve
+from mainspring.secrets import is_reference, resolve
 from mainspring.serving.app import ServingApp
 from mainspring.workspace import Workspace
 
@@ -59,6 +59,8 @@ def serve(
     settings = workspace.project.settings
     host = settings.serve_host if host is None else host
     port = settings.serve_port if port is None else port
+    if settings.serve_token and not is_reference(settings.serve_token):
+        raise ConfigError("`serve_token` takes a secret reference, e.g. secret:env/SERVE_TOKEN, never the token itself")
     token = resolve(settings.serve_token)
     check_listen(host, authenticated=bool(token))
     app = ServingApp(workspace, endpoint, token=token, max_body_bytes=max_body_bytes)
