@@ -152,3 +152,24 @@ def test_a_run_with_nothing_finished_is_refused(lab: Lab) -> None:
     )
     with pytest.raises(ConflictError, match="no finished step"):
         replayed(lab, result.id)
+
+
+ALLOWED = """
+@ms.step(may_fail=True)
+def risky():
+    raise ValueError("not today")
+
+@ms.step
+def sure():
+    return 1
+
+@ms.pipeline
+def main():
+    risky()
+    return sure()
+"""
+
+
+def test_what_has_no_result_in_the_run_is_said_to_be_left_out(lab: Lab) -> None:
+    report = replayed(lab, lab.write_and_run(ALLOWED).id)
+    assert (report.verdict, report.left_out) == ("VERIFIED", ["risky"])

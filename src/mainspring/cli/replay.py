@@ -44,4 +44,6 @@ def _shown(report: ReplayReport) -> str:
             continue
         lines.append(f"  {text.bold(step.name)}: {step.verdict} ({step.kind}). {step.detail}")
         lines += [f"    likely cause: {cause}" for cause in step.causes]
+    if report.left_out:
+        lines.append(f"  left out, without a result in the run: {', '.join(report.left_out)}")
     return "\n".join(lines)

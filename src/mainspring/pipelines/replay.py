@@ -41,12 +41,16 @@ class StepReplay(msgspec.Struct, frozen=True):
 
 
 class ReplayReport(msgspec.Struct, frozen=True):
-    """The verdict over a run: that of the first step that differs, else of all. `steps` ends with that step."""
+    """The verdict over a run: that of the first step that differs, else of all. `steps` ends with that step.
+
+    `left_out` names the tasks that have no result in the run, as an allowed failure, so that nothing can be compared.
+    """
 
     run_id: str
     replay_id: str
     verdict: Verdict
     steps: list[StepReplay]
+    left_out: list[str] = []
 
     @property
     def is_verified(self) -> bool:
@@ -86,7 +90,8 @@ def replay_run(
     steps += [
         StepReplay(name, "INCOMPLETE", "source", "It can't be imported from the recorded code.") for name in missing
     ]
-    report = ReplayReport(run.id, replay.id, _overall(steps, verdict), steps)
+    left_out = [] if step else [task.name for task in session.store.of_run(run.id) if task.state not in DONE]
+    report = ReplayReport(run.id, replay.id, _overall(steps, verdict), steps, left_out)
     _closed(workspace, replay, report, engine)
     watch.ended(runs.get(replay.id), list(engine.tasks))
     return report
