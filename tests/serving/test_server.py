@@ -243,3 +243,10 @@ def test_what_keeps_a_server_from_starting_is_said_before_it_listens(tmp_path: P
             taken.listen()
             with pytest.raises(ConfigError, match="can't be listened on"):
                 serve(workspace, "delays", port=taken.getsockname()[1])
+
+
+def test_a_token_is_a_reference_never_the_value(tmp_path: Path) -> None:
+    with Workspace.open(tmp_path, overrides={"serve_token": "hunter22"}) as workspace:
+        with pytest.raises(ConfigError, match="secret reference") as refused:
+            serve(workspace, "delays", host="0.0.0.0", port=0)
+    assert "hunter22" not in str(refused.value)
