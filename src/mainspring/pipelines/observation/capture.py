@@ -65,12 +65,16 @@ def absorb(path: Path, redact: Redact | None = None) -> None:
 
 
 class _Log:
-    """A log file: whole lines redacted, the unfinished one visible at once and rewritten as it grows."""
+    """A log file: whole lines redacted, the unfinished one visible at once and rewritten as it grows.
+
+    It is made with its first text: most steps print nothing, and making a file is the dearest call of a small step.
+    """
 
     def __init__(self, path: Path, tee: Tee | None, redact: Redact | None) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._end = os.lseek(self._file, 0, os.SEEK_END)
+        self._path = path
+        self._file = -1
+        self._end = 0
+        self._is_over = False
         self._tee, self._redact = tee, redact or str
         self._pending = ""
         self._owner: object = None
@@ -83,13 +87,15 @@ class _Log:
         with self._lock:
             if self._pending:
                 self._finish(self._pending)
-            os.close(self._file)
-            self._file = -1
+            self._is_over = True
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = -1
 
     def write(self, text: str, owner: object) -> None:
         """Add what one stream wrote; another stream's unfinished line is ended first."""
         with self._lock:
-            if self._file < 0:  # a thread that outlived its step
+            if self._is_over:  # a thread that outlived its step
                 return
             if self._pending and owner is not self._owner:
                 self._finish(self._pending)
@@ -106,13 +112,19 @@ class _Log:
             if self._pending:
                 self._put(self._redact(self._shown(self._pending)))
 
+    def _open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._end = os.lseek(self._file, 0, os.SEEK_END)
+
     @staticmethod
     def _shown(line: str) -> str:
         return line.rstrip("\r").rpartition("\r")[2]
 
     def _finish(self, line: str) -> None:
         shown = self._redact(self._shown(line))
-        self._end += self._put(shown + "\n")
+        length = self._put(shown + "\n")  # which may have to find the end first
+        self._end += length
         if self._tee is not None:
             token = _log.set(None)
             try:
@@ -123,6 +135,8 @@ class _Log:
     def _put(self, text: str) -> int:
         """Write over the unfinished line."""
         data = text.encode("utf-8", "backslashreplace")
+        if self._file < 0:
+            self._open()
         os.pwrite(self._file, data, self._end)
         os.ftruncate(self._file, self._end + len(data))
         return len(data)
