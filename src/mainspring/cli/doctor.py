@@ -99,7 +99,7 @@ def _runs(workspace: Workspace) -> Iterator[Finding]:
         names = ", ".join(text.short(run.id) for run in left[:_SHOWN_DEPENDENTS])
         yield Finding(
             "runs",
-            False,
+            True,
             f"{text.counted(len(left), 'run')} interrupted: {names}",
             "`mainspring resume RUN` goes on with one.",
         )

@@ -105,7 +105,7 @@ def find_node(workspace: Workspace, thing: str) -> str:
         if found is not None:
             return found
     raise NotFoundError(
-        "thing", thing, close_names(thing, _names(workspace)), "Name an endpoint, model, dataset, run, or an id."
+        "record", thing, close_names(thing, _names(workspace)), "Name an endpoint, model, dataset, run, or an id."
     )
 
 

@@ -69,7 +69,7 @@ def shown_outputs(workspace: Workspace, run: Run) -> str:
     rows = []
     for name, found in outputs_of(workspace, run).items():
         lines = [each["summary"] for each in found[:5]] + ([f"… {len(found) - 5} more"] if len(found) > 5 else [])
-        rows.append((name, "\n".join(text_line(line) for line in lines)))
+        rows.append((name, "\n".join(text_line(line) for line in lines) or "an empty list"))
     return text.facts(rows)
 
 

@@ -74,7 +74,9 @@ class Pipeline(Generic[P, R]):
         known = {parameter.name: parameter for parameter in self.parameters}
         for name in params:
             if name not in known:
-                raise NotFoundError(f"parameter of pipeline `{self.name}`", name, close_names(name, known))
+                raise NotFoundError(
+                    "parameter", name, close_names(name, known), f"It is none of pipeline `{self.name}`."
+                )
         hints = hints_of(self.function)
         values = {}
         for name, parameter in known.items():

@@ -103,7 +103,7 @@ def _originals(session: Session, run: Run, step: str | None) -> list[Task]:
         names = [task.name for task in done]
         done = [task for task in done if task.name == step or task.name.startswith(f"{step}[")]
         if not done:
-            raise NotFoundError("finished step of this run", step, close_names(step, names))
+            raise NotFoundError("step", step, close_names(step, names), "This run finished none of that name.")
     if not done:
         raise ConflictError(f"The run {run.id[:12]} has no finished step to replay.")
     return done

@@ -82,7 +82,8 @@ def _recorded(workspace: Workspace, task: Task) -> Reason:
             lines = [f"reused: same code, inputs, parameters and environment as in run {origin.run[:12]}"]
     elif task.state in (TaskState.SKIPPED, TaskState.CANCELLED) and task.error:
         lines = [task.error]
-    lines += [f"not reusable later: {_seen(each)}" for each in task.seen]
+    known = " ".join(lines)
+    lines += [f"not reusable later: {_seen(each)}" for each in task.seen if _seen(each) not in known]
     return Reason(task.name, task.state.value, task.state is not TaskState.REUSED, lines)
 
 
@@ -100,7 +101,9 @@ def _chosen(tasks: list[Task], step: str | None) -> list[Task]:
         return tasks
     chosen = [task for task in tasks if task.name == step or task.name.startswith(f"{step}[")]
     if not chosen:
-        raise NotFoundError("step of this run", step, close_names(step, [task.name for task in tasks]))
+        raise NotFoundError(
+            "step", step, close_names(step, [task.name for task in tasks]), "This run has none of that name."
+        )
     return chosen
 
 
