@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import polars as pl  # noqa: TID253  # an adapter file
+import polars as pl
 
 from mainspring.artifacts.codec import EQUAL, BlobAccess, Comparison, Preview, Tolerance
 from mainspring.artifacts.table import schema_of, table_digest, unordered_digest

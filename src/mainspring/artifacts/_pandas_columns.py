@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-import numpy as np  # noqa: TID253  # an adapter file
-import pandas as pd  # noqa: TID253  # an adapter file
-import polars as pl  # noqa: TID253  # an adapter file
+import numpy as np
+import pandas as pd
+import polars as pl
 
 from mainspring.artifacts._tree import Reader, Writer, to_text
 from mainspring.errors import CodecError

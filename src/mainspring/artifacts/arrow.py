@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 from typing import Any
 
-import polars as pl  # noqa: TID253  # an adapter file
-import pyarrow as pa  # noqa: TID253  # an adapter file
-import pyarrow.parquet as pq  # noqa: TID253  # an adapter file
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mainspring.artifacts._frames import compare_frames, preview_frame
 from mainspring.artifacts.codec import BlobAccess, Comparison, Encoded, Preview, Tolerance, meaning_digest

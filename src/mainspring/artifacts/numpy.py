@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-import numpy as np  # noqa: TID253  # an adapter file
+import numpy as np
 
 from mainspring.artifacts._columns import normal_floats
 from mainspring.artifacts.codec import EQUAL, BlobAccess, Comparison, Encoded, Preview, Tolerance, meaning_digest

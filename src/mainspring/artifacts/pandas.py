@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-import pandas as pd  # noqa: TID253  # an adapter file
-import polars as pl  # noqa: TID253  # an adapter file
+import pandas as pd
+import polars as pl
 
 from mainspring.artifacts._frames import compare_frames, get_frame, preview_frame, put_frame
 from mainspring.artifacts._pandas_columns import restore, restore_index, store, store_index

@@ -5,7 +5,7 @@ A LazyFrame is collected when it is digested or saved, and comes back as a DataF
 
 from __future__ import annotations
 
-import polars as pl  # noqa: TID253  # an adapter file
+import polars as pl
 
 from mainspring.artifacts._frames import compare_frames, get_frame, preview_frame, put_frame
 from mainspring.artifacts.codec import BlobAccess, Comparison, Encoded, Preview, Tolerance, meaning_digest

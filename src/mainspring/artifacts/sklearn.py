@@ -12,7 +12,7 @@ import warnings
 import zipfile
 from typing import Any
 
-import numpy as np  # noqa: TID253  # an adapter file
+import numpy as np
 from blake3 import blake3
 
 from mainspring.artifacts._compare import compare_trees

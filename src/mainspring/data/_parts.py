@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import polars as pl  # noqa: TID253  # an adapter file
+import polars as pl
 
 from mainspring.artifacts import LEAF_ROWS
 from mainspring.artifacts.table import schema_of

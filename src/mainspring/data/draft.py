@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import polars as pl  # noqa: TID253  # an adapter file
+import polars as pl
 
 from mainspring.artifacts import LEAF_ROWS, TableDigest, TableHasher
 from mainspring.data._manifest import Listing, Part, read_listing, write_listing

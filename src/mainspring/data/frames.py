@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import polars as pl  # noqa: TID253  # an adapter file
+import polars as pl
 
 from mainspring.errors import InvalidError, MissingExtraError, WrongTypeError
 

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
-import polars as pl  # noqa: TID253  # an adapter file
+import polars as pl
 
 from mainspring.artifacts.table import schema_of
 from mainspring.data.checks import Check

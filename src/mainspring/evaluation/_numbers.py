@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np  # noqa: TID253  # an adapter file
-from numpy.typing import NDArray  # noqa: TID253  # an adapter file
+import numpy as np
+from numpy.typing import NDArray
 
 Numbers = NDArray[Any]
 _EPSILON = np.finfo(np.float64).eps

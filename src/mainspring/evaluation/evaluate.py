@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np  # noqa: TID253  # an adapter file
+import numpy as np
 
 from mainspring.errors import InvalidError
 from mainspring.evaluation.evaluation import Evaluation, SliceValues

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-import numpy as np  # noqa: TID253  # an adapter file
+import numpy as np
 
 from mainspring.errors import InvalidError, WrongTypeError
 from mainspring.models.records import RecordCheck

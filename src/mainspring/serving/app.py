@@ -5,7 +5,7 @@ A request is answered by the model that was live when it was read. What is wrong
 
 from __future__ import annotations
 
-import asyncio  # noqa: TID253  # an adapter file
+import asyncio
 import hmac
 import logging
 import time

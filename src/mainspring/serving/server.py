@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import uvicorn  # noqa: TID253  # an adapter file
+import uvicorn
 
 from mainspring.config import check_listen
 from mainspring.errors import ConfigError
