@@ -91,3 +91,58 @@ def test_the_last_run_of_a_pipeline_is_found_or_its_lack_told(lab: Lab) -> None:
     helper(lab, 2)
     result = lab.write_and_run(FLOW)
     assert last_pipeline_run(lab.workspace).id == result.id
+
+
+MAPPED = """
+@ms.step
+def many(n: int):
+    return list(range(n))
+
+@ms.step
+def each(item: int):
+    return item * 2
+
+@ms.step
+def total(items: list):
+    return sum(items)
+
+@ms.pipeline
+def main(n: int = 3):
+    return total(each.map(many(n)))
+"""
+
+
+def test_a_mapped_step_is_told_by_its_items(lab: Lab) -> None:
+    lab.write_and_run(MAPPED)
+    second = lab.run(params={"n": 4})
+    found = {reason.task: reason for reason in recorded(lab.workspace, second.run)}
+    assert (found["each"].lines, found["each"].runs, found["each"].items) == (["1 of 4 items ran"], True, 4)
+    now = {reason.task: reason for reason in present(lab.workspace, second.run)}
+    assert (now["each"].lines, now["each"].runs) == (["0 of 4 items would run"], False)
+    lab.write(MAPPED.replace("item * 2", "item * 3"))
+    now = {reason.task: reason for reason in present(lab.workspace, second.run)}
+    assert (now["each"].lines, now["each"].runs) == (["4 of 4 items would run"], True)
+    lab.write(MAPPED.replace("range(n)", "range(n + 0)"))
+    now = {reason.task: reason for reason in present(lab.workspace, second.run)}
+    assert now["each"].runs
+    assert now["each"].lines == ["0 of 4 items would run", "depends on `many`, if that gives another result"]
+
+
+def test_a_step_that_failed_before_is_said_to_have_no_result(lab: Lab) -> None:
+    text = """
+@ms.step(may_fail=True)
+def shaky(n: int):
+    raise ValueError("no")
+
+@ms.step
+def end(value: object):
+    return bool(value)
+
+@ms.pipeline
+def main(n: int = 3):
+    return end(shaky(n))
+"""
+    first = lab.write_and_run(text)
+    second = lab.run()
+    found = {reason.task: reason.lines for reason in recorded(lab.workspace, second.run)}
+    assert found["shaky"] == [f"in run {first.id[:12]} it failed, so there is no earlier result"]

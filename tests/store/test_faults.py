@@ -55,6 +55,8 @@ def test_a_read_only_directory_is_named(small_disk: Path) -> None:
     database = _actors.opened(f"sqlite://{small_disk}/state.db")
     blobs = open_blobs(f"file://{small_disk}/blobs")
     kept = blobs.put(b"kept")
+    with database.transaction() as tx:
+        tx.execute("INSERT INTO note (text) VALUES (?)", ("kept",))
     database.close()
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     started = time.monotonic()
@@ -67,6 +69,27 @@ def test_a_read_only_directory_is_named(small_disk: Path) -> None:
         blobs.put(b"new")
     assert in_a_second(started)
     assert blobs.read(kept) == b"kept"
+    reader = _actors.opened(f"sqlite://{small_disk}/state.db")
+    assert reader.query("SELECT text FROM note") == [("kept",)]
+    with pytest.raises(StorageError, match="not writable"), reader.transaction():
+        pass
+    assert reader.query("SELECT text FROM note") == [("kept",)]
+    reader.close()
+
+
+def test_a_log_left_beside_a_read_only_database_is_read(small_disk: Path) -> None:
+    writer = _actors.opened(f"sqlite://{small_disk}/state.db")
+    with writer.transaction() as tx:
+        tx.execute("INSERT INTO note (text) VALUES (?)", ("in the log",))
+    copy = small_disk / "copy"
+    copy.mkdir()
+    for file in small_disk.glob("state.db*"):
+        (copy / file.name).write_bytes(file.read_bytes())
+    writer.close()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    reader = open_database(f"sqlite://{copy}/state.db")
+    assert reader.query("SELECT text FROM note") == [("in the log",)]
+    reader.close()
 
 
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:

@@ -125,7 +125,11 @@ def _folders(workspace: Workspace) -> Iterator[Finding]:
 
 
 def _named_blobs(workspace: Workspace) -> Iterator[Finding]:
-    named = _named(workspace)
+    try:
+        named = _named(workspace)
+    except StorageError as error:
+        yield Finding("blobs", False, f"which are named can't be told: {error}")
+        return
     missing = [digest for digest in named if not workspace.blobs.exists(digest)]
     yield from _about(workspace, missing, "missing")
     if not missing:

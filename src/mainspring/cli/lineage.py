@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +11,7 @@ import msgspec
 
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
-from mainspring.errors import InvalidError, NotFoundError, close_names
+from mainspring.errors import InvalidError, NotFoundError, StorageError, close_names
 
 if TYPE_CHECKING:
     from mainspring.ledger import Edge, Node
@@ -105,25 +106,12 @@ def find_node(workspace: Workspace, thing: str) -> str:
         if found is not None:
             return found
     raise NotFoundError(
-        "record", thing, close_names(thing, _names(workspace)), "Name an endpoint, model, dataset, run, or an id."
+        "record", thing, close_names(thing, [name for name, _ in _named(workspace)]), "Name an endpoint, model, dataset, run, or an id."
     )
 
 
 def _by_name(workspace: Workspace, thing: str) -> str | None:
-    from mainspring.data import list_datasets
-    from mainspring.models import list_models
-    from mainspring.serving import list_endpoints
-
-    for endpoint in list_endpoints(workspace):
-        if endpoint.name == thing:
-            return endpoint.ledger_id
-    for model in list_models(workspace):
-        if model.name == thing:
-            return model.ledger_id
-    for version in list_datasets(workspace):
-        if version.dataset == thing:
-            return version.ledger_id
-    return None
+    return next((ledger_id for name, ledger_id in _named(workspace) if name == thing), None)
 
 
 def _by_label(workspace: Workspace, thing: str) -> str | None:
@@ -169,14 +157,18 @@ def _by_id(workspace: Workspace, thing: str) -> str | None:
     return str(rows[0][0]) if rows else None
 
 
-def _names(workspace: Workspace) -> list[str]:
+def _named(workspace: Workspace) -> Iterator[tuple[str, str]]:
+    """What has a name, with its node in the ledger."""
     from mainspring.data import list_datasets
     from mainspring.models import list_models
     from mainspring.serving import list_endpoints
 
-    known = [endpoint.name for endpoint in list_endpoints(workspace)]
-    known += [version.name for version in list_models(workspace)]
-    return known + [version.dataset for version in list_datasets(workspace)]
+    with suppress(StorageError):  # here and below: a read-only workspace in which there was never one of these
+        yield from ((endpoint.name, endpoint.ledger_id) for endpoint in list_endpoints(workspace))
+    with suppress(StorageError):
+        yield from ((version.name, version.ledger_id) for version in list_models(workspace))
+    with suppress(StorageError):
+        yield from ((version.dataset, version.ledger_id) for version in list_datasets(workspace))
 
 
 def _shown(start: str, edges: list[Edge], nodes: dict[str, Node], *, down: bool, depth: int) -> str:

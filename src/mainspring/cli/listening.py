@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 
 from mainspring.cli.app import Invocation, uses_colour
-from mainspring.cli.progress import Lines, Progress
+from mainspring.cli.progress import Lines, Progress, Quiet
 
 
 def listener_for(invocation: Invocation, *, quiet: bool = False) -> Progress:
     """The listener for stderr as it is: a live tree on a terminal, else plain lines; quiet, only the end."""
     stream, command, blobs = sys.stderr, invocation.command, invocation.workspace.blobs
     if quiet:
-        return Progress(stream, command, blobs)
+        return Quiet(stream, command, blobs)
     if stream.isatty() and uses_colour() and (stream.encoding or "").lower().startswith("utf"):
         from mainspring.cli.live import LiveTree
 

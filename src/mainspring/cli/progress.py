@@ -140,6 +140,14 @@ def _stops(task: Task) -> bool:
     return task.state is TaskState.FAILED and not task.options.may_fail
 
 
+class Quiet(Progress):
+    """Only how the run ended."""
+
+    def _look_closer(self, run: Run) -> list[str]:
+        """Where to look is said only of what went wrong."""
+        return [] if run.state is RunState.SUCCEEDED else super()._look_closer(run)
+
+
 class Lines(Progress):
     """Plain lines for logs, pipes and terminals without colours; each is complete in itself."""
 
@@ -147,6 +155,14 @@ class Lines(Progress):
         super().__init__(stream, command, blobs)
         self._numbers: dict[str, int] = {}
         self._told: dict[str, int] = {}
+        self._open: set[str] = set()
+
+    def ended(self, run: Run, tasks: Sequence[Task]) -> None:
+        """Each step that was said to run gets its end, then the summary."""
+        for task in tasks:
+            if task.name in self._open and task.state is not TaskState.RUNNING:
+                self.changed(task)
+        super().ended(run, tasks)
 
     def changed(self, task: Task) -> None:
         """A line for each step that starts or ends."""
@@ -154,6 +170,9 @@ class Lines(Progress):
             return
         if task.state is TaskState.RUNNING:
             self._told[task.name] = 0
+            self._open.add(task.name)
+        else:
+            self._open.discard(task.name)
         number = self._numbers.setdefault(task.name, len(self._numbers) + 1)
         # A mapped step counts as one until its list is known.
         total = sum(not task.is_mapped or task.id not in self.children for task in list(self.tasks.values()))

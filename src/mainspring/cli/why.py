@@ -48,8 +48,9 @@ def _is_run(word: str) -> bool:
 
 
 def _shown(run: Run, reasons: list[Reason], *, now: bool) -> str:
-    running = sum(reason.runs for reason in reasons)
-    rest = len(reasons) - running
+    counted = [reason for reason in reasons if not reason.items]  # a mapped step's items count, not the step
+    running = sum(reason.runs for reason in counted)
+    rest = len(counted) - running
     if now:
         head = f"Since run {text.bold(text.short(run.id))}: {running} would run, {rest} would be reused."
     else:

@@ -80,12 +80,15 @@ class TaskStore:
         row = self.database.query_one(f"SELECT {_COLUMNS} FROM task WHERE id = ?", (task_id,))
         return None if row is None else _task(row)
 
-    def previous(self, module: str, qualname: str, before_run: str, name: str) -> Task | None:
-        """The task of an earlier run that made a result by the same step, preferably under the same name."""
+    def previous(
+        self, module: str, qualname: str, before_run: str, name: str, *, failed: bool = False
+    ) -> Task | None:
+        """The task of an earlier run that made a result by the same step, or failed, preferably under the same name."""
+        states = (TaskState.FAILED, TaskState.FAILED) if failed else (TaskState.SUCCEEDED, TaskState.REUSED)
         rows = self.database.query(
             f"SELECT {_COLUMNS} FROM task WHERE module = ? AND qualname = ? AND run < ? AND state IN (?, ?)"
             " ORDER BY run DESC, CASE WHEN name = ? THEN 0 ELSE 1 END, map_index NULLS FIRST LIMIT 1",
-            (module, qualname, before_run, TaskState.SUCCEEDED, TaskState.REUSED, name),
+            (module, qualname, before_run, *states, name),
         )
         return _task(rows[0]) if rows else None
 

@@ -67,8 +67,14 @@ class Decider:
             return ["this run was told not to reuse", *notes]
         before = self.store.previous(task.module, task.qualname, task.run, task.name)
         if before is None:
-            return ["no earlier result of this step", *notes]
+            return [self._nothing_before(task), *notes]
         return [*(self._changes(before, task, fingerprint) or _seen(before) or self._lost(before)), *notes]
+
+    def _nothing_before(self, task: Task) -> str:
+        failed = self.store.previous(task.module, task.qualname, task.run, task.name, failed=True)
+        if failed is None:
+            return "no earlier result of this step"
+        return f"in run {failed.run[:12]} it failed, so there is no earlier result"
 
     def _lost(self, before: Task) -> list[str]:
         """Why a result with the very same key can't be taken."""

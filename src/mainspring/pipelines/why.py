@@ -17,12 +17,16 @@ from mainspring.workspace import Workspace
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """A task and, in lines for people, why it ran or would run; `runs` is False where a result is reused."""
+    """A task and, in lines for people, why it ran or would run; `runs` is False where a result is reused.
+
+    A mapped task stands for its `items`, which have reasons of their own, and runs if one of them does.
+    """
 
     task: str
     state: str
     runs: bool
     lines: list[str]
+    items: int | None = None
 
 
 def recorded(workspace: Workspace, run: Run, step: str | None = None) -> list[Reason]:
@@ -31,7 +35,9 @@ def recorded(workspace: Workspace, run: Run, step: str | None = None) -> list[Re
     Raises:
         NotFoundError: the run has no such task.
     """
-    return [_recorded(workspace, task) for task in _chosen(_tasks(workspace, run), step)]
+    tasks = _tasks(workspace, run)
+    reasons = _summed(tasks, {task.name: _recorded(workspace, task) for task in tasks}, "ran")
+    return [reasons[task.name] for task in _chosen(tasks, step)]
 
 
 def present(workspace: Workspace, run: Run, step: str | None = None) -> list[Reason]:
@@ -54,7 +60,25 @@ def present(workspace: Workspace, run: Run, step: str | None = None) -> list[Rea
         if not lines and moved:
             lines = [f"depends on `{name}`, if that gives another result" for name in moved]
         reasons[task.name] = Reason(task.name, task.state.value, bool(lines), lines)
+    reasons = _summed(tasks, reasons, "would run")
     return [reasons[task.name] for task in _chosen(tasks, step)]
+
+
+def _summed(tasks: list[Task], reasons: dict[str, Reason], verb: str) -> dict[str, Reason]:
+    """The reasons, with those of mapped tasks told by how many of their items run."""
+    items: dict[str, list[Reason]] = {}
+    for task in tasks:
+        if task.map_of:
+            items.setdefault(task.map_of, []).append(reasons[task.name])
+    summed = dict(reasons)
+    for task in tasks:
+        if task.is_mapped and task.state in DONE:
+            own, mine = reasons[task.name], items.get(task.id, [])
+            running = sum(item.runs for item in mine)
+            told = [f"{running} of {len(mine)} items {verb}"] if mine else ["its list is empty"]
+            moved = own.lines if own.runs else []  # what it depends on may give another list
+            summed[task.name] = Reason(task.name, own.state, running > 0 or bool(moved), told + moved, items=len(mine))
+    return summed
 
 
 def _now(session: Session, task: Task) -> list[str]:

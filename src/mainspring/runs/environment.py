@@ -151,8 +151,9 @@ def _write(path: Path, body: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch.write_bytes(blake3(body).digest() + body)
         scratch.replace(path)
-    except OSError:
-        scratch.unlink(missing_ok=True)
+    except OSError:  # a cache that can't be written is no error: it is only slower
+        with contextlib.suppress(OSError):
+            scratch.unlink(missing_ok=True)
 
 
 def _stamps(paths: Iterable[str]) -> tuple[dict[str, str], int]:

@@ -16,18 +16,23 @@ import weakref
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from mainspring.errors import ConflictError, InvalidError, MainspringError, StorageError, UnavailableError
 from mainspring.store.database import Row, Value
 
 _BUSY_TIMEOUT_S = 60.0  # only for outsiders that hold the file without queueing, such as a sqlite3 shell
 _FORK_PATIENCE_S = 1.0
+_NOT_WRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM)
+_OPTIONS: dict[str, Any] = {
+    "timeout": _BUSY_TIMEOUT_S, "isolation_level": None, "check_same_thread": False, "cached_statements": 256,
+}  # fmt: skip
 
 
 class _Held:
-    """A thread's connection and its place in the queue; closed with the thread."""
+    """A thread's connection and its place in the queue, None where nothing can be written; closed with the thread."""
 
-    def __init__(self, connection: sqlite3.Connection, queue: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, queue: int | None) -> None:
         self.connection = connection
         self.queue = queue
         self.lock = threading.Lock()  # held while the connection is at work, from BEGIN to COMMIT
@@ -39,8 +44,9 @@ class _Held:
             self.closed = True
             with suppress(sqlite3.Error):
                 self.connection.close()
-            with suppress(OSError):
-                os.close(self.queue)
+            if self.queue is not None:
+                with suppress(OSError):
+                    os.close(self.queue)
 
     __del__ = close
 
@@ -69,6 +75,9 @@ class SqliteDriver:
     def begin(self) -> None:
         """Wait for the queue, then take the write lock."""
         held = self._take()
+        if held.queue is None:
+            held.lock.release()
+            raise StorageError(str(self.path.parent), "the directory is not writable")
         held.writing = True
         fcntl.flock(held.queue, fcntl.LOCK_EX)
         try:
@@ -147,13 +156,14 @@ class SqliteDriver:
         left = [held for held in self._all if not held.closed]
         self._inherited += left
         for held in left:
-            os.close(held.queue)  # the parent's place in the queue must end with the parent
+            if held.queue is not None:
+                os.close(held.queue)  # the parent's place in the queue must end with the parent
             held.closed = True
         self._all.clear()
         self._local = _Local()
 
     def _let_in(self, held: _Held) -> None:
-        if not held.closed:
+        if not held.closed and held.queue is not None:
             fcntl.flock(held.queue, fcntl.LOCK_UN)
         held.writing = False
         held.lock.release()
@@ -184,11 +194,18 @@ class SqliteDriver:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             queue = os.open(f"{self.path}.queue", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise _unwritable(self.path.parent, error) from error
+            if error.errno not in _NOT_WRITABLE or not self.path.exists():
+                raise _unwritable(self.path.parent, error) from error
+            held = self._open_reading()
+        else:
+            held = self._open_writing(queue)
+        self._local.held = held
+        self._all.add(held)
+        return held
+
+    def _open_writing(self, queue: int) -> _Held:
         try:
-            connection = sqlite3.connect(
-                self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=256
-            )
+            connection = sqlite3.connect(self.path, **_OPTIONS)
         except sqlite3.Error as error:
             os.close(queue)
             raise self._mapped(error) from error
@@ -198,9 +215,25 @@ class SqliteDriver:
         except sqlite3.Error as error:
             held.close()
             raise self._mapped(error) from error
-        self._local.held = held
-        self._all.add(held)
         return held
+
+    def _open_reading(self) -> _Held:
+        """A connection to a file that this process may only read, so that what was recorded can be looked at.
+
+        Readers of a write-ahead log share its index, a file beside it. Where no log is and none can be made, the file
+        is taken as one that doesn't change.
+        """
+        from urllib.parse import quote
+
+        is_at_rest = not Path(f"{self.path}-wal").exists()
+        address = f"file:{quote(str(self.path))}?mode=ro{'&immutable=1' if is_at_rest else ''}"
+        try:
+            connection = sqlite3.connect(address, uri=True, **_OPTIONS)
+            connection.execute("PRAGMA case_sensitive_like = ON")
+            connection.execute("SELECT 1 FROM sqlite_master")
+        except sqlite3.Error as error:
+            raise self._mapped(error) from error
+        return _Held(connection, None)
 
     @staticmethod
     def _configure(connection: sqlite3.Connection, queue: int) -> None:

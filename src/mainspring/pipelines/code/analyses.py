@@ -98,7 +98,8 @@ class Analyses:
             scratch.replace(self._path)
             self._changed = False
         except OSError:
-            scratch.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                scratch.unlink(missing_ok=True)
 
     def _digest(self, path: str) -> tuple[str, bytes | None]:
         now = real_time_ns()
