@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -222,3 +223,18 @@ def test_a_machine_without_git_runs_all_the_same(tmp_path: Path, monkeypatch: py
     git(tmp_path, "init", "-q", ".")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert git_state(tmp_path).commit is None
+
+
+@pytest.mark.parametrize(
+    ("ending", "state", "error"),
+    [("", RunState.SUCCEEDED, None), ("raise ValueError('no')", RunState.FAILED, "ValueError: no")],
+    ids=["end", "raise"],
+)
+def test_a_run_left_open_ends_with_its_script(tmp_path: Path, ending: str, state: RunState, error: str | None) -> None:
+    script = f"import mainspring as ms\nrun = ms.start_run('left')\nrun.log_metric('auc', 0.5)\n{ending}\n"
+    (tmp_path / "mainspring.toml").write_text('name = "left"\n')
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, check=False)
+    with Workspace.open(tmp_path) as workspace:
+        run = RunStore(workspace.database, workspace.ledger).get("latest")
+        assert (run.state, run.error) == (state, error)
+        assert Metrics(workspace.metrics).latest(run.series) == {"auc": 0.5}

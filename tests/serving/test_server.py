@@ -106,11 +106,13 @@ def test_one_bare_record_none_and_many_are_answered(running: Running) -> None:
     [
         (400, b"", "This is not JSON"),
         (400, b'{"records": [', "This is not JSON"),
-        (400, b'[{"x": NaN}]', "This is not JSON"),
+        (400, b'[{"x": 1}, {"x": NaN}]', "This is not JSON: [1].x is nan"),
+        (400, b'{"records": [{"x": -Infinity}]}', "This is not JSON: records[0].x is -inf"),
+        (422, b'{"recs": [{"x": 1}]}', 'Expected {"records": [{...}]}'),
         (400, b"\xff\xfe", "This is not JSON"),
         (400, b"[" * 50_000, "This is not JSON"),
         (422, b'[{"x": "a"}]', '[0].x: "a" is a str, expected a number'),
-        (400, b'[{"x": 1}, {"x": 1e999}]', "Number out of range"),
+        (400, b'[{"x": 1}, {"x": 1e999}]', "[1].x is inf or too large"),
         (422, b'[{"x": 1}, {"y": 1}]', "[1].y: unknown column"),
         (422, b"3", "Expected"),
         (422, b"[3]", "[0]: 3 is not a record of columns"),
@@ -118,7 +120,7 @@ def test_one_bare_record_none_and_many_are_answered(running: Running) -> None:
         (500, b'[{"x": 13}]', "line/1 failed on this request (ValueError)"),
         (500, b'[{"x": 14}]', "line/1 failed on this request (InvalidError)"),
     ],
-    ids=range(13),
+    ids=range(15),
 )
 def test_a_bad_request_is_answered_with_what_is_wrong(running: Running, status: int, body: bytes, message: str) -> None:
     answer = running.client.post("/predict", content=body, headers={"Content-Type": "application/json"})

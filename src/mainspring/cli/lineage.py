@@ -105,9 +105,8 @@ def find_node(workspace: Workspace, thing: str) -> str:
         found = look(workspace, thing)
         if found is not None:
             return found
-    raise NotFoundError(
-        "record", thing, close_names(thing, [name for name, _ in _named(workspace)]), "Name an endpoint, model, dataset, run, or an id."
-    )
+    near = close_names(thing, [name for name, _ in _named(workspace)])
+    raise NotFoundError("record", thing, near, "Name an endpoint, model, dataset, run, or an id.")
 
 
 def _by_name(workspace: Workspace, thing: str) -> str | None:

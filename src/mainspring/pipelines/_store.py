@@ -80,9 +80,7 @@ class TaskStore:
         row = self.database.query_one(f"SELECT {_COLUMNS} FROM task WHERE id = ?", (task_id,))
         return None if row is None else _task(row)
 
-    def previous(
-        self, module: str, qualname: str, before_run: str, name: str, *, failed: bool = False
-    ) -> Task | None:
+    def previous(self, module: str, qualname: str, before_run: str, name: str, *, failed: bool = False) -> Task | None:
         """The task of an earlier run that made a result by the same step, or failed, preferably under the same name."""
         states = (TaskState.FAILED, TaskState.FAILED) if failed else (TaskState.SUCCEEDED, TaskState.REUSED)
         rows = self.database.query(

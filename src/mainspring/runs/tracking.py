@@ -5,6 +5,8 @@ Points are kept in memory and written in groups, at the latest when the run ends
 
 from __future__ import annotations
 
+import atexit
+import sys
 import threading
 from contextlib import suppress
 from contextvars import ContextVar
@@ -12,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from mainspring import clock
-from mainspring.errors import InvalidError, WrongTypeError
+from mainspring.errors import InvalidError, MainspringError, WrongTypeError
 from mainspring.ledger import new_id
 from mainspring.runs._store import RunStore
 from mainspring.runs.git import git_state
@@ -59,7 +61,10 @@ active_log: ContextVar[RunLog | None] = ContextVar("active_log", default=None)
 
 
 class ActiveRun:
-    """A run that a script or notebook keeps open. Use as a context manager, or call `end()`."""
+    """A run that a script or notebook keeps open. Use as a context manager, or call `end()`.
+
+    One that is still open when its process exits ends then: failed if by an uncaught exception, else succeeded.
+    """
 
     def __init__(self, workspace: Workspace, run: Run) -> None:
         self.workspace = workspace
@@ -73,6 +78,7 @@ class ActiveRun:
         self._heartbeat.__enter__()
         self._token = active_log.set(self._log)
         self._ended = False
+        atexit.register(self._end_with_the_process)
 
     def log_metric(self, key: str, value: float, *, step: int = 0) -> None:
         """Keep a metric point; NaN and infinities are kept as they are."""
@@ -102,6 +108,7 @@ class ActiveRun:
         if self._ended:
             return
         self._ended = True
+        atexit.unregister(self._end_with_the_process)
         with suppress(ValueError):  # a notebook's cells may be contexts of their own, in which nothing is to be undone
             active_log.reset(self._token)
         self._heartbeat.__exit__()
@@ -109,6 +116,12 @@ class ActiveRun:
         with self.workspace.database.transaction() as tx:
             RunStore(self.workspace.database, self.workspace.ledger).finish(tx, self.id, state, error)
             self.workspace.leases.release_in(tx, self._lease)
+
+    def _end_with_the_process(self) -> None:
+        """The end of a run that nobody ended: failed if an exception ends the script."""
+        error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)  # set by an uncaught one
+        with suppress(MainspringError):  # the workspace may be closed or gone; then the run shows as interrupted
+            self.__exit__(None if error is None else type(error), error, None)
 
     def __enter__(self) -> ActiveRun:
         return self

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import json
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -35,6 +37,7 @@ _METHODS = {"/": b"GET, HEAD", "/predict": b"POST", "/metrics": b"GET, HEAD"} | 
     ("/health", "/live", "/ready"), b"GET, HEAD"
 )
 _OPEN = ("/health", "/live", "/ready")  # for probes, which bear no token
+_FORMS = 'Expected {"records": [{...}]}, a list of records, or one record.'
 _LONGEST_ID = 128
 _OVERDUE = 0.0
 _MANY_ROWS = 256
@@ -192,21 +195,22 @@ class ServingApp:
 
     def _checked(self, live: Live, body: bytes) -> tuple[Columns, int]:
         """Any form of body, looked at with care: the way for what the quick one doesn't take, and for its errors."""
-        records = self._records(body)
+        records = self._records(live, body)
         columns, problems = live.predictor.check(records)
         if problems:
             raise RequestError(422, str(problems[0]), problems=problems)
         return columns, len(records)
 
-    def _records(self, body: bytes) -> list[Any]:
+    def _records(self, live: Live, body: bytes) -> list[Any]:
         try:
             given = self._decode(body)
         except (ValueError, RecursionError) as error:
-            raise RequestError(400, f"This is not JSON: {str(error)[:200]}") from error
+            raise RequestError(400, f"This is not JSON: {_not_finite(body) or str(error)[:200]}") from error
         if isinstance(given, dict):
-            given = given["records"] if isinstance(given.get("records"), list) else [given]
+            is_record = not given or any(field.name in given for field in live.predictor.signature.inputs)
+            given = [given] if is_record else given.get("records")
         if not isinstance(given, list):
-            raise RequestError(422, 'Expected {"records": [{...}]}, a list of records, or one record.')
+            raise RequestError(422, f"{_FORMS} GET / shows one.")
         return given
 
     def _tell(self, path: str, headers: dict[bytes, bytes]) -> tuple[int, bytes, bytes]:
@@ -260,6 +264,24 @@ class ServingApp:
             raise MainspringError("the endpoint is gone")
         if row.generation != self.live.endpoint.generation:
             self.live = load_live(self.workspace, row.name)
+
+
+def _not_finite(body: bytes) -> str:
+    """Where a body holds `NaN` or an infinity, which Python's own writer of JSON lets through; empty if nowhere."""
+    try:
+        given = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    at: list[tuple[str, Any]] = [("", given)]
+    while at:
+        path, value = at.pop()
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"{path or 'the body'} is {value} or too large for a number. Send null for what is missing."
+        if isinstance(value, dict):
+            at += [(f"{path}.{key}".lstrip("."), each) for key, each in reversed(value.items())]
+        elif isinstance(value, list):
+            at += [(f"{path}[{place}]", each) for place, each in reversed([*enumerate(value)])]
+    return ""
 
 
 def _request_id(headers: dict[bytes, bytes]) -> bytes:
