@@ -56,6 +56,7 @@ def run(
 
     target, given = split_words(words, pairs)
     pipeline = pipeline_for(invocation, target)
+    _check_given(pipeline, given)
     params = (_from_file(file) if file else {}) | given
     if dry_run:
         from mainspring.cli.forecast import show_forecast
@@ -117,19 +118,18 @@ def cancel(invocation: Invocation, name: str) -> None:
 
 
 def split_words(words: tuple[str, ...], pairs: tuple[str, ...] = ()) -> tuple[str, dict[str, Any]]:
-    """The target and the parameters among the words of `run`. An option without a value is true.
+    """The target and the parameters among the words of `run`. An option without a value is True.
 
     >>> split_words(("main", "--count", "3", "--name=x", "--fast"))
-    ('main', {'count': '3', 'name': 'x', 'fast': 'true'})
+    ('main', {'count': '3', 'name': 'x', 'fast': True})
     """
     target, params, rest = "", {}, list(words)
     while rest:
         word = rest.pop(0)
         if word.startswith("--") and len(word) > 2:
             name, equals, value = word[2:].partition("=")
-            if not equals:
-                value = rest.pop(0) if rest and not rest[0].startswith("--") else "true"
-            params[name.replace("-", "_")] = value
+            is_alone = not equals and (not rest or rest[0].startswith("--"))
+            params[name.replace("-", "_")] = True if is_alone else value if equals else rest.pop(0)
         elif target or word.startswith("-"):
             raise click.UsageError(f"`{word}` is one word too many; parameters are given as --NAME VALUE.")
         else:
@@ -140,6 +140,16 @@ def split_words(words: tuple[str, ...], pairs: tuple[str, ...] = ()) -> tuple[st
             raise click.BadParameter(f"`{pair}` is not NAME=VALUE", param_hint="--param")
         params[name.replace("-", "_")] = value
     return target, params
+
+
+def _check_given(pipeline: Any, given: dict[str, Any]) -> None:
+    """Refuse an option without a value where its parameter is no flag."""
+    from mainspring.pipelines.hints import accepts, hints_of
+
+    hints = hints_of(pipeline.function)
+    for name, value in given.items():
+        if value is True and name in hints and not (hints[name] is Any or accepts(hints[name], bool)):
+            raise click.UsageError(f"--{name.replace('_', '-')} needs a value.")
 
 
 def _from_file(file: Path) -> dict[str, Any]:

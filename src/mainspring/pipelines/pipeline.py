@@ -74,9 +74,8 @@ class Pipeline(Generic[P, R]):
         known = {parameter.name: parameter for parameter in self.parameters}
         for name in params:
             if name not in known:
-                raise NotFoundError(
-                    "parameter", name, close_names(name, known), f"It is none of pipeline `{self.name}`."
-                )
+                takes = f"takes {', '.join(f'`{each}`' for each in known)}" if known else "takes none"
+                raise NotFoundError("parameter", name, close_names(name, known), f"Pipeline `{self.name}` {takes}.")
         hints = hints_of(self.function)
         values = {}
         for name, parameter in known.items():
