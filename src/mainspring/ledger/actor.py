@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 
 import msgspec
 
@@ -39,9 +40,14 @@ def acting(actor: Actor) -> Iterator[None]:
 
 
 def _system_user() -> str:
+    return _name_of(os.getuid())
+
+
+@cache
+def _name_of(uid: int) -> str:
     import pwd
 
     try:
-        return pwd.getpwuid(os.getuid()).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:  # a container's user without an entry
-        return f"uid {os.getuid()}"
+        return f"uid {uid}"

@@ -55,6 +55,7 @@ class TaskStore:
         self.ledger = ledger
         self.leases = leases
         self.artifacts = ArtifactStore(database, ledger)
+        self._parts: dict[str, dict[str, str]] = {}
         database.migrate("pipelines", MIGRATIONS)
 
     def add(self, tx: Transaction, tasks: Iterable[Task]) -> None:
@@ -258,8 +259,13 @@ class TaskStore:
 
     def fingerprint_parts(self, digest: str) -> dict[str, str]:
         """The parts of a fingerprint that was kept; empty if it wasn't."""
-        row = self.database.query_one("SELECT parts FROM fingerprint WHERE digest = ?", (digest,))
-        return {} if row is None else msgspec.json.decode(row[0], type=dict[str, str])
+        parts = self._parts.get(digest)
+        if parts is None:
+            row = self.database.query_one("SELECT parts FROM fingerprint WHERE digest = ?", (digest,))
+            if row is None:
+                return {}
+            parts = self._parts[digest] = msgspec.json.decode(row[0], type=dict[str, str])
+        return parts
 
     def _open_attempts(self, tx: Transaction, run_id: str) -> list[tuple[str, str]]:
         rows = tx.query(

@@ -59,6 +59,7 @@ class Place(msgspec.Struct):
     `follow` receives each line that a step prints; `isolated` means that this process works on nothing else, so its file
     descriptors are captured too; `calling` is true while a step's own code runs. A `replay`
     changes nothing that has a name. `stamps` are the states of the source files that this process imports steps from.
+    `own_paths` and `own_addresses` are the workspace's, which a step may touch without their being inputs.
     """
 
     workspace: Workspace
@@ -70,9 +71,14 @@ class Place(msgspec.Struct):
     calling: bool = False
     replay: bool = False
     stamps: dict[str, Stamp] = {}
+    own_paths: list[Path] = []
+    own_addresses: list[str] = []
 
     def __post_init__(self) -> None:
         self.root = self.root.resolve()
+        workspace = self.workspace
+        self.own_paths = [Path(workspace.blobs.place), Path(workspace.database.place).parent, workspace.cache]
+        self.own_addresses = _own_addresses(workspace)
 
 
 def execute(
@@ -111,8 +117,8 @@ def _call(
         project_root=place.root,
         declared_files=[place.root / name[5:] for name in parts if name.startswith("file ")],
         declared_env=[name[4:] for name in parts if name.startswith("env ")],
-        allowed_paths=[*_own_paths(place, log_path), *_paths_in(arguments)],
-        allowed_addresses=_own_addresses(place.workspace),
+        allowed_paths=[*place.own_paths, log_path.parent, *_paths_in(arguments)],
+        allowed_addresses=place.own_addresses,
     )
     follow = place.follow
     tee = None if follow is None else (lambda line: follow(task.name, line))
@@ -308,12 +314,6 @@ def _kept_log(place: Place, log_path: Path) -> str | None:
 
 def _usage(meter: ResourceMeter) -> Usage:
     return Usage(meter.wall_s, meter.cpu_s, meter.peak_memory_bytes)
-
-
-def _own_paths(place: Place, log_path: Path) -> list[Path]:
-    """What a step may touch without its being an input: the workspace's own files and its scratch folder."""
-    workspace = place.workspace
-    return [Path(workspace.blobs.place), Path(workspace.database.place).parent, workspace.cache, log_path.parent]
 
 
 def _own_addresses(workspace: Workspace) -> list[str]:

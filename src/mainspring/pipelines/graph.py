@@ -162,7 +162,7 @@ class Graph:
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
-        self._names: set[str] = set()
+        self._names: dict[str, int] = {}
         self._scope: list[str] = []
         self._open: list[object] = []
 
@@ -197,11 +197,12 @@ class Graph:
 
     def _unused(self, name: str, *, scope: bool = False) -> str:
         prefix = "/".join(self._scope) + "/" if scope and self._scope else ""
-        candidate, number = prefix + name, 1
+        candidate, number = prefix + name, self._names.get(prefix + name, 1)
         while candidate in self._names:
             number += 1
             candidate = f"{prefix}{name}-{number}"
-        self._names.add(candidate)
+        self._names[prefix + name] = number  # where to look on, so that many calls of one step stay quick
+        self._names.setdefault(candidate, 1)
         return candidate[len(prefix) :]
 
 

@@ -20,6 +20,7 @@ from mainspring.errors import ConfigError, ConflictError, InvalidError, Mainspri
 
 Value = str | int | float | bytes | None
 Row = tuple[Any, ...]
+_PLAIN = (str, int, float, bytes, type(None))
 _INT64 = 1 << 63
 _READING = ("SELECT", "WITH", "VALUES", "PRAGMA", "EXPLAI")
 
@@ -273,7 +274,7 @@ def checked(params: Sequence[Value]) -> Sequence[Value]:
             if value != value:  # NaN: SQLite would keep it as NULL, PostgreSQL as NaN
                 raise InvalidError("number", value, "a number; store NaN in a column of its own")
         elif value is not None and kind is not bytes:
-            return checked([_plain(value) for value in params])
+            return checked([value if type(value) in _PLAIN else _plain(value) for value in params])
     return params
 
 

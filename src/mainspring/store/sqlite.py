@@ -238,6 +238,7 @@ class SqliteDriver:
     @staticmethod
     def _configure(connection: sqlite3.Connection, queue: int) -> None:
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA wal_autocheckpoint = 4000")
         connection.execute("PRAGMA case_sensitive_like = ON")
         if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             # Switching the mode needs the file alone and ignores the busy timeout: two first openers would race.

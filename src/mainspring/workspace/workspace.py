@@ -64,12 +64,12 @@ class Workspace:
         """This process as an owner of leases."""
         return process_owner()
 
-    @property
+    @cached_property
     def cache(self) -> Path:
         """This machine's folder of caches, which are safe to delete."""
         return Path(self.project.settings.cache)
 
-    @property
+    @cached_property
     def scratch(self) -> Path:
         """This machine's folder for work in flight."""
         return self.cache.parent / "scratch"
