@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from mainspring.errors import GraphError, MainspringError, NotFoundError, SecretError, WrongTypeError
+from mainspring.errors import GraphError, InvalidError, MainspringError, NotFoundError, SecretError, WrongTypeError
 from mainspring.runs import RunStore
 from mainspring.testing.workspaces import Lab
 
 FLOW = """
 from typing import Literal
 import datetime
+import enum
 
 @ms.step
 def echo(value):
@@ -28,6 +29,24 @@ def main(
 @ms.pipeline
 def needs(path: str):
     return echo(path)
+
+class Size(enum.Enum):
+    SMALL = "small"
+    BIG = "large"
+
+@ms.pipeline
+def many(
+    tags: list[str] = [], more: list[str] | None = None, pair: tuple[str, int] = ("", 0), words: tuple[str, ...] = (),
+    unique: set[str] = set(), counts: dict[str, int] = {}, size: Size = Size.SMALL, rank: Literal["1", "2"] = "1",
+):
+    return {
+        "tags": echo(tags), "more": echo(more), "pair": echo(list(pair)), "words": echo(list(words)),
+        "unique": echo(sorted(unique)), "counts": echo(counts), "size": echo(size.value), "rank": echo(rank),
+    }
+
+@ms.pipeline
+def hidden(token: ms.Secret, maybe: ms.Secret | None = None, several: list[ms.Secret] = []):
+    return echo(str(token))
 
 @ms.step
 def typed(n: int) -> int:
@@ -75,8 +94,8 @@ def test_text_is_read_as_the_hints_say(lab: Lab) -> None:
         ("flag", 1, True, "bool"),
         ("months", "[1,'x']", False, "list[int]"),
         ("months", [1, "x"], True, "list[int]"),
-        ("mode", "medium", True, "Literal"),
-        ("day", "yesterday", False, "date"),
+        ("n", ["1", "2"], False, "int"),
+        ("months", "three", False, "list[int]"),
     ],
 )
 @pytest.mark.one_backend("it is decided before anything is stored")
@@ -87,6 +106,65 @@ def test_a_wrong_type_is_named_before_anything_is_recorded(
     with pytest.raises(WrongTypeError, match=f"parameter `{name}`") as caught:
         lab.run(params={name: value}, strict=strict)
     assert expected in str(caught.value)
+    assert runs(lab) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "strict", "said"),
+    [
+        ("mode", "medium", True, "`medium` is not one of fast, slow."),
+        ("mode", "medium", False, "`medium` is not one of fast, slow."),
+        ("day", "2021-13-03", False, "`2021-13-03` is not a date (YYYY-MM-DD)."),
+        ("size", "huge", False, "`huge` is not one of small, large."),
+    ],
+)
+@pytest.mark.one_backend("it is decided before anything is stored")
+def test_what_may_be_given_is_listed(lab: Lab, name: str, value: str, strict: bool, said: str) -> None:
+    lab.write(FLOW)
+    with pytest.raises(InvalidError) as caught:
+        lab.run("many" if name == "size" else "main", params={name: value}, strict=strict)
+    assert str(caught.value) == f"parameter `{name}`: {said}"
+    assert runs(lab) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"tags": '["q","r"]'}, {"tags": ["q", "r"]}),
+        ({"tags": "q"}, {"tags": ["q"]}),
+        ({"tags": "2021"}, {"tags": ["2021"]}),
+        ({"tags": ["q", "3"]}, {"tags": ["q", "3"]}),
+        ({"more": ["q", "3"]}, {"more": ["q", "3"]}),
+        ({"more": "q"}, {"more": ["q"]}),
+        ({"more": "None"}, {"more": None}),
+        ({"pair": '["a", 1]'}, {"pair": ["a", 1]}),
+        ({"pair": ["a", "1"]}, {"pair": ["a", 1]}),
+        ({"words": "x"}, {"words": ["x"]}),
+        ({"unique": ["b", "a", "b"]}, {"unique": ["a", "b"]}),
+        ({"counts": '{"a": 2}'}, {"counts": {"a": 2}}),
+        ({"size": "large"}, {"size": "large"}),
+        ({"size": "BIG"}, {"size": "large"}),
+        ({"rank": "2"}, {"rank": "2"}),
+    ],
+)
+@pytest.mark.one_backend("it is decided before anything is stored")
+def test_containers_and_choices_are_read_from_text(lab: Lab, given: dict[str, Any], expected: dict[str, Any]) -> None:
+    lab.write(FLOW)
+    usual = {
+        "tags": [], "more": None, "pair": ["", 0], "words": [], "unique": [], "counts": {}, "size": "small", "rank": "1",
+    }  # fmt: skip
+    assert lab.run("many", params=given, strict=False).value == usual | expected
+
+
+@pytest.mark.parametrize("name", ["token", "maybe", "several"])
+@pytest.mark.one_backend("it is decided before anything is stored")
+def test_a_secret_given_as_its_value_is_not_echoed(lab: Lab, name: str) -> None:
+    lab.write(FLOW)
+    given = ["secret:env/TOKEN", "supersecret123"] if name == "several" else "supersecret123"
+    for strict in (True, False):
+        with pytest.raises(SecretError, match=f"parameter `{name}`.*secret:env/NAME") as caught:
+            lab.run("hidden", params={"token": "secret:env/TOKEN"} | {name: given}, strict=strict)
+        assert "supersecret" not in str(caught.value)
     assert runs(lab) == 0
 
 

@@ -119,17 +119,21 @@ def cancel(invocation: Invocation, name: str) -> None:
 
 def split_words(words: tuple[str, ...], pairs: tuple[str, ...] = ()) -> tuple[str, dict[str, Any]]:
     """The target and the parameters among the words of `run`. An option without a value is True.
+    One that is given again is a list.
 
     >>> split_words(("main", "--count", "3", "--name=x", "--fast"))
     ('main', {'count': '3', 'name': 'x', 'fast': True})
+    >>> split_words(("--tags", "q", "--tags", "r"))
+    ('', {'tags': ['q', 'r']})
     """
-    target, params, rest = "", {}, list(words)
+    target, rest = "", list(words)
+    params: dict[str, Any] = {}
     while rest:
         word = rest.pop(0)
         if word.startswith("--") and len(word) > 2:
             name, equals, value = word[2:].partition("=")
             is_alone = not equals and (not rest or rest[0].startswith("--"))
-            params[name.replace("-", "_")] = True if is_alone else value if equals else rest.pop(0)
+            _give(params, name, True if is_alone else value if equals else rest.pop(0))
         elif target or word.startswith("-"):
             raise click.UsageError(f"`{word}` is one word too many; parameters are given as --NAME VALUE.")
         else:
@@ -138,8 +142,17 @@ def split_words(words: tuple[str, ...], pairs: tuple[str, ...] = ()) -> tuple[st
         name, equals, value = pair.partition("=")
         if not equals:
             raise click.BadParameter(f"`{pair}` is not NAME=VALUE", param_hint="--param")
-        params[name.replace("-", "_")] = value
+        _give(params, name, value)
     return target, params
+
+
+def _give(params: dict[str, Any], name: str, value: Any) -> None:
+    """Take in an option; one that is repeated gives a list."""
+    name = name.replace("-", "_")
+    if name in params:
+        before = params[name]
+        value = [*(before if isinstance(before, list) else [before]), value]
+    params[name] = value
 
 
 def _check_given(pipeline: Any, given: dict[str, Any]) -> None:

@@ -9,12 +9,19 @@ from typing import Any, Union, get_args, get_origin
 
 import msgspec
 
-from mainspring.errors import WrongTypeError
-from mainspring.secrets import Secret
+from mainspring.errors import InvalidError, MainspringError, SecretError, WrongTypeError
+from mainspring.secrets import Secret, is_reference
 
 _PLAIN = (bool, int, float, str, type(None))
 _EVIDENT = (bool, int, float, str, bytes, list, tuple, dict, set, frozenset)
 _CONTAINERS = (list, dict, tuple, set, frozenset)
+_NOTHING = ("None", "null", "")
+_MOMENTS = {
+    "date": ("a date", "YYYY-MM-DD"),
+    "datetime": ("a time", "YYYY-MM-DDTHH:MM:SS, with a zone such as Z if it has one"),
+    "time": ("a time of day", "HH:MM:SS"),
+    "timedelta": ("a span of time", "ISO 8601, such as PT90S or P1D"),
+}
 
 
 def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
@@ -32,26 +39,32 @@ def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
 def checked_value(path: str, value: Any, hint: Any, *, strict: bool) -> Any:
     """A value that fits its hint; with `strict=False`, text is read as the hint says (`"3"` as 3).
 
+    Text for a list is JSON or its only item; a list of texts, which a repeated option gives, is read item by item.
     A hint that is no plain type, container or record of them isn't checked here: the step itself will see.
 
     Raises:
         WrongTypeError: it doesn't fit; path, value and hint are named.
+        InvalidError: it is none of the values that the hint lists, or no date.
+        SecretError: a secret was given, where a reference to it belongs; it is not shown.
 
     >>> checked_value("parameter `n`", "3", int, strict=False)
     3
+    >>> checked_value("parameter `tags`", "new", list[str], strict=False)
+    ['new']
     """
     if hint is None or hint is Any or isinstance(value, Secret):
         return value
-    if hint is Secret:
-        return Secret(value)
+    if accepts(hint, Secret):
+        return _secret(path, value, hint)
     if not _is_checkable(hint):
         return value
-    if not strict and isinstance(value, str) and not _takes_text(hint):
-        value = _parsed(value)
+    given = value
+    if not strict and isinstance(value, str | list):
+        value = _read(value, hint)
     try:
         return msgspec.convert(value, hint, strict=strict)
     except msgspec.ValidationError as error:
-        raise WrongTypeError(path, value, shown(hint), _where(str(error))) from None
+        raise _misfit(path, given, hint, _where(str(error))) from None
 
 
 def shown(hint: Any) -> str:
@@ -60,7 +73,9 @@ def shown(hint: Any) -> str:
     >>> shown(int), shown(list[str]), shown(int | None)
     ('int', 'list[str]', 'int | None')
     """
-    return hint.__qualname__ if isinstance(hint, type) and not get_args(hint) else str(hint).replace("NoneType", "None")
+    if isinstance(hint, type) and not get_args(hint):
+        return hint.__qualname__
+    return str(hint).replace("NoneType", "None").replace("typing.", "")
 
 
 def check_arguments(step: str, function: Callable[..., Any], arguments: dict[str, Any]) -> None:
@@ -127,8 +142,77 @@ def _is_checkable(hint: Any) -> bool:
     return all(argument is ... or argument is None or _is_checkable(argument) for argument in get_args(hint))
 
 
-def _takes_text(hint: Any) -> bool:
-    return hint is str or str in get_args(hint)
+def _secret(path: str, value: Any, hint: Any) -> Any:
+    """Text as the secret that it refers to, also in a list; never the text itself in an error."""
+    if isinstance(value, list | tuple) and hint is not Secret:
+        return [_secret(path, item, hint) for item in value]
+    if not isinstance(value, str) or accepts(hint, str):
+        return value
+    if not is_reference(value):
+        raise SecretError(
+            f"{path}: a secret is given as a reference, secret:env/NAME or secret:file/PATH, not as its value"
+            " (which is not shown here, nor kept)."
+        )
+    return Secret(value)
+
+
+def _read(value: Any, hint: Any) -> Any:
+    """What text, or each of several, means where a hint stands, as far as it differs from what it is."""
+    kind, arguments = get_origin(hint) or hint, get_args(hint)
+    if kind in (Union, UnionType):
+        return _read_one_of(value, arguments)
+    if isinstance(value, list):
+        return [_read(item, arguments[0] if arguments else Any) for item in value] if _is_series(kind) else value
+    if kind is str or not isinstance(value, str):
+        return value
+    if (members := _members(hint)) is not None:
+        return members.get(value, _parsed(value))
+    found = _parsed(value)
+    if _is_series(kind) and not isinstance(found, list):
+        return [_read(value, arguments[0] if arguments else Any)]
+    return found
+
+
+def _read_one_of(value: Any, hints: tuple[Any, ...]) -> Any:
+    others = [hint for hint in hints if hint is not type(None)]
+    if isinstance(value, str):
+        if str in others:
+            return value
+        if len(others) < len(hints) and value in _NOTHING:
+            return None
+    return _read(value, others[0]) if len(others) == 1 else _parsed(value) if isinstance(value, str) else value
+
+
+def _is_series(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, list | tuple | set | frozenset)
+
+
+def _members(hint: Any) -> dict[str, Any] | None:
+    """The values that a hint lists, by the text for each; None if it lists none."""
+    if str(get_origin(hint)) == "typing.Literal":
+        return {str(value): value for value in get_args(hint)}
+    if not isinstance(hint, type) or get_args(hint):
+        return None
+    import enum
+
+    if not issubclass(hint, enum.Enum):
+        return None
+    return {name: member.value for name, member in hint.__members__.items()} | {
+        str(member.value): member.value for member in hint
+    }
+
+
+def _misfit(path: str, given: Any, hint: Any, where: str) -> MainspringError:
+    """What is said of a value that doesn't fit."""
+    members = _members(hint)
+    if members is not None:
+        listed = list(dict.fromkeys(str(value) for value in members.values()))
+        return InvalidError(path, given, f"one of {', '.join(listed)}", where)
+    if isinstance(given, str):
+        for kind, (name, form) in _MOMENTS.items():
+            if getattr(hint, "__qualname__", "") == kind and getattr(hint, "__module__", "") == "datetime":
+                return InvalidError(path, given, f"{name} ({form})", where)
+    return WrongTypeError(path, given, shown(hint), where)
 
 
 def _parsed(text: str) -> Any:
