@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _parts(workspace: Workspace, manifest: str) -> tuple[object, ...]:
-    from mainspring.data._manifest import read_listing
+    from mainspring.data.tables.manifest import read_listing
 
     return read_listing(workspace.blobs, manifest).parts
 

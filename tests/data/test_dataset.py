@@ -167,7 +167,7 @@ def test_appends_give_the_content_of_the_whole(cuts: list[int], tmp_path_factory
 
 @pytest.mark.one_backend("the manifest is bytes alone, whatever keeps them")
 def test_many_appends_share_segments_and_stay_readable(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mainspring.data._manifest.SEGMENT_PARTS", 8)
+    monkeypatch.setattr("mainspring.data.tables.manifest.SEGMENT_PARTS", 8)
     flights = dataset("t")
     versions = [flights.append(frame_of(n)) for n in range(70)]
     for number in (0, 7, 8, 15, 16, 17, 40, 69):
@@ -300,5 +300,51 @@ def test_representations_are_readable(workspace: Workspace) -> None:
     assert "empty" in repr(empty)
     version = empty.commit(pl.DataFrame({"<b>": [1]}))
     assert "&lt;b&gt;" in version._repr_html_()
-    assert repr(dataset("t")) == "Dataset('t', version 1, 1 rows)"
+    assert repr(dataset("t")) == "Dataset('t', version 1, 1 row)"
     assert str(version) == "t/1"
+
+
+def test_tags_point_at_versions_and_move(workspace: Workspace) -> None:
+    numbers = dataset("numbers", workspace)
+    first, second = numbers.commit(pl.DataFrame({"n": [1]})), numbers.commit(pl.DataFrame({"n": [2]}))
+    numbers.tag(1, "training")
+    assert numbers.version("training").id == first.id
+    assert get_dataset_version("numbers/training", workspace).id == first.id
+    numbers.tag("latest", "training")
+    assert numbers.tags() == {"training": second.id}
+    numbers.untag("training")
+    with pytest.raises(NotFoundError, match="training"):
+        numbers.version("training")
+    with pytest.raises(NotFoundError, match="tag `numbers/training`"):
+        numbers.untag("training")
+    for name in ("latest", "12", "v3", "abcdef12", "2026-11-21", ""):
+        with pytest.raises(InvalidError, match="tag"):
+            numbers.tag(1, name)
+
+
+def test_a_time_opens_a_dataset_as_it_was(workspace: Workspace) -> None:
+    numbers = dataset("numbers", workspace)
+    first = numbers.commit(pl.DataFrame({"n": [1]}))
+    between = clock.from_us(first.created_at)
+    while clock.now_us() <= first.created_at:
+        pass
+    numbers.commit(pl.DataFrame({"n": [2]}))
+    then = dataset("numbers", workspace, as_of=between)
+    assert then.latest().id == first.id
+    assert then.to_polars()["n"].to_list() == [1]
+    assert numbers.version(between.isoformat()).id == first.id
+    with pytest.raises(NotAllowedError, match="as of"):
+        then.append(pl.DataFrame({"n": [3]}))
+    with pytest.raises(NotFoundError):
+        numbers.version("2001-01-01")
+
+
+def test_an_unchanged_commit_links_its_new_source(workspace: Workspace, tmp_path: Path) -> None:
+    numbers = dataset("numbers", workspace)
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "b.txt").write_text("b")
+    first = numbers.commit(pl.DataFrame({"n": [1]}), source=tmp_path / "a.txt")
+    assert numbers.commit(pl.DataFrame({"n": [1]}), source=tmp_path / "b.txt").id == first.id
+    edges = workspace.ledger.walk(first.id, "up")
+    labels = {node.label.rpartition("/")[2] for node in workspace.ledger.nodes([edge.dst for edge in edges]).values()}
+    assert {"a.txt", "b.txt"} <= labels

@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = exports(
     {
         **dict.fromkeys(("Dataset", "dataset", "get_dataset_version", "list_datasets"), "mainspring.data.dataset"),
         **dict.fromkeys(("DatasetVersion", "Source"), "mainspring.data.version"),
-        "as_polars": "mainspring.data.frames",
+        "as_polars": "mainspring.data.tables.frames",
         "check": "mainspring.data.checks",
         "Check": "mainspring.data.checks",
         **dict.fromkeys(("CheckResult", "Report"), "mainspring.data.report"),

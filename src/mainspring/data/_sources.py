@@ -9,8 +9,10 @@ from typing import Any
 from blake3 import blake3
 
 from mainspring.artifacts.paths import stored_name
+from mainspring.artifacts.record import ArtifactStore
 from mainspring.data.version import Source
 from mainspring.errors import NotFoundError, StorageError, WrongTypeError
+from mainspring.ledger import Ledger
 from mainspring.secrets import redact
 from mainspring.store import blob_digest
 
@@ -28,6 +30,23 @@ def describe_sources(origins: Origin | Iterable[Origin]) -> tuple[Source, ...]:
     if isinstance(origins, str | Path) or hasattr(origins, "ledger_id"):
         origins = [origins]
     return tuple({source.node: source for source in map(_describe, origins)}.values())
+
+
+def homes_of(sources: Iterable[Source], ledger: Ledger, task: str | None) -> list[tuple[str, str]]:
+    """The artifacts that sources lie in, as pairs of a source's node and the artifact's.
+
+    Of several artifacts that hold the same files it is those that the task uses, else the newest.
+    """
+    stored = [source for source in sources if source.uri.startswith("artifact:")]
+    if not stored:
+        return []
+    used = {edge.dst for edge in ledger.edges([task])} if task else set()
+    artifacts = ArtifactStore(ledger.database, ledger)
+    pairs = []
+    for source in stored:
+        found = artifacts.holding(source.uri.removeprefix("artifact:").partition("/")[0])
+        pairs += [(source.node, home) for home in [each for each in found if each in used] or found[:1]]
+    return pairs
 
 
 def _describe(origin: Origin) -> Source:
@@ -49,8 +68,18 @@ def _file(path: Path) -> Source:
         raise NotFoundError("file", str(path)) from error
     except OSError as error:
         raise StorageError(str(path), f"the source can't be read ({error.strerror or error})") from error
-    name = stored_name(path) or path.as_uri()
+    name = stored_name(path) or _shipped_name(path) or path.as_uri()
     return Source("source_file", name, _node("source_file", name, digest), digest, size_bytes)
+
+
+def _shipped_name(path: Path) -> str | None:
+    """`package:name/file` for what an installed package ships, the same on every machine; None for any other path."""
+    import sysconfig
+
+    for home in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
+        if path.is_relative_to(home):
+            return f"package:{path.relative_to(home).as_posix()}"
+    return None
 
 
 def _node(*parts: str) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from mainspring import clock
-from mainspring.data.version import DatasetVersion, version_from_row
+from mainspring.data.version import DatasetVersion, Source, version_from_row
 from mainspring.errors import InvalidError, NotFoundError, close_names
 from mainspring.ledger import Ledger, current_actor, current_task, new_id
 from mainspring.store import Database, Transaction
@@ -20,13 +20,18 @@ MIGRATIONS = [
         created_at INTEGER NOT NULL
     );
     CREATE TABLE dataset_version (
-        id TEXT PRIMARY KEY, dataset TEXT NOT NULL, number INTEGER NOT NULL, content_digest TEXT NOT NULL,
-        rows INTEGER NOT NULL, size_bytes INTEGER NOT NULL, parts INTEGER NOT NULL, manifest TEXT NOT NULL,
-        schema TEXT NOT NULL, created_at INTEGER NOT NULL, extracted_at INTEGER NOT NULL, source TEXT NOT NULL,
-        parent TEXT, actor TEXT NOT NULL, note TEXT NOT NULL, UNIQUE (dataset, number)
+        id TEXT PRIMARY KEY, dataset TEXT NOT NULL, kind TEXT NOT NULL, number INTEGER NOT NULL,
+        content_digest TEXT NOT NULL, rows INTEGER NOT NULL, files INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
+        parts INTEGER NOT NULL, manifest TEXT NOT NULL, schema TEXT NOT NULL, created_at INTEGER NOT NULL,
+        extracted_at INTEGER NOT NULL, source TEXT NOT NULL, parent TEXT, actor TEXT NOT NULL, note TEXT NOT NULL,
+        made_by TEXT, removed_at INTEGER, UNIQUE (dataset, number)
     );
     CREATE INDEX dataset_version_by_content ON dataset_version (content_digest);
-    CREATE TABLE dataset_blob (version TEXT NOT NULL, blob TEXT NOT NULL, PRIMARY KEY (version, blob))
+    CREATE TABLE dataset_blob (version TEXT NOT NULL, blob TEXT NOT NULL, PRIMARY KEY (version, blob));
+    CREATE TABLE dataset_tag (
+        dataset TEXT NOT NULL, tag TEXT NOT NULL, version TEXT NOT NULL, created_at INTEGER NOT NULL, actor TEXT NOT NULL,
+        PRIMARY KEY (dataset, tag)
+    )
     """,
 ]
 _COLUMNS = ", ".join(DatasetVersion.__struct_fields__)
@@ -66,6 +71,39 @@ class DatasetStore:
         rows = self._rows("dataset = ? AND created_at <= ? ORDER BY number DESC LIMIT 1", (name, at_us))
         return version_from_row(rows[0]) if rows else None
 
+    def by_tag(self, name: str, tag: str) -> DatasetVersion | None:
+        """The version that a tag points to, or None."""
+        rows = self._rows("id = (SELECT version FROM dataset_tag WHERE dataset = ? AND tag = ?)", (name, tag))
+        return version_from_row(rows[0]) if rows else None
+
+    def tags(self, name: str) -> dict[str, str]:
+        """The tags of a dataset with the ids of their versions, by name."""
+        return dict(sorted(self.database.query("SELECT tag, version FROM dataset_tag WHERE dataset = ?", (name,))))
+
+    def tag(self, version: DatasetVersion, tag: str) -> None:
+        """Point a tag at a version, from another one if need be."""
+        with self.database.transaction() as tx:
+            before = tx.query_one(
+                "SELECT version FROM dataset_tag WHERE dataset = ? AND tag = ?", (version.dataset, tag)
+            )
+            tx.execute("DELETE FROM dataset_tag WHERE dataset = ? AND tag = ?", (version.dataset, tag))
+            tx.execute(
+                "INSERT INTO dataset_tag VALUES (?, ?, ?, ?, ?)",
+                (version.dataset, tag, version.id, clock.now_us(), str(current_actor())),
+            )
+            told = {"dataset": version.dataset, "tag": tag, "before": before[0] if before else None}
+            self.ledger.append(tx, "dataset.tagged", version.id, told)
+
+    def untag(self, name: str, tag: str) -> None:
+        """Take a tag away; raises `NotFoundError`."""
+        with self.database.transaction() as tx:
+            row = tx.query_one("SELECT version FROM dataset_tag WHERE dataset = ? AND tag = ?", (name, tag))
+            if row is not None:
+                tx.execute("DELETE FROM dataset_tag WHERE dataset = ? AND tag = ?", (name, tag))
+                self.ledger.append(tx, "dataset.untagged", row[0], {"dataset": name, "tag": tag})
+        if row is None:
+            raise NotFoundError("tag", f"{name}/{tag}", close_names(tag, self.tags(name)))
+
     def by_prefix(self, prefix: str, name: str | None = None) -> DatasetVersion | None:
         """The newest version whose id or content digest begins so, or None.
 
@@ -85,19 +123,31 @@ class DatasetStore:
     def not_found(self, name: str) -> NotFoundError:
         """The error that says which datasets are near."""
         return NotFoundError(
-            "dataset", name, close_names(name, self.names()), f"`dataset({name!r}).commit(frame)` makes it."
+            "dataset",
+            name,
+            close_names(name, self.names()),
+            f"`dataset({name!r}).commit(frame)` makes a table, `.add(folder)` a file tree.",
         )
 
-    def commit(self, version: DatasetVersion, blobs: Iterable[str]) -> DatasetVersion | None:
-        """Record a version behind its parent, with its number and time; None if the head is another one by now."""
+    def commit(
+        self, version: DatasetVersion, blobs: Iterable[str], *, base: str | None = None,
+        extra: Sequence[Callable[[Transaction, DatasetVersion], None]] = (),
+    ) -> DatasetVersion | None:  # fmt: skip
+        """Record a version behind its parent, with its number and time; None if the head is another one by now.
+
+        `base` is the manifest that its own builds on: if the head has another by now (it was compacted), None is given,
+        too. `extra` is run in the transaction of the version, for state that goes with it.
+        """
         with self.database.transaction() as tx:
             row = tx.query_one("SELECT head FROM dataset WHERE name = ?", (version.dataset,))
             if (row[0] if row else None) != version.parent:
                 return None
+            if base is not None and not self._is_manifest_of(tx, version.parent, base):
+                return None
             last = tx.query_one("SELECT MAX(number) FROM dataset_version WHERE dataset = ?", (version.dataset,))
             version = msgspec.structs.replace(
                 version, id=new_id(), number=(last[0] or 0) + 1 if last else 1, created_at=clock.now_us(),
-                actor=str(current_actor()),
+                actor=str(current_actor()), made_by=current_task(),
             )  # fmt: skip
             tx.insert("dataset_version", _stored(version))
             tx.executemany(
@@ -105,7 +155,29 @@ class DatasetStore:
             )
             self._move_head(tx, version)
             self._record(tx, version)
+            for write in extra:
+                write(tx, version)
         return version
+
+    def confirm(
+        self, version: DatasetVersion, sources: Sequence[Source],
+        extra: Sequence[Callable[[Transaction, DatasetVersion], None]] = (),
+    ) -> bool:  # fmt: skip
+        """Record that the newest version was found unchanged: by whom, and what it was read from this time.
+
+        False if another one is the newest by now.
+        """
+        task = current_task()
+        with self.database.transaction() as tx:
+            row = tx.query_one("SELECT head FROM dataset WHERE name = ?", (version.dataset,))
+            if row is None or row[0] != version.id:
+                return False
+            self._link_sources(tx, version, sources)
+            if task:
+                self.ledger.edge(tx, version.id, "confirmed_by", task, task)
+            for write in extra:
+                write(tx, version)
+        return True
 
     def note_read(self, version: DatasetVersion, task: str) -> None:
         """Record that a task looked this version up by itself."""
@@ -115,8 +187,8 @@ class DatasetStore:
     def _move_head(self, tx: Transaction, version: DatasetVersion) -> None:
         if version.parent is None:
             tx.execute(
-                "INSERT INTO dataset VALUES (?, ?, 'table', ?, ?)",
-                (new_id(), version.dataset, version.id, version.created_at),
+                "INSERT INTO dataset VALUES (?, ?, ?, ?, ?)",
+                (new_id(), version.dataset, version.kind, version.id, version.created_at),
             )
         else:
             tx.execute("UPDATE dataset SET head = ? WHERE name = ?", (version.id, version.dataset))
@@ -127,14 +199,22 @@ class DatasetStore:
         ledger.node(tx, "dataset_version", version.id, f"{version.dataset} v{version.number}", version.content_digest)
         if version.parent:
             ledger.edge(tx, version.id, "follows", version.parent, task)
-        for source in version.source:
-            if source.kind != "record":
-                ledger.node(tx, source.kind, source.node, source.uri, source.digest)
-            ledger.edge(tx, version.id, "read_from", source.node, task)
+        self._link_sources(tx, version, version.source)
         if task:
             ledger.edge(tx, version.id, "made_by", task, task)
-        told = {"dataset": version.dataset, "number": version.number, "rows": version.rows}
+        told = {"dataset": version.dataset, "number": version.number, "rows": version.rows, "files": version.files}
         ledger.append(tx, "dataset.committed", version.id, told | {"content_digest": version.content_digest})
+
+    def _link_sources(self, tx: Transaction, version: DatasetVersion, sources: Sequence[Source]) -> None:
+        for source in sources:
+            if source.kind != "record":
+                self.ledger.node(tx, source.kind, source.node, source.uri, source.digest)
+            self.ledger.edge(tx, version.id, "read_from", source.node, current_task())
+
+    @staticmethod
+    def _is_manifest_of(tx: Transaction, version: str | None, manifest: str) -> bool:
+        row = tx.query_one("SELECT manifest FROM dataset_version WHERE id = ?", (version,))
+        return row is not None and row[0] == manifest
 
     def _rows(self, where: str, params: Any) -> list[tuple[Any, ...]]:
         return self.database.query(f"SELECT {_COLUMNS} FROM dataset_version WHERE {where}", params)

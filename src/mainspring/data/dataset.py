@@ -1,21 +1,17 @@
-"""Datasets: the handle by which versions are committed, appended to and found.
-
-A commit writes parts and manifest first, then one transaction that is refused, and tried again on the new head, if
-another writer was faster: concurrent appends are all kept.
-"""
+"""Datasets: the handle by which versions are committed, changed, tagged and found."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from mainspring import clock
 from mainspring.data._store import DatasetStore
+from mainspring.data.commit import commit_draft
 from mainspring.data.version import DatasetVersion
-from mainspring.errors import ConflictError, InvalidError, NotAllowedError, NotFoundError, WrongTypeError
+from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, WrongTypeError
 from mainspring.ledger import current_task, is_replay, note_moving
 from mainspring.workspace import Workspace, current_workspace, using
 
@@ -23,15 +19,17 @@ if TYPE_CHECKING:
     import polars as pl
 
     from mainspring.data.draft import Draft
+    from mainspring.data.tables.draft import TableDraft
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
-_ATTEMPTS = 1_000  # each failed one means that another writer committed
+_TAG = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,99}")
+_RESERVED_TAGS = ("latest",)
 Mode = Literal["replace", "append"]
 Ref = int | str | datetime
 
 
 class Dataset:
-    """A named table with immutable versions.
+    """A named table or file tree with immutable versions; its first commit decides which.
 
     >>> import pathlib, tempfile
     >>> import polars as pl
@@ -43,11 +41,12 @@ class Dataset:
     (2, 3, 2)
     """
 
-    def __init__(self, name: str, workspace: Workspace) -> None:
+    def __init__(self, name: str, workspace: Workspace, as_of: datetime | None = None) -> None:
         self.name = name
         self.workspace = workspace
+        self.as_of = as_of
         self._store = DatasetStore(workspace.database, workspace.ledger)
-        self._draft: Draft | None = None
+        self._draft: TableDraft | None = None
 
     def commit(
         self,
@@ -65,50 +64,33 @@ class Dataset:
         version is given.
 
         Raises:
-            InvalidError: a row to append has other columns or types; the column is named.
+            InvalidError: a row to append has other columns or types; the column is named. The dataset is a tree.
             CodecError: a column holds values that have no canonical form, e.g. Python objects.
             ConflictError: a thousand other writers were faster.
             NotAllowedError: this is a replay, and no version was recorded with this content.
         """
-        from mainspring.data._sources import describe_sources
-        from mainspring.data.draft import Draft
-        from mainspring.data.frames import as_polars
+        from mainspring.data.tables.draft import TableDraft
+        from mainspring.data.tables.frames import as_polars
 
         if mode not in ("replace", "append"):
             raise InvalidError("mode", mode, "`replace` or `append`")
-        table, sources = as_polars(frame), describe_sources(source)
-        extracted_us = clock.to_us(extracted_at) if extracted_at else clock.now_us()
-        draft = Draft(self.name, table, self.workspace.blobs, before=self._draft)
-        if is_replay():
-            return self._recorded(draft, mode)
-        for _ in range(_ATTEMPTS):
-            head = self._store.head(self.name)
-            draft.put_behind(head if mode == "append" else None)
-            if head is not None and draft.content_digest == head.content_digest:
-                self._draft = draft.settled(head)
-                return head
-            wanted = draft.version(head, sources, note, extracted_us)
-            version = self._store.commit(wanted, draft.written)
-            if version is not None:
-                self._draft = draft.settled(version)
-                return version
-        raise ConflictError(f"The dataset `{self.name}` is being written by too many others; nothing was committed.")
+        draft = TableDraft(self.name, as_polars(frame), self.workspace.blobs, before=self._draft)
+        version = self._commit(draft, source, note, extracted_at, behind=mode == "append")
+        if not is_replay():
+            self._draft = draft.settled(version)
+        return version
 
-    def _recorded(self, draft: Draft, mode: Mode) -> DatasetVersion:
-        """In a replay nothing is committed: the version that such a commit made then."""
-        versions = self._store.versions(self.name)
-        by_id = {version.id: version for version in versions}
-        for version in versions:
-            parent = by_id.get(version.parent or "")
-            if version.rows != draft.frame.height + (parent.rows if parent and mode == "append" else 0):
-                continue
-            with suppress(InvalidError):  # rows that don't fit behind this version were not appended to it
-                draft.put_behind(parent if mode == "append" else None)
-                if draft.content_digest == version.content_digest:
-                    return version
-        raise NotAllowedError(
-            f"A replay commits nothing, and no version of `{self.name}` was recorded with this content: the rows differ."
-        )
+    def _commit(
+        self, draft: Draft, source: Any, note: str, extracted_at: datetime | None, *, behind: bool
+    ) -> DatasetVersion:
+        from mainspring.data._sources import describe_sources
+
+        if self.as_of is not None:
+            raise NotAllowedError(f"`{self.name}` was opened as of a time, to be read; open it without to commit.")
+        return commit_draft(
+            self._store, self.name, draft, behind=behind, sources=describe_sources(source), note=note,
+            extracted_us=clock.to_us(extracted_at) if extracted_at else clock.now_us(),
+        )  # fmt: skip
 
     def append(self, frame: Any, *, source: Any = (), note: str = "") -> DatasetVersion:
         """Make a version with these rows behind the newest; raises as `commit` does."""
@@ -122,8 +104,30 @@ class Dataset:
         """The newest version; raises `NotFoundError` if nothing was committed yet."""
         return self.version("latest")
 
+    def tag(self, ref: Ref, name: str) -> DatasetVersion:
+        """Point a tag at a version, from another one if need be; a tag also keeps a version from `remove` and retention.
+
+        Raises:
+            InvalidError: the name could be taken for a number, an id or a time.
+        """
+        if not _TAG.fullmatch(name) or name in _RESERVED_TAGS or re.fullmatch(r"v\d+|[0-9a-f]{6,}", name):
+            raise InvalidError("tag", name, "a name that begins with a letter and is no number, id or `latest`")
+        version = self.version(ref)
+        self._store.tag(version, name)
+        return version
+
+    def untag(self, name: str) -> None:
+        """Take a tag away; raises `NotFoundError`."""
+        self._store.untag(self.name, name)
+
+    def tags(self) -> dict[str, str]:
+        """The tags with the ids of their versions."""
+        return self._store.tags(self.name)
+
     def version(self, ref: Ref) -> DatasetVersion:
-        """A version by its number, id (or a prefix), content digest, `latest`, or as of a time.
+        """A version by its number, tag, id (or a prefix), content digest, `latest`, or as of a time.
+
+        A time is a `datetime`, or text such as `2026-11-21` or `2026-11-21T10:00:00+01:00` (UTC if it says no zone).
 
         Raises:
             NotFoundError: no such version, or no such dataset; the nearest names are given.
@@ -132,12 +136,16 @@ class Dataset:
         head = self._store.head(self.name)
         if head is None:
             raise self._store.not_found(self.name)
+        if ref == "latest" and self.as_of is not None:
+            ref = self.as_of
         found = head if ref == "latest" else self._find(ref)
         if found is None:
             text = ref.isoformat() if isinstance(ref, datetime) else str(ref)
             raise NotFoundError("version", f"{self.name}/{text}", hint=f"The newest is {self.name}/{head.number}.")
         if ref == "latest" or isinstance(ref, datetime):
             note_moving("dataset", f"{self.name}/{'latest' if ref == 'latest' else 'as of a time'}")
+        elif isinstance(ref, str) and ref in self.tags():
+            note_moving("dataset", f"{self.name}/{ref}")
         task = current_task()
         if task is not None:
             self._store.note_read(found, task)
@@ -165,26 +173,40 @@ class Dataset:
         digits = ref.removeprefix("v")
         if digits.isdecimal() and len(digits) < 10:
             return self._store.by_number(self.name, int(digits))
-        return self._store.by_prefix(ref, self.name)
+        at = _instant(ref)
+        if at is not None:
+            return self._store.as_of(self.name, clock.to_us(at))
+        return self._store.by_tag(self.name, ref) or self._store.by_prefix(ref, self.name)
 
     def __repr__(self) -> str:
         head = self._store.head(self.name)
-        return f"Dataset({self.name!r}, {f'version {head.number}, {head.rows:,} rows' if head else 'empty'})"
+        return f"Dataset({self.name!r}, {f'version {head.number}, {head.amount}' if head else 'empty'})"
 
     def _repr_html_(self) -> str:
         head = self._store.head(self.name)
         return head._repr_html_() if head else f"<b>{self.name}</b> (nothing committed yet)"
 
 
-def dataset(name: str, workspace: Workspace | None = None) -> Dataset:
+def _instant(text: str) -> datetime | None:
+    """The time that a text says, in UTC if it says no zone."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
+
+
+def dataset(name: str, workspace: Workspace | None = None, *, as_of: datetime | None = None) -> Dataset:
     """The dataset of this name, in the workspace in use; it comes to be with its first commit.
+
+    With `as_of` it is read as it was at that time: `latest()` is what was the newest then.
 
     Raises:
         InvalidError: the name has characters other than letters, digits, `_`, `-` and `.`.
     """
     if not _NAME.fullmatch(str(name)):
         raise InvalidError("dataset", name, "a name of letters, digits, `_`, `-` and `.`")
-    return Dataset(name, workspace or current_workspace())
+    return Dataset(name, workspace or current_workspace(), as_of)
 
 
 def list_datasets(workspace: Workspace | None = None) -> list[DatasetVersion]:
@@ -195,7 +217,7 @@ def list_datasets(workspace: Workspace | None = None) -> list[DatasetVersion]:
 
 
 def get_dataset_version(ref: str, workspace: Workspace | None = None) -> DatasetVersion:
-    """A version by `name`, `name/number`, `name/latest`, or its id (or a prefix).
+    """A version by `name`, `name/number`, `name/tag`, `name/latest`, `name/2026-11-21`, or its id (or a prefix).
 
     Raises:
         NotFoundError: nothing fits.

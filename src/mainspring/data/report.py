@@ -28,7 +28,8 @@ class CheckResult(msgspec.Struct, frozen=True):
         if self.passed:
             return f"ok    {self.check.name}"
         word = "STOP " if self.check.severity == "stop" else "warn "
-        said = self.message or f"{self.failing:,} rows fail ({100 * self.share:.3g} %)"
+        rows = "row fails" if self.failing == 1 else "rows fail"
+        said = self.message or f"{self.failing:,} {rows} ({100 * self.share:.3g} %)"
         return f"{word} {self.check.name}: {said}"
 
 

@@ -36,7 +36,7 @@ class TimeSplit(msgspec.Struct, frozen=True):
         """
         import polars as pl
 
-        from mainspring.data.frames import as_polars
+        from mainspring.data.tables.frames import as_polars
 
         table = as_polars(frame)
         if self.column not in table.columns:

@@ -10,8 +10,8 @@ import polars as pl
 
 from mainspring.artifacts.table import schema_of
 from mainspring.data.checks import Check
-from mainspring.data.frames import as_polars
 from mainspring.data.report import CheckResult, Report
+from mainspring.data.tables.frames import as_polars
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import InvalidError, WrongTypeError, close_names, shorten
 

@@ -1,18 +1,22 @@
-"""The record of a dataset version. A version is immutable; two are equal if their rows and schema are."""
+"""The record of a dataset version: of a table or of a file tree. It is immutable; two are equal if their content is."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from mainspring import clock
+from mainspring.errors import InvalidError, NotFoundError
 from mainspring.workspace import current_workspace
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     import pyarrow as pa
+
+
+Kind = Literal["table", "tree"]
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -28,15 +32,19 @@ class Source(msgspec.Struct, frozen=True):
 class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One immutable state of a dataset.
 
-    Times are microseconds since 1970; `schema` is (name, type) in column order, in the words that digests use;
-    `manifest` is a blob. A step may return one: the artifact then stands for this record in the lineage.
+    Times are microseconds since 1970; `schema` is (name, type) in column order, in the words that digests use, and empty
+    for a tree; `rows` count a table's, `files` a tree's; `size_bytes` is what a tree's files or a table's parts take;
+    `manifest` is a blob; `made_by` the task or run that committed it. A step may return one: the artifact then stands
+    for this record in the lineage.
     """
 
     id: str
     dataset: str
+    kind: Kind
     number: int
     content_digest: str
     rows: int
+    files: int
     size_bytes: int
     parts: int
     manifest: str
@@ -47,6 +55,8 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     parent: str | None
     actor: str
     note: str
+    made_by: str | None = None
+    removed_at: int | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DatasetVersion) and other.content_digest == self.content_digest
@@ -55,7 +65,7 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return hash(self.content_digest)
 
     def __repr__(self) -> str:
-        return f"<dataset version {self}, {self.rows:,} rows, content {self.content_digest[:12]}>"
+        return f"<dataset version {self}, {self.amount}, content {self.content_digest[:12]}>"
 
     def __str__(self) -> str:
         return f"{self.dataset}/{self.number}"
@@ -64,6 +74,12 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def ledger_id(self) -> str:
         """The node of the lineage that this is."""
         return self.id
+
+    @property
+    def amount(self) -> str:
+        """How much it holds, for people: rows of a table, files of a tree."""
+        count, noun = (self.rows, "row") if self.kind == "table" else (self.files, "file")
+        return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -76,14 +92,16 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         Raises:
             CorruptBlobError: a stored part no longer matches its digest.
         """
-        from mainspring.data._parts import read_table
+        from mainspring.data.tables.parts import read_table
 
+        self.expect("table")
         return read_table(current_workspace().blobs, self.manifest, self.rows)
 
     def scan(self) -> pl.LazyFrame:
         """The rows as a lazy Polars frame over the verified parts; raises as `to_polars` does."""
-        from mainspring.data._parts import scan_table
+        from mainspring.data.tables.parts import scan_table
 
+        self.expect("table")
         return scan_table(current_workspace().blobs, self.manifest, self.rows)
 
     def to_pandas(self) -> pd.DataFrame:
@@ -92,7 +110,7 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         Raises:
             MissingExtraError: pandas or pyarrow is not installed.
         """
-        from mainspring.data.frames import to_pandas
+        from mainspring.data.tables.frames import to_pandas
 
         return to_pandas(self.to_polars())
 
@@ -102,19 +120,45 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         Raises:
             MissingExtraError: pyarrow is not installed.
         """
-        from mainspring.data.frames import to_arrow
+        from mainspring.data.tables.frames import to_arrow
 
         return to_arrow(self.to_polars())
+
+    def expect(self, kind: Kind) -> None:
+        """Go on only if this is a version of that kind, and is still there.
+
+        Raises:
+            InvalidError: it is of the other kind.
+            RemovedError: it was removed.
+        """
+        if self.kind != kind:
+            hint = "Its rows are read by `scan()` and `to_polars()`." if self.kind == "table" else (
+                "Its files are read by `open(path)`, `files()` and `checkout(folder)`."
+            )  # fmt: skip
+            raise InvalidError("dataset", str(self), f"a {kind}", f"It is a {self.kind}. {hint}")
+        if self.removed_at is not None:
+            raise RemovedError(str(self), self.removed_at)
 
     def _repr_html_(self) -> str:
         from html import escape
 
         rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(kind)}</td></tr>" for name, kind in self.schema)
         at = clock.from_us(self.created_at).isoformat(timespec="seconds")
-        head = f"<b>{escape(str(self))}</b> {self.rows:,} rows, {self.size_bytes:,} bytes, {at} by {escape(self.actor)}"
+        head = f"<b>{escape(str(self))}</b> {self.amount}, {self.size_bytes:,} bytes, {at} by {escape(self.actor)}"
         return (
             f"{head} <code>{self.content_digest[:12]}</code><table><tr><th>column</th><th>type</th></tr>{rows}</table>"
         )
+
+
+class RemovedError(NotFoundError):
+    """A version's data was removed; its record is kept."""
+
+    code = "removed"
+
+    def __init__(self, version: str, removed_at: int) -> None:
+        at = clock.from_us(removed_at).isoformat(timespec="seconds")
+        super().__init__("data of version", version, hint=f"It was removed at {at}; its record is kept.")
+        self.removed_at = removed_at
 
 
 def version_from_row(row: tuple[Any, ...]) -> DatasetVersion:

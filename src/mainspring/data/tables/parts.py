@@ -12,7 +12,7 @@ import polars as pl
 
 from mainspring.artifacts import LEAF_ROWS
 from mainspring.artifacts.table import schema_of
-from mainspring.data._manifest import Part, read_listing
+from mainspring.data.tables.manifest import Part, read_listing
 from mainspring.errors import InvalidError, shorten
 from mainspring.store import BlobStore
 
