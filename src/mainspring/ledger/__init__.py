@@ -3,7 +3,17 @@
 from mainspring.ledger.actor import Actor, acting, current_actor
 from mainspring.ledger.ids import new_id
 from mainspring.ledger.ledger import Edge, Event, Ledger, Node
-from mainspring.ledger.scope import current_task, is_replay, moving_noted, note_moving, within_task
+from mainspring.ledger.scope import (
+    Scope,
+    close_scope,
+    current_scope,
+    current_task,
+    is_replay,
+    moving_noted,
+    note_moving,
+    open_scope,
+    within_task,
+)
 
 __all__ = [
     "Actor",
@@ -11,12 +21,16 @@ __all__ = [
     "Event",
     "Ledger",
     "Node",
+    "Scope",
     "acting",
+    "close_scope",
     "current_actor",
+    "current_scope",
     "current_task",
     "is_replay",
     "moving_noted",
     "new_id",
     "note_moving",
+    "open_scope",
     "within_task",
 ]

@@ -1,19 +1,64 @@
-"""Which task is at work in this context, so that whatever is recorded meanwhile is linked to it."""
+"""What is at work in this context — a task, or the open run of a script — so that what is recorded is linked to it.
+
+Tasks nest properly. Runs of scripts may be opened and ended in any order, and a notebook's cells may be contexts of their
+own, so an open run is also found from a context that never saw it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
-_task: ContextVar[str | None] = ContextVar("task", default=None)
+
+class Scope:
+    """A task or run at work: the id that lineage names, and what takes in what is logged meanwhile."""
+
+    __slots__ = ("id", "is_open", "log", "outer")
+
+    def __init__(self, node_id: str, log: Any = None, outer: Scope | None = None) -> None:
+        self.id = node_id
+        self.log = log
+        self.outer = outer
+        self.is_open = True
+
+
+_scope: ContextVar[Scope | None] = ContextVar("scope", default=None)
 _replay: ContextVar[bool] = ContextVar("replay", default=False)
 _moving: ContextVar[list[tuple[str, str]] | None] = ContextVar("moving", default=None)
+_open: list[Scope] = []  # as the process has one stdout, it has one list of the runs that its script opened
+
+
+def current_scope() -> Scope | None:
+    """The innermost task or run at work in this context; outside of both, the run that was opened last in the process."""
+    scope = _scope.get()
+    while scope is not None and not scope.is_open:
+        scope = scope.outer
+    return scope or (_open[-1] if _open else None)
 
 
 def current_task() -> str | None:
-    """The id of the task that runs in this context, or None outside one."""
-    return _task.get()
+    """The id of the task, or of the open run of a script, that is at work in this context; None outside of both."""
+    scope = current_scope()
+    return None if scope is None else scope.id
+
+
+def open_scope(node_id: str, log: Any = None) -> Scope:
+    """Record what follows as the work of a run, until `close_scope`."""
+    scope = Scope(node_id, log, _scope.get())
+    _scope.set(scope)
+    _open.append(scope)
+    return scope
+
+
+def close_scope(scope: Scope) -> None:
+    """End what `open_scope` began, in any order and from any context; a second call does nothing."""
+    scope.is_open = False
+    if scope in _open:
+        _open.remove(scope)
+    if _scope.get() is scope:
+        _scope.set(scope.outer)
 
 
 def is_replay() -> bool:
@@ -43,11 +88,11 @@ def moving_noted() -> Iterator[list[tuple[str, str]]]:
 
 
 @contextmanager
-def within_task(task_id: str, *, replay: bool = False) -> Iterator[None]:
-    """Record the block's work as that task's."""
-    task_token, replay_token = _task.set(task_id), _replay.set(replay)
+def within_task(task_id: str, *, replay: bool = False, log: Any = None) -> Iterator[None]:
+    """Record the block's work as that task's; `log` takes in what is logged in it."""
+    scope_token, replay_token = _scope.set(Scope(task_id, log)), _replay.set(replay)
     try:
         yield
     finally:
         _replay.reset(replay_token)
-        _task.reset(task_token)
+        _scope.reset(scope_token)

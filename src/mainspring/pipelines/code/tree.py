@@ -15,6 +15,7 @@ from blake3 import blake3
 
 from mainspring.errors import CorruptBlobError, InvalidError, StorageError
 from mainspring.pipelines.code.modules import ModuleFile
+from mainspring.runs.code import CodeEntry, CodeTree, listed
 
 _EXECUTABLE, _PLAIN = 0o755, 0o644
 
@@ -29,28 +30,6 @@ class CodeBlobs(Protocol):
     def read(self, digest: str) -> bytes:
         """The bytes of that digest, verified."""
         ...
-
-
-class CodeEntry(msgspec.Struct, frozen=True):
-    """One file of a code tree. `path` is relative, with `/` between its parts."""
-
-    path: str
-    blob: str
-    size_bytes: int
-    mode: int
-
-
-class CodeTree(msgspec.Struct, frozen=True):
-    """A recorded tree. `digest` says what the code is, `manifest` names the blob that lists it."""
-
-    digest: str
-    manifest: str
-    entries: tuple[CodeEntry, ...]
-
-    @property
-    def blobs(self) -> tuple[str, ...]:
-        """Every blob that the tree needs, its manifest included."""
-        return (self.manifest, *sorted({entry.blob for entry in self.entries}))
 
 
 def record(
@@ -68,9 +47,8 @@ def record(
     paths = {Path(os.path.abspath(module.path)) for module in modules}
     for file in files:
         paths.update(_expanded(Path(os.path.normpath(root / file))))
-    entries = tuple(sorted((_entry(path, root, blobs) for path in paths), key=lambda entry: entry.path))
-    manifest = blobs.put(msgspec.json.encode(entries))
-    return CodeTree(_digest(entries), manifest, entries)
+    entries, manifest, digest = listed(_entry(path, root, blobs) for path in paths)
+    return CodeTree(digest, blobs.put(manifest), entries)
 
 
 def read_tree(manifest: str, blobs: CodeBlobs) -> CodeTree:
@@ -84,7 +62,7 @@ def read_tree(manifest: str, blobs: CodeBlobs) -> CodeTree:
         entries = msgspec.json.decode(data, type=tuple[CodeEntry, ...])
     except msgspec.MsgspecError as error:
         raise CorruptBlobError(manifest, blake3(data).hexdigest(), "code tree") from error
-    return CodeTree(_digest(entries), manifest, entries)
+    return CodeTree(listed(entries)[2], manifest, entries)
 
 
 def materialise(manifest: str, blobs: CodeBlobs, target: Path) -> CodeTree:
@@ -124,11 +102,6 @@ def _entry(path: Path, root: Path, blobs: CodeBlobs) -> CodeEntry:
     except OSError as error:
         raise StorageError(str(path), f"it can't be read: {error.strerror}") from error
     return CodeEntry(path.relative_to(root).as_posix(), blobs.put(data), len(data), mode)
-
-
-def _digest(entries: tuple[CodeEntry, ...]) -> str:
-    listing = [(entry.path, entry.blob) for entry in entries]
-    return blake3(b"code tree 1" + msgspec.json.encode(listing)).hexdigest()
 
 
 def _inside(path: str, target: Path) -> Path:

@@ -1,0 +1,112 @@
+"""What a script or notebook prints while its run is open: shown as ever, and kept in the run's log.
+
+`sys.stdout` and `sys.stderr` are replaced by streams that hand everything on. What C code and child processes write to the
+file descriptors is not seen. A stream whose run has ended only hands on, so runs may end in any order.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from mainspring.secrets import redact
+
+_LONGEST_LINE = 65_536
+
+
+class Printed:
+    """The log of an open run, in a file that is made with its first text; whole lines, redacted."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._pending: dict[str, str] = {}
+        self._lock = threading.RLock()
+        self._is_open = True
+        self._streams = {name: _Echo(getattr(sys, name), name, self) for name in ("stdout", "stderr")}
+        for name, stream in self._streams.items():
+            _turn(name, stream)
+
+    def add(self, text: str, stream: str = "stderr") -> None:
+        """Take in what a stream wrote; of a line that is rewritten with carriage returns the last form is kept."""
+        with self._lock:
+            if not self._is_open:
+                return
+            *lines, rest = (self._pending.get(stream, "") + text).split("\n")
+            if len(rest) > _LONGEST_LINE:
+                lines, rest = [*lines, rest], ""
+            self._pending[stream] = rest
+            if lines:
+                self._write(lines)
+
+    def end(self) -> bytes:
+        """Give the streams back and the log; the file is removed."""
+        for name, stream in self._streams.items():
+            stream.is_open = False
+            if getattr(sys, name) is stream:
+                _turn(name, _live(stream))
+        with self._lock:
+            self._write([rest for rest in self._pending.values() if rest])
+            self._is_open = False
+        try:
+            text = self._path.read_bytes()
+            self._path.unlink()
+            self._path.parent.rmdir()
+        except FileNotFoundError:
+            return b""
+        except OSError:  # something else is in the folder
+            pass
+        return text
+
+    def _write(self, lines: list[str]) -> None:
+        text = "".join(f"{redact(line.rstrip(chr(13)).rpartition(chr(13))[2])}\n" for line in lines)
+        if not text:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(file, text.encode("utf-8", "backslashreplace"))
+        finally:
+            os.close(file)
+
+
+class _Echo:
+    """Stands for stdout or stderr: writes to the real one, then to the log; else it is the real one."""
+
+    def __init__(self, real: Any, name: str, log: Printed) -> None:
+        self.real = real
+        self.name_of_stream = name
+        self.log = log
+        self.is_open = True
+
+    def write(self, text: str) -> Any:
+        written = self.real.write(text)
+        if self.is_open:
+            self.log.add(text, self.name_of_stream)
+        return written
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+
+def _live(stream: Any) -> Any:
+    """The first stream behind this one that still is somebody's."""
+    while isinstance(stream, _Echo) and not stream.is_open:
+        stream = stream.real
+    return stream
+
+
+def _turn(name: str, stream: Any) -> None:
+    """Replace a standard stream, also in the root logger's handlers that hold the present one."""
+    present = getattr(sys, name)
+    setattr(sys, name, stream)
+    logging = sys.modules.get("logging")
+    for handler in logging.getLogger().handlers if logging is not None else ():
+        if getattr(handler, "stream", None) is present and hasattr(handler, "setStream"):
+            handler.setStream(stream)
