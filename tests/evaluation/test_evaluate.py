@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError
-from mainspring.evaluation import Evaluation, Gate, Slice, decide, evaluate, get_metric
+from mainspring.evaluation import Evaluation, Gate, Slice, SliceValues, decide, evaluate, get_metric
 
 GENERATOR = np.random.default_rng(7)
 TRUTH = GENERATOR.integers(0, 2, 400)
@@ -51,6 +51,8 @@ def test_an_evaluation_is_data_text_and_html() -> None:
     evaluation = evaluate(pl.Series([True, False]), pl.Series([0.9, 0.2]), ["accuracy"], subject="<test>")
     assert msgspec.json.decode(msgspec.json.encode(evaluation), type=Evaluation) == evaluation
     assert "&lt;test&gt;" in evaluation._repr_html_()
+    assert repr(evaluation) == "<evaluation on 2 rows, accuracy 1.0000>"
+    assert repr(made(a=0.5, b=None, c=1.0)) == "<evaluation on 100 rows, a 0.5000, b –, …>"
 
 
 @pytest.mark.parametrize(
@@ -99,6 +101,26 @@ def test_a_gate_on_the_worst_slice() -> None:
     report = decide(evaluation, [Gate("accuracy", at_least=0.4, worst_slice="k")])
     assert report.reasons[0].reason == "accuracy on the worst slice, k=b (2 rows), is 0.0000, at least 0.4000 is asked."
     assert not decide(evaluation, [Gate("accuracy", at_least=0.0, worst_slice="month")]).passed
+
+
+def test_a_gate_report_is_a_table_of_values_and_bounds() -> None:
+    slices = (SliceValues("carrier", "AA", 20, {"roc_auc": 0.5, "brier": None}),)
+    rates = {"roc_auc": True, "brier": False}
+    evaluation = Evaluation(1000, {"roc_auc": 0.71, "brier": None}, rates, slices)
+    gates = [
+        Gate("roc_auc", at_least=0.65, at_most=0.9),
+        Gate("roc_auc", at_least=0.6, worst_slice="*"),
+        Gate("brier", at_most=0.2, worst_slice="carrier"),
+        Gate("roc_auc", no_worse_than_champion=True),
+    ]
+    assert str(decide(evaluation, gates)).splitlines() == [
+        "2 of 4 gates passed",
+        "  pass  roc_auc                        0.7100  at least 0.6500, at most 0.9000",
+        "  FAIL  roc_auc on carrier=AA (worst)  0.5000  at least 0.6000",
+        "  FAIL  brier on the worst slice            –  at most 0.2000",
+        "  pass  roc_auc                        0.7100  there is no champion to compare with",
+    ]
+    assert str(decide(evaluation, [])) == "0 of 0 gates passed"
 
 
 def test_no_evidence_is_not_a_pass() -> None:

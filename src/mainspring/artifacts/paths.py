@@ -238,6 +238,16 @@ def stored_name(path: Path) -> str | None:
     return None
 
 
+def stored_blob(name: str) -> str:
+    """The first digits of the blob that a name given by `stored_name` lies in; empty for any other text.
+
+    >>> stored_blob("artifact:a8d9ef6dc5ec747d/flights.parquet")
+    'a8d9ef6dc5ec747d'
+    """
+    scheme, _, rest = name.partition(":")
+    return rest.partition("/")[0] if scheme == "artifact" else ""
+
+
 @cache
 def _scratch() -> Path:
     folder = tempfile.mkdtemp(prefix=_PREFIX)

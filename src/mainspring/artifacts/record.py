@@ -95,6 +95,13 @@ class ArtifactStore:
                 found[row[0]] = Artifact(row[0], row[1], row[2], encoded, msgspec.json.decode(row[4], type=Preview))
         return found
 
+    def holding(self, blob_prefix: str) -> list[str]:
+        """The ids of the artifacts whose blob's digest begins so, newest first."""
+        rows = self.database.query(
+            "SELECT id FROM artifact WHERE encoded LIKE ? ORDER BY id DESC", (f'%"blob":"{blob_prefix}%',)
+        )
+        return [row[0] for row in rows]
+
 
 def _stand_in_digest(value: object) -> str | None:
     """The content digest of a record that stands for content: its kind, name and content, not when it was recorded."""

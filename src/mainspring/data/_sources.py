@@ -9,10 +9,8 @@ from typing import Any
 from blake3 import blake3
 
 from mainspring.artifacts.paths import stored_name
-from mainspring.artifacts.record import ArtifactStore
 from mainspring.data.version import Source
 from mainspring.errors import NotFoundError, StorageError, WrongTypeError
-from mainspring.ledger import Ledger
 from mainspring.secrets import redact
 from mainspring.store import blob_digest
 
@@ -30,23 +28,6 @@ def describe_sources(origins: Origin | Iterable[Origin]) -> tuple[Source, ...]:
     if isinstance(origins, str | Path) or hasattr(origins, "ledger_id"):
         origins = [origins]
     return tuple({source.node: source for source in map(_describe, origins)}.values())
-
-
-def homes_of(sources: Iterable[Source], ledger: Ledger, task: str | None) -> list[tuple[str, str]]:
-    """The artifacts that sources lie in, as pairs of a source's node and the artifact's.
-
-    Of several artifacts that hold the same files it is those that the task uses, else the newest.
-    """
-    stored = [source for source in sources if source.uri.startswith("artifact:")]
-    if not stored:
-        return []
-    used = {edge.dst for edge in ledger.edges([task])} if task else set()
-    artifacts = ArtifactStore(ledger.database, ledger)
-    pairs = []
-    for source in stored:
-        found = artifacts.holding(source.uri.removeprefix("artifact:").partition("/")[0])
-        pairs += [(source.node, home) for home in [each for each in found if each in used] or found[:1]]
-    return pairs
 
 
 def _describe(origin: Origin) -> Source:

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from mainspring import clock
+from mainspring.artifacts.paths import stored_blob
+from mainspring.artifacts.record import ArtifactStore
 from mainspring.data.version import DatasetVersion, Source, version_from_row
 from mainspring.errors import InvalidError, NotFoundError, close_names
 from mainspring.ledger import Ledger, current_actor, current_task, new_id
@@ -138,6 +140,7 @@ class DatasetStore:
         `base` is the manifest that its own builds on: if the head has another by now (it was compacted), None is given,
         too. `extra` is run in the transaction of the version, for state that goes with it.
         """
+        homes = self._homes(version.source)
         with self.database.transaction() as tx:
             row = tx.query_one("SELECT head FROM dataset WHERE name = ?", (version.dataset,))
             if (row[0] if row else None) != version.parent:
@@ -154,7 +157,7 @@ class DatasetStore:
                 "INSERT INTO dataset_blob VALUES (?, ?)", [(version.id, blob) for blob in sorted(set(blobs))]
             )
             self._move_head(tx, version)
-            self._record(tx, version)
+            self._record(tx, version, homes)
             for write in extra:
                 write(tx, version)
         return version
@@ -168,11 +171,12 @@ class DatasetStore:
         False if another one is the newest by now.
         """
         task = current_task()
+        homes = self._homes(sources)
         with self.database.transaction() as tx:
             row = tx.query_one("SELECT head FROM dataset WHERE name = ?", (version.dataset,))
             if row is None or row[0] != version.id:
                 return False
-            self._link_sources(tx, version, sources)
+            self._link_sources(tx, version, sources, homes)
             if task:
                 self.ledger.edge(tx, version.id, "confirmed_by", task, task)
             for write in extra:
@@ -193,23 +197,42 @@ class DatasetStore:
         else:
             tx.execute("UPDATE dataset SET head = ? WHERE name = ?", (version.id, version.dataset))
 
-    def _record(self, tx: Transaction, version: DatasetVersion) -> None:
+    def _record(self, tx: Transaction, version: DatasetVersion, homes: dict[str, list[str]]) -> None:
         task = current_task()
         ledger = self.ledger
         ledger.node(tx, "dataset_version", version.id, f"{version.dataset} v{version.number}", version.content_digest)
         if version.parent:
             ledger.edge(tx, version.id, "follows", version.parent, task)
-        self._link_sources(tx, version, version.source)
+        self._link_sources(tx, version, version.source, homes)
         if task:
             ledger.edge(tx, version.id, "made_by", task, task)
         told = {"dataset": version.dataset, "number": version.number, "rows": version.rows, "files": version.files}
         ledger.append(tx, "dataset.committed", version.id, told | {"content_digest": version.content_digest})
 
-    def _link_sources(self, tx: Transaction, version: DatasetVersion, sources: Sequence[Source]) -> None:
+    def _homes(self, sources: Sequence[Source]) -> dict[str, list[str]]:
+        """The artifacts that sources lie in, by the source's node.
+
+        Of several that hold the same files it is those that the task at work uses, else the newest.
+        """
+        homes = {}
+        task = current_task()
+        for source in sources:
+            blob = stored_blob(source.uri)
+            if blob:
+                found = ArtifactStore(self.database, self.ledger).holding(blob)
+                used = {edge.dst for edge in self.ledger.edges([task])} if task else set()
+                homes[source.node] = [each for each in found if each in used] or found[:1]
+        return homes
+
+    def _link_sources(
+        self, tx: Transaction, version: DatasetVersion, sources: Sequence[Source], homes: dict[str, list[str]]
+    ) -> None:
         for source in sources:
             if source.kind != "record":
                 self.ledger.node(tx, source.kind, source.node, source.uri, source.digest)
             self.ledger.edge(tx, version.id, "read_from", source.node, current_task())
+            for home in homes.get(source.node, ()):
+                self.ledger.edge(tx, source.node, "lies_in", home, current_task())
 
     @staticmethod
     def _is_manifest_of(tx: Transaction, version: str | None, manifest: str) -> bool:

@@ -13,6 +13,8 @@ from mainspring.errors import NotFoundError, close_names
 if TYPE_CHECKING:
     import polars as pl
 
+_IN_REPR = 2
+
 
 class SliceValues(msgspec.Struct, frozen=True):
     """The metrics on one value of a slice; one that is not defined there is None."""
@@ -65,8 +67,10 @@ class Evaluation(msgspec.Struct, frozen=True):
         )
 
     def __repr__(self) -> str:
-        metrics = ", ".join(f"{name} {_shown(value)}" for name, value in self.metrics.items())
-        return f"<evaluation on {self.rows:,} rows, {metrics}, {len(self.slices)} slice values>"
+        # Short enough for the line that a run shows of it; the rest is what printing it is for.
+        metrics = [f"{name} {shown(value)}" for name, value in self.metrics.items()][:_IN_REPR]
+        more = ", …" if len(self.metrics) > _IN_REPR else ""
+        return f"<evaluation on {self.rows:,} rows, {', '.join(metrics)}{more}>"
 
     def __str__(self) -> str:
         table = self._cells()
@@ -89,7 +93,7 @@ class Evaluation(msgspec.Struct, frozen=True):
             ("all", self.rows, self.metrics),
             *((f"{each.slice}={each.value}", each.rows, each.metrics) for each in self.slices),
         ]:
-            cells.append([label, f"{rows:,}", *(_shown(metrics.get(name)) for name in names)])
+            cells.append([label, f"{rows:,}", *(shown(metrics.get(name)) for name in names)])
         return cells
 
 
@@ -97,7 +101,8 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _shown(value: float | None) -> str:
+def shown(value: float | None) -> str:
+    """A metric as tables show it; `–` where it isn't defined."""
     return "–" if value is None else f"{value:.4f}"
 
 

@@ -8,7 +8,9 @@ from html import escape
 import msgspec
 
 from mainspring.errors import InvalidError, NotAllowedError
-from mainspring.evaluation.evaluation import Evaluation
+from mainspring.evaluation.evaluation import Evaluation, SliceValues, shown
+
+_NO_CHAMPION = "there is no champion to compare with"
 
 
 class Gate(msgspec.Struct, frozen=True):
@@ -32,11 +34,24 @@ class Gate(msgspec.Struct, frozen=True):
 
 
 class GateResult(msgspec.Struct, frozen=True):
-    """Whether one gate passed, and the sentence that says why."""
+    """Whether one gate passed, and the sentence that says why.
+
+    `value` is what was measured (None where it isn't defined), `where` the slice value that it was measured on, empty
+    for the whole; `asked` is the bound in words.
+    """
 
     gate: Gate
     passed: bool
     reason: str
+    value: float | None = None
+    where: str = ""
+    asked: str = ""
+
+    @property
+    def subject(self) -> str:
+        """What was measured: the metric, and on which slice value."""
+        on = f" on {self.where} (worst)" if self.where else " on the worst slice" if self.gate.worst_slice else ""
+        return self.gate.metric + on
 
 
 class GateReport(msgspec.Struct, frozen=True):
@@ -56,8 +71,14 @@ class GateReport(msgspec.Struct, frozen=True):
             raise NotAllowedError(f"The gates did not pass. {failed}")
 
     def __str__(self) -> str:
-        lines = [f"{'pass' if result.passed else 'FAIL'}  {result.reason}" for result in self.reasons]
-        return "\n".join(["gates passed" if self.passed else "gates failed", *lines])
+        subjects = [result.subject for result in self.reasons]
+        width = max(map(len, subjects), default=0)
+        passed = sum(result.passed for result in self.reasons)
+        lines = [
+            f"  {'pass' if result.passed else 'FAIL'}  {subject.ljust(width)}  {shown(result.value):>6}  {result.asked}"
+            for subject, result in zip(subjects, self.reasons, strict=True)
+        ]
+        return "\n".join([f"{passed} of {len(lines)} gates passed", *lines])
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -77,46 +98,56 @@ def decide(evaluation: Evaluation, gates: Iterable[Gate], champion: Evaluation |
 
     >>> evaluation = Evaluation(1000, {"roc_auc": 0.71}, {"roc_auc": True})
     >>> print(decide(evaluation, [Gate("roc_auc", at_least=0.65)]))
-    gates passed
-    pass  roc_auc is 0.7100, at least 0.6500 is asked.
+    1 of 1 gates passed
+      pass  roc_auc  0.7100  at least 0.6500
     """
     results = tuple(_judge(gate, evaluation, champion) for gate in gates)
     return GateReport(all(result.passed for result in results), results)
 
 
 def _judge(gate: Gate, evaluation: Evaluation, champion: Evaluation | None) -> GateResult:
-    value, where = _measured(gate, evaluation)
+    value, worst = _measured(gate, evaluation)
+    asked = _asked(gate, evaluation, champion, value)
+    told = ", ".join(bound for _, bound in asked)
+    where = f"{worst.slice}={worst.value}" if worst else ""
     if value is None:
-        return GateResult(gate, False, f"{gate.metric}{where} is not defined, so there is no evidence.")
+        on = f" on the slices of {gate.worst_slice.replace('*', '') or 'any column'}" if gate.worst_slice else ""
+        reason = f"{gate.metric}{on} is not defined, so there is no evidence."
+        return GateResult(gate, False, reason, asked=told)
+    on = f" on the worst slice, {where} ({worst.rows:,} rows)," if worst else ""
+    needs = ", ".join(bound if bound == _NO_CHAMPION else f"{bound} is asked" for _, bound in asked)
+    reason = f"{gate.metric}{on} is {value:.4f}, {needs}."
+    return GateResult(gate, all(passed for passed, _ in asked), reason, value, where, told)
+
+
+def _measured(gate: Gate, evaluation: Evaluation) -> tuple[float | None, SliceValues | None]:
+    """The value that a gate is about, and the slice value that it was measured on if it is about one."""
+    if not gate.worst_slice:
+        return evaluation.value(gate.metric), None
+    worst = evaluation.worst(gate.metric, "" if gate.worst_slice == "*" else gate.worst_slice)
+    return (worst.metrics[gate.metric], worst) if worst else (None, None)
+
+
+def _asked(
+    gate: Gate, evaluation: Evaluation, champion: Evaluation | None, value: float | None
+) -> list[tuple[bool, str]]:
+    """Each bound in words, with whether the value keeps it."""
+    known = float("nan") if value is None else value
     asked: list[tuple[bool, str]] = []
     if gate.at_least is not None:
-        asked.append((value >= gate.at_least, f"at least {gate.at_least:.4f} is asked"))
+        asked.append((known >= gate.at_least, f"at least {gate.at_least:.4f}"))
     if gate.at_most is not None:
-        asked.append((value <= gate.at_most, f"at most {gate.at_most:.4f} is asked"))
+        asked.append((known <= gate.at_most, f"at most {gate.at_most:.4f}"))
     if gate.no_worse_than_champion:
-        asked.append(_against(gate, evaluation, champion, value))
-    return GateResult(
-        gate,
-        all(passed for passed, _ in asked),
-        f"{gate.metric}{where} is {value:.4f}, {', '.join(sentence for _, sentence in asked)}.",
-    )
-
-
-def _measured(gate: Gate, evaluation: Evaluation) -> tuple[float | None, str]:
-    if not gate.worst_slice:
-        return evaluation.value(gate.metric), ""
-    name = "" if gate.worst_slice == "*" else gate.worst_slice
-    worst = evaluation.worst(gate.metric, name)
-    if worst is None:
-        return None, f" on the slices of {name or 'any column'}"
-    return worst.metrics[gate.metric], f" on the worst slice, {worst.slice}={worst.value} ({worst.rows:,} rows),"
+        asked.append(_against(gate, evaluation, champion, known))
+    return asked
 
 
 def _against(gate: Gate, evaluation: Evaluation, champion: Evaluation | None, value: float) -> tuple[bool, str]:
     best = _measured(gate, champion)[0] if champion is not None else None
     if best is None:
-        return True, "there is no champion to compare with"
+        return True, _NO_CHAMPION
     higher = evaluation.higher_is_better[gate.metric]
     passed = value >= best - gate.margin if higher else value <= best + gate.margin
     allowed = f" within {gate.margin:.4f}" if gate.margin else ""
-    return passed, f"no worse than the champion's {best:.4f}{allowed} is asked"
+    return passed, f"no worse than the champion's {best:.4f}{allowed}"
