@@ -5,10 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import polars as pl
 import pytest
 
 from mainspring.errors import SecretError
-from mainspring.secrets import Secret, is_reference, names_secret, redact, redact_value, refuse_value, resolve
+from mainspring.secrets import (
+    Secret,
+    is_reference,
+    names_secret,
+    redact,
+    redact_value,
+    refuse_output,
+    refuse_value,
+    resolve,
+)
 
 
 def test_a_reference_is_resolved_where_it_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -34,8 +45,9 @@ def test_a_secret_shows_its_reference_only(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_value_is_no_reference() -> None:
-    with pytest.raises(SecretError, match="secret:env/NAME"):
+    with pytest.raises(SecretError, match="secret:env/NAME") as caught:
         Secret("hunter2-in-the-clear")
+    assert "hunter2" not in str(caught.value)
     assert not is_reference("hunter2")
 
 
@@ -119,3 +131,45 @@ def test_a_value_from_the_environment_is_refused_under_any_name(monkeypatch: pyt
     monkeypatch.setenv("LAB_PASSWORD", "some-long-password")
     with pytest.raises(SecretError, match="secret:env/LAB_PASSWORD"):
         refuse_value("place", "url", "postgresql://me:some-long-password@db")
+
+
+class Token(msgspec.Struct):
+    text: str
+
+
+class Grumpy:
+    def __repr__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda text: text, lambda text: f"Bearer {text}!", lambda text: ["a", {"b": (text,)}], lambda text: {text: 1},
+        lambda text: {text}, lambda text: text.encode(), lambda text: Token(text), lambda text: Exception(text),
+        lambda text: pl.DataFrame({"a": [text]}),
+    ],
+)  # fmt: skip
+def test_a_result_that_holds_a_resolved_secret_is_refused(monkeypatch: pytest.MonkeyPatch, wrap: Any) -> None:
+    monkeypatch.setenv("LAB_OUTPUT", "value-of-output")
+    refuse_output("Step `a`", wrap("another value"))
+    value = Secret("secret:env/LAB_OUTPUT").reveal()
+    with pytest.raises(SecretError, match=r"Step `a`.*secret:env/LAB_OUTPUT") as caught:
+        refuse_output("Step `a`", wrap(value))
+    assert value not in str(caught.value)
+
+
+def test_a_short_secret_is_refused_alone_but_not_inside_other_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_SHORT", "zebra")
+    value = Secret("secret:env/LAB_SHORT").reveal()
+    refuse_output("Step `a`", ["zebras", Grumpy(), None, 1])
+    with pytest.raises(SecretError):
+        refuse_output("Step `a`", [value])
+
+
+def test_a_value_that_holds_itself_is_walked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_ROUND", "value-of-round")
+    Secret("secret:env/LAB_ROUND").reveal()
+    round_: list[Any] = []
+    round_.append(round_)
+    refuse_output("Step `a`", round_)

@@ -18,6 +18,7 @@ _SECRET_NAME = re.compile(
 )
 _NO_SECRETS = ("PWD", "OLDPWD")  # the shell's working directory, not a password
 _SHORTEST = 4  # shorter values would blank out ordinary words
+_SHORTEST_INSIDE = 8  # shorter ones stand in ordinary texts by chance
 
 # Order matters: the whole key block first, then the shapes of well-known tokens, then `name = value`.
 _SHAPES = [
@@ -43,9 +44,8 @@ class Secret:
 
     def __init__(self, reference: str) -> None:
         if not _REFERENCE.fullmatch(reference):
-            raise SecretError(
-                f"`{redact(reference)}` is not a secret reference; write secret:env/NAME or secret:file/PATH"
-            )
+            # What was given may be the secret itself, so it is not shown.
+            raise SecretError("This is not a secret reference; write secret:env/NAME or secret:file/PATH.")
         self.reference = reference
 
     def reveal(self) -> str:
@@ -140,6 +140,63 @@ def refuse_value(place: str, name: str, value: object) -> None:
     """
     if isinstance(value, str | dict | list | tuple):
         _refuse(place, name, value, _in_environment() | _known)
+
+
+def refuse_output(place: str, value: object) -> None:
+    """Refuse a result that is, or holds, the value of a secret that was resolved in this process: it would be stored.
+
+    Containers and records are walked; of other values, such as tables, what their `repr` shows is looked at. Where no
+    secret was resolved it costs nothing.
+
+    Raises:
+        SecretError: place and reference are named, never the value.
+    """
+    if _known and (reference := _held(value, set())) is not None:
+        raise SecretError(
+            f"{place}: it holds the value of `{reference}`, which would be stored. Return what was made with the secret,"
+            " and pass on the ms.Secret instead of its value."
+        )
+
+
+def _held(value: object, met: set[int]) -> str | None:
+    """The reference of the first secret that a value holds."""
+    if value is None or isinstance(value, bool | int | float):
+        return None
+    if isinstance(value, str):
+        return _held_in_text(value)
+    if isinstance(value, bytes | bytearray):
+        return _held_in_text(value.decode("utf-8", "replace"))
+    if id(value) in met:
+        return None
+    met.add(id(value))
+    inner = _parts(value)
+    if inner is None:
+        return _held_in_text(_shown(value))
+    return next((found for item in inner if (found := _held(item, met)) is not None), None)
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001  # a class of somebody else may do anything
+        return ""
+
+
+def _parts(value: object) -> list[object] | None:
+    """What a container or record holds; None for what is neither."""
+    if isinstance(value, dict):
+        return [*value.keys(), *value.values()]
+    if isinstance(value, list | tuple | set | frozenset):
+        return list(value)
+    fields = getattr(type(value), "__struct_fields__", None) or getattr(type(value), "__dataclass_fields__", None)
+    return [getattr(value, name, None) for name in fields] if fields else None
+
+
+def _held_in_text(text: str) -> str | None:
+    for secret, reference in _known.items():
+        if text == secret or (len(secret) >= _SHORTEST_INSIDE and secret in text):
+            return reference
+    return None
 
 
 def _refuse(place: str, name: str, value: object, known: dict[str, str]) -> None:

@@ -222,3 +222,41 @@ def test_a_secrets_value_is_refused_where_a_reference_belongs(lab: Lab, how: str
     assert isinstance(caught.value, SecretError)
     assert "hunter2" not in str(caught.value)
     assert runs(lab) == 0
+
+
+REVEALS = """
+@ms.step(outputs=("a", "b"))
+def reveals(token: ms.Secret):
+    return 1, {"header": f"Bearer {token.reveal()}"}
+
+@ms.pipeline
+def main(token: ms.Secret):
+    return reveals(token)[1]
+
+@ms.pipeline
+def returns(token: ms.Secret):
+    return [reveals(token)[0], token.reveal()]
+"""
+
+
+@pytest.mark.parametrize("runner", ["inline", "pool"])
+def test_a_step_that_returns_a_secrets_value_fails_and_stores_nothing(
+    lab: Lab, runner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.write(REVEALS)
+    monkeypatch.setenv("LAB_RETURNED", "returned-in-the-clear")
+    result = lab.run(params={"token": "secret:env/LAB_RETURNED"}, strict=False, runner=runner)
+    (task,) = result.tasks
+    assert task.error is not None
+    assert "Step `reveals`, output `b`: it holds the value of `secret:env/LAB_RETURNED`" in task.error
+    assert task.outputs == {}
+    assert "returned-in-the-clear" not in result.log_of(task)
+
+
+@pytest.mark.one_backend("it is decided before anything is stored")
+def test_a_pipeline_that_returns_a_secrets_value_is_refused(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.write(REVEALS)
+    monkeypatch.setenv("LAB_RETURNED", "returned-in-the-clear")
+    with pytest.raises(SecretError, match=r"output `result`.*secret:env/LAB_RETURNED"):
+        lab.run("returns", params={"token": "secret:env/LAB_RETURNED"}, strict=False)
+    assert runs(lab) == 0

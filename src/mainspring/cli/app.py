@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,6 +23,7 @@ JSON = "--json"
 HELP = ("-h", "--help")
 CONTEXT = {"help_option_names": list(HELP), "max_content_width": 100}
 _INTERRUPTED = 130
+_OURS = str(Path(__file__).parents[1]) + os.sep
 
 
 class Invocation:
@@ -186,16 +187,25 @@ class Root(Group):
 
 
 def described(error: BaseException) -> str:
-    """An error that is not ours: its type, what it says, and the last place in it.
+    """An error in somebody else's code: its type, what it says, and the last place in it. Of one of ours, which checks what
+    was written there, the last place outside Mainspring.
 
     >>> described(ValueError("no"))
     'ValueError: no'
     """
     message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    places = list(_places(error))
+    if isinstance(error, MainspringError):
+        places = [place for place in places if not place[0].startswith(_OURS)]
+    return f"{message} ({places[-1][0]}:{places[-1][1]})" if places else message
+
+
+def _places(error: BaseException) -> Iterator[tuple[str, int]]:
+    """File and line of each frame that an error passed, the innermost last."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
+    while trace is not None:
+        yield trace.tb_frame.f_code.co_filename, trace.tb_lineno
         trace = trace.tb_next
-    return message if trace is None else f"{message} ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"
 
 
 def show_json(document: Any) -> None:

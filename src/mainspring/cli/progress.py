@@ -10,7 +10,7 @@ from typing import TextIO
 import click
 
 from mainspring.cli.app import uses_colour
-from mainspring.cli.text import bold, dim, duration, short, size, state
+from mainspring.cli.text import bold, dim, duration, one_line, short, size, state
 from mainspring.errors import NotFoundError, StorageError
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.task import Task, TaskState
@@ -18,6 +18,7 @@ from mainspring.runs import Run, RunState
 from mainspring.store import BlobStore
 
 LINES_KEPT = 20
+_LONGEST_MODULE = 200  # a traceback names an error with its module
 SHOWN_AS_ENDED = {
     TaskState.SUCCEEDED: "ran",
     TaskState.REUSED: "reused",
@@ -42,6 +43,12 @@ class Progress(Listener):
         self.tasks: dict[str, Task] = {}
         self.children: dict[str, list[Task]] = {}
         self.tails: dict[str, deque[str]] = {}
+        self.notes: list[str] = []
+
+    def noted(self, line: str) -> None:
+        """Keep a note and say it."""
+        self.notes.append(line)
+        self.say(click.style(line, fg="yellow"))
 
     def started(self, run: Run, tasks: Sequence[Task]) -> None:
         """Take in the plan."""
@@ -97,10 +104,9 @@ class Progress(Listener):
 
     def _failure(self, task: Task) -> list[str]:
         note = " (the run goes on without it)" if task.options.may_fail else ""
-        lines = [
-            f"{click.style('✗', fg='red')} {bold(task.name)}{note}: {' '.join((task.error or 'it failed').split())}"
-        ]
-        return [*lines, *(dim("  │ ") + line for line in self._tail(task))]
+        said = one_line(task.error or "it failed")
+        lines = [f"{click.style('✗', fg='red')} {bold(task.name)}{note}: {said}"]
+        return [*lines, *(dim("  │ ") + line for line in _before(said, self._tail(task)))]
 
     def _tail(self, task: Task) -> list[str]:
         """The lines of a failed step's log that are shown."""
@@ -118,10 +124,21 @@ class Progress(Listener):
         for task in self.leaves():
             what = SHOWN_AS_ENDED.get(task.state, str(task.state))
             counts[what] = counts.get(what, 0) + 1
-        told = ", ".join(f"{counts[what]} {what}" for what in SHOWN_AS_ENDED.values() if what in counts)
+        told = ", ".join(f"{counts[what]:,} {what}" for what in SHOWN_AS_ENDED.values() if what in counts)
+        told += self._not_reusable(run)
         took = f" in {duration(run.duration_s)}" if run.duration_s is not None else ""
         kind = "replay" if run.replay_of else "run"
         return f"{kind} {bold(short(run.id))} {state(run.state)}{took}: {told or 'nothing ran'}"
+
+    def _not_reusable(self, run: Run) -> str:
+        """How many of the steps that ran will run again, because of something they didn't declare."""
+        if run.replay_of:
+            return ""
+        ran = [task for task in self.leaves() if task.state is TaskState.SUCCEEDED and task.options.cache]
+        count = sum(bool(task.seen) for task in ran)
+        return (
+            f", {count:,} not reusable (undeclared inputs; see `{self.command} why {short(run.id)}`)" if count else ""
+        )
 
     def _look_closer(self, run: Run) -> list[str]:
         name = short(run.id)
@@ -134,6 +151,24 @@ class Progress(Listener):
             failed = next((task.name for task in self.leaves() if _stops(task)), "")
             ways += [("what it printed", f"logs {name} {failed}".rstrip()), ("go on from here", f"resume {name}")]
         return [f"  {dim(f'{about}:'.ljust(18))} {self.command} {way}" for about, way in ways]
+
+
+def _before(error: str, lines: list[str]) -> list[str]:
+    """The lines of a log without the last ones if they only repeat the error, and without a traceback's empty head.
+
+    >>> _before("ValueError: no good", ["Traceback (most recent call last):", "  File …", "ValueError: no", "  good"])
+    ['Traceback (most recent call last):', '  File …']
+    >>> _before("ValueError: no good", ["Traceback (most recent call last):", "ValueError: no good"])
+    []
+    """
+    for start in range(len(lines) - 1, -1, -1):
+        last = one_line(" ".join(lines[start:]))
+        if last == error or last.endswith(f".{error}") or (error.endswith("...") and last.startswith(error[:-3])):
+            kept = lines[:start]
+            return kept[:-1] if kept and kept[-1].startswith("Traceback (") else kept
+        if len(last) > len(error) + _LONGEST_MODULE:
+            break
+    return lines
 
 
 def _stops(task: Task) -> bool:
@@ -181,7 +216,7 @@ class Lines(Progress):
 
     def retrying(self, task: Task, wait_s: float) -> None:
         """Say that a step is tried again."""
-        self.say(f"{task.name}  failed: {' '.join((task.error or '').split())}; tried again in {duration(wait_s)}")
+        self.say(f"{task.name}  failed: {one_line(task.error or '')}; tried again in {duration(wait_s)}")
 
     def printed(self, task_name: str, line: str) -> None:
         """The line behind its step's name."""
@@ -201,5 +236,5 @@ class Lines(Progress):
         if task.state is TaskState.SUCCEEDED:
             return "  " + ", ".join(part for part in (duration(task.wall_s), size(task.peak_bytes)) if part)
         if task.state in (TaskState.FAILED, TaskState.SKIPPED) and task.error:
-            return f"  {' '.join(task.error.split())}"
+            return f"  {one_line(task.error)}"
         return ""

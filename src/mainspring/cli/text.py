@@ -61,6 +61,15 @@ def moment(at_us: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_us / 1e6))
 
 
+def one_line(value: str) -> str:
+    """Text on one line, each run of blanks one blank.
+
+    >>> one_line(" two   words ")
+    'two words'
+    """
+    return " ".join(value.split())
+
+
 def state(name: str) -> str:
     """A state in its colour."""
     return click.style(name, fg=_COLOURS.get(name))

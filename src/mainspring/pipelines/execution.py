@@ -32,9 +32,8 @@ from mainspring.pipelines.seeds import seed_everything
 from mainspring.pipelines.task import Attempt, Task, TaskState, Usage
 from mainspring.pipelines.values import Values
 from mainspring.runners.resources import ResourceMeter
-from mainspring.runs import Metrics, RunState, RunStore
-from mainspring.runs.tracking import RunLog, active_log
-from mainspring.secrets import redact
+from mainspring.runs import RunLog, RunState, RunStore
+from mainspring.secrets import redact, refuse_output
 from mainspring.store import Lease, Transaction
 from mainspring.workspace import Workspace, using
 
@@ -90,7 +89,7 @@ def execute(
         LeaseLostError: the task was taken over; nothing was committed.
         KeyboardInterrupt: it was interrupted; the attempt is recorded as cancelled.
     """
-    meter, run_log = ResourceMeter(), RunLog(attempt.id)
+    meter, run_log = ResourceMeter(), RunLog(attempt.id, place.workspace)
     seen: tuple[Observation, ...] = ()
     try:
         result, seen = _call(place, task, function, log_path, meter, run_log)
@@ -103,7 +102,7 @@ def execute(
             raise
         return
     finally:
-        _keep_points(place, run_log)
+        _keep_points(run_log)
         _remove(log_path.with_suffix(""))
     _record_success(place, task, attempt, lease, outputs, seen, log_path, _usage(meter), run_log)
 
@@ -123,12 +122,11 @@ def _call(
     follow = place.follow
     tee = None if follow is None else (lambda line: follow(task.name, line))
     root_token = declared.project_root.set(place.root)
-    log_token = active_log.set(run_log)
     graph_token = outside_graph()
     try:
         with ExitStack() as stack:
             stack.enter_context(using(place.workspace))
-            stack.enter_context(within_task(task.id, replay=place.replay))
+            stack.enter_context(within_task(task.id, replay=place.replay, log=run_log))
             stack.enter_context(declared.scratch_folder(log_path.with_suffix("")))
             stack.enter_context(capture(log_path, tee=tee, fd=place.isolated, redact=redact))
             seed_everything(task.seed)
@@ -140,7 +138,6 @@ def _call(
         return result, (*observer.seen, *(Observation("dataset", name) for _, name in moving))
     finally:
         graph_token.var.reset(graph_token)
-        active_log.reset(log_token)
         declared.project_root.reset(root_token)
 
 
@@ -183,6 +180,7 @@ def _awaited(awaitable: Any) -> Any:
 def _saved(place: Place, task: Task, result: Any) -> list[Artifact]:
     saved = []
     for name, value in _named(task, result).items():
+        refuse_output(f"Step `{task.name}`, output `{name}`", value)
         try:
             saved.append(place.values.save(name, value, ordered=task.options.ordered))
         except CodecError as error:
@@ -223,7 +221,7 @@ def _record_success(
             task.reasons = [*task.reasons, f"not reusable: {name} was changed while the run went on"]
     reusable = task.options.cache and not seen and not any(line.startswith("not reusable") for line in task.reasons)
     extra: list[Callable[[Transaction], None]] = []
-    if run_log.series and (run_log.params or run_log.tags or task.child_run):
+    if run_log.is_used or task.child_run:
         extra.append(lambda tx: _add_child_run(place, tx, task, run_log))
     task.seen = [msgspec.to_builtins(each) for each in seen]
     log = _kept_log(place, log_path)
@@ -234,11 +232,10 @@ def _record_success(
     task.wall_s, task.cpu_s, task.peak_bytes, task.error = usage.wall_s, usage.cpu_s, usage.peak_bytes, None
 
 
-def _keep_points(place: Place, run_log: RunLog) -> None:
-    points = run_log.take()
-    if points:
-        Metrics(place.workspace.metrics).append(run_log.series, points)
-        run_log.tags.setdefault("mainspring.metrics", ", ".join(sorted({point.key for point in points})))
+def _keep_points(run_log: RunLog) -> None:
+    run_log.write_points()
+    if run_log.metric_names:
+        run_log.tags.setdefault("mainspring.metrics", ", ".join(sorted(run_log.metric_names)))
 
 
 def _add_child_run(place: Place, tx: Transaction, task: Task, run_log: RunLog) -> None:
@@ -253,6 +250,7 @@ def _add_child_run(place: Place, tx: Transaction, task: Task, run_log: RunLog) -
         params=run_log.params,
         tags=run_log.tags,
     )
+    runs.keep_artifacts(tx, run.id, run_log.artifacts, by=task.id)
     runs.finish(tx, run.id, RunState.SUCCEEDED)
     place.workspace.ledger.edge(tx, run.id, "logged_by", task.id, task.id)
     place.store.update(tx, task.id, child_run=run.id)
@@ -263,9 +261,10 @@ def _record_failure(
     place: Place, task: Task, attempt: Attempt, lease: Lease, error: BaseException, log_path: Path, usage: Usage
 ) -> None:
     cancelled = isinstance(error, KeyboardInterrupt)
-    message = "it was interrupted" if cancelled else redact(f"{type(error).__name__}: {shorten(_text(error), 500)}")
+    said = shorten(_in_project(place, _text(error)), 500)
+    message = "it was interrupted" if cancelled else redact(f"{type(error).__name__}: {said}")
     with suppress(OSError), log_path.open("a", encoding="utf-8", errors="backslashreplace") as log:
-        log.write(redact("".join(_trace(error))))
+        log.write(redact(_in_project(place, "".join(_trace(error)))))
     task.error = message
     task.state = TaskState.CANCELLED if cancelled else TaskState.FAILED
     task.log = _kept_log(place, log_path)
@@ -283,13 +282,20 @@ def _text(error: BaseException) -> str:
 
 
 def _trace(error: BaseException) -> list[str]:
-    """The traceback from the step's own frame on; an error that we raised before or after the step is one line."""
+    """The traceback from the step's own frame on. One of ours shows the user's frames only, and says itself what is wrong."""
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OURS):
         frames = frames.tb_next
-    if frames is None and isinstance(error, MainspringError):
-        return [f"{type(error).__name__}: {_text(error)}\n"]
-    return traceback.format_exception(type(error), error, frames or error.__traceback__, limit=-_SHOWN_TRACE)
+    if not isinstance(error, MainspringError):
+        return traceback.format_exception(type(error), error, frames or error.__traceback__, limit=-_SHOWN_TRACE)
+    shown = [frame for frame in traceback.extract_tb(frames) if not frame.filename.startswith(_OURS)]
+    head = ["Traceback (most recent call last):\n"] if shown else []
+    return [*head, *traceback.format_list(shown[-_SHOWN_TRACE:]), f"{type(error).__name__}: {_text(error)}\n"]
+
+
+def _in_project(place: Place, text: str) -> str:
+    """A text in which files of the recorded code, from which a worker imports, have their names in the project."""
+    return text.replace(f"{place.root}{os.sep}", "") if place.isolated else text
 
 
 def _remove(scratch: Path) -> None:

@@ -15,7 +15,7 @@ from mainspring.pipelines.graph import Binding, Call, Entries, FromTask, Items, 
 from mainspring.pipelines.hints import accepts, checked_value, hints_of
 from mainspring.pipelines.task import DONE, UNFINISHED, Failed, Task, TaskState
 from mainspring.pipelines.values import Values
-from mainspring.secrets import refuse_value
+from mainspring.secrets import refuse_output, refuse_value
 
 Functions = dict[int, Callable[..., Any]]  # by the position of the call
 _PLAIN_KINDS = (bool, int, float, str)
@@ -55,7 +55,13 @@ def named_outputs(returned: Any) -> dict[str, Any]:
 
 
 def bound_outputs(returned: dict[str, Any], values: Values, keep: Callable[[Artifact], None]) -> dict[str, Binding]:
-    """The bindings of what a pipeline returned."""
+    """The bindings of what a pipeline returned.
+
+    Raises:
+        SecretError: it returned the value of a secret.
+    """
+    for name, value in returned.items():
+        refuse_output(f"The pipeline's output `{name}`", value)
     return {name: values.bind(f"output `{name}`", value, keep) for name, value in returned.items()}
 
 
