@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mainspring.workspace import Workspace
 
 _SHORTEST_PREFIX = 6
+_LOOKED_AT = 1000  # runs among which `latest` is the newest that is no replay
 _SHOWN_ID = 16  # what one process makes within a millisecond shares the first digits
 _ROOTS = ("source_file", "source_address", "code")
 
@@ -144,7 +145,8 @@ def _by_id(workspace: Workspace, thing: str) -> str | None:
     from mainspring.runs import RunStore
 
     if thing == "latest":
-        return RunStore(workspace.database, workspace.ledger).get(thing).id
+        runs = RunStore(workspace.database, workspace.ledger)
+        return next((run for run in runs.list(limit=_LOOKED_AT) if not run.replay_of), runs.get(thing)).id
     if len(thing) < _SHORTEST_PREFIX:
         return None
     rows = workspace.database.query(

@@ -42,6 +42,33 @@ def pipeline_for(invocation: Invocation, target: str) -> Pipeline[Any, Any]:
     return _chosen(module, name, target, _modules(invocation.project))
 
 
+def pipeline_of(project: Project, module: str, qualname: str) -> Pipeline[Any, Any]:
+    """Import the pipeline that a run was of, by what the run recorded.
+
+    Raises:
+        NotFoundError: the module or the pipeline is gone; the nearest are named.
+        GraphError: its module can't be imported.
+    """
+    from mainspring.pipelines.pipeline import Pipeline
+
+    if module == "__main__" or "<" in qualname:
+        raise GraphError(
+            f"the pipeline `{module}:{qualname}` of the latest run can't be imported, so what would run now isn't known;"
+            " `mainspring why latest` says what ran"
+        )
+    prepare(project)
+    found = {
+        value.qualname: value
+        for value in vars(_imported(module, _modules(project))).values()
+        if isinstance(value, Pipeline) and value.module == module
+    }
+    if qualname not in found:
+        near = [f"{module}:{name}" for name in close_names(qualname, found) or sorted(found)]
+        hint = "The latest run was of it; `mainspring why RUN` says what ran."
+        raise NotFoundError("pipeline", f"{module}:{qualname}", near, hint)
+    return found[qualname]
+
+
 def _enter(invocation: Invocation, project: Project) -> None:
     # Opened first, so that a module which uses the workspace while it is imported finds this one.
     invocation.start_in(project)
