@@ -14,6 +14,7 @@ from mainspring import errors
     ("error", "builtin", "text"),
     [
         (errors.NotFoundError("model", "chrun", ["churn"]), LookupError, "No model `chrun`. Nearest: churn."),
+        (errors.NotFoundError("step", "x", owner="Run 1"), LookupError, "Run 1 has no step `x`."),
         (errors.InvalidError("seed", -1, "a whole number"), ValueError, "seed: `-1` is not a whole number."),
         (errors.WrongTypeError("n", "x", "int"), TypeError, "n: `x` is a str, expected int."),
         (errors.ConfigError("no", "here:1"), ValueError, "here:1: no"),

@@ -32,14 +32,15 @@ class MainspringError(Exception):
 
 
 class NotFoundError(MainspringError, LookupError):
-    """Something named does not exist."""
+    """Something named does not exist, anywhere or in its `owner`."""
 
     code = "not_found"
 
-    def __init__(self, kind: str, name: str, near: Sequence[str] = (), hint: str = "") -> None:
-        self.kind, self.name, self.near = kind, name, tuple(near)
+    def __init__(self, kind: str, name: str, near: Sequence[str] = (), hint: str = "", owner: str = "") -> None:
+        self.kind, self.name, self.near, self.owner = kind, name, tuple(near), owner
         nearest = f" Nearest: {', '.join(near)}." if near else ""
-        super().__init__(f"No {kind} `{name}`.{nearest}{' ' + hint if hint else ''}")
+        what = f"{owner} has no {kind}" if owner else f"No {kind}"
+        super().__init__(f"{what} `{name}`.{nearest}{' ' + hint if hint else ''}")
 
 
 class ExistsError(MainspringError, ValueError):
@@ -175,7 +176,7 @@ class CorruptBlobError(StorageError):
         super().__init__(
             place,
             f"the blob `{digest[:12]}` is corrupt (its bytes hash to `{found[:12]}`)",
-            "Run `mainspring doctor` to see what depends on it; running its pipeline again re-makes it.",
+            "`mainspring doctor --blobs` says what depends on it; running its pipeline again makes it anew.",
         )
 
 
@@ -195,6 +196,16 @@ def close_names(name: str, known: Iterable[str], at_most: int = 3) -> list[str]:
     import difflib  # only a misspelt name pays for it
 
     return difflib.get_close_matches(name, list(known), n=at_most, cutoff=0.5)
+
+
+def listed(names: Sequence[str], at_most: int = 8) -> str:
+    """Names as a part of a sentence, the first few of many.
+
+    >>> listed(["a", "b"]), listed([]), listed(["a", "b", "c", "d"], 2)
+    ('`a`, `b`', 'none', '`a`, `b` and 2 more')
+    """
+    shown = ", ".join(f"`{name}`" for name in names[:at_most])
+    return f"{shown} and {len(names) - at_most} more" if len(names) > at_most else shown or "none"
 
 
 def shorten(value: object, at_most: int = 80) -> str:

@@ -20,7 +20,8 @@ Look = Callable[..., Result]
     [
         (("runs", "show", "zzzz"), "No run `zzzz`."),
         (("runs", "--before", "zzzz"), "No run `zzzz`."),
-        (("logs", "latest", "totl"), "`totl`. Nearest: total."),
+        (("logs", "latest", "totl"), "has no step `totl`. Nearest: total."),
+        (("logs", "latest", "xx"), "has no step `xx`. Its steps: `load`, `power[0]`, `power[1]`, `power[2]`, `total`."),
         (("why", "lod"), "`lod`. Nearest: load."),
         (("lineage", "nothing"), "`nothing`"),
         (("data", "show", "flights"), "`flights`"),

@@ -8,7 +8,7 @@ import click
 
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
-from mainspring.errors import NotFoundError, close_names
+from mainspring.errors import NotFoundError, close_names, listed
 
 if TYPE_CHECKING:
     from mainspring.pipelines.task import Attempt, Task
@@ -34,7 +34,10 @@ def logs(invocation: Invocation, name: str, step: str, attempts: bool) -> None:
     tasks = [task for task in store.of_run(run.id) if not task.is_mapped]
     chosen = [task for task in tasks if not step or task.name == step or task.name.startswith(f"{step}[")]
     if not chosen and step:
-        raise NotFoundError(f"step of run {text.short(run.id)}", step, close_names(step, [task.name for task in tasks]))
+        names = [task.name for task in tasks]
+        near = close_names(step, names)
+        hint = "" if near else f"Its steps: {listed(names)}."
+        raise NotFoundError("step", step, near, hint, owner=f"Run {text.short(run.id)}")
     chosen = [(store.get(task.reused_from) if task.reused_from else None) or task for task in chosen]
     tried = [(task, attempt) for task in chosen for attempt in store.attempts(task.id)[0 if attempts else -1 :]]
     found = [_log(workspace, task, attempt) for task, attempt in tried]

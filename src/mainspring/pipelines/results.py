@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mainspring.errors import NotFoundError, StepError, close_names
+from mainspring.errors import NotFoundError, StepError, close_names, listed
 from mainspring.ledger import Ledger
 from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.task import Task, TaskState
@@ -43,7 +43,9 @@ class RunResult:
         self.raise_for_state()
         outputs = self._store.outputs(self.run.id)
         if name not in outputs:
-            raise NotFoundError(f"output of run {self.run.id[:12]}", name, close_names(name, outputs))
+            near = close_names(name, outputs)
+            hint = "" if near else f"Its outputs: {listed(list(outputs))}."
+            raise NotFoundError("output", name, near, hint, owner=f"Run {self.run.id[:12]}")
         return self._values.value(outputs[name])
 
     @property

@@ -34,7 +34,7 @@ class Project:
 
 
 def find_project(
-    start: Path | None = None,
+    start: str | Path | None = None,
     *,
     overrides: Mapping[str, Any] | None = None,
     profile: str = "",
@@ -45,22 +45,23 @@ def find_project(
     Raises:
         ConfigError: the settings are wrong; file and line are named.
     """
-    start = (start or Path.cwd()).resolve()
-    start = start if start.is_dir() else start.parent
-    root = next((folder for folder in (start, *start.parents) if _is_project(folder)), start)
+    place = Path(start or Path.cwd()).expanduser().resolve()
+    place = place if place.is_dir() else place.parent
+    root = next((folder for folder in (place, *place.parents) if _is_project(folder)), place)
     return Project(root, Settings.load(root, overrides=overrides, profile=profile, file=file))
 
 
-def init_project(folder: Path) -> list[Path]:
+def init_project(folder: str | Path) -> list[Path]:
     """Make a project of one file that runs; gives the files that were written. Nothing that exists is touched.
 
     Raises:
         ExistsError: the folder is a project already.
         StorageError: the folder can't be written.
     """
+    folder = Path(folder)
     for name in PROJECT_FILES:
         if (folder / name).exists() and read_table(folder / name) is not None:
-            raise ExistsError("project", str(folder), "Run its pipeline with `mainspring run`.")
+            raise ExistsError("project", str(folder.resolve()), "Run its pipeline with `mainspring run`.")
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ class Workspace:
     @classmethod
     def open(
         cls,
-        start: Path | None = None,
+        start: str | Path | None = None,
         *,
         overrides: Mapping[str, Any] | None = None,
         project: Project | None = None,
