@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = exports(
         "dataset": "mainspring.data",
         "env": "mainspring.pipelines.code.declared",
         "file": "mainspring.pipelines.code.declared",
+        "log_artifact": "mainspring.runs",
         "log_metric": "mainspring.runs",
         "log_param": "mainspring.runs",
         "log_tag": "mainspring.runs",

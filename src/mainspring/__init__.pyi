@@ -7,6 +7,7 @@ from mainspring.pipelines.code.declared import scratch as scratch
 from mainspring.pipelines.pipeline import pipeline as pipeline
 from mainspring.pipelines.step import step as step
 from mainspring.pipelines.task import Failed as Failed
+from mainspring.runs import log_artifact as log_artifact
 from mainspring.runs import log_metric as log_metric
 from mainspring.runs import log_param as log_param
 from mainspring.runs import log_tag as log_tag

@@ -170,9 +170,9 @@ def test_runs_are_listed_newest_first_by_state_and_from_a_cursor(workspace: Work
 def test_a_long_script_is_not_taken_for_dead(
     workspace: Workspace, runs: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mainspring.runs import tracking
+    from mainspring.runs import active as active_runs
 
-    monkeypatch.setattr(tracking, "_LEASE_S", 0.3)
+    monkeypatch.setattr(active_runs, "_LEASE_S", 0.3)
     with start_run("long", workspace=workspace) as active:
         import time
 

@@ -5,10 +5,11 @@ A run is what people list and compare. Steps get a run of their own only when th
 """
 
 from mainspring.runs._store import RunStore
+from mainspring.runs.active import ActiveRun, start_run
 from mainspring.runs.git import GitState, git_state
 from mainspring.runs.metrics import Metric, Metrics
 from mainspring.runs.run import Run, RunState
-from mainspring.runs.tracking import ActiveRun, log_metric, log_param, log_tag, start_run
+from mainspring.runs.tracking import RunLog, log_artifact, log_metric, log_param, log_tag
 
 __all__ = [
     "ActiveRun",
@@ -16,9 +17,11 @@ __all__ = [
     "Metric",
     "Metrics",
     "Run",
+    "RunLog",
     "RunState",
     "RunStore",
     "git_state",
+    "log_artifact",
     "log_metric",
     "log_param",
     "log_tag",

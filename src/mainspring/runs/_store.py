@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from mainspring import clock
+from mainspring.artifacts.record import Artifact, ArtifactStore
 from mainspring.errors import InvalidError, NotFoundError, close_names
 from mainspring.ledger import Ledger, current_actor, new_id
 from mainspring.runs.run import Run, RunState
@@ -26,6 +28,15 @@ MIGRATIONS = [
     );
     CREATE INDEX run_by_parent ON run (parent, id);
     CREATE INDEX run_by_state ON run (state, id)
+    """,
+    """
+    ALTER TABLE run ADD COLUMN resumed_at INTEGER;
+    ALTER TABLE run ADD COLUMN worked_s REAL NOT NULL DEFAULT 0;
+    ALTER TABLE run ADD COLUMN log TEXT;
+    ALTER TABLE run ADD COLUMN cpu_s REAL;
+    ALTER TABLE run ADD COLUMN peak_bytes INTEGER;
+    CREATE TABLE run_blob (run TEXT NOT NULL, blob TEXT NOT NULL, PRIMARY KEY (run, blob));
+    CREATE TABLE run_artifact (run TEXT NOT NULL, name TEXT NOT NULL, artifact TEXT NOT NULL, PRIMARY KEY (run, name))
     """,
 ]
 _COLUMNS = ", ".join(Run.__struct_fields__)
@@ -67,6 +78,46 @@ class RunStore:
         """End a run, with its event."""
         self.update(tx, run_id, state=state, ended_at=clock.now_us(), error=error)
         self.ledger.append(tx, f"run.{state.value}", run_id, {"error": error} if error else {})
+
+    def resume(self, tx: Transaction, run: Run) -> None:
+        """Open a run that was stopped, failed or killed once more, with its event.
+
+        The pause is not counted as work: what went before lasted until the run's end or, if it was killed, until the last
+        thing that happened in it.
+        """
+        worked_s = run.duration_s
+        if worked_s is None:
+            last = tx.query_one(
+                "SELECT MAX(event.at) FROM edge JOIN event ON event.subject = edge.src"
+                " WHERE edge.dst = ? AND edge.role = 'part_of'",
+                (run.id,),
+            )
+            began = run.resumed_at or run.started_at
+            worked_s = run.worked_s + max(0, ((last and last[0]) or began) - began) / 1e6
+        self.update(
+            tx, run.id, state=RunState.RUNNING, ended_at=None, error=None, resumed_at=clock.now_us(), worked_s=worked_s
+        )
+        self.ledger.append(tx, "run.resumed", run.id)
+
+    def keep_blobs(self, tx: Transaction, run_id: str, blobs: Iterable[str]) -> None:
+        """Record blobs that are to be kept with a run, besides those that its fields name."""
+        for blob in blobs:
+            tx.execute("INSERT INTO run_blob VALUES (?, ?) ON CONFLICT (run, blob) DO NOTHING", (run_id, blob))
+
+    def keep_artifacts(self, tx: Transaction, run_id: str, artifacts: Mapping[str, Artifact], *, by: str) -> None:
+        """Record what was logged as outputs of a run, made by a task or by the run; the last one of a name counts."""
+        for name, artifact in artifacts.items():
+            ArtifactStore(self.database, self.ledger).add(tx, artifact, by_task=by)
+            tx.execute(
+                "INSERT INTO run_artifact VALUES (?, ?, ?) ON CONFLICT (run, name) DO UPDATE SET artifact = excluded.artifact",
+                (run_id, name, artifact.id),
+            )
+
+    def artifacts(self, run_id: str) -> dict[str, Artifact]:
+        """What was logged as outputs of a run, by name, in the order of logging."""
+        rows = self.database.query("SELECT name, artifact FROM run_artifact WHERE run = ? ORDER BY artifact", (run_id,))
+        found = ArtifactStore(self.database, self.ledger).get_many(artifact for _, artifact in rows) if rows else {}
+        return {name: found[artifact] for name, artifact in rows}
 
     def get(self, name: str) -> Run:
         """A run by its id, a unique prefix of it, or `latest`.
@@ -134,8 +185,9 @@ class RunStore:
 def gc_roots(database: Database) -> list[str]:
     """The blobs that runs name."""
     RunStore(database)
-    rows = database.query("SELECT code, environment, git_diff FROM run")
-    return [digest for row in rows for digest in row if digest]
+    rows = database.query("SELECT code, environment, git_diff, log FROM run")
+    named = [digest for row in rows for digest in row if digest]
+    return named + [blob for (blob,) in database.query("SELECT DISTINCT blob FROM run_blob")]
 
 
 def _blank(run_id: str) -> Run:
@@ -153,8 +205,23 @@ def _row(run: Run) -> dict[str, Any]:
 
 def _stored(name: str, value: Any) -> Any:
     if name in _JSON:
-        return msgspec.json.encode(value).decode()
+        return msgspec.json.encode(named_numbers(value)).decode()
     return int(value) if isinstance(value, bool) else value
+
+
+def named_numbers(value: Any) -> Any:
+    """A value for JSON, which has no NaN and no infinities: they become the texts `NaN`, `Infinity` and `-Infinity`.
+
+    >>> named_numbers({"a": [1.5, float("nan"), float("-inf")]})
+    {'a': [1.5, 'NaN', '-Infinity']}
+    """
+    if isinstance(value, float):
+        return (
+            value if math.isfinite(value) else "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        )
+    if isinstance(value, dict):
+        return {key: named_numbers(item) for key, item in value.items()}
+    return [named_numbers(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _run(row: tuple[Any, ...]) -> Run:

@@ -59,14 +59,18 @@ def keep_sources(sources: Mapping[str, bytes], blobs: BlobStore) -> CodeTree:
     return CodeTree(digest, blobs.put(manifest), entries)
 
 
-def script_sources(root: Path) -> dict[str, bytes]:
+def script_sources(root: Path, known: Mapping[str, bytes] | None = None) -> dict[str, bytes]:
     """The script or the cells that run in this process, and the modules below `root` that it has loaded, by path.
 
-    Cells and the text of `python -c` are redacted; files are as they are. Empty where Python was told by other means,
-    as from a pipe.
+    Cells and the text of `python -c` are redacted; files are as they are, and those that are `known` from an earlier call
+    are not read again: what was edited since is not what runs. Empty where Python was told by other means, as from a pipe.
     """
     main = vars(sys.modules["__main__"])
-    found = {_path(file, root): data for file in _loaded(root, main) if (data := _read(file)) is not None}
+    found = dict(known or {})
+    for file in _loaded(root, main):
+        path = _path(file, root)
+        if path not in found and (data := _read(file)) is not None:
+            found[path] = data
     cells = main.get("In")
     if isinstance(cells, list) and "get_ipython" in main:
         text = "\n\n".join(f"# In [{number}]\n{cell}" for number, cell in enumerate(cells) if cell)

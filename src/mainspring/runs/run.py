@@ -22,7 +22,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """Who ran what, when, from which code, in which environment, and how it ended.
 
     Times are microseconds since 1970; `code`, `environment` and `git_diff` are blob digests; `params` are as recorded,
-    without secrets. `series` names the metric points that are this run's.
+    without secrets. `series` names the metric points that are this run's. `worked_s` is what went before `resumed_at`;
+    `log`, `cpu_s` and `peak_bytes` are a script's own: those of a pipeline are its tasks'.
     """
 
     id: str
@@ -51,8 +52,15 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     replay_of: str | None
     series: str
     error: str | None
+    resumed_at: int | None = None
+    worked_s: float = 0.0
+    log: str | None = None
+    cpu_s: float | None = None
+    peak_bytes: int | None = None
 
     @property
     def duration_s(self) -> float | None:
-        """Wall time from the first attempt to the end, in seconds."""
-        return None if self.ended_at is None else (self.ended_at - self.started_at) / 1e6
+        """Wall time in seconds, without the pause before a run was resumed; None while it goes on."""
+        if self.ended_at is None:
+            return None
+        return self.worked_s + (self.ended_at - (self.resumed_at or self.started_at)) / 1e6

@@ -1,180 +1,85 @@
 """Logging from user code: `start_run` in a script or notebook, `log_metric` and its like anywhere a run is active.
 
-Points are kept in memory and written in groups, at the latest when the run ends, also when it ends by an exception.
+Metric points are kept in memory and written in groups, at the latest when the run or attempt ends, also when it ends by an
+exception. Points of an attempt that failed stay under the attempt's series and are no run's.
 """
 
 from __future__ import annotations
 
-import atexit
-import sys
 import threading
-from contextlib import suppress
-from contextvars import ContextVar
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mainspring import clock
-from mainspring.errors import InvalidError, MainspringError, WrongTypeError
-from mainspring.ledger import new_id
-from mainspring.runs._store import RunStore
-from mainspring.runs.git import git_state
+from mainspring.errors import InvalidError, WrongTypeError
+from mainspring.ledger import current_scope
 from mainspring.runs.metrics import Metric, Metrics
-from mainspring.runs.run import Run, RunState
-from mainspring.secrets import redact, redact_value
-from mainspring.store.heartbeat import Heartbeat
-from mainspring.workspace import Workspace, current_workspace
+from mainspring.secrets import redact, redact_value, refuse_output, refuse_value
 
-_GROUP = 500  # points written at once
-_LEASE_S = 60.0
+if TYPE_CHECKING:
+    from mainspring.artifacts.record import Artifact
+    from mainspring.workspace import Workspace
+
+GROUP = 500  # points written at once
 
 
 class RunLog:
-    """What is logged to one series: metrics as they come, parameters and tags until the end."""
+    """What is logged to one series: metric points as they come, the rest until whoever owns the log commits it."""
 
-    def __init__(self, series: str) -> None:
+    def __init__(self, series: str, workspace: Workspace) -> None:
         self.series = series
+        self.workspace = workspace
         self.params: dict[str, Any] = {}
         self.tags: dict[str, str] = {}
-        self.points: list[Metric] = []
+        self.artifacts: dict[str, Artifact] = {}
+        self.metric_names: set[str] = set()
+        self._points: list[Metric] = []
+        self._metrics: Metrics | None = None
         self._lock = threading.Lock()
 
-    def __bool__(self) -> bool:
-        return bool(self.points or self.params or self.tags)
+    @property
+    def is_used(self) -> bool:
+        """Whether anything was logged, metric points that still wait left aside."""
+        return bool(self.metric_names or self.params or self.tags or self.artifacts)
 
-    def metric(self, key: str, value: float, step: int) -> int:
-        """Keep a point in memory; gives how many wait."""
+    def log_metric(self, key: str, value: float, *, step: int = 0) -> None:
+        """Keep a metric point; NaN and infinities are kept as they are."""
         if not isinstance(value, int | float) and not hasattr(value, "__float__"):
             raise WrongTypeError(f"metric `{key}`", value, "a number")
         point = Metric(key, float(value), int(step), clock.now_us())
         with self._lock:
-            self.points.append(point)
-            return len(self.points)
-
-    def take(self) -> list[Metric]:
-        """The points that wait; they are the caller's now."""
-        with self._lock:
-            points, self.points = self.points, []
-        return points
-
-
-active_log: ContextVar[RunLog | None] = ContextVar("active_log", default=None)
-
-
-class ActiveRun:
-    """A run that a script or notebook keeps open. Use as a context manager, or call `end()`.
-
-    One that is still open when its process exits ends then: failed if by an uncaught exception, else succeeded.
-    """
-
-    def __init__(self, workspace: Workspace, run: Run) -> None:
-        self.workspace = workspace
-        self.id = run.id
-        self.name = run.name
-        self._log = RunLog(run.series)
-        self._metrics = Metrics(workspace.metrics)
-        self._lease = workspace.leases.claim(f"run:{run.id}", workspace.owner, _LEASE_S)
-        self._heartbeat = Heartbeat(workspace.leases, _LEASE_S)
-        self._heartbeat.hold(self._lease)
-        self._heartbeat.__enter__()
-        self._token = active_log.set(self._log)
-        self._ended = False
-        atexit.register(self._end_with_the_process)
-
-    def log_metric(self, key: str, value: float, *, step: int = 0) -> None:
-        """Keep a metric point; NaN and infinities are kept as they are."""
-        if self._log.metric(key, value, step) >= _GROUP:
-            self.flush()
+            self._points.append(point)
+            is_full = len(self._points) >= GROUP
+        if is_full:
+            self.write_points()
 
     def log_param(self, key: str, value: object) -> None:
         """Keep a parameter, without secrets."""
-        self._log.params[key] = redact_value(key, value)
+        self.params[key] = redact_value(key, value)
 
     def log_tag(self, key: str, value: str) -> None:
-        """Keep a tag."""
-        self._log.tags[key] = redact(value)
+        """Keep a tag, without secrets."""
+        self.tags[key] = redact(value)
 
-    def flush(self) -> None:
-        """Write what waits; when this returns, it survives a kill."""
-        store = RunStore(self.workspace.database, self.workspace.ledger)
-        points = self._log.take()
+    def log_artifact(self, name: str, value: object) -> None:
+        """Keep a value as an output, by the codec of its type; the last one of a name counts."""
+        from mainspring.artifacts import save
+        from mainspring.artifacts.record import ArtifactStore
+
+        place = f"artifact `{name}`"
+        refuse_value(place, name, value)
+        refuse_output(place, value)
+        store = ArtifactStore(self.workspace.database, self.workspace.ledger)
+        self.artifacts[name] = store.describe(name, save(value, self.workspace.blobs), value)
+
+    def write_points(self) -> None:
+        """Write the metric points that wait; when this returns, they survive a kill."""
+        with self._lock:
+            points, self._points = self._points, []
         if points:
-            self._metrics.append(self._log.series, points)
-        run = store.get(self.id)
-        with self.workspace.database.transaction() as tx:
-            store.update(tx, self.id, params=run.params | self._log.params, tags=run.tags | self._log.tags)
-
-    def end(self, state: RunState = RunState.SUCCEEDED, error: str | None = None) -> None:
-        """Write what waits and close the run; a second call does nothing."""
-        if self._ended:
-            return
-        self._ended = True
-        atexit.unregister(self._end_with_the_process)
-        with suppress(ValueError):  # a notebook's cells may be contexts of their own, in which nothing is to be undone
-            active_log.reset(self._token)
-        self._heartbeat.__exit__()
-        self.flush()
-        with self.workspace.database.transaction() as tx:
-            RunStore(self.workspace.database, self.workspace.ledger).finish(tx, self.id, state, error)
-            self.workspace.leases.release_in(tx, self._lease)
-
-    def _end_with_the_process(self) -> None:
-        """The end of a run that nobody ended: failed if an exception ends the script."""
-        error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)  # set by an uncaught one
-        with suppress(MainspringError):  # the workspace may be closed or gone; then the run shows as interrupted
-            self.__exit__(None if error is None else type(error), error, None)
-
-    def __enter__(self) -> ActiveRun:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self.end()
-        else:
-            state = RunState.CANCELLED if isinstance(error, KeyboardInterrupt) else RunState.FAILED
-            self.end(state, redact(f"{type(error).__name__}: {error}"))
-
-    def __repr__(self) -> str:
-        return f"<run {self.name} {self.id[:12]}{', ended' if self._ended else ''}>"
-
-    def _repr_html_(self) -> str:
-        return f"<b>run {self.name}</b> <code>{self.id[:12]}</code>"
-
-
-def start_run(
-    name: str = "run",
-    *,
-    experiment: str = "Default",
-    params: dict[str, Any] | None = None,
-    workspace: Workspace | None = None,
-) -> ActiveRun:
-    """Start a run from a script or notebook, in the workspace of the project here.
-
-    >>> import tempfile, pathlib
-    >>> from mainspring.workspace import Workspace
-    >>> workspace = Workspace.open(pathlib.Path(tempfile.mkdtemp()))
-    >>> with start_run("trial", params={"depth": 3}, workspace=workspace) as run:
-    ...     run.log_metric("auc", 0.81)
-    """
-    workspace = workspace or current_workspace()
-    git = git_state(workspace.project.root)
-    diff = workspace.blobs.put(git.diff.encode()) if git.diff else None
-    run_id = new_id()
-    clean = {key: redact_value(key, value) for key, value in (params or {}).items()}
-    store = RunStore(workspace.database, workspace.ledger)
-    with workspace.database.transaction() as tx:
-        run = store.create(
-            tx,
-            kind="script",
-            name=name,
-            id=run_id,
-            experiment=experiment,
-            params=clean,
-            git_commit=git.commit,
-            git_diff=diff,
-        )
-    return ActiveRun(workspace, run)
+            if self._metrics is None:
+                self._metrics = Metrics(self.workspace.metrics)
+            self._metrics.append(self.series, points)
+            self.metric_names.update(point.key for point in points)
 
 
 def log_metric(key: str, value: float, *, step: int = 0) -> None:
@@ -183,21 +88,32 @@ def log_metric(key: str, value: float, *, step: int = 0) -> None:
     Raises:
         InvalidError: no run is active.
     """
-    _active("metric", key).metric(key, value, step)
+    _active("metric", key).log_metric(key, value, step=step)
 
 
 def log_param(key: str, value: object) -> None:
     """Keep a parameter of the run or step that is active here; raises as `log_metric` does."""
-    _active("parameter", key).params[key] = redact_value(key, value)
+    _active("parameter", key).log_param(key, value)
 
 
 def log_tag(key: str, value: str) -> None:
     """Keep a tag of the run or step that is active here; raises as `log_metric` does."""
-    _active("tag", key).tags[key] = redact(value)
+    _active("tag", key).log_tag(key, value)
+
+
+def log_artifact(name: str, value: object) -> None:
+    """Keep a value (a table, model, array, path, plain value …) as an output of the run or step that is active here.
+
+    Raises:
+        InvalidError: no run is active.
+        CodecError: no codec takes the value.
+        SecretError: it is, or holds, the value of a secret.
+    """
+    _active("artifact", name).log_artifact(name, value)
 
 
 def _active(kind: str, key: str) -> RunLog:
-    log = active_log.get()
-    if log is None:
+    scope = current_scope()
+    if scope is None or not isinstance(scope.log, RunLog):
         raise InvalidError(kind, key, "logged inside a run", "Call it in a step, or after `run = ms.start_run()`.")
-    return log
+    return scope.log
