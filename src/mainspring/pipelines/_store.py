@@ -44,6 +44,7 @@ MIGRATIONS = [
 ]
 _JSON = {"options", "bindings", "arguments", "tolerates", "reasons", "outputs", "seen"}
 _COLUMNS = ", ".join(Task.__struct_fields__)
+_BATCH = 400  # placeholders in one statement
 _ATTEMPT_COLUMNS = ", ".join(Attempt.__struct_fields__)
 
 
@@ -242,6 +243,22 @@ class TaskStore:
         """What a run's pipeline returns, by name."""
         rows = self.database.query("SELECT name, binding FROM run_output WHERE run = ?", (run_id,))
         return {name: msgspec.json.decode(text, type=Binding) for name, text in rows}
+
+    def child_runs(self, tasks: Iterable[Task]) -> dict[str, str]:
+        """The runs of the tasks that logged something, by task; a reused task has that of the task it was taken from."""
+        found = {task.id: task.child_run for task in tasks if task.child_run}
+        reused = {task.id: task.reused_from for task in tasks if task.reused_from}
+        origins = sorted(set(reused.values()))
+        logged: dict[str, str] = {}
+        for start in range(0, len(origins), _BATCH):
+            batch = origins[start : start + _BATCH]
+            marks = ", ".join("?" * len(batch))
+            logged |= dict(
+                self.database.query(
+                    f"SELECT id, child_run FROM task WHERE child_run IS NOT NULL AND id IN ({marks})", batch
+                )
+            )
+        return found | {task: logged[origin] for task, origin in reused.items() if origin in logged}
 
     def drop_entry(self, key: str) -> None:
         """Forget a cache entry whose result can't be read any more."""

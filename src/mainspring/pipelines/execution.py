@@ -58,7 +58,8 @@ class Place(msgspec.Struct):
     `follow` receives each line that a step prints; `isolated` means that this process works on nothing else, so its file
     descriptors are captured too; `calling` is true while a step's own code runs. A `replay`
     changes nothing that has a name. `stamps` are the states of the source files that this process imports steps from.
-    `own_paths` and `own_addresses` are the workspace's, which a step may touch without their being inputs.
+    `own_paths` and `own_addresses` are the workspace's, which a step may touch without their being inputs. `failures` are
+    what the last attempts of tasks raised in this process, for whoever called the pipeline.
     """
 
     workspace: Workspace
@@ -72,6 +73,7 @@ class Place(msgspec.Struct):
     stamps: dict[str, Stamp] = {}
     own_paths: list[Path] = []
     own_addresses: list[str] = []
+    failures: dict[str, BaseException] = {}
 
     def __post_init__(self) -> None:
         self.root = self.root.resolve()
@@ -90,6 +92,7 @@ def execute(
         KeyboardInterrupt: it was interrupted; the attempt is recorded as cancelled.
     """
     meter, run_log = ResourceMeter(), RunLog(attempt.id, place.workspace)
+    place.failures.pop(task.id, None)  # with all that its frames hold
     seen: tuple[Observation, ...] = ()
     try:
         result, seen = _call(place, task, function, log_path, meter, run_log)
@@ -98,6 +101,8 @@ def execute(
         raise
     except BaseException as error:  # whatever a step raises is recorded, then decided upon
         _record_failure(place, task, attempt, lease, error, log_path, _usage(meter))
+        if not (place.isolated or task.options.may_fail):
+            place.failures[task.id] = error
         if isinstance(error, KeyboardInterrupt):
             raise
         return

@@ -117,8 +117,7 @@ def resume_run(
         with workspace.database.transaction() as tx:
             workspace.leases.check(tx, lease)
             session.store.lose_attempts(tx, run.id)
-            runs.update(tx, run.id, state=RunState.RUNNING, ended_at=None, error=None)
-            workspace.ledger.append(tx, "run.resumed", run.id)
+            runs.resume(tx, run)
     except BaseException:
         workspace.leases.release(lease)
         raise
@@ -189,7 +188,8 @@ def _driven(
     failed = next((task for task in engine.tasks if task.state is TaskState.FAILED and not task.options.may_fail), None)
     message = f"{failed.name}: {failed.error}" if failed else None
     _finish(session, run, lease, _ENDS[verdict], message, engine)
-    result = RunResult(workspace, RunStore(workspace.database, workspace.ledger).get(run.id), session.values)
+    ended = RunStore(workspace.database, workspace.ledger).get(run.id)
+    result = RunResult(workspace, ended, session.values, session.place.failures)
     listener.ended(result.run, result.tasks)
     return result
 

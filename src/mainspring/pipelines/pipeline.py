@@ -59,12 +59,16 @@ class Pipeline(Generic[P, R]):
     def run(self, *, options: dict[str, Any] | None = None, **params: Any) -> RunResult:
         """Run it, recorded, in the workspace of the project here; `options` are those of `run_pipeline`.
 
+        What steps print in this process is shown as it comes, each line behind its step's name; `options={"listener":
+        Listener()}` keeps it quiet. It is in the log either way.
+
         Raises:
-            StepError: a step failed.
+            StepError: a step failed; chained to what it raised.
         """
         from mainspring.pipelines.launch import run_pipeline
+        from mainspring.pipelines.progress import Shown
 
-        result = run_pipeline(self, params, **(options or {}))
+        result = run_pipeline(self, params, **{"listener": Shown()} | (options or {}))
         result.raise_for_state()
         return result
 

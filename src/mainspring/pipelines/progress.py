@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from mainspring.pipelines.task import Task
@@ -31,3 +32,11 @@ class Listener:
 
     def ended(self, run: Run, tasks: Sequence[Task]) -> None:
         """The run is over."""
+
+
+class Shown(Listener):
+    """Shows what steps print, for scripts and notebooks."""
+
+    def printed(self, task_name: str, line: str) -> None:
+        """The line behind its step's name."""
+        sys.stdout.write(f"{task_name} | {line}\n")

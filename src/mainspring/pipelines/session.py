@@ -12,13 +12,14 @@ from mainspring.errors import GraphError, InvalidError
 from mainspring.ledger import new_id
 from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.code.fingerprint import Fingerprinter
-from mainspring.pipelines.code.tree import CodeTree, materialise, record
+from mainspring.pipelines.code.tree import materialise, record
 from mainspring.pipelines.execution import Place, stamp
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.seeds import threads_environment
 from mainspring.pipelines.task import Task, TaskState
 from mainspring.pipelines.values import Values
 from mainspring.runners import Exit, InlineRunner, Runner, WorkOrder
+from mainspring.runs.code import CodeTree
 from mainspring.runs.environment import Environment, installed, snapshot
 from mainspring.workspace import Workspace
 

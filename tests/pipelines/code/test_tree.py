@@ -10,7 +10,8 @@ import pytest
 from blake3 import blake3
 
 from mainspring.errors import CorruptBlobError, InvalidError, StorageError
-from mainspring.pipelines.code.tree import CodeEntry, CodeTree, materialise, read_tree, record
+from mainspring.pipelines.code.tree import materialise, read_tree, record
+from mainspring.runs.code import CodeEntry, CodeTree
 from tests.pipelines.projects import Sources
 
 
