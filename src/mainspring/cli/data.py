@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 _MOST_ROWS = 200
 
 
-@click.group(cls=Group, default="list")
+_HOME = "mainspring.cli.datasets."
+COMMANDS = {
+    "log": (f"{_HOME}versions:log", "List the versions of a dataset, newest first, with their tags."),
+    "tag": (f"{_HOME}versions:tag", "Point a tag at a version."),
+}
+
+
+@click.group(cls=Group, default="list", lazy=COMMANDS)
 def data() -> None:
     """List datasets (the same as `data list`) and look into their versions."""
 

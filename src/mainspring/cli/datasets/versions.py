@@ -1,0 +1,64 @@
+"""`mainspring data log`, `tag`."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from mainspring.cli import text
+from mainspring.cli.app import Command, Invocation
+
+
+@click.command(cls=Command)
+@click.argument("name", metavar="DATASET")
+@click.option("--limit", type=click.IntRange(min=1), default=30, show_default=True, help="How many versions to list.")
+@click.pass_obj
+def log(invocation: Invocation, name: str, limit: int) -> None:
+    """List the versions of DATASET, newest first: what changed, who made it, its tags."""
+    from mainspring.data import dataset
+
+    handle = dataset(name, invocation.workspace)
+    handle.latest()  # an unknown name is an error, an empty list none
+    versions, tags = handle.versions(), handle.tags()
+    named = {version: [tag for tag, at in tags.items() if at == version] for version in tags.values()}
+    shown = versions[:limit]
+    document = [msgspec.to_builtins(each) | {"tags": named.get(each.id, [])} for each in shown]
+    sizes = {each.id: each.rows if each.kind == "table" else each.files for each in versions}
+    rows = [
+        [
+            str(each), ", ".join(named.get(each.id, [])), each.amount,
+            f"{sizes[each.id] - sizes.get(each.parent or '', 0):+,}", text.short(each.content_digest),
+            text.moment(each.created_at), each.note,
+        ]
+        for each in shown
+    ]  # fmt: skip
+    invocation.show(
+        {"dataset": name, "versions": document},
+        lambda: "\n".join(
+            [
+                text.table(["version", "tags", "holds", "change", "content", "made", "note"], rows),
+                *([f"{len(versions) - limit:,} older ones: --limit"] if len(versions) > limit else []),
+            ]
+        ),
+    )
+
+
+@click.command(cls=Command)
+@click.argument("reference", metavar="DATASET[/REF]")
+@click.argument("tag_name", metavar="TAG")
+@click.option("--delete", is_flag=True, help="Take the tag away.")
+@click.pass_obj
+def tag(invocation: Invocation, reference: str, tag_name: str, delete: bool) -> None:
+    """Point TAG at a version; REF is a number, another tag, an id or a time, left out the newest."""
+    from mainspring.data import dataset
+
+    name, _, ref = reference.replace("@", "/").partition("/")
+    handle = dataset(name, invocation.workspace)
+    if delete:
+        handle.untag(tag_name)
+        invocation.show({"dataset": name, "untagged": tag_name}, f"{name}/{tag_name} is no tag any more")
+        return
+    version = handle.tag(ref or "latest", tag_name)
+    invocation.show(
+        {"dataset": name, "tag": tag_name, "version": msgspec.to_builtins(version)}, f"{name}/{tag_name} is {version}"
+    )
