@@ -51,6 +51,36 @@ def test_a_full_disk_is_named_and_damages_nothing(small_disk: Path) -> None:
     database.close()
 
 
+@pytest.mark.parametrize("log", ["gone", "empty", "left"])
+def test_a_full_disk_can_be_read_and_written_again_once_it_has_space(small_disk: Path, log: str) -> None:
+    first = _actors.opened(f"sqlite://{small_disk}/state.db")
+    with first.transaction() as tx:
+        tx.execute("INSERT INTO note (text) VALUES (?)", ("kept",))
+    if log == "left":
+        copies = {file: file.read_bytes() for file in small_disk.glob("state.db*")}
+    first.close()
+    if log == "left":  # as a killed process leaves it
+        for file, data in copies.items():
+            file.write_bytes(data)
+    if log == "empty":
+        (small_disk / "state.db-wal").touch()
+    if log != "left":
+        (small_disk / "state.db.queue").unlink()
+    fill(small_disk)
+    started = time.monotonic()
+    database = _actors.opened(f"sqlite://{small_disk}/state.db")
+    assert database.query("SELECT text FROM note") == [("kept",)]
+    with pytest.raises(StorageError, match=f"{small_disk}.*full"), database.transaction() as tx:
+        tx.execute("INSERT INTO note (text) VALUES (?)", ("x" * 200_000,))
+    assert database.query("SELECT text FROM note") == [("kept",)]
+    assert in_a_second(started)
+    (small_disk / "ballast").unlink()
+    with database.transaction() as tx:
+        tx.execute("INSERT INTO note (text) VALUES (?)", ("again",))
+    assert database.query("SELECT text FROM note ORDER BY text") == [("again",), ("kept",)]
+    database.close()
+
+
 def test_a_read_only_directory_is_named(small_disk: Path) -> None:
     database = _actors.opened(f"sqlite://{small_disk}/state.db")
     blobs = open_blobs(f"file://{small_disk}/blobs")
@@ -75,6 +105,25 @@ def test_a_read_only_directory_is_named(small_disk: Path) -> None:
         pass
     assert reader.query("SELECT text FROM note") == [("kept",)]
     reader.close()
+
+
+@pytest.mark.parametrize("why", ["full", "read-only"])
+def test_what_was_never_used_is_empty_where_nothing_can_be_written(small_disk: Path, why: str) -> None:
+    address = f"sqlite://{small_disk}/state.db"
+    _actors.opened(address).close()
+    if why == "full":
+        (small_disk / "state.db.queue").unlink()
+        fill(small_disk)
+    else:
+        subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    database = open_database(address)
+    later = ["CREATE TABLE later (id TEXT PRIMARY KEY);\nCREATE INDEX later_by ON later (id)"]
+    for _ in range(2):
+        database.migrate("later", [*later, "ALTER TABLE later ADD COLUMN note TEXT"])
+        assert database.query("SELECT id, note FROM later") == []
+    with pytest.raises(StorageError, match=str(small_disk)), database.transaction() as tx:
+        tx.execute("INSERT INTO later VALUES ('a')")
+    database.close()
 
 
 def test_a_log_left_beside_a_read_only_database_is_read(small_disk: Path) -> None:

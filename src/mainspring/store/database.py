@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from mainspring.errors import ConfigError, ConflictError, InvalidError, MainspringError, WrongTypeError
 
@@ -69,6 +69,15 @@ class Driver(Protocol):
 
     def close(self) -> None:
         """Close the connections of all threads."""
+        ...
+
+
+@runtime_checkable
+class StandsIn(Protocol):
+    """A driver that can do without tables which are not there and can't be made."""
+
+    def stand_in(self, statements: Iterable[str]) -> bool:
+        """If nothing can be written, make these tables empty, for this connection alone; False if they can be made."""
         ...
 
 
@@ -223,21 +232,23 @@ class Database:
         """Bring a room's tables to the newest schema; a no-op when they are there.
 
         Statement `i` of `migrations` is number `i + 1` and is applied once, all missing ones in one transaction, so two
-        processes that open a new workspace at one instant both find it complete.
+        processes that open a new workspace at one instant both find it complete. Where nothing can be written, a room
+        that was never used is read as empty.
 
         Raises:
             ConfigError: the database has a newer schema than this version of Mainspring knows.
         """
         if self._applied is None:
             self._applied = self._read_applied()
+        if not self._applied.get(room) and self._stands_in(migrations):
+            self._applied[room] = len(migrations)
         if self._applied.get(room, 0) < len(migrations):
             with self.transaction() as tx:
                 tx.execute(_MIGRATIONS)
                 done = (tx.query_one("SELECT MAX(number) FROM migration WHERE room = ?", (room,)) or (None,))[0] or 0
-                for number, statements in enumerate(migrations[done:], start=done + 1):
-                    for statement in statements.rstrip().rstrip(";").split(";\n"):
-                        if statement.strip():
-                            tx.execute(statement)
+                for number, migration in enumerate(migrations[done:], start=done + 1):
+                    for statement in _statements(migration):
+                        tx.execute(statement)
                     tx.execute("INSERT INTO migration VALUES (?, ?, ?)", (room, number, tx.now_us()))
             self._applied[room] = max(done, len(migrations))
         if self._applied.get(room, 0) > len(migrations):
@@ -254,10 +265,20 @@ class Database:
         """Close every connection; the database can't be used afterwards."""
         self._driver.close()
 
+    def _stands_in(self, migrations: Sequence[str]) -> bool:
+        driver = self._driver
+        return isinstance(driver, StandsIn) and driver.stand_in(
+            statement for migration in migrations for statement in _statements(migration)
+        )
+
     def _read_applied(self) -> dict[str, int]:
         if "migration" not in self._driver.tables():
             return {}
         return dict(self.query("SELECT room, MAX(number) FROM migration GROUP BY room"))
+
+
+def _statements(migration: str) -> list[str]:
+    return [part for part in migration.rstrip().rstrip(";").split(";\n") if part.strip()]
 
 
 def checked(params: Sequence[Value]) -> Sequence[Value]:

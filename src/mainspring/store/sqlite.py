@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -24,17 +25,24 @@ from mainspring.store.database import Row, Value
 _BUSY_TIMEOUT_S = 60.0  # only for outsiders that hold the file without queueing, such as a sqlite3 shell
 _FORK_PATIENCE_S = 1.0
 _NOT_WRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM)
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_TABLE = re.compile(r"\s*CREATE\s+TABLE(\s+IF\s+NOT\s+EXISTS)?\b", re.IGNORECASE)
+_INDEX = re.compile(r"\s*CREATE\s+(UNIQUE\s+)?INDEX\b", re.IGNORECASE)
 _OPTIONS: dict[str, Any] = {
     "timeout": _BUSY_TIMEOUT_S, "isolation_level": None, "check_same_thread": False, "cached_statements": 256,
 }  # fmt: skip
 
 
 class _Held:
-    """A thread's connection and its place in the queue, None where nothing can be written; closed with the thread."""
+    """A thread's connection and its place in the queue, None where nothing can be written; closed with the thread.
 
-    def __init__(self, connection: sqlite3.Connection, queue: int | None) -> None:
+    `full` says that there was no space for it.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, queue: int | None, *, full: bool = False) -> None:
         self.connection = connection
         self.queue = queue
+        self.full = full
         self.lock = threading.Lock()  # held while the connection is at work, from BEGIN to COMMIT
         self.writing = False
         self.closed = False
@@ -74,12 +82,9 @@ class SqliteDriver:
 
     def begin(self) -> None:
         """Wait for the queue, then take the write lock."""
-        held = self._take()
-        if held.queue is None:
-            held.lock.release()
-            raise StorageError(str(self.path.parent), "the directory is not writable")
+        held, queue = self._take_writing()
         held.writing = True
-        fcntl.flock(held.queue, fcntl.LOCK_EX)
+        fcntl.flock(queue, fcntl.LOCK_EX)
         try:
             held.connection.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
@@ -133,6 +138,15 @@ class SqliteDriver:
         """Names of the tables."""
         return {row[0] for row in self.run("SELECT name FROM sqlite_master WHERE type = 'table'", ())[0]}
 
+    def stand_in(self, statements: Iterable[str]) -> bool:
+        """Temporary tables where the file can't be written; they go with the connection."""
+        if self._hold().queue is not None:
+            return False
+        for statement in statements:
+            if not _INDEX.match(statement):
+                self.run(_TABLE.sub("CREATE TEMP TABLE IF NOT EXISTS", statement, count=1), ())
+        return True
+
     def now_us(self) -> int:
         """The machine's clock, which every user of a local file shares."""
         return time.time_ns() // 1_000
@@ -177,6 +191,23 @@ class SqliteDriver:
                 return held
             held.lock.release()
 
+    def _take_writing(self) -> tuple[_Held, int]:
+        """This thread's connection, locked, and its place in the queue; what was opened for reading may be writable now.
+
+        Raises:
+            StorageError: the directory can't be written, or the disk is still full.
+        """
+        held = self._take()
+        if held.queue is None and held.full and not _is_full(self.path.parent):
+            held.close()
+            held.lock.release()
+            held = self._take()
+        if held.queue is None:
+            held.lock.release()
+            directory = str(self.path.parent)
+            raise _full(directory) if held.full else StorageError(directory, "the directory is not writable")
+        return held, held.queue
+
     def _hold(self) -> _Held:
         held = self._local.held
         if held is None or held.closed:
@@ -194,9 +225,9 @@ class SqliteDriver:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             queue = os.open(f"{self.path}.queue", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            if error.errno not in _NOT_WRITABLE or not self.path.exists():
+            if error.errno not in (*_NOT_WRITABLE, *_NO_SPACE) or not _has_bytes(self.path):
                 raise _unwritable(self.path.parent, error) from error
-            held = self._open_reading()
+            held = self._open_reading(full=error.errno in _NO_SPACE)
         else:
             held = self._open_writing(queue)
         self._local.held = held
@@ -214,26 +245,29 @@ class SqliteDriver:
             self._configure(connection, queue)
         except sqlite3.Error as error:
             held.close()
-            raise self._mapped(error) from error
+            if not (_is_full(self.path.parent) and _has_bytes(self.path)):
+                raise self._mapped(error) from error
+            return self._open_reading(full=True)
         return held
 
-    def _open_reading(self) -> _Held:
-        """A connection to a file that this process may only read, so that what was recorded can be looked at.
+    def _open_reading(self, *, full: bool) -> _Held:
+        """A connection to a file that can only be read, so that what was recorded can be looked at.
 
         Readers of a write-ahead log share its index, a file beside it. Where no log is and none can be made, the file
         is taken as one that doesn't change.
         """
         from urllib.parse import quote
 
-        is_at_rest = not Path(f"{self.path}-wal").exists()
+        is_at_rest = not _has_bytes(Path(f"{self.path}-wal"))
         address = f"file:{quote(str(self.path))}?mode=ro{'&immutable=1' if is_at_rest else ''}"
         try:
             connection = sqlite3.connect(address, uri=True, **_OPTIONS)
             connection.execute("PRAGMA case_sensitive_like = ON")
+            connection.execute("PRAGMA temp_store = MEMORY")
             connection.execute("SELECT 1 FROM sqlite_master")
         except sqlite3.Error as error:
             raise self._mapped(error) from error
-        return _Held(connection, None)
+        return _Held(connection, None, full=full)
 
     @staticmethod
     def _configure(connection: sqlite3.Connection, queue: int) -> None:
@@ -291,12 +325,19 @@ def _is_full(directory: Path) -> bool:
         return False
 
 
+def _has_bytes(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
+
+
 def _full(directory: str) -> StorageError:
     return StorageError(directory, "the disk is full", "Free some space; nothing is damaged.")
 
 
 def _unwritable(directory: Path, error: OSError) -> StorageError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in _NO_SPACE:
         return _full(str(directory))
     reason = os.strerror(error.errno) if error.errno else str(error)
     return StorageError(str(directory), f"the directory is not writable ({reason})")

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mainspring.errors import NotFoundError
+from mainspring.errors import NotFoundError, StorageError
 from mainspring.ledger import Ledger
 from mainspring.secrets import is_reference, resolve
 from mainspring.store import BlobStore, Database, Leases, open_blobs, open_database, process_owner
@@ -56,8 +56,18 @@ class Workspace:
 
     @cached_property
     def metrics(self) -> Database:
-        """The database of metric points, apart so that logging never blocks leases."""
-        return open_database(_beside(_url(self.project.settings.database)))
+        """The database of metric points, apart so that logging never blocks leases.
+
+        Where there is none yet and none can be made, as on a full disk, that of everything else, which has no points.
+        """
+        url = _beside(_url(self.project.settings.database))
+        opened = open_database(url)
+        if not _is_there(url):
+            try:
+                opened.query("SELECT 1")
+            except StorageError:
+                return self.database
+        return opened
 
     @cached_property
     def owner(self) -> str:
