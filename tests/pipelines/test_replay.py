@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from typing import Any
 
 import pytest
 
 from mainspring.errors import ConflictError, NotFoundError
 from mainspring.pipelines.replay import ReplayReport, replay_run
-from mainspring.runs import RunStore
+from mainspring.pipelines.results import RunResult
+from mainspring.runs import RunState, RunStore
 from mainspring.testing.workspaces import Lab
 
 FLOW = """
@@ -173,3 +176,111 @@ def main():
 def test_what_has_no_result_in_the_run_is_said_to_be_left_out(lab: Lab) -> None:
     report = replayed(lab, lab.write_and_run(ALLOWED).id)
     assert (report.verdict, report.left_out) == ("VERIFIED", ["risky"])
+
+
+DRAWN = """
+import numpy as np
+
+@ms.step
+def draw():
+    return float(np.random.default_rng().random()) SCALE
+
+@ms.step
+def after(n: float):
+    return 1
+
+@ms.pipeline
+def main():
+    return after(draw())
+"""
+
+
+def test_the_run_of_a_replay_that_differs_succeeded_and_leaves_out_the_rest(lab: Lab) -> None:
+    result = lab.write_and_run(DRAWN.replace("SCALE", ""))
+    report = replayed(lab, result.id)
+    replay = RunStore(lab.workspace.database).get(report.replay_id)
+    assert (report.verdict, report.cancelled) == ("DIVERGED", False)
+    assert (replay.state, replay.error) == (RunState.SUCCEEDED, None)
+    assert (replay.tags["verdict"], replay.tags["differs"][:13]) == ("DIVERGED", "draw: floats:")
+    tasks = {task.name: (task.state.value, task.error) for task in RunResult(lab.workspace, replay).tasks}
+    assert tasks == {"draw": ("succeeded", None), "after": ("skipped", "an earlier step differs")}
+
+
+@pytest.mark.parametrize(("scale", "told"), [("", "not rounding"), ("* 1e-14 + 1", "as rounding makes them differ")])
+def test_how_far_apart_floats_are_is_told(lab: Lab, scale: str, told: str) -> None:
+    result = lab.write_and_run(DRAWN.replace("SCALE", scale))
+    (step,) = replayed(lab, result.id).steps
+    assert "The floats differ by up to " in step.detail
+    assert step.detail.endswith(f": {told}.")
+
+
+def test_a_step_that_fails_in_a_replay_has_its_failure_and_no_other_cause(lab: Lab) -> None:
+    marker = lab.root.parent / "marker"
+    marker.touch()
+    lab.write(
+        """
+        import os
+
+        @ms.step
+        def work(marker: str):
+            if not os.path.exists(marker):
+                raise ValueError("not today")
+            return 1
+
+        @ms.pipeline
+        def main(marker: str):
+            return work(marker)
+        """
+    )
+    result = lab.run(params={"marker": str(marker)})
+    marker.unlink()
+    report = replayed(lab, result.id)
+    (step,) = report.steps
+    assert (step.verdict, step.kind, step.causes) == ("DIVERGED", "failed", [])
+    assert "ValueError: not today" in step.detail
+    replay = RunStore(lab.workspace.database).get(report.replay_id)
+    assert (replay.state, replay.error) == (RunState.FAILED, "work: ValueError: not today")
+
+
+def test_latest_is_the_run_that_a_replay_is_of(lab: Lab) -> None:
+    result = lab.write_and_run(FLOW)
+    first = replayed(lab, "latest")
+    assert replayed(lab, "latest").run_id == first.run_id == result.id
+    with pytest.raises(ConflictError, match=f"is a replay; what it replayed is run {result.id[:12]}"):
+        replayed(lab, first.replay_id)
+
+
+@pytest.mark.one_backend("what a signal does is not the store's affair")
+def test_an_interrupted_replay_is_cancelled(lab: Lab) -> None:
+    marker = lab.root.parent / "marker"
+    marker.with_name("marker.go").touch()
+    lab.write(
+        """
+        import os, time
+        from pathlib import Path
+
+        @ms.step
+        def slow(marker: str):
+            Path(marker).write_text(str(os.getpid()))
+            while not Path(marker + ".go").exists():
+                time.sleep(0.01)
+            return 1
+
+        @ms.pipeline
+        def main(marker: str):
+            return slow(marker)
+        """
+    )
+    result = lab.run(params={"marker": str(marker)})
+    marker.with_name("marker.go").unlink()
+    marker.unlink()
+    process = lab.start(f"import sys; from mainspring.cli.main import cli; cli(['replay', {result.id!r}])")
+    while not (marker.exists() and marker.read_text()):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "INCOMPLETE" in out
+    (replay,) = RunStore(lab.workspace.database).list(kind="replay")
+    assert replay.state is RunState.CANCELLED

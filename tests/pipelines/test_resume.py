@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from mainspring.errors import ConflictError, NotFoundError
+from mainspring.pipelines.progress import Listener
 from mainspring.testing.workspaces import Lab, states, task_of
 
 FLOW = """
@@ -57,6 +60,50 @@ def test_it_runs_the_recorded_code_though_the_sources_have_changed(failed: tuple
     again = lab.resume(run)
     assert again.value == 3
     assert [each.runner for each in again._store.attempts(task_of(again, "second").id)] == ["inline", "pool"]
+
+
+def test_the_files_that_have_changed_are_named(failed: tuple[Lab, str]) -> None:
+    lab, run = failed
+    notes: list[str] = []
+
+    class Notes(Listener):
+        def noted(self, line: str) -> None:
+            notes.append(line)
+
+    lab.write(FLOW.replace("return n + 1", "return -100"))
+    (lab.root.parent / "marker").unlink()
+    assert not lab.resume(run, listener=Notes()).succeeded
+    (note,) = notes
+    assert note.startswith(f"the recorded code of run {run[:12]} is used: flow.py changed since; `mainspring run flow:")
+    notes.clear()
+    lab.write(FLOW)
+    (lab.root.parent / "marker").touch()
+    assert lab.resume(run, listener=Notes()).succeeded
+    assert notes == []
+
+
+def test_a_run_that_was_told_not_to_reuse_takes_its_own_results_only(lab: Lab) -> None:
+    marker = lab.root.parent / "marker"
+    lab.write(FLOW)
+    failed = lab.run(params={"marker": str(marker)}, reuse=False)
+    marker.touch()
+    assert lab.run(params={"marker": str(marker)}).succeeded
+    again = lab.resume(failed.id)
+    assert states(again) == dict.fromkeys(("first", "second", "third"), "succeeded")
+    assert [len(again._store.attempts(task.id)) for task in again.tasks] == [1, 2, 1]
+    assert task_of(again, "third").reasons == ["this run was told not to reuse"]
+
+
+def test_a_run_that_goes_on_names_the_process_that_drives_it(failed: tuple[Lab, str]) -> None:
+    lab, run = failed
+    lease = lab.workspace.leases.claim(f"run:{run}", f"{lab.workspace.owner}", 60)
+    with pytest.raises(ConflictError, match=rf"Run {run[:12]} is running \(process {os.getpid()} here\)") as error:
+        lab.resume(run)
+    assert f"mainspring cancel {run[:12]}" in str(error.value)
+    lab.workspace.leases.release(lease)
+    lab.workspace.leases.claim(f"run:{run}", "far:boot:17:0", 60)
+    with pytest.raises(ConflictError, match=r"\(process 17 on far\)"):
+        lab.resume(run)
 
 
 def test_what_another_run_made_meanwhile_is_taken(failed: tuple[Lab, str]) -> None:

@@ -1,103 +1,95 @@
-"""What `run --dry-run` says: which tasks would run or be reused, and why, as far as can be known before they do."""
+"""What `run --dry-run` and `why` print: a row for each task with its reasons, items of one kind in one row."""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from mainspring.cli import text
 from mainspring.cli.app import Invocation
-from mainspring.ledger import new_id
-from mainspring.pipelines._store import awaited_in
-from mainspring.pipelines.decision import Decider, live_differences
-from mainspring.pipelines.pipeline import Pipeline
-from mainspring.pipelines.plan import Tasks, expanded, planned
-from mainspring.pipelines.progress import Listener
-from mainspring.pipelines.session import Session
-from mainspring.pipelines.task import DONE, Task, TaskState
+
+if TYPE_CHECKING:
+    from mainspring.pipelines.forecast import Prospect
+    from mainspring.pipelines.pipeline import Pipeline
+
+_ITEM = re.compile(r"(?P<step>.*)\[(?P<index>\d+)\]")
+_RANGES_SHOWN = 4
+_MARKS = {True: ("run", "yellow"), False: ("reuse", "cyan"), None: ("open", "blue")}
 
 
-class Prospect(msgspec.Struct, frozen=True):
-    """A task, whether it would run (None: it depends on results that aren't there yet), and why."""
+class Row(msgspec.Struct, frozen=True):
+    """A task, the word for what becomes of it with its colour, and the reasons."""
 
     task: str
-    runs: bool | None
-    lines: list[str]
+    word: str
+    colour: str
+    lines: tuple[str, ...]
 
 
 def show_forecast(
     invocation: Invocation, pipeline: Pipeline[Any, Any], params: dict[str, Any], *, seed: int | None, reuse: bool
 ) -> None:
     """Print what a run of the pipeline would do."""
-    prospects = forecast(invocation, pipeline, params, seed=seed, reuse=reuse)
-    invocation.show({"pipeline": pipeline.name, "tasks": prospects}, lambda: _shown(prospects))
+    from mainspring.pipelines.forecast import forecast
+
+    found = forecast(pipeline, params, workspace=invocation.workspace, seed=seed, reuse=reuse)
+    text = [*shown_rows(rows_of(found)), "", f"Nothing was run: {counts_of(found)}."]
+    invocation.show({"pipeline": pipeline.name, "tasks": found}, "\n".join(text))
 
 
-def forecast(
-    invocation: Invocation, pipeline: Pipeline[Any, Any], params: dict[str, Any], *, seed: int | None, reuse: bool
-) -> list[Prospect]:
-    """What each task of a pipeline would do; nothing is run or recorded.
+def rows_of(prospects: Iterable[Prospect]) -> list[Row]:
+    """The rows of a forecast."""
+    return [Row(each.task, *_MARKS[each.runs], tuple(each.lines)) for each in prospects]
 
-    Raises:
-        GraphError, WrongTypeError, NotFoundError: the pipeline or its parameters are wrong.
+
+def counts_of(prospects: Sequence[Prospect]) -> str:
+    """How many tasks would run; a mapped one whose items are known counts by them."""
+    kinds = [each.runs for each in prospects if not each.items]
+    told = f"{kinds.count(True)} would run, {kinds.count(False)} would be reused"
+    open_ends = kinds.count(None)
+    return f"{told}, {open_ends} can't be known before" if open_ends else told
+
+
+def shown_rows(rows: Sequence[Row], *, every_item: bool = False) -> list[str]:
+    """The rows as lines. Items of a step that have the same word and reasons share one, unless `every_item`."""
+    rows = rows if every_item else _folded(rows)
+    width = max((len(row.task) for row in rows), default=0)
+    widest = max((len(row.word) for row in rows), default=0)
+    indent = "\n" + " " * (width + widest + 4)
+    return [
+        f"{click.style(row.word.ljust(widest), fg=row.colour)}  {row.task.ljust(width)}  {indent.join(row.lines)}".rstrip()
+        for row in rows
+    ]
+
+
+def _folded(rows: Sequence[Row]) -> list[Row]:
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        item = _ITEM.fullmatch(row.task)
+        key = (item["step"], row.word, row.lines) if item else (row.task,)
+        groups.setdefault(key, []).append(row)
+    return [
+        group[0] if len(group) == 1 else msgspec.structs.replace(group[0], task=_together([row.task for row in group]))
+        for group in groups.values()
+    ]
+
+
+def _together(names: Sequence[str]) -> str:
+    """Items of one step under one name.
+
+    >>> _together(["each[0]", "each[1]", "each[2]", "each[5]"])
+    'each[0…2, 5]'
     """
-    workspace = invocation.workspace
-    settings = workspace.project.settings
-    calls, _, _ = pipeline.record(params, strict=False)
-    session = Session(workspace, workspace.project.root, jobs=1, runner="auto", listener=Listener())
-    tasks = Tasks(
-        planned(calls, new_id(), session.values, _forget),
-        {position: call.step.function for position, call in enumerate(calls)},
-    )
-    run_seed = int(settings.seed) if seed is None else seed
-    decider = Decider(session.store, session.values, session.fingerprinter, run_seed, reuse=reuse)
-    return [prospect for task in tasks for prospect in _prospects(tasks, task, session, decider)]
-
-
-def _prospects(tasks: Tasks, task: Task, session: Session, decider: Decider) -> list[Prospect]:
-    awaited = {name for binding in task.bindings.values() for name in awaited_in(binding)}
-    open_ends = sorted(name for name in awaited if tasks.by_name[name].state not in DONE)
-    if open_ends:
-        return [Prospect(task.name, None, [f"depends on what `{name}` gives" for name in open_ends])]
-    tasks.resolve(task)
-    if not task.is_mapped:
-        return [_prospect(tasks, task, decider)]
-    found = []
-    for child in expanded(task, session.values, _forget):
-        tasks.add(child)
-        tasks.resolve(child)
-        found.append(_prospect(tasks, child, decider))
-    if not any(prospect.runs for prospect in found):
-        task.state = TaskState.REUSED
-    return found
-
-
-def _prospect(tasks: Tasks, task: Task, decider: Decider) -> Prospect:
-    function = tasks.function(task)
-    fingerprint = decider.prepare(task, function)
-    origin = decider.origin(task, fingerprint)
-    if origin is not None and all(map(decider.values.has, origin.outputs.values())):
-        task.state, task.outputs = TaskState.REUSED, origin.outputs
-        return Prospect(task.name, runs=False, lines=[f"as in run {text.short(origin.run)}"])
-    live = live_differences(decider.fingerprinter, task) if function is not None else []
-    return Prospect(task.name, runs=True, lines=decider.explain(task, fingerprint, live))
-
-
-def _forget(_artifact: object) -> None:
-    """Values that JSON can't hold become artifacts of a run only when there is one."""
-
-
-def _shown(prospects: list[Prospect]) -> str:
-    marks = {True: ("run", "yellow"), False: ("reuse", "cyan"), None: ("open", "blue")}
-    width = max((len(prospect.task) for prospect in prospects), default=0)
-    lines = []
-    for prospect in prospects:
-        word, colour = marks[prospect.runs]
-        told = ("\n" + " " * (width + 9)).join(prospect.lines)
-        lines.append(f"{click.style(word.ljust(5), fg=colour)}  {prospect.task.ljust(width)}  {told}")
-    counts = {word: sum(p.runs is key for p in prospects) for key, (word, _) in marks.items()}
-    told = f"{counts['run']} would run, {counts['reuse']} would be reused"
-    open_ends = f", {counts['open']} can't be known before" if counts["open"] else ""
-    return "\n".join([*lines, "", f"Nothing was run: {told}{open_ends}."])
+    found = [match for match in map(_ITEM.fullmatch, names) if match]
+    ranges: list[list[int]] = []
+    for index in sorted(int(match["index"]) for match in found):
+        if ranges and ranges[-1][1] == index - 1:
+            ranges[-1][1] = index
+        else:
+            ranges.append([index, index])
+    told = [str(first) if first == last else f"{first}…{last}" for first, last in ranges]
+    shown = ", ".join(told[:_RANGES_SHOWN]) + (", …" if len(told) > _RANGES_SHOWN else "")
+    return f"{found[0]['step']}[{shown}]" + (f" ({len(names)} items)" if len(told) > _RANGES_SHOWN else "")

@@ -12,6 +12,7 @@ from mainspring.cli.app import Command, Invocation
 if TYPE_CHECKING:
     from mainspring.pipelines.replay import ReplayReport
 
+_INTERRUPTED = 130
 _COLOURS = {"VERIFIED": "green", "VERIFIED≈": "green", "DIVERGED": "red", "INCOMPLETE": "yellow"}
 
 
@@ -24,6 +25,7 @@ _COLOURS = {"VERIFIED": "green", "VERIFIED≈": "green", "DIVERGED": "red", "INC
 def replay(invocation: Invocation, name: str, step: str | None, jobs: int, quiet: bool) -> int:
     """Run the recorded code of RUN on its recorded inputs again, and compare every output.
 
+    `latest` is the newest run of a pipeline, which a replay is not.
     The verdict is VERIFIED, VERIFIED≈ (within the tolerances that steps declare), DIVERGED at the first step that
     differs, or INCOMPLETE; the exit status is 0 for the first two.
     """
@@ -33,6 +35,8 @@ def replay(invocation: Invocation, name: str, step: str | None, jobs: int, quiet
     listener = listener_for(invocation, quiet=quiet or invocation.json)
     report = replay_run(name, workspace=invocation.workspace, step=step, listener=listener, jobs=jobs)
     invocation.show(report, lambda: _shown(report))
+    if report.cancelled:
+        return _INTERRUPTED
     return 0 if report.is_verified else 1
 
 
@@ -44,6 +48,8 @@ def _shown(report: ReplayReport) -> str:
             continue
         lines.append(f"  {text.bold(step.name)}: {step.verdict} ({step.kind}). {step.detail}")
         lines += [f"    likely cause: {cause}" for cause in step.causes]
+    if report.cancelled:
+        lines.append("  it was interrupted; what was not compared may differ")
     if report.left_out:
         lines.append(f"  left out, without a result in the run: {', '.join(report.left_out)}")
     return "\n".join(lines)

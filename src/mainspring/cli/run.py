@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,8 @@ def run(
 def resume(invocation: Invocation, /, name: str, *, quiet: bool, **options: Any) -> int:
     """Go on with RUN, which was killed, stopped or failed: the same run, with new attempts of what is not done.
 
-    If the project's sources have changed since, the code that the run recorded is used.
+    `latest` is the newest run of a pipeline. If the project's sources have changed since, the code that the run recorded
+    is used, and that is said. What a run with --no-cache has not done itself, it does.
     """
     from mainspring.cli.listening import listener_for
     from mainspring.cli.target import prepare
@@ -89,7 +91,8 @@ def resume(invocation: Invocation, /, name: str, *, quiet: bool, **options: Any)
     workspace = invocation.workspace
     prepare(invocation.project)
     listener = listener_for(invocation, quiet=quiet or invocation.json)
-    return _shown(invocation, resume_run(name, workspace=workspace, listener=listener, **options))
+    result = resume_run(name, workspace=workspace, listener=listener, **options)
+    return _shown(invocation, result, notes=listener.notes)
 
 
 @click.command(cls=Command)
@@ -104,7 +107,8 @@ def cancel(invocation: Invocation, name: str) -> None:
 
     workspace = invocation.workspace
     store = RunStore(workspace.database, workspace.ledger)
-    found = store.get(name)
+    running = store.list(state="running", limit=1) if name == "latest" else []
+    found = running[0] if running else store.get(name)
     state = store.shown_state(found, workspace.leases)
     if state is not RunState.RUNNING:
         hint = f" `mainspring resume {found.id[:12]}` goes on with it." if state is RunState.INTERRUPTED else ""
@@ -189,12 +193,13 @@ def _from_file(file: Path) -> dict[str, Any]:
     return values
 
 
-def _shown(invocation: Invocation, result: RunResult) -> int:
+def _shown(invocation: Invocation, result: RunResult, notes: Sequence[str] = ()) -> int:
     from mainspring.cli.records import run_document, shown_outputs
     from mainspring.runs import RunState
 
     if invocation.json:
-        invocation.show(run_document(invocation.workspace, result.run), "")
+        document = run_document(invocation.workspace, result.run)
+        invocation.show(document | {"notes": list(notes)} if notes else document, "")
     elif result.succeeded and (text := shown_outputs(invocation.workspace, result.run)):
         click.echo(text)
     if result.run.state is RunState.CANCELLED:
@@ -208,9 +213,7 @@ def _driver_here(workspace: Any, found: Run) -> int:
     Raises:
         ConflictError: it runs on another machine, or in another container.
     """
-    row = workspace.database.query_one("SELECT owner FROM lease WHERE name = ?", (f"run:{found.parent or found.id}",))
-    owner = row[0] if row else ""
-    host, boot, pid, _ = (owner.split(":") + [""] * 4)[:4]
+    host, boot, pid, _ = (workspace.leases.holder(f"run:{found.parent or found.id}").split(":") + [""] * 4)[:4]
     if [host, boot] != workspace.owner.split(":")[:2] or not pid.isdigit():
         raise ConflictError(
             f"The run {found.id[:12]} is driven by process {pid} on `{host}`, which can't be reached from here."

@@ -15,7 +15,7 @@ from mainspring import clock
 from mainspring.artifacts.record import Artifact, ArtifactStore
 from mainspring.ledger import Ledger, new_id
 from mainspring.pipelines.graph import Binding, Entries, FromTask, Items, Stored
-from mainspring.pipelines.task import UNFINISHED, Attempt, Task, TaskState, Usage
+from mainspring.pipelines.task import UNFINISHED, Attempt, RunRequest, Task, TaskState, Usage
 from mainspring.store import Database, Lease, Leases, Transaction
 
 MIGRATIONS = [
@@ -41,6 +41,7 @@ MIGRATIONS = [
     CREATE TABLE code_tree (manifest TEXT PRIMARY KEY, blobs TEXT NOT NULL);
     CREATE TABLE run_output (run TEXT NOT NULL, name TEXT NOT NULL, binding TEXT NOT NULL, PRIMARY KEY (run, name))
     """,
+    "CREATE TABLE run_request (run TEXT PRIMARY KEY, request TEXT NOT NULL)",
 ]
 _JSON = {"options", "bindings", "arguments", "tolerates", "reasons", "outputs", "seen"}
 _COLUMNS = ", ".join(Task.__struct_fields__)
@@ -230,6 +231,15 @@ class TaskStore:
             "INSERT INTO code_tree VALUES (?, ?) ON CONFLICT (manifest) DO NOTHING",
             (manifest, msgspec.json.encode(blobs).decode()),
         )
+
+    def keep_request(self, tx: Transaction, run_id: str, request: RunRequest) -> None:
+        """Record how a run was asked for."""
+        tx.insert("run_request", {"run": run_id, "request": msgspec.json.encode(request).decode()})
+
+    def request(self, run_id: str) -> RunRequest:
+        """How a run was asked for; the defaults if that was not recorded."""
+        row = self.database.query_one("SELECT request FROM run_request WHERE run = ?", (run_id,))
+        return RunRequest() if row is None else msgspec.json.decode(row[0], type=RunRequest)
 
     def set_outputs(self, tx: Transaction, run_id: str, outputs: dict[str, Binding]) -> None:
         """Record what a run's pipeline returns, by name."""

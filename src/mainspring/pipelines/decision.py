@@ -20,16 +20,22 @@ _RECIPE = "cache 1"
 
 
 class Decider:
-    """Decides for the tasks of one run. The key is fingerprint × arguments × seed × what the outputs are to be."""
+    """Decides for the tasks of one run. The key is fingerprint × arguments × seed × what the outputs are to be.
+
+    Where `reuse` is off, `told` is the reason that is given. With `keep=False` nothing is written, not even fingerprints.
+    """
 
     def __init__(
-        self, store: TaskStore, values: Values, fingerprinter: Fingerprinter, run_seed: int, *, reuse: bool = True
-    ) -> None:
+        self, store: TaskStore, values: Values, fingerprinter: Fingerprinter, run_seed: int, *, reuse: bool = True,
+        told: str = "this run was told not to reuse", keep: bool = True,
+    ) -> None:  # fmt: skip
         self.store = store
         self.values = values
         self.fingerprinter = fingerprinter
         self._run_seed = run_seed
         self._reuse = reuse
+        self._told = told
+        self._keep = keep
         self._kept: set[str] = set()
 
     def fingerprint(self, task: Task, function: Callable[..., Any] | None) -> Fingerprint:
@@ -44,7 +50,7 @@ class Decider:
         task.fingerprint = fingerprint.digest
         task.seed = task_seed(self._run_seed, task.seed_name or task.name)
         task.cache_key = self._key(task)
-        if fingerprint.digest not in self._kept:
+        if self._keep and fingerprint.digest not in self._kept:
             self.store.keep_fingerprint(fingerprint.digest, fingerprint.parts)
             self._kept.add(fingerprint.digest)
         return fingerprint
@@ -61,10 +67,10 @@ class Decider:
         """
         notes = [f"not reusable: {line}" for line in live]
         notes += [line for line in fingerprint.unresolved if line.startswith("not reusable")]
+        if not self._reuse:
+            return [self._told, *notes]
         if not task.options.cache:
             return ["the step says cache=False", *notes]
-        if not self._reuse:
-            return ["this run was told not to reuse", *notes]
         before = self.store.previous(task.module, task.qualname, task.run, task.name)
         if before is None:
             return [self._nothing_before(task), *notes]

@@ -54,6 +54,7 @@ class Engine:
         self.decider = decider
         self.place = place
         self.stop_requested = False
+        self.interrupted = False  # by a person, which is what makes a stop a cancellation
         self.run_lease = run_lease
         self._runner_for = runner_for
         self._runners: dict[str, Runner] = {}
@@ -79,7 +80,7 @@ class Engine:
                 while self._round():
                     pass
             except KeyboardInterrupt:
-                self.stop_requested = True
+                self.stop_requested = self.interrupted = True
             finally:
                 self._close()
         return self._verdict()

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import msgspec
+from blake3 import blake3
 
 from mainspring.artifacts.record import Artifact
-from mainspring.errors import ConflictError, GraphError
+from mainspring.errors import ConflictError, GraphError, NotFoundError
 from mainspring.ledger import new_id
+from mainspring.pipelines.code.tree import read_tree
 from mainspring.pipelines.decision import Decider
 from mainspring.pipelines.engine import Engine
 from mainspring.pipelines.graph import Call
+from mainspring.pipelines.interrupts import interrupts
 from mainspring.pipelines.plan import Functions, Tasks, bound_outputs, named_outputs, planned
 from mainspring.pipelines.progress import Listener
+from mainspring.pipelines.request import requested
 from mainspring.pipelines.results import RunResult
 from mainspring.pipelines.session import Session, code_folder
 from mainspring.pipelines.step import Step
-from mainspring.pipelines.task import DONE, Task, TaskState
+from mainspring.pipelines.task import DONE, RunRequest, Task, TaskState
 from mainspring.runs import Run, RunState, RunStore
 from mainspring.runs.git import GitQuery
 from mainspring.secrets import redact_value
@@ -33,6 +33,7 @@ from mainspring.store import Lease
 from mainspring.workspace import Workspace, current_workspace, find_project
 
 IN_WORKER = "MAINSPRING_ORDERS"
+_NAMES_SHOWN = 3
 _ENDS = {
     TaskState.SUCCEEDED: RunState.SUCCEEDED,
     TaskState.FAILED: RunState.FAILED,
@@ -85,8 +86,10 @@ def run_pipeline(
         workspace, workspace.project.root, jobs=settings.jobs if jobs is None else jobs,
         runner=runner or settings.runner, listener=listener,
     )  # fmt: skip
-    run_seed = settings.seed if seed is None else seed
-    run, tasks, lease = _recorded(session, pipeline, calls, returned, values, git, run_seed, note, target)
+    run, tasks, lease = _recorded(
+        session, pipeline, calls, returned, values, git, note, target, params or {},
+        RunRequest(seed=seed, reuse=reuse),
+    )  # fmt: skip
     functions: Functions = {position: call.step.function for position, call in enumerate(calls)}
     return _driven(session, run, tasks, functions, lease, listener, reuse=reuse, keep_going=keep_going)
 
@@ -106,12 +109,12 @@ def resume_run(
     workspace = workspace or current_workspace()
     listener = listener or Listener()
     runs = RunStore(workspace.database, workspace.ledger)
-    run = runs.get(name)
+    run = pipeline_run(runs, name)
     if run.kind != "pipeline":
         raise ConflictError(f"The run {run.id[:12]} is a {run.kind}; only runs of pipelines can be resumed.")
     if run.state is RunState.SUCCEEDED:
         raise ConflictError(f"The run {run.id[:12]} succeeded; there is nothing to resume.")
-    lease = workspace.leases.claim(f"run:{run.id}", workspace.owner, float(workspace.project.settings.lease_s))
+    lease = _claimed(workspace, run)
     try:
         session, functions = _resumed_session(workspace, run, jobs, runner, listener)
         with workspace.database.transaction() as tx:
@@ -126,12 +129,44 @@ def resume_run(
     for task in tasks:
         if task.state in DONE and not all(map(session.values.has, task.outputs.values())):
             line.reopen(task)
-    return _driven(session, run, tasks, functions, lease, listener, reuse=True, keep_going=keep_going)
+    reuse = session.store.request(run.id).reuse
+    return _driven(session, run, tasks, functions, lease, listener, reuse=reuse, keep_going=keep_going)
+
+
+def pipeline_run(runs: RunStore, name: str) -> Run:
+    """A run by its id or a prefix of it; `latest` is the newest run of a pipeline, which a replay is not.
+
+    Raises:
+        NotFoundError: there is no such run, or no run of a pipeline yet.
+        InvalidError: the prefix fits several runs.
+    """
+    if name != "latest":
+        return runs.get(name)
+    for run in runs.list(limit=1, kind="pipeline"):
+        return run
+    raise NotFoundError("run", "latest", hint="Nothing was run in this workspace yet; `mainspring run` starts one.")
+
+
+def _claimed(workspace: Workspace, run: Run) -> Lease:
+    """The lease of a run that nobody drives.
+
+    Raises:
+        ConflictError: somebody does; the process is named.
+    """
+    name = f"run:{run.id}"
+    try:
+        return workspace.leases.claim(name, workspace.owner, float(workspace.project.settings.lease_s))
+    except ConflictError as error:
+        host, boot, pid, _ = (workspace.leases.holder(name).split(":") + [""] * 4)[:4]
+        place = "here" if [host, boot] == workspace.owner.split(":")[:2] else f"on {host}"
+        raise ConflictError(
+            f"Run {run.id[:12]} is running (process {pid} {place}). `mainspring cancel {run.id[:12]}` stops it."
+        ) from error
 
 
 def _recorded(
     session: Session, pipeline: Recordable, calls: Sequence[Call], returned: Any, values: dict[str, Any],
-    git: GitQuery, seed: int, note: str, target: str,
+    git: GitQuery, note: str, target: str, given: dict[str, Any], request: RunRequest,
 ) -> tuple[Run, list[Task], Lease]:  # fmt: skip
     """Write down everything that the run is, in one transaction, before the first step starts."""
     workspace, store = session.workspace, session.store
@@ -141,6 +176,7 @@ def _recorded(
     for task in tasks:
         session.kind_of(task)
     outputs = bound_outputs(named_outputs(returned), session.values, artifacts.append)
+    request = requested(request, given, values, calls, tasks, session.values, artifacts.append)
     code = session.record_code(tasks, _module_of(workspace, pipeline))
     environment = workspace.blobs.put(msgspec.json.encode(session.environment))
     state = git.result()
@@ -150,7 +186,7 @@ def _recorded(
         run = runs.create(
             tx, kind="pipeline", name=pipeline.name, id=run_id, note=note,
             target=target or f"{pipeline.module}:{pipeline.qualname}", module=_module_of(workspace, pipeline),
-            params=_shown(values), seed=seed,
+            params=_shown(values), seed=int(workspace.project.settings.seed) if request.seed is None else request.seed,
             threads=session.threads, hash_seed_fixed=_hash_seed_fixed(), code=code.manifest, code_digest=code.digest,
             environment=environment, environment_digest=session.environment.digest, git_commit=state.commit, git_diff=diff,
         )  # fmt: skip
@@ -161,6 +197,7 @@ def _recorded(
             store.artifacts.add(tx, artifact, by_task=None)
         store.add(tx, tasks)
         store.set_outputs(tx, run.id, outputs)
+        store.keep_request(tx, run.id, request)
         lease = workspace.leases.claim_in(
             tx, f"run:{run.id}", workspace.owner, float(workspace.project.settings.lease_s)
         )
@@ -180,7 +217,7 @@ def _driven(
         listener=listener, keep_going=keep_going,
     )  # fmt: skip
     try:
-        with _interrupts(engine, listener):
+        with interrupts(engine, listener):
             verdict = engine.run()
     except Exception as error:
         _finish(session, run, lease, RunState.FAILED, f"{type(error).__name__}: {error}", engine)
@@ -233,7 +270,7 @@ def _tidy(folder: Path) -> None:
 def _resumed_session(
     workspace: Workspace, run: Run, jobs: int | None, runner: str | None, listener: Listener
 ) -> tuple[Session, Functions]:
-    """A session on the project if its sources are still those of the run, else on the recorded code."""
+    """A session on the project if its sources are still those of the run, else on the recorded code, which is told."""
     settings = workspace.project.settings
     jobs = settings.jobs if jobs is None else jobs
     runner = runner or settings.runner
@@ -244,6 +281,10 @@ def _resumed_session(
     functions = _functions(session, tasks, run)
     if functions is not None:
         return session, functions
+    listener.noted(
+        f"the recorded code of run {run.id[:12]} is used: {_difference(session, run)};"
+        f" `mainspring run {run.target}` runs the present code"
+    )
     folder = code_folder(workspace, run.code or "")
     runner = "pool" if runner in ("auto", "inline") else runner
     return Session(workspace, folder, jobs=jobs, runner=runner, listener=listener, threads=run.threads), {}
@@ -265,6 +306,26 @@ def _functions(session: Session, tasks: Sequence[Task], run: Run) -> Functions |
     except (GraphError, ImportError, AttributeError):
         return None
     return functions
+
+
+def _difference(session: Session, run: Run) -> str:
+    """In words, how the project's sources are no longer those that a run recorded."""
+    changed, gone = [], []
+    for entry in read_tree(run.code or "", session.workspace.blobs).entries:
+        try:
+            data = (session.root / entry.path).read_bytes()
+        except OSError:
+            gone.append(entry.path)
+            continue
+        if blake3(data).hexdigest() != entry.blob:
+            changed.append(entry.path)
+    told = [f"{_some(names)} {verb} since" for names, verb in ((changed, "changed"), (gone, "went")) if names]
+    return " and ".join(told) or "its steps can't be imported from the project as it is"
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:_NAMES_SHOWN])
+    return shown if len(names) <= _NAMES_SHOWN else f"{shown} and {len(names) - _NAMES_SHOWN} more"
 
 
 def _located(workspace: Workspace, call: Call) -> Call:
@@ -309,26 +370,3 @@ def _shown(values: dict[str, Any]) -> dict[str, Any]:
 
 def _hash_seed_fixed() -> bool:
     return os.environ.get("PYTHONHASHSEED", "random") != "random"
-
-
-@contextmanager
-def _interrupts(engine: Engine, listener: Listener) -> Iterator[None]:
-    """Ctrl-C once stops the run cleanly, twice ends this process; workers end with it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        if engine.stop_requested:
-            os._exit(128 + number)
-        engine.stop_requested = True
-        listener.stopping()
-        if engine.place.calling:
-            raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, action in before.items():
-            signal.signal(number, action)

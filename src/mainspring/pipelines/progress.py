@@ -12,6 +12,9 @@ from mainspring.runs import Run
 class Listener:
     """Hears of a run while it goes on; does nothing unless overridden. Called from the thread that drives the run."""
 
+    def noted(self, line: str) -> None:
+        """Something that whoever started the run should know, in one line; may come before `started`."""
+
     def started(self, run: Run, tasks: Sequence[Task]) -> None:
         """The run has its plan; the tasks may be done already if it is resumed."""
 

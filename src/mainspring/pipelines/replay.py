@@ -19,15 +19,20 @@ from mainspring.pipelines.code import fingerprint as fingerprints
 from mainspring.pipelines.code.entropy import entropy_calls
 from mainspring.pipelines.decision import Decider
 from mainspring.pipelines.engine import Engine
+from mainspring.pipelines.interrupts import interrupts
+from mainspring.pipelines.launch import pipeline_run
 from mainspring.pipelines.plan import Tasks
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.session import Session, code_folder
 from mainspring.pipelines.task import DONE, Task, TaskState
 from mainspring.runs import Run, RunState, RunStore
+from mainspring.store import Transaction
 from mainspring.workspace import Workspace
 
 Verdict = Literal["VERIFIED", "VERIFIED≈", "DIVERGED", "INCOMPLETE"]
 _CAUSES_SHOWN = 5
+_REASON = "a replay runs every step"
+_ROUNDING = Tolerance(rtol=1e-5, atol=1e-8)  # further apart than that, no order of summing brings floats
 
 
 class StepReplay(msgspec.Struct, frozen=True):
@@ -44,6 +49,7 @@ class ReplayReport(msgspec.Struct, frozen=True):
     """The verdict over a run: that of the first step that differs, else of all. `steps` ends with that step.
 
     `left_out` names the tasks that have no result in the run, as an allowed failure, so that nothing can be compared.
+    A replay that was interrupted is `cancelled`.
     """
 
     run_id: str
@@ -51,6 +57,7 @@ class ReplayReport(msgspec.Struct, frozen=True):
     verdict: Verdict
     steps: list[StepReplay]
     left_out: list[str] = []
+    cancelled: bool = False
 
     @property
     def is_verified(self) -> bool:
@@ -61,7 +68,7 @@ class ReplayReport(msgspec.Struct, frozen=True):
 def replay_run(
     name: str, *, workspace: Workspace, step: str | None = None, listener: Listener | None = None, jobs: int = 1
 ) -> ReplayReport:
-    """Replay a run, or one step of it, in worker processes.
+    """Replay a run, or one step of it, in worker processes; `latest` is the newest run of a pipeline.
 
     Stops at the first step that differs. A step that can't be imported from the recorded code (of a notebook, a lambda,
     a closure) is named and makes the verdict INCOMPLETE.
@@ -71,7 +78,9 @@ def replay_run(
         ConflictError: the run is no pipeline's, or has no finished step.
     """
     runs = RunStore(workspace.database, workspace.ledger)
-    run = runs.get(name)
+    run = pipeline_run(runs, name)
+    if run.replay_of:
+        raise ConflictError(f"The run {run.id[:12]} is a replay; what it replayed is run {run.replay_of[:12]}.")
     if run.kind != "pipeline" or run.code is None:
         raise ConflictError(f"The run {run.id[:12]} is a {run.kind}; only runs of pipelines can be replayed.")
     watch = _Watch(listener or Listener())
@@ -84,15 +93,16 @@ def replay_run(
     originals_by_name = {task.name: task for task in originals}
     watch.engine = engine
     watch.started(replay, copies)
-    verdict = engine.run()
+    with interrupts(engine, watch):
+        verdict = engine.run()
     steps = [watch.found[task.name] for task in originals if task.name in watch.found]
     missing = [task.name for task in originals if not session.is_importable(task)]
     steps += [
         StepReplay(name, "INCOMPLETE", "source", "It can't be imported from the recorded code.") for name in missing
     ]
     left_out = [] if step else [task.name for task in session.store.of_run(run.id) if task.state not in DONE]
-    report = ReplayReport(run.id, replay.id, _overall(steps, verdict), steps, left_out)
-    _closed(workspace, replay, report, engine)
+    report = ReplayReport(run.id, replay.id, _overall(steps, verdict), steps, left_out, engine.interrupted)
+    _closed(workspace, replay, report, engine, verdict)
     watch.ended(runs.get(replay.id), list(engine.tasks))
     return report
 
@@ -123,7 +133,7 @@ def _started(session: Session, run: Run, originals: list[Task], watch: _Watch) -
         copies = [_copy(task, replay.id) for task in originals]
         session.store.add(tx, copies)
         lease = workspace.leases.claim_in(tx, f"run:{replay.id}", workspace.owner, ttl_s)
-    decider = Decider(session.store, session.values, session.fingerprinter, run.seed, reuse=False)
+    decider = Decider(session.store, session.values, session.fingerprinter, run.seed, reuse=False, told=_REASON)
     engine = Engine(
         workspace, session.store, Tasks(copies, {}), decider, session.place, run_lease=lease,
         runner_for=lambda task: session.runner_for(replay.id, run.code, None, task), listener=watch, keep_going=True,
@@ -159,8 +169,14 @@ class _Watch(Listener):
             if found.verdict == "DIVERGED" and self.engine is not None:
                 self.engine.stop_requested = True
 
+    def retrying(self, task: Task, wait_s: float) -> None:
+        self.inner.retrying(task, wait_s)
+
     def printed(self, task_name: str, line: str) -> None:
         self.inner.printed(task_name, line)
+
+    def stopping(self) -> None:
+        self.inner.stopping()
 
     def ended(self, run: Run, tasks: Iterable[Task]) -> None:
         self.inner.ended(run, list(tasks))
@@ -172,14 +188,15 @@ def _unset(task: Task) -> StepReplay:
 
 def _compared(session: Session, old: Task, new: Task) -> StepReplay:
     if new.state is TaskState.FAILED:
-        return StepReplay(new.name, "DIVERGED", "failed", f"It failed: {new.error}", _causes(session, old, new))
+        return StepReplay(new.name, "DIVERGED", "failed", f"It failed: {new.error}", _changed(session, old, new))
     tolerance = Tolerance(old.options.rtol, old.options.atol)
     worst: Comparison | None = None
     for output, artifact_id in old.outputs.items():
         comparison = _output(session, artifact_id, new.outputs[output], tolerance)
         if not comparison.is_verified:
             detail = comparison.detail if output == "result" else f"Output `{output}`: {comparison.detail}"
-            return StepReplay(new.name, "DIVERGED", comparison.kind, detail, _causes(session, old, new))
+            causes = _causes(session, old, new) or [_nothing_found(comparison)]
+            return StepReplay(new.name, "DIVERGED", comparison.kind, detail, causes)
         if comparison.kind != "equal":
             worst = comparison
     if worst is not None:
@@ -198,7 +215,14 @@ def _output(session: Session, old_id: str, new_id: str, tolerance: Tolerance) ->
         before = values.value(Stored(old_id))
     except (NotFoundError, StorageError) as error:
         return Comparison("values", f"The contents differ, and the recorded one can't be read: {error}")
-    found = compare(before, values.value(Stored(new_id)), tolerance)
+    after = values.value(Stored(new_id))
+    found = compare(before, after, tolerance)
+    if found.kind == "floats" and found.largest_error is not None:
+        is_near = compare(before, after, _ROUNDING).is_verified
+        told = "as rounding makes them differ" if is_near else "not rounding"
+        found = msgspec.structs.replace(
+            found, detail=f"{found.detail} The floats differ by up to {found.largest_error:.2g}: {told}."
+        )
     if found.kind == "equal":  # what compares equal but has another digest still is not the same
         return Comparison("values", "The contents compare equal and have different digests.")
     return found
@@ -207,13 +231,23 @@ def _output(session: Session, old_id: str, new_id: str, tolerance: Tolerance) ->
 def _causes(session: Session, old: Task, new: Task) -> list[str]:
     """Likely causes: calls that no seed reaches in what the step reaches, undeclared inputs, another environment."""
     parts = session.store.fingerprint_parts(old.fingerprint or "")
-    causes = list(_entropy(session, old, parts))
-    causes += [f"it reads the undeclared {each['kind']} `{each['name']}`" for each in old.seen or new.seen]
+    return [*_entropy(session, old, parts), *_changed(session, old, new)][:_CAUSES_SHOWN]
+
+
+def _changed(session: Session, old: Task, new: Task) -> list[str]:
+    """What may be otherwise than when the run was made: undeclared inputs and the environment."""
+    causes = [f"it reads the undeclared {each['kind']} `{each['name']}`" for each in old.seen or new.seen]
+    parts = session.store.fingerprint_parts(old.fingerprint or "")
     now = session.store.fingerprint_parts(new.fingerprint or "")
     if now and parts:
         before, after = fingerprints.fingerprint_of(parts), fingerprints.fingerprint_of(now)
         causes += [line for line in fingerprints.compare(before, after) if not line.startswith("code ")]
-    return causes[:_CAUSES_SHOWN] or ["no call that no seed reaches was found in its source; threads may order floats"]
+    return causes[:_CAUSES_SHOWN]
+
+
+def _nothing_found(comparison: Comparison) -> str:
+    found = "none was found: no call that no seed reaches, no undeclared input, the same environment"
+    return f"{found}; threads may sum floats in another order" if comparison.kind == "floats" else found
 
 
 def _entropy(session: Session, task: Task, parts: dict[str, str]) -> Iterable[str]:
@@ -242,13 +276,28 @@ def _overall(steps: list[StepReplay], state: TaskState) -> Verdict:
     return "VERIFIED≈" if "VERIFIED≈" in verdicts else "VERIFIED"
 
 
-def _closed(workspace: Workspace, replay: Run, report: ReplayReport, engine: Engine) -> None:
+def _closed(workspace: Workspace, replay: Run, report: ReplayReport, engine: Engine, verdict: TaskState) -> None:
+    """End the replay's run, which succeeded if its steps did, whatever the comparison says."""
     runs = RunStore(workspace.database, workspace.ledger)
-    state = RunState.SUCCEEDED if report.is_verified else RunState.FAILED
+    state = RunState.CANCELLED if engine.interrupted else RunState.SUCCEEDED
     first = next((step for step in report.steps if step.verdict == "DIVERGED"), None)
+    tags = {"verdict": report.verdict} | ({"differs": f"{first.name}: {first.kind}: {first.detail}"} if first else {})
+    failed = next((task for task in engine.tasks if task.state is TaskState.FAILED), None)
+    if failed is not None and not engine.interrupted:
+        state = RunState.FAILED
     with workspace.database.transaction() as tx:
         engine.store.cancel_attempts(tx, replay.id)
-        runs.update(tx, replay.id, tags={"verdict": report.verdict})
-        runs.finish(tx, replay.id, state, f"{first.name}: {first.kind}: {first.detail}" if first else None)
+        if verdict is TaskState.CANCELLED and not engine.interrupted:
+            _leave_out(engine, tx)
+        runs.update(tx, replay.id, tags=tags)
+        runs.finish(tx, replay.id, state, f"{failed.name}: {failed.error}" if failed else None)
         workspace.leases.release_in(tx, engine.run_lease)
         workspace.ledger.append(tx, "run.replayed", report.run_id, {"replay": replay.id, "verdict": report.verdict})
+
+
+def _leave_out(engine: Engine, tx: Transaction) -> None:
+    """What was not begun when the first difference ended the replay was left out, not cancelled."""
+    for task in engine.tasks:
+        if task.state is TaskState.CANCELLED and task.started_at is None:
+            task.state, task.error = TaskState.SKIPPED, "an earlier step differs"
+            engine.store.update(tx, task.id, state=task.state, error=task.error)

@@ -98,6 +98,19 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     peak_bytes: int | None = None
 
 
+class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run was asked for: what `given` says of its parameters, without defaults, a seed if one was, and `reuse`.
+
+    `paths` names the parameters that were paths, which stand in `given` as text; `lost` those that no codec takes.
+    """
+
+    given: dict[str, Binding] = {}
+    paths: list[str] = []
+    lost: list[str] = []
+    seed: int | None = None
+    reuse: bool = True
+
+
 class Usage(msgspec.Struct, frozen=True):
     """What an attempt used: wall and processor seconds, peak resident bytes."""
 

@@ -1,32 +1,50 @@
-"""Why a step ran, or would run now: the recorded reasons, and the present code held against the last run's."""
+"""Why the tasks of a run ran or were reused, as recorded, and what would run now: the pipeline's forecast beside its run."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
 import msgspec
 
-from mainspring.errors import GraphError, NotFoundError, close_names
-from mainspring.pipelines._store import TaskStore, awaited_in, stored_in
-from mainspring.pipelines.code.fingerprint import compare, fingerprint_of
-from mainspring.pipelines.progress import Listener
-from mainspring.pipelines.session import Session
+from mainspring.errors import NotFoundError, close_names
+from mainspring.pipelines._store import TaskStore
+from mainspring.pipelines.forecast import Prospect, forecast
+from mainspring.pipelines.launch import Recordable
+from mainspring.pipelines.request import parameters_in
 from mainspring.pipelines.task import DONE, Task, TaskState
-from mainspring.runs import Run, RunStore
+from mainspring.pipelines.values import Values
+from mainspring.runs import Run
 from mainspring.workspace import Workspace
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """A task and, in lines for people, why it ran or would run; `runs` is False where a result is reused.
+    """A task and, in lines for people, why it ran; `runs` is False where it did not, None where it may still.
 
-    A mapped task stands for its `items`, which have reasons of their own, and runs if one of them does.
+    A mapped task stands for its `items`, which have reasons of their own, and ran if one of them did.
     """
 
     task: str
     state: str
-    runs: bool
+    runs: bool | None
     lines: list[str]
     items: int | None = None
+
+
+class Present(msgspec.Struct, frozen=True):
+    """What would run now, with the parameters that a run was given; `gone` are its tasks that the pipeline has no more."""
+
+    run: str
+    tasks: list[Prospect]
+    gone: list[str]
+
+
+class _Told(Protocol):
+    @property
+    def task(self) -> str: ...
+
+
+_T = TypeVar("_T", bound=_Told)
 
 
 def recorded(workspace: Workspace, run: Run, step: str | None = None) -> list[Reason]:
@@ -35,80 +53,64 @@ def recorded(workspace: Workspace, run: Run, step: str | None = None) -> list[Re
     Raises:
         NotFoundError: the run has no such task.
     """
-    tasks = _tasks(workspace, run)
-    reasons = _summed(tasks, {task.name: _recorded(workspace, task) for task in tasks}, "ran")
-    return [reasons[task.name] for task in _chosen(tasks, step)]
+    store = TaskStore(workspace.database, workspace.ledger, workspace.leases)
+    tasks = store.of_run(run.id)
+    reasons = _summed(tasks, {task.name: _recorded(store, task) for task in tasks})
+    return _chosen([reasons[task.name] for task in tasks], step)
 
 
-def present(workspace: Workspace, run: Run, step: str | None = None) -> list[Reason]:
-    """What would run now, and why: the present code and environment held against a run's.
+def present(workspace: Workspace, run: Run, pipeline: Recordable, step: str | None = None) -> Present:
+    """What would run now, and why: the pipeline as it is, recorded anew with the parameters that a run was given.
 
     Raises:
-        NotFoundError: the run has no such task.
+        NotFoundError: neither the pipeline nor the run has such a task, or a parameter is gone from the pipeline.
+        GraphError, WrongTypeError: the pipeline can't be recorded with these parameters.
+        ConflictError: a parameter could not be kept.
     """
-    tasks = _tasks(workspace, run)
-    session = Session(
-        workspace, Path(workspace.project.root), jobs=1, runner="auto", listener=Listener(), threads=run.threads
-    )
-    made_by = {artifact: task.name for task in tasks for artifact in task.outputs.values()}
-    reasons: dict[str, Reason] = {}
-    for task in tasks:
-        lines = _now(session, task)
-        parents = {made_by[a] for binding in task.arguments.values() for a in stored_in(binding) if a in made_by}
-        parents |= {name for binding in task.bindings.values() for name in awaited_in(binding)}
-        moved = sorted(name for name in parents if name in reasons and reasons[name].runs)
-        if not lines and moved:
-            lines = [f"depends on `{name}`, if that gives another result" for name in moved]
-        reasons[task.name] = Reason(task.name, task.state.value, bool(lines), lines)
-    reasons = _summed(tasks, reasons, "would run")
-    return [reasons[task.name] for task in _chosen(tasks, step)]
+    store = TaskStore(workspace.database, workspace.ledger, workspace.leases)
+    request = store.request(run.id)
+    params = parameters_in(request, Values(store.artifacts, workspace.blobs))
+    prospects = forecast(pipeline, params, workspace=workspace, seed=request.seed)
+    known = {prospect.task for prospect in prospects}
+    gone = [task.name for task in store.of_run(run.id) if not task.map_of and task.name not in known]
+    if step in gone:
+        return Present(run.id, [], [step])
+    return Present(run.id, _chosen(prospects, step), [] if step else gone)
 
 
-def _summed(tasks: list[Task], reasons: dict[str, Reason], verb: str) -> dict[str, Reason]:
-    """The reasons, with those of mapped tasks told by how many of their items run."""
+def _summed(tasks: list[Task], reasons: dict[str, Reason]) -> dict[str, Reason]:
+    """The reasons, with those of mapped tasks told by how many of their items ran."""
     items: dict[str, list[Reason]] = {}
     for task in tasks:
         if task.map_of:
             items.setdefault(task.map_of, []).append(reasons[task.name])
     summed = dict(reasons)
     for task in tasks:
-        if task.is_mapped and task.state in DONE:
-            own, mine = reasons[task.name], items.get(task.id, [])
-            running = sum(item.runs for item in mine)
-            told = [f"{running} of {len(mine)} items {verb}"] if mine else ["its list is empty"]
-            moved = own.lines if own.runs else []  # what it depends on may give another list
-            summed[task.name] = Reason(task.name, own.state, running > 0 or bool(moved), told + moved, items=len(mine))
+        if task.is_mapped and (task.id in items or task.state in DONE):
+            mine = items.get(task.id, [])
+            ran = sum(item.runs is True for item in mine)
+            told = [f"{ran} of {len(mine)} items ran"] if mine else ["its list is empty"]
+            summed[task.name] = Reason(task.name, reasons[task.name].state, ran > 0, told, items=len(mine))
     return summed
 
 
-def _now(session: Session, task: Task) -> list[str]:
-    if task.is_mapped and task.state in DONE:
-        return []
-    if task.state not in DONE:
-        return [f"it has no result: {task.state.value}{f' ({task.error})' if task.error else ''}"]
-    if not task.options.cache:
-        return ["the step says cache=False"]
-    lines = []
-    try:
-        fingerprint = session.fingerprinter.of(task.module, task.qualname)
-    except GraphError as error:
-        return [str(error)]
-    if fingerprint.digest != task.fingerprint:
-        lines = compare(fingerprint_of(session.store.fingerprint_parts(task.fingerprint or "")), fingerprint)
-    return lines + [f"not reusable: {_seen(each)}" for each in task.seen]
-
-
-def _recorded(workspace: Workspace, task: Task) -> Reason:
+def _recorded(store: TaskStore, task: Task) -> Reason:
     lines = list(task.reasons)
     if task.state is TaskState.REUSED and task.reused_from:
-        origin = TaskStore(workspace.database, workspace.ledger, workspace.leases).get(task.reused_from)
+        origin = store.get(task.reused_from)
         if origin is not None:
             lines = [f"reused: same code, inputs, parameters and environment as in run {origin.run[:12]}"]
     elif task.state in (TaskState.SKIPPED, TaskState.CANCELLED) and task.error:
         lines = [task.error]
     known = " ".join(lines)
     lines += [f"not reusable later: {_seen(each)}" for each in task.seen if _seen(each) not in known]
-    return Reason(task.name, task.state.value, task.state is not TaskState.REUSED, lines)
+    return Reason(task.name, task.state.value, _ran(task), lines)
+
+
+def _ran(task: Task) -> bool | None:
+    if task.state in (TaskState.WAITING, TaskState.MAPPED):
+        return None
+    return task.state is not TaskState.REUSED and task.started_at is not None
 
 
 def _seen(each: dict[str, str]) -> str:
@@ -116,27 +118,11 @@ def _seen(each: dict[str, str]) -> str:
     return f"it read the undeclared {each['kind']} `{each['name']}`{where}"
 
 
-def _tasks(workspace: Workspace, run: Run) -> list[Task]:
-    return TaskStore(workspace.database, workspace.ledger, workspace.leases).of_run(run.id)
-
-
-def _chosen(tasks: list[Task], step: str | None) -> list[Task]:
+def _chosen(told: Sequence[_T], step: str | None) -> list[_T]:
     if step is None:
-        return tasks
-    chosen = [task for task in tasks if task.name == step or task.name.startswith(f"{step}[")]
+        return list(told)
+    chosen = [each for each in told if each.task == step or each.task.startswith(f"{step}[")]
     if not chosen:
-        raise NotFoundError(
-            "step", step, close_names(step, [task.name for task in tasks]), "This run has none of that name."
-        )
+        near = close_names(step, [each.task for each in told])
+        raise NotFoundError("step", step, near, "This run has none of that name.")
     return chosen
-
-
-def last_pipeline_run(workspace: Workspace) -> Run:
-    """The newest run of a pipeline.
-
-    Raises:
-        NotFoundError: there is none yet.
-    """
-    for run in RunStore(workspace.database, workspace.ledger).list(limit=1, kind="pipeline"):
-        return run
-    raise NotFoundError("run", "latest", hint="Nothing was run in this workspace yet; `mainspring run` starts one.")

@@ -108,6 +108,11 @@ class Leases:
         row = self.database.query_one("SELECT owner, expires_at FROM lease WHERE name = ?", (name,))
         return row is not None and row[1] > self.now_us() and not _is_dead_here(row[0])
 
+    def holder(self, name: str) -> str:
+        """Who had the lease last, as an owner; empty if nobody ever had."""
+        row = self.database.query_one("SELECT owner FROM lease WHERE name = ?", (name,))
+        return str(row[0]) if row else ""
+
     def now_us(self) -> int:
         """The store's clock."""
         return self.database.now_us()

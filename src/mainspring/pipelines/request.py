@@ -1,0 +1,61 @@
+"""The parameters that a run was given, kept so that its pipeline can be recorded anew with the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mainspring.artifacts.record import Artifact
+from mainspring.errors import CodecError, ConflictError
+from mainspring.pipelines.graph import Binding, Call, Literal
+from mainspring.pipelines.task import RunRequest, Task
+from mainspring.pipelines.values import Values
+
+
+def requested(
+    request: RunRequest, given: Iterable[str], params: dict[str, Any], calls: Sequence[Call], tasks: Sequence[Task],
+    values: Values, keep: Callable[[Artifact], None],
+) -> RunRequest:  # fmt: skip
+    """The request with the parameters of these names; what JSON can't hold becomes an artifact, unless a task has it."""
+    bindings: dict[str, Binding] = {}
+    paths, lost = [], []
+    for name in given:
+        value = params[name]
+        if isinstance(value, Path):
+            paths.append(name)
+            bindings[name] = Literal(str(value))
+            continue
+        known = _binding_in(value, calls, tasks)
+        try:
+            bindings[name] = known or values.bind(f"parameter `{name}`", value, keep)
+        except CodecError:  # a run needs no codec for what only its pipeline's function sees
+            lost.append(name)
+    return msgspec.structs.replace(request, given=bindings, paths=paths, lost=lost)
+
+
+def parameters_in(request: RunRequest, values: Values) -> dict[str, Any]:
+    """The parameters that were given, as values.
+
+    Raises:
+        ConflictError: one of them could not be kept.
+        NotFoundError, CorruptBlobError: the bytes of one are gone or damaged.
+    """
+    if request.lost:
+        raise ConflictError(
+            f"The parameter `{request.lost[0]}` that the run was given can't be kept, so what would run with it isn't"
+            " known here; `mainspring run --dry-run` says it."
+        )
+    given = {name: values.value(binding) for name, binding in request.given.items()}
+    return given | {name: Path(given[name]) for name in request.paths}
+
+
+def _binding_in(value: Any, calls: Sequence[Call], tasks: Sequence[Task]) -> Any:
+    """The binding of a call's argument that is this very value."""
+    for call, task in zip(calls, tasks, strict=True):
+        for name, argument in call.arguments.items():
+            if argument is value:
+                return task.bindings[name]
+    return None
