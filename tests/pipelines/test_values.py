@@ -371,3 +371,153 @@ def test_a_file_that_a_step_wrote_to_its_scratch_folder_reaches_the_next(lab: La
     result = lab.run(runner=runner)
     assert result.value == "kept"
     assert set(states(lab.run()).values()) == {"reused"}
+
+
+RECORDS = """
+    import dataclasses
+
+    @dataclasses.dataclass(frozen=True)
+    class C:
+        n: int
+    """
+
+
+@pytest.mark.parametrize(("runner", "jobs"), [("inline", 1), ("pool", 2), ("detached", 1)])
+def test_a_class_of_the_project_reaches_a_fresh_worker(lab: Lab, runner: str, jobs: int) -> None:
+    lab.write(RECORDS, "conf")
+    lab.write(
+        """
+        from conf import C
+
+        @ms.step
+        def make() -> list[C]:
+            return [C(n) for n in range(4)]
+
+        @ms.step
+        def use(x: C) -> int:
+            return x.n
+
+        @ms.step
+        def count(xs) -> int:
+            return sum(x.n for x in xs)
+
+        @ms.pipeline
+        def main():
+            made = make()
+            return use.map(made), count(made)
+        """
+    )
+    assert lab.run(runner=runner, jobs=jobs).value == ([0, 1, 2, 3], 6)
+
+
+@pytest.mark.parametrize("runner", ["inline", "pool"])
+def test_a_step_that_changes_a_folder_it_was_given_changes_it_for_nobody_else(lab: Lab, runner: str) -> None:
+    lab.write(
+        """
+        @ms.step
+        def make():
+            folder = ms.scratch() / "tree"
+            folder.mkdir()
+            for name in ("a", "b"):
+                (folder / name).write_text(name)
+            return folder
+
+        @ms.step
+        def spoil(tree, again):
+            (tree / "a").unlink()
+            (tree / "new").write_text("new")
+            (tree / "b").chmod(0o644)
+            (tree / "b").write_text("other")
+            return sorted(path.name for path in again.iterdir())
+
+        @ms.step
+        def look(tree, spoilt):
+            return [spoilt, {path.name: path.read_text() for path in tree.iterdir()}]
+
+        @ms.pipeline
+        def main():
+            tree = make()
+            return look(tree, spoil(tree, tree))
+        """
+    )
+    for _ in range(2):
+        assert lab.run(runner=runner, reuse=False).value == [["a", "b"], {"a": "a", "b": "b"}]
+
+
+@pytest.mark.parametrize("runner", ["inline", "pool", "detached"])
+def test_copies_of_files_go_with_the_task_that_got_them(
+    lab: Lab, runner: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tempfile
+
+    temporary = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    lab.write(
+        """
+        @ms.step
+        def make():
+            path = ms.scratch() / "big.bin"
+            path.write_bytes(bytes(1 << 20))
+            return path
+
+        @ms.step
+        def size(path, plus: int):
+            assert not any(ms.scratch().iterdir())
+            return path.stat().st_size + plus
+
+        @ms.pipeline
+        def main():
+            path = make()
+            return [size(path, 1), size(path, 2)]
+        """
+    )
+    assert lab.run(runner=runner, jobs=2 if runner == "pool" else 1).value == [(1 << 20) + 1, (1 << 20) + 2]
+    assert not [path for path in temporary.rglob("*") if path.name == "big.bin"]
+    assert not [path for path in lab.workspace.scratch.rglob("*") if path.is_file()]
+
+
+def test_a_dict_with_results_keeps_its_keys_as_they_are(lab: Lab) -> None:
+    lab.write(
+        """
+        import enum
+
+        class Kind(enum.Enum):
+            A = 1
+
+        @ms.step
+        def ten(i: int):
+            return i * 10
+
+        @ms.step
+        def told(parts):
+            return [[repr(key), parts[key]] for key in parts]
+
+        @ms.pipeline
+        def main():
+            return told({1: ten(1), "1": ten(2), (2, 3): ten(3), None: {2.5: ten(4)}, Kind.A: 5})
+        """
+    )
+    expected = [["1", 10], ["'1'", 20], ["(2, 3)", 30], ["None", {2.5: 40}], ["<Kind.A: 1>", 5]]
+    for _ in range(2):
+        assert lab.run().value == expected
+    assert lab.run(runner="pool", reuse=False).value == expected
+
+
+def test_a_failure_with_another_error_is_another_argument(lab: Lab) -> None:
+    text = """
+        @ms.step(may_fail=True)
+        def load():
+            raise ValueError("REASON")
+
+        @ms.step
+        def report(x: int | ms.Failed):
+            return x.error
+
+        @ms.pipeline
+        def main():
+            return report(load())
+        """
+    assert lab.write_and_run(text.replace("REASON", "disk gone")).value == "ValueError: disk gone"
+    assert states(lab.run())["report"] == "reused"
+    assert lab.write_and_run(text.replace("REASON", "wrong password")).value == "ValueError: wrong password"

@@ -1,12 +1,11 @@
 """The codec of paths: a file, or a directory tree, by content.
 
 The blob is a manifest of relative names, digests, sizes and executable bits; the files are blobs of their own. A path comes
-back as a read-only copy in a folder that lives as long as the process.
+back as a copy of its own, with read-only files, that lives as long as the task that asked, or else the process.
 """
 
 from __future__ import annotations
 
-import atexit
 import os
 import shutil
 import stat
@@ -20,7 +19,9 @@ import msgspec
 from blake3 import blake3
 
 from mainspring.artifacts.codec import EQUAL, BlobAccess, Comparison, Encoded, Preview, Tolerance, meaning_digest
+from mainspring.artifacts.folders import paths_folder
 from mainspring.errors import CodecError, shorten
+from mainspring.store.scratch import scratch_folder
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -39,6 +40,7 @@ class _Manifest(msgspec.Struct, frozen=True):
 
 
 _PREFIX = "mainspring-paths-"
+_PART_BYTES = 64 << 20
 
 
 class PathCodec:
@@ -68,7 +70,7 @@ class PathCodec:
         return meaning_digest("path", self.recipe, msgspec.json.encode(manifest))
 
     def decode(self, encoded: Encoded, blobs: BlobAccess) -> Path:
-        """A read-only copy.
+        """A new copy: whatever its receiver does to it, nobody else sees it.
 
         Raises:
             CodecError: the manifest is none, or would write outside its folder.
@@ -78,10 +80,10 @@ class PathCodec:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise CodecError(f"The blob `{encoded.blob[:12]}` is not a stored path: {error}.") from error
         _check_manifest(manifest)
-        home = _scratch() / encoded.blob
-        target = home / (manifest.name or "tree")
-        if not home.exists():
-            _write_tree(manifest, target, blobs, home)
+        folder = paths_folder() or _process()[1]
+        folder.mkdir(parents=True, exist_ok=True)
+        target = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder)).resolve() / encoded.blob / (manifest.name or "tree")
+        _write_tree(manifest, target, blobs)
         return target
 
     def preview(self, value: Path) -> Preview:
@@ -206,10 +208,9 @@ def _check_manifest(manifest: _Manifest) -> None:
             _check_link(entry, names)
 
 
-def _write_tree(manifest: _Manifest, target: Path, blobs: BlobAccess, home: Path) -> None:
-    work = Path(tempfile.mkdtemp(dir=home.parent))
-    root = work if manifest.is_file else work / target.name
-    root.mkdir(exist_ok=True)
+def _write_tree(manifest: _Manifest, target: Path, blobs: BlobAccess) -> None:
+    root = target.parent if manifest.is_file else target
+    root.mkdir(parents=True)
     for entry in manifest.entries:
         path = root / entry.name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -218,12 +219,23 @@ def _write_tree(manifest: _Manifest, target: Path, blobs: BlobAccess, home: Path
         elif entry.kind == "link":
             path.symlink_to(entry.target)
         else:
-            shutil.copyfile(blobs.path(entry.digest), path)
+            _copy(blobs.path(entry.digest), path)
             path.chmod(0o555 if entry.executable else 0o444)
-    try:
-        work.rename(home)
-    except OSError:  # another thread was first
-        shutil.rmtree(work, ignore_errors=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file; where the file system can, its blocks are shared until one of the two is written to."""
+    if not hasattr(os, "copy_file_range"):
+        shutil.copyfile(source, target)
+        return
+    with source.open("rb", buffering=0) as old, target.open("wb", buffering=0) as new:
+        try:
+            while os.copy_file_range(old.fileno(), new.fileno(), _PART_BYTES):
+                pass
+        except OSError:  # across file systems, or one that can't
+            old.seek(0)
+            new.seek(0)
+            shutil.copyfileobj(old, new, _PART_BYTES)
 
 
 def stored_name(path: Path) -> str | None:
@@ -248,8 +260,11 @@ def stored_blob(name: str) -> str:
     return rest.partition("/")[0] if scheme == "artifact" else ""
 
 
+class _Process:
+    """Owns the folder of this process."""
+
+
 @cache
-def _scratch() -> Path:
-    folder = tempfile.mkdtemp(prefix=_PREFIX)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder).resolve()
+def _process() -> tuple[_Process, Path]:
+    owner = _Process()
+    return owner, scratch_folder(owner)

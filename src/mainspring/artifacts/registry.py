@@ -66,7 +66,8 @@ class Registry:
     def register(self, codec: Codec) -> None:
         """Use a codec for its types from now on, before any built-in one."""
         known = self._by_name.get(codec.name)
-        if codec.name in _HOMES or (known is not None and type(known) is not type(codec)):
+        # By name, so that a module that registers its codec may be loaded again.
+        if codec.name in _HOMES or (known is not None and _class_name(known) != _class_name(codec)):
             raise ExistsError("codec", codec.name, "Give yours another name.")
         self._by_name[codec.name] = codec
         for name in codec.types:
@@ -145,6 +146,10 @@ def _load(home: str) -> Callable[..., Codec]:
     module, _, name = home.partition(":")
     found: Callable[..., Codec] = getattr(import_module(module), name)
     return found
+
+
+def _class_name(codec: Codec) -> tuple[str, str]:
+    return type(codec).__module__, type(codec).__qualname__
 
 
 def no_codec(value: object) -> str:

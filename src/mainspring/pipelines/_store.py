@@ -335,8 +335,9 @@ def leaves(binding: Any) -> Iterable[Any]:
         for item in binding.items:
             yield from leaves(item)
     elif isinstance(binding, Entries):
-        for item in binding.entries.values():
-            yield from leaves(item)
+        for entry in binding.entries:
+            for part in entry:
+                yield from leaves(part)
     else:
         yield binding
 

@@ -91,7 +91,7 @@ class Engine:
         function = self.tasks.function(flying.task)
         if function is None:
             raise NotFoundError("step", flying.task.step)
-        execute(self.place, flying.task, flying.attempt, flying.lease, function, flying.log_path)
+        execute(self.place, flying.task, flying.attempt, flying.lease, lambda: function, flying.log_path)
 
     def _round(self) -> bool:
         """One look at everything; False when there is nothing left to do."""

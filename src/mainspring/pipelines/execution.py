@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from mainspring.artifacts.folders import paths_below
 from mainspring.artifacts.record import Artifact
 from mainspring.errors import (
     CodecError,
@@ -28,6 +29,7 @@ from mainspring.pipelines.graph import outside_graph
 from mainspring.pipelines.hints import check_arguments
 from mainspring.pipelines.observation.capture import capture
 from mainspring.pipelines.observation.observer import Observation, Observer
+from mainspring.pipelines.observation.watcher import unwatched
 from mainspring.pipelines.seeds import seed_everything
 from mainspring.pipelines.task import Attempt, Task, TaskState, Usage
 from mainspring.pipelines.values import Values
@@ -38,9 +40,11 @@ from mainspring.store import Lease, Transaction
 from mainspring.workspace import Workspace, using
 
 Stamp = tuple[int, int, int] | None
+Find = Callable[[], Callable[..., Any]]
 SINGLE = "result"
 _OURS = str(Path(__file__).parents[1]) + os.sep
 _SHOWN_TRACE = 30  # frames
+_PATHS = ".paths"  # the folder of an attempt's decoded files
 
 
 def stamp(path: Path) -> Stamp:
@@ -82,10 +86,10 @@ class Place(msgspec.Struct):
         self.own_addresses = _own_addresses(workspace)
 
 
-def execute(
-    place: Place, task: Task, attempt: Attempt, lease: Lease, function: Callable[..., Any], log_path: Path
-) -> None:
+def execute(place: Place, task: Task, attempt: Attempt, lease: Lease, find: Find, log_path: Path) -> None:
     """Make one attempt and commit how it ended, also in `task` itself.
+
+    `find` gives the step's function, importing it if need be: what goes wrong there is the step's failure, in its log.
 
     Raises:
         LeaseLostError: the task was taken over; nothing was committed.
@@ -95,7 +99,7 @@ def execute(
     place.failures.pop(task.id, None)  # with all that its frames hold
     seen: tuple[Observation, ...] = ()
     try:
-        result, seen = _call(place, task, function, log_path, meter, run_log)
+        result, seen = _call(place, task, find, log_path, meter, run_log)
         outputs = _saved(place, task, result)
     except LeaseLostError:
         raise
@@ -108,20 +112,20 @@ def execute(
         return
     finally:
         _keep_points(run_log)
-        _remove(log_path.with_suffix(""))
+        for suffix in ("", _PATHS):
+            _remove(log_path.with_suffix(suffix))
     _record_success(place, task, attempt, lease, outputs, seen, log_path, _usage(meter), run_log)
 
 
 def _call(
-    place: Place, task: Task, function: Callable[..., Any], log_path: Path, meter: ResourceMeter, run_log: RunLog
+    place: Place, task: Task, find: Find, log_path: Path, meter: ResourceMeter, run_log: RunLog
 ) -> tuple[Any, tuple[Observation, ...]]:
-    arguments = {name: place.values.value(binding) for name, binding in task.arguments.items()}
     parts = place.store.fingerprint_parts(task.fingerprint) if task.fingerprint else {}
     observer = Observer(
         project_root=place.root,
         declared_files=[place.root / name[5:] for name in parts if name.startswith("file ")],
         declared_env=[name[4:] for name in parts if name.startswith("env ")],
-        allowed_paths=[*place.own_paths, log_path.parent, *_paths_in(arguments)],
+        allowed_paths=[*place.own_paths, log_path.parent],
         allowed_addresses=place.own_addresses,
     )
     follow = place.follow
@@ -134,25 +138,20 @@ def _call(
             stack.enter_context(within_task(task.id, replay=place.replay, log=run_log))
             stack.enter_context(declared.scratch_folder(log_path.with_suffix("")))
             stack.enter_context(capture(log_path, tee=tee, fd=place.isolated, redact=redact))
-            seed_everything(task.seed)
-            stack.enter_context(meter)
             stack.enter_context(observer)
             moving = stack.enter_context(moving_noted())
+            function = find()
+            stack.enter_context(paths_below(log_path.with_suffix(_PATHS)))
+            with unwatched():  # after the import: arguments may be of the project's classes, or need its codecs
+                arguments = {name: place.values.value(binding) for name, binding in task.arguments.items()}
             check_arguments(task.name, function, arguments)
+            seed_everything(task.seed)
+            stack.enter_context(meter)
             result = _called(place, function, arguments)
         return result, (*observer.seen, *(Observation("dataset", name) for _, name in moving))
     finally:
         graph_token.var.reset(graph_token)
         declared.project_root.reset(root_token)
-
-
-def _paths_in(value: Any) -> list[Path]:
-    """The files and folders among a step's arguments: declared by being passed."""
-    if isinstance(value, Path):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [path for item in value for path in _paths_in(item)] if isinstance(value, list | tuple) else []
 
 
 def _called(place: Place, function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
@@ -304,7 +303,7 @@ def _in_project(place: Place, text: str) -> str:
 
 
 def _remove(scratch: Path) -> None:
-    """Remove the attempt's scratch folder, if it asked for one."""
+    """Remove a folder of the attempt, if it came to one."""
     if scratch.is_dir():
         import shutil
 

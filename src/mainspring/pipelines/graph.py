@@ -39,9 +39,9 @@ class Items(msgspec.Struct, frozen=True, tag="list"):
 
 
 class Entries(msgspec.Struct, frozen=True, tag="dict"):
-    """A dict of bindings."""
+    """A dict, as pairs of bindings: a key may be of any type."""
 
-    entries: dict[str, Binding]
+    entries: list[tuple[Binding, Binding]]
 
 
 class SecretRef(msgspec.Struct, frozen=True, tag="secret"):

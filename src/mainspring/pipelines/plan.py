@@ -147,7 +147,7 @@ class Tasks:
             case Items(items=items, is_tuple=is_tuple):
                 return Items([self.resolved(item) for item in items], is_tuple)
             case Entries(entries=entries):
-                return Entries({key: self.resolved(item) for key, item in entries.items()})
+                return Entries([(key, self.resolved(item)) for key, item in entries])
         return binding
 
     def _result(self, task: Task, output: str) -> Binding:

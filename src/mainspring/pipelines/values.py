@@ -93,7 +93,7 @@ class Values:
                 values = [self.value(item) for item in items]
                 return tuple(values) if is_tuple else values
             case Entries(entries=entries):
-                return {key: self.value(item) for key, item in entries.items()}
+                return {self.value(key): self.value(item) for key, item in entries}
             case SecretRef(reference=reference):
                 return Secret(reference)
             case Missing(task=task, error=error):
@@ -123,12 +123,11 @@ class Values:
             case Items(items=items, is_tuple=is_tuple):
                 return meaning_digest("tuple" if is_tuple else "list", 1, *map(self.digest, items))
             case Entries(entries=entries):
-                parts = [part for key, item in entries.items() for part in (key, self.digest(item))]
-                return meaning_digest("entries", 1, *parts)
+                return meaning_digest("entries", 1, *(self.digest(part) for entry in entries for part in entry))
             case SecretRef(reference=reference):
                 return meaning_digest("secret", 1, reference)
-            case Missing(task=task):
-                return meaning_digest("failed", 1, task)
+            case Missing(task=task, error=error):
+                return meaning_digest("failed", 1, task, error)
         raise GraphError(f"the result of `{binding.task}` is not there yet")
 
     def bind(self, place: str, value: Any, keep: Callable[[Artifact], None]) -> Binding:
@@ -146,7 +145,12 @@ class Values:
         if type(value) in (list, tuple) and _holds_reference(value):
             return Items([self.bind(f"{place}[{i}]", item, keep) for i, item in enumerate(value)], type(value) is tuple)
         if type(value) is dict and _holds_reference(list(value.values())):
-            return Entries({str(key): self.bind(f"{place}[{key!r}]", item, keep) for key, item in value.items()})
+            return Entries(
+                [
+                    (self.bind(f"{place}, key `{key!r}`", key, keep), self.bind(f"{place}[{key!r}]", item, keep))
+                    for key, item in value.items()
+                ]
+            )
         try:
             artifact = self.save(place.rpartition(" ")[2].strip("`"), value)
         except CodecError as error:

@@ -22,8 +22,8 @@ from mainspring.config import Settings
 from mainspring.errors import LeaseLostError, MainspringError, NotFoundError
 from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.execution import Place, execute
-from mainspring.pipelines.hints import check_arguments
 from mainspring.pipelines.observation.capture import absorb
+from mainspring.pipelines.seeds import seed_everything
 from mainspring.pipelines.session import WORKER, code_folder, source_roots
 from mainspring.pipelines.step import Step
 from mainspring.pipelines.task import Attempt, Task, TaskState, Usage
@@ -99,20 +99,14 @@ def _obey(workspace: Workspace, store: TaskStore, order: WorkOrder) -> None:
     try:
         # A refused commit has been recorded by whoever took the task over.
         with suppress(LeaseLostError):
-            execute(place, task, attempt, lease, partial(_import_and_call, workspace, task), log_path)
+            execute(place, task, attempt, lease, partial(_imported, workspace, task), log_path)
     finally:
         os.chdir(before)
 
 
-def _import_and_call(workspace: Workspace, task: Task, /, **arguments: Any) -> Any:
-    """The step's result; an import that fails is the step's failure, in its log."""
-    function = _imported(workspace, task)
-    check_arguments(task.name, function, arguments)
-    return function(**arguments)
-
-
 def _imported(workspace: Workspace, task: Task) -> Any:
     """The step's function, imported from the recorded code, which is this process's project."""
+    seed_everything(task.seed)
     for folder in reversed(source_roots(workspace, workspace.project.root)):
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))

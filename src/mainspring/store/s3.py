@@ -25,9 +25,9 @@ from mainspring.errors import (
 )
 from mainspring.secrets import is_reference
 from mainspring.store._address import Address
-from mainspring.store._scratch import scratch_folder
 from mainspring.store.blobs import BlobInfo, blob_digest, checked_digest
 from mainspring.store.local import LocalBlobs
+from mainspring.store.scratch import scratch_folder
 
 try:
     import obstore

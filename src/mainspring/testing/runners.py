@@ -9,8 +9,56 @@ import pytest
 from mainspring.pipelines.results import RunResult
 from mainspring.testing.workspaces import Lab, digests, states, task_of
 
+KINDS = """
+import dataclasses, enum
+from fractions import Fraction
+from typing import NamedTuple
+import msgspec
+from mainspring.artifacts import Comparison, Encoded, Preview, meaning_digest, register
+
+class Colour(enum.Enum):
+    RED = 1
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    x: int
+    colour: Colour = Colour.RED
+
+@dataclasses.dataclass
+class Box:
+    points: list
+
+class Size(msgspec.Struct):
+    width: float
+
+class Pair(NamedTuple):
+    left: int
+    right: Size
+
+class FractionCodec:
+    name, recipe, immutable, types = "fraction", 1, True, ("fractions.Fraction",)
+
+    def digest(self, value):
+        return meaning_digest(self.name, self.recipe, str(value))
+
+    def encode(self, value, blobs):
+        return Encoded(self.name, blobs.put(str(value).encode()), len(str(value)))
+
+    def decode(self, encoded, blobs):
+        return Fraction(blobs.read(encoded.blob).decode())
+
+    def preview(self, value):
+        return Preview("text", str(value), {})
+
+    def compare(self, old, new, tolerance):
+        return Comparison("equal" if old == new else "values", f"{old} → {new}")
+
+register(FractionCodec())
+"""
+
 ZOO = """
 import random
+import kinds
 
 @ms.step
 def table(rows: int):
@@ -58,6 +106,37 @@ def tree():
     return folder
 
 @ms.step
+def spoil_tree(folder):
+    (folder / "b.bin").unlink()
+    (folder / "more.txt").write_text("more")
+    return sorted(path.name for path in folder.iterdir())
+
+@ms.step
+def kept_tree(folder, after):
+    return sorted(path.name for path in folder.iterdir()), folder
+
+@ms.step
+def records():
+    return [kinds.Point(1), kinds.Box([kinds.Point(2)]), kinds.Size(0.5), kinds.Pair(1, kinds.Size(2.0))]
+
+@ms.step
+def fraction():
+    return kinds.Fraction(1, 3)
+
+@ms.step
+def arrow():
+    import pyarrow as pa
+    return pa.table({"at": pa.array([1, None], pa.timestamp("ms")), "words": pa.array([["a"], []])})
+
+@ms.step
+def described(record):
+    return type(record).__name__, record
+
+@ms.step
+def mixed(point: kinds.Point, parts: dict, table):
+    return [point.colour.name, point.x, sorted(map(repr, parts)), parts[1], parts["1"], table.num_rows]
+
+@ms.step
 def model(frame):
     import numpy as np
     from sklearn.linear_model import LogisticRegression
@@ -74,8 +153,14 @@ def main(rows: int = 12):
     x, y = halves(frame)
     pandas = mutated(frame)
     squares = square.map([1, 2, 3])
-    end = together(squares, tree(), model(frame))
-    return {"end": end, "kept": kept(pandas, spoil(pandas)), "array": array(), "chance": chance(), "y": y}
+    folder, third = tree(), fraction()
+    end = together(squares, folder, model(frame))
+    described.map(records())
+    return {
+        "end": end, "kept": kept(pandas, spoil(pandas)), "array": array(), "chance": chance(), "y": y,
+        "tree": kept_tree(folder, spoil_tree(folder)), "thirds": described(third),
+        "mixed": mixed(kinds.Point(7), {1: third, "1": chance(), (2, kinds.Colour.RED): 0}, arrow()),
+    }
 """
 
 FAILING = """
@@ -156,6 +241,7 @@ class RunnerContract:
         return lab.run(runner=self.runner, jobs=self.jobs, **more)
 
     def test_every_output_is_what_it_is_inline_and_is_reused_there(self, lab: Lab) -> None:
+        lab.write(KINDS, "kinds")
         lab.write(ZOO)
         inline = lab.run(runner="inline")
         assert inline.succeeded, inline.run.error

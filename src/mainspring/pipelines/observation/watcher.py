@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
-from typing import Protocol
+from typing import Any, Protocol
 
 from mainspring.pipelines.observation.uncounted import project_frame
 
@@ -62,6 +63,7 @@ watching: ContextVar[Watcher | None] = ContextVar("watching", default=None)
 # The tasks being watched in this process. An audit hook is process-wide and can't be removed, so that this is too.
 _active: list[Watcher] = []
 _ON_THREAD = "_mainspring_watcher"
+_NOBODY: Any = object()  # is never among the active
 
 
 def current() -> Watcher | None:
@@ -84,6 +86,16 @@ def begin(watcher: Watcher) -> None:
 def end(watcher: Watcher) -> None:
     """Forget a watcher; what its threads still do is not seen any more."""
     _active.remove(watcher)
+
+
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """What the block does is nobody's sight: it is our own work for the task."""
+    token = watching.set(_NOBODY)
+    try:
+        yield
+    finally:
+        watching.reset(token)
 
 
 def _of_thread() -> Watcher | None:
