@@ -55,11 +55,9 @@ def _file(path: Path) -> Source:
 
 def _shipped_name(path: Path) -> str | None:
     """`package:name/file` for what an installed package ships, the same on every machine; None for any other path."""
-    import sysconfig
-
-    for home in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
-        if path.is_relative_to(home):
-            return f"package:{path.relative_to(home).as_posix()}"
+    for folder in path.parents:
+        if folder.name in ("site-packages", "dist-packages"):
+            return f"package:{path.relative_to(folder).as_posix()}"
     return None
 
 
