@@ -12,6 +12,7 @@ from mainspring.errors import NotFoundError, close_names, listed
 
 if TYPE_CHECKING:
     from mainspring.pipelines.task import Attempt, Task
+    from mainspring.runs import Run
     from mainspring.workspace import Workspace
 
 
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 @click.option("--attempts", is_flag=True, help="Also what earlier attempts printed.")
 @click.pass_obj
 def logs(invocation: Invocation, name: str, step: str, attempts: bool) -> None:
-    """Show what the steps of RUN printed, or STEP alone.
+    """Show what the steps of RUN printed, or STEP alone; of a script's run, what the script printed.
 
-    Of a running step it is what it printed so far; of a reused one, what it printed when it ran.
+    Of what is running it is what was printed so far; of a reused step, what it printed when it ran.
     """
     from mainspring.cli.records import task_store
     from mainspring.runs import RunStore
@@ -41,7 +42,19 @@ def logs(invocation: Invocation, name: str, step: str, attempts: bool) -> None:
     chosen = [(store.get(task.reused_from) if task.reused_from else None) or task for task in chosen]
     tried = [(task, attempt) for task in chosen for attempt in store.attempts(task.id)[0 if attempts else -1 :]]
     found = [_log(workspace, task, attempt) for task, attempt in tried]
-    invocation.show({"run": run.id, "logs": found}, lambda: _shown(run.id, found, alone=bool(step) and len(found) == 1))
+    if not tasks:
+        found = [_script_log(workspace, run)]
+    alone = len(found) == 1 and (bool(step) or not tasks)
+    invocation.show({"run": run.id, "logs": found}, lambda: _shown(run.id, found, alone=alone))
+
+
+def _script_log(workspace: Workspace, run: Run) -> dict[str, Any]:
+    path = workspace.scratch / run.id / "run.log"
+    if run.log:
+        printed = workspace.blobs.read(run.log).decode("utf-8", "replace")
+    else:
+        printed = path.read_text("utf-8", "replace") if path.exists() else ""
+    return {"step": "", "run": run.id, "attempt": 1, "state": run.state.value, "text": printed}
 
 
 def _log(workspace: Workspace, task: Task, attempt: Attempt) -> dict[str, Any]:
@@ -57,7 +70,7 @@ def _log(workspace: Workspace, task: Task, attempt: Attempt) -> dict[str, Any]:
 
 
 def _shown(run_id: str, found: list[dict[str, Any]], *, alone: bool) -> str:
-    if alone:
+    if alone and found[0]["text"]:
         return str(found[0]["text"]).rstrip("\n")
     parts = []
     for log in found:
@@ -65,4 +78,4 @@ def _shown(run_id: str, found: list[dict[str, Any]], *, alone: bool) -> str:
             which = f" (attempt {log['attempt']})" if log["attempt"] > 1 else ""
             which += f" (reused from run {text.short(log['run'])})" if log["run"] != run_id else ""
             parts.append(f"{text.bold(log['step'])}{which}  {text.state(log['state'])}\n{log['text'].rstrip()}")
-    return "\n\n".join(parts) if parts else "No step printed anything."
+    return "\n\n".join(parts) if parts else "Nothing was printed."

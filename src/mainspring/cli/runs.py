@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _STATES = ("running", "succeeded", "failed", "cancelled", "interrupted")
 _MOST = 1_000_000
+_MOST_ITEMS = 20  # of a mapped step
+_MOST_METRICS = 60
 
 
 @click.group(cls=Group, default="list")
@@ -50,19 +52,39 @@ def list_runs(invocation: Invocation, state: str | None, limit: int, everything:
 
 @runs.command("show")
 @click.argument("name", metavar="RUN")
+@click.argument("step", default="", metavar="[STEP]")
+@click.option("--environment", is_flag=True, help="The recorded interpreter, platform and distributions.")
+@click.option("--diff", is_flag=True, help="The recorded uncommitted changes, without secrets.")
+@click.option("--code", is_flag=True, help="The recorded sources.")
+@click.option("--all", "everything", is_flag=True, help="Every item of a mapped step.")
 @click.pass_obj
-def show_run(invocation: Invocation, name: str) -> None:
+def show_run(
+    invocation: Invocation, name: str, step: str, *, environment: bool, diff: bool, code: bool, everything: bool
+) -> None:
     """Show RUN: who ran what, when, from which code and environment; its steps, metrics and outputs.
 
-    RUN is an id, a unique prefix of one, or `latest`; so it is everywhere.
+    With STEP: its inputs, outputs, attempts, and what it read and logged. RUN is an id, a unique prefix of one, or
+    `latest`; so it is everywhere.
     """
-    from mainspring.cli.records import run_document
-    from mainspring.runs import RunStore
+    from mainspring.cli import recorded
+    from mainspring.cli.records import run_document, run_store
 
     workspace = invocation.workspace
-    run = RunStore(workspace.database, workspace.ledger).get(name)
-    document = run_document(workspace, run)
-    invocation.show(document, lambda: _shown(workspace, run, document))
+    run = run_store(workspace).get(name)
+    asked = [word for word, wanted in (("--environment", environment), ("--diff", diff), ("--code", code)) if wanted]
+    if len(asked) + bool(step) > 1:
+        raise click.UsageError(f"Ask for one thing at a time: {', '.join([*asked, *([step] if step else [])])}.")
+    if environment:
+        recorded.show_environment(invocation, run)
+    elif diff:
+        recorded.show_diff(invocation, run)
+    elif code:
+        recorded.show_code(invocation, run)
+    elif step:
+        recorded.show_step(invocation, run, step)
+    else:
+        document = run_document(workspace, run)
+        invocation.show(document, lambda: _shown(workspace, run, document, everything=everything))
 
 
 def _listed(records: list[dict[str, Any]], found: list[Run]) -> str:
@@ -86,50 +108,101 @@ def _listed(records: list[dict[str, Any]], found: list[Run]) -> str:
     return text.table(headers, rows)
 
 
-def _shown(workspace: Workspace, run: Run, document: dict[str, Any]) -> str:
-    from mainspring.cli.records import shown_outputs, task_store
+def _shown(workspace: Workspace, run: Run, document: dict[str, Any], *, everything: bool) -> str:
+    from mainspring.cli.records import listing, shown_outputs, task_store
 
-    parts = [_facts(run, document["run"])]
+    parts = [_facts(run, document)]
     tasks = task_store(workspace).of_run(run.id)
     if tasks:
-        parts.append(text.table(["step", "state", "took", "memory", "why"], [_row(task) for task in tasks]))
-    if document["metrics"]:
-        parts.append(text.table(["metric", "value"], [[k, f"{v:.6g}"] for k, v in document["metrics"].items()]))
+        rows = [_row(task, run) for task in (tasks if everything else _folded(tasks))]
+        parts.append(text.table(["step", "state", "took", "memory", "why"], rows))
+    if metrics := _metrics(document):
+        parts.append(text.table(["metric", "value", "from"], metrics))
+    if document["artifacts"]:
+        parts.append(text.facts((name, listing([each])) for name, each in document["artifacts"].items()))
     if outputs := shown_outputs(workspace, run):
         parts.append(outputs)
     return "\n\n".join(parts)
 
 
-def _facts(run: Run, record: dict[str, Any]) -> str:
+def _facts(run: Run, document: dict[str, Any]) -> str:
+    record = document["run"]
     took = f", took {text.duration(run.duration_s)}" if run.ended_at else ""
+    pause = ", without the pause before it was resumed" if run.resumed_at and took else ""
     dirty = " and uncommitted changes" if record["git_dirty"] else ""
+    used = [f"{text.duration(record['cpu_s'])} of processor time" if record["cpu_s"] else ""]
+    used += [f"at most {text.size(record['peak_bytes'])} of memory" if record["peak_bytes"] else ""]
+    seen = document["not_reusable"]
+    seed = [str(run.seed)] + ([text.counted(run.threads, "thread")] if run.threads else [])
+    seed += [] if run.hash_seed_fixed else ["hash seed not fixed"]
     return text.facts(
         [
             ("run", f"{text.bold(run.id)}  {text.state(record['state'])}"),
             ("name", f"{run.name} ({run.target})" if run.target else run.name),
             ("kind", "" if run.kind == "pipeline" else run.kind),
             ("replay of", run.replay_of or ""),
+            ("experiment", "" if run.experiment == "Default" else run.experiment),
             ("by", run.actor),
-            ("started", f"{text.moment(run.started_at)}{took}"),
+            ("started", f"{text.moment(run.started_at)}{took}{pause}"),
+            ("used", ", ".join(part for part in used if part)),
             ("git", f"{run.git_commit[:12]}{dirty}" if run.git_commit else ""),
             ("code", text.short(run.code_digest or "")),
             ("environment", text.short(run.environment_digest or "")),
-            ("seed", f"{run.seed}, {text.counted(run.threads, 'thread')}"
-             f"{'' if run.hash_seed_fixed else ', hash seed not fixed'}" if run.threads else str(run.seed)),
+            ("seed", ", ".join(seed) if run.kind != "script" else ""),
             ("parameters", "\n".join(f"{name} = {value!r}" for name, value in run.params.items())),
             ("tags", "\n".join(f"{name} = {value}" for name, value in run.tags.items())),
             ("note", run.note),
+            ("read", "\n".join(node["label"] for node in document["read"])),
+            ("made", "\n".join(node["label"] for node in document["made"])),
+            ("not reusable", f"{text.counted(seen, 'step')} read undeclared inputs; see mainspring why {text.short(run.id)}"
+             if seen else ""),
             ("error", click.style(run.error, fg="red") if run.error else ""),
         ]
     )  # fmt: skip
 
 
-def _row(task: Task) -> list[str]:
-    from mainspring.cli.records import text_line
+def _metrics(document: dict[str, Any]) -> list[list[str]]:
+    """A row for each metric of the run and of each step, reused ones marked."""
+    rows = []
+    for task in document["tasks"]:
+        told = f"{task['name']}, reused" if task["reused_from"] else task["name"]
+        rows += [[name, _number(value), told] for name, value in task["metrics"].items()]
+    of_steps = {name for task in document["tasks"] for name in task["metrics"]}
+    own = [[name, _number(value), ""] for name, value in document["metrics"].items() if name not in of_steps]
+    return own + (
+        rows if len(rows) <= _MOST_METRICS else [*rows[:_MOST_METRICS], [f"… {len(rows) - _MOST_METRICS} more", "", ""]]
+    )
+
+
+def _number(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.6g}"
+
+
+def _folded(tasks: list[Task]) -> list[Task]:
+    """The tasks, of many items of a mapped step only those that went wrong."""
+    items: dict[str, int] = {}
+    for task in tasks:
+        if task.map_of:
+            items[task.map_of] = items.get(task.map_of, 0) + 1
+    return [
+        task for task in tasks
+        if items.get(task.map_of or "", 0) <= _MOST_ITEMS or task.state.value in ("failed", "running")
+    ]  # fmt: skip
+
+
+def _row(task: Task, run: Run) -> list[str]:
+    from mainspring.cli.records import text_line, undeclared
     from mainspring.pipelines.task import TaskState
 
-    why = task.error or "; ".join(task.reasons)
+    reasons = [] if run.replay_of else task.reasons
+    why = [task.error] if task.error else [*reasons, *(f"not reusable: {line}" for line in undeclared(task))]
     if task.state is TaskState.REUSED and not why:
-        why = "nothing changed"
+        why = ["nothing changed"]
     name = f"  {task.name}" if task.map_of else task.name
-    return [name, text.state(task.state), text.duration(task.wall_s), text.size(task.peak_bytes), text_line(why)]
+    return [
+        name,
+        text.state(task.state),
+        text.duration(task.wall_s),
+        text.size(task.peak_bytes),
+        text_line("; ".join(why)),
+    ]

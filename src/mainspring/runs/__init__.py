@@ -4,7 +4,7 @@ A run is what people list and compare. Steps get a run of their own only when th
 `start_run`.
 """
 
-from mainspring.runs._store import RunStore
+from mainspring.runs._store import RunStore, named_numbers
 from mainspring.runs.active import ActiveRun, start_run
 from mainspring.runs.git import GitState, git_state
 from mainspring.runs.metrics import Metric, Metrics
@@ -25,5 +25,6 @@ __all__ = [
     "log_metric",
     "log_param",
     "log_tag",
+    "named_numbers",
     "start_run",
 ]
