@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,108 +10,99 @@ import time
 from pathlib import Path
 from urllib.request import Request, urlopen
 
+import report
+from flights.features import FEATURES
+
+from mainspring.pipelines import RunResult
+from mainspring.runs import RunStore
+from mainspring.workspace import Workspace
+
 HERE = Path(__file__).resolve().parent
 MAINSPRING = [sys.executable, "-P", "-m", "mainspring"]
 ENDPOINT, MODEL, ALIAS = "delays", "flight-delay", "champion"
 SENT, BATCH = 2_000, 50
 QUIET = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+CLOSER = (
+    ("runs show latest", "who, when, environment, steps, metrics"),
+    ("logs latest assess-test", "what a step printed"),
+    ("why", "after an edit: what would run, and why"),
+    ("replay latest", "run the recorded code again, compare"),
+    (f"lineage {ENDPOINT}", "every step of the way"),
+    (f"serve {ENDPOINT}", "answers POST /predict"),
+)
 
 
 def mainspring(*arguments: str) -> None:
-    """Run a command as a person would type it."""
-    print(f"\n$ mainspring {' '.join(arguments)}", flush=True)
-    if subprocess.run([*MAINSPRING, *arguments], cwd=HERE, env=QUIET, check=False).returncode:
+    """Run a command as a person would type it; what it gives is in the report."""
+    print(f"$ mainspring {' '.join(arguments)}", flush=True)
+    done = subprocess.run([*MAINSPRING, *arguments], cwd=HERE, env=QUIET, stdout=subprocess.DEVNULL, check=False)
+    if done.returncode:
         sys.exit(f"`mainspring {' '.join(arguments)}` failed; the lines above say why.")
 
 
 def asked(*arguments: str) -> dict:
     """What a command answers to a program."""
-    done = subprocess.run(
-        [*MAINSPRING, *arguments, "--json"], cwd=HERE, env=QUIET, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([*MAINSPRING, *arguments, "--json"], cwd=HERE, env=QUIET, stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout)
-
-
-def later_flights() -> list[dict]:
-    """Flights of the last month, spread over it, with what came of them."""
-    sys.path.insert(0, str(HERE))
-    from mainspring.pipelines import RunResult
-    from mainspring.runs import RunStore
-    from mainspring.workspace import Workspace
-
-    with Workspace.open(HERE) as workspace:
-        run = RunStore(workspace.database).list(kind="pipeline", limit=1)[0]
-        later = RunResult(workspace, run).output("later")
-    return later.gather_every(max(1, later.height // SENT)).head(SENT).to_dicts()
 
 
 def send(url: str, flights: list[dict]) -> list[float]:
     """The served probabilities of being late, in order."""
-    from flights.features import FEATURES
-
     answers = []
     for start in range(0, len(flights), BATCH):
         records = [{name: flight[name] for name in FEATURES} for flight in flights[start : start + BATCH]]
         body = json.dumps({"records": records}).encode()
         with urlopen(Request(f"{url}/predict", body, {"Content-Type": "application/json"})) as response:
             answers += json.load(response)["predictions"]
-        if sys.stdout.isatty():
-            print(f"\r  sent {start + len(records):,} of {len(flights):,} flights", end="", flush=True)
-    print(f"\r  sent {len(flights):,} of {len(flights):,} flights")
     return answers
-
-
-def report(flights: list[dict], answers: list[float]) -> None:
-    """Hold the answers against what happened."""
-    ranked = sorted(zip(answers, flights, strict=True), key=lambda pair: -pair[0])
-    tenth = len(ranked) // 10
-    late = sum(flight["late"] for flight in flights) / len(flights)
-    top = sum(flight["late"] for _, flight in ranked[:tenth]) / tenth
-    bottom = sum(flight["late"] for _, flight in ranked[-tenth:]) / tenth
-    print(f"  {late:.0%} of these flights came late.")
-    print(
-        f"  Of the tenth that the model thought likeliest to be late {top:.0%} were, of the safest tenth {bottom:.0%}."
-    )
 
 
 def served() -> tuple[subprocess.Popen, str]:
     """The server, ready, and its address."""
-    print(f"\n$ mainspring serve {ENDPOINT} --port 0 &", flush=True)
-    server = subprocess.Popen(
-        [*MAINSPRING, "serve", ENDPOINT, "--port", "0", "--json"],
-        cwd=HERE,
-        env=QUIET,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    print(f"$ mainspring serve {ENDPOINT} --port 0 &", flush=True)
+    command = [*MAINSPRING, "serve", ENDPOINT, "--port", "0", "--json"]
+    server = subprocess.Popen(command, cwd=HERE, env=QUIET, stdout=subprocess.PIPE, text=True)
     line = server.stdout.readline()
     if not line:
         sys.exit("The server did not start; the lines above say why.")
-    url = json.loads(line)["url"]
-    print(f"  ready at {url}")
-    return server, url
+    return server, json.loads(line)["url"]
+
+
+def typed() -> str:
+    """How the command is typed here: as it is on the PATH, else where it is installed."""
+    beside = Path(sys.executable).parent / "mainspring"
+    found = shutil.which("mainspring")
+    if found and os.path.samefile(found, beside):
+        return "mainspring"
+    return min(str(beside), os.path.relpath(beside, HERE), key=len)
 
 
 def main() -> None:
     started = time.perf_counter()
+    page = report.Page()
     mainspring("run", "main")
     mainspring("endpoints", "bind", ENDPOINT, f"{MODEL}@{ALIAS}", "--version", f"{MODEL}/latest")
     server, url = served()
     try:
-        flights = later_flights()
-        report(flights, send(url, flights))
+        with Workspace.open(HERE) as workspace:
+            result = RunResult(workspace, RunStore(workspace.database).list(kind="pipeline", limit=1)[0])
+            report.of_the_run(page, result)
+            later, version = result.output("later"), result.output("version")
+        flights = later.gather_every(max(1, later.height // SENT)).head(SENT).to_dicts()
+        before = time.perf_counter()
+        answers = send(url, flights)
+        seconds = time.perf_counter() - before
+        title = f"Endpoint {ENDPOINT}, which serves {version} as {MODEL}@{ALIAS}"
+        report.of_the_endpoint(page, title, flights, answers, url=url, seconds=seconds)
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(10)
-    mainspring("lineage", ENDPOINT)
-    print(f"\nDone in {time.perf_counter() - started:.1f} s. Look closer, in examples/flights:")
-    for line in (
-        "mainspring runs show latest",
-        "mainspring why",
-        "mainspring replay latest",
-        f"mainspring serve {ENDPOINT}",
-    ):
-        print(f"  ../../.venv/bin/{line}")
+    report.of_the_lineage(page, ENDPOINT, asked("lineage", ENDPOINT))
+    page.section(f"Done in {time.perf_counter() - started:.1f} s. Look closer, in examples/{HERE.name}")
+    lines = [(f"  {typed()} {arguments:27}", about) for arguments, about in CLOSER]
+    fits = max(len(line + about) for line, about in lines) <= page.console.width
+    for line, about in lines:
+        page.say(f"{line}[dim]{about}[/dim]" if fits else line.rstrip())
 
 
 if __name__ == "__main__":

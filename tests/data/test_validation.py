@@ -103,6 +103,7 @@ def test_a_report_is_data_text_and_html() -> None:
     report = validate(FRAME, [check.matches("carrier", "<&>")], subject="flights")
     assert msgspec.json.decode(msgspec.json.encode(report), type=Report) == report
     assert str(report).splitlines()[0] == "flights: 0 of 1 checks passed on 4 rows"
+    assert repr(report) == "<report on flights, 0 of 1 checks passed on 4 rows, stopped>"
     assert "&lt;&amp;&gt;" in report._repr_html_()
 
 

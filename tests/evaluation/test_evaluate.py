@@ -120,6 +120,7 @@ def test_a_gate_report_is_a_table_of_values_and_bounds() -> None:
         "  FAIL  brier on the worst slice            –  at most 0.2000",
         "  pass  roc_auc                        0.7100  there is no champion to compare with",
     ]
+    assert repr(decide(evaluation, gates)) == "<gates failed, 2 of 4>"
     assert str(decide(evaluation, [])) == "0 of 0 gates passed"
 
 

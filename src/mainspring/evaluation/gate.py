@@ -70,6 +70,10 @@ class GateReport(msgspec.Struct, frozen=True):
             failed = " ".join(result.reason for result in self.reasons if not result.passed)
             raise NotAllowedError(f"The gates did not pass. {failed}")
 
+    def __repr__(self) -> str:
+        passed = sum(result.passed for result in self.reasons)
+        return f"<gates {'passed' if self.passed else 'failed'}, {passed} of {len(self.reasons)}>"
+
     def __str__(self) -> str:
         subjects = [result.subject for result in self.reasons]
         width = max(map(len, subjects), default=0)

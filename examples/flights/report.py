@@ -1,0 +1,182 @@
+"""The demo's report: what the pipeline found, what the endpoint answered, and where it all came from."""
+
+import calendar
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+from flights.features import NEW_YORK
+from rich.console import Console
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from mainspring.data import Report
+from mainspring.evaluation import Evaluation, GateReport
+from mainspring.pipelines import RunResult
+
+WIDTH = 100
+WORST = 2
+DIGITS = 16
+
+
+class Page:
+    """Sections on the terminal, at most 100 columns wide; plain when nobody watches."""
+
+    def __init__(self) -> None:
+        self.console = Console(highlight=False)
+        self.console.width = min(self.console.width, WIDTH) if sys.stdout.isatty() else WIDTH
+
+    def section(self, title: str, *blocks: object) -> None:
+        """A heading and what stands below it."""
+        with self.console.capture() as drawn:
+            self.console.print()
+            self.console.print(Rule(Text(title, "bold"), align="left", characters="─", style="dim"))
+            for block in blocks:
+                self.console.print(Padding(block, (0, 0, 0, 2)))
+        print("\n".join(line.rstrip() for line in drawn.get().splitlines()), flush=True)
+
+    def say(self, text: str) -> None:
+        """One line."""
+        self.console.print(text, soft_wrap=True)
+
+
+def of_the_run(page: Page, result: RunResult) -> None:
+    """Data, checks, evaluation and gates of a run, with how many of its steps came from the cache."""
+    reports, evaluations = result.output("checks"), result.output("evaluations")
+    page.section(_ran(result))
+    page.section("Data", _left_out(reports, result), "", _parts(result))
+    page.section("Checks", _checks(reports))
+    page.section(f"Evaluation of {result.output('version')}", _compared(evaluations), *_worst(evaluations[-1]))
+    page.section("Gates, the last of them: no worse than the baseline", _gates(result.output("gates")))
+
+
+def _ran(result: RunResult) -> str:
+    """How the run went, in a line."""
+    count, seconds = len(result.tasks), result.run.duration_s
+    cached = sum(task.state.value == "reused" for task in result.tasks)
+    took = f"{seconds:.1f} s" if seconds >= 1 else f"{1_000 * seconds:.0f} ms"
+    whence = f"all {count} steps came" if cached == count else f"{cached} of {count} steps came"
+    told = f"{whence} from the cache, in {took}" if cached else f"{count} steps ran in {took}"
+    return f"Run {result.id[:12]}: {told}"
+
+
+def _left_out(reports: list[Report], result: RunResult) -> str:
+    rows = {report.subject.partition("/")[0]: report.rows for report in reports}
+    arrived = result.output("parts")["flights"].sum()
+    return (
+        f"{rows['flights']:,} flights came in, {rows['flights'] - arrived:,} that never arrived were dropped, "
+        f"{arrived:,} are left, joined with {rows['weather']:,} hours of weather and {rows['planes']:,} planes."
+    )
+
+
+def _parts(result: RunResult) -> Table:
+    table = _table("part", "months", ">flights", ">late")
+    for part in result.output("parts").iter_rows(named=True):
+        first, last = (calendar.month_abbr[part[month]] for month in ("first_month", "last_month"))
+        months = first if first == last else f"{first}–{last}"
+        table.add_row(part["part"], months, f"{part['flights']:,}", f"{100 * part['late_share']:.1f} %")
+    return table
+
+
+def _checks(reports: list[Report]) -> Table:
+    table = _table("dataset", ">rows", ">passed", "not passed")
+    for report in reports:
+        passed = f"{len(report.results) - len(report.failed)} of {len(report.results)}"
+        colour = "yellow" if report.passed else "red"
+        failed = "\n".join(" ".join(str(check).split()) for check in report.failed)
+        table.add_row(report.subject, f"{report.rows:,}", passed, f"[{colour}]{failed}[/{colour}]")
+    return table
+
+
+def _compared(evaluations: list[Evaluation]) -> Table:
+    usual, *models = evaluations
+    table = _table("", ">baseline on test", *(f">on {each.subject}" for each in models))
+    for name, higher in usual.higher_is_better.items():
+        arrow = f"[dim]{'↑' if higher else '↓'}[/dim]"
+        table.add_row(f"{name} {arrow}", *(f"{each.metrics[name]:.4f}" for each in evaluations))
+    return table
+
+
+def _worst(evaluation: Evaluation) -> list[object]:
+    metric, overall = next(iter(evaluation.metrics.items()))
+    table = _table(f"worst slices of {evaluation.subject}", ">flights", f">{metric}", ">against all")
+    for name in dict.fromkeys(each.slice for each in evaluation.slices):
+        of_it = [each for each in evaluation.slices if each.slice == name and each.metrics[metric] < overall]
+        for each in sorted(of_it, key=lambda each: each.metrics[metric])[:WORST]:
+            value = each.metrics[metric]
+            table.add_row(f"{name}={each.value}", f"{each.rows:,}", f"{value:.4f}", f"{value - overall:+.4f}")
+    return ["", table]
+
+
+def _gates(report: GateReport) -> Table:
+    table = _table("", "gate", ">value", "asked")
+    for gate in report.reasons:
+        state = "[green]pass[/green]" if gate.passed else "[bold red]FAIL[/bold red]"
+        table.add_row(state, gate.subject, f"{gate.value:.4f}", gate.asked)
+    return table
+
+
+def of_the_endpoint(
+    page: Page, title: str, flights: list[dict], answers: list[float], *, url: str, seconds: float
+) -> None:
+    """What was answered for later flights, held against what happened."""
+    ranked = sorted(zip(answers, flights, strict=True), key=lambda pair: pair[0])
+    told = f"{len(flights):,} flights of the last month, asked at {url} in {seconds:.1f} s. A few, safest first:"
+    few = _table("flight", "departs", ">predicted late", ">arrived", "")
+    for place in (0, 0.2, 0.4, 0.6, 0.8, 1):
+        answer, flight = ranked[round(place * (len(ranked) - 1))]
+        name = f"{flight['carrier']} {flight['flight']}  {flight['origin']}–{flight['dest']}"
+        departs = f"{flight['time_hour'].astimezone(NEW_YORK):%d %b %H:00}"
+        came = "[red]late[/red]" if flight["late"] else "[green]on time[/green]"
+        few.add_row(name, departs, f"{100 * answer:.0f} %", f"{flight['arr_delay']:+.0f} min", came)
+    fifths = _table("all of them", ">flights", ">predicted late", ">came late")
+    borders = [round(part * len(ranked) / 5) for part in range(6)]
+    names = ("safest fifth", "second", "third", "fourth", "likeliest fifth")
+    for name, (start, end) in zip(names, pairwise(borders), strict=True):
+        said = sum(answer for answer, _ in ranked[start:end]) / (end - start)
+        late = sum(flight["late"] for _, flight in ranked[start:end]) / (end - start)
+        fifths.add_row(name, f"{end - start:,}", f"{100 * said:.0f} %", f"{100 * late:.0f} %")
+    page.section(title, told, "", few, "", fifths)
+
+
+def of_the_lineage(page: Page, endpoint: str, walked: dict) -> None:
+    """The short form of a lineage: from the endpoint over the model and its data to the digests of the raw files."""
+    nodes = {node["id"]: node for node in walked["nodes"]}
+    ends: dict[tuple[str, str], list[dict]] = {}
+    for edge in walked["edges"]:
+        ends.setdefault((edge["src"], edge["role"]), []).append(nodes[edge["dst"]])
+
+    def end(node: dict, role: str) -> dict:
+        return ends[node["id"], role][0]
+
+    version = end({"id": walked["start"]}, "binds")
+    maker = end(version, "made_by")
+    run = end(maker, "part_of")
+    tree = Tree(f"endpoint [bold]{endpoint}[/bold]", guide_style="dim")
+    below = tree.add(f"model [bold]{version['label']}[/bold], made by {maker['label']}{_digest(version)}")
+    below = below.add(f"run [bold]{run['id'][:12]}[/bold] of the code{_digest(end(run, 'ran'))}")
+    for data in sorted(
+        (node for node in nodes.values() if node["kind"] == "dataset_version"), key=lambda n: n["label"]
+    ):
+        made_by = end(data, "made_by")["label"]
+        branch = below.add(f"data [bold]{data['label']}[/bold], made by {made_by}{_digest(data)}")
+        for source in ends[data["id"], "read_from"]:
+            branch.add(f"{Path(source['label']).name}{_digest(source)}")
+    page.section("Lineage, to the digests of the raw files", tree)
+
+
+def _digest(node: dict) -> str:
+    return f"  [dim]{node['content_digest'][:DIGITS]}[/dim]"
+
+
+def _table(*columns: str) -> Table:
+    """Columns without lines; `>` before a name puts it to the right."""
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", show_edge=False)
+    for name in columns:
+        table.add_column(
+            name.lstrip(">"), justify="right" if name.startswith(">") else "left", no_wrap=name != "not passed"
+        )
+    return table
