@@ -246,7 +246,7 @@ def test_a_version_knows_what_it_came_from(workspace: Workspace, tmp_path: Path)
     node = workspace.ledger.get_node(file.node)
     assert (node.kind, node.content_digest, node.label) == ("source_file", file.digest, raw.as_uri())
     assert address.uri == "https://me:[redacted]@example.org/x"
-    assert workspace.ledger.get_node(first.id).label == "raw v1"
+    assert workspace.ledger.get_node(first.id).label == "raw/1"
     assert [event.kind for event in workspace.ledger.events()] == ["dataset.committed"] * 3
     raw.write_text("n\n2\n")
     assert dataset("raw").commit(frame_of(2), source=raw).source[0].node != file.node

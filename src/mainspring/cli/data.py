@@ -12,6 +12,7 @@ from mainspring.cli.app import Group, Invocation
 
 if TYPE_CHECKING:
     from mainspring.data import DatasetVersion
+    from mainspring.data.version import Source
 
 _MOST_ROWS = 200
 
@@ -68,25 +69,48 @@ def _listed(found: list[DatasetVersion]) -> str:
         ]
         for each in found
     ]  # fmt: skip
-    return text.table(["version", "rows", "columns", "size", "content", "made", "note"], rows)
+    return text.table(
+        ["version", "rows", "columns", "size", "content", "made", "note"], rows, drop=["columns", "content", "size"]
+    )
 
 
 def _shown(version: DatasetVersion, head: Any) -> str:
     shown = text.facts(
         [
             ("version", text.bold(str(version))),
-            ("content", version.content_digest),
+            ("content", text.short(version.content_digest)),
             ("rows", f"{version.rows:,} in {text.counted(version.parts, 'part')}, {text.size(version.size_bytes)}"),
             ("made", f"{text.moment(version.created_at)} by {version.actor}"),
             ("extracted", text.moment(version.extracted_at)),
             ("from", "\n".join(_source(source) for source in version.source)),
-            ("columns", "\n".join(f"{name}: {dtype}" for name, dtype in version.schema)),
+            ("columns", _columns(version)),
             ("note", version.note),
         ]
     )
-    return shown if head is None else f"{shown}\n\n{head}"
+    return shown if head is None else f"{shown}\n\n{_rows(head)}"
 
 
-def _source(source: Any) -> str:
-    known = msgspec.to_builtins(source)
-    return "  ".join(str(value) for value in known.values() if value)
+def _columns(version: DatasetVersion) -> str:
+    width = max((len(name) for name, _ in version.schema), default=0)
+    return "\n".join(f"{name.ljust(width)}  {text.dim(dtype)}" for name, dtype in version.schema)
+
+
+def _rows(head: Any) -> str:
+    """The first rows of a table, as many of its columns as the terminal has room for."""
+    import polars as pl
+
+    with pl.Config(
+        tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, tbl_rows=_MOST_ROWS,
+        tbl_width_chars=text.columns() or 100,
+    ):  # fmt: skip
+        return str(head)
+
+
+def _source(source: Source) -> str:
+    known = [
+        "" if source.kind == "record" else source.kind.removeprefix("source_"),
+        text.size(source.size_bytes),
+        f"bytes {text.short(source.digest)}" if source.digest else "",
+    ]
+    said = ", ".join(part for part in known if part)
+    return f"{source.uri}  {text.dim(said)}" if said else source.uri

@@ -116,10 +116,10 @@ def _folders(workspace: Workspace) -> Iterator[Finding]:
     kept = [place for place in (workspace.database.place, workspace.blobs.place) if place.startswith("/")]
     if kept:
         yield Finding("state", True, f"{' and '.join(kept)}: never delete or edit these by hand")
-    for place in {str(_existing(Path(place))) for place in kept}:
+    for place in sorted(_disks(kept)):
         free = shutil.disk_usage(place).free
         enough = free > _LITTLE_SPACE_BYTES
-        remedy = "" if enough else "`mainspring gc` frees what nothing names."
+        remedy = "" if enough else f"Delete {cache}; then `mainspring gc` frees what nothing names."
         yield Finding("disk", enough, f"{text.size(free)} free for {place}", remedy)
         yield Finding("write access", os.access(place, os.W_OK), place)
 
@@ -153,23 +153,69 @@ def _all_blobs(workspace: Workspace) -> Iterator[Finding]:
 def _about(workspace: Workspace, digests: list[str], fault: str) -> Iterator[Finding]:
     """Name each blob with what depends on it."""
     for digest in digests:
-        rows = workspace.database.query("SELECT id, name FROM artifact WHERE encoded LIKE ?", (f"%{digest}%",))
-        dependents: list[str] = []
-        for artifact_id, name in rows:
-            edges = workspace.ledger.walk(artifact_id, "down")
-            nodes = workspace.ledger.nodes([edge.src for edge in edges])
-            named = [f"{node.kind} {node.label}" for node in nodes.values() if node.kind not in ("artifact", "task")]
-            dependents += [f"artifact {name} ({text.short(artifact_id)})", *dict.fromkeys(named)]
-        said = (
-            f"{digest} is {fault}; on it depend: {', '.join(dependents[:_SHOWN_DEPENDENTS]) or 'logs or recorded code'}"
-        )
+        dependents = list(dict.fromkeys(_dependents(workspace, digest)))
+        more = len(dependents) - _SHOWN_DEPENDENTS
+        told = "; ".join(dependents[:_SHOWN_DEPENDENTS]) + (f"; {more} more" if more > 0 else "")
+        said = f"{text.short(digest)} is {fault}; on it depend: {told or 'logs or recorded code'}"
         yield Finding("blob", False, said, "Running the pipeline again makes it anew where a run can.")
+
+
+def _dependents(workspace: Workspace, digest: str) -> Iterator[str]:
+    """In words: results with the step and run that made them, versions of datasets and models, runs by their code."""
+    database = workspace.database
+    for artifact, name in database.query("SELECT id, name FROM artifact WHERE encoded LIKE ?", (f"%{digest}%",)):
+        row = database.query_one(
+            "SELECT task.name, task.run, run.name FROM edge JOIN task ON task.id = edge.dst JOIN run ON run.id = task.run"
+            " WHERE edge.src = ? AND edge.role = 'made_by'",
+            (artifact,),
+        )
+        if row is None:
+            yield f"`{name}`, which a pipeline was given"
+        else:
+            yield f"output `{name}` of step `{row[0]}` in run {text.short(row[1])} ({row[2]})"
+        yield from _made_from(workspace, artifact)
+    for run, name in database.query("SELECT id, name FROM run WHERE code = ? OR environment = ?", (digest, digest)):
+        yield f"run {text.short(run)} ({name})"
+    yield from _versions_in(workspace, digest)
+
+
+def _made_from(workspace: Workspace, artifact: str) -> Iterator[str]:
+    """The versions and endpoints that came from an artifact."""
+    edges = workspace.ledger.walk(artifact, "down")
+    for node in workspace.ledger.nodes([edge.src for edge in edges]).values():
+        if node.kind in ("dataset_version", "model_version", "endpoint"):
+            yield f"{node.kind.replace('_', ' ')} {node.label}"
+
+
+def _versions_in(workspace: Workspace, digest: str) -> Iterator[str]:
+    """The versions of datasets and models whose own bytes are in a blob."""
+    for name, number in workspace.database.query(
+        "SELECT version.dataset, version.number FROM dataset_blob JOIN dataset_version AS version"
+        " ON version.id = dataset_blob.version WHERE dataset_blob.blob = ? ORDER BY 1, 2",
+        (digest,),
+    ):
+        yield f"dataset version {name}/{number}"
+    for name, number in workspace.database.query(
+        "SELECT name, number FROM model_version WHERE encoded LIKE ? OR input_example = ? ORDER BY 1, 2",
+        (f"%{digest}%", digest),
+    ):
+        yield f"model version {name}/{number}"
 
 
 def _named(workspace: Workspace) -> list[str]:
     from mainspring.workspace import named_blobs
 
     return sorted(named_blobs(workspace))
+
+
+def _disks(places: list[str]) -> set[str]:
+    """The folders that places lie in, without those inside another of them on the same disk."""
+    folders = {_existing(Path(place)) for place in places}
+    return {
+        str(folder)
+        for folder in folders
+        if not any(other in folder.parents and other.stat().st_dev == folder.stat().st_dev for other in folders)
+    }
 
 
 def _existing(path: Path) -> Path:

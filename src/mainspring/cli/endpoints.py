@@ -52,4 +52,4 @@ def _listed(found: list[Endpoint]) -> str:
     if not found:
         return "No endpoints. `mainspring endpoints bind ENDPOINT MODEL@ALIAS --version MODEL/N` makes one."
     rows = [[each.name, each.target, each.serves, str(each.generation), text.moment(each.moved_at)] for each in found]
-    return text.table(["endpoint", "bound to", "serves", "moves", "moved"], rows)
+    return text.table(["endpoint", "bound to", "serves", "moves", "moved"], rows, drop=["moves"])

@@ -72,8 +72,8 @@ def _listed(found: list[ModelVersion], aliases: dict[str, list[Alias]]) -> str:
     for version in found:
         pointing = ", ".join(alias.alias for alias in aliases[version.name] if alias.version == version.id)
         metrics = ", ".join(f"{name} {value:.4g}" for name, value in version.metrics.items() if value is not None)
-        rows.append([str(version), pointing, metrics, text.moment(version.created_at), version.actor])
-    return text.table(["version", "aliases", "metrics", "made", "by"], rows)
+        rows.append([str(version), pointing, text.moment(version.created_at), version.actor, metrics])
+    return text.table(["version", "aliases", "made", "by", "metrics"], rows, drop=["by"])
 
 
 def _shown(version: ModelVersion, aliases: list[Alias]) -> str:
@@ -90,7 +90,7 @@ def _shown(version: ModelVersion, aliases: list[Alias]) -> str:
         [
             ("version", text.bold(str(version))),
             ("aliases", pointing),
-            ("content", version.content_digest),
+            ("content", text.short(version.content_digest)),
             ("made", f"{text.moment(version.created_at)} by {version.actor}"),
             ("codec", f"{version.encoded.codec}, {text.size(version.encoded.size_bytes)}"),
             ("takes", inputs),

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 import time
 from collections.abc import Iterable, Sequence
 
 import click
 
 ID_LENGTH = 12
+_SPACE = "  "
+_STYLE = re.compile(r"(?:\x1b\[[0-9;]*m)+")
+_NARROWEST = 24  # characters that a wrapped column gets, whatever the terminal
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 _COLOURS = {
     "succeeded": "green", "reused": "cyan", "running": "blue", "failed": "red", "cancelled": "yellow",
@@ -85,29 +91,129 @@ def bold(text: str) -> str:
     return click.style(text, bold=True)
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Columns aligned to the left, headers first.
+def columns() -> int | None:
+    """How wide the terminal on stdout is, or what COLUMNS says; None where lines may be of any length."""
+    said = os.environ.get("COLUMNS", "")
+    if said.isdigit() and int(said):
+        return int(said)
+    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
+
+
+def fitted(value: str, width: int | None) -> str:
+    """Text on one line, cut at a width.
+
+    >>> fitted("one two three", 9), fitted("one two", 9), fitted("any", None)
+    ('one two …', 'one two', 'any')
+    """
+    line = one_line(value)
+    if width is None or len(line) <= width:
+        return line
+    return line[: max(width - 1, 0)] + "…"
+
+
+def table(
+    headers: Sequence[str], rows: Iterable[Sequence[str]], *, drop: Sequence[str] = (), width: int | None = None
+) -> str:
+    """Columns aligned to the left, headers first, in as many characters as the terminal is wide.
+
+    The last column is wrapped. If that can't do, the columns of `drop` are left out, in that order, as far as need be; at
+    last the widest of the others are cut.
 
     >>> print(table(["name", "n"], [["alpha", "1"], ["b", "22"]]))
     name   n
     alpha  1
     b      22
+    >>> print(table(["name", "n", "about"], [["alpha", "1", "the first of them all is this one here"]], width=36))
+    name   n  about
+    alpha  1  the first of them all is
+              this one here
+    >>> print(table(["name", "n", "by"], [["alpha", "1", "ada"]], drop=["n"], width=11))
+    name   by
+    alpha  ada
     """
     lines = [list(headers), *(list(row) for row in rows)]
-    widths = [max(_width(line[column]) for line in lines) for column in range(len(headers))]
-    shown = [
-        "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
+    room = columns() if width is None else width
+    if room is not None:
+        lines = _without(lines, drop, room)
+        lines = [part for line in _narrowed(lines, room) for part in line]
+    widths = _widths(lines)
+    shown = [_SPACE.join(cell + " " * (wide - _width(cell)) for cell, wide in zip(line, widths, strict=True)).rstrip()
+             for line in lines]  # fmt: skip
     return "\n".join([bold(shown[0]) if _is_styled(lines) else shown[0], *shown[1:]])
 
 
-def facts(pairs: Iterable[tuple[str, str]]) -> str:
-    """Names and values, one a line, values aligned; what has no value is left out."""
+def _without(lines: list[list[str]], drop: Sequence[str], room: int) -> list[list[str]]:
+    """The lines without the columns that there is no room for."""
+    for name in drop:
+        widths = _widths(lines)
+        if name not in lines[0] or _total([*widths[:-1], min(widths[-1], _NARROWEST)]) <= room:
+            continue
+        column = lines[0].index(name)
+        lines = [line[:column] + line[column + 1 :] for line in lines]
+    return lines
+
+
+def _narrowed(lines: list[list[str]], room: int) -> list[list[list[str]]]:
+    """Each line as the lines it takes: the last column wrapped, others cut only if that can't do."""
+    widths = _widths(lines)
+    if _total(widths) <= room:
+        return [[line] for line in lines]
+    last = min(widths[-1], _NARROWEST)
+    while len(widths) > 1 and _total([*widths[:-1], last]) > room and max(widths[:-1]) > ID_LENGTH:
+        widest = max(range(len(widths) - 1), key=widths.__getitem__)
+        widths[widest] -= 1
+    widths[-1] = max(last, room - _total([*widths[:-1], 0]))
+    return [_wrapped([*(_cut(cell, wide) for cell, wide in zip(line[:-1], widths, strict=False))], line[-1], widths[-1])
+            for line in lines]  # fmt: skip
+
+
+def _wrapped(cells: list[str], last: str, width: int) -> list[list[str]]:
+    import textwrap  # only a table that is too wide pays for it
+
+    parts = textwrap.wrap(click.unstyle(last), width, break_on_hyphens=False) if _width(last) > width else [last]
+    styled = [_restyled(last, part) for part in parts]
+    return [[*(cells if number == 0 else [""] * len(cells)), part] for number, part in enumerate(styled or [""])]
+
+
+def _cut(cell: str, width: int) -> str:
+    return cell if _width(cell) <= width else _restyled(cell, click.unstyle(cell)[: max(width - 1, 0)] + "…")
+
+
+def _restyled(cell: str, part: str) -> str:
+    """A part of a cell in the style that the whole has."""
+    if "\x1b" not in cell or cell == part:
+        return part
+    head = _STYLE.match(cell)
+    return f"{head[0]}{part}\x1b[0m" if head else part
+
+
+def _widths(lines: list[list[str]]) -> list[int]:
+    return [max(_width(line[column]) for line in lines) for column in range(len(lines[0]))]
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + len(_SPACE) * (len(widths) - 1)
+
+
+def facts(pairs: Iterable[tuple[str, str]], *, cut: bool = False) -> str:
+    """Names and values, values aligned; what has no value is left out. In a terminal, long lines are wrapped, or cut."""
     known = [(name, value) for name, value in pairs if value]
     width = max((len(name) for name, _ in known), default=0)
-    indent = "\n" + " " * (width + 2)
-    return "\n".join(f"{dim(name.ljust(width))}  {indent.join(value.splitlines())}" for name, value in known)
+    room = columns()
+    indent = "\n" + " " * (width + len(_SPACE))
+    return "\n".join(
+        f"{dim(name.ljust(width))}{_SPACE}{indent.join(_lines(value, room and room - width - len(_SPACE), cut=cut))}"
+        for name, value in known
+    )
+
+
+def _lines(value: str, room: int | None, *, cut: bool) -> list[str]:
+    if room is None:
+        return value.splitlines()
+    width = max(room, _NARROWEST)
+    if cut:
+        return [_cut(line, width) for line in value.splitlines()]
+    return [part for line in value.splitlines() for (part,) in _wrapped([], line, width)]
 
 
 def counted(count: int, noun: str) -> str:

@@ -200,7 +200,7 @@ class DatasetStore:
     def _record(self, tx: Transaction, version: DatasetVersion, homes: dict[str, list[str]]) -> None:
         task = current_task()
         ledger = self.ledger
-        ledger.node(tx, "dataset_version", version.id, f"{version.dataset} v{version.number}", version.content_digest)
+        ledger.node(tx, "dataset_version", version.id, str(version), version.content_digest)
         if version.parent:
             ledger.edge(tx, version.id, "follows", version.parent, task)
         self._link_sources(tx, version, version.source, homes)

@@ -280,7 +280,7 @@ class Engine:
         task.state = TaskState.WAITING
         parents = [parent for parent in self.tasks.parents() if parent.state is TaskState.MAPPED]
         for maker in makers:
-            self._listener.printed(maker.name, f"its stored result is damaged or gone ({task.error}); it is made again")
+            self._listener.printed(maker.name, "its stored result is damaged or gone; it is made again")
         for waiting in (*makers, *parents, task):
             self._schedule.add(waiting)
             self._listener.changed(waiting)

@@ -1,0 +1,75 @@
+"""What is damaged is found, and named by what depends on it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import mainspring
+
+STEPS = """
+import mainspring as ms
+import polars as pl
+
+
+@ms.step
+def load(count: int) -> pl.DataFrame:
+    return pl.DataFrame({"n": list(range(count))})
+
+
+@ms.step
+def keep(frame: pl.DataFrame):
+    return ms.dataset("numbers").commit(frame)
+
+
+@ms.pipeline
+def main(count: int = 3):
+    return keep(load(count))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "steps.py").write_text(STEPS)
+    (tmp_path / "mainspring.toml").write_text("")
+    assert mainspring("run", "-q", "steps.py", cwd=tmp_path).returncode == 0
+    return tmp_path
+
+
+def blob_of(folder: Path, reference: str) -> Path:
+    """The file with the first bytes of a step's result, or of a version's part."""
+    document = json.loads(mainspring("runs", "show", "latest", "--json", cwd=folder).stdout)
+    (task,) = [task for task in document["tasks"] if task["name"] == reference]
+    return next(
+        path
+        for path in (folder / ".mainspring" / "blobs").rglob("*")
+        if path.is_file() and path.stat().st_size == task["outputs"]["result"]["size_bytes"]
+    )
+
+
+def test_a_damaged_blob_is_named_with_the_step_run_and_version_it_belongs_to(folder: Path) -> None:
+    path = blob_of(folder, "load")
+    path.chmod(0o644)
+    path.write_bytes(b"x" * path.stat().st_size)
+    assert mainspring("doctor", cwd=folder).returncode == 0
+    found = mainspring("doctor", "--blobs", cwd=folder)
+    assert found.returncode == 1
+    (line,) = [line for line in found.stdout.splitlines() if line.startswith("WRONG")]
+    run = json.loads(mainspring("runs", "--json", cwd=folder).stdout)["runs"][0]["id"][:12]
+    assert f"output `result` of step `load` in run {run} (main)" in line
+    assert "dataset version numbers/1" in line
+
+
+def test_a_run_that_meets_a_damaged_blob_says_so_in_a_short_line(folder: Path) -> None:
+    path = blob_of(folder, "load")
+    path.chmod(0o644)
+    path.write_bytes(b"x" * path.stat().st_size)
+    source = folder / "steps.py"
+    source.write_text(source.read_text().replace("return ms.dataset", "print(1)\n    return ms.dataset"))
+    again = mainspring("run", "steps.py", cwd=folder)
+    assert again.returncode == 0, again.stderr
+    (line,) = [line for line in again.stderr.splitlines() if "made again" in line]
+    assert len(line) < 100
+    assert mainspring("doctor", "--blobs", cwd=folder).returncode == 0
