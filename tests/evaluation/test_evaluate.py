@@ -130,3 +130,12 @@ def test_no_evidence_is_not_a_pass() -> None:
         decide(made(roc_auc=0.5), [Gate("brier", at_most=1)])
     with pytest.raises(InvalidError, match="no bound"):
         Gate("roc_auc")
+
+
+def test_a_metric_new_since_the_champion_passes_and_says_so() -> None:
+    champion = Evaluation(1000, {"roc_auc": 0.7}, {"roc_auc": True})
+    challenger = Evaluation(1000, {"roc_auc": 0.7, "brier": 0.2}, {"roc_auc": True, "brier": False})
+    report = decide(challenger, [Gate("brier", no_worse_than_champion=True)], champion)
+    assert report.passed
+    assert "not measured on the champion" in report.reasons[0].reason
+    assert not decide(challenger, [Gate("brier", at_most=0.1, no_worse_than_champion=True)], champion).passed

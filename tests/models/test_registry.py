@@ -202,3 +202,15 @@ def test_collection_keeps_models_and_examples(workspace: Workspace) -> None:
 def test_a_given_signature_is_kept(workspace: Workspace) -> None:
     signature = Signature((Field("x", "f64", True),))
     assert register(line(), "line", signature=signature).signature == signature
+
+
+def test_other_evidence_on_the_same_model_is_a_new_version(workspace: Workspace) -> None:
+    def registered(mae: float) -> ModelVersion:
+        signature = Signature((Field("x", "f64"),))
+        return register(line(), "line", signature=signature, metrics={"mae": mae}, workspace=workspace)
+
+    first = registered(0.1)
+    assert registered(0.1).id == first.id
+    second = registered(99.0)
+    assert (second.number, second.metrics) == (2, {"mae": 99.0})
+    assert registered(0.1).id == first.id

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mainspring import clock
 from mainspring.errors import ConflictError
 from mainspring.store import Database
 from mainspring.testing.plugin import Backend
@@ -123,3 +124,19 @@ def test_every_room_registers_what_its_rows_name() -> None:
 
     names = {point.name for point in entry_points(group="mainspring.gc_roots")}
     assert {"artifacts", "pipelines", "runs"} <= names
+
+
+class InTenYears:
+    def now_us(self) -> int:
+        return (time.time_ns() // 1_000) + 10 * 365 * 86_400 * 1_000_000
+
+
+def test_a_simulated_clock_does_not_age_blobs(workspace: Workspace) -> None:
+    digest = workspace.blobs.put(b"put a moment ago")
+    token = clock.clock.set(InTenYears())
+    try:
+        for _ in range(2):
+            collect(workspace, grace_s=3600)
+    finally:
+        clock.clock.reset(token)
+    assert workspace.blobs.exists(digest)

@@ -11,6 +11,7 @@ from mainspring.errors import InvalidError, NotAllowedError
 from mainspring.evaluation.evaluation import Evaluation, SliceValues, shown
 
 _NO_CHAMPION = "there is no champion to compare with"
+_NOT_MEASURED = "it was not measured on the champion, so there is nothing to compare with"
 
 
 class Gate(msgspec.Struct, frozen=True):
@@ -119,7 +120,7 @@ def _judge(gate: Gate, evaluation: Evaluation, champion: Evaluation | None) -> G
         reason = f"{gate.metric}{on} is not defined, so there is no evidence."
         return GateResult(gate, False, reason, asked=told)
     on = f" on the worst slice, {where} ({worst.rows:,} rows)," if worst else ""
-    needs = ", ".join(bound if bound == _NO_CHAMPION else f"{bound} is asked" for _, bound in asked)
+    needs = ", ".join(bound if bound in (_NO_CHAMPION, _NOT_MEASURED) else f"{bound} is asked" for _, bound in asked)
     reason = f"{gate.metric}{on} is {value:.4f}, {needs}."
     return GateResult(gate, all(passed for passed, _ in asked), reason, value, where, told)
 
@@ -148,6 +149,8 @@ def _asked(
 
 
 def _against(gate: Gate, evaluation: Evaluation, champion: Evaluation | None, value: float) -> tuple[bool, str]:
+    if champion is not None and gate.metric not in champion.metrics:
+        return True, _NOT_MEASURED
     best = _measured(gate, champion)[0] if champion is not None else None
     if best is None:
         return True, _NO_CHAMPION

@@ -161,14 +161,15 @@ class Ledger:
             for row in self.database.query(f"SELECT src, role, dst, by_task FROM edge WHERE {end} IN ({marks})", batch):
                 yield Edge(*row)
 
-    def walk(self, start: str, direction: Direction = "up", *, at_most: int = 100_000) -> list[Edge]:
+    def walk(self, start: str, direction: Direction = "up", *, at_most: int | None = None) -> list[Edge]:
         """Every edge on the way from a node to all that it came from (or, down, all that came from it), nearest first.
 
-        Breadth first, one query a level: the cost is that of the part that is reached, not of the ledger.
+        Breadth first, one query a level: the cost is that of the part that is reached, not of the ledger. With `at_most`
+        it ends after the level in which so many edges were reached.
         """
         seen, level = {start}, [start]
         walked: list[Edge] = []
-        while level and len(walked) < at_most:
+        while level and (at_most is None or len(walked) < at_most):
             following = []
             for edge in self.edges(level, direction):
                 walked.append(edge)

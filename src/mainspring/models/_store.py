@@ -81,14 +81,13 @@ class ModelStore:
         return None if row is None else Alias(*row)
 
     def add(self, version: ModelVersion, trained_on: Iterable[str]) -> ModelVersion:
-        """Record a version with its number, unless the model has one of this content and signature: that is given then."""
+        """Record a version with its number, unless the model has one of this content, signature and evidence."""
         task = current_task()
         with self.database.transaction() as tx:
-            row = tx.query_one(
-                f"SELECT {_COLUMNS} FROM model_version WHERE {SAME} ORDER BY number DESC LIMIT 1", same_as(version)
-            )
-            if row is not None:
-                known = version_from_row(row)
+            rows = tx.query(f"SELECT {_COLUMNS} FROM model_version WHERE {SAME} ORDER BY number DESC", same_as(version))
+            given = _evidence(version)
+            known = next((each for each in map(version_from_row, rows) if given in (_NONE, _evidence(each))), None)
+            if known is not None:
                 if task:
                     self.ledger.edge(tx, task, "reused", known.id, task)
                 return known
@@ -162,6 +161,14 @@ class ModelStore:
     def _versions(self, where: str, params: Any) -> list[ModelVersion]:
         rows = self.database.query(f"SELECT {_COLUMNS} FROM model_version WHERE {where}", params)
         return [version_from_row(row) for row in rows]
+
+
+def _evidence(version: ModelVersion) -> bytes:
+    """What was measured of a version and decided on it, as it is stored."""
+    return msgspec.json.encode((version.metrics, version.evaluation, version.gates), order="deterministic")
+
+
+_NONE = msgspec.json.encode(({}, None, None))
 
 
 def gc_roots(database: Database) -> Iterable[str]:

@@ -34,7 +34,10 @@ def register(
     note: str = "",
     workspace: Workspace | None = None,
 ) -> ModelVersion:
-    """Record a version of a model. The same content with the same signature under the same name is the same version.
+    """Record a version of a model.
+
+    The same content and signature under the same name, with the same metrics, evaluation and gates or with none, are the
+    same version; with other evidence they are a new one.
 
     `signature` is a `Signature` or the table the model was fitted on; `input_example` a table like it, of which five rows
     are kept, and on which the model is tried. One of the two is needed. `evaluation` and `gates` are kept as they are, and

@@ -11,7 +11,6 @@ from itertools import chain
 
 import msgspec
 
-from mainspring import clock
 from mainspring.store import Database, Lease
 from mainspring.workspace.workspace import Workspace
 
@@ -55,7 +54,8 @@ def _collect(
     workspace: Workspace, lease: Lease, *, grace_s: float | None, dry_run: bool, roots: Iterable[Roots] | None
 ) -> GcReport:
     grace_us = int((workspace.project.settings.gc_grace_h * 3600 if grace_s is None else grace_s) * 1e6)
-    blobs, now = workspace.blobs, clock.now_us()
+    # Real time, as that of files: domain time may be a simulation's.
+    blobs, now = workspace.blobs, workspace.database.now_us()
     sources = list(roots) if roots is not None else _registered()
     # The condemned are listed before the roots are read: whoever named one of them later found or made it anew.
     waiting = list(blobs.list_condemned())
