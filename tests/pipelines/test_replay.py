@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -135,11 +137,27 @@ def test_one_step_can_be_replayed_alone(lab: Lab) -> None:
 
 def test_a_step_without_importable_source_makes_the_verdict_incomplete(lab: Lab) -> None:
     result = lab.write_and_run(
-        "@ms.step\ndef a():\n    return 1\n\nb = ms.step(lambda n: n)\n\n@ms.pipeline\ndef main():\n    return b(a())\n"
+        """
+        @ms.step
+        def a():
+            return 1
+
+        def made(kept):
+            return ms.step(lambda n: n if kept else 0)
+
+        b = made(object())
+
+        @ms.pipeline
+        def main():
+            return b(a())
+        """
     )
     report = replayed(lab, result.id)
     assert report.verdict == "INCOMPLETE"
     assert {step.name: step.verdict for step in report.steps} == {"a": "VERIFIED", "<lambda>": "INCOMPLETE"}
+    assert report.steps[-1].detail.startswith(
+        "It uses `kept`, an object, which its source doesn't hold. Pass it as an arg"
+    )
 
 
 def test_a_replay_is_never_taken_for_a_result(lab: Lab) -> None:
@@ -284,3 +302,90 @@ def test_an_interrupted_replay_is_cancelled(lab: Lab) -> None:
     assert "INCOMPLETE" in out
     (replay,) = RunStore(lab.workspace.database).list(kind="replay")
     assert replay.state is RunState.CANCELLED
+
+
+CELLS = """
+import os.path
+import random
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+
+import mainspring as ms
+from elsewhere import scale
+
+print("this is no part of a step")
+FACTORS = {"a": [1, 2.5], "b": None}
+FOLDER = Path("data")
+
+
+def doubled(n):
+    return n * 2 if n < 100 else halved(n)
+
+
+def halved(n):
+    return doubled(n / 200)
+
+
+def adder(amount):
+    @ms.step
+    def add(n: int) -> float:
+        return doubled(n) + amount + random.random()
+
+    return add
+
+
+@ms.step(retries=1)
+def first(n: int, unit: timedelta = timedelta(seconds=1)) -> list:
+    return [n * FACTORS["a"][1], np.linalg.norm([3, 4]) + random.random(), os.path.join(FOLDER, "x"), unit.seconds]
+
+
+@ms.step
+def second(values: list) -> float:
+    return scale(values[0]) + doubled(values[1])
+
+
+add_three = adder(3)
+
+
+@ms.pipeline
+def main(n: int = 3):
+    return second(first(n)), add_three(n), ms.step(lambda n: -n)(n)
+
+
+main.run(n=4)
+"""
+
+
+def test_steps_that_no_module_holds_are_replayed_from_their_recorded_source(lab: Lab) -> None:
+    lab.write("def scale(n):\n    return n * 10\n", "elsewhere")
+    script = lab.root / "of-no-module.py"
+    script.write_text(CELLS)
+    ran = subprocess.run(
+        [sys.executable, str(script)], cwd=lab.root, env=lab.environment(), capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    script.unlink()
+    lab.write("def scale(n):\n    return None\n", "elsewhere")
+    report = replayed(lab, "latest")
+    assert {step.name: (step.verdict, step.detail) for step in report.steps} == dict.fromkeys(
+        ("first", "second", "add", "<lambda>"), ("VERIFIED", "Every output has the same content.")
+    )
+    again = RunResult(lab.workspace, RunStore(lab.workspace.database).get(report.replay_id))
+    assert [again.log_of(task) for task in again.tasks] == [""] * 4
+
+
+def test_a_call_that_no_seed_reaches_is_named_where_no_module_holds_the_step(lab: Lab) -> None:
+    result = lab.write_and_run(
+        """
+        import secrets
+
+        @ms.pipeline
+        def main():
+            return ms.step(lambda: secrets.randbits(60))()
+        """
+    )
+    (step,) = replayed(lab, result.id).steps
+    assert step.verdict == "DIVERGED"
+    assert "flow.main.<locals>.<lambda>: `secrets.randbits(60)`" in step.causes[0]

@@ -177,7 +177,8 @@ def _recorded(
         session.kind_of(task)
     outputs = bound_outputs(named_outputs(returned), session.values, artifacts.append)
     request = requested(request, given, values, calls, tasks, session.values, artifacts.append)
-    code = session.record_code(tasks, _module_of(workspace, pipeline))
+    functions = {position: call.step.function for position, call in enumerate(calls)}
+    code = session.record_code(tasks, _module_of(workspace, pipeline), functions)
     environment = workspace.blobs.put(msgspec.json.encode(session.environment))
     state = git.result()
     diff = workspace.blobs.put(state.diff.encode()) if state.diff else None
@@ -310,8 +311,12 @@ def _functions(session: Session, tasks: Sequence[Task], run: Run) -> Functions |
 
 def _difference(session: Session, run: Run) -> str:
     """In words, how the project's sources are no longer those that a run recorded."""
+    from mainspring.pipelines.code.excerpt import is_of_excerpts
+
     changed, gone = [], []
     for entry in read_tree(run.code or "", session.workspace.blobs).entries:
+        if is_of_excerpts(entry.path):
+            continue
         try:
             data = (session.root / entry.path).read_bytes()
         except OSError:

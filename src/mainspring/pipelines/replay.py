@@ -17,6 +17,7 @@ from mainspring.errors import ConflictError, NotFoundError, StorageError, close_
 from mainspring.ledger import new_id
 from mainspring.pipelines.code import fingerprint as fingerprints
 from mainspring.pipelines.code.entropy import entropy_calls
+from mainspring.pipelines.code.excerpt import Excerpt, excerpts_in
 from mainspring.pipelines.decision import Decider
 from mainspring.pipelines.engine import Engine
 from mainspring.pipelines.interrupts import interrupts
@@ -31,6 +32,7 @@ from mainspring.workspace import Workspace
 
 Verdict = Literal["VERIFIED", "VERIFIED≈", "DIVERGED", "INCOMPLETE"]
 _CAUSES_SHOWN = 5
+_ENVIRONMENT = ("distribution ", "python ", "platform ", "threads ")  # the parts that an excerpt's fingerprint shares
 _REASON = "a replay runs every step"
 _ROUNDING = Tolerance(rtol=1e-5, atol=1e-8)  # further apart than that, no order of summing brings floats
 
@@ -70,8 +72,8 @@ def replay_run(
 ) -> ReplayReport:
     """Replay a run, or one step of it, in worker processes; `latest` is the newest run of a pipeline.
 
-    Stops at the first step that differs. A step that can't be imported from the recorded code (of a notebook, a lambda,
-    a closure) is named and makes the verdict INCOMPLETE.
+    Stops at the first step that differs. A step of a notebook, a lambda or a closure is executed from its recorded source;
+    one whose source doesn't hold all it uses is named and makes the verdict INCOMPLETE.
 
     Raises:
         NotFoundError: no such run or step.
@@ -87,8 +89,9 @@ def replay_run(
     folder = code_folder(workspace, run.code)
     session = Session(workspace, folder, jobs=jobs, runner="pool", listener=watch, threads=run.threads)
     originals = _originals(session, run, step)
-    there = [task for task in originals if session.is_importable(task)]
-    replay, copies, engine = _started(session, run, there, watch)
+    excerpts = excerpts_in(folder)
+    there = [task for task in originals if session.is_importable(task) or _excerpt(excerpts, task).module]
+    replay, copies, engine = _started(session, run, there, excerpts, watch)
     watch.compare = lambda task: _compared(session, originals_by_name[task.name], task)
     originals_by_name = {task.name: task for task in originals}
     watch.engine = engine
@@ -96,10 +99,7 @@ def replay_run(
     with interrupts(engine, watch):
         verdict = engine.run()
     steps = [watch.found[task.name] for task in originals if task.name in watch.found]
-    missing = [task.name for task in originals if not session.is_importable(task)]
-    steps += [
-        StepReplay(name, "INCOMPLETE", "source", "It can't be imported from the recorded code.") for name in missing
-    ]
+    steps += [_without_source(task, _excerpt(excerpts, task)) for task in originals if task not in there]
     left_out = [] if step else [task.name for task in session.store.of_run(run.id) if task.state not in DONE]
     report = ReplayReport(run.id, replay.id, _overall(steps, verdict), steps, left_out, engine.interrupted)
     _closed(workspace, replay, report, engine, verdict)
@@ -119,7 +119,18 @@ def _originals(session: Session, run: Run, step: str | None) -> list[Task]:
     return done
 
 
-def _started(session: Session, run: Run, originals: list[Task], watch: _Watch) -> tuple[Run, list[Task], Engine]:
+def _excerpt(excerpts: dict[int, Excerpt], task: Task) -> Excerpt:
+    return excerpts.get(task.position, Excerpt(problem="Its source was not recorded."))
+
+
+def _without_source(task: Task, excerpt: Excerpt) -> StepReplay:
+    detail = f"{excerpt.problem} Pass it as an argument, or move the step into a module, and it can be replayed."
+    return StepReplay(task.name, "INCOMPLETE", "source", detail)
+
+
+def _started(
+    session: Session, run: Run, originals: list[Task], excerpts: dict[int, Excerpt], watch: _Watch
+) -> tuple[Run, list[Task], Engine]:
     workspace = session.workspace
     runs = RunStore(workspace.database, workspace.ledger)
     ttl_s = float(workspace.project.settings.lease_s)
@@ -130,7 +141,7 @@ def _started(session: Session, run: Run, originals: list[Task], watch: _Watch) -
             environment=run.environment, environment_digest=session.environment.digest, git_commit=run.git_commit,
             replay_of=run.id,
         )  # fmt: skip
-        copies = [_copy(task, replay.id) for task in originals]
+        copies = [_copy(session, task, replay.id, _excerpt(excerpts, task)) for task in originals]
         session.store.add(tx, copies)
         lease = workspace.leases.claim_in(tx, f"run:{replay.id}", workspace.owner, ttl_s)
     decider = Decider(session.store, session.values, session.fingerprinter, run.seed, reuse=False, told=_REASON)
@@ -141,12 +152,16 @@ def _started(session: Session, run: Run, originals: list[Task], watch: _Watch) -
     return replay, copies, engine
 
 
-def _copy(task: Task, run_id: str) -> Task:
+def _copy(session: Session, task: Task, run_id: str, excerpt: Excerpt) -> Task:
     """A task to be done again on the same inputs; alone, since every input is there, and never put into the cache."""
+    is_importable = session.is_importable(task)
     return Task(
-        id=new_id(), run=run_id, position=task.position, name=task.name, module=task.module, qualname=task.qualname,
+        id=new_id(), run=run_id, position=task.position, name=task.name,
+        module=task.module if is_importable else excerpt.module,
+        qualname=task.qualname if is_importable else excerpt.name,
         map_index=task.map_index, options=msgspec.structs.replace(task.options, cache=False, retries=0),
         bindings=task.arguments, tolerates=task.tolerates, mapped=task.mapped, seed_name=task.seed_name,
+        fingerprint=task.fingerprint,
     )  # fmt: skip
 
 
@@ -230,8 +245,7 @@ def _output(session: Session, old_id: str, new_id: str, tolerance: Tolerance) ->
 
 def _causes(session: Session, old: Task, new: Task) -> list[str]:
     """Likely causes: calls that no seed reaches in what the step reaches, undeclared inputs, another environment."""
-    parts = session.store.fingerprint_parts(old.fingerprint or "")
-    return [*_entropy(session, old, parts), *_changed(session, old, new)][:_CAUSES_SHOWN]
+    return [*_entropy(session, old, new), *_changed(session, old, new)][:_CAUSES_SHOWN]
 
 
 def _changed(session: Session, old: Task, new: Task) -> list[str]:
@@ -241,7 +255,12 @@ def _changed(session: Session, old: Task, new: Task) -> list[str]:
     now = session.store.fingerprint_parts(new.fingerprint or "")
     if now and parts:
         before, after = fingerprints.fingerprint_of(parts), fingerprints.fingerprint_of(now)
-        causes += [line for line in fingerprints.compare(before, after) if not line.startswith("code ")]
+        is_same_code = old.module == new.module
+        causes += [
+            line
+            for line in fingerprints.compare(before, after)
+            if not line.startswith("code ") and (is_same_code or line.startswith(_ENVIRONMENT))
+        ]
     return causes[:_CAUSES_SHOWN]
 
 
@@ -250,15 +269,18 @@ def _nothing_found(comparison: Comparison) -> str:
     return f"{found}; threads may sum floats in another order" if comparison.kind == "floats" else found
 
 
-def _entropy(session: Session, task: Task, parts: dict[str, str]) -> Iterable[str]:
+def _entropy(session: Session, old: Task, new: Task) -> Iterable[str]:
+    parts = session.store.fingerprint_parts(new.fingerprint or "")
     reached = {name.removeprefix("code ") for name in parts if name.startswith("code ")}
-    for module in session.fingerprinter.modules(task.module):
+    for module in session.fingerprinter.modules(new.module):
         source = module.path.read_text()
         spans = _spans(source)
         for call in entropy_calls(source, str(module.path)):
             owner = next((name for name, first, last in spans if first <= call.line <= last), None)
             if owner is None or f"{module.name}.{owner}" in reached:
-                yield f"{module.name}:{call.line}: `{call.expression}` {call.why}"
+                is_excerpt = module.name == new.module != old.module
+                place = f"{old.module}.{owner or old.qualname}" if is_excerpt else f"{module.name}:{call.line}"
+                yield f"{place}: `{call.expression}` {call.why}"
 
 
 def _spans(source: str) -> list[tuple[str, int, int]]:

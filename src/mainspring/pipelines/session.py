@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mainspring.errors import GraphError, InvalidError
 from mainspring.ledger import new_id
@@ -22,6 +22,9 @@ from mainspring.runners import Exit, InlineRunner, Runner, WorkOrder
 from mainspring.runs.code import CodeTree
 from mainspring.runs.environment import Environment, installed, snapshot
 from mainspring.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mainspring.pipelines.code.excerpt import Excerpt
 
 RUNNERS = ("auto", "inline", "pool", "detached")
 WORKER = "mainspring.pipelines.worker"
@@ -54,16 +57,47 @@ class Session:
         self.place = Place(workspace, self.store, self.values, self.root, isolated=False, follow=listener.printed)
         self._runners: dict[str, Runner] = {}
 
-    def record_code(self, tasks: Sequence[Task], module: str) -> CodeTree:
-        """Keep the sources that the steps and the pipeline's module may load, and the files that the steps declare."""
+    def record_code(
+        self, tasks: Sequence[Task], module: str, functions: Mapping[int, Callable[..., Any]] | None = None
+    ) -> CodeTree:
+        """Keep the sources that the steps and the pipeline's module may load, and the files that the steps declare.
+
+        Of steps that no module gives back, `functions` by the position of their calls, excerpts are kept.
+        """
         steps = {(task.module, task.qualname) for task in tasks if self.is_importable(task)}
-        names = {name for name, _ in steps} | {module}
+        live = {task.position: (functions or {}).get(task.position) for task in tasks if not self.is_importable(task)}
+        excerpts, texts = self._excerpts({place: function for place, function in live.items() if function is not None})
+        names = {name for name, _ in steps} | {module} | {name for each in excerpts.values() for name in each.imports}
         known = sorted(name for name in names if self.fingerprinter.project.find(name) is not None)
         sources = {found.path: found for name in known for found in self.fingerprinter.modules(name)}
         declared = {file for step in steps for file in self.fingerprinter.of(*step).files}
+        declared |= {file for function in live.values() if function is not None for file in self._files(function)}
         files = [found.path for found in sources.values()] + [self.root / file for file in declared]
         self.place.stamps = {str(path): stamp(path) for path in files}  # first: what changes from here on is noticed
-        return record(self.root, list(sources.values()), declared, self.workspace.blobs)
+        return record(self.root, list(sources.values()), declared, self.workspace.blobs, texts)
+
+    def _excerpts(self, live: Mapping[int, Callable[..., Any]]) -> tuple[dict[int, Excerpt], dict[str, str]]:
+        """The excerpts of functions by position, and the files that keep them."""
+        if not live:
+            return {}, {}
+        from mainspring.pipelines.code.excerpt import excerpt_of, files_of
+
+        known = {function: excerpt_of(function) for function in live.values()}
+        excerpts = {position: known[function] for position, function in live.items()}
+        return excerpts, files_of(excerpts, self._import_root())
+
+    def _files(self, function: Callable[..., Any]) -> tuple[str, ...]:
+        """The files that a function declares which no module gives back; what is wrong with it is said when it is called."""
+        try:
+            return self.fingerprinter.of_function(function).files
+        except GraphError:
+            return ()
+
+    def _import_root(self) -> str:
+        """A folder of the project that is searched for modules, with a slash at its end; empty for the root itself."""
+        inside = [folder for folder in source_roots(self.workspace, self.root) if folder.is_relative_to(self.root)]
+        relative = inside[0].relative_to(self.root).as_posix() if inside else "."
+        return "" if relative == "." else f"{relative}/"
 
     def is_importable(self, task: Task) -> bool:
         """Whether another process can import the step from the project's sources."""

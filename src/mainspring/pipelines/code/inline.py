@@ -130,7 +130,7 @@ class LiveWalk:
 
     def _source(self, value: FunctionType | type) -> None:
         name = f"{value.__module__}.{value.__qualname__}"
-        nodes = _nodes(value)
+        nodes = source_nodes(value)
         if not nodes:
             self.notes.append(f"{_NOT_REUSABLE}the source of {name} is not known")
             if isinstance(value, FunctionType):
@@ -224,7 +224,7 @@ def _module_names(module: str, space: Mapping[str, object]) -> ModuleNames:
     return names
 
 
-def _nodes(value: FunctionType | type) -> list[ast.AST]:
+def source_nodes(value: FunctionType | type) -> list[ast.AST]:
     """The definitions in the source that a live function or class may come from; several lambdas on a line are all."""
     if isinstance(value, type):
         return _class_nodes(value)

@@ -6,8 +6,9 @@ The digest covers relative paths and contents only, so the same code has one dig
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Protocol
 
 import msgspec
@@ -33,11 +34,13 @@ class CodeBlobs(Protocol):
 
 
 def record(
-    project_root: Path, modules: Sequence[ModuleFile], files: Iterable[Path | str], blobs: CodeBlobs
-) -> CodeTree:
+    project_root: Path, modules: Sequence[ModuleFile], files: Iterable[Path | str], blobs: CodeBlobs,
+    texts: Mapping[str, str] = MappingProxyType({}),
+) -> CodeTree:  # fmt: skip
     """Keep the sources of these modules and these files (relative ones: to the root; folders with all they hold).
 
-    A declared file that does not exist is left out: it is missing in the tree too.
+    A declared file that does not exist is left out: it is missing in the tree too. `texts` by their paths in the tree are
+    kept as files beside them.
 
     Raises:
         InvalidError: a file lies outside the project.
@@ -47,7 +50,13 @@ def record(
     paths = {Path(os.path.abspath(module.path)) for module in modules}
     for file in files:
         paths.update(_expanded(Path(os.path.normpath(root / file))))
-    entries, manifest, digest = listed(_entry(path, root, blobs) for path in paths)
+    written = [(path, text.encode("utf-8", "surrogatepass")) for path, text in texts.items()]
+    entries, manifest, digest = listed(
+        [
+            *(_entry(path, root, blobs) for path in paths),
+            *(CodeEntry(path, blobs.put(data), len(data), _PLAIN) for path, data in written),
+        ]
+    )
     return CodeTree(digest, blobs.put(manifest), entries)
 
 
