@@ -2,6 +2,7 @@
 
 MainspringError
 ├── NotFoundError (LookupError)        something named does not exist; carries the nearest names
+│   └── RemovedError                   its data was removed, its record is kept
 ├── ExistsError (ValueError)           something is there already
 ├── InvalidError (ValueError)          a value is wrong: path, what was given, what was expected
 ├── WrongTypeError (TypeError)         a value has the wrong type: path, given, expected
@@ -41,6 +42,16 @@ class NotFoundError(MainspringError, LookupError):
         nearest = f" Nearest: {', '.join(near)}." if near else ""
         what = f"{owner} has no {kind}" if owner else f"No {kind}"
         super().__init__(f"{what} `{name}`.{nearest}{' ' + hint if hint else ''}")
+
+
+class RemovedError(NotFoundError):
+    """The data of something was removed; its record is kept. `removed_at` says when, in words."""
+
+    code = "removed"
+
+    def __init__(self, kind: str, name: str, removed_at: str) -> None:
+        super().__init__(f"data of {kind}", name, hint=f"It was removed at {removed_at}; its record is kept.")
+        self.removed_at = removed_at
 
 
 class ExistsError(MainspringError, ValueError):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from mainspring import clock
-from mainspring.errors import InvalidError, NotFoundError
+from mainspring.errors import InvalidError, RemovedError
 from mainspring.workspace import current_workspace
 
 if TYPE_CHECKING:
@@ -92,17 +93,15 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         Raises:
             CorruptBlobError: a stored part no longer matches its digest.
         """
-        from mainspring.data.tables.parts import read_table
-
         self.expect("table")
-        return read_table(current_workspace().blobs, self.manifest, self.rows)
+        frame: pl.DataFrame = _home("tables.parts").read_table(current_workspace().blobs, self.manifest, self.rows)
+        return frame
 
     def scan(self) -> pl.LazyFrame:
         """The rows as a lazy Polars frame over the verified parts; raises as `to_polars` does."""
-        from mainspring.data.tables.parts import scan_table
-
         self.expect("table")
-        return scan_table(current_workspace().blobs, self.manifest, self.rows)
+        frame: pl.LazyFrame = _home("tables.parts").scan_table(current_workspace().blobs, self.manifest, self.rows)
+        return frame
 
     def to_pandas(self) -> pd.DataFrame:
         """The rows as a pandas frame with a plain index.
@@ -110,9 +109,7 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         Raises:
             MissingExtraError: pandas or pyarrow is not installed.
         """
-        from mainspring.data.tables.frames import to_pandas
-
-        return to_pandas(self.to_polars())
+        return _home("tables.frames").to_pandas(self.to_polars())
 
     def to_arrow(self) -> pa.Table:
         """The rows as an Arrow table.
@@ -120,9 +117,7 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         Raises:
             MissingExtraError: pyarrow is not installed.
         """
-        from mainspring.data.tables.frames import to_arrow
-
-        return to_arrow(self.to_polars())
+        return _home("tables.frames").to_arrow(self.to_polars())
 
     def expect(self, kind: Kind) -> None:
         """Go on only if this is a version of that kind, and is still there.
@@ -137,7 +132,8 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             )  # fmt: skip
             raise InvalidError("dataset", str(self), f"a {kind}", f"It is a {self.kind}. {hint}")
         if self.removed_at is not None:
-            raise RemovedError(str(self), self.removed_at)
+            at = clock.from_us(self.removed_at).isoformat(timespec="seconds")
+            raise RemovedError("version", str(self), at)
 
     def _repr_html_(self) -> str:
         from html import escape
@@ -150,15 +146,9 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         )
 
 
-class RemovedError(NotFoundError):
-    """A version's data was removed; its record is kept."""
-
-    code = "removed"
-
-    def __init__(self, version: str, removed_at: int) -> None:
-        at = clock.from_us(removed_at).isoformat(timespec="seconds")
-        super().__init__("data of version", version, hint=f"It was removed at {at}; its record is kept.")
-        self.removed_at = removed_at
+def _home(module: str) -> Any:
+    """A module of what a kind of dataset can do, by name: those stand on this record."""
+    return import_module(f"mainspring.data.{module}")
 
 
 def version_from_row(row: tuple[Any, ...]) -> DatasetVersion:
