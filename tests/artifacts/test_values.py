@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mainspring.artifacts import Encoded, Tolerance, codec_for, compare, content_digest, load, save
+from mainspring.artifacts.values import ValuesCodec
 from mainspring.errors import CodecError
 from mainspring.testing.codecs import FolderBlobs, check_codec_laws, check_immutability, digest_in_fresh_process
 
@@ -273,3 +274,22 @@ def test_stored_digests_are_still_the_same() -> None:
 
 
 STORED = "a1249743cdd8b70f6054b9a1c83ebe8c15a8a036da876a98fc1470eb5ed8c849"
+
+
+@pytest.mark.parametrize(
+    ("value", "summary"),
+    [
+        (np.float64(4.3078), "4.3078"),
+        (np.int32(3), "3"),
+        ([np.float64(1.5), 2], "[1.5, 2]"),
+        ([], "[]"),
+        ({"b": 2}, "{'b': 2}"),
+        ({3, 1, 2}, "{1, 2, 3}"),
+        (frozenset({1}), "frozenset({1})"),
+        ({1: "x" * 300, 2: "y"}, None),
+        (list(range(46)), "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, … 30 more]"),
+    ],
+)
+def test_a_preview_is_what_a_person_would_write_and_counts_what_it_leaves_out(value: Any, summary: str | None) -> None:
+    shown = ValuesCodec("json", immutable=False).preview(value).summary
+    assert shown == summary or (summary is None and len(shown) <= 200)

@@ -6,6 +6,7 @@ blob lists where each leaf's bytes are.
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any
 
 import msgspec
@@ -15,6 +16,12 @@ from mainspring.artifacts._tree import Reader, Writer, to_text
 from mainspring.artifacts.codec import EQUAL, BlobAccess, Comparison, Encoded, Preview, Tolerance, meaning_digest
 from mainspring.artifacts.registry import codec_for, codec_named, content_digest, save_value
 from mainspring.errors import CodecError, shorten
+
+_LONGEST_TEXT = 200
+_LONGEST_ITEMS = 56  # with a name before it, and the count behind, in a line of 80
+_BRACKETS: tuple[tuple[type, tuple[str, str]], ...] = (
+    (list, ("[", "]")), (tuple, ("(", ")")), (frozenset, ("frozenset({", "})")), (set, ("{", "}")), (dict, ("{", "}")),
+)  # fmt: skip
 
 
 class _Stored(msgspec.Struct):
@@ -102,26 +109,23 @@ class ValuesCodec:
             raise CodecError(f"The blob `{encoded.blob[:12]}` is not a stored value: {error}.") from error
 
     def preview(self, value: Any) -> Preview:
-        """The value's own text, shortened."""
+        """The value's own text, shortened; of a container the first items and how many more there are."""
         kind = type(value).__qualname__
         if isinstance(value, str):
             return Preview(
                 "text",
-                shorten(_clean(value[:200]), 100),
+                shorten(_clean(value[:400]), _LONGEST_TEXT),
                 {"type": kind, "characters": len(value), "text": _clean(value)[:2000]},
             )
         text = _clean(_bounded_repr(value))
         detail: dict[str, Any] = {"type": kind, "text": text[:4000]}
+        summary = shorten(text, _LONGEST_TEXT)
         if isinstance(value, (list, tuple, set, frozenset, dict)):
             detail["length"] = len(value)
+            summary = shorten(_clean(_first_items(value)), _LONGEST_TEXT)
         if isinstance(value, dict):
             detail["keys"] = [_clean(shorten(key, 60)) for key, _ in zip(value, range(100), strict=False)]
-            summary = f"{kind} of {len(value):,} entries: {text}"
-        elif isinstance(value, (list, tuple, set, frozenset)):
-            summary = f"{kind} of {len(value):,} items: {text}"
-        else:
-            summary = text
-        return Preview("json", shorten(summary, 100), detail)
+        return Preview("json", summary, detail)
 
     def compare(self, old: Any, new: Any, tolerance: Tolerance) -> Comparison:
         """The first differing path, e.g. `$.a[3]`."""
@@ -141,11 +145,54 @@ def _clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _bounded_repr(value: Any) -> str:
-    from reprlib import Repr
+class _Bounded(reprlib.Repr):
+    """Text of values within bounds; a NumPy number is the number it is."""
 
-    short = Repr()
-    short.maxdict = short.maxlist = short.maxtuple = short.maxset = short.maxfrozenset = 30
-    short.maxstring = short.maxother = short.maxlong = 200
-    short.maxlevel = 4
-    return short.repr(value)
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxdict = self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = 30
+        self.maxstring = self.maxother = self.maxlong = 200
+        self.maxlevel = 4
+
+    def repr1(self, x: Any, level: int) -> str:
+        """The text of one value."""
+        if type(x).__module__ == "numpy" and not getattr(x, "shape", True):
+            x = x.item()
+        return super().repr1(x, level)
+
+
+def _bounded_repr(value: Any) -> str:
+    return _Bounded().repr(value)
+
+
+def _first_items(value: Any) -> str:
+    """A container's first items, as many as fit a line of a terminal, and how many there are besides.
+
+    >>> _first_items([1, 2]), _first_items({"a": 1}), _first_items(()), _first_items((1,))
+    ('[1, 2]', "{'a': 1}", '()', '(1,)')
+    >>> _first_items(list(range(1000)))
+    '[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, … 984 more]'
+    """
+    if not value:
+        return repr(value)
+    bounded = _Bounded()
+    opening, closing = next(brackets for kind, brackets in _BRACKETS if isinstance(value, kind))
+    shown: list[str] = []
+    room = _LONGEST_ITEMS - len(opening) - len(closing)
+    for item in _ordered(value) if isinstance(value, (set, frozenset)) else value:
+        part = f"{bounded.repr(item)}: {bounded.repr(value[item])}" if isinstance(value, dict) else bounded.repr(item)
+        room -= len(part) + 2
+        if shown and room < 0:
+            break
+        shown.append(part)
+    left = len(value) - len(shown)
+    rest = [f"… {left:,} more"] if left else []
+    comma = "," if isinstance(value, tuple) and len(value) == 1 else ""
+    return f"{opening}{', '.join([*shown, *rest])}{comma}{closing}"
+
+
+def _ordered(values: Any) -> list[Any]:
+    try:
+        return sorted(values)
+    except TypeError:
+        return list(values)

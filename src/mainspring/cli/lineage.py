@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
+from mainspring.cli.tree import Tree, way
 from mainspring.errors import InvalidError, NotFoundError, StorageError, close_names
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 _SHORTEST_PREFIX = 6
 _LOOKED_AT = 1000  # runs among which `latest` is the newest that is no replay
-_SHOWN_ID = 16  # what one process makes within a millisecond shares the first digits
-_ROOTS = ("source_file", "source_address", "code")
 
 
 @click.command(cls=Command)
@@ -28,8 +26,9 @@ _ROOTS = ("source_file", "source_address", "code")
 @click.argument("other", default="")
 @click.option("--down", is_flag=True, help="Walk to what came from it, instead of what it came from.")
 @click.option("--depth", type=click.IntRange(min=1), default=100, metavar="N", help="At most so many steps away.")
+@click.option("--all", "everything", is_flag=True, help="Each of many that are alike, as the tasks of a mapped step.")
 @click.pass_obj
-def lineage(invocation: Invocation, thing: str, other: str, down: bool, depth: int) -> None:
+def lineage(invocation: Invocation, thing: str, other: str, down: bool, depth: int, everything: bool) -> None:
     """Walk from THING to everything it came from; with OTHER, show a shortest way between the two.
 
     A thing is an endpoint, a model (`name/3`, `name@alias`), a dataset (`name`, `name/3`), a run (`latest`), or the id of a
@@ -43,16 +42,16 @@ def lineage(invocation: Invocation, thing: str, other: str, down: bool, depth: i
         if path is None:
             start, path = end, workspace.ledger.path(end, start)
         if path is None:
-            hint = f"Neither of `{thing}` and `{other}` comes from the other."
-            raise NotFoundError("way between", f"{thing} and {other}", hint=hint)
+            raise NotFoundError("way to", other, hint="Neither comes from the other.", owner=f"`{thing}`")
         nodes = workspace.ledger.nodes([start, *(edge.dst for edge in path)])
-        invocation.show({"path": _edges(path), "nodes": _nodes(nodes)}, lambda: _way(start, path, nodes))
+        invocation.show({"path": _edges(path), "nodes": _nodes(nodes)}, lambda: "\n".join(way(start, path, nodes)))
         return
     edges = _present(workspace, start, _walked(workspace, start, down=down), down=down)
     nodes = workspace.ledger.nodes({start} | {end for edge in edges for end in (edge.src, edge.dst)})
+    tree = Tree(edges, nodes, down=down, everything=everything)
     invocation.show(
         {"start": start, "edges": _edges(edges), "nodes": _nodes(nodes)},
-        lambda: _shown(start, edges, nodes, down=down, depth=depth),
+        lambda: "\n".join([*tree.lines(start, depth), *(() if down else tree.sources())]),
     )
 
 
@@ -170,56 +169,6 @@ def _named(workspace: Workspace) -> Iterator[tuple[str, str]]:
         yield from ((version.name, version.ledger_id) for version in list_models(workspace))
     with suppress(StorageError):
         yield from ((version.dataset, version.ledger_id) for version in list_datasets(workspace))
-
-
-def _shown(start: str, edges: list[Edge], nodes: dict[str, Node], *, down: bool, depth: int) -> str:
-    following: dict[str, list[tuple[str, str]]] = {}
-    for edge in edges:
-        here, there = (edge.dst, edge.src) if down else (edge.src, edge.dst)
-        following.setdefault(here, []).append((edge.role, there))
-    lines = list(_tree(start, following, nodes, depth))
-    roots = sorted((node for node in nodes.values() if node.kind in _ROOTS), key=lambda node: (node.kind, node.label))
-    if roots and not down:
-        lines += ["", text.bold("It comes from")]
-        lines += [f"  {node.kind:12}  {node.content_digest or ''}  {node.label}" for node in roots]
-    return "\n".join(lines)
-
-
-def _tree(start: str, following: dict[str, list[tuple[str, str]]], nodes: dict[str, Node], depth: int) -> Iterator[str]:
-    yield _line(nodes[start])
-    seen = {start}
-    # Depth first with a stack: a chain of artifacts may be longer than Python recurses.
-    stack = [("", _turns(following.get(start, []), seen))]
-    while stack:
-        indent, turns = stack[-1]
-        turn = next(turns, None)
-        if turn is None:
-            stack.pop()
-            continue
-        role, other, is_last = turn
-        branch, under = ("└─ ", "   ") if is_last else ("├─ ", "│  ")
-        again = other in seen
-        more = following.get(other, [])
-        note = text.dim("  (shown above)") if again and more else ""
-        yield f"{text.dim(indent + branch + role)} {_line(nodes[other])}{note}"
-        if not again and len(stack) < depth:
-            seen.add(other)
-            stack.append((indent + under, _turns(more, seen)))
-
-
-def _turns(edges: list[tuple[str, str]], seen: set[str]) -> Iterator[tuple[str, str, bool]]:
-    """The ways on from a node, each with whether it is the last; that each task is part of the run is said once."""
-    shown = [(role, other) for role, other in edges if role != "part_of" or other not in seen]
-    return iter([(role, other, place == len(shown) - 1) for place, (role, other) in enumerate(shown)])
-
-
-def _line(node: Node) -> str:
-    digest = f"  content {node.content_digest[:12]}" if node.content_digest else ""
-    return f"{node.kind} {text.bold(node.label or text.short(node.id))}{text.dim(f'  {node.id[:_SHOWN_ID]}{digest}')}"
-
-
-def _way(start: str, path: list[Edge], nodes: dict[str, Node]) -> str:
-    return "\n".join([_line(nodes[start]), *(f"  {text.dim(edge.role)} → {_line(nodes[edge.dst])}" for edge in path)])
 
 
 def _edges(edges: list[Edge]) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mainspring.runs import Run, RunStore
     from mainspring.workspace import Workspace
 
-_LONGEST_VALUE = 120
+_LONGEST_VALUE = 500  # in a terminal, tables and facts fit it
 _ENDED_WITHOUT = {
     "failed": "failed", "skipped": "was skipped", "cancelled": "was cancelled", "running": "is not done",
     "mapped": "is not done", "waiting": "did not run",
@@ -122,7 +122,7 @@ def outputs_of(workspace: Workspace, run: Run, tasks: Sequence[Task] | None = No
 
 def shown_outputs(workspace: Workspace, run: Run) -> str:
     """What a run's pipeline returned, a line for each name."""
-    return text.facts((name, listing(found)) for name, found in outputs_of(workspace, run).items())
+    return text.facts(((name, listing(found)) for name, found in outputs_of(workspace, run).items()), cut=True)
 
 
 def listing(found: Sequence[dict[str, Any]]) -> str:
@@ -197,8 +197,7 @@ def iso(at_us: int | None) -> str | None:
 
 def text_line(value: str) -> str:
     """A value in one line of a bearable length."""
-    line = " ".join(value.split())
-    return line if len(line) <= _LONGEST_VALUE else line[: _LONGEST_VALUE - 1] + "…"
+    return text.fitted(value, _LONGEST_VALUE)
 
 
 def artifact_record(artifact: Artifact) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def _shown(workspace: Workspace, run: Run, document: dict[str, Any], *, everythi
     if metrics := _metrics(document):
         parts.append(text.table(["metric", "value", "from"], metrics))
     if document["artifacts"]:
-        parts.append(text.facts((name, listing([each])) for name, each in document["artifacts"].items()))
+        parts.append(text.facts(((name, listing([each])) for name, each in document["artifacts"].items()), cut=True))
     if outputs := shown_outputs(workspace, run):
         parts.append(outputs)
     return "\n\n".join(parts)

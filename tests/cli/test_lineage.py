@@ -1,0 +1,99 @@
+"""Lineage is drawn in words that fit the direction, folds what is alike, and fits the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Called, mainspring
+
+STEPS = """
+import mainspring as ms
+import polars as pl
+
+
+@ms.step
+def load(count: int) -> pl.DataFrame:
+    return pl.DataFrame({"n": list(range(count))})
+
+
+@ms.step
+def keep(frame: pl.DataFrame):
+    return ms.dataset("numbers").commit(frame)
+
+
+@ms.step
+def each(n: int) -> int:
+    return n * n
+
+
+@ms.step
+def total(version, squares: list[int]) -> int:
+    return sum(squares)
+
+
+@ms.pipeline
+def main(count: int = 60):
+    return total(keep(load(count)), each.map(list(range(count))))
+
+
+@ms.pipeline
+def other():
+    return load(7)
+"""
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Called]:
+    folder: Path = tmp_path_factory.mktemp("walked")
+    (folder / "steps.py").write_text(STEPS)
+    (folder / "mainspring.toml").write_text("")
+    for target in ("steps.py:other", "steps.py:main"):
+        assert mainspring("run", "-q", target, cwd=folder).returncode == 0
+
+    def call(*words: str, **variables: str) -> Called:
+        return mainspring("lineage", *words, cwd=folder, **variables)
+
+    return call
+
+
+def test_siblings_of_a_map_are_one_branch_unless_all_are_asked_for(walk: Callable[..., Called]) -> None:
+    shown = walk("latest").stdout
+    assert len(shown.splitlines()) < 25
+    assert "mapped to task each[0…59]  60 tasks" in shown
+    assert "uses artifact result as squares  60 artifacts (below, the first)" in shown
+    everything = walk("latest", "--all").stdout
+    assert all(f"task each[{n}] " in everything for n in range(60))
+
+
+def test_the_way_down_reads_downwards(walk: Callable[..., Called]) -> None:
+    shown = walk("numbers/1", "--down").stdout
+    assert "known as artifact result" in shown
+    assert "used by task total as version" in shown
+    assert "made artifact result" in shown
+    assert "made by" not in shown
+    up = walk("numbers/1").stdout
+    assert "made by task keep" in up
+    assert "part of run main" in up
+
+
+def test_the_code_is_named_once(walk: Callable[..., Called]) -> None:
+    assert "ran code of " in walk("latest").stdout
+    assert "code code" not in walk("latest").stdout
+
+
+def test_a_way_that_is_not_there_is_said_of_both_ends(walk: Callable[..., Called]) -> None:
+    import json
+
+    listed = json.loads(walk("latest", "--json").stdout)
+    one, two = (node["id"] for node in listed["nodes"] if node["label"] in ("each[3]", "each[4]"))
+    said = walk(one, two)
+    assert said.returncode == 1
+    assert f"`{one}` has no way to `{two}`. Neither comes from the other." in said.stderr
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "100"])
+def test_the_tree_fits_the_terminal(walk: Callable[..., Called], columns: str) -> None:
+    assert max(map(len, walk("latest", "--all", COLUMNS=columns).stdout.splitlines())) <= int(columns)
