@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import pty
 import re
@@ -12,7 +13,12 @@ import sys
 import termios
 from pathlib import Path
 
+import click
 import pytest
+
+from mainspring.cli.live import LiveTree, shown_tree
+from mainspring.pipelines.task import Task, TaskState
+from tests.cli.conftest import mainspring
 
 STEPS = """
 import sys
@@ -41,6 +47,29 @@ def inner(values):
 @ms.pipeline
 def main(fifo: str = ""):
     return inner(first(fifo))
+"""
+
+
+MANY = """
+import mainspring as ms
+
+
+@ms.step(may_fail=True)
+def each(n: int) -> int:
+    if n % 10 == 3:
+        raise ValueError(f"no {n}")
+    return n
+
+
+@ms.step
+def count(values: list[int]) -> int:
+    return len(values)
+
+
+@ms.pipeline
+def main(size: int = 100):
+    each.map(list(range(size)))
+    return count([1, 2])
 """
 
 
@@ -131,3 +160,35 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(folder: Path) -> None:
     assert "cancelled" in terminal.plain
     assert "mainspring resume" in terminal.plain
     assert "Traceback" not in terminal.plain
+
+
+def test_a_long_list_is_told_in_tenths_and_each_failure(folder: Path) -> None:
+    (folder / "many.py").write_text(MANY)
+    ran = mainspring("run", "many.py", cwd=folder)
+    assert ran.returncode == 0
+    lines = ran.stderr.splitlines()
+    told = [line for line in lines if " items: " in line]
+    assert [line.split()[2] for line in told] == [str(10 * n) for n in range(1, 11)]
+    assert told[-1].endswith("each  100 of 100 items: 90 ran, 10 failed")
+    assert sum(line.startswith("each[") and "ValueError" in line for line in lines) == 10
+    assert sum(line.startswith("✗ each[") for line in lines) == 5
+    assert "✗ each: 5 more items failed" in lines
+    assert not any("] each[" in line for line in lines)
+    assert len(lines) < 60
+    short = mainspring("run", "many.py", "--size", "3", cwd=folder).stderr
+    assert "each[2]  reused" in short
+
+
+def test_the_live_tree_is_no_higher_than_it_may_be() -> None:
+    names = [f"part{n // 3}/step{n}" for n in range(30)] + ["last"]
+    tree = LiveTree(io.StringIO(), "mainspring", None)  # type: ignore[arg-type]  # no log is read
+    for position, name in enumerate(names):
+        state = TaskState.RUNNING if position % 4 == 0 else TaskState.SUCCEEDED
+        task = Task(id=name, run="r", position=position, name=name, module="m", qualname="q", state=state, started_at=1)
+        tree._add(task)
+        tree.printed(name, f"line of {name}")
+    for at_most in (5, 10, 21, 40, 80):
+        lines = shown_tree(tree, at_most=at_most, output=True)
+        assert len(lines) <= at_most + 1  # and the head
+        assert not any("\n" in line for line in lines)
+    assert "1 more step" not in click.unstyle("\n".join(shown_tree(tree, at_most=200)))

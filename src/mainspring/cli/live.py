@@ -91,22 +91,30 @@ class LiveTree(Progress):
 
 
 def shown_tree(progress: Progress, *, at_most: int, output: bool = False) -> list[str]:
-    """The rows of a run: its head, and a row for each step, branches for sub-pipelines.
+    """The lines of a run: its head, and a row for each step, branches for sub-pipelines.
 
-    If there are more than `at_most`, steps that are over give way first, then those that wait.
+    If there are more than `at_most` below the head, steps that are over give way first, then those that wait.
     """
     tasks = [task for task in list(progress.tasks.values()) if not task.map_of]
     rows = [row for task in tasks for row in _rows(progress, task, output=output)]
     run = progress.run
     head = "" if run is None else f"{bold(run.name)} {dim(run.id[:12])}"
+    count = at_most
+    while len(lines := _lines(rows, count)) > at_most and count > 1:
+        count = max(1, min(count, len(rows)) - (len(lines) - at_most))
+    return [head, *lines]
+
+
+def _lines(rows: list[_Row], at_most: int) -> list[str]:
+    """The lines of so many rows: some have two, and a branch has one of its own."""
     kept = _fitting(rows, at_most)
     width = max((len(row.name) + 2 * row.depth for row in kept), default=0)
-    lines, scope = [head], ""
+    lines, scope = [], ""
     for row in kept:
         if row.scope != scope and row.scope:
             lines.append(f"{'  ' * row.depth}{dim(row.scope)}")
         scope = row.scope
-        lines.append(row.text(width))
+        lines += row.text(width).split("\n")
     hidden = len(rows) - len(kept)
     return [*lines, dim(f"  … {counted(hidden, 'more step')}")] if hidden else lines
 

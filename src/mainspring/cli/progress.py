@@ -10,7 +10,7 @@ from typing import TextIO
 import click
 
 from mainspring.cli.app import uses_colour
-from mainspring.cli.text import bold, dim, duration, one_line, short, size, state
+from mainspring.cli.text import bold, counted, dim, duration, one_line, short, size, state
 from mainspring.errors import NotFoundError, StorageError
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.task import Task, TaskState
@@ -18,6 +18,8 @@ from mainspring.runs import Run, RunState
 from mainspring.store import BlobStore
 
 LINES_KEPT = 20
+_FAILURES_SHOWN = 5
+_MANY_ITEMS = 20  # a map of more is told in tenths
 _LONGEST_MODULE = 200  # a traceback names an error with its module
 SHOWN_AS_ENDED = {
     TaskState.SUCCEEDED: "ran",
@@ -70,10 +72,24 @@ class Progress(Listener):
         self.run = run
         for task in tasks:
             self._add(task)
-        for task in self.tasks.values():
-            if task.state is TaskState.FAILED and not self.children.get(task.id):
-                self.say(*self._failure(task))
+        self.say_failures()
         self.say(self._summary(run), *self._look_closer(run))
+
+    def say_failures(self) -> None:
+        """Each step that failed with the end of its log; of a mapped step's items the first few."""
+        told: dict[str, int] = {}
+        for task in self.leaves():
+            if task.state is TaskState.FAILED:
+                step = task.map_of or task.id
+                told[step] = told.get(step, 0) + 1
+                if told[step] <= _FAILURES_SHOWN:
+                    self.say(*self._failure(task))
+        for step, count in told.items():
+            if count > _FAILURES_SHOWN:
+                name = _mapped_name(self.children[step][0])
+                self.say(
+                    f"{click.style('✗', fg='red')} {bold(name)}: {counted(count - _FAILURES_SHOWN, 'more item')} failed"
+                )
 
     def leaves(self) -> list[Task]:
         """The tasks that run, without those that stand for others; one that failed before it had any stands for itself."""
@@ -153,6 +169,11 @@ class Progress(Listener):
         return [f"  {dim(f'{about}:'.ljust(18))} {self.command} {way}" for about, way in ways]
 
 
+def _mapped_name(task: Task) -> str:
+    """The name of the step whose item a task is."""
+    return task.name.rpartition("[")[0]
+
+
 def _before(error: str, lines: list[str]) -> list[str]:
     """The lines of a log without the last ones if they only repeat the error, and without a traceback's empty head.
 
@@ -191,6 +212,13 @@ class Lines(Progress):
         self._numbers: dict[str, int] = {}
         self._told: dict[str, int] = {}
         self._open: set[str] = set()
+        self._ended: dict[str, dict[str, str]] = {}  # of mapped steps with many items: how each item ended
+
+    def started(self, run: Run, tasks: Sequence[Task]) -> None:
+        """Take in the plan; of a run that is resumed, lists may be known."""
+        super().started(run, tasks)
+        for step, children in self.children.items():
+            self._fold(step, children)
 
     def ended(self, run: Run, tasks: Sequence[Task]) -> None:
         """Each step that was said to run gets its end, then the summary."""
@@ -199,20 +227,65 @@ class Lines(Progress):
                 self.changed(task)
         super().ended(run, tasks)
 
+    def expanded(self, task: Task, children: Sequence[Task]) -> None:
+        """Take in the tasks of a mapped one, and count those that are done already."""
+        super().expanded(task, children)
+        self._fold(task.id, children)
+
+    def _fold(self, step: str, children: Sequence[Task]) -> None:
+        if len(children) > _MANY_ITEMS:
+            self._ended[step] = {}
+            for child in children:
+                self._count(child)
+
     def changed(self, task: Task) -> None:
-        """A line for each step that starts or ends."""
+        """A line for each step that starts or ends; of a long list, for each tenth of its items and each failure."""
         if task.is_mapped and (task.state is not TaskState.FAILED or self._has(task)):
             return
+        ended = self._ended.get(task.map_of or "")
+        if ended is None:
+            self._tell(task)
+            return
+        tenths = self._tenths(task)
+        self._count(task)
+        if task.state is TaskState.FAILED:
+            self._told.setdefault(task.name, 0)
+            self.say(f"{task.name}  {state(task.state)}{self._after(task)}")
+        if self._tenths(task) > tenths:
+            self._tell_items(task)
+
+    def _tell(self, task: Task) -> None:
+        """The line of a step of its own."""
         if task.state is TaskState.RUNNING:
             self._told[task.name] = 0
             self._open.add(task.name)
         else:
             self._open.discard(task.name)
-        number = self._numbers.setdefault(task.name, len(self._numbers) + 1)
-        # A mapped step counts as one until its list is known.
-        total = sum(not task.is_mapped or task.id not in self.children for task in list(self.tasks.values()))
-        mark = f"[{number:>{len(str(total))}}/{total}]"
-        self.say(f"{mark} {task.name}  {state(task.state)}{self._after(task)}")
+        self.say(f"{self._mark(task.name)} {task.name}  {state(task.state)}{self._after(task)}")
+
+    def _tell_items(self, task: Task) -> None:
+        """How far the mapped step is whose item just ended."""
+        ended, siblings = self._ended[task.map_of or ""], self.children[task.map_of or ""]
+        words = list(ended.values())
+        told = ", ".join(f"{words.count(word):,} {word}" for word in SHOWN_AS_ENDED.values() if word in words)
+        name = _mapped_name(task)
+        self.say(f"{self._mark(name)} {name}  {len(ended):,} of {len(siblings):,} items: {told}")
+
+    def _count(self, task: Task) -> None:
+        if task.state in SHOWN_AS_ENDED:
+            self._ended[task.map_of or ""][task.name] = SHOWN_AS_ENDED[task.state]
+
+    def _tenths(self, task: Task) -> int:
+        return 10 * len(self._ended[task.map_of or ""]) // len(self.children[task.map_of or ""])
+
+    def _mark(self, name: str) -> str:
+        """The number of a step among all that have lines: a mapped step is one until its list is known, or if it is long."""
+        number = self._numbers.setdefault(name, len(self._numbers) + 1)
+        total = sum(
+            task.id not in self.children or task.id in self._ended if task.is_mapped else task.map_of not in self._ended
+            for task in list(self.tasks.values())
+        )
+        return f"[{number:>{len(str(total))}}/{total}]"
 
     def retrying(self, task: Task, wait_s: float) -> None:
         """Say that a step is tried again."""
