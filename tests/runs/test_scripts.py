@@ -252,7 +252,7 @@ def test_a_run_is_readable(workspace: Workspace) -> None:
     assert all(part in active._repr_html_() for part in ("run a &lt;b&gt;", "depth =", "0.8125"))
     active.end()
     assert repr(active).endswith("ended>")
-    assert active
+    assert bool(active) is True
 
 
 def test_a_pause_before_a_resume_is_no_work(workspace: Workspace, runs: RunStore) -> None:

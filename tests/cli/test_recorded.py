@@ -1,0 +1,150 @@
+"""What a run recorded can be looked at: steps, environment, sources, what has no result, a script's log."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from mainspring.cli.main import cli
+from tests.cli.conftest import mainspring
+
+FLOW = """
+import mainspring as ms
+
+
+@ms.step
+def noted(n: int) -> int:
+    ms.log_metric("seen", float("nan"))
+    ms.log_artifact("kept", {"n": n})
+    open("undeclared.txt").read()
+    return n
+
+
+@ms.step
+def logged(n: int) -> int:
+    ms.log_metric("auc", 0.5)
+    return n
+
+
+@ms.step
+def bad(n: int) -> int:
+    raise ValueError("no")
+
+
+@ms.step
+def after(n: int) -> int:
+    return n
+
+
+@ms.pipeline
+def main(rate: float = 1.0):
+    one = logged(noted(1))
+    return {"one": one, "two": after(bad(one)), "many": [after(one), bad(3)]}
+"""
+
+
+@pytest.fixture(scope="module")
+def flow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose run failed: one output is there, one is not, one in part; then a script's run."""
+    folder = tmp_path_factory.mktemp("flow")
+    (folder / "flow.py").write_text(FLOW)
+    (folder / "undeclared.txt").write_text("x")
+    (folder / "mainspring.toml").write_text('[pipelines]\nmain = "flow:main"\n')
+    for _ in range(2):
+        assert mainspring("run", "--keep-going", "--rate", "nan", "--runner", "inline", cwd=folder).returncode == 1
+    return folder
+
+
+def look(folder: Path, *words: str) -> Result:
+    return CliRunner().invoke(cli, ["-C", str(folder), *words], prog_name="mainspring")
+
+
+def test_outputs_that_exist_are_listed_and_the_others_say_why_not(flow: Path) -> None:
+    shown = look(flow, "runs", "show", "latest").stdout
+    lines = {line.split()[0]: line.split(maxsplit=1)[1] for line in shown.splitlines()[-4:] if line}
+    assert lines["one"] == "1"
+    assert lines["two"] == "no result: `bad` failed"
+    document = json.loads(look(flow, "runs", "show", "latest", "--json").stdout)
+    assert [("missing" in each) for each in document["outputs"]["many"]] == [False, True]
+    assert document["outputs"]["two"] == [{"missing": "after", "summary": "no result: `bad` failed"}]
+
+
+def test_numbers_that_json_lacks_are_texts(flow: Path) -> None:
+    document = json.loads(look(flow, "runs", "show", "latest", "--json").stdout)
+    assert document["run"]["params"] == {"rate": "NaN"}
+    assert document["metrics"]["seen"] == "NaN"
+
+
+def test_metrics_of_a_reused_step_are_shown_as_reused(flow: Path) -> None:
+    shown = look(flow, "runs", "show", "latest").stdout
+    assert ["auc", "0.5", "logged,", "reused"] in [line.split() for line in shown.splitlines()]
+    assert ["seen", "nan", "noted"] in [line.lower().split() for line in shown.splitlines()]
+
+
+def test_undeclared_reads_are_counted_and_named(flow: Path) -> None:
+    shown = look(flow, "runs", "show", "latest").stdout
+    assert "1 step read undeclared inputs; see mainspring why" in shown
+    assert "undeclared file `undeclared.txt`" in look(flow, "runs", "show", "latest", "noted").stdout.replace(
+        "undeclared   file", "undeclared file"
+    )
+    assert json.loads(look(flow, "runs", "show", "latest", "--json").stdout)["not_reusable"] == 1
+
+
+def test_a_step_has_its_inputs_outputs_and_what_it_logged(flow: Path) -> None:
+    document = json.loads(look(flow, "runs", "show", "latest", "noted", "--json").stdout)
+    task = document["task"]
+    assert task["inputs"] == {"n": [{"value": 1, "summary": "1"}]}
+    assert len(task["outputs"]["result"]["content_digest"]) == 64
+    assert (task["metrics"], list(task["artifacts"])) == ({"seen": "NaN"}, ["kept"])
+    assert [attempt["state"] for attempt in task["attempts"]] == ["succeeded"]
+    shown = look(flow, "runs", "show", "latest", "noted").stdout
+    assert all(
+        word in shown
+        for word in ("inputs", "outputs", "artifacts", "kept", task["outputs"]["result"]["content_digest"][:12])
+    )
+
+
+def test_a_step_that_is_not_there_is_named_with_those_that_are(flow: Path) -> None:
+    found = look(flow, "runs", "show", "latest", "xyz")
+    assert found.exit_code == 1
+    assert "has no step `xyz`" in found.stderr
+    assert look(flow, "runs", "show", "latest", "bad", "--diff").exit_code == 2
+
+
+def test_environment_and_code_are_shown(flow: Path) -> None:
+    assert "msgspec" in look(flow, "runs", "show", "latest", "--environment").stdout
+    files = json.loads(look(flow, "runs", "show", "latest", "--code", "--json").stdout)["files"]
+    assert [(file["path"], file["text"]) for file in files] == [("flow.py", FLOW)]
+    assert "no record `git commit`" in look(flow, "runs", "show", "latest", "--diff").stderr
+
+
+def test_the_diff_is_shown(tmp_path: Path) -> None:
+    script = "import mainspring as ms\nwith ms.start_run('one'):\n    print('hello')\n"
+    (tmp_path / "mainspring.toml").write_text("")
+    (tmp_path / "one.py").write_text(script)
+    author = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
+    for words in (["init", "-q", "."], ["add", "."], [*author, "commit", "-qm", "One"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    subprocess.run([sys.executable, "one.py"], cwd=tmp_path, check=True, capture_output=True)
+    assert "No uncommitted changes" in look(tmp_path, "runs", "show", "latest", "--diff").stdout
+    (tmp_path / "one.py").write_text(script + "# more\n")
+    subprocess.run([sys.executable, "one.py"], cwd=tmp_path, check=True, capture_output=True)
+    assert "+# more" in look(tmp_path, "runs", "show", "latest", "--diff").stdout
+    assert look(tmp_path, "logs", "latest").stdout == "hello\n"
+    assert look(tmp_path, "logs", "latest", "step").exit_code == 1
+
+
+def test_items_of_a_mapped_step_are_folded(tmp_path: Path) -> None:
+    (tmp_path / "mainspring.toml").write_text("")
+    (tmp_path / "many.py").write_text(
+        "import mainspring as ms\n\n\n@ms.step\ndef each(n: int) -> int:\n    return n\n\n\n"
+        "@ms.pipeline\ndef main():\n    return each.map(list(range(30)))\n"
+    )
+    assert mainspring("run", "many.py", "-q", cwd=tmp_path).returncode == 0
+    assert "each[7]" not in look(tmp_path, "runs", "show", "latest").stdout
+    assert "each[7]" in look(tmp_path, "runs", "show", "latest", "--all").stdout
