@@ -219,6 +219,15 @@ def listed(names: Sequence[str], at_most: int = 8) -> str:
     return f"{shown} and {len(names) - at_most} more" if len(names) > at_most else shown or "none"
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun.
+
+    >>> counted(1, "run"), counted(2_000, "run")
+    ('1 run', '2,000 runs')
+    """
+    return f"{count:,} {noun if count == 1 else noun + 's'}"
+
+
 def shorten(value: object, at_most: int = 80) -> str:
     """A value as text that fits an error line.
 

@@ -225,3 +225,18 @@ def test_an_argument_is_what_it_was_when_it_was_passed(lab: Lab) -> None:
         """
     )
     assert result.value == (1001, 1003)
+
+
+def test_counts_and_nouns_agree() -> None:
+    @ms.step
+    def one(n: int) -> int:
+        return n
+
+    @ms.step
+    def none() -> int:
+        return 1
+
+    with pytest.raises(GraphError, match=r"takes 1 argument \(n\), and 2 were given"):
+        one.bind((1, 2), {})
+    with pytest.raises(GraphError, match="takes no arguments, and 1 was given"):
+        none.bind((1,), {})

@@ -157,8 +157,8 @@ def no_codec(value: object) -> str:
     cls = type(value)
     return (
         f"No codec takes a value of type `{cls.__module__}.{cls.__qualname__}`. Return a table, array, model, path, "
-        "dataclass or plain Python value instead, or register a codec for the type: `mainspring.artifacts.register(MyCodec())`; "
-        "`help(mainspring.artifacts.Codec)` says what one has."
+        "dataclass or plain Python value instead, or register a codec for the type: "
+        "`mainspring.artifacts.register(MyCodec())`; `help(mainspring.artifacts.Codec)` says what one has."
     )
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 
 import click
 
+from mainspring.errors import counted as counted  # noqa: PLC0414  # it is one of the words for people
+
 ID_LENGTH = 12
 _SPACE = "  "
 _STYLE = re.compile(r"(?:\x1b\[[0-9;]*m)+")
@@ -214,15 +216,6 @@ def _lines(value: str, room: int | None, *, cut: bool) -> list[str]:
     if cut:
         return [_cut(line, width) for line in value.splitlines()]
     return [part for line in value.splitlines() for (part,) in _wrapped([], line, width)]
-
-
-def counted(count: int, noun: str) -> str:
-    """A count with its noun.
-
-    >>> counted(1, "run"), counted(2, "run")
-    ('1 run', '2 runs')
-    """
-    return f"{count:,} {noun if count == 1 else noun + 's'}"
 
 
 def _width(cell: str) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from mainspring.errors import InvalidError, WrongTypeError
+from mainspring.errors import InvalidError, WrongTypeError, counted
 from mainspring.models.records import RecordCheck
 from mainspring.models.rows import RowDecoder
 from mainspring.models.signature import Columns, Problem, Signature
@@ -59,7 +59,8 @@ class Predictor:
         columns, problems = self.check(records)
         if problems:
             said = "; ".join(map(str, problems))
-            raise InvalidError("records", f"{len(problems)} problems", "what the signature takes", said)
+            given = f"{counted(len(records), 'record')} with {counted(len(problems), 'problem')}"
+            raise InvalidError("records", given, "what the signature takes", said)
         return self.answer(columns, len(records))
 
     def check(self, records: Sequence[Any]) -> tuple[Columns, list[Problem]]:

@@ -9,7 +9,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 import msgspec
 
-from mainspring.errors import GraphError, InvalidError, NotFoundError, close_names, shorten
+from mainspring.errors import GraphError, InvalidError, NotFoundError, close_names, counted, shorten
 from mainspring.pipelines.graph import Binding, current_graph
 
 P = ParamSpec("P")
@@ -114,7 +114,8 @@ class Step(Generic[P, R]):
         """
         names = [parameter.name for parameter in self.parameters]
         if len(args) > len(names):
-            raise GraphError(f"takes {len(names)} arguments ({', '.join(names)}), {len(args)} were given", self.name)
+            takes = f"{counted(len(names), 'argument')} ({', '.join(names)})" if names else "no arguments"
+            raise GraphError(f"takes {takes}, and {len(args)} {'was' if len(args) == 1 else 'were'} given", self.name)
         bound = dict(zip(names, args, strict=False))
         for name, value in kwargs.items():
             if name not in names:
