@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
+from mainspring.artifacts.record import ArtifactStore
+from mainspring.pipelines.progress import Listener
+from mainspring.pipelines.task import Task
 from mainspring.testing.workspaces import Lab, digests, states, task_of
 
 FLOW = """
@@ -224,3 +229,113 @@ def test_the_seed_follows_the_item_so_one_put_in_front_runs_alone(lab: Lab) -> N
     assert states(result)["drawn[0]"] == "succeeded"
     assert [states(result)[f"drawn[{place}]"] for place in (1, 2, 3)] == ["reused"] * 3
     assert result.value[1:] == first
+
+
+@pytest.mark.parametrize("made", ["list(items)", "[{n} for n in items]"])
+@pytest.mark.parametrize("reuse", [False, True])
+def test_lineage_goes_through_a_map_to_what_made_its_list(lab: Lab, made: str, reuse: bool) -> None:
+    lab.write(
+        f"""
+        @ms.step
+        def raw(items: list):
+            return {made}
+
+        @ms.step
+        def base():
+            return 2
+
+        @ms.step
+        def one(x, by):
+            return by
+
+        @ms.step
+        def total(values):
+            return sum(values)
+
+        @ms.pipeline
+        def main():
+            return total(one.map(raw([1, 2, 3]), by=base()))
+        """
+    )
+    lab.run()
+    result = lab.run(reuse=reuse)
+    ledger = lab.workspace.ledger
+    end = task_of(result, "total")
+    for name in ("raw", "base"):
+        start = task_of(result, name)
+        source = start.outputs["result"]
+        reached = {edge.dst for edge in ledger.walk(end.id)}
+        assert source in reached
+        assert ledger.path(end.id, source)
+        assert end.id in {edge.src for edge in ledger.walk(source, "down")}
+
+
+def test_what_all_items_share_is_stored_once(lab: Lab) -> None:
+    lab.write(
+        """
+        @ms.step
+        def square(n: int):
+            return n * n
+
+        @ms.step
+        def share(x: int, every: list):
+            return x / sum(every)
+
+        @ms.pipeline
+        def main(n: int = 30):
+            squares = square.map(list(range(1, n)))
+            return share.map(squares, every=squares)
+        """
+    )
+    result = lab.run()
+    squares = [n * n for n in range(1, 30)]
+    assert result.value == [n / sum(squares) for n in squares]
+    rows = lab.workspace.database.query(
+        "SELECT LENGTH(bindings) + LENGTH(arguments) FROM task WHERE name LIKE 'share[%'"
+    )
+    assert len(rows) == 29
+    assert max(row[0] for row in rows) < 400
+    ledger = lab.workspace.ledger
+    item = task_of(result, "share[3]")
+    assert len(item.arguments["every"].items) == 29  # type: ignore[union-attr]  # it is a list
+    assert sorted(edge.role for edge in ledger.edges([item.id])) == ["part_of", "part_of", "uses:x"]
+    assert set(states(lab.run()).values()) == {"reused"}
+
+
+@pytest.mark.parametrize("runner", ["inline", "pool"])
+def test_items_find_what_they_share_after_it_was_lost_and_made_again(lab: Lab, runner: str) -> None:
+    text = """
+        @ms.step
+        def base():
+            return {5}
+
+        @ms.step
+        def plus(n: int, by):
+            return n + sum(by)
+
+        @ms.pipeline
+        def main():
+            return plus.map([1, 2], by=base())
+        """
+    lab.write_and_run(text)
+    lab.write(text.replace("n + sum", "2 * n + sum"))
+    stored = task_of(lab.run(), "base").outputs["result"]
+    lab.write(text.replace("n + sum", "3 * n + sum"))
+    blobs = lab.workspace.blobs
+    blob = blob_of(lab, stored)
+    engine_had_it = []
+
+    class Losing(Listener):
+        def expanded(self, task: Task, children: Sequence[Task]) -> None:
+            engine_had_it.append(blobs.exists(blob))
+            blobs.condemn(blob)
+            blobs.destroy(blob)
+
+    result = lab.run(runner=runner, listener=Losing())
+    assert engine_had_it == [True]
+    assert result.value == [8, 11]
+
+
+def blob_of(lab: Lab, artifact: str) -> str:
+    """The blob of an artifact."""
+    return ArtifactStore(lab.workspace.database, lab.workspace.ledger).get(artifact).encoded.blob

@@ -521,3 +521,68 @@ def test_a_failure_with_another_error_is_another_argument(lab: Lab) -> None:
     assert lab.write_and_run(text.replace("REASON", "disk gone")).value == "ValueError: disk gone"
     assert states(lab.run())["report"] == "reused"
     assert lab.write_and_run(text.replace("REASON", "wrong password")).value == "ValueError: wrong password"
+
+
+def test_a_value_that_no_waiting_step_needs_is_let_go(lab: Lab) -> None:
+    lab.write(
+        """
+        import weakref
+        from mainspring.artifacts import Comparison, Encoded, Preview, meaning_digest, register
+
+        ALIVE = weakref.WeakSet()
+
+        class Heavy:
+            def __init__(self, n):
+                self.n = n
+                ALIVE.add(self)
+
+        class HeavyCodec:
+            name, recipe, immutable, types = "heavy", 1, True, ("heavy.Heavy",)
+
+            def digest(self, value):
+                return meaning_digest("heavy", 1, str(value.n))
+
+            def encode(self, value, blobs):
+                return Encoded("heavy", blobs.put(str(value.n).encode()), 1)
+
+            def decode(self, encoded, blobs):
+                return Heavy(int(blobs.read(encoded.blob)))
+
+            def preview(self, value):
+                return Preview("text", "", {})
+
+            def compare(self, old, new, tolerance):
+                return Comparison("equal", "")
+
+        register(HeavyCodec())
+        """,
+        "heavy",
+    )
+    lab.write(
+        """
+        from heavy import ALIVE, Heavy
+
+        @ms.step(outputs=("value", "alive"))
+        def grow(x):
+            return Heavy(0 if x is None else x.n + 1), len(ALIVE)
+
+        @ms.step
+        def seen(x):
+            return x.n
+
+        @ms.pipeline
+        def main():
+            value, counts = None, []
+            for _ in range(6):
+                value, alive = grow(value)
+                counts.append(alive)
+            return {"alive": counts, "seen": seen.map([value, value]), "end": value}
+        """
+    )
+    result = lab.run()
+    assert result.output("alive") == [1, 2, 2, 2, 2, 2]  # its own argument and result
+    assert result.output("seen") == [5, 5]
+    import importlib
+
+    assert not importlib.import_module("heavy").ALIVE
+    assert result.output("end").n == 5

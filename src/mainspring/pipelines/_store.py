@@ -58,10 +58,11 @@ class TaskStore:
         self.leases = leases
         self.artifacts = ArtifactStore(database, ledger)
         self._parts: dict[str, dict[str, str]] = {}
+        self._parent = Task(id="", run="", position=0, name="", module="", qualname="")  # of the items read last
         database.migrate("pipelines", MIGRATIONS)
 
     def add(self, tx: Transaction, tasks: Iterable[Task]) -> None:
-        """Record tasks with their nodes; those that are there stay as they are."""
+        """Record new tasks with their nodes."""
         for task in tasks:
             columns = _row(task)
             marks = ", ".join("?" * len(columns))
@@ -69,19 +70,30 @@ class TaskStore:
             self.ledger.node(tx, "task", task.id, task.name)
             self.ledger.edge(tx, task.id, "part_of", task.run)
             if task.map_of:
-                self.ledger.edge(tx, task.map_of, "mapped_to", task.id, task.map_of)
+                self.ledger.edge(tx, task.id, "part_of", task.map_of, task.map_of)
 
     def of_run(self, run_id: str) -> list[Task]:
         """The tasks of a run, in the order of the calls; mapped ones behind what they belong to."""
         rows = self.database.query(
             f"SELECT {_COLUMNS} FROM task WHERE run = ? ORDER BY position, map_index NULLS FIRST", (run_id,)
         )
-        return [_task(row) for row in rows]
+        tasks = [_task(row) for row in rows]
+        parents = {task.id: task for task in tasks if task.is_mapped}
+        for task in tasks:
+            if task.map_of in parents:
+                _share(task, parents[task.map_of])
+        return tasks
+
+    def expand(self, tx: Transaction, task: Task, children: Iterable[Task]) -> None:
+        """Record the items of a mapped task, and what it takes, which is theirs too."""
+        self.add(tx, children)
+        self.update(tx, task.id, state=TaskState.MAPPED, arguments=task.arguments)
+        self._uses(tx, task)
 
     def get(self, task_id: str) -> Task | None:
         """A task by its id."""
         row = self.database.query_one(f"SELECT {_COLUMNS} FROM task WHERE id = ?", (task_id,))
-        return None if row is None else _task(row)
+        return None if row is None else self._whole(_task(row))
 
     def previous(self, module: str, qualname: str, before_run: str, name: str, *, failed: bool = False) -> Task | None:
         """The task of an earlier run that made a result by the same step, or failed, preferably under the same name."""
@@ -91,7 +103,7 @@ class TaskStore:
             " ORDER BY run DESC, CASE WHEN name = ? THEN 0 ELSE 1 END, map_index NULLS FIRST LIMIT 1",
             (module, qualname, before_run, *states, name),
         )
-        return _task(rows[0]) if rows else None
+        return self._whole(_task(rows[0])) if rows else None
 
     def update(self, tx: Transaction, task_id: str, **fields: Any) -> None:
         """Change fields of a task."""
@@ -123,7 +135,8 @@ class TaskStore:
             tx.insert("attempt", {name: getattr(attempt, name) for name in Attempt.__struct_fields__})
             self.update(
                 tx, task.id, state=TaskState.RUNNING, started_at=task.started_at or now, error=None, seed=task.seed,
-                fingerprint=task.fingerprint, cache_key=task.cache_key, reasons=task.reasons, arguments=task.arguments,
+                fingerprint=task.fingerprint, cache_key=task.cache_key, reasons=task.reasons,
+                arguments=task.own_arguments,
             )  # fmt: skip
             self._uses(tx, task)
         return attempt, lease
@@ -191,7 +204,7 @@ class TaskStore:
         self.update(
             tx, task.id, state=TaskState.REUSED, started_at=now, ended_at=now, outputs=origin.outputs,
             reused_from=origin.reused_from or origin.id, fingerprint=task.fingerprint, cache_key=task.cache_key,
-            arguments=task.arguments, seed=task.seed, reasons=[], error=None,
+            arguments=task.own_arguments, seed=task.seed, reasons=[], error=None,
         )  # fmt: skip
         self._uses(tx, task)
         for artifact_id in origin.outputs.values():
@@ -313,8 +326,19 @@ class TaskStore:
             (state, clock.now_us(), kind, message, log, *used, attempt_id),
         )
 
+    def _whole(self, task: Task) -> Task:
+        """An item with what it shares with the others of its list."""
+        if task.map_of:
+            if self._parent.id != task.map_of:
+                row = self.database.query_one(f"SELECT {_COLUMNS} FROM task WHERE id = ?", (task.map_of,))
+                if row is None:
+                    return task
+                self._parent = _task(row)
+            _share(task, self._parent)
+        return task
+
     def _uses(self, tx: Transaction, task: Task) -> None:
-        for parameter, binding in task.arguments.items():
+        for parameter, binding in task.own_arguments.items():
             for artifact_id in stored_in(binding):
                 self.ledger.edge(tx, task.id, f"uses:{parameter}", artifact_id, task.id)
 
@@ -358,6 +382,11 @@ def _row(task: Task) -> dict[str, Any]:
 
 def _stored(name: str, value: Any) -> Any:
     return msgspec.json.encode(value).decode() if name in _JSON else value
+
+
+def _share(task: Task, parent: Task) -> None:
+    task.bindings = parent.bindings | task.bindings
+    task.arguments = parent.arguments | task.arguments
 
 
 def _task(row: tuple[Any, ...]) -> Task:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from mainspring import clock
 from mainspring.artifacts.record import Artifact
 from mainspring.errors import ConflictError, LeaseLostError, MainspringError, NotFoundError, StepError, StorageError
 from mainspring.pipelines._store import TaskStore, stored_in
@@ -74,7 +75,7 @@ class Engine:
             LeaseLostError: somebody else drives this run now.
             StorageError: state can't be read or written; the run can be resumed.
         """
-        with self._heartbeat:
+        with self._heartbeat, self.place.values.keeping():
             self._heartbeat.hold(self.run_lease)
             try:
                 while self._round():
@@ -176,8 +177,7 @@ class Engine:
                 self.workspace.leases.check(tx, self.run_lease)
                 for artifact in artifacts:
                     self.store.artifacts.add(tx, artifact, by_task=task.id)
-                self.store.add(tx, children)
-                self.store.update(tx, task.id, state=TaskState.MAPPED, arguments=task.arguments)
+                self.store.expand(tx, task, children)
             self.tasks.children[task.id] = []
             for child in children:
                 self.tasks.add(child)
@@ -313,14 +313,16 @@ class Engine:
     def _end(self, task: Task, state: TaskState, error: str | None) -> None:
         with self.workspace.database.transaction() as tx:
             self.workspace.leases.check(tx, self.run_lease)
-            self.store.update(tx, task.id, state=state, error=error, ended_at=tx.now_us())
+            self.store.update(tx, task.id, state=state, error=error, ended_at=clock.now_us())
         task.state, task.error = state, error
         self._ended(task)
 
     def _ended(self, task: Task) -> None:
         """A task has its end; its failure is the run's unless it may fail."""
         self._failed |= task.state is TaskState.FAILED and not task.options.may_fail
-        self._schedule.ended(task)
+        for need in self._schedule.ended(task):
+            for artifact in self.tasks.made(need):
+                self.place.values.forget(artifact)
         self._listener.changed(task)
 
     def _runner(self, task: Task) -> Runner:

@@ -72,12 +72,15 @@ class Tasks:
         self.functions = functions
         self.by_name: dict[str, Task] = {}
         self.children: dict[str, list[Task]] = {}
+        self.mapped: dict[str, Task] = {}
         for task in tasks:
             self.add(task)
 
     def add(self, task: Task) -> None:
         """Take a task in."""
         self.by_name[task.name] = task
+        if task.is_mapped:
+            self.mapped[task.id] = task
         if task.map_of:
             self.children.setdefault(task.map_of, []).append(task)
 
@@ -90,7 +93,7 @@ class Tasks:
 
     def parents(self) -> list[Task]:
         """The tasks that stand for children."""
-        return [task for task in self if task.is_mapped]
+        return list(self.mapped.values())
 
     def blocked_by(self, task: Task) -> Task | None:
         """The task without a result that keeps another from starting, if there is one."""
@@ -106,7 +109,8 @@ class Tasks:
 
     def denied(self, task: Task) -> Missing | None:
         """A failure among a task's resolved arguments that the parameter's hint doesn't take, if there is one."""
-        for parameter, binding in task.arguments.items():
+        for parameter in task.bindings:  # what an item shares with the others was looked at before there were items
+            binding = task.arguments[parameter]
             if parameter in task.tolerates or (task.is_mapped and parameter == task.mapped):
                 continue  # each item of a mapped parameter is its own child's affair
             for leaf in leaves(binding):
@@ -129,15 +133,47 @@ class Tasks:
         return TaskState.REUSED if states == {TaskState.REUSED} else TaskState.SUCCEEDED
 
     def reopen(self, task: Task) -> None:
-        """Put a task that was done back in line, and with it the mapped one that it belongs to."""
+        """Put a task that was done back in line, and with it the mapped one that it belongs to.
+
+        Items whose shared arguments come from it have to wait for it themselves from now on.
+        """
         task.state, task.outputs, task.reused_from = TaskState.WAITING, {}, None
-        for parent in self.by_name.values():
-            if parent.id == task.map_of:
-                parent.state = TaskState.MAPPED
+        names = {task.name}
+        if task.map_of in self.mapped:
+            owner = self.mapped[task.map_of]
+            owner.state = TaskState.MAPPED
+            names.add(owner.name)
+        for parent in self.mapped.values():
+            if names & self.needs(parent):
+                for child in self.children.get(parent.id, []):
+                    child.bindings = parent.bindings | child.bindings
 
     def resolve(self, task: Task) -> None:
         """Turn a task's bindings into arguments, now that what it waited for is there."""
-        task.arguments = {name: self.resolved(binding) for name, binding in task.bindings.items()}
+        own = {name: self.resolved(binding) for name, binding in task.bindings.items()}
+        parent = self.mapped.get(task.map_of or "")
+        # The very same bindings as the mapped task's, which are then digested, stored and drawn as edges once.
+        task.arguments = own if parent is None else parent.arguments | own
+
+    def needs(self, task: Task) -> set[str]:
+        """What a task takes: names of tasks, and ids of artifacts that were there before."""
+        ends = [leaf for binding in task.bindings.values() for leaf in leaves(binding)]
+        return {leaf.task for leaf in ends if isinstance(leaf, FromTask)} | {
+            leaf.artifact for leaf in ends if isinstance(leaf, Stored)
+        }
+
+    def owner(self, task: Task) -> str:
+        """The name under which others take a task's result: an item's is the mapped task's."""
+        parent = self.mapped.get(task.map_of or "")
+        return task.name if parent is None else parent.name
+
+    def made(self, need: str) -> list[str]:
+        """The artifacts behind one of the `needs`."""
+        task = self.by_name.get(need)
+        if task is None:
+            return [need]
+        makers = self.children.get(task.id, []) if task.is_mapped else [task]
+        return [artifact for maker in makers for artifact in maker.outputs.values()]
 
     def resolved(self, binding: Binding) -> Binding:
         """A binding with every task's result in it replaced by the artifacts that it is."""
@@ -164,6 +200,8 @@ class Tasks:
 def expanded(task: Task, values: Values, keep: Callable[[Artifact], None]) -> list[Task]:
     """One task for each item of the list that a mapped task is over; its arguments are known.
 
+    An item's bindings are its own only: all else is as the mapped task has it.
+
     Raises:
         InvalidError: what it is mapped over is no list.
     """
@@ -176,9 +214,8 @@ def expanded(task: Task, values: Values, keep: Callable[[Artifact], None]) -> li
         digest = values.digest(item)
         met[digest] = met.get(digest, -1) + 1
         child = msgspec.structs.replace(
-            task, id=new_id(), name=f"{task.name}[{index}]", map_of=task.id, map_index=index, outputs={},
-            seed_name=f"{task.name}[{digest} {met[digest]}]",
-            state=TaskState.WAITING, bindings=task.bindings | {parameter: item},
+            task, id=new_id(), name=f"{task.name}[{index}]", map_of=task.id, map_index=index, outputs={}, arguments={},
+            seed_name=f"{task.name}[{digest} {met[digest]}]", state=TaskState.WAITING, bindings={parameter: item},
         )  # fmt: skip
         children.append(child)
     return children

@@ -22,6 +22,7 @@ class Schedule:
         self._undecided: deque[Task] = deque()
         self._awaited: dict[str, set[str]] = {}
         self._dependents: dict[str, list[Task]] = {}
+        self._users: dict[str, set[str]] = {}
         self._unfinished_children: dict[str, int] = {}
         self._queues: dict[str, deque[Task]] = {}
         self._later: list[tuple[float, Task]] = []
@@ -30,6 +31,9 @@ class Schedule:
 
     def add(self, task: Task) -> None:
         """Take in a task that waits, or one that stands for children; others are over."""
+        if task.state in UNFINISHED:
+            for need in self._tasks.needs(task):
+                self._users.setdefault(need, set()).add(task.name)
         if task.state is TaskState.MAPPED:
             self.follow(task)
         elif task.state is TaskState.WAITING:
@@ -49,8 +53,8 @@ class Schedule:
         if not count:
             self._undecided.append(task)
 
-    def ended(self, task: Task) -> None:
-        """A task has its end: what waited for it alone can be decided."""
+    def ended(self, task: Task) -> list[str]:
+        """A task has its end: what waited for it alone can be decided. Gives what nobody needs any more."""
         for other in self._dependents.pop(task.name, []):
             awaited = self._awaited[other.name]
             awaited.discard(task.name)
@@ -59,8 +63,18 @@ class Schedule:
         if task.map_of in self._unfinished_children:
             self._unfinished_children[task.map_of] -= 1
             if not self._unfinished_children[task.map_of]:
-                parent = next(each for each in self._tasks.parents() if each.id == task.map_of)
-                self._undecided.append(parent)
+                self._undecided.append(self._tasks.mapped[task.map_of])
+        return self._freed(task)
+
+    def _freed(self, task: Task) -> list[str]:
+        freed = []
+        for need in self._tasks.needs(task):
+            users = self._users.get(need, set())
+            users.discard(task.name)
+            if not users:
+                self._users.pop(need, None)
+                freed.append(need)
+        return freed if self._tasks.owner(task) in self._users else [*freed, task.name]
 
     def undecided(self) -> Iterator[Task]:
         """The tasks that can be decided, those included that become so meanwhile."""

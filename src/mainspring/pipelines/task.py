@@ -31,7 +31,8 @@ UNFINISHED = (TaskState.WAITING, TaskState.RUNNING, TaskState.MAPPED)
 class Task(msgspec.Struct, kw_only=True):
     """A step's place in a run.
 
-    `bindings` say where each argument comes from, `arguments` what that turned out to be; `tolerates` names the
+    `bindings` say where each argument comes from, `arguments` what that turned out to be (of an item that was just made,
+    `bindings` has its own only); `tolerates` names the
     parameters that take a `Failed`; `reasons` say why it ran (or wasn't reusable), for people; `outputs` are artifact ids
     by output name; `seen` the undeclared inputs. Times are microseconds, memory bytes.
     """
@@ -71,6 +72,11 @@ class Task(msgspec.Struct, kw_only=True):
     def step(self) -> str:
         """The step as `module:qualname`."""
         return f"{self.module}:{self.qualname}"
+
+    @property
+    def own_arguments(self) -> dict[str, Binding]:
+        """The arguments without those that an item has from the mapped task; only these are stored with it."""
+        return {name: self.arguments[name] for name in self.bindings if name in self.arguments}
 
     @property
     def is_mapped(self) -> bool:

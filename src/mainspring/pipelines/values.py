@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from mainspring.artifacts import codec_for, content_digest, in_canonical_order, load, save
+from mainspring.artifacts import codec_for, codec_named, content_digest, in_canonical_order, load, save
 from mainspring.artifacts.codec import meaning_digest
 from mainspring.artifacts.record import Artifact, ArtifactStore
 from mainspring.errors import CodecError, CorruptBlobError, GraphError
@@ -27,6 +28,7 @@ from mainspring.secrets import Secret
 from mainspring.store import BlobStore
 
 _PLAIN = (type(None), bool, int)
+_ATOMS = (*_PLAIN, float, str)
 _LARGEST_INT = 2**63
 
 
@@ -42,16 +44,23 @@ class Values:
         self.blobs = blobs
         self._records: dict[str, Artifact] = {}
         self._shared: dict[str, Any] = {}
+        self._digests: dict[int, tuple[Binding, str]] | None = None
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """While a run is driven, keep immutable values for the steps that wait for them, until `forget` is told."""
+        self._digests = {}
+        try:
+            yield
+        finally:
+            self._digests = None
+            self._shared.clear()
 
     def artifact(self, artifact_id: str) -> Artifact:
         """The record of an artifact; remembered, because records never change."""
         if artifact_id not in self._records:
             self._records[artifact_id] = self.store.get(artifact_id)
         return self._records[artifact_id]
-
-    def remember(self, ids: Iterable[str]) -> None:
-        """Read the records of many artifacts at once."""
-        self._records |= self.store.get_many(artifact_id for artifact_id in ids if artifact_id not in self._records)
 
     def save(self, name: str, value: Any, *, ordered: bool = True) -> Artifact:
         """Write a value's blobs and describe its artifact, which is recorded by whoever commits it.
@@ -86,9 +95,12 @@ class Values:
             case Literal(value=value):
                 return copied(value)
             case Stored(artifact=artifact_id):
-                if artifact_id in self._shared:
-                    return _own(self._shared[artifact_id])
-                return self._loaded(artifact_id)
+                if artifact_id not in self._shared:
+                    value = self._loaded(artifact_id)
+                    if not self._is_kept(artifact_id, value):
+                        return value
+                    self._shared[artifact_id] = value
+                return _own(self._shared[artifact_id])
             case Items(items=items, is_tuple=is_tuple):
                 values = [self.value(item) for item in items]
                 return tuple(values) if is_tuple else values
@@ -99,6 +111,10 @@ class Values:
             case Missing(task=task, error=error):
                 return Failed(task, error)
         raise GraphError(f"the result of `{binding.task}` is not there yet")
+
+    def _is_kept(self, artifact_id: str, value: Any) -> bool:
+        codec = codec_named(self.artifact(artifact_id).encoded.codec)
+        return self._digests is not None and (codec.immutable or type(value) in _ATOMS)
 
     def _loaded(self, artifact_id: str) -> Any:
         """A decoded value. A blob that is found corrupt, twice, is discarded, so that it counts as gone and is made again."""
@@ -120,15 +136,26 @@ class Values:
                 return content_digest(value)
             case Stored(artifact=artifact_id):
                 return self.artifact(artifact_id).content_digest
-            case Items(items=items, is_tuple=is_tuple):
-                return meaning_digest("tuple" if is_tuple else "list", 1, *map(self.digest, items))
-            case Entries(entries=entries):
-                return meaning_digest("entries", 1, *(self.digest(part) for entry in entries for part in entry))
+            case Items() | Entries():
+                return self._digest_of_many(binding)
             case SecretRef(reference=reference):
                 return meaning_digest("secret", 1, reference)
             case Missing(task=task, error=error):
                 return meaning_digest("failed", 1, task, error)
         raise GraphError(f"the result of `{binding.task}` is not there yet")
+
+    def _digest_of_many(self, binding: Items | Entries) -> str:
+        """Remembered while a run is driven, whose tasks keep their bindings: hundreds of items may share one list."""
+        known = self._digests.get(id(binding)) if self._digests is not None else None
+        if known is not None:
+            return known[1]
+        if isinstance(binding, Items):
+            digest = meaning_digest("tuple" if binding.is_tuple else "list", 1, *map(self.digest, binding.items))
+        else:
+            digest = meaning_digest("entries", 1, *(self.digest(part) for entry in binding.entries for part in entry))
+        if self._digests is not None:
+            self._digests[id(binding)] = binding, digest
+        return digest
 
     def bind(self, place: str, value: Any, keep: Callable[[Artifact], None]) -> Binding:
         """The binding for an argument of a call; `keep` records the artifacts of values that JSON can't hold.
