@@ -7,21 +7,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
-
-import msgspec
 
 from mainspring import clock
 from mainspring.artifacts.record import Artifact
-from mainspring.errors import ConflictError, LeaseLostError, MainspringError, NotFoundError, StepError, StorageError
-from mainspring.pipelines._store import TaskStore, stored_in
+from mainspring.errors import (
+    ConflictError,
+    CorruptBlobError,
+    LeaseLostError,
+    MainspringError,
+    NotFoundError,
+    StepError,
+    StorageError,
+)
+from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.decision import Decider, live_differences
 from mainspring.pipelines.execution import Place, execute
-from mainspring.pipelines.observation.capture import absorb
+from mainspring.pipelines.orders import InFlight, record_exit
 from mainspring.pipelines.plan import Tasks, expanded
 from mainspring.pipelines.progress import Listener
+from mainspring.pipelines.remake import UNREADABLE, Remakes
 from mainspring.pipelines.schedule import Schedule
-from mainspring.pipelines.task import DONE, UNFINISHED, Attempt, Task, TaskState, Usage
+from mainspring.pipelines.task import DONE, UNFINISHED, Task, TaskState
 from mainspring.runners import Exit, Runner, WorkOrder
 from mainspring.secrets import redact
 from mainspring.store import Lease
@@ -31,15 +37,6 @@ from mainspring.workspace import Workspace
 _WAIT_S = 0.5
 _LONGEST_BACKOFF_S = 300.0
 _MIB = 1 << 20
-
-
-class InFlight(msgspec.Struct, frozen=True):
-    """An attempt that was given out."""
-
-    task: Task
-    attempt: Attempt
-    lease: Lease
-    log_path: Path
 
 
 class Engine:
@@ -66,7 +63,7 @@ class Engine:
         self._flying: dict[str, InFlight] = {}
         self._schedule = Schedule(tasks)
         self._failed = False
-        self._remade: set[str] = set()
+        self._remakes = Remakes(tasks, place.values)
 
     def run(self) -> TaskState:
         """Go on until every task has an end; gives SUCCEEDED, FAILED or CANCELLED.
@@ -119,9 +116,9 @@ class Engine:
         """`_decide`; a task for which nothing can be decided has failed, alone."""
         try:
             self._settle(task) if task.state is TaskState.MAPPED else self._decide(task)
-        except (LeaseLostError, StorageError):
-            raise
         except MainspringError as error:
+            if isinstance(error, LeaseLostError | StorageError) and not isinstance(error, CorruptBlobError):
+                raise
             self._end(task, TaskState.FAILED, redact(str(error)))
 
     def _decide(self, task: Task) -> None:
@@ -172,7 +169,12 @@ class Engine:
         """Make the children of a mapped task, unless a run that was interrupted has made them."""
         if task.id not in self.tasks.children:
             artifacts: list[Artifact] = []
-            children = expanded(task, self.place.values, artifacts.append)
+            try:
+                children = expanded(task, self.place.values, artifacts.append)
+            except UNREADABLE:
+                if self._remake(task):
+                    return
+                raise
             with self.workspace.database.transaction() as tx:
                 self.workspace.leases.check(tx, self.run_lease)
                 for artifact in artifacts:
@@ -220,21 +222,11 @@ class Engine:
             log_path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(str(log_path.parent), f"the folder can't be made ({error.strerror})") from error
-        self._flying[attempt.id] = InFlight(task, attempt, lease, log_path)
+        self._flying[attempt.id] = flying = InFlight(task, attempt, lease, log_path)
         if runner.name != "detached":
             self._heartbeat.hold(lease)
         self._listener.changed(task)
-        memory_mb = task.options.memory_mb
-        runner.submit(
-            WorkOrder(
-                id=attempt.id,
-                name=task.name,
-                log_path=str(log_path),
-                timeout_s=task.options.timeout_s,
-                memory_bytes=None if memory_mb is None else memory_mb * _MIB,
-                payload={"run": task.run, "task": task.id, "token": lease.token},
-            )
-        )
+        runner.submit(flying.order)
 
     def _collect(self, timeout_s: float) -> None:
         """Take in what ended. With several kinds of runner in flight none may block the others."""
@@ -249,10 +241,13 @@ class Engine:
         self._heartbeat.let_go(flying.lease)
         task = flying.task
         if found.kind != "done":
-            self._record_exit(flying, found)
+            try:
+                record_exit(self.store, self.workspace.blobs, flying, found)
+            except LeaseLostError:
+                self._refresh(task)  # it had recorded its result and died afterwards
         elif task.state is TaskState.RUNNING:  # another process has recorded it
             self._refresh(task)
-        if task.state is TaskState.FAILED and self._remake(task):
+        if task.state is TaskState.FAILED and self._could_not_read(task) and self._remake(task):
             return
         if task.state is TaskState.FAILED and flying.attempt.number <= task.options.retries and not self.stop_requested:
             wait_s = min(task.options.backoff_s * 2 ** (flying.attempt.number - 1), _LONGEST_BACKOFF_S)
@@ -262,25 +257,21 @@ class Engine:
         else:
             self._ended(task)
 
+    def _could_not_read(self, task: Task) -> bool:
+        return self.store.attempts(task.id)[-1].kind == "unreadable"
+
     def _remake(self, task: Task) -> bool:
-        """If a task failed because an input's bytes are damaged or gone, run what made them again, once, and then it."""
-        gone = {
-            artifact
-            for binding in task.arguments.values()
-            for artifact in stored_in(binding)
-            if not self.place.values.has(artifact)
-        }
-        makers = [other for other in self.tasks if gone & set(other.outputs.values())]
-        if not makers or task.id in self._remade:
+        """If a task failed because its arguments can't be read, run what made them again, once, and then it."""
+        makers = self._remakes.makers(task)
+        if makers is None:
             return False
-        self._remade.add(task.id)
         for maker in makers:
             self.store.drop_entry(maker.cache_key or "")
             self.tasks.reopen(maker)
         task.state = TaskState.WAITING
         parents = [parent for parent in self.tasks.parents() if parent.state is TaskState.MAPPED]
         for maker in makers:
-            self._listener.printed(maker.name, "its stored result is damaged or gone; it is made again")
+            self._listener.printed(maker.name, "its stored result can't be read; it is made again")
         for waiting in (*makers, *parents, task):
             self._schedule.add(waiting)
             self._listener.changed(waiting)
@@ -294,21 +285,6 @@ class Engine:
             raise StepError(task.name, "lost", "its worker ended without recording a result")
         for name in Task.__struct_fields__:
             setattr(task, name, getattr(stored, name))
-
-    def _record_exit(self, flying: InFlight, found: Exit) -> None:
-        """Record the end of an attempt whose process could not do it."""
-        task = flying.task
-        absorb(flying.log_path, redact)
-        log = self.workspace.blobs.put(flying.log_path) if _has_text(flying.log_path) else None
-        state = TaskState.CANCELLED if found.kind == "cancelled" else TaskState.FAILED
-        usage = Usage(found.wall_s, None, found.peak_bytes)
-        try:
-            self.store.fail(
-                task, flying.attempt, flying.lease, found.kind, found.message, usage=usage, log=log, state=state
-            )
-            task.state, task.error, task.log = state, found.message, log
-        except LeaseLostError:
-            self._refresh(task)  # it had recorded its result and died afterwards
 
     def _end(self, task: Task, state: TaskState, error: str | None) -> None:
         with self.workspace.database.transaction() as tx:
@@ -363,10 +339,3 @@ class Engine:
                 self._end(
                     task, TaskState.SKIPPED, f"`{blocker.name}` has no result" if blocker else "the run failed before"
                 )
-
-
-def _has_text(path: Path) -> bool:
-    try:
-        return path.stat().st_size > 0
-    except OSError:
-        return False

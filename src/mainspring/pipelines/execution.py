@@ -19,6 +19,7 @@ from mainspring.errors import (
     GraphError,
     LeaseLostError,
     MainspringError,
+    NotFoundError,
     StorageError,
     shorten,
 )
@@ -103,8 +104,9 @@ def execute(place: Place, task: Task, attempt: Attempt, lease: Lease, find: Find
         outputs = _saved(place, task, result)
     except LeaseLostError:
         raise
-    except BaseException as error:  # whatever a step raises is recorded, then decided upon
-        _record_failure(place, task, attempt, lease, error, log_path, _usage(meter))
+    except BaseException as raised:  # whatever a step raises is recorded, then decided upon
+        error, kind = (raised.error, "unreadable") if isinstance(raised, _UnreadError) else (raised, "error")
+        _record_failure(place, task, attempt, lease, error, kind, log_path, _usage(meter))
         if not (place.isolated or task.options.may_fail):
             place.failures[task.id] = error
         if isinstance(error, KeyboardInterrupt):
@@ -143,7 +145,7 @@ def _call(
             function = find()
             stack.enter_context(paths_below(log_path.with_suffix(_PATHS)))
             with unwatched():  # after the import: arguments may be of the project's classes, or need its codecs
-                arguments = {name: place.values.value(binding) for name, binding in task.arguments.items()}
+                arguments = {name: _argument(place, task, name) for name in task.arguments}
             check_arguments(task.name, function, arguments)
             seed_everything(task.seed)
             stack.enter_context(meter)
@@ -152,6 +154,22 @@ def _call(
     finally:
         graph_token.var.reset(graph_token)
         declared.project_root.reset(root_token)
+
+
+class _UnreadError(Exception):
+    """An argument can't be read: nothing of the step has run yet."""
+
+    def __init__(self, error: MainspringError) -> None:
+        self.error = error
+
+
+def _argument(place: Place, task: Task, name: str) -> Any:
+    try:
+        return place.values.value(task.arguments[name])
+    except CodecError as error:
+        raise _UnreadError(CodecError(f"Step `{task.name}`, parameter `{name}`: {error}")) from error
+    except (CorruptBlobError, NotFoundError) as error:
+        raise _UnreadError(error) from error
 
 
 def _called(place: Place, function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
@@ -262,8 +280,9 @@ def _add_child_run(place: Place, tx: Transaction, task: Task, run_log: RunLog) -
 
 
 def _record_failure(
-    place: Place, task: Task, attempt: Attempt, lease: Lease, error: BaseException, log_path: Path, usage: Usage
-) -> None:
+    place: Place, task: Task, attempt: Attempt, lease: Lease, error: BaseException, kind: str, log_path: Path,
+    usage: Usage,
+) -> None:  # fmt: skip
     cancelled = isinstance(error, KeyboardInterrupt)
     said = shorten(_in_project(place, _text(error)), 500)
     message = "it was interrupted" if cancelled else redact(f"{type(error).__name__}: {said}")
@@ -272,7 +291,7 @@ def _record_failure(
     task.error = message
     task.state = TaskState.CANCELLED if cancelled else TaskState.FAILED
     task.log = _kept_log(place, log_path)
-    kind = "cancelled" if cancelled else "corrupt" if isinstance(error, CorruptBlobError) else "error"
+    kind = "cancelled" if cancelled else kind
     place.store.fail(task, attempt, lease, kind, message, usage=usage, log=task.log, state=task.state)
 
 

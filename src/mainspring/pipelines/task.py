@@ -85,7 +85,10 @@ class Task(msgspec.Struct, kw_only=True):
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One try of a task. `kind` says how a failed one ended: error, timeout, memory, signal, exit, lost, cancelled."""
+    """One try of a task. `kind` says how a failed one ended: error, unreadable, timeout, memory, signal, exit, lost, cancelled.
+
+    Unreadable are arguments whose bytes are damaged, gone, or not what today's code reads.
+    """
 
     id: str
     task: str

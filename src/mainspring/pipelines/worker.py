@@ -22,20 +22,18 @@ from mainspring.config import Settings
 from mainspring.errors import LeaseLostError, MainspringError, NotFoundError
 from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.execution import Place, execute
-from mainspring.pipelines.observation.capture import absorb
+from mainspring.pipelines.orders import InFlight, record_exit
 from mainspring.pipelines.seeds import seed_everything
 from mainspring.pipelines.session import WORKER, code_folder, source_roots
 from mainspring.pipelines.step import Step
-from mainspring.pipelines.task import Attempt, Task, TaskState, Usage
+from mainspring.pipelines.task import Attempt, Task
 from mainspring.pipelines.values import Values
 from mainspring.runners import ChildProcess, WorkOrder
 from mainspring.runs import RunStore
-from mainspring.secrets import redact
 from mainspring.store import Lease
 from mainspring.store.heartbeat import Heartbeat
 from mainspring.workspace import Project, Workspace
 
-_MIB = 1 << 20
 _POLL_S = 0.02
 
 
@@ -129,28 +127,18 @@ def _see_through(workspace: Workspace, task_id: str, token: int) -> int:
         environment=os.environ | {"MAINSPRING_CODE": str(code), "MAINSPRING_CACHE": str(workspace.cache)},
         folder=folder / "worker",
     )
-    memory_mb = task.options.memory_mb
-    order = WorkOrder(
-        id=attempt.id, name=task.name, log_path=str(log_path), timeout_s=task.options.timeout_s,
-        memory_bytes=None if memory_mb is None else memory_mb * _MIB,
-        payload={"run": task.run, "task": task.id, "token": token},
-    )  # fmt: skip
+    flying = InFlight(task, attempt, lease, log_path)
     with Heartbeat(workspace.leases, float(workspace.project.settings.lease_s)) as heartbeat:
         heartbeat.hold(lease)
-        child.submit(order)
+        child.submit(flying.order)
         while (found := child.poll()) is None and not heartbeat.lost:
             time.sleep(min(child.due_s(), _POLL_S))
     child.kill()
     if found is None:
         return 1  # somebody else has the task now
     if found.kind != "done":
-        absorb(log_path, redact)
-        log = workspace.blobs.put(log_path) if log_path.exists() and log_path.stat().st_size else None
-        usage = Usage(found.wall_s, None, found.peak_bytes)
         with suppress(LeaseLostError):
-            store.fail(
-                task, attempt, lease, found.kind, found.message, usage=usage, log=log, state=TaskState.FAILED
-            )  # fmt: skip
+            record_exit(store, workspace.blobs, flying, found)
     return 0
 
 
