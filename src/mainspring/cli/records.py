@@ -42,25 +42,25 @@ def run_record(workspace: Workspace, run: Run, tasks: Sequence[Task] = ()) -> di
     }  # fmt: skip
 
 
-def shared_document(workspace: Workspace, run: Run, tasks: Sequence[Any], **more: Any) -> dict[str, Any]:
-    """What every document about a run begins with: `run` and `tasks`, as `run`, `runs show`, `why` and `replay` have them."""
-    return {"run": run_record(workspace, run), "tasks": tasks, **more}
+def shared_document(
+    workspace: Workspace, run: Run, records: Sequence[Any], *, tasks: Sequence[Task] = (), **more: Any
+) -> dict[str, Any]:
+    """What every document about a run begins with: `run`, and `tasks`, which has a record for each.
+
+    With the `tasks` themselves the run's usage is told.
+    """
+    return {"run": run_record(workspace, run, tasks), "tasks": list(records), **more}
 
 
 def run_document(workspace: Workspace, run: Run) -> dict[str, Any]:
     """A run with its tasks, metrics, artifacts and outputs, and the records that it read and made by itself."""
     tasks = task_store(workspace).of_run(run.id)
     read, made = touched(workspace, run.id)
-    return {
-        "run": run_record(workspace, run, tasks),
-        "tasks": task_records(workspace, tasks),
-        "metrics": metrics_of(workspace, run, tasks),
-        "artifacts": artifacts_of(workspace, run),
-        "outputs": outputs_of(workspace, run, tasks),
-        "not_reusable": not_reusable(tasks),
-        "read": read,
-        "made": made,
-    }
+    return shared_document(
+        workspace, run, task_records(workspace, tasks), tasks=tasks, metrics=metrics_of(workspace, run, tasks),
+        artifacts=artifacts_of(workspace, run), outputs=outputs_of(workspace, run, tasks),
+        not_reusable=not_reusable(tasks), read=read, made=made,
+    )  # fmt: skip
 
 
 def task_records(workspace: Workspace, tasks: Sequence[Task]) -> list[dict[str, Any]]:
