@@ -33,6 +33,7 @@ from mainspring.workspace import Workspace
 Verdict = Literal["VERIFIED", "VERIFIED≈", "DIVERGED", "INCOMPLETE"]
 _CAUSES_SHOWN = 5
 _ENVIRONMENT = ("distribution ", "python ", "platform ", "threads ")  # the parts that an excerpt's fingerprint shares
+_LEFT_OUT = "an earlier step differs"
 _REASON = "a replay runs every step"
 _ROUNDING = Tolerance(rtol=1e-5, atol=1e-8)  # further apart than that, no order of summing brings floats
 
@@ -113,7 +114,9 @@ def _originals(session: Session, run: Run, step: str | None) -> list[Task]:
         names = [task.name for task in done]
         done = [task for task in done if task.name == step or task.name.startswith(f"{step}[")]
         if not done:
-            raise NotFoundError("step", step, close_names(step, names), "This run finished none of that name.")
+            raise NotFoundError(
+                "step", step, close_names(step, names), owner=f"Run {run.id[:12]}, of what it finished,"
+            )
     if not done:
         raise ConflictError(f"The run {run.id[:12]} has no finished step to replay.")
     return done
@@ -178,11 +181,16 @@ class _Watch(Listener):
         self.inner.started(run, list(tasks))
 
     def changed(self, task: Task) -> None:
+        if task.state is TaskState.CANCELLED and task.started_at is None and not self._is_interrupted():
+            task.state, task.error = TaskState.SKIPPED, _LEFT_OUT
         self.inner.changed(task)
         if task.state in (TaskState.SUCCEEDED, TaskState.FAILED):
             self.found[task.name] = found = self.compare(task)
             if found.verdict == "DIVERGED" and self.engine is not None:
                 self.engine.stop_requested = True
+
+    def _is_interrupted(self) -> bool:
+        return self.engine is None or self.engine.interrupted
 
     def retrying(self, task: Task, wait_s: float) -> None:
         self.inner.retrying(task, wait_s)
@@ -320,6 +328,5 @@ def _closed(workspace: Workspace, replay: Run, report: ReplayReport, engine: Eng
 def _leave_out(engine: Engine, tx: Transaction) -> None:
     """What was not begun when the first difference ended the replay was left out, not cancelled."""
     for task in engine.tasks:
-        if task.state is TaskState.CANCELLED and task.started_at is None:
-            task.state, task.error = TaskState.SKIPPED, "an earlier step differs"
+        if task.state is TaskState.SKIPPED:
             engine.store.update(tx, task.id, state=task.state, error=task.error)

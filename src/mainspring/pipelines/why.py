@@ -56,7 +56,7 @@ def recorded(workspace: Workspace, run: Run, step: str | None = None) -> list[Re
     store = TaskStore(workspace.database, workspace.ledger, workspace.leases)
     tasks = store.of_run(run.id)
     reasons = _summed(tasks, {task.name: _recorded(store, task) for task in tasks})
-    return _chosen([reasons[task.name] for task in tasks], step)
+    return _chosen([reasons[task.name] for task in tasks], step, f"Run {run.id[:12]}")
 
 
 def present(workspace: Workspace, run: Run, pipeline: Recordable, step: str | None = None) -> Present:
@@ -75,7 +75,7 @@ def present(workspace: Workspace, run: Run, pipeline: Recordable, step: str | No
     gone = [task.name for task in store.of_run(run.id) if not task.map_of and task.name not in known]
     if step in gone:
         return Present(run.id, [], [step])
-    return Present(run.id, _chosen(prospects, step), [] if step else gone)
+    return Present(run.id, _chosen(prospects, step, f"Pipeline `{pipeline.name}`"), [] if step else gone)
 
 
 def _summed(tasks: list[Task], reasons: dict[str, Reason]) -> dict[str, Reason]:
@@ -118,11 +118,13 @@ def _seen(each: dict[str, str]) -> str:
     return f"it read the undeclared {each['kind']} `{each['name']}`{where}"
 
 
-def _chosen(told: Sequence[_T], step: str | None) -> list[_T]:
+def _chosen(told: Sequence[_T], step: str | None, owner: str) -> list[_T]:
     if step is None:
         return list(told)
     chosen = [each for each in told if each.task == step or each.task.startswith(f"{step}[")]
     if not chosen:
-        near = close_names(step, [each.task for each in told])
-        raise NotFoundError("step", step, near, "This run has none of that name.")
+        names = [each.task for each in told if "[" not in each.task]
+        near = close_names(step, names)
+        hint = "" if near else f"Its steps: {', '.join(f'`{name}`' for name in names)}."
+        raise NotFoundError("step", step, near, hint, owner=owner)
     return chosen
