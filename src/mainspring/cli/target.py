@@ -13,6 +13,7 @@ from mainspring.cli.app import Invocation, described
 from mainspring.errors import GraphError, InvalidError, NotFoundError, close_names
 
 if TYPE_CHECKING:
+    from mainspring.pipelines.observation.importing import ImportWatch
     from mainspring.pipelines.pipeline import Pipeline
     from mainspring.workspace import Project
 
@@ -134,7 +135,8 @@ def _imported(name: str, known: list[str]) -> Any:
     if not _exists(name):
         raise NotFoundError("module", name, close_names(name, known), _HINT)
     try:
-        return import_module(name)
+        with _watched():
+            return import_module(name)
     except SyntaxError as error:
         raise GraphError(f"`{name}` is not Python: {error.msg} ({error.filename}:{error.lineno})") from error
     except (Exception, SystemExit) as error:
@@ -143,9 +145,18 @@ def _imported(name: str, known: list[str]) -> Any:
 
 def _exists(module: str) -> bool:
     try:
-        return find_spec(module) is not None
+        with _watched():  # to find a module Python imports the packages that it is in
+            return find_spec(module) is not None
     except (ImportError, ValueError, AttributeError):
         return False
+
+
+def _watched() -> ImportWatch:
+    """What the project's modules read while they are imported is an input of their steps."""
+    from mainspring.pipelines.observation.importing import ImportWatch
+    from mainspring.workspace import current_workspace
+
+    return ImportWatch(current_workspace())
 
 
 def _module_of(project: Project, path: Path) -> str:

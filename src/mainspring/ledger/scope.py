@@ -77,9 +77,9 @@ def note_moving(kind: str, name: str) -> None:
 
 
 @contextmanager
-def moving_noted() -> Iterator[list[tuple[str, str]]]:
-    """Collect what is read by moving names within the block, as pairs of kind and name."""
-    noted: list[tuple[str, str]] = []
+def moving_noted(into: list[tuple[str, str]] | None = None) -> Iterator[list[tuple[str, str]]]:
+    """Collect what is read by moving names within the block, as pairs of kind and name, `into` a list if one is given."""
+    noted = [] if into is None else into
     token = _moving.set(noted)
     try:
         yield noted

@@ -42,7 +42,16 @@ class Decider:
         """The fingerprint of a task's step: from its module's source, or from the function where it can't be imported."""
         if function is not None and not _in_project(self.fingerprinter, task):
             return self.fingerprinter.of_function(function)
-        return self.fingerprinter.of(task.module, task.qualname)
+        found = self.fingerprinter.of(task.module, task.qualname)
+        return found if function is not None else self._recalled(task, found)
+
+    def _recalled(self, task: Task, found: Fingerprint) -> Fingerprint:
+        """With what importing the step's modules read before, for this process imports none of them."""
+        before = task.fingerprint
+        if before is None:
+            earlier = self.store.previous(task.module, task.qualname, task.run, task.name)
+            before = earlier.fingerprint if earlier is not None else None
+        return self.fingerprinter.recalled(found, self.store.fingerprint_parts(before)) if before else found
 
     def prepare(self, task: Task, function: Callable[..., Any] | None) -> Fingerprint:
         """Fill in fingerprint, seed and cache key of a task whose arguments are known."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,12 @@ from mainspring.errors import (
 from mainspring.ledger import moving_noted, within_task
 from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.code import declared
+from mainspring.pipelines.code.reads import files_in, import_reads, is_in_key
 from mainspring.pipelines.graph import outside_graph
 from mainspring.pipelines.hints import check_arguments
 from mainspring.pipelines.observation.capture import capture
 from mainspring.pipelines.observation.observer import Observation, Observer
+from mainspring.pipelines.observation.places import own_addresses, own_paths
 from mainspring.pipelines.observation.watcher import unwatched
 from mainspring.pipelines.seeds import seed_everything
 from mainspring.pipelines.task import Attempt, Task, TaskState, Usage
@@ -57,13 +59,18 @@ def stamp(path: Path) -> Stamp:
     return found.st_size, found.st_mtime_ns, found.st_ino
 
 
+def _alone(module: str) -> list[str]:
+    return [module]
+
+
 class Place(msgspec.Struct):
     """Where attempts are made: the workspace, the code's root, what may be read, and where logs go.
 
     `follow` receives each line that a step prints; `isolated` means that this process works on nothing else, so its file
     descriptors are captured too; `calling` is true while a step's own code runs. A `replay`
     changes nothing that has a name. `stamps` are the states of the source files that this process imports steps from.
-    `own_paths` and `own_addresses` are the workspace's, which a step may touch without their being inputs. `failures` are
+    `own_paths` and `own_addresses` are the workspace's, which a step may touch without their being inputs. `loads` tells
+    which modules a step's module loads. `failures` are
     what the last attempts of tasks raised in this process, for whoever called the pipeline.
     """
 
@@ -78,13 +85,13 @@ class Place(msgspec.Struct):
     stamps: dict[str, Stamp] = {}
     own_paths: list[Path] = []
     own_addresses: list[str] = []
+    loads: Callable[[str], Collection[str]] = _alone
     failures: dict[str, BaseException] = {}
 
     def __post_init__(self) -> None:
         self.root = self.root.resolve()
         workspace = self.workspace
-        self.own_paths = [Path(workspace.blobs.place), Path(workspace.database.place).parent, workspace.cache]
-        self.own_addresses = _own_addresses(workspace)
+        self.own_paths, self.own_addresses = own_paths(workspace), own_addresses(workspace)
 
 
 def execute(place: Place, task: Task, attempt: Attempt, lease: Lease, find: Find, log_path: Path) -> None:
@@ -106,6 +113,8 @@ def execute(place: Place, task: Task, attempt: Attempt, lease: Lease, find: Find
         raise
     except BaseException as raised:  # whatever a step raises is recorded, then decided upon
         error, kind = (raised.error, "unreadable") if isinstance(raised, _UnreadError) else (raised, "error")
+        if place.isolated and isinstance(error, FileNotFoundError):
+            declared.say_undeclared(error, place.root)
         _record_failure(place, task, attempt, lease, error, kind, log_path, _usage(meter))
         if not (place.isolated or task.options.may_fail):
             place.failures[task.id] = error
@@ -125,7 +134,7 @@ def _call(
     parts = place.store.fingerprint_parts(task.fingerprint) if task.fingerprint else {}
     observer = Observer(
         project_root=place.root,
-        declared_files=[place.root / name[5:] for name in parts if name.startswith("file ")],
+        declared_files=[place.root / name for name in files_in(parts)],
         declared_env=[name[4:] for name in parts if name.startswith("env ")],
         allowed_paths=[*place.own_paths, log_path.parent],
         allowed_addresses=place.own_addresses,
@@ -150,10 +159,26 @@ def _call(
             seed_everything(task.seed)
             stack.enter_context(meter)
             result = _called(place, function, arguments)
-        return result, (*observer.seen, *(Observation("dataset", name) for _, name in moving))
+        datasets = (Observation("dataset", name) for _, name in moving)
+        return result, (*observer.seen, *datasets, *_seen_at_import(place, task, parts))
     finally:
         graph_token.var.reset(graph_token)
         declared.project_root.reset(root_token)
+
+
+def _seen_at_import(place: Place, task: Task, parts: dict[str, str]) -> list[Observation]:
+    """What imports in this process read, of modules that the step loads, if its key doesn't answer for it.
+
+    A module that a step before imported, when its key was made already, is not seen to read again.
+    """
+    found = [(module, read) for module, read in import_reads().everything() if not is_in_key(module, read, parts)]
+    if not found:
+        return []
+    try:
+        loaded = place.loads(task.module)
+    except GraphError:  # a step of a notebook may have any of them
+        loaded = [module for module, _ in found]
+    return [Observation(read.kind, read.name, read.by) for module, read in found if module in loaded]
 
 
 class _UnreadError(Exception):
@@ -343,17 +368,3 @@ def _kept_log(place: Place, log_path: Path) -> str | None:
 
 def _usage(meter: ResourceMeter) -> Usage:
     return Usage(meter.wall_s, meter.cpu_s, meter.peak_memory_bytes)
-
-
-def _own_addresses(workspace: Workspace) -> list[str]:
-    from urllib.parse import urlsplit
-
-    addresses = []
-    for url in (workspace.project.settings.database, workspace.project.settings.blobs):
-        split = urlsplit(url)
-        if split.scheme.startswith("postgres") and split.hostname:
-            addresses.append(f"{split.hostname}:{split.port or 5432}")
-        if "endpoint=" in split.query:
-            endpoint = urlsplit(split.query.partition("endpoint=")[2].partition("&")[0])
-            addresses.append(f"{endpoint.hostname}:{endpoint.port or 443}")
-    return addresses

@@ -19,6 +19,7 @@ from mainspring.pipelines.decision import Decider
 from mainspring.pipelines.engine import Engine
 from mainspring.pipelines.graph import Call
 from mainspring.pipelines.interrupts import interrupts
+from mainspring.pipelines.observation.importing import ImportWatch
 from mainspring.pipelines.plan import Functions, Tasks, bound_outputs, named_outputs, planned
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.request import requested
@@ -27,6 +28,7 @@ from mainspring.pipelines.session import Session, code_folder
 from mainspring.pipelines.step import Step
 from mainspring.pipelines.task import DONE, RunRequest, Task, TaskState
 from mainspring.runs import Run, RunState, RunStore
+from mainspring.runs.code import CodeTree
 from mainspring.runs.git import GitQuery
 from mainspring.secrets import redact_value
 from mainspring.store import Lease
@@ -296,25 +298,43 @@ def _functions(session: Session, tasks: Sequence[Task], run: Run) -> Functions |
     from importlib import import_module
 
     try:
-        if session.record_code(tasks, run.module).digest != run.code_digest:
+        if not _is_recorded(session, session.record_code(tasks, run.module), run):
             return None
         functions: Functions = {}
-        for task in tasks:
-            step: Any = import_module(task.module)
-            for part in task.qualname.split("."):
-                step = getattr(step, part)
-            functions[task.position] = step.function if isinstance(step, Step) else step
+        with ImportWatch(session.workspace):
+            for task in tasks:
+                step: Any = import_module(task.module)
+                for part in task.qualname.split("."):
+                    step = getattr(step, part)
+                functions[task.position] = step.function if isinstance(step, Step) else step
     except (GraphError, ImportError, AttributeError):
         return None
     return functions
 
 
+def _is_recorded(session: Session, present: CodeTree, run: Run) -> bool:
+    """Whether the project's code is that of a run, and so are the files that its import read then."""
+    if present.digest == run.code_digest:
+        return True
+    if run.code is None:
+        return False
+    recorded = read_tree(run.code, session.workspace.blobs)
+    return set(present.entries) <= set(recorded.entries) and not any(_changes(session, recorded))
+
+
 def _difference(session: Session, run: Run) -> str:
     """In words, how the project's sources are no longer those that a run recorded."""
+    changed, gone = _changes(session, read_tree(run.code or "", session.workspace.blobs))
+    told = [f"{_some(names)} {verb} since" for names, verb in ((changed, "changed"), (gone, "went")) if names]
+    return " and ".join(told) or "its steps can't be imported from the project as it is"
+
+
+def _changes(session: Session, recorded: CodeTree) -> tuple[list[str], list[str]]:
+    """The recorded files that are otherwise in the project, and those that are gone."""
     from mainspring.pipelines.code.excerpt import is_of_excerpts
 
     changed, gone = [], []
-    for entry in read_tree(run.code or "", session.workspace.blobs).entries:
+    for entry in recorded.entries:
         if is_of_excerpts(entry.path):
             continue
         try:
@@ -324,8 +344,7 @@ def _difference(session: Session, run: Run) -> str:
             continue
         if blake3(data).hexdigest() != entry.blob:
             changed.append(entry.path)
-    told = [f"{_some(names)} {verb} since" for names, verb in ((changed, "changed"), (gone, "went")) if names]
-    return " and ".join(told) or "its steps can't be imported from the project as it is"
+    return changed, gone
 
 
 def _some(names: list[str]) -> str:

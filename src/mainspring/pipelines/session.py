@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 RUNNERS = ("auto", "inline", "pool", "detached")
 WORKER = "mainspring.pipelines.worker"
 _HASH_SEED = "0"
-_NOT_PASSED_ON = ("PYTHONPATH", "PYTHONSTARTUP", "PWD", "OLDPWD", "MAINSPRING_CACHE", "MAINSPRING_CODE")
+_NOT_PASSED_ON = (
+    "PYTHONPATH", "PYTHONSTARTUP", "PWD", "OLDPWD", "MAINSPRING_CACHE", "MAINSPRING_CODE", "MAINSPRING_PROJECT",
+)  # fmt: skip
 
 
 class Session:
@@ -55,6 +57,7 @@ class Session:
             import_roots=source_roots(workspace, self.root), distributions=lambda: installed(workspace.cache),
         )  # fmt: skip
         self.place = Place(workspace, self.store, self.values, self.root, isolated=False, follow=listener.printed)
+        self.place.loads = lambda module: self.fingerprinter.load(module).loaded
         self._runners: dict[str, Runner] = {}
 
     def record_code(
@@ -143,6 +146,7 @@ class Session:
         environment |= {
             "MAINSPRING_CODE": str(code_folder(self.workspace, code or "")),
             "MAINSPRING_CACHE": str(self.workspace.cache),
+            "MAINSPRING_PROJECT": str(self.workspace.project.root),
         }
         from mainspring.runners import ChildProcess, PoolRunner
 

@@ -21,7 +21,13 @@ import msgspec
 from mainspring.config import Settings
 from mainspring.errors import LeaseLostError, MainspringError, NotFoundError
 from mainspring.pipelines._store import TaskStore
+from mainspring.pipelines.code.analyses import Analyses
+from mainspring.pipelines.code.closure import Project as CodeProject
+from mainspring.pipelines.code.closure import Walk
+from mainspring.pipelines.code.modules import ProjectModules
+from mainspring.pipelines.code.reads import files_read
 from mainspring.pipelines.execution import Place, execute
+from mainspring.pipelines.observation.importing import ImportWatch
 from mainspring.pipelines.orders import InFlight, record_exit
 from mainspring.pipelines.seeds import seed_everything
 from mainspring.pipelines.session import WORKER, code_folder, source_roots
@@ -89,6 +95,7 @@ def _obey(workspace: Workspace, store: TaskStore, order: WorkOrder) -> None:
     values = Values(store.artifacts, workspace.blobs)
     run = RunStore(workspace.database, workspace.ledger).get(task.run)
     place = Place(workspace, store, values, workspace.project.root, isolated=True, replay=run.replay_of is not None)
+    place.loads = partial(_loaded, workspace)
     log_path = Path(order.log_path)
     scratch = log_path.with_suffix("")
     scratch.mkdir(parents=True, exist_ok=True)
@@ -97,21 +104,40 @@ def _obey(workspace: Workspace, store: TaskStore, order: WorkOrder) -> None:
     try:
         # A refused commit has been recorded by whoever took the task over.
         with suppress(LeaseLostError):
-            execute(place, task, attempt, lease, partial(_imported, workspace, task), log_path)
+            execute(place, task, attempt, lease, partial(_imported, place, task), log_path)
     finally:
         os.chdir(before)
 
 
-def _imported(workspace: Workspace, task: Task) -> Any:
+def _imported(place: Place, task: Task) -> Any:
     """The step's function, imported from the recorded code, which is this process's project."""
     seed_everything(task.seed)
-    for folder in reversed(source_roots(workspace, workspace.project.root)):
+    for folder in reversed(source_roots(place.workspace, place.root)):
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
-    found: Any = import_module(task.module)
+    found: Any = sys.modules.get(task.module) or _first_import(place, task)
     for part in task.qualname.split("."):
         found = getattr(found, part)
     return found.function if isinstance(found, Step) else found
+
+
+def _first_import(place: Place, task: Task) -> Any:
+    """The step's module. What its import reads by a relative path lies in the recorded code, as it did in the project."""
+    before = Path.cwd()
+    if files_read(place.store.fingerprint_parts(task.fingerprint or "")):
+        os.chdir(place.root)
+    try:
+        with ImportWatch(place.workspace):
+            return import_module(task.module)
+    finally:
+        os.chdir(before)
+
+
+def _loaded(workspace: Workspace, module: str) -> set[str]:
+    """The modules of the recorded code that a module loads."""
+    root = workspace.project.root
+    modules = ProjectModules(root, source_roots(workspace, root))
+    return Walk(CodeProject(modules, Analyses(workspace.cache))).load(module).loaded
 
 
 def _see_through(workspace: Workspace, task_id: str, token: int) -> int:

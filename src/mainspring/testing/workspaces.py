@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mainspring.pipelines.launch import resume_run, run_pipeline
+from mainspring.pipelines.observation.importing import ImportWatch
 from mainspring.pipelines.results import RunResult
 from mainspring.pipelines.task import Task
 from mainspring.workspace import Workspace, find_project
@@ -61,7 +62,8 @@ class Lab:
             sys.path.insert(0, str(self.root))
         written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
         try:
-            return importlib.import_module(module)
+            with ImportWatch(self.workspace):
+                return importlib.import_module(module)
         finally:
             sys.dont_write_bytecode = written
 

@@ -220,9 +220,20 @@ class TestEnvironment:
 
     def test_what_libraries_ask_for_on_their_own_does_not_count(self, watch: Watch) -> None:
         with watch() as observer:
-            os.path.expanduser("~")
             tempfile._candidate_tempdir_list()  # type: ignore[attr-defined]  # a private name of the library
         assert observer.seen == ()
+
+    def test_paths_that_name_variables_read_them(self, watch: Watch) -> None:
+        ways: list[Callable[[], object]] = [
+            lambda: os.path.expanduser("~/x"),
+            lambda: os.path.expandvars("$HOME/x"),
+            lambda: Path.home(),
+            lambda: Path("~/x").expanduser(),
+        ]
+        for way in ways:
+            with watch() as observer:
+                way()
+            assert names(observer) == [("env", "HOME")]
 
     def test_the_environment_behaves_as_before(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("REGION", "eu")

@@ -92,7 +92,7 @@ class Walk:
         self.files: set[tuple[str, str]] = set()
         self.env: set[str] = set()
         self.broken: set[str] = set()
-        self._units: set[tuple[str, int]] = set()
+        self.units: set[tuple[str, int]] = set()
         self._chains: set[tuple[str, tuple[str, ...]]] = set()
         self._subclasses = False
         self._everything = False
@@ -164,9 +164,9 @@ class Walk:
 
     def _unit(self, module: str, place: int) -> None:
         facts = self.project.facts(module)
-        if (module, place) in self._units or facts is None:
+        if (module, place) in self.units or facts is None:
             return
-        self._units.add((module, place))
+        self.units.add((module, place))
         unit = facts.units[place]
         if unit.problem:
             raise GraphError(unit.problem)
@@ -287,3 +287,20 @@ class Walk:
 def name_units(facts: ModuleFacts, name: str) -> list[Unit]:
     """The statements that bind a name, in the source's order."""
     return [facts.units[place] for place in facts.bound.get(name, ())]
+
+
+def import_suspects(project: Project, module: str) -> tuple[str, ...]:
+    """What importing a module may read: `env:NAME`, or `file:line: call`, sorted."""
+    facts = project.facts(module)
+    if facts is None:
+        return ()
+    found = {read for unit in facts.units for read in unit.reads}
+    chains = {chain for unit in facts.units for chain in unit.calls}
+    if chains:
+        walk = Walk(project)
+        for chain in sorted(chains):
+            walk.reach(module, *chain.split("."))
+        for home, place in walk.units:
+            there = project.facts(home)
+            found.update(there.units[place].bodies if there is not None else ())
+    return tuple(sorted(found))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -86,6 +86,42 @@ def place_of(path: str, home: Path, root: Path) -> Path:
     if not found.is_relative_to(root) and not found.is_relative_to(home):
         raise InvalidError("ms.file", path, f"a path inside the project {root}")
     return found
+
+
+def say_undeclared(error: FileNotFoundError, code: Path) -> None:
+    """Say in an error of a worker that a file is the project's and not in the recorded code, if it is so.
+
+    A worker on another machine can't look into the project, and says what would have to be done if it were.
+    """
+    project = os.environ.get("MAINSPRING_PROJECT")
+    names: Iterable[object] = [error.filename]
+    if error.filename is None and project:
+        names = str(error).replace("'", " ").replace('"', " ").split()
+    for name in names:
+        inside = _inside(name, (code, Path.cwd()))
+        if not inside or (code / inside).exists() or (project and not (Path(project) / inside).exists()):
+            continue
+        told = (
+            f'declare it: ms.file("{inside}")'
+            if project
+            else f'if it is the project\'s, declare it: ms.file("{inside}")'
+        )
+        told = f" (`{inside}` is not in the recorded code, which workers run; {told})"
+        if error.strerror:
+            error.strerror += told
+        else:
+            error.args = (f"{error}{told}",)
+        return
+
+
+def _inside(name: object, folders: Iterable[Path]) -> str:
+    """A path as it lies in one of these folders, or as it was written; empty if it leads elsewhere."""
+    if not isinstance(name, str | bytes | os.PathLike):
+        return ""
+    path = Path(os.path.normpath(os.fsdecode(name)))
+    if not path.is_absolute():
+        return "" if path.parts[:1] in ((), ("..",)) else path.as_posix()
+    return next((path.relative_to(folder).as_posix() for folder in folders if path.is_relative_to(folder)), "")
 
 
 def _root_above(home: Path) -> Path:

@@ -34,6 +34,8 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     `references` are dotted names as written. `dynamic` holds "scope:reason" pairs, where the scope is `own` (names of
     this module can't be resolved), `all` (nor those of any project module) or `subclasses`. `after` counts the effects
     before a computed constant, because their order decides its value. `registers`: making a subclass runs code.
+    `reads` are the calls that look like reading where the statement is executed, `bodies` those in its functions, as
+    `env:NAME` or `file:line: call`; `calls` are the names that it calls when it is executed.
     """
 
     kind: str
@@ -48,6 +50,9 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     registers: bool = False
     after: int = 0
     literal: str = ""
+    reads: tuple[str, ...] = ()
+    bodies: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
 
 
 class ModuleFacts(msgspec.Struct, frozen=True, array_like=True):

@@ -16,9 +16,10 @@ from blake3 import blake3
 
 from mainspring.errors import GraphError, close_names
 from mainspring.pipelines.code.analyses import Analyses
-from mainspring.pipelines.code.closure import Project, Walk, name_units
+from mainspring.pipelines.code.closure import Project, Walk, import_suspects, name_units
 from mainspring.pipelines.code.facts import CONSTANT, DEFINITION, EFFECT
 from mainspring.pipelines.code.modules import ModuleFile, ProjectModules
+from mainspring.pipelines.code.reads import ReadParts, import_reads, recalled, shown_part, value_digest
 from mainspring.runs.environment import Environment, Installed, installed
 
 # Raise it whenever the same code would get another digest.
@@ -57,7 +58,7 @@ class Difference(msgspec.Struct, frozen=True):
         """One line for people per part."""
         rows = [(name, "changed") for name in self.changed]
         rows += [(name, "is new") for name in self.added] + [(name, "is gone") for name in self.removed]
-        return [f"{name} {what}" for name, what in rows]
+        return [f"{shown_part(name)} {what}" for name, what in rows]
 
 
 def difference(old: Fingerprint, new: Fingerprint) -> Difference:
@@ -170,6 +171,14 @@ class Fingerprinter:
 
         return live_differences(self.project, self._of(module, qualname)[0])
 
+    def recalled(self, now: Fingerprint, before: dict[str, str]) -> Fingerprint:
+        """A fingerprint with the import reads that an earlier one names, as they would be now.
+
+        For comparing in a process that has not imported the modules; `before` are the earlier one's parts.
+        """
+        parts, notes = recalled(before, self.root, self.content)
+        return fingerprint_of(parts | now.parts, [*now.unresolved, *notes], now.files, now.env)
+
     def flush(self) -> None:
         """Keep what was learnt for the next process."""
         self.analyses.flush()
@@ -206,10 +215,11 @@ class Fingerprinter:
                 parts[f"module {module} (not valid Python)"] = self.content(found.path)
         files = self._file_parts(walk, parts)
         for name in walk.env:
-            value = os.environ.get(name)
-            parts[f"env {name}"] = "unset" if value is None else blake3(value.encode("utf-8", "replace")).hexdigest(16)
+            parts[f"env {name}"] = value_digest(name)
         self._environment_parts(walk.externals - _NOT_COUNTED, parts, unresolved)
-        return fingerprint_of(parts, unresolved, files, sorted(walk.env))
+        read = self._read_parts(walk, parts)
+        parts |= read.parts
+        return fingerprint_of(parts, [*unresolved, *read.notes], sorted({*files, *read.files}), sorted(walk.env))
 
     def _of(self, module: str, qualname: str) -> tuple[Walk, Fingerprint]:
         key = (module, qualname)
@@ -256,6 +266,23 @@ class Fingerprinter:
             files.add(shown)
             parts[f"file {shown}"] = self.content(path)
         return sorted(files)
+
+    def _read_parts(self, walk: Walk, declared: dict[str, str]) -> ReadParts:
+        """What the loaded modules read while they were imported here; of an unwatched import, what looks like reading."""
+        found = ReadParts()
+        for module in sorted(walk.loaded):
+            at = self.project.find(module)
+            if at is None or at.path is None:
+                continue
+            reads = import_reads().of(module, at.path)
+            if reads is None:
+                for call in import_suspects(self.project, module):
+                    if call.replace(":", " ", 1) not in declared:
+                        found.suspect(module, call)
+            for read in reads or ():
+                if f"{read.kind} {read.name}" not in declared:
+                    found.add(module, read, self.root, self.content)
+        return found
 
     def content(self, path: Path) -> str:
         """The digest of a file, or of all files below a folder; `missing` if there is nothing."""

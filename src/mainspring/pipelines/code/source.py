@@ -10,6 +10,7 @@ from mainspring.pipelines.code.facts import CONSTANT, DEFINITION, EFFECT, Module
 from mainspring.pipelines.code.names import Collector, ModuleNames, bind_module, references_of
 from mainspring.pipelines.code.objects import codes_of, digest_of
 from mainspring.pipelines.code.purity import is_constant, is_plain_class, is_plain_function, runs_on_subclassing
+from mainspring.pipelines.code.suspects import Suspects, handles_in
 
 _IMPORTS = (ast.Import, ast.ImportFrom)
 
@@ -27,6 +28,7 @@ def analyse(source: bytes | str, name: str, *, package: bool = False, filename: 
     statements = list(_flatten(tree.body))
     bind_module(names, statements)
     units = _Units(names, filename)
+    units.handles = handles_in(statements, Collector(names).canonical)
     for statement in statements:
         units.add(statement)
     bound: dict[str, list[int]] = {}
@@ -76,6 +78,7 @@ class _Units:
         self.seen: set[str] = set()
         self.texts: list[str] = []
         self.effects = 0
+        self.handles: set[str] = set()
 
     def add(self, statement: ast.stmt) -> None:
         if isinstance(statement, (*_IMPORTS, ast.Pass)) or _is_docstring(statement):
@@ -88,6 +91,8 @@ class _Units:
             bases = tuple(name for base in statement.bases for name in references_of(self.names, base))
         registers = isinstance(statement, ast.ClassDef) and runs_on_subclassing(statement, collector.canonical)
         literal = _literal(statement)
+        suspects = Suspects(collector.canonical, self.handles, self.filename)
+        suspects.visit(statement)
         collector.visit(statement)
         binds = _binds(statement) + tuple(sorted(collector.assigned))
         if kind == EFFECT or (kind == CONSTANT and self.seen.intersection(binds)):
@@ -108,6 +113,9 @@ class _Units:
                 registers=registers,
                 after=self.effects if kind == CONSTANT and collector.references else 0,
                 literal=literal,
+                reads=tuple(sorted(suspects.reads)),
+                bodies=tuple(sorted(suspects.bodies)),
+                calls=tuple(sorted(suspects.calls)),
             )
         )
 

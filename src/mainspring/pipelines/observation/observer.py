@@ -14,17 +14,18 @@ from contextvars import Token
 from functools import lru_cache
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Literal
 
 import msgspec
 
 from mainspring.errors import shorten
+from mainspring.pipelines.code.reads import Kind, import_reads
 from mainspring.pipelines.observation import environ, events, readers
 from mainspring.pipelines.observation.uncounted import (
     KNOWN_VARIABLES,
     SYSTEM_FILES,
     editable_places,
     first_frame,
+    imported_module,
     is_installed,
     is_known_program,
     is_library_code,
@@ -35,10 +36,9 @@ from mainspring.pipelines.observation.uncounted import (
 )
 from mainspring.pipelines.observation.watcher import Watcher, begin, current, end, follow_threads, watching
 
-Kind = Literal["file", "directory", "env", "socket", "subprocess", "dataset"]
-
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "::", "ip6-localhost"})
-_ENVIRONMENT_MODULES = frozenset({"os", "_collections_abc", "collections.abc"})
+# Through these project code reads the environment: `os.getenv`, `os.path.expandvars`, `Path.home()`.
+_ENVIRONMENT_MODULES = frozenset({"os", "_collections_abc", "collections.abc", "posixpath", "pathlib"})
 _SHOWN_PROGRAM_LENGTH = 80
 
 
@@ -83,7 +83,11 @@ class Observer:
         self._env = set(declared_env)
         self._allowed = tuple(os.path.abspath(path) for path in allowed_paths)
         self._addresses = frozenset(_canonical(address) for address in allowed_addresses)
+        # Recorded code lies in a folder of the workspace, and is nevertheless the project: what it holds beside modules
+        # are declared files, each of which is an input of those steps alone that declare it.
+        self._around = frozenset(path for path in self._allowed if self.root.startswith(path + os.sep))
         self._prefixes = (*uncounted_places(self.root), *(path + os.sep for path in self._allowed))
+        self._inner = tuple(prefix for prefix in self._prefixes if not self.root.startswith(prefix))
         self._seen: dict[tuple[str, str], Observation] = {}
         self._own_files: set[str] = set()
         self._own_folders: tuple[str, ...] = ()
@@ -118,7 +122,7 @@ class Observer:
             text = _source_of(text)
             if not self.root or self._is_known_code(text):
                 return
-        self._note("directory" if _is_folder(text) else "file", self._relative(text))
+        self._note("directory" if _is_folder(text) else "file", self._relative(text), text)
 
     def write(self, path: object, *, replaces: bool) -> None:
         """A file is opened for writing: if its content is all new, reading it back is no input."""
@@ -150,7 +154,7 @@ class Observer:
         text = _absolute(path)
         if text is None or self._covers(text) or loads_code(first_frame(sys._getframe(1))):
             return
-        self._note("directory", self._relative(text))
+        self._note("directory", self._relative(text), text)
 
     def connect(self, address: object) -> None:
         """A connection, or a datagram, to somewhere this process does not serve itself."""
@@ -200,7 +204,7 @@ class Observer:
 
     def variable(self, name: str) -> None:
         """An environment variable is read by project code; what libraries ask for on their own does not count."""
-        if name in self._env or name in KNOWN_VARIABLES or ("env", "*") in self._seen or ("env", name) in self._seen:
+        if name in self._env or name in KNOWN_VARIABLES or ("env", "*") in self._seen:
             return
         frame: FrameType | None = sys._getframe(2)  # past the recording mapping's own method
         while frame is not None and module_name(frame) in _ENVIRONMENT_MODULES:
@@ -221,14 +225,15 @@ class Observer:
         return real != path and self._is_covered(real)
 
     def _is_covered(self, path: str) -> bool:
+        prefixes = self._inner if self.root and path.startswith(self.root + os.sep) else self._prefixes
         return (
-            (path + os.sep).startswith((*self._prefixes, *self._own_folders))
+            (path + os.sep).startswith((*prefixes, *self._own_folders))
             or path in self._files
             or path in self._own_files
             or path in self._allowed
             or path in SYSTEM_FILES
             or is_installed(path + os.sep)
-            or any(path.startswith(_real(allowed) + os.sep) for allowed in self._allowed)
+            or any(path.startswith(_real(allowed) + os.sep) for allowed in self._allowed if allowed not in self._around)
             or any(path == _real(file) for file in self._files)
         )
 
@@ -249,9 +254,13 @@ class Observer:
             return path[len(self.root) + 1 :]
         return "." if path == self.root else path
 
-    def _note(self, kind: Kind, name: str) -> None:
+    def _note(self, kind: Kind, name: str, path: str = "") -> None:
+        frame = sys._getframe(1)
+        spec = imported_module(frame, self.root) if self.root else None
+        if spec is not None:  # a later step that loads the module doesn't see its import, and depends on it as well
+            import_reads().note(spec, kind, name, by=self._place(frame), path=path)
         if (kind, name) not in self._seen:
-            self._seen[kind, name] = Observation(kind, name, self._place(sys._getframe(1)))
+            self._seen[kind, name] = Observation(kind, name, self._place(frame))
 
     def _place(self, frame: FrameType | None) -> str:
         found = project_frame(frame, self.root)

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
+from importlib.machinery import ModuleSpec
 from types import FrameType
 
 _MAINSPRING = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")) + os.sep
@@ -158,6 +159,27 @@ def project_frame(frame: FrameType | None, project_root: str) -> FrameType | Non
             return None
         if not is_library_code(filename, project_root):
             return frame
+        frame = frame.f_back
+    return None
+
+
+def imported_module(frame: FrameType | None, project_root: str, *, past_ours: bool = False) -> ModuleSpec | None:
+    """The innermost project module whose import runs this frame; none if a library's import lies between.
+
+    Looks no further out than where Mainspring called project code, unless `past_ours`.
+    """
+    frame = first_frame(frame)
+    while frame is not None:
+        filename = frame.f_code.co_filename
+        if filename.startswith(_MAINSPRING):
+            if not past_ours:
+                return None
+        elif frame.f_code.co_name == "<module>":
+            if is_library_code(filename, project_root):
+                return None
+            spec = frame.f_globals.get("__spec__")
+            if isinstance(spec, ModuleSpec) and os.path.realpath(spec.origin or "").startswith(project_root + os.sep):
+                return spec
         frame = frame.f_back
     return None
 
