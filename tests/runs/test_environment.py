@@ -93,6 +93,17 @@ def test_the_first_of_two_copies_counts(site: Path, tmp_path: Path) -> None:
     assert installed(paths=[str(tmp_path / "first"), str(site)]).versions["numpy"] == "1.0"
 
 
+@pytest.mark.parametrize(
+    ("text", "editable"), [('{"dir_info": {"editable": true}}', ("app",)), ('{"dir_info": {}}', ())]
+)
+def test_a_distribution_installed_for_editing_is_known(site: Path, text: str, editable: tuple[str, ...]) -> None:
+    (site / "app-0.1.dist-info" / "direct_url.json").write_text(text)
+    (site / "app-0.1.dist-info" / "RECORD").write_text("app/__init__.py,,\n__editable___app_0_1_finder.py,,\n")
+    found = installed(paths=[str(site)])
+    assert found.editable == editable
+    assert found.modules_of("app") == ["app"]
+
+
 def test_installed_distributions_agree_with_importlib_metadata() -> None:
     theirs = {normalised(each.metadata["Name"]): each.version for each in metadata.distributions()}
     ours = snapshot().distributions

@@ -31,13 +31,17 @@ class BlobAccess(Protocol):
         ...
 
 
-class Encoded(msgspec.Struct, frozen=True):
-    """Where a value's bytes are. `blobs` names every further blob that `blob` refers to, so that none is collected."""
+class Encoded(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a value's bytes are. `blobs` names every further blob that `blob` refers to, so that none is collected.
+
+    `brings` are the classes of the value and of what is in it, as `module:qualname`.
+    """
 
     codec: str
     blob: str
     size_bytes: int
     blobs: tuple[str, ...] = ()
+    brings: tuple[str, ...] = ()
 
 
 class Preview(msgspec.Struct, frozen=True):

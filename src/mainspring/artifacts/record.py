@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from mainspring.artifacts.brought import brought_by
 from mainspring.artifacts.codec import Encoded, Preview, meaning_digest
 from mainspring.errors import NotFoundError
 from mainspring.ledger import Ledger, new_id
@@ -51,6 +52,9 @@ class ArtifactStore:
         A value with a `ledger_id` stands for a record of the ledger; with a `content_digest` too, it means that content.
         """
         digest, encoded, preview = saved
+        brings = brought_by(value)
+        if brings:
+            encoded = msgspec.structs.replace(encoded, brings=brings)
         refers = getattr(value, "ledger_id", None)
         if not isinstance(refers, str):
             return Artifact(new_id(), name, digest, encoded, preview)

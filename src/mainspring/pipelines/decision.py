@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from blake3 import blake3
 
-from mainspring.errors import GraphError
-from mainspring.pipelines._store import TaskStore
+from mainspring.errors import NotFoundError
+from mainspring.pipelines._store import TaskStore, leaves
+from mainspring.pipelines.code.facts import is_mention
 from mainspring.pipelines.code.fingerprint import Fingerprint, Fingerprinter, compare, fingerprint_of
+from mainspring.pipelines.code.live import VALUE
+from mainspring.pipelines.graph import Literal, Stored
 from mainspring.pipelines.seeds import task_seed
 from mainspring.pipelines.task import Task
 from mainspring.pipelines.values import Values
+from mainspring.runs import RunStore
 
 # Raise it whenever the same key would stand for something else.
-_RECIPE = "cache 1"
+_RECIPE = "cache 2"
+# The recipes of the codecs: what one of them digested otherwise must not be taken for what it is today. A table, because
+# asking the codecs would import the libraries that they are for.
+CODEC_RECIPES = {
+    "arrow.table": 1, "bundle": 1, "bytes": 1, "json": 1, "numpy.array": 1, "pandas.frame": 1, "pandas.series": 1, "path": 1,
+    "polars.frame": 1, "polars.series": 1, "sklearn": 1,
+}  # fmt: skip
 
 
 class Decider:
     """Decides for the tasks of one run. The key is fingerprint × arguments × seed × what the outputs are to be.
 
     Where `reuse` is off, `told` is the reason that is given. With `keep=False` nothing is written, not even fingerprints.
+    `entry` is the pipeline's module, for tasks of a run that isn't recorded.
     """
 
     def __init__(
         self, store: TaskStore, values: Values, fingerprinter: Fingerprinter, run_seed: int, *, reuse: bool = True,
-        told: str = "this run was told not to reuse", keep: bool = True,
+        told: str = "this run was told not to reuse", keep: bool = True, entry: str = "",
     ) -> None:  # fmt: skip
         self.store = store
         self.values = values
@@ -37,12 +48,20 @@ class Decider:
         self._told = told
         self._keep = keep
         self._kept: set[str] = set()
+        self._entry = entry
+        self._entries: dict[str, str] = {}
 
     def fingerprint(self, task: Task, function: Callable[..., Any] | None) -> Fingerprint:
         """The fingerprint of a task's step: from its module's source, or from the function where it can't be imported."""
         if function is not None and not _in_project(self.fingerprinter, task):
-            return self.fingerprinter.of_function(function)
-        found = self.fingerprinter.of(task.module, task.qualname)
+            return self.fingerprinter.of_function(function, self._carried(task))
+        found = self.fingerprinter.of(
+            task.module,
+            task.qualname,
+            carried=self._carried(task),
+            entry=self._entry_of(task.run),
+            live=function is not None,
+        )
         return found if function is not None else self._recalled(task, found)
 
     def _recalled(self, task: Task, found: Fingerprint) -> Fingerprint:
@@ -51,7 +70,29 @@ class Decider:
         if before is None:
             earlier = self.store.previous(task.module, task.qualname, task.run, task.name)
             before = earlier.fingerprint if earlier is not None else None
-        return self.fingerprinter.recalled(found, self.store.fingerprint_parts(before)) if before else found
+        parts = self.store.fingerprint_parts(before) if before else {}
+        # Nothing was set at run time in the process that will execute it.
+        parts = {name: part for name, part in parts.items() if not name.startswith(VALUE)}
+        return self.fingerprinter.recalled(found, parts) if parts else found
+
+    def _carried(self, task: Task) -> tuple[str, ...]:
+        """The definitions that arguments bring along: classes of values, and what a text names as `module:name`."""
+        found: set[str] = set()
+        for binding in task.arguments.values():
+            for leaf in leaves(binding):
+                if isinstance(leaf, Stored):
+                    found.update(self.values.artifact(leaf.artifact).encoded.brings)
+                elif isinstance(leaf, Literal):
+                    found.update(_mentions(leaf.value))
+        return tuple(sorted(found))
+
+    def _entry_of(self, run_id: str) -> str:
+        """The module of a run's pipeline."""
+        if run_id not in self._entries:
+            self._entries[run_id] = self._entry
+            with suppress(NotFoundError):
+                self._entries[run_id] = RunStore(self.store.database, self.store.ledger).get(run_id).module
+        return self._entries[run_id]
 
     def prepare(self, task: Task, function: Callable[..., Any] | None) -> Fingerprint:
         """Fill in fingerprint, seed and cache key of a task whose arguments are known."""
@@ -68,6 +109,8 @@ class Decider:
         """The task whose result may be reused, if there is one."""
         if not (self._reuse and task.options.cache and fingerprint.reusable and task.cache_key):
             return None
+        if fingerprint.differences:
+            return None  # what was replaced would not be what made the result
         return self.store.entry(task.cache_key)
 
     def explain(self, task: Task, fingerprint: Fingerprint, live: list[str]) -> list[str]:
@@ -112,11 +155,11 @@ class Decider:
             changes.append("the seed changed")
         if _meaning(before) != _meaning(task):
             changes.append("its declared outputs changed")
-        return changes
+        return changes or ["another version of Mainspring keys or stores values in another way"]
 
     def _key(self, task: Task) -> str:
         hasher = blake3(_RECIPE.encode())
-        parts = [task.fingerprint or "", _meaning(task), str(task.seed)]
+        parts = [task.fingerprint or "", _meaning(task), str(task.seed), *map(str, CODEC_RECIPES.values())]
         for name, binding in sorted(task.arguments.items()):
             parts += [name, self.values.digest(binding)]
         for part in parts:
@@ -125,14 +168,13 @@ class Decider:
         return hasher.hexdigest()
 
 
-def live_differences(fingerprinter: Fingerprinter, task: Task) -> list[str]:
-    """What a step reaches that is not what its source says, in this process."""
-    if task.module not in sys.modules:
-        return []
-    try:
-        return fingerprinter.live_differences(task.module, task.qualname)
-    except GraphError:  # a function that is not in the project's sources
-        return []
+def _mentions(value: Any) -> list[str]:
+    """The texts in a plain value that may name a definition."""
+    if isinstance(value, str):
+        return [value] if ":" in value and is_mention(value) else []
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    return [text for item in value for text in _mentions(item)] if isinstance(value, list) else []
 
 
 def _in_project(fingerprinter: Fingerprinter, task: Task) -> bool:

@@ -20,7 +20,7 @@ from mainspring.errors import (
     StorageError,
 )
 from mainspring.pipelines._store import TaskStore
-from mainspring.pipelines.decision import Decider, live_differences
+from mainspring.pipelines.decision import Decider
 from mainspring.pipelines.execution import Place, execute
 from mainspring.pipelines.orders import InFlight, record_exit
 from mainspring.pipelines.plan import Tasks, expanded
@@ -149,7 +149,7 @@ class Engine:
             )
             self._ended(task)
             return
-        live = live_differences(self.decider.fingerprinter, task) if function is not None else []
+        live = list(fingerprint.differences)
         task.reasons = self.decider.explain(task, fingerprint, live)
         runner = self._runner(task)
         if live and runner.name != "inline":

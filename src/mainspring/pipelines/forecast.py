@@ -12,7 +12,7 @@ import msgspec
 from mainspring.errors import MainspringError, StorageError
 from mainspring.ledger import new_id
 from mainspring.pipelines._store import awaited_in
-from mainspring.pipelines.decision import Decider, live_differences
+from mainspring.pipelines.decision import Decider
 from mainspring.pipelines.launch import Recordable
 from mainspring.pipelines.plan import Tasks, expanded, planned
 from mainspring.pipelines.progress import Listener
@@ -49,7 +49,9 @@ def forecast(
         {position: call.step.function for position, call in enumerate(calls)},
     )
     run_seed = int(settings.seed) if seed is None else seed
-    decider = Decider(session.store, session.values, session.fingerprinter, run_seed, reuse=reuse, keep=False)
+    decider = Decider(
+        session.store, session.values, session.fingerprinter, run_seed, reuse=reuse, keep=False, entry=pipeline.module
+    )
     return [prospect for task in tasks for prospect in _prospects(tasks, task, session, decider)]
 
 
@@ -88,8 +90,8 @@ def _prospect(tasks: Tasks, task: Task, decider: Decider) -> Prospect:
     if origin is not None and all(map(decider.values.has, origin.outputs.values())):
         task.state, task.outputs = TaskState.REUSED, origin.outputs
         return Prospect(task.name, runs=False, lines=[f"as in run {origin.run[:12]}"])
-    live = live_differences(decider.fingerprinter, task) if function is not None else []
-    return Prospect(task.name, runs=True, lines=decider.explain(task, fingerprint, live))
+    lines = decider.explain(task, fingerprint, list(fingerprint.differences))
+    return Prospect(task.name, runs=True, lines=lines)
 
 
 def _forget(_artifact: object) -> None:

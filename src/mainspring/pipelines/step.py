@@ -18,7 +18,7 @@ _POSITIONAL_ONLY_OR_VARIADIC = 0x04 | 0x08  # CO_VARARGS | CO_VARKEYWORDS
 
 
 class StepOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a step is run. Of these only `outputs`, `ordered` and the tolerances are part of what it means."""
+    """How a step is run. Of these only `outputs` and `ordered` are part of what it means; the tolerances are for replays."""
 
     outputs: tuple[str, ...] = ()
     retries: int = 0

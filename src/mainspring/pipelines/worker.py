@@ -24,8 +24,10 @@ from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.code.analyses import Analyses
 from mainspring.pipelines.code.closure import Project as CodeProject
 from mainspring.pipelines.code.closure import Walk
+from mainspring.pipelines.code.live import changed_values
 from mainspring.pipelines.code.modules import ProjectModules
 from mainspring.pipelines.code.reads import files_read
+from mainspring.pipelines.code.registrations import has_registrations
 from mainspring.pipelines.execution import Place, execute
 from mainspring.pipelines.observation.importing import ImportWatch
 from mainspring.pipelines.orders import InFlight, record_exit
@@ -104,31 +106,38 @@ def _obey(workspace: Workspace, store: TaskStore, order: WorkOrder) -> None:
     try:
         # A refused commit has been recorded by whoever took the task over.
         with suppress(LeaseLostError):
-            execute(place, task, attempt, lease, partial(_imported, place, task), log_path)
+            execute(place, task, attempt, lease, partial(_imported, place, task, run.module), log_path)
     finally:
         os.chdir(before)
 
 
-def _imported(place: Place, task: Task) -> Any:
+def _imported(place: Place, task: Task, entry: str) -> Any:
     """The step's function, imported from the recorded code, which is this process's project."""
     seed_everything(task.seed)
     for folder in reversed(source_roots(place.workspace, place.root)):
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
-    found: Any = sys.modules.get(task.module) or _first_import(place, task)
+    parts = place.store.fingerprint_parts(task.fingerprint or "")
+    if has_registrations(parts) and entry not in sys.modules:
+        _first_import(place, task, entry)
+    found: Any = sys.modules.get(task.module) or _first_import(place, task, task.module)
+    task.reasons += [
+        f"not reusable: {name} is not what it was in the process that started the run"
+        for name in changed_values(parts, place.root)
+    ]
     for part in task.qualname.split("."):
         found = getattr(found, part)
     return found.function if isinstance(found, Step) else found
 
 
-def _first_import(place: Place, task: Task) -> Any:
+def _first_import(place: Place, task: Task, module: str) -> Any:
     """The step's module. What its import reads by a relative path lies in the recorded code, as it did in the project."""
     before = Path.cwd()
     if files_read(place.store.fingerprint_parts(task.fingerprint or "")):
         os.chdir(place.root)
     try:
         with ImportWatch(place.workspace):
-            return import_module(task.module)
+            return import_module(module)
     finally:
         os.chdir(before)
 

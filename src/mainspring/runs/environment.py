@@ -18,11 +18,12 @@ from blake3 import blake3
 
 from mainspring.runs.stamps import is_racy, real_time_ns
 
-_VERSION = 2
+_VERSION = 3
 _FILE_NAME = "environment.msgpack"
 _INFO = re.compile(r"^(?P<name>[A-Za-z0-9._]+?)-(?P<version>[^-]+)(?:-py[\d.]+)?\.(?:dist|egg)-info$")
 _REQUIREMENT = re.compile(r"^\s*([A-Za-z0-9._-]+)\s*(?:\[([^\]]*)\])?([^;]*)(?:;(.*))?$")
 _EXTRA = re.compile(r"""extra\s*==\s*['"]([^'"]+)['"]""")
+_IS_EDITABLE = re.compile(r'"editable"\s*:\s*true')
 _SELF = "mainspring"
 
 
@@ -45,15 +46,21 @@ class Installed(msgspec.Struct, frozen=True):
     """The installed distributions: versions, the top-level modules each provides, and what each requires.
 
     A requirement is a pair of the extra that asks for it (empty: always) and the requirement, as `name[extra,...]`.
+    `editable` are those installed for editing (`pip install -e`), whose version says nothing of their code.
     """
 
     versions: dict[str, str]
     providers: dict[str, tuple[str, ...]]
     requirements: dict[str, tuple[tuple[str, str], ...]]
+    editable: tuple[str, ...] = ()
 
     def distributions_of(self, import_names: Iterable[str]) -> tuple[str, ...]:
         """The distributions that provide these top-level modules, sorted."""
         return tuple(sorted({found for name in import_names for found in self.providers.get(name, ())}))
+
+    def modules_of(self, distribution: str) -> list[str]:
+        """The top-level modules that a distribution provides, as far as its metadata names them, sorted."""
+        return sorted(module for module, names in self.providers.items() if distribution in names)
 
     def closure(self, distributions: Iterable[str]) -> dict[str, str]:
         """Versions of these distributions and of everything installed that they require, directly or not.
@@ -179,6 +186,7 @@ def _scan(folders: Iterable[str]) -> Installed:
     versions: dict[str, str] = {}
     providers: dict[str, set[str]] = {}
     requirements: dict[str, tuple[tuple[str, str], ...]] = {}
+    editable: list[str] = []
     for folder in folders:
         for entry in _entries(folder or "."):
             match = _INFO.match(entry)
@@ -190,9 +198,12 @@ def _scan(folders: Iterable[str]) -> Installed:
             info = os.path.join(folder, entry)
             versions[name] = match["version"]
             requirements[name] = tuple(_requirements(info))
+            if _IS_EDITABLE.search(_text(info, "direct_url.json")):
+                editable.append(name)
             for module in _provides(info):
                 providers.setdefault(module, set()).add(name)
-    return Installed(versions, {module: tuple(sorted(names)) for module, names in providers.items()}, requirements)
+    known = {module: tuple(sorted(names)) for module, names in providers.items()}
+    return Installed(versions, known, requirements, tuple(sorted(editable)))
 
 
 def _entries(folder: str) -> list[str]:
@@ -222,7 +233,7 @@ def _provides(info: str) -> set[str]:
             found.add(head)
         elif ".py," in line or ".so," in line:
             found.add(line.partition(".")[0])
-    return {name for name in found if name.isidentifier() and name != "__pycache__"}
+    return {name for name in found if name.isidentifier() and not name.startswith(("__pycache__", "__editable__"))}
 
 
 def _text(info: str, name: str) -> str:

@@ -50,6 +50,23 @@ class Project:
         top = name.partition(".")[0]
         return self._facts.get(top) is not None or self.find(top) is not None
 
+    def mentioned(self, text: str) -> tuple[str, tuple[str, ...]] | None:
+        """The module and the names in it that `module:name` or `module.name` stands for, if the project has them."""
+        module, colon, rest = text.partition(":")
+        names = rest.split(".") if colon else []
+        while module and self.find(module) is None and not colon:
+            module, _, last = module.rpartition(".")
+            names.insert(0, last)
+        if not module or self.find(module) is None:
+            return None
+        try:
+            facts = self.facts(module)
+        except GraphError:
+            return None
+        if names and (facts is None or (names[0] not in facts.bound and names[0] not in facts.imported)):
+            return None
+        return module, tuple(names)
+
     def registers(self, module: str, place: int, depth: int = 0) -> bool:
         """Whether defining this class runs code of a base class in the project (`__init_subclass__`, a metaclass)."""
         key = (module, place)
@@ -88,13 +105,14 @@ class Walk:
         self.wholes: dict[str, str] = {}
         self.imports: dict[tuple[str, str], frozenset[str]] = {}
         self.effects: set[tuple[str, int]] = set()
+        self.registered: set[tuple[str, int]] = set()
         self.externals: set[str] = set()
         self.files: set[tuple[str, str]] = set()
         self.env: set[str] = set()
         self.broken: set[str] = set()
         self.units: set[tuple[str, int]] = set()
         self._chains: set[tuple[str, tuple[str, ...]]] = set()
-        self._subclasses = False
+        self.follows_subclasses = False
         self._everything = False
         # A list of what is still to do instead of recursion: call chains may be deeper than Python's stack.
         self._pending: list[_Step] = []
@@ -122,6 +140,17 @@ class Walk:
         self._do(self._attribute, module, chain)
         return self._run()
 
+    def mention(self, text: str) -> Walk:
+        """Follow `module:name` or `module.name`, if it names a definition of the project."""
+        self._do(self._mention, text)
+        return self._run()
+
+    def execute(self, module: str, place: int) -> Walk:
+        """Follow one statement of a module that was loaded by something else."""
+        self.registered.add((module, place))
+        self._do(self._unit, module, place)
+        return self._run()
+
     def _do(self, action: Callable[..., None], *arguments: object) -> None:
         self._pending.append((action, arguments))
 
@@ -145,7 +174,9 @@ class Walk:
         for found in facts.imports:
             self._load_import(module, found)
         for place, unit in enumerate(facts.units):
-            if unit.kind == EFFECT or (unit.bases and (self._subclasses or self.project.registers(module, place))):
+            if unit.kind == EFFECT or (
+                unit.bases and (self.follows_subclasses or self.project.registers(module, place))
+            ):
                 self.effects.add((module, place))
                 self._do(self._unit, module, place)
 
@@ -176,6 +207,15 @@ class Walk:
             self._do(self._resolve, module, tuple(reference.split(".")))
         for item in unit.dynamic:
             self._dynamic(module, *item.split(":", 1))
+        for text in unit.mentions:
+            self._do(self._mention, text)
+
+    def _mention(self, text: str) -> None:
+        """Follow a text that names a definition of the project; any other means nothing."""
+        found = self.project.mentioned(text)
+        if found is not None:
+            self._do(self._load, found[0])
+            self._do(self._attribute, *found)
 
     def _dynamic(self, module: str, scope: str, reason: str) -> None:
         if scope == "own":
@@ -185,8 +225,8 @@ class Walk:
             for found in self.project.modules.everything():
                 if self._is_readable(found.name):
                     self._do(self._whole, found.name, f"{reason} in {module}")
-        elif scope == "subclasses" and not self._subclasses:
-            self._subclasses = True
+        elif scope == "subclasses" and not self.follows_subclasses:
+            self.follows_subclasses = True
             again, self.loaded = self.loaded, set()
             for name in again:
                 self._do(self._load, name)

@@ -5,9 +5,12 @@ Pure data: reading a cached analysis needs no parser. A module is cut into units
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 DEFINITION, CONSTANT, EFFECT = "definition", "constant", "effect"
+_MENTION = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*[.:][^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
 
 class Import(msgspec.Struct, frozen=True, array_like=True):
@@ -49,7 +52,7 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     bases: tuple[str, ...] = ()
     registers: bool = False
     after: int = 0
-    literal: str = ""
+    mentions: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     bodies: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()
@@ -59,7 +62,9 @@ class ModuleFacts(msgspec.Struct, frozen=True, array_like=True):
     """All units and imports of one module, and for each name the units and imports that bind it.
 
     `codes` maps a function's qualified name to the digests of the code that its source compiles to; `decorated` are
-    the functions and classes under a decorator, `optional` those that are defined under a condition.
+    the functions and classes under a decorator, `optional` those that are defined under a condition. `held` are the
+    sources of what names and attributes are set to, and of a function's defaults as a dict under `name()`; empty where
+    evaluating it again might do or give something else.
     """
 
     name: str
@@ -72,3 +77,13 @@ class ModuleFacts(msgspec.Struct, frozen=True, array_like=True):
     decorated: tuple[str, ...]
     optional: tuple[str, ...]
     digest: str
+    held: dict[str, str] = {}
+
+
+def is_mention(text: str) -> bool:
+    """Whether a text may name a definition, as in `Metric("cost", "binary", False, "costs:mean_cost")`.
+
+    >>> is_mention("costs:mean_cost"), is_mention("pkg.costs.mean_cost"), is_mention("costs"), is_mention("a: b")
+    (True, True, False, False)
+    """
+    return len(text) < 200 and ("." in text or ":" in text) and _MENTION.fullmatch(text) is not None

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from blake3 import blake3
@@ -18,6 +19,7 @@ from mainspring.errors import GraphError, close_names
 from mainspring.pipelines.code.analyses import Analyses
 from mainspring.pipelines.code.closure import Project, Walk, import_suspects, name_units
 from mainspring.pipelines.code.facts import CONSTANT, DEFINITION, EFFECT
+from mainspring.pipelines.code.live import VALUE, Live
 from mainspring.pipelines.code.modules import ModuleFile, ProjectModules
 from mainspring.pipelines.code.reads import ReadParts, import_reads, recalled, shown_part, value_digest
 from mainspring.runs.environment import Environment, Installed, installed
@@ -31,7 +33,8 @@ NOT_REUSABLE = "not reusable: "
 class Fingerprint(msgspec.Struct, frozen=True):
     """A digest over named parts. `unresolved` says where whole modules count, or why a result can't be reused.
 
-    `files` (relative to the project's root) and `env` are the inputs that the code declares.
+    `files` (relative to the project's root) and `env` are the inputs that the code declares. `differences` say what in
+    this process is not what its source says.
     """
 
     digest: str
@@ -39,6 +42,7 @@ class Fingerprint(msgspec.Struct, frozen=True):
     unresolved: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
 
     @property
     def reusable(self) -> bool:
@@ -58,7 +62,13 @@ class Difference(msgspec.Struct, frozen=True):
         """One line for people per part."""
         rows = [(name, "changed") for name in self.changed]
         rows += [(name, "is new") for name in self.added] + [(name, "is gone") for name in self.removed]
-        return [f"{shown_part(name)} {what}" for name, what in rows]
+        return [_line(name, what) for name, what in rows]
+
+
+def _line(name: str, what: str) -> str:
+    if name.startswith(VALUE) and what == "is gone":
+        return f"{name} is what its source gives, or can't be seen in this process"
+    return f"{shown_part(name)} {what}"
 
 
 def difference(old: Fingerprint, new: Fingerprint) -> Difference:
@@ -78,7 +88,7 @@ def compare(old: Fingerprint, new: Fingerprint) -> list[str]:
     ['code a.f changed', 'distribution numpy changed: 2.3.0 → 2.4.6']
     """
     found = difference(old, new)
-    shown = ("distribution", "python", "platform", "threads", "import")
+    shown = ("distribution", "python", "platform", "threads", "hash seed", "import")
     return [
         f"{line}: {old.parts[line[:-8]]} → {new.parts[line[:-8]]}"
         if line.startswith(shown) and line.endswith(" changed")
@@ -97,6 +107,14 @@ def fingerprint_of(
             data = text.encode("utf-8", "surrogatepass")
             hasher.update(len(data).to_bytes(4, "little") + data)
     return Fingerprint(hasher.hexdigest(), dict(sorted(parts.items())), tuple(unresolved), tuple(files), tuple(env))
+
+
+_Key = tuple[str, str, tuple[str, ...], str]
+
+
+class _Known(NamedTuple):
+    fingerprint: Fingerprint
+    live: Live
 
 
 class Fingerprinter:
@@ -118,20 +136,28 @@ class Fingerprinter:
         self.analyses = Analyses(cache_dir)
         self.project = Project(ProjectModules(self.root, import_roots), self.analyses)
         self._loads: dict[str, Walk] = {}
-        self._steps: dict[tuple[str, str], tuple[Walk, Fingerprint]] = {}
+        self._steps: dict[_Key, _Known] = {}
         self._distributions = distributions or (lambda: installed(cache_dir))
         self._closures: dict[tuple[str, ...], dict[str, str]] = {}
 
-    def of(self, module: str, qualname: str) -> Fingerprint:
+    def of(
+        self, module: str, qualname: str, *, carried: tuple[str, ...] = (), entry: str = "", live: bool = False
+    ) -> Fingerprint:
         """The fingerprint of an importable step, from its source files. Nothing is imported.
+
+        Args:
+            carried: definitions that arguments bring with them, as `module:name`; those of the project count.
+            entry: the pipeline's module, whose imports may register something that the step reaches.
+            live: whether values in this process that the sources can't tell count too.
 
         Raises:
             GraphError: there is no such module or name in the project, a module it loads is not valid Python, or it
                 declares an input by something else than a literal.
         """
-        return self._of(module, qualname)[1]
+        known = self._of(module, qualname, carried, entry)
+        return self._with_values(known.fingerprint, known.live) if live else known.fingerprint
 
-    def of_function(self, function: Callable[..., object]) -> Fingerprint:
+    def of_function(self, function: Callable[..., object], carried: tuple[str, ...] = ()) -> Fingerprint:
         """The fingerprint of a function that can't be imported by name: of `__main__`, a notebook, a lambda, a closure.
 
         Taken from its source and the live values of the names it uses.
@@ -140,11 +166,14 @@ class Fingerprinter:
 
         home, qualname = home_of(function)
         if home != "__main__" and "<" not in qualname and self.project.facts(home) is not None:
-            return self.of(home, qualname)
+            return self.of(home, qualname, carried=carried, live=True)
         found = LiveWalk(self.project, self.root, self.content)
         found.value(getattr(function, "__qualname__", repr(function)), function, ())
         files = found.file_parts()
+        for text in carried:
+            found.walk.mention(text)
         done = self.finish(found.walk, found.parts, found.notes)
+        done = self._with_values(done, Live(self.project, found.walk))
         return msgspec.structs.replace(done, files=tuple(sorted({*done.files, *files})))
 
     def modules(self, module: str) -> list[ModuleFile]:
@@ -152,7 +181,7 @@ class Fingerprinter:
 
         Imports inside functions and conditions count; a module that imports by computed names may load all of them.
         """
-        walk = self.load(module)
+        walk = self._with_mentioned(self.load(module))
         names = set(walk.loaded)
         for name in walk.loaded:
             facts = self.project.facts(name)
@@ -162,14 +191,24 @@ class Fingerprinter:
         found = [self.project.find(name) for name in sorted(names)]
         return [ModuleFile(each.name, each.path) for each in found if each is not None and each.path is not None]
 
+    def _with_mentioned(self, walk: Walk) -> Walk:
+        """A walk that also loads the modules that texts in loaded ones name, as `module:name` or `module.name`."""
+        walk, done = walk.copied(), set[str]()
+        while more := walk.loaded - done:
+            done |= more
+            known = [facts for name in more if (facts := self.project.facts(name)) is not None]
+            for text in {text for facts in known for unit in facts.units for text in unit.mentions}:
+                found = self.project.mentioned(text)
+                if found is not None:
+                    walk.load(found[0])
+        return walk
+
     def live_differences(self, module: str, qualname: str) -> list[str]:
         """Reached functions, classes and constants whose live object is not what the source says (a monkeypatch).
 
         Only modules that are imported already are looked at.
         """
-        from mainspring.pipelines.code.live import live_differences
-
-        return live_differences(self.project, self._of(module, qualname)[0])
+        return self._of(module, qualname).live.look().differences
 
     def recalled(self, now: Fingerprint, before: dict[str, str]) -> Fingerprint:
         """A fingerprint with the import reads that an earlier one names, as they would be now.
@@ -177,6 +216,7 @@ class Fingerprinter:
         For comparing in a process that has not imported the modules; `before` are the earlier one's parts.
         """
         parts, notes = recalled(before, self.root, self.content)
+        parts |= {name: digest for name, digest in before.items() if name.startswith(VALUE)}
         return fingerprint_of(parts | now.parts, [*now.unresolved, *notes], now.files, now.env)
 
     def flush(self) -> None:
@@ -221,19 +261,36 @@ class Fingerprinter:
         parts |= read.parts
         return fingerprint_of(parts, [*unresolved, *read.notes], sorted({*files, *read.files}), sorted(walk.env))
 
-    def _of(self, module: str, qualname: str) -> tuple[Walk, Fingerprint]:
-        key = (module, qualname)
-        if key not in self._steps:
+    def _of(self, module: str, qualname: str, carried: tuple[str, ...] = (), entry: str = "") -> _Known:
+        key = (module, qualname, carried, entry)
+        known = self._steps.get(key)
+        if known is None:
             walk = self.load(module)
             facts = self.project.facts(module)
             top = qualname.partition(".")[0]
             if facts is None or (top not in facts.bound and top not in facts.imported):
-                known = close_names(top, facts.bound if facts is not None else ())
-                near = f" Nearest: {', '.join(known)}." if known else ""
+                names = close_names(top, facts.bound if facts is not None else ())
+                near = f" Nearest: {', '.join(names)}." if names else ""
                 raise GraphError(f"the module `{module}` has no `{qualname}`.{near}")
             walk = walk.copied().reach(module, top)
-            self._steps[key] = (walk, self.finish(walk))
-        return self._steps[key]
+            for text in carried:
+                walk.mention(text)
+            extra: dict[str, str] = {}
+            if entry and entry not in walk.loaded and self.project.facts(entry) is not None:
+                from mainspring.pipelines.code.registrations import add_registrations, registration_parts
+
+                add_registrations(self.project, walk, self.load(entry))
+                extra = registration_parts(self.project, walk)
+            known = self._steps[key] = _Known(self.finish(walk, extra), Live(self.project, walk))
+        return known
+
+    def _with_values(self, base: Fingerprint, live: Live) -> Fingerprint:
+        """A fingerprint with what this process holds otherwise than the sources say."""
+        held = live.look()
+        if not held.values and not held.differences:
+            return base
+        found = fingerprint_of(base.parts | held.values, base.unresolved, base.files, base.env)
+        return msgspec.structs.replace(found, differences=tuple(held.differences))
 
     def _code_parts(self, walk: Walk, parts: dict[str, str]) -> None:
         for module, name in walk.names:
@@ -301,12 +358,17 @@ class Fingerprinter:
         parts["python"] = self.environment.python_minor
         parts["platform"] = self.environment.platform
         parts["threads"] = str(self.threads)
+        parts["hash seed"] = os.environ.get("PYTHONHASHSEED", "") or "random"
         if not externals:
             return
         key = tuple(sorted(externals))
         if key not in self._closures:
             found = self._distributions()
             rows = {f"distribution {name}": at for name, at in found.closure(found.distributions_of(key)).items()}
+            for name in found.editable:
+                if rows.pop(f"distribution {name}", None) is not None:
+                    modules = found.modules_of(name) or [name.replace("-", "_")]
+                    rows |= {f"module {module} (installed for editing)": self._outside(module) for module in modules}
             for name in key:
                 if not found.distributions_of([name]):
                     rows[f"module {name} (outside the project)"] = self._outside(name)
@@ -315,7 +377,7 @@ class Fingerprinter:
         unresolved += [
             f"{part[7:]} belongs to no distribution; its sources count as a whole"
             for part in self._closures[key]
-            if part.startswith("module ")
+            if part.endswith(" (outside the project)")
         ]
 
     def _outside(self, name: str) -> str:

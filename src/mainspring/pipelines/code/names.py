@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 
-from mainspring.pipelines.code.facts import Import
+from mainspring.pipelines.code.facts import Import, is_mention
 from mainspring.pipelines.code.purity import called, is_step_decorator
 from mainspring.pipelines.code.scopes import FunctionNode, Scope, class_scope, comprehension_scope, function_scope
 
@@ -69,6 +69,7 @@ class Collector(ast.NodeVisitor):
         self.files: set[str] = set()
         self.env: set[str] = set()
         self.assigned: set[str] = set()
+        self.mentions: set[str] = set()
         self.problem = ""
 
     # names
@@ -118,6 +119,10 @@ class Collector(ast.NodeVisitor):
         if self.canonical(node) in _ALL:
             self.dynamic.add(f"all:{self.canonical(node)}")
         self.refer(parts)
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        if isinstance(node.value, str) and is_mention(node.value):
+            self.mentions.add(node.value)
 
     # scopes
 
@@ -213,6 +218,8 @@ class Collector(ast.NodeVisitor):
             self._declare(node, name)
         elif name == "typing.cast" and _is_text(node.args[:1]):
             self.annotation(node.args[0])
+        elif name == "logging.getLogger":
+            return  # its argument is the name of a logger, not of a module
         self.generic_visit(node)
 
     def visit_Subscript(self, node: ast.Subscript) -> None:

@@ -6,7 +6,7 @@ Whatever is not on a list is taken to have one, and so counts in every module th
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 Canonical = Callable[[ast.expr], str]
 
@@ -18,9 +18,10 @@ PURE_DECORATORS = frozenset(
     typing_extensions.final typing_extensions.override abc.abstractmethod enum.unique enum.verify""".split()
 )
 PURE_CALLS = frozenset(
-    """frozenset set dict list tuple int float complex str bool bytes bytearray range len min max sum sorted abs round
-    zip enumerate object slice reversed any all map filter isinstance issubclass divmod pow chr ord repr super type
-    functools.partial logging.getLogger pathlib.Path pathlib.PurePath pathlib.PurePosixPath re.compile
+    """property staticmethod classmethod functools.cached_property frozenset set dict list tuple int float complex str
+    bool bytes bytearray range len min max sum sorted abs round zip enumerate object slice reversed any all map filter
+    isinstance issubclass divmod pow chr ord repr super type functools.partial logging.getLogger pathlib.Path
+    pathlib.PurePath pathlib.PurePosixPath re.compile
     typing.TypeVar typing.NewType typing.ParamSpec typing.TypeVarTuple typing.NamedTuple typing.TypedDict typing.cast
     collections.namedtuple collections.OrderedDict collections.defaultdict collections.Counter collections.deque
     contextvars.ContextVar datetime.timedelta datetime.date datetime.datetime datetime.time datetime.timezone
@@ -28,8 +29,14 @@ PURE_CALLS = frozenset(
     operator.itemgetter operator.attrgetter operator.methodcaller dataclasses.field uuid.UUID threading.Lock
     threading.RLock string.Template itertools.chain itertools.product mainspring.file mainspring.env msgspec.field
     numpy.array numpy.dtype numpy.arange polars.col polars.lit polars.Schema polars.Enum polars.Struct polars.List
-    os.path.join os.path.dirname os.path.abspath os.path.basename""".split()
+    os.path.join os.path.dirname os.path.abspath os.path.basename attr.ib attrs.field pydantic.Field pydantic.ConfigDict
+    mainspring.Metric mainspring.evaluation.Metric""".split()
 )
+# What calls one of its arguments while it is called itself; `key` does so in each of them.
+_CALLERS = {"map": 0, "filter": 0}
+_CALLED_BY_KEY = frozenset({"sorted", "min", "max"})
+# Libraries whose calls in a type hint only describe it.
+_IN_HINTS = ("annotated_types.", "fastapi.", "msgspec.", "pydantic.", "typer.", "typing.", "typing_extensions.")
 _PURE_METHODS = frozenset(
     """resolve absolute joinpath with_suffix with_name with_stem expanduser relative_to as_posix split rsplit splitlines
     join format strip lstrip rstrip lower upper title replace encode decode items keys values union intersection
@@ -54,22 +61,36 @@ def is_pure_decorator(decorator: ast.expr, canonical: Canonical) -> bool:
     if isinstance(plain, ast.Attribute) and plain.attr in {"setter", "getter", "deleter"}:
         return True
     name = canonical(plain)
+    if isinstance(decorator, ast.Call) and not _are_constant(
+        [*decorator.args, *(word.value for word in decorator.keywords)], canonical
+    ):
+        return False
     return name in PURE_DECORATORS or is_step_decorator(name)
 
 
 def is_constant(value: ast.expr, canonical: Canonical) -> bool:
-    """Whether evaluating it calls nothing but what is known to be pure."""
-    for node in ast.walk(value):
+    """Whether evaluating it calls nothing but what is known to be pure. The body of a lambda is not evaluated."""
+    pending: list[ast.AST] = [value]
+    while pending:
+        node = pending.pop()
         if isinstance(node, (ast.Await, ast.Yield, ast.YieldFrom, ast.NamedExpr)):
             return False
         if isinstance(node, ast.Call) and not _is_pure_call(node, canonical):
             return False
+        pending += ast.iter_child_nodes(node.args if isinstance(node, ast.Lambda) else node)
     return True
 
 
+def _are_constant(values: Iterable[ast.expr | None], canonical: Canonical) -> bool:
+    return all(value is None or is_constant(value, canonical) for value in values)
+
+
 def _is_pure_call(node: ast.Call, canonical: Canonical) -> bool:
-    if canonical(node.func) in PURE_CALLS:
-        return True
+    name = canonical(node.func)
+    if name == "type" and len(node.args) > 1:
+        return False  # it makes a subclass
+    if name in PURE_CALLS:
+        return all(_is_pure_callee(each, canonical) for each in _callees(node, name))
     if not (isinstance(node.func, ast.Attribute) and node.func.attr in _PURE_METHODS):
         return False
     owner: ast.expr = node.func.value
@@ -78,14 +99,45 @@ def _is_pure_call(node: ast.Call, canonical: Canonical) -> bool:
     return isinstance(owner, (ast.Constant, ast.JoinedStr, ast.Call, ast.Dict, ast.List, ast.Set, ast.BinOp))
 
 
+def _callees(node: ast.Call, name: str) -> list[ast.expr]:
+    """What a known function calls in turn."""
+    found = [word.value for word in node.keywords if word.arg == "key"] if name in _CALLED_BY_KEY else []
+    if name in _CALLERS:
+        found += node.args[_CALLERS[name] : _CALLERS[name] + 1]
+    return found
+
+
+def _is_pure_callee(node: ast.expr, canonical: Canonical) -> bool:
+    if isinstance(node, ast.Lambda):
+        return is_constant(node.body, canonical)
+    if isinstance(node, ast.Call) and canonical(node.func) == "functools.partial" and node.args:
+        return _is_pure_callee(node.args[0], canonical)
+    name = canonical(node.func if isinstance(node, ast.Call) else node)
+    if name.startswith(("str.", "bytes.", "operator.", "math.")):
+        return True
+    return isinstance(node, ast.Constant) or (name in PURE_CALLS and not isinstance(node, ast.Call))
+
+
 def is_plain_function(node: ast.FunctionDef | ast.AsyncFunctionDef, canonical: Canonical) -> bool:
-    """Whether defining it does nothing else."""
-    return all(is_pure_decorator(decorator, canonical) for decorator in node.decorator_list)
+    """Whether defining it does nothing else: neither its decorators nor its defaults and hints."""
+    if not all(is_pure_decorator(decorator, canonical) for decorator in node.decorator_list):
+        return False
+    given = node.args
+    arguments = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
+    hints = [node.returns, *(argument.annotation for argument in arguments if argument is not None)]
+    return _are_constant([*given.defaults, *given.kw_defaults], canonical) and _are_plain_hints(hints, canonical)
+
+
+def _are_plain_hints(hints: Iterable[ast.expr | None], canonical: Canonical) -> bool:
+    calls = (node for hint in hints if hint is not None for node in ast.walk(hint) if isinstance(node, ast.Call))
+    return all(_is_pure_call(node, canonical) or canonical(node.func).startswith(_IN_HINTS) for node in calls)
 
 
 def is_plain_class(node: ast.ClassDef, canonical: Canonical) -> bool:
-    """Whether defining it does nothing else: pure decorators, no metaclass of one's own, no bare calls in its body."""
+    """Whether defining it does nothing else: pure decorators and bases, no metaclass of one's own, a body that only binds."""
     if not all(is_pure_decorator(decorator, canonical) for decorator in node.decorator_list):
+        return False
+    if not _are_constant([*node.bases, *(word.value for word in node.keywords)], canonical):
         return False
     if any(word.arg == "metaclass" and canonical(word.value) not in _METACLASSES for word in node.keywords):
         return False
@@ -104,8 +156,11 @@ def _is_plain_member(member: ast.stmt, canonical: Canonical) -> bool:
             _is_plain_member(inner, canonical) for inner in member.body + member.orelse
         )
     if isinstance(member, ast.Assign):
-        return all(isinstance(target, (ast.Name, ast.Tuple)) for target in member.targets)
-    return isinstance(member, (ast.AnnAssign, ast.Pass, ast.Import, ast.ImportFrom))
+        plain = all(isinstance(target, (ast.Name, ast.Tuple)) for target in member.targets)
+        return plain and is_constant(member.value, canonical)
+    if isinstance(member, ast.AnnAssign):
+        return _are_constant([member.value], canonical) and _are_plain_hints([member.annotation], canonical)
+    return isinstance(member, (ast.Pass, ast.Import, ast.ImportFrom))
 
 
 def runs_on_subclassing(node: ast.ClassDef, canonical: Canonical) -> bool:

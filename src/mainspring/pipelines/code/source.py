@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from mainspring.errors import GraphError
 from mainspring.pipelines.code.facts import CONSTANT, DEFINITION, EFFECT, ModuleFacts, Unit
+from mainspring.pipelines.code.held import held_in
 from mainspring.pipelines.code.names import Collector, ModuleNames, bind_module, references_of
 from mainspring.pipelines.code.objects import codes_of, digest_of
 from mainspring.pipelines.code.purity import is_constant, is_plain_class, is_plain_function, runs_on_subclassing
@@ -49,6 +50,7 @@ def analyse(source: bytes | str, name: str, *, package: bool = False, filename: 
         decorated,
         optional,
         digest_of(units.texts),
+        held_in(statements, Collector(names).canonical),
     )
 
 
@@ -76,6 +78,7 @@ class _Units:
         self.filename = filename
         self.found: list[Unit] = []
         self.seen: set[str] = set()
+        self.made: set[str] = set()  # by effects: objects that may do something when a class takes them as attributes
         self.texts: list[str] = []
         self.effects = 0
         self.handles: set[str] = set()
@@ -90,7 +93,6 @@ class _Units:
         if isinstance(statement, ast.ClassDef):
             bases = tuple(name for base in statement.bases for name in references_of(self.names, base))
         registers = isinstance(statement, ast.ClassDef) and runs_on_subclassing(statement, collector.canonical)
-        literal = _literal(statement)
         suspects = Suspects(collector.canonical, self.handles, self.filename)
         suspects.visit(statement)
         collector.visit(statement)
@@ -98,6 +100,8 @@ class _Units:
         if kind == EFFECT or (kind == CONSTANT and self.seen.intersection(binds)):
             self.effects += 1
         self.seen.update(binds)
+        if kind == EFFECT:
+            self.made.update(binds)
         self.texts.append(normalised(statement))
         self.found.append(
             Unit(
@@ -112,7 +116,7 @@ class _Units:
                 bases=bases,
                 registers=registers,
                 after=self.effects if kind == CONSTANT and collector.references else 0,
-                literal=literal,
+                mentions=tuple(sorted(collector.mentions)),
                 reads=tuple(sorted(suspects.reads)),
                 bodies=tuple(sorted(suspects.bodies)),
                 calls=tuple(sorted(suspects.calls)),
@@ -125,7 +129,8 @@ class _Units:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 return DEFINITION if is_plain_function(statement, canonical) else EFFECT
             case ast.ClassDef():
-                return DEFINITION if is_plain_class(statement, canonical) else EFFECT
+                plain = is_plain_class(statement, canonical) and not self.made.intersection(_attributes(statement))
+                return DEFINITION if plain else EFFECT
             case ast.Assign(targets=targets, value=value):
                 plain = all(isinstance(name, ast.Name) for target in targets for name in _targets(target))
                 return CONSTANT if plain and is_constant(value, canonical) else EFFECT
@@ -176,6 +181,14 @@ def _is_docstring(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
+def _attributes(node: ast.ClassDef) -> Iterator[str]:
+    """The names that a class body gives other names to."""
+    for member in node.body:
+        value = getattr(member, "value", None)
+        if isinstance(member, (ast.Assign, ast.AnnAssign)) and isinstance(value, ast.Name):
+            yield value.id
+
+
 def _targets(target: ast.expr) -> Iterator[ast.expr]:
     if isinstance(target, (ast.Tuple, ast.List)):
         for inner in target.elts:
@@ -191,25 +204,6 @@ def _binds(statement: ast.stmt) -> tuple[str, ...]:
     bind_module(names, [statement])
     # an import inside try or if is a binding too: the condition around it decides
     return tuple(sorted(names.defined | {alias for alias in names.aliases if alias != "*"}))
-
-
-def _literal(statement: ast.stmt) -> str:
-    """The repr of an immutable constant, to compare with the live one; empty when it is something else."""
-    value = getattr(statement, "value", None)
-    target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
-    if not isinstance(statement, (ast.Assign, ast.AnnAssign)) or not isinstance(target, ast.Name) or value is None:
-        return ""
-    try:
-        found = ast.literal_eval(value)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return ""
-    return repr(found) if _is_immutable(found) else ""
-
-
-def _is_immutable(value: object) -> bool:
-    if isinstance(value, tuple):
-        return all(_is_immutable(item) for item in value)
-    return value is None or isinstance(value, (bool, int, float, complex, str, bytes))
 
 
 def _marks(tree: ast.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -1,0 +1,175 @@
+"""Statements that do more than define, texts that name code, and registrations by modules that only the pipeline loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mainspring.pipelines.code.fingerprint import Fingerprint, compare
+from mainspring.runs.environment import Installed
+from tests.pipelines.projects import Sources
+
+STEPS = "import plug\ndef go(): return [f() for f in plug.REG]"
+REGISTRY = "REG = []\ndef two(): return 2\ndef reg(f):\n  REG.append(f)\n  return object\n"
+EFFECTS = {
+    "a method handed to map": "DONE = list(map(REG.append, [two]))",
+    "a function as the key of sorted": "DONE = sorted([two], key=reg)",
+    "a lambda that calls, as the key of max": "DONE = max([two], key=lambda f: reg(f) and 1)",
+    "a partial handed to filter": "import functools\nDONE = list(filter(functools.partial(REG.append), [two]))",
+    "an attribute of a class": "class Plugin:\n  run = reg(two)",
+    "an annotated attribute of a class": "class Plugin:\n  run: object = reg(two)",
+    "a descriptor that is told its name": "class F:\n  def __set_name__(self, o, n): REG.append(two)\n"
+    "class Plugin:\n  x = F()",
+    "a descriptor made before": "class F:\n  def __set_name__(self, o, n): REG.append(two)\nf = F()\nclass Plugin:\n  x = f",
+    "a default argument": "def unrelated(x=REG.append(two)): return x",
+    "a default argument of a method": "class Plugin:\n  def run(self, x=REG.append(two)): return x",
+    "a type hint": "def unrelated(x: reg(two)): return x",
+    "a base class": "class Plugin(reg(two)): pass",
+    "a keyword of a class": "class Plugin(object, metaclass=type, **{'a': 1} if reg(two) is None else {}): pass",
+    "an argument of a pure decorator": "import dataclasses\n@dataclasses.dataclass(frozen=bool(reg(two)))\nclass Plugin: pass",
+    "a class made by type": "Plugin = type('Plugin', (reg,), {'f': two})",
+}
+PLAIN = {
+    "a lambda that is not called": "KEY = lambda row: reg(row)",
+    "a lambda as default": "def unrelated(key=lambda row: reg(row)): return key",
+    "sorted by a pure key": "NAMES = sorted(['b', 'a'], key=str.lower)",
+    "a field with a factory": "import dataclasses\n@dataclasses.dataclass\nclass R:\n"
+    "  rows: list = dataclasses.field(default_factory=lambda: reg(1))",
+    "a described hint": "import typing, pydantic\ndef unrelated(x: typing.Annotated[int, pydantic.Field(gt=1)]): return x",
+    "a property made by a call": "class R:\n  def get(self): return 1\n  got = property(get)",
+}
+
+
+@pytest.mark.parametrize("name", EFFECTS)
+def test_a_statement_that_calls_something_unknown_counts(name: str, tmp_path: Path) -> None:
+    project = Sources(tmp_path, steps=STEPS, plug=REGISTRY + EFFECTS[name])
+    old = project.of()
+    assert "effects plug" in old.parts
+    project.write(plug=REGISTRY.replace("return 2", "return 22") + EFFECTS[name])
+    assert old.digest != project.of().digest
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_statement_that_only_defines_does_not_count(name: str, tmp_path: Path) -> None:
+    project = Sources(tmp_path, steps=STEPS, plug=REGISTRY + PLAIN[name])
+    assert "effects plug" not in project.of().parts
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import pydoc\ndef go(): return pydoc.locate('costs.mean')()",
+        "def go(): return Metric('c', 'binary', False, 'costs:mean')",
+        "HOOK = 'costs:mean'\ndef go(): return HOOK",
+    ],
+)
+def test_a_text_that_names_a_definition_of_the_project_is_a_use_of_it(text: str, tmp_path: Path) -> None:
+    project = Sources(tmp_path, steps=text, costs="def mean(): return 1\ndef other(): return 1")
+    old = project.of()
+    assert [found.name for found in project.fingerprinter().modules("steps")] == ["costs", "steps"]
+    project.write(costs="def mean(): return 1\ndef other(): return 2")
+    assert project.of() == old
+    project.write(costs="def mean(): return 2\ndef other(): return 2")
+    assert compare(old, project.of()) == ["code costs.mean changed"]
+
+
+@pytest.mark.parametrize("text", ["data.csv", "data:", "other.mean", "data: mean", "logging.getLogger('data.x')"])
+def test_a_text_that_only_looks_like_a_name_means_nothing(text: str, tmp_path: Path) -> None:
+    shown = text if text.startswith("logging.") else repr(text)
+    project = Sources(tmp_path, steps=f"import logging\ndef go(): return {shown}", data="def mean(): return 1\nx = 1")
+    old = project.of()
+    project.write(data="def mean(): return 2\nx = 2")
+    assert project.of() == old
+
+
+def entered(project: Sources) -> Fingerprint:
+    return project.fingerprinter().of("steps", "go", entry="flow")
+
+
+REGISTRATIONS: dict[str, tuple[str, str, str]] = {
+    "a registry": (
+        "from h import REG\ndef go(): return REG['one']()",
+        "REG = {}\ndef register(f):\n  REG[f.__name__] = f\n  return f",
+        "from h import register\n@register\ndef one(): return 1",
+    ),
+    "a variant of a singledispatch function": (
+        "from h import f\ndef go(): return f(3)",
+        "import functools\n@functools.singledispatch\ndef f(x): return 0",
+        "from h import f\n@f.register\ndef _(x: int): return 1",
+    ),
+    "a subclass that its base notes": (
+        "from h import Base\ndef go(): return Base.KNOWN",
+        "class Base:\n  KNOWN = []\n  def __init_subclass__(cls): Base.KNOWN.append(cls)",
+        "from h import Base\nclass One(Base):\n  def one(self): return 1",
+    ),
+    "a subclass that __subclasses__ finds": (
+        "from h import Base\ndef go(): return Base.__subclasses__()",
+        "class Base: pass",
+        "from h import Base\nclass One(Base):\n  def one(self): return 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REGISTRATIONS)
+def test_what_the_pipelines_module_registers_for_a_step_counts(name: str, tmp_path: Path) -> None:
+    steps, home, impl = REGISTRATIONS[name]
+    project = Sources(tmp_path, flow="import impl\nfrom steps import go", steps=steps, h=home, impl=impl)
+    old = entered(project)
+    assert "registrations impl" in old.parts
+    project.write(impl=impl.replace("return 1", "return 2"))
+    assert compare(old, entered(project)) == ["registrations impl changed"]
+
+
+def test_what_the_pipelines_module_does_elsewhere_does_not_count(tmp_path: Path) -> None:
+    impl = "from h import shared, LIMIT\nOTHER = []\nOTHER.append(shared(LIMIT) + 1)"
+    project = Sources(
+        tmp_path,
+        flow="import impl\nfrom steps import go",
+        steps="from h import shared\ndef go(): return shared(1)",
+        h="LIMIT = 3\ndef shared(x): return x",
+        impl=impl,
+    )
+    old = entered(project)
+    assert old == project.of()
+    project.write(impl=impl.replace("+ 1", "+ 2"))
+    assert entered(project) == old
+
+
+def test_a_class_that_an_argument_brings_counts(tmp_path: Path) -> None:
+    project = Sources(tmp_path, steps="def go(c): return c.total()", conf="class C:\n  def total(self): return 1")
+
+    def carried() -> Fingerprint:
+        return project.fingerprinter().of("steps", "go", carried=("conf:C", "numpy.core:ndarray", "gone:D"))
+
+    old = carried()
+    project.write(conf="class C:\n  def total(self): return 2")
+    assert compare(old, carried()) == ["code conf.C changed"]
+
+
+def test_a_distribution_installed_for_editing_counts_by_its_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Sources(tmp_path / "project", steps="import outer_lib\ndef go(): return outer_lib.f()")
+    library = Sources(tmp_path / "library", editable_lib__init="def f(): return 1")
+    monkeypatch.syspath_prepend(str(library.root))
+    known = Installed(
+        {"outer-lib": "1", "editable-lib": "1"},
+        {"outer_lib": ("outer-lib",), "editable_lib": ("editable-lib",)},
+        {"outer-lib": (("", "editable-lib"),)},
+        ("editable-lib",),
+    )
+    old = project.fingerprinter(installed=known).of("steps", "go")
+    assert old.parts["distribution outer-lib"] == "1"
+    library.write(editable_lib__init="def f(): return 2")
+    assert compare(old, project.fingerprinter(installed=known).of("steps", "go")) == [
+        "module editable_lib (installed for editing) changed"
+    ]
+
+
+def test_the_hash_seed_counts_and_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = Sources(tmp_path, steps="def go(): return list({'a', 'b'})")
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+    old = project.of()
+    monkeypatch.setenv("PYTHONHASHSEED", "0")
+    assert compare(old, project.of()) == ["hash seed changed: random → 0"]
