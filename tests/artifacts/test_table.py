@@ -14,8 +14,18 @@ import pytest
 from blake3 import blake3
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from polars.testing.parametric import dataframes
 
-from mainspring.artifacts import LEAF_ROWS, TableHasher, compare, content_digest, save, table_digest, unordered_digest
+from mainspring.artifacts import (
+    LEAF_ROWS,
+    TableHasher,
+    Tolerance,
+    compare,
+    content_digest,
+    save,
+    table_digest,
+    unordered_digest,
+)
 from mainspring.artifacts.table import TABLE_RECIPE
 from mainspring.errors import CodecError, InvalidError
 from mainspring.testing.codecs import FolderBlobs, check_codec_laws, digest_in_fresh_process
@@ -214,7 +224,7 @@ def test_every_type_keeps_the_laws(blobs: FolderBlobs) -> None:
         frame[[2, 0, 1]],
         pl.DataFrame({f"c{i}": [i] for i in range(300)}),
     ]
-    check_codec_laws(None, [frame, *single, *series, *shapes], blobs)
+    check_codec_laws(None, [frame, *single, *series, *shapes], blobs, same=lambda old, new: bool(old.equals(new)))
 
 
 def test_what_differs_in_meaning_has_another_digest() -> None:
@@ -318,6 +328,43 @@ def test_comparison_tells_kinds_apart() -> None:
     assert compare(old, old.with_columns(f=pl.lit(None, pl.Float64))).kind == "values"
     lists = pl.DataFrame({"l": [[1], [2], [3]]})
     assert "first row 1" in compare(lists, pl.DataFrame({"l": [[1], [5], [3]]})).detail
+
+
+@pytest.mark.parametrize(
+    ("dtype", "old", "new", "other"),
+    [
+        (pl.List(pl.Float64), [[1.0, 2.0], [], None], [[1.0, 2.001], [], None], [[1.0], [2.0], None]),
+        (pl.Array(pl.Float32, 2), [[1.0, 2.0], None], [[1.0, 2.001], None], [[1.0, None], None]),
+        (pl.Struct({"a": pl.Float64, "b": pl.String}), [{"a": 2.0, "b": "x"}], [{"a": 2.001, "b": "x"}],
+         [{"a": 2.0, "b": "y"}]),
+        (pl.List(pl.Struct({"a": pl.List(pl.Float64)})), [[{"a": [2.0]}]], [[{"a": [2.001]}]], [[{"a": [2.0, 1.0]}]]),
+        (pl.List(pl.Float64), [[2.0]], [[2.001]], [[math.inf]]),
+    ],
+)  # fmt: skip
+def test_floats_inside_nested_columns_are_held_to_the_tolerance(dtype: Any, old: Any, new: Any, other: Any) -> None:
+    before, after, off = (pl.DataFrame({"c": pl.Series(v, dtype=dtype), "n": range(len(v))}) for v in (old, new, other))
+    assert compare(before, after).kind == "floats"
+    assert compare(before, after).largest_error == pytest.approx(0.001, rel=1e-3)
+    assert compare(before, after, Tolerance(rtol=1e-2)).kind == "within_tolerance"
+    assert compare(before, after, Tolerance(rtol=1e-6)).kind == "floats"
+    assert compare(before, off, Tolerance(rtol=1e-2)).kind == "values"
+
+
+def test_a_set_of_categories_with_a_name_counts(blobs: FolderBlobs) -> None:
+    types = [pl.Categorical(), pl.Categorical(pl.Categories("x")), pl.Categorical(pl.Categories("x", "n", pl.UInt8))]
+    frames = [pl.DataFrame({"c": pl.Series(["a", "b"], dtype=dtype)}) for dtype in types]
+    check_codec_laws(None, frames, blobs, same=lambda old, new: bool(old.schema == new.schema))
+
+
+@slowly
+@given(dataframes(max_cols=3, max_size=6, excluded_dtypes=[pl.Object]))
+def test_whatever_polars_generates_comes_back_or_is_refused(frame: pl.DataFrame) -> None:
+    try:
+        content_digest(frame)
+    except CodecError:
+        return  # an extension type
+    check_codec_laws(None, [frame], same=lambda old, new: bool(old.schema == new.schema and old.equals(new)))
+    assert unordered_digest(frame.reverse()) == unordered_digest(frame)
 
 
 def test_a_lazy_frame_is_kept_as_what_it_collects_to(blobs: FolderBlobs) -> None:

@@ -25,7 +25,7 @@ _NAMES: dict[object, str] = {
     pl.Int8: "i8", pl.Int16: "i16", pl.Int32: "i32", pl.Int64: "i64", pl.Int128: "i128",
     pl.UInt8: "u8", pl.UInt16: "u16", pl.UInt32: "u32", pl.UInt64: "u64",
     pl.Float32: "f32", pl.Float64: "f64", pl.Boolean: "bool", pl.String: "str", pl.Binary: "bin",
-    pl.Date: "date", pl.Time: "time", pl.Null: "null", pl.Categorical: "cat",
+    pl.Date: "date", pl.Time: "time", pl.Null: "null",
 } | {getattr(pl, name): short for name, short in (("UInt128", "u128"), ("Float16", "f16")) if hasattr(pl, name)}  # fmt: skip
 
 _AS_INTEGERS: dict[object, type[pl.DataType]] = {
@@ -36,7 +36,8 @@ _AS_INTEGERS: dict[object, type[pl.DataType]] = {
 def type_name(dtype: PolarsDataType, column: str) -> str:
     """A column type in our own words, so that another library's spelling never enters a digest.
 
-    A Categorical is `cat` whatever its codes; an Enum names its categories, since their order is meaning.
+    A Categorical is `cat` whatever its codes, with its set of categories if that has a name; an Enum names its categories,
+    since their order is meaning.
 
     Raises:
         CodecError: the type has no values that can be digested, e.g. Object.
@@ -47,6 +48,8 @@ def type_name(dtype: PolarsDataType, column: str) -> str:
     base = dtype.base_type()
     if base in _NAMES:
         return _NAMES[base]
+    if isinstance(dtype, pl.Categorical) or dtype == pl.Categorical:
+        return _categorical_name(dtype)
     if isinstance(dtype, pl.Datetime):
         return f"datetime[{dtype.time_unit}{', ' + dtype.time_zone if dtype.time_zone else ''}]"
     if isinstance(dtype, pl.Duration):
@@ -65,6 +68,15 @@ def type_name(dtype: PolarsDataType, column: str) -> str:
     raise CodecError(
         f"The column `{column}` is of type `{dtype}`, which has no canonical values. Cast it to a plain type, or drop it."
     )
+
+
+def _categorical_name(dtype: PolarsDataType) -> str:
+    # Older releases of Polars have one set of categories only.
+    categories = getattr(dtype, "categories", None)
+    if categories is None or categories.is_global():
+        return "cat"
+    parts = (categories.name(), categories.namespace(), _NAMES[categories.physical()])
+    return f"cat{json.dumps(parts, ensure_ascii=False)}"
 
 
 def feed_column(series: pl.Series, feed: Feed) -> None:

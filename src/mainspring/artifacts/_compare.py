@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from mainspring.artifacts._classes import fields_of, is_record
+from mainspring.artifacts._classes import extras_of, fields_of, is_record
+from mainspring.artifacts._tree import is_numpy_scalar
 from mainspring.artifacts.codec import EQUAL, Comparison, Tolerance
 from mainspring.errors import shorten
 
@@ -43,7 +44,9 @@ class _Walk:
     def visit(self, old: Any, new: Any, path: str) -> None:
         if old is new:
             return
-        if type(old) is not type(new):
+        if is_numpy_scalar(old) and is_numpy_scalar(new) and old.dtype == new.dtype:
+            self._scalars(old, new, path)
+        elif type(old) is not type(new):
             names = f"{type(old).__qualname__} → {type(new).__qualname__}"
             self.note("type", f"At {path} the type differs: {names}.")
         elif isinstance(old, dict):
@@ -51,16 +54,19 @@ class _Walk:
         elif type(old) in (list, tuple):
             self._sequences(old, new, path)
         elif is_record(type(old)):
-            self._mappings(fields_of(old), fields_of(new), path)
+            self._mappings(fields_of(old) | extras_of(old), fields_of(new) | extras_of(new), path)
         elif isinstance(old, (float, complex)):
             self._floats(old, new, path)
         else:
             self._others(old, new, path)
 
     def _mappings(self, old: dict[Any, Any], new: dict[Any, Any], path: str) -> None:
+        keys = {key: key for key in new}
         for key in old:
             if key not in new:
                 self.note("values", f"At {path} the key {key!r} is gone.")
+            elif type(key) is not str:
+                self.visit(key, keys[key], path)  # 1, 1.0 and True are one key to Python
         for key, item in new.items():
             if key not in old:
                 self.note("values", f"At {path} the key {key!r} is new.")
@@ -75,8 +81,15 @@ class _Walk:
         for i, (a, b) in enumerate(zip(old, new, strict=False)):
             self.visit(a, b, f"{path}[{i}]")
 
+    def _scalars(self, old: Any, new: Any, path: str) -> None:
+        """NumPy scalars of one type; small floats in double precision, so that their difference isn't rounded."""
+        if old.dtype.kind in "fc":
+            self._floats(old.item(), new.item(), path)
+        else:
+            self._others(old, new, path)
+
     def _floats(self, old: Any, new: Any, path: str) -> None:
-        if old == new or (old != old and new != new):
+        if _is_same(old.real, new.real) and _is_same(old.imag, new.imag):
             return
         error = abs(new - old)
         if not math.isfinite(error):
@@ -90,3 +103,7 @@ class _Walk:
         if result.kind != "equal":
             detail = result.detail or f"{shorten(old)} → {shorten(new)}."
             self.note(result.kind, detail if path == "$" else f"At {path}: {detail}", result.largest_error)
+
+
+def _is_same(old: float, new: float) -> bool:
+    return old == new or (math.isnan(old) and math.isnan(new))

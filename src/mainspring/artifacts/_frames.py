@@ -152,25 +152,17 @@ class _Column:
     @classmethod
     def compare(cls, old: pl.Series, new: pl.Series, tolerance: Tolerance) -> _Column | None:
         if old.dtype.is_nested():
-            return cls._nested(old, new)
+            return cls._nested(old, new, tolerance)
         differs = old.cast(pl.String).ne_missing(new.cast(pl.String)) if _is_coded(old) else old.ne_missing(new)
         count = int(differs.sum())
         if not count:
             return None
         at = differs.arg_max() or 0
         text = f"{count:,} of {len(old):,} rows differ in column `{old.name}`, first row {at:,}: {_change(old[at], new[at])}."
-        if not old.dtype.is_float():
-            return cls(count, text)
-        a, b = old.filter(differs).cast(pl.Float64), new.filter(differs).cast(pl.Float64)
-        error = (b - a).abs()
-        if error.null_count() or not error.is_finite().all():
-            return cls(count, text)
-        within = bool((error <= a.abs() * tolerance.rtol + tolerance.atol).all())
-        largest: Any = error.max()
-        return cls(count, text, float(largest), within=within)
+        return cls._measured(count, text, [(old, new)] if old.dtype.is_float() else None, tolerance)
 
     @classmethod
-    def _nested(cls, old: pl.Series, new: pl.Series) -> _Column | None:
+    def _nested(cls, old: pl.Series, new: pl.Series, tolerance: Tolerance) -> _Column | None:
         if table_digest(old.to_frame()) == table_digest(new.to_frame()):
             return None
         low, high = 0, len(old)  # the first differing row, by halves
@@ -179,7 +171,52 @@ class _Column:
             same = table_digest(old[low:middle].to_frame()) == table_digest(new[low:middle].to_frame())
             low, high = (middle, high) if same else (low, middle)
         text = f"The column `{old.name}` differs, first row {low:,}: {_change(old[low], new[low])}."
-        return cls(1, text)
+        return cls._measured(1, text, _float_leaves(old, new), tolerance)
+
+    @classmethod
+    def _measured(cls, count: int, text: str, floats: _Pairs | None, tolerance: Tolerance) -> _Column:
+        """With the largest error, if only finite floats differ; `floats` are all that could, `None` if more does."""
+        largest, within = 0.0, True
+        for old, new in floats or ():
+            differs = old.ne_missing(new)
+            a, b = old.filter(differs).cast(pl.Float64), new.filter(differs).cast(pl.Float64)
+            error = (b - a).abs()
+            if error.null_count() or not error.is_finite().all():
+                return cls(count, text)
+            within = within and bool((error <= a.abs() * tolerance.rtol + tolerance.atol).all())
+            found: Any = error.max()
+            largest = max(largest, found or 0.0)
+        return cls(count, text, largest, within=within) if floats is not None else cls(count, text)
+
+
+_Pairs = list[tuple[pl.Series, pl.Series]]
+
+
+def _float_leaves(old: pl.Series, new: pl.Series) -> _Pairs | None:
+    """The floats inside two columns of one type, place by place; `None` if anything but floats differs."""
+    if len(old) != len(new) or not old.is_null().equals(new.is_null()):
+        return None
+    if not old.dtype.is_nested():
+        if old.dtype.is_float():
+            return [(old, new)]
+        return [] if table_digest(pl.DataFrame([old])).leaves == table_digest(pl.DataFrame([new])).leaves else None
+    a, b = old.drop_nulls(), new.drop_nulls()
+    if isinstance(old.dtype, pl.Struct):
+        parts = [(a.struct.field(name), b.struct.field(name)) for name in a.struct.fields]
+    else:
+        if isinstance(old.dtype, pl.Array):
+            a, b = a.arr.to_list(), b.arr.to_list()
+        if not a.list.len().equals(b.list.len()):
+            return None
+        filled = a.list.len() > 0
+        parts = [(a.filter(filled).explode(), b.filter(filled).explode())]
+    pairs: _Pairs = []
+    for one, other in parts:
+        found = _float_leaves(one, other)
+        if found is None:
+            return None
+        pairs += found
+    return pairs
 
 
 def _change(old: object, new: object) -> str:

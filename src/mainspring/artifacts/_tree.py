@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import math
+import re
 import sys
 from base64 import b64decode, b64encode
 from collections import Counter, OrderedDict
@@ -19,7 +20,15 @@ from uuid import UUID
 
 import msgspec
 
-from mainspring.artifacts._classes import build_record, class_name, fields_of, find_class, is_frozen, is_record
+from mainspring.artifacts._classes import (
+    build_record,
+    class_name,
+    extras_of,
+    fields_of,
+    find_class,
+    is_frozen,
+    is_record,
+)
 from mainspring.errors import CodecError
 
 Leaf = Callable[[object, str], int]
@@ -30,12 +39,16 @@ _FROZEN_SCALARS = frozenset(
     {*_ATOMS, complex, bytes, dt.datetime, dt.date, dt.time, dt.timedelta, dt.timezone, Decimal, UUID, range}
 )
 _NUMPY_SCALARS = "biufcMmU"
+_OFFSET = re.compile(r"(-?\d+)us(?: (.*))?", re.DOTALL)
 
 
 def is_numpy_scalar(value: object) -> bool:
-    """Whether it is a NumPy number, bool, text or time; asks without importing NumPy."""
+    """Whether it is a NumPy number, bool, text or time that every machine has; asks without importing NumPy."""
     numpy = sys.modules.get("numpy")
-    return numpy is not None and isinstance(value, numpy.generic) and value.dtype.kind in _NUMPY_SCALARS
+    if numpy is None or not isinstance(value, numpy.generic) or value.dtype.kind not in _NUMPY_SCALARS:
+        return False
+    # A long double differs between machines.
+    return value.dtype.kind not in "fc" or value.dtype.itemsize <= (8 if value.dtype.kind == "f" else 16)
 
 
 def is_tree(value: object) -> bool:
@@ -76,7 +89,7 @@ class Survey:
             return
         elif is_record(cls):
             self.frozen = self.frozen and is_frozen(cls)
-            for item in fields_of(value).values():
+            for item in (*fields_of(value).values(), *extras_of(value).values()):
                 self._walk(item, path, depth + 1)
         else:
             self.leaves.append(value)
@@ -122,9 +135,7 @@ class Writer:
         if is_numpy_scalar(value):
             return _write_numpy(self, value)
         if is_record(cls):
-            fields = fields_of(value).items()
-            tree = {name: self.write(item, f"{path}.{name}", depth + 1) for name, item in fields}
-            return {"$": "record", "c": class_name(cls), "v": tree}
+            return _write_record(self, value, path, depth + 1)
         return {"$": "leaf", "v": self.leaf(value, path)}
 
     def _float(self, value: float) -> Any:
@@ -185,20 +196,30 @@ def _write_datetime(value: dt.datetime) -> Any:
     if value.fold:
         tree["f"] = "1"
     if zone is not None:
-        tree["z"] = _zone(zone)
+        tree["z"] = zone_text(zone)
     return tree
 
 
-def _zone(zone: dt.tzinfo) -> str:
-    key = getattr(zone, "key", None)
-    if isinstance(key, str):
-        return key
-    offset = zone.utcoffset(None) if type(zone) is dt.timezone else None
-    if offset is None:
+def zone_text(zone: dt.tzinfo) -> str:
+    """A time zone's stored form: its key, or its offset in microseconds, with its name if it was given one.
+
+    Raises:
+        CodecError: it is neither a `zoneinfo.ZoneInfo` with a key nor a `datetime.timezone`.
+
+    >>> zone_text(dt.timezone(dt.timedelta(hours=1)))
+    '3600000000us'
+    """
+    if type(zone) is dt.timezone:
+        offset = zone.utcoffset(None)
+        text = f"{offset // dt.timedelta(microseconds=1)}us"
+        name = zone.tzname(None)
+        return text if name == dt.timezone(offset).tzname(None) else f"{text} {name}"
+    key = getattr(zone, "key", None) if type(zone).__module__ == "zoneinfo" else None
+    if not isinstance(key, str) or _OFFSET.fullmatch(key):
         raise CodecError(
             f"The time zone `{zone!r}` has no stored form. Use zoneinfo.ZoneInfo or datetime.timezone instead."
         )
-    return f"{offset // dt.timedelta(microseconds=1)}us"
+    return key
 
 
 def _write_time(value: dt.time) -> Any:
@@ -206,8 +227,17 @@ def _write_time(value: dt.time) -> Any:
     if value.fold:
         tree["f"] = "1"
     if value.tzinfo is not None:
-        tree["z"] = _zone(value.tzinfo)
+        tree["z"] = zone_text(value.tzinfo)
     return tree
+
+
+def _write_record(writer: Writer, value: Any, path: str, depth: int) -> Any:
+    def write(items: dict[str, Any]) -> dict[str, Any]:
+        return {name: writer.write(item, f"{path}.{name}", depth) for name, item in items.items()}
+
+    tree = {"$": "record", "c": class_name(type(value)), "v": write(fields_of(value))}
+    extras = extras_of(value)
+    return {**tree, "x": write(extras)} if extras else tree
 
 
 def _write_enum(value: enum.Enum) -> Any:
@@ -245,7 +275,7 @@ _WRITERS: dict[type, Callable[[Writer, Any, str, int], Any]] = {
     dt.date: lambda w, v, p, d: {"$": "date", "v": v.isoformat()},
     dt.time: lambda w, v, p, d: _write_time(v),
     dt.timedelta: lambda w, v, p, d: {"$": "timedelta", "v": [v.days, v.seconds, v.microseconds]},
-    dt.timezone: lambda w, v, p, d: {"$": "timezone", "v": _zone(v)},
+    dt.timezone: lambda w, v, p, d: {"$": "timezone", "v": zone_text(v)},
     Decimal: lambda w, v, p, d: {"$": "decimal", "v": str(v)},
     UUID: lambda w, v, p, d: {"$": "uuid", "v": v.hex},
 }
@@ -289,16 +319,19 @@ class Reader:
         return [(self.read(key), self.read(item)) for key, item in tree["v"]]
 
 
-def _read_zone(text: str) -> dt.tzinfo:
-    if text.endswith("us"):
-        return dt.timezone(dt.timedelta(microseconds=int(text[:-2])))
+def read_zone(text: str) -> dt.tzinfo:
+    """The time zone of a stored form."""
+    found = _OFFSET.fullmatch(text)
+    if found is not None:
+        offset = dt.timedelta(microseconds=int(found[1]))
+        return dt.timezone(offset) if found[2] is None else dt.timezone(offset, found[2])
     from zoneinfo import ZoneInfo
 
     return ZoneInfo(text)
 
 
 def _zoned(tree: dict[str, Any], value: Any) -> Any:
-    zone = _read_zone(tree["z"]) if "z" in tree else None
+    zone = read_zone(tree["z"]) if "z" in tree else None
     return value.replace(tzinfo=zone, fold=int(tree.get("f", 0)))
 
 
@@ -315,7 +348,8 @@ def _read_record(reader: Reader, tree: dict[str, Any]) -> Any:
     cls = find_class(tree["c"])
     if not is_record(cls):
         raise CodecError(f"`{tree['c']}` is not a record (any more), so it isn't loaded.")
-    return build_record(cls, {name: reader.read(item) for name, item in tree["v"].items()})
+    fields, extras = ({name: reader.read(item) for name, item in tree.get(part, {}).items()} for part in "vx")
+    return build_record(cls, fields, extras)
 
 
 def _read_enum(tree: dict[str, Any]) -> Any:
@@ -345,7 +379,7 @@ _READERS: dict[str, Callable[[Reader, dict[str, Any]], Any]] = {
     "date": lambda r, t: dt.date.fromisoformat(t["v"]),
     "time": lambda r, t: _zoned(t, dt.time.fromisoformat(t["v"])),
     "timedelta": lambda r, t: dt.timedelta(*t["v"]),
-    "timezone": lambda r, t: _read_zone(t["v"]),
+    "timezone": lambda r, t: read_zone(t["v"]),
     "decimal": lambda r, t: Decimal(t["v"]),
     "uuid": lambda r, t: UUID(t["v"]),
     "numpy": lambda r, t: _read_numpy(t),

@@ -24,7 +24,7 @@ class ArrayCodec:
         """Every NaN is the same one, −0.0 is 0.0, byte order is little."""
         _check(value)
         dtype = value.dtype.newbyteorder("<")
-        head = repr((dtype.descr if dtype.names else dtype.str, value.shape))
+        head = repr((dtype.str if dtype.names is None else dtype.descr, value.shape))
         return meaning_digest("numpy.array", self.recipe, head, canonical_bytes(value))
 
     def encode(self, value: Array, blobs: BlobAccess) -> Encoded:
@@ -64,17 +64,40 @@ def _check(value: Array) -> None:
         )
     if value.dtype.hasobject:
         raise CodecError("An array of Python objects has no stored form. Use a list, or an array of one plain type.")
+    if value.dtype.metadata is not None:
+        raise CodecError("An array whose type has metadata would come back without it. Leave it off, with `.astype`.")
+    if value.dtype.names is not None:
+        _check_fields(value.dtype)
     if value.dtype.kind not in "biufcmMUSV":
         raise CodecError(
             f"An array of `{value.dtype}` has no stored form. Convert it, e.g. with `.astype(object).tolist()`."
         )
 
 
+def _check_fields(dtype: np.dtype[Any]) -> None:
+    if dtype.type is not np.void:
+        raise CodecError(
+            f"An array of `{dtype.type.__qualname__}` would come back as a plain structured array. Convert it, e.g. with "
+            "`.view(dtype=(numpy.void, array.dtype))`."
+        )
+    end, fields = 0, dtype.fields
+    assert fields is not None
+    for name in dtype.names or ():
+        field, offset = fields[name][:2]
+        if offset < end:
+            raise CodecError(f"The field `{name}` overlaps another, or stands out of order, which has no stored form.")
+        end = offset + field.itemsize
+        if field.base.names is not None:
+            _check_fields(field.base)
+
+
 def canonical_bytes(value: Array) -> bytes:
     """The values in C order, little-endian, floats normalised, padding between fields left out."""
-    if value.dtype.names:
+    if value.dtype.names is not None:
         return b"".join(canonical_bytes(np.asarray(value[name])) for name in value.dtype.names)
     plain = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<"))
+    if plain.dtype.kind == "b":
+        plain = plain.view(np.uint8) != 0  # a buffer may hold any byte for True
     if plain.dtype.kind in "fc" and plain.size:
         if plain.dtype.itemsize > (8 if plain.dtype.kind == "f" else 16):
             raise CodecError(f"An array of `{plain.dtype}` differs between machines. Use float64.")
@@ -84,7 +107,7 @@ def canonical_bytes(value: Array) -> bytes:
 
 def compare_arrays(old: Array, new: Array, tolerance: Tolerance) -> Comparison:
     """The first differing index, or the largest error where only finite floats differ."""
-    if old.dtype != new.dtype or old.shape != new.shape:
+    if old.dtype.newbyteorder("<") != new.dtype.newbyteorder("<") or old.shape != new.shape:
         return Comparison(
             "schema", f"The array is another: {old.dtype}{list(old.shape)} → {new.dtype}{list(new.shape)}."
         )
@@ -107,9 +130,7 @@ def compare_arrays(old: Array, new: Array, tolerance: Tolerance) -> Comparison:
 def _compare_plain(old: Array, new: Array, tolerance: Tolerance) -> Comparison:
     a, b = np.atleast_1d(old), np.atleast_1d(new)
     is_float = a.dtype.kind in "fc"
-    differs = (a != b) & ~(np.isnan(a) & np.isnan(b)) if is_float else a != b
-    if a.dtype.kind in "mM":
-        differs = a.view("i8") != b.view("i8")
+    differs = _differing(a, b)
     index = tuple(int(i) for i in np.argwhere(differs)[0])
     place = f"[{', '.join(map(str, index))}]"
     text = f"{int(differs.sum()):,} of {a.size:,} values differ, first {place}: {a[index]} → {b[index]}."
@@ -120,6 +141,16 @@ def _compare_plain(old: Array, new: Array, tolerance: Tolerance) -> Comparison:
             return Comparison("within_tolerance", text, largest)
         return Comparison("row_order" if _same_rows(a, b) else "floats", text, largest)
     return Comparison("row_order" if _same_rows(a, b) else "values", text)
+
+
+def _differing(a: Array, b: Array) -> Array:
+    """Where two arrays of one type differ; NaN is like NaN and NaT like NaT."""
+    if a.dtype.kind == "c":
+        return _differing(a.real, b.real) | _differing(a.imag, b.imag)
+    differs: Array = a != b
+    if a.dtype.kind == "f":
+        return differs & ~(np.isnan(a) & np.isnan(b))
+    return differs & ~(np.isnat(a) & np.isnat(b)) if a.dtype.kind in "mM" else differs
 
 
 def _same_rows(a: Array, b: Array) -> bool:

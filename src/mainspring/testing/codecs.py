@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,17 @@ class _Only:
         return self.blobs.path(digest)
 
 
-def check_codec_laws(codec: Codec | None, values: Iterable[Any], blobs: BlobAccess | None = None) -> None:
+def check_codec_laws(
+    codec: Codec | None,
+    values: Iterable[Any],
+    blobs: BlobAccess | None = None,
+    *,
+    same: Callable[[Any, Any], bool] | None = None,
+) -> None:
     """Check every law of codecs on values that all differ in meaning; with `None`, on the codec that each value gets.
+
+    `same` says whether a value and what comes back for it are alike in all that the value's own library can tell: its
+    schema, say. That the types are the same is always checked.
 
     Raises:
         AssertionError: a law is broken; the text says which, and by which value.
@@ -76,13 +85,17 @@ def check_codec_laws(codec: Codec | None, values: Iterable[Any], blobs: BlobAcce
     """
     blobs = blobs or FolderBlobs()
     met: dict[str, Any] = {}
+    last: Any = None
     for value in values:
-        digest = _check_value(codec or codec_for(value), value, blobs)
+        digest = _check_value(codec or codec_for(value), value, blobs, same)
         assert digest not in met, f"distinct values have one digest: {_short(met[digest])} and {_short(value)}"
-        met[digest] = value
+        if met:
+            result = codec.compare(last, value, Tolerance()) if codec else compare(last, value)
+            assert result.kind != "equal", f"distinct values compare as equal: {_short(last)} and {_short(value)}"
+        met[digest] = last = value
 
 
-def _check_value(codec: Codec, value: Any, blobs: BlobAccess) -> str:
+def _check_value(codec: Codec, value: Any, blobs: BlobAccess, same: Callable[[Any, Any], bool] | None) -> str:
     shown = f"{codec.name}: {_short(value)}"
     digest, encoded = _save(codec, value, blobs)
     assert len(digest) == 64, f"a digest is not 64 hexadecimal digits: {shown}"
@@ -93,6 +106,8 @@ def _check_value(codec: Codec, value: Any, blobs: BlobAccess) -> str:
     again = codec_of(encoded, codec).decode(encoded, _Only(blobs, (encoded.blob, *encoded.blobs)))
     assert codec.digest(again) == digest, f"the digest differs after a round trip: {shown}"
     assert _save(codec, again, blobs)[0] == digest, f"the digest differs when encoded again: {shown}"
+    assert type(again) is type(value), f"a `{type(again).__qualname__}` comes back for a value: {shown}"
+    assert same is None or same(value, again), f"what comes back is not the same ({again!r:.120}): {shown}"
     for old, new in ((value, value), (value, again)):
         result = codec.compare(old, new, Tolerance())
         assert result.kind == "equal", f"a value isn't equal to its copy ({result.detail}): {shown}"
