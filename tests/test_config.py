@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mainspring.config import Settings, check_listen
+from mainspring.config import SETTINGS, Settings, check_listen
 from mainspring.errors import ConfigError, NotAllowedError, NotFoundError
 
 
@@ -87,3 +87,17 @@ def test_any_other_address_needs_one(host: str) -> None:
     with pytest.raises(NotAllowedError, match="authentication"):
         check_listen(host, authenticated=False)
     check_listen(host, authenticated=True)
+
+
+def test_the_page_about_configuration_lists_every_setting() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text()
+    rows = [
+        [cell.strip().strip("`") for cell in line.split("|")[1:-1]] for line in page.splitlines() if line[:3] == "| `"
+    ]
+    kinds = {str: "text", int: "whole number", float: "number", list: "list"}
+    assert [row[0] for row in rows] == list(SETTINGS)
+    for name, kind, default, _ in rows:
+        setting = SETTINGS[name]
+        assert kind == kinds[setting.kind]
+        if name not in ("name", "source"):
+            assert default == str(setting.default)

@@ -62,8 +62,9 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Called]:
 def test_siblings_of_a_map_are_one_branch_unless_all_are_asked_for(walk: Callable[..., Called]) -> None:
     shown = walk("latest").stdout
     assert len(shown.splitlines()) < 25
-    assert "mapped to task each[0…59]  60 tasks" in shown
+    assert "has task each[0…59]  60 tasks" in shown
     assert "uses artifact result as squares  60 artifacts (below, the first)" in shown
+    assert shown.count("task each[0…59]") == 1
     everything = walk("latest", "--all").stdout
     assert all(f"task each[{n}] " in everything for n in range(60))
 
@@ -77,6 +78,18 @@ def test_the_way_down_reads_downwards(walk: Callable[..., Called]) -> None:
     up = walk("numbers/1").stdout
     assert "made by task keep" in up
     assert "part of run main" in up
+
+
+def test_a_run_has_steps_and_a_mapped_step_has_items(walk: Callable[..., Called]) -> None:
+    lines = walk("latest", "--depth", "2").stdout.splitlines()
+    assert [line.split("task ")[1].split()[0] for line in lines if line.startswith(("├─ has", "└─ has"))] == [
+        "load", "keep", "each", "total",
+    ]  # fmt: skip
+    import json
+
+    run = json.loads(walk("latest", "--json").stdout)["start"]
+    down = walk(run, "--down").stdout
+    assert down.count("task each[0…59]") == 1
 
 
 def test_the_code_is_named_once(walk: Callable[..., Called]) -> None:

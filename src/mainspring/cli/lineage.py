@@ -63,10 +63,13 @@ def _walked(workspace: Workspace, start: str, *, down: bool) -> list[Edge]:
         return edges
     from mainspring.ledger import Edge
 
-    tasks = [edge.src for edge in ledger.edges([start], "down") if edge.role == "part_of"]
+    # In the order of their ids, a mapped step comes before its items and what uses them.
+    tasks = sorted(edge.src for edge in ledger.edges([start], "down") if edge.role == "part_of")
+    holders = {edge.src: edge.dst for edge in ledger.edges(tasks) if edge.role == "part_of" and edge.dst != start}
     found = {(edge.src, edge.role, edge.dst): edge for edge in edges}
     for task in tasks:
-        found[start, "has", task] = Edge(start, "has", task, None)
+        holder = holders.get(task, start)
+        found[holder, "has", task] = Edge(holder, "has", task, None)
         for edge in ledger.walk(task):
             if edge.dst != start:
                 found.setdefault((edge.src, edge.role, edge.dst), edge)

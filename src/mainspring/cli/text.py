@@ -16,6 +16,7 @@ ID_LENGTH = 12
 _SPACE = "  "
 _STYLE = re.compile(r"(?:\x1b\[[0-9;]*m)+")
 _NARROWEST = 24  # characters that a wrapped column gets, whatever the terminal
+_BEARABLE = 40  # below that, columns that can be done without give way
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 _COLOURS = {
     "succeeded": "green", "reused": "cyan", "running": "blue", "failed": "red", "cancelled": "yellow",
@@ -148,7 +149,7 @@ def _without(lines: list[list[str]], drop: Sequence[str], room: int) -> list[lis
     """The lines without the columns that there is no room for."""
     for name in drop:
         widths = _widths(lines)
-        if name not in lines[0] or _total([*widths[:-1], min(widths[-1], _NARROWEST)]) <= room:
+        if name not in lines[0] or _total([*widths[:-1], min(widths[-1], _BEARABLE)]) <= room:
             continue
         column = lines[0].index(name)
         lines = [line[:column] + line[column + 1 :] for line in lines]

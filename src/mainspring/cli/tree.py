@@ -24,7 +24,6 @@ _WORDS = {
     "uses": ("uses", "used by"),
     "part_of": ("part of", "has"),
     "has": ("has", "part of"),
-    "mapped_to": ("mapped to", "mapped from"),
     "reused": ("reused", "reused by"),
     "ran": ("ran", "run by"),
     "logged_by": ("logged by", "logged"),
@@ -63,7 +62,7 @@ class Tree:
         self._down = down
         self._everything = everything
         self._room = text.columns()
-        self._items = {edge.dst for edge in edges if edge.role == "mapped_to"}
+        self._items = {edge.src for edge in edges if edge.role == "part_of" and nodes[edge.dst].kind == "task"}
         self._following: dict[str, list[tuple[str, str]]] = {}
         for edge in edges:
             here, there = (edge.dst, edge.src) if down else (edge.src, edge.dst)
@@ -84,14 +83,13 @@ class Tree:
             branch, is_last = found
             fork, under = ("└─ ", "   ") if is_last else ("├─ ", "│  ")
             again = branch.node in seen
-            more = self._following.get(branch.node, ())
-            note = "shown above" if again and more else ""
-            if branch.count > 1 and more and not again:
-                note = "below, the first"
+            more = self._branches(branch.node, seen) if len(stack) < depth else []
+            note = "" if not more else "shown above" if again else "below, the first" if branch.count > 1 else ""
             yield self.line(f"{indent}{fork}{branch.word} ", self._nodes[branch.node], branch, note)
-            if not again and len(stack) < depth:
+            if not again:
                 seen.add(branch.node)
-                stack.append((indent + under, iter(self._branches(branch.node, seen))))
+            if more and not again:
+                stack.append((indent + under, iter(more)))
 
     def sources(self) -> Iterator[str]:
         """Where it all began, with digests."""
@@ -102,9 +100,12 @@ class Tree:
             return
         yield from ("", text.bold("It comes from"))
         width = max(len(node.label) for node in shown)
-        digits = 64 if self._room is None or self._room >= 16 + width + 64 else text.ID_LENGTH
+        digits = 64 if self._room is None or self._room >= 13 + width + 64 else text.ID_LENGTH
+        if self._room is not None:
+            width = min(width, max(self._room - 13 - digits, 2 * text.ID_LENGTH))
         for node in shown:
-            yield f"  {_kind(node).ljust(7)}  {node.label.ljust(width)}  {text.dim((node.content_digest or '')[:digits])}"
+            digest = text.dim((node.content_digest or "")[:digits])
+            yield f"  {_kind(node).ljust(7)}  {_cut(node.label, width).ljust(width)}  {digest}"
         if len(found) > len(shown):
             yield text.dim(f"  … {len(found) - len(shown):,} more; `--all` shows them")
 
@@ -115,11 +116,15 @@ class Tree:
         """
         groups: dict[tuple[str, str, str], list[str]] = {}
         for role, other in self._following.get(node, ()):
-            is_said = other in (seen | self._items if role == "part_of" else self._items if role == "has" else ())
-            if not is_said:
+            if not self._is_said(role, node, other, seen):
                 groups.setdefault((role, self._nodes[other].kind, _stem(self._nodes[other])), []).append(other)
         branches = [branch for (role, *_), others in groups.items() for branch in self._folded(role, others)]
         return [(branch, place == len(branches) - 1) for place, branch in enumerate(branches)]
+
+    def _is_said(self, role: str, node: str, other: str, seen: set[str]) -> bool:
+        if role != "part_of":
+            return False
+        return other in (self._items if self._down and self._nodes[node].kind == "run" else seen)
 
     def _folded(self, role: str, others: list[str]) -> list[_Branch]:
         role, _, parameter = role.partition(":")
@@ -149,7 +154,7 @@ class Tree:
         room = None if self._room is None else self._room - len(lead) - len(kind)
         end = next((end for end in ends if room is None or len(name) + 2 + len(end) <= room), ends[-1])
         if room is not None:
-            name = text.fitted(name, max(room - 2 - len(end), text.ID_LENGTH))
+            name = _cut(name, max(room - 2 - len(end), text.ID_LENGTH))
         return f"{text.dim(lead)}{kind}{text.bold(name)}{text.dim('  ' + end)}"
 
 
@@ -170,6 +175,11 @@ def role_in_words(role: str, *, down: bool = False) -> str:
     name = role.partition(":")[0]
     up, back = _WORDS.get(name, (name.replace("_", " "), f"is what it {name.replace('_', ' ')}:"))
     return back if down else up
+
+
+def _cut(name: str, width: int) -> str:
+    """A name in so many characters; of a path, the end is what tells."""
+    return "…" + name[len(name) - width + 1 :] if "/" in name and len(name) > width else text.fitted(name, width)
 
 
 def _kind(node: Node) -> str:
