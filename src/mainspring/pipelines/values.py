@@ -10,7 +10,7 @@ from typing import Any
 from mainspring.artifacts import codec_for, codec_named, content_digest, in_canonical_order, load, save
 from mainspring.artifacts.codec import meaning_digest
 from mainspring.artifacts.record import Artifact, ArtifactStore
-from mainspring.errors import CodecError, CorruptBlobError, GraphError
+from mainspring.errors import CodecError, GraphError
 from mainspring.pipelines.graph import (
     Binding,
     Entries,
@@ -96,7 +96,7 @@ class Values:
                 return copied(value)
             case Stored(artifact=artifact_id):
                 if artifact_id not in self._shared:
-                    value = self._loaded(artifact_id)
+                    value = load(self.artifact(artifact_id).encoded, self.blobs)
                     if not self._is_kept(artifact_id, value):
                         return value
                     self._shared[artifact_id] = value
@@ -115,19 +115,6 @@ class Values:
     def _is_kept(self, artifact_id: str, value: Any) -> bool:
         codec = codec_named(self.artifact(artifact_id).encoded.codec)
         return self._digests is not None and (codec.immutable or type(value) in _ATOMS)
-
-    def _loaded(self, artifact_id: str) -> Any:
-        """A decoded value. A blob that is found corrupt, twice, is discarded, so that it counts as gone and is made again."""
-        encoded = self.artifact(artifact_id).encoded
-        try:
-            return load(encoded, self.blobs)
-        except CorruptBlobError as error:
-            try:
-                self.blobs.read(error.digest)
-            except CorruptBlobError:
-                self.blobs.condemn(error.digest)
-                self.blobs.destroy(error.digest)
-            raise
 
     def digest(self, binding: Binding) -> str:
         """The content digest of an argument, without reading its bytes."""

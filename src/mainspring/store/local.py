@@ -1,4 +1,7 @@
-"""Blobs in a directory, the default: `ab/abcdef…`, read-only files; condemned ones and unfinished ones beside them."""
+"""Blobs in a directory, the default: `ab/abcdef…`, read-only files; condemned, corrupt and unfinished ones beside them.
+
+A file that is found corrupt is set aside under `corrupt/`, so that the next put of its bytes writes it anew.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from mainspring.store.blobs import BlobInfo, blob_digest, checked_digest, digest
 
 _NOT_WRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_LOOKS = 2  # before bytes count as corrupt: what was read once may have been damaged on its way
 _ATTEMPTS = 5  # a blob may move once or twice between condemned and kept while it is looked up
 _names = itertools.count()
 
@@ -38,19 +42,20 @@ class LocalBlobs:
 
     def read(self, digest: str) -> bytes:
         """The bytes, verified."""
-        try:
-            handle = self._open(digest)
+        for _ in range(_LOOKS):
             try:
-                with open(handle, "rb", buffering=0, closefd=False) as file:
-                    data = file.read()
-            finally:
-                os.close(handle)
-        except OSError as error:
-            raise self._mapped(error) from error
-        found = blob_digest(data)
-        if found != digest:
-            raise CorruptBlobError(digest, found, self._file(digest))
-        return data
+                handle = self._open(digest)
+                try:
+                    with open(handle, "rb", buffering=0, closefd=False) as file:
+                        data = file.read()
+                finally:
+                    os.close(handle)
+            except OSError as error:
+                raise self._mapped(error) from error
+            found = blob_digest(data)
+            if found == digest:
+                return data
+        raise self._set_aside(digest, found)
 
     def path(self, digest: str) -> Path:
         """The stored file itself, verified once for each state of the file."""
@@ -62,9 +67,9 @@ class LocalBlobs:
             finally:
                 os.close(handle)
             if self._verified.get(digest) != state:
-                found = digest_file(Path(path))
-                if found != digest:
-                    raise CorruptBlobError(digest, found, path)
+                found = next((digest for _ in range(_LOOKS) if digest_file(Path(path)) == digest), None)
+                if found is None:
+                    raise self._set_aside(digest, digest_file(Path(path)))
                 self._verified[digest] = state
         except OSError as error:
             raise self._mapped(error) from error
@@ -118,8 +123,12 @@ class LocalBlobs:
             raise self._mapped(error) from error
 
     def sweep_temporary(self, older_than_s: float) -> int:
-        """Remove unfinished files of writers that were killed."""
+        """Remove unfinished files of writers that were killed, and corrupt ones that were put again since."""
         removed = 0
+        for info in _infos(f"{self._folder}/corrupt"):
+            if os.path.exists(self._file(info.digest)):
+                with suppress(FileNotFoundError):
+                    os.unlink(self._corrupt(info.digest))
         before_us = time.time_ns() // 1_000 - int(older_than_s * 1e6)
         for info in _infos(f"{self._folder}/tmp"):
             if info.touched_at_us <= before_us:
@@ -199,6 +208,8 @@ class LocalBlobs:
                 return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
                 self.restore(digest)
+        if os.path.exists(self._corrupt(digest)):
+            raise CorruptBlobError(digest, digest_file(Path(self._corrupt(digest))), self._corrupt(digest))
         raise NotFoundError("blob", digest, hint=f"It is not in {self.place}.")
 
     def _file(self, digest: str) -> str:
@@ -206,6 +217,18 @@ class LocalBlobs:
 
     def _condemned(self, digest: str) -> str:
         return f"{self._folder}/condemned/{checked_digest(digest)}"
+
+    def _corrupt(self, digest: str) -> str:
+        return f"{self._folder}/corrupt/{checked_digest(digest)}"
+
+    def _set_aside(self, digest: str, found: str) -> CorruptBlobError:
+        """Take a corrupt file out of the way, where that is allowed; gives what is to be raised."""
+        self._verified.pop(digest, None)
+        with suppress(OSError):
+            _rename(self._file(digest), self._corrupt(digest))
+            if digest_file(Path(self._corrupt(digest))) == digest:  # somebody else has just written it anew
+                _rename(self._corrupt(digest), self._file(digest))
+        return CorruptBlobError(digest, found, self._file(digest))
 
     def _mapped(self, error: OSError) -> StorageError:
         if isinstance(error, StorageError):

@@ -1,7 +1,8 @@
 """Blobs in S3 or a store that speaks its protocol, by obstore, with a bounded local cache of what was read or put.
 
 Invariant: an object gets its name in one request (or at the end of a multipart upload), from bytes whose digest is
-known and that nobody can change meanwhile. `blob/<digest>` is kept, `condemned/<digest>` set aside.
+known and that nobody can change meanwhile. `blob/<digest>` is kept, `condemned/<digest>` is to be destroyed, and what was
+found damaged is set aside as `corrupt/<digest>`, so that the next put writes it anew.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from blake3 import blake3
 
 from mainspring.errors import (
     ConfigError,
@@ -90,7 +93,7 @@ class S3Blobs:
         data = self._fetched(digest)
         found = blob_digest(data)
         if found != digest:
-            raise CorruptBlobError(digest, found, f"{self.place} blob/{digest}")
+            raise self._set_aside(digest, found)
         self._cache.put(data)
         self._trim(len(data), keep=digest)
         return data
@@ -117,7 +120,7 @@ class S3Blobs:
             part.unlink(missing_ok=True)
         if found != digest:
             self._forget(found)
-            raise CorruptBlobError(digest, found, f"{self.place} blob/{digest}")
+            raise self._set_aside(digest, found)
         self._trim(size_bytes, keep=digest)
         return self._cache.path(digest)
 
@@ -156,6 +159,9 @@ class S3Blobs:
             if info.touched_at_us <= before.timestamp() * 1e6:
                 self._call(obstore.delete, f"touch/{info.digest}")
                 removed += 1
+        for info in list(self._infos("corrupt/")):
+            if self._head(f"blob/{info.digest}") is not None:
+                self._call(obstore.delete, f"corrupt/{info.digest}")
         return removed
 
     @property
@@ -219,7 +225,23 @@ class S3Blobs:
                     raise self._mapped(error) from error
             except _ERRORS as error:
                 raise self._mapped(error) from error
+        if self._head(f"corrupt/{digest}") is not None:
+            raise CorruptBlobError(digest, self._digest_of(f"corrupt/{digest}"), f"{self.place} corrupt/{digest}")
         raise NotFoundError("blob", digest, hint=f"It is not in {self.place}.")
+
+    def _digest_of(self, key: str) -> str:
+        hasher = blake3()
+        for chunk in self._call(obstore.get, key).stream(min_chunk_size=8 << 20):
+            hasher.update(bytes(chunk))
+        return hasher.hexdigest()
+
+    def _set_aside(self, digest: str, found: str) -> CorruptBlobError:
+        """Take a corrupt object out of the way, where that is allowed; gives what is to be raised."""
+        with suppress(*_ERRORS, StorageError):
+            self._move(f"blob/{digest}", f"corrupt/{digest}")
+            if self._digest_of(f"corrupt/{digest}") == digest:  # it was damaged on its way only, or is written anew
+                self._move(f"corrupt/{digest}", f"blob/{digest}")
+        return CorruptBlobError(digest, found, f"{self.place} blob/{digest}")
 
     def _revive(self, digest: str) -> None:
         """Copy a condemned blob back, but leave its copy to the collector.

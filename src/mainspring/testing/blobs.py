@@ -89,6 +89,26 @@ class BlobStoreContract:
                 look(digest)
             assert found.value.digest == digest
 
+    @pytest.mark.parametrize("size_bytes", [10, _LARGE_BYTES])
+    @pytest.mark.parametrize("look", ["read", "path"])
+    def test_a_corrupt_blob_that_was_noticed_is_repaired_by_the_next_put(
+        self, blobs: BlobStore, url: str, size_bytes: int, look: str
+    ) -> None:
+        data = b"x" * size_bytes
+        digest = blobs.put(data)
+        self.spoil(url, digest)
+        reader, writer = open_blobs(url), open_blobs(url)
+        for _ in range(2):
+            with pytest.raises(CorruptBlobError):
+                getattr(reader, look)(digest)
+        assert not writer.exists(digest)
+        assert list(writer.list()) == []
+        assert writer.put(data) == digest
+        assert reader.read(digest) == data
+        assert reader.path(digest).read_bytes() == data
+        assert writer.sweep_temporary(0) == 0
+        assert [info.digest for info in open_blobs(url).list()] == [digest]
+
     def test_a_condemned_blob_is_still_there(self, blobs: BlobStore) -> None:
         read, path, kept, gone = (blobs.put(text) for text in (b"read", b"path", b"kept", b"gone"))
         for digest in (read, path, kept, gone):
