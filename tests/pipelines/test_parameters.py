@@ -150,7 +150,7 @@ def test_what_may_be_given_is_listed(lab: Lab, name: str, value: str, strict: bo
 @pytest.mark.one_backend("it is decided before anything is stored")
 def test_containers_and_choices_are_read_from_text(lab: Lab, given: dict[str, Any], expected: dict[str, Any]) -> None:
     lab.write(FLOW)
-    usual = {
+    usual: dict[str, Any] = {
         "tags": [], "more": None, "pair": ["", 0], "words": [], "unique": [], "counts": {}, "size": "small", "rank": "1",
     }  # fmt: skip
     assert lab.run("many", params=given, strict=False).value == usual | expected
