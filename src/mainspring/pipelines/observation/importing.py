@@ -16,7 +16,7 @@ from types import TracebackType
 
 from mainspring.ledger import moving_noted
 from mainspring.pipelines.code.reads import Kind, import_reads
-from mainspring.pipelines.observation.observer import Observer
+from mainspring.pipelines.observation.observer import Observer, keep_read
 from mainspring.pipelines.observation.places import own_addresses, own_paths
 from mainspring.pipelines.observation.uncounted import imported_module, is_library_code
 from mainspring.workspace import Workspace
@@ -53,7 +53,7 @@ class ImportWatch(Observer):
             if isinstance(spec, ModuleSpec) and self._is_own(spec):
                 import_reads().watched(spec)
                 for what, read, path, by in self._unowned:
-                    import_reads().note(spec, what, read, by=by, path=path)
+                    keep_read(spec, what, read, by=by, path=path)
 
     def _is_own(self, spec: ModuleSpec) -> bool:
         origin = os.path.realpath(spec.origin or "")
@@ -66,7 +66,7 @@ class ImportWatch(Observer):
             return
         spec = imported_module(frame, self.root, past_ours=True)
         if spec is not None:
-            import_reads().note(spec, kind, name, by=self._place(frame), path=path)
+            keep_read(spec, kind, name, by=self._place(frame), path=path)
 
 
 class _Moving(list[tuple[str, str]]):

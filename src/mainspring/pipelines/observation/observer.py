@@ -12,6 +12,7 @@ import sys
 from collections.abc import Collection, Iterable
 from contextvars import Token
 from functools import lru_cache
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -34,7 +35,7 @@ from mainspring.pipelines.observation.uncounted import (
     project_frame,
     uncounted_places,
 )
-from mainspring.pipelines.observation.watcher import Watcher, begin, current, end, follow_threads, watching
+from mainspring.pipelines.observation.watcher import Watcher, begin, current, end, follow_threads, unwatched, watching
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "::", "ip6-localhost"})
 # Through these project code reads the environment: `os.getenv`, `os.path.expandvars`, `Path.home()`.
@@ -258,7 +259,7 @@ class Observer:
         frame = sys._getframe(1)
         spec = imported_module(frame, self.root) if self.root else None
         if spec is not None:  # a later step that loads the module doesn't see its import, and depends on it as well
-            import_reads().note(spec, kind, name, by=self._place(frame), path=path)
+            keep_read(spec, kind, name, by=self._place(frame), path=path)
         if (kind, name) not in self._seen:
             self._seen[kind, name] = Observation(kind, name, self._place(frame))
 
@@ -269,6 +270,12 @@ class Observer:
         filename = found.f_code.co_filename
         shown = self._relative(filename) if filename.startswith(self.root + os.sep) else os.path.basename(filename)
         return f"{shown}:{found.f_lineno}"
+
+
+def keep_read(spec: ModuleSpec, kind: Kind, name: str, *, by: str, path: str) -> None:
+    """Note what a module's import reads. Looking at it for its digest is our own work."""
+    with unwatched():
+        import_reads().note(spec, kind, name, by=by, path=path)
 
 
 @lru_cache(maxsize=1)
