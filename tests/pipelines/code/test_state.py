@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.linear_model import Lasso, Ridge
+from sklearn.pipeline import make_pipeline
 
 from mainspring.pipelines.code.state import TooLargeError, state_digest
 from mainspring.testing.codecs import digest_in_fresh_process
@@ -56,6 +58,8 @@ DIFFERENT: list[list[object]] = [
     [re.compile("a"), re.compile("b"), re.compile("a", re.IGNORECASE), itertools.count(), itertools.count(1)],
     [deque([1]), deque([2]), defaultdict(int, a=1), defaultdict(int, a=2), Path("a"), Path("b")],
     [[[1], [2]], [[1, 2]], [[1], 2], [1, [2]]],
+    [Ridge(), Ridge(alpha=2.0), Lasso(), make_pipeline(Ridge()), make_pipeline(Lasso()), Ridge().fit([[1]], [1]),
+     Ridge().fit([[1], [2]], [1, 2])],
 ]  # fmt: skip
 
 

@@ -164,7 +164,7 @@ class _Writer:
             self._fields(value, public=True)
         elif isinstance(value, AnySet) or cls.__qualname__ == "deque":
             self._container(list(value))
-        elif self._is_record(cls, top):
+        elif self._is_record(cls, top) or _is_unfitted(value):
             self._fields(value, public=False)
         else:
             self.text(_described(value, top))
@@ -195,6 +195,11 @@ def _home(value: Any) -> str:
         return home
     file = getattr(sys.modules["__main__"], "__file__", None)
     return os.path.splitext(os.path.basename(file))[0] if file else home
+
+
+def _is_unfitted(value: Any) -> bool:
+    """Whether it is an estimator that holds its parameters only; the codec of fitted ones takes seconds to import."""
+    return hasattr(type(value), "get_params") and not any(name.endswith("_") for name in vars(value))
 
 
 def _generator_state(value: Any) -> object:
