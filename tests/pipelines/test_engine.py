@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from json import loads
 from pathlib import Path
 from typing import Any
 
@@ -315,3 +316,107 @@ def everything(lab: Lab) -> list[tuple[str, bytes]]:
     found += [(f"table {table}", repr(database.query(f"SELECT * FROM {table}")).encode()) for table in tables]
     files = [path for name in ("project/.mainspring", "workspace") for path in (lab.root.parent / name).rglob("*")]
     return found + [(os.fspath(path), path.read_bytes()) for path in files if path.is_file()]
+
+
+@pytest.mark.parametrize("runner", ["inline", "pool"])
+def test_variables_and_working_directory_are_the_next_steps_as_they_were(lab: Lab, runner: str) -> None:
+    lab.write(
+        """
+        import os
+
+        @ms.step
+        def spoil():
+            before = os.getcwd(), os.environ["PATH"]
+            os.environ["LEFT_BEHIND"] = "1"
+            os.environ["PATH"] = "nowhere"
+            os.chdir("/")
+            return list(before)
+
+        @ms.step
+        def look(before):
+            return [os.environ.get("LEFT_BEHIND"), os.environ["PATH"] == before[1], os.getcwd() != "/"]
+
+        @ms.pipeline
+        def main():
+            return look(spoil())
+        """
+    )
+    assert lab.run(runner=runner).value == [None, True, True]
+
+
+@pytest.mark.parametrize("runner", ["inline", "pool"])
+def test_what_can_not_be_recorded_fails_its_step_alone_with_its_log(lab: Lab, runner: str) -> None:
+    lab.write(
+        """
+        from mainspring.ledger.scope import current_scope
+
+        @ms.step
+        def bad():
+            print("before")
+            ms.log_metric("m", 1.0)
+            current_scope().log.params["p"] = object()
+            return 1
+
+        @ms.step
+        def good():
+            return 2
+
+        @ms.pipeline
+        def main():
+            return {"bad": bad(), "good": good()}
+        """
+    )
+    result = lab.run(runner=runner, keep_going=True)
+    assert states(result) == {"bad": "failed", "good": "succeeded"}
+    bad = task_of(result, "bad")
+    assert "TypeError" in (bad.error or "")
+    assert result.log_of(bad).startswith("before\n")
+    assert "TypeError" in result.log_of(bad)
+    assert [each.state for each in result._store.attempts(bad.id)] == ["failed"]
+
+
+SMALL = """
+@ms.step
+def one():
+    return 1
+
+@ms.pipeline
+def main():
+    return one()
+"""
+
+
+def code_of(lab: Lab) -> list[Path]:
+    """The recorded copies of the module on this machine."""
+    return list((lab.workspace.cache / "code").glob("*/flow.py"))
+
+
+def test_a_folder_of_recorded_code_that_was_changed_is_written_anew(lab: Lab) -> None:
+    from mainspring.pipelines.replay import replay_run
+
+    lab.write(SMALL)
+    run = lab.run(runner="pool")
+    (copy,) = code_of(lab)
+    copy.write_text(copy.read_text().replace("return 1", "return 2"))
+    (copy.parent / "json.py").write_text("raise ImportError")
+    assert replay_run(run.id, workspace=lab.workspace).verdict == "VERIFIED"
+    assert "return 1" in copy.read_text()
+    assert not (copy.parent / "json.py").exists()
+
+
+@pytest.mark.one_backend("the blob is damaged in its file")
+def test_a_damaged_blob_of_code_is_put_again_where_the_source_is_at_hand(lab: Lab) -> None:
+    import shutil
+
+    lab.write(SMALL)
+    lab.run(runner="pool")
+    shutil.rmtree(lab.workspace.cache / "code")
+    place = Path(lab.workspace.blobs.place)
+    for digest in {
+        blob for (text,) in lab.workspace.database.query("SELECT blobs FROM code_tree") for blob in loads(text)
+    }:
+        path = place / digest[:2] / digest
+        path.chmod(0o644)
+        path.write_bytes(b"?" + path.read_bytes()[1:])
+    lab.workspace = lab.open()
+    assert lab.run(runner="pool", reuse=False).value == 1

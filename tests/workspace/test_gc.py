@@ -140,3 +140,29 @@ def test_a_simulated_clock_does_not_age_blobs(workspace: Workspace) -> None:
     finally:
         clock.clock.reset(token)
     assert workspace.blobs.exists(digest)
+
+
+def test_what_dead_runs_left_goes_and_what_a_running_one_needs_stays(workspace: Workspace) -> None:
+    ledger, leases = workspace.ledger, workspace.leases
+    lease = leases.claim("run:alive", "me", 60)
+    with workspace.database.transaction() as tx:
+        ledger.edge(tx, "alive", "ran", "code-of-alive")
+    for run in ("alive", "dead"):
+        folder = workspace.scratch / run
+        (folder / "attempt").mkdir(parents=True)
+        (folder / "attempt" / "big.bin").write_bytes(b"x" * 1000)
+        (folder / "attempt.log").write_text("told")
+        (folder / "attempt.log.0.raw").write_text("password=unredacted")
+        (workspace.cache / "code" / f"code-of-{run}").mkdir(parents=True)
+    report = collect(workspace, grace_s=3600, roots=[named])
+    assert sorted(path.name for path in (workspace.scratch / "dead").iterdir()) == ["attempt.log"]
+    assert sorted(path.name for path in (workspace.scratch / "alive").iterdir()) == [
+        "attempt", "attempt.log", "attempt.log.0.raw",
+    ]  # fmt: skip
+    assert report.freed_bytes == 1019
+    collect(workspace, grace_s=0, roots=[named])
+    assert [path.name for path in workspace.scratch.iterdir()] == ["alive"]
+    assert [path.name for path in (workspace.cache / "code").iterdir()] == ["code-of-alive"]
+    leases.release(lease)
+    collect(workspace, grace_s=0, roots=[named])
+    assert not list(workspace.scratch.iterdir())

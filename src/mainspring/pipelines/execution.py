@@ -34,6 +34,7 @@ from mainspring.pipelines.observation.observer import Observation, Observer
 from mainspring.pipelines.observation.places import own_addresses, own_paths
 from mainspring.pipelines.observation.watcher import unwatched
 from mainspring.pipelines.seeds import seed_everything
+from mainspring.pipelines.surroundings import surroundings_kept
 from mainspring.pipelines.task import Attempt, Task, TaskState, Usage
 from mainspring.pipelines.values import Values
 from mainspring.runners.resources import ResourceMeter
@@ -118,6 +119,7 @@ def execute(place: Place, task: Task, attempt: Attempt, lease: Lease, find: Find
         _record_failure(place, task, attempt, lease, error, kind, log_path, _usage(meter))
         if not (place.isolated or task.options.may_fail):
             place.failures[task.id] = error
+        _remove(log_path)
         if isinstance(error, KeyboardInterrupt):
             raise
         return
@@ -125,7 +127,13 @@ def execute(place: Place, task: Task, attempt: Attempt, lease: Lease, find: Find
         _keep_points(run_log)
         for suffix in ("", _PATHS):
             _remove(log_path.with_suffix(suffix))
-    _record_success(place, task, attempt, lease, outputs, seen, log_path, _usage(meter), run_log)
+    try:
+        _record_success(place, task, attempt, lease, outputs, seen, log_path, _usage(meter), run_log)
+    except (LeaseLostError, StorageError):
+        raise
+    except Exception as error:  # noqa: BLE001  # what was logged may be anything; it is this task's failure alone
+        _record_failure(place, task, attempt, lease, error, "error", log_path, _usage(meter))
+    _remove(log_path)
 
 
 def _call(
@@ -145,6 +153,7 @@ def _call(
     graph_token = outside_graph()
     try:
         with ExitStack() as stack:
+            stack.enter_context(surroundings_kept())
             stack.enter_context(using(place.workspace))
             stack.enter_context(within_task(task.id, replay=place.replay, log=run_log))
             stack.enter_context(declared.scratch_folder(log_path.with_suffix("")))
@@ -347,18 +356,20 @@ def _in_project(place: Place, text: str) -> str:
 
 
 def _remove(scratch: Path) -> None:
-    """Remove a folder of the attempt, if it came to one."""
+    """Remove a file or folder of the attempt, if it came to one."""
     if scratch.is_dir():
         import shutil
 
         shutil.rmtree(scratch, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            scratch.unlink()
 
 
 def _kept_log(place: Place, log_path: Path) -> str | None:
     """The log as a blob; None if nothing was printed."""
     try:
         text = log_path.read_bytes()
-        log_path.unlink()
     except FileNotFoundError:
         return None
     except OSError as error:

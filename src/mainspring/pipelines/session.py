@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mainspring.errors import GraphError, InvalidError
+from mainspring.errors import CorruptBlobError, GraphError, InvalidError, NotFoundError
 from mainspring.ledger import new_id
 from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.code.fingerprint import Fingerprinter
-from mainspring.pipelines.code.tree import materialise, record
+from mainspring.pipelines.code.tree import materialise, read_tree, record
 from mainspring.pipelines.execution import Place, stamp
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.seeds import threads_environment
@@ -21,6 +22,7 @@ from mainspring.pipelines.values import Values
 from mainspring.runners import Exit, InlineRunner, Runner, WorkOrder
 from mainspring.runs.code import CodeTree
 from mainspring.runs.environment import Environment, installed, snapshot
+from mainspring.store import blob_digest
 from mainspring.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ class Session:
         self.place = Place(workspace, self.store, self.values, self.root, isolated=False, follow=listener.printed)
         self.place.loads = lambda module: self.fingerprinter.load(module).loaded
         self._runners: dict[str, Runner] = {}
+        self._record_again: Callable[[], None] | None = None
 
     def record_code(
         self, tasks: Sequence[Task], module: str, functions: Mapping[int, Callable[..., Any]] | None = None
@@ -77,7 +80,26 @@ class Session:
         declared |= {file for function in live.values() if function is not None for file in self._files(function)}
         files = [found.path for found in sources.values()] + [self.root / file for file in declared]
         self.place.stamps = {str(path): stamp(path) for path in files}  # first: what changes from here on is noticed
-        return record(self.root, list(sources.values()), declared, self.workspace.blobs, texts)
+        tree = record(self.root, list(sources.values()), declared, self.workspace.blobs, texts)
+        self._record_again = lambda: self._repaired(tree, lambda: self.record_code(tasks, module, functions))
+        return tree
+
+    def _repaired(self, tree: CodeTree, record_again: Callable[[], object]) -> None:
+        """Have every damaged blob of the code noticed, and put all of them again."""
+        for digest in tree.blobs:
+            with suppress(CorruptBlobError, NotFoundError):
+                self.workspace.blobs.read(digest)
+        record_again()
+
+    def _code_folder(self, manifest: str) -> Path:
+        """The recorded code; what is damaged of it is put again if it was recorded here."""
+        try:
+            return code_folder(self.workspace, manifest)
+        except (CorruptBlobError, NotFoundError):
+            if self._record_again is None:
+                raise
+            self._record_again()
+            return code_folder(self.workspace, manifest)
 
     def _excerpts(self, live: Mapping[int, Callable[..., Any]]) -> tuple[dict[int, Excerpt], dict[str, str]]:
         """The excerpts of functions by position, and the files that keep them."""
@@ -144,7 +166,7 @@ class Session:
 
             return DetachedRunner(self.jobs, self._program, self._ended, environment=environment)
         environment |= {
-            "MAINSPRING_CODE": str(code_folder(self.workspace, code or "")),
+            "MAINSPRING_CODE": str(self._code_folder(code or "")),
             "MAINSPRING_CACHE": str(self.workspace.cache),
             "MAINSPRING_PROJECT": str(self.workspace.project.root),
         }
@@ -186,9 +208,22 @@ def source_roots(workspace: Workspace, root: Path) -> list[Path]:
 
 
 def code_folder(workspace: Workspace, manifest: str) -> Path:
-    """A folder of this machine with the recorded code; written at first use, complete or absent."""
+    """A folder of this machine with the recorded code; written at first use, and again if it isn't what was recorded.
+
+    Raises:
+        CorruptBlobError, NotFoundError: the recorded code is damaged or gone.
+    """
     folder = workspace.cache / "code" / manifest
-    if not folder.is_dir():
+    if folder.is_dir() and not _is_intact(folder, manifest, workspace):
+        import shutil
+
+        wrong = folder.with_name(f"{manifest}.{new_id()}")
+        with suppress(FileNotFoundError):  # another process was first
+            folder.rename(wrong)
+        shutil.rmtree(wrong, ignore_errors=True)
+    if folder.is_dir():
+        os.utime(folder)  # for the collector: it is in use
+    else:
         partial = folder.with_name(f"{manifest}.{new_id()}")  # a process id would come again in a container
         materialise(manifest, workspace.blobs, partial)
         try:
@@ -198,6 +233,19 @@ def code_folder(workspace: Workspace, manifest: str) -> Path:
 
             shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def _is_intact(folder: Path, manifest: str, workspace: Workspace) -> bool:
+    """Whether a folder has the files of the recorded code, byte for byte, and no others that could be imported."""
+    recorded = {entry.path: entry.blob for entry in read_tree(manifest, workspace.blobs).entries}
+    there = {
+        path.relative_to(folder).as_posix(): path
+        for path in folder.rglob("*")
+        if not path.is_dir() and path.parent.name != "__pycache__"
+    }
+    return recorded.keys() == there.keys() and all(
+        not path.is_symlink() and blob_digest(path.read_bytes()) == recorded[name] for name, path in there.items()
+    )
 
 
 def worker_environment(base: Mapping[str, str], database: str, blobs: str, threads: int) -> dict[str, str]:

@@ -108,6 +108,11 @@ class Leases:
         row = self.database.query_one("SELECT owner, expires_at FROM lease WHERE name = ?", (name,))
         return row is not None and row[1] > self.now_us() and not _is_dead_here(row[0])
 
+    def held_names(self, prefix: str) -> list[str]:
+        """The names, beginning so, of the leases that somebody has now."""
+        rows = self.database.query("SELECT name FROM lease WHERE name >= ? AND name < ?", (prefix, prefix + "~"))
+        return [name for (name,) in rows if self.held(name)]
+
     def holder(self, name: str) -> str:
         """Who had the lease last, as an owner; empty if nobody ever had."""
         row = self.database.query_one("SELECT owner FROM lease WHERE name = ?", (name,))

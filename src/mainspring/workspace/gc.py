@@ -12,6 +12,7 @@ from itertools import chain
 import msgspec
 
 from mainspring.store import Database, Lease
+from mainspring.workspace.leftovers import remove_leftovers
 from mainspring.workspace.workspace import Workspace
 
 GROUP = "mainspring.gc_roots"
@@ -22,7 +23,7 @@ Roots = Callable[[Database], Iterable[str]]
 
 
 class GcReport(msgspec.Struct, frozen=True):
-    """What a collection found and did: counts of blobs, and bytes freed."""
+    """What a collection found and did: counts of blobs, and bytes freed, those of dead runs' folders included."""
 
     live: int
     young: int
@@ -65,6 +66,7 @@ def _collect(
     ripe = [blob for blob in waiting if blob.digest not in live and blob.touched_at_us + grace_us <= now]
     unnamed = [blob for blob in present if blob.digest not in live]
     old = [blob for blob in unnamed if blob.touched_at_us + grace_us <= now]
+    leftover_bytes = 0
     if not dry_run:
         actions = [(blobs.restore, restored), (blobs.destroy, ripe), (blobs.condemn, old)]
         for count, (act, digest) in enumerate((act, blob.digest) for act, chosen in actions for blob in chosen):
@@ -72,13 +74,14 @@ def _collect(
                 workspace.leases.heartbeat(lease)
             act(digest)
         blobs.sweep_temporary(max(grace_us / 1e6, _SHORTEST_GRACE_S))
+        leftover_bytes = remove_leftovers(workspace, older_than_s=grace_us / 1e6)
     return GcReport(
         live=len(present) - len(unnamed),
         young=len(unnamed) - len(old),
         condemned=len(old),
         restored=len(restored),
         destroyed=len(ripe),
-        freed_bytes=sum(blob.size_bytes for blob in ripe),
+        freed_bytes=sum(blob.size_bytes for blob in ripe) + leftover_bytes,
     )
 
 

@@ -1,0 +1,73 @@
+"""What runs that are over left on this machine: scratch folders, unredacted logs, and folders of recorded code."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from mainspring.errors import ConflictError
+from mainspring.workspace.workspace import Workspace
+
+_LEASE_S = 60.0
+
+
+def remove_leftovers(workspace: Workspace, *, older_than_s: float) -> int:
+    """Remove what no run that is under way needs; gives the bytes that were freed. Logs and code stay for `older_than_s`.
+
+    What a dead worker printed, unredacted, and the scratch folders of its steps go at once.
+    """
+    return sum(_scratch(workspace, older_than_s)) + sum(_code(workspace, older_than_s))
+
+
+def _scratch(workspace: Workspace, older_than_s: float) -> Iterator[int]:
+    for run in _folders(workspace.scratch):
+        try:
+            lease = workspace.leases.claim(f"run:{run.name}", workspace.owner, _LEASE_S)
+        except ConflictError:
+            continue
+        try:
+            if _age_s(workspace, run) >= older_than_s:
+                yield _removed(run)
+            else:
+                yield from (_removed(path) for path in list(run.iterdir()) if path.is_dir() or path.suffix == ".raw")
+        finally:
+            workspace.leases.release(lease)
+
+
+def _code(workspace: Workspace, older_than_s: float) -> Iterator[int]:
+    """Folders of code that was not used lately, unless a run that is under way may start another worker in one."""
+    running = [name.removeprefix("run:") for name in workspace.leases.held_names("run:")]
+    used = {edge.dst for edge in workspace.ledger.edges(running) if edge.role == "ran"}
+    for folder in _folders(workspace.cache / "code"):
+        if folder.name not in used and _age_s(workspace, folder) >= older_than_s:
+            yield _removed(folder)
+
+
+def _folders(parent: Path) -> list[Path]:
+    with suppress(FileNotFoundError):
+        return [path for path in parent.iterdir() if path.is_dir()]
+    return []
+
+
+def _age_s(workspace: Workspace, path: Path) -> float:
+    """Real time since it was last used."""
+    with suppress(FileNotFoundError):
+        return workspace.database.now_us() / 1e6 - path.stat().st_mtime
+    return 0.0
+
+
+def _removed(path: Path) -> int:
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    size = 0
+    for file in files:
+        with suppress(OSError):
+            size += file.lstat().st_size
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            os.unlink(path)
+    return size
