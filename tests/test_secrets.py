@@ -11,6 +11,7 @@ import pytest
 
 from mainspring.errors import SecretError
 from mainspring.secrets import (
+    LineRedaction,
     Secret,
     is_reference,
     names_secret,
@@ -64,7 +65,9 @@ def test_what_was_resolved_is_redacted_from_any_text(tmp_path: Path) -> None:
         "password = 'VALUE'", 'api_key: "VALUE"', "MY_TOKEN=VALUE", "{'secret': 'VALUE'}", "postgresql://me:VALUE@db/x",
         "Authorization: Bearer VALUE", "-----BEGIN PRIVATE KEY-----\nVALUE\n-----END PRIVATE KEY-----",
         "-password =\n+password = VALUE\n", "token:\ntoken: VALUE", "aws_secret_access_key=VALUE",
-        '"password": "VALUE", "other": 1', "private_key=VALUE;x=1",
+        '"password": "VALUE", "other": 1', "private_key=VALUE;x=1", "redis://:VALUE@cache", "Authorization: Basic VALUE",
+        "{'Authorization': 'VALUE'}", '{\\"token\\": \\"VALUE\\"}', "password => VALUE", "token = b'VALUE'", "DB_PWD=VALUE",
+        "f(token=VALUE, n=3)", "passphrase: VALUE",
     ],
 )  # fmt: skip
 def test_the_shape_of_a_secret_is_enough(text: str) -> None:
@@ -75,8 +78,30 @@ def test_the_shape_of_a_secret_is_enough(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("password = 'p@ss,word;123 x', n = 3", "password = '[redacted]', n = 3"),
+        ('password: "correct horse battery" n', 'password: "[redacted]" n'),
+        (r'password="a\"b c d" n', 'password="[redacted]" n'),
+        ("password=p@ss,word;123", "password=[redacted]"),
+        ("token=abcd&user=ada {token:abcd}", "token=[redacted]&user=ada {token:[redacted]}"),
+        ("password=password", "password=[redacted]"),
+        ("postgresql://me:pa/ss@db/x", "postgresql://me:[redacted]@db/x"),
+        ("postgresql://me:p@ss@db/x?mail=a@b", "postgresql://me:[redacted]@db/x?mail=a@b"),
+        ("Authorization: Basic dXNlcjpodW50ZXIyMg==", "Authorization: Basic [redacted]"),
+    ],
+)  # fmt: skip
+def test_a_secret_is_redacted_to_its_end(text: str, shown: str) -> None:
+    assert redact(text) == shown
+    assert redact(shown) == shown
+
+
+@pytest.mark.parametrize(
     "text",
     [
+        "max_tokens=4096, completion_tokens: 1532", "token=None, use_token=False", "sk-learn-compatible-estimators",
+        "postgresql://me:{password}@db", "postgresql://me:${DB_PASSWORD}@db", "postgresql://me:$DB_PASSWORD@db",
+        "postgresql://me:***@db", "http://[::1]:8080/a@b", "Basic understanding", "Authorization: [secret:env/LAB_KEY]",
         "the token count is 3", "see secret:env/NAME", "[secret:env/LAB_KEY]",
         "password = secret:env/PW", "def tokenize(text): return text.split()", "http://localhost:8080/a@b",
     ],
@@ -89,6 +114,72 @@ def test_redacting_twice_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("LAB_PASSWORD", "some-long-password")
     once = redact("password=some-long-password and postgresql://me:abcd1234@db")
     assert redact(once) == once
+
+
+def test_each_line_of_a_long_secret_is_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_PRIVATE_KEY", "-----BEGIN PRIVATE KEY-----\nfirst-line-of-it\nsecond-line-of-it\nab\n")
+    assert redact("line by line: second-line-of-it") == "line by line: [secret:env/LAB_PRIVATE_KEY]"
+    assert redact("abacus") == "abacus"
+
+
+def test_a_number_is_a_secret_only_as_a_whole_and_never_a_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_PASSWORD", "1234567890")
+    monkeypatch.setenv("LAB_PIN_PASSWORD", "12345")
+    monkeypatch.setenv("LAB_MAX_TOKENS", "200000")
+    assert redact("pin 1234567890.") == "pin [secret:env/LAB_PASSWORD]."
+    assert redact("n=91234567890, 12345, 200000") == "n=91234567890, 12345, 200000"
+    refuse_value("place", "n", "91234567890")
+    with pytest.raises(SecretError, match="LAB_PASSWORD"):
+        refuse_value("place", "n", "1234567890")
+
+
+def test_a_secret_that_holds_another_is_redacted_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_A_PASSWORD", "short-one")
+    monkeypatch.setenv("LAB_B_PASSWORD", "short-one-and-its-rest")
+    assert redact("short-one-and-its-rest") == "[secret:env/LAB_B_PASSWORD]"
+
+
+KEY = [
+    "-----BEGIN RSA PRIVATE KEY-----",
+    "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC",
+    "U2Vjb25k+/==",
+    "-----END RSA PRIVATE KEY-----",
+]
+
+
+@pytest.mark.parametrize("lead", ["", "INFO app: ", 'KEY = """'])
+def test_a_private_key_is_redacted_line_by_line(lead: str) -> None:
+    redaction = LineRedaction()
+    shown = [redaction.line(line) for line in ["before", lead + KEY[0], *KEY[1:], "after"]]
+    assert shown == ["before", f"{lead}[redacted]", "[redacted]", "[redacted]", "[redacted]", "after"]
+
+
+def test_another_streams_line_does_not_end_a_private_key() -> None:
+    redaction = LineRedaction()
+    shown = [redaction.line(line) for line in [*KEY[:2], "WARNING: a line of stderr", *KEY[2:], "word"]]
+    assert shown == ["[redacted]", "[redacted]", "WARNING: a line of stderr", "[redacted]", "[redacted]", "word"]
+
+
+def test_a_private_key_without_an_end_does_not_hide_the_rest() -> None:
+    redaction = LineRedaction()
+    assert [redaction.line(line) for line in KEY[:2]] == ["[redacted]"] * 2
+    assert redaction.part(KEY[2]) == "[redacted]"
+    for number in range(5):
+        assert redaction.line(f"loss: {number}") == f"loss: {number}"
+    assert redaction.line("word") == "word"
+
+
+def test_a_private_key_in_one_line_ends_there() -> None:
+    redaction = LineRedaction()
+    assert redaction.line("\\n".join(KEY)) == "[redacted]"
+    assert redaction.line("word") == "word"
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 60_000, "password" * 8_000, "://a:" * 12_000, "token='" * 9_000, "x" * 9 + ",;" * 9_000]
+)
+def test_hostile_lines_are_searched_in_time_that_grows_with_their_length(text: str) -> None:
+    assert len(redact(text)) > 1000
 
 
 @pytest.mark.parametrize(
@@ -121,8 +212,28 @@ def test_a_value_is_refused_where_it_would_be_recorded(name: str, value: Any) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("password", "secret:env/PW"), ("password", ""), ("password", None), ("n", "abc")]
-)
+    "value",
+    [
+        "postgresql://me:hunter22@db/x", ["a", {"b": "ghp_abcdefghijklmnopqrstuvwxyz0123456789"}], "\n".join(KEY),
+        {"Authorization": "x", "headers": "Authorization: Basic dXNlcjpodW50ZXIyMg=="}, "AKIAABCDEFGHIJKLMNOP",
+        "host=db password=hunter22 dbname=x", "https://api/v1?access_token=abc123&n=1",
+    ],
+)  # fmt: skip
+def test_what_has_the_shape_of_a_secret_is_refused_under_any_name(value: Any) -> None:
+    with pytest.raises(SecretError, match=r"place: .* has the shape of a secret") as caught:
+        refuse_value("place", "url", value)
+    assert "hunter22" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("password", "secret:env/PW"), ("password", ""), ("password", None), ("n", "abc"),
+        ("url", "postgresql://me:secret:env/PW@db/x"), ("url", "postgresql://me@db:5432/x"), ("url", "http://h:80/a@b"),
+        ("prompt", "Password: required. The bearer certificates of sk-learn-compatible-estimators; token = an item"),
+        ("settings", "max_tokens=4096 temperature=0.3"), ("code", "def login(user, password=None): ..."),
+    ],
+)  # fmt: skip
 def test_references_and_ordinary_values_are_not_refused(name: str, value: Any) -> None:
     refuse_value("place", name, value)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from mainspring.errors import SecretError
@@ -19,19 +21,44 @@ _SECRET_NAME = re.compile(
 _NO_SECRETS = ("PWD", "OLDPWD")  # the shell's working directory, not a password
 _SHORTEST = 4  # shorter values would blank out ordinary words
 _SHORTEST_INSIDE = 8  # shorter ones stand in ordinary texts by chance
+_SHORTEST_DIGITS = 6  # as do shorter numbers
+_LONGEST_KEY = 400  # lines of a private key; RSA with 16,384 bits has 200
+_STRANGE_LINE = 80  # of these; after five lines that are no part of a key it is taken for ended
 
-# Order matters: the whole key block first, then the shapes of well-known tokens, then `name = value`.
-_SHAPES = [
-    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
-    re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
-    re.compile(r"\b(?:ghp|gho|ghs|github_pat|glpat|xoxb|xoxp|hf|sk|pypi)[_-][A-Za-z0-9_\-]{16,}"),
-    re.compile(r"(?<=Bearer )[A-Za-z0-9._~+/=\-]{8,}"),
-    re.compile(r"(?<=://)(?P<user>[^\s:/@]+):(?P<value>(?!secret:)[^\s@/]+)(?=@)"),
-    re.compile(
-        r"(?i)(?P<name>[\w.\-]*(?:password|passwd|secret|api_?key|access_?key|private_?key|token|credential)s?"
-        r"[\"']?[ \t]*[:=][ \t]*[\"']?)(?P<value>(?!secret:|env/|file/)[^\s\"',;}]{4,})"
-    ),
+_NAMES = r"(?:password|passwd|passphrase|[_\-.]pwd|secret|api_?key|access_?key|private_?key|token|credential)s?"
+_STANDS_IN = (  # for a value: a reference, what was redacted before, a gap of a template
+    r"(?!\[?secret:|\[redacted\]|env/|file/|\$?\{[^}\s]*\}|\$[A-Z][A-Z0-9_]*\b|<[\w \-]*>|%\(\w+\)s|\*+(?![^\s@\"']))"
+)
+_NOTHING = r"(?!(?:None|null|[Tt]rue|[Ff]alse)(?![^\s,;)}\]\"']))"
+_NEXT = r"[})\]]*(?:[,;&][ \t]*[\"']?[\w.\-]+[\"']?[ \t]*[:=]|[,;]?(?:\s|$))"  # where a value without quotes ends
+_KEY_BLOCK = r"(?s:-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z))"
+_KEY_LINE = r"[\s\"'|>]*(?:[A-Za-z0-9+/=]+|-----END [A-Z ]*PRIVATE KEY-----)[\s\"',;)\\]*"
+_TOKENS = [
+    r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
+    r"\b(?:ghp|gho|ghs|github_pat|glpat|xoxb|xoxp|hf|sk|pypi)[_-](?=[A-Za-z_\-]*\d)[A-Za-z0-9_\-]{16,}",
 ]
+_HEADER = (
+    rf"(?i:authorization[\"']?[ \t]*[:=][ \t]*[\"']?(?:(?:basic|bearer|digest|token)[ \t]+)?){_STANDS_IN}"
+    r"(?P<value>[^\s\"',;]{8,})"
+)
+# A port is no password, and a password may hold slashes and at signs though it should not.
+_IN_URL = (
+    rf"(?<=://)[^\s:/@\[]*:(?!\d{{1,5}}[/,?#]){_STANDS_IN}"
+    r"(?P<value>[^\s@\"'<>]{1,256}(?:@[^\s@/?#:,\"'<>]{1,256}){0,8})(?=@)"
+)
+_IN_SETTINGS = (  # of a query string, or of a database driver
+    rf"(?i:(?<![^\s?&;,])(?P<name>[\w.\-]*{_NAMES})=){_STANDS_IN}(?P<value>(?=[^\s&;,]*\d)[^\s&;,\"']{{4,}})"
+)
+_NAMED = (
+    rf"(?i:(?<![\w.\-])(?P<name>[\w.\-]*{_NAMES})(?:\\?[\"'])?[ \t]*[:=]{{1,2}}>?[ \t]*)"
+    rf"(?:[bBrRuUfF]{{0,2}}(?P<quote>\\?[\"']){_STANDS_IN}(?P<quoted>(?:(?!(?P=quote))(?:\\.|[^\\\n])){{4,}})(?P=quote)"
+    rf"|(?:\\?[\"'])?{_STANDS_IN}{_NOTHING}(?![=:>])(?P<value>(?:(?!{_NEXT})[^\s\"']){{4,}}))"
+)
+# Order matters: the whole key block first, then the shapes of well-known tokens, then `name = value`. They are compiled
+# when first needed, as that takes milliseconds.
+_SHAPES = (_KEY_BLOCK, *_TOKENS, r"(?<=Bearer )[A-Za-z0-9._~+/=\-]{8,}", _HEADER, _IN_URL, _NAMED)
+_SURE_SHAPES = (_KEY_BLOCK, *_TOKENS, _HEADER, _IN_URL, _IN_SETTINGS)  # not met in ordinary prose
+# One for the process, as its log and its environment are: whoever resolved a secret, no thread may record it.
 _known: dict[str, str] = {}
 
 
@@ -96,6 +123,11 @@ def names_secret(name: str) -> bool:
     >>> names_secret("db_password"), names_secret("MLFLOW_TRACKING_TOKEN"), names_secret("max_tokens_per_row")
     (True, True, False)
     """
+    return _names_secret(name)
+
+
+@lru_cache(maxsize=4096)  # each text that is redacted asks for every variable of the environment
+def _names_secret(name: str) -> bool:
     return _SECRET_NAME.search(name) is not None
 
 
@@ -105,12 +137,44 @@ def redact(text: str) -> str:
     >>> redact("postgresql://me:hunter22@db/x and api_key = 'abcd1234'")
     "postgresql://me:[redacted]@db/x and api_key = '[redacted]'"
     """
-    for value, reference in (_in_environment() | _known).items():
+    for value, reference in _values():
         if value in text:
-            text = text.replace(value, f"[{reference}]")
-    for shape in _SHAPES:
+            text = (
+                re.sub(_whole(value), f"[{reference}]", text)
+                if value.isdigit()
+                else text.replace(value, f"[{reference}]")
+            )
+    for shape in _compiled(_SHAPES):
         text = shape.sub(_blank, text)
     return text
+
+
+class LineRedaction:
+    """Redacts a text that comes line by line, in which a private key is many lines.
+
+    >>> redaction = LineRedaction()
+    >>> [redaction.line(line) for line in ("-----BEGIN PRIVATE KEY-----", "MIIEvQ==", "-----END PRIVATE KEY-----", "loss")]
+    ['[redacted]', '[redacted]', '[redacted]', 'loss']
+    """
+
+    def __init__(self, redact_line: Callable[[str], str] = redact) -> None:
+        self._redact_line = redact_line
+        self._left = 0  # lines for which a key may still go on
+
+    def part(self, text: str) -> str:
+        """A line that is not finished, as it may be shown; it is given again when it has grown."""
+        return "[redacted]" if self._left and re.fullmatch(_KEY_LINE, text) else self._redact_line(text)
+
+    def line(self, text: str) -> str:
+        """A finished line as it may be recorded."""
+        shown = self.part(text)
+        blocks = list(re.finditer(_KEY_BLOCK, text))
+        if blocks and not blocks[-1][1]:
+            self._left = _LONGEST_KEY
+        elif self._left:
+            is_end = "-----END" in text
+            self._left = 0 if is_end else max(0, self._left - (1 if re.fullmatch(_KEY_LINE, text) else _STRANGE_LINE))
+        return shown
 
 
 def redact_value(name: str, value: object) -> object:
@@ -136,10 +200,11 @@ def refuse_value(place: str, name: str, value: object) -> None:
     """Refuse a secret's value in a place that is recorded, where a reference to it belongs.
 
     Raises:
-        SecretError: the name says that the value is a secret, or it holds one that was resolved or is in the environment.
+        SecretError: the name says that the value is a secret, or it holds one: by its shape, such as a URL with a
+            password, or because it was resolved or is in the environment.
     """
     if isinstance(value, str | dict | list | tuple):
-        _refuse(place, name, value, _in_environment() | _known)
+        _refuse(place, name, value)
 
 
 def refuse_output(place: str, value: object) -> None:
@@ -199,37 +264,51 @@ def _held_in_text(text: str) -> str | None:
     return None
 
 
-def _refuse(place: str, name: str, value: object, known: dict[str, str]) -> None:
+def _refuse(place: str, name: str, value: object) -> None:
     if isinstance(value, dict):
         for key, item in value.items():
-            _refuse(place, str(key), item, known)
+            _refuse(place, str(key), item)
     elif isinstance(value, list | tuple):
         for item in value:
-            _refuse(place, name, item, known)
-    elif isinstance(value, str):
-        _refuse_text(place, name, value, known)
+            _refuse(place, name, item)
+    elif isinstance(value, str) and value and not is_reference(value):
+        _refuse_text(place, name, value)
 
 
-def _refuse_text(place: str, name: str, value: str, known: dict[str, str]) -> None:
-    if is_reference(value) or not value:
-        return
+def _refuse_text(place: str, name: str, value: str) -> None:
     if names_secret(name):
         raise SecretError(
             f"{place}: `{name}` is a secret by its name, and its value would be recorded. Give a reference,"
             " secret:env/NAME or secret:file/PATH (or give it another name, if it is none)."
         )
-    for secret, reference in known.items():
-        if secret in value:
+    for secret, reference in _values():
+        if secret in value and (not secret.isdigit() or re.search(_whole(secret), value)):
             raise SecretError(
                 f"{place}: it holds the value of `{reference}`, which would be recorded. Pass ms.Secret(…)."
             )
+    if any(_blank(match) != match[0] for shape in _compiled(_SURE_SHAPES) for match in shape.finditer(value)):
+        raise SecretError(
+            f"{place}: `{name}` holds what has the shape of a secret, such as a key, a token or a URL with a password,"
+            " which would be recorded. Pass ms.Secret(…), reveal it inside the step, and keep the rest apart from it"
+            " (if it is none, let a step read or make it)."
+        )
+
+
+@lru_cache
+def _compiled(shapes: tuple[str, ...]) -> list[re.Pattern[str]]:
+    return [re.compile(shape) for shape in shapes]
 
 
 def _blank(match: re.Match[str]) -> str:
+    """A match without its secret."""
     groups = match.groupdict()
-    if "value" not in groups:
+    group = next((name for name in ("quoted", "value") if groups.get(name) is not None), None)
+    if group is None:
         return "[redacted]"
-    return match[0].replace(groups["value"], "[redacted]") if groups["value"] != "[redacted]" else match[0]
+    value, start = groups[group], match.start(group) - match.start()
+    if (groups.get("name") or "").lower().endswith("tokens") and value.isdigit():
+        return match[0]  # a count of what a language model read
+    return match[0] if value == "[redacted]" else f"{match[0][:start]}[redacted]{match[0][start + len(value) :]}"
 
 
 def _value(kind: str, name: str, reference: str) -> str:
@@ -245,17 +324,33 @@ def _value(kind: str, name: str, reference: str) -> str:
         except OSError as error:
             raise SecretError(f"`{reference}`: {path} can't be read ({os.strerror(error.errno or 0)})") from error
     if len(value) >= _SHORTEST:
-        _known[value] = reference
+        for each in _as_recorded(value):
+            _known[each] = reference
     return value
 
 
+def _values() -> list[tuple[str, str]]:
+    """The values that are secrets here, with their references, the longest first: one may be a part of another."""
+    return sorted((_in_environment() | _known).items(), key=lambda known: -len(known[0]))
+
+
 def _in_environment() -> dict[str, str]:
-    return {
-        value: f"secret:env/{name}"
-        for name, value in os.environ.items()
-        if len(value) > _SHORTEST
-        and names_secret(name)
-        and name not in _NO_SECRETS
-        and not value.isdigit()
-        and not is_reference(value)
-    }
+    found = {}
+    for name in os.environ:
+        if not _names_secret(name) or name in _NO_SECRETS:
+            continue
+        value = os.environ.get(name, "")
+        is_number = value.isdigit() and (len(value) < _SHORTEST_DIGITS or name.lower().endswith("tokens"))
+        if len(value) > _SHORTEST and not is_number and not is_reference(value):
+            found.update(dict.fromkeys(_as_recorded(value), f"secret:env/{name}"))
+    return found
+
+
+def _as_recorded(value: str) -> list[str]:
+    """The value and, as logs are read line by line, each of its lines that says something by itself."""
+    lines = value.splitlines() if "\n" in value else ()
+    return [value, *(line for line in lines if len(line) >= _SHORTEST_INSIDE and not line.startswith("-----"))]
+
+
+def _whole(number: str) -> str:
+    return rf"(?<!\d){number}(?!\d)"

@@ -47,10 +47,10 @@ def frame_of(*numbers: int) -> pl.DataFrame:
 
 def test_a_version_gives_back_its_rows(workspace: Workspace) -> None:
     frame = pl.DataFrame({"carrier": ["UA", None], "delay": [1.5, None]})
-    version = dataset("flights").commit(frame, note="first")
+    version = dataset("flights").commit(frame, note="first, password=hunter22")
     assert version.to_polars().equals(frame)
     assert version.scan().collect().equals(frame)
-    assert (version.number, version.rows, version.note, version.parent) == (1, 2, "first", None)
+    assert (version.number, version.rows, version.note, version.parent) == (1, 2, "first, password=[redacted]", None)
     assert version.schema == (("carrier", "str"), ("delay", "f64"))
     assert version.content_digest == table_digest(frame).digest
 

@@ -152,11 +152,11 @@ def test_versions_are_found_by_every_form(workspace: Workspace) -> None:
 
 def test_an_alias_moves_and_keeps_its_history(workspace: Workspace) -> None:
     registered(), registered(3.0)
-    set_alias("line/1", "champion", note="first")
+    set_alias("line/1", "champion", note="first, password=hunter22")
     set_alias("line/2", "champion")
     set_alias("line/2", "champion")
     assert [(move.from_number, move.to_number, move.note) for move in alias_history("line", "champion")] == [
-        (1, 2, ""), (None, 1, "first")
+        (1, 2, ""), (None, 1, "first, password=[redacted]")
     ]  # fmt: skip
     assert [(str(alias), alias.number, alias.bound_by) for alias in list_aliases("line")] == [
         ("line@champion", 2, None)

@@ -224,6 +224,48 @@ def test_a_secrets_value_is_refused_where_a_reference_belongs(lab: Lab, how: str
     assert runs(lab) == 0
 
 
+@pytest.mark.parametrize("how", ["given", "default", "literal", "item"])
+@pytest.mark.one_backend("it is decided before anything is stored")
+def test_what_has_the_shape_of_a_secret_is_refused_by_any_name(lab: Lab, how: str) -> None:
+    lab.write(
+        """
+        URL = "postgresql://me:hunter22@db/x"
+
+        @ms.step
+        def reads(url):
+            return 1
+
+        @ms.pipeline
+        def given(url="postgresql://me@db/x"):
+            return reads(url)
+
+        @ms.pipeline
+        def default(url=URL):
+            return reads(1)
+
+        @ms.pipeline
+        def literal():
+            return reads({"db": URL})
+
+        @ms.pipeline
+        def item():
+            return reads.map(["a", URL])
+        """
+    )
+    params = {"url": "postgresql://me:hunter22@db/x"} if how == "given" else {}
+    with pytest.raises(SecretError, match=r"`url` holds what has the shape|`db` holds what has the shape") as caught:
+        lab.run(how, params=params)
+    assert "hunter22" not in str(caught.value)
+    assert runs(lab) == 0
+
+
+def test_the_note_of_a_run_is_kept_without_secrets(lab: Lab) -> None:
+    lab.write("@ms.step\ndef one():\n    return 1\n\n@ms.pipeline\ndef main():\n    return one()\n")
+    result = lab.run(note="tried password=hunter33")
+    assert result.run.note == "tried password=[redacted]"
+    assert RunStore(lab.workspace.database).get(result.run.id).note == result.run.note
+
+
 REVEALS = """
 @ms.step(outputs=("a", "b"))
 def reveals(token: ms.Secret):

@@ -182,6 +182,14 @@ def test_a_long_script_is_not_taken_for_dead(
             time.sleep(0.05)
 
 
+def test_the_log_of_a_script_holds_no_private_key(workspace: Workspace, runs: RunStore) -> None:
+    key = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBg\nU2Vjb25k\n-----END PRIVATE KEY-----"
+    with start_run("trial", workspace=workspace) as active:
+        print(f"begin\n{key}\nend")
+    log = workspace.blobs.read(runs.get(active.id).log or "").decode()
+    assert log.splitlines() == ["begin", *["[redacted]"] * 4, "end"]
+
+
 def test_experiments_are_numbered_and_default_is_zero(workspace: Workspace, runs: RunStore) -> None:
     for experiment in ("other", "Default", "third", "other"):
         with start_run("one", experiment=experiment, workspace=workspace):

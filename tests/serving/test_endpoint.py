@@ -25,7 +25,7 @@ def test_an_endpoint_is_bound_moved_and_found(workspace: Workspace) -> None:
     first, second = registered(1), registered(2)
     bound = bind("delays", "line@production", version="line/1")
     assert (bound.target, bound.serves, bound.generation, bound.version) == ("line@production", "line/1", 1, first.id)
-    moved = bind("delays", version="line/2", note="better")
+    moved = bind("delays", version="line/2", note="better, password=hunter22")
     assert (moved.serves, moved.generation, moved.id, moved.created_at) == ("line/2", 2, bound.id, bound.created_at)
     assert bind("delays", version="line/2") == moved == get_endpoint("delays")
     assert list_endpoints() == [moved]
@@ -33,6 +33,7 @@ def test_an_endpoint_is_bound_moved_and_found(workspace: Workspace) -> None:
     assert workspace.ledger.path(moved.ledger_id, second.id) is not None
     kinds = [event.kind for event in workspace.ledger.events()]
     assert kinds[2:] == ["alias.moved", "endpoint.bound", "alias.moved", "endpoint.moved"]
+    assert workspace.ledger.events()[-1].payload["note"] == "better, password=[redacted]"
 
 
 def test_an_alias_that_exists_is_bound_as_it_is(workspace: Workspace) -> None:

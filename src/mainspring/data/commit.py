@@ -10,6 +10,7 @@ from mainspring.data.draft import Draft
 from mainspring.data.version import DatasetVersion, Source
 from mainspring.errors import ConflictError, InvalidError, NotAllowedError
 from mainspring.ledger import is_replay
+from mainspring.secrets import redact
 from mainspring.store import Transaction
 
 _ATTEMPTS = 1_000  # each failed one means that another writer committed
@@ -41,7 +42,7 @@ def commit_draft(
             if store.confirm(head, sources, extra):
                 return head
             continue
-        wanted = draft.version(head, sources, note, extracted_us)
+        wanted = draft.version(head, sources, redact(note), extracted_us)
         version = store.commit(wanted, draft.written, base=draft.base, extra=extra)
         if version is not None:
             return version

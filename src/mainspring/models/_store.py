@@ -12,6 +12,7 @@ from mainspring.artifacts import Encoded
 from mainspring.errors import NotAllowedError, NotFoundError, close_names
 from mainspring.ledger import Ledger, current_actor, current_task, new_id
 from mainspring.models.version import Alias, AliasMove, ModelVersion, stored, version_from_row
+from mainspring.secrets import redact
 from mainspring.store import Database, Transaction
 
 MIGRATIONS = [
@@ -125,7 +126,8 @@ class ModelStore:
             (version.name, alias, version.id, bound_by, clock.now_us()),
         )
         moved = {
-            "from": before.number if before else None, "to": version.number, "bound_by": bound_by, "note": note,
+            "from": before.number if before else None, "to": version.number, "bound_by": bound_by,
+            "note": redact(note),
             "version": version.id,
         }  # fmt: skip
         self.ledger.append(tx, "alias.moved", f"{version.name}@{alias}", moved)

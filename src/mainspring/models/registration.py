@@ -14,6 +14,7 @@ from mainspring.ledger import is_replay
 from mainspring.models._store import SAME, ModelStore, same_as
 from mainspring.models.signature import Output, Signature
 from mainspring.models.version import InputKind, ModelVersion
+from mainspring.secrets import redact
 from mainspring.workspace import Workspace, current_workspace
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
@@ -66,7 +67,7 @@ def register(
         id="", name=name, number=0, content_digest=content_digest, encoded=encoded, signature=made, input_kind=kind,
         input_example=workspace.blobs.put(msgspec.json.encode(records)) if records else None,
         metrics=dict(metrics if metrics is not None else getattr(evaluation, "metrics", {})),
-        evaluation=_plain(evaluation), gates=_plain(gates), created_at=0, actor="", note=note,
+        evaluation=_plain(evaluation), gates=_plain(gates), created_at=0, actor="", note=redact(note),
     )  # fmt: skip
     if is_replay():
         return _recorded(store, version)

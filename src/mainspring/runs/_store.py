@@ -13,6 +13,7 @@ from mainspring.artifacts.record import Artifact, ArtifactStore
 from mainspring.errors import InvalidError, NotFoundError, close_names
 from mainspring.ledger import Ledger, current_actor, new_id
 from mainspring.runs.run import Run, RunState
+from mainspring.secrets import redact
 from mainspring.store import Database, Leases, Transaction
 
 MIGRATIONS = [
@@ -59,6 +60,8 @@ class RunStore:
         run = msgspec.structs.replace(
             _blank(run_id), kind=kind, name=name, started_at=clock.now_us(), actor=str(current_actor()), **fields
         )
+        if run.note:
+            run = msgspec.structs.replace(run, note=redact(run.note))
         self._experiment(tx, run.experiment)
         tx.insert("run", _row(run))
         self.ledger.node(tx, "run", run.id, run.name)

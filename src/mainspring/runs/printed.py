@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from mainspring.secrets import redact
+from mainspring.secrets import LineRedaction
 
 _LONGEST_LINE = 65_536
 
@@ -23,6 +23,7 @@ class Printed:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._pending: dict[str, str] = {}
+        self._redaction = LineRedaction()
         self._lock = threading.RLock()
         self._is_open = True
         self._streams = {name: _Echo(getattr(sys, name), name, self) for name in ("stdout", "stderr")}
@@ -61,7 +62,7 @@ class Printed:
         return text
 
     def _write(self, lines: list[str]) -> None:
-        text = "".join(f"{redact(line.rstrip(chr(13)).rpartition(chr(13))[2])}\n" for line in lines)
+        text = "".join(f"{self._redaction.line(line.rstrip(chr(13)).rpartition(chr(13))[2])}\n" for line in lines)
         if not text:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)

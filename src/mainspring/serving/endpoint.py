@@ -14,6 +14,7 @@ from mainspring.errors import InvalidError, NotFoundError, close_names
 from mainspring.ledger import is_replay, new_id
 from mainspring.models import ModelStore, ModelVersion, get_model_version, move_bound_alias
 from mainspring.models.registry import check_alias
+from mainspring.secrets import redact
 from mainspring.store import Database, Transaction
 from mainspring.workspace import Workspace, current_workspace
 
@@ -141,7 +142,9 @@ def _bind(
     workspace.ledger.node(tx, "endpoint", endpoint.id, name)
     move_bound_alias(tx, models, version, alias, endpoint=name, endpoint_id=endpoint.id, note=note)
     endpoints.put(tx, endpoint)
-    told = {"target": endpoint.target, "version": str(version), "generation": endpoint.generation, "note": note}
+    told = {
+        "target": endpoint.target, "version": str(version), "generation": endpoint.generation, "note": redact(note),
+    }  # fmt: skip
     workspace.ledger.append(tx, "endpoint.moved" if before else "endpoint.bound", endpoint.id, told)
     return endpoint
 

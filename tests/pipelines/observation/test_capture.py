@@ -74,6 +74,19 @@ class TestInline:
         assert capsys.readouterr().out == "train | a ***\ntrain | b\n"
         assert (tmp_path / "log").read_text() == "a ***\nb\n"
 
+    @pytest.mark.parametrize("fd", [False, True])
+    def test_a_private_key_is_redacted_though_it_is_many_lines(self, tmp_path: Path, fd: bool) -> None:
+        code = (
+            "from mainspring.secrets import redact\n"
+            f"with capture(path, fd={fd}, redact=redact):\n"
+            "    print('begin')\n"
+            "    print('-----BEGIN PRIVATE KEY-----\\nMIIEvQIBADANBg\\nU2Vjb25k', flush=True)\n"
+            "    print('bGFzdA==\\n-----END PRIVATE KEY-----\\nend')\n"
+        )
+        done = in_process(code, tmp_path / "log")
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "log").read_text().splitlines() == ["begin", *["[redacted]"] * 5, "end"]
+
     def test_a_thread_of_the_step_is_captured(self, tmp_path: Path) -> None:
         with capture(tmp_path / "log"):
             thread = threading.Thread(target=print, args=("from a thread",))

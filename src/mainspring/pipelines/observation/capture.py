@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import TextIO
 
 from mainspring.pipelines.observation.imports import on_import
+from mainspring.secrets import LineRedaction
 
 Redact = Callable[[str], str]
 Tee = Callable[[str], None]
@@ -75,7 +76,7 @@ class _Log:
         self._file = -1
         self._end = 0
         self._is_over = False
-        self._tee, self._redact = tee, redact or str
+        self._tee, self._redaction = tee, LineRedaction(redact or str)
         self._pending = ""
         self._owner: object = None
         self._lock = threading.RLock()
@@ -110,7 +111,7 @@ class _Log:
                 self._finish(self._pending)
                 self._pending = ""
             if self._pending:
-                self._put(self._redact(self._shown(self._pending)))
+                self._put(self._redaction.part(self._shown(self._pending)))
 
     def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +123,7 @@ class _Log:
         return line.rstrip("\r").rpartition("\r")[2]
 
     def _finish(self, line: str) -> None:
-        shown = self._redact(self._shown(line))
+        shown = self._redaction.line(self._shown(line))
         length = self._put(shown + "\n")  # which may have to find the end first
         self._end += length
         if self._tee is not None:
