@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
-_STARTS_STEPS = frozenset(("run", "resume", "replay"))
+_IMPORTS_STEPS = frozenset(("run", "resume", "replay", "why"))
 
 
 def main() -> None:
-    """Run the command line; commands that run steps do it in a process whose hash seed is fixed."""
-    if os.environ.get("PYTHONHASHSEED", "random") == "random" and not _STARTS_STEPS.isdisjoint(sys.argv[1:]):
+    """Run the command line; commands that run steps, or foresee it, do so in a process whose hash seed is fixed."""
+    if os.environ.get("PYTHONHASHSEED", "random") == "random" and not _IMPORTS_STEPS.isdisjoint(sys.argv[1:]):
         _start_again()
     from mainspring.cli.main import cli
 
