@@ -10,7 +10,7 @@ import pytest
 
 from mainspring.runs import environment
 from mainspring.runs.environment import closure, distributions_of, installed, normalised, snapshot
-from mainspring.runs.stamps import real_time_ns
+from mainspring.store.stamps import real_time_ns
 
 
 def install(site: Path, name: str, version: str, requires: tuple[str, ...] = (), modules: tuple[str, ...] = ()) -> None:

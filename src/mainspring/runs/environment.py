@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 from blake3 import blake3
 
-from mainspring.runs.stamps import is_racy, real_time_ns
+from mainspring.store.stamps import is_racy, real_time_ns
 
 _VERSION = 3
 _FILE_NAME = "environment.msgpack"

@@ -15,7 +15,7 @@ import msgspec
 from blake3 import blake3
 
 from mainspring.pipelines.code.facts import ModuleFacts
-from mainspring.runs.stamps import is_racy, real_time_ns
+from mainspring.store.stamps import is_racy, real_time_ns
 
 # Raise it whenever the same source would give other facts.
 ANALYSIS_VERSION = 4
