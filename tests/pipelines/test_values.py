@@ -586,3 +586,70 @@ def test_a_value_that_no_waiting_step_needs_is_let_go(lab: Lab) -> None:
 
     assert not importlib.import_module("heavy").ALIVE
     assert result.output("end").n == 5
+
+
+def test_a_class_of_a_script_is_the_one_of_the_module_that_the_script_is(lab: Lab) -> None:
+    import subprocess
+    import sys
+
+    from mainspring.pipelines.replay import replay_run
+    from mainspring.runs import RunStore
+
+    text = """
+        import dataclasses
+
+        @dataclasses.dataclass
+        class P:
+            n: int
+
+        @ms.step
+        def make() -> P:
+            return P(1)
+
+        @ms.step
+        def use(p: P) -> int:
+            return p.n
+
+        @ms.pipeline
+        def main():
+            return use(make())
+
+        if __name__ == "__main__":
+            print(main.run().value)
+        """
+    path = lab.write(text)
+    done = subprocess.run(
+        [sys.executable, str(path)], cwd=lab.root, env=lab.environment(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "1\n"
+    run = RunStore(lab.workspace.database, lab.workspace.ledger).list(limit=1)[0]
+    assert replay_run(run.id, workspace=lab.workspace).verdict == "VERIFIED"
+    lab.write(text.replace("return p.n", "return p.n + 1"))
+    result = lab.run(runner="pool")
+    assert (result.value, states(result)) == (2, {"make": "reused", "use": "succeeded"})
+
+
+@pytest.mark.parametrize("runner", ["inline", "pool"])
+def test_a_stored_result_that_todays_code_can_not_read_is_made_again(lab: Lab, runner: str) -> None:
+    text = """
+        @ms.step
+        def make():
+            return {1, 2}
+
+        @ms.step
+        def use(items):
+            return sum(items) + 1
+
+        @ms.pipeline
+        def main():
+            return use(make())
+        """
+    assert lab.write_and_run(text).value == 4
+    with lab.workspace.database.transaction() as tx:
+        tx.execute("UPDATE artifact SET encoded = REPLACE(encoded, '\"json\"', '\"of-a-codec-that-is-gone\"')")
+    lab.workspace = lab.open()
+    lab.write(text.replace("+ 1", "+ 2"))
+    result = lab.run(runner=runner)
+    assert (result.value, states(result)) == (5, {"make": "succeeded", "use": "succeeded"})
+    attempts = result._store.attempts(task_of(result, "use").id)
+    assert [each.kind for each in attempts] == ["unreadable", None]

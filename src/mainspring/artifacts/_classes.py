@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from mainspring.artifacts.script import script
 from mainspring.errors import CodecError
 
 
@@ -69,7 +70,12 @@ def class_name(cls: type) -> str:
             f"The class `{cls.__module__}.{cls.__qualname__}` can't be found again by its name. "
             "Define it at the top level of a module."
         )
-    return f"{cls.__module__}:{cls.__qualname__}"
+    return _full_name(cls)
+
+
+def _full_name(cls: type) -> str:
+    module = script.get() if cls.__module__ == "__main__" else cls.__module__
+    return f"{module}:{cls.__qualname__}"
 
 
 def find_class(name: str) -> type:
@@ -85,12 +91,14 @@ def find_class(name: str) -> type:
         found = getattr(found, part, None)
     if not isinstance(found, type) or not (is_record(found) or issubclass(found, enum.Enum)):
         raise CodecError(f"`{name}` is not a Struct, dataclass, named tuple or Enum (any more), so it isn't loaded.")
-    if f"{found.__module__}:{found.__qualname__}" != name:
-        raise CodecError(f"`{name}` names another class now, `{found.__module__}:{found.__qualname__}`.")
+    if _full_name(found) != name:
+        raise CodecError(f"`{name}` names another class now, `{_full_name(found)}`.")
     return found
 
 
 def _module(module_name: str, wanted: str) -> Any:
+    if module_name == script.get():
+        return sys.modules["__main__"]
     if module_name in sys.modules:
         return sys.modules[module_name]
     top = module_name.partition(".")[0]

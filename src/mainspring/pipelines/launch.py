@@ -12,6 +12,7 @@ import msgspec
 from blake3 import blake3
 
 from mainspring.artifacts.record import Artifact
+from mainspring.artifacts.script import script
 from mainspring.errors import ConflictError, GraphError, NotFoundError
 from mainspring.ledger import new_id
 from mainspring.pipelines.code.tree import read_tree
@@ -80,6 +81,7 @@ def run_pipeline(
         raise GraphError('a worker imported a file that starts a run; put it under `if __name__ == "__main__":`')
     listener = listener or Listener()
     workspace = workspace or _workspace_of(pipeline)
+    script.set(_main_module(workspace) or "__main__")
     settings = workspace.project.settings
     calls, returned, values = pipeline.record(params or {}, strict=strict)
     git = GitQuery(workspace.project.root)
