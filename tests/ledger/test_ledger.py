@@ -37,6 +37,31 @@ def test_one_content_may_be_many_nodes(ledger: Ledger) -> None:
     assert [node.id for node in ledger.same_content("same")] == ["a", "b"]
 
 
+def test_nodes_are_found_by_the_beginning_of_their_id(ledger: Ledger) -> None:
+    with ledger.database.transaction() as tx:
+        for name in ("abc1", "abc2", "abc3", "ABC4", "ab", "abd"):
+            ledger.node(tx, "artifact", name)
+    assert [node.id for node in ledger.starting("abc")] == ["abc1", "abc2"]
+    assert [node.id for node in ledger.starting("abc", limit=9)] == ["abc1", "abc2", "abc3"]
+    assert [node.id for node in ledger.starting("abc2")] == ["abc2"]
+    assert [node.id for node in ledger.starting("ab", limit=1)] == ["ab"]
+    assert ledger.starting("b") == ledger.starting("%") == []
+
+
+def test_nodes_are_found_by_label_newest_first(ledger: Ledger) -> None:
+    for name, kind, label in (
+        ("a", "file", "x"),
+        ("b", "file", "x"),
+        ("c", "address", "x"),
+        ("d", "task", "x"),
+        ("e", "file", "y"),
+    ):
+        with ledger.database.transaction() as tx:
+            ledger.node(tx, kind, name, label)
+    assert [node.id for node in ledger.labelled("x", ("file", "address"))] == ["c", "b", "a"]
+    assert ledger.labelled("X", ("file",)) == []
+
+
 def test_what_the_caller_undoes_was_never_recorded(ledger: Ledger) -> None:
     def fail() -> None:
         with ledger.database.transaction() as tx:

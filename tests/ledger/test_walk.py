@@ -73,6 +73,40 @@ def test_walks_of_any_graph_agree(tmp_path_factory: pytest.TempPathFactory, edge
         database.close()
 
 
+@pytest.mark.parametrize("at_most", [0, 1, 7, 450, 1_500])
+def test_a_bounded_walk_ends_with_so_many_edges_also_within_a_level(ledger: Ledger, at_most: int) -> None:
+    names = [f"n{i:04}" for i in range(1000)]
+    record(ledger, [(name, "hub") for name in names] + [("end", name) for name in names])
+    walked = ledger.walk("hub", "down", at_most=at_most)
+    assert len(walked) == at_most
+    assert walked == ledger.walk("hub", "down", at_most=2_000)[:at_most]
+    assert ledger.walk("nowhere", "down", at_most=at_most) == []
+
+
+def test_an_edge_that_is_not_followed_leads_nowhere(ledger: Ledger) -> None:
+    record(ledger, [("a", "b"), ("b", "c"), ("a", "d"), ("d", "e"), ("c", "e")])
+    walked = ledger.walk("a", follow=lambda edge: edge.dst != "b")
+    assert [(edge.src, edge.dst) for edge in walked] == [("a", "d"), ("d", "e")]
+
+
+def test_a_run_came_from_what_its_parts_came_from(ledger: Ledger) -> None:
+    with ledger.database.transaction() as tx:
+        for src, role, dst in (
+            ("run", "ran", "code"), ("t1", "part_of", "run"), ("t2", "part_of", "run"), ("t2.0", "part_of", "run"),
+            ("t2.0", "part_of", "t2"), ("t1", "reads", "data"), ("t2.0", "uses", "out"), ("out", "made_by", "t1"),
+            ("data", "read_from", "file"), ("code", "lies_in", "old"), ("next", "uses", "out"),
+        ):  # fmt: skip
+            ledger.edge(tx, src, role, dst)
+    walked = [(edge.src, edge.role, edge.dst) for edge in ledger.walk_run("run")]
+    assert walked[:4] == [("run", "ran", "code"), ("run", "has", "t1"), ("run", "has", "t2"), ("t2", "has", "t2.0")]
+    assert sorted(walked[4:]) == [
+        ("code", "lies_in", "old"), ("data", "read_from", "file"), ("out", "made_by", "t1"), ("t1", "reads", "data"),
+        ("t2.0", "part_of", "t2"), ("t2.0", "uses", "out"),
+    ]  # fmt: skip
+    followed = ledger.walk_run("run", follow=lambda edge: edge.dst not in ("code", "data"))
+    assert {edge.dst for edge in followed} == {"t1", "t2", "t2.0", "out"}
+
+
 def test_a_walk_crosses_more_nodes_than_one_statement_takes(ledger: Ledger) -> None:
     names = [f"n{i:04}" for i in range(1000)]
     record(ledger, [("start", name) for name in names] + [(name, "end") for name in names])

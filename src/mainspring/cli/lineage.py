@@ -46,7 +46,7 @@ def lineage(invocation: Invocation, thing: str, other: str, down: bool, depth: i
         nodes = workspace.ledger.nodes([start, *(edge.dst for edge in path)])
         invocation.show({"path": _edges(path), "nodes": _nodes(nodes)}, lambda: "\n".join(way(start, path, nodes)))
         return
-    edges = _present(workspace, start, _walked(workspace, start, down=down), down=down)
+    edges = _walked(workspace, start, down=down)
     nodes = workspace.ledger.nodes({start} | {end for edge in edges for end in (edge.src, edge.dst)})
     tree = Tree(edges, nodes, down=down, everything=everything)
     invocation.show(
@@ -56,46 +56,21 @@ def lineage(invocation: Invocation, thing: str, other: str, down: bool, depth: i
 
 
 def _walked(workspace: Workspace, start: str, *, down: bool) -> list[Edge]:
-    """Every edge on the way. A run is what its tasks are: from it the walk goes on through each of them."""
-    ledger = workspace.ledger
-    edges = ledger.walk(start, "down" if down else "up")
+    """Every edge on the way, but those to what endpoints served before. A run is what its tasks are."""
+    ledger, served = workspace.ledger, set[tuple[str, str]]()
+
+    def is_present(edge: Edge) -> bool:
+        if edge.role != "binds":
+            return True
+        if not served:
+            from mainspring.serving import list_endpoints
+
+            served.update((endpoint.ledger_id, endpoint.version) for endpoint in list_endpoints(workspace))
+        return (edge.src, edge.dst) in served
+
     if down or ledger.get_node(start).kind != "run":
-        return edges
-    from mainspring.ledger import Edge
-
-    # In the order of their ids, a mapped step comes before its items and what uses them.
-    tasks = sorted(edge.src for edge in ledger.edges([start], "down") if edge.role == "part_of")
-    holders = {edge.src: edge.dst for edge in ledger.edges(tasks) if edge.role == "part_of" and edge.dst != start}
-    found = {(edge.src, edge.role, edge.dst): edge for edge in edges}
-    for task in tasks:
-        holder = holders.get(task, start)
-        found[holder, "has", task] = Edge(holder, "has", task, None)
-        for edge in ledger.walk(task):
-            if edge.dst != start:
-                found.setdefault((edge.src, edge.role, edge.dst), edge)
-    return list(found.values())
-
-
-def _present(workspace: Workspace, start: str, edges: list[Edge], *, down: bool) -> list[Edge]:
-    """The edges without what endpoints served before, and without what only those led to."""
-    if not any(edge.role == "binds" for edge in edges):
-        return edges
-    from mainspring.serving import list_endpoints
-
-    served = {(endpoint.ledger_id, endpoint.version) for endpoint in list_endpoints(workspace)}
-    following: dict[str, list[Edge]] = {}
-    for edge in edges:
-        if edge.role != "binds" or (edge.src, edge.dst) in served:
-            following.setdefault(edge.dst if down else edge.src, []).append(edge)
-    reached, line, kept = {start}, [start], []
-    for here in line:
-        for edge in following.get(here, ()):
-            kept.append(edge)
-            there = edge.src if down else edge.dst
-            if there not in reached:
-                reached.add(there)
-                line.append(there)
-    return kept
+        return ledger.walk(start, "down" if down else "up", follow=is_present)
+    return ledger.walk_run(start, follow=is_present)
 
 
 def find_node(workspace: Workspace, thing: str) -> str:
@@ -118,11 +93,8 @@ def _by_name(workspace: Workspace, thing: str) -> str | None:
 
 def _by_label(workspace: Workspace, thing: str) -> str | None:
     """A source by the name that lineage shows; of several states of a file, the newest."""
-    row = workspace.database.query_one(
-        "SELECT id FROM node WHERE label = ? AND kind IN ('source_file', 'source_address') ORDER BY created_at DESC LIMIT 1",
-        (thing,),
-    )
-    return None if row is None else str(row[0])
+    found = workspace.ledger.labelled(thing, ("source_file", "source_address"))
+    return found[0].id if found else None
 
 
 def _by_reference(workspace: Workspace, thing: str) -> str | None:
@@ -151,13 +123,10 @@ def _by_id(workspace: Workspace, thing: str) -> str | None:
         return next((run for run in runs.list(limit=_LOOKED_AT) if not run.replay_of), runs.get(thing)).id
     if len(thing) < _SHORTEST_PREFIX:
         return None
-    rows = workspace.database.query(
-        "SELECT id FROM node WHERE id >= ? AND id < ? OR content_digest = ? ORDER BY id LIMIT 2",
-        (thing, thing + "~", thing),
-    )
-    if len(rows) > 1 and rows[0][0] != thing:
-        raise InvalidError("id", thing, "a unique prefix", f"It fits {rows[0][0]} and {rows[1][0]}.")
-    return str(rows[0][0]) if rows else None
+    found = workspace.ledger.starting(thing) or workspace.ledger.same_content(thing)
+    if len(found) > 1 and found[0].id != thing:
+        raise InvalidError("id", thing, "a unique prefix", f"It fits {found[0].id} and {found[1].id}.")
+    return found[0].id if found else None
 
 
 def _named(workspace: Workspace) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ what was made to what it was made from. An event is a state change of a named re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -35,6 +35,8 @@ MIGRATIONS = [
     """,
 ]
 _BATCH = 400  # placeholders in one statement
+_BEHIND_IDS = "~"  # sorts behind every character of an id
+_NODE = "SELECT id, kind, label, content_digest, created_at FROM node"
 Direction = Literal["up", "down"]
 
 
@@ -67,6 +69,9 @@ class Event(msgspec.Struct, frozen=True):
     kind: str
     subject: str
     payload: dict[str, Any]
+
+
+Follow = Callable[[Edge], bool]
 
 
 class Ledger:
@@ -139,39 +144,85 @@ class Ledger:
         found = {}
         for batch in _batches(ids):
             marks = ", ".join("?" * len(batch))
-            rows = self.database.query(
-                f"SELECT id, kind, label, content_digest, created_at FROM node WHERE id IN ({marks})", batch
-            )
+            rows = self.database.query(f"{_NODE} WHERE id IN ({marks})", batch)
             found.update({row[0]: Node(*row) for row in rows})
         return found
 
     def same_content(self, content_digest: str) -> list[Node]:
         """Every node with this content, oldest first."""
+        rows = self.database.query(f"{_NODE} WHERE content_digest = ? ORDER BY id", (content_digest,))
+        return [Node(*row) for row in rows]
+
+    def starting(self, prefix: str, *, limit: int = 2) -> list[Node]:
+        """The nodes whose ids begin so, in the order of their ids; two are enough to know that it fits several."""
         rows = self.database.query(
-            "SELECT id, kind, label, content_digest, created_at FROM node WHERE content_digest = ? ORDER BY id",
-            (content_digest,),
+            f"{_NODE} WHERE id >= ? AND id < ? ORDER BY id LIMIT ?", (prefix, prefix + _BEHIND_IDS, limit)
         )
         return [Node(*row) for row in rows]
 
-    def edges(self, ids: Iterable[str], direction: Direction = "up") -> Iterator[Edge]:
-        """The edges that leave these nodes upstream, or enter them from downstream."""
-        end = "src" if direction == "up" else "dst"
+    def labelled(self, label: str, kinds: Sequence[str]) -> list[Node]:
+        """The nodes of these kinds with a label, newest first."""
+        marks = ", ".join("?" * len(kinds))
+        rows = self.database.query(
+            f"{_NODE} WHERE kind IN ({marks}) AND label = ? ORDER BY created_at DESC, id DESC", [*kinds, label]
+        )
+        return [Node(*row) for row in rows]
+
+    def edges(self, ids: Iterable[str], direction: Direction = "up", *, at_most: int | None = None) -> Iterator[Edge]:
+        """The edges that leave these nodes upstream, or enter them from downstream; `at_most` so many of them."""
+        end, other = ("src", "dst") if direction == "up" else ("dst", "src")
+        tail = "" if at_most is None else f" ORDER BY {end}, role, {other} LIMIT ?"
+        left = at_most
         for batch in _batches(ids):
             marks = ", ".join("?" * len(batch))
-            for row in self.database.query(f"SELECT src, role, dst, by_task FROM edge WHERE {end} IN ({marks})", batch):
-                yield Edge(*row)
+            statement = f"SELECT src, role, dst, by_task FROM edge WHERE {end} IN ({marks}){tail}"
+            rows = self.database.query(statement, batch if left is None else [*batch, left])
+            yield from (Edge(*row) for row in rows)
+            if left is not None:
+                left -= len(rows)
+                if left <= 0:
+                    return
 
-    def walk(self, start: str, direction: Direction = "up", *, at_most: int | None = None) -> list[Edge]:
+    def walk(
+        self, start: str, direction: Direction = "up", *, at_most: int | None = None, follow: Follow | None = None
+    ) -> list[Edge]:
         """Every edge on the way from a node to all that it came from (or, down, all that came from it), nearest first.
 
-        Breadth first, one query a level: the cost is that of the part that is reached, not of the ledger. With `at_most`
-        it ends after the level in which so many edges were reached.
+        Breadth first, one query a level: the cost is that of the part that is reached, not of the ledger. It ends with
+        `at_most` edges, also within a level, as a dataset version may be used by a hundred thousand tasks. An edge that
+        `follow` denies is left out, and what only it leads to.
         """
-        seen, level = {start}, [start]
-        walked: list[Edge] = []
-        while level and (at_most is None or len(walked) < at_most):
+        return self._onward([], [start], {start}, direction, at_most=at_most, follow=follow)
+
+    def walk_run(self, run: str, *, follow: Follow | None = None) -> list[Edge]:
+        """Every edge on the way from a run to all that it came from, through each of its parts: tasks, and runs within it.
+
+        To each part leads an edge `has`, from the run or from the mapped task that it is an item of, in the order of their
+        ids. The ledger does not hold these edges; it holds `part_of`, the way back, and of that none to the run is given.
+        """
+
+        def goes(edge: Edge) -> bool:
+            return edge.dst != run and (follow is None or follow(edge))
+
+        own = [edge for edge in self.edges([run]) if goes(edge)]
+        parts = sorted(edge.src for edge in self.edges([run], "down") if edge.role == "part_of")
+        holders = {edge.src: edge.dst for edge in self.edges(parts) if edge.role == "part_of" and edge.dst != run}
+        has = [Edge(holders.get(part, run), "has", part, None) for part in parts]
+        level = list(dict.fromkeys([*(edge.dst for edge in own), *parts]))
+        return self._onward([*own, *has], level, {run, *level}, "up", follow=goes)
+
+    def _onward(
+        self, walked: list[Edge], level: list[str], seen: set[str], direction: Direction, *,
+        at_most: int | None = None, follow: Follow | None = None,
+    ) -> list[Edge]:  # fmt: skip
+        left = at_most
+        while level and left != 0:
             following = []
-            for edge in self.edges(level, direction):
+            for edge in self.edges(level, direction, at_most=left):
+                if left is not None:
+                    left -= 1
+                if follow is not None and not follow(edge):
+                    continue
                 walked.append(edge)
                 other = edge.dst if direction == "up" else edge.src
                 if other not in seen:
