@@ -1,5 +1,3 @@
-from mainspring.data.checks import Check as Check
-from mainspring.data.checks import check as check
 from mainspring.data.dataset import (
     Dataset as Dataset,
 )
@@ -12,11 +10,13 @@ from mainspring.data.dataset import (
 from mainspring.data.dataset import (
     list_datasets as list_datasets,
 )
-from mainspring.data.report import CheckResult as CheckResult
-from mainspring.data.report import Report as Report
 from mainspring.data.split import TimeSplit as TimeSplit
 from mainspring.data.split import split_by_time as split_by_time
 from mainspring.data.tables.frames import as_polars as as_polars
-from mainspring.data.validation import validate as validate
+from mainspring.data.validation.checks import Check as Check
+from mainspring.data.validation.checks import check as check
+from mainspring.data.validation.report import CheckResult as CheckResult
+from mainspring.data.validation.report import Report as Report
+from mainspring.data.validation.validation import validate as validate
 from mainspring.data.version import DatasetVersion as DatasetVersion
 from mainspring.data.version import Source as Source

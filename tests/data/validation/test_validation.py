@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mainspring.data import Check, Report, check, dataset, validate
-from mainspring.data.validation import failing_rows
+from mainspring.data.validation.validation import failing_rows
 from mainspring.errors import InvalidError, WrongTypeError
 from mainspring.workspace import Workspace
 

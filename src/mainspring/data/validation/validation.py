@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 
 from mainspring.artifacts.table import schema_of
-from mainspring.data.checks import Check
-from mainspring.data.report import CheckResult, Report
 from mainspring.data.tables.frames import as_polars
+from mainspring.data.validation.checks import Check
+from mainspring.data.validation.report import CheckResult, Report
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import InvalidError, WrongTypeError, close_names, shorten
 
@@ -27,8 +27,8 @@ def validate(table: Any, checks: Iterable[Check], *, subject: str = "") -> Repor
     >>> frame = pl.DataFrame({"carrier": ["UA", None], "delay": [3, 4000]})
     >>> print(validate(frame, [check.not_null("carrier"), check.between("delay", -120, 1440, severity="warn")]))
     table: 0 of 2 checks passed on 2 rows
-      STOP  carrier is not null: 1 rows fail (50 %)
-      warn  delay between -120 and 1440: 1 rows fail (50 %)
+      STOP  carrier is not null: 1 row fails (50 %)
+      warn  delay between -120 and 1440: 1 row fails (50 %)
     """
     if isinstance(table, DatasetVersion):
         subject = subject or str(table)

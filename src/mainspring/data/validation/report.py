@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from mainspring.data.checks import Check
+from mainspring.data.validation.checks import Check
 from mainspring.errors import InvalidError
 
 

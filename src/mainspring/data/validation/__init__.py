@@ -1,0 +1,3 @@
+"""Checks on tables and images: how they are declared, proposed and read, held to data, and reported."""
+
+__all__ = ["checks", "report", "validation"]
