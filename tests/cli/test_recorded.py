@@ -123,6 +123,16 @@ def test_environment_and_code_are_shown(flow: Path) -> None:
     assert "no record `git commit`" in look(flow, "runs", "show", "latest", "--diff").stderr
 
 
+def test_an_experiment_is_shown_with_its_number(tmp_path: Path) -> None:
+    (tmp_path / "mainspring.toml").write_text("")
+    for more, line in (("", ""), (", experiment='depths'", "experiment   depths (1)")):
+        (tmp_path / "one.py").write_text(f"import mainspring as ms\nms.start_run('one'{more}).end()\n")
+        subprocess.run([sys.executable, "one.py"], cwd=tmp_path, check=True, capture_output=True)
+        shown = look(tmp_path, "runs", "show", "latest").stdout
+        assert [each for each in shown.splitlines() if each.startswith("experiment ")] == ([line] if line else [])
+    assert json.loads(look(tmp_path, "runs", "show", "latest", "--json").stdout)["experiment_number"] == 1
+
+
 def test_the_diff_is_shown(tmp_path: Path) -> None:
     script = "import mainspring as ms\nwith ms.start_run('one'):\n    print('hello')\n"
     (tmp_path / "mainspring.toml").write_text("")

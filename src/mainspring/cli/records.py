@@ -60,6 +60,7 @@ def run_document(workspace: Workspace, run: Run) -> dict[str, Any]:
         workspace, run, task_records(workspace, tasks), tasks=tasks, metrics=metrics_of(workspace, run, tasks),
         artifacts=artifacts_of(workspace, run), outputs=outputs_of(workspace, run, tasks),
         not_reusable=not_reusable(tasks), read=read, made=made,
+        experiment_number=run_store(workspace).experiment_number(run.experiment),
     )  # fmt: skip
 
 

@@ -132,7 +132,7 @@ def _facts(run: Run, document: dict[str, Any]) -> str:
     dirty = " and uncommitted changes" if record["git_dirty"] else ""
     used = [f"{text.duration(record['cpu_s'])} of processor time" if record["cpu_s"] else ""]
     used += [f"at most {text.size(record['peak_bytes'])} of memory" if record["peak_bytes"] else ""]
-    seen = document["not_reusable"]
+    seen, number = document["not_reusable"], document["experiment_number"]  # 0 is Default, which goes without saying
     seed = [str(run.seed)] + ([text.counted(run.threads, "thread")] if run.threads else [])
     seed += [] if run.hash_seed_fixed else ["hash seed not fixed"]
     return text.facts(
@@ -141,7 +141,7 @@ def _facts(run: Run, document: dict[str, Any]) -> str:
             ("name", f"{run.name} ({run.target})" if run.target else run.name),
             ("kind", "" if run.kind == "pipeline" else run.kind),
             ("replay of", run.replay_of or ""),
-            ("experiment", "" if run.experiment == "Default" else run.experiment),
+            ("experiment", f"{run.experiment} ({number})" if number else ""),
             ("by", run.actor),
             ("started", f"{text.moment(run.started_at)}{took}{pause}"),
             ("used", ", ".join(part for part in used if part)),
