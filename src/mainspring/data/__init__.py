@@ -16,6 +16,6 @@ __getattr__, __dir__, __all__ = exports(
         "Check": "mainspring.data.validation.checks",
         **dict.fromkeys(("CheckResult", "Report"), "mainspring.data.validation.report"),
         "validate": "mainspring.data.validation.validation",
-        **dict.fromkeys(("TimeSplit", "split_by_time"), "mainspring.data.split"),
+        **dict.fromkeys(("TimeSplit", "split_by_time"), "mainspring.data.splits.time"),
     },
 )

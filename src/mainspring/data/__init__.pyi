@@ -10,8 +10,8 @@ from mainspring.data.dataset import (
 from mainspring.data.dataset import (
     list_datasets as list_datasets,
 )
-from mainspring.data.split import TimeSplit as TimeSplit
-from mainspring.data.split import split_by_time as split_by_time
+from mainspring.data.splits.time import TimeSplit as TimeSplit
+from mainspring.data.splits.time import split_by_time as split_by_time
 from mainspring.data.tables.frames import as_polars as as_polars
 from mainspring.data.validation.checks import Check as Check
 from mainspring.data.validation.checks import check as check

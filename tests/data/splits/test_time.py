@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mainspring.artifacts import content_digest
 from mainspring.data import split_by_time
-from mainspring.data.split import time_split
+from mainspring.data.splits.time import time_split
 from mainspring.errors import InvalidError, NotFoundError
 
 
