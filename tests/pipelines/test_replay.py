@@ -389,3 +389,33 @@ def test_a_call_that_no_seed_reaches_is_named_where_no_module_holds_the_step(lab
     (step,) = replayed(lab, result.id).steps
     assert step.verdict == "DIVERGED"
     assert "flow.main.<locals>.<lambda>: `secrets.randbits(60)`" in step.causes[0]
+
+
+@pytest.mark.one_backend("what the process that compares has imported does not depend on the store")
+def test_a_value_that_only_the_projects_codec_reads_is_told_to_differ(lab: Lab) -> None:
+    from mainspring.testing.runners import KINDS
+
+    lab.write(KINDS, "kinds")
+    lab.write(
+        """
+        import kinds, os
+
+        @ms.step
+        def drawn():
+            return kinds.Fraction(int.from_bytes(os.urandom(7), "big"), 3)
+
+        @ms.pipeline
+        def main():
+            return drawn()
+        """
+    )
+    run = lab.run()
+    replaying = lab.start(
+        f"from mainspring.pipelines.replay import replay_run\n"
+        f"from mainspring.workspace import current_workspace\n"
+        f"report = replay_run({run.id!r}, workspace=current_workspace())\n"
+        f"print(report.verdict, report.steps[0].detail)"
+    )
+    told, error = replaying.communicate()
+    assert replaying.returncode == 0, error
+    assert told.startswith("DIVERGED The contents differ; how can't be told here: No codec `fraction`.")

@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from mainspring.artifacts import Comparison, Tolerance, compare
-from mainspring.errors import ConflictError, NotFoundError, StorageError, close_names
+from mainspring.errors import CodecError, ConflictError, NotFoundError, StorageError, close_names
 from mainspring.ledger import new_id
 from mainspring.pipelines.code import fingerprint as fingerprints
 from mainspring.pipelines.code.entropy import entropy_calls
@@ -238,6 +238,8 @@ def _output(session: Session, old_id: str, new_id: str, tolerance: Tolerance) ->
         before = values.value(Stored(old_id))
     except (NotFoundError, StorageError) as error:
         return Comparison("values", f"The contents differ, and the recorded one can't be read: {error}")
+    except CodecError as error:  # a class or codec of the project, which this process may not have imported
+        return Comparison("values", f"The contents differ; how can't be told here: {error}")
     after = values.value(Stored(new_id))
     found = compare(before, after, tolerance)
     if found.kind == "floats" and found.largest_error is not None:
