@@ -109,7 +109,7 @@ def test_a_run_that_somebody_drives_is_not_resumed(lab: Lab) -> None:
     lab.write(FLOW)
     process = lab.start(ENGINE.format(marker=str(marker), runner="inline"))
     wait_for(marker, lab)
-    with pytest.raises(ConflictError, match="is being worked on"):
+    with pytest.raises(ConflictError, match="is running"):
         lab.resume("latest")
     marker.with_name("marker.go").touch()
     out, err = process.communicate(timeout=20)
