@@ -8,7 +8,6 @@ everything else makes a result not reusable.
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Callable, Iterable
 
 from mainspring.pipelines.code.purity import PURE_CALLS, called, is_pure_decorator, is_step_decorator
@@ -16,26 +15,28 @@ from mainspring.pipelines.code.purity import PURE_CALLS, called, is_pure_decorat
 Canonical = Callable[[ast.expr], str]
 
 ENVIRON = "os.environ"
-_READERS = re.compile(
-    r"(open|exec|eval|read|read_\w+|readlines?|scan_\w+|load|load_\w+|loadtxt|\w+_load|\w+_load_all|load_all"
-    r"|from_(file|path|csv|json_file|yaml|toml|disk|env\w*|ur[li]|pretrained)|fromfile|genfromtxt|memmap|imread"
-    r"|listdir|scandir|glob|iglob|rglob|iterdir|urlopen|urlretrieve|Popen|popen|system|check_output|check_call|getoutput"
-    r"|connect|execute|sql|query|fetch\w*|download\w*|dotenv_values|fileConfig|parse_file|initialize)"
+# Sets and prefixes instead of patterns, whose compilation would cost more than the rest of a small analysis.
+_READERS = frozenset(
+    """open exec eval read readline readlines load loadtxt load_all fromfile genfromtxt memmap imread from_file from_path
+    from_csv from_json_file from_yaml from_toml from_disk from_url from_uri from_pretrained listdir scandir glob iglob rglob
+    iterdir urlopen urlretrieve Popen popen system check_output check_call getoutput connect execute sql query dotenv_values
+    fileConfig parse_file initialize""".split()
 )
+_READING_STARTS, _READING_ENDS = ("read_", "scan_", "load_", "fetch", "download", "from_env"), ("_load", "_load_all")
 _READING_HOMES = ("subprocess.", "requests.", "httpx.", "urllib.request.", "socket.", "sqlite3.", "boto3.", "os.exec",
                   "os.spawn", "runpy.")  # fmt: skip
 _HOME = frozenset({"expanduser", "home"})
-_DATA_FILE = re.compile(
-    r"[^\n]*\.(ya?ml|jsonl?|ndjson|toml|ini|cfg|conf|env|csv|tsv|txt|parquet|feather|arrow|ipc|orc|avro|xlsx?|xml|pkl"
-    r"|pickle|joblib|np[yz]|h5|hdf5|pth?|onnx|safetensors|skops|db|sqlite3?|duckdb|sql|gz|zip|zst)"
+_DATA_FILES = frozenset(
+    """yaml yml json jsonl ndjson toml ini cfg conf env csv tsv txt parquet feather arrow ipc orc avro xls xlsx xml pkl pickle
+    joblib npy npz h5 hdf5 pt pth onnx safetensors skops db sqlite sqlite3 duckdb sql gz zip zst""".split()
 )
 # Given a path, these only name, make or write something.
-_NOT_READING = re.compile(
-    r"(str|repr|fspath|print|mkdir|makedirs|touch|basicConfig|\w*Handler|append|insert|add|remove|setdefault|update|format"
-    r"|join|exists|is_file|is_dir|write_\w+|to_\w+|dump|save|sink_\w+|getLogger|filterwarnings|compile|match|endswith"
-    r"|startswith|split|splitext|replace|relative_to|suffix|with_\w+|loads|dumps|debug|info|warning|error|rename|unlink"
-    r"|file|env|use)"
+_NOT_READING = frozenset(
+    """str repr fspath print mkdir makedirs touch basicConfig append insert add remove setdefault update format join exists
+    is_file is_dir dump save getLogger filterwarnings compile match endswith startswith split splitext replace relative_to
+    suffix loads dumps debug info warning error rename unlink file env use""".split()
 )
+_NOT_READING_STARTS, _NOT_READING_ENDS = ("write_", "to_", "sink_", "with_"), "Handler"
 _SHOWN_LENGTH = 60
 
 
@@ -151,10 +152,10 @@ class Suspects(ast.NodeVisitor):
         name, last = self._canonical(node.func), _last(node.func)
         if name in PURE_CALLS or self._is_judged(node):
             return False
-        if name.startswith(_READING_HOMES) or _READERS.fullmatch(last):
+        if name.startswith(_READING_HOMES) or _is_reader(last):
             return name != "mainspring.file"
         given = [*node.args, *(word.value for word in node.keywords)]
-        return not _NOT_READING.fullmatch(last) and not name.startswith("sys.path.") and any(map(_is_path, given))
+        return not _only_names(last) and not name.startswith("sys.path.") and any(map(_is_path, given))
 
     def _is_judged(self, node: ast.Call) -> bool:
         """Whether what is read is declared, or an open file, whose opening is judged."""
@@ -187,13 +188,25 @@ def _declares(value: ast.expr, canonical: Canonical) -> bool:
     return isinstance(inner, ast.Call) and canonical(inner.func) == "mainspring.file"
 
 
+def _is_reader(name: str) -> bool:
+    return name in _READERS or name.startswith(_READING_STARTS) or name.endswith(_READING_ENDS)
+
+
+def _only_names(name: str) -> bool:
+    return name in _NOT_READING or name.startswith(_NOT_READING_STARTS) or name.endswith(_NOT_READING_ENDS)
+
+
 def _is_path(node: ast.expr) -> bool:
     """Whether an argument speaks of a file: the module's own place, or a name with a data file's suffix."""
     return any(
         (isinstance(inner, ast.Name) and inner.id == "__file__")
-        or (isinstance(inner, ast.Constant) and isinstance(inner.value, str) and _DATA_FILE.fullmatch(inner.value))
+        or (isinstance(inner, ast.Constant) and isinstance(inner.value, str) and _is_data_file(inner.value))
         for inner in ast.walk(node)
     )
+
+
+def _is_data_file(text: str) -> bool:
+    return "." in text and "\n" not in text and text.rpartition(".")[2] in _DATA_FILES
 
 
 def _text(node: ast.expr) -> str:

@@ -56,8 +56,10 @@ class ImportWatch(Observer):
                     keep_read(spec, what, read, by=by, path=path)
 
     def _is_own(self, spec: ModuleSpec) -> bool:
-        origin = os.path.realpath(spec.origin or "")
-        return origin.startswith(self.root + os.sep) and not is_library_code(origin, self.root)
+        origin = spec.origin or ""
+        if is_library_code(origin, self.root):  # nearly all are, and following links is slow
+            return False
+        return os.path.realpath(origin).startswith(self.root + os.sep)
 
     def _note(self, kind: Kind, name: str, path: str = "") -> None:
         frame = sys._getframe(1)

@@ -25,11 +25,12 @@ def on_import(module: str, key: str, callback: Callback) -> None:
     finder = _installed()
     finder.callbacks.setdefault(module, {})[key] = callback
     loaded = sys.modules.get(module)
-    if loaded is not None and not _is_loading(loaded):
+    if loaded is not None and not is_loading(loaded):
         callback(loaded)
 
 
-def _is_loading(module: ModuleType) -> bool:
+def is_loading(module: ModuleType) -> bool:
+    """Whether a module is being executed."""
     return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
 
 

@@ -115,8 +115,8 @@ class Observer:
 
     def read(self, path: object) -> None:
         """A file or folder is opened for reading; one that is not there counts too, since its absence is an answer."""
-        text = _absolute(path)
-        if text is None or self._covers(text):
+        text = self._uncovered(path)
+        if text is None:
             return
         frame = first_frame(sys._getframe(1))
         if loads_code(frame):
@@ -152,8 +152,8 @@ class Observer:
 
     def listing(self, path: object) -> None:
         """A folder is listed: which names it holds is an input."""
-        text = _absolute(path)
-        if text is None or self._covers(text) or loads_code(first_frame(sys._getframe(1))):
+        text = self._uncovered(path)
+        if text is None or loads_code(first_frame(sys._getframe(1))):
             return
         self._note("directory", self._relative(text), text)
 
@@ -218,6 +218,13 @@ class Observer:
         self._env.add(name)
 
     # What counts.
+
+    def _uncovered(self, path: object) -> str | None:
+        """A path made absolute, if it is one that may count. Most are not: an import opens a file for each module."""
+        if type(path) is str and path.startswith(self._inner) and "/.." not in path:
+            return None
+        text = _absolute(path)
+        return None if text is None or self._covers(text) else text
 
     def _covers(self, path: str) -> bool:
         if self._is_covered(path):

@@ -15,7 +15,7 @@ from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from mainspring.pipelines.observation.events import see_database
-from mainspring.pipelines.observation.imports import on_import
+from mainspring.pipelines.observation.imports import is_loading, on_import
 from mainspring.pipelines.observation.watcher import Current, Watcher, carried
 
 _See = Callable[[Watcher, object, dict[str, Any]], None]
@@ -239,19 +239,22 @@ def _wrap_all(readers: list[_Reader], current: Current, module: ModuleType) -> N
         setattr(owner, name, wrapper)
         if not outer:
             replaced[id(original)] = (original, wrapper)
-    _rebind(replaced)
+    # Of a library that is just being loaded nobody but itself can have taken anything yet.
+    _rebind(replaced, module.__name__.partition(".")[0] if is_loading(module) else "")
 
 
-def _rebind(replaced: dict[int, tuple[object, object]]) -> None:
-    """Replace what modules bound before the library was wrapped, as `from polars import read_csv` does."""
-    for module in list(sys.modules.values()):
+def _rebind(replaced: dict[int, tuple[object, object]], library: str) -> None:
+    """Replace what modules (of one library, if it is named) bound before, as `from polars import read_csv` does."""
+    for name, module in list(sys.modules.items()):
+        if library and name.partition(".")[0] != library:
+            continue
         names = getattr(module, "__dict__", None)
         if not isinstance(names, dict) or names.get("__name__") == __name__:
             continue
-        for name, value in list(names.items()):
+        for key, value in list(names.items()):
             found = replaced.get(id(value))
             if found is not None and found[0] is value:
-                names[name] = found[1]
+                names[key] = found[1]
 
 
 def _wrapped(original: Any, reader: _Reader, current: Current, module: ModuleType) -> Callable[..., Any]:
