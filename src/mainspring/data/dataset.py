@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mainspring import clock
 from mainspring.data._store import DatasetStore
 from mainspring.data.commit import commit_draft
+from mainspring.data.files import Progress
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, WrongTypeError
 from mainspring.ledger import current_task, is_replay, note_moving
@@ -25,6 +27,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 _TAG = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,99}")
 _RESERVED_TAGS = ("latest",)
 Mode = Literal["replace", "append"]
+TreeMode = Literal["replace", "update"]
 Ref = int | str | datetime
 
 
@@ -85,16 +88,60 @@ class Dataset:
     ) -> DatasetVersion:
         from mainspring.data._sources import describe_sources
 
-        if self.as_of is not None:
-            raise NotAllowedError(f"`{self.name}` was opened as of a time, to be read; open it without to commit.")
+        self._expect_now()
         return commit_draft(
             self._store, self.name, draft, behind=behind, sources=describe_sources(source), note=note,
             extracted_us=clock.to_us(extracted_at) if extracted_at else clock.now_us(),
         )  # fmt: skip
 
+    def _expect_now(self) -> None:
+        if self.as_of is not None:
+            raise NotAllowedError(f"`{self.name}` was opened as of a time, to be read; open it without to commit.")
+
     def append(self, frame: Any, *, source: Any = (), note: str = "") -> DatasetVersion:
         """Make a version with these rows behind the newest; raises as `commit` does."""
         return self.commit(frame, source=source, note=note, mode="append")
+
+    def add(
+        self, path: str | Path, *, note: str = "", source: Any = (), mode: TreeMode = "replace", into: str = "",
+        extracted_at: datetime | None = None, progress: Progress | None = None,
+    ) -> DatasetVersion:  # fmt: skip
+        """Make a version of a file or folder: exactly that (`replace`), or the newest tree with it added (`update`).
+
+        `into` is a folder of the tree to put it in. `progress` is called with files done, bytes done, and all bytes to
+        read. Files that are unchanged since they were last added or checked out are not read again. Links within the
+        folder are kept as links; empty folders are not kept. If nothing changed, the newest version is given.
+
+        Raises:
+            NotFoundError: there is no such path.
+            InvalidError: it can't be kept, e.g. a link that leads out, a socket, a name that is not UTF-8; it is named.
+                The dataset is a table.
+            StorageError: a file can't be read, or changes while it is read; the store's disk is full.
+        """
+        from mainspring.data.trees.intake import Intake
+
+        self._expect_now()
+        if mode not in ("replace", "update"):
+            raise InvalidError("mode", mode, "`replace` or `update`")
+        head = self._store.head(self.name)
+        intake = Intake(self.workspace, self.name, path, head, into=into, progress=progress)
+        version = self._commit(intake.draft(mode), source, note, extracted_at, behind=mode == "update")
+        intake.settle()
+        return version
+
+    def delete_files(self, paths: str | Iterable[str], *, note: str = "") -> DatasetVersion:
+        """Make a version of the newest tree without some files: paths, folders, or globs (`**/*.tmp`).
+
+        Raises:
+            InvalidError: nothing in the tree is named so.
+        """
+        from mainspring.data.trees.intake import deletion
+
+        head = self._store.head(self.name)
+        if head is None:
+            raise self._store.not_found(self.name)
+        head.expect("tree")
+        return self._commit(deletion(self.workspace, self.name, paths), (), note, None, behind=True)
 
     def versions(self) -> list[DatasetVersion]:
         """Every version, newest first."""

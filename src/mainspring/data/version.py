@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import msgspec
 
 from mainspring import clock
+from mainspring.data.files import Checkout, Progress, TreeFile
 from mainspring.errors import InvalidError, RemovedError
 from mainspring.workspace import current_workspace
 
@@ -119,6 +122,57 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """
         return _home("tables.frames").to_arrow(self.to_polars())
 
+    def list_files(self) -> list[TreeFile]:
+        """The files of a tree, sorted by path."""
+        files: list[TreeFile] = self._tree().files()
+        return files
+
+    def glob(self, pattern: str) -> list[TreeFile]:
+        """The files that a pattern names: `*` stops at `/`, `**/` is any number of folders; a folder is all below it."""
+        files: list[TreeFile] = self._tree().files(pattern)
+        return files
+
+    def open(self, path: str) -> BinaryIO:
+        """A file of a tree, verified, read-only and seekable, straight from the store.
+
+        Raises:
+            InvalidError: there is no such file; the nearest are given.
+            CorruptBlobError: its stored bytes no longer match their digest.
+        """
+        with self._tree() as tree:
+            file: BinaryIO = tree.open(path)
+        return file
+
+    def read_bytes(self, path: str) -> bytes:
+        """All bytes of a file of a tree; raises as `open` does."""
+        with self._tree() as tree:
+            data: bytes = tree.read_bytes(path)
+        return data
+
+    def checkout(
+        self, folder: str | Path, *, force: bool = False, paths: Iterable[str] | None = None,
+        progress: Progress | None = None,
+    ) -> Checkout:  # fmt: skip
+        """Write a tree's files into a folder, as copies that may be edited.
+
+        Files that an earlier checkout put there and this version lacks are removed if they are unchanged; files of
+        others stay. `paths` are those (or folders, or globs) to write alone, with nothing removed. Each file appears at
+        once; a checkout that was killed goes on where it was.
+
+        Raises:
+            NotAllowedError: a file in the way was changed since; it is named. `force` overwrites it.
+            StorageError: the folder can't be written, or folds the case of names that differ only in it.
+        """
+        self.expect("tree")
+        found: Checkout = _home("trees.checkout").checkout(
+            current_workspace(), self.manifest, str(self), folder, force=force, paths=paths, progress=progress
+        )
+        return found
+
+    def _tree(self) -> Any:
+        self.expect("tree")
+        return _home("trees.reading").TreeReader(current_workspace().blobs, self.manifest, str(self))
+
     def expect(self, kind: Kind) -> None:
         """Go on only if this is a version of that kind, and is still there.
 
@@ -128,7 +182,7 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """
         if self.kind != kind:
             hint = "Its rows are read by `scan()` and `to_polars()`." if self.kind == "table" else (
-                "Its files are read by `open(path)`, `files()` and `checkout(folder)`."
+                "Its files are read by `open(path)`, `list_files()` and `checkout(folder)`."
             )  # fmt: skip
             raise InvalidError("dataset", str(self), f"a {kind}", f"It is a {self.kind}. {hint}")
         if self.removed_at is not None:

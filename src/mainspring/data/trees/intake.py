@@ -1,0 +1,129 @@
+"""A file or folder taken into a dataset: scanned, read where the index doesn't know it, stored, and put into a draft."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from mainspring.data.files import Progress
+from mainspring.data.trees.deposit import Deposit
+from mainspring.data.trees.draft import TreeDraft, deleting, replacing, updating
+from mainspring.data.trees.entries import LINK, Entry, checked_path, link_problem
+from mainspring.data.trees.index import Index, Seen, read_index, write_index
+from mainspring.data.trees.manifest import Listing, read_listing
+from mainspring.data.trees.scan import Stamp, place_of, scan, unreadable
+from mainspring.data.version import DatasetVersion
+from mainspring.errors import InvalidError
+from mainspring.ledger import is_replay
+from mainspring.workspace import Workspace
+
+
+class Intake:
+    """One reading of a file or folder.
+
+    Its blobs are in the store when it is made, so that a draft of it can be committed; `settle` then keeps the index.
+    In a replay nothing is stored.
+    """
+
+    def __init__(
+        self, workspace: Workspace, name: str, path: str | Path, head: DatasetVersion | None, *, into: str = "",
+        progress: Progress | None = None,
+    ) -> None:  # fmt: skip
+        if head is not None:
+            head.expect("tree")
+        self._workspace, self._name, self._progress = workspace, name, progress
+        self._prefix = f"{checked_path(into, 'into')}/" if into else ""
+        self._place = place_of(path)
+        self._old = read_index(workspace.cache, self._place)
+        self._new = Index(path=self._place.path, pending=self._old.pending)
+        self._before: Listing | None = read_listing(workspace.blobs, head.manifest) if head else None
+        before = self._before.entries if self._before else {}
+        self._deposit = Deposit(None if is_replay() else workspace.blobs, before, workspace.blobs)
+        try:
+            self._entries = self._taken(scan(self._place))
+        finally:
+            write_index(workspace.cache, self._place, self._new)  # what was read needn't be read again
+
+    def draft(self, mode: str) -> TreeDraft:
+        """The draft of a version that is exactly this (`replace`), or has it added (`update`)."""
+        change = replacing(self._entries) if mode == "replace" else updating(self._entries)
+        return TreeDraft(self._name, self._workspace.blobs, change, built_on=self._before, stored=self._deposit.written)
+
+    def settle(self) -> None:
+        """Remember that the files here are those of a version: a checkout may replace them while they are unchanged."""
+        placed = {path: seen if seen.placed == seen.digest else _placed(seen) for path, seen in self._new.files.items()}
+        if self._new.pending or placed != self._new.files:
+            self._new.files, self._new.pending = placed, ""
+            write_index(self._workspace.cache, self._place, self._new)
+
+    def _taken(self, found: dict[str, Stamp]) -> dict[str, Entry]:
+        self._take_links([path for path, stamp in found.items() if stamp.is_link])
+        unread: list[tuple[str, Stamp]] = []
+        for path, stamp in found.items():
+            if stamp.is_link:
+                continue
+            seen = self._old.files.get(path)
+            if seen is not None:
+                self._new.files[path] = seen
+                if seen.is_now(stamp) and self._deposit.add_known(
+                    self._prefix + path, seen.digest, stamp.executable, seen.media
+                ):
+                    continue
+            unread.append((path, stamp))
+        total = sum(stamp.size_bytes for _, stamp in unread)
+        done = 0
+        for number, (path, _) in enumerate(unread):
+
+            def moved(count: int, number: int = number) -> None:
+                nonlocal done
+                done += count
+                if self._progress is not None:
+                    self._progress(number, done, total)
+
+            reading = self._deposit.add_file(self._prefix + path, os.path.join(self._place.folder, path), moved)
+            old = self._old.files.get(path)
+            placed = old.placed if old is not None else b""
+            self._new.note(path, reading.stamp, reading.digest, reading.read_at_ns, placed=placed, media=reading.media)
+        if self._progress is not None:
+            self._progress(len(unread), done, total)
+        return self._deposit.finish()
+
+    def _take_links(self, paths: list[str]) -> None:
+        """Links first: one that leads out is refused before anything is read."""
+        for path in paths:
+            file = os.path.join(self._place.folder, path)
+            try:
+                target = os.fsencode(os.readlink(file))
+                target.decode()
+            except OSError as error:
+                raise unreadable(file, error) from error
+            except UnicodeDecodeError as error:
+                raise InvalidError(
+                    "path", repr(target), "a link to a name in UTF-8", f"It is the link {file}."
+                ) from error
+            self._deposit.add_link(self._prefix + path, target)
+        links = {path: entry for path, entry in self._deposit.entries.items() if entry.form == LINK}
+        for path in paths:
+            entry = links[self._prefix + path]
+            problem = link_problem(
+                path, entry.target, {each.removeprefix(self._prefix): e for each, e in links.items()}
+            )
+            if problem:
+                expected = "a link within the tree to a file or folder of it"
+                raise InvalidError("path", os.path.join(self._place.folder, path), expected, _sentence(problem))
+
+
+def deletion(workspace: Workspace, name: str, patterns: Iterable[str]) -> TreeDraft:
+    """The draft of a version without some files."""
+    return TreeDraft(name, workspace.blobs, deleting(patterns, name))
+
+
+def _placed(seen: Seen) -> Seen:
+    return Seen(
+        seen.size_bytes, seen.mtime_ns, seen.ctime_ns, seen.inode, seen.executable, seen.digest, seen.digest, seen.media
+    )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}; put the file itself into the tree."

@@ -1,0 +1,26 @@
+"""Small folders, and the small disk of the store's tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.store.conftest import pytest_collection_modifyitems as pytest_collection_modifyitems
+from tests.store.conftest import small_disk as small_disk
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Five files in three folders, one executable, one empty, one link."""
+    root = tmp_path / "photos"
+    (root / "a" / "deep").mkdir(parents=True)
+    (root / "b").mkdir()
+    (root / "a" / "one.txt").write_bytes(b"one")
+    (root / "a" / "deep" / "two.bin").write_bytes(bytes(range(256)) * 2_000)
+    (root / "b" / "empty").touch()
+    (root / "b" / "ünï.txt").write_text("ünï")
+    (root / "run.sh").write_text("#!/bin/sh\n")
+    (root / "run.sh").chmod(0o755)
+    (root / "b" / "link").symlink_to("../a/one.txt")
+    return root
