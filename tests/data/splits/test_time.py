@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mainspring.artifacts import content_digest
 from mainspring.data import split_by_time
-from mainspring.data.splits.time import time_split
+from mainspring.data.splits.time import TimeSplit
 from mainspring.errors import InvalidError, NotFoundError
 
 
@@ -37,7 +37,7 @@ def test_dates_times_and_names() -> None:
 
 
 def test_the_rule_is_a_record_with_a_content() -> None:
-    assert content_digest(time_split("d", at=3)) == content_digest(time_split("d", at=3))
+    assert content_digest(TimeSplit("d", at=3)) == content_digest(TimeSplit("d", at=3))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_wrong_rule_is_refused(at: list[object], names: tuple[str, ...], messa
 
 
 def test_rows_without_a_time_and_unknown_columns_are_named() -> None:
-    with pytest.raises(InvalidError, match="1 nulls"):
+    with pytest.raises(InvalidError, match="1 null"):
         split_by_time(pl.DataFrame({"t": [1, None]}), "t", at=1)
     with pytest.raises(NotFoundError, match="Nearest: time"):
         split_by_time(pl.DataFrame({"time": [1]}), "tme", at=1)

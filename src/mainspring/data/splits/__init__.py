@@ -3,4 +3,4 @@
 A rule is a frozen record, so it is in the lineage of the step that takes it; `keys` says how a key becomes a number.
 """
 
-__all__ = ["keys", "rule", "time"]
+__all__ = ["folds", "groups", "hashed", "keys", "parts", "recorded", "rule", "spans", "time"]

@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import date, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mainspring.errors import InvalidError, NotFoundError, close_names
+from mainspring.data.splits.rule import require_columns
+from mainspring.errors import InvalidError, WrongTypeError, counted
 
 if TYPE_CHECKING:
     import polars as pl
 
 _NAMES = {1: ("train", "test"), 2: ("train", "validation", "test")}
 Instant = int | float | str | date | datetime
+Stored = int | float | str
+Cuts = Any  # an instant, or several in ascending order; kept as a tuple of `Stored`
 
 
-class TimeSplit(msgspec.Struct, frozen=True):
+class TimeSplit(msgspec.Struct, frozen=True, tag="time"):
     """A rule that cuts a table at instants of a column: `names[i]` is what comes before `at[i]`, the last the rest.
 
-    A row exactly at a cut belongs to the later part. Rows keep their order.
+    A row exactly at a cut belongs to the later part. Dates and times are kept as ISO 8601 text, those with a zone in UTC;
+    one without a zone is UTC where the column has a zone. One cut gives `train` and `test`, two `train`, `validation` and
+    `test`, if no names are given.
     """
 
     column: str
-    at: tuple[Instant, ...]
-    names: tuple[str, ...]
+    at: Cuts
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        at = (self.at,) if isinstance(self.at, int | float | str | date) else self.at
+        cuts = tuple(_stored(instant) for instant in at)
+        names = tuple(self.names) or _NAMES.get(len(cuts)) or tuple(f"part_{n}" for n in range(len(cuts) + 1))
+        try:
+            ascending = bool(cuts) and list(cuts) == sorted(set(cuts))
+        except TypeError as error:
+            raise InvalidError("at", self.at, "instants of one kind") from error
+        if not ascending:
+            raise InvalidError("at", self.at, "one or more ascending instants")
+        if len(names) != len(cuts) + 1 or len(set(names)) != len(names):
+            raise InvalidError("names", names, f"{len(cuts) + 1} different names")
+        msgspec.structs.force_setattr(self, "at", cuts)
+        msgspec.structs.force_setattr(self, "names", names)
 
     def apply(self, frame: Any) -> dict[str, pl.DataFrame]:
         """Cut a table into its parts, by name, earliest first.
@@ -36,24 +56,57 @@ class TimeSplit(msgspec.Struct, frozen=True):
         """
         import polars as pl
 
-        from mainspring.data.tables.frames import as_polars
+        from mainspring.data.splits.parts import cut, table_with
 
-        table = as_polars(frame)
-        if self.column not in table.columns:
-            raise NotFoundError("column", self.column, close_names(self.column, table.columns))
-        times = table.get_column(self.column)
-        if times.null_count():
-            raise InvalidError(
-                self.column, f"{times.null_count():,} nulls", "a time in every row", "Drop these rows first."
-            )
+        table = table_with(frame, [self.column])
+        require_times(table.get_column(self.column))
+        number = self.expression(table.schema)
         try:
-            cuts = pl.Series(self.at, dtype=None).cast(times.dtype, strict=True)
-            bucket = sum(
-                (times >= cut for cut in cuts), start=pl.Series([0], dtype=pl.UInt32).new_from_index(0, table.height)
-            )
-        except (pl.exceptions.PolarsError, TypeError) as error:
-            raise InvalidError("at", self.at, f"times that compare with `{times.dtype}`") from error
-        return {name: table.filter(bucket == number) for number, name in enumerate(self.names)}
+            return cut(table, table.select(number.alias("number")).to_series(), self.names)
+        except pl.exceptions.PolarsError as error:
+            raise self._unfit(table.schema[self.column]) from error
+
+    def expression(self, schema: Mapping[str, pl.DataType]) -> pl.Expr:
+        """The number of a row's part as a Polars expression; null if the row has no time.
+
+        Raises:
+            NotFoundError: there is no such column.
+            InvalidError: the cuts don't compare with it.
+        """
+        import polars as pl
+
+        require_columns(schema, [self.column])
+        first, *others = [(pl.col(self.column) >= cut).cast(pl.UInt32) for cut in self._literals(schema[self.column])]
+        return sum(others, start=first)
+
+    def apply_lazily(self, frame: pl.LazyFrame) -> dict[str, pl.LazyFrame]:
+        """The parts as lazy frames, each a range of times, so that a scan skips what lies outside.
+
+        The column is read once here, to see that every row has a time; raises as `apply` does.
+        """
+        import polars as pl
+
+        schema = frame.collect_schema()
+        require_columns(schema, [self.column])
+        dtype, column = schema[self.column], pl.col(self.column)
+        missing = column.is_null() | column.is_nan() if dtype.is_float() else column.is_null()
+        if frame.select(missing.any()).collect(engine="streaming").item():
+            raise InvalidError(self.column, "a row without a time", "a time in every row", "Drop these rows first.")
+        cuts = self._literals(dtype)
+        low, high = [None, *cuts], [*cuts, None]
+        return {
+            name: frame.filter(*([column >= a] if a is not None else []), *([column < b] if b is not None else []))
+            for name, a, b in zip(self.names, low, high, strict=True)
+        }
+
+    def _literals(self, dtype: pl.DataType) -> list[pl.Expr]:
+        try:
+            return [_literal(cut, dtype) for cut in self.at]
+        except (ValueError, TypeError) as error:
+            raise self._unfit(dtype) from error
+
+    def _unfit(self, dtype: Any) -> InvalidError:
+        return InvalidError("at", self.at, f"times that compare with `{dtype}`")
 
 
 def split_by_time(
@@ -69,15 +122,47 @@ def split_by_time(
     >>> {name: part.height for name, part in parts.items()}
     {'train': 2, 'test': 2}
     """
-    return time_split(column, at=at, names=names).apply(frame)
+    return TimeSplit(column, at, tuple(names)).apply(frame)
 
 
-def time_split(column: str, *, at: Instant | Sequence[Instant], names: Sequence[str] = ()) -> TimeSplit:
-    """The rule alone, checked."""
-    cuts = (at,) if isinstance(at, int | float | str | date) else tuple(at)
-    named = tuple(names) or _NAMES.get(len(cuts)) or tuple(f"part_{number}" for number in range(len(cuts) + 1))
-    if not cuts or list(cuts) != sorted(set(cuts)):
-        raise InvalidError("at", cuts, "one or more ascending instants")
-    if len(named) != len(cuts) + 1 or len(set(named)) != len(named):
-        raise InvalidError("names", named, f"{len(cuts) + 1} different names")
-    return TimeSplit(column, cuts, named)
+def require_times(times: pl.Series) -> None:
+    """Go on only if every row has a time; NaN is none."""
+    missing = times.null_count()
+    if times.dtype.is_float():
+        missing += int(times.is_nan().sum())
+    if missing:
+        raise InvalidError(times.name, counted(missing, "null"), "a time in every row", "Drop these rows first.")
+
+
+def _stored(instant: Any) -> Stored:
+    if isinstance(instant, datetime):
+        return (instant.astimezone(UTC) if instant.tzinfo else instant).isoformat()
+    if isinstance(instant, date):
+        return instant.isoformat()
+    if isinstance(instant, int | float | str) and instant == instant:
+        return instant
+    raise WrongTypeError("at", instant, "a number, a date, a time, or text of one")
+
+
+def _literal(cut: Any, dtype: pl.DataType) -> pl.Expr:
+    """A stored cut as what compares with a column of this type; raises `ValueError`, `TypeError`."""
+    import polars as pl
+
+    if dtype == pl.Date:
+        at = datetime.fromisoformat(cut)
+        if at.timetz() != time():
+            raise ValueError("a time of day, or a zone")
+        return pl.lit(at.date())
+    if isinstance(dtype, pl.Datetime):
+        at = datetime.fromisoformat(cut)
+        if dtype.time_unit == "ms":
+            at += timedelta(microseconds=-at.microsecond % 1000)  # the first that the column can hold
+        if dtype.time_zone is None:
+            if at.tzinfo is not None:
+                raise ValueError("a zone")
+            return pl.lit(at, dtype)
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        return pl.lit(at, pl.Datetime(dtype.time_unit, "UTC")).dt.convert_time_zone(dtype.time_zone)
+    if isinstance(cut, str) != (dtype == pl.String):
+        raise TypeError("text and a number")
+    return pl.lit(cut)

@@ -1,0 +1,147 @@
+"""Splits of a dataset version, recorded: each part a version of a dataset of its own, linked to the rule and the source.
+
+The rule is a node of the lineage whose label is the rule's text; a part has an edge `split_by` to it, written in the
+transaction of its version. Parts are committed one after another; a repeated split gives the versions that are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from blake3 import blake3
+
+from mainspring import clock
+from mainspring.data._store import DatasetStore
+from mainspring.data.commit import Extra, commit_draft
+from mainspring.data.dataset import dataset
+from mainspring.data.splits.folds import GroupKFold, KFold, StratifiedKFold
+from mainspring.data.splits.groups import GroupSplit, StratifiedSplit
+from mainspring.data.splits.hashed import HashSplit
+from mainspring.data.splits.rule import SplitRule
+from mainspring.data.splits.time import TimeSplit
+from mainspring.data.version import DatasetVersion
+from mainspring.errors import InvalidError, NotFoundError, WrongTypeError
+from mainspring.ledger import Ledger, current_task
+from mainspring.store import Transaction
+from mainspring.workspace import Workspace, current_workspace, using
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Stored = HashSplit | TimeSplit | GroupSplit | StratifiedSplit | KFold | GroupKFold | StratifiedKFold
+ROLE = "split_by"
+
+
+def split_dataset(
+    version: DatasetVersion, rule: SplitRule, *, prefix: str = "", names: Mapping[str, str] | None = None,
+    note: str = "", workspace: Workspace | None = None,
+) -> dict[str, DatasetVersion]:  # fmt: skip
+    """Commit the parts of a version as datasets `PREFIX-PART`, the dataset's name being the prefix if none is given.
+
+    `names` gives single parts another dataset. Rules that look at one row at a time (by hash and by time) read one part
+    after another, so that only the largest has to fit into memory. Each part is its own transaction.
+
+    Raises:
+        WrongTypeError: it is no rule that can be recorded.
+        InvalidError: as the rule's `apply` does; two parts would have one dataset, or one that of the source.
+        NotAllowedError: this is a replay, and the parts differ from what was recorded.
+
+    >>> import pathlib, tempfile
+    >>> import polars as pl
+    >>> workspace = Workspace.open(pathlib.Path(tempfile.mkdtemp()))
+    >>> users = dataset("users", workspace).commit(pl.DataFrame({"id": range(100)}))
+    >>> parts = split_dataset(users, HashSplit("id"), workspace=workspace)
+    >>> str(parts["train"]), split_of(parts["train"], workspace)
+    ('users-train/1', HashSplit(key=('id',), shares=(('train', 0.8), ('test', 0.2)), salt=''))
+    """
+    workspace = workspace or current_workspace()
+    text = write_rule(rule)
+    homes = {part: (names or {}).get(part) or f"{prefix or version.dataset}-{part}" for part in rule.names}
+    if unknown := [part for part in names or {} if part not in homes]:
+        raise NotFoundError("part", unknown[0], tuple(homes))
+    if len({*homes.values(), version.dataset}) <= len(homes):
+        raise InvalidError("names", tuple(homes.values()), "a dataset for each part, none of them the source")
+    with using(workspace):
+        return {
+            part: _commit(
+                workspace, dataset(homes[part], workspace).name, rows, version, text, note or _note(part, rule)
+            )
+            for part, rows in _parts(version, rule)
+        }
+
+
+def split_of(version: DatasetVersion, workspace: Workspace | None = None) -> SplitRule | None:
+    """The rule by which a version was split off another, or None if it was not; of several the newest."""
+    ledger = (workspace or current_workspace()).ledger
+    rules = [edge.dst for edge in ledger.edges([version.id]) if edge.role == ROLE]
+    nodes = sorted(ledger.nodes(rules).values(), key=lambda node: node.created_at)
+    return read_rule(nodes[-1].label) if nodes else None
+
+
+def write_rule(rule: SplitRule) -> str:
+    """A rule as one line of JSON, its kind under `type`; raises `WrongTypeError` for what is no rule of ours."""
+    if not isinstance(rule, Stored):
+        raise WrongTypeError("rule", rule, "a rule that cuts a table into parts, e.g. HashSplit('id')")
+    return msgspec.json.encode(rule).decode()
+
+
+def read_rule(text: str) -> SplitRule:
+    """The rule that `write_rule` wrote.
+
+    Raises:
+        InvalidError: it is no such text.
+
+    >>> read_rule(write_rule(TimeSplit("day", "2013-10-01"))).names
+    ('train', 'test')
+    """
+    try:
+        rule: SplitRule = msgspec.json.decode(text, type=Stored)
+    except msgspec.MsgspecError as error:
+        raise InvalidError("rule", text, f"a rule of splitting ({error})") from error
+    return rule
+
+
+def _note(part: str, rule: SplitRule) -> str:
+    return f"{part} of {type(rule).__name__}"
+
+
+def _parts(version: DatasetVersion, rule: Any) -> Iterator[tuple[str, pl.DataFrame]]:
+    if is_row_rule(rule) and version.columns:
+        for part, rows in rule.apply_lazily(version.scan()).items():
+            yield part, rows.collect()
+    else:
+        yield from rule.apply(version.to_polars()).items()
+
+
+def _commit(
+    workspace: Workspace, name: str, rows: pl.DataFrame, source: DatasetVersion, text: str, note: str
+) -> DatasetVersion:
+    from mainspring.data._sources import describe_sources
+    from mainspring.data.tables.draft import TableDraft
+
+    store = DatasetStore(workspace.database, workspace.ledger)
+    draft = TableDraft(name, rows, workspace.blobs)
+    return commit_draft(
+        store, name, draft, behind=False, sources=describe_sources(source), note=note, extracted_us=clock.now_us(),
+        extra=[_linked(workspace.ledger, source, text)],
+    )  # fmt: skip
+
+
+def _linked(ledger: Ledger, source: DatasetVersion, text: str) -> Extra:
+    """Writes the rule's node and the edge to it."""
+    node = blake3(f"{source.id}\0{text}".encode()).hexdigest()[:32]
+
+    def write(tx: Transaction, version: DatasetVersion) -> None:
+        task = current_task()
+        ledger.node(tx, "split", node, text)
+        ledger.edge(tx, version.id, ROLE, node, task)
+        ledger.edge(tx, node, "read_from", source.id, task)
+
+    return write
+
+
+def is_row_rule(rule: Any) -> bool:
+    """Whether a rule looks at one row at a time, so that it takes tables larger than memory."""
+    return isinstance(rule, TimeSplit | HashSplit)
