@@ -153,14 +153,36 @@ class DatasetStore:
                 actor=str(current_actor()), made_by=current_task(),
             )  # fmt: skip
             tx.insert("dataset_version", _stored(version))
-            tx.executemany(
-                "INSERT INTO dataset_blob VALUES (?, ?)", [(version.id, blob) for blob in sorted(set(blobs))]
-            )
+            self._hold(tx, version.id, blobs)
             self._move_head(tx, version)
             self._record(tx, version, homes)
             for write in extra:
                 write(tx, version)
         return version
+
+    def relayout(
+        self, tx: Transaction, version: DatasetVersion, manifest: str, parts: int, size_bytes: int, blobs: Iterable[str]
+    ) -> bool:
+        """Give a version another manifest of the same content; False if it is not the head, or has another one by now."""
+        row = tx.query_one("SELECT head FROM dataset WHERE name = ?", (version.dataset,))
+        if row is None or row[0] != version.id or not self._is_manifest_of(tx, version.id, version.manifest):
+            return False
+        tx.execute(
+            "UPDATE dataset_version SET manifest = ?, parts = ?, size_bytes = ? WHERE id = ?",
+            (manifest, parts, size_bytes, version.id),
+        )
+        self._hold(tx, version.id, blobs)
+        told = {"dataset": version.dataset, "number": version.number, "before": version.parts, "parts": parts}
+        self.ledger.append(tx, "dataset.compacted", version.id, told)
+        return True
+
+    @staticmethod
+    def _hold(tx: Transaction, version: str, blobs: Iterable[str]) -> None:
+        """Keep blobs from the collector as a version's."""
+        tx.executemany(
+            "INSERT INTO dataset_blob VALUES (?, ?) ON CONFLICT (version, blob) DO NOTHING",
+            [(version, blob) for blob in sorted(set(blobs))],
+        )
 
     def confirm(
         self, version: DatasetVersion, sources: Sequence[Source],

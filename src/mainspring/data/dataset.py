@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 _TAG = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,99}")
 _RESERVED_TAGS = ("latest",)
+COMPACT_ABOVE = 256  # small parts; reading as many costs about ten times what one part would
+LARGE_ROWS = 1 << 21  # what makes a part large
 Mode = Literal["replace", "append"]
 TreeMode = Literal["replace", "update"]
 Ref = int | str | datetime
@@ -81,7 +83,7 @@ class Dataset:
         version = self._commit(draft, source, note, extracted_at, behind=mode == "append")
         if not is_replay():
             self._draft = draft.settled(version)
-        return version
+        return self._compacted(version)
 
     def _commit(
         self, draft: Draft, source: Any, note: str, extracted_at: datetime | None, *, behind: bool
@@ -142,6 +144,66 @@ class Dataset:
             raise self._store.not_found(self.name)
         head.expect("tree")
         return self._commit(deletion(self.workspace, self.name, paths), (), note, None, behind=True)
+
+    def upsert(
+        self, frame: Any, *, key: str | Sequence[str], source: Any = (), note: str = "",
+        extracted_at: datetime | None = None,
+    ) -> DatasetVersion:  # fmt: skip
+        """Make a version in which these rows stand in place of those with the same key; the others are new rows.
+
+        Rows that changed or are new stand behind those that are kept. A row that equals the present one changes nothing.
+
+        Raises:
+            InvalidError: a column of the key is missing or null, a key is there twice, or the columns don't fit; it is named.
+            ConflictError: a thousand other writers were faster.
+            NotAllowedError: this is a replay, and no version was recorded with this content.
+        """
+        from mainspring.data.tables.edits import EditDraft
+        from mainspring.data.tables.frames import as_polars
+        from mainspring.data.tables.keys import ByKey
+
+        draft = EditDraft(self.name, self.workspace.blobs, ByKey(self.name, key), as_polars(frame))
+        return self._compacted(self._commit(draft, source, note, extracted_at, behind=True))
+
+    def delete(
+        self, keys: Any = None, *, key: str | Sequence[str] | None = None, where: pl.Expr | str | None = None,
+        source: Any = (), note: str = "",
+    ) -> DatasetVersion:  # fmt: skip
+        """Make a version without the rows of these keys, or without those for which `where` is true.
+
+        `keys` is a table with the columns of the key, or a list of values of the column `key`; keys that no row has
+        change nothing. `where` is a Polars expression, or one as SQL text: `"day < date '2013-01-01'"`.
+
+        Raises:
+            InvalidError: a column of the key is missing or null, or the condition doesn't fit.
+            NotFoundError: there is no such dataset.
+        """
+        from mainspring.data.tables.edits import EditDraft
+        from mainspring.data.tables.keys import Where, as_keys
+
+        if (keys is None) == (where is None):
+            raise InvalidError("delete", None if keys is None else "keys and where", "given either `keys` or `where`")
+        find = as_keys(keys, key, self.name) if where is None else Where(self.name, where)
+        draft = EditDraft(self.name, self.workspace.blobs, find, None)
+        return self._compacted(self._commit(draft, source, note, None, behind=True))
+
+    def compact(self) -> DatasetVersion:
+        """Rewrite small parts, and parts from which rows were deleted, into few; no version and no content changes.
+
+        Raises:
+            ConflictError: somebody else is compacting it.
+        """
+        from mainspring.data.tables.compaction import compact
+
+        return compact(self.name, self.workspace)
+
+    def _compacted(self, version: DatasetVersion) -> DatasetVersion:
+        """Start a compaction behind the caller's back if the version has many small parts."""
+        if version.parts - version.rows // LARGE_ROWS > COMPACT_ABOVE and not is_replay():
+            from mainspring.data.tables.compaction import start_compaction
+
+            start_compaction(version, self.workspace)
+        return version
 
     def versions(self) -> list[DatasetVersion]:
         """Every version, newest first."""

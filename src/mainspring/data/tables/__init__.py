@@ -1,3 +1,3 @@
-"""Tables: their manifests, Parquet parts and leaf digests, and the drafts by which versions of them are made."""
+"""Tables: their manifests, Parquet parts and leaf digests; the drafts, edits and compactions that make and change them."""
 
 __all__: list[str] = []

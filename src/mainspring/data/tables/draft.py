@@ -22,7 +22,6 @@ class TableDraft:
 
     def __init__(self, name: str, frame: pl.DataFrame, blobs: BlobStore, before: TableDraft | None = None) -> None:
         self.name, self.frame, self.blobs = name, frame, blobs
-        self.head_id: str | None = None
         self.tail: pl.DataFrame | None = None
         self.listing: Listing | None = None
         self.written: list[str] = []
@@ -64,7 +63,9 @@ class TableDraft:
                 self._digest = hasher.finish()
                 self.tail = self.frame.tail(self._digest.tail_rows)
             return
-        known = self._before if self._before is not None and self._before.head_id == head.id else None
+        known = self._before
+        if known is not None and (known.listing is None or known.listing.blob != head.manifest):
+            known = None  # another writer was faster, or the head was compacted
         self._base = (known.listing if known else None) or read_listing(self.blobs, head.manifest)
         parts = self._base.parts
         frame = aligned(self.frame, head.schema, self.blobs, parts[0] if parts else None, self.name)
@@ -98,7 +99,7 @@ class TableDraft:
     def settled(self, version: DatasetVersion) -> TableDraft:
         """What the next append can build on; the rows themselves are let go but for the last leaf's."""
         kept = TableDraft(self.name, self.frame.clear(), self.blobs)
-        kept.head_id, kept.listing = version.id, self.listing
+        kept.listing = self.listing if self.listing and self.listing.blob == version.manifest else None
         kept.tail = self.tail
         if self.tail is not None and self.frame.height > LEAF_ROWS:
             kept.tail = self.tail[list(range(self.tail.height))]  # a copy: a slice would keep the whole frame alive

@@ -1,10 +1,13 @@
-"""Manifests: which Parquet parts and which leaf digests a version has.
+"""Manifests: which Parquet parts, without which of their rows, and which leaf digests a version has.
 
 A manifest is a delta on the one before it, every sixteenth a snapshot; snapshots share sealed segments of 256 parts.
 So ten thousand appends write about a kilobyte of manifest each, and a version is read from 16 blobs and its segments.
+Parts are never rewritten by an edit: a deleted row is a position in a deletion vector, a blob that the part names.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -16,15 +19,30 @@ SEGMENT_PARTS = 256
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True):
-    """One Parquet blob of a table."""
+    """One Parquet blob of a table; `rows` are those that the table has of it, without the dropped ones.
+
+    `dropped` is the blob of its deletion vector, empty if no row of it was deleted.
+    """
 
     blob: str
     rows: int
     size_bytes: int
+    dropped: str = ""
+    dropped_rows: int = 0
+
+    @property
+    def stored_rows(self) -> int:
+        """The rows that stand in the Parquet file."""
+        return self.rows + self.dropped_rows
+
+
+Changes = Mapping[int, Part | None]  # what became of a base's parts, by their place: another deletion vector, or gone
 
 
 class Manifest(msgspec.Struct, frozen=True, array_like=True):
-    """What is stored: a delta names its base, keeps `kept_leaves` of it and adds the rest; a snapshot has no base."""
+    """What is stored: a snapshot has no base; a delta names its base, changes some parts of it, keeps `kept_leaves` of its
+    leaves, and adds the rest.
+    """
 
     base: str
     depth: int
@@ -32,10 +50,14 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
     parts: tuple[Part, ...]
     kept_leaves: int
     leaves: tuple[str, ...]
+    changed: dict[int, Part | None] = {}  # a Struct copies its defaults
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """A manifest with its bases resolved: every part and leaf digest, in row order. `blob` is the manifest's own."""
+    """A manifest with its bases resolved: every part and leaf digest, in row order. `blob` is the manifest's own.
+
+    `segments` hold the first parts, 256 each.
+    """
 
     blob: str
     depth: int
@@ -54,31 +76,78 @@ def read_listing(blobs: BlobAccess, blob: str) -> Listing:
         manifest = _decode(blobs, manifest.base)
     parts = [part for segment in manifest.segments for part in _SEGMENT.decode(blobs.read(segment))]
     parts += manifest.parts
-    leaves = list(manifest.leaves)
+    leaves, segments = list(manifest.leaves), manifest.segments
     for delta in reversed(deltas):
+        if delta.changed:
+            parts, segments = _with(parts, delta.changed), _unchanged(segments, delta.changed)
         parts += delta.parts
         leaves[delta.kept_leaves :] = delta.leaves
-    return Listing(blob, depth, manifest.segments, tuple(parts), tuple(leaves))
+    return Listing(blob, depth, segments, tuple(parts), tuple(leaves))
 
 
 def write_listing(
-    blobs: BlobAccess, base: Listing | None, added: tuple[Part, ...], leaves: tuple[str, ...]
-) -> tuple[Listing, list[str]]:
-    """Store the listing of a base with further parts; gives it and every blob that was written, for collection."""
-    parts = (base.parts if base else ()) + added
+    blobs: BlobAccess, base: Listing | None, added: tuple[Part, ...], leaves: tuple[str, ...], changed: Changes | None = None
+) -> tuple[Listing, list[str]]:  # fmt: skip
+    """Store the listing of a base with some parts changed and others added.
+
+    Gives it and every blob that was written, for collection.
+    """
+    changes = dict(changed or {})
+    parts = (tuple(_with(list(base.parts), changes) if changes else base.parts) if base else ()) + added
+    segments = _unchanged(base.segments, changes) if base else ()
     if base is not None and base.depth + 1 < SNAPSHOT_EVERY:
         kept = _shared_leaves(base.leaves, leaves)
-        blob = blobs.put(_encode(Manifest(base.blob, base.depth + 1, (), added, kept, leaves[kept:])))
-        return Listing(blob, base.depth + 1, base.segments, parts, leaves), [blob]
-    segments = list(base.segments if base else ())
-    written = []
-    sealed = len(segments) * SEGMENT_PARTS
-    while len(parts) - sealed >= SEGMENT_PARTS:
-        written.append(blobs.put(msgspec.msgpack.encode(parts[sealed : sealed + SEGMENT_PARTS])))
-        segments.append(written[-1])
-        sealed += SEGMENT_PARTS
-    blob = blobs.put(_encode(Manifest("", 0, tuple(segments), parts[sealed:], 0, leaves)))
-    return Listing(blob, 0, tuple(segments), parts, leaves), [*written, blob]
+        blob = blobs.put(_encode(Manifest(base.blob, base.depth + 1, (), added, kept, leaves[kept:], changes)))
+        return Listing(blob, base.depth + 1, segments, parts, leaves), [blob]
+    return write_snapshot(blobs, segments, parts, leaves)
+
+
+def write_snapshot(
+    blobs: BlobAccess, segments: tuple[str, ...], parts: tuple[Part, ...], leaves: tuple[str, ...]
+) -> tuple[Listing, list[str]]:
+    """Store a listing that needs no other; `segments` hold its first parts already, 256 each."""
+    sealed, written = list(segments), []
+    for start in range(len(sealed) * SEGMENT_PARTS, len(parts) - SEGMENT_PARTS + 1, SEGMENT_PARTS):
+        written.append(blobs.put(msgspec.msgpack.encode(parts[start : start + SEGMENT_PARTS])))
+        sealed.append(written[-1])
+    rest = parts[len(sealed) * SEGMENT_PARTS :]
+    blob = blobs.put(_encode(Manifest("", 0, tuple(sealed), rest, 0, leaves)))
+    return Listing(blob, 0, tuple(sealed), parts, leaves), [*written, blob]
+
+
+def unchanged_segments(listing: Listing, first: int) -> tuple[str, ...]:
+    """The segments whose parts all stand before the part at `first`."""
+    return listing.segments[: first // SEGMENT_PARTS]
+
+
+def reachable_blobs(blobs: BlobAccess, manifest: str, seen: set[str]) -> Iterator[str]:
+    """Every blob that reading a manifest may open, itself included; what `seen` holds is passed over, and goes into it."""
+    while manifest and manifest not in seen:
+        seen.add(manifest)
+        yield manifest
+        found = _decode(blobs, manifest)
+        for segment in found.segments:
+            if segment not in seen:
+                seen.add(segment)
+                yield segment
+                yield from _named(_SEGMENT.decode(blobs.read(segment)), seen)
+        yield from _named((*found.parts, *(part for part in found.changed.values() if part)), seen)
+        manifest = found.base
+
+
+def _named(parts: tuple[Part, ...], seen: set[str]) -> Iterator[str]:
+    for blob in (blob for part in parts for blob in (part.blob, part.dropped)):
+        if blob and blob not in seen:
+            seen.add(blob)
+            yield blob
+
+
+def _with(parts: list[Part], changed: Changes) -> list[Part]:
+    return [part for place, old in enumerate(parts) if (part := changed.get(place, old)) is not None]
+
+
+def _unchanged(segments: tuple[str, ...], changed: Changes) -> tuple[str, ...]:
+    return segments[: min(changed) // SEGMENT_PARTS] if changed else segments
 
 
 _MANIFEST = msgspec.msgpack.Decoder(Manifest)

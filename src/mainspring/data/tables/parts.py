@@ -1,22 +1,34 @@
-"""The Parquet parts of a table."""
+"""The Parquet parts of a table: written, read, and scanned without the rows that were deleted from them."""
 
 from __future__ import annotations
 
 import io
 import os
 import tempfile
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from mainspring.artifacts import LEAF_ROWS
 from mainspring.artifacts.table import schema_of
 from mainspring.data.tables.manifest import Part, read_listing
+from mainspring.data.tables.positions import (
+    Positions,
+    all_dropped,
+    between,
+    position_of,
+    read_dropped,
+    starts_of,
+)  # fmt: skip
 from mainspring.errors import InvalidError, shorten
 from mainspring.store import BlobStore
 
 PART_ROWS = 64 * LEAF_ROWS
+CHUNK_ROWS = 16 * LEAF_ROWS
 _IN_MEMORY_BYTES = 64 << 20
 Schema = tuple[tuple[str, str], ...]
 
@@ -59,14 +71,81 @@ def read_table(blobs: BlobStore, manifest: str, rows: int) -> pl.DataFrame:
 
 def read_parts(blobs: BlobStore, parts: tuple[Part, ...]) -> pl.DataFrame:
     """The rows of some parts, in order."""
+    if any(part.dropped for part in parts):
+        return scan_parts(blobs, parts).collect()
     paths = [blobs.path(part.blob) for part in parts]
     return pl.read_parquet(paths if len(paths) > 1 else paths[0], glob=False, hive_partitioning=False)
 
 
 def scan_table(blobs: BlobStore, manifest: str, rows: int) -> pl.LazyFrame:
     """A lazy frame over the parts that a manifest lists."""
-    paths = [blobs.path(part.blob) for part in read_listing(blobs, manifest).parts]
-    return pl.scan_parquet(paths, glob=False, hive_partitioning=False) if paths else pl.LazyFrame(height=rows)
+    parts = read_listing(blobs, manifest).parts
+    return scan_parts(blobs, parts) if parts else pl.LazyFrame(height=rows)
+
+
+def scan_parts(blobs: BlobStore, parts: tuple[Part, ...], index: str = "") -> pl.LazyFrame:
+    """The rows of some parts, in order; predicates and projections reach the files.
+
+    With `index` a column of that name says where each row is stored, counted over the stored rows of these parts.
+    """
+    runs = [list(run) for _, run in groupby(enumerate(parts), lambda item: item[1].dropped and item[0])]
+    names = pl.read_parquet_schema(blobs.path(parts[0].blob)) if len(runs) > 1 or runs[0][0][1].dropped else {}
+    row = "row"
+    while row in names or row == index:
+        row += "_"
+    frames, start = [], 0
+    for run in runs:
+        dropped = run[0][1].dropped
+        paths = [blobs.path(part.blob) for _, part in run]
+        frame = pl.scan_parquet(
+            paths, glob=False, hive_partitioning=False, row_index_name=row if dropped else index or None
+        )
+        if dropped:
+            gone = pl.Series(read_dropped(blobs, run[0][1])).cast(pl.get_index_type())
+            frame = frame.filter(~pl.col(row).is_in(gone.implode()))
+            frame = frame.rename({row: index}) if index else frame.drop(row)
+        if index:
+            frame = frame.with_columns(pl.col(index).cast(pl.Int64) + start)
+        frames.append(frame)
+        start += sum(part.stored_rows for _, part in run)
+    return frames[0] if len(frames) == 1 else pl.concat(frames)
+
+
+def stored_chunks(blobs: BlobStore, parts: tuple[Part, ...], first: int) -> Iterator[tuple[int, pl.DataFrame]]:
+    """The stored rows from a position on, dropped ones included, about a million at a time, each with its position."""
+    starts = starts_of(parts)
+    place = max(int(starts.searchsorted(first, side="right")) - 1, 0)
+    while place < len(parts):
+        end = place + 1
+        while end < len(parts) and starts[end + 1] - starts[place] <= CHUNK_ROWS:
+            end += 1
+        chunk = pl.scan_parquet(
+            [blobs.path(part.blob) for part in parts[place:end]], glob=False, hive_partitioning=False
+        )
+        for at in range(max(first, int(starts[place])), int(starts[end]), CHUNK_ROWS):
+            yield at, chunk.slice(at - int(starts[place]), CHUNK_ROWS).collect()
+        place = end
+
+
+def rows_from(blobs: BlobStore, parts: tuple[Part, ...], first: int) -> Iterator[pl.DataFrame]:
+    """The rows of a table from a number on, about a million at a time."""
+    dropped = all_dropped(blobs, parts)
+    for at, frame in stored_chunks(blobs, parts, position_of(first, dropped)):
+        yield without(frame, dropped[between(dropped, at, at + frame.height)] - at)
+
+
+def without(frame: pl.DataFrame, dropped: Positions) -> pl.DataFrame:
+    """A frame without the rows at some positions."""
+    if not len(dropped):
+        return frame
+    kept = np.ones(frame.height, np.bool_)
+    kept[dropped] = False
+    return frame.filter(pl.Series(kept))
+
+
+def types_of(blobs: BlobStore, parts: tuple[Part, ...]) -> pl.DataFrame:
+    """No rows, with the columns that the parts have."""
+    return pl.DataFrame(schema=pl.read_parquet_schema(blobs.path(parts[0].blob))) if parts else pl.DataFrame()
 
 
 def read_tail(blobs: BlobStore, parts: tuple[Part, ...], rows: int) -> pl.DataFrame | None:

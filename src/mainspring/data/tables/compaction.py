@@ -1,0 +1,223 @@
+"""Compaction: small parts, and parts from which rows were deleted, become few large ones; what the table says stays.
+
+The rewritten rows are read back and digested before the new layout is committed under a lease, in one transaction that a
+writer with another head or layout refuses. Then it is tried again on what that writer made, without writing rows anew.
+Older versions keep the parts that they had.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from mainspring.artifacts import LEAF_ROWS, TableHasher
+from mainspring.data._store import DatasetStore
+from mainspring.data.tables import parts as parts_
+from mainspring.data.tables.manifest import (
+    Listing,
+    Part,
+    read_listing,
+    unchanged_segments,
+    write_snapshot,
+)  # fmt: skip
+from mainspring.data.version import DatasetVersion
+from mainspring.errors import ConflictError, MainspringError, StorageError
+from mainspring.store import BlobStore, Lease
+from mainspring.store.heartbeat import Heartbeat
+from mainspring.workspace import Workspace
+
+_LEASE_S = 60.0
+_ATTEMPTS = 100  # each failed one means that a writer was faster
+_GROWTH = 2  # in the background a part is rewritten only with at least half as many rows behind it
+_MOST_IN_FRONT = 128  # parts that growth alone would leave as they are
+_PATIENCE_S = 5.0
+_log = logging.getLogger(__name__)
+
+
+class Rewrite(msgspec.Struct, frozen=True):
+    """Parts that follow each other, and those that take their place; `at` is where, among the parts of a listing."""
+
+    at: int
+    old: tuple[Part, ...]
+    new: tuple[Part, ...]
+
+
+def compact(name: str, workspace: Workspace, *, background: bool = False) -> DatasetVersion:
+    """Give the newest version of a table a layout of few parts; gives that version, whose content is the same.
+
+    In the background large parts are left alone until as many rows again have come behind them.
+
+    Raises:
+        NotFoundError: there is no such dataset.
+        InvalidError: it is a tree.
+        ConflictError: somebody else is compacting it, or writers were faster a hundred times.
+        StorageError: what was rewritten doesn't have the content digest; nothing was changed.
+    """
+    store = DatasetStore(workspace.database, workspace.ledger)
+    head = store.head(name)
+    if head is None:
+        raise store.not_found(name)
+    head.expect("table")
+    lease = workspace.leases.claim(f"compact:{name}", workspace.owner, _LEASE_S)
+    try:
+        with Heartbeat(workspace.leases, _LEASE_S) as heart:
+            heart.hold(lease)
+            listing = read_listing(workspace.blobs, head.manifest)
+            wanted = list(_runs(listing.parts, background=background))
+            rewrites = [_rewritten(workspace.blobs, listing, at, end) for at, end in wanted]
+            return _commit(store, workspace, name, rewrites, lease) if rewrites else head
+    finally:
+        workspace.leases.release(lease)
+
+
+def start_compaction(version: DatasetVersion, workspace: Workspace) -> None:
+    """Compact in a thread of its own, unless that is under way. A process that ends waits for it a few seconds at most.
+
+    Nothing is lost if it is killed: the layout changes in one transaction, or not.
+    """
+    name = f"compact {version.dataset} in {workspace.database.place}"
+    if any(thread.name == name for thread in threading.enumerate()):
+        return
+    _Compactor(version.dataset, workspace, name).start()
+
+
+class _Compactor(threading.Thread):
+    def __init__(self, dataset: str, workspace: Workspace, name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self.dataset, self.workspace = dataset, workspace
+        atexit.register(self.wait)
+
+    def wait(self) -> None:
+        self.join(_PATIENCE_S)
+
+    def run(self) -> None:
+        try:
+            compact(self.dataset, self.workspace, background=True)
+        except ConflictError:
+            pass  # another one is at it
+        except (MainspringError, OSError) as error:  # all goes on as before; the next append tries again
+            _log.warning("%s was not compacted: %s", self.dataset, error)
+        finally:
+            atexit.unregister(self.wait)
+
+
+def _runs(parts: tuple[Part, ...], *, background: bool) -> Iterator[tuple[int, int]]:
+    """The parts to rewrite, as ranges of their places."""
+    at = 0
+    while at < len(parts):
+        end = at
+        while end < len(parts) and not _is_good(parts[end]):
+            end += 1
+        start = _start_of_growth(parts, at, end) if background else at
+        if end - start > 1 or (end > start and parts[start].dropped):
+            yield start, end
+        at = end + 1
+
+
+def _is_good(part: Part) -> bool:
+    return not part.dropped and part.rows * 2 > parts_.PART_ROWS
+
+
+def _start_of_growth(parts: tuple[Part, ...], at: int, end: int) -> int:
+    """Where the rewriting pays: from the first part that is not much larger than all that comes behind it.
+
+    So a row is rewritten a logarithmic number of times, however many appends come.
+    """
+    if end == at:
+        return at
+    start, behind = end - 1, parts[end - 1].rows
+    while start > at and parts[start - 1].rows <= behind * _GROWTH:
+        start -= 1
+        behind += parts[start].rows
+    return start if start - at <= _MOST_IN_FRONT else at
+
+
+def _rewritten(blobs: BlobStore, listing: Listing, at: int, end: int) -> Rewrite:
+    old = listing.parts[at:end]
+    new: list[Part] = []
+    rows = sum(part.rows for part in old)
+    for start in range(0, rows, parts_.PART_ROWS):
+        wanted = parts_.scan_parts(blobs, old).slice(start, parts_.PART_ROWS)
+        new.append(_sunk(wanted, min(parts_.PART_ROWS, rows - start), blobs))
+    rewrite = Rewrite(at, old, tuple(new) or parts_.write_parts(parts_.types_of(blobs, old), blobs))
+    _verify(blobs, listing, rewrite)
+    return rewrite
+
+
+def _sunk(frame: pl.LazyFrame, rows: int, blobs: BlobStore) -> Part:
+    """One part of these rows; many are written as they are read, in order, so that they are never all in memory."""
+    if rows <= parts_.CHUNK_ROWS:
+        return parts_.write_parts(frame.collect(), blobs)[0]
+    handle, name = tempfile.mkstemp(prefix="mainspring-", suffix=".parquet")
+    os.close(handle)
+    try:
+        frame.sink_parquet(name, compression="zstd", compression_level=1, maintain_order=True)
+        return Part(blobs.put(Path(name)), rows, os.stat(name).st_size)
+    except OSError as error:
+        raise StorageError(name, f"the part can't be written ({error.strerror or error})") from error
+    finally:
+        os.unlink(name)
+
+
+def _verify(blobs: BlobStore, listing: Listing, rewrite: Rewrite) -> None:
+    """Digest every leaf that the rewritten rows touch, as the new parts have them.
+
+    Raises:
+        StorageError: a leaf differs.
+    """
+    parts = _replaced(listing.parts, [rewrite])
+    before = sum(part.rows for part in parts[: rewrite.at])
+    leaf = before // LEAF_ROWS
+    after = before + sum(part.rows for part in rewrite.new)
+    total = sum(part.rows for part in parts)
+    left = min(-(-after // LEAF_ROWS) * LEAF_ROWS, total) - leaf * LEAF_ROWS
+    if not left:
+        return
+    hasher = TableHasher()
+    for frame in parts_.rows_from(blobs, parts, leaf * LEAF_ROWS):
+        hasher.update(frame.head(left))
+        left -= min(frame.height, left)
+        if not left:
+            break
+    leaves = hasher.finish().leaves
+    if leaves != listing.leaves[leaf : leaf + len(leaves)]:
+        raise StorageError(blobs.place, "the compacted rows differ from those before, so nothing was changed")
+
+
+def _replaced(parts: tuple[Part, ...], rewrites: list[Rewrite]) -> tuple[Part, ...]:
+    for rewrite in reversed(rewrites):
+        parts = parts[: rewrite.at] + rewrite.new + parts[rewrite.at + len(rewrite.old) :]
+    return parts
+
+
+def _commit(
+    store: DatasetStore, workspace: Workspace, name: str, rewrites: list[Rewrite], lease: Lease
+) -> DatasetVersion:
+    """Put the new layout in place of the old in what is the newest version by now."""
+    for _ in range(_ATTEMPTS):
+        head = store.head(name)
+        if head is None or head.kind != "table":
+            raise ConflictError(f"The dataset `{name}` was removed while it was compacted.")
+        listing = read_listing(workspace.blobs, head.manifest)
+        fitting = [each for each in rewrites if listing.parts[each.at : each.at + len(each.old)] == each.old]
+        if not fitting:
+            return head  # a writer has replaced or changed those parts
+        parts = _replaced(listing.parts, fitting)
+        kept = unchanged_segments(listing, fitting[0].at)
+        new, written = write_snapshot(workspace.blobs, kept, parts, listing.leaves)
+        written += [part.blob for each in fitting for part in each.new]
+        size_bytes = sum(part.size_bytes for part in parts)
+        with workspace.database.transaction() as tx:
+            workspace.leases.check(tx, lease)
+            done = store.relayout(tx, head, new.blob, len(parts), size_bytes, written)
+        if done:
+            return msgspec.structs.replace(head, manifest=new.blob, parts=len(parts), size_bytes=size_bytes)
+    raise ConflictError(f"The dataset `{name}` is being written by too many others; its layout stays.")

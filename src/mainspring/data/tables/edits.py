@@ -1,0 +1,166 @@
+"""Upserts and deletes: a draft that drops rows of a version's parts and puts rows behind them.
+
+A changed row is dropped where it stood and stands behind the others afterwards, so rows keep their order but for those
+that were changed. Parts are not rewritten. Rows behind the first dropped one move up, so leaves are digested from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from mainspring.artifacts import LEAF_ROWS, TableDigest, TableHasher
+from mainspring.data.tables.keys import Find, Hits
+from mainspring.data.tables.manifest import Changes, Listing, Part, read_listing, write_listing
+from mainspring.data.tables.parts import aligned, stored_chunks, types_of, without, write_parts
+from mainspring.data.tables.positions import (
+    NONE,
+    Positions,
+    all_dropped,
+    between,
+    position_of,
+    row_at,
+    starts_of,
+    united,
+    write_dropped,
+)  # fmt: skip
+from mainspring.data.version import DatasetVersion, Kind, Source
+from mainspring.errors import NotFoundError
+from mainspring.store import BlobStore
+
+
+class EditDraft:
+    """An edit on its way to become a version: `find` says which rows of a version it is about, `given` replaces those.
+
+    `given` has a row for each key; those equal to the row that stands there change nothing. None deletes.
+    """
+
+    kind: Kind = "table"
+
+    def __init__(self, name: str, blobs: BlobStore, find: Find, given: pl.DataFrame | None) -> None:
+        self.name, self.blobs, self.find, self.given = name, blobs, find, given
+        self.written: list[str] = []
+        self._base: Listing | None = None
+        self._digest: TableDigest | None = None
+        self._dropped: Positions = NONE
+        self._added = pl.DataFrame()
+        self._parts: tuple[pl.DataFrame, tuple[Part, ...]] | None = None
+
+    @property
+    def base(self) -> str | None:
+        """The manifest that its own builds on."""
+        return self._base.blob if self._base else None
+
+    @property
+    def content_digest(self) -> str:
+        """The content digest of the whole version."""
+        assert self._digest is not None
+        return self._digest.digest
+
+    def put_behind(self, head: DatasetVersion | None) -> None:
+        """Find the rows of this version that change, and digest what it is then.
+
+        Raises:
+            NotFoundError: there is no version to delete from.
+            InvalidError: the keys or columns don't fit; which, is named.
+        """
+        if head is None:
+            if self.given is None:
+                raise NotFoundError("dataset", self.name, hint="Nothing was deleted.")
+            self.find(self.blobs, (), self.given, ())
+            self._base, self._dropped, self._added = None, NONE, self.given
+            hasher = TableHasher()
+            hasher.update(self.given)
+            self._digest = hasher.finish()
+            return
+        self._base = read_listing(self.blobs, head.manifest)
+        parts = self._base.parts
+        given = self.given
+        if given is not None:
+            given = aligned(given, head.schema, self.blobs, parts[0] if parts else None, self.name)
+        hits = self.find(self.blobs, parts, given, head.schema)
+        self._digest = self._digested(head, self._base, hits, given)
+
+    def _digested(self, head: DatasetVersion, base: Listing, hits: Hits, given: pl.DataFrame | None) -> TableDigest:
+        """What the table is without the rows that change and with the new ones, from the first leaf on that may differ."""
+        if not base.parts:  # without columns, so that nothing was found
+            return TableDigest(head.content_digest, head.rows, base.leaves, head.schema)
+        before = all_dropped(self.blobs, base.parts)
+        first = row_at(int(hits.positions[0]), before) if len(hits.positions) else head.rows
+        leaf = first // LEAF_ROWS
+        hasher = TableHasher.resume(TableDigest("", leaf * LEAF_ROWS, base.leaves[:leaf], head.schema))
+        dropped, same = [NONE], [NONE]
+        for at, frame in stored_chunks(self.blobs, base.parts, position_of(leaf * LEAF_ROWS, before)):
+            here = between(hits.positions, at, at + frame.height)
+            places, rows = hits.positions[here], hits.rows[here]
+            if given is not None and len(places):
+                equal = _equal_rows(frame[places - at], given[rows])
+                same.append(rows[equal])
+                places = places[~equal]
+            dropped.append(places)
+            gone = united(before[between(before, at, at + frame.height)], places)
+            hasher.update(without(frame, gone - at))
+        self._dropped = np.concatenate(dropped)
+        self._added = without(given, np.concatenate(same)) if given is not None else pl.DataFrame()
+        if given is not None:
+            hasher.update(self._added)
+        return hasher.finish()
+
+    def version(
+        self, head: DatasetVersion | None, sources: tuple[Source, ...], note: str, extracted_us: int
+    ) -> DatasetVersion:
+        """Write what isn't written, and give the record; the store sets id, number, time and actor."""
+        assert self._digest is not None
+        digest = self._digest
+        changed, self.written = self._changed()
+        added = self._written(changed)
+        listing, written = write_listing(self.blobs, self._base, added, digest.leaves, changed)
+        self.written += [*written, *(part.blob for part in added)]
+        return DatasetVersion(
+            id="", dataset=self.name, kind="table", number=0, content_digest=digest.digest, rows=digest.rows, files=0,
+            size_bytes=sum(part.size_bytes for part in listing.parts), parts=len(listing.parts),
+            manifest=listing.blob, schema=digest.schema, created_at=0, extracted_at=extracted_us,
+            source=sources, parent=head.id if head else None, actor="", note=note,
+        )  # fmt: skip
+
+    def _written(self, changed: Changes) -> tuple[Part, ...]:
+        """The parts of the rows that are added; one without rows where no other would say the columns' types."""
+        frame, base = self._added, self._base
+        if not frame.height and base is not None:
+            if len(changed) < len(base.parts) or any(changed.values()):
+                return ()
+            frame = types_of(self.blobs, base.parts)
+        if self._parts is None or not self._parts[0].equals(frame):
+            self._parts = frame, write_parts(frame, self.blobs)
+        return self._parts[1]
+
+    def _changed(self) -> tuple[Changes, list[str]]:
+        """The parts that lose rows, by their place, and the deletion vectors that were written for them."""
+        if self._base is None or not len(self._dropped):
+            return {}, []
+        parts, starts = self._base.parts, starts_of(self._base.parts)
+        changed: dict[int, Part | None] = {}
+        before = all_dropped(self.blobs, parts)
+        for place in sorted(set((starts.searchsorted(self._dropped, side="right") - 1).tolist())):
+            part, start, end = parts[place], int(starts[place]), int(starts[place + 1])
+            gone = united(before[between(before, start, end)], self._dropped[between(self._dropped, start, end)])
+            left = part.stored_rows - len(gone)
+            blob = write_dropped(self.blobs, gone - start, part.stored_rows) if left else ""
+            changed[place] = Part(part.blob, left, part.size_bytes, blob, len(gone)) if left else None
+        return changed, [part.dropped for part in changed.values() if part is not None]
+
+
+def _equal_rows(stored: pl.DataFrame, given: pl.DataFrame) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which rows hold the same values in every column; every NaN is the same, and −0.0 is 0.0."""
+    equal = np.ones(stored.height, np.bool_)
+    for old, new in zip(_as_text(stored), _as_text(given), strict=True):
+        equal &= ~old.ne_missing(new).to_numpy()
+    return equal
+
+
+def _as_text(frame: pl.DataFrame) -> Sequence[pl.Series]:
+    """The columns, those of categories as text."""
+    return frame.with_columns(pl.col(pl.Categorical).cast(pl.String)).get_columns()

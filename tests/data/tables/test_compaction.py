@@ -1,0 +1,248 @@
+"""Compaction changes the layout and nothing else, whoever writes meanwhile."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+import polars as pl
+import pytest
+
+from mainspring.artifacts import table_digest
+from mainspring.data import dataset
+from mainspring.data.tables import compaction
+from mainspring.data.tables.compaction import compact, start_compaction
+from mainspring.data.tables.manifest import Part, read_listing, write_snapshot
+from mainspring.data.tables.parts import write_parts
+from mainspring.errors import ConflictError, InvalidError, NotFoundError, StorageError
+from mainspring.workspace import Workspace, collect, using
+
+
+def numbers(start: int, end: int) -> pl.DataFrame:
+    return pl.DataFrame({"n": range(start, end), "even": [n % 2 == 0 for n in range(start, end)]})
+
+
+def test_the_newest_version_gets_few_parts_and_the_older_keep_theirs(workspace: Workspace) -> None:
+    table = dataset("t")
+    versions = [table.append(numbers(n * 10, n * 10 + 10)) for n in range(20)]
+    edited = table.delete([5, 7], key="n")
+    done = table.compact()
+    assert (done.id, done.parts, done.content_digest) == (edited.id, 1, edited.content_digest)
+    assert table.latest().manifest == done.manifest != edited.manifest
+    assert done.size_bytes < edited.size_bytes
+    listing = read_listing(workspace.blobs, done.manifest)
+    assert listing.leaves == read_listing(workspace.blobs, edited.manifest).leaves
+    assert not listing.parts[0].dropped
+    assert done.to_polars().equals(edited.to_polars())
+    assert [version.parts for version in table.versions()[1:]] == list(range(20, 0, -1))
+    for _ in range(2):
+        collect(workspace, grace_s=-1)
+    assert [version.to_polars().height for version in versions] == list(range(10, 210, 10))
+    assert workspace.ledger.events()[-1].payload == {"dataset": "t", "number": 21, "before": 20, "parts": 1}
+
+
+def test_it_is_done_once(workspace: Workspace) -> None:
+    table = dataset("t")
+    table.append(numbers(0, 5))
+    events = len(workspace.ledger.events())
+    assert table.compact().manifest == table.latest().manifest
+    table.append(numbers(5, 9))
+    first = table.compact()
+    assert table.compact().manifest == first.manifest
+    assert len(workspace.ledger.events()) == events + 2
+
+
+def test_appends_go_on_over_a_compaction_also_in_a_handle_that_knows_the_old_layout(workspace: Workspace) -> None:
+    table = dataset("t")
+    for n in range(5):
+        table.append(numbers(n, n + 1))
+    dataset("t").compact()
+    version = table.append(numbers(5, 6))
+    assert version.parts == 2
+    assert version.to_polars().equals(numbers(0, 6))
+    assert version.content_digest == table_digest(numbers(0, 6)).digest
+
+
+def test_parts_are_large_and_large_ones_stay(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mainspring.data.tables.parts.PART_ROWS", 100)
+    table = dataset("t")
+    table.commit(numbers(0, 130))
+    for n in range(130, 330, 10):
+        table.append(numbers(n, n + 10))
+    before = read_listing(workspace.blobs, table.latest().manifest).parts
+    done = table.compact()
+    parts = read_listing(workspace.blobs, done.manifest).parts
+    assert [part.rows for part in parts] == [100, 100, 100, 30]
+    assert parts[0] == before[0]
+    assert done.to_polars().equals(numbers(0, 330))
+
+
+def test_many_rows_are_written_as_they_are_read(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mainspring.data.tables.parts.CHUNK_ROWS", 50)
+    table = dataset("t")
+    table.commit(numbers(0, 100))
+    table.append(numbers(100, 200))
+    table.delete(list(range(0, 200, 7)), key="n")
+    done = table.compact()
+    assert done.parts == 1
+    assert done.to_polars()["n"].to_list() == [n for n in range(200) if n % 7]
+
+
+def test_writers_that_are_faster_are_kept(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = dataset("t")
+    for n in range(5):
+        table.append(numbers(n, n + 1))
+    write, late = (
+        write_snapshot,
+        [lambda: dataset("t").append(numbers(5, 6)), lambda: table.delete([5], key="n")],
+    )
+
+    def overtaken(*args: Any) -> Any:
+        written = write(*args)
+        if late:
+            late.pop(0)()
+        return written
+
+    monkeypatch.setattr("mainspring.data.tables.compaction.write_snapshot", overtaken)
+    done = table.compact()
+    assert (done.number, done.parts, late) == (7, 1, [])
+    assert done.to_polars().equals(numbers(0, 5))
+
+
+def test_what_a_writer_replaced_is_left(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = dataset("t")
+    for n in range(3):
+        table.append(numbers(n, n + 1))
+    verify = compaction._verify
+
+    def overtaken(*args: Any) -> None:
+        verify(*args)
+        dataset("t").commit(numbers(50, 60))
+
+    monkeypatch.setattr(compaction, "_verify", overtaken)
+    assert table.compact().number == 4
+    assert table.latest().to_polars().equals(numbers(50, 60))
+
+
+def test_rows_that_would_differ_are_refused(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = dataset("t")
+    table.commit(numbers(0, 3))
+    head = table.append(numbers(3, 4))
+
+    def wrong(frame: pl.LazyFrame, rows: int, blobs: Any) -> Part:
+        return write_parts(frame.collect()[::-1], blobs)[0]
+
+    monkeypatch.setattr(compaction, "_sunk", wrong)
+    with pytest.raises(StorageError, match="differ from those before, so nothing was changed"):
+        table.compact()
+    assert table.latest().manifest == head.manifest
+    assert not workspace.leases.held("compact:t")
+
+
+def test_one_at_a_time_and_only_tables(workspace: Workspace) -> None:
+    dataset("t").append(numbers(0, 1))
+    workspace.leases.claim("compact:t", workspace.owner, 60)
+    with pytest.raises(ConflictError, match="being worked on"):
+        dataset("t").compact()
+    with pytest.raises(NotFoundError, match="Nearest: t"):
+        compact("tt", workspace)
+
+
+def _compactors() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("compact ")]
+
+
+def test_many_small_appends_are_compacted_behind_the_callers_back(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[dataset.__module__], "COMPACT_ABOVE", 12)
+    table = dataset("t")
+    for n in range(100):
+        table.append(numbers(n, n + 1))
+    for thread in _compactors():
+        thread.join()
+    version = table.append(numbers(100, 101))
+    for thread in _compactors():
+        thread.join()
+    compactions = [event for event in workspace.ledger.events() if event.kind == "dataset.compacted"]
+    assert 1 <= len(compactions) <= 9
+    assert table.latest().parts < 101
+    assert version.to_polars().equals(numbers(0, 101))
+    assert [each.to_polars().height for each in table.versions()] == list(range(101, 0, -1))
+
+
+def test_the_background_leaves_a_large_part_until_enough_has_come_behind_it(workspace: Workspace) -> None:
+    table = dataset("t")
+    table.commit(numbers(0, 1000))
+    for n in range(1000, 1010):
+        table.append(numbers(n, n + 1))
+    assert compact("t", workspace, background=True).parts == 2
+    table.append(numbers(1010, 1600))
+    assert compact("t", workspace, background=True).parts == 1
+
+
+def test_a_compaction_in_the_background_that_fails_says_so_and_harms_nothing(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = dataset("t")
+    table.append(numbers(0, 1))
+    version = table.append(numbers(1, 2))
+
+    def broken(*_: Any) -> None:
+        raise StorageError("/disk", "it is full")
+
+    monkeypatch.setattr(compaction, "_verify", broken)
+    start_compaction(version, workspace)
+    for thread in _compactors():
+        thread.join()
+    assert "t was not compacted: /disk: it is full" in caplog.text
+    assert table.append(numbers(2, 3)).to_polars().equals(numbers(0, 3))
+
+
+def test_a_tree_is_refused(workspace: Workspace, tmp_path: Any) -> None:
+    table = dataset("t")
+    head = table.append(numbers(0, 1))
+    with workspace.database.transaction() as tx:
+        tx.execute("UPDATE dataset_version SET kind = 'tree' WHERE id = ?", (head.id,))
+    with pytest.raises(InvalidError, match="It is a tree"):
+        table.compact()
+
+
+def test_appends_edits_and_compactions_of_many_threads_are_all_kept(workspace: Workspace) -> None:
+    dataset("t").commit(numbers(0, 40))
+    failures: list[BaseException] = []
+
+    def work(worker: int) -> None:
+        try:
+            with using(workspace):
+                for n in range(5):
+                    start = 1000 * (worker + 1) + n
+                    if worker == 0:
+                        try:
+                            dataset("t").compact()
+                        except ConflictError:
+                            continue
+                    elif worker == 1:
+                        dataset("t").upsert(pl.DataFrame({"n": [n, start], "even": [None, True]}), key="n")
+                    elif worker == 2:
+                        dataset("t").delete([20 + n], key="n")
+                    else:
+                        dataset("t").append(numbers(start, start + 1))
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    version = dataset("t").latest()
+    frame = version.to_polars()
+    expected = [*range(20), *range(25, 40), *(1000 * w + n for w in (2, 4, 5) for n in range(5))]
+    assert sorted(frame["n"].to_list()) == expected
+    assert frame.filter(pl.col("even").is_null())["n"].sort().to_list() == [0, 1, 2, 3, 4]
+    assert version.content_digest == table_digest(frame).digest
+    assert version.number == 21
