@@ -67,7 +67,8 @@ def check_stored(entries: Entries, place: str) -> None:
     Raises:
         StorageError: a path would leave its folder, or lies below a file or link, or a link leads out.
     """
-    if entries and _LEAVES.search("\0".join(entries)):
+    joined = "\0".join(entries)
+    if entries and (_LEAVES.search(joined) or joined.count("\0") >= len(entries)):
         name = next((path for path in entries if _FORBIDDEN.search(path)), "")
         raise StorageError(place, f"the stored name `{name!r}` would leave its folder", "Nothing was read by it.")
     if (problem := structure_problem(entries)) is not None:

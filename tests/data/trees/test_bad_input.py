@@ -1,0 +1,254 @@
+"""What can't be kept is named, and nothing is lost by it; what is damaged is found when it is read."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from pathlib import Path
+
+import msgspec
+import pytest
+from blake3 import blake3
+
+from mainspring.data import dataset
+from mainspring.data.trees.deposit import LARGE_BYTES
+from mainspring.data.trees.entries import CHUNKED, LINK, WHOLE, Entry
+from mainspring.data.trees.manifest import Manifest, read_listing
+from mainspring.data.trees.reading import TreeReader
+from mainspring.errors import CorruptBlobError, InvalidError, MainspringError, NotFoundError, StorageError
+from mainspring.workspace import Workspace
+from tests.data.trees.folders import content, tree_of
+
+HOSTILE = ["../evil", "/etc/evil", "a/../../evil", "a//b", "", ".", "a/.", "a\0b", "a/"]
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../outside", "sub/../../outside", "hop/../../outside"])
+def test_links_that_leave_the_tree_are_refused_by_name(workspace: Workspace, tmp_path: Path, target: str) -> None:
+    root = content(tmp_path / "x", {"a": b"1", "sub/deep/b": b"2"})
+    (root / "hop").symlink_to("sub/deep")
+    (root / "bad").symlink_to(target)
+    with pytest.raises(InvalidError, match=r"x/bad.*The link `bad` (leads out|goes through)"):
+        dataset("cards").add(root)
+    with pytest.raises(NotFoundError):
+        dataset("cards").latest()
+    (root / "bad").unlink()
+    assert dataset("cards").add(root).files == 3
+
+
+def test_links_inside_are_kept_as_links_and_followed_when_read(workspace: Workspace, tmp_path: Path) -> None:
+    root = content(tmp_path / "x", {"d/a": b"1"})
+    (root / "to").symlink_to("d/a")
+    (root / "twice").symlink_to("to")
+    (root / "dangling").symlink_to("d/none")
+    version = dataset("cards").add(root)
+    assert version.read_bytes("twice") == b"1"
+    with pytest.raises(InvalidError, match="`dangling` is not a file"):
+        version.read_bytes("dangling")
+    version.checkout(tmp_path / "out")
+    assert os.readlink(tmp_path / "out" / "twice") == "to"
+
+
+def test_sockets_and_pipes_are_refused_by_name(workspace: Workspace, tmp_path: Path) -> None:
+    root = content(tmp_path / "x", {"a": b"1"})
+    os.mkfifo(root / "pipe")
+    with pytest.raises(InvalidError, match=r"x/pipe` is not a file, folder or link"):
+        dataset("cards").add(root)
+    with pytest.raises(InvalidError, match="is not a file or folder"):
+        dataset("cards").add(root / "pipe")
+    (root / "pipe").unlink()
+    here = os.getcwd()
+    os.chdir(root)  # the path of a socket may be no longer than 100 bytes
+    try:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind("socket")
+            with pytest.raises(InvalidError, match=r"x/socket` is not a file, folder or link"):
+                dataset("cards").add(root)
+    finally:
+        os.chdir(here)
+
+
+@pytest.mark.parametrize("name", [b"\xff.txt", b"sub\xff/a.txt"])
+def test_names_that_are_not_utf8_are_refused_by_name(workspace: Workspace, tmp_path: Path, name: bytes) -> None:
+    path = os.path.join(os.fsencode(tmp_path), b"x", name)
+    os.makedirs(os.path.dirname(path))
+    try:
+        with open(path, "wb"):
+            pass
+    except OSError:  # a disk as macOS has it takes none
+        return
+    with pytest.raises(InvalidError, match=r"udcff.*is not a name in UTF-8"):
+        dataset("cards").add(tmp_path / "x")
+
+
+def test_a_workspace_is_not_added_to_itself(workspace: Workspace, tmp_path: Path) -> None:
+    root = content(tmp_path / "x", {"a": b"1"})
+    with Workspace.open(root) as own:
+        own.blobs.put(b"something")
+        with pytest.raises(InvalidError, match="workspace's own state"):
+            dataset("cards", own).add(root)
+
+
+def test_a_file_that_cant_be_read_is_named(workspace: Workspace, tmp_path: Path) -> None:
+    root = content(tmp_path / "x", {"a": b"1", "closed": b"2"})
+    (root / "closed").chmod(0)
+    if os.geteuid():
+        with pytest.raises(StorageError, match=r"x/closed: it can't be read.*Permission denied"):
+            dataset("cards").add(root)
+        return
+    if os.path.exists("/proc/self/mem"):  # what even root can't read from its start
+        with pytest.raises(StorageError, match="/mem: it can't be read"):
+            dataset("cards").add("/proc/self/mem")
+
+
+@pytest.mark.parametrize("size", [1_000, 1_000_000, LARGE_BYTES + 1], ids=["small", "middle", "large"])
+def test_a_file_that_changes_while_it_is_read_is_read_again_or_named(
+    workspace: Workspace, tmp_path: Path, size: int
+) -> None:
+    root = content(tmp_path / "x", {"calm": b"1", "log": b"x" * size})
+    stop, turns = threading.Event(), 0
+
+    def write() -> None:
+        nonlocal turns
+        while not stop.is_set():
+            with (root / "log").open("r+b") as file:
+                file.write(b"%d" % turns)
+            turns += 1
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        for _ in range(5):
+            try:
+                version = dataset("cards").add(root)
+            except StorageError as error:
+                assert str(root / "log") in str(error)
+                assert "changes while it is read" in str(error)
+            else:
+                file = next(each for each in version.list_files() if each.path == "log")
+                assert blake3(version.read_bytes("log")).hexdigest() == file.digest
+    finally:
+        stop.set()
+        thread.join()
+    assert turns
+    version = dataset("cards").add(root)
+    assert {name: version.read_bytes(name) for name in ("calm", "log")} == tree_of(root)
+
+
+@pytest.mark.parametrize("path", HOSTILE)
+def test_a_manifest_that_leaves_its_folder_is_refused(workspace: Workspace, tmp_path: Path, path: str) -> None:
+    digest = bytes.fromhex(workspace.blobs.put(b"evil"))
+    entries = [Entry("fine", digest, 4, False, WHOLE), Entry(path, digest, 4, False, WHOLE)]
+    with pytest.raises(StorageError, match="would leave its folder"):
+        read_listing(workspace.blobs, stored(workspace, entries))
+
+
+def test_a_manifest_with_a_link_out_or_a_file_below_a_file_is_refused(workspace: Workspace) -> None:
+    digest = bytes.fromhex(workspace.blobs.put(b"evil"))
+    out = Entry("d", digest, 3, False, LINK, b"../..")
+    with pytest.raises(StorageError, match="the link `d` leads out"):
+        read_listing(workspace.blobs, stored(workspace, [out]))
+    file = Entry("d/x", digest, 4, False, WHOLE)
+    for above in (Entry("d", digest, 4, False, WHOLE), Entry("d", digest, 1, False, LINK, b"e")):
+        with pytest.raises(StorageError, match="`d/x` lies below `d`"):
+            read_listing(workspace.blobs, stored(workspace, [above, file]))
+
+
+def test_what_is_no_manifest_is_named(workspace: Workspace) -> None:
+    blob = workspace.blobs.put(b"\xc1 nothing")
+    with pytest.raises(StorageError, match=r"blob .* not a manifest of a tree"):
+        read_listing(workspace.blobs, blob)
+    segment = workspace.blobs.put(msgspec.msgpack.encode(Manifest("", 0, 0, (blob,))))
+    with pytest.raises(StorageError, match="not a part of a manifest"):
+        read_listing(workspace.blobs, segment)
+    entry = Entry("a", b"\0" * 32, 4, False, CHUNKED, bytes.fromhex(blob))
+    with pytest.raises(StorageError, match="not a list of chunks"):
+        TreeReader(workspace.blobs, stored(workspace, [entry]), "x/1").read_bytes("a")
+
+
+@pytest.mark.one_backend("a file of the local store is spoilt")
+def test_a_corrupt_pack_is_named_with_its_files(workspace: Workspace, tmp_path: Path) -> None:
+    root = content(tmp_path / "x", {"a": b"1" * 100, "b": b"2" * 100, "alone": b"3" * 300_000})
+    version = dataset("cards").add(root)
+    pack = read_listing(workspace.blobs, version.manifest).entries["a"].home.hex()
+    spoil(workspace, pack, 150)
+    with Workspace.open(tmp_path, overrides=dict(workspace_urls(workspace))) as fresh:
+        with pytest.raises(CorruptBlobError, match=r"a pack of 2 files of cards/1: `a`, `b`"):
+            TreeReader(fresh.blobs, version.manifest, "cards/1").read_bytes("a")
+    assert version.read_bytes("alone") == b"3" * 300_000
+
+
+@pytest.mark.one_backend("a file of the local store is spoilt")
+def test_a_pack_that_is_spoilt_while_it_is_open_is_noticed(workspace: Workspace, tmp_path: Path) -> None:
+    version = dataset("cards").add(content(tmp_path / "x", {"a": b"1" * 100, "b": b"2" * 100}))
+    entries = read_listing(workspace.blobs, version.manifest).entries
+    with TreeReader(workspace.blobs, version.manifest, "cards/1") as reader:
+        assert reader.read_bytes("a") == b"1" * 100
+        spoil(workspace, entries["a"].home.hex(), entries["b"].offset)
+        with pytest.raises(CorruptBlobError, match="cards/1, file `b` in the pack"):
+            reader.read_bytes("b")
+        assert reader.read_bytes("a") == b"1" * 100
+
+
+@pytest.mark.one_backend("a file of the local store is spoilt")
+def test_a_corrupt_chunk_stops_the_read_and_the_checkout(workspace: Workspace, tmp_path: Path) -> None:
+    version = dataset("big").add(content(tmp_path / "x", {"big": os.urandom(LARGE_BYTES + 1)}))
+    from mainspring.data.trees.manifest import read_chunks
+
+    chunks = read_chunks(workspace.blobs, read_listing(workspace.blobs, version.manifest).entries["big"].home)
+    spoil(workspace, chunks[1].digest.hex(), 5)
+    with version.open("big") as file, pytest.raises(CorruptBlobError):
+        file.read()
+    with pytest.raises(CorruptBlobError):
+        version.checkout(tmp_path / "out")
+    assert tree_of(tmp_path / "out") == {}
+
+
+@pytest.mark.one_backend("the disk of a local store is filled")
+def test_a_full_store_is_named_and_the_next_add_works(tmp_path: Path, small_disk: Path) -> None:
+    root = content(tmp_path / "x", {f"{n}": os.urandom(100_000) for n in range(20)})
+    where = {"database": f"sqlite://{tmp_path}/state.db", "blobs": f"file://{small_disk}/blobs"}
+    with Workspace.open(tmp_path, overrides=where) as workspace:
+        with pytest.raises(StorageError, match="the disk is full"):
+            dataset("cards", workspace).add(root)
+        with pytest.raises(NotFoundError):
+            dataset("cards", workspace).latest()
+        for number in range(15):
+            (root / f"{number}").unlink()
+        for left in (small_disk / "blobs").rglob("*"):
+            if left.is_file():
+                left.unlink()
+        version = dataset("cards", workspace).add(root)
+        with TreeReader(workspace.blobs, version.manifest, "cards/1") as reader:
+            assert {file.path: reader.read_bytes(file.path) for file in reader.files()} == tree_of(root)
+
+
+def test_half_written_state_of_a_reader_is_no_file(workspace: Workspace, tmp_path: Path) -> None:
+    root = content(tmp_path / "x", {"a": b"1"})
+    version = dataset("cards").add(root)
+    for wrong in ("b", "a/b", "../a", "/a"):
+        with pytest.raises(MainspringError, match="is not a file of"):
+            version.open(wrong)
+
+
+def stored(workspace: Workspace, entries: list[Entry]) -> str:
+    """A manifest as somebody hostile would write it."""
+    segment = workspace.blobs.put(msgspec.msgpack.encode(entries))
+    return workspace.blobs.put(msgspec.msgpack.encode(Manifest("", 0, 0, (segment,))))
+
+
+def spoil(workspace: Workspace, blob: str, at: int) -> None:
+    """Flip a byte of a stored blob."""
+    path = Path(workspace.blobs.place) / blob[:2] / blob
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.seek(at)
+        byte = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte[0] ^ 1]))
+
+
+def workspace_urls(workspace: Workspace) -> dict[str, str]:
+    """Where a workspace lies."""
+    settings = workspace.project.settings
+    return {"database": settings.database, "blobs": settings.blobs}
