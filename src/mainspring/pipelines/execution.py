@@ -356,14 +356,15 @@ def _in_project(place: Place, text: str) -> str:
 
 
 def _remove(scratch: Path) -> None:
-    """Remove a file or folder of the attempt, if it came to one."""
-    if scratch.is_dir():
+    """Remove a file or folder of the attempt, if it came to one: mostly it did not, so that is asked with one call."""
+    try:
+        os.unlink(scratch)
+    except FileNotFoundError:
+        return
+    except OSError:
         import shutil
 
         shutil.rmtree(scratch, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            scratch.unlink()
 
 
 def _kept_log(place: Place, log_path: Path) -> str | None:

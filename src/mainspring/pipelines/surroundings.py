@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 
 @contextmanager
@@ -36,8 +35,8 @@ def _put_back(variables: dict[str, str]) -> None:
             os.environ[name] = value
 
 
-def _folder() -> Path | None:
+def _folder() -> str | None:
     try:
-        return Path.cwd()
+        return os.getcwd()  # once or twice for every step: the `Path` would cost more than the call
     except OSError:  # it was removed
         return None
