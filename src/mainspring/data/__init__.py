@@ -16,6 +16,19 @@ __getattr__, __dir__, __all__ = exports(
         "Check": "mainspring.data.validation.checks",
         **dict.fromkeys(("CheckResult", "Report"), "mainspring.data.validation.report"),
         "validate": "mainspring.data.validation.validation",
+        **dict.fromkeys(
+            ("ClassBalance", "ClassShare", "class_balance", "class_weights", "resample", "sample_weights"),
+            "mainspring.data.splits.balance",
+        ),
+        **dict.fromkeys(("Finding", "LeakageReport"), "mainspring.data.splits.findings"),
+        **dict.fromkeys(
+            ("Fold", "GroupKFold", "KFold", "StratifiedKFold", "TimeSeriesFolds"), "mainspring.data.splits.folds"
+        ),
+        **dict.fromkeys(("GroupSplit", "StratifiedSplit"), "mainspring.data.splits.groups"),
+        "HashSplit": "mainspring.data.splits.hashed",
+        "leakage": "mainspring.data.splits.leakage",
+        **dict.fromkeys(("read_rule", "split_dataset", "split_of", "write_rule"), "mainspring.data.splits.recorded"),
+        **dict.fromkeys(("RowRule", "SplitRule"), "mainspring.data.splits.rule"),
         **dict.fromkeys(("TimeSplit", "split_by_time"), "mainspring.data.splits.time"),
     },
 )

@@ -10,6 +10,29 @@ from mainspring.data.dataset import (
 from mainspring.data.dataset import (
     list_datasets as list_datasets,
 )
+from mainspring.data.splits.balance import ClassBalance as ClassBalance
+from mainspring.data.splits.balance import ClassShare as ClassShare
+from mainspring.data.splits.balance import class_balance as class_balance
+from mainspring.data.splits.balance import class_weights as class_weights
+from mainspring.data.splits.balance import resample as resample
+from mainspring.data.splits.balance import sample_weights as sample_weights
+from mainspring.data.splits.findings import Finding as Finding
+from mainspring.data.splits.findings import LeakageReport as LeakageReport
+from mainspring.data.splits.folds import Fold as Fold
+from mainspring.data.splits.folds import GroupKFold as GroupKFold
+from mainspring.data.splits.folds import KFold as KFold
+from mainspring.data.splits.folds import StratifiedKFold as StratifiedKFold
+from mainspring.data.splits.folds import TimeSeriesFolds as TimeSeriesFolds
+from mainspring.data.splits.groups import GroupSplit as GroupSplit
+from mainspring.data.splits.groups import StratifiedSplit as StratifiedSplit
+from mainspring.data.splits.hashed import HashSplit as HashSplit
+from mainspring.data.splits.leakage import leakage as leakage
+from mainspring.data.splits.recorded import read_rule as read_rule
+from mainspring.data.splits.recorded import split_dataset as split_dataset
+from mainspring.data.splits.recorded import split_of as split_of
+from mainspring.data.splits.recorded import write_rule as write_rule
+from mainspring.data.splits.rule import RowRule as RowRule
+from mainspring.data.splits.rule import SplitRule as SplitRule
 from mainspring.data.splits.time import TimeSplit as TimeSplit
 from mainspring.data.splits.time import split_by_time as split_by_time
 from mainspring.data.tables.frames import as_polars as as_polars

@@ -105,9 +105,9 @@ def by_stratum(table: pl.DataFrame, by: Sequence[str], key: Sequence[str], seed:
         order = hash_keys(table.select(key).get_columns(), f"rows {seed}")
     else:
         order = hash_positions(table.height, f"rows {seed}")
-    stratum, sizes = _strata(table, by)
+    stratum, sizes = strata_of(table, by)
     drawn = fractions(hash_positions(len(sizes), f"strata {seed}"))
-    ranks = _ranks(stratum, order, sizes)
+    ranks = ranks_in(stratum, order, sizes)
     part = np.zeros(table.height, np.uint32)
     for share in running(shares):
         # Rounded first, so that 0.1 + 0.2 of ten rows are three.
@@ -116,7 +116,7 @@ def by_stratum(table: pl.DataFrame, by: Sequence[str], key: Sequence[str], seed:
     return part
 
 
-def _strata(table: pl.DataFrame, by: Sequence[str]) -> tuple[Numbers, Numbers]:
+def strata_of(table: pl.DataFrame, by: Sequence[str]) -> tuple[Numbers, Numbers]:
     """The number of each row's stratum, in the order in which they appear, and how many rows each has."""
     keys = table.select(by)
     known = keys.unique(maintain_order=True).with_row_index(_PLACE)
@@ -125,7 +125,7 @@ def _strata(table: pl.DataFrame, by: Sequence[str]) -> tuple[Numbers, Numbers]:
     return stratum, np.bincount(stratum, minlength=known.height)
 
 
-def _ranks(stratum: Numbers, order: Words, sizes: Numbers) -> Numbers:
+def ranks_in(stratum: Numbers, order: Words, sizes: Numbers) -> Numbers:
     """The place of each row within its stratum."""
     sorted_rows = np.lexsort((order, stratum))
     starts = np.cumsum(sizes) - sizes
