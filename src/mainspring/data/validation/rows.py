@@ -1,0 +1,40 @@
+"""The rows that are validated, whole or one batch after the other in a fixed order, so that memory stays bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+
+from mainspring.data.tables.frames import as_polars
+from mainspring.data.version import DatasetVersion
+
+BATCH_ROWS = 500_000
+_WHOLE_BYTES = 128 << 20  # Parquet of this size is some hundreds of megabytes in memory
+
+
+class Rows:
+    """A table to walk over, any number of times. `is_whole` says that it comes as one batch."""
+
+    def __init__(self, table: Any, batch_rows: int = BATCH_ROWS) -> None:
+        if isinstance(table, DatasetVersion):
+            table = table.to_polars() if table.size_bytes <= _WHOLE_BYTES else table.scan()
+        self.table: pl.DataFrame | pl.LazyFrame = table if isinstance(table, pl.LazyFrame) else as_polars(table)
+        self.is_whole = isinstance(self.table, pl.DataFrame)
+        self.schema: pl.Schema = self.table.collect_schema()
+        self._batch_rows = batch_rows
+
+    def batches(self, columns: list[str] | None = None) -> Iterator[pl.DataFrame]:
+        """The rows in order, at least one batch, with these columns alone if any are named."""
+        wanted = self.table if columns is None else self.table.select(columns)
+        if isinstance(wanted, pl.DataFrame):
+            yield wanted
+            return
+        is_empty = True
+        if hasattr(wanted, "collect_batches"):
+            for batch in wanted.collect_batches(chunk_size=self._batch_rows, maintain_order=True):
+                is_empty = False
+                yield batch
+        if is_empty:  # or a Polars that can't give batches
+            yield wanted.collect()
