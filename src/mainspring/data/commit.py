@@ -29,7 +29,8 @@ def commit_draft(
     Raises:
         InvalidError: the dataset is of another kind, or the draft doesn't fit behind its newest version.
         ConflictError: a thousand other writers were faster.
-        NotAllowedError: this is a replay, and no version was recorded with this content.
+        NotAllowedError: this is a replay, and no version was recorded with this content; or (`behind`) the newest version
+            is pinned to an outside table.
     """
     if is_replay():
         return _recorded(store, name, draft, behind=behind)
@@ -37,6 +38,11 @@ def commit_draft(
         head = store.head(name)
         if head is not None and head.kind != draft.kind:
             raise InvalidError("dataset", name, f"a {draft.kind}", f"It is a {head.kind}; choose another name.")
+        if behind and head is not None and head.pinned is not None:
+            raise NotAllowedError(
+                f"{head} is pinned to {head.pinned.uri}, so it can't be changed here. Change that table and pin its new "
+                "version, or import it: then the rows are stored here."
+            )
         draft.put_behind(head if behind else None)
         if head is not None and draft.content_digest == head.content_digest:
             if store.confirm(head, sources, extra):
