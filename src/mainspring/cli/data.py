@@ -19,6 +19,10 @@ _MOST_ROWS = 200
 
 _HOME = "mainspring.cli.datasets."
 COMMANDS = {
+    "add": (f"{_HOME}trees:add", "Make a version of a file or folder, and a pointer for Git."),
+    "status": (f"{_HOME}trees:status", "Say what differs from the versions that pointers name."),
+    "checkout": (f"{_HOME}trees:checkout", "Write a version's files into a folder."),
+    "open": (f"{_HOME}trees:open_file", "Print one file of a version."),
     "log": (f"{_HOME}versions:log", "List the versions of a dataset, newest first, with their tags."),
     "tag": (f"{_HOME}versions:tag", "Point a tag at a version."),
 }

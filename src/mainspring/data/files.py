@@ -1,4 +1,4 @@
-"""What versions of trees tell of files: a file, and what a checkout did. These records stand below trees and versions."""
+"""What versions of trees tell: files, what a checkout did, a profile. These records stand below trees and versions."""
 
 from __future__ import annotations
 
@@ -37,3 +37,43 @@ class Checkout(msgspec.Struct, frozen=True):
     kept: int
     left: tuple[str, ...]
     written_bytes: int
+
+
+class MediaCount(msgspec.Struct, frozen=True):
+    """Files and bytes of one media type."""
+
+    media_type: str
+    files: int
+    size_bytes: int
+
+
+class SizeCount(msgspec.Struct, frozen=True):
+    """How many files have at least `from_bytes` and fewer than the next entry's."""
+
+    from_bytes: int
+    files: int
+
+
+class BrokenImage(msgspec.Struct, frozen=True):
+    """An image whose pixels can't be decoded, and why."""
+
+    path: str
+    problem: str
+
+
+class TreeProfile(msgspec.Struct, frozen=True):
+    """A tree at a glance.
+
+    `image_sizes` counts images by `width×height`, the most frequent first. `images_checked` is false where Pillow (the
+    extra `images`) is not installed. `contact_sheet` is a PNG of at most 64 thumbnails, chosen evenly by path.
+    """
+
+    files: int
+    size_bytes: int
+    media: tuple[MediaCount, ...]
+    sizes: tuple[SizeCount, ...]
+    largest: tuple[TreeFile, ...]
+    images_checked: bool
+    broken_images: tuple[BrokenImage, ...]
+    image_sizes: dict[str, int]
+    contact_sheet: bytes = b""

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.conftest import pytest_collection_modifyitems as pytest_collection_modifyitems
-from tests.store.conftest import small_disk as small_disk
+from tests.store.conftest import pytest_collection_modifyitems, small_disk
+
+__all__ = ["folder", "pytest_collection_modifyitems", "small_disk"]
 
 
 @pytest.fixture

@@ -119,14 +119,15 @@ def test_a_file_that_changes_while_it_is_read_is_read_again_or_named(
     thread.start()
     try:
         for _ in range(5):
+            said = ""
             try:
                 version = dataset("cards").add(root)
             except StorageError as error:
-                assert str(root / "log") in str(error)
-                assert "changes while it is read" in str(error)
+                said = str(error)
             else:
                 file = next(each for each in version.list_files() if each.path == "log")
                 assert blake3(version.read_bytes("log")).hexdigest() == file.digest
+            assert not said or said.startswith(f"{root / 'log'}: it changes while it is read")
     finally:
         stop.set()
         thread.join()

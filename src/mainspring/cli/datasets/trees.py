@@ -1,0 +1,247 @@
+"""`mainspring data add`, `checkout`, `status`, `open`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from mainspring.cli import text
+from mainspring.cli.app import Command, Invocation, uses_colour
+
+if TYPE_CHECKING:
+    from mainspring.data.files import Checkout, Progress
+    from mainspring.data.trees.pointer import Pointer
+    from mainspring.data.trees.status import TreeStatus
+
+_QUIET_S = 1.0
+_MOST_PATHS = 20
+_PATH = click.Path(path_type=Path)
+
+
+@click.command(cls=Command)
+@click.argument("path", type=_PATH)
+@click.option("--dataset", "name", metavar="NAME", help="The dataset; else that of the pointer, else PATH's own name.")
+@click.option("--note", default="", help="Why, for people.")
+@click.option("--source", multiple=True, metavar="PATH|URL", help="Where it came from; may be given several times.")
+@click.option("--update", is_flag=True, help="Add to the newest version's files instead of replacing them.")
+@click.option("--into", default="", metavar="FOLDER", help="The folder of the tree to put it in.")
+@click.option("--no-pointer", is_flag=True, help="Write no pointer file, and leave .gitignore alone.")
+@click.pass_obj
+def add(
+    invocation: Invocation, path: Path, name: str | None, note: str, source: tuple[str, ...], update: bool, into: str,
+    no_pointer: bool,
+) -> None:  # fmt: skip
+    """Make a version of a file or folder, and write a pointer beside it.
+
+    The pointer (PATH.data.toml) is for Git, which then ignores PATH itself. Files that didn't change since are not read.
+    """
+    from mainspring.data import dataset
+    from mainspring.data.trees.pointer import pointer_file, read_pointer, write_pointer
+
+    workspace = invocation.start_in(invocation.project)
+    file = pointer_file(path)
+    pointer = read_pointer(file) if file.exists() else None
+    name = name or (pointer.dataset if pointer else path.resolve().stem if path.is_file() else path.resolve().name)
+    into = into or (pointer.into if pointer else "")
+    handle = dataset(name, workspace)
+    before = next(iter(handle.versions()), None)
+    with _told("adding", invocation) as progress:
+        version = handle.add(
+            path, note=note, source=source, mode="update" if update else "replace", into=into, progress=progress
+        )
+    written = None if no_pointer else write_pointer(path, version, into=into)
+    is_new = before is None or before.id != version.id
+    held = f"{version.amount}, {text.size(version.size_bytes)}, content {text.short(version.content_digest)}"
+    lines = [
+        f"{text.bold(str(version))}  {held}{'' if is_new else '  (unchanged)'}",
+        *([f"pointer: {written}"] if written else []),
+    ]
+    document = {"dataset": msgspec.to_builtins(version), "is_new": is_new, "pointer": str(written) if written else None}
+    invocation.show(document, "\n".join(lines))
+
+
+@click.command(cls=Command)
+@click.argument("what", default="", metavar="[DATASET[/REF] | PATH]")
+@click.argument("folder", required=False, type=_PATH, metavar="[DIR]")
+@click.option("--force", is_flag=True, help="Overwrite files that were changed.")
+@click.option("--path", "paths", multiple=True, metavar="GLOB", help="Only these files; may be given several times.")
+@click.pass_obj
+def checkout(invocation: Invocation, what: str, folder: Path | None, force: bool, paths: tuple[str, ...]) -> None:
+    """Write a version's files into a folder.
+
+    Without arguments, what every pointer here and below names. With the PATH of one, that. With a dataset, the version of
+    REF (else the newest) into DIR (else a folder of the dataset's name). Changed files are named and left alone.
+    """
+    from mainspring.data import get_dataset_version
+    from mainspring.data.trees.pointer import find_pointers, pointer_file
+    from mainspring.workspace import using
+
+    workspace = invocation.workspace
+    named = pointer_file(what) if what else None
+    is_pointer = named is not None and folder is None and named.exists()
+    with using(workspace), _told("writing", invocation) as progress:
+        if what and not is_pointer:
+            version = get_dataset_version(what.replace("@", "/"), workspace)
+            target = folder or Path(version.dataset)
+            done = [(str(version), version.checkout(target, force=force, paths=paths or None, progress=progress))]
+        else:
+            files = [named] if named is not None else find_pointers(Path())
+            done = [_restored(file, force, paths, progress) for file in files]
+    document = [{"version": version, **msgspec.to_builtins(each)} for version, each in done]
+    invocation.show({"checkouts": document}, lambda: _checkouts(done))
+
+
+@click.command(cls=Command)
+@click.argument("path", default=".", type=_PATH, metavar="[PATH]")
+@click.pass_obj
+def status(invocation: Invocation, path: Path) -> None:
+    """Say what differs from the versions that pointers name: of PATH, or here and below."""
+    from mainspring.data.trees.pointer import find_pointers, pointer_file
+
+    workspace = invocation.workspace
+    named = pointer_file(path.resolve()) if path != Path() else None
+    files = [named] if named is not None and (named.exists() or not path.is_dir()) else find_pointers(path)
+    found = [(file, *_state(file, workspace)) for file in files]
+    document = [
+        {"pointer": str(file), "dataset": pointer.dataset, "version": pointer.version, **msgspec.to_builtins(each)}
+        for file, pointer, each in found
+    ]
+    invocation.show({"status": document}, lambda: _statuses(found))
+
+
+@click.command("open", cls=Command)
+@click.argument("reference", metavar="DATASET[/REF]")
+@click.argument("file", metavar="FILE")
+@click.option("-o", "--output", type=_PATH, help="Write to this file instead of standard output.")
+@click.pass_obj
+def open_file(invocation: Invocation, reference: str, file: str, output: Path | None) -> None:
+    """Print one file of a version, verified, without a checkout.
+
+    With --json, its path, digest, size and media type are printed instead.
+    """
+    from mainspring.data import get_dataset_version
+    from mainspring.data.trees.reading import TreeReader, tree_file
+
+    workspace = invocation.workspace
+    version = get_dataset_version(reference.replace("@", "/"), workspace)
+    version.expect("tree")
+    with TreeReader(workspace.blobs, version.manifest, str(version)) as reader:
+        found = tree_file(reader.entry(file))
+        if output is not None:
+            with reader.open(file) as source, output.open("wb") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+        elif not invocation.json:
+            with reader.open(file) as source:
+                shutil.copyfileobj(source, sys.stdout.buffer, 1 << 20)
+            sys.stdout.buffer.flush()
+            return
+    written = f"{output}  {text.size(found.size_bytes)}, {found.media_type}"
+    invocation.show({"version": str(version), "file": msgspec.to_builtins(found)}, written)
+
+
+def _restored(file: Path, force: bool, paths: tuple[str, ...], progress: Progress | None) -> tuple[str, Checkout]:
+    from mainspring.data.trees.checkout import checkout as write_out
+    from mainspring.data.trees.pointer import pinned_version, pointed, read_pointer
+    from mainspring.workspace import current_workspace
+
+    pointer = read_pointer(file)
+    version = pinned_version(pointer)
+    version.expect("tree")
+    target = pointed(file).absolute()
+    only = target.name if pointer.kind == "file" else ""
+    done = write_out(
+        current_workspace(), version.manifest, str(version), target.parent if only else target, force=force,
+        paths=paths or None, prefix=pointer.into, only=only, progress=progress,
+    )  # fmt: skip
+    return str(version), done
+
+
+def _state(file: Path, workspace: Any) -> tuple[Pointer, TreeStatus]:
+    from mainspring.data.trees.pointer import pinned_version, pointed, read_pointer
+    from mainspring.data.trees.status import tree_status
+
+    pointer = read_pointer(file)
+    version = pinned_version(pointer)
+    target = pointed(file).absolute()
+    only = target.name if pointer.kind == "file" else ""
+    folder = target.parent if only else target
+    return pointer, tree_status(folder, version, into=pointer.into, only=only, workspace=workspace)
+
+
+def _checkouts(done: list[tuple[str, Checkout]]) -> str:
+    if not done:
+        return "No pointers here. `mainspring data add PATH` writes one; `data checkout DATASET` needs none."
+    lines = []
+    for version, each in done:
+        counts = [
+            f"{len(each.written):,} written", f"{len(each.removed):,} removed", f"{each.kept:,} kept",
+            *([f"{len(each.left):,} changed and left alone"] if each.left else []),
+        ]  # fmt: skip
+        lines.append(f"{text.bold(version)}  {each.path}: {', '.join(counts)}, {text.size(each.written_bytes)}")
+        lines += _marked(each.left, "left   ")
+    return "\n".join(lines)
+
+
+def _statuses(found: list[tuple[Path, Pointer, TreeStatus]]) -> str:
+    if not found:
+        return "No pointers here. `mainspring data add PATH` writes one."
+    lines = []
+    for _, pointer, each in found:
+        said = "unchanged" if each.is_clean else "differs"
+        lines.append(f"{text.bold(f'{pointer.dataset}/{pointer.version}')}  {each.path}: {said}")
+        lines += [*_marked(each.new, "new    "), *_marked(each.changed, "changed"), *_marked(each.removed, "removed")]
+    return "\n".join(lines)
+
+
+def _marked(paths: tuple[str, ...], mark: str) -> list[str]:
+    lines = [f"  {mark}  {path}" for path in paths[:_MOST_PATHS]]
+    more = len(paths) - len(lines)
+    return [*lines, f"  {mark}  … and {more:,} more (--json lists all)"] if more > 0 else lines
+
+
+@contextmanager
+def _told(verb: str, invocation: Invocation) -> Iterator[Progress | None]:
+    """A bar on a terminal for what takes longer than a second."""
+    if invocation.json or not (sys.stderr.isatty() and uses_colour()):
+        yield None
+        return
+    began = time.monotonic()
+    bar: Any = None
+
+    def progress(_files: int, done_bytes: int, total_bytes: int) -> None:
+        nonlocal bar
+        if bar is None and time.monotonic() - began > _QUIET_S:
+            bar = _bar(verb)
+        if bar is not None:
+            bar.update(bar.task_ids[0], completed=done_bytes, total=total_bytes)
+
+    try:
+        yield progress
+    finally:
+        if bar is not None:
+            bar.stop()
+
+
+def _bar(verb: str) -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    ]
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    bar.add_task(verb, total=None)
+    bar.start()
+    return bar

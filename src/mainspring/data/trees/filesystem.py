@@ -1,0 +1,108 @@
+"""Trees as a read-only file system of fsspec, so that pandas, PyArrow and torch read versions without a checkout.
+
+`mainspring://cards@3/a.png` is a file of version 3; REF is what `Dataset.version` takes, left out the newest.
+"""
+
+from __future__ import annotations
+
+from typing import Any, BinaryIO
+
+from mainspring.data.trees.entries import folders_of
+from mainspring.data.trees.reading import TreeReader, tree_file
+from mainspring.data.version import DatasetVersion
+from mainspring.errors import InvalidError, MissingExtraError, NotAllowedError, NotFoundError
+from mainspring.workspace import Workspace, current_workspace
+
+try:
+    from fsspec.spec import AbstractFileSystem
+except ImportError as error:
+    raise MissingExtraError("fsspec", "fsspec", "Reading a tree as a file system") from error
+
+
+class MainspringFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """The file system of the workspace in use, or of the one at `project`.
+
+    A moving reference (`cards`, `cards@tag`) is looked up once for each file system and stays what it was.
+    """
+
+    protocol = "mainspring"
+    root_marker = ""
+    cachable = False  # the workspace in use may be another next time
+
+    def __init__(self, project: str = "", workspace: Workspace | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._workspace = workspace or (Workspace.open(project, create=False) if project else current_workspace())
+        self._versions: dict[str, DatasetVersion] = {}
+
+    def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
+        """What lies in a folder, as fsspec describes it; in the root, the datasets that are trees."""
+        path = self._strip_protocol(path)
+        found = self._roots() if not path else self._listed(path)
+        return found if detail else [each["name"] for each in found]
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        """One file or folder. Raises `FileNotFoundError`."""
+        path = self._strip_protocol(path)
+        if not path:
+            return _folder("")
+        reference, _slash, inner = path.partition("/")
+        tree = self._tree(reference, path)
+        if inner in tree.entries:
+            return self._file(reference, tree, inner)
+        if not inner or inner in folders_of(tree.entries):
+            return _folder(path)
+        raise FileNotFoundError(f"{self.protocol}://{path}")
+
+    def _open(self, path: str, mode: str = "rb", **_: Any) -> BinaryIO:
+        if mode != "rb":
+            raise NotAllowedError(
+                f"`{path}` can't be opened to write: versions are immutable. Use `dataset(…).add(…)`."
+            )
+        reference, _slash, inner = self._strip_protocol(path).partition("/")
+        try:
+            with self._tree(reference, path) as tree:
+                return tree.open(inner)
+        except InvalidError as error:
+            raise FileNotFoundError(str(error)) from error
+
+    def _roots(self) -> list[dict[str, Any]]:
+        from mainspring.data import list_datasets
+
+        return [_folder(each.dataset) for each in list_datasets(self._workspace) if each.kind == "tree"]
+
+    def _listed(self, path: str) -> list[dict[str, Any]]:
+        reference, _slash, inner = path.partition("/")
+        tree = self._tree(reference, path)
+        if inner in tree.entries:
+            return [self._file(reference, tree, inner)]
+        start = f"{inner}/" if inner else ""
+        below = [name[len(start) :] for name in tree.entries if name.startswith(start)]
+        if start and not below:
+            raise FileNotFoundError(f"{self.protocol}://{path}")
+        folders = sorted({name.partition("/")[0] for name in below if "/" in name})
+        files = sorted(name for name in below if "/" not in name)
+        found = [_folder(f"{path}/{name}") for name in folders]
+        return found + [self._file(reference, tree, start + name) for name in files]
+
+    def _file(self, reference: str, tree: TreeReader, inner: str) -> dict[str, Any]:
+        file = tree_file(tree.entries[inner])
+        size = tree.entry(inner).size_bytes if file.link else file.size_bytes
+        told = {"blake3": file.digest, "media_type": file.media_type, "executable": file.executable}
+        return {"name": f"{reference}/{inner}", "size": size, "type": "file", **told}
+
+    def _tree(self, reference: str, path: str) -> TreeReader:
+        from mainspring.data import get_dataset_version
+
+        version = self._versions.get(reference)
+        if version is None:
+            try:
+                version = get_dataset_version(reference.replace("@", "/", 1), self._workspace)
+            except NotFoundError as error:
+                raise FileNotFoundError(f"{self.protocol}://{path}: {error}") from error
+            version.expect("tree")
+            self._versions[reference] = version
+        return TreeReader(self._workspace.blobs, version.manifest, str(version))
+
+
+def _folder(name: str) -> dict[str, Any]:
+    return {"name": name, "size": 0, "type": "directory"}

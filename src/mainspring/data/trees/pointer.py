@@ -1,0 +1,170 @@
+"""Pointer files: a few lines beside a folder (`photos.data.toml` beside `photos`) that pin its data to a commit of Git."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from mainspring.data.trees.entries import checked_path
+from mainspring.data.trees.scan import OWN_PREFIX, unreadable
+from mainspring.data.version import DatasetVersion
+from mainspring.errors import InvalidError, NotFoundError, StorageError
+
+SUFFIX = ".data.toml"
+_HEAD = "# Written by `mainspring data add`; `mainspring data checkout` restores what it names.\n"
+_NOT_LOOKED_INTO = frozenset({"node_modules", "__pycache__"})
+
+
+class Pointer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a pointer says: a version, by number, id and content, and what of it lies here.
+
+    `kind` is what the pointer stands beside; `into` the folder of the tree that it holds, empty for the whole tree.
+    """
+
+    dataset: str
+    version: int
+    id: str
+    content_digest: str
+    files: int
+    size_bytes: int
+    kind: Literal["folder", "file"] = "folder"
+    into: str = ""
+
+
+def pointer_file(path: str | Path) -> Path:
+    """The file that points for a folder or file.
+
+    >>> pointer_file("data/photos").as_posix()
+    'data/photos.data.toml'
+    """
+    path = Path(path)
+    return path if path.name.endswith(SUFFIX) else path.with_name(f"{path.name}{SUFFIX}")
+
+
+def pointed(file: Path) -> Path:
+    """The folder or file that a pointer stands for."""
+    return file.with_name(file.name.removesuffix(SUFFIX))
+
+
+def write_pointer(path: Path, version: DatasetVersion, *, into: str = "") -> Path:
+    """Write the pointer of a folder or file, in one step; the folder itself goes into `.gitignore` if Git is in use.
+
+    Raises:
+        StorageError: it can't be written.
+    """
+    version.expect("tree")
+    pointer = Pointer(
+        version.dataset, version.number, version.id, version.content_digest, version.files, version.size_bytes,
+        "file" if path.is_file() else "folder", into.rstrip("/"),
+    )  # fmt: skip
+    file = pointer_file(path)
+    lines = [f"{name} = {_toml(value)}\n" for name, value in msgspec.to_builtins(pointer).items() if value != ""]
+    try:
+        _write(file, _HEAD + "".join(lines))
+        _ignore(path)
+    except OSError as error:
+        raise unreadable(str(file), error) from error
+    return file
+
+
+def read_pointer(file: Path) -> Pointer:
+    """What a pointer file says.
+
+    Raises:
+        NotFoundError: there is none.
+        InvalidError: it is none, or is half of one.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise NotFoundError("pointer", str(file), hint="`mainspring data add` writes one.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(str(file), f"it can't be read ({error})") from error
+    try:
+        pointer = msgspec.convert(tomllib.loads(text), Pointer)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        hint = "Take it from Git again, or add the data anew."
+        raise InvalidError(str(file), str(error), "a pointer as `mainspring data add` writes it", hint) from error
+    if pointer.into:
+        checked_path(pointer.into, f"{file}, into")
+    return pointer
+
+
+def find_pointers(below: Path) -> list[Path]:
+    """Every pointer in a folder and below, sorted; hidden folders, and those that pointers stand for, are not looked into."""
+    return sorted(_found(below))
+
+
+def pinned_version(pointer: Pointer) -> DatasetVersion:
+    """The version that a pointer names, in the workspace in use: by its id, else any of the dataset with its content.
+
+    Raises:
+        NotFoundError: this workspace has neither.
+        InvalidError: the version has other content than the pointer says.
+    """
+    from mainspring.data import get_dataset_version
+
+    try:
+        version = get_dataset_version(f"{pointer.dataset}/{pointer.id}")
+    except NotFoundError:
+        try:
+            version = get_dataset_version(f"{pointer.dataset}/{pointer.content_digest}")
+        except NotFoundError as error:
+            name = f"{pointer.dataset}/{pointer.version} with the content {pointer.content_digest[:12]}"
+            hint = "It was made in another workspace: point this project at that one, or copy the version here."
+            raise NotFoundError("version", name, hint=hint) from error
+    if version.content_digest != pointer.content_digest:
+        raise InvalidError(
+            "content_digest", pointer.content_digest[:12], f"that of {version}", "The pointer was edited."
+        )
+    return version
+
+
+def _found(folder: Path) -> Iterator[Path]:
+    try:
+        with os.scandir(folder) as listing:
+            entries = {entry.name: entry for entry in listing}
+    except OSError as error:
+        raise unreadable(str(folder), error) from error
+    for name, entry in entries.items():
+        if name.endswith(SUFFIX) and entry.is_file():
+            yield folder / name
+        elif (
+            not name.startswith(".")
+            and name not in _NOT_LOOKED_INTO
+            and f"{name}{SUFFIX}" not in entries
+            and entry.is_dir(follow_symlinks=False)
+        ):
+            yield from _found(folder / name)
+
+
+def _ignore(path: Path) -> None:
+    """Add a folder to the `.gitignore` beside it, once, if it lies in a repository."""
+    path = path.absolute()
+    if not any((folder / ".git").exists() for folder in path.parents):
+        return
+    file = path.with_name(".gitignore")
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    line = f"/{path.name}".replace("\\", "\\\\").replace("*", "\\*").replace("?", "\\?").replace("[", "\\[")
+    if line not in text.splitlines():
+        _write(file, f"{text}{'' if text.endswith(chr(10)) or not text else chr(10)}{line}\n")
+
+
+def _write(file: Path, text: str) -> None:
+    temporary = file.with_name(f"{OWN_PREFIX}{os.getpid()}-{file.name}.part")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _toml(value: object) -> str:
+    # A JSON string is a TOML string, but for the character DEL.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
