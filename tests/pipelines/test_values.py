@@ -589,6 +589,7 @@ def test_a_value_that_no_waiting_step_needs_is_let_go(lab: Lab) -> None:
 
 
 def test_a_class_of_a_script_is_the_one_of_the_module_that_the_script_is(lab: Lab) -> None:
+    import os
     import subprocess
     import sys
 
@@ -618,8 +619,10 @@ def test_a_class_of_a_script_is_the_one_of_the_module_that_the_script_is(lab: La
             print(main.run().value)
         """
     path = lab.write(text)
+    seed = os.environ.get("PYTHONHASHSEED", "random")  # ours, which is a part of the key
+    environment = lab.environment(PYTHONHASHSEED=seed)
     done = subprocess.run(
-        [sys.executable, str(path)], cwd=lab.root, env=lab.environment(), capture_output=True, text=True, check=True
+        [sys.executable, str(path)], cwd=lab.root, env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout == "1\n"
     run = RunStore(lab.workspace.database, lab.workspace.ledger).list(limit=1)[0]
