@@ -15,6 +15,9 @@ __getattr__, __dir__, __all__ = exports(
         "check": "mainspring.data.validation.checks",
         "Check": "mainspring.data.validation.checks",
         **dict.fromkeys(("CheckResult", "Report"), "mainspring.data.validation.report"),
+        "find_report": "mainspring.data.validation.recorded",
+        "propose_schema": "mainspring.data.validation.proposal",
+        "Schema": "mainspring.data.validation.schema",
         "validate": "mainspring.data.validation.validation",
         **dict.fromkeys(
             ("ClassBalance", "ClassShare", "class_balance", "class_weights", "resample", "sample_weights"),

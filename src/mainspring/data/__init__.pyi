@@ -38,8 +38,11 @@ from mainspring.data.splits.time import split_by_time as split_by_time
 from mainspring.data.tables.frames import as_polars as as_polars
 from mainspring.data.validation.checks import Check as Check
 from mainspring.data.validation.checks import check as check
+from mainspring.data.validation.proposal import propose_schema as propose_schema
+from mainspring.data.validation.recorded import find_report as find_report
 from mainspring.data.validation.report import CheckResult as CheckResult
 from mainspring.data.validation.report import Report as Report
+from mainspring.data.validation.schema import Schema as Schema
 from mainspring.data.validation.validation import validate as validate
 from mainspring.data.version import DatasetVersion as DatasetVersion
 from mainspring.data.version import Source as Source

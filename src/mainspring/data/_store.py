@@ -30,6 +30,7 @@ MIGRATIONS = [
     );
     CREATE INDEX dataset_version_by_content ON dataset_version (content_digest);
     CREATE TABLE dataset_blob (version TEXT NOT NULL, blob TEXT NOT NULL, PRIMARY KEY (version, blob));
+    CREATE TABLE dataset_report (version TEXT PRIMARY KEY, report TEXT NOT NULL);
     CREATE TABLE dataset_tag (
         dataset TEXT NOT NULL, tag TEXT NOT NULL, version TEXT NOT NULL, created_at INTEGER NOT NULL, actor TEXT NOT NULL,
         PRIMARY KEY (dataset, tag)
@@ -204,6 +205,16 @@ class DatasetStore:
             for write in extra:
                 write(tx, version)
         return True
+
+    def report(self, version: str) -> str | None:
+        """The report of the checks that a version was committed with, as JSON, or None."""
+        row = self.database.query_one("SELECT report FROM dataset_report WHERE version = ?", (version,))
+        return None if row is None else str(row[0])
+
+    def write_report(self, tx: Transaction, version: str, report: str) -> None:
+        """Keep a version's report, in place of an earlier one."""
+        tx.execute("DELETE FROM dataset_report WHERE version = ?", (version,))
+        tx.insert("dataset_report", {"version": version, "report": report})
 
     def note_read(self, version: DatasetVersion, task: str) -> None:
         """Record that a task looked this version up by itself."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mainspring import clock
 from mainspring.data._store import DatasetStore
-from mainspring.data.commit import commit_draft
+from mainspring.data.commit import Extra, commit_draft
 from mainspring.data.files import Progress
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, WrongTypeError
@@ -61,6 +61,8 @@ class Dataset:
         note: str = "",
         mode: Mode = "replace",
         extracted_at: datetime | None = None,
+        checks: Any = None,
+        quarantine: str = "",
     ) -> DatasetVersion:
         """Make a version of this table, or of the newest version with these rows behind it (`mode="append"`).
 
@@ -68,8 +70,13 @@ class Dataset:
         digested now), addresses, other versions; `extracted_at` when, if not now. If nothing changed, the newest
         version is given.
 
+        `checks` are what `validate` takes, held to these rows; the report is recorded with the version. Rows that a
+        check of severity `quarantine` fails on are appended to the dataset of that name first, with their reasons, in a
+        transaction of their own.
+
         Raises:
-            InvalidError: a row to append has other columns or types; the column is named. The dataset is a tree.
+            InvalidError: a row to append has other columns or types; the column is named. The dataset is a tree. A
+                check stops the rows, and nothing was committed.
             CodecError: a column holds values that have no canonical form, e.g. Python objects.
             ConflictError: a thousand other writers were faster.
             NotAllowedError: this is a replay, and no version was recorded with this content.
@@ -79,30 +86,47 @@ class Dataset:
 
         if mode not in ("replace", "append"):
             raise InvalidError("mode", mode, "`replace` or `append`")
+        extra: list[Extra] = []
+        if checks is not None:
+            frame, extra = self._admitted(frame, checks, quarantine)
         draft = TableDraft(self.name, as_polars(frame), self.workspace.blobs, before=self._draft)
-        version = self._commit(draft, source, note, extracted_at, behind=mode == "append")
+        version = self._commit(draft, source, note, extracted_at, behind=mode == "append", extra=extra)
         if not is_replay():
             self._draft = draft.settled(version)
         return self._compacted(version)
 
+    def _admitted(self, frame: Any, checks: Any, quarantine: str) -> tuple[Any, list[Extra]]:
+        from mainspring.data.validation.quarantine import admit
+        from mainspring.data.validation.recorded import recording
+
+        self._expect_now()
+        with using(self.workspace):
+            apart = dataset(quarantine, self.workspace) if quarantine else None
+            previous = None if is_replay() else self._store.head(self.name)  # a replay's head is a later one
+            good, report = admit(self.name, frame, checks, apart, previous)
+        return good, [recording(self._store, report)]
+
     def _commit(
-        self, draft: Draft, source: Any, note: str, extracted_at: datetime | None, *, behind: bool
-    ) -> DatasetVersion:
+        self, draft: Draft, source: Any, note: str, extracted_at: datetime | None, *, behind: bool,
+        extra: Sequence[Extra] = (),
+    ) -> DatasetVersion:  # fmt: skip
         from mainspring.data._sources import describe_sources
 
         self._expect_now()
         return commit_draft(
             self._store, self.name, draft, behind=behind, sources=describe_sources(source), note=note,
-            extracted_us=clock.to_us(extracted_at) if extracted_at else clock.now_us(),
+            extracted_us=clock.to_us(extracted_at) if extracted_at else clock.now_us(), extra=extra,
         )  # fmt: skip
 
     def _expect_now(self) -> None:
         if self.as_of is not None:
             raise NotAllowedError(f"`{self.name}` was opened as of a time, to be read; open it without to commit.")
 
-    def append(self, frame: Any, *, source: Any = (), note: str = "") -> DatasetVersion:
-        """Make a version with these rows behind the newest; raises as `commit` does."""
-        return self.commit(frame, source=source, note=note, mode="append")
+    def append(
+        self, frame: Any, *, source: Any = (), note: str = "", checks: Any = None, quarantine: str = ""
+    ) -> DatasetVersion:
+        """Make a version with these rows behind the newest; takes and raises what `commit` does."""
+        return self.commit(frame, source=source, note=note, mode="append", checks=checks, quarantine=quarantine)
 
     def add(
         self, path: str | Path, *, note: str = "", source: Any = (), mode: TreeMode = "replace", into: str = "",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -60,7 +59,7 @@ def _failing(result: CheckResult, frame: pl.DataFrame) -> pl.Expr:
 
 
 def admit(
-    target: Table, frame: Any, checks: Any, apart: Callable[[], Table] | None, previous: DatasetVersion | None
+    name: str, frame: Any, checks: Any, apart: Table | None, previous: DatasetVersion | None
 ) -> tuple[pl.DataFrame, Report]:
     """The rows that may go into a dataset, once those that may not are in the dataset for them.
 
@@ -71,16 +70,16 @@ def admit(
         InvalidError: a check stops the table, or rows are to be set apart and no dataset for them is named; nothing was
             committed.
     """
-    report = validate(frame, checks, subject=target.name, previous=previous)
+    report = validate(frame, checks, subject=name, previous=previous)
     report.raise_for_stop()
-    good, bad = report.split()
+    good, bad = report.split(frame)
     if bad.height:
-        if apart is None:
+        if apart is None or apart.name == name:
             raise InvalidError(
-                target.name, f"{bad.height:,} of {report.rows:,} rows", "free of rows to set apart",
-                f"Name a dataset for them: quarantine={target.name + '-quarantine'!r}.",
+                name, f"{bad.height:,} of {report.rows:,} rows", "free of rows to set apart",
+                f"Name a dataset for them: quarantine={name + '-quarantine'!r}.",
             )  # fmt: skip
-        _set_apart(apart(), bad, target.name)
+        _set_apart(apart, bad, name)
     return good, report
 
 

@@ -26,8 +26,8 @@ def previous_of(version: DatasetVersion | str) -> DatasetVersion | None:
 
 def looked_up(reference: str) -> DatasetVersion:
     """A dataset's version by `name` (its newest), `name/3`, `name/tag` or id."""
-    from mainspring.data import dataset, get_dataset_version
+    from mainspring.data import get_dataset_version
 
     name, slash, _ = reference.partition("/")
     is_id = len(name) == 32 and all(letter in "0123456789abcdef" for letter in name)
-    return get_dataset_version(reference) if slash or is_id else dataset(name).version("latest")
+    return get_dataset_version(reference if slash or is_id else f"{name}/latest")

@@ -74,7 +74,7 @@ def schema_text(schema: Schema) -> str:
             table["optional"] = True
         for one in column.checks:
             if one.columns != (column.name,) or one.kind in table or one.kind in ("expression", "compare_previous"):
-                elsewhere.append(one)
+                elsewhere.append(msgspec.structs.replace(one, optional=column.optional))
             else:
                 table[one.kind] = _shortest(one)
         document["columns"][column.name] = table
@@ -93,7 +93,7 @@ def _shortest(one: Check) -> Any:
         return True
     if one.kind == "between" and written.keys() == {"low", "high"}:
         return [written["low"], written["high"]]
-    return written[keys[0]] if list(written) == keys[:1] else written
+    return written[keys[0]] if list(written) == keys[:1] and one.kind != "between" else written
 
 
 def _written(one: Check, *, with_columns: bool) -> dict[str, Any]:

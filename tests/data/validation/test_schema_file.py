@@ -1,0 +1,186 @@
+"""Schemas: what a file says is what is checked, what is wrong in it is named, and a proposal passes its own data."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mainspring.data import Schema, check, dataset, propose_schema, validate
+from mainspring.data.validation.schema import Column
+from mainspring.errors import InvalidError, NotFoundError
+from mainspring.workspace import Workspace
+
+WHOLE = Schema(
+    name="flights",
+    other_columns=False,
+    columns=(
+        Column(name="day", dtype="date", nullable=False, checks=(check.between("day", date(2013, 1, 1)),)),
+        Column(name="at", checks=(check.fresh("at", timedelta(days=2), severity="warn"), check.increasing("at"))),
+        Column(
+            name="tail number",
+            dtype="str",
+            checks=(
+                check.matches("tail number", "^N[0-9]+$", severity="quarantine"),
+                check.length("tail number", 2, 6),
+                check.in_dataset("tail number", "planes/3", "tail"),
+                check.not_in("tail number", ["N0", 'a "quote" \\ and\nlines']),
+            ),
+        ),
+        Column(
+            name="delay",
+            dtype="f64",
+            optional=True,
+            checks=(
+                check.between("delay", -120, 1440, closed="left"),
+                check.between("delay", 0, severity="warn"),
+                check.decimals("delay", 1),
+                check.not_null("delay", nan=False, severity="warn"),
+                check.compare_previous("mean", "delay", change=0.5),
+            ),
+        ),
+        Column(name="id", checks=(check.unique("id", keep="first"), check.is_in("id", [1, 2]))),
+    ),
+    checks=(
+        check.row_count(1, 100),
+        check.unique(["day", "id"], severity="warn"),
+        check.expression("order", "arrived > departed"),
+        check.compare_previous("rows", change=0.2, against="flights/1"),
+        check.increasing("id", strictly=True),
+        check.in_dataset(["a", "b"], "pairs"),
+    ),
+)
+
+
+def test_a_schema_survives_its_file(tmp_path: Path) -> None:
+    read = Schema.load(WHOLE.save(tmp_path / "flights.schema.toml"))
+    assert sorted(map(str, read.all_checks())) == sorted(map(str, WHOLE.all_checks()))
+    assert read.dumps() == Schema.load(read.save(tmp_path / "again.toml")).dumps()
+    assert (read.name, read.other_columns) == ("flights", False)
+
+
+def test_a_file_is_what_a_person_writes(tmp_path: Path) -> None:
+    path = tmp_path / "t.toml"
+    path.write_text(
+        """
+        [columns.day]
+        type = "date"
+        between = [2013-01-01, 2013-12-31]
+
+        [columns.carrier]
+        nullable = false
+        is_in = { values = ["AA", "UA"], severity = "quarantine" }
+
+        [columns.delay]
+        between = { low = -120, severity = "warn" }
+
+        [[checks]]
+        check = "unique"
+        columns = ["day", "carrier"]
+        """
+    )
+    frame = pl.DataFrame({"day": [date(2013, 1, 1)] * 2, "carrier": ["AA", "B6"], "delay": [5, -121]})
+    report = validate(frame, Schema.load(path))
+    assert (report.verdict, len(report.failed)) == ("quarantined", 2)
+    assert [result.check.kind for result in report.failed] == ["is_in", "between"]
+    assert not validate(frame.drop("delay"), Schema.load(path)).passed
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[columns.a\n", "t.toml: `"),
+        ("[colums.a]\n", r"t.toml: `colums` is not a key that is known here. Nearest: columns"),
+        ("[columns.a]\nis_inn = [1]\n", r"t.toml \[columns.a\]: `is_inn` is not a key that is known here. Nearest: is_in"),
+        ("[columns.a]\nnullable = 1\n", r"t.toml \[columns.a\] nullable: `1` is not true or false"),
+        ("[columns.a]\ntype = 1\n", r"t.toml \[columns.a\] type: `1` is not text"),
+        ("[columns.a]\nbetween = 3\n", r"\[columns.a\] between: `3` is not two bounds"),
+        ("[columns.a]\nbetween = {}\n", r"\[columns.a\] between: `no bound` is not a lower bound"),
+        ("[columns.a]\nis_in = 3\n", r"\[columns.a\] is_in values: `3` is not a list"),
+        ("[columns.a]\nmatches = 3\n", r"\[columns.a\] matches pattern: `3` is not text"),
+        ("[columns.a]\nmatches = {}\n", r"\[columns.a\] matches: `{}` is not complete: `matches` takes `pattern`"),
+        ('[columns.a]\nunique = {severity = "fatal"}\n', r"\[columns.a\] unique severity: `fatal` is not `stop`"),
+        ('[columns.a]\nunique = {keep = "all"}\n', r"\[columns.a\] unique keep: `all` is not `none`"),
+        ('[columns.a]\nnot_null = "yes"\n', r"\[columns.a\] not_null: `yes` is not true, false"),
+        ("columns = 3\n", "t.toml columns: `3` is not tables"),
+        ("[columns]\na = 3\n", r"\[columns.a\]: `3` is not a table of keys"),
+        ("[[checks]]\ncheck = 'row_counts'\n", r"\[\[checks\]\] 1 check: `row_counts` .* Nearest: row_count"),
+        ("[[checks]]\ncheck = 'row_count'\nat_least = '1'\n", r"\[\[checks\]\] 1 at_least: `1` is not a number"),
+        ("[[checks]]\ncheck = 'unique'\n", r"\[\[checks\]\] 1: .* is not the name of a column"),
+        ("[[checks]]\ncheck = 'fresh'\ncolumns = 'at'\n", r"1: .*complete: `fresh` takes `within_hours`"),
+        ("[[checks]]\ncheck = 'unique'\ncolumns = 3\n", r"\[\[checks\]\] 1 columns: `3` is not a list of names"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named_with_file_table_and_key(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.toml"
+    path.write_text(text)
+    with pytest.raises(InvalidError, match=said):
+        Schema.load(path)
+
+
+def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="mainspring data propose"):
+        Schema.load(tmp_path / "none.toml")
+
+
+def test_a_column_that_is_only_named_must_be_there() -> None:
+    schema = Schema(columns=(Column(name="a"), Column(name="b", optional=True)))
+    assert validate(pl.DataFrame({"a": [None]}), schema).passed
+    (first, second) = validate(pl.DataFrame({"c": [1]}), schema).results
+    assert (first.passed, second.passed) == (False, True)
+
+
+def test_what_is_proposed() -> None:
+    frame = pl.DataFrame(
+        {
+            "id": range(200),
+            "tail": [f"N{n}" for n in range(900, 1100)],
+            "carrier": ["AA", "UA"] * 100,
+            "delay": [float(n % 50) - 20 for n in range(200)],
+            "share": [n / 200 for n in range(200)],
+            "gap": [None, 1] * 100,
+            "free": [f"{'x' * (n % 7 + 1)} {'abc'[n % 3] * (n % 5 + 1)} {n}" if n % 2 else "y" * n for n in range(200)],
+            "odd": [float("nan"), 1.0] * 100,
+        }
+    )
+    found = {column.name: [one.name for one in column.checks] for column in propose_schema(frame).columns}
+    assert found == {
+        "id": ["id between 0 and 220", "id unique"],
+        "tail": ["tail matches ^[A-Z][0-9]{3,4}$", "tail unique"],
+        "carrier": ["carrier in [AA, UA]"],
+        "delay": ["delay between -25.0 and 34.0"],
+        "share": ["share between 0.0 and 1.1"],
+        "gap": [],
+        "free": found["free"],
+        "odd": [],
+    }
+    assert [column.name for column in propose_schema(frame).columns if column.nullable] == ["gap"]
+
+
+def test_a_version_gets_its_name(workspace: Workspace) -> None:
+    assert propose_schema(dataset("t").commit(pl.DataFrame({"a": [1]}))).name == "t"
+
+
+values = st.one_of(
+    st.lists(st.one_of(st.none(), st.integers(-(2**62), 2**62)), max_size=30),
+    st.lists(st.one_of(st.none(), st.floats(width=64)), max_size=30),
+    st.lists(st.one_of(st.none(), st.text(max_size=5)), max_size=30),
+    st.lists(st.sampled_from(["A1", "B22", "C3-"]), min_size=1, max_size=60),
+    st.lists(st.one_of(st.none(), st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1))), max_size=10),
+    st.lists(st.one_of(st.none(), st.booleans()), max_size=10),
+)
+
+
+@given(values)
+def test_a_proposal_passes_its_own_data_from_its_file_too(
+    tmp_path_factory: pytest.TempPathFactory, given: list
+) -> None:
+    frame = pl.DataFrame({"a": given}, strict=False)
+    schema = propose_schema(frame)
+    assert validate(frame, schema).failed == ()
+    read = Schema.load(schema.save(tmp_path_factory.mktemp("schema") / "t.toml"))
+    assert validate(frame, read).failed == ()
