@@ -34,7 +34,8 @@ MIGRATIONS = [
     CREATE TABLE dataset_tag (
         dataset TEXT NOT NULL, tag TEXT NOT NULL, version TEXT NOT NULL, created_at INTEGER NOT NULL, actor TEXT NOT NULL,
         PRIMARY KEY (dataset, tag)
-    )
+    );
+    CREATE TABLE dataset_profile (content_digest TEXT PRIMARY KEY, profile TEXT NOT NULL)
     """,
 ]
 _COLUMNS = ", ".join(DatasetVersion.__struct_fields__)
@@ -106,6 +107,24 @@ class DatasetStore:
                 self.ledger.append(tx, "dataset.untagged", row[0], {"dataset": name, "tag": tag})
         if row is None:
             raise NotFoundError("tag", f"{name}/{tag}", close_names(tag, self.tags(name)))
+
+    def present(self, version: DatasetVersion) -> DatasetVersion:
+        """A version as it is recorded now: it may have been compacted or removed since the record was read."""
+        rows = self._rows("id = ?", (version.id,))
+        return version_from_row(rows[0]) if rows else version
+
+    def profile(self, content_digest: str) -> str | None:
+        """The profile that was kept for a content, or None."""
+        row = self.database.query_one("SELECT profile FROM dataset_profile WHERE content_digest = ?", (content_digest,))
+        return row[0] if row else None
+
+    def keep_profile(self, content_digest: str, profile: str) -> None:
+        """Keep a profile; one that is there stays."""
+        with self.database.transaction() as tx:
+            tx.execute(
+                "INSERT INTO dataset_profile VALUES (?, ?) ON CONFLICT (content_digest) DO NOTHING",
+                (content_digest, profile),
+            )
 
     def by_prefix(self, prefix: str, name: str | None = None) -> DatasetVersion | None:
         """The newest version whose id or content digest begins so, or None.

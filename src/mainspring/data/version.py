@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 import msgspec
 
 from mainspring import clock
-from mainspring.data.files import Checkout, Progress, TreeFile
-from mainspring.errors import InvalidError, RemovedError
+from mainspring.data.differences import TableDiff, TreeDiff
+from mainspring.data.files import Checkout, Progress, TreeFile, TreeProfile
+from mainspring.data.profiles import TableProfile
+from mainspring.errors import InvalidError, NotFoundError, RemovedError
 from mainspring.workspace import current_workspace
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 
 Kind = Literal["table", "tree"]
+PINNED = "pinned_delta"
+"""The kind of source that a version's rows stay in."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -90,20 +94,24 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """The names of the columns, in order."""
         return tuple(name for name, _ in self.schema)
 
+    @property
+    def pinned(self) -> Source | None:
+        """The outside table that its rows stay in; None if they are stored here."""
+        return next((source for source in self.source if source.kind == PINNED), None)
+
     def to_polars(self) -> pl.DataFrame:
         """The rows, verified, as a Polars frame.
 
         Raises:
             CorruptBlobError: a stored part no longer matches its digest.
+            StorageError: it is pinned to an outside table whose rows are no longer there, or are others.
         """
-        self.expect("table")
-        frame: pl.DataFrame = _home("tables.parts").read_table(current_workspace().blobs, self.manifest, self.rows)
+        frame: pl.DataFrame = self._read("read_table")
         return frame
 
     def scan(self) -> pl.LazyFrame:
         """The rows as a lazy Polars frame over the verified parts; raises as `to_polars` does."""
-        self.expect("table")
-        frame: pl.LazyFrame = _home("tables.parts").scan_table(current_workspace().blobs, self.manifest, self.rows)
+        frame: pl.LazyFrame = self._read("scan_table")
         return frame
 
     def to_pandas(self) -> pd.DataFrame:
@@ -121,6 +129,44 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             MissingExtraError: pyarrow is not installed.
         """
         return _home("tables.frames").to_arrow(self.to_polars())
+
+    def diff(self, other: DatasetVersion, key: str | Sequence[str] | None = None) -> TableDiff | TreeDiff:
+        """How this version became the other: rows and columns of tables, by `key` if one is named, or files of trees.
+
+        Raises:
+            InvalidError: they are of two kinds; the key is no column of both, or several rows have one; it is named.
+        """
+        self.expect(other.kind)
+        found: TableDiff | TreeDiff
+        if self.kind == "tree":
+            found = _home("trees.status").diff_trees(self, other)
+        else:
+            found = _home("tables.diff").diff_tables(self, other, key)
+        return found
+
+    def profile(self) -> TableProfile | TreeProfile:
+        """What the columns of a table hold: counts, extremes, quantiles, frequent values; or the files of a tree: media
+        types, sizes, broken images, a sheet of thumbnails. Computed once for a content."""
+        profile: TableProfile | TreeProfile
+        if self.kind == "tree":
+            profile = _home("trees.profile").tree_profile(self)
+        else:
+            profile = _home("tables.profile").profile_version(self)
+        return profile
+
+    def _read(self, reader: str) -> Any:
+        self.expect("table")
+        if self.pinned is not None:
+            return getattr(_home("interchange.pinned"), reader)(self, self.pinned)
+        workspace, read = current_workspace(), getattr(_home("tables.parts"), reader)
+        try:
+            return read(workspace.blobs, self.manifest, self.rows)
+        except NotFoundError:  # this record was read before the version was compacted, or removed
+            present = _home("_store").DatasetStore(workspace.database).present(self)
+            present.expect("table")
+            if present.manifest == self.manifest:
+                raise
+            return read(workspace.blobs, present.manifest, self.rows)
 
     def list_files(self) -> list[TreeFile]:
         """The files of a tree, sorted by path."""

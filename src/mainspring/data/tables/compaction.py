@@ -66,6 +66,8 @@ def compact(name: str, workspace: Workspace, *, background: bool = False) -> Dat
     if head is None:
         raise store.not_found(name)
     head.expect("table")
+    if head.pinned is not None:
+        return head  # its rows stay elsewhere
     lease = workspace.leases.claim(f"compact:{name}", workspace.owner, _LEASE_S)
     try:
         with Heartbeat(workspace.leases, _LEASE_S) as heart:

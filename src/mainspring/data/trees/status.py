@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from mainspring.data.files import TreeFile
+from mainspring.data.differences import Change, TreeDiff
 from mainspring.data.trees.checkout import below
 from mainspring.data.trees.copies import WorkingCopy
 from mainspring.data.trees.entries import LINK, Entries
@@ -32,28 +32,6 @@ class TreeStatus(msgspec.Struct, frozen=True):
     def is_clean(self) -> bool:
         """Whether the folder is the version."""
         return not (self.new or self.changed or self.removed)
-
-
-class Change(msgspec.Struct, frozen=True):
-    """A file that two trees have under one path, with other bytes or another executable bit."""
-
-    old: TreeFile
-    new: TreeFile
-
-
-class TreeDiff(msgspec.Struct, frozen=True):
-    """How one tree became another, each list sorted by path. A renamed file has one content and two paths."""
-
-    added: tuple[TreeFile, ...]
-    removed: tuple[TreeFile, ...]
-    changed: tuple[Change, ...]
-    renamed: tuple[Change, ...]
-    unchanged: int
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the trees are the same."""
-        return not (self.added or self.removed or self.changed or self.renamed)
 
 
 def tree_status(
