@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -10,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mainspring.artifacts import content_digest
-from mainspring.data import split_by_time
-from mainspring.data.splits.time import TimeSplit
-from mainspring.errors import InvalidError, NotFoundError
+from mainspring.data import TimeSplit, split_by_time
+from mainspring.errors import InvalidError, NotFoundError, WrongTypeError
 
 
 @given(st.lists(st.integers(0, 20), max_size=40), st.lists(st.integers(0, 20), min_size=1, max_size=4, unique=True))
@@ -36,6 +37,53 @@ def test_dates_times_and_names() -> None:
     assert {name: part.height for name, part in parts.items()} == {"old": 273, "new": 92}
 
 
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", None])
+def test_a_cut_is_an_instant_whatever_its_form_and_zone(unit: Any, zone: str | None) -> None:
+    instants = pl.DataFrame({"d": [datetime(2013, 10, 1, 4, tzinfo=UTC) + timedelta(hours=n) for n in (-1, 0, 1)]})
+    column = pl.col("d").dt.convert_time_zone(zone) if zone else pl.col("d").dt.replace_time_zone(None)
+    frame = instants.with_columns(column.dt.cast_time_unit(unit))
+    forms = ["2013-10-01T04:00:00", datetime(2013, 10, 1, 4)]
+    if zone:
+        forms += [datetime(2013, 10, 1, tzinfo=NEW_YORK), "2013-10-01T00:00:00-04:00", "2013-10-01T04:00:00Z"]
+    for at in forms:
+        rule = TimeSplit("d", at)
+        assert [part.height for part in rule.apply(frame).values()] == [1, 2]
+        assert [part.collect().height for part in rule.apply_lazily(frame.lazy()).values()] == [1, 2]
+
+
+def test_a_cut_between_what_the_column_can_hold_belongs_to_the_later() -> None:
+    """A cut was cast to the column's type, so 1.5 cut whole numbers at 1."""
+    assert [
+        part.to_series().to_list() for part in split_by_time(pl.DataFrame({"t": [1, 2]}), "t", at=1.5).values()
+    ] == [
+        [1],
+        [2],
+    ]
+    milliseconds = pl.DataFrame({"t": [0, 1]}).cast(pl.Datetime("ms"))
+    cut = datetime(1970, 1, 1, microsecond=500)
+    assert [part.height for part in split_by_time(milliseconds, "t", at=cut).values()] == [1, 1]
+
+
+@given(st.lists(st.integers(0, 20), max_size=40), st.lists(st.integers(0, 20), min_size=1, max_size=4, unique=True))
+def test_lazy_parts_are_the_eager_ones(times: list[int], cuts: list[int]) -> None:
+    frame = pl.DataFrame({"t": times, "row": range(len(times))}, schema={"t": pl.Int64, "row": pl.Int64})
+    rule = TimeSplit("t", sorted(cuts))
+    lazy = rule.apply_lazily(frame.lazy())
+    for name, part in rule.apply(frame).items():
+        assert lazy[name].collect().equals(part)
+
+
+def test_the_form_in_which_a_time_is_given_is_not_part_of_the_rule() -> None:
+    assert TimeSplit("d", date(2013, 10, 1)) == TimeSplit("d", ["2013-10-01"])
+    assert TimeSplit("d", datetime(2013, 10, 1, tzinfo=NEW_YORK)) == TimeSplit(
+        "d", datetime(2013, 10, 1, 4, tzinfo=UTC)
+    )
+
+
 def test_the_rule_is_a_record_with_a_content() -> None:
     assert content_digest(TimeSplit("d", at=3)) == content_digest(TimeSplit("d", at=3))
 
@@ -48,6 +96,7 @@ def test_the_rule_is_a_record_with_a_content() -> None:
         ([], (), "ascending"),
         ([1], ("a",), "2 different names"),
         (["x"], (), "times that compare"),
+        ([1, "x"], (), "instants of one kind"),
     ],
 )
 def test_a_wrong_rule_is_refused(at: list[object], names: tuple[str, ...], message: str) -> None:
@@ -55,8 +104,38 @@ def test_a_wrong_rule_is_refused(at: list[object], names: tuple[str, ...], messa
         split_by_time(pl.DataFrame({"t": [1, 2]}), "t", at=at, names=names)  # type: ignore[arg-type]  # what is tested
 
 
+@pytest.mark.parametrize(
+    ("values", "at"),
+    [
+        ([date(2013, 1, 1)], datetime(2013, 1, 1, 12)),
+        ([date(2013, 1, 1)], datetime(2013, 1, 1, tzinfo=UTC)),
+        ([date(2013, 1, 1)], 5),
+        ([datetime(2013, 1, 1)], datetime(2013, 1, 1, tzinfo=UTC)),
+        ([datetime(2013, 1, 1)], "soon"),
+        (["2013"], 2013),
+    ],
+)
+def test_a_cut_of_another_kind_than_the_column_is_refused(values: list[Any], at: Any) -> None:
+    frame = pl.DataFrame({"t": values})
+    with pytest.raises(InvalidError, match="times that compare"):
+        split_by_time(frame, "t", at=at)
+    with pytest.raises(InvalidError, match="times that compare"):
+        TimeSplit("t", at).apply_lazily(frame.lazy())
+
+
+def test_what_is_no_instant_is_refused() -> None:
+    for at in (float("nan"), None, object()):
+        with pytest.raises((WrongTypeError, TypeError)):
+            TimeSplit("t", [at])
+
+
 def test_rows_without_a_time_and_unknown_columns_are_named() -> None:
     with pytest.raises(InvalidError, match="1 null"):
         split_by_time(pl.DataFrame({"t": [1, None]}), "t", at=1)
+    with pytest.raises(InvalidError, match="1 null"):
+        split_by_time(pl.DataFrame({"t": [1.0, float("nan")]}), "t", at=1)
+    for values in ([1, None], [1.0, float("nan")]):
+        with pytest.raises(InvalidError, match="a time in every row"):
+            TimeSplit("t", 1).apply_lazily(pl.LazyFrame({"t": values}))
     with pytest.raises(NotFoundError, match="Nearest: time"):
         split_by_time(pl.DataFrame({"time": [1]}), "tme", at=1)

@@ -115,7 +115,7 @@ def sample_weights(frame: Any, target: str) -> pl.Series:
     """
     table = table_with(frame, [target])
     counts = _complete(table, target)
-    weight = table.height / (len(counts) * pl.len().over(target)) if counts else pl.lit(1.0)
+    weight = table.height / (max(len(counts), 1) * pl.len().over(target))
     return table.select(weight.cast(pl.Float64).alias("weight")).to_series()
 
 

@@ -161,7 +161,7 @@ def _literal(cut: Any, dtype: pl.DataType) -> pl.Expr:
             if at.tzinfo is not None:
                 raise ValueError("a zone")
             return pl.lit(at, dtype)
-        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
         return pl.lit(at, pl.Datetime(dtype.time_unit, "UTC")).dt.convert_time_zone(dtype.time_zone)
     if isinstance(cut, str) != (dtype == pl.String):
         raise TypeError("text and a number")

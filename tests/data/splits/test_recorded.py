@@ -1,0 +1,120 @@
+"""A recorded split: parts are versions, their rule is in the lineage, and doing it again changes nothing."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import polars as pl
+import pytest
+
+from mainspring.data import (
+    GroupKFold,
+    GroupSplit,
+    HashSplit,
+    KFold,
+    SplitRule,
+    StratifiedKFold,
+    StratifiedSplit,
+    TimeSeriesFolds,
+    TimeSplit,
+    dataset,
+    read_rule,
+    split_dataset,
+    split_of,
+    write_rule,
+)
+from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, WrongTypeError
+from mainspring.ledger import new_id, within_task
+from mainspring.workspace import Workspace
+
+RULES: list[Any] = [
+    HashSplit(("user", "day"), {"a": 0.25, "b": 0.75}, "salt"),
+    TimeSplit("day", [date(2013, 2, 1), date(2013, 3, 1)]),
+    TimeSplit("n", [1, 2.5], ("x", "y", "z")),
+    GroupSplit("user", seed=3),
+    StratifiedSplit("user", key="n"),
+    KFold(3),
+    GroupKFold(3, "user"),
+    StratifiedKFold(3, by="user", seed=1),
+]
+FRAME = pl.DataFrame(
+    {"user": [n % 40 for n in range(400)], "n": range(400), "day": [date(2013, 1 + n % 4, 1) for n in range(400)]}
+)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
+def test_a_rule_comes_back_from_its_text(rule: SplitRule) -> None:
+    assert read_rule(write_rule(rule)) == rule
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
+def test_the_parts_are_versions_that_lead_to_rule_and_source(rule: SplitRule, workspace: Workspace) -> None:
+    source = dataset("visits").commit(FRAME)
+    parts = split_dataset(source, rule)
+    assert list(parts) == list(rule.names)
+    for name, rows in rule.apply(FRAME).items():
+        version = parts[name]
+        assert version.dataset == f"visits-{name}"
+        assert version.to_polars().equals(rows)
+        assert split_of(version) == rule
+        nodes = {edge.dst for edge in workspace.ledger.walk(version.id)}
+        assert source.id in nodes
+        assert [each.node for each in version.source] == [source.id]
+
+
+def test_splitting_again_gives_the_versions_that_are_there(workspace: Workspace) -> None:
+    source = dataset("visits").commit(FRAME)
+    first, second = (split_dataset(source, HashSplit("user")) for _ in range(2))
+    assert {name: version.id for name, version in first.items()} == {name: each.id for name, each in second.items()}
+
+
+def test_a_later_version_grows_the_parts_and_moves_no_row(workspace: Workspace) -> None:
+    visits = dataset("visits")
+    before = split_dataset(visits.commit(FRAME), HashSplit("user"))
+    after = split_dataset(visits.append(FRAME.with_columns(pl.col("n") + 400)), HashSplit("user"))
+    for name, version in before.items():
+        assert after[name].number == 2
+        assert after[name].to_polars().head(version.rows).equals(version.to_polars())
+
+
+def test_parts_have_the_names_that_are_given(workspace: Workspace) -> None:
+    source = dataset("visits").commit(FRAME)
+    parts = split_dataset(source, HashSplit("user"), prefix="v", names={"test": "held-out"}, note="for the paper")
+    assert [str(version) for version in parts.values()] == ["v-train/1", "held-out/1"]
+    assert parts["test"].note == "for the paper"
+    with pytest.raises(NotFoundError, match="Nearest: train"):
+        split_dataset(source, HashSplit("user"), names={"tests": "x"})
+    for names in ({"test": "visits"}, {"test": "x", "train": "x"}):
+        with pytest.raises(InvalidError, match="a dataset for each part"):
+            split_dataset(source, HashSplit("user"), names=names)
+
+
+def test_a_version_that_was_not_split_has_no_rule(workspace: Workspace) -> None:
+    assert split_of(dataset("visits").commit(FRAME)) is None
+
+
+def test_a_part_without_rows_is_a_version_too(workspace: Workspace) -> None:
+    parts = split_dataset(dataset("visits").commit(FRAME), TimeSplit("n", 1000))
+    assert (parts["train"].rows, parts["test"].rows) == (400, 0)
+    assert parts["test"].columns == ("user", "n", "day")
+
+
+def test_a_replay_gives_what_was_recorded_and_makes_nothing(workspace: Workspace) -> None:
+    source = dataset("visits").commit(FRAME)
+    recorded = split_dataset(source, HashSplit("user"))
+    with within_task(new_id(), replay=True):
+        assert split_dataset(source, HashSplit("user"))["train"].id == recorded["train"].id
+        with pytest.raises(NotAllowedError, match="it differs"):
+            split_dataset(source, HashSplit("user", salt="other"))
+    assert len(dataset("visits-train").versions()) == 1
+
+
+def test_what_is_no_rule_is_refused(workspace: Workspace) -> None:
+    source = dataset("visits").commit(FRAME)
+    for rule in ("hash", TimeSeriesFolds(column="day")):
+        with pytest.raises(WrongTypeError, match="a rule that cuts a table into parts"):
+            split_dataset(source, rule)  # type: ignore[arg-type]  # what is tested
+    for text in ("", "{}", '{"type": "magic"}', '{"type": "hash"}', '{"type": "hash", "key": ""}'):
+        with pytest.raises(InvalidError, match="a rule of splitting"):
+            read_rule(text)
