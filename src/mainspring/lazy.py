@@ -9,6 +9,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import ModuleType
+
+
+class _Package(ModuleType):
+    """A package in which an exported name is what it is exported as, also where a module has the same name.
+
+    The import system binds a module in its package once it is loaded, and would hide `step` behind `step.py`.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if isinstance(value, ModuleType) and self.__dict__["_homes"].get(name) == value.__name__:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
 
 
 def exports(
@@ -24,6 +37,10 @@ def exports(
     ['decoder_class']
     """
     names = sorted(homes)
+    module = sys.modules.get(package)
+    if type(module) is ModuleType:
+        module.__class__ = _Package
+        module.__dict__["_homes"] = homes
 
     def __getattr__(name: str) -> object:
         home = homes.get(name)

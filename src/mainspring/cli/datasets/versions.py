@@ -1,12 +1,45 @@
-"""`mainspring data log`, `tag`."""
+"""`mainspring data list`, `log`, `tag`."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
+
+if TYPE_CHECKING:
+    from mainspring.data import DatasetVersion
+
+
+@click.command("list", cls=Command)
+@click.argument("name", default="", metavar="[DATASET]")
+@click.pass_obj
+def list_all(invocation: Invocation, name: str) -> None:
+    """List every dataset's newest version, or all versions of DATASET."""
+    from mainspring.data import dataset, list_datasets
+
+    workspace = invocation.workspace
+    found = dataset(name, workspace).versions() if name else list_datasets(workspace)
+    invocation.show({"datasets": [msgspec.to_builtins(each) for each in found]}, lambda: _listed(found))
+
+
+def _listed(found: list[DatasetVersion]) -> str:
+    if not found:
+        return "No datasets. `mainspring data add FOLDER` makes one of files, `ms.dataset(NAME).commit(frame)` one of rows."
+    rows = [
+        [
+            str(each), each.amount, str(len(each.schema)) if each.kind == "table" else "", text.size(each.size_bytes),
+            text.short(each.content_digest), text.moment(each.created_at),
+            each.note if each.removed_at is None else "(removed)",
+        ]
+        for each in found
+    ]  # fmt: skip
+    return text.table(
+        ["version", "holds", "columns", "size", "content", "made", "note"], rows, drop=["columns", "content", "size"]
+    )
 
 
 @click.command(cls=Command)
@@ -32,11 +65,12 @@ def log(invocation: Invocation, name: str, limit: int) -> None:
         ]
         for each in shown
     ]  # fmt: skip
+    heads = ["version", "tags", "holds", "change", "content", "made", "note"]
     invocation.show(
         {"dataset": name, "versions": document},
         lambda: "\n".join(
             [
-                text.table(["version", "tags", "holds", "change", "content", "made", "note"], rows),
+                text.table(heads, rows, drop=["content", "change"]),
                 *([f"{len(versions) - limit:,} older ones: --limit"] if len(versions) > limit else []),
             ]
         ),
