@@ -34,8 +34,7 @@ def _describe(origin: Origin) -> Source:
     if isinstance(getattr(origin, "ledger_id", None), str):
         return Source("record", str(origin), origin.ledger_id)
     if isinstance(origin, str) and "://" in origin and not origin.startswith("file://"):
-        address = redact(origin)
-        return Source("source_address", address, _node("source_address", address))
+        return source_of_address(origin)
     if isinstance(origin, str | Path):
         return _file(Path(str(origin).removeprefix("file://")))
     raise WrongTypeError("source", origin, "a path, an address, or a dataset version")
@@ -49,8 +48,18 @@ def _file(path: Path) -> Source:
         raise NotFoundError("file", str(path)) from error
     except OSError as error:
         raise StorageError(str(path), f"the source can't be read ({error.strerror or error})") from error
-    name = stored_name(path) or _shipped_name(path) or path.as_uri()
-    return Source("source_file", name, _node("source_file", name, digest), digest, size_bytes)
+    return source_of_file(stored_name(path) or _shipped_name(path) or path.as_uri(), digest, size_bytes)
+
+
+def source_of_file(uri: str, digest: str, size_bytes: int) -> Source:
+    """A file whose bytes were digested when they were read."""
+    return Source("source_file", uri, _node("source_file", uri, digest), digest, size_bytes)
+
+
+def source_of_address(address: str) -> Source:
+    """An address, secrets taken out."""
+    address = redact(address)
+    return Source("source_address", address, _node("source_address", address))
 
 
 def _shipped_name(path: Path) -> str | None:

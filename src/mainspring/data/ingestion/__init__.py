@@ -1,0 +1,28 @@
+"""Ingestion: rows of files, databases, HTTP APIs, object stores and dlt resources become versions of tables.
+
+`ingest("raw/*.csv", to="flights")` reads what is new since the last time and commits it together with how far it got.
+"""
+
+from mainspring.lazy import exports
+
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        **dict.fromkeys(("Ingested", "forget_cursor", "ingest", "list_cursors"), "mainspring.data.ingestion.ingestion"),
+        "Cursor": "mainspring.data.ingestion._store",
+        **dict.fromkeys(
+            ("Batch", "BatchSource", "Interrupted", "Reading", "StaleState"), "mainspring.data.ingestion.source"
+        ),
+        "Progress": "mainspring.data.ingestion.progress",
+        "Retry": "mainspring.data.ingestion.retry",
+        "Limits": "mainspring.data.ingestion.staging",
+        "Files": "mainspring.data.ingestion.files",
+        "Sql": "mainspring.data.ingestion.sql",
+        "Http": "mainspring.data.ingestion.http",
+        **dict.fromkeys(
+            ("LinkHeader", "NextLink", "Offset", "PageNumber", "Paging", "Token"), "mainspring.data.ingestion.paging"
+        ),
+        "Objects": "mainspring.data.ingestion.objects",
+        "Dlt": "mainspring.data.ingestion.dlt",
+    },
+)

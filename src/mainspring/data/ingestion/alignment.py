@@ -1,0 +1,226 @@
+"""Which types the columns of an ingest have, and how batches are brought to them.
+
+Decided types (declared, or those of the dataset that rows go behind) are kept: numbers that lose nothing are cast, text is
+parsed. Others are those of the first batch, and widen within the ingest: null to anything, whole numbers to wider ones or
+to floats that hold them exactly. Whatever else differs is an error that names origin and column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import polars as pl
+
+from mainspring.artifacts.table import schema_of
+from mainspring.errors import InvalidError, close_names, shorten
+
+Types = dict[str, pl.DataType]
+_EXACT = 1 << 53  # up to here each whole number is a float of its own
+_INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Int128, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
+_NAMED_TYPES = {
+    "str": pl.String(), "bool": pl.Boolean(), "i8": pl.Int8(), "i16": pl.Int16(), "i32": pl.Int32(), "i64": pl.Int64(),
+    "u8": pl.UInt8(), "u16": pl.UInt16(), "u32": pl.UInt32(), "u64": pl.UInt64(), "f32": pl.Float32(), "f64": pl.Float64(),
+    "date": pl.Date(), "time": pl.Time(), "datetime": pl.Datetime("us"), "binary": pl.Binary(),
+}  # fmt: skip
+
+
+def declared_types(types: Mapping[str, object]) -> Types:
+    """Types given as Polars types or by name (`f64`, `date`, `datetime[UTC]`).
+
+    Raises:
+        InvalidError: no such type.
+    """
+    return {name: _declared(name, kind) for name, kind in types.items()}
+
+
+def _declared(name: str, kind: object) -> pl.DataType:
+    if isinstance(kind, pl.DataType):
+        return kind
+    if isinstance(kind, type) and issubclass(kind, pl.DataType):
+        return kind()
+    text = str(kind)
+    if text.startswith("datetime[") and text.endswith("]"):
+        return pl.Datetime("us", text[9:-1])
+    if text not in _NAMED_TYPES:
+        near = close_names(text, _NAMED_TYPES)
+        raise InvalidError(
+            f"types.{name}", text, "a Polars type or the name of one", f"Nearest: {', '.join(near)}." * bool(near)
+        )
+    return _NAMED_TYPES[text]
+
+
+class Alignment:
+    """The columns of one ingest; `decided` types are fixed, and with `columns` no other columns may come."""
+
+    def __init__(self, decided: Mapping[str, pl.DataType], columns: Iterable[str] | None = None) -> None:
+        self.decided = dict(decided)
+        self.columns = None if columns is None else list(columns)
+        self.types: Types | None = {name: decided[name] for name in self.columns} if self.columns is not None else None
+        self.widened: dict[str, str] = {}
+
+    def take(self, frame: pl.DataFrame, origin: str, *, sparse: bool = False) -> pl.DataFrame:
+        """A batch with the types of the ingest so far, which may widen by it.
+
+        Raises:
+            InvalidError: a column is missing or unknown, or its values don't fit its type.
+        """
+        schema_of(frame)
+        if self.types is None:
+            self.types = {name: self.decided.get(name, dtype) for name, dtype in frame.schema.items()}
+            if absent := [name for name in self.decided if name not in frame.columns]:
+                if not sparse:
+                    raise InvalidError(origin, ", ".join(frame.columns), f"a table with the column `{absent[0]}`")
+                self.types |= {name: self.decided[name] for name in absent}
+        self._check_columns(frame, origin, sparse)
+        for name, dtype in frame.schema.items():
+            self._widen(name, dtype, origin)
+        types = self.types
+        return frame.select(
+            _cast(frame[name], dtype, f"{origin}, column `{name}`")
+            if name in frame.columns
+            else pl.lit(None, dtype).alias(name)
+            for name, dtype in types.items()
+        )
+
+    def settle(self, frame: pl.DataFrame, origin: str) -> pl.DataFrame:
+        """Rows that were taken before a column came or widened, with the types that the ingest ended with."""
+        return Alignment(self.types or {}, self.types).take(frame, origin, sparse=True)
+
+    def _check_columns(self, frame: pl.DataFrame, origin: str, sparse: bool) -> None:
+        assert self.types is not None
+        missing = [name for name in self.types if name not in frame.columns]
+        if missing and not sparse:
+            raise InvalidError(
+                origin, ", ".join(frame.columns), f"a table with the column `{missing[0]}`, which the rows before have"
+            )
+        unknown = [name for name in frame.columns if name not in self.types]
+        if unknown and (not sparse or self.columns is not None):
+            raise InvalidError(
+                f"{origin}, column `{unknown[0]}`", unknown[0], "a column that the rows before have",
+                "mode='replace' makes a table with other columns.",
+            )  # fmt: skip
+        for name in unknown:
+            self.types[name] = self.decided.get(name, frame.schema[name])
+            self.widened[name] = "came later; null before"
+
+    def _widen(self, name: str, dtype: pl.DataType, origin: str) -> None:
+        assert self.types is not None
+        known = self.types[name]
+        if known == dtype or name in self.decided:
+            return
+        wide = wider(known, dtype)
+        if wide is None:
+            raise InvalidError(
+                f"{origin}, column `{name}`", _word(dtype), f"its type in the rows before, `{_word(known)}`",
+                f"Declare it, e.g. types={{{name!r}: 'str'}}.",
+            )  # fmt: skip
+        if wide != known:
+            if known != pl.Null():
+                self.widened[name] = f"{_word(known)} became {_word(wide)}"
+            self.types[name] = wide
+
+
+def wider(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
+    """The type that holds the values of both, or None if they aren't of one kind.
+
+    >>> wider(pl.Int64(), pl.Float64()), wider(pl.String(), pl.Int64()) is None
+    (Float64, True)
+    """
+    if one == other or other == pl.Null():
+        return one
+    if one == pl.Null():
+        return other
+    if isinstance(one, pl.Struct) and isinstance(other, pl.Struct):
+        fields: dict[str, pl.DataType] = {field.name: _instance(field.dtype) for field in one.fields}
+        for field in other.fields:
+            wide = wider(fields.get(field.name, pl.Null()), _instance(field.dtype))
+            if wide is None:
+                return None
+            fields[field.name] = wide
+        return pl.Struct(fields)
+    if isinstance(one, pl.List) and isinstance(other, pl.List):
+        inner = wider(_instance(one.inner), _instance(other.inner))
+        return None if inner is None else pl.List(inner)
+    if isinstance(one, _INTEGERS) and isinstance(other, _INTEGERS):
+        return pl.Int64()
+    if isinstance(one, pl.Decimal) and isinstance(other, pl.Decimal):
+        return pl.Decimal(38, max(one.scale, other.scale))
+    numeric = (*_INTEGERS, pl.Float32, pl.Float64)
+    return pl.Float64() if isinstance(one, numeric) and isinstance(other, numeric) else None
+
+
+def _instance(dtype: object) -> pl.DataType:
+    return dtype() if isinstance(dtype, type) and issubclass(dtype, pl.DataType) else dtype  # type: ignore[return-value]  # either form of a type
+
+
+def _cast(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
+    if series.dtype == dtype:
+        return series
+    try:
+        if isinstance(series.dtype, (pl.Struct, pl.List)):
+            # A cast refuses structs with fewer fields, a relaxed concatenation fills them with nulls.
+            whole = pl.concat([pl.DataFrame({"v": pl.Series([], dtype=dtype)}), series.alias("v").to_frame()],
+                              how="vertical_relaxed")  # fmt: skip
+            found = whole["v"].alias(series.name)
+        elif series.dtype == pl.String():
+            found = parsed(series, dtype)
+        else:
+            found = series.cast(dtype)
+    except pl.exceptions.PolarsError as error:
+        raise _misfit(path, shorten(str(error)), dtype) from error
+    if found.dtype != dtype or not _is_exact(series, found):
+        raise _misfit(path, _word(series.dtype), dtype)
+    return found
+
+
+def parsed(series: pl.Series, dtype: pl.DataType, *, strict: bool = True) -> pl.Series:
+    """Text as values of a type; what can't be read is null if it isn't `strict`, else an error of Polars."""
+    if isinstance(dtype, pl.Datetime):
+        return _parsed_times(series, dtype, strict)
+    if dtype == pl.Date():
+        return series.str.to_date("%Y-%m-%d", strict=strict)
+    if dtype == pl.Time():
+        return series.str.to_time("%H:%M:%S%.f", strict=strict)
+    if dtype == pl.Boolean():
+        words = {"true": True, "false": False}
+        lower = series.str.to_lowercase()
+        if strict:
+            return lower.replace_strict(words, return_dtype=pl.Boolean())
+        return lower.replace_strict(words, default=None, return_dtype=pl.Boolean())
+    return series.cast(dtype, strict=strict)
+
+
+def _parsed_times(series: pl.Series, dtype: pl.Datetime, strict: bool) -> pl.Series:
+    """ISO 8601; a text without a zone is taken as in the zone of the type, UTC being meant if it has none."""
+    has_zone = series.str.contains(r"(?:[Zz]|[+-]\d\d:?\d\d)$").fill_null(True)
+    zoned = series.set(~has_zone, None).str.to_datetime(time_zone="UTC", time_unit=dtype.time_unit, strict=strict)
+    naive = series.set(has_zone, None).str.to_datetime(time_unit=dtype.time_unit, strict=strict)
+    zone = dtype.time_zone
+    zoned = zoned.dt.convert_time_zone(zone) if zone else zoned.dt.replace_time_zone(None)
+    return zoned.zip_with(has_zone, naive.dt.replace_time_zone(zone) if zone else naive)
+
+
+def _is_exact(before: pl.Series, after: pl.Series) -> bool:
+    """Whether a cast kept every value. Text that was parsed did, or it would have failed."""
+    if before.dtype.is_integer() and after.dtype.is_float():
+        limit = _EXACT if after.dtype == pl.Float64() else 1 << 24
+        return before.is_empty() or bool((before.drop_nulls().abs() <= limit).all())
+    if before.dtype.is_float() and after.dtype.is_integer():
+        return False
+    if after.dtype == pl.Null():
+        return before.null_count() == len(before)
+    if before.dtype.is_decimal() or after.dtype.is_decimal():
+        return before.dtype == pl.String() or bool(after.cast(before.dtype).eq_missing(before).all())
+    if before.dtype.is_float() and after.dtype == pl.Float32():
+        return bool((after.cast(pl.Float64()).eq_missing(before)).all())
+    if after.dtype == pl.String():
+        return before.dtype in (pl.Categorical, pl.Enum, pl.Null)
+    return True
+
+
+def _misfit(path: str, given: str, dtype: pl.DataType) -> InvalidError:
+    return InvalidError(path, given, f"its type, `{_word(dtype)}`", "Cast it in the source, or declare another type.")
+
+
+def _word(dtype: pl.DataType) -> str:
+    return schema_of(pl.DataFrame(schema={"v": dtype}))[0][1]

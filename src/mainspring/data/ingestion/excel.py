@@ -1,0 +1,34 @@
+"""Excel and OpenDocument sheets, by fastexcel. A sheet is read whole: the format holds a million rows at most."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from mainspring.data.ingestion.formats import Options
+from mainspring.errors import InvalidError, MissingExtraError, close_names, listed, shorten
+
+try:
+    import fastexcel
+except ImportError as error:
+    raise MissingExtraError("fastexcel", "excel", "Reading an Excel file") from error
+
+
+def read_sheet(path: Path, uri: str, options: Options) -> pl.DataFrame:
+    """One sheet, its first row being the header.
+
+    Raises:
+        InvalidError: it is no such file, or has no such sheet; the sheets are named.
+    """
+    try:
+        book = fastexcel.read_excel(path)
+        names = book.sheet_names
+        if options.sheet and options.sheet not in names:
+            near = close_names(options.sheet, names) or names
+            raise InvalidError(f"{uri}: sheet", options.sheet, "a sheet of it", f"There are {listed(near)}.")
+        frame = book.load_sheet(options.sheet or 0, schema_sample_rows=None).to_polars()
+    except fastexcel.FastExcelError as error:
+        raise InvalidError(uri, shorten(str(error)), "a spreadsheet that can be read") from error
+    empty = [name for name in frame.columns if frame[name].null_count() == frame.height]
+    return frame.with_columns(pl.lit(None).alias(name) for name in empty)

@@ -1,0 +1,123 @@
+"""Files of this machine: paths and globs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from glob import has_magic
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from mainspring.artifacts.paths import stored_name
+from mainspring.data._sources import source_of_file
+from mainspring.data.ingestion.formats import FORMATS, Options
+from mainspring.data.ingestion.items import Item, Stamp, read_items, total_of
+from mainspring.data.ingestion.source import Batch, Reading, State
+from mainspring.data.version import Source
+from mainspring.errors import NotFoundError, StorageError, listed
+from mainspring.store.stamps import is_racy, real_time_ns
+
+
+class Files(Options, frozen=True):
+    """Files by a path or a glob (`raw/*.csv`, `raw/**/*.parquet`), or a folder, read in the order of their names.
+
+    New and changed ones are read, known by size, time and inode, and by their bytes where those can't be trusted. Their
+    names are kept relative to the fixed part of the glob, so that a project can be moved.
+    """
+
+    pattern: str
+
+    @property
+    def identity(self) -> str:
+        """The folder, as it was given: another glob in it knows what this one read."""
+        return f"files {_folder(self.pattern)}"
+
+    def total_bytes(self, state: State | None, reading: Reading) -> int:  # noqa: ARG002  # the protocol's
+        """The bytes of new and changed files."""
+        return total_of(self.items(), state)
+
+    def batches(self, state: State | None, reading: Reading) -> Iterator[Batch]:
+        """The rows of new and changed files."""
+        return read_items(self.items(), self, state, reading)
+
+    def items(self) -> list[Item]:
+        """The files, by name.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        base, rest = _parts(self.pattern)
+        folder = _folder(self.pattern)
+        found = sorted(folder.glob(rest)) if rest else [base]
+        if not rest and base.is_dir():
+            found = sorted(path for path in base.iterdir() if _is_table(path.name))
+        items: list[Item] = [LocalItem(path, path.relative_to(folder).as_posix()) for path in found if path.is_file()]
+        if not items:
+            near = sorted(each.name for each in folder.iterdir())[:5] if folder.is_dir() else []
+            hint = f"In `{folder}` there are {listed(near)}." if near else f"There is nothing in `{folder}`."
+            raise NotFoundError("file", self.pattern, hint=hint)
+        return items
+
+
+class LocalItem:
+    """A file of this machine. Its stamp holds size, time, inode, and when it was looked at (git's racily-clean rule)."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.path, self.name, self.uri = path, name, str(path)
+        self.stamp = self.present_stamp()
+        self.size_bytes = int(self.stamp[0])
+
+    def present_stamp(self) -> Stamp:
+        """The stamp that it has now; raises `StorageError` if it is gone."""
+        seen_ns = real_time_ns()
+        try:
+            stat = os.stat(self.path)
+        except OSError as error:
+            raise StorageError(self.uri, f"it can't be read ({error.strerror or error})") from error
+        return [stat.st_size, stat.st_mtime_ns, stat.st_ino, seen_ns]
+
+    def fits(self, stamp: Stamp) -> bool:
+        """Whether size, time and inode are those."""
+        return stamp[:3] == self.stamp[:3]
+
+    def is_known(self, stamp: Stamp) -> bool:
+        """Whether they are, and the file was not changed so shortly before that its time can't be trusted."""
+        return self.fits(stamp) and not is_racy(stamp[1], stamp[3])
+
+    def open(self) -> BinaryIO:
+        """Its bytes; raises `StorageError`."""
+        try:
+            return self.path.open("rb", buffering=0)
+        except OSError as error:
+            raise StorageError(self.uri, f"it can't be read ({error.strerror or error})") from error
+
+    @contextmanager
+    def local(self) -> Iterator[Path]:
+        """Itself."""
+        yield self.path
+
+    def lineage(self, digest: str) -> Source:
+        """A file, by its bytes."""
+        path = self.path.absolute()
+        return source_of_file(stored_name(path) or path.as_uri(), digest, self.size_bytes)
+
+
+def _parts(pattern: str) -> tuple[Path, str]:
+    """The fixed folder of a glob, and the rest; no rest if it is a path."""
+    path = Path(pattern.removeprefix("file://")).expanduser()
+    if path.exists() or not has_magic(pattern):
+        return path, ""
+    parts = path.parts
+    first = next(number for number, part in enumerate(parts) if has_magic(part))
+    return Path(*parts[:first]), str(PurePosixPath(*parts[first:]))
+
+
+def _folder(pattern: str) -> Path:
+    """What names are relative to."""
+    base, rest = _parts(pattern)
+    return base if rest or base.is_dir() else base.parent
+
+
+def _is_table(name: str) -> bool:
+    return not name.startswith(".") and any(f".{ending}" in name.lower() for ending in FORMATS)

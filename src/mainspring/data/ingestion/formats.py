@@ -1,0 +1,61 @@
+"""How files are to be read: their format, and what can be said about each."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from mainspring.errors import InvalidError, close_names
+
+Format = Literal["", "csv", "ndjson", "parquet", "excel"]
+FORMATS = {
+    "csv": "csv", "tsv": "csv", "txt": "csv", "ndjson": "ndjson", "jsonl": "ndjson", "parquet": "parquet", "pq": "parquet",
+    "xlsx": "excel", "xls": "excel", "xlsb": "excel", "ods": "excel",
+}  # fmt: skip
+_COMPRESSED = ("gz", "bz2", "xz", "zst", "zstd")
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How files are read. What is left out is known by the name's ending, a byte-order mark, or is CSV's custom.
+
+    `encoding` is `auto` (UTF-8, or what a byte-order mark says) or declared. `ragged="pad"` fills lines that are short with
+    nulls; long ones are an error always. `dates` looks for dates in text columns of CSV. `sheet` is Excel's, the first if
+    empty. `changed` is what becomes of a file that was read before and differs now: `refuse`, or be read `again`; an
+    upsert reads it again without being told.
+    """
+
+    format: Format = ""
+    encoding: str = "auto"
+    separator: str = ""
+    quote: str = '"'
+    ragged: Literal["refuse", "pad"] = "refuse"
+    null_values: tuple[str, ...] = ()
+    dates: bool = False
+    sheet: str = ""
+    changed: Literal["refuse", "again"] = "refuse"
+
+
+def options_of(given: Options, name: str) -> Options:
+    r"""What holds for a file of this name.
+
+    Raises:
+        InvalidError: the name doesn't say its format, and nobody does; or an option has no meaning.
+
+    >>> found = options_of(Options(), "january.tsv.gz")
+    >>> found.format, found.separator
+    ('csv', '\t')
+    """
+    endings = [ending for ending in name.lower().rpartition("/")[2].split(".")[1:] if ending not in _COMPRESSED]
+    ending = endings[-1] if endings else ""
+    found = given.format or FORMATS.get(ending, "")
+    if found not in set(FORMATS.values()):
+        near = close_names(ending, FORMATS)
+        raise InvalidError(
+            f"{name}: format", found or ending, "one of csv, ndjson, parquet, excel",
+            f"Say format='…'{f', or name it .{near[0]}' if near else ''}.",
+        )  # fmt: skip
+    separator = given.separator or ("\t" if ending == "tsv" else ",")
+    if found == "csv" and not (len(separator.encode()) == 1 and len(given.quote.encode()) <= 1):
+        raise InvalidError("separator", separator, "one ASCII character, as `quote` is one or none")
+    return msgspec.structs.replace(given, format=found, separator=separator)

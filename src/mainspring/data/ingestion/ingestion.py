@@ -1,0 +1,269 @@
+"""Ingestion: rows of a source become a version of a table, each exactly once, whenever the process is killed.
+
+Batches are staged as parts under a lease; at the end one transaction makes the version, moves the source's state, and lets
+go of what was staged. So a version is a whole reading of its source, and what was staged isn't read again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import polars as pl
+from blake3 import blake3
+
+from mainspring import clock
+from mainspring.data._store import DatasetStore
+from mainspring.data.commit import commit_draft
+from mainspring.data.draft import Draft
+from mainspring.data.ingestion._store import Cursor, IngestStore, list_stored
+from mainspring.data.ingestion.alignment import Alignment, declared_types
+from mainspring.data.ingestion.draft import StagedDraft
+from mainspring.data.ingestion.opening import as_source
+from mainspring.data.ingestion.progress import Listener, Progress
+from mainspring.data.ingestion.retry import Retry
+from mainspring.data.ingestion.source import BatchSource, IngestMode, Interrupted, Reading, StaleState, State
+from mainspring.data.ingestion.staging import Limits, Staging
+from mainspring.data.tables.edits import EditDraft
+from mainspring.data.tables.keys import ByKey
+from mainspring.data.tables.manifest import read_listing
+from mainspring.data.version import DatasetVersion, Source
+from mainspring.errors import InvalidError, MainspringError, NotAllowedError
+from mainspring.ledger import is_replay, note_moving
+from mainspring.store import Lease, Transaction
+from mainspring.store.heartbeat import Heartbeat
+from mainspring.workspace import Workspace, current_workspace
+
+if TYPE_CHECKING:
+    from mainspring.data.validation.checks import Check
+    from mainspring.data.validation.report import Report
+
+_LEASE_S = 60.0
+_MODES = ("append", "replace", "upsert")
+
+
+class Ingested(msgspec.Struct, frozen=True, kw_only=True):
+    """What an ingest did. `version` is None if there was nothing to read and no version before.
+
+    `rows` and `size_bytes` count what was read, `resumed_rows` those of them that an interrupted ingest had left. `widened`
+    says which columns changed their type, or came, while they were read.
+    """
+
+    version: DatasetVersion | None
+    rows: int
+    size_bytes: int
+    state: State | None
+    resumed_rows: int = 0
+    retries: int = 0
+    widened: dict[str, str] = {}  # a Struct copies its defaults
+    report: Report | None = None
+
+
+def ingest(
+    source: Any, *, to: str, mode: IngestMode = "append", key: str | Sequence[str] = (), types: Mapping[str, Any] | None = None,
+    checks: Iterable[Check] = (), note: str = "", retry: Retry | None = None, limits: Limits | None = None,
+    progress: Listener | None = None, workspace: Workspace | None = None, **options: Any,
+) -> Ingested:  # fmt: skip
+    """Read what is new in a source and make it a version of the dataset `to`.
+
+    `source` is a path, a glob or an address, to which `options` are added, or one of `Files`, `Sql`, `Http`, `Objects`,
+    `Dlt`, or an object of your own that keeps `BatchSource`. `append` puts what is new since the last ingest behind the
+    newest version, `upsert` in place of rows with the same `key`, of which the last one read counts; `replace` reads
+    everything anew. `types` declare columns; others are inferred. `checks` are held against the rows that were read before
+    anything is committed. If nothing was new, the newest version is given.
+
+    Raises:
+        NotFoundError: the source is not there.
+        InvalidError: rows don't fit, or a check of severity `stop` failed; what, and where, is named. Nothing is committed.
+        ConflictError: another process reads this source into this dataset now.
+        StorageError: the source can't be read, after `retry.attempts` attempts.
+        NotAllowedError: this is a replay; what a source held then can't be read again.
+    """
+    if mode not in _MODES:
+        raise InvalidError("mode", mode, "`append`, `replace` or `upsert`")
+    keys = (key,) if isinstance(key, str) else tuple(key)
+    if (mode == "upsert") != bool(keys):
+        raise InvalidError("key", ", ".join(keys), "the columns of the key with mode='upsert', and nothing otherwise")
+    found = as_source(source, options)
+    if is_replay():
+        raise NotAllowedError(
+            f"A replay doesn't read `{found.identity}` again: it may hold other rows by now. Ingest in a run of its own,"
+            " and give the step the version."
+        )
+    note_moving("source", found.identity)
+    from mainspring.data import dataset  # a package's own name; its module of the same name would stand in its place
+
+    return _Ingest(
+        found, dataset(to, workspace or current_workspace()).name, mode, keys, types or {}, tuple(checks), note,
+        workspace or current_workspace(),
+    ).run(retry or Retry(), limits or Limits(), progress)  # fmt: skip
+
+
+class _Ingest:
+    """One ingest, and what it knows from the beginning."""
+
+    def __init__(
+        self, source: BatchSource, name: str, mode: IngestMode, key: tuple[str, ...], types: Mapping[str, Any],
+        checks: tuple[Check, ...], note: str, workspace: Workspace,
+    ) -> None:  # fmt: skip
+        self.source, self.name, self.mode, self.key = source, name, mode, key
+        self.types, self.checks, self.note, self.workspace = declared_types(types), checks, note, workspace
+        self.datasets = DatasetStore(workspace.database, workspace.ledger)
+        self.store = IngestStore(workspace.database, workspace.ledger, name, source.identity)
+        self.settings = blake3(repr((source, mode, key, sorted(types.items()))).encode()).hexdigest()
+        self.retries = 0
+
+    def run(self, retry: Retry, limits: Limits, progress: Listener | None) -> Ingested:
+        """Read, check, commit."""
+        with self._leased() as lease:
+            extracted_us = clock.now_us()
+            cursor = self.store.cursor()
+            before = cursor.state if cursor and self.mode != "replace" else None
+            alignment = self._alignment()
+            staging = Staging(self.store, lease, self.settings, self.workspace.blobs, alignment, limits)
+            reading = Reading(self.mode, alignment.decided)
+            self._read(staging, reading, before, retry, progress)
+            report = self._checked(staging)
+            version = self._committed(staging, lease, before, extracted_us)
+        return Ingested(
+            version=version, rows=staging.rows, size_bytes=staging.size_bytes,
+            state=before if staging.state is None else staging.state,
+            resumed_rows=staging.resumed_rows, retries=self.retries, widened=staging.alignment.widened, report=report,
+        )  # fmt: skip
+
+    @contextmanager
+    def _leased(self) -> Iterator[Lease]:
+        leases = self.workspace.leases
+        name = f"ingest:{self.name}:{blake3(self.store.source.encode()).hexdigest()[:16]}"
+        lease = leases.claim(name, self.workspace.owner, _LEASE_S)
+        try:
+            with Heartbeat(leases, _LEASE_S) as heartbeat:
+                heartbeat.hold(lease)
+                yield lease
+        finally:
+            leases.release(lease)
+
+    def _alignment(self) -> Alignment:
+        """The columns of the newest version, if rows go behind it, else those declared."""
+        head = self.datasets.head(self.name)
+        if head is None or self.mode == "replace":
+            return Alignment(self.types)
+        if head.kind != "table":
+            raise InvalidError("dataset", self.name, "a table", f"It is a {head.kind}; choose another name.")
+        parts = read_listing(self.workspace.blobs, head.manifest).parts
+        known = pl.read_parquet_schema(self.workspace.blobs.path(parts[0].blob)) if parts else pl.Schema()
+        for name, dtype in self.types.items():
+            if name in known and known[name] != dtype:
+                raise InvalidError(
+                    f"types.{name}", dtype, f"the column's type in `{head}`, `{dict(head.schema)[name]}`"
+                )
+        return Alignment(dict(known), known)
+
+    def _read(
+        self, staging: Staging, reading: Reading, before: State | None, retry: Retry, progress: Listener | None
+    ) -> None:
+        """Take every batch; after a transient failure go on behind the last one, or begin anew if that can't be."""
+        failures, begun = 0, time.monotonic()
+        self.tell(staging, progress, self._total(staging, reading, before), begun, "")
+        while True:
+            is_resumed = staging.state is not None
+            reading = msgspec.structs.replace(reading, is_resumed=is_resumed)
+            try:
+                total = self._total(staging, reading, before)
+                for batch in self.source.batches(staging.state if is_resumed else before, reading):
+                    staging.take(batch)
+                    failures = 0
+                    self.tell(staging, progress, total, begun, batch.origin)
+                staging.flush()
+                return
+            except StaleState:
+                if staging.state is None:
+                    raise InvalidError(
+                        "source", self.store.source, "a source that can be read from its beginning"
+                    ) from None
+                staging.discard()
+            except (Interrupted, MainspringError) as error:
+                cause, asked_s = (error.error, error.retry_after_s) if isinstance(error, Interrupted) else (error, None)
+                failures += 1
+                if not cause.transient or failures >= retry.attempts:
+                    raise cause from error.__cause__
+                self.retries += 1
+                retry.sleep(retry.wait_s(failures, asked_s))
+                if staging.state is None:
+                    staging.discard()
+
+    def _total(self, staging: Staging, reading: Reading, before: State | None) -> int | None:
+        left = self.source.total_bytes(before if staging.state is None else staging.state, reading)
+        return None if left is None else left + staging.size_bytes
+
+    @staticmethod
+    def tell(staging: Staging, progress: Listener | None, total: int | None, begun: float, origin: str) -> None:
+        """Say how far it is."""
+        if progress is not None:
+            fresh = staging.size_bytes - staging.resumed_bytes
+            elapsed_s = time.monotonic() - begun
+            progress(Progress(staging.rows, staging.size_bytes, total, elapsed_s, origin, fresh))
+
+    def _checked(self, staging: Staging) -> Report | None:
+        if not self.checks or staging.alignment.types is None:
+            return None
+        from mainspring.data.validation.validation import validate
+
+        report = validate(staging.frame(), self.checks, subject=f"{self.name}, rows of {self.store.source}")
+        try:
+            report.raise_for_stop()
+        except MainspringError:
+            staging.discard()  # so that the next ingest reads the source again, which may be mended
+            raise
+        return report
+
+    def _committed(
+        self, staging: Staging, lease: Lease, before: State | None, extracted_us: int
+    ) -> DatasetVersion | None:
+        state = staging.state if staging.state is not None else before or {}
+        head = self.datasets.head(self.name)
+        if staging.alignment.types is None or (not staging.rows and head is not None and self.mode != "replace"):
+            if state != (before or {}):
+                self.store.move(lease, state)
+            return head
+
+        def settle(tx: Transaction, version: DatasetVersion) -> None:
+            self.store.settle(tx, lease, state, version)
+
+        return commit_draft(
+            self.datasets, self.name, self._draft(staging), behind=self.mode != "replace",
+            sources=_once(staging.sources), note=self.note, extracted_us=extracted_us, extra=[settle],
+        )  # fmt: skip
+
+    def _draft(self, staging: Staging) -> Draft:
+        if self.mode != "upsert":
+            return StagedDraft(self.name, staging)
+        rows = staging.frame()
+        missing = [name for name in self.key if name not in rows.columns]
+        if missing:
+            raise InvalidError("key", missing[0], f"a column of `{self.name}`")
+        rows = rows.unique(self.key, keep="last", maintain_order=True)
+        return EditDraft(self.name, self.workspace.blobs, ByKey(self.name, self.key), rows)
+
+
+def _once(sources: Sequence[Source]) -> tuple[Source, ...]:
+    return tuple({source.node: source for source in sources}.values())
+
+
+def list_cursors(name: str, workspace: Workspace | None = None) -> list[Cursor]:
+    """How far each source was read into a dataset."""
+    return list_stored((workspace or current_workspace()).database, name)
+
+
+def forget_cursor(name: str, source: Any, workspace: Workspace | None = None, **options: Any) -> None:
+    """Forget how far a source was read, so that the next ingest reads it from the beginning.
+
+    Raises:
+        NotFoundError: it was never read into this dataset.
+    """
+    workspace = workspace or current_workspace()
+    identity = as_source(source, options).identity
+    IngestStore(workspace.database, workspace.ledger, name, identity).forget()

@@ -1,0 +1,200 @@
+"""Files wherever they lie, as a source: which of them are new or changed, and their rows with the state behind each batch.
+
+The state knows each file that was read by name, stamp and digest, and how far the one at work was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import polars as pl
+
+from mainspring.data.ingestion.delimited import Delimited
+from mainspring.data.ingestion.formats import Options, options_of
+from mainspring.data.ingestion.jsonlines import json_frames
+from mainspring.data.ingestion.source import Batch, Interrupted, Reading, StaleState, State
+from mainspring.data.ingestion.streams import Blocks, DigestedStream, Prefix, decompressed
+from mainspring.data.version import Source
+from mainspring.errors import ConflictError, InvalidError, shorten
+from mainspring.store import blob_digest
+
+_PARQUET_ROWS = 1 << 18
+Stamp = list[Any]
+Rows = Iterator[tuple[pl.DataFrame, dict[str, Any], int]]  # a batch, where reading goes on behind it, and bytes read
+
+
+class Item(Protocol):
+    """One file. `stamp` is JSON that changes when the file does."""
+
+    name: str
+    uri: str
+    stamp: Stamp
+    size_bytes: int
+
+    def fits(self, stamp: Stamp) -> bool:
+        """Whether an earlier stamp is the present one."""
+        ...
+
+    def is_known(self, stamp: Stamp) -> bool:
+        """Whether it is, and can be trusted to say that the bytes are unchanged."""
+        ...
+
+    def open(self) -> BinaryIO:
+        """Its bytes."""
+        ...
+
+    def local(self) -> AbstractContextManager[Path]:
+        """A file with its bytes, for the block."""
+        ...
+
+    def present_stamp(self) -> Stamp:
+        """The stamp that it has now."""
+        ...
+
+    def lineage(self, digest: str) -> Source:
+        """What it is in the lineage."""
+        ...
+
+
+def total_of(items: Iterable[Item], state: State | None) -> int:
+    """How many bytes of new and changed files there are, but for what was read of the one at work."""
+    known, partial = _known(state), (state or {}).get("partial") or {}
+    total = sum(item.size_bytes for item in items if not _is_unchanged(item, known))
+    return total - int(partial.get("size_bytes", 0))
+
+
+def read_items(items: Iterable[Item], options: Options, state: State | None, reading: Reading) -> Iterator[Batch]:
+    """The rows of new and changed files, one file after the other.
+
+    Raises:
+        InvalidError: a file that was read before is another one now, and its rows can't be told from those read then.
+        StaleState: the file that was being read is another one now.
+    """
+    known, partial = _known(state), (state or {}).get("partial")
+    found = list(items)
+    if partial is not None and partial["name"] not in {item.name for item in found}:
+        raise StaleState
+    for item in found:
+        here = partial if partial is not None and partial["name"] == item.name else None
+        if here is None and _is_unchanged(item, known):
+            continue
+        yield from _ItemReading(item, options_of(options, item.name), known, reading).batches(here)
+
+
+def _known(state: State | None) -> dict[str, dict[str, Any]]:
+    return dict((state or {}).get("files", {}))
+
+
+def _is_unchanged(item: Item, known: dict[str, dict[str, Any]]) -> bool:
+    return item.name in known and item.is_known(known[item.name]["stamp"])
+
+
+class _ItemReading:
+    """The reading of one file; `known` is moved when it has come to its end."""
+
+    def __init__(self, item: Item, options: Options, known: dict[str, dict[str, Any]], reading: Reading) -> None:
+        self.item, self.options, self.known, self.reading = item, options, known, reading
+        self.stamp = item.stamp
+
+    def batches(self, partial: dict[str, Any] | None) -> Iterator[Batch]:
+        """Its rows, then a batch without rows that tells its digest."""
+        item = self.item
+        if partial is not None and not item.fits(partial["stamp"]):
+            raise StaleState
+        if self._is_as_before():
+            yield Batch(frame=None, state=self._ended(self.known[item.name]["digest"]), origin=item.uri)
+            return
+        read_bytes = int(partial["size_bytes"]) if partial else 0
+        rows = self._rows_of_text(partial) if self.options.format in ("csv", "ndjson") else self._rows_of_file(partial)
+        digest = ""
+        for frame, position, total in rows:
+            digest = position.pop("whole", "")
+            behind = None if digest else {"name": item.name, "stamp": self.stamp, "size_bytes": total, **position}
+            if behind is not None or frame.columns:
+                state = {"files": dict(self.known), "partial": behind} if behind else None
+                if state is None:
+                    self._expect_unchanged()
+                    state = self._ended(digest)
+                yield Batch(
+                    frame=frame if frame.columns else None, state=state, origin=item.uri, size_bytes=total - read_bytes,
+                    sources=(item.lineage(digest),) if digest else (), sparse=self.options.format == "ndjson",
+                )  # fmt: skip
+                read_bytes = total
+            elif digest:
+                self._expect_unchanged()
+                yield Batch(
+                    frame=None, state=self._ended(digest), origin=item.uri, size_bytes=total - read_bytes,
+                    sources=(item.lineage(digest),),
+                )  # fmt: skip
+
+    def _ended(self, digest: str) -> State:
+        self.known[self.item.name] = {"stamp": self.stamp, "digest": digest}
+        return {"files": dict(self.known), "partial": None}
+
+    def _is_as_before(self) -> bool:
+        """Whether a file that was read before holds the same bytes; another one may not be appended."""
+        before = self.known.get(self.item.name)
+        if before is None:
+            return False
+        with self.item.local() as path:
+            if blob_digest(path) == before["digest"]:
+                return True
+        if self.reading.mode != "append" or self.options.changed == "again":
+            return False
+        raise InvalidError(
+            self.item.uri, f"changed since it was read ({before['digest'][:12]})", "a file as it was",
+            "To append its rows would repeat those read before. mode='upsert' with a key takes what changed,"
+            " changed='again' appends all of it once more.",
+        )  # fmt: skip
+
+    def _expect_unchanged(self) -> None:
+        if not self.item.fits(self.item.present_stamp()):
+            error = ConflictError(f"{self.item.uri} changed while it was read; nothing of it was committed.")
+            raise Interrupted(error)
+
+    def _rows_of_text(self, partial: dict[str, Any] | None) -> Rows:
+        item, options = self.item, self.options
+        with item.open() as raw:
+            stream = DigestedStream(raw, Prefix(*partial["prefix"]) if partial else None)
+            blocks = Blocks(
+                decompressed(stream, item.uri), item.uri, encoding=options.encoding,
+                quote=options.quote.encode() if options.format == "csv" else b"",
+                skip=partial["text_bytes"] if partial else 0, line=partial["line"] if partial else 0,
+            )  # fmt: skip
+            frames: Iterator[tuple[pl.DataFrame, Any]] = (
+                Delimited(blocks, options, self.reading, partial["header"] if partial else None).frames()
+                if options.format == "csv"
+                else json_frames(blocks, self.reading)
+            )
+            for frame, position in frames:
+                yield frame, {**position._asdict(), "prefix": list(stream.prefix)}, stream.size_bytes
+            prefix = stream.drain()
+            yield pl.DataFrame(), {"whole": prefix.digest}, prefix.size_bytes
+
+    def _rows_of_file(self, partial: dict[str, Any] | None) -> Rows:
+        item = self.item
+        with item.local() as path:
+            digest = blob_digest(path)
+            if partial is not None and partial["digest"] != digest:
+                raise StaleState
+            if self.options.format == "excel":
+                from mainspring.data.ingestion.excel import read_sheet
+
+                yield read_sheet(path, item.uri, self.options), {"whole": digest}, item.size_bytes
+                return
+            yield from self._rows_of_parquet(path, digest, partial["row"] if partial else 0)
+
+    def _rows_of_parquet(self, path: Path, digest: str, start: int) -> Rows:
+        try:
+            table = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+            rows = int(table.select(pl.len()).collect().item())
+            for row in range(start, max(rows, 1), _PARQUET_ROWS):
+                frame = table.slice(row, _PARQUET_ROWS).collect()
+                end = min(row + _PARQUET_ROWS, rows)
+                position = {"whole": digest} if end == rows else {"row": end, "digest": digest}
+                yield frame, position, self.item.size_bytes * end // rows if rows else self.item.size_bytes
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise InvalidError(self.item.uri, shorten(str(error)), "a whole Parquet file") from error

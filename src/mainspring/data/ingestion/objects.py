@@ -1,0 +1,200 @@
+"""Files in object storage, by obstore: `s3://bucket/raw/*.csv`. New and changed ones are known by their tags."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from mainspring.data._sources import source_of_file
+from mainspring.data.ingestion.formats import Options
+from mainspring.data.ingestion.items import Item, Stamp, read_items, total_of
+from mainspring.data.ingestion.source import Batch, Reading, State
+from mainspring.data.version import Source
+from mainspring.errors import ConfigError, MissingExtraError, NotFoundError, StorageError, UnavailableError
+from mainspring.secrets import is_reference, resolve
+from mainspring.store._address import Address
+
+try:
+    import obstore
+    from obstore import exceptions
+    from obstore.store import S3Store
+except ImportError as error:
+    raise MissingExtraError("obstore", "s3", "Reading from S3") from error
+
+_SECRETS = ("access_key_id", "secret_access_key", "session_token")
+_MAGIC = re.compile(r"[*?]")
+_CHUNK_BYTES = 8 << 20
+_ERRORS = (exceptions.BaseError, OSError)
+
+
+class Objects(Options, frozen=True):
+    """Objects of a bucket by a key or a glob: `s3://bucket/raw/*.csv?endpoint=…&region=…&access_key_id=secret:env/NAME`.
+
+    Credentials come from the standard AWS variables or the instance, or are secret references, or `anonymous=true`. In a
+    glob `*` stands for anything within a folder, `**/` for folders.
+    """
+
+    url: str
+
+    @property
+    def identity(self) -> str:
+        """Bucket and folder: another glob in it knows what this one read."""
+        address = Address(self.url)
+        return f"s3://{address.host}/{_folder(address.path)}"
+
+    def total_bytes(self, state: State | None, reading: Reading) -> int:  # noqa: ARG002  # the protocol's
+        """The bytes of new and changed objects."""
+        return total_of(self.items(), state)
+
+    def batches(self, state: State | None, reading: Reading) -> Iterator[Batch]:
+        """The rows of new and changed objects."""
+        return read_items(self.items(), self, state, reading)
+
+    def items(self) -> list[Item]:
+        """The objects, by key.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        address = Address(self.url)
+        store = _opened(address)
+        folder, wanted = _folder(address.path), _pattern(address.path)
+        items: list[Item] = []
+        try:
+            for chunk in obstore.list(store, prefix=folder or None):
+                items += [
+                    ObjectItem(store, meta, folder, f"s3://{address.host}/{meta['path']}")
+                    for meta in chunk
+                    if wanted.fullmatch(meta["path"])
+                ]
+        except _ERRORS as error:
+            raise mapped(error, self.identity) from error
+        if not items:
+            raise NotFoundError("object", f"s3://{address.host}/{address.path}")
+        return sorted(items, key=lambda item: item.name)
+
+
+class ObjectItem:
+    """One object. Its stamp holds size, entity tag, and the time when it was last changed."""
+
+    def __init__(self, store: S3Store, meta: Any, folder: str, uri: str) -> None:
+        self._store, self._key = store, meta["path"]
+        self.name, self.uri = self._key.removeprefix(f"{folder}/" if folder else ""), uri
+        self.stamp = _stamp(meta)
+        self.size_bytes = int(meta["size"])
+
+    def present_stamp(self) -> Stamp:
+        """The stamp that it has now."""
+        try:
+            return _stamp(obstore.head(self._store, self._key))
+        except _ERRORS as error:
+            raise mapped(error, self.uri) from error
+
+    def fits(self, stamp: Stamp) -> bool:
+        """Whether size, tag and time are those."""
+        return stamp == self.stamp
+
+    def is_known(self, stamp: Stamp) -> bool:
+        """Whether they are."""
+        return stamp == self.stamp
+
+    def open(self) -> BinaryIO:
+        """Its bytes, as they come."""
+        return cast("BinaryIO", _ObjectStream(self._store, self._key, self.uri))
+
+    @contextmanager
+    def local(self) -> Iterator[Path]:
+        """A temporary file."""
+        with tempfile.TemporaryDirectory(prefix="mainspring-") as folder:
+            path = Path(folder) / "object"
+            with path.open("wb") as file, self.open() as stream:
+                while data := stream.read(_CHUNK_BYTES):
+                    file.write(data)
+            yield path
+
+    def lineage(self, digest: str) -> Source:
+        """A file at its address, by its bytes."""
+        return source_of_file(self.uri, digest, self.size_bytes)
+
+
+class _ObjectStream:
+    """The bytes of an object."""
+
+    def __init__(self, store: S3Store, key: str, uri: str) -> None:
+        self._uri, self._rest = uri, b""
+        self._chunks: Iterator[Any]
+        try:
+            self._chunks = iter(obstore.get(store, key).stream(min_chunk_size=_CHUNK_BYTES))
+        except _ERRORS as error:
+            raise mapped(error, uri) from error
+
+    def read(self, size: int) -> bytes:
+        """At most so many."""
+        while not self._rest:
+            try:
+                self._rest = bytes(next(self._chunks))
+            except StopIteration:
+                return b""
+            except _ERRORS as error:
+                raise mapped(error, self._uri) from error
+        taken, self._rest = self._rest[:size], self._rest[size:]
+        return taken
+
+    def __enter__(self) -> _ObjectStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._chunks = iter(())
+
+
+def mapped(error: Exception, place: str) -> StorageError | NotFoundError:
+    """An error of obstore as one of ours."""
+    text = " ".join(str(error).split("Debug source:", maxsplit=1)[0].split())[:300]
+    if "NoSuchBucket" in str(error):
+        return StorageError(place, "there is no such bucket")
+    if isinstance(error, exceptions.NotFoundError | FileNotFoundError):
+        return NotFoundError("object", place)
+    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError | PermissionError):
+        return StorageError(place, "access was denied", "Check the credentials and the bucket's policy.")
+    if isinstance(error, exceptions.GenericError | exceptions.JoinError):
+        return UnavailableError(place, f"the store can't be reached ({text})")
+    return StorageError(place, text)
+
+
+def _opened(address: Address) -> S3Store:
+    settings: dict[str, Any] = {}
+    for name in _SECRETS:
+        value = address.options.get(name)
+        if value and not is_reference(value):
+            raise ConfigError(f"s3://{address.host}: `{name}` must be a secret reference, e.g. secret:env/NAME")
+        if value:
+            settings[name] = resolve(value)
+    endpoint = address.options.get("endpoint", "")
+    if endpoint:
+        settings["endpoint"] = endpoint
+    region = address.options.get("region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    return S3Store(
+        address.host, region=region or "us-east-1", skip_signature=address.options.get("anonymous") == "true",
+        client_options={"allow_http": endpoint.startswith("http://")}, **settings,
+    )  # fmt: skip
+
+
+def _stamp(meta: Any) -> Stamp:
+    return [int(meta["size"]), str(meta["e_tag"]), int(meta["last_modified"].timestamp())]
+
+
+def _folder(pattern: str) -> str:
+    parts = pattern.split("/")
+    fixed = next((number for number, part in enumerate(parts[:-1]) if _MAGIC.search(part)), len(parts) - 1)
+    return "/".join(parts[:fixed])
+
+
+def _pattern(pattern: str) -> re.Pattern[str]:
+    """A glob whose stars stay within a folder, `**/` standing for any number of them."""
+    words = {"**/": "(?:[^/]+/)*", "*": "[^/]*", "?": "[^/]"}
+    return re.compile("".join(words.get(part) or re.escape(part) for part in re.split(r"(\*\*/|\*|\?)", pattern)))

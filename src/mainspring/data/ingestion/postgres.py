@@ -1,0 +1,95 @@
+"""PostgreSQL as a source, by psycopg: one snapshot, read through a cursor on the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import polars as pl
+
+from mainspring.errors import InvalidError, MissingExtraError, StorageError, UnavailableError
+from mainspring.store._address import Address
+
+try:
+    import psycopg
+    from psycopg.types.string import TextLoader
+except ImportError as error:
+    raise MissingExtraError("psycopg", "postgres", "Reading from PostgreSQL") from error
+
+_CONNECT_TIMEOUT_S = 10
+_AS_TEXT = ("uuid", "json", "jsonb", "inet", "cidr", "xml")
+_TYPES: dict[str, pl.DataType] = {
+    "bool": pl.Boolean(), "int2": pl.Int16(), "int4": pl.Int32(), "int8": pl.Int64(), "oid": pl.Int64(),
+    "float4": pl.Float32(), "float8": pl.Float64(), "text": pl.String(), "varchar": pl.String(), "bpchar": pl.String(),
+    "name": pl.String(), "bytea": pl.Binary(), "date": pl.Date(), "time": pl.Time(), "timestamp": pl.Datetime("us"),
+    "timestamptz": pl.Datetime("us", "UTC"), "interval": pl.Duration("us"), **dict.fromkeys(_AS_TEXT, pl.String()),
+}  # fmt: skip
+
+
+class Driver:
+    """A database: `postgresql://user:secret:env/NAME@host:port/database?schema=name`, other options being libpq's."""
+
+    mark = "%s"
+
+    def __init__(self, url: str) -> None:
+        self._address = Address(url, default_port=5432)
+        self.place = self._address.place
+
+    def quoted(self, name: str) -> str:
+        """In double quotes."""
+        return '"' + name.replace('"', '""') + '"'
+
+    @contextmanager
+    def query(self, sql: str, params: tuple[Any, ...]) -> Iterator[_Answer]:
+        """Run a query in a snapshot that only reads."""
+        settings: dict[str, Any] = self._address.connection_settings(drop=("schema",))
+        schema = self._address.options.get("schema")
+        try:
+            with psycopg.connect(**{"connect_timeout": _CONNECT_TIMEOUT_S, **settings}) as connection:
+                connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+                connection.read_only = True
+                connection.execute("SET TIME ZONE 'UTC'")
+                if schema:
+                    connection.execute("SELECT set_config('search_path', %s, false)", (schema,))
+                for kind in _AS_TEXT:
+                    connection.adapters.register_loader(kind, TextLoader)
+                with connection.cursor(name="mainspring") as cursor:
+                    # Without parameters a percent sign stands for itself.
+                    cursor.execute(sql, params or None)
+                    yield _Answer(cursor, connection)
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise UnavailableError(self.place, f"the database can't be reached ({_first_line(error)})") from error
+        except (psycopg.ProgrammingError, psycopg.DataError) as error:
+            raise InvalidError(self.place, _first_line(error), "a query that can be run") from error
+        except psycopg.Error as error:
+            raise StorageError(self.place, _first_line(error)) from error
+
+
+class _Answer:
+    def __init__(self, cursor: Any, connection: psycopg.Connection[Any]) -> None:
+        self._cursor = cursor
+        columns = cursor.description or ()
+        self.columns = [column.name for column in columns]
+        self.types = {column.name: dtype for column in columns if (dtype := _type_of(column, connection)) is not None}
+
+    def fetch(self, count: int) -> list[tuple[Any, ...]]:
+        """Rows."""
+        rows: list[tuple[Any, ...]] = self._cursor.fetchmany(count)
+        return rows
+
+
+def _type_of(column: Any, connection: psycopg.Connection[Any]) -> pl.DataType | None:
+    """The type of a column; None if values must say it."""
+    known = connection.adapters.types.get(column.type_code)
+    name = known.name if known else ""
+    if name == "numeric":
+        return pl.Decimal(column.precision, column.scale) if column.precision else None
+    if known is not None and known.array_oid == column.type_code:
+        inner = _TYPES.get(name)
+        return pl.List(inner) if inner is not None else None
+    return _TYPES.get(name)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

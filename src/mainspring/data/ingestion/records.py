@@ -1,0 +1,36 @@
+"""Records, as APIs give them, as a frame: what a record doesn't have is null."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from mainspring.data.ingestion.source import Reading
+from mainspring.errors import InvalidError, shorten
+
+
+def frame_of(records: list[dict[str, Any]], origin: str, reading: Reading) -> pl.DataFrame:
+    """Records as rows.
+
+    Raises:
+        InvalidError: the values of a column are of several kinds; it is named.
+    """
+    names = {name for record in records for name in record}
+    plain = {name: dtype for name, dtype in reading.types.items() if dtype.is_numeric() and not dtype.is_decimal()}
+    overrides = {name: dtype for name, dtype in plain.items() if name in names}
+    try:
+        return pl.from_dicts(records, infer_schema_length=None, schema_overrides=overrides, strict=True)
+    except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
+        name = _mixed(records)
+        where = f"{origin}, column `{name}`" if name else origin
+        raise InvalidError(where, shorten(str(error)), "values of one type") from error
+
+
+def _mixed(records: list[dict[str, Any]]) -> str:
+    """The first column with values of several kinds."""
+    for name in dict.fromkeys(name for record in records for name in record):
+        kinds = {type(record[name]) for record in records if record.get(name) is not None}
+        if len(kinds - {float}) > 1 or kinds == {float, str}:
+            return name
+    return ""

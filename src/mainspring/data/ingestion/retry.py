@@ -1,0 +1,26 @@
+"""How often, and after how long, a source that failed is asked again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import msgspec
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """Attempts in a row without a new batch, and the waits between: doubled each time, or what the source asks for.
+
+    >>> [Retry().wait_s(failures, None) for failures in (1, 2, 9)], Retry().wait_s(1, 7.0)
+    ([0.5, 1.0, 60.0], 7.0)
+    """
+
+    attempts: int = 5
+    first_wait_s: float = 0.5
+    most_wait_s: float = 60.0
+    sleep: Callable[[float], None] = time.sleep
+
+    def wait_s(self, failures: int, asked_s: float | None) -> float:
+        """How long to wait after so many failures."""
+        wanted = self.first_wait_s * 2 ** (failures - 1) if asked_s is None else asked_s
+        return min(wanted, self.most_wait_s)

@@ -1,0 +1,83 @@
+"""What an ingest reads from: a source gives batches, each with the state from which reading can go on behind it.
+
+A state is JSON that only its source understands. It is committed with the rows that it stands behind, so that no row is
+lost or taken twice, whenever the process is killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import msgspec
+
+from mainspring.data.version import Source
+from mainspring.errors import MainspringError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+State = dict[str, Any]
+IngestMode = Literal["append", "replace", "upsert"]
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """Some rows, and the state behind them; None if reading can't go on from there but must begin anew.
+
+    `origin` names where they stood, for errors; `size_bytes` is what was read for them; `sources` what was read to its end
+    with them, for the lineage. In `sparse` ones a column may be absent, which means null.
+    """
+
+    frame: pl.DataFrame | None
+    state: State | None
+    origin: str = ""
+    size_bytes: int = 0
+    sources: tuple[Source, ...] = ()
+    sparse: bool = False
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What a source is told: how its rows will be used, the column types that are decided already, and whether the state is
+    that of an unfinished reading, to go on with, rather than of one that came to its end.
+    """
+
+    mode: IngestMode
+    types: Mapping[str, pl.DataType]
+    is_resumed: bool = False
+
+
+class BatchSource(Protocol):
+    """Something that rows come from, batch by batch, in bounded memory.
+
+    Transient failures leave it as a transient error of ours, or as `Interrupted`: it is then asked again, with the state
+    of the last batch.
+    """
+
+    @property
+    def identity(self) -> str:
+        """What its state is kept under: the same next month and on another machine, and without secrets."""
+        ...
+
+    def total_bytes(self, state: State | None, reading: Reading) -> int | None:
+        """How much there is to read from that state on, if that is known."""
+        ...
+
+    def batches(self, state: State | None, reading: Reading) -> Iterator[Batch]:
+        """The rows behind a state, None being the beginning.
+
+        Raises:
+            StaleState: what was read for that state has changed since.
+        """
+        ...
+
+
+class Interrupted(Exception):  # noqa: N818  # it is no error of its own: it carries one
+    """A transient failure of a source, with how long it asks to be left alone."""
+
+    def __init__(self, error: MainspringError, retry_after_s: float | None = None) -> None:
+        super().__init__(str(error))
+        self.error, self.retry_after_s = error, retry_after_s
+
+
+class StaleState(Exception):  # noqa: N818  # it is answered by beginning anew, and shown to nobody
+    """What a state stands behind has changed, so that reading can't go on from it."""

@@ -1,0 +1,216 @@
+"""Tables and queries of SQLite and PostgreSQL, read through a server-side cursor; incremental by a column that only grows.
+
+Rows with the last value seen may still be joined by others with the same, so reading goes on at that value, and those that
+were taken are known by their digests.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import date, datetime
+from decimal import Decimal
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import msgspec
+import polars as pl
+from blake3 import blake3
+
+from mainspring.data._sources import source_of_address
+from mainspring.data.ingestion.source import Batch, Reading, State
+from mainspring.errors import InvalidError, close_names, listed, shorten
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+_ROWS = 50_000
+_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)?")
+_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgres", "postgres": "postgres"}
+Value = Any  # of a column
+
+
+class Answer(Protocol):
+    """What a query gives: the names of its columns, their types where the database says them, and rows."""
+
+    columns: list[str]
+    types: dict[str, pl.DataType]
+
+    def fetch(self, count: int) -> list[tuple[Value, ...]]:
+        """At most so many rows; none at the end."""
+        ...
+
+
+class SqlDriver(Protocol):
+    """One database. Errors of the third party leave it as errors of ours."""
+
+    place: str
+    mark: str
+    """The placeholder of a parameter."""
+
+    def quoted(self, name: str) -> str:
+        """A name as SQL has it."""
+        ...
+
+    def query(self, sql: str, params: tuple[Value, ...]) -> AbstractContextManager[Answer]:
+        """Run a query in a transaction that only reads."""
+        ...
+
+
+class Sql(msgspec.Struct, frozen=True):
+    """A table, or the rows of a `query`, of `sqlite:///path`, a path, or `postgresql://user:secret:env/NAME@host/database`.
+
+    With `cursor`, a column that only grows (a number, a time, a sortable text), only rows behind the last value are read;
+    without it all of them, each time.
+    """
+
+    url: str
+    table: str = ""
+    query: str = ""
+    cursor: str = ""
+    batch_rows: int = _ROWS
+
+    @property
+    def identity(self) -> str:
+        """The address without its secrets, and the table or the query's text."""
+        what = self.table or f"query {blake3(' '.join(self.query.split()).encode()).hexdigest()[:12]}"
+        return f"{self._driver().place} {what}"
+
+    def total_bytes(self, state: State | None, reading: Reading) -> None:  # noqa: ARG002  # the protocol's
+        """A database doesn't say."""
+        return
+
+    def batches(self, state: State | None, reading: Reading) -> Iterator[Batch]:
+        """The rows behind the last value of the cursor; all of them if there is no cursor."""
+        if reading.is_resumed and not self.cursor:
+            return  # all of it was read
+        driver = self._driver()
+        last = _Last.of(state) if state and self.cursor else None
+        sql, params = self._statement(driver, last)
+        with driver.query(sql, params) as answer:
+            if self.cursor and self.cursor not in answer.columns:
+                hint = ", ".join(close_names(self.cursor, answer.columns)) or listed(answer.columns)
+                raise InvalidError("cursor", self.cursor, f"a column of `{self._origin}`", f"There is: {hint}.")
+            yield from self._read(answer, last, reading)
+
+    def _read(self, answer: Answer, last: _Last | None, reading: Reading) -> Iterator[Batch]:
+        place = answer.columns.index(self.cursor) if self.cursor else -1
+        done = False
+        while rows := answer.fetch(self.batch_rows):
+            size_bytes = sum(map(_size, rows[:100])) * len(rows) // min(len(rows), 100)
+            if self.cursor:
+                rows, last = self._new(rows, place, last)
+            frame = self._frame(rows, answer, reading)
+            yield Batch(
+                frame=frame, state=last.state() if last else None, origin=self._origin, size_bytes=size_bytes,
+                sources=() if done else (self._lineage,),
+            )  # fmt: skip
+            done = True
+        if not done:
+            frame = self._frame([], answer, reading)
+            yield Batch(frame=frame, state=last.state() if last else {}, origin=self._origin, sources=(self._lineage,))
+        elif not self.cursor:
+            yield Batch(frame=None, state={}, origin=self._origin)
+
+    def _new(
+        self, rows: list[tuple[Value, ...]], place: int, last: _Last | None
+    ) -> tuple[list[tuple[Value, ...]], _Last]:
+        """The rows that were not taken before, and the last value behind them."""
+        if any(row[place] is None for row in rows):
+            raise InvalidError(f"{self._origin}, column `{self.cursor}`", None, "a cursor without nulls")
+        kept = [row for row in rows if last is None or row[place] != last.value or _digest(row) not in last.digests]
+        value = rows[-1][place]
+        here = {_digest(row) for row in rows if row[place] == value}
+        return kept, _Last(value, here | last.digests if last is not None and last.value == value else here)
+
+    def _frame(self, rows: list[tuple[Value, ...]], answer: Answer, reading: Reading) -> pl.DataFrame:
+        types = {name: reading.types.get(name) or answer.types.get(name) for name in answer.columns}
+        if len(set(answer.columns)) < len(answer.columns):
+            twice = next(name for name in answer.columns if answer.columns.count(name) > 1)
+            raise InvalidError(self._origin, twice, "a column's name that is there once")
+        return pl.DataFrame(
+            [
+                self._column(name, [row[number] for row in rows], types[name])
+                for number, name in enumerate(answer.columns)
+            ]
+        )
+
+    def _column(self, name: str, values: list[Value], dtype: pl.DataType | None) -> pl.Series:
+        if dtype is not None and (dtype.is_temporal() or dtype == pl.Boolean()) and _holds(values, str | int):
+            dtype = None  # SQLite has no times and flags; the alignment makes them of text
+        try:
+            found = pl.Series(name, values, dtype=dtype, strict=True)
+        except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
+            raise InvalidError(
+                f"{self._origin}, column `{name}`", shorten(str(error)),
+                f"values of one type{f', `{str(dtype).lower()}`' if dtype is not None else ''}", "Cast it in the query.",
+            ) from error  # fmt: skip
+        return found
+
+    def _statement(self, driver: SqlDriver, last: _Last | None) -> tuple[str, tuple[Value, ...]]:
+        if bool(self.table) == bool(self.query):
+            raise InvalidError("table", self.table, "a table or else a query, one of both")
+        if self.table and not _NAME.fullmatch(self.table):
+            raise InvalidError("table", self.table, "the name of a table", "Anything else goes into `query`.")
+        inner = f"({self.query.rstrip().rstrip(';')}) AS rows_of_query"
+        inner = ".".join(map(driver.quoted, self.table.split("."))) if self.table else inner
+        if not self.cursor:
+            return f"SELECT * FROM {inner}", ()
+        column = driver.quoted(self.cursor)
+        if last is None:
+            return f"SELECT * FROM {inner} ORDER BY {column}", ()
+        inner = inner.replace("%", "%%") if driver.mark == "%s" else inner
+        return f"SELECT * FROM {inner} WHERE {column} >= {driver.mark} ORDER BY {column}", (last.value,)
+
+    def _driver(self) -> SqlDriver:
+        scheme = self.url.partition("://")[0] if "://" in self.url else "sqlite"
+        if scheme not in _DRIVERS:
+            raise InvalidError("source", f"{scheme}://…", "sqlite:/// or postgresql://")
+        module = import_module(f"mainspring.data.ingestion.{_DRIVERS[scheme]}")
+        return cast("SqlDriver", module.Driver(self.url))
+
+    @property
+    def _origin(self) -> str:
+        return f"{self._driver().place} {self.table or 'query'}"
+
+    @property
+    def _lineage(self) -> Any:
+        place = self._driver().place
+        return source_of_address(f"{place}#{self.table}" if self.table else place)
+
+
+class _Last(msgspec.Struct, frozen=True):
+    """The last value of a cursor, and the digests of the rows that have it."""
+
+    value: Value
+    digests: set[str]
+
+    @classmethod
+    def of(cls, state: State) -> _Last:
+        """From its JSON."""
+        kinds: dict[str, Callable[[Any], Value]] = {
+            "int": int, "float": float, "str": str, "Decimal": Decimal, "datetime": datetime.fromisoformat,
+            "date": date.fromisoformat,
+        }  # fmt: skip
+        return cls(kinds[state["kind"]](state["last"]), set(state["digests"]))
+
+    def state(self) -> State:
+        """As JSON; raises `InvalidError` if the cursor has another type."""
+        kind = type(self.value).__name__
+        if kind not in ("int", "float", "str", "datetime", "date", "Decimal"):
+            raise InvalidError("cursor", self.value, "a number, a time or a text")
+        is_plain = kind in ("int", "float", "str")
+        last = self.value if is_plain else str(self.value) if kind == "Decimal" else self.value.isoformat()
+        return {"last": last, "kind": kind, "digests": sorted(self.digests)}
+
+
+def _digest(row: tuple[Value, ...]) -> str:
+    return blake3(repr(row).encode()).hexdigest()[:32]
+
+
+def _size(row: tuple[Value, ...]) -> int:
+    return sum(len(value) if isinstance(value, str | bytes) else 8 for value in row)
+
+
+def _holds(values: list[Value], kinds: Any) -> bool:
+    return any(isinstance(value, kinds) for value in values)

@@ -1,0 +1,80 @@
+"""SQLite as a source, opened to be read only."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import polars as pl
+
+from mainspring.errors import InvalidError, NotFoundError, StorageError, UnavailableError
+
+_FOR_ANOTHER = ("locked", "busy")
+# What SQLite keeps in columns declared so, whatever else it lets in; other declared types are inferred from values.
+_AFFINITIES = (
+    (re.compile(r"(?i)INT"), pl.Int64()),
+    (re.compile(r"(?i)CHAR|CLOB|TEXT"), pl.String()),
+    (re.compile(r"(?i)REAL|FLOA|DOUB"), pl.Float64()),
+)
+
+
+class Driver:
+    """A database file: `sqlite:///srv/app.db`, or a path."""
+
+    mark = "?"
+
+    def __init__(self, url: str) -> None:
+        if url.startswith("sqlite:") and not url.startswith("sqlite:///"):
+            raise InvalidError("source", url, "sqlite:/// and an absolute path, or a path alone")
+        self.path = (
+            Path(unquote(url.removeprefix("sqlite://"))) if url.startswith("sqlite:") else Path(url).expanduser()
+        )
+        self.place = f"sqlite://{self.path.as_posix()}" if self.path.is_absolute() else self.path.as_posix()
+
+    def quoted(self, name: str) -> str:
+        """In double quotes."""
+        return '"' + name.replace('"', '""') + '"'
+
+    @contextmanager
+    def query(self, sql: str, params: tuple[Any, ...]) -> Iterator[_Answer]:
+        """Run a query; what others write meanwhile is not seen."""
+        if not self.path.exists():
+            raise NotFoundError("database", str(self.path))
+        try:
+            uri = f"file:{quote(str(self.path.absolute()))}?mode=ro"
+            with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+                yield _Answer(connection, connection.execute(sql, params), sql)
+        except sqlite3.OperationalError as error:
+            if any(word in str(error) for word in _FOR_ANOTHER):
+                raise UnavailableError(self.place, str(error)) from error
+            raise InvalidError(self.place, str(error), "a query that can be run") from error
+        except sqlite3.DatabaseError as error:
+            raise StorageError(self.place, str(error)) from error
+
+
+class _Answer:
+    def __init__(self, connection: sqlite3.Connection, cursor: sqlite3.Cursor, sql: str) -> None:
+        self._cursor = cursor
+        self.columns = [column[0] for column in cursor.description]
+        self.types = self._declared(connection, sql)
+
+    def fetch(self, count: int) -> list[tuple[Any, ...]]:
+        """Rows."""
+        return self._cursor.fetchmany(count)
+
+    def _declared(self, connection: sqlite3.Connection, sql: str) -> dict[str, pl.DataType]:
+        """The types of a table's columns; those of a query's are inferred."""
+        table = re.match(r'SELECT \* FROM "([^"]+)"(?: |$)', sql)
+        if table is None:
+            return {}
+        found: dict[str, pl.DataType] = {}
+        for _, name, declared, *_ in connection.execute(f'PRAGMA table_info("{table[1]}")'):
+            dtype = next((dtype for pattern, dtype in _AFFINITIES if pattern.search(declared)), None)
+            if dtype is not None:
+                found[name] = dtype
+        return found

@@ -1,0 +1,146 @@
+"""Rows on their way: gathered into parts that are kept as they are read, so that a killed ingest goes on behind them.
+
+A part is written when 32 MiB, half a million rows, or five seconds of rows have come together.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import msgspec
+import polars as pl
+
+from mainspring.data.ingestion._store import IngestStore, Staged
+from mainspring.data.ingestion.alignment import Alignment
+from mainspring.data.ingestion.source import Batch, State
+from mainspring.data.tables.manifest import Part
+from mainspring.data.tables.parts import read_parts, write_parts
+from mainspring.data.version import Source
+from mainspring.errors import InvalidError, NotFoundError, StorageError
+from mainspring.store import BlobStore, Lease
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """When the rows that came together become a part."""
+
+    rows: int = 1 << 19
+    size_bytes: int = 32 << 20
+    seconds: float = 5.0
+
+
+class Staging:
+    """The batches of one ingest. `state` is that behind the last batch taken, staged or not."""
+
+    def __init__(
+        self, store: IngestStore, lease: Lease, settings: str, blobs: BlobStore, alignment: Alignment, limits: Limits
+    ) -> None:
+        self.store, self.lease, self.settings, self.blobs = store, lease, settings, blobs
+        self.limits = limits
+        self.rows = self.size_bytes = 0
+        self.state: State | None = None
+        self.sources: list[Source] = []
+        self.parts: list[Part] = []
+        self._position = 0
+        self._is_resumable = True
+        self._staged_state: State | None = None
+        self._pending: list[pl.DataFrame] = []
+        self._pending_sources: list[Source] = []
+        self._pending_bytes = self._read_bytes = 0
+        self._since = time.monotonic()
+        self.alignment = self._decided = alignment
+        self._reset()
+        self._recall_all()
+        self.resumed_rows, self.resumed_bytes = self.rows, self.size_bytes
+
+    def take(self, batch: Batch) -> None:
+        """Add a batch; with a state behind it, what came together may become a part that outlives this process."""
+        if batch.frame is not None:
+            frame = self.alignment.take(batch.frame, batch.origin or self.store.source, sparse=batch.sparse)
+            if self._pending and frame.schema != self._pending[-1].schema:
+                self._pending = [self.alignment.settle(each, "") for each in self._pending]
+            self._pending.append(frame)
+            self._pending_bytes += int(frame.estimated_size())
+            self.rows += frame.height
+        self.sources.extend(batch.sources)
+        self._pending_sources.extend(batch.sources)
+        self.size_bytes += batch.size_bytes
+        self._read_bytes += batch.size_bytes
+        self.state = batch.state
+        self._is_resumable = self._is_resumable and batch.state is not None
+        if self._is_due():
+            self.flush()
+
+    def flush(self) -> None:
+        """Make what came together a part, and keep it if reading can go on behind it."""
+        parts = self._written()
+        if self._is_resumable and self.state is not None and self.state != self._staged_state:
+            staged = Staged(parts, self.state, tuple(self._pending_sources), self._read_bytes)
+            self.store.stage(self.lease, self.settings, self._position, staged)
+            self._position += 1
+            self._staged_state = self.state
+        self.parts.extend(parts)
+        self._begin_part()
+
+    def discard(self) -> None:
+        """Let go of everything, to begin anew."""
+        self.store.discard(self.lease)
+        self.rows = self.size_bytes = self.resumed_rows = self.resumed_bytes = 0
+        self.state = None
+        self._reset()
+
+    def frames(self) -> Iterator[tuple[Part, pl.DataFrame]]:
+        """Each part with its rows, in the types that the ingest ended with."""
+        for part in self.parts:
+            yield part, self.alignment.settle(read_parts(self.blobs, (part,)), "staged rows")
+
+    def frame(self) -> pl.DataFrame:
+        """All rows."""
+        frames = [frame for _, frame in self.frames()]
+        return pl.concat(frames) if frames else pl.DataFrame(schema=self.alignment.types or {})
+
+    def _reset(self) -> None:
+        decided = self._decided
+        self.alignment = Alignment(decided.decided, decided.columns)
+        self.parts, self.sources, self._position = [], [], 0
+        self._is_resumable, self._staged_state = True, None
+        self._begin_part()
+
+    def _begin_part(self) -> None:
+        self._pending, self._pending_sources = [], []
+        self._pending_bytes = self._read_bytes = 0
+        self._since = time.monotonic()
+
+    def _recall_all(self) -> None:
+        """Go on behind what an earlier ingest left, unless it was another one, or the dataset has other columns now."""
+        found = self.store.staged()
+        try:
+            for settings, staged in found:
+                if settings != self.settings:
+                    raise InvalidError("settings", settings, "those of this ingest")
+                self._recall(staged)
+        except (InvalidError, NotFoundError, StorageError):  # the last ones if a blob of it is gone or damaged
+            self.discard()
+
+    def _recall(self, staged: Staged) -> None:
+        for part in staged.parts:
+            frame = pl.DataFrame(schema=pl.read_parquet_schema(self.blobs.path(part.blob)))
+            self.alignment.take(frame, "staged rows", sparse=True)
+            self.rows += part.rows
+        self.parts.extend(staged.parts)
+        self.sources.extend(staged.sources)
+        self.size_bytes += staged.size_bytes
+        self.state = self._staged_state = staged.state
+        self._position += 1
+
+    def _is_due(self) -> bool:
+        rows = sum(frame.height for frame in self._pending)
+        return (
+            rows >= self.limits.rows
+            or self._pending_bytes >= self.limits.size_bytes
+            or time.monotonic() - self._since >= self.limits.seconds
+        )
+
+    def _written(self) -> tuple[Part, ...]:
+        frames = [frame for frame in self._pending if frame.height]
+        return write_parts(pl.concat(frames), self.blobs) if frames else ()

@@ -1,0 +1,321 @@
+"""Files and globs: what is read, what is refused and how it is named, and that each row is taken once."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import random
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import xlsxwriter
+import zstandard
+
+from mainspring.data import dataset
+from mainspring.data.ingestion import Files, Limits, Progress, Retry, forget_cursor, ingest, list_cursors, streams
+from mainspring.errors import InvalidError, NotFoundError, StorageError
+from mainspring.workspace import Workspace
+
+pytestmark = [pytest.mark.usefixtures("workspace"), pytest.mark.one_backend("files are read before any backend is asked")]
+CSV = "day,carrier,delay\n2013-01-01,UA,5\n2013-01-02,AA,\n"
+AT_ONCE = Retry(sleep=lambda _: None)
+
+
+def rows(name: str = "flights") -> list[tuple[Any, ...]]:
+    return dataset(name).to_polars().rows()
+
+
+def zstd(data: bytes) -> bytes:
+    return zstandard.ZstdCompressor().compress(data)
+
+
+def test_new_files_are_appended_and_old_ones_left_alone(raw: Path) -> None:
+    (raw / "jan.csv").write_text(CSV)
+    first = ingest(str(raw / "*.csv"), to="flights")
+    assert (first.rows, str(first.version)) == (2, "flights/1")
+    assert ingest(str(raw / "*.csv"), to="flights").version == first.version
+    (raw / "feb.csv").write_text("delay,day,carrier\n7,2013-02-01,UA\n")
+    second = ingest(str(raw), to="flights")
+    assert (second.rows, rows()[2:]) == (1, [("2013-02-01", "UA", 7)])
+    assert [source.uri for source in second.version.source] == [(raw / "feb.csv").as_uri()] if second.version else False
+
+
+def test_the_lineage_names_each_file_by_its_bytes(raw: Path, workspace: Workspace) -> None:
+    (raw / "jan.csv").write_text(CSV)
+    version = ingest(raw / "jan.csv", to="flights").version
+    assert version is not None
+    again = dataset("other").commit(pl.DataFrame({"n": [1]}), source=raw / "jan.csv")
+    assert version.source == again.source
+
+
+@pytest.mark.parametrize(
+    ("ending", "compress"), [("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress), ("zst", zstd)]
+)
+def test_compressed_files_are_read_and_cut_off_ones_refused(
+    raw: Path, ending: str, compress: Callable[[bytes], bytes]
+) -> None:
+    text = "n,text\n" + "".join(f"{n},{random.Random(n).random()}\n" for n in range(5_000))
+    data = compress(text.encode())
+    path = raw / f"jan.csv.{ending}"
+    path.write_bytes(data)
+    assert ingest(path, to="flights").rows == 5_000
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(StorageError, match=rf"jan.csv.{ending}: the compressed file is cut off or damaged"):
+        ingest(path, to="others")
+    with pytest.raises(NotFoundError):
+        dataset("others").latest()
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding"),
+    [
+        ("name\nZoë\n".encode(), "auto"),
+        (b"\xef\xbb\xbf" + "name\nZoë\n".encode(), "auto"),
+        (b"\xef\xbb\xbf" + "name\nZoë\n".encode(), "utf-8-sig"),
+        ("name\nZoë\n".encode("utf-16"), "auto"),
+        ("name\nZoë\n".encode("cp1252"), "cp1252"),
+        ("name\nZoë\n".encode("latin-1"), "latin-1"),
+    ],
+)
+def test_encodings_are_known_by_their_mark_or_declared(raw: Path, data: bytes, encoding: str) -> None:
+    (raw / "names.csv").write_bytes(data)
+    ingest(raw / "names.csv", to="names", encoding=encoding)
+    assert rows("names") == [("Zoë",)]
+
+
+def test_what_is_not_text_in_its_encoding_is_named_with_its_line(raw: Path) -> None:
+    (raw / "names.csv").write_bytes("name\nAda\nZoë\n".encode("cp1252"))
+    with pytest.raises(InvalidError, match=r"names\.csv, line 3: `byte 0xeb` is not text in utf-8.*encoding='cp1252'"):
+        ingest(raw / "names.csv", to="names")
+    (raw / "names.csv").write_bytes(b"name\nAda\n\x81\n")
+    with pytest.raises(InvalidError, match=r"line 3: `byte 0x81` is not text in cp1252"):
+        ingest(raw / "names.csv", to="names", encoding="cp1252")
+    with pytest.raises(InvalidError, match="`cp9999` is not a text encoding"):
+        ingest(raw / "names.csv", to="names", encoding="cp9999")
+
+
+@pytest.mark.parametrize("line", ["2013-01-03,B6", "2013-01-03,B6,1,2"])
+def test_a_ragged_line_is_named(raw: Path, line: str) -> None:
+    (raw / "jan.csv").write_text(f'{CSV}2013-01-04,"two\nlines",1\n\n{line}\n')
+    with pytest.raises(InvalidError, match=rf"jan\.csv, line 7: `{line}` is not a line of 3 fields"):
+        ingest(raw / "jan.csv", to="flights")
+
+
+def test_short_lines_are_filled_where_that_is_asked_for_and_long_ones_never_cut(raw: Path) -> None:
+    (raw / "jan.csv").write_text(f"{CSV}2013-01-03\n")
+    ingest(raw / "jan.csv", to="flights", ragged="pad")
+    assert rows()[2] == ("2013-01-03", None, None)
+    (raw / "feb.csv").write_text(f"{CSV}2013-01-03,a,1,2\n")
+    with pytest.raises(InvalidError, match=r"feb\.csv, line 4"):
+        ingest(raw / "feb.csv", to="flights", ragged="pad")
+
+
+def test_a_value_that_does_not_fit_its_column_is_named_with_its_line(raw: Path) -> None:
+    (raw / "jan.csv").write_text(CSV)
+    ingest(raw, to="flights")
+    (raw / "feb.csv").write_text("day,carrier,delay\n2013-02-01,UA,3\n2013-02-02,UA,late\n")
+    with pytest.raises(InvalidError, match=r"feb\.csv, line 3, column `delay`: `late` is not a value of the column's type"):
+        ingest(raw, to="flights")
+    assert ingest(raw, to="flights", null_values=["late"]).rows == 2
+
+
+@pytest.mark.parametrize(
+    ("header", "said"), [("day,day", "`day` is not a column's name that is there once"), ("day,", "names each column")]
+)
+def test_a_header_names_each_column_once(raw: Path, header: str, said: str) -> None:
+    (raw / "jan.csv").write_text(f"{header}\n1,2\n")
+    with pytest.raises(InvalidError, match=said):
+        ingest(raw, to="flights")
+
+
+@pytest.mark.parametrize(("text", "said"), [("day,carrier\n1,UA\n", "`delay`"), ("day,carrier,delay,gate\n1,UA,1,2\n", "`gate`")])
+def test_a_renamed_column_is_named(raw: Path, text: str, said: str) -> None:
+    (raw / "jan.csv").write_text(CSV)
+    ingest(raw, to="flights")
+    (raw / "feb.csv").write_text(text)
+    with pytest.raises(InvalidError, match=rf"feb\.csv.*{said}"):
+        ingest(raw, to="flights")
+
+
+def test_columns_are_inferred_from_all_files_of_one_ingest(raw: Path) -> None:
+    (raw / "a.csv").write_text("n,x,note\n1,1,\n")
+    (raw / "b.csv").write_text("n,x,note\n2,1.5,late\n")
+    done = ingest(raw, to="numbers")
+    assert rows("numbers") == [(1, 1.0, None), (2, 1.5, "late")]
+    assert done.widened == {"x": "i64 became f64"}
+    (raw / "c.csv").write_text("n,x,note\nthree,1,\n")
+    with pytest.raises(InvalidError, match=r"c\.csv, line 2, column `n`: `three`"):
+        ingest(raw, to="numbers")
+
+
+def test_a_whole_number_that_a_float_can_not_hold_is_refused(raw: Path) -> None:
+    (raw / "a.csv").write_text("n\n0.5\n")
+    (raw / "b.csv").write_text(f"n\n{2**53 + 1}\n")
+    with pytest.raises(InvalidError, match=r"b\.csv, column `n`: `i64` is not its type, `f64`"):
+        ingest(raw, to="numbers")
+
+
+def test_declared_types_are_kept(raw: Path) -> None:
+    (raw / "a.csv").write_text("zip,day,at,price\n01234,2013-01-01,2013-01-01T10:00:00+01:00,1.25\n")
+    types = {"zip": "str", "day": pl.Date, "at": "datetime[UTC]", "price": pl.Decimal(10, 2)}
+    ingest(raw, to="zips", types=types)
+    frame = dataset("zips").to_polars()
+    assert frame["at"].to_list() == [datetime(2013, 1, 1, 9, tzinfo=UTC)]
+    assert (frame["zip"][0], frame["day"][0], str(frame["price"][0])) == ("01234", date(2013, 1, 1), "1.25")
+    (raw / "b.csv").write_text("zip,day,at,price\n01234,yesterday,2013-01-01T10:00:00Z,1.25\n")
+    with pytest.raises(InvalidError, match=r"b\.csv, line 2, column `day`: `yesterday`"):
+        ingest(raw, to="zips", types=types)
+    with pytest.raises(InvalidError, match=r"types.zip: `int9` is not a Polars type"):
+        ingest(raw, to="zips", types={"zip": "int9"})
+
+
+def test_json_lines_may_lack_columns(raw: Path) -> None:
+    (raw / "a.ndjson").write_text('{"n": 1, "in": {"x": 1}}\n\n{"n": 2, "late": true}\n')
+    (raw / "b.ndjson").write_text('{"n": 3.5, "in": {"x": 1, "y": "z"}}\n')
+    ingest(raw, to="lines")
+    assert dataset("lines").to_polars().to_dicts() == [
+        {"n": 1.0, "in": {"x": 1, "y": None}, "late": None},
+        {"n": 2.0, "in": None, "late": True},
+        {"n": 3.5, "in": {"x": 1, "y": "z"}, "late": None},
+    ]
+    (raw / "c.ndjson").write_text('{"n": 4}\n{"n": 5\n')
+    with pytest.raises(InvalidError, match=r"c\.ndjson, line 2: `\{\"n\": 5` is not a JSON object"):
+        ingest(raw, to="lines")
+
+
+def test_parquet_is_read_in_pieces(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mainspring.data.ingestion.items._PARQUET_ROWS", 10)
+    frame = pl.DataFrame({"n": range(25), "at": [datetime(2013, 1, 1)] * 25})
+    frame.write_parquet(raw / "a.parquet")
+    assert ingest(raw, to="numbers").rows == 25
+    assert dataset("numbers").to_polars().equals(frame)
+    (raw / "b.parquet").write_bytes((raw / "a.parquet").read_bytes()[:-20])
+    with pytest.raises(InvalidError, match=r"b\.parquet.*is not a whole Parquet file"):
+        ingest(raw, to="numbers")
+
+
+def test_a_sheet_of_excel_is_read_by_name(raw: Path) -> None:
+    with xlsxwriter.Workbook(raw / "a.xlsx") as book:
+        for name in ("first", "flights"):
+            sheet = book.add_worksheet(name)
+            sheet.write_row(0, 0, ["carrier", "delay"])
+            sheet.write_row(1, 0, [name, 5.5])
+    ingest(raw, to="flights", sheet="flights")
+    assert rows() == [("flights", 5.5)]
+    with pytest.raises(InvalidError, match=r"a\.xlsx: sheet: `flihgts` is not a sheet of it. There are `flights`"):
+        ingest(raw, to="others", sheet="flihgts")
+    (raw / "a.xlsx").write_bytes(b"PK nothing")
+    with pytest.raises(InvalidError, match="is not a spreadsheet that can be read"):
+        ingest(raw, to="others")
+
+
+def test_a_changed_file_is_not_appended_but_may_be_upserted(raw: Path) -> None:
+    (raw / "jan.csv").write_text(CSV)
+    ingest(raw, to="flights", mode="upsert", key="day")
+    (raw / "jan.csv").write_text(CSV.replace(",5", ",6"))
+    with pytest.raises(InvalidError, match=r"jan\.csv: `changed since it was read .* is not a file as it was"):
+        ingest(raw, to="flights")
+    ingest(raw, to="flights", mode="upsert", key="day")
+    assert sorted(rows()) == [("2013-01-01", "UA", 6), ("2013-01-02", "AA", None)]
+    os.utime(raw / "jan.csv", ns=(1, 1))
+    assert ingest(raw, to="flights").rows == 0  # the bytes are the same
+
+
+def test_of_rows_with_one_key_the_last_one_read_counts(raw: Path) -> None:
+    (raw / "jan.csv").write_text(f"{CSV}2013-01-01,UA,9\n")
+    ingest(raw, to="flights", mode="upsert", key=["day", "carrier"])
+    assert sorted(rows()) == [("2013-01-01", "UA", 9), ("2013-01-02", "AA", None)]
+    with pytest.raises(InvalidError, match="key"):
+        ingest(raw, to="flights", mode="upsert")
+
+
+def test_replace_reads_everything(raw: Path) -> None:
+    (raw / "jan.csv").write_text(CSV)
+    ingest(raw, to="flights")
+    (raw / "jan.csv").write_text("n\n1\n")
+    assert ingest(raw, to="flights", mode="replace").rows == 1
+    assert rows() == [(1,)]
+
+
+def test_a_forgotten_source_is_read_from_its_beginning(raw: Path) -> None:
+    (raw / "jan.csv").write_text(CSV)
+    ingest(raw, to="flights")
+    assert [cursor.source for cursor in list_cursors("flights")] == [f"files {raw}"]
+    forget_cursor("flights", raw)
+    assert ingest(raw, to="flights").rows == 2
+    with pytest.raises(NotFoundError, match="flights has no source `files /nowhere`"):
+        forget_cursor("flights", "/nowhere/a.csv")
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(raw: Path) -> None:
+    path = raw / "jan.csv"
+    path.write_text("n\n" + "1\n" * 10)
+    told: list[Progress] = []
+
+    def grow(progress: Progress) -> None:
+        told.append(progress)
+        if progress.rows == 10 and len(path.read_text()) < 30:
+            path.write_text("n\n" + "2\n" * 20)
+
+    done = ingest(path, to="numbers", progress=grow, retry=AT_ONCE)
+    assert (done.rows, done.retries, set(rows("numbers"))) == (20, 1, {(2,)})
+
+
+def test_progress_tells_rows_bytes_and_what_is_left(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(streams, "_READ_BYTES", 1000)
+    (raw / "a.csv").write_text("n\n" + "1234567\n" * 1000)
+    told: list[Progress] = []
+    ingest(raw, to="numbers", progress=told.append)
+    assert [each.rows for each in told] == sorted(each.rows for each in told)
+    assert {each.total_bytes for each in told} == {8002}
+    assert (told[-1].rows, told[-1].size_bytes, told[-1].eta_s) == (1000, 8002, 0.0)
+
+
+@pytest.mark.parametrize("quote", ['"a,\nb"', '"say ""hi"""', "plain"])
+def test_blocks_end_with_records_wherever_they_are_cut(raw: Path, quote: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "n,text\n" + "".join(f"{n},{quote}\n" for n in range(200))
+    (raw / "a.csv").write_text(text)
+    ingest(raw, to="whole")
+    for size in (7, 64, 333):
+        monkeypatch.setattr(streams, "BLOCK_BYTES", size)
+        monkeypatch.setattr(streams, "_READ_BYTES", 5)
+        assert ingest(raw, to=f"cut{size}", limits=Limits(rows=20)).version == dataset("whole").latest()
+
+
+def test_nothing_at_all_is_no_version(raw: Path) -> None:
+    (raw / "a.csv").write_text("")
+    assert ingest(raw, to="nothing").version is None
+    (raw / "b.csv").write_text("n,text\n")
+    done = ingest(raw, to="nothing")
+    assert done.version is not None
+    assert (done.version.rows, done.version.columns) == (0, ("n", "text"))
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "said"),
+    [
+        ("a.nothing", {}, "`nothing` is not one of csv, ndjson, parquet, excel"),
+        ("a.csv", {"separtor": ";"}, "`separtor` is not an option of Files. Nearest: separator"),
+        ("a.csv", {"ragged": "fill"}, "ragged"),
+        ("a.csv", {"separator": ";;"}, "one ASCII character"),
+        ("ftp://host/a.csv", {}, "is not an address of one of"),
+    ],
+)
+def test_options_are_checked(raw: Path, source: str, options: dict[str, Any], said: str) -> None:
+    (raw / "a.csv").write_text(CSV)
+    (raw / "a.nothing").write_text(CSV)
+    with pytest.raises(InvalidError, match=said):
+        ingest(source if "://" in source else str(raw / source), to="flights", **options)
+
+
+def test_no_file_is_an_error_that_says_what_is_there(raw: Path) -> None:
+    (raw / "a.txt").write_text("")
+    with pytest.raises(NotFoundError, match=r"No file `.*\*\.csv`\. In `.*` there are `a\.txt`"):
+        ingest(Files(str(raw / "*.csv")), to="flights")
