@@ -16,6 +16,8 @@ COMMANDS = {
     "open": (f"{_HOME}trees:open_file", "Print one file of a version."),
     "log": (f"{_HOME}versions:log", "List the versions of a dataset, newest first, with their tags."),
     "tag": (f"{_HOME}versions:tag", "Point a tag at a version."),
+    "split": (f"{_HOME}splits:split", "Split a table into parts, each a version of its own."),
+    "leakage": (f"{_HOME}splits:leakage", "Say what leaks from one part into another."),
 }
 
 

@@ -96,6 +96,13 @@ def test_copies_made_before_the_split_are_found() -> None:
     assert exact.share > 0.5
 
 
+def test_rows_that_are_equal_by_nature_are_a_warning() -> None:
+    coarse = made().select("carrier", "hour")
+    exact = found(leakage(coarse.head(2000), coarse.tail(2000)), "exact_duplicates")
+    assert (exact.severity, exact.share) == ("warn", 1.0)
+    assert "only 3.6 % of the rows of train differ" in exact.message
+
+
 def test_a_few_equal_rows_are_a_warning() -> None:
     train, test = made(), made(1)
     few = pl.concat([test, train.head(5)])

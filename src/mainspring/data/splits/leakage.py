@@ -21,6 +21,7 @@ from mainspring.errors import InvalidError, counted, shorten
 
 TOLERATED_SHARE = 0.01  # of the test rows: more equal rows than this are a leak, fewer a warning
 SUSPICIOUS = {"AUC": (0.95, 0.99), "R²": (0.9, 0.98)}  # from where a single column is worth a look, and a leak
+DISTINCT_SHARE = 0.5  # of the rows of train: with fewer that differ, rows are equal by nature
 FEWEST_FEATURES = 3  # fewer columns agree by chance
 _EXAMPLES = 5
 _MOST_GIVEAWAYS = 10
@@ -33,7 +34,8 @@ def leakage(
     """Look for what leaks from one part into another; each may be a table or a dataset version.
 
     * `key`: a key in both parts is a leak.
-    * Always: rows equal in every column but the key's are a leak above 1 % of the test rows, below it a warning.
+    * Always: rows equal in every column but the key's are a leak above 1 % of the test rows; a warning below it, or if
+      less than half of the rows of `train` differ, since such rows are equal by nature.
     * `near_duplicates`: a warning above 1 % for rows that are equal in their features (neither key, time nor target) once
       numbers are rounded to three significant figures and text is reduced to its letters and digits, where there are three
       features or a text column; and for long texts of which about 80 % of the phrases are those of one in the other part.
@@ -41,8 +43,7 @@ def leakage(
     * `target`: a single feature that, learned in bins on `train`, tells the target of `test` with an AUC of 0.99, or an R²
       of 0.98, is a leak; from 0.95, or 0.9, on a warning.
 
-    Columns in `ignore` are left out of all comparisons of rows and of giveaways. Tables of few columns with few values each
-    have equal rows by nature; ignore what makes them so, or read that finding as such.
+    Columns in `ignore` are left out of all comparisons of rows and of giveaways.
 
     Raises:
         NotFoundError: a part lacks a column that is named.
@@ -96,31 +97,35 @@ def _equal_rows(
 ) -> Iterator[Finding]:
     if not compared or not train.height or not test.height:
         return
-    exact = _known_rows(train.select(compared), test.select(compared))
-    yield _equal("exact_duplicates", exact, test, compared, "that are equal", "stop")
+    known = _row_hashes(train.select(compared))
+    exact = _row_hashes(test.select(compared)).is_in(known.unique().implode())
+    distinct = known.n_unique() / train.height
+    repeats = distinct < DISTINCT_SHARE
+    said = f", and only {100 * distinct:.3g} % of the rows of train differ" if repeats else ""
+    yield _equal("exact_duplicates", exact, test, compared, "that are equal", "warn" if repeats else "stop", said)
     has_text = bool(near.long_texts(test.select(features)))
     if near_duplicates and (len(features) >= FEWEST_FEATURES or (features and has_text)):
         plain = [near.simplified(part.select(features)) for part in (train, test)]
-        almost = _known_rows(plain[0], plain[1]) & ~exact
-        yield _equal("near_duplicates", almost, test, features, "that are almost equal", "warn")
+        known, asked = (_row_hashes(part) for part in plain)
+        almost = asked.is_in(known.unique().implode()) & ~exact
+        yield _equal("near_duplicates", almost, test, features, "that are almost equal", "warn", "")
 
 
-def _equal(kind: Kind, mask: pl.Series, test: pl.DataFrame, columns: list[str], what: str, worst: Severity) -> Finding:
+def _equal(
+    kind: Kind, mask: pl.Series, test: pl.DataFrame, columns: list[str], what: str, worst: Severity, said: str
+) -> Finding:
+    """A finding about rows; up to 1 % of the test rows an exact one is a warning and one that is not exact is none."""
     count = int(mask.sum())
     if not count:
         return Finding(kind, "ok", f"no rows {what}", tuple(columns))
-    many = count / test.height > TOLERATED_SHARE
-    severity: Severity = worst if many else "warn" if worst == "stop" else "ok"
-    message = f"rows of train {what}: {_rows(count, test)}"
+    few: Severity = "warn" if kind == "exact_duplicates" else "ok"
+    severity = worst if count / test.height > TOLERATED_SHARE else few
+    message = f"rows of train {what}: {_rows(count, test)}{said}"
     return _finding(kind, severity, message, tuple(columns), count, test, test.filter(mask).select(columns))
 
 
-def _known_rows(train: pl.DataFrame, test: pl.DataFrame) -> pl.Series:
-    """Which rows of `test` are in `train`, too. By 64-bit hashes: of 10⁵ pairs of parts of 10⁷ rows, one has a row too many."""
-    return _row_hashes(test).is_in(_row_hashes(train).unique().implode())
-
-
 def _row_hashes(table: pl.DataFrame) -> pl.Series:
+    """A 64-bit hash of each row: of 10⁵ pairs of parts of 10⁷ rows, one has a row too many that seems to be in both."""
     # The codes of categories may differ between tables; equal texts don't.
     return table.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String)).hash_rows()
 
