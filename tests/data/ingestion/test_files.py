@@ -22,7 +22,10 @@ from mainspring.data.ingestion import Files, Limits, Progress, Retry, forget_cur
 from mainspring.errors import InvalidError, NotFoundError, StorageError
 from mainspring.workspace import Workspace
 
-pytestmark = [pytest.mark.usefixtures("workspace"), pytest.mark.one_backend("files are read before any backend is asked")]
+pytestmark = [
+    pytest.mark.usefixtures("workspace"),
+    pytest.mark.one_backend("files are read before any backend is asked"),
+]
 CSV = "day,carrier,delay\n2013-01-01,UA,5\n2013-01-02,AA,\n"
 AT_ONCE = Retry(sleep=lambda _: None)
 
@@ -120,7 +123,9 @@ def test_a_value_that_does_not_fit_its_column_is_named_with_its_line(raw: Path) 
     (raw / "jan.csv").write_text(CSV)
     ingest(raw, to="flights")
     (raw / "feb.csv").write_text("day,carrier,delay\n2013-02-01,UA,3\n2013-02-02,UA,late\n")
-    with pytest.raises(InvalidError, match=r"feb\.csv, line 3, column `delay`: `late` is not a value of the column's type"):
+    with pytest.raises(
+        InvalidError, match=r"feb\.csv, line 3, column `delay`: `late` is not a value of the column's type"
+    ):
         ingest(raw, to="flights")
     assert ingest(raw, to="flights", null_values=["late"]).rows == 2
 
@@ -134,7 +139,9 @@ def test_a_header_names_each_column_once(raw: Path, header: str, said: str) -> N
         ingest(raw, to="flights")
 
 
-@pytest.mark.parametrize(("text", "said"), [("day,carrier\n1,UA\n", "`delay`"), ("day,carrier,delay,gate\n1,UA,1,2\n", "`gate`")])
+@pytest.mark.parametrize(
+    ("text", "said"), [("day,carrier\n1,UA\n", "`delay`"), ("day,carrier,delay,gate\n1,UA,1,2\n", "`gate`")]
+)
 def test_a_renamed_column_is_named(raw: Path, text: str, said: str) -> None:
     (raw / "jan.csv").write_text(CSV)
     ingest(raw, to="flights")
@@ -187,6 +194,14 @@ def test_json_lines_may_lack_columns(raw: Path) -> None:
     (raw / "c.ndjson").write_text('{"n": 4}\n{"n": 5\n')
     with pytest.raises(InvalidError, match=r"c\.ndjson, line 2: `\{\"n\": 5` is not a JSON object"):
         ingest(raw, to="lines")
+
+
+def test_texts_and_numbers_are_not_mixed_silently(raw: Path) -> None:
+    (raw / "a.ndjson").write_text('{"n": "x", "o": {"n": 1}}\n{"n": 5}\n')
+    with pytest.raises(InvalidError, match=r"a\.ndjson, line 2, column `n`: `5` is not text"):
+        ingest(raw, to="lines")
+    ingest(raw, to="lines", types={"n": "str"})
+    assert dataset("lines").to_polars()["n"].to_list() == ["x", "5"]
 
 
 def test_parquet_is_read_in_pieces(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,6 +142,8 @@ class _ItemReading:
         with self.item.local() as path:
             if blob_digest(path) == before["digest"]:
                 return True
+        if self.reading.is_resumed:
+            raise StaleState  # the rows of it may be staged only; begin from what is committed
         if self.reading.mode != "append" or self.options.changed == "again":
             return False
         raise InvalidError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -29,7 +30,11 @@ def json_frames(blocks: Blocks, reading: Reading) -> Iterator[tuple[pl.DataFrame
     overrides = {name: dtype for name, dtype in reading.types.items() if dtype.is_numeric() and not dtype.is_decimal()}
     for block in blocks:
         line = blocks.line
-        yield _parsed(block, blocks.uri, line, overrides), LinePosition(blocks.taken_bytes, line + block.count(b"\n"))
+        frame = _parsed(block, blocks.uri, line, overrides)
+        for name, dtype in frame.schema.items():
+            if dtype == pl.String() and reading.types.get(name) != pl.String():
+                _expect_text(block, name, blocks.uri, line)
+        yield frame, LinePosition(blocks.taken_bytes, line + block.count(b"\n"))
 
 
 def _parsed(block: bytes, uri: str, line: int, overrides: dict[str, pl.DataType]) -> pl.DataFrame:
@@ -43,6 +48,20 @@ def _parsed(block: bytes, uri: str, line: int, overrides: dict[str, pl.DataType]
         return pl.read_ndjson(block, infer_schema_length=None, schema_overrides=present) if present else frame
     except pl.exceptions.PolarsError as error:
         raise _misfit(block, uri, line, error) from error
+
+
+def _expect_text(block: bytes, name: str, uri: str, line: int) -> None:
+    """Refuse a column of texts among which there is something else: Polars would make text of it."""
+    suspect = re.escape(msgspec.json.encode(name)) + rb"\s*:\s*[^\s\"n]"
+    if not re.search(suspect, block):
+        return
+    for number, text in enumerate(block.split(b"\n"), line + 1):
+        value = msgspec.json.decode(text).get(name) if text.strip() else None
+        if value is not None and not isinstance(value, str):
+            raise InvalidError(
+                f"{uri}, line {number}, column `{name}`", value, "text, as in other lines",
+                f"types={{{name!r}: 'str'}} makes text of it.",
+            )  # fmt: skip
 
 
 def _misfit(block: bytes, uri: str, line: int, error: Exception) -> InvalidError:

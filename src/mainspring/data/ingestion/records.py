@@ -19,18 +19,19 @@ def frame_of(records: list[dict[str, Any]], origin: str, reading: Reading) -> pl
     names = {name for record in records for name in record}
     plain = {name: dtype for name, dtype in reading.types.items() if dtype.is_numeric() and not dtype.is_decimal()}
     overrides = {name: dtype for name, dtype in plain.items() if name in names}
+    if name := _mixed(records):  # Polars would make text of them
+        kinds = " and ".join(sorted({type(each[name]).__name__ for each in records if each.get(name) is not None}))
+        raise InvalidError(f"{origin}, column `{name}`", kinds, "values of one type")
     try:
         return pl.from_dicts(records, infer_schema_length=None, schema_overrides=overrides, strict=True)
     except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
-        name = _mixed(records)
-        where = f"{origin}, column `{name}`" if name else origin
-        raise InvalidError(where, shorten(str(error)), "values of one type") from error
+        raise InvalidError(origin, shorten(str(error)), "records that make one table") from error
 
 
 def _mixed(records: list[dict[str, Any]]) -> str:
     """The first column with values of several kinds."""
     for name in dict.fromkeys(name for record in records for name in record):
         kinds = {type(record[name]) for record in records if record.get(name) is not None}
-        if len(kinds - {float}) > 1 or kinds == {float, str}:
+        if len(kinds) > 1 and kinds != {int, float}:
             return name
     return ""

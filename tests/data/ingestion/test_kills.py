@@ -1,0 +1,113 @@
+"""Killed at any instant, an ingest goes on behind what it had staged, and each row is there once."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mainspring.data import dataset
+from mainspring.data.ingestion import Limits, Progress, ingest, list_cursors, streams
+from mainspring.errors import ConflictError
+from mainspring.testing.plugin import Backend
+from mainspring.workspace import Workspace
+from mainspring.workspace.gc import collect
+from tests.data.ingestion import killed
+
+FILES, ROWS = 5, 40
+
+
+@pytest.fixture
+def months(tmp_path: Path, raw: Path) -> list[int]:
+    (tmp_path / "warm").mkdir()
+    (tmp_path / "warm" / "w.csv").write_text("n\n1\n")
+    for number in range(FILES):
+        lines = "".join(f"{number * ROWS + row}\n" for row in range(ROWS))
+        (raw / f"{number}.csv").write_text(f"n\n{lines}")
+    return list(range(FILES * ROWS))
+
+
+def run(backend: Backend, root: Path, name: str, at: int) -> int | None:
+    """How many calls an ingest took; None if it was killed."""
+    command = [sys.executable, killed.__file__, str(root), backend.database_url, backend.blob_url]
+    ran = subprocess.run([*command, name, str(at)], capture_output=True, text=True, check=False)
+    assert ran.returncode in (0, -9), ran.stderr
+    return int(ran.stdout) if ran.returncode == 0 else None
+
+
+@pytest.mark.slow
+def test_a_killed_ingest_neither_loses_nor_repeats_rows(
+    backend: Backend, workspace: Workspace, tmp_path: Path, raw: Path, months: list[int]
+) -> None:
+    calls = run(backend, tmp_path, "whole", 0)
+    assert calls is not None
+    chance = random.Random(20130101)
+    kills = 0
+    for number in range(4):
+        name = f"flights{number}"
+        for at in (chance.randrange(calls // 3, calls), chance.randrange(calls // 2, calls)):
+            kills += run(backend, tmp_path, name, at) is None
+        assert run(backend, tmp_path, name, 0) is not None
+        flights = dataset(name)
+        assert flights.to_polars()["n"].to_list() == months
+        assert [version.number for version in flights.versions()] == [1]
+        assert flights.latest() == dataset("whole").latest()
+    assert kills >= 4
+    assert workspace.database.query("SELECT dataset FROM dataset_staged") == []
+
+
+def test_what_was_staged_is_not_read_again(
+    workspace: Workspace, raw: Path, months: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "BLOCK_BYTES", 50)
+    monkeypatch.setattr(streams, "_READ_BYTES", 50)
+
+    def stop(progress: Progress) -> None:
+        if progress.rows >= 90:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest(raw, to="flights", limits=Limits(rows=20), progress=stop)
+    assert list_cursors("flights") == []
+    collect(workspace, grace_s=0)  # what is staged is no garbage
+    collect(workspace, grace_s=0)
+    told: list[Progress] = []
+    done = ingest(raw, to="flights", limits=Limits(rows=20), progress=told.append)
+    assert (done.rows, done.resumed_rows > 60, told[0].rows) == (200, True, done.resumed_rows)
+    assert dataset("flights").to_polars()["n"].to_list() == months
+    assert done.version is not None
+    assert len(done.version.source) == FILES
+
+
+@pytest.mark.parametrize("change", ["type", "file", "mode"])
+def test_what_was_staged_for_another_reading_is_let_go(
+    workspace: Workspace, raw: Path, months: list[int], change: str
+) -> None:
+    def stop(progress: Progress) -> None:
+        if progress.rows >= 90:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest(raw, to="flights", limits=Limits(rows=20), progress=stop)
+    if change == "type":
+        done = ingest(raw, to="flights", types={"n": "f64"})
+    elif change == "mode":
+        done = ingest(raw, to="flights", mode="upsert", key="n")
+    else:
+        (raw / "0.csv").write_text("n\n-1\n" + "".join(f"{row}\n" for row in range(1, ROWS)))
+        done = ingest(raw, to="flights")
+        months[0] = -1
+    assert (done.rows, done.resumed_rows) == (200, 0)
+    assert sorted(dataset("flights").to_polars()["n"].to_list()) == months
+
+
+def test_one_source_is_read_by_one_process_at_a_time(workspace: Workspace, raw: Path, months: list[int]) -> None:
+    def again(progress: Progress) -> None:
+        if progress.rows:
+            with pytest.raises(ConflictError, match="is being worked on by"):
+                ingest(raw, to="flights")
+
+    assert ingest(raw, to="flights", progress=again).rows == 200

@@ -1,0 +1,192 @@
+"""SQLite and PostgreSQL as sources: types, cursors and their ties, and that a reading is one snapshot."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from mainspring.data import dataset
+from mainspring.data.ingestion import Batch, Retry, Sql, ingest
+from mainspring.errors import InvalidError, NotFoundError, UnavailableError
+from mainspring.testing.plugin import Backend
+from mainspring.workspace import Workspace
+
+Run = Callable[..., None]
+
+
+@pytest.fixture
+def url(backend: Backend, tmp_path: Path, workspace: Workspace) -> str:
+    """A database of the kind of the workspace's, of its own."""
+    if backend.name == "sqlite":
+        sqlite3.connect(tmp_path / "app.db").close()
+        return f"sqlite://{tmp_path}/app.db"
+    return f"{backend.database_url}_source"
+
+
+@pytest.fixture
+def run(url: str) -> Iterator[Run]:
+    """Runs statements in that database."""
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite://"))) as lite:
+
+            def execute(*statements: str) -> None:
+                for statement in statements:
+                    lite.execute(statement)
+                lite.commit()
+
+            yield execute
+        return
+    base, _, schema = url.partition("&schema=")
+    with psycopg.connect(base, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {schema}")  # type: ignore[arg-type]  # the name is the test's own
+        connection.execute(f"SET search_path = {schema}")  # type: ignore[arg-type]  # the same
+
+        def execute(*statements: str) -> None:
+            for statement in statements:
+                connection.execute(statement)  # type: ignore[arg-type]  # the tests' own
+
+        yield execute
+
+
+def rows(name: str = "flights") -> list[tuple[Any, ...]]:
+    return dataset(name).to_polars().rows()
+
+
+def test_a_table_is_read_as_it_is(url: str, run: Run) -> None:
+    run(
+        "CREATE TABLE flight (id INTEGER, carrier TEXT, delay DOUBLE PRECISION)",
+        "INSERT INTO flight VALUES (1, 'UA', NULL)",
+    )
+    version = ingest(url, to="flights", table="flight").version
+    assert rows() == [(1, "UA", None)]
+    assert version is not None
+    assert version.schema[2] == ("delay", "f64")
+    assert "flight" in version.source[0].uri
+    run("INSERT INTO flight VALUES (2, 'AA', 1.5)")
+    ingest(url, to="flights", table="flight", mode="replace")
+    assert rows() == [(1, "UA", None), (2, "AA", 1.5)]
+
+
+def test_with_a_cursor_each_row_is_read_once_ties_included(url: str, run: Run) -> None:
+    run(
+        "CREATE TABLE flight (day TEXT, carrier TEXT)",
+        "INSERT INTO flight VALUES ('2013-01-01', 'UA'), ('2013-01-02', 'AA')",
+    )
+    source = Sql(url, "flight", cursor="day", batch_rows=1)
+    assert ingest(source, to="flights").rows == 2
+    assert ingest(source, to="flights").rows == 0
+    run("INSERT INTO flight VALUES ('2013-01-02', 'B6'), ('2013-01-03', 'DL')")
+    assert ingest(source, to="flights").rows == 2
+    assert ingest(source, to="flights").rows == 0
+    assert [carrier for _, carrier in rows()] == ["UA", "AA", "B6", "DL"]
+
+
+def test_a_query_with_percent_signs_is_read_from_its_cursor_on(url: str, run: Run) -> None:
+    run("CREATE TABLE flight (id INTEGER, carrier TEXT)", "INSERT INTO flight VALUES (1, 'UA'), (2, 'AA')")
+    query = "SELECT id, carrier AS c FROM flight WHERE carrier LIKE '%A%';"
+    for expected in (2, 0):
+        assert ingest(url, to="flights", query=query, cursor="id").rows == expected
+
+
+def test_a_cursor_is_a_column_without_nulls(url: str, run: Run) -> None:
+    run("CREATE TABLE flight (id INTEGER)", "INSERT INTO flight VALUES (NULL)")
+    with pytest.raises(InvalidError, match="column `id`: `None` is not a cursor without nulls"):
+        ingest(url, to="flights", table="flight", cursor="id")
+    with pytest.raises(InvalidError, match="(cursor: `idd` is not a column of .* There is: id)|idd. does not exist"):
+        ingest(url, to="flights", table="flight", cursor="idd")
+
+
+def test_what_can_not_be_asked_says_why(url: str, run: Run) -> None:
+    with pytest.raises(InvalidError, match="is not a query that can be run"):
+        ingest(url, to="flights", table="nothing")
+    with pytest.raises(InvalidError, match="is not a table or else a query"):
+        ingest(url, to="flights")
+    with pytest.raises(InvalidError, match="is not the name of a table"):
+        ingest(url, to="flights", table="flight; DROP TABLE x")
+
+
+def test_no_rows_are_a_table_with_its_columns(url: str, run: Run) -> None:
+    run("CREATE TABLE flight (id INTEGER, carrier TEXT)")
+    version = ingest(url, to="flights", table="flight").version
+    assert version is not None
+    assert (version.rows, version.columns) == (0, ("id", "carrier"))
+
+
+@pytest.mark.one_backend("it names a file")
+def test_a_database_that_is_not_there_is_not_made(workspace: Workspace, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="No database"):
+        ingest(tmp_path / "nothing.db", to="flights", table="flight")
+    assert not (tmp_path / "nothing.db").exists()
+
+
+@pytest.mark.one_backend("SQLite keeps values of any type in a column")
+def test_values_of_another_type_than_their_column_are_named(workspace: Workspace, url: str, run: Run) -> None:
+    run("CREATE TABLE flight (delay INTEGER)", "INSERT INTO flight VALUES (1), ('late')")
+    with pytest.raises(InvalidError, match="column `delay`"):
+        ingest(url, to="flights", table="flight")
+
+
+def test_postgres_types_are_kept(workspace: Workspace, postgres: Any) -> None:
+    query = (
+        "SELECT 1::int2 AS small, 1.5::numeric AS bare, 1.50::numeric(6, 2) AS price, now() AS at, DATE '2013-01-01' AS day,"
+        " ARRAY[1, 2] AS list, '\\x00ff'::bytea AS bytes, gen_random_uuid() AS id, '{\"a\": 1}'::jsonb AS doc, TRUE AS yes,"
+        " INTERVAL '1 day' AS span, TIMESTAMP '2013-01-01 10:00' AS naive"
+    )
+    version = ingest(postgres.url(), to="types", query=query).version
+    assert version is not None
+    assert [kind for _, kind in version.schema] == [
+        "i16", "decimal[38, 1]", "decimal[6, 2]", "datetime[us, UTC]", "date", "list[i32]", "bin", "str", "str", "bool",
+        "duration[us]", "datetime[us]",
+    ]  # fmt: skip
+
+
+class TestPostgresAlone:
+    """What only a server does."""
+
+    def test_passwords_are_in_no_record(
+        self, workspace: Workspace, postgres: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("INGEST_PASSWORD", "correct-horse")
+        base = postgres.url().replace("postgres:@", "postgres:secret:env/INGEST_PASSWORD@")
+        assert "secret:env" in base
+        done = ingest(base, to="types", query="SELECT 1 AS n")
+        assert done.version is not None
+        recorded = workspace.database.query("SELECT source, state FROM dataset_cursor")
+        assert "correct-horse" not in f"{recorded}{done.version.source}"
+        assert "INGEST_PASSWORD" not in f"{recorded}{done.version.source}"
+
+    def test_a_server_that_is_not_there_is_asked_again(self, workspace: Workspace) -> None:
+        waits: list[float] = []
+        with pytest.raises(UnavailableError, match="can't be reached"):
+            ingest(
+                "postgresql://nobody@127.0.0.1:9/nothing",
+                to="flights",
+                table="t",
+                retry=Retry(attempts=3, sleep=waits.append),
+            )
+        assert waits == [0.5, 1.0]
+
+
+def test_a_reading_that_was_broken_off_goes_on_behind_its_last_batch(
+    url: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("CREATE TABLE flight (id INTEGER)", f"INSERT INTO flight VALUES {', '.join(f'({n})' for n in range(100))}")
+    whole = Sql.batches
+    failures = iter([3, 2])
+
+    def breaking(self: Sql, *args: Any) -> Iterator[Batch]:
+        left = next(failures, None)
+        for number, batch in enumerate(whole(self, *args)):
+            if number == left:
+                raise UnavailableError("the database", "the connection was lost")
+            yield batch
+
+    monkeypatch.setattr(Sql, "batches", breaking)
+    done = ingest(Sql(url, "flight", cursor="id", batch_rows=10), to="numbers", retry=Retry(sleep=lambda _: None))
+    assert (done.rows, done.retries, [n for (n,) in rows("numbers")]) == (100, 2, list(range(100)))
