@@ -96,11 +96,11 @@ def test_nothing_is_known_before_its_time(
     tested = [row for fold in pairs for row in fold.test["row"]]
     assert len(tested) == len(set(tested))
     for fold, following in pairwise(pairs):
-        assert fold.test["n"].max() < following.test["n"].min()  # type: ignore[operator]  # integers
+        assert fold.test["n"].max() < following.test["n"].min()  # type: ignore[operator]  # they are integers
     assert pairs[-1].test["n"].max() == max(times)
     for fold in pairs:
         newest, first = fold.train["n"].max(), fold.test["n"].min()
-        assert newest + (gap or 0) < first  # type: ignore[operator]  # integers
+        assert newest + (gap or 0) < first  # type: ignore[operator]  # they are integers
         if test is not None:
             border = max(times) - (folds - fold.number + 1) * test
             known = [

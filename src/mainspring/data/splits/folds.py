@@ -152,7 +152,7 @@ class TimeSeriesFolds(msgspec.Struct, frozen=True, tag="time-series", kw_only=Tr
             if span is None:
                 continue
             zero = timedelta() if isinstance(span, timedelta) else 0
-            if span < zero or (span == zero and not least):  # type: ignore[operator]  # `zero` is of the span's kind
+            if span < zero or (span == zero and not least):  # type: ignore[operator]  # the zero is of the span's kind
                 raise InvalidError(name, span, "a span above 0" if not least else "a span of 0 or more")
 
     def pairs(self, frame: Any) -> Iterator[Fold]:
