@@ -10,12 +10,18 @@ _HOME = "mainspring.cli.datasets."
 COMMANDS = {
     "list": (f"{_HOME}versions:list_all", "List every dataset's newest version."),
     "show": (f"{_HOME}show:show", "Show a version: what it holds, where it came from."),
+    "ingest": (f"{_HOME}ingestion:ingest", "Read what is new in files, a database, an API or a bucket into a table."),
+    "sources": (f"{_HOME}ingestion:sources", "List what was ingested into a table, and how far."),
     "add": (f"{_HOME}trees:add", "Make a version of a file or folder, and a pointer for Git."),
     "status": (f"{_HOME}trees:status", "Say what differs from the versions that pointers name."),
     "checkout": (f"{_HOME}trees:checkout", "Write a version's files into a folder."),
     "open": (f"{_HOME}trees:open_file", "Print one file of a version."),
     "log": (f"{_HOME}versions:log", "List the versions of a dataset, newest first, with their tags."),
     "tag": (f"{_HOME}versions:tag", "Point a tag at a version."),
+    "diff": (f"{_HOME}tables:diff", "Show how a version differs from an older one."),
+    "compact": (f"{_HOME}tables:compact", "Rewrite the small parts of tables into few."),
+    "remove": (f"{_HOME}retention:remove", "Remove the data of a version, or of a whole dataset."),
+    "gc": (f"{_HOME}retention:gc", "Remove old versions."),
     "split": (f"{_HOME}splits:split", "Split a table into parts, each a version of its own."),
     "leakage": (f"{_HOME}splits:leakage", "Say what leaks from one part into another."),
 }

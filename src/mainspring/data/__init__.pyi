@@ -10,6 +10,13 @@ from mainspring.data.dataset import (
 from mainspring.data.dataset import (
     list_datasets as list_datasets,
 )
+from mainspring.data.differences import TableDiff as TableDiff
+from mainspring.data.differences import TreeDiff as TreeDiff
+from mainspring.data.profiles import TableProfile as TableProfile
+from mainspring.data.retention import Removal as Removal
+from mainspring.data.retention import expire_versions as expire_versions
+from mainspring.data.retention import remove_dataset as remove_dataset
+from mainspring.data.retention import remove_version as remove_version
 from mainspring.data.splits.balance import ClassBalance as ClassBalance
 from mainspring.data.splits.balance import ClassShare as ClassShare
 from mainspring.data.splits.balance import class_balance as class_balance

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -39,7 +39,19 @@ MIGRATIONS = [
     """,
 ]
 _COLUMNS = ", ".join(DatasetVersion.__struct_fields__)
+_BLOBS_OF = (
+    "SELECT dataset_blob.version, blob FROM dataset_blob JOIN dataset_version ON dataset_version.id = dataset_blob.version"
+    " WHERE dataset = ?"
+)
 _SHORTEST_PREFIX = 6
+
+
+class Living(NamedTuple):
+    """What a dataset has at one instant: its head, the versions that were not removed, and the tags with their versions."""
+
+    head: str
+    versions: list[DatasetVersion]
+    tags: dict[str, str]
 
 
 class DatasetStore:
@@ -204,6 +216,57 @@ class DatasetStore:
             [(version, blob) for blob in sorted(set(blobs))],
         )
 
+    def living(self, name: str) -> Living | None:
+        """What a dataset has now; None if there is none of this name."""
+        with self.database.transaction() as tx:
+            return self._living(tx, name)
+
+    def blobs_of(self, name: str) -> set[str]:
+        """The blobs that are kept for any version of a dataset."""
+        return {blob for _, blob in self.database.query(_BLOBS_OF, (name,))}
+
+    def remove(
+        self, name: str, living: Living, chosen: Sequence[DatasetVersion], needed: set[str], *, whole: bool, force: bool
+    ) -> int | None:
+        """Mark versions removed, and keep of the dataset's blobs only those that the others need.
+
+        Gives how many blobs it no longer names, or None if it is not as `living` says any more.
+        """
+        with self.database.transaction() as tx:
+            now = self._living(tx, name)
+            if now is None or _state(now) != _state(living):
+                return None
+            rows = tx.query(_BLOBS_OF, (name,))
+            gone = {version.id for version in chosen}
+            loose = [row for row in rows if row[0] in gone or row[1] not in needed]
+            tx.executemany("DELETE FROM dataset_blob WHERE version = ? AND blob = ?", loose)
+            held = {blob for version, blob in rows if version not in gone}
+            self._hold(tx, living.head, needed - held)
+            at = clock.now_us()
+            tx.executemany(
+                "UPDATE dataset_version SET removed_at = ? WHERE id = ?", [(at, each) for each in sorted(gone)]
+            )
+            tx.executemany(
+                "DELETE FROM dataset_profile WHERE content_digest = ? AND NOT EXISTS (SELECT 1 FROM dataset_version AS other"
+                " WHERE other.content_digest = dataset_profile.content_digest AND other.removed_at IS NULL)",
+                [(version.content_digest,) for version in chosen],
+            )
+            if whole:
+                tx.execute("DELETE FROM dataset WHERE name = ?", (name,))
+            for version in chosen:
+                told = {"dataset": name, "number": version.number, "forced": force}
+                self.ledger.append(tx, "dataset.removed", version.id, told)
+            return len({blob for _, blob in rows} - needed)
+
+    def _living(self, tx: Transaction, name: str) -> Living | None:
+        head = tx.query_one("SELECT head FROM dataset WHERE name = ?", (name,))
+        if head is None:
+            return None
+        where = "dataset = ? AND removed_at IS NULL ORDER BY number"
+        rows = tx.query(f"SELECT {_COLUMNS} FROM dataset_version WHERE {where}", (name,))
+        tags: dict[str, str] = dict(tx.query("SELECT tag, version FROM dataset_tag WHERE dataset = ?", (name,)))
+        return Living(head[0], [version_from_row(row) for row in rows], tags)
+
     def confirm(
         self, version: DatasetVersion, sources: Sequence[Source],
         extra: Sequence[Callable[[Transaction, DatasetVersion], None]] = (),
@@ -299,6 +362,11 @@ def gc_roots(database: Database) -> list[str]:
     """The blobs that dataset versions name: parts, manifests and their segments."""
     database.migrate("data", MIGRATIONS)
     return [blob for (blob,) in database.query("SELECT DISTINCT blob FROM dataset_blob")]
+
+
+def _state(living: Living) -> tuple[object, ...]:
+    """What a removal was decided on."""
+    return living.head, [(version.id, version.manifest) for version in living.versions], living.tags
 
 
 def _stored(version: DatasetVersion) -> dict[str, Any]:

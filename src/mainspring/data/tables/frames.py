@@ -10,7 +10,7 @@ from mainspring.errors import InvalidError, MissingExtraError, WrongTypeError
 
 
 def as_polars(frame: Any) -> pl.DataFrame:
-    """A Polars, pandas or Arrow table as a Polars frame; a lazy one is collected.
+    """A Polars, pandas or Arrow table as a Polars frame; a lazy one is collected by the in-memory engine.
 
     Raises:
         WrongTypeError: it is no table.
@@ -19,7 +19,7 @@ def as_polars(frame: Any) -> pl.DataFrame:
     if isinstance(frame, pl.DataFrame):
         return frame
     if isinstance(frame, pl.LazyFrame):
-        return frame.collect()
+        return frame.collect(engine="in-memory")
     origin = type(frame).__module__.partition(".")[0]
     try:
         if origin == "pandas" and hasattr(frame, "columns"):

@@ -21,7 +21,7 @@ from mainspring.data.tables.parts import rows_from
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import shorten
 from mainspring.store import BlobStore
-from mainspring.workspace import Workspace, current_workspace
+from mainspring.workspace import Workspace, current_workspace, using
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _SAMPLE_ROWS = 1 << 18
@@ -41,7 +41,8 @@ def profile_version(version: DatasetVersion, workspace: Workspace | None = None)
     kept = store.profile(version.content_digest)
     if kept is not None:
         return msgspec.json.decode(kept, type=TableProfile)
-    profile = compute_profile(workspace.blobs, version)
+    with using(workspace):
+        profile = compute_profile(workspace.blobs, version)
     store.keep_profile(version.content_digest, msgspec.json.encode(profile).decode())
     return profile
 
