@@ -11,12 +11,15 @@ __getattr__, __dir__, __all__ = exports(
     {
         **dict.fromkeys(("Dataset", "dataset", "get_dataset_version", "list_datasets"), "mainspring.data.dataset"),
         **dict.fromkeys(("DatasetVersion", "Source"), "mainspring.data.version"),
+        **dict.fromkeys(("Checkout", "TreeFile", "TreeProfile"), "mainspring.data.files"),
+        **dict.fromkeys(("diff_trees", "tree_status"), "mainspring.data.trees.status"),
         "as_polars": "mainspring.data.tables.frames",
         **dict.fromkeys(
             ("expire_versions", "Removal", "remove_dataset", "remove_version"), "mainspring.data.retention"
         ),
         **dict.fromkeys(("TableDiff", "TreeDiff"), "mainspring.data.differences"),
         "TableProfile": "mainspring.data.profiles",
+        **dict.fromkeys(("query", "scan_query", "sql"), "mainspring.data.etl.sql"),
         "check": "mainspring.data.validation.checks",
         "Check": "mainspring.data.validation.checks",
         **dict.fromkeys(("CheckResult", "Report"), "mainspring.data.validation.report"),

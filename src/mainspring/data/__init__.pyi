@@ -12,6 +12,12 @@ from mainspring.data.dataset import (
 )
 from mainspring.data.differences import TableDiff as TableDiff
 from mainspring.data.differences import TreeDiff as TreeDiff
+from mainspring.data.etl.sql import query as query
+from mainspring.data.etl.sql import scan_query as scan_query
+from mainspring.data.etl.sql import sql as sql
+from mainspring.data.files import Checkout as Checkout
+from mainspring.data.files import TreeFile as TreeFile
+from mainspring.data.files import TreeProfile as TreeProfile
 from mainspring.data.profiles import TableProfile as TableProfile
 from mainspring.data.retention import Removal as Removal
 from mainspring.data.retention import expire_versions as expire_versions
@@ -43,6 +49,8 @@ from mainspring.data.splits.rule import SplitRule as SplitRule
 from mainspring.data.splits.time import TimeSplit as TimeSplit
 from mainspring.data.splits.time import split_by_time as split_by_time
 from mainspring.data.tables.frames import as_polars as as_polars
+from mainspring.data.trees.status import diff_trees as diff_trees
+from mainspring.data.trees.status import tree_status as tree_status
 from mainspring.data.validation.checks import Check as Check
 from mainspring.data.validation.checks import check as check
 from mainspring.data.validation.proposal import propose_schema as propose_schema

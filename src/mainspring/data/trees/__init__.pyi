@@ -1,0 +1,11 @@
+from mainspring.data.trees.manifest import reachable_blobs as reachable_blobs
+from mainspring.data.trees.pointer import Pointer as Pointer
+from mainspring.data.trees.pointer import find_pointers as find_pointers
+from mainspring.data.trees.pointer import pinned_version as pinned_version
+from mainspring.data.trees.pointer import pointer_file as pointer_file
+from mainspring.data.trees.pointer import read_pointer as read_pointer
+from mainspring.data.trees.pointer import write_pointer as write_pointer
+from mainspring.data.trees.profile import tree_profile as tree_profile
+from mainspring.data.trees.status import TreeStatus as TreeStatus
+from mainspring.data.trees.status import diff_trees as diff_trees
+from mainspring.data.trees.status import tree_status as tree_status
