@@ -49,16 +49,8 @@ class DeltaSnapshot:
         lake = delta_library("Reading a Delta table")
         self.address, self.version = address, version
         self._table = lake.DeltaTable(address, version=version, storage_options=options)
-        # The log holds paths percent-encoded, once more than the addresses of the files are.
-        places = {unquote(path): at for at, path in enumerate(files_of(self._table)["path"])}
-        root = self._table.table_uri.removeprefix("file://").rstrip("/") + "/"
-
-        def place(uri: str) -> tuple[int, str]:
-            path = uri.removeprefix("file://").removeprefix(root)
-            return places.get(path, places.get(unquote(path), len(places))), path
-
-        uris = sorted(self._table.file_uris(), key=place)
-        self._table.file_uris = lambda *_: uris  # what Polars asks for the files to scan
+        self.files = files_of(self._table)
+        self._set_order()
 
     @property
     def reference(self) -> str:
@@ -68,20 +60,53 @@ class DeltaSnapshot:
 
     def source(self, kind: str = PINNED) -> Source:
         """What is read from here; the digest is over the names, sizes and times of the table's files."""
-        files = files_of(self._table)
-        digest = blake3(files.write_csv().encode()).hexdigest()
+        digest = blake3(self.files.write_csv().encode()).hexdigest()
         node = blake3(f"{kind}\0{self.reference}\0{digest}".encode()).hexdigest()[:32]
-        return Source(kind, self.reference, node, digest, int(files["size_bytes"].sum()))
+        return Source(kind, self.reference, node, digest, int(self.files["size_bytes"].sum()))
 
     def scan(self) -> pl.LazyFrame:
         """The rows, lazily."""
         with delta_errors(self.address):
             return pl.scan_delta(self._table)
 
-    def missing_file(self) -> str | None:
-        """A file of a table on this machine that is gone, if one is."""
-        paths = (uri.removeprefix("file://") for uri in self._table.file_uris())
-        return next((path for path in paths if "://" not in path and not os.path.exists(path)), None)
+    def lost_file(self) -> str | None:
+        """A file of a table on this machine that is gone or has another size, if one is: Polars panics on a short one."""
+        if "://" in self.address:
+            return None
+        sizes = {_plain(path): size for path, size, _ in self.files.iter_rows()}
+        for uri in self._table.file_uris():
+            path = str(uri).removeprefix("file://")
+            if not os.path.exists(path) or os.path.getsize(path) != sizes.get(self._name(uri), os.path.getsize(path)):
+                return path
+        return None
+
+    def _set_order(self) -> None:
+        """Make the table tell its files, and what is known of each, in the order of their writing.
+
+        Polars takes the two for lists of one order, and skips files by what is known of them: both change, or none.
+        """
+        places = {_plain(path): at for at, path in enumerate(self.files["path"])}
+        uris, actions = self._table.file_uris(), pl.DataFrame(self._table.get_add_actions())
+        names = [self._name(uri) for uri in uris]
+        if set(names) != places.keys():
+            return
+        uris = [uri for _, uri in sorted(zip(names, uris, strict=True), key=lambda pair: places[pair[0]])]
+        order = sorted(range(actions.height), key=lambda row: places[_plain(actions["path"][row])])
+        actions = actions[order]
+        self._table.file_uris = lambda *_: uris
+        self._table.get_add_actions = lambda *_: actions
+
+    def _name(self, uri: str) -> str:
+        """The path of a file in the table."""
+        root = self._table.table_uri.removeprefix("file://").rstrip("/") + "/"
+        return _plain(uri.removeprefix("file://").removeprefix(root))
+
+
+def _plain(path: str) -> str:
+    """A path without percent-encoding: the log's has it once more than the addresses of the files."""
+    while (shorter := unquote(path)) != path:
+        path = shorter
+    return path
 
 
 def files_of(table: Any) -> pl.DataFrame:

@@ -122,13 +122,16 @@ def scan_table(version: DatasetVersion, source: Source) -> pl.LazyFrame:
 def read_table(version: DatasetVersion, source: Source) -> pl.DataFrame:
     """The rows of a pinned version, held to its content digest; raises as `scan_table` does, and if they differ."""
     snapshot = _pinned_there(version, source)
-    with delta_errors(snapshot.address):
-        frame = snapshot.scan().collect()
+    try:
+        with delta_errors(snapshot.address):
+            frame = snapshot.scan().collect()
+    except StorageError as error:
+        raise _unreadable(version, source, error) from error
     hasher = TableHasher()
     hasher.update(frame)
     found = hasher.finish().digest
     if found != version.content_digest:
-        raise StorageError(source.uri, f"its rows are not those of {version} ({found[:12]})", _LOST)
+        raise StorageError(source.uri, f"the rows there are not those of {version} ({found[:12]})", _LOST)
     return frame
 
 
@@ -136,16 +139,22 @@ def _pinned_there(version: DatasetVersion, source: Source) -> DeltaSnapshot:
     address, _, number = source.uri.rpartition("@v")
     try:
         snapshot = open_delta(address_of(address), int(number))
-        missing = snapshot.missing_file()
+        lost = snapshot.lost_file()
     except (NotFoundError, StorageError) as error:
+        raise _unreadable(version, source, error) from error
+    if lost:
         raise StorageError(
-            source.uri, f"{version} is pinned to this Delta table, which can't be read ({error})", _LOST
-        ) from error
-    if missing:
-        raise StorageError(source.uri, f"{version} is pinned to this Delta table, whose file {missing} is gone", _LOST)
+            source.uri, f"{version} is pinned to this Delta table, whose file {lost} is gone or cut short", _LOST
+        )
     if snapshot.source().digest != source.digest:
         raise StorageError(source.uri, f"{version} is pinned to this Delta table, which is another one now", _LOST)
     return snapshot
+
+
+def _unreadable(version: DatasetVersion, source: Source, error: Exception) -> StorageError:
+    return StorageError(
+        source.uri, f"{version} is pinned to this Delta table, which can't be read ({str(error).rstrip('.')})", _LOST
+    )
 
 
 _LOST = "Restore it there (a vacuum may have removed it), or use a version that is stored; `import_delta` copies rows."
