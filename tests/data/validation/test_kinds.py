@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mainspring import clock
 from mainspring.data import Check, CheckResult, check, dataset, validate
+from mainspring.data.validation.conditions import is_row_wise
 from mainspring.data.validation.trials import repeats
 from mainspring.errors import InvalidError
 from mainspring.workspace import Workspace
@@ -189,6 +190,44 @@ def test_a_pattern_on_distinct_values_counts_the_same() -> None:
 def test_the_key_of_a_row_is_in_its_examples() -> None:
     assert one(check.between("n", high=4), key="day").examples == ({"day": "2013-02-01", "n": 5},)
     assert one(check.expression("x", "n < 5")).examples == ({"n": 5},)
+
+
+def test_a_function_of_python_is_no_record() -> None:
+    def looked_up(values: pl.Series) -> pl.Series:
+        return values > 1
+
+    mapped = pl.col("n").map_batches(looked_up, return_dtype=pl.Boolean)
+    with pytest.raises(InvalidError, match="a function of Python"):
+        check.expression("mine", mapped)
+    # What somebody else wrote into a file is not unpickled either.
+    hidden = (mapped & True).meta.serialize(format="json")
+    result = one(Check(kind="expression", name="x", formula=hidden))
+    assert "a function of Python" in result.message
+
+
+@pytest.mark.parametrize("formula", ["n - lag(n) over (order by day) < 3", "count(*) over (partition by text) < 2"])
+def test_an_expression_over_other_rows_sees_all_batches(formula: str) -> None:
+    wanted = check.expression("x", formula)
+    assert one(wanted, FRAME.lazy(), batch_rows=1) == one(wanted)
+    alike = check.expression("x", pl.len().over("n") < 2)
+    assert one(alike, FRAME.lazy(), batch_rows=1) == one(alike)
+    assert one(alike).failing == 2
+
+
+def test_what_looks_at_one_row_at_a_time_is_known() -> None:
+    alone = ["n < 3 and not text like 'a%'", "n is not null or text is null", "cast(n as float) between 0 and 1"]
+    assert [is_row_wise(pl.sql_expr(text)) for text in alone] == [True] * 3
+    n = pl.col("n")
+    others = [
+        n.shift() > 1,
+        n > n.mean(),
+        n.rank() > 1,
+        n.cum_sum() > 1,
+        n.is_duplicated(),
+        pl.len() > 2,
+        n.over("text") > 1,
+    ]
+    assert [is_row_wise(expression) for expression in others] == [False] * len(others)
 
 
 def test_what_speaks_of_no_rows_cannot_set_rows_apart() -> None:

@@ -26,6 +26,7 @@ Columns = str | list[str] | tuple[str, ...]
 Closed = Literal["both", "left", "right", "none"]
 Kept = Literal["none", "first", "last"]
 Measured = Literal["rows", "nulls", "mean", "quantile", "categories"]
+_PICKLED = list(b"PLPYFN")  # what Polars puts before a pickled function
 OF_TABLES = ("row_count", "dtype", "only_columns", "fresh", "compare_previous")
 
 
@@ -167,8 +168,14 @@ class check:  # noqa: N801  # read as `check.not_null("dep_time")`
 
     @staticmethod
     def expression(name: str, formula: str | pl.Expr, *, severity: Severity = "stop") -> Check:
-        """An expression is true, or null, in every row: SQL (`"arrived > departed"`) or Polars."""
+        """An expression is true, or null, in every row: SQL (`"arrived > departed"`) or Polars.
+
+        Raises:
+            InvalidError: the expression calls a function of Python, which no record can hold.
+        """
         text = formula if isinstance(formula, str) else formula.meta.serialize(format="json")
+        if text.startswith("{"):
+            expect_no_python(text)
         return _made("expression", name, (), severity, formula=text)
 
     @staticmethod
@@ -220,6 +227,28 @@ class check:  # noqa: N801  # read as `check.not_null("dep_time")`
             "compare_previous", f"{what} within {limit} of {against or 'the version before'}", column, severity,
             measure=measure, change=change, quantile=quantile, dataset=against,
         )  # fmt: skip
+
+
+def expect_no_python(serialised: str) -> None:
+    """Go on only if no function of Python is in an expression that Polars serialised: it is kept as a pickle.
+
+    Raises:
+        InvalidError: there is one, or this is no JSON.
+    """
+    try:
+        pending = [msgspec.json.decode(serialised)]
+    except msgspec.MsgspecError as error:
+        raise InvalidError("formula", serialised, "an expression as Polars serialises it") from error
+    while pending:
+        node = pending.pop()
+        if isinstance(node, dict):
+            if any(key.startswith("Anonymous") or "Python" in key or key == "Object" for key in node):
+                raise InvalidError("formula", "a function of Python", "an expression that can be recorded")
+            pending += node.values()
+        elif isinstance(node, list):
+            if node[: len(_PICKLED)] == _PICKLED:
+                raise InvalidError("formula", "a function of Python", "an expression that can be recorded")
+            pending += [each for each in node if isinstance(each, dict | list)]
 
 
 def _made(kind: Kind, name: str, columns: Columns, severity: Severity, **rest: Any) -> Check:

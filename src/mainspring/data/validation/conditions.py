@@ -7,12 +7,16 @@ from collections.abc import Callable
 from datetime import date, datetime, time
 from typing import Any
 
+import msgspec
 import polars as pl
 
-from mainspring.data.validation.checks import Check
+from mainspring.data.validation.checks import Check, expect_no_python
 from mainspring.errors import InvalidError
 
 _ISO: dict[type[pl.DataType], Callable[[str], Any]] = {pl.Date: date.fromisoformat, pl.Time: time.fromisoformat}
+
+_INNER = {"BinaryExpr": ("left", "right"), "Cast": ("expr",), "Ternary": ("predicate", "truthy", "falsy")}
+_ROW_WISE = ("Not", "IsNull", "IsNotNull", "IsNan", "IsNotNan", "IsFinite", "IsInfinite", "IsBetween", "IsIn")
 
 
 def failing(check: Check, schema: pl.Schema, keys: pl.DataFrame | None = None) -> pl.Expr:
@@ -33,10 +37,48 @@ def failing(check: Check, schema: pl.Schema, keys: pl.DataFrame | None = None) -
 
 
 def formula(text: str) -> pl.Expr:
-    """The expression that a check was declared with: SQL, or what Polars serialised."""
-    if text.startswith("{"):
-        return pl.Expr.deserialize(io.StringIO(text), format="json")
-    return pl.sql_expr(text)
+    """The expression that a check was declared with: SQL, or what Polars serialised.
+
+    Raises:
+        InvalidError: a function of Python is in it, which Polars would unpickle: whoever wrote a schema file or a report
+            could run code by it.
+    """
+    if not text.startswith("{"):
+        return pl.sql_expr(text)
+    expect_no_python(text)
+    return pl.Expr.deserialize(io.StringIO(text), format="json")
+
+
+def is_row_wise(expression: pl.Expr) -> bool:
+    """Whether an expression surely looks at one row at a time, so that batches of rows give what the whole gives.
+
+    Polars' `meta.is_row_separable` looks at the outermost call alone. A form that isn't known here counts as not.
+    """
+    return _is_row_wise(msgspec.json.decode(expression.meta.serialize(format="json")))
+
+
+def _is_row_wise(node: Any) -> bool:
+    if not isinstance(node, dict) or len(node) != 1:
+        return False
+    ((kind, body),) = node.items()
+    if kind in ("Column", "Literal"):
+        return True
+    if kind == "Function":
+        return _is_row_wise_function(body.get("function")) and all(map(_is_row_wise, body.get("input", [None])))
+    inner = _INNER.get(kind)
+    return inner is not None and isinstance(body, dict) and all(_is_row_wise(body.get(name)) for name in inner)
+
+
+def _is_row_wise_function(function: Any) -> bool:
+    if not isinstance(function, dict) or len(function) != 1:
+        return False
+    ((family, which),) = function.items()
+    name = next(iter(which), "") if isinstance(which, dict) else which
+    return (
+        name in _ROW_WISE
+        if family == "Boolean"
+        else family in ("StringExpr", "TemporalExpr") and "Vertical" not in name
+    )
 
 
 def mismatched(column: pl.Expr, dtype: pl.DataType, pattern: str) -> pl.Expr:
@@ -106,7 +148,7 @@ def _outside(column: pl.Expr, check: Check, dtype: pl.DataType) -> pl.Expr:
 
 
 def fitted(bound: Any, dtype: pl.DataType) -> Any:
-    """A bound as what compares with a column: text as the time it says, where the column holds times.
+    """A bound as what compares with a column: text as the time it says, where the column holds times; floats as such.
 
     A report or a schema that was read from JSON has times as text.
     """
@@ -115,6 +157,8 @@ def fitted(bound: Any, dtype: pl.DataType) -> Any:
             bound = _ISO.get(type(dtype), datetime.fromisoformat)(bound)
         except ValueError as error:
             raise InvalidError("bound", bound, f"a {type(dtype).__name__.lower()} in ISO form") from error
+    if type(bound) is int and dtype.is_float():
+        return float(bound)  # is_in of Polars 2 refuses whole numbers for a column of floats
     zone = getattr(dtype, "time_zone", None)
     if isinstance(bound, datetime) and isinstance(dtype, pl.Datetime):
         if zone:

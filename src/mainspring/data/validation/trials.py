@@ -119,13 +119,33 @@ class RowTrial(Trial):
     def exemplify(self, batch: pl.DataFrame) -> None:
         """Take examples from a batch in which rows fail."""
         found = batch.lazy().filter(self.expression.fill_null(False)).select(self.shown)
-        rows = found.head(EXAMPLES - len(self.examples)).collect()
-        self.examples += [{name: plain(value) for name, value in row.items()} for row in rows.iter_rows(named=True)]
+        self.examples += plain_rows(found.head(EXAMPLES - len(self.examples)).collect())
 
     def finish(self, rows: Rows, height: int) -> CheckResult:  # noqa: ARG002  # the counts are enough
         """Passed if no row failed."""
         share = self.failing / height if height else 0.0
         return self.result(not self.failing and not self.message, self.failing, share, self.examples)
+
+
+class WalkedTrial(RowTrial):
+    """An expression, which may look at other rows (`over`, `shift`): over batches it is left to Polars' streaming."""
+
+    def asks(self, batch: pl.DataFrame) -> list[pl.Expr]:  # noqa: ARG002  # asked in the end
+        """Nothing of a batch."""
+        return []
+
+    def take(self, values: tuple[Any, ...], batch: pl.DataFrame) -> None:
+        """Nothing of a batch."""
+
+    def finish(self, rows: Rows, height: int) -> CheckResult:
+        """Count what was not asked of batches."""
+        if isinstance(rows.table, pl.LazyFrame):
+            (count,) = rows.table.select(self.expression.sum()).collect(engine="streaming").row(0)
+            self.failing = int(count or 0)
+            if count:
+                found = rows.table.filter(self.expression.fill_null(False)).select(self.shown).head(EXAMPLES)
+                self.examples = plain_rows(found.collect(engine="streaming"))
+        return super().finish(rows, height)
 
 
 class PatternTrial(RowTrial):
@@ -231,6 +251,11 @@ def standing(check: Check, schema: pl.Schema) -> str | None:
     if check.kind == "fresh" and not schema[check.columns[0]].is_temporal():
         return f"the column is {schema[check.columns[0]]}, not a time"
     return None
+
+
+def plain_rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """Rows as examples."""
+    return [{name: plain(value) for name, value in row.items()} for row in frame.iter_rows(named=True)]
 
 
 def plain(value: object) -> object:

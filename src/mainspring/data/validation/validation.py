@@ -9,7 +9,7 @@ import polars as pl
 
 from mainspring.data.validation.checks import Check
 from mainspring.data.validation.comparison import PreviousTrial
-from mainspring.data.validation.conditions import failing
+from mainspring.data.validation.conditions import failing, formula, is_row_wise
 from mainspring.data.validation.declared import declared
 from mainspring.data.validation.references import keys_of, previous_of
 from mainspring.data.validation.report import CheckResult, Report
@@ -22,6 +22,7 @@ from mainspring.data.validation.trials import (
     RowTrial,
     Trial,
     UniqueTrial,
+    WalkedTrial,
     said,
     standing,
 )  # fmt: skip
@@ -87,6 +88,8 @@ def _trial(check: Check, rows: Rows, previous: Any, key: tuple[str, ...]) -> Tri
             return PreviousTrial(check, None if before is None else Rows(before), against, is_whole=rows.is_whole)
         if check.kind in ("dtype", "only_columns"):
             return Trial(check)
+        if check.kind == "expression" and not rows.is_whole and not is_row_wise(formula(check.formula)):
+            return WalkedTrial(check, rows.schema, key)
         keys, against = keys_of(check) if check.kind == "in_dataset" else (None, "")
         return _OF_ROWS.get(check.kind, RowTrial)(check, rows.schema, key, keys, against)
     except _FAULTS as error:
