@@ -18,9 +18,11 @@ from mainspring.errors import StorageError, UnavailableError
 pytestmark = [pytest.mark.usefixtures("workspace"), pytest.mark.one_backend("no backend is asked before rows are read")]
 THERE: list[dict[str, Any]] = []
 
+SINCE: Any = dlt.sources.incremental("at", initial_value=datetime(2013, 1, 1, tzinfo=UTC))
+
 
 @dlt.resource(name="flights")
-def flights(at: Any = dlt.sources.incremental("at", initial_value=datetime(2013, 1, 1, tzinfo=UTC))) -> Iterator[Any]:
+def flights(at: Any = SINCE) -> Iterator[Any]:
     """The newest first, as many APIs give them."""
     yield [each for each in reversed(THERE) if each["at"] >= at.last_value]
 

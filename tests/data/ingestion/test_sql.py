@@ -44,12 +44,12 @@ def run(url: str) -> Iterator[Run]:
         return
     base, _, schema = url.partition("&schema=")
     with psycopg.connect(base, autocommit=True) as connection:
-        connection.execute(f"CREATE SCHEMA {schema}")  # type: ignore[arg-type]  # the name is the test's own
-        connection.execute(f"SET search_path = {schema}")  # type: ignore[arg-type]  # the same
+        connection.execute(f"CREATE SCHEMA {schema}")
+        connection.execute(f"SET search_path = {schema}")
 
         def execute(*statements: str) -> None:
             for statement in statements:
-                connection.execute(statement)  # type: ignore[arg-type]  # the tests' own
+                connection.execute(statement)
 
         yield execute
 
@@ -98,7 +98,7 @@ def test_a_cursor_is_a_column_without_nulls(url: str, run: Run) -> None:
     run("CREATE TABLE flight (id INTEGER)", "INSERT INTO flight VALUES (NULL)")
     with pytest.raises(InvalidError, match="column `id`: `None` is not a cursor without nulls"):
         ingest(url, to="flights", table="flight", cursor="id")
-    with pytest.raises(InvalidError, match="(cursor: `idd` is not a column of .* There is: id)|idd. does not exist"):
+    with pytest.raises(InvalidError, match=r"(cursor: `idd` is not a column of .* There is: id)|idd. does not exist"):
         ingest(url, to="flights", table="flight", cursor="idd")
 
 

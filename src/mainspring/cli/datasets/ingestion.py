@@ -1,0 +1,165 @@
+"""`mainspring data ingest`, `sources`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from mainspring.cli import text
+from mainspring.cli.app import Command, Invocation, uses_colour
+
+if TYPE_CHECKING:
+    from mainspring.data.ingestion import Ingested, Progress
+    from mainspring.data.ingestion.progress import Listener
+
+_QUIET_S = 1.0
+_EVERY_S = 0.1
+
+
+@click.command(cls=Command)
+@click.argument("source", metavar="PATH|GLOB|URL")
+@click.option("--to", "name", required=True, metavar="DATASET", help="The table that rows go into.")
+@click.option("--mode", type=click.Choice(["append", "replace", "upsert"]), help="[default: append; upsert with --key]")
+@click.option("--key", multiple=True, metavar="COLUMN", help="The key of an upsert; may be given several times.")
+@click.option(
+    "--type", "types", multiple=True, metavar="COLUMN=TYPE", help="A column's type: str, i64, f64, bool, date, …"
+)
+@click.option(
+    "--cursor", default="", metavar="COLUMN", help="SQL, HTTP: a column that only grows; what is new is read."
+)
+@click.option("--table", default="", help="SQL: the table to read.")
+@click.option("--query", default="", help="SQL: the query to read instead of a table.")
+@click.option("--records", default="", metavar="PATH", help="HTTP: where a page has its records, e.g. data.items.")
+@click.option(
+    "--since", default="", metavar="PARAMETER", help="HTTP: the parameter that takes the cursor's last value."
+)
+@click.option("--token", default="", metavar="secret:env/NAME", help="HTTP: a bearer token.")
+@click.option(
+    "--format", "format_", type=click.Choice(["csv", "ndjson", "parquet", "excel"]), help="If names don't say it."
+)
+@click.option(
+    "--encoding", default="", help="Of text files, e.g. cp1252.  [default: UTF-8, or what a file's mark says]"
+)
+@click.option("--separator", default="", help="Of CSV.  [default: a comma]")
+@click.option("--pad", is_flag=True, help="Fill short lines of CSV with nulls instead of refusing them.")
+@click.option("--sheet", default="", help="Of Excel.  [default: the first]")
+@click.option("--note", default="", help="Why, for people.")
+@click.option("--from-the-beginning", is_flag=True, help="Forget what was read before.")
+@click.pass_obj
+def ingest(
+    invocation: Invocation, /, source: str, name: str, mode: str | None, key: tuple[str, ...], types: tuple[str, ...],
+    format_: str | None, pad: bool, note: str, from_the_beginning: bool, **given: str,
+) -> None:  # fmt: skip
+    """Read what is new in files, a database, an API or a bucket, and make it a version of a table.
+
+    PATH or GLOB: CSV, JSON lines, Parquet, Excel; gzip, bzip2, xz and Zstandard are undone. URL: sqlite:///…,
+    postgresql://…, http(s)://…, s3://…; passwords are references, such as secret:env/NAME. If it is interrupted, the next
+    call goes on where it was.
+    """
+    from mainspring.data.ingestion import forget_cursor
+    from mainspring.data.ingestion import ingest as ingest_into
+    from mainspring.errors import NotFoundError
+
+    workspace = invocation.start_in(invocation.project)
+    options: dict[str, Any] = {option: value for option, value in given.items() if value}
+    options |= {"format": format_} if format_ else {}
+    options |= {"ragged": "pad"} if pad else {}
+    if from_the_beginning:
+        try:
+            forget_cursor(name, source, workspace, **options)
+        except NotFoundError:
+            click.echo(f"{source} was never read into {name}.", err=True)
+    wanted: Any = mode or ("upsert" if key else "append")
+    with _told(invocation) as progress:
+        done = ingest_into(
+            source, to=name, mode=wanted, key=key, types=_types(types), note=note, workspace=workspace, progress=progress,
+            **options,
+        )  # fmt: skip
+    invocation.show(_document(done), lambda: _said(done, name))
+
+
+@click.command(cls=Command)
+@click.argument("name", metavar="DATASET")
+@click.pass_obj
+def sources(invocation: Invocation, name: str) -> None:
+    """List what was ingested into DATASET, and how far each source was read."""
+    from mainspring.data.ingestion import list_cursors
+
+    found = list_cursors(name, invocation.workspace)
+    rows = [[each.source, text.moment(each.moved_at), _behind(each.state)] for each in found]
+    invocation.show(
+        {"dataset": name, "sources": [msgspec.to_builtins(each) for each in found]},
+        lambda: text.table(["source", "read", "up to"], rows) if rows else f"Nothing was ingested into {name}.",
+    )
+
+
+def _types(given: tuple[str, ...]) -> dict[str, str]:
+    types = {}
+    for each in given:
+        column, equals, kind = each.partition("=")
+        if not (column and equals and kind):
+            raise click.BadParameter(f"`{each}` is not COLUMN=TYPE, e.g. delay=f64", param_hint="--type")
+        types[column] = kind
+    return types
+
+
+def _document(done: Ingested) -> dict[str, Any]:
+    return {
+        "dataset": msgspec.to_builtins(done.version), "rows": done.rows, "size_bytes": done.size_bytes,
+        "resumed_rows": done.resumed_rows, "retries": done.retries, "widened": done.widened,
+    }  # fmt: skip
+
+
+def _said(done: Ingested, name: str) -> str:
+    version = done.version
+    if version is None:
+        return f"There was nothing to read; {name} has no version yet."
+    read = f"{text.counted(done.rows, 'row')} read, {text.size(done.size_bytes)}" if done.rows else "nothing new"
+    lines = [f"{text.bold(str(version))}  {read}; holds {version.amount}, content {text.short(version.content_digest)}"]
+    if done.resumed_rows:
+        lines.append(
+            f"{text.counted(done.resumed_rows, 'row')} of them stood ready from an ingest that was interrupted"
+        )
+    if done.retries:
+        lines.append(f"asked again {text.counted(done.retries, 'time')}")
+    return "\n".join([*lines, *(f"{column}: {change}" for column, change in done.widened.items())])
+
+
+def _behind(state: dict[str, Any]) -> str:
+    """What a state says to people."""
+    if "files" in state:
+        return text.counted(len(state["files"]), "file")
+    last = state.get("last", state.get("high"))
+    return "" if last is None else str(last)
+
+
+@contextmanager
+def _told(invocation: Invocation) -> Iterator[Listener | None]:
+    """Show rows, bytes and the time left on a terminal, on a line of its own that goes away at the end."""
+    if invocation.json or not (sys.stderr.isatty() and uses_colour()):
+        yield None
+        return
+    begun = told = time.monotonic()
+
+    def tell(progress: Progress) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - begun < _QUIET_S or now - told < _EVERY_S:
+            return
+        told = now
+        total = f" of {text.size(progress.total_bytes)}" if progress.total_bytes is not None else ""
+        eta = f", {text.duration(progress.eta_s)} left" if progress.eta_s is not None else ""
+        line = f"{progress.rows:,} rows, {text.size(progress.size_bytes)}{total}{eta}"
+        sys.stderr.write(f"\r\x1b[2K{line[: text.columns() or 80]}")
+        sys.stderr.flush()
+
+    try:
+        yield tell
+    finally:
+        sys.stderr.write("\r\x1b[2K")

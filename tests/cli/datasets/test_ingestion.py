@@ -1,0 +1,42 @@
+"""`mainspring data ingest` and `sources`, as they are typed."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+from tests.cli.conftest import mainspring
+
+
+def test_files_are_ingested_once_and_listed(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "jan.csv").write_text("day,delay\n2013-01-01,5\n")
+    first = mainspring("data", "ingest", "raw/*.csv", "--to", "flights", "--type", "day=date", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.startswith("flights/1  1 row read, 23 B; holds 1 row")
+    again = mainspring("data", "ingest", "raw/*.csv", "--to", "flights", "--type", "day=date", "--json", cwd=tmp_path)
+    assert (json.loads(again.stdout)["rows"], json.loads(again.stdout)["dataset"]["number"]) == (0, 1)
+    assert "files raw  " in mainspring("data", "sources", "flights", cwd=tmp_path).stdout
+    anew = mainspring("data", "ingest", "raw", "--to", "flights", "--from-the-beginning", cwd=tmp_path)
+    assert anew.stdout.startswith("flights/2  1 row read")
+
+
+def test_a_table_is_upserted_by_its_key(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "app.db") as app:
+        app.execute("CREATE TABLE flight (id INTEGER, delay REAL)")
+        app.execute("INSERT INTO flight VALUES (1, 5.5)")
+    app.close()
+    words = ["data", "ingest", "app.db", "--to", "flights", "--table", "flight", "--key", "id"]
+    assert mainspring(*words, cwd=tmp_path).stdout.startswith("flights/1")
+    assert "flights/1  1 row read" in mainspring(*words, cwd=tmp_path).stdout
+
+
+def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "jan.csv").write_text("day,delay\n2013-01-01\n")
+    ragged = mainspring("data", "ingest", "jan.csv", "--to", "flights", cwd=tmp_path)
+    assert (ragged.returncode, ragged.stderr.count("\n")) == (1, 1)
+    assert "jan.csv, line 2: `2013-01-01` is not a line of 2 fields" in ragged.stderr
+    assert mainspring("data", "ingest", "jan.csv", "--to", "flights", "--pad", cwd=tmp_path).returncode == 0
+    wrong = mainspring("data", "ingest", "jan.csv", "--to", "flights", "--type", "delay", cwd=tmp_path)
+    assert (wrong.returncode, "is not COLUMN=TYPE" in wrong.stderr) == (2, True)
