@@ -42,7 +42,7 @@ test-outside: $(VENV)/.test ## Talk to real outside clients and services (needs 
 	else MAINSPRING_TEST_OUTSIDE=1 $(PY) -m pytest -q tests/outside $(ARGS) && echo "$$suites outside suites ran."; fi
 
 clean: ## Remove what the targets made
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .outside dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:

@@ -1,0 +1,62 @@
+"""Environments of outside clients: one folder for each below `.outside`, made on demand from the pins beside this file."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.house.source import ROOT
+
+PINS = Path(__file__).parent
+HOME = ROOT / ".outside"
+_INSTALL_S = 900
+_CALL_S = 300
+
+
+class Environment:
+    """An environment whose programs are called as a user would, with nothing of ours on their path."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def program(self, name: str) -> str:
+        """The path of a program that is installed there."""
+        return str(self.folder / "bin" / name)
+
+    def run(self, *command: str, cwd: Path) -> str:
+        """Run a program; gives what it printed, and fails the test with that if the program failed."""
+        environment = {
+            "PATH": os.pathsep.join([str(self.folder / "bin"), "/usr/bin", "/bin"]), "HOME": str(cwd), "LC_ALL": "C.UTF-8",
+            "DVC_NO_ANALYTICS": "1",
+        }  # fmt: skip
+        done = subprocess.run(
+            [self.program(command[0]), *command[1:]], cwd=cwd, env=environment, text=True, capture_output=True,
+            timeout=_CALL_S, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            pytest.fail(f"`{' '.join(command)}` ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+
+def environment(name: str) -> Environment:
+    """The environment of a client, made if there is none with these pins."""
+    pins = PINS / f"{name}.txt"
+    folder, made = HOME / name, HOME / name / "made-from.txt"
+    HOME.mkdir(exist_ok=True)
+    with open(HOME / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists() or made.read_text() != pins.read_text():
+            made.unlink(missing_ok=True)
+            for command in (
+                [sys.executable, "-m", "venv", "--clear", str(folder)],
+                # No dependencies: the pins are all of them, so that a client of today is that of tomorrow.
+                [str(folder / "bin" / "python"), "-m", "pip", "install", "-q", "--no-deps", "-r", str(pins)],
+            ):
+                subprocess.run(command, check=True, timeout=_INSTALL_S)
+            made.write_text(pins.read_text())
+    return Environment(folder)
