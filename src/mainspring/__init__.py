@@ -21,6 +21,7 @@ __getattr__, __dir__, __all__ = exports(
         "log_tag": "mainspring.runs",
         "pipeline": "mainspring.pipelines.pipeline",
         "scratch": "mainspring.pipelines.code.declared",
+        "sql": "mainspring.data",
         "start_run": "mainspring.runs",
         "step": "mainspring.pipelines.step",
     },

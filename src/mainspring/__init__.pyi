@@ -1,5 +1,6 @@
 from mainspring.data import check as check
 from mainspring.data import dataset as dataset
+from mainspring.data import sql as sql
 from mainspring.errors import MainspringError as MainspringError
 from mainspring.pipelines.code.declared import env as env
 from mainspring.pipelines.code.declared import file as file

@@ -143,6 +143,15 @@ class SavesAtOnce(Protocol):
 
 
 @runtime_checkable
+class PreviewsStored(Protocol):
+    """A codec of values that are costly to look at: the preview is taken from the stored bytes."""
+
+    def preview_stored(self, encoded: Encoded, blobs: BlobAccess) -> Preview:
+        """A look at the value that was stored."""
+        ...
+
+
+@runtime_checkable
 class TakesUnordered(Protocol):
     """A codec of values with rows, which can be brought into a canonical order."""
 

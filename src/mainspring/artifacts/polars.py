@@ -1,7 +1,4 @@
-"""The codecs of Polars frames and series. A frame's content digest is the table digest itself, as of a dataset version.
-
-A LazyFrame is collected when it is digested or saved, and comes back as a DataFrame.
-"""
+"""The codecs of Polars frames and series. A frame's content digest is the table digest itself, as of a dataset version."""
 
 from __future__ import annotations
 
@@ -14,41 +11,34 @@ from mainspring.errors import CodecError
 
 
 class FrameCodec:
-    """DataFrame and LazyFrame."""
+    """DataFrame."""
 
     name, recipe, immutable = "polars.frame", TABLE_RECIPE, True
-    types = ("polars.dataframe.frame.DataFrame", "polars.lazyframe.frame.LazyFrame")
+    types = ("polars.dataframe.frame.DataFrame",)
 
-    def digest(self, value: pl.DataFrame | pl.LazyFrame) -> str:
+    def digest(self, value: pl.DataFrame) -> str:
         """The table digest."""
-        return table_digest(_collected(value)).digest
+        return table_digest(_plain_frame(value)).digest
 
-    def encode(self, value: pl.DataFrame | pl.LazyFrame, blobs: BlobAccess) -> Encoded:
+    def encode(self, value: pl.DataFrame, blobs: BlobAccess) -> Encoded:
         """One Parquet blob."""
-        return Encoded(self.name, *put_frame(_collected(value), blobs))
-
-    def save(self, value: pl.DataFrame | pl.LazyFrame, blobs: BlobAccess) -> tuple[str, Encoded]:
-        """Both, collecting once."""
-        frame = _collected(value)
-        return self.digest(frame), self.encode(frame, blobs)
+        return Encoded(self.name, *put_frame(_plain_frame(value), blobs))
 
     def decode(self, encoded: Encoded, blobs: BlobAccess) -> pl.DataFrame:
         """A DataFrame."""
         return get_frame(encoded.blob, blobs)
 
-    def preview(self, value: pl.DataFrame | pl.LazyFrame) -> Preview:
+    def preview(self, value: pl.DataFrame) -> Preview:
         """Shape, schema, first rows."""
-        return preview_frame(_collected(value))
+        return preview_frame(_plain_frame(value))
 
-    def compare(
-        self, old: pl.DataFrame | pl.LazyFrame, new: pl.DataFrame | pl.LazyFrame, tolerance: Tolerance
-    ) -> Comparison:
+    def compare(self, old: pl.DataFrame, new: pl.DataFrame, tolerance: Tolerance) -> Comparison:
         """By schema, then column by column."""
-        return compare_frames(_collected(old), _collected(new), tolerance)
+        return compare_frames(_plain_frame(old), _plain_frame(new), tolerance)
 
-    def in_canonical_order(self, value: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
+    def in_canonical_order(self, value: pl.DataFrame) -> pl.DataFrame:
         """The rows sorted by every column in turn."""
-        return sort_rows(_collected(value))
+        return sort_rows(_plain_frame(value))
 
 
 class SeriesCodec:
@@ -82,9 +72,7 @@ class SeriesCodec:
         return sort_rows(value.to_frame()).to_series()
 
 
-def _collected(value: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
-    if type(value) is pl.LazyFrame:
-        return value.collect()
+def _plain_frame(value: pl.DataFrame) -> pl.DataFrame:
     if type(value) is not pl.DataFrame:
         raise CodecError(subclass_refused(value, "polars.DataFrame"))
     return value

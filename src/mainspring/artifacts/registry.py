@@ -17,6 +17,7 @@ from mainspring.artifacts.codec import (
     Comparison,
     Encoded,
     Preview,
+    PreviewsStored,
     SavesAtOnce,
     TakesUnordered,
     Tolerance,
@@ -27,6 +28,7 @@ ENTRY_POINTS = "mainspring.codecs"
 
 _HOMES = {
     "polars.frame": "mainspring.artifacts.polars:FrameCodec",
+    "polars.lazy": "mainspring.artifacts.lazy:LazyFrameCodec",
     "polars.series": "mainspring.artifacts.polars:SeriesCodec",
     "pandas.frame": "mainspring.artifacts.pandas:FrameCodec",
     "pandas.series": "mainspring.artifacts.pandas:SeriesCodec",
@@ -40,7 +42,7 @@ _HOMES = {
 }
 _ADAPTERS = {
     "polars.dataframe.frame.DataFrame": "polars.frame",
-    "polars.lazyframe.frame.LazyFrame": "polars.frame",
+    "polars.lazyframe.frame.LazyFrame": "polars.lazy",
     "polars.series.series.Series": "polars.series",
     "pandas.DataFrame": "pandas.frame",
     "pandas.core.frame.DataFrame": "pandas.frame",
@@ -254,7 +256,9 @@ def save(value: Any, blobs: BlobAccess, *, ordered: bool = True) -> tuple[str, E
     if not ordered:
         value = in_canonical_order(value)
     digest, encoded = save_value(value, blobs)
-    return digest, encoded, codec_for(value).preview(value)
+    codec = codec_for(value)
+    shown = codec.preview_stored(encoded, blobs) if isinstance(codec, PreviewsStored) else codec.preview(value)
+    return digest, encoded, shown
 
 
 def load(encoded: Encoded, blobs: BlobAccess) -> Any:

@@ -66,9 +66,9 @@ class Dataset:
     ) -> DatasetVersion:
         """Make a version of this table, or of the newest version with these rows behind it (`mode="append"`).
 
-        `frame` is a Polars, pandas or Arrow table. `source` names what it was read from: paths (whose bytes are
-        digested now), addresses, other versions; `extracted_at` when, if not now. If nothing changed, the newest
-        version is given.
+        `frame` is a Polars, pandas or Arrow table; a lazy one is computed in order, in bounded memory. `source`
+        names what it was read from: paths (whose bytes are digested now), addresses, other versions; `extracted_at`
+        when, if not now. If nothing changed, the newest version is given.
 
         `checks` are what `validate` takes, held to these rows; the report is recorded with the version. Rows that a
         check of severity `quarantine` fails on are appended to the dataset of that name first, with their reasons, in a
@@ -89,10 +89,22 @@ class Dataset:
         extra: list[Extra] = []
         if checks is not None:
             frame, extra = self._admitted(frame, checks, quarantine)
+        if type(frame).__name__ == "LazyFrame":
+            return self._commit_lazy(frame, source, note, extracted_at, behind=mode == "append", extra=extra)
         draft = TableDraft(self.name, as_polars(frame), self.workspace.blobs, before=self._draft)
         version = self._commit(draft, source, note, extracted_at, behind=mode == "append", extra=extra)
         if not is_replay():
             self._draft = draft.settled(version)
+        return self._compacted(version)
+
+    def _commit_lazy(self, frame: pl.LazyFrame, *given: Any, behind: bool, extra: Sequence[Extra]) -> DatasetVersion:
+        from mainspring.data.etl.draft import LazyDraft
+
+        draft = LazyDraft(self.name, frame, self.workspace.blobs)
+        try:
+            version = self._commit(draft, *given, behind=behind, extra=extra)
+        finally:
+            draft.close()
         return self._compacted(version)
 
     def _admitted(self, frame: Any, checks: Any, quarantine: str) -> tuple[Any, list[Extra]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
@@ -113,6 +113,17 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """The rows as a lazy Polars frame over the verified parts; raises as `to_polars` does."""
         frame: pl.LazyFrame = self._read("scan_table")
         return frame
+
+    def batches(self, rows: int | None = None) -> Iterator[pl.DataFrame]:
+        """The rows in order, so many at a time, or as many as take about 64 MiB; raises as `to_polars` does.
+
+        One empty batch if there are no rows.
+        """
+        self.expect("table")
+        found: Iterator[pl.DataFrame] = _home("etl.batches").version_batches(
+            current_workspace().blobs, self.manifest, self.rows, rows
+        )
+        return found
 
     def to_pandas(self) -> pd.DataFrame:
         """The rows as a pandas frame with a plain index.

@@ -25,7 +25,7 @@ _RECIPE = "cache 2"
 # asking the codecs would import the libraries that they are for.
 CODEC_RECIPES = {
     "arrow.table": 1, "bundle": 1, "bytes": 1, "json": 1, "numpy.array": 1, "pandas.frame": 1, "pandas.series": 1, "path": 1,
-    "polars.frame": 1, "polars.series": 1, "sklearn": 1,
+    "polars.frame": 1, "polars.lazy": 1, "polars.series": 1, "sklearn": 1,
 }  # fmt: skip
 
 

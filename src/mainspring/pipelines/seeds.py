@@ -64,6 +64,7 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     for module, function in _SEEDED_LIBRARIES:
         on_import(module, "seed", _Seeder(function, seed))
+    on_import("polars", "engine", _repeatable_engine)
 
 
 def threads_environment(threads: int) -> dict[str, str]:
@@ -75,6 +76,11 @@ def threads_environment(threads: int) -> dict[str, str]:
     '2'
     """
     return dict.fromkeys(_THREAD_VARIABLES, str(threads)) | {"GOMP_SPINCOUNT": _SPIN_COUNT}
+
+
+def _repeatable_engine(module: ModuleType) -> None:
+    """Have Polars collect by its in-memory engine: the streaming one, its default, sums floats in another order each time."""
+    module.Config.set_engine_affinity("in-memory")
 
 
 class _Seeder:

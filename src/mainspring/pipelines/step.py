@@ -147,6 +147,8 @@ def parameters_of(function: Callable[..., Any]) -> tuple[Parameter, ...]:
         GraphError: it takes *args or **kwargs, so that what it depends on can't be named.
     """
     code = getattr(function, "__code__", None)
+    if isinstance(code, CodeType) and code.co_flags & _POSITIONAL_ONLY_OR_VARIADIC and hasattr(function, "__wrapped__"):
+        return parameters_of(function.__wrapped__)  # a wrapper takes what it wraps takes, as `inspect.signature` says
     if not isinstance(code, CodeType):
         raise GraphError(f"`{shorten(function)}` is no Python function; decorate a `def` or a lambda")
     if code.co_flags & _POSITIONAL_ONLY_OR_VARIADIC or code.co_posonlyargcount:

@@ -71,6 +71,7 @@ class S3Blobs:
         self._cache_bytes = int(address.options.get("cache_bytes", _CACHE_BYTES))
         given = address.options.get("cache")
         self._cache = LocalBlobs(Path(given) if given else scratch_folder(self))
+        self.cache_folder = self._cache.place
         self._cached_bytes = sum(info.size_bytes for info in self._cache.list())
 
     def put(self, data: bytes | Path) -> str:

@@ -14,6 +14,9 @@ from mainspring.pipelines.code.facts import EFFECT, Import, ModuleFacts, Unit
 from mainspring.pipelines.code.modules import Found, ProjectModules
 
 _ALWAYS_THERE = {"__name__", "__file__", "__doc__", "__package__", "__spec__", "__path__", "__loader__"}
+RUN_BY_DUCKDB = frozenset(
+    ["mainspring.sql", *(f"mainspring.data.{name}" for name in ("sql", "query", "scan_query"))]
+)  # the engine's release is a part of what they give
 _Step = tuple[Callable[..., None], tuple[object, ...]]
 
 
@@ -263,6 +266,8 @@ class Walk:
         target = found.target
         if not self.project.owns(found.module):
             self.externals.add(found.loads.partition(".")[0])
+            if ".".join([found.target, *rest]) in RUN_BY_DUCKDB:
+                self.externals.add("duckdb")
         elif self.project.find(found.module) is None and self.project.facts(found.module) is None:
             target += " (missing)"
         elif found.name and module == found.module:

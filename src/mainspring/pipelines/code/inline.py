@@ -110,7 +110,7 @@ class LiveWalk:
 
     def _outside(self, label: str, value: object) -> None:
         home = getattr(value, "__module__", None) or "builtins"
-        self.walk.externals.add(home.partition(".")[0])
+        self.walk.externals.add("duckdb" if home == "mainspring.data.etl.sql" else home.partition(".")[0])
         self.parts[f"import {label}"] = f"{home}.{getattr(value, '__qualname__', getattr(value, '__name__', label))}"
 
     def _defined(self, label: str, value: FunctionType | type) -> None:

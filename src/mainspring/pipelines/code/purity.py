@@ -15,7 +15,8 @@ PURE_DECORATORS = frozenset(
     functools.cached_property functools.total_ordering functools.singledispatch functools.singledispatchmethod
     contextlib.contextmanager contextlib.asynccontextmanager typing.overload typing.final typing.override
     typing.runtime_checkable typing.no_type_check typing.dataclass_transform typing_extensions.overload
-    typing_extensions.final typing_extensions.override abc.abstractmethod enum.unique enum.verify""".split()
+    typing_extensions.final typing_extensions.override abc.abstractmethod enum.unique enum.verify
+    mainspring.sql mainspring.data.sql""".split()
 )
 PURE_CALLS = frozenset(
     """property staticmethod classmethod functools.cached_property frozenset set dict list tuple int float complex str

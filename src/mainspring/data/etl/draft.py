@@ -1,0 +1,100 @@
+"""A lazy frame's version in the making: rows are computed once, in order, to a file, then digested and cut into parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
+
+from mainspring.artifacts import TableDigest, TableHasher
+from mainspring.artifacts.spool import Spool, batches_of
+from mainspring.data.tables.manifest import Listing, Part, read_listing, write_listing
+from mainspring.data.tables.parts import PART_ROWS, aligned, read_tail, write_parts
+from mainspring.data.version import DatasetVersion, Kind, Source
+from mainspring.store import BlobStore
+
+
+class LazyDraft:
+    """Rows that don't fit into memory, on their way to become a version. Close it when it is committed."""
+
+    kind: Kind = "table"
+
+    def __init__(self, name: str, frame: pl.LazyFrame, blobs: BlobStore) -> None:
+        self.name, self.blobs = name, blobs
+        self.written: list[str] = []
+        self._spool = Spool(frame)
+        self._rows = self._spool.scan()
+        self._base: Listing | None = None
+        self._digest: TableDigest | None = None
+        self._parts: tuple[Part, ...] | None = None
+
+    @property
+    def base(self) -> str | None:
+        """The manifest that its own builds on."""
+        return self._base.blob if self._base else None
+
+    @property
+    def content_digest(self) -> str:
+        """The content digest of the whole version."""
+        if self._digest is None:
+            self.put_behind(None)
+        assert self._digest is not None
+        return self._digest.digest
+
+    def put_behind(self, head: DatasetVersion | None) -> None:
+        """Digest the rows as those behind a version's, or as a table of their own."""
+        if head is None:
+            self._base, self._digest = None, self._spool.digest()
+            return
+        self._base = read_listing(self.blobs, head.manifest)
+        parts = self._base.parts
+        empty = self._spool.scan().head(0).collect(engine="in-memory")
+        fitting = aligned(empty, head.schema, self.blobs, parts[0] if parts else None, self.name)
+        if fitting.schema != empty.schema or fitting.columns != empty.columns:
+            self._rows = self._spool.scan().select(pl.col(name).cast(kind) for name, kind in fitting.schema.items())
+            self._parts = None
+        previous = TableDigest(head.content_digest, head.rows, self._base.leaves, head.schema)
+        tail = read_tail(self.blobs, parts, previous.tail_rows)
+        if tail is None and previous.tail_rows:  # a table without columns
+            tail = pl.DataFrame(height=previous.tail_rows)
+        hasher = TableHasher.resume(previous, tail)
+        for batch in batches_of(self._rows, self._spool.rows):
+            hasher.update(batch)
+        self._digest = hasher.finish()
+
+    def version(
+        self, head: DatasetVersion | None, sources: tuple[Source, ...], note: str, extracted_us: int
+    ) -> DatasetVersion:
+        """Write what isn't written, and give the record; the store sets id, number, time and actor."""
+        assert self._digest is not None
+        digest = self._digest
+        if self._parts is None:
+            self._parts = tuple(self._cut())
+        listing, written = write_listing(self.blobs, self._base, self._parts, digest.leaves)
+        self.written = [*written, *(part.blob for part in self._parts)]
+        return DatasetVersion(
+            id="", dataset=self.name, kind="table", number=0, content_digest=digest.digest, rows=digest.rows, files=0,
+            size_bytes=sum(part.size_bytes for part in listing.parts), parts=len(listing.parts),
+            manifest=listing.blob, schema=digest.schema, created_at=0, extracted_at=extracted_us,
+            source=sources, parent=head.id if head else None, actor="", note=note,
+        )  # fmt: skip
+
+    def _cut(self) -> Iterator[Part]:
+        if not self._spool.rows:
+            yield from write_parts(self._rows.collect(engine="in-memory"), self.blobs)
+        with TemporaryDirectory(prefix="mainspring-parts-") as folder:
+            path = Path(folder) / "part.parquet"
+            for at in range(0, self._spool.rows, PART_ROWS):
+                count = min(PART_ROWS, self._spool.rows - at)
+                self._rows.slice(at, count).sink_parquet(
+                    path, compression="zstd", compression_level=1, maintain_order=True, engine="streaming",
+                    row_group_size=self._spool.group_rows,
+                )  # fmt: skip
+                size_bytes = path.stat().st_size
+                yield Part(self.blobs.put(path), count, size_bytes)
+
+    def close(self) -> None:
+        """Remove what was computed; the version has its own copy."""
+        self._spool.close()
