@@ -24,6 +24,7 @@ from mainspring.data import (
     split_of,
     write_rule,
 )
+from mainspring.data.splits import recorded
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, WrongTypeError
 from mainspring.ledger import new_id, within_task
 from mainspring.workspace import Workspace
@@ -61,6 +62,21 @@ def test_the_parts_are_versions_that_lead_to_rule_and_source(rule: SplitRule, wo
         nodes = {edge.dst for edge in workspace.ledger.walk(version.id)}
         assert source.id in nodes
         assert [each.node for each in version.source] == [source.id]
+
+
+@pytest.mark.parametrize("rule", RULES[:3], ids=lambda rule: type(rule).__name__)
+def test_a_large_version_has_the_same_parts(
+    rule: SplitRule, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visits = dataset("visits")
+    visits.commit(FRAME)
+    source = visits.append(FRAME)
+    small = split_dataset(source, rule)
+    monkeypatch.setattr(recorded, "LARGE_BYTES", 0)
+    large = split_dataset(source, rule, prefix="large")
+    for name, version in small.items():
+        assert large[name].content_digest == version.content_digest
+        assert split_of(large[name]) == rule
 
 
 def test_splitting_again_gives_the_versions_that_are_there(workspace: Workspace) -> None:
@@ -102,9 +118,9 @@ def test_a_part_without_rows_is_a_version_too(workspace: Workspace) -> None:
 
 def test_a_replay_gives_what_was_recorded_and_makes_nothing(workspace: Workspace) -> None:
     source = dataset("visits").commit(FRAME)
-    recorded = split_dataset(source, HashSplit("user"))
+    before = split_dataset(source, HashSplit("user"))
     with within_task(new_id(), replay=True):
-        assert split_dataset(source, HashSplit("user"))["train"].id == recorded["train"].id
+        assert split_dataset(source, HashSplit("user"))["train"].id == before["train"].id
         with pytest.raises(NotAllowedError, match="it differs"):
             split_dataset(source, HashSplit("user", salt="other"))
     assert len(dataset("visits-train").versions()) == 1

@@ -7,6 +7,7 @@ transaction of its version. Parts are committed one after another; a repeated sp
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,6 +17,7 @@ from mainspring import clock
 from mainspring.data._store import DatasetStore
 from mainspring.data.commit import Extra, commit_draft
 from mainspring.data.dataset import dataset
+from mainspring.data.draft import Draft
 from mainspring.data.splits.folds import GroupKFold, KFold, StratifiedKFold
 from mainspring.data.splits.groups import GroupSplit, StratifiedSplit
 from mainspring.data.splits.hashed import HashSplit
@@ -24,7 +26,7 @@ from mainspring.data.splits.time import TimeSplit
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import InvalidError, NotFoundError, WrongTypeError
 from mainspring.ledger import Ledger, current_task
-from mainspring.store import Transaction
+from mainspring.store import BlobStore, Transaction
 from mainspring.workspace import Workspace, current_workspace, using
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 Stored = HashSplit | TimeSplit | GroupSplit | StratifiedSplit | KFold | GroupKFold | StratifiedKFold
 ROLE = "split_by"
+LARGE_BYTES = 256 << 20  # of Parquet: larger versions are computed in bounded memory, a third slower
 
 
 def split_dataset(
@@ -40,8 +43,8 @@ def split_dataset(
 ) -> dict[str, DatasetVersion]:  # fmt: skip
     """Commit the parts of a version as datasets `PREFIX-PART`, the dataset's name being the prefix if none is given.
 
-    `names` gives single parts another dataset. Rules that look at one row at a time (by hash and by time) read one part
-    after another, so that only the largest has to fit into memory. Each part is its own transaction.
+    `names` gives single parts another dataset. Rules that look at one row at a time (by hash and by time) take versions
+    of any size in bounded memory; the others read the whole version. Each part is its own transaction.
 
     Raises:
         WrongTypeError: it is no rule that can be recorded.
@@ -107,26 +110,41 @@ def _note(part: str, rule: SplitRule) -> str:
     return f"{part} of {type(rule).__name__}"
 
 
-def _parts(version: DatasetVersion, rule: Any) -> Iterator[tuple[str, pl.DataFrame]]:
-    if is_row_rule(rule) and version.columns:
-        for part, rows in rule.apply_lazily(version.scan()).items():
-            yield part, rows.collect()
+def _parts(version: DatasetVersion, rule: Any) -> Iterator[tuple[str, pl.DataFrame | pl.LazyFrame]]:
+    """The parts; lazy ones if the version is large and the rule looks at one row at a time."""
+    if is_row_rule(rule) and version.size_bytes > LARGE_BYTES:
+        yield from rule.apply_lazily(version.scan()).items()
     else:
         yield from rule.apply(version.to_polars()).items()
 
 
 def _commit(
-    workspace: Workspace, name: str, rows: pl.DataFrame, source: DatasetVersion, text: str, note: str
+    workspace: Workspace, name: str, rows: pl.DataFrame | pl.LazyFrame, source: DatasetVersion, text: str, note: str
 ) -> DatasetVersion:
     from mainspring.data._sources import describe_sources
-    from mainspring.data.tables.draft import TableDraft
 
     store = DatasetStore(workspace.database, workspace.ledger)
-    draft = TableDraft(name, rows, workspace.blobs)
-    return commit_draft(
-        store, name, draft, behind=False, sources=describe_sources(source), note=note, extracted_us=clock.now_us(),
-        extra=[_linked(workspace.ledger, source, text)],
-    )  # fmt: skip
+    with _draft(name, rows, workspace.blobs) as draft:
+        return commit_draft(
+            store, name, draft, behind=False, sources=describe_sources(source), note=note,
+            extracted_us=clock.now_us(), extra=[_linked(workspace.ledger, source, text)],
+        )  # fmt: skip
+
+
+@contextmanager
+def _draft(name: str, rows: Any, blobs: BlobStore) -> Iterator[Draft]:
+    from mainspring.data.tables.draft import TableDraft
+
+    if not hasattr(rows, "collect"):
+        yield TableDraft(name, rows, blobs)
+        return
+    from mainspring.data.etl.draft import LazyDraft
+
+    draft = LazyDraft(name, rows, blobs)
+    try:
+        yield draft
+    finally:
+        draft.close()
 
 
 def _linked(ledger: Ledger, source: DatasetVersion, text: str) -> Extra:
