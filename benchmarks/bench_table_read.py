@@ -1,49 +1,66 @@
 """Reading a version against Polars' bare read of the same Parquet file, and after many small appends.
 
-Budget: at most 1.2 times the read. The first read of a process also verifies the parts. `--small` runs it once, briefly.
+Budget: at most 1.2 times the read, after 10,000 appends of a row in the compacted layout. The first read of a process also
+verifies the parts. `--small` runs it once, briefly.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+import threading
+from functools import partial
 from pathlib import Path
 
+import polars as pl
 from bench_table_commit import made, seconds
 
-from mainspring.data import dataset
+from mainspring.data import DatasetVersion, dataset
 from mainspring.workspace import Workspace, using
 
 
 def main() -> None:
     """Print the ratios."""
     small = "--small" in sys.argv
-    rows, rounds, appends = (50_000, 2, 20) if small else (10_000_000, 5, 1_000)
+    rows, rounds, appends = (50_000, 2, 300) if small else (10_000_000, 5, 10_000)
     with tempfile.TemporaryDirectory() as folder, Workspace.open(Path(folder)) as workspace, using(workspace):
         frame, path = made(rows, 1), Path(folder) / "bare.parquet"
         frame.write_parquet(path)
         version = dataset("flights").commit(frame)
-        import polars as pl
-
         bare = [seconds(lambda: pl.read_parquet(path)) for _ in range(rounds)]
         ours = [seconds(version.to_polars) for _ in range(rounds)]
         print(f"first read of {rows:,} rows, verified: {ours[0]:.2f} s, {ours[0] / min(bare):.2f} x the bare read")
         print(f"later reads: {min(ours):.2f} s, {min(ours) / min(bare):.2f} x the bare read (budget 1.2)")
-        own, one = dataset("rows"), frame[:1]
-        many = [own.append(one) for _ in range(appends)][-1]
-        many.to_polars()
-        scattered = min(seconds(many.to_polars) for _ in range(rounds))
-        files = [workspace.blobs.path(part.blob) for part in _parts(workspace, many.manifest)]
-        floor = min(seconds(lambda: pl.read_parquet(files)) for _ in range(rounds))
-        print(
-            f"after {appends:,} appends: {scattered * 1e3:.1f} ms, {scattered / floor:.2f} x Polars' read of the parts"
-        )
+        appended(frame, appends, Path(folder) / "rows.parquet")
 
 
-def _parts(workspace: Workspace, manifest: str) -> tuple[object, ...]:
-    from mainspring.data.tables.manifest import read_listing
+def appended(frame: pl.DataFrame, appends: int, path: Path) -> None:
+    """What reading costs after many appends of one row, as they left it and compacted."""
+    own = dataset("rows")
+    each = [seconds(partial(own.append, frame[at % frame.height])) for at in range(appends)]
+    for thread in threading.enumerate():
+        if thread.name.startswith("compact "):
+            thread.join()
+    many = own.latest()
+    many.to_polars().write_parquet(path)
+    floor = min(seconds(lambda: pl.read_parquet(path)) for _ in range(50))
+    told(f"after {appends:,} appends, as they left it", many, floor)
+    took = seconds(own.compact)
+    told("compacted", own.latest(), floor)
+    late = sorted(each)[-len(each) // 100 :]
+    print(
+        f"the compaction took {took:.2f} s; an append {sum(each) / len(each) * 1e3:.1f} ms, the slowest in a hundred"
+        f" {late[0] * 1e3:.1f} ms"
+    )
 
-    return read_listing(workspace.blobs, manifest).parts
+
+def told(when: str, version: DatasetVersion, floor: float) -> None:
+    """Print what a read costs."""
+    version.to_polars()
+    took = min(seconds(version.to_polars) for _ in range(50))
+    print(
+        f"{when}, {version.parts:,} parts: {took * 1e3:.2f} ms, {took / floor:.2f} x the read of one file (budget 1.2)"
+    )
 
 
 if __name__ == "__main__":

@@ -164,18 +164,13 @@ class _Remover:
 
     def _needed(self, versions: Iterable[DatasetVersion]) -> set[str]:
         """Every blob that reading one of these versions may open."""
-        seen: set[str] = set()
-        for version in versions:
-            if version.kind == "table":
-                for _ in tables.reachable_blobs(self.workspace.blobs, version.manifest, seen):
-                    pass  # `seen` has it
-                continue
-            if version.manifest not in self._reached:
-                self._reached[version.manifest] = frozenset(
-                    trees.reachable_blobs(self.workspace.blobs, version.manifest)
-                )
-            seen |= self._reached[version.manifest]
-        return seen
+        present = list(versions)
+        needed = tables.needed_blobs(self.workspace.blobs, [each.manifest for each in present if each.kind == "table"])
+        for manifest in [each.manifest for each in present if each.kind == "tree"]:
+            if manifest not in self._reached:
+                self._reached[manifest] = frozenset(trees.reachable_blobs(self.workspace.blobs, manifest))
+            needed |= self._reached[manifest]
+        return needed
 
     def _users(self, versions: Iterable[DatasetVersion], *, models_only: bool) -> list[tuple[str, str]]:
         """The versions that something came from, each with what, nearest first."""

@@ -124,7 +124,7 @@ def _copies(version: DatasetVersion, store: DatasetStore, name: str) -> list[Dat
 def _blobs(version: DatasetVersion, blobs: BlobStore) -> list[str]:
     if version.kind == "tree":
         return sorted(trees.reachable_blobs(blobs, version.manifest))
-    return list(tables.reachable_blobs(blobs, version.manifest, set()))
+    return sorted(tables.needed_blobs(blobs, [version.manifest]))
 
 
 def _send(digests: list[str], size_bytes: int, source: BlobStore, target: BlobStore, progress: Progress | None) -> None:

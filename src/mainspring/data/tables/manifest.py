@@ -7,7 +7,8 @@ Parts are never rewritten by an edit: a deleted row is a position in a deletion 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 import msgspec
 
@@ -16,6 +17,10 @@ from mainspring.errors import StorageError
 
 SNAPSHOT_EVERY = 16
 SEGMENT_PARTS = 256
+
+
+class _Reads(Protocol):
+    def read(self, digest: str) -> bytes: ...
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True):
@@ -66,7 +71,7 @@ class Listing(msgspec.Struct, frozen=True):
     leaves: tuple[str, ...]
 
 
-def read_listing(blobs: BlobAccess, blob: str) -> Listing:
+def read_listing(blobs: _Reads, blob: str) -> Listing:
     """Resolve a manifest; raises as reading a blob does."""
     deltas: list[Manifest] = []
     manifest = _decode(blobs, blob)
@@ -120,26 +125,40 @@ def unchanged_segments(listing: Listing, first: int) -> tuple[str, ...]:
     return listing.segments[: first // SEGMENT_PARTS]
 
 
-def reachable_blobs(blobs: BlobAccess, manifest: str, seen: set[str]) -> Iterator[str]:
-    """Every blob that reading a manifest may open, itself included; what `seen` holds is passed over, and goes into it."""
-    while manifest and manifest not in seen:
-        seen.add(manifest)
-        yield manifest
-        found = _decode(blobs, manifest)
-        for segment in found.segments:
-            if segment not in seen:
-                seen.add(segment)
-                yield segment
-                yield from _named(_SEGMENT.decode(blobs.read(segment)), seen)
-        yield from _named((*found.parts, *(part for part in found.changed.values() if part)), seen)
-        manifest = found.base
+def needed_blobs(blobs: BlobAccess, manifests: Iterable[str]) -> set[str]:
+    """Every blob that reading tables with these manifests opens: manifests down to their snapshots, segments, parts, vectors.
+
+    What a base names and its deltas have changed is not among them.
+    """
+    needed: set[str] = set()
+    held: set[str] = set()  # segments whose parts are in
+    once = _ReadOnce(blobs)
+    for manifest in manifests:
+        listing = read_listing(once, manifest)
+        needed |= once.opened
+        once.opened.clear()
+        sealed = len(listing.segments) * SEGMENT_PARTS
+        first = 0 if not held.issuperset(listing.segments) else sealed
+        held.update(listing.segments)
+        for part in listing.parts[first:]:
+            needed.add(part.blob)
+            needed.add(part.dropped)
+    return needed - {""}
 
 
-def _named(parts: tuple[Part, ...], seen: set[str]) -> Iterator[str]:
-    for blob in (blob for part in parts for blob in (part.blob, part.dropped)):
-        if blob and blob not in seen:
-            seen.add(blob)
-            yield blob
+class _ReadOnce:
+    """Small blobs, read once however often they are opened; says which were."""
+
+    def __init__(self, blobs: BlobAccess) -> None:
+        self._blobs = blobs
+        self._data: dict[str, bytes] = {}
+        self.opened: set[str] = set()
+
+    def read(self, digest: str) -> bytes:
+        self.opened.add(digest)
+        if digest not in self._data:
+            self._data[digest] = self._blobs.read(digest)
+        return self._data[digest]
 
 
 def _with(parts: list[Part], changed: Changes) -> list[Part]:
@@ -158,7 +177,7 @@ def _encode(manifest: Manifest) -> bytes:
     return msgspec.msgpack.encode(manifest)
 
 
-def _decode(blobs: BlobAccess, blob: str) -> Manifest:
+def _decode(blobs: _Reads, blob: str) -> Manifest:
     try:
         return _MANIFEST.decode(blobs.read(blob))
     except msgspec.MsgspecError as error:
