@@ -22,6 +22,8 @@ COMMANDS = {
     "compact": (f"{_HOME}tables:compact", "Rewrite the small parts of tables into few."),
     "remove": (f"{_HOME}retention:remove", "Remove the data of a version, or of a whole dataset."),
     "gc": (f"{_HOME}retention:gc", "Remove old versions."),
+    "check": (f"{_HOME}validation:check", "Hold a version to a schema; of a tree, look at its images."),
+    "propose": (f"{_HOME}validation:propose", "Print a schema that a version passes, to be edited."),
     "split": (f"{_HOME}splits:split", "Split a table into parts, each a version of its own."),
     "leakage": (f"{_HOME}splits:leakage", "Say what leaks from one part into another."),
 }

@@ -74,6 +74,7 @@ def _told(version: DatasetVersion, workspace: Workspace) -> str:
             ("from", "\n".join(_source(source) for source in version.source)),
             ("follows", _parent(version, workspace)),
             ("columns", _columns(version)),
+            ("checks", _checks(version, workspace)),
             ("note", version.note),
         ]
     )
@@ -98,6 +99,18 @@ def _parent(version: DatasetVersion, workspace: Workspace) -> str:
         return ""
     node = workspace.ledger.nodes([version.parent]).get(version.parent)
     return node.label if node else ""
+
+
+def _checks(version: DatasetVersion, workspace: Workspace) -> str:
+    """What the checks found that it was committed with."""
+    from mainspring.data import find_report
+
+    report = find_report(version, workspace)
+    if report is None:
+        return ""
+    failed = "".join(f"\n{result}" for result in report.failed)
+    passed = len(report.results) - len(report.failed)
+    return f"{report.verdict}: {passed} of {text.counted(len(report.results), 'check')} passed{failed}"
 
 
 def _columns(version: DatasetVersion) -> str:

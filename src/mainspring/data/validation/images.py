@@ -1,0 +1,138 @@
+"""Checks of images: each is a row with its size, mode, brightness and nearest look-alike, and the checks are those of rows."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import polars as pl
+
+from mainspring.data.validation.checks import Check, check
+from mainspring.data.validation.report import Report
+from mainspring.data.validation.validation import validate
+from mainspring.data.version import DatasetVersion
+from mainspring.errors import InvalidError, MissingExtraError, NotFoundError, shorten
+
+try:
+    from PIL import Image, ImageOps, UnidentifiedImageError
+except ImportError as error:
+    raise MissingExtraError("pillow", "images", "Checking images") from error
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
+_MOST_PIXELS = 1 << 28
+_BROKEN = (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError)
+_IN_FLIGHT = 64
+_SCHEMA = {
+    "file": pl.String, "problem": pl.String, "width": pl.Int64, "height": pl.Int64, "mode": pl.String,
+    "brightness": pl.Float64, "hash": pl.UInt64,
+}  # fmt: skip
+_PAIRS_AT_ONCE = 1 << 22
+
+
+def image_table(source: DatasetVersion | Path | str, *, distance: int = 4) -> pl.DataFrame:
+    """One row for each image of a tree or folder, sorted by file.
+
+    `problem` says why an image can't be read, and is null otherwise; `brightness` is the mean from 0 to 1; `hash` is its
+    dHash (64 bits: of 9 × 8 grey pixels, which are brighter than their left neighbour); `like` is the first earlier file
+    whose hash differs in at most `distance` bits. Files whose suffix is not that of an image are left out.
+
+    Raises:
+        MissingExtraError: Pillow is not installed.
+        NotFoundError: there is no such folder.
+    """
+    if not 0 <= distance <= 64:
+        raise InvalidError("distance", distance, "a number of bits from 0 to 64")
+    with ThreadPoolExecutor(2) as pool:
+        rows = list(_mapped(pool, _looked_at, _files(source)))
+    frame = pl.DataFrame(rows, schema=_SCHEMA, orient="row").sort("file")
+    return frame.with_columns(pl.Series("like", _look_alikes(frame, distance), dtype=pl.String))
+
+
+def check_images(
+    source: DatasetVersion | Path | str, checks: Iterable[Check] = (), *, distance: int | None = 4, subject: str = ""
+) -> Report:
+    """Hold the images of a tree or folder to checks of the columns that `image_table` gives; examples name the file.
+
+    Besides `checks`, every image must be readable, and none may look like another by at most `distance` bits of its hash
+    (a warning; None leaves it out).
+
+    >>> check_images("cards", [check.between("width", 32, 4096), check.is_in("mode", ["RGB"])])  # doctest: +SKIP
+    """
+    frame = image_table(source, distance=distance or 0)
+    own = [check.expression("images can be read", "problem is null")]
+    if distance is not None:
+        own.append(check.expression("no look-alikes", '"like" is null', severity="warn"))
+    return validate(frame, [*own, *checks], subject=subject or str(source), key="file")
+
+
+def _files(source: DatasetVersion | Path | str) -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
+    """The images of a source, with what opens each."""
+    if isinstance(source, DatasetVersion):
+        for file in source.list_files():
+            if file.path.lower().endswith(_SUFFIXES):
+                yield file.path, lambda path=file.path: source.open(path)  # type: ignore[misc]  # bound at once
+        return
+    folder = Path(source)
+    if not folder.is_dir():
+        raise NotFoundError("folder", str(source))
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in _SUFFIXES and path.is_file():
+            yield path.relative_to(folder).as_posix(), lambda path=path: path.open("rb")  # type: ignore[misc]  # bound at once
+
+
+def _mapped(pool: ThreadPoolExecutor, call: Callable[[Any], Any], items: Iterator[Any]) -> Iterator[Any]:
+    """The results in order, some items ahead, so that few images are in memory at once.
+
+    Each call runs in a copy of this context: the workspace in use is found by it.
+    """
+    waiting = [pool.submit(copy_context().run, call, item) for item in islice(items, _IN_FLIGHT)]
+    while waiting:
+        yield waiting.pop(0).result()
+        waiting += [pool.submit(copy_context().run, call, item) for item in islice(items, 1)]
+
+
+def _looked_at(item: tuple[str, Callable[[], BinaryIO]]) -> tuple[Any, ...]:
+    name, opened = item
+    with opened() as file:
+        try:
+            return (name, None, *_measured(file))
+        except _BROKEN as error:
+            problem = shorten(str(error).replace(repr(file), "the file")) or type(error).__name__
+            return (name, problem, None, None, None, None, None)
+
+
+def _measured(file: BinaryIO) -> tuple[int, int, str, float, int]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of damaged metadata, and of sizes below our own limit
+        with Image.open(file) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise ValueError(f"it has {image.width}×{image.height} pixels")
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            grey = np.asarray(upright.convert("L"))
+            small = np.asarray(upright.convert("L").resize((9, 8), Image.Resampling.BOX))
+    bits = np.packbits(small[:, 1:] > small[:, :-1]).tobytes()
+    return upright.width, upright.height, image.mode, float(grey.mean()) / 255, int.from_bytes(bits, "big")
+
+
+def _look_alikes(frame: pl.DataFrame, distance: int) -> list[str | None]:
+    """For each image the first earlier one that looks like it: every pair is compared, 64 bits at a time."""
+    readable = frame.with_row_index("at").filter(pl.col("hash").is_not_null())
+    hashes = readable["hash"].to_numpy()
+    at, names = readable["at"].to_list(), readable["file"].to_list()
+    found: list[str | None] = [None] * frame.height
+    step = max(1, _PAIRS_AT_ONCE // max(len(hashes), 1))
+    for start in range(0, len(hashes), step):
+        block = hashes[start : start + step]
+        alike = np.bitwise_count(block[:, None] ^ hashes[None, : start + len(block)]) <= distance
+        for row in np.flatnonzero(alike.sum(axis=1) > 0):
+            first = int(alike[row].argmax())
+            if first < start + row:
+                found[at[start + row]] = names[first]
+    return found
