@@ -13,8 +13,8 @@ from blake3 import blake3
 
 from mainspring.data import dataset
 from mainspring.data.trees.deposit import LARGE_BYTES
-from mainspring.data.trees.entries import CHUNKED, LINK, WHOLE, Entry
-from mainspring.data.trees.manifest import Manifest, read_listing
+from mainspring.data.trees.entries import CHUNKED, LINK, PACKED, WHOLE, Entry
+from mainspring.data.trees.manifest import Chunk, Manifest, read_chunks, read_listing
 from mainspring.data.trees.reading import TreeReader
 from mainspring.errors import CorruptBlobError, InvalidError, MainspringError, NotFoundError, StorageError
 from mainspring.workspace import Workspace
@@ -52,9 +52,9 @@ def test_links_inside_are_kept_as_links_and_followed_when_read(workspace: Worksp
 def test_sockets_and_pipes_are_refused_by_name(workspace: Workspace, tmp_path: Path) -> None:
     root = content(tmp_path / "x", {"a": b"1"})
     os.mkfifo(root / "pipe")
-    with pytest.raises(InvalidError, match=r"x/pipe` is not a file, folder or link"):
+    with pytest.raises(InvalidError, match=r"x/pipe: `a pipe` is not a file, folder or link"):
         dataset("cards").add(root)
-    with pytest.raises(InvalidError, match="is not a file or folder"):
+    with pytest.raises(InvalidError, match=r"x/pipe: .* is not a file or folder"):
         dataset("cards").add(root / "pipe")
     (root / "pipe").unlink()
     here = os.getcwd()
@@ -62,7 +62,7 @@ def test_sockets_and_pipes_are_refused_by_name(workspace: Workspace, tmp_path: P
     try:
         with socket.socket(socket.AF_UNIX) as server:
             server.bind("socket")
-            with pytest.raises(InvalidError, match=r"x/socket` is not a file, folder or link"):
+            with pytest.raises(InvalidError, match=r"x/socket: `a socket` is not a file, folder or link"):
                 dataset("cards").add(root)
     finally:
         os.chdir(here)
@@ -77,7 +77,7 @@ def test_names_that_are_not_utf8_are_refused_by_name(workspace: Workspace, tmp_p
             pass
     except OSError:  # a disk as macOS has it takes none
         return
-    with pytest.raises(InvalidError, match=r"udcff.*is not a name in UTF-8"):
+    with pytest.raises(InvalidError, match=r"/x.*udcff.*is not a name in UTF-8"):
         dataset("cards").add(tmp_path / "x")
 
 
@@ -85,7 +85,7 @@ def test_a_workspace_is_not_added_to_itself(workspace: Workspace, tmp_path: Path
     root = content(tmp_path / "x", {"a": b"1"})
     with Workspace.open(root) as own:
         own.blobs.put(b"something")
-        with pytest.raises(InvalidError, match="workspace's own state"):
+        with pytest.raises(InvalidError, match=r"x/\.mainspring: `a workspace's own state` is not data"):
             dataset("cards", own).add(root)
 
 
@@ -194,8 +194,6 @@ def test_a_pack_that_is_spoilt_while_it_is_open_is_noticed(workspace: Workspace,
 @pytest.mark.one_backend("a file of the local store is spoilt")
 def test_a_corrupt_chunk_stops_the_read_and_the_checkout(workspace: Workspace, tmp_path: Path) -> None:
     version = dataset("big").add(content(tmp_path / "x", {"big": os.urandom(LARGE_BYTES + 1)}))
-    from mainspring.data.trees.manifest import read_chunks
-
     chunks = read_chunks(workspace.blobs, read_listing(workspace.blobs, version.manifest).entries["big"].home)
     spoil(workspace, chunks[1].digest.hex(), 5)
     with version.open("big") as file, pytest.raises(CorruptBlobError):
@@ -222,6 +220,24 @@ def test_a_full_store_is_named_and_the_next_add_works(tmp_path: Path, small_disk
         version = dataset("cards", workspace).add(root)
         with TreeReader(workspace.blobs, version.manifest, "cards/1") as reader:
             assert {file.path: reader.read_bytes(file.path) for file in reader.files()} == tree_of(root)
+
+
+def test_places_in_packs_and_chunks_that_cant_be_are_refused(workspace: Workspace) -> None:
+    home = bytes.fromhex(workspace.blobs.put(b"a pack"))
+    wrong = Entry("a", home, 4, False, PACKED, home, -3)
+    with pytest.raises(StorageError, match=r"`a` in its pack can't be"):
+        with TreeReader(workspace.blobs, stored(workspace, [wrong]), "x/1") as reader:
+            reader.read_bytes("a")
+    chunks = bytes.fromhex(workspace.blobs.put(msgspec.msgpack.encode([Chunk(home, 7)])))
+    wrong = Entry("a", home, 7, False, CHUNKED, chunks)
+    with pytest.raises(StorageError, match="it has 6 bytes, not 7"):
+        TreeReader(workspace.blobs, stored(workspace, [wrong]), "x/1").read_bytes("a")
+
+
+def test_a_checkout_to_a_file_is_refused(workspace: Workspace, tmp_path: Path) -> None:
+    root = content(tmp_path / "x", {"a": b"1"})
+    with pytest.raises(InvalidError, match=r"x/a: .* is not a folder"):
+        dataset("cards").add(root).checkout(root / "a")
 
 
 def test_half_written_state_of_a_reader_is_no_file(workspace: Workspace, tmp_path: Path) -> None:

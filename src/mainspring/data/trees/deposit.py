@@ -101,7 +101,9 @@ class Deposit:
         """Read an open file; None if it changed meanwhile."""
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
-            raise InvalidError("path", file, "a file", "It was replaced by something else while the folder was read.")
+            raise InvalidError(
+                file, "what is there now", "a file", "It was replaced by something else while the folder was read."
+            )
         before = stamp_of(found)
         if before.size_bytes > LARGE_BYTES:
             digest, media = self._chunk(path, before, handle, moved)

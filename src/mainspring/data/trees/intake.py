@@ -43,7 +43,8 @@ class Intake:
         try:
             self._entries = self._taken(scan(self._place))
         finally:
-            write_index(workspace.cache, self._place, self._new)  # what was read needn't be read again
+            if self._new.files != self._old.files:  # what was read needn't be read again
+                write_index(workspace.cache, self._place, self._new)
 
     def draft(self, mode: str) -> TreeDraft:
         """The draft of a version that is exactly this (`replace`), or has it added (`update`)."""
@@ -99,9 +100,7 @@ class Intake:
             except OSError as error:
                 raise unreadable(file, error) from error
             except UnicodeDecodeError as error:
-                raise InvalidError(
-                    "path", repr(target), "a link to a name in UTF-8", f"It is the link {file}."
-                ) from error
+                raise InvalidError(file, repr(target), "a link to a name in UTF-8") from error
             self._deposit.add_link(self._prefix + path, target)
         links = {path: entry for path, entry in self._deposit.entries.items() if entry.form == LINK}
         for path in paths:
@@ -111,7 +110,8 @@ class Intake:
             )
             if problem:
                 expected = "a link within the tree to a file or folder of it"
-                raise InvalidError("path", os.path.join(self._place.folder, path), expected, _sentence(problem))
+                file = os.path.join(self._place.folder, path)
+                raise InvalidError(file, entry.target, expected, _sentence(problem))
 
 
 def deletion(workspace: Workspace, name: str, patterns: Iterable[str]) -> TreeDraft:

@@ -132,6 +132,14 @@ def read_chunks(blobs: BlobAccess, home: bytes) -> list[Chunk]:
         raise StorageError(f"blob {home.hex()[:12]}", f"this is not a list of chunks ({error})") from error
 
 
+def read_chunk(blobs: BlobAccess, chunk: Chunk) -> bytes:
+    """The bytes of a chunk, verified; raises as reading a blob does."""
+    data = blobs.read(chunk.digest.hex())
+    if len(data) != chunk.size_bytes:
+        raise StorageError(f"blob {chunk.digest.hex()[:12]}", f"it has {len(data)} bytes, not {chunk.size_bytes}")
+    return data
+
+
 _remembered: Any = lru_cache(maxsize=3)(_resolved)
 _MANIFEST = msgspec.msgpack.Decoder(Manifest)
 _SEGMENT = msgspec.msgpack.Decoder(list[Entry])

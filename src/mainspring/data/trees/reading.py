@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, BinaryIO
 from blake3 import blake3
 
 from mainspring.data.files import TreeFile
+from mainspring.data.trees.deposit import PACK_BYTES
 from mainspring.data.trees.draft import matching
 from mainspring.data.trees.entries import CHUNKED, LINK, PACKED, Entries, Entry, not_in_tree
-from mainspring.data.trees.manifest import Chunk, read_chunks, read_listing
+from mainspring.data.trees.manifest import Chunk, read_chunk, read_chunks, read_listing
 from mainspring.data.trees.media import media_type
 from mainspring.errors import CorruptBlobError, InvalidError, StorageError, listed
 from mainspring.store import BlobStore
@@ -69,7 +70,7 @@ class TreeReader:
         if entry.form == PACKED:
             return self.read_packed(entry)
         if entry.form == CHUNKED:
-            return b"".join(self.blobs.read(chunk.digest.hex()) for chunk in read_chunks(self.blobs, entry.home))
+            return b"".join(read_chunk(self.blobs, chunk) for chunk in read_chunks(self.blobs, entry.home))
         return self.blobs.read(entry.digest.hex())
 
     def read_packed(self, entry: Entry) -> bytes:
@@ -77,6 +78,8 @@ class TreeReader:
         pack = self._packs.get(entry.home)
         if pack is None:
             pack = self._packs[entry.home] = self._opened(entry.home)
+        if entry.offset < 0 or not 0 <= entry.size_bytes <= PACK_BYTES:
+            raise StorageError(self.subject, f"the place of `{entry.path}` in its pack can't be ({entry.offset})")
         data = os.pread(pack.fileno(), entry.size_bytes, entry.offset)
         found = blake3(data).digest()
         if found != entry.digest:
@@ -147,7 +150,7 @@ class _Chunks(io.RawIOBase):
             return 0
         number = bisect.bisect_right(self._starts, self._at) - 1
         if number != self._held:
-            self._data, self._held = self._blobs.read(self._chunks[number].digest.hex()), number
+            self._data, self._held = read_chunk(self._blobs, self._chunks[number]), number
         part = self._data[self._at - self._starts[number] :][: len(view)]
         view[: len(part)] = part
         self._at += len(part)

@@ -80,7 +80,8 @@ def scan(place: Place) -> dict[str, Stamp]:
             raise NotFoundError("folder", place.path) from error
         raise StorageError(error.filename or place.path, "it was removed while the folder was read") from error
     except NotADirectoryError as error:
-        raise InvalidError("path", place.path, "a file or folder") from error
+        expected = "a folder" if os.path.isfile(place.path) else "a file or folder"
+        raise InvalidError(place.path, "what is there", expected) from error
     except OSError as error:
         raise unreadable(error.filename or place.path, error) from error
     return found
@@ -116,7 +117,7 @@ def _walk(folder: str, prefix: str, found: dict[str, Stamp]) -> None:
         path = os.path.join(folder, name)
         _check_name(folder, name)
         if name == STATE_FOLDER and os.path.exists(os.path.join(path, "blobs")):
-            raise InvalidError("path", path, "data", "It is a workspace's own state; add folders beside it.")
+            raise InvalidError(path, "a workspace's own state", "data", "Add folders beside it.")
         _walk(path, f"{prefix}{name}/", found)
 
 
@@ -129,7 +130,7 @@ def _stamp(folder: str, name: str, found: os.stat_result) -> Stamp:
         _check_name(folder, name)
     if found.st_mode & _FORMAT not in (stat.S_IFREG, stat.S_IFLNK):
         path = os.path.join(folder, name)
-        raise InvalidError("path", path, "a file, folder or link", "Sockets, pipes and devices can't be kept.")
+        raise InvalidError(path, _kind(found.st_mode), "a file, folder or link", "It can't be kept.")
     return stamp_of(found)
 
 
@@ -137,7 +138,10 @@ def _check_name(folder: str, name: str) -> None:
     try:
         name.encode()
     except UnicodeEncodeError as error:
-        path = repr(os.path.join(folder, name))
-        raise InvalidError(
-            "path", path, "a name in UTF-8", "Rename the file; other machines could not read it."
-        ) from error
+        hint = "Rename the file; other machines could not read it."
+        raise InvalidError(repr(folder), repr(name), "a name in UTF-8", hint) from error
+
+
+def _kind(mode: int) -> str:
+    kinds = ((stat.S_ISSOCK, "a socket"), (stat.S_ISFIFO, "a pipe"))
+    return next((name for is_one, name in kinds if is_one(mode)), "a device")

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mainspring.data.trees.entries import CHUNKED, LINK, PACKED, Entry
-from mainspring.data.trees.manifest import read_chunks
+from mainspring.data.trees.manifest import read_chunk, read_chunks
 from mainspring.data.trees.reading import TreeReader
 from mainspring.data.trees.scan import OWN_PREFIX, Stamp, stamp_of
 from mainspring.store.blobs import write_all
@@ -69,7 +69,7 @@ class FileWriter:
                 write_all(handle, self._reader.read_packed(entry))
             elif entry.form == CHUNKED:
                 for chunk in read_chunks(self._reader.blobs, entry.home):
-                    write_all(handle, self._reader.blobs.read(chunk.digest.hex()))
+                    write_all(handle, read_chunk(self._reader.blobs, chunk))
             else:
                 _copy(self._reader.blobs.path(entry.digest.hex()), handle)
         finally:
