@@ -82,6 +82,21 @@ def test_what_was_staged_is_not_read_again(
     assert len(done.version.source) == FILES
 
 
+def test_columns_keep_their_types_over_an_interruption(workspace: Workspace, raw: Path) -> None:
+    """A column of texts goes on as such where a file has only numbers in it."""
+    for number, code in enumerate(["UA", "17", "18"]):
+        (raw / f"{number}.csv").write_text(f"carrier\n{code}\n")
+
+    def stop(progress: Progress) -> None:
+        if progress.rows == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest(raw, to="carriers", limits=Limits(rows=1), progress=stop)
+    assert ingest(raw, to="carriers", limits=Limits(rows=1)).resumed_rows >= 1
+    assert dataset("carriers").to_polars()["carrier"].to_list() == ["UA", "17", "18"]
+
+
 @pytest.mark.parametrize("change", ["type", "file", "mode"])
 def test_what_was_staged_for_another_reading_is_let_go(
     workspace: Workspace, raw: Path, months: list[int], change: str

@@ -29,12 +29,14 @@ class Position(NamedTuple):
 
 
 class Delimited:
-    """One CSV file. Types that nobody decided are inferred from its first block, and again where a block doesn't fit."""
+    """One CSV file. Types that nobody decided are inferred where they aren't seen yet, and again where a block doesn't fit."""
 
-    def __init__(self, blocks: Blocks, options: Options, reading: Reading, header: list[str] | None) -> None:
+    def __init__(
+        self, blocks: Blocks, options: Options, reading: Reading, seen: dict[str, pl.DataType], header: list[str] | None
+    ) -> None:
         self.blocks, self.options, self.reading = blocks, options, reading
         self.header = header
-        self._seen: dict[str, pl.DataType] = {}
+        self._seen = seen
 
     def frames(self) -> Iterator[tuple[pl.DataFrame, Position]]:
         """The rows of each block, with the position behind it."""
@@ -104,7 +106,8 @@ class Delimited:
         csv.writer(text, delimiter=self.options.separator, lineterminator="\n").writerow(header)
         data = text.getvalue().encode() + even
         try:
-            frame = self._read(data, readable | self._seen)
+            found = self._read_seen(data, readable)
+            frame = self._read(data, readable | self._seen) if found is None else found
         except pl.exceptions.PolarsError:
             try:
                 frame = self._read(data, readable)  # types seen so far may widen
@@ -112,15 +115,27 @@ class Delimited:
                 raise self._misfit(data, block, line, readable, error) from error
         empty = [name for name in header if name not in decided and frame[name].null_count() == frame.height]
         frame = frame.with_columns(pl.lit(None).alias(name) for name in empty)
-        self._seen |= {name: frame.schema[name] for name in header if name not in decided and name not in empty}
+        self._seen.update({name: frame.schema[name] for name in header if name not in decided and name not in empty})
         return frame
 
-    def _read(self, data: bytes, types: dict[str, pl.DataType]) -> pl.DataFrame:
+    def _read_seen(self, data: bytes, types: dict[str, pl.DataType]) -> pl.DataFrame | None:
+        """The block in the types seen so far; None if a column has values for the first time. Inferring takes ten times as
+        long as reading, even for columns whose types are given.
+        """
+        assert self.header is not None
+        types = {**self._seen, **types}
+        unseen = [name for name in self.header if name not in types]
+        if len(unseen) == len(self.header):
+            return None
+        frame = self._read(data, types, infer=False)
+        return frame if all(frame[name].null_count() == frame.height for name in unseen) else None
+
+    def _read(self, data: bytes, types: dict[str, pl.DataType], *, infer: bool = True) -> pl.DataFrame:
         options = self.options
         return pl.read_csv(
             data, separator=options.separator, quote_char=options.quote or None, schema_overrides=types,
-            null_values=list(options.null_values) or None, infer_schema_length=None, missing_columns="insert",
-            try_parse_dates=options.dates,
+            null_values=list(options.null_values) or None, missing_columns="insert",
+            infer_schema_length=None if infer else 0, try_parse_dates=options.dates,
         )  # fmt: skip
 
     def _misfit(
@@ -128,7 +143,7 @@ class Delimited:
     ) -> InvalidError:
         """The value that can't be read as its column's type, with its line."""
         assert self.header is not None
-        as_text = self._read(data, dict.fromkeys(self.header, pl.String()))
+        as_text = self._read(data, dict.fromkeys(self.header, pl.String()), infer=False)
         for name, dtype in types.items():
             if dtype == pl.String():
                 continue

@@ -170,7 +170,8 @@ class _Ingest:
         self.tell(staging, progress, self._total(staging, reading, before), begun, "")
         while True:
             is_resumed = staging.state is not None
-            reading = msgspec.structs.replace(reading, is_resumed=is_resumed)
+            known = {name: dtype for name, dtype in (staging.alignment.types or {}).items() if dtype != pl.Null()}
+            reading = msgspec.structs.replace(reading, is_resumed=is_resumed, known=known)
             try:
                 total = self._total(staging, reading, before)
                 for batch in self.source.batches(staging.state if is_resumed else before, reading):

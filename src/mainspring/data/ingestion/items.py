@@ -75,13 +75,14 @@ def read_items(items: Iterable[Item], options: Options, state: State | None, rea
     """
     known, partial = _known(state), (state or {}).get("partial")
     found = list(items)
+    seen = dict(reading.known)
     if partial is not None and partial["name"] not in {item.name for item in found}:
         raise StaleState
     for item in found:
         here = partial if partial is not None and partial["name"] == item.name else None
         if here is None and _is_unchanged(item, known):
             continue
-        yield from _ItemReading(item, options_of(options, item.name), known, reading).batches(here)
+        yield from _ItemReading(item, options_of(options, item.name), known, seen, reading).batches(here)
 
 
 def _known(state: State | None) -> dict[str, dict[str, Any]]:
@@ -93,10 +94,17 @@ def _is_unchanged(item: Item, known: dict[str, dict[str, Any]]) -> bool:
 
 
 class _ItemReading:
-    """The reading of one file; `known` is moved when it has come to its end."""
+    """The reading of one file; `known` is moved when it has come to its end, `seen` are the types of CSV columns so far."""
 
-    def __init__(self, item: Item, options: Options, known: dict[str, dict[str, Any]], reading: Reading) -> None:
-        self.item, self.options, self.known, self.reading = item, options, known, reading
+    def __init__(
+        self,
+        item: Item,
+        options: Options,
+        known: dict[str, dict[str, Any]],
+        seen: dict[str, pl.DataType],
+        reading: Reading,
+    ) -> None:
+        self.item, self.options, self.known, self.seen, self.reading = item, options, known, seen, reading
         self.stamp = item.stamp
 
     def batches(self, partial: dict[str, Any] | None) -> Iterator[Batch]:
@@ -167,7 +175,7 @@ class _ItemReading:
                 skip=partial["text_bytes"] if partial else 0, line=partial["line"] if partial else 0,
             )  # fmt: skip
             frames: Iterator[tuple[pl.DataFrame, Any]] = (
-                Delimited(blocks, options, self.reading, partial["header"] if partial else None).frames()
+                Delimited(blocks, options, self.reading, self.seen, partial["header"] if partial else None).frames()
                 if options.format == "csv"
                 else json_frames(blocks, self.reading)
             )

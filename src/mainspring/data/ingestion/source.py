@@ -37,13 +37,14 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What a source is told: how its rows will be used, the column types that are decided already, and whether the state is
-    that of an unfinished reading, to go on with, rather than of one that came to its end.
+    """What a source is told: how its rows will be used, the column types that are decided already, whether the state is that
+    of an unfinished reading, to go on with, rather than of one that came to its end, and the types of the rows before it.
     """
 
     mode: IngestMode
     types: Mapping[str, pl.DataType]
     is_resumed: bool = False
+    known: Mapping[str, pl.DataType] = {}  # a Struct copies its defaults
 
 
 class BatchSource(Protocol):

@@ -58,7 +58,7 @@ class Staging:
         if batch.frame is not None:
             frame = self.alignment.take(batch.frame, batch.origin or self.store.source, sparse=batch.sparse)
             if self._pending and frame.schema != self._pending[-1].schema:
-                self._pending = [self.alignment.settle(each, "") for each in self._pending]
+                self._pending = [self.alignment.settle(each, "rows before") for each in self._pending]
             self._pending.append(frame)
             self._pending_bytes += int(frame.estimated_size())
             self.rows += frame.height
@@ -92,7 +92,7 @@ class Staging:
     def frames(self) -> Iterator[tuple[Part, pl.DataFrame]]:
         """Each part with its rows, in the types that the ingest ended with."""
         for part in self.parts:
-            yield part, self.alignment.settle(read_parts(self.blobs, (part,)), "staged rows")
+            yield part, self.alignment.settle(read_parts(self.blobs, (part,)), "rows before")
 
     def frame(self) -> pl.DataFrame:
         """All rows."""
