@@ -24,6 +24,9 @@ COMMANDS = {
     "gc": (f"{_HOME}retention:gc", "Remove old versions."),
     "check": (f"{_HOME}validation:check", "Hold a version to a schema; of a tree, look at its images."),
     "propose": (f"{_HOME}validation:propose", "Print a schema that a version passes, to be edited."),
+    "export": (f"{_HOME}interchange:export", "Write a version for other tools: Parquet, Delta Lake, DVC."),
+    "import": (f"{_HOME}interchange:import_from", "Make a version of Parquet files, a Delta table or what DVC keeps."),
+    "copy": (f"{_HOME}interchange:copy", "Copy a version to another workspace."),
     "split": (f"{_HOME}splits:split", "Split a table into parts, each a version of its own."),
     "leakage": (f"{_HOME}splits:leakage", "Say what leaks from one part into another."),
 }

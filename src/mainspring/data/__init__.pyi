@@ -18,6 +18,15 @@ from mainspring.data.etl.sql import sql as sql
 from mainspring.data.files import Checkout as Checkout
 from mainspring.data.files import TreeFile as TreeFile
 from mainspring.data.files import TreeProfile as TreeProfile
+from mainspring.data.interchange.copies import copy_version as copy_version
+from mainspring.data.interchange.delta_export import export_delta as export_delta
+from mainspring.data.interchange.dvc import export_dvc as export_dvc
+from mainspring.data.interchange.dvc import import_dvc as import_dvc
+from mainspring.data.interchange.exported import Exported as Exported
+from mainspring.data.interchange.parquet import export_parquet as export_parquet
+from mainspring.data.interchange.parquet import import_parquet as import_parquet
+from mainspring.data.interchange.pinned import import_delta as import_delta
+from mainspring.data.interchange.pinned import pin_delta as pin_delta
 from mainspring.data.profiles import TableProfile as TableProfile
 from mainspring.data.retention import Removal as Removal
 from mainspring.data.retention import expire_versions as expire_versions

@@ -120,6 +120,9 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         One empty batch if there are no rows.
         """
         self.expect("table")
+        if self.pinned is not None:
+            pinned: Iterator[pl.DataFrame] = _home("interchange.pinned").read_batches(self, self.pinned, rows)
+            return pinned
         found: Iterator[pl.DataFrame] = _home("etl.batches").version_batches(
             current_workspace().blobs, self.manifest, self.rows, rows
         )

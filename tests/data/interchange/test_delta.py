@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from mainspring.data import dataset
+from mainspring.data import TableDiff, dataset, query
 from mainspring.data.interchange import delta_export
 from mainspring.data.interchange.delta_export import export_delta
 from mainspring.data.interchange.pinned import import_delta, pin_delta
@@ -121,6 +121,12 @@ def test_a_pinned_version_reads_what_was_there(workspace: Workspace, tmp_path: P
     assert dataset("outside").version(1).to_polars().equals(dataset("stored").commit(old.to_polars()).to_polars())
     assert dataset("stored").latest() == old
     assert sum(info.size_bytes for info in workspace.blobs.list()) < 10_000
+    assert [batch.height for batch in new.batches(5)] == [5, 5, 2]
+    assert query("SELECT sum(n) AS n FROM t WHERE n > 9", {"t": new}).item() == 21
+    difference = old.diff(new)
+    assert isinstance(difference, TableDiff)
+    assert (difference.added, difference.removed) == (7, 0)
+    assert dataset("outside").compact() == new
 
 
 def test_deletions_and_partitions_of_a_pinned_table_are_followed(workspace: Workspace, tmp_path: Path) -> None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +11,14 @@ import click
 import msgspec
 
 from mainspring.cli import text
-from mainspring.cli.app import Command, Invocation, uses_colour
+from mainspring.cli.app import Command, Invocation
+from mainspring.cli.datasets.bar import progress_bar
 
 if TYPE_CHECKING:
     from mainspring.data.files import Checkout, Progress
     from mainspring.data.trees.pointer import Pointer
     from mainspring.data.trees.status import TreeStatus
 
-_QUIET_S = 1.0
 _MOST_PATHS = 20
 _PATH = click.Path(path_type=Path)
 
@@ -53,7 +50,7 @@ def add(
     into = into or (pointer.into if pointer else "")
     handle = dataset(name, workspace)
     before = next(iter(handle.versions()), None)
-    with _told("adding", invocation) as progress:
+    with progress_bar("adding", invocation) as progress:
         version = handle.add(
             path, note=note, source=source, mode="update" if update else "replace", into=into, progress=progress
         )
@@ -87,7 +84,7 @@ def checkout(invocation: Invocation, what: str, folder: Path | None, force: bool
     workspace = invocation.workspace
     named = pointer_file(what) if what else None
     is_pointer = named is not None and folder is None and named.exists()
-    with using(workspace), _told("writing", invocation) as progress:
+    with using(workspace), progress_bar("writing", invocation) as progress:
         if what and not is_pointer:
             version = get_dataset_version(what.replace("@", "/"), workspace)
             target = folder or Path(version.dataset)
@@ -205,43 +202,3 @@ def _marked(paths: tuple[str, ...], mark: str) -> list[str]:
     lines = [f"  {mark}  {path}" for path in paths[:_MOST_PATHS]]
     more = len(paths) - len(lines)
     return [*lines, f"  {mark}  … and {more:,} more (--json lists all)"] if more > 0 else lines
-
-
-@contextmanager
-def _told(verb: str, invocation: Invocation) -> Iterator[Progress | None]:
-    """A bar on a terminal for what takes longer than a second."""
-    if invocation.json or not (sys.stderr.isatty() and uses_colour()):
-        yield None
-        return
-    began = time.monotonic()
-    bar: Any = None
-
-    def progress(_files: int, done_bytes: int, total_bytes: int) -> None:
-        nonlocal bar
-        if bar is None and time.monotonic() - began > _QUIET_S:
-            bar = _bar(verb)
-        if bar is not None:
-            bar.update(bar.task_ids[0], completed=done_bytes, total=total_bytes)
-
-    try:
-        yield progress
-    finally:
-        if bar is not None:
-            bar.stop()
-
-
-def _bar(verb: str) -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    columns = [
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    ]
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    bar.add_task(verb, total=None)
-    bar.start()
-    return bar

@@ -165,6 +165,8 @@ def is_table(value: Any) -> bool:
 
 def _view(connection: Any, name: str, value: Any, stack: ExitStack) -> tuple[str, list[str]]:
     """What a table is in SQL, and the files that it reads."""
+    if isinstance(value, DatasetVersion) and value.pinned is not None:
+        value = value.scan()  # its rows are in no blob
     if isinstance(value, DatasetVersion):
         value.expect("table")
         blobs = current_workspace().blobs

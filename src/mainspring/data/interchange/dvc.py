@@ -112,14 +112,16 @@ def import_dvc(
     built_on = read_listing(workspace.blobs, head.manifest) if head is not None else None
     before = built_on.entries if built_on is not None else {}
     deposit = Deposit(None if is_replay() else workspace.blobs, before, workspace.blobs)
-    for number, (relative, md5) in enumerate(files := objects.files(chosen)):
-        deposit.add_file(relative, str(objects.verified(md5, relative)), lambda _: None)
+    files = objects.files(chosen)
+    total, done = sum(objects.size_of(md5) for _, md5 in files), 0
+    for number, (relative, md5) in enumerate(files):
+        reading = deposit.add_file(relative, str(objects.verified(md5, relative)), lambda _: None)
+        done += reading.stamp.size_bytes
         if progress is not None:
-            progress(number + 1, 0, 0)
+            progress(number + 1, done, total)
     entries = deposit.finish()
     if chosen.is_executable and not chosen.is_folder:
         entries = {at: msgspec.structs.replace(entry, executable=True) for at, entry in entries.items()}
-    assert len(entries) == len(files)
     draft = TreeDraft(
         handle.name, workspace.blobs, replacing(entries), built_on=built_on, stored=deposit.written
     )  # fmt: skip
@@ -142,6 +144,12 @@ class _Cache:
         manifest = self.verified(out.md5, out.path)
         listed = read_folder_manifest(manifest.read_bytes(), str(manifest))
         return sorted((checked_path(path, f"{manifest}: relpath"), md5) for path, md5 in listed.items())
+
+    def size_of(self, md5: str) -> int:
+        """The bytes of an object; 0 if there is none."""
+        with suppress(FileNotFoundError):
+            return object_path(self.folder, md5, is_old=self.is_old).stat().st_size
+        return 0
 
     def verified(self, md5: str, path: str) -> Path:
         """The object of this MD5, which was checked."""

@@ -75,11 +75,11 @@ def import_parquet(
             pl.read_parquet_schema(file)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise InvalidError(str(file), shorten(str(error)), "a Parquet file") from error
+    frame = pl.scan_parquet(files, glob=False, hive_partitioning=is_partitioned)
     try:
-        frame = pl.scan_parquet(files, glob=False, hive_partitioning=is_partitioned).collect()
+        return dataset(name, workspace).commit(frame, source=files, note=note, mode=mode)
     except pl.exceptions.PolarsError as error:
         raise InvalidError(str(path), shorten(str(error)), "files with the same columns and types") from error
-    return dataset(name, workspace).commit(frame, source=files, note=note, mode=mode)
 
 
 def parquet_files(path: str | Path) -> list[Path]:

@@ -6,6 +6,7 @@ that is in no blob.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -13,14 +14,15 @@ import polars as pl
 
 from mainspring import clock
 from mainspring.artifacts import TableDigest, TableHasher
+from mainspring.artifacts.spool import batches_of
 from mainspring.data._store import DatasetStore
 from mainspring.data.commit import commit_draft
 from mainspring.data.dataset import Mode, dataset
+from mainspring.data.etl.draft import LazyDraft
 from mainspring.data.interchange.delta import DeltaSnapshot, Options, address_of, delta_errors, open_delta
-from mainspring.data.tables.draft import TableDraft
 from mainspring.data.tables.manifest import Part, write_snapshot
 from mainspring.data.version import DatasetVersion, Kind, Source
-from mainspring.errors import NotFoundError, StorageError
+from mainspring.errors import InvalidError, NotFoundError, StorageError
 from mainspring.store import BlobStore
 from mainspring.workspace import Workspace, current_workspace
 
@@ -102,11 +104,14 @@ def import_delta(
     workspace = workspace or current_workspace()
     snapshot = open_delta(address_of(uri), version, storage_options)
     with delta_errors(snapshot.address):
-        draft = TableDraft(dataset(name, workspace).name, snapshot.scan().collect(), workspace.blobs)
-    return commit_draft(
-        DatasetStore(workspace.database, workspace.ledger), name, draft, behind=mode == "append",
-        sources=(snapshot.source("delta_table"),), note=note, extracted_us=clock.now_us(),
-    )  # fmt: skip
+        draft = LazyDraft(dataset(name, workspace).name, snapshot.scan(), workspace.blobs)
+    try:
+        return commit_draft(
+            DatasetStore(workspace.database, workspace.ledger), name, draft, behind=mode == "append",
+            sources=(snapshot.source("delta_table"),), note=note, extracted_us=clock.now_us(),
+        )  # fmt: skip
+    finally:
+        draft.close()
 
 
 def scan_table(version: DatasetVersion, source: Source) -> pl.LazyFrame:
@@ -133,6 +138,13 @@ def read_table(version: DatasetVersion, source: Source) -> pl.DataFrame:
     if found != version.content_digest:
         raise StorageError(source.uri, f"the rows there are not those of {version} ({found[:12]})", _LOST)
     return frame
+
+
+def read_batches(version: DatasetVersion, source: Source, rows: int | None) -> Iterator[pl.DataFrame]:
+    """The rows of a pinned version in order, so many at a time; raises as `scan_table` does."""
+    if rows is not None and rows < 1:
+        raise InvalidError("rows", rows, "a number of at least 1")
+    return batches_of(scan_table(version, source), version.rows, rows)
 
 
 def _pinned_there(version: DatasetVersion, source: Source) -> DeltaSnapshot:

@@ -1,0 +1,61 @@
+"""`mainspring data export`, `import` and `copy`, as they are typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+from deltalake import write_deltalake
+
+from tests.cli.conftest import mainspring
+
+
+def test_parquet_goes_in_and_out(tmp_path: Path) -> None:
+    pl.DataFrame({"day": [1, 1, 2], "delay": [5.0, None, 1.0]}).write_parquet(tmp_path / "raw.parquet")
+    done = mainspring("data", "import", "raw.parquet", "--to", "flights", "--note", "raw", cwd=tmp_path)
+    assert (done.stdout, done.stderr) == ("flights/1 holds 3 rows\n", "")
+    done = mainspring("data", "export", "flights@1", "out.parquet", cwd=tmp_path)
+    assert done.stdout.startswith(f"flights/1 is {tmp_path.resolve()}/out.parquet (parquet): 3 rows in 1 file, ")
+    again = mainspring("data", "export", "flights", "out.parquet", cwd=tmp_path)
+    assert (again.returncode, again.stderr.count("\n")) == (1, 1)
+    assert "--force" in again.stderr
+    words = ["data", "export", "flights", "days", "--partition-by", "day", "--force", "--json"]
+    assert json.loads(mainspring(*words, cwd=tmp_path).stdout)["exported"]["files"] == 2
+
+
+def test_a_delta_table_is_imported_pinned_and_exported(tmp_path: Path) -> None:
+    write_deltalake(str(tmp_path / "lake"), pl.DataFrame({"n": [1]}))
+    write_deltalake(str(tmp_path / "lake"), pl.DataFrame({"n": [2]}), mode="append")
+    pinned = mainspring("data", "import", "lake", "--to", "outside", "--pin", "--delta-version", "0", cwd=tmp_path)
+    assert pinned.stdout == f"outside/1 holds 1 row, pinned to {(tmp_path / 'lake').resolve().as_uri()}@v0\n"
+    assert mainspring("data", "import", "lake", "--to", "n", cwd=tmp_path).stdout == "n/1 holds 2 rows\n"
+    assert "(delta): 2 rows in 1 file" in mainspring("data", "export", "n", "made", cwd=tmp_path).stdout
+    assert mainspring("data", "export", "n", "made", "--append", cwd=tmp_path).returncode == 0
+    assert mainspring("data", "import", "made", "--to", "n", cwd=tmp_path).stdout == "n/2 holds 4 rows\n"
+
+
+def test_a_version_is_copied_to_another_project_or_profile(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    (there / "mainspring.toml").touch()
+    (here / "mainspring.toml").write_text(
+        f'[profiles.production]\ndatabase = "sqlite://{tmp_path}/p/state.db"\nblobs = "file://{tmp_path}/p/blobs"\n'
+    )
+    (here / "cards").mkdir()
+    (here / "cards" / "a.txt").write_text("ace")
+    assert mainspring("data", "add", "cards", "--no-pointer", cwd=here).returncode == 0
+    for target in ("../there", "production", "production"):
+        done = mainspring("data", "copy", "cards", "--to", target, "--name", "dealt", cwd=here)
+        assert done.stdout == f"cards/1 is dealt/1 in {target}, 1 file\n", done.stderr
+    assert mainspring("data", "open", "dealt", "a.txt", cwd=there).stdout == "ace"
+    wrong = mainspring("data", "copy", "cards", "--to", "producton", cwd=here)
+    assert (wrong.returncode, "Nearest: production" in wrong.stderr) == (1, True)
+
+
+def test_options_of_another_format_are_refused(tmp_path: Path) -> None:
+    pl.DataFrame({"n": [1]}).write_parquet(tmp_path / "raw.parquet")
+    for words in (["--pin"], ["--out", "x"], ["--format", "dvc", "--append"]):
+        done = mainspring("data", "import", "raw.parquet", "--to", "n", *words, cwd=tmp_path)
+        assert (done.returncode, "`--" in done.stderr) == (2, True)
