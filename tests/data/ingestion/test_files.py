@@ -313,6 +313,13 @@ def test_nothing_at_all_is_no_version(raw: Path) -> None:
     assert (done.version.rows, done.version.columns) == (0, ("n", "text"))
 
 
+def test_ten_thousand_columns_are_columns(raw: Path) -> None:
+    (raw / "wide.csv").write_text("\n".join(",".join(f"{word}{n}" for n in range(10_000)) for word in ("c", "1", "2")))
+    version = ingest(raw, to="wide").version
+    assert version is not None
+    assert (len(version.columns), version.rows) == (10_000, 2)
+
+
 @pytest.mark.parametrize(
     ("source", "options", "said"),
     [

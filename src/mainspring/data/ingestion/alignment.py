@@ -67,17 +67,17 @@ class Alignment:
         schema_of(frame)
         if self.types is None:
             self.types = {name: self.decided.get(name, dtype) for name, dtype in frame.schema.items()}
-            if absent := [name for name in self.decided if name not in frame.columns]:
+            if absent := [name for name in self.decided if name not in self.types]:
                 if not sparse:
                     raise InvalidError(origin, ", ".join(frame.columns), f"a table with the column `{absent[0]}`")
                 self.types |= {name: self.decided[name] for name in absent}
         self._check_columns(frame, origin, sparse)
         for name, dtype in frame.schema.items():
             self._widen(name, dtype, origin)
-        types = self.types
+        types, given = self.types, frame.schema
         return frame.select(
             _cast(frame[name], dtype, f"{origin}, column `{name}`")
-            if name in frame.columns
+            if name in given
             else pl.lit(None, dtype).alias(name)
             for name, dtype in types.items()
         )
@@ -88,7 +88,8 @@ class Alignment:
 
     def _check_columns(self, frame: pl.DataFrame, origin: str, sparse: bool) -> None:
         assert self.types is not None
-        missing = [name for name in self.types if name not in frame.columns]
+        given = frame.schema
+        missing = [name for name in self.types if name not in given]
         if missing and not sparse:
             raise InvalidError(
                 origin, ", ".join(frame.columns), f"a table with the column `{missing[0]}`, which the rows before have"
@@ -100,7 +101,7 @@ class Alignment:
                 "mode='replace' makes a table with other columns.",
             )  # fmt: skip
         for name in unknown:
-            self.types[name] = self.decided.get(name, frame.schema[name])
+            self.types[name] = self.decided.get(name, given[name])
             self.widened[name] = "came later; null before"
 
     def _widen(self, name: str, dtype: pl.DataType, origin: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -59,7 +60,7 @@ class Delimited:
         except csv.Error as error:
             raise InvalidError(self.blocks.uri, str(error), "CSV with a header") from error
         where = f"{self.blocks.uri}, line {reader.line_num}"
-        twice = sorted({name for name in header if header.count(name) > 1})
+        twice = [name for name, count in Counter(header).items() if count > 1]
         if twice:
             raise InvalidError(where, twice[0], "a column's name that is there once")
         if not all(name.strip() for name in header):
@@ -113,10 +114,11 @@ class Delimited:
                 frame = self._read(data, readable)  # types seen so far may widen
             except pl.exceptions.PolarsError as error:
                 raise self._misfit(data, block, line, readable, error) from error
-        empty = [name for name in header if name not in decided and frame[name].null_count() == frame.height]
-        frame = frame.with_columns(pl.lit(None).alias(name) for name in empty)
-        self._seen.update({name: frame.schema[name] for name in header if name not in decided and name not in empty})
-        return frame
+        empty = {name for name in header if name not in decided and frame[name].null_count() == frame.height}
+        self._seen.update(
+            (name, dtype) for name, dtype in frame.schema.items() if name not in decided and name not in empty
+        )
+        return frame.with_columns(pl.lit(None).alias(name) for name in header if name in empty)
 
     def _read_seen(self, data: bytes, types: dict[str, pl.DataType]) -> pl.DataFrame | None:
         """The block in the types seen so far; None if a column has values for the first time. Inferring takes ten times as

@@ -42,9 +42,8 @@ def _parsed(block: bytes, uri: str, line: int, overrides: dict[str, pl.DataType]
         return pl.DataFrame()
     try:
         frame = pl.read_ndjson(block, infer_schema_length=None)
-        present = {
-            name: dtype for name, dtype in overrides.items() if name in frame.columns and frame[name].dtype != dtype
-        }
+        found = frame.schema
+        present = {name: dtype for name, dtype in overrides.items() if name in found and found[name] != dtype}
         return pl.read_ndjson(block, infer_schema_length=None, schema_overrides=present) if present else frame
     except pl.exceptions.PolarsError as error:
         raise _misfit(block, uri, line, error) from error
