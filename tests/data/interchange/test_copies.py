@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import random
+import signal
+import subprocess
+import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +19,7 @@ from mainspring.data.interchange.copies import copy_version
 from mainspring.data.interchange.pinned import pin_delta
 from mainspring.errors import CorruptBlobError, InvalidError, RemovedError, StorageError
 from mainspring.store import BlobInfo, BlobStore
+from mainspring.testing.plugin import Backend
 from mainspring.workspace import Workspace, collect, using
 from tests.data.trees.folders import content, tree_of
 
@@ -170,3 +175,45 @@ def test_what_was_removed_is_not_copied(workspace: Workspace, other: Workspace) 
         tx.execute("UPDATE dataset_version SET removed_at = 1")
     with pytest.raises(RemovedError):
         copy_version(version, other)
+
+
+KILLED = """
+    import os, signal
+    from mainspring.data import copy_version, dataset
+    from mainspring.workspace import Workspace
+
+    here = Workspace.open({here!r}, overrides={here_urls!r})
+    there = Workspace.open({there!r}, overrides={there_urls!r})
+    version = dataset("cards", here).latest()
+    left = {instant}
+
+    def told(*_):
+        global left
+        left -= 1
+        if left <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    copy_version(version, there, workspace=here, progress=told)
+"""
+
+
+@pytest.mark.parametrize("instant", [1, 7, 19])
+def test_a_copy_that_is_killed_goes_on_where_it_was(
+    backend: Backend, other: Workspace, tmp_path: Path, instant: int
+) -> None:
+    here = {"database": backend.database_url, "blobs": backend.blob_url}
+    there = {name: str(getattr(other.project.settings, name)) for name in here}
+    with Workspace.open(tmp_path, overrides=here) as opened, using(opened):
+        files = {f"{number}.bin": random.Random(number).randbytes(300_000) for number in range(20)}
+        version = dataset("cards").add(content(tmp_path / "cards", files))
+        code = KILLED.format(
+            here=str(tmp_path), here_urls=here, there=str(tmp_path / "other"), there_urls=there, instant=instant
+        )
+        killed = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert dataset("cards", other).versions() == []
+        arrived = len(list(other.blobs.list()))
+        assert arrived == instant
+        assert copy_version(version, other) == version
+    with using(other):
+        assert {file.path for file in dataset("cards", other).latest().list_files()} == files.keys()
