@@ -135,13 +135,14 @@ def test_a_whole_dataset_goes_and_its_name_is_free(workspace: Workspace) -> None
 
 
 def test_versions_that_models_came_from_stay_unless_forced(workspace: Workspace) -> None:
-    sklearn = pytest.importorskip("sklearn.linear_model")
+    from sklearn.linear_model import LinearRegression
+
     raw, clean = dataset("raw"), dataset("clean")
     raw.commit(pl.DataFrame({"x": [1.0, 2.0], "y": [1.0, 2.0]}))
     clean.commit(raw.latest().to_polars(), source=raw.latest())
     with ms.start_run():
         table = clean.latest().to_polars()
-        model = sklearn.LinearRegression().fit(table.select("x").to_numpy(), table["y"].to_numpy())
+        model = LinearRegression().fit(table.select("x").to_numpy(), table["y"].to_numpy())
         register(model, "line", input_example=table.select("x"))
     for handle in (raw, clean):
         handle.append(pl.DataFrame({"x": [3.0], "y": [3.0]}))
