@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 
 import obstore
 import polars as pl
@@ -53,10 +54,8 @@ def test_new_objects_are_read_and_old_ones_left_alone(s3: S3, prefix: str, bucke
 
 
 def test_parquet_and_compressed_objects_are_read(s3: S3, prefix: str, bucket: S3Store) -> None:
-    frame = pl.DataFrame({"n": [1, 2]})
-    frame.write_parquet(path := "/dev/shm/ingest.parquet")
-    with open(path, "rb") as file:
-        obstore.put(bucket, "raw/a.parquet", file.read())
+    pl.DataFrame({"n": [1, 2]}).write_parquet(buffer := io.BytesIO())
+    obstore.put(bucket, "raw/a.parquet", buffer.getvalue())
     obstore.put(bucket, "raw/deep/b.csv.gz", gzip.compress(b"n\n3\n"))
     assert ingest(f"{prefix}/raw/**/*?{options(s3)}", to="numbers").rows == 3
 
