@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mainspring import clock
 from mainspring.data import Check, CheckResult, check, dataset, validate
+from mainspring.data.validation import trials
 from mainspring.data.validation.conditions import is_row_wise
 from mainspring.data.validation.trials import repeats
 from mainspring.errors import InvalidError
@@ -251,6 +252,17 @@ def test_batches_give_what_the_whole_gives(values: list[int | None], batch_rows:
     ]  # fmt: skip
     whole, lazily = validate(frame, wanted), validate(frame.lazy(), wanted, batch_rows=batch_rows)
     assert lazily == whole
+
+
+@pytest.mark.parametrize("bucket_bytes", [1 << 27, 40, 1])
+def test_keys_over_batches_are_counted_in_any_number_of_parts(
+    bucket_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "_BUCKET_BYTES", bucket_bytes)
+    frame = pl.DataFrame({"a": [1, 2, 3, 1, None, None, 2, 2], "b": ["x", "y", "x", "x", "z", "z", "y", "q"]})
+    for keep, failing in (("none", 6), ("first", 3), ("last", 3)):
+        wanted = check.unique(["a", "b"], keep=keep)  # type: ignore[arg-type]  # one of the literals
+        assert (one(wanted, frame.lazy(), batch_rows=3).failing, one(wanted, frame).failing) == (failing, failing)
 
 
 @given(numbers)

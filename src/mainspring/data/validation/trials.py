@@ -187,19 +187,23 @@ class IncreasingTrial(RowTrial):
 class UniqueTrial(RowTrial):
     """Keys: distinct ones are counted, which is cheap; only if they are too few are the rows looked for.
 
-    Over several batches the keys are taken in parts by their hash, each part once over the table.
+    Over several batches hashes of the keys are compared, in parts that memory has room for, and then the rows of those
+    that repeat.
     """
 
     rest = 0
+    is_walked = False  # over several batches, where the keys of one say nothing yet
 
     def asks(self, batch: pl.DataFrame) -> list[pl.Expr]:  # noqa: ARG002  # the same for each
         """How many rows there are beyond the distinct keys."""
+        if self.is_walked:
+            return []
         keys = pl.col(self.check.columns[0]) if len(self.check.columns) == 1 else pl.struct(self.check.columns)
         return [keys.len() - keys.n_unique()]
 
     def take(self, values: tuple[Any, ...], batch: pl.DataFrame) -> None:  # noqa: ARG002  # looked at in the end
         """Remember that there is something to look for."""
-        self.rest += int(values[0] or 0)
+        self.rest += sum(int(value or 0) for value in values)
 
     def finish(self, rows: Rows, height: int) -> CheckResult:
         """Count the rows that share their key."""
@@ -212,14 +216,25 @@ class UniqueTrial(RowTrial):
         return super().finish(rows, height)
 
     def _look_in_parts(self, rows: Rows, height: int) -> None:
+        """Find the keys whose hashes repeat, then look at the rows of those alone."""
+        hashed = pl.struct(self.check.columns).hash(seed=7)
+        parts = height * 24 // _BUCKET_BYTES + 1  # eight bytes each, as many again twice to sort them
+        for part in range(parts):
+            own = hashed.filter(hashed % parts == part).alias("hash")
+            found = pl.concat([batch.select(own) for batch in rows.batches(list(self.check.columns))])["hash"].sort()
+            twice = found.filter(found == found.shift())
+            if len(twice):
+                self._look_at(rows, hashed, twice.unique(), 2 * len(twice))
+
+    def _look_at(self, rows: Rows, hashed: pl.Expr, suspects: pl.Series, at_most_rows: int) -> None:
         columns = list(dict.fromkeys([*self.shown, *self.check.columns]))
         sample = next(iter(rows.batches(columns)))
         row_bytes = sample.estimated_size() / max(sample.height, 1) + 16
-        parts = int(height * row_bytes * 3 // _BUCKET_BYTES) + 1
-        for part in range(parts):
-            own = pl.struct(self.check.columns).hash(seed=7) % parts == part
-            chosen = [batch.filter(own) if parts > 1 else batch for batch in rows.batches(columns)]
-            keys = pl.concat(chosen)
+        chunks = int(at_most_rows * row_bytes * 3 // _BUCKET_BYTES) + 1
+        for chunk in range(chunks):
+            looked_for = suspects.gather_every(chunks, chunk)
+            suspicious = hashed.is_in(looked_for.implode())
+            keys = pl.concat([batch.filter(suspicious) for batch in rows.batches(columns)])
             super().take(keys.select(self.expression.sum()).row(0), keys)
 
 

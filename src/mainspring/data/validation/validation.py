@@ -91,7 +91,10 @@ def _trial(check: Check, rows: Rows, previous: Any, key: tuple[str, ...]) -> Tri
         if check.kind == "expression" and not rows.is_whole and not is_row_wise(formula(check.formula)):
             return WalkedTrial(check, rows.schema, key)
         keys, against = keys_of(check) if check.kind == "in_dataset" else (None, "")
-        return _OF_ROWS.get(check.kind, RowTrial)(check, rows.schema, key, keys, against)
+        trial = _OF_ROWS.get(check.kind, RowTrial)(check, rows.schema, key, keys, against)
+        if isinstance(trial, UniqueTrial):
+            trial.is_walked = not rows.is_whole
+        return trial
     except _FAULTS as error:
         return Trial(check, said(error))
 
