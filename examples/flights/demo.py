@@ -12,10 +12,11 @@ from urllib.request import Request, urlopen
 
 import report
 from flights.features import FEATURES
+from flights.months import deliver, receive
 
 from mainspring.pipelines import RunResult
 from mainspring.runs import RunStore
-from mainspring.workspace import Workspace
+from mainspring.workspace import Workspace, using
 
 HERE = Path(__file__).resolve().parent
 MAINSPRING = [sys.executable, "-P", "-m", "mainspring"]
@@ -28,6 +29,7 @@ CLOSER = (
     ("why", "after an edit: what would run, and why"),
     ("replay latest", "run the recorded code again, compare"),
     (f"lineage {ENDPOINT}", "every step of the way"),
+    ("data log months", "the versions that months became"),
     (f"serve {ENDPOINT}", "answers POST /predict"),
 )
 
@@ -98,6 +100,9 @@ def main() -> None:
         server.send_signal(signal.SIGTERM)
         server.wait(10)
     report.of_the_lineage(page, ENDPOINT, asked("lineage", ENDPOINT))
+    deliver(HERE / "arrivals")
+    with Workspace.open(HERE) as workspace, using(workspace):
+        report.of_the_months(page, receive(HERE / "arrivals"))
     page.section(f"Done in {time.perf_counter() - started:.1f} s. Look closer, in examples/{HERE.name}")
     lines = [(f"  {typed()} {arguments:27}", about) for arguments, about in CLOSER]
     fits = max(len(line + about) for line, about in lines) <= page.console.width

@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from flights.features import NEW_YORK
+from flights.months import APART, DATASET, Delivery
 from rich.console import Console
 from rich.padding import Padding
 from rich.rule import Rule
@@ -140,6 +141,23 @@ def of_the_endpoint(
         late = sum(flight["late"] for _, flight in ranked[start:end]) / (end - start)
         fifths.add_row(name, f"{end - start:,}", f"{100 * said:.0f} %", f"{100 * late:.0f} %")
     page.section(title, told, "", few, "", fifths)
+
+
+def of_the_months(page: Page, deliveries: list[Delivery]) -> None:
+    """Months that arrive one by one: those that were taken in a line, each broken one with what its checks said."""
+    taken = [each for each in deliveries if each.verdict != "stopped"]
+    rows = sum(each.rows for each in taken)
+    head = (
+        f"{len(deliveries)} files came in; {len(taken)} became versions of `{DATASET}`, {rows:,} rows. Of the others:"
+    )
+    table = _table("delivery", "", "not passed")
+    for each in deliveries:
+        if each.verdict == "stopped":
+            table.add_row(each.file, "[red]stopped[/red]", each.why)
+        elif each.apart:
+            told = f"{each.apart:,} rows are in `{APART}`, {each.rows:,} in {each.version}"
+            table.add_row(each.file, "[yellow]rows set apart[/yellow]", told)
+    page.section("Months arriving one by one, some of them broken", head, "", table)
 
 
 def of_the_lineage(page: Page, endpoint: str, walked: dict) -> None:

@@ -57,7 +57,7 @@ def edit(path: Path, old: str, new: str) -> None:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example after its first demo."""
     folder = tmp_path_factory.mktemp("flights") / "flights"
-    shutil.copytree(HOME, folder, ignore=shutil.ignore_patterns(".mainspring", "__pycache__"))
+    shutil.copytree(HOME, folder, ignore=shutil.ignore_patterns(".mainspring", "__pycache__", "arrivals*"))
     done = called(folder, "demo.py")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "15 ran" in done.stderr
@@ -83,8 +83,20 @@ def test_the_demo_tells_what_happened(project: Path) -> None:
         assert re.search(f"^{line}", told, re.MULTILINE), f"{line}\n{told}"
     assert max(map(len, told.splitlines())) <= WIDTH
     assert "\x1b" not in told
-    lineage = told.partition("raw files ─")[2].partition("Done in")[0]
+    lineage = told.partition("raw files ─")[2].partition("Months arriving")[0]
     assert len(lineage.strip().splitlines()) <= 12
+
+
+def test_broken_months_are_stopped_or_set_apart_and_told(project: Path) -> None:
+    months = document(project, "data", "log", "months")["versions"]
+    assert [version["note"] for version in months] == [f"2013-{month:02}" for month in range(12, 0, -1)]
+    apart = document(project, "data", "show", "months-quarantine")["dataset"]
+    assert months[0]["rows"] + apart["rows"] == 336_776
+    assert sum(row["carrier"] is None for row in apart["head"]) > 0
+    again = called(project, "demo.py").stdout
+    for told in ("14 files came in; 12 became versions", "there is no column `arr_delay`", "unique: 1,508 rows fail"):
+        assert told in " ".join(again.split())
+    assert len(document(project, "data", "log", "months")["versions"]) == 12
 
 
 def test_the_demo_again_takes_everything_from_the_cache(project: Path) -> None:
