@@ -40,6 +40,10 @@ class Listener:
 class Shown(Listener):
     """Shows what steps print, for scripts and notebooks."""
 
+    def noted(self, line: str) -> None:
+        """The line, as it is."""
+        sys.stdout.write(f"{line}\n")
+
     def printed(self, task_name: str, line: str) -> None:
         """The line behind its step's name."""
         sys.stdout.write(f"{task_name} | {line}\n")
