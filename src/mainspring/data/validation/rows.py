@@ -18,8 +18,10 @@ class Rows:
     """A table to walk over, any number of times. `is_whole` says that it comes as one batch."""
 
     def __init__(self, table: Any, batch_rows: int = BATCH_ROWS) -> None:
+        self._version: DatasetVersion | None = None
         if isinstance(table, DatasetVersion):
-            table = table.to_polars() if table.size_bytes <= _WHOLE_BYTES else table.scan()
+            self._version = table if table.size_bytes > _WHOLE_BYTES else None
+            table = table.scan() if self._version else table.to_polars()
         self.table: pl.DataFrame | pl.LazyFrame = table if isinstance(table, pl.LazyFrame) else as_polars(table)
         self.is_whole = isinstance(self.table, pl.DataFrame)
         self.schema: pl.Schema = self.table.collect_schema()
@@ -30,6 +32,10 @@ class Rows:
         wanted = self.table if columns is None else self.table.select(columns)
         if isinstance(wanted, pl.DataFrame):
             yield wanted
+            return
+        if self._version is not None:  # half of the memory that Polars' own batches take, which read ahead
+            for batch in self._version.batches(self._batch_rows):
+                yield batch if columns is None else batch.select(columns)
             return
         is_empty = True
         if hasattr(wanted, "collect_batches"):
