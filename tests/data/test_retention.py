@@ -11,7 +11,7 @@ import pytest
 
 import mainspring as ms
 from mainspring.artifacts import table_digest
-from mainspring.data import dataset, get_dataset_version, list_datasets
+from mainspring.data import check, dataset, find_report, get_dataset_version, list_datasets
 from mainspring.data.retention import Kept, expire_versions, remove_dataset, remove_version
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, RemovedError
 from mainspring.ledger import within_task
@@ -242,3 +242,13 @@ def test_writers_and_a_remover_at_the_same_time(workspace: Workspace) -> None:
         worker * 100 + n for worker in range(3) for n in range(8)
     )
     assert version.content_digest == table_digest(version.to_polars()).digest
+
+
+def test_a_report_goes_with_its_version(workspace: Workspace) -> None:
+    numbers = dataset("numbers", workspace)
+    checks = [check.between("n", 0, 1, severity="warn")]
+    first = numbers.commit(pl.DataFrame({"n": [1, 99]}), checks=checks)
+    numbers.commit(pl.DataFrame({"n": [2]}))
+    assert find_report(first, workspace) is not None
+    remove_version("numbers/1", workspace=workspace)
+    assert find_report(first, workspace) is None

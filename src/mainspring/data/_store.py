@@ -246,6 +246,8 @@ class DatasetStore:
             tx.executemany(
                 "UPDATE dataset_version SET removed_at = ? WHERE id = ?", [(at, each) for each in sorted(gone)]
             )
+            # A report holds examples of rows, a profile values.
+            tx.executemany("DELETE FROM dataset_report WHERE version = ?", [(each,) for each in sorted(gone)])
             tx.executemany(
                 "DELETE FROM dataset_profile WHERE content_digest = ? AND NOT EXISTS (SELECT 1 FROM dataset_version AS other"
                 " WHERE other.content_digest = dataset_profile.content_digest AND other.removed_at IS NULL)",

@@ -160,7 +160,8 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     def profile(self) -> TableProfile | TreeProfile:
         """What the columns of a table hold: counts, extremes, quantiles, frequent values; or the files of a tree: media
-        types, sizes, broken images, a sheet of thumbnails. Computed once for a content."""
+        types, sizes, broken images, a sheet of thumbnails. Computed once for a content.
+        """
         profile: TableProfile | TreeProfile
         if self.kind == "tree":
             profile = _home("trees.profile").tree_profile(self)

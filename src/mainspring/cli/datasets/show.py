@@ -51,7 +51,7 @@ def show(invocation: Invocation, reference: str, rows: int, profile: bool, sheet
     if version.kind == "tree":
         files = version.list_files()[:rows] if rows else []
         document["files_shown"] = [msgspec.to_builtins(file) for file in files]
-        body = [_files(files, version.files)] if files else []
+        body = [*([_files(files, version.files)] if files else []), *_collisions(version)]
     else:
         head = version.scan().head(rows).collect() if rows else None
         document |= {} if head is None else {"head": head.to_dicts()}
@@ -127,6 +127,18 @@ def _rows(head: Any) -> str:
         tbl_width_chars=text.columns() or 100,
     ):  # fmt: skip
         return str(head)
+
+
+def _collisions(version: DatasetVersion) -> list[str]:
+    """A warning of files whose names are one where the file system folds case."""
+    from mainspring.data.trees.writing import case_collisions
+
+    groups = case_collisions(file.path for file in version.list_files())
+    if not groups:
+        return []
+    named = "; ".join(" and ".join(group) for group in groups[:3])
+    said = f"names that differ only in case: {named}{' …' if len(groups) > 3 else ''}"
+    return [click.style(f"{said}. A checkout on macOS or Windows can't hold them all.", fg="yellow")]
 
 
 def _files(files: list[Any], count: int) -> str:

@@ -75,7 +75,9 @@ class TableDraft:
         tail = known.tail if known else read_tail(self.blobs, parts, previous.tail_rows)
         if tail is None and previous.tail_rows:  # a table without columns
             tail = pl.DataFrame(height=previous.tail_rows)
-        if known and tail is not None:  # these rows were digested by the draft before; read back they are held to the digest
+        if (
+            known and tail is not None
+        ):  # these rows were digested by the draft before; read back they are held to the digest
             full = head.rows - previous.tail_rows
             hasher = TableHasher.resume(TableDigest("", full, previous.leaves[: full // LEAF_ROWS], head.schema))
             hasher.update(tail)

@@ -10,7 +10,9 @@ from mainspring.workspace import Workspace
 
 def own_paths(workspace: Workspace) -> list[Path]:
     """The folders in which a workspace keeps its state, if it does so in folders."""
-    blobs = getattr(workspace.blobs, "cache_folder", workspace.blobs.place)  # of a remote store, where `path` puts its files
+    blobs = getattr(
+        workspace.blobs, "cache_folder", workspace.blobs.place
+    )  # of a remote store, where `path` puts its files
     return [Path(blobs), Path(workspace.database.place).parent, workspace.cache]
 
 
