@@ -92,7 +92,7 @@ def script_name(root: Path) -> str:
 
 
 def _loaded(root: Path, main: Mapping[str, object]) -> Iterator[Path]:
-    files = [vars(module).get("__file__") for module in list(sys.modules.values()) if hasattr(module, "__dict__")]
+    files = [vars(module).get("__file__") for module in sys.modules.copy().values() if hasattr(module, "__dict__")]
     for file in files:
         if not isinstance(file, str) or not file.endswith(".py"):
             continue

@@ -69,7 +69,8 @@ class Lab:
 
     def forget(self) -> None:
         """Drop the project's modules from this process."""
-        for name, module in list(sys.modules.items()):
+        # A copy at once: a list made item by item can meet an import of another thread.
+        for name, module in sys.modules.copy().items():
             if str(getattr(module, "__file__", None) or "").startswith(f"{self.root}{os.sep}"):
                 del sys.modules[name]
 

@@ -245,7 +245,7 @@ def _wrap_all(readers: list[_Reader], current: Current, module: ModuleType) -> N
 
 def _rebind(replaced: dict[int, tuple[object, object]], library: str) -> None:
     """Replace what modules (of one library, if it is named) bound before, as `from polars import read_csv` does."""
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():
         if library and name.partition(".")[0] != library:
             continue
         names = getattr(module, "__dict__", None)
