@@ -650,6 +650,7 @@ def test_a_stored_result_that_todays_code_can_not_read_is_made_again(lab: Lab, r
     assert lab.write_and_run(text).value == 4
     with lab.workspace.database.transaction() as tx:
         tx.execute("UPDATE artifact SET encoded = REPLACE(encoded, '\"json\"', '\"of-a-codec-that-is-gone\"')")
+    lab.workspace.close()
     lab.workspace = lab.open()
     lab.write(text.replace("+ 1", "+ 2"))
     result = lab.run(runner=runner)
