@@ -248,6 +248,7 @@ def test_two_processes_open_a_new_workspace_and_run_at_one_instant(lab: Lab) -> 
         process.stdin.flush()
     ended = [process.communicate(timeout=60) for process in processes]
     assert ended == [("2\n", "")] * 3
+    lab.workspace.close()
     lab.workspace = lab.open()
     assert left_open(lab) == []
 
@@ -418,5 +419,6 @@ def test_a_damaged_blob_of_code_is_put_again_where_the_source_is_at_hand(lab: La
         path = place / digest[:2] / digest
         path.chmod(0o644)
         path.write_bytes(b"?" + path.read_bytes()[1:])
+    lab.workspace.close()
     lab.workspace = lab.open()
     assert lab.run(runner="pool", reuse=False).value == 1
