@@ -30,6 +30,6 @@ class TestS3(BlobStoreContract):
     def spoil(self, url: str, digest: str) -> None:
         import obstore
 
-        store = S3Blobs(url)._opened
+        store = S3Blobs(url)._bucket
         data = bytes(obstore.get(store, f"blob/{digest}").bytes())
         obstore.put(store, f"blob/{digest}", b"y" + data[1:])

@@ -18,8 +18,8 @@ from mainspring.errors import (
     UnavailableError,
 )
 from mainspring.store import Database, open_database
-from mainspring.store._address import Address
 from mainspring.store._dialect import to_postgres
+from mainspring.store.address import Address
 from mainspring.store.postgres import PostgresDriver
 from mainspring.testing import _actors
 from mainspring.testing.services import Postgres

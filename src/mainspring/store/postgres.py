@@ -21,8 +21,8 @@ from mainspring.errors import (
     StorageError,
     UnavailableError,
 )
-from mainspring.store._address import Address
 from mainspring.store._dialect import to_postgres
+from mainspring.store.address import Address
 from mainspring.store.database import Row, Value
 
 try:

@@ -24,11 +24,10 @@ from mainspring.errors import (
     MissingExtraError,
     NotFoundError,
     StorageError,
-    UnavailableError,
 )
-from mainspring.secrets import is_reference
-from mainspring.store._address import Address
+from mainspring.store.address import SECRET_BUCKET_OPTIONS, Address
 from mainspring.store.blobs import BlobInfo, blob_digest, checked_digest
+from mainspring.store.bucket import ABSENT, ERRORS, bucket_error, open_bucket
 from mainspring.store.local import LocalBlobs
 from mainspring.store.scratch import scratch_folder
 
@@ -43,14 +42,8 @@ _number = itertools.count()  # of temporary files in this process
 _TOUCH_AFTER = timedelta(minutes=5)  # a blob that was put later than this ago is fresh enough for any collector
 _SMALL_BYTES = 1 << 20  # up to here sending the bytes costs less than asking first
 _CACHE_BYTES = 4 << 30
-_OPTIONS = frozenset(
-    {"endpoint", "region", "anonymous", "access_key_id", "secret_access_key", "session_token", "cache", "cache_bytes"}
-)
-# obstore raises the builtin where there is one that fits.
-_ABSENT = (exceptions.NotFoundError, FileNotFoundError)
-_ERRORS = (exceptions.BaseError, OSError)
+_OPTIONS = SECRET_BUCKET_OPTIONS | {"endpoint", "region", "anonymous", "cache", "cache_bytes"}
 _first_user: list[int] = []  # the process that has obstore's threads
-_SECRETS = ("access_key_id", "secret_access_key", "session_token")
 
 
 class S3Blobs:
@@ -67,7 +60,7 @@ class S3Blobs:
             options = ", ".join(sorted(_OPTIONS))
             raise ConfigError(f"{address.place}: `{unknown[0]}` is not an option; there are {options}")
         self.place = address.place
-        self._opened = _opened(address)
+        self._bucket = open_bucket(address, address.path)
         self._cache_bytes = int(address.options.get("cache_bytes", _CACHE_BYTES))
         given = address.options.get("cache")
         self._cache = LocalBlobs(Path(given) if given else scratch_folder(self))
@@ -115,7 +108,7 @@ class S3Blobs:
                     file.write(chunk)
             found = self._cache.put(part)
             size_bytes = part.stat().st_size
-        except _ERRORS as error:
+        except ERRORS as error:
             raise self._mapped(error) from error
         finally:
             part.unlink(missing_ok=True)
@@ -172,7 +165,7 @@ class S3Blobs:
             _first_user.append(os.getpid())
         if _first_user[0] != os.getpid():
             raise StorageError(self.place, "this process was forked after S3 was used", "Start it by spawn instead.")
-        return self._opened
+        return self._bucket
 
     def _keep(self, digest: str, data: bytes | Path, size_bytes: int) -> None:
         key = f"blob/{digest}"
@@ -192,7 +185,7 @@ class S3Blobs:
                 self._call(obstore.put, key, body, mode="overwrite")
             else:
                 self._touch(key, body, found)
-        except _ERRORS as error:
+        except ERRORS as error:
             raise self._mapped(error) from error
 
     def _touch(self, key: str, data: bytes | Path, found: Any) -> None:
@@ -207,9 +200,9 @@ class S3Blobs:
             obstore.copy(self._store, key, spare)
             obstore.copy(self._store, spare, key)
             obstore.delete(self._store, spare)
-        except _ABSENT:  # condemned, or touched by another at the same moment
+        except ABSENT:  # condemned, or touched by another at the same moment
             self._call(obstore.put, key, data, mode="overwrite")
-        except _ERRORS as error:
+        except ERRORS as error:
             raise self._mapped(error) from error
 
     def _get(self, digest: str) -> Any:
@@ -221,10 +214,10 @@ class S3Blobs:
                 if folder == "condemned":
                     self._revive(digest)
                 return found
-            except _ABSENT as error:
+            except ABSENT as error:
                 if "NoSuchBucket" in str(error):
                     raise self._mapped(error) from error
-            except _ERRORS as error:
+            except ERRORS as error:
                 raise self._mapped(error) from error
         if self._head(f"corrupt/{digest}") is not None:
             raise CorruptBlobError(digest, self._digest_of(f"corrupt/{digest}"), f"{self.place} corrupt/{digest}")
@@ -238,7 +231,7 @@ class S3Blobs:
 
     def _set_aside(self, digest: str, found: str) -> CorruptBlobError:
         """Take a corrupt object out of the way, where that is allowed; gives what is to be raised."""
-        with suppress(*_ERRORS, StorageError):
+        with suppress(MainspringError, *ERRORS):
             self._move(f"blob/{digest}", f"corrupt/{digest}")
             if self._digest_of(f"corrupt/{digest}") == digest:  # it was damaged on its way only, or is written anew
                 self._move(f"corrupt/{digest}", f"blob/{digest}")
@@ -249,32 +242,32 @@ class S3Blobs:
 
         Were it deleted here, a collector that is just condemning the blob could delete the other one.
         """
-        with suppress(*_ABSENT):
+        with suppress(*ABSENT):
             obstore.copy(self._store, f"condemned/{digest}", f"blob/{digest}")
 
     def _fetched(self, digest: str) -> bytes:
         found = self._get(digest)
         try:
             return bytes(found.bytes())
-        except _ERRORS as error:
+        except ERRORS as error:
             raise self._mapped(error) from error
 
     def _head(self, key: str) -> Any:
         try:
             return obstore.head(self._store, key)
-        except _ABSENT:
+        except ABSENT:
             return None
-        except _ERRORS as error:
+        except ERRORS as error:
             raise self._mapped(error) from error
 
     def _move(self, source: str, target: str) -> None:
         try:
             obstore.copy(self._store, source, target)
             obstore.delete(self._store, source)
-        except _ABSENT as error:
+        except ABSENT as error:
             if "NoSuchBucket" in str(error):
                 raise self._mapped(error) from error
-        except _ERRORS as error:
+        except ERRORS as error:
             raise self._mapped(error) from error
 
     def _infos(self, prefix: str) -> Iterator[BlobInfo]:
@@ -283,29 +276,21 @@ class S3Blobs:
                 for found in chunk:
                     at_us = int(found["last_modified"].timestamp() * 1e6)
                     yield BlobInfo(found["path"].rpartition("/")[2], found["size"], at_us)
-        except _ERRORS as error:
+        except ERRORS as error:
             raise self._mapped(error) from error
 
     def _call(self, act: Any, *args: Any, **options: Any) -> Any:
         try:
             return act(self._store, *args, **options)
-        except _ERRORS as error:
+        except ERRORS as error:
             raise self._mapped(error) from error
 
     def _mapped(self, error: Exception) -> MainspringError:
         if isinstance(error, MainspringError):
             return error
-        full = str(error)
-        text = " ".join(full.split("Debug source:", maxsplit=1)[0].split())[:300]
         if isinstance(error, OSError) and error.errno is not None:  # of the cache; obstore's own have no number
             return StorageError(self._cache.place, os.strerror(error.errno))
-        if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
-            return StorageError(self.place, "access was denied", "Check the credentials and the bucket's policy.")
-        if "NoSuchBucket" in full:
-            return StorageError(self.place, "there is no such bucket")
-        if isinstance(error, exceptions.GenericError | exceptions.JoinError):
-            return UnavailableError(self.place, f"the store can't be reached ({text})")
-        return StorageError(self.place, text)
+        return bucket_error(error, self.place)
 
     def _forget(self, digest: str) -> None:
         self._cache.condemn(digest)
@@ -324,34 +309,3 @@ class S3Blobs:
             if info.digest != keep:
                 self._forget(info.digest)
                 self._cached_bytes -= info.size_bytes
-
-
-def _opened(address: Address) -> S3Store:
-    settings: dict[str, Any] = {}
-    for name in _SECRETS:
-        value = address.options.get(name)
-        if value and not is_reference(value):
-            raise ConfigError(f"{address.place}: `{name}` must be a secret reference, e.g. secret:env/NAME")
-        if value:
-            settings[name] = str(address.revealed(value))
-    endpoint = address.options.get("endpoint")
-    if endpoint:
-        settings["endpoint"] = endpoint
-    region = address.options.get("region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    return S3Store(
-        address.host,
-        prefix=address.path or None,
-        region=region or "us-east-1",
-        skip_signature=address.options.get("anonymous") == "true",
-        client_options={
-            "allow_http": bool(endpoint and endpoint.startswith("http://")),
-            "connect_timeout": timedelta(seconds=3),
-            "timeout": timedelta(seconds=300),
-        },
-        retry_config={
-            "max_retries": 3,
-            "retry_timeout": timedelta(seconds=10),
-            "backoff": {"init_backoff": timedelta(milliseconds=50), "max_backoff": timedelta(seconds=1), "base": 2},
-        },
-        **settings,
-    )

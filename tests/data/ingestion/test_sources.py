@@ -23,9 +23,6 @@ class Numbers:
     def __init__(self, end: int, failures: int = 0, *, has_states: bool = True) -> None:
         self.end, self.failures, self.has_states = end, failures, has_states
 
-    def total_bytes(self, state: dict[str, int] | None, reading: Reading) -> int | None:
-        return None
-
     def batches(self, state: dict[str, int] | None, reading: Reading) -> Iterator[Batch]:
         start = state["next"] if state else 0
         for number in range(start, self.end, 2):

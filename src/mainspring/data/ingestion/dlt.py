@@ -48,10 +48,6 @@ class Dlt(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"Dlt({self.identity!r})"
 
-    def total_bytes(self, state: State | None, reading: Reading) -> None:  # noqa: ARG002  # the protocol's
-        """A resource doesn't say."""
-        return
-
     def batches(self, state: State | None, reading: Reading) -> Iterator[Batch]:
         """What the resource gives behind its state."""
         if reading.is_resumed:

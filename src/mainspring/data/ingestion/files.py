@@ -11,15 +11,14 @@ from typing import BinaryIO
 
 from mainspring.artifacts.paths import stored_name
 from mainspring.data._sources import source_of_file
-from mainspring.data.ingestion.formats import FORMATS, Options
-from mainspring.data.ingestion.items import Item, Stamp, read_items, total_of
-from mainspring.data.ingestion.source import Batch, Reading, State
+from mainspring.data.ingestion.formats import FORMATS
+from mainspring.data.ingestion.items import Item, ItemSource, Stamp
 from mainspring.data.version import Source
 from mainspring.errors import NotFoundError, StorageError, listed
 from mainspring.store.stamps import is_racy, real_time_ns
 
 
-class Files(Options, frozen=True):
+class Files(ItemSource, frozen=True):
     """Files by a path or a glob (`raw/*.csv`, `raw/**/*.parquet`), or a folder, read in the order of their names.
 
     New and changed ones are read, known by size, time and inode, and by their bytes where those can't be trusted. Their
@@ -32,14 +31,6 @@ class Files(Options, frozen=True):
     def identity(self) -> str:
         """The folder, as it was given: another glob in it knows what this one read."""
         return f"files {_folder(self.pattern)}"
-
-    def total_bytes(self, state: State | None, reading: Reading) -> int:  # noqa: ARG002  # the protocol's
-        """The bytes of new and changed files."""
-        return total_of(self.items(), state)
-
-    def batches(self, state: State | None, reading: Reading) -> Iterator[Batch]:
-        """The rows of new and changed files."""
-        return read_items(self.items(), self, state, reading)
 
     def items(self) -> list[Item]:
         """The files, by name.

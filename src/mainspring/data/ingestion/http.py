@@ -58,10 +58,6 @@ class Http(msgspec.Struct, frozen=True):
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path} {self.records}".rstrip()
 
-    def total_bytes(self, state: State | None, reading: Reading) -> None:  # noqa: ARG002  # the protocol's
-        """An API doesn't say."""
-        return
-
     def batches(self, state: State | None, reading: Reading) -> Iterator[Batch]:
         """The records of each page from the state on."""
         if bool(self.cursor) != bool(self.since):

@@ -25,7 +25,15 @@ from mainspring.data.ingestion.draft import StagedDraft
 from mainspring.data.ingestion.opening import as_source
 from mainspring.data.ingestion.progress import Listener, Progress
 from mainspring.data.ingestion.retry import Retry
-from mainspring.data.ingestion.source import BatchSource, IngestMode, Interrupted, Reading, StaleState, State
+from mainspring.data.ingestion.source import (
+    BatchSource,
+    IngestMode,
+    Interrupted,
+    KnowsItsSize,
+    Reading,
+    StaleState,
+    State,
+)
 from mainspring.data.ingestion.staging import Limits, Staging
 from mainspring.data.tables.edits import EditDraft
 from mainspring.data.tables.keys import ByKey
@@ -167,13 +175,13 @@ class _Ingest:
     ) -> None:
         """Take every batch; after a transient failure go on behind the last one, or begin anew if that can't be."""
         failures, begun = 0, time.monotonic()
-        self.tell(staging, progress, self._total(staging, reading, before), begun, "")
+        self.tell(staging, progress, self._total(staging, before), begun, "")
         while True:
             is_resumed = staging.state is not None
             known = {name: dtype for name, dtype in (staging.alignment.types or {}).items() if dtype != pl.Null()}
             reading = msgspec.structs.replace(reading, is_resumed=is_resumed, known=known)
             try:
-                total = self._total(staging, reading, before)
+                total = self._total(staging, before)
                 for batch in self.source.batches(staging.state if is_resumed else before, reading):
                     staging.take(batch)
                     failures = 0
@@ -196,9 +204,10 @@ class _Ingest:
                 if staging.state is None:
                     staging.discard()
 
-    def _total(self, staging: Staging, reading: Reading, before: State | None) -> int | None:
-        left = self.source.total_bytes(before if staging.state is None else staging.state, reading)
-        return None if left is None else left + staging.size_bytes
+    def _total(self, staging: Staging, before: State | None) -> int | None:
+        if not isinstance(self.source, KnowsItsSize):
+            return None
+        return self.source.total_bytes(before if staging.state is None else staging.state) + staging.size_bytes
 
     @staticmethod
     def tell(staging: Staging, progress: Listener | None, total: int | None, begun: float, origin: str) -> None:

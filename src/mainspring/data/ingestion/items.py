@@ -59,11 +59,22 @@ class Item(Protocol):
         ...
 
 
-def total_of(items: Iterable[Item], state: State | None) -> int:
-    """How many bytes of new and changed files there are, but for what was read of the one at work."""
-    known, partial = _known(state), (state or {}).get("partial") or {}
-    total = sum(item.size_bytes for item in items if not _is_unchanged(item, known))
-    return total - int(partial.get("size_bytes", 0))
+class ItemSource(Options, frozen=True):
+    """What reads files, wherever they lie: a source of its own says which there are."""
+
+    def items(self) -> list[Item]:
+        """The files, by name; raises `NotFoundError` if there is none."""
+        raise NotImplementedError
+
+    def total_bytes(self, state: State | None) -> int:
+        """How many bytes of new and changed files there are, but for what was read of the one at work."""
+        known, partial = _known(state), (state or {}).get("partial") or {}
+        total = sum(item.size_bytes for item in self.items() if not _is_unchanged(item, known))
+        return total - int(partial.get("size_bytes", 0))
+
+    def batches(self, state: State | None, reading: Reading) -> Iterator[Batch]:
+        """The rows of new and changed files."""
+        return read_items(self.items(), self, state, reading)
 
 
 def read_items(items: Iterable[Item], options: Options, state: State | None, reading: Reading) -> Iterator[Batch]:

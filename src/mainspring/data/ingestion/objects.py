@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -11,28 +10,23 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from mainspring.data._sources import source_of_file
-from mainspring.data.ingestion.formats import Options
-from mainspring.data.ingestion.items import Item, Stamp, read_items, total_of
-from mainspring.data.ingestion.source import Batch, Reading, State
+from mainspring.data.ingestion.items import Item, ItemSource, Stamp
 from mainspring.data.version import Source
-from mainspring.errors import ConfigError, MissingExtraError, NotFoundError, StorageError, UnavailableError
-from mainspring.secrets import is_reference, resolve
-from mainspring.store._address import Address
+from mainspring.errors import MissingExtraError, NotFoundError
+from mainspring.store.address import Address
+from mainspring.store.bucket import ERRORS, bucket_error, open_bucket
 
 try:
     import obstore
-    from obstore import exceptions
     from obstore.store import S3Store
 except ImportError as error:
     raise MissingExtraError("obstore", "s3", "Reading from S3") from error
 
-_SECRETS = ("access_key_id", "secret_access_key", "session_token")
 _MAGIC = re.compile(r"[*?]")
 _CHUNK_BYTES = 8 << 20
-_ERRORS = (exceptions.BaseError, OSError)
 
 
-class Objects(Options, frozen=True):
+class Objects(ItemSource, frozen=True):
     """Objects of a bucket by a key or a glob: `s3://bucket/raw/*.csv?endpoint=…&region=…&access_key_id=secret:env/NAME`.
 
     Credentials come from the standard AWS variables or the instance, or are secret references, or `anonymous=true`. In a
@@ -47,14 +41,6 @@ class Objects(Options, frozen=True):
         address = Address(self.url)
         return f"s3://{address.host}/{_folder(address.path)}"
 
-    def total_bytes(self, state: State | None, reading: Reading) -> int:  # noqa: ARG002  # the protocol's
-        """The bytes of new and changed objects."""
-        return total_of(self.items(), state)
-
-    def batches(self, state: State | None, reading: Reading) -> Iterator[Batch]:
-        """The rows of new and changed objects."""
-        return read_items(self.items(), self, state, reading)
-
     def items(self) -> list[Item]:
         """The objects, by key.
 
@@ -62,7 +48,7 @@ class Objects(Options, frozen=True):
             NotFoundError: there is none.
         """
         address = Address(self.url)
-        store = _opened(address)
+        store = open_bucket(address)
         folder, wanted = _folder(address.path), _pattern(address.path)
         items: list[Item] = []
         try:
@@ -72,8 +58,8 @@ class Objects(Options, frozen=True):
                     for meta in chunk
                     if wanted.fullmatch(meta["path"])
                 ]
-        except _ERRORS as error:
-            raise mapped(error, self.identity) from error
+        except ERRORS as error:
+            raise bucket_error(error, self.identity) from error
         if not items:
             raise NotFoundError("object", f"s3://{address.host}/{address.path}")
         return sorted(items, key=lambda item: item.name)
@@ -92,8 +78,8 @@ class ObjectItem:
         """The stamp that it has now."""
         try:
             return _stamp(obstore.head(self._store, self._key))
-        except _ERRORS as error:
-            raise mapped(error, self.uri) from error
+        except ERRORS as error:
+            raise bucket_error(error, self.uri) from error
 
     def fits(self, stamp: Stamp) -> bool:
         """Whether size, tag and time are those."""
@@ -130,8 +116,8 @@ class _ObjectStream:
         self._chunks: Iterator[Any]
         try:
             self._chunks = iter(obstore.get(store, key).stream(min_chunk_size=_CHUNK_BYTES))
-        except _ERRORS as error:
-            raise mapped(error, uri) from error
+        except ERRORS as error:
+            raise bucket_error(error, uri) from error
 
     def read(self, size: int) -> bytes:
         """At most so many."""
@@ -140,8 +126,8 @@ class _ObjectStream:
                 self._rest = bytes(next(self._chunks))
             except StopIteration:
                 return b""
-            except _ERRORS as error:
-                raise mapped(error, self._uri) from error
+            except ERRORS as error:
+                raise bucket_error(error, self._uri) from error
         taken, self._rest = self._rest[:size], self._rest[size:]
         return taken
 
@@ -150,38 +136,6 @@ class _ObjectStream:
 
     def __exit__(self, *_: object) -> None:
         self._chunks = iter(())
-
-
-def mapped(error: Exception, place: str) -> StorageError | NotFoundError:
-    """An error of obstore as one of ours."""
-    text = " ".join(str(error).split("Debug source:", maxsplit=1)[0].split())[:300]
-    if "NoSuchBucket" in str(error):
-        return StorageError(place, "there is no such bucket")
-    if isinstance(error, exceptions.NotFoundError | FileNotFoundError):
-        return NotFoundError("object", place)
-    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError | PermissionError):
-        return StorageError(place, "access was denied", "Check the credentials and the bucket's policy.")
-    if isinstance(error, exceptions.GenericError | exceptions.JoinError):
-        return UnavailableError(place, f"the store can't be reached ({text})")
-    return StorageError(place, text)
-
-
-def _opened(address: Address) -> S3Store:
-    settings: dict[str, Any] = {}
-    for name in _SECRETS:
-        value = address.options.get(name)
-        if value and not is_reference(value):
-            raise ConfigError(f"s3://{address.host}: `{name}` must be a secret reference, e.g. secret:env/NAME")
-        if value:
-            settings[name] = resolve(value)
-    endpoint = address.options.get("endpoint", "")
-    if endpoint:
-        settings["endpoint"] = endpoint
-    region = address.options.get("region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    return S3Store(
-        address.host, region=region or "us-east-1", skip_signature=address.options.get("anonymous") == "true",
-        client_options={"allow_http": endpoint.startswith("http://")}, **settings,
-    )  # fmt: skip
 
 
 def _stamp(meta: Any) -> Stamp:

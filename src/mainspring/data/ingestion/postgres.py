@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from mainspring.errors import InvalidError, MissingExtraError, StorageError, UnavailableError
-from mainspring.store._address import Address
+from mainspring.store.address import Address
 
 try:
     import psycopg

@@ -7,7 +7,7 @@ lost or taken twice, whenever the process is killed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -59,16 +59,21 @@ class BatchSource(Protocol):
         """What its state is kept under: the same next month and on another machine, and without secrets."""
         ...
 
-    def total_bytes(self, state: State | None, reading: Reading) -> int | None:
-        """How much there is to read from that state on, if that is known."""
-        ...
-
     def batches(self, state: State | None, reading: Reading) -> Iterator[Batch]:
         """The rows behind a state, None being the beginning.
 
         Raises:
             StaleState: what was read for that state has changed since.
         """
+        ...
+
+
+@runtime_checkable
+class KnowsItsSize(Protocol):
+    """A source that can say beforehand how much it will read, so that progress has an end."""
+
+    def total_bytes(self, state: State | None) -> int:
+        """The bytes to read from that state on."""
         ...
 
 

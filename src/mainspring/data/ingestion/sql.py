@@ -76,10 +76,6 @@ class Sql(msgspec.Struct, frozen=True):
         what = self.table or f"query {blake3(' '.join(self.query.split()).encode()).hexdigest()[:12]}"
         return f"{self._driver().place} {what}"
 
-    def total_bytes(self, state: State | None, reading: Reading) -> None:  # noqa: ARG002  # the protocol's
-        """A database doesn't say."""
-        return
-
     def batches(self, state: State | None, reading: Reading) -> Iterator[Batch]:
         """The rows behind the last value of the cursor; all of them if there is no cursor."""
         if reading.is_resumed and not self.cursor:

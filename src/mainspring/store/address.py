@@ -15,7 +15,8 @@ _URL = re.compile(
     r"(?P<path>/[^?]*)?(?:\?(?P<query>.*))?"
 )
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-_SECRET_OPTIONS = frozenset({"password", "sslpassword", "access_key_id", "secret_access_key", "session_token"})
+SECRET_BUCKET_OPTIONS = frozenset({"access_key_id", "secret_access_key", "session_token"})
+_SECRET_OPTIONS = SECRET_BUCKET_OPTIONS | {"password", "sslpassword"}
 
 
 class Address:
