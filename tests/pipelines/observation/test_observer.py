@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -48,6 +49,26 @@ class TestFiles:
         [seen] = observer.seen
         assert (seen.kind, seen.name) == ("file", "conf.yaml")
         assert seen.by.startswith("test_observer.py:")
+
+    def test_what_is_only_removed_is_not_read(self, watch: Watch, project: Path) -> None:
+        deep = project / "old" / "ab" / "cd"
+        deep.mkdir(parents=True)
+        (deep / "x").write_text("1")
+        with watch() as observer:
+            shutil.rmtree(project / "old")
+            with tempfile.TemporaryDirectory() as folder:
+                (Path(folder) / "ab" / "cd").mkdir(parents=True)
+        assert names(observer) == []
+
+    def test_a_walk_over_open_folders_is_seen_by_their_paths(self, watch: Watch, project: Path) -> None:
+        (project / "raw" / "ab" / "cd").mkdir(parents=True)
+        with watch() as observer:
+            assert len(list(os.fwalk("raw"))) == 3
+        assert names(observer) == [("directory", "raw"), ("directory", "raw/ab"), ("directory", "raw/ab/cd")]
+        with tempfile.TemporaryDirectory() as folder, watch(allowed_paths=[Path(folder)]) as observer:
+            (Path(folder) / "ab" / "cd").mkdir(parents=True)
+            assert len(list(os.fwalk(folder))) == 3
+        assert names(observer) == []
 
     def test_every_way_to_open_a_file_is_seen(self, watch: Watch, project: Path) -> None:
         ways: list[Callable[[], object]] = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 from weakref import WeakSet
 
@@ -63,6 +64,10 @@ def _opened(watcher: Watcher, args: _Args) -> None:
     path, mode, flags = args
     if isinstance(path, int):
         return
+    if not os.path.isabs(path):
+        path = _below_open_folder(path, sys._getframe(2))
+        if path is None:
+            return
     if mode in _READ_ONLY_MODES or not flags & (os.O_WRONLY | os.O_RDWR):
         watcher.read(path)
         return
@@ -70,6 +75,20 @@ def _opened(watcher: Watcher, args: _Args) -> None:
     watcher.write(path, replaces=replaces)  # first, so that reading back what is new here is no input
     if flags & os.O_RDWR and not replaces:
         watcher.read(path)
+
+
+def _below_open_folder(name: Any, frame: FrameType) -> Any:
+    """The path of a name that the standard library opens relative to a folder it holds open, which the event can't tell.
+
+    None where it does so only to remove what is there (`shutil.rmtree`).
+    """
+    caller = frame.f_code.co_name
+    if frame.f_globals.get("__name__") == "shutil" and caller.startswith("_rmtree"):
+        return None
+    if frame.f_globals.get("__name__") == "os" and caller == "_fwalk":
+        top = frame.f_locals["toppath"]
+        return top if "topname" in frame.f_locals else os.path.join(top, name)  # up to Python 3.11 it is the one above
+    return name
 
 
 def _database(watcher: Watcher, args: _Args) -> None:
