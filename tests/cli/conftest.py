@@ -48,6 +48,42 @@ def other(count: int = 1):
     return load(count)
 """
 
+# A pipeline with a dataset between its steps, and a map beside it.
+DATA_STEPS = """
+import mainspring as ms
+import polars as pl
+
+
+@ms.step
+def load(count: int) -> pl.DataFrame:
+    return pl.DataFrame({"n": list(range(count))})
+
+
+@ms.step
+def keep(frame: pl.DataFrame):
+    return ms.dataset("numbers").commit(frame)
+
+
+@ms.step
+def each(n: int) -> int:
+    return n * n
+
+
+@ms.step
+def total(version, squares: list[int]) -> int:
+    return sum(squares)
+
+
+@ms.pipeline
+def main(count: int = 60):
+    return total(keep(load(count)), each.map(list(range(count))))
+
+
+@ms.pipeline
+def other():
+    return load(7)
+"""
+
 
 def mainspring(*words: str, cwd: Path, **variables: str) -> Called:
     """Call the command line in a process of its own, as a user does."""

@@ -7,34 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import mainspring
-
-STEPS = """
-import mainspring as ms
-import polars as pl
-
-
-@ms.step
-def load(count: int) -> pl.DataFrame:
-    return pl.DataFrame({"n": list(range(count))})
-
-
-@ms.step
-def keep(frame: pl.DataFrame):
-    return ms.dataset("numbers").commit(frame)
-
-
-@ms.pipeline
-def main(count: int = 3):
-    return keep(load(count))
-"""
+from tests.cli.conftest import DATA_STEPS, mainspring
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "steps.py").write_text(STEPS)
+    (tmp_path / "steps.py").write_text(DATA_STEPS)
     (tmp_path / "mainspring.toml").write_text("")
-    assert mainspring("run", "-q", "steps.py", cwd=tmp_path).returncode == 0
+    assert mainspring("run", "-q", "steps.py:main", "--count", "3", cwd=tmp_path).returncode == 0
     return tmp_path
 
 
@@ -68,7 +48,7 @@ def test_a_run_that_meets_a_damaged_blob_says_so_in_a_short_line(folder: Path) -
     path.write_bytes(b"x" * path.stat().st_size)
     source = folder / "steps.py"
     source.write_text(source.read_text().replace("return ms.dataset", "print(1)\n    return ms.dataset"))
-    again = mainspring("run", "steps.py", cwd=folder)
+    again = mainspring("run", "steps.py:main", "--count", "3", cwd=folder)
     assert again.returncode == 0, again.stderr
     (line,) = [line for line in again.stderr.splitlines() if "made again" in line]
     assert len(line) < 100

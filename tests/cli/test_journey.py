@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cli.conftest import mainspring
@@ -105,25 +107,9 @@ def test_the_hash_seed_is_fixed_and_threads_are_those_of_the_settings(project: P
     assert told["outputs"]["result"][0]["summary"] == "3"
 
 
-def test_a_run_of_another_process_can_be_cancelled_and_resumed(project: Path) -> None:
-    fifo = project / "fifo"
-    os.mkfifo(fifo)
-    (project / "steps.py").write_text(
-        "import time\nimport mainspring as ms\n\n\n@ms.step\ndef wait(fifo: str) -> int:\n    open(fifo, 'w').write('x')\n"
-        "    time.sleep(60)\n    return 1\n\n\n@ms.pipeline\ndef main(fifo: str):\n    return wait(fifo)\n"
-    )
-    command = [sys.executable, "-m", "mainspring", "run", "main", "--fifo", str(fifo)]
-    with subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as driver:
-        fifo.read_text()  # until the step is at work
-        cancelled = mainspring("cancel", "latest", "--json", cwd=project)
-        assert json.loads(cancelled.stdout)["pid"] == driver.pid
-        assert driver.wait(60) == 130
-    assert "cancelled" in mainspring("runs", cwd=project).stdout
-    refused = mainspring("cancel", "latest", cwd=project)
-    assert (refused.returncode, "it is cancelled" in refused.stderr) == (1, True)
-
-
-def test_a_killed_run_is_shown_as_interrupted(project: Path) -> None:
+@contextmanager
+def at_work(project: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The process of a run that is in the middle of its step."""
     fifo = project / "fifo"
     os.mkfifo(fifo)
     (project / "steps.py").write_text(
@@ -133,6 +119,21 @@ def test_a_killed_run_is_shown_as_interrupted(project: Path) -> None:
     command = [sys.executable, "-m", "mainspring", "run", "main", "--fifo", str(fifo)]
     with subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as driver:
         fifo.read_text()
+        yield driver
+
+
+def test_a_run_of_another_process_can_be_cancelled_and_resumed(project: Path) -> None:
+    with at_work(project) as driver:
+        cancelled = mainspring("cancel", "latest", "--json", cwd=project)
+        assert json.loads(cancelled.stdout)["pid"] == driver.pid
+        assert driver.wait(60) == 130
+    assert "cancelled" in mainspring("runs", cwd=project).stdout
+    refused = mainspring("cancel", "latest", cwd=project)
+    assert (refused.returncode, "it is cancelled" in refused.stderr) == (1, True)
+
+
+def test_a_killed_run_is_shown_as_interrupted(project: Path) -> None:
+    with at_work(project) as driver:
         driver.send_signal(signal.SIGKILL)
         driver.wait(60)
     assert "interrupted" in mainspring("runs", "--state", "interrupted", cwd=project).stdout

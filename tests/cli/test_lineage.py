@@ -7,48 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Called, mainspring
-
-STEPS = """
-import mainspring as ms
-import polars as pl
-
-
-@ms.step
-def load(count: int) -> pl.DataFrame:
-    return pl.DataFrame({"n": list(range(count))})
-
-
-@ms.step
-def keep(frame: pl.DataFrame):
-    return ms.dataset("numbers").commit(frame)
-
-
-@ms.step
-def each(n: int) -> int:
-    return n * n
-
-
-@ms.step
-def total(version, squares: list[int]) -> int:
-    return sum(squares)
-
-
-@ms.pipeline
-def main(count: int = 60):
-    return total(keep(load(count)), each.map(list(range(count))))
-
-
-@ms.pipeline
-def other():
-    return load(7)
-"""
+from tests.cli.conftest import DATA_STEPS, Called, mainspring
 
 
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Called]:
     folder: Path = tmp_path_factory.mktemp("walked")
-    (folder / "steps.py").write_text(STEPS)
+    (folder / "steps.py").write_text(DATA_STEPS)
     (folder / "mainspring.toml").write_text("")
     for target in ("steps.py:other", "steps.py:main"):
         assert mainspring("run", "-q", target, cwd=folder).returncode == 0

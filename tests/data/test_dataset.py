@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -19,6 +19,7 @@ from mainspring.data import dataset, get_dataset_version, list_datasets
 from mainspring.data._store import gc_roots
 from mainspring.errors import CodecError, CorruptBlobError, InvalidError, NotAllowedError, NotFoundError, WrongTypeError
 from mainspring.ledger import within_task
+from mainspring.testing.threads import at_once
 from mainspring.workspace import Workspace, collect, using
 
 ODD_TABLES = {
@@ -185,23 +186,14 @@ def test_a_leaf_border_within_an_append(workspace: Workspace) -> None:
 
 @pytest.mark.parametrize("handles", ["one", "many"])
 def test_concurrent_appends_are_all_kept(handles: str, workspace: Workspace) -> None:
-    shared, failures = dataset("t"), []
+    shared = dataset("t")
 
     def append(worker: int) -> None:
-        try:
-            with using(workspace):
-                for n in range(6):
-                    (shared if handles == "one" else dataset("t")).append(frame_of(worker * 100 + n))
-        except BaseException as error:
-            failures.append(error)
-            raise
+        with using(workspace):
+            for n in range(6):
+                (shared if handles == "one" else dataset("t")).append(frame_of(worker * 100 + n))
 
-    threads = [threading.Thread(target=append, args=(worker,)) for worker in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    at_once(*(partial(append, worker) for worker in range(6)))
     version = dataset("t").latest()
     expected = sorted(worker * 100 + n for worker in range(6) for n in range(6))
     assert sorted(version.to_polars()["n"].to_list()) == expected

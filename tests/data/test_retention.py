@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -16,6 +16,7 @@ from mainspring.data.retention import Kept, expire_versions, remove_dataset, rem
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, RemovedError
 from mainspring.ledger import within_task
 from mainspring.models import register
+from mainspring.testing.threads import at_once
 from mainspring.workspace import Workspace, collect, using
 
 
@@ -206,36 +207,20 @@ def test_trees_keep_what_remaining_versions_hold(workspace: Workspace, tmp_path:
 def test_writers_and_a_remover_at_the_same_time(workspace: Workspace) -> None:
     table = dataset("t")
     table.commit(frame_of())
-    failures: list[BaseException] = []
 
     def write(worker: int) -> None:
-        try:
-            with using(workspace):
-                handle = dataset("t")
-                for n in range(8):
-                    handle.append(frame_of(worker * 100 + n))
-        except BaseException as error:
-            failures.append(error)
-            raise
+        with using(workspace):
+            handle = dataset("t")
+            for n in range(8):
+                handle.append(frame_of(worker * 100 + n))
 
     def expire() -> None:
-        try:
-            with using(workspace):
-                for _ in range(6):
-                    expire_versions("t", keep_last=2)
-                    collect(workspace)
-        except BaseException as error:
-            failures.append(error)
-            raise
+        with using(workspace):
+            for _ in range(6):
+                expire_versions("t", keep_last=2)
+                collect(workspace)
 
-    threads = [threading.Thread(target=write, args=(worker,)) for worker in range(3)] + [
-        threading.Thread(target=expire)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    at_once(*(partial(write, worker) for worker in range(3)), expire)
     swept(workspace)
     version = table.latest()
     assert sorted(version.to_polars()["n"].to_list()) == sorted(

@@ -6,7 +6,7 @@ import contextvars
 import logging
 import sys
 import threading
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -20,7 +20,7 @@ from mainspring.pipelines.code.tree import read_tree
 from mainspring.runs import Run, RunState, RunStore, start_run
 from mainspring.runs._store import gc_roots
 from mainspring.runs.environment import Environment
-from mainspring.testing.plugin import Backend
+from mainspring.testing.threads import at_once
 from mainspring.testing.workspaces import Lab
 from mainspring.workspace import Workspace
 
@@ -39,18 +39,6 @@ with ms.start_run("exp", params={"rate": float("nan")}) as run:
     ms.log_metric("rows", frame.height)
     ms.log_artifact("table", frame)
 """
-
-
-@pytest.fixture
-def workspace(backend: Backend, tmp_path: Path) -> Iterator[Workspace]:
-    where = {"database": backend.database_url, "blobs": backend.blob_url}
-    with Workspace.open(tmp_path, overrides=where) as opened:
-        yield opened
-
-
-@pytest.fixture
-def runs(workspace: Workspace) -> RunStore:
-    return RunStore(workspace.database, workspace.ledger)
 
 
 @pytest.fixture
@@ -168,11 +156,7 @@ def test_runs_in_threads_are_kept_apart(workspace: Workspace, runs: RunStore) ->
             ids[name] = active.id
             barrier.wait()
 
-    threads = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(*(partial(work, name) for name in "abcd"))
     assert {name: runs.get(id_).tags for name, id_ in ids.items()} == {name: {"name": name} for name in "abcd"}
 
 

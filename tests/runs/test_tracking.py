@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,21 +12,8 @@ import pytest
 import mainspring as ms
 from mainspring.errors import InvalidError, NotFoundError, WrongTypeError
 from mainspring.runs import Metrics, RunState, RunStore, git_state, start_run
-from mainspring.testing.plugin import Backend
 from mainspring.testing.workspaces import Lab
 from mainspring.workspace import Workspace
-
-
-@pytest.fixture
-def workspace(backend: Backend, tmp_path: Path) -> Iterator[Workspace]:
-    where = {"database": backend.database_url, "blobs": backend.blob_url}
-    with Workspace.open(tmp_path, overrides=where) as opened:
-        yield opened
-
-
-@pytest.fixture
-def runs(workspace: Workspace) -> RunStore:
-    return RunStore(workspace.database, workspace.ledger)
 
 
 def test_a_script_logs_to_its_run(workspace: Workspace, runs: RunStore) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from mainspring.data.draft import Draft
-    from mainspring.data.tables.draft import TableDraft
+    from mainspring.data.tables.rows import FrameDraft
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 _TAG = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,99}")
@@ -51,7 +51,7 @@ class Dataset:
         self.workspace = workspace
         self.as_of = as_of
         self._store = DatasetStore(workspace.database, workspace.ledger)
-        self._draft: TableDraft | None = None
+        self._draft: FrameDraft | None = None
 
     def commit(
         self,
@@ -81,8 +81,8 @@ class Dataset:
             ConflictError: a thousand other writers were faster.
             NotAllowedError: this is a replay, and no version was recorded with this content.
         """
-        from mainspring.data.tables.draft import TableDraft
         from mainspring.data.tables.frames import as_polars
+        from mainspring.data.tables.rows import FrameDraft
 
         if mode not in ("replace", "append"):
             raise InvalidError("mode", mode, "`replace` or `append`")
@@ -91,14 +91,14 @@ class Dataset:
             frame, extra = self._admitted(frame, checks, quarantine)
         if type(frame).__name__ == "LazyFrame":
             return self._commit_lazy(frame, source, note, extracted_at, behind=mode == "append", extra=extra)
-        draft = TableDraft(self.name, as_polars(frame), self.workspace.blobs, before=self._draft)
+        draft = FrameDraft(self.name, as_polars(frame), self.workspace.blobs, before=self._draft)
         version = self._commit(draft, source, note, extracted_at, behind=mode == "append", extra=extra)
         if not is_replay():
             self._draft = draft.settled(version)
         return self._compacted(version)
 
     def _commit_lazy(self, frame: pl.LazyFrame, *given: Any, behind: bool, extra: Sequence[Extra]) -> DatasetVersion:
-        from mainspring.data.etl.draft import LazyDraft
+        from mainspring.data.etl.lazy import LazyDraft
 
         draft = LazyDraft(self.name, frame, self.workspace.blobs)
         try:

@@ -28,7 +28,7 @@ class Printed:
         self._is_open = True
         self._streams = {name: _Echo(getattr(sys, name), name, self) for name in ("stdout", "stderr")}
         for name, stream in self._streams.items():
-            _turn(name, stream)
+            replace_stream(name, stream)
 
     def add(self, text: str, stream: str = "stderr") -> None:
         """Take in what a stream wrote; of a line that is rewritten with carriage returns the last form is kept."""
@@ -47,7 +47,7 @@ class Printed:
         for name, stream in self._streams.items():
             stream.is_open = False
             if getattr(sys, name) is stream:
-                _turn(name, _live(stream))
+                replace_stream(name, _live(stream))
         with self._lock:
             self._write([rest for rest in self._pending.values() if rest])
             self._is_open = False
@@ -103,7 +103,7 @@ def _live(stream: Any) -> Any:
     return stream
 
 
-def _turn(name: str, stream: Any) -> None:
+def replace_stream(name: str, stream: Any) -> None:
     """Replace a standard stream, also in the root logger's handlers that hold the present one."""
     present = getattr(sys, name)
     setattr(sys, name, stream)

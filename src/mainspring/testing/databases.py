@@ -29,11 +29,8 @@ from mainspring.testing.processes import Child, crowd
 _ACTORS = "mainspring.testing._actors"
 
 
-class DatabaseContract:
-    """Every law that a database behind `Database` obeys."""
-
-    writers = 100
-    """How many processes write at once."""
+class OnDatabase:
+    """What every contract of something that stands on a database is given."""
 
     @pytest.fixture
     def url(self) -> str:
@@ -46,6 +43,13 @@ class DatabaseContract:
         database = _actors.opened(url)
         yield database
         database.close()
+
+
+class DatabaseContract(OnDatabase):
+    """Every law that a database behind `Database` obeys."""
+
+    writers = 100
+    """How many processes write at once."""
 
     # ------------------------------------------------------------ values
 

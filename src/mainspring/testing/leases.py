@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from mainspring.errors import ConflictError, LeaseLostError
 from mainspring.store import Database, Lease, Leases, process_owner
-from mainspring.testing import _actors
+from mainspring.testing.databases import OnDatabase
 from mainspring.testing.processes import Child
 
 _ACTORS = "mainspring.testing._actors"
@@ -18,20 +18,8 @@ _ELSEWHERE = "other-host:boot:1:1"
 _LONG_S = 600.0
 
 
-class LeaseContract:
+class LeaseContract(OnDatabase):
     """Every law that leases obey."""
-
-    @pytest.fixture
-    def url(self) -> str:
-        """A database that nobody uses."""
-        pytest.fail("a subclass gives this")
-
-    @pytest.fixture
-    def database(self, url: str) -> Iterator[Database]:
-        """That database with a few tables."""
-        database = _actors.opened(url)
-        yield database
-        database.close()
 
     @pytest.fixture
     def leases(self, database: Database) -> Leases:

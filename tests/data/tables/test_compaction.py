@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -16,6 +17,7 @@ from mainspring.data.tables.compaction import compact, start_compaction
 from mainspring.data.tables.manifest import Part, read_listing, write_snapshot
 from mainspring.data.tables.parts import write_parts
 from mainspring.errors import ConflictError, InvalidError, NotFoundError, StorageError
+from mainspring.testing.threads import at_once
 from mainspring.workspace import Workspace, collect, using
 
 
@@ -211,34 +213,24 @@ def test_a_tree_is_refused(workspace: Workspace, tmp_path: Any) -> None:
 
 def test_appends_edits_and_compactions_of_many_threads_are_all_kept(workspace: Workspace) -> None:
     dataset("t").commit(numbers(0, 40))
-    failures: list[BaseException] = []
 
     def work(worker: int) -> None:
-        try:
-            with using(workspace):
-                for n in range(5):
-                    start = 1000 * (worker + 1) + n
-                    if worker == 0:
-                        try:
-                            dataset("t").compact()
-                        except ConflictError:
-                            continue
-                    elif worker == 1:
-                        dataset("t").upsert(pl.DataFrame({"n": [n, start], "even": [None, True]}), key="n")
-                    elif worker == 2:
-                        dataset("t").delete([20 + n], key="n")
-                    else:
-                        dataset("t").append(numbers(start, start + 1))
-        except BaseException as error:
-            failures.append(error)
-            raise
+        with using(workspace):
+            for n in range(5):
+                start = 1000 * (worker + 1) + n
+                if worker == 0:
+                    try:
+                        dataset("t").compact()
+                    except ConflictError:
+                        continue
+                elif worker == 1:
+                    dataset("t").upsert(pl.DataFrame({"n": [n, start], "even": [None, True]}), key="n")
+                elif worker == 2:
+                    dataset("t").delete([20 + n], key="n")
+                else:
+                    dataset("t").append(numbers(start, start + 1))
 
-    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    at_once(*(partial(work, worker) for worker in range(5)))
     version = dataset("t").latest()
     frame = version.to_polars()
     expected = [*range(20), *range(25, 40), *(1000 * w + n for w in (2, 4, 5) for n in range(5))]

@@ -190,7 +190,7 @@ def test_any_history_gives_what_a_dict_gives(data: st.DataObject, tmp_path_facto
         patch.setattr("mainspring.data.tables.manifest.SEGMENT_PARTS", 3)
         patch.setattr("mainspring.data.tables.manifest.SNAPSHOT_EVERY", 4)
         patch.setattr("mainspring.data.tables.parts.CHUNK_ROWS", 50)
-        for module in ("artifacts.table", "data.tables.edits", "data.tables.draft", "data.tables.compaction"):
+        for module in ("artifacts.table", "data.tables.edits", "data.tables.rows", "data.tables.compaction"):
             patch.setattr(f"mainspring.{module}.LEAF_ROWS", 16)
         table, model, following = dataset("t"), dict[int, int](), 0
         made = [(table.commit(_frame(model)), _frame(model))]

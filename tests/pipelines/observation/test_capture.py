@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from mainspring.pipelines.observation.capture import absorb, capture
+from mainspring.testing.threads import at_once
 
 SRC = str(Path(__file__).parents[3] / "src")
 
@@ -105,11 +107,7 @@ class TestInline:
                     print(name)
                 together.wait()
 
-        threads = [threading.Thread(target=task, args=(name,)) for name in "ab"]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        at_once(partial(task, "a"), partial(task, "b"))
         assert (tmp_path / "a").read_text() == "a\n" * 100
         assert (tmp_path / "b").read_text() == "b\n" * 100
         assert sys.stdout is before

@@ -10,11 +10,13 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from mainspring.pipelines.observation.observer import Observation, Observer
+from mainspring.testing.threads import at_once
 
 Watch = Callable[..., Observer]
 
@@ -337,11 +339,7 @@ class TestThreads:
                     os.getenv(name)
                 together.wait()
 
-        threads = [threading.Thread(target=task, args=(name,)) for name in "ab"]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        at_once(partial(task, "a"), partial(task, "b"))
         assert {name: names(observer) for name, observer in observers.items()} == {
             "a": [("env", "a")],
             "b": [("env", "b")],

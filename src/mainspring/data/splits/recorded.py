@@ -133,12 +133,12 @@ def _commit(
 
 @contextmanager
 def _draft(name: str, rows: Any, blobs: BlobStore) -> Iterator[Draft]:
-    from mainspring.data.tables.draft import TableDraft
+    from mainspring.data.tables.rows import FrameDraft
 
     if not hasattr(rows, "collect"):
-        yield TableDraft(name, rows, blobs)
+        yield FrameDraft(name, rows, blobs)
         return
-    from mainspring.data.etl.draft import LazyDraft
+    from mainspring.data.etl.lazy import LazyDraft
 
     draft = LazyDraft(name, rows, blobs)
     try:

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from mainspring.artifacts import LEAF_ROWS, TableDigest, TableHasher
+from mainspring.data.tables.draft import TableDraft
 from mainspring.data.tables.keys import Find, Hits
 from mainspring.data.tables.manifest import Changes, Listing, Part, read_listing, write_listing
 from mainspring.data.tables.parts import aligned, stored_chunks, types_of, without, write_parts
@@ -27,38 +28,23 @@ from mainspring.data.tables.positions import (
     united,
     write_dropped,
 )  # fmt: skip
-from mainspring.data.version import DatasetVersion, Kind, Source
+from mainspring.data.version import DatasetVersion
 from mainspring.errors import NotFoundError
 from mainspring.store import BlobStore
 
 
-class EditDraft:
+class EditDraft(TableDraft):
     """An edit on its way to become a version: `find` says which rows of a version it is about, `given` replaces those.
 
     `given` has a row for each key; those equal to the row that stands there change nothing. None deletes.
     """
 
-    kind: Kind = "table"
-
     def __init__(self, name: str, blobs: BlobStore, find: Find, given: pl.DataFrame | None) -> None:
-        self.name, self.blobs, self.find, self.given = name, blobs, find, given
-        self.written: list[str] = []
-        self._base: Listing | None = None
-        self._digest: TableDigest | None = None
+        super().__init__(name, blobs)
+        self.find, self.given = find, given
         self._dropped: Positions = NONE
         self._added = pl.DataFrame()
         self._parts: tuple[pl.DataFrame, tuple[Part, ...]] | None = None
-
-    @property
-    def base(self) -> str | None:
-        """The manifest that its own builds on."""
-        return self._base.blob if self._base else None
-
-    @property
-    def content_digest(self) -> str:
-        """The content digest of the whole version."""
-        assert self._digest is not None
-        return self._digest.digest
 
     def put_behind(self, head: DatasetVersion | None) -> None:
         """Find the rows of this version that change, and digest what it is then.
@@ -109,22 +95,12 @@ class EditDraft:
             hasher.update(self._added)
         return hasher.finish()
 
-    def version(
-        self, head: DatasetVersion | None, sources: tuple[Source, ...], note: str, extracted_us: int
-    ) -> DatasetVersion:
-        """Write what isn't written, and give the record; the store sets id, number, time and actor."""
-        assert self._digest is not None
-        digest = self._digest
-        changed, self.written = self._changed()
+    def write(self) -> tuple[Listing, list[str]]:
+        """Deletion vectors of the rows that are dropped, parts of those that are added, a manifest that names both."""
+        changed, dropped = self._changed()
         added = self._written(changed)
-        listing, written = write_listing(self.blobs, self._base, added, digest.leaves, changed)
-        self.written += [*written, *(part.blob for part in added)]
-        return DatasetVersion(
-            id="", dataset=self.name, kind="table", number=0, content_digest=digest.digest, rows=digest.rows, files=0,
-            size_bytes=sum(part.size_bytes for part in listing.parts), parts=len(listing.parts),
-            manifest=listing.blob, schema=digest.schema, created_at=0, extracted_at=extracted_us,
-            source=sources, parent=head.id if head else None, actor="", note=note,
-        )  # fmt: skip
+        listing, written = write_listing(self.blobs, self._base, added, self.digest.leaves, changed)
+        return listing, [*dropped, *written, *(part.blob for part in added)]
 
     def _written(self, changed: Changes) -> tuple[Part, ...]:
         """The parts of the rows that are added; one without rows where no other would say the columns' types."""

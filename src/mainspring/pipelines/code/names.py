@@ -76,7 +76,7 @@ class Collector(ast.NodeVisitor):
 
     def canonical(self, node: ast.expr) -> str:
         """The dotted name of an expression with its first part resolved through imports; empty for a local."""
-        parts = _chain(node)
+        parts = chain_of(node)
         if not parts:
             return ""
         for scope in reversed(self.scopes):
@@ -112,7 +112,7 @@ class Collector(ast.NodeVisitor):
     def visit_Attribute(self, node: ast.Attribute) -> None:
         if node.attr == "__subclasses__":
             self.dynamic.add("subclasses:__subclasses__")
-        parts = _chain(node)
+        parts = chain_of(node)
         if not parts:
             self.generic_visit(node)
             return
@@ -207,8 +207,8 @@ class Collector(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         name = self.canonical(node.func)
-        if name in {"getattr", "hasattr"} and _is_text(node.args[1:2]) and _chain(node.args[0]):
-            self.refer([*_chain(node.args[0]), *_texts(node.args[1:2])])
+        if name in {"getattr", "hasattr"} and _is_text(node.args[1:2]) and chain_of(node.args[0]):
+            self.refer([*chain_of(node.args[0]), *_texts(node.args[1:2])])
             node = ast.Call(node.func, node.args[2:], node.keywords)
         elif name in _OWN and not (name == "vars" and node.args):
             self.dynamic.add(f"own:{name}")
@@ -266,7 +266,8 @@ def references_of(module: ModuleNames, node: ast.expr) -> Mapping[str, None]:
     return dict.fromkeys(sorted(collector.references))
 
 
-def _chain(node: ast.expr) -> list[str]:
+def chain_of(node: ast.expr) -> list[str]:
+    """The names of a dotted expression, outermost last; empty if it is none."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)

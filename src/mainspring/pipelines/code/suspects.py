@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterable
 
+from mainspring.pipelines.code.names import chain_of
 from mainspring.pipelines.code.purity import PURE_CALLS, called, is_pure_decorator, is_step_decorator
 
 Canonical = Callable[[ast.expr], str]
@@ -133,7 +134,7 @@ class Suspects(ast.NodeVisitor):
         (self.bodies if self._depth else self.reads).add(text)
 
     def _note_call(self, function: ast.expr) -> None:
-        chain = _chain(function)
+        chain = chain_of(function)
         name = self._canonical(function)
         if chain and not self._depth and not (name in PURE_CALLS or is_step_decorator(name)):
             self.calls.add(".".join(chain))
@@ -215,11 +216,3 @@ def _text(node: ast.expr) -> str:
 
 def _last(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
-
-
-def _chain(node: ast.expr) -> list[str]:
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    return [node.id, *reversed(parts)] if isinstance(node, ast.Name) else []

@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import TextIO
 
 from mainspring.pipelines.observation.imports import on_import
+from mainspring.runs.printed import replace_stream
 from mainspring.secrets import LineRedaction
 
 Redact = Callable[[str], str]
@@ -216,7 +217,7 @@ def _streams(path: Path, tee: Tee | None, redact: Redact | None) -> Iterator[Non
             _open.append(log)
             for name in ("stdout", "stderr"):
                 if not isinstance(getattr(sys, name), _Routed):
-                    _turn(name, _Routed(getattr(sys, name)))
+                    replace_stream(name, _Routed(getattr(sys, name)))
         token = _log.set(log)
         try:
             yield
@@ -227,17 +228,7 @@ def _streams(path: Path, tee: Tee | None, redact: Redact | None) -> Iterator[Non
                 for name in ("stdout", "stderr"):
                     stream = getattr(sys, name)
                     if not _open and isinstance(stream, _Routed):
-                        _turn(name, stream.real)
-
-
-def _turn(name: str, stream: TextIO | _Routed) -> None:
-    """Replace a standard stream, also in the root logger's handlers that hold the present one."""
-    present = getattr(sys, name)
-    setattr(sys, name, stream)
-    logging = sys.modules.get("logging")
-    for handler in logging.getLogger().handlers if logging is not None else ():
-        if getattr(handler, "stream", None) is present and hasattr(handler, "setStream"):
-            handler.setStream(stream)
+                        replace_stream(name, stream.real)
 
 
 @contextlib.contextmanager
@@ -290,13 +281,13 @@ def _unbuffered() -> Iterator[None]:
     former = {"stdout": sys.stdout, "stderr": sys.stderr}
     for number, name in enumerate(former, 1):
         raw = io.FileIO(number, "wb", closefd=False)
-        _turn(name, io.TextIOWrapper(raw, "utf-8", "backslashreplace", write_through=True))
+        replace_stream(name, io.TextIOWrapper(raw, "utf-8", "backslashreplace", write_through=True))
     try:
         yield
     finally:
         for name, stream in former.items():
             getattr(sys, name).flush()
-            _turn(name, stream)
+            replace_stream(name, stream)
 
 
 @contextlib.contextmanager

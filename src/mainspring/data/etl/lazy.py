@@ -10,38 +10,21 @@ import polars as pl
 
 from mainspring.artifacts import TableDigest, TableHasher
 from mainspring.artifacts.spool import Spool, batches_of
+from mainspring.data.tables.draft import TableDraft
 from mainspring.data.tables.manifest import Listing, Part, read_listing, write_listing
 from mainspring.data.tables.parts import PART_ROWS, aligned, read_tail, write_parts
-from mainspring.data.version import DatasetVersion, Kind, Source
+from mainspring.data.version import DatasetVersion
 from mainspring.store import BlobStore
 
 
-class LazyDraft:
+class LazyDraft(TableDraft):
     """Rows that don't fit into memory, on their way to become a version. Close it when it is committed."""
 
-    kind: Kind = "table"
-
     def __init__(self, name: str, frame: pl.LazyFrame, blobs: BlobStore) -> None:
-        self.name, self.blobs = name, blobs
-        self.written: list[str] = []
+        super().__init__(name, blobs)
         self._spool = Spool(frame)
         self._rows = self._spool.scan()
-        self._base: Listing | None = None
-        self._digest: TableDigest | None = None
         self._parts: tuple[Part, ...] | None = None
-
-    @property
-    def base(self) -> str | None:
-        """The manifest that its own builds on."""
-        return self._base.blob if self._base else None
-
-    @property
-    def content_digest(self) -> str:
-        """The content digest of the whole version."""
-        if self._digest is None:
-            self.put_behind(None)
-        assert self._digest is not None
-        return self._digest.digest
 
     def put_behind(self, head: DatasetVersion | None) -> None:
         """Digest the rows as those behind a version's, or as a table of their own."""
@@ -64,22 +47,12 @@ class LazyDraft:
             hasher.update(batch)
         self._digest = hasher.finish()
 
-    def version(
-        self, head: DatasetVersion | None, sources: tuple[Source, ...], note: str, extracted_us: int
-    ) -> DatasetVersion:
-        """Write what isn't written, and give the record; the store sets id, number, time and actor."""
-        assert self._digest is not None
-        digest = self._digest
+    def write(self) -> tuple[Listing, list[str]]:
+        """The parts of the rows, unless they are written, and a manifest that names them."""
         if self._parts is None:
             self._parts = tuple(self._cut())
-        listing, written = write_listing(self.blobs, self._base, self._parts, digest.leaves)
-        self.written = [*written, *(part.blob for part in self._parts)]
-        return DatasetVersion(
-            id="", dataset=self.name, kind="table", number=0, content_digest=digest.digest, rows=digest.rows, files=0,
-            size_bytes=sum(part.size_bytes for part in listing.parts), parts=len(listing.parts),
-            manifest=listing.blob, schema=digest.schema, created_at=0, extracted_at=extracted_us,
-            source=sources, parent=head.id if head else None, actor="", note=note,
-        )  # fmt: skip
+        listing, written = write_listing(self.blobs, self._base, self._parts, self.digest.leaves)
+        return listing, [*written, *(part.blob for part in self._parts)]
 
     def _cut(self) -> Iterator[Part]:
         if not self._spool.rows:
