@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from blake3 import blake3
 from mainspring.artifacts.codec import BlobAccess, Codec, Encoded, SavesAtOnce, Tolerance
 from mainspring.artifacts.registry import codec_for, codec_named, compare
 from mainspring.errors import CodecError, CorruptBlobError
+from mainspring.store.scratch import scratch_folder
 
 PREVIEW_BYTES = 64 * 1024
 
@@ -24,7 +24,7 @@ class FolderBlobs:
     """Blobs as files in a folder, verified on read."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or Path(tempfile.mkdtemp(prefix="mainspring-blobs-"))
+        self.folder = folder or scratch_folder(self)
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def put(self, data: bytes | Path) -> str:
