@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from mainspring import clock
 from mainspring.data import Check, CheckResult, check, dataset, validate
-from mainspring.data.validation import trials
+from mainspring.data.validation import validators
 from mainspring.data.validation.conditions import is_row_wise
-from mainspring.data.validation.trials import repeats
+from mainspring.data.validation.validators import repeats
 from mainspring.errors import InvalidError
 from mainspring.workspace import Workspace
 
@@ -258,7 +258,7 @@ def test_batches_give_what_the_whole_gives(values: list[int | None], batch_rows:
 def test_keys_over_batches_are_counted_in_any_number_of_parts(
     bucket_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trials, "_BUCKET_BYTES", bucket_bytes)
+    monkeypatch.setattr(validators, "_BUCKET_BYTES", bucket_bytes)
     frame = pl.DataFrame({"a": [1, 2, 3, 1, None, None, 2, 2], "b": ["x", "y", "x", "x", "z", "z", "y", "q"]})
     for keep, failing in (("none", 6), ("first", 3), ("last", 3)):
         wanted = check.unique(["a", "b"], keep=keep)  # type: ignore[arg-type]  # one of the literals

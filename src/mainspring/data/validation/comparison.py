@@ -10,7 +10,7 @@ import polars as pl
 from mainspring.data.validation.checks import Check
 from mainspring.data.validation.report import CheckResult
 from mainspring.data.validation.rows import Rows
-from mainspring.data.validation.trials import EXAMPLES, Trial, plain
+from mainspring.data.validation.validators import EXAMPLES, Validator, plain
 from mainspring.errors import listed
 
 _SAMPLE_VALUES = 2_000_000
@@ -101,7 +101,7 @@ def measured(check: Check, rows: Rows) -> Measure:
     return measure
 
 
-class PreviousTrial(Trial):
+class PreviousValidator(Validator):
     """A measure against that of the version before; there need not be one."""
 
     def __init__(self, check: Check, before: Rows | None, against: str, *, is_whole: bool) -> None:

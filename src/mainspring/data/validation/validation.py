@@ -8,21 +8,21 @@ from typing import Any
 import polars as pl
 
 from mainspring.data.validation.checks import Check
-from mainspring.data.validation.comparison import PreviousTrial
+from mainspring.data.validation.comparison import PreviousValidator
 from mainspring.data.validation.conditions import failing, formula, is_row_wise
 from mainspring.data.validation.declared import declared
 from mainspring.data.validation.references import keys_of, previous_of
 from mainspring.data.validation.report import CheckResult, Report
 from mainspring.data.validation.rows import BATCH_ROWS, Rows
-from mainspring.data.validation.trials import (
-    CountTrial,
-    FreshTrial,
-    IncreasingTrial,
-    PatternTrial,
-    RowTrial,
-    Trial,
-    UniqueTrial,
-    WalkedTrial,
+from mainspring.data.validation.validators import (
+    CountValidator,
+    FreshValidator,
+    IncreasingValidator,
+    PatternValidator,
+    RowValidator,
+    UniqueValidator,
+    Validator,
+    WalkedValidator,
     said,
     standing,
 )  # fmt: skip
@@ -30,7 +30,7 @@ from mainspring.data.version import DatasetVersion
 from mainspring.errors import MainspringError
 
 _FAULTS = (pl.exceptions.PolarsError, MainspringError, TypeError, ValueError)
-_OF_ROWS = {"unique": UniqueTrial, "matches": PatternTrial, "increasing": IncreasingTrial}
+_OF_ROWS = {"unique": UniqueValidator, "matches": PatternValidator, "increasing": IncreasingValidator}
 
 
 def validate(
@@ -57,12 +57,12 @@ def validate(
     rows = Rows(table, batch_rows)
     wanted, notes = declared(checks, rows.schema)
     shown = (key,) if isinstance(key, str) else tuple(key)
-    trials = [_trial(one, rows, previous, shown) for one in wanted]
+    validators = [_validator(one, rows, previous, shown) for one in wanted]
     height = 0
     for batch in rows.batches():
         height += batch.height
-        _ask(batch, trials)
-    results = tuple(_finished(trial, rows, height) for trial in trials)
+        _ask(batch, validators)
+    results = tuple(_finished(validator, rows, height) for validator in validators)
     return Report(subject or "table", height, results, notes).about(rows.table)
 
 
@@ -72,36 +72,36 @@ def failing_rows(frame: pl.DataFrame, check: Check) -> pl.DataFrame:
     return frame.filter(failing(check, frame.schema, keys).fill_null(False))
 
 
-def _trial(check: Check, rows: Rows, previous: Any, key: tuple[str, ...]) -> Trial:
+def _validator(check: Check, rows: Rows, previous: Any, key: tuple[str, ...]) -> Validator:
     if check.optional and any(column not in rows.schema for column in check.columns):
-        return Trial(check)
+        return Validator(check)
     try:
         if (problem := standing(check, rows.schema)) is not None:
-            return Trial(check, problem)
+            return Validator(check, problem)
         if check.kind == "row_count":
-            return CountTrial(check)
+            return CountValidator(check)
         if check.kind == "fresh":
-            return FreshTrial(check)
+            return FreshValidator(check)
         if check.kind == "compare_previous":
             before, against = previous_of(check.dataset) if check.dataset else previous, check.dataset
             against = str(before) if isinstance(before, DatasetVersion) else against
-            return PreviousTrial(check, None if before is None else Rows(before), against, is_whole=rows.is_whole)
+            return PreviousValidator(check, None if before is None else Rows(before), against, is_whole=rows.is_whole)
         if check.kind in ("dtype", "only_columns"):
-            return Trial(check)
+            return Validator(check)
         if check.kind == "expression" and not rows.is_whole and not is_row_wise(formula(check.formula)):
-            return WalkedTrial(check, rows.schema, key)
+            return WalkedValidator(check, rows.schema, key)
         keys, against = keys_of(check) if check.kind == "in_dataset" else (None, "")
-        trial = _OF_ROWS.get(check.kind, RowTrial)(check, rows.schema, key, keys, against)
-        if isinstance(trial, UniqueTrial):
-            trial.is_walked = not rows.is_whole
-        return trial
+        validator = _OF_ROWS.get(check.kind, RowValidator)(check, rows.schema, key, keys, against)
+        if isinstance(validator, UniqueValidator):
+            validator.is_walked = not rows.is_whole
+        return validator
     except _FAULTS as error:
-        return Trial(check, said(error))
+        return Validator(check, said(error))
 
 
-def _ask(batch: pl.DataFrame, trials: list[Trial]) -> None:
+def _ask(batch: pl.DataFrame, validators: list[Validator]) -> None:
     """Ask all of a batch in one select."""
-    asked = [(trial, trial.asks(batch)) for trial in trials if not trial.message]
+    asked = [(validator, validator.asks(batch)) for validator in validators if not validator.message]
     flat = [expression for _, expressions in asked for expression in expressions]
     if not flat:
         return
@@ -112,18 +112,18 @@ def _ask(batch: pl.DataFrame, trials: list[Trial]) -> None:
             asked[0][0].message = said(error)
             return
         # One that can't be applied must not take the others with it, so each is asked alone.
-        for trial, _ in asked:
-            _ask(batch, [trial])
+        for validator, _ in asked:
+            _ask(batch, [validator])
         return
     at = 0
-    for trial, expressions in asked:
-        trial.take(values[at : at + len(expressions)], batch)
+    for validator, expressions in asked:
+        validator.take(values[at : at + len(expressions)], batch)
         at += len(expressions)
 
 
-def _finished(trial: Trial, rows: Rows, height: int) -> CheckResult:
+def _finished(validator: Validator, rows: Rows, height: int) -> CheckResult:
     try:
-        return trial.finish(rows, height)
+        return validator.finish(rows, height)
     except _FAULTS as error:
-        trial.message = said(error)
-        return trial.result(False)
+        validator.message = said(error)
+        return validator.result(False)

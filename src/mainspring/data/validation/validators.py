@@ -1,6 +1,6 @@
-"""Checks under way: what each asks of a batch of rows, what it has seen so far, and what it finds in the end.
+"""Validators: what each check asks of a batch of rows, what it has seen so far, and what it finds in the end.
 
-A trial's expressions go into the one select that all of them share; only what fails is looked at a second time.
+A validator's expressions go into the one select that all of them share; only what fails is looked at a second time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _WORTH_GROUPING_VALUES = 512
 _BUCKET_BYTES = 128 << 20
 
 
-class Trial:
+class Validator:
     """A check that is asked nothing of single rows: it has failed with a message, or holds."""
 
     against = ""
@@ -53,7 +53,7 @@ class Trial:
         return CheckResult(self.check, passed, failing, share, self.message, tuple(examples), self.against)
 
 
-class CountTrial(Trial):
+class CountValidator(Validator):
     """How many rows there are."""
 
     def finish(self, rows: Rows, height: int) -> CheckResult:  # noqa: ARG002  # the count is enough
@@ -64,7 +64,7 @@ class CountTrial(Trial):
         return self.result(not self.message)
 
 
-class FreshTrial(Trial):
+class FreshValidator(Validator):
     """How old the newest time is."""
 
     newest: datetime | None = None
@@ -92,7 +92,7 @@ class FreshTrial(Trial):
         return self.result(not self.message)
 
 
-class RowTrial(Trial):
+class RowValidator(Validator):
     """How many rows fail, with the first few of them."""
 
     def __init__(self, check: Check, schema: pl.Schema, key: tuple[str, ...] = (), keys: pl.DataFrame | None = None,
@@ -127,7 +127,7 @@ class RowTrial(Trial):
         return self.result(not self.failing and not self.message, self.failing, share, self.examples)
 
 
-class WalkedTrial(RowTrial):
+class WalkedValidator(RowValidator):
     """An expression, which may look at other rows (`over`, `shift`): over batches it is left to Polars' streaming."""
 
     def asks(self, batch: pl.DataFrame) -> list[pl.Expr]:  # noqa: ARG002  # asked in the end
@@ -148,7 +148,7 @@ class WalkedTrial(RowTrial):
         return super().finish(rows, height)
 
 
-class PatternTrial(RowTrial):
+class PatternValidator(RowValidator):
     """A pattern, held to each distinct text where there are few of them."""
 
     def asks(self, batch: pl.DataFrame) -> list[pl.Expr]:
@@ -161,7 +161,7 @@ class PatternTrial(RowTrial):
         return [counts.struct.field("count").filter(wrong).sum()]
 
 
-class IncreasingTrial(RowTrial):
+class IncreasingValidator(RowValidator):
     """Order of rows, from each batch to the next: a batch is looked at behind the last value before it."""
 
     last: pl.DataFrame | None = None
@@ -184,7 +184,7 @@ class IncreasingTrial(RowTrial):
             self.last = pl.DataFrame({name: [values[1]]}, schema={name: batch.schema[name]})
 
 
-class UniqueTrial(RowTrial):
+class UniqueValidator(RowValidator):
     """Keys: distinct ones are counted, which is cheap; only if they are too few are the rows looked for.
 
     Over several batches hashes of the keys are compared, in parts that memory has room for, and then the rows of those
