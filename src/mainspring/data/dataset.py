@@ -98,7 +98,7 @@ class Dataset:
         return self._compacted(version)
 
     def _commit_lazy(self, frame: pl.LazyFrame, *given: Any, behind: bool, extra: Sequence[Extra]) -> DatasetVersion:
-        from mainspring.data.etl.lazy import LazyDraft
+        from mainspring.data.tables.lazy import LazyDraft
 
         draft = LazyDraft(self.name, frame, self.workspace.blobs)
         try:

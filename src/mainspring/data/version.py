@@ -123,7 +123,7 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         if self.pinned is not None:
             pinned: Iterator[pl.DataFrame] = _home("interchange.pinned").read_batches(self, self.pinned, rows)
             return pinned
-        found: Iterator[pl.DataFrame] = _home("etl.batches").version_batches(
+        found: Iterator[pl.DataFrame] = _home("tables.batches").version_batches(
             current_workspace().blobs, self.manifest, self.rows, rows
         )
         return found

@@ -1,3 +1,3 @@
-"""Transformations: SQL over versions and frames, lazy frames larger than memory, versions batch by batch."""
+"""Transformations: SQL over versions and frames."""
 
 __all__: list[str] = []

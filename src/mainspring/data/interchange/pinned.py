@@ -18,8 +18,8 @@ from mainspring.artifacts.spool import batches_of
 from mainspring.data._store import DatasetStore
 from mainspring.data.commit import commit_draft
 from mainspring.data.dataset import Mode, dataset
-from mainspring.data.etl.lazy import LazyDraft
 from mainspring.data.interchange.delta import DeltaSnapshot, Options, address_of, delta_errors, open_delta
+from mainspring.data.tables.lazy import LazyDraft
 from mainspring.data.tables.manifest import Part, write_snapshot
 from mainspring.data.version import DatasetVersion, Kind, Source
 from mainspring.errors import InvalidError, NotFoundError, StorageError

@@ -138,7 +138,7 @@ def _draft(name: str, rows: Any, blobs: BlobStore) -> Iterator[Draft]:
     if not hasattr(rows, "collect"):
         yield FrameDraft(name, rows, blobs)
         return
-    from mainspring.data.etl.lazy import LazyDraft
+    from mainspring.data.tables.lazy import LazyDraft
 
     draft = LazyDraft(name, rows, blobs)
     try:

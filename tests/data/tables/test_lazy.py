@@ -50,7 +50,7 @@ def test_a_lazy_commit_of_nothing_new_makes_no_version(workspace: Workspace, fra
 
 
 def test_a_version_of_several_parts_holds_them_in_order(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mainspring.data.etl.lazy.PART_ROWS", 1_000)
+    monkeypatch.setattr("mainspring.data.tables.lazy.PART_ROWS", 1_000)
     frame = pl.DataFrame({"n": range(3_500)})
     version = dataset("lazy", workspace).commit(frame.lazy())
     assert (version.parts, version.content_digest) == (4, table_digest(frame).digest)
