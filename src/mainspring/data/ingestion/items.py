@@ -5,6 +5,7 @@ The state knows each file that was read by name, stamp and digest, and how far t
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -62,9 +63,9 @@ class Item(Protocol):
 class ItemSource(Options, frozen=True):
     """What reads files, wherever they lie: a source of its own says which there are."""
 
+    @abstractmethod
     def items(self) -> list[Item]:
         """The files, by name; raises `NotFoundError` if there is none."""
-        raise NotImplementedError
 
     def total_bytes(self, state: State | None) -> int:
         """How many bytes of new and changed files there are, but for what was read of the one at work."""

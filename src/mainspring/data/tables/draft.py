@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from mainspring.artifacts import TableDigest
 from mainspring.data.tables.manifest import Listing
 from mainspring.data.version import DatasetVersion, Kind, Source
 from mainspring.store import BlobStore
 
 
-class TableDraft:
+class TableDraft(ABC):
     """A draft of a table; a kind of its own says how it is put behind a version, and what it writes."""
 
     kind: Kind = "table"
@@ -43,13 +45,13 @@ class TableDraft:
         """The rows of the whole version."""
         return self.digest.rows
 
+    @abstractmethod
     def put_behind(self, head: DatasetVersion | None) -> None:
         """Make it a change of this version, or a table of its own, with its digest."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write(self) -> tuple[Listing, list[str]]:
         """Write what isn't written; gives the listing of the whole version, and every blob that was written."""
-        raise NotImplementedError
 
     def version(
         self, head: DatasetVersion | None, sources: tuple[Source, ...], note: str, extracted_us: int
