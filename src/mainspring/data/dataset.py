@@ -156,15 +156,15 @@ class Dataset:
                 The dataset is a table.
             StorageError: a file can't be read, or changes while it is read; the store's disk is full.
         """
-        from mainspring.data.trees.intake import Intake
+        from mainspring.data.trees.staging import StagedFiles
 
         self._expect_now()
         if mode not in ("replace", "update"):
             raise InvalidError("mode", mode, "`replace` or `update`")
         head = self._store.head(self.name)
-        intake = Intake(self.workspace, self.name, path, head, into=into, progress=progress)
-        version = self._commit(intake.draft(mode), source, note, extracted_at, behind=mode == "update")
-        intake.settle()
+        staged = StagedFiles(self.workspace, self.name, path, head, into=into, progress=progress)
+        version = self._commit(staged.draft(mode), source, note, extracted_at, behind=mode == "update")
+        staged.settle()
         return version
 
     def delete_files(self, paths: str | Iterable[str], *, note: str = "") -> DatasetVersion:
@@ -173,7 +173,7 @@ class Dataset:
         Raises:
             InvalidError: nothing in the tree is named so.
         """
-        from mainspring.data.trees.intake import deletion
+        from mainspring.data.trees.staging import deletion
 
         head = self._store.head(self.name)
         if head is None:

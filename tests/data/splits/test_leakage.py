@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 
 from mainspring.artifacts import content_digest
 from mainspring.data import Finding, HashSplit, LeakageReport, dataset, leakage, resample, split_by_time
-from mainspring.data.splits import giveaway, near
+from mainspring.data.splits import near, target_leakage
 from mainspring.errors import InvalidError, NotFoundError
 from mainspring.workspace import Workspace
 
@@ -51,7 +51,7 @@ def test_separate_parts_pass() -> None:
     report = leakage(made(), made(1), key="id", time="at", target="late")
     assert (report.severity, report.passed) == ("ok", True)
     assert {each.kind for each in report.findings} == {
-        "shared_keys", "exact_duplicates", "near_duplicates", "time_overlap", "giveaway",
+        "shared_keys", "exact_duplicates", "near_duplicates", "time_overlap", "target_leakage",
     }  # fmt: skip
     report.raise_for_stop()
 
@@ -171,50 +171,50 @@ LEAKS: dict[str, pl.Expr] = {
 
 
 @pytest.mark.parametrize("name", LEAKS)
-def test_a_column_that_gives_the_target_away_is_found(name: str) -> None:
+def test_a_column_that_leaks_the_target_is_found(name: str) -> None:
     train, test = (made(seed).with_columns(LEAKS[name].alias("leak")) for seed in (0, 1))
-    away = found(leakage(train, test, key="id", time="at", target="late"), "giveaway")
-    assert (away.severity, away.columns) == ("stop", ("leak",))
-    assert away.score is not None
-    assert away.score > 0.99
+    leak = found(leakage(train, test, key="id", time="at", target="late"), "target_leakage")
+    assert (leak.severity, leak.columns) == ("stop", ("leak",))
+    assert leak.score is not None
+    assert leak.score > 0.99
 
 
-def test_an_identifier_gives_nothing_away() -> None:
+def test_an_identifier_leaks_nothing() -> None:
     train, test = (made(seed).with_columns(pl.col("id").cast(pl.String)) for seed in (0, 1))
     report = leakage(train, test, target="late")
-    assert found(report, "giveaway").severity == "ok"
-    assert "`hour`" in found(report, "giveaway").message
+    assert found(report, "target_leakage").severity == "ok"
+    assert "`hour`" in found(report, "target_leakage").message
 
 
-def test_a_number_is_given_away_by_another() -> None:
+def test_a_number_is_leaked_by_another() -> None:
     train, test = (made(seed).with_columns(twice=pl.col("distance").log() * 2) for seed in (0, 1))
-    away = found(leakage(train, test, key="id", target="distance"), "giveaway")
-    assert (away.severity, away.columns) == ("stop", ("twice",))
-    assert "R²" in away.message
+    leak = found(leakage(train, test, key="id", target="distance"), "target_leakage")
+    assert (leak.severity, leak.columns) == ("stop", ("twice",))
+    assert "R²" in leak.message
     clean = leakage(train, test, key="id", target="distance", ignore=["twice"])
-    assert found(clean, "giveaway").severity == "ok"
+    assert found(clean, "target_leakage").severity == "ok"
 
 
-def test_one_of_several_classes_is_given_away_by_what_tells_all() -> None:
+def test_one_of_several_classes_is_leaked_by_what_tells_all() -> None:
     train, test = (
         made(seed).with_columns(code=pl.col("carrier").replace_strict({"UA": 3, "AA": 1, "B6": 2})) for seed in (0, 1)
     )
-    away = found(leakage(train, test, key="id", target="carrier"), "giveaway")
-    assert (away.severity, away.columns, away.score) == ("stop", ("code",), 1.0)
+    leak = found(leakage(train, test, key="id", target="carrier"), "target_leakage")
+    assert (leak.severity, leak.columns, leak.score) == ("stop", ("code",), 1.0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=2, max_size=40))
 def test_the_area_is_that_of_scikit_learn(rows: list[tuple[int, bool]]) -> None:
     scores, truth = np.array([[score] for score, _ in rows]), np.array([[each] for _, each in rows], float)
     if len(set(truth[:, 0])) == 2:
-        assert giveaway._area(scores, truth) == pytest.approx(roc_auc_score(truth[:, 0], scores[:, 0]))
+        assert target_leakage._area(scores, truth) == pytest.approx(roc_auc_score(truth[:, 0], scores[:, 0]))
     else:
-        assert np.isnan(giveaway._area(scores, truth))
+        assert np.isnan(target_leakage._area(scores, truth))
 
 
 def test_parts_of_one_class_say_that_nothing_can_be_told() -> None:
     train, test = made(), made(1).filter("late")
-    assert found(leakage(train, test, key="id", target="late"), "giveaway").severity == "warn"
+    assert found(leakage(train, test, key="id", target="late"), "target_leakage").severity == "warn"
 
 
 def test_a_report_is_data_text_and_a_page() -> None:

@@ -12,7 +12,7 @@ from blake3 import blake3
 
 from mainspring.data import dataset
 from mainspring.data._store import DatasetStore
-from mainspring.data.trees.deposit import LARGE_BYTES
+from mainspring.data.trees.archiver import LARGE_BYTES
 from mainspring.data.trees.manifest import SNAPSHOT_EVERY, reachable_blobs, read_listing
 from mainspring.errors import InvalidError, NotFoundError
 from mainspring.ledger import current_actor

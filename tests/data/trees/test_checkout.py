@@ -9,7 +9,7 @@ import pytest
 
 from mainspring.data import dataset
 from mainspring.data.trees import writing
-from mainspring.data.trees.deposit import LARGE_BYTES
+from mainspring.data.trees.archiver import LARGE_BYTES
 from mainspring.data.trees.status import tree_status
 from mainspring.errors import InvalidError, NotAllowedError, StorageError
 from mainspring.workspace import Workspace

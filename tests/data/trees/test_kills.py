@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mainspring.data import dataset
-from mainspring.data.trees.deposit import LARGE_BYTES
+from mainspring.data.trees.archiver import LARGE_BYTES
 from mainspring.data.trees.manifest import reachable_blobs
 from mainspring.data.trees.status import tree_status
 from mainspring.workspace import Workspace, collect, using

@@ -74,7 +74,7 @@ def split(
 @click.argument("test", metavar="TEST[/REF]")
 @click.option("--key", multiple=True, metavar="COLUMN", help="A key that no row of both may have; may be repeated.")
 @click.option("--time", default="", metavar="COLUMN", help="A time that only grows from one part to the other.")
-@click.option("--target", default="", metavar="COLUMN", help="What is predicted, and no column may give away.")
+@click.option("--target", default="", metavar="COLUMN", help="What is predicted; a column that alone tells it leaks.")
 @click.option("--ignore", multiple=True, metavar="COLUMN", help="A column that is not compared; may be repeated.")
 @click.option("--no-near", is_flag=True, help="Don't look for rows and texts that are almost equal.")
 @click.option(

@@ -32,7 +32,7 @@ from mainspring.data.interchange.dvc_files import (
 )  # fmt: skip
 from mainspring.data.interchange.exported import Exported
 from mainspring.data.interchange.parquet import export_parquet, origin_of
-from mainspring.data.trees.deposit import Deposit
+from mainspring.data.trees.archiver import Archiver
 from mainspring.data.trees.draft import TreeDraft, replacing
 from mainspring.data.trees.entries import checked_path
 from mainspring.data.trees.manifest import read_listing
@@ -111,19 +111,19 @@ def import_dvc(
         head.expect("tree")
     built_on = read_listing(workspace.blobs, head.manifest) if head is not None else None
     before = built_on.entries if built_on is not None else {}
-    deposit = Deposit(None if is_replay() else workspace.blobs, before, workspace.blobs)
+    archiver = Archiver(None if is_replay() else workspace.blobs, before, workspace.blobs)
     files = objects.files(chosen)
     total, done = sum(objects.size_of(md5) for _, md5 in files), 0
     for number, (relative, md5) in enumerate(files):
-        reading = deposit.add_file(relative, str(objects.verified(md5, relative)), lambda _: None)
+        reading = archiver.add_file(relative, str(objects.verified(md5, relative)), lambda _: None)
         done += reading.stamp.size_bytes
         if progress is not None:
             progress(number + 1, done, total)
-    entries = deposit.finish()
+    entries = archiver.finish()
     if chosen.is_executable and not chosen.is_folder:
         entries = {at: msgspec.structs.replace(entry, executable=True) for at, entry in entries.items()}
     draft = TreeDraft(
-        handle.name, workspace.blobs, replacing(entries), built_on=built_on, stored=deposit.written
+        handle.name, workspace.blobs, replacing(entries), built_on=built_on, stored=archiver.written
     )  # fmt: skip
     return commit_draft(
         store, handle.name, draft, behind=False, sources=describe_sources([file, *found.origins]), note=note,

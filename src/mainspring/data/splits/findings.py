@@ -10,7 +10,7 @@ import msgspec
 from mainspring.errors import InvalidError, counted
 
 Severity = Literal["ok", "warn", "stop"]
-Kind = Literal["shared_keys", "exact_duplicates", "near_duplicates", "similar_texts", "time_overlap", "giveaway"]
+Kind = Literal["shared_keys", "exact_duplicates", "near_duplicates", "similar_texts", "time_overlap", "target_leakage"]
 _RANK: dict[Severity, int] = {"ok": 0, "warn": 1, "stop": 2}
 _WORD: dict[Severity, str] = {"ok": "ok   ", "warn": "warn ", "stop": "STOP "}
 _STYLE = (
@@ -21,7 +21,7 @@ _STYLE = (
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One way to leak that was looked for. `rows` and `share` (0–1) are of the test part; `score` is a giveaway's."""
+    """One way to leak that was looked for. `rows` and `share` (0–1) are of the test part; `score` is target leakage's."""
 
     kind: Kind
     severity: Severity

@@ -12,8 +12,8 @@ import polars as pl
 
 from mainspring.data.splits import near
 from mainspring.data.splits.findings import Finding, Kind, LeakageReport, Severity
-from mainspring.data.splits.giveaway import strengths
 from mainspring.data.splits.rule import Key, key_columns, require_columns
+from mainspring.data.splits.target_leakage import strengths
 from mainspring.data.splits.time import require_times
 from mainspring.data.tables.frames import as_polars
 from mainspring.data.version import DatasetVersion
@@ -24,7 +24,7 @@ SUSPICIOUS = {"AUC": (0.95, 0.99), "R²": (0.9, 0.98)}  # from where a single co
 DISTINCT_SHARE = 0.5  # of the rows of train: with fewer that differ, rows are equal by nature
 FEWEST_FEATURES = 3  # fewer columns agree by chance
 _EXAMPLES = 5
-_MOST_GIVEAWAYS = 10
+_MOST_COLUMNS = 10
 
 
 def leakage(
@@ -43,7 +43,7 @@ def leakage(
     * `target`: a single feature that, learned in bins on `train`, tells the target of `test` with an AUC of 0.99, or an R²
       of 0.98, is a leak; from 0.95, or 0.9, on a warning.
 
-    Columns in `ignore` are left out of all comparisons of rows and of giveaways.
+    Columns in `ignore` are left out of all comparisons.
 
     Raises:
         NotFoundError: a part lacks a column that is named.
@@ -66,7 +66,7 @@ def leakage(
         *_equal_rows(known, asked, compared, features, near_duplicates=near_duplicates),
         *(_similar_texts(known, asked, features) if near_duplicates else ()),
         *(_time_overlap(known, asked, time) if time else ()),
-        *(_giveaways(known, asked, target, features) if target else ()),
+        *(_target_leakage(known, asked, target, features) if target else ()),
     ]
     names = [
         str(part) if isinstance(part, DatasetVersion) else name for part, name in ((train, "train"), (test, "test"))
@@ -165,22 +165,22 @@ def _time_overlap(train: pl.DataFrame, test: pl.DataFrame, time: str) -> Iterato
     yield _finding("time_overlap", "stop", message, (time,), early.height, test, early.select(time))
 
 
-def _giveaways(train: pl.DataFrame, test: pl.DataFrame, target: str, features: list[str]) -> Iterator[Finding]:
+def _target_leakage(train: pl.DataFrame, test: pl.DataFrame, target: str, features: list[str]) -> Iterator[Finding]:
     if train.schema[target] != test.schema[target]:
         kinds = f"{train.schema[target]} and {test.schema[target]}"
         raise InvalidError(target, kinds, "a target of one type in both parts", "Cast one of them first.")
     told = [each for each in strengths(train, test, target, features) if each.value == each.value]
     suspicious = [each for each in told if each.value >= SUSPICIOUS[each.measure][0]]
-    for name, measure, value in suspicious[:_MOST_GIVEAWAYS]:
+    for name, measure, value in suspicious[:_MOST_COLUMNS]:
         severity: Severity = "stop" if value >= SUSPICIOUS[measure][1] else "warn"
         message = f"`{name}` alone tells `{target}`: {measure} {value:.3f}"
-        yield Finding("giveaway", severity, message, (name,), score=value)
+        yield Finding("target_leakage", severity, message, (name,), score=value)
     if told and not suspicious:
         best = told[0]
-        message = f"no column gives `{target}` away (the most: `{best.column}`, {best.measure} {best.value:.3f})"
-        yield Finding("giveaway", "ok", message, score=best.value)
+        message = f"no column leaks `{target}` (the most: `{best.column}`, {best.measure} {best.value:.3f})"
+        yield Finding("target_leakage", "ok", message, score=best.value)
     if features and not told:
-        yield Finding("giveaway", "warn", f"the parts don't show what gives `{target}` away: it doesn't vary in both")
+        yield Finding("target_leakage", "warn", f"the parts don't show what leaks `{target}`: it doesn't vary in both")
 
 
 def _finding(

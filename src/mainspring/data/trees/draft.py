@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from mainspring.artifacts import BlobAccess
-from mainspring.data.trees.deposit import borrowed_blobs
+from mainspring.data.trees.archiver import borrowed_blobs
 from mainspring.data.trees.entries import Entries, Entry, checked_path, not_in_tree, structure_problem, tree_digest
 from mainspring.data.trees.manifest import Listing, read_listing, write_listing
 from mainspring.data.version import DatasetVersion, Kind, Source

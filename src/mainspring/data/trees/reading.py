@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from blake3 import blake3
 
 from mainspring.data.files import TreeFile
-from mainspring.data.trees.deposit import PACK_BYTES
+from mainspring.data.trees.archiver import PACK_BYTES
 from mainspring.data.trees.draft import matching
 from mainspring.data.trees.entries import CHUNKED, LINK, PACKED, Entries, Entry, not_in_tree
 from mainspring.data.trees.manifest import Chunk, read_chunk, read_chunks, read_listing

@@ -1,8 +1,8 @@
-"""How well single columns tell the target: each is learned in bins on one part and scored on the other.
+"""Target leakage: how well single columns tell the target. Each is learned in bins on one part and scored on the other.
 
 Scored on rows that it did not learn, an identifier tells nothing however many values it has. Classes are scored by the area
 under the ROC curve (0.5 is chance), numbers by the share of their order's variance that is explained (0 is chance). A missing
-value is a bin of its own: often it is what gives the target away.
+value is a bin of its own: often it is what leaks the target.
 """
 
 from __future__ import annotations

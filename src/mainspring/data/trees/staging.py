@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mainspring.data.files import Progress
-from mainspring.data.trees.deposit import Deposit
+from mainspring.data.trees.archiver import Archiver
 from mainspring.data.trees.draft import TreeDraft, deleting, replacing, updating
 from mainspring.data.trees.entries import LINK, Entry, checked_path, link_problem
 from mainspring.data.trees.index import Index, Seen, read_index, write_index
@@ -19,10 +19,10 @@ from mainspring.ledger import is_replay
 from mainspring.workspace import Workspace
 
 
-class Intake:
-    """One reading of a file or folder.
+class StagedFiles:
+    """The files of one reading of a file or folder.
 
-    Its blobs are in the store when it is made, so that a draft of it can be committed; `settle` then keeps the index.
+    Their blobs are in the store when it is made, so that a draft of it can be committed; `settle` then keeps the index.
     In a replay nothing is stored.
     """
 
@@ -39,7 +39,7 @@ class Intake:
         self._new = Index(path=self._place.path, pending=self._old.pending)
         self._before: Listing | None = read_listing(workspace.blobs, head.manifest) if head else None
         before = self._before.entries if self._before else {}
-        self._deposit = Deposit(None if is_replay() else workspace.blobs, before, workspace.blobs)
+        self._archiver = Archiver(None if is_replay() else workspace.blobs, before, workspace.blobs)
         try:
             self._entries = self._taken(scan(self._place))
         finally:
@@ -49,7 +49,9 @@ class Intake:
     def draft(self, mode: str) -> TreeDraft:
         """The draft of a version that is exactly this (`replace`), or has it added (`update`)."""
         change = replacing(self._entries) if mode == "replace" else updating(self._entries)
-        return TreeDraft(self._name, self._workspace.blobs, change, built_on=self._before, stored=self._deposit.written)
+        return TreeDraft(
+            self._name, self._workspace.blobs, change, built_on=self._before, stored=self._archiver.written
+        )
 
     def settle(self) -> None:
         """Remember that the files here are those of a version: a checkout may replace them while they are unchanged."""
@@ -67,7 +69,7 @@ class Intake:
             seen = self._old.files.get(path)
             if seen is not None:
                 self._new.files[path] = seen
-                if seen.is_now(stamp) and self._deposit.add_known(
+                if seen.is_now(stamp) and self._archiver.add_known(
                     self._prefix + path, seen.digest, stamp.executable, seen.media
                 ):
                     continue
@@ -82,13 +84,13 @@ class Intake:
                 if self._progress is not None:
                     self._progress(number, done, total)
 
-            reading = self._deposit.add_file(self._prefix + path, os.path.join(self._place.folder, path), moved)
+            reading = self._archiver.add_file(self._prefix + path, os.path.join(self._place.folder, path), moved)
             old = self._old.files.get(path)
             placed = old.placed if old is not None else b""
             self._new.note(path, reading.stamp, reading.digest, reading.read_at_ns, placed=placed, media=reading.media)
         if self._progress is not None:
             self._progress(len(unread), done, total)
-        return self._deposit.finish()
+        return self._archiver.finish()
 
     def _take_links(self, paths: list[str]) -> None:
         """Links first: one that leads out is refused before anything is read."""
@@ -101,14 +103,12 @@ class Intake:
                 raise unreadable(file, error) from error
             except UnicodeDecodeError as error:
                 raise InvalidError(file, repr(target), "a link to a name in UTF-8") from error
-            self._deposit.add_link(self._prefix + path, target)
-        links = {path: entry for path, entry in self._deposit.entries.items() if entry.form == LINK}
+            self._archiver.add_link(self._prefix + path, target)
+        entries = self._archiver.entries.items()
+        links = {path.removeprefix(self._prefix): entry for path, entry in entries if entry.form == LINK}
         for path in paths:
-            entry = links[self._prefix + path]
-            problem = link_problem(
-                path, entry.target, {each.removeprefix(self._prefix): e for each, e in links.items()}
-            )
-            if problem:
+            entry = links[path]
+            if problem := link_problem(path, entry.target, links):
                 expected = "a link within the tree to a file or folder of it"
                 file = os.path.join(self._place.folder, path)
                 raise InvalidError(file, entry.target, expected, _sentence(problem))

@@ -38,7 +38,7 @@ class Reading(NamedTuple):
     read_at_ns: int
 
 
-class Deposit:
+class Archiver:
     """Takes files, and gives their entries when `finish` is called.
 
     `before` are the entries of the version that is built on, by path: what has a digest of theirs is not stored again.
