@@ -84,6 +84,18 @@ def test_the_form_in_which_a_time_is_given_is_not_part_of_the_rule() -> None:
     )
 
 
+def test_text_is_kept_as_the_instant_that_it_tells() -> None:
+    """Text was kept and ordered as it was written, so cuts out of order put one row into two parts."""
+    at = ["2013-10-01T00:00+05:00", "2013-10-01T00:00:00+01:00", "20131001", "2013-10-02"]
+    rule = TimeSplit("d", [at[0], at[1], at[2], at[3]])
+    assert rule.at == ("2013-09-30T19:00:00+00:00", "2013-09-30T23:00:00+00:00", "2013-10-01", "2013-10-02")
+    frame = pl.DataFrame({"d": [datetime(2013, 9, 30, hour, tzinfo=UTC) for hour in (18, 19, 22, 23)]})
+    parts = rule.apply(frame)
+    assert [part.height for part in parts.values()] == [1, 2, 1, 0, 0]
+    lazy = rule.apply_lazily(frame.lazy())
+    assert all(part.collect().equals(parts[name]) for name, part in lazy.items())
+
+
 def test_the_rule_is_a_record_with_a_content() -> None:
     assert content_digest(TimeSplit("d", at=3)) == content_digest(TimeSplit("d", at=3))
 
@@ -95,8 +107,14 @@ def test_the_rule_is_a_record_with_a_content() -> None:
         ([1, 1], (), "ascending"),
         ([], (), "ascending"),
         ([1], ("a",), "2 different names"),
-        (["x"], (), "times that compare"),
-        ([1, "x"], (), "instants of one kind"),
+        (["2013-10-01"], (), "times that compare"),
+        ([1, "2013-10-01"], (), "instants of one kind"),
+        (["2013-10-01T00:00+01:00", "2013-10-01T00:00+05:00"], (), "ascending"),
+        (["2013-10-01T09:00", "2013-10-01T08:00:00Z"], (), "ascending"),
+        ([date(2013, 10, 1), "2013-10-01T00:00:00Z"], (), "ascending"),
+        (["not a date"], (), "`not a date` is not a date or time as ISO 8601 text"),
+        (["2013"], (), "ISO 8601"),
+        ([""], (), "ISO 8601"),
     ],
 )
 def test_a_wrong_rule_is_refused(at: list[object], names: tuple[str, ...], message: str) -> None:
@@ -111,8 +129,10 @@ def test_a_wrong_rule_is_refused(at: list[object], names: tuple[str, ...], messa
         ([date(2013, 1, 1)], datetime(2013, 1, 1, tzinfo=UTC)),
         ([date(2013, 1, 1)], 5),
         ([datetime(2013, 1, 1)], datetime(2013, 1, 1, tzinfo=UTC)),
-        ([datetime(2013, 1, 1)], "soon"),
+        ([datetime(2013, 1, 1)], 2013),
         (["2013"], 2013),
+        (["2013-01-01"], "2013-01-01"),
+        ([True], 1),
     ],
 )
 def test_a_cut_of_another_kind_than_the_column_is_refused(values: list[Any], at: Any) -> None:

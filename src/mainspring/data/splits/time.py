@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,9 +25,9 @@ Cuts = Any  # an instant, or several in ascending order; kept as a tuple of `Sto
 class TimeSplit(msgspec.Struct, frozen=True, tag="time"):
     """A rule that cuts a table at instants of a column: `names[i]` is what comes before `at[i]`, the last the rest.
 
-    A row exactly at a cut belongs to the later part. Dates and times are kept as ISO 8601 text, those with a zone in UTC;
-    one without a zone is UTC where the column has a zone. One cut gives `train` and `test`, two `train`, `validation` and
-    `test`, if no names are given.
+    A row exactly at a cut belongs to the later part. Dates and times, or text of them, are kept as ISO 8601 text, those with
+    a zone in UTC. A date means its midnight; what has no zone is UTC where the column has one, and else the column's own
+    local time. One cut gives `train` and `test`, two `train`, `validation` and `test`, if no names are given.
     """
 
     column: str
@@ -36,11 +38,10 @@ class TimeSplit(msgspec.Struct, frozen=True, tag="time"):
         at = (self.at,) if isinstance(self.at, int | float | str | date) else self.at
         cuts = tuple(_stored(instant) for instant in at)
         names = tuple(self.names) or _NAMES.get(len(cuts)) or tuple(f"part_{n}" for n in range(len(cuts) + 1))
-        try:
-            ascending = bool(cuts) and list(cuts) == sorted(set(cuts))
-        except TypeError as error:
-            raise InvalidError("at", self.at, "instants of one kind") from error
-        if not ascending:
+        if len({isinstance(cut, str) for cut in cuts}) > 1:
+            raise InvalidError("at", self.at, "instants of one kind")
+        order: list[Any] = [_utc(datetime.fromisoformat(cut)) if isinstance(cut, str) else cut for cut in cuts]
+        if not order or any(before >= after for before, after in pairwise(order)):
             raise InvalidError("at", self.at, "one or more ascending instants")
         if len(names) != len(cuts) + 1 or len(set(names)) != len(names):
             raise InvalidError("names", names, f"{len(cuts) + 1} different names")
@@ -106,7 +107,8 @@ class TimeSplit(msgspec.Struct, frozen=True, tag="time"):
             raise self._unfit(dtype) from error
 
     def _unfit(self, dtype: Any) -> InvalidError:
-        return InvalidError("at", self.at, f"times that compare with `{dtype}`")
+        hint = "Parse the column first." if str(dtype) == "String" else ""
+        return InvalidError("at", self.at, f"times that compare with `{dtype}`", hint)
 
 
 def split_by_time(
@@ -135,13 +137,31 @@ def require_times(times: pl.Series) -> None:
 
 
 def _stored(instant: Any) -> Stored:
+    if isinstance(instant, str):
+        instant = _parsed(instant)
     if isinstance(instant, datetime):
         return (instant.astimezone(UTC) if instant.tzinfo else instant).isoformat()
     if isinstance(instant, date):
         return instant.isoformat()
-    if isinstance(instant, int | float | str) and instant == instant:
+    if isinstance(instant, int | float) and instant == instant:
         return instant
     raise WrongTypeError("at", instant, "a number, a date, a time, or text of one")
+
+
+def _parsed(text: str) -> date:
+    with suppress(ValueError):
+        return date.fromisoformat(text)
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidError(
+            "at", text, "a date or time as ISO 8601 text, e.g. 2013-10-01 or 2013-10-01T04:00Z"
+        ) from error
+
+
+def _utc(at: datetime) -> datetime:
+    """A time in UTC; one without a zone is taken for it."""
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _literal(cut: Any, dtype: pl.DataType) -> pl.Expr:
@@ -161,8 +181,7 @@ def _literal(cut: Any, dtype: pl.DataType) -> pl.Expr:
             if at.tzinfo is not None:
                 raise ValueError("a zone")
             return pl.lit(at, dtype)
-        at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-        return pl.lit(at, pl.Datetime(dtype.time_unit, "UTC")).dt.convert_time_zone(dtype.time_zone)
-    if isinstance(cut, str) != (dtype == pl.String):
-        raise TypeError("text and a number")
+        return pl.lit(_utc(at), pl.Datetime(dtype.time_unit, "UTC")).dt.convert_time_zone(dtype.time_zone)
+    if isinstance(cut, str) or not dtype.is_numeric():  # the order of text is not that of the times that it tells
+        raise TypeError("a time and no time")
     return pl.lit(cut)
