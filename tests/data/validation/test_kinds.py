@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from polars.plugins import register_plugin_function
 
 from mainspring import clock
 from mainspring.data import Check, CheckResult, check, dataset, validate
 from mainspring.data.validation import validators
-from mainspring.data.validation.conditions import is_row_wise
+from mainspring.data.validation.expressions import is_row_wise
 from mainspring.data.validation.validators import repeats
 from mainspring.errors import InvalidError
 from mainspring.workspace import Workspace
@@ -204,6 +206,35 @@ def test_a_function_of_python_is_no_record() -> None:
     hidden = (mapped & True).meta.serialize(format="json")
     result = one(Check(kind="expression", name="x", formula=hidden))
     assert "a function of Python" in result.message
+
+
+def test_a_plugin_is_no_record(tmp_path: Path) -> None:
+    library = tmp_path / "evil.so"
+    library.touch()
+    called = register_plugin_function(plugin_path=library, function_name="f", args=[pl.col("n")])
+    for hidden in (called, (called + 1).sum().over("day") > 2, pl.when(called).then(1), pl.col("n").sort_by(called)):
+        written = Check(kind="expression", name="x", formula=hidden.meta.serialize(format="json"))
+        assert "a function of Python, or of a plugin" in one(written).message
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "{}", '{"Alias":[]}', '{"Agg":{"Sum":[]}}', '{"Function":7}', '{"BinaryExpr":{"left":{"Column":"n"}}}',
+             '{"Literal":{"Series":[1,2,3]}}', '{"Later":{"input":{"Column":"n"}}}']
+)  # fmt: skip
+def test_what_is_no_expression_of_polars_cannot_be_applied(text: str) -> None:
+    result = one(Check(kind="expression", name="x", formula=text))
+    assert (result.stops, result.message[:20]) == (True, "it can't be applied:")
+
+
+def test_what_polars_offers_of_its_own_is_recorded() -> None:
+    n, text = pl.col("n"), pl.col("text")
+    for kept in (
+        n.sum().over("day", order_by="n") > 0, n.shift() < n, n.is_in([1, 2]), text.str.contains("x"), pl.len() > 1,
+        (n.cast(pl.Float64) / n.std()).abs().round(2) < 9, n.rank() > 0, pl.struct("n", "text").is_duplicated(),
+        pl.when(n > 1).then(True).otherwise(None), n.rolling_mean(2) < 5, n.sort_by("text").head(2).len() > 0,
+        n == n.filter(n > 1).max(), pl.col("day").dt.year() > 2000, pl.any_horizontal(pl.all().is_null()),
+    ):  # fmt: skip
+        check.expression("kept", kept)
 
 
 @pytest.mark.parametrize("formula", ["n - lag(n) over (order by day) < 3", "count(*) over (partition by text) < 2"])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 
+from mainspring.data.validation.expressions import expect_plain
 from mainspring.errors import InvalidError, listed
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ Columns = str | list[str] | tuple[str, ...]
 Closed = Literal["both", "left", "right", "none"]
 Kept = Literal["none", "first", "last"]
 Measured = Literal["rows", "nulls", "mean", "quantile", "categories"]
-_PICKLED = list(b"PLPYFN")  # what Polars puts before a pickled function
 OF_TABLES = ("row_count", "dtype", "only_columns", "fresh", "compare_previous")
 
 
@@ -171,11 +171,11 @@ class check:  # noqa: N801  # read as `check.not_null("dep_time")`
         """An expression is true, or null, in every row: SQL (`"arrived > departed"`) or Polars.
 
         Raises:
-            InvalidError: the expression calls a function of Python, which no record can hold.
+            InvalidError: the expression calls a function of Python or of a plugin, which no record can hold.
         """
         text = formula if isinstance(formula, str) else formula.meta.serialize(format="json")
         if text.startswith("{"):
-            expect_no_python(text)
+            expect_plain(text)
         return _made("expression", name, (), severity, formula=text)
 
     @staticmethod
@@ -227,28 +227,6 @@ class check:  # noqa: N801  # read as `check.not_null("dep_time")`
             "compare_previous", f"{what} within {limit} of {against or 'the version before'}", column, severity,
             measure=measure, change=change, quantile=quantile, dataset=against,
         )  # fmt: skip
-
-
-def expect_no_python(serialised: str) -> None:
-    """Go on only if no function of Python is in an expression that Polars serialised: it is kept as a pickle.
-
-    Raises:
-        InvalidError: there is one, or this is no JSON.
-    """
-    try:
-        pending = [msgspec.json.decode(serialised)]
-    except msgspec.MsgspecError as error:
-        raise InvalidError("formula", serialised, "an expression as Polars serialises it") from error
-    while pending:
-        node = pending.pop()
-        if isinstance(node, dict):
-            if any(key.startswith("Anonymous") or "Python" in key or key == "Object" for key in node):
-                raise InvalidError("formula", "a function of Python", "an expression that can be recorded")
-            pending += node.values()
-        elif isinstance(node, list):
-            if node[: len(_PICKLED)] == _PICKLED:
-                raise InvalidError("formula", "a function of Python", "an expression that can be recorded")
-            pending += [each for each in node if isinstance(each, dict | list)]
 
 
 def _made(kind: Kind, name: str, columns: Columns, severity: Severity, **rest: Any) -> Check:

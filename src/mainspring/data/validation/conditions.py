@@ -7,16 +7,13 @@ from collections.abc import Callable
 from datetime import date, datetime, time
 from typing import Any
 
-import msgspec
 import polars as pl
 
-from mainspring.data.validation.checks import Check, expect_no_python
+from mainspring.data.validation.checks import Check
+from mainspring.data.validation.expressions import expect_plain
 from mainspring.errors import InvalidError
 
 _ISO: dict[type[pl.DataType], Callable[[str], Any]] = {pl.Date: date.fromisoformat, pl.Time: time.fromisoformat}
-
-_INNER = {"BinaryExpr": ("left", "right"), "Cast": ("expr",), "Ternary": ("predicate", "truthy", "falsy")}
-_ROW_WISE = ("Not", "IsNull", "IsNotNull", "IsNan", "IsNotNan", "IsFinite", "IsInfinite", "IsBetween", "IsIn")
 
 
 def failing(check: Check, schema: pl.Schema, keys: pl.DataFrame | None = None) -> pl.Expr:
@@ -40,45 +37,16 @@ def formula(text: str) -> pl.Expr:
     """The expression that a check was declared with: SQL, or what Polars serialised.
 
     Raises:
-        InvalidError: a function of Python is in it, which Polars would unpickle: whoever wrote a schema file or a report
+        InvalidError: it is none, or a function of Python or of a plugin is in it: whoever wrote a schema file or a report
             could run code by it.
     """
     if not text.startswith("{"):
         return pl.sql_expr(text)
-    expect_no_python(text)
-    return pl.Expr.deserialize(io.StringIO(text), format="json")
-
-
-def is_row_wise(expression: pl.Expr) -> bool:
-    """Whether an expression surely looks at one row at a time, so that batches of rows give what the whole gives.
-
-    Polars' `meta.is_row_separable` looks at the outermost call alone. A form that isn't known here counts as not.
-    """
-    return _is_row_wise(msgspec.json.decode(expression.meta.serialize(format="json")))
-
-
-def _is_row_wise(node: Any) -> bool:
-    if not isinstance(node, dict) or len(node) != 1:
-        return False
-    ((kind, body),) = node.items()
-    if kind in ("Column", "Literal"):
-        return True
-    if kind == "Function":
-        return _is_row_wise_function(body.get("function")) and all(map(_is_row_wise, body.get("input", [None])))
-    inner = _INNER.get(kind)
-    return inner is not None and isinstance(body, dict) and all(_is_row_wise(body.get(name)) for name in inner)
-
-
-def _is_row_wise_function(function: Any) -> bool:
-    if not isinstance(function, dict) or len(function) != 1:
-        return False
-    ((family, which),) = function.items()
-    name = next(iter(which), "") if isinstance(which, dict) else which
-    return (
-        name in _ROW_WISE
-        if family == "Boolean"
-        else family in ("StringExpr", "TemporalExpr") and "Vertical" not in name
-    )
+    expect_plain(text)
+    try:
+        return pl.Expr.deserialize(io.StringIO(text), format="json")
+    except pl.exceptions.PanicException as error:  # no Exception: it would pass every door
+        raise InvalidError("formula", text, "an expression as Polars serialises it") from error
 
 
 def mismatched(column: pl.Expr, dtype: pl.DataType, pattern: str) -> pl.Expr:

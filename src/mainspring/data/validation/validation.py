@@ -9,8 +9,9 @@ import polars as pl
 
 from mainspring.data.validation.checks import Check
 from mainspring.data.validation.comparison import PreviousValidator
-from mainspring.data.validation.conditions import failing, formula, is_row_wise
+from mainspring.data.validation.conditions import failing, formula
 from mainspring.data.validation.declared import declared
+from mainspring.data.validation.expressions import is_row_wise
 from mainspring.data.validation.references import keys_of, previous_of
 from mainspring.data.validation.report import CheckResult, Report
 from mainspring.data.validation.rows import BATCH_ROWS, Rows
@@ -29,7 +30,7 @@ from mainspring.data.validation.validators import (
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import MainspringError
 
-_FAULTS = (pl.exceptions.PolarsError, MainspringError, TypeError, ValueError)
+_FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, MainspringError, TypeError, ValueError)
 _OF_ROWS = {"unique": UniqueValidator, "matches": PatternValidator, "increasing": IncreasingValidator}
 
 

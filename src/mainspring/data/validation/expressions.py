@@ -1,0 +1,147 @@
+"""What an expression of Polars is made of, told from its JSON, before Polars makes an expression of it again.
+
+Whoever wrote a schema file or a report must not run code by it: a function of Python is kept as a pickle, a plugin as the
+path of a library. So only kinds of nodes are taken that are known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mainspring.errors import InvalidError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_PICKLED = list(b"PLPYFN")  # what Polars puts before a pickled function
+_NAMES = frozenset(("Column", "Columns", "Selector", "Nth", "Field"))
+_INNER = {
+    "Alias": (0,), "BinaryExpr": ("left", "right"), "Cast": ("expr",), "Ternary": ("predicate", "truthy", "falsy"),
+    "Over": ("function", "partition_by", "order_by"), "Sort": ("expr",), "SortBy": ("expr", "by"),
+    "Gather": ("expr", "idx"), "Filter": ("input", "by"), "Slice": ("input", "offset", "length"),
+    "Eval": ("expr", "evaluation"), "StructEval": ("expr", "evaluation"), "Explode": ("input",),
+    "Rolling": ("function", "index_column"),
+}  # fmt: skip
+_FAMILIES = frozenset(
+    """ArrayExpr BinaryExpr Bitwise Boolean Categorical ListExpr Pow Range RollingExpr RollingExprBy StringExpr StructExpr
+    TemporalExpr Trigonometry""".split()
+)
+_FUNCTIONS = _FAMILIES | frozenset(
+    """Abs ArgMax ArgMin ArgSort ArgUnique ArgWhere AsStruct BottomK Cbrt Ceil Clip Coalesce ConcatExpr Correlation CumCount
+    CumMax CumMin CumProd CumSum Cut Diff DropNans DropNulls Entropy EwmMean EwmStd EwmVar Exp ExtendConstant FillNull
+    FillNullWithStrategy Floor GatherEvery Hash Hist IndexOf Interpolate InterpolateBy Kurtosis Log Log1p LowerBound
+    MaxHorizontal MeanHorizontal MinHorizontal Mode Negate NullCount PctChange PeakMax PeakMin Product QCut Quantile RLE
+    RLEID Rank Repeat RepeatBy Replace ReplaceStrict Reshape Reverse Round RoundSF SearchSorted Shift ShiftAndFill Sign
+    Skew SumHorizontal TopK TopKBy ToPhysical Truncate Unique UniqueCounts UpperBound ValueCounts""".split()
+)
+_ROW_WISE = frozenset("Not IsNull IsNotNull IsNan IsNotNan IsFinite IsInfinite IsBetween IsIn".split())
+
+
+def expect_plain(serialised: str) -> None:
+    """Go on only if an expression that Polars serialised as JSON is made of Polars' own parts alone.
+
+    Raises:
+        InvalidError: there is a function of Python, a plugin, or what isn't known here; or this is no such JSON.
+    """
+    try:
+        pending = [msgspec.json.decode(serialised)]
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise InvalidError("formula", serialised, "an expression as Polars serialises it") from error
+    try:
+        while pending:
+            pending += _inner(pending.pop())
+    except InvalidError:
+        raise
+    except (LookupError, TypeError, ValueError) as error:
+        raise InvalidError("formula", serialised, "an expression as Polars serialises it") from error
+
+
+def _inner(node: Any) -> list[Any]:
+    """The nodes below one that may be taken."""
+    if node in ("Len", "Element"):
+        return []
+    if isinstance(node, dict) and len(node) == 1:
+        ((kind, body),) = node.items()
+        if kind in _NAMES or (kind == "Literal" and not any(map(_is_of_python, _walked(body)))):
+            return []
+        if kind == "Agg" and isinstance(body, dict) and len(body) == 1:
+            (of,) = body.values()
+            return [of["input"] if isinstance(of, dict) and "input" in of else of[0] if isinstance(of, list) else of]
+        if kind == "Function" and isinstance(body, dict) and _function(body)[0] in _FUNCTIONS:
+            return list(body.get("input") or ())
+        if kind in _INNER and isinstance(body, dict | list):
+            return _fields(body, _INNER[kind])
+    raise InvalidError(
+        "formula", "a function of Python, or of a plugin" if _is_foreign(node) else str(node),
+        "an expression that can be recorded", "Write it in SQL, or of Polars' own functions.",
+    )  # fmt: skip
+
+
+def _fields(body: Any, names: tuple[str | int, ...]) -> list[Any]:
+    found = []
+    for name in names:
+        value = body[name] if isinstance(name, int) and isinstance(body, list) else dict(body).get(name)
+        if name == "order_by" and isinstance(value, list):  # an expression, and how it is sorted
+            value = value[0]
+        found += value if isinstance(value, list) else [] if value is None else [value]
+    return found
+
+
+def _function(body: dict[str, Any]) -> tuple[str, str]:
+    """A function's name; of one of a family, that of the family and its own."""
+    function = body.get("function")
+    if isinstance(function, dict) and len(function) == 1:
+        ((family, which),) = function.items()
+        return family, next(iter(which), "") if isinstance(which, dict) else str(which)
+    return str(function), ""
+
+
+def _walked(value: Any) -> Iterator[Any]:
+    pending = [value]
+    while pending:
+        value = pending.pop()
+        yield value
+        if isinstance(value, dict):
+            pending += value.values()
+        elif isinstance(value, list):
+            pending += [each for each in value if isinstance(each, dict | list)]
+
+
+def _is_of_python(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any("Python" in key or key == "Object" for key in value)
+    return isinstance(value, list) and value[: len(_PICKLED)] == _PICKLED
+
+
+def _is_foreign(node: Any) -> bool:
+    return any(word in str(node) for word in ("Anonymous", "FfiPlugin", "callback")) or any(
+        map(_is_of_python, _walked(node))
+    )
+
+
+def is_row_wise(expression: pl.Expr) -> bool:
+    """Whether an expression surely looks at one row at a time, so that batches of rows give what the whole gives.
+
+    Polars' `meta.is_row_separable` looks at the outermost call alone. A form that isn't known here counts as not.
+    """
+    return _is_row_wise(msgspec.json.decode(expression.meta.serialize(format="json")))
+
+
+def _is_row_wise(node: Any) -> bool:
+    if not isinstance(node, dict) or len(node) != 1:
+        return False
+    ((kind, body),) = node.items()
+    if kind in ("Column", "Literal"):
+        return True
+    if kind == "Function":
+        family, name = _function(body)
+        known = name in _ROW_WISE if family == "Boolean" else (
+            family in ("StringExpr", "TemporalExpr") and "Vertical" not in name
+        )  # fmt: skip
+        return known and all(map(_is_row_wise, body.get("input", [None])))
+    if kind not in ("BinaryExpr", "Cast", "Ternary") or not isinstance(body, dict):
+        return False
+    return all(_is_row_wise(body.get(name)) for name in _INNER[kind])
