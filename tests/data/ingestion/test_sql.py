@@ -12,12 +12,13 @@ import psycopg
 import pytest
 
 from mainspring.data import dataset
-from mainspring.data.ingestion import Batch, Retry, Sql, ingest
+from mainspring.data.ingestion import Batch, Retry, Sql, forget_cursor, ingest, list_cursors
 from mainspring.errors import InvalidError, NotFoundError, UnavailableError
 from mainspring.testing.plugin import Backend
 from mainspring.workspace import Workspace
 
 Run = Callable[..., None]
+AT_ONCE = Retry(sleep=lambda _: None)
 
 
 @pytest.fixture
@@ -58,6 +59,25 @@ def rows(name: str = "flights") -> list[tuple[Any, ...]]:
     return dataset(name).to_polars().rows()
 
 
+def equal(day: str, count: int) -> str:
+    """So many equal rows, as SQL has them."""
+    return ", ".join([f"('{day}', 5)"] * count)
+
+
+def broken_off(monkeypatch: pytest.MonkeyPatch, batches: list[int]) -> None:
+    """Let each reading fail behind so many batches; those after them go on to the end."""
+    whole, failures = Sql.batches, iter(batches)
+
+    def breaking(self: Sql, *args: Any) -> Iterator[Batch]:
+        left = next(failures, None)
+        for number, batch in enumerate(whole(self, *args)):
+            if number == left:
+                raise UnavailableError("the database", "the connection was lost")
+            yield batch
+
+    monkeypatch.setattr(Sql, "batches", breaking)
+
+
 def test_a_table_is_read_as_it_is(url: str, run: Run) -> None:
     run(
         "CREATE TABLE flight (id INTEGER, carrier TEXT, delay DOUBLE PRECISION)",
@@ -85,6 +105,52 @@ def test_with_a_cursor_each_row_is_read_once_ties_included(url: str, run: Run) -
     assert ingest(source, to="flights").rows == 2
     assert ingest(source, to="flights").rows == 0
     assert [carrier for _, carrier in rows()] == ["UA", "AA", "B6", "DL"]
+
+
+@pytest.mark.parametrize("batch_rows", [2, 50_000])
+def test_equal_rows_are_as_many_as_there_are_wherever_batches_end(url: str, run: Run, batch_rows: int) -> None:
+    run("CREATE TABLE sale (day TEXT, amount INTEGER)")
+    run(f"INSERT INTO sale VALUES {equal('2013-01-01', 5)}")
+    source = Sql(url, "sale", cursor="day", batch_rows=batch_rows)
+    counts = [ingest(source, to="sales").rows for _ in range(2)]
+    run(f"INSERT INTO sale VALUES {equal('2013-01-01', 1)}")
+    counts += [ingest(source, to="sales").rows for _ in range(2)]
+    run(f"INSERT INTO sale VALUES {equal('2013-01-01', 1)}, {equal('2013-01-02', 3)}")
+    counts += [ingest(source, to="sales").rows for _ in range(2)]
+    assert counts == [5, 0, 1, 0, 4, 0]
+
+
+def test_equal_rows_are_counted_over_an_interruption(url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("CREATE TABLE sale (day TEXT, amount INTEGER)", f"INSERT INTO sale VALUES {equal('2013-01-01', 7)}")
+    broken_off(monkeypatch, [1, 2])
+    assert ingest(Sql(url, "sale", cursor="day", batch_rows=2), to="sales", retry=AT_ONCE).retries == 2
+    assert len(rows("sales")) == 7
+
+
+def test_another_cursor_does_not_go_on_where_the_first_one_was(url: str, run: Run) -> None:
+    run("CREATE TABLE flight (id INTEGER, day INTEGER)", "INSERT INTO flight VALUES (7, 1)")
+    ingest(url, to="flights", table="flight", cursor="id")
+    with pytest.raises(InvalidError, match="cursor: `day` is not `id`, by which it was read so far"):
+        ingest(url, to="flights", table="flight", cursor="day")
+    forget_cursor("flights", url, table="flight")
+    assert ingest(url, to="flights", table="flight", cursor="day").rows == 1
+
+
+def test_a_query_may_end_with_a_comment(url: str, run: Run) -> None:
+    run("CREATE TABLE flight (id INTEGER)", "INSERT INTO flight VALUES (1)")
+    assert ingest(url, to="flights", query="SELECT id FROM flight -- all of them", cursor="id").rows == 1
+
+
+@pytest.mark.one_backend("it names a file")
+def test_a_database_file_is_one_source_however_it_is_named(
+    workspace: Workspace, url: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("CREATE TABLE flight (id INTEGER)", "INSERT INTO flight VALUES (1)")
+    path = Path(url.removeprefix("sqlite://"))
+    monkeypatch.chdir(path.parent)
+    named = ["app.db", path, url, f"sqlite:///{path}"]
+    assert [ingest(name, to="flights", table="flight", cursor="id").rows for name in named] == [1, 0, 0, 0]
+    assert [cursor.source for cursor in list_cursors("flights")] == ["app.db flight"]
 
 
 def test_a_query_with_percent_signs_is_read_from_its_cursor_on(url: str, run: Run) -> None:
@@ -177,16 +243,6 @@ def test_a_reading_that_was_broken_off_goes_on_behind_its_last_batch(
     url: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("CREATE TABLE flight (id INTEGER)", f"INSERT INTO flight VALUES {', '.join(f'({n})' for n in range(100))}")
-    whole = Sql.batches
-    failures = iter([3, 2])
-
-    def breaking(self: Sql, *args: Any) -> Iterator[Batch]:
-        left = next(failures, None)
-        for number, batch in enumerate(whole(self, *args)):
-            if number == left:
-                raise UnavailableError("the database", "the connection was lost")
-            yield batch
-
-    monkeypatch.setattr(Sql, "batches", breaking)
-    done = ingest(Sql(url, "flight", cursor="id", batch_rows=10), to="numbers", retry=Retry(sleep=lambda _: None))
+    broken_off(monkeypatch, [3, 2])
+    done = ingest(Sql(url, "flight", cursor="id", batch_rows=10), to="numbers", retry=AT_ONCE)
     assert (done.rows, done.retries, [n for (n,) in rows("numbers")]) == (100, 2, list(range(100)))

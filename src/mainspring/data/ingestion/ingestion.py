@@ -33,6 +33,7 @@ from mainspring.data.ingestion.source import (
     Reading,
     StaleState,
     State,
+    identity_in,
 )
 from mainspring.data.ingestion.staging import Limits, Staging
 from mainspring.data.tables.edits import EditDraft
@@ -120,7 +121,8 @@ class _Ingest:
         self.source, self.name, self.mode, self.key = source, name, mode, key
         self.types, self.checks, self.note, self.workspace = declared_types(types), checks, note, workspace
         self.datasets = DatasetStore(workspace.database, workspace.ledger)
-        self.store = IngestStore(workspace.database, workspace.ledger, name, source.identity)
+        identity = identity_in(source, workspace.project.root)
+        self.store = IngestStore(workspace.database, workspace.ledger, name, identity)
         self.settings = blake3(repr((source, mode, key, sorted(types.items()))).encode()).hexdigest()
         self.retries = 0
 
@@ -275,5 +277,5 @@ def forget_cursor(name: str, source: Any, workspace: Workspace | None = None, **
         NotFoundError: it was never read into this dataset.
     """
     workspace = workspace or current_workspace()
-    identity = as_source(source, options).identity
+    identity = identity_in(as_source(source, options), workspace.project.root)
     IngestStore(workspace.database, workspace.ledger, name, identity).forget()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -35,6 +36,10 @@ class Driver:
     def __init__(self, url: str) -> None:
         self._address = Address(url, default_port=5432)
         self.place = self._address.place
+
+    def place_from(self, root: Path) -> str:  # noqa: ARG002  # a server is nowhere in the project
+        """The server, whoever reads it."""
+        return self.place
 
     def quoted(self, name: str) -> str:
         """In double quotes."""

@@ -7,12 +7,13 @@ lost or taken twice, whenever the process is killed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
 from mainspring.data.version import Source
-from mainspring.errors import MainspringError
+from mainspring.errors import InvalidError, MainspringError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -75,6 +76,39 @@ class KnowsItsSize(Protocol):
     def total_bytes(self, state: State | None) -> int:
         """The bytes to read from that state on."""
         ...
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """A source that lies in folders of this machine, so that its place is told from the root of the project that reads it."""
+
+    def identity_from(self, root: Path) -> str:
+        """Its identity, in which what lies below that folder is named from there."""
+        ...
+
+
+def identity_in(source: BatchSource, root: Path) -> str:
+    """What the state of a source is kept under in the project at that folder."""
+    return source.identity_from(root) if isinstance(source, Placed) else source.identity
+
+
+def name_from(root: Path, path: Path) -> str:
+    """A path without links and detours: from the root if it lies there, so that a project can be moved, else absolute.
+
+    >>> name_from(Path("/work"), Path("/work/plans/../raw/a.csv")), name_from(Path("/work"), Path("/srv/raw"))
+    ('raw/a.csv', '/srv/raw')
+    """
+    found, root = path.resolve(), root.resolve()
+    return (found.relative_to(root) if found.is_relative_to(root) else found).as_posix()
+
+
+def expect_cursor(state: State, cursor: str, origin: str) -> None:
+    """Raise `InvalidError` if reading came to its state by another column: its last value says nothing about this one."""
+    if state.get("cursor", cursor) != cursor:
+        raise InvalidError(
+            f"{origin}: cursor", cursor, f"`{state['cursor']}`, by which it was read so far",
+            "forget_cursor() lets it be read from its beginning, by another column.",
+        )  # fmt: skip
 
 
 class Interrupted(Exception):  # noqa: N818  # it is no error of its own: it carries one

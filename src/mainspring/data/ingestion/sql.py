@@ -1,16 +1,18 @@
 """Tables and queries of SQLite and PostgreSQL, read through a server-side cursor; incremental by a column that only grows.
 
-Rows with the last value seen may still be joined by others with the same, so reading goes on at that value, and those that
-were taken are known by their digests.
+Rows with the last value seen may still be joined by others with the same, so reading goes on at that value. Those that were
+taken are known by their digests and how often each was there, so equal rows are as many as in the database.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from decimal import Decimal
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
@@ -18,7 +20,7 @@ import polars as pl
 from blake3 import blake3
 
 from mainspring.data._sources import source_of_address
-from mainspring.data.ingestion.source import Batch, Reading, State
+from mainspring.data.ingestion.source import Batch, Reading, State, expect_cursor
 from mainspring.errors import InvalidError, close_names, listed, shorten
 
 if TYPE_CHECKING:
@@ -48,6 +50,10 @@ class SqlDriver(Protocol):
     mark: str
     """The placeholder of a parameter."""
 
+    def place_from(self, root: Path) -> str:
+        """Where it is, seen from a project's root."""
+        ...
+
     def quoted(self, name: str) -> str:
         """A name as SQL has it."""
         ...
@@ -73,15 +79,18 @@ class Sql(msgspec.Struct, frozen=True):
     @property
     def identity(self) -> str:
         """The address without its secrets, and the table or the query's text."""
-        what = self.table or f"query {blake3(' '.join(self.query.split()).encode()).hexdigest()[:12]}"
-        return f"{self._driver().place} {what}"
+        return f"{self._driver().place} {self._what}"
+
+    def identity_from(self, root: Path) -> str:
+        """The same, with a file in a project named from its root."""
+        return f"{self._driver().place_from(root)} {self._what}"
 
     def batches(self, state: State | None, reading: Reading) -> Iterator[Batch]:
         """The rows behind the last value of the cursor; all of them if there is no cursor."""
         if reading.is_resumed and not self.cursor:
             return  # all of it was read
         driver = self._driver()
-        last = _Last.of(state) if state and self.cursor else None
+        last = _Last.of(state, self.cursor, self._origin) if state and self.cursor else None
         sql, params = self._statement(driver, last)
         with driver.query(sql, params) as answer:
             if self.cursor and self.cursor not in answer.columns:
@@ -91,33 +100,51 @@ class Sql(msgspec.Struct, frozen=True):
 
     def _read(self, answer: Answer, last: _Last | None, reading: Reading) -> Iterator[Batch]:
         place = answer.columns.index(self.cursor) if self.cursor else -1
+        taken = (
+            Counter(last.taken) if last else Counter[str]()
+        )  # by earlier readings, at the value where this one begins
         done = False
         while rows := answer.fetch(self.batch_rows):
             size_bytes = sum(map(_size, rows[:100])) * len(rows) // min(len(rows), 100)
             if self.cursor:
-                rows, last = self._new(rows, place, last)
+                rows, last = self._new(rows, place, last, taken)
             frame = self._frame(rows, answer, reading)
             yield Batch(
-                frame=frame, state=last.state() if last else None, origin=self._origin, size_bytes=size_bytes,
+                frame=frame, state=last.state(self.cursor) if last else None, origin=self._origin, size_bytes=size_bytes,
                 sources=() if done else (self._lineage,),
             )  # fmt: skip
             done = True
         if not done:
-            frame = self._frame([], answer, reading)
-            yield Batch(frame=frame, state=last.state() if last else {}, origin=self._origin, sources=(self._lineage,))
+            state = last.state(self.cursor) if last else {}
+            yield Batch(
+                frame=self._frame([], answer, reading), state=state, origin=self._origin, sources=(self._lineage,)
+            )
         elif not self.cursor:
             yield Batch(frame=None, state={}, origin=self._origin)
 
     def _new(
-        self, rows: list[tuple[Value, ...]], place: int, last: _Last | None
+        self, rows: list[tuple[Value, ...]], place: int, last: _Last | None, taken: Counter[str]
     ) -> tuple[list[tuple[Value, ...]], _Last]:
-        """The rows that were not taken before, and the last value behind them."""
+        """The rows that were not taken before, and the last value behind them; what is met of `taken` goes from it."""
         if any(row[place] is None for row in rows):
             raise InvalidError(f"{self._origin}, column `{self.cursor}`", None, "a cursor without nulls")
-        kept = [row for row in rows if last is None or row[place] != last.value or _digest(row) not in last.digests]
-        value = rows[-1][place]
-        here = {_digest(row) for row in rows if row[place] == value}
-        return kept, _Last(value, here | last.digests if last is not None and last.value == value else here)
+        value, fresh = rows[-1][place], Counter[str]()
+        kept = []
+        for row in rows:
+            is_met = last is not None and bool(taken) and row[place] == last.value
+            ends = row[place] == value
+            digest = _digest(row) if is_met or ends else ""
+            if is_met and taken[digest]:
+                taken[digest] -= 1
+                continue
+            kept.append(row)
+            if ends:
+                fresh[digest] += 1
+        if last is not None and last.value == value:
+            last.taken.update(fresh)
+            return kept, last
+        taken.clear()
+        return kept, _Last(value, fresh)
 
     def _frame(self, rows: list[tuple[Value, ...]], answer: Answer, reading: Reading) -> pl.DataFrame:
         types = {name: reading.types.get(name) or answer.types.get(name) for name in answer.columns}
@@ -148,7 +175,7 @@ class Sql(msgspec.Struct, frozen=True):
             raise InvalidError("table", self.table, "a table or else a query, one of both")
         if self.table and not _NAME.fullmatch(self.table):
             raise InvalidError("table", self.table, "the name of a table", "Anything else goes into `query`.")
-        inner = f"({self.query.rstrip().rstrip(';')}) AS rows_of_query"
+        inner = f"({self.query.rstrip().rstrip(';')}\n) AS rows_of_query"  # it may end with a comment
         inner = ".".join(map(driver.quoted, self.table.split("."))) if self.table else inner
         if not self.cursor:
             return f"SELECT * FROM {inner}", ()
@@ -166,6 +193,10 @@ class Sql(msgspec.Struct, frozen=True):
         return cast("SqlDriver", module.Driver(self.url))
 
     @property
+    def _what(self) -> str:
+        return self.table or f"query {blake3(' '.join(self.query.split()).encode()).hexdigest()[:12]}"
+
+    @property
     def _origin(self) -> str:
         return f"{self._driver().place} {self.table or 'query'}"
 
@@ -176,28 +207,29 @@ class Sql(msgspec.Struct, frozen=True):
 
 
 class _Last(msgspec.Struct, frozen=True):
-    """The last value of a cursor, and the digests of the rows that have it."""
+    """The last value of a cursor, and how many rows of each digest were taken that have it."""
 
     value: Value
-    digests: set[str]
+    taken: Counter[str]
 
     @classmethod
-    def of(cls, state: State) -> _Last:
-        """From its JSON."""
+    def of(cls, state: State, cursor: str, origin: str) -> _Last:
+        """From its JSON; raises `InvalidError` if another column was the cursor."""
+        expect_cursor(state, cursor, origin)
         kinds: dict[str, Callable[[Any], Value]] = {
             "int": int, "float": float, "str": str, "Decimal": Decimal, "datetime": datetime.fromisoformat,
             "date": date.fromisoformat,
         }  # fmt: skip
-        return cls(kinds[state["kind"]](state["last"]), set(state["digests"]))
+        return cls(kinds[state["kind"]](state["last"]), Counter(state["taken"]))
 
-    def state(self) -> State:
+    def state(self, cursor: str) -> State:
         """As JSON; raises `InvalidError` if the cursor has another type."""
         kind = type(self.value).__name__
         if kind not in ("int", "float", "str", "datetime", "date", "Decimal"):
             raise InvalidError("cursor", self.value, "a number, a time or a text")
         is_plain = kind in ("int", "float", "str")
         last = self.value if is_plain else str(self.value) if kind == "Decimal" else self.value.isoformat()
-        return {"last": last, "kind": kind, "digests": sorted(self.digests)}
+        return {"cursor": cursor, "last": last, "kind": kind, "taken": dict(self.taken)}
 
 
 def _digest(row: tuple[Value, ...]) -> str:

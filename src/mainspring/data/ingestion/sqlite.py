@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote
 
 import polars as pl
 
+from mainspring.data.ingestion.source import name_from
 from mainspring.errors import InvalidError, NotFoundError, StorageError, UnavailableError
 
 _FOR_ANOTHER = ("locked", "busy")
@@ -24,17 +25,23 @@ _AFFINITIES = (
 
 
 class Driver:
-    """A database file: `sqlite:///srv/app.db`, or a path."""
+    """A database file: `sqlite:///srv/app.db`, which SQLAlchemy writes with four slashes, or a path."""
 
     mark = "?"
 
     def __init__(self, url: str) -> None:
         if url.startswith("sqlite:") and not url.startswith("sqlite:///"):
             raise InvalidError("source", url, "sqlite:/// and an absolute path, or a path alone")
-        self.path = (
-            Path(unquote(url.removeprefix("sqlite://"))) if url.startswith("sqlite:") else Path(url).expanduser()
-        )
-        self.place = f"sqlite://{self.path.as_posix()}" if self.path.is_absolute() else self.path.as_posix()
+        if url.startswith("sqlite:"):
+            self.path = Path("/" + unquote(url.removeprefix("sqlite:")).lstrip("/"))
+        else:
+            self.path = Path(url).expanduser()
+        self.place = f"sqlite://{self.path.resolve().as_posix()}"
+
+    def place_from(self, root: Path) -> str:
+        """The file as it is named from there, or absolute."""
+        name = name_from(root, self.path)
+        return f"sqlite://{name}" if name.startswith("/") else name
 
     def quoted(self, name: str) -> str:
         """In double quotes."""
