@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from mainspring.data.splits.rule import Key, key_columns
+from mainspring.data.splits.rule import Key, TableRule, key_columns
 from mainspring.errors import InvalidError
 
 if TYPE_CHECKING:
-    import numpy as np
     import polars as pl
+
+    from mainspring.data.splits.rule import Numbers
 
 Span = int | float | timedelta
 
@@ -26,7 +27,7 @@ class Fold(NamedTuple):
     test: pl.DataFrame
 
 
-class KFold(msgspec.Struct, frozen=True, tag="k-fold"):
+class KFold(TableRule, frozen=True, tag="k-fold"):
     """Rows in `folds` parts, `fold_1` and so on; each is the test part of one fold, and the others train.
 
     Without a `key` rows are shuffled by position, and sizes differ by at most one. With one, a row's part depends on its
@@ -51,13 +52,6 @@ class KFold(msgspec.Struct, frozen=True, tag="k-fold"):
         """The parts, in order."""
         return tuple(f"fold_{number + 1}" for number in range(self.folds))
 
-    def apply(self, frame: Any) -> dict[str, pl.DataFrame]:
-        """Cut a table into its folds' test parts, by name; raises as `pairs` does."""
-        from mainspring.data.splits.parts import cut
-
-        table = self._table(frame)
-        return cut(table, self._numbers(table), self.names)
-
     def pairs(self, frame: Any) -> Iterator[Fold]:
         """The folds, in order; rows keep their order.
 
@@ -67,26 +61,23 @@ class KFold(msgspec.Struct, frozen=True, tag="k-fold"):
         """
         import polars as pl
 
-        table = self._table(frame)
-        number = pl.Series(self._numbers(table))
+        from mainspring.data.splits.parts import table_with
+
+        table = table_with(frame, self._columns())
+        number = pl.Series(self._numbers(self._deciding(table.lazy())))
         for place in range(self.folds):
             yield Fold(place + 1, table.filter(number != place), table.filter(number == place))
 
     def _columns(self) -> tuple[str, ...]:
         return key_columns(self.key, needed=False)
 
-    def _table(self, frame: Any) -> pl.DataFrame:
-        from mainspring.data.splits.parts import table_with
-
-        return table_with(frame, self._columns())
-
-    def _numbers(self, table: pl.DataFrame) -> np.ndarray[Any, Any]:
+    def _numbers(self, table: pl.DataFrame) -> Numbers:
         from mainspring.data.splits.parts import by_hash, by_position, equal_shares
 
         shares = equal_shares(self.folds)
         if not self.key:
             return by_position(table.height, self.seed, shares)
-        return by_hash(table.select(self._columns()).get_columns(), f"folds {self.seed}", shares)
+        return by_hash(table.get_columns(), f"folds {self.seed}", shares)
 
 
 class GroupKFold(KFold, frozen=True, tag="group-k-fold"):
@@ -96,10 +87,10 @@ class GroupKFold(KFold, frozen=True, tag="group-k-fold"):
         KFold.__post_init__(self)
         msgspec.structs.force_setattr(self, "key", key_columns(self.key))
 
-    def _numbers(self, table: pl.DataFrame) -> np.ndarray[Any, Any]:
+    def _numbers(self, table: pl.DataFrame) -> Numbers:
         from mainspring.data.splits.parts import by_group, equal_shares
 
-        return by_group(table.select(self._columns()).get_columns(), self.seed, equal_shares(self.folds))
+        return by_group(table.get_columns(), self.seed, equal_shares(self.folds))
 
 
 class StratifiedKFold(KFold, frozen=True, tag="stratified-k-fold", kw_only=True):
@@ -115,9 +106,9 @@ class StratifiedKFold(KFold, frozen=True, tag="stratified-k-fold", kw_only=True)
         msgspec.structs.force_setattr(self, "by", key_columns(self.by))
 
     def _columns(self) -> tuple[str, ...]:
-        return (*key_columns(self.by), *key_columns(self.key, needed=False))
+        return tuple(dict.fromkeys((*key_columns(self.by), *key_columns(self.key, needed=False))))
 
-    def _numbers(self, table: pl.DataFrame) -> np.ndarray[Any, Any]:
+    def _numbers(self, table: pl.DataFrame) -> Numbers:
         from mainspring.data.splits.parts import by_stratum, equal_shares
 
         key = key_columns(self.key, needed=False)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from mainspring.data.splits.rule import TRAIN_TEST, Key, SharedRule, Shares, key_columns, share_pairs
+from mainspring.data.splits.rule import TRAIN_TEST, Key, SharedRule, Shares, TableRule, key_columns, share_pairs
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from mainspring.data.splits.rule import Numbers
 
-class GroupSplit(SharedRule, frozen=True, tag="group"):
+
+class GroupSplit(SharedRule, TableRule, frozen=True, tag="group"):
     """Whole groups to parts, so that the shares of **rows** are met as nearly as groups allow and no part is empty.
 
     Groups are taken in the order of their hash. Appended rows can move groups near a border; `HashSplit` by the same key
@@ -26,23 +28,16 @@ class GroupSplit(SharedRule, frozen=True, tag="group"):
 
     seed: int = 0
 
-    def apply(self, frame: Any) -> dict[str, pl.DataFrame]:
-        """Cut a table into its parts, by name.
+    def _columns(self) -> tuple[str, ...]:
+        return key_columns(self.key)
 
-        Raises:
-            NotFoundError: the table lacks a column of the key.
-            InvalidError: a row has no group, or there are fewer groups than parts.
-        """
-        from mainspring.data.splits import parts
+    def _numbers(self, table: pl.DataFrame) -> Numbers:
+        from mainspring.data.splits.parts import by_group
 
-        columns, pairs = key_columns(self.key), share_pairs(self.shares)
-        table = parts.table_with(frame, columns)
-        return parts.cut(
-            table, parts.by_group(table.select(columns).get_columns(), self.seed, pairs), tuple(dict(pairs))
-        )
+        return by_group(table.get_columns(), self.seed, share_pairs(self.shares))
 
 
-class StratifiedSplit(msgspec.Struct, frozen=True, tag="strata"):
+class StratifiedSplit(TableRule, frozen=True, tag="strata"):
     """Every stratum (rows that agree in the columns `by`) is cut by the same shares, each part rounded up or down.
 
     Null is a stratum like any other. With a `key` of single rows, a row's place is decided by the key's hash, so that few
@@ -69,15 +64,11 @@ class StratifiedSplit(msgspec.Struct, frozen=True, tag="strata"):
         """The parts, in order."""
         return tuple(dict(self.shares))
 
-    def apply(self, frame: Any) -> dict[str, pl.DataFrame]:
-        """Cut a table into its parts, by name.
+    def _columns(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*key_columns(self.by), *key_columns(self.key, needed=False))))
 
-        Raises:
-            NotFoundError: the table lacks a column.
-            InvalidError: a row has no key, or two rows have one key.
-        """
-        from mainspring.data.splits import parts
+    def _numbers(self, table: pl.DataFrame) -> Numbers:
+        from mainspring.data.splits.parts import by_stratum
 
-        by, key, pairs = key_columns(self.by), key_columns(self.key, needed=False), share_pairs(self.shares)
-        table = parts.table_with(frame, [*by, *key])
-        return parts.cut(table, parts.by_stratum(table, by, key, self.seed, pairs), self.names)
+        by, key = key_columns(self.by), key_columns(self.key, needed=False)
+        return by_stratum(table, by, key, self.seed, share_pairs(self.shares))

@@ -15,6 +15,7 @@ from mainspring.errors import InvalidError, counted
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
 Pairs = Sequence[tuple[str, float]]
+_PLACE = "\0place"  # a name that no column has
 
 
 def table_with(frame: Any, columns: Sequence[str]) -> pl.DataFrame:
@@ -28,6 +29,19 @@ def cut(table: pl.DataFrame, numbers: Numbers | pl.Series, names: Sequence[str])
     """The rows of each part, by the number of its name."""
     number = numbers if isinstance(numbers, pl.Series) else pl.Series(numbers)
     return {name: table.filter(number == place) for place, name in enumerate(names)}
+
+
+def cut_lazily(frame: pl.LazyFrame, numbers: Numbers, names: Sequence[str]) -> dict[str, pl.LazyFrame]:
+    """The rows of each part as lazy frames, which read the table anew; its rows must always come in one order."""
+    numbers = numbers.astype(np.min_scalar_type(len(names)))
+    numbered = frame.with_row_index(_PLACE)
+
+    def lying_in(place: int) -> pl.Expr:
+        return pl.col(_PLACE).map_batches(
+            lambda rows: pl.Series(numbers[rows.to_numpy()] == place), return_dtype=pl.Boolean, is_elementwise=True
+        )
+
+    return {name: numbered.filter(lying_in(place)).drop(_PLACE) for place, name in enumerate(names)}
 
 
 def equal_shares(count: int) -> list[tuple[str, float]]:
@@ -132,9 +146,6 @@ def ranks_in(stratum: Numbers, order: Words, sizes: Numbers) -> Numbers:
     ranks = np.empty(len(stratum), np.int64)
     ranks[sorted_rows] = np.arange(len(stratum)) - starts[stratum[sorted_rows]]
     return ranks
-
-
-_PLACE = "\0stratum"  # a name that no column has
 
 
 def hashed_expression(key: Sequence[str], salt: str, shares: Pairs) -> pl.Expr:
