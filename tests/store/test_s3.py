@@ -80,7 +80,7 @@ def test_a_killed_process_leaves_no_cache_for_long(s3: S3, tmp_path: Path, monke
         alive = open_blobs(s3.url())
         assert len(list(tmp_path.glob("mainspring-*"))) == 2
         child.signal(signal.SIGKILL)
-    (tmp_path / "mainspring-blobs-halfgone" / "ab").mkdir(parents=True)  # a removal that was killed behind the lock
+    (tmp_path / "mainspring-scratch-halfgone" / "ab").mkdir(parents=True)  # a removal that was killed behind the lock
     again = open_blobs(s3.url())
     assert len(list(tmp_path.glob("mainspring-*"))) == 2
     del alive, again

@@ -21,7 +21,7 @@ from blake3 import blake3
 from mainspring.artifacts.codec import EQUAL, BlobAccess, Comparison, Encoded, Preview, Tolerance, meaning_digest
 from mainspring.artifacts.folders import paths_folder
 from mainspring.errors import CodecError, shorten
-from mainspring.store.scratch import scratch_folder
+from mainspring.store.scratch import Scratch
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -80,7 +80,7 @@ class PathCodec:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise CodecError(f"The blob `{encoded.blob[:12]}` is not a stored path: {error}.") from error
         _check_manifest(manifest)
-        folder = paths_folder() or _process()[1]
+        folder = paths_folder() or _of_this_process().path
         folder.mkdir(parents=True, exist_ok=True)
         target = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder)).resolve() / encoded.blob / (manifest.name or "tree")
         _write_tree(manifest, target, blobs)
@@ -260,11 +260,6 @@ def stored_blob(name: str) -> str:
     return rest.partition("/")[0] if scheme == "artifact" else ""
 
 
-class _Process:
-    """Owns the folder of this process."""
-
-
 @cache
-def _process() -> tuple[_Process, Path]:
-    owner = _Process()
-    return owner, scratch_folder(owner)
+def _of_this_process() -> Scratch:
+    return Scratch()

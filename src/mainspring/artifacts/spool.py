@@ -7,16 +7,14 @@ joins, sorts or reduces is computed by the in-memory engine, whose float sums re
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from types import TracebackType
 
 import polars as pl
 
 from mainspring.artifacts.table import LEAF_ROWS, TableDigest, TableHasher
 from mainspring.errors import InvalidError, shorten
+from mainspring.store.scratch import Scratch
 
 BATCH_BYTES = 64 << 20
 _LARGEST_BATCH = 16 * LEAF_ROWS
@@ -61,8 +59,8 @@ class Spool:
     """
 
     def __init__(self, frame: pl.LazyFrame) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="mainspring-spool-"))
-        self.path = self._folder / "rows.parquet"
+        self._scratch = Scratch()
+        self.path = self._scratch.path / "rows.parquet"
         self._digest: TableDigest | None = None
         try:
             self._sink(frame)
@@ -112,7 +110,7 @@ class Spool:
 
     def close(self) -> None:
         """Remove the file."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._scratch.close()
 
     def __enter__(self) -> Spool:
         return self

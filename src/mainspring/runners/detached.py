@@ -7,17 +7,15 @@ this side learns of the end from the database alone.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from mainspring.errors import StorageError
 from mainspring.runners.order import Exit, WorkOrder
+from mainspring.store.scratch import Scratch
 
 _POLL_S = 0.02
 
@@ -39,7 +37,8 @@ class DetachedRunner:
         self._program = program
         self._ended = ended
         self._environment = dict(environment)
-        self._running: dict[str, tuple[WorkOrder, subprocess.Popen[bytes], Path]] = {}
+        self._running: dict[str, tuple[WorkOrder, subprocess.Popen[bytes], Scratch]] = {}
+        self._leaving: list[Scratch] = []
 
     @property
     def free(self) -> int:
@@ -53,15 +52,15 @@ class DetachedRunner:
 
     def submit(self, order: WorkOrder) -> None:
         """Start a process for it."""
-        folder = Path(tempfile.mkdtemp(prefix="mainspring-"))
+        scratch = Scratch()
         try:
             process = subprocess.Popen(
-                self._program(order), cwd=folder, env=self._environment | {"TMPDIR": str(folder)},
+                self._program(order), cwd=scratch.path, env=self._environment | {"TMPDIR": str(scratch.path)},
                 stdin=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
         except OSError as error:
-            raise StorageError(str(folder), f"the worker can't be started ({error.strerror})") from error
-        self._running[order.id] = (order, process, folder)
+            raise StorageError(str(scratch.path), f"the worker can't be started ({error.strerror})") from error
+        self._running[order.id] = (order, process, scratch)
 
     def wait(self, timeout_s: float) -> list[Exit]:
         """Ask the database about each order until one ended or the time is over."""
@@ -94,14 +93,16 @@ class DetachedRunner:
         self.cancel()
 
     def _leave(self, order_id: str, *, kill: bool) -> None:
-        _, process, folder = self._running.pop(order_id)
+        _, process, scratch = self._running.pop(order_id)
         if kill or process.poll() is not None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            shutil.rmtree(folder, ignore_errors=True)
+            scratch.close()
         else:
             # Its end is in the database; the process itself is just leaving. One whose lease ran out may still be stopped.
-            with suppress(subprocess.TimeoutExpired):
+            try:
                 process.wait(1.0)
-                shutil.rmtree(folder, ignore_errors=True)
+                scratch.close()
+            except subprocess.TimeoutExpired:
+                self._leaving.append(scratch)  # it goes with this runner

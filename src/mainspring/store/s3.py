@@ -29,7 +29,7 @@ from mainspring.store.address import SECRET_BUCKET_OPTIONS, Address
 from mainspring.store.blobs import BlobInfo, blob_digest, checked_digest
 from mainspring.store.bucket import ABSENT, ERRORS, bucket_error, open_bucket
 from mainspring.store.local import LocalBlobs
-from mainspring.store.scratch import scratch_folder
+from mainspring.store.scratch import Scratch
 
 try:
     import obstore
@@ -63,7 +63,8 @@ class S3Blobs:
         self._bucket = open_bucket(address, address.path)
         self._cache_bytes = int(address.options.get("cache_bytes", _CACHE_BYTES))
         given = address.options.get("cache")
-        self._cache = LocalBlobs(Path(given) if given else scratch_folder(self))
+        self._scratch = None if given else Scratch()  # removed with this object
+        self._cache = LocalBlobs(self._scratch.path if self._scratch else Path(given or ""))
         self.cache_folder = self._cache.place
         self._cached_bytes = sum(info.size_bytes for info in self._cache.list())
 

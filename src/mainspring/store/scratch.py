@@ -1,4 +1,4 @@
-"""Temporary folders that live as long as an object, and of which a killed process leaves none for long.
+"""Temporary folders that live as long as an object or a block, and of which a killed process leaves none for long.
 
 Each holds a locked file; the kernel frees the lock with the last process that has it, and the next folder that is made
 takes the unlocked ones away.
@@ -13,21 +13,41 @@ import tempfile
 import weakref
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 
-_PREFIX = "mainspring-blobs-"
+_PREFIX = "mainspring-scratch-"
 _LOCK = "in-use"
 
 
-def scratch_folder(owner: object) -> Path:
-    """A new folder, removed with its owner."""
-    parent = Path(tempfile.gettempdir())
-    _sweep(parent)
-    made = Path(tempfile.mkdtemp(prefix="mainspring-new-"))
-    lock = os.open(made / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    folder = made.rename(parent / made.name.replace("mainspring-new-", _PREFIX))  # only now may a sweep look at it
-    weakref.finalize(owner, _remove, folder, lock, os.getpid())
-    return folder
+class Scratch:
+    """A new folder, `path`, removed when it is closed, or with this object, or after its process was killed.
+
+    >>> with Scratch() as folder:
+    ...     _ = (folder / "rows.parquet").write_bytes(b"")
+    >>> folder.exists()
+    False
+    """
+
+    def __init__(self) -> None:
+        parent = Path(tempfile.gettempdir())
+        _sweep(parent)
+        made = Path(tempfile.mkdtemp(prefix="mainspring-new-"))
+        lock = os.open(made / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = made.rename(parent / made.name.replace("mainspring-new-", _PREFIX))  # only now may a sweep look at it
+        self.path = folder / "files"
+        self.path.mkdir()
+        self._remove = weakref.finalize(self, _remove, folder, lock, os.getpid())
+
+    def close(self) -> None:
+        """Remove the folder and what is in it."""
+        self._remove()
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
 
 
 def _remove(folder: Path, lock: int, pid: int) -> None:

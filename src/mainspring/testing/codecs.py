@@ -15,7 +15,7 @@ from blake3 import blake3
 from mainspring.artifacts.codec import BlobAccess, Codec, Encoded, SavesAtOnce, Tolerance
 from mainspring.artifacts.registry import codec_for, codec_named, compare
 from mainspring.errors import CodecError, CorruptBlobError
-from mainspring.store.scratch import scratch_folder
+from mainspring.store.scratch import Scratch
 
 PREVIEW_BYTES = 64 * 1024
 
@@ -24,7 +24,8 @@ class FolderBlobs:
     """Blobs as files in a folder, verified on read."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or scratch_folder(self)
+        self._scratch = Scratch()
+        self.folder = folder or self._scratch.path
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def put(self, data: bytes | Path) -> str:
