@@ -13,7 +13,8 @@ from mainspring.testing.plugin import Backend
 from mainspring.testing.workspaces import Lab, digests, lab_in
 from tests.pipelines.lives import FLOW, check_recovered, instants, killed_at, recover, seed_of, whole_life_s
 
-HERE, SOAK = 10, 250  # for each of two backends and two runners
+HERE = {"sqlite inline": 14, "sqlite pool": 10, "postgres inline": 10, "postgres pool": 6}
+SOAK = 250  # for each of two backends and two runners
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def campaign(fresh: Any, runner: str, count: int, name: str) -> None:
 
 @pytest.mark.parametrize("runner", ["inline", "pool"])
 def test_a_run_killed_at_any_instant_is_right_after_recovery(fresh: Any, runner: str, backend: Backend) -> None:
-    campaign(fresh, runner, HERE, f"{backend.name} {runner}")
+    campaign(fresh, runner, HERE[f"{backend.name} {runner}"], f"{backend.name} {runner}")
 
 
 @pytest.mark.soak
