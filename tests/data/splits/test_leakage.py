@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -253,14 +253,79 @@ def test_nested_columns_and_parts_with_nothing_in_common_are_taken() -> None:
     nested = pl.DataFrame({"a": [[1, 2], [3]], "b": [{"x": 1}, {"x": 2}], "c": [b"1", b"2"], "y": [True, False]})
     report = leakage(nested, nested.head(1), target="y")
     assert found(report, "exact_duplicates").rows == 1
-    assert leakage(pl.DataFrame({"a": [1]}), pl.DataFrame({"b": [1]})).findings == ()
-    assert leakage(pl.DataFrame(), pl.DataFrame()).passed
+    assert str(leakage(pl.DataFrame({"a": [1]}), pl.DataFrame({"b": [1]}))).splitlines()[1:] == [
+        "  ok    not compared, as only train has them: `a`",
+        "  ok    not compared, as only test has them: `b`",
+        "  warn  nothing was compared: the parts have no column in common that can be",
+    ]
+    (alone,) = leakage(pl.DataFrame(), pl.DataFrame()).findings
+    assert alone.message == "nothing was compared: train has no rows"
 
 
-@pytest.mark.parametrize("arguments", [{"key": "k"}, {"time": "k"}, {"target": "k"}])
-def test_columns_of_different_types_are_named(arguments: dict[str, Any]) -> None:
-    with pytest.raises(InvalidError, match="of one type in both parts"):
-        leakage(pl.DataFrame({"k": [1], "x": [1]}), pl.DataFrame({"k": ["a"], "x": [1]}), **arguments)
+DAYS = pl.Series([date(2013, 1, day) for day in (1, 2, 3)])
+
+
+@pytest.mark.parametrize(
+    ("values", "known", "asked"),
+    [
+        ([0, 1, 2], pl.Int64, pl.Int32),
+        ([0, 1, 2], pl.Int16, pl.UInt64),
+        ([0, 1, 2], pl.Int64, pl.Float64),
+        ([0, 1, 2], pl.Int64, pl.Decimal(10, 2)),
+        (["a", "b", "c"], pl.String, pl.Categorical),
+        (["a", "b", "c"], pl.Categorical, pl.Enum(["c", "b", "a"])),
+        (DAYS.cast(pl.Datetime), pl.Datetime("ms"), pl.Datetime("ns")),
+        (DAYS, pl.Date, pl.Datetime("us")),
+        (
+            DAYS.cast(pl.Datetime("us", "UTC")),
+            pl.Datetime("us", "UTC"),
+            pl.Datetime("us", "America/New_York"),
+        ),
+        (DAYS - DAYS[0], pl.Duration("ms"), pl.Duration("us")),
+        ([[0], [1], [2]], pl.List(pl.Int64), pl.List(pl.Int8)),
+        ([[0], [1], [2]], pl.Array(pl.Int64, 1), pl.Array(pl.Float32, 1)),
+        ([{"a": 0}, {"a": 1}, {"a": 2}], pl.Struct({"a": pl.Int64}), pl.Struct({"a": pl.Int32})),
+        ([None, None, None], pl.Null, pl.Int64),
+    ],
+)
+def test_columns_of_types_that_compare_are_compared(values: Any, known: Any, asked: Any) -> None:
+    """Columns whose type differed were left out without a word: two equal columns gave `no leak found`."""
+    train, test = (pl.DataFrame({"x": pl.Series(values).cast(dtype)}) for dtype in (known, asked))
+    assert train.schema != test.schema
+    assert found(leakage(train, test), "exact_duplicates").rows == 3
+    assert "not_compared" not in {each.kind for each in leakage(train, test).findings}
+    if None not in values:
+        assert found(leakage(train, test, key="x"), "shared_keys").rows == 3
+
+
+@pytest.mark.parametrize(
+    ("known", "asked"),
+    [
+        (pl.Series([1]), pl.Series(["1"])),
+        (pl.Series([datetime(2013, 1, 1)]), pl.Series([1])),
+        (pl.Series([datetime(2013, 1, 1)]), pl.Series([datetime(2013, 1, 1)]).dt.replace_time_zone("UTC")),
+        (pl.Series([[1]]), pl.Series([["1"]])),
+        (pl.Series([{"a": 1}]), pl.Series([{"b": 1}])),
+        (pl.Series([b"a"]), pl.Series(["a"])),
+    ],
+)
+def test_columns_that_do_not_compare_are_named(known: pl.Series, asked: pl.Series) -> None:
+    train, test = (pl.DataFrame({"x": column, "n": number}) for column, number in ((known, 1), (asked, 2)))
+    left_out = found(leakage(train, test), "not_compared")
+    assert (left_out.severity, left_out.columns) == ("warn", ("x",))
+    assert left_out.message == f"not compared, as their types differ: x ({known.dtype} and {asked.dtype})"
+    assert leakage(train, test, ignore=["x"]).severity == "ok"
+    assert [each.kind for each in leakage(train.select("x"), test.select("x")).findings] == ["not_compared"] * 2
+    for arguments in ({"key": "x"}, {"time": "x"}, {"target": "x"}):
+        with pytest.raises(InvalidError, match="of one type in both parts"):
+            leakage(train, test, **arguments)  # type: ignore[arg-type]  # each is a name
+
+
+def test_a_lazy_table_is_looked_at_as_a_whole_one_is() -> None:
+    train, test = (made(seed).with_columns(text=pl.Series(sentences(ROWS, 5))) for seed in (0, 1))
+    test = pl.concat([test, train.head(100)])
+    named: dict[str, Any] = {"key": "id", "time": "at", "target": "late"}
+    assert leakage(train.lazy(), test.lazy(), **named) == leakage(train, test, **named)
 
 
 def test_unknown_columns_are_named() -> None:

@@ -10,7 +10,9 @@ import msgspec
 from mainspring.errors import InvalidError, counted
 
 Severity = Literal["ok", "warn", "stop"]
-Kind = Literal["shared_keys", "exact_duplicates", "near_duplicates", "similar_texts", "time_overlap", "target_leakage"]
+Kind = Literal[
+    "shared_keys", "exact_duplicates", "near_duplicates", "similar_texts", "time_overlap", "target_leakage", "not_compared"
+]  # fmt: skip
 _RANK: dict[Severity, int] = {"ok": 0, "warn": 1, "stop": 2}
 _WORD: dict[Severity, str] = {"ok": "ok   ", "warn": "warn ", "stop": "STOP "}
 _STYLE = (

@@ -39,18 +39,13 @@ def _plain_text(column: pl.Expr) -> pl.Expr:
     return letters.str.strip_chars()
 
 
-def long_texts(table: pl.DataFrame) -> list[str]:
+def long_texts(table: pl.LazyFrame) -> list[str]:
     """The columns that hold texts rather than names."""
-    names = [name for name, dtype in table.schema.items() if dtype == pl.String]
-    if not names or not table.height:
+    names = [name for name, dtype in table.collect_schema().items() if dtype == pl.String]
+    if not names:
         return []
-    means = table.select(pl.col(names).str.len_chars().mean()).row(0)
+    means = table.select(pl.col(names).str.len_chars().mean()).collect(engine="streaming").row(0)
     return [name for name, mean in zip(names, means, strict=True) if (mean or 0) >= LONG_TEXT_CHARACTERS]
-
-
-def sampled(table: pl.DataFrame, rows: int = SAMPLED_ROWS) -> pl.DataFrame:
-    """At most so many rows, evenly spread, in their order."""
-    return table.gather_every(-(-table.height // rows)) if table.height > rows else table
 
 
 def alike_texts(train: pl.Series, test: pl.Series) -> Array:
