@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from mainspring.data.splits.rule import Key, TableRule, key_columns
+from mainspring.data.splits.deciding import TableRule
+from mainspring.data.splits.rule import Key, key_columns
 from mainspring.errors import InvalidError
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from mainspring.data.splits.rule import Numbers
+    from mainspring.data.splits.deciding import Numbers
 
 Span = int | float | timedelta
 

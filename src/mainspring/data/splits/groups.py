@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from mainspring.data.splits.rule import TRAIN_TEST, Key, SharedRule, Shares, TableRule, key_columns, share_pairs
+from mainspring.data.splits.deciding import TableRule
+from mainspring.data.splits.rule import TRAIN_TEST, Key, SharedRule, Shares, key_columns, share_pairs
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from mainspring.data.splits.rule import Numbers
+    from mainspring.data.splits.deciding import Numbers
 
 
 class GroupSplit(SharedRule, TableRule, frozen=True, tag="group"):

@@ -5,7 +5,6 @@ Rules compare and are stored as records; a key is kept as a tuple of columns and
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,10 +14,7 @@ import msgspec
 from mainspring.errors import InvalidError, NotFoundError, WrongTypeError, close_names
 
 if TYPE_CHECKING:
-    import numpy as np
     import polars as pl
-
-    Numbers = np.ndarray[Any, Any]
 
 Key = str | tuple[str, ...]
 Shares = Mapping[str, float] | tuple[tuple[str, float], ...]
@@ -57,50 +53,6 @@ class RowRule(SplitRule, Protocol):
     def expression(self, schema: Mapping[str, pl.DataType]) -> pl.Expr:
         """The number of a row's part, as a Polars expression over a table of this schema."""
         ...
-
-
-class TableRule(msgspec.Struct, frozen=True):
-    """What rules have in common that look at all rows at once, of which they need some columns only."""
-
-    def apply(self, frame: Any) -> dict[str, pl.DataFrame]:
-        """Cut a table into its parts, by name.
-
-        Raises:
-            NotFoundError: the table lacks a column that the rule names.
-            InvalidError: a row has no key, or the rows don't fit the rule.
-        """
-        from mainspring.data.splits.parts import cut, table_with
-
-        table = table_with(frame, self._columns())
-        return cut(table, self._numbers(self._deciding(table.lazy())), self.names)
-
-    def apply_lazily(self, frame: pl.LazyFrame) -> dict[str, pl.LazyFrame]:
-        """The parts as lazy frames; the columns that decide are read here. Raises as `apply` does."""
-        from mainspring.data.splits.parts import cut_lazily
-
-        require_columns(frame.collect_schema(), self._columns())
-        return cut_lazily(frame, self._numbers(self._deciding(frame)), self.names)
-
-    def _deciding(self, frame: pl.LazyFrame) -> pl.DataFrame:
-        """The columns that decide, or without any as many rows as the table has."""
-        import polars as pl
-
-        if columns := self._columns():
-            return frame.select(columns).collect(engine="streaming")
-        return pl.DataFrame(height=frame.select(pl.len()).collect(engine="streaming").item())
-
-    @property
-    @abstractmethod
-    def names(self) -> tuple[str, ...]:
-        """The parts, in order."""
-
-    @abstractmethod
-    def _columns(self) -> tuple[str, ...]:
-        """The columns that decide."""
-
-    @abstractmethod
-    def _numbers(self, table: pl.DataFrame) -> Numbers:
-        """The number of each row's part, of a table of these columns."""
 
 
 class SharedRule(msgspec.Struct, frozen=True):
