@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import msgspec
@@ -44,6 +45,8 @@ _BLOBS_OF = (
     " WHERE dataset = ?"
 )
 _SHORTEST_PREFIX = 6
+_HOMES_OF_STATE = ("mainspring.data.ingestion._store",)
+"""Modules that keep something by a dataset's name, found by theirs: they stand on this one. Each has `forgetting(database)`."""
 
 
 class Living(NamedTuple):
@@ -230,8 +233,10 @@ class DatasetStore:
     ) -> int | None:
         """Mark versions removed, and keep of the dataset's blobs only those that the others need.
 
-        Gives how many blobs it no longer names, or None if it is not as `living` says any more.
+        Gives how many blobs it no longer names, or None if it is not as `living` says any more. With the whole dataset
+        goes what is kept elsewhere by its name.
         """
+        forgetting = [import_module(home).forgetting(self.database) for home in _HOMES_OF_STATE] if whole else []
         with self.database.transaction() as tx:
             now = self._living(tx, name)
             if now is None or _state(now) != _state(living):
@@ -255,6 +260,8 @@ class DatasetStore:
             )
             if whole:
                 tx.execute("DELETE FROM dataset WHERE name = ?", (name,))
+                for forget in forgetting:
+                    forget(tx, name)
             for version in chosen:
                 told = {"dataset": name, "number": version.number, "forced": force}
                 self.ledger.append(tx, "dataset.removed", version.id, told)

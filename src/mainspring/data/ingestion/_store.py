@@ -5,13 +5,16 @@ A state moves in the transaction of the version that holds the rows before it, a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import timedelta
+
 import msgspec
 
 from mainspring import clock
 from mainspring.data.ingestion.source import State
 from mainspring.data.tables.manifest import Part
 from mainspring.data.version import DatasetVersion, Source
-from mainspring.errors import NotFoundError, close_names
+from mainspring.errors import ConflictError, NotFoundError, close_names
 from mainspring.ledger import Ledger
 from mainspring.store import Database, Lease, Leases, Transaction
 
@@ -24,10 +27,12 @@ MIGRATIONS = [
     CREATE TABLE dataset_staged (
         dataset TEXT NOT NULL, source TEXT NOT NULL, position INTEGER NOT NULL, settings TEXT NOT NULL,
         state TEXT NOT NULL, parts TEXT NOT NULL, sources TEXT NOT NULL, size_bytes INTEGER NOT NULL,
-        PRIMARY KEY (dataset, source, position)
+        staged_at INTEGER NOT NULL, PRIMARY KEY (dataset, source, position)
     )
     """,
 ]
+
+_STAGED_KEPT = timedelta(days=7)
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -63,8 +68,14 @@ class IngestStore:
         found = [each for each in list_stored(self.database, self.dataset) if each.source == self.source]
         return found[0] if found else None
 
-    def staged(self) -> list[tuple[str, Staged]]:
-        """What an earlier ingest left, in order, each with the settings that it was read with."""
+    def staged(self, lease: Lease) -> list[tuple[str, Staged]]:
+        """What an earlier ingest left, in order, each with the settings that it was read with; it is kept for longer now."""
+        with self.database.transaction() as tx:
+            self._leases.check(tx, lease)
+            tx.execute(
+                "UPDATE dataset_staged SET staged_at = ? WHERE dataset = ? AND source = ?",
+                (clock.now_us(), self.dataset, self.source),
+            )
         rows = self.database.query(
             "SELECT settings, parts, state, sources, size_bytes FROM dataset_staged WHERE dataset = ? AND source = ?"
             " ORDER BY position",
@@ -87,8 +98,18 @@ class IngestStore:
         with self.database.transaction() as tx:
             self._leases.check(tx, lease)
             tx.execute(
-                "INSERT INTO dataset_staged VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (self.dataset, self.source, position, settings, state, parts, sources, staged.size_bytes),
+                "INSERT INTO dataset_staged VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    self.dataset,
+                    self.source,
+                    position,
+                    settings,
+                    state,
+                    parts,
+                    sources,
+                    staged.size_bytes,
+                    clock.now_us(),
+                ),
             )
 
     def discard(self, lease: Lease) -> None:
@@ -97,14 +118,23 @@ class IngestStore:
             self._leases.check(tx, lease)
             self._unstage(tx)
 
-    def move(self, lease: Lease, state: State) -> None:
+    def move(self, lease: Lease, before: State | None, state: State) -> None:
         """Move the state without a version: nothing new was found behind it."""
         with self.database.transaction() as tx:
-            self.settle(tx, lease, state, None)
+            self.settle(tx, lease, before, state, None)
 
-    def settle(self, tx: Transaction, lease: Lease, state: State, version: DatasetVersion | None) -> None:
-        """Move the state in the transaction of its version, and let go of what was staged."""
+    def settle(
+        self, tx: Transaction, lease: Lease, before: State | None, state: State, version: DatasetVersion | None
+    ) -> None:
+        """Move the state in the transaction of its version, and let go of what was staged.
+
+        Raises:
+            ConflictError: the state before, behind which rows were read, is gone: the dataset was removed meanwhile.
+        """
         self._leases.check(tx, lease)
+        where = "SELECT state FROM dataset_cursor WHERE dataset = ? AND source = ?"
+        if before is not None and tx.query_one(where, (self.dataset, self.source)) is None:
+            raise ConflictError(f"`{self.dataset}` was removed while new rows were read for it; ingest again.")
         self._unstage(tx)
         tx.execute(
             "INSERT INTO dataset_cursor VALUES (?, ?, ?, ?, ?) ON CONFLICT (dataset, source) DO UPDATE SET"
@@ -113,9 +143,10 @@ class IngestStore:
             (self.dataset, self.source, _text(state), version.id if version else None, clock.now_us()),
         )
 
-    def forget(self) -> None:
+    def forget(self, lease: Lease) -> None:
         """Forget state and staged parts, so that the next ingest reads from the beginning; raises `NotFoundError`."""
         with self.database.transaction() as tx:
+            self._leases.check(tx, lease)
             where = "WHERE dataset = ? AND source = ?"
             count = tx.execute(f"DELETE FROM dataset_cursor {where}", (self.dataset, self.source))
             self._unstage(tx)
@@ -139,10 +170,25 @@ def list_stored(database: Database, dataset: str) -> list[Cursor]:
     return sorted((Cursor(a, b, msgspec.json.decode(c), d, e) for a, b, c, d, e in rows), key=lambda each: each.source)
 
 
-def gc_roots(database: Database) -> list[str]:
-    """The blobs of staged parts."""
+def forgetting(database: Database) -> Callable[[Transaction, str], None]:
+    """What forgets, with a removed dataset, how far its sources were read and what is staged for it."""
     database.migrate("ingestion", MIGRATIONS)
-    rows = database.query("SELECT parts FROM dataset_staged")
+
+    def forget(tx: Transaction, dataset: str) -> None:
+        tx.execute("DELETE FROM dataset_cursor WHERE dataset = ?", (dataset,))
+        tx.execute("DELETE FROM dataset_staged WHERE dataset = ?", (dataset,))
+
+    return forget
+
+
+def gc_roots(database: Database) -> list[str]:
+    """The blobs of staged parts, until nobody has gone on with them for seven days."""
+    database.migrate("ingestion", MIGRATIONS)
+    rows = database.query(
+        "SELECT parts FROM dataset_staged AS staged WHERE ? <= (SELECT MAX(staged_at) FROM dataset_staged AS other"
+        " WHERE other.dataset = staged.dataset AND other.source = staged.source)",
+        (clock.now_us() - _STAGED_KEPT // timedelta(microseconds=1),),
+    )
     return [part.blob for (parts,) in rows for part in msgspec.json.decode(parts, type=tuple[Part, ...])]
 
 

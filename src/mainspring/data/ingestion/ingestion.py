@@ -6,7 +6,6 @@ go of what was staged. So a version is a whole reading of its source, and what w
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -23,15 +22,13 @@ from mainspring.data.ingestion._store import Cursor, IngestStore, list_stored
 from mainspring.data.ingestion.alignment import Alignment, declared_types
 from mainspring.data.ingestion.draft import StagedDraft
 from mainspring.data.ingestion.opening import as_source
-from mainspring.data.ingestion.progress import Listener, Progress
+from mainspring.data.ingestion.progress import Listener
+from mainspring.data.ingestion.reader import Reader
 from mainspring.data.ingestion.retry import Retry
 from mainspring.data.ingestion.source import (
     BatchSource,
     IngestMode,
-    Interrupted,
-    KnowsItsSize,
     Reading,
-    StaleState,
     State,
     identity_in,
 )
@@ -40,7 +37,7 @@ from mainspring.data.tables.edits import EditDraft
 from mainspring.data.tables.keys import ByKey
 from mainspring.data.tables.manifest import read_listing
 from mainspring.data.version import DatasetVersion, Source
-from mainspring.errors import InvalidError, MainspringError, NotAllowedError
+from mainspring.errors import InvalidError, NotAllowedError
 from mainspring.ledger import is_replay, note_moving
 from mainspring.store import Lease, Transaction
 from mainspring.store.heartbeat import Heartbeat
@@ -123,38 +120,32 @@ class _Ingest:
         self.datasets = DatasetStore(workspace.database, workspace.ledger)
         identity = identity_in(source, workspace.project.root)
         self.store = IngestStore(workspace.database, workspace.ledger, name, identity)
-        self.settings = blake3(repr((source, mode, key, sorted(types.items()))).encode()).hexdigest()
-        self.retries = 0
 
     def run(self, retry: Retry, limits: Limits, progress: Listener | None) -> Ingested:
         """Read, check, commit."""
-        with self._leased() as lease:
+        with _leased(self.workspace, self.store) as lease:
             extracted_us = clock.now_us()
             cursor = self.store.cursor()
             before = cursor.state if cursor and self.mode != "replace" else None
             alignment = self._alignment()
-            staging = Staging(self.store, lease, self.settings, self.workspace.blobs, alignment, limits)
+            # Rows staged behind another state, e.g. before the dataset was removed, are not this ingest's.
+            known = (self.source, self.mode, self.key, sorted(self.types.items()), before)
+            settings = blake3(repr(known).encode()).hexdigest()
+            staging = Staging(self.store, lease, settings, self.workspace.blobs, alignment, limits)
             reading = Reading(self.mode, alignment.decided)
-            self._read(staging, reading, before, retry, progress)
-            report = self._checked(staging)
-            version = self._committed(staging, lease, before, extracted_us)
+            reader = Reader(self.source, self.store.source, staging, retry, progress)
+            try:
+                reader.read(reading, before)
+                report = self._checked(staging)
+                version = self._committed(staging, lease, before, extracted_us)
+            except InvalidError:
+                staging.discard()  # so that the next ingest reads the source again, which may be mended
+                raise
         return Ingested(
             version=version, rows=staging.rows, size_bytes=staging.size_bytes,
             state=before if staging.state is None else staging.state,
-            resumed_rows=staging.resumed_rows, retries=self.retries, widened=staging.alignment.widened, report=report,
+            resumed_rows=staging.resumed_rows, retries=reader.retries, widened=staging.alignment.widened, report=report,
         )  # fmt: skip
-
-    @contextmanager
-    def _leased(self) -> Iterator[Lease]:
-        leases = self.workspace.leases
-        name = f"ingest:{self.name}:{blake3(self.store.source.encode()).hexdigest()[:16]}"
-        lease = leases.claim(name, self.workspace.owner, _LEASE_S)
-        try:
-            with Heartbeat(leases, _LEASE_S) as heartbeat:
-                heartbeat.hold(lease)
-                yield lease
-        finally:
-            leases.release(lease)
 
     def _alignment(self) -> Alignment:
         """The columns of the newest version, if rows go behind it, else those declared."""
@@ -172,64 +163,13 @@ class _Ingest:
                 )
         return Alignment(dict(known), known)
 
-    def _read(
-        self, staging: Staging, reading: Reading, before: State | None, retry: Retry, progress: Listener | None
-    ) -> None:
-        """Take every batch; after a transient failure go on behind the last one, or begin anew if that can't be."""
-        failures, begun = 0, time.monotonic()
-        self.tell(staging, progress, self._total(staging, before), begun, "")
-        while True:
-            is_resumed = staging.state is not None
-            known = {name: dtype for name, dtype in (staging.alignment.types or {}).items() if dtype != pl.Null()}
-            reading = msgspec.structs.replace(reading, is_resumed=is_resumed, known=known)
-            try:
-                total = self._total(staging, before)
-                for batch in self.source.batches(staging.state if is_resumed else before, reading):
-                    staging.take(batch)
-                    failures = 0
-                    self.tell(staging, progress, total, begun, batch.origin)
-                staging.flush()
-                return
-            except StaleState:
-                if staging.state is None:
-                    raise InvalidError(
-                        "source", self.store.source, "a source that can be read from its beginning"
-                    ) from None
-                staging.discard()
-            except (Interrupted, MainspringError) as error:
-                cause, asked_s = (error.error, error.retry_after_s) if isinstance(error, Interrupted) else (error, None)
-                failures += 1
-                if not cause.transient or failures >= retry.attempts:
-                    raise cause from error.__cause__
-                self.retries += 1
-                retry.sleep(retry.wait_s(failures, asked_s))
-                if staging.state is None:
-                    staging.discard()
-
-    def _total(self, staging: Staging, before: State | None) -> int | None:
-        if not isinstance(self.source, KnowsItsSize):
-            return None
-        return self.source.total_bytes(before if staging.state is None else staging.state) + staging.size_bytes
-
-    @staticmethod
-    def tell(staging: Staging, progress: Listener | None, total: int | None, begun: float, origin: str) -> None:
-        """Say how far it is."""
-        if progress is not None:
-            fresh = staging.size_bytes - staging.resumed_bytes
-            elapsed_s = time.monotonic() - begun
-            progress(Progress(staging.rows, staging.size_bytes, total, elapsed_s, origin, fresh))
-
     def _checked(self, staging: Staging) -> Report | None:
         if not self.checks or staging.alignment.types is None:
             return None
         from mainspring.data.validation.validation import validate
 
         report = validate(staging.frame(), self.checks, subject=f"{self.name}, rows of {self.store.source}")
-        try:
-            report.raise_for_stop()
-        except MainspringError:
-            staging.discard()  # so that the next ingest reads the source again, which may be mended
-            raise
+        report.raise_for_stop()
         return report
 
     def _committed(
@@ -239,11 +179,11 @@ class _Ingest:
         head = self.datasets.head(self.name)
         if staging.alignment.types is None or (not staging.rows and head is not None and self.mode != "replace"):
             if state != (before or {}):
-                self.store.move(lease, state)
+                self.store.move(lease, before, state)
             return head
 
         def settle(tx: Transaction, version: DatasetVersion) -> None:
-            self.store.settle(tx, lease, state, version)
+            self.store.settle(tx, lease, before, state, version)
 
         return commit_draft(
             self.datasets, self.name, self._draft(staging), behind=self.mode != "replace",
@@ -261,6 +201,19 @@ class _Ingest:
         return EditDraft(self.name, self.workspace.blobs, ByKey(self.name, self.key), rows)
 
 
+@contextmanager
+def _leased(workspace: Workspace, store: IngestStore) -> Iterator[Lease]:
+    """The right to read this source into this dataset."""
+    name = f"ingest:{store.dataset}:{blake3(store.source.encode()).hexdigest()[:16]}"
+    lease = workspace.leases.claim(name, workspace.owner, _LEASE_S)
+    try:
+        with Heartbeat(workspace.leases, _LEASE_S) as heartbeat:
+            heartbeat.hold(lease)
+            yield lease
+    finally:
+        workspace.leases.release(lease)
+
+
 def _once(sources: Sequence[Source]) -> tuple[Source, ...]:
     return tuple({source.node: source for source in sources}.values())
 
@@ -275,7 +228,10 @@ def forget_cursor(name: str, source: Any, workspace: Workspace | None = None, **
 
     Raises:
         NotFoundError: it was never read into this dataset.
+        ConflictError: it is being read into it now.
     """
     workspace = workspace or current_workspace()
     identity = identity_in(as_source(source, options), workspace.project.root)
-    IngestStore(workspace.database, workspace.ledger, name, identity).forget()
+    store = IngestStore(workspace.database, workspace.ledger, name, identity)
+    with _leased(workspace, store) as lease:
+        store.forget(lease)

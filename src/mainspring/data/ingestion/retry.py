@@ -9,7 +9,7 @@ import msgspec
 
 
 class Retry(msgspec.Struct, frozen=True):
-    """Attempts in a row without a new batch, and the waits between: doubled each time, or what the source asks for.
+    """Attempts without getting further than ever, and the waits between: doubled each time, or what the source asks for.
 
     >>> [Retry().wait_s(failures, None) for failures in (1, 2, 9)], Retry().wait_s(1, 7.0)
     ([0.5, 1.0, 60.0], 7.0)

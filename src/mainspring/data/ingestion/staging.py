@@ -53,6 +53,11 @@ class Staging:
         self._recall_all()
         self.resumed_rows, self.resumed_bytes = self.rows, self.size_bytes
 
+    @property
+    def reached(self) -> int:
+        """How far the reading is, to be compared with how far it was."""
+        return self.rows + self.size_bytes
+
     def take(self, batch: Batch) -> None:
         """Add a batch; with a state behind it, what came together may become a part that outlives this process."""
         if batch.frame is not None:
@@ -113,7 +118,7 @@ class Staging:
 
     def _recall_all(self) -> None:
         """Go on behind what an earlier ingest left, unless it was another one, or the dataset has other columns now."""
-        found = self.store.staged()
+        found = self.store.staged(self.lease)
         try:
             for settings, staged in found:
                 if settings != self.settings:
