@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image, ImageEnhance
 
 from mainspring.data import check, dataset
+from mainspring.data.files import TreeProfile
 from mainspring.data.validation.images import check_images, image_table
 from mainspring.errors import InvalidError, NotFoundError
 from mainspring.workspace import Workspace
@@ -66,6 +68,26 @@ def test_exact_copies_alone_and_none(cards: Path) -> None:
     (cards / "z.png").write_bytes((cards / "a.png").read_bytes())
     assert image_table(cards, distance=0).filter(file="z.png")["like"].to_list() == ["a.png"]
     assert len(check_images(cards, distance=None).results) == 1
+    assert image_table(cards, distance=None)["like"].null_count() == 7
+
+
+def test_images_without_the_suffix_of_one_are_looked_at_as_in_a_profile(workspace: Workspace, cards: Path) -> None:
+    """They were picked by suffix: broken ones that a profile named passed."""
+    (cards / "sub").mkdir()
+    (cards / "sub" / "x.jfif").write_bytes(b"\xff\xd8\xff broken")
+    (cards / "unnamed").write_bytes((cards / "a.png").read_bytes()[:60])
+    (cards / "page.png").write_bytes(b"%PDF-1.7 and so on")
+    (cards / "sub" / "link").symlink_to("../half.png")
+    version = dataset("cards").add(cards)
+    profile = version.profile()
+    assert isinstance(profile, TreeProfile)
+    broken = ["half.png", "none.PNG", "page.png", "sub/x.jfif", "unnamed"]
+    assert [each.path for each in profile.broken_images] == broken
+    for source in (version, cards):
+        frame = image_table(source)
+        assert frame.filter(pl.col("problem").is_not_null())["file"].to_list() == broken
+        assert frame.height == 9
+        assert not check_images(source).passed
 
 
 def test_every_earlier_look_alike_agrees_with_an_obvious_search(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
-"""Images by Pillow: which can't be read, how large they are, and many small ones on one sheet."""
+"""Images by Pillow: which can't be decoded, what is measured of those that can, and many small ones on one sheet."""
 
 from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterable
-from typing import BinaryIO
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, TypeVar
 
 from mainspring.errors import MissingExtraError, shorten
 
@@ -14,27 +15,38 @@ try:
 except ImportError as error:
     raise MissingExtraError("pillow", "images", "Looking into images") from error
 
+Found = TypeVar("Found")
 TILE = 96
 _COLUMNS = 8
 _MOST_PIXELS = 1 << 28  # larger ones are told as broken rather than unpacked into a gigabyte
 _BROKEN = (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError)
 
 
-def looked_at(file: BinaryIO) -> tuple[str, str, Image.Image | None]:
-    """An image's size (`640×480`), what is wrong with it, and a thumbnail; all its pixels are decoded."""
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings of damaged metadata, and of sizes below our own limit; the filters are those of the whole process."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def decoded(file: BinaryIO, measure: Callable[[Image.Image], Found]) -> tuple[Found | None, str]:
+    """What `measure` makes of an image, all its pixels decoded and upright; or None, and what is wrong with it."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged metadata, and of sizes below our own limit
-            with Image.open(file) as image:
-                width, height = image.size
-                if width * height > _MOST_PIXELS:
-                    return "", f"it has {width}×{height} pixels", None
-                image.load()
-                thumbnail = ImageOps.exif_transpose(image).convert("RGB")
-                thumbnail.thumbnail((TILE, TILE))
-                return f"{width}×{height}", "", thumbnail
+        with Image.open(file) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                return None, f"it has {image.width}×{image.height} pixels"
+            image.load()
+            return measure(ImageOps.exif_transpose(image)), ""
     except _BROKEN as error:
-        return "", shorten(str(error).replace(repr(file), "the file")) or type(error).__name__, None
+        return None, shorten(str(error).replace(repr(file), "the file")) or type(error).__name__
+
+
+def thumbnail(image: Image.Image) -> tuple[str, Image.Image]:
+    """An image's size (`640×480`), and a small one of it."""
+    small = image.convert("RGB")
+    small.thumbnail((TILE, TILE))
+    return f"{image.width}×{image.height}", small
 
 
 def contact_sheet(thumbnails: Iterable[Image.Image]) -> bytes:

@@ -47,6 +47,15 @@ def sniffed(path: str, head: bytes) -> str:
     return "" if found == media_type(path) else found
 
 
+def is_image(path: str, media: str) -> bool:
+    """Whether a file is an image of pixels, by its media type, or is to be one by its name.
+
+    >>> is_image("a.jfif", "image/jpeg"), is_image("a.png", "application/pdf"), is_image("a.svg", "image/svg+xml")
+    (True, True, False)
+    """
+    return any(each.startswith("image/") and "svg" not in each for each in (media, media_type(path)))
+
+
 @lru_cache(maxsize=1024)
 def _by_suffix(suffix: str) -> str:
     others, standard = _table().types_map

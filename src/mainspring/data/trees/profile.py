@@ -13,13 +13,14 @@ from pathlib import Path
 import msgspec
 
 from mainspring.data.files import BrokenImage, MediaCount, Progress, SizeCount, TreeFile, TreeProfile
+from mainspring.data.trees.media import is_image
 from mainspring.data.trees.reading import TreeReader
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import MissingExtraError
 from mainspring.workspace import Workspace, current_workspace
 
 THUMBNAILS = 64
-_FORMAT = 1
+_FORMAT = 2
 _LARGEST = 10
 _BOUNDS = (0, 1 << 10, 10 << 10, 100 << 10, 1 << 20, 10 << 20, 100 << 20, 1 << 30)
 
@@ -50,7 +51,7 @@ def _profiled(reader: TreeReader, progress: Progress | None, *, with_images: boo
     sizes: dict[str, int] = {}
     sheet = b""
     if with_images:
-        images = [file for file in files if file.media_type.startswith("image/") and "svg" not in file.media_type]
+        images = [file for file in files if is_image(file.path, file.media_type)]
         broken, sizes, sheet = _images(reader, images, progress)
     return TreeProfile(
         files=len(reader.entries), size_bytes=sum(file.size_bytes for file in files), media=_media(files),
@@ -63,24 +64,24 @@ def _profiled(reader: TreeReader, progress: Progress | None, *, with_images: boo
 def _images(
     reader: TreeReader, images: list[TreeFile], progress: Progress | None
 ) -> tuple[list[BrokenImage], dict[str, int], bytes]:
-    from mainspring.data.trees.images import contact_sheet, looked_at
+    from mainspring.data.trees.images import contact_sheet, decoded, quiet, thumbnail
 
     broken, sizes, tiles = [], {}, []  # type: ignore[var-annotated]  # a Pillow image can't be named without importing it
     shown = {number * len(images) // THUMBNAILS for number in range(THUMBNAILS)}
     total, done = sum(file.size_bytes for file in images), 0
     for number, file in enumerate(images):
-        with reader.open(file.path) as opened:
-            size, problem, tile = looked_at(opened)
-        if problem:
+        with reader.open(file.path) as opened, quiet():
+            found, problem = decoded(opened, thumbnail)
+        if found is None:
             broken.append(BrokenImage(file.path, problem))
         else:
-            sizes[size] = sizes.get(size, 0) + 1
+            sizes[found[0]] = sizes.get(found[0], 0) + 1
             if number in shown:
-                tiles.append(tile)
+                tiles.append(found[1])
         done += file.size_bytes
         if progress is not None:
             progress(number + 1, done, total)
-    return broken, sizes, contact_sheet(tile for tile in tiles if tile is not None)
+    return broken, sizes, contact_sheet(tiles)
 
 
 def _media(files: Iterable[TreeFile]) -> tuple[MediaCount, ...]:

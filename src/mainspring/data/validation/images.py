@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -13,21 +12,22 @@ from typing import Any, BinaryIO
 import numpy as np
 import polars as pl
 
+from mainspring.data.trees.images import decoded, quiet
+from mainspring.data.trees.media import is_image, media_type, sniffed
+from mainspring.data.trees.scan import unreadable
 from mainspring.data.validation.checks import Check, check
 from mainspring.data.validation.report import Report
 from mainspring.data.validation.validation import validate
 from mainspring.data.version import DatasetVersion
-from mainspring.errors import InvalidError, MissingExtraError, NotFoundError, shorten
+from mainspring.errors import InvalidError, MissingExtraError, NotFoundError
 
 try:
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image
 except ImportError as error:
     raise MissingExtraError("pillow", "images", "Checking images") from error
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
-_MOST_PIXELS = 1 << 28
-_BROKEN = (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError)
 _IN_FLIGHT = 64
+_HEAD_BYTES = 16  # what tells a media type
 _SCHEMA = {
     "file": pl.String, "problem": pl.String, "width": pl.Int64, "height": pl.Int64, "mode": pl.String,
     "brightness": pl.Float64, "hash": pl.UInt64,
@@ -35,23 +35,26 @@ _SCHEMA = {
 _PAIRS_AT_ONCE = 1 << 22
 
 
-def image_table(source: DatasetVersion | Path | str, *, distance: int = 4) -> pl.DataFrame:
+def image_table(source: DatasetVersion | Path | str, *, distance: int | None = 4) -> pl.DataFrame:
     """One row for each image of a tree or folder, sorted by file.
 
     `problem` says why an image can't be read, and is null otherwise; `brightness` is the mean from 0 to 1; `hash` is its
     dHash (64 bits: of 9 × 8 grey pixels, which are brighter than their left neighbour); `like` is the first earlier file
-    whose hash differs in at most `distance` bits. Files whose suffix is not that of an image are left out.
+    whose hash differs in at most `distance` bits (None leaves it null). Images are known by their first bytes or their
+    suffix, as in a tree's profile; links to files of the same folder are left out.
 
     Raises:
         MissingExtraError: Pillow is not installed.
         NotFoundError: there is no such folder.
+        StorageError: a file of it can't be read.
     """
-    if not 0 <= distance <= 64:
+    if distance is not None and not 0 <= distance <= 64:
         raise InvalidError("distance", distance, "a number of bits from 0 to 64")
-    with ThreadPoolExecutor(2) as pool:
+    with quiet(), ThreadPoolExecutor(2) as pool:
         rows = list(_mapped(pool, _looked_at, _files(source)))
     frame = pl.DataFrame(rows, schema=_SCHEMA, orient="row").sort("file")
-    return frame.with_columns(pl.Series("like", _look_alikes(frame, distance), dtype=pl.String))
+    like = None if distance is None else pl.Series(_look_alikes(frame, distance), dtype=pl.String)
+    return frame.with_columns(pl.lit(like, pl.String).alias("like"))
 
 
 def check_images(
@@ -64,7 +67,7 @@ def check_images(
 
     >>> check_images("cards", [check.between("width", 32, 4096), check.is_in("mode", ["RGB"])])  # doctest: +SKIP
     """
-    frame = image_table(source, distance=distance or 0)
+    frame = image_table(source, distance=distance)
     own = [check.expression("images can be read", "problem is null")]
     if distance is not None:
         own.append(check.expression("no look-alikes", '"like" is null', severity="warn"))
@@ -75,15 +78,27 @@ def _files(source: DatasetVersion | Path | str) -> Iterator[tuple[str, Callable[
     """The images of a source, with what opens each."""
     if isinstance(source, DatasetVersion):
         for file in source.list_files():
-            if file.path.lower().endswith(_SUFFIXES):
+            if not file.link and is_image(file.path, file.media_type):
                 yield file.path, lambda path=file.path: source.open(path)  # type: ignore[misc]  # bound at once
         return
     folder = Path(source)
     if not folder.is_dir():
         raise NotFoundError("folder", str(source))
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in _SUFFIXES and path.is_file():
+        if path.is_file() and not _is_link_within(path, folder) and is_image(path.name, _media(path)):
             yield path.relative_to(folder).as_posix(), lambda path=path: path.open("rb")  # type: ignore[misc]  # bound at once
+
+
+def _is_link_within(path: Path, folder: Path) -> bool:
+    return path.is_symlink() and path.resolve().is_relative_to(folder.resolve())
+
+
+def _media(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return sniffed(path.name, file.read(_HEAD_BYTES)) or media_type(path.name)
+    except OSError as error:
+        raise unreadable(str(path), error) from error
 
 
 def _mapped(pool: ThreadPoolExecutor, call: Callable[[Any], Any], items: Iterator[Any]) -> Iterator[Any]:
@@ -100,25 +115,15 @@ def _mapped(pool: ThreadPoolExecutor, call: Callable[[Any], Any], items: Iterato
 def _looked_at(item: tuple[str, Callable[[], BinaryIO]]) -> tuple[Any, ...]:
     name, opened = item
     with opened() as file:
-        try:
-            return (name, None, *_measured(file))
-        except _BROKEN as error:
-            problem = shorten(str(error).replace(repr(file), "the file")) or type(error).__name__
-            return (name, problem, None, None, None, None, None)
+        found, problem = decoded(file, _measured)
+    return (name, None, *found) if found is not None else (name, problem, *[None] * 5)
 
 
-def _measured(file: BinaryIO) -> tuple[int, int, str, float, int]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of damaged metadata, and of sizes below our own limit
-        with Image.open(file) as image:
-            if image.width * image.height > _MOST_PIXELS:
-                raise ValueError(f"it has {image.width}×{image.height} pixels")
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            grey = np.asarray(upright.convert("L"))
-            small = np.asarray(upright.convert("L").resize((9, 8), Image.Resampling.BOX))
+def _measured(image: Image.Image) -> tuple[int, int, str, float, int]:
+    grey = image.convert("L")
+    small = np.asarray(grey.resize((9, 8), Image.Resampling.BOX))
     bits = np.packbits(small[:, 1:] > small[:, :-1]).tobytes()
-    return upright.width, upright.height, image.mode, float(grey.mean()) / 255, int.from_bytes(bits, "big")
+    return image.width, image.height, image.mode, float(np.asarray(grey).mean()) / 255, int.from_bytes(bits, "big")
 
 
 def _look_alikes(frame: pl.DataFrame, distance: int) -> list[str | None]:
