@@ -180,13 +180,15 @@ class _Ingest:
         if staging.alignment.types is None or (not staging.rows and head is not None and self.mode != "replace"):
             if state != (before or {}):
                 self.store.move(lease, before, state)
+            elif staging.state is not None:
+                self.store.discard(lease)  # a reading that came to its end is none to go on with
             return head
 
         def settle(tx: Transaction, version: DatasetVersion) -> None:
             self.store.settle(tx, lease, before, state, version)
 
         return commit_draft(
-            self.datasets, self.name, self._draft(staging), behind=self.mode != "replace",
+            self.workspace, self.name, self._draft(staging), behind=self.mode != "replace",
             sources=_once(staging.sources), note=self.note, extracted_us=extracted_us, extra=[settle],
         )  # fmt: skip
 

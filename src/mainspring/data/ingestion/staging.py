@@ -46,7 +46,7 @@ class Staging:
         self._staged_state: State | None = None
         self._pending: list[pl.DataFrame] = []
         self._pending_sources: list[Source] = []
-        self._pending_bytes = self._read_bytes = 0
+        self._pending_rows = self._pending_bytes = self._read_bytes = 0
         self._since = time.monotonic()
         self.alignment = self._decided = alignment
         self._reset()
@@ -65,6 +65,7 @@ class Staging:
             if self._pending and frame.schema != self._pending[-1].schema:
                 self._pending = [self.alignment.settle(each, "rows before") for each in self._pending]
             self._pending.append(frame)
+            self._pending_rows += frame.height
             self._pending_bytes += int(frame.estimated_size())
             self.rows += frame.height
         self.sources.extend(batch.sources)
@@ -113,7 +114,7 @@ class Staging:
 
     def _begin_part(self) -> None:
         self._pending, self._pending_sources = [], []
-        self._pending_bytes = self._read_bytes = 0
+        self._pending_rows = self._pending_bytes = self._read_bytes = 0
         self._since = time.monotonic()
 
     def _recall_all(self) -> None:
@@ -139,9 +140,8 @@ class Staging:
         self._position += 1
 
     def _is_due(self) -> bool:
-        rows = sum(frame.height for frame in self._pending)
         return (
-            rows >= self.limits.rows
+            self._pending_rows >= self.limits.rows
             or self._pending_bytes >= self.limits.size_bytes
             or time.monotonic() - self._since >= self.limits.seconds
         )
