@@ -117,6 +117,15 @@ def is_reference(text: str) -> bool:
     return _REFERENCE.fullmatch(text) is not None
 
 
+def references_in(text: str) -> list[str]:
+    """The secret references in a text.
+
+    >>> references_in("Bearer secret:env/TOKEN"), references_in("plain")
+    (['secret:env/TOKEN'], [])
+    """
+    return [match[0] for match in _REFERENCE.finditer(text)]
+
+
 def names_secret(name: str) -> bool:
     """Whether a parameter or variable of this name holds a secret by convention.
 

@@ -8,7 +8,20 @@ from typing import Any
 import pytest
 
 from mainspring.data import dataset
-from mainspring.data.ingestion import Http, LinkHeader, NextLink, Offset, PageNumber, Paging, Retry, Token, ingest
+from mainspring.data.ingestion import (
+    Http,
+    Limits,
+    LinkHeader,
+    NextLink,
+    Offset,
+    PageNumber,
+    Paging,
+    Retry,
+    Token,
+    http,
+    ingest,
+    list_cursors,
+)
 from mainspring.errors import InvalidError, NotFoundError, StorageError, UnavailableError
 from mainspring.workspace import Workspace
 from tests.data.ingestion.api import Answer, Api, Asked, api
@@ -85,6 +98,111 @@ def test_pages_that_were_read_are_not_asked_for_again(server: Api) -> None:
     assert [asked.params["page"] for asked in server.asked] == ["1", "2", "2", "3", "3", "4"]
 
 
+def test_equal_records_are_as_many_as_were_given(server: Api) -> None:
+    there = [{"at": "2013-01-01"}] * 5
+    server.answer = lambda asked: Answer([each for each in there if each["at"] >= asked.params.get("since", "")])
+    source = Http(f"{server.url}/sales", cursor="at", since="since")
+    counts = [ingest(source, to="sales").rows for _ in range(2)]
+    there += [{"at": "2013-01-01"}]
+    counts += [ingest(source, to="sales").rows for _ in range(2)]
+    assert counts == [5, 0, 1, 0]
+
+
+def test_the_cost_of_records_at_one_value_of_the_cursor_does_not_grow() -> None:
+    """Counted in comparisons of texts, not in time."""
+    compared = 0
+
+    class Text(str):
+        """Counts how often it is compared."""
+
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return str.__eq__(self, other)
+
+    seen = http._Seen(1, {Text(n): 1 for n in range(2_000)}, 1, {})
+    assert len(seen.new([{"id": n, "at": 1} for n in range(2_000)], "at", "api")) == 2_000
+    assert compared < 100
+
+
+def test_other_parameters_are_another_source_but_paging_and_secrets_are_not(
+    server: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("API_KEY", "correct-horse-battery")
+    server.answer = lambda asked: Answer([{"id": 1, "region": asked.params["region"]}])
+
+    def read(query: str, **params: Any) -> int:
+        source = Http(f"{server.url}/a?{query}", params=params, cursor="id", since="since", paging=Offset(limit=2))
+        return ingest(source, to="flights").rows
+
+    assert [read("region=eu"), read("region=us"), read("", region="eu"), read("limit=7&region=us&since=0")] == [
+        1,
+        1,
+        0,
+        0,
+    ]
+    assert read("api_key=abcd1234", region="eu", key="secret:env/API_KEY") == 0
+    assert server.asked[-1].params["key"] == "correct-horse-battery"
+    told = [(cursor.source, cursor.version) for cursor in list_cursors("flights")]
+    assert [source.partition("?")[2] for source, _ in told] == ["region=eu", "region=us"]
+
+
+def test_another_cursor_does_not_go_on_where_the_first_one_was(server: Api) -> None:
+    server.answer = lambda _: Answer([{"id": 7, "at": 1}])
+    ingest(Http(f"{server.url}/a", cursor="id", since="since"), to="flights")
+    with pytest.raises(InvalidError, match="cursor: `at` is not `id`, by which it was read so far"):
+        ingest(Http(f"{server.url}/a", cursor="at", since="since"), to="flights")
+
+
+@pytest.mark.parametrize("elsewhere", ["http://{other}/b", "https://{here}/b"])
+def test_nothing_is_sent_where_a_redirect_leads_out_of_the_origin(
+    server: Api, elsewhere: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("API_KEY", "correct-horse-battery")
+    with api() as other:
+        target = elsewhere.format(other=other.url.partition("//")[2], here=server.url.partition("//")[2])
+        server.answer = lambda _: Answer([], status=302, headers={"Location": target})
+        with pytest.raises(InvalidError, match=r"/a: redirect: .* is not an address of the same scheme, host and port"):
+            ingest(Http(f"{server.url}/a", headers={"X-Api-Key": "secret:env/API_KEY"}), to="flights")
+        assert other.asked == []
+
+
+def test_redirects_within_the_origin_are_followed_but_not_for_ever(server: Api) -> None:
+    server.answer = lambda asked: (
+        Answer([{"id": 1}]) if asked.path == "/b" else Answer([], status=308, headers={"Location": "/b"})
+    )
+    assert ingest(Http(f"{server.url}/a", headers={"X-Api-Key": "abc"}), to="flights").rows == 1
+    assert server.asked[-1].headers["X-Api-Key"] == "abc"
+    server.answer = lambda asked: Answer([], status=302, headers={"Location": asked.path})
+    with pytest.raises(StorageError, match=r"it can't be read .*redirects"):
+        ingest(f"{server.url}/c", to="others", retry=AT_ONCE)
+
+
+@pytest.mark.parametrize("written", ["correct+horse/battery", "correct%2Bhorse%2Fbattery", "correct%2bhorse/battery"])
+def test_a_secret_that_the_next_page_echoes_is_not_recorded(
+    server: Api, workspace: Workspace, written: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("API_KEY", "correct+horse/battery")
+    recorded = []
+
+    def answer(asked: Asked) -> Answer:
+        if "page" in asked.params:
+            recorded.append(str(workspace.database.query("SELECT state FROM dataset_staged")))
+        first, busy = "page" not in asked.params, len(server.asked) == 2
+        headers = {"Link": f'</a?api_key={written}&page=2>; rel="next"'} if first else {}
+        return Answer([{"id": 1 if first else 2}], status=503 if busy else 200, headers=headers)
+
+    server.answer = answer
+    source = Http(f"{server.url}/a", params={"api_key": "secret:env/API_KEY"})
+    assert ingest(source, to="flights", retry=AT_ONCE, limits=Limits(rows=1)).retries == 1
+    keys = {asked.params["api_key"] for asked in server.asked}
+    assert (ids(), keys <= {"correct+horse/battery", "correct horse/battery"}) == ([1, 2], True)
+    assert not any("horse" in each for each in recorded)
+
+
 @pytest.mark.parametrize(
     ("answer", "kind", "said"),
     [
@@ -94,7 +212,7 @@ def test_pages_that_were_read_are_not_asked_for_again(server: Api) -> None:
         (Answer(text="<html>"), InvalidError, "is not a JSON document"),
         (Answer({"items": []}), InvalidError, "is not a list of JSON objects"),
         (Answer([{"id": 1}, {"id": "x"}]), InvalidError, "column `id`"),
-        (Answer([{"id": 1}], headers={"Link": '<http://elsewhere.example/>; rel="next"'}), InvalidError, "of the same host"),
+        (Answer([{"id": 1}], headers={"Link": '<http://elsewhere.example/>; rel="next"'}), InvalidError, "of the same scheme"),
         (Answer([{"id": 1}], headers={"Link": '</a?b=1>; rel="next"'}), InvalidError, "another page than this one"),
     ],
 )  # fmt: skip

@@ -1,11 +1,12 @@
 """JSON APIs over HTTP, page after page, by httpx.
 
 The state of a reading is its next page; the state behind all pages is the greatest value of the cursor that was seen, which
-the next reading asks to start from.
+the next reading asks to start from. What a source sends is sent to one origin only (scheme, host and port).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,8 +20,9 @@ from blake3 import blake3
 from mainspring import clock
 from mainspring.data._sources import source_of_address
 from mainspring.data.ingestion.paging import LinkHeader, NextLink, Offset, Page, PageNumber, Paging, Token, at_path
+from mainspring.data.ingestion.parameters import Pairs, SourceSecrets, telling
 from mainspring.data.ingestion.records import frame_of
-from mainspring.data.ingestion.source import Batch, Interrupted, Reading, State
+from mainspring.data.ingestion.source import Batch, Interrupted, Reading, State, expect_cursor
 from mainspring.errors import InvalidError, MissingExtraError, NotFoundError, StorageError, UnavailableError, shorten
 from mainspring.secrets import redact, resolve
 
@@ -54,18 +56,17 @@ class Http(msgspec.Struct, frozen=True):
 
     @property
     def identity(self) -> str:
-        """The address without its query, and the records' path."""
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path} {self.records}".rstrip()
+        """The address with the parameters that tell it from others, without secrets and paging, and the records' path."""
+        return f"{self._address} {self.records}".rstrip()
 
     def batches(self, state: State | None, reading: Reading) -> Iterator[Batch]:
         """The records of each page from the state on."""
         if bool(self.cursor) != bool(self.since):
             raise InvalidError("cursor", self.cursor, "said together with `since`, the parameter that takes its value")
+        expect_cursor(state or {}, self.cursor, self._origin)
         seen = _Seen.of(state)
-        page: Page | None = (state or {}).get("page")
-        if page is None and not reading.is_resumed:
-            page = self.paging.first()
+        secrets = SourceSecrets([self.token, *self.headers.values(), *(str(value) for _, value in self._given)])
+        page = self._page(state, reading, secrets)
         told = False
         with self._client() as client:
             while page is not None:
@@ -73,12 +74,25 @@ class Http(msgspec.Struct, frozen=True):
                 following = self._following(page, answer)
                 records = seen.new(answer.found, self.cursor, self._origin)
                 frame = frame_of(records, self._origin, reading) if records else None
-                behind = seen.state(following)
                 yield Batch(
-                    frame=frame, state=behind, origin=self._origin, size_bytes=answer.size_bytes, sparse=True,
-                    sources=() if told else (source_of_address(self.identity.partition(" ")[0]),),
+                    frame=frame, state=self._behind(seen, following, secrets), origin=self._origin,
+                    size_bytes=answer.size_bytes, sparse=True, sources=() if told else (source_of_address(self._address),),
                 )  # fmt: skip
                 told, page = True, following
+
+    def _page(self, state: State | None, reading: Reading, secrets: SourceSecrets) -> Page | None:
+        """The page to go on with; None if all were read."""
+        stored = (state or {}).get("page")
+        if stored:
+            return {name: secrets.shown(value) if isinstance(value, str) else value for name, value in stored.items()}
+        return None if reading.is_resumed else self.paging.first()
+
+    def _behind(self, seen: _Seen, page: Page | None, secrets: SourceSecrets) -> State | None:
+        """The state behind a page; None if the next one can't be told without a secret, so that reading begins anew."""
+        hidden = {
+            name: secrets.hidden(value) if isinstance(value, str) else value for name, value in (page or {}).items()
+        }
+        return None if None in hidden.values() else seen.state(self.cursor, hidden or None)
 
     def _following(self, page: Page, answer: _Answer) -> Page | None:
         following = self.paging.after(page, answer)
@@ -86,29 +100,36 @@ class Http(msgspec.Struct, frozen=True):
             return None
         if "url" in following:
             following = {"url": urljoin(answer.url, following["url"])}
-            if urlsplit(following["url"]).netloc != urlsplit(self.url).netloc:
-                raise InvalidError(
-                    f"{self._origin}: next page", redact(following["url"]), "an address of the same host",
-                    "What was sent to one host, such as a token, is not handed to another.",
-                )  # fmt: skip
+            self._expect_own_origin("next page", following["url"])
         if following == page:
             raise InvalidError(f"{self._origin}: next page", redact(str(page)), "another page than this one")
         return following
 
+    def _expect_own_origin(self, what: str, url: str) -> None:
+        """Nothing that was sent to one origin, such as a key in a header, is handed to another."""
+        try:
+            is_own = _origin_of(url) == _origin_of(self.url)
+        except httpx.InvalidURL:
+            is_own = False
+        if not is_own:
+            raise InvalidError(
+                f"{self._origin}: {what}", redact(url), "an address of the same scheme, host and port",
+                "What was sent to one host, such as a token, is not handed to another; if that one is meant, name it.",
+            )  # fmt: skip
+
     def _asked(self, client: httpx.Client, page: Page, start: Any) -> _Answer:
         """One page."""
-        url = page.get("url", self.url)
-        params: dict[str, Any] = {} if "url" in page else dict(parse_qsl(urlsplit(self.url).query))
-        if "url" not in page:
-            params |= {name: resolve(value) if isinstance(value, str) else value for name, value in self.params.items()}
-            params |= page
-            if self.since and start is not None:
-                params[self.since] = start
+        url, params = page.get("url"), None
+        if url is None:
+            asked = page | ({self.since: start} if self.since and start is not None else {})
+            kept = [(name, _resolved(value)) for name, value in self._given if name not in asked]
+            url, params = self.url.partition("?")[0], [*kept, *asked.items()] or None
         try:
-            response = client.get(url, params=params or None)
+            response = client.get(url, params=params)
         except httpx.TransportError as error:
-            reason = shorten(redact(str(error))) or type(error).__name__
-            raise UnavailableError(self._origin, f"it can't be reached ({reason})") from error
+            raise UnavailableError(self._origin, f"it can't be reached ({_reason(error)})") from error
+        except (httpx.RequestError, httpx.InvalidURL) as error:
+            raise StorageError(self._origin, f"it can't be read ({_reason(error)})") from error
         self._expect_success(response)
         return _Answer(response, self.records, self._origin)
 
@@ -130,12 +151,45 @@ class Http(msgspec.Struct, frozen=True):
         headers = {name: resolve(value) for name, value in self.headers.items()}
         if self.token:
             headers["Authorization"] = f"Bearer {resolve(self.token)}"
-        with httpx.Client(headers=headers, timeout=self.timeout_s, follow_redirects=True) as client:
+        hooks: dict[str, list[Any]] = {"response": [self._expect_own_redirect]}
+        with httpx.Client(headers=headers, timeout=self.timeout_s, follow_redirects=True, event_hooks=hooks) as client:
             yield client
+
+    def _expect_own_redirect(self, response: httpx.Response) -> None:
+        if response.has_redirect_location:
+            self._expect_own_origin("redirect", urljoin(str(response.url), response.headers["location"]))
+
+    @property
+    def _given(self) -> Pairs:
+        """The address's query and the parameters beside it, which count where both say something."""
+        query: Pairs = [
+            pair for pair in parse_qsl(urlsplit(self.url).query, keep_blank_values=True) if pair[0] not in self.params
+        ]
+        return [*query, *self.params.items()]
+
+    @property
+    def _address(self) -> str:
+        own = {self.since, *self.paging.parameters}
+        told = telling(pair for pair in self._given if pair[0] not in own)
+        return f"{self._origin}?{told}" if told else self._origin
 
     @property
     def _origin(self) -> str:
-        return self.identity.partition(" ")[0]
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _origin_of(url: str) -> tuple[str, str, int | None]:
+    found = httpx.URL(url)
+    return found.scheme, found.host, found.port
+
+
+def _resolved(value: str | int) -> str | int:
+    return resolve(value) if isinstance(value, str) else value
+
+
+def _reason(error: Exception) -> str:
+    return shorten(redact(str(error))) or type(error).__name__
 
 
 class _Answer:
@@ -158,48 +212,50 @@ class _Answer:
 
 
 class _Seen:
-    """The greatest value of the cursor: `start` when the reading began, `high` so far, with the records that have it."""
+    """The greatest value of the cursor: `start` when the reading began, `high` so far, and how many records of each digest
+    have it. `known` are those at `start` that the API may give once more.
+    """
 
-    def __init__(self, start: Any, known: list[str], high: Any, digests: list[str]) -> None:
-        self.start, self.known, self.high, self.digests = start, known, high, digests
+    def __init__(self, start: Any, known: dict[str, int], high: Any, taken: dict[str, int]) -> None:
+        self.start, self.known, self.high, self.taken = start, Counter(known), high, Counter(taken)
 
     @classmethod
     def of(cls, state: State | None) -> _Seen:
         """From its JSON. Behind the last page the next reading starts from what was the greatest."""
         found = state or {}
         if not found.get("page"):
-            found = {**found, "start": found.get("high"), "known": found.get("digests", [])}
-        return cls(found.get("start"), found.get("known", []), found.get("high"), found.get("digests", []))
+            found = {**found, "start": found.get("high"), "known": found.get("taken", {})}
+        return cls(found.get("start"), found.get("known", {}), found.get("high"), found.get("taken", {}))
 
     def new(self, records: list[dict[str, Any]], cursor: str, origin: str) -> list[dict[str, Any]]:
         """The records that were not taken by a reading before; the greatest value moves with them."""
-        if not cursor:
-            return records
-        kept = []
-        for record in records:
-            value = at_path(record, cursor)
-            if not isinstance(value, int | float | str) or isinstance(value, bool):
-                raise InvalidError(
-                    f"{origin}, column `{cursor}`", value, "a cursor that each record has: text or number"
-                )
-            digest = msgspec.json.encode(record, order="sorted").decode()
-            if value == self.start and _short(digest) in self.known:
-                continue
-            kept.append(record)
-            if self.high is None or value > self.high:
-                self.high, self.digests = value, []
-            if value == self.high:
-                self.digests = [*self.digests, _short(digest)]
-        return kept
+        return [each for each in records if not cursor or self._takes(each, cursor, origin)]
 
-    def state(self, page: Page | None) -> State:
+    def _takes(self, record: dict[str, Any], cursor: str, origin: str) -> bool:
+        value = at_path(record, cursor)
+        is_text = isinstance(value, str)
+        if not isinstance(value, int | float | str) or isinstance(value, bool):
+            raise InvalidError(f"{origin}, column `{cursor}`", value, "a cursor that each record has: text or number")
+        if self.high is not None and is_text != isinstance(self.high, str):
+            raise InvalidError(f"{origin}, column `{cursor}`", value, f"of one kind with `{self.high}`, seen before")
+        if self.high is None or value > self.high:
+            self.high, self.taken = value, Counter()
+        if value not in (self.high, self.start):
+            return True
+        digest = blake3(msgspec.json.encode(record, order="sorted")).hexdigest()[:32]
+        if value == self.start and self.known[digest]:
+            self.known[digest] -= 1
+            return False
+        if value == self.high:
+            self.taken[digest] += 1
+        return True
+
+    def state(self, cursor: str, page: Page | None) -> State:
         """As JSON, with the page to go on with."""
-        found: State = {"page": page, "high": self.high, "digests": self.digests}
-        return found | {"start": self.start, "known": self.known} if page else found
-
-
-def _short(text: str) -> str:
-    return blake3(text.encode()).hexdigest()[:32]
+        found: State = {"page": page, "high": self.high, "taken": dict(self.taken)} | (
+            {"cursor": cursor} if cursor else {}
+        )
+        return found | {"start": self.start, "known": dict(+self.known)} if page else found
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:

@@ -21,6 +21,11 @@ class Answered(Protocol):
 class Paging(msgspec.Struct, frozen=True, tag=True):
     """One page and no more."""
 
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of what requests say of pages; it tells no source from another."""
+        return ()
+
     def first(self) -> Page:
         """What the first request has."""
         return {}
@@ -56,6 +61,11 @@ class PageNumber(Paging, frozen=True, tag=True):
     start: int = 1
     last_path: str = ""
 
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """What is said above."""
+        return (self.parameter,)
+
     def first(self) -> Page:
         """The first number."""
         return {self.parameter: self.start}
@@ -75,6 +85,11 @@ class Offset(Paging, frozen=True, tag=True):
     parameter: str = "offset"
     limit_parameter: str = "limit"
 
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """What is said above."""
+        return (self.parameter, self.limit_parameter)
+
     def first(self) -> Page:
         """None left out."""
         return {self.parameter: 0, self.limit_parameter: self.limit}
@@ -91,6 +106,11 @@ class Token(Paging, frozen=True, tag=True):
 
     path: str = "next_cursor"
     parameter: str = "cursor"
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """What is said above."""
+        return (self.parameter,)
 
     def after(self, page: Page, answer: Answered) -> Page | None:  # noqa: ARG002  # the base's
         """The token, if there is one."""
