@@ -31,7 +31,23 @@ class BlobInfo(msgspec.Struct, frozen=True):
     touched_at_us: int
 
 
-class BlobStore(Protocol):
+class Salvage(Protocol):
+    """What a store has of blobs that were found corrupt and set aside, until their bytes are put again."""
+
+    def list_corrupt(self) -> Iterator[BlobInfo]:
+        """Those that were not put again since; `touched_at_us` and the size are those of what is left."""
+        ...
+
+    def remains(self, digest: str) -> bytes:
+        """What is left of one. Nothing of it is verified.
+
+        Raises:
+            NotFoundError: no blob of this digest was set aside.
+        """
+        ...
+
+
+class BlobStore(Salvage, Protocol):
     """Bytes by digest.
 
     `put` is atomic: other processes see the whole blob or none, also after a kill. All methods raise `StorageError`
@@ -41,7 +57,11 @@ class BlobStore(Protocol):
     place: str
 
     def put(self, data: bytes | Path) -> str:
-        """Keep bytes, or the content of a file, and give their digest; a blob that is there is only touched."""
+        """Keep bytes, or the content of a file, and give their digest; a blob that is there is only touched.
+
+        One that was set aside as corrupt is written anew. A store whose disk may lose bytes silently looks whether those
+        that are there are right, once for each state of the file.
+        """
         ...
 
     def read(self, digest: str) -> bytes:

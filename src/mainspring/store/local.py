@@ -1,6 +1,7 @@
 """Blobs in a directory, the default: `ab/abcdef…`, read-only files; condemned, corrupt and unfinished ones beside them.
 
-A file that is found corrupt is set aside under `corrupt/`, so that the next put of its bytes writes it anew.
+A file that is found corrupt, by a reader or by a writer of the same bytes, is set aside under `corrupt/`, so that the next
+put of its bytes writes it anew.
 """
 
 from __future__ import annotations
@@ -66,11 +67,7 @@ class LocalBlobs:
                 state = _state(os.fstat(handle))
             finally:
                 os.close(handle)
-            if self._verified.get(digest) != state:
-                found = next((digest for _ in range(_LOOKS) if digest_file(Path(path)) == digest), None)
-                if found is None:
-                    raise self._set_aside(digest, digest_file(Path(path)))
-                self._verified[digest] = state
+            self._verify(digest, state)
         except OSError as error:
             raise self._mapped(error) from error
         return Path(path)
@@ -111,6 +108,19 @@ class LocalBlobs:
             _rename(self._condemned(digest), self._file(digest))
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise self._mapped(error) from error
+
+    def list_corrupt(self) -> Iterator[BlobInfo]:
+        """Those set aside whose bytes were not put again."""
+        return (info for info in _infos(f"{self._folder}/corrupt") if not self.exists(info.digest))
+
+    def remains(self, digest: str) -> bytes:
+        """The bytes of the file that was set aside."""
+        try:
+            return Path(self._corrupt(digest)).read_bytes()
+        except FileNotFoundError as error:
+            raise NotFoundError("corrupt blob", digest) from error
         except OSError as error:
             raise self._mapped(error) from error
 
@@ -174,18 +184,27 @@ class LocalBlobs:
         return digest
 
     def _touch(self, digest: str, size_bytes: int) -> bool:
-        """Renew the time of a blob that is there. One of the wrong size was torn by a power cut: replace it."""
+        """Renew the time of a blob that is there and right. One of the wrong size was torn by a power cut: replace it."""
         path = self._file(digest)
         try:
             before = os.stat(path)
             if before.st_size != size_bytes:
                 return False
+            self._verify(digest, _state(before))
             os.utime(path)
-            if self._verified.get(digest) == _state(before):
-                self._verified[digest] = _state(os.stat(path))
-        except FileNotFoundError:  # never there, or condemned just now
+            self._verified[digest] = _state(os.stat(path))
+        except (FileNotFoundError, CorruptBlobError):  # never there, condemned just now, or set aside
             return False
         return True
+
+    def _verify(self, digest: str, state: tuple[int, int, int]) -> None:
+        """Read a blob once for each state of its file; set it aside if it is corrupt."""
+        if self._verified.get(digest) == state:
+            return
+        path = Path(self._file(digest))
+        if not any(digest_file(path) == digest for _ in range(_LOOKS)):
+            raise self._set_aside(digest, digest_file(path))
+        self._verified[digest] = state
 
     def _temporary(self) -> tuple[int, str]:
         # The process and a count make the name unique here; the time, among machines that share the directory.

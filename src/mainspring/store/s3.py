@@ -141,6 +141,17 @@ class S3Blobs:
         """Copy it back, then delete the condemned one; a no-op if there is none."""
         self._move(f"condemned/{checked_digest(digest)}", f"blob/{digest}")
 
+    def list_corrupt(self) -> Iterator[BlobInfo]:
+        """The objects set aside whose bytes were not put again."""
+        return (info for info in self._infos("corrupt/") if not self.exists(info.digest))
+
+    def remains(self, digest: str) -> bytes:
+        """The bytes of the object that was set aside."""
+        key = f"corrupt/{checked_digest(digest)}"
+        if self._head(key) is None:
+            raise NotFoundError("corrupt blob", digest)
+        return bytes(self._call(obstore.get, key).bytes())
+
     def destroy(self, digest: str) -> None:
         """Delete the condemned object."""
         self._call(obstore.delete, f"condemned/{checked_digest(digest)}")

@@ -103,11 +103,22 @@ class BlobStoreContract:
                 getattr(reader, look)(digest)
         assert not writer.exists(digest)
         assert list(writer.list()) == []
+        assert [(info.digest, info.size_bytes) for info in writer.list_corrupt()] == [(digest, size_bytes)]
+        left = writer.remains(digest)
+        assert (left[1:], left[:1] != data[:1]) == (data[1:], True)
         assert writer.put(data) == digest
+        assert list(writer.list_corrupt()) == []
         assert reader.read(digest) == data
         assert reader.path(digest).read_bytes() == data
         assert writer.sweep_temporary(0) == 0
         assert [info.digest for info in open_blobs(url).list()] == [digest]
+
+    def test_nothing_is_left_of_a_blob_that_was_never_set_aside(self, blobs: BlobStore) -> None:
+        digest = blobs.put(b"whole")
+        assert list(blobs.list_corrupt()) == []
+        for name in (digest, ABSENT):
+            with pytest.raises(NotFoundError):
+                blobs.remains(name)
 
     def test_a_condemned_blob_is_still_there(self, blobs: BlobStore) -> None:
         read, path, kept, gone = (blobs.put(text) for text in (b"read", b"path", b"kept", b"gone"))
