@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mainspring.artifacts import Tolerance, compare, content_digest, in_canonical_order, load, save
@@ -224,19 +224,18 @@ def frames(draw: st.DrawFn) -> pd.DataFrame:
     return made
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(frames())
-def test_whatever_pandas_holds_comes_back(value: pd.DataFrame) -> None:
-    check_codec_laws(None, [value], same=same_pandas)
+def test_whatever_pandas_holds_comes_back(shared_blobs: FolderBlobs, value: pd.DataFrame) -> None:
+    check_codec_laws(None, [value], shared_blobs, same=same_pandas)
 
 
-def test_the_sign_of_a_zero_is_kept_and_never_counts(blobs: FolderBlobs) -> None:
+def test_the_sign_of_a_zero_is_kept_and_counts_in_cells_of_python_only(blobs: FolderBlobs) -> None:
     for value in (frame([-0.0]), frame([-0.0, "x"], dtype=object), frame([(np.float32(-0.0),)], dtype=object)):
         other = load(save(value, blobs)[1], blobs)
         assert "-0.0" in repr(other["a"].tolist())
-    assert content_digest(frame([-0.0, "x"], dtype=object)) == content_digest(frame([0.0, "x"], dtype=object))
-    assert compare(frame([-0.0, "x"], dtype=object), frame([0.0, "x"], dtype=object)).kind == "equal"
-    assert content_digest(frame(["-0.0"], dtype=object)) != content_digest(frame(["0.0"], dtype=object))
+    assert content_digest(frame([-0.0])) == content_digest(frame([0.0]))
+    assert content_digest(frame([-0.0, "x"], dtype=object)) != content_digest(frame([0.0, "x"], dtype=object))
+    assert compare(frame([-0.0, "x"], dtype=object), frame([0.0, "x"], dtype=object)).kind == "floats"
 
 
 def test_floats_in_cells_are_held_to_the_tolerance() -> None:

@@ -66,10 +66,9 @@ def test_estimators_keep_the_laws(blobs: FolderBlobs) -> None:
     check_codec_laws(None, [make() for make in MODELS.values()], blobs)
 
 
-def test_fresh_processes_with_other_hash_seeds_agree() -> None:
+def test_a_fresh_process_with_another_hash_seed_agrees() -> None:
     setup = f"import runpy; fit_all = runpy.run_path({__file__!r})['fit_all']"
-    seen = {digest_in_fresh_process("fit_all()", hash_seed=seed, setup=setup) for seed in (1, 2)}
-    assert seen == {content_digest(fit_all())}
+    assert digest_in_fresh_process("fit_all()", hash_seed=1, setup=setup) == content_digest(fit_all())
 
 
 def test_a_reloaded_model_predicts_the_same(blobs: FolderBlobs) -> None:

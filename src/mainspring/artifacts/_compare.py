@@ -95,7 +95,8 @@ class _Walk:
         if not math.isfinite(error):
             self.note("values", f"At {path}: {old!r} → {new!r}.")
             return
-        within = error <= self.tolerance.atol + self.tolerance.rtol * abs(old)
+        # Zeros of two signs are no distance apart, and differ all the same.
+        within = not self.tolerance.is_exact and error <= self.tolerance.atol + self.tolerance.rtol * abs(old)
         self.note("within_tolerance" if within else "floats", f"At {path}: {old!r} → {new!r}.", float(error))
 
     def _others(self, old: Any, new: Any, path: str) -> None:
@@ -106,4 +107,6 @@ class _Walk:
 
 
 def _is_same(old: float, new: float) -> bool:
-    return old == new or (math.isnan(old) and math.isnan(new))
+    if old == new:
+        return math.copysign(1, old) == math.copysign(1, new)
+    return math.isnan(old) and math.isnan(new)

@@ -62,7 +62,7 @@ def _store_numpy(values: np.ndarray[Any, Any], where: str) -> tuple[pl.Series, K
     raise CodecError(f"{where}: the type is `{values.dtype}`, which is not kept. Convert it, e.g. with `.astype`.")
 
 
-def write_cell(cell: object, where: str, *, canonical: bool = False) -> str:
+def write_cell(cell: object, where: str) -> str:
     """A cell of any plain Python type, or a mark of a missing one, as text of its own.
 
     Raises:
@@ -75,15 +75,7 @@ def write_cell(cell: object, where: str, *, canonical: bool = False) -> str:
                 return number
         raise CodecError(f"{where} holds a `{type(value).__qualname__}`, which has no stored form in a pandas column.")
 
-    return to_text(Writer(mark, canonical=canonical).write(cell, where)).decode()
-
-
-def canonical_cells(series: pl.Series) -> pl.Series:
-    """The cells of an object column as they are digested: without the sign of a zero, which the stored ones keep."""
-    if not series.str.contains_any(["-0.0", '"numpy"']).any():
-        return series
-    cells = [write_cell(read_cell(text), "A column", canonical=True) for text in series]
-    return pl.Series(series.name, cells, dtype=pl.String)
+    return to_text(Writer(mark).write(cell, where)).decode()
 
 
 def read_cell(text: str) -> Any:
@@ -103,7 +95,7 @@ def read_cell(text: str) -> Any:
 
 def written(series: pl.Series) -> list[Any]:
     """A stored column's values as a JSON tree, for what is no column of the table: labels and categories."""
-    tree: list[Any] = Writer(_no_leaf, canonical=True).write(series.to_list())
+    tree: list[Any] = Writer(_no_leaf).write(series.to_list())
     return tree
 
 

@@ -23,7 +23,7 @@ def store_index(index: Any, where: str, keep: Callable[[pl.Series], Any]) -> Any
     Raises:
         CodecError: a type or a name is not kept.
     """
-    names = Writer(_refuse(where), canonical=True).write(list(index.names))
+    names = Writer(_refuse(where)).write(list(index.names))
     if isinstance(index, pd.RangeIndex):
         return {"names": names, "range": [index.start, index.stop, index.step]}
     if isinstance(index, pd.MultiIndex):

@@ -1,7 +1,7 @@
 """Python values as JSON trees: plain ones as they are, all others as an object with a tag `$`.
 
-Invariant: two values give the same canonical text exactly if they mean the same: types count (1, 1.0 and True differ, so do
-a list and a tuple), the order of a dict counts, that of a set doesn't; every NaN is one value and −0.0 is 0.0.
+Invariant: two values give the same text exactly if they mean the same: types count (1, 1.0 and True differ, so do a list and
+a tuple), the sign of zero too, the order of a dict counts, that of a set doesn't; every NaN is one value.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ def check_depth(depth: int) -> None:
 class Writer:
     """Turns a value into a JSON-able tree. `leaf` takes what needs a codec of its own and says its number."""
 
-    def __init__(self, leaf: Leaf, *, canonical: bool) -> None:
-        self.leaf, self.canonical = leaf, canonical
+    def __init__(self, leaf: Leaf) -> None:
+        self.leaf = leaf
 
     def write(self, value: Any, path: str = "$", depth: int = 0) -> Any:
         """The tree of a value at a path.
@@ -125,7 +125,7 @@ class Writer:
         if cls is int:
             return value if -(2**63) <= value < 2**64 else {"$": "int", "v": hex(value)}
         if cls is float:
-            return self._float(value)
+            return value if math.isfinite(value) else {"$": "float", "v": repr(value).lstrip("+")}
         check_depth(depth)
         write = _WRITERS.get(cls)
         if write is not None:
@@ -133,15 +133,10 @@ class Writer:
         if isinstance(value, enum.Enum):
             return _write_enum(value)
         if is_numpy_scalar(value):
-            return _write_numpy(self, value)
+            return _write_numpy(value)
         if is_record(cls):
             return _write_record(self, value, path, depth + 1)
         return {"$": "leaf", "v": self.leaf(value, path)}
-
-    def _float(self, value: float) -> Any:
-        if math.isfinite(value):
-            return value + 0.0 if self.canonical else value
-        return {"$": "float", "v": repr(value).lstrip("+")}
 
     def items(self, values: Any, path: str, depth: int) -> list[Any]:
         """The trees of a sequence's items."""
@@ -179,11 +174,10 @@ def _pairs(writer: Writer, value: dict[Any, Any], path: str, depth: int) -> list
     ]
 
 
-def _write_set(writer: Writer, value: Any, path: str, depth: int) -> Any:
-    # Stored in the order in which it is digested, so that the bytes don't depend on the hash seed either.
-    order = Writer(_refuse_in_set, canonical=True)
-    ranked = sorted((to_text(order.write(item, path, depth)), i, item) for i, item in enumerate(value))
-    return {"$": type(value).__name__, "v": [writer.write(item, path, depth) for _, _, item in ranked]}
+def _write_set(_: Writer, value: Any, path: str, depth: int) -> Any:
+    # In an order of its own, so that the text doesn't depend on the hash seed.
+    plain = Writer(_refuse_in_set)
+    return {"$": type(value).__name__, "v": sorted((plain.write(item, path, depth) for item in value), key=to_text)}
 
 
 def _refuse_in_set(value: object, path: str) -> int:
@@ -249,13 +243,13 @@ def _write_enum(value: enum.Enum) -> Any:
     raise CodecError(f"`{value!r}` is not a member of its own class.")
 
 
-def _write_numpy(writer: Writer, value: Any) -> Any:
+def _write_numpy(value: Any) -> Any:
     dtype = value.dtype.newbyteorder("<")
     data = value.astype(dtype)
-    if dtype.kind in "fc" and writer.canonical:
-        from mainspring.artifacts._columns import normal_floats
+    if dtype.kind in "fc":
+        from mainspring.artifacts.numpy import with_one_nan
 
-        data = normal_floats(data.reshape(1))
+        data = with_one_nan(data.reshape(1))
     return {"$": "numpy", "t": dtype.str, "v": _base64(data.tobytes())}
 
 

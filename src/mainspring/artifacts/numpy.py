@@ -1,13 +1,16 @@
-"""The codec of NumPy arrays. The digest is over type, shape and values in C order, so memory layout makes no difference."""
+"""The codec of NumPy arrays.
+
+Invariant: arrays of one digest come back as one: type with byte order, shape, C or Fortran order, and every bit. What is in
+neither order comes back in C order; NaNs are one, and padding between fields is zero.
+"""
 
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from mainspring.artifacts._columns import normal_floats
 from mainspring.artifacts.codec import EQUAL, BlobAccess, Comparison, Encoded, Preview, Tolerance, meaning_digest
 from mainspring.errors import CodecError, shorten
 
@@ -17,21 +20,20 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class ArrayCodec:
     """Arrays of every type but object; structured ones too, whose padding bytes are never looked at."""
 
-    name, recipe, immutable = "numpy.array", 1, False
+    name, recipe, immutable = "numpy.array", 2, False
     types = ("numpy.ndarray",)
 
     def digest(self, value: Array) -> str:
-        """Every NaN is the same one, −0.0 is 0.0, byte order is little."""
-        _check(value)
-        dtype = value.dtype.newbyteorder("<")
-        head = repr((dtype.str if dtype.names is None else dtype.descr, value.shape))
-        return meaning_digest("numpy.array", self.recipe, head, canonical_bytes(value))
+        """Over type, shape, order and what is stored. −0.0 is not 0.0, for a step can tell."""
+        stored = canonical(value)
+        dtype = stored.dtype
+        head = repr((dtype.str if dtype.names is None else dtype.descr, stored.shape, _order(stored)))
+        return meaning_digest("numpy.array", self.recipe, head, stored.tobytes("A"))
 
     def encode(self, value: Array, blobs: BlobAccess) -> Encoded:
         """One `.npy` blob."""
-        _check(value)
         buffer = io.BytesIO()
-        np.lib.format.write_array(buffer, value, allow_pickle=False)
+        np.lib.format.write_array(buffer, canonical(value), allow_pickle=False)
         data = buffer.getvalue()
         return Encoded(self.name, blobs.put(data), len(data))
 
@@ -91,27 +93,55 @@ def _check_fields(dtype: np.dtype[Any]) -> None:
             _check_fields(field.base)
 
 
-def canonical_bytes(value: Array) -> bytes:
-    """The values in C order, little-endian, floats normalised, padding between fields left out."""
+def canonical(value: Array) -> Array:
+    """An array as it is stored: the same but for NaNs and the bytes of padding, contiguous in C or Fortran order.
+
+    Raises:
+        CodecError: the array has no stored form.
+    """
+    _check(value)
+    return _canonical(value, _order(value))
+
+
+def _canonical(value: Array, order: Literal["C", "F"]) -> Array:
     if value.dtype.names is not None:
-        return b"".join(canonical_bytes(np.asarray(value[name])) for name in value.dtype.names)
-    plain = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<"))
+        clean = np.zeros(value.shape, value.dtype, order)
+        for name in value.dtype.names:
+            clean[name] = _canonical(np.asarray(value[name]), "C")
+        return clean
+    plain = np.asarray(value, order=order)
     if plain.dtype.kind == "b":
-        plain = plain.view(np.uint8) != 0  # a buffer may hold any byte for True
-    if plain.dtype.kind in "fc" and plain.size:
+        return np.asarray(plain.view(np.uint8) != 0)  # a buffer may hold any byte for True
+    if plain.dtype.kind in "fc":
         if plain.dtype.itemsize > (8 if plain.dtype.kind == "f" else 16):
             raise CodecError(f"An array of `{plain.dtype}` differs between machines. Use float64.")
-        plain = normal_floats(plain)
-    return plain.tobytes()
+        return with_one_nan(plain)
+    return plain
+
+
+def _order(value: Array) -> Literal["C", "F"]:
+    return "F" if value.flags.f_contiguous and not value.flags.c_contiguous else "C"
+
+
+def with_one_nan(values: Array) -> Array:
+    """Contiguous floats in which every NaN is the same one; the array itself if it has none.
+
+    >>> with_one_nan(np.array([np.nan, -np.nan, -0.0])).tobytes() == np.array([np.nan, np.nan, -0.0]).tobytes()
+    True
+    """
+    if not np.isnan(values).any():
+        return values
+    copy = values.copy("K")
+    parts = copy.ravel("K").view(copy.real.dtype)
+    parts[np.isnan(parts)] = np.nan
+    return copy
 
 
 def compare_arrays(old: Array, new: Array, tolerance: Tolerance) -> Comparison:
     """The first differing index, or the largest error where only finite floats differ."""
-    if old.dtype.newbyteorder("<") != new.dtype.newbyteorder("<") or old.shape != new.shape:
-        return Comparison(
-            "schema", f"The array is another: {old.dtype}{list(old.shape)} → {new.dtype}{list(new.shape)}."
-        )
-    if canonical_bytes(old) == canonical_bytes(new):
+    if (old.dtype, old.shape, _order(old)) != (new.dtype, new.shape, _order(new)):
+        return Comparison("schema", f"The array is another: {_shown(old)} → {_shown(new)}.")
+    if canonical(old).tobytes() == canonical(new).tobytes():
         return EQUAL
     if old.dtype.names:
         found = {
@@ -127,6 +157,10 @@ def compare_arrays(old: Array, new: Array, tolerance: Tolerance) -> Comparison:
     return _compare_plain(old, new, tolerance)
 
 
+def _shown(array: Array) -> str:
+    return f"{array.dtype.str if array.dtype.names is None else array.dtype}{[*array.shape]}, {_order(array)} order"
+
+
 def _compare_plain(old: Array, new: Array, tolerance: Tolerance) -> Comparison:
     a, b = np.atleast_1d(old), np.atleast_1d(new)
     is_float = a.dtype.kind in "fc"
@@ -137,25 +171,27 @@ def _compare_plain(old: Array, new: Array, tolerance: Tolerance) -> Comparison:
     if is_float and np.isfinite(a[differs]).all() and np.isfinite(b[differs]).all():
         error = np.abs(b[differs] - a[differs])
         largest = float(error.max())
-        if bool((error <= tolerance.atol + tolerance.rtol * np.abs(a[differs])).all()):
+        near = error <= tolerance.atol + tolerance.rtol * np.abs(a[differs])
+        if not tolerance.is_exact and bool(near.all()):
             return Comparison("within_tolerance", text, largest)
         return Comparison("row_order" if _same_rows(a, b) else "floats", text, largest)
     return Comparison("row_order" if _same_rows(a, b) else "values", text)
 
 
 def _differing(a: Array, b: Array) -> Array:
-    """Where two arrays of one type differ; NaN is like NaN and NaT like NaT."""
+    """Where two arrays of one type differ; NaN is like NaN and NaT like NaT, −0.0 is not like 0.0."""
     if a.dtype.kind == "c":
         return _differing(a.real, b.real) | _differing(a.imag, b.imag)
     differs: Array = a != b
     if a.dtype.kind == "f":
-        return differs & ~(np.isnan(a) & np.isnan(b))
+        other_zero: Array = (a == b) & (np.signbit(a) != np.signbit(b))
+        return (differs & ~(np.isnan(a) & np.isnan(b))) | other_zero
     return differs & ~(np.isnat(a) & np.isnat(b)) if a.dtype.kind in "mM" else differs
 
 
 def _same_rows(a: Array, b: Array) -> bool:
     def rows(array: Array) -> list[bytes]:
-        data = canonical_bytes(array)
+        data = canonical(array).tobytes()
         size = len(data) // len(array)
         return sorted(data[i : i + size] for i in range(0, len(data), size))
 

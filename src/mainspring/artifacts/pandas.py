@@ -16,7 +16,6 @@ from mainspring.artifacts._compare import compare_trees
 from mainspring.artifacts._frames import compare_frames, get_frame, preview_frame, put_frame
 from mainspring.artifacts._pandas_columns import (
     Kind,
-    canonical_cells,
     read_cell,
     read_written,
     restore,
@@ -40,7 +39,7 @@ class _Stored(msgspec.Struct):
 class FrameCodec:
     """DataFrames with any index; subclasses are refused, since they would come back as plain frames."""
 
-    name, recipe, immutable = "pandas.frame", 1, False
+    name, recipe, immutable = "pandas.frame", 2, False
     types = ("pandas.DataFrame", "pandas.core.frame.DataFrame")
 
     def digest(self, value: Any) -> str:
@@ -59,11 +58,7 @@ class FrameCodec:
         return self._digest(meta, table), Encoded(self.name, blobs.put(data), len(data) + size, (blob,))
 
     def _digest(self, meta: Any, table: pl.DataFrame) -> str:
-        index = meta["index"]
-        kinds = {f"c{i}": kind for i, kind in enumerate(meta["kinds"])}
-        kinds |= {level["at"]: level["kind"] for level in index.get("multi", [index]) if "at" in level}
-        meant = table.with_columns(canonical_cells(table[name]) for name, kind in kinds.items() if kind == ["object"])
-        return meaning_digest("pandas", self.recipe, to_text(meta), table_digest(meant).digest)
+        return meaning_digest("pandas", self.recipe, to_text(meta), table_digest(table).digest)
 
     def decode(self, encoded: Encoded, blobs: BlobAccess) -> Any:
         """A new frame."""
@@ -162,7 +157,7 @@ def _store_name(name: Any) -> list[Any]:
     if isinstance(name, (pd.Timestamp, pd.Timedelta, pd.Interval)):  # as the columns of a frame are called
         values, kind = store(pd.array([name]), "The name of the series")
         return [written(values), kind]
-    return [write_cell(name, "The name of the series", canonical=True)]
+    return [write_cell(name, "The name of the series")]
 
 
 def _restore_name(stored: list[Any]) -> Any:
@@ -205,7 +200,7 @@ def _described(value: Any, columns: dict[str, pl.Series]) -> dict[str, Any]:
         columns[name] = series
         return name
 
-    attrs = Writer(_refuse, canonical=True).write(dict(value.attrs))
+    attrs = Writer(_refuse).write(dict(value.attrs))
     return {
         "index": store_index(value.index, "The index", keep),
         "attrs": attrs,

@@ -177,7 +177,7 @@ def path_of(leaf: object, value: object) -> str:
             paths.append(path)
         return 0
 
-    Writer(look, canonical=False).write(value)
+    Writer(look).write(value)
     return paths[-1]
 
 

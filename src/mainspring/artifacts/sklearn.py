@@ -17,7 +17,7 @@ from blake3 import blake3
 
 from mainspring.artifacts._compare import compare_trees
 from mainspring.artifacts.codec import EQUAL, BlobAccess, Comparison, Encoded, Preview, Tolerance, meaning_digest
-from mainspring.artifacts.numpy import ArrayCodec, compare_arrays
+from mainspring.artifacts.numpy import ArrayCodec, canonical, compare_arrays
 from mainspring.errors import CodecError, MissingExtraError, shorten
 
 # What skops doesn't trust by itself though scikit-learn's own estimators hold it, found by fitting and dumping every one
@@ -75,7 +75,7 @@ _FIXED_DATE = (1980, 1, 1, 0, 0, 0)
 class EstimatorCodec:
     """Estimators and pipelines of them, also of subclasses whose every type is allowed."""
 
-    name, recipe, immutable = "sklearn", 1, False
+    name, recipe, immutable = "sklearn", 2, False
     types = ("sklearn.base.BaseEstimator",)
 
     def digest(self, value: Any) -> str:
@@ -169,9 +169,9 @@ def _canonical(data: bytes, recipe: int) -> tuple[str, bytes]:
     names: dict[str, str] = {}
     contents: dict[str, bytes] = {}
     for name, content in files.items():
-        meanings[name], canonical = _canonical_file(name, content)
-        names[name] = blake3(canonical).hexdigest() + "." + name.rpartition(".")[2]
-        contents[names[name]] = canonical
+        meanings[name], clean = _canonical_file(name, content)
+        names[name] = blake3(clean).hexdigest() + "." + name.rpartition(".")[2]
+        contents[names[name]] = clean
     protocol, version = schema.pop("protocol"), schema.pop("_skops_version")
     meaning = json.dumps(_Renumbered(meanings).node(schema), ensure_ascii=True)
     digest = meaning_digest("sklearn", recipe, meaning)
@@ -186,12 +186,9 @@ def _canonical_file(name: str, content: bytes) -> tuple[str, bytes]:
     array = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
     if array.dtype.names:
         # Cython leaves the bytes between the fields of a tree's nodes as it found them.
-        clean = np.zeros(array.shape, array.dtype)
-        for field in array.dtype.names:
-            clean[field] = array[field]
         buffer = io.BytesIO()
-        np.lib.format.write_array(buffer, clean, allow_pickle=False)
-        return ArrayCodec().digest(clean), buffer.getvalue()
+        np.lib.format.write_array(buffer, canonical(array), allow_pickle=False)
+        content = buffer.getvalue()
     return ArrayCodec().digest(np.asarray(array)), content
 
 

@@ -32,7 +32,7 @@ class _Stored(msgspec.Struct):
 class ValuesCodec:
     """Takes what `_tree` takes. `immutable` is a fact about the value at hand, so there is an instance of each kind."""
 
-    recipe = 1
+    recipe = 2
     types: tuple[str, ...] = ()
 
     def __init__(self, name: str, *, immutable: bool) -> None:
@@ -46,7 +46,7 @@ class ValuesCodec:
             leaves.append(content_digest(item))
             return len(leaves) - 1
 
-        return self._digest(Writer(leaf, canonical=True).write(value), leaves)
+        return self._digest(Writer(leaf).write(value), leaves)
 
     def encode(self, value: Any, blobs: BlobAccess) -> Encoded:
         """One blob of JSON text, and one or more for each leaf."""
@@ -70,14 +70,14 @@ class ValuesCodec:
                 leaves.append(encoded)
             return saved[id(item)]
 
-        tree = Writer(leaf, canonical=False).write(value)
+        tree = Writer(leaf).write(value)
         order: list[str] = []
 
         def met(item: object, path: str) -> int:
             order.append(digests[leaf(item, path)])
             return len(order) - 1
 
-        digest = self._digest(Writer(met, canonical=True).write(value), order)
+        digest = self._digest(Writer(met).write(value) if leaves else tree, order)
         data = to_text(_Stored(tree, leaves))
         refers = dict.fromkeys(blob for encoded in leaves for blob in (encoded.blob, *encoded.blobs))
         size = len(data) + sum(encoded.size_bytes for encoded in leaves)

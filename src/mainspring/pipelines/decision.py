@@ -24,8 +24,8 @@ _RECIPE = "cache 2"
 # The recipes of the codecs: what one of them digested otherwise must not be taken for what it is today. A table, because
 # asking the codecs would import the libraries that they are for.
 CODEC_RECIPES = {
-    "arrow.table": 1, "bundle": 1, "bytes": 1, "json": 1, "numpy.array": 1, "pandas.frame": 1, "pandas.series": 1, "path": 1,
-    "polars.frame": 1, "polars.lazy": 1, "polars.series": 1, "sklearn": 1,
+    "arrow.table": 1, "bundle": 2, "bytes": 1, "json": 2, "numpy.array": 2, "pandas.frame": 2, "pandas.series": 2, "path": 1,
+    "polars.frame": 1, "polars.lazy": 1, "polars.series": 1, "sklearn": 2,
 }  # fmt: skip
 
 

@@ -146,9 +146,9 @@ def _check_corruption(codec: Codec, value: Any, encoded: Encoded, blobs: BlobAcc
         assert found != codec.digest(value), f"corrupt bytes ({bad[:12]!r}…) are decoded as if they were right: {shown}"
 
 
-def check_immutability(value: Any) -> None:
+def check_immutability(value: Any, blobs: BlobAccess | None = None) -> None:
     """Check that a value whose codec calls it mutable comes back as an object of its own, and compares equal."""
-    codec, blobs = codec_for(value), FolderBlobs()
+    codec, blobs = codec_for(value), blobs or FolderBlobs()
     _, encoded = _save(codec, value, blobs)
     first, second = (codec_of(encoded, codec).decode(encoded, blobs) for _ in range(2))
     assert codec.immutable or first is not second, f"two decodings are one object: {_short(value)}"
