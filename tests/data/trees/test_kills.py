@@ -1,4 +1,4 @@
-"""Killed at a drawn instant of an add or a checkout: what was there is there, and doing it again ends as if never killed."""
+"""Killed at a drawn instant of an add, a checkout or a collection: what was there is there, and doing it again goes on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mainspring.data import dataset
+from mainspring.data import dataset, expire_versions
 from mainspring.data.trees.archiver import LARGE_BYTES
 from mainspring.data.trees.manifest import reachable_blobs
 from mainspring.data.trees.status import tree_status
@@ -41,6 +41,14 @@ CHECKOUT = """
         version.checkout(sys.argv[2])
         print(time.perf_counter() - began, flush=True)
 """
+COLLECT = """
+    import sys
+    from mainspring.workspace import Workspace, collect, using
+    with Workspace.open(sys.argv[1]) as workspace, using(workspace):
+        print("ready", flush=True)
+        while True:
+            collect(workspace, grace_s=0)
+"""
 
 
 def lived(code: str, *args: object, die_after_s: float | None = None) -> float:
@@ -59,8 +67,8 @@ def lived(code: str, *args: object, die_after_s: float | None = None) -> float:
 
 def files(rng: random.Random) -> dict[str, bytes]:
     """Many small files, some middle ones, one in chunks."""
-    made = {f"{number % 7}/{number:03}": rng.randbytes(rng.randrange(3_000)) for number in range(300)}
-    made |= {f"middle{number}": rng.randbytes(400_000) for number in range(4)}
+    made = {f"{number % 7}/{number:03}": rng.randbytes(rng.randrange(3_000)) for number in range(120)}
+    made |= {f"middle{number}": rng.randbytes(400_000) for number in range(2)}
     return made | {"large": rng.randbytes(LARGE_BYTES + 1_000_000)}
 
 
@@ -93,6 +101,34 @@ def kill_adds(tmp_path: Path, seed: int, times: int) -> None:
         assert dataset("cards").version(1) == first
 
 
+def kill_collections(tmp_path: Path, seed: int, times: int) -> None:
+    rng = random.Random(seed)
+    root = content(tmp_path / "x", {f"{n % 3}/{n:02}": rng.randbytes(2_000) for n in range(30)})
+    middle = root / "middle"
+    middle.write_bytes(rng.randbytes(300_000))
+    with Workspace.open(tmp_path / "ws") as workspace, using(workspace):
+        cards, states = dataset("cards"), []
+        for _ in range(times):
+            for _ in range(2):
+                for name in rng.sample(sorted(tree_of(root)), 8):
+                    rewrite(root / name, rng.randbytes(2_000))
+                states.append(tree_of(root))
+                cards.add(root)
+            expire_versions("cards", keep_last=1)
+            lived(COLLECT, tmp_path / "ws", die_after_s=rng.uniform(0, 0.06))
+            # Whatever was condemned or destroyed: what is named can be read, and what was removed can be added again.
+            for state in (states[-1], rng.choice(states)):
+                content(root, state)
+                version = cards.add(root)
+                assert {file.path: version.read_bytes(file.path) for file in version.list_files()} == state
+        collect(workspace, grace_s=0)
+        collect(workspace, grace_s=0)
+        kept = [version for version in cards.versions() if version.removed_at is None]
+        named = set().union(*(reachable_blobs(workspace.blobs, version.manifest) for version in kept))
+        assert {info.digest for info in workspace.blobs.list()} == named
+        assert not list(workspace.blobs.list_condemned())
+
+
 def kill_checkouts(tmp_path: Path, seed: int, times: int) -> None:
     rng = random.Random(seed)
     with Workspace.open(tmp_path / "ws") as workspace, using(workspace):
@@ -116,15 +152,18 @@ def kill_checkouts(tmp_path: Path, seed: int, times: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-def test_an_add_killed_at_any_instant_loses_nothing(tmp_path: Path, seed: int) -> None:
-    kill_adds(tmp_path, seed, 5)
+def test_an_add_killed_at_any_instant_loses_nothing(tmp_path: Path) -> None:
+    kill_adds(tmp_path, 1, 6)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [3, 4])
-def test_a_checkout_killed_at_any_instant_goes_on(tmp_path: Path, seed: int) -> None:
-    kill_checkouts(tmp_path, seed, 6)
+def test_a_checkout_killed_at_any_instant_goes_on(tmp_path: Path) -> None:
+    kill_checkouts(tmp_path, 3, 8)
+
+
+@pytest.mark.slow
+def test_a_collection_killed_at_any_instant_takes_nothing_that_is_named(tmp_path: Path) -> None:
+    kill_collections(tmp_path, 5, 4)
 
 
 @pytest.mark.soak
@@ -133,3 +172,4 @@ def test_a_checkout_killed_at_any_instant_goes_on(tmp_path: Path, seed: int) -> 
 def test_many_kills(tmp_path: Path, seed: int) -> None:
     kill_adds(tmp_path / "adds", seed, 60)
     kill_checkouts(tmp_path / "checkouts", seed, 60)
+    kill_collections(tmp_path / "collections", seed, 60)
