@@ -1,4 +1,4 @@
-"""Small folders, and the small disk of the store's tests."""
+"""Small folders, small limits, and the small disk of the store's tests."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mainspring.data.trees import archiver, chunks
 from tests.store.conftest import pytest_collection_modifyitems, small_disk
 
 __all__ = ["folder", "pytest_collection_modifyitems", "small_disk"]
@@ -25,3 +26,11 @@ def folder(tmp_path: Path) -> Path:
     (root / "run.sh").chmod(0o755)
     (root / "b" / "link").symlink_to("../a/one.txt")
     return root
+
+
+@pytest.fixture
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are small, middle and large at a sixteenth of their sizes."""
+    for module, names in ((archiver, ("SMALL", "LARGE")), (chunks, ("LEAST", "AVERAGE", "MOST"))):
+        for name in names:
+            monkeypatch.setattr(module, f"{name}_BYTES", getattr(module, f"{name}_BYTES") // 16)

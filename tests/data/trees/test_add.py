@@ -12,7 +12,7 @@ from blake3 import blake3
 
 from mainspring.data import dataset
 from mainspring.data._store import DatasetStore
-from mainspring.data.trees.archiver import LARGE_BYTES
+from mainspring.data.trees import archiver, chunks
 from mainspring.data.trees.manifest import SNAPSHOT_EVERY, reachable_blobs, read_listing
 from mainspring.errors import InvalidError, NotFoundError
 from mainspring.ledger import current_actor
@@ -123,14 +123,24 @@ def test_equal_files_are_stored_once_and_unchanged_ones_never_again(workspace: W
 
 
 @pytest.mark.parametrize("change", ["in place", "insertion", "append", "cut"])
+@pytest.mark.usefixtures("small_limits")
 def test_a_large_file_stores_only_what_changed(workspace: Workspace, tmp_path: Path, change: str) -> None:
-    rng = random.Random(2)
-    data = rng.randbytes(LARGE_BYTES + 5_000_000)
+    check_change(workspace, tmp_path, change)
+
+
+def test_a_file_of_many_megabytes_stores_only_what_was_inserted(workspace: Workspace, tmp_path: Path) -> None:
+    check_change(workspace, tmp_path, "insertion")
+
+
+def check_change(workspace: Workspace, tmp_path: Path, change: str) -> None:
+    """A changed file is stored again only where it changed, and read as it is."""
+    rng, unit = random.Random(2), chunks.AVERAGE_BYTES
+    data = rng.randbytes(archiver.LARGE_BYTES + 5 * unit)
     root = content(tmp_path / "x", {"big.bin": data})
     dataset("big").add(root)
     stored = stored_bytes(workspace)
-    new = rng.randbytes(1_000_000)
-    at = 7_000_123
+    new = rng.randbytes(unit)
+    at = 7 * unit + 123
     changed = {
         "in place": data[:at] + new + data[at + len(new) :],
         "insertion": data[:at] + new + data[at:],
@@ -139,12 +149,12 @@ def test_a_large_file_stores_only_what_changed(workspace: Workspace, tmp_path: P
     }[change]
     (root / "big.bin").write_bytes(changed)
     version = dataset("big").add(root)
-    assert stored_bytes(workspace) - stored < len(new) + 2 * 4_000_000
+    assert stored_bytes(workspace) - stored < len(new) + 2 * chunks.MOST_BYTES
     assert version.read_bytes("big.bin") == changed
     assert version.list_files()[0].digest == blake3(changed).hexdigest()
     with version.open("big.bin") as file:
         file.seek(at - 10)
-        assert file.read(3_000_000) == changed[at - 10 : at - 10 + 3_000_000]
+        assert file.read(3 * unit) == changed[at - 10 : at - 10 + 3 * unit]
         assert file.seek(0, os.SEEK_END) == len(changed)
         assert file.read() == b""
     # The chunks are those of a first reading: what was stored before is no part of the cuts.
