@@ -33,3 +33,14 @@ def rewrite(path: Path, data: bytes) -> None:
 def stored_bytes(workspace: Workspace) -> int:
     """How much the blob store holds."""
     return sum(info.size_bytes for info in workspace.blobs.list())
+
+
+def spoil(workspace: Workspace, blob: str, at: int) -> None:
+    """Flip a byte of a stored blob."""
+    path = Path(workspace.blobs.place) / blob[:2] / blob
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.seek(at)
+        byte = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte[0] ^ 1]))
