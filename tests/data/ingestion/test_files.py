@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import bz2
+import cProfile
 import gzip
 import lzma
 import os
 import random
+import shutil
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -47,6 +49,53 @@ def test_new_files_are_appended_and_old_ones_left_alone(raw: Path) -> None:
     second = ingest(str(raw), to="flights")
     assert (second.rows, rows()[2:]) == (1, [("2013-02-01", "UA", 7)])
     assert [source.uri for source in second.version.source] == [(raw / "feb.csv").as_uri()] if second.version else False
+
+
+def test_a_folder_is_one_source_however_it_is_named(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (raw / "jan.csv").write_text(CSV)
+    (tmp_path / "link").symlink_to(raw)
+    monkeypatch.chdir(tmp_path)
+    named = ["raw/*.csv", raw / "*.csv", "raw/../raw", raw.as_uri(), "link/jan.csv"]
+    assert [ingest(name, to="flights").rows for name in named] == [2, 0, 0, 0, 0]
+
+
+def test_a_project_that_was_moved_knows_what_it_read(tmp_path: Path) -> None:
+    counts = []
+    for name in ("here", "there"):
+        raw = tmp_path / name / "raw"
+        raw.mkdir(parents=True, exist_ok=True)
+        (raw / "jan.csv").write_text(CSV)
+        with Workspace.open(tmp_path / name) as workspace:
+            counts.append(ingest(raw / "*.csv", to="flights", workspace=workspace).rows)
+        if name == "here":
+            shutil.copytree(tmp_path / "here", tmp_path / "there")
+    assert counts == [2, 0]
+
+
+def test_an_edit_that_keeps_size_and_time_is_noticed(raw: Path) -> None:
+    path = raw / "jan.csv"
+    for text in (CSV, CSV.replace(",5", ",6")):
+        path.write_text(text)
+        os.utime(path, ns=(1, 1))
+        if text == CSV:
+            ingest(raw, to="flights")
+    with pytest.raises(InvalidError, match=r"jan\.csv: `changed since it was read"):
+        ingest(raw, to="flights")
+
+
+def test_the_work_for_each_of_many_files_is_the_same(tmp_path: Path) -> None:
+    """Counted in calls."""
+    counts = []
+    for count in (60, 240):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        for number in range(count):
+            (folder / f"{number:03}.csv").write_text("n\n1\n")
+            os.utime(folder / f"{number:03}.csv", ns=(1, 1))
+        with cProfile.Profile() as profile:
+            ingest(folder, to=f"numbers{count}")
+        counts.append(sum(entry.callcount for entry in profile.getstats()))
+    assert counts[1] < 4.2 * counts[0]
 
 
 def test_the_lineage_names_each_file_by_its_bytes(raw: Path, workspace: Workspace) -> None:
@@ -230,6 +279,40 @@ def test_a_sheet_of_excel_is_read_by_name(raw: Path) -> None:
         ingest(raw, to="others")
 
 
+def workbook(path: Path, sheets: dict[str, float]) -> None:
+    """A workbook with a number on each sheet."""
+    with xlsxwriter.Workbook(path) as book:
+        for name, number in sheets.items():
+            sheet = book.add_worksheet(name)
+            sheet.write_row(0, 0, ["n"])
+            sheet.write_row(1, 0, [number])
+
+
+def test_each_sheet_of_a_workbook_is_read_once(raw: Path) -> None:
+    workbook(raw / "a.xlsx", {"A": 1.5, "B": 2.5})
+    assert [ingest(raw, to="numbers", sheet=sheet).rows for sheet in ("A", "B", "A", "", "A")] == [1, 1, 0, 0, 0]
+    assert [ingest(raw, to="others", sheet=sheet).rows for sheet in ("", "A", "B", "")] == [1, 0, 1, 0]
+    assert (rows("numbers"), rows("others")) == ([(1.5,), (2.5,)], [(1.5,), (2.5,)])
+    assert [list(cursor.state["files"]) for cursor in list_cursors("numbers")] == [["a.xlsx"]]
+    workbook(raw / "a.xlsx", {"A": 1.5, "B": 2.5, "C": 3.5})
+    with pytest.raises(InvalidError, match=r"a\.xlsx: `changed since it was read"):
+        ingest(raw, to="numbers", sheet="B")
+    assert ingest(raw, to="numbers", sheet="C").rows == 1
+
+
+def test_options_that_change_how_values_are_read_do_not_repeat_rows(raw: Path) -> None:
+    (raw / "jan.csv").write_text(CSV)
+    assert ingest(raw, to="flights").rows == 2
+    for options in (
+        {"null_values": ["UA"]},
+        {"encoding": "cp1252"},
+        {"dates": True},
+        {"sheet": "A"},
+        {"ragged": "pad"},
+    ):
+        assert ingest(raw, to="flights", **options).rows == 0
+
+
 def test_a_changed_file_is_not_appended_but_may_be_upserted(raw: Path) -> None:
     (raw / "jan.csv").write_text(CSV)
     ingest(raw, to="flights", mode="upsert", key="day")
@@ -261,7 +344,7 @@ def test_replace_reads_everything(raw: Path) -> None:
 def test_a_forgotten_source_is_read_from_its_beginning(raw: Path) -> None:
     (raw / "jan.csv").write_text(CSV)
     ingest(raw, to="flights")
-    assert [cursor.source for cursor in list_cursors("flights")] == [f"files {raw}"]
+    assert [cursor.source for cursor in list_cursors("flights")] == ["files raw"]
     forget_cursor("flights", raw)
     assert ingest(raw, to="flights").rows == 2
     with pytest.raises(NotFoundError, match="flights has no source `files /nowhere`"):

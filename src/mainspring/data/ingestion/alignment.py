@@ -75,6 +75,8 @@ class Alignment:
         for name, dtype in frame.schema.items():
             self._widen(name, dtype, origin)
         types, given = self.types, frame.schema
+        if list(given.items()) == list(types.items()):
+            return frame
         return frame.select(
             _cast(frame[name], dtype, f"{origin}, column `{name}`")
             if name in given

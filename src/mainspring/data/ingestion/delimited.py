@@ -118,7 +118,7 @@ class Delimited:
         self._seen.update(
             (name, dtype) for name, dtype in frame.schema.items() if name not in decided and name not in empty
         )
-        return frame.with_columns(pl.lit(None).alias(name) for name in header if name in empty)
+        return frame.with_columns(pl.lit(None).alias(name) for name in header if name in empty) if empty else frame
 
     def _read_seen(self, data: bytes, types: dict[str, pl.DataType]) -> pl.DataFrame | None:
         """The block in the types seen so far; None if a column has values for the first time. Inferring takes ten times as

@@ -13,6 +13,7 @@ from mainspring.artifacts.paths import stored_name
 from mainspring.data._sources import source_of_file
 from mainspring.data.ingestion.formats import FORMATS
 from mainspring.data.ingestion.items import Item, ItemSource, Stamp
+from mainspring.data.ingestion.source import name_from
 from mainspring.data.version import Source
 from mainspring.errors import NotFoundError, StorageError, listed
 from mainspring.store.stamps import is_racy, real_time_ns
@@ -21,16 +22,20 @@ from mainspring.store.stamps import is_racy, real_time_ns
 class Files(ItemSource, frozen=True):
     """Files by a path or a glob (`raw/*.csv`, `raw/**/*.parquet`), or a folder, read in the order of their names.
 
-    New and changed ones are read, known by size, time and inode, and by their bytes where those can't be trusted. Their
-    names are kept relative to the fixed part of the glob, so that a project can be moved.
+    New and changed ones are read, known by size, times and inode, and by their bytes where those can't be trusted. Their
+    names are kept relative to the fixed part of the glob, and that to the project's root, so that a project can be moved.
     """
 
     pattern: str
 
     @property
     def identity(self) -> str:
-        """The folder, as it was given: another glob in it knows what this one read."""
-        return f"files {_folder(self.pattern)}"
+        """The folder, however it is named: another glob in it knows what this one read."""
+        return f"files {_folder(self.pattern).resolve().as_posix()}"
+
+    def identity_from(self, root: Path) -> str:
+        """The same, with a folder in a project named from its root."""
+        return f"files {name_from(root, _folder(self.pattern))}"
 
     def items(self) -> list[Item]:
         """The files, by name.
@@ -40,9 +45,9 @@ class Files(ItemSource, frozen=True):
         """
         base, rest = _parts(self.pattern)
         folder = _folder(self.pattern)
-        found = sorted(folder.glob(rest)) if rest else [base]
+        found = sorted(folder.glob(rest), key=_by_name) if rest else [base]
         if not rest and base.is_dir():
-            found = sorted(path for path in base.iterdir() if _is_table(path.name))
+            found = sorted((path for path in base.iterdir() if _is_table(path.name)), key=_by_name)
         items: list[Item] = [LocalItem(path, path.relative_to(folder).as_posix()) for path in found if path.is_file()]
         if not items:
             near = sorted(each.name for each in folder.iterdir())[:5] if folder.is_dir() else []
@@ -52,7 +57,10 @@ class Files(ItemSource, frozen=True):
 
 
 class LocalItem:
-    """A file of this machine. Its stamp holds size, time, inode, and when it was looked at (git's racily-clean rule)."""
+    """A file of this machine. Its stamp holds size, both times, inode, and when it was looked at (git's racily-clean rule).
+
+    The second time, that of the last change of anything about the file, can't be set back.
+    """
 
     def __init__(self, path: Path, name: str) -> None:
         self.path, self.name, self.uri = path, name, str(path)
@@ -66,15 +74,15 @@ class LocalItem:
             stat = os.stat(self.path)
         except OSError as error:
             raise StorageError(self.uri, f"it can't be read ({error.strerror or error})") from error
-        return [stat.st_size, stat.st_mtime_ns, stat.st_ino, seen_ns]
+        return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, seen_ns]
 
     def fits(self, stamp: Stamp) -> bool:
-        """Whether size, time and inode are those."""
-        return stamp[:3] == self.stamp[:3]
+        """Whether size, times and inode are those."""
+        return stamp[:4] == self.stamp[:4]
 
     def is_known(self, stamp: Stamp) -> bool:
-        """Whether they are, and the file was not changed so shortly before that its time can't be trusted."""
-        return self.fits(stamp) and not is_racy(stamp[1], stamp[3])
+        """Whether they are, and the file was not changed so shortly before that its times can't be trusted."""
+        return self.fits(stamp) and not is_racy(max(stamp[1], stamp[2]), stamp[4])
 
     def open(self) -> BinaryIO:
         """Its bytes; raises `StorageError`."""
@@ -108,6 +116,10 @@ def _folder(pattern: str) -> Path:
     """What names are relative to."""
     base, rest = _parts(pattern)
     return base if rest or base.is_dir() else base.parent
+
+
+def _by_name(path: Path) -> tuple[str, ...]:
+    return path.parts  # which comparing paths would make anew each time
 
 
 def _is_table(name: str) -> bool:

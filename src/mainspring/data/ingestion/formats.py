@@ -46,8 +46,7 @@ def options_of(given: Options, name: str) -> Options:
     >>> found.format, found.separator
     ('csv', '\t')
     """
-    endings = [ending for ending in name.lower().rpartition("/")[2].split(".")[1:] if ending not in _COMPRESSED]
-    ending = endings[-1] if endings else ""
+    ending = _ending(name)
     found = given.format or FORMATS.get(ending, "")
     if found not in set(FORMATS.values()):
         near = close_names(ending, FORMATS)
@@ -59,3 +58,18 @@ def options_of(given: Options, name: str) -> Options:
     if found == "csv" and not (len(separator.encode()) == 1 and len(given.quote.encode()) <= 1):
         raise InvalidError("separator", separator, "one ASCII character, as `quote` is one or none")
     return msgspec.structs.replace(given, format=found, separator=separator)
+
+
+def part_of(given: Options, name: str) -> str:
+    """Which part of a file of this name is read: a sheet, empty for the first one or the whole.
+
+    >>> part_of(Options(sheet="May"), "2013.xlsx"), part_of(Options(sheet="May"), "2013.csv")
+    ('May', '')
+    """
+    return given.sheet if (given.format or FORMATS.get(_ending(name))) == "excel" else ""
+
+
+def _ending(name: str) -> str:
+    """What a name says of the format, behind which only a compression's ending may come."""
+    endings = [ending for ending in name.lower().rpartition("/")[2].split(".")[1:] if ending not in _COMPRESSED]
+    return endings[-1] if endings else ""

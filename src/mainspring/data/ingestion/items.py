@@ -1,6 +1,7 @@
 """Files wherever they lie, as a source: which of them are new or changed, and their rows with the state behind each batch.
 
-The state knows each file that was read by name, stamp and digest, and how far the one at work was read.
+The state knows each file that was read by name, each part of it (a sheet, or the whole) by stamp and digest, and how far
+the file at work was read.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, BinaryIO, Protocol
 import polars as pl
 
 from mainspring.data.ingestion.delimited import Delimited
-from mainspring.data.ingestion.formats import Options, options_of
+from mainspring.data.ingestion.formats import Options, options_of, part_of
 from mainspring.data.ingestion.jsonlines import json_frames
 from mainspring.data.ingestion.source import Batch, Interrupted, Reading, StaleState, State
 from mainspring.data.ingestion.streams import Blocks, DigestedStream, Prefix, decompressed
@@ -69,8 +70,8 @@ class ItemSource(Options, frozen=True):
 
     def total_bytes(self, state: State | None) -> int:
         """How many bytes of new and changed files there are, but for what was read of the one at work."""
-        known, partial = _known(state), (state or {}).get("partial") or {}
-        total = sum(item.size_bytes for item in self.items() if not _is_unchanged(item, known))
+        known, partial = _Known(state), (state or {}).get("partial") or {}
+        total = sum(item.size_bytes for item in self.items() if not known.is_unchanged(item, part_of(self, item.name)))
         return total - int(partial.get("size_bytes", 0))
 
     def batches(self, state: State | None, reading: Reading) -> Iterator[Batch]:
@@ -85,89 +86,97 @@ def read_items(items: Iterable[Item], options: Options, state: State | None, rea
         InvalidError: a file that was read before is another one now, and its rows can't be told from those read then.
         StaleState: the file that was being read is another one now.
     """
-    known, partial = _known(state), (state or {}).get("partial")
+    known, partial = _Known(state), (state or {}).get("partial")
     found = list(items)
     seen = dict(reading.known)
     if partial is not None and partial["name"] not in {item.name for item in found}:
         raise StaleState
     for item in found:
         here = partial if partial is not None and partial["name"] == item.name else None
-        if here is None and _is_unchanged(item, known):
+        if here is None and known.is_unchanged(item, part_of(options, item.name)):
             continue
         yield from _ItemReading(item, options_of(options, item.name), known, seen, reading).batches(here)
 
 
-def _known(state: State | None) -> dict[str, dict[str, Any]]:
-    return dict((state or {}).get("files", {}))
+class _Known:
+    """What was read: stamp and digest of each part of each file. Its dicts are never changed, so states may hold them."""
 
+    def __init__(self, state: State | None) -> None:
+        self.files: dict[str, dict[str, Any]] = (state or {}).get("files", {})
 
-def _is_unchanged(item: Item, known: dict[str, dict[str, Any]]) -> bool:
-    return item.name in known and item.is_known(known[item.name]["stamp"])
+    def is_unchanged(self, item: Item, part: str) -> bool:
+        """Whether that part of a file was read, and its stamp says that the file is as it was."""
+        before = self.files.get(item.name, {}).get(part)
+        return before is not None and item.is_known(before["stamp"])
+
+    def learn(self, item: Item, parts: Iterable[str], digest: str) -> None:
+        """Parts of a file were read to their end."""
+        read = {part: {"stamp": item.stamp, "digest": digest} for part in parts}
+        self.files = {**self.files, item.name: {**self.files.get(item.name, {}), **read}}
+
+    def state(self, partial: dict[str, Any] | None) -> State:
+        """As JSON, with how far the file at work was read."""
+        return {"files": self.files, "partial": partial}
 
 
 class _ItemReading:
     """The reading of one file; `known` is moved when it has come to its end, `seen` are the types of CSV columns so far."""
 
     def __init__(
-        self,
-        item: Item,
-        options: Options,
-        known: dict[str, dict[str, Any]],
-        seen: dict[str, pl.DataType],
-        reading: Reading,
+        self, item: Item, options: Options, known: _Known, seen: dict[str, pl.DataType], reading: Reading
     ) -> None:
         self.item, self.options, self.known, self.seen, self.reading = item, options, known, seen, reading
-        self.stamp = item.stamp
+        self.parts = {part_of(options, item.name)}
 
     def batches(self, partial: dict[str, Any] | None) -> Iterator[Batch]:
         """Its rows, then a batch without rows that tells its digest."""
         item = self.item
         if partial is not None and not item.fits(partial["stamp"]):
             raise StaleState
-        if self._is_as_before():
-            yield Batch(frame=None, state=self._ended(self.known[item.name]["digest"]), origin=item.uri)
+        if digest := self._digest_as_before():
+            yield Batch(frame=None, state=self._ended(digest), origin=item.uri)
             return
         read_bytes = int(partial["size_bytes"]) if partial else 0
         rows = self._rows_of_text(partial) if self.options.format in ("csv", "ndjson") else self._rows_of_file(partial)
-        digest = ""
         for frame, position, total in rows:
             digest = position.pop("whole", "")
-            behind = None if digest else {"name": item.name, "stamp": self.stamp, "size_bytes": total, **position}
-            if behind is not None or frame.columns:
-                state = {"files": dict(self.known), "partial": behind} if behind else None
-                if state is None:
-                    self._expect_unchanged()
-                    state = self._ended(digest)
-                yield Batch(
-                    frame=frame if frame.columns else None, state=state, origin=item.uri, size_bytes=total - read_bytes,
-                    sources=(item.lineage(digest),) if digest else (), sparse=self.options.format == "ndjson",
-                )  # fmt: skip
-                read_bytes = total
-            elif digest:
+            if not digest:
+                state = self.known.state({"name": item.name, "stamp": item.stamp, "size_bytes": total, **position})
+            else:
                 self._expect_unchanged()
-                yield Batch(
-                    frame=None, state=self._ended(digest), origin=item.uri, size_bytes=total - read_bytes,
-                    sources=(item.lineage(digest),),
-                )  # fmt: skip
+                state = self._ended(digest)
+            yield Batch(
+                frame=frame if frame.columns else None, state=state, origin=item.uri, size_bytes=total - read_bytes,
+                sources=(item.lineage(digest),) if digest else (), sparse=self.options.format == "ndjson",
+            )  # fmt: skip
+            read_bytes = total
 
     def _ended(self, digest: str) -> State:
-        self.known[self.item.name] = {"stamp": self.stamp, "digest": digest}
-        return {"files": dict(self.known), "partial": None}
+        self.known.learn(self.item, self.parts, digest)
+        return self.known.state(None)
 
-    def _is_as_before(self) -> bool:
-        """Whether a file that was read before holds the same bytes; another one may not be appended."""
-        before = self.known.get(self.item.name)
+    def _digest_as_before(self) -> str:
+        """The digest of a file that was read before and holds the same bytes; another one may not be appended."""
+        before = self.known.files.get(self.item.name)
         if before is None:
-            return False
+            return ""
         with self.item.local() as path:
-            if blob_digest(path) == before["digest"]:
-                return True
+            if self.options.format == "excel" and not self.options.sheet:
+                from mainspring.data.ingestion.excel import first_sheet
+
+                self.parts.add(first_sheet(path, self.item.uri))
+            read = [before[part]["digest"] for part in self.parts if part in before]
+            if not read:
+                return ""
+            digest = blob_digest(path)
+        if digest in read:
+            return digest
         if self.reading.is_resumed:
             raise StaleState  # the rows of it may be staged only; begin from what is committed
         if self.reading.mode != "append" or self.options.changed == "again":
-            return False
+            return ""
         raise InvalidError(
-            self.item.uri, f"changed since it was read ({before['digest'][:12]})", "a file as it was",
+            self.item.uri, f"changed since it was read ({read[0][:12]})", "a file as it was",
             "To append its rows would repeat those read before. mode='upsert' with a key takes what changed,"
             " changed='again' appends all of it once more.",
         )  # fmt: skip
@@ -205,7 +214,9 @@ class _ItemReading:
             if self.options.format == "excel":
                 from mainspring.data.ingestion.excel import read_sheet
 
-                yield read_sheet(path, item.uri, self.options), {"whole": digest}, item.size_bytes
+                frame, sheet = read_sheet(path, item.uri, self.options)
+                self.parts.add(sheet)
+                yield frame, {"whole": digest}, item.size_bytes
                 return
             yield from self._rows_of_parquet(path, digest, partial["row"] if partial else 0)
 
