@@ -64,19 +64,30 @@ def test_the_parts_are_versions_that_lead_to_rule_and_source(rule: SplitRule, wo
         assert [each.node for each in version.source] == [source.id]
 
 
-@pytest.mark.parametrize("rule", RULES[:3], ids=lambda rule: type(rule).__name__)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
+@pytest.mark.one_backend("what is compared is how the parts are computed")
 def test_a_large_version_has_the_same_parts(
     rule: SplitRule, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     visits = dataset("visits")
     visits.commit(FRAME)
-    source = visits.append(FRAME)
+    source = visits.append(FRAME.with_columns(pl.col("n") + 400))
     small = split_dataset(source, rule)
     monkeypatch.setattr(recorded, "LARGE_BYTES", 0)
     large = split_dataset(source, rule, prefix="large")
     for name, version in small.items():
         assert large[name].content_digest == version.content_digest
         assert split_of(large[name]) == rule
+
+
+@pytest.mark.one_backend("what is looked at is how the parts are computed")
+def test_a_version_is_large_by_what_it_takes_in_memory(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was by the size of its Parquet, which says little where values repeat."""
+    source = dataset("zeros").commit(pl.DataFrame({"id": range(50_000), "x": 0, "y": 0, "z": 0}))
+    monkeypatch.setattr(recorded, "LARGE_BYTES", 500_000)
+    assert source.size_bytes < 500_000
+    monkeypatch.setattr(type(source), "to_polars", lambda _: pytest.fail("it was read whole"))
+    assert sum(part.rows for part in split_dataset(source, GroupSplit("id")).values()) == 50_000
 
 
 def test_splitting_again_gives_the_versions_that_are_there(workspace: Workspace) -> None:

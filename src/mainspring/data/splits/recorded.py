@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Stored = HashSplit | TimeSplit | GroupSplit | StratifiedSplit | KFold | GroupKFold | StratifiedKFold
 ROLE = "split_by"
-LARGE_BYTES = 256 << 20  # of Parquet: larger versions are computed in bounded memory, a third slower
+LARGE_BYTES = 256 << 20  # in memory: larger versions are cut lazily, a third slower
 
 
 def split_dataset(
@@ -43,8 +43,8 @@ def split_dataset(
 ) -> dict[str, DatasetVersion]:  # fmt: skip
     """Commit the parts of a version as datasets `PREFIX-PART`, the dataset's name being the prefix if none is given.
 
-    `names` gives single parts another dataset. Rules that look at one row at a time (by hash and by time) take versions
-    of any size in bounded memory; the others read the whole version. Each part is its own transaction.
+    `names` gives single parts another dataset. Of a large version rules by hash and by time hold no more than some rows,
+    the others the columns that decide. Each part is its own transaction.
 
     Raises:
         WrongTypeError: it is no rule that can be recorded.
@@ -110,9 +110,11 @@ def _note(part: str, rule: SplitRule) -> str:
     return f"{part} of {type(rule).__name__}"
 
 
-def _parts(version: DatasetVersion, rule: Any) -> Iterator[tuple[str, pl.DataFrame | pl.LazyFrame]]:
-    """The parts; lazy ones if the version is large and the rule looks at one row at a time."""
-    if is_row_rule(rule) and version.size_bytes > LARGE_BYTES:
+def _parts(version: DatasetVersion, rule: SplitRule) -> Iterator[tuple[str, pl.DataFrame | pl.LazyFrame]]:
+    """The parts; lazy ones if the version is large."""
+    from mainspring.data.tables.memory import in_memory_bytes
+
+    if in_memory_bytes(version) > LARGE_BYTES:
         yield from rule.apply_lazily(version.scan()).items()
     else:
         yield from rule.apply(version.to_polars()).items()
@@ -158,8 +160,3 @@ def _linked(ledger: Ledger, source: DatasetVersion, text: str) -> Extra:
         ledger.edge(tx, node, "read_from", source.id, task)
 
     return write
-
-
-def is_row_rule(rule: Any) -> bool:
-    """Whether a rule looks at one row at a time, so that it takes tables larger than memory."""
-    return isinstance(rule, TimeSplit | HashSplit)
