@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -196,8 +196,9 @@ class DatasetStore:
         return version
 
     def relayout(
-        self, tx: Transaction, version: DatasetVersion, manifest: str, parts: int, size_bytes: int, blobs: Iterable[str]
-    ) -> bool:
+        self, tx: Transaction, version: DatasetVersion, manifest: str, parts: int, size_bytes: int, blobs: Iterable[str],
+        event: Literal["compacted", "repaired"] = "compacted",
+    ) -> bool:  # fmt: skip
         """Give a version another manifest of the same content; False if it is not the head, or has another one by now."""
         row = tx.query_one("SELECT head FROM dataset WHERE name = ?", (version.dataset,))
         if row is None or row[0] != version.id or not self._is_manifest_of(tx, version.id, version.manifest):
@@ -208,7 +209,7 @@ class DatasetStore:
         )
         self._hold(tx, version.id, blobs)
         told = {"dataset": version.dataset, "number": version.number, "before": version.parts, "parts": parts}
-        self.ledger.append(tx, "dataset.compacted", version.id, told)
+        self.ledger.append(tx, f"dataset.{event}", version.id, told)
         return True
 
     @staticmethod
@@ -223,6 +224,11 @@ class DatasetStore:
         """What a dataset has now; None if there is none of this name."""
         with self.database.transaction() as tx:
             return self._living(tx, name)
+
+    def holders(self, blob: str) -> list[DatasetVersion]:
+        """The versions that keep a blob from the collector: those that wrote it, and those that took it over."""
+        where = "id IN (SELECT version FROM dataset_blob WHERE blob = ?) ORDER BY dataset, number"
+        return [version_from_row(row) for row in self._rows(where, (blob,))]
 
     def blobs_of(self, name: str) -> set[str]:
         """The blobs that are kept for any version of a dataset."""

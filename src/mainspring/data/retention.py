@@ -13,8 +13,7 @@ import msgspec
 
 from mainspring import clock
 from mainspring.data._store import DatasetStore, Living
-from mainspring.data.tables import manifest as tables
-from mainspring.data.trees import manifest as trees
+from mainspring.data.reachable import needed_blobs
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import ConflictError, InvalidError, NotAllowedError, RemovedError, listed
 from mainspring.ledger import Ledger, is_replay
@@ -164,13 +163,7 @@ class _Remover:
 
     def _needed(self, versions: Iterable[DatasetVersion]) -> set[str]:
         """Every blob that reading one of these versions may open."""
-        present = list(versions)
-        needed = tables.needed_blobs(self.workspace.blobs, [each.manifest for each in present if each.kind == "table"])
-        for manifest in [each.manifest for each in present if each.kind == "tree"]:
-            if manifest not in self._reached:
-                self._reached[manifest] = frozenset(trees.reachable_blobs(self.workspace.blobs, manifest))
-            needed |= self._reached[manifest]
-        return needed
+        return needed_blobs(self.workspace.blobs, versions, self._reached)
 
     def _users(self, versions: Iterable[DatasetVersion], *, models_only: bool) -> list[tuple[str, str]]:
         """The versions that something came from, each with what, nearest first."""

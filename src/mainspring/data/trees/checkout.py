@@ -1,16 +1,18 @@
 """A version written into a folder: copies, never links to the store, so that no edit can reach it.
 
 Order: look at everything, refuse what would be lost, remove, write. Each file is written under a name of its own and
-renamed; the index says beforehand which version was begun, so that what a killed checkout left is known as its own.
+renamed; the index says beforehand which version was begun, so that what a killed checkout left is known as its own. Files
+whose stored bytes are damaged are named in the end; all others are written.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from mainspring.data.damage import UNREADABLE
 from mainspring.data.files import Checkout, Progress
 from mainspring.data.trees.copies import WorkingCopy
 from mainspring.data.trees.draft import matching
@@ -19,7 +21,7 @@ from mainspring.data.trees.manifest import read_listing
 from mainspring.data.trees.reading import TreeReader
 from mainspring.data.trees.scan import Place, Stamp, unreadable
 from mainspring.data.trees.writing import FileWriter, case_collisions, folds_case
-from mainspring.errors import NotAllowedError, StorageError, listed
+from mainspring.errors import CorruptBlobError, NotAllowedError, NotFoundError, StorageError, listed
 from mainspring.store.stamps import real_time_ns
 from mainspring.workspace import Workspace
 
@@ -119,6 +121,7 @@ def _carried_out(
     copy: WorkingCopy, plan: _Plan, reader: TreeReader, manifest: str, progress: Progress | None
 ) -> list[str]:
     stamps: dict[str, Stamp] = {}
+    damaged: dict[str, CorruptBlobError | NotFoundError] = {}
     writer = FileWriter(reader, copy.place.folder)
     try:
         os.makedirs(copy.place.folder, exist_ok=True)
@@ -132,10 +135,15 @@ def _carried_out(
         total = sum(entry.size_bytes for entry in plan.write.values())
         done = 0
         for number, (path, entry) in enumerate(plan.write.items()):
-            stamps[path] = writer.write(path, entry)
+            try:
+                stamps[path] = writer.write(path, entry)
+            except UNREADABLE as error:
+                damaged[path] = error
             done += entry.size_bytes
             if progress is not None:
                 progress(number + 1, done, total)
+        if damaged:
+            raise _incomplete(reader.subject, copy.place, damaged)
         copy.index.pending = ""
     except OSError as error:
         raise unreadable(copy.place.path, error) from error
@@ -148,6 +156,19 @@ def _carried_out(
             copy.settle(path, entry)
         copy.save()
     return list(plan.write)
+
+
+def _incomplete(subject: str, place: Place, damaged: Mapping[str, CorruptBlobError | NotFoundError]) -> StorageError:
+    """The error for files whose stored bytes are damaged or gone; all others were written."""
+    error = next(iter(damaged.values()))
+    said = f"{listed(list(damaged))} of {subject} can't be written, all else is in {place.path}"
+    found = (
+        CorruptBlobError(error.digest, error.found, f"{said}: {error.place}")
+        if isinstance(error, CorruptBlobError)
+        else StorageError(said, str(error).rstrip("."), "`mainspring doctor` says what depends on it.")
+    )
+    found.__cause__ = error
+    return found
 
 
 def _check_case(folder: str, paths: list[str]) -> None:

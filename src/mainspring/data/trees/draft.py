@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from mainspring.artifacts import BlobAccess
+from mainspring.data.damage import UNREADABLE
 from mainspring.data.trees.archiver import borrowed_blobs
 from mainspring.data.trees.entries import Entries, Entry, checked_path, not_in_tree, structure_problem, tree_digest
 from mainspring.data.trees.manifest import Listing, read_listing, write_listing
@@ -57,7 +58,7 @@ class TreeDraft:
         self, head: DatasetVersion | None, sources: tuple[Source, ...], note: str, extracted_us: int
     ) -> DatasetVersion:
         """Write the manifest, and give the record; the store sets id, number, time, actor and maker."""
-        base = read_listing(self.blobs, head.manifest) if head else None
+        base = self._base(head)
         manifest, written = write_listing(self.blobs, base, self.entries)
         self.base = base.blob if base else None
         self.written = [*self._stored, *written]
@@ -69,6 +70,13 @@ class TreeDraft:
             parts=len({entry.home or entry.digest for entry in self.entries.values()}), manifest=manifest, schema=(),
             created_at=0, extracted_at=extracted_us, source=sources, parent=head.id if head else None, actor="", note=note,
         )  # fmt: skip
+
+    def _base(self, head: DatasetVersion | None) -> Listing | None:
+        """What the manifest may be a delta on: not one that is damaged."""
+        try:
+            return read_listing(self.blobs, head.manifest) if head else None
+        except UNREADABLE:
+            return None
 
 
 def replacing(entries: dict[str, Entry]) -> Change:

@@ -1,6 +1,7 @@
 """Files of a version, read straight from the store and verified.
 
-A file in a pack is verified with its pack, and again by its own digest; a corrupt pack is named with the files in it.
+A file in a pack is verified with its pack, and again by its own digest; of a corrupt pack, those files are read whose own
+bytes are right.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 import bisect
 import io
 import os
+import tempfile
 from itertools import accumulate
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from blake3 import blake3
 
@@ -19,11 +21,20 @@ from mainspring.data.trees.draft import matching
 from mainspring.data.trees.entries import CHUNKED, LINK, PACKED, Entries, Entry, not_in_tree
 from mainspring.data.trees.manifest import Chunk, read_chunk, read_chunks, read_listing
 from mainspring.data.trees.media import media_type
-from mainspring.errors import CorruptBlobError, InvalidError, StorageError, listed
+from mainspring.errors import CorruptBlobError, InvalidError, NotFoundError, StorageError
 from mainspring.store import BlobStore
+from mainspring.store.blobs import write_all
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
+
+
+class _Pack(NamedTuple):
+    """An open pack, or a copy of what is left of one that is corrupt."""
+
+    handle: int
+    place: str
+    damage: CorruptBlobError | None = None
 
 
 class TreeReader:
@@ -32,7 +43,7 @@ class TreeReader:
     def __init__(self, blobs: BlobStore, manifest: str, subject: str) -> None:
         self.blobs, self.subject = blobs, subject
         self.entries: Entries = read_listing(blobs, manifest).entries
-        self._packs: dict[bytes, io.FileIO] = {}
+        self._packs: dict[bytes, _Pack] = {}
 
     def files(self, pattern: str = "") -> list[TreeFile]:
         """The files, sorted by path; with a pattern those that it names."""
@@ -80,17 +91,19 @@ class TreeReader:
             pack = self._packs[entry.home] = self._opened(entry.home)
         if entry.offset < 0 or not 0 <= entry.size_bytes <= PACK_BYTES:
             raise StorageError(self.subject, f"the place of `{entry.path}` in its pack can't be ({entry.offset})")
-        data = os.pread(pack.fileno(), entry.size_bytes, entry.offset)
+        data = os.pread(pack.handle, entry.size_bytes, entry.offset)
         found = blake3(data).digest()
         if found != entry.digest:
-            place = f"{self.subject}, file `{entry.path}` in the pack {pack.name}"
+            place = f"{self.subject}, file `{entry.path}` in the pack {pack.place}"
+            if pack.damage is not None:
+                raise CorruptBlobError(pack.damage.digest, pack.damage.found, place) from pack.damage
             raise CorruptBlobError(entry.digest.hex(), found.hex(), place)
         return data
 
     def close(self) -> None:
         """Close the packs."""
         for pack in self._packs.values():
-            pack.close()
+            os.close(pack.handle)
         self._packs.clear()
 
     def __enter__(self) -> TreeReader:
@@ -99,17 +112,27 @@ class TreeReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _opened(self, home: bytes) -> io.FileIO:
+    def _opened(self, home: bytes) -> _Pack:
+        digest = home.hex()
         try:
-            return io.FileIO(str(self.blobs.path(home.hex())))
+            path = str(self.blobs.path(digest))
+            return _Pack(os.open(path, os.O_RDONLY | os.O_CLOEXEC), path)
         except CorruptBlobError as error:
-            files = sorted(path for path, entry in self.entries.items() if entry.home == home)
-            place = f"{error.place} (a pack of {len(files):,} files of {self.subject}: {listed(files)})"
-            raise CorruptBlobError(error.digest, error.found, place) from error
+            return _Pack(self._left(digest, error), error.place, error)
         except OSError as error:
             if isinstance(error, StorageError):
                 raise
             raise StorageError(self.blobs.place, str(error)) from error
+
+    def _left(self, digest: str, error: CorruptBlobError) -> int:
+        """An open file with what is left of a pack; raises the error if that can't be had."""
+        try:
+            data = self.blobs.remains(digest)
+        except NotFoundError:
+            raise error from None
+        with tempfile.TemporaryFile(prefix="mainspring-", buffering=0) as file:
+            write_all(file.fileno(), data)
+            return os.dup(file.fileno())
 
 
 def tree_file(entry: Entry) -> TreeFile:
