@@ -74,10 +74,12 @@ def test_lazy_parts_are_the_eager_ones(engine: str, tmp_path: Path) -> None:
         assert lazy[name].collect(engine=engine).equals(part)  # type: ignore[call-overload]  # a parameter of the test
 
 
-def test_lazy_parts_of_rows_without_a_key_fail_when_collected() -> None:
-    parts = HashSplit("k").apply_lazily(pl.LazyFrame({"k": [1, None]}))
-    with pytest.raises(pl.exceptions.ComputeError, match="k: `1 null` is not a key in every row"):
-        parts["train"].collect()
+def test_lazy_rows_without_a_key_are_refused() -> None:
+    """They failed when a part was collected, with an error of Polars."""
+    with pytest.raises(InvalidError, match="k: `1 null` is not a key in every row"):
+        HashSplit("k").apply_lazily(pl.LazyFrame({"k": [1, None]}))
+    with pytest.raises(InvalidError, match="is not a key's type"):
+        HashSplit("k").apply_lazily(pl.LazyFrame({"k": [[1]]}))
 
 
 def test_the_rule_is_a_record_whose_form_does_not_matter() -> None:

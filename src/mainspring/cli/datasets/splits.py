@@ -52,13 +52,14 @@ def split(
     are appended.
     """
     from mainspring.data import split_dataset, write_rule
+    from mainspring.data.splits.recorded import count_parts
 
     workspace = invocation.workspace
     version = _version(reference, workspace)
     rule = _rule(by, columns, _shares(shares), at=_instants(version, columns[0], at), salt=salt, seed=seed)
     document: dict[str, Any] = {"source": str(version), "rule": msgspec.json.decode(write_rule(rule))}
     if dry_run:
-        rows = {name: part.height for name, part in rule.apply(version.to_polars()).items()}
+        rows = count_parts(version, rule)
         versions = dict.fromkeys(rows, "")
         document["rows"] = rows
     else:

@@ -46,8 +46,9 @@ class HashSplit(SharedRule, frozen=True, tag="hash"):
         return expression
 
     def apply_lazily(self, frame: pl.LazyFrame) -> dict[str, pl.LazyFrame]:
-        """The parts as lazy frames; collecting one fails with the text of the errors that `apply` raises."""
+        """The parts as lazy frames; the key is looked through once here, for rows without one. Raises as `apply` does."""
         number = self.expression(frame.collect_schema())
+        _parts().expect_keys(frame.select(self.key))
         return {name: frame.filter(number == place) for place, name in enumerate(self.names)}
 
 

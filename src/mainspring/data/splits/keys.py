@@ -7,7 +7,7 @@ their IEEE bits; times microseconds, and nanoseconds if there are any; text its 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,10 +42,7 @@ def hash_keys(columns: Sequence[pl.Series], salt: str = "") -> Words:
     array([ True])
     """
     rows = len(columns[0])
-    for column in columns:
-        if column.null_count():
-            hint = "Drop these rows first, or fill in a value."
-            raise InvalidError(column.name, counted(column.null_count(), "null"), "a key in every row", hint)
+    expect_no_nulls({column.name: column.null_count() for column in columns})
     out = np.empty(rows, np.uint64)
     for start in range(0, rows, _BLOCK):
         state = out[start : start + _BLOCK]
@@ -53,6 +50,14 @@ def hash_keys(columns: Sequence[pl.Series], salt: str = "") -> Words:
         for column in columns:
             _absorb_column(state, column.slice(start, _BLOCK))
     return out
+
+
+def expect_no_nulls(nulls: Mapping[str, int]) -> None:
+    """Go on only if no column of a key has a null, given how many each has; raises `InvalidError`."""
+    for column, count in nulls.items():
+        if count:
+            hint = "Drop these rows first, or fill in a value."
+            raise InvalidError(column, counted(count, "null"), "a key in every row", hint)
 
 
 def hash_positions(count: int, salt: str = "") -> Words:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mainspring.data.splits.keys import Words, fractions, hash_keys, hash_positions
+from mainspring.data.splits.keys import Words, expect_no_nulls, fractions, hash_keys, hash_positions
 from mainspring.data.splits.rule import require_columns, running
 from mainspring.data.tables.frames import as_polars
 from mainspring.errors import InvalidError, counted
@@ -56,6 +56,12 @@ def by_hash(columns: Sequence[pl.Series], salt: str, shares: Pairs) -> Numbers:
     for share in running(shares):
         part += numbers >= np.uint64(min(int(share * 2**64), 2**64 - 1))
     return part
+
+
+def expect_keys(keys: pl.LazyFrame) -> None:
+    """Go on only if every row has a key, of types that make one; raises `InvalidError`."""
+    hash_keys(keys.head(1).collect().get_columns())
+    expect_no_nulls(keys.null_count().collect(engine="streaming").row(0, named=True))
 
 
 def by_position(rows: int, seed: int, shares: Pairs) -> Numbers:

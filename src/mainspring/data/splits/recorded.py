@@ -75,6 +75,14 @@ def split_dataset(
         }
 
 
+def count_parts(version: DatasetVersion, rule: SplitRule) -> dict[str, int]:
+    """How many rows each part would have; raises as the rule's `apply` does."""
+    import polars as pl
+
+    parts = rule.apply_lazily(version.scan())
+    return {name: part.select(pl.len()).collect(engine="streaming").item() for name, part in parts.items()}
+
+
 def split_of(version: DatasetVersion, workspace: Workspace | None = None) -> SplitRule | None:
     """The rule by which a version was split off another, or None if it was not; of several the newest."""
     ledger = (workspace or current_workspace()).ledger
