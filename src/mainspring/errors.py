@@ -187,7 +187,7 @@ class CorruptBlobError(StorageError):
         super().__init__(
             place,
             f"the blob `{digest[:12]}` is corrupt (its bytes hash to `{found[:12]}`)",
-            "`mainspring doctor --blobs` says what depends on it; making the same content again repairs it.",
+            "`mainspring doctor --blobs` says what depends on it; adding or committing the same content again repairs it.",
         )
 
 

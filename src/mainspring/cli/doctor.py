@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _LITTLE_SPACE_BYTES = 1 << 30
 _SHOWN_DEPENDENTS = 5
+_REMEDY = "Adding or committing the same data again stores it anew, or running the pipeline again where a run made it."
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -157,7 +158,7 @@ def _about(workspace: Workspace, digests: list[str], fault: str) -> Iterator[Fin
         more = len(dependents) - _SHOWN_DEPENDENTS
         told = "; ".join(dependents[:_SHOWN_DEPENDENTS]) + (f"; {more} more" if more > 0 else "")
         said = f"{text.short(digest)} is {fault}; on it depend: {told or 'logs or recorded code'}"
-        yield Finding("blob", False, said, "Running the pipeline again makes it anew where a run can.")
+        yield Finding("blob", False, said, _REMEDY)
 
 
 def _dependents(workspace: Workspace, digest: str) -> Iterator[str]:
@@ -189,12 +190,9 @@ def _made_from(workspace: Workspace, artifact: str) -> Iterator[str]:
 
 def _versions_in(workspace: Workspace, digest: str) -> Iterator[str]:
     """The versions of datasets and models whose own bytes are in a blob."""
-    for name, number in workspace.database.query(
-        "SELECT version.dataset, version.number FROM dataset_blob JOIN dataset_version AS version"
-        " ON version.id = dataset_blob.version WHERE dataset_blob.blob = ? ORDER BY 1, 2",
-        (digest,),
-    ):
-        yield f"dataset version {name}/{number}"
+    from mainspring.data.reachable import versions_needing
+
+    yield from (f"dataset version {version}" for version in versions_needing(digest, workspace))
     for name, number in workspace.database.query(
         "SELECT name, number FROM model_version WHERE encoded LIKE ? OR input_example = ? ORDER BY 1, 2",
         (f"%{digest}%", digest),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Set
+from contextlib import suppress
 
 import msgspec
 
@@ -28,6 +29,8 @@ def repaired(store: DatasetStore, blobs: BlobStore, head: DatasetVersion, draft:
     corrupt = corrupt_blobs(blobs)
     if not corrupt or not _lacks(blobs, head, corrupt):
         return head
+    if head.kind == "table":
+        _put_parts(blobs, head, draft, corrupt)
     new = draft.version(None, (), "", 0)
     tell_repaired(blobs, corrupt, str(head))
     corrupt = corrupt_blobs(blobs)
@@ -38,6 +41,26 @@ def repaired(store: DatasetStore, blobs: BlobStore, head: DatasetVersion, draft:
             return None
     _log.warning("%s: parts of it were found damaged before, its content is now stored anew", head)
     return msgspec.structs.replace(head, manifest=new.manifest, parts=new.parts, size_bytes=new.size_bytes)
+
+
+def _put_parts(blobs: BlobStore, head: DatasetVersion, draft: Draft, corrupt: Set[str]) -> None:
+    """Store the corrupt parts of a table again from rows at hand, for all versions that name them.
+
+    It does nothing for them if other bytes come of the rows, as from another release of Polars.
+    """
+    from mainspring.data.tables.draft import AppendDraft
+    from mainspring.data.tables.manifest import read_listing
+    from mainspring.data.tables.parts import write_parts
+
+    frame = next(iter(draft.frames())) if isinstance(draft, AppendDraft) else None
+    if frame is None or frame.height != head.rows:
+        return
+    with suppress(*UNREADABLE):
+        at = 0
+        for part in read_listing(blobs, head.manifest).parts:
+            if part.blob in corrupt and not part.dropped:
+                write_parts(frame.slice(at, part.rows), blobs)
+            at += part.rows
 
 
 def _lacks(blobs: BlobStore, version: DatasetVersion, corrupt: Set[str]) -> bool:
