@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +21,7 @@ from mainspring.workspace import Workspace, current_workspace, using
 if TYPE_CHECKING:
     import polars as pl
 
+    from mainspring.artifacts.spool import Spool
     from mainspring.data.draft import Draft
     from mainspring.data.tables.rows import FrameDraft
 
@@ -70,9 +72,10 @@ class Dataset:
         names what it was read from: paths (whose bytes are digested now), addresses, other versions; `extracted_at`
         when, if not now. If nothing changed, the newest version is given.
 
-        `checks` are what `validate` takes, held to these rows; the report is recorded with the version. Rows that a
-        check of severity `quarantine` fails on are appended to the dataset of that name first, with their reasons, in a
-        transaction of their own.
+        `checks` are what `validate` takes, held to these rows, and, where they are appended, to what they make together
+        with the newest version (`unique`, `compare_previous`); the report is recorded with the version. Rows that a check
+        of severity `quarantine` fails on are appended to the dataset of that name first, with their reasons, in a
+        transaction of their own. A lazy table is computed once, to a temporary file, and checked and divided there.
 
         Raises:
             InvalidError: a row to append has other columns or types; the column is named. The dataset is a tree. A
@@ -81,23 +84,23 @@ class Dataset:
             ConflictError: a thousand other writers were faster.
             NotAllowedError: this is a replay, and no version was recorded with this content.
         """
-        from mainspring.data.tables.frames import as_polars
         from mainspring.data.tables.rows import FrameDraft
 
         if mode not in ("replace", "append"):
             raise InvalidError("mode", mode, "`replace` or `append`")
-        extra: list[Extra] = []
-        if checks is not None:
-            frame, extra = self._admitted(frame, checks, quarantine)
-        if type(frame).__name__ == "LazyFrame":
-            return self._commit_lazy(frame, source, note, extracted_at, behind=mode == "append", extra=extra)
-        draft = FrameDraft(self.name, as_polars(frame), self.workspace.blobs, before=self._draft)
-        version = self._commit(draft, source, note, extracted_at, behind=mode == "append", extra=extra)
+        behind = mode == "append"
+        with self._admitted(frame, checks, quarantine, behind=behind) as (rows, extra):
+            if hasattr(rows, "scan") or type(rows).__name__ == "LazyFrame":
+                return self._commit_lazy(rows, source, note, extracted_at, behind=behind, extra=extra)
+            draft = FrameDraft(self.name, rows, self.workspace.blobs, before=self._draft)
+            version = self._commit(draft, source, note, extracted_at, behind=behind, extra=extra)
         if not is_replay():
             self._draft = draft.settled(version)
         return self._compacted(version)
 
-    def _commit_lazy(self, frame: pl.LazyFrame, *given: Any, behind: bool, extra: Sequence[Extra]) -> DatasetVersion:
+    def _commit_lazy(
+        self, frame: pl.LazyFrame | Spool, *given: Any, behind: bool, extra: Sequence[Extra]
+    ) -> DatasetVersion:
         from mainspring.data.tables.lazy import LazyDraft
 
         draft = LazyDraft(self.name, frame, self.workspace.blobs)
@@ -107,16 +110,34 @@ class Dataset:
             draft.close()
         return self._compacted(version)
 
-    def _admitted(self, frame: Any, checks: Any, quarantine: str) -> tuple[Any, list[Extra]]:
-        from mainspring.data.validation.quarantine import admit
-        from mainspring.data.validation.recorded import recording
+    @contextmanager
+    def _admitted(
+        self, frame: Any, checks: Any, quarantine: str, *, behind: bool, replacing: tuple[str, ...] = (),
+        fits: Callable[[Any], None] | None = None,
+    ) -> Iterator[tuple[Any, list[Extra]]]:  # fmt: skip
+        """The rows that checks let into the dataset, computed once if they are lazy, and what records the report."""
+        from mainspring.data.tables.frames import as_polars
 
         self._expect_now()
-        with using(self.workspace):
-            apart = dataset(quarantine, self.workspace) if quarantine else None
-            previous = None if is_replay() else self._store.head(self.name)  # a replay's head is a later one
-            good, report = admit(self.name, frame, checks, apart, previous)
-        return good, [recording(self._store, report)]
+        rows: Any = frame if type(frame).__name__ == "LazyFrame" else as_polars(frame)
+        if checks is None:
+            yield rows, []
+            return
+        from mainspring.artifacts.spool import Spool
+        from mainspring.data.tables.parts import fitted_to
+        from mainspring.data.validation.quarantine import admitted
+        from mainspring.data.validation.recorded import recording
+
+        head = None if is_replay() else self._store.head(self.name)  # a replay's head is a later one
+        other = {"behind": head, "replacing": replacing, "fits": fits} if behind else {"previous": head}
+        apart = dataset(quarantine, self.workspace) if quarantine else None
+        with ExitStack() as stack:
+            stack.enter_context(using(self.workspace))
+            if behind and head is not None:
+                rows = fitted_to(head, rows, self.workspace.blobs)
+            rows = stack.enter_context(Spool(rows)) if type(rows).__name__ == "LazyFrame" else rows
+            good, report = stack.enter_context(admitted(self.name, rows, checks, apart, **other))
+            yield good, [recording(self._store, report)]
 
     def _commit(
         self, draft: Draft, source: Any, note: str, extracted_at: datetime | None, *, behind: bool,
@@ -183,11 +204,12 @@ class Dataset:
 
     def upsert(
         self, frame: Any, *, key: str | Sequence[str], source: Any = (), note: str = "",
-        extracted_at: datetime | None = None,
+        extracted_at: datetime | None = None, checks: Any = None, quarantine: str = "",
     ) -> DatasetVersion:  # fmt: skip
         """Make a version in which these rows stand in place of those with the same key; the others are new rows.
 
         Rows that changed or are new stand behind those that are kept. A row that equals the present one changes nothing.
+        `checks` and `quarantine` are as for `commit`.
 
         Raises:
             InvalidError: a column of the key is missing or null, a key is there twice, or the columns don't fit; it is named.
@@ -198,8 +220,13 @@ class Dataset:
         from mainspring.data.tables.frames import as_polars
         from mainspring.data.tables.keys import ByKey
 
-        draft = EditDraft(self.name, self.workspace.blobs, ByKey(self.name, key), as_polars(frame))
-        return self._compacted(self._commit(draft, source, note, extracted_at, behind=True))
+        find, blobs = ByKey(self.name, key), self.workspace.blobs
+        with self._admitted(
+            as_polars(frame), checks, quarantine, behind=True, replacing=tuple(find.key),
+            fits=find.expect_keys,
+        ) as (rows, extra):  # fmt: skip
+            draft = EditDraft(self.name, blobs, find, rows)
+            return self._compacted(self._commit(draft, source, note, extracted_at, behind=True, extra=extra))
 
     def delete(
         self, keys: Any = None, *, key: str | Sequence[str] | None = None, where: pl.Expr | str | None = None,

@@ -9,9 +9,10 @@ import polars as pl
 import pytest
 
 from mainspring import clock
-from mainspring.data import dataset, remove_dataset
+from mainspring.data import check, dataset, find_report, remove_dataset
 from mainspring.data.ingestion import Batch, Limits, Reading, Retry, forget_cursor, ingest, list_cursors
 from mainspring.data.ingestion._store import gc_roots
+from mainspring.data.validation import rows
 from mainspring.errors import ConflictError, InvalidError, UnavailableError
 from mainspring.workspace import Workspace
 
@@ -119,3 +120,75 @@ def test_a_source_is_not_forgotten_while_it_is_read(workspace: Workspace) -> Non
     ingest(Forgetting(numbers(1, 2)), to="numbers")
     forget_cursor("numbers", Rows(numbers()))
     assert ingest(Rows(numbers(1, 2)), to="numbers").rows == 2
+
+
+SMALL = check.between("n", 0, 99, severity="quarantine")
+
+
+@pytest.mark.parametrize("whole_bytes", [0, 1 << 20])
+def test_a_broken_month_is_stopped_or_quarantined_as_declared(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, whole_bytes: int
+) -> None:
+    monkeypatch.setattr(rows, "_WHOLE_BYTES", whole_bytes)
+    year = numbers(1, 900, 2, 3, 4, 901)
+    with pytest.raises(InvalidError, match="quarantine='numbers-quarantine'"):
+        ingest(Rows(year), to="numbers", checks=[SMALL], limits=Limits(rows=2))
+    done = ingest(Rows(year), to="numbers", checks=[SMALL], quarantine="apart", limits=Limits(rows=2))
+    assert done.version is not None
+    assert (done.rows, done.version.to_polars()["n"].to_list()) == (6, [1, 2, 3, 4])
+    assert done.report == find_report(done.version)
+    assert done.report is not None
+    assert (done.report.verdict, done.report.rows, done.report.subject) == ("quarantined", 6, "numbers, rows of rows")
+    assert dataset("apart").to_polars().select("n", "quarantine_reasons").rows() == [
+        (900, ["n between 0 and 99"]), (901, ["n between 0 and 99"])
+    ]  # fmt: skip
+    later = pl.concat([year, numbers(5, 902)])
+    assert ingest(Rows(later), to="numbers", checks=[SMALL], quarantine="apart").rows == 2
+    assert (dataset("numbers").latest().rows, dataset("apart").latest().rows) == (5, 3)
+
+
+def test_columns_that_widened_are_checked_as_they_ended(workspace: Workspace) -> None:
+    class Widening(Rows):
+        """Whole numbers first, then others."""
+
+        def batches(self, state: dict[str, Any] | None, reading: Reading) -> Iterator[Batch]:
+            yield Batch(frame=pl.DataFrame({"n": [1, 2]}), state={"end": 2})
+            yield Batch(frame=pl.DataFrame({"n": [0.5, 900.0]}), state={"end": 4})
+
+    done = ingest(Widening(numbers()), to="numbers", checks=[SMALL], quarantine="apart", limits=Limits(rows=1))
+    assert done.version is not None
+    assert done.version.to_polars()["n"].to_list() == [1.0, 2.0, 0.5]
+    assert (done.version.schema, done.widened) == ((("n", "f64"),), {"n": "i64 became f64"})
+
+
+def test_rows_that_were_delivered_before_are_stopped(workspace: Workspace) -> None:
+    class Renamed(Rows):
+        """The same month under another name."""
+
+        identity = "renamed"
+
+    keys = [check.unique("n")]
+    ingest(Rows(numbers(1, 2)), to="numbers", checks=keys)
+    with pytest.raises(InvalidError, match=r"n unique: 2 rows fail .*\[numbers/1\]"):
+        ingest(Renamed(numbers(1, 2, 3)), to="numbers", checks=keys)
+    assert ingest(Renamed(numbers(1, 2, 3)), to="numbers", checks=keys, mode="replace").rows == 3
+
+
+def test_an_ingest_is_compared_with_the_version_before(workspace: Workspace) -> None:
+    checks = [check.compare_previous("rows", change=0.5), check.row_count(at_least=1)]
+    assert ingest(Rows(numbers(1, 2)), to="numbers", checks=checks).rows == 2
+    assert ingest(Rows(numbers(1, 2)), to="numbers", checks=checks).report is None  # nothing was new
+    with pytest.raises(InvalidError, match=r"4 rows, 2 before \[numbers/1\]"):
+        ingest(Rows(numbers(1, 2, 3, 4, 5, 6)), to="numbers", checks=checks)
+    with pytest.raises(InvalidError, match=r"6 rows, 2 before \[numbers/1\]"):
+        ingest(Rows(numbers(1, 2, 3, 4, 5, 6)), to="numbers", checks=checks, mode="replace")
+
+
+def test_an_upsert_sets_rows_without_a_key_apart(workspace: Workspace) -> None:
+    checks = [check.not_null("n", severity="quarantine"), check.unique("n")]
+    ingest(Rows(numbers(1, 2)), to="numbers", mode="upsert", key="n")
+    given = numbers(1, 2, None, 3, 3)
+    done = ingest(Rows(given), to="numbers", mode="upsert", key="n", checks=checks, quarantine="apart")
+    assert done.version is not None
+    assert done.version.to_polars()["n"].to_list() == [1, 2, 3]
+    assert dataset("apart").to_polars()["n"].to_list() == [None]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partialmethod
+from typing import Any
+
 import msgspec
 import polars as pl
 import pytest
 
+from mainspring.artifacts.spool import Spool, batches_of
 from mainspring.data import Report, check, dataset, find_report, list_datasets, validate
+from mainspring.data.validation import rows
 from mainspring.errors import InvalidError
 from mainspring.workspace import Workspace
 
@@ -111,3 +116,109 @@ def test_unchanged_content_gets_the_newest_report(workspace: Workspace) -> None:
     found = find_report(version)
     assert found is not None
     assert found.passed
+
+
+def test_a_key_that_stands_in_the_dataset_is_not_appended_again(workspace: Workspace) -> None:
+    flights = dataset("flights")
+    keys = check.unique(["id", "carrier"])
+    flights.append(FLIGHTS[:2], checks=[keys])
+    with pytest.raises(InvalidError, match=r"id, carrier unique: 1 row fails \(50 %\) \[flights/1\]"):
+        flights.append(FLIGHTS[1:3], checks=[keys])
+    with pytest.raises(InvalidError, match="id, carrier unique: 2 rows fail"):
+        flights.append(pl.concat([FLIGHTS[3:], FLIGHTS[3:]]), checks=[keys])
+    apart = [check.unique("id", severity="quarantine")]
+    version = flights.append(FLIGHTS[1:], checks=apart, quarantine="apart")
+    assert version.to_polars()["id"].to_list() == [1, 2, 4]
+    assert dataset("apart").to_polars()["id"].to_list() == [2, 2]
+    nulls = FLIGHTS[:1].with_columns(id=pl.lit(None, pl.Int64))
+    flights.append(nulls, checks=apart, quarantine="apart")
+    assert dataset("flights").append(nulls, checks=apart, quarantine="apart").rows == 4
+    assert dataset("apart").latest().rows == 3
+
+
+@pytest.mark.parametrize("keep", ["none", "first", "last"])
+def test_keys_in_batches_are_held_to_those_of_a_version_as_the_whole_is(workspace: Workspace, keep: Any) -> None:
+    head = dataset("t").commit(pl.DataFrame({"k": [1, 2, None], "f": [0.0, float("nan"), None]}))
+    given = pl.DataFrame({"k": [3, 2, 3, None, 5, 1, 2], "f": [1.0, float("nan"), 1.0, None, 2.0, -0.0, 9.0]})
+    for columns, failing in (("k", 6), (["k", "f"], 5)):
+        wanted = [check.unique(columns, keep=keep)]
+        (whole,) = validate(given, wanted, behind=head).results
+        (walked,) = validate(given.lazy(), wanted, behind=head, batch_rows=2).results
+        assert whole.failing == walked.failing == failing - (keep != "none")
+        assert whole.against == "t/1"
+
+
+def test_an_upsert_is_checked_as_what_it_makes(workspace: Workspace) -> None:
+    people = dataset("people")
+    people.commit(pl.DataFrame({"id": [1, 2], "mail": ["a", "b"]}))
+    checks = [check.unique("mail"), check.unique("id"), check.matches("mail", "^[a-z]$", severity="quarantine")]
+    swapped = pl.DataFrame({"id": [1, 2], "mail": ["b", "a"]})
+    assert people.upsert(swapped, key="id", checks=checks).to_polars()["mail"].to_list() == ["b", "a"]
+    with pytest.raises(InvalidError, match=r"mail unique: 1 row fails .*\[people/2\]"):
+        people.upsert(pl.DataFrame({"id": [3], "mail": ["a"]}), key="id", checks=checks)
+    mixed = pl.DataFrame({"id": [3, 4], "mail": ["c", "?"]})
+    version = people.upsert(mixed, key="id", checks=checks, quarantine="apart")
+    assert (version.rows, dataset("apart").to_polars()["id"].to_list()) == (3, [4])
+    found = find_report(version)
+    assert found is not None
+    assert found.verdict == "quarantined"
+    for _ in range(2):
+        with pytest.raises(InvalidError, match="must be there once"):
+            people.upsert(pl.concat([mixed, mixed]), key="id", checks=checks[2:], quarantine="apart")
+    assert dataset("apart").latest().rows == 1
+
+
+def test_rows_to_append_are_compared_with_the_version_and_their_number_with_what_it_added(workspace: Workspace) -> None:
+    months = [pl.DataFrame({"delay": [float(n % 7) for n in range(rows)]}) for rows in (1000, 100, 90, 30)]
+    checks = [check.compare_previous("rows", change=0.2), check.compare_previous("mean", "delay", change=0.5)]
+    flights = dataset("flights")
+    flights.commit(months[0])
+    flights.append(months[1])
+    flights.append(months[2], checks=checks)
+    with pytest.raises(InvalidError, match=r"30 rows, 90 before \[flights/3\]"):
+        flights.append(months[3], checks=checks)
+    with pytest.raises(InvalidError, match="mean of delay within"):
+        flights.append(months[2] * 3, checks=checks)
+
+
+@pytest.mark.parametrize("step", [2, 100])
+def test_a_lazy_table_is_computed_once_and_divided_on_disk(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    computed = []
+
+    def seen(frame: pl.DataFrame) -> pl.DataFrame:
+        computed.append(frame.height)
+        return frame
+
+    if step == 2:
+        monkeypatch.setattr(rows, "_WHOLE_BYTES", 0)
+        monkeypatch.setattr(Spool, "batches", partialmethod(lambda self, _=None: batches_of(self.scan(), self.rows, 2)))
+    lazy = FLIGHTS.lazy().map_batches(seen, schema=FLIGHTS.schema)
+    version = dataset("flights").commit(lazy, checks=CHECKS, quarantine="apart")
+    assert (computed, version.to_polars()["id"].to_list()) == ([4], [1, 4])
+    bad = dataset("apart").to_polars()
+    assert bad["id"].to_list() == [2, 2]
+    assert bad["quarantine_reasons"].to_list() == [["delay between -120 and 1440", "id unique"], ["id unique"]]
+    again = dataset("flights").append(lazy, checks=CHECKS[2:3], quarantine="apart")
+    assert (again.rows, len(computed)) == (6, 2)
+
+
+def test_nothing_is_set_apart_if_the_rest_cannot_be_committed(workspace: Workspace) -> None:
+    dataset("flights").commit(FLIGHTS)
+    wider = FLIGHTS.with_columns(gate=pl.lit(1))
+    for table in (wider, wider.lazy()):
+        with pytest.raises(InvalidError, match="`gate`"):
+            dataset("flights").append(table, checks=CHECKS, quarantine="apart")
+    assert [version.dataset for version in list_datasets()] == ["flights"]
+
+
+def test_how_a_version_is_walked_over_depends_on_its_memory_not_on_its_bytes(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = dataset("t").commit(pl.DataFrame({"n": pl.zeros(200_000, dtype=pl.Int64, eager=True)}))
+    assert version.size_bytes < 20_000
+    monkeypatch.setattr(rows, "_WHOLE_BYTES", 1 << 20)
+    assert not rows.Rows(version).is_whole
+    monkeypatch.setattr(rows, "_WHOLE_BYTES", 2 << 20)
+    assert rows.Rows(version).is_whole

@@ -6,8 +6,8 @@ go of what was staged. So a version is a whole reading of its source, and what w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,8 +16,7 @@ from blake3 import blake3
 
 from mainspring import clock
 from mainspring.data._store import DatasetStore
-from mainspring.data.commit import commit_draft
-from mainspring.data.draft import Draft
+from mainspring.data.commit import Extra, commit_draft
 from mainspring.data.ingestion._store import Cursor, IngestStore, list_stored
 from mainspring.data.ingestion.alignment import Alignment, declared_types
 from mainspring.data.ingestion.draft import StagedDraft
@@ -25,26 +24,23 @@ from mainspring.data.ingestion.opening import as_source
 from mainspring.data.ingestion.progress import Listener
 from mainspring.data.ingestion.reader import Reader
 from mainspring.data.ingestion.retry import Retry
-from mainspring.data.ingestion.source import (
-    BatchSource,
-    IngestMode,
-    Reading,
-    State,
-    identity_in,
-)
+from mainspring.data.ingestion.source import BatchSource, IngestMode, Reading, State, identity_in
 from mainspring.data.ingestion.staging import Limits, Staging
+from mainspring.data.tables.draft import TableDraft
 from mainspring.data.tables.edits import EditDraft
 from mainspring.data.tables.keys import ByKey
+from mainspring.data.tables.lazy import LazyDraft
 from mainspring.data.tables.manifest import read_listing
+from mainspring.data.tables.rows import FrameDraft
 from mainspring.data.version import DatasetVersion, Source
 from mainspring.errors import InvalidError, NotAllowedError
 from mainspring.ledger import is_replay, note_moving
 from mainspring.store import Lease, Transaction
 from mainspring.store.heartbeat import Heartbeat
-from mainspring.workspace import Workspace, current_workspace
+from mainspring.workspace import Workspace, current_workspace, using
 
 if TYPE_CHECKING:
-    from mainspring.data.validation.checks import Check
+    from mainspring.data.validation.quarantine import Table
     from mainspring.data.validation.report import Report
 
 _LEASE_S = 60.0
@@ -70,7 +66,7 @@ class Ingested(msgspec.Struct, frozen=True, kw_only=True):
 
 def ingest(
     source: Any, *, to: str, mode: IngestMode = "append", key: str | Sequence[str] = (), types: Mapping[str, Any] | None = None,
-    checks: Iterable[Check] = (), note: str = "", retry: Retry | None = None, limits: Limits | None = None,
+    checks: Any = None, quarantine: str = "", note: str = "", retry: Retry | None = None, limits: Limits | None = None,
     progress: Listener | None = None, workspace: Workspace | None = None, **options: Any,
 ) -> Ingested:  # fmt: skip
     """Read what is new in a source and make it a version of the dataset `to`.
@@ -78,12 +74,19 @@ def ingest(
     `source` is a path, a glob or an address, to which `options` are added, or one of `Files`, `Sql`, `Http`, `Objects`,
     `Dlt`, or an object of your own that keeps `BatchSource`. `append` puts what is new since the last ingest behind the
     newest version, `upsert` in place of rows with the same `key`, of which the last one read counts; `replace` reads
-    everything anew. `types` declare columns; others are inferred. `checks` are held against the rows that were read before
-    anything is committed. If nothing was new, the newest version is given.
+    everything anew. `types` declare columns; others are inferred. If nothing was new, the newest version is given.
+
+    `checks` and `quarantine` are as for `Dataset.commit`, part by part in bounded memory: rows that a check of severity
+    `stop` fails on stop the ingest, those of severity `quarantine` go into the dataset of that name, and the report is
+    recorded with the version. An upsert holds in memory what was read.
+
+    How far a source was read moves with the versions that this makes alone. A commit by hand, also one that replaces
+    everything, leaves it: what was mended or taken out there doesn't come again. `forget_cursor` reads from the beginning.
 
     Raises:
         NotFoundError: the source is not there.
-        InvalidError: rows don't fit, or a check of severity `stop` failed; what, and where, is named. Nothing is committed.
+        InvalidError: rows don't fit, a check stops them, or some are to be set apart and it isn't said where to; nothing is
+            committed.
         ConflictError: another process reads this source into this dataset now.
         StorageError: the source can't be read, after `retry.attempts` attempts.
         NotAllowedError: this is a replay; what a source held then can't be read again.
@@ -103,8 +106,8 @@ def ingest(
     from mainspring.data import dataset  # a package's own name; its module of the same name would stand in its place
 
     return _Ingest(
-        found, dataset(to, workspace or current_workspace()).name, mode, keys, types or {}, tuple(checks), note,
-        workspace or current_workspace(),
+        found, dataset(to, workspace or current_workspace()).name, mode, keys, types or {}, checks, quarantine,
+        note, workspace or current_workspace(),
     ).run(retry or Retry(), limits or Limits(), progress)  # fmt: skip
 
 
@@ -113,10 +116,11 @@ class _Ingest:
 
     def __init__(
         self, source: BatchSource, name: str, mode: IngestMode, key: tuple[str, ...], types: Mapping[str, Any],
-        checks: tuple[Check, ...], note: str, workspace: Workspace,
+        checks: Any, quarantine: str, note: str, workspace: Workspace,
     ) -> None:  # fmt: skip
         self.source, self.name, self.mode, self.key = source, name, mode, key
-        self.types, self.checks, self.note, self.workspace = declared_types(types), checks, note, workspace
+        self.types, self.checks, self.quarantine = declared_types(types), checks, quarantine
+        self.note, self.workspace = note, workspace
         self.datasets = DatasetStore(workspace.database, workspace.ledger)
         identity = identity_in(source, workspace.project.root)
         self.store = IngestStore(workspace.database, workspace.ledger, name, identity)
@@ -136,8 +140,7 @@ class _Ingest:
             reader = Reader(self.source, self.store.source, staging, retry, progress)
             try:
                 reader.read(reading, before)
-                report = self._checked(staging)
-                version = self._committed(staging, lease, before, extracted_us)
+                version, report = self._committed(staging, lease, before, extracted_us)
             except InvalidError:
                 staging.discard()  # so that the next ingest reads the source again, which may be mended
                 raise
@@ -163,18 +166,10 @@ class _Ingest:
                 )
         return Alignment(dict(known), known)
 
-    def _checked(self, staging: Staging) -> Report | None:
-        if not self.checks or staging.alignment.types is None:
-            return None
-        from mainspring.data.validation.validation import validate
-
-        report = validate(staging.frame(), self.checks, subject=f"{self.name}, rows of {self.store.source}")
-        report.raise_for_stop()
-        return report
-
     def _committed(
         self, staging: Staging, lease: Lease, before: State | None, extracted_us: int
-    ) -> DatasetVersion | None:
+    ) -> tuple[DatasetVersion | None, Report | None]:
+        """The version with the rows that were read, and the report of its checks; the newest one if there are none."""
         state = staging.state if staging.state is not None else before or {}
         head = self.datasets.head(self.name)
         if staging.alignment.types is None or (not staging.rows and head is not None and self.mode != "replace"):
@@ -182,25 +177,60 @@ class _Ingest:
                 self.store.move(lease, before, state)
             elif staging.state is not None:
                 self.store.discard(lease)  # a reading that came to its end is none to go on with
-            return head
+            return head, None
 
         def settle(tx: Transaction, version: DatasetVersion) -> None:
             self.store.settle(tx, lease, before, state, version)
 
-        return commit_draft(
-            self.workspace, self.name, self._draft(staging), behind=self.mode != "replace",
-            sources=_once(staging.sources), note=self.note, extracted_us=extracted_us, extra=[settle],
-        )  # fmt: skip
+        staging.settle()
+        rows = staging if self.mode != "upsert" else self._last_of_each_key(staging)
+        with ExitStack() as stack:
+            good, report, record = stack.enter_context(self._admitted(rows, head))
+            draft = self._draft(good)
+            if isinstance(draft, LazyDraft):
+                stack.callback(draft.close)
+            version = commit_draft(
+                self.datasets, self.name, draft, behind=self.mode != "replace", sources=_once(staging.sources),
+                note=self.note, extracted_us=extracted_us, extra=[settle, *record],
+            )  # fmt: skip
+        return version, report
 
-    def _draft(self, staging: Staging) -> Draft:
-        if self.mode != "upsert":
-            return StagedDraft(self.name, staging)
-        rows = staging.frame()
-        missing = [name for name in self.key if name not in rows.columns]
-        if missing:
+    @contextmanager
+    def _admitted(self, rows: Table, head: DatasetVersion | None) -> Iterator[tuple[Table, Report | None, list[Extra]]]:
+        """The rows that checks let into the dataset, the report, and what records it."""
+        if self.checks is None:
+            yield rows, None, []
+            return
+        from mainspring.data import dataset
+        from mainspring.data.validation.quarantine import admitted
+        from mainspring.data.validation.recorded import recording
+
+        apart = dataset(self.quarantine, self.workspace) if self.quarantine else None
+        previous, behind = (head, None) if self.mode == "replace" else (None, head)
+        fits = ByKey(self.name, self.key).expect_keys if self.key else None
+        with (
+            using(self.workspace),
+            admitted(
+                self.name, rows, self.checks, apart, previous=previous, behind=behind, replacing=self.key, fits=fits,
+                origin=self.store.source,
+            ) as (good, report),
+        ):  # fmt: skip
+            yield good, report, [recording(self.datasets, report)]
+
+    def _last_of_each_key(self, staging: Staging) -> pl.DataFrame:
+        if missing := [name for name in self.key if name not in (staging.alignment.types or {})]:
             raise InvalidError("key", missing[0], f"a column of `{self.name}`")
-        rows = rows.unique(self.key, keep="last", maintain_order=True)
-        return EditDraft(self.name, self.workspace.blobs, ByKey(self.name, self.key), rows)
+        return staging.scan().unique(self.key, keep="last", maintain_order=True).collect(engine="in-memory")
+
+    def _draft(self, rows: Table) -> TableDraft:
+        if isinstance(rows, Staging):
+            return StagedDraft(self.name, rows)
+        if isinstance(rows, pl.LazyFrame):
+            return LazyDraft(self.name, rows, self.workspace.blobs)
+        assert isinstance(rows, pl.DataFrame)
+        if self.key:
+            return EditDraft(self.name, self.workspace.blobs, ByKey(self.name, self.key), rows)
+        return FrameDraft(self.name, rows, self.workspace.blobs)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from mainspring.data.ingestion._store import IngestStore, Staged
 from mainspring.data.ingestion.alignment import Alignment
 from mainspring.data.ingestion.source import Batch, State
 from mainspring.data.tables.manifest import Part
-from mainspring.data.tables.parts import read_parts, write_parts
+from mainspring.data.tables.parts import read_parts, scan_parts, write_parts
 from mainspring.data.version import Source
 from mainspring.errors import InvalidError, NotFoundError, StorageError
 from mainspring.store import BlobStore, Lease
@@ -100,10 +100,29 @@ class Staging:
         for part in self.parts:
             yield part, self.alignment.settle(read_parts(self.blobs, (part,)), "rows before")
 
-    def frame(self) -> pl.DataFrame:
-        """All rows."""
-        frames = [frame for _, frame in self.frames()]
-        return pl.concat(frames) if frames else pl.DataFrame(schema=self.alignment.types or {})
+    def settle(self) -> None:
+        """Give every part the columns that the ingest ended with, so that they are read as one table."""
+        types = list((self.alignment.types or {}).items())
+        settled: list[Part] = []
+        for part in self.parts:
+            if list(pl.read_parquet_schema(self.blobs.path(part.blob)).items()) == types:
+                settled.append(part)
+            else:
+                frame = self.alignment.settle(read_parts(self.blobs, (part,)), "rows before")
+                settled += write_parts(frame, self.blobs)
+        self.parts = settled
+
+    def scan(self) -> pl.LazyFrame:
+        """The rows of settled parts, lazily."""
+        return scan_parts(self.blobs, tuple(self.parts)) if self.parts else pl.LazyFrame(schema=self.alignment.types)
+
+    def batches(self, rows: int | None = None, /) -> Iterator[pl.DataFrame]:
+        """The rows of settled parts in order, at most so many at a time; one empty batch if there are none."""
+        if not self.parts:
+            yield self.scan().collect(engine="in-memory")
+        for part in self.parts:
+            frame = read_parts(self.blobs, (part,))
+            yield from frame.iter_slices(rows or max(frame.height, 1))
 
     def _reset(self) -> None:
         decided = self._decided

@@ -48,9 +48,13 @@ class ByKey:
             raise InvalidError("key", key, "one or more names of columns")
 
     def __call__(self, blobs: BlobStore, parts: tuple[Part, ...], given: pl.DataFrame | None, schema: Schema) -> Hits:
-        self._check_columns(tuple(name for name, _ in schema) if given is None else tuple(given.columns))
-        keys = self._wanted(blobs, parts, schema) if given is None else given.select(self.key)
-        self._check_keys(keys, unique=given is not None)
+        if given is None:
+            self._check_columns(tuple(name for name, _ in schema))
+            keys = self._wanted(blobs, parts, schema)
+            self._check_keys(keys, unique=False)
+        else:
+            self.expect_keys(given)
+            keys = given.select(self.key)
         if not parts or not keys.height:
             return Hits(NONE, NONE)
         index = _free(_INDEX, self.key)
@@ -63,6 +67,11 @@ class ByKey:
         if given is not None and found[row].n_unique() < found.height:
             self._refuse(given.select(self.key)[found.filter(pl.col(row).is_duplicated())[row].unique()], _ONE_ROW)
         return Hits(found[index].to_numpy(), found[row].cast(pl.Int64).to_numpy())
+
+    def expect_keys(self, given: pl.DataFrame) -> None:
+        """Go on only if each row of a table has a key of its own; raises `InvalidError`."""
+        self._check_columns(tuple(given.columns))
+        self._check_keys(given.select(self.key), unique=True)
 
     def _check_columns(self, present: tuple[str, ...]) -> None:
         if missing := [name for name in self.key if name not in present]:

@@ -20,9 +20,9 @@ from mainspring.store import BlobStore
 class LazyDraft(TableDraft):
     """Rows that don't fit into memory, on their way to become a version. Close it when it is committed."""
 
-    def __init__(self, name: str, frame: pl.LazyFrame, blobs: BlobStore) -> None:
+    def __init__(self, name: str, frame: pl.LazyFrame | Spool, blobs: BlobStore) -> None:
         super().__init__(name, blobs)
-        self._spool = Spool(frame)
+        self._spool = frame if isinstance(frame, Spool) else Spool(frame)
         self._rows = self._spool.scan()
         self._parts: tuple[Part, ...] | None = None
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -24,6 +24,7 @@ from mainspring.data.tables.positions import (
     read_dropped,
     starts_of,
 )  # fmt: skip
+from mainspring.data.version import DatasetVersion
 from mainspring.errors import InvalidError, shorten
 from mainspring.store import BlobStore
 
@@ -31,6 +32,7 @@ PART_ROWS = 64 * LEAF_ROWS
 CHUNK_ROWS = 16 * LEAF_ROWS
 _IN_MEMORY_BYTES = 64 << 20
 Schema = tuple[tuple[str, str], ...]
+AnyFrame = TypeVar("AnyFrame", pl.DataFrame, pl.LazyFrame)
 
 
 def write_parts(frame: pl.DataFrame, blobs: BlobStore) -> tuple[Part, ...]:
@@ -179,6 +181,15 @@ def aligned(frame: pl.DataFrame, schema: Schema, blobs: BlobStore, part: Part | 
         if kind != wanted[name]:
             raise InvalidError(f"{subject}.{name}", kind, f"the column's type, `{wanted[name]}`", "Cast it first.")
     return frame
+
+
+def fitted_to(version: DatasetVersion, rows: AnyFrame, blobs: BlobStore) -> AnyFrame:
+    """A table, lazy or not, with the columns of the version that it is put behind; raises as `aligned` does."""
+    version.expect("table")
+    parts = read_listing(blobs, version.manifest).parts
+    given = pl.DataFrame(schema=rows.lazy().collect_schema())
+    wanted = aligned(given, version.schema, blobs, parts[0] if parts else None, version.dataset)
+    return rows.select(pl.col(name).cast(kind) for name, kind in wanted.schema.items())
 
 
 def _replace_hint() -> str:

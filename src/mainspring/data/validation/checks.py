@@ -215,6 +215,9 @@ class check:  # noqa: N801  # read as `check.not_null("dep_time")`
         `rows`: their count, as a share of the count before. `nulls`: their share in the column, as a difference of
         shares. `mean`, `quantile`: in standard deviations of the version before. `categories`: how many values of the
         column weren't there before, as a share of those that were. Passes where there is no version before.
+
+        Rows that are appended or upserted are compared with all rows of the version before, so that a broken month shows
+        as such; only `rows` is then their number as against how many rows the version before had added.
         """
         if measure not in get_args(Measured):
             raise InvalidError("measure", measure, listed(get_args(Measured)))

@@ -102,13 +102,18 @@ def measured(check: Check, rows: Rows) -> Measure:
 
 
 class PreviousValidator(Validator):
-    """A measure against that of the version before; there need not be one."""
+    """A measure against that of the version before, or a count of rows; there need not be one."""
 
-    def __init__(self, check: Check, before: Rows | None, against: str, *, is_whole: bool) -> None:
+    def __init__(self, check: Check, before: Rows | int | None, against: str, *, is_whole: bool) -> None:
         super().__init__(check)
         self.against = against
         self.now = Measure(check, is_whole=is_whole)
-        self.before = None if before is None else measured(check, before)
+        self.before: Measure | None = None
+        if isinstance(before, int):
+            self.before = Measure(check, is_whole=True)
+            self.before.rows = before
+        elif before is not None:
+            self.before = measured(check, before)
 
     def asks(self, batch: pl.DataFrame) -> list[pl.Expr]:  # noqa: ARG002  # the same for each
         """What is measured."""

@@ -17,7 +17,9 @@ _ISO: dict[type[pl.DataType], Callable[[str], Any]] = {pl.Date: date.fromisoform
 
 
 def failing(check: Check, schema: pl.Schema, keys: pl.DataFrame | None = None) -> pl.Expr:
-    """What is true in the rows that fail a check; `keys` are those of the dataset that `in_dataset` speaks of.
+    """What is true in the rows that fail a check.
+
+    `keys` are those of the dataset that `in_dataset` speaks of, or, for `unique`, those that are taken already.
 
     Raises:
         InvalidError: the check is of the whole table, or its column has a type that it doesn't fit.
@@ -27,7 +29,7 @@ def failing(check: Check, schema: pl.Schema, keys: pl.DataFrame | None = None) -
     if check.kind == "expression":
         return formula(check.formula).not_()
     if check.kind == "unique":
-        return _repeated(check)
+        return _repeated(check, keys)
     if check.kind == "in_dataset":
         return _unknown(check, schema, keys)
     return _of_a_column(check, pl.col(check.columns[0]), schema[check.columns[0]])
@@ -79,8 +81,11 @@ def _length(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     return (column if dtype == pl.String else column.cast(pl.String)).str.len_chars()
 
 
-def _repeated(check: Check) -> pl.Expr:
+def _repeated(check: Check, taken: pl.DataFrame | None) -> pl.Expr:
     keys = pl.col(check.columns[0]) if len(check.columns) == 1 else pl.struct(check.columns)
+    if taken is not None and taken.height:
+        values = taken.to_series() if len(check.columns) == 1 else taken.to_struct()
+        return _repeated(check, None) | keys.is_in(values.implode(), nulls_equal=True)
     if check.keep == "first":
         return keys.is_first_distinct().not_()
     if check.keep == "last":

@@ -17,6 +17,29 @@ def keys_of(check: Check) -> tuple[pl.DataFrame, str]:
     return version.scan().select(check.dataset_columns).unique().collect(), str(version)
 
 
+def keys_taken(
+    check: Check, given: pl.LazyFrame, version: DatasetVersion, replacing: tuple[str, ...]
+) -> tuple[pl.DataFrame, str]:
+    """Of the keys that `unique` speaks of those that a version has already, and the version; only these columns are read.
+
+    With `replacing`, rows of the same values in these columns count as gone: the given ones take their place.
+    """
+    keys = list(check.columns)
+    stored = version.scan()
+    if replacing:
+        stored = stored.join(given.select(replacing).unique(), on=replacing, how="anti", nulls_equal=True)
+    ours = given.select(keys).unique()
+    found = stored.select(keys).join(ours, on=keys, how="semi", nulls_equal=True).unique()
+    return found.collect(engine="streaming"), str(version)
+
+
+def rows_added(version: DatasetVersion) -> int:
+    """How many rows a version has more than the one before; all of them, if it has no more."""
+    before = previous_of(version)
+    added = version.rows - (before.rows if before else 0)
+    return added if added > 0 else version.rows
+
+
 def previous_of(version: DatasetVersion | str) -> DatasetVersion | None:
     """The version before one, or the one of a reference; None if it is the first."""
     if isinstance(version, str):

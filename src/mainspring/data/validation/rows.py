@@ -8,20 +8,24 @@ from typing import Any
 import polars as pl
 
 from mainspring.data.tables.frames import as_polars
+from mainspring.data.tables.memory import StoredRows, in_memory_bytes
 from mainspring.data.version import DatasetVersion
 
 BATCH_ROWS = 500_000
-_WHOLE_BYTES = 128 << 20  # Parquet of this size is some hundreds of megabytes in memory
+_WHOLE_BYTES = 512 << 20  # of memory
 
 
 class Rows:
     """A table to walk over, any number of times. `is_whole` says that it comes as one batch."""
 
     def __init__(self, table: Any, batch_rows: int = BATCH_ROWS) -> None:
-        self._version: DatasetVersion | None = None
-        if isinstance(table, DatasetVersion):
-            self._version = table if table.size_bytes > _WHOLE_BYTES else None
-            table = table.scan() if self._version else table.to_polars()
+        self._stored: StoredRows | None = None
+        if isinstance(table, StoredRows):
+            self._stored = table if in_memory_bytes(table) > _WHOLE_BYTES else None
+            if isinstance(table, DatasetVersion) and self._stored is None:
+                table = table.to_polars()
+            else:
+                table = table.scan() if self._stored else table.scan().collect(engine="in-memory")
         self.table: pl.DataFrame | pl.LazyFrame = table if isinstance(table, pl.LazyFrame) else as_polars(table)
         self.is_whole = isinstance(self.table, pl.DataFrame)
         self.schema: pl.Schema = self.table.collect_schema()
@@ -33,8 +37,8 @@ class Rows:
         if isinstance(wanted, pl.DataFrame):
             yield wanted
             return
-        if self._version is not None:  # half of the memory that Polars' own batches take, which read ahead
-            for batch in self._version.batches(self._batch_rows):
+        if self._stored is not None:  # half of the memory that Polars' own batches take, which read ahead
+            for batch in self._stored.batches(self._batch_rows):
                 yield batch if columns is None else batch.select(columns)
             return
         is_empty = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -12,7 +12,7 @@ from mainspring.data.validation.comparison import PreviousValidator
 from mainspring.data.validation.conditions import failing, formula
 from mainspring.data.validation.declared import declared
 from mainspring.data.validation.expressions import is_row_wise
-from mainspring.data.validation.references import keys_of, previous_of
+from mainspring.data.validation.references import keys_of, keys_taken, previous_of, rows_added
 from mainspring.data.validation.report import CheckResult, Report
 from mainspring.data.validation.rows import BATCH_ROWS, Rows
 from mainspring.data.validation.validators import (
@@ -36,7 +36,7 @@ _OF_ROWS = {"unique": UniqueValidator, "matches": PatternValidator, "increasing"
 
 def validate(
     table: Any, checks: Any, *, subject: str = "", previous: Any = None, key: str | Sequence[str] = (),
-    batch_rows: int = BATCH_ROWS,
+    behind: DatasetVersion | None = None, replacing: str | Sequence[str] = (), batch_rows: int = BATCH_ROWS,
 ) -> Report:  # fmt: skip
     """Hold a table, or a dataset version, to its checks.
 
@@ -44,6 +44,10 @@ def validate(
     `batch_rows`. `checks` are Checks, a Schema, or a schema of pandera or dataframely. `previous` is what
     `compare_previous` compares with, if not the version's parent; `key` names columns to show in every example. A check
     that can't be applied (its column is missing, or of a type it doesn't fit) has failed, with a message.
+
+    `behind` is the version that these rows are to be put behind, in place of its rows with the same key if `replacing`
+    names one. Then `unique` holds of both together, and counts these rows only; `compare_previous` compares these rows with
+    all of that version's, but their number with how many that version had added.
 
     >>> from mainspring.data import check
     >>> frame = pl.DataFrame({"carrier": ["UA", None], "delay": [3, 4000]})
@@ -57,8 +61,8 @@ def validate(
         previous = previous_of(table) if previous is None else previous
     rows = Rows(table, batch_rows)
     wanted, notes = declared(checks, rows.schema)
-    shown = (key,) if isinstance(key, str) else tuple(key)
-    validators = [_validator(one, rows, previous, shown) for one in wanted]
+    shown, replaced = ((names,) if isinstance(names, str) else tuple(names) for names in (key, replacing))
+    validators = [_validator(one, rows, _Others(previous, behind, replaced), shown) for one in wanted]
     height = 0
     for batch in rows.batches():
         height += batch.height
@@ -73,7 +77,34 @@ def failing_rows(frame: pl.DataFrame, check: Check) -> pl.DataFrame:
     return frame.filter(failing(check, frame.schema, keys).fill_null(False))
 
 
-def _validator(check: Check, rows: Rows, previous: Any, key: tuple[str, ...]) -> Validator:
+class _Others(NamedTuple):
+    """The other tables that checks may speak of."""
+
+    previous: Any
+    behind: DatasetVersion | None
+    replacing: tuple[str, ...]
+
+    def compared(self, check: Check, *, is_whole: bool) -> PreviousValidator:
+        """The comparison with the version that a check names, or with the one before."""
+        default = self.behind if self.previous is None else self.previous
+        before, against = previous_of(check.dataset) if check.dataset else default, check.dataset
+        table: Rows | int | None = None
+        if isinstance(before, DatasetVersion):
+            against = str(before)
+            if check.measure == "rows":
+                table = before.rows if before is not self.behind else rows_added(before)
+        if table is None and before is not None:
+            table = Rows(before)
+        return PreviousValidator(check, table, against, is_whole=is_whole)
+
+    def keys(self, check: Check, rows: Rows) -> tuple[pl.DataFrame | None, str]:
+        """The keys that a check of rows speaks of, and the version that they are of."""
+        if check.kind == "unique" and self.behind is not None:
+            return keys_taken(check, rows.table.lazy(), self.behind, self.replacing)
+        return keys_of(check) if check.kind == "in_dataset" else (None, "")
+
+
+def _validator(check: Check, rows: Rows, others: _Others, key: tuple[str, ...]) -> Validator:
     if check.optional and any(column not in rows.schema for column in check.columns):
         return Validator(check)
     try:
@@ -84,14 +115,12 @@ def _validator(check: Check, rows: Rows, previous: Any, key: tuple[str, ...]) ->
         if check.kind == "fresh":
             return FreshValidator(check)
         if check.kind == "compare_previous":
-            before, against = previous_of(check.dataset) if check.dataset else previous, check.dataset
-            against = str(before) if isinstance(before, DatasetVersion) else against
-            return PreviousValidator(check, None if before is None else Rows(before), against, is_whole=rows.is_whole)
+            return others.compared(check, is_whole=rows.is_whole)
         if check.kind in ("dtype", "only_columns"):
             return Validator(check)
         if check.kind == "expression" and not rows.is_whole and not is_row_wise(formula(check.formula)):
             return WalkedValidator(check, rows.schema, key)
-        keys, against = keys_of(check) if check.kind == "in_dataset" else (None, "")
+        keys, against = others.keys(check, rows)
         validator = _OF_ROWS.get(check.kind, RowValidator)(check, rows.schema, key, keys, against)
         if isinstance(validator, UniqueValidator):
             validator.is_walked = not rows.is_whole

@@ -101,6 +101,7 @@ class RowValidator(Validator):
         self.failing = 0
         self.examples: list[dict[str, Any]] = []
         self.against = against
+        self.keys = keys
         self.expression = failing(check, schema, keys)
         named = check.columns or tuple(dict.fromkeys(self.expression.meta.root_names())) or tuple(schema)
         self.shown = tuple(dict.fromkeys([*(name for name in key if name in schema), *named]))
@@ -187,6 +188,7 @@ class IncreasingValidator(RowValidator):
 class UniqueValidator(RowValidator):
     """Keys: distinct ones are counted, which is cheap; only if they are too few are the rows looked for.
 
+    `keys` are those that stand already in the version that the rows are put behind: a row with one of them fails, too.
     Over several batches hashes of the keys are compared, in parts that memory has room for, and then the rows of those
     that repeat.
     """
@@ -208,7 +210,7 @@ class UniqueValidator(RowValidator):
     def finish(self, rows: Rows, height: int) -> CheckResult:
         """Count the rows that share their key."""
         if rows.is_whole:
-            if self.rest:
+            if self.rest or (self.keys is not None and self.keys.height):
                 (batch,) = rows.batches()
                 super().take(batch.select(self.expression.sum()).row(0), batch)
         else:
@@ -223,6 +225,8 @@ class UniqueValidator(RowValidator):
             own = hashed.filter(hashed % parts == part).alias("hash")
             found = pl.concat([batch.select(own) for batch in rows.batches(list(self.check.columns))])["hash"].sort()
             twice = found.filter(found == found.shift())
+            if self.keys is not None:
+                twice = pl.concat([twice, self.keys.select(own)["hash"]])
             if len(twice):
                 self._look_at(rows, hashed, twice.unique(), 2 * len(twice))
 
