@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from mainspring.data._sources import source_of_file
+from mainspring.data.globs import glob_expression
 from mainspring.data.ingestion.items import Item, ItemSource, Stamp
 from mainspring.data.version import Source
 from mainspring.errors import MissingExtraError, NotFoundError
@@ -49,7 +50,7 @@ class Objects(ItemSource, frozen=True):
         """
         address = Address(self.url)
         store = open_bucket(address)
-        folder, wanted = _folder(address.path), _pattern(address.path)
+        folder, wanted = _folder(address.path), glob_expression(address.path, sets=False)
         items: list[Item] = []
         try:
             for chunk in obstore.list(store, prefix=folder or None):
@@ -146,9 +147,3 @@ def _folder(pattern: str) -> str:
     parts = pattern.split("/")
     fixed = next((number for number, part in enumerate(parts[:-1]) if _MAGIC.search(part)), len(parts) - 1)
     return "/".join(parts[:fixed])
-
-
-def _pattern(pattern: str) -> re.Pattern[str]:
-    """A glob whose stars stay within a folder, `**/` standing for any number of them."""
-    words = {"**/": "(?:[^/]+/)*", "*": "[^/]*", "?": "[^/]"}
-    return re.compile("".join(words.get(part) or re.escape(part) for part in re.split(r"(\*\*/|\*|\?)", pattern)))

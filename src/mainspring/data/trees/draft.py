@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 
 from mainspring.artifacts import BlobAccess
 from mainspring.data.damage import UNREADABLE
+from mainspring.data.globs import glob_expression
 from mainspring.data.trees.archiver import borrowed_blobs
 from mainspring.data.trees.entries import Entries, Entry, checked_path, not_in_tree, structure_problem, tree_digest
 from mainspring.data.trees.manifest import Listing, read_listing, write_listing
@@ -120,24 +120,5 @@ def matching(paths: Iterable[str], pattern: str) -> list[str]:
     exact = [path for path in paths if path == pattern or path.startswith(f"{pattern}/")]
     if exact or not any(sign in pattern for sign in "*?["):
         return exact
-    fits = re.compile(_expression(pattern)).fullmatch
+    fits = glob_expression(pattern).fullmatch
     return [path for path in paths if fits(path)]
-
-
-def _expression(pattern: str) -> str:
-    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[!?[^\]/]+\])", pattern)
-    return (
-        "(?s:"
-        + "".join(
-            _SIGNS.get(part) or (_class(part) if number % 2 else re.escape(part)) for number, part in enumerate(parts)
-        )
-        + ")"
-    )
-
-
-_SIGNS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-
-
-def _class(part: str) -> str:
-    inner = part[1:-1].replace("\\", r"\\").replace("[", r"\[").replace("^", r"\^")
-    return f"[^/{inner[1:]}]" if inner.startswith("!") else f"[{inner}]"
