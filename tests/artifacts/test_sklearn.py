@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from sklearn.svm import SVC
 
 from mainspring.artifacts import Tolerance, codec_for, compare, content_digest, load, save
+from mainspring.artifacts.project import importing_from
+from mainspring.artifacts.script import script
 from mainspring.errors import CodecError
 from mainspring.testing.codecs import FolderBlobs, check_codec_laws, digest_in_fresh_process
 
@@ -96,7 +100,7 @@ def test_a_lambda_in_a_pipeline_is_refused_when_saved(blobs: FolderBlobs) -> Non
         save(FunctionTransformer(lambda x: x), blobs)
 
 
-def test_a_type_outside_the_list_is_refused(blobs: FolderBlobs) -> None:
+def test_a_type_outside_the_list_is_refused(blobs: FolderBlobs, tmp_path: Path) -> None:
     import skops.io
 
     class Own(LogisticRegression):  # type: ignore[misc]  # its base has no types
@@ -105,10 +109,31 @@ def test_a_type_outside_the_list_is_refused(blobs: FolderBlobs) -> None:
     Own.__module__ = __name__
     globals()["Own"] = Own
     Own.__qualname__ = "Own"
-    with pytest.raises(CodecError, match="not on the list"):
-        save(Own(), blobs)
     codec = codec_for(LogisticRegression())
     encoded = codec.encode(LogisticRegression(), blobs)
     foreign = type(encoded)(encoded.codec, blobs.put(skops.io.dumps(Own())), 1)
-    with pytest.raises(CodecError, match="not on the list"):
-        codec.decode(foreign, blobs)
+    with importing_from([tmp_path]):
+        with pytest.raises(CodecError, match="not on the list"):
+            save(Own(), blobs)
+        with pytest.raises(CodecError, match=f"not on the list.*no module `{__name__}`"):
+            codec.decode(foreign, blobs)
+
+
+def test_a_definition_of_the_project_is_the_same_when_its_module_is_the_script(
+    blobs: FolderBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "def doubled(rows): return rows * 2\n"
+    (tmp_path / "shapes.py").write_text(text)
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec(text, space)
+    monkeypatch.setattr(sys.modules["__main__"], "doubled", space["doubled"], raising=False)  # as if it were the script
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    own = FunctionTransformer(space["doubled"])
+    with importing_from([tmp_path]):
+        token = script.set("shapes")
+        digest, encoded, _ = save(own, blobs)
+        assert load(encoded, blobs).func is own.func
+        script.reset(token)
+        assert encoded.brings == ("shapes:doubled",)
+        assert load(encoded, blobs).func(2) == 4
+        assert content_digest(FunctionTransformer(sys.modules.pop("shapes").doubled)) == digest

@@ -34,7 +34,7 @@ class BlobAccess(Protocol):
 class Encoded(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where a value's bytes are. `blobs` names every further blob that `blob` refers to, so that none is collected.
 
-    `brings` are the classes of the value and of what is in it, as `module:qualname`.
+    `brings` are the classes of the value and of what is in it, and the functions that it holds, as `module:qualname`.
     """
 
     codec: str

@@ -52,7 +52,7 @@ class ArtifactStore:
         A value with a `ledger_id` stands for a record of the ledger; with a `content_digest` too, it means that content.
         """
         digest, encoded, preview = saved
-        brings = brought_by(value)
+        brings = tuple(sorted({*encoded.brings, *brought_by(value)}))
         if brings:
             encoded = msgspec.structs.replace(encoded, brings=brings)
         refers = getattr(value, "ledger_id", None)

@@ -1,7 +1,8 @@
 """The codec of scikit-learn estimators: skops, rewritten canonically.
 
 Ids are renumbered in walk order, files named by content, entries sorted, dates fixed, and padding inside structured arrays
-zeroed, so that a refit gives the same bytes. What may be loaded is our own list, never the file's.
+zeroed, so that a refit gives the same bytes. What may be loaded is on our own list or defined in the project; what the file
+wants is never asked.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import io
 import json
 import warnings
 import zipfile
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ from blake3 import blake3
 from mainspring.artifacts._compare import compare_trees
 from mainspring.artifacts.codec import EQUAL, BlobAccess, Comparison, Encoded, Preview, Tolerance, meaning_digest
 from mainspring.artifacts.numpy import ArrayCodec, canonical, compare_arrays
+from mainspring.artifacts.project import find_definition
+from mainspring.artifacts.script import script
 from mainspring.errors import CodecError, MissingExtraError, shorten
 
 # What skops doesn't trust by itself though scikit-learn's own estimators hold it, found by fitting and dumping every one
@@ -73,7 +77,10 @@ _FIXED_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 class EstimatorCodec:
-    """Estimators and pipelines of them, also of subclasses whose every type is allowed."""
+    """Estimators and pipelines of them, whose every type is allowed, or a class or function of the project.
+
+    The latter are found by name when they are loaded, and are what a stored estimator brings along.
+    """
 
     name, recipe, immutable = "sklearn", 2, False
     types = ("sklearn.base.BaseEstimator",)
@@ -88,10 +95,10 @@ class EstimatorCodec:
 
     def save(self, value: Any, blobs: BlobAccess) -> tuple[str, Encoded]:
         """Both from one dump."""
-        digest, data = self._dump(value)
-        return digest, Encoded(self.name, blobs.put(data), len(data))
+        digest, data, brings = self._dump(value)
+        return digest, Encoded(self.name, blobs.put(data), len(data), brings=brings)
 
-    def _dump(self, value: Any) -> tuple[str, bytes]:
+    def _dump(self, value: Any) -> tuple[str, bytes, tuple[str, ...]]:
         skops = _skops()
         try:
             with warnings.catch_warnings():
@@ -101,15 +108,18 @@ class EstimatorCodec:
             raise
         except Exception as error:
             raise CodecError(f"skops can't store `{shorten(value)}`: {shorten(str(error), 200)}") from error
-        _refuse(skops.get_untrusted_types(data=data))
-        return _canonical(data, self.recipe)
+        brings = _definitions(skops.get_untrusted_types(data=data))
+        return (*_canonical(data, self.recipe), brings)
 
     def decode(self, encoded: Encoded, blobs: BlobAccess) -> Any:
-        """A new estimator, of allowed types only."""
+        """A new estimator, of allowed types and of definitions of the project only."""
         skops, data = _skops(), blobs.read(encoded.blob)
         try:
-            _refuse(skops.get_untrusted_types(data=data))
-            return skops.loads(data, trusted=sorted(allowed_types()))
+            if script.get() != "__main__":
+                data = _of_this_process(data)
+            untrusted = skops.get_untrusted_types(data=data)
+            _definitions(untrusted)
+            return skops.loads(data, trusted=untrusted)
         except (CodecError, MemoryError):
             raise
         except Exception as error:
@@ -144,13 +154,23 @@ def allowed_types() -> frozenset[str]:
     return frozenset().union(*lists)
 
 
-def _refuse(untrusted: list[str]) -> None:
-    refused = sorted(set(untrusted) - allowed_types())
-    if refused:
-        raise CodecError(
-            f"The estimator holds `{'`, `'.join(refused[:3])}`, which is not on the list of what may be loaded. "
-            "Use scikit-learn's own types in it, or register a codec for its class."
-        )
+def _definitions(untrusted: list[str]) -> tuple[str, ...]:
+    """The project's definitions among the types that a dump names beside those that are trusted anyway.
+
+    Raises:
+        CodecError: one is neither allowed nor the project's.
+    """
+    found = set()
+    for name in sorted(set(untrusted) - allowed_types()):
+        try:
+            found.add(find_definition(name))
+        except CodecError as error:
+            raise CodecError(
+                f"The estimator holds `{name}`, which is not on the list of what may be loaded, and not the project's: "
+                f"{error}. Use scikit-learn's own types and top-level definitions of the project in it, or register a "
+                "codec for its class."
+            ) from error
+    return tuple(sorted(found))
 
 
 def _skops() -> Any:
@@ -163,7 +183,7 @@ def _skops() -> Any:
 
 def _canonical(data: bytes, recipe: int) -> tuple[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        schema = json.loads(archive.read("schema.json"))
+        schema = json.loads(archive.read("schema.json"), object_hook=partial(_moved, "__main__", script.get()))
         files = {name: archive.read(name) for name in set(archive.namelist()) - {"schema.json"}}
     meanings: dict[str, str] = {}
     names: dict[str, str] = {}
@@ -178,6 +198,19 @@ def _canonical(data: bytes, recipe: int) -> tuple[str, bytes]:
     stored = {**_Renumbered(names).node(schema), "protocol": protocol, "_skops_version": version}
     contents["schema.json"] = json.dumps(stored).encode()
     return digest, _zip(contents)
+
+
+def _of_this_process(data: bytes) -> bytes:
+    """A dump in which definitions of the script that runs stand in `__main__`, where this process has them."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    schema = contents["schema.json"]
+    contents["schema.json"] = json.dumps(json.loads(schema, object_hook=partial(_moved, script.get(), "__main__"))).encode()
+    return data if contents["schema.json"] == schema else _zip(contents)
+
+
+def _moved(old: str, new: str, node: dict[str, Any]) -> dict[str, Any]:
+    return {**node, "__module__": new} if node.get("__module__") == old else node
 
 
 def _canonical_file(name: str, content: bytes) -> tuple[str, bytes]:

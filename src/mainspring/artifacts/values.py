@@ -81,7 +81,8 @@ class ValuesCodec:
         data = to_text(_Stored(tree, leaves))
         refers = dict.fromkeys(blob for encoded in leaves for blob in (encoded.blob, *encoded.blobs))
         size = len(data) + sum(encoded.size_bytes for encoded in leaves)
-        return digest, Encoded(self.name, blobs.put(data), size, tuple(refers))
+        brings = tuple(sorted({name for encoded in leaves for name in encoded.brings}))
+        return digest, Encoded(self.name, blobs.put(data), size, tuple(refers), brings)
 
     def _digest(self, tree: Any, leaves: list[str]) -> str:
         return meaning_digest("values", self.recipe, to_text(tree), to_text(leaves))

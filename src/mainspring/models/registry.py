@@ -72,10 +72,12 @@ def load_model(ref: str | ModelVersion, workspace: Workspace | None = None) -> A
         CodecError: the bytes ask for a type that isn't allowed.
     """
     from mainspring.artifacts import load
+    from mainspring.artifacts.project import importing_from
 
     workspace = workspace or current_workspace()
     version = ref if isinstance(ref, ModelVersion) else get_model_version(ref, workspace)
-    return load(version.encoded, workspace.blobs)
+    with importing_from(workspace.project.source_roots):
+        return load(version.encoded, workspace.blobs)
 
 
 def list_aliases(name: str, workspace: Workspace | None = None) -> list[Alias]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mainspring.artifacts.project import importing_from
 from mainspring.errors import NotFoundError, StepError, close_names, listed
 from mainspring.ledger import Ledger
 from mainspring.pipelines._store import TaskStore
@@ -68,7 +69,8 @@ class RunResult:
             near = close_names(name, outputs)
             hint = "" if near else f"Its outputs: {listed(list(outputs))}."
             raise NotFoundError("output", name, near, hint, owner=f"Run {self.run.id[:12]}")
-        return self._values.value(outputs[name])
+        with importing_from(self.workspace.project.source_roots):
+            return self._values.value(outputs[name])
 
     @property
     def value(self) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from mainspring.artifacts.project import importing_from
 from mainspring.models import ModelVersion, Predictor, example_of, get_model_version
 from mainspring.serving.endpoint import Endpoint, get_endpoint
 from mainspring.workspace import Workspace
@@ -35,10 +36,12 @@ def load_live(workspace: Workspace, name: str) -> Live:
     Raises:
         NotFoundError: no such endpoint.
         CorruptBlobError: the model's bytes no longer match their digest.
+        CodecError: the model holds a definition that the project doesn't have.
     """
     endpoint = get_endpoint(name, workspace)
     version = get_model_version(endpoint.version, workspace)
-    predictor = Predictor.load(version, workspace.blobs)
+    with importing_from(workspace.project.source_roots):
+        predictor = Predictor.load(version, workspace.blobs)
     return Live(endpoint, version, predictor, example_of(version, workspace.blobs))
 
 

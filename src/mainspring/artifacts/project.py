@@ -1,0 +1,107 @@
+"""The project's definitions that stored values name: which may be looked up again, and why another may not.
+
+Invariant: nothing is imported or found but what a module below the project's import folders defines under its own name. Where
+the module lies decides, never what a stored value says of it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+from mainspring.artifacts.script import script
+from mainspring.errors import CodecError, shorten
+
+# Set for as long as the process works on a project or on recorded code; unset, the project here is meant.
+import_folders: ContextVar[tuple[Path, ...]] = ContextVar("import_folders", default=())
+
+
+@contextmanager
+def importing_from(folders: Sequence[Path]) -> Iterator[None]:
+    """Make these the folders of the project's modules for the block."""
+    token = import_folders.set(tuple(folders))
+    try:
+        yield
+    finally:
+        import_folders.reset(token)
+
+
+def find_definition(path: str) -> str:
+    """The `module:qualname` of a class or function of the project that a stored value calls `module.qualname`.
+
+    Its module is loaded afterwards. The script that runs counts as the module that it is when it is imported.
+
+    Raises:
+        CodecError: the project has no such definition; the text is the reason alone.
+    """
+    if "<" in path:
+        raise CodecError("it has no name to be found by; define it with `def` or `class` at the top level of a module")
+    home, qualname = _split(path)
+    module = _module(home)
+    found: object = module
+    for name in qualname.split("."):
+        found = getattr(found, name, None)
+    if found is None:
+        raise CodecError(f"the module `{home}` has no `{qualname}` at its top level")
+    if (getattr(found, "__module__", None), getattr(found, "__qualname__", None)) != (module.__name__, qualname):
+        raise CodecError(f"the module `{home}` doesn't define `{qualname}` itself")
+    return f"{script.get() if home == '__main__' else home}:{qualname}"
+
+
+def _split(path: str) -> tuple[str, str]:
+    """The longest module of the project that a path begins with, and the rest."""
+    home, _, name = path.rpartition(".")
+    outermost = home
+    while home:
+        if home in ("__main__", script.get()) or _file(home) is not None:
+            return home, name
+        home, _, last = home.rpartition(".")
+        name = f"{last}.{name}"
+    folder = shorten(str(_folders()[0]), 200)
+    raise CodecError(f"the project in {folder} has no module `{outermost}`")
+
+
+def _module(name: str) -> ModuleType:
+    if name in ("__main__", script.get()):
+        return sys.modules["__main__"]
+    if name not in sys.modules:
+        for folder in reversed(_folders()):
+            if str(folder) not in sys.path:
+                sys.path.insert(0, str(folder))
+        try:
+            import_module(name)
+        except Exception as error:
+            text = shorten(f"{type(error).__name__}: {error}", 200)
+            raise CodecError(f"the module `{name}` can't be imported: {text}") from error
+    module = sys.modules[name]
+    expected, place = _file(name), getattr(module, "__file__", None)
+    if expected is None or place is None or Path(place).resolve() != expected.resolve():
+        raise CodecError(f"another module `{name}` than the project's is loaded, from {place}")
+    return module
+
+
+def _file(name: str) -> Path | None:
+    """Where the project has a module, as Python's own search would find it."""
+    if not all(part.isidentifier() for part in name.split(".")):
+        return None
+    for folder in _folders():
+        place = folder.joinpath(*name.split("."))
+        for file in (place / "__init__.py", place.with_name(f"{place.name}.py")):
+            if file.is_file():
+                return file
+    return None
+
+
+def _folders() -> tuple[Path, ...]:
+    folders = import_folders.get()
+    if folders:
+        return folders
+    from mainspring.workspace import find_project
+
+    project = find_project()
+    return tuple(project.source_roots) or (project.root,)
