@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mainspring.artifacts.project import import_folders
 from mainspring.errors import CorruptBlobError, GraphError, InvalidError, NotFoundError
 from mainspring.ledger import new_id
 from mainspring.pipelines._store import TaskStore
@@ -60,6 +61,7 @@ class Session:
         )  # fmt: skip
         self.place = Place(workspace, self.store, self.values, self.root, isolated=False, follow=listener.printed)
         self.place.loads = lambda module: self.fingerprinter.load(module).loaded
+        import_folders.set(tuple(source_roots(workspace, self.root)))
         self._runners: dict[str, Runner] = {}
         self._record_again: Callable[[], None] | None = None
 

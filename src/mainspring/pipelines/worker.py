@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from mainspring.artifacts.project import import_folders
 from mainspring.config import Settings
 from mainspring.errors import LeaseLostError, MainspringError, NotFoundError
 from mainspring.pipelines._store import TaskStore
@@ -114,7 +115,9 @@ def _obey(workspace: Workspace, store: TaskStore, order: WorkOrder) -> None:
 def _imported(place: Place, task: Task, entry: str) -> Any:
     """The step's function, imported from the recorded code, which is this process's project."""
     seed_everything(task.seed)
-    for folder in reversed(source_roots(place.workspace, place.root)):
+    folders = source_roots(place.workspace, place.root)
+    import_folders.set(tuple(folders))
+    for folder in reversed(folders):
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
     parts = place.store.fingerprint_parts(task.fingerprint or "")
