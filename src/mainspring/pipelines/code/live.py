@@ -255,11 +255,24 @@ def _same_code(facts: ModuleFacts, qualname: str, live: ModuleType, *, strict: b
     present, found = _follow(live, qualname)
     if not present:
         return not strict or qualname in facts.optional
-    for candidate in _functions(found, unwrap=qualname in facts.decorated):
+    for candidate in _functions(found, unwrap=_is_wrapped(facts, qualname, live, found)):
         if code_digest(candidate.__code__) in facts.codes[qualname]:
             return True
     # What an unknown decorator makes of a function can't be told from a replacement.
     return not strict or isinstance(found, type)
+
+
+def _is_wrapped(facts: ModuleFacts, qualname: str, live: ModuleType, found: object) -> bool:
+    """Whether what stands for a function is known to be around it: a decorator's, or an installed base class's.
+
+    scikit-learn's `TransformerMixin` wraps each subclass's `transform`; its distribution is in the key.
+    """
+    if qualname in facts.decorated:
+        return True
+    home = getattr(found, "__globals__", {}).get("__name__", "").partition(".")[0]
+    owner = _follow(live, qualname.rpartition(".")[0])[1] if "." in qualname else None
+    bases = owner.__mro__[1:] if isinstance(owner, type) else ()
+    return home != live.__name__.partition(".")[0] and any(base.__module__.partition(".")[0] == home for base in bases)
 
 
 def _follow(live: ModuleType, qualname: str) -> tuple[bool, object]:
