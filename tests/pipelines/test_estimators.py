@@ -1,0 +1,119 @@
+"""Estimators that hold the project's own classes and functions are results like any other."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+
+import pytest
+
+from mainspring.errors import CodecError
+from mainspring.serving import bind
+from mainspring.serving.live import load_live
+from mainspring.testing.workspaces import Lab, states, task_of
+
+pytestmark = pytest.mark.one_backend("what an estimator holds is no matter of where its bytes lie")
+
+EST = """
+from sklearn.base import BaseEstimator, TransformerMixin
+class Times(TransformerMixin, BaseEstimator):
+    def __init__(self, by=2): self.by = by
+    def fit(self, X, y=None):
+        self.seen_ = len(X)
+        return self
+    def transform(self, X): return X * self.by
+def scaled(X): return X * 3
+class Twice(BaseEstimator):
+    def fit(self, X, y=None): return self
+    def predict(self, X): return X[:, 0] * 2
+"""
+FLOW = """
+import numpy as np
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+@ms.step
+def fit():
+    import est
+    return {"model": make_pipeline(est.Times(), FunctionTransformer(est.scaled)).fit(np.arange(4.0).reshape(2, 2))}
+@ms.step
+def use(model): return model["model"].transform(np.ones((1, 2))).tolist()
+@ms.pipeline
+def main(): return use(fit())
+"""
+
+REGISTERED = """
+from mainspring.models import Field, Signature, register
+@ms.step
+def fit():
+    import est
+    model = est.Twice().fit(np.ones((2, 1)))
+    register(model, "twice", signature=Signature((Field("x", "f64"),)), input_kind="numpy")
+    return model
+@ms.pipeline
+def main(): return fit()
+"""
+
+
+@pytest.fixture
+def project(lab: Lab) -> Lab:
+    lab.write(EST, "est")
+    lab.write(FLOW)
+    return lab
+
+
+@pytest.mark.parametrize("runner", ["inline", "pool"])
+def test_a_pipeline_of_the_projects_own_definitions_is_a_result(project: Lab, runner: str) -> None:
+    made = project.run(runner=runner)
+    assert made.value == [[6.0, 6.0]]
+    again = project.run(runner=runner)
+    assert states(again) == {"fit": "reused", "use": "reused"}, task_of(made, "use").reasons + task_of(again, "use").reasons
+
+
+def test_a_change_of_a_definition_that_a_model_brings_runs_its_users_again(project: Lab) -> None:
+    made = project.run()
+    brought = made._store.artifacts.get(task_of(made, "fit").outputs["result"]).encoded.brings
+    assert {"est:Times", "est:scaled"} <= set(brought)
+    project.write(EST.replace("X * 3", "X * 5"), "est")
+    changed = project.run()
+    assert changed.value == [[10.0, 10.0]]
+    assert "code est.scaled changed" in task_of(changed, "use").reasons
+
+
+def test_a_registered_model_is_loaded_where_nothing_of_the_project_is_imported(project: Lab) -> None:
+    project.write_and_run("import numpy as np\n" + REGISTERED).raise_for_state()
+    project.forget()
+    sys.path.remove(str(project.root))
+    bind("twice", "twice@live", version="twice/1", workspace=project.workspace)
+    assert load_live(project.workspace, "twice").predictor([{"x": 2.0}]) == [4.0]
+    project.forget()
+    (project.root / "est.py").unlink()
+    importlib.invalidate_caches()
+    with pytest.raises(CodecError, match=r"`est\.Twice`.*the project in .* has no module `est`"):
+        load_live(project.workspace, "twice")
+
+
+@pytest.mark.parametrize(
+    ("expression", "why"),
+    [
+        ("FunctionTransformer(lambda X: X)", "no name to be found by"),
+        ("FunctionTransformer(__import__('os').system)", "has no module `posix`"),
+        ("FunctionTransformer(borrowed)", "doesn't define `borrowed` itself|has no module `posix`"),
+        ("inner()", "the module `flow` has no `Inner` at its top level"),
+    ],
+)
+def test_what_has_no_name_in_the_project_is_refused_with_the_reason(lab: Lab, expression: str, why: str) -> None:
+    text = f"""
+    from os import system as borrowed
+    from sklearn.base import BaseEstimator
+    from sklearn.preprocessing import FunctionTransformer
+    def inner():
+        class Inner(BaseEstimator): pass
+        return Inner()
+    @ms.step
+    def fit(): return {expression}
+    @ms.pipeline
+    def main(): return fit()
+    """
+    made = lab.write_and_run(text)
+    assert re.search(why, task_of(made, "fit").error or "")
