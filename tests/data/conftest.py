@@ -16,3 +16,9 @@ def workspace(backend: Backend, tmp_path: Path) -> Iterator[Workspace]:
     where = {"database": backend.database_url, "blobs": backend.blob_url}
     with Workspace.open(tmp_path, overrides=where) as opened, using(opened):
         yield opened
+
+
+@pytest.fixture
+def unfolded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Appends leave small parts as they are, so that a few rows make a layout of many."""
+    monkeypatch.setattr("mainspring.data.tables.layout.FOLD_BYTES", 0)

@@ -166,9 +166,12 @@ def test_appends_give_the_content_of_the_whole(cuts: list[int], tmp_path_factory
         assert version.to_polars().equals(whole)
 
 
+@pytest.mark.usefixtures("unfolded")
 @pytest.mark.one_backend("the manifest is bytes alone, whatever keeps them")
 def test_many_appends_share_segments_and_stay_readable(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mainspring.data.tables.manifest.SEGMENT_PARTS", 8)
+    monkeypatch.setattr("mainspring.data.tables.manifest.BLOCK_DIGESTS", 0)
+    monkeypatch.setattr("mainspring.data.tables.layout.COMPACT_ABOVE", 100)
     flights = dataset("t")
     versions = [flights.append(frame_of(n)) for n in range(70)]
     for number in (0, 7, 8, 15, 16, 17, 40, 69):

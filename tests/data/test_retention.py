@@ -19,6 +19,8 @@ from mainspring.models import register
 from mainspring.testing.threads import at_once
 from mainspring.workspace import Workspace, collect, using
 
+pytestmark = pytest.mark.usefixtures("unfolded")
+
 
 def frame_of(*numbers: int) -> pl.DataFrame:
     return pl.DataFrame({"n": list(numbers)}, schema={"n": pl.Int64})

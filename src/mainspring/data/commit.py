@@ -7,24 +7,27 @@ from contextlib import suppress
 
 from mainspring.data._store import DatasetStore
 from mainspring.data.draft import Draft
+from mainspring.data.repair import repaired
 from mainspring.data.version import DatasetVersion, Source
 from mainspring.errors import ConflictError, InvalidError, NotAllowedError
 from mainspring.ledger import is_replay
 from mainspring.secrets import redact
 from mainspring.store import Transaction
+from mainspring.workspace import Workspace
 
 _ATTEMPTS = 1_000  # each failed one means that another writer committed
 Extra = Callable[[Transaction, DatasetVersion], None]
 
 
 def commit_draft(
-    store: DatasetStore, name: str, draft: Draft, *, behind: bool, sources: tuple[Source, ...] = (), note: str = "",
+    workspace: Workspace, name: str, draft: Draft, *, behind: bool, sources: tuple[Source, ...] = (), note: str = "",
     extracted_us: int, extra: Sequence[Extra] = (),
 ) -> DatasetVersion:  # fmt: skip
     """Make a draft the newest version of a dataset: content of its own, or (`behind`) a change of the newest one.
 
-    If nothing changed, the newest version is given, and the lineage gets the sources and who found it so. `extra` is run
-    in the transaction of the version. In a replay nothing is committed: the version that this made then is given.
+    If nothing changed, the newest version is given, and the lineage gets the sources and who found it so; blobs of it that
+    were found corrupt are stored anew. `extra` is run in the transaction of the version. In a replay nothing is committed:
+    the version that this made then is given. A table whose layout is scattered by now is compacted behind the caller's back.
 
     Raises:
         InvalidError: the dataset is of another kind, or the draft doesn't fit behind its newest version.
@@ -32,6 +35,7 @@ def commit_draft(
         NotAllowedError: this is a replay, and no version was recorded with this content; or (`behind`) the newest version
             is pinned to an outside table.
     """
+    store = DatasetStore(workspace.database, workspace.ledger)
     if is_replay():
         return _recorded(store, name, draft, behind=behind)
     for _ in range(_ATTEMPTS):
@@ -45,14 +49,27 @@ def commit_draft(
             )
         draft.put_behind(head if behind else None)
         if head is not None and draft.content_digest == head.content_digest:
-            if store.confirm(head, sources, extra):
-                return head
+            same = repaired(store, workspace.blobs, head, draft)
+            if same is not None and store.confirm(same, sources, extra):
+                return same
             continue
         wanted = draft.version(head, sources, redact(note), extracted_us)
         version = store.commit(wanted, draft.written, base=draft.base, extra=extra)
         if version is not None:
+            _compact(version, draft, workspace)
             return version
     raise ConflictError(f"The dataset `{name}` is being written by too many others; nothing was committed.")
+
+
+def _compact(version: DatasetVersion, draft: Draft, workspace: Workspace) -> None:
+    if version.kind != "table":
+        return
+    from mainspring.data.tables.draft import TableDraft
+
+    if isinstance(draft, TableDraft) and draft.is_scattered:
+        from mainspring.data.tables.compaction import start_compaction
+
+        start_compaction(version.dataset, workspace)
 
 
 def _recorded(store: DatasetStore, name: str, draft: Draft, *, behind: bool) -> DatasetVersion:

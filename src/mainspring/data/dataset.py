@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 _TAG = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,99}")
 _RESERVED_TAGS = ("latest",)
-COMPACT_ABOVE = 256  # small parts; reading as many costs about ten times what one part would
-LARGE_ROWS = 1 << 21  # what makes a part large
 Mode = Literal["replace", "append"]
 TreeMode = Literal["replace", "update"]
 Ref = int | str | datetime
@@ -96,7 +94,7 @@ class Dataset:
             version = self._commit(draft, source, note, extracted_at, behind=behind, extra=extra)
         if not is_replay():
             self._draft = draft.settled(version)
-        return self._compacted(version)
+        return version
 
     def _commit_lazy(
         self, frame: pl.LazyFrame | Spool, *given: Any, behind: bool, extra: Sequence[Extra]
@@ -105,10 +103,9 @@ class Dataset:
 
         draft = LazyDraft(self.name, frame, self.workspace.blobs)
         try:
-            version = self._commit(draft, *given, behind=behind, extra=extra)
+            return self._commit(draft, *given, behind=behind, extra=extra)
         finally:
             draft.close()
-        return self._compacted(version)
 
     @contextmanager
     def _admitted(
@@ -147,7 +144,7 @@ class Dataset:
 
         self._expect_now()
         return commit_draft(
-            self._store, self.name, draft, behind=behind, sources=describe_sources(source), note=note,
+            self.workspace, self.name, draft, behind=behind, sources=describe_sources(source), note=note,
             extracted_us=clock.to_us(extracted_at) if extracted_at else clock.now_us(), extra=extra,
         )  # fmt: skip
 
@@ -226,7 +223,7 @@ class Dataset:
             fits=find.expect_keys,
         ) as (rows, extra):  # fmt: skip
             draft = EditDraft(self.name, blobs, find, rows)
-            return self._compacted(self._commit(draft, source, note, extracted_at, behind=True, extra=extra))
+            return self._commit(draft, source, note, extracted_at, behind=True, extra=extra)
 
     def delete(
         self, keys: Any = None, *, key: str | Sequence[str] | None = None, where: pl.Expr | str | None = None,
@@ -248,7 +245,7 @@ class Dataset:
             raise InvalidError("delete", None if keys is None else "keys and where", "given either `keys` or `where`")
         find = as_keys(keys, key, self.name) if where is None else Where(self.name, where)
         draft = EditDraft(self.name, self.workspace.blobs, find, None)
-        return self._compacted(self._commit(draft, source, note, None, behind=True))
+        return self._commit(draft, source, note, None, behind=True)
 
     def compact(self) -> DatasetVersion:
         """Rewrite small parts, and parts from which rows were deleted, into few; no version and no content changes.
@@ -259,14 +256,6 @@ class Dataset:
         from mainspring.data.tables.compaction import compact
 
         return compact(self.name, self.workspace)
-
-    def _compacted(self, version: DatasetVersion) -> DatasetVersion:
-        """Start a compaction behind the caller's back if the version has many small parts."""
-        if version.parts - version.rows // LARGE_ROWS > COMPACT_ABOVE and not is_replay():
-            from mainspring.data.tables.compaction import start_compaction
-
-            start_compaction(version, self.workspace)
-        return version
 
     def versions(self) -> list[DatasetVersion]:
         """Every version, newest first."""

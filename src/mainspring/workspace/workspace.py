@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from mainspring.errors import NotFoundError, StorageError
@@ -15,11 +16,15 @@ from mainspring.secrets import is_reference, resolve
 from mainspring.store import BlobStore, Database, Leases, open_blobs, open_database, process_owner
 from mainspring.workspace.project import Project, find_project
 
+_PATIENCE_S = 5.0
 _current: ContextVar[Workspace | None] = ContextVar("workspace", default=None)
 
 
 class Workspace:
-    """State, opened together. Opening makes the tables that are missing."""
+    """State, opened together. Opening makes the tables that are missing.
+
+    `background` are threads that work on it behind a caller's back, each as long as it does.
+    """
 
     def __init__(self, project: Project, database: Database, blobs: BlobStore) -> None:
         self.project = project
@@ -27,6 +32,7 @@ class Workspace:
         self.blobs = blobs
         self.ledger = Ledger(database)
         self.leases = Leases(database)
+        self.background: set[Thread] = set()
 
     @classmethod
     def open(
@@ -85,7 +91,9 @@ class Workspace:
         return self.cache.parent / "scratch"
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the database, once the background has settled, or some seconds have passed."""
+        for thread in list(self.background):
+            thread.join(_PATIENCE_S)
         self.database.close()
         if "metrics" in self.__dict__:
             self.metrics.close()

@@ -117,6 +117,7 @@ class Failing:
         return self.blobs.put(data)
 
 
+@pytest.mark.usefixtures("unfolded")
 def test_a_copy_that_failed_midway_commits_nothing_and_goes_on(workspace: Workspace, other: Workspace) -> None:
     flights = dataset("flights")
     for number in range(5):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from functools import partial
 from typing import Any
@@ -11,14 +10,16 @@ import polars as pl
 import pytest
 
 from mainspring.artifacts import table_digest
-from mainspring.data import dataset
-from mainspring.data.tables import compaction
-from mainspring.data.tables.compaction import compact, start_compaction
+from mainspring.data import DatasetVersion, dataset
+from mainspring.data.tables import compaction, layout
+from mainspring.data.tables.compaction import compact
 from mainspring.data.tables.manifest import Part, read_listing, write_snapshot
 from mainspring.data.tables.parts import write_parts
 from mainspring.errors import ConflictError, InvalidError, NotFoundError, StorageError
 from mainspring.testing.threads import at_once
 from mainspring.workspace import Workspace, collect, using
+
+pytestmark = pytest.mark.usefixtures("unfolded")
 
 
 def numbers(start: int, end: int) -> pl.DataFrame:
@@ -155,51 +156,87 @@ def _compactors() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("compact ")]
 
 
-def test_many_small_appends_are_compacted_behind_the_callers_back(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys.modules[dataset.__module__], "COMPACT_ABOVE", 12)
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few small parts are many."""
+    monkeypatch.setattr(layout, "COMPACT_ABOVE", 12)
+    monkeypatch.setattr(layout, "_MOST_IN_FRONT", 6)
+
+
+def settled(name: str = "t") -> DatasetVersion:
+    """The newest version when nobody compacts any more."""
+    for thread in _compactors():
+        thread.join()
+    return dataset(name).latest()
+
+
+@pytest.mark.usefixtures("eager")
+def test_many_small_appends_are_compacted_behind_the_callers_back(workspace: Workspace) -> None:
     table = dataset("t")
-    for n in range(100):
+    for n in range(60):
         table.append(numbers(n, n + 1))
-    for thread in _compactors():
-        thread.join()
-    version = table.append(numbers(100, 101))
-    for thread in _compactors():
-        thread.join()
+        if n % 13 == 0:
+            settled()
+    version = settled()
     compactions = [event for event in workspace.ledger.events() if event.kind == "dataset.compacted"]
     assert 1 <= len(compactions) <= 9
-    assert table.latest().parts < 101
-    assert version.to_polars().equals(numbers(0, 101))
-    assert [each.to_polars().height for each in table.versions()] == list(range(101, 0, -1))
+    assert version.parts <= 13
+    assert version.to_polars().equals(numbers(0, 60))
+    assert [each.to_polars().height for each in table.versions()] == list(range(60, 0, -1))
 
 
+@pytest.mark.usefixtures("eager")
 def test_the_background_leaves_a_large_part_until_enough_has_come_behind_it(workspace: Workspace) -> None:
     table = dataset("t")
     table.commit(numbers(0, 1000))
-    for n in range(1000, 1010):
+    for n in range(1000, 1012):
         table.append(numbers(n, n + 1))
-    assert compact("t", workspace, background=True).parts == 2
-    table.append(numbers(1010, 1600))
-    assert compact("t", workspace, background=True).parts == 1
+    assert settled().parts == 2
+    for n in range(1012, 1022):
+        table.append(numbers(n, n + 1))
+    table.append(numbers(1022, 1700))
+    assert settled().parts == 1
+
+
+def test_a_part_that_lost_most_of_its_rows_is_rewritten_behind_the_callers_back(workspace: Workspace) -> None:
+    table = dataset("t")
+    whole = table.commit(numbers(0, 20_000))
+    table.delete(where=pl.col("n") >= 9_999)
+    version = settled()
+    assert (version.rows, version.parts) == (9_999, 1)
+    assert version.size_bytes < whole.size_bytes / 2 + 1_000
+    assert not read_listing(workspace.blobs, version.manifest).parts[0].dropped
+    assert version.to_polars().equals(numbers(0, 9_999))
+
+
+def test_parts_with_many_deletion_vectors_are_rewritten_behind_the_callers_back(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "MOST_VECTORS", 2)
+    table = dataset("t")
+    for n in range(3):
+        table.append(numbers(n * 10, n * 10 + 10))
+    table.delete([0, 10], key="n")
+    assert settled().parts == 3
+    table.delete([20], key="n")
+    assert settled().parts == 1
+    assert table.to_polars()["n"].to_list() == [n for n in range(30) if n % 10]
 
 
 def test_a_compaction_in_the_background_that_fails_says_so_and_harms_nothing(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     table = dataset("t")
-    table.append(numbers(0, 1))
-    version = table.append(numbers(1, 2))
+    table.commit(numbers(0, 9))
 
     def broken(*_: Any) -> None:
         raise StorageError("/disk", "it is full")
 
     monkeypatch.setattr(compaction, "_verify", broken)
-    start_compaction(version, workspace)
-    for thread in _compactors():
-        thread.join()
+    table.delete(where=pl.col("n") > 2)
+    settled()
     assert "t was not compacted: /disk: it is full" in caplog.text
-    assert table.append(numbers(2, 3)).to_polars().equals(numbers(0, 3))
+    assert table.append(numbers(3, 4)).to_polars().equals(numbers(0, 4))
 
 
 def test_a_tree_is_refused(workspace: Workspace, tmp_path: Any) -> None:

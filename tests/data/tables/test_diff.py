@@ -17,6 +17,8 @@ from mainspring.data.tables import diff
 from mainspring.errors import InvalidError
 from mainspring.workspace import Workspace, using
 
+pytestmark = pytest.mark.usefixtures("unfolded")
+
 
 def committed(frame: pl.DataFrame, name: str = "t") -> DatasetVersion:
     return dataset(name).commit(frame)
@@ -127,6 +129,7 @@ def test_any_two_tables(data: st.DataObject, tmp_path_factory: pytest.TempPathFa
         using(workspace),
         pytest.MonkeyPatch.context() as patch,
     ):
+        patch.setattr("mainspring.data.tables.layout.FOLD_BYTES", data.draw(st.sampled_from([0, 1 << 18])))
         for module in ("artifacts.table", "data.tables.edits", "data.tables.diff", "data.tables.compaction"):
             patch.setattr(f"mainspring.{module}.LEAF_ROWS", 8)
         patch.setattr("mainspring.data.tables.diff._AT_ONCE", data.draw(st.sampled_from([10, 1000])))

@@ -187,8 +187,10 @@ def test_any_history_gives_what_a_dict_gives(data: st.DataObject, tmp_path_facto
         using(workspace),
         pytest.MonkeyPatch.context() as patch,
     ):
+        patch.setattr("mainspring.data.tables.layout.FOLD_BYTES", data.draw(st.sampled_from([0, 1 << 18])))
         patch.setattr("mainspring.data.tables.manifest.SEGMENT_PARTS", 3)
         patch.setattr("mainspring.data.tables.manifest.SNAPSHOT_EVERY", 4)
+        patch.setattr("mainspring.data.tables.manifest.BLOCK_DIGESTS", data.draw(st.sampled_from([0, 64])))
         patch.setattr("mainspring.data.tables.parts.CHUNK_ROWS", 50)
         for module in ("artifacts.table", "data.tables.edits", "data.tables.rows", "data.tables.compaction"):
             patch.setattr(f"mainspring.{module}.LEAF_ROWS", 16)

@@ -13,6 +13,8 @@ from mainspring.workspace import Workspace
 
 ROWS = 200_000
 
+pytestmark = pytest.mark.usefixtures("unfolded")
+
 
 @pytest.fixture(scope="module")
 def frame() -> pl.DataFrame:

@@ -14,6 +14,8 @@ from mainspring.data.tables.profile import profile_version
 from mainspring.errors import InvalidError
 from mainspring.workspace import Workspace
 
+pytestmark = pytest.mark.usefixtures("unfolded")
+
 
 def test_columns_are_described_by_their_kind(workspace: Workspace) -> None:
     frame = pl.DataFrame(

@@ -63,7 +63,7 @@ def copy_version(
         _check(version, to)
     draft = CopyDraft(handle.name, version, blobs)
     return commit_draft(
-        store, handle.name, draft, behind=False, sources=(origin(version), *_pin(version)),
+        to, handle.name, draft, behind=False, sources=(origin(version), *_pin(version)),
         note=version.note if note is None else note, extracted_us=version.extracted_at,
         extra=[_origin_recorded(version, store)],
     )  # fmt: skip

@@ -126,7 +126,7 @@ def import_dvc(
         handle.name, workspace.blobs, replacing(entries), built_on=built_on, stored=archiver.written
     )  # fmt: skip
     return commit_draft(
-        store, handle.name, draft, behind=False, sources=describe_sources([file, *found.origins]), note=note,
+        workspace, handle.name, draft, behind=False, sources=describe_sources([file, *found.origins]), note=note,
         extracted_us=clock.now_us(),
     )  # fmt: skip
 

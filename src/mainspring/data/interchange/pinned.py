@@ -15,7 +15,6 @@ import polars as pl
 from mainspring import clock
 from mainspring.artifacts import TableDigest, TableHasher
 from mainspring.artifacts.spool import batches_of
-from mainspring.data._store import DatasetStore
 from mainspring.data.commit import commit_draft
 from mainspring.data.dataset import Mode, dataset
 from mainspring.data.interchange.delta import DeltaSnapshot, Options, address_of, delta_errors, open_delta
@@ -83,8 +82,8 @@ def pin_delta(
     snapshot = open_delta(address_of(uri), version, storage_options)
     draft = PinDraft(handle.name, snapshot, workspace.blobs)
     return commit_draft(
-        DatasetStore(workspace.database, workspace.ledger), handle.name, draft, behind=False, sources=(draft.source,),
-        note=note, extracted_us=clock.to_us(extracted_at) if extracted_at else clock.now_us(),
+        workspace, handle.name, draft, behind=False, sources=(draft.source,), note=note,
+        extracted_us=clock.to_us(extracted_at) if extracted_at else clock.now_us(),
     )  # fmt: skip
 
 
@@ -107,7 +106,7 @@ def import_delta(
         draft = LazyDraft(dataset(name, workspace).name, snapshot.scan(), workspace.blobs)
     try:
         return commit_draft(
-            DatasetStore(workspace.database, workspace.ledger), name, draft, behind=mode == "append",
+            workspace, name, draft, behind=mode == "append",
             sources=(snapshot.source("delta_table"),), note=note, extracted_us=clock.now_us(),
         )  # fmt: skip
     finally:

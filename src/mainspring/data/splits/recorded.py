@@ -14,7 +14,6 @@ import msgspec
 from blake3 import blake3
 
 from mainspring import clock
-from mainspring.data._store import DatasetStore
 from mainspring.data.commit import Extra, commit_draft
 from mainspring.data.dataset import dataset
 from mainspring.data.draft import Draft
@@ -133,10 +132,9 @@ def _commit(
 ) -> DatasetVersion:
     from mainspring.data._sources import describe_sources
 
-    store = DatasetStore(workspace.database, workspace.ledger)
     with _draft(name, rows, workspace.blobs) as draft:
         return commit_draft(
-            store, name, draft, behind=False, sources=describe_sources(source), note=note,
+            workspace, name, draft, behind=False, sources=describe_sources(source), note=note,
             extracted_us=clock.now_us(), extra=[_linked(workspace.ledger, source, text)],
         )  # fmt: skip
 

@@ -12,7 +12,6 @@ import logging
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -21,6 +20,7 @@ import polars as pl
 from mainspring.artifacts import LEAF_ROWS, TableHasher
 from mainspring.data._store import DatasetStore
 from mainspring.data.tables import parts as parts_
+from mainspring.data.tables.layout import runs
 from mainspring.data.tables.manifest import (
     Listing,
     Part,
@@ -36,8 +36,6 @@ from mainspring.workspace import Workspace
 
 _LEASE_S = 60.0
 _ATTEMPTS = 100  # each failed one means that a writer was faster
-_GROWTH = 2  # in the background a part is rewritten only with at least half as many rows behind it
-_MOST_IN_FRONT = 128  # parts that growth alone would leave as they are
 _PATIENCE_S = 5.0
 _log = logging.getLogger(__name__)
 
@@ -53,7 +51,8 @@ class Rewrite(msgspec.Struct, frozen=True):
 def compact(name: str, workspace: Workspace, *, background: bool = False) -> DatasetVersion:
     """Give the newest version of a table a layout of few parts; gives that version, whose content is the same.
 
-    In the background large parts are left alone until as many rows again have come behind them.
+    In the background parts are left alone until rewriting them pays (`layout`). Otherwise a compaction in the background
+    of this process is waited for.
 
     Raises:
         NotFoundError: there is no such dataset.
@@ -68,33 +67,44 @@ def compact(name: str, workspace: Workspace, *, background: bool = False) -> Dat
     head.expect("table")
     if head.pinned is not None:
         return head  # its rows stay elsewhere
+    for thread in () if background else _under_way(name, workspace):
+        thread.join()
     lease = workspace.leases.claim(f"compact:{name}", workspace.owner, _LEASE_S)
     try:
         with Heartbeat(workspace.leases, _LEASE_S) as heart:
             heart.hold(lease)
+            head = store.head(name) or head
             listing = read_listing(workspace.blobs, head.manifest)
-            wanted = list(_runs(listing.parts, background=background))
+            wanted = list(runs(listing.parts, background=background))
             rewrites = [_rewritten(workspace.blobs, listing, at, end) for at, end in wanted]
             return _commit(store, workspace, name, rewrites, lease) if rewrites else head
     finally:
         workspace.leases.release(lease)
 
 
-def start_compaction(version: DatasetVersion, workspace: Workspace) -> None:
-    """Compact in a thread of its own, unless that is under way. A process that ends waits for it a few seconds at most.
+def start_compaction(name: str, workspace: Workspace) -> None:
+    """Compact in a thread of its own, unless that is under way. Who ends or closes the workspace waits some seconds at most.
 
     Nothing is lost if it is killed: the layout changes in one transaction, or not.
     """
-    name = f"compact {version.dataset} in {workspace.database.place}"
-    if any(thread.name == name for thread in threading.enumerate()):
-        return
-    _Compactor(version.dataset, workspace, name).start()
+    if not _under_way(name, workspace):
+        _Compactor(name, workspace).start()
+
+
+def _under_way(name: str, workspace: Workspace) -> list[threading.Thread]:
+    wanted = _thread_name(name, workspace)
+    return [thread for thread in threading.enumerate() if thread.name == wanted]
+
+
+def _thread_name(name: str, workspace: Workspace) -> str:
+    return f"compact {name} in {workspace.database.place}"
 
 
 class _Compactor(threading.Thread):
-    def __init__(self, dataset: str, workspace: Workspace, name: str) -> None:
-        super().__init__(name=name, daemon=True)
+    def __init__(self, dataset: str, workspace: Workspace) -> None:
+        super().__init__(name=_thread_name(dataset, workspace), daemon=True)
         self.dataset, self.workspace = dataset, workspace
+        workspace.background.add(self)
         atexit.register(self.wait)
 
     def wait(self) -> None:
@@ -108,38 +118,8 @@ class _Compactor(threading.Thread):
         except (MainspringError, OSError) as error:  # all goes on as before; the next append tries again
             _log.warning("%s was not compacted: %s", self.dataset, error)
         finally:
+            self.workspace.background.discard(self)
             atexit.unregister(self.wait)
-
-
-def _runs(parts: tuple[Part, ...], *, background: bool) -> Iterator[tuple[int, int]]:
-    """The parts to rewrite, as ranges of their places."""
-    at = 0
-    while at < len(parts):
-        end = at
-        while end < len(parts) and not _is_good(parts[end]):
-            end += 1
-        start = _start_of_growth(parts, at, end) if background else at
-        if end - start > 1 or (end > start and parts[start].dropped):
-            yield start, end
-        at = end + 1
-
-
-def _is_good(part: Part) -> bool:
-    return not part.dropped and part.rows * 2 > parts_.PART_ROWS
-
-
-def _start_of_growth(parts: tuple[Part, ...], at: int, end: int) -> int:
-    """Where the rewriting pays: from the first part that is not much larger than all that comes behind it.
-
-    So a row is rewritten a logarithmic number of times, however many appends come.
-    """
-    if end == at:
-        return at
-    start, behind = end - 1, parts[end - 1].rows
-    while start > at and parts[start - 1].rows <= behind * _GROWTH:
-        start -= 1
-        behind += parts[start].rows
-    return start if start - at <= _MOST_IN_FRONT else at
 
 
 def _rewritten(blobs: BlobStore, listing: Listing, at: int, end: int) -> Rewrite:

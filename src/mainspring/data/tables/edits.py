@@ -1,7 +1,8 @@
 """Upserts and deletes: a draft that drops rows of a version's parts and puts rows behind them.
 
 A changed row is dropped where it stood and stands behind the others afterwards, so rows keep their order but for those
-that were changed. Parts are not rewritten. Rows behind the first dropped one move up, so leaves are digested from there.
+that were changed. Parts are not rewritten, but for small ones at the end, which are folded into what is added. Rows behind
+the first dropped one move up, so leaves are digested from there.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from msgspec.structs import replace
 
 from mainspring.artifacts import LEAF_ROWS, TableDigest, TableHasher
 from mainspring.data.tables.draft import TableDraft
 from mainspring.data.tables.keys import Find, Hits
-from mainspring.data.tables.manifest import Changes, Listing, Part, read_listing, write_listing
-from mainspring.data.tables.parts import aligned, stored_chunks, types_of, without, write_parts
+from mainspring.data.tables.layout import first_folded
+from mainspring.data.tables.manifest import Listing, Part, read_listing, write_listing
+from mainspring.data.tables.parts import read_parts, stored_chunks, types_of, without, write_parts
 from mainspring.data.tables.positions import (
     NONE,
     Positions,
@@ -64,9 +67,7 @@ class EditDraft(TableDraft):
             return
         self._base = read_listing(self.blobs, head.manifest)
         parts = self._base.parts
-        given = self.given
-        if given is not None:
-            given = aligned(given, head.schema, self.blobs, parts[0] if parts else None, self.name)
+        given = None if self.given is None else self._aligned(self.given, head)
         hits = self.find(self.blobs, parts, given, head.schema)
         self._digest = self._digested(head, self._base, hits, given)
 
@@ -97,36 +98,58 @@ class EditDraft(TableDraft):
 
     def write(self) -> tuple[Listing, list[str]]:
         """Deletion vectors of the rows that are dropped, parts of those that are added, a manifest that names both."""
-        changed, dropped = self._changed()
-        added = self._written(changed)
+        parts = self._base.parts if self._base else ()
+        gone = self._gone(parts)
+        left = [(place, _left_of(part, gone.get(place))) for place, part in enumerate(parts)]
+        left = [(place, part) for place, part in left if part.rows or place not in gone]
+        start = first_folded(tuple(part for _, part in left), self._added.height, int(self._added.estimated_size()))
+        folded = [place for place, _ in left[start:]]
+        added = self._written([self._rows_left(parts[place], gone.get(place)) for place in folded], kept=start > 0)
+        changed: dict[int, Part | None] = dict.fromkeys([*gone, *folded])
+        for place, part in left[:start]:
+            if place in gone:
+                vector = write_dropped(self.blobs, gone[place], part.stored_rows)
+                changed[place] = replace(part, dropped=vector)
         listing, written = write_listing(self.blobs, self._base, added, self.digest.leaves, changed)
-        return listing, [*dropped, *written, *(part.blob for part in added)]
+        vectors = [part.dropped for part in changed.values() if part is not None]
+        return listing, [*vectors, *written, *(part.blob for part in added)]
 
-    def _written(self, changed: Changes) -> tuple[Part, ...]:
+    def _written(self, folded: list[pl.DataFrame], *, kept: bool) -> tuple[Part, ...]:
         """The parts of the rows that are added; one without rows where no other would say the columns' types."""
-        frame, base = self._added, self._base
-        if not frame.height and base is not None:
-            if len(changed) < len(base.parts) or any(changed.values()):
+        frame = pl.concat([*folded, self._added]) if folded else self._added
+        if not frame.height and self._base is not None:
+            if kept:
                 return ()
-            frame = types_of(self.blobs, base.parts)
+            frame = types_of(self.blobs, self._base.parts)
         if self._parts is None or not self._parts[0].equals(frame):
             self._parts = frame, write_parts(frame, self.blobs)
         return self._parts[1]
 
-    def _changed(self) -> tuple[Changes, list[str]]:
-        """The parts that lose rows, by their place, and the deletion vectors that were written for them."""
-        if self._base is None or not len(self._dropped):
-            return {}, []
-        parts, starts = self._base.parts, starts_of(self._base.parts)
-        changed: dict[int, Part | None] = {}
-        before = all_dropped(self.blobs, parts)
+    def _gone(self, parts: tuple[Part, ...]) -> dict[int, Positions]:
+        """The positions of all rows that a part has lost by now, for each that loses some, by its place."""
+        if not len(self._dropped):
+            return {}
+        starts, before = starts_of(parts), all_dropped(self.blobs, parts)
+        gone = {}
         for place in sorted(set((starts.searchsorted(self._dropped, side="right") - 1).tolist())):
-            part, start, end = parts[place], int(starts[place]), int(starts[place + 1])
-            gone = united(before[between(before, start, end)], self._dropped[between(self._dropped, start, end)])
-            left = part.stored_rows - len(gone)
-            blob = write_dropped(self.blobs, gone - start, part.stored_rows) if left else ""
-            changed[place] = Part(part.blob, left, part.size_bytes, blob, len(gone)) if left else None
-        return changed, [part.dropped for part in changed.values() if part is not None]
+            start, end = int(starts[place]), int(starts[place + 1])
+            here = self._dropped[between(self._dropped, start, end)]
+            gone[place] = united(before[between(before, start, end)], here) - start
+        return gone
+
+    def _rows_left(self, part: Part, gone: Positions | None) -> pl.DataFrame:
+        if gone is None:
+            return read_parts(self.blobs, (part,))
+        return without(
+            read_parts(self.blobs, (replace(part, rows=part.stored_rows, dropped="", dropped_rows=0),)), gone
+        )
+
+
+def _left_of(part: Part, gone: Positions | None) -> Part:
+    """What is left of a part; its deletion vector is still to be written."""
+    if gone is None:
+        return part
+    return replace(part, rows=part.stored_rows - len(gone), dropped="", dropped_rows=len(gone))
 
 
 def _equal_rows(stored: pl.DataFrame, given: pl.DataFrame) -> np.ndarray[Any, np.dtype[np.bool_]]:

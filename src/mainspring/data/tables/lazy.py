@@ -8,51 +8,44 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 
-from mainspring.artifacts import TableDigest, TableHasher
 from mainspring.artifacts.spool import Spool, batches_of
-from mainspring.data.tables.draft import TableDraft
-from mainspring.data.tables.manifest import Listing, Part, read_listing, write_listing
-from mainspring.data.tables.parts import PART_ROWS, aligned, read_tail, write_parts
+from mainspring.data.tables.draft import AppendDraft
+from mainspring.data.tables.manifest import Part
+from mainspring.data.tables.parts import PART_ROWS, write_parts
 from mainspring.data.version import DatasetVersion
 from mainspring.store import BlobStore
 
 
-class LazyDraft(TableDraft):
+class LazyDraft(AppendDraft):
     """Rows that don't fit into memory, on their way to become a version. Close it when it is committed."""
 
     def __init__(self, name: str, frame: pl.LazyFrame | Spool, blobs: BlobStore) -> None:
         super().__init__(name, blobs)
         self._spool = frame if isinstance(frame, Spool) else Spool(frame)
         self._rows = self._spool.scan()
-        self._parts: tuple[Part, ...] | None = None
 
-    def put_behind(self, head: DatasetVersion | None) -> None:
-        """Digest the rows as those behind a version's, or as a table of their own."""
-        if head is None:
-            self._base, self._digest = None, self._spool.digest()
-            return
-        self._base = read_listing(self.blobs, head.manifest)
-        parts = self._base.parts
-        empty = self._spool.scan().head(0).collect(engine="in-memory")
-        fitting = aligned(empty, head.schema, self.blobs, parts[0] if parts else None, self.name)
-        if fitting.schema != empty.schema or fitting.columns != empty.columns:
-            self._rows = self._spool.scan().select(pl.col(name).cast(kind) for name, kind in fitting.schema.items())
+    def frames(self) -> Iterator[pl.DataFrame]:
+        """The rows as they fit into 64 MiB."""
+        return batches_of(self._rows, self._spool.rows)
+
+    def own_parts(self) -> tuple[Part, ...]:
+        """Parts of at most 4,194,304 rows."""
+        return tuple(self._cut())
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows, and bytes as they are stored."""
+        return self._spool.rows, self._spool.path.stat().st_size
+
+    def fit(self, head: DatasetVersion | None) -> None:
+        """Order the columns as the version's, and give one of nulls alone its type."""
+        empty = self._rows.head(0).collect(engine="in-memory")
+        wanted = pl.DataFrame(schema=self._spool.schema)
+        if head is not None:
+            wanted = self._aligned(wanted, head)
+        if wanted.schema != empty.schema or wanted.columns != empty.columns:
+            self._rows = self._spool.scan().select(pl.col(name).cast(kind) for name, kind in wanted.schema.items())
             self._parts = None
-        previous = TableDigest(head.content_digest, head.rows, self._base.leaves, head.schema)
-        tail = read_tail(self.blobs, parts, previous.tail_rows)
-        if tail is None and previous.tail_rows:  # a table without columns
-            tail = pl.DataFrame(height=previous.tail_rows)
-        hasher = TableHasher.resume(previous, tail)
-        for batch in batches_of(self._rows, self._spool.rows):
-            hasher.update(batch)
-        self._digest = hasher.finish()
-
-    def write(self) -> tuple[Listing, list[str]]:
-        """The parts of the rows, unless they are written, and a manifest that names them."""
-        if self._parts is None:
-            self._parts = tuple(self._cut())
-        listing, written = write_listing(self.blobs, self._base, self._parts, self.digest.leaves)
-        return listing, [*written, *(part.blob for part in self._parts)]
 
     def _cut(self) -> Iterator[Part]:
         if not self._spool.rows:

@@ -1,8 +1,8 @@
 """Manifests: which Parquet parts, without which of their rows, and which leaf digests a version has.
 
-A manifest is a delta on the one before it, every sixteenth a snapshot; snapshots share sealed segments of 256 parts.
-So ten thousand appends write about a kilobyte of manifest each, and a version is read from 16 blobs and its segments.
-Parts are never rewritten by an edit: a deleted row is a position in a deletion vector, a blob that the part names.
+A manifest is a delta on the one before it, every sixteenth a snapshot, and so is one that fits into a block of a disk;
+snapshots share sealed segments of 256 parts. So an append writes some kilobytes of manifest at most, and a version is read
+from 16 blobs and its segments. A deleted row is a position in a deletion vector, a blob that the part names.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from mainspring.errors import StorageError
 
 SNAPSHOT_EVERY = 16
 SEGMENT_PARTS = 256
+BLOCK_DIGESTS = 64  # as many fill 4 KiB; a part has two at most
 
 
 class _Reads(Protocol):
@@ -100,7 +101,8 @@ def write_listing(
     changes = dict(changed or {})
     parts = (tuple(_with(list(base.parts), changes) if changes else base.parts) if base else ()) + added
     segments = _unchanged(base.segments, changes) if base else ()
-    if base is not None and base.depth + 1 < SNAPSHOT_EVERY:
+    fits_a_block = 2 * len(parts) + len(leaves) <= BLOCK_DIGESTS
+    if base is not None and base.depth + 1 < SNAPSHOT_EVERY and not fits_a_block:
         kept = _shared_leaves(base.leaves, leaves)
         blob = blobs.put(_encode(Manifest(base.blob, base.depth + 1, (), added, kept, leaves[kept:], changes)))
         return Listing(blob, base.depth + 1, segments, parts, leaves), [blob]
