@@ -8,24 +8,32 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
+from mainspring.cli.main import cli
 from mainspring.data import dataset
 from mainspring.data.trees.pointer import find_pointers, pointed, read_pointer, write_pointer
 from mainspring.errors import InvalidError, NotFoundError
 from mainspring.workspace import Workspace, using
-from tests.cli.conftest import mainspring
 from tests.data.trees.folders import content, rewrite, tree_of
 
 FILES = {"a.txt": b"one", "sub/b.bin": b"two", "ünï": b"3"}
 
 
+def call(*words: str, cwd: Path) -> Result:
+    """Call the command line in this process, in a folder."""
+    with chdir(cwd):
+        return CliRunner().invoke(cli, words, prog_name="mainspring", env={"NO_COLOR": "1"})
+
+
 def called(*words: str, cwd: Path, status: int = 0) -> str:
-    ran = mainspring(*words, cwd=cwd)
-    assert ran.returncode == status, ran.stdout + ran.stderr
+    ran = call(*words, cwd=cwd)
+    assert ran.exit_code == status, ran.output
     return ran.stderr if status else ran.stdout
 
 
@@ -169,6 +177,49 @@ def test_half_a_pointer_is_named(project: Path, text: str) -> None:
     with pytest.raises(InvalidError, match=r"photos\.data\.toml: .* is not a pointer"):
         read_pointer(project / "photos.data.toml")
     assert "photos.data.toml" in called("data", "status", cwd=project, status=1)
+
+
+def test_one_broken_pointer_does_not_stop_the_others(project: Path) -> None:
+    for name in ("photos", "edited", "broken", "elsewhere"):
+        call("data", "add", str(content(project / name, FILES)), "--dataset", name, cwd=project)
+    for name, old, new in (
+        ("edited", 'content_digest = "', 'content_digest = "0'), ("broken", "version = 1", ""),
+        ("elsewhere", 'dataset = "elsewhere"', 'dataset = "gone"'),
+    ):  # fmt: skip
+        file = project / f"{name}.data.toml"
+        file.write_text(file.read_text().replace(old, new))
+    shutil.rmtree(project / "photos")
+    for command in ("status", "checkout"):
+        done = call("data", command, cwd=project)
+        assert (done.exit_code, done.stdout.startswith("photos/1")) == (1, True)
+        errors = done.stderr.splitlines()
+        assert [next(name for name in ("broken", "edited", "elsewhere") if name in line) for line in errors] == [
+            "broken", "edited", "elsewhere",
+        ]  # fmt: skip
+        told = json.loads(call("data", command, "--json", cwd=project).stdout)
+        assert [each["code"] for each in told["failed"]] == ["invalid", "invalid", "not_found"]
+    assert tree_of(project / "photos") == FILES
+
+
+def test_the_folder_one_is_in_is_named_by_its_own_name(project: Path) -> None:
+    done = call("data", "add", ".", cwd=project / "photos")
+    assert done.stdout.startswith("photos/1  3 files"), done.stderr
+    assert read_pointer(project / "photos.data.toml").dataset == "photos"
+
+
+def test_a_tree_that_is_exported_as_a_table_is_told_where_to(project: Path) -> None:
+    call("data", "add", "photos", cwd=project)
+    said = call("data", "export", "photos", "out", cwd=project).stderr
+    assert "`mainspring data checkout photos/1 out` writes its files, `--format dvc` gives them to DVC" in said
+
+
+def test_log_marks_what_was_removed(project: Path) -> None:
+    for text in (b"1", b"2"):
+        call("data", "add", str(content(project / "photos", {"a": text})), "--note", "mine", cwd=project)
+    call("data", "remove", "photos/1", cwd=project)
+    newest, removed = call("data", "log", "photos", cwd=project).stdout.splitlines()[-2:]
+    assert newest.endswith("mine")
+    assert removed.endswith("(removed)")
 
 
 def test_a_hostile_pointer_leaves_nothing(project: Path) -> None:

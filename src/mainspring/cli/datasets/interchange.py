@@ -11,6 +11,7 @@ import msgspec
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
 from mainspring.cli.datasets.bar import progress_bar
+from mainspring.errors import InvalidError
 
 if TYPE_CHECKING:
     from mainspring.data import DatasetVersion, Exported
@@ -46,6 +47,9 @@ def export(
     version = _version(invocation, reference)
     form = form or _format_of(place, is_partitioned=bool(partition_by))
     _expect(form, parquet=bool(partition_by), delta=append, dvc=cache is not None)
+    if version.kind == "tree" and form != "dvc":
+        hint = f"`mainspring data checkout {version} {place}` writes its files, `--format dvc` gives them to DVC."
+        raise InvalidError("dataset", str(version), "a table", hint)
     with progress_bar("exporting", invocation) as progress:
         if form == "parquet":
             written = export_parquet(version, place, partition_by=partition_by, overwrite=force)

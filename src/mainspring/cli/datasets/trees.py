@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
@@ -13,6 +14,7 @@ import msgspec
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
 from mainspring.cli.datasets.bar import progress_bar
+from mainspring.errors import MainspringError
 
 if TYPE_CHECKING:
     from mainspring.data.files import Checkout, Progress
@@ -21,6 +23,15 @@ if TYPE_CHECKING:
 
 _MOST_PATHS = 20
 _PATH = click.Path(path_type=Path)
+T = TypeVar("T")
+
+
+class _Failure(msgspec.Struct, frozen=True):
+    """A pointer whose data could not be looked at or restored, and why."""
+
+    pointer: str
+    code: str
+    message: str
 
 
 @click.command(cls=Command)
@@ -44,6 +55,7 @@ def add(
     from mainspring.data.trees.pointer import pointer_file, read_pointer, write_pointer
 
     workspace = invocation.start_in(invocation.project)
+    path = path if path.name not in ("", "..") else path.resolve()  # `.` has no name to put a pointer beside
     file = pointer_file(path)
     pointer = read_pointer(file) if file.exists() else None
     name = name or (pointer.dataset if pointer else path.resolve().stem if path.is_file() else path.resolve().name)
@@ -75,7 +87,8 @@ def checkout(invocation: Invocation, what: str, folder: Path | None, force: bool
     """Write a version's files into a folder.
 
     Without arguments, what every pointer here and below names. With the PATH of one, that. With a dataset, the version of
-    REF (else the newest) into DIR (else a folder of the dataset's name). Changed files are named and left alone.
+    REF (else the newest) into DIR (else a folder of the dataset's name). Changed files are named and left alone. What
+    can't be written is named, and all else is written.
     """
     from mainspring.data import get_dataset_version
     from mainspring.data.trees.pointer import find_pointers, pointer_file
@@ -84,6 +97,7 @@ def checkout(invocation: Invocation, what: str, folder: Path | None, force: bool
     workspace = invocation.workspace
     named = pointer_file(what) if what else None
     is_pointer = named is not None and folder is None and named.exists()
+    failed: list[_Failure] = []
     with using(workspace), progress_bar("writing", invocation) as progress:
         if what and not is_pointer:
             version = get_dataset_version(what.replace("@", "/"), workspace)
@@ -91,9 +105,10 @@ def checkout(invocation: Invocation, what: str, folder: Path | None, force: bool
             done = [(str(version), version.checkout(target, force=force, paths=paths or None, progress=progress))]
         else:
             files = [named] if named is not None else find_pointers(Path())
-            done = [_restored(file, force, paths, progress) for file in files]
+            done, failed = _each(files, lambda file: _restored(file, force, paths, progress))
     document = [{"version": version, **msgspec.to_builtins(each)} for version, each in done]
-    invocation.show({"checkouts": document}, lambda: _checkouts(done))
+    invocation.show({"checkouts": document, "failed": msgspec.to_builtins(failed)}, lambda: _checkouts(done))
+    _end_failed(invocation, failed)
 
 
 @click.command(cls=Command)
@@ -106,12 +121,13 @@ def status(invocation: Invocation, path: Path) -> None:
     workspace = invocation.workspace
     named = pointer_file(path.resolve()) if path != Path() else None
     files = [named] if named is not None and (named.exists() or not path.is_dir()) else find_pointers(path)
-    found = [(file, *_state(file, workspace)) for file in files]
+    found, failed = _each(files, lambda file: (file, *_state(file, workspace)))
     document = [
         {"pointer": str(file), "dataset": pointer.dataset, "version": pointer.version, **msgspec.to_builtins(each)}
         for file, pointer, each in found
     ]
-    invocation.show({"status": document}, lambda: _statuses(found))
+    invocation.show({"status": document, "failed": msgspec.to_builtins(failed)}, lambda: _statuses(found))
+    _end_failed(invocation, failed)
 
 
 @click.command("open", cls=Command)
@@ -144,13 +160,35 @@ def open_file(invocation: Invocation, reference: str, file: str, output: Path | 
     invocation.show({"version": str(version), "file": msgspec.to_builtins(found)}, written)
 
 
+def _each(files: list[Path], act: Callable[[Path], T]) -> tuple[list[T], list[_Failure]]:
+    """Do something for each pointer; of several, one that fails doesn't stop the others."""
+    done, failed = [], []
+    for file in files:
+        try:
+            done.append(act(file))
+        except MainspringError as error:
+            if len(files) == 1:
+                raise
+            failed.append(_Failure(str(file), error.code, str(error)))
+    return done, failed
+
+
+def _end_failed(invocation: Invocation, failed: list[_Failure]) -> None:
+    """End with status 1 if something failed, each in a line of its own."""
+    for failure in failed if not invocation.json else ():
+        said = failure.message if failure.pointer in failure.message else f"{failure.pointer}: {failure.message}"
+        click.echo(f"{click.style('Error:', fg='red', bold=True)} {' '.join(said.split())}", err=True)
+    if failed:
+        click.get_current_context().exit(1)
+
+
 def _restored(file: Path, force: bool, paths: tuple[str, ...], progress: Progress | None) -> tuple[str, Checkout]:
     from mainspring.data.trees.checkout import checkout as write_out
     from mainspring.data.trees.pointer import pinned_version, pointed, read_pointer
     from mainspring.workspace import current_workspace
 
     pointer = read_pointer(file)
-    version = pinned_version(pointer)
+    version = pinned_version(pointer, file)
     version.expect("tree")
     target = pointed(file).absolute()
     only = target.name if pointer.kind == "file" else ""
@@ -166,7 +204,7 @@ def _state(file: Path, workspace: Any) -> tuple[Pointer, TreeStatus]:
     from mainspring.data.trees.status import tree_status
 
     pointer = read_pointer(file)
-    version = pinned_version(pointer)
+    version = pinned_version(pointer, file)
     target = pointed(file).absolute()
     only = target.name if pointer.kind == "file" else ""
     folder = target.parent if only else target

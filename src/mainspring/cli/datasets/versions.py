@@ -32,14 +32,17 @@ def _listed(found: list[DatasetVersion]) -> str:
     rows = [
         [
             str(each), each.amount, str(len(each.schema)) if each.kind == "table" else "", text.size(each.size_bytes),
-            text.short(each.content_digest), text.moment(each.created_at),
-            each.note if each.removed_at is None else "(removed)",
+            text.short(each.content_digest), text.moment(each.created_at), _note(each),
         ]
         for each in found
     ]  # fmt: skip
     return text.table(
         ["version", "holds", "columns", "size", "content", "made", "note"], rows, drop=["columns", "content", "size"]
     )
+
+
+def _note(version: DatasetVersion) -> str:
+    return version.note if version.removed_at is None else "(removed)"
 
 
 @click.command(cls=Command)
@@ -61,7 +64,7 @@ def log(invocation: Invocation, name: str, limit: int) -> None:
         [
             str(each), ", ".join(named.get(each.id, [])), each.amount,
             f"{sizes[each.id] - sizes.get(each.parent or '', 0):+,}", text.short(each.content_digest),
-            text.moment(each.created_at), each.note,
+            text.moment(each.created_at), _note(each),
         ]
         for each in shown
     ]  # fmt: skip

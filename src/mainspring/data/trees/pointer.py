@@ -101,8 +101,10 @@ def find_pointers(below: Path) -> list[Path]:
     return sorted(_found(below))
 
 
-def pinned_version(pointer: Pointer) -> DatasetVersion:
+def pinned_version(pointer: Pointer, file: Path) -> DatasetVersion:
     """The version that a pointer names, in the workspace in use: by its id, else any of the dataset with its content.
+
+    `file` is where the pointer was read from, for errors.
 
     Raises:
         NotFoundError: this workspace has neither.
@@ -117,12 +119,14 @@ def pinned_version(pointer: Pointer) -> DatasetVersion:
             version = get_dataset_version(f"{pointer.dataset}/{pointer.content_digest}")
         except NotFoundError as error:
             name = f"{pointer.dataset}/{pointer.version} with the content {pointer.content_digest[:12]}"
-            hint = "It was made in another workspace: point this project at that one, or copy the version here."
+            hint = (
+                f"{file} names it. It was made in another workspace: point this project at that one, or copy the version "
+                "here."
+            )
             raise NotFoundError("version", name, hint=hint) from error
     if version.content_digest != pointer.content_digest:
-        raise InvalidError(
-            "content_digest", pointer.content_digest[:12], f"that of {version}", "The pointer was edited."
-        )
+        given = pointer.content_digest[:12]
+        raise InvalidError(f"{file}, content_digest", given, f"that of {version}", "The pointer was edited.")
     return version
 
 
