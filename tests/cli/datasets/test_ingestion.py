@@ -40,3 +40,16 @@ def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
     assert mainspring("data", "ingest", "jan.csv", "--to", "flights", "--pad", cwd=tmp_path).returncode == 0
     wrong = mainspring("data", "ingest", "jan.csv", "--to", "flights", "--type", "delay", cwd=tmp_path)
     assert (wrong.returncode, "is not COLUMN=TYPE" in wrong.stderr) == (2, True)
+
+
+def test_a_schema_stops_a_month_or_sets_its_rows_apart(tmp_path: Path) -> None:
+    (tmp_path / "jan.csv").write_text("day,delay\n2013-01-01,5\n2013-01-02,99999\n")
+    schema = tmp_path / "flights.schema.toml"
+    schema.write_text('[columns.delay]\nbetween = { low = -120, high = 1440, severity = "quarantine" }\n')
+    words = ["data", "ingest", "jan.csv", "--to", "flights", "--schema", schema.name]
+    stopped = mainspring(*words, cwd=tmp_path)
+    assert (stopped.returncode, "Name a dataset for them" in stopped.stderr) == (1, True)
+    done = mainspring(*words, "--quarantine", "apart", cwd=tmp_path)
+    assert done.stdout.startswith("flights/1  2 rows read"), done.stderr
+    assert "quar  delay between -120 and 1440: 1 row fails (50 %)" in done.stdout
+    assert "apart/1" in mainspring("data", "show", "apart", cwd=tmp_path).stdout

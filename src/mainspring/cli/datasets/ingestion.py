@@ -49,12 +49,20 @@ _EVERY_S = 0.1
 @click.option("--separator", default="", help="Of CSV.  [default: a comma]")
 @click.option("--pad", is_flag=True, help="Fill short lines of CSV with nulls instead of refusing them.")
 @click.option("--sheet", default="", help="Of Excel.  [default: the first]")
+@click.option(
+    "--schema",
+    "schema_file",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Hold what was read to it: it stops the ingest, or sets rows apart.",
+)
+@click.option("--quarantine", default="", metavar="DATASET", help="Where rows go that checks set apart.")
 @click.option("--note", default="", help="Why, for people.")
 @click.option("--from-the-beginning", is_flag=True, help="Forget what was read before.")
 @click.pass_obj
 def ingest(
     invocation: Invocation, /, source: str, name: str, mode: str | None, key: tuple[str, ...], types: tuple[str, ...],
-    format_: str | None, pad: bool, note: str, from_the_beginning: bool, **given: str,
+    format_: str | None, pad: bool, schema_file: str | None, quarantine: str, note: str, from_the_beginning: bool, **given: str,
 ) -> None:  # fmt: skip
     """Read what is new in files, a database, an API or a bucket, and make it a version of a table.
 
@@ -62,6 +70,7 @@ def ingest(
     postgresql://…, http(s)://…, s3://…; passwords are references, such as secret:env/NAME. If it is interrupted, the next
     call goes on where it was.
     """
+    from mainspring.data import Schema
     from mainspring.data.ingestion import forget_cursor
     from mainspring.data.ingestion import ingest as ingest_into
     from mainspring.errors import NotFoundError
@@ -70,6 +79,7 @@ def ingest(
     options: dict[str, Any] = {option: value for option, value in given.items() if value}
     options |= {"format": format_} if format_ else {}
     options |= {"ragged": "pad"} if pad else {}
+    checks = Schema.load(schema_file) if schema_file else None
     if from_the_beginning:
         try:
             forget_cursor(name, source, workspace, **options)
@@ -78,8 +88,8 @@ def ingest(
     wanted: Any = mode or ("upsert" if key else "append")
     with _told(invocation) as progress:
         done = ingest_into(
-            source, to=name, mode=wanted, key=key, types=_types(types), note=note, workspace=workspace, progress=progress,
-            **options,
+            source, to=name, mode=wanted, key=key, types=_types(types), checks=checks, quarantine=quarantine, note=note,
+            workspace=workspace, progress=progress, **options,
         )  # fmt: skip
     invocation.show(_document(done), lambda: _said(done, name))
 
@@ -113,6 +123,7 @@ def _document(done: Ingested) -> dict[str, Any]:
     return {
         "dataset": msgspec.to_builtins(done.version), "rows": done.rows, "size_bytes": done.size_bytes,
         "resumed_rows": done.resumed_rows, "retries": done.retries, "widened": done.widened,
+        "report": done.report and msgspec.to_builtins(done.report, enc_hook=str) | {"verdict": done.report.verdict},
     }  # fmt: skip
 
 
@@ -128,7 +139,8 @@ def _said(done: Ingested, name: str) -> str:
         )
     if done.retries:
         lines.append(f"asked again {text.counted(done.retries, 'time')}")
-    return "\n".join([*lines, *(f"{column}: {change}" for column, change in done.widened.items())])
+    lines += [f"{column}: {change}" for column, change in done.widened.items()]
+    return "\n".join(lines + (str(done.report).splitlines() if done.report and done.report.failed else []))
 
 
 def _behind(state: dict[str, Any]) -> str:
