@@ -190,7 +190,7 @@ class _Ingest:
             if isinstance(draft, LazyDraft):
                 stack.callback(draft.close)
             version = commit_draft(
-                self.datasets, self.name, draft, behind=self.mode != "replace", sources=_once(staging.sources),
+                self.workspace, self.name, draft, behind=self.mode != "replace", sources=_once(staging.sources),
                 note=self.note, extracted_us=extracted_us, extra=[settle, *record],
             )  # fmt: skip
         return version, report
