@@ -14,6 +14,7 @@ import polars as pl
 
 from mainspring.artifacts.table import LEAF_ROWS, TableDigest, TableHasher
 from mainspring.errors import InvalidError, shorten
+from mainspring.store.space import naming_full_disk
 from mainspring.store.scratch import Scratch
 
 BATCH_BYTES = 64 << 20
@@ -77,10 +78,11 @@ class Spool:
         self.group_rows = max(min(_GROUP_BYTES // width, _LARGEST_GROUP), _SMALLEST)
         source = frame if streams_in_order(frame) else frame.collect(engine="in-memory").lazy()
         try:
-            source.sink_parquet(
-                self.path, compression="zstd", compression_level=1, row_group_size=self.group_rows, maintain_order=True,
-                engine="streaming",
-            )  # fmt: skip
+            with naming_full_disk(self.path):
+                source.sink_parquet(
+                    self.path, compression="zstd", compression_level=1, row_group_size=self.group_rows,
+                    maintain_order=True, engine="streaming",
+                )  # fmt: skip
         except pl.exceptions.InvalidOperationError as error:
             if "parquet" not in str(error).lower():
                 raise

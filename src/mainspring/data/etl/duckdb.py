@@ -23,6 +23,7 @@ from mainspring.data.tables.positions import read_dropped
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import InvalidError, MissingExtraError, NotAllowedError, WrongTypeError, shorten
 from mainspring.store import BlobStore
+from mainspring.store.space import naming_full_disk
 from mainspring.workspace import current_workspace
 
 try:
@@ -77,7 +78,7 @@ class Query:
     def write(self, path: Path) -> None:
         """The rows as a Parquet file, a batch at a time."""
         relation = self._relation(self._text)
-        with _errors_of_duckdb():
+        with _errors_of_duckdb(path):
             reader = relation.to_arrow_reader(_BATCH_ROWS)
             empty = _as_polars_types(reader.schema.empty_table(), relation).to_arrow()
             with pq.ParquetWriter(path, empty.schema, compression="zstd", compression_level=1) as writer:
@@ -246,13 +247,15 @@ def _as_polars_types(table: Any, relation: Any) -> pl.DataFrame:
 
 
 @contextmanager
-def _errors_of_duckdb() -> Iterator[None]:
+def _errors_of_duckdb(place: object = "the temporary folder") -> Iterator[None]:
     try:
-        yield
+        with naming_full_disk(place):
+            yield
     except duckdb.PermissionException as error:
         raise NotAllowedError(f"SQL reads only the tables that it is given: {shorten(str(error), 300)}") from error
     except duckdb.OutOfMemoryException as error:
-        raise InvalidError("SQL", shorten(str(error)), "a query within its memory", "Raise `memory_mb`.") from error
+        hint = f"Raise `memory_mb`, or free space in {tempfile.gettempdir()}, where it spills."
+        raise InvalidError("SQL", shorten(str(error)), "a query within its memory", hint) from error
     except duckdb.Error as error:
         raise InvalidError("SQL", shorten(str(error), 300), "a query that DuckDB can run") from error
 

@@ -15,6 +15,7 @@ from blake3 import blake3
 from mainspring.data.version import PINNED, Source
 from mainspring.errors import InvalidError, MissingExtraError, NotFoundError, StorageError, shorten
 from mainspring.secrets import redact
+from mainspring.store.space import naming_full_disk
 
 Options = Mapping[str, str]
 
@@ -116,6 +117,11 @@ def files_of(table: Any) -> pl.DataFrame:
 
 
 def address_of(uri: str | Path) -> str:
+    """A Delta table's address: one with a scheme as it is, a path in full.
+
+    Raises:
+        InvalidError: it holds a secret.
+    """
     text = str(uri)
     if redact(text) != text:
         raise InvalidError("uri", redact(text), "an address without secrets", "Give them as `storage_options`.")
@@ -125,6 +131,7 @@ def address_of(uri: str | Path) -> str:
 
 
 def delta_library(purpose: str) -> Any:
+    """The module `deltalake`; raises `MissingExtraError`, which names the purpose."""
     try:
         import deltalake
     except ImportError as error:
@@ -134,10 +141,12 @@ def delta_library(purpose: str) -> Any:
 
 @contextmanager
 def delta_errors(address: str) -> Iterator[None]:
+    """What `deltalake`, Polars and the operating system raise in the block is a `StorageError` of this table."""
     from deltalake.exceptions import DeltaError
 
     try:
-        yield
+        with naming_full_disk(address):
+            yield
     except (DeltaError, pl.exceptions.PolarsError, OSError) as error:
         if isinstance(error, StorageError):
             raise

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from mainspring.errors import ExistsError, NotAllowedError, StorageError
+from mainspring.store.space import naming_full_disk
 
 _UNFINISHED = ".part"
 
@@ -46,7 +47,8 @@ def in_place_of(target: Path, *, overwrite: bool, suffix: str) -> Iterator[Path]
     unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}{_UNFINISHED}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        yield unfinished
+        with naming_full_disk(target):
+            yield unfinished
         if target.is_dir() and not target.is_symlink():
             former = unfinished.with_suffix(".former")
             os.replace(target, former)

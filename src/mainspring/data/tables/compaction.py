@@ -32,6 +32,7 @@ from mainspring.data.version import DatasetVersion
 from mainspring.errors import ConflictError, MainspringError, StorageError
 from mainspring.store import BlobStore, Lease
 from mainspring.store.heartbeat import Heartbeat
+from mainspring.store.space import naming_full_disk
 from mainspring.workspace import Workspace
 
 _LEASE_S = 60.0
@@ -141,7 +142,8 @@ def _sunk(frame: pl.LazyFrame, rows: int, blobs: BlobStore) -> Part:
     handle, name = tempfile.mkstemp(prefix="mainspring-", suffix=".parquet")
     os.close(handle)
     try:
-        frame.sink_parquet(name, compression="zstd", compression_level=1, maintain_order=True)
+        with naming_full_disk(name):
+            frame.sink_parquet(name, compression="zstd", compression_level=1, maintain_order=True)
         return Part(blobs.put(Path(name)), rows, os.stat(name).st_size)
     except OSError as error:
         raise StorageError(name, f"the part can't be written ({error.strerror or error})") from error

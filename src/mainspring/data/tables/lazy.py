@@ -14,6 +14,7 @@ from mainspring.data.tables.manifest import Part
 from mainspring.data.tables.parts import PART_ROWS, write_parts
 from mainspring.data.version import DatasetVersion
 from mainspring.store import BlobStore
+from mainspring.store.space import naming_full_disk
 
 
 class LazyDraft(AppendDraft):
@@ -54,10 +55,11 @@ class LazyDraft(AppendDraft):
             path = Path(folder) / "part.parquet"
             for at in range(0, self._spool.rows, PART_ROWS):
                 count = min(PART_ROWS, self._spool.rows - at)
-                self._rows.slice(at, count).sink_parquet(
-                    path, compression="zstd", compression_level=1, maintain_order=True, engine="streaming",
-                    row_group_size=self._spool.group_rows,
-                )  # fmt: skip
+                with naming_full_disk(path):
+                    self._rows.slice(at, count).sink_parquet(
+                        path, compression="zstd", compression_level=1, maintain_order=True, engine="streaming",
+                        row_group_size=self._spool.group_rows,
+                    )  # fmt: skip
                 size_bytes = path.stat().st_size
                 yield Part(self.blobs.put(path), count, size_bytes)
 

@@ -27,6 +27,7 @@ from mainspring.data.tables.positions import (
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import InvalidError, shorten
 from mainspring.store import BlobStore
+from mainspring.store.space import naming_full_disk
 
 PART_ROWS = 64 * LEAF_ROWS
 CHUNK_ROWS = 16 * LEAF_ROWS
@@ -51,16 +52,17 @@ def _write_part(frame: pl.DataFrame, blobs: BlobStore) -> Part:
     handle, name = tempfile.mkstemp(prefix="mainspring-", suffix=".parquet")
     try:
         with os.fdopen(handle, "wb") as file:
-            _write(frame, file)
+            _write(frame, file, name)
             size_bytes = file.tell()
         return Part(blobs.put(Path(name)), frame.height, size_bytes)
     finally:
         os.unlink(name)
 
 
-def _write(frame: pl.DataFrame, file: Any) -> None:
+def _write(frame: pl.DataFrame, file: Any, place: str = "") -> None:
     try:
-        frame.write_parquet(file, compression="zstd", compression_level=1)
+        with naming_full_disk(place):
+            frame.write_parquet(file, compression="zstd", compression_level=1)
     except pl.exceptions.PolarsError as error:
         raise InvalidError("frame", shorten(str(error)), "a table that Parquet can hold") from error
 
