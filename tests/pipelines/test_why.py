@@ -295,3 +295,11 @@ def test_tasks_that_did_not_run_are_not_said_to_have(lab: Lab) -> None:
     with database.transaction() as tx:
         tx.execute("UPDATE task SET state = 'waiting' WHERE name = 'after'")
     assert [each.runs for each in recorded(lab.workspace, result.run)] == [True, None]
+
+
+def test_a_replay_is_not_what_the_next_run_is_compared_with(lab: Lab) -> None:
+    lab.write("class N:\n    n = 1\nVALUE = N()\ndef scale(x):\n    return x * VALUE.n\n", "helper")
+    first = lab.write_and_run(FLOW)
+    replay_run(first.id, workspace=lab.workspace, step="work")
+    lab.write("class N:\n    n = 1\nVALUE = N()\ndef scale(x):\n    return 2 * x * VALUE.n\n", "helper")
+    assert now(lab, first.run)["work"].lines == ["code helper.scale changed"]

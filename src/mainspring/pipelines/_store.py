@@ -96,10 +96,14 @@ class TaskStore:
         return None if row is None else self._whole(_task(row))
 
     def previous(self, module: str, qualname: str, before_run: str, name: str, *, failed: bool = False) -> Task | None:
-        """The task of an earlier run that made a result by the same step, or failed, preferably under the same name."""
+        """The task of an earlier run that made a result by the same step, or failed, preferably under the same name.
+
+        A replay is no earlier run: what it had in its process is never what a key is made of.
+        """
         states = (TaskState.FAILED, TaskState.FAILED) if failed else (TaskState.SUCCEEDED, TaskState.REUSED)
         rows = self.database.query(
             f"SELECT {_COLUMNS} FROM task WHERE module = ? AND qualname = ? AND run < ? AND state IN (?, ?)"
+            " AND NOT EXISTS (SELECT 1 FROM run WHERE run.id = task.run AND run.kind = 'replay')"
             " ORDER BY run DESC, CASE WHEN name = ? THEN 0 ELSE 1 END, map_index NULLS FIRST LIMIT 1",
             (module, qualname, before_run, *states, name),
         )
