@@ -51,7 +51,7 @@ def test_a_worker_keeps_no_result_of_a_value_that_is_set_elsewhere(lab: Lab) -> 
     for _ in range(2):
         pooled = lab.run("mutates", params={"alpha": 2}, runner="pool")
         assert (pooled.value, states(pooled)) == ((1, 1), {"train": "succeeded"})
-        line = "not reusable: flow.CONFIG is not what it was in the process that started the run"
+        line = "not reusable: flow.CONFIG is not what it was when the key of this step was made"
         assert line in task_of(pooled, "train").reasons
     assert lab.run("mutates", params={"alpha": 2}).value == (2, 1)
 

@@ -12,7 +12,7 @@ from mainspring.errors import NotFoundError
 from mainspring.pipelines._store import TaskStore, leaves
 from mainspring.pipelines.code.facts import is_mention
 from mainspring.pipelines.code.fingerprint import Fingerprint, Fingerprinter, compare, fingerprint_of
-from mainspring.pipelines.code.live import VALUE
+from mainspring.pipelines.code.live import VALUE, Live
 from mainspring.pipelines.graph import Literal, Stored
 from mainspring.pipelines.seeds import task_seed
 from mainspring.pipelines.task import Task
@@ -63,6 +63,13 @@ class Decider:
             live=function is not None,
         )
         return found if function is not None else self._recalled(task, found)
+
+    def live(self, task: Task) -> Live | None:
+        """What a task's step reaches in this process; None for one that no module gives back."""
+        if not _in_project(self.fingerprinter, task):
+            return None
+        carried, entry = self._carried(task), self._entry_of(task.run)
+        return self.fingerprinter.live(task.module, task.qualname, carried=carried, entry=entry)
 
     def _recalled(self, task: Task, found: Fingerprint) -> Fingerprint:
         """With what importing the step's modules read before, for this process imports none of them."""

@@ -23,12 +23,13 @@ from mainspring.errors import (
     StorageError,
     shorten,
 )
-from mainspring.ledger import moving_noted, within_task
+from mainspring.ledger import within_task
 from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.code import declared
-from mainspring.pipelines.code.reads import files_in, import_reads, is_in_key
+from mainspring.pipelines.code.reads import files_in, import_reads, is_in_key, variables_in
 from mainspring.pipelines.graph import outside_graph
 from mainspring.pipelines.hints import check_arguments
+from mainspring.pipelines.leftovers import Leftovers, nothing_left
 from mainspring.pipelines.observation.capture import capture
 from mainspring.pipelines.observation.observer import Observation, Observer
 from mainspring.pipelines.observation.places import own_addresses, own_paths
@@ -71,7 +72,7 @@ class Place(msgspec.Struct):
     descriptors are captured too; `calling` is true while a step's own code runs. A `replay`
     changes nothing that has a name. `stamps` are the states of the source files that this process imports steps from.
     `own_paths` and `own_addresses` are the workspace's, which a step may touch without their being inputs. `loads` tells
-    which modules a step's module loads. `failures` are
+    which modules a step's module loads, `left` what a step is left by those before it. `failures` are
     what the last attempts of tasks raised in this process, for whoever called the pipeline.
     """
 
@@ -87,6 +88,7 @@ class Place(msgspec.Struct):
     own_paths: list[Path] = []
     own_addresses: list[str] = []
     loads: Callable[[str], Collection[str]] = _alone
+    left: Callable[[Task, Callable[..., Any]], Leftovers] = nothing_left
     failures: dict[str, BaseException] = {}
 
     def __post_init__(self) -> None:
@@ -143,7 +145,7 @@ def _call(
     observer = Observer(
         project_root=place.root,
         declared_files=[place.root / name for name in files_in(parts)],
-        declared_env=[name[4:] for name in parts if name.startswith("env ")],
+        declared_env=variables_in(parts),
         allowed_paths=[*place.own_paths, log_path.parent],
         allowed_addresses=place.own_addresses,
     )
@@ -159,17 +161,18 @@ def _call(
             stack.enter_context(declared.scratch_folder(log_path.with_suffix("")))
             stack.enter_context(capture(log_path, tee=tee, fd=place.isolated, redact=redact))
             stack.enter_context(observer)
-            moving = stack.enter_context(moving_noted())
             function = find()
             stack.enter_context(paths_below(log_path.with_suffix(_PATHS)))
             with unwatched():  # after the import: arguments may be of the project's classes, or need its codecs
                 arguments = {name: _argument(place, task, name) for name in task.arguments}
+                left = place.left(task, function)
+            observer.recall(left.reads)
+            task.reasons = list(dict.fromkeys([*task.reasons, *left.notes]))
             check_arguments(task.name, function, arguments)
             seed_everything(task.seed)
             stack.enter_context(meter)
             result = _called(place, function, arguments)
-        datasets = (Observation("dataset", name) for _, name in moving)
-        return result, (*observer.seen, *datasets, *_seen_at_import(place, task, parts))
+        return result, (*observer.seen, *_seen_at_import(place, task, parts))
     finally:
         graph_token.var.reset(graph_token)
         declared.project_root.reset(root_token)

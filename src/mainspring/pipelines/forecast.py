@@ -13,7 +13,7 @@ from mainspring.errors import MainspringError, StorageError
 from mainspring.ledger import new_id
 from mainspring.pipelines._store import awaited_in
 from mainspring.pipelines.decision import Decider
-from mainspring.pipelines.launch import Recordable
+from mainspring.pipelines.launch import Recordable, recorded_calls
 from mainspring.pipelines.plan import Tasks, expanded, planned
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.session import Session
@@ -42,7 +42,7 @@ def forecast(
         GraphError, WrongTypeError, NotFoundError: the pipeline or its parameters are wrong.
     """
     settings = workspace.project.settings
-    calls, _, _ = pipeline.record(params, strict=False)
+    calls, _, _ = recorded_calls(workspace, pipeline, params, strict=False)
     session = Session(workspace, workspace.project.root, jobs=1, runner="auto", listener=Listener())
     tasks = Tasks(
         planned(calls, new_id(), session.values, _forget),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,7 +21,10 @@ from mainspring.pipelines.decision import Decider
 from mainspring.pipelines.engine import Engine
 from mainspring.pipelines.graph import Call
 from mainspring.pipelines.interrupts import interrupts
+from mainspring.pipelines.leftovers import leftovers
 from mainspring.pipelines.observation.importing import ImportWatch
+from mainspring.pipelines.observation.observer import Observer
+from mainspring.pipelines.observation.places import own_addresses, own_paths
 from mainspring.pipelines.plan import Functions, Tasks, bound_outputs, named_outputs, planned
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.request import requested
@@ -83,7 +87,7 @@ def run_pipeline(
     workspace = workspace or _workspace_of(pipeline)
     script.set(_main_module(workspace) or "__main__")
     settings = workspace.project.settings
-    calls, returned, values = pipeline.record(params or {}, strict=strict)
+    calls, returned, values = recorded_calls(workspace, pipeline, params or {}, strict=strict)
     git = GitQuery(workspace.project.root)
     calls = [_located(workspace, call) for call in calls]
     session = Session(
@@ -96,6 +100,18 @@ def run_pipeline(
     )  # fmt: skip
     functions: Functions = {position: call.step.function for position, call in enumerate(calls)}
     return _driven(session, run, tasks, functions, lease, listener, reuse=reuse, keep_going=keep_going)
+
+
+def recorded_calls(
+    workspace: Workspace, pipeline: Recordable, params: dict[str, Any], *, strict: bool
+) -> tuple[list[Call], Any, dict[str, Any]]:
+    """`pipeline.record`, watched: what its body reads is no step's, but what its functions remember of it is."""
+    watch = Observer(
+        project_root=workspace.project.root.resolve(), declared_files=(), declared_env=(),
+        allowed_paths=own_paths(workspace), allowed_addresses=own_addresses(workspace),
+    )  # fmt: skip
+    with watch:
+        return pipeline.record(params, strict=strict)
 
 
 def resume_run(
@@ -215,10 +231,11 @@ def _driven(
 ) -> RunResult:  # fmt: skip
     workspace = session.workspace
     listener.started(run, tasks)
+    decider = Decider(session.store, session.values, session.fingerprinter, run.seed, reuse=reuse)
+    session.place.left = partial(leftovers, decider)
     engine = Engine(
-        workspace, session.store, Tasks(tasks, functions),
-        Decider(session.store, session.values, session.fingerprinter, run.seed, reuse=reuse), session.place,
-        run_lease=lease, runner_for=lambda task: session.runner_for(run.id, run.code, engine.execute, task),
+        workspace, session.store, Tasks(tasks, functions), decider, session.place, run_lease=lease,
+        runner_for=lambda task: session.runner_for(run.id, run.code, engine.execute, task),
         listener=listener, keep_going=keep_going,
     )  # fmt: skip
     try:
@@ -304,6 +321,8 @@ def _functions(session: Session, tasks: Sequence[Task], run: Run) -> Functions |
             return None
         functions: Functions = {}
         with ImportWatch(session.workspace):
+            if any(_needs_entry(session, task, run.module) for task in tasks):
+                import_module(run.module)
             for task in tasks:
                 step: Any = import_module(task.module)
                 for part in task.qualname.split("."):
@@ -312,6 +331,13 @@ def _functions(session: Session, tasks: Sequence[Task], run: Run) -> Functions |
     except (GraphError, ImportError, AttributeError):
         return None
     return functions
+
+
+def _needs_entry(session: Session, task: Task, entry: str) -> bool:
+    """Whether a step depends on what the pipeline's module registers or changes while it is imported."""
+    from mainspring.pipelines.code.registrations import has_registrations
+
+    return has_registrations(session.fingerprinter.of(task.module, task.qualname, entry=entry).parts)
 
 
 def _is_recorded(session: Session, present: CodeTree, run: Run) -> bool:

@@ -16,6 +16,7 @@ from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.code.fingerprint import Fingerprinter
 from mainspring.pipelines.code.tree import materialise, read_tree, record
 from mainspring.pipelines.execution import Place, stamp
+from mainspring.pipelines.leftovers import note_late_imports
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.seeds import threads_environment
 from mainspring.pipelines.task import Task, TaskState
@@ -78,6 +79,7 @@ class Session:
         names = {name for name, _ in steps} | {module} | {name for each in excerpts.values() for name in each.imports}
         known = sorted(name for name in names if self.fingerprinter.project.find(name) is not None)
         sources = {found.path: found for name in known for found in self.fingerprinter.modules(name)}
+        note_late_imports(self.fingerprinter.project, (found.name for found in sources.values()))
         declared = {file for step in steps for file in self.fingerprinter.of(*step).files}
         declared |= {file for function in live.values() if function is not None for file in self._files(function)}
         files = [found.path for found in sources.values()] + [self.root / file for file in declared]

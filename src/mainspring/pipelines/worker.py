@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,14 +22,12 @@ from mainspring.artifacts.project import import_folders
 from mainspring.config import Settings
 from mainspring.errors import LeaseLostError, MainspringError, NotFoundError
 from mainspring.pipelines._store import TaskStore
-from mainspring.pipelines.code.analyses import Analyses
-from mainspring.pipelines.code.closure import Project as CodeProject
-from mainspring.pipelines.code.closure import Walk
-from mainspring.pipelines.code.live import changed_values
-from mainspring.pipelines.code.modules import ProjectModules
+from mainspring.pipelines.code.fingerprint import Fingerprinter
 from mainspring.pipelines.code.reads import files_read
 from mainspring.pipelines.code.registrations import has_registrations
+from mainspring.pipelines.decision import Decider
 from mainspring.pipelines.execution import Place, execute
+from mainspring.pipelines.leftovers import leftovers, note_late_imports
 from mainspring.pipelines.observation.importing import ImportWatch
 from mainspring.pipelines.orders import InFlight, record_exit
 from mainspring.pipelines.seeds import seed_everything
@@ -39,6 +37,7 @@ from mainspring.pipelines.task import Attempt, Task
 from mainspring.pipelines.values import Values
 from mainspring.runners import ChildProcess, WorkOrder
 from mainspring.runs import RunStore
+from mainspring.runs.environment import snapshot
 from mainspring.store import Lease
 from mainspring.store.heartbeat import Heartbeat
 from mainspring.workspace import Project, Workspace
@@ -98,7 +97,10 @@ def _obey(workspace: Workspace, store: TaskStore, order: WorkOrder) -> None:
     values = Values(store.artifacts, workspace.blobs)
     run = RunStore(workspace.database, workspace.ledger).get(task.run)
     place = Place(workspace, store, values, workspace.project.root, isolated=True, replay=run.replay_of is not None)
-    place.loads = partial(_loaded, workspace)
+    known = _fingerprinter(workspace)
+    place.loads = lambda module: known.load(module).loaded
+    if not place.replay:
+        place.left = partial(leftovers, Decider(store, values, known, run.seed, keep=False))
     log_path = Path(order.log_path)
     scratch = log_path.with_suffix("")
     scratch.mkdir(parents=True, exist_ok=True)
@@ -124,10 +126,6 @@ def _imported(place: Place, task: Task, entry: str) -> Any:
     if has_registrations(parts) and entry not in sys.modules:
         _first_import(place, task, entry)
     found: Any = sys.modules.get(task.module) or _first_import(place, task, task.module)
-    task.reasons += [
-        f"not reusable: {name} is not what it was in the process that started the run"
-        for name in changed_values(parts, place.root)
-    ]
     for part in task.qualname.split("."):
         found = getattr(found, part)
     return found.function if isinstance(found, Step) else found
@@ -145,11 +143,15 @@ def _first_import(place: Place, task: Task, module: str) -> Any:
         os.chdir(before)
 
 
-def _loaded(workspace: Workspace, module: str) -> set[str]:
-    """The modules of the recorded code that a module loads."""
+@lru_cache(maxsize=1)
+def _fingerprinter(workspace: Workspace) -> Fingerprinter:
+    """What is known of the recorded code, which is one for all tasks of this process."""
     root = workspace.project.root
-    modules = ProjectModules(root, source_roots(workspace, root))
-    return Walk(CodeProject(modules, Analyses(workspace.cache))).load(module).loaded
+    known = Fingerprinter(
+        root, workspace.cache, snapshot(workspace.cache), 0, import_roots=source_roots(workspace, root)
+    )
+    note_late_imports(known.project, (found.name for found in known.project.modules.everything()))
+    return known
 
 
 def _see_through(workspace: Workspace, task_id: str, token: int) -> int:

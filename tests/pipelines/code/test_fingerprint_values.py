@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from mainspring.pipelines.code.fingerprint import Fingerprint
-from mainspring.pipelines.code.live import changed_values
 from tests.pipelines.projects import Sources
 
 STEPS = """
@@ -205,12 +204,13 @@ def test_a_worker_finds_the_values_that_are_otherwise_there(project: Sources) ->
     conf.Config.names.append("y")
     conf.helper.__kwdefaults__["y"].append(3)
     found = live(project)
-    assert changed_values(found.parts, project.root) == []
+    there = project.fingerprinter().live("heldsteps", "go")
+    assert there.changes(found.parts) == ([], [])
     conf.CFG.n = 7
     conf.helper.__kwdefaults__["y"].append(4)
     conf.Config.names.append("z")
-    changed = changed_values(found.parts, project.root)
-    assert sorted(changed) == ["heldconf.CFG", "heldconf.Config.names", "heldconf.helper (defaults)"]
+    changed = ["heldconf.CFG", "heldconf.Config.names", "heldconf.helper (defaults)"]
+    assert there.changes(found.parts) == (changed, [])
 
 
 def test_a_value_that_changes_between_two_looks_is_seen(project: Sources) -> None:

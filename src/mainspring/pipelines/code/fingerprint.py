@@ -113,7 +113,8 @@ _Key = tuple[str, str, tuple[str, ...], str]
 
 
 class _Known(NamedTuple):
-    fingerprint: Fingerprint
+    walk: Walk
+    extra: dict[str, str]
     live: Live
 
 
@@ -137,6 +138,7 @@ class Fingerprinter:
         self.project = Project(ProjectModules(self.root, import_roots), self.analyses)
         self._loads: dict[str, Walk] = {}
         self._steps: dict[_Key, _Known] = {}
+        self._done: dict[_Key, Fingerprint] = {}
         self._distributions = distributions or (lambda: installed(cache_dir))
         self._closures: dict[tuple[str, ...], dict[str, str]] = {}
 
@@ -154,8 +156,15 @@ class Fingerprinter:
             GraphError: there is no such module or name in the project, a module it loads is not valid Python, or it
                 declares an input by something else than a literal.
         """
-        known = self._of(module, qualname, carried, entry)
-        return self._with_values(known.fingerprint, known.live) if live else known.fingerprint
+        key = (module, qualname, carried, entry)
+        if key not in self._done:
+            known = self._reached(*key)
+            self._done[key] = self.finish(known.walk, known.extra)
+        return self._with_values(self._done[key], self._reached(*key).live) if live else self._done[key]
+
+    def live(self, module: str, qualname: str, *, carried: tuple[str, ...] = (), entry: str = "") -> Live:
+        """What an importable step reaches in this process; arguments and errors are those of `of`."""
+        return self._reached(module, qualname, carried, entry).live
 
     def of_function(self, function: Callable[..., object], carried: tuple[str, ...] = ()) -> Fingerprint:
         """The fingerprint of a function that can't be imported by name: of `__main__`, a notebook, a lambda, a closure.
@@ -208,7 +217,7 @@ class Fingerprinter:
 
         Only modules that are imported already are looked at.
         """
-        return self._of(module, qualname).live.look().differences
+        return self.live(module, qualname).look().differences
 
     def recalled(self, now: Fingerprint, before: dict[str, str]) -> Fingerprint:
         """A fingerprint with the import reads that an earlier one names, as they would be now.
@@ -261,7 +270,7 @@ class Fingerprinter:
         parts |= read.parts
         return fingerprint_of(parts, [*unresolved, *read.notes], sorted({*files, *read.files}), sorted(walk.env))
 
-    def _of(self, module: str, qualname: str, carried: tuple[str, ...] = (), entry: str = "") -> _Known:
+    def _reached(self, module: str, qualname: str, carried: tuple[str, ...], entry: str) -> _Known:
         key = (module, qualname, carried, entry)
         known = self._steps.get(key)
         if known is None:
@@ -281,15 +290,15 @@ class Fingerprinter:
 
                 add_registrations(self.project, walk, self.load(entry))
                 extra = registration_parts(self.project, walk)
-            known = self._steps[key] = _Known(self.finish(walk, extra), Live(self.project, walk))
+            known = self._steps[key] = _Known(walk, extra, Live(self.project, walk))
         return known
 
     def _with_values(self, base: Fingerprint, live: Live) -> Fingerprint:
         """A fingerprint with what this process holds otherwise than the sources say."""
         held = live.look()
-        if not held.values and not held.differences:
+        if not held.counted and not held.differences:
             return base
-        found = fingerprint_of(base.parts | held.values, base.unresolved, base.files, base.env)
+        found = fingerprint_of(base.parts | held.counted, base.unresolved, base.files, base.env)
         return msgspec.structs.replace(found, differences=tuple(held.differences))
 
     def _code_parts(self, walk: Walk, parts: dict[str, str]) -> None:
@@ -325,15 +334,21 @@ class Fingerprinter:
         return sorted(files)
 
     def _read_parts(self, walk: Walk, declared: dict[str, str]) -> ReadParts:
-        """What the loaded modules read while they were imported here; of an unwatched import, what looks like reading."""
+        """What the loaded modules read while they were imported here; of an unwatched import, what looks like reading.
+
+        Of a module that only the pipeline's loads that is asked if what it does for the step looks like reading.
+        """
         found = ReadParts()
-        for module in sorted(walk.loaded):
+        for module in sorted(walk.loaded | {module for module, _ in walk.registered}):
             at = self.project.find(module)
             if at is None or at.path is None:
                 continue
+            suspects = () if module in walk.loaded else import_suspects(self.project, module, walk.units_of(module))
+            if module not in walk.loaded and not suspects:
+                continue
             reads = import_reads().of(module, at.path)
             if reads is None:
-                for call in import_suspects(self.project, module):
+                for call in suspects or import_suspects(self.project, module):
                     if call.replace(":", " ", 1) not in declared:
                         found.suspect(module, call)
             for read in reads or ():

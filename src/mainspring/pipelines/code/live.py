@@ -9,8 +9,8 @@ from __future__ import annotations
 import enum
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -27,10 +27,19 @@ VALUE = "value "
 
 
 class Held(msgspec.Struct):
-    """What differs from the sources, one line each, and parts of a fingerprint for values that sources can't tell."""
+    """What differs from the sources, one line each, and parts of a fingerprint for values that sources can't tell.
+
+    `late` are the values that are as their module's import left them, where a task of this process imported it.
+    """
 
     differences: list[str] = []
     values: dict[str, str] = {}
+    late: set[str] = set()
+
+    @property
+    def counted(self) -> dict[str, str]:
+        """The values that belong into a key: not those that are there or not by which tasks ran before."""
+        return {name: digest for name, digest in self.values.items() if name not in self.late}
 
 
 class Live:
@@ -54,6 +63,7 @@ class Live:
         """How things are at this moment. Only modules that are imported already are looked at."""
         differences: dict[str, None] = {}
         values: dict[str, str] = {}
+        late: set[str] = set()
         for probe in self._probes:
             live = self._module(probe.facts.name)
             if isinstance(live, str):
@@ -62,13 +72,42 @@ class Live:
                 found = probe.look(live)
                 differences.update(dict.fromkeys(found.differences))
                 values.update(found.values)
+                if found.values:
+                    first = first_values().of(live)
+                    late.update(name for name, digest in found.values.items() if first.get(name) == digest)
         for (module, alias), targets in self._imports:
             live = self._module(module)
             if isinstance(live, ModuleType) and _is_rebound(self._project, module, alias, targets, live):
                 differences[
                     f"{module}.{alias} is not {' or '.join(sorted(targets))} any more (replaced at run time)"
                 ] = None
-        return Held(list(differences), values)
+        return Held(list(differences), values, late)
+
+    def changes(self, parts: Mapping[str, str]) -> tuple[list[str], list[str]]:
+        """What is otherwise in this process, now, than in a fingerprint with these parts: the names of values, sorted.
+
+        Also what differs from the sources, in lines.
+        """
+        keyed = {name: digest for name, digest in parts.items() if name.startswith(VALUE)}
+        held = self.look()
+        changed = {name for name in held.values.keys() - keyed.keys() if name not in held.late}
+        changed |= {
+            name
+            for name, digest in keyed.items()
+            if held.values.get(name, digest) != digest or self._is_plain(name, held)
+        }
+        return sorted(name[len(VALUE) :] for name in changed), held.differences
+
+    def _is_plain(self, name: str, held: Held) -> bool:
+        """Whether a value is what its source gives, of a module that is imported."""
+        return name not in held.values and any(
+            isinstance(self._module(probe.facts.name), ModuleType) for probe in self._probes if probe.holds(name)
+        )
+
+    def definitions(self) -> set[tuple[int, str]]:
+        """What the walk reaches in modules that are imported: the ids of these, with names at their top."""
+        found = ((self._module(probe.facts.name), probe.name) for probe in self._probes)
+        return {(id(live), name) for live, name in found if isinstance(live, ModuleType)}
 
     def _module(self, name: str) -> ModuleType | str | None:
         present = sys.modules.get(name)
@@ -113,10 +152,15 @@ class _Probe:
         ]
         self.attributes = [known for known in facts.held if known.startswith(inside) and not known.endswith("()")]
         self.strict = all(facts.units[place].kind != EFFECT for place in facts.bound[name])
+        self._part = f"{VALUE}{facts.name}.{name}"
         self._expected: dict[str, str | None] = {}
         self._found = Held()
         self._token: tuple[object, ...] | None = None
         self._fluid = False
+
+    def holds(self, part: str) -> bool:
+        """Whether a part of a fingerprint is about this name, or what is below it."""
+        return part == self._part or part.startswith((f"{self._part}.", f"{self._part} "))
 
     def look(self, live: ModuleType) -> Held:
         """What it is now."""
@@ -133,27 +177,49 @@ class _Probe:
         for qualname in self.codes:
             if not _same_code(self.facts, qualname, live, strict=self.strict):
                 self._differs(qualname)
-            elif f"{qualname}()" in self.facts.held:
-                self._defaults(live, qualname)
+            else:
+                self._function(live, qualname)
         for qualname in self.attributes:
             self._attribute(live, qualname)
+        if isinstance(value, type) and self._is_plain_class(value):
+            self._added(live, value)
         if not self.codes and value is not _GONE and not isinstance(value, (type, ModuleType)):
             self._compare(live, self.name, self.name, value)
 
     def _differs(self, what: str) -> None:
         self._found.differences.append(f"{self.facts.name}.{what} {_SAYS}")
 
-    def _defaults(self, live: ModuleType, qualname: str) -> None:
-        present, found = _follow(live, qualname)
-        functions = list(_functions(found, unwrap=qualname in self.facts.decorated)) if present else []
+    def _function(self, live: ModuleType, qualname: str) -> None:
+        """What a function keeps: its defaults, and attributes that were given to it."""
+        has_defaults = f"{qualname}()" in self.facts.held
+        present, found = followed(live, qualname)
+        if not present or not (has_defaults or _kept_by(getattr(found, "__func__", found))):
+            return
         digests = self.facts.codes[qualname]
+        functions = _functions(found, unwrap=_is_wrapped(self.facts, qualname, live, found))
         function = next((each for each in functions if code_digest(each.__code__) in digests), None)
-        if function is not None:
+        if function is not None and has_defaults:
             self._compare(live, f"{qualname}()", f"{qualname} (defaults)", _defaults_of(function))
+        if function is not None and _kept_by(function):
+            self._compare(live, "", f"{qualname} (attributes)", _kept_by(function))
+
+    def _is_plain_class(self, cls: type) -> bool:
+        """Whether nothing but the project's code gives a class attributes: no decorator, no installed base or metaclass."""
+        homes = [base.__module__ for base in (*cls.__mro__, type(cls))]
+        return not (self.name in self.facts.decorated or issubclass(cls, tuple)) and all(
+            home in ("builtins", "abc", "__main__") or self.project.owns(home) for home in homes
+        )
+
+    def _added(self, live: ModuleType, cls: type) -> None:
+        """Attributes of a class that its source doesn't name."""
+        named = {known.rpartition(".")[2] for known in (*self.facts.codes, *self.facts.held)}
+        for name, value in list(vars(cls).items()):
+            if not (name in named or name.startswith(("__", "_abc_")) or hasattr(type(value), "__get__")):
+                self._compare(live, "", f"{self.name}.{name}", value)
 
     def _attribute(self, live: ModuleType, qualname: str) -> None:
         owner, _, name = qualname.rpartition(".")
-        present, cls = _follow(live, owner)
+        present, cls = followed(live, owner)
         if not present or not isinstance(cls, type):
             return
         found, value = _attribute_of(cls, name)
@@ -187,7 +253,7 @@ class _Probe:
     def _evaluated(self, live: ModuleType, key: str, text: str) -> str | None:
         """The digest of what a source gives beside the live names; None where it fails."""
         if key not in self._expected:
-            present, owner = _follow(live, key.rpartition(".")[0]) if "." in key else (False, None)
+            present, owner = followed(live, key.rpartition(".")[0]) if "." in key else (False, None)
             flags = getattr(vars(live).get("annotations"), "compiler_flag", 0)
             try:
                 code = compile(text, "<source>", "eval", flags=flags, dont_inherit=True)
@@ -198,39 +264,31 @@ class _Probe:
         return self._expected[key]
 
 
-def changed_values(parts: Mapping[str, str], root: Path) -> list[str]:
-    """The values in parts of a fingerprint that are otherwise in this process, which has imported them from `root`."""
-    inside = f"{root}{os.sep}"
+class FirstValues:
+    """What sources can't tell, as the import of a module left it; noted where a task imports the module."""
 
-    def owns(module: str) -> bool:
-        found = sys.modules.get(module.partition(".")[0])
-        places = [getattr(found, "__file__", None) or "", *getattr(found, "__path__", ())]
-        return any(place.startswith(inside) for place in places)
+    def __init__(self) -> None:
+        self._modules: dict[str, tuple[ModuleType, dict[str, str]]] = {}
 
-    return [
-        part[len(VALUE) :]
-        for part, digest in parts.items()
-        if part.startswith(VALUE) and _digest_here(part[len(VALUE) :], str(root), owns) not in (digest, None)
-    ]
+    def note(self, project: Project, module: str) -> None:
+        """Look at a module that was imported this moment."""
+        live, facts = _live(project, module), project.facts(module)
+        if isinstance(live, ModuleType) and facts is not None:
+            held = {key.partition(".")[0].removesuffix("()") for key in facts.held}
+            names = [name for name in facts.bound if name in held and not facts.imported.get(name)]
+            found = [_Probe(project, facts, name).look(live).values for name in names]
+            self._modules[module] = (live, {name: digest for values in found for name, digest in values.items()})
+
+    def of(self, live: ModuleType) -> Mapping[str, str]:
+        """The parts of a fingerprint that its values were; none of a module that was there before."""
+        known = self._modules.get(live.__name__)
+        return known[1] if known is not None and known[0] is live else {}
 
 
-def _digest_here(name: str, root: str, owns: Callable[[str], bool]) -> str | None:
-    """The digest of what a name holds here; None if its module is not imported, or no project's."""
-    path, _, rest = name.partition(" ")
-    module = path
-    while module and not (module in sys.modules and owns(module)):
-        module = module.rpartition(".")[0]
-    if not module:
-        return None
-    owner, _, last = path[len(module) + 1 :].rpartition(".")
-    present, found = _follow(sys.modules[module], path[len(module) + 1 :])
-    if rest:
-        functions = list(_functions(found, unwrap=True)) if present else []
-        return state_digest(_defaults_of(functions[-1]), root, owns) if functions else ""
-    if owner:
-        _, cls = _follow(sys.modules[module], owner)
-        present, found = _attribute_of(cls, last) if isinstance(cls, type) else (False, None)
-    return state_digest(found, root, owns) if present else ""
+@lru_cache(maxsize=1)
+def first_values() -> FirstValues:
+    """Those of this process, which has one table of imported modules."""
+    return FirstValues()
 
 
 def _is_literal(text: str) -> bool:
@@ -247,12 +305,12 @@ def _token(value: object) -> tuple[object, ...]:
     for item in functions:
         found.append(item)
         if isinstance(item, FunctionType):
-            found += (item.__code__, item.__defaults__)
+            found += (item.__code__, item.__defaults__, len(item.__dict__))
     return tuple(found)
 
 
 def _same_code(facts: ModuleFacts, qualname: str, live: ModuleType, *, strict: bool) -> bool:
-    present, found = _follow(live, qualname)
+    present, found = followed(live, qualname)
     if not present:
         return not strict or qualname in facts.optional
     for candidate in _functions(found, unwrap=_is_wrapped(facts, qualname, live, found)):
@@ -270,12 +328,13 @@ def _is_wrapped(facts: ModuleFacts, qualname: str, live: ModuleType, found: obje
     if qualname in facts.decorated:
         return True
     home = getattr(found, "__globals__", {}).get("__name__", "").partition(".")[0]
-    owner = _follow(live, qualname.rpartition(".")[0])[1] if "." in qualname else None
+    owner = followed(live, qualname.rpartition(".")[0])[1] if "." in qualname else None
     bases = owner.__mro__[1:] if isinstance(owner, type) else ()
     return home != live.__name__.partition(".")[0] and any(base.__module__.partition(".")[0] == home for base in bases)
 
 
-def _follow(live: ModuleType, qualname: str) -> tuple[bool, object]:
+def followed(live: ModuleType, qualname: str) -> tuple[bool, object]:
+    """What a dotted name below a module stands for, as it lies there (a descriptor is not called); False if nothing."""
     owner: object = live
     enclosing = ""
     for part in qualname.split("."):
@@ -290,11 +349,15 @@ def _follow(live: ModuleType, qualname: str) -> tuple[bool, object]:
 
 def _functions(found: object, *, unwrap: bool) -> Iterator[Any]:
     """The functions inside what a known decorator makes of them."""
-    pending, seen = [found], 0
+    return (item for item in layers(found, unwrap=unwrap) if isinstance(getattr(item, "__code__", None), CodeType))
+
+
+def layers(value: object, *, unwrap: bool = True) -> Iterator[object]:
+    """An object and what it is a descriptor of, or says that it wraps, from the outermost on."""
+    pending, seen = [value], 0
     while pending and seen < 50:
         item, seen = pending.pop(), seen + 1
-        if isinstance(getattr(item, "__code__", None), CodeType):
-            yield item
+        yield item
         if isinstance(item, (staticmethod, classmethod)):
             pending.append(item.__func__)
         elif isinstance(item, property):
@@ -316,6 +379,12 @@ def _defaults_of(function: Any) -> dict[str, object]:
     code, given = function.__code__, function.__defaults__ or ()
     names = code.co_varnames[: code.co_argcount]
     return dict(zip(names[len(names) - len(given) :], given, strict=True)) | (function.__kwdefaults__ or {})
+
+
+def _kept_by(function: object) -> dict[str, object]:
+    """What a function was given as attributes."""
+    given = function.__dict__ if isinstance(function, FunctionType) else {}
+    return {name: value for name, value in given.items() if name != "__wrapped__"} if given else given
 
 
 def _attribute_of(cls: type, name: str) -> tuple[bool, object]:

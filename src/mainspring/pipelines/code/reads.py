@@ -171,6 +171,12 @@ def files_in(parts: Collection[str]) -> list[str]:
     return [name[5:] for name in parts if name.startswith("file ")] + files_read(parts)
 
 
+def variables_in(parts: Collection[str]) -> list[str]:
+    """The environment variables that a fingerprint with these parts answers for: declared, or read by an import."""
+    split = (name[len(_PART) :].split(" ", 2) for name in parts if name.startswith(_PART))
+    return [name[4:] for name in parts if name.startswith("env ")] + [name for _, kind, name in split if kind == "env"]
+
+
 def files_read(parts: Collection[str]) -> list[str]:
     """The files that parts of a fingerprint name as read by an import."""
     split = (name[len(_PART) :].split(" ", 2) for name in parts if name.startswith(_PART))

@@ -9,12 +9,10 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from contextlib import ExitStack
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import TracebackType
 
-from mainspring.ledger import moving_noted
 from mainspring.pipelines.code.reads import Kind, import_reads
 from mainspring.pipelines.observation.observer import Observer, keep_read
 from mainspring.pipelines.observation.places import own_addresses, own_paths
@@ -36,17 +34,14 @@ class ImportWatch(Observer):
         self._thread = 0
         self._before: frozenset[str] = frozenset()
         self._unowned: list[tuple[Kind, str, str, str]] = []
-        self._moving = ExitStack()
 
     def __enter__(self) -> ImportWatch:
         self._thread = threading.get_ident()
         self._before = frozenset(sys.modules)
         super().__enter__()
-        self._moving.enter_context(moving_noted(_Moving(self)))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._moving.close()
         super().__exit__(kind, error, at)
         for name in [name for name in sys.modules if name not in self._before]:
             spec = getattr(sys.modules.get(name), "__spec__", None)
@@ -66,19 +61,7 @@ class ImportWatch(Observer):
         if threading.get_ident() != self._thread:
             self._unowned.append((kind, name, path, self._place(frame)))
             return
+        self._remember(kind, name, path, frame)
         spec = imported_module(frame, self.root, past_ours=True)
         if spec is not None:
             keep_read(spec, kind, name, by=self._place(frame), path=path)
-
-
-class _Moving(list[tuple[str, str]]):
-    """Takes each dataset that is read by a moving name for the module that reads it."""
-
-    def __init__(self, watch: ImportWatch) -> None:
-        self._watch = watch
-
-    def __contains__(self, item: object) -> bool:
-        return False  # another module may read the same
-
-    def append(self, item: tuple[str, str]) -> None:
-        self._watch._note("dataset", item[1])

@@ -10,23 +10,28 @@ import os
 import stat
 import sys
 from collections.abc import Collection, Iterable
+from contextlib import ExitStack
 from contextvars import Token
 from functools import lru_cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import CodeType, FrameType, TracebackType
+from typing import Any
 
 import msgspec
 
 from mainspring.errors import shorten
+from mainspring.ledger import moving_noted
 from mainspring.pipelines.code.reads import Kind, import_reads
 from mainspring.pipelines.observation import environ, events, readers
+from mainspring.pipelines.observation.memories import Read, memories
 from mainspring.pipelines.observation.uncounted import (
     KNOWN_VARIABLES,
     SYSTEM_FILES,
     editable_places,
     first_frame,
     imported_module,
+    is_code,
     is_installed,
     is_known_program,
     is_library_code,
@@ -81,6 +86,7 @@ class Observer:
     ) -> None:
         self.root = os.path.abspath(project_root) if project_root is not None else ""
         self._files = {os.path.abspath(path) for path in declared_files}
+        self._declared = frozenset(declared_env)
         self._env = set(declared_env)
         self._allowed = tuple(os.path.abspath(path) for path in allowed_paths)
         self._addresses = frozenset(_canonical(address) for address in allowed_addresses)
@@ -94,14 +100,21 @@ class Observer:
         self._own_folders: tuple[str, ...] = ()
         self._looked_up: dict[int, str] = {}
         self._token: Token[Watcher | None] | None = None
+        self._moving = ExitStack()
+        self._holders: dict[CodeType, list[Any]] = {}
+        self._quoted: set[str] = set()
 
     def __enter__(self) -> Observer:
         _install()
         begin(self)
         self._token = watching.set(self)
+        self._moving.enter_context(moving_noted(_Moving(self)))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._moving.close()
+        if self._quoted:
+            _forget_lines(self._quoted)
         if self._token is not None:
             watching.reset(self._token)
         end(self)
@@ -111,18 +124,29 @@ class Observer:
         """What was seen so far, each thing once, in the order of first sight."""
         return tuple(self._seen.values())
 
+    def recall(self, reads: Iterable[tuple[str, Read]]) -> None:
+        """Count what functions remember to have read as read again; each comes with the name of who remembers it."""
+        for keeper, read in reads:
+            if (read.path and self._uncovered(read.path) is None) or (read.kind == "env" and read.name in self._env):
+                continue
+            by = f"{read.by}, remembered by {keeper}" if read.by else f"remembered by {keeper}"
+            self._seen.setdefault((read.kind, read.name), Observation(read.kind, read.name, by))
+
     # What the hooks tell (the Watcher protocol).
 
     def read(self, path: object) -> None:
         """A file or folder is opened for reading; one that is not there counts too, since its absence is an answer."""
         text = self._uncovered(path)
         if text is None:
+            self._remember_declared(path)
             return
-        frame = first_frame(sys._getframe(1))
-        if loads_code(frame):
-            text = _source_of(text)
-            if not self.root or self._is_known_code(text):
-                return
+        if loads_code(first_frame(sys._getframe(1))):
+            if is_code(text):
+                text = _source_of(text)
+                if not self.root or self._is_known_code(text):
+                    return
+            else:
+                self._quoted.add(text)
         self._note("directory" if _is_folder(text) else "file", self._relative(text), text)
 
     def write(self, path: object, *, replaces: bool) -> None:
@@ -205,12 +229,16 @@ class Observer:
 
     def variable(self, name: str) -> None:
         """An environment variable is read by project code; what libraries ask for on their own does not count."""
-        if name in self._env or name in KNOWN_VARIABLES or ("env", "*") in self._seen:
+        if name in KNOWN_VARIABLES or (name in self._env and name not in self._declared):
             return
         frame: FrameType | None = sys._getframe(2)  # past the recording mapping's own method
         while frame is not None and module_name(frame) in _ENVIRONMENT_MODULES:
             frame = frame.f_back
-        if frame is not None and not is_library_code(frame.f_code.co_filename, self.root):
+        if frame is None or is_library_code(frame.f_code.co_filename, self.root):
+            return
+        if name in self._env or ("env", "*") in self._seen:
+            self._remember("env", name, "", frame)
+        else:
             self._note("env", name)
 
     def set_variable(self, name: str) -> None:
@@ -262,8 +290,22 @@ class Observer:
             return path[len(self.root) + 1 :]
         return "." if path == self.root else path
 
+    def moved(self, name: str) -> None:
+        """A dataset is read by a name whose content moves."""
+        self._note("dataset", name)
+
+    def _remember_declared(self, path: object) -> None:
+        """A declared file is no undeclared input here, and may be one of a task that gets it from who remembers it."""
+        text = _absolute(path) if self._files else None
+        if text in self._files and text is not None:
+            self._remember("file", self._relative(text), text, sys._getframe(2))
+
+    def _remember(self, kind: Kind, name: str, path: str, frame: FrameType) -> None:
+        memories().note(Read(kind, name, self._place(frame), path), frame, self.root, self._holders)
+
     def _note(self, kind: Kind, name: str, path: str = "") -> None:
         frame = sys._getframe(1)
+        self._remember(kind, name, path, frame)
         spec = imported_module(frame, self.root) if self.root else None
         if spec is not None:  # a later step that loads the module doesn't see its import, and depends on it as well
             keep_read(spec, kind, name, by=self._place(frame), path=path)
@@ -279,10 +321,32 @@ class Observer:
         return f"{shown}:{found.f_lineno}"
 
 
+class _Moving(list[tuple[str, str]]):
+    """Takes each dataset that is read by a moving name for a sight of the observer."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def __contains__(self, item: object) -> bool:
+        return False  # another function may read, and remember, the same
+
+    def append(self, item: tuple[str, str]) -> None:
+        self._observer.moved(item[1])
+
+
 def keep_read(spec: ModuleSpec, kind: Kind, name: str, *, by: str, path: str) -> None:
     """Note what a module's import reads. Looking at it for its digest is our own work."""
     with unwatched():
         import_reads().note(spec, kind, name, by=by, path=path)
+
+
+def _forget_lines(paths: Collection[str]) -> None:
+    """Have `linecache` read files anew that it was asked for as data: a later task is to be seen to read them."""
+    import linecache
+
+    for name, entry in list(linecache.cache.items()):
+        if _absolute(entry[-1]) in paths:
+            del linecache.cache[name]
 
 
 @lru_cache(maxsize=1)

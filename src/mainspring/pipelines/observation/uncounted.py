@@ -71,8 +71,9 @@ KNOWN_PROGRAMS = (
 # Read by compiled code of a library, which has no frame of its own, so that the reader seems to be the project.
 KNOWN_VARIABLES = frozenset({"PYARROW_IGNORE_TIMEZONE"})
 
-# Modules that open sources and list folders in order to load, find or quote code.
+# Modules that open sources and list folders in order to load, find or quote code; given another file, they read data.
 _CODE_READERS = frozenset({"linecache", "pkgutil", "py_compile", "runpy", "tokenize", "traceback", "zipimport"})
+_CODE = (".py", ".pyi", ".pyc", ".pyx", ".pth", ".so", ".pyd", ".dylib", ".zip", ".egg", ".whl")
 
 
 @lru_cache(maxsize=64)
@@ -194,6 +195,15 @@ def loads_code(frame: FrameType | None) -> bool:
         or name in _CODE_READERS
         or frame.f_code.co_filename.startswith("<frozen importlib")
     )
+
+
+def is_code(path: str) -> bool:
+    """Whether a file is code, compiled code or an archive of code, by its name.
+
+    >>> is_code("/home/ada/flights.py"), is_code("/home/ada/flights.csv")
+    (True, False)
+    """
+    return path.endswith(_CODE)
 
 
 def module_name(frame: FrameType) -> str:

@@ -1,0 +1,81 @@
+"""What a task finds in its process that its key doesn't answer for, left there by whatever ran before: values, memories.
+
+Every runner asks here between the arguments and the call of a step. A map's items are all keyed before the first of them
+runs, and a warm worker goes on in the modules of the step before.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+from mainspring.pipelines.code import declared
+from mainspring.pipelines.code.closure import Project
+from mainspring.pipelines.code.fingerprint import NOT_REUSABLE
+from mainspring.pipelines.code.live import VALUE, first_values
+from mainspring.pipelines.decision import Decider
+from mainspring.pipelines.observation.imports import on_import
+from mainspring.pipelines.observation.memories import Read, memories
+from mainspring.pipelines.observation.watcher import unwatched
+from mainspring.pipelines.task import Task
+
+_SOURCE = "source "  # parts of functions that no module gives back
+
+
+class Leftovers(msgspec.Struct, frozen=True):
+    """`notes` say why a result can't be reused, one line each; `reads` are those that reached functions remember."""
+
+    notes: list[str] = []
+    reads: list[tuple[str, Read]] = []
+
+
+def nothing_left(task: Task, function: Callable[..., Any]) -> Leftovers:  # noqa: ARG001  # stands in where nothing is cached
+    """Where nobody looks."""
+    return Leftovers()
+
+
+def leftovers(decider: Decider, task: Task, function: Callable[..., Any]) -> Leftovers:
+    """What of this process a task would get and its key doesn't have."""
+    if not task.options.cache:
+        return Leftovers()
+    parts = decider.store.fingerprint_parts(task.fingerprint or "")
+    live = decider.live(task)
+    if live is not None:
+        changed, differences = live.changes(parts)
+        definitions = live.definitions() if memories() else set()
+        reads = memories().of(lambda module, name: (id(module), name) in definitions)
+    else:
+        now = decider.fingerprint(task, function)
+        values = {name for name in now.parts.keys() | parts.keys() if name.startswith(VALUE)}
+        changed = sorted(name[len(VALUE) :] for name in values if now.parts.get(name) != parts.get(name))
+        differences = list(now.differences)
+        sources = {name[len(_SOURCE) :] for name in now.parts if name.startswith(_SOURCE)}
+        reads = memories().of(lambda module, name: _is_among(module, name, sources))
+    notes = [f"{name} is not what it was when the key of this step was made" for name in changed] + differences
+    return Leftovers([f"{NOT_REUSABLE}{note}" for note in notes], list(reads))
+
+
+def _is_among(module: ModuleType, name: str, sources: set[str]) -> bool:
+    start = f"{module.__name__}.{name}"
+    return any(source == start or source.startswith(f"{start}.") for source in sources)
+
+
+def note_late_imports(project: Project, modules: Iterable[str]) -> None:
+    """Have noted what these modules hold after their import, if it is a task that imports them.
+
+    Whether that happened before another task was keyed depends on what was reused, and must not decide its key.
+    """
+    for name in modules:
+        if name not in sys.modules:
+            on_import(name, "values", partial(_note_first, project))
+
+
+def _note_first(project: Project, module: ModuleType) -> None:
+    if declared.project_root.get() is not None:  # a task runs
+        with unwatched():
+            first_values().note(project, module.__name__)
