@@ -39,6 +39,8 @@ MIGRATIONS = [
     CREATE TABLE dataset_profile (content_digest TEXT PRIMARY KEY, profile TEXT NOT NULL)
     """,
 ]
+Extra = Callable[[Transaction, DatasetVersion], None]
+Write = Callable[[Transaction], DatasetVersion | None]
 _COLUMNS = ", ".join(DatasetVersion.__struct_fields__)
 _BLOBS_OF = (
     "SELECT dataset_blob.version, blob FROM dataset_blob JOIN dataset_version ON dataset_version.id = dataset_blob.version"
@@ -47,6 +49,10 @@ _BLOBS_OF = (
 _SHORTEST_PREFIX = 6
 _HOMES_OF_STATE = ("mainspring.data.ingestion._store",)
 """Modules that keep something by a dataset's name, found by theirs: they stand on this one. Each has `forgetting(database)`."""
+
+
+class _OutrunError(Exception):
+    """Another writer was faster, so the transaction is taken back."""
 
 
 class Living(NamedTuple):
@@ -166,34 +172,50 @@ class DatasetStore:
             f"`dataset({name!r}).commit(frame)` makes a table, `.add(folder)` a file tree.",
         )
 
-    def commit(
-        self, version: DatasetVersion, blobs: Iterable[str], *, base: str | None = None,
-        extra: Sequence[Callable[[Transaction, DatasetVersion], None]] = (),
-    ) -> DatasetVersion | None:  # fmt: skip
-        """Record a version behind its parent, with its number and time; None if the head is another one by now.
+    def commit(self, writes: Sequence[Write]) -> list[DatasetVersion] | None:
+        """Write versions in one transaction: all, or none (None is given) if one of them has a newer head by now."""
+        done: list[DatasetVersion] = []
+        try:
+            with self.database.transaction() as tx:
+                for write in writes:
+                    version = write(tx)
+                    if version is None:
+                        raise _OutrunError
+                    done.append(version)
+        except _OutrunError:
+            return None
+        return done
+
+    def committing(
+        self, version: DatasetVersion, blobs: Iterable[str], *, base: str | None = None, extra: Sequence[Extra] = ()
+    ) -> Write:
+        """What records a version behind its parent, with its number and time; gives None if the head is another by now.
 
         `base` is the manifest that its own builds on: if the head has another by now (it was compacted), None is given,
         too. `extra` is run in the transaction of the version, for state that goes with it.
         """
         homes = self._homes(version.source)
-        with self.database.transaction() as tx:
+
+        def write(tx: Transaction) -> DatasetVersion | None:
             row = tx.query_one("SELECT head FROM dataset WHERE name = ?", (version.dataset,))
             if (row[0] if row else None) != version.parent:
                 return None
             if base is not None and not self._is_manifest_of(tx, version.parent, base):
                 return None
             last = tx.query_one("SELECT MAX(number) FROM dataset_version WHERE dataset = ?", (version.dataset,))
-            version = msgspec.structs.replace(
+            made = msgspec.structs.replace(
                 version, id=new_id(), number=(last[0] or 0) + 1 if last else 1, created_at=clock.now_us(),
                 actor=str(current_actor()), made_by=current_task(),
             )  # fmt: skip
-            tx.insert("dataset_version", _stored(version))
-            self._hold(tx, version.id, blobs)
-            self._move_head(tx, version)
-            self._record(tx, version, homes)
-            for write in extra:
-                write(tx, version)
-        return version
+            tx.insert("dataset_version", _stored(made))
+            self._hold(tx, made.id, blobs)
+            self._move_head(tx, made)
+            self._record(tx, made, homes)
+            for each in extra:
+                each(tx, made)
+            return made
+
+        return write
 
     def relayout(
         self, tx: Transaction, version: DatasetVersion, manifest: str, parts: int, size_bytes: int, blobs: Iterable[str],
@@ -282,26 +304,26 @@ class DatasetStore:
         tags: dict[str, str] = dict(tx.query("SELECT tag, version FROM dataset_tag WHERE dataset = ?", (name,)))
         return Living(head[0], [version_from_row(row) for row in rows], tags)
 
-    def confirm(
-        self, version: DatasetVersion, sources: Sequence[Source],
-        extra: Sequence[Callable[[Transaction, DatasetVersion], None]] = (),
-    ) -> bool:  # fmt: skip
-        """Record that the newest version was found unchanged: by whom, and what it was read from this time.
+    def confirming(self, version: DatasetVersion, sources: Sequence[Source], extra: Sequence[Extra] = ()) -> Write:
+        """What records that the newest version was found unchanged: by whom, and what it was read from this time.
 
-        False if another one is the newest by now.
+        It gives None if another one is the newest by now.
         """
         task = current_task()
         homes = self._homes(sources)
-        with self.database.transaction() as tx:
+
+        def write(tx: Transaction) -> DatasetVersion | None:
             row = tx.query_one("SELECT head FROM dataset WHERE name = ?", (version.dataset,))
             if row is None or row[0] != version.id:
-                return False
+                return None
             self._link_sources(tx, version, sources, homes)
             if task:
                 self.ledger.edge(tx, version.id, "confirmed_by", task, task)
-            for write in extra:
-                write(tx, version)
-        return True
+            for each in extra:
+                each(tx, version)
+            return version
+
+        return write
 
     def report(self, version: str) -> str | None:
         """The report of the checks that a version was committed with, as JSON, or None."""

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
-from mainspring.data._store import DatasetStore
+from mainspring.data._store import DatasetStore, Write
+from mainspring.data._store import Extra as Extra  # noqa: PLC0414  # whoever commits finds it here
 from mainspring.data.draft import Draft
 from mainspring.data.repair import repaired
 from mainspring.data.version import DatasetVersion, Source
 from mainspring.errors import ConflictError, InvalidError, NotAllowedError
 from mainspring.ledger import is_replay
 from mainspring.secrets import redact
-from mainspring.store import Transaction
+from mainspring.store import BlobStore, Transaction
 from mainspring.workspace import Workspace
 
 _ATTEMPTS = 1_000  # each failed one means that another writer committed
-Extra = Callable[[Transaction, DatasetVersion], None]
+
+
+class Wanted(NamedTuple):
+    """A draft that is to become the newest version of a dataset."""
+
+    name: str
+    draft: Draft
+    note: str = ""
 
 
 def commit_draft(
@@ -35,30 +44,57 @@ def commit_draft(
         NotAllowedError: this is a replay, and no version was recorded with this content; or (`behind`) the newest version
             is pinned to an outside table.
     """
+    (version,) = commit_drafts(
+        workspace, [Wanted(name, draft, note)], behind=behind, sources=sources, extracted_us=extracted_us, extra=extra
+    )
+    return version
+
+
+def commit_drafts(
+    workspace: Workspace, wanted: Sequence[Wanted], *, behind: bool, sources: tuple[Source, ...] = (), extracted_us: int,
+    extra: Sequence[Extra] = (),
+) -> list[DatasetVersion]:  # fmt: skip
+    """Make drafts the newest versions of several datasets, all in one transaction or none; else as `commit_draft`."""
     store = DatasetStore(workspace.database, workspace.ledger)
     if is_replay():
-        return _recorded(store, name, draft, behind=behind)
+        return [_recorded(store, each.name, each.draft, behind=behind) for each in wanted]
     for _ in range(_ATTEMPTS):
-        head = store.head(name)
-        if head is not None and head.kind != draft.kind:
-            raise InvalidError("dataset", name, f"a {draft.kind}", f"It is a {head.kind}; choose another name.")
-        if behind and head is not None and head.pinned is not None:
-            raise NotAllowedError(
-                f"{head} is pinned to {head.pinned.uri}, so it can't be changed here. Change that table and pin its new "
-                "version, or import it: then the rows are stored here."
-            )
-        draft.put_behind(head if behind else None)
-        if head is not None and draft.content_digest == head.content_digest:
-            same = repaired(store, workspace.blobs, head, draft)
-            if same is not None and store.confirm(same, sources, extra):
-                return same
-            continue
-        wanted = draft.version(head, sources, redact(note), extracted_us)
-        version = store.commit(wanted, draft.written, base=draft.base, extra=extra)
-        if version is not None:
-            _compact(version, draft, workspace)
-            return version
-    raise ConflictError(f"The dataset `{name}` is being written by too many others; nothing was committed.")
+        writes = [
+            _writing(store, workspace.blobs, each, sources, extracted_us, extra, behind=behind) for each in wanted
+        ]
+        versions = store.commit(writes)
+        if versions is not None:
+            for version, each in zip(versions, wanted, strict=True):
+                _compact(version, each.draft, workspace)
+            return versions
+    names = ", ".join(f"`{each.name}`" for each in wanted)
+    raise ConflictError(f"The dataset {names} is being written by too many others; nothing was committed.")
+
+
+def _writing(
+    store: DatasetStore, blobs: BlobStore, wanted: Wanted, sources: tuple[Source, ...], extracted_us: int,
+    extra: Sequence[Extra], *, behind: bool,
+) -> Write:  # fmt: skip
+    """Put a draft behind the newest version, store its blobs, and give what records it."""
+    name, draft, note = wanted
+    head = store.head(name)
+    if head is not None and head.kind != draft.kind:
+        raise InvalidError("dataset", name, f"a {draft.kind}", f"It is a {head.kind}; choose another name.")
+    if behind and head is not None and head.pinned is not None:
+        raise NotAllowedError(
+            f"{head} is pinned to {head.pinned.uri}, so it can't be changed here. Change that table and pin its new "
+            "version, or import it: then the rows are stored here."
+        )
+    draft.put_behind(head if behind else None)
+    if head is not None and draft.content_digest == head.content_digest:
+        same = repaired(store, blobs, head, draft)
+        return store.confirming(same, sources, extra) if same is not None else _outrun
+    version = draft.version(head, sources, redact(note), extracted_us)
+    return store.committing(version, draft.written, base=draft.base, extra=extra)
+
+
+def _outrun(_: Transaction) -> None:
+    """Records nothing: the newest version is another one by now."""
 
 
 def _compact(version: DatasetVersion, draft: Draft, workspace: Workspace) -> None:

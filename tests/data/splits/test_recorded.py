@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import date
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
 from mainspring.data import (
+    DatasetVersion,
     GroupKFold,
     GroupSplit,
     HashSplit,
@@ -24,10 +27,13 @@ from mainspring.data import (
     split_of,
     write_rule,
 )
+from mainspring.data.commit import Wanted, commit_drafts
 from mainspring.data.splits import recorded
+from mainspring.data.tables.rows import FrameDraft
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, WrongTypeError
 from mainspring.ledger import new_id, within_task
-from mainspring.workspace import Workspace
+from mainspring.testing.threads import at_once
+from mainspring.workspace import Workspace, using
 
 RULES: list[Any] = [
     HashSplit(("user", "day"), {"a": 0.25, "b": 0.75}, "salt"),
@@ -94,6 +100,42 @@ def test_splitting_again_gives_the_versions_that_are_there(workspace: Workspace)
     source = dataset("visits").commit(FRAME)
     first, second = (split_dataset(source, HashSplit("user")) for _ in range(2))
     assert {name: version.id for name, version in first.items()} == {name: each.id for name, each in second.items()}
+
+
+def test_all_parts_are_committed_or_none(workspace: Workspace, tmp_path: Path) -> None:
+    """Parts were committed one by one: what stopped in between left a new part beside old ones."""
+    source = dataset("visits").commit(FRAME)
+    (tmp_path / "x").mkdir()
+    dataset("visits-test").add(tmp_path / "x")
+    with pytest.raises(InvalidError, match="`visits-test` is not a table"):
+        split_dataset(source, HashSplit("user"))
+    assert dataset("visits-train").versions() == []
+
+    def stop(*_: object) -> None:
+        if len(stopped) == 1:
+            raise KeyboardInterrupt
+        stopped.append(1)
+
+    stopped: list[int] = []
+    drafts = [Wanted(name, FrameDraft(name, FRAME, workspace.blobs)) for name in ("one", "two")]
+    with pytest.raises(KeyboardInterrupt):
+        commit_drafts(workspace, drafts, behind=False, extracted_us=0, extra=[stop])
+    assert dataset("one").versions() == []
+
+
+def test_splits_at_the_same_time_do_not_mix(workspace: Workspace) -> None:
+    visits = dataset("visits")
+    versions = [visits.commit(FRAME.with_columns(pl.col("n") + step)) for step in (0, 1)]
+
+    def split(version: DatasetVersion) -> None:
+        with using(workspace):
+            for seed in range(4):
+                split_dataset(version, KFold(3, seed=seed), prefix="v")
+
+    at_once(*(partial(split, version) for version in versions))
+    for parts in zip(*(dataset(f"v-fold_{n}").versions() for n in (1, 2, 3)), strict=True):
+        assert len({part.number for part in parts}) == 1
+        assert len({(part.source[0].node, split_of(part)) for part in parts}) == 1
 
 
 def test_a_later_version_grows_the_parts_and_moves_no_row(workspace: Workspace) -> None:

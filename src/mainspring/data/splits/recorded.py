@@ -1,20 +1,20 @@
 """Splits of a dataset version, recorded: each part a version of a dataset of its own, linked to the rule and the source.
 
-The rule is a node of the lineage whose label is the rule's text; a part has an edge `split_by` to it, written in the
-transaction of its version. Parts are committed one after another; a repeated split gives the versions that are there.
+The rule is a node of the lineage whose label is the rule's text; a part has an edge `split_by` to it. All versions, nodes and
+edges of a split are one transaction; a repeated split gives the versions that are there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from blake3 import blake3
 
 from mainspring import clock
-from mainspring.data.commit import Extra, commit_draft
+from mainspring.data.commit import Extra, Wanted, commit_drafts
 from mainspring.data.dataset import dataset
 from mainspring.data.draft import Draft
 from mainspring.data.splits.folds import GroupKFold, KFold, StratifiedKFold
@@ -43,7 +43,7 @@ def split_dataset(
     """Commit the parts of a version as datasets `PREFIX-PART`, the dataset's name being the prefix if none is given.
 
     `names` gives single parts another dataset. Of a large version rules by hash and by time hold no more than some rows,
-    the others the columns that decide. Each part is its own transaction.
+    the others the columns that decide. All parts are committed in one transaction.
 
     Raises:
         WrongTypeError: it is no rule that can be recorded.
@@ -58,6 +58,8 @@ def split_dataset(
     >>> str(parts["train"]), split_of(parts["train"], workspace)
     ('users-train/1', HashSplit(key=('id',), shares=(('train', 0.8), ('test', 0.2)), salt=''))
     """
+    from mainspring.data._sources import describe_sources
+
     workspace = workspace or current_workspace()
     text = write_rule(rule)
     homes = {part: (names or {}).get(part) or f"{prefix or version.dataset}-{part}" for part in rule.names}
@@ -65,13 +67,20 @@ def split_dataset(
         raise NotFoundError("part", unknown[0], tuple(homes))
     if len({*homes.values(), version.dataset}) <= len(homes):
         raise InvalidError("names", tuple(homes.values()), "a dataset for each part, none of them the source")
-    with using(workspace):
-        return {
-            part: _commit(
-                workspace, dataset(homes[part], workspace).name, rows, version, text, note or _note(part, rule)
+    with using(workspace), ExitStack() as stack:
+        wanted = [
+            Wanted(
+                dataset(homes[part], workspace).name,
+                stack.enter_context(_draft(homes[part], rows, workspace.blobs)),
+                note or _note(part, rule),
             )
             for part, rows in _parts(version, rule)
-        }
+        ]
+        versions = commit_drafts(
+            workspace, wanted, behind=False, sources=describe_sources(version), extracted_us=clock.now_us(),
+            extra=[_linked(workspace.ledger, version, text)],
+        )  # fmt: skip
+    return dict(zip(homes, versions, strict=True))
 
 
 def count_parts(version: DatasetVersion, rule: SplitRule) -> dict[str, int]:
@@ -125,18 +134,6 @@ def _parts(version: DatasetVersion, rule: SplitRule) -> Iterator[tuple[str, pl.D
         yield from rule.apply_lazily(version.scan()).items()
     else:
         yield from rule.apply(version.to_polars()).items()
-
-
-def _commit(
-    workspace: Workspace, name: str, rows: pl.DataFrame | pl.LazyFrame, source: DatasetVersion, text: str, note: str
-) -> DatasetVersion:
-    from mainspring.data._sources import describe_sources
-
-    with _draft(name, rows, workspace.blobs) as draft:
-        return commit_draft(
-            workspace, name, draft, behind=False, sources=describe_sources(source), note=note,
-            extracted_us=clock.now_us(), extra=[_linked(workspace.ledger, source, text)],
-        )  # fmt: skip
 
 
 @contextmanager
