@@ -14,8 +14,8 @@ import polars as pl
 
 from mainspring.artifacts.table import LEAF_ROWS, TableDigest, TableHasher
 from mainspring.errors import InvalidError, shorten
-from mainspring.store.space import naming_full_disk
 from mainspring.store.scratch import Scratch
+from mainspring.store.space import naming_full_disk
 
 BATCH_BYTES = 64 << 20
 _LARGEST_BATCH = 16 * LEAF_ROWS
