@@ -217,6 +217,78 @@ def test_a_whole_number_that_a_float_can_not_hold_is_refused(raw: Path) -> None:
         ingest(raw, to="numbers")
 
 
+WHOLE = 2**53 + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "said"),
+    [
+        ("a.csv", ["n", f"{WHOLE}", "0.5"], "column `n`"),
+        ("a.csv", ["n,t", "0.5,", f"{WHOLE},x"], "line 3, column `n`: `9007199254740993` is not a number that a float holds"),
+        ("a.ndjson", [f'{{"n": {WHOLE}}}', '{"n": 0.5}'], "column `n`"),
+        ("a.ndjson", ['{"n": [0.5]}', f'{{"n": [1, {WHOLE}]}}'], "line 2, column `n`: `9007199254740993` is not a number"),
+        ("a.ndjson", ['{"o": {"b": "x"}}', '{"o": {"b": 1}}'], r"column `o"),
+        ("a.ndjson", ['{"o": [{"b": 1}]}', '{"o": [{"b": "x"}]}'], r"column `o"),
+        ("a.ndjson", ['{"o": {"b": 1}}', '{"o": "x"}'], "column `o`"),
+        ("a.ndjson", ['{"o": ["x"]}', '{"o": [1]}'], "column `o`"),
+    ],
+)  # fmt: skip
+def test_what_two_blocks_refuse_one_refuses_too(
+    raw: Path, name: str, lines: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (raw / name).write_text("\n".join(lines))
+    with pytest.raises(InvalidError, match=said):
+        ingest(raw, to="numbers")
+    monkeypatch.setattr(streams, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(streams, "_READ_BYTES", 5)
+    with pytest.raises(InvalidError, match=r"a\.(csv|ndjson).*, column `[no]|rows before, column `[no]"):
+        ingest(raw, to="others")
+
+
+@pytest.mark.parametrize("block_bytes", [1, 1 << 20])
+def test_large_whole_numbers_are_kept(raw: Path, block_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(streams, "_READ_BYTES", 5)
+    (raw / "a.csv").write_text(f"n\n1\n{2**60}\n0.5\n")
+    ingest(raw, to="numbers")
+    assert rows("numbers") == [(1.0,), (2.0**60,), (0.5,)]
+    (raw / "a.csv").write_text(f"n\n1\n{10**20}\n")
+    ingest(raw, to="numbers", mode="replace")
+    assert rows("numbers") == [(1,), (10**20,)]
+
+
+@pytest.mark.parametrize("zero_led", ["00501", "-007", '"00501"', "00.5"])
+def test_numbers_that_begin_with_zeros_are_text(raw: Path, zero_led: str) -> None:
+    (raw / "a.csv").write_text(f"n,zip,at,share\n0,10001,05:30,0.5\n20,{zero_led},06:00,-0.25\n")
+    ingest(raw, to="zips")
+    assert rows("zips") == [(0, "10001", "05:30", 0.5), (20, zero_led.strip('"'), "06:00", -0.25)]
+    assert ingest(raw, to="numbers", types={"zip": "f64"}).widened == {}
+    assert dataset("numbers").to_polars()["zip"][0] == 10001.0
+    (raw / "a.csv").write_text("zip\n10001\n")
+    (raw / "b.csv").write_text(f"zip\n{zero_led}\n")
+    with pytest.raises(InvalidError, match=r"b\.csv, column `zip`: `str` is not its type .*types={'zip': 'str'}"):
+        ingest(raw, to="others")
+
+
+@pytest.mark.parametrize("line", ['1,5" pipe,2', '1,5",2', '1,"5"x,2'])
+def test_a_quote_that_is_out_of_place_is_named_with_its_line(raw: Path, line: str) -> None:
+    (raw / "a.csv").write_text(f'a,b,c\n0,"x\n""y""",1\n{line}\n3,z,4\n')
+    with pytest.raises(InvalidError, match=rf"a\.csv, line 4: `{line}` is not a line whose quotes stand around"):
+        ingest(raw, to="pipes")
+    (raw / "a.csv").write_text(f"a,b,c\n{line}\n")
+    ingest(raw, to="pipes", quote="")
+    assert rows("pipes") == [(1, line.split(",")[1], 2)]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"), [("1,2,3", "line 3: `1,2,3` is not a line of 2 fields"), ("late,2", "line 3, column `n`: `late`")]
+)
+def test_what_is_wrong_behind_a_long_field_is_named(raw: Path, line: str, said: str) -> None:
+    (raw / "a.csv").write_text(f"n,text\n1,{'x' * 200_000}\n{line}\n")
+    with pytest.raises(InvalidError, match=said):
+        ingest(raw, to="texts", types={"n": "i64"})
+
+
 def test_declared_types_are_kept(raw: Path) -> None:
     (raw / "a.csv").write_text("zip,day,at,price\n01234,2013-01-01,2013-01-01T10:00:00+01:00,1.25\n")
     types = {"zip": "str", "day": pl.Date, "at": "datetime[UTC]", "price": pl.Decimal(10, 2)}

@@ -212,6 +212,8 @@ def test_a_secret_that_the_next_page_echoes_is_not_recorded(
         (Answer(text="<html>"), InvalidError, "is not a JSON document"),
         (Answer({"items": []}), InvalidError, "is not a list of JSON objects"),
         (Answer([{"id": 1}, {"id": "x"}]), InvalidError, "column `id`"),
+        (Answer([{"id": 1, "o": {"b": 1}}, {"id": 2, "o": {"b": "x"}}]), InvalidError, "column `o"),
+        (Answer([{"id": 2**53 + 1}, {"id": 0.5}]), InvalidError, "column `id`: `9007199254740993` is not a number"),
         (Answer([{"id": 1}], headers={"Link": '<http://elsewhere.example/>; rel="next"'}), InvalidError, "of the same scheme"),
         (Answer([{"id": 1}], headers={"Link": '</a?b=1>; rel="next"'}), InvalidError, "another page than this one"),
     ],

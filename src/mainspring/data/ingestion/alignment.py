@@ -15,7 +15,6 @@ from mainspring.artifacts.table import schema_of
 from mainspring.errors import InvalidError, close_names, shorten
 
 Types = dict[str, pl.DataType]
-_EXACT = 1 << 53  # up to here each whole number is a float of its own
 _INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Int128, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
 _NAMED_TYPES = {
     "str": pl.String(), "bool": pl.Boolean(), "i8": pl.Int8(), "i16": pl.Int16(), "i32": pl.Int32(), "i64": pl.Int64(),
@@ -145,7 +144,7 @@ def wider(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
         inner = wider(_instance(one.inner), _instance(other.inner))
         return None if inner is None else pl.List(inner)
     if isinstance(one, _INTEGERS) and isinstance(other, _INTEGERS):
-        return pl.Int64()
+        return pl.Int128() if pl.Int128() in (one, other) else pl.Int64()
     if isinstance(one, pl.Decimal) and isinstance(other, pl.Decimal):
         return pl.Decimal(38, max(one.scale, other.scale))
     numeric = (*_INTEGERS, pl.Float32, pl.Float64)
@@ -205,9 +204,14 @@ def _parsed_times(series: pl.Series, dtype: pl.Datetime, strict: bool) -> pl.Ser
 
 def _is_exact(before: pl.Series, after: pl.Series) -> bool:
     """Whether a cast kept every value. Text that was parsed did, or it would have failed."""
+    if isinstance(before.dtype, pl.List) and isinstance(after.dtype, pl.List):
+        return _is_exact(before.explode(), after.explode())
+    if isinstance(before.dtype, pl.Struct) and isinstance(after.dtype, pl.Struct):
+        names = [field.name for field in before.dtype.fields]
+        return all(_is_exact(before.struct.field(name), after.struct.field(name)) for name in names)
     if before.dtype.is_integer() and after.dtype.is_float():
-        limit = _EXACT if after.dtype == pl.Float64() else 1 << 24
-        return before.is_empty() or bool((before.drop_nulls().abs() <= limit).all())
+        whole = before.cast(pl.Int128())
+        return bool(after.cast(pl.Int128()).eq_missing(whole).all())
     if before.dtype.is_float() and after.dtype.is_integer():
         return False
     if after.dtype == pl.Null():

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import polars as pl
 
+from mainspring.data.ingestion import lines
 from mainspring.data.ingestion.alignment import parsed
 from mainspring.data.ingestion.formats import Options
+from mainspring.data.ingestion.kinds import holds_large, is_exact
 from mainspring.data.ingestion.source import Reading
 from mainspring.data.ingestion.streams import Blocks
 from mainspring.errors import InvalidError, listed, shorten
-
-_NEWLINE = 10
 
 
 class Position(NamedTuple):
@@ -38,6 +36,7 @@ class Delimited:
         self.blocks, self.options, self.reading = blocks, options, reading
         self.header = header
         self._seen = seen
+        self._separator, self._quote = options.separator.encode(), options.quote.encode()
 
     def frames(self) -> Iterator[tuple[pl.DataFrame, Position]]:
         """The rows of each block, with the position behind it."""
@@ -66,37 +65,44 @@ class Delimited:
         if not all(name.strip() for name in header):
             raise InvalidError(where, shorten(self.options.separator.join(header)), "a header that names each column")
         self.header = header
-        lines = block.split(b"\n", reader.line_num)
-        return (lines[reader.line_num] if len(lines) > reader.line_num else b""), reader.line_num
+        split = block.split(b"\n", reader.line_num)
+        return (split[reader.line_num] if len(split) > reader.line_num else b""), reader.line_num
 
     def _even(self, block: bytes, line: int) -> bytes:
         """The block without empty lines, all others with as many fields as the header; `ragged="pad"` fills short ones."""
         assert self.header is not None
         wanted = len(self.header)
-        bare, quote = block, self.options.quote.encode()
-        if quote and quote in block:
-            q = re.escape(quote)
-            bare = re.sub(q + b"[^" + q + b"]*" + q, b".", block)
-        widths, is_empty = _widths(bare, self.options.separator.encode())
+        widths, is_empty = lines.widths(lines.bare(block, self._quote), self._separator)
         uneven = (widths != wanted) & ~is_empty
         if self.options.ragged == "pad":
             uneven &= widths > wanted
         if uneven.any():
             self._tell_uneven(block, line, wanted)
-        return _without_empty(block, quote) if wanted > 1 and is_empty.any() else block
+        return lines.without_empty(block, self._quote) if wanted > 1 and is_empty.any() else block
 
     def _tell_uneven(self, block: bytes, line: int, wanted: int) -> None:
         """Find the first line that is uneven, slowly and exactly, and say which."""
-        reader = self._reader(block)
-        for row in reader:
-            if not row or len(row) == wanted or (self.options.ragged == "pad" and len(row) < wanted):
+        for number, record in lines.records(block, self._quote, line):
+            width = self._width(record)
+            if width == wanted or (self.options.ragged == "pad" and width < wanted):
                 continue
-            pad = " ragged='pad' fills short lines with nulls." if len(row) < wanted else ""
+            pad = " ragged='pad' fills short lines with nulls." if width < wanted else ""
             raise InvalidError(
-                f"{self.blocks.uri}, line {line + reader.line_num}", shorten(self.options.separator.join(row)),
-                f"a line of {wanted} fields, as the header has; it has {len(row)}",
+                f"{self.blocks.uri}, line {number}", shorten(record.decode().rstrip("\r")),
+                f"a line of {wanted} fields, as the header has; it has {width}",
                 f"Is a quote missing, or the file cut off?{pad}",
             )  # fmt: skip
+
+    def _width(self, record: bytes) -> int:
+        text = io.StringIO(record.decode(), newline="\n")
+        try:
+            reader = csv.reader(
+                text, delimiter=self.options.separator, quotechar=self.options.quote or None,
+                quoting=csv.QUOTE_MINIMAL if self._quote else csv.QUOTE_NONE,
+            )  # fmt: skip
+            return len(next(reader, []))
+        except csv.Error:  # a field of more characters than that reader takes
+            return lines.bare(record, self._quote).count(self._separator) + 1
 
     def _parsed(self, even: bytes, block: bytes, line: int) -> pl.DataFrame:
         assert self.header is not None
@@ -114,6 +120,8 @@ class Delimited:
                 frame = self._read(data, readable)  # types seen so far may widen
             except pl.exceptions.PolarsError as error:
                 raise self._misfit(data, block, line, readable, error) from error
+        self._expect_exact(frame, data, block, line)
+        frame = self._with_codes(frame, data, even)
         empty = {name for name in header if name not in decided and frame[name].null_count() == frame.height}
         self._seen.update(
             (name, dtype) for name, dtype in frame.schema.items() if name not in decided and name not in empty
@@ -132,10 +140,12 @@ class Delimited:
         frame = self._read(data, types, infer=False)
         return frame if all(frame[name].null_count() == frame.height for name in unseen) else None
 
-    def _read(self, data: bytes, types: dict[str, pl.DataType], *, infer: bool = True) -> pl.DataFrame:
+    def _read(
+        self, data: bytes, types: dict[str, pl.DataType], *, infer: bool = True, columns: list[str] | None = None
+    ) -> pl.DataFrame:
         options = self.options
         return pl.read_csv(
-            data, separator=options.separator, quote_char=options.quote or None, schema_overrides=types,
+            data, columns=columns, separator=options.separator, quote_char=options.quote or None, schema_overrides=types,
             null_values=list(options.null_values) or None, missing_columns="insert",
             infer_schema_length=None if infer else 0, try_parse_dates=options.dates,
         )  # fmt: skip
@@ -145,7 +155,10 @@ class Delimited:
     ) -> InvalidError:
         """The value that can't be read as its column's type, with its line."""
         assert self.header is not None
-        as_text = self._read(data, dict.fromkeys(self.header, pl.String()), infer=False)
+        try:
+            as_text = self._read_text(data, self.header)
+        except pl.exceptions.PolarsError:
+            return self._malformed(block, line, error)
         for name, dtype in types.items():
             if dtype == pl.String():
                 continue
@@ -153,53 +166,59 @@ class Delimited:
             wrong = (read.is_null() & as_text[name].is_not_null()).arg_true()
             if len(wrong):
                 row = int(wrong[0])
-                where = f"{self.blocks.uri}, line {self._line_of(block, line, row)}, column `{name}`"
                 expected = f"a value of the column's type, `{str(dtype).lower()}`"
-                return InvalidError(where, as_text[name][row], expected, "null_values=[…] names texts that mean null.")
-        return InvalidError(self.blocks.uri, shorten(str(error)), f"CSV with the columns {listed(self.header)}")
+                hint = "null_values=[…] names texts that mean null."
+                return InvalidError(self._where(block, line, row, name), as_text[name][row], expected, hint)
+        return self._malformed(block, line, error)
 
-    def _line_of(self, block: bytes, line: int, row: int) -> int:
-        reader = self._reader(block)
-        for number, _ in enumerate(each for each in reader if each):
-            if number == row:
-                break
-        return line + int(reader.line_num)
-
-    def _reader(self, block: bytes) -> Any:
-        return csv.reader(
-            io.StringIO(block.decode(), newline="\n"), delimiter=self.options.separator, quotechar=self.options.quote or None,
-            quoting=csv.QUOTE_MINIMAL if self.options.quote else csv.QUOTE_NONE,
+    def _malformed(self, block: bytes, line: int, error: Exception) -> InvalidError:
+        """The quote that is out of place, or what Polars says."""
+        assert self.header is not None
+        place = lines.stray_quote(block, self._separator, self._quote)
+        if place is None:
+            return InvalidError(self.blocks.uri, shorten(str(error)), f"CSV with the columns {listed(self.header)}")
+        begin, number = block.rfind(b"\n", 0, place) + 1, line + block.count(b"\n", 0, place) + 1
+        return InvalidError(
+            f"{self.blocks.uri}, line {number}",
+            shorten(block[begin:].partition(b"\n")[0].decode().rstrip("\r")),
+            "a line whose quotes stand around whole fields, doubled within them", "quote='' takes quotes for plain text.",
         )  # fmt: skip
+
+    def _expect_exact(self, frame: pl.DataFrame, data: bytes, block: bytes, line: int) -> None:
+        """Refuse whole numbers that were rounded because others of their column are none: two blocks would refuse them."""
+        large = [name for name in frame.columns if holds_large(frame[name])]
+        as_text = self._read_text(data, large) if large else pl.DataFrame()
+        for name in large:
+            texts = as_text[name].str.strip_chars()
+            whole = (texts.str.contains(r"^[+-]?\d{16,}$") & frame[name].is_not_null()).fill_null(value=False)
+            for row in whole.arg_true():
+                if not is_exact(int(texts[row])):
+                    raise InvalidError(
+                        self._where(block, line, row, name), texts[row], "a number that a float holds exactly",
+                        f"types={{{name!r}: 'str'}} keeps its digits.",
+                    )  # fmt: skip
+
+    def _with_codes(self, frame: pl.DataFrame, data: bytes, even: bytes) -> pl.DataFrame:
+        """The frame with columns of text where numbers begin with zeros, as codes do, unless a type was decided."""
+        assert self.header is not None
+        open_ones = {name for name, dtype in frame.schema.items() if dtype.is_numeric()} - set(self.reading.types)
+        places = lines.zero_led(even, self._separator, self._quote) if open_ones else set()
+        led = [
+            name for place, name in enumerate(self.header) if name in open_ones and (places is None or place in places)
+        ]
+        if not led:
+            return frame
+        texts = self._read_text(data, led)
+        return frame.with_columns(texts[name] for name in led if texts[name].str.contains(r"^[+-]?0\d").any())
+
+    def _read_text(self, data: bytes, names: list[str]) -> pl.DataFrame:
+        return self._read(data, dict.fromkeys(names, pl.String()), infer=False, columns=names)
+
+    def _where(self, block: bytes, line: int, row: int, name: str) -> str:
+        number = next(number for at, (number, _) in enumerate(lines.records(block, self._quote, line)) if at == row)
+        return f"{self.blocks.uri}, line {number}, column `{name}`"
 
 
 def _readable(dtype: pl.DataType) -> pl.DataType:
     """The type that Polars reads a column as, from which the decided one is made afterwards."""
     return dtype if dtype.is_integer() or dtype.is_float() or dtype in (pl.Date, pl.Boolean) else pl.String()
-
-
-def _widths(block: bytes, separator: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """The number of fields of each line, and whether it is empty."""
-    data = np.frombuffer(block, np.uint8)
-    ends = np.flatnonzero(data == _NEWLINE)
-    if len(data) and (not len(ends) or ends[-1] != len(data) - 1):
-        ends = np.append(ends, len(data))
-    starts = np.concatenate([[0], ends[:-1] + 1]) if len(ends) else ends
-    marks = np.flatnonzero(data == separator[0])
-    widths = np.searchsorted(marks, ends) - np.searchsorted(marks, starts) + 1
-    length = ends - starts
-    is_return = np.zeros(len(ends), bool)
-    one = length == 1
-    is_return[one] = data[starts[one]] == 13
-    return widths, (length == 0) | is_return
-
-
-def _without_empty(block: bytes, quote: bytes) -> bytes:
-    """The block without lines that hold nothing; those within quotes stay."""
-    if not quote or quote not in block:
-        return re.sub(rb"(?m)^\r?\n", b"", block)
-    kept, is_open = [], False
-    for line in block.split(b"\n"):
-        if is_open or line.strip(b"\r"):
-            kept.append(line)
-        is_open ^= line.count(quote) % 2 == 1
-    return b"\n".join(kept) + b"\n"

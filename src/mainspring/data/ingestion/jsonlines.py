@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import polars as pl
 
+from mainspring.data.ingestion.kinds import expect_kinds
 from mainspring.data.ingestion.source import Reading
 from mainspring.data.ingestion.streams import Blocks
 from mainspring.errors import InvalidError, shorten
@@ -31,9 +31,7 @@ def json_frames(blocks: Blocks, reading: Reading) -> Iterator[tuple[pl.DataFrame
     for block in blocks:
         line = blocks.line
         frame = _parsed(block, blocks.uri, line, overrides)
-        for name, dtype in frame.schema.items():
-            if dtype == pl.String() and reading.types.get(name) != pl.String():
-                _expect_text(block, name, blocks.uri, line)
+        _expect_kinds(frame, block, blocks.uri, line, reading)
         yield frame, LinePosition(blocks.taken_bytes, line + block.count(b"\n"))
 
 
@@ -49,18 +47,18 @@ def _parsed(block: bytes, uri: str, line: int, overrides: dict[str, pl.DataType]
         raise _misfit(block, uri, line, error) from error
 
 
-def _expect_text(block: bytes, name: str, uri: str, line: int) -> None:
-    """Refuse a column of texts among which there is something else: Polars would make text of it."""
-    suspect = re.escape(msgspec.json.encode(name)) + rb"\s*:\s*[^\s\"n]"
-    if not re.search(suspect, block):
-        return
+def _expect_kinds(frame: pl.DataFrame, block: bytes, uri: str, line: int, reading: Reading) -> None:
+    def hold(texts: Any) -> None:
+        msgspec.json.Decoder(texts).decode_lines(block)
+
+    free = [name for name, dtype in reading.types.items() if dtype == pl.String()]
+    expect_kinds(frame, free, hold, lambda: _rows(block, uri, line))
+
+
+def _rows(block: bytes, uri: str, line: int) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, text in enumerate(block.split(b"\n"), line + 1):
-        value = msgspec.json.decode(text).get(name) if text.strip() else None
-        if value is not None and not isinstance(value, str):
-            raise InvalidError(
-                f"{uri}, line {number}, column `{name}`", value, "text, as in other lines",
-                f"types={{{name!r}: 'str'}} makes text of it.",
-            )  # fmt: skip
+        if text.strip():
+            yield f"{uri}, line {number}", msgspec.json.decode(text)
 
 
 def _misfit(block: bytes, uri: str, line: int, error: Exception) -> InvalidError:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import polars as pl
 
+from mainspring.data.ingestion.kinds import expect_kinds
 from mainspring.data.ingestion.source import Reading
 from mainspring.errors import InvalidError, shorten
 
@@ -23,9 +25,15 @@ def frame_of(records: list[dict[str, Any]], origin: str, reading: Reading) -> pl
         kinds = " and ".join(sorted({type(each[name]).__name__ for each in records if each.get(name) is not None}))
         raise InvalidError(f"{origin}, column `{name}`", kinds, "values of one type")
     try:
-        return pl.from_dicts(records, infer_schema_length=None, schema_overrides=overrides, strict=True)
+        frame = pl.from_dicts(records, infer_schema_length=None, schema_overrides=overrides, strict=True)
     except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
         raise InvalidError(origin, shorten(str(error)), "records that make one table") from error
+
+    def hold(texts: Any) -> None:
+        msgspec.convert(records, list[texts])
+
+    expect_kinds(frame, (), hold, lambda: ((origin, record) for record in records))
+    return frame
 
 
 def _mixed(records: list[dict[str, Any]]) -> str:
