@@ -157,6 +157,20 @@ def test_another_cursor_does_not_go_on_where_the_first_one_was(server: Api) -> N
         ingest(Http(f"{server.url}/a", cursor="at", since="since"), to="flights")
 
 
+def test_attempts_count_for_each_page_anew(server: Api) -> None:
+    pages(server, PageNumber())
+    whole, source = server.answer, Http(f"{server.url}/items", "data.items", PageNumber())
+    failing = iter([False, True, True])
+    server.answer = lambda asked: Answer(status=500) if next(failing, True) else whole(asked)
+    waits: list[float] = []
+    with pytest.raises(UnavailableError, match="it answered 500"):
+        ingest(source, to="flights", retry=Retry(attempts=3, sleep=waits.append))
+    assert ([asked.params["page"] for asked in server.asked], waits) == (["1", "2", "2", "2"], [0.5, 1.0])
+    failing = iter([True, False] * 4)
+    done = ingest(source, to="flights", retry=Retry(attempts=2, sleep=waits.append))
+    assert (done.retries, ids()) == (4, list(range(7)))
+
+
 @pytest.mark.parametrize("elsewhere", ["http://{other}/b", "https://{here}/b"])
 def test_nothing_is_sent_where_a_redirect_leads_out_of_the_origin(
     server: Api, elsewhere: str, monkeypatch: pytest.MonkeyPatch
