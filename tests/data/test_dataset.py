@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from mainspring import clock
 from mainspring.artifacts import table_digest
+from mainspring.clock import from_us
 from mainspring.data import dataset, get_dataset_version, list_datasets
 from mainspring.data._store import gc_roots
 from mainspring.errors import CodecError, CorruptBlobError, InvalidError, NotAllowedError, NotFoundError, WrongTypeError
@@ -315,6 +316,23 @@ def test_tags_point_at_versions_and_move(workspace: Workspace) -> None:
     for name in ("latest", "12", "v3", "abcdef12", "2026-11-21", ""):
         with pytest.raises(InvalidError, match="tag"):
             numbers.tag(1, name)
+
+
+@pytest.mark.one_backend("what an error says")
+def test_a_time_before_the_first_version_is_told_when_that_was_made(workspace: Workspace) -> None:
+    first = dataset("t").commit(frame_of(1))
+    dataset("t").commit(frame_of(2))
+    early = datetime(2001, 2, 3, tzinfo=UTC)
+    made = from_us(first.created_at).isoformat(timespec="seconds")
+    for look in (
+        lambda: dataset("t").version("2001-02-03"), lambda: dataset("t").version(early),
+        lambda: dataset("t", as_of=early).latest(), lambda: get_dataset_version("t/2001-02-03"),
+    ):  # fmt: skip
+        with pytest.raises(NotFoundError) as found:
+            look()
+        assert str(found.value) == (
+            f"No version `t/2001-02-03T00:00:00+00:00`. There was none yet: the first one, t/1, was made at {made}."
+        )
 
 
 def test_a_time_opens_a_dataset_as_it_was(workspace: Workspace) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _SHOWN_ID = 16  # what one process makes within a millisecond shares the first digits
 _MOST_ALIKE = 5
 _MOST_SOURCES = 20
-_SOURCES = ("source_file", "source_address", "code")
+_SOURCES = ("source_file", "source_folder", "source_address", "code")
 _INDEX = re.compile(r"\[(\d+)\](?=[^\[\]]*$)")
 # Roles are named from what was made to what it was made from; the second word is the way back.
 _WORDS = {

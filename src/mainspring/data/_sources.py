@@ -25,12 +25,14 @@ def describe_sources(origins: Origin | Iterable[Origin]) -> tuple[Source, ...]:
         StorageError: it is a folder, or can't be read.
         WrongTypeError: neither a path, an address, nor a record of the lineage.
     """
-    if isinstance(origins, str | Path) or hasattr(origins, "ledger_id"):
+    if isinstance(origins, str | Path | Source) or hasattr(origins, "ledger_id"):
         origins = [origins]
     return tuple({source.node: source for source in map(_describe, origins)}.values())
 
 
 def _describe(origin: Origin) -> Source:
+    if isinstance(origin, Source):
+        return origin
     if isinstance(getattr(origin, "ledger_id", None), str):
         return Source("record", str(origin), origin.ledger_id)
     if isinstance(origin, str) and "://" in origin and not origin.startswith("file://"):
@@ -48,12 +50,26 @@ def _file(path: Path) -> Source:
         raise NotFoundError("file", str(path)) from error
     except OSError as error:
         raise StorageError(str(path), f"the source can't be read ({error.strerror or error})") from error
-    return source_of_file(stored_name(path) or _shipped_name(path) or path.as_uri(), digest, size_bytes)
+    return source_of_file(name_of(path), digest, size_bytes)
 
 
 def source_of_file(uri: str, digest: str, size_bytes: int) -> Source:
     """A file whose bytes were digested when they were read."""
-    return Source("source_file", uri, _node("source_file", uri, digest), digest, size_bytes)
+    return _digested("source_file", uri, digest, size_bytes)
+
+
+def source_of_folder(path: Path, digest: str, size_bytes: int) -> Source:
+    """A folder whose files were digested as a tree when they were read."""
+    return _digested("source_folder", name_of(path), digest, size_bytes)
+
+
+def name_of(path: Path) -> str:
+    """What an absolute path is called in the lineage: by the artifact or package that it lies in, else by its address."""
+    return stored_name(path) or _shipped_name(path) or path.as_uri()
+
+
+def _digested(kind: str, uri: str, digest: str, size_bytes: int) -> Source:
+    return Source(kind, uri, _node(kind, uri, digest), digest, size_bytes)
 
 
 def source_of_address(address: str) -> Source:

@@ -68,7 +68,7 @@ class Dataset:
 
         `frame` is a Polars, pandas or Arrow table; a lazy one is computed in order, in bounded memory. `source`
         names what it was read from: paths (whose bytes are digested now), addresses, other versions; `extracted_at`
-        when, if not now. If nothing changed, the newest version is given.
+        when, if not now. If nothing changed, the newest version is given; its blobs that were found corrupt are stored anew.
 
         `checks` are what `validate` takes, held to these rows, and, where they are appended, to what they make together
         with the newest version (`unique`, `compare_previous`); the report is recorded with the version. Rows that a check
@@ -164,9 +164,10 @@ class Dataset:
     ) -> DatasetVersion:  # fmt: skip
         """Make a version of a file or folder: exactly that (`replace`), or the newest tree with it added (`update`).
 
-        `into` is a folder of the tree to put it in. `progress` is called with files done, bytes done, and all bytes to
-        read. Files that are unchanged since they were last added or checked out are not read again. Links within the
-        folder are kept as links; empty folders are not kept. If nothing changed, the newest version is given.
+        `into` is a folder of the tree to put it in; `source` what it came from, if not from the path itself. `progress` is
+        called with files done, bytes done, and all bytes to read. Files that are unchanged since they were last added or
+        checked out are not read again. Links within the folder are kept as links; empty folders are not kept. If nothing
+        changed, the newest version is given; its blobs that were found corrupt are stored anew.
 
         Raises:
             NotFoundError: there is no such path.
@@ -181,7 +182,8 @@ class Dataset:
             raise InvalidError("mode", mode, "`replace` or `update`")
         head = self._store.head(self.name)
         staged = StagedFiles(self.workspace, self.name, path, head, into=into, progress=progress)
-        version = self._commit(staged.draft(mode), source, note, extracted_at, behind=mode == "update")
+        origin = source or staged.origin or ()
+        version = self._commit(staged.draft(mode), origin, note, extracted_at, behind=mode == "update")
         staged.settle()
         return version
 
@@ -301,8 +303,7 @@ class Dataset:
             ref = self.as_of
         found = head if ref == "latest" else self._find(ref)
         if found is None:
-            text = ref.isoformat() if isinstance(ref, datetime) else str(ref)
-            raise NotFoundError("version", f"{self.name}/{text}", hint=f"The newest is {self.name}/{head.number}.")
+            raise self._no_version(ref, head)
         if ref == "latest" or isinstance(ref, datetime):
             note_moving("dataset", f"{self.name}/{'latest' if ref == 'latest' else 'as of a time'}")
         elif isinstance(ref, str) and ref in self.tags():
@@ -311,6 +312,15 @@ class Dataset:
         if task is not None:
             self._store.note_read(found, task)
         return found
+
+    def _no_version(self, ref: Ref, head: DatasetVersion) -> NotFoundError:
+        at = ref if isinstance(ref, datetime) else None if str(ref).isdecimal() else _instant(str(ref))
+        hint = f"The newest is {self.name}/{head.number}."
+        if at is not None and at < clock.from_us(head.created_at):
+            first = self._store.versions(self.name)[-1]
+            made_at = clock.from_us(first.created_at).isoformat(timespec="seconds")
+            hint = f"There was none yet: the first one, {first}, was made at {made_at}."
+        return NotFoundError("version", f"{self.name}/{at.isoformat() if at else ref}", hint=hint)
 
     def to_polars(self) -> pl.DataFrame:
         """The rows of the newest version."""

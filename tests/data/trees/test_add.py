@@ -218,6 +218,18 @@ def test_a_table_and_a_tree_are_told_apart(workspace: Workspace, folder: Path) -
         dataset("cards").add(folder).to_polars()
 
 
+def test_the_folder_is_the_source_unless_another_is_named(workspace: Workspace, folder: Path) -> None:
+    version = dataset("cards").add(folder)
+    (source,) = version.source
+    assert (source.kind, source.uri, source.digest) == ("source_folder", folder.as_uri(), version.content_digest)
+    assert [edge.dst for edge in workspace.ledger.edges([version.id]) if edge.role == "read_from"] == [source.node]
+    (file,) = dataset("cards").add(folder / "run.sh", mode="update", into="more").source
+    assert (file.kind, file.uri) == ("source_file", (folder / "run.sh").as_uri())
+    assert file.digest == blake3(b"#!/bin/sh\n").hexdigest()
+    assert dataset("cards").add(folder, mode="update", into="again").source == version.source
+    assert dataset("cards").add(content(workspace.scratch / "made", {"a": b"1"})).source == ()
+
+
 def test_who_added_it_and_from_where_is_recorded(workspace: Workspace, folder: Path) -> None:
     version = dataset("cards").add(folder, source="https://example.org/cards.zip?token=s3cret")
     assert version.actor == str(current_actor())

@@ -6,16 +6,17 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from mainspring.data._sources import name_of, source_of_file, source_of_folder
 from mainspring.data.damage import UNREADABLE, corrupt_blobs, tell_repaired
 from mainspring.data.files import Progress
 from mainspring.data.trees.archiver import Archiver
 from mainspring.data.trees.draft import TreeDraft, deleting, replacing, updating
-from mainspring.data.trees.entries import LINK, Entry, checked_path, link_problem
+from mainspring.data.trees.entries import LINK, Entry, checked_path, link_problem, tree_digest
 from mainspring.data.trees.index import Index, Seen, read_index, write_index
 from mainspring.data.trees.manifest import Listing, read_listing
 from mainspring.data.trees.packs import FilesAtHand, mend_packs, unstored
 from mainspring.data.trees.scan import Stamp, place_of, scan, unreadable
-from mainspring.data.version import DatasetVersion
+from mainspring.data.version import DatasetVersion, Source
 from mainspring.errors import InvalidError
 from mainspring.ledger import is_replay
 from mainspring.workspace import Workspace
@@ -57,6 +58,19 @@ class StagedFiles:
         return TreeDraft(
             self._name, self._workspace.blobs, change, built_on=self._before, stored=self._archiver.written
         )
+
+    @property
+    def origin(self) -> Source | None:
+        """The folder or file as a source; None for what a step wrote into its own scratch folder."""
+        path = Path(self._place.path)
+        if path.is_relative_to(self._workspace.scratch.resolve()):
+            return None
+        size_bytes = sum(entry.size_bytes for entry in self._entries.values())
+        if self._place.only:
+            (entry,) = self._entries.values()
+            return source_of_file(name_of(path), entry.digest.hex(), size_bytes)
+        entries = {name.removeprefix(self._prefix): entry for name, entry in self._entries.items()}
+        return source_of_folder(path, tree_digest(entries), size_bytes)
 
     def settle(self) -> None:
         """Remember that the files here are those of a version: a checkout may replace them while they are unchanged."""
