@@ -16,25 +16,21 @@ from mainspring.errors import InvalidError
 
 
 class StagedDraft(AppendDraft):
-    """Staged rows on their way to become a version, or the last rows of one."""
+    """Rows that were staged and settled, on their way to become a version, or the last rows of one."""
 
     def __init__(self, name: str, staging: Staging) -> None:
         super().__init__(name, staging.blobs)
         self.staging = staging
         self._types = dict(staging.alignment.types or {})
-        self._settled: dict[Part, tuple[Part, ...]] = {}
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """The types, then each part's rows."""
         yield pl.DataFrame(schema=self._types)
-        for part, frame in self.staging.frames():
-            if part not in self._settled:
-                self._settled[part] = self._as_it_ended(part, frame)
-            yield frame
+        yield from self.staging.batches()
 
     def own_parts(self) -> tuple[Part, ...]:
-        """The staged parts, written anew if a column came or widened after one; without rows one that says the types."""
-        parts = tuple(each for part in self.staging.parts for each in self._settled[part])
+        """The staged parts; without rows one that says the types."""
+        parts = tuple(self.staging.parts)
         if not parts and self._base is None and self._types:
             return write_parts(pl.DataFrame(schema=self._types), self.blobs)
         return parts
@@ -56,8 +52,3 @@ class StagedDraft(AppendDraft):
                 self.name, ", ".join(self._types), f"a table with the columns of {head}",
                 "It was replaced while its rows were read; ingest again.",
             )  # fmt: skip
-
-    def _as_it_ended(self, part: Part, frame: pl.DataFrame) -> tuple[Part, ...]:
-        stored = pl.read_parquet_schema(self.blobs.path(part.blob))
-        is_same = list(stored.items()) == list(frame.schema.items())
-        return (part,) if is_same else write_parts(frame, self.blobs)

@@ -95,11 +95,6 @@ class Staging:
         self.state = None
         self._reset()
 
-    def frames(self) -> Iterator[tuple[Part, pl.DataFrame]]:
-        """Each part with its rows, in the types that the ingest ended with."""
-        for part in self.parts:
-            yield part, self.alignment.settle(read_parts(self.blobs, (part,)), "rows before")
-
     def settle(self) -> None:
         """Give every part the columns that the ingest ended with, so that they are read as one table."""
         types = list((self.alignment.types or {}).items())
