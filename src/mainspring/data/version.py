@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 
 import msgspec
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 
 Kind = Literal["table", "tree"]
+Read = TypeVar("Read")
 PINNED = "pinned_delta"
 """The kind of source that a version's rows stay in."""
 
@@ -123,10 +125,8 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         if self.pinned is not None:
             pinned: Iterator[pl.DataFrame] = _home("interchange.pinned").read_batches(self, self.pinned, rows)
             return pinned
-        found: Iterator[pl.DataFrame] = _home("tables.batches").version_batches(
-            current_workspace().blobs, self.manifest, self.rows, rows
-        )
-        return found
+        blobs, read = current_workspace().blobs, _home("tables.batches").version_batches
+        return self.as_stored(lambda present: _begun(read(blobs, present.manifest, present.rows, rows)))
 
     def to_pandas(self) -> pd.DataFrame:
         """The rows as a pandas frame with a plain index.
@@ -155,7 +155,8 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         if self.kind == "tree":
             found = _home("trees.status").diff_trees(self, other)
         else:
-            found = _home("tables.diff").diff_tables(self, other, key)
+            compare = _home("tables.diff").diff_tables
+            found = self.as_stored(lambda old: other.as_stored(lambda new: compare(old, new, key)))
         return found
 
     def profile(self) -> TableProfile | TreeProfile:
@@ -166,7 +167,7 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         if self.kind == "tree":
             profile = _home("trees.profile").tree_profile(self)
         else:
-            profile = _home("tables.profile").profile_version(self)
+            profile = self.as_stored(_home("tables.profile").profile_version)
         return profile
 
     def _read(self, reader: str) -> Any:
@@ -174,14 +175,24 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         if self.pinned is not None:
             return getattr(_home("interchange.pinned"), reader)(self, self.pinned)
         workspace, read = current_workspace(), getattr(_home("tables.parts"), reader)
+        return self.as_stored(lambda present: read(workspace.blobs, present.manifest, present.rows))
+
+    def as_stored(self, read: Callable[[DatasetVersion], Read]) -> Read:
+        """What reading this version gives; `read` is called with the present record if blobs of this one are gone.
+
+        That is so if it was read before the version was compacted, and collected since.
+
+        Raises:
+            RemovedError: the version was removed since.
+        """
         try:
-            return read(workspace.blobs, self.manifest, self.rows)
-        except NotFoundError:  # this record was read before the version was compacted, or removed
-            present = _home("_store").DatasetStore(workspace.database).present(self)
-            present.expect("table")
+            return read(self)
+        except NotFoundError:
+            present: DatasetVersion = _home("_store").DatasetStore(current_workspace().database).present(self)
+            present.expect(self.kind)
             if present.manifest == self.manifest:
                 raise
-            return read(workspace.blobs, present.manifest, self.rows)
+            return read(present)
 
     def list_files(self) -> list[TreeFile]:
         """The files of a tree, sorted by path."""
@@ -259,6 +270,12 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return (
             f"{head} <code>{self.content_digest[:12]}</code><table><tr><th>column</th><th>type</th></tr>{rows}</table>"
         )
+
+
+def _begun(batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The same, with the first one read: what is gone is missed here."""
+    first = next(batches)
+    return chain((first,), batches)
 
 
 def _home(module: str) -> Any:

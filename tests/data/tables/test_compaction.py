@@ -10,12 +10,14 @@ import polars as pl
 import pytest
 
 from mainspring.artifacts import table_digest
-from mainspring.data import DatasetVersion, dataset
+from mainspring.data import DatasetVersion, dataset, query, remove_version
+from mainspring.data.differences import TableDiff
+from mainspring.data.profiles import TableProfile
 from mainspring.data.tables import compaction, layout
 from mainspring.data.tables.compaction import compact
 from mainspring.data.tables.manifest import Part, read_listing, write_snapshot
 from mainspring.data.tables.parts import write_parts
-from mainspring.errors import ConflictError, InvalidError, NotFoundError, StorageError
+from mainspring.errors import ConflictError, InvalidError, NotFoundError, RemovedError, StorageError
 from mainspring.testing.threads import at_once
 from mainspring.workspace import Workspace, collect, using
 
@@ -275,3 +277,25 @@ def test_appends_edits_and_compactions_of_many_threads_are_all_kept(workspace: W
     assert frame.filter(pl.col("even").is_null())["n"].sort().to_list() == [0, 1, 2, 3, 4]
     assert version.content_digest == table_digest(frame).digest
     assert version.number == 21
+
+
+def test_a_record_from_before_a_compaction_is_read_in_every_way(workspace: Workspace) -> None:
+    table = dataset("t")
+    first = table.commit(numbers(0, 3))
+    record = table.append(numbers(3, 6))
+    table.compact()
+    table.append(numbers(6, 7))
+    remove_version("t/1")
+    for _ in range(2):
+        collect(workspace, grace_s=-1)
+    assert not workspace.blobs.exists(record.manifest)
+    assert [batch["n"].to_list() for batch in record.batches(4)] == [[0, 1, 2, 3], [4, 5]]
+    assert query("SELECT count(*) AS n FROM t", {"t": record}).item() == 6
+    profile, difference = record.profile(), record.diff(table.latest())
+    assert isinstance(profile, TableProfile)
+    assert profile.columns[0].max == 5
+    assert isinstance(difference, TableDiff)
+    assert difference.added == 1
+    assert record.scan().collect().equals(record.to_polars())
+    with pytest.raises(RemovedError):
+        next(first.batches())

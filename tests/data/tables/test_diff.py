@@ -46,6 +46,18 @@ def test_rows_by_key(workspace: Workspace) -> None:
     assert table_diff(old, old, "id").is_empty
 
 
+def test_a_key_that_comes_twice_in_what_both_have_is_refused(workspace: Workspace) -> None:
+    table = dataset("t")
+    old = table.commit(pl.DataFrame({"k": [1, 1], "v": [1, 2]}))
+    new = table.append(pl.DataFrame({"k": [2], "v": [3]}))
+    with pytest.raises(InvalidError, match="`1` is not a key of one row in the old version"):
+        old.diff(new, "k")
+    first = dataset("u").commit(pl.DataFrame({"k": [1], "v": [1]}))
+    second = dataset("u").append(pl.DataFrame({"k": [1], "v": [2]}))
+    with pytest.raises(InvalidError, match="in the new version"):
+        first.diff(second, "k")
+
+
 def test_whole_rows_as_often_as_they_are_there(workspace: Workspace) -> None:
     old = committed(pl.DataFrame({"v": ["a", "a", "b", None]}))
     new = committed(pl.DataFrame({"v": ["a", "c", "c", None]}))

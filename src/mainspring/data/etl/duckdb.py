@@ -171,10 +171,11 @@ def _view(connection: Any, name: str, value: Any, stack: ExitStack) -> tuple[str
     if isinstance(value, DatasetVersion):
         value.expect("table")
         blobs = current_workspace().blobs
-        parts = read_listing(blobs, value.manifest).parts
-        if not parts:
+        if not value.schema:
             raise InvalidError(f"table `{name}`", str(value), "a table with columns")
-        return _parts_view(connection, name, parts, blobs)
+        return value.as_stored(
+            lambda present: _parts_view(connection, name, read_listing(blobs, present.manifest).parts, blobs)
+        )
     if isinstance(value, pl.LazyFrame):
         path = str(stack.enter_context(Spool(value)).path)
         return f"SELECT * FROM read_parquet({_quoted(path)})", [path]

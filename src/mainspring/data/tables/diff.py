@@ -44,6 +44,9 @@ def diff_tables(
     if old.content_digest == new.content_digest:
         return found
     blobs = blobs or current_workspace().blobs
+    if names:
+        for version, where in ((old, "the old version"), (new, "the new version")):
+            _expect_unique(version.scan().select(names), where)
     before, after = _remainders(blobs, old, new)
     types = dict(new.schema)
     shared = [name for name, kind in old.schema if types.get(name) == kind]
@@ -194,8 +197,6 @@ def _by_key(
     both = pl.col("o").is_not_null() & pl.col("n").is_not_null()
     for old, new in _shares(before, after, key):
         sides = [_renamed(frame, mark, plain, values) for frame, mark in ((old, "o"), (new, "n"))]
-        for side, name in zip(sides, ("the old version", "the new version"), strict=True):
-            _expect_unique(side, keys, key, name)
         joined = sides[0].join(sides[1], on=keys, how="full", coalesce=True, nulls_equal=True)
         different = joined.filter(pl.any_horizontal(~both, *differs)).collect(engine="streaming").sort(keys)
         for kind, mark, other in (("added", "n", "o"), ("removed", "o", "n")):
@@ -231,12 +232,21 @@ def _renamed(frame: pl.LazyFrame, mark: str, keys: dict[str, str], values: list[
     )
 
 
-def _expect_unique(frame: pl.LazyFrame, keys: list[str], names: list[str], where: str) -> None:
-    rows, different = frame.select(pl.len(), pl.struct(keys).n_unique().alias("n")).collect(engine="streaming").row(0)
-    if rows > different:
-        twice = frame.group_by(keys).len().filter(pl.col("len") > 1).drop("len").head(3).collect()
+def _expect_unique(keys: pl.LazyFrame, where: str) -> None:
+    """Refuse keys that come twice, wherever: a version that shares most of its parts with the other may hold both in those."""
+    hashed = pl.struct(pl.all()).hash()
+    hashes = keys.select(hashed.alias("hash")).collect(engine="streaming")["hash"]
+    if hashes.n_unique() == len(hashes):
+        return
+    again = hashes.filter(hashes.is_duplicated()).unique()
+    found = keys.filter(hashed.is_in(again.implode())).collect(engine="streaming")  # also those that collide by chance
+    twice = found.filter(found.is_duplicated()).unique(maintain_order=True).head(3)
+    if twice.height:
         shown = ", ".join(_key_text(row) for row in twice.rows())
-        raise InvalidError("+".join(names), shown, f"a key of one row in {where}", "Name more columns as the key.")
+        raise InvalidError("+".join(keys.collect_schema().names()), shown, f"a key of one row in {where}", _MORE)
+
+
+_MORE = "Name more columns as the key."
 
 
 def _by_rows(found: TableDiff, before: pl.LazyFrame, after: pl.LazyFrame, shared: list[str]) -> TableDiff:
