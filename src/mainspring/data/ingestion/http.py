@@ -245,6 +245,8 @@ class _Seen:
         digest = blake3(msgspec.json.encode(record, order="sorted")).hexdigest()[:32]
         if value == self.start and self.known[digest]:
             self.known[digest] -= 1
+            if not self.known[digest]:
+                del self.known[digest]
             return False
         if value == self.high:
             self.taken[digest] += 1
@@ -255,7 +257,7 @@ class _Seen:
         found: State = {"page": page, "high": self.high, "taken": dict(self.taken)} | (
             {"cursor": cursor} if cursor else {}
         )
-        return found | {"start": self.start, "known": dict(+self.known)} if page else found
+        return found | {"start": self.start, "known": dict(self.known)} if page else found
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:

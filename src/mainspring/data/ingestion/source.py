@@ -95,7 +95,7 @@ def identity_in(source: BatchSource, root: Path) -> str:
 def name_from(root: Path, path: Path) -> str:
     """A path without links and detours: from the root if it lies there, so that a project can be moved, else absolute.
 
-    >>> name_from(Path("/work"), Path("/work/plans/../raw/a.csv")), name_from(Path("/work"), Path("/srv/raw"))
+    >>> name_from(Path("/flights"), Path("/flights/plans/../raw/a.csv")), name_from(Path("/flights"), Path("/srv/raw"))
     ('raw/a.csv', '/srv/raw')
     """
     found, root = path.resolve(), root.resolve()
