@@ -13,7 +13,7 @@ import polars as pl
 from mainspring.data.splits import near
 from mainspring.data.splits.findings import Finding, Kind, LeakageReport, Severity
 from mainspring.data.splits.rule import Key, key_columns, require_columns
-from mainspring.data.splits.sides import Side, common_type, sampled
+from mainspring.data.splits.sides import Side, sampled, shared_type
 from mainspring.data.splits.target_leakage import SAMPLED_ROWS, strengths
 from mainspring.data.splits.time import require_times
 from mainspring.errors import InvalidError, counted, listed, shorten
@@ -82,7 +82,7 @@ def _align(train: Side, test: Side, named: dict[str, str], ignore: Sequence[str]
     Raises:
         InvalidError: a column that is named has types that don't compare.
     """
-    found = {name: common_type(dtype, test.schema[name]) for name, dtype in train.schema.items() if name in test.schema}
+    found = {name: shared_type(dtype, test.schema[name]) for name, dtype in train.schema.items() if name in test.schema}
     for name, what in named.items():
         if found[name] is None:
             kinds = f"{train.schema[name]} and {test.schema[name]}"

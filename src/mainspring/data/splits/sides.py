@@ -64,10 +64,10 @@ def sampled(frame: pl.LazyFrame, rows: int) -> pl.DataFrame:
     return frame.collect(engine="streaming")
 
 
-def common_type(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
+def shared_type(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
     """The type in which values of two types compare; None if they don't, as numbers and text.
 
-    >>> common_type(pl.Int32(), pl.Int64()), common_type(pl.Int64(), pl.String())
+    >>> shared_type(pl.Int32(), pl.Int64()), shared_type(pl.Int64(), pl.String())
     (Int64, None)
     """
     if one == other or other == pl.Null:
@@ -84,12 +84,12 @@ def common_type(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
     if isinstance(one, pl.Date | pl.Datetime) and isinstance(other, pl.Date | pl.Datetime):
         zones = [getattr(dtype, "time_zone", None) for dtype in (one, other)]
         return pl.Datetime(_finer(one, other), zones[0]) if bool(zones[0]) == bool(zones[1]) else None
-    return _common_nested(one, other)
+    return _shared_nested(one, other)
 
 
-def _common_nested(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
+def _shared_nested(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
     if isinstance(one, pl.List | pl.Array) and type(one) is type(other):
-        inner = common_type(one.inner, other.inner)  # type: ignore[arg-type]  # a type, not its class
+        inner = shared_type(one.inner, other.inner)  # type: ignore[arg-type]  # a type, not its class
         if inner is None or getattr(one, "shape", None) != getattr(other, "shape", None):
             return None
         return pl.List(inner) if isinstance(one, pl.List) else pl.Array(inner, one.size)
@@ -98,7 +98,7 @@ def _common_nested(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
         others = {field.name: field.dtype for field in other.fields}
         if [name for name, _ in fields] != list(others):
             return None
-        found = {name: common_type(dtype, others[name]) for name, dtype in fields}  # type: ignore[arg-type]  # a type, not its class
+        found = {name: shared_type(dtype, others[name]) for name, dtype in fields}  # type: ignore[arg-type]  # a type, not its class
         return pl.Struct(found) if all(dtype is not None for dtype in found.values()) else None  # type: ignore[arg-type]  # none is None
     return None
 
