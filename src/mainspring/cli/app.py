@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
@@ -96,6 +96,16 @@ class Command(click.Command):
                 [JSON], is_flag=True, expose_value=False, callback=_ask_for_json, help="Print one JSON document."
             )
         )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it; an error that names arguments of Python names the options instead."""
+        try:
+            return super().invoke(ctx)
+        except MainspringError as error:
+            from mainspring.cli.hints import in_options
+
+            error.args = (in_options(str(error), self.params), *error.args[1:])
+            raise
 
 
 class Group(click.Group):
@@ -219,6 +229,11 @@ def show_json(document: Any) -> None:
 def uses_colour() -> bool:
     """Whether colours are wanted: not with NO_COLOR set or a terminal that has none."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def redraws(stream: TextIO) -> bool:
+    """Whether what a stream shows can be drawn anew in its place: on a terminal that moves its cursor."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _ask_for_json(context: click.Context, _parameter: click.Parameter, value: bool) -> None:

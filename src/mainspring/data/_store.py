@@ -169,7 +169,8 @@ class DatasetStore:
             "dataset",
             name,
             close_names(name, self.names()),
-            f"`dataset({name!r}).commit(frame)` makes a table, `.add(folder)` a file tree.",
+            f"`dataset({name!r}).commit(frame)` or `mainspring data ingest` makes a table, `.add(folder)` or `mainspring data "
+            "add` a file tree.",
         )
 
     def commit(self, writes: Sequence[Write]) -> list[DatasetVersion] | None:

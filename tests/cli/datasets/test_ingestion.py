@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import chdir
 from pathlib import Path
 
+from click.testing import CliRunner, Result
+
+from mainspring.cli.main import cli
 from tests.cli.conftest import mainspring
 
 
@@ -40,6 +44,25 @@ def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
     assert mainspring("data", "ingest", "jan.csv", "--to", "flights", "--pad", cwd=tmp_path).returncode == 0
     wrong = mainspring("data", "ingest", "jan.csv", "--to", "flights", "--type", "delay", cwd=tmp_path)
     assert (wrong.returncode, "is not COLUMN=TYPE" in wrong.stderr) == (2, True)
+
+
+def test_errors_name_options_where_python_takes_arguments(tmp_path: Path) -> None:
+    def ingest(*words: str) -> Result:
+        with chdir(tmp_path):
+            return CliRunner().invoke(cli, ["data", "ingest", "raw.csv", "--to", "t", *words], prog_name="mainspring")
+
+    raw = tmp_path / "raw.csv"
+    raw.write_text("a,b\n1,2\n3\n")
+    assert " `--pad` fills short lines" in ingest().stderr
+    raw.write_bytes("a,b\n1,é\n".encode("cp1252"))
+    assert "e.g. `--encoding cp1252` (Western" in ingest().stderr
+    raw.write_text("a,b\n1,2\n")
+    assert ingest().exit_code == 0
+    raw.write_text("a,b\n3,x\n")
+    said = ingest().stderr
+    assert "`--mode upsert` with a key takes what changed, `--changed again` appends all of it once more" in said
+    raw.write_text("a,b\n3,4\n")
+    assert "t/2" in ingest("--changed", "again").stdout
 
 
 def test_a_schema_stops_a_month_or_sets_its_rows_apart(tmp_path: Path) -> None:

@@ -48,6 +48,11 @@ _EVERY_S = 0.1
 )
 @click.option("--separator", default="", help="Of CSV.  [default: a comma]")
 @click.option("--pad", is_flag=True, help="Fill short lines of CSV with nulls instead of refusing them.")
+@click.option(
+    "--changed",
+    type=click.Choice(["again"]),
+    help="Append all rows of a file that changed since it was read once more.",
+)
 @click.option("--sheet", default="", help="Of Excel.  [default: the first]")
 @click.option(
     "--schema",
@@ -62,7 +67,8 @@ _EVERY_S = 0.1
 @click.pass_obj
 def ingest(
     invocation: Invocation, /, source: str, name: str, mode: str | None, key: tuple[str, ...], types: tuple[str, ...],
-    format_: str | None, pad: bool, schema_file: str | None, quarantine: str, note: str, from_the_beginning: bool, **given: str,
+    format_: str | None, pad: bool, schema_file: str | None, quarantine: str, note: str, from_the_beginning: bool,
+    **given: str | None,
 ) -> None:  # fmt: skip
     """Read what is new in files, a database, an API or a bucket, and make it a version of a table.
 
