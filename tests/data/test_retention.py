@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -208,7 +210,19 @@ def test_trees_keep_what_remaining_versions_hold(workspace: Workspace, tmp_path:
 
 def test_writers_and_a_remover_at_the_same_time(workspace: Workspace) -> None:
     table = dataset("t")
+    for n in range(6):
+        table.commit(frame_of(n))
     table.commit(frame_of())
+    folder = Path(workspace.blobs.place)  # there is none of a bucket, whose times nobody can set
+    old = {file.name for file in folder.rglob("*")}
+
+    def age() -> None:
+        for file in folder.rglob("*"):
+            if file.name in old:
+                with suppress(FileNotFoundError):
+                    os.utime(file, (1, 1))
+
+    destroyed: list[int] = []
 
     def write(worker: int) -> None:
         with using(workspace):
@@ -220,9 +234,11 @@ def test_writers_and_a_remover_at_the_same_time(workspace: Workspace) -> None:
         with using(workspace):
             for _ in range(6):
                 expire_versions("t", keep_last=2)
-                collect(workspace)
+                age()
+                destroyed.append(collect(workspace, grace_s=600).destroyed)
 
     at_once(*(partial(write, worker) for worker in range(3)), expire)
+    assert any(destroyed) == bool(old)
     swept(workspace)
     version = table.latest()
     assert sorted(version.to_polars()["n"].to_list()) == sorted(

@@ -169,7 +169,7 @@ def test_tables_without_columns_or_rows_and_very_wide_ones(workspace: Workspace)
     none.commit(people())
     expect(none.upsert(people(ann=1), key="name"), people(ann=1))
     wide = dataset("wide")
-    frame = pl.DataFrame({f"c{n}": [n, n + 1] for n in range(10_000)})
+    frame = pl.DataFrame({f"c{n}": [n, n + 1] for n in range(2_000)})
     wide.commit(frame)
     expect(
         wide.upsert(frame[:1].with_columns(c1=pl.lit(-1, pl.Int64)), key="c0"),

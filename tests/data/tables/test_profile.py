@@ -95,8 +95,8 @@ def test_samples_are_taken_over_the_whole_table(workspace: Workspace, monkeypatc
 
 
 def test_very_wide_tables_and_trees(workspace: Workspace, tmp_path: Any) -> None:
-    found = profile_version(dataset("t").commit(pl.DataFrame({f"c{n}": [n] for n in range(10_000)})))
-    assert [column.max for column in found.columns] == list(range(10_000))
+    found = profile_version(dataset("t").commit(pl.DataFrame({f"c{n}": [n] for n in range(1_100)})))
+    assert [column.max for column in found.columns] == list(range(1_100))  # columns are described 500 at a time
     (tmp_path / "a.txt").write_text("a")
     with pytest.raises(InvalidError, match="It is a tree"):
         profile_version(dataset("tree").add(tmp_path / "a.txt"))

@@ -35,6 +35,9 @@ class Exported(msgspec.Struct, frozen=True):
 def in_place_of(target: Path, *, overwrite: bool, suffix: str) -> Iterator[Path]:
     """A name beside a target for what is written; it takes the target's place if the block ends well.
 
+    A file takes it in one step. POSIX has none for two folders: the former is missing for the instant between two renames,
+    and comes back if the second one fails.
+
     Raises:
         ExistsError: something is there, and is not to be overwritten.
         NotAllowedError: a folder is to be overwritten that holds other files than those with this suffix.
@@ -52,7 +55,11 @@ def in_place_of(target: Path, *, overwrite: bool, suffix: str) -> Iterator[Path]
         if target.is_dir() and not target.is_symlink():
             former = unfinished.with_suffix(".former")
             os.replace(target, former)
-            os.replace(unfinished, target)
+            try:
+                os.replace(unfinished, target)
+            except OSError:
+                os.replace(former, target)
+                raise
             shutil.rmtree(former)
         else:
             os.replace(unfinished, target)

@@ -25,7 +25,8 @@ def export_parquet(
     """Write a table as one Parquet file in row order, or as a folder with `column=value` folders.
 
     The file says in its metadata which version it is. Partitions are in the order of the rows within; their columns are
-    in the folders' names alone, as Hive has it. What is there appears at once.
+    in the folders' names alone, as Hive has it. What is there appears at once; a folder that is overwritten is missing for
+    an instant.
 
     Raises:
         ExistsError: something is there, and `overwrite` was not asked for.
