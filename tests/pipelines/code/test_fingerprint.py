@@ -158,6 +158,11 @@ CHANGES: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
         {"plug_x": "def f(): return 2"},
         "module plug_x (names can't be resolved: import_module of a computed name in steps) changed",
     ),
+    "a definition located by a computed name": (
+        {"steps": "import pydoc\ndef go(n): return pydoc.locate('plug.' + n)()", "plug": "def f(): return 1"},
+        {"plug": "def f(): return 2"},
+        "module plug (names can't be resolved: pydoc.locate in steps) changed",
+    ),
     "a re-export through a package": (
         {
             "steps": "from pkg import f\ndef go(): return f()",

@@ -1,7 +1,9 @@
 """Each kind of undeclared input, real, is seen and named; what is declared or the task's own is not."""
 
 import asyncio
+import linecache
 import os
+import pkgutil
 import shutil
 import sqlite3
 import subprocess
@@ -126,6 +128,24 @@ class TestFiles:
                 (Path(folder) / "x").write_text("x")
                 assert [path.read_text() for path in Path(folder).iterdir()] == ["x"]
         assert observer.seen == ()
+
+    def test_data_read_by_what_loads_code_is_data(self, watch: Watch, project: Path) -> None:
+        (project / "code.py").write_text("A = 1\n")
+        for _ in range(2):  # linecache remembers
+            with watch() as observer:
+                assert linecache.getline("code.py", 1) == "A = 1\n"
+                assert linecache.getline("conf.yaml", 1) == "limit: 3\n"
+            assert names(observer) == [("file", "conf.yaml")]
+
+    def test_data_of_a_package_is_seen(self, watch: Watch, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (project / "withdata").mkdir()
+        (project / "withdata" / "__init__.py").touch()
+        (project / "withdata" / "d.csv").write_text("x\n")
+        monkeypatch.syspath_prepend(project)
+        with watch() as observer:
+            assert pkgutil.get_data("withdata", "d.csv") == b"x\n"
+        sys.modules.pop("withdata")
+        assert names(observer) == [("file", "withdata/d.csv")]
 
     def test_a_temporary_file_of_somebody_else_counts(self, watch: Watch, tmp_path: Path) -> None:
         (tmp_path / "shared.txt").write_text("x")

@@ -299,6 +299,8 @@ def _is_literal(text: str) -> bool:
 
 def _token(value: object) -> tuple[object, ...]:
     """The objects that decide what a definition is: while they are the same, so is it."""
+    if type(value) is FunctionType and not value.__dict__:  # most are, and every task asks for each that it reaches
+        return (value, value.__code__, value.__defaults__)
     found = [value]
     inner = list(vars(value).values()) if isinstance(value, type) else []
     functions = inner or _functions(value, unwrap=True)
