@@ -10,6 +10,7 @@ from mainspring.errors import GraphError
 from mainspring.pipelines.graph import Call, Graph, current_graph
 from mainspring.pipelines.hints import checked_value, hints_of
 from mainspring.pipelines.step import Parameter, parameters_of
+from mainspring.pipelines.surroundings import surroundings_kept
 from mainspring.secrets import refuse_value
 
 if TYPE_CHECKING:
@@ -44,13 +45,15 @@ class Pipeline(Generic[P, R]):
     def record(self, params: dict[str, Any], *, strict: bool = True) -> tuple[list[Call], Any, dict[str, Any]]:
         """The calls, what the function returned, and all parameters with their defaults.
 
+        What the function sets in libraries, variables or the working directory is put back: no other process would have it.
+
         Raises:
             GraphError: it calls no step, calls itself, misses a parameter or gets one it doesn't have.
             WrongTypeError: a parameter doesn't fit its hint.
         """
         values = self._values(params, strict=strict)
         graph = Graph()
-        with graph.within(self, self.name):
+        with surroundings_kept(), graph.within(self, self.name):
             returned = self.function(**values)  # type: ignore[call-arg]  # bound by name
         if not graph.calls:
             raise GraphError(f"the pipeline `{self.name}` calls no step; decorate its functions with @ms.step")
