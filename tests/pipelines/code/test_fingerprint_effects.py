@@ -136,6 +136,88 @@ def test_what_the_pipelines_module_does_elsewhere_does_not_count(tmp_path: Path)
     assert entered(project) == old
 
 
+OUTSIDE = {
+    "a method given to a class of a library": "import polars as pl\npl.DataFrame.foo = lambda self: 1",
+    "a method by a function of the project": "from h import f\nimport polars as pl\npl.DataFrame.foo = f",
+    "a class under a decorator of a library": "import polars as pl\n@pl.api.register_expr_namespace('my')\n"
+    "class My:\n  def f(self): return 1",
+    "a function under a decorator of a library": "import lib\n@lib.register\ndef f(): return 1",
+    "an attribute of what a call gives": "import decimal\ndecimal.getcontext().prec = 1",
+    "an attribute of what a name was given": "import decimal\nctx = decimal.getcontext()\nctx.prec = 1",
+    "a call for its effect": "import numpy as np\nnp.set_printoptions(precision=1)",
+    "a setting whose old value is kept": "import numpy as np\nOLD = np.seterr(all=1)",
+    "an item": "import os\nos.environ['POLARS_X'] = 1",
+    "something deleted": "import lib\nif 1:\n  del lib.x",
+    "something added in place": "import lib\nlib.PATHS += [1]",
+    "setattr": "import polars as pl\nsetattr(pl.DataFrame, 'foo', lambda self: 1)",
+    "a dict of attributes": "import lib\nvars(lib)['x'] = 1",
+    "a loop over classes": "import polars as pl\nfor cls in (pl.DataFrame, pl.LazyFrame):\n  cls.foo = lambda self: 1",
+    "an alias": "import polars as pl\nDF = pl.DataFrame\nDF.foo = lambda self: 1",
+    "an alias of another module": "from h import DF\nDF.foo = lambda self: 1",
+    "a decorator that a library gave": "import lib\nreg = lib.register('x')\n@reg\ndef f(): return 1",
+    "a function of the project that is called": "import polars as pl\ndef install():\n  pl.DataFrame.foo = 1\ninstall()",
+    "a function with an import of its own": "def install():\n  import polars as pl\n  pl.DataFrame.foo = 1\ninstall()",
+    "a function with a name of its own": "def install():\n  import lib\n  c = lib.C\n  c.foo = 1\nDONE = install()",
+    "a function of another module": "import h\nh.install(1)",
+    "a class handed to a function of the project": "import polars as pl\nfrom h import put\nput(pl.DataFrame, 1)",
+    "a class handed to a decorator of the project": "import lib\nfrom h import put\n@put(lib.C)\ndef f(): return 1",
+    "under a condition": "import lib\ntry:\n  lib.use(1)\nexcept ValueError: pass",
+    "in a context": "import lib\nwith lib.open() as file:\n  lib.load(1)",
+    "a codec of Mainspring": "from mainspring.artifacts import register\nregister(1)",
+}
+HOME = """
+import polars as pl
+DF = pl.DataFrame
+def f(self): return 1
+def install(n): pl.DataFrame.foo = n
+def put(cls, n): cls.foo = n
+"""
+INSIDE = {
+    "a binding": "import lib\nX = lib.f(1)",
+    "a binding by a function of the project": "import polars as pl\ndef load(n): return pl.DataFrame([n])\nX = load(1)",
+    "a local of a function": "import lib\ndef load(n):\n  x = lib.X()\n  x.n = n\n  x.fill(n)\n  return x\nX = load(1)",
+    "a change of what the project made": "import lib\nX = lib.load()\nX['n'] = 1\nX.n = 1\nX.add(1)",
+    "an object of the project's": "import lib\napp = lib.App()\n@app.command()\ndef f():\n  lib.use(1)",
+    "a logger": "import logging\nlog = logging.getLogger()\nlog.setLevel(1)\nlogging.basicConfig(level=1)",
+    "a command": "import click\n@click.command()\n@click.option('--n', default=1)\ndef cli(n): main.run()",
+    "what is printed": "import lib\nprint(lib.version, 1)",
+    "the folders of modules": "import sys\nsys.path.insert(0, '1')",
+    "a definition that nothing calls": "import lib\ndef f(): lib.use(1)",
+    "a lambda that nothing calls": "import lib\nF = lambda: lib.set_x(1)",
+    "what a script does": "import lib\nif __name__ == '__main__':\n  lib.use(1)\n  main.run()",
+    "a run": "RESULT = main.run(n=1)",
+}
+
+
+def around(text: str) -> str:
+    return f"import mainspring as ms\nfrom steps import go\n@ms.pipeline\ndef main(n=0): return go()\n{text}"
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+@pytest.mark.parametrize("home", ["flow", "ext"])
+def test_what_the_pipelines_module_changes_outside_the_project_counts_for_every_step(
+    name: str, home: str, tmp_path: Path
+) -> None:
+    parts = {"flow": "import ext\nfrom steps import go", "ext": "", "steps": "def go(): return 1", "h": HOME}
+    project = Sources(tmp_path, **parts | {home: around(OUTSIDE[name])})
+    old = entered(project)
+    assert f"registrations {home}" in old.parts
+    project.write(**{home: around("# a comment\n" + OUTSIDE[name] + "\ndef unreached(): return 3")})
+    assert entered(project) == old
+    if "1" in OUTSIDE[name]:
+        project.write(**{home: around(OUTSIDE[name].replace("1", "2"))})
+        assert entered(project) != old
+    else:
+        project.write(h=HOME.replace("return 1", "return 2"))
+        assert ("foo = f" in OUTSIDE[name]) == (compare(old, entered(project)) == ["code h.f changed"])
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_what_the_pipelines_module_does_for_itself_does_not_count(name: str, tmp_path: Path) -> None:
+    project = Sources(tmp_path, flow=around(INSIDE[name]), steps="def go(): return 1", h=HOME)
+    assert entered(project) == project.of()
+
+
 def test_a_class_that_an_argument_brings_counts(tmp_path: Path) -> None:
     project = Sources(tmp_path, steps="def go(c): return c.total()", conf="class C:\n  def total(self): return 1")
 

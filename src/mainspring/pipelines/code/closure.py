@@ -6,7 +6,7 @@ Nothing is imported. Where a name can't be resolved, the whole module counts: to
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from mainspring.errors import GraphError
 from mainspring.pipelines.code.analyses import Analyses
@@ -78,13 +78,17 @@ class Project:
             facts = self.facts(module)
             bases = facts.units[place].bases if facts is not None and depth < 50 else ()
             for base in bases:
-                for home, unit in self._classes(module, base.split("."), 0):
+                for home, unit in self.definitions(module, base):
                     found = self.facts(home)
                     if found is not None and (found.units[unit].registers or self.registers(home, unit, depth + 1)):
                         self._registering[key] = True
         return self._registering[key]
 
-    def _classes(self, module: str, chain: list[str], depth: int) -> Iterator[tuple[str, int]]:
+    def definitions(self, module: str, name: str) -> Iterator[tuple[str, int]]:
+        """The statements of the project that bind what a dotted name at the top of a module stands for."""
+        return self._definitions(module, name.split("."), 0)
+
+    def _definitions(self, module: str, chain: list[str], depth: int) -> Iterator[tuple[str, int]]:
         facts = self.facts(module)
         if not chain or depth > 20:
             return
@@ -93,9 +97,9 @@ class Project:
             yield from ((module, place) for place in facts.bound.get(head, ()) if not rest)
             for place in facts.imported.get(head, ()):
                 found = facts.imports[place]
-                yield from self._classes(found.module, [*([found.name] if found.name else []), *rest], depth + 1)
+                yield from self._definitions(found.module, [*([found.name] if found.name else []), *rest], depth + 1)
         if self.find(f"{module}.{head}") is not None:
-            yield from self._classes(f"{module}.{head}", rest, depth + 1)
+            yield from self._definitions(f"{module}.{head}", rest, depth + 1)
 
 
 class Walk:
@@ -153,6 +157,11 @@ class Walk:
         self.registered.add((module, place))
         self._do(self._unit, module, place)
         return self._run()
+
+    def units_of(self, module: str) -> list[Unit]:
+        """The statements of a module that were followed."""
+        facts = self.project.facts(module)
+        return [facts.units[place] for home, place in self.units if home == module] if facts is not None else []
 
     def _do(self, action: Callable[..., None], *arguments: object) -> None:
         self._pending.append((action, arguments))
@@ -334,18 +343,24 @@ def name_units(facts: ModuleFacts, name: str) -> list[Unit]:
     return [facts.units[place] for place in facts.bound.get(name, ())]
 
 
-def import_suspects(project: Project, module: str) -> tuple[str, ...]:
-    """What importing a module may read: `env:NAME`, or `file:line: call`, sorted."""
+def called_units(project: Project, module: str, calls: Iterable[str]) -> Iterator[tuple[str, Unit]]:
+    """What calls of these names at the top of a module reach, each statement with its module."""
+    walk = Walk(project)
+    for chain in sorted(set(calls)):
+        walk.reach(module, *chain.split("."))
+    for home, place in walk.units:
+        facts = project.facts(home)
+        if facts is not None:
+            yield home, facts.units[place]
+
+
+def import_suspects(project: Project, module: str, units: Collection[Unit] | None = None) -> tuple[str, ...]:
+    """What importing a module may read, or some of its statements: `env:NAME`, or `file:line: call`, sorted."""
     facts = project.facts(module)
     if facts is None:
         return ()
-    found = {read for unit in facts.units for read in unit.reads}
-    chains = {chain for unit in facts.units for chain in unit.calls}
-    if chains:
-        walk = Walk(project)
-        for chain in sorted(chains):
-            walk.reach(module, *chain.split("."))
-        for home, place in walk.units:
-            there = project.facts(home)
-            found.update(there.units[place].bodies if there is not None else ())
+    units = facts.units if units is None else units
+    found = {read for unit in units for read in unit.reads}
+    calls = (chain for unit in units for chain in unit.calls)
+    found.update(read for _, unit in called_units(project, module, calls) for read in unit.bodies)
     return tuple(sorted(found))

@@ -38,7 +38,8 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     this module can't be resolved), `all` (nor those of any project module) or `subclasses`. `after` counts the effects
     before a computed constant, because their order decides its value. `registers`: making a subclass runs code.
     `reads` are the calls that look like reading where the statement is executed, `bodies` those in its functions, as
-    `env:NAME` or `file:line: call`; `calls` are the names that it calls when it is executed.
+    `env:NAME` or `file:line: call`; `calls` are the names that it calls when it is executed. `changes` are the names of
+    what it changes then, `body_changes` those of what its functions change, and what it binds may be one of `stands_for`.
     """
 
     kind: str
@@ -56,6 +57,9 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     reads: tuple[str, ...] = ()
     bodies: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+    body_changes: tuple[str, ...] = ()
+    stands_for: tuple[str, ...] = ()
 
 
 class ModuleFacts(msgspec.Struct, frozen=True, array_like=True):

@@ -13,7 +13,7 @@ _OWN = {"eval", "exec", "globals", "vars"}
 _ALL = {
     "sys.modules", "runpy.run_module", "runpy.run_path", "importlib.reload", "importlib.util.spec_from_file_location",
     "importlib.util.find_spec", "importlib.util.module_from_spec", "pkgutil.resolve_name", "pkgutil.iter_modules",
-    "pkgutil.walk_packages", "pydoc.locate",
+    "pkgutil.walk_packages",
 }  # fmt: skip
 _IMPORTERS = {"importlib.import_module", "__import__", "importlib.__import__"}
 
@@ -92,16 +92,19 @@ class Collector(ast.NodeVisitor):
 
     def refer(self, parts: list[str]) -> None:
         """Keep a use of a dotted name, unless its first part is a local of a function around it."""
+        self.references.update(self.outer(parts))
+
+    def outer(self, parts: list[str]) -> list[str]:
+        """What a dotted name is at the top of the module; nothing if its first part is a local of a function around it."""
         root = parts[0]
         for scope in reversed(self.scopes):
             if root in scope.imports:
-                self.references.update(".".join([key, *parts[1:]]) for key in scope.imports[root])
-                return
+                return [".".join([key, *parts[1:]]) for key in scope.imports[root]]
             if root in scope.outer:
                 break
             if root in scope.names:
-                return
-        self.references.add(".".join(parts))
+                return []
+        return [".".join(parts)]
 
     def visit_Name(self, node: ast.Name) -> None:
         if isinstance(node.ctx, ast.Store) and any(node.id in scope.outer for scope in self.scopes):
@@ -151,7 +154,11 @@ class Collector(ast.NodeVisitor):
                 self.annotation(argument.annotation)
         if not isinstance(node, ast.Lambda) and node.returns is not None:
             self.annotation(node.returns)
-        self._inside(function_scope(node), node.body if isinstance(node.body, list) else [node.body])
+        self._inside(self.opened(node), node.body if isinstance(node.body, list) else [node.body])
+
+    def opened(self, node: FunctionNode) -> Scope:
+        """The scope of a function that is about to be walked through."""
+        return function_scope(node)
 
     def _decorators(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
         # The engine keys what matters of @step(...) itself; retries or memory in it must not count.

@@ -43,12 +43,31 @@ _PURE_METHODS = frozenset(
     join format strip lstrip rstrip lower upper title replace encode decode items keys values union intersection
     difference copy startswith endswith total_seconds alias cast is_null is_not_null""".split()
 )
+# What they do is seen by people, or when the process ends, not by a step. The rest of Mainspring is keyed by itself.
+_TELLING = ("atexit.", "faulthandler.", "gc.", "logging.", "loguru.", "mainspring.", "rich.", "signal.", "structlog.",
+            "sys.path.", "sys.stderr.", "sys.stdout.", "time.", "tqdm.")  # fmt: skip
+_TELLING_CALLS = frozenset({"print", "display", "os.makedirs", "os.mkdir", "pathlib.Path", "warnings.warn"})
+# Their decorators make something of what they decorate, and note it nowhere.
+_WRAPPING = ("attr.", "attrs.", "backoff.", "beartype.", "cachetools.", "click.", "contextlib.", "dask.", "functools.",
+             "hydra.", "jax.", "joblib.", "msgspec.", "numba.", "pydantic.", "ray.", "rich_click.", "tenacity.", "torch.",
+             "typeguard.", "typing.", "typing_extensions.", "wrapt.")  # fmt: skip
 _METACLASSES = frozenset({"abc.ABCMeta", "enum.EnumMeta", "enum.EnumType", "type", "typing.Protocol"})
 
 
 def is_step_decorator(name: str) -> bool:
     """Whether a resolved name is Mainspring's own `step` or `pipeline`."""
     return name.startswith("mainspring.") and name.rpartition(".")[2] in {"step", "pipeline"}
+
+
+def tells_only(name: str) -> bool:
+    """Whether calling what a resolved name stands for changes nothing that a step could notice; a registration does."""
+    told = name in _TELLING_CALLS or name.startswith(_TELLING)
+    return told and not (name.startswith("mainspring.") and "register" in name)
+
+
+def only_wraps(name: str) -> bool:
+    """Whether a resolved decorator is of a library whose decorators register nothing."""
+    return name.startswith(_WRAPPING)
 
 
 def called(decorator: ast.expr) -> ast.expr:

@@ -1,24 +1,34 @@
-"""Registrations made for a step by modules that only its pipeline's module loads: a plugin, a `singledispatch` variant.
+"""What modules that only the pipeline's module loads do for a step: a plugin, a `singledispatch` variant, a changed library.
 
-A step that reads a registry depends on who fills it. Such a statement counts for the step that reaches what it fills, and
-a worker imports the pipeline's module before the step's then, so that every runner finds the same in the registry.
+A step that reads a registry depends on who fills it. Such a statement counts for the step that reaches what it fills; one
+that changes something outside the project, such as a method or setting of a library, counts for every step. A worker
+imports the pipeline's module before the step's then, so that every runner finds the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from mainspring.pipelines.code.closure import Project, Walk
-from mainspring.pipelines.code.facts import EFFECT
+from mainspring.pipelines.code.closure import Project, Walk, called_units
+from mainspring.pipelines.code.facts import DEFINITION, EFFECT
 from mainspring.pipelines.code.held import is_literal
 from mainspring.pipelines.code.objects import digest_of
+from mainspring.pipelines.code.purity import tells_only
 
 _PART = "registrations "
+_DEEPEST = 20  # names that stand for names
 
 
 def add_registrations(project: Project, walk: Walk, entry: Walk) -> None:
-    """Count the statements run by `entry` that touch what `walk` reaches and that can be changed, and what they reach."""
-    pending = {at: _touched(project, entry, *at) for at in sorted(_candidates(project, walk, entry))}
+    """Count the statements run by `entry` that touch what `walk` reaches and that can be changed, and what they reach.
+
+    Those that change what is not the project's count whatever `walk` reaches.
+    """
+    candidates = sorted(_candidates(project, walk, entry))
+    outside = [at for at in candidates if _changes_outside(project, *at)]
+    for at in outside:
+        walk.execute(*at)
+    pending = {at: _touched(project, entry, *at) for at in candidates if at not in outside}
     found = True
     while found:
         found = False
@@ -58,6 +68,61 @@ def _touched(project: Project, entry: Walk, module: str, place: int) -> set[tupl
     walk = Walk(project)
     walk.loaded.update(entry.loaded)
     return walk.execute(module, place).names
+
+
+def _changes_outside(project: Project, module: str, place: int) -> bool:
+    """Whether a statement changes something that is not the project's, by itself or by a function that it calls."""
+    facts = project.facts(module)
+    if facts is None:
+        return False
+    unit = facts.units[place]
+    if any(_is_outside(project, module, name) for name in unit.changes):
+        return True
+    called = (chain for chain in unit.calls if not _starts_a_run(project, module, chain))
+    return any(
+        _is_outside(project, home, name)
+        for home, reached in called_units(project, module, called)
+        for name in reached.body_changes
+    )
+
+
+def _is_outside(project: Project, module: str, name: str, depth: int = 0) -> bool:
+    """Whether a dotted name at the top of a module is, or may be, something of a library that a change of it would show in."""
+    return depth < _DEEPEST and any(
+        not tells_only(other) if home is None else _is_outside(project, home, other, depth + 1)
+        for home, other in _meant(project, module, name)
+    )
+
+
+def _meant(project: Project, module: str, name: str) -> Iterator[tuple[str | None, str]]:
+    """What a dotted name stands for, one step on: a name in another module or in this one; without a module, of a library."""
+    facts = project.facts(module)
+    head, _, rest = name.partition(".")
+    imports = [facts.imports[place] for place in facts.imported.get(head, ())] if facts is not None else []
+    bound = facts.bound.get(head, ()) if facts is not None else ()
+    for found in imports:
+        if not project.owns(found.module):
+            yield None, f"{found.target}.{rest}" if rest else found.target
+        elif project.find(found.target) is None:
+            yield found.module, f"{found.name}.{rest}" if rest else found.name
+        elif rest:
+            yield found.target, rest
+    for place in bound:
+        yield from ((module, other) for other in (facts.units[place].stands_for if facts is not None else ()))
+    if rest and not imports and not bound and project.find(f"{module}.{head}") is not None:
+        yield f"{module}.{head}", rest
+
+
+def _starts_a_run(project: Project, module: str, chain: str) -> bool:
+    """Whether a call is that of a pipeline's own method, as in `main.run()`, which reaches all that the pipeline does."""
+    owner, _, method = chain.rpartition(".")
+    if not owner or method != "run":
+        return False
+    for home, place in project.definitions(module, owner):
+        facts = project.facts(home)
+        if facts is not None and facts.units[place].kind == DEFINITION and owner.rpartition(".")[2] in facts.decorated:
+            return True
+    return False
 
 
 def _is_open(project: Project, module: str, name: str) -> bool:

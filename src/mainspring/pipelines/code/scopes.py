@@ -11,14 +11,17 @@ _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 class Scope:
-    """The names of one function, class or comprehension. `imports` maps an alias to the keys of its imports."""
+    """The names of one function, class or comprehension. `imports` maps an alias to the keys of its imports.
 
-    def __init__(self, *, transparent: bool = False) -> None:
+    What is `deferred` is executed by a call, not where it stands.
+    """
+
+    def __init__(self, *, deferred: bool = False) -> None:
         self.names: set[str] = set()
         self.outer: set[str] = set()
         self.statements: list[ast.Import | ast.ImportFrom] = []
         self.imports: dict[str, list[str]] = {}
-        self.transparent = transparent
+        self.deferred = deferred
 
     def collect(self, nodes: Iterable[ast.AST]) -> Scope:
         """Take in what these statements bind, without entering the scopes inside them."""
@@ -55,7 +58,7 @@ class Scope:
 
 def function_scope(node: FunctionNode) -> Scope:
     """The scope of a function or lambda: its parameters, and what its body binds."""
-    scope = Scope()
+    scope = Scope(deferred=True)
     given = node.args
     for argument in [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]:
         if argument is not None:
@@ -73,6 +76,6 @@ def comprehension_scope(generators: list[ast.comprehension]) -> Scope:
 
 def class_scope(node: ast.ClassDef) -> Scope:
     """The scope of a class body. Its names hide nothing: Python falls back to the module's until they are bound."""
-    scope = Scope(transparent=True).collect(node.body)
+    scope = Scope().collect(node.body)
     scope.names.clear()
     return scope

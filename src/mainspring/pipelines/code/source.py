@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from mainspring.errors import GraphError
+from mainspring.pipelines.code.changes import ChangeCollector
 from mainspring.pipelines.code.facts import CONSTANT, DEFINITION, EFFECT, ModuleFacts, Unit
 from mainspring.pipelines.code.held import held_in
 from mainspring.pipelines.code.names import Collector, ModuleNames, bind_module, references_of
@@ -87,7 +88,7 @@ class _Units:
         if isinstance(statement, (*_IMPORTS, ast.Pass)) or _is_docstring(statement):
             self.texts.append(normalised(statement))
             return
-        collector = Collector(self.names)
+        collector = ChangeCollector(self.names)
         kind = self._kind(statement, collector)
         bases: tuple[str, ...] = ()
         if isinstance(statement, ast.ClassDef):
@@ -120,6 +121,9 @@ class _Units:
                 reads=tuple(sorted(suspects.reads)),
                 bodies=tuple(sorted(suspects.bodies)),
                 calls=tuple(sorted(suspects.calls)),
+                changes=tuple(sorted(collector.changes)),
+                body_changes=tuple(sorted(collector.body_changes)),
+                stands_for=tuple(sorted(collector.stands_for)),
             )
         )
 
