@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -74,6 +75,17 @@ def test_other_libraries_give_the_same_content(workspace: Workspace) -> None:
     assert first.to_pandas()["a"].tolist() == [1, 2]
     assert first.to_arrow().num_rows == 2
     assert dataset("t").commit(frame.select("a").to_pandas()).number == 2
+
+
+@pytest.mark.parametrize("form", ["to_pandas", "to_arrow"])
+@pytest.mark.one_backend("what an error says")
+def test_a_column_of_a_type_that_other_libraries_lack_is_named(workspace: Workspace, form: str) -> None:
+    wide = pl.Series([1 << 70], dtype=pl.Int128)
+    for kind, column in (("Int128", wide), ("List(Int128)", wide.implode())):
+        version = dataset("t").commit(pl.DataFrame({"a": [1], "wide": column}))
+        with pytest.raises(InvalidError, match=re.escape(f"column `wide`: `{kind}` is not of a type")):
+            getattr(version, form)()
+        assert version.to_polars()["wide"].to_list() == column.to_list()
 
 
 def test_a_commit_that_changes_nothing_gives_the_newest_version(workspace: Workspace) -> None:

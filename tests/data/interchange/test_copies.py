@@ -17,7 +17,7 @@ from deltalake import write_deltalake
 from mainspring.data import dataset
 from mainspring.data.interchange.copies import copy_version
 from mainspring.data.interchange.pinned import pin_delta
-from mainspring.errors import CorruptBlobError, InvalidError, RemovedError, StorageError
+from mainspring.errors import CorruptBlobError, InvalidError, RemovedError, StorageError, WrongTypeError
 from mainspring.store import BlobInfo, BlobStore
 from mainspring.testing.plugin import Backend
 from mainspring.workspace import Workspace, collect, using
@@ -77,6 +77,12 @@ def test_a_tree_is_copied_byte_for_byte(workspace: Workspace, other: Workspace, 
         copied.checkout(tmp_path / "there")
     assert tree_of(tmp_path / "there") == tree_of(folder)
     assert (tmp_path / "there" / "link").is_symlink()
+
+
+@pytest.mark.one_backend("what an error says")
+def test_a_copy_to_no_workspace_is_refused(workspace: Workspace) -> None:
+    with pytest.raises(WrongTypeError, match=r"to: `pw` is a str, expected a workspace. `Workspace.open"):
+        copy_version(dataset("t").commit(pl.DataFrame({"n": [1]})), "pw")  # type: ignore[arg-type]  # that is the point
 
 
 @pytest.mark.parametrize("frame", [pl.DataFrame({"n": []}, schema={"n": pl.Int8}), pl.DataFrame()])

@@ -35,7 +35,8 @@ def as_polars(frame: Any) -> pl.DataFrame:
 
 
 def to_pandas(frame: pl.DataFrame) -> Any:
-    """As pandas, with a plain index."""
+    """As pandas, with a plain index; raises `InvalidError` for a column whose type pandas lacks."""
+    _expect_of_arrow(frame)
     try:
         return frame.to_pandas()
     except ImportError as error:
@@ -43,8 +44,17 @@ def to_pandas(frame: pl.DataFrame) -> Any:
 
 
 def to_arrow(frame: pl.DataFrame) -> Any:
-    """As Arrow."""
+    """As Arrow; raises `InvalidError` for a column whose type Arrow lacks."""
+    _expect_of_arrow(frame)
     try:
         return frame.to_arrow()
     except ImportError as error:
         raise MissingExtraError("pyarrow", "arrow", "Giving a table to Arrow") from error
+
+
+def _expect_of_arrow(frame: pl.DataFrame) -> None:
+    """Refuse integers of 128 bits, alone or nested: pyarrow would speak of a format string."""
+    for name, kind in frame.schema.items():
+        if "Int128" in str(kind):
+            hint = "Cast it to `Int64`, `Decimal` or text first, or use `to_polars()`."
+            raise InvalidError(f"column `{name}`", str(kind), "of a type that Arrow and pandas have", hint)
