@@ -207,7 +207,9 @@ def _source(source: Source) -> str:
     known = [
         "" if source.kind == "record" else source.kind.removeprefix("source_"),
         text.size(source.size_bytes),
-        f"bytes {text.short(source.digest)}" if source.digest else "",
+        f"{'content' if source.kind == 'source_folder' else 'bytes'} {text.short(source.digest)}"
+        if source.digest
+        else "",
     ]
     said = ", ".join(part for part in known if part)
     return f"{source.uri}  {text.dim(said)}" if said else source.uri
