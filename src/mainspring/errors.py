@@ -22,7 +22,8 @@ MainspringError
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 
 class MainspringError(Exception):
@@ -178,16 +179,18 @@ class StorageError(MainspringError, OSError):
 
 
 class CorruptBlobError(StorageError):
-    """Stored bytes no longer match their digest."""
+    """Stored bytes no longer match their digest. `needed_by` is what was read, the innermost first, where that is known."""
 
     code = "corrupt_blob"
 
-    def __init__(self, digest: str, found: str, place: str) -> None:
-        self.digest, self.found = digest, found
+    def __init__(self, digest: str, found: str, place: str, needed_by: Sequence[str] = ()) -> None:
+        self.digest, self.found, self.needed_by = digest, found, tuple(needed_by)
+        known = f"It is {' of '.join(needed_by)}. " if needed_by else ""
         super().__init__(
             place,
             f"the blob `{digest[:12]}` is corrupt (its bytes hash to `{found[:12]}`)",
-            "`mainspring doctor --blobs` says what depends on it; adding or committing the same content again repairs it.",
+            f"{known}`mainspring doctor --blobs` says what depends on it; adding or committing the same content again "
+            "repairs it.",
         )
 
 
@@ -196,6 +199,21 @@ class UnavailableError(StorageError):
 
     code = "unavailable"
     transient = True
+
+
+@contextmanager
+def depended_on(what: str) -> Iterator[None]:
+    """Have a corrupt blob that is met in the block say what needs it.
+
+    >>> with depended_on("run 1f"), depended_on("the recorded code"):
+    ...     raise CorruptBlobError("ab", "cd", "/blobs")
+    Traceback (most recent call last):
+    mainspring.errors.CorruptBlobError: /blobs: the blob `ab` is corrupt (...). It is the recorded code of run 1f. ...
+    """
+    try:
+        yield
+    except CorruptBlobError as error:
+        raise CorruptBlobError(error.digest, error.found, error.place, (*error.needed_by, what)) from error
 
 
 def close_names(name: str, known: Iterable[str], at_most: int = 3) -> list[str]:

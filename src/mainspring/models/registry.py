@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mainspring.errors import InvalidError, NotFoundError, close_names
+from mainspring.errors import InvalidError, NotFoundError, close_names, depended_on
 from mainspring.ledger import current_task, is_replay
 from mainspring.models._store import ModelStore
 from mainspring.models.version import Alias, AliasMove, ModelVersion
@@ -76,7 +76,7 @@ def load_model(ref: str | ModelVersion, workspace: Workspace | None = None) -> A
 
     workspace = workspace or current_workspace()
     version = ref if isinstance(ref, ModelVersion) else get_model_version(ref, workspace)
-    with importing_from(workspace.project.source_roots):
+    with importing_from(workspace.project.source_roots), depended_on(f"model version {version}"):
         return load(version.encoded, workspace.blobs)
 
 

@@ -266,12 +266,12 @@ class Engine:
         if makers is None:
             return False
         for maker in makers:
+            lost = "; ".join(self._remakes.faults(maker))
+            self._listener.printed(maker.name, f"its stored result can't be read ({lost}); it is made again")
             self.store.drop_entry(maker.cache_key or "")
             self.tasks.reopen(maker)
         task.state = TaskState.WAITING
         parents = [parent for parent in self.tasks.parents() if parent.state is TaskState.MAPPED]
-        for maker in makers:
-            self._listener.printed(maker.name, "its stored result can't be read; it is made again")
         for waiting in (*makers, *parents, task):
             self._schedule.add(waiting)
             self._listener.changed(waiting)

@@ -20,6 +20,11 @@ class Remakes:
         self._values = values
         self._asked: set[str] = set()
         self._replaced: set[str] = set()
+        self._faults: dict[str, str] = {}
+
+    def faults(self, maker: Task) -> list[str]:
+        """What is wrong with the outputs of a task that is made again: the blob with where it lies, or the class."""
+        return list(dict.fromkeys(self._faults[each] for each in maker.outputs.values() if each in self._faults))
 
     def makers(self, task: Task) -> list[Task] | None:
         """The tasks to run again before one that could not read its arguments, maybe none; None if that would not help."""
@@ -36,7 +41,9 @@ class Remakes:
     def _can_be_read(self, artifact: str) -> bool:
         try:
             self._values.value(Stored(artifact))
-        except UNREADABLE:
+        except UNREADABLE as error:
+            where = f"{error.place}, {error.digest[:12]}" if isinstance(error, CorruptBlobError) else str(error)
+            self._faults[artifact] = where.removesuffix(".")
             return False
         return True
 

@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from mainspring.artifacts import Comparison, Tolerance, compare
-from mainspring.errors import CodecError, ConflictError, NotFoundError, StorageError, close_names
+from mainspring.errors import CodecError, ConflictError, NotFoundError, StorageError, close_names, depended_on
 from mainspring.ledger import new_id
 from mainspring.pipelines.code import fingerprint as fingerprints
 from mainspring.pipelines.code.entropy import entropy_calls
@@ -37,6 +37,10 @@ _ENVIRONMENT = ("distribution ", "python ", "platform ", "threads ")  # the part
 _LEFT_OUT = "an earlier step differs"
 _REASON = "a replay runs every step"
 _ROUNDING = Tolerance(rtol=1e-5, atol=1e-8)  # further apart than that, no order of summing brings floats
+_UNORDERED = (
+    "the step gives its rows in no order of their own, as `group_by` and joins do; `maintain_order=True` or a sort keeps one, "
+    "`@ms.step(ordered=False)` says that none is meant"
+)
 
 
 class StepReplay(msgspec.Struct, frozen=True):
@@ -88,7 +92,8 @@ def replay_run(
     if run.kind != "pipeline" or run.code is None:
         raise ConflictError(f"The run {run.id[:12]} is a {run.kind}; only runs of pipelines can be replayed.")
     watch = _Watch(listener or Listener())
-    folder = code_folder(workspace, run.code)
+    with depended_on(f"run {run.id[:12]} ({run.name})"):
+        folder = code_folder(workspace, run.code)
     session = Session(workspace, folder, jobs=jobs, runner="pool", listener=watch, threads=run.threads)
     originals = _originals(session, run, step)
     excerpts = excerpts_in(folder)
@@ -244,11 +249,9 @@ def _output(session: Session, old_id: str, new_id: str, tolerance: Tolerance) ->
     after = values.value(Stored(new_id))
     found = compare(before, after, tolerance)
     if found.kind == "floats" and found.largest_error is not None:
-        is_near = compare(before, after, _ROUNDING).is_verified
-        told = "as rounding makes them differ" if is_near else "not rounding"
-        found = msgspec.structs.replace(
-            found, detail=f"{found.detail} The floats differ by up to {found.largest_error:.2g}: {told}."
-        )
+        told = "" if compare(before, after, _ROUNDING).is_verified else ", which is not rounding"
+        detail = f"{found.detail} The floats differ by up to {found.largest_error:.2g}{told}."
+        found = msgspec.structs.replace(found, detail=detail)
     if found.kind == "equal":  # what compares equal but has another digest still is not the same
         return Comparison("values", "The contents compare equal and have different digests.")
     return found
@@ -277,6 +280,8 @@ def _changed(session: Session, old: Task, new: Task) -> list[str]:
 
 
 def _nothing_found(comparison: Comparison) -> str:
+    if comparison.kind == "row_order":
+        return _UNORDERED
     found = "none was found: no call that no seed reaches, no undeclared input, the same environment"
     return f"{found}; threads may sum floats in another order" if comparison.kind == "floats" else found
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mainspring.artifacts.project import importing_from
-from mainspring.errors import NotFoundError, StepError, close_names, listed
+from mainspring.errors import NotFoundError, StepError, close_names, depended_on, listed
 from mainspring.ledger import Ledger
 from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.task import Task, TaskState
@@ -69,7 +69,8 @@ class RunResult:
             near = close_names(name, outputs)
             hint = "" if near else f"Its outputs: {listed(list(outputs))}."
             raise NotFoundError("output", name, near, hint, owner=f"Run {self.run.id[:12]}")
-        with importing_from(self.workspace.project.source_roots):
+        of = f"the output `{name}` of run {self.run.id[:12]} ({self.run.name})"
+        with importing_from(self.workspace.project.source_roots), depended_on(of):
             return self._values.value(outputs[name])
 
     @property

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from mainspring.artifacts.project import importing_from
+from mainspring.errors import depended_on
 from mainspring.models import ModelVersion, Predictor, example_of, get_model_version
 from mainspring.serving.endpoint import Endpoint, get_endpoint
 from mainspring.workspace import Workspace
@@ -40,7 +41,7 @@ def load_live(workspace: Workspace, name: str) -> Live:
     """
     endpoint = get_endpoint(name, workspace)
     version = get_model_version(endpoint.version, workspace)
-    with importing_from(workspace.project.source_roots):
+    with importing_from(workspace.project.source_roots), depended_on(f"model version {version}, served by {name}"):
         predictor = Predictor.load(version, workspace.blobs)
     return Live(endpoint, version, predictor, example_of(version, workspace.blobs))
 

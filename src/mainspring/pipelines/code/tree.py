@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 from blake3 import blake3
 
-from mainspring.errors import CorruptBlobError, InvalidError, StorageError
+from mainspring.errors import CorruptBlobError, InvalidError, StorageError, depended_on
 from mainspring.pipelines.code.modules import ModuleFile
 from mainspring.runs.code import CodeEntry, CodeTree, listed
 
@@ -66,7 +66,8 @@ def read_tree(manifest: str, blobs: CodeBlobs) -> CodeTree:
     Raises:
         CorruptBlobError: the blob is no manifest.
     """
-    data = blobs.read(manifest)
+    with depended_on("the list of the recorded code"):
+        data = blobs.read(manifest)
     try:
         entries = msgspec.json.decode(data, type=tuple[CodeEntry, ...])
     except msgspec.MsgspecError as error:
@@ -85,10 +86,11 @@ def materialise(manifest: str, blobs: CodeBlobs, target: Path) -> CodeTree:
     tree = read_tree(manifest, blobs)
     places = [(entry, _inside(entry.path, target)) for entry in tree.entries]
     for entry, place in places:
-        data = blobs.read(entry.blob)
-        found = blake3(data).hexdigest()
-        if found != entry.blob:
-            raise CorruptBlobError(entry.blob, found, entry.path)
+        with depended_on(f"`{entry.path}` in the recorded code"):
+            data = blobs.read(entry.blob)
+            found = blake3(data).hexdigest()
+            if found != entry.blob:
+                raise CorruptBlobError(entry.blob, found, entry.path)
         try:
             _write(target, place, data, _EXECUTABLE if entry.mode & 0o100 else _PLAIN)
         except OSError as error:
