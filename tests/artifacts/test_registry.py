@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from mainspring.artifacts import (
     Encoded,
     Preview,
     Tolerance,
+    codec_for,
     codec_named,
     load,
     meaning_digest,
@@ -128,3 +130,13 @@ def test_a_blob_of_another_codec_is_refused(blobs: FolderBlobs) -> None:
     for name in ("json", "bundle", "polars.frame", "pandas.frame", "arrow.table", "numpy.array", "sklearn", "path"):
         with pytest.raises(CodecError):
             load(Encoded(name, encoded.blob, encoded.size_bytes), blobs)
+
+
+def test_a_generator_is_no_result_and_the_text_says_what_to_do() -> None:
+    def numbers() -> Iterator[int]:
+        yield 3
+
+    with pytest.raises(CodecError, match=r"numbers` is a generator\. A step returns, it doesn't yield"):
+        codec_for(numbers())
+    with pytest.raises(CodecError, match=r"At \$\[1\].*is a generator"):
+        codec_for([1, (n for n in [1])])

@@ -86,7 +86,7 @@ def test_looking_makes_no_workspace(tmp_path: Path) -> None:
         (("stps:main",), "No module `stps`. Nearest: steps."),
         (("stps.py",), "No file `stps.py`. Nearest: steps.py"),
         (("--cuont", "3"), "`cuont`. Nearest: count."),
-        (("--count", "three"), "parameter `count`: `three` is a str, expected int."),
+        (("--count", "three"), "parameter `count`: `three` is not an int."),
         (("broken.py",), "`broken` is not Python"),
         (("raises.py",), "ZeroDivisionError"),
         (("empty.py",), "@ms.pipeline"),
@@ -127,3 +127,9 @@ def test_a_project_is_made_once(tmp_path: Path) -> None:
     again = mainspring("init", cwd=tmp_path)
     assert again.returncode == 1
     assert "already" in again.stderr
+
+
+def test_what_resembles_nothing_is_answered_with_what_there_is(look: Look) -> None:
+    newest = json.loads(look("runs", "--json").stdout)["runs"][0]["id"]
+    assert f"No run `zzzzzz`. The newest is {newest[:12]}. " in look("runs", "show", "zzzzzz").stderr
+    assert "No record `zzzzzz`. Known by name: " in look("lineage", "zzzzzz").stderr

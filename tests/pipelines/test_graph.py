@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from typing import Any
 
 import pytest
@@ -240,3 +242,8 @@ def test_counts_and_nouns_agree() -> None:
         one.bind((1, 2), {})
     with pytest.raises(GraphError, match="takes no arguments, and 1 was given"):
         none.bind((1,), {})
+
+
+def test_a_partial_that_is_no_step_is_named_by_its_function() -> None:
+    with pytest.raises(GraphError, match=r"A `functools.partial` of `json.loads` is no Python function"):
+        ms.step(functools.partial(json.loads))

@@ -6,7 +6,7 @@ and records, then the entry points of the group `mainspring.codecs`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 from importlib import import_module
 from typing import Any
 
@@ -157,6 +157,9 @@ def _class_name(codec: Codec) -> tuple[str, str]:
 def no_codec(value: object) -> str:
     """What to say of a value that no codec takes."""
     cls = type(value)
+    if isinstance(value, (Generator, AsyncGenerator)):
+        name = getattr(value, "__qualname__", cls.__qualname__)
+        return f"`{name}` is a generator. A step returns, it doesn't yield: return a value, or `list(…)` of what it yields."
     return (
         f"No codec takes a value of type `{cls.__module__}.{cls.__qualname__}`. Return a table, array, model, path, "
         "dataclass or plain Python value instead, or register a codec for the type: "

@@ -11,7 +11,7 @@ import msgspec
 
 from mainspring.cli.app import Command, Invocation
 from mainspring.cli.tree import Tree, way
-from mainspring.errors import InvalidError, NotFoundError, StorageError, close_names
+from mainspring.errors import InvalidError, NotFoundError, StorageError, close_names, listed
 
 if TYPE_CHECKING:
     from mainspring.ledger import Edge, Node
@@ -83,8 +83,10 @@ def find_node(workspace: Workspace, thing: str) -> str:
         found = look(workspace, thing)
         if found is not None:
             return found
-    near = close_names(thing, [name for name, _ in _named(workspace)])
-    raise NotFoundError("record", thing, near, "Name an endpoint, model, dataset, run, or an id.")
+    names = [name for name, _ in _named(workspace)]
+    near = close_names(thing, names)
+    known = "" if near else f"Known by name: {listed(names)}. "
+    raise NotFoundError("record", thing, near, f"{known}Name an endpoint, model, dataset, run, or an id.")
 
 
 def _by_name(workspace: Workspace, thing: str) -> str | None:
@@ -93,7 +95,7 @@ def _by_name(workspace: Workspace, thing: str) -> str | None:
 
 def _by_label(workspace: Workspace, thing: str) -> str | None:
     """A source by the name that lineage shows; of several states of a file, the newest."""
-    found = workspace.ledger.labelled(thing, ("source_file", "source_address"))
+    found = workspace.ledger.labelled(thing, ("source_file", "source_folder", "source_address"))
     return found[0].id if found else None
 
 

@@ -9,7 +9,7 @@ from typing import Any, Union, get_args, get_origin
 
 import msgspec
 
-from mainspring.errors import InvalidError, MainspringError, SecretError, WrongTypeError
+from mainspring.errors import InvalidError, MainspringError, SecretError, WrongTypeError, article
 from mainspring.secrets import Secret, is_reference
 
 _PLAIN = (bool, int, float, str, type(None))
@@ -44,7 +44,7 @@ def checked_value(path: str, value: Any, hint: Any, *, strict: bool) -> Any:
 
     Raises:
         WrongTypeError: it doesn't fit; path, value and hint are named.
-        InvalidError: it is none of the values that the hint lists, or no date.
+        InvalidError: it is none of the values that the hint lists, no date, or text that can't be read so.
         SecretError: a secret was given, where a reference to it belongs; it is not shown.
 
     >>> checked_value("parameter `n`", "3", int, strict=False)
@@ -64,7 +64,7 @@ def checked_value(path: str, value: Any, hint: Any, *, strict: bool) -> Any:
     try:
         return msgspec.convert(value, hint, strict=strict)
     except msgspec.ValidationError as error:
-        raise _misfit(path, given, hint, _where(str(error))) from None
+        raise _misfit(path, given, hint, _where(str(error)), strict=strict) from None
 
 
 def shown(hint: Any) -> str:
@@ -202,7 +202,7 @@ def _members(hint: Any) -> dict[str, Any] | None:
     }
 
 
-def _misfit(path: str, given: Any, hint: Any, where: str) -> MainspringError:
+def _misfit(path: str, given: Any, hint: Any, where: str, *, strict: bool) -> MainspringError:
     """What is said of a value that doesn't fit."""
     members = _members(hint)
     if members is not None:
@@ -212,6 +212,10 @@ def _misfit(path: str, given: Any, hint: Any, where: str) -> MainspringError:
         for kind, (name, form) in _MOMENTS.items():
             if getattr(hint, "__qualname__", "") == kind and getattr(hint, "__module__", "") == "datetime":
                 return InvalidError(path, given, f"{name} ({form})", where)
+    if isinstance(given, str) and not strict:  # every option is text, so its type says nothing
+        return InvalidError(
+            path, given, article(shown(hint)) if isinstance(hint, type) else f"one of {shown(hint)}", where
+        )
     return WrongTypeError(path, given, shown(hint), where)
 
 

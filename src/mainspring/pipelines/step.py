@@ -150,7 +150,7 @@ def parameters_of(function: Callable[..., Any]) -> tuple[Parameter, ...]:
     if isinstance(code, CodeType) and code.co_flags & _POSITIONAL_ONLY_OR_VARIADIC and hasattr(function, "__wrapped__"):
         return parameters_of(function.__wrapped__)  # a wrapper takes what it wraps takes, as `inspect.signature` says
     if not isinstance(code, CodeType):
-        raise GraphError(f"`{shorten(function)}` is no Python function; decorate a `def` or a lambda")
+        raise GraphError(f"{_described(function)} is no Python function; decorate a `def` or a lambda")
     if code.co_flags & _POSITIONAL_ONLY_OR_VARIADIC or code.co_posonlyargcount:
         raise GraphError("takes *args, **kwargs or positional-only parameters; name each one", function.__qualname__)
     positional = code.co_varnames[: code.co_argcount]
@@ -159,6 +159,15 @@ def parameters_of(function: Callable[..., Any]) -> tuple[Parameter, ...]:
     with_default = dict(zip(positional[len(positional) - len(defaults) :], defaults, strict=True))
     with_default |= function.__kwdefaults__ or {}
     return tuple(Parameter(name, name not in with_default, with_default.get(name)) for name in (*positional, *keyword))
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, functools.partial):
+        inner = value.func
+        return (
+            f"A `functools.partial` of `{inner.__module__}.{getattr(inner, '__qualname__', type(inner).__qualname__)}`"
+        )
+    return f"`{shorten(value)}`"
 
 
 @overload

@@ -139,7 +139,8 @@ class RunStore:
         if not rows or (len(name) < _SHORTEST_PREFIX and name != "latest"):
             known = [row[0] for row in self.database.query("SELECT id FROM run ORDER BY id DESC LIMIT 200")]
             near = close_names(name, [run_id[: max(len(name), 12)] for run_id in known])
-            raise NotFoundError("run", name, near, "`mainspring runs` lists them.")
+            newest = f"The newest is {known[0][:12]}. " if known and not near else ""
+            raise NotFoundError("run", name, near, f"{newest}`mainspring runs` lists them.")
         if len(rows) > 1:
             raise InvalidError("run", name, "a unique prefix", f"It fits {rows[0][0]} and {rows[1][0]}.")
         return _run(rows[0])
