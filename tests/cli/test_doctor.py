@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -51,5 +54,24 @@ def test_a_run_that_meets_a_damaged_blob_says_so_in_a_short_line(folder: Path) -
     again = mainspring("run", "steps.py:main", "--count", "3", cwd=folder)
     assert again.returncode == 0, again.stderr
     (line,) = [line for line in again.stderr.splitlines() if "made again" in line]
-    assert len(line) < 100
+    blob = re.search(r"result can't be read \((/[^ ]+), ([0-9a-f]{12})\); it is made again$", line)
+    assert blob is not None, line
+    assert path.name.startswith(blob[2])
+    assert Path(blob[1]).is_relative_to(folder)
     assert mainspring("doctor", "--blobs", cwd=folder).returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root mounts")
+def test_a_workspace_that_can_only_be_read_is_looked_at_all_the_same(folder: Path) -> None:
+    state = folder / ".mainspring"
+    subprocess.run(["mount", "--bind", str(state), str(state)], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(state)], check=True)
+        found = mainspring("doctor", "--blobs", cwd=folder)
+    finally:
+        subprocess.run(["umount", "-l", str(state)], check=True)
+    assert found.returncode == 1
+    assert re.search(r"WRONG  database: .* can be read, but not written \(.*not writable.*\); schemas: ", found.stdout)
+    assert "nothing can be run or committed here" in found.stdout
+    assert "ok     database file: intact" in found.stdout
+    assert "that are named are there and intact" in found.stdout

@@ -95,7 +95,7 @@ def test_an_error_is_said_at_most_twice_and_at_the_users_lines(
 def test_what_ran_without_being_reusable_is_counted(folder: Path) -> None:
     ran = mainspring("run", "steps.py:reading", cwd=folder)
     assert ran.returncode == 0
-    assert ": 1 ran, 1 not reusable (undeclared inputs; see `mainspring why " in ran.stderr
+    assert ": 1 ran, 1 not reusable (undeclared inputs, which a worker may not have; see `mainspring why " in ran.stderr
     assert "not reusable" in mainspring("run", "-q", "steps.py:reading", cwd=folder).stderr
 
 

@@ -145,11 +145,15 @@ def test_a_run_that_ends_at_once_draws_nothing(folder: Path) -> None:
     assert "4 reused" in again.plain
 
 
-def test_no_color_means_plain_lines(folder: Path) -> None:
-    terminal = Terminal(folder, "run", "steps.py", NO_COLOR="1")
+def test_no_color_keeps_the_layout_and_a_dumb_terminal_gets_plain_lines(folder: Path) -> None:
+    terminal = Terminal(folder, "run", "steps.py", NO_COLOR="1", LANG="C.UTF-8")
+    assert terminal.status() == 0
+    assert "✓ first" in terminal.plain
+    assert not re.search(r"\x1b\[[\d;]*3\d[\d;]*m", terminal.text)
+    terminal = Terminal(folder, "run", "steps.py", TERM="dumb", LANG="C.UTF-8")
     assert terminal.status() == 0
     assert "\x1b" not in terminal.text
-    assert "[1/2] first  running" in terminal.text
+    assert "first  reused" in terminal.text
 
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(folder: Path) -> None:

@@ -77,13 +77,17 @@ def _surroundings(workspace: Workspace) -> Iterator[Finding]:
 def _database(workspace: Workspace) -> Iterator[Finding]:
     try:
         tables = workspace.database.query("SELECT room, MAX(number) FROM migration GROUP BY room ORDER BY room")
-        with workspace.database.transaction() as tx:
-            tx.query("SELECT 1")
     except MainspringError as error:
         yield Finding("database", False, str(error))
         return
-    schemas = ", ".join(f"{room} {number}" for room, number in tables)
-    yield Finding("database", True, f"{workspace.database.place} can be read and written; schemas: {schemas}")
+    schemas = f"schemas: {', '.join(f'{room} {number}' for room, number in tables)}"
+    try:
+        with workspace.database.transaction() as tx:
+            tx.query("SELECT 1")
+        yield Finding("database", True, f"{workspace.database.place} can be read and written; {schemas}")
+    except MainspringError as error:
+        told = f"{workspace.database.place} can be read, but not written ({error}); {schemas}"
+        yield Finding("database", False, told, "Looking works; nothing can be run or committed here.")
     if workspace.project.settings.database.startswith("sqlite:"):
         said = workspace.database.query("PRAGMA quick_check")[0][0]
         remedy = "" if said == "ok" else "Restore the file from a backup; blobs are not affected."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from mainspring.cli.app import Invocation, uses_colour
+from mainspring.cli.app import Invocation, redraws
 from mainspring.cli.progress import Lines, Progress, Quiet
 
 
@@ -13,7 +13,7 @@ def listener_for(invocation: Invocation, *, quiet: bool = False) -> Progress:
     stream, command, blobs = sys.stderr, invocation.command, invocation.workspace.blobs
     if quiet:
         return Quiet(stream, command, blobs)
-    if stream.isatty() and uses_colour() and (stream.encoding or "").lower().startswith("utf"):
+    if redraws(stream) and (stream.encoding or "").lower().startswith("utf"):
         from mainspring.cli.live import LiveTree
 
         return LiveTree(stream, command, blobs)

@@ -9,7 +9,7 @@ from typing import TextIO
 
 import click
 
-from mainspring.cli.app import uses_colour
+from mainspring.cli.app import redraws, uses_colour
 from mainspring.cli.text import bold, counted, dim, duration, one_line, short, size, state
 from mainspring.errors import NotFoundError, StorageError
 from mainspring.pipelines.progress import Listener
@@ -40,7 +40,7 @@ class Progress(Listener):
         self.stream = stream
         self.command = command
         self.blobs = blobs
-        self._plain = not (stream.isatty() and uses_colour())
+        self._plain = not (redraws(stream) and uses_colour())
         self.run: Run | None = None
         self.tasks: dict[str, Task] = {}
         self.children: dict[str, list[Task]] = {}
@@ -153,7 +153,10 @@ class Progress(Listener):
         ran = [task for task in self.leaves() if task.state is TaskState.SUCCEEDED and task.options.cache]
         count = sum(bool(task.seen) for task in ran)
         return (
-            f", {count:,} not reusable (undeclared inputs; see `{self.command} why {short(run.id)}`)" if count else ""
+            f", {count:,} not reusable (undeclared inputs, which a worker may not have;"
+            f" see `{self.command} why {short(run.id)}`)"
+            if count
+            else ""
         )
 
     def _look_closer(self, run: Run) -> list[str]:
