@@ -15,7 +15,8 @@ from tests.cli.conftest import mainspring
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("mainspring.data.tables.layout.FOLD_BYTES", 0)
     (tmp_path / "mainspring.toml").write_text('name = "delays"\n')
     with Workspace.open(tmp_path) as workspace, using(workspace):
         table = dataset("delays")
