@@ -13,7 +13,7 @@ _OWN = {"eval", "exec", "globals", "vars"}
 _ALL = {
     "sys.modules", "runpy.run_module", "runpy.run_path", "importlib.reload", "importlib.util.spec_from_file_location",
     "importlib.util.find_spec", "importlib.util.module_from_spec", "pkgutil.resolve_name", "pkgutil.iter_modules",
-    "pkgutil.walk_packages",
+    "pkgutil.walk_packages", "pydoc.locate",
 }  # fmt: skip
 _IMPORTERS = {"importlib.import_module", "__import__", "importlib.__import__"}
 
