@@ -74,10 +74,12 @@ def test_the_exit_status_says_whether_they_differ_if_asked(project: Path) -> Non
 
 
 def test_compaction(project: Path) -> None:
-    assert "delays/3: 1 part, before 2" in called("compact", cwd=project)
-    assert called("compact", "delays", cwd=project) == "delays/3: 1 part as before\n"
+    with Workspace.open(project) as workspace:
+        dataset("delays", workspace).append(pl.DataFrame({"flight": [9], "delay": [9.0]}))
+    assert "delays/4: 1 part, before 2" in called("compact", cwd=project)
+    assert called("compact", "delays", cwd=project) == "delays/4: 1 part as before\n"
     assert document("compact", "delays", cwd=project)["compacted"] == [
-        {"version": "delays/3", "parts_before": 1, "parts": 1}
+        {"version": "delays/4", "parts_before": 1, "parts": 1}
     ]
 
 
