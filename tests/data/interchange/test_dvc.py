@@ -13,9 +13,10 @@ import pytest
 from mainspring.data import dataset
 from mainspring.data.interchange.dvc import export_dvc, import_dvc
 from mainspring.data.interchange.dvc_files import read_dvc_file
-from mainspring.errors import ExistsError, InvalidError, MainspringError, NotFoundError, StorageError
+from mainspring.data.trees.manifest import read_listing
+from mainspring.errors import CorruptBlobError, ExistsError, InvalidError, MainspringError, NotFoundError, StorageError
 from mainspring.workspace import Workspace
-from tests.data.trees.folders import content, tree_of
+from tests.data.trees.folders import content, spoil, tree_of
 
 FILES = {"a/one.txt": b"1", "é.txt": b"", "a/two.bin": bytes(range(256)) * 2_000, "z": b"last"}
 
@@ -69,6 +70,21 @@ def test_a_folder_and_a_file_of_dvc_3_become_trees(workspace: Workspace, reposit
     )
     (found,) = import_dvc("script", one).list_files()
     assert (found.path, found.executable) == ("run.sh", True)
+
+
+@pytest.mark.one_backend("a file of the local store is spoilt")
+def test_what_was_damaged_is_stored_again_by_another_import(workspace: Workspace, repository: Path) -> None:
+    name = folder_of(repository, FILES)
+    file = pointer(repository, f"outs:\n- md5: {name}\n  size: 5\n  nfiles: 4\n  hash: md5\n  path: cards\n")
+    version = import_dvc("cards", file)
+    entries = read_listing(workspace.blobs, version.manifest).entries
+    for blob in {entries["z"].home.hex(), entries["a/two.bin"].digest.hex()}:
+        spoil(workspace, blob, 1)
+        with pytest.raises(CorruptBlobError):
+            workspace.blobs.read(blob)
+    again = import_dvc("cards", file)
+    assert again.id == version.id
+    assert {each.path: again.read_bytes(each.path) for each in again.list_files()} == FILES
 
 
 def test_caches_of_dvc_2_are_read_with_their_digests_of_text(workspace: Workspace, repository: Path) -> None:

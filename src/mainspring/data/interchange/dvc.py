@@ -35,7 +35,7 @@ from mainspring.data.interchange.parquet import export_parquet, origin_of
 from mainspring.data.trees.archiver import Archiver
 from mainspring.data.trees.draft import TreeDraft, replacing
 from mainspring.data.trees.entries import checked_path
-from mainspring.data.trees.manifest import read_listing
+from mainspring.data.trees.packs import usable_listing
 from mainspring.data.trees.reading import TreeReader
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import ExistsError, InvalidError, NotFoundError, StorageError, close_names
@@ -109,7 +109,7 @@ def import_dvc(
     head = store.head(handle.name)
     if head is not None:
         head.expect("tree")
-    built_on = read_listing(workspace.blobs, head.manifest) if head is not None else None
+    built_on = usable_listing(workspace.blobs, head)
     before = built_on.entries if built_on is not None else {}
     archiver = Archiver(None if is_replay() else workspace.blobs, before, workspace.blobs)
     files = objects.files(chosen)

@@ -13,10 +13,11 @@ from blake3 import blake3
 from mainspring.data._store import DatasetStore
 from mainspring.data.damage import UNREADABLE, corrupt_blobs
 from mainspring.data.trees.archiver import PACK_BYTES, SMALL_BYTES
-from mainspring.data.trees.entries import LINK, PACKED, Entries, Entry
+from mainspring.data.trees.entries import LINK, PACKED, Entry
 from mainspring.data.trees.index import Seen
-from mainspring.data.trees.manifest import blobs_of, read_listing
+from mainspring.data.trees.manifest import Listing, blobs_of, read_listing
 from mainspring.data.trees.scan import Place, Stamp
+from mainspring.data.version import DatasetVersion
 from mainspring.store import BlobStore
 from mainspring.workspace import Workspace
 
@@ -34,10 +35,20 @@ def mend_packs(workspace: Workspace, corrupt: Iterable[str], find: Find) -> None
                 workspace.blobs.put(bytes(data))
 
 
-def unstored(blobs: BlobStore, entries: Entries) -> set[str]:
-    """The paths of files whose stored bytes were found corrupt."""
-    corrupt = corrupt_blobs(blobs)
-    return {path for path, entry in entries.items() if _is_hit(blobs, entry, corrupt)} if corrupt else set()
+def usable_listing(blobs: BlobStore, head: DatasetVersion | None) -> Listing | None:
+    """The listing of the newest version, without files whose stored bytes are corrupt: those are to be read and stored.
+
+    None if there is no version, or if its listing is itself damaged: then all files are.
+    """
+    try:
+        listing = read_listing(blobs, head.manifest) if head else None
+    except UNREADABLE:
+        return None
+    corrupt = corrupt_blobs(blobs) if listing is not None else frozenset()
+    if listing is None or not corrupt:
+        return listing
+    entries = {path: entry for path, entry in listing.entries.items() if not _is_hit(blobs, entry, corrupt)}
+    return Listing(listing.blob, listing.depth, listing.changes, entries)
 
 
 class FilesAtHand:

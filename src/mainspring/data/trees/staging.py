@@ -7,14 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mainspring.data._sources import name_of, source_of_file, source_of_folder
-from mainspring.data.damage import UNREADABLE, corrupt_blobs, tell_repaired
+from mainspring.data.damage import corrupt_blobs, tell_repaired
 from mainspring.data.files import Progress
 from mainspring.data.trees.archiver import Archiver
 from mainspring.data.trees.draft import TreeDraft, deleting, replacing, updating
 from mainspring.data.trees.entries import LINK, Entry, checked_path, link_problem, tree_digest
 from mainspring.data.trees.index import Index, Seen, read_index, write_index
-from mainspring.data.trees.manifest import Listing, read_listing
-from mainspring.data.trees.packs import FilesAtHand, mend_packs, unstored
+from mainspring.data.trees.packs import FilesAtHand, mend_packs, usable_listing
 from mainspring.data.trees.scan import Stamp, place_of, scan, unreadable
 from mainspring.data.version import DatasetVersion, Source
 from mainspring.errors import InvalidError
@@ -40,9 +39,11 @@ class StagedFiles:
         self._place = place_of(path)
         self._old = read_index(workspace.cache, self._place)
         self._new = Index(path=self._place.path, pending=self._old.pending)
-        self._corrupt = frozenset() if is_replay() else corrupt_blobs(workspace.blobs)
+        corrupt = frozenset() if is_replay() else corrupt_blobs(workspace.blobs)
         found = scan(self._place)
-        self._before = self._usable(head, found)
+        if corrupt:
+            mend_packs(workspace, corrupt, FilesAtHand(self._place, found, self._old.files).find)
+        self._before = usable_listing(workspace.blobs, head)
         before = self._before.entries if self._before else {}
         self._archiver = Archiver(None if is_replay() else workspace.blobs, before, workspace.blobs)
         try:
@@ -50,7 +51,7 @@ class StagedFiles:
         finally:
             if self._new.files != self._old.files:  # what was read needn't be read again
                 write_index(workspace.cache, self._place, self._new)
-        tell_repaired(workspace.blobs, self._corrupt, name)
+        tell_repaired(workspace.blobs, corrupt, name)
 
     def draft(self, mode: str) -> TreeDraft:
         """The draft of a version that is exactly this (`replace`), or has it added (`update`)."""
@@ -78,21 +79,6 @@ class StagedFiles:
         if self._new.pending or placed != self._new.files:
             self._new.files, self._new.pending = placed, ""
             write_index(self._workspace.cache, self._place, self._new)
-
-    def _usable(self, head: DatasetVersion | None, found: dict[str, Stamp]) -> Listing | None:
-        """The newest version's listing without files whose stored bytes are corrupt and can't be mended: they are read."""
-        blobs = self._workspace.blobs
-        if self._corrupt:
-            at_hand = FilesAtHand(self._place, found, self._old.files)
-            mend_packs(self._workspace, self._corrupt, at_hand.find)
-        try:
-            listing = read_listing(blobs, head.manifest) if head else None
-        except UNREADABLE:
-            return None  # all files are read and stored; what is to be added to it says that it can't be read
-        if listing is None or not self._corrupt or not (gone := unstored(blobs, listing.entries)):
-            return listing
-        entries = {path: entry for path, entry in listing.entries.items() if path not in gone}
-        return Listing(listing.blob, listing.depth, listing.changes, entries)
 
     def _taken(self, found: dict[str, Stamp]) -> dict[str, Entry]:
         self._take_links([path for path, stamp in found.items() if stamp.is_link])
