@@ -299,7 +299,7 @@ def test_declared_types_are_kept(raw: Path) -> None:
     (raw / "b.csv").write_text("zip,day,at,price\n01234,yesterday,2013-01-01T10:00:00Z,1.25\n")
     with pytest.raises(InvalidError, match=r"b\.csv, line 2, column `day`: `yesterday`"):
         ingest(raw, to="zips", types=types)
-    with pytest.raises(InvalidError, match=r"types.zip: `int9` is not a Polars type"):
+    with pytest.raises(InvalidError, match=r"types.zip: `int9` is not the name of a column"):
         ingest(raw, to="zips", types={"zip": "int9"})
 
 

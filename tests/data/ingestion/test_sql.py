@@ -26,7 +26,7 @@ def url(backend: Backend, tmp_path: Path, workspace: Workspace) -> str:
     """A database of the kind of the workspace's, of its own."""
     if backend.name == "sqlite":
         sqlite3.connect(tmp_path / "app.db").close()
-        return f"sqlite://{tmp_path}/app.db"
+        return f"sqlite:///{tmp_path}/app.db"
     return f"{backend.database_url}_source"
 
 
@@ -34,7 +34,7 @@ def url(backend: Backend, tmp_path: Path, workspace: Workspace) -> str:
 def run(url: str) -> Iterator[Run]:
     """Runs statements in that database."""
     if url.startswith("sqlite"):
-        with closing(sqlite3.connect(url.removeprefix("sqlite://"))) as lite:
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as lite:
 
             def execute(*statements: str) -> None:
                 for statement in statements:
@@ -146,10 +146,10 @@ def test_a_database_file_is_one_source_however_it_is_named(
     workspace: Workspace, url: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("CREATE TABLE flight (id INTEGER)", "INSERT INTO flight VALUES (1)")
-    path = Path(url.removeprefix("sqlite://"))
+    path = Path(url.removeprefix("sqlite:///"))
     monkeypatch.chdir(path.parent)
-    named = ["app.db", path, url, f"sqlite:///{path}"]
-    assert [ingest(name, to="flights", table="flight", cursor="id").rows for name in named] == [1, 0, 0, 0]
+    named = ["app.db", path, url, "sqlite:///app.db", "sqlite:///../" + f"{path.parent.name}/app.db"]
+    assert [ingest(name, to="flights", table="flight", cursor="id").rows for name in named] == [1, 0, 0, 0, 0]
     assert [cursor.source for cursor in list_cursors("flights")] == ["app.db flight"]
 
 
@@ -189,6 +189,44 @@ def test_a_database_that_is_not_there_is_not_made(workspace: Workspace, tmp_path
     with pytest.raises(NotFoundError, match="No database"):
         ingest(tmp_path / "nothing.db", to="flights", table="flight")
     assert not (tmp_path / "nothing.db").exists()
+
+
+@pytest.mark.one_backend("it names a file")
+def test_an_absolute_path_has_four_slashes(workspace: Workspace, url: str) -> None:
+    with pytest.raises(NotFoundError, match=r"An absolute path has four slashes: sqlite:////.*/app\.db"):
+        ingest(url.replace(":////", ":///"), to="flights", table="flight")
+
+
+@pytest.mark.one_backend("SQLite keeps whole numbers in columns of decimals")
+def test_declared_numbers_of_sqlite_are_floats(workspace: Workspace, url: str, run: Run) -> None:
+    run(
+        "CREATE TABLE sale (id INTEGER, price DECIMAL(10, 2), tax NUMERIC, size DOUBLE PRECISION, rate REAL)",
+        "INSERT INTO sale VALUES (1, 10.0, 1, 2, 3), (2, 10.5, NULL, 2.5, 3.5)",
+    )
+    version = ingest(url, to="sales", table="sale", cursor="id").version
+    assert version is not None
+    assert [kind for _, kind in version.schema] == ["i64", "f64", "f64", "f64", "f64"]
+    queried = ingest(url, to="prices", query="SELECT price FROM sale").version
+    assert queried is not None
+    assert queried.schema == (("price", "f64"),)
+    run(f"INSERT INTO sale VALUES (3, {2**53 + 1}, 1, 1, 1)")
+    with pytest.raises(InvalidError, match=f"column `price`: `{2**53 + 1}` is not a number that a float holds exactly"):
+        ingest(url, to="sales", table="sale", cursor="id")
+
+
+@pytest.mark.one_backend("SQLite has no decimals")
+def test_decimals_are_declared_as_they_are_shown(workspace: Workspace, url: str, run: Run) -> None:
+    run("CREATE TABLE sale (price DECIMAL(10, 2))", "INSERT INTO sale VALUES (10), (10.5), (0.07), (NULL)")
+    done = ingest(url, to="sales", table="sale", types={"price": "decimal[10,2]"})
+    assert done.version is not None
+    assert done.version.schema == (("price", "decimal[10, 2]"),)
+    assert [str(price) for (price,) in rows("sales")] == ["10.00", "10.50", "0.07", "None"]
+    again = ingest(url, to="sales", table="sale", mode="replace", types={"price": dict(done.version.schema)["price"]})
+    assert again.version is not None
+    assert again.version.content_digest == done.version.content_digest
+    run("INSERT INTO sale VALUES (0.125)")
+    with pytest.raises(InvalidError, match=r"column `price`: `0\.125` is not its type, `decimal"):
+        ingest(url, to="sales", table="sale", types={"price": "decimal[10, 2]"})
 
 
 @pytest.mark.one_backend("SQLite keeps values of any type in a column")

@@ -12,19 +12,15 @@ from collections.abc import Iterable, Mapping
 import polars as pl
 
 from mainspring.artifacts.table import schema_of
-from mainspring.errors import InvalidError, close_names, shorten
+from mainspring.data.tables.type_names import named_type
+from mainspring.errors import InvalidError, shorten
 
 Types = dict[str, pl.DataType]
 _INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Int128, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
-_NAMED_TYPES = {
-    "str": pl.String(), "bool": pl.Boolean(), "i8": pl.Int8(), "i16": pl.Int16(), "i32": pl.Int32(), "i64": pl.Int64(),
-    "u8": pl.UInt8(), "u16": pl.UInt16(), "u32": pl.UInt32(), "u64": pl.UInt64(), "f32": pl.Float32(), "f64": pl.Float64(),
-    "date": pl.Date(), "time": pl.Time(), "datetime": pl.Datetime("us"), "binary": pl.Binary(),
-}  # fmt: skip
 
 
 def declared_types(types: Mapping[str, object]) -> Types:
-    """Types given as Polars types or by name (`f64`, `date`, `datetime[UTC]`).
+    """Types given as Polars types or by name (`f64`, `date`, `decimal[10, 2]`).
 
     Raises:
         InvalidError: no such type.
@@ -37,15 +33,7 @@ def _declared(name: str, kind: object) -> pl.DataType:
         return kind
     if isinstance(kind, type) and issubclass(kind, pl.DataType):
         return kind()
-    text = str(kind)
-    if text.startswith("datetime[") and text.endswith("]"):
-        return pl.Datetime("us", text[9:-1])
-    if text not in _NAMED_TYPES:
-        near = close_names(text, _NAMED_TYPES)
-        raise InvalidError(
-            f"types.{name}", text, "a Polars type or the name of one", f"Nearest: {', '.join(near)}." * bool(near)
-        )
-    return _NAMED_TYPES[text]
+    return named_type(str(kind), f"types.{name}")
 
 
 class Alignment:
@@ -166,6 +154,7 @@ def _cast(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
             found = whole["v"].alias(series.name)
         elif series.dtype == pl.String():
             found = parsed(series, dtype)
+            _expect_places(series, dtype, path)
         else:
             found = series.cast(dtype)
     except pl.exceptions.PolarsError as error:
@@ -173,6 +162,14 @@ def _cast(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
     if found.dtype != dtype or not _is_exact(series, found):
         raise _misfit(path, _word(series.dtype), dtype)
     return found
+
+
+def _expect_places(texts: pl.Series, dtype: pl.DataType, path: str) -> None:
+    """Raise `InvalidError` if a decimal would be rounded: Polars does so silently."""
+    if isinstance(dtype, pl.Decimal):
+        places = texts.str.extract(r"\.(\d*[1-9])").str.len_chars()
+        if rounded := texts.filter((places > dtype.scale).fill_null(value=False)).head(1).to_list():
+            raise _misfit(path, rounded[0], dtype)
 
 
 def parsed(series: pl.Series, dtype: pl.DataType, *, strict: bool = True) -> pl.Series:

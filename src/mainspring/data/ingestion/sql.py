@@ -20,6 +20,7 @@ import polars as pl
 from blake3 import blake3
 
 from mainspring.data._sources import source_of_address
+from mainspring.data.ingestion.kinds import is_exact
 from mainspring.data.ingestion.source import Batch, Reading, State, expect_cursor
 from mainspring.errors import InvalidError, close_names, listed, shorten
 
@@ -64,7 +65,7 @@ class SqlDriver(Protocol):
 
 
 class Sql(msgspec.Struct, frozen=True):
-    """A table, or the rows of a `query`, of `sqlite:///path`, a path, or `postgresql://user:secret:env/NAME@host/database`.
+    """A table, or the rows of a `query`, of a path, `sqlite:///path` (`sqlite:////srv/app.db` is absolute), or `postgresql://user:secret:env/NAME@host/database`.
 
     With `cursor`, a column that only grows (a number, a time, a sortable text), only rows behind the last value are read;
     without it all of them, each time.
@@ -161,6 +162,12 @@ class Sql(msgspec.Struct, frozen=True):
     def _column(self, name: str, values: list[Value], dtype: pl.DataType | None) -> pl.Series:
         if dtype is not None and (dtype.is_temporal() or dtype == pl.Boolean()) and _holds(values, str | int):
             dtype = None  # SQLite has no times and flags; the alignment makes them of text
+        if isinstance(dtype, pl.Decimal) and _holds(values, int | float):
+            values, dtype = [None if value is None else _plain(value) for value in values], None  # nor decimals
+        if dtype is None and _holds(values, float) and _holds(values, int):
+            dtype = pl.Float64()
+        if dtype == pl.Float64():
+            self._expect_exact(name, values)
         try:
             found = pl.Series(name, values, dtype=dtype, strict=True)
         except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
@@ -169,6 +176,14 @@ class Sql(msgspec.Struct, frozen=True):
                 f"values of one type{f', `{str(dtype).lower()}`' if dtype is not None else ''}", "Cast it in the query.",
             ) from error  # fmt: skip
         return found
+
+    def _expect_exact(self, name: str, values: list[Value]) -> None:
+        large = next((value for value in values if isinstance(value, int) and not is_exact(value)), None)
+        if large is not None:
+            raise InvalidError(
+                f"{self._origin}, column `{name}`", large, "a number that a float holds exactly",
+                "A type such as decimal[20, 0], or a cast in the query, keeps its digits.",
+            )  # fmt: skip
 
     def _statement(self, driver: SqlDriver, last: _Last | None) -> tuple[str, tuple[Value, ...]]:
         if bool(self.table) == bool(self.query):
@@ -234,6 +249,11 @@ class _Last(msgspec.Struct, frozen=True):
 
 def _digest(row: tuple[Value, ...]) -> str:
     return blake3(repr(row).encode()).hexdigest()[:32]
+
+
+def _plain(value: Value) -> str:
+    """A number as it is written in decimal, without an exponent."""
+    return format(Decimal(str(value)), "f") if isinstance(value, int | float) else str(value)
 
 
 def _size(row: tuple[Value, ...]) -> int:

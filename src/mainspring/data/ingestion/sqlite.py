@@ -20,28 +20,26 @@ _FOR_ANOTHER = ("locked", "busy")
 _AFFINITIES = (
     (re.compile(r"(?i)INT"), pl.Int64()),
     (re.compile(r"(?i)CHAR|CLOB|TEXT"), pl.String()),
-    (re.compile(r"(?i)REAL|FLOA|DOUB"), pl.Float64()),
+    (re.compile(r"(?i)REAL|FLOA|DOUB|NUMERIC|DECIMAL"), pl.Float64()),
 )
 
 
 class Driver:
-    """A database file: `sqlite:///srv/app.db`, which SQLAlchemy writes with four slashes, or a path."""
+    """A database file, by SQLAlchemy's forms of an address, `sqlite:///app.db` and `sqlite:////srv/app.db`, or by a path."""
 
     mark = "?"
 
     def __init__(self, url: str) -> None:
         if url.startswith("sqlite:") and not url.startswith("sqlite:///"):
-            raise InvalidError("source", url, "sqlite:/// and an absolute path, or a path alone")
-        if url.startswith("sqlite:"):
-            self.path = Path("/" + unquote(url.removeprefix("sqlite:")).lstrip("/"))
-        else:
-            self.path = Path(url).expanduser()
-        self.place = f"sqlite://{self.path.resolve().as_posix()}"
+            raise InvalidError("source", url, "sqlite:/// and a path, or a path alone")
+        self.is_address = url.startswith("sqlite:")
+        self.path = Path(unquote(url.removeprefix("sqlite:///")) if self.is_address else url).expanduser()
+        self.place = f"sqlite:///{self.path.resolve().as_posix()}"
 
     def place_from(self, root: Path) -> str:
         """The file as it is named from there, or absolute."""
         name = name_from(root, self.path)
-        return f"sqlite://{name}" if name.startswith("/") else name
+        return f"sqlite:///{name}" if name.startswith("/") else name
 
     def quoted(self, name: str) -> str:
         """In double quotes."""
@@ -51,7 +49,10 @@ class Driver:
     def query(self, sql: str, params: tuple[Any, ...]) -> Iterator[_Answer]:
         """Run a query; what others write meanwhile is not seen."""
         if not self.path.exists():
-            raise NotFoundError("database", str(self.path))
+            absolute = Path("/", self.path)
+            is_short = self.is_address and absolute.exists()
+            hint = f"An absolute path has four slashes: sqlite:///{absolute}." if is_short else ""
+            raise NotFoundError("database", str(self.path), hint=hint)
         try:
             uri = f"file:{quote(str(self.path.absolute()))}?mode=ro"
             with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
