@@ -13,7 +13,7 @@ _OWN = {"eval", "exec", "globals", "vars"}
 _ALL = {
     "sys.modules", "runpy.run_module", "runpy.run_path", "importlib.reload", "importlib.util.spec_from_file_location",
     "importlib.util.find_spec", "importlib.util.module_from_spec", "pkgutil.resolve_name", "pkgutil.iter_modules",
-    "pkgutil.walk_packages", "pydoc.locate",
+    "pkgutil.walk_packages",
 }  # fmt: skip
 _IMPORTERS = {"importlib.import_module", "__import__", "importlib.__import__"}
 
@@ -221,6 +221,8 @@ class Collector(ast.NodeVisitor):
             self.dynamic.add(f"own:{name}")
         elif name in _IMPORTERS:
             self._import_call(node, name)
+        elif name == "pydoc.locate" and not _is_text(node.args[:1]):
+            self.dynamic.add("all:pydoc.locate")
         elif name in {"mainspring.file", "mainspring.env"}:
             self._declare(node, name)
         elif name == "typing.cast" and _is_text(node.args[:1]):
