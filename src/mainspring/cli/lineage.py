@@ -107,7 +107,7 @@ def _by_reference(workspace: Workspace, thing: str) -> str | None:
         return None
     readers: list[Callable[[], Any]] = [
         lambda: get_model_version(thing, workspace),
-        lambda: get_dataset_version(thing.replace("@", "/"), workspace),
+        lambda: get_dataset_version(thing, workspace),
     ]
     for read in readers:
         try:

@@ -388,13 +388,13 @@ def list_datasets(workspace: Workspace | None = None) -> list[DatasetVersion]:
 
 
 def get_dataset_version(ref: str, workspace: Workspace | None = None) -> DatasetVersion:
-    """A version by `name`, `name/number`, `name/tag`, `name/latest`, `name/2026-11-21`, or its id (or a prefix).
+    """A version by `name`, `name@3`, `name@tag`, `name@latest`, `name@2026-11-21`, all also with `/`, or its id (or a prefix).
 
     Raises:
         NotFoundError: nothing fits.
     """
     workspace = workspace or current_workspace()
-    name, slash, version = ref.partition("/")
+    name, slash, version = ref.replace("@", "/", 1).partition("/")
     store = DatasetStore(workspace.database, workspace.ledger)
     if not slash and store.head(name) is None:
         found = store.by_prefix(ref)

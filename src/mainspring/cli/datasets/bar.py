@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from mainspring.cli.app import Invocation, uses_colour
+from mainspring.cli.app import Invocation, redraws
 
 if TYPE_CHECKING:
     from mainspring.data.files import Progress
@@ -19,7 +19,7 @@ _QUIET_S = 1.0
 @contextmanager
 def progress_bar(verb: str, invocation: Invocation) -> Iterator[Progress | None]:
     """A bar on a terminal for what takes longer than a second."""
-    if invocation.json or not (sys.stderr.isatty() and uses_colour()):
+    if invocation.json or not redraws(sys.stderr):
         yield None
         return
     began = time.monotonic()

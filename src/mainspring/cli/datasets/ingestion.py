@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from mainspring.cli import text
-from mainspring.cli.app import Command, Invocation, uses_colour
+from mainspring.cli.app import Command, Invocation, redraws
 
 if TYPE_CHECKING:
     from mainspring.data.ingestion import Ingested, Progress
@@ -160,7 +160,7 @@ def _behind(state: dict[str, Any]) -> str:
 @contextmanager
 def _told(invocation: Invocation) -> Iterator[Listener | None]:
     """Show rows, bytes and the time left on a terminal, on a line of its own that goes away at the end."""
-    if invocation.json or not (sys.stderr.isatty() and uses_colour()):
+    if invocation.json or not redraws(sys.stderr):
         yield None
         return
     begun = told = time.monotonic()

@@ -42,9 +42,9 @@ def export(
     As one Parquet file or a folder of partitions, as a commit of a Delta table, or into the cache of a DVC repository
     with a `.dvc` file, from which `dvc checkout` writes it.
     """
-    from mainspring.data import export_delta, export_dvc, export_parquet
+    from mainspring.data import export_delta, export_dvc, export_parquet, get_dataset_version
 
-    version = _version(invocation, reference)
+    version = get_dataset_version(reference, invocation.workspace)
     form = form or _format_of(place, is_partitioned=bool(partition_by))
     _expect(form, parquet=bool(partition_by), delta=append, dvc=cache is not None)
     if version.kind == "tree" and form != "dvc":
@@ -127,20 +127,14 @@ def copy(invocation: Invocation, reference: str, target: str, name: str, note: s
     What is there already is not sent again. The content is read over there and held to its digest before the version
     counts; its lineage leads to the version here.
     """
-    from mainspring.data import copy_version
+    from mainspring.data import copy_version, get_dataset_version
 
-    version = _version(invocation, reference)
+    version = get_dataset_version(reference, invocation.workspace)
     with _opened(invocation, target) as to, progress_bar("copying", invocation) as progress:
         copied = copy_version(version, to, name=name, note=note, progress=progress)
         place = str(to.project.root)
     document = {"from": msgspec.to_builtins(version), "version": msgspec.to_builtins(copied), "project": place}
     invocation.show(document, lambda: f"{version} is {text.bold(str(copied))} in {target}, {copied.amount}")
-
-
-def _version(invocation: Invocation, reference: str) -> DatasetVersion:
-    from mainspring.data import get_dataset_version
-
-    return get_dataset_version(reference.replace("@", "/"), invocation.workspace)
 
 
 def _opened(invocation: Invocation, target: str) -> Workspace:

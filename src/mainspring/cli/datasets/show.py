@@ -39,8 +39,7 @@ def show(invocation: Invocation, reference: str, rows: int, profile: bool, sheet
     from mainspring.data import get_dataset_version
 
     workspace = invocation.workspace
-    name = reference.replace("@", "/")
-    version = get_dataset_version(name if "/" in name else f"{name}/latest", workspace)
+    version = get_dataset_version(reference, workspace)
     found = version.profile() if profile or sheet else None
     told = _told(version, workspace)
     document: dict[str, Any] = msgspec.to_builtins(version) | {"tags": _tags(version, workspace)}

@@ -108,8 +108,7 @@ def leakage(
 def _version(reference: str, workspace: Workspace) -> DatasetVersion:
     from mainspring.data import get_dataset_version
 
-    name = reference.replace("@", "/")
-    version = get_dataset_version(name if "/" in name else f"{name}/latest", workspace)
+    version = get_dataset_version(reference, workspace)
     version.expect("table")
     return version
 

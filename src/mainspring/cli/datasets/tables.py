@@ -11,7 +11,6 @@ from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
 
 if TYPE_CHECKING:
-    from mainspring.data import DatasetVersion
     from mainspring.data.differences import TableDiff, TreeDiff
 
 _MOST = 20
@@ -32,7 +31,7 @@ def diff(context: click.Context, old: str, new: str, key: str | None, exit_code:
 
     invocation: Invocation = context.obj
     workspace = invocation.workspace
-    before, after = (_version(ref, invocation) for ref in (old, new or old))
+    before, after = (get_dataset_version(ref, workspace) for ref in (old, new or old))
     if not new:
         if after.parent is None:
             raise click.UsageError(f"{after} has no version before it; name another one to compare it with.")
@@ -64,12 +63,6 @@ def compact(invocation: Invocation, name: str) -> None:
         for head, now in done
     ]
     invocation.show({"compacted": document}, "\n".join(lines) or "No tables.")
-
-
-def _version(ref: str, invocation: Invocation) -> DatasetVersion:
-    from mainspring.data import get_dataset_version
-
-    return get_dataset_version(ref.replace("@", "/"), invocation.workspace)
 
 
 def _told(found: TableDiff | TreeDiff) -> list[str]:

@@ -100,7 +100,7 @@ def checkout(invocation: Invocation, what: str, folder: Path | None, force: bool
     failed: list[_Failure] = []
     with using(workspace), progress_bar("writing", invocation) as progress:
         if what and not is_pointer:
-            version = get_dataset_version(what.replace("@", "/"), workspace)
+            version = get_dataset_version(what, workspace)
             target = folder or Path(version.dataset)
             done = [(str(version), version.checkout(target, force=force, paths=paths or None, progress=progress))]
         else:
@@ -144,7 +144,7 @@ def open_file(invocation: Invocation, reference: str, file: str, output: Path | 
     from mainspring.data.trees.reading import TreeReader, tree_file
 
     workspace = invocation.workspace
-    version = get_dataset_version(reference.replace("@", "/"), workspace)
+    version = get_dataset_version(reference, workspace)
     version.expect("tree")
     with TreeReader(workspace.blobs, version.manifest, str(version)) as reader:
         found = tree_file(reader.entry(file))

@@ -13,7 +13,6 @@ from mainspring.cli.app import Command, Invocation
 
 if TYPE_CHECKING:
     from mainspring.data import DatasetVersion, Report
-    from mainspring.workspace import Workspace
 
 _COLOURS = {"STOP": "red", "quar": "yellow", "warn": "yellow"}
 
@@ -31,8 +30,10 @@ def check(context: click.Context, reference: str, schema_file: str | None, page:
 
     The exit status is 1 if a check stops it. REF is a number, a tag, an id or a time; left out, it is the newest.
     """
+    from mainspring.data import get_dataset_version
+
     invocation: Invocation = context.obj
-    version = _version(reference, invocation.workspace)
+    version = get_dataset_version(reference, invocation.workspace)
     report = _held(version, invocation, schema_file)
     if page:
         report.save_html(page)
@@ -50,17 +51,10 @@ def propose(invocation: Invocation, reference: str) -> None:
 
     `mainspring data propose flights > flights.schema.toml` puts it where `data check` finds it.
     """
-    from mainspring.data import propose_schema
+    from mainspring.data import get_dataset_version, propose_schema
 
-    schema = propose_schema(_version(reference, invocation.workspace))
+    schema = propose_schema(get_dataset_version(reference, invocation.workspace))
     invocation.show({"schema": msgspec.to_builtins(schema, enc_hook=str)}, lambda: schema.dumps().rstrip())
-
-
-def _version(reference: str, workspace: Workspace) -> DatasetVersion:
-    from mainspring.data import get_dataset_version
-
-    name = reference.replace("@", "/")
-    return get_dataset_version(name if "/" in name else f"{name}/latest", workspace)
 
 
 def _held(version: DatasetVersion, invocation: Invocation, schema_file: str | None) -> Report:

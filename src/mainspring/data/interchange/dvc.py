@@ -27,7 +27,6 @@ from mainspring.data.interchange.dvc_files import (
     object_path,
     read_dvc_file,
     read_folder_manifest,
-    repository_of,
     write_dvc_file,
 )  # fmt: skip
 from mainspring.data.interchange.exported import Exported
@@ -35,6 +34,7 @@ from mainspring.data.interchange.parquet import export_parquet, origin_of
 from mainspring.data.trees.archiver import Archiver
 from mainspring.data.trees.draft import TreeDraft, replacing
 from mainspring.data.trees.entries import checked_path
+from mainspring.data.trees.gitignore import ignore
 from mainspring.data.trees.packs import usable_listing
 from mainspring.data.trees.reading import TreeReader
 from mainspring.data.version import DatasetVersion
@@ -76,7 +76,7 @@ def export_dvc(
                 raise ExistsError("file", str(pointer), "It stands for other content: `overwrite=True` (`--force`).")
             place.parent.mkdir(parents=True, exist_ok=True)
             write_dvc_file(pointer, {**out, "hash": "md5", "path": place.name}, origin_of(version))
-            _ignore(place)
+            ignore(place)  # the `.dvc` file stands for it
         except OSError as error:
             if isinstance(error, StorageError):
                 raise
@@ -238,14 +238,3 @@ def _md5_of(path: Path, *, is_old: bool) -> tuple[str, ...]:
             if is_old:
                 unix.update(data.replace(b"\r\n", b"\n"))
     return (plain.hexdigest(), unix.hexdigest()) if is_old else (plain.hexdigest(),)
-
-
-def _ignore(place: Path) -> None:
-    """Keep Git from the data: the `.dvc` file stands for it."""
-    repository = repository_of(place.parent)
-    if repository is None or not (repository / ".git").exists():
-        return
-    file, line = place.with_name(".gitignore"), f"/{place.name}"
-    text = file.read_text() if file.exists() else ""
-    if line not in text.splitlines():
-        file.write_text(f"{text}{'' if not text or text.endswith(chr(10)) else chr(10)}{line}\n")

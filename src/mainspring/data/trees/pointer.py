@@ -12,7 +12,8 @@ from typing import Literal
 import msgspec
 
 from mainspring.data.trees.entries import checked_path
-from mainspring.data.trees.scan import OWN_PREFIX, unreadable
+from mainspring.data.trees.gitignore import ignore, replace_text
+from mainspring.data.trees.scan import unreadable
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import InvalidError, NotFoundError, StorageError
 
@@ -66,8 +67,8 @@ def write_pointer(path: Path, version: DatasetVersion, *, into: str = "") -> Pat
     file = pointer_file(path)
     lines = [f"{name} = {_toml(value)}\n" for name, value in msgspec.to_builtins(pointer).items() if value != ""]
     try:
-        _write(file, _HEAD + "".join(lines))
-        _ignore(path)
+        replace_text(file, _HEAD + "".join(lines))
+        ignore(path)
     except OSError as error:
         raise unreadable(str(file), error) from error
     return file
@@ -146,27 +147,6 @@ def _found(folder: Path) -> Iterator[Path]:
             and entry.is_dir(follow_symlinks=False)
         ):
             yield from _found(folder / name)
-
-
-def _ignore(path: Path) -> None:
-    """Add a folder to the `.gitignore` beside it, once, if it lies in a repository."""
-    path = path.absolute()
-    if not any((folder / ".git").exists() for folder in path.parents):
-        return
-    file = path.with_name(".gitignore")
-    text = file.read_text(encoding="utf-8") if file.exists() else ""
-    line = f"/{path.name}".replace("\\", "\\\\").replace("*", "\\*").replace("?", "\\?").replace("[", "\\[")
-    if line not in text.splitlines():
-        _write(file, f"{text}{'' if text.endswith(chr(10)) or not text else chr(10)}{line}\n")
-
-
-def _write(file: Path, text: str) -> None:
-    temporary = file.with_name(f"{OWN_PREFIX}{os.getpid()}-{file.name}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _toml(value: object) -> str:
