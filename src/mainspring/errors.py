@@ -71,8 +71,12 @@ class InvalidError(MainspringError, ValueError):
     code = "invalid"
 
     def __init__(self, path: str, given: object, expected: str, hint: str = "") -> None:
-        self.path, self.given, self.expected = path, given, expected
+        self.path, self.given, self.expected, self.hint = path, given, expected, hint
         super().__init__(f"{path}: `{shorten(given)}` is not {expected}.{' ' + hint if hint else ''}")
+
+    def at(self, path: str) -> InvalidError:
+        """The same of a place that is known better."""
+        return InvalidError(path, self.given, self.expected, self.hint)
 
 
 class WrongTypeError(MainspringError, TypeError):

@@ -180,7 +180,7 @@ def test_a_value_that_does_not_fit_its_column_is_named_with_its_line(raw: Path) 
 
 
 @pytest.mark.parametrize(
-    ("header", "said"), [("day,day", "`day` is not a column's name that is there once"), ("day,", "names each column")]
+    ("header", "said"), [("day,day", "`day` is not the name of one column alone"), ("day,", "names each column")]
 )
 def test_a_header_names_each_column_once(raw: Path, header: str, said: str) -> None:
     (raw / "jan.csv").write_text(f"{header}\n1,2\n")

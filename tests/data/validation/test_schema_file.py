@@ -37,6 +37,7 @@ WHOLE = Schema(
             optional=True,
             checks=(
                 check.between("delay", -120, 1440, closed="left"),
+                check.distinct("delay", [1.5, 2.0]),
                 check.between("delay", 0, severity="warn"),
                 check.decimals("delay", 1),
                 check.not_null("delay", nan=False, severity="warn"),
@@ -47,6 +48,7 @@ WHOLE = Schema(
     ),
     checks=(
         check.row_count(1, 100),
+        check.column_order(["day", "at"]),
         check.unique(["day", "id"], severity="warn"),
         check.expression("order", "arrived > departed"),
         check.compare_previous("rows", change=0.2, against="flights/1"),
@@ -99,6 +101,15 @@ def test_a_file_is_what_a_person_writes(tmp_path: Path) -> None:
         ("[columns.a]\nnullable = 1\n", r"t.toml \[columns.a\] nullable: `1` is not true or false"),
         ("[columns.a]\ntype = 1\n", r"t.toml \[columns.a\] type: `1` is not text"),
         ("[columns.a]\nbetween = 3\n", r"\[columns.a\] between: `3` is not two bounds"),
+        ('[columns.a]\ntype = "i46"\n', r"t.toml \[columns.a\] type: `i46` is not the name of a .* type. Nearest: i64"),
+        ("[columns.a]\nbetween = [1, 0]\n", r"\[columns.a\] between: `1, 0` is not a lower bound and an upper one"),
+        ('[columns.a]\nbetween = [1, "b"]\n', r"\[columns.a\] between: `1, 'b'` is not two bounds of one type"),
+        ("[columns.a]\nlength = { at_least = 3, at_most = 1 }\n", r"\[columns.a\] length: `3, 1` is not a lower bound"),
+        ("[columns.a]\nmatches = '('\n", r"\[columns.a\] matches pattern: `\(` is not a regular .* \(unclosed group\)"),
+        ("[columns.a]\nmatches = { pattern = '(', severity = 'warn' }\n", r"\[columns.a\] matches pattern: `\(` is not"),
+        ("[[checks]]\ncheck = 'expression'\nformula = 'a >'\n", r"\[\[checks\]\] 1 formula: `a >` is not .* SQL"),
+        ("[[checks]]\ncheck = 'dtype'\ncolumns = 'a'\ndtype = 'i46'\n", r"\[\[checks\]\] 1 dtype: `i46` is .* i64"),
+        ("[[checks]]\ncheck = 'compare_previous'\nmeasure = 'rows'\nchange = -1\n", r"1 change: `-1` is not 0 or more"),
         ("[columns.a]\nbetween = {}\n", r"\[columns.a\] between: `no bound` is not a lower bound"),
         ("[columns.a]\nis_in = 3\n", r"\[columns.a\] is_in values: `3` is not a list"),
         ("[columns.a]\nmatches = 3\n", r"\[columns.a\] matches pattern: `3` is not text"),
@@ -122,6 +133,12 @@ def test_what_is_wrong_is_named_with_file_table_and_key(text: str, said: str, tm
         Schema.load(path)
 
 
+def test_a_type_has_the_names_of_an_ingest(tmp_path: Path) -> None:
+    (tmp_path / "t.toml").write_text('columns = { a = { type = "decimal[10,2]" }, b = { type = "datetime[UTC]" } }')
+    frame = pl.DataFrame(schema={"a": pl.Decimal(10, 2), "b": pl.Datetime("us", "UTC")})
+    assert validate(frame, Schema.load(tmp_path / "t.toml")).passed
+
+
 def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="mainspring data propose"):
         Schema.load(tmp_path / "none.toml")
@@ -141,7 +158,8 @@ def test_what_is_proposed() -> None:
             "tail": [f"N{n}" for n in range(900, 1100)],
             "carrier": ["AA", "UA"] * 100,
             "delay": [float(n % 50) - 20 for n in range(200)],
-            "share": [n / 200 for n in range(200)],
+            "share": [n * 7 % 200 / 200 for n in range(200)],
+            "meter": [n / 2 for n in range(200)],
             "gap": [None, 1] * 100,
             "free": [f"{'x' * (n % 7 + 1)} {'abc'[n % 3] * (n % 5 + 1)} {n}" if n % 2 else "y" * n for n in range(200)],
             "odd": [float("nan"), 1.0] * 100,
@@ -149,16 +167,24 @@ def test_what_is_proposed() -> None:
     )
     found = {column.name: [one.name for one in column.checks] for column in propose_schema(frame).columns}
     assert found == {
-        "id": ["id between 0 and 220", "id unique"],
+        "id": ["id unique"],
         "tail": ["tail matches ^[A-Z][0-9]{3,4}$", "tail unique"],
         "carrier": ["carrier in [AA, UA]"],
         "delay": ["delay between -25.0 and 34.0"],
         "share": ["share between 0.0 and 1.1"],
+        "meter": [],
         "gap": [],
         "free": found["free"],
         "odd": [],
     }
     assert [column.name for column in propose_schema(frame).columns if column.nullable] == ["gap"]
+
+
+def test_what_is_proposed_is_written_in_short_lines() -> None:
+    text = propose_schema(pl.DataFrame({"delay": [5, -3, 9], "carrier": ["AA", "UA", "AA"] * 1})).dumps()
+    assert "\nbetween = [-5, 11]\n" in text
+    long = Schema(columns=(Column(name="a", checks=(check.is_in("a", ["x" * 60, "],", "z" * 60]),)),))
+    assert '\nis_in = [\n    "xxx' in long.dumps()
 
 
 def test_a_version_gets_its_name(workspace: Workspace) -> None:

@@ -61,7 +61,7 @@ class Delimited:
         where = f"{self.blocks.uri}, line {reader.line_num}"
         twice = [name for name, count in Counter(header).items() if count > 1]
         if twice:
-            raise InvalidError(where, twice[0], "a column's name that is there once")
+            raise InvalidError(where, twice[0], "the name of one column alone")
         if not all(name.strip() for name in header):
             raise InvalidError(where, shorten(self.options.separator.join(header)), "a header that names each column")
         self.header = header

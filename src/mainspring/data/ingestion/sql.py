@@ -151,7 +151,7 @@ class Sql(msgspec.Struct, frozen=True):
         types = {name: reading.types.get(name) or answer.types.get(name) for name in answer.columns}
         if len(set(answer.columns)) < len(answer.columns):
             twice = next(name for name in answer.columns if answer.columns.count(name) > 1)
-            raise InvalidError(self._origin, twice, "a column's name that is there once")
+            raise InvalidError(self._origin, twice, "the name of one column alone")
         return pl.DataFrame(
             [
                 self._column(name, [row[number] for row in rows], types[name])

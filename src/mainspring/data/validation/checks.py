@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 
-from mainspring.data.validation.expressions import expect_plain
-from mainspring.errors import InvalidError, listed
+from mainspring.data.validation.declaration import expect_formula, expect_order, expect_pattern, short_type, span
+from mainspring.errors import InvalidError, counted, listed
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 Severity = Literal["stop", "quarantine", "warn"]
 Kind = Literal[
     "not_null", "unique", "between", "is_in", "not_in", "matches", "length", "decimals", "increasing", "in_dataset",
-    "expression", "row_count", "dtype", "only_columns", "fresh", "compare_previous",
+    "expression", "row_count", "dtype", "only_columns", "column_order", "distinct", "fresh", "compare_previous",
 ]  # fmt: skip
 Bound = Any  # a number, text, or time that compares with the column
 Columns = str | list[str] | tuple[str, ...]
 Closed = Literal["both", "left", "right", "none"]
 Kept = Literal["none", "first", "last"]
 Measured = Literal["rows", "nulls", "mean", "quantile", "categories"]
-OF_TABLES = ("row_count", "dtype", "only_columns", "fresh", "compare_previous")
+OF_TABLES = ("row_count", "dtype", "only_columns", "column_order", "distinct", "fresh", "compare_previous")
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -107,6 +107,7 @@ class check:  # noqa: N801  # read as `check.not_null("dep_time")`
             raise InvalidError(f"check.between({column!r})", "no bound", "a lower bound, an upper one, or both")
         if closed not in get_args(Closed):
             raise InvalidError("closed", closed, listed(get_args(Closed)))
+        expect_order(f"check.between({column!r})", low, high)
         least = "at least" if closed in ("both", "left") else "more than"
         most = "at most" if closed in ("both", "right") else "less than"
         if low is not None and high is not None and closed == "both":
@@ -131,6 +132,7 @@ class check:  # noqa: N801  # read as `check.not_null("dep_time")`
     @staticmethod
     def matches(column: str, pattern: str, *, severity: Severity = "stop") -> Check:
         """Every text contains a match of a regular expression (Rust's syntax); anchor it with `^` and `$`."""
+        expect_pattern(pattern)
         return _made("matches", f"{column} matches {pattern}", column, severity, pattern=pattern)
 
     @staticmethod
@@ -144,7 +146,7 @@ class check:  # noqa: N801  # read as `check.not_null("dep_time")`
     @staticmethod
     def decimals(column: str, at_most: int, *, severity: Severity = "stop") -> Check:
         """Every number has at most so many places behind the point, as it is written in decimal."""
-        return _made("decimals", f"{column} at most {at_most} decimals", column, severity, high=at_most)
+        return _made("decimals", f"{column} at most {counted(at_most, 'decimal')}", column, severity, high=at_most)
 
     @staticmethod
     def increasing(column: str, *, strictly: bool = False, severity: Severity = "stop") -> Check:
@@ -171,29 +173,39 @@ class check:  # noqa: N801  # read as `check.not_null("dep_time")`
         """An expression is true, or null, in every row: SQL (`"arrived > departed"`) or Polars.
 
         Raises:
-            InvalidError: the expression calls a function of Python or of a plugin, which no record can hold.
+            InvalidError: it is no expression, or calls a function of Python or of a plugin, which no record can hold.
         """
         text = formula if isinstance(formula, str) else formula.meta.serialize(format="json")
-        if text.startswith("{"):
-            expect_plain(text)
+        expect_formula(text)
         return _made("expression", name, (), severity, formula=text)
 
     @staticmethod
     def row_count(at_least: int | None = None, at_most: int | None = None, *, severity: Severity = "stop") -> Check:
         """The table has so many rows."""
-        name = f"{_limits('check.row_count()', at_least, at_most)} rows"
+        name = _limits("check.row_count()", at_least, at_most, "row")
         return _made("row_count", name, (), severity, low=at_least, high=at_most)
 
     @staticmethod
     def dtype(column: str, dtype: Any, *, severity: Severity = "stop") -> Check:
         """The column has this type: a Polars type, or its short name (`i64`, `str`, `datetime[us]`)."""
-        short = dtype if isinstance(dtype, str) else _short(dtype, column)
+        short = short_type(dtype, column)
         return _made("dtype", f"{column} is {short}", column, severity, dtype=short)
 
     @staticmethod
     def only_columns(columns: Columns, *, severity: Severity = "stop") -> Check:
         """The table has no columns but these."""
         return _made("only_columns", f"no columns but {_few(_names(columns))}", (), severity, values=_names(columns))
+
+    @staticmethod
+    def column_order(columns: Columns, *, severity: Severity = "stop") -> Check:
+        """Those of these columns that the table has stand in this order, whatever others stand among them."""
+        return _made("column_order", f"columns in order: {_few(_names(columns))}", (), severity, values=_names(columns))
+
+    @staticmethod
+    def distinct(column: str, values: Iterable[Any], *, severity: Severity = "stop") -> Check:
+        """The values that the column holds are these and no others, each at least once."""
+        wanted = _values(values)
+        return _made("distinct", f"{column} holds each of [{_few(wanted)}]", column, severity, values=wanted)
 
     @staticmethod
     def fresh(column: str, within: timedelta, *, severity: Severity = "stop") -> Check:
@@ -203,7 +215,7 @@ class check:  # noqa: N801  # read as `check.not_null("dep_time")`
         """
         if within <= timedelta():
             raise InvalidError("within", within, "a span of time, e.g. timedelta(days=2)")
-        return _made("fresh", f"{column} within {within}", column, severity, within_s=within.total_seconds())
+        return _made("fresh", f"{column} within {span(within)}", column, severity, within_s=within.total_seconds())
 
     @staticmethod
     def compare_previous(
@@ -221,6 +233,10 @@ class check:  # noqa: N801  # read as `check.not_null("dep_time")`
         """
         if measure not in get_args(Measured):
             raise InvalidError("measure", measure, listed(get_args(Measured)))
+        if change < 0:
+            raise InvalidError("change", change, "0 or more")
+        if not 0 <= quantile <= 1:
+            raise InvalidError("quantile", quantile, "a number from 0 to 1")
         if (measure == "rows") == bool(column):
             raise InvalidError("column", column, "none for `rows`, and a column's name for anything else")
         what = {"quantile": f"quantile {quantile:g} of {column}", "rows": "rows"}.get(measure, f"{measure} of {column}")
@@ -234,7 +250,7 @@ class check:  # noqa: N801  # read as `check.not_null("dep_time")`
 
 def _made(kind: Kind, name: str, columns: Columns, severity: Severity, **rest: Any) -> Check:
     names = _names(columns) if columns else ()
-    of_none = kind in ("row_count", "expression", "only_columns") or rest.get("measure") == "rows"
+    of_none = kind in ("row_count", "expression", "only_columns", "column_order") or rest.get("measure") == "rows"
     if not of_none and not (names and all(names)):
         raise InvalidError("columns", columns, "the name of a column")
     return Check(kind=kind, name=name, columns=names, severity=severity, **rest)
@@ -252,17 +268,11 @@ def _few(values: tuple[Any, ...]) -> str:
     return ", ".join(map(str, values[:6])) + (", …" if len(values) > 6 else "")
 
 
-def _limits(where: str, at_least: int | None, at_most: int | None) -> str:
+def _limits(where: str, at_least: int | None, at_most: int | None, noun: str = "") -> str:
     if at_least is None and at_most is None:
         raise InvalidError(where, "no bound", "`at_least`, `at_most`, or both")
+    expect_order(where, at_least, at_most)
     limits = [f"at least {at_least:,}"] if at_least is not None else []
     limits += [f"at most {at_most:,}"] if at_most is not None else []
-    return " and ".join(limits)
-
-
-def _short(dtype: Any, column: str) -> str:
-    import polars as pl
-
-    from mainspring.artifacts.table import schema_of
-
-    return schema_of(pl.DataFrame(schema={column: dtype}))[0][1]
+    last = at_most if at_most is not None else at_least
+    return " and ".join(limits) + (f" {noun if last == 1 else noun + 's'}" if noun else "")

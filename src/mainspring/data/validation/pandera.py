@@ -44,6 +44,8 @@ def schema_from(given: Any, columns: Sequence[str] = ()) -> Schema:
         for each in _names(str(name), column, columns, notes)
     ]
     own = [built for one in schema.checks for built in _built("", one, notes)]
+    if getattr(schema, "ordered", False):
+        own.append(check.column_order([column.name for column in found]))
     own += _unique_keys(schema.unique)
     _note_rest(schema, notes)
     return Schema(
@@ -147,8 +149,6 @@ def _keep(duplicates: str) -> Any:
 def _note_rest(schema: Any, notes: _Notes) -> None:
     if schema.strict == "filter":
         notes.add("", "strict='filter': other columns stay")
-    if getattr(schema, "ordered", False):
-        notes.add("", "ordered: the order of columns")
     if getattr(schema, "index", None) is not None:
         notes.add("", "index: a table has none here")
     if getattr(schema, "coerce", False):
@@ -203,4 +203,5 @@ _BUILD: dict[str, Callable[[str, dict[str, Any]], Check]] = {
     "str_startswith": lambda column, given: check.matches(column, "^" + re.escape(given["string"])),
     "str_endswith": lambda column, given: check.matches(column, re.escape(given["string"]) + "$"),
     "str_length": _length,
+    "unique_values_eq": lambda column, given: check.distinct(column, sorted(given["values"], key=repr)),
 }

@@ -27,13 +27,13 @@ def propose_schema(table: Any, *, name: str = "") -> Schema:
     """A schema that the table passes, as a start for a person's own.
 
     `table` is a frame or a dataset version; a large one is judged by its first batches, up to two million rows. Numbers
-    get the range seen with a tenth of slack (rounded outward, never past zero), texts with few distinct values their set,
+    get the range seen with a tenth of slack (rounded outward, never past zero), unless they never repeat or never fall, as
+    ids and counters whose next values are outside; texts with few distinct values their set,
     others their shape if they have one in common; whole numbers and texts that never repeat are proposed as unique.
 
     >>> frame = pl.DataFrame({"id": range(100), "carrier": ["UA", "AA"] * 50, "tail": [f"N{n}" for n in range(100, 200)]})
     >>> [one.name for one in propose_schema(frame).all_checks() if one.kind not in ("dtype", "not_null")]
-    ['no columns but id, carrier, tail', 'id between 0 and 110', 'id unique', 'carrier in [AA, UA]',
-     'tail matches ^[A-Z][0-9]{3}$', 'tail unique']
+    ['no columns but id, carrier, tail', 'id unique', 'carrier in [AA, UA]', 'tail matches ^[A-Z][0-9]{3}$', 'tail unique']
     """
     frame = _seen(table)
     words = dict(schema_of(frame))
@@ -59,8 +59,10 @@ def _seen(table: Any) -> pl.DataFrame:
 
 def _column(values: pl.Series, dtype: str) -> Column:
     has_nulls = values.null_count() > 0
-    checks = [one for one in (_range(values), *_texts(values)) if one is not None]
-    if _is_key(values):
+    is_key = _is_key(values)
+    ranged = None if is_key or _is_monotone(values) else _range(values)
+    checks = [one for one in (ranged, *_texts(values)) if one is not None]
+    if is_key:
         checks.append(check.unique(values.name))
     # Of a column without rows nothing is known: nulls are as likely as not.
     return Column(name=values.name, dtype=dtype, nullable=has_nulls or not len(values), checks=tuple(checks))
@@ -71,6 +73,13 @@ def _is_key(values: pl.Series) -> bool:
     if not (kind.is_integer() or kind == pl.String) or values.null_count() or len(values) < _FEWEST_ROWS_OF_A_KEY:
         return False
     return values.n_unique() == len(values)
+
+
+def _is_monotone(values: pl.Series) -> bool:
+    present = values.drop_nulls()
+    if len(present) < _FEWEST_ROWS_OF_A_KEY or not present.dtype.is_numeric():
+        return False
+    return present.is_sorted() or present.is_sorted(descending=True)
 
 
 def _range(values: pl.Series) -> Check | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Iterable
 from datetime import timedelta
@@ -11,7 +12,8 @@ from typing import Any, get_args
 import msgspec
 import tomli_w
 
-from mainspring.data.validation.checks import Check, Kind, Severity, check
+from mainspring.data.validation.checks import Check, Kind, check
+from mainspring.data.validation.declaration import short_type
 from mainspring.data.validation.schema import Column, Schema
 from mainspring.errors import InvalidError, MainspringError, NotFoundError, StorageError, close_names
 
@@ -31,17 +33,23 @@ _KEYS: dict[str, dict[str, str]] = {
     "row_count": {"at_least": "low", "at_most": "high"},
     "dtype": {"dtype": "dtype"},
     "only_columns": {"names": "values"},
+    "column_order": {"names": "values"},
+    "distinct": {"values": "values"},
     "fresh": {"within_hours": "within_s"},
     "compare_previous": {"measure": "measure", "change": "change", "quantile": "quantile", "against": "dataset"},
 }
 _ALWAYS = {"severity": "severity", "optional": "optional", "nan": "nan"}
 _COLUMN_KEYS = ("type", "nullable", "optional")
+_LISTED = ("row_count", "only_columns", "column_order", "dtype", "expression", "compare_previous")
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "low": ((int, float), "a number"), "high": ((int, float), "a number"), "pattern": ((str,), "text"),
     "formula": ((str,), "text"), "name": ((str,), "text"), "values": ((list,), "a list"), "dataset": ((str,), "text"),
     "within_s": ((int, float), "a number of hours"), "change": ((int, float), "a number"),
     "quantile": ((int, float), "a number from 0 to 1"), "optional": ((bool,), "true or false"),
 }  # fmt: skip
+# Lists as `tomli_w` writes them, an item a line; no text goes over several lines there.
+_LISTS = re.compile(r"^(?P<key>\S+) = \[\n(?P<items>(?: {4}[^\s\[{].*,\n)+)\]$", re.MULTILINE)
+_LINE_LETTERS = 120
 _HEADER = """\
 # What this table must be. Edit it: a check is `key = value`, or `key = { …, severity = "stop" | "quarantine" | "warn" }`.
 """
@@ -82,7 +90,14 @@ def schema_text(schema: Schema) -> str:
     if checks:
         document["checks"] = checks
     notes = "".join(f"# Not checked: {' '.join(note.split())}\n" for note in schema.notes)
-    return f"{_HEADER}{notes}\n{tomli_w.dumps(document)}"
+    return f"{_HEADER}{notes}\n{_LISTS.sub(_on_one_line, tomli_w.dumps(document))}"
+
+
+def _on_one_line(written: re.Match[str]) -> str:
+    """A list of plain values in one line, if there is room for it."""
+    items = (line.strip().removesuffix(",") for line in written["items"].splitlines())
+    line = f"{written['key']} = [{', '.join(items)}]"
+    return line if len(line) <= _LINE_LETTERS else written[0]
 
 
 def _shortest(one: Check) -> Any:
@@ -135,19 +150,24 @@ def _read(document: dict[str, Any], where: str) -> Schema:
 def _column(name: str, table: Any, where: str) -> Column:
     if not isinstance(table, dict):
         raise InvalidError(where, table, "a table of keys, e.g. `type` and `nullable`")
-    kinds = [
-        kind for kind in _KEYS if kind not in ("row_count", "only_columns", "dtype", "expression", "compare_previous")
-    ]
-    _expect_keys(table, [*_COLUMN_KEYS, *kinds], where)
+    _expect_keys(table, [*_COLUMN_KEYS, *(kind for kind in _KEYS if kind not in _LISTED)], where)
     checks = []
     for kind, value in table.items():
         if kind in _COLUMN_KEYS or value is False:
             continue
         checks.append(_check(kind, (name,), _arguments(kind, value, f"{where} {kind}"), f"{where} {kind}"))
     return Column(
-        name=name, dtype=_typed(table, "type", str, "", where), nullable=_typed(table, "nullable", bool, True, where),
+        name=name, dtype=_type(table, where), nullable=_typed(table, "nullable", bool, True, where),
         optional=_typed(table, "optional", bool, False, where), checks=tuple(checks),
     )  # fmt: skip
+
+
+def _type(table: dict[str, Any], where: str) -> str:
+    name: str = _typed(table, "type", str, "", where)
+    try:
+        return short_type(name, "type") if name else ""
+    except InvalidError as error:
+        raise error.at(f"{where} type") from error
 
 
 def _arguments(kind: str, value: Any, where: str) -> dict[str, Any]:
@@ -192,9 +212,7 @@ def _check(kind: str, columns: tuple[str, ...], given: dict[str, Any], where: st
     try:
         return msgspec.structs.replace(_FACTORIES[kind](columns, arguments), **rest)
     except InvalidError as error:
-        if error.path in get_args(Severity) or error.path in arguments:
-            raise InvalidError(f"{where} {error.path}", error.given, error.expected) from error
-        raise InvalidError(where, error.given, error.expected) from error
+        raise error.at(f"{where} {error.path}" if error.path in given else where) from error
     except (TypeError, KeyError, IndexError) as error:
         if isinstance(error, MainspringError):
             raise
@@ -224,13 +242,15 @@ def _of_one(name: str) -> Callable[[tuple[str, ...], dict[str, Any]], Check]:
 
 _FACTORIES: dict[str, Callable[[tuple[str, ...], dict[str, Any]], Check]] = {
     **{kind: _of_one(kind) for kind in (
-        "not_null", "between", "is_in", "not_in", "matches", "length", "decimals", "increasing", "dtype"
+        "not_null", "between", "is_in", "not_in", "matches", "length", "decimals", "increasing", "dtype",
+        "distinct",
     )},
     "unique": lambda columns, given: check.unique(columns, **given),
     "in_dataset": lambda columns, given: check.in_dataset(columns, **given),
     "expression": lambda _, given: check.expression(**{"name": given["formula"], **given}),
     "row_count": lambda _, given: check.row_count(**given),
     "only_columns": lambda _, given: check.only_columns(given.pop("names"), **given),
+    "column_order": lambda _, given: check.column_order(given.pop("names"), **given),
     "fresh": lambda columns, given: check.fresh(columns[0], timedelta(hours=given.pop("within_hours")), **given),
     "compare_previous": lambda columns, given: check.compare_previous(
         given.pop("measure"), columns[0] if columns else "", **given

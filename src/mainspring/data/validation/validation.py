@@ -17,6 +17,7 @@ from mainspring.data.validation.report import CheckResult, Report
 from mainspring.data.validation.rows import BATCH_ROWS, Rows
 from mainspring.data.validation.validators import (
     CountValidator,
+    DistinctValidator,
     FreshValidator,
     IncreasingValidator,
     PatternValidator,
@@ -116,7 +117,9 @@ def _validator(check: Check, rows: Rows, others: _Others, key: tuple[str, ...]) 
             return FreshValidator(check)
         if check.kind == "compare_previous":
             return others.compared(check, is_whole=rows.is_whole)
-        if check.kind in ("dtype", "only_columns"):
+        if check.kind == "distinct":
+            return DistinctValidator(check, rows.schema)
+        if check.kind in ("dtype", "only_columns", "column_order"):
             return Validator(check)
         if check.kind == "expression" and not rows.is_whole and not is_row_wise(formula(check.formula)):
             return WalkedValidator(check, rows.schema, key)

@@ -14,7 +14,8 @@ import polars as pl
 from mainspring import clock
 from mainspring.artifacts.table import schema_of
 from mainspring.data.validation.checks import Check
-from mainspring.data.validation.conditions import failing, formula, mismatched
+from mainspring.data.validation.conditions import failing, fitted, formula, mismatched
+from mainspring.data.validation.declaration import span
 from mainspring.data.validation.report import CheckResult
 from mainspring.data.validation.rows import Rows
 from mainspring.errors import close_names, counted, shorten
@@ -88,7 +89,38 @@ class FreshValidator(Validator):
             self.message = self.message or "the column has no time"
         elif (clock.now() - self.newest).total_seconds() > self.check.within_s:
             age = clock.now() - self.newest
-            self.message = f"the newest is {self.newest.isoformat()}, {str(age).partition('.')[0]} ago"
+            self.message = f"the newest is {self.newest.isoformat()}, {span(age)} ago"
+        return self.result(not self.message)
+
+
+class DistinctValidator(Validator):
+    """Which of the wanted values there are, and one that isn't wanted."""
+
+    def __init__(self, check: Check, schema: pl.Schema) -> None:
+        super().__init__(check)
+        dtype = schema[check.columns[0]]
+        self.wanted = dict.fromkeys(fitted(value, dtype) for value in check.values)
+        self.met: set[Any] = set()
+        self.other: tuple[Any, ...] = ()
+
+    def asks(self, batch: pl.DataFrame) -> list[pl.Expr]:  # noqa: ARG002  # the same for each
+        """The wanted values, and the first other one."""
+        column = pl.col(self.check.columns[0]).drop_nulls()
+        is_wanted = column.is_in(list(self.wanted))
+        return [column.filter(is_wanted).unique().implode(), column.filter(is_wanted.not_()).head(1).implode()]
+
+    def take(self, values: tuple[Any, ...], batch: pl.DataFrame) -> None:  # noqa: ARG002  # the values are enough
+        """Keep what was met."""
+        self.met.update(values[0])
+        self.other = self.other or tuple(values[1])
+
+    def finish(self, rows: Rows, height: int) -> CheckResult:  # noqa: ARG002  # what was met is enough
+        """Hold what was met to what is wanted."""
+        missing = [str(value) for value in self.wanted if value not in self.met]
+        found = [f"there is also {shorten(value)}" for value in self.other]
+        if missing:
+            found.append(f"there is no {', '.join(missing[:5])}{', …' if len(missing) > 5 else ''}")
+        self.message = self.message or "; ".join(found)
         return self.result(not self.message)
 
 
@@ -264,6 +296,10 @@ def standing(check: Check, schema: pl.Schema) -> str | None:
     if check.kind == "only_columns":
         others = [name for name in schema if name not in check.values]
         return f"there {'are' if len(others) > 1 else 'is'} also {', '.join(map(repr, others[:5]))}" if others else None
+    if check.kind == "column_order":
+        found = [name for name in schema if name in check.values]
+        wrong = [pair for pair in zip(found, sorted(found, key=check.values.index), strict=True) if pair[0] != pair[1]]
+        return f"{wrong[0][0]!r} stands where {wrong[0][1]!r} is expected" if wrong else None
     if check.kind == "expression":
         (given,) = pl.LazyFrame(schema=schema).select(formula(check.formula)).collect_schema().dtypes()
         return f"the expression gives {given}, not true or false" if given not in (pl.Boolean, pl.Null) else None
