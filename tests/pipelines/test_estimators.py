@@ -67,7 +67,9 @@ def test_a_pipeline_of_the_projects_own_definitions_is_a_result(project: Lab, ru
     made = project.run(runner=runner)
     assert made.value == [[6.0, 6.0]]
     again = project.run(runner=runner)
-    assert states(again) == {"fit": "reused", "use": "reused"}, task_of(made, "use").reasons + task_of(again, "use").reasons
+    assert states(again) == {"fit": "reused", "use": "reused"}, (
+        task_of(made, "use").reasons + task_of(again, "use").reasons
+    )
 
 
 def test_a_change_of_a_definition_that_a_model_brings_runs_its_users_again(project: Lab) -> None:

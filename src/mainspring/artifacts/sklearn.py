@@ -205,7 +205,9 @@ def _of_this_process(data: bytes) -> bytes:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         contents = {name: archive.read(name) for name in archive.namelist()}
     schema = contents["schema.json"]
-    contents["schema.json"] = json.dumps(json.loads(schema, object_hook=partial(_moved, script.get(), "__main__"))).encode()
+    contents["schema.json"] = json.dumps(
+        json.loads(schema, object_hook=partial(_moved, script.get(), "__main__"))
+    ).encode()
     return data if contents["schema.json"] == schema else _zip(contents)
 
 
