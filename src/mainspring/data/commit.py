@@ -11,7 +11,7 @@ from mainspring.data._store import Extra as Extra  # noqa: PLC0414  # whoever co
 from mainspring.data.draft import Draft
 from mainspring.data.repair import repaired
 from mainspring.data.version import DatasetVersion, Source
-from mainspring.errors import ConflictError, InvalidError, NotAllowedError
+from mainspring.errors import ConflictError, InvalidError, NotAllowedError, NotFoundError
 from mainspring.ledger import is_replay
 from mainspring.secrets import redact
 from mainspring.store import BlobStore, Transaction
@@ -59,9 +59,16 @@ def commit_drafts(
     if is_replay():
         return [_recorded(store, each.name, each.draft, behind=behind) for each in wanted]
     for _ in range(_ATTEMPTS):
-        writes = [
-            _writing(store, workspace.blobs, each, sources, extracted_us, extra, behind=behind) for each in wanted
-        ]
+        heads = [store.head(each.name) for each in wanted]
+        try:
+            writes = [
+                _writing(store, workspace.blobs, each, head, sources, extracted_us, extra, behind=behind)
+                for each, head in zip(wanted, heads, strict=True)
+            ]
+        except (NotFoundError, FileNotFoundError):
+            if heads == [store.head(each.name) for each in wanted]:
+                raise
+            continue  # what was read is removed by now, as another writer was faster
         versions = store.commit(writes)
         if versions is not None:
             for version, each in zip(versions, wanted, strict=True):
@@ -72,12 +79,11 @@ def commit_drafts(
 
 
 def _writing(
-    store: DatasetStore, blobs: BlobStore, wanted: Wanted, sources: tuple[Source, ...], extracted_us: int,
-    extra: Sequence[Extra], *, behind: bool,
+    store: DatasetStore, blobs: BlobStore, wanted: Wanted, head: DatasetVersion | None, sources: tuple[Source, ...],
+    extracted_us: int, extra: Sequence[Extra], *, behind: bool,
 ) -> Write:  # fmt: skip
     """Put a draft behind the newest version, store its blobs, and give what records it."""
     name, draft, note = wanted
-    head = store.head(name)
     if head is not None and head.kind != draft.kind:
         raise InvalidError("dataset", name, f"a {draft.kind}", f"It is a {head.kind}; choose another name.")
     if behind and head is not None and head.pinned is not None:
