@@ -12,8 +12,9 @@ import pytest
 
 import mainspring as ms
 from mainspring.artifacts import table_digest
-from mainspring.data import check, dataset, find_report, get_dataset_version, list_datasets
+from mainspring.data import DatasetVersion, check, dataset, find_report, get_dataset_version, list_datasets
 from mainspring.data.retention import Kept, expire_versions, remove_dataset, remove_version
+from mainspring.data.tables.manifest import read_listing
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, RemovedError
 from mainspring.ledger import within_task
 from mainspring.models import register
@@ -241,6 +242,23 @@ def test_writers_and_a_remover_at_the_same_time(workspace: Workspace) -> None:
         worker * 100 + n for worker in range(3) for n in range(8)
     )
     assert version.content_digest == table_digest(version.to_polars()).digest
+
+
+@pytest.mark.one_backend("a bucket's objects are read by name, not opened as files")
+def test_a_file_condemned_between_its_naming_and_its_opening_is_read_from_where_it_is(workspace: Workspace) -> None:
+    version = dataset("t").commit(frame_of(1))
+    (part,) = read_listing(workspace.blobs, version.manifest).parts
+    condemned: list[str] = []
+
+    def read(_present: DatasetVersion) -> int:
+        path = workspace.blobs.path(part.blob)
+        if not condemned:
+            condemned.append(part.blob)
+            workspace.blobs.condemn(part.blob)
+        return len(path.read_bytes())
+
+    with using(workspace):
+        assert version.as_stored(read) == part.size_bytes
 
 
 def test_a_report_goes_with_its_version(workspace: Workspace) -> None:

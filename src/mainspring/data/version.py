@@ -187,11 +187,11 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """
         try:
             return read(self)
-        except NotFoundError:
+        except (NotFoundError, FileNotFoundError) as error:
             present: DatasetVersion = _home("_store").DatasetStore(current_workspace().database).present(self)
             present.expect(self.kind)
-            if present.manifest == self.manifest:
-                raise
+            if present.manifest == self.manifest and isinstance(error, NotFoundError):
+                raise  # a file, though, was condemned between being named and being opened, and is elsewhere now
             return read(present)
 
     def list_files(self) -> list[TreeFile]:
