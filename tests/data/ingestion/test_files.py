@@ -19,7 +19,7 @@ import pytest
 import xlsxwriter
 import zstandard
 
-from mainspring.data import dataset
+from mainspring.data import check, dataset
 from mainspring.data.ingestion import Files, Limits, Progress, Retry, forget_cursor, ingest, list_cursors, streams
 from mainspring.errors import InvalidError, NotFoundError, StorageError
 from mainspring.workspace import Workspace
@@ -287,6 +287,33 @@ def test_what_is_wrong_behind_a_long_field_is_named(raw: Path, line: str, said: 
     (raw / "a.csv").write_text(f"n,text\n1,{'x' * 200_000}\n{line}\n")
     with pytest.raises(InvalidError, match=said):
         ingest(raw, to="texts", types={"n": "i64"})
+
+
+@pytest.mark.parametrize("mode", ["append", "upsert"])
+@pytest.mark.parametrize(("first", "types"), [("a,b\n1,\n2,\n", {}), ("a,b\n", {}), ("a,b\n1,\n2,\n", {"b": "str"})])
+def test_a_column_without_values_gets_the_type_of_the_first_ones(
+    raw: Path, first: str, types: dict[str, str], mode: Any
+) -> None:
+    (raw / "1.csv").write_text(first)
+    before = ingest(raw, to="n", mode=mode, key=["a"] if mode == "upsert" else ()).version
+    (raw / "2.csv").write_text("a,b\n3,x\n")
+    done = ingest(raw, to="n", mode=mode, key=["a"] if mode == "upsert" else (), types=types)
+    assert before is not None
+    assert done.version is not None
+    assert done.widened["b"] == "null became str"
+    assert done.version.to_polars().rows() == [*before.to_polars().rows(), (3, "x")]
+    assert done.version.content_digest == dataset("whole").commit(done.version.to_polars()).content_digest
+    assert dataset("n").version(done.version.number - 1).to_polars().rows() == before.to_polars().rows()
+
+
+def test_what_is_stopped_widens_nothing(raw: Path) -> None:
+    (raw / "1.csv").write_text("a,b\n1,\n")
+    version = ingest(raw, to="n").version
+    (raw / "2.csv").write_text("a,b\n3,x\n")
+    with pytest.raises(InvalidError, match="b in"):
+        ingest(raw, to="n", checks=[check.is_in("b", ["y"])])
+    assert dataset("n").latest() == version
+    assert ingest(raw, to="n", checks=[check.is_in("b", ["x"])]).rows == 1
 
 
 def test_declared_types_are_kept(raw: Path) -> None:

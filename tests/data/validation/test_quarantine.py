@@ -86,8 +86,30 @@ def test_a_commit_sets_rows_apart_and_keeps_the_report(workspace: Workspace) -> 
     renamed = FLIGHTS.rename({"carrier": "airline"})
     flights.commit(renamed, checks=CHECKS[:2], quarantine="flights-quarantine")
     newest = dataset("flights-quarantine").latest()
-    assert (newest.rows, newest.note[:38]) == (2, "of flights, with other columns than be")
-    assert dataset("flights-quarantine").version(2).rows == 4
+    assert (newest.rows, newest.note) == (6, "of flights: delay between -120 and 1440, id unique")
+    assert newest.to_polars()["carrier"].to_list() == ["AA", "B6", "AA", "B6", None, None]
+    assert newest.to_polars()["airline"].to_list() == [None] * 4 + ["AA", "B6"]
+
+
+def test_rows_set_apart_before_stay_when_columns_go_or_become_text(workspace: Workspace) -> None:
+    flights, checks = dataset("flights"), [check.unique("id", severity="quarantine")]
+    flights.commit(FLIGHTS, checks=checks, quarantine="apart")
+    flights.commit(FLIGHTS.select("id"), checks=checks, quarantine="apart")
+    flights.commit(FLIGHTS.select("id", delay=pl.lit("late")).lazy(), checks=checks, quarantine="apart")
+    apart = dataset("apart").to_polars()
+    assert apart["id"].to_list() == [2] * 6
+    assert apart["delay"].to_list() == ["9000", "7", None, None, "late", "late"]
+    assert apart["quarantine_reasons"].to_list() == [["id unique"]] * 6
+
+
+def test_rows_set_apart_are_not_rounded_to_join_others(workspace: Workspace) -> None:
+    large, checks = pl.DataFrame({"id": [2**53 + 1] * 2}), [check.unique("id", severity="quarantine")]
+    dataset("flights").commit(large, checks=checks, quarantine="apart")
+    with pytest.raises(InvalidError, match="`id` is not columns of whole numbers that a float holds exactly"):
+        dataset("flights").commit(pl.DataFrame({"id": [0.5, 0.5]}), checks=checks, quarantine="apart")
+    dataset("apart").commit(large[:1])
+    dataset("flights").commit(pl.DataFrame({"id": ["a", "a"]}), checks=checks, quarantine="apart")
+    assert dataset("apart").to_polars()["id"].to_list() == [str(2**53 + 1), "a", "a"]
 
 
 def test_what_is_stopped_commits_nothing(workspace: Workspace) -> None:

@@ -1,22 +1,23 @@
 """Which types the columns of an ingest have, and how batches are brought to them.
 
 Decided types (declared, or those of the dataset that rows go behind) are kept: numbers that lose nothing are cast, text is
-parsed. Others are those of the first batch, and widen within the ingest: null to anything, whole numbers to wider ones or
-to floats that hold them exactly. Whatever else differs is an error that names origin and column.
+parsed. Others are those of the first batch, and widen within the ingest: null to anything, also that of a dataset's column
+without any value, whole numbers to wider ones or to floats that hold them exactly. Whatever else differs is an error that
+names origin and column.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import polars as pl
 
 from mainspring.artifacts.table import schema_of
 from mainspring.data.tables.type_names import named_type
+from mainspring.data.tables.widening import is_open, wider
 from mainspring.errors import InvalidError, shorten
 
 Types = dict[str, pl.DataType]
-_INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Int128, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
 
 
 def declared_types(types: Mapping[str, object]) -> Types:
@@ -37,13 +38,22 @@ def _declared(name: str, kind: object) -> pl.DataType:
 
 
 class Alignment:
-    """The columns of one ingest; `decided` types are fixed, and with `columns` no other columns may come."""
+    """The columns of one ingest; types that are `declared` are fixed, and so are those `known`, beside which none may come.
 
-    def __init__(self, decided: Mapping[str, pl.DataType], columns: Iterable[str] | None = None) -> None:
-        self.decided = dict(decided)
-        self.columns = None if columns is None else list(columns)
-        self.types: Types | None = {name: decided[name] for name in self.columns} if self.columns is not None else None
-        self.widened: dict[str, str] = {}
+    Known types that hold no value, `null` or lists of it, aren't decided yet.
+    """
+
+    def __init__(self, declared: Mapping[str, pl.DataType], known: Mapping[str, pl.DataType] | None = None) -> None:
+        self.declared = dict(declared)
+        closed = {name: dtype for name, dtype in (known or {}).items() if not is_open(dtype)}
+        self.decided = closed | self.declared
+        self.known = None if known is None else dict(known)
+        self.types: Types | None = None if self.known is None else self.known | self.declared
+        self.widened = {
+            name: f"{_word(self.known[name])} became {_word(dtype)}"
+            for name, dtype in self.declared.items()
+            if self.known is not None and self.known[name] != dtype
+        }
 
     def take(self, frame: pl.DataFrame, origin: str, *, sparse: bool = False) -> pl.DataFrame:
         """A batch with the types of the ingest so far, which may widen by it.
@@ -73,7 +83,7 @@ class Alignment:
 
     def settle(self, frame: pl.DataFrame, origin: str) -> pl.DataFrame:
         """Rows that were taken before a column came or widened, with the types that the ingest ended with."""
-        return Alignment(self.types or {}, self.types).take(frame, origin, sparse=True)
+        return Alignment(self.types or {}, self.types or {}).take(frame, origin, sparse=True)
 
     def _check_columns(self, frame: pl.DataFrame, origin: str, sparse: bool) -> None:
         assert self.types is not None
@@ -84,7 +94,7 @@ class Alignment:
                 origin, ", ".join(frame.columns), f"a table with the column `{missing[0]}`, which the rows before have"
             )
         unknown = [name for name in frame.columns if name not in self.types]
-        if unknown and (not sparse or self.columns is not None):
+        if unknown and (not sparse or self.known is not None):
             raise InvalidError(
                 f"{origin}, column `{unknown[0]}`", unknown[0], "a column that the rows before have",
                 "mode='replace' makes a table with other columns.",
@@ -105,42 +115,9 @@ class Alignment:
                 f"Declare it, e.g. types={{{name!r}: 'str'}}.",
             )  # fmt: skip
         if wide != known:
-            if known != pl.Null():
+            if known != pl.Null() or self.known is not None:
                 self.widened[name] = f"{_word(known)} became {_word(wide)}"
             self.types[name] = wide
-
-
-def wider(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
-    """The type that holds the values of both, or None if they aren't of one kind.
-
-    >>> wider(pl.Int64(), pl.Float64()), wider(pl.String(), pl.Int64()) is None
-    (Float64, True)
-    """
-    if one == other or other == pl.Null():
-        return one
-    if one == pl.Null():
-        return other
-    if isinstance(one, pl.Struct) and isinstance(other, pl.Struct):
-        fields: dict[str, pl.DataType] = {field.name: _instance(field.dtype) for field in one.fields}
-        for field in other.fields:
-            wide = wider(fields.get(field.name, pl.Null()), _instance(field.dtype))
-            if wide is None:
-                return None
-            fields[field.name] = wide
-        return pl.Struct(fields)
-    if isinstance(one, pl.List) and isinstance(other, pl.List):
-        inner = wider(_instance(one.inner), _instance(other.inner))
-        return None if inner is None else pl.List(inner)
-    if isinstance(one, _INTEGERS) and isinstance(other, _INTEGERS):
-        return pl.Int128() if pl.Int128() in (one, other) else pl.Int64()
-    if isinstance(one, pl.Decimal) and isinstance(other, pl.Decimal):
-        return pl.Decimal(38, max(one.scale, other.scale))
-    numeric = (*_INTEGERS, pl.Float32, pl.Float64)
-    return pl.Float64() if isinstance(one, numeric) and isinstance(other, numeric) else None
-
-
-def _instance(dtype: object) -> pl.DataType:
-    return dtype() if isinstance(dtype, type) and issubclass(dtype, pl.DataType) else dtype  # type: ignore[return-value]  # either form of a type
 
 
 def _cast(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:

@@ -32,7 +32,9 @@ from mainspring.data.tables.keys import ByKey
 from mainspring.data.tables.lazy import LazyDraft
 from mainspring.data.tables.manifest import read_listing
 from mainspring.data.tables.rows import FrameDraft
+from mainspring.data.tables.widening import is_open
 from mainspring.data.version import DatasetVersion, Source
+from mainspring.data.widening import widen
 from mainspring.errors import InvalidError, NotAllowedError
 from mainspring.ledger import is_replay, note_moving
 from mainspring.store import Lease, Transaction
@@ -160,11 +162,11 @@ class _Ingest:
         parts = read_listing(self.workspace.blobs, head.manifest).parts
         known = pl.read_parquet_schema(self.workspace.blobs.path(parts[0].blob)) if parts else pl.Schema()
         for name, dtype in self.types.items():
-            if name in known and known[name] != dtype:
+            if name in known and known[name] != dtype and not is_open(known[name]):
                 raise InvalidError(
                     f"types.{name}", dtype, f"the column's type in `{head}`, `{dict(head.schema)[name]}`"
                 )
-        return Alignment(dict(known), known)
+        return Alignment({name: dtype for name, dtype in self.types.items() if name in known}, known)
 
     def _committed(
         self, staging: Staging, lease: Lease, before: State | None, extracted_us: int
@@ -186,6 +188,9 @@ class _Ingest:
         rows = staging if self.mode != "upsert" else self._last_of_each_key(staging)
         with ExitStack() as stack:
             good, report, record = stack.enter_context(self._admitted(rows, head))
+            if head is not None and self.mode != "replace" and staging.alignment.widened:
+                told = "; ".join(f"{column}: {change}" for column, change in staging.alignment.widened.items())
+                widen(self.name, staging.alignment.types, self.workspace, note=told)
             draft = self._draft(good)
             if isinstance(draft, LazyDraft):
                 stack.callback(draft.close)

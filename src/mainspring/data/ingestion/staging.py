@@ -48,7 +48,7 @@ class Staging:
         self._pending_sources: list[Source] = []
         self._pending_rows = self._pending_bytes = self._read_bytes = 0
         self._since = time.monotonic()
-        self.alignment = self._decided = alignment
+        self.alignment = self._first = alignment
         self._reset()
         self._recall_all()
         self.resumed_rows, self.resumed_bytes = self.rows, self.size_bytes
@@ -120,8 +120,7 @@ class Staging:
             yield from frame.iter_slices(rows or max(frame.height, 1))
 
     def _reset(self) -> None:
-        decided = self._decided
-        self.alignment = Alignment(decided.decided, decided.columns)
+        self.alignment = Alignment(self._first.declared, self._first.known)
         self.parts, self.sources, self._position = [], [], 0
         self._is_resumable, self._staged_state = True, None
         self._begin_part()

@@ -13,7 +13,10 @@ from typing import Any, Protocol
 import msgspec
 import polars as pl
 
+from mainspring.data._store import DatasetStore
+from mainspring.data.tables.manifest import read_listing
 from mainspring.data.tables.memory import StoredRows
+from mainspring.data.tables.widening import wider
 from mainspring.data.validation.conditions import failing, formula
 from mainspring.data.validation.expressions import is_row_wise
 from mainspring.data.validation.references import keys_of, keys_taken, looked_up
@@ -21,8 +24,10 @@ from mainspring.data.validation.report import CheckResult, Report
 from mainspring.data.validation.rows import Rows
 from mainspring.data.validation.validation import validate
 from mainspring.data.version import DatasetVersion
+from mainspring.data.widening import widen
 from mainspring.errors import InvalidError
 from mainspring.store.scratch import Scratch
+from mainspring.workspace import Workspace
 
 REASONS = "quarantine_reasons"
 Table = pl.DataFrame | pl.LazyFrame | StoredRows
@@ -32,10 +37,7 @@ class Target(Protocol):
     """What is known here of a dataset that rows are committed to."""
 
     name: str
-
-    def commit(self, frame: Any, *, note: str = "") -> DatasetVersion:
-        """Make a version of these rows."""
-        ...
+    workspace: Workspace
 
     def append(self, frame: Any, *, note: str = "") -> DatasetVersion:
         """Make a version with these rows behind the newest."""
@@ -155,8 +157,33 @@ def _flag(result: CheckResult, rows: Rows, replacing: tuple[str, ...]) -> pl.Exp
     return rows.table.lazy().select(flag.alias("flag")).collect(engine="in-memory").to_series()
 
 
-def _set_apart(other: Target, rows: Table, name: str, checks: str) -> None:
+def _set_apart(apart: Target, rows: Table, name: str, checks: str) -> None:
+    note = f"of {name}: {checks}"
     try:
-        other.append(rows, note=f"of {name}: {checks}")
-    except InvalidError:  # rows of other columns can't stand behind those before them, which stay in their version
-        other.commit(rows, note=f"of {name}, with other columns than before: {checks}")
+        apart.append(rows, note=note)
+    except InvalidError:  # they have other columns than those before them
+        apart.append(_joined(apart, rows, f"{note}; rows of other columns come"), note=note)
+
+
+def _joined(apart: Target, rows: Table, note: str) -> pl.LazyFrame:
+    """The rows, and those that are there already, with the columns of both."""
+    head = DatasetStore(apart.workspace.database, apart.workspace.ledger).head(apart.name)
+    parts = read_listing(apart.workspace.blobs, head.manifest).parts if head is not None else ()
+    known = pl.read_parquet_schema(apart.workspace.blobs.path(parts[0].blob)) if parts else pl.Schema()
+    frame = rows.scan() if isinstance(rows, StoredRows) else rows.lazy()
+    given = frame.collect_schema()
+    types = {column: _united(known.get(column), given.get(column)) for column in {**known, **given}}
+    widen(apart.name, types, apart.workspace, note=note, as_text=True)
+    return frame.select(
+        pl.col(column).cast(dtype) if column in given else pl.lit(None, dtype).alias(column)
+        for column, dtype in types.items()
+    )
+
+
+def _united(known: pl.DataType | None, given: pl.DataType | None) -> pl.DataType:
+    """The type that holds the values of both: text where no other does."""
+    one, other = known or pl.Null(), given or pl.Null()
+    found = wider(one, other)
+    if found is None and (one.is_nested() or other.is_nested()):
+        return one  # which no text says; the append names the column
+    return found or pl.String()

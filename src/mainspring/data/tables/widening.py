@@ -1,0 +1,117 @@
+"""Wider types: which one holds the values of two, and a version whose rows have wider types, or columns more, than before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from mainspring.data.tables.draft import TableDraft
+from mainspring.data.tables.lazy import LazyDraft
+from mainspring.data.tables.manifest import Listing, read_listing
+from mainspring.data.tables.parts import scan_parts
+from mainspring.data.version import DatasetVersion
+from mainspring.errors import InvalidError
+from mainspring.store import BlobStore
+
+_INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Int128, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
+
+
+def wider(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
+    """The type that holds the values of both, or None if they aren't of one kind.
+
+    >>> wider(pl.Int64(), pl.Float64()), wider(pl.String(), pl.Int64()) is None
+    (Float64, True)
+    """
+    if one == other or other == pl.Null():
+        return one
+    if one == pl.Null():
+        return other
+    if isinstance(one, pl.Struct) and isinstance(other, pl.Struct):
+        fields: dict[str, pl.DataType] = {field.name: _instance(field.dtype) for field in one.fields}
+        for field in other.fields:
+            wide = wider(fields.get(field.name, pl.Null()), _instance(field.dtype))
+            if wide is None:
+                return None
+            fields[field.name] = wide
+        return pl.Struct(fields)
+    if isinstance(one, pl.List) and isinstance(other, pl.List):
+        inner = wider(_instance(one.inner), _instance(other.inner))
+        return None if inner is None else pl.List(inner)
+    if isinstance(one, _INTEGERS) and isinstance(other, _INTEGERS):
+        return pl.Int128() if pl.Int128() in (one, other) else pl.Int64()
+    if isinstance(one, pl.Decimal) and isinstance(other, pl.Decimal):
+        return pl.Decimal(38, max(one.scale, other.scale))
+    numeric = (*_INTEGERS, pl.Float32, pl.Float64)
+    return pl.Float64() if isinstance(one, numeric) and isinstance(other, numeric) else None
+
+
+def _instance(dtype: object) -> pl.DataType:
+    return dtype() if isinstance(dtype, type) and issubclass(dtype, pl.DataType) else dtype  # type: ignore[return-value]  # either form of a type
+
+
+def is_open(dtype: pl.DataType) -> bool:
+    """Whether no value can have a type, so that which one a column has is still to be found out.
+
+    >>> is_open(pl.Null()), is_open(pl.List(pl.Null())), is_open(pl.List(pl.Int8()))
+    (True, True, False)
+    """
+    return dtype == pl.Null() or (isinstance(dtype, pl.List) and is_open(_instance(dtype.inner)))
+
+
+class WidenedDraft(TableDraft):
+    """The rows of the version that it is put behind, with these columns: a new one is null there. Close it at the end.
+
+    Column types are part of the content digest, so it is a content of its own, and its parts are written anew. With
+    `as_text` plain values of any type may become text.
+    """
+
+    def __init__(self, name: str, blobs: BlobStore, types: Mapping[str, pl.DataType], *, as_text: bool = False) -> None:
+        super().__init__(name, blobs)
+        self.types, self.as_text = dict(types), as_text
+        self._rows: LazyDraft | None = None
+
+    def put_behind(self, head: DatasetVersion | None) -> None:
+        """Compute the version's rows with the wider types.
+
+        Raises:
+            InvalidError: it has a column more, or one whose values aren't of the type that it is to have.
+        """
+        parts = read_listing(self.blobs, head.manifest).parts if head is not None else ()
+        rows = scan_parts(self.blobs, parts) if parts else pl.LazyFrame()
+        known = rows.collect_schema()
+        for name, dtype in known.items():
+            self._expect_wider(name, dtype)
+        self._expect_exact(rows, known)
+        self.close()
+        self._rows = LazyDraft(self.name, rows.select(self._column(name, known) for name in self.types), self.blobs)
+        self._rows.put_behind(None)
+        self._digest = self._rows.digest
+
+    def write(self) -> tuple[Listing, list[str]]:
+        """The parts, and a manifest of their own."""
+        assert self._rows is not None
+        return self._rows.write()
+
+    def close(self) -> None:
+        """Remove what was computed."""
+        if self._rows is not None:
+            self._rows.close()
+
+    def _expect_wider(self, name: str, dtype: pl.DataType) -> None:
+        wanted = self.types.get(name)
+        is_text = self.as_text and wanted == pl.String() and not dtype.is_nested()
+        if wanted is None or not (is_text or wider(dtype, wanted) == wanted):
+            raise InvalidError(
+                f"{self.name}.{name}", dtype, f"a column that becomes {wanted}", "It was replaced meanwhile."
+            )
+
+    def _expect_exact(self, rows: pl.LazyFrame, known: pl.Schema) -> None:
+        whole = [name for name, dtype in known.items() if dtype.is_integer() and self.types[name].is_float()]
+        kept = [pl.col(name).cast(self.types[name]).cast(pl.Int128) == pl.col(name) for name in whole]
+        if kept and not all(rows.select(each.all() for each in kept).collect(engine="streaming").row(0)):
+            raise InvalidError(self.name, ", ".join(whole), "columns of whole numbers that a float holds exactly")
+
+    def _column(self, name: str, known: pl.Schema) -> pl.Expr:
+        dtype = self.types[name]
+        return pl.col(name).cast(dtype) if name in known else pl.lit(None, dtype).alias(name)
