@@ -26,6 +26,25 @@ def test_files_are_ingested_once_and_listed(tmp_path: Path) -> None:
     assert anew.stdout.startswith("flights/2  1 row read")
 
 
+def test_what_should_be_looked_at_is_said(tmp_path: Path) -> None:
+    def run(*words: str) -> str:
+        with chdir(tmp_path):
+            return CliRunner().invoke(cli, ["data", *words], prog_name="mainspring", catch_exceptions=False).stdout
+
+    (tmp_path / "jan.csv").write_text("day,delay\n")
+    assert run("ingest", "*.csv", "--to", "flights").startswith("flights/1  no rows read, 10 B; holds 0 rows")
+    assert run("ingest", "*.csv", "--to", "flights").startswith("flights/1  nothing new")
+    for name in ("feb", "mar"):
+        (tmp_path / f"{name}.csv").write_text("day,delay\n2013-02-01,5\n")
+    said = run("ingest", "*.csv", "--to", "flights").splitlines()
+    assert said[1].startswith("day: null became str")
+    assert said[-1].startswith("warning: ")
+    assert "holds the same bytes as `feb.csv`" in said[-1]
+    run("ingest", "feb.csv", "--to", "other")
+    listed = [line.split()[0] for line in run("sources").splitlines()]
+    assert listed == ["dataset", "flights", "other"]
+
+
 def test_a_table_is_upserted_by_its_key(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "app.db") as app:
         app.execute("CREATE TABLE flight (id INTEGER, delay REAL)")
@@ -54,6 +73,8 @@ def test_errors_name_options_where_python_takes_arguments(tmp_path: Path) -> Non
     raw = tmp_path / "raw.csv"
     raw.write_text("a,b\n1,2\n3\n")
     assert " `--pad` fills short lines" in ingest().stderr
+    raw.write_text("a;b\n1;2,5\n")
+    assert "more fields with `--separator ';'`" in ingest().stderr
     raw.write_bytes("a,b\n1,é\n".encode("cp1252"))
     assert "e.g. `--encoding cp1252` (Western" in ingest().stderr
     raw.write_text("a,b\n1,2\n")

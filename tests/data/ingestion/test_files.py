@@ -316,6 +316,38 @@ def test_what_is_stopped_widens_nothing(raw: Path) -> None:
     assert ingest(raw, to="n", checks=[check.is_in("b", ["x"])]).rows == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('a,b\n1,"x\ny"\n2,"un', r'line 4: `2,"un` is not a line whose quotes .* Is a quote missing'),
+        ('a,b\n1,"x\ny"\n2,"un\n3,4\n', r'line 4: `2,"un` is not a line whose quotes'),
+        ("a;b\n1;2\n3;4,5\n", r"line 3: `3;4,5` .* The header has more fields with separator=';'"),
+        ("a\n1.5\n-1e400\n", r"line 3, column `a`: `-1e400` is not a number that a float holds"),
+    ],
+)
+def test_what_is_wrong_with_text_is_named_with_its_line(raw: Path, text: str, said: str) -> None:
+    (raw / "a.csv").write_text(text)
+    with pytest.raises(InvalidError, match=rf"a\.csv, {said}"):
+        ingest(raw, to="t")
+
+
+def test_infinity_is_a_number_if_a_file_says_so(raw: Path) -> None:
+    (raw / "a.csv").write_text("a\n1.5\ninf\n-inf\n")
+    ingest(raw, to="t")
+    assert dataset("t").to_polars()["a"].to_list() == [1.5, float("inf"), float("-inf")]
+
+
+def test_a_file_that_was_renamed_is_taken_and_told(raw: Path) -> None:
+    (raw / "1.csv").write_text("a\n1\n")
+    assert ingest(raw, to="t").warnings == ()
+    (raw / "1.csv").rename(raw / "2.csv")
+    done = ingest(raw, to="t")
+    assert (done.rows, [each.partition("raw/2.csv ")[2] for each in done.warnings]) == (
+        1, ["holds the same bytes as `1.csv`, which was read, too: its rows are there twice."],
+    )  # fmt: skip
+    assert ingest(raw, to="t").warnings == ()
+
+
 def test_declared_types_are_kept(raw: Path) -> None:
     (raw / "a.csv").write_text("zip,day,at,price\n01234,2013-01-01,2013-01-01T10:00:00+01:00,1.25\n")
     types = {"zip": "str", "day": pl.Date, "at": "datetime[UTC]", "price": pl.Decimal(10, 2)}

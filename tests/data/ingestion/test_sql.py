@@ -141,6 +141,15 @@ def test_a_query_may_end_with_a_comment(url: str, run: Run) -> None:
     assert ingest(url, to="flights", query="SELECT id FROM flight -- all of them", cursor="id").rows == 1
 
 
+def test_a_source_that_is_appended_again_is_told(url: str, run: Run) -> None:
+    run("CREATE TABLE flight (id INTEGER)", "INSERT INTO flight VALUES (1)")
+    assert ingest(url, to="flights", table="flight").warnings == ()
+    again = ingest(url, to="flights", table="flight")
+    assert (again.rows, len(again.warnings)) == (1, 1)
+    assert "was read before and has no cursor: its rows were appended once more" in again.warnings[0]
+    assert ingest(url, to="flights", table="flight", mode="replace").warnings == ()
+
+
 @pytest.mark.one_backend("it names a file")
 def test_a_database_file_is_one_source_however_it_is_named(
     workspace: Workspace, url: str, run: Run, monkeypatch: pytest.MonkeyPatch

@@ -13,6 +13,7 @@ import msgspec
 
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation, redraws
+from mainspring.cli.hints import in_options
 
 if TYPE_CHECKING:
     from mainspring.data.ingestion import Ingested, Progress
@@ -101,17 +102,20 @@ def ingest(
 
 
 @click.command(cls=Command)
-@click.argument("name", metavar="DATASET")
+@click.argument("name", metavar="[DATASET]", default="")
 @click.pass_obj
 def sources(invocation: Invocation, name: str) -> None:
-    """List what was ingested into DATASET, and how far each source was read."""
+    """List what was ingested into DATASET, or into any, and how far each source was read."""
     from mainspring.data.ingestion import list_cursors
 
     found = list_cursors(name, invocation.workspace)
-    rows = [[each.source, text.moment(each.moved_at), _behind(each.state)] for each in found]
+    rows = [
+        [each.dataset, each.source, text.moment(each.moved_at), _behind(each.state)][bool(name) :] for each in found
+    ]
+    head = ["dataset", "source", "read", "up to"][bool(name) :]
     invocation.show(
         {"dataset": name, "sources": [msgspec.to_builtins(each) for each in found]},
-        lambda: text.table(["source", "read", "up to"], rows) if rows else f"Nothing was ingested into {name}.",
+        lambda: text.table(head, rows) if rows else f"Nothing was ingested{f' into {name}' if name else ''}.",
     )
 
 
@@ -129,6 +133,7 @@ def _document(done: Ingested) -> dict[str, Any]:
     return {
         "dataset": msgspec.to_builtins(done.version), "rows": done.rows, "size_bytes": done.size_bytes,
         "resumed_rows": done.resumed_rows, "retries": done.retries, "widened": done.widened,
+        "warnings": done.warnings,
         "report": done.report and msgspec.to_builtins(done.report, enc_hook=str) | {"verdict": done.report.verdict},
     }  # fmt: skip
 
@@ -137,7 +142,8 @@ def _said(done: Ingested, name: str) -> str:
     version = done.version
     if version is None:
         return f"There was nothing to read; {name} has no version yet."
-    read = f"{text.counted(done.rows, 'row')} read, {text.size(done.size_bytes)}" if done.rows else "nothing new"
+    told = f"{text.counted(done.rows, 'row') if done.rows else 'no rows'} read, {text.size(done.size_bytes)}"
+    read = told if done.rows or done.size_bytes else "nothing new"
     lines = [f"{text.bold(str(version))}  {read}; holds {version.amount}, content {text.short(version.content_digest)}"]
     if done.resumed_rows:
         lines.append(
@@ -146,6 +152,9 @@ def _said(done: Ingested, name: str) -> str:
     if done.retries:
         lines.append(f"asked again {text.counted(done.retries, 'time')}")
     lines += [f"{column}: {change}" for column, change in done.widened.items()]
+    lines += [
+        f"warning: {in_options(warning, click.get_current_context().command.params)}" for warning in done.warnings
+    ]
     return "\n".join(lines + (str(done.report).splitlines() if done.report and done.report.failed else []))
 
 

@@ -161,13 +161,13 @@ class IngestStore:
         tx.execute("DELETE FROM dataset_staged WHERE dataset = ? AND source = ?", (self.dataset, self.source))
 
 
-def list_stored(database: Database, dataset: str) -> list[Cursor]:
-    """The states of every source that a dataset was read from, by name."""
+def list_stored(database: Database, dataset: str = "") -> list[Cursor]:
+    """The states of every source that a dataset, or any, was read from, by name."""
     database.migrate("ingestion", MIGRATIONS)
-    rows = database.query(
-        "SELECT dataset, source, state, version, moved_at FROM dataset_cursor WHERE dataset = ?", (dataset,)
-    )
-    return sorted((Cursor(a, b, msgspec.json.decode(c), d, e) for a, b, c, d, e in rows), key=lambda each: each.source)
+    where, params = ("WHERE dataset = ?", (dataset,)) if dataset else ("", ())
+    rows = database.query(f"SELECT dataset, source, state, version, moved_at FROM dataset_cursor {where}", params)
+    found = (Cursor(a, b, msgspec.json.decode(c), d, e) for a, b, c, d, e in rows)
+    return sorted(found, key=lambda each: (each.dataset, each.source))
 
 
 def forgetting(database: Database) -> Callable[[Transaction, str], None]:

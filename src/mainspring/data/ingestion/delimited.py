@@ -90,8 +90,15 @@ class Delimited:
             raise InvalidError(
                 f"{self.blocks.uri}, line {number}", shorten(record.decode().rstrip("\r")),
                 f"a line of {wanted} fields, as the header has; it has {width}",
-                f"Is a quote missing, or the file cut off?{pad}",
+                self._separator_hint() or f"Is a quote missing, or the file cut off?{pad}",
             )  # fmt: skip
+
+    def _separator_hint(self) -> str:
+        """What separates the header, if that is one field by the separator at hand."""
+        (name, *others), found = self.header or [""], self.options.separator
+        counts = {each: name.count(each) for each in (";", "\t", "|", ",") if each != found}
+        likely = max(counts, key=counts.__getitem__)
+        return "" if others or not counts[likely] else f"The header has more fields with separator={likely!r}."
 
     def _width(self, record: bytes) -> int:
         text = io.StringIO(record.decode(), newline="\n")
@@ -181,18 +188,23 @@ class Delimited:
         return InvalidError(
             f"{self.blocks.uri}, line {number}",
             shorten(block[begin:].partition(b"\n")[0].decode().rstrip("\r")),
-            "a line whose quotes stand around whole fields, doubled within them", "quote='' takes quotes for plain text.",
+            "a line whose quotes stand around whole fields, doubled within them",
+            "Is a quote missing, or the file cut off? quote='' takes quotes for plain text.",
         )  # fmt: skip
 
     def _expect_exact(self, frame: pl.DataFrame, data: bytes, block: bytes, line: int) -> None:
-        """Refuse whole numbers that were rounded because others of their column are none: two blocks would refuse them."""
+        """Refuse whole numbers that were rounded because others of their column are none: two blocks would refuse them.
+
+        Also numbers too large for a float, of which infinity was made.
+        """
         large = [name for name in frame.columns if holds_large(frame[name])]
         as_text = self._read_text(data, large) if large else pl.DataFrame()
         for name in large:
             texts = as_text[name].str.strip_chars()
             whole = (texts.str.contains(r"^[+-]?\d{16,}$") & frame[name].is_not_null()).fill_null(value=False)
+            whole |= (frame[name].is_infinite() & texts.str.contains(r"\d")).fill_null(value=False)
             for row in whole.arg_true():
-                if not is_exact(int(texts[row])):
+                if frame[name].is_infinite()[row] or not is_exact(int(texts[row])):
                     raise InvalidError(
                         self._where(block, line, row, name), texts[row], "a number that a float holds exactly",
                         f"types={{{name!r}: 'str'}} keeps its digits.",

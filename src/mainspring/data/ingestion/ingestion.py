@@ -24,7 +24,7 @@ from mainspring.data.ingestion.opening import as_source
 from mainspring.data.ingestion.progress import Listener
 from mainspring.data.ingestion.reader import Reader
 from mainspring.data.ingestion.retry import Retry
-from mainspring.data.ingestion.source import BatchSource, IngestMode, Reading, State, identity_in
+from mainspring.data.ingestion.source import BatchSource, IngestMode, ReadByCursor, Reading, State, identity_in
 from mainspring.data.ingestion.staging import Limits, Staging
 from mainspring.data.tables.draft import TableDraft
 from mainspring.data.tables.edits import EditDraft
@@ -53,7 +53,7 @@ class Ingested(msgspec.Struct, frozen=True, kw_only=True):
     """What an ingest did. `version` is None if there was nothing to read and no version before.
 
     `rows` and `size_bytes` count what was read, `resumed_rows` those of them that an interrupted ingest had left. `widened`
-    says which columns changed their type, or came, while they were read.
+    says which columns changed their type, or came, while they were read; `warnings` what a person should look at.
     """
 
     version: DatasetVersion | None
@@ -64,6 +64,7 @@ class Ingested(msgspec.Struct, frozen=True, kw_only=True):
     retries: int = 0
     widened: dict[str, str] = {}  # a Struct copies its defaults
     report: Report | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def ingest(
@@ -150,7 +151,16 @@ class _Ingest:
             version=version, rows=staging.rows, size_bytes=staging.size_bytes,
             state=before if staging.state is None else staging.state,
             resumed_rows=staging.resumed_rows, retries=reader.retries, widened=staging.alignment.widened, report=report,
+            warnings=(*staging.warnings, *self._read_anew(cursor, staging.rows)),
         )  # fmt: skip
+
+    def _read_anew(self, cursor: Cursor | None, rows: int) -> tuple[str, ...]:
+        if cursor is None or not rows or self.mode != "append":
+            return ()
+        if not isinstance(self.source, ReadByCursor) or self.source.cursor:
+            return ()
+        told = f"{self.store.source} was read before and has no cursor: its rows were appended once more."
+        return (f"{told} A cursor, mode='replace' or mode='upsert' takes each once.",)
 
     def _alignment(self) -> Alignment:
         """The columns of the newest version, if rows go behind it, else those declared."""
@@ -255,8 +265,8 @@ def _once(sources: Sequence[Source]) -> tuple[Source, ...]:
     return tuple({source.node: source for source in sources}.values())
 
 
-def list_cursors(name: str, workspace: Workspace | None = None) -> list[Cursor]:
-    """How far each source was read into a dataset."""
+def list_cursors(name: str = "", workspace: Workspace | None = None) -> list[Cursor]:
+    """How far each source was read into a dataset, or into any."""
     return list_stored((workspace or current_workspace()).database, name)
 
 

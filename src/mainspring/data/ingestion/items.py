@@ -103,6 +103,7 @@ class _Known:
 
     def __init__(self, state: State | None) -> None:
         self.files: dict[str, dict[str, Any]] = (state or {}).get("files", {})
+        self._names = {part["digest"]: name for name, parts in self.files.items() for part in parts.values()}
 
     def is_unchanged(self, item: Item, part: str) -> bool:
         """Whether that part of a file was read, and its stamp says that the file is as it was."""
@@ -113,6 +114,12 @@ class _Known:
         """Parts of a file were read to their end."""
         read = {part: {"stamp": item.stamp, "digest": digest} for part in parts}
         self.files = {**self.files, item.name: {**self.files.get(item.name, {}), **read}}
+        self._names.setdefault(digest, item.name)
+
+    def same_as(self, item: Item, digest: str) -> str:
+        """The name of another file that was read and held these bytes; empty if there is none."""
+        name = self._names.get(digest, item.name)
+        return "" if name == item.name else name
 
     def state(self, partial: dict[str, Any] | None) -> State:
         """As JSON, with how far the file at work was read."""
@@ -139,17 +146,27 @@ class _ItemReading:
         read_bytes = int(partial["size_bytes"]) if partial else 0
         rows = self._rows_of_text(partial) if self.options.format in ("csv", "ndjson") else self._rows_of_file(partial)
         for frame, position, total in rows:
+            warning = ""
             digest = position.pop("whole", "")
             if not digest:
                 state = self.known.state({"name": item.name, "stamp": item.stamp, "size_bytes": total, **position})
             else:
                 self._expect_unchanged()
+                warning = self._told_of_same_bytes(digest)
                 state = self._ended(digest)
             yield Batch(
                 frame=frame if frame.columns else None, state=state, origin=item.uri, size_bytes=total - read_bytes,
                 sources=(item.lineage(digest),) if digest else (), sparse=self.options.format == "ndjson",
+                warning=warning,
             )  # fmt: skip
             read_bytes = total
+
+    def _told_of_same_bytes(self, digest: str) -> str:
+        other = self.known.same_as(self.item, digest) if self.reading.mode != "upsert" else ""
+        return (
+            other
+            and f"{self.item.uri} holds the same bytes as `{other}`, which was read, too: its rows are there twice."
+        )
 
     def _ended(self, digest: str) -> State:
         self.known.learn(self.item, self.parts, digest)

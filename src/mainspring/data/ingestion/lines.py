@@ -63,12 +63,12 @@ def widths(block: bytes, separator: bytes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def stray_quote(block: bytes, separator: bytes, quote: bytes) -> int | None:
-    """Where the first quote is that neither begins nor ends a field nor is doubled within one.
+    r"""Where the first quote is that neither begins nor ends a field nor is doubled within one, or begins one without end.
 
-    >>> stray_quote(b'1,5" pipe', b",", b'"'), stray_quote(b'"a",c', b",", b'"')
-    (3, None)
+    >>> [stray_quote(text, b",", b'"') for text in (b'1,5" pipe', b'"a",c', b'"a",c\n"d,e')]
+    [3, None, 6]
     """
-    is_open, doubled = False, -1
+    is_open, doubled, begun = False, -1, 0
     for match in re.finditer(re.escape(quote), block) if quote else ():
         place = match.start()
         if place == doubled:
@@ -77,14 +77,14 @@ def stray_quote(block: bytes, separator: bytes, quote: bytes) -> int | None:
         if not is_open:
             if before not in (b"", separator, b"\n"):
                 return place
-            is_open = True
+            is_open, begun = True, place
         elif behind == quote:
             doubled = place + 1
         elif behind in (b"", separator, b"\n", b"\r"):
             is_open = False
         else:
             return place
-    return None
+    return begun if is_open else None
 
 
 def zero_led(block: bytes, separator: bytes, quote: bytes) -> set[int] | None:

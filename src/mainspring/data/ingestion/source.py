@@ -26,7 +26,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """Some rows, and the state behind them; None if reading can't go on from there but must begin anew.
 
     `origin` names where they stood, for errors; `size_bytes` is what was read for them; `sources` what was read to its end
-    with them, for the lineage. In `sparse` ones a column may be absent, which means null.
+    with them, for the lineage. In `sparse` ones a column may be absent, which means null. `warning` is told to people.
     """
 
     frame: pl.DataFrame | None
@@ -35,6 +35,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int = 0
     sources: tuple[Source, ...] = ()
     sparse: bool = False
+    warning: str = ""
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -76,6 +77,13 @@ class KnowsItsSize(Protocol):
     def total_bytes(self, state: State | None) -> int:
         """The bytes to read from that state on."""
         ...
+
+
+@runtime_checkable
+class ReadByCursor(Protocol):
+    """A source of which only what is new is read, if the column is named that tells."""
+
+    cursor: str
 
 
 @runtime_checkable

@@ -40,6 +40,7 @@ class Staging:
         self.rows = self.size_bytes = 0
         self.state: State | None = None
         self.sources: list[Source] = []
+        self.warnings: list[str] = []
         self.parts: list[Part] = []
         self._position = 0
         self._is_resumable = True
@@ -68,6 +69,7 @@ class Staging:
             self._pending_rows += frame.height
             self._pending_bytes += int(frame.estimated_size())
             self.rows += frame.height
+        self.warnings += [batch.warning] if batch.warning else []
         self.sources.extend(batch.sources)
         self._pending_sources.extend(batch.sources)
         self.size_bytes += batch.size_bytes
@@ -121,7 +123,7 @@ class Staging:
 
     def _reset(self) -> None:
         self.alignment = Alignment(self._first.declared, self._first.known)
-        self.parts, self.sources, self._position = [], [], 0
+        self.parts, self.sources, self.warnings, self._position = [], [], [], 0
         self._is_resumable, self._staged_state = True, None
         self._begin_part()
 
