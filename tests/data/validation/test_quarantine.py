@@ -102,6 +102,15 @@ def test_rows_set_apart_before_stay_when_columns_go_or_become_text(workspace: Wo
     assert apart["quarantine_reasons"].to_list() == [["id unique"]] * 6
 
 
+def test_that_all_rows_were_set_apart_is_said(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    checks = [check.unique("id", severity="quarantine")]
+    version = dataset("flights").commit(FLIGHTS[1:3], checks=checks, quarantine="apart")
+    assert version.rows == 0
+    assert caplog.messages == ["all 2 rows of flights were set apart: the version gets none of them"]
+    dataset("flights").commit(FLIGHTS, checks=checks, quarantine="apart")
+    assert len(caplog.messages) == 1
+
+
 def test_rows_set_apart_are_not_rounded_to_join_others(workspace: Workspace) -> None:
     large, checks = pl.DataFrame({"id": [2**53 + 1] * 2}), [check.unique("id", severity="quarantine")]
     dataset("flights").commit(large, checks=checks, quarantine="apart")

@@ -7,7 +7,7 @@ go of what was staged. So a version is a whole reading of its source, and what w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -35,7 +35,7 @@ from mainspring.data.tables.rows import FrameDraft
 from mainspring.data.tables.widening import is_open
 from mainspring.data.version import DatasetVersion, Source
 from mainspring.data.widening import widen
-from mainspring.errors import InvalidError, NotAllowedError
+from mainspring.errors import InvalidError, MainspringError, NotAllowedError
 from mainspring.ledger import is_replay, note_moving
 from mainspring.store import Lease, Transaction
 from mainspring.store.heartbeat import Heartbeat
@@ -142,7 +142,8 @@ class _Ingest:
             reading = Reading(self.mode, alignment.decided)
             reader = Reader(self.source, self.store.source, staging, retry, progress)
             try:
-                reader.read(reading, before)
+                with _keeping(staging):
+                    reader.read(reading, before)
                 version, report = self._committed(staging, lease, before, extracted_us)
             except InvalidError:
                 staging.discard()  # so that the next ingest reads the source again, which may be mended
@@ -246,6 +247,19 @@ class _Ingest:
         if self.key:
             return EditDraft(self.name, self.workspace.blobs, ByKey(self.name, self.key), rows)
         return FrameDraft(self.name, rows, self.workspace.blobs)
+
+
+@contextmanager
+def _keeping(staging: Staging) -> Iterator[None]:
+    """Stage what was read if reading breaks off, so that the next ingest goes on behind it."""
+    try:
+        yield
+    except InvalidError:
+        raise
+    except (MainspringError, KeyboardInterrupt):
+        with suppress(MainspringError):  # what broke it off is told
+            staging.flush()
+        raise
 
 
 @contextmanager

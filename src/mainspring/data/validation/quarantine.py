@@ -5,6 +5,7 @@ Of rows on disk the batches are divided one after the other; only checks that lo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -25,10 +26,11 @@ from mainspring.data.validation.rows import Rows
 from mainspring.data.validation.validation import validate
 from mainspring.data.version import DatasetVersion
 from mainspring.data.widening import widen
-from mainspring.errors import InvalidError
+from mainspring.errors import InvalidError, counted
 from mainspring.store.scratch import Scratch
 from mainspring.workspace import Workspace
 
+_log = logging.getLogger(__name__)
 REASONS = "quarantine_reasons"
 Table = pl.DataFrame | pl.LazyFrame | StoredRows
 
@@ -85,6 +87,10 @@ def admitted(
                 fits(good)
             _set_apart(apart, bad, name, ", ".join(sorted({result.check.name for result in failed})))
             table = good
+            if count == report.rows:
+                _log.warning(
+                    "all %s of %s were set apart: the version gets none of them", counted(count, "row"), subject
+                )
         elif fits is not None:
             fits(table)
         yield table, report
