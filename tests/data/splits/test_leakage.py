@@ -179,6 +179,23 @@ def test_a_column_that_leaks_the_target_is_found(name: str) -> None:
     assert leak.score > 0.99
 
 
+@pytest.mark.parametrize("form", ["{word}-{id}", "{word}{id}", "{id} {word}", "{word}2/{id}"])
+def test_a_word_in_an_identifier_may_leak_the_target(form: str) -> None:
+    train, test = (
+        part.with_columns(
+            code=pl.Series(
+                [
+                    form.format(word="POS" if late else "NEG", id=f"{at + start:05}")
+                    for at, late in enumerate(part["late"])
+                ]
+            )
+        )
+        for part, start in ((made(), 0), (made(1), 50_000))
+    )
+    leak = found(leakage(train, test, key="id", target="late"), "target_leakage")
+    assert (leak.columns, leak.severity) == (("code",), "stop")
+
+
 def test_an_identifier_leaks_nothing() -> None:
     train, test = (made(seed).with_columns(pl.col("id").cast(pl.String)) for seed in (0, 1))
     report = leakage(train, test, target="late")

@@ -2,11 +2,13 @@
 
 Scored on rows that it did not learn, an identifier tells nothing however many values it has. Classes are scored by the area
 under the ROC curve (0.5 is chance), numbers by the share of their order's variance that is explained (0 is chance). A missing
-value is a bin of its own: often it is what leaks the target.
+value is a bin of its own: often it is what leaks the target. Of texts with many values the first and last word count, too:
+`POS-0017` tells by its beginning what it doesn't tell as a whole.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +17,7 @@ import polars as pl
 SAMPLED_ROWS = 200_000
 MOST_CLASSES = 20  # of a target of whole numbers; with more it counts as a number
 _BINS, _CATEGORIES = 64, 1_000
+_WORDS = (r"^\p{L}+", r"^[\p{L}\p{N}]+", r"[\p{L}\p{N}]+$")
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -35,11 +38,21 @@ def strengths(train: pl.DataFrame, test: pl.DataFrame, target: str, features: li
     for name in features:
         if train.schema[name].is_nested() or train.schema[name] in (pl.Binary, pl.Object):
             continue
-        bins, there, count = _bins(train.get_column(name), test.get_column(name))
-        told = _learned(bins, known, count)[there]
-        score = _area(told, asked) if measure == "AUC" else _explained(told[:, 0], asked[:, 0])
-        found.append(Strength(name, measure, score))
+        scores = []
+        for ours, theirs in _readings(train.get_column(name), test.get_column(name)):
+            bins, there, count = _bins(ours, theirs)
+            told = _learned(bins, known, count)[there]
+            scores.append(_area(told, asked) if measure == "AUC" else _explained(told[:, 0], asked[:, 0]))
+        found.append(Strength(name, measure, max(scores)))
     return sorted(found, key=lambda each: -each.value if each.value == each.value else np.inf)
+
+
+def _readings(train: pl.Series, test: pl.Series) -> Iterator[tuple[pl.Series, pl.Series]]:
+    """A column of both parts as it is; of texts with many values also their leading letters, first word and last word."""
+    yield train, test
+    if train.dtype == pl.String and train.n_unique() > _BINS:
+        for word in _WORDS:
+            yield train.str.extract(word, 0), test.str.extract(word, 0)
 
 
 def _targets(train: pl.Series, test: pl.Series) -> tuple[str, Array, Array]:
