@@ -39,7 +39,7 @@ def decoded(file: BinaryIO, measure: Callable[[Image.Image], Found]) -> tuple[Fo
             image.load()
             return measure(ImageOps.exif_transpose(image)), ""
     except _BROKEN as error:
-        return None, shorten(str(error).replace(repr(file), "the file")) or type(error).__name__
+        return None, shorten(str(error).replace(f" {file!r}", "")) or type(error).__name__
 
 
 def thumbnail(image: Image.Image) -> tuple[str, Image.Image]:
