@@ -25,7 +25,7 @@ from mainspring.data.tables.positions import (
     starts_of,
 )  # fmt: skip
 from mainspring.data.version import DatasetVersion
-from mainspring.errors import InvalidError, shorten
+from mainspring.errors import InvalidError, close_names, counted, shorten
 from mainspring.store import BlobStore
 from mainspring.store.space import naming_full_disk
 
@@ -171,7 +171,9 @@ def aligned(frame: pl.DataFrame, schema: Schema, blobs: BlobStore, part: Part | 
     """
     wanted, given = dict(schema), dict(schema_of(frame))
     if missing := [name for name in wanted if name not in given]:
-        raise InvalidError(subject, ", ".join(given), f"a table with the column `{missing[0]}`", _replace_hint())
+        renamed = close_names(missing[0], [name for name in given if name not in wanted])
+        said = f"columns {', '.join(renamed)}" if renamed else counted(len(given), "column")
+        raise InvalidError(subject, said, f"a table with the column `{missing[0]}`", _replace_hint())
     if unknown := [name for name in given if name not in wanted]:
         raise InvalidError(f"{subject}.{unknown[0]}", unknown[0], f"a column of `{subject}`", _replace_hint())
     frame = frame.select(list(wanted))
