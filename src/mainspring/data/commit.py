@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -21,11 +21,21 @@ _ATTEMPTS = 1_000  # each failed one means that another writer committed
 
 
 class Wanted(NamedTuple):
-    """A draft that is to become the newest version of a dataset."""
+    """A draft that is to become the newest version of a dataset: content of its own, or (`behind`) a change of the newest.
+
+    `extra` is run in the transaction of the version.
+    """
 
     name: str
     draft: Draft
+    behind: bool = False
+    sources: tuple[Source, ...] = ()
     note: str = ""
+    extra: Sequence[Extra] = ()
+
+
+Making = Callable[[DatasetVersion | None], Sequence[Wanted]]
+"""What is to be committed, as it follows from a dataset's newest version; the first is that dataset's."""
 
 
 def commit_draft(
@@ -44,29 +54,32 @@ def commit_draft(
         NotAllowedError: this is a replay, and no version was recorded with this content; or (`behind`) the newest version
             is pinned to an outside table.
     """
-    (version,) = commit_drafts(
-        workspace, [Wanted(name, draft, note)], behind=behind, sources=sources, extracted_us=extracted_us, extra=extra
-    )
-    return version
+    wanted = Wanted(name, draft, behind, sources, note, extra)
+    return commit_drafts(workspace, [wanted], extracted_us=extracted_us)[0]
 
 
-def commit_drafts(
-    workspace: Workspace, wanted: Sequence[Wanted], *, behind: bool, sources: tuple[Source, ...] = (), extracted_us: int,
-    extra: Sequence[Extra] = (),
-) -> list[DatasetVersion]:  # fmt: skip
+def commit_drafts(workspace: Workspace, wanted: Sequence[Wanted], *, extracted_us: int) -> list[DatasetVersion]:
     """Make drafts the newest versions of several datasets, all in one transaction or none; else as `commit_draft`."""
+    return commit_onto(workspace, wanted[0].name, lambda _: wanted, extracted_us=extracted_us)
+
+
+def commit_onto(workspace: Workspace, name: str, make: Making, *, extracted_us: int) -> list[DatasetVersion]:
+    """Make what follows from the newest version of a dataset the newest versions, all in one transaction or none.
+
+    `make` is asked again if another writer was faster, so what it decides by the version is true when it is committed. In a
+    replay it is asked for the versions behind which something was put then. Raises as `commit_draft` and `make` do.
+    """
     store = DatasetStore(workspace.database, workspace.ledger)
     if is_replay():
-        return [_recorded(store, each.name, each.draft, behind=behind) for each in wanted]
+        return _recorded(store, name, make)
     for _ in range(_ATTEMPTS):
-        heads = [store.head(each.name) for each in wanted]
+        heads = {name: store.head(name)}
         try:
-            writes = [
-                _writing(store, workspace.blobs, each, head, sources, extracted_us, extra, behind=behind)
-                for each, head in zip(wanted, heads, strict=True)
-            ]
+            wanted = make(heads[name])
+            heads |= {each.name: store.head(each.name) for each in wanted[1:]}
+            writes = [_writing(store, workspace.blobs, each, heads[each.name], extracted_us) for each in wanted]
         except (NotFoundError, FileNotFoundError):
-            if heads == [store.head(each.name) for each in wanted]:
+            if all(_layout(store.head(each)) == _layout(head) for each, head in heads.items()):
                 raise
             continue  # what was read is removed by now, as another writer was faster
         versions = store.commit(writes)
@@ -74,16 +87,14 @@ def commit_drafts(
             for version, each in zip(versions, wanted, strict=True):
                 _compact(version, each.draft, workspace)
             return versions
-    names = ", ".join(f"`{each.name}`" for each in wanted)
-    raise ConflictError(f"The dataset {names} is being written by too many others; nothing was committed.")
+    raise ConflictError(f"The dataset `{name}` is being written by too many others; nothing was committed.")
 
 
 def _writing(
-    store: DatasetStore, blobs: BlobStore, wanted: Wanted, head: DatasetVersion | None, sources: tuple[Source, ...],
-    extracted_us: int, extra: Sequence[Extra], *, behind: bool,
-) -> Write:  # fmt: skip
+    store: DatasetStore, blobs: BlobStore, wanted: Wanted, head: DatasetVersion | None, extracted_us: int
+) -> Write:
     """Put a draft behind the newest version, store its blobs, and give what records it."""
-    name, draft, note = wanted
+    name, draft, behind, sources, note, extra = wanted
     if head is not None and head.kind != draft.kind:
         raise InvalidError("dataset", name, f"a {draft.kind}", f"It is a {head.kind}; choose another name.")
     if behind and head is not None and head.pinned is not None:
@@ -97,6 +108,10 @@ def _writing(
         return store.confirming(same, sources, extra) if same is not None else _outrun
     version = draft.version(head, sources, redact(note), extracted_us)
     return store.committing(version, draft.written, base=draft.base, extra=extra)
+
+
+def _layout(head: DatasetVersion | None) -> tuple[str, str] | None:
+    return None if head is None else (head.id, head.manifest)
 
 
 def _outrun(_: Transaction) -> None:
@@ -114,14 +129,17 @@ def _compact(version: DatasetVersion, draft: Draft, workspace: Workspace) -> Non
         start_compaction(version.dataset, workspace)
 
 
-def _recorded(store: DatasetStore, name: str, draft: Draft, *, behind: bool) -> DatasetVersion:
+def _recorded(store: DatasetStore, name: str, make: Making) -> list[DatasetVersion]:
+    """The versions that this made when it was recorded."""
     versions = store.versions(name)
     by_id = {version.id: version for version in versions}
     for version in versions:
+        parent = by_id.get(version.parent or "")
         with suppress(InvalidError):  # what doesn't fit behind a version was not put behind it
-            draft.put_behind(by_id.get(version.parent or "") if behind else None)
-            if draft.content_digest == version.content_digest:
-                return version
+            own, *others = make(parent)
+            own.draft.put_behind(parent if own.behind else None)
+            if own.draft.content_digest == version.content_digest:
+                return [version, *(_recorded(store, each.name, lambda _, each=each: [each])[0] for each in others)]  # type: ignore[misc]  # bound at once
     raise NotAllowedError(
         f"A replay commits nothing, and no version of `{name}` was recorded with this content: it differs."
     )

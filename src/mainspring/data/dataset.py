@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mainspring import clock
 from mainspring.data._store import DatasetStore
-from mainspring.data.commit import Extra, commit_draft
+from mainspring.data.commit import commit_draft
 from mainspring.data.files import Progress
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, WrongTypeError
@@ -21,9 +21,9 @@ from mainspring.workspace import Workspace, current_workspace, using
 if TYPE_CHECKING:
     import polars as pl
 
-    from mainspring.artifacts.spool import Spool
     from mainspring.data.draft import Draft
     from mainspring.data.tables.rows import FrameDraft
+    from mainspring.data.validation.admission import Admission
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 _TAG = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,99}")
@@ -71,9 +71,10 @@ class Dataset:
         when, if not now. If nothing changed, the newest version is given; its blobs that were found corrupt are stored anew.
 
         `checks` are what `validate` takes, held to these rows, and, where they are appended, to what they make together
-        with the newest version (`unique`, `compare_previous`); the report is recorded with the version. Rows that a check
-        of severity `quarantine` fails on are appended to the dataset of that name first, with their reasons, in a
-        transaction of their own. A lazy table is computed once, to a temporary file, and checked and divided there.
+        with the newest version (`unique`, `compare_previous`), which is the newest when they are committed, too; the report
+        is recorded with the version. Rows that a check of severity `quarantine` fails on are appended to the dataset of
+        that name, with their reasons, in the same transaction. A lazy table is computed once, to a temporary file, and
+        checked and divided there.
 
         Raises:
             InvalidError: a row to append has other columns or types; the column is named. The dataset is a tree. A
@@ -82,71 +83,67 @@ class Dataset:
             ConflictError: a thousand other writers were faster.
             NotAllowedError: this is a replay, and no version was recorded with this content.
         """
+        from mainspring.data.tables.frames import as_polars
         from mainspring.data.tables.rows import FrameDraft
 
         if mode not in ("replace", "append"):
             raise InvalidError("mode", mode, "`replace` or `append`")
         behind = mode == "append"
-        with self._admitted(frame, checks, quarantine, behind=behind) as (rows, extra):
-            if hasattr(rows, "scan") or type(rows).__name__ == "LazyFrame":
-                return self._commit_lazy(rows, source, note, extracted_at, behind=behind, extra=extra)
-            draft = FrameDraft(self.name, rows, self.workspace.blobs, before=self._draft)
-            version = self._commit(draft, source, note, extracted_at, behind=behind, extra=extra)
+        self._expect_now()
+        rows: Any = frame if type(frame).__name__ == "LazyFrame" else as_polars(frame)
+        if checks is not None:
+            with self._admission(rows, checks, quarantine, behind=behind) as admission:
+                return admission.commit(**self._about(source, note, extracted_at))
+        if rows is frame and type(rows).__name__ == "LazyFrame":
+            return self._commit_lazy(rows, source, note, extracted_at, behind=behind)
+        draft = FrameDraft(self.name, rows, self.workspace.blobs, before=self._draft)
+        version = self._commit(draft, source, note, extracted_at, behind=behind)
         if not is_replay():
             self._draft = draft.settled(version)
         return version
 
-    def _commit_lazy(
-        self, frame: pl.LazyFrame | Spool, *given: Any, behind: bool, extra: Sequence[Extra]
-    ) -> DatasetVersion:
+    def _commit_lazy(self, frame: pl.LazyFrame, *given: Any, behind: bool) -> DatasetVersion:
         from mainspring.data.tables.lazy import LazyDraft
 
         draft = LazyDraft(self.name, frame, self.workspace.blobs)
         try:
-            return self._commit(draft, *given, behind=behind, extra=extra)
+            return self._commit(draft, *given, behind=behind)
         finally:
             draft.close()
 
     @contextmanager
-    def _admitted(
-        self, frame: Any, checks: Any, quarantine: str, *, behind: bool, replacing: tuple[str, ...] = (),
-        fits: Callable[[Any], None] | None = None,
-    ) -> Iterator[tuple[Any, list[Extra]]]:  # fmt: skip
-        """The rows that checks let into the dataset, computed once if they are lazy, and what records the report."""
-        from mainspring.data.tables.frames import as_polars
-
-        self._expect_now()
-        rows: Any = frame if type(frame).__name__ == "LazyFrame" else as_polars(frame)
-        if checks is None:
-            yield rows, []
-            return
+    def _admission(
+        self, rows: Any, checks: Any, quarantine: str, *, behind: bool, replacing: tuple[str, ...] = ()
+    ) -> Iterator[Admission]:
+        """The way into the dataset that checks guard, for rows that are computed once if they are lazy."""
         from mainspring.artifacts.spool import Spool
         from mainspring.data.tables.parts import fitted_to
-        from mainspring.data.validation.quarantine import admitted
-        from mainspring.data.validation.recorded import recording
+        from mainspring.data.validation.admission import Admission
 
-        head = None if is_replay() else self._store.head(self.name)  # a replay's head is a later one
-        other = {"behind": head, "replacing": replacing, "fits": fits} if behind else {"previous": head}
-        apart = dataset(quarantine, self.workspace) if quarantine else None
+        head = self._store.head(self.name)
+        if behind and head is not None and not is_replay():  # a replay's head is a later one
+            rows = fitted_to(head, rows, self.workspace.blobs)
+        apart = dataset(quarantine, self.workspace).name if quarantine else ""
         with ExitStack() as stack:
-            stack.enter_context(using(self.workspace))
-            if behind and head is not None:
-                rows = fitted_to(head, rows, self.workspace.blobs)
             rows = stack.enter_context(Spool(rows)) if type(rows).__name__ == "LazyFrame" else rows
-            good, report = stack.enter_context(admitted(self.name, rows, checks, apart, **other))
-            yield good, [recording(self._store, report)]
+            admission = Admission(
+                self.name, rows, checks, self.workspace, behind=behind, quarantine=apart, replacing=replacing
+            )
+            yield stack.enter_context(admission)
 
-    def _commit(
-        self, draft: Draft, source: Any, note: str, extracted_at: datetime | None, *, behind: bool,
-        extra: Sequence[Extra] = (),
-    ) -> DatasetVersion:  # fmt: skip
+    def _about(self, source: Any, note: str, extracted_at: datetime | None) -> dict[str, Any]:
+        """What is told of a version besides its content."""
         from mainspring.data._sources import describe_sources
 
+        extracted_us = clock.to_us(extracted_at) if extracted_at else clock.now_us()
+        return {"sources": describe_sources(source), "note": note, "extracted_us": extracted_us}
+
+    def _commit(
+        self, draft: Draft, source: Any, note: str, extracted_at: datetime | None, *, behind: bool
+    ) -> DatasetVersion:
         self._expect_now()
-        return commit_draft(
-            self.workspace, self.name, draft, behind=behind, sources=describe_sources(source), note=note,
-            extracted_us=clock.to_us(extracted_at) if extracted_at else clock.now_us(), extra=extra,
-        )  # fmt: skip
+        about = self._about(source, note, extracted_at)
+        return commit_draft(self.workspace, self.name, draft, behind=behind, **about)
 
     def _expect_now(self) -> None:
         if self.as_of is not None:
@@ -219,13 +216,15 @@ class Dataset:
         from mainspring.data.tables.frames import as_polars
         from mainspring.data.tables.keys import ByKey
 
-        find, blobs = ByKey(self.name, key), self.workspace.blobs
-        with self._admitted(
-            as_polars(frame), checks, quarantine, behind=True, replacing=tuple(find.key),
-            fits=find.expect_keys,
-        ) as (rows, extra):  # fmt: skip
-            draft = EditDraft(self.name, blobs, find, rows)
-            return self._commit(draft, source, note, extracted_at, behind=True, extra=extra)
+        def draft(rows: Any) -> EditDraft:
+            return EditDraft(self.name, self.workspace.blobs, find, rows)
+
+        self._expect_now()
+        find, rows = ByKey(self.name, key), as_polars(frame)
+        if checks is None:
+            return self._commit(draft(rows), source, note, extracted_at, behind=True)
+        with self._admission(rows, checks, quarantine, behind=True, replacing=tuple(find.key)) as admission:
+            return admission.commit(draft, **self._about(source, note, extracted_at))
 
     def delete(
         self, keys: Any = None, *, key: str | Sequence[str] | None = None, where: pl.Expr | str | None = None,

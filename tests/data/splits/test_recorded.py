@@ -117,9 +117,9 @@ def test_all_parts_are_committed_or_none(workspace: Workspace, tmp_path: Path) -
         stopped.append(1)
 
     stopped: list[int] = []
-    drafts = [Wanted(name, FrameDraft(name, FRAME, workspace.blobs)) for name in ("one", "two")]
+    drafts = [Wanted(name, FrameDraft(name, FRAME, workspace.blobs), extra=[stop]) for name in ("one", "two")]
     with pytest.raises(KeyboardInterrupt):
-        commit_drafts(workspace, drafts, behind=False, extracted_us=0, extra=[stop])
+        commit_drafts(workspace, drafts, extracted_us=0)
     assert dataset("one").versions() == []
 
 

@@ -178,6 +178,13 @@ def test_tables_without_columns_or_rows_and_very_wide_ones(workspace: Workspace)
     expect(wide.delete([0], key="c0"), frame[1:])
 
 
+@pytest.mark.one_backend("parts and digests are the same on both, and it takes 3 s")
+def test_ten_thousand_columns_are_committed_appended_and_read(workspace: Workspace) -> None:
+    wide, frame = dataset("wide"), pl.DataFrame({f"c{n}": [n, n + 1] for n in range(10_000)})
+    wide.commit(frame)
+    expect(wide.append(frame[::-1]), pl.concat([frame, frame[::-1]]))
+
+
 @settings(max_examples=25)
 @given(data=st.data())
 def test_any_history_gives_what_a_dict_gives(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:

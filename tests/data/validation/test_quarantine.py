@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partialmethod
+from functools import partial, partialmethod
 from typing import Any
 
 import msgspec
@@ -11,8 +11,11 @@ import pytest
 
 from mainspring.artifacts.spool import Spool, batches_of
 from mainspring.data import Report, check, dataset, find_report, list_datasets, validate
+from mainspring.data._store import DatasetStore
 from mainspring.data.validation import rows
-from mainspring.errors import InvalidError
+from mainspring.errors import InvalidError, NotAllowedError
+from mainspring.ledger import new_id, within_task
+from mainspring.testing.threads import at_once
 from mainspring.workspace import Workspace
 
 FLIGHTS = pl.DataFrame({"id": [1, 2, 2, 4], "delay": [5, 9000, 7, None], "carrier": ["UA", "AA", "B6", "??"]})
@@ -242,6 +245,75 @@ def test_nothing_is_set_apart_if_the_rest_cannot_be_committed(workspace: Workspa
         with pytest.raises(InvalidError, match="`gate`"):
             dataset("flights").append(table, checks=CHECKS, quarantine="apart")
     assert [version.dataset for version in list_datasets()] == ["flights"]
+
+
+def test_checks_hold_of_the_version_that_rows_come_to_stand_behind(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another writer is faster, with the same key: what was unique when it was looked at no longer is."""
+    flights, commit = dataset("flights"), DatasetStore.commit
+    flights.commit(pl.DataFrame({"id": [1]}))
+
+    def outrun(self: DatasetStore, writes: Any) -> Any:
+        monkeypatch.setattr(DatasetStore, "commit", commit)
+        dataset("flights").append(pl.DataFrame({"id": [2]}))
+        return commit(self, writes)
+
+    given = pl.DataFrame({"id": [2, 3]})
+    monkeypatch.setattr(DatasetStore, "commit", outrun)
+    with pytest.raises(InvalidError, match="id unique: 1 row fails"):
+        flights.append(given, checks=[check.unique("id")])
+    assert flights.latest().to_polars()["id"].to_list() == [1, 2]
+
+    monkeypatch.setattr(DatasetStore, "commit", outrun)
+    kept = flights.append(
+        pl.DataFrame({"id": [2, 4]}), checks=[check.unique("id", severity="quarantine")], quarantine="apart"
+    )
+    assert kept.to_polars()["id"].to_list() == [1, 2, 2, 4]
+    assert dataset("apart").latest().to_polars()["id"].to_list() == [2]
+
+
+def test_many_writers_of_one_key_keep_it_unique(workspace: Workspace) -> None:
+    flights, refused = dataset("flights"), []
+
+    def append(writer: int) -> None:
+        given = pl.DataFrame({"id": [0, writer + 1]})
+        try:
+            dataset("flights", workspace).append(given, checks=[check.unique("id")])
+        except InvalidError:
+            refused.append(writer)
+
+    at_once(*[partial(append, writer) for writer in range(6)])
+    assert len(refused) == 5
+    assert flights.latest().to_polars()["id"].is_unique().all()
+
+
+def test_rows_are_set_apart_in_the_transaction_of_the_others(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DatasetStore, "write_report", stop)
+        with pytest.raises(KeyboardInterrupt):
+            dataset("flights").commit(FLIGHTS, checks=CHECKS, quarantine="apart")
+    assert list_datasets() == []
+    dataset("flights").commit(FLIGHTS, checks=CHECKS, quarantine="apart", source="https://example.org/flights")
+    apart = dataset("apart").latest()
+    assert [source.uri for source in apart.source] == ["https://example.org/flights"]
+
+
+def test_a_replay_checks_behind_the_version_of_that_time(workspace: Workspace) -> None:
+    flights, checks = dataset("flights"), [check.unique("id")]
+    flights.commit(pl.DataFrame({"id": [1]}))
+    second = flights.append(pl.DataFrame({"id": [2]}), checks=checks)
+    flights.append(pl.DataFrame({"id": [3]}), checks=checks)
+    with within_task(new_id(), replay=True):
+        again = dataset("flights").append(pl.DataFrame({"id": [2]}), checks=checks)
+        assert again.id == second.id
+        with pytest.raises(NotAllowedError, match="it differs"):
+            dataset("flights").append(pl.DataFrame({"id": [7]}), checks=checks)
 
 
 def test_how_a_version_is_walked_over_depends_on_its_memory_not_on_its_bytes(

@@ -7,7 +7,7 @@ go of what was staged. So a version is a whole reading of its source, and what w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from mainspring import clock
 from mainspring.data._store import DatasetStore
-from mainspring.data.commit import Extra, commit_draft
+from mainspring.data.commit import commit_draft
 from mainspring.data.ingestion._store import Cursor, IngestStore, list_stored
 from mainspring.data.ingestion.alignment import Alignment, declared_types
 from mainspring.data.ingestion.draft import StagedDraft
@@ -39,7 +39,7 @@ from mainspring.errors import InvalidError, MainspringError, NotAllowedError
 from mainspring.ledger import is_replay, note_moving
 from mainspring.store import Lease, Transaction
 from mainspring.store.heartbeat import Heartbeat
-from mainspring.workspace import Workspace, current_workspace, using
+from mainspring.workspace import Workspace, current_workspace
 
 if TYPE_CHECKING:
     from mainspring.data.validation.quarantine import Table
@@ -197,41 +197,30 @@ class _Ingest:
 
         staging.settle()
         rows = staging if self.mode != "upsert" else self._last_of_each_key(staging)
-        with ExitStack() as stack:
-            good, report, record = stack.enter_context(self._admitted(rows, head))
-            if head is not None and self.mode != "replace" and staging.alignment.widened:
-                told = "; ".join(f"{column}: {change}" for column, change in staging.alignment.widened.items())
-                widen(self.name, staging.alignment.types, self.workspace, note=told)
-            draft = self._draft(good)
-            if isinstance(draft, LazyDraft):
-                stack.callback(draft.close)
-            version = commit_draft(
-                self.workspace, self.name, draft, behind=self.mode != "replace", sources=_once(staging.sources),
-                note=self.note, extracted_us=extracted_us, extra=[settle, *record],
-            )  # fmt: skip
-        return version, report
-
-    @contextmanager
-    def _admitted(self, rows: Table, head: DatasetVersion | None) -> Iterator[tuple[Table, Report | None, list[Extra]]]:
-        """The rows that checks let into the dataset, the report, and what records it."""
+        about: dict[str, Any] = {
+            "sources": _once(staging.sources), "note": self.note, "extracted_us": extracted_us, "extra": [settle],
+        }  # fmt: skip
         if self.checks is None:
-            yield rows, None, []
-            return
+            self._widen(staging, head)
+            draft = self._draft(rows)
+            return commit_draft(self.workspace, self.name, draft, behind=self.mode != "replace", **about), None
         from mainspring.data import dataset
-        from mainspring.data.validation.quarantine import admitted
-        from mainspring.data.validation.recorded import recording
+        from mainspring.data.validation.admission import Admission
 
-        apart = dataset(self.quarantine, self.workspace) if self.quarantine else None
-        previous, behind = (head, None) if self.mode == "replace" else (None, head)
-        fits = ByKey(self.name, self.key).expect_keys if self.key else None
-        with (
-            using(self.workspace),
-            admitted(
-                self.name, rows, self.checks, apart, previous=previous, behind=behind, replacing=self.key, fits=fits,
-                origin=self.store.source,
-            ) as (good, report),
-        ):  # fmt: skip
-            yield good, report, [recording(self.datasets, report)]
+        with Admission(
+            self.name, rows, self.checks, self.workspace, behind=self.mode != "replace", replacing=self.key,
+            quarantine=dataset(self.quarantine, self.workspace).name if self.quarantine else "", origin=self.store.source,
+        ) as admission:  # fmt: skip
+            if staging.alignment.widened:
+                admission.judge(head)  # what is stopped widens nothing
+                self._widen(staging, head)
+            return admission.commit(self._draft, **about), admission.report
+
+    def _widen(self, staging: Staging, head: DatasetVersion | None) -> None:
+        """Give the newest version the columns and types that came while rows for it were read."""
+        if head is not None and self.mode != "replace" and staging.alignment.widened:
+            told = "; ".join(f"{column}: {change}" for column, change in staging.alignment.widened.items())
+            widen(self.name, staging.alignment.types or {}, self.workspace, note=told)
 
     def _last_of_each_key(self, staging: Staging) -> pl.DataFrame:
         if missing := [name for name in self.key if name not in (staging.alignment.types or {})]:

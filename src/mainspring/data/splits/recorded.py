@@ -68,18 +68,16 @@ def split_dataset(
     if len({*homes.values(), version.dataset}) <= len(homes):
         raise InvalidError("names", tuple(homes.values()), "a dataset for each part, none of them the source")
     with using(workspace), ExitStack() as stack:
+        sources, linked = describe_sources(version), _linked(workspace.ledger, version, text)
         wanted = [
             Wanted(
                 dataset(homes[part], workspace).name,
                 stack.enter_context(_draft(homes[part], rows, workspace.blobs)),
-                note or _note(part, rule),
+                sources=sources, note=note or _note(part, rule), extra=[linked],
             )
             for part, rows in _parts(version, rule)
-        ]
-        versions = commit_drafts(
-            workspace, wanted, behind=False, sources=describe_sources(version), extracted_us=clock.now_us(),
-            extra=[_linked(workspace.ledger, version, text)],
-        )  # fmt: skip
+        ]  # fmt: skip
+        versions = commit_drafts(workspace, wanted, extracted_us=clock.now_us())
     return dict(zip(homes, versions, strict=True))
 
 

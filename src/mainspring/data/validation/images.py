@@ -65,7 +65,17 @@ def check_images(
     Besides `checks`, every image must be readable, and none may look like another by at most `distance` bits of its hash
     (a warning; None leaves it out).
 
-    >>> check_images("cards", [check.between("width", 32, 4096), check.is_in("mode", ["RGB"])])  # doctest: +SKIP
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> folder = Path(tempfile.mkdtemp(), "cards")
+    >>> folder.mkdir()
+    >>> Image.new("L", (64, 40)).save(folder / "front.png")
+    >>> print(check_images(folder, [check.between("width", 32, 4096), check.is_in("mode", ["RGB"])], subject="cards"))
+    cards: 3 of 4 checks passed on 1 row
+      ok    images can be read
+      ok    no look-alikes
+      ok    width between 32 and 4096
+      STOP  mode in [RGB]: 1 row fails (100 %)
     """
     frame = image_table(source, distance=distance)
     own = [check.expression("images can be read", "problem is null")]

@@ -1,0 +1,184 @@
+"""Rows on their way into a dataset, held to its checks as the dataset is at the instant in which they are committed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Protocol
+
+import polars as pl
+
+from mainspring.artifacts.spool import Spool
+from mainspring.data._store import DatasetStore, Extra
+from mainspring.data.commit import Wanted, commit_onto
+from mainspring.data.draft import Draft
+from mainspring.data.tables.lazy import LazyDraft
+from mainspring.data.tables.manifest import read_listing
+from mainspring.data.tables.memory import StoredRows
+from mainspring.data.tables.rows import FrameDraft
+from mainspring.data.tables.widening import wider
+from mainspring.data.validation.quarantine import Table, parted
+from mainspring.data.validation.recorded import recording
+from mainspring.data.validation.report import Report
+from mainspring.data.validation.validation import validate
+from mainspring.data.version import DatasetVersion, Source
+from mainspring.data.widening import widen
+from mainspring.errors import InvalidError, counted
+from mainspring.ledger import is_replay
+from mainspring.workspace import Workspace, using
+
+_log = logging.getLogger(__name__)
+_OF_VERSIONS = ("unique", "compare_previous")
+"""Checks that look at the version before, so that they are made anew when there is another one."""
+
+
+class Drafting(Protocol):
+    """How rows become a version."""
+
+    def __call__(self, rows: Table, /) -> Draft:
+        """A draft of these rows."""
+        ...
+
+
+class Admission:
+    """Rows, and the checks that decide which of them go into a dataset. Close it when they are committed.
+
+    `behind` says that they go behind the newest version, in place of its rows with the same key if `replacing` names one;
+    checks see it so. Rows to set apart go behind those of the dataset `quarantine`, in the transaction of the others.
+    `origin` says where the rows are from.
+    """
+
+    def __init__(
+        self, name: str, rows: Table, checks: object, workspace: Workspace, *, behind: bool, quarantine: str = "",
+        replacing: tuple[str, ...] = (), origin: str = "",
+    ) -> None:  # fmt: skip
+        self.name, self.rows, self.checks, self.workspace = name, rows, checks, workspace
+        self.behind, self.quarantine, self.replacing = behind, quarantine, replacing
+        self.subject = f"{name}, rows of {origin}" if origin else name
+        self.report: Report | None = None
+        self._head: DatasetVersion | None = None
+        self._good: Table = rows
+        self._bad: Table | None = None
+        self._count = 0
+        self._stack = ExitStack()
+
+    def judge(self, head: DatasetVersion | None) -> Report:
+        """Hold the rows to the checks as rows for a dataset whose newest version this is.
+
+        Raises:
+            InvalidError: a check stops the rows, or some are to be set apart and no dataset for them is named.
+        """
+        if self.report is not None and (head == self._head or not self._looks_at_versions):
+            return self.report
+        before, previous = (head, None) if self.behind else (None, head)
+        with using(self.workspace):
+            report = validate(
+                self.rows, self.checks, subject=self.subject, previous=previous, behind=before, replacing=self.replacing
+            )
+            report.raise_for_stop()
+            self._good, self._bad, self._count = self.rows, None, 0
+            if any(result.check.severity == "quarantine" for result in report.failed):
+                self._good, self._bad, self._count = parted(report, self.rows, self.replacing, self._stack)
+                if self.quarantine in ("", self.name):
+                    raise InvalidError(
+                        self.name, f"{self._count:,} of {report.rows:,} rows", "free of rows to set apart",
+                        f"Name a dataset for them: quarantine={self.name + '-quarantine'!r}.",
+                    )  # fmt: skip
+        self.report, self._head = report, head
+        return report
+
+    @property
+    def _looks_at_versions(self) -> bool:
+        assert self.report is not None
+        return any(one.check.kind in _OF_VERSIONS and not one.check.dataset for one in self.report.results)
+
+    def commit(
+        self, drafting: Drafting | None = None, *, sources: tuple[Source, ...], note: str, extracted_us: int,
+        extra: Sequence[Extra] = (),
+    ) -> DatasetVersion:  # fmt: skip
+        """Make a version of the rows that may go in, and one of those set apart, with the report, in one transaction.
+
+        `drafting` says how rows become a version, if not as they are. The rows are judged anew whenever another writer was
+        faster. Raises as `judge` and `commit_draft` do.
+        """
+        made: tuple[Report, list[Wanted]] | None = None
+
+        def make(head: DatasetVersion | None) -> list[Wanted]:
+            nonlocal made
+            report = self.judge(head)
+            if made is None or made[0] is not report:
+                made = report, self._wanted(report, drafting or self._draft, sources, note, extra)
+            return made[1]
+
+        version, *_ = commit_onto(self.workspace, self.name, make, extracted_us=extracted_us)
+        assert self.report is not None
+        if self._count and self._count == self.report.rows:
+            rows = counted(self._count, "row")
+            _log.warning("all %s of %s were set apart: the version gets none of them", rows, self.subject)
+        return version
+
+    def _wanted(
+        self, report: Report, drafting: Drafting, sources: tuple[Source, ...], note: str, extra: Sequence[Extra]
+    ) -> list[Wanted]:
+        store = DatasetStore(self.workspace.database, self.workspace.ledger)
+        draft = self._kept(drafting(self._good))
+        own = Wanted(self.name, draft, self.behind, sources, note, [*extra, recording(store, report)])
+        if self._bad is None or is_replay():
+            return [own]
+        failed = {result.check.name for result in report.failed if result.check.severity == "quarantine"}
+        told = f"of {self.name}: {', '.join(sorted(failed))}"
+        rows = _fitted(self.quarantine, self._bad, store, self.workspace, f"{told}; rows of other columns come")
+        draft = self._kept(self._draft(rows, self.quarantine))
+        return [own, Wanted(self.quarantine, draft, behind=True, sources=sources, note=told)]
+
+    def _draft(self, rows: Table, name: str = "") -> Draft:
+        if isinstance(rows, pl.DataFrame):
+            return FrameDraft(name or self.name, rows, self.workspace.blobs)
+        lazy = rows if isinstance(rows, pl.LazyFrame | Spool) else rows.scan()
+        return LazyDraft(name or self.name, lazy, self.workspace.blobs)
+
+    def _kept(self, draft: Draft) -> Draft:
+        """A draft that is closed with this."""
+        if isinstance(draft, LazyDraft):
+            self._stack.callback(draft.close)
+        return draft
+
+    def close(self) -> None:
+        """Let go of what was computed on disk."""
+        self._stack.close()
+
+    def __enter__(self) -> Admission:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def _fitted(name: str, rows: Table, store: DatasetStore, workspace: Workspace, note: str) -> Table:
+    """Rows as they fit behind those set apart before: with the columns of both, in types that hold the values of both."""
+    head = store.head(name)
+    parts = read_listing(workspace.blobs, head.manifest).parts if head is not None and head.kind == "table" else ()
+    known = pl.read_parquet_schema(workspace.blobs.path(parts[0].blob)) if parts else pl.Schema()
+    frame = rows.scan() if isinstance(rows, StoredRows) else rows.lazy()
+    given = frame.collect_schema()
+    if not known or known == given:
+        return rows
+    types = {column: _united(known.get(column), given.get(column)) for column in {**known, **given}}
+    if types != known:
+        widen(name, types, workspace, note=note, as_text=True)
+    fitted = frame.select(
+        pl.col(column).cast(dtype) if column in given else pl.lit(None, dtype).alias(column)
+        for column, dtype in types.items()
+    )
+    return fitted.collect(engine="in-memory") if isinstance(rows, pl.DataFrame) else fitted
+
+
+def _united(known: pl.DataType | None, given: pl.DataType | None) -> pl.DataType:
+    """The type that holds the values of both: text where no other does."""
+    one, other = known or pl.Null(), given or pl.Null()
+    found = wider(one, other)
+    if found is None and (one.is_nested() or other.is_nested()):
+        return one  # which no text says; the append names the column
+    return found or pl.String()
