@@ -101,3 +101,9 @@ def test_points_of_a_long_step_are_written_while_it_runs(lab: Lab, runner: str) 
     run = RunStore(lab.workspace.database).get(task.child_run or "")
     assert [point.step for point in metrics.history(run.series, "loss")] == list(range(1_200))
     assert task.seen == []
+
+
+def test_a_mapped_step_that_failed_as_a_whole_is_the_failure(lab: Lab) -> None:
+    lab.write(f"{FLOW}\n@ms.pipeline\ndef mapped():\n    return risky.map(risky(2))\n")
+    with using(lab.workspace), pytest.raises(StepError, match=r"Step `risky-2` failed .*list"):
+        lab.load().mapped.run(options={"workspace": lab.workspace})

@@ -24,24 +24,28 @@ if TYPE_CHECKING:
 def logs(invocation: Invocation, name: str, step: str, attempts: bool) -> None:
     """Show what the steps of RUN printed, or STEP alone; of a script's run, what the script printed.
 
-    Of what is running it is what was printed so far; of a reused step, what it printed when it ran.
+    Of what is running it is what was printed so far; of a reused step, what it printed when it ran; of one that failed
+    before it started, why.
     """
     from mainspring.cli.records import task_store
+    from mainspring.pipelines.task import leaves
     from mainspring.runs import RunStore
 
     workspace = invocation.workspace
     run = RunStore(workspace.database, workspace.ledger).get(name)
     store = task_store(workspace)
-    tasks = [task for task in store.of_run(run.id) if not task.is_mapped]
+    tasks = store.of_run(run.id)
     chosen = [task for task in tasks if not step or task.name == step or task.name.startswith(f"{step}[")]
     if not chosen and step:
-        names = [task.name for task in tasks]
+        names = [task.name for task in leaves(tasks)]
         near = close_names(step, names)
         hint = "" if near else f"Its steps: {listed(names)}."
         raise NotFoundError("step", step, near, hint, owner=f"Run {text.short(run.id)}")
     chosen = [(store.get(task.reused_from) if task.reused_from else None) or task for task in chosen]
     tried = [(task, attempt) for task in chosen for attempt in store.attempts(task.id)[0 if attempts else -1 :]]
     found = [_log(workspace, task, attempt) for task, attempt in tried]
+    started = {task.id for task, _ in tried}
+    found += [_refusal(task) for task in leaves(chosen) if task.state == "failed" and task.id not in started]
     if not tasks:
         found = [_script_log(workspace, run)]
     alone = len(found) == 1 and (bool(step) or not tasks)
@@ -67,6 +71,11 @@ def _log(workspace: Workspace, task: Task, attempt: Attempt) -> dict[str, Any]:
         printed = ""
     record = {"step": task.name, "run": task.run, "attempt": attempt.number, "state": attempt.state}
     return record | {"text": printed}
+
+
+def _refusal(task: Task) -> dict[str, Any]:
+    """Why a task failed that was never tried, as one that was to be mapped over what is no list."""
+    return {"step": task.name, "run": task.run, "attempt": 0, "state": task.state.value, "text": task.error or ""}
 
 
 def _shown(run_id: str, found: list[dict[str, Any]], *, alone: bool) -> str:

@@ -13,7 +13,7 @@ from mainspring.cli.app import redraws, uses_colour
 from mainspring.cli.text import bold, counted, dim, duration, one_line, short, size, state
 from mainspring.errors import NotFoundError, StorageError
 from mainspring.pipelines.progress import Listener
-from mainspring.pipelines.task import Task, TaskState
+from mainspring.pipelines.task import Task, TaskState, leaves
 from mainspring.runs import Run, RunState
 from mainspring.store import BlobStore
 
@@ -92,11 +92,8 @@ class Progress(Listener):
                 )
 
     def leaves(self) -> list[Task]:
-        """The tasks that run, without those that stand for others; one that failed before it had any stands for itself."""
-        tasks = list(self.tasks.values())
-        return [
-            task for task in tasks if not task.is_mapped or (task.state is TaskState.FAILED and not self._has(task))
-        ]
+        """Those of the run's tasks that have ends of their own."""
+        return leaves(list(self.tasks.values()))
 
     def _has(self, task: Task) -> bool:
         return bool(self.children.get(task.id))

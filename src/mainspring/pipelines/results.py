@@ -9,7 +9,7 @@ from mainspring.artifacts.project import importing_from
 from mainspring.errors import NotFoundError, StepError, close_names, depended_on, listed
 from mainspring.ledger import Ledger
 from mainspring.pipelines._store import TaskStore
-from mainspring.pipelines.task import Task, TaskState
+from mainspring.pipelines.task import Task, TaskState, leaves
 from mainspring.pipelines.values import Values
 from mainspring.runs import Metrics, Run, RunState, RunStore
 from mainspring.workspace import Workspace
@@ -97,8 +97,8 @@ class RunResult:
         """
         if self.succeeded:
             return
-        for task in self.tasks:
-            if task.state is TaskState.FAILED and not task.options.may_fail and not task.is_mapped:
+        for task in leaves(self.tasks):
+            if task.state is TaskState.FAILED and not task.options.may_fail:
                 raise self._failure(task) from self._cause(task)
         raise StepError(self.run.name, self.run.state.value, self.run.error or f"the run was {self.run.state.value}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
@@ -82,6 +83,13 @@ class Task(msgspec.Struct, kw_only=True):
     def is_mapped(self) -> bool:
         """Whether this task stands for one task for each item of a list."""
         return self.mapped is not None and self.map_index is None  # a child keeps the name of what it was mapped over
+
+
+def leaves(tasks: Iterable[Task]) -> list[Task]:
+    """The tasks that run, without those that stand for others; one that failed before it had any stands for itself."""
+    tasks = list(tasks)
+    parents = {task.map_of for task in tasks}
+    return [task for task in tasks if not task.is_mapped or (task.state is TaskState.FAILED and task.id not in parents)]
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
