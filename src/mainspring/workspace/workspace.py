@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from mainspring.errors import NotFoundError, StorageError
 from mainspring.ledger import Ledger
@@ -17,6 +17,17 @@ from mainspring.store import BlobStore, Database, Leases, open_blobs, open_datab
 from mainspring.workspace.project import Project, find_project
 
 _PATIENCE_S = 5.0
+
+
+class Closable(Protocol):
+    """What a room above keeps open for as long as the workspace is."""
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        ...
+
+
+_Kept = TypeVar("_Kept", bound=Closable)
 _current: ContextVar[Workspace | None] = ContextVar("workspace", default=None)
 
 
@@ -33,6 +44,7 @@ class Workspace:
         self.ledger = Ledger(database)
         self.leases = Leases(database)
         self.background: set[Thread] = set()
+        self._kept: dict[str, Any] = {}
 
     @classmethod
     def open(
@@ -66,7 +78,7 @@ class Workspace:
 
         Where there is none yet and none can be made, as on a full disk, that of everything else, which has no points.
         """
-        url = _beside(_url(self.project.settings.database))
+        url = self.beside("metrics")
         opened = open_database(url)
         if not _is_there(url):
             try:
@@ -74,6 +86,15 @@ class Workspace:
             except StorageError:
                 return self.database
         return opened
+
+    def beside(self, name: str) -> str:
+        """The URL of a database of its own that goes with the workspace's: a file beside it, or a schema."""
+        return _beside(_url(self.project.settings.database), name)
+
+    def keep(self, name: str, make: Callable[[], _Kept]) -> _Kept:
+        """What a room above opened under this name, made the first time; closed with the workspace."""
+        kept: _Kept = self._kept[name] if name in self._kept else self._kept.setdefault(name, make())
+        return kept
 
     @cached_property
     def owner(self) -> str:
@@ -94,6 +115,8 @@ class Workspace:
         """Close the database, once the background has settled, or some seconds have passed."""
         for thread in list(self.background):
             thread.join(_PATIENCE_S)
+        for kept in self._kept.values():
+            kept.close()
         self.database.close()
         if "metrics" in self.__dict__:
             self.metrics.close()
@@ -116,15 +139,15 @@ def _is_there(database: str) -> bool:
     return path == database or Path(path).exists()
 
 
-def _beside(url: str) -> str:
-    """The URL of the metric database that goes with a database: a file beside it, or a schema beside its schema."""
+def _beside(url: str, name: str) -> str:
+    """The URL of a database that goes with another: a file beside it, or a schema beside its schema."""
     if url.startswith("sqlite:"):
-        return url.removesuffix(".db") + "-metrics.db"
+        return f"{url.removesuffix('.db')}-{name}.db"
     if "schema=" in url:
         head, _, tail = url.partition("schema=")
         schema, ampersand, rest = tail.partition("&")
-        return f"{head}schema={schema}_metrics{ampersand}{rest}"
-    return f"{url}{'&' if '?' in url else '?'}schema=mainspring_metrics"
+        return f"{head}schema={schema}_{name}{ampersand}{rest}"
+    return f"{url}{'&' if '?' in url else '?'}schema=mainspring_{name}"
 
 
 def current_workspace() -> Workspace:
