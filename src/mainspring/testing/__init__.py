@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = exports(
         "check_codec_laws": ".codecs",
         "crowd": ".processes",
         "postgres_server": ".services",
+        "redis_server": ".services",
         "s3_server": ".services",
     },
 )

@@ -1,7 +1,7 @@
 """Pytest fixtures for tests that must hold on both pairs of backends. Register with `pytest_plugins`.
 
-`backend` gives each test a fresh pair of URLs, once SQLite with local files and once PostgreSQL with S3. A test marked
-`one_backend("reason")` runs on the first pair only.
+`backend` gives each test a fresh pair of URLs, once SQLite with local files and LMDB, once PostgreSQL with S3 and
+Redis. A test marked `one_backend("reason")` runs on the first only.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from mainspring.testing.services import S3, Postgres, postgres_server, s3_server
+from mainspring.testing.services import S3, Postgres, Redis, postgres_server, redis_server, s3_server
 
 if TYPE_CHECKING:
     from mainspring.testing.workspaces import Lab
 
 
 class Backend(NamedTuple):
-    """A pair of URLs that no other test uses."""
+    """URLs of a database, a blob store and an online store that no other test uses."""
 
     name: str
     database_url: str
     blob_url: str
+    online: str
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,15 +59,23 @@ def s3() -> Iterator[S3]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def redis() -> Iterator[Redis]:
+    """One Redis server for each worker."""
+    with redis_server() as server:
+        yield server
+
+
 @pytest.fixture
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
-    """A fresh pair of database and blob store."""
+    """A fresh database, blob store and online store."""
     if request.param == "sqlite":
         folder = tmp_path / "workspace"
-        return Backend("sqlite", f"sqlite://{folder}/state.db", f"file://{folder}/blobs")
+        return Backend("sqlite", f"sqlite://{folder}/state.db", f"file://{folder}/blobs", f"lmdb://{folder}/online")
     postgres: Postgres = request.getfixturevalue("postgres")
     s3: S3 = request.getfixturevalue("s3")
-    return Backend("postgres", postgres.url(), s3.url())
+    redis: Redis = request.getfixturevalue("redis")
+    return Backend("postgres", postgres.url(), s3.url(), redis.url())
 
 
 @pytest.fixture

