@@ -14,17 +14,15 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def widen(
-    name: str, types: Mapping[str, pl.DataType], workspace: Workspace, *, note: str = "", as_text: bool = False
-) -> DatasetVersion:  # fmt: skip
+def widen(name: str, types: Mapping[str, pl.DataType], workspace: Workspace, *, note: str = "") -> DatasetVersion:
     """Give the newest version of a table these columns and types, which hold its values; new columns are null.
 
-    With `as_text` plain values of any type may become text. A version that has them already is given as it is. Raises as
-    `commit_draft` does, and `InvalidError` if a value has no place in the type that its column is to have.
+    A version that has them already is given as it is. Raises as `commit_draft` does, and `InvalidError` if a value has no
+    place in the type that its column is to have.
     """
     from mainspring.data.tables.widening import WidenedDraft
 
-    draft = WidenedDraft(name, workspace.blobs, types, as_text=as_text)
+    draft = WidenedDraft(name, workspace.blobs, types)
     try:
         return commit_draft(workspace, name, draft, behind=True, note=note, extracted_us=clock.now_us())
     finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
+from decimal import Decimal
 from functools import partial, partialmethod
 from typing import Any
 
@@ -114,14 +116,55 @@ def test_that_all_rows_were_set_apart_is_said(workspace: Workspace, caplog: pyte
     assert len(caplog.messages) == 1
 
 
-def test_rows_set_apart_are_not_rounded_to_join_others(workspace: Workspace) -> None:
-    large, checks = pl.DataFrame({"id": [2**53 + 1] * 2}), [check.unique("id", severity="quarantine")]
-    dataset("flights").commit(large, checks=checks, quarantine="apart")
-    with pytest.raises(InvalidError, match="`id` is not columns of whole numbers that a float holds exactly"):
-        dataset("flights").commit(pl.DataFrame({"id": [0.5, 0.5]}), checks=checks, quarantine="apart")
-    dataset("apart").commit(large[:1])
-    dataset("flights").commit(pl.DataFrame({"id": ["a", "a"]}), checks=checks, quarantine="apart")
-    assert dataset("apart").to_polars()["id"].to_list() == [str(2**53 + 1), "a", "a"]
+def test_rows_set_apart_keep_their_values_beside_those_of_any_type(workspace: Workspace) -> None:
+    """Values were rounded, nested ones invented, and some types could not be set apart at all."""
+    large, day = 2**53 + 1, timedelta(days=1)
+    pairs: list[tuple[Any, Any, list[Any]]] = [
+        (pl.Series([1.5]), pl.Series([large]), ["1.5", str(large)]),
+        (pl.Series([large]), pl.Series([1.5]), [str(large), "1.5"]),
+        (pl.Series([7]), pl.Series([1.5]), [7.0, 1.5]),
+        (pl.Series([7], dtype=pl.Int8), pl.Series([large]), [7, large]),
+        (pl.Series([2**63 + 1], dtype=pl.UInt64), pl.Series([-1]), [str(2**63 + 1), "-1"]),
+        (pl.Series([None]), pl.Series(["a"]), [None, "a"]),
+        (pl.Series([{"a": 1}]), pl.Series([5]), ['{"a": 1}', "5"]),
+        (pl.Series([{"a": 1}]), pl.Series([{"a": 2, "b": "é"}]), [{"a": 1, "b": None}, {"a": 2, "b": "é"}]),
+        (pl.Series([["a"]]), pl.Series([[5]]), ['["a"]', "[5]"]),
+        (pl.Series([5]), pl.Series([[1, None]]), ["5", "[1, null]"]),
+        (pl.Series([[1, 2]], dtype=pl.Array(pl.Int64, 2)), pl.Series([[3]], dtype=pl.Array(pl.Int64, 1)), ["[1, 2]", "[3]"]),
+        (pl.Series([b"\xff\xfe"]), pl.Series(["a"]), ["fffe", "a"]),
+        (pl.Series([4]), pl.Series([day]), ["4", "P1D"]),
+        (pl.Series([Decimal("1.5")], dtype=pl.Decimal(9, 1)), pl.Series([Decimal("0.25")], dtype=pl.Decimal(9, 2)),
+         [Decimal("1.50"), Decimal("0.25")]),
+        (pl.Series([date(2013, 1, 1)]), pl.Series([True]), ["2013-01-01", "true"]),
+    ]  # fmt: skip
+    bad = [check.expression("good", "id > 0", severity="quarantine")]
+    for at, (one, other, wanted) in enumerate(pairs):
+        for values in (one, other):
+            frame = pl.DataFrame({"id": [1, -1], "x": pl.concat([values, values])})
+            dataset(f"t{at}").commit(frame.lazy() if at % 2 else frame, checks=bad, quarantine=f"q{at}")
+        assert dataset(f"q{at}").to_polars()["x"].to_list() == wanted, (one.dtype, other.dtype)
+
+
+def test_rows_are_set_apart_beside_those_that_come_meanwhile(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other writer's rows have other columns, and what is set apart was fitted to those before."""
+    commit, checks = DatasetStore.commit, [check.unique("id", severity="quarantine")]
+    first = pl.DataFrame({"id": [1, 1]})
+    for at, before in enumerate(((), (first,))):
+        for frame in before:
+            dataset("one").commit(frame, checks=checks, quarantine=f"apart{at}")
+
+        def outrun(self: DatasetStore, writes: Any, at: int = at) -> Any:
+            monkeypatch.setattr(DatasetStore, "commit", commit)
+            dataset("two").commit(FLIGHTS[1:3].select("id", "carrier"), checks=checks, quarantine=f"apart{at}")
+            return commit(self, writes)
+
+        monkeypatch.setattr(DatasetStore, "commit", outrun)
+        dataset("one").append(pl.DataFrame({"id": [3, 3]}), checks=checks, quarantine=f"apart{at}")
+        found = dataset(f"apart{at}").to_polars()
+        assert found["id"].to_list() == [*[1, 1][: 2 * at], 2, 2, 3, 3]
+        assert found["carrier"].drop_nulls().to_list() == ["AA", "B6"]
 
 
 def test_what_is_stopped_commits_nothing(workspace: Workspace) -> None:

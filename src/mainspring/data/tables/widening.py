@@ -62,13 +62,12 @@ def is_open(dtype: pl.DataType) -> bool:
 class WidenedDraft(TableDraft):
     """The rows of the version that it is put behind, with these columns: a new one is null there. Close it at the end.
 
-    Column types are part of the content digest, so it is a content of its own, and its parts are written anew. With
-    `as_text` plain values of any type may become text.
+    Column types are part of the content digest, so it is a content of its own, and its parts are written anew.
     """
 
-    def __init__(self, name: str, blobs: BlobStore, types: Mapping[str, pl.DataType], *, as_text: bool = False) -> None:
+    def __init__(self, name: str, blobs: BlobStore, types: Mapping[str, pl.DataType]) -> None:
         super().__init__(name, blobs)
-        self.types, self.as_text = dict(types), as_text
+        self.types = dict(types)
         self._rows: LazyDraft | None = None
 
     def put_behind(self, head: DatasetVersion | None) -> None:
@@ -100,8 +99,7 @@ class WidenedDraft(TableDraft):
 
     def _expect_wider(self, name: str, dtype: pl.DataType) -> None:
         wanted = self.types.get(name)
-        is_text = self.as_text and wanted == pl.String() and not dtype.is_nested()
-        if wanted is None or not (is_text or wider(dtype, wanted) == wanted):
+        if wanted is None or wider(dtype, wanted) != wanted:
             raise InvalidError(
                 f"{self.name}.{name}", dtype, f"a column that becomes {wanted}", "It was replaced meanwhile."
             )

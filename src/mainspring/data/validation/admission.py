@@ -15,16 +15,13 @@ from mainspring.data._store import DatasetStore, Extra
 from mainspring.data.commit import Wanted, commit_onto
 from mainspring.data.draft import Draft
 from mainspring.data.tables.lazy import LazyDraft
-from mainspring.data.tables.manifest import read_listing
-from mainspring.data.tables.memory import StoredRows
 from mainspring.data.tables.rows import FrameDraft
-from mainspring.data.tables.widening import wider
+from mainspring.data.tables.united import UnitedDraft
 from mainspring.data.validation.quarantine import Table, parted
 from mainspring.data.validation.recorded import recording
 from mainspring.data.validation.report import Report
 from mainspring.data.validation.validation import validate
 from mainspring.data.version import DatasetVersion, Source
-from mainspring.data.widening import widen
 from mainspring.errors import InvalidError, counted
 from mainspring.ledger import is_replay
 from mainspring.workspace import Workspace, using
@@ -129,19 +126,18 @@ class Admission:
             return [own]
         failed = {result.check.name for result in report.failed if result.check.severity == "quarantine"}
         told = f"of {self.name}: {', '.join(sorted(failed))}"
-        rows = _fitted(self.quarantine, self._bad, store, self.workspace, f"{told}; rows of other columns come")
-        draft = self._kept(self._draft(rows, self.quarantine))
-        return [own, Wanted(self.quarantine, draft, behind=True, sources=sources, note=told)]
+        bad = self._kept(UnitedDraft(self.quarantine, self._bad, self.workspace.blobs))
+        return [own, Wanted(self.quarantine, bad, behind=True, sources=sources, note=told)]
 
-    def _draft(self, rows: Table, name: str = "") -> Draft:
+    def _draft(self, rows: Table) -> Draft:
         if isinstance(rows, pl.DataFrame):
-            return FrameDraft(name or self.name, rows, self.workspace.blobs)
+            return FrameDraft(self.name, rows, self.workspace.blobs)
         lazy = rows if isinstance(rows, pl.LazyFrame | Spool) else rows.scan()
-        return LazyDraft(name or self.name, lazy, self.workspace.blobs)
+        return LazyDraft(self.name, lazy, self.workspace.blobs)
 
     def _kept(self, draft: Draft) -> Draft:
         """A draft that is closed with this."""
-        if isinstance(draft, LazyDraft):
+        if isinstance(draft, LazyDraft | UnitedDraft):
             self._stack.callback(draft.close)
         return draft
 
@@ -154,31 +150,3 @@ class Admission:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-
-def _fitted(name: str, rows: Table, store: DatasetStore, workspace: Workspace, note: str) -> Table:
-    """Rows as they fit behind those set apart before: with the columns of both, in types that hold the values of both."""
-    head = store.head(name)
-    parts = read_listing(workspace.blobs, head.manifest).parts if head is not None and head.kind == "table" else ()
-    known = pl.read_parquet_schema(workspace.blobs.path(parts[0].blob)) if parts else pl.Schema()
-    frame = rows.scan() if isinstance(rows, StoredRows) else rows.lazy()
-    given = frame.collect_schema()
-    if not known or known == given:
-        return rows
-    types = {column: _united(known.get(column), given.get(column)) for column in {**known, **given}}
-    if types != known:
-        widen(name, types, workspace, note=note, as_text=True)
-    fitted = frame.select(
-        pl.col(column).cast(dtype) if column in given else pl.lit(None, dtype).alias(column)
-        for column, dtype in types.items()
-    )
-    return fitted.collect(engine="in-memory") if isinstance(rows, pl.DataFrame) else fitted
-
-
-def _united(known: pl.DataType | None, given: pl.DataType | None) -> pl.DataType:
-    """The type that holds the values of both: text where no other does."""
-    one, other = known or pl.Null(), given or pl.Null()
-    found = wider(one, other)
-    if found is None and (one.is_nested() or other.is_nested()):
-        return one  # which no text says; the append names the column
-    return found or pl.String()
