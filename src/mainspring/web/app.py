@@ -1,0 +1,231 @@
+"""A raw ASGI application without its routes: it admits requests, reads bodies within limits, answers, and counts.
+
+What is wrong with a request is said in JSON, with the request's id. Probes need no token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any, ClassVar, NamedTuple
+
+import msgspec
+
+from mainspring.ledger import new_id
+from mainspring.web.metrics import CONTENT_TYPE, Metrics
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Scope = dict[str, Any]
+Headers = tuple[tuple[bytes, bytes], ...]
+
+JSON = b"application/json"
+READS = b"GET, HEAD"
+_PROBES = ("/health", "/live", "/ready")
+_LONGEST_ID = 128
+_OVERDUE = 0.0
+encode = msgspec.json.Encoder().encode
+
+
+class RequestError(Exception):
+    """A request that is not answered as asked: a status, what is wrong, and more to say."""
+
+    def __init__(self, status: int, error: str, headers: Headers = (), **more: Any) -> None:
+        super().__init__(error)
+        self.status, self.headers = status, headers
+        self.body = {"error": error, **more}
+
+
+class Request:
+    """A request whose body was not read yet."""
+
+    __slots__ = ("headers", "id", "path", "receive")
+
+    def __init__(self, path: str, headers: dict[bytes, bytes], receive: Receive) -> None:
+        self.path, self.headers, self.receive = path, headers, receive
+        self.id = _request_id(headers)
+
+    @property
+    def kind(self) -> bytes:
+        """The media type of the body, JSON if none is named; empty if it is compressed."""
+        if self.headers.get(b"content-encoding", b"identity") != b"identity":
+            return b""
+        return self.headers.get(b"content-type", JSON).partition(b";")[0].strip().lower()
+
+
+class Answer(NamedTuple):
+    """What is answered; `rows` is how much work that was, for the counters."""
+
+    body: bytes
+    kind: bytes = JSON
+    status: int = 200
+    rows: int = 0
+
+
+class WebApp:
+    """An ASGI application. A subclass adds to `methods` and answers its routes in `respond`.
+
+    `token`, if not empty, must be borne by every request but the probes. `methods` are the routes with what they take.
+    """
+
+    methods: ClassVar[dict[str, bytes]] = {"/metrics": READS} | dict.fromkeys(_PROBES, READS)
+
+    def __init__(
+        self, metrics: Metrics, *, token: str = "", max_body_bytes: int = 16 << 20, read_timeout_s: float = 30.0
+    ) -> None:
+        self.metrics = metrics
+        self.is_draining = False
+        self.has_token = bool(token)
+        self._token = token.encode()
+        self._max_body_bytes, self._read_timeout_s = max_body_bytes, read_timeout_s
+        self._reading: dict[asyncio.Task[Any] | None, float] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection's request, or the life of the server."""
+        if scope["type"] == "lifespan":
+            await self._live_through(receive, send)
+        elif scope["type"] == "http":
+            await self._answer(scope, receive, send)
+
+    def route(self, path: str) -> str:
+        """The route that a path belongs to: itself, unless routes have parameters."""
+        return path
+
+    async def respond(self, route: str, request: Request) -> Answer:
+        """Answer an admitted request; raises `RequestError` for what is wrong with it."""
+        if route == "/metrics":
+            return Answer(self.metrics.text(self.told()).encode(), CONTENT_TYPE)
+        ready = request.path == "/live" or not self.is_draining
+        return Answer(encode({"status": "ok" if ready else "draining"}), status=200 if ready else 503)
+
+    def told(self) -> Sequence[str]:
+        """More lines of `/metrics`."""
+        return ()
+
+    def headers(self) -> Headers:
+        """Headers of every answer."""
+        return ()
+
+    def chores(self) -> list[Coroutine[Any, Any, None]]:
+        """What goes on for as long as the server runs."""
+        return [self._end_overdue()]
+
+    async def settle(self) -> None:
+        """End what was begun, when the last request is answered."""
+
+    async def body(self, request: Request) -> bytes:
+        """The body of a request, whole.
+
+        Raises:
+            RequestError: 413 too large, 408 it did not arrive in time.
+            ConnectionError: the client is gone.
+        """
+        limit = self._max_body_bytes
+        announced = request.headers.get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > limit:
+            raise self._too_large()
+        chunks, size = [], 0
+        # A timer for each request would cost 8 µs; the overdue are looked for by the clock of `_end_overdue` instead.
+        reader = asyncio.current_task()
+        self._reading[reader] = time.monotonic() + self._read_timeout_s
+        try:
+            while True:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise ConnectionResetError("the client went away before its request was complete")
+                chunks.append(message.get("body", b""))
+                size += len(chunks[-1])
+                if size > limit:
+                    raise self._too_large()
+                if not message.get("more_body"):
+                    return b"".join(chunks) if len(chunks) > 1 else chunks[0]
+        except asyncio.CancelledError:
+            if self._reading.get(reader) != _OVERDUE:
+                raise
+            if reader is not None:
+                reader.uncancel()
+            said = f"The body did not arrive within {self._read_timeout_s:g} s."
+            raise RequestError(408, said, ((b"connection", b"close"),)) from None
+        finally:
+            self._reading.pop(reader, None)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        request = Request(scope["path"], dict(scope["headers"]), receive)
+        route = self.route(request.path)
+        counted = route if route in self.methods else "other"
+        extra: Headers = ()
+        self.metrics.in_flight += 1
+        try:
+            self._admit(scope["method"], route, request.headers)
+            answer = await self.respond(route, request)
+        except RequestError as refused:
+            answer = Answer(encode(refused.body | {"id": request.id.decode()}), status=refused.status)
+            extra = refused.headers
+        except (ConnectionError, asyncio.CancelledError):  # the client is gone; nobody reads an answer
+            self.metrics.count(counted, 499, time.perf_counter() - began)
+            raise
+        finally:
+            self.metrics.in_flight -= 1
+        body, kind, status, rows = answer
+        headers = [
+            (b"content-type", kind), (b"content-length", b"%d" % len(body)), (b"x-request-id", request.id),
+            *self.headers(), *extra,
+        ]  # fmt: skip
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        self.metrics.count(counted, status, time.perf_counter() - began, rows)
+
+    def _admit(self, method: str, route: str, headers: dict[bytes, bytes]) -> None:
+        methods = self.methods.get(route)
+        if methods is None:
+            raise RequestError(404, f"There is no {route[:100]} here. See GET / for what there is.")
+        if method.encode() not in methods.split(b", "):
+            raise RequestError(405, f"{route} takes {methods.decode()}.", ((b"allow", methods),))
+        if self._token and route not in _PROBES:
+            scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
+            if scheme.lower() != b"bearer" or not hmac.compare_digest(given.strip(), self._token):
+                raise RequestError(
+                    401, "This needs `Authorization: Bearer TOKEN`.", ((b"www-authenticate", b"Bearer"),)
+                )
+
+    def _too_large(self) -> RequestError:
+        said = f"The body is larger than {self._max_body_bytes:,} bytes."
+        return RequestError(413, said, ((b"connection", b"close"),))
+
+    async def _end_overdue(self) -> None:
+        """End the reading of bodies that don't arrive."""
+        while True:
+            await asyncio.sleep(min(1.0, self._read_timeout_s / 4))
+            now = time.monotonic()
+            for reader, until in list(self._reading.items()):
+                if reader is not None and _OVERDUE < until < now:
+                    self._reading[reader] = _OVERDUE
+                    reader.cancel()
+
+    async def _live_through(self, receive: Receive, send: Send) -> None:
+        chores: list[asyncio.Task[None]] = []
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                chores = [asyncio.create_task(chore) for chore in self.chores()]
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self.settle()
+                for chore in chores:
+                    chore.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await chore
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def _request_id(headers: dict[bytes, bytes]) -> bytes:
+    """The caller's id if it is one, else a new one."""
+    given = headers.get(b"x-request-id", b"")
+    if 0 < len(given) <= _LONGEST_ID and all(33 <= byte < 127 for byte in given):
+        return given
+    return new_id().encode()

@@ -1,0 +1,43 @@
+"""JSON of strangers: what is wrong with it is said with its place."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import msgspec
+
+from mainspring.web.app import RequestError
+
+_decode = msgspec.json.Decoder().decode
+
+
+def read_json(body: bytes) -> Any:
+    """What a body says.
+
+    Raises:
+        RequestError: 400, as it is not JSON.
+    """
+    try:
+        return _decode(body)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(400, f"This is not JSON: {_not_finite(body) or str(error)[:200]}") from error
+
+
+def _not_finite(body: bytes) -> str:
+    """Where a body holds `NaN` or an infinity, which Python's own writer of JSON lets through; empty if nowhere."""
+    try:
+        given = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    at: list[tuple[str, Any]] = [("", given)]
+    while at:
+        path, value = at.pop()
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"{path or 'the body'} is {value} or too large for a number. Send null for what is missing."
+        if isinstance(value, dict):
+            at += [(f"{path}.{key}".lstrip("."), each) for key, each in reversed(value.items())]
+        elif isinstance(value, list):
+            at += [(f"{path}[{place}]", each) for place, each in reversed([*enumerate(value)])]
+    return ""

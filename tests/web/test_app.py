@@ -1,0 +1,114 @@
+"""What every server shares, asked as an ASGI server asks: who is admitted, what a body may be, what is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, ClassVar, NamedTuple
+
+import pytest
+
+from mainspring.web import Answer, Metrics, Request, WebApp, read_json
+from mainspring.web.metrics import Counted
+
+
+class Echo(WebApp):
+    """Says what it was told, on `/echo/NAME`."""
+
+    methods: ClassVar[dict[str, bytes]] = WebApp.methods | {"/echo/{name}": b"POST"}
+
+    def __init__(self, **limits: Any) -> None:
+        work = Counted("/echo/{name}", "echo_seconds", "Time.", "echoes_total", "Echoes.")
+        super().__init__(Metrics({"app": "echo"}, work), **limits)
+
+    def route(self, path: str) -> str:
+        return "/echo/{name}" if path.startswith("/echo/") else path
+
+    async def respond(self, route: str, request: Request) -> Answer:
+        if route == "/echo/{name}":
+            return Answer(json.dumps(read_json(await self.body(request))).encode(), rows=1)
+        return await super().respond(route, request)
+
+
+class Answered(NamedTuple):
+    status: int
+    headers: dict[bytes, bytes]
+    body: bytes
+
+
+async def ask(
+    app: WebApp, path: str, *chunks: bytes, method: str = "POST", complete: bool = True, **headers: str
+) -> Answered:
+    """One request; without `complete` the last chunk never comes."""
+    waiting = [{"type": "http.request", "body": each, "more_body": True} for each in chunks]
+    if complete:
+        waiting.append({"type": "http.request", "body": b""})
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        if waiting:
+            return waiting.pop(0)
+        return await asyncio.Future()  # for ever
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    await app({"type": "http", "path": path, "method": method, "headers": named}, receive, send)
+    return Answered(sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"])
+
+
+async def living(app: WebApp, *requests: Any) -> list[Answered]:
+    """Answers, while the server lives."""
+    messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    messages.put_nowait({"type": "lifespan.startup"})
+
+    async def send(_: dict[str, Any]) -> None:
+        pass
+
+    life = asyncio.create_task(app({"type": "lifespan"}, messages.get, send))
+    answers = [await each for each in requests]
+    messages.put_nowait({"type": "lifespan.shutdown"})
+    await life
+    return answers
+
+
+def test_a_route_with_a_parameter_is_counted_as_one() -> None:
+    app = Echo()
+    first = asyncio.run(ask(app, "/echo/a", b"[1,", b" 2]", x_request_id="mine"))
+    assert (first.status, first.body, first.headers[b"x-request-id"]) == (200, b"[1, 2]", b"mine")
+    assert asyncio.run(ask(app, "/echo/b", b"{}")).status == 200
+    assert asyncio.run(ask(app, "/nowhere", method="GET")).status == 404
+    text = asyncio.run(ask(app, "/metrics", method="GET")).body.decode()
+    assert 'mainspring_requests_total{app="echo",path="/echo/{name}",code="200"} 2' in text
+    assert 'mainspring_requests_total{app="echo",path="other",code="404"} 1' in text
+    assert 'mainspring_echoes_total{app="echo"} 2' in text
+
+
+def test_all_but_probes_need_the_token() -> None:
+    app = Echo(token="hunter22")
+    for path in ("/health", "/live", "/ready"):
+        assert asyncio.run(ask(app, path, method="GET")).status == 200
+    assert asyncio.run(ask(app, "/metrics", method="GET")).status == 401
+    assert asyncio.run(ask(app, "/echo/a", b"1", authorization="Bearer hunter2")).status == 401
+    assert asyncio.run(ask(app, "/echo/a", b"1", authorization="bearer hunter22")).status == 200
+
+
+@pytest.mark.parametrize(("status", "chunks"), [(400, [b'{"a": NaN}']), (413, [b" " * 60, b" " * 60])])
+def test_what_is_wrong_with_a_body_is_said(status: int, chunks: list[bytes]) -> None:
+    refused = asyncio.run(ask(Echo(max_body_bytes=100), "/echo/a", *chunks))
+    assert refused.status == status
+    assert json.loads(refused.body)["id"] == refused.headers[b"x-request-id"].decode()
+
+
+def test_a_body_that_does_not_arrive_is_given_up() -> None:
+    app = Echo(read_timeout_s=0.02)
+    (late,) = asyncio.run(living(app, ask(app, "/echo/a", b"[", complete=False)))
+    assert (late.status, late.headers[b"connection"]) == (408, b"close")
+
+
+def test_a_draining_server_says_so_and_lives() -> None:
+    app = Echo()
+    app.is_draining = True
+    assert asyncio.run(ask(app, "/health", method="GET")).status == 503
+    assert asyncio.run(ask(app, "/live", method="GET")).status == 200
