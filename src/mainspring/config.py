@@ -46,6 +46,7 @@ SETTINGS = {
         Setting("name", str, "{folder}", "the project's name"),
         Setting("database", str, "sqlite://{root}/.mainspring/mainspring.db", "URL of the workspace's database"),
         Setting("blobs", str, "file://{root}/.mainspring/blobs", "URL of the workspace's blob store"),
+        Setting("online", str, "lmdb://{root}/.mainspring/online", "URL of the online store: lmdb:// or redis://"),
         Setting("streams", str, "", "URL of the event log; empty is the embedded one, beside the database"),
         Setting("cache", str, "{root}/.mainspring/cache", "folder of this machine's caches; safe to delete"),
         Setting("source", list, (".", "src"), "folders of the project's modules, relative to its root"),

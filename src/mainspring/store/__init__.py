@@ -1,24 +1,27 @@
-"""The only doors to state: `Database`, `BlobStore`, `Leases`.
+"""The only doors to state: `Database`, `BlobStore`, `Leases`, `KeyValue`, segments.
 
 Nothing above this package opens a file or a connection of its own. A URL chooses the backend (`open_database`,
-`open_blobs`); every backend of a door obeys the same contract suite in `mainspring.testing`.
+`open_blobs`, `open_keyvalue`); every backend of a door obeys the same contract suite in `mainspring.testing`.
 """
 
 from mainspring.store.blobs import BlobInfo, BlobStore, blob_digest
 from mainspring.store.database import Database, Driver, Transaction
+from mainspring.store.keyvalue import KeyValue
 from mainspring.store.lease import Lease, Leases, process_owner
-from mainspring.store.urls import open_blobs, open_database
+from mainspring.store.urls import open_blobs, open_database, open_keyvalue
 
 __all__ = [
     "BlobInfo",
     "BlobStore",
     "Database",
     "Driver",
+    "KeyValue",
     "Lease",
     "Leases",
     "Transaction",
     "blob_digest",
     "open_blobs",
     "open_database",
+    "open_keyvalue",
     "process_owner",
 ]

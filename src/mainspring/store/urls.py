@@ -7,6 +7,7 @@ from pathlib import Path
 from mainspring.errors import ConfigError
 from mainspring.store.blobs import BlobStore
 from mainspring.store.database import Database
+from mainspring.store.keyvalue import KeyValue
 from mainspring.store.local import LocalBlobs
 
 
@@ -46,6 +47,27 @@ def open_blobs(url: str) -> BlobStore:
 
         return S3Blobs(url)
     raise ConfigError(f"the blob URL of scheme `{scheme}` begins with neither file:/// nor s3://")
+
+
+def open_keyvalue(url: str) -> KeyValue:
+    """Open `lmdb:///path`, a path, `redis://user:password@host:port/0?prefix=name&timeout_s=2`, or `rediss://` (TLS).
+
+    A password may be a secret reference, `secret:env/NAME`. Nothing is opened or connected before it is used.
+
+    Raises:
+        ConfigError: the URL names no backend there is.
+        MissingExtraError: the backend's extra is not installed.
+    """
+    scheme = url.partition(":")[0]
+    if scheme == "lmdb" or "://" not in url:
+        from mainspring.store.lmdb import LmdbKeyValue
+
+        return LmdbKeyValue(_path(url) if scheme == "lmdb" else Path(url).absolute())
+    if scheme in ("redis", "rediss"):
+        from mainspring.store.redis import RedisKeyValue
+
+        return RedisKeyValue(url)
+    raise ConfigError(f"the online store's URL of scheme `{scheme}` begins with neither lmdb:/// nor redis://")
 
 
 def _path(url: str) -> Path:

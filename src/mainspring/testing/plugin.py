@@ -83,7 +83,8 @@ def lab(backend: Backend, tmp_path: Path) -> Iterator[Lab]:
     """A small project with a workspace on the pair."""
     from mainspring.testing.workspaces import lab_in
 
-    with lab_in(tmp_path / "project", backend.database_url, backend.blob_url, threads=1) as opened:
+    urls = backend.database_url, backend.blob_url
+    with lab_in(tmp_path / "project", *urls, online=backend.online, threads=1) as opened:
         yield opened
 
 

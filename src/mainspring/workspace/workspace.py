@@ -13,7 +13,16 @@ from typing import Any, Protocol, TypeVar
 from mainspring.errors import NotFoundError, StorageError
 from mainspring.ledger import Ledger
 from mainspring.secrets import is_reference, resolve
-from mainspring.store import BlobStore, Database, Leases, open_blobs, open_database, process_owner
+from mainspring.store import (
+    BlobStore,
+    Database,
+    KeyValue,
+    Leases,
+    open_blobs,
+    open_database,
+    open_keyvalue,
+    process_owner,
+)
 from mainspring.workspace.project import Project, find_project
 
 _PATIENCE_S = 5.0
@@ -87,6 +96,11 @@ class Workspace:
                 return self.database
         return opened
 
+    @property
+    def online(self) -> KeyValue:
+        """The online store, which nothing is opened or connected for before it is used."""
+        return self.keep("online", lambda: open_keyvalue(_url(self.project.settings.online)))
+
     def beside(self, name: str) -> str:
         """The URL of a database of its own that goes with the workspace's: a file beside it, or a schema."""
         return _beside(_url(self.project.settings.database), name)
@@ -148,6 +162,11 @@ def _beside(url: str, name: str) -> str:
         schema, ampersand, rest = tail.partition("&")
         return f"{head}schema={schema}_{name}{ampersand}{rest}"
     return f"{url}{'&' if '?' in url else '?'}schema=mainspring_{name}"
+
+
+def find_workspace() -> Workspace | None:
+    """The workspace in use in this context; none is opened for it."""
+    return _current.get()
 
 
 def current_workspace() -> Workspace:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mainspring.secrets import is_reference, resolve
+from mainspring.store.address import Address
 from mainspring.workspace import Workspace
+
+_PORTS = {"postgresql": 5432, "postgres": 5432, "redis": 6379, "rediss": 6379}
 
 
 def own_paths(workspace: Workspace) -> list[Path]:
@@ -13,17 +17,19 @@ def own_paths(workspace: Workspace) -> list[Path]:
     blobs = getattr(
         workspace.blobs, "cache_folder", workspace.blobs.place
     )  # of a remote store, where `path` puts its files
-    return [Path(blobs), Path(workspace.database.place).parent, workspace.cache]
+    online = workspace.project.settings.online.removeprefix("lmdb://")
+    return [Path(blobs), Path(workspace.database.place).parent, workspace.cache, Path(online)]
 
 
 def own_addresses(workspace: Workspace) -> list[str]:
     """The servers with which a workspace keeps its state, as `host:port`."""
     addresses = []
-    for url in (workspace.project.settings.database, workspace.project.settings.blobs):
-        split = urlsplit(url)
-        if split.scheme.startswith("postgres") and split.hostname:
-            addresses.append(f"{split.hostname}:{split.port or 5432}")
-        if "endpoint=" in split.query:
-            endpoint = urlsplit(split.query.partition("endpoint=")[2].partition("&")[0])
+    for setting in ("database", "blobs", "online"):
+        url = workspace.project.settings.origins[setting].value
+        address = Address(resolve(url) if is_reference(url) else url)
+        if port := _PORTS.get(address.scheme):
+            addresses.append(f"{address.host or 'localhost'}:{address.port or port}")
+        if "endpoint" in address.options:
+            endpoint = urlsplit(address.options["endpoint"])
             addresses.append(f"{endpoint.hostname}:{endpoint.port or 443}")
     return addresses
