@@ -1,7 +1,8 @@
 """For tests: the contract suite of every backend, laws that implementations obey, and servers to run them on.
 
 A backend of your own is tested in ten lines: subclass `mainspring.testing.databases.DatabaseContract`,
-`mainspring.testing.blobs.BlobStoreContract` or `mainspring.testing.leases.LeaseContract` and give its URL.
+`mainspring.testing.blobs.BlobStoreContract`, `mainspring.testing.keyvalues.KeyValueContract` or
+`mainspring.testing.leases.LeaseContract` and give its URL.
 `mainspring.testing.plugin` has the fixtures that run a test on both pairs of backends.
 """
 
