@@ -6,33 +6,13 @@ Each change is one script, which the server runs alone. How much of it outlives 
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from mainspring.errors import ConfigError, MissingExtraError, StorageError, UnavailableError
-from mainspring.store.address import Address
 from mainspring.store.keyvalue import checked_changes, checked_key, newest_of, unexpected
+from mainspring.store.redis_server import RedisServer
 
-try:
-    import redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-except ImportError as error:
-    raise MissingExtraError("redis", "redis", "Redis") from error
-
-_OPTIONS = frozenset({"prefix", "timeout_s"})
-_PREFIX = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 _AT_ONCE = 1_000  # keys in one script or answer that need not be atomic as a whole
 _AT_ONCE_BYTES = 4 << 20
-_DENIED = (
-    redis.exceptions.AuthenticationError,
-    redis.exceptions.AuthorizationError,
-    redis.exceptions.AuthenticationWrongNumberOfArgsError,
-    redis.exceptions.NoPermissionError,
-)
-_AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, redis.exceptions.ClusterDownError)
-
 # Byte by byte, as Lua compares texts by the server's locale.
 _PUT_NEWEST = """
 local function newer(old, new)
@@ -72,33 +52,19 @@ class RedisKeyValue:
     """The keys below a prefix of one server (no cluster: a script spans keys). Connected when it is first used."""
 
     def __init__(self, url: str) -> None:
-        self._address = Address(url, 6379)
-        self.place = self._address.place
-        options = self._address.options
-        unknown = sorted(options.keys() - _OPTIONS)
-        if unknown:
-            raise ConfigError(f"{self.place}: no option `{unknown[0]}`; there are prefix and timeout_s")
-        prefix = options.get("prefix", "mainspring")
-        if _PREFIX.fullmatch(prefix) is None:
-            raise ConfigError(f"{self.place}: `prefix` takes letters, digits, underscores, dots and dashes")
-        self._prefix = f"{prefix}:".encode()
-        try:
-            self._timeout_s, self._number = float(options.get("timeout_s", "2")), int(self._address.path or "0")
-        except ValueError as error:
-            raise ConfigError(f"{self.place}: the path is a database's number, `timeout_s` seconds") from error
-        self._opening = threading.Lock()
-        self._client: redis.Redis | None = None
-        self._closed = False
+        self._server = RedisServer(url)
+        self.place = self._server.place
+        self._prefix = f"{self._server.prefix}:".encode()
 
     def get(self, key: bytes) -> bytes | None:
         """One round trip."""
-        found: bytes | None = self._call(redis.Redis.get, self._named(key))
+        found: bytes | None = self._server.command("GET", self._named(key))
         return found
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """One round trip."""
         named = [self._named(key) for key in keys]
-        found: list[bytes | None] = self._call(redis.Redis.mget, named) if named else []
+        found: list[bytes | None] = self._server.command("MGET", *named) if named else []
         return found
 
     def put_newest(self, items: Iterable[tuple[bytes, bytes]]) -> int:
@@ -106,7 +72,7 @@ class RedisKeyValue:
         newest = newest_of(items)
         stored = 0
         for keys in _pieces(newest):
-            stored += self._call(_run, _PUT_NEWEST, [self._named(key) for key in keys], [newest[key] for key in keys])
+            stored += self._server.run(_PUT_NEWEST, [self._named(key) for key in keys], [newest[key] for key in keys])
         return stored
 
     def write(
@@ -119,7 +85,7 @@ class RedisKeyValue:
             return
         flags = bytes(48 if value is None else 49 for _, value in pairs)
         values = [b"" if value is None else value for _, value in pairs]
-        refused = self._call(_run, _WRITE, [self._named(key) for key, _ in pairs], [len(known), flags, *values])
+        refused = self._server.run(_WRITE, [self._named(key) for key, _ in pairs], [len(known), flags, *values])
         if refused:
             raise unexpected(self.place, pairs[refused - 1][0])
 
@@ -128,7 +94,7 @@ class RedisKeyValue:
         keys = self._keys(prefix)
         for start in range(0, len(keys), 100):
             named = keys[start : start + 100]
-            found = self._call(redis.Redis.mget, named)
+            found = self._server.command("MGET", *named)
             for key, value in zip(named, found, strict=True):
                 if value is not None:
                     yield key[len(self._prefix) :], value
@@ -139,65 +105,20 @@ class RedisKeyValue:
         deleted = 0
         for start in range(0, len(keys), _AT_ONCE):
             named = keys[start : start + _AT_ONCE]
-            deleted += self._call(redis.Redis.unlink, *named)
+            deleted += self._server.command("UNLINK", *named)
         return deleted
 
     def close(self) -> None:
         """Close the connections."""
-        self._closed = True
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
+        self._server.close()
 
     def _named(self, key: bytes) -> bytes:
         return self._prefix + checked_key(key)
 
     def _keys(self, prefix: bytes) -> list[bytes]:
-        """The full names of the keys that begin so, in order; the server may tell one twice."""
+        """The full names of the keys that begin so, in order."""
         pattern = re.sub(rb"([*?\[\]\\])", rb"\\\1", self._prefix + prefix) + b"*"
-        return sorted(self._call(_scanned, pattern))
-
-    def _call(self, act: Callable[..., Any], *args: object) -> Any:
-        """What a function gets from the server. Nothing is sent twice: what was lost may have been done."""
-        try:
-            return act(self._client or self._connect(), *args)
-        except redis.RedisError as error:
-            raise self._mapped(error) from error
-
-    def _connect(self) -> redis.Redis:
-        if self._closed:
-            raise StorageError(self.place, "the store was closed")
-        address = self._address
-        with self._opening:
-            if self._client is None:
-                self._client = redis.Redis(
-                    address.host or "localhost",
-                    address.port or 6379,
-                    self._number,
-                    username=str(address.revealed(address.user)) or None,
-                    password=str(address.revealed(address.password)) or None,
-                    ssl=address.scheme == "rediss",
-                    socket_timeout=self._timeout_s,
-                    socket_connect_timeout=self._timeout_s,
-                    retry=Retry(NoBackoff(), 0),
-                )
-            return self._client
-
-    def _mapped(self, error: redis.RedisError) -> StorageError:
-        text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        if isinstance(error, _DENIED):
-            return StorageError(self.place, f"access was denied ({text})", "Check user and password.")
-        if isinstance(error, _AWAY):
-            return UnavailableError(self.place, f"the server can't be reached ({text})")
-        return StorageError(self.place, text)
-
-
-def _run(client: redis.Redis, script: str, keys: list[bytes], values: list[bytes | int]) -> int:
-    return int(client.register_script(script)(keys, values))  # which sends the text only if the server lacks it
-
-
-def _scanned(client: redis.Redis, pattern: bytes) -> set[bytes]:
-    return set(client.scan_iter(match=pattern, count=_AT_ONCE))
+        return self._server.keys(pattern)
 
 
 def _pieces(values: Mapping[bytes, bytes]) -> Iterator[list[bytes]]:
