@@ -12,6 +12,7 @@ import pytest
 from mainspring.artifacts import Encoded, compare, content_digest, load, save
 from mainspring.errors import CodecError
 from mainspring.testing.codecs import FolderBlobs, check_codec_laws
+from mainspring.workspace import Workspace
 
 
 def tree(root: Path, text: str = "one") -> Path:
@@ -106,3 +107,16 @@ def test_a_manifest_that_leaves_its_folder_is_refused(entries: list[dict[str, An
     blob = blobs.put(msgspec.json.encode({"name": "", "is_file": False, "entries": filled}))
     with pytest.raises(CodecError):
         load(Encoded("path", blob, 1, (content,)), blobs)
+
+
+def test_the_state_of_a_workspace_is_no_part_of_a_tree(tmp_path: Path, blobs: FolderBlobs) -> None:
+    bare, whole = tree(tmp_path / "bare"), tree(tmp_path / "whole")
+    with Workspace.open(whole) as workspace:
+        workspace.blobs.put(b"something")
+        assert content_digest(whole) == content_digest(bare)
+        assert not (load(save(whole, blobs)[1], blobs) / ".mainspring").exists()
+        for part in (whole / ".mainspring", Path(workspace.blobs.place), Path(workspace.database.place)):
+            with pytest.raises(CodecError, match=f"`{part}` is the state of a workspace"):
+                content_digest(part)
+        made = tree(workspace.scratch / "run" / "made")
+        assert content_digest(made) == content_digest(bare)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from mainspring.artifacts.registry import codec_named
 from mainspring.pipelines import decision
 from mainspring.pipelines.launch import run_pipeline
 from mainspring.pipelines.replay import replay_run
-from mainspring.testing.workspaces import Lab, states, task_of
+from mainspring.testing.workspaces import Lab, lab_in, states, task_of
 
 BODY = """
 CONFIG = {"alpha": 1}
@@ -249,3 +250,22 @@ def test_the_table_of_recipes_is_that_of_the_codecs() -> None:
 
     found: dict[str, Any] = {name: codec_named(name).recipe for name in registry._HOMES}
     assert found == decision.CODEC_RECIPES
+
+
+@pytest.mark.parametrize("place", [".mainspring/", ""])
+def test_a_folder_that_the_workspace_lies_in_is_a_value_without_it(tmp_path: Path, place: str) -> None:
+    (tmp_path / ".mainspring").mkdir()
+    with lab_in(tmp_path, f"sqlite://{tmp_path}/{place}mainspring.db", f"file://{tmp_path}/{place}blobs") as lab:
+        lab.write("""
+            from pathlib import Path
+
+            @ms.step
+            def names(folder: Path):
+                return sorted(path.name for path in folder.iterdir() if path.name != "__pycache__")
+
+            @ms.pipeline
+            def main(folder: Path):
+                return names(folder)
+        """)
+        assert lab.run(params={"folder": tmp_path}).value == ["flow.py"]
+        assert states(lab.run(params={"folder": tmp_path})) == {"names": "reused"}

@@ -22,6 +22,7 @@ from mainspring.artifacts.codec import EQUAL, BlobAccess, Comparison, Encoded, P
 from mainspring.artifacts.folders import paths_folder
 from mainspring.errors import CodecError, shorten
 from mainspring.store.scratch import Scratch
+from mainspring.workspace.state import State
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -44,7 +45,10 @@ _PART_BYTES = 64 << 20
 
 
 class PathCodec:
-    """Files and trees. A lone file keeps its name, since readers go by the suffix; a tree's own name doesn't count."""
+    """Files and trees. A lone file keeps its name, since readers go by the suffix; a tree's own name doesn't count.
+
+    The state of a workspace is no part of a tree that it lies in.
+    """
 
     name, recipe = "path", 1
     immutable = False  # what a path leads to may change, or be removed with a scratch folder
@@ -110,10 +114,12 @@ class PathCodec:
 
 
 def _scan(path: Path, blobs: BlobAccess | None, *, with_digests: bool = True) -> _Manifest:
+    state, root = State(), Path(os.path.realpath(path))
+    if (part := state.around(str(root))) is not None:
+        raise CodecError(f"The path `{path}` is the state of a workspace (`{part}`), not data, so it can't be kept.")
     try:
         if path.is_dir():
-            root = path.resolve()
-            entries = tuple(_entry(root, file, blobs, with_digests) for file in _walk(root))
+            entries = tuple(_entry(root, file, blobs, with_digests) for file in _walk(root, state))
             names = {entry.name: entry for entry in entries}
             for entry in entries:
                 if entry.kind == "link":
@@ -123,18 +129,19 @@ def _scan(path: Path, blobs: BlobAccess | None, *, with_digests: bool = True) ->
             raise CodecError(
                 f"The path `{path}` does not exist, so it can't be kept. Return a path to what was written."
             )
-        file = path.resolve()
-        entry = _entry(file.parent, file, blobs, with_digests)
+        entry = _entry(root.parent, root, blobs, with_digests)
         return _Manifest(path.name, True, (msgspec.structs.replace(entry, name=path.name),))
     except OSError as error:
         raise CodecError(f"The path `{path}` can't be read: {error.strerror or error}.") from error
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _walk(folder: Path, state: State) -> Iterator[Path]:
     for entry in sorted(os.scandir(folder), key=lambda e: e.name):
+        if state.holds(str(folder), entry.name):
+            continue
         yield Path(entry.path)
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path))
+            yield from _walk(Path(entry.path), state)
 
 
 def _entry(root: Path, path: Path, blobs: BlobAccess | None, with_digests: bool) -> _Entry:

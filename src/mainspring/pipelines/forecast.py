@@ -18,7 +18,7 @@ from mainspring.pipelines.plan import Tasks, expanded, planned
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.session import Session
 from mainspring.pipelines.task import DONE, Task, TaskState
-from mainspring.workspace import Workspace
+from mainspring.workspace import Workspace, using
 
 
 class Prospect(msgspec.Struct, frozen=True):
@@ -44,10 +44,9 @@ def forecast(
     settings = workspace.project.settings
     calls, _, _ = recorded_calls(workspace, pipeline, params, strict=False)
     session = Session(workspace, workspace.project.root, jobs=1, runner="auto", listener=Listener())
-    tasks = Tasks(
-        planned(calls, new_id(), session.values, _forget),
-        {position: call.step.function for position, call in enumerate(calls)},
-    )
+    with using(workspace):
+        would_be = planned(calls, new_id(), session.values, _forget)
+    tasks = Tasks(would_be, {position: call.step.function for position, call in enumerate(calls)})
     run_seed = int(settings.seed) if seed is None else seed
     decider = Decider(
         session.store, session.values, session.fingerprinter, run_seed, reuse=reuse, keep=False, entry=pipeline.module

@@ -37,7 +37,7 @@ from mainspring.runs.code import CodeTree
 from mainspring.runs.git import GitQuery
 from mainspring.secrets import redact_value
 from mainspring.store import Lease
-from mainspring.workspace import Workspace, current_workspace, find_project
+from mainspring.workspace import Workspace, current_workspace, find_project, using
 
 IN_WORKER = "MAINSPRING_ORDERS"
 _NAMES_SHOWN = 3
@@ -94,10 +94,11 @@ def run_pipeline(
         workspace, workspace.project.root, jobs=settings.jobs if jobs is None else jobs,
         runner=runner or settings.runner, listener=listener,
     )  # fmt: skip
-    run, tasks, lease = _recorded(
-        session, pipeline, calls, returned, values, git, note, target, params or {},
-        RunRequest(seed=seed, reuse=reuse),
-    )  # fmt: skip
+    with using(workspace):
+        run, tasks, lease = _recorded(
+            session, pipeline, calls, returned, values, git, note, target, params or {},
+            RunRequest(seed=seed, reuse=reuse),
+        )  # fmt: skip
     functions: Functions = {position: call.step.function for position, call in enumerate(calls)}
     return _driven(session, run, tasks, functions, lease, listener, reuse=reuse, keep_going=keep_going)
 

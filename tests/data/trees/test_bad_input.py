@@ -19,8 +19,9 @@ from mainspring.data.trees.archiver import LARGE_BYTES
 from mainspring.data.trees.entries import CHUNKED, LINK, PACKED, WHOLE, Entry
 from mainspring.data.trees.manifest import Chunk, Manifest, read_chunks, read_listing
 from mainspring.data.trees.reading import TreeReader
+from mainspring.data.trees.status import tree_status
 from mainspring.errors import CorruptBlobError, InvalidError, MainspringError, NotFoundError, StorageError
-from mainspring.workspace import Workspace
+from mainspring.workspace import Workspace, using
 from tests.data.trees.folders import content, spoil, tree_of
 
 HOSTILE = ["../evil", "/etc/evil", "a/../../evil", "a//b", "", ".", "a/.", "a\0b", "a/"]
@@ -106,12 +107,18 @@ def test_names_that_are_not_utf8_are_refused_by_name(workspace: Workspace, tmp_p
         dataset("cards").add(tmp_path / "x")
 
 
-def test_a_workspace_is_not_added_to_itself(workspace: Workspace, tmp_path: Path) -> None:
-    root = content(tmp_path / "x", {"a": b"1"})
-    with Workspace.open(root) as own:
+@pytest.mark.parametrize("elsewhere", [{}, {"database": "sqlite://{root}/state.db", "blobs": "file://{root}/b"}])
+def test_a_workspace_is_not_added_to_itself(tmp_path: Path, elsewhere: dict[str, str]) -> None:
+    root = content(tmp_path / "x", {"a": b"1", "sub/state.db": b"2"})
+    settings = {name: url.format(root=root) for name, url in elsewhere.items()}
+    with Workspace.open(root, overrides=settings) as own, using(own):
         own.blobs.put(b"something")
-        with pytest.raises(InvalidError, match=r"x/\.mainspring: `a workspace's own state` is not data"):
-            dataset("cards", own).add(root)
+        version = dataset("cards").add(root)
+        assert [file.path for file in version.list_files()] == ["a", "sub/state.db"]
+        assert tree_status(root, version).is_clean
+        for part in (own.blobs.place, own.database.place):
+            with pytest.raises(InvalidError, match=f"{part}: `a workspace's own state` is not data"):
+                dataset("cards").add(part)
 
 
 def test_a_file_that_cant_be_read_is_named(workspace: Workspace, tmp_path: Path) -> None:

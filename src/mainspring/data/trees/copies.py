@@ -24,7 +24,7 @@ class WorkingCopy:
     def __init__(self, workspace: Workspace, place: Place) -> None:
         self.workspace, self.place = workspace, place
         self.index = read_index(workspace.cache, place)
-        self.found: dict[str, Stamp] = scan(place) if os.path.lexists(place.path) else {}
+        self.found: dict[str, Stamp] = scan(place, workspace) if os.path.lexists(place.path) else {}
         self.has_news = False
 
     @cached_property

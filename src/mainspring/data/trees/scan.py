@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mainspring.errors import InvalidError, NotFoundError, StorageError
+from mainspring.workspace import State, Workspace
 
 OWN_PREFIX = ".mainspring-"
 """How names of unfinished files begin that a checkout writes; they are in no tree."""
-STATE_FOLDER = ".mainspring"
 _FORMAT = 0o170000
 
 
@@ -60,21 +60,26 @@ def stamp_of(found: os.stat_result) -> Stamp:
     return tuple.__new__(Stamp, values)  # a named tuple's own constructor takes as long as `stat`
 
 
-def scan(place: Place) -> dict[str, Stamp]:
+def scan(place: Place, workspace: Workspace) -> dict[str, Stamp]:
     """Every file and link of a working copy by path, in the order of their names; folders themselves don't count.
+
+    The state of this or another workspace that lies in it is left out.
 
     Raises:
         NotFoundError: there is no such folder.
-        InvalidError: something in it can be in no tree: a socket, pipe or device, a name that is not UTF-8, the state of
-            a workspace. It is named.
+        InvalidError: something in it can be in no tree: a socket, pipe or device, a name that is not UTF-8. It is named.
+            The whole is the state of a workspace.
         StorageError: a folder can't be read.
     """
     found: dict[str, Stamp] = {}
+    state = State(workspace)
+    if (part := state.around(place.path)) is not None:
+        raise InvalidError(place.path, "a workspace's own state", "data", f"It is a part of {part}.")
     try:
         if place.only:
             found[place.only] = _stamp(place.folder, place.only, os.lstat(place.path))
         else:
-            _walk(place.folder, "", found)
+            _walk(place.folder, "", found, state)
     except FileNotFoundError as error:
         if not os.path.lexists(place.path):
             raise NotFoundError("folder", place.path) from error
@@ -96,7 +101,7 @@ def unreadable(path: str, error: OSError) -> StorageError:
     return StorageError(path, f"it can't be read or written ({os.strerror(error.errno or 0)})")
 
 
-def _walk(folder: str, prefix: str, found: dict[str, Stamp]) -> None:
+def _walk(folder: str, prefix: str, found: dict[str, Stamp], state: State) -> None:
     # By a handle: with paths, the kernel would look up every folder above for each file again (a quarter of the time).
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -105,7 +110,7 @@ def _walk(folder: str, prefix: str, found: dict[str, Stamp]) -> None:
         folders = []
         for entry in entries:
             name = entry.name
-            if name.startswith(OWN_PREFIX):
+            if name.startswith(OWN_PREFIX) or state.holds(folder, name):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 folders.append(name)
@@ -116,9 +121,7 @@ def _walk(folder: str, prefix: str, found: dict[str, Stamp]) -> None:
     for name in folders:
         path = os.path.join(folder, name)
         _check_name(folder, name)
-        if name == STATE_FOLDER and os.path.exists(os.path.join(path, "blobs")):
-            raise InvalidError(path, "a workspace's own state", "data", "Add folders beside it.")
-        _walk(path, f"{prefix}{name}/", found)
+        _walk(path, f"{prefix}{name}/", found, state)
 
 
 def _name(entry: os.DirEntry[str]) -> str:

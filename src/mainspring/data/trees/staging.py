@@ -40,7 +40,7 @@ class StagedFiles:
         self._old = read_index(workspace.cache, self._place)
         self._new = Index(path=self._place.path, pending=self._old.pending)
         corrupt = frozenset() if is_replay() else corrupt_blobs(workspace.blobs)
-        found = scan(self._place)
+        found = scan(self._place, workspace)
         if corrupt:
             mend_packs(workspace, corrupt, FilesAtHand(self._place, found, self._old.files).find)
         self._before = usable_listing(workspace.blobs, head)
