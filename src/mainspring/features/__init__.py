@@ -1,0 +1,21 @@
+"""Features: one definition for training and serving.
+
+`definitions` are what people declare and how it is recorded, `aggregation` folds events over time windows with the same
+bits offline and online, `history` joins rows to what was known at their instants.
+"""
+
+from mainspring.lazy import exports
+
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        **dict.fromkeys(("Aggregate", "agg"), ".aggregation.aggregate"),
+        **dict.fromkeys(("Entity", "Key"), ".definitions.entity"),
+        "Stream": ".definitions.stream",
+        **dict.fromkeys(("FeatureView", "Projection"), ".definitions.view"),
+        **dict.fromkeys(("FeatureService", "OnDemandView"), ".definitions.service"),
+        "Definition": ".definitions.records",
+        **dict.fromkeys(("Change", "Plan", "apply", "get_definition", "list_definitions", "plan"), ".registry"),
+        "Use": ".uses",
+    },
+)

@@ -1,0 +1,17 @@
+from mainspring.features.aggregation.aggregate import Aggregate as Aggregate
+from mainspring.features.aggregation.aggregate import agg as agg
+from mainspring.features.definitions.entity import Entity as Entity
+from mainspring.features.definitions.entity import Key as Key
+from mainspring.features.definitions.records import Definition as Definition
+from mainspring.features.definitions.service import FeatureService as FeatureService
+from mainspring.features.definitions.service import OnDemandView as OnDemandView
+from mainspring.features.definitions.stream import Stream as Stream
+from mainspring.features.definitions.view import FeatureView as FeatureView
+from mainspring.features.definitions.view import Projection as Projection
+from mainspring.features.registry import Change as Change
+from mainspring.features.registry import Plan as Plan
+from mainspring.features.registry import apply as apply
+from mainspring.features.registry import get_definition as get_definition
+from mainspring.features.registry import list_definitions as list_definitions
+from mainspring.features.registry import plan as plan
+from mainspring.features.uses import Use as Use

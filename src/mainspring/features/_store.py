@@ -1,0 +1,146 @@
+"""The table of feature definitions. Every version is a row, its node, its edges and its event in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from mainspring import clock
+from mainspring.errors import NotFoundError, close_names
+from mainspring.features.definitions.records import (
+    Definition,
+    Kind,
+    OnDemandRecord,
+    Python,
+    Record,
+    ServiceRecord,
+    ViewRecord,
+)
+from mainspring.ledger import Ledger, current_actor
+from mainspring.store import Database, Transaction
+
+MIGRATIONS = [
+    """
+    CREATE TABLE feature_definition (
+        id TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, number INTEGER NOT NULL,
+        content_digest TEXT NOT NULL, record TEXT NOT NULL, created_at INTEGER NOT NULL, actor TEXT NOT NULL,
+        retired_at INTEGER, UNIQUE (kind, name, number)
+    )
+    """,
+]
+_COLUMNS = "id, number, content_digest, record, created_at, actor, retired_at"
+_NODES: dict[Kind, str] = {"view": "feature_view", "on_demand": "on_demand_view", "service": "feature_service"}
+_SHORTEST_PREFIX = 6
+
+
+class DefinitionStore:
+    """Feature views, on-demand views and services of a workspace, with their versions."""
+
+    def __init__(self, database: Database, ledger: Ledger | None = None) -> None:
+        self.database = database
+        self.ledger = ledger or Ledger(database)
+        database.migrate("features", MIGRATIONS)
+
+    def heads(self, tx: Transaction | None = None) -> dict[tuple[Kind, str], Definition]:
+        """The newest version of everything, what is retired included, by kind and name."""
+        query = tx.query if tx is not None else self.database.query
+        rows = query(f"SELECT {_COLUMNS} FROM feature_definition ORDER BY number")
+        return {(found.kind, found.name): found for found in map(_definition, rows)}
+
+    def versions(self, kind: Kind, name: str) -> list[Definition]:
+        """Every version, newest first; none if there is nothing of this name."""
+        return self._found("kind = ? AND name = ? ORDER BY number DESC", (kind, name))
+
+    def get(self, kind: Kind, reference: str) -> Definition:
+        """A version by `name` (its newest), `name/N` or id.
+
+        Raises:
+            NotFoundError: there is none; the nearest names are given.
+        """
+        name, slash, number = reference.partition("/")
+        if not slash:
+            found = self._found("kind = ? AND (name = ? OR id = ?) ORDER BY number DESC LIMIT 1", (kind, name, name))
+        else:
+            at = int(number) if number.isdecimal() else -1
+            found = self._found("kind = ? AND name = ? AND number = ?", (kind, name, at))
+        if not found:
+            known = [each for of, each in self.heads() if of == kind]
+            raise NotFoundError(_NODES[kind].replace("_", " "), reference, close_names(name, known))
+        return found[0]
+
+    def by_id(self, ids: Iterable[str]) -> dict[str, Definition]:
+        """Versions by their ids."""
+        wanted = sorted(set(ids))
+        marks = ", ".join("?" * len(wanted))
+        return {each.id: each for each in self._found(f"id IN ({marks})", wanted)} if wanted else {}
+
+    def add(self, tx: Transaction, definition: Definition) -> None:
+        """Record a version with what it stands on."""
+        record = definition.record
+        tx.insert(
+            "feature_definition",
+            {
+                "id": definition.id, "kind": definition.kind, "name": definition.name, "number": definition.number,
+                "content_digest": definition.content_digest, "record": msgspec.json.encode(record).decode(),
+                "created_at": definition.created_at, "actor": definition.actor, "retired_at": None,
+            },
+        )  # fmt: skip
+        self.ledger.node(tx, _NODES[definition.kind], definition.id, str(definition), definition.content_digest)
+        for part in parts_of(record):
+            self.ledger.edge(tx, definition.id, "uses", part)
+        told = {"kind": definition.kind, "name": definition.name, "number": definition.number}
+        self.ledger.append(tx, "features.applied", definition.id, told)
+
+    def describe(self, tx: Transaction, before: Definition, record: Record) -> None:
+        """Say something else of a version, which changes no value."""
+        tx.execute(
+            "UPDATE feature_definition SET record = ?, retired_at = NULL WHERE id = ?",
+            (msgspec.json.encode(record).decode(), before.id),
+        )
+        self.ledger.append(tx, "features.described", before.id, {"kind": before.kind, "name": before.name})
+
+    def retire(self, tx: Transaction, before: Definition) -> None:
+        """Take a name out of use for what is new; its versions stay for the models that use them."""
+        tx.execute("UPDATE feature_definition SET retired_at = ? WHERE id = ?", (clock.now_us(), before.id))
+        self.ledger.append(tx, "features.retired", before.id, {"kind": before.kind, "name": before.name})
+
+    def _found(self, where: str, params: Sequence[str | int]) -> list[Definition]:
+        rows = self.database.query(f"SELECT {_COLUMNS} FROM feature_definition WHERE {where}", params)
+        return [_definition(row) for row in rows]
+
+
+def new_definition(definition_id: str, before: Definition | None, record: Record, digest: str) -> Definition:
+    """The next version of what a record defines."""
+    return Definition(
+        id=definition_id, number=before.number + 1 if before else 1, content_digest=digest, record=record,
+        created_at=clock.now_us(), actor=str(current_actor()),
+    )  # fmt: skip
+
+
+def parts_of(record: Record) -> list[str]:
+    """The ids of the versions that a record stands on."""
+    if isinstance(record, ServiceRecord):
+        return [part.version for part in (*record.parts, *record.on_demand)]
+    return [part.version for part in record.inputs] if isinstance(record, OnDemandRecord) else []
+
+
+def _definition(row: tuple[object, ...]) -> Definition:
+    number, digest, record, created_at, actor, retired_at = row[1:]
+    return msgspec.convert(
+        {
+            "id": row[0], "number": number, "content_digest": digest, "record": msgspec.json.decode(str(record)),
+            "created_at": created_at, "actor": actor, "retired_at": retired_at,
+        },
+        Definition,
+    )  # fmt: skip
+
+
+def gc_roots(database: Database) -> Iterable[str]:
+    """The code that definitions name."""
+    database.migrate("features", MIGRATIONS)
+    for (text,) in database.query("SELECT record FROM feature_definition"):
+        record = msgspec.json.decode(str(text), type=ViewRecord | OnDemandRecord | ServiceRecord)
+        transform = None if isinstance(record, ServiceRecord) else record.transform
+        if isinstance(transform, Python):
+            yield from transform.blobs

@@ -1,0 +1,51 @@
+"""On-demand features: one computation for a request of one row and for a training set of millions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mainspring.errors import InvalidError, WrongTypeError, close_names
+from mainspring.features.definitions.expressions import read
+from mainspring.features.definitions.functions import Functions
+from mainspring.features.definitions.records import OnDemandRecord
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def computed(record: OnDemandRecord, frame: pl.DataFrame, functions: Functions) -> pl.DataFrame:
+    """The features of a frame that holds the columns of the request and of the inputs; a row for each row, in order.
+
+    Raises:
+        InvalidError: the function or an expression fails, gives other rows, or misses a feature.
+        WrongTypeError: the function gives no frame.
+    """
+    import polars as pl
+
+    names = [field.name for field in record.fields]
+    if record.transform is None:
+        try:
+            return frame.select(read(field.formula, field.name) for field in record.fields)
+        except pl.exceptions.PolarsError as error:
+            said = str(error).split("\n")[0]
+            raise InvalidError(f"{record.name}.features", said, "expressions over request and inputs") from error
+    where = f"{record.transform.module}:{record.transform.qualname}"
+    try:
+        found = functions.load(record.transform)(frame)
+    except InvalidError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        raise InvalidError(f"{record.name}.transform", where, "a function that takes a frame", said) from error
+    if not isinstance(found, pl.DataFrame):
+        raise WrongTypeError(f"{record.name}.transform", found, f"a data frame from {where}")
+    if missing := [name for name in names if name not in found.columns]:
+        raise InvalidError(
+            f"{record.name}.{missing[0]}", ", ".join(found.columns), f"a column `{missing[0]}` from {where}",
+            " ".join(f"Nearest: {near}." for near in close_names(missing[0], found.columns)[:1]),
+        )  # fmt: skip
+    if found.height != frame.height:
+        raise InvalidError(
+            f"{record.name}.transform", f"{found.height:,} rows", f"{frame.height:,} rows, as were given"
+        )
+    return found.select(names)

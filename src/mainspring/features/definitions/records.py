@@ -1,0 +1,163 @@
+"""Definitions as they are recorded: immutable, whole, and readable without the project that they came from."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+from blake3 import blake3
+
+from mainspring.features.aggregation.aggregate import Aggregate
+from mainspring.features.definitions.entity import Key
+
+Kind = Literal["view", "on_demand", "service"]
+
+
+class Field(msgspec.Struct, frozen=True):
+    """A feature: its name and type in the words of schemas, and what it is computed by (nothing: the column itself).
+
+    `formula` is an expression as Polars serialises it, `shown` the same for people.
+    """
+
+    name: str
+    dtype: str
+    formula: str = ""
+    shown: str = ""
+
+
+class Sql(msgspec.Struct, frozen=True, tag="sql"):
+    """Rows by a SQL query over the source by its name."""
+
+    text: str
+
+
+class Python(msgspec.Struct, frozen=True, tag="python"):
+    """Rows by a function of the project: where it is, a digest for each part of code that it reaches, and the code.
+
+    `code` is the manifest of the recorded tree, `blobs` all that it takes.
+    """
+
+    module: str
+    qualname: str
+    parts: dict[str, str]
+    code: str
+    blobs: tuple[str, ...]
+
+
+Transform = Sql | Python
+
+
+class About(msgspec.Struct, frozen=True):
+    """What is said of a definition and changes no value."""
+
+    description: str = ""
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+
+
+class ViewRecord(msgspec.Struct, frozen=True, kw_only=True, tag="view"):
+    """A feature view. `stream` are the types of an event's data, None for a dataset; empty columns are not there."""
+
+    name: str
+    entities: tuple[str, ...]
+    keys: tuple[Key, ...]
+    source: str
+    stream: dict[str, str] | None
+    event_time: str
+    created_time: str
+    event_id: str
+    ttl_us: int | None
+    transform: Transform | None
+    fields: tuple[Field, ...]
+    aggregates: tuple[Aggregate, ...] = ()
+    about: About = About()  # frozen
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """Features of a view's version in a service. `keys` are columns of the request by the view's keys."""
+
+    view: str
+    version: str
+    content: str
+    features: tuple[str, ...]
+    keys: dict[str, str]
+    prefix: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The features' names in the service."""
+        return tuple(self.prefix + name for name in self.features)
+
+
+class OnDemandRecord(msgspec.Struct, frozen=True, kw_only=True, tag="on_demand"):
+    """Features that are computed from the request's columns and from those of views."""
+
+    name: str
+    request: dict[str, str]
+    inputs: tuple[Part, ...]
+    transform: Python | None
+    fields: tuple[Field, ...]
+    about: About = About()  # frozen
+
+
+class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True, tag="service"):
+    """What a model uses. Parts without keys are on-demand views; `request` are all columns that a request must hold."""
+
+    name: str
+    parts: tuple[Part, ...]
+    on_demand: tuple[Part, ...]
+    request: dict[str, str]
+    fields: tuple[Field, ...]
+    about: About = About()  # frozen
+
+
+Record = ViewRecord | OnDemandRecord | ServiceRecord
+
+
+class Definition(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of a view, an on-demand view or a service. Times are microseconds since 1970."""
+
+    id: str
+    number: int
+    content_digest: str
+    record: Record
+    created_at: int
+    actor: str
+    retired_at: int | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """What it defines."""
+        return kind_of(self.record)
+
+    @property
+    def name(self) -> str:
+        """Its name, which its versions share."""
+        return self.record.name
+
+    @property
+    def ledger_id(self) -> str:
+        """The node of the lineage that this is."""
+        return self.id
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.number}"
+
+
+def kind_of(record: Record) -> Kind:
+    """What a record defines."""
+    return record.__struct_config__.tag  # type: ignore[return-value]  # the tags are the kinds
+
+
+def content_digest(record: Record) -> str:
+    """A digest of everything that values depend on: not of what is said for people, nor of where the code lies."""
+    told: dict[str, Any] = msgspec.to_builtins(record)
+    del told["about"]
+    for field in told["fields"]:
+        field.pop("shown", None)
+    if told.get("transform"):
+        for place in ("code", "blobs"):
+            told["transform"].pop(place, None)
+    for part in (*told.get("parts", ()), *told.get("on_demand", ()), *told.get("inputs", ())):
+        del part["version"]
+    return blake3(msgspec.json.encode(told, order="sorted")).hexdigest()

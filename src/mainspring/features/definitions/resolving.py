@@ -1,0 +1,257 @@
+"""What was declared, held to the data: types are found out, columns and names checked, code recorded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mainspring.errors import InvalidError, NotFoundError, WrongTypeError, close_names
+from mainspring.features.aggregation.aggregation import aggregation
+from mainspring.features.definitions.entity import Key
+from mainspring.features.definitions.expressions import written
+from mainspring.features.definitions.functions import Functions
+from mainspring.features.definitions.records import (
+    About,
+    Definition,
+    Field,
+    OnDemandRecord,
+    Part,
+    Python,
+    ServiceRecord,
+    Sql,
+    ViewRecord,
+)  # fmt: skip
+from mainspring.features.definitions.rows import source_schema, transformed, view_rows
+from mainspring.features.definitions.service import FeatureService, OnDemandView
+from mainspring.features.definitions.stream import Stream
+from mainspring.features.definitions.view import FeatureView, Projection
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from mainspring.workspace import Workspace
+
+Find = Callable[[str, str], Definition]
+"""The version of a kind and name that the definitions being resolved stand on."""
+
+
+class Resolver:
+    """Makes records of declarations. `find` gives those that others of them stand on."""
+
+    def __init__(self, workspace: Workspace, find: Find) -> None:
+        self.workspace, self.find = workspace, find
+        self.functions = Functions(workspace)
+
+    def view(self, view: FeatureView) -> ViewRecord:
+        """A view's record.
+
+        Raises:
+            InvalidError: a column is missing or has a type that it can't have; it is named with the nearest.
+            NotFoundError: there is no such dataset.
+        """
+        stream = view.source if isinstance(view.source, Stream) else None
+        draft = ViewRecord(
+            name=view.name, entities=tuple(entity.name for entity in view.entities), keys=view.keys,
+            source=stream.name if stream else str(view.source), stream=dict(stream.fields) if stream else None,
+            event_time=view.event_time, created_time=view.created_time, event_id=view.event_id, ttl_us=view.ttl_us,
+            transform=self._transform(view), fields=tuple(_field(view.name, *each) for each in view.features.items()),
+            aggregates=view.aggregates, about=_about(view),
+        )  # fmt: skip
+        return _typed(draft, self._empty(draft), self.functions)
+
+    def _transform(self, view: FeatureView) -> Sql | Python | None:
+        if view.transform is None or isinstance(view.transform, str):
+            return Sql(view.transform) if view.transform else None
+        if not callable(view.transform):
+            raise WrongTypeError(f"{view.name}.transform", view.transform, "SQL, or a function of a module")
+        return self.functions.record(view.transform, f"{view.name}.transform")
+
+    def _empty(self, record: ViewRecord) -> pl.LazyFrame:
+        """No rows, with the columns of the source."""
+        import polars as pl
+
+        from mainspring.data import dataset
+
+        if record.stream is not None:
+            return pl.LazyFrame(schema=source_schema(record.stream))
+        version = dataset(record.source, self.workspace).latest()
+        version.expect("table")
+        return pl.LazyFrame(schema=version.scan().collect_schema())
+
+    def on_demand(self, view: OnDemandView) -> OnDemandRecord:
+        """An on-demand view's record; raises as `view`."""
+        inputs = tuple(self.part(each) for each in view.inputs)
+        schema = _request(view.name, view.request) | self._given(inputs)
+        transform = None
+        if view.transform is not None:
+            transform = self.functions.record(view.transform, f"{view.name}.transform")
+            fields = tuple(Field(name, _dtype(f"{view.name}.{name}", dtype)) for name, dtype in view.features.items())
+        else:
+            fields = tuple(_field(view.name, *each) for each in view.features.items())
+        record = OnDemandRecord(
+            name=view.name, request=dict(view.request), inputs=inputs, transform=transform, fields=fields,
+            about=_about(view),
+        )  # fmt: skip
+        return _computed(record, schema, self.functions)
+
+    def service(self, service: FeatureService) -> ServiceRecord:
+        """A service's record; raises as `view`, and InvalidError where views want one column in two types."""
+        parts = tuple(self.part(each) for each in service.views if isinstance(each, Projection))
+        demanded = [self.find("on_demand", each.name) for each in service.views if isinstance(each, OnDemandView)]
+        request: dict[str, str] = {}
+        fields = {name: Field(name, dtype) for name, dtype in _names(self._given(parts)).items()}
+        inner = [part for each in demanded for part in _of_demand(each).inputs]
+        for part in (*parts, *inner):
+            for key in self._record(part).keys:
+                _ask(request, part.keys.get(key.name, key.name), key.type, service.name)
+        for each in demanded:
+            for name, dtype in _of_demand(each).request.items():
+                _ask(request, name, dtype, service.name)
+            fields |= {field.name: Field(field.name, field.dtype) for field in _of_demand(each).fields}
+        computed = tuple(
+            Part(view=each.name, version=each.id, content=each.content_digest, keys={},
+                 features=tuple(field.name for field in _of_demand(each).fields))
+            for each in demanded
+        )  # fmt: skip
+        ordered = tuple(fields[name] for name in service.names)
+        return ServiceRecord(
+            name=service.name, parts=parts, on_demand=computed, request=request, fields=ordered, about=_about(service)
+        )
+
+    def part(self, projection: Projection) -> Part:
+        """Features of the version of a view that others stand on.
+
+        Raises:
+            NotFoundError: that version has no such feature.
+        """
+        found = self.find("view", projection.view.name)
+        known = [field.name for field in found.record.fields]
+        features = projection.features or projection.view.names
+        for name in features:
+            if name not in known:
+                raise NotFoundError("feature", f"{found.name}:{name}", close_names(name, known))
+        return Part(
+            view=found.name, version=found.id, content=found.content_digest, features=tuple(features),
+            keys=dict(projection.keys), prefix=projection.prefix,
+        )  # fmt: skip
+
+    def _record(self, part: Part) -> ViewRecord:
+        record = self.find("view", part.view).record
+        assert isinstance(record, ViewRecord)
+        return record
+
+    def _given(self, parts: tuple[Part, ...]) -> dict[str, pl.DataType]:
+        """The features of parts with their types, under the names that they have there."""
+        from mainspring.data.tables.type_names import named_type
+
+        found: dict[str, pl.DataType] = {}
+        for part in parts:
+            types = {field.name: field.dtype for field in self._record(part).fields}
+            for feature, name in zip(part.features, part.names, strict=True):
+                if name in found:
+                    raise InvalidError(part.view, name, "a name for each feature", "Give a prefix: .prefixed(…).")
+                found[name] = named_type(types[feature], name)
+        return found
+
+
+def _of_demand(definition: Definition) -> OnDemandRecord:
+    assert isinstance(definition.record, OnDemandRecord)
+    return definition.record
+
+
+def _about(given: FeatureView | OnDemandView | FeatureService) -> About:
+    return About(given.description, given.owner, given.tags)
+
+
+def _field(view: str, name: str, given: Any) -> Field:
+    if isinstance(given, str):
+        import polars as pl
+
+        return Field(name, "") if given == name else Field(name, "", *written(pl.col(given), f"{view}.{name}"))
+    return Field(name, "", *written(given, f"{view}.{name}"))
+
+
+def _typed(record: ViewRecord, empty: pl.LazyFrame, functions: Functions) -> ViewRecord:
+    """A view's record with the types of its features, as they come of its source."""
+    import msgspec
+    import polars as pl
+
+    from mainspring.artifacts.table import schema_of
+
+    given = transformed(record, empty, functions).collect_schema()
+    try:
+        rows = view_rows(record, pl.LazyFrame(schema=given) if record.transform is None else empty, functions).collect()
+    except pl.exceptions.PolarsError as error:
+        raise InvalidError(f"{record.name}.features", str(error).split("\n")[0], "expressions over the rows") from error
+    for key in record.keys:
+        _expect_key(record.name, key, given[key.name])
+    for name in filter(None, (record.event_time, record.created_time)):
+        if not isinstance(given[name], pl.Datetime | pl.Date):
+            raise InvalidError(f"{record.name}.{name}", f"{given[name]}", "a column of dates or times")
+    types = dict(schema_of(rows))
+    if record.aggregates:
+        results = aggregation(record.aggregates, types).result_types
+        return msgspec.structs.replace(record, fields=tuple(Field(*each) for each in results.items()))
+    fields = tuple(msgspec.structs.replace(field, dtype=types[field.name]) for field in record.fields)
+    return msgspec.structs.replace(record, fields=fields)
+
+
+def _expect_key(view: str, key: Key, dtype: pl.DataType) -> None:
+    import polars as pl
+
+    texts = isinstance(dtype, pl.String | pl.Categorical | pl.Enum)
+    fits = {
+        "int": dtype.is_integer(), "str": texts, "bytes": dtype == pl.Binary(), "uuid": texts or dtype == pl.Binary(),
+    }  # fmt: skip
+    if not fits[key.type]:
+        raise InvalidError(
+            f"{view}.{key.name}", f"{dtype}", f"a column that holds keys of type {key.type}",
+            "Say the type with the entity: Entity(name, {column: type}).",
+        )  # fmt: skip
+
+
+def _dtype(where: str, dtype: object) -> str:
+    from mainspring.artifacts._columns import type_name
+    from mainspring.data.tables.type_names import named_type
+
+    return type_name(named_type(str(dtype), where), where)
+
+
+def _request(view: str, columns: Mapping[str, str]) -> dict[str, pl.DataType]:
+    from mainspring.data.tables.type_names import named_type
+
+    return {name: named_type(dtype, f"{view}.request.{name}") for name, dtype in columns.items()}
+
+
+def _computed(record: OnDemandRecord, schema: Mapping[str, pl.DataType], functions: Functions) -> OnDemandRecord:
+    """An on-demand record with the types of what it computes, tried on no rows."""
+    import msgspec
+    import polars as pl
+
+    from mainspring.artifacts.table import schema_of
+    from mainspring.features.definitions.demand import computed
+
+    frame = pl.DataFrame(schema=dict(schema))
+    found = dict(schema_of(computed(record, frame, functions)))
+    if record.transform is None:
+        fields = tuple(msgspec.structs.replace(field, dtype=found[field.name]) for field in record.fields)
+        return msgspec.structs.replace(record, fields=fields)
+    for field in record.fields:
+        if found[field.name] != field.dtype:
+            raise InvalidError(f"{record.name}.{field.name}", found[field.name], f"what was declared, {field.dtype}")
+    return record
+
+
+def _names(types: Mapping[str, pl.DataType]) -> dict[str, str]:
+    from mainspring.artifacts._columns import type_name
+
+    return {name: type_name(dtype, name) for name, dtype in types.items()}
+
+
+def _ask(request: dict[str, str], name: str, dtype: str, service: str) -> None:
+    known = request.setdefault(name, dtype)
+    if "int" in (known, dtype) and re.fullmatch(r"int|[iu]\d+", known) and re.fullmatch(r"int|[iu]\d+", dtype):
+        request[name] = dtype if known == "int" else known  # a key of whole numbers is of any width
+    elif known != dtype:
+        raise InvalidError(f"{service}.{name}", f"{request[name]} and {dtype}", "one type for a column of the request")

@@ -1,0 +1,86 @@
+"""The rows of a view: the source's rows through its transform, as columns of keys, times and features.
+
+One function for every use: training sets, materialisation, streams and checks of a definition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mainspring.errors import InvalidError, MainspringError, WrongTypeError, close_names
+from mainspring.features.definitions.expressions import read
+from mainspring.features.definitions.functions import Functions
+from mainspring.features.definitions.records import Python, Sql, ViewRecord
+from mainspring.features.definitions.stream import OWN
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def source_schema(stream: dict[str, str]) -> dict[str, pl.DataType]:
+    """The columns of a stream's events."""
+    from mainspring.data.tables.type_names import named_type
+
+    return {name: named_type(dtype, f"fields.{name}") for name, dtype in {**OWN, **stream}.items()}
+
+
+def transformed(record: ViewRecord, source: pl.LazyFrame, functions: Functions) -> pl.LazyFrame:
+    """What a view's transform makes of rows of its source, all columns.
+
+    Raises:
+        InvalidError: the query or the function fails; what it said is told.
+        WrongTypeError: the function gives no frame.
+    """
+    if record.transform is None:
+        return source
+    if isinstance(record.transform, Sql):
+        from mainspring.data import query
+
+        try:
+            return query(record.transform.text, {record.source: source.collect()}).lazy()
+        except MainspringError as error:
+            raise InvalidError(f"{record.name}.transform", record.transform.text, "a query", str(error)) from error
+    return _called(record.name, functions.load(record.transform), record.transform, source)
+
+
+def _called(name: str, function: Callable[..., Any], recorded: Python, source: pl.LazyFrame) -> pl.LazyFrame:
+    import polars as pl
+
+    where = f"{recorded.module}:{recorded.qualname}"
+    try:
+        found = function(source)
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        raise InvalidError(f"{name}.transform", where, "a function that takes a lazy frame", said) from error
+    if not isinstance(found, pl.DataFrame | pl.LazyFrame):
+        raise WrongTypeError(f"{name}.transform", found, f"a frame from {where}")
+    return found.lazy()
+
+
+def view_rows(record: ViewRecord, source: pl.LazyFrame, functions: Functions) -> pl.LazyFrame:
+    """The rows of a view: its keys, times and features; of a view of aggregates the columns that they are of.
+
+    Raises as `transformed`, and:
+
+    Raises:
+        InvalidError: a column is missing; the nearest is named.
+    """
+    rows = transformed(record, source, functions)
+    known = rows.collect_schema().names()
+    own = [key.name for key in record.keys]
+    own += [each for each in (record.event_time, record.created_time, record.event_id) if each]
+    columns = [each.column for each in record.aggregates if each.column]
+    needed = list(dict.fromkeys([*own, *columns]))
+    for name in [*needed, *(field.name for field in record.fields if not field.formula and not record.aggregates)]:
+        if name not in known:
+            near = close_names(name, known)
+            hint = f"Nearest: {near[0]}." if near else f"There are {', '.join(known)}."
+            raise InvalidError(f"{record.name}.{name}", name, f"a column of {_origin(record)}", hint)
+    if record.aggregates:
+        return rows.select(needed)
+    return rows.select(*dict.fromkeys(own), *(read(field.formula, field.name) for field in record.fields))
+
+
+def _origin(record: ViewRecord) -> str:
+    return f"`{record.source}`" if record.transform is None else "what the transform gives"

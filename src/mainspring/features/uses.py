@@ -1,0 +1,54 @@
+"""Which model versions use a version of a definition, and which endpoints serve them; read from the registry of models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from mainspring.features._store import DefinitionStore, parts_of
+from mainspring.features.definitions.records import Definition, OnDemandRecord, ServiceRecord
+from mainspring.models import ModelStore
+from mainspring.workspace import Workspace
+
+
+class Use(msgspec.Struct, frozen=True):
+    """A model version that uses a definition by a service's version, with the endpoints that serve it."""
+
+    model: str
+    service: str
+    endpoints: tuple[str, ...]
+
+    def __str__(self) -> str:
+        served = f", served by {', '.join(self.endpoints)}" if self.endpoints else ""
+        return f"{self.model} (by {self.service}{served})"
+
+
+def uses_of(
+    definitions: Iterable[Definition], store: DefinitionStore, workspace: Workspace
+) -> dict[str, tuple[Use, ...]]:
+    """The uses of each version, by its id."""
+    wanted = {each.id for each in definitions}
+    if not wanted:
+        return {}
+    models = ModelStore(workspace.database, workspace.ledger)
+    users = models.feature_users()
+    services = store.by_id(service for service, _, _ in users)
+    found: dict[str, list[Use]] = {}
+    for service, model, endpoints in users:
+        definition = services.get(service)
+        if definition is None:
+            continue
+        for each in wanted & _standing_on(definition, store):
+            found.setdefault(each, []).append(Use(model, str(definition), endpoints))
+    return {each: tuple(uses) for each, uses in found.items()}
+
+
+def _standing_on(definition: Definition, store: DefinitionStore) -> set[str]:
+    """The ids of a service's version and of all that it stands on."""
+    record = definition.record
+    assert isinstance(record, ServiceRecord)
+    demanded = store.by_id(part.version for part in record.on_demand)
+    inner = [each.record for each in demanded.values()]
+    below = {part for each in inner if isinstance(each, OnDemandRecord) for part in parts_of(each)}
+    return {definition.id, *parts_of(record), *below}

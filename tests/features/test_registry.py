@@ -1,0 +1,306 @@
+"""Applying definitions: versions, plans, what uses them, and what is refused."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import polars as pl
+import pytest
+
+from mainspring.data import dataset
+from mainspring.errors import ExistsError, InvalidError, NotFoundError
+from mainspring.features import (
+    Entity,
+    FeatureService,
+    FeatureView,
+    OnDemandView,
+    Stream,
+    agg,
+    apply,
+    get_definition,
+    list_definitions,
+    plan,
+)
+from mainspring.features.definitions.functions import Functions
+from mainspring.features.definitions.records import ServiceRecord, ViewRecord
+from mainspring.features.definitions.rows import view_rows
+from mainspring.models import Field, Signature, register
+from mainspring.serving import bind
+from mainspring.testing.threads import at_once
+from mainspring.workspace import Workspace, using
+from tests.features.conftest import Module
+
+AT = datetime(2013, 1, 1, 5, tzinfo=UTC)
+WEATHER = pl.DataFrame({"origin": ["EWR", "JFK"], "at": [AT, AT], "temp": [30.0, 40.0], "wind": [5, None]})
+ORIGIN = Entity("origin")
+
+
+@pytest.fixture(autouse=True)
+def weather(workspace: Workspace) -> None:
+    dataset("weather").commit(WEATHER)
+
+
+def view(**changed: Any) -> FeatureView:
+    given: dict[str, Any] = {
+        "entity": ORIGIN, "source": "weather", "event_time": "at", "ttl": "2h",
+        "features": ["wind", (pl.col("temp") < 32).alias("is_freezing")],
+    }  # fmt: skip
+    return FeatureView("weather_at", **given | changed)
+
+
+def rows(record: Any, frame: pl.DataFrame, workspace: Workspace) -> pl.DataFrame:
+    assert isinstance(record, ViewRecord)
+    return view_rows(record, frame.lazy(), Functions(workspace)).collect()
+
+
+def test_a_view_is_recorded_with_the_types_of_its_data(workspace: Workspace) -> None:
+    made = apply(view())
+    assert [(each.kind, each.name, each.action) for each in made.changes] == [("view", "weather_at", "new")]
+    found = get_definition("view", "weather_at")
+    assert (found.number, str(found)) == (1, "weather_at/1")
+    assert [(field.name, field.dtype) for field in found.record.fields] == [("wind", "i64"), ("is_freezing", "bool")]
+    assert rows(found.record, WEATHER, workspace).to_dicts() == [
+        {"origin": "EWR", "at": AT, "wind": 5, "is_freezing": True},
+        {"origin": "JFK", "at": AT, "wind": None, "is_freezing": False},
+    ]
+
+
+def test_the_same_again_changes_nothing_and_words_for_people_make_no_version() -> None:
+    apply(view())
+    again = plan(view())
+    assert again.is_empty
+    assert again.changes[0].action == "unchanged"
+    described = apply(view(description="at the origin", owner="ann", tags=["weather"]))
+    assert described.changes[0].action == "described"
+    found = get_definition("view", "weather_at")
+    assert (found.number, found.record.about.owner) == (1, "ann")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"ttl": "3h"}, ["ttl: 2h → 3h"]),
+        ({"ttl": None}, ["ttl: 2h → none"]),
+        ({"features": ["wind"]}, ["feature `is_freezing` is gone"]),
+        ({"features": ["wind", "temp", (pl.col("temp") < 32).alias("is_freezing")]}, ["feature `temp` is new"]),
+        ({"features": {"wind": "temp", "is_freezing": pl.col("temp") < 32}}, ["feature `wind`: i64 → f64"]),
+        ({"created_time": "at"}, ["created_time: none → at"]),
+        ({"transform": "SELECT * FROM weather WHERE temp > 0 ORDER BY origin"},
+         ["transform: none → SQL `SELECT * FROM weather WHERE temp > 0 ORDER BY origin`"]),
+        ({"features": ["wind", (pl.col("temp") < 33).alias("is_freezing")]},
+         ['feature `is_freezing`: [(col("temp")) < (dyn int: 32)] → [(col("temp")) < (dyn int: 33)]']),
+        ({"features": [(pl.col("temp") < 32).alias("is_freezing"), "wind"]}, ["the order of features"]),
+        ({"entity": Entity("station", "origin")}, ["entities: origin → station"]),
+    ],
+)  # fmt: skip
+@pytest.mark.one_backend("definitions are compared in memory")
+def test_a_change_is_a_new_version_and_told(change: dict[str, Any], told: list[str]) -> None:
+    apply(view())
+    (found,) = apply(view(**change)).changes
+    assert (found.action, list(found.differences)) == ("changed", told)
+    assert get_definition("view", "weather_at").number == 2
+    assert get_definition("view", "weather_at/1").record.fields[0].name == "wind"
+
+
+def test_a_function_is_recorded_with_its_code_and_the_old_version_keeps_it(
+    workspace: Workspace, module: Module
+) -> None:
+    source = """
+        import polars as pl
+        from scale import FACTOR
+
+        def scaled(rows):
+            return rows.with_columns(wind=pl.col("wind") * FACTOR)
+    """
+    module("scale", "FACTOR = 2\n")
+    apply(view(transform=module("views", source).scaled))
+    first = get_definition("view", "weather_at")
+    assert plan(view(transform=module("views", source.replace("def", "# a comment\n        def")).scaled)).is_empty
+
+    module("scale", "FACTOR = 3\n")
+    (change,) = apply(view(transform=module("views", source).scaled)).changes
+    assert change.differences == ("constant scale.FACTOR changed",)
+    second = get_definition("view", "weather_at")
+    assert rows(first.record, WEATHER, workspace)["wind"].to_list() == [10, None]
+    assert rows(second.record, WEATHER, workspace)["wind"].to_list() == [15, None]
+    assert module("scale", "FACTOR = 3\n").FACTOR == 3  # what was imported here is as it was
+
+
+@pytest.mark.one_backend("nothing is stored")
+def test_a_function_must_be_one_that_a_server_can_load(module: Module) -> None:
+    with pytest.raises(InvalidError, match="Define it with `def` at the top level of a module"):
+        apply(view(transform=lambda rows: rows))
+    module("scale", "FACTOR = 2\n")
+    late = module("late", "def scaled(rows):\n    from scale import FACTOR\n    return rows.head(FACTOR)\n").scaled
+    with pytest.raises(InvalidError, match=r"`scaled with an import of `scale` inside a function of late\.py`"):
+        apply(view(transform=late))
+    broken = module("broken", "def scaled(rows):\n    return rows.collect()['nothing']\n").scaled
+    with pytest.raises(InvalidError, match=r"broken:scaled.*ColumnNotFoundError"):
+        apply(view(transform=broken))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"features": ["wnid"]}, "`wnid` is not a column of `weather`. Nearest: wind"),
+        ({"event_time": "att"}, "`att` is not a column of `weather`. Nearest: at"),
+        ({"event_time": "temp"}, "`Float64` is not a column of dates or times"),
+        ({"entity": Entity("origin", {"origin": int})}, "`String` is not a column that holds keys of type int"),
+        ({"source": "wether"}, "No dataset `wether`. Nearest: weather"),
+        ({"features": [pl.col("temp").map_elements(abs).alias("x")]}, "Put a function of Python into `transform`"),
+        ({"features": [pl.col("origin").str.to_uppercase() + 1]}, "weather_at.features"),
+        ({"transform": "SELECT nothing FROM weather"}, "weather_at.transform"),
+        ({"features": [agg.mean("origin", "1h")]}, "origin"),
+    ],
+)
+@pytest.mark.one_backend("nothing is stored")
+@pytest.mark.filterwarnings("ignore:")
+def test_what_does_not_fit_the_data_is_named(change: dict[str, Any], message: str) -> None:
+    with pytest.raises((InvalidError, NotFoundError), match=message):
+        apply(view(**change))
+    assert list_definitions() == []
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"features": ["at"]}, "names that no key, time or other feature has"),
+        ({"features": []}, "a list of columns"),
+        ({"features": ["wind", agg.count(windows="1h")]}, "Make two views"),
+        ({"event_time": ""}, "A view of a dataset needs one"),
+        ({"entity": (ORIGIN, Entity("other", "origin"))}, "entities with different keys"),
+        ({"ttl": "soon"}, "weather_at.ttl"),
+        ({"features": {"a__b": "wind"}}, "without `__`"),
+    ],
+)
+@pytest.mark.one_backend("nothing is stored")
+def test_what_can_be_no_definition_is_refused_where_it_is_written(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidError, match=message):
+        view(**given)
+
+
+def test_a_service_takes_its_views_along_and_changes_with_them() -> None:
+    calendar = OnDemandView(
+        "calendar", request={"leaves_at": "datetime[us, UTC]"}, inputs=[view()["wind"]],
+        features={"hour": pl.col("leaves_at").dt.hour(), "gusty": pl.col("wind") > pl.col("leaves_at").dt.hour()},
+    )  # fmt: skip
+    there = view().keyed(origin="dest").prefixed("dest_")
+    delays = FeatureService("delays", [view(), calendar])
+    with pytest.raises(ExistsError, match="Two definitions of this name"):
+        apply(FeatureService("delays", [view(), there]))
+    base = view()
+    calendar = OnDemandView(
+        "calendar", request={"leaves_at": "datetime[us, UTC]"}, inputs=[base["wind"]],
+        features={"hour": pl.col("leaves_at").dt.hour(), "gusty": pl.col("wind") > pl.col("leaves_at").dt.hour()},
+    )  # fmt: skip
+    delays = FeatureService("delays", [base, base.keyed(origin="dest").prefixed("dest_"), calendar])
+    assert [(each.kind, each.action) for each in apply(delays).changes] == [
+        ("view", "new"), ("on_demand", "new"), ("service", "new"),
+    ]  # fmt: skip
+    found = get_definition("service", "delays").record
+    assert [field.name for field in found.fields] == [
+        "wind",
+        "is_freezing",
+        "dest_wind",
+        "dest_is_freezing",
+        "hour",
+        "gusty",
+    ]
+    assert isinstance(found, ServiceRecord)
+    assert found.request == {"origin": "str", "dest": "str", "leaves_at": "datetime[us, UTC]"}
+
+    base.ttl_us = 1
+    changed = apply(delays)
+    assert [(each.name, each.action) for each in changed.changes] == [
+        ("weather_at", "changed"), ("calendar", "changed"), ("delays", "changed"),
+    ]  # fmt: skip
+    assert changed.changes[2].differences[0] == "view `weather_at` has a new version"
+
+
+@pytest.mark.one_backend("nothing is stored")
+def test_services_and_on_demand_views_are_held_to_what_they_stand_on() -> None:
+    with pytest.raises(NotFoundError, match=r"No feature `weather_at:wnid`\. Nearest: wind"):
+        view()["wnid"]
+    with pytest.raises(NotFoundError, match=r"No key `weather_at:orgin`\. Nearest: origin"):
+        view().keyed(orgin="dest")
+    with pytest.raises(InvalidError, match="Give those of one view a prefix"):
+        FeatureService("delays", [view(), view().keyed(origin="dest")])
+    bad = OnDemandView("calendar", request={"at": "str"}, features={"hour": pl.col("at").dt.hour()})
+    with pytest.raises(InvalidError, match=r"calendar\.features"):
+        apply(bad)
+    other = FeatureView(
+        "other", entity=Entity("origin", {"origin": "bytes"}), source="weather", event_time="at", features=["temp"]
+    )
+    with pytest.raises(InvalidError, match="the same in every view"):
+        apply(view(), other)
+
+
+def test_a_plan_names_the_models_and_endpoints_that_keep_the_old_version() -> None:
+    base = view()
+    service = FeatureService("delays", [base])
+    apply(service)
+
+    class Constant:
+        def predict(self, rows: Any) -> list[float]:
+            return [1.0] * len(rows)
+
+    model = register(
+        {"a": 1}, "late", signature=Signature((Field("wind", "f64"),)), input_kind="records",
+        features=get_definition("service", "delays"),
+    )  # fmt: skip
+    bind("late", "late@production", version=str(model))
+    base.ttl_us = 1
+    planned = plan(service)
+    assert [[str(use) for use in change.uses] for change in planned.changes] == [
+        ["late/1 (by delays/1, served by late)"], ["late/1 (by delays/1, served by late)"],
+    ]  # fmt: skip
+    assert get_definition("service", "delays").number == 1  # a plan changes nothing
+    gone = plan(view(), retire=True).changes[-1]
+    assert (gone.name, gone.action, len(gone.uses)) == ("delays", "retired", 1)
+
+
+def test_what_is_retired_is_not_listed_and_comes_back_when_applied() -> None:
+    other = FeatureView("temperature", entity=ORIGIN, source="weather", event_time="at", features=["temp"])
+    apply(view(), other)
+    assert [change.action for change in plan(view()).changes] == ["unchanged", "missing"]
+    apply(view(), retire=True)
+    assert [each.name for each in list_definitions()] == ["weather_at"]
+    assert get_definition("view", "temperature").retired_at is not None
+    assert [change.action for change in apply(view(), other).changes] == ["unchanged", "described"]
+    assert [each.name for each in list_definitions("view")] == ["temperature", "weather_at"]
+
+
+def test_events_of_a_stream_are_known_by_its_fields() -> None:
+    arrivals = Stream("arrivals", {"carrier": "str", "delay": "f64"})
+    delays = FeatureView(
+        "carrier_delay",
+        entity=Entity("carrier"),
+        source=arrivals,
+        features=[agg.mean("delay", ["1h", "7d"]), agg.count(windows="1h")],
+    )
+    apply(delays)
+    record = get_definition("view", "carrier_delay").record
+    assert isinstance(record, ViewRecord)
+    assert [(field.name, field.dtype) for field in record.fields] == [
+        ("delay_mean_1h", "f64"), ("delay_mean_7d", "f64"), ("count_1h", "i64"),
+    ]  # fmt: skip
+    assert (record.event_time, record.created_time, record.event_id) == ("event_time", "received_at", "event_id")
+
+
+def test_appliers_at_one_instant_agree(workspace: Workspace) -> None:
+    def one(hours: int) -> None:
+        with using(workspace):
+            apply(view(ttl=f"{hours}h"), workspace=workspace)
+
+    at_once(*[partial(one, hours) for hours in (1, 2, 3, 4)])
+    assert get_definition("view", "weather_at").number == 4
+
+
+def test_a_missing_definition_names_the_nearest() -> None:
+    apply(view())
+    with pytest.raises(NotFoundError, match=r"No feature view `wether_at`\. Nearest: weather_at"):
+        get_definition("view", "wether_at")
+    with pytest.raises(NotFoundError, match="No feature view `weather_at/7`"):
+        get_definition("view", "weather_at/7")
