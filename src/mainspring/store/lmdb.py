@@ -27,7 +27,6 @@ _MAP_BYTES = 1 << 30  # of addresses, not of memory or disk; doubled whenever it
 _READERS = 1_024  # read transactions at one instant, in all processes
 _LOCK_FILE_BYTES = 64 * _READERS + 4_096  # what LMDB takes for so many
 _FORK_PATIENCE_S = 1.0
-_ATTEMPTS = 8
 _PAGE_KEYS, _PAGE_BYTES = 1_000, 4 << 20
 _DELETED_AT_ONCE = 10_000
 # LMDB's keys have 511 bytes at most. A longer one stands there as its first bytes and its digest, and whole in the value.
@@ -134,7 +133,7 @@ class LmdbKeyValue:
 
     def _read(self, act: Callable[[lmdb.Transaction[bytes], _Given], _Found], given: _Given) -> _Found | None:
         """What a function finds in a read transaction; None where there is no store yet."""
-        for _ in range(_ATTEMPTS):
+        while True:
             shared = self._shared or self._join(make=False)
             if shared is None:
                 return None
@@ -150,7 +149,6 @@ class LmdbKeyValue:
             except (lmdb.Error, OSError) as error:
                 if isinstance(error, MainspringError) or not shared.recovers(error):
                     raise self._mapped(error) from error
-        raise StorageError(self.place, f"{_READERS:,} read transactions are open already")
 
     def _write(self, act: Callable[[lmdb.Transaction[bytes]], _Found]) -> _Found:
         """What a function gives in a write transaction, which is committed; begun anew in a larger map when it is full."""
@@ -183,11 +181,13 @@ class LmdbKeyValue:
     def _mapped(self, error: lmdb.Error | OSError) -> MainspringError:
         if isinstance(error, MainspringError):
             return error
-        number = error.code if isinstance(error, lmdb.Error) else error.errno
-        if number in NO_SPACE or isinstance(error, lmdb.DiskError):
+        number = _number(error)
+        if number in NO_SPACE:
             return StorageError(self.place, "the disk is full", "Free some space; nothing is damaged.")
-        if number in _NOT_WRITABLE or isinstance(error, lmdb.ReadonlyError):
+        if number in _NOT_WRITABLE:
             return StorageError(self.place, "the directory is not writable")
+        if isinstance(error, lmdb.ReadersFullError):
+            return StorageError(self.place, f"more than {_READERS:,} read transactions are open")
         if isinstance(error, _DAMAGED):
             return StorageError(self.place, f"the store is damaged ({error})", "Remove the folder; materialize again.")
         if "already open" in str(error):
@@ -243,8 +243,7 @@ class _Shared:
             _reserve(self.path / "lock.mdb")
             self.environment = self._opened(readonly=False)
         except (lmdb.Error, OSError) as error:
-            number = error.code if isinstance(error, lmdb.Error) else error.errno
-            if number != errno.EROFS:
+            if _number(error) != errno.EROFS:
                 raise
             self.environment = self._opened(readonly=True)
         self.environment.reader_check()  # frees the places of killed processes
@@ -330,6 +329,15 @@ def _reserve(lock_file: Path) -> None:
             os.posix_fallocate(handle, 0, status.st_size or _LOCK_FILE_BYTES)
     finally:
         os.close(handle)
+
+
+def _number(error: lmdb.Error | OSError) -> int | None:
+    """The operating system's number of an error, which LMDB's own hide in their kind or text."""
+    if isinstance(error, OSError):
+        return error.errno
+    known = {lmdb.DiskError: errno.ENOSPC, lmdb.ReadonlyError: errno.EACCES}
+    told = (number for number in (*NO_SPACE, *_NOT_WRITABLE) if str(error).endswith(os.strerror(number)))
+    return known.get(type(error)) or next(told, None)
 
 
 def _get(transaction: lmdb.Transaction[bytes], key: bytes) -> bytes | None:

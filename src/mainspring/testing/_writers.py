@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 from mainspring.errors import ConflictError
 from mainspring.store import open_keyvalue
@@ -68,3 +70,24 @@ def read_twin_keys(url: str, until: int) -> None:
         assert single is not None
         assert int.from_bytes(single[:16]) >= last
     print("seen", flush=True)  # noqa: T201  # what the test waits for
+
+
+def echo_sizes(path: str, map_size_bytes: int) -> None:
+    """Open LMDB with a small map, and tell for each key that comes how large its value is."""
+    from mainspring.store.lmdb import LmdbKeyValue
+
+    store = LmdbKeyValue(Path(path), map_size_bytes=map_size_bytes)
+    for line in sys.stdin:
+        print(len(store.get(line.strip().encode()) or b""), flush=True)  # noqa: T201  # what the test reads
+
+
+def hold_read_transactions(path: str) -> None:
+    """Begin as many read transactions of LMDB as there can be, and never end them."""
+    import lmdb
+
+    environment, transactions = lmdb.open(path), []
+    with suppress(lmdb.ReadersFullError):
+        while True:
+            transactions.append(environment.begin())
+    print(len(transactions), flush=True)  # noqa: T201  # what the test waits for
+    sys.stdin.readline()
