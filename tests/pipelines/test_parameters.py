@@ -93,7 +93,7 @@ def test_text_is_read_as_the_hints_say(lab: Lab) -> None:
         ("flag", "perhaps", False, "bool"),
         ("flag", 1, True, "bool"),
         ("months", "[1,'x']", False, "list[int]"),
-        ("months", [1, "x"], True, "list[int]"),
+        ("months", [1, 1.5], True, "`months`[1]: `1.5` is a float, expected int"),
         ("n", ["1", "2"], False, "int"),
         ("months", "three", False, "list[int]"),
     ],

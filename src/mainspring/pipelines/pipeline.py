@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from mainspring.errors import GraphError
 from mainspring.pipelines.graph import Call, Graph, current_graph
-from mainspring.pipelines.hints import checked_value, hints_of
+from mainspring.pipelines.hints import hints_of
+from mainspring.pipelines.reading import checked_value
 from mainspring.pipelines.step import Parameter, parameters_of
 from mainspring.pipelines.surroundings import surroundings_kept
 from mainspring.secrets import refuse_value

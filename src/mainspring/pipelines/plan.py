@@ -12,7 +12,8 @@ from mainspring.errors import GraphError, InvalidError
 from mainspring.ledger import new_id
 from mainspring.pipelines._store import awaited_in, leaves
 from mainspring.pipelines.graph import Binding, Call, Entries, FromTask, Items, Literal, Missing, Output, Stored
-from mainspring.pipelines.hints import accepts, checked_value, hints_of
+from mainspring.pipelines.hints import accepts, hints_of
+from mainspring.pipelines.reading import checked_value
 from mainspring.pipelines.task import DONE, UNFINISHED, Failed, Task, TaskState
 from mainspring.pipelines.values import Values
 from mainspring.secrets import refuse_output, refuse_value
