@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from mainspring.errors import ConfigError, MissingExtraError, StorageError, UnavailableError
@@ -17,7 +17,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("redis", "redis", "Redis") from error
 
-_OPTIONS = frozenset({"prefix", "timeout_s"})
+_OPTIONS = ("prefix", "timeout_s")
 _PREFIX = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 _KEYS_AT_ONCE = 1_000
 _DENIED = (
@@ -33,21 +33,23 @@ class RedisServer:
     """What the URL `redis://user:password@host:port/number?prefix=name&timeout_s=2` leads to, connected when first used.
 
     A server that doesn't answer within `timeout_s` is an `UnavailableError`; the next call connects anew.
+    `options` of the URL besides these are what is kept there to read.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, options: Collection[str] = ()) -> None:
         self._address = Address(url, 6379)
         self.place = self._address.place
-        options = self._address.options
-        unknown = sorted(options.keys() - _OPTIONS)
+        self.options = self._address.options
+        known = (*_OPTIONS, *options)
+        unknown = [option for option in self.options if option not in known]
         if unknown:
-            raise ConfigError(f"{self.place}: no option `{unknown[0]}`; there are prefix and timeout_s")
-        prefix = options.get("prefix", "mainspring")
+            raise ConfigError(f"{self.place}: no option `{unknown[0]}`; there are {', '.join(known)}")
+        prefix = self.options.get("prefix", "mainspring")
         if _PREFIX.fullmatch(prefix) is None:
             raise ConfigError(f"{self.place}: `prefix` takes letters, digits, underscores, dots and dashes")
         self.prefix = prefix
         try:
-            self.timeout_s, self._number = float(options.get("timeout_s", "2")), int(self._address.path or "0")
+            self.timeout_s, self._number = float(self.options.get("timeout_s", "2")), int(self._address.path or "0")
         except ValueError as error:
             raise ConfigError(f"{self.place}: the path is a database's number, `timeout_s` seconds") from error
         self._opening = threading.Lock()

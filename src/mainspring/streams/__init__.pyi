@@ -1,0 +1,12 @@
+from mainspring.streams.consumer import Consumer as Consumer
+from mainspring.streams.consumer import Sink as Sink
+from mainspring.streams.event import Appended as Appended
+from mainspring.streams.event import Event as Event
+from mainspring.streams.event import Stream as Stream
+from mainspring.streams.event import event_of as event_of
+from mainspring.streams.log import EventLog as EventLog
+from mainspring.streams.offsets import Applied as Applied
+from mainspring.streams.offsets import DatabaseSink as DatabaseSink
+from mainspring.streams.offsets import OffsetStore as OffsetStore
+from mainspring.streams.opening import log_at as log_at
+from mainspring.streams.opening import open_log as open_log

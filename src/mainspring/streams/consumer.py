@@ -1,0 +1,95 @@
+"""Reads a stream in micro-batches and hands each to a sink together with the offset that it moves to.
+
+Delivery is at least once; that each effect is there exactly once is the sink's doing, which keeps its offset in the same
+atomic write as the effect and refuses a batch that doesn't begin where it stands.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from threading import Event as Stop
+from typing import Protocol
+
+from mainspring.errors import MainspringError
+from mainspring.streams.event import Event
+from mainspring.streams.log import EventLog
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 1.0
+_IDLE_S = 0.5
+
+
+class Sink(Protocol):
+    """Where a stream's events have their effect."""
+
+    def offset(self) -> int:
+        """The offset up to which events were applied; 0 if none were."""
+        ...
+
+    def apply(self, events: Sequence[Event], expect: int, offset: int) -> None:
+        """Apply events and move the offset from `expect` to `offset`, all or nothing.
+
+        Raises:
+            ConflictError: the offset is not `expect`; nothing was applied.
+            LeaseLostError: another process consumes in this one's place.
+        """
+        ...
+
+
+class Consumer:
+    """Applies a stream to a sink, in batches of at most `max_events` that wait at most `max_wait_s` to become full."""
+
+    def __init__(
+        self, log: EventLog, stream: str, sink: Sink, *, max_events: int = 1000, max_wait_s: float = 0.05,
+        patience_s: float = 60.0,
+    ) -> None:  # fmt: skip
+        self.log, self.stream, self.sink = log, stream, sink
+        self.max_events, self.max_wait_s, self.patience_s = max_events, max_wait_s, patience_s
+        self._offset: int | None = None
+
+    def step(self, timeout_s: float = 0.0) -> int:
+        """Apply the next batch and give its size: 0 if no event came in time.
+
+        Raises:
+            ConflictError: the sink refused it; the next step begins where the sink stands.
+            UnavailableError: log or sink don't answer. Whether a batch was applied then is asked of the sink again.
+            NotFoundError: events that were not applied yet were trimmed.
+        """
+        if self._offset is None:
+            self._offset = self.sink.offset()
+        events = self._batch(self._offset, timeout_s)
+        if events:
+            expect, self._offset = self._offset, None
+            self.sink.apply(events, expect, events[-1].offset)
+            self._offset = events[-1].offset
+        return len(events)
+
+    def run(self, stop: Stop) -> int:
+        """Apply what comes until `stop` is set; gives how many events that were.
+
+        What may pass is tried again for `patience_s` without a success. Raises as `step` does, then.
+        """
+        count, pause_s, until = 0, _FIRST_PAUSE_S, time.monotonic() + self.patience_s
+        while not stop.is_set():
+            try:
+                count += self.step(_IDLE_S)
+            except MainspringError as error:
+                if not error.transient or time.monotonic() > until:
+                    raise
+                self._offset = None
+                stop.wait(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            else:
+                pause_s, until = _FIRST_PAUSE_S, time.monotonic() + self.patience_s
+        return count
+
+    def _batch(self, after: int, timeout_s: float) -> list[Event]:
+        events = self.log.read(self.stream, after, self.max_events)
+        if not events and timeout_s > 0 and self.log.wait(self.stream, after, timeout_s):
+            events = self.log.read(self.stream, after, self.max_events)
+        until = time.monotonic() + self.max_wait_s
+        while events and len(events) < self.max_events and (left_s := until - time.monotonic()) > 0:
+            last = events[-1].offset
+            if self.log.wait(self.stream, last, left_s):
+                events += self.log.read(self.stream, last, self.max_events - len(events))
+        return events
