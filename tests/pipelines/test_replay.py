@@ -459,3 +459,33 @@ def test_a_value_that_only_the_projects_codec_reads_is_told_to_differ(lab: Lab) 
     told, error = replaying.communicate()
     assert replaying.returncode == 0, error
     assert told.startswith("DIVERGED The contents differ; how can't be told here: No codec `fraction`.")
+
+
+@pytest.mark.one_backend("what is said of a difference is no matter of where it lies")
+@pytest.mark.parametrize("runner", ["inline", "pool"])
+def test_where_a_given_file_lay_is_told_as_the_cause(lab: Lab, runner: str) -> None:
+    lab.write(
+        """
+        from pathlib import Path
+
+        @ms.step
+        def made():
+            path = ms.scratch() / "a.txt"
+            path.write_text("1")
+            return path
+
+        @ms.step
+        def located(path: Path):
+            return {"at": str(path)}
+
+        @ms.pipeline
+        def main():
+            return located(made())
+        """
+    )
+    result = lab.run(runner=runner)
+    step = replayed(lab, result.id).steps[-1]
+    assert (step.name, step.verdict) == ("located", "DIVERGED")
+    (cause,) = step.causes
+    assert cause.startswith("both results name a place in a scratch folder, which is another one in every run (`/")
+    assert "a.txt`)" in cause

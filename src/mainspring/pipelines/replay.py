@@ -23,6 +23,7 @@ from mainspring.pipelines.decision import Decider
 from mainspring.pipelines.engine import Engine
 from mainspring.pipelines.interrupts import interrupts
 from mainspring.pipelines.launch import pipeline_run
+from mainspring.pipelines.locations import moved_location
 from mainspring.pipelines.plan import Tasks
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.session import Session, code_folder
@@ -224,7 +225,8 @@ def _compared(session: Session, old: Task, new: Task) -> StepReplay:
         comparison = _output(session, artifact_id, new.outputs[output], tolerance)
         if not comparison.is_verified:
             detail = comparison.detail if output == "result" else f"Output `{output}`: {comparison.detail}"
-            causes = _causes(session, old, new) or [_nothing_found(comparison)]
+            moved = moved_location(session.values, artifact_id, new.outputs[output])
+            causes = [*moved, *_causes(session, old, new)] or [_nothing_found(comparison)]
             return StepReplay(new.name, "DIVERGED", comparison.kind, detail, causes)
         if comparison.kind != "equal":
             worst = comparison
