@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -81,6 +82,10 @@ class Redis:
         """End it at once, as a crash would."""
         self._process.kill()
         self._process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, such as one that stops it."""
+        self._process.send_signal(number)
 
     def _answers(self) -> bool:
         try:
