@@ -85,7 +85,8 @@ def test_the_shape_of_a_secret_is_enough(text: str) -> None:
         (r'password="a\"b c d" n', 'password="[redacted]" n'),
         ("password=p@ss,word;123", "password=[redacted]"),
         ("token=abcd&user=ada {token:abcd}", "token=[redacted]&user=ada {token:[redacted]}"),
-        ("password=password", "password=[redacted]"),
+        ("password=password", "password=[redacted]"), ("token: bytes123, n", "token: [redacted], n"),
+        ("token: Secret = 'abcd1234'", "token: Secret = '[redacted]'"), ("token = Secrets", "token = [redacted]"),
         ("postgresql://me:pa/ss@db/x", "postgresql://me:[redacted]@db/x"),
         ("postgresql://me:p@ss@db/x?mail=a@b", "postgresql://me:[redacted]@db/x?mail=a@b"),
         ("Authorization: Basic dXNlcjpodW50ZXIyMg==", "Authorization: Basic [redacted]"),
@@ -104,6 +105,8 @@ def test_a_secret_is_redacted_to_its_end(text: str, shown: str) -> None:
         "postgresql://me:***@db", "http://[::1]:8080/a@b", "Basic understanding", "Authorization: [secret:env/LAB_KEY]",
         "the token count is 3", "see secret:env/NAME", "[secret:env/LAB_KEY]",
         "password = secret:env/PW", "def tokenize(text): return text.split()", "http://localhost:8080/a@b",
+        "def f(token: ms.Secret) -> str:", "def f(token: Secret, api_key: Secret | None = None): ...", "    token: SecretStr",
+        "def f(secret: t.Optional[ms.Secret], password: bytes = b''):", "def f(tokens: list[str], token: dict[str, int]):",
     ],
 )  # fmt: skip
 def test_ordinary_text_and_references_stay(text: str) -> None:

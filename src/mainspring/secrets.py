@@ -29,7 +29,11 @@ _NAMES = r"(?:password|passwd|passphrase|[_\-.]pwd|secret|api_?key|access_?key|p
 _STANDS_IN = (  # for a value: a reference, what was redacted before, a gap of a template
     r"(?!\[?secret:|\[redacted\]|env/|file/|\$?\{[^}\s]*\}|\$[A-Z][A-Z0-9_]*\b|<[\w \-]*>|%\(\w+\)s|\*+(?![^\s@\"']))"
 )
-_NOTHING = r"(?!(?:None|null|[Tt]rue|[Ff]alse)(?![^\s,;)}\]\"']))"
+_TYPE = (  # behind a parameter's name, as a traceback shows it
+    r"(?:(?:\w+\.)*Optional\[)?(?:\w+\.)*(?:Secret(?:Str)?|bytes)\]?"
+    r"|(?:\w+\.)*(?:[Ll]ist|[Tt]uple|[Ss]et|[Dd]ict|Sequence|Iterable|Mapping)\[[\w., |\[\]]*\]"
+)
+_NOTHING = rf"(?!(?:None|null|[Tt]rue|[Ff]alse|{_TYPE})(?![^\s,;)}}\]\"']))"
 _NEXT = r"[})\]]*(?:[,;&][ \t]*[\"']?[\w.\-]+[\"']?[ \t]*[:=]|[,;]?(?:\s|$))"  # where a value without quotes ends
 _KEY_BLOCK = r"(?s:-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z))"
 _KEY_LINE = r"[\s\"'|>]*(?:[A-Za-z0-9+/=]+|-----END [A-Z ]*PRIVATE KEY-----)[\s\"',;)\\]*"
