@@ -20,7 +20,7 @@ from mainspring.clock import from_us
 from mainspring.data import dataset, get_dataset_version, list_datasets
 from mainspring.data._store import gc_roots
 from mainspring.errors import CodecError, CorruptBlobError, InvalidError, NotAllowedError, NotFoundError, WrongTypeError
-from mainspring.ledger import within_task
+from mainspring.ledger import Replay, within_task
 from mainspring.testing.threads import at_once
 from mainspring.workspace import Workspace, collect, using
 
@@ -273,7 +273,7 @@ def test_a_replay_commits_nothing(workspace: Workspace) -> None:
     first = dataset("t").commit(frame_of(1))
     second = dataset("t").append(frame_of(2))
     dataset("t").commit(frame_of(9))
-    with within_task("again", replay=True):
+    with within_task("again", replay=Replay("then")):
         assert dataset("t").commit(frame_of(1)).id == first.id
         assert dataset("t").append(frame_of(2)).id == second.id
         with pytest.raises(NotAllowedError, match="no version of `t` was recorded with this content"):

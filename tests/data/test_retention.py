@@ -16,7 +16,7 @@ from mainspring.data import DatasetVersion, check, dataset, find_report, get_dat
 from mainspring.data.retention import Kept, expire_versions, remove_dataset, remove_version
 from mainspring.data.tables.manifest import read_listing
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, RemovedError
-from mainspring.ledger import within_task
+from mainspring.ledger import Replay, within_task
 from mainspring.models import register
 from mainspring.testing.threads import at_once
 from mainspring.workspace import Workspace, collect, using
@@ -116,7 +116,7 @@ def test_the_newest_and_tagged_ones_stay(workspace: Workspace) -> None:
 
 def test_a_replay_removes_nothing(workspace: Workspace) -> None:
     dataset("t").commit(frame_of(1))
-    with within_task("again", replay=True), pytest.raises(NotAllowedError, match="A replay removes nothing"):
+    with within_task("again", replay=Replay("then")), pytest.raises(NotAllowedError, match="A replay removes nothing"):
         remove_dataset("t")
     assert dataset("t").latest().rows == 1
 

@@ -15,7 +15,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from mainspring.data import dataset
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError
-from mainspring.ledger import new_id, within_task
+from mainspring.ledger import Replay, new_id, within_task
 from mainspring.models import (
     Field,
     ModelVersion,
@@ -184,12 +184,32 @@ def test_a_bound_alias_moves_only_by_its_endpoint(workspace: Workspace) -> None:
 def test_a_replay_registers_and_moves_nothing(workspace: Workspace) -> None:
     first = registered()
     set_alias("line/1", "champion")
-    with within_task("again", replay=True):
+    with within_task("again", replay=Replay("then")):
         assert registered() == first
         with pytest.raises(NotAllowedError, match="no version of `line` has this content"):
             registered(3.0)
         set_alias(first, "other")
     assert [alias.alias for alias in list_aliases("line")] == ["champion"]
+
+
+def test_a_replay_is_given_what_the_task_registered_or_found_then(workspace: Workspace) -> None:
+    with within_task("one"):
+        first = registered(metrics={"rmse": 0.1})
+    with within_task("two"):
+        second = registered(metrics={"rmse": 0.2})
+        assert registered(metrics={"rmse": 0.1}) == first
+    with within_task("three"):
+        registered(3.0)
+    with within_task("again", replay=Replay("one")):
+        assert registered(metrics={"rmse": 0.1}) == first
+        assert registered(metrics={"rmse": 0.3}) == first
+        with pytest.raises(NotAllowedError, match="no version of `line` has this content"):
+            registered(3.0)
+    with within_task("again", replay=Replay("two")):
+        assert registered(metrics={"rmse": 0.2}) == second
+        assert registered(metrics={"rmse": 0.1}) == first
+    with within_task("again", replay=Replay("unrecorded")):
+        assert registered(metrics={"rmse": 0.1}) == first
 
 
 def test_collection_keeps_models_and_examples(workspace: Workspace) -> None:

@@ -461,6 +461,31 @@ def test_a_value_that_only_the_projects_codec_reads_is_told_to_differ(lab: Lab) 
     assert told.startswith("DIVERGED The contents differ; how can't be told here: No codec `fraction`.")
 
 
+TRIED_TWICE = """
+import polars as pl
+
+@ms.step(retries=1, backoff_s=0)
+def put(marker: str):
+    import os
+    version = ms.dataset("t").append(pl.DataFrame({"n": [1]}))
+    if not os.path.exists(marker):
+        open(marker, "w").close()
+        raise ValueError
+    return version
+
+@ms.pipeline
+def main(marker: str):
+    return put(marker)
+"""
+
+
+@pytest.mark.one_backend("which attempt made a version is told by times and rows of both alike")
+def test_a_replay_is_given_what_the_last_attempt_committed(lab: Lab) -> None:
+    result = lab.write_and_run(TRIED_TWICE, params={"marker": str(lab.root.parent / "marker")})
+    assert result.value.number == 2
+    assert replayed(lab, result.id).verdict == "VERIFIED"
+
+
 @pytest.mark.one_backend("what is said of a difference is no matter of where it lies")
 @pytest.mark.parametrize("runner", ["inline", "pool"])
 def test_where_a_given_file_lay_is_told_as_the_cause(lab: Lab, runner: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError
-from mainspring.ledger import within_task
+from mainspring.ledger import Replay, within_task
 from mainspring.models import ModelVersion, get_model_version, list_aliases, register, set_alias
 from mainspring.serving import bind, get_endpoint, list_endpoints
 from mainspring.workspace import Workspace
@@ -73,6 +73,8 @@ def test_what_is_wrong_is_named(workspace: Workspace) -> None:
 def test_a_replay_moves_nothing(workspace: Workspace) -> None:
     registered(1), registered(2)
     bound = bind("delays", "line@production", version="line/1")
-    with within_task("again", replay=True):
+    with within_task("again", replay=Replay("then")):
         assert bind("delays", version="line/2") == bound
+        with pytest.raises(NotAllowedError, match="there is no endpoint `other`"):
+            bind("other", "line@other", version="line/2")
     assert get_endpoint("delays") == bound

@@ -47,6 +47,7 @@ _BLOBS_OF = (
     " WHERE dataset = ?"
 )
 _SHORTEST_PREFIX = 6
+_CONFIRMED = "confirmed_by"
 _HOMES_OF_STATE = ("mainspring.data.ingestion._store",)
 """Modules that keep something by a dataset's name, found by theirs: they stand on this one. Each has `forgetting(database)`."""
 
@@ -131,8 +132,19 @@ class DatasetStore:
 
     def present(self, version: DatasetVersion) -> DatasetVersion:
         """A version as it is recorded now: it may have been compacted or removed since the record was read."""
-        rows = self._rows("id = ?", (version.id,))
-        return version_from_row(rows[0]) if rows else version
+        return self.by_id(version.id) or version
+
+    def by_id(self, version: str) -> DatasetVersion | None:
+        """The version with this id, or None."""
+        rows = self._rows("id = ?", (version,))
+        return version_from_row(rows[0]) if rows else None
+
+    def outcomes(self, name: str, task: str) -> tuple[list[DatasetVersion], list[DatasetVersion]]:
+        """What a task's commits to a dataset came to: the versions that it made, and those that it found unchanged."""
+        made = self._rows("dataset = ? AND made_by = ? ORDER BY number", (name, task))
+        edges = self.ledger.edges([task], "down")
+        same = [self.by_id(edge.src) for edge in edges if edge.role == _CONFIRMED]
+        return [version_from_row(row) for row in made], [each for each in same if each and each.dataset == name]
 
     def profile(self, content_digest: str) -> str | None:
         """The profile that was kept for a content, or None."""
@@ -319,7 +331,7 @@ class DatasetStore:
                 return None
             self._link_sources(tx, version, sources, homes)
             if task:
-                self.ledger.edge(tx, version.id, "confirmed_by", task, task)
+                self.ledger.edge(tx, version.id, _CONFIRMED, task, task)
             for each in extra:
                 each(tx, version)
             return version

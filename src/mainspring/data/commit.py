@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from mainspring.data._store import DatasetStore, Write
 from mainspring.data._store import Extra as Extra  # noqa: PLC0414  # whoever commits finds it here
-from mainspring.data.draft import Draft
+from mainspring.data.draft import Draft, Making
+from mainspring.data.draft import Wanted as Wanted  # noqa: PLC0414  # and this
 from mainspring.data.repair import repaired
+from mainspring.data.replays import recorded_versions
 from mainspring.data.version import DatasetVersion, Source
 from mainspring.errors import ConflictError, InvalidError, NotAllowedError, NotFoundError
-from mainspring.ledger import is_replay
+from mainspring.ledger import current_replay
 from mainspring.secrets import redact
 from mainspring.store import BlobStore, Transaction
 from mainspring.workspace import Workspace
 
 _ATTEMPTS = 1_000  # each failed one means that another writer committed
-
-
-class Wanted(NamedTuple):
-    """A draft that is to become the newest version of a dataset: content of its own, or (`behind`) a change of the newest.
-
-    `extra` is run in the transaction of the version.
-    """
-
-    name: str
-    draft: Draft
-    behind: bool = False
-    sources: tuple[Source, ...] = ()
-    note: str = ""
-    extra: Sequence[Extra] = ()
-
-
-Making = Callable[[DatasetVersion | None], Sequence[Wanted]]
-"""What is to be committed, as it follows from a dataset's newest version; the first is that dataset's."""
 
 
 def commit_draft(
@@ -46,12 +28,13 @@ def commit_draft(
 
     If nothing changed, the newest version is given, and the lineage gets the sources and who found it so; blobs of it that
     were found corrupt are stored anew. `extra` is run in the transaction of the version. In a replay nothing is committed:
-    the version that this made then is given. A table whose layout is scattered by now is compacted behind the caller's back.
+    the version that this made or found then is given. A table whose layout is scattered by now is compacted behind the
+    caller's back.
 
     Raises:
         InvalidError: the dataset is of another kind, or the draft doesn't fit behind its newest version.
         ConflictError: a thousand other writers were faster.
-        NotAllowedError: this is a replay, and no version was recorded with this content; or (`behind`) the newest version
+        NotAllowedError: this is a replay, and what was recorded has other content; or (`behind`) the newest version
             is pinned to an outside table.
     """
     wanted = Wanted(name, draft, behind, sources, note, extra)
@@ -70,8 +53,9 @@ def commit_onto(workspace: Workspace, name: str, make: Making, *, extracted_us: 
     replay it is asked for the versions behind which something was put then. Raises as `commit_draft` and `make` do.
     """
     store = DatasetStore(workspace.database, workspace.ledger)
-    if is_replay():
-        return _recorded(store, name, make)
+    replay = current_replay()
+    if replay is not None:
+        return recorded_versions(store, replay, name, make)
     for _ in range(_ATTEMPTS):
         heads = {name: store.head(name)}
         try:
@@ -127,19 +111,3 @@ def _compact(version: DatasetVersion, draft: Draft, workspace: Workspace) -> Non
         from mainspring.data.tables.compaction import start_compaction
 
         start_compaction(version.dataset, workspace)
-
-
-def _recorded(store: DatasetStore, name: str, make: Making) -> list[DatasetVersion]:
-    """The versions that this made when it was recorded."""
-    versions = store.versions(name)
-    by_id = {version.id: version for version in versions}
-    for version in versions:
-        parent = by_id.get(version.parent or "")
-        with suppress(InvalidError):  # what doesn't fit behind a version was not put behind it
-            own, *others = make(parent)
-            own.draft.put_behind(parent if own.behind else None)
-            if own.draft.content_digest == version.content_digest:
-                return [version, *(_recorded(store, each.name, lambda _, each=each: [each])[0] for each in others)]  # type: ignore[misc]  # bound at once
-    raise NotAllowedError(
-        f"A replay commits nothing, and no version of `{name}` was recorded with this content: it differs."
-    )

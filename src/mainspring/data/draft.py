@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
+from mainspring.data._store import Extra
 from mainspring.data.version import DatasetVersion, Kind, Source
 
 
@@ -37,3 +39,21 @@ class Draft(Protocol):
     ) -> DatasetVersion:
         """Write what isn't written, and give the record; the store sets id, number, time, actor and maker."""
         ...
+
+
+class Wanted(NamedTuple):
+    """A draft that is to become the newest version of a dataset: content of its own, or (`behind`) a change of the newest.
+
+    `extra` is run in the transaction of the version.
+    """
+
+    name: str
+    draft: Draft
+    behind: bool = False
+    sources: tuple[Source, ...] = ()
+    note: str = ""
+    extra: Sequence[Extra] = ()
+
+
+Making = Callable[[DatasetVersion | None], Sequence[Wanted]]
+"""What is to be committed, as it follows from a dataset's newest version; the first is that dataset's."""

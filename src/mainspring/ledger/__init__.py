@@ -4,8 +4,10 @@ from mainspring.ledger.actor import Actor, acting, current_actor
 from mainspring.ledger.ids import new_id
 from mainspring.ledger.ledger import Edge, Event, Ledger, Node
 from mainspring.ledger.scope import (
+    Replay,
     Scope,
     close_scope,
+    current_replay,
     current_scope,
     current_task,
     is_replay,
@@ -21,10 +23,12 @@ __all__ = [
     "Event",
     "Ledger",
     "Node",
+    "Replay",
     "Scope",
     "acting",
     "close_scope",
     "current_actor",
+    "current_replay",
     "current_scope",
     "current_task",
     "is_replay",

@@ -24,8 +24,22 @@ class Scope:
         self.is_open = True
 
 
+class Replay:
+    """The task that the one at work repeats: its id, and when its last attempt began, in microseconds.
+
+    `outcomes` is where rooms keep what that task's calls came to, in their order, and how far they have given it.
+    """
+
+    __slots__ = ("began_at", "outcomes", "task")
+
+    def __init__(self, task: str, began_at: int = 0) -> None:
+        self.task = task
+        self.began_at = began_at
+        self.outcomes: dict[Any, Any] = {}
+
+
 _scope: ContextVar[Scope | None] = ContextVar("scope", default=None)
-_replay: ContextVar[bool] = ContextVar("replay", default=False)
+_replay: ContextVar[Replay | None] = ContextVar("replay", default=None)
 _moving: ContextVar[list[tuple[str, str]] | None] = ContextVar("moving", default=None)
 _open: list[Scope] = []  # as the process has one stdout, it has one list of the runs that its script opened
 
@@ -61,12 +75,17 @@ def close_scope(scope: Scope) -> None:
         _scope.set(scope.outer)
 
 
-def is_replay() -> bool:
-    """Whether the task at work repeats an earlier one to be compared with it, so that it changes nothing with a name.
+def current_replay() -> Replay | None:
+    """What the task at work repeats, to be compared with it; it changes nothing with a name. None if it is no replay.
 
-    What would make a new version gives the recorded one with the same content instead, or refuses.
+    What would make a version gives the one that the call made or found then instead, or refuses.
     """
     return _replay.get()
+
+
+def is_replay() -> bool:
+    """Whether the task at work repeats an earlier one."""
+    return _replay.get() is not None
 
 
 def note_moving(kind: str, name: str) -> None:
@@ -88,8 +107,8 @@ def moving_noted(into: list[tuple[str, str]] | None = None) -> Iterator[list[tup
 
 
 @contextmanager
-def within_task(task_id: str, *, replay: bool = False, log: Any = None) -> Iterator[None]:
-    """Record the block's work as that task's; `log` takes in what is logged in it."""
+def within_task(task_id: str, *, replay: Replay | None = None, log: Any = None) -> Iterator[None]:
+    """Record the block's work as that task's, or as a repetition of another's; `log` takes in what is logged in it."""
     scope_token, replay_token = _scope.set(Scope(task_id, log)), _replay.set(replay)
     try:
         yield

@@ -39,11 +39,11 @@ _ALIAS = (
 )
 
 
-SAME = "name = ? AND content_digest = ? AND signature = ? AND input_kind = ?"
+_SAME = "name = ? AND content_digest = ? AND signature = ? AND input_kind = ?"
 
 
-def same_as(version: ModelVersion) -> tuple[str, str, str, str]:
-    """What makes a version the same as another: name, content, and what it takes and gives. For `SAME`."""
+def _same_as(version: ModelVersion) -> tuple[str, str, str, str]:
+    """What makes a version the same as another: name, content, and what it takes and gives. For `_SAME`."""
     row = stored(version)
     return version.name, version.content_digest, row["signature"], row["input_kind"]
 
@@ -85,7 +85,9 @@ class ModelStore:
         """Record a version with its number, unless the model has one of this content, signature and evidence."""
         task = current_task()
         with self.database.transaction() as tx:
-            rows = tx.query(f"SELECT {_COLUMNS} FROM model_version WHERE {SAME} ORDER BY number DESC", same_as(version))
+            rows = tx.query(
+                f"SELECT {_COLUMNS} FROM model_version WHERE {_SAME} ORDER BY number DESC", _same_as(version)
+            )
             given = _evidence(version)
             known = next((each for each in map(version_from_row, rows) if given in (_NONE, _evidence(each))), None)
             if known is not None:
@@ -102,6 +104,19 @@ class ModelStore:
             told = {"model": version.name, "number": version.number, "metrics": version.metrics}
             self.ledger.append(tx, "model.registered", version.id, told)
         return version
+
+    def recorded(self, version: ModelVersion, task: str) -> ModelVersion | None:
+        """The version that a task made or found by registering this, or None if what it registered has other content.
+
+        If none of the model's versions was recorded as the task's, any counts. Of several it is one with the same evidence.
+        """
+        own = {edge.src for edge in self.ledger.edges([task], "down") if edge.role == "made_by"}
+        own |= {edge.dst for edge in self.ledger.edges([task]) if edge.role == "reused"}
+        named = self._versions("name = ? ORDER BY number DESC", (version.name,))
+        counted = [each for each in named if each.id in own] or named
+        same = [each for each in counted if _same_as(each) == _same_as(version)]
+        given = _evidence(version)
+        return next((each for each in same if given in (_NONE, _evidence(each))), same[0] if same else None)
 
     def move(
         self, tx: Transaction, version: ModelVersion, alias: str, *, by: str | None, bound_by: str | None, note: str

@@ -10,8 +10,8 @@ import msgspec
 
 from mainspring.artifacts import save
 from mainspring.errors import InvalidError, NotAllowedError
-from mainspring.ledger import is_replay
-from mainspring.models._store import SAME, ModelStore, same_as
+from mainspring.ledger import Replay, current_replay
+from mainspring.models._store import ModelStore
 from mainspring.models.signature import Output, Signature
 from mainspring.models.version import InputKind, ModelVersion
 from mainspring.secrets import redact
@@ -45,7 +45,7 @@ def register(
     the metrics are those of the evaluation unless given; `trained_on` links dataset versions.
 
     Raises:
-        NotAllowedError: a gate failed (its reasons are given); or this is a replay, and no version has this content.
+        NotAllowedError: a gate failed (its reasons are given); or this is a replay, and what was recorded has other content.
         InvalidError: no signature can be made, or the model doesn't answer its example.
         CodecError: no codec takes the model.
     """
@@ -69,8 +69,9 @@ def register(
         metrics=dict(metrics if metrics is not None else getattr(evaluation, "metrics", {})),
         evaluation=_plain(evaluation), gates=_plain(gates), created_at=0, actor="", note=redact(note),
     )  # fmt: skip
-    if is_replay():
-        return _recorded(store, version)
+    replay = current_replay()
+    if replay is not None:
+        return _recorded(store, version, replay)
     return store.add(version, [source.ledger_id for source in trained_on])
 
 
@@ -79,8 +80,8 @@ def _plain(record: Any) -> Any:
     return None if record is None else msgspec.json.decode(msgspec.json.encode(record))
 
 
-def _recorded(store: ModelStore, version: ModelVersion) -> ModelVersion:
-    found = store.find(SAME, same_as(version))
+def _recorded(store: ModelStore, version: ModelVersion, replay: Replay) -> ModelVersion:
+    found = store.recorded(version, replay.task)
     if found is None:
         said = f"no version of `{version.name}` has this content and signature: it differs."
         raise NotAllowedError(f"A replay registers nothing, and {said}")

@@ -25,8 +25,9 @@ MIGRATIONS = [
         qualname TEXT NOT NULL, seed_name TEXT NOT NULL, map_of TEXT, map_index INTEGER, mapped TEXT,
         state TEXT NOT NULL, options TEXT NOT NULL, bindings TEXT NOT NULL, arguments TEXT NOT NULL,
         tolerates TEXT NOT NULL, fingerprint TEXT, cache_key TEXT, reasons TEXT NOT NULL,
-        reused_from TEXT, outputs TEXT NOT NULL, seen TEXT NOT NULL, seed INTEGER NOT NULL, started_at INTEGER,
-        ended_at INTEGER, wall_s REAL, cpu_s REAL, peak_bytes INTEGER, error TEXT, log TEXT, child_run TEXT
+        reused_from TEXT, replay_of TEXT, outputs TEXT NOT NULL, seen TEXT NOT NULL, seed INTEGER NOT NULL,
+        started_at INTEGER, ended_at INTEGER, wall_s REAL, cpu_s REAL, peak_bytes INTEGER, error TEXT, log TEXT,
+        child_run TEXT
     );
     CREATE INDEX task_by_run ON task (run, position, map_index);
     CREATE INDEX task_by_step ON task (module, qualname, id);

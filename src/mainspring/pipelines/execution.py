@@ -23,7 +23,7 @@ from mainspring.errors import (
     StorageError,
     shorten,
 )
-from mainspring.ledger import within_task
+from mainspring.ledger import Replay, within_task
 from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.code import declared
 from mainspring.pipelines.code.reads import files_in, import_reads, is_in_key, variables_in
@@ -69,11 +69,10 @@ class Place(msgspec.Struct):
     """Where attempts are made: the workspace, the code's root, what may be read, and where logs go.
 
     `follow` receives each line that a step prints; `isolated` means that this process works on nothing else, so its file
-    descriptors are captured too; `calling` is true while a step's own code runs. A `replay`
-    changes nothing that has a name. `stamps` are the states of the source files that this process imports steps from.
-    `own_paths` and `own_addresses` are the workspace's, which a step may touch without their being inputs. `loads` tells
-    which modules a step's module loads, `left` what a step is left by those before it. `failures` are
-    what the last attempts of tasks raised in this process, for whoever called the pipeline.
+    descriptors are captured too; `calling` is true while a step's own code runs. `stamps` are the states of the source
+    files that this process imports steps from. `own_paths` and `own_addresses` are the workspace's, which a step may touch
+    without their being inputs. `loads` tells which modules a step's module loads, `left` what a step is left by those
+    before it. `failures` are what the last attempts of tasks raised in this process, for whoever called the pipeline.
     """
 
     workspace: Workspace
@@ -83,7 +82,6 @@ class Place(msgspec.Struct):
     isolated: bool
     follow: Callable[[str, str], None] | None = None
     calling: bool = False
-    replay: bool = False
     stamps: dict[str, Stamp] = {}
     own_paths: list[Path] = []
     own_addresses: list[str] = []
@@ -157,7 +155,7 @@ def _call(
         with ExitStack() as stack:
             stack.enter_context(surroundings_kept())
             stack.enter_context(using(place.workspace))
-            stack.enter_context(within_task(task.id, replay=place.replay, log=run_log))
+            stack.enter_context(within_task(task.id, replay=_replay(place, task), log=run_log))
             stack.enter_context(declared.scratch_folder(log_path.with_suffix("")))
             stack.enter_context(capture(log_path, tee=tee, fd=place.isolated, redact=redact))
             stack.enter_context(observer)
@@ -176,6 +174,13 @@ def _call(
     finally:
         graph_token.var.reset(graph_token)
         declared.project_root.reset(root_token)
+
+
+def _replay(place: Place, task: Task) -> Replay | None:
+    """What a task of a replay repeats: of several attempts the last, of which the outputs are."""
+    if task.replay_of is None:
+        return None
+    return Replay(task.replay_of, max((each.started_at for each in place.store.attempts(task.replay_of)), default=0))
 
 
 def _seen_at_import(place: Place, task: Task, parts: dict[str, str]) -> list[Observation]:

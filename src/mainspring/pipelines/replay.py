@@ -1,7 +1,7 @@
 """Replay: execute a run's recorded code on its recorded inputs again, and compare every output with the recorded one.
 
-A replay is a run of its own, linked to the old one. It changes nothing that has a name: a step that would make a dataset
-or model version gets the recorded one of the same content.
+A replay is a run of its own, linked to the old one, as its tasks are to those that they repeat. It changes nothing that
+has a name: a step that would make a dataset or model version gets the one that it made or found then, if it is the same.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def _copy(session: Session, task: Task, run_id: str, excerpt: Excerpt) -> Task:
         qualname=task.qualname if is_importable else excerpt.name,
         map_index=task.map_index, options=msgspec.structs.replace(task.options, cache=False, retries=0),
         bindings=task.arguments, tolerates=task.tolerates, mapped=task.mapped, seed_name=task.seed_name,
-        fingerprint=task.fingerprint,
+        fingerprint=task.fingerprint, replay_of=task.reused_from or task.id,
     )  # fmt: skip
 
 

@@ -35,7 +35,8 @@ class Task(msgspec.Struct, kw_only=True):
     `bindings` say where each argument comes from, `arguments` what that turned out to be (of an item that was just made,
     `bindings` has its own only); `tolerates` names the
     parameters that take a `Failed`; `reasons` say why it ran (or wasn't reusable), for people; `outputs` are artifact ids
-    by output name; `seen` the undeclared inputs. Times are microseconds, memory bytes.
+    by output name; `seen` the undeclared inputs; `replay_of` is the task that made what a replay's task is compared with.
+    Times are microseconds, memory bytes.
     """
 
     id: str
@@ -57,6 +58,7 @@ class Task(msgspec.Struct, kw_only=True):
     cache_key: str | None = None
     reasons: list[str] = []
     reused_from: str | None = None
+    replay_of: str | None = None
     outputs: dict[str, str] = {}
     seen: list[dict[str, Any]] = []
     seed: int = 0

@@ -96,10 +96,10 @@ def _obey(workspace: Workspace, store: TaskStore, order: WorkOrder) -> None:
     task, attempt, lease = _named(store, order.payload["task"], order.payload["token"])
     values = Values(store.artifacts, workspace.blobs)
     run = RunStore(workspace.database, workspace.ledger).get(task.run)
-    place = Place(workspace, store, values, workspace.project.root, isolated=True, replay=run.replay_of is not None)
+    place = Place(workspace, store, values, workspace.project.root, isolated=True)
     known = _fingerprinter(workspace)
     place.loads = lambda module: known.load(module).loaded
-    if not place.replay:
+    if task.replay_of is None:
         place.left = partial(leftovers, Decider(store, values, known, run.seed, keep=False))
     log_path = Path(order.log_path)
     scratch = log_path.with_suffix("")

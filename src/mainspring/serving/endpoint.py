@@ -10,7 +10,7 @@ import re
 import msgspec
 
 from mainspring import clock
-from mainspring.errors import InvalidError, NotFoundError, close_names
+from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, close_names
 from mainspring.ledger import is_replay, new_id
 from mainspring.models import ModelStore, ModelVersion, get_model_version, move_bound_alias
 from mainspring.models.registry import check_alias
@@ -97,7 +97,7 @@ def bind(
 
     Raises:
         NotFoundError: no such endpoint (and no target given), model, version or alias.
-        NotAllowedError: another endpoint serves this alias.
+        NotAllowedError: another endpoint serves this alias; or this is a replay, and there is no such endpoint.
         InvalidError: the target is not `model@alias`, or the version is another model's.
     """
     workspace = workspace or current_workspace()
@@ -114,7 +114,9 @@ def bind(
     chosen = get_model_version(version or f"{model}@{alias}", workspace)
     if chosen.name != model:
         raise InvalidError("version", version, f"a version of `{model}`")
-    if before is not None and is_replay():
+    if is_replay():
+        if before is None:
+            raise NotAllowedError(f"A replay binds nothing, and there is no endpoint `{name}`: it differs.")
         return before
     with workspace.database.transaction() as tx:
         return _bind(tx, workspace, models, endpoints, name, alias, chosen, note)

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from mainspring.data import dataset
+from mainspring.pipelines.replay import replay_run
 from mainspring.pipelines.results import RunResult
 from mainspring.testing.workspaces import Lab, digests, states, task_of
 
@@ -308,6 +310,34 @@ class RunnerContract:
         result = self.run(lab)
         assert "a_module_that_is_not_there" in (result.tasks[0].error or "")
         assert "a_module_that_is_not_there" in result.log_of(result.tasks[0])
+
+    @pytest.mark.one_backend("what a commit came to is rows of the database, whoever wrote them")
+    def test_a_replay_is_given_what_a_commit_found_unchanged(self, lab: Lab) -> None:
+        lab.write(
+            """
+            import polars as pl
+
+            @ms.step
+            def put():
+                return ms.dataset("people").upsert(pl.DataFrame({"name": ["ann"]}), key="name")
+
+            @ms.pipeline
+            def main():
+                return put()
+            """
+        )
+        from polars import DataFrame
+
+        people = dataset("people", lab.workspace)
+        people.commit(DataFrame({"name": ["ann"]}))
+        people.commit(DataFrame({"name": ["ann", "bob"]}))
+        third = people.delete(["bob"], key="name")
+        assert self.run(lab).value == third
+        again = self.run(lab)
+        assert states(again) == {"put": "reused"}
+        people.commit(DataFrame({"name": ["eve"]}))
+        report = replay_run(again.id, workspace=lab.workspace)
+        assert report.verdict == "VERIFIED", report.steps
 
     def test_time_memory_and_what_was_printed_are_recorded(self, lab: Lab) -> None:
         lab.write(

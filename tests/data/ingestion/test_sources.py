@@ -11,7 +11,7 @@ import pytest
 from mainspring.data import check, dataset
 from mainspring.data.ingestion import Batch, Interrupted, Reading, Retry, ingest, list_cursors
 from mainspring.errors import InvalidError, NotAllowedError, UnavailableError, WrongTypeError
-from mainspring.ledger import within_task
+from mainspring.ledger import Replay, within_task
 from mainspring.workspace import Workspace
 
 
@@ -60,7 +60,10 @@ def test_rows_that_fail_a_check_are_not_committed_and_read_again(workspace: Work
 
 def test_a_replay_ingests_nothing(workspace: Workspace) -> None:
     ingest(Numbers(4), to="numbers")
-    with within_task("0" * 32, replay=True), pytest.raises(NotAllowedError, match="doesn't read `numbers` again"):
+    with (
+        within_task("0" * 32, replay=Replay("then")),
+        pytest.raises(NotAllowedError, match="doesn't read `numbers` again"),
+    ):
         ingest(Numbers(8), to="numbers")
     assert dataset("numbers").latest().rows == 4
 

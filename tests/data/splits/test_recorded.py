@@ -31,7 +31,7 @@ from mainspring.data.commit import Wanted, commit_drafts
 from mainspring.data.splits import recorded
 from mainspring.data.tables.rows import FrameDraft
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, WrongTypeError
-from mainspring.ledger import new_id, within_task
+from mainspring.ledger import Replay, new_id, within_task
 from mainspring.testing.threads import at_once
 from mainspring.workspace import Workspace, using
 
@@ -172,7 +172,7 @@ def test_a_part_without_rows_is_a_version_too(workspace: Workspace) -> None:
 def test_a_replay_gives_what_was_recorded_and_makes_nothing(workspace: Workspace) -> None:
     source = dataset("visits").commit(FRAME)
     before = split_dataset(source, HashSplit("user"))
-    with within_task(new_id(), replay=True):
+    with within_task(new_id(), replay=Replay("then")):
         assert split_dataset(source, HashSplit("user"))["train"].id == before["train"].id
         with pytest.raises(NotAllowedError, match="it differs"):
             split_dataset(source, HashSplit("user", salt="other"))

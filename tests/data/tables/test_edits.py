@@ -15,7 +15,7 @@ from mainspring.artifacts import table_digest
 from mainspring.data import DatasetVersion, dataset
 from mainspring.data.tables.manifest import read_listing
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, WrongTypeError
-from mainspring.ledger import within_task
+from mainspring.ledger import Replay, within_task
 from mainspring.workspace import Workspace, using
 
 
@@ -271,7 +271,7 @@ def test_a_replay_edits_nothing(workspace: Workspace) -> None:
     table.commit(people(ann=1, bob=2))
     second = table.upsert(people(ann=3), key="name")
     third = table.delete(["bob"], key="name")
-    with within_task("again", replay=True):
+    with within_task("again", replay=Replay("then")):
         assert table.upsert(people(ann=3), key="name").id == second.id
         assert table.delete(["bob"], key="name").id == third.id
         with pytest.raises(NotAllowedError):

@@ -16,7 +16,7 @@ from mainspring.data import Report, check, dataset, find_report, list_datasets, 
 from mainspring.data._store import DatasetStore
 from mainspring.data.validation import rows
 from mainspring.errors import InvalidError, NotAllowedError
-from mainspring.ledger import new_id, within_task
+from mainspring.ledger import Replay, new_id, within_task
 from mainspring.testing.threads import at_once
 from mainspring.workspace import Workspace
 
@@ -352,7 +352,7 @@ def test_a_replay_checks_behind_the_version_of_that_time(workspace: Workspace) -
     flights.commit(pl.DataFrame({"id": [1]}))
     second = flights.append(pl.DataFrame({"id": [2]}), checks=checks)
     flights.append(pl.DataFrame({"id": [3]}), checks=checks)
-    with within_task(new_id(), replay=True):
+    with within_task(new_id(), replay=Replay("then")):
         again = dataset("flights").append(pl.DataFrame({"id": [2]}), checks=checks)
         assert again.id == second.id
         with pytest.raises(NotAllowedError, match="it differs"):
