@@ -8,6 +8,14 @@ from mainspring.store.blobs import BlobInfo, BlobStore, blob_digest
 from mainspring.store.database import Database, Driver, Transaction
 from mainspring.store.keyvalue import KeyValue
 from mainspring.store.lease import Lease, Leases, process_owner
+from mainspring.store.segments import (
+    Segment,
+    SegmentRecord,
+    SegmentWriter,
+    list_segments,
+    read_segments,
+    remove_segment,
+)
 from mainspring.store.urls import open_blobs, open_database, open_keyvalue
 
 __all__ = [
@@ -18,10 +26,16 @@ __all__ = [
     "KeyValue",
     "Lease",
     "Leases",
+    "Segment",
+    "SegmentRecord",
+    "SegmentWriter",
     "Transaction",
     "blob_digest",
+    "list_segments",
     "open_blobs",
     "open_database",
     "open_keyvalue",
     "process_owner",
+    "read_segments",
+    "remove_segment",
 ]

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mainspring.errors import ConflictError
-from mainspring.store import open_keyvalue
+from mainspring.store import SegmentWriter, open_keyvalue
 
 TWINS = [b"twin/%d" % number for number in range(40)] + [b"twin/" + b"x" * 600]
 
@@ -91,3 +91,19 @@ def hold_read_transactions(path: str) -> None:
             transactions.append(environment.begin())
     print(len(transactions), flush=True)  # noqa: T201  # what the test waits for
     sys.stdin.readline()
+
+
+def numbered(writer: str, number: int) -> bytes:
+    """One of a writer's records; some are larger than a page, or than a pipe takes."""
+    return b"%s/%d/" % (writer.encode(), number) + b"x" * (number * 7_919 % (300 if number % 10 else 300_000))
+
+
+def append_records(folder: str, writer: str, size_bytes: int) -> None:
+    """Append in pieces until killed, and tell after each how many records there are."""
+    log = SegmentWriter(folder, writer, size_bytes=size_bytes)
+    number = 0
+    for piece in range(sys.maxsize):
+        records = [numbered(writer, each) for each in range(number, number + piece % 7 + 1)]
+        log.append(records)
+        number += len(records)
+        print(number, flush=True)  # noqa: T201  # what the test reads

@@ -1,0 +1,314 @@
+"""Segments: append-only files of records in a folder, one writer each, any number of readers.
+
+Invariant: what `append` returned from is read by everybody, also after the writer was killed at any instant; what was
+written in part is never read as a record. A frame is length, CRC-32 of length and record (both little-endian), record.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+from zlib import crc32
+
+import msgspec
+
+from mainspring.errors import ConflictError, InvalidError, NotFoundError, StorageError
+from mainspring.store.blobs import write_all
+from mainspring.store.space import naming_full_disk
+
+_MAGIC = b"MSSEG\0\0\1"  # its last byte is the format's number
+_HEADER_BYTES = 8
+_SUFFIX = ".segment"
+_NEW = ".new"
+_NAME = re.compile(r"[a-z0-9_]{0,40}")
+_FILE = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}(-[a-z0-9_]+)?\.segment")
+_SIZE_BYTES = 64 << 20
+_LARGEST_RECORD_BYTES = 16 << 20
+_READ_BYTES = 1 << 20
+_ABANDONED_S = 3600.0
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """A file of records: its name, which sorts by the time it was begun, its size, and whether its writer lives."""
+
+    name: str
+    size_bytes: int
+    live: bool
+
+
+class SegmentRecord(NamedTuple):
+    """A record and where it stands; `end` is where the next one does, the cursor of its segment once it is dealt with."""
+
+    segment: str
+    offset: int
+    record: bytes
+
+    @property
+    def end(self) -> int:
+        """The offset behind it."""
+        return self.offset + _HEADER_BYTES + len(self.record)
+
+
+class SegmentWriter:
+    """Appends to a segment of its own, which it begins with the first record, and to a new one when that is full.
+
+    For all threads of a process; a forked child begins a segment of its own. The segment is locked as long as the writer
+    lives, and the kernel frees the lock with it.
+    """
+
+    def __init__(self, folder: str | Path, name: str = "", *, size_bytes: int = _SIZE_BYTES) -> None:
+        if _NAME.fullmatch(name) is None:
+            raise InvalidError("name", name, "small letters, digits and underscores, 40 at most")
+        self.folder = Path(folder)
+        self.place = str(folder)
+        self._name = name
+        self._size_bytes = size_bytes
+        self._lock = threading.Lock()
+        self._file: _Open | None = None
+        _writers.add(self)
+
+    def append(self, records: Sequence[bytes]) -> SegmentRecord | None:
+        """Write all records in one piece; gives the last one as it stands, None if there are none.
+
+        When it returns, the records outlive this process, though not the loss of the machine.
+
+        Raises:
+            InvalidError: a record is larger than 16 MiB.
+            StorageError: the disk is full or the folder not writable; nothing of it is kept.
+        """
+        if not records:
+            return None
+        data = b"".join(_framed(record) for record in records)
+        with self._lock, _naming(self.folder):
+            file = self._file or self._begin()
+            start = file.size_bytes
+            try:
+                write_all(file.handle, data if start else _MAGIC + data)
+            except BaseException:
+                # A reader may have seen part of it, so that its place is used no more: the next append begins a segment.
+                with suppress(OSError):
+                    os.ftruncate(file.handle, start)
+                    if not start:
+                        os.unlink(self.folder / file.name)
+                self._end()
+                raise
+            file.size_bytes += len(data) + (0 if start else len(_MAGIC))
+            if file.size_bytes >= self._size_bytes:
+                self._end()
+            offset = file.size_bytes - _HEADER_BYTES - len(records[-1])
+            return SegmentRecord(file.name, offset, records[-1])
+
+    def close(self) -> None:
+        """End the segment, so that it counts as closed; a later append begins another."""
+        with self._lock:
+            self._end()
+
+    def after_fork(self) -> None:
+        """In the child: the parent's segment is the parent's."""
+        self._lock = threading.Lock()
+        self._end()
+
+    def _begin(self) -> _Open:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _sweep(self.folder)
+        parts = [f"{time.time_ns() // 1_000:016x}", os.urandom(4).hex(), *([self._name] if self._name else [])]
+        name = "-".join(parts) + _SUFFIX
+        path = self.folder / name
+        handle = os.open(f"{path}{_NEW}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            os.rename(f"{path}{_NEW}", path)  # only now is it seen, and it is locked
+        except BaseException:
+            os.close(handle)
+            os.unlink(f"{path}{_NEW}")
+            raise
+        self._file = _Open(name, handle)
+        return self._file
+
+    def _end(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file.handle)
+
+    def __del__(self) -> None:
+        if getattr(self, "_file", None) is not None:
+            self._end()
+
+
+class _Open:
+    """A segment that is being written."""
+
+    def __init__(self, name: str, handle: int) -> None:
+        self.name = name
+        self.handle = handle
+        self.size_bytes = 0
+
+
+_writers: weakref.WeakSet[SegmentWriter] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    for writer in list(_writers):
+        writer.after_fork()
+
+
+os.register_at_fork(after_in_child=_in_child)
+
+
+def list_segments(folder: str | Path) -> list[Segment]:
+    """The segments of a folder, those begun first first; one whose writer ended, however it did, is not live.
+
+    What is closed when it is listed changes no more.
+    """
+    found = []
+    for name in _names(Path(folder)):
+        with suppress(FileNotFoundError), _opened(Path(folder, name)) as handle:
+            live = _is_locked(handle)  # asked before the size
+            found.append(Segment(name, os.fstat(handle).st_size, live))
+    return found
+
+
+def read_segments(folder: str | Path, cursor: Mapping[str, int] | None = None) -> Iterator[SegmentRecord]:
+    """Every record behind a cursor, segment by segment in the order of `list_segments`; ends where there are no more now.
+
+    The cursor tells for each segment up to where its records were dealt with (`SegmentRecord.end`); one that it doesn't
+    name is read from its start. Records of one segment come in the order in which they were appended. A torn tail, as a
+    kill leaves it, is passed over; while the writer lives, it may become a record later.
+
+    Raises:
+        StorageError: a closed segment is damaged, or one can't be read.
+    """
+    folder = Path(folder)
+    for name in _names(folder):
+        with suppress(FileNotFoundError):  # removed since it was listed
+            yield from _records(folder / name, (cursor or {}).get(name, 0))
+
+
+def remove_segment(folder: str | Path, name: str) -> None:
+    """Remove a closed segment.
+
+    Raises:
+        ConflictError: its writer lives.
+        NotFoundError: there is none.
+    """
+    path = Path(folder, name)
+    if _FILE.fullmatch(name) is None or not path.exists():
+        raise NotFoundError("segment", name, hint=f"It is not in {folder}.")
+    with _naming(Path(folder)), _opened(path) as handle:
+        if _is_locked(handle):
+            raise ConflictError(f"The segment `{name}` in {folder} is still being written.")
+        path.unlink(missing_ok=True)
+
+
+def _records(path: Path, start: int) -> Iterator[SegmentRecord]:
+    with _opened(path) as handle:
+        live = _is_locked(handle)
+        offset = max(start, len(_MAGIC))
+        if not start and os.pread(handle, len(_MAGIC), 0) not in (_MAGIC, *(_MAGIC[:size] for size in range(8))):
+            raise StorageError(str(path), "this is no segment, or of a newer format")
+        buffer, at = b"", 0
+        while True:
+            record = _record_in(buffer, at)
+            if record is None:
+                buffer, at = _more(handle, offset, buffer[at:]), 0
+                record = _record_in(buffer, at)
+            if record is None:
+                if not live:
+                    _check_tail(path, buffer, offset)
+                return
+            yield SegmentRecord(path.name, offset, record)
+            offset += _HEADER_BYTES + len(record)
+            at += _HEADER_BYTES + len(record)
+
+
+def _more(handle: int, offset: int, held: bytes) -> bytes:
+    """At least the whole frame at an offset of a file, as far as it is there; `held` are the first of its bytes."""
+    data = held + os.pread(handle, _READ_BYTES, offset + len(held))
+    wanted = _HEADER_BYTES + int.from_bytes(data[:4], "little") if len(data) >= _HEADER_BYTES else 0
+    if len(data) < wanted <= _HEADER_BYTES + _LARGEST_RECORD_BYTES:
+        data += os.pread(handle, wanted - len(data), offset + len(data))
+    return data
+
+
+def _record_in(buffer: bytes, at: int) -> bytes | None:
+    """The record whose frame begins there; None if it isn't whole."""
+    start = at + _HEADER_BYTES
+    end = start + int.from_bytes(buffer[at : at + 4], "little")
+    if start > len(buffer) or end > len(buffer):
+        return None
+    record = buffer[start:end]
+    return (
+        record
+        if int.from_bytes(buffer[at + 4 : start], "little") == crc32(record, crc32(buffer[at : at + 4]))
+        else None
+    )
+
+
+def _check_tail(path: Path, tail: bytes, offset: int) -> None:
+    """Refuse what no kill leaves: a frame that is whole, but for its digest. A lost machine may leave zeros."""
+    whole = len(tail) >= _HEADER_BYTES and len(tail) >= _HEADER_BYTES + int.from_bytes(tail[:4], "little")
+    if whole and tail.strip(b"\0"):
+        raise StorageError(
+            str(path), f"the segment is damaged at byte {offset:,}", "What stands before it can be read."
+        )
+
+
+def _framed(record: bytes) -> bytes:
+    if len(record) > _LARGEST_RECORD_BYTES:
+        raise InvalidError("record", f"{len(record):,} bytes", "a record of at most 16 MiB")
+    length = len(record).to_bytes(4, "little")
+    return length + crc32(record, crc32(length)).to_bytes(4, "little") + record
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if _FILE.fullmatch(name))
+    except FileNotFoundError:
+        return []
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what was killed between making a file and showing it."""
+    for path in folder.glob(f"*{_SUFFIX}{_NEW}"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _ABANDONED_S:
+                path.unlink()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _is_locked(handle: int) -> bool:
+    """Whether the writer of an open segment lives."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(handle, fcntl.LOCK_UN)
+    return False
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Errors of the block name the folder."""
+    try:
+        with naming_full_disk(folder):
+            yield
+    except OSError as error:
+        if isinstance(error, StorageError):
+            raise
+        raise StorageError(str(folder), os.strerror(error.errno or 0)) from error

@@ -1,0 +1,212 @@
+"""Segments lose nothing that was acknowledged and show nothing that is torn, whenever a writer is killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import defaultdict
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from mainspring.errors import ConflictError, InvalidError, NotFoundError, StorageError
+from mainspring.store import SegmentWriter, list_segments, read_segments, remove_segment
+from mainspring.testing._writers import numbered
+from mainspring.testing.processes import Child
+from mainspring.testing.threads import at_once
+from tests.store.test_faults import fill, in_a_second
+
+_WRITERS = "mainspring.testing._writers"
+
+
+def records(folder: Path) -> list[bytes]:
+    return [found.record for found in read_segments(folder)]
+
+
+def only_file(folder: Path) -> Path:
+    (path,) = folder.glob("*.segment")
+    return path
+
+
+def test_records_come_back_as_they_were_and_in_order(tmp_path: Path) -> None:
+    writer = SegmentWriter(tmp_path / "not" / "yet", "log")
+    assert records(tmp_path / "not" / "yet") == []
+    pieces = [[b""], [b"a", b"\0" * 20, b""], [os.urandom(3 << 20)], [b"b"]]
+    ends = [writer.append(piece) for piece in pieces]
+    assert writer.append([]) is None
+    found = list(read_segments(writer.folder))
+    assert [each.record for each in found] == [record for piece in pieces for record in piece]
+    assert [end for end in ends if end not in found] == []
+    assert found[0].offset == 8
+    assert [after.offset for after in found[1:]] == [before.end for before in found[:-1]]
+    writer.close()
+    assert list(read_segments(writer.folder)) == found
+
+
+def test_a_reader_goes_on_from_its_cursor(tmp_path: Path) -> None:
+    writer = SegmentWriter(tmp_path, size_bytes=2_000)
+    cursor: dict[str, int] = {}
+    seen = []
+    for number in range(60):
+        writer.append([numbered("w", number)])
+        for found in read_segments(tmp_path, cursor):
+            seen.append(found.record)
+            cursor[found.segment] = found.end
+    assert seen == [numbered("w", number) for number in range(60)]
+    assert len(cursor) > 5
+    assert list(read_segments(tmp_path, cursor)) == []
+    writer.close()
+
+
+def test_segments_are_full_or_closed_or_live(tmp_path: Path) -> None:
+    writer = SegmentWriter(tmp_path, size_bytes=100)
+    writer.append([b"x" * 200])
+    writer.append([b"y"])
+    first, second = list_segments(tmp_path)
+    assert (first.live, second.live) == (False, True)
+    assert (first.size_bytes, second.size_bytes) == (216, 17)
+    with pytest.raises(ConflictError, match="still being written"):
+        remove_segment(tmp_path, second.name)
+    remove_segment(tmp_path, first.name)
+    for name in (first.name, "../escape.segment"):
+        with pytest.raises(NotFoundError):
+            remove_segment(tmp_path, name)
+    assert records(tmp_path) == [b"y"]
+    writer.close()
+    writer.append([b"z"])
+    assert [each.live for each in list_segments(tmp_path)] == [False, True]
+    assert records(tmp_path) == [b"y", b"z"]
+    writer.close()
+
+
+@pytest.mark.parametrize("name", ["A", "a/b", "a-b", "x" * 41])
+def test_a_name_is_plain_and_a_record_not_too_large(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidError):
+        SegmentWriter(tmp_path, name)
+    with pytest.raises(InvalidError, match="16 MiB"):
+        SegmentWriter(tmp_path).append([b"a", bytes((16 << 20) + 1)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_torn_tail_is_passed_over(tmp_path: Path) -> None:
+    writer = SegmentWriter(tmp_path)
+    writer.append([b"first", b"second", b"\0" * 30])
+    writer.close()
+    path = only_file(tmp_path)
+    whole = path.read_bytes()
+    ends = [8, *(found.end for found in read_segments(tmp_path))]
+    for size in range(len(whole) + 1):
+        path.write_bytes(whole[:size])
+        assert len(records(tmp_path)) == sum(end <= size for end in ends[1:]), size
+    path.write_bytes(whole + bytes(5_000))  # as a lost machine may leave it
+    assert len(records(tmp_path)) == 3
+
+
+def test_damage_is_told(tmp_path: Path) -> None:
+    writer = SegmentWriter(tmp_path)
+    writer.append([b"first", b"second", b"third"])
+    writer.close()
+    path = only_file(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"second", b"sec0nd"))
+    reading = read_segments(tmp_path)
+    assert next(reading).record == b"first"
+    with pytest.raises(StorageError, match=f"{path.name}: the segment is damaged at byte 21"):
+        next(reading)
+    path.write_bytes(b"something else" + whole)
+    with pytest.raises(StorageError, match="no segment"):
+        records(tmp_path)
+
+
+def test_threads_share_a_writer_and_a_forked_child_has_one_of_its_own(tmp_path: Path) -> None:
+    writer = SegmentWriter(tmp_path)
+    at_once(*(lambda index=index: [writer.append([b"%d" % index] * 3) for _ in range(50)] for index in range(4)))
+    pid = os.fork()
+    if not pid:
+        writer.append([b"child"])
+        os._exit(0)
+    os.waitpid(pid, 0)
+    writer.append([b"parent"])
+    assert [each.live for each in list_segments(tmp_path)] == [True, False]
+    assert sorted(records(tmp_path)) == sorted([b"%d" % index for index in range(4)] * 150 + [b"child", b"parent"])
+    writer.close()
+
+
+def test_what_was_acknowledged_is_there_whenever_writers_are_killed(tmp_path: Path) -> None:
+    seed = random.randrange(2**32)
+    chance = random.Random(seed)
+    cursor: dict[str, int] = {}
+    seen: dict[str, list[bytes]] = defaultdict(list)
+
+    def read() -> None:
+        for found in read_segments(tmp_path, cursor):
+            seen[found.record.partition(b"/")[0].decode()].append(found.record)
+            cursor[found.segment] = found.end
+
+    told = {}
+    for round_number in range(2):
+        names = [f"w{round_number}{letter}" for letter in "abc"]
+        with ExitStack() as stack:
+            children = [
+                stack.enter_context(Child(f"{_WRITERS}:append_records", str(tmp_path), name, 500_000)) for name in names
+            ]
+            first = [child.read() for child in children]
+            until = time.monotonic() + chance.random() * 0.15
+            while time.monotonic() < until:
+                read()
+            for child, name, line in zip(children, names, first, strict=True):
+                child.signal(signal.SIGKILL)
+                while line:
+                    told[name], line = int(line), child.read()
+    assert not any(each.live for each in list_segments(tmp_path)), f"seed {seed}"
+    read()
+    for name, count in told.items():
+        assert len(seen[name]) >= count, f"seed {seed}"
+        assert seen[name] == [numbered(name, number) for number in range(len(seen[name]))], f"seed {seed}"
+    assert sum(map(len, seen.values())) == len(records(tmp_path))
+    for each in list_segments(tmp_path):
+        remove_segment(tmp_path, each.name)
+    assert list(tmp_path.glob("*.segment")) == []
+
+
+def test_what_was_killed_before_it_was_seen_is_swept(tmp_path: Path) -> None:
+    old, young = (tmp_path / f"{number:016x}-00000000.segment.new" for number in range(2))
+    for path in (old, young):
+        path.touch()
+    os.utime(old, (0, 0))
+    SegmentWriter(tmp_path).append([b"a"])
+    assert (old.exists(), young.exists(), records(tmp_path)) == (False, True, [b"a"])
+
+
+def test_a_full_disk_is_named_and_the_segment_as_before(small_disk: Path) -> None:
+    folder = small_disk / "log"
+    writer = SegmentWriter(folder)
+    writer.append([b"kept"])
+    before = only_file(folder).read_bytes()
+    fill(small_disk)
+    started = time.monotonic()
+    for _ in range(3):
+        with pytest.raises(StorageError, match=f"{folder}.*full"):
+            writer.append([b"y" * 3_000, b"x" * 300_000])
+    assert in_a_second(started)
+    assert only_file(folder).read_bytes() == before
+    (small_disk / "ballast").unlink()
+    writer.append([b"again"])
+    assert records(folder) == [b"kept", b"again"]
+    writer.close()
+
+
+def test_a_read_only_folder_is_named_and_read(small_disk: Path) -> None:
+    writer = SegmentWriter(small_disk / "log")
+    writer.append([b"kept"])
+    writer.close()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    assert records(small_disk / "log") == [b"kept"]
+    with pytest.raises(StorageError, match=f"{small_disk}/log: Read-only"):
+        writer.append([b"more"])
+    with pytest.raises(StorageError, match=f"{small_disk}/log: Read-only"):
+        remove_segment(small_disk / "log", list_segments(small_disk / "log")[0].name)
