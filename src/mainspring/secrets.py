@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -216,8 +216,8 @@ def refuse_value(place: str, name: str, value: object) -> None:
         SecretError: the name says that the value is a secret, or it holds one: by its shape, such as a URL with a
             password, or because it was resolved or is in the environment.
     """
-    if isinstance(value, str | dict | list | tuple):
-        _refuse(place, name, value)
+    if isinstance(value, str | dict | list | tuple) or _record_fields(value):
+        _refuse(place, name, value, set())
 
 
 def refuse_output(place: str, value: object) -> None:
@@ -266,8 +266,15 @@ def _parts(value: object) -> list[object] | None:
         return [*value.keys(), *value.values()]
     if isinstance(value, list | tuple | set | frozenset):
         return list(value)
-    fields = getattr(type(value), "__struct_fields__", None) or getattr(type(value), "__dataclass_fields__", None)
+    fields = _record_fields(value)
     return [getattr(value, name, None) for name in fields] if fields else None
+
+
+def _record_fields(value: object) -> Iterable[str]:
+    """The names of the fields of a Struct, dataclass or named tuple; none for all else."""
+    kind = type(value)
+    found: Iterable[str] = getattr(kind, "__struct_fields__", ()) or getattr(kind, "__dataclass_fields__", ())
+    return found or (getattr(kind, "_fields", ()) if isinstance(value, tuple) else ())
 
 
 def _held_in_text(text: str) -> str | None:
@@ -277,13 +284,18 @@ def _held_in_text(text: str) -> str | None:
     return None
 
 
-def _refuse(place: str, name: str, value: object) -> None:
-    if isinstance(value, dict):
+def _refuse(place: str, name: str, value: object, met: set[int]) -> None:
+    fields = _record_fields(value)
+    if fields and id(value) not in met:
+        met.add(id(value))  # records may lead back to themselves
+        for field in fields:
+            _refuse(place, field, getattr(value, field, None), met)
+    elif isinstance(value, dict):
         for key, item in value.items():
-            _refuse(place, str(key), item)
-    elif isinstance(value, list | tuple):
+            _refuse(place, str(key), item, met)
+    elif isinstance(value, list | tuple) and not fields:
         for item in value:
-            _refuse(place, name, item)
+            _refuse(place, name, item, met)
     elif isinstance(value, str) and value and not is_reference(value):
         _refuse_text(place, name, value)
 

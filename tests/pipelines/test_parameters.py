@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mainspring.errors import GraphError, InvalidError, MainspringError, NotFoundError, SecretError, WrongTypeError
+from mainspring.errors import (
+    CodecError,
+    GraphError,
+    InvalidError,
+    MainspringError,
+    NotFoundError,
+    SecretError,
+    WrongTypeError,
+)
+from mainspring.pipelines.launch import resume_run
+from mainspring.pipelines.replay import replay_run
+from mainspring.pipelines.why import present
 from mainspring.runs import RunStore
-from mainspring.testing.workspaces import Lab
+from mainspring.testing.workspaces import Lab, states
 
 FLOW = """
 from typing import Literal
@@ -303,3 +316,145 @@ def test_a_pipeline_that_returns_a_secrets_value_is_refused(lab: Lab, monkeypatc
     with pytest.raises(SecretError, match=r"output `result`.*secret:env/LAB_RETURNED"):
         lab.run("returns", params={"token": "secret:env/LAB_RETURNED"}, strict=False)
     assert runs(lab) == 0
+
+
+RICH = """
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, NamedTuple, NewType, TypedDict
+
+Count = NewType("Count", int)
+
+@dataclass(frozen=True)
+class Window:
+    start: datetime.date
+    days: Annotated[int, "at least one"] = 7
+
+class Point(NamedTuple):
+    x: int
+    y: int = 0
+
+class Limits(TypedDict, total=False):
+    low: float
+    source: Path
+
+@dataclass
+class Conf:
+    window: Window
+    points: list[Point]
+    label: bytes = b""
+
+@ms.step
+def told(conf: Conf, limits: Limits, count: Count, table: Path, marker: str):
+    if marker and not Path(marker).exists():
+        raise RuntimeError("not yet")
+    return [type(conf.window).__name__, conf.window.start.year, conf.window.days, [p.x + p.y for p in conf.points],
+            conf.label.decode(), limits["low"], limits["source"].read_text(), count + 1, table.read_text(), table.name]
+
+@ms.step
+def sized(window: Window):
+    return window.days
+
+@ms.pipeline
+def main(
+    conf: Conf, table: Path, limits: Limits, count: Count = 1, more: dict[str, Window] | None = None, marker: str = "",
+):
+    sizes = [sized(window) for window in (more or {}).values()]
+    return {"told": told(conf, limits, count, table, marker), "sizes": sizes}
+"""
+RICH_TEXT = {
+    "conf": '{"window": {"start": "2024-02-29"}, "points": [[1, 2], {"x": 3}], "label": "aGk="}',
+    "table": "d.csv",
+    "limits": '{"low": "1", "source": "d.csv"}',
+    "count": "4",
+    "more": '{"a": {"start": "2024-01-01", "days": 2}}',
+}
+RICH_VALUE = ["Window", 2024, 7, [3, 3], "hi", 1.0, "rows", 5, "rows", "d.csv"]
+
+
+@pytest.fixture
+def rich(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    lab.write(RICH)
+    monkeypatch.chdir(lab.root)
+    (lab.root / "d.csv").write_text("rows")
+    return lab
+
+
+@pytest.mark.parametrize("runner", ["inline", "pool"])
+@pytest.mark.one_backend("the codecs of arguments have tests on both")
+def test_records_and_paths_reach_steps_here_and_in_fresh_processes_and_are_the_same_from_text_and_from_python(
+    rich: Lab, runner: str
+) -> None:
+    result = rich.run(params=RICH_TEXT, strict=False, runner=runner)
+    assert (result.output("told"), result.output("sizes")) == (RICH_VALUE, [2])
+    assert result.run.params == {
+        "conf": {"window": {"start": "2024-02-29", "days": 7}, "points": [[1, 2], [3, 0]], "label": "aGk="},
+        "table": "d.csv", "limits": {"low": 1.0, "source": "d.csv"}, "count": 4, "marker": "",
+        "more": {"a": {"start": "2024-01-01", "days": 2}},
+    }  # fmt: skip
+    flow = rich.load()
+    window = flow.Window(datetime.date(2024, 2, 29))
+    same = {
+        "conf": flow.Conf(window, [flow.Point(1, 2), flow.Point(3)], b"hi"), "table": Path("d.csv"), "count": 4,
+        "limits": {"low": 1.0, "source": Path("d.csv")}, "more": {"a": flow.Window(datetime.date(2024, 1, 1), 2)},
+    }  # fmt: skip
+    assert set(states(flow.main.run(options={"workspace": rich.workspace}, **same)).values()) == {"reused"}
+    other = rich.run(params=RICH_TEXT | {"conf": '{"window": {"start": "2024-03-01"}, "points": []}'}, strict=False)
+    assert states(other) == {"sized": "reused", "told": "succeeded"}
+
+
+@pytest.mark.one_backend("what is recorded of parameters is the same on both")
+def test_read_parameters_are_made_again_for_resume_replay_and_why(rich: Lab) -> None:
+    marker = rich.root.parent / "marker"
+    failed = rich.run(params=RICH_TEXT | {"marker": str(marker)}, strict=False)
+    assert states(failed) == {"sized": "succeeded", "told": "failed"}
+    marker.touch()
+    rich.forget()
+    done = resume_run(failed.id, workspace=rich.workspace)
+    assert done.output("told") == RICH_VALUE
+    assert replay_run(done.id, workspace=rich.workspace).verdict == "VERIFIED"
+    (rich.root / "d.csv").write_text("other rows")
+    found = present(rich.workspace, done.run, rich.load().main)
+    assert {prospect.task: prospect.lines for prospect in found.tasks if prospect.runs} == {
+        "told": ["argument limits changed", "argument table changed"]
+    }
+
+
+@pytest.mark.one_backend("it is decided before anything is stored")
+def test_a_path_to_nothing_is_told_before_a_step_starts(rich: Lab) -> None:
+    with pytest.raises(CodecError, match=r"Step `told`, parameter `table`: .*e\.csv"):
+        rich.run(params=RICH_TEXT | {"table": "e.csv"}, strict=False)
+    assert runs(rich) == 0
+
+
+@pytest.mark.one_backend("it is decided before anything is stored")
+def test_a_secret_in_a_record_is_refused(lab: Lab) -> None:
+    lab.write(
+        """
+        from dataclasses import dataclass
+        from typing import NamedTuple
+
+        class Login(NamedTuple):
+            user: str
+            password: str = ""
+
+        @dataclass
+        class Conf:
+            logins: list[Login]
+
+        @ms.step
+        def users(conf):
+            return len(conf.logins)
+
+        @ms.pipeline
+        def main(conf: Conf):
+            return users(conf)
+        """
+    )
+    with pytest.raises(SecretError, match="`password` is a secret by its name") as caught:
+        lab.run(params={"conf": {"logins": [{"user": "me", "password": "hunter2"}]}}, strict=False)
+    assert "hunter2" not in str(caught.value)
+    assert runs(lab) == 0
+    result = lab.run(params={"conf": '{"logins": [["me", "secret:env/PW"]]}'}, strict=False)
+    assert result.run.params == {"conf": {"logins": [["me", "secret:env/PW"]]}}

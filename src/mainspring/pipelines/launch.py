@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 import msgspec
@@ -35,7 +35,7 @@ from mainspring.pipelines.task import DONE, RunRequest, Task, TaskState
 from mainspring.runs import Run, RunState, RunStore
 from mainspring.runs.code import CodeTree
 from mainspring.runs.git import GitQuery
-from mainspring.secrets import redact_value
+from mainspring.secrets import Secret, redact_value
 from mainspring.store import Lease
 from mainspring.workspace import Workspace, current_workspace, find_project, using
 
@@ -417,8 +417,12 @@ def _workspace_of(pipeline: Recordable) -> Workspace:
 
 
 def _shown(values: dict[str, Any]) -> dict[str, Any]:
-    """Parameters as they are recorded: without secrets, as JSON."""
-    return {name: msgspec.to_builtins(redact_value(name, value), enc_hook=repr) for name, value in values.items()}
+    """Parameters as they are recorded: as JSON, without secrets."""
+    return {name: redact_value(name, msgspec.to_builtins(value, enc_hook=_as_text)) for name, value in values.items()}
+
+
+def _as_text(value: object) -> str:
+    return str(value) if isinstance(value, PurePath | Secret | complex) else repr(value)
 
 
 def _hash_seed_fixed() -> bool:

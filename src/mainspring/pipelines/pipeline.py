@@ -89,6 +89,7 @@ class Pipeline(Generic[P, R]):
         for name, parameter in known.items():
             if name in params:
                 values[name] = checked_value(f"parameter `{name}`", params[name], hints.get(name), strict=strict)
+                refuse_value(f"pipeline `{self.name}`", name, params[name])  # as it is recorded, too
             elif parameter.required:
                 raise GraphError(
                     f"the pipeline `{self.name}` misses a value for parameter `{name}`: give --{name} VALUE"

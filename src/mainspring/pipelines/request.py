@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,24 @@ from mainspring.artifacts.record import Artifact
 from mainspring.errors import CodecError, ConflictError
 from mainspring.pipelines.graph import Binding, Call, Literal
 from mainspring.pipelines.task import RunRequest, Task
-from mainspring.pipelines.values import Values
+from mainspring.pipelines.values import Values, is_json
 
 
 def requested(
-    request: RunRequest, given: Iterable[str], params: dict[str, Any], calls: Sequence[Call], tasks: Sequence[Task],
+    request: RunRequest, given: dict[str, Any], params: dict[str, Any], calls: Sequence[Call], tasks: Sequence[Task],
     values: Values, keep: Callable[[Artifact], None],
 ) -> RunRequest:  # fmt: skip
-    """The request with the parameters of these names; what JSON can't hold becomes an artifact, unless a task has it."""
+    """The request with the parameters that were given, as they were: text stays text, to be read anew as hints say.
+
+    What JSON can't hold becomes an artifact, unless a task has it.
+    """
     bindings: dict[str, Binding] = {}
     paths, lost = [], []
-    for name in given:
+    for name, raw in given.items():
         value = params[name]
+        if is_json(raw):
+            bindings[name] = Literal(raw)
+            continue
         if isinstance(value, Path):
             paths.append(name)
             bindings[name] = Literal(str(value))

@@ -154,7 +154,7 @@ class Values:
             return FromTask(value.task, value.output)
         if isinstance(value, Secret):
             return SecretRef(value.reference)
-        if _is_json(value):
+        if is_json(value):
             return Literal(value)
         if type(value) in (list, tuple) and _holds_reference(value):
             return Items([self.bind(f"{place}[{i}]", item, keep) for i, item in enumerate(value)], type(value) is tuple)
@@ -180,7 +180,7 @@ def _own(value: Any) -> Any:
     return value.clone() if type(value).__module__.startswith("polars.") and hasattr(value, "clone") else value
 
 
-def _is_json(value: Any) -> bool:
+def is_json(value: Any) -> bool:
     """Whether JSON holds the value as it is and gives it back as it was."""
     kind = type(value)
     if kind is int:
@@ -192,9 +192,9 @@ def _is_json(value: Any) -> bool:
     if kind is float:
         return bool(math.isfinite(value))
     if kind is list:
-        return all(map(_is_json, value))
+        return all(map(is_json, value))
     return bool(
-        kind is dict and all(type(key) is str and _is_text(key) and _is_json(item) for key, item in value.items())
+        kind is dict and all(type(key) is str and _is_text(key) and is_json(item) for key, item in value.items())
     )
 
 
