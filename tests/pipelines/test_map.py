@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import pytest
 
 from mainspring.artifacts.record import ArtifactStore
+from mainspring.errors import InvalidError
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.task import Task
+from mainspring.runs import RunStore
 from mainspring.testing.workspaces import Lab, digests, states, task_of
 
 FLOW = """
@@ -132,6 +134,40 @@ def test_a_map_interrupted_after_its_list_was_known_is_finished_by_resume(lab: L
     assert again.value == sum(n * n for n in items)
 
 
+LITERAL = """
+@ms.step
+def double(n: int) -> int:
+    return 2 * n
+
+@ms.pipeline
+def main():
+    return double.map({over})
+"""
+
+
+@pytest.mark.parametrize("over", ["range(1, 4)", "(1, 2, 3)", "{1: 0, 2: 0, 3: 0}.keys()", "(n + 1 for n in range(3))"])
+@pytest.mark.one_backend("a list is stored as a list whatever it was")
+def test_what_gives_its_items_in_order_is_mapped_as_its_list(lab: Lab, over: str) -> None:
+    assert lab.write_and_run(LITERAL.format(over=over)).value == [2, 4, 6]
+
+
+@pytest.mark.parametrize("over", ["7", "'text'", "{'a': 1}", "{1, 2}", "None", "__import__('numpy').arange(3)"])
+@pytest.mark.one_backend("it is decided before anything is stored")
+def test_mapping_over_what_is_no_list_is_refused_while_the_pipeline_is_recorded(lab: Lab, over: str) -> None:
+    lab.write(LITERAL.format(over=over))
+    with pytest.raises(
+        InvalidError, match=r"Step `double`, mapped over `n`: .* is not a list, tuple, range or the like"
+    ):
+        lab.run()
+    assert RunStore(lab.workspace.database).list() == []
+
+
+@pytest.mark.one_backend("a list is stored as a list whatever it was")
+def test_a_range_that_a_step_made_is_mapped(lab: Lab) -> None:
+    made = "\n@ms.step\ndef made():\n    return range(1, 4)\n"
+    assert lab.write_and_run(made + LITERAL.format(over="made()")).value == [2, 4, 6]
+
+
 @pytest.mark.parametrize("made", ["7", "'text'", "{'a': 1}", "None"])
 def test_mapping_over_what_is_no_list_fails_that_step_alone(lab: Lab, made: str) -> None:
     result = lab.write_and_run(
@@ -155,7 +191,7 @@ def test_mapping_over_what_is_no_list_fails_that_step_alone(lab: Lab, made: str)
         keep_going=True,
     )
     assert states(result) == {"make": "succeeded", "use": "failed", "other": "succeeded"}
-    assert "a list or tuple" in (task_of(result, "use").error or "")
+    assert "is not a list, tuple, range or the like" in (task_of(result, "use").error or "")
 
 
 def test_a_child_that_may_fail_leaves_a_gap_for_a_step_that_takes_it(lab: Lab) -> None:

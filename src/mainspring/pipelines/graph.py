@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import ItemsView, Iterator, KeysView, ValuesView
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NoReturn, Protocol
 
 import msgspec
 
-from mainspring.errors import GraphError
+from mainspring.errors import GraphError, InvalidError
 
 
 class Literal(msgspec.Struct, frozen=True, tag="value"):
@@ -213,6 +213,21 @@ def copied(value: Any) -> Any:
     if type(value) is tuple:
         return tuple(copied(item) for item in value)
     return {key: copied(item) for key, item in value.items()} if type(value) is dict else value
+
+
+def listed_items(place: str, over: Any) -> list[Any]:
+    """The items of what a step is mapped over, in their order, which a set doesn't have.
+
+    Raises:
+        InvalidError: it is no list, nor anything that gives its items as one.
+
+    >>> listed_items("place", range(3))
+    [0, 1, 2]
+    """
+    if isinstance(over, list | tuple | range | KeysView | ValuesView | ItemsView | Iterator):
+        return list(over)
+    hint = "A set has no order; sorted(…) gives it one." if isinstance(over, set | frozenset) else ""
+    raise InvalidError(place, over, "a list, tuple, range or the like", hint)
 
 
 def current_graph() -> Graph | None:

@@ -8,10 +8,21 @@ from typing import Any
 import msgspec
 
 from mainspring.artifacts.record import Artifact
-from mainspring.errors import GraphError, InvalidError
+from mainspring.errors import GraphError
 from mainspring.ledger import new_id
 from mainspring.pipelines._store import awaited_in, leaves
-from mainspring.pipelines.graph import Binding, Call, Entries, FromTask, Items, Literal, Missing, Output, Stored
+from mainspring.pipelines.graph import (
+    Binding,
+    Call,
+    Entries,
+    FromTask,
+    Items,
+    Literal,
+    Missing,
+    Output,
+    Stored,
+    listed_items,
+)
 from mainspring.pipelines.hints import accepts, hints_of
 from mainspring.pipelines.reading import checked_value
 from mainspring.pipelines.task import DONE, UNFINISHED, Failed, Task, TaskState
@@ -229,9 +240,7 @@ def _items(
         return over.items
     if isinstance(over, Missing):
         raise GraphError(f"can't be mapped over the result of `{over.task}`, which failed", task.name)
-    known = values.value(over)
-    if not isinstance(known, list | tuple):
-        raise InvalidError(f"Step `{task.name}`, mapped over `{parameter}`", known, "a list or tuple")
+    known = listed_items(f"Step `{task.name}`, mapped over `{parameter}`", values.value(over))
     if isinstance(over, Literal):
         return [Literal(item) for item in known]
     return [

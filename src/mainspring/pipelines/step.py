@@ -10,7 +10,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 import msgspec
 
 from mainspring.errors import GraphError, InvalidError, NotFoundError, close_names, counted, shorten
-from mainspring.pipelines.graph import Binding, current_graph
+from mainspring.pipelines.graph import Binding, Output, current_graph, listed_items
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -88,7 +88,11 @@ class Step(Generic[P, R]):
     def map(self, over: Iterable[Any], **fixed: Any) -> list[R]:
         """Call the step once for each item of a list, which may be known only at run time.
 
-        The item is the step's first parameter; `fixed` are the others. In a pipeline the result stands for a list.
+        The item is the step's first parameter; `fixed` are the others. In a pipeline the result stands for a list, and
+        what is given literally is taken as its list.
+
+        Raises:
+            InvalidError: in a pipeline, what is given has no items in an order.
 
         >>> import mainspring as ms
         >>> @ms.step
@@ -103,6 +107,8 @@ class Step(Generic[P, R]):
         first = self.parameters[0].name
         if graph is None:
             return [self.function(**{first: item}, **fixed) for item in over]  # type: ignore[call-arg]  # bound by name
+        if not isinstance(over, Output):
+            over = listed_items(f"Step `{self.name}`, mapped over `{first}`", over)
         bound = self.bind((), {first: over, **fixed})
         return graph.call(self, bound, mapped=first)  # type: ignore[return-value]  # an Output stands for the list
 
