@@ -1,0 +1,11 @@
+from mainspring.features.history.instants import microseconds as microseconds
+from mainspring.features.history.join import AsOf as AsOf
+from mainspring.features.history.join import Joined as Joined
+from mainspring.features.history.join import Values as Values
+from mainspring.features.history.join import join_as_of as join_as_of
+from mainspring.features.history.partitioned import PartitionedJoin as PartitionedJoin
+from mainspring.features.history.partitioned import join_partitioned as join_partitioned
+from mainspring.features.history.report import AgeSummary as AgeSummary
+from mainspring.features.history.report import GuardReport as GuardReport
+from mainspring.features.history.report import JoinReport as JoinReport
+from mainspring.features.history.status import Status as Status

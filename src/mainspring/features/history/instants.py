@@ -1,0 +1,32 @@
+"""Columns of times as whole microseconds since 1970 UTC, in which everything here is compared."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from mainspring.errors import InvalidError, counted
+
+
+def microseconds(column: pl.Series, path: str = "") -> pl.Series:
+    """A column of times as `Int64`.
+
+    A Datetime may be of any unit (nanoseconds are rounded down) and zone; without a zone it counts as UTC. A Date is its
+    midnight, UTC. `path` says in errors where the column stands.
+
+    Raises:
+        InvalidError: it is of another type, or a row has no time.
+
+    >>> from datetime import date
+    >>> microseconds(pl.Series([date(1970, 1, 2)])).to_list()
+    [86400000000]
+    """
+    expect_times(column.dtype, column.null_count(), path or column.name)
+    return column.dt.timestamp("us")
+
+
+def expect_times(dtype: pl.DataType, nulls: int, path: str) -> None:
+    """Go on only if a column of this type and so many nulls can be the times of rows; raises `InvalidError`."""
+    if not isinstance(dtype, pl.Datetime | pl.Date):
+        raise InvalidError(path, str(dtype), "a Datetime or a Date", "Cast it first.")
+    if nulls:
+        raise InvalidError(path, counted(nulls, "null"), "a time in every row", "Drop these rows, or fill in a time.")

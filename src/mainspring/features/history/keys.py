@@ -1,0 +1,85 @@
+"""Keys of entities from two tables, made comparable: integers of any width, text, bytes and UUIDs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+import polars as pl
+
+from mainspring.errors import InvalidError
+
+_TEXT = (pl.String, pl.Categorical, pl.Enum)
+_EXACT = (pl.Binary, pl.Boolean, pl.Date)
+
+
+def key_names(count: int) -> list[str]:
+    """What the columns of a key are called in between, so that they meet no other name.
+
+    >>> key_names(2)
+    ['key 0', 'key 1']
+    """
+    return [f"key {number}" for number in range(count)]
+
+
+def comparable_keys(
+    rows: pl.DataFrame, history: pl.DataFrame, keys: Mapping[str, str]
+) -> tuple[list[pl.Series], list[pl.Series]]:
+    """The keys of both tables, column by column, in types that are equal; the history's are cast as little as can be.
+
+    `keys` maps columns of the rows to those of the history. A number that the history's type can't hold is null, as it
+    can't be there. A UUID is its text.
+
+    Raises:
+        InvalidError: two columns can't be compared, or a type makes no key.
+    """
+    pairs = [_pair(rows.get_column(left), history.get_column(right)) for left, right in keys.items()]
+    names = key_names(len(keys))
+    left, right = (
+        [column.alias(name) for name, column in zip(names, side, strict=True)] for side in zip(*pairs, strict=True)
+    )
+    return left, right
+
+
+def _pair(left: pl.Series, right: pl.Series) -> tuple[pl.Series, pl.Series]:
+    left, right = _plain(left), _plain(right)
+    given, wanted = left.dtype, right.dtype
+    if given == pl.Null or wanted == pl.Null:  # a column of nulls alone fits any
+        return (left.cast(wanted), right) if given == pl.Null else (left, right.cast(given))
+    if given.is_integer() and wanted.is_integer():
+        return left.cast(wanted, strict=False), right
+    if given == wanted and (given == pl.String or given.base_type() in _EXACT):
+        return left, right
+    kinds = "Keys are integers, text, bytes, UUIDs, dates or booleans"
+    if given == wanted:
+        raise InvalidError(f"rows.{left.name}", str(given), "a type that can be a key", f"{kinds}.")
+    raise InvalidError(
+        f"rows.{left.name}",
+        str(given),
+        f"the type of the history's `{right.name}`, {wanted}",
+        f"{kinds}, alike on both sides.",
+    )
+
+
+def _plain(column: pl.Series) -> pl.Series:
+    if column.dtype.base_type() in _TEXT:
+        return column.cast(pl.String)
+    if column.dtype == pl.Object:
+        return pl.Series(column.name, [_as_text(column.name, value) for value in column], pl.String)
+    return column
+
+
+def _as_text(name: str, value: object) -> str | None:
+    if value is not None and not isinstance(value, UUID):
+        raise InvalidError(f"rows.{name}", value, "a key: an integer, text, bytes or a UUID")
+    return None if value is None else str(value)
+
+
+def keyed(keys: Sequence[pl.Series], **others: pl.Series) -> pl.DataFrame:
+    """The rows whose key has no null, with other columns beside."""
+    frame = pl.DataFrame([*keys, *(column.alias(name) for name, column in others.items())])
+    return frame.drop_nulls([column.name for column in keys if column.null_count()]) if _nulls(keys) else frame
+
+
+def _nulls(keys: Sequence[pl.Series]) -> bool:
+    return any(column.null_count() for column in keys)

@@ -1,0 +1,84 @@
+"""Which row of a history counts for each instant: one as-of join of slim columns, and a second look where the guard says no."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from mainspring.features.history.keys import key_names, keyed
+from mainspring.features.history.known import Whole, last_known
+
+_FEW = 8  # rows of the history for each instant, from which on those of other entities are left out before the sort
+
+
+class Sought(NamedTuple):
+    """Entities and instants: a column for each part of the key, which may hold nulls, and microseconds."""
+
+    keys: list[pl.Series]
+    at: pl.Series
+
+
+class History(NamedTuple):
+    """The times of rows in microseconds, beside their keys. `created` is None if nobody knows."""
+
+    keys: list[pl.Series]
+    event: pl.Series
+    created: pl.Series | None
+
+
+class Newest(NamedTuple):
+    """For each instant the position of the newest row and its age in microseconds; −1 where there is none.
+
+    `late` are the instants whose newest row was created only later, and `late_age` its age: what the guard kept from them.
+    """
+
+    position: Whole
+    age: Whole
+    late: Whole
+    late_age: Whole
+
+
+def newest_rows(sought: Sought, history: History, *, guard: bool) -> Newest:
+    """The row with the greatest (event time, created time, position) among those of the entity by the instant.
+
+    With the guard only rows count that were created by the instant, too.
+    """
+    names = key_names(len(sought.keys))
+    at = sought.at.to_numpy()
+    wanted = keyed(sought.keys, at=sought.at, row=pl.int_range(len(at), eager=True))
+    ordered = _ordered(history, wanted.select(names))
+    places = _last_places(wanted, ordered, names, len(at))
+    event, position = (ordered.get_column(name).to_numpy() for name in ("event", "position"))
+    late = np.empty(0, np.int64)
+    if guard and history.created is not None:
+        found = np.flatnonzero(places >= 0)
+        late = found[ordered.get_column("created").to_numpy()[places[found]] > at[found]]
+    late_age = at[late] - event[places[late]]
+    if len(late):
+        places[late] = last_known(ordered, names, places[late], at[late])
+    known = np.flatnonzero(places >= 0)
+    taken, age = np.full((2, len(at)), -1, np.int64)
+    taken[known], age[known] = position[places[known]], at[known] - event[places[known]]
+    return Newest(taken, age, late, late_age)
+
+
+def _ordered(history: History, wanted: pl.DataFrame) -> pl.DataFrame:
+    """The history sorted by event time, then created time, then position."""
+    times = {"event": history.event} | ({"created": history.created} if history.created is not None else {})
+    frame = keyed(history.keys, **times, position=pl.int_range(len(history.event), eager=True))
+    if wanted.height * _FEW < frame.height:
+        frame = frame.join(wanted, on=wanted.columns, how="semi", maintain_order="left")
+    return frame.sort(list(times), maintain_order=True)
+
+
+def _last_places(wanted: pl.DataFrame, ordered: pl.DataFrame, names: list[str], rows: int) -> Whole:
+    """For each wanted row the last place of its key with an event time up to its instant; −1 if none."""
+    known = ordered.select(*names, "event", place=pl.int_range(pl.len(), dtype=pl.Int64))
+    found = wanted.sort("at").join_asof(
+        known, left_on="at", right_on="event", by=names, strategy="backward", check_sortedness=False
+    )
+    places = np.full(rows, -1, np.int64)
+    places[found.get_column("row").to_numpy()] = found.get_column("place").fill_null(-1).to_numpy()
+    return places
