@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mainspring.runs import RunState, RunStore
-from mainspring.testing.workspaces import Lab
+from mainspring.testing.workspaces import Lab, states, task_of
 
 FLOW = """
 import os, time
@@ -115,3 +115,27 @@ def test_a_run_that_was_killed_is_shown_as_interrupted(lab: Lab) -> None:
     process.kill()
     process.communicate()
     assert store.shown_state(run, lab.workspace.leases) is RunState.INTERRUPTED
+
+
+@pytest.mark.one_backend("how an error is taken is decided before it is stored")
+@pytest.mark.parametrize("runner", ["inline", "pool"])
+def test_an_interrupt_that_a_step_raises_itself_is_its_failure_alone(lab: Lab, runner: str) -> None:
+    lab.write(
+        """
+        @ms.step(may_fail=True)
+        def stops():
+            raise KeyboardInterrupt
+
+        @ms.step
+        def goes():
+            return 1
+
+        @ms.pipeline
+        def main():
+            return {"stops": stops(), "goes": goes()}
+        """
+    )
+    result = lab.run(runner=runner)
+    assert result.succeeded
+    assert states(result) == {"stops": "failed", "goes": "succeeded"}
+    assert task_of(result, "stops").error == "KeyboardInterrupt"

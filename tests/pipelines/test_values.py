@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -290,6 +291,26 @@ def test_a_step_called_inside_a_step_is_a_plain_call(lab: Lab) -> None:
     )
     assert result.value == 2 + 5 + 2
     assert states(result) == {"outer": "succeeded"}
+
+
+@pytest.mark.one_backend("what is written is the same")
+def test_what_an_error_says_is_bounded_and_no_terminal_obeys_it(lab: Lab) -> None:
+    result = lab.write_and_run(
+        r"""
+        @ms.step
+        def bad():
+            raise ValueError("a\0\x1b[31mb\x9b2Jc\rd\x08\ne" + "x" * 10_000_000)
+
+        @ms.pipeline
+        def main():
+            return bad()
+        """
+    )
+    error, log = result.tasks[0].error or "", result.log_of(result.tasks[0])
+    assert error.startswith(r"ValueError: a\x00b\x9b2Jc\x0dd\x08 exxx")
+    assert len(error) == 500
+    assert log.splitlines()[-2] == r"ValueError: a\x00b\x9b2Jc\x0dd\x08"
+    assert re.fullmatch(r"ex{60000,70000}… \(9,9\d\d,\d\d\d more characters\)", log.splitlines()[-1])
 
 
 @pytest.mark.parametrize("runner", ["inline", "pool"])

@@ -10,7 +10,7 @@ from typing import TextIO
 import click
 
 from mainspring.cli.app import redraws, uses_colour
-from mainspring.cli.text import bold, counted, dim, duration, one_line, short, size, state
+from mainspring.cli.text import bold, counted, dim, duration, fitted, one_line, short, size, state
 from mainspring.errors import NotFoundError, StorageError
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.task import Task, TaskState, leaves
@@ -20,6 +20,7 @@ from mainspring.store import BlobStore
 LINES_KEPT = 20
 _FAILURES_SHOWN = 5
 _MANY_ITEMS = 20  # a map of more is told in tenths
+_LONGEST_ERROR = 200  # characters, where it is told again below
 _LONGEST_MODULE = 200  # a traceback names an error with its module
 SHOWN_AS_ENDED = {
     TaskState.SUCCEEDED: "ran",
@@ -289,7 +290,7 @@ class Lines(Progress):
 
     def retrying(self, task: Task, wait_s: float) -> None:
         """Say that a step is tried again."""
-        self.say(f"{task.name}  failed: {one_line(task.error or '')}; tried again in {duration(wait_s)}")
+        self.say(f"{task.name}  failed: {fitted(task.error or '', _LONGEST_ERROR)}; tried again in {duration(wait_s)}")
 
     def printed(self, task_name: str, line: str) -> None:
         """The line behind its step's name."""
@@ -309,5 +310,5 @@ class Lines(Progress):
         if task.state is TaskState.SUCCEEDED:
             return "  " + ", ".join(part for part in (duration(task.wall_s), size(task.peak_bytes)) if part)
         if task.state in (TaskState.FAILED, TaskState.SKIPPED) and task.error:
-            return f"  {one_line(task.error)}"
+            return f"  {fitted(task.error, _LONGEST_ERROR)}"
         return ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import traceback
 from collections.abc import Callable, Collection
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -21,12 +20,12 @@ from mainspring.errors import (
     MainspringError,
     NotFoundError,
     StorageError,
-    shorten,
 )
 from mainspring.ledger import Replay, within_task
 from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.code import declared
 from mainspring.pipelines.code.reads import files_in, import_reads, is_in_key, variables_in
+from mainspring.pipelines.failure import message_of, trace_of
 from mainspring.pipelines.graph import outside_graph
 from mainspring.pipelines.hints import check_arguments
 from mainspring.pipelines.leftovers import Leftovers, nothing_left
@@ -47,8 +46,6 @@ from mainspring.workspace import Workspace, using
 Stamp = tuple[int, int, int] | None
 Find = Callable[[], Callable[..., Any]]
 SINGLE = "result"
-_OURS = str(Path(__file__).parents[1]) + os.sep
-_SHOWN_TRACE = 30  # frames
 _PATHS = ".paths"  # the folder of an attempt's decoded files
 
 
@@ -69,10 +66,11 @@ class Place(msgspec.Struct):
     """Where attempts are made: the workspace, the code's root, what may be read, and where logs go.
 
     `follow` receives each line that a step prints; `isolated` means that this process works on nothing else, so its file
-    descriptors are captured too; `calling` is true while a step's own code runs. `stamps` are the states of the source
-    files that this process imports steps from. `own_paths` and `own_addresses` are the workspace's, which a step may touch
-    without their being inputs. `loads` tells which modules a step's module loads, `left` what a step is left by those
-    before it. `failures` are what the last attempts of tasks raised in this process, for whoever called the pipeline.
+    descriptors are captured too; `calling` is true while a step's own code runs, `interrupted` once a person has stopped the
+    run. `stamps` are the states of the source files that this process imports steps from. `own_paths` and `own_addresses`
+    are the workspace's, which a step may touch without their being inputs. `loads` tells which modules a step's module
+    loads, `left` what a step is left by those before it. `failures` are what the last attempts of tasks raised in this
+    process, for whoever called the pipeline.
     """
 
     workspace: Workspace
@@ -82,6 +80,7 @@ class Place(msgspec.Struct):
     isolated: bool
     follow: Callable[[str, str], None] | None = None
     calling: bool = False
+    interrupted: bool = False
     stamps: dict[str, Stamp] = {}
     own_paths: list[Path] = []
     own_addresses: list[str] = []
@@ -120,7 +119,7 @@ def execute(place: Place, task: Task, attempt: Attempt, lease: Lease, find: Find
         if not (place.isolated or task.options.may_fail):
             place.failures[task.id] = error
         _remove(log_path)
-        if isinstance(error, KeyboardInterrupt):
+        if _is_interrupt(place, error):
             raise
         return
     finally:
@@ -325,11 +324,11 @@ def _record_failure(
     place: Place, task: Task, attempt: Attempt, lease: Lease, error: BaseException, kind: str, log_path: Path,
     usage: Usage,
 ) -> None:  # fmt: skip
-    cancelled = isinstance(error, KeyboardInterrupt)
-    said = shorten(_in_project(place, _text(error)), 500)
-    message = "it was interrupted" if cancelled else redact(f"{type(error).__name__}: {said}")
-    with suppress(OSError), log_path.open("a", encoding="utf-8", errors="backslashreplace") as log:
-        log.write(redact(_in_project(place, "".join(_trace(error)))))
+    cancelled = _is_interrupt(place, error)
+    root = place.root if place.isolated else None
+    message = "it was interrupted" if cancelled else message_of(error, root)
+    with suppress(OSError), log_path.open("a", encoding="utf-8") as log:
+        log.write(trace_of(error, root))
     task.error = message
     task.state = TaskState.CANCELLED if cancelled else TaskState.FAILED
     task.log = _kept_log(place, log_path)
@@ -337,30 +336,9 @@ def _record_failure(
     place.store.fail(task, attempt, lease, kind, message, usage=usage, log=task.log, state=task.state)
 
 
-def _text(error: BaseException) -> str:
-    """What an error says, in characters that every database keeps."""
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001  # a step's error class may do anything
-        return "(its text can't be made)"
-    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
-
-
-def _trace(error: BaseException) -> list[str]:
-    """The traceback from the step's own frame on. One of ours shows the user's frames only, and says itself what is wrong."""
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OURS):
-        frames = frames.tb_next
-    if not isinstance(error, MainspringError):
-        return traceback.format_exception(type(error), error, frames or error.__traceback__, limit=-_SHOWN_TRACE)
-    shown = [frame for frame in traceback.extract_tb(frames) if not frame.filename.startswith(_OURS)]
-    head = ["Traceback (most recent call last):\n"] if shown else []
-    return [*head, *traceback.format_list(shown[-_SHOWN_TRACE:]), f"{type(error).__name__}: {_text(error)}\n"]
-
-
-def _in_project(place: Place, text: str) -> str:
-    """A text in which files of the recorded code, from which a worker imports, have their names in the project."""
-    return text.replace(f"{place.root}{os.sep}", "") if place.isolated else text
+def _is_interrupt(place: Place, error: BaseException) -> bool:
+    """Whether a person interrupted the step; raised by the step itself it is an error like any other."""
+    return isinstance(error, KeyboardInterrupt) and place.interrupted
 
 
 def _remove(scratch: Path) -> None:

@@ -23,7 +23,7 @@ def interrupts(engine: Engine, listener: Listener) -> Iterator[None]:
     def stop(number: int, _frame: FrameType | None) -> None:
         if engine.interrupted:
             os._exit(128 + number)
-        engine.stop_requested = engine.interrupted = True
+        engine.stop_requested = engine.interrupted = engine.place.interrupted = True
         listener.stopping()
         if engine.place.calling:
             raise KeyboardInterrupt
