@@ -24,5 +24,6 @@ __getattr__, __dir__, __all__ = exports(
         "sql": "mainspring.data",
         "start_run": "mainspring.runs",
         "step": "mainspring.pipelines.step",
+        "streams": "mainspring",
     },
 )

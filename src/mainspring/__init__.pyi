@@ -1,3 +1,4 @@
+from mainspring import streams as streams
 from mainspring.data import check as check
 from mainspring.data import dataset as dataset
 from mainspring.data import sql as sql

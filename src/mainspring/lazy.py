@@ -30,7 +30,7 @@ def exports(
     """Give `__getattr__`, `__dir__` and `__all__` of a package that loads a name when it is first used.
 
     `homes` maps each exported name to the module that defines it; a module that begins with a dot is relative to the
-    package.
+    package. A name whose home is the package itself is the subpackage of that name.
 
     >>> get, names, everything = exports("json", {"decoder_class": "json.decoder"})
     >>> everything
@@ -46,7 +46,8 @@ def exports(
         home = homes.get(name)
         if home is None:
             raise AttributeError(f"module `{package}` has no attribute `{name}`")
-        value: object = getattr(import_module(home, package), name)
+        value: object
+        value = import_module(f"{package}.{name}") if home == package else getattr(import_module(home, package), name)
         setattr(sys.modules[package], name, value)
         return value
 

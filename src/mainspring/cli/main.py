@@ -24,6 +24,7 @@ COMMANDS = {
     "models": (f"{_HOME}models:models", "List model versions and move aliases."),
     "endpoints": (f"{_HOME}endpoints:endpoints", "List endpoints and bind them to models."),
     "serve": (f"{_HOME}serve:serve", "Answer predictions of an endpoint over HTTP."),
+    "stream": (f"{_HOME}stream:stream", "Send, read and take in the events of streams."),
     "config": (f"{_HOME}config:config", "Show the settings in force and where each was set."),
     "doctor": (f"{_HOME}doctor:doctor", "Check the workspace and say what is wrong."),
     "gc": (f"{_HOME}gc:gc", "Collect blobs that nothing names."),

@@ -14,5 +14,8 @@ __getattr__, __dir__, __all__ = exports(
         **dict.fromkeys(("Applied", "DatabaseSink", "OffsetStore"), "mainspring.streams.offsets"),
         **dict.fromkeys(("log_at", "open_log"), "mainspring.streams.opening"),
         "EventLog": "mainspring.streams.log",
+        "send": "mainspring.streams.sending",
+        "StreamsApp": "mainspring.streams.app",
+        "serve": "mainspring.streams.server",
     },
 )

@@ -1,3 +1,4 @@
+from mainspring.streams.app import StreamsApp as StreamsApp
 from mainspring.streams.consumer import Consumer as Consumer
 from mainspring.streams.consumer import Sink as Sink
 from mainspring.streams.event import Appended as Appended
@@ -10,3 +11,5 @@ from mainspring.streams.offsets import DatabaseSink as DatabaseSink
 from mainspring.streams.offsets import OffsetStore as OffsetStore
 from mainspring.streams.opening import log_at as log_at
 from mainspring.streams.opening import open_log as open_log
+from mainspring.streams.sending import send as send
+from mainspring.streams.server import serve as serve

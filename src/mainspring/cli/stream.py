@@ -1,0 +1,164 @@
+"""`mainspring stream`."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from mainspring.cli import text
+from mainspring.cli.app import Group, Invocation
+
+if TYPE_CHECKING:
+    from mainspring.streams import Appended, Applied, Event, EventLog, Stream
+
+_WAIT_S = 3600.0
+_AT_ONCE = 1000
+
+
+@click.group(cls=Group, default="list")
+def stream() -> None:
+    """List streams (the same as `stream list`), send events, read them, and take them over HTTP."""
+
+
+@stream.command("list")
+@click.pass_obj
+def list_all(invocation: Invocation) -> None:
+    """List streams with their last offset, and who has applied them how far."""
+    from mainspring.streams import OffsetStore, open_log
+
+    found = open_log(invocation.workspace).streams()
+    applied = OffsetStore(invocation.workspace.database).list()
+    invocation.show(
+        {"streams": [_document(each, [by for by in applied if by.stream == each.name]) for each in found]},
+        lambda: _listed(found, applied),
+    )
+
+
+@stream.command("send")
+@click.argument("name", metavar="STREAM")
+@click.argument("file", type=click.File("rb"), default="-", metavar="[FILE]")
+@click.option("--rows", is_flag=True, help="Each object is the data of an event, without anything around it.")
+@click.option(
+    "--id", "id_field", default="", metavar="FIELD", help="With --rows: the field that says which event it is."
+)
+@click.option(
+    "--time", "time_field", default="", metavar="FIELD", help="With --rows: the field that says when it happened."
+)
+@click.pass_obj
+def send_to(invocation: Invocation, name: str, file: IO[bytes], rows: bool, id_field: str, time_field: str) -> None:
+    """Append the events in FILE (or stdin) to STREAM, all or none: JSON or JSON lines, of
+    {"id": …, "time": …, "data": {…}}, of which only data is needed, or of CloudEvents.
+
+    An id that the stream has already has no effect, so the same file may be sent again.
+    """
+    from mainspring.streams import open_log, send
+    from mainspring.streams.wire import read_events, read_records
+
+    if (id_field or time_field) and not rows:
+        raise click.UsageError("--id and --time name fields of rows; say --rows, too.")
+    workspace = invocation.start_in(invocation.project)
+    body = file.read()
+    if rows:
+        appended = send(name, read_records(body), id=id_field, time=time_field, workspace=workspace)
+    else:
+        appended = open_log(workspace).append(name, read_events(body))
+    invocation.show(
+        {"stream": name, "events": [msgspec.to_builtins(each) for each in appended]}, lambda: _sent(name, appended)
+    )
+
+
+@stream.command("read")
+@click.argument("name", metavar="STREAM")
+@click.option(
+    "--after",
+    type=click.IntRange(0),
+    default=0,
+    metavar="OFFSET",
+    help="Begin behind this offset.  [default: the oldest]",
+)
+@click.option(
+    "--limit", type=click.IntRange(1), metavar="N", help="At most so many.  [default: 1000; none with --follow]"
+)
+@click.option("--follow", is_flag=True, help="Wait for more until Ctrl-C; with --json a document on each line.")
+@click.pass_obj
+def read_from(invocation: Invocation, name: str, after: int, limit: int | None, follow: bool) -> None:
+    """Print the events of STREAM in the order of their offsets."""
+    from mainspring.streams import open_log
+    from mainspring.streams.wire import shown
+
+    log = open_log(invocation.workspace)
+    if follow:
+        with suppress(KeyboardInterrupt):
+            _follow(invocation, log, name, after, limit)
+        return
+    found = log.read(name, after, limit or _AT_ONCE)
+    invocation.show(
+        {"stream": name, "events": [shown(each) for each in found]},
+        lambda: "\n".join(map(_line, found)) or f"No events in {name}{f' behind {after}' if after else ''}.",
+    )
+
+
+@stream.command("serve")
+@click.option("--host", metavar="ADDRESS", help="Address to bind to; off this machine it needs serve_token.")
+@click.option("--port", type=click.IntRange(0, 65_535), metavar="P", help="Port to bind to; 0 takes a free one.")
+@click.pass_obj
+def serve_streams(invocation: Invocation, host: str | None, port: int | None) -> None:
+    """Take events over HTTP until Ctrl-C: POST /events/STREAM; also /health, /ready, /metrics.
+
+    With --json the first line of stdout is {"url": …}, printed when the server is ready.
+    """
+    from mainspring.streams import serve
+
+    def ready(url: str) -> None:
+        click.echo(msgspec.json.encode({"url": url}) if invocation.json else f"Events are taken at {url}/events/STREAM")
+
+    serve(invocation.start_in(invocation.project), host=host, port=port, on_ready=ready)
+
+
+def _follow(invocation: Invocation, log: EventLog, name: str, after: int, limit: int | None) -> None:
+    from mainspring.streams.wire import shown
+
+    left = limit
+    while left is None or left > 0:
+        for event in log.read(name, after, _AT_ONCE if left is None else min(left, _AT_ONCE)):
+            click.echo(msgspec.json.encode(shown(event)) if invocation.json else _line(event))
+            after = event.offset
+            left = left if left is None else left - 1
+        if left != 0:
+            log.wait(name, after, _WAIT_S)
+
+
+def _line(event: Event) -> str:
+    kind = f"  {event.type}" if event.type else ""
+    return f"{event.offset}  {text.moment(event.time_us)}  {event.id}{kind}  {event.payload.decode()}"
+
+
+def _sent(name: str, appended: list[Appended]) -> str:
+    new = sum(each.is_new for each in appended)
+    known = f", {len(appended) - new:,} were there already" if new < len(appended) else ""
+    end = f", up to offset {max(each.offset for each in appended):,}" if appended else ""
+    return f"{text.counted(new, 'event')} appended to {name}{end}{known}"
+
+
+def _document(found: Stream, applied: list[Applied]) -> dict[str, Any]:
+    document: dict[str, Any] = msgspec.to_builtins(found)
+    return document | {"consumers": {each.consumer: each.offset for each in applied}}
+
+
+def _listed(found: list[Stream], applied: list[Applied]) -> str:
+    if not found:
+        return "No streams. `mainspring stream send STREAM FILE` makes one."
+    rows = [
+        [
+            each.name,
+            f"{each.end:,}",
+            f"{each.trimmed:,}" if each.trimmed else "",
+            text.moment(each.received_us),
+            ", ".join(f"{by.consumer} {by.offset:,}" for by in applied if by.stream == each.name),
+        ]
+        for each in found
+    ]
+    return text.table(["stream", "events", "trimmed to", "last", "applied by"], rows, drop=["trimmed to", "applied by"])
