@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mainspring.errors import ConflictError, LeaseLostError, NotFoundError, StorageError, UnavailableError
-from mainspring.store import Database, Transaction
-from mainspring.streams import Consumer, DatabaseSink, Event, EventLog, OffsetStore, event_of, log_at
+from mainspring.store import Database, Transaction, open_keyvalue
+from mainspring.streams import Consumer, DatabaseSink, Event, EventLog, KeyValueSink, OffsetStore, event_of, log_at
 from mainspring.testing import _actors
 from mainspring.testing._streams import note
 from mainspring.testing.plugin import Backend
@@ -165,3 +165,20 @@ def test_one_process_consumes_under_a_name(log: EventLog, database: Database) ->
     with offsets.claimed("s", "c", "there:boot:1:1"), pytest.raises(LeaseLostError):
         DatabaseSink(offsets, "s", "c", first, note).apply(log.read("s"), 0, 10)
     assert database.query("SELECT * FROM note") == []
+
+
+def test_a_key_value_store_counts_each_event_once(log: EventLog, backend: Backend) -> None:
+    """Two consumers of one name take turns; one that is outrun begins again where the store stands."""
+    store = open_keyvalue(backend.online)
+
+    def changes(events: Sequence[Event]) -> list[tuple[bytes, bytes | None]]:
+        return [(b"count", b"%d" % (int(store.get(b"count") or 0) + len(events)))]
+
+    sinks = [KeyValueSink(store, "s", "c", changes) for _ in range(2)]
+    first, second = (Consumer(log, "s", sink, max_events=3, max_wait_s=0) for sink in sinks)
+    assert (first.step(), second.step()) == (3, 3)
+    with pytest.raises(ConflictError):
+        first.step()
+    assert (first.step(), first.step(), first.step()) == (3, 1, 0)
+    assert (store.get(b"count"), sinks[1].offset()) == (b"10", 10)
+    store.close()

@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = exports(
         **dict.fromkeys(("Applied", "DatabaseSink", "OffsetStore"), "mainspring.streams.offsets"),
         **dict.fromkeys(("log_at", "open_log"), "mainspring.streams.opening"),
         "EventLog": "mainspring.streams.log",
+        "KeyValueSink": "mainspring.streams.keyvalue",
         "send": "mainspring.streams.sending",
         "StreamsApp": "mainspring.streams.app",
         "serve": "mainspring.streams.server",

@@ -5,6 +5,7 @@ from mainspring.streams.event import Appended as Appended
 from mainspring.streams.event import Event as Event
 from mainspring.streams.event import Stream as Stream
 from mainspring.streams.event import event_of as event_of
+from mainspring.streams.keyvalue import KeyValueSink as KeyValueSink
 from mainspring.streams.log import EventLog as EventLog
 from mainspring.streams.offsets import Applied as Applied
 from mainspring.streams.offsets import DatabaseSink as DatabaseSink
