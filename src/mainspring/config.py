@@ -50,6 +50,7 @@ SETTINGS = {
         Setting("streams", str, "", "URL of the event log; empty is the embedded one, beside the database"),
         Setting("cache", str, "{root}/.mainspring/cache", "folder of this machine's caches; safe to delete"),
         Setting("source", list, (".", "src"), "folders of the project's modules, relative to its root"),
+        Setting("features", list, ("features",), "modules of the project that define features"),
         Setting("runner", str, "auto", "where steps run: auto, inline, pool or detached"),
         Setting("jobs", int, 1, "how many steps run at once"),
         Setting("threads", int, 0, "threads of numerical libraries in each step; 0 means one for each core"),

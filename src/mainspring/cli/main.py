@@ -21,6 +21,7 @@ COMMANDS = {
     "replay": (f"{_HOME}replay:replay", "Run recorded code on recorded inputs again and compare."),
     "lineage": (f"{_HOME}lineage:lineage", "Walk from anything to what it came from."),
     "data": (f"{_HOME}data:data", "List datasets and their versions."),
+    "features": (f"{_HOME}features:features", "List features, plan and apply their definitions."),
     "models": (f"{_HOME}models:models", "List model versions and move aliases."),
     "endpoints": (f"{_HOME}endpoints:endpoints", "List endpoints and bind them to models."),
     "serve": (f"{_HOME}serve:serve", "Answer predictions of an endpoint over HTTP."),

@@ -7,6 +7,7 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mainspring.cli.app import Invocation, described
@@ -70,6 +71,16 @@ def pipeline_of(project: Project, module: str, qualname: str) -> Pipeline[Any, A
     return found[qualname]
 
 
+def module_of(project: Project, name: str) -> ModuleType:
+    """Import a module of the project, once it is prepared.
+
+    Raises:
+        NotFoundError: there is none; the nearest are named.
+        GraphError: it can't be imported.
+    """
+    return _imported(name, _modules(project), "Name modules of the project, e.g. `flights.views`.")
+
+
 def _enter(invocation: Invocation, project: Project) -> None:
     # Opened first, so that a module which uses the workspace while it is imported finds this one.
     invocation.start_in(project)
@@ -131,9 +142,9 @@ def _chosen(module_name: str, name: str, target: str, known: list[str]) -> Pipel
     raise InvalidError("TARGET", target, "clear", f"Say which: {', '.join(f'{target}:{key}' for key in sorted(own))}.")
 
 
-def _imported(name: str, known: list[str]) -> Any:
+def _imported(name: str, known: list[str], hint: str = _HINT) -> ModuleType:
     if not _exists(name):
-        raise NotFoundError("module", name, close_names(name, known), _HINT)
+        raise NotFoundError("module", name, close_names(name, known), hint)
     try:
         with _watched():
             return import_module(name)

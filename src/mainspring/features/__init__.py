@@ -15,7 +15,10 @@ __getattr__, __dir__, __all__ = exports(
         **dict.fromkeys(("FeatureView", "Projection"), ".definitions.view"),
         **dict.fromkeys(("FeatureService", "OnDemandView"), ".definitions.service"),
         "Definition": ".definitions.records",
-        **dict.fromkeys(("Change", "Plan", "apply", "get_definition", "list_definitions", "plan"), ".registry"),
-        "Use": ".uses",
+        "facts_of": ".definitions.changes",
+        **dict.fromkeys(
+            ("Change", "Plan", "apply", "find_definition", "get_definition", "list_definitions", "plan"), ".registry"
+        ),
+        **dict.fromkeys(("Use", "list_uses"), ".uses"),
     },
 )

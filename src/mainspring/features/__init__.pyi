@@ -15,3 +15,6 @@ from mainspring.features.registry import get_definition as get_definition
 from mainspring.features.registry import list_definitions as list_definitions
 from mainspring.features.registry import plan as plan
 from mainspring.features.uses import Use as Use
+from mainspring.features.definitions.changes import facts_of as facts_of
+from mainspring.features.registry import find_definition as find_definition
+from mainspring.features.uses import list_uses as list_uses

@@ -7,12 +7,13 @@ that use the old ones keep them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from types import ModuleType
 from typing import Any, Literal
 
 import msgspec
 
-from mainspring.errors import ConflictError, ExistsError, InvalidError, WrongTypeError
+from mainspring.errors import ConflictError, ExistsError, InvalidError, NotFoundError, WrongTypeError, close_names
 from mainspring.features._store import DefinitionStore, new_definition
 from mainspring.features.definitions.changes import changes
 from mainspring.features.definitions.entity import Entity
@@ -102,6 +103,22 @@ def get_definition(kind: Kind, reference: str, workspace: Workspace | None = Non
     """
     workspace = workspace or current_workspace()
     return DefinitionStore(workspace.database, workspace.ledger).get(kind, reference)
+
+
+def find_definition(reference: str, workspace: Workspace | None = None) -> Definition:
+    """A version of anything that is defined, by `name` (its newest), `name/N` or id; a service before a view of its name.
+
+    Raises:
+        NotFoundError: there is none; the nearest names are given.
+    """
+    workspace = workspace or current_workspace()
+    store = DefinitionStore(workspace.database, workspace.ledger)
+    for kind in ("service", "view", "on_demand"):
+        with suppress(NotFoundError):
+            return store.get(kind, reference)
+    raise NotFoundError(
+        "feature view or service", reference, close_names(reference, [name for _, name in store.heads()])
+    )
 
 
 def list_definitions(kind: Kind | None = None, workspace: Workspace | None = None) -> list[Definition]:

@@ -9,7 +9,7 @@ import msgspec
 from mainspring.features._store import DefinitionStore, parts_of
 from mainspring.features.definitions.records import Definition, OnDemandRecord, ServiceRecord
 from mainspring.models import ModelStore
-from mainspring.workspace import Workspace
+from mainspring.workspace import Workspace, current_workspace
 
 
 class Use(msgspec.Struct, frozen=True):
@@ -22,6 +22,13 @@ class Use(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         served = f", served by {', '.join(self.endpoints)}" if self.endpoints else ""
         return f"{self.model} (by {self.service}{served})"
+
+
+def list_uses(definition: Definition, workspace: Workspace | None = None) -> list[Use]:
+    """The model versions that use a version of a definition, with the endpoints that serve them."""
+    workspace = workspace or current_workspace()
+    store = DefinitionStore(workspace.database, workspace.ledger)
+    return list(uses_of([definition], store, workspace).get(definition.id, ()))
 
 
 def uses_of(

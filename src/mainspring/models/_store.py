@@ -21,8 +21,8 @@ MIGRATIONS = [
     CREATE TABLE model_version (
         id TEXT PRIMARY KEY, name TEXT NOT NULL, number INTEGER NOT NULL, content_digest TEXT NOT NULL,
         encoded TEXT NOT NULL, signature TEXT NOT NULL, input_kind TEXT NOT NULL, input_example TEXT,
-        metrics TEXT NOT NULL, evaluation TEXT NOT NULL, gates TEXT NOT NULL, created_at INTEGER NOT NULL,
-        actor TEXT NOT NULL, note TEXT NOT NULL, UNIQUE (name, number)
+        metrics TEXT NOT NULL, evaluation TEXT NOT NULL, gates TEXT NOT NULL, features TEXT,
+        created_at INTEGER NOT NULL, actor TEXT NOT NULL, note TEXT NOT NULL, UNIQUE (name, number)
     );
     CREATE INDEX model_version_by_content ON model_version (name, content_digest);
     CREATE TABLE model_alias (
@@ -39,13 +39,13 @@ _ALIAS = (
 )
 
 
-_SAME = "name = ? AND content_digest = ? AND signature = ? AND input_kind = ?"
+_SAME = "name = ? AND content_digest = ? AND signature = ? AND input_kind = ? AND COALESCE(features, '') = ?"
 
 
-def _same_as(version: ModelVersion) -> tuple[str, str, str, str]:
+def _same_as(version: ModelVersion) -> tuple[str, str, str, str, str]:
     """What makes a version the same as another: name, content, and what it takes and gives. For `_SAME`."""
     row = stored(version)
-    return version.name, version.content_digest, row["signature"], row["input_kind"]
+    return version.name, version.content_digest, row["signature"], row["input_kind"], version.features or ""
 
 
 class ModelStore:
@@ -99,6 +99,8 @@ class ModelStore:
             self.ledger.node(tx, "model_version", version.id, str(version), version.content_digest)
             for source in trained_on:
                 self.ledger.edge(tx, version.id, "trained_on", source, task)
+            if version.features:
+                self.ledger.edge(tx, version.id, "uses", version.features, task)
             if task:
                 self.ledger.edge(tx, version.id, "made_by", task, task)
             told = {"model": version.name, "number": version.number, "metrics": version.metrics}
@@ -167,6 +169,18 @@ class ModelStore:
             for event in reversed(events)
             if event.kind == "alias.moved"
         ]  # fmt: skip
+
+    def feature_users(self) -> list[tuple[str, str, tuple[str, ...]]]:
+        """The versions that take features: the id of the service's version, the version, the endpoints that serve it."""
+        served: dict[str, list[str]] = {}
+        for version, endpoint in self.database.query(
+            "SELECT version, bound_by FROM model_alias WHERE bound_by IS NOT NULL ORDER BY bound_by"
+        ):
+            served.setdefault(version, []).append(endpoint)
+        rows = self.database.query(
+            "SELECT features, name, number, id FROM model_version WHERE features IS NOT NULL ORDER BY name, number"
+        )
+        return [(features, f"{name}/{number}", tuple(served.get(key, ()))) for features, name, number, key in rows]
 
     def _numbered(self, tx: Transaction, version: ModelVersion) -> ModelVersion:
         now = clock.now_us()

@@ -32,6 +32,7 @@ def register(
     evaluation: Any = None,
     gates: Any = None,
     trained_on: Iterable[Any] = (),
+    features: Any = None,
     note: str = "",
     workspace: Workspace | None = None,
 ) -> ModelVersion:
@@ -42,7 +43,8 @@ def register(
 
     `signature` is a `Signature` or the table the model was fitted on; `input_example` a table like it, of which five rows
     are kept, and on which the model is tried. One of the two is needed. `evaluation` and `gates` are kept as they are, and
-    the metrics are those of the evaluation unless given; `trained_on` links dataset versions.
+    the metrics are those of the evaluation unless given; `trained_on` links dataset versions. `features` is the version of
+    the feature service that gives the model's inputs, or the training set that was made by it.
 
     Raises:
         NotAllowedError: a gate failed (its reasons are given); or this is a replay, and what was recorded has other content.
@@ -67,12 +69,18 @@ def register(
         id="", name=name, number=0, content_digest=content_digest, encoded=encoded, signature=made, input_kind=kind,
         input_example=workspace.blobs.put(msgspec.json.encode(records)) if records else None,
         metrics=dict(metrics if metrics is not None else getattr(evaluation, "metrics", {})),
-        evaluation=_plain(evaluation), gates=_plain(gates), created_at=0, actor="", note=redact(note),
+        evaluation=_plain(evaluation), gates=_plain(gates), features=_service(features),
+        created_at=0, actor="", note=redact(note),
     )  # fmt: skip
     replay = current_replay()
     if replay is not None:
         return _recorded(store, version, replay)
     return store.add(version, [source.ledger_id for source in trained_on])
+
+
+def _service(given: Any) -> str | None:
+    """The id of a feature service's version, given as itself or by what was made with it."""
+    return None if given is None else str(getattr(given, "service_id", None) or given.ledger_id)
 
 
 def _plain(record: Any) -> Any:

@@ -17,7 +17,8 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     """One immutable version of a model.
 
     `created_at` is in microseconds since 1970. `input_kind` is the kind of table that the model was fitted with;
-    `input_example` is a blob with a few records as JSON; `evaluation` and `gates` are as they were recorded.
+    `input_example` is a blob with a few records as JSON; `evaluation` and `gates` are as they were recorded;
+    `features` is the version of the feature service whose features it takes, if it takes some.
     """
 
     id: str
@@ -31,6 +32,7 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, float | None]
     evaluation: dict[str, Any] | None
     gates: dict[str, Any] | None
+    features: str | None
     created_at: int
     actor: str
     note: str

@@ -1,4 +1,4 @@
-"""What differs between two versions of a definition, in words for people."""
+"""What a definition says, and what differs between two versions of it, in words for people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from mainspring.features.aggregation.duration import duration_text
-from mainspring.features.definitions.records import Field, Python, Record, Transform
+from mainspring.features.definitions.records import (
+    Definition,
+    Field,
+    OnDemandRecord,
+    Python,
+    Record,
+    ServiceRecord,
+    Transform,
+)
 
 _NOT_TOLD = ("about", "fields", "aggregates", "transform", "parts", "on_demand", "inputs", "ttl_us")
 
@@ -71,6 +79,31 @@ def _of_parts(before: tuple[Any, ...], after: tuple[Any, ...]) -> Iterator[str]:
             yield f"view `{key[0]}` has a new version"
         elif (old[key].features, old[key].keys) != (part.features, part.keys):
             yield f"view `{key[0]}`: other features, or by other columns"
+
+
+def facts_of(definition: Definition) -> list[tuple[str, str]]:
+    """What a definition says, as pairs of a word and a text; empty texts are left out by who prints them."""
+    record = definition.record
+    if isinstance(record, ServiceRecord):
+        parts = [f"{part.view}: {', '.join(part.names)}" for part in (*record.parts, *record.on_demand)]
+        return [("request", _shown(record.request)), ("views", "\n".join(parts))]
+    if isinstance(record, OnDemandRecord):
+        inputs = "\n".join(f"{part.view}: {', '.join(part.names)}" for part in record.inputs)
+        transform = _named(record.transform) if record.transform else ""
+        return [
+            ("request", _shown(record.request) if record.request else ""),
+            ("inputs", inputs),
+            ("transform", transform),
+        ]
+    stream = f" ({_shown(record.stream)})" if record.stream else ""
+    return [
+        ("entity", f"{', '.join(record.entities)} by {_shown(record.keys)}"),
+        ("stream" if record.stream else "dataset", record.source + stream),
+        ("event time", record.event_time),
+        ("created time", record.created_time or "none: rows that became known late can't be told"),
+        ("ttl", _duration(record.ttl_us)),
+        ("transform", _named(record.transform) if record.transform else ""),
+    ]
 
 
 def _named(transform: Transform | None) -> str:

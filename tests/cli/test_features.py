@@ -1,0 +1,65 @@
+"""Features on the command line: what a plan says, what is applied, and what is found again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Called, mainspring
+
+VIEWS = """
+import polars as pl
+
+from mainspring.features import Entity, FeatureService, FeatureView
+
+weather = FeatureView(
+    "weather_at", entity=Entity("origin"), source="weather", event_time="at", ttl="TTL",
+    features=["wind", (pl.col("temp") < 32).alias("is_freezing")], owner="ann",
+)
+late = FeatureService("late", [weather])
+"""
+
+
+@pytest.fixture
+def call(tmp_path: Path) -> Callable[..., Called]:
+    (tmp_path / "mainspring.toml").write_text("")
+    (tmp_path / "weather.csv").write_text("origin,at,temp,wind\nEWR,2013-01-01T05:00:00Z,30.5,5\n")
+    (tmp_path / "features.py").write_text(VIEWS.replace("TTL", "2h"))
+
+    def call(*words: str) -> Called:
+        return mainspring(*words, cwd=tmp_path)
+
+    call("data", "ingest", "weather.csv", "--to", "weather", "--type", "at=datetime[UTC]")
+    return call
+
+
+def test_a_plan_becomes_versions_and_says_what_differs(call: Callable[..., Called], tmp_path: Path) -> None:
+    assert call("features", "plan").stdout.splitlines()[:2] == ["+ view weather_at/1", "+ service late/1"]
+    assert call("features").stdout.startswith("No features.")
+    assert call("features", "apply").stdout.splitlines() == ["+ view weather_at/1", "+ service late/1"]
+    assert call("features", "apply").stdout.splitlines() == ["2 unchanged"]
+
+    (tmp_path / "views.py").write_text(VIEWS.replace("TTL", "3h"))
+    changed = json.loads(call("features", "apply", "views", "--json").stdout)["changes"]
+    assert [(each["after"], each["differences"]) for each in changed] == [
+        ("weather_at/2", ["ttl: 2h → 3h"]), ("late/2", ["view `weather_at` has a new version"]),
+    ]  # fmt: skip
+    shown = [line.split() for line in call("features", "show", "weather_at/1").stdout.splitlines()]
+    assert ["ttl", "2h"] in shown
+    assert [line.split()[0] for line in call("features", "list", "freez", "ANN").stdout.splitlines()[1:]] == [
+        "weather_at/2"
+    ]
+    assert call("features", "list", "nothing").stdout == "No feature definition has nothing.\n"
+
+
+def test_what_is_wrong_is_one_line(call: Callable[..., Called], tmp_path: Path) -> None:
+    (tmp_path / "features.py").write_text(VIEWS.replace("TTL", "2h").replace('"wind"', '"wnid"'))
+    failed = call("features", "apply")
+    assert (failed.returncode, failed.stderr) == (
+        1, "Error: weather_at.wnid: `wnid` is not a column of `weather`. Nearest: wind.\n"
+    )  # fmt: skip
+    assert call("features", "plan", "veiws").stderr.startswith("Error: No module `veiws`.")
+    assert call("features", "show", "x").stderr == "Error: No feature view or service `x`.\n"
