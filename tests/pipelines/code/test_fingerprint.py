@@ -89,7 +89,7 @@ CHANGES: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
             "plugins": "from a import reg\n@reg\ndef one(): return 1",
         },
         {"plugins": "from a import reg\n@reg\ndef one(): return 2"},
-        "effects plugins changed",
+        "effects plugins: one changed",
     ),
     "a helper of a registered function": (
         {
@@ -107,7 +107,7 @@ CHANGES: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
             "plugins": "from a import Base\nclass One(Base):\n  x = 1",
         },
         {"plugins": "from a import Base\nclass One(Base):\n  x = 2"},
-        "effects plugins changed",
+        "effects plugins: One changed",
     ),
     "subclasses found by __subclasses__": (
         {
@@ -116,7 +116,7 @@ CHANGES: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
             "plugins": "from a import Base\nclass One(Base):\n  x = 1",
         },
         {"plugins": "from a import Base\nclass One(Base):\n  x = 2"},
-        "effects plugins changed",
+        "effects plugins: One changed",
     ),
     "a monkeypatch written in a module": (
         {
@@ -125,7 +125,7 @@ CHANGES: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
             "patches": "import a\na.f = lambda: 2",
         },
         {"patches": "import a\na.f = lambda: 3"},
-        "effects patches changed",
+        "effects patches: a.f changed",
     ),
     "a star import": (
         {"steps": "from a import *\ndef go(): return f()", "a": "def f(): return 1"},
@@ -188,7 +188,7 @@ CHANGES: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
             "pkg__inner": "def f(): return 1",
         },
         {"pkg__init": "import os\nos.umask(2)"},
-        "effects pkg changed",
+        "effects pkg: os.umask(…) changed",
     ),
     "a namespace package": (
         {"steps": "from space.inner import f\ndef go(): return f()", "space__inner": "def f(): return 1"},
@@ -216,7 +216,7 @@ CHANGES: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
     "an augmented assignment": (
         {"steps": "X = [1]\nX += [2]\ndef go(): return X"},
         {"steps": "X = [1]\nX += [3]\ndef go(): return X"},
-        "effects steps changed",
+        "effects steps: X changed",
     ),
     "a default argument": (
         {"steps": "from a import D\ndef go(x=D): return x", "a": "D = 1"},

@@ -41,19 +41,54 @@ PLAIN = {
 }
 
 
+def effects(found: Fingerprint) -> list[str]:
+    return [part for part in found.parts if part.startswith("effects plug: ")]
+
+
 @pytest.mark.parametrize("name", EFFECTS)
 def test_a_statement_that_calls_something_unknown_counts(name: str, tmp_path: Path) -> None:
     project = Sources(tmp_path, steps=STEPS, plug=REGISTRY + EFFECTS[name])
     old = project.of()
-    assert "effects plug" in old.parts
+    assert effects(old)
     project.write(plug=REGISTRY.replace("return 2", "return 22") + EFFECTS[name])
     assert old.digest != project.of().digest
+
+
+META = "class Meta(type):\n  def __call__(cls): return super().__call__()\n"
+DESC = "class Desc:\n  def __set_name__(self, o, n): REG.append(two)\n"
+NAMED = {
+    "class Thing(metaclass=Meta):\n  def __getattr__(self, name): return 1": "Thing",
+    "class Holder:\n  d = Desc()\n  def __enter__(self): return 1": "Holder",
+    "ADD = reg(1)": "ADD",
+    "LOCAL.x = 1": "LOCAL.x",
+    "LOCAL.x += 1": "LOCAL.x",
+    "del LOCAL.a[1]": "LOCAL.a[1]",
+    "REG.append(1)": "REG.append(…)",
+    "REG.append(4)\nREG.append(1)": "REG.append(…)",
+    "with LOCAL:\n  REG.append(1)": "with LOCAL:",
+    "@reg\ndef made(): return 1": "made",
+}
+
+
+@pytest.mark.parametrize("statement", NAMED)
+def test_the_statement_whose_effect_changed_is_named(statement: str, tmp_path: Path) -> None:
+    plug = f"{REGISTRY}{META}{DESC}LOCAL = reg(3)\n"
+    project = Sources(tmp_path, steps=STEPS, plug=f"{plug}{statement}\nREG.append\n")
+    old = project.of()
+    project.write(plug=f"{plug}{statement.replace('1', '2')}\nREG.append\n")
+    label = NAMED[statement]
+    expected = [f"effects plug: {label} changed"]
+    if "1" in label:
+        expected = [f"effects plug: {label.replace('1', '2')} is new", f"effects plug: {label} is gone"]
+    assert compare(old, project.of()) == expected
+    project.write(plug=f"{plug}REG.append\n{statement}\n")
+    assert compare(old, project.of()) == ["order of effects in plug changed"]
 
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_a_statement_that_only_defines_does_not_count(name: str, tmp_path: Path) -> None:
     project = Sources(tmp_path, steps=STEPS, plug=REGISTRY + PLAIN[name])
-    assert "effects plug" not in project.of().parts
+    assert not effects(project.of())
 
 
 @pytest.mark.parametrize(

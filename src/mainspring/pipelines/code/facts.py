@@ -40,6 +40,7 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     `reads` are the calls that look like reading where the statement is executed, `bodies` those in its functions, as
     `env:NAME` or `file:line: call`; `calls` are the names that it calls when it is executed. `changes` are the names of
     what it changes then, `body_changes` those of what its functions change, and what it binds may be one of `stands_for`.
+    `label` is what people know a statement with an effect by.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     changes: tuple[str, ...] = ()
     body_changes: tuple[str, ...] = ()
     stands_for: tuple[str, ...] = ()
+    label: str = ""
 
 
 class ModuleFacts(msgspec.Struct, frozen=True, array_like=True):

@@ -18,7 +18,7 @@ from blake3 import blake3
 from mainspring.errors import GraphError, close_names
 from mainspring.pipelines.code.analyses import Analyses
 from mainspring.pipelines.code.closure import Project, Walk, import_suspects, name_units
-from mainspring.pipelines.code.facts import CONSTANT, DEFINITION, EFFECT
+from mainspring.pipelines.code.facts import CONSTANT, DEFINITION, EFFECT, Unit
 from mainspring.pipelines.code.live import VALUE, Live
 from mainspring.pipelines.code.modules import ModuleFile, ProjectModules
 from mainspring.pipelines.code.reads import ReadParts, import_reads, recalled, shown_part, value_digest
@@ -26,6 +26,7 @@ from mainspring.runs.environment import Environment, Installed, installed
 
 # Raise it whenever the same code would get another digest.
 _RECIPE = "fingerprint 1"
+_ORDER = "order of effects in "
 _NOT_COUNTED = frozenset(sys.stdlib_module_names) | {"mainspring", "__future__", "__main__"}
 NOT_REUSABLE = "not reusable: "
 
@@ -73,11 +74,11 @@ def _line(name: str, what: str) -> str:
 
 def difference(old: Fingerprint, new: Fingerprint) -> Difference:
     """In which parts two fingerprints differ."""
-    return Difference(
-        tuple(sorted(name for name in old.parts.keys() & new.parts.keys() if old.parts[name] != new.parts[name])),
-        tuple(sorted(new.parts.keys() - old.parts.keys())),
-        tuple(sorted(old.parts.keys() - new.parts.keys())),
-    )
+    changed = {name for name in old.parts.keys() & new.parts.keys() if old.parts[name] != new.parts[name]}
+    added, removed = new.parts.keys() - old.parts.keys(), old.parts.keys() - new.parts.keys()
+    # Effects that come or go say by themselves that the order of all is another.
+    told = {f"{_ORDER}{name[8:].partition(':')[0]}" for name in added | removed if name.startswith("effects ")}
+    return Difference(*(tuple(sorted(names - told)) for names in (changed, added, removed)))
 
 
 def compare(old: Fingerprint, new: Fingerprint) -> list[str]:
@@ -317,8 +318,7 @@ class Fingerprinter:
             effects.setdefault(module, []).append(place)
         for module, places in effects.items():
             facts = self.project.facts(module)
-            if facts is not None:
-                parts[f"effects {module}"] = _short(" ".join(facts.units[place].digest for place in sorted(places)))
+            parts.update(_effect_parts(module, [facts.units[place] for place in sorted(places)]) if facts else {})
 
     def _file_parts(self, walk: Walk, parts: dict[str, str]) -> list[str]:
         from mainspring.pipelines.code.declared import place_of
@@ -409,6 +409,17 @@ class Fingerprinter:
             return self.content(Path(spec.origin)) if spec.origin and os.path.exists(spec.origin) else "built in"
         sources = sorted(file for folder in spec.submodule_search_locations for file in Path(folder).rglob("*.py"))
         return _short(" ".join(self.analyses.digest(file) for file in sources))
+
+
+def _effect_parts(module: str, units: list[Unit]) -> dict[str, str]:
+    """A part for each statement, and one for their order, on which it may depend what they do."""
+    digests: dict[str, str] = {}
+    for unit in units:
+        digests[unit.label] = f"{digests.get(unit.label, '')} {unit.digest}".strip()
+    parts = {f"effects {module}: {label}": _short(found) for label, found in digests.items()}
+    if len(units) > 1:
+        parts[f"{_ORDER}{module}"] = _short("\n".join(unit.label for unit in units))
+    return parts
 
 
 def _short(text: str) -> str:

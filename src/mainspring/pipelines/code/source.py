@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from mainspring.errors import GraphError
+from mainspring.errors import GraphError, shorten
 from mainspring.pipelines.code.changes import ChangeCollector
 from mainspring.pipelines.code.facts import CONSTANT, DEFINITION, EFFECT, ModuleFacts, Unit
 from mainspring.pipelines.code.held import held_in
@@ -14,6 +14,7 @@ from mainspring.pipelines.code.objects import codes_of, digest_of
 from mainspring.pipelines.code.purity import is_constant, is_plain_class, is_plain_function, runs_on_subclassing
 from mainspring.pipelines.code.suspects import Suspects, handles_in
 
+_LONGEST_LABEL = 60
 _IMPORTS = (ast.Import, ast.ImportFrom)
 
 
@@ -124,6 +125,7 @@ class _Units:
                 changes=tuple(sorted(collector.changes)),
                 body_changes=tuple(sorted(collector.body_changes)),
                 stands_for=tuple(sorted(collector.stands_for)),
+                label=_label(statement, binds) if kind == EFFECT or bases else "",
             )
         )
 
@@ -179,6 +181,22 @@ def _is_main_guard(test: ast.expr) -> bool:
 
 def _is_type_checking(test: ast.expr) -> bool:
     return getattr(test, "id", getattr(test, "attr", "")) == "TYPE_CHECKING"
+
+
+def _label(statement: ast.stmt, binds: tuple[str, ...]) -> str:
+    """What people know a statement by: the names that it binds, what it sets or calls, or else its first line."""
+    match statement:
+        case _ if binds:
+            said = ", ".join(binds)
+        case ast.Assign(targets=targets) | ast.Delete(targets=targets):
+            said = ", ".join(map(ast.unparse, targets))
+        case ast.AugAssign(target=target) | ast.AnnAssign(target=target):
+            said = ast.unparse(target)
+        case ast.Expr(value=ast.Call(func=function)):
+            said = f"{ast.unparse(function)}(…)"
+        case _:
+            said = ast.unparse(statement).partition("\n")[0]
+    return shorten(said, _LONGEST_LABEL)
 
 
 def _is_docstring(statement: ast.stmt) -> bool:
