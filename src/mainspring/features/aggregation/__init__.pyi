@@ -1,0 +1,14 @@
+from mainspring.features.aggregation.aggregate import Aggregate as Aggregate
+from mainspring.features.aggregation.aggregate import WindowedAggregate as WindowedAggregate
+from mainspring.features.aggregation.aggregate import agg as agg
+from mainspring.features.aggregation.aggregation import Aggregation as Aggregation
+from mainspring.features.aggregation.aggregation import aggregation as aggregation
+from mainspring.features.aggregation.backfill import aggregate_as_of as aggregate_as_of
+from mainspring.features.aggregation.duration import duration_text as duration_text
+from mainspring.features.aggregation.duration import parse_duration as parse_duration
+from mainspring.features.aggregation.state import EntityState as EntityState
+from mainspring.features.aggregation.state import tiles_of_event as tiles_of_event
+from mainspring.features.aggregation.state import tiles_of_read as tiles_of_read
+from mainspring.features.aggregation.tiles import TileId as TileId
+from mainspring.features.aggregation.values import ValueType as ValueType
+from mainspring.features.aggregation.values import value_type as value_type

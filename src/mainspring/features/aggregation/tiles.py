@@ -1,0 +1,163 @@
+"""One tile of an entity: its events in the order (time, id), and the partial states of all of them.
+
+An event that is the newest of its tile costs one update; one out of order folds the tile again, so that the order of
+arrival leaves no trace. Events are decoded only where they are needed.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_left
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from mainspring.errors import CodecError
+from mainspring.features.aggregation.aggregation import Hop
+from mainspring.features.aggregation.folds import State
+from mainspring.features.aggregation.values import Plain
+
+VERSION = 1
+_ALWAYS_US = -(2**63)
+_KEY = struct.Struct(">QQ")
+_SHIFT = 2**63  # signed numbers sort as bytes
+
+
+class TileId(NamedTuple):
+    """A tile [tile × hop, (tile + 1) × hop) of an entity."""
+
+    hop_us: int
+    tile: int
+
+    def key(self, entity: bytes) -> bytes:
+        """The key under which a tile is stored: entity, hop, tile, so that a scan of entity and hop is in time order.
+
+        `entity` must be encoded so that none is a prefix of another.
+        """
+        return entity + _KEY.pack(self.hop_us, self.tile + _SHIFT)
+
+    @classmethod
+    def of_key(cls, key: bytes) -> TileId:
+        """The tile of a key, whatever its entity."""
+        hop_us, shifted = _KEY.unpack(key[-_KEY.size :])
+        return cls(hop_us, shifted - _SHIFT)
+
+
+class Event(NamedTuple):
+    """An event as its tile keeps it: microseconds into the tile, id, when it was known, and the tile's columns."""
+
+    time: int
+    id: str
+    known_us: int
+    values: tuple[Plain, ...]
+
+
+class Tile:
+    """The events of one tile, for the folds of its hop."""
+
+    __slots__ = ("_blob", "_events", "_hop", "count", "known_us", "last", "partials")
+
+    def __init__(self, hop: Hop) -> None:
+        self._hop = hop
+        self.count = 0
+        self.last: tuple[int, str] = (-1, "")
+        self.known_us = _ALWAYS_US
+        self.partials: list[State | None] = [None] * len(hop.uses)
+        self._blob = bytearray()
+        self._events: list[Event] | None = None
+
+    @classmethod
+    def decode(cls, data: bytes, hop: Hop) -> Tile:
+        """The tile that `encode` wrote for the same folds.
+
+        Raises:
+            CodecError: the bytes are of another format, or of other folds.
+        """
+        try:
+            version, count, time, event_id, known_us, partials, blob = msgspec.msgpack.decode(data)
+        except (msgspec.DecodeError, ValueError, TypeError) as error:
+            raise CodecError("A tile of aggregates can't be read: build it again from its events.") from error
+        if version != VERSION or len(partials) != len(hop.uses):
+            raise CodecError(
+                f"A tile of aggregates is of version `{version}` with {len(partials)} states, expected version {VERSION}"
+                f" with {len(hop.uses)}: build it again from its events."
+            )
+        tile = cls(hop)
+        tile.count, tile.last, tile.known_us, tile.partials = count, (time, event_id), known_us, partials
+        tile._blob = bytearray(blob)
+        return tile
+
+    def encode(self) -> bytes:
+        """The tile as bytes, which depend on its events alone."""
+        time, event_id = self.last
+        return msgspec.msgpack.encode(
+            (VERSION, self.count, time, event_id, self.known_us, self.partials, bytes(self._blob))
+        )
+
+    def add(self, time: int, event_id: str, known_us: int | None, values: Mapping[str, Plain]) -> bool:
+        """Take an event at `time` microseconds into the tile; gives whether it changes anything.
+
+        Of events with the same time and id the one counts that was known first, of these the first one taken.
+        """
+        known_us = _ALWAYS_US if known_us is None else known_us
+        event = Event(time, event_id, known_us, tuple(values.get(column) for column in self._hop.columns))
+        if (time, event_id) <= self.last and not self._insert(event):
+            return False
+        if (time, event_id) > self.last:
+            self._append(event)
+        return True
+
+    def partials_at(self, time: int, known_by_us: int | None) -> list[State | None]:
+        """The states of the events up to a time in the tile which were known by an instant; None is known whenever."""
+        by_us = known_by_us if known_by_us is not None else 2**63
+        if self.last[0] <= time and self.known_us <= by_us:
+            return self.partials
+        return self._folded([event for event in self.events() if event.time <= time and event.known_us <= by_us])
+
+    def events(self) -> list[Event]:
+        """The events in order."""
+        if self._events is None:
+            listed = msgspec.msgpack.decode(b"\xdd" + self.count.to_bytes(4, "big") + self._blob)
+            self._events = [Event(time, id_, known_us, tuple(values)) for time, id_, known_us, *values in listed]
+        return self._events
+
+    def _append(self, event: Event) -> None:
+        self._blob += _packed(event)
+        if self._events is not None:
+            self._events.append(event)
+        self.count += 1
+        self.last = event.time, event.id
+        self.known_us = max(self.known_us, event.known_us)
+        self._fold(self.partials, event)
+
+    def _insert(self, event: Event) -> bool:
+        """Put an event between others and fold all again; gives whether that changes anything."""
+        events = self.events()
+        place = bisect_left(events, (event.time, event.id))
+        if place < len(events) and events[place][:2] == event[:2]:
+            if event.known_us >= events[place].known_us:
+                return False
+            events[place] = event
+        else:
+            events.insert(place, event)
+        self.count, self.last = len(events), events[-1][:2]
+        self.known_us = max(event.known_us for event in events)
+        self._blob = bytearray().join(map(_packed, events))
+        self.partials = self._folded(events)
+        return True
+
+    def _folded(self, events: list[Event]) -> list[State | None]:
+        partials: list[State | None] = [None] * len(self._hop.uses)
+        for event in events:
+            self._fold(partials, event)
+        return partials
+
+    def _fold(self, partials: list[Any], event: Event) -> None:
+        values = dict(zip(self._hop.columns, event.values, strict=True))
+        for place, use in enumerate(self._hop.uses):
+            partials[place] = use.folded(partials[place], values[use.column] if use.column else True)
+
+
+def _packed(event: Event) -> bytes:
+    return msgspec.msgpack.encode((event.time, event.id, event.known_us, *event.values))

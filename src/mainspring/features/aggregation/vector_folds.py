@@ -1,0 +1,122 @@
+"""The algebraic folds over arrays: the state of a tile at each of its events, states resumed, and states merged.
+
+The arithmetic is that of `folds`, in the same order. Sums of integers are exact in any order, and take shortcuts.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mainspring.features.aggregation.chains import Array, Arrays, Combine, Runs, fold_runs
+from mainspring.features.aggregation.folds import Greatest, Least, add, chan, welford
+
+_LOW = 0xFFFF_FFFF
+
+
+class VectorFold:
+    """A fold whose states are tuples of arrays, one item for each event, run or row."""
+
+    step: Combine
+    merge: Combine
+
+    def first(self, values: Array) -> Arrays:
+        """The states of one value each."""
+        return (values,)
+
+    def running(self, values: Array, tiles: Runs) -> Arrays:
+        """The state at each event: of the events of its tile up to it; the tiles cover the events in order."""
+        states = tuple(np.array(array) for array in self.first(values))
+        begin = tuple(array[tiles.start] for array in states)
+        fold_runs(self.step, begin, (values,), tiles.rest, keep=states)
+        return states
+
+    def resumed(self, states: Arrays, last: Array, values: Array, runs: Runs) -> Arrays:
+        """The states at the events `last` (none where negative), with the runs of values behind them."""
+        fresh = last < 0
+        firsts = self.first(values[runs.start])
+        begin = tuple(np.where(fresh, one, state[last]) for one, state in zip(firsts, states, strict=True))
+        return fold_runs(self.step, begin, (values,), Runs(runs.start + fresh, runs.length - fresh))
+
+    def merged(self, states: Arrays, runs: Runs) -> Arrays:
+        """The states of runs of states, merged in order; no run is empty."""
+        return fold_runs(self.merge, tuple(state[runs.start] for state in states), states, runs.rest)
+
+
+class FloatSums(VectorFold):
+    """Sums of floats."""
+
+    step = merge = Combine(add, add)
+
+
+class MomentStates(VectorFold):
+    """Count, mean and sum of squared deviations of floats."""
+
+    step = Combine(lambda state, item: welford(state, item[0]), lambda state, item: welford(state, item[0]))
+    merge = Combine(chan, chan)
+
+    def first(self, values: Array) -> Arrays:
+        return np.ones(len(values)), values, np.zeros(len(values))
+
+
+class Extremes(VectorFold):
+    """The least or the greatest of numbers; NaN only if all are."""
+
+    def __init__(self, fold: Least, floats: bool) -> None:
+        greatest = isinstance(fold, Greatest)
+        # np.maximum is quicker than np.fmax, and there is no NaN among integers.
+        choose = (np.fmax if greatest else np.fmin) if floats else (np.maximum if greatest else np.minimum)
+        self.step = self.merge = Combine(
+            lambda state, item: (choose(state[0], item[0]),), lambda state, item: (fold.merge(state[0], item[0]),)
+        )
+
+
+class Totals(VectorFold):
+    """Sums of integers that stay within 64 bits."""
+
+    def running(self, values: Array, tiles: Runs) -> Arrays:
+        return tuple(_running_sum(array, tiles) for array in self.first(values))
+
+    def resumed(self, states: Arrays, last: Array, values: Array, runs: Runs) -> Arrays:
+        firsts = self.first(values)
+        return tuple(
+            np.where(last < 0, 0, state[last]) + _run_sum(array, runs)
+            for state, array in zip(states, firsts, strict=True)
+        )
+
+    def merged(self, states: Arrays, runs: Runs) -> Arrays:
+        return tuple(_run_sum(state, runs) for state in states)
+
+
+class Ones(Totals):
+    """Counts: every value is one."""
+
+    def first(self, values: Array) -> Arrays:
+        return (np.ones(len(values), np.int64),)
+
+
+class WideTotals(Totals):
+    """Sums of integers that may leave 64 bits on their way: upper and lower halves are summed apart."""
+
+    def first(self, values: Array) -> Arrays:
+        return (values >> 32).astype(np.int64), (values & _LOW).astype(np.int64)
+
+
+def halves(states: Arrays) -> tuple[Array, Array]:
+    """The sums' values modulo 2**64, and whether each lies within a signed 64-bit integer."""
+    if len(states) == 1:
+        return states[0], np.ones(len(states[0]), bool)
+    high = states[0] + (states[1] >> 32)
+    fits = (high >= -(2**31)) & (high < 2**31)
+    return (np.where(fits, high, 0) << 32) | (states[1] & _LOW), fits
+
+
+def _run_sum(values: Array, runs: Runs) -> Array:
+    """Sums of runs as differences of one running sum: exact for integers, whatever wraps on the way."""
+    total = np.concatenate([np.zeros(1, np.int64), np.cumsum(values, dtype=np.int64)])
+    sums: Array = total[runs.start + runs.length] - total[runs.start]
+    return sums
+
+
+def _running_sum(values: Array, runs: Runs) -> Array:
+    total = np.cumsum(values, dtype=np.int64)
+    return total - np.repeat(total[runs.start] - values[runs.start], runs.length)

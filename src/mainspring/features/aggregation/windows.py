@@ -1,0 +1,236 @@
+"""Which states make up the answer of each row: where its window lies among the sorted events, and what was known by then.
+
+The state at an event is that of its tile's events up to it. So a tile whose known events are its first ones is a state
+that is there already; only where an event was known before an earlier one of its tile are events folded again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mainspring.features.aggregation.chains import Array, Arrays, Runs, chunks, expanded
+from mainspring.features.aggregation.vector_folds import VectorFold
+
+_PAIRS = 1 << 21  # (row, tile) and (row, event) pairs that are held at a time
+_WIDEST = 2**62
+
+
+class Events(NamedTuple):
+    """Events sorted by entity, time and id; `known` is when each was known, None if all always were."""
+
+    entity: Array
+    time: Array
+    known: Array | None
+
+    def taken(self, some: Any) -> Events:
+        """Some of them."""
+        return Events(self.entity[some], self.time[some], None if self.known is None else self.known[some])
+
+
+class Rows(NamedTuple):
+    """Rows sorted by entity and instant."""
+
+    entity: Array
+    at: Array
+
+
+class Timeline:
+    """Finds the first event of an entity at or after an instant. `values` must not fall within an entity."""
+
+    def __init__(self, entity: Array, values: Array) -> None:
+        self._low, self._high = (int(values.min()), int(values.max())) if len(values) else (0, 0)
+        self._ranks: Array | None = None
+        span = self._high - self._low + 3
+        if span * (int(entity[-1]) + 2 if len(entity) else 1) >= _WIDEST:
+            self._ranks = np.unique(values)
+            values, span = np.searchsorted(self._ranks, values), len(self._ranks) + 3
+            self._low, self._high = 0, len(self._ranks)
+        self._span = span
+        self._line = entity * span + (values - self._low + 1)
+
+    def first(self, entity: Array, values: Array, *, after: bool = False) -> Array:
+        """The index of the first event of each entity whose value is at least the one asked for, or `after` it."""
+        if self._ranks is not None:
+            values = np.searchsorted(self._ranks, values, "right" if after else "left")
+            after = False
+        offset = np.clip(values, self._low - 1, self._high + 1) - self._low + 1
+        found: Array = np.searchsorted(self._line, entity * self._span + offset, "right" if after else "left")
+        return found
+
+
+class Tiles:
+    """The tiles of one length that hold events, in order."""
+
+    def __init__(self, events: Events, hop_us: int) -> None:
+        number = events.time // hop_us
+        begins = np.ones(len(number), bool)
+        begins[1:] = (number[1:] != number[:-1]) | (events.entity[1:] != events.entity[:-1])
+        self.hop_us, self.events = hop_us, events
+        self.of_event = np.cumsum(begins) - 1
+        self.first = np.flatnonzero(begins)
+        self.runs = Runs(self.first, np.diff(self.first, append=len(number)))
+        self.last = self.first + self.runs.length - 1
+        self.time = Timeline(events.entity, events.time)
+        self.mixed = False
+        if events.known is not None and len(number):
+            self.latest = _running_max(events.known, self.of_event)
+            self.mixed = bool((events.known < self.latest).any())
+            self.earliest_behind = -_running_max(-events.known[::-1], -self.of_event[::-1])[::-1]
+            entity_first = np.flatnonzero(np.diff(events.entity, prepend=-1))
+            self.known = Timeline(
+                events.entity,
+                _running_max(events.known, np.repeat(entity_first, np.diff(entity_first, append=len(number)))),
+            )
+
+
+class Spans(NamedTuple):
+    """Rows with their events [low, high) by time; from `unsure` on, at a tile's begin, not all are known and in time."""
+
+    at: Array
+    low: Array
+    high: Array
+    unsure: Array
+    first_unknown: Array
+
+    def taken(self, part: slice) -> Spans:
+        """Some of them."""
+        return Spans(*(array[part] for array in self))
+
+
+def spans(tiles: Tiles, rows: Rows, window_us: int) -> Spans:
+    """Where the windows of rows lie among the events."""
+    head_us = rows.at // tiles.hop_us * tiles.hop_us
+    low = tiles.time.first(rows.entity, head_us - window_us)
+    high = tiles.time.first(rows.entity, rows.at, after=True)
+    unsure = tiles.time.first(rows.entity, head_us)
+    unknown = high
+    if tiles.events.known is not None and len(tiles.first):
+        unknown = np.minimum(tiles.known.first(rows.entity, rows.at, after=True), high)
+        inside = unknown < high
+        begin = tiles.first[tiles.of_event[unknown[inside]]]
+        unsure[inside] = np.clip(begin, low[inside], unsure[inside])
+    return Spans(rows.at, low, high, unsure, np.maximum(unknown, low))
+
+
+class Plan:
+    """The states that a slice of rows is merged from: `parts` of `[at events | of whole runs of tiles | folded again]`.
+
+    `some` says which rows have any event.
+    """
+
+    def __init__(self, tiles: Tiles, rows: Spans) -> None:
+        self._tiles = tiles
+        has_run = rows.unsure > rows.low
+        run_of_row = self._name_runs(rows, has_run)
+        pair_row, pair_state, self._refolded = self._name_pairs(rows)
+        offset = len(tiles.events.time)
+        again = pair_state < 0
+        pair_state[again] = offset + len(self._whole.start) + np.arange(int(again.sum()))
+        per_row = np.bincount(pair_row, minlength=len(rows.at))
+        length = per_row + has_run
+        start = np.cumsum(length) - length
+        parts = np.empty(int(length.sum()), np.int64)
+        parts[start[has_run]] = offset + run_of_row
+        behind = np.arange(len(pair_row)) - np.repeat(np.cumsum(per_row) - per_row, per_row)
+        parts[start[pair_row] + has_run[pair_row] + behind] = pair_state
+        self.some = np.flatnonzero(length)
+        self._parts = Runs(start[self.some], length[self.some])
+        # Where parts come from is found once for all folds: from the states at events, and from the others.
+        self._at_event, self._elsewhere = np.flatnonzero(parts < offset), np.flatnonzero(parts >= offset)
+        self._events, self._others = parts[self._at_event], parts[self._elsewhere] - offset
+
+    def states(self, fold: VectorFold, running: Arrays, values: Array) -> Arrays:
+        """The states of the rows that have any event, in order."""
+        pools = [fold.merged(tuple(state[self._tiles.last] for state in running), self._whole)]
+        for last, events, runs in self._refolded:
+            pools.append(fold.resumed(running, last, values[events], runs))
+        parts = []
+        for place, state in enumerate(running):
+            gathered = np.empty(len(self._events) + len(self._others), state.dtype)
+            gathered[self._at_event] = state[self._events]
+            gathered[self._elsewhere] = np.concatenate([pool[place] for pool in pools])[self._others]
+            parts.append(gathered)
+        return fold.merged(tuple(parts), self._parts)
+
+    def _name_runs(self, rows: Spans, has_run: Array) -> Array:
+        """Runs of whole, known tiles, which neighbouring rows share; gives each row's."""
+        first = self._tiles.of_event[rows.low[has_run]]
+        behind = self._tiles.of_event[rows.unsure[has_run] - 1] + 1
+        new = np.ones(len(first), bool)
+        new[1:] = (first[1:] != first[:-1]) | (behind[1:] != behind[:-1])
+        self._whole = Runs(first[new], (behind - first)[new])
+        return np.cumsum(new) - 1
+
+    def _name_pairs(self, rows: Spans) -> tuple[Array, Array, list[tuple[Array, Array, Runs]]]:
+        """The tiles behind the runs: for each with a known event its row, and its state (negative: folded again)."""
+        tiles, known = self._tiles, self._tiles.events.known
+        some = np.flatnonzero(rows.unsure < rows.high)
+        first = tiles.of_event[rows.unsure[some]]
+        at, tile = expanded(first, tiles.of_event[rows.high[some] - 1] + 1 - first)
+        row = some[at]
+        end = np.minimum(tiles.last[tile] + 1, rows.high[row])
+        if known is None:
+            return row, end - 1, []
+        begin, by = tiles.first[tile], rows.at[row]
+        unknown = _first_above(tiles.latest, begin, end, by)
+        again = np.flatnonzero(unknown < end)
+        again = again[tiles.earliest_behind[unknown[again]] <= by[again]]
+        state = np.where(unknown > begin, unknown - 1, -1)
+        known_any = unknown > begin
+        refolded = []
+        folded = np.zeros(len(row), bool)
+        for part in chunks(end[again] - unknown[again], _PAIRS):
+            pair = again[part]
+            of, event = expanded(unknown[pair], end[pair] - unknown[pair])
+            seen = known[event] <= by[pair][of]
+            length = np.bincount(of[seen], minlength=len(pair))
+            more = length > 0
+            folded[pair[more]] = True
+            kept = np.cumsum(length) - length
+            refolded.append((state[pair[more]], event[seen], Runs(kept[more], length[more])))
+        state[folded] = -1
+        keep = known_any | folded
+        return row[keep], state[keep], refolded
+
+
+def plans(tiles: Tiles, rows: Spans) -> Iterator[tuple[slice, Plan]]:
+    """Plans for slices of rows, each of a bounded number of (row, tile) pairs."""
+    if not len(tiles.first):
+        return
+    inside = rows.unsure < rows.high
+    pairs = np.ones(len(rows.at), np.int64)
+    pairs[inside] += tiles.of_event[rows.high[inside] - 1] - tiles.of_event[rows.unsure[inside]]
+    if tiles.mixed:
+        pairs += rows.high - rows.first_unknown  # what may have to be folded again
+    for part in chunks(pairs, _PAIRS):
+        yield part, Plan(tiles, rows.taken(part))
+
+
+def _running_max(values: Array, group: Array) -> Array:
+    """The greatest value so far within each group of neighbours."""
+    begins = np.ones(len(values), bool)
+    begins[1:] = group[1:] != group[:-1]
+    if ((values[1:] >= values[:-1]) | begins[1:]).all():
+        return values
+    out = np.array(values)
+    place = np.arange(len(values)) - np.flatnonzero(begins)[np.cumsum(begins) - 1]
+    reach, longest = 1, int(place.max(initial=0))
+    while reach <= longest:
+        inside = np.flatnonzero(place >= reach)
+        out[inside] = np.maximum(out[inside], out[inside - reach])
+        reach *= 2
+    return out
+
+
+def _first_above(values: Array, begin: Array, end: Array, limit: Array) -> Array:
+    """The first index in [begin, end) whose value is above the limit, else `end`; values don't fall within it."""
+    low, high = begin.copy(), end.copy()
+    while len(open_ := np.flatnonzero(low < high)):
+        middle = (low[open_] + high[open_]) // 2
+        above = values[middle] > limit[open_]
+        high[open_[above]] = middle[above]
+        low[open_[~above]] = middle[~above] + 1
+    return low
