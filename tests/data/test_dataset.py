@@ -353,8 +353,10 @@ def test_a_time_opens_a_dataset_as_it_was(workspace: Workspace) -> None:
     between = clock.from_us(first.created_at)
     while clock.now_us() <= first.created_at:
         pass
-    numbers.commit(pl.DataFrame({"n": [2]}))
+    numbers.tag(numbers.commit(pl.DataFrame({"n": [2]})).number, "second")
     then = dataset("numbers", workspace, as_of=between)
+    assert [each.id for each in then.versions()] == [first.id]
+    assert (then.tags(), list(numbers.tags())) == ({}, ["second"])
     assert then.latest().id == first.id
     assert then.to_polars()["n"].to_list() == [1]
     assert numbers.version(between.isoformat()).id == first.id

@@ -102,9 +102,10 @@ class DatasetStore:
         rows = self._rows("id = (SELECT version FROM dataset_tag WHERE dataset = ? AND tag = ?)", (name, tag))
         return version_from_row(rows[0]) if rows else None
 
-    def tags(self, name: str) -> dict[str, str]:
-        """The tags of a dataset with the ids of their versions, by name."""
-        return dict(sorted(self.database.query("SELECT tag, version FROM dataset_tag WHERE dataset = ?", (name,))))
+    def tags(self, name: str, until_us: int | None = None) -> dict[str, str]:
+        """The tags of a dataset with the ids of their versions, by name; of all or those that were put there until then."""
+        rows = self.database.query("SELECT tag, version, created_at FROM dataset_tag WHERE dataset = ?", (name,))
+        return {tag: version for tag, version, at in sorted(rows) if until_us is None or at <= until_us}
 
     def tag(self, version: DatasetVersion, tag: str) -> None:
         """Point a tag at a version, from another one if need be."""

@@ -259,8 +259,9 @@ class Dataset:
         return compact(self.name, self.workspace)
 
     def versions(self) -> list[DatasetVersion]:
-        """Every version, newest first."""
-        return self._store.versions(self.name)
+        """Every version, newest first; as of a time those that there were then."""
+        found = self._store.versions(self.name)
+        return found if self.as_of is None else [each for each in found if each.created_at <= clock.to_us(self.as_of)]
 
     def latest(self) -> DatasetVersion:
         """The newest version; raises `NotFoundError` if nothing was committed yet."""
@@ -283,8 +284,8 @@ class Dataset:
         self._store.untag(self.name, name)
 
     def tags(self) -> dict[str, str]:
-        """The tags with the ids of their versions."""
-        return self._store.tags(self.name)
+        """The tags with the ids of their versions; as of a time those that have pointed there since."""
+        return self._store.tags(self.name, None if self.as_of is None else clock.to_us(self.as_of))
 
     def version(self, ref: Ref) -> DatasetVersion:
         """A version by its number, tag, id (or a prefix), content digest, `latest`, or as of a time.
@@ -305,7 +306,7 @@ class Dataset:
             raise self._no_version(ref, head)
         if ref == "latest" or isinstance(ref, datetime):
             note_moving("dataset", f"{self.name}/{'latest' if ref == 'latest' else 'as of a time'}")
-        elif isinstance(ref, str) and ref in self.tags():
+        elif isinstance(ref, str) and ref in self._store.tags(self.name):
             note_moving("dataset", f"{self.name}/{ref}")
         task = current_task()
         if task is not None:
@@ -369,7 +370,7 @@ def _instant(text: str) -> datetime | None:
 def dataset(name: str, workspace: Workspace | None = None, *, as_of: datetime | None = None) -> Dataset:
     """The dataset of this name, in the workspace in use; it comes to be with its first commit.
 
-    With `as_of` it is read as it was at that time: `latest()` is what was the newest then.
+    With `as_of` it is read as it was at that time: `latest()` is what was the newest then, `versions()` what there was.
 
     Raises:
         InvalidError: the name has characters other than letters, digits, `_`, `-` and `.`.

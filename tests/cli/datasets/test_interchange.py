@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import polars as pl
@@ -31,7 +32,10 @@ def test_a_delta_table_is_imported_pinned_and_exported(tmp_path: Path) -> None:
     assert pinned.stdout == f"outside/1 holds 1 row, pinned to {(tmp_path / 'lake').resolve().as_uri()}@v0\n"
     assert mainspring("data", "import", "lake", "--to", "n", cwd=tmp_path).stdout == "n/1 holds 2 rows\n"
     assert "(delta): 2 rows in 1 file" in mainspring("data", "export", "n", "made", cwd=tmp_path).stdout
-    assert mainspring("data", "export", "n", "made", "--append", cwd=tmp_path).returncode == 0
+    added = mainspring("data", "export", "n", "made", "--append", cwd=tmp_path).stdout
+    assert re.fullmatch(
+        r"n/1 was added to \S+made \(delta\): 2 rows in 1 file, \d+ B; the table has 4 rows now\n", added
+    )
     assert mainspring("data", "import", "made", "--to", "n", cwd=tmp_path).stdout == "n/2 holds 4 rows\n"
 
 

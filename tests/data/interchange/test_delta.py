@@ -92,10 +92,11 @@ def test_a_column_that_delta_can_t_hold_is_named(
 
 def test_an_export_is_a_new_table_or_a_version_of_one(workspace: Workspace, tmp_path: Path) -> None:
     first = dataset("flights").commit(FRAME)
-    export_delta(first, tmp_path / "flights")
+    assert export_delta(first, tmp_path / "flights").table_rows is None
     with pytest.raises(ExistsError, match="overwrite"):
         export_delta(first, tmp_path / "flights")
-    export_delta(first, tmp_path / "flights", mode="append")
+    added = export_delta(first, tmp_path / "flights", mode="append")
+    assert (added.rows, added.files, added.table_rows) == (4, 1, 8)
     other = dataset("other").commit(pl.DataFrame({"other": [1]}))
     with pytest.raises(InvalidError, match="the columns and types"):
         export_delta(other, tmp_path / "flights", mode="append")

@@ -35,6 +35,13 @@ def test_every_row_is_tested_on_once_and_trains_the_others(values: list[int], fo
         with pytest.raises(InvalidError, match=f"a group for each of {folds} parts"):
             list(rule.pairs(frame))
         return
+    if 0 < len(values) < folds:
+        for cut in (rule.apply, lambda frame: list(rule.pairs(frame)), lambda frame: rule.apply_lazily(frame.lazy())):
+            with pytest.raises(
+                InvalidError, match=f"rows: `{len(values)} rows?` is not a row for each of {folds} parts"
+            ):
+                cut(frame)
+        return
     pairs = list(rule.pairs(frame))
     assert [fold.number for fold in pairs] == list(range(1, folds + 1))
     assert sorted(row for fold in pairs for row in fold.test["row"]) == list(range(len(values)))
@@ -159,3 +166,8 @@ def test_unknown_columns_are_named() -> None:
     for rule in (TimeSeriesFolds(column="tim"), StratifiedKFold(by="tim"), KFold(key="tim"), GroupKFold(key="tim")):
         with pytest.raises(NotFoundError, match="Nearest: time"):
             list(rule.pairs(pl.DataFrame({"time": [1]})))
+
+
+def test_a_fold_that_no_row_fell_to_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    KFold(3, key="g").apply(framed([1, 1, 1, 1]))
+    assert "of 4 rows none fell to `fold_" in caplog.text

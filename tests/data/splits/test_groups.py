@@ -67,6 +67,10 @@ def test_every_stratum_is_cut_by_the_shares(
     values: list[int], shares: dict[str, float], seed: int, keyed: bool
 ) -> None:
     frame = framed(values)
+    if 0 < len(values) < len(shares):
+        with pytest.raises(InvalidError, match=f"a row for each of {len(shares)} parts"):
+            StratifiedSplit("stratum", shares).apply(frame)
+        return
     parts = StratifiedSplit("stratum", shares, "row" if keyed else (), seed).apply(frame)
     assert sorted(row for part in parts.values() for row in part["row"]) == list(range(len(values)))
     assert all(part["row"].is_sorted() for part in parts.values())

@@ -58,7 +58,7 @@ def export(
         else:
             written = export_dvc(version, place, cache=cache, overwrite=force, progress=progress)
     document = {"version": msgspec.to_builtins(version), "exported": msgspec.to_builtins(written)}
-    invocation.show(document, lambda: _told(version, written))
+    invocation.show(document, lambda: _told(version, written, appended=append))
 
 
 @click.command("import", cls=Command)
@@ -169,9 +169,14 @@ def _expect(form: str, **given: bool) -> None:
             raise click.UsageError(f"{options[name]} go with `--format {name}`; this is {form}.")
 
 
-def _told(version: DatasetVersion, written: Exported) -> str:
+def _told(version: DatasetVersion, written: Exported, *, appended: bool) -> str:
     files = f" in {text.counted(written.files, 'file')}" if version.kind == "table" else ""
     held = f"{version.amount}{files}, {text.size(written.size_bytes)}"
-    told = f"{text.bold(str(version))} is {written.path} ({written.format}): {held}"
+    place = f"{written.path} ({written.format})"
+    told = f"{text.bold(str(version))} is {place}: {held}"
+    if appended:
+        told = f"{text.bold(str(version))} was added to {place}: {held}"
+    if written.table_rows is not None:
+        told = f"{told}; the table has {text.counted(written.table_rows, 'row')} now"
     cast = ", ".join(f"{name} to {kind}" for name, kind in written.cast)
     return f"{told}\nCast: {cast}." if cast else told

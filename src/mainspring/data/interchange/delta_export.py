@@ -18,7 +18,7 @@ from typing import Any, Literal
 import polars as pl
 
 from mainspring import clock
-from mainspring.data.interchange.delta import Options, address_of, delta_errors, delta_library, files_of
+from mainspring.data.interchange.delta import Options, address_of, delta_errors, delta_library
 from mainspring.data.interchange.delta_types import as_delta, delta_schema
 from mainspring.data.interchange.exported import Exported
 from mainspring.data.interchange.parquet import origin_of
@@ -69,8 +69,18 @@ def export_delta(
         except BaseException:
             written.remove()
             raise
-        files = files_of(lake.DeltaTable(address, storage_options=options))
-    return Exported("delta", address, version.rows, files.height, int(files["size_bytes"].sum()), cast)
+        table_rows = (
+            _rows_of(lake.DeltaTable(address, storage_options=options)) if is_there and mode == "append" else None
+        )
+    size_bytes = sum(each for _, _, each in written.files)
+    return Exported("delta", address, version.rows, len(written.files), size_bytes, cast, table_rows)
+
+
+def _rows_of(table: Any) -> int | None:
+    """The rows of a Delta table; None if whoever wrote a file of it didn't tell."""
+    files = pl.DataFrame(table.get_add_actions(flatten=True))
+    told = files["num_records"] if "num_records" in files.columns else pl.Series([None])
+    return None if told.has_nulls() else int(told.sum())
 
 
 def _commit(

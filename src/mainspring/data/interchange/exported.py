@@ -20,6 +20,7 @@ _UNFINISHED = ".part"
 class Exported(msgspec.Struct, frozen=True):
     """What an export wrote: `path` is a path or an address, `files` count those of the data.
 
+    `table_rows` are all rows of the table that they were appended to, if they were.
     `cast` names the columns that have another type there, since the format lacks theirs, each with that type.
     """
 
@@ -29,6 +30,7 @@ class Exported(msgspec.Struct, frozen=True):
     files: int
     size_bytes: int
     cast: tuple[tuple[str, str], ...] = ()
+    table_rows: int | None = None
 
 
 @contextmanager

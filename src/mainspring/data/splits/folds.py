@@ -58,14 +58,14 @@ class KFold(TableRule, frozen=True, tag="k-fold"):
 
         Raises:
             NotFoundError: the table lacks a column.
-            InvalidError: a row has no key, or there are fewer groups than folds.
+            InvalidError: a row has no key, or there are fewer rows or groups than folds.
         """
         import polars as pl
 
         from mainspring.data.splits.parts import table_with
 
         table = table_with(frame, self._columns())
-        number = pl.Series(self._numbers(self._deciding(table.lazy())))
+        number = pl.Series(self._placed(self._deciding(table.lazy())))
         for place in range(self.folds):
             yield Fold(place + 1, table.filter(number != place), table.filter(number == place))
 

@@ -53,6 +53,7 @@ def leakage(
     train and test: they leak (2 rows to train on, 2 to test on)
       STOP  1 key (id) is in both parts: 1 test row (50 %)
       ok    no rows that are equal
+      ok    rows that are almost equal were not looked for: 1 feature without a long text may agree by chance
     """
     known, asked = Side(train, "train"), Side(test, "test")
     columns = key_columns(key, needed=False)
@@ -140,6 +141,11 @@ def _equal_rows(
     if looks_near:
         almost = almost_asked.is_in(almost_known.unique().implode()) & ~exact
         yield _equal("near_duplicates", almost, test, features, "that are almost equal", "warn", "")
+    elif near_duplicates:
+        why = f"{counted(len(features), 'feature')} without a long text may agree by chance"
+        yield Finding(
+            "near_duplicates", "ok", f"rows that are almost equal were not looked for: {why}", tuple(features)
+        )
 
 
 def _equal(
