@@ -8,14 +8,17 @@ import pytest
 
 from mainspring.workspace import State, Workspace
 
+_ELSEWHERE = {"database": "sqlite://{root}/state.db", "blobs": "file://{root}/b", "online": "lmdb://{root}/o%20n"}
 
-@pytest.mark.parametrize("elsewhere", [{}, {"database": "sqlite://{root}/state.db", "blobs": "file://{root}/b"}])
+
+@pytest.mark.parametrize("elsewhere", [{}, _ELSEWHERE])
 def test_state_is_told_from_what_lies_beside_it(tmp_path: Path, elsewhere: dict[str, str]) -> None:
     root = tmp_path.resolve()
     settings = {name: url.format(root=root) for name, url in elsewhere.items()}
     with Workspace.open(root, overrides=settings) as own:
         own.metrics.query("SELECT 1")
         own.blobs.put(b"something")
+        own.online.write([(b"key", b"value")])
         own.cache.mkdir(parents=True)
         (root / "statements.db").touch()
         (root / "sub" / ".mainspring").mkdir(parents=True)  # holds no state
@@ -25,6 +28,7 @@ def test_state_is_told_from_what_lies_beside_it(tmp_path: Path, elsewhere: dict[
         assert not state.holds(str(root / "sub"), ".mainspring")
         assert state.around(own.blobs.place) is not None
         assert state.around(own.database.place) is not None
+        assert state.around(f"{own.online.place}/data.mdb") is not None
         for open_to_steps in (root, root / "sub" / ".mainspring", own.scratch / "run", own.cache / "code"):
             assert state.around(str(open_to_steps)) is None
 

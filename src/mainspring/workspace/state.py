@@ -51,9 +51,11 @@ def _is_below(path: str, folder: str) -> bool:
 
 
 def _closed(workspace: Workspace) -> set[str]:
-    """The blobs and the files of the databases, as far as they are local."""
+    """The blobs, the online store and the files of the databases, as far as they are local."""
     settings = workspace.project.settings
     found = {os.path.realpath(workspace.blobs.place)} if settings.blobs.startswith("file:") else set()
+    if workspace.online_folder is not None:
+        found.add(os.path.realpath(workspace.online_folder))
     if settings.database.startswith("sqlite:"):
         folder, file = os.path.split(os.path.realpath(workspace.database.place))
         one_of = re.compile(rf"{re.escape(file.removesuffix('.db'))}(-\w+)?\.db(-wal|-shm|-journal|\.queue)?")

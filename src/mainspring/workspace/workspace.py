@@ -101,6 +101,14 @@ class Workspace:
         """The online store, which nothing is opened or connected for before it is used."""
         return self.keep("online", lambda: open_keyvalue(_url(self.project.settings.online)))
 
+    @property
+    def online_folder(self) -> Path | None:
+        """The folder of the online store; None if it is no folder."""
+        from urllib.parse import unquote
+
+        url = _url(self.project.settings.online)
+        return Path(unquote(url.removeprefix("lmdb://"))) if "://" not in url or url.startswith("lmdb:") else None
+
     def beside(self, name: str) -> str:
         """The URL of a database of its own that goes with the workspace's: a file beside it, or a schema."""
         return _beside(_url(self.project.settings.database), name)

@@ -20,6 +20,7 @@ def test_servers_are_known_whatever_their_passwords_look_like(
     urls = {"database": "postgresql://me:secret:env/PW@db:5433/work", "blobs": "s3://b/p?endpoint=http://127.0.0.1:9"}
     with Workspace.open(tmp_path) as workspace:
         workspace.project = find_project(tmp_path, overrides={**urls, "online": online})
+        assert workspace.online_folder is None
         assert own_addresses(workspace) == ["db:5433", "127.0.0.1:9", f"cache:{port}"]
 
 

@@ -17,8 +17,8 @@ def own_paths(workspace: Workspace) -> list[Path]:
     blobs = getattr(
         workspace.blobs, "cache_folder", workspace.blobs.place
     )  # of a remote store, where `path` puts its files
-    online = workspace.project.settings.online.removeprefix("lmdb://")
-    return [Path(blobs), Path(workspace.database.place).parent, workspace.cache, Path(online)]
+    online = [workspace.online_folder] if workspace.online_folder else []
+    return [Path(blobs), Path(workspace.database.place).parent, workspace.cache, *online]
 
 
 def own_addresses(workspace: Workspace) -> list[str]:
