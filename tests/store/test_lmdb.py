@@ -134,6 +134,16 @@ def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
         store.write([(b"a", b"1")])
 
 
+def test_the_files_are_closed_with_the_last_store_however_many_threads_began(tmp_path: Path) -> None:
+    LmdbKeyValue(tmp_path).write([(b"a", b"1")])
+    for _ in range(20):
+        store = LmdbKeyValue(tmp_path)
+        start = threading.Barrier(4)
+        at_once(*[lambda store=store, start=start: (start.wait(), store.get(b"a"))] * 4)
+        store.close()
+        lmdb.open(str(tmp_path)).close()  # which LMDB refuses where it is open
+
+
 def test_a_fork_beside_a_thread_that_writes(tmp_path: Path) -> None:
     store = LmdbKeyValue(tmp_path)
     store.write([(b"a", b"1")])

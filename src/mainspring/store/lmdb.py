@@ -173,7 +173,8 @@ class LmdbKeyValue:
         try:
             if make:
                 self.path.mkdir(parents=True, exist_ok=True)
-            self._shared = _Shared.join(self.path, self._map_size_bytes)
+            with _process.lock:  # one user, however many threads begin at one instant
+                self._shared = self._shared or _Shared.join(self.path, self._map_size_bytes)
         except OSError as error:
             raise self._mapped(error) from error
         return self._shared
@@ -291,7 +292,7 @@ class _Process:
     """What this process has open."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # the garbage collector may close a store at any place
         self.shared: dict[tuple[int, int], _Shared] = {}
         self.inherited: list[lmdb.Environment] = []
 
@@ -306,7 +307,7 @@ class _Process:
 
     def after_fork(self) -> None:
         """In the child, where other threads are gone with what they held: what was not closed is never touched."""
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         for shared in self.shared.values():
             shared.renew_locks()
             if shared.environment is not None:
