@@ -47,14 +47,17 @@ def aggregate_as_of(
         WrongTypeError: a key has different types, or a time is none.
         InvalidError: times or ids are null, a kind takes no values of a column's type, a sum is beyond 64 bits.
     """
-    ids = [event_id] if event_id is not None else []
-    created = [created_time] if guard and created_time is not None else []
     wanted = spec if isinstance(spec, Aggregation) else aggregation(spec, _types(events, spec))
-    found = named_columns(events, [*keys.values(), event_time, *ids, *created, *wanted.types])
-    asked = named_columns(rows, [*keys, at])
+    asked = named_columns(rows, [*(("The key", name) for name in keys), ("The instant", at)])
+    times = {"The event time": event_time, "The event id": event_id, "The created time": created_time}
+    needed = [(what, name) for what, name in times.items() if name is not None]
+    values = [("The events' values", name) for name in wanted.types]
+    found = named_columns(events, [*(("The key", name) for name in keys.values()), *needed, *values])
     row_entity, event_entity = entities(asked, found, keys)
     event_entity = np.where(np.isin(event_entity, row_entity), event_entity, -1)  # the others answer nobody
-    source = _source(found, wanted, event_entity, event_time, event_id, created)
+    source = _source(found, wanted, event_entity, event_time, event_id, created_time)
+    if not guard:
+        source = source._replace(events=source.events._replace(known=None))
     asked_at = micros(asked, at, "The instant")
     order = ordered(row_entity, asked_at)
     answers = _answered(wanted, source, Rows(row_entity[order], asked_at[order]))
@@ -70,10 +73,11 @@ def _types(events: pl.DataFrame | pl.LazyFrame, spec: Sequence[Aggregate]) -> di
 
 
 def _source(
-    found: pl.DataFrame, spec: Aggregation, entity: Array, event_time: str, event_id: str | None, created: Sequence[str]
+    found: pl.DataFrame, spec: Aggregation, entity: Array, event_time: str, event_id: str | None, created: str | None
 ) -> Source:
+    """The events in order, each once."""
     time = micros(found, event_time, "The event time")
-    known = micros(found, created[0], "The created time") if created else None
+    known = micros(found, created, "The created time") if created is not None else None
     ids = found[event_id] if event_id is not None else None
     order = event_order(entity, time, ids, known)
     events = Events(entity, time, known).taken(order)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,11 +57,10 @@ def micros(frame: pl.DataFrame, column: str, what: str) -> Array:
     """A column of instants as microseconds since 1970; naive ones and dates count as UTC.
 
     Raises:
-        NotFoundError: there is no such column.
         WrongTypeError: it holds no instants.
         InvalidError: instants are missing.
     """
-    series = _column(frame, column, what)
+    series = frame[column]
     if not isinstance(series.dtype, pl.Datetime | pl.Date):
         raise WrongTypeError(f"{what} `{column}`", series.dtype, "a column of Datetime or Date")
     if missing := series.null_count():
@@ -73,13 +72,12 @@ def entities(rows: pl.DataFrame, events: pl.DataFrame, keys: Mapping[str, str]) 
     """The entities of rows and of events, by number; −1 in rows that have no event, and in events without a key.
 
     Raises:
-        NotFoundError: a key column is missing.
         WrongTypeError: a key has different types; integers of any width are one type.
     """
     if not keys:
         return np.zeros(rows.height, np.int64), np.zeros(events.height, np.int64)
-    ours = [_column(rows, column, "The key").alias(f"{place}") for place, column in enumerate(keys)]
-    theirs = [_column(events, column, "The key").alias(f"{place}") for place, column in enumerate(keys.values())]
+    ours = [rows[column].alias(f"{place}") for place, column in enumerate(keys)]
+    theirs = [events[column].alias(f"{place}") for place, column in enumerate(keys.values())]
     for place, ((our_name, their_name), our, their) in enumerate(zip(keys.items(), ours, theirs, strict=True)):
         dtype = _shared_type(our.dtype, their.dtype)
         if dtype is None:
@@ -180,14 +178,16 @@ def _unscaled(series: pl.Series, name: str) -> Array:
         raise InvalidError(f"`{name}`", series.abs().max(), "a decimal of 64 bits without its point") from error
 
 
-def _column(frame: pl.DataFrame, name: str, what: str) -> pl.Series:
-    if name not in frame.columns:
-        raise NotFoundError("column", name, close_names(name, frame.columns), owner=what)
-    return frame[name]
+def named_columns(frame: pl.DataFrame | pl.LazyFrame, wanted: Iterable[tuple[str, str]]) -> pl.DataFrame:
+    """Some columns of a frame, in memory; each is asked for with what it is.
 
-
-def named_columns(frame: pl.DataFrame | pl.LazyFrame, names: Sequence[str]) -> pl.DataFrame:
-    """Some columns of a frame, in memory; a missing one is left to who asks for it."""
+    Raises:
+        NotFoundError: there is no such column.
+    """
     have = frame.collect_schema().names()
-    lazy = frame.lazy().select([name for name in dict.fromkeys(names) if name in have])
-    return lazy.collect()
+    names: dict[str, None] = {}
+    for what, name in wanted:
+        if name not in have:
+            raise NotFoundError("column", name, close_names(name, have), owner=what)
+        names[name] = None
+    return frame.lazy().select(list(names)).collect()
