@@ -88,7 +88,7 @@ def _checks(reports: list[Report]) -> Table:
         passed = f"{len(report.results) - len(report.failed)} of {len(report.results)}"
         colour = "yellow" if report.passed else "red"
         failed = "\n".join(" ".join(str(check).split()) for check in report.failed)
-        table.add_row(report.subject, f"{report.rows:,}", passed, f"[{colour}]{failed}[/{colour}]")
+        table.add_row(report.subject, f"{report.rows:,}", passed, Text(failed, colour))
     return table
 
 
@@ -153,7 +153,7 @@ def of_the_months(page: Page, deliveries: list[Delivery]) -> None:
     table = _table("delivery", "", "not passed")
     for each in deliveries:
         if each.verdict == "stopped":
-            table.add_row(each.file, "[red]stopped[/red]", each.why)
+            table.add_row(each.file, "[red]stopped[/red]", Text(each.why))
         elif each.apart:
             told = f"{each.apart:,} rows are in `{APART}`, {each.rows:,} in {each.version}"
             table.add_row(each.file, "[yellow]rows set apart[/yellow]", told)
