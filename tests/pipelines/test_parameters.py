@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from pathlib import Path
 from typing import Any
 
@@ -426,6 +427,30 @@ def test_a_path_to_nothing_is_told_before_a_step_starts(rich: Lab) -> None:
     with pytest.raises(CodecError, match=r"Step `told`, parameter `table`: .*e\.csv"):
         rich.run(params=RICH_TEXT | {"table": "e.csv"}, strict=False)
     assert runs(rich) == 0
+
+
+NAMES = """
+from pathlib import Path
+
+@ms.step
+def echo(name):
+    return name
+
+@ms.pipeline
+def main(name: str, path: Path, n: int = 0):
+    return echo(name), echo(path.name == name)
+"""
+
+
+def test_names_that_are_no_utf_8_are_taken_and_recorded_escaped(lab: Lab) -> None:
+    lab.write(NAMES)
+    name = os.fsdecode(b"d\xff.csv")
+    result = lab.run(params={"name": name, "path": name}, strict=False)
+    assert result.value == (name, True)
+    assert result.run.params == {"name": "d\\udcff.csv", "path": "d\\udcff.csv", "n": 0}
+    assert {each.runs for each in present(lab.workspace, result.run, lab.load().main).tasks} == {False}
+    with pytest.raises(InvalidError, match="is not an int"):
+        lab.run(params={"name": name, "path": name, "n": name}, strict=False)
 
 
 @pytest.mark.one_backend("it is decided before anything is stored")

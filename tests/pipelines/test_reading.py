@@ -141,6 +141,7 @@ READ: list[tuple[Any, Any, Any]] = [
     (Annotated[int, "any"], "5", 5),
     (Annotated[list[Annotated[Path, "x"]], 1], "a", [Path("a")]),
     (Annotated[int, msgspec.Meta(ge=3)], "5", 5),
+    (list[Annotated[int, {"not": "hashable"}]], "[5]", [5]),
     (UserId, "5", 5),
     (dict[Owner, UserId], '{"1": "2"}', {1: 2}),
     (Number, "1.5", 1.5),

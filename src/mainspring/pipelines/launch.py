@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -27,7 +27,7 @@ from mainspring.pipelines.observation.observer import Observer
 from mainspring.pipelines.observation.places import own_addresses, own_paths
 from mainspring.pipelines.plan import Functions, Tasks, bound_outputs, named_outputs, planned
 from mainspring.pipelines.progress import Listener
-from mainspring.pipelines.request import requested
+from mainspring.pipelines.request import requested, shown_params
 from mainspring.pipelines.results import RunResult
 from mainspring.pipelines.session import Session, code_folder
 from mainspring.pipelines.step import Step
@@ -35,7 +35,6 @@ from mainspring.pipelines.task import DONE, RunRequest, Task, TaskState
 from mainspring.runs import Run, RunState, RunStore
 from mainspring.runs.code import CodeTree
 from mainspring.runs.git import GitQuery
-from mainspring.secrets import Secret, redact_value
 from mainspring.store import Lease
 from mainspring.workspace import Workspace, current_workspace, find_project, using
 
@@ -208,7 +207,7 @@ def _recorded(
         run = runs.create(
             tx, kind="pipeline", name=pipeline.name, id=run_id, note=note,
             target=target or f"{pipeline.module}:{pipeline.qualname}", module=_module_of(workspace, pipeline),
-            params=_shown(values), seed=int(workspace.project.settings.seed) if request.seed is None else request.seed,
+            params=shown_params(values), seed=int(workspace.project.settings.seed) if request.seed is None else request.seed,
             threads=session.threads, hash_seed_fixed=_hash_seed_fixed(), code=code.manifest, code_digest=code.digest,
             environment=environment, environment_digest=session.environment.digest, git_commit=state.commit, git_diff=diff,
         )  # fmt: skip
@@ -414,15 +413,6 @@ def _workspace_of(pipeline: Recordable) -> Workspace:
         project = find_project(Path(file).resolve().parent)
         return Workspace.open(project=project)
     return current_workspace()
-
-
-def _shown(values: dict[str, Any]) -> dict[str, Any]:
-    """Parameters as they are recorded: as JSON, without secrets."""
-    return {name: redact_value(name, msgspec.to_builtins(value, enc_hook=_as_text)) for name, value in values.items()}
-
-
-def _as_text(value: object) -> str:
-    return str(value) if isinstance(value, PurePath | Secret | complex) else repr(value)
 
 
 def _hash_seed_fixed() -> bool:

@@ -29,6 +29,7 @@ from mainspring.secrets import Secret, is_reference
 _NUMBERS = (bool, int, float)
 _SERIES = (list, tuple, set, frozenset)
 _NOTHING = ("None", "null", "")
+_UNREADABLE = (msgspec.DecodeError, UnicodeEncodeError)  # the latter of bytes of a command line that are no UTF-8
 _MOMENTS = ("datetime.date", "datetime.datetime", "datetime.time")
 
 
@@ -241,7 +242,7 @@ def _series(path: str, value: Any, hint: Any, series: Any, source: Source) -> An
     hints = _hints_of_items(kind, arguments, len(given))
     if hints is None:
         raise misfit(path, value, hint, source)
-    items = _at_once(given, hints[0], inner) if len(set(hints)) == 1 else None
+    items = _at_once(given, hints[0], inner) if len(set(map(id, hints))) == 1 else None
     if items is None:
         pairs = enumerate(zip(given, hints, strict=True))
         items = [_read(f"{path}[{i}]", item, each, inner) for i, (item, each) in pairs]
@@ -302,7 +303,7 @@ def _at_once(values: Collection[Any], hint: Any, source: Source) -> list[Any] | 
         return None
     try:
         items: list[Any] = msgspec.convert(list(values), list[hint], strict=source is Source.PYTHON)
-    except msgspec.ValidationError:
+    except _UNREADABLE:
         return None
     return items
 
@@ -332,7 +333,7 @@ def _converted(path: str, value: Any, kind: type, source: Source) -> Any:
     strict = source is Source.PYTHON or full_name(kind) in _MOMENTS
     try:
         return msgspec.convert(given, kind, strict=strict)
-    except msgspec.ValidationError:
+    except _UNREADABLE:
         raise misfit(path, value, kind, source) from None
 
 
@@ -382,5 +383,5 @@ def _parsed(text: str) -> Any:
     """Text that is JSON as its value, other text as it is: `--months [1,2]`, `--name abc`."""
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except _UNREADABLE:
         return {"True": True, "False": False, "None": None}.get(text, text)

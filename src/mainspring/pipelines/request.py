@@ -1,9 +1,9 @@
-"""The parameters that a run was given, kept so that its pipeline can be recorded anew with the same."""
+"""The parameters of a run: as they are shown, and as they were given, so that its pipeline can be recorded anew."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from mainspring.errors import CodecError, ConflictError
 from mainspring.pipelines.graph import Binding, Call, Literal
 from mainspring.pipelines.task import RunRequest, Task
 from mainspring.pipelines.values import Values, is_json
+from mainspring.secrets import Secret, redact_value
 
 
 def requested(
@@ -32,7 +33,7 @@ def requested(
             continue
         if isinstance(value, Path):
             paths.append(name)
-            bindings[name] = Literal(str(value))
+            bindings[name] = values.bind(f"parameter `{name}`", str(value), keep)
             continue
         known = _binding_in(value, calls, tasks)
         try:
@@ -65,3 +66,21 @@ def _binding_in(value: Any, calls: Sequence[Call], tasks: Sequence[Task]) -> Any
             if argument is value:
                 return task.bindings[name]
     return None
+
+
+def shown_params(values: dict[str, Any]) -> dict[str, Any]:
+    """Parameters as they are recorded: as JSON, without secrets; what is no UTF-8 is escaped."""
+    shown = {name: redact_value(name, msgspec.to_builtins(value, enc_hook=_as_text)) for name, value in values.items()}
+    return {name: _escaped(value) for name, value in shown.items()}
+
+
+def _escaped(value: object) -> object:
+    if isinstance(value, dict):
+        return {_escaped(key): _escaped(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_escaped(item) for item in value]
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
+def _as_text(value: object) -> str:
+    return str(value) if isinstance(value, PurePath | Secret | complex) else repr(value)
