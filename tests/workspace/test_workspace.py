@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mainspring.errors import ExistsError, NotFoundError
+from mainspring.errors import ExistsError, NotFoundError, StorageError
+from mainspring.testing.plugin import Backend
+from mainspring.testing.workspaces import Lab
 from mainspring.workspace import Workspace, find_project, init_project
 
 
@@ -36,3 +38,14 @@ def test_a_project_that_is_there_is_named_in_full(tmp_path: Path, monkeypatch: p
     assert init_project(".")
     with pytest.raises(ExistsError, match=f"There is a project `{tmp_path}` already"):
         init_project(Path())
+
+
+def test_the_online_store_is_the_settings_and_closed_with_the_workspace(lab: Lab, backend: Backend) -> None:
+    with lab.open() as workspace:
+        store = workspace.online
+        assert workspace.online is store
+        assert store.place == backend.online.removeprefix("lmdb://")
+        store.write([(b"a", b"1")])
+    with pytest.raises(StorageError, match="closed"):
+        store.get(b"a")
+    assert lab.workspace.online.get(b"a") == b"1"
