@@ -18,3 +18,6 @@ from mainspring.features.uses import Use as Use
 from mainspring.features.definitions.changes import facts_of as facts_of
 from mainspring.features.registry import find_definition as find_definition
 from mainspring.features.uses import list_uses as list_uses
+from mainspring.features.training import TrainingSet as TrainingSet
+from mainspring.features.training import ViewReport as ViewReport
+from mainspring.features.training import training_set as training_set

@@ -10,6 +10,7 @@ import ast
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -34,11 +35,15 @@ class Functions:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self.root = workspace.project.root.resolve()
-        self._fingerprinter = Fingerprinter(
+        self._loaded: dict[tuple[str, str, str], Callable[..., Any]] = {}
+
+    @cached_property
+    def _fingerprinter(self) -> Fingerprinter:
+        workspace = self.workspace
+        return Fingerprinter(
             self.root, workspace.cache, snapshot(workspace.cache), 1,
             import_roots=source_roots(workspace, self.root), distributions=lambda: installed(workspace.cache),
         )  # fmt: skip
-        self._loaded: dict[tuple[str, str, str], Callable[..., Any]] = {}
 
     def record(self, function: Callable[..., Any], where: str) -> Python:
         """A function as it is recorded, with the code that it reaches.
