@@ -8,8 +8,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from tests.cli.conftest import DATA_STEPS, mainspring
+from mainspring.cli.main import cli
+from tests.cli.conftest import DATA_STEPS, STEPS, mainspring
 
 
 @pytest.fixture
@@ -73,3 +75,23 @@ def test_a_workspace_that_can_only_be_read_is_looked_at_all_the_same(folder: Pat
     assert "nothing can be run or committed here" in found.stdout
     assert "ok     database file: intact" in found.stdout
     assert "that are named are there and intact" in found.stdout
+
+
+def test_what_depends_on_each_of_many_blobs_is_told_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "steps.py").write_text(STEPS)
+    (tmp_path / "mainspring.toml").write_text("")
+    assert mainspring("run", "-q", "steps.py:main", cwd=tmp_path).returncode == 0
+    for path in (tmp_path / ".mainspring" / "blobs").rglob("*"):
+        if path.is_file():
+            path.chmod(0o644)
+            path.write_bytes(b"spoilt")
+    found = CliRunner().invoke(cli, ["-C", str(tmp_path), "doctor", "--blobs"])
+    assert found.exit_code == 1
+    for told, remedy in (
+        (r"the log of step `load` in run \w+", "It can't be made again, and nothing else needs it"),
+        (r"the recorded code or environment of run \w+ \(main\)", "A run of the same sources"),
+        (r"output `result` of step `load` in run \w+ \(main\)", "A run with the same code and inputs"),
+    ):
+        assert re.search(f"on it depend: {told}\n +{remedy}", found.stdout), found.stdout
+    kinds = r"\d with results, \d with recorded code or environments, 2 with logs"
+    assert re.search(rf"WRONG  blobs: \d+ are corrupt or missing: {kinds}", found.stdout), found.stdout

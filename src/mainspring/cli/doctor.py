@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 _LITTLE_SPACE_BYTES = 1 << 30
 _SHOWN_DEPENDENTS = 5
-_REMEDY = "Adding or committing the same data again stores it anew, or running the pipeline again where a run made it."
+_HOLDS = {"data": "data", "result": "results", "code": "recorded code or environments", "log": "logs"}
+_REMEDIES = {
+    "data": "Adding or committing the same data again stores it anew.",
+    "result": "A run with the same code and inputs makes it anew; else only looking at that run or replaying it needs it.",
+    "code": "A run of the same sources in the same environment stores it anew; else these runs can't be replayed or resumed.",
+    "log": "It can't be made again, and nothing else needs it.",
+}
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -156,17 +162,31 @@ def _all_blobs(workspace: Workspace) -> Iterator[Finding]:
 
 
 def _about(workspace: Workspace, digests: list[str], fault: str) -> Iterator[Finding]:
-    """Name each blob with what depends on it."""
+    """Name each blob with what depends on it and what can be done, then how many of them are of which kind."""
+    counts: dict[str, int] = {}
     for digest in digests:
-        dependents = list(dict.fromkeys(_dependents(workspace, digest)))
-        more = len(dependents) - _SHOWN_DEPENDENTS
-        told = "; ".join(dependents[:_SHOWN_DEPENDENTS]) + (f"; {more} more" if more > 0 else "")
-        said = f"{text.short(digest)} is {fault}; on it depend: {told or 'logs or recorded code'}"
-        yield Finding("blob", False, said, _REMEDY)
+        dependents = dict.fromkeys(_dependents(workspace, digest))
+        shown = [said for _, said in dependents]
+        more = len(shown) - _SHOWN_DEPENDENTS
+        told = "; ".join(shown[:_SHOWN_DEPENDENTS]) + (f"; {more} more" if more > 0 else "")
+        kinds = [kind for kind in _REMEDIES if any(kind == found for found, _ in dependents)] or ["data"]
+        counts[kinds[0]] = counts.get(kinds[0], 0) + 1
+        said = f"{text.short(digest)} is {fault}; on it depend: {told or 'work under way, as of an ingestion'}"
+        yield Finding("blob", False, said, " ".join(_REMEDIES[kind] for kind in kinds))
+    if len(digests) > 1:
+        told = ", ".join(f"{counts[kind]:,} with {_HOLDS[kind]}" for kind in _REMEDIES if kind in counts)
+        yield Finding("blobs", False, f"{len(digests):,} are {fault}: {told}")
 
 
-def _dependents(workspace: Workspace, digest: str) -> Iterator[str]:
-    """In words: results with the step and run that made them, versions of datasets and models, runs by their code."""
+def _dependents(workspace: Workspace, digest: str) -> Iterator[tuple[str, str]]:
+    """Kind, and words: results with step and run, versions of datasets and models, recorded code, logs."""
+    yield from (("result", said) for said in _results(workspace, digest))
+    yield from (("code", said) for said in _codes(workspace, digest))
+    yield from (("data", said) for said in _versions_in(workspace, digest))
+    yield from (("log", said) for said in _logs(workspace, digest))
+
+
+def _results(workspace: Workspace, digest: str) -> Iterator[str]:
     database = workspace.database
     for artifact, name in database.query("SELECT id, name FROM artifact WHERE encoded LIKE ?", (f"%{digest}%",)):
         row = database.query_one(
@@ -179,9 +199,29 @@ def _dependents(workspace: Workspace, digest: str) -> Iterator[str]:
         else:
             yield f"output `{name}` of step `{row[0]}` in run {text.short(row[1])} ({row[2]})"
         yield from _made_from(workspace, artifact)
-    for run, name in database.query("SELECT id, name FROM run WHERE code = ? OR environment = ?", (digest, digest)):
-        yield f"run {text.short(run)} ({name})"
-    yield from _versions_in(workspace, digest)
+
+
+def _codes(workspace: Workspace, digest: str) -> Iterator[str]:
+    """The runs whose recorded code or environment is in a blob."""
+    where = (
+        "code = ? OR environment = ? OR git_diff = ? OR id IN (SELECT run FROM run_blob WHERE blob = ?)"
+        " OR code IN (SELECT manifest FROM code_tree WHERE blobs LIKE ?)"
+    )
+    values = (digest, digest, digest, digest, f"%{digest}%")
+    for run, name in workspace.database.query(f"SELECT id, name FROM run WHERE {where} ORDER BY id DESC", values):
+        yield f"the recorded code or environment of run {text.short(run)} ({name})"
+
+
+def _logs(workspace: Workspace, digest: str) -> Iterator[str]:
+    """The steps and scripts whose log is in a blob."""
+    for step, run in workspace.database.query(
+        "SELECT DISTINCT task.name, task.run FROM task LEFT JOIN attempt ON attempt.task = task.id"
+        " WHERE task.log = ? OR attempt.log = ? ORDER BY task.run DESC",
+        (digest, digest),
+    ):
+        yield f"the log of step `{step}` in run {text.short(run)}"
+    for run, name in workspace.database.query("SELECT id, name FROM run WHERE log = ?", (digest,)):
+        yield f"the log of run {text.short(run)} ({name})"
 
 
 def _made_from(workspace: Workspace, artifact: str) -> Iterator[str]:
