@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import click
 
-_ARGUMENT = re.compile(r"`?\b([a-z_]+)=('[^']*'|\{[^{}]*\})`?")
+_ARGUMENT = re.compile(r"`?\b([a-z_]+)=('[^']*'|\{[^{}]*\}|\[[^\[\]]*\])`?")
 
 
 def in_options(message: str, parameters: Iterable[click.Parameter]) -> str:
@@ -23,7 +23,7 @@ def in_options(message: str, parameters: Iterable[click.Parameter]) -> str:
     >>> in_options("Give types={'b': 'str'}, or ragged='pad', or mode='x'.", [types, pad])
     "Give `--type b=str`, or `--pad`, or mode='x'."
     """
-    options = {option.name: option for option in parameters if isinstance(option, click.Option)}
+    options = {(option.name or "").rstrip("_"): option for option in parameters if isinstance(option, click.Option)}
 
     def option(found: re.Match[str]) -> str:
         value: object = None
@@ -31,8 +31,9 @@ def in_options(message: str, parameters: Iterable[click.Parameter]) -> str:
             value = ast.literal_eval(found[2])
         named = options.get(found[1])
         if named is not None and not named.is_flag and value is not None:
-            values = [f"{key}={kind}" for key, kind in value.items()] if isinstance(value, dict) else [str(value)]
-            return f"`{' '.join(f'{_long(named)} {shlex.quote(each)}' for each in values)}`"
+            values = [f"{key}={kind}" for key, kind in value.items()] if isinstance(value, dict) else value
+            values = values if isinstance(values, list) else [values]
+            return f"`{' '.join(f'{_long(named)} {shlex.quote(str(each))}' for each in values)}`"
         flag = options.get(str(value))
         return f"`{_long(flag)}`" if flag is not None and flag.is_flag else found[0]
 

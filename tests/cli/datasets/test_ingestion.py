@@ -77,13 +77,22 @@ def test_errors_name_options_where_python_takes_arguments(tmp_path: Path) -> Non
     assert "more fields with `--separator ';'`" in ingest().stderr
     raw.write_bytes("a,b\n1,é\n".encode("cp1252"))
     assert "e.g. `--encoding cp1252` (Western" in ingest().stderr
+    raw.write_text('a,b\n1,"NA\n')
+    assert "`--quote ''` takes quotes for plain text" in ingest().stderr
+    assert "`--null '…'` names texts that mean null" in ingest("--quote", "", "--type", "b=i64").stderr
+    assert ingest("--quote", "", "--type", "b=i64", "--null", '"NA').exit_code == 0
+    raw.rename(tmp_path / "raw.dat")
+    with chdir(tmp_path):
+        said = CliRunner().invoke(cli, ["data", "ingest", "raw.dat", "--to", "t"]).stderr
+    assert "Say `--format '…'`" in said
+    (tmp_path / "raw.dat").unlink()
     raw.write_text("a,b\n1,2\n")
-    assert ingest().exit_code == 0
+    assert ingest("--changed", "again").exit_code == 0
     raw.write_text("a,b\n3,x\n")
     said = ingest().stderr
     assert "`--mode upsert` with a key takes what changed, `--changed again` appends all of it once more" in said
     raw.write_text("a,b\n3,4\n")
-    assert "t/2" in ingest("--changed", "again").stdout
+    assert "t/3" in ingest("--changed", "again").stdout
 
 
 def test_a_schema_stops_a_month_or_sets_its_rows_apart(tmp_path: Path) -> None:

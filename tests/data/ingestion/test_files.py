@@ -199,6 +199,20 @@ def test_a_renamed_column_is_named(raw: Path, text: str, said: str) -> None:
         ingest(raw, to="flights")
 
 
+def test_a_header_that_is_one_column_by_the_separator_is_told(raw: Path) -> None:
+    (raw / "a.csv").write_text("a;b\n1;2\n")
+    (warning,) = ingest(raw / "a.csv", to="one").warnings
+    assert warning.endswith("a.csv was read as one column, `a;b`. The header has more fields with separator=';'.")
+    assert ingest(raw / "a.csv", to="two", separator=";").warnings == ()
+
+
+def test_empty_lines_are_no_header(raw: Path) -> None:
+    (raw / "a.csv").write_text("\n\r\n")
+    assert ingest(raw / "a.csv", to="a").version is None
+    (raw / "b.csv").write_text("\n\r\na,b\n1,2\n")
+    assert ingest(raw / "b.csv", to="b").rows == 1
+
+
 def test_columns_are_inferred_from_all_files_of_one_ingest(raw: Path) -> None:
     (raw / "a.csv").write_text("n,x,note\n1,1,\n")
     (raw / "b.csv").write_text("n,x,note\n2,1.5,late\n")

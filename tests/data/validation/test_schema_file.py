@@ -210,3 +210,12 @@ def test_a_proposal_passes_its_own_data_from_its_file_too(
     assert validate(frame, schema).failed == ()
     read = Schema.load(schema.save(tmp_path_factory.mktemp("schema") / "t.toml"))
     assert validate(frame, read).failed == ()
+
+
+def test_a_column_may_be_named_by_an_empty_text(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"": range(30), "b": ["x", "y", None] * 10})
+    schema = propose_schema(frame)
+    assert Schema.load(schema.save(tmp_path / "t.toml")) == schema
+    assert validate(frame, schema).failed == ()
+    failed = validate(frame.with_columns(pl.lit(None).alias("")), schema).failed
+    assert [result.check.kind for result in failed] == ["dtype", "not_null", "unique"]

@@ -48,6 +48,14 @@ _EVERY_S = 0.1
     "--encoding", default="", help="Of text files, e.g. cp1252.  [default: UTF-8, or what a file's mark says]"
 )
 @click.option("--separator", default="", help="Of CSV.  [default: a comma]")
+@click.option("--quote", metavar="CHARACTER", help="Of CSV; '' if quotes are plain text.  [default: \"]")
+@click.option(
+    "--null",
+    "null_values",
+    multiple=True,
+    metavar="TEXT",
+    help="Of CSV: a text that means null; may be given several times.",
+)
 @click.option("--pad", is_flag=True, help="Fill short lines of CSV with nulls instead of refusing them.")
 @click.option(
     "--changed",
@@ -68,8 +76,8 @@ _EVERY_S = 0.1
 @click.pass_obj
 def ingest(
     invocation: Invocation, /, source: str, name: str, mode: str | None, key: tuple[str, ...], types: tuple[str, ...],
-    format_: str | None, pad: bool, schema_file: str | None, quarantine: str, note: str, from_the_beginning: bool,
-    **given: str | None,
+    format_: str | None, quote: str | None, null_values: tuple[str, ...], pad: bool, schema_file: str | None,
+    quarantine: str, note: str, from_the_beginning: bool, **given: str | None,
 ) -> None:  # fmt: skip
     """Read what is new in files, a database, an API or a bucket, and make it a version of a table.
 
@@ -85,6 +93,8 @@ def ingest(
     workspace = invocation.start_in(invocation.project)
     options: dict[str, Any] = {option: value for option, value in given.items() if value}
     options |= {"format": format_} if format_ else {}
+    options |= {"quote": quote} if quote is not None else {}
+    options |= {"null_values": null_values} if null_values else {}
     options |= {"ragged": "pad"} if pad else {}
     checks = Schema.load(schema_file) if schema_file else None
     if from_the_beginning:

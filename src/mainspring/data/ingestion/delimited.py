@@ -46,10 +46,20 @@ class Delimited:
             if self.header is None:
                 block, taken = self._take_header(block)
                 line += taken
+            if not self.header:
+                self.header = None
+                continue  # nothing but empty lines so far
             header = self.header
-            assert header is not None
             frame = self._parsed(self._even(block, line), block, line)
             yield frame, Position(self.blocks.taken_bytes, end, header)
+
+    @property
+    def warning(self) -> str:
+        """What a person should look at; empty if there is nothing."""
+        hint = self._separator_hint()
+        return (
+            f"{self.blocks.uri} was read as one column, `{shorten((self.header or [''])[0])}`. {hint}" if hint else ""
+        )
 
     def _take_header(self, block: bytes) -> tuple[bytes, int]:
         text = io.StringIO(block.decode(), newline="\n")
@@ -174,7 +184,7 @@ class Delimited:
             if len(wrong):
                 row = int(wrong[0])
                 expected = f"a value of the column's type, `{str(dtype).lower()}`"
-                hint = "null_values=[…] names texts that mean null."
+                hint = "null_values=['…'] names texts that mean null."
                 return InvalidError(self._where(block, line, row, name), as_text[name][row], expected, hint)
         return self._malformed(block, line, error)
 

@@ -134,6 +134,7 @@ class _ItemReading:
     ) -> None:
         self.item, self.options, self.known, self.seen, self.reading = item, options, known, seen, reading
         self.parts = {part_of(options, item.name)}
+        self._warning = ""
 
     def batches(self, partial: dict[str, Any] | None) -> Iterator[Batch]:
         """Its rows, then a batch without rows that tells its digest."""
@@ -152,7 +153,7 @@ class _ItemReading:
                 state = self.known.state({"name": item.name, "stamp": item.stamp, "size_bytes": total, **position})
             else:
                 self._expect_unchanged()
-                warning = self._told_of_same_bytes(digest)
+                warning = " ".join(filter(None, (self._warning, self._told_of_same_bytes(digest))))
                 state = self._ended(digest)
             yield Batch(
                 frame=frame if frame.columns else None, state=state, origin=item.uri, size_bytes=total - read_bytes,
@@ -212,13 +213,12 @@ class _ItemReading:
                 quote=options.quote.encode() if options.format == "csv" else b"",
                 skip=partial["text_bytes"] if partial else 0, line=partial["line"] if partial else 0,
             )  # fmt: skip
-            frames: Iterator[tuple[pl.DataFrame, Any]] = (
-                Delimited(blocks, options, self.reading, self.seen, partial["header"] if partial else None).frames()
-                if options.format == "csv"
-                else json_frames(blocks, self.reading)
-            )
+            header = partial["header"] if partial else None
+            lines = Delimited(blocks, options, self.reading, self.seen, header) if options.format == "csv" else None
+            frames: Iterator[tuple[pl.DataFrame, Any]] = lines.frames() if lines else json_frames(blocks, self.reading)
             for frame, position in frames:
                 yield frame, {**position._asdict(), "prefix": list(stream.prefix)}, stream.size_bytes
+            self._warning = lines.warning if lines else ""
             prefix = stream.drain()
             yield pl.DataFrame(), {"whole": prefix.digest}, prefix.size_bytes
 

@@ -249,9 +249,9 @@ class check:  # noqa: N801  # read as `check.not_null("dep_time")`
 
 
 def _made(kind: Kind, name: str, columns: Columns, severity: Severity, **rest: Any) -> Check:
-    names = _names(columns) if columns else ()
     of_none = kind in ("row_count", "expression", "only_columns", "column_order") or rest.get("measure") == "rows"
-    if not of_none and not (names and all(names)):
+    names = _names(columns) if columns or not of_none else ()  # a table may name a column by an empty text
+    if not of_none and not names:
         raise InvalidError("columns", columns, "the name of a column")
     return Check(kind=kind, name=name, columns=names, severity=severity, **rest)
 
