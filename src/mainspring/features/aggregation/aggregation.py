@@ -37,16 +37,15 @@ ROWS = ""
 
 
 class FoldUse(msgspec.Struct, frozen=True):
-    """A fold of one column; an empty column stands for the events themselves."""
+    """A fold of one column, `of_floats` if it takes numbers of any kind as floats.
+
+    An empty column stands for the events themselves.
+    """
 
     column: str
     fold: Fold
     type: ValueType
-
-    @property
-    def of_floats(self) -> bool:
-        """Whether the fold takes numbers of any kind as floats."""
-        return isinstance(self.fold, FloatSum | Moments)
+    of_floats: bool = False
 
     def folded(self, state: State | None, value: Plain) -> State | None:
         """The state with the value of one more event, which is the newest."""
@@ -94,11 +93,12 @@ class Feature(msgspec.Struct, frozen=True):
 
 
 class Hop(msgspec.Struct, frozen=True):
-    """What is kept in the tiles of one length: the folds, and the columns that they need."""
+    """What is kept in the tiles of one length: the columns, and the folds, each with its column's place (−1: events)."""
 
     hop_us: int
     uses: tuple[FoldUse, ...]
     columns: tuple[str, ...]
+    places: tuple[int, ...]
     features: tuple[Feature, ...]
     longest_us: int
 
@@ -170,11 +170,13 @@ def _hop(hop_us: int, windowed: Sequence[WindowedAggregate], types: Mapping[str,
     features = []
     for feature in windowed:
         found = types.get(feature.aggregate.column, value_type(ROWS))
-        use = FoldUse(feature.aggregate.column, _fold(feature.aggregate, found), found)
+        fold = _fold(feature.aggregate, found)
+        use = FoldUse(feature.aggregate.column, fold, found, isinstance(fold, FloatSum | Moments))
         place = uses.setdefault(use, len(uses))
         features.append(Feature(feature, use, place, found, _result_type(feature.aggregate, found)))
     columns = tuple(dict.fromkeys(use.column for use in uses if use.column))
-    return Hop(hop_us, tuple(uses), columns, tuple(features), max(feature.window_us for feature in windowed))
+    places = tuple(columns.index(use.column) if use.column else -1 for use in uses)
+    return Hop(hop_us, tuple(uses), columns, places, tuple(features), max(feature.window_us for feature in windowed))
 
 
 def _fold(aggregate: Aggregate, values: ValueType) -> Fold:

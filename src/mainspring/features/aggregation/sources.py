@@ -106,10 +106,11 @@ def _shared_type(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
 
 def ordered(entity: Array, time: Array) -> Array:
     """The order by entity and time; equals stay as they are."""
-    if len(time) and (int(time.max()) - int(time.min()) + 1) * (int(entity.max()) + 2) < 2**62:
-        # One sort is quicker than two.
-        return np.argsort(entity * (time.max() - time.min() + 1) + (time - time.min()), kind="stable")
-    return np.lexsort((time, entity))
+    order = np.argsort(time, kind="stable")
+    # NumPy sorts 16 bits by radix, ten times faster than all 64.
+    for shift in range(0, int(entity.max(initial=0) + 1).bit_length(), 16):
+        order = order[np.argsort(((entity[order] + 1) >> shift).astype(np.uint16), kind="stable")]
+    return order
 
 
 def event_order(entity: Array, time: Array, event_id: pl.Series | None, known: Array | None) -> Array:
@@ -126,7 +127,8 @@ def event_order(entity: Array, time: Array, event_id: pl.Series | None, known: A
     order = order[np.searchsorted(entity[order], 0) :]
     if event_id is None:
         return order
-    same = (time[order[1:]] == time[order[:-1]]) & (entity[order[1:]] == entity[order[:-1]])
+    sorted_time, sorted_entity = time[order], entity[order]
+    same = (sorted_time[1:] == sorted_time[:-1]) & (sorted_entity[1:] == sorted_entity[:-1])
     tied = np.zeros(len(order), bool)
     tied[1:] |= same
     tied[:-1] |= same

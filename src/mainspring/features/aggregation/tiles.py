@@ -20,6 +20,7 @@ from mainspring.features.aggregation.values import Plain
 
 VERSION = 1
 _ALWAYS_US = -(2**63)
+_ENCODER = msgspec.msgpack.Encoder()
 _KEY = struct.Struct(">QQ")
 _SHIFT = 2**63  # signed numbers sort as bytes
 
@@ -154,10 +155,10 @@ class Tile:
         return partials
 
     def _fold(self, partials: list[Any], event: Event) -> None:
-        values = dict(zip(self._hop.columns, event.values, strict=True))
-        for place, use in enumerate(self._hop.uses):
-            partials[place] = use.folded(partials[place], values[use.column] if use.column else True)
+        values = event.values
+        for place, (use, column) in enumerate(zip(self._hop.uses, self._hop.places, strict=True)):
+            partials[place] = use.folded(partials[place], True if column < 0 else values[column])
 
 
 def _packed(event: Event) -> bytes:
-    return msgspec.msgpack.encode((event.time, event.id, event.known_us, *event.values))
+    return _ENCODER.encode((event.time, event.id, event.known_us, *event.values))

@@ -79,11 +79,7 @@ class Tiles:
             self.latest = _running_max(events.known, self.of_event)
             self.mixed = bool((events.known < self.latest).any())
             self.earliest_behind = -_running_max(-events.known[::-1], -self.of_event[::-1])[::-1]
-            entity_first = np.flatnonzero(np.diff(events.entity, prepend=-1))
-            self.known = Timeline(
-                events.entity,
-                _running_max(events.known, np.repeat(entity_first, np.diff(entity_first, append=len(number)))),
-            )
+            self.known = Timeline(events.entity, _running_max(events.known, events.entity))
 
 
 class Spans(NamedTuple):
@@ -210,11 +206,14 @@ def plans(tiles: Tiles, rows: Spans) -> Iterator[tuple[slice, Plan]]:
 
 
 def _running_max(values: Array, group: Array) -> Array:
-    """The greatest value so far within each group of neighbours."""
+    """The greatest value so far within each group; groups are numbers that don't fall."""
+    low, span = int(values.min()), int(values.max()) - int(values.min()) + 1
+    if span * (int(group[-1]) - int(group[0]) + 1) < _WIDEST:
+        lift = (group - group[0]) * span - low  # each group above the one before
+        lifted: Array = np.maximum.accumulate(values + lift) - lift
+        return lifted
     begins = np.ones(len(values), bool)
     begins[1:] = group[1:] != group[:-1]
-    if ((values[1:] >= values[:-1]) | begins[1:]).all():
-        return values
     out = np.array(values)
     place = np.arange(len(values)) - np.flatnonzero(begins)[np.cumsum(begins) - 1]
     reach, longest = 1, int(place.max(initial=0))
@@ -227,7 +226,8 @@ def _running_max(values: Array, group: Array) -> Array:
 
 def _first_above(values: Array, begin: Array, end: Array, limit: Array) -> Array:
     """The first index in [begin, end) whose value is above the limit, else `end`; values don't fall within it."""
-    low, high = begin.copy(), end.copy()
+    # Most tiles are known to their end.
+    low, high = np.where(values[end - 1] > limit, begin, end), end.copy()
     while len(open_ := np.flatnonzero(low < high)):
         middle = (low[open_] + high[open_]) // 2
         above = values[middle] > limit[open_]
