@@ -65,6 +65,8 @@ def _read(path: str, value: Any, hint: Any, source: Source) -> Any:
         return _constrained(path, _read(path, value, arguments[0], source), hint)
     if kind in (Union, UnionType):
         return _one_of(path, value, hint, source)
+    if kind is str or kind in _NUMBERS or full_name(kind) in FORMS:
+        return _converted(path, value, kind, source)
     if kind is Secret:
         return _secret(path, value)
     if (members := _members(hint)) is not None:
@@ -314,8 +316,6 @@ def _scalar(path: str, value: Any, hint: Any, source: Source) -> Any:
         if value is None or (source is Source.TEXT and isinstance(value, str) and value in _NOTHING):
             return None
         raise misfit(path, value, hint, source)
-    if kind in _NUMBERS or kind is str or full_name(kind) in FORMS:
-        return _converted(path, value, kind, source)
     if _is_made_of_text(kind):
         return value if isinstance(value, kind) else _made(path, value, kind, source)
     return _other(path, value, hint, source)
