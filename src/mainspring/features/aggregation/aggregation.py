@@ -57,12 +57,16 @@ class FoldUse(msgspec.Struct, frozen=True):
 
 
 class Feature(msgspec.Struct, frozen=True):
-    """One feature: its declaration, the fold that it is read from (by place in its hop), and its result's type."""
+    """One feature: its declaration, the fold that it is read from (by place in its hop), and its result's type.
+
+    `item` is the type of the result, or of the values in it if that is a list.
+    """
 
     declared: WindowedAggregate
     use: FoldUse
     place: int
     type: ValueType
+    item: ValueType
     result_type: str
 
     @property
@@ -84,8 +88,7 @@ class Feature(msgspec.Struct, frozen=True):
 
     def python(self, result: Any) -> object:
         """The Python value of a plain result."""
-        values = value_type(self.result_type) if not self.declared.aggregate.k else self.type
-        return [values.python(one) for one in result] if isinstance(result, list) else values.python(result)
+        return [self.item.python(one) for one in result] if isinstance(result, list) else self.item.python(result)
 
     def overflow(self, total: object) -> InvalidError:
         """What is raised where a sum can't be held."""
@@ -173,7 +176,9 @@ def _hop(hop_us: int, windowed: Sequence[WindowedAggregate], types: Mapping[str,
         fold = _fold(feature.aggregate, found)
         use = FoldUse(feature.aggregate.column, fold, found, isinstance(fold, FloatSum | Moments))
         place = uses.setdefault(use, len(uses))
-        features.append(Feature(feature, use, place, found, _result_type(feature.aggregate, found)))
+        told = _result_type(feature.aggregate, found)
+        item = found if feature.aggregate.k else value_type(told)
+        features.append(Feature(feature, use, place, found, item, told))
     columns = tuple(dict.fromkeys(use.column for use in uses if use.column))
     places = tuple(columns.index(use.column) if use.column else -1 for use in uses)
     return Hop(hop_us, tuple(uses), columns, places, tuple(features), max(feature.window_us for feature in windowed))
