@@ -134,3 +134,23 @@ def test_far_times_and_many_entities_still_find_their_events() -> None:
         rows, events, [agg.sum("x", "1h")], keys={"who": "who"}, at="at", event_time="at", event_id=None
     )
     assert found["x_sum_1h"].to_list() == [2.0, 4.0, 1.0]
+
+
+def test_entities_behind_the_last_value_have_none() -> None:
+    """Entity and time fit one number in the values, and come round to the same one in the rows."""
+    years = [datetime(1, 1, 2), datetime(9999, 12, 30)]
+    frame = pl.DataFrame(
+        {"who": [who for who in range(60) for _ in years], "at": years * 60, "x": [1.0, 2.0] + [None] * 118}
+    )
+    around = timedelta(microseconds=59 * ((years[1] - years[0]) // timedelta(microseconds=1) + 3) - 2**64)
+    rows = pl.DataFrame({"who": [0, 30, 59], "at": [years[1], years[1], years[1] - around]})
+    found = aggregate_as_of(
+        rows,
+        frame,
+        [agg.sum("x", "1h"), agg.count("x", "1h")],
+        keys={"who": "who"},
+        at="at",
+        event_time="at",
+        event_id=None,
+    )
+    assert found.rows() == [(2.0, 1), (None, 0), (None, 0)]

@@ -43,8 +43,9 @@ class Timeline:
     def __init__(self, entity: Array, values: Array) -> None:
         self._low, self._high = (int(values.min()), int(values.max())) if len(values) else (0, 0)
         self._ranks: Array | None = None
+        self._behind = int(entity[-1]) + 1 if len(entity) else 0
         span = self._high - self._low + 3
-        if span * (int(entity[-1]) + 2 if len(entity) else 1) >= _WIDEST:
+        if span * (self._behind + 1) >= _WIDEST:
             self._ranks = np.unique(values)
             values, span = np.searchsorted(self._ranks, values), len(self._ranks) + 3
             self._low, self._high = 0, len(self._ranks)
@@ -57,6 +58,7 @@ class Timeline:
             values = np.searchsorted(self._ranks, values, "right" if after else "left")
             after = False
         offset = np.clip(values, self._low - 1, self._high + 1) - self._low + 1
+        entity = np.minimum(entity, self._behind)
         found: Array = np.searchsorted(self._line, entity * self._span + offset, "right" if after else "left")
         return found
 
