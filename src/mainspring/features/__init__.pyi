@@ -1,5 +1,6 @@
 from mainspring.features.aggregation.aggregate import Aggregate as Aggregate
 from mainspring.features.aggregation.aggregate import agg as agg
+from mainspring.features.definitions.changes import facts_of as facts_of
 from mainspring.features.definitions.entity import Entity as Entity
 from mainspring.features.definitions.entity import Key as Key
 from mainspring.features.definitions.records import Definition as Definition
@@ -11,13 +12,12 @@ from mainspring.features.definitions.view import Projection as Projection
 from mainspring.features.registry import Change as Change
 from mainspring.features.registry import Plan as Plan
 from mainspring.features.registry import apply as apply
+from mainspring.features.registry import find_definition as find_definition
 from mainspring.features.registry import get_definition as get_definition
 from mainspring.features.registry import list_definitions as list_definitions
 from mainspring.features.registry import plan as plan
-from mainspring.features.uses import Use as Use
-from mainspring.features.definitions.changes import facts_of as facts_of
-from mainspring.features.registry import find_definition as find_definition
-from mainspring.features.uses import list_uses as list_uses
 from mainspring.features.training import TrainingSet as TrainingSet
 from mainspring.features.training import ViewReport as ViewReport
 from mainspring.features.training import training_set as training_set
+from mainspring.features.uses import Use as Use
+from mainspring.features.uses import list_uses as list_uses

@@ -234,7 +234,7 @@ def _expect_one_meaning(declared: dict[tuple[Kind, str], Declared]) -> None:
         if isinstance(view, FeatureView):
             told = [(entities, "entity", each.name, each.keys) for each in view.entities]
             if isinstance(view.source, Stream):
-                told.append((streams, "stream", view.source.name, view.source.fields))  # type: ignore[arg-type]  # either
+                told.append((streams, "stream", view.source.name, view.source.fields))  # type: ignore[arg-type]  # keys or fields, which are only compared
             for known, kind, name, value in told:
                 if known.setdefault(name, value) != value:
                     raise InvalidError(

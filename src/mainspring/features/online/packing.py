@@ -1,0 +1,258 @@
+"""The values of one view and entity as bytes, so that a read decodes what it asks for and nothing else.
+
+Layout: rank (event time, then created time, each 8 bytes that sort as the times do), version of the definition (4 bytes),
+null bits, values of fixed width, then for each other value where it ends, and those values. All numbers little-endian but
+the rank. A store that keeps the greatest rank so keeps the newest event.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from zoneinfo import ZoneInfo
+
+import msgspec
+import numpy as np
+
+from mainspring.data.tables.type_names import named_type
+from mainspring.errors import ConflictError, InvalidError
+from mainspring.features.definitions.records import Field
+
+if TYPE_CHECKING:
+    import polars as pl
+
+RANK = struct.Struct(">QQ")
+_BIAS = 1 << 63
+_VERSION = struct.Struct("<I")
+_HEAD_BYTES = RANK.size + _VERSION.size
+_END = "<u4"
+_PLAIN, _WITH_NULLS = b"\0", b"\1"
+_MIDNIGHT = datetime(1970, 1, 1)  # noqa: DTZ001  # as Polars gives times without a zone
+
+
+class Packed(NamedTuple):
+    """What is stored of an entity: times in microseconds, values in the order of the features that were asked for."""
+
+    event_us: int
+    created_us: int
+    values: list[Any]
+
+
+def rank(event_us: int, created_us: int) -> bytes:
+    """The bytes that order values: a newer event, and of one time what was created later, is greater.
+
+    >>> rank(-1, 5) < rank(0, 0) < rank(0, 1)
+    True
+    """
+    return RANK.pack(event_us + _BIAS, created_us + _BIAS)
+
+
+class Packing:
+    """How the features of one version of a view are stored. `number` is that version's."""
+
+    def __init__(self, fields: Sequence[Field], number: int) -> None:
+        self.fields, self.number = tuple(fields), number
+        self._places = {field.name: place for place, field in enumerate(fields)}
+        self._types = [named_type(field.dtype, field.name) for field in fields]
+        self._kinds = [_kind(dtype) for dtype in self._types]
+        self._null_bytes = (len(fields) + 7) // 8
+        fixed = [(str(place), kind.code) for place, kind in enumerate(self._kinds) if kind.code]
+        self._fixed = np.dtype(fixed)
+        self._loose = [place for place, kind in enumerate(self._kinds) if not kind.code]
+        self._at = {int(name): _HEAD_BYTES + self._null_bytes + self._fixed.fields[name][1] for name, _ in fixed}  # type: ignore[index]  # a structured type has fields
+        self._ends_at = _HEAD_BYTES + self._null_bytes + self._fixed.itemsize
+        self._values_at = self._ends_at + 4 * len(self._loose)
+
+    def pack(
+        self, frame: pl.DataFrame, event_us: np.ndarray[Any, Any], created_us: np.ndarray[Any, Any]
+    ) -> list[bytes]:
+        """The bytes of each row, in their order; the frame holds the features.
+
+        Raises:
+            InvalidError: a value is longer than 4 GiB with the others of its row.
+        """
+        rows = frame.height
+        if not rows:
+            return []
+        head = np.empty(rows, dtype=[("e", ">u8"), ("c", ">u8"), ("v", "<u4"), ("n", "u1", (self._null_bytes,))])
+        head["e"] = event_us.astype(np.int64).view(np.uint64) ^ np.uint64(_BIAS)
+        head["c"] = created_us.astype(np.int64).view(np.uint64) ^ np.uint64(_BIAS)
+        head["v"] = self.number
+        columns = [frame.get_column(field.name) for field in self.fields]
+        nulls = np.array([column.is_null().to_numpy() for column in columns], dtype=bool).reshape(len(columns), rows)
+        head["n"] = np.packbits(nulls, axis=0, bitorder="little").T
+        fixed = np.zeros(rows, self._fixed)
+        for place in self._at:
+            fixed[str(place)] = self._kinds[place].column(columns[place])
+        whole = np.concatenate([_as_bytes(head, rows), _as_bytes(fixed, rows)], axis=1)
+        if not self._loose:
+            return _cut(whole.tobytes(), whole.shape[1], rows)
+        loose = [self._kinds[place].texts(columns[place]) for place in self._loose]
+        ends = np.cumsum([[len(value) for value in values] for values in loose], axis=0)
+        if int(ends[-1].max()) >= 1 << 32:
+            raise InvalidError("features", f"{int(ends[-1].max()):,} bytes", "less than 4 GiB for an entity")
+        whole = np.concatenate([whole, _as_bytes(np.ascontiguousarray(ends.T.astype(_END)), rows)], axis=1)
+        heads = _cut(whole.tobytes(), whole.shape[1], rows)
+        return [b"".join(row) for row in zip(heads, *loose, strict=True)]
+
+    def unpack(self, data: bytes, names: Sequence[str] | None = None) -> Packed:
+        """What is stored, with the values of these features, or of all, as Python values; None is null.
+
+        Raises:
+            ConflictError: it was stored by another version of the view.
+        """
+        return self.reader(names)(data)
+
+    def reader(self, names: Sequence[str] | None = None) -> Callable[[bytes], Packed]:
+        """A function that unpacks these features; made once and called for every entity."""
+        places = range(len(self.fields)) if names is None else [self._places[name] for name in names]
+        steps = [self._step(place) for place in places]
+        number, unpack_rank, unpack_version = self.number, RANK.unpack_from, _VERSION.unpack_from
+
+        def read(data: bytes) -> Packed:
+            event, created = unpack_rank(data)
+            if unpack_version(data, RANK.size)[0] != number:
+                raise ConflictError(f"It was stored by version {unpack_version(data, RANK.size)[0]}, not {number}.")
+            return Packed(event - _BIAS, created - _BIAS, [step(data) for step in steps])
+
+        return read
+
+    def _step(self, place: int) -> Callable[[bytes], Any]:
+        """What reads one value."""
+        kind, null_at, bit = self._kinds[place], _HEAD_BYTES + place // 8, 1 << place % 8
+        if place in self._at:
+            unpack, at, value_of = struct.Struct(kind.format).unpack_from, self._at[place], kind.value
+            if value_of is None:
+                return lambda data: None if data[null_at] & bit else unpack(data, at)[0]
+            return lambda data: None if data[null_at] & bit else value_of(unpack(data, at)[0])
+        order, base = self._loose.index(place), self._values_at
+        ends, decode = struct.Struct("<I").unpack_from, kind.decode
+        end_at = self._ends_at + 4 * order
+
+        def read(data: bytes) -> Any:
+            if data[null_at] & bit:
+                return None
+            begin = ends(data, end_at - 4)[0] if order else 0
+            return decode(data[base + begin : base + ends(data, end_at)[0]])
+
+        return read
+
+
+class _Kind(NamedTuple):
+    """How values of a type are stored: in a fixed width (`code` for NumPy, `format` for struct), or as bytes."""
+
+    code: str = ""
+    format: str = ""
+    value: Callable[[Any], Any] | None = None
+    column: Callable[[pl.Series], Any] = lambda column: column.to_numpy()
+    texts: Callable[[pl.Series], list[bytes]] = lambda _: []
+    decode: Callable[[bytes], Any] = lambda data: data
+
+
+_FORMATS = {
+    "i8": "b", "i16": "h", "i32": "i", "i64": "q", "u8": "B", "u16": "H", "u32": "I", "u64": "Q", "f32": "f", "f64": "d",
+}  # fmt: skip
+_CODES = {"i8": "i1", "i16": "<i2", "i32": "<i4", "i64": "<i8", "u8": "u1", "u16": "<u2", "u32": "<u4", "u64": "<u8",
+          "f32": "<f4", "f64": "<f8"}  # fmt: skip
+
+
+def _kind(dtype: pl.DataType) -> _Kind:
+    """How a type is stored.
+
+    Raises:
+        InvalidError: it can't be.
+    """
+    import polars as pl
+
+    from mainspring.artifacts._columns import type_name
+
+    name = type_name(dtype, "feature")
+    if name in _CODES:
+        return _Kind(_CODES[name], f"<{_FORMATS[name]}", None, lambda column: column.fill_null(0).to_numpy())
+    if dtype == pl.Boolean():
+        return _Kind("u1", "<B", bool, lambda column: column.fill_null(value=False).cast(pl.UInt8).to_numpy())
+    if isinstance(dtype, pl.Date | pl.Datetime | pl.Duration | pl.Time):
+        width, code, form = (pl.Int32(), "<i4", "<i") if isinstance(dtype, pl.Date) else (pl.Int64(), "<i8", "<q")
+        back = _temporal(dtype)
+        return _Kind(code, form, back, lambda column: column.to_physical().cast(width).fill_null(0).to_numpy())
+    if dtype == pl.String() or isinstance(dtype, pl.Categorical | pl.Enum):
+        texts = lambda column: [b"" if value is None else value.encode() for value in column.cast(pl.String)]  # noqa: E731  # stands in a table
+        return _Kind(texts=texts, decode=lambda data: data.decode())
+    if dtype == pl.Binary():
+        return _Kind(texts=lambda column: [value or b"" for value in column])
+    if isinstance(dtype, pl.List | pl.Array) and (inner := _CODES.get(type_name(dtype.inner, "feature"), "")):
+        return _Kind(texts=_vectors(inner), decode=_vector(inner))
+    if dtype.is_nested() or isinstance(dtype, pl.Decimal):
+        return _Kind(texts=_nested, decode=msgspec.msgpack.Decoder(_python_type(dtype)).decode)
+    raise InvalidError("feature", name, "a type that can be served online")
+
+
+def _vectors(inner: str) -> Callable[[pl.Series], list[bytes]]:
+    """Lists of numbers as those in a row; lists with nulls among them, which no number says, as MessagePack."""
+
+    def texts(column: pl.Series) -> list[bytes]:
+        return [b"" if value is None else _listed(value, inner) for value in column.to_list()]
+
+    return texts
+
+
+def _listed(value: list[Any], inner: str) -> bytes:
+    if None in value:
+        return _WITH_NULLS + msgspec.msgpack.encode(value)
+    return _PLAIN + np.array(value, dtype=inner).tobytes()
+
+
+def _vector(inner: str) -> Callable[[bytes], list[Any]]:
+    def decode(data: bytes) -> list[Any]:
+        if data[:1] == _WITH_NULLS:
+            return msgspec.msgpack.decode(data[1:])  # type: ignore[no-any-return]  # a list was encoded
+        return np.frombuffer(data, inner, offset=1).tolist()  # type: ignore[no-any-return]  # NumPy types it loosely
+
+    return decode
+
+
+def _nested(column: pl.Series) -> list[bytes]:
+    return [b"" if value is None else msgspec.msgpack.encode(value) for value in column.to_list()]
+
+
+def _python_type(dtype: Any) -> Any:
+    """The type by which MessagePack is read back as Polars gives it."""
+    import polars as pl
+
+    if isinstance(dtype, pl.List | pl.Array):
+        return list[_python_type(dtype.inner) | None]  # type: ignore[misc]  # a type made now
+    if isinstance(dtype, pl.Struct):
+        row: Any = TypedDict
+        return row("Row", {field.name: _python_type(field.dtype) | None for field in dtype.fields})
+    return dtype.to_python()
+
+
+def _temporal(dtype: Any) -> Callable[[int], Any]:
+    """What makes of a stored number the Python value that Polars gives for it."""
+    import polars as pl
+
+    if isinstance(dtype, pl.Date):
+        return lambda days: date.fromordinal(days + _MIDNIGHT.toordinal())
+    if isinstance(dtype, pl.Time):
+        return lambda ns: (_MIDNIGHT + timedelta(microseconds=ns // 1000)).time()
+    times, over = {"ns": (1, 1000), "us": (1, 1), "ms": (1000, 1)}[dtype.time_unit]
+    if isinstance(dtype, pl.Duration):
+        return lambda units: timedelta(microseconds=units * times // over)
+    zone = ZoneInfo(dtype.time_zone) if dtype.time_zone else None
+
+    def moment(units: int) -> datetime:
+        utc = _MIDNIGHT.replace(tzinfo=UTC) + timedelta(microseconds=units * times // over)
+        return utc.astimezone(zone) if zone else utc.replace(tzinfo=None)
+
+    return moment
+
+
+def _as_bytes(array: np.ndarray[Any, Any], rows: int) -> np.ndarray[Any, Any]:
+    """The bytes of each row of an array, as a row."""
+    return array.view(np.uint8).reshape(rows, -1) if array.dtype.itemsize else np.empty((rows, 0), np.uint8)
+
+
+def _cut(data: bytes, width: int, rows: int) -> list[bytes]:
+    return [data[at : at + width] for at in range(0, rows * width, width)]
