@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,12 +20,14 @@ from sklearn.linear_model import LinearRegression
 from mainspring.errors import ConfigError, NotAllowedError, NotFoundError
 from mainspring.models import Field, Signature, register
 from mainspring.serving import bind, serve
+from mainspring.testing.processes import start_server
 from mainspring.workspace import Workspace, using
 
 # A model whose call can be made to last, or to fail: at 13 it raises, at 100 it takes a second.
 PROGRAM = """
 import sys, time
 from mainspring.serving import serve
+from mainspring.testing.processes import start_server
 from mainspring.workspace import Workspace
 from sklearn.linear_model import LinearRegression
 plain = LinearRegression.predict
@@ -57,22 +57,6 @@ def registered(slope: float) -> None:
     register(model, "line", input_example=pl.DataFrame({"x": [1.0]}))
 
 
-def started(folder: Path, **settings: str) -> tuple[subprocess.Popen[str], str]:
-    environment = os.environ | settings
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    address = process.stdout.readline().strip()
-    assert address, process.communicate()[1]
-    return process, address
-
-
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("served")
@@ -80,7 +64,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with Workspace.open(folder) as workspace, using(workspace):
         registered(2.0)
         bind("delays", "line@production", version="line/1")
-        process, address = started(folder)
+        process, address = start_server(PROGRAM, folder)
         with httpx.Client(base_url=address, timeout=20) as client:
             yield Running(process, client, workspace)
         process.terminate()
@@ -207,7 +191,7 @@ def test_the_server_follows_its_endpoint_and_drains(tmp_path: Path) -> None:
     with Workspace.open(tmp_path) as workspace, using(workspace):
         registered(2.0)
         bind("delays", "line@production", version="line/1")
-        process, address = started(tmp_path, SERVE_SECRET="hunter22")
+        process, address = start_server(PROGRAM, tmp_path, SERVE_SECRET="hunter22")
         assert httpx.get(f"{address}/ready").status_code == 200
         for wrong in ({}, {"Authorization": "Bearer hunter2"}, {"Authorization": "Basic hunter22"}):
             assert httpx.post(f"{address}/predict", json=[{"x": 1}], headers=wrong).status_code == 401

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +15,7 @@ import pytest
 
 from mainspring.errors import NotAllowedError
 from mainspring.streams import EventLog, log_at, open_log, serve
+from mainspring.testing.processes import start_server
 from mainspring.testing.services import Redis
 from mainspring.workspace import Workspace
 
@@ -41,22 +40,11 @@ class Running(NamedTuple):
         return [event.id for event in self.log.read(stream)]
 
 
-def started(folder: Path, **settings: str) -> tuple[subprocess.Popen[str], str]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], cwd=folder, env=os.environ | settings, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    address = process.stdout.readline().strip()
-    assert address, process.communicate()[1]
-    return process, address
-
-
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("taking")
     (folder / "mainspring.toml").write_text('name = "taking"\n')
-    process, address = started(folder)
+    process, address = start_server(PROGRAM, folder)
     with Workspace.open(folder) as workspace, httpx.Client(base_url=address, timeout=20) as client:
         yield Running(process, client, open_log(workspace))
     process.terminate()
@@ -148,7 +136,7 @@ def test_metrics_count_events(running: Running) -> None:
 
 def test_what_was_answered_before_a_kill_is_kept(tmp_path: Path) -> None:
     (tmp_path / "mainspring.toml").write_text('serve_token = "secret:env/TAKE_SECRET"\n')
-    process, address = started(tmp_path, TAKE_SECRET="hunter22")
+    process, address = start_server(PROGRAM, tmp_path, TAKE_SECRET="hunter22")
     assert httpx.post(f"{address}/events/s", json={"data": {}}).status_code == 401
     with httpx.Client(base_url=address, headers={"Authorization": "Bearer hunter22"}) as client:
         for number in range(20):
@@ -167,7 +155,7 @@ def test_off_loopback_a_token_is_needed(tmp_path: Path) -> None:
 def test_a_log_that_cant_be_written_is_unavailable_until_it_can(tmp_path: Path) -> None:
     server = Redis(tmp_path)
     url = f"{server.url('a')}&timeout_s=0.3"
-    process, address = started(tmp_path, MAINSPRING_STREAMS=url)
+    process, address = start_server(PROGRAM, tmp_path, MAINSPRING_STREAMS=url)
     with httpx.Client(base_url=address, timeout=20) as client:
         assert client.post("/events/s", json={"id": "a", "data": {}}).status_code == 200
         server.kill()

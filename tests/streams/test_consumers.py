@@ -124,6 +124,16 @@ def test_a_consumer_that_fell_behind_a_trim_is_told(log: EventLog) -> None:
         consumer.step()
 
 
+def test_a_log_that_is_behind_its_consumer_is_not_taken_for_the_one_it_was(log: EventLog, tmp_path: Path) -> None:
+    sink = ListSink()
+    Consumer(log, "s", sink).step()
+    other = log_at(f"sqlite://{tmp_path}/other.db")
+    other.append("s", [event_of({}, id="new")])
+    with pytest.raises(StorageError, match="ends at 1, but was applied up to 10"):
+        Consumer(other, "s", sink).run(threading.Event())
+    other.close()
+
+
 def test_effect_and_offset_move_together_or_not_at_all(log: EventLog, database: Database) -> None:
     offsets = OffsetStore(database)
     is_broken = True

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from threading import Event as Stop
 from typing import Protocol
 
-from mainspring.errors import MainspringError
+from mainspring.errors import MainspringError, StorageError
 from mainspring.streams.event import Event
 from mainspring.streams.log import EventLog
 
@@ -54,9 +54,10 @@ class Consumer:
             ConflictError: the sink refused it; the next step begins where the sink stands.
             UnavailableError: log or sink don't answer. Whether a batch was applied then is asked of the sink again.
             NotFoundError: events that were not applied yet were trimmed.
+            StorageError: the sink is ahead of the log, which is another one, or an older state of it.
         """
         if self._offset is None:
-            self._offset = self.sink.offset()
+            self._offset = self._begin()
         events = self._batch(self._offset, timeout_s)
         if events:
             expect, self._offset = self._offset, None
@@ -82,6 +83,17 @@ class Consumer:
             else:
                 pause_s, until = _FIRST_PAUSE_S, time.monotonic() + self.patience_s
         return count
+
+    def _begin(self) -> int:
+        """The sink's offset. Behind the end of the log the next events would be taken for applied ones."""
+        offset, end = self.sink.offset(), self.log.end(self.stream)
+        if offset > end:
+            raise StorageError(
+                self.log.place,
+                f"`{self.stream}` ends at {end}, but was applied up to {offset}",
+                "Is it another log, or one that was restored? Consume it under another name.",
+            )
+        return offset
 
     def _batch(self, after: int, timeout_s: float) -> list[Event]:
         events = self.log.read(self.stream, after, self.max_events)

@@ -208,12 +208,22 @@ class EventLogContract:
         assert times == sorted(times)
 
     def test_killed_producers_and_consumers_lose_and_repeat_nothing(self, url: str, tmp_path: Path) -> None:
-        count, draw = 400, random.Random(1)
+        self._kill_and_deliver_again(url, tmp_path, seed=1, kills=2)
+
+    @pytest.mark.soak
+    @pytest.mark.parametrize("seed", range(2, 22))
+    def test_a_campaign_of_kills_loses_and_repeats_nothing(self, url: str, tmp_path: Path, seed: int) -> None:
+        self._kill_and_deliver_again(url, tmp_path, seed=seed, kills=8)
+
+    @staticmethod
+    def _kill_and_deliver_again(url: str, tmp_path: Path, *, seed: int, kills: int) -> None:
+        """Kill both in turns, each life of the producer sending everything from the first event on."""
+        count, draw = 200 * kills, random.Random(seed)
         database_url = f"sqlite://{tmp_path}/effects.db"
         _actors.opened(database_url).close()
         producing = (f"{_ROLES}:produce", url, "s", count)
         consuming = (f"{_ROLES}:consume", url, database_url, "s", count)
-        for consumer_first in (True, False):
+        for consumer_first in [bool(kill % 2) for kill in range(kills)]:
             with Child(*producing) as producer, Child(*consuming) as consumer:
                 if consumer_first:
                     _until_killed(consumer, draw.randrange(1, 5))
@@ -224,7 +234,7 @@ class EventLogContract:
             _until_done(consumer)
         log, database = log_at(url), open_database(database_url)
         wanted = [str(number) for number in range(count)]
-        assert ids_after(log, "s") == wanted
+        assert ids_after(log, "s", limit=count + 1) == wanted
         assert Counter(text for (text,) in database.query("SELECT text FROM note")) == Counter(wanted)
         log.close()
         database.close()
@@ -246,7 +256,8 @@ def _expect(came: bool) -> None:
 
 def _until_killed(child: Child, lines: int) -> None:
     for _ in range(lines):
-        child.read()
+        if child.read() == "done":
+            break
     child.signal(signal.SIGKILL)
 
 

@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -68,6 +69,18 @@ def crowd(count: int, target: str, *args: Any) -> None:
     command = [sys.executable, "-m", _MODULE, str(count), target, json.dumps(args)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
+
+
+def start_server(program: str, folder: Path, **settings: str) -> tuple[subprocess.Popen[str], str]:
+    """A process that runs a program in a folder, and the first line that it prints: the address that it answers at."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=folder, env=os.environ | settings, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    address = process.stdout.readline().strip()
+    assert address, process.communicate()[1]
+    return process, address
 
 
 def _main(count: int, target: str, args: list[Any]) -> int:
