@@ -26,8 +26,7 @@ MIGRATIONS = [
         state TEXT NOT NULL, options TEXT NOT NULL, bindings TEXT NOT NULL, arguments TEXT NOT NULL,
         tolerates TEXT NOT NULL, fingerprint TEXT, cache_key TEXT, reasons TEXT NOT NULL,
         reused_from TEXT, replay_of TEXT, outputs TEXT NOT NULL, seen TEXT NOT NULL, seed INTEGER NOT NULL,
-        started_at INTEGER, ended_at INTEGER, wall_s REAL, cpu_s REAL, peak_bytes INTEGER, error TEXT, log TEXT,
-        child_run TEXT
+        started_at INTEGER, ended_at INTEGER, wall_s REAL, cpu_s REAL, peak_bytes INTEGER, error TEXT, log TEXT, child_run TEXT
     );
     CREATE INDEX task_by_run ON task (run, position, map_index);
     CREATE INDEX task_by_step ON task (module, qualname, id);
