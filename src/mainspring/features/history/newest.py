@@ -66,11 +66,23 @@ def newest_rows(sought: Sought, history: History, *, guard: bool) -> Newest:
 
 def _ordered(history: History, wanted: pl.DataFrame) -> pl.DataFrame:
     """The history sorted by event time, then created time, then position."""
-    times = {"event": history.event} | ({"created": history.created} if history.created is not None else {})
-    frame = keyed(history.keys, **times, position=pl.int_range(len(history.event), eager=True))
+    created = history.created if history.created is not None else history.event
+    frame = keyed(
+        history.keys,
+        event=history.event,
+        created=created,
+        position=pl.int_range(len(created), dtype=pl.Int64, eager=True),
+    )
     if wanted.height * _FEW < frame.height:
-        frame = frame.join(wanted, on=wanted.columns, how="semi", maintain_order="left")
-    return frame.sort(list(times), maintain_order=True)
+        frame = frame.join(wanted, on=wanted.columns, how="semi")
+    order = frame.get_column("event").arg_sort().to_numpy(writable=True)
+    event = frame.get_column("event").to_numpy()[order]
+    tied = np.zeros(len(order) + 1, np.bool_)
+    tied[1:-1] = event[1:] == event[:-1]
+    if len(spots := np.flatnonzero(tied[1:] | tied[:-1])):  # a sort by three columns costs three times as much
+        ties = frame.select("event", "created", "position")[order[spots]]
+        order[spots] = order[spots][ties.select(pl.arg_sort_by(ties.columns)).to_series().to_numpy()]
+    return frame[order]
 
 
 def _last_places(wanted: pl.DataFrame, ordered: pl.DataFrame, names: list[str], rows: int) -> Whole:
