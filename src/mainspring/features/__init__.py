@@ -19,6 +19,8 @@ __getattr__, __dir__, __all__ = exports(
         **dict.fromkeys(
             ("Change", "Plan", "apply", "find_definition", "get_definition", "list_definitions", "plan"), ".registry"
         ),
+        **dict.fromkeys(("Materialized", "materialize", "push"), ".online.materializing"),
+        **dict.fromkeys(("FeatureReader", "Vector"), ".online.reader"),
         **dict.fromkeys(("TrainingSet", "ViewReport", "training_set"), ".training"),
         **dict.fromkeys(("Use", "list_uses"), ".uses"),
     },

@@ -9,6 +9,11 @@ from mainspring.features.definitions.service import OnDemandView as OnDemandView
 from mainspring.features.definitions.stream import Stream as Stream
 from mainspring.features.definitions.view import FeatureView as FeatureView
 from mainspring.features.definitions.view import Projection as Projection
+from mainspring.features.online.materializing import Materialized as Materialized
+from mainspring.features.online.materializing import materialize as materialize
+from mainspring.features.online.materializing import push as push
+from mainspring.features.online.reader import FeatureReader as FeatureReader
+from mainspring.features.online.reader import Vector as Vector
 from mainspring.features.registry import Change as Change
 from mainspring.features.registry import Plan as Plan
 from mainspring.features.registry import apply as apply

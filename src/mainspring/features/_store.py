@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from mainspring import clock
+from mainspring.data import DatasetVersion
 from mainspring.errors import NotFoundError, close_names
 from mainspring.features.definitions.records import (
     Definition,
@@ -26,12 +27,28 @@ MIGRATIONS = [
         id TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, number INTEGER NOT NULL,
         content_digest TEXT NOT NULL, record TEXT NOT NULL, created_at INTEGER NOT NULL, actor TEXT NOT NULL,
         retired_at INTEGER, UNIQUE (kind, name, number)
+    );
+    CREATE TABLE feature_freshness (
+        view TEXT PRIMARY KEY, source TEXT NOT NULL, until_us INTEGER NOT NULL, newest_us INTEGER,
+        stored INTEGER NOT NULL, at INTEGER NOT NULL
     )
     """,
 ]
 _COLUMNS = "id, number, content_digest, record, created_at, actor, retired_at"
 _NODES: dict[Kind, str] = {"view": "feature_view", "on_demand": "on_demand_view", "service": "feature_service"}
 _SHORTEST_PREFIX = 6
+
+
+class Freshness(msgspec.Struct, frozen=True):
+    """Up to when a view is in the online store: of which version of its source, until which instant, the newest event, how
+    many entities got a value, and when that was; times in microseconds.
+    """
+
+    source: str
+    until_us: int
+    newest_us: int | None
+    stored: int
+    at: int
 
 
 class DefinitionStore:
@@ -104,6 +121,26 @@ class DefinitionStore:
         """Take a name out of use for what is new; its versions stay for the models that use them."""
         tx.execute("UPDATE feature_definition SET retired_at = ? WHERE id = ?", (clock.now_us(), before.id))
         self.ledger.append(tx, "features.retired", before.id, {"kind": before.kind, "name": before.name})
+
+    def note_materialized(self, view: Definition, source: DatasetVersion, freshness: Freshness) -> None:
+        """Record up to when a view is in the online store, and from which version of its source; never backwards."""
+        with self.database.transaction() as tx:
+            tx.execute(
+                "INSERT INTO feature_freshness VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (view) DO UPDATE SET"
+                " source = excluded.source, until_us = excluded.until_us, newest_us = excluded.newest_us,"
+                " stored = excluded.stored, at = excluded.at WHERE excluded.until_us >= feature_freshness.until_us",
+                (view.id, freshness.source, freshness.until_us, freshness.newest_us, freshness.stored, freshness.at),
+            )
+            told = {"view": str(view), "source": freshness.source, "stored": freshness.stored}
+            self.ledger.append(tx, "features.materialized", view.id, told)
+            self.ledger.edge(tx, view.id, "materialized_from", source.id)
+
+    def freshness(self, view: Definition) -> Freshness | None:
+        """What is known of a view in the online store; None if it was never materialized."""
+        row = self.database.query_one(
+            "SELECT source, until_us, newest_us, stored, at FROM feature_freshness WHERE view = ?", (view.id,)
+        )
+        return None if row is None else Freshness(*row)
 
     def _found(self, where: str, params: Sequence[str | int]) -> list[Definition]:
         rows = self.database.query(f"SELECT {_COLUMNS} FROM feature_definition WHERE {where}", params)

@@ -16,7 +16,7 @@ from mainspring.features.definitions.records import (
     Transform,
 )
 
-_NOT_TOLD = ("about", "fields", "aggregates", "transform", "parts", "on_demand", "inputs", "ttl_us")
+_NOT_TOLD = ("about", "fields", "aggregates", "transform", "columns", "parts", "on_demand", "inputs", "ttl_us")
 
 
 def changes(before: Record, after: Record) -> tuple[str, ...]:

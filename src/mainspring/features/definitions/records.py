@@ -56,7 +56,10 @@ class About(msgspec.Struct, frozen=True):
 
 
 class ViewRecord(msgspec.Struct, frozen=True, kw_only=True, tag="view"):
-    """A feature view. `stream` are the types of an event's data, None for a dataset; empty columns are not there."""
+    """A feature view. `stream` are the types of an event's data, None for a dataset; empty columns are not there.
+
+    `columns` are the types of the columns that aggregates are of.
+    """
 
     name: str
     entities: tuple[str, ...]
@@ -70,6 +73,7 @@ class ViewRecord(msgspec.Struct, frozen=True, kw_only=True, tag="view"):
     transform: Transform | None
     fields: tuple[Field, ...]
     aggregates: tuple[Aggregate, ...] = ()
+    columns: dict[str, str] = {}  # a Struct copies its defaults
     about: About = About()  # frozen
 
 

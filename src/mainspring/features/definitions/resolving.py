@@ -191,8 +191,10 @@ def _typed(record: ViewRecord, empty: pl.LazyFrame, functions: Functions) -> Vie
             raise InvalidError(f"{record.name}.{name}", f"{given[name]}", "a column of dates or times")
     types = dict(schema_of(rows))
     if record.aggregates:
-        results = aggregation(record.aggregates, types).result_types
-        return msgspec.structs.replace(record, fields=tuple(Field(*each) for each in results.items()))
+        columns = {each.column: types[each.column] for each in record.aggregates if each.column}
+        results = aggregation(record.aggregates, columns).result_types
+        fields = tuple(Field(*each) for each in results.items())
+        return msgspec.structs.replace(record, fields=fields, columns=columns)
     fields = tuple(msgspec.structs.replace(field, dtype=types[field.name]) for field in record.fields)
     return msgspec.structs.replace(record, fields=fields)
 

@@ -1,0 +1,24 @@
+"""Where the features of an entity stand in the online store: under the version of the view, so that versions don't meet."""
+
+from __future__ import annotations
+
+from mainspring.features.aggregation.tiles import TileId
+from mainspring.features.definitions.records import Definition
+
+_VALUES, _TILES = b"features/v", b"features/t"
+_LENGTH_BYTES = 4
+
+
+def values_prefix(view: Definition) -> bytes:
+    """What the keys of a view's values begin with."""
+    return _VALUES + bytes.fromhex(view.id)
+
+
+def tiles_prefix(view: Definition) -> bytes:
+    """What the keys of a view's tiles begin with."""
+    return _TILES + bytes.fromhex(view.id)
+
+
+def tile_place(prefix: bytes, entity: bytes, tile: TileId) -> bytes:
+    """The key of one tile of an entity; no entity's is the beginning of another's."""
+    return prefix + tile.key(len(entity).to_bytes(_LENGTH_BYTES, "little") + entity)

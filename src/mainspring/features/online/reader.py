@@ -1,0 +1,210 @@
+"""Reading a service's features for entities: what the training set has at the same instant, from the online store.
+
+One read of the store for all entities and views, so that what is answered is of one instant of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from mainspring import clock
+from mainspring.errors import InvalidError
+from mainspring.features._store import DefinitionStore
+from mainspring.features.aggregation.aggregation import Aggregation, aggregation
+from mainspring.features.aggregation.state import EntityState, tiles_of_read
+from mainspring.features.definitions.demand import computed
+from mainspring.features.definitions.entity import Key
+from mainspring.features.definitions.functions import Functions
+from mainspring.features.definitions.records import Definition, OnDemandRecord, Part, ServiceRecord, ViewRecord
+from mainspring.features.history.status import Status
+from mainspring.features.online.entities import entity_bytes
+from mainspring.features.online.packing import Packed, Packing
+from mainspring.features.online.places import tile_place, tiles_prefix, values_prefix
+from mainspring.store import KeyValue
+from mainspring.workspace import Workspace
+
+_PRESENT, _NULL, _OUTSIDE, _UNKNOWN = (
+    each.value for each in (Status.PRESENT, Status.NULL_VALUE, Status.OUTSIDE_MAX_AGE, Status.NOT_FOUND)
+)
+
+
+class Vector(msgspec.Struct, frozen=True):
+    """The features of one entity, in the order of the service's `names`. Times are microseconds, None if there is none."""
+
+    values: Sequence[Any]
+    statuses: Sequence[str]
+    event_us: Sequence[int | None]
+
+
+class FeatureReader:
+    """Reads the features of one version of a service. It is made once, and may be used by any number of threads.
+
+    `request` are the columns that name an entity and what on-demand features are computed from.
+    """
+
+    def __init__(self, service: Definition, workspace: Workspace) -> None:
+        record = service.record
+        if not isinstance(record, ServiceRecord):
+            raise InvalidError("service", str(service), "a feature service")
+        store = DefinitionStore(workspace.database, workspace.ledger)
+        self.service, self.request = service, record.request
+        self.names = tuple(field.name for field in record.fields)
+        self._online: KeyValue = workspace.online
+        self._parts = [_part(part, store) for part in record.parts]
+        demanded = store.by_id(part.version for part in record.on_demand)
+        self._demanded = [_Demanded.of(demanded[part.version], store) for part in record.on_demand]
+        self._functions = Functions(workspace)
+        told = [name for part in self._parts for name in part.names] + [n for d in self._demanded for n in d.names]
+        self._order = None if tuple(told) == self.names else [told.index(name) for name in self.names]
+
+    def read(self, entities: Sequence[Mapping[str, Any]], *, at_us: int | None = None) -> list[Vector]:
+        """The features of each entity, a mapping of the request's columns, at an instant: now, if none is said.
+
+        Raises:
+            InvalidError: a key or a column of the request is missing or null; it is named.
+            WrongTypeError: a key has another type.
+            StorageError: the online store can't be read.
+        """
+        at = clock.now_us() if at_us is None else at_us
+        parts = [*self._parts, *(part for each in self._demanded for part in each.inputs)]
+        keys: list[bytes] = []
+        for part in parts:
+            keys += part.places(entities, at)
+        values = iter(self._online.get_many(keys))
+        answers = [part.answers(len(entities), values, at) for part in parts]
+        own, inner = answers[: len(self._parts)], answers[len(self._parts) :]
+        columns = [*own, *self._computed(entities, inner)]
+        return [self._vector([column[place] for column in columns]) for place in range(len(entities))]
+
+    def _computed(self, entities: Sequence[Mapping[str, Any]], inner: list[list[Vector]]) -> list[list[Vector]]:
+        found, at = [], 0
+        for each in self._demanded:
+            given = inner[at : at + len(each.inputs)]
+            at += len(each.inputs)
+            found.append(each.computed(entities, given, self._functions))
+        return found
+
+    def _vector(self, parts: list[Vector]) -> Vector:
+        if len(parts) == 1 and self._order is None:
+            return parts[0]
+        values = [value for part in parts for value in part.values]
+        statuses = [status for part in parts for status in part.statuses]
+        event_us = [event for part in parts for event in part.event_us]
+        if self._order is None:
+            return Vector(values, statuses, event_us)
+        return Vector(*([told[place] for place in self._order] for told in (values, statuses, event_us)))  # type: ignore[arg-type]  # three lists
+
+
+class _Stored:
+    """The part of a service that is stored as values."""
+
+    def __init__(self, part: Part, view: Definition) -> None:
+        record = view.record
+        assert isinstance(record, ViewRecord)
+        self.names, self.types, self._ttl_us = part.names, _types(part, record), record.ttl_us
+        self._prefix, self._keys = values_prefix(view), _asked(part, record)
+        self._read: Callable[[bytes], Packed] = Packing(record.fields, view.number).reader(part.features)
+        count = len(part.features)
+        self._unknown = Vector([None] * count, [_UNKNOWN] * count, [None] * count)
+        self._outside = [_OUTSIDE] * count
+        self._present = [_PRESENT] * count
+
+    def places(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> list[bytes]:  # noqa: ARG002  # as of tiles
+        return [self._prefix + entity_bytes(self._keys, entity) for entity in entities]
+
+    def answers(self, count: int, stored: Any, at_us: int) -> list[Vector]:
+        return [self._answer(next(stored), at_us) for _ in range(count)]
+
+    def _answer(self, data: bytes | None, at_us: int) -> Vector:
+        if data is None:
+            return self._unknown
+        event_us, _, values = self._read(data)
+        event = [event_us] * len(values)
+        if self._ttl_us is not None and at_us - event_us > self._ttl_us:
+            return Vector([None] * len(values), self._outside, event)
+        statuses = [_NULL if value is None else _PRESENT for value in values] if None in values else self._present
+        return Vector(values, statuses, event)
+
+
+class _Folded:
+    """The part of a service that is stored as tiles of aggregates."""
+
+    def __init__(self, part: Part, view: Definition) -> None:
+        record = view.record
+        assert isinstance(record, ViewRecord)
+        self.names, self.types, self._features = part.names, _types(part, record), part.features
+        self._prefix, self._keys = tiles_prefix(view), _asked(part, record)
+        self._spec = spec_of(record)
+
+    def places(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> list[bytes]:
+        tiles = tiles_of_read(self._spec, at_us)
+        found = []
+        for entity in entities:
+            key = entity_bytes(self._keys, entity)
+            found += [tile_place(self._prefix, key, tile) for tile in tiles]
+        return found
+
+    def answers(self, count: int, stored: Any, at_us: int) -> list[Vector]:
+        tiles = tiles_of_read(self._spec, at_us)
+        found = []
+        for _ in range(count):
+            held = {tile: data for tile in tiles if (data := next(stored)) is not None}
+            values = EntityState(self._spec, held).read(at_us)
+            told = [values[name] for name in self._features]
+            empty = _UNKNOWN if not held else _NULL
+            found.append(Vector(told, [empty if value is None else _PRESENT for value in told], [None] * len(told)))
+        return found
+
+
+class _Demanded(NamedTuple):
+    """An on-demand view with the parts of other views that it takes."""
+
+    record: OnDemandRecord
+    inputs: list[_Stored | _Folded]
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, definition: Definition, store: DefinitionStore) -> _Demanded:
+        record = definition.record
+        assert isinstance(record, OnDemandRecord)
+        inputs = [_part(part, store) for part in record.inputs]
+        return cls(record, inputs, tuple(field.name for field in record.fields))
+
+    def computed(
+        self, entities: Sequence[Mapping[str, Any]], inputs: list[list[Vector]], functions: Functions
+    ) -> list[Vector]:
+        from mainspring.features.online.frames import typed_frame
+
+        columns = {
+            name: (dtype, [entity.get(name) for entity in entities]) for name, dtype in self.record.request.items()
+        }
+        for part, vectors in zip(self.inputs, inputs, strict=True):
+            for place, (name, dtype) in enumerate(zip(part.names, part.types, strict=True)):
+                columns[name] = dtype, [vector.values[place] for vector in vectors]
+        rows = computed(self.record, typed_frame(columns), functions).rows()
+        nothing = [None] * len(self.names)
+        return [Vector(list(row), [_NULL if value is None else _PRESENT for value in row], nothing) for row in rows]
+
+
+def spec_of(record: ViewRecord) -> Aggregation:
+    """The aggregates of a view, held to the types of their columns."""
+    return aggregation(record.aggregates, record.columns)
+
+
+def _part(part: Part, store: DefinitionStore) -> _Stored | _Folded:
+    view = store.by_id([part.version])[part.version]
+    assert isinstance(view.record, ViewRecord)
+    return _Folded(part, view) if view.record.aggregates else _Stored(part, view)
+
+
+def _types(part: Part, record: ViewRecord) -> tuple[str, ...]:
+    types = {field.name: field.dtype for field in record.fields}
+    return tuple(types[name] for name in part.features)
+
+
+def _asked(part: Part, record: ViewRecord) -> tuple[Key, ...]:
+    """The view's keys by the columns of the request."""
+    return tuple(Key(part.keys.get(key.name, key.name), key.type) for key in record.keys)

@@ -1,0 +1,178 @@
+"""The online store holds what the training set gives at the same instant; newer events stay; nothing is missing meanwhile."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import polars as pl
+import pytest
+
+from mainspring.data import dataset
+from mainspring.errors import InvalidError, WrongTypeError
+from mainspring.features import Entity, FeatureService, FeatureView, OnDemandView, apply, get_definition, training_set
+from mainspring.features._store import DefinitionStore
+from mainspring.features.online.materializing import materialize, push
+from mainspring.features.online.reader import FeatureReader
+from mainspring.testing.threads import at_once
+from mainspring.workspace import Workspace
+
+START = datetime(2013, 1, 1, tzinfo=UTC)
+
+
+def at(hours: float) -> datetime:
+    return START + timedelta(hours=hours)
+
+
+def us(moment: datetime) -> int:
+    return int(moment.timestamp() * 1_000_000)
+
+
+WEATHER = pl.DataFrame(
+    {"origin": ["EWR", "EWR", "JFK"], "at": [at(0), at(2), at(0)], "wind": [5, None, 7], "temp": [30.0, 40.0, 50.0]}
+)
+
+
+def view(**changed: Any) -> FeatureView:
+    given: dict[str, Any] = {
+        "entity": Entity("origin"), "source": "weather", "event_time": "at", "ttl": "2h",
+        "features": ["wind", (pl.col("temp") < 32).alias("is_freezing")],
+    }  # fmt: skip
+    return FeatureView("weather_at", **given | changed)
+
+
+def late(base: FeatureView) -> FeatureService:
+    hour = OnDemandView(
+        "calendar", request={"leaves_at": "datetime[us, UTC]"}, inputs=[base["wind"]],
+        features={"hour": pl.col("leaves_at").dt.hour(), "windy_hour": pl.col("wind") * pl.col("leaves_at").dt.hour()},
+    )  # fmt: skip
+    return FeatureService("late", [base, base["wind"].keyed(origin="dest").prefixed("dest_"), hour])
+
+
+def test_a_vector_says_what_the_training_set_says(workspace: Workspace) -> None:
+    dataset("weather").commit(WEATHER)
+    apply(late(view()))
+    done = materialize("weather_at", until=at(1))
+    assert (done.stored, done.newest_us, done.source) == (2, us(at(0)), "weather/1")
+    reader = FeatureReader(get_definition("service", "late"), workspace)
+    request = {"origin": "EWR", "dest": "JFK", "leaves_at": at(1)}
+    (vector,) = reader.read([request], at_us=us(at(1)))
+    assert dict(zip(reader.names, vector.values, strict=True)) == {
+        "wind": 5, "is_freezing": True, "dest_wind": 7, "hour": 1, "windy_hour": 5,
+    }  # fmt: skip
+    assert vector.statuses == ["PRESENT"] * 5
+    (text,) = reader.read([request | {"leaves_at": "2013-01-01T01:00:00Z"}], at_us=us(at(1)))
+    assert text == vector
+
+    materialize("weather_at", until=at(3))
+    known, unknown, old = reader.read(
+        [request, request | {"origin": "LGA"}, request | {"origin": "JFK"}], at_us=us(at(3))
+    )
+    assert (known.values[:2], known.statuses[:2]) == ([None, False], ["NULL_VALUE", "PRESENT"])
+    assert unknown.statuses[:3] == ["NOT_FOUND", "NOT_FOUND", "OUTSIDE_MAX_AGE"]
+    assert (old.values[:2], old.event_us[:2]) == ([None, None], [us(at(0))] * 2)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_history_is_served_as_the_join_gives_it(workspace: Workspace, seed: int) -> None:
+    """Rows come in parts, are materialized in between, in full or not, and read at instants between and on the rows'."""
+    chance = random.Random(seed)
+    base = view(
+        created_time="known", ttl=f"{chance.randint(1, 6)}h", entity=Entity("key", {"origin": "str", "n": "int"})
+    )
+    service = FeatureService("late", [base])
+    rows = [
+        {"origin": chance.choice("ab"), "n": chance.randint(0, 1), "at": at(moment),
+         "known": at(moment + chance.choice((0, 0, 1, 5))), "wind": chance.choice((None, 1, 2)),
+         "temp": chance.uniform(0, 60)}
+        for moment in sorted(chance.randint(0, 20) for _ in range(60))
+    ]  # fmt: skip
+    frame = pl.DataFrame(rows, schema_overrides={"wind": pl.Int64})
+    dataset("weather").commit(frame[:20])
+    apply(service)
+    reader = FeatureReader(get_definition("service", "late"), workspace)
+    entities = [{"origin": origin, "n": n} for origin in "abc" for n in (0, 1, 2)]
+    for known, until in ((20, 5), (40, 9), (60, 14), (60, 30)):
+        if known > 20:
+            dataset("weather").append(frame[known - 20 : known])
+        materialize("weather_at", until=at(until), full=chance.random() < 0.3)
+        asked = pl.DataFrame(entities).with_columns(when=pl.lit(at(until)))
+        wanted = training_set(asked, "late", time="when").frame.select(reader.names).rows()
+        assert [tuple(vector.values) for vector in reader.read(entities, at_us=us(at(until)))] == wanted
+
+
+def test_an_older_event_never_replaces_a_newer_one(workspace: Workspace) -> None:
+    dataset("weather").commit(WEATHER)
+    apply(late(view()))
+    assert push("weather_at", pl.DataFrame({"origin": ["EWR"], "at": [at(4)], "wind": [9], "temp": [1.0]})) == 1
+    assert push("weather_at", pl.DataFrame({"origin": ["EWR"], "at": [at(3)], "wind": [8], "temp": [1.0]})) == 0
+    materialize("weather_at", until=at(5))
+    reader = FeatureReader(get_definition("service", "late"), workspace)
+    request = {"origin": "EWR", "dest": "EWR", "leaves_at": at(5)}
+    assert reader.read([request], at_us=us(at(5)))[0].values[:3] == [9, True, 9]
+    done = materialize("weather_at", until=at(5), full=True)  # the source has no such row
+    assert (done.removed, reader.read([request], at_us=us(at(4)))[0].values[:2]) == (0, [None, False])
+    dataset("weather").commit(WEATHER[:2])
+    assert materialize("weather_at", until=at(5), full=True).removed == 1
+
+
+def test_versions_of_a_view_do_not_meet(workspace: Workspace) -> None:
+    dataset("weather").commit(WEATHER)
+    base = view()
+    apply(late(base))
+    materialize("weather_at", until=at(1))
+    old = FeatureReader(get_definition("service", "late"), workspace)
+    base.ttl_us = 1
+    apply(late(base))
+    new = FeatureReader(get_definition("service", "late"), workspace)
+    request = {"origin": "EWR", "dest": "JFK", "leaves_at": at(1)}
+    assert old.read([request], at_us=us(at(0)))[0].values[0] == 5
+    assert new.read([request], at_us=us(at(0)))[0].statuses[0] == "NOT_FOUND"
+
+
+def test_nothing_is_missing_while_it_is_written(workspace: Workspace) -> None:
+    many = pl.DataFrame(
+        {"origin": [str(n) for n in range(300)], "at": [at(0)] * 300, "wind": range(300), "temp": [1.0] * 300}
+    )
+    dataset("weather").commit(many)
+    apply(FeatureService("late", [view()]))
+    materialize("weather_at", until=at(1))
+    reader = FeatureReader(get_definition("service", "late"), workspace)
+    entities = [{"origin": str(n)} for n in range(300)]
+
+    def write(full: bool) -> None:
+        for _ in range(3):
+            materialize("weather_at", until=at(1), full=full, workspace=workspace)
+
+    def read() -> None:
+        for _ in range(20):
+            assert [vector.values[0] for vector in reader.read(entities, at_us=us(at(1)))] == list(range(300))
+
+    at_once(partial(write, full=False), partial(write, full=True), read)
+
+
+def test_what_a_request_lacks_is_named(workspace: Workspace) -> None:
+    dataset("weather").commit(WEATHER)
+    apply(late(view()))
+    reader = FeatureReader(get_definition("service", "late"), workspace)
+    with pytest.raises(InvalidError, match="dest: `null` is not a key of type str"):
+        reader.read([{"origin": "EWR", "leaves_at": at(0)}])
+    with pytest.raises(WrongTypeError, match="origin: `7` is an int, expected a key of type str"):
+        reader.read([{"origin": 7, "dest": "EWR", "leaves_at": at(0)}])
+    with pytest.raises(WrongTypeError, match="leaves_at"):
+        reader.read([{"origin": "EWR", "dest": "EWR", "leaves_at": "soon"}])
+    assert reader.read([]) == []
+
+
+def test_freshness_is_recorded_and_never_goes_back(workspace: Workspace) -> None:
+    dataset("weather").commit(WEATHER)
+    apply(late(view()))
+    store, definition = DefinitionStore(workspace.database), get_definition("view", "weather_at")
+    assert store.freshness(definition) is None
+    materialize("weather_at", until=at(3))
+    materialize("weather_at", until=at(1))
+    found = store.freshness(definition)
+    assert found is not None
+    assert (found.until_us, found.newest_us, found.source) == (us(at(3)), us(at(2)), "weather/1")
