@@ -48,24 +48,27 @@ def newest_rows(sought: Sought, history: History, *, guard: bool) -> Newest:
     names = key_names(len(sought.keys))
     at = sought.at.to_numpy()
     wanted = keyed(sought.keys, at=sought.at, row=pl.int_range(len(at), eager=True))
-    ordered = _ordered(history, wanted.select(names))
-    places = _last_places(wanted, ordered, names, len(at))
-    event, position = (ordered.get_column(name).to_numpy() for name in ("event", "position"))
+    rows = _rows(history, wanted.select(names))
+    event, created, position = (rows.get_column(name).to_numpy() for name in ("event", "created", "position"))
+    order, sorted_event = _order(rows)
+    keys = rows.select(names)[order]
+    places = _last_places(wanted, keys.with_columns(pl.Series("event", sorted_event)), names, len(at))
     late = np.empty(0, np.int64)
     if guard and history.created is not None:
         found = np.flatnonzero(places >= 0)
-        late = found[ordered.get_column("created").to_numpy()[places[found]] > at[found]]
-    late_age = at[late] - event[places[late]]
+        late = found[created[order[places[found]]] > at[found]]
+    late_age = at[late] - event[order[places[late]]]
     if len(late):
-        places[late] = last_known(ordered, names, places[late], at[late])
+        places[late] = last_known(keys, created, order, places[late], at[late])
     known = np.flatnonzero(places >= 0)
+    which = order[places[known]]
     taken, age = np.full((2, len(at)), -1, np.int64)
-    taken[known], age[known] = position[places[known]], at[known] - event[places[known]]
+    taken[known], age[known] = position[which], at[known] - event[which]
     return Newest(taken, age, late, late_age)
 
 
-def _ordered(history: History, wanted: pl.DataFrame) -> pl.DataFrame:
-    """The history sorted by event time, then created time, then position."""
+def _rows(history: History, wanted: pl.DataFrame) -> pl.DataFrame:
+    """The rows that can count, in any order, each with its position."""
     created = history.created if history.created is not None else history.event
     frame = keyed(
         history.keys,
@@ -73,24 +76,28 @@ def _ordered(history: History, wanted: pl.DataFrame) -> pl.DataFrame:
         created=created,
         position=pl.int_range(len(created), dtype=pl.Int64, eager=True),
     )
-    if wanted.height * _FEW < frame.height:
-        frame = frame.join(wanted, on=wanted.columns, how="semi")
-    order = frame.get_column("event").arg_sort().to_numpy(writable=True)
-    event = frame.get_column("event").to_numpy()[order]
+    few = wanted.height * _FEW < frame.height
+    return frame.join(wanted, on=wanted.columns, how="semi") if few else frame
+
+
+def _order(rows: pl.DataFrame) -> tuple[Whole, Whole]:
+    """What sorts rows by event time, then created time, then position; and the event times in that order."""
+    order = rows.get_column("event").arg_sort().to_numpy(writable=True)
+    event = rows.get_column("event").to_numpy()[order]
     tied = np.zeros(len(order) + 1, np.bool_)
     tied[1:-1] = event[1:] == event[:-1]
     if len(spots := np.flatnonzero(tied[1:] | tied[:-1])):  # a sort by three columns costs three times as much
-        ties = frame.select("event", "created", "position")[order[spots]]
+        ties = rows.select("event", "created", "position")[order[spots]]
         order[spots] = order[spots][ties.select(pl.arg_sort_by(ties.columns)).to_series().to_numpy()]
-    return frame[order]
+    return order, event
 
 
 def _last_places(wanted: pl.DataFrame, ordered: pl.DataFrame, names: list[str], rows: int) -> Whole:
     """For each wanted row the last place of its key with an event time up to its instant; −1 if none."""
-    known = ordered.select(*names, "event", place=pl.int_range(pl.len(), dtype=pl.Int64))
+    known = ordered.with_columns(place=pl.int_range(pl.len(), dtype=pl.get_index_type()))
     found = wanted.sort("at").join_asof(
         known, left_on="at", right_on="event", by=names, strategy="backward", check_sortedness=False
     )
     places = np.full(rows, -1, np.int64)
-    places[found.get_column("row").to_numpy()] = found.get_column("place").fill_null(-1).to_numpy()
+    places[found.get_column("row").to_numpy()] = found.get_column("place").cast(pl.Int64).fill_null(-1).to_numpy()
     return places
