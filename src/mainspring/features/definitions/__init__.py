@@ -4,4 +4,15 @@
 `demand` compute what a record says, for every use.
 """
 
-__all__ = ["demand", "entity", "records", "resolving", "rows", "service", "stream", "view"]
+from mainspring.lazy import exports
+
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        **dict.fromkeys(("Entity", "Key"), ".entity"),
+        "Stream": ".stream",
+        **dict.fromkeys(("FeatureView", "Projection"), ".view"),
+        **dict.fromkeys(("FeatureService", "OnDemandView"), ".service"),
+        **dict.fromkeys(("Definition", "OnDemandRecord", "ServiceRecord", "ViewRecord"), ".records"),
+    },
+)

@@ -3,4 +3,14 @@
 `entities` are keys, `packing` values, `places` where they stand; `materializing` brings them there, `reader` answers.
 """
 
-__all__ = ["entities", "frames", "materializing", "packing", "places", "reader"]
+from mainspring.lazy import exports
+
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        **dict.fromkeys(("entities_bytes", "entity_bytes"), ".entities"),
+        **dict.fromkeys(("Materialized", "materialize", "push"), ".materializing"),
+        **dict.fromkeys(("Packed", "Packing"), ".packing"),
+        **dict.fromkeys(("FeatureReader", "Vector"), ".reader"),
+    },
+)

@@ -1,0 +1,11 @@
+from mainspring.features.definitions.entity import Entity as Entity
+from mainspring.features.definitions.entity import Key as Key
+from mainspring.features.definitions.records import Definition as Definition
+from mainspring.features.definitions.records import OnDemandRecord as OnDemandRecord
+from mainspring.features.definitions.records import ServiceRecord as ServiceRecord
+from mainspring.features.definitions.records import ViewRecord as ViewRecord
+from mainspring.features.definitions.service import FeatureService as FeatureService
+from mainspring.features.definitions.service import OnDemandView as OnDemandView
+from mainspring.features.definitions.stream import Stream as Stream
+from mainspring.features.definitions.view import FeatureView as FeatureView
+from mainspring.features.definitions.view import Projection as Projection

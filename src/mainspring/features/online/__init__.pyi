@@ -1,0 +1,9 @@
+from mainspring.features.online.entities import entities_bytes as entities_bytes
+from mainspring.features.online.entities import entity_bytes as entity_bytes
+from mainspring.features.online.materializing import Materialized as Materialized
+from mainspring.features.online.materializing import materialize as materialize
+from mainspring.features.online.materializing import push as push
+from mainspring.features.online.packing import Packed as Packed
+from mainspring.features.online.packing import Packing as Packing
+from mainspring.features.online.reader import FeatureReader as FeatureReader
+from mainspring.features.online.reader import Vector as Vector
