@@ -18,6 +18,7 @@ class TestInline(RunnerContract):
     isolates = False
 
 
+@pytest.mark.one_backend("a pool of two is held to both")
 class TestPoolOfOne(RunnerContract):
     runner = "pool"
     jobs = 1
@@ -28,6 +29,9 @@ class TestPoolOfTwo(RunnerContract):
     jobs = 2
 
 
+@pytest.mark.one_backend(
+    "its workers reach the state by URL, whichever it is; machines share this one", name="postgres"
+)
 class TestDetached(RunnerContract):
     runner = "detached"
     jobs = 2

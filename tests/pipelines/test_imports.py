@@ -18,6 +18,10 @@ from mainspring.pipelines.why import present
 from mainspring.testing.workspaces import Lab, states, task_of
 from mainspring.workspace import using
 
+pytestmark = pytest.mark.one_backend(
+    "what an import reads is a row of the record; the contracts of the record hold for both"
+)
+
 FLOW = """
 from helper import VALUE
 

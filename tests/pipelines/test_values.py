@@ -9,6 +9,8 @@ import pytest
 
 from mainspring.testing.workspaces import Lab, states, task_of
 
+pytestmark = pytest.mark.one_backend("what passes between steps on either is held by the contract of runners")
+
 MUTATION = """
 import numpy as np
 import pandas as pd

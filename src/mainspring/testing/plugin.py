@@ -1,7 +1,7 @@
 """Pytest fixtures for tests that must hold on both pairs of backends. Register with `pytest_plugins`.
 
 `backend` gives each test a fresh pair of URLs, once SQLite with local files and LMDB, once PostgreSQL with S3 and
-Redis. A test marked `one_backend("reason")` runs on the first only.
+Redis. A test marked `one_backend("reason")` runs on the first only, or on the one it names with `name="postgres"`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Backend(NamedTuple):
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker."""
-    config.addinivalue_line("markers", "one_backend(reason): runs on SQLite with local files only")
+    config.addinivalue_line("markers", "one_backend(reason, name='sqlite'): runs on this one only")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -39,7 +39,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker("one_backend")
     if marker is not None and not marker.args:
         raise pytest.UsageError(f"{metafunc.definition.nodeid}: `one_backend` needs a reason")
-    metafunc.parametrize("backend", ["sqlite"] if marker else ["sqlite", "postgres"], indirect=True)
+    names = [marker.kwargs.get("name", "sqlite")] if marker else ["sqlite", "postgres"]
+    metafunc.parametrize("backend", names, indirect=True)
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,10 @@ from mainspring.errors import CorruptBlobError, InvalidError, MainspringError, N
 from mainspring.workspace import Workspace, using
 from tests.data.trees.folders import content, spoil, tree_of
 
+pytestmark = pytest.mark.one_backend(
+    "names and kinds of files are of the disk; what is damaged in either store is of the stores"
+)
+
 HOSTILE = ["../evil", "/etc/evil", "a/../../evil", "a//b", "", ".", "a/.", "a\0b", "a/"]
 
 
