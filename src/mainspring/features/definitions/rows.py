@@ -12,7 +12,7 @@ from mainspring.errors import InvalidError, MainspringError, WrongTypeError, clo
 from mainspring.features.definitions.expressions import read
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Python, Sql, ViewRecord
-from mainspring.features.definitions.stream import OWN
+from mainspring.streams.columns import OWN
 
 if TYPE_CHECKING:
     import polars as pl

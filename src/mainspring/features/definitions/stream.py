@@ -6,17 +6,14 @@ from collections.abc import Mapping
 
 from mainspring.errors import InvalidError
 from mainspring.features.definitions.names import expect_name
-
-EVENT_ID, EVENT_TIME, RECEIVED_AT = "event_id", "event_time", "received_at"
-OWN: dict[str, str] = {EVENT_ID: "str", EVENT_TIME: "datetime[us, UTC]", RECEIVED_AT: "datetime[us, UTC]"}
-"""The columns that every event has: its id, when it happened, and when the log took it."""
+from mainspring.streams.columns import OWN
 
 
 class Stream:
     """Events of one kind. What was read of them is kept in the dataset of the same name.
 
     `fields` are the columns of their data with types, in the words of schemas. Beside them each has `event_id`,
-    `event_time` and `received_at`.
+    `event_time`, `received_at`, and `event_offset`, its place in the stream.
 
     Raises:
         InvalidError: a name or type can't be one, or a field is called like one of those.

@@ -13,7 +13,8 @@ from mainspring.features.aggregation.aggregate import Aggregate
 from mainspring.features.aggregation.duration import parse_duration
 from mainspring.features.definitions.entity import Entity, Key
 from mainspring.features.definitions.names import expect_name
-from mainspring.features.definitions.stream import EVENT_ID, EVENT_TIME, OWN, RECEIVED_AT, Stream
+from mainspring.features.definitions.stream import Stream
+from mainspring.streams.columns import EVENT_ID, EVENT_TIME, OWN, RECEIVED_AT
 
 if TYPE_CHECKING:
     import polars as pl

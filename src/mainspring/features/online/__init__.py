@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = exports(
         **dict.fromkeys(("entities_bytes", "entity_bytes"), ".entities"),
         **dict.fromkeys(("Materialized", "materialize", "push"), ".materializing"),
         **dict.fromkeys(("Packed", "Packing"), ".packing"),
+        **dict.fromkeys(("Running", "Watermark", "read_watermark", "watermark_of"), ".watermark"),
         **dict.fromkeys(("FeatureReader", "Vector"), ".reader"),
     },
 )

@@ -7,3 +7,7 @@ from mainspring.features.online.packing import Packed as Packed
 from mainspring.features.online.packing import Packing as Packing
 from mainspring.features.online.reader import FeatureReader as FeatureReader
 from mainspring.features.online.reader import Vector as Vector
+from mainspring.features.online.watermark import Running as Running
+from mainspring.features.online.watermark import Watermark as Watermark
+from mainspring.features.online.watermark import read_watermark as read_watermark
+from mainspring.features.online.watermark import watermark_of as watermark_of

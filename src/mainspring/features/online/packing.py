@@ -1,8 +1,8 @@
 """The values of one view and entity as bytes, so that a read decodes what it asks for and nothing else.
 
-Layout: rank (event time, then created time, each 8 bytes that sort as the times do), version of the definition (4 bytes),
-null bits, values of fixed width, then for each other value where it ends, and those values. All numbers little-endian but
-the rank. A store that keeps the greatest rank so keeps the newest event.
+Layout: rank (event time, then created time, each 8 bytes that sort as the times do), version of the definition (4 bytes,
+the highest bit for what was pushed), null bits, values of fixed width, then for each other value where it ends, and those
+values. All numbers little-endian but the rank. A store that keeps the greatest rank so keeps the newest event.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 RANK = struct.Struct(">QQ")
 _BIAS = 1 << 63
+_PUSHED = 1 << 31  # of the version's number
 _VERSION = struct.Struct("<I")
 _HEAD_BYTES = RANK.size + _VERSION.size
 _END = "<u4"
@@ -33,11 +34,15 @@ _MIDNIGHT = datetime(1970, 1, 1)  # noqa: DTZ001  # as Polars gives times withou
 
 
 class Packed(NamedTuple):
-    """What is stored of an entity: times in microseconds, values in the order of the features that were asked for."""
+    """What is stored of an entity: times in microseconds, values in the order of the features that were asked for.
+
+    `is_pushed` says that it came by `push` and not, or not yet, from the view's source.
+    """
 
     event_us: int
     created_us: int
     values: list[Any]
+    is_pushed: bool = False
 
 
 def rank(event_us: int, created_us: int) -> bytes:
@@ -47,6 +52,11 @@ def rank(event_us: int, created_us: int) -> bytes:
     True
     """
     return RANK.pack(event_us + _BIAS, created_us + _BIAS)
+
+
+def is_pushed(data: bytes) -> bool:
+    """Whether a packed value came by `push`."""
+    return data[RANK.size + 3] >= _PUSHED >> 24
 
 
 class Packing:
@@ -66,8 +76,9 @@ class Packing:
         self._values_at = self._ends_at + 4 * len(self._loose)
 
     def pack(
-        self, frame: pl.DataFrame, event_us: np.ndarray[Any, Any], created_us: np.ndarray[Any, Any]
-    ) -> list[bytes]:
+        self, frame: pl.DataFrame, event_us: np.ndarray[Any, Any], created_us: np.ndarray[Any, Any], *,
+        is_pushed: bool = False,
+    ) -> list[bytes]:  # fmt: skip
         """The bytes of each row, in their order; the frame holds the features.
 
         Raises:
@@ -79,7 +90,7 @@ class Packing:
         head = np.empty(rows, dtype=[("e", ">u8"), ("c", ">u8"), ("v", "<u4"), ("n", "u1", (self._null_bytes,))])
         head["e"] = event_us.astype(np.int64).view(np.uint64) ^ np.uint64(_BIAS)
         head["c"] = created_us.astype(np.int64).view(np.uint64) ^ np.uint64(_BIAS)
-        head["v"] = self.number
+        head["v"] = self.number | (_PUSHED if is_pushed else 0)
         columns = [frame.get_column(field.name) for field in self.fields]
         nulls = np.array([column.is_null().to_numpy() for column in columns], dtype=bool).reshape(len(columns), rows)
         head["n"] = np.packbits(nulls, axis=0, bitorder="little").T
@@ -113,9 +124,10 @@ class Packing:
 
         def read(data: bytes) -> Packed:
             event, created = unpack_rank(data)
-            if unpack_version(data, RANK.size)[0] != number:
-                raise ConflictError(f"It was stored by version {unpack_version(data, RANK.size)[0]}, not {number}.")
-            return Packed(event - _BIAS, created - _BIAS, [step(data) for step in steps])
+            (stored,) = unpack_version(data, RANK.size)
+            if stored & ~_PUSHED != number:
+                raise ConflictError(f"It was stored by version {stored & ~_PUSHED}, not {number}.")
+            return Packed(event - _BIAS, created - _BIAS, [step(data) for step in steps], stored >= _PUSHED)
 
         return read
 

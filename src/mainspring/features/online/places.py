@@ -5,7 +5,7 @@ from __future__ import annotations
 from mainspring.features.aggregation.tiles import TileId
 from mainspring.features.definitions.records import Definition
 
-_VALUES, _TILES = b"features/v", b"features/t"
+_VALUES, _TILES, _WATERMARK = b"features/v", b"features/t", b"features/w"
 _LENGTH_BYTES = 4
 
 
@@ -17,6 +17,11 @@ def values_prefix(view: Definition) -> bytes:
 def tiles_prefix(view: Definition) -> bytes:
     """What the keys of a view's tiles begin with."""
     return _TILES + bytes.fromhex(view.id)
+
+
+def watermark_place(view: Definition) -> bytes:
+    """The key of what a view's online state reflects."""
+    return _WATERMARK + bytes.fromhex(view.id)
 
 
 def tile_place(prefix: bytes, entity: bytes, tile: TileId) -> bytes:

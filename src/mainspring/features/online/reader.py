@@ -121,7 +121,7 @@ class _Stored:
     def _answer(self, data: bytes | None, at_us: int) -> Vector:
         if data is None:
             return self._unknown
-        event_us, _, values = self._read(data)
+        event_us, _, values, _ = self._read(data)
         event = [event_us] * len(values)
         if self._ttl_us is not None and at_us - event_us > self._ttl_us:
             return Vector([None] * len(values), self._outside, event)
