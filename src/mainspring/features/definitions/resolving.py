@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mainspring.errors import InvalidError, NotFoundError, WrongTypeError, close_names
 from mainspring.features.aggregation.aggregation import aggregation
+from mainspring.features.definitions.composing import composed, given_fields, part_of
 from mainspring.features.definitions.entity import Key
 from mainspring.features.definitions.expressions import written
 from mainspring.features.definitions.functions import Functions
@@ -98,26 +98,11 @@ class Resolver:
     def service(self, service: FeatureService) -> ServiceRecord:
         """A service's record; raises as `view`, and InvalidError where views want one column in two types."""
         parts = tuple(self.part(each) for each in service.views if isinstance(each, Projection))
-        demanded = [self.find("on_demand", each.name) for each in service.views if isinstance(each, OnDemandView)]
-        request: dict[str, str] = {}
-        fields = {name: Field(name, dtype) for name, dtype in _names(self._given(parts)).items()}
-        inner = [part for each in demanded for part in _of_demand(each).inputs]
-        for part in (*parts, *inner):
-            for key in self._record(part).keys:
-                _ask(request, part.keys.get(key.name, key.name), key.type, service.name)
-        for each in demanded:
-            for name, dtype in _of_demand(each).request.items():
-                _ask(request, name, dtype, service.name)
-            fields |= {field.name: Field(field.name, field.dtype) for field in _of_demand(each).fields}
-        computed = tuple(
-            Part(view=each.name, version=each.id, content=each.content_digest, keys={},
-                 features=tuple(field.name for field in _of_demand(each).fields))
-            for each in demanded
-        )  # fmt: skip
-        ordered = tuple(fields[name] for name in service.names)
-        return ServiceRecord(
-            name=service.name, parts=parts, on_demand=computed, request=request, fields=ordered, about=_about(service)
-        )
+        found = [self.find("on_demand", each.name) for each in service.views if isinstance(each, OnDemandView)]
+        demanded = [(part_of(each, [field.name for field in each.record.fields]), _of_demand(each)) for each in found]
+        inner = [part for _, record in demanded for part in record.inputs]
+        views = {part.version: self.find("view", part.view) for part in (*parts, *inner)}
+        return composed(service.name, parts, demanded, views, service.names, _about(service))
 
     def part(self, projection: Projection) -> Part:
         """Features of the version of a view that others stand on.
@@ -131,28 +116,14 @@ class Resolver:
         for name in features:
             if name not in known:
                 raise NotFoundError("feature", f"{found.name}:{name}", close_names(name, known))
-        return Part(
-            view=found.name, version=found.id, content=found.content_digest, features=tuple(features),
-            keys=dict(projection.keys), prefix=projection.prefix,
-        )  # fmt: skip
-
-    def _record(self, part: Part) -> ViewRecord:
-        record = self.find("view", part.view).record
-        assert isinstance(record, ViewRecord)
-        return record
+        return part_of(found, features, projection.keys, projection.prefix)
 
     def _given(self, parts: tuple[Part, ...]) -> dict[str, pl.DataType]:
         """The features of parts with their types, under the names that they have there."""
         from mainspring.data.tables.type_names import named_type
 
-        found: dict[str, pl.DataType] = {}
-        for part in parts:
-            types = {field.name: field.dtype for field in self._record(part).fields}
-            for feature, name in zip(part.features, part.names, strict=True):
-                if name in found:
-                    raise InvalidError(part.view, name, "a name for each feature", "Give a prefix: .prefixed(…).")
-                found[name] = named_type(types[feature], name)
-        return found
+        views = {part.version: self.find("view", part.view) for part in parts}
+        return {field.name: named_type(field.dtype, field.name) for field in given_fields(parts, views)}
 
 
 def _of_demand(definition: Definition) -> OnDemandRecord:
@@ -243,17 +214,3 @@ def _computed(record: OnDemandRecord, schema: Mapping[str, pl.DataType], functio
         if found[field.name] != field.dtype:
             raise InvalidError(f"{record.name}.{field.name}", found[field.name], f"what was declared, {field.dtype}")
     return record
-
-
-def _names(types: Mapping[str, pl.DataType]) -> dict[str, str]:
-    from mainspring.artifacts._columns import type_name
-
-    return {name: type_name(dtype, name) for name, dtype in types.items()}
-
-
-def _ask(request: dict[str, str], name: str, dtype: str, service: str) -> None:
-    known = request.setdefault(name, dtype)
-    if "int" in (known, dtype) and re.fullmatch(r"int|[iu]\d+", known) and re.fullmatch(r"int|[iu]\d+", dtype):
-        request[name] = dtype if known == "int" else known  # a key of whole numbers is of any width
-    elif known != dtype:
-        raise InvalidError(f"{service}.{name}", f"{request[name]} and {dtype}", "one type for a column of the request")
