@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from mainspring.artifacts import Encoded, compare, content_digest, load, save
-from mainspring.errors import CodecError
+from mainspring.artifacts.folders import paths_below
+from mainspring.errors import CodecError, StorageError
 from mainspring.testing.codecs import FolderBlobs, check_codec_laws
 from mainspring.workspace import Workspace
 
@@ -120,3 +121,13 @@ def test_the_state_of_a_workspace_is_no_part_of_a_tree(tmp_path: Path, blobs: Fo
                 content_digest(part)
         made = tree(workspace.scratch / "run" / "made")
         assert content_digest(made) == content_digest(bare)
+
+
+def test_a_path_that_the_disk_has_no_room_for_is_an_error_that_names_the_folder(
+    small_disk: Path, tmp_path: Path, blobs: FolderBlobs
+) -> None:
+    (tmp_path / "big.bin").write_bytes(bytes(2_000_000))
+    encoded = save(tmp_path / "big.bin", blobs)[1]
+    with paths_below(small_disk / "decoded"), pytest.raises(StorageError, match=f"{small_disk}/decoded: .*full"):
+        load(encoded, blobs)
+    assert list((small_disk / "decoded").iterdir()) == []

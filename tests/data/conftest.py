@@ -9,9 +9,6 @@ import pytest
 
 from mainspring.testing.plugin import Backend
 from mainspring.workspace import Workspace, using
-from tests.store.conftest import pytest_collection_modifyitems, small_disk
-
-__all__ = ["pytest_collection_modifyitems", "small_disk", "unfolded", "workspace"]
 
 
 @pytest.fixture

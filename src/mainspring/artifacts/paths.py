@@ -11,6 +11,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -20,8 +21,10 @@ from blake3 import blake3
 
 from mainspring.artifacts.codec import EQUAL, BlobAccess, Comparison, Encoded, Preview, Tolerance, meaning_digest
 from mainspring.artifacts.folders import paths_folder
-from mainspring.errors import CodecError, shorten
+from mainspring.errors import CodecError, StorageError, shorten
+from mainspring.store.copying import copy_file
 from mainspring.store.scratch import Scratch
+from mainspring.store.space import naming_full_disk
 from mainspring.workspace.state import State
 
 
@@ -41,7 +44,6 @@ class _Manifest(msgspec.Struct, frozen=True):
 
 
 _PREFIX = "mainspring-paths-"
-_PART_BYTES = 64 << 20
 
 
 class PathCodec:
@@ -78,6 +80,7 @@ class PathCodec:
 
         Raises:
             CodecError: the manifest is none, or would write outside its folder.
+            StorageError: it can't be written, e.g. the disk is full; the folder is named, and nothing stays in it.
         """
         try:
             manifest = msgspec.json.decode(blobs.read(encoded.blob), type=_Manifest)
@@ -85,9 +88,9 @@ class PathCodec:
             raise CodecError(f"The blob `{encoded.blob[:12]}` is not a stored path: {error}.") from error
         _check_manifest(manifest)
         folder = paths_folder() or _of_this_process().path
-        folder.mkdir(parents=True, exist_ok=True)
-        target = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder)).resolve() / encoded.blob / (manifest.name or "tree")
-        _write_tree(manifest, target, blobs)
+        with _new_folder(folder) as made:
+            target = made.resolve() / encoded.blob / (manifest.name or "tree")
+            _write_tree(manifest, target, blobs)
         return target
 
     def preview(self, value: Path) -> Preview:
@@ -215,6 +218,25 @@ def _check_manifest(manifest: _Manifest) -> None:
             _check_link(entry, names)
 
 
+@contextmanager
+def _new_folder(parent: Path) -> Iterator[Path]:
+    """A folder of its own below another, which stays if the block ends well."""
+    try:
+        with naming_full_disk(parent):
+            parent.mkdir(parents=True, exist_ok=True)
+            made = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+            try:
+                yield made
+            except BaseException:
+                shutil.rmtree(made, ignore_errors=True)
+                raise
+    except StorageError:
+        raise
+    except OSError as error:
+        reason = f"a stored path can't be written there ({error.strerror or error})"
+        raise StorageError(str(parent), reason) from error
+
+
 def _write_tree(manifest: _Manifest, target: Path, blobs: BlobAccess) -> None:
     root = target.parent if manifest.is_file else target
     root.mkdir(parents=True)
@@ -226,23 +248,12 @@ def _write_tree(manifest: _Manifest, target: Path, blobs: BlobAccess) -> None:
         elif entry.kind == "link":
             path.symlink_to(entry.target)
         else:
-            _copy(blobs.path(entry.digest), path)
-            path.chmod(0o555 if entry.executable else 0o444)
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file; where the file system can, its blocks are shared until one of the two is written to."""
-    if not hasattr(os, "copy_file_range"):
-        shutil.copyfile(source, target)
-        return
-    with source.open("rb", buffering=0) as old, target.open("wb", buffering=0) as new:
-        try:
-            while os.copy_file_range(old.fileno(), new.fileno(), _PART_BYTES):
-                pass
-        except OSError:  # across file systems, or one that can't
-            old.seek(0)
-            new.seek(0)
-            shutil.copyfileobj(old, new, _PART_BYTES)
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                copy_file(blobs.path(entry.digest), handle)
+                os.fchmod(handle, 0o555 if entry.executable else 0o444)
+            finally:
+                os.close(handle)
 
 
 def stored_name(path: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""Small folders, small limits, and the small disk of the store's tests."""
+"""Small folders and small limits."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from pathlib import Path
 import pytest
 
 from mainspring.data.trees import archiver, chunks
-from tests.store.conftest import pytest_collection_modifyitems, small_disk
-
-__all__ = ["folder", "pytest_collection_modifyitems", "small_disk"]
 
 
 @pytest.fixture

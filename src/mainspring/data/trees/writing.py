@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
-import sys
 import unicodedata
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 
 from mainspring.data.trees.entries import CHUNKED, LINK, PACKED, Entry
 from mainspring.data.trees.manifest import read_chunk, read_chunks
 from mainspring.data.trees.reading import TreeReader
 from mainspring.data.trees.scan import OWN_PREFIX, Stamp, stamp_of
 from mainspring.store.blobs import write_all
+from mainspring.store.copying import copy_file
 
-_PART_BYTES = 64 << 20
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _numbers = itertools.count()
 
@@ -71,7 +68,7 @@ class FileWriter:
                 for chunk in read_chunks(self._reader.blobs, entry.home):
                     write_all(handle, read_chunk(self._reader.blobs, chunk))
             else:
-                _copy(self._reader.blobs.path(entry.digest.hex()), handle)
+                copy_file(self._reader.blobs.path(entry.digest.hex()), handle)
         finally:
             os.close(handle)
 
@@ -98,20 +95,6 @@ def folds_case(folder: str) -> bool:
         return os.path.exists(os.path.join(folder, name.lower()))
     finally:
         os.unlink(path)
-
-
-def _copy(source: Path, handle: int) -> None:
-    """Copy a file; `copy_file_range` shares blocks where the file system can, until one of the two is written to."""
-    with source.open("rb", buffering=0) as old:
-        if sys.platform == "linux":
-            with suppress(OSError):  # across file systems, or one that can't
-                while os.copy_file_range(old.fileno(), handle, _PART_BYTES):
-                    pass
-                return
-            old.seek(0)
-            os.lseek(handle, 0, os.SEEK_SET)
-        with open(handle, "wb", closefd=False) as new:
-            shutil.copyfileobj(old, new, 1 << 20)
 
 
 def _is_alive(process: str) -> bool:
