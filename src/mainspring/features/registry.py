@@ -6,13 +6,14 @@ that use the old ones keep them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import ModuleType
 from typing import Any, Literal
 
 import msgspec
 
+from mainspring.data import DatasetVersion
 from mainspring.errors import ConflictError, ExistsError, InvalidError, NotFoundError, WrongTypeError, close_names
 from mainspring.features._store import DefinitionStore, new_definition
 from mainspring.features.definitions.changes import changes
@@ -59,11 +60,15 @@ class Plan(msgspec.Struct, frozen=True):
         return all(change.action in ("unchanged", "missing") for change in self.changes)
 
 
-def plan(*given: Any, retire: bool = False, workspace: Workspace | None = None) -> Plan:
+def plan(
+    *given: Any, retire: bool = False, sources: Mapping[str, DatasetVersion] | None = None,
+    workspace: Workspace | None = None,
+) -> Plan:  # fmt: skip
     """What `apply` of these would change, and whom: it names the model versions and endpoints that use what changes.
 
     `given` are views, services, or modules that hold some. What is applied already and not among them is `missing`, or
-    with `retire` becomes `retired`: it is no longer found by its name, and models that use it keep it.
+    with `retire` becomes `retired`: it is no longer found by its name, and models that use it keep it. Definitions are held
+    to the newest versions of their datasets, or to those of `sources`, by dataset; a step names them, to be reused.
 
     Raises:
         InvalidError: a definition doesn't fit its data; the column is named, with the nearest.
@@ -72,10 +77,13 @@ def plan(*given: Any, retire: bool = False, workspace: Workspace | None = None) 
     """
     workspace = workspace or current_workspace()
     store = DefinitionStore(workspace.database, workspace.ledger)
-    return _planned(_declared(given), store, workspace, retire=retire)
+    return _planned(_declared(given), store, workspace, retire=retire, sources=sources)
 
 
-def apply(*given: Any, retire: bool = False, workspace: Workspace | None = None) -> Plan:
+def apply(
+    *given: Any, retire: bool = False, sources: Mapping[str, DatasetVersion] | None = None,
+    workspace: Workspace | None = None,
+) -> Plan:  # fmt: skip
     """Make new versions of what changed, all in one transaction, and say what it was. Raises as `plan`, and:
 
     Raises:
@@ -85,7 +93,7 @@ def apply(*given: Any, retire: bool = False, workspace: Workspace | None = None)
     store = DefinitionStore(workspace.database, workspace.ledger)
     declared = _declared(given)
     for _ in range(_ATTEMPTS):
-        found = _planned(declared, store, workspace, retire=retire)
+        found = _planned(declared, store, workspace, retire=retire, sources=sources)
         with workspace.database.transaction() as tx:
             heads = store.heads(tx)
             if all(_same(change.before, heads.get((change.kind, change.name))) for change in found.changes):
@@ -168,11 +176,12 @@ def _below(given: Declared) -> Iterator[Declared]:
 
 
 def _planned(
-    declared: dict[tuple[Kind, str], Declared], store: DefinitionStore, workspace: Workspace, *, retire: bool
-) -> Plan:
+    declared: dict[tuple[Kind, str], Declared], store: DefinitionStore, workspace: Workspace, *, retire: bool,
+    sources: Mapping[str, DatasetVersion] | None,
+) -> Plan:  # fmt: skip
     heads = store.heads()
     planned: dict[tuple[str, str], Definition] = {}
-    resolver = Resolver(workspace, lambda kind, name: planned[kind, name])
+    resolver = Resolver(workspace, lambda kind, name: planned[kind, name], sources)
     _expect_one_meaning(declared)
     found = []
     for (kind, name), each in declared.items():

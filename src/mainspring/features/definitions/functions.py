@@ -20,6 +20,7 @@ from mainspring.features.definitions.records import Python
 from mainspring.pipelines.code.fingerprint import Fingerprinter
 from mainspring.pipelines.code.inline import home_of
 from mainspring.pipelines.code.tree import record
+from mainspring.pipelines.observation.watcher import unwatched
 from mainspring.pipelines.session import code_folder, source_roots
 from mainspring.runs.environment import installed, snapshot
 from mainspring.workspace import Workspace
@@ -52,6 +53,11 @@ class Functions:
             InvalidError: it can't be found again by a module and a name.
             GraphError: a module that it reaches is not valid Python.
         """
+        # A task that applies definitions is not watched here: what is read is code, which its own fingerprint reaches.
+        with unwatched():
+            return self._recorded(function, where)
+
+    def _recorded(self, function: Callable[..., Any], where: str) -> Python:
         module, qualname = home_of(function)
         known = self._fingerprinter.project.find(module) is not None
         if "<" in qualname or module == "__main__" or not known:

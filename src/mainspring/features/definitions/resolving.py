@@ -30,6 +30,7 @@ from mainspring.features.definitions.view import FeatureView, Projection
 if TYPE_CHECKING:
     import polars as pl
 
+    from mainspring.data import DatasetVersion
     from mainspring.workspace import Workspace
 
 Find = Callable[[str, str], Definition]
@@ -37,10 +38,13 @@ Find = Callable[[str, str], Definition]
 
 
 class Resolver:
-    """Makes records of declarations. `find` gives those that others of them stand on."""
+    """Makes records of declarations. `find` gives those that others of them stand on.
 
-    def __init__(self, workspace: Workspace, find: Find) -> None:
-        self.workspace, self.find = workspace, find
+    They are held to the newest versions of their datasets, or to those of `sources`, by dataset.
+    """
+
+    def __init__(self, workspace: Workspace, find: Find, sources: Mapping[str, DatasetVersion] | None = None) -> None:
+        self.workspace, self.find, self.sources = workspace, find, sources or {}
         self.functions = Functions(workspace)
 
     def view(self, view: FeatureView) -> ViewRecord:
@@ -75,7 +79,7 @@ class Resolver:
 
         if record.stream is not None:
             return pl.LazyFrame(schema=source_schema(record.stream))
-        version = dataset(record.source, self.workspace).latest()
+        version = self.sources.get(record.source) or dataset(record.source, self.workspace).latest()
         version.expect("table")
         return pl.LazyFrame(schema=version.scan().collect_schema())
 
