@@ -57,6 +57,8 @@ SETTINGS = {
         Setting("seed", int, 0, "the seed of runs that name none"),
         Setting("lease_s", float, 15.0, "how long a silent worker keeps its work, in seconds"),
         Setting("gc_grace_h", float, 24.0, "how long unreferenced blobs are kept, in hours"),
+        Setting("vectors_share", float, 0.01, "share of served feature vectors that are logged, to be verified: 0 to 1"),
+        Setting("vectors_keep_days", float, 14.0, "how long logged vectors are kept, in days"),
         Setting("serve_host", str, "127.0.0.1", "address that servers bind to"),
         Setting("serve_port", int, 8080, "port of `mainspring serve`"),
         Setting("serve_token", str, "", "secret reference to the token that requests must bear; needed off loopback"),

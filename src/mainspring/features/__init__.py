@@ -21,6 +21,7 @@ __getattr__, __dir__, __all__ = exports(
         ),
         **dict.fromkeys(("Materialized", "materialize", "push"), ".online.materializing"),
         **dict.fromkeys(("FeatureReader", "Vector"), ".online.reader"),
+        "VectorLog": ".parity.log",
         **dict.fromkeys(("TrainingSet", "ViewReport", "training_set"), ".training"),
         **dict.fromkeys(("Use", "list_uses"), ".uses"),
     },

@@ -14,6 +14,7 @@ from mainspring.features.online.materializing import materialize as materialize
 from mainspring.features.online.materializing import push as push
 from mainspring.features.online.reader import FeatureReader as FeatureReader
 from mainspring.features.online.reader import Vector as Vector
+from mainspring.features.parity.log import VectorLog as VectorLog
 from mainspring.features.registry import Change as Change
 from mainspring.features.registry import Plan as Plan
 from mainspring.features.registry import apply as apply

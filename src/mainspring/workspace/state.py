@@ -51,9 +51,11 @@ def _is_below(path: str, folder: str) -> bool:
 
 
 def _closed(workspace: Workspace) -> set[str]:
-    """The blobs, the online store and the files of the databases, as far as they are local."""
+    """The logs, blobs, the online store and the files of the databases, as far as they are local."""
     settings = workspace.project.settings
-    found = {os.path.realpath(workspace.blobs.place)} if settings.blobs.startswith("file:") else set()
+    found = {os.path.realpath(workspace.segments)}
+    if settings.blobs.startswith("file:"):
+        found.add(os.path.realpath(workspace.blobs.place))
     if workspace.online_folder is not None:
         found.add(os.path.realpath(workspace.online_folder))
     if settings.database.startswith("sqlite:"):

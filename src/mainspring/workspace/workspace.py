@@ -133,6 +133,11 @@ class Workspace:
         """This machine's folder for work in flight."""
         return self.cache.parent / "scratch"
 
+    @cached_property
+    def segments(self) -> Path:
+        """This machine's folder of append-only logs, a folder each."""
+        return self.cache.parent / "segments"
+
     def close(self) -> None:
         """Close the database, once the background has settled, or some seconds have passed."""
         for thread in list(self.background):

@@ -21,8 +21,8 @@ from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, OnDemandRecord, Part, ServiceRecord, ViewRecord
 from mainspring.features.history.status import Status
 from mainspring.features.online.entities import entity_bytes
-from mainspring.features.online.packing import Packed, Packing
-from mainspring.features.online.places import tile_place, tiles_prefix, values_prefix
+from mainspring.features.online.packing import Packed, Packing, is_pushed
+from mainspring.features.online.places import tile_place, tiles_prefix, values_prefix, watermark_place
 from mainspring.store import KeyValue
 from mainspring.workspace import Workspace
 
@@ -37,6 +37,19 @@ class Vector(msgspec.Struct, frozen=True):
     values: Sequence[Any]
     statuses: Sequence[str]
     event_us: Sequence[int | None]
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """Vectors with what they can be judged by: the instant, and what the store reflected in the same read of it.
+
+    `watermarks` are those of the reader's `views` as bytes, None where there is none. `pushed` has a number for each vector,
+    whose bit n says that what was stored for the reader's part n came by `push`.
+    """
+
+    at_us: int
+    vectors: list[Vector]
+    watermarks: tuple[bytes | None, ...]
+    pushed: list[int]
 
 
 class FeatureReader:
@@ -56,6 +69,9 @@ class FeatureReader:
         self._parts = [_part(part, store) for part in record.parts]
         demanded = store.by_id(part.version for part in record.on_demand)
         self._demanded = [_Demanded.of(demanded[part.version], store) for part in record.on_demand]
+        self._all_parts = [*self._parts, *(part for each in self._demanded for part in each.inputs)]
+        self.views = tuple({part.view.id: part.view for part in self._all_parts}.values())
+        self._marks = [watermark_place(view) for view in self.views]
         self._functions = Functions(workspace)
         told = [name for part in self._parts for name in part.names] + [n for d in self._demanded for n in d.names]
         self._order = None if tuple(told) == self.names else [told.index(name) for name in self.names]
@@ -69,12 +85,36 @@ class FeatureReader:
             StorageError: the online store can't be read.
         """
         at = clock.now_us() if at_us is None else at_us
-        parts = [*self._parts, *(part for each in self._demanded for part in each.inputs)]
+        return self._answered(entities, self._online.get_many(self._places(entities, at)), at)
+
+    def reading(self, entities: Sequence[Mapping[str, Any]], *, at_us: int | None = None) -> Reading:
+        """The same with the watermarks of the views, all as of one instant of the store; raises as `read`."""
+        at = clock.now_us() if at_us is None else at_us
+        places = self._places(entities, at)
+        stored = self._online.get_many([*places, *self._marks])
+        values, marks = stored[: len(places)], stored[len(places) :]
+        pushed = [0] * len(entities)
+        start = 0
+        for number, part in enumerate(self._all_parts):
+            count = len(part.places(entities[:1], at)) * len(entities)
+            if isinstance(part, _Stored):
+                for place, data in enumerate(values[start : start + count]):
+                    if data is not None and is_pushed(data):
+                        pushed[place] |= 1 << number
+            start += count
+        return Reading(at, self._answered(entities, values, at), tuple(marks), pushed)
+
+    def _places(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> list[bytes]:
         keys: list[bytes] = []
-        for part in parts:
-            keys += part.places(entities, at)
-        values = iter(self._online.get_many(keys))
-        answers = [part.answers(len(entities), values, at) for part in parts]
+        for part in self._all_parts:
+            keys += part.places(entities, at_us)
+        return keys
+
+    def _answered(
+        self, entities: Sequence[Mapping[str, Any]], stored: Sequence[bytes | None], at_us: int
+    ) -> list[Vector]:
+        values = iter(stored)
+        answers = [part.answers(len(entities), values, at_us) for part in self._all_parts]
         own, inner = answers[: len(self._parts)], answers[len(self._parts) :]
         columns = [*own, *self._computed(entities, inner)]
         return [self._vector([column[place] for column in columns]) for place in range(len(entities))]
@@ -104,7 +144,7 @@ class _Stored:
     def __init__(self, part: Part, view: Definition) -> None:
         record = view.record
         assert isinstance(record, ViewRecord)
-        self.names, self.types, self._ttl_us = part.names, _types(part, record), record.ttl_us
+        self.view, self.names, self.types, self._ttl_us = view, part.names, _types(part, record), record.ttl_us
         self._prefix, self._keys = values_prefix(view), _asked(part, record)
         self._read: Callable[[bytes], Packed] = Packing(record.fields, view.number).reader(part.features)
         count = len(part.features)
@@ -135,7 +175,7 @@ class _Folded:
     def __init__(self, part: Part, view: Definition) -> None:
         record = view.record
         assert isinstance(record, ViewRecord)
-        self.names, self.types, self._features = part.names, _types(part, record), part.features
+        self.view, self.names, self.types, self._features = view, part.names, _types(part, record), part.features
         self._prefix, self._keys = tiles_prefix(view), _asked(part, record)
         self._spec = spec_of(record)
 

@@ -1,0 +1,1 @@
+from mainspring.features.parity.log import VectorLog as VectorLog

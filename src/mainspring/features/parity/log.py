@@ -1,0 +1,151 @@
+"""The log of served vectors: a sample of what was answered, with all that it can be computed again from.
+
+A record is one read: what was asked, at which instant, what was answered, and the watermarks of the same read of the store.
+It is in the file before `append` returns. Whether a vector is in the sample is decided by its id, so that it is so everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import msgspec
+
+from mainspring import clock
+from mainspring.errors import ConflictError, InvalidError, NotFoundError
+from mainspring.features.online.reader import FeatureReader, Reading, Vector
+from mainspring.store import SegmentWriter, list_segments, remove_segment
+from mainspring.workspace import Workspace
+
+FOLDER = "vectors"
+_SCALE = 1 << 32
+_MIX = 0x9E3779B1  # odd: a CRC alone keeps the patterns of numbered ids
+_DAY_US = 86_400_000_000
+
+
+class Logged(msgspec.Struct, frozen=True, array_like=True):
+    """One read as it is logged. `rows` are values of the columns `request`, `vectors` the answers to them, by row.
+
+    `views` are the versions that were read, each with its watermark as bytes; `pushed` as in `Reading`.
+    """
+
+    service: str
+    at_us: int
+    request: tuple[str, ...]
+    views: tuple[str, ...]
+    watermarks: tuple[bytes | None, ...]
+    ids: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    values: Sequence[Sequence[Any]]
+    statuses: Sequence[Sequence[str]]
+    event_us: Sequence[Sequence[int | None]]
+    pushed: Sequence[int]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class VectorLog:
+    """Keeps a sample of served vectors in this machine's folder of the workspace; for any number of threads.
+
+    `share` of the vectors are kept (0: none, 1: all; by the setting `vectors_share`), for `vectors_keep_days` days.
+    """
+
+    def __init__(self, workspace: Workspace, *, share: float | None = None) -> None:
+        self.share = _checked(workspace.project.settings.vectors_share if share is None else share)
+        self.folder = vectors_folder(workspace)
+        self._keep_days: float = workspace.project.settings.vectors_keep_days
+        self._limit = _limit(self.share)
+        self._writer = SegmentWriter(self.folder)
+        self._segment = ""
+
+    def samples(self, vector_id: str, share: float | None = None) -> bool:
+        """Whether the vector of this id is kept.
+
+        >>> from types import SimpleNamespace as N
+        >>> settings = N(vectors_share=0.5, vectors_keep_days=7.0)
+        >>> log = VectorLog(N(project=N(settings=settings), segments=Path("segments")))
+        >>> 450 < sum(log.samples(f"request-{number}") for number in range(1000)) < 550
+        True
+        """
+        return _is_kept(vector_id, self._limit if share is None else _limit(share))
+
+    def read(
+        self, reader: FeatureReader, entities: Sequence[Mapping[str, Any]], ids: Sequence[str], *,
+        at_us: int | None = None, share: float | None = None,
+    ) -> list[Vector]:  # fmt: skip
+        """What `reader.read` gives; the vectors whose `ids` are in the sample are logged with what they reflect.
+
+        `share` is that of this call, instead of the log's.
+
+        Raises:
+            InvalidError, WrongTypeError, StorageError: as `reader.read`; StorageError also if the log can't be written.
+        """
+        limit = self._limit if share is None else _limit(share)
+        kept = [place for place, each in enumerate(ids) if _is_kept(each, limit)]
+        if not kept:
+            return reader.read(entities, at_us=at_us)
+        found = reader.reading(entities, at_us=at_us)
+        self.append(reader, found, entities, ids, kept)
+        return found.vectors
+
+    def append(
+        self, reader: FeatureReader, reading: Reading, entities: Sequence[Mapping[str, Any]], ids: Sequence[str],
+        places: Sequence[int] | None = None,
+    ) -> None:  # fmt: skip
+        """Log vectors of a reading: those at `places`, or all.
+
+        Raises:
+            StorageError: the disk is full or the folder not writable; nothing of it is kept.
+        """
+        chosen = range(len(ids)) if places is None else places
+        request = tuple(reader.request)
+        vectors = [reading.vectors[place] for place in chosen]
+        record = Logged(
+            reader.service.id, reading.at_us, request, tuple(view.id for view in reader.views), reading.watermarks,
+            [ids[place] for place in chosen],
+            [[entities[place].get(name) for name in request] for place in chosen],
+            [each.values for each in vectors], [each.statuses for each in vectors],
+            [each.event_us for each in vectors], [reading.pushed[place] for place in chosen],
+        )  # fmt: skip
+        written = self._writer.append([_encode(record)])
+        if written is not None and written.segment != self._segment:
+            self._segment = written.segment
+            remove_old(self.folder, self._keep_days)
+
+    def close(self) -> None:
+        """End the segment; a later append begins another."""
+        self._writer.close()
+
+
+def vectors_folder(workspace: Workspace) -> Path:
+    """Where this machine's log of served vectors lies."""
+    return workspace.segments / FOLDER
+
+
+def remove_old(folder: Path, keep_days: float) -> int:
+    """Remove the closed segments that were last written before so many days; gives how many."""
+    removed, oldest_us = 0, clock.now_us() - keep_days * _DAY_US
+    for segment in list_segments(folder):
+        with suppress(FileNotFoundError, NotFoundError, ConflictError):  # another process removes, too
+            if not segment.live and (folder / segment.name).stat().st_mtime * 1e6 < oldest_us:
+                remove_segment(folder, segment.name)
+                removed += 1
+    return removed
+
+
+def _checked(share: float) -> float:
+    if not 0 <= share <= 1:
+        raise InvalidError("share", share, "a share of vectors from 0 to 1")
+    return share
+
+
+def _limit(share: float) -> int:
+    return int(share * _SCALE)
+
+
+def _is_kept(vector_id: str, limit: int) -> bool:
+    return limit > 0 and (crc32(vector_id.encode()) * _MIX) % _SCALE < limit
