@@ -1,4 +1,4 @@
-"""Ingestion: rows of files, databases, HTTP APIs, object stores and dlt resources become versions of tables.
+"""Ingestion: rows of files, databases, HTTP APIs, object stores, dlt resources and streams become versions of tables.
 
 `ingest("raw/*.csv", to="flights")` reads what is new since the last time and commits it together with how far it got.
 """
@@ -9,6 +9,8 @@ __getattr__, __dir__, __all__ = exports(
     __name__,
     {
         **dict.fromkeys(("Ingested", "forget_cursor", "ingest", "list_cursors"), "mainspring.data.ingestion.ingestion"),
+        **dict.fromkeys(("StreamIngested", "ingest_stream"), "mainspring.data.ingestion.consuming"),
+        "EventTable": "mainspring.data.ingestion.events",
         "Cursor": "mainspring.data.ingestion._store",
         **dict.fromkeys(
             ("Batch", "BatchSource", "Interrupted", "Reading", "StaleState"), "mainspring.data.ingestion.source"

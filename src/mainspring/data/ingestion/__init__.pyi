@@ -1,5 +1,8 @@
 from mainspring.data.ingestion._store import Cursor as Cursor
+from mainspring.data.ingestion.consuming import StreamIngested as StreamIngested
+from mainspring.data.ingestion.consuming import ingest_stream as ingest_stream
 from mainspring.data.ingestion.dlt import Dlt as Dlt
+from mainspring.data.ingestion.events import EventTable as EventTable
 from mainspring.data.ingestion.files import Files as Files
 from mainspring.data.ingestion.http import Http as Http
 from mainspring.data.ingestion.ingestion import Ingested as Ingested

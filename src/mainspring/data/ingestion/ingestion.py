@@ -130,7 +130,7 @@ class _Ingest:
 
     def run(self, retry: Retry, limits: Limits, progress: Listener | None) -> Ingested:
         """Read, check, commit."""
-        with _leased(self.workspace, self.store) as lease:
+        with leased(self.workspace, self.store) as lease:
             extracted_us = clock.now_us()
             cursor = self.store.cursor()
             before = cursor.state if cursor and self.mode != "replace" else None
@@ -252,7 +252,7 @@ def _keeping(staging: Staging) -> Iterator[None]:
 
 
 @contextmanager
-def _leased(workspace: Workspace, store: IngestStore) -> Iterator[Lease]:
+def leased(workspace: Workspace, store: IngestStore) -> Iterator[Lease]:
     """The right to read this source into this dataset."""
     name = f"ingest:{store.dataset}:{blake3(store.source.encode()).hexdigest()[:16]}"
     lease = workspace.leases.claim(name, workspace.owner, _LEASE_S)
@@ -281,7 +281,8 @@ def forget_cursor(name: str, source: Any, workspace: Workspace | None = None, **
         ConflictError: it is being read into it now.
     """
     workspace = workspace or current_workspace()
-    identity = identity_in(as_source(source, options), workspace.project.root)
+    is_stream = isinstance(source, str) and source.startswith("stream://")
+    identity = source if is_stream else identity_in(as_source(source, options), workspace.project.root)
     store = IngestStore(workspace.database, workspace.ledger, name, identity)
-    with _leased(workspace, store) as lease:
+    with leased(workspace, store) as lease:
         store.forget(lease)
