@@ -47,6 +47,7 @@ SETTINGS = {
         Setting("database", str, "sqlite://{root}/.mainspring/mainspring.db", "URL of the workspace's database"),
         Setting("blobs", str, "file://{root}/.mainspring/blobs", "URL of the workspace's blob store"),
         Setting("online", str, "lmdb://{root}/.mainspring/online", "URL of the online store: lmdb:// or redis://"),
+        Setting("online_outage", str, "fail", "features while the online store is away: fail, defaults or last_known"),
         Setting("streams", str, "", "URL of the event log; empty is the embedded one, beside the database"),
         Setting("cache", str, "{root}/.mainspring/cache", "folder of this machine's caches; safe to delete"),
         Setting("source", list, (".", "src"), "folders of the project's modules, relative to its root"),
@@ -57,7 +58,9 @@ SETTINGS = {
         Setting("seed", int, 0, "the seed of runs that name none"),
         Setting("lease_s", float, 15.0, "how long a silent worker keeps its work, in seconds"),
         Setting("gc_grace_h", float, 24.0, "how long unreferenced blobs are kept, in hours"),
-        Setting("vectors_share", float, 0.01, "share of served feature vectors that are logged, to be verified: 0 to 1"),
+        Setting(
+            "vectors_share", float, 0.01, "share of served feature vectors that are logged, to be verified: 0 to 1"
+        ),
         Setting("vectors_keep_days", float, 14.0, "how long logged vectors are kept, in days"),
         Setting("serve_host", str, "127.0.0.1", "address that servers bind to"),
         Setting("serve_port", int, 8080, "port of `mainspring serve`"),

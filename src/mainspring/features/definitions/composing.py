@@ -41,6 +41,8 @@ def composed(
             _ask(request, column, dtype, name)
         types = {field.name: field.dtype for field in record.fields}
         for feature, shown in zip(part.features, part.names, strict=True):
+            if shown in fields:
+                raise InvalidError(part.view, shown, "a name for each feature")
             fields[shown] = Field(shown, types[feature])
     return ServiceRecord(
         name=name, parts=tuple(parts), on_demand=tuple(part for part, _ in demanded), request=request,

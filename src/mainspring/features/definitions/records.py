@@ -105,13 +105,19 @@ class OnDemandRecord(msgspec.Struct, frozen=True, kw_only=True, tag="on_demand")
 
 
 class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True, tag="service"):
-    """What a model uses. Parts without keys are on-demand views; `request` are all columns that a request must hold."""
+    """What a model uses. Parts without keys are on-demand views; `request` are all columns that a request must hold.
+
+    `outage` is what is answered while the online store is away, empty for the workspace's setting; `defaults` are values
+    of features for that, as JSON.
+    """
 
     name: str
     parts: tuple[Part, ...]
     on_demand: tuple[Part, ...]
     request: dict[str, str]
     fields: tuple[Field, ...]
+    outage: str = ""
+    defaults: dict[str, Any] = {}  # a Struct copies its defaults
     about: About = About()  # frozen
 
 

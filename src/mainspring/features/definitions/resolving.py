@@ -106,7 +106,8 @@ class Resolver:
         demanded = [(part_of(each, [field.name for field in each.record.fields]), _of_demand(each)) for each in found]
         inner = [part for _, record in demanded for part in record.inputs]
         views = {part.version: self.find("view", part.view) for part in (*parts, *inner)}
-        return composed(service.name, parts, demanded, views, service.names, _about(service))
+        record = composed(service.name, parts, demanded, views, service.names, _about(service))
+        return _with_defaults(record, service)
 
     def part(self, projection: Projection) -> Part:
         """Features of the version of a view that others stand on.
@@ -172,6 +173,21 @@ def _typed(record: ViewRecord, empty: pl.LazyFrame, functions: Functions) -> Vie
         return msgspec.structs.replace(record, fields=fields, columns=columns)
     fields = tuple(msgspec.structs.replace(field, dtype=types[field.name]) for field in record.fields)
     return msgspec.structs.replace(record, fields=fields)
+
+
+def _with_defaults(record: ServiceRecord, service: FeatureService) -> ServiceRecord:
+    """A service's record with what is answered while the online store is away, held to the types of its features."""
+    import msgspec
+
+    from mainspring.features.definitions.frames import typed_frame
+
+    try:
+        defaults = msgspec.json.decode(msgspec.json.encode(service.defaults))
+    except (TypeError, msgspec.MsgspecError) as error:
+        raise InvalidError(f"{service.name}.defaults", service.defaults, "values as in JSON", str(error)) from error
+    types = {field.name: field.dtype for field in record.fields}
+    typed_frame({name: (types[name], [value]) for name, value in defaults.items()})
+    return msgspec.structs.replace(record, outage=service.outage, defaults=defaults)
 
 
 def _expect_key(view: str, key: Key, dtype: pl.DataType) -> None:

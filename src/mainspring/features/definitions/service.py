@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mainspring.errors import InvalidError, WrongTypeError
+from mainspring.errors import InvalidError, NotFoundError, WrongTypeError, close_names
 from mainspring.features.definitions.names import expect_name
 from mainspring.features.definitions.view import FeatureView, Projection
 
 if TYPE_CHECKING:
     import polars as pl
 
+OUTAGES = ("fail", "defaults", "last_known")
 Compute = Callable[["pl.DataFrame"], "pl.DataFrame"]
 
 
@@ -60,8 +61,13 @@ class OnDemandView:
 class FeatureService:
     """The features that a model uses, from several views, under names of their own.
 
+    `outage` says what is answered while the online store is away: `fail`, `defaults` (the values of `defaults`, by feature,
+    null for others), or `last_known` (what this process read last, `defaults` where it read nothing); always with a
+    status that says so. If it isn't given, the setting `online_outage` counts.
+
     Raises:
-        InvalidError: two features have one name: give those of one view a prefix.
+        InvalidError: two features have one name: give those of one view a prefix. Or `outage` is none of these.
+        NotFoundError: there is a default for what is no feature; the nearest are named.
 
     >>> from mainspring.features import Entity
     >>> plane = FeatureView("plane", entity=Entity("tailnum"), source="planes", event_time="at", features=["seats"])
@@ -70,10 +76,11 @@ class FeatureService:
     """
 
     def __init__(
-        self, name: str, views: Sequence[FeatureView | Projection | OnDemandView], *, description: str = "",
-        owner: str = "", tags: Sequence[str] = (),
+        self, name: str, views: Sequence[FeatureView | Projection | OnDemandView], *, outage: str = "",
+        defaults: Mapping[str, Any] | None = None, description: str = "", owner: str = "", tags: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self.name = expect_name("service", name)
+        self.outage, self.defaults = outage and expect_outage(f"{name}.outage", outage), dict(defaults or {})
         self.views: tuple[Projection | OnDemandView, ...] = tuple(
             each if isinstance(each, OnDemandView) else _projected(each) for each in views
         )
@@ -88,6 +95,9 @@ class FeatureService:
                 "a name for each feature",
                 'Give those of one view a prefix: .prefixed("dest_").',
             )
+        for each in self.defaults:
+            if each not in names:
+                raise NotFoundError("feature", each, close_names(each, names), owner=name)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -96,6 +106,17 @@ class FeatureService:
 
     def __repr__(self) -> str:
         return f"<feature service {self.name}: {', '.join(self.names)}>"
+
+
+def expect_outage(where: str, given: str) -> str:
+    """What is answered while the online store is away, if it is one of the words for that.
+
+    Raises:
+        InvalidError: it isn't.
+    """
+    if given not in OUTAGES:
+        raise InvalidError(where, given, f"one of {', '.join(OUTAGES)}")
+    return given
 
 
 def names_of(part: Projection | OnDemandView) -> tuple[str, ...]:

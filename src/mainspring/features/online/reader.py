@@ -216,7 +216,7 @@ class _Demanded(NamedTuple):
     def computed(
         self, entities: Sequence[Mapping[str, Any]], inputs: list[list[Vector]], functions: Functions
     ) -> list[Vector]:
-        from mainspring.features.online.frames import typed_frame
+        from mainspring.features.definitions.frames import typed_frame
 
         columns = {
             name: (dtype, [entity.get(name) for entity in entities]) for name, dtype in self.record.request.items()
