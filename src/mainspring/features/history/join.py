@@ -29,22 +29,18 @@ _PRESENT, _OUTSIDE, _UNKNOWN = (
 )
 
 
-class AsOf(msgspec.Struct, frozen=True, kw_only=True):
-    """Which columns are joined, and how; the arguments of `join_as_of`."""
+class Columns(msgspec.Struct, frozen=True, kw_only=True):
+    """Which columns of rows and of a history meet: keys by keys, the instant by times; `columns` are what else is needed."""
 
     keys: Mapping[str, str]
     at: str
     event_time: str
     columns: Sequence[str]
     created_time: str | None = None
-    ttl_us: int | None = None
-    guard: bool = True
 
     def __post_init__(self) -> None:
         if not self.keys:
             raise InvalidError("keys", dict(self.keys), "one or more columns, each with that of the history")
-        if self.ttl_us is not None and self.ttl_us < 0:
-            raise InvalidError("ttl_us", self.ttl_us, "None, or a number of microseconds from 0 on")
 
     def of_rows(self, schema: pl.Schema) -> list[str]:
         """The columns that are needed of the rows; raises `NotFoundError` if one is missing."""
@@ -54,6 +50,18 @@ class AsOf(msgspec.Struct, frozen=True, kw_only=True):
         """The columns that are needed of the history; raises `NotFoundError` if one is missing."""
         created = [self.created_time] if self.created_time else []
         return _present([*self.keys.values(), self.event_time, *created, *self.columns], schema, "The history")
+
+
+class AsOf(Columns, frozen=True, kw_only=True):
+    """Which columns are joined, and how; the arguments of `join_as_of`."""
+
+    ttl_us: int | None = None
+    guard: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ttl_us is not None and self.ttl_us < 0:
+            raise InvalidError("ttl_us", self.ttl_us, "None, or a number of microseconds from 0 on")
 
     def new_tally(self) -> Tally:
         """Counts of nothing yet."""
@@ -138,9 +146,10 @@ def join_frames(rows: pl.DataFrame, history: pl.DataFrame, how: AsOf, tally: Tal
     newest = newest_rows(Sought(row_keys, at), History(history_keys, event, created), guard=how.guard)
     known, fresh = newest.age >= 0, _fresh(newest.age, how.ttl_us)
     values = history.select(pl.col(list(dict.fromkeys(how.columns))).gather(_where(fresh, newest.position)))
+    found = int(fresh.sum())
     tally.add_rows(
-        len(at), outside=int((known & ~fresh).sum()), ages=newest.age[fresh],
-        nulls={column.name: column.null_count() - int((~fresh).sum()) for column in values},
+        len(at), found=found, outside=int((known & ~fresh).sum()), ages=newest.age[fresh],
+        nulls={column.name: column.null_count() - (len(at) - found) for column in values},
     )  # fmt: skip
     changed = newest.late[_fresh(newest.late_age, how.ttl_us)]
     tally.add_guarded(len(changed), int(fresh[changed].sum()))

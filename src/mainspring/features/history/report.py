@@ -67,14 +67,16 @@ class Tally:
         self._bins: np.ndarray[Any, np.dtype[np.int64]] = np.zeros(_BINS, np.int64)
         self._ends: tuple[int, int] | None = None
 
-    def add_rows(self, rows: int, *, outside: int, ages: Whole, nulls: Mapping[str, int]) -> None:
-        """Count rows; `ages` are those of the found ones."""
+    def add_rows(
+        self, rows: int, *, found: int, nulls: Mapping[str, int], outside: int = 0, ages: Whole | None = None
+    ) -> None:
+        """Count rows; `ages` are those of the found ones, if they have any."""
         self.rows += rows
-        self.found += len(ages)
+        self.found += found
         self.outside += outside
         for name, count in nulls.items():
             self.nulls[name] = self.nulls.get(name, 0) + count
-        if len(ages):
+        if ages is not None and len(ages):
             self._bins += np.bincount(_bin_of(ages), minlength=_BINS)
             ends = (int(ages.min()), int(ages.max()))
             self._ends = ends if self._ends is None else (min(ends[0], self._ends[0]), max(ends[1], self._ends[1]))
