@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,12 @@ def mainspring(*words: str, cwd: Path, **variables: str) -> Called:
         timeout=120,
         check=False,
     )
+
+
+def call(*words: str, cwd: Path) -> Result:
+    """Call the command line in this process, in a folder; much quicker than `mainspring`."""
+    with chdir(cwd):
+        return CliRunner().invoke(cli, words, prog_name="mainspring", env={"NO_COLOR": "1"})
 
 
 @pytest.fixture

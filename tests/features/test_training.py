@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
+from mainspring import clock
 from mainspring.data import dataset
 from mainspring.errors import InvalidError, NotFoundError
 from mainspring.features import (
@@ -115,6 +116,10 @@ def test_sources_are_named_versions_or_those_of_a_time(late: FeatureService) -> 
     dataset("weather").commit(WEATHER.with_columns(wind=pl.lit(1)))
     assert training_set(FLIGHTS, late, time="leaves_at").frame["wind"][0] == 1
     assert training_set(FLIGHTS, "late/1", time="leaves_at", sources={"weather": first}).frame["wind"][0] == 5
+    for as_of in (1, "v1", clock.from_us(dataset("arrivals").latest().created_at)):
+        assert training_set(FLIGHTS, late, time="leaves_at", as_of=as_of).sources["weather"] == "weather/1"
+    with pytest.raises(InvalidError, match="as_of: `weather/1` is not a version of `arrivals`"):
+        training_set(FLIGHTS, late, time="leaves_at", as_of=first)
     with pytest.raises(NotFoundError, match=r"No source `wether`\. Nearest: weather"):
         training_set(FLIGHTS, late, time="leaves_at", sources={"wether": first})
 

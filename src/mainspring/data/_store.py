@@ -83,28 +83,33 @@ class DatasetStore:
         )
         return None if row is None else version_from_row(row)
 
-    def versions(self, name: str) -> list[DatasetVersion]:
-        """Every version, newest first."""
-        return [version_from_row(row) for row in self._rows("dataset = ? ORDER BY number DESC", (name,))]
+    def versions(self, name: str, last: int | None = None) -> list[DatasetVersion]:
+        """Every version, or those up to a number, newest first."""
+        where, params = _up_to(last, "dataset = ?", [name])
+        return [version_from_row(row) for row in self._rows(f"{where} ORDER BY number DESC", params)]
 
     def by_number(self, name: str, number: int) -> DatasetVersion | None:
         """The version of this number, or None."""
         rows = self._rows("dataset = ? AND number = ?", (name, number))
         return version_from_row(rows[0]) if rows else None
 
-    def as_of(self, name: str, at_us: int) -> DatasetVersion | None:
-        """The version that was the newest at an instant, or None if there was none yet."""
-        rows = self._rows("dataset = ? AND created_at <= ? ORDER BY number DESC LIMIT 1", (name, at_us))
+    def as_of(self, name: str, at_us: int, last: int | None = None) -> DatasetVersion | None:
+        """The version that was the newest at an instant, of all or those up to a number; None if there was none yet."""
+        where, params = _up_to(last, "dataset = ? AND created_at <= ?", [name, at_us])
+        rows = self._rows(f"{where} ORDER BY number DESC LIMIT 1", params)
         return version_from_row(rows[0]) if rows else None
 
-    def by_tag(self, name: str, tag: str) -> DatasetVersion | None:
-        """The version that a tag points to, or None."""
-        rows = self._rows("id = (SELECT version FROM dataset_tag WHERE dataset = ? AND tag = ?)", (name, tag))
-        return version_from_row(rows[0]) if rows else None
+    def tags(self, name: str, until_us: int | None = None, last: int | None = None) -> dict[str, str]:
+        """The tags of a dataset with the ids of their versions, by name.
 
-    def tags(self, name: str, until_us: int | None = None) -> dict[str, str]:
-        """The tags of a dataset with the ids of their versions, by name; of all or those that were put there until then."""
-        rows = self.database.query("SELECT tag, version, created_at FROM dataset_tag WHERE dataset = ?", (name,))
+        All, or only those that were put there until an instant, and on versions up to a number.
+        """
+        where, params = _up_to(last, "dataset_tag.dataset = ?", [name])
+        rows = self.database.query(
+            "SELECT tag, version, dataset_tag.created_at FROM dataset_tag"
+            f" JOIN dataset_version ON dataset_version.id = dataset_tag.version WHERE {where}",
+            params,
+        )
         return {tag: version for tag, version, at in sorted(rows) if until_us is None or at <= until_us}
 
     def tag(self, version: DatasetVersion, tag: str) -> None:
@@ -160,15 +165,16 @@ class DatasetStore:
                 (content_digest, profile),
             )
 
-    def by_prefix(self, prefix: str, name: str | None = None) -> DatasetVersion | None:
-        """The newest version whose id or content digest begins so, or None.
+    def by_prefix(self, prefix: str, name: str | None = None, last: int | None = None) -> DatasetVersion | None:
+        """The newest version whose id or content digest begins so, of a dataset and up to a number if those are given.
 
         Raises:
             InvalidError: it fits versions of different content.
         """
         if len(prefix) < _SHORTEST_PREFIX:
             return None
-        where, params = "(id >= ? AND id < ? OR content_digest >= ? AND content_digest < ?)", [prefix, prefix + "g"] * 2
+        begins = "(id >= ? AND id < ? OR content_digest >= ? AND content_digest < ?)"
+        where, params = _up_to(last, begins, [prefix, prefix + "g"] * 2)
         if name is not None:
             where, params = f"{where} AND dataset = ?", [*params, name]
         found = [version_from_row(row) for row in self._rows(f"{where} ORDER BY id DESC LIMIT 50", params)]
@@ -413,6 +419,11 @@ def gc_roots(database: Database) -> list[str]:
     """The blobs that dataset versions name: parts, manifests and their segments."""
     database.migrate("data", MIGRATIONS)
     return [blob for (blob,) in database.query("SELECT DISTINCT blob FROM dataset_blob")]
+
+
+def _up_to(last: int | None, where: str, params: list[Any]) -> tuple[str, list[Any]]:
+    """A condition on versions and its parameters, for those up to a number if one is given."""
+    return (where, params) if last is None else (f"{where} AND number <= ?", [*params, last])
 
 
 def _state(living: Living) -> tuple[object, ...]:

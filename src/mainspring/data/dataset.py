@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mainspring import clock
 from mainspring.data._store import DatasetStore
+from mainspring.data.as_of import History, Ref, named, parted
 from mainspring.data.commit import commit_draft
 from mainspring.data.files import Progress
 from mainspring.data.version import DatasetVersion
-from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, WrongTypeError
-from mainspring.ledger import current_task, is_replay, note_moving
+from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, shorten
+from mainspring.ledger import is_replay
 from mainspring.workspace import Workspace, current_workspace, using
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ _TAG = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,99}")
 _RESERVED_TAGS = ("latest",)
 Mode = Literal["replace", "append"]
 TreeMode = Literal["replace", "update"]
-Ref = int | str | datetime
 
 
 class Dataset:
@@ -46,11 +46,12 @@ class Dataset:
     (2, 3, 2)
     """
 
-    def __init__(self, name: str, workspace: Workspace, as_of: datetime | None = None) -> None:
+    def __init__(self, name: str, workspace: Workspace, as_of: Ref | None = None) -> None:
         self.name = name
         self.workspace = workspace
         self.as_of = as_of
         self._store = DatasetStore(workspace.database, workspace.ledger)
+        self._history = History(self._store, name, as_of)
         self._draft: FrameDraft | None = None
 
     def commit(
@@ -147,7 +148,9 @@ class Dataset:
 
     def _expect_now(self) -> None:
         if self.as_of is not None:
-            raise NotAllowedError(f"`{self.name}` was opened as of a time, to be read; open it without to commit.")
+            raise NotAllowedError(
+                f"`{self.name}` was opened as of `{shorten(str(self.as_of))}`, to be read; open it without to change it."
+            )
 
     def append(
         self, frame: Any, *, source: Any = (), note: str = "", checks: Any = None, quarantine: str = ""
@@ -192,6 +195,7 @@ class Dataset:
         """
         from mainspring.data.trees.staging import deletion
 
+        self._expect_now()
         head = self._store.head(self.name)
         if head is None:
             raise self._store.not_found(self.name)
@@ -242,6 +246,7 @@ class Dataset:
         from mainspring.data.tables.edits import EditDraft
         from mainspring.data.tables.keys import Where, as_keys
 
+        self._expect_now()
         if (keys is None) == (where is None):
             raise InvalidError("delete", None if keys is None else "keys and where", "given either `keys` or `where`")
         find = as_keys(keys, key, self.name) if where is None else Where(self.name, where)
@@ -256,12 +261,12 @@ class Dataset:
         """
         from mainspring.data.tables.compaction import compact
 
+        self._expect_now()
         return compact(self.name, self.workspace)
 
     def versions(self) -> list[DatasetVersion]:
-        """Every version, newest first; as of a time those that there were then."""
-        found = self._store.versions(self.name)
-        return found if self.as_of is None else [each for each in found if each.created_at <= clock.to_us(self.as_of)]
+        """Every version, newest first; as of a time or a version those that there were then."""
+        return self._history.versions()
 
     def latest(self) -> DatasetVersion:
         """The newest version; raises `NotFoundError` if nothing was committed yet."""
@@ -273,6 +278,7 @@ class Dataset:
         Raises:
             InvalidError: the name could be taken for a number, an id or a time.
         """
+        self._expect_now()
         if not _TAG.fullmatch(name) or name in _RESERVED_TAGS or re.fullmatch(r"v\d+|[0-9a-f]{6,}", name):
             raise InvalidError("tag", name, "a name that begins with a letter and is no number, id or `latest`")
         version = self.version(ref)
@@ -281,46 +287,26 @@ class Dataset:
 
     def untag(self, name: str) -> None:
         """Take a tag away; raises `NotFoundError`."""
+        self._expect_now()
         self._store.untag(self.name, name)
 
     def tags(self) -> dict[str, str]:
-        """The tags with the ids of their versions; as of a time those that have pointed there since."""
-        return self._store.tags(self.name, None if self.as_of is None else clock.to_us(self.as_of))
+        """The tags with the ids of their versions; as of a time those that have pointed there since, as of a version those
+        that point to it or to one before it.
+        """
+        return self._history.tags()
 
     def version(self, ref: Ref) -> DatasetVersion:
         """A version by its number, tag, id (or a prefix), content digest, `latest`, or as of a time.
 
-        A time is a `datetime`, or text such as `2026-11-21` or `2026-11-21T10:00:00+01:00` (UTC if it says no zone).
+        A time is a `datetime` with a zone, a `date`, or text such as `2026-11-21` or `2026-11-21T10:00:00+01:00` (UTC if it
+        says no zone).
 
         Raises:
             NotFoundError: no such version, or no such dataset; the nearest names are given.
-            InvalidError: a prefix fits several versions.
+            InvalidError: a prefix fits several versions, or a `datetime` has no zone.
         """
-        head = self._store.head(self.name)
-        if head is None:
-            raise self._store.not_found(self.name)
-        if ref == "latest" and self.as_of is not None:
-            ref = self.as_of
-        found = head if ref == "latest" else self._find(ref)
-        if found is None:
-            raise self._no_version(ref, head)
-        if ref == "latest" or isinstance(ref, datetime):
-            note_moving("dataset", f"{self.name}/{'latest' if ref == 'latest' else 'as of a time'}")
-        elif isinstance(ref, str) and ref in self._store.tags(self.name):
-            note_moving("dataset", f"{self.name}/{ref}")
-        task = current_task()
-        if task is not None:
-            self._store.note_read(found, task)
-        return found
-
-    def _no_version(self, ref: Ref, head: DatasetVersion) -> NotFoundError:
-        at = ref if isinstance(ref, datetime) else None if str(ref).isdecimal() else _instant(str(ref))
-        hint = f"The newest is {self.name}/{head.number}."
-        if at is not None and at < clock.from_us(head.created_at):
-            first = self._store.versions(self.name)[-1]
-            made_at = clock.from_us(first.created_at).isoformat(timespec="seconds")
-            hint = f"There was none yet: the first one, {first}, was made at {made_at}."
-        return NotFoundError("version", f"{self.name}/{at.isoformat() if at else ref}", hint=hint)
+        return self._history.version(ref)
 
     def to_polars(self) -> pl.DataFrame:
         """The rows of the newest version."""
@@ -334,71 +320,66 @@ class Dataset:
         with using(self.workspace):
             return version.scan()
 
-    def _find(self, ref: Ref) -> DatasetVersion | None:
-        if isinstance(ref, datetime):
-            return self._store.as_of(self.name, clock.to_us(ref))
-        if isinstance(ref, int):
-            return self._store.by_number(self.name, ref)
-        if type(ref) is not str:
-            raise WrongTypeError("version", ref, "a number, an id, `latest` or a time")
-        digits = ref.removeprefix("v")
-        if digits.isdecimal() and len(digits) < 10:
-            return self._store.by_number(self.name, int(digits))
-        at = _instant(ref)
-        if at is not None:
-            return self._store.as_of(self.name, clock.to_us(at))
-        return self._store.by_tag(self.name, ref) or self._store.by_prefix(ref, self.name)
-
     def __repr__(self) -> str:
-        head = self._store.head(self.name)
+        head = self._newest()
         return f"Dataset({self.name!r}, {f'version {head.number}, {head.amount}' if head else 'empty'})"
 
     def _repr_html_(self) -> str:
-        head = self._store.head(self.name)
+        head = self._newest()
         return head._repr_html_() if head else f"<b>{self.name}</b> (nothing committed yet)"
 
-
-def _instant(text: str) -> datetime | None:
-    """The time that a text says, in UTC if it says no zone."""
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
+    def _newest(self) -> DatasetVersion | None:
+        try:
+            return self._history.newest()
+        except NotFoundError:
+            return None
 
 
-def dataset(name: str, workspace: Workspace | None = None, *, as_of: datetime | None = None) -> Dataset:
+def dataset(name: str, workspace: Workspace | None = None, *, as_of: Ref | None = None) -> Dataset:
     """The dataset of this name, in the workspace in use; it comes to be with its first commit.
 
-    With `as_of` it is read as it was at that time: `latest()` is what was the newest then, `versions()` what there was.
+    `as_of` names a version or a time as `Dataset.version` takes it, or is a version, or `name/3`. Then the dataset is read
+    as it was when that was the newest: `latest()` is that version, `versions()` and `version()` give those that there were,
+    and nothing can be committed, tagged or compacted. What it names is looked up once.
 
     Raises:
-        InvalidError: the name has characters other than letters, digits, `_`, `-` and `.`.
+        InvalidError: the name has characters other than letters, digits, `_`, `-` and `.`; `as_of` is a `datetime` without
+            a zone, or a version of another dataset.
+        WrongTypeError: `as_of` names no version.
     """
     if not _NAME.fullmatch(str(name)):
         raise InvalidError("dataset", name, "a name of letters, digits, `_`, `-` and `.`")
     return Dataset(name, workspace or current_workspace(), as_of)
 
 
-def list_datasets(workspace: Workspace | None = None) -> list[DatasetVersion]:
-    """The newest version of every dataset, by name."""
-    store = DatasetStore((workspace or current_workspace()).database)
-    heads: Iterable[DatasetVersion | None] = (store.head(name) for name in store.names())
+def list_datasets(workspace: Workspace | None = None, *, as_of: str | date | None = None) -> list[DatasetVersion]:
+    """The newest version of every dataset, or the one that was the newest as of a time, by the datasets' names.
+
+    Raises:
+        InvalidError: `as_of` is no time, or has no zone.
+    """
+    workspace = workspace or current_workspace()
+    store = DatasetStore(workspace.database, workspace.ledger)
+    if as_of is not None and not isinstance(named(as_of, "", "as_of"), date):
+        raise InvalidError("as_of", as_of, "a time", "Numbers, tags and ids are of one dataset: name it.")
+    heads = (History(store, name, as_of).newest() for name in store.names())
     return [head for head in heads if head is not None]
 
 
-def get_dataset_version(ref: str, workspace: Workspace | None = None) -> DatasetVersion:
+def get_dataset_version(ref: str, workspace: Workspace | None = None, *, as_of: Ref | None = None) -> DatasetVersion:
     """A version by `name`, `name@3`, `name@tag`, `name@latest`, `name@2026-11-21`, all also with `/`, or its id (or a prefix).
+
+    With `as_of` it is looked up in the dataset as it was then; see `dataset`.
 
     Raises:
         NotFoundError: nothing fits.
     """
     workspace = workspace or current_workspace()
-    name, slash, version = ref.replace("@", "/", 1).partition("/")
+    name, version = parted(ref)
     store = DatasetStore(workspace.database, workspace.ledger)
-    if not slash and store.head(name) is None:
+    if not version and store.head(name) is None:
         found = store.by_prefix(ref)
         if found is None:
             raise store.not_found(ref)
-        return found
-    return dataset(name, workspace).version(version or "latest")
+        return found if as_of is None else dataset(found.dataset, workspace, as_of=as_of).version(found)
+    return dataset(name, workspace, as_of=as_of).version(version or "latest")

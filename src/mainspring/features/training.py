@@ -5,9 +5,11 @@ The definitions and the code are those that serving uses; the sources are named 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,16 +22,22 @@ from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, OnDemandRecord, Part, ServiceRecord, ViewRecord
 from mainspring.features.definitions.rows import view_rows
 from mainspring.features.definitions.service import FeatureService
-from mainspring.features.history.report import AgeSummary, GuardReport
+from mainspring.features.history.report import JoinReport
 from mainspring.ledger import current_task, note_moving
+from mainspring.models import FeatureSet
+from mainspring.store.scratch import Scratch
+from mainspring.store.space import naming_full_disk
 from mainspring.workspace import Workspace, current_workspace, using
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from mainspring.data.as_of import Ref
+    from mainspring.features.lookups import Rows
 
-class ViewReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found of one view: for how many rows a value, how old those were, what the guard kept out.
+
+class ViewReport(JoinReport, frozen=True, kw_only=True):
+    """What was found of one view in a version of its source.
 
     `found` rows have a value, though it may be null (`nulls`, by feature); of aggregates a row is found if its entity had
     an event in a window. `age` is of the found rows; aggregates have none.
@@ -37,173 +45,204 @@ class ViewReport(msgspec.Struct, frozen=True, kw_only=True):
 
     view: str
     source: str
-    rows: int
-    found: int
-    unknown: int
-    outside_ttl: int
-    nulls: dict[str, int]
-    age: AgeSummary | None
-    guard: GuardReport
-
-    @property
-    def coverage(self) -> float | None:
-        """The share of rows for which a value was found; None of no rows."""
-        return self.found / self.rows if self.rows else None
 
 
-class TrainingSet(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows with their features. `sources` are the dataset versions that were read, `service` the version by name."""
+class FeatureReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was looked up: which features of which version of a service, in which versions of datasets, and what was found."""
 
-    frame: Any
     features: tuple[str, ...]
     service: str
     service_id: str
     sources: dict[str, str]
     reports: tuple[ViewReport, ...]
 
-    def __str__(self) -> str:
-        lines = [f"{self.frame.height:,} rows, {len(self.features)} features of {self.service}"]
+    def _told(self, rows: int) -> str:
+        lines = [f"{rows:,} rows, {len(self.features)} features of {self.service}"]
         return "\n".join([*lines, *(f"  {_said(report)}" for report in self.reports)])
+
+
+class TrainingSet(FeatureReport, frozen=True, kw_only=True):
+    """Rows with their features. `sources` are the dataset versions that were read, `service` the version by name."""
+
+    frame: Any
+
+    def feature_set(self, workspace: Workspace) -> FeatureSet:
+        """What a model gets that is registered with the version of the service that made this."""
+        service = DefinitionStore(workspace.database, workspace.ledger).get("service", self.service_id)
+        return msgspec.structs.replace(service.feature_set(workspace), rows=self.frame)
+
+    def __str__(self) -> str:
+        return self._told(self.frame.height)
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(str(self))}</pre>{self.frame._repr_html_()}"
 
 
+class StoredTrainingSet(FeatureReport, frozen=True, kw_only=True):
+    """Rows with their features as a dataset version, for which it stands in the lineage; else as a `TrainingSet`."""
+
+    version: DatasetVersion
+
+    @property
+    def ledger_id(self) -> str:
+        """The node of the lineage that this is."""
+        return self.version.id
+
+    @property
+    def content_digest(self) -> str:
+        """That of the rows with their features."""
+        return self.version.content_digest
+
+    def __str__(self) -> str:
+        return f"{self.version}: {self._told(self.version.rows)}"
+
+
 def training_set(
     rows: Any, service: str | Definition | FeatureService, *, time: str, guard: bool = True,
-    sources: Mapping[str, DatasetVersion] | None = None, as_of: datetime | None = None,
+    sources: Mapping[str, DatasetVersion] | None = None, as_of: Ref | None = None,
     workspace: Workspace | None = None,
 ) -> TrainingSet:  # fmt: skip
     """The features of a service for each of `rows`, as they were known at the row's instant, the column `time`.
 
     `rows` is a Polars, pandas or Arrow table with the columns of the service's request; each is kept, in its order, with
     its other columns. With the guard a row sees only what was created by its instant. Sources are the newest versions, or
-    those of `sources`, by dataset; or the newest `as_of` a time. Name them in a step, so that its result can be reused.
+    those of `sources`, by dataset; or those of each dataset `as_of` a time, a tag or whatever `dataset` takes. Name them in
+    a step, so that its result can be reused.
 
     Raises:
         NotFoundError: there is no such service, dataset or column; the nearest are named.
         InvalidError: a column has a type that doesn't fit, a time is null, or a column is called like a feature.
     """
+    import polars as pl
+
+    from mainspring.features.lookups import RowsInMemory
+
     workspace = workspace or current_workspace()
     with using(workspace):
-        definition = _definition(service, workspace)
-        work = _Work(workspace, definition, as_polars(rows), time, guard, dict(sources or {}), as_of)
-        return work.run()
+        work = _Work(workspace, service, time=time, guard=guard, sources=sources, as_of=as_of)
+        frame = pl.concat(work.frames(RowsInMemory(as_polars(rows))))
+        return TrainingSet(frame=frame, **work.found())
+
+
+def store_training_set(
+    rows: Any, service: str | Definition | FeatureService, *, time: str, to: str, guard: bool = True,
+    sources: Mapping[str, DatasetVersion] | None = None, as_of: Ref | None = None, note: str = "",
+    partitions: int | None = None, workspace: Workspace | None = None,
+) -> StoredTrainingSet:  # fmt: skip
+    """What `training_set` gives, as a version of the dataset `to`, of rows and sources that are larger than memory.
+
+    `rows` may also be a dataset version, or a lazy frame, which is computed once to a temporary file. Rows and sources are
+    cut by a hash of the keys into `partitions` (by default as many as make each about 128 MiB) and looked up one by one,
+    so memory is bounded by that, or by the largest key. A source that a transform groups, sorts or queries by SQL is
+    computed in memory first. On-demand features are computed for some rows at a time.
+
+    Raises as `training_set`, and:
+
+    Raises:
+        StorageError: the disk for temporary files is full.
+    """
+    import polars as pl
+
+    from mainspring.features.history.cutting import stored_rows
+    from mainspring.features.lookups import RowsOnDisk
+
+    workspace = workspace or current_workspace()
+    lazy = rows if isinstance(rows, DatasetVersion | pl.LazyFrame) else as_polars(rows)
+    with using(workspace), ExitStack() as stack:
+        if isinstance(lazy, DatasetVersion):
+            lazy.expect("table")
+        work = _Work(workspace, service, time=time, guard=guard, sources=sources, as_of=as_of)
+        given = RowsOnDisk(stack.enter_context(stored_rows(lazy, pl.Schema.names)), partitions, stack)
+        made = _spooled(work.frames(given), stack.enter_context(Scratch()))
+        version = dataset(to, workspace).commit(made, source=[*_recorded(rows), *work.read()], note=note)
+        return StoredTrainingSet(version=version, **work.found())
 
 
 class _Work:
-    """One training set in the making. What is read is read once."""
+    """The features of one service for rows. What is read is read once."""
 
     def __init__(
-        self, workspace: Workspace, definition: Definition, rows: pl.DataFrame, time: str, guard: bool,
-        sources: dict[str, DatasetVersion], as_of: datetime | None,
+        self, workspace: Workspace, service: str | Definition | FeatureService, *, time: str, guard: bool,
+        sources: Mapping[str, DatasetVersion] | None, as_of: Ref | None,
     ) -> None:  # fmt: skip
-        self.workspace, self.definition, self.rows = workspace, definition, rows
-        self.time, self.guard, self.as_of, self.given = time, guard, as_of, sources
+        self.workspace, self.definition = workspace, _definition(service, workspace)
+        self.time, self.guard, self.as_of, self.given = time, guard, as_of, dict(sources or {})
         self.store = DefinitionStore(workspace.database, workspace.ledger)
         self.functions = Functions(workspace)
         self.versions: dict[str, DatasetVersion] = {}
         self.reports: list[ViewReport] = []
 
-    def run(self) -> TrainingSet:
-        import polars as pl
-
+    def frames(self, rows: Rows) -> Iterator[pl.DataFrame]:
+        """The rows with their features, batch by batch; all is looked up before the first one."""
         record = self.definition.record
         assert isinstance(record, ServiceRecord)
-        names = tuple(field.name for field in record.fields)
-        self._expect_columns(record, names)
-        found = {series.name: series for part in record.parts for series in self._joined(part)}
-        for part in record.on_demand:
-            found |= {series.name: series for series in self._demanded(part)}
-        frame = pl.concat([self.rows, pl.DataFrame([found[name] for name in names])], how="horizontal")
+        self._expect_columns(record, rows.names)
+        found = [self._joined(part, rows) for part in record.parts]
+        found += [self._demanded(part, rows) for part in record.on_demand]
+        self._expect_sources_used()
+        self._note()
+        for batch, *features in zip(rows.batches(), *found, strict=True):
+            known = dict(ChainMap(*features))
+            yield batch.hstack([known[field.name] for field in record.fields])
+
+    def found(self) -> dict[str, Any]:
+        """What a report says of it."""
+        return {
+            "features": tuple(field.name for field in self.definition.record.fields),
+            "service": str(self.definition), "service_id": self.definition.id,
+            "sources": {name: str(version) for name, version in self.versions.items()},
+            "reports": tuple(self.reports),
+        }  # fmt: skip
+
+    def read(self) -> list[Definition | DatasetVersion]:
+        """What the features come from: the service, and the versions that were read."""
+        return [self.definition, *self.versions.values()]
+
+    def _expect_columns(self, record: ServiceRecord, known: list[str]) -> None:
+        for name in (self.time, *record.request):
+            if name not in known:
+                wanted = f"The features of {self.definition} are found by {', '.join(record.request)} at `{self.time}`."
+                raise NotFoundError("column", name, close_names(name, known), wanted)
+        if taken := [field.name for field in record.fields if field.name in known]:
+            raise InvalidError("rows", taken[0], "columns that are not called like a feature", "Rename or drop it.")
+
+    def _expect_sources_used(self) -> None:
         if unused := [name for name in self.given if name not in self.versions]:
             known = sorted(self.versions)
             raise NotFoundError("source", unused[0], close_names(unused[0], known), f"It reads {', '.join(known)}.")
-        self._note()
-        return TrainingSet(
-            frame=frame, features=names, service=str(self.definition), service_id=self.definition.id,
-            sources={name: str(version) for name, version in self.versions.items()}, reports=tuple(self.reports),
-        )  # fmt: skip
 
-    def _expect_columns(self, record: ServiceRecord, names: tuple[str, ...]) -> None:
-        for name in (self.time, *record.request):
-            if name not in self.rows.columns:
-                near = close_names(name, self.rows.columns)
-                wanted = f"The features of {self.definition} are found by {', '.join(record.request)} at `{self.time}`."
-                raise NotFoundError("column", name, near, wanted)
-        if taken := [name for name in names if name in self.rows.columns]:
-            raise InvalidError("rows", taken[0], "columns that are not called like a feature", "Rename or drop it.")
+    def _joined(self, part: Part, rows: Rows) -> Iterator[dict[str, pl.Series]]:
+        """The features of a part of a view, batch by batch, under their names in the service."""
+        from mainspring.features.lookups import Lookup
 
-    def _joined(self, part: Part) -> list[pl.Series]:
-        """The features of a part of a view for all rows, under their names in the service."""
         record = self.store.by_id([part.version])[part.version].record
         assert isinstance(record, ViewRecord)
         version = self._source(record.source)
-        history = view_rows(record, version.scan(), self.functions)
         keys = {part.keys.get(key.name, key.name): key.name for key in record.keys}
-        join = self._aggregated if record.aggregates else self._looked_up
-        values = join(record, part, history, keys, str(version))
-        return [values[name].alias(shown) for name, shown in zip(part.features, part.names, strict=True)]
+        lookup = Lookup(view=record, features=part.features, keys=keys, at=self.time, guard=self.guard)
+        found = rows.look_up(lookup, view_rows(record, version.scan(), self.functions))
+        report = msgspec.structs.asdict(found.report)
+        self.reports.append(ViewReport(view=part.view, source=str(version), **report))
+        return (
+            {name: series.alias(name) for name, series in zip(part.names, batch, strict=True)}
+            for batch in found.batches()
+        )
 
-    def _looked_up(
-        self, record: ViewRecord, part: Part, history: pl.LazyFrame, keys: dict[str, str], source: str
-    ) -> pl.DataFrame:
-        from mainspring.features.history import join_as_of
-
-        joined = join_as_of(
-            self.rows, history, keys=keys, at=self.time, event_time=record.event_time,
-            created_time=record.created_time or None, ttl_us=record.ttl_us, columns=part.features, guard=self.guard,
-        )  # fmt: skip
-        report = joined.report
-        self.reports.append(
-            ViewReport(
-                view=part.view, source=source, rows=report.rows, found=report.found, unknown=report.unknown,
-                outside_ttl=report.outside_ttl, nulls=dict(report.nulls), age=report.age, guard=report.guard,
-            )
-        )  # fmt: skip
-        return joined.columns
-
-    def _aggregated(
-        self, record: ViewRecord, part: Part, history: pl.LazyFrame, keys: dict[str, str], source: str
-    ) -> pl.DataFrame:
-        import polars as pl
-
-        from mainspring.features.aggregation.backfill import aggregate_as_of
-
-        events = history.collect(engine="in-memory")
-
-        def answers(*, guard: bool) -> pl.DataFrame:
-            found = aggregate_as_of(
-                self.rows, events, record.aggregates, keys=keys, at=self.time, event_time=record.event_time,
-                event_id=record.event_id or None, created_time=record.created_time or None, guard=guard,
-            )  # fmt: skip
-            return found.select(part.features)
-
-        values, possible = answers(guard=self.guard), bool(record.created_time)
-        has_value = values.select(pl.any_horizontal(_has_value(column) for column in values)).to_series()
-        changed = 0
-        if possible and self.guard and values.height:
-            others = answers(guard=False)
-            same = [values[name].eq_missing(others[name]) for name in values.columns]
-            changed = values.height - int(pl.DataFrame(same).select(pl.all_horizontal(pl.all())).to_series().sum())
-        found = int(has_value.sum())
-        self.reports.append(
-            ViewReport(
-                view=part.view, source=source, rows=values.height, found=found, unknown=values.height - found,
-                outside_ttl=0, nulls={name: values[name].null_count() for name in values.columns}, age=None,
-                guard=GuardReport(possible=possible, on=self.guard, changed=changed),
-            )
-        )  # fmt: skip
-        return values
-
-    def _demanded(self, part: Part) -> list[pl.Series]:
-        import polars as pl
-
+    def _demanded(self, part: Part, rows: Rows) -> Iterator[dict[str, pl.Series]]:
+        """The features of an on-demand view, batch by batch; what they are computed from is looked up now."""
         record = self.store.by_id([part.version])[part.version].record
         assert isinstance(record, OnDemandRecord)
-        inputs = [series for each in record.inputs for series in self._joined(each)]
-        frame = pl.concat([self.rows.select(list(record.request)), pl.DataFrame(inputs)], how="horizontal")
-        return computed(record, frame, self.functions).get_columns()
+        return self._computed(record, rows, [self._joined(each, rows) for each in record.inputs])
+
+    def _computed(
+        self, record: OnDemandRecord, rows: Rows, inputs: list[Iterator[dict[str, pl.Series]]]
+    ) -> Iterator[dict[str, pl.Series]]:
+        import polars as pl
+
+        for batch, *given in zip(rows.batches(), *inputs, strict=True):
+            request = batch.select(list(record.request)).get_columns()
+            frame = pl.DataFrame([*request, *(series for each in given for series in each.values())])
+            yield {series.name: series for series in computed(record, frame, self.functions)}
 
     def _source(self, name: str) -> DatasetVersion:
         if name not in self.versions:
@@ -219,8 +258,8 @@ class _Work:
         if task is None:
             return
         with self.workspace.database.transaction() as tx:
-            for node in (self.definition.id, *(version.id for version in self.versions.values())):
-                self.workspace.ledger.edge(tx, task, "uses", node, task)
+            for each in self.read():
+                self.workspace.ledger.edge(tx, task, "uses", each.id, task)
 
 
 def _definition(given: str | Definition | FeatureService, workspace: Workspace) -> Definition:
@@ -234,14 +273,20 @@ def _definition(given: str | Definition | FeatureService, workspace: Workspace) 
     return DefinitionStore(workspace.database, workspace.ledger).get("service", name)
 
 
-def _has_value(column: pl.Series) -> pl.Expr:
-    """Whether an aggregate says something of an event: a count above 0, a list with values, any other value."""
+def _recorded(rows: Any) -> list[DatasetVersion]:
+    return [rows] if isinstance(rows, DatasetVersion) else []
+
+
+def _spooled(frames: Iterator[pl.DataFrame], folder: Path) -> pl.LazyFrame:
+    """Frames as one that is read from files in a folder, in order."""
     import polars as pl
 
-    name = pl.col(column.name)
-    if isinstance(column.dtype, pl.List):
-        return name.list.len() > 0
-    return (name > 0).fill_null(value=False) if column.dtype.is_integer() else name.is_not_null()
+    paths = []
+    for number, frame in enumerate(frames):
+        paths.append(folder / f"{number:06}.parquet")
+        with naming_full_disk(paths[-1]):
+            frame.write_parquet(paths[-1], compression="zstd", compression_level=1)
+    return pl.scan_parquet(paths, glob=False, hive_partitioning=False)
 
 
 def _said(report: ViewReport) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from mainspring.data import HashSplit, TimeSplit, dataset, split_of
 from mainspring.workspace import Workspace, using
-from tests.cli.conftest import mainspring
+from tests.cli.conftest import call
 
 FRAME = pl.DataFrame(
     {
@@ -33,8 +33,8 @@ def project(tmp_path: Path) -> Path:
 
 
 def called(*words: str, cwd: Path, status: int = 0) -> str:
-    ran = mainspring("data", *words, cwd=cwd)
-    assert ran.returncode == status, ran.stdout + ran.stderr
+    ran = call("data", *words, cwd=cwd)
+    assert ran.exit_code == status, ran.output
     return ran.stderr if status else ran.stdout
 
 

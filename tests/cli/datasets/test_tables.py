@@ -11,7 +11,7 @@ import pytest
 
 from mainspring.data import dataset
 from mainspring.workspace import Workspace, using
-from tests.cli.conftest import mainspring
+from tests.cli.conftest import call
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def called(*words: str, cwd: Path, status: int = 0) -> str:
-    ran = mainspring("data", *words, cwd=cwd)
-    assert ran.returncode == status, ran.stdout + ran.stderr
+    ran = call("data", *words, cwd=cwd)
+    assert ran.exit_code == status, ran.output
     return ran.stdout + ran.stderr
 
 
@@ -56,6 +56,21 @@ def test_tables_are_compared_by_key_or_as_whole_rows(project: Path) -> None:
     assert "as whole rows: + 0 added, - 1 removed, 3 the same" in called("diff", "delays", cwd=project)
     told = document("diff", "delays/1", "delays/2", "--key", "flight", cwd=project)
     assert (told["old"], told["equal"], told["diff"]["changed"]) == ("delays/1", False, 1)
+
+
+def test_columns_are_named_by_commas_or_one_by_one(project: Path) -> None:
+    rows = pl.DataFrame({"a": [1, 1], "b": [1, 2], "c,d": [5, 6]})
+    with Workspace.open(project) as workspace, using(workspace):
+        dataset("pairs").commit(rows)
+        dataset("pairs").commit(rows.with_columns(pl.lit(0, pl.Int64).alias("c,d")))
+    for words in (("--key", "a", "--key", "b"), ("--key", "a, b"), ("--key", "a,b")):
+        assert "rows by a, b: + 0 added, - 0 removed, ~ 2 changed" in called("diff", "pairs", *words, cwd=project)
+    words = ("--key", "a,b", "--ignore", '"c,d"')
+    leak = document("leakage", "pairs/1", "pairs/2", *words, cwd=project)["findings"][0]
+    assert (leak["columns"], leak["rows"]) == (["a", "b"], 2)
+    assert document("split", "pairs", "--on", "a,b", "--dry-run", cwd=project)["rule"]["key"] == ["a", "b"]
+    (project / "more.csv").write_text('a,b,"c,d"\n1,2,9\n1,3,9\n')
+    assert document("ingest", "more.csv", "--to", "pairs", "--key", "a,b", cwd=project)["dataset"]["rows"] == 3
 
 
 def test_trees_are_compared_by_path(project: Path) -> None:

@@ -8,27 +8,19 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from mainspring.cli.main import cli
 from mainspring.data import dataset
 from mainspring.data.trees.pointer import find_pointers, pointed, read_pointer, write_pointer
 from mainspring.errors import InvalidError, NotFoundError
 from mainspring.workspace import Workspace, using
+from tests.cli.conftest import call
 from tests.data.trees.folders import content, rewrite, tree_of
 
 FILES = {"a.txt": b"one", "sub/b.bin": b"two", "ünï": b"3"}
-
-
-def call(*words: str, cwd: Path) -> Result:
-    """Call the command line in this process, in a folder."""
-    with chdir(cwd):
-        return CliRunner().invoke(cli, words, prog_name="mainspring", env={"NO_COLOR": "1"})
 
 
 def called(*words: str, cwd: Path, status: int = 0) -> str:

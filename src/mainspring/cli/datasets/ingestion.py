@@ -13,6 +13,7 @@ import msgspec
 
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation, redraws
+from mainspring.cli.datasets.options import columns_option
 from mainspring.cli.hints import in_options
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _EVERY_S = 0.1
 @click.argument("source", metavar="PATH|GLOB|URL")
 @click.option("--to", "name", required=True, metavar="DATASET", help="The table that rows go into.")
 @click.option("--mode", type=click.Choice(["append", "replace", "upsert"]), help="[default: append; upsert with --key]")
-@click.option("--key", multiple=True, metavar="COLUMN", help="The key of an upsert; may be given several times.")
+@columns_option("--key", help="The key of an upsert")
 @click.option(
     "--type", "types", multiple=True, metavar="COLUMN=TYPE", help="A column's type: str, i64, f64, bool, date, …"
 )

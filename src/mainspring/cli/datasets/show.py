@@ -9,6 +9,7 @@ import msgspec
 
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
+from mainspring.cli.datasets.options import as_of_option
 
 if TYPE_CHECKING:
     from mainspring.data import DatasetVersion
@@ -30,8 +31,11 @@ _MOST_NAMED = 10
 @click.option(
     "--sheet", type=click.Path(dir_okay=False), metavar="FILE", help="Write a tree's thumbnails to a PNG file."
 )
+@as_of_option
 @click.pass_obj
-def show(invocation: Invocation, reference: str, rows: int, profile: bool, sheet: str | None) -> None:
+def show(
+    invocation: Invocation, reference: str, rows: int, profile: bool, sheet: str | None, as_of: str | None
+) -> None:  # fmt: skip
     """Show a version: what it holds, where it came from, its first rows or files.
 
     REF is a number, a tag, an id or a time; left out, it is the newest.
@@ -39,10 +43,11 @@ def show(invocation: Invocation, reference: str, rows: int, profile: bool, sheet
     from mainspring.data import get_dataset_version
 
     workspace = invocation.workspace
-    version = get_dataset_version(reference, workspace)
+    version = get_dataset_version(reference, workspace, as_of=as_of)
     found = version.profile() if profile or sheet else None
-    told = _told(version, workspace)
-    document: dict[str, Any] = msgspec.to_builtins(version) | {"tags": _tags(version, workspace)}
+    tags = _tags(version, workspace, as_of)
+    told = _told(version, tags, workspace)
+    document: dict[str, Any] = msgspec.to_builtins(version) | {"tags": tags}
     if found is not None:
         document["profile"] = msgspec.to_builtins(found)
         if sheet:
@@ -59,12 +64,12 @@ def show(invocation: Invocation, reference: str, rows: int, profile: bool, sheet
     invocation.show({"dataset": document}, lambda: "\n\n".join(shown))
 
 
-def _told(version: DatasetVersion, workspace: Workspace) -> str:
+def _told(version: DatasetVersion, tags: list[str], workspace: Workspace) -> str:
     parts = f" in {text.counted(version.parts, 'part')}" if version.kind == "table" else ""
     return text.facts(
         [
             ("version", text.bold(str(version))),
-            ("tags", ", ".join(_tags(version, workspace))),
+            ("tags", ", ".join(tags)),
             ("content", text.short(version.content_digest)),
             ("holds", f"{version.amount}{parts}, {text.size(version.size_bytes)}"),
             ("made", f"{text.moment(version.created_at)} by {version.actor}"),
@@ -79,10 +84,11 @@ def _told(version: DatasetVersion, workspace: Workspace) -> str:
     )
 
 
-def _tags(version: DatasetVersion, workspace: Workspace) -> list[str]:
+def _tags(version: DatasetVersion, workspace: Workspace, as_of: str | None) -> list[str]:
     from mainspring.data import dataset
 
-    return [tag for tag, at in dataset(version.dataset, workspace).tags().items() if at == version.id]
+    tags = dataset(version.dataset, workspace, as_of=as_of).tags()
+    return [tag for tag, at in tags.items() if at == version.id]
 
 
 def _maker(version: DatasetVersion, workspace: Workspace) -> str:

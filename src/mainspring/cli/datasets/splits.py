@@ -10,6 +10,7 @@ import msgspec
 
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
+from mainspring.cli.datasets.options import columns_option
 
 if TYPE_CHECKING:
     from mainspring.data import DatasetVersion, LeakageReport, SplitRule
@@ -25,9 +26,7 @@ _NUMBERS = ("i", "u", "f")  # how the types of numbers begin
     "--by", type=click.Choice(["hash", "time", "group", "strata"]), default="hash", show_default=True,
     help="What decides: a hash of the key, a time, whole groups, or equal shares of each stratum.",
 )  # fmt: skip
-@click.option(
-    "--on", "columns", multiple=True, required=True, metavar="COLUMN", help="The key's column; may be repeated."
-)
+@columns_option("--on", "columns", required=True, help="The key's column")
 @click.option(
     "--share",
     "shares",
@@ -73,10 +72,10 @@ def split(
 @click.command(cls=Command)
 @click.argument("train", metavar="TRAIN[/REF]")
 @click.argument("test", metavar="TEST[/REF]")
-@click.option("--key", multiple=True, metavar="COLUMN", help="A key that no row of both may have; may be repeated.")
+@columns_option("--key", help="A key that no row of both may have")
 @click.option("--time", default="", metavar="COLUMN", help="A time that only grows from one part to the other.")
 @click.option("--target", default="", metavar="COLUMN", help="What is predicted; a column that alone tells it leaks.")
-@click.option("--ignore", multiple=True, metavar="COLUMN", help="A column that is not compared; may be repeated.")
+@columns_option("--ignore", help="A column that is not compared")
 @click.option("--no-near", is_flag=True, help="Don't look for rows and texts that are almost equal.")
 @click.option(
     "--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write the report as a page, too."

@@ -9,6 +9,7 @@ import msgspec
 
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
+from mainspring.cli.datasets.options import columns_option
 
 if TYPE_CHECKING:
     from mainspring.data.differences import TableDiff, TreeDiff
@@ -19,10 +20,10 @@ _MOST = 20
 @click.command(cls=Command)
 @click.argument("old", metavar="DATASET[/REF]")
 @click.argument("new", default="", metavar="[DATASET[/REF]]")
-@click.option("--key", metavar="COLUMNS", help="Compare rows by these columns, separated by commas.")
+@columns_option("--key", help="Compare rows by this column")
 @click.option("--exit-code", is_flag=True, help="End with 1 if they differ.")
 @click.pass_context
-def diff(context: click.Context, old: str, new: str, key: str | None, exit_code: bool) -> None:
+def diff(context: click.Context, old: str, new: str, key: tuple[str, ...], exit_code: bool) -> None:
     """Show how a version differs from an older one: rows and columns of a table, files of a tree.
 
     With one version named, it is compared with the one before it.
@@ -36,7 +37,7 @@ def diff(context: click.Context, old: str, new: str, key: str | None, exit_code:
         if after.parent is None:
             raise click.UsageError(f"{after} has no version before it; name another one to compare it with.")
         before = get_dataset_version(after.parent, workspace)
-    found = before.diff(after, [each.strip() for each in key.split(",")] if key else None)
+    found = before.diff(after, key or None)
     document = {"old": str(before), "new": str(after), "equal": found.is_empty, "diff": msgspec.to_builtins(found)}
     invocation.show(document, lambda: "\n".join([text.bold(f"{before} → {after}"), *_told(found)]))
     if exit_code and not found.is_empty:

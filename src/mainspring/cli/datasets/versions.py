@@ -9,20 +9,23 @@ import msgspec
 
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
+from mainspring.cli.datasets.options import as_of_option
 
 if TYPE_CHECKING:
-    from mainspring.data import DatasetVersion
+    from mainspring.data import Dataset, DatasetVersion
+    from mainspring.workspace import Workspace
 
 
 @click.command("list", cls=Command)
-@click.argument("name", default="", metavar="[DATASET]")
+@click.argument("reference", default="", metavar="[DATASET[/REF]]")
+@as_of_option
 @click.pass_obj
-def list_all(invocation: Invocation, name: str) -> None:
-    """List every dataset's newest version, or all versions of DATASET."""
-    from mainspring.data import dataset, list_datasets
+def list_all(invocation: Invocation, reference: str, as_of: str | None) -> None:
+    """List every dataset's newest version, or all versions of DATASET, up to REF if one is named."""
+    from mainspring.data import list_datasets
 
     workspace = invocation.workspace
-    found = dataset(name, workspace).versions() if name else list_datasets(workspace)
+    found = _opened(reference, as_of, workspace).versions() if reference else list_datasets(workspace, as_of=as_of)
     invocation.show({"datasets": [msgspec.to_builtins(each) for each in found]}, lambda: _listed(found))
 
 
@@ -46,14 +49,13 @@ def _note(version: DatasetVersion) -> str:
 
 
 @click.command(cls=Command)
-@click.argument("name", metavar="DATASET")
+@click.argument("reference", metavar="DATASET[/REF]")
 @click.option("--limit", type=click.IntRange(min=1), default=30, show_default=True, help="How many versions to list.")
+@as_of_option
 @click.pass_obj
-def log(invocation: Invocation, name: str, limit: int) -> None:
-    """List the versions of DATASET, newest first: what changed, who made it, its tags."""
-    from mainspring.data import dataset
-
-    handle = dataset(name, invocation.workspace)
+def log(invocation: Invocation, reference: str, limit: int, as_of: str | None) -> None:
+    """List the versions of DATASET, newest first, up to REF if one is named: what changed, who made it, its tags."""
+    handle = _opened(reference, as_of, invocation.workspace)
     handle.latest()  # an unknown name is an error, an empty list none
     versions, tags = handle.versions(), handle.tags()
     named = {version: [tag for tag, at in tags.items() if at == version] for version in tags.values()}
@@ -70,7 +72,7 @@ def log(invocation: Invocation, name: str, limit: int) -> None:
     ]  # fmt: skip
     heads = ["version", "tags", "holds", "change", "content", "made", "note"]
     invocation.show(
-        {"dataset": name, "versions": document},
+        {"dataset": handle.name, "versions": document},
         lambda: "\n".join(
             [
                 text.table(heads, rows, drop=["content", "change"]),
@@ -78,6 +80,17 @@ def log(invocation: Invocation, name: str, limit: int) -> None:
             ]
         ),
     )
+
+
+def _opened(reference: str, as_of: str | None, workspace: Workspace) -> Dataset:
+    """A dataset, as of the version that is named, looked up as of another if that is named, too."""
+    from mainspring.data import dataset
+    from mainspring.data.as_of import parted
+
+    name, ref = parted(reference)
+    if ref and as_of:
+        return dataset(name, workspace, as_of=dataset(name, workspace, as_of=as_of).version(ref))
+    return dataset(name, workspace, as_of=ref or as_of)
 
 
 @click.command(cls=Command)
@@ -88,8 +101,9 @@ def log(invocation: Invocation, name: str, limit: int) -> None:
 def tag(invocation: Invocation, reference: str, tag_name: str, delete: bool) -> None:
     """Point TAG at a version; REF is a number, another tag, an id or a time, left out the newest."""
     from mainspring.data import dataset
+    from mainspring.data.as_of import parted
 
-    name, _, ref = reference.replace("@", "/").partition("/")
+    name, ref = parted(reference)
     handle = dataset(name, invocation.workspace)
     if delete:
         handle.untag(tag_name)
