@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import date
 from typing import Any
+from uuid import UUID
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from mainspring.errors import InvalidError, WrongTypeError
 from mainspring.models import Field, Output, Predictor, Signature
 from mainspring.models.records import RecordCheck
+from mainspring.models.rows import RowDecoder
 
 SIGNATURE = Signature(
     (Field("dep_delay", "f64"), Field("carrier", "str"), Field("month", "i64", True), Field("late", "bool", True))
@@ -61,6 +64,23 @@ def test_dates_and_categories_are_read() -> None:
     assert columns["day"] == [date(2013, 10, 1)]
     wrong = RecordCheck(signature)([{"day": "soon", "at": 3, "kind": "c"}])[1]
     assert [problem.path for problem in wrong] == ["[0].day", "[0].at", "[0].kind"]
+
+
+def test_keys_of_every_type_are_read_alike_the_quick_way_and_the_careful_one() -> None:
+    signature = Signature((Field("number", "i128"), Field("id", "uuid"), Field("raw", "bin")))
+    record = {"number": 7, "id": "00000000-0000-0000-0000-000000000007", "raw": "AP8="}
+    columns, problems = RecordCheck(signature)([record])
+    assert problems == []
+    assert {name: tuple(values) for name, values in columns.items()} == {
+        "number": (7,), "id": (UUID(int=7),), "raw": (b"\0\xff",)
+    }  # fmt: skip
+    quick = RowDecoder(signature).decode(msgspec.json.encode({"records": [record]}))
+    assert quick == ({name: tuple(values) for name, values in columns.items()}, 1)
+    long = record | {"number": 1 << 100}
+    assert RowDecoder(signature).decode(msgspec.json.encode({"records": [long]})) is None
+    assert RecordCheck(signature)([long]) == ({**columns, "number": [1 << 100]}, [])
+    wrong = RecordCheck(signature)([{"number": 1 << 127, "id": "7", "raw": "?"}])[1]
+    assert [str(problem).partition(" ")[0] for problem in wrong] == ["[0].number:", "[0].id:", "[0].raw:"]
 
 
 def test_problems_are_counted_to_twenty() -> None:

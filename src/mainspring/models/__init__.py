@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = exports(
     {
         **dict.fromkeys(("Alias", "AliasMove", "ModelVersion"), "mainspring.models.version"),
         **dict.fromkeys(("Field", "Output", "Problem", "Signature"), "mainspring.models.signature"),
+        **dict.fromkeys(("FeatureSet", "GivesFeatures"), "mainspring.models.feature_set"),
         "register": "mainspring.models.registration",
         "ModelStore": "mainspring.models._store",
         **dict.fromkeys(
@@ -19,6 +20,6 @@ __getattr__, __dir__, __all__ = exports(
             ),
             "mainspring.models.registry",
         ),
-        **dict.fromkeys(("Predictor", "example_of"), "mainspring.models.predictor"),
+        **dict.fromkeys(("Predictor", "example_of", "inputs_of"), "mainspring.models.predictor"),
     },
 )  # fmt: skip

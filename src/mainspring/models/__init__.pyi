@@ -1,6 +1,9 @@
 from mainspring.models._store import ModelStore as ModelStore
+from mainspring.models.feature_set import FeatureSet as FeatureSet
+from mainspring.models.feature_set import GivesFeatures as GivesFeatures
 from mainspring.models.predictor import Predictor as Predictor
 from mainspring.models.predictor import example_of as example_of
+from mainspring.models.predictor import inputs_of as inputs_of
 from mainspring.models.registration import register as register
 from mainspring.models.registry import (
     alias_history as alias_history,

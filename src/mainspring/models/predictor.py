@@ -57,10 +57,7 @@ class Predictor:
             InvalidError: a record doesn't fit the signature; every problem is named with its path.
         """
         columns, problems = self.check(records)
-        if problems:
-            said = "; ".join(map(str, problems))
-            given = f"{counted(len(records), 'record')} with {counted(len(problems), 'problem')}"
-            raise InvalidError("records", given, "what the signature takes", said)
+        expect_none(problems, len(records))
         return self.answer(columns, len(records))
 
     def check(self, records: Sequence[Any]) -> tuple[Columns, list[Problem]]:
@@ -90,8 +87,29 @@ class Predictor:
         return given.tolist()  # type: ignore[no-any-return]  # NumPy types it loosely
 
 
+def expect_none(problems: Sequence[Problem], records: int) -> None:
+    """Refuse so many records if there is something wrong with them.
+
+    Raises:
+        InvalidError: there is; every problem is named with its path.
+    """
+    if problems:
+        given = f"{counted(records, 'record')} with {counted(len(problems), 'problem')}"
+        raise InvalidError("records", given, "what the signature takes", "; ".join(map(str, problems)))
+
+
+def inputs_of(records: Sequence[dict[str, Any]], signature: Signature) -> list[dict[str, Any]]:
+    """What a signature takes of records that may hold more, such as the keys by which features are read."""
+    names = [field.name for field in signature.inputs]
+    whole = all(name in record for record in records for name in names)
+    return [{name: record[name] for name in names} for record in records] if whole else list(records)
+
+
 def example_of(version: ModelVersion, blobs: BlobStore) -> list[dict[str, Any]]:
-    """The records that a version was registered with as its example; none if it had none."""
+    """The records that a version was registered with as its example; none if it had none.
+
+    Where features are read for it, they may hold the columns of a request beside the inputs.
+    """
     return [] if version.input_example is None else msgspec.json.decode(blobs.read(version.input_example))
 
 
@@ -125,28 +143,12 @@ def _pandas(signature: Signature) -> Callable[[Columns], Any]:
 def _polars(signature: Signature) -> Callable[[Columns], Any]:
     import polars as pl
 
-    types = {field.name: _polars_type(field.dtype) for field in signature.inputs}
+    from mainspring.data.tables.type_names import named_type
+
+    types = {field.name: named_type(field.dtype, f"signature.{field.name}") for field in signature.inputs}
     return lambda columns: pl.DataFrame(
         [pl.Series(name, values, dtype=types[name], strict=False) for name, values in columns.items()]
     )
-
-
-def _polars_type(dtype: str) -> Any:
-    import polars as pl
-
-    plain = {
-        "i8": pl.Int8, "i16": pl.Int16, "i32": pl.Int32, "i64": pl.Int64, "u8": pl.UInt8, "u16": pl.UInt16,
-        "u32": pl.UInt32, "u64": pl.UInt64, "f32": pl.Float32, "f64": pl.Float64, "bool": pl.Boolean, "str": pl.String,
-        "date": pl.Date, "cat": pl.Categorical, "null": pl.Null,
-    }  # fmt: skip
-    if dtype in plain:
-        return plain[dtype]
-    if dtype.startswith("enum"):
-        return pl.Enum(msgspec.json.decode(dtype.removeprefix("enum")))
-    if dtype.startswith("datetime"):
-        unit, _, zone = dtype.removeprefix("datetime[").removesuffix("]").partition(", ")
-        return pl.Datetime(unit, zone or None)  # type: ignore[arg-type]  # one of Polars' units, by its own words
-    raise InvalidError("signature", dtype, "a type of column that records can hold")
 
 
 def _records(signature: Signature) -> Callable[[Columns], Any]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from mainspring.artifacts import save
-from mainspring.errors import InvalidError, NotAllowedError
+from mainspring.errors import InvalidError, NotAllowedError, WrongTypeError
 from mainspring.ledger import Replay, current_replay
 from mainspring.models._store import ModelStore
+from mainspring.models.feature_set import FeatureSet, GivesFeatures, expect_fit
 from mainspring.models.signature import Output, Signature
 from mainspring.models.version import InputKind, ModelVersion
 from mainspring.secrets import redact
@@ -32,7 +34,7 @@ def register(
     evaluation: Any = None,
     gates: Any = None,
     trained_on: Iterable[Any] = (),
-    features: Any = None,
+    features: GivesFeatures | None = None,
     note: str = "",
     workspace: Workspace | None = None,
 ) -> ModelVersion:
@@ -44,11 +46,13 @@ def register(
     `signature` is a `Signature` or the table the model was fitted on; `input_example` a table like it, of which five rows
     are kept, and on which the model is tried. One of the two is needed. `evaluation` and `gates` are kept as they are, and
     the metrics are those of the evaluation unless given; `trained_on` links dataset versions. `features` is the version of
-    the feature service that gives the model's inputs, or the training set that was made by it.
+    the feature service that gives the model's inputs, or the training set that was made by it: serving then takes requests
+    with keys. An input that it gives takes null if the model answers its example without it.
 
     Raises:
         NotAllowedError: a gate failed (its reasons are given); or this is a replay, and what was recorded has other content.
-        InvalidError: no signature can be made, or the model doesn't answer its example.
+        InvalidError: no signature can be made, the model doesn't answer its example, or the service doesn't fit its inputs.
+        WrongTypeError: `features` are no version of a service, nor made by one.
         CodecError: no codec takes the model.
     """
     workspace = workspace or current_workspace()
@@ -60,16 +64,21 @@ def register(
     example = input_example if input_example is not None else None if isinstance(signature, Signature) else signature
     kind = input_kind or _input_kind(model, example)
     made = _signature(model, signature, example)
-    records = _records(example)
+    given = _given(features, workspace)
+    records = _records(example, made, given)
+    if given is not None:
+        expect_fit(made, given)
     if records:
         _try(model, made, kind, records)
+        if given is not None and not isinstance(signature, Signature) and hasattr(model, "predict"):
+            made = _with_nulls(model, made, kind, records, given)
     content_digest, encoded, _ = save(model, workspace.blobs)
     store = ModelStore(workspace.database, workspace.ledger)
     version = ModelVersion(
         id="", name=name, number=0, content_digest=content_digest, encoded=encoded, signature=made, input_kind=kind,
         input_example=workspace.blobs.put(msgspec.json.encode(records)) if records else None,
         metrics=dict(metrics if metrics is not None else getattr(evaluation, "metrics", {})),
-        evaluation=_plain(evaluation), gates=_plain(gates), features=_service(features),
+        evaluation=_plain(evaluation), gates=_plain(gates), features=given.service_id if given else None,
         created_at=0, actor="", note=redact(note),
     )  # fmt: skip
     replay = current_replay()
@@ -78,9 +87,13 @@ def register(
     return store.add(version, [source.ledger_id for source in trained_on])
 
 
-def _service(given: Any) -> str | None:
-    """The id of a feature service's version, given as itself or by what was made with it."""
-    return None if given is None else str(getattr(given, "service_id", None) or given.ledger_id)
+def _given(features: Any, workspace: Workspace) -> FeatureSet | None:
+    if features is None:
+        return None
+    if not hasattr(features, "feature_set"):
+        raise WrongTypeError("features", features, "a version of a feature service, or a training set made by one")
+    found: FeatureSet = features.feature_set(workspace)
+    return found
 
 
 def _plain(record: Any) -> Any:
@@ -126,7 +139,19 @@ def _input_kind(model: Any, example: Any) -> InputKind:
     return "numpy"
 
 
-def _records(example: Any) -> list[dict[str, Any]]:
+def _records(example: Any, signature: Signature, given: FeatureSet | None) -> list[dict[str, Any]]:
+    """The records to keep as the example; with the columns of a request, if features are read by those and they are known."""
+    found = _rows(example)
+    if given is None:
+        return found
+    wanted = dict.fromkeys([*given.request, *(field.name for field in signature.inputs)])
+    for rows in (found, _rows(given.rows)):
+        if rows and wanted.keys() <= rows[0].keys():
+            return [{name: row[name] for name in wanted} for row in rows]
+    return found
+
+
+def _rows(example: Any) -> list[dict[str, Any]]:
     if example is None:
         return []
     if isinstance(example, list):
@@ -139,13 +164,35 @@ def _records(example: Any) -> list[dict[str, Any]]:
 def _try(model: Any, signature: Signature, kind: InputKind, records: list[dict[str, Any]]) -> None:
     if not hasattr(model, "predict"):
         return
-    from mainspring.models.predictor import Predictor
+    from mainspring.models.predictor import Predictor, inputs_of
 
     try:
-        Predictor(model, signature, kind)(records)
+        Predictor(model, signature, kind)(inputs_of(records, signature))
     except InvalidError:
         raise
     except Exception as error:
         raise InvalidError(
             "input_example", type(error).__name__, "an example that the model answers", str(error)
         ) from error
+
+
+def _with_nulls(
+    model: Any, signature: Signature, kind: InputKind, records: list[dict[str, Any]], given: FeatureSet
+) -> Signature:
+    """The signature, in which a feature takes null if the model answers without it: online any may be missing."""
+    certain = [field.name for field in signature.inputs if field.name in given.features and not field.nullable]
+    for names in (certain, *([name] for name in certain)):
+        tried = _nullable(signature, names)
+        try:
+            _try(model, tried, kind, [record | dict.fromkeys(names) for record in records])
+        except InvalidError:
+            continue
+        if names is certain:
+            return tried
+        signature = tried
+    return signature
+
+
+def _nullable(signature: Signature, names: Collection[str]) -> Signature:
+    inputs = (replace(field, nullable=field.nullable or field.name in names) for field in signature.inputs)
+    return replace(signature, inputs=tuple(inputs))

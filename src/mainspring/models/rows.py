@@ -6,6 +6,7 @@ It takes what is right and gives up on anything else; `records` then says what i
 from __future__ import annotations
 
 from typing import Annotated, Any
+from uuid import UUID
 
 import msgspec
 
@@ -57,7 +58,8 @@ def _type(field: Field) -> Any:
     elif field.dtype in INTEGERS:
         bits, signed = INTEGERS[field.dtype]
         low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
-        kind = Annotated[int, msgspec.Meta(ge=low, le=high)] if high < 1 << 63 else None
-    elif field.dtype in ("bool", "str"):
-        kind = {"bool": bool, "str": str}[field.dtype]
+        # What is wider than the decoder's bounds is left to the careful way.
+        kind = Annotated[int, msgspec.Meta(ge=max(low, -(1 << 63)), le=min(high, (1 << 63) - 1))]
+    else:
+        kind = {"bool": bool, "str": str, "uuid": UUID, "bin": bytes}.get(field.dtype)
     return kind | None if kind is not None and field.nullable else kind

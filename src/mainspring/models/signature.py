@@ -7,9 +7,11 @@ inferred from. A whole number passes for a float; nothing else is converted.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from base64 import b64decode
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import Any, Literal
+from uuid import UUID
 
 import msgspec
 
@@ -17,8 +19,11 @@ from mainspring.errors import article, close_names, shorten
 
 OutputKind = Literal["number", "label", "probability", "probabilities"]
 Columns = dict[str, Sequence[Any]]
-INTEGERS = {f"{sign}{bits}": (bits, sign == "i") for sign in "iu" for bits in (8, 16, 32, 64)}
+INTEGERS = {f"{sign}{bits}": (bits, sign == "i") for sign in "iu" for bits in (8, 16, 32, 64, 128)}
 FLOATS = ("f32", "f64")
+_PARSED: dict[str, tuple[type, Callable[[str], Any]]] = {
+    "uuid": (UUID, UUID), "bin": (bytes, lambda text: b64decode(text, validate=True)),
+}  # fmt: skip
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -49,7 +54,7 @@ class Field(msgspec.Struct, frozen=True):
             return "true or false"
         if self.dtype == "date" or self.dtype.startswith("datetime"):
             return "a date" if self.dtype == "date" else "a time (ISO 8601)"
-        return "text"
+        return {"uuid": "a UUID", "bin": "bytes (base64)"}.get(self.dtype, "text")
 
     def check(self, value: Any) -> tuple[Any, str]:
         """A value as the model gets it, and what is wrong with it (nothing: an empty text)."""
@@ -63,6 +68,8 @@ class Field(msgspec.Struct, frozen=True):
             return self._integer(value)
         if self.dtype == "date" or self.dtype.startswith("datetime"):
             return self._time(value)
+        if self.dtype in _PARSED:
+            return self._parsed(value)
         if self.dtype.startswith("enum") and isinstance(value, str):
             known = msgspec.json.decode(self.dtype.removeprefix("enum"))
             if value in known:
@@ -94,6 +101,15 @@ class Field(msgspec.Struct, frozen=True):
         try:
             return kind.fromisoformat(value), ""
         except (TypeError, ValueError):
+            return None, self._wrong(value)
+
+    def _parsed(self, value: Any) -> tuple[Any, str]:
+        kind, parse = _PARSED[self.dtype]
+        if isinstance(value, kind):
+            return value, ""
+        try:
+            return parse(value), ""
+        except (TypeError, ValueError, AttributeError):
             return None, self._wrong(value)
 
     def _wrong(self, value: Any) -> str:

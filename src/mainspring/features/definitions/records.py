@@ -7,8 +7,11 @@ from typing import Any, Literal
 import msgspec
 from blake3 import blake3
 
+from mainspring.errors import InvalidError
 from mainspring.features.aggregation.aggregate import Aggregate
 from mainspring.features.definitions.entity import Key
+from mainspring.models import FeatureSet
+from mainspring.workspace import Workspace
 
 Kind = Literal["view", "on_demand", "service"]
 
@@ -149,6 +152,17 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     def ledger_id(self) -> str:
         """The node of the lineage that this is."""
         return self.id
+
+    def feature_set(self, workspace: Workspace) -> FeatureSet:  # noqa: ARG002  # what was made by a service looks it up there
+        """What a model gets that is registered with this version of a service.
+
+        Raises:
+            InvalidError: it defines no service.
+        """
+        if not isinstance(self.record, ServiceRecord):
+            raise InvalidError("features", str(self), "a feature service, or a training set made by one")
+        features = {field.name: field.dtype for field in self.record.fields}
+        return FeatureSet(self.id, str(self), features, self.record.request)
 
     def __str__(self) -> str:
         return f"{self.name}/{self.number}"
