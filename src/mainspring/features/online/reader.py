@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from mainspring import clock
-from mainspring.errors import InvalidError
+from mainspring.errors import InvalidError, StorageError
 from mainspring.features._store import DefinitionStore
 from mainspring.features.aggregation.aggregation import Aggregation, aggregation
 from mainspring.features.aggregation.state import EntityState, tiles_of_read
@@ -20,10 +20,10 @@ from mainspring.features.definitions.entity import Key
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, OnDemandRecord, Part, ServiceRecord, ViewRecord
 from mainspring.features.history.status import Status
-from mainspring.features.online.entities import entity_bytes
+from mainspring.features.online.entities import entity_encoder
+from mainspring.features.online.outages import GuardedStore, Outage
 from mainspring.features.online.packing import Packed, Packing, is_pushed
 from mainspring.features.online.places import tile_place, tiles_prefix, values_prefix, watermark_place
-from mainspring.store import KeyValue
 from mainspring.workspace import Workspace
 
 _PRESENT, _NULL, _OUTSIDE, _UNKNOWN = (
@@ -32,11 +32,16 @@ _PRESENT, _NULL, _OUTSIDE, _UNKNOWN = (
 
 
 class Vector(msgspec.Struct, frozen=True):
-    """The features of one entity, in the order of the service's `names`. Times are microseconds, None if there is none."""
+    """The features of one entity, in the order of the service's `names`. Times are microseconds, None if there is none.
+
+    `is_live` says that it was read from the store; if not, `read_us` is when the oldest of what it was made of was.
+    """
 
     values: Sequence[Any]
     statuses: Sequence[str]
     event_us: Sequence[int | None]
+    is_live: bool = True
+    read_us: int | None = None
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -65,10 +70,10 @@ class FeatureReader:
         store = DefinitionStore(workspace.database, workspace.ledger)
         self.service, self.request = service, record.request
         self.names = tuple(field.name for field in record.fields)
-        self._online: KeyValue = workspace.online
+        self._online = GuardedStore(record, workspace)
         self._parts = [_part(part, store) for part in record.parts]
         demanded = store.by_id(part.version for part in record.on_demand)
-        self._demanded = [_Demanded.of(demanded[part.version], store) for part in record.on_demand]
+        self._demanded = [_Demanded.of(part, demanded[part.version], store) for part in record.on_demand]
         self._all_parts = [*self._parts, *(part for each in self._demanded for part in each.inputs)]
         self.views = tuple({part.view.id: part.view for part in self._all_parts}.values())
         self._marks = [watermark_place(view) for view in self.views]
@@ -82,16 +87,25 @@ class FeatureReader:
         Raises:
             InvalidError: a key or a column of the request is missing or null; it is named.
             WrongTypeError: a key has another type.
-            StorageError: the online store can't be read.
+            StorageError: the online store can't be read, and the service declares nothing for that.
         """
         at = clock.now_us() if at_us is None else at_us
-        return self._answered(entities, self._online.get_many(self._places(entities, at)), at)
+        places = self._places(entities, at)
+        try:
+            stored = self._online.get_many(places)
+        except StorageError as error:
+            return self._without_store(entities, places, at, error)
+        return self._answered(entities, stored, at)
 
     def reading(self, entities: Sequence[Mapping[str, Any]], *, at_us: int | None = None) -> Reading:
         """The same with the watermarks of the views, all as of one instant of the store; raises as `read`."""
         at = clock.now_us() if at_us is None else at_us
         places = self._places(entities, at)
-        stored = self._online.get_many([*places, *self._marks])
+        try:
+            stored = self._online.get_many([*places, *self._marks])
+        except StorageError as error:
+            vectors = self._without_store(entities, places, at, error)
+            return Reading(at, vectors, (None,) * len(self._marks), [0] * len(entities))
         values, marks = stored[: len(places)], stored[len(places) :]
         pushed = [0] * len(entities)
         start = 0
@@ -117,7 +131,36 @@ class FeatureReader:
         answers = [part.answers(len(entities), values, at_us) for part in self._all_parts]
         own, inner = answers[: len(self._parts)], answers[len(self._parts) :]
         columns = [*own, *self._computed(entities, inner)]
-        return [self._vector([column[place] for column in columns]) for place in range(len(entities))]
+        if len(columns) == 1 and self._order is None:
+            return columns[0]
+        return [self._vector(parts) for parts in zip(*columns, strict=True)]
+
+    def _without_store(
+        self, entities: Sequence[Mapping[str, Any]], places: Sequence[bytes], at_us: int, error: StorageError
+    ) -> list[Vector]:
+        """What is declared for an outage: the store's error, or vectors with marks."""
+        if self._online.policy == "fail":
+            raise error
+        known, count = self._online.recall(places), len(entities)
+        vectors = self._answered(entities, [each.data if each else None for each in known], at_us)
+        outage = self._outage(entities, at_us)
+        read_us = zip(*outage.read_us(known, count), strict=True) if outage.spans else iter([()] * count)
+        found = []
+        for vector, seen in zip(vectors, read_us, strict=True):
+            values, statuses, oldest = outage.marked(vector.values, vector.statuses, seen)
+            found.append(Vector(values, statuses, vector.event_us, False, oldest))
+        return found
+
+    def _outage(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> Outage:
+        needs: dict[str, tuple[int, ...]] = {}
+        for number, part in enumerate(self._parts):
+            needs |= dict.fromkeys(part.names, (number,))
+        number = len(self._parts)
+        for each in self._demanded:
+            needs |= dict.fromkeys(each.names, tuple(range(number, number + len(each.inputs))))
+            number += len(each.inputs)
+        spans = [len(part.places(entities[:1], at_us)) for part in self._all_parts]
+        return Outage(self._online.defaults, self.names, [needs[name] for name in self.names], spans)
 
     def _computed(self, entities: Sequence[Mapping[str, Any]], inner: list[list[Vector]]) -> list[list[Vector]]:
         found, at = [], 0
@@ -127,9 +170,7 @@ class FeatureReader:
             found.append(each.computed(entities, given, self._functions))
         return found
 
-    def _vector(self, parts: list[Vector]) -> Vector:
-        if len(parts) == 1 and self._order is None:
-            return parts[0]
+    def _vector(self, parts: Sequence[Vector]) -> Vector:
         values = [value for part in parts for value in part.values]
         statuses = [status for part in parts for status in part.statuses]
         event_us = [event for part in parts for event in part.event_us]
@@ -146,6 +187,7 @@ class _Stored:
         assert isinstance(record, ViewRecord)
         self.view, self.names, self.types, self._ttl_us = view, part.names, _types(part, record), record.ttl_us
         self._prefix, self._keys = values_prefix(view), _asked(part, record)
+        self._key = entity_encoder(_asked(part, record))
         self._read: Callable[[bytes], Packed] = Packing(record.fields, view.number).reader(part.features)
         count = len(part.features)
         self._unknown = Vector([None] * count, [_UNKNOWN] * count, [None] * count)
@@ -153,7 +195,8 @@ class _Stored:
         self._present = [_PRESENT] * count
 
     def places(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> list[bytes]:  # noqa: ARG002  # as of tiles
-        return [self._prefix + entity_bytes(self._keys, entity) for entity in entities]
+        prefix, key = self._prefix, self._key
+        return [prefix + key(entity) for entity in entities]
 
     def answers(self, count: int, stored: Any, at_us: int) -> list[Vector]:
         return [self._answer(next(stored), at_us) for _ in range(count)]
@@ -177,13 +220,13 @@ class _Folded:
         assert isinstance(record, ViewRecord)
         self.view, self.names, self.types, self._features = view, part.names, _types(part, record), part.features
         self._prefix, self._keys = tiles_prefix(view), _asked(part, record)
-        self._spec = spec_of(record)
+        self._key, self._spec = entity_encoder(_asked(part, record)), spec_of(record)
 
     def places(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> list[bytes]:
         tiles = tiles_of_read(self._spec, at_us)
         found = []
         for entity in entities:
-            key = entity_bytes(self._keys, entity)
+            key = self._key(entity)
             found += [tile_place(self._prefix, key, tile) for tile in tiles]
         return found
 
@@ -204,14 +247,14 @@ class _Demanded(NamedTuple):
 
     record: OnDemandRecord
     inputs: list[_Stored | _Folded]
+    features: tuple[str, ...]
     names: tuple[str, ...]
 
     @classmethod
-    def of(cls, definition: Definition, store: DefinitionStore) -> _Demanded:
+    def of(cls, part: Part, definition: Definition, store: DefinitionStore) -> _Demanded:
         record = definition.record
         assert isinstance(record, OnDemandRecord)
-        inputs = [_part(part, store) for part in record.inputs]
-        return cls(record, inputs, tuple(field.name for field in record.fields))
+        return cls(record, [_part(each, store) for each in record.inputs], part.features, part.names)
 
     def computed(
         self, entities: Sequence[Mapping[str, Any]], inputs: list[list[Vector]], functions: Functions
@@ -224,7 +267,7 @@ class _Demanded(NamedTuple):
         for part, vectors in zip(self.inputs, inputs, strict=True):
             for place, (name, dtype) in enumerate(zip(part.names, part.types, strict=True)):
                 columns[name] = dtype, [vector.values[place] for vector in vectors]
-        rows = computed(self.record, typed_frame(columns), functions).rows()
+        rows = computed(self.record, typed_frame(columns), functions).select(self.features).rows()
         nothing = [None] * len(self.names)
         return [Vector(list(row), [_NULL if value is None else _PRESENT for value in row], nothing) for row in rows]
 

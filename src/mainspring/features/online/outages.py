@@ -1,0 +1,150 @@
+"""The online store as a reader sees it, with what is known while it is away; nothing that was read before is given unmarked.
+
+What is remembered are stored bytes, not answers: times to live, windows and on-demand features are computed at the instant
+that is asked for.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+from mainspring import clock
+from mainspring.errors import ConfigError, InvalidError, UnavailableError
+from mainspring.features.definitions.frames import typed_frame
+from mainspring.features.definitions.records import ServiceRecord
+from mainspring.features.definitions.service import expect_outage
+from mainspring.features.history.status import Status
+from mainspring.store import KeyValue
+from mainspring.workspace import Workspace
+
+_MEMORY_BYTES = 64 << 20
+_ENTRY_BYTES = 200  # what Python takes for an entry besides its bytes
+
+
+class Known(NamedTuple):
+    """Bytes as they were last read, and when."""
+
+    data: bytes | None
+    read_us: int
+
+
+class GuardedStore:
+    """Reads of the online store for one service. `policy` is what its outage means: fail, defaults or last_known."""
+
+    def __init__(self, record: ServiceRecord, workspace: Workspace) -> None:
+        self.policy = record.outage or _setting(workspace)
+        self.defaults = _defaults(record)
+        self._online: KeyValue = workspace.online
+        self._memory = _Memory() if self.policy == "last_known" else None
+        self._resting_until = 0.0
+        self._reason = ""
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The values of the keys, as the store has them.
+
+        After an attempt that took long the next ones are refused for as long as it took, so that a store which doesn't
+        answer holds up no more than half of the time.
+
+        Raises:
+            StorageError: the store is away.
+        """
+        if self._resting_until and time.monotonic() < self._resting_until:
+            raise UnavailableError(self._online.place, self._reason)
+        began = time.monotonic()
+        try:
+            found = self._online.get_many(keys)
+        except UnavailableError as error:
+            self._reason, self._resting_until = error.reason, 2 * time.monotonic() - began
+            raise
+        if self._memory is not None:
+            self._memory.keep(keys, found, clock.now_us())
+        return found
+
+    def recall(self, keys: Sequence[bytes]) -> list[Known | None]:
+        """What is known of the keys while the store is away."""
+        return [None] * len(keys) if self._memory is None else self._memory.recall(keys)
+
+
+class _Memory:
+    """The last bytes of keys, the oldest readings forgotten first."""
+
+    def __init__(self, limit_bytes: int = _MEMORY_BYTES) -> None:
+        self._held: dict[bytes, Known] = {}
+        self._lock = threading.Lock()
+        self._limit_bytes, self._bytes = limit_bytes, 0
+
+    def keep(self, keys: Sequence[bytes], found: Sequence[bytes | None], at_us: int) -> None:
+        with self._lock:
+            held = self._held
+            for key, data in zip(keys, found, strict=True):
+                old = held.pop(key, None)
+                self._bytes += _size(key, data) - (_size(key, old.data) if old else 0)
+                held[key] = Known(data, at_us)
+            while self._bytes > self._limit_bytes:
+                key = next(iter(held))
+                self._bytes -= _size(key, held.pop(key).data)
+
+    def recall(self, keys: Sequence[bytes]) -> list[Known | None]:
+        with self._lock:
+            return [self._held.get(key) for key in keys]
+
+
+class Outage(NamedTuple):
+    """How vectors are marked that were answered without the store.
+
+    `spans` say how many keys each part has for an entity; `needs` which parts each feature is made of.
+    """
+
+    defaults: Mapping[str, Any]
+    names: Sequence[str]
+    needs: Sequence[Sequence[int]]
+    spans: Sequence[int]
+
+    def read_us(self, known: Sequence[Known | None], count: int) -> list[list[int | None]]:
+        """For each part when each of the entities was read, the oldest of what is known of it; None if never."""
+        found: list[list[int | None]] = []
+        at = 0
+        for span in self.spans:
+            rows = (known[start : start + span] for start in range(at, at + span * count, span or 1))
+            found.append([min((each.read_us for each in row if each), default=None) for row in rows])
+            at += span * count
+        return found
+
+    def marked(
+        self, values: Sequence[Any], statuses: Sequence[str], read_us: Sequence[int | None]
+    ) -> tuple[list[Any], list[str], int | None]:
+        """The values and statuses of one vector, and when the oldest of what is in it was read."""
+        told, marks = [*values], [*statuses]
+        for place, (name, parts) in enumerate(zip(self.names, self.needs, strict=True)):
+            if any(read_us[part] is None for part in parts):
+                told[place] = self.defaults.get(name)
+                marks[place] = Status.DEFAULT.value if name in self.defaults else Status.UNAVAILABLE.value
+            elif parts and marks[place] != Status.OUTSIDE_MAX_AGE.value:
+                marks[place] = Status.LAST_KNOWN.value
+        used = {part for part in chain.from_iterable(self.needs) if read_us[part] is not None}
+        return told, marks, min((at for part in used if (at := read_us[part]) is not None), default=None)
+
+
+def _size(key: bytes, data: bytes | None) -> int:
+    return len(key) + len(data or b"") + _ENTRY_BYTES
+
+
+def _setting(workspace: Workspace) -> str:
+    origin = workspace.project.settings.origins["online_outage"]
+    try:
+        return expect_outage("online_outage", origin.value)
+    except InvalidError as error:
+        raise ConfigError(str(error), origin.origin) from error
+
+
+def _defaults(record: ServiceRecord) -> dict[str, Any]:
+    """The declared values as they are read from the store."""
+    if not record.defaults:
+        return {}
+    types = {field.name: field.dtype for field in record.fields}
+    row = typed_frame({name: (types[name], [value]) for name, value in record.defaults.items()}).row(0, named=True)
+    return dict(row)
