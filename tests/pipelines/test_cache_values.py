@@ -269,3 +269,67 @@ def test_a_folder_that_the_workspace_lies_in_is_a_value_without_it(tmp_path: Pat
         """)
         assert lab.run(params={"folder": tmp_path}).value == ["flow.py"]
         assert states(lab.run(params={"folder": tmp_path})) == {"names": "reused"}
+
+
+RETURNED = """
+import dataclasses
+from pathlib import Path
+
+@dataclasses.dataclass
+class Found:
+    path: Path
+
+@ms.step
+def raw(): return Path("{root}/in/a.txt")
+
+@ms.step
+def listed(): return {{"all": [Path("{root}/in")]}}
+
+@ms.step
+def record(): return Found(Path("{root}/in/a.txt"))
+
+@ms.step
+def linked():
+    (ms.scratch() / "link").symlink_to("{root}/in/a.txt")
+    return ms.scratch() / "link"
+
+@ms.step
+def added():
+    Path("{root}/mixed/new.txt").write_text("1")
+    return Path("{root}/mixed")
+
+@ms.step
+def kept():
+    (ms.scratch() / "o.txt").write_text("1")
+    return ms.scratch() / "o.txt"
+
+@ms.step
+def given(path: Path): return path
+
+@ms.step
+def written():
+    Path("{root}/out").mkdir(exist_ok=True)
+    Path("{root}/out/o.txt").write_text("1")
+    return Path("{root}/out"), Path("{root}/out/o.txt")
+
+@ms.pipeline
+def main(path: Path):
+    raw(), listed(), record(), linked(), added(), kept(), given(path), written()
+"""
+
+
+@pytest.mark.one_backend("what a step is seen to read is no matter of where results lie")
+def test_a_returned_path_to_what_the_step_did_not_make_is_an_undeclared_input(lab: Lab) -> None:
+    for folder in ("in", "mixed", "out"):
+        (lab.root / folder).mkdir()
+    (lab.root / "in" / "a.txt").write_text("one")
+    (lab.root / "mixed" / "old.txt").write_text("one")
+    lab.write(RETURNED.format(root=lab.root))
+    params = {"path": lab.root / "in" / "a.txt"}
+    lab.run(params=params)
+    again = lab.run(params=params)
+    reused = {"kept", "given", "written"}
+    assert {name for name, state in states(again).items() if state == "reused"} == reused
+    told = {**dict.fromkeys(("raw", "record", "linked"), "file `in/a.txt`"), "listed": "directory `in`"}
+    for step, what in (told | {"added": "directory `mixed`"}).items():
+        assert f"not reusable: it read the undeclared {what} (part of the result)" in task_of(again, step).reasons

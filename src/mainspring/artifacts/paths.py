@@ -20,7 +20,7 @@ import msgspec
 from blake3 import blake3
 
 from mainspring.artifacts.codec import EQUAL, BlobAccess, Comparison, Encoded, Preview, Tolerance, meaning_digest
-from mainspring.artifacts.folders import paths_folder
+from mainspring.artifacts.folders import paths_folder, tell_stored
 from mainspring.errors import CodecError, StorageError, shorten
 from mainspring.store.copying import copy_file
 from mainspring.store.scratch import Scratch
@@ -66,6 +66,7 @@ class PathCodec:
 
     def save(self, value: Path, blobs: BlobAccess) -> tuple[str, Encoded]:
         """Both from one reading of the files."""
+        tell_stored(value)
         manifest = _scan(value, blobs)
         data = msgspec.json.encode(manifest)
         refers = tuple(dict.fromkeys(entry.digest for entry in manifest.entries if entry.kind == "file"))

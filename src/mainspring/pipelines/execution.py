@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from mainspring.artifacts.folders import paths_below
+from mainspring.artifacts.folders import paths_below, stored_paths_told
 from mainspring.artifacts.record import Artifact
 from mainspring.errors import (
     CodecError,
@@ -107,8 +107,10 @@ def execute(place: Place, task: Task, attempt: Attempt, lease: Lease, find: Find
     place.failures.pop(task.id, None)  # with all that its frames hold
     seen: tuple[Observation, ...] = ()
     try:
-        result, seen = _call(place, task, find, log_path, meter, run_log)
-        outputs = _saved(place, task, result)
+        result, observer, imported = _call(place, task, find, log_path, meter, run_log)
+        with stored_paths_told(observer.keep):
+            outputs = _saved(place, task, result)
+        seen = (*observer.seen, *imported)
     except LeaseLostError:
         raise
     except BaseException as raised:  # whatever a step raises is recorded, then decided upon
@@ -137,7 +139,7 @@ def execute(place: Place, task: Task, attempt: Attempt, lease: Lease, find: Find
 
 def _call(
     place: Place, task: Task, find: Find, log_path: Path, meter: ResourceMeter, run_log: RunLog
-) -> tuple[Any, tuple[Observation, ...]]:
+) -> tuple[Any, Observer, list[Observation]]:
     parts = place.store.fingerprint_parts(task.fingerprint) if task.fingerprint else {}
     observer = Observer(
         project_root=place.root,
@@ -169,7 +171,7 @@ def _call(
             seed_everything(task.seed)
             stack.enter_context(meter)
             result = _called(place, function, arguments)
-        return result, (*observer.seen, *_seen_at_import(place, task, parts))
+        return result, observer, _seen_at_import(place, task, parts)
     finally:
         graph_token.var.reset(graph_token)
         declared.project_root.reset(root_token)

@@ -7,7 +7,6 @@ reusable; `docs/observed.md` says what counts, what does not, and what stays inv
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack
@@ -25,6 +24,7 @@ from mainspring.ledger import moving_noted
 from mainspring.pipelines.code.reads import Kind, import_reads
 from mainspring.pipelines.observation import environ, events, readers
 from mainspring.pipelines.observation.memories import Read, memories
+from mainspring.pipelines.observation.paths import absolute, is_folder, real_path, source_of
 from mainspring.pipelines.observation.uncounted import (
     KNOWN_VARIABLES,
     SYSTEM_FILES,
@@ -41,11 +41,13 @@ from mainspring.pipelines.observation.uncounted import (
     uncounted_places,
 )
 from mainspring.pipelines.observation.watcher import Watcher, begin, current, end, follow_threads, unwatched, watching
+from mainspring.workspace.state import State
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "::", "ip6-localhost"})
 # Through these project code reads the environment: `os.getenv`, `os.path.expandvars`, `Path.home()`.
 _ENVIRONMENT_MODULES = frozenset({"os", "_collections_abc", "collections.abc", "posixpath", "pathlib"})
 _SHOWN_PROGRAM_LENGTH = 80
+_IN_RESULT = "part of the result"
 
 
 class Observation(msgspec.Struct, frozen=True):
@@ -132,6 +134,15 @@ class Observer:
             by = f"{read.by}, remembered by {keeper}" if read.by else f"remembered by {keeper}"
             self._seen.setdefault((read.kind, read.name), Observation(read.kind, read.name, by))
 
+    def keep(self, path: Path) -> None:
+        """What a path leads to becomes part of the result: that is a read, unless the step made it."""
+        text = os.path.abspath(path)
+        if not self._is_made(text):
+            text = os.path.realpath(text) if self._covers(text) else text
+            kind: Kind = "directory" if is_folder(text) else "file"
+            name = self._relative(text)
+            self._seen.setdefault((kind, name), Observation(kind, name, _IN_RESULT))
+
     # What the hooks tell (the Watcher protocol).
 
     def read(self, path: object) -> None:
@@ -142,34 +153,34 @@ class Observer:
             return
         if loads_code(first_frame(sys._getframe(1))):
             if is_code(text):
-                text = _source_of(text)
+                text = source_of(text)
                 if not self.root or self._is_known_code(text):
                     return
             else:
                 self._quoted.add(text)
-        self._note("directory" if _is_folder(text) else "file", self._relative(text), text)
+        self._note("directory" if is_folder(text) else "file", self._relative(text), text)
 
     def write(self, path: object, *, replaces: bool) -> None:
         """A file is opened for writing: if its content is all new, reading it back is no input."""
-        text = _absolute(path)
+        text = absolute(path)
         if text is not None and (replaces or not os.path.lexists(text)):
             self._own_files.add(text)
 
     def make(self, path: object) -> None:
         """A folder is made: what is in it later is the step's own."""
-        text = _absolute(path)
+        text = absolute(path)
         if text is not None and not os.path.lexists(text):
             self._own_files.add(text)
             self._own_folders = (*self._own_folders, text + os.sep)
 
     def move(self, source: object, target: object) -> None:
         """A rename: what was the step's own stays so under its new name, and what was not does not become so."""
-        old, new = _absolute(source), _absolute(target)
+        old, new = absolute(source), absolute(target)
         if old is None or new is None:
             return
         if old in self._own_files or old.startswith(self._own_folders):
             self._own_files.add(new)
-            if _is_folder(old):
+            if is_folder(old):
                 self._own_folders = (*self._own_folders, new + os.sep)
         else:
             self._own_files.discard(new)
@@ -251,14 +262,33 @@ class Observer:
         """A path made absolute, if it is one that may count. Most are not: an import opens a file for each module."""
         if type(path) is str and path.startswith(self._inner) and "/.." not in path:
             return None
-        text = _absolute(path)
+        text = absolute(path)
         return None if text is None or self._covers(text) else text
 
     def _covers(self, path: str) -> bool:
         if self._is_covered(path):
             return True
-        real = _real(path)
+        real = real_path(path)
         return real != path and self._is_covered(real)
+
+    def _is_made(self, path: str) -> bool:
+        """Whether a file or tree holds nothing but what the step wrote, or may read without its being an input."""
+        if self._covers(path):
+            return is_installed(path) or not self._leads_out(path)
+        if not is_folder(path) or os.path.islink(path):
+            return False
+        state, folder = State(), os.path.realpath(path)
+        with os.scandir(path) as found:
+            names = [entry.name for entry in found if not state.holds(folder, entry.name)]
+        return bool(names) and all(self._is_made(os.path.join(path, name)) for name in names)
+
+    def _leads_out(self, path: str) -> bool:
+        """Whether links lead from a place of the step's own to what isn't."""
+        real = os.path.realpath(path)
+        if real == path or self._is_covered(real):
+            return False
+        made = tuple(os.path.realpath(each) + os.sep for each in (*self._own_files, *self._own_folders))
+        return not (real + os.sep).startswith(made)
 
     def _is_covered(self, path: str) -> bool:
         prefixes = self._inner if self.root and path.startswith(self.root + os.sep) else self._prefixes
@@ -269,8 +299,10 @@ class Observer:
             or path in self._allowed
             or path in SYSTEM_FILES
             or is_installed(path + os.sep)
-            or any(path.startswith(_real(allowed) + os.sep) for allowed in self._allowed if allowed not in self._around)
-            or any(path == _real(file) for file in self._files)
+            or any(
+                path.startswith(real_path(allowed) + os.sep) for allowed in self._allowed if allowed not in self._around
+            )
+            or any(path == real_path(file) for file in self._files)
         )
 
     def _is_known_code(self, path: str) -> bool:
@@ -296,7 +328,7 @@ class Observer:
 
     def _remember_declared(self, path: object) -> None:
         """A declared file is no undeclared input here, and may be one of a task that gets it from who remembers it."""
-        text = _absolute(path) if self._files else None
+        text = absolute(path) if self._files else None
         if text in self._files and text is not None:
             self._remember("file", self._relative(text), text, sys._getframe(2))
 
@@ -345,7 +377,7 @@ def _forget_lines(paths: Collection[str]) -> None:
     import linecache
 
     for name, entry in list(linecache.cache.items()):
-        if _absolute(entry[-1]) in paths:
+        if absolute(entry[-1]) in paths:
             del linecache.cache[name]
 
 
@@ -355,38 +387,6 @@ def _install() -> None:
     environ.install(current)
     readers.install(current)
     events.install(current)
-
-
-@lru_cache(maxsize=256)
-def _real(path: str) -> str:
-    return os.path.realpath(path)
-
-
-def _absolute(path: object) -> str | None:
-    """A path as the program gave it, made absolute; nothing for a descriptor or what is no path."""
-    if isinstance(path, int):
-        return None
-    try:
-        return os.path.abspath(os.fsdecode(path))  # type: ignore[arg-type]  # anything may be passed; what is no path raises
-    except (TypeError, ValueError, OSError):  # no path at all, or the working directory is gone
-        return None
-
-
-def _is_folder(path: str) -> bool:
-    try:
-        return stat.S_ISDIR(os.stat(path).st_mode)
-    except (OSError, ValueError):
-        return False
-
-
-def _source_of(path: str) -> str:
-    """The source file behind a compiled one: `a/__pycache__/b.cpython-311.pyc` is `a/b.py`."""
-    if not path.endswith(".pyc"):
-        return path
-    folder, name = os.path.split(path)
-    if os.path.basename(folder) != "__pycache__":
-        return path[:-1]
-    return os.path.join(os.path.dirname(folder), name.split(".")[0] + ".py")
 
 
 def _canonical(address: str) -> str:
