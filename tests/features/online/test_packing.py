@@ -127,3 +127,11 @@ def test_a_key_of_another_type_is_refused(kind: Any, value: Any) -> None:
         entity_bytes(keys, {})
     with pytest.raises(InvalidError, match="1 nulls"):
         entities_bytes(keys, pl.DataFrame({"k": [None, None][:1]}))
+
+
+def test_values_without_nulls_are_read_in_any_selection_and_order() -> None:
+    whole = EVERY[:1]
+    packing, (data,) = packed(whole)
+    names = list(whole.columns)
+    for picked in (names[::-1], names[::2], ["words", "f64", "words", "str", "f64"], ["struct"], ["bool"], []):
+        assert packing.unpack(data, picked).values == [whole[name].to_list()[0] for name in picked]

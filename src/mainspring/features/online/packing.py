@@ -45,6 +45,10 @@ class Packed(NamedTuple):
     is_pushed: bool = False
 
 
+Unpacked = tuple[int, int, list[Any], bool, bool]
+"""The fields of `Packed`, and whether no value of the entity is null; a bare tuple, which takes half the time to make."""
+
+
 def rank(event_us: int, created_us: int) -> bytes:
     """The bytes that order values: a newer event, and of one time what was created later, is greater.
 
@@ -114,45 +118,51 @@ class Packing:
         Raises:
             ConflictError: it was stored by another version of the view.
         """
-        return self.reader(names)(data)
+        return Packed(*self.reader(names)(data)[:4])
 
-    def reader(self, names: Sequence[str] | None = None) -> Callable[[bytes], Packed]:
+    def reader(self, names: Sequence[str] | None = None) -> Callable[[bytes], Unpacked]:
         """A function that unpacks these features; made once and called for every entity."""
         places = range(len(self.fields)) if names is None else [self._places[name] for name in names]
         steps = [self._step(place) for place in places]
         whole = self._whole(places)
         plain, pushed = (_swapped(self.number | bit) for bit in (0, _PUSHED))
-        nulls_end, no_nulls = _HEAD_BYTES + self._null_bytes, bytes(self._null_bytes)
-        unpack_head = _HEAD.unpack_from
+        unpack_head, no_nulls = struct.Struct(f"{_HEAD.format}{self._null_bytes}s").unpack_from, bytes(self._null_bytes)
 
-        def read(data: bytes) -> Packed:
-            event, created, stored = unpack_head(data)
+        def read(data: bytes) -> Unpacked:
+            event, created, stored, nulls = unpack_head(data)
             if stored not in (plain, pushed):
                 raise ConflictError(f"It was stored by version {_swapped(stored) & ~_PUSHED}, not {self.number}.")
-            values = whole(data) if data[_HEAD_BYTES:nulls_end] == no_nulls else [step(data) for step in steps]
-            return Packed(event - _BIAS, created - _BIAS, values, stored == pushed)
+            if nulls == no_nulls:
+                return event - _BIAS, created - _BIAS, whole(data), stored == pushed, True
+            return event - _BIAS, created - _BIAS, [step(data) for step in steps], stored == pushed, False
 
         return read
 
     def _whole(self, places: Sequence[int]) -> Callable[[bytes], list[Any]]:
-        """What reads values of which none is null: those of fixed width by one call, three times faster than one by one."""
+        """What reads values of which none is null: with one call to unpack them, three times faster than one by one."""
         fixed = sorted({place for place in places if place in self._at}, key=lambda place: self._at[place])
+        loose = list(dict.fromkeys(place for place in places if place not in self._at))
         form, end = "<", 0
         for place in fixed:
             form += f"{self._at[place] - end}x{self._kinds[place].format[1:]}"
             end = self._at[place] + self._fixed[str(place)].itemsize
-        loose = list(dict.fromkeys(place for place in places if place not in self._at))
+        if loose:
+            form += f"{self._ends_at - end}x{len(self._loose)}I"
         converted = [(at, value_of) for at, place in enumerate(fixed) if (value_of := self._kinds[place].value)]
-        read_loose = [self._step(place) for place in loose]
+        decoded = [(self._loose.index(place), self._kinds[place].decode) for place in loose]
         stored = [*fixed, *loose]
         order = None if stored == list(places) else [stored.index(place) for place in places]
-        unpack = struct.Struct(form).unpack_from
+        unpack, count, base = struct.Struct(form).unpack_from, len(fixed), self._values_at
 
         def read(data: bytes) -> list[Any]:
             values = [*unpack(data)]
             for at, value_of in converted:
                 values[at] = value_of(values[at])
-            values += [read_one(data) for read_one in read_loose]
+            if decoded:
+                ends = values[count:]
+                values[count:] = [
+                    decode(data[base + (ends[at - 1] if at else 0) : base + ends[at]]) for at, decode in decoded
+                ]
             return values if order is None else [values[at] for at in order]
 
         return read
@@ -223,7 +233,7 @@ def _kind(dtype: pl.DataType) -> _Kind:
     if isinstance(dtype, pl.List | pl.Array) and (inner := _CODES.get(type_name(dtype.inner, "feature"), "")):
         return _Kind(texts=_vectors(inner), decode=_vector(inner))
     if dtype.is_nested() or isinstance(dtype, pl.Decimal):
-        return _Kind(texts=_nested, decode=msgspec.msgpack.Decoder(_python_type(dtype)).decode)
+        return _Kind(texts=_nested, decode=msgspec.msgpack.Decoder(python_type(dtype)).decode)
     raise InvalidError("feature", name, "a type that can be served online")
 
 
@@ -255,15 +265,15 @@ def _nested(column: pl.Series) -> list[bytes]:
     return [b"" if value is None else msgspec.msgpack.encode(value) for value in column.to_list()]
 
 
-def _python_type(dtype: Any) -> Any:
+def python_type(dtype: Any) -> Any:
     """The type by which MessagePack is read back as Polars gives it."""
     import polars as pl
 
     if isinstance(dtype, pl.List | pl.Array):
-        return list[_python_type(dtype.inner) | None]  # type: ignore[misc]  # a type made now
+        return list[python_type(dtype.inner) | None]  # type: ignore[misc]  # a type made now
     if isinstance(dtype, pl.Struct):
         row: Any = TypedDict
-        return row("Row", {field.name: _python_type(field.dtype) | None for field in dtype.fields})
+        return row("Row", {field.name: python_type(field.dtype) | None for field in dtype.fields})
     return dtype.to_python()
 
 

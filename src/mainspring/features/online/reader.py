@@ -6,6 +6,7 @@ One read of the store for all entities and views, so that what is answered is of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,7 +23,7 @@ from mainspring.features.definitions.records import Definition, OnDemandRecord, 
 from mainspring.features.history.status import Status
 from mainspring.features.online.entities import entity_encoder
 from mainspring.features.online.outages import GuardedStore, Outage
-from mainspring.features.online.packing import Packed, Packing, is_pushed
+from mainspring.features.online.packing import Packing, Unpacked, is_pushed
 from mainspring.features.online.places import tile_place, tiles_prefix, values_prefix, watermark_place
 from mainspring.workspace import Workspace
 
@@ -60,7 +61,7 @@ class Reading(msgspec.Struct, frozen=True):
 class FeatureReader:
     """Reads the features of one version of a service. It is made once, and may be used by any number of threads.
 
-    `request` are the columns that name an entity and what on-demand features are computed from.
+    `request` are the columns that name an entity, `keys`, and what on-demand features are computed from.
     """
 
     def __init__(self, service: Definition, workspace: Workspace) -> None:
@@ -76,6 +77,7 @@ class FeatureReader:
         self._demanded = [_Demanded.of(part, demanded[part.version], store) for part in record.on_demand]
         self._all_parts = [*self._parts, *(part for each in self._demanded for part in each.inputs)]
         self.views = tuple({part.view.id: part.view for part in self._all_parts}.values())
+        self.keys = tuple(dict.fromkeys(key.name for part in self._all_parts for key in part.keys))
         self._marks = [watermark_place(view) for view in self.views]
         self._functions = Functions(workspace)
         told = [name for part in self._parts for name in part.names] + [n for d in self._demanded for n in d.names]
@@ -186,9 +188,9 @@ class _Stored:
         record = view.record
         assert isinstance(record, ViewRecord)
         self.view, self.names, self.types, self._ttl_us = view, part.names, _types(part, record), record.ttl_us
-        self._prefix, self._keys = values_prefix(view), _asked(part, record)
+        self._prefix, self.keys = values_prefix(view), _asked(part, record)
         self._key = entity_encoder(_asked(part, record))
-        self._read: Callable[[bytes], Packed] = Packing(record.fields, view.number).reader(part.features)
+        self._read: Callable[[bytes], Unpacked] = Packing(record.fields, view.number).reader(part.features)
         count = len(part.features)
         self._unknown = Vector([None] * count, [_UNKNOWN] * count, [None] * count)
         self._outside = [_OUTSIDE] * count
@@ -199,17 +201,21 @@ class _Stored:
         return [prefix + key(entity) for entity in entities]
 
     def answers(self, count: int, stored: Any, at_us: int) -> list[Vector]:
-        return [self._answer(next(stored), at_us) for _ in range(count)]
-
-    def _answer(self, data: bytes | None, at_us: int) -> Vector:
-        if data is None:
-            return self._unknown
-        event_us, _, values, _ = self._read(data)
-        event = [event_us] * len(values)
-        if self._ttl_us is not None and at_us - event_us > self._ttl_us:
-            return Vector([None] * len(values), self._outside, event)
-        statuses = [_NULL if value is None else _PRESENT for value in values] if None in values else self._present
-        return Vector(values, statuses, event)
+        read, width, present = self._read, len(self.names), self._present
+        oldest_us = at_us - self._ttl_us if self._ttl_us is not None else None
+        found = []
+        for data in islice(stored, count):
+            if data is None:
+                found.append(self._unknown)
+                continue
+            event_us, _, values, _, is_whole = read(data)
+            event = [event_us] * width
+            if oldest_us is not None and event_us < oldest_us:
+                found.append(Vector([None] * width, self._outside, event))
+            else:
+                statuses = present if is_whole else [_NULL if value is None else _PRESENT for value in values]
+                found.append(Vector(values, statuses, event))
+        return found
 
 
 class _Folded:
@@ -219,7 +225,7 @@ class _Folded:
         record = view.record
         assert isinstance(record, ViewRecord)
         self.view, self.names, self.types, self._features = view, part.names, _types(part, record), part.features
-        self._prefix, self._keys = tiles_prefix(view), _asked(part, record)
+        self._prefix, self.keys = tiles_prefix(view), _asked(part, record)
         self._key, self._spec = entity_encoder(_asked(part, record)), spec_of(record)
 
     def places(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> list[bytes]:
