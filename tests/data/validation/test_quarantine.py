@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial, partialmethod
@@ -116,6 +117,7 @@ def test_that_all_rows_were_set_apart_is_said(workspace: Workspace, caplog: pyte
     assert len(caplog.messages) == 1
 
 
+@pytest.mark.one_backend("values are the same wherever they lie")
 def test_rows_set_apart_keep_their_values_beside_those_of_any_type(workspace: Workspace) -> None:
     """Values were rounded, nested ones invented, and some types could not be set apart at all."""
     large, day = 2**53 + 1, timedelta(days=1)
@@ -143,6 +145,68 @@ def test_rows_set_apart_keep_their_values_beside_those_of_any_type(workspace: Wo
             frame = pl.DataFrame({"id": [1, -1], "x": pl.concat([values, values])})
             dataset(f"t{at}").commit(frame.lazy() if at % 2 else frame, checks=bad, quarantine=f"q{at}")
         assert dataset(f"q{at}").to_polars()["x"].to_list() == wanted, (one.dtype, other.dtype)
+
+
+@pytest.mark.one_backend("what a value is as text")
+def test_nested_values_set_apart_are_whole_and_json(workspace: Workspace) -> None:
+    moments = pl.Series([[1577836800123456789]])
+    nested: dict[str, tuple[pl.Series, str | None]] = {
+        "times": (moments.cast(pl.List(pl.Datetime("ns"))), '["2020-01-01 00:00:00.123456789"]'),
+        "spans": (moments.cast(pl.List(pl.Duration("ns"))), '["P18262DT0.123456789S"]'),
+        "clocks": (pl.Series([[123456789]]).cast(pl.List(pl.Time)), '["00:00:00.123456789"]'),
+        "floats": (pl.Series([[float("nan"), 1e300, -float("inf"), None, 0.1]]), '["NaN", 1e+300, "-inf", null, 0.1]'),
+        "structs": (
+            pl.Series([{"a": [{"b": b"\x01", "é": True}], "c": None, "d": Decimal("1.50")}]),
+            '{"a": [{"b": "01", "é": true}], "c": null, "d": "1.50"}',
+        ),
+        "arrays": (pl.Series([[[1, 2], [3, None]]], dtype=pl.Array(pl.Int64, (2, 2))), "[[1, 2], [3, null]]"),
+        "clock": (pl.Series([123456789]).cast(pl.Time), "00:00:00.123456789"),
+        "wide": (pl.Series([[1 << 70]], dtype=pl.List(pl.Int128)), f"[{1 << 70}]"),
+        "quotes": (pl.Series([['"\\', ""], [], None])[:1], r'["\"\\", ""]'),
+        "empty": (pl.Series([[]], dtype=pl.List(pl.List(pl.Null))), "[]"),
+        "gone": (pl.Series([None], dtype=pl.List(pl.Int8)), None),
+    }  # fmt: skip
+    known = pl.DataFrame({"x": [-1], **{name: values for name, (values, _) in nested.items()}})
+    bad = [check.between("x", 0, 1, severity="quarantine")]
+    dataset("t").commit(known, checks=bad, quarantine="apart")
+    as_text = {name: ["plain"] for name in nested}
+    dataset("t").commit(pl.DataFrame({"x": [-1], **as_text}), checks=bad, quarantine="apart")
+    first, second = dataset("apart").latest().to_polars().to_dicts()
+    for name, (_, text) in nested.items():
+        assert (first[name], second[name]) == (text, "plain"), name
+        assert text is None or name == "clock" or json.loads(text) is not None
+
+
+@pytest.mark.parametrize("head", [pl.DataFrame(), pl.DataFrame(height=2)])
+def test_rows_are_set_apart_behind_a_version_without_columns(head: pl.DataFrame, workspace: Workspace) -> None:
+    dataset("apart").commit(head)
+    dataset("t").commit(FLIGHTS, checks=CHECKS, quarantine="apart")
+    assert dataset("t").latest().rows == 2
+    apart = dataset("apart").latest()
+    assert apart.to_polars()["id"].to_list() == [*[None] * head.height, 2, 2]
+    assert apart.columns == (*FLIGHTS.columns, "quarantine_reasons")
+
+
+@pytest.mark.one_backend("values are the same wherever they lie")
+def test_many_columns_that_become_floats_are_looked_at_in_one_pass(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[int] = []
+    collect = pl.LazyFrame.collect
+    bad = [check.between("x", 0, 1, severity="quarantine")]
+    whole = {f"c{n}": [2**53 + n % 2] for n in range(50)}
+    dataset("t").commit(pl.DataFrame({"x": [-1], **whole}), checks=bad, quarantine="apart")
+
+    def counted(*given: Any, **named: Any) -> Any:
+        passes.append(1)
+        return collect(*given, **named)
+
+    monkeypatch.setattr(pl.LazyFrame, "collect", counted)
+    floats = pl.DataFrame({"x": [-1], **{name: [0.5] for name in whole}})
+    dataset("t").commit(floats, checks=bad, quarantine="apart")
+    assert len(passes) < 20
+    schema = dict(dataset("apart").latest().schema)
+    assert [schema[f"c{n}"] for n in range(4)] == ["f64", "str"] * 2
 
 
 def test_rows_are_set_apart_beside_those_that_come_meanwhile(

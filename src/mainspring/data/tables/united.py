@@ -5,7 +5,6 @@ No value changes by that: a column gets a type that holds those of both exactly,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 import polars as pl
@@ -16,6 +15,7 @@ from mainspring.data.tables.manifest import Listing, read_listing
 from mainspring.data.tables.memory import StoredRows
 from mainspring.data.tables.parts import scan_parts
 from mainspring.data.tables.rows import FrameDraft
+from mainspring.data.tables.texts import as_text
 from mainspring.data.version import DatasetVersion
 from mainspring.store import BlobStore
 
@@ -92,9 +92,12 @@ class UnitedDraft(TableDraft):
         parts = read_listing(self.blobs, head.manifest).parts if head is not None else ()
         stored = scan_parts(self.blobs, parts) if parts else pl.LazyFrame()
         known, given = stored.collect_schema(), self._given.collect_schema()
-        types = {name: self._type(name, stored, known, given) for name in {**known, **given}}
+        types = self._types(stored, known, given)
         rows = self._given.select(_as(name, given.get(name), dtype) for name, dtype in types.items())
-        if types != dict(known) and known:
+        if head is not None and types != dict(known):
+            if not known:  # rows of no columns, which no frame can scan
+                stored = pl.LazyFrame().select(pl.repeat(None, head.rows).alias(name) for name in types)
+                known = stored.collect_schema()
             before = stored.select(_as(name, known.get(name), dtype) for name, dtype in types.items())
             rows, head = pl.concat([before, rows.lazy()]), None
         make = FrameDraft if isinstance(rows, pl.DataFrame) else LazyDraft
@@ -112,20 +115,32 @@ class UnitedDraft(TableDraft):
         if isinstance(self._inner, LazyDraft):
             self._inner.close()
 
-    def _type(self, name: str, stored: pl.LazyFrame, known: pl.Schema, given: pl.Schema) -> pl.DataType:
-        one, other = known.get(name, pl.Null()), given.get(name, pl.Null())
-        if found := united(one, other):
-            return found
-        for frame, dtype, wide in ((stored, one, other), (self._given.lazy(), other, one)):
-            if dtype.is_integer() and wide == pl.Float64():
-                kept = pl.col(name).cast(wide).cast(pl.Int128, strict=False) == pl.col(name)
-                if frame.select(kept.all()).collect(engine="streaming").item():
-                    return wide
-        return pl.String()
+    def _types(self, stored: pl.LazyFrame, known: pl.Schema, given: pl.Schema) -> dict[str, pl.DataType]:
+        """The type of each column of either, text where nothing else holds the values of both."""
+        pairs = {name: (known.get(name, pl.Null()), given.get(name, pl.Null())) for name in {**known, **given}}
+        found = {name: united(*pair) for name, pair in pairs.items()}
+        apart = {name: pairs[name] for name, dtype in found.items() if dtype is None}
+        kept = _kept_as_floats(stored, [name for name, (one, other) in apart.items() if _widens(one, other)])
+        kept |= _kept_as_floats(self._given, [name for name, (one, other) in apart.items() if _widens(other, one)])
+        return {name: dtype or (pl.Float64() if name in kept else pl.String()) for name, dtype in found.items()}
+
+
+def _widens(dtype: pl.DataType, wide: pl.DataType) -> bool:
+    """Whether a column of large whole numbers meets one of floats, so that its values decide."""
+    return dtype.is_integer() and wide == pl.Float64()
+
+
+def _kept_as_floats(frame: pl.DataFrame | pl.LazyFrame, columns: list[str]) -> set[str]:
+    """Which of these columns of whole numbers a float holds exactly in every row, found in one pass."""
+    if not columns:
+        return set()
+    same = [(pl.col(name).cast(pl.Float64).cast(pl.Int128, strict=False) == pl.col(name)).all() for name in columns]
+    row = frame.lazy().select(same).collect(engine="streaming").row(0, named=True)
+    return {name for name, is_kept in row.items() if is_kept}
 
 
 def _as(name: str, dtype: pl.DataType | None, wanted: pl.DataType) -> pl.Expr:
-    """A column in a type that holds its values; text says them in full: bytes in hex, nested values as JSON."""
+    """A column in a type that holds its values, or as text that says them in full."""
     column = pl.col(name)
     if dtype is None:
         return pl.lit(None, wanted).alias(name)
@@ -133,23 +148,4 @@ def _as(name: str, dtype: pl.DataType | None, wanted: pl.DataType) -> pl.Expr:
         return column
     if wanted != pl.String():
         return column.cast(wanted)
-    if dtype.is_nested():
-        return column.map_batches(_as_json, return_dtype=pl.String, is_elementwise=True)
-    if dtype == pl.Binary():
-        return column.bin.encode("hex")
-    return column.dt.to_string("iso") if isinstance(dtype, pl.Duration) else column.cast(pl.String)
-
-
-def _as_json(values: pl.Series) -> pl.Series:
-    texts = [None if value is None else json.dumps(_plain(value), ensure_ascii=False) for value in values.to_list()]
-    return pl.Series(values.name, texts, dtype=pl.String)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, bytes):
-        return value.hex()
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+    return as_text(column, dtype)
