@@ -65,6 +65,11 @@ class DefinitionStore:
         rows = query(f"SELECT {_COLUMNS} FROM feature_definition ORDER BY number")
         return {(found.kind, found.name): found for found in map(_definition, rows)}
 
+    def count(self) -> int:
+        """How many versions of everything there are; it grows with each new one."""
+        ((count,),) = self.database.query("SELECT COUNT(*) FROM feature_definition")
+        return int(count)
+
     def versions(self, kind: Kind, name: str) -> list[Definition]:
         """Every version, newest first; none if there is nothing of this name."""
         return self._found("kind = ? AND name = ? ORDER BY number DESC", (kind, name))
