@@ -514,3 +514,26 @@ def test_where_a_given_file_lay_is_told_as_the_cause(lab: Lab, runner: str) -> N
     (cause,) = step.causes
     assert cause.startswith("both results name a place in a scratch folder, which is another one in every run (`/")
     assert "a.txt`)" in cause
+
+
+@pytest.mark.one_backend("what is said of a difference is no matter of where it lies")
+@pytest.mark.parametrize("result", ["path", "{'at': [path], 'one': (path, 'a')}"])
+def test_a_path_that_is_returned_is_no_location_in_a_result(lab: Lab, result: str) -> None:
+    lab.write(
+        f"""
+        import secrets
+
+        @ms.step
+        def drawn():
+            path = ms.scratch() / "o.txt"
+            path.write_text(secrets.token_hex(4))
+            return {result}
+
+        @ms.pipeline
+        def main():
+            return drawn()
+        """
+    )
+    (step,) = replayed(lab, lab.run().id).steps
+    assert step.verdict == "DIVERGED"
+    assert [cause.partition(" ")[0] for cause in step.causes] == ["flow:8:"]

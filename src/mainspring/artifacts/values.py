@@ -7,6 +7,7 @@ blob lists where each leaf's bytes are.
 from __future__ import annotations
 
 import reprlib
+from pathlib import PurePath
 from typing import Any
 
 import msgspec
@@ -133,6 +134,18 @@ class ValuesCodec:
         if self.digest(old) == self.digest(new):
             return EQUAL
         return compare_trees(old, new, tolerance, _compare_leaf)
+
+
+def text_without_paths(value: object) -> str:
+    """What a value shows as text, with that of each leaf; a path is kept by its content, and shows nothing."""
+    shown: list[str] = []
+
+    def leaf(item: object, _path: str) -> int:
+        if not isinstance(item, PurePath):
+            shown.append(repr(item))
+        return 0
+
+    return "\n".join([to_text(Writer(leaf).write(value)).decode(), *shown])
 
 
 def _compare_leaf(old: Any, new: Any, tolerance: Tolerance) -> Comparison:

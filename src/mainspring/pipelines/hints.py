@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from types import UnionType
-from typing import Any, ForwardRef, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ForwardRef, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from mainspring.errors import WrongTypeError
 
@@ -99,11 +99,14 @@ def check_arguments(step: str, function: Callable[..., Any], arguments: dict[str
 
 def fits(value: Any, hint: Any) -> bool:
     """Whether a value may be what a hint says; only what is plainly wrong is not."""
+    hint = plain(hint)
     if hint is None or hint is type(None):
         return value is None
     arguments, origin = get_args(hint), get_origin(hint)
     if origin in (Union, UnionType):
         return any(fits(value, argument) for argument in arguments)
+    if origin is Annotated:
+        return fits(value, arguments[0])
     kind = origin or hint
     if not isinstance(kind, type) or (kind not in _EVIDENT and type(value) not in _EVIDENT):
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from mainspring.artifacts.values import text_without_paths
 from mainspring.errors import CodecError, NotFoundError, StorageError
 from mainspring.pipelines.graph import Stored
 from mainspring.pipelines.values import Values
@@ -14,8 +15,13 @@ _TEXT_SEARCHED = 1 << 20  # characters
 
 
 def location_in(value: object) -> str:
-    """The first location of a scratch folder that a value shows; empty if it shows none."""
-    found = _LOCATION.search(repr(value)[:_TEXT_SEARCHED])
+    """The first location of a scratch folder that a value shows as text; empty if it shows none.
+
+    >>> from pathlib import Path
+    >>> location_in({"at": "/tmp/mainspring-scratch-x1/files/a.txt"}), location_in([Path("/tmp/mainspring-scratch-x1/a")])
+    ('/tmp/mainspring-scratch-x1/files/a.txt', '')
+    """
+    found = _LOCATION.search(text_without_paths(value)[:_TEXT_SEARCHED])
     return found[0] if found else ""
 
 
