@@ -50,6 +50,29 @@ def test_what_changed_nothing_is_given_again(workspace: Workspace, task: str, tm
         assert unchanged() == {first.id, files.id}
 
 
+def test_rows_set_apart_are_compared_as_those_that_go_in(workspace: Workspace) -> None:
+    young = [check.between("age", 0, 99, severity="quarantine")]
+
+    def commit(*ages: int) -> str:
+        frame = pl.DataFrame({"name": ["x"] * len(ages), "age": ages}, {"name": pl.String, "age": pl.Int64})
+        return dataset("people").append(frame, checks=young, quarantine="apart").id
+
+    with within_task("then"):
+        recorded = [commit(1, 100), commit(2), commit(101), commit()]
+    with within_task("later"):
+        commit(3, 300)
+    with again("then"):
+        assert [commit(1, 100), commit(2), commit(101), commit()] == recorded
+    assert (len(dataset("people").versions()), len(dataset("apart").versions())) == (3, 3)
+    differing: list[list[tuple[int, ...]]] = [[(1, 102)], [(1,)], [(1, 100, 100)], [(1, 100), (2, 100)]]
+    for commits in differing:
+        with again("then"):
+            *before, last = commits
+            assert [commit(*ages) for ages in before] == recorded[: len(before)]
+            with pytest.raises(NotAllowedError, match="it differs"):
+                commit(*last)
+
+
 def test_another_version_with_the_same_content_is_not_taken_for_what_was_found(workspace: Workspace) -> None:
     table = dataset("e")
     first = table.commit(rows("ann"))

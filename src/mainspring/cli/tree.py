@@ -33,6 +33,7 @@ _WORDS = {
     "follows": ("follows", "followed by"),
     "read_from": ("read from", "read into"),
     "lies_in": ("lies in", "holds"),
+    "set_apart_from": ("set apart from", "set apart into"),
     "split_by": ("split by", "split into"),
     "confirmed_by": ("confirmed by", "confirmed"),
     "replays": ("replays", "replayed by"),

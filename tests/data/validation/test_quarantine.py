@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial, partialmethod
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,6 +18,7 @@ from mainspring.artifacts.spool import Spool, batches_of
 from mainspring.data import Report, check, dataset, find_report, list_datasets, validate
 from mainspring.data._store import DatasetStore
 from mainspring.data.validation import rows
+from mainspring.data.validation.admission import Admission
 from mainspring.errors import InvalidError, NotAllowedError
 from mainspring.ledger import Replay, new_id, within_task
 from mainspring.testing.threads import at_once
@@ -343,6 +346,36 @@ def test_a_lazy_table_is_computed_once_and_divided_on_disk(
     assert bad["quarantine_reasons"].to_list() == [["delay between -120 and 1440", "id unique"], ["id unique"]]
     again = dataset("flights").append(lazy, checks=CHECKS[2:3], quarantine="apart")
     assert (again.rows, len(computed)) == (6, 2)
+
+
+@pytest.mark.one_backend("files beside the state")
+def test_rows_that_are_judged_anew_leave_nothing_of_before_on_disk(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(rows, "_WHOLE_BYTES", 0)
+    heads = [dataset("flights").append(FLIGHTS[:1].with_columns(id=pl.lit(n, pl.Int64))) for n in (10, 11)]
+    with (
+        Spool(FLIGHTS.lazy()) as spooled,
+        Admission("flights", spooled, CHECKS, workspace, behind=True, quarantine="apart") as admission,
+    ):
+        folders = []
+        for head in heads:
+            admission.judge(head)
+            folders.append(len(list(tmp_path.glob("mainspring-scratch-*"))))
+    assert folders == [folders[0]] * 2
+
+
+@pytest.mark.one_backend("what an error says")
+def test_where_rows_are_set_apart_must_be_a_table(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    dataset("notes").add(tmp_path / "a.txt")
+    with pytest.raises(InvalidError) as stopped:
+        dataset("flights").commit(FLIGHTS, checks=CHECKS, quarantine="notes")
+    assert str(stopped.value) == (
+        "quarantine: `notes` is not a table. 2 of 4 rows of flights are to be set apart there. Name another dataset for them:"
+        " quarantine='flights-quarantine'."
+    )
 
 
 def test_nothing_is_set_apart_if_the_rest_cannot_be_committed(workspace: Workspace) -> None:

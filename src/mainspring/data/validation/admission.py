@@ -22,11 +22,14 @@ from mainspring.data.validation.recorded import recording
 from mainspring.data.validation.report import Report
 from mainspring.data.validation.validation import validate
 from mainspring.data.version import DatasetVersion, Source
-from mainspring.errors import InvalidError, counted
-from mainspring.ledger import is_replay
+from mainspring.errors import InvalidError, NotAllowedError, counted
+from mainspring.ledger import current_replay, current_task
+from mainspring.store import Transaction
 from mainspring.workspace import Workspace, using
 
 _log = logging.getLogger(__name__)
+_SET_APART = "set_apart_from"
+"""The edge from a version of rows that were set apart to the version that the others went into."""
 _OF_VERSIONS = ("unique", "compare_previous")
 """Checks that look at the version before, so that they are made anew when there is another one."""
 
@@ -56,10 +59,12 @@ class Admission:
         self.subject = f"{name}, rows of {origin}" if origin else name
         self.report: Report | None = None
         self._head: DatasetVersion | None = None
+        self._base: DatasetVersion | None = None
         self._good: Table = rows
         self._bad: Table | None = None
         self._count = 0
         self._stack = ExitStack()
+        self._store = DatasetStore(workspace.database, workspace.ledger)
 
     def judge(self, head: DatasetVersion | None) -> Report:
         """Hold the rows to the checks as rows for a dataset whose newest version this is.
@@ -69,6 +74,8 @@ class Admission:
         """
         if self.report is not None and (head == self._head or not self._looks_at_versions):
             return self.report
+        self.close()  # what an earlier judgement left on disk
+        self.report = None
         before, previous = (head, None) if self.behind else (None, head)
         with using(self.workspace):
             report = validate(
@@ -78,13 +85,19 @@ class Admission:
             self._good, self._bad, self._count = self.rows, None, 0
             if any(result.check.severity == "quarantine" for result in report.failed):
                 self._good, self._bad, self._count = parted(report, self.rows, self.replacing, self._stack)
-                if self.quarantine in ("", self.name):
-                    raise InvalidError(
-                        self.name, f"{self._count:,} of {report.rows:,} rows", "free of rows to set apart",
-                        f"Name a dataset for them: quarantine={self.name + '-quarantine'!r}.",
-                    )  # fmt: skip
+                self._expect_quarantine(report)
         self.report, self._head = report, head
         return report
+
+    def _expect_quarantine(self, report: Report) -> None:
+        told = f"{self._count:,} of {report.rows:,} rows"
+        another = f"quarantine={self.name + '-quarantine'!r}"
+        if self.quarantine in ("", self.name):
+            raise InvalidError(self.name, told, "free of rows to set apart", f"Name a dataset for them: {another}.")
+        head = self._store.head(self.quarantine)
+        if head is not None and head.kind != "table":
+            hint = f"{told} of {self.name} are to be set apart there. Name another dataset for them: {another}."
+            raise InvalidError("quarantine", self.quarantine, "a table", hint)
 
     @property
     def _looks_at_versions(self) -> bool:
@@ -105,11 +118,13 @@ class Admission:
         def make(head: DatasetVersion | None) -> list[Wanted]:
             nonlocal made
             report = self.judge(head)
+            self._base = head
             if made is None or made[0] is not report:
                 made = report, self._wanted(report, drafting or self._draft, sources, note, extra)
             return made[1]
 
-        version, *_ = commit_onto(self.workspace, self.name, make, extracted_us=extracted_us)
+        version, *apart = commit_onto(self.workspace, self.name, make, extracted_us=extracted_us)
+        self._expect_as_recorded(version, apart)
         assert self.report is not None
         if self._count and self._count == self.report.rows:
             rows = counted(self._count, "row")
@@ -117,17 +132,41 @@ class Admission:
         return version
 
     def _wanted(
-        self, report: Report, drafting: Drafting, sources: tuple[Source, ...], note: str, extra: Sequence[Extra]
+        self, report: Report, drafting: Drafting, sources: tuple[Source, ...], said: str, extra: Sequence[Extra]
     ) -> list[Wanted]:
-        store = DatasetStore(self.workspace.database, self.workspace.ledger)
+        own_version: list[DatasetVersion] = []
+
+        def note(_: Transaction, version: DatasetVersion) -> None:
+            own_version[:] = [version]
+
+        def link(tx: Transaction, version: DatasetVersion) -> None:
+            if self._is_made(own_version[0]):
+                self._store.ledger.edge(tx, version.id, _SET_APART, own_version[0].id, current_task())
+
         draft = self._kept(drafting(self._good))
-        own = Wanted(self.name, draft, self.behind, sources, note, [*extra, recording(store, report)])
-        if self._bad is None or is_replay():
+        extras = [*extra, recording(self._store, report), note]
+        own = Wanted(self.name, draft, self.behind, sources, said, extras)
+        if self._bad is None:
             return [own]
         failed = {result.check.name for result in report.failed if result.check.severity == "quarantine"}
         told = f"of {self.name}: {', '.join(sorted(failed))}"
         bad = self._kept(UnitedDraft(self.quarantine, self._bad, self.workspace.blobs))
-        return [own, Wanted(self.quarantine, bad, behind=True, sources=sources, note=told)]
+        return [own, Wanted(self.quarantine, bad, behind=True, sources=sources, note=told, extra=[link])]
+
+    def _expect_as_recorded(self, version: DatasetVersion, apart: list[DatasetVersion]) -> None:
+        """In a replay, go on only if what was set apart is what was set apart then, when the others made this version."""
+        replay = current_replay()
+        if replay is None or version.made_by != replay.task or not self._is_made(version):
+            return
+        edges = self._store.ledger.edges([version.id], "down")
+        if {each.id for each in apart} != {edge.src for edge in edges if edge.role == _SET_APART}:
+            raise NotAllowedError(
+                f"A replay commits nothing, and other rows than now were set apart when {version} was made: it differs."
+            )
+
+    def _is_made(self, version: DatasetVersion) -> bool:
+        """Whether the rows made it, rather than found it unchanged."""
+        return self._base is None or version.id != self._base.id
 
     def _draft(self, rows: Table) -> Draft:
         if isinstance(rows, pl.DataFrame):
