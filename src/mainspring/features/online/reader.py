@@ -61,7 +61,8 @@ class Reading(msgspec.Struct, frozen=True):
 class FeatureReader:
     """Reads the features of one version of a service. It is made once, and may be used by any number of threads.
 
-    `request` are the columns that name an entity, `keys`, and what on-demand features are computed from.
+    `request` are the columns that name an entity, `keys`, and what on-demand features are computed from. `may_wait` says
+    that a read calls a server or a project's function, and so has no place in an event loop.
     """
 
     def __init__(self, service: Definition, workspace: Workspace) -> None:
@@ -72,6 +73,7 @@ class FeatureReader:
         self.service, self.request = service, record.request
         self.names = tuple(field.name for field in record.fields)
         self._online = GuardedStore(record, workspace)
+        self.may_wait = bool(record.on_demand) or workspace.online_folder is None
         self._parts = [_part(part, store) for part in record.parts]
         demanded = store.by_id(part.version for part in record.on_demand)
         self._demanded = [_Demanded.of(part, demanded[part.version], store) for part in record.on_demand]

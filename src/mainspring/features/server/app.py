@@ -1,0 +1,163 @@
+"""The HTTP face of features, as a raw ASGI application in the shape of Feast's feature server.
+
+Reads are answered by the versions of definitions that are newest, or that a request names. Errors about what was asked are
+in Feast's shape, so that its clients raise their own exceptions with our text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
+
+import msgspec
+
+from mainspring.errors import InvalidError, MainspringError, NotFoundError, WrongTypeError
+from mainspring.features.definitions.records import ServiceRecord
+from mainspring.features.online.reader import Vector
+from mainspring.features.server.catalogue import Catalogue, Entry, Wanted
+from mainspring.features.server.description import describe, page_of
+from mainspring.features.server.shapes import (
+    MaterializeRequest,
+    OnlineRequest,
+    PushRequest,
+    WriteRequest,
+    entities_of,
+    online_answer,
+    read_body,
+)
+from mainspring.features.server.writing import materialize_views, push_rows, write_features
+from mainspring.secrets import redact
+from mainspring.web.app import JSON, READS, Answer, Request, RequestError, WebApp, encode
+from mainspring.web.metrics import Counted, Metrics, gauge
+from mainspring.workspace import Workspace
+
+_log = logging.getLogger("mainspring.features")
+_READ = "/get-online-features"
+_FEATURES = Counted(
+    _READ, "features_seconds", "Time from a request for features to its answer.", "feature_vectors_total",
+    "Vectors read.",
+)  # fmt: skip
+_WRITES: dict[str, tuple[type[msgspec.Struct], Callable[[Any, Workspace], dict[str, Any]]]] = {
+    "/push": (PushRequest, push_rows),
+    "/write-to-online-store": (WriteRequest, write_features),
+    "/materialize": (MaterializeRequest, materialize_views),
+    "/materialize-incremental": (MaterializeRequest, materialize_views),
+}
+_FEAST_CLASSES = {
+    "feature service": "FeatureServiceNotFoundException", "feature view": "FeatureViewNotFoundException",
+    "push source": "PushSourceNotFoundException",
+}  # fmt: skip
+_RETRY = ((b"retry-after", b"1"),)
+_READERS = 32  # threads that may wait for a store
+_MANY_ROWS = 256  # of a local store; above a millisecond others wait for
+
+
+class FeaturesApp(WebApp):
+    """An ASGI application that serves the features of a workspace."""
+
+    methods: ClassVar[dict[str, bytes]] = (
+        WebApp.methods | {"/": READS, _READ: b"POST"} | dict.fromkeys(_WRITES, b"POST")
+    )
+
+    def __init__(self, workspace: Workspace, *, poll_s: float = 1.0, **limits: Any) -> None:
+        super().__init__(Metrics({}, _FEATURES), **limits)
+        self._workspace, self._poll_s = workspace, poll_s
+        self._catalogue = Catalogue(workspace)
+        self._pool = ThreadPoolExecutor(_READERS, "features")
+        self._not_live = 0
+
+    async def respond(self, route: str, request: Request) -> Answer:
+        """Answer an admitted request."""
+        if route == "/":
+            return await self._describe(request)
+        if route != _READ and route not in _WRITES:
+            return await super().respond(route, request)
+        try:
+            return await (self._read(request) if route == _READ else self._write(route, request))
+        except (NotFoundError, InvalidError, WrongTypeError) as error:
+            return _refused(error)
+        except MainspringError as error:
+            _log.warning("request %s: %s", request.id.decode(), redact(str(error)))
+            raise RequestError(503, f"Try again later: {redact(str(error))}", _RETRY) from error
+        except RequestError:
+            raise
+        except Exception as error:
+            _log.exception("request %s failed", request.id.decode())
+            text = f"This request failed ({type(error).__name__}). The log of the server has more."
+            raise RequestError(500, text) from error
+
+    def told(self) -> Sequence[str]:
+        """How many vectors were answered without the store."""
+        about = "Vectors answered as declared for an outage of the online store."
+        return gauge("mainspring_feature_vectors_not_live", about, [({}, self._not_live)])
+
+    def chores(self) -> list[Coroutine[Any, Any, None]]:
+        """Besides, new versions of definitions are followed."""
+        return [self._follow(), *super().chores()]
+
+    async def settle(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(wait=False)
+
+    async def _read(self, request: Request) -> Answer:
+        asked = await self._body(request, OnlineRequest)
+        wanted = Wanted.of(asked)
+        entry = self._catalogue.find(wanted) or await self._threaded(self._catalogue.make, wanted)
+        wants = entry.reader.request
+        entities = entities_of(asked.entities, wants)
+        if entry.reader.may_wait or len(entities) > _MANY_ROWS:
+            vectors = await self._threaded(entry.reader.read, entities)
+        else:
+            vectors = entry.reader.read(entities)
+        return self._answer(asked, entry, vectors)
+
+    def _answer(self, asked: OnlineRequest, entry: Entry, vectors: list[Vector]) -> Answer:
+        answer = online_answer(asked.entities, entry.reader.request, entry.names, entry.fields, vectors)
+        if "outage" in answer["metadata"]:
+            self._not_live += len(vectors)
+        if asked.include_feature_view_version_metadata:
+            views = [{"name": view.name, "version": view.number} for view in entry.reader.views]
+            answer["metadata"]["feature_view_metadata"] = views
+        return Answer(encode(answer), rows=len(vectors))
+
+    async def _write(self, route: str, request: Request) -> Answer:
+        kind, act = _WRITES[route]
+        asked = await self._body(request, kind)
+        return Answer(encode(await asyncio.to_thread(act, asked, self._workspace)))
+
+    async def _describe(self, request: Request) -> Answer:
+        services = await self._threaded(self._catalogue.services)
+        told = describe([each.record for each in services if isinstance(each.record, ServiceRecord)])
+        if b"text/html" in request.headers.get(b"accept", b""):
+            return Answer(page_of(told).encode(), b"text/html; charset=utf-8")
+        return Answer(encode(told))
+
+    async def _body(self, request: Request, kind: type[Any]) -> Any:
+        if request.kind != JSON:
+            raise RequestError(415, "Send JSON, uncompressed, with `Content-Type: application/json`.")
+        return read_body(await self.body(request), kind)
+
+    async def _threaded(self, act: Callable[..., Any], *given: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, act, *given)
+
+    async def _follow(self) -> None:
+        """Look each second whether definitions have new versions."""
+        while True:
+            await asyncio.sleep(self._poll_s)
+            try:
+                await self._threaded(self._catalogue.follow)
+            except Exception as error:  # noqa: BLE001  # what answers now goes on answering
+                _log.warning("features stay at their versions: %s", redact(str(error)))
+
+
+def _refused(error: NotFoundError | InvalidError | WrongTypeError) -> Answer:
+    """What is wrong with a request, as Feast's clients read it: a text that is JSON in itself."""
+    name = "FeastError"
+    if isinstance(error, NotFoundError):
+        name = _FEAST_CLASSES.get(error.kind, "FeastObjectNotFoundException")
+    told = {"module": "feast.errors", "class": name, "message": str(error)}
+    is_name = isinstance(error, NotFoundError) and error.kind not in ("entity column", "column")
+    return Answer(encode(encode(told).decode()), status=404 if is_name else 422)

@@ -1,0 +1,105 @@
+"""The readers that were asked for, kept, and made anew when definitions get new versions."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mainspring.errors import InvalidError, NotFoundError
+from mainspring.features._store import DefinitionStore
+from mainspring.features.chosen import choose_features, full_names_of
+from mainspring.features.definitions.records import Definition, Field, ServiceRecord
+from mainspring.features.online.reader import FeatureReader
+from mainspring.features.server.shapes import OnlineRequest
+from mainspring.workspace import Workspace
+
+_AT_MOST = 256
+
+
+class Wanted(NamedTuple):
+    """What a request asks for, which is what readers are kept by."""
+
+    service: str
+    features: tuple[str, ...]
+    full_names: bool
+
+    @classmethod
+    def of(cls, request: OnlineRequest) -> Wanted:
+        """The features that a request asks for."""
+        return cls(request.feature_service or "", request.features, request.full_feature_names)
+
+
+class Entry(NamedTuple):
+    """A reader, with the names of its features as they were asked for."""
+
+    reader: FeatureReader
+    fields: tuple[Field, ...]
+    names: Sequence[str]
+
+
+class Catalogue:
+    """The readers of a server; for any number of threads."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._store = DefinitionStore(workspace.database, workspace.ledger)
+        self._kept: dict[Wanted, Entry] = {}
+        self._lock = threading.Lock()
+        self._count = self._store.count()
+
+    def find(self, wanted: Wanted) -> Entry | None:
+        """The reader for what is asked for, if there is one already."""
+        return self._kept.get(wanted)
+
+    def make(self, wanted: Wanted) -> Entry:
+        """A reader for what is asked for, which is kept.
+
+        Raises:
+            NotFoundError: there is no such service, view or feature; the nearest are named.
+            InvalidError: it names both or neither, or two features have one name.
+            StorageError: the definitions can't be read.
+        """
+        entry = _entry(FeatureReader(self._definition(wanted), self._workspace), full_names=wanted.full_names)
+        with self._lock:
+            self._kept.pop(wanted, None)
+            self._kept[wanted] = entry
+            while len(self._kept) > _AT_MOST:
+                del self._kept[next(iter(self._kept))]
+        return entry
+
+    def follow(self) -> None:
+        """Make the readers anew whose definitions have new versions; what is not there any more is forgotten.
+
+        Raises:
+            StorageError: the definitions can't be read; the readers stay.
+        """
+        count = self._store.count()
+        if count == self._count:
+            return
+        for wanted, entry in list(self._kept.items()):
+            try:
+                if self._definition(wanted).id != entry.reader.service.id:
+                    self.make(wanted)
+            except (NotFoundError, InvalidError):
+                self._kept.pop(wanted, None)
+        self._count = count
+
+    def services(self) -> list[Definition]:
+        """The newest versions of the services that are in use."""
+        heads = self._store.heads().values()
+        return [each for each in heads if each.kind == "service" and each.retired_at is None]
+
+    def _definition(self, wanted: Wanted) -> Definition:
+        if bool(wanted.service) == bool(wanted.features):
+            raise InvalidError("request", "both or neither", "either `feature_service` or `features`")
+        if wanted.service:
+            return self._store.get("service", wanted.service)
+        return choose_features(wanted.features, full_names=wanted.full_names, workspace=self._workspace)
+
+
+def _entry(reader: FeatureReader, *, full_names: bool) -> Entry:
+    record = reader.service.record
+    assert isinstance(record, ServiceRecord)
+    is_chosen = any("__" in name for name in reader.names)
+    return Entry(reader, record.fields, full_names_of(record) if full_names and not is_chosen else reader.names)

@@ -1,0 +1,160 @@
+"""Bodies in Feast's shape: column by column, a status and an event time for each value.
+
+As Feast writes them: bytes are base64, numbers that are not finite are texts, and what has no event time has 1970's first
+instant. Times are ISO 8601, which keeps their microseconds; Feast's own server would cut them to seconds.
+"""
+
+from __future__ import annotations
+
+import binascii
+import math
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import msgspec
+
+from mainspring.errors import InvalidError, NotFoundError, WrongTypeError, close_names
+from mainspring.features.definitions.records import Field
+from mainspring.features.online.reader import Vector
+from mainspring.web.app import RequestError
+from mainspring.web.body import read_json
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NO_TIME = "1970-01-01T00:00:00Z"
+_PRESENT = "PRESENT"
+Body = TypeVar("Body", bound=msgspec.Struct)
+Frame = dict[str, list[Any]]
+
+
+class OnlineRequest(msgspec.Struct, frozen=True):
+    """`/get-online-features`: features by name or a service, for entities column by column."""
+
+    entities: Frame
+    feature_service: str | None = None
+    features: tuple[str, ...] = ()
+    full_feature_names: bool = False
+    include_feature_view_version_metadata: bool = False
+
+
+class PushRequest(msgspec.Struct, frozen=True):
+    """`/push`: rows as the source has them, of a view or of all views of a source."""
+
+    push_source_name: str
+    df: Frame
+    to: str = "online"
+
+
+class WriteRequest(msgspec.Struct, frozen=True):
+    """`/write-to-online-store`: rows of a view as its features, with their times."""
+
+    feature_view_name: str
+    df: Frame
+
+
+class MaterializeRequest(msgspec.Struct, frozen=True):
+    """`/materialize` and `/materialize-incremental`: what was known by `end_ts`, or now."""
+
+    end_ts: datetime | None = None
+    start_ts: datetime | None = None
+    feature_views: tuple[str, ...] | None = None
+
+
+def read_body(body: bytes, kind: type[Body]) -> Body:
+    """A body of a kind.
+
+    Raises:
+        RequestError: 400 it is not JSON, 422 it is another shape.
+    """
+    given = read_json(body)
+    try:
+        return msgspec.convert(given, kind)
+    except msgspec.ValidationError as error:
+        raise RequestError(422, str(error)) from error
+
+
+def entities_of(given: Frame, wanted: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Rows of a request's columns, of which `wanted` are needed with their types; others are left out, as Feast does.
+
+    Raises:
+        NotFoundError: a column is missing.
+        InvalidError: columns have different lengths.
+        WrongTypeError: a key of bytes is not base64.
+    """
+    for name in wanted:
+        if name not in given:
+            raise NotFoundError("entity column", name, close_names(name, given), f"Needed are {', '.join(wanted)}.")
+    counts = {name: len(given[name]) for name in wanted}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{count:,} of {name}" for name, count in counts.items())
+        raise InvalidError("entities", told, "as many values in each column")
+    columns = [_keys(name, given[name]) if dtype == "bytes" else given[name] for name, dtype in wanted.items()]
+    return [dict(zip(wanted, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _keys(name: str, values: Sequence[Any]) -> list[bytes]:
+    try:
+        return [b64decode(value, validate=True) for value in values]
+    except (TypeError, ValueError, binascii.Error) as error:
+        raise WrongTypeError(name, values, "keys of bytes in base64") from error
+
+
+def online_answer(
+    given: Frame, wanted: Mapping[str, str], names: Sequence[str], fields: Sequence[Field], vectors: Sequence[Vector]
+) -> dict[str, Any]:
+    """The answer to a request: its columns first, then the features under `names`, a result for each."""
+    count = len(vectors)
+    results: list[dict[str, Any]] = [_result(given[name], [_PRESENT] * count, [_NO_TIME] * count) for name in wanted]
+    values = zip(*(vector.values for vector in vectors), strict=True)
+    statuses = zip(*(vector.statuses for vector in vectors), strict=True)
+    events = zip(*(vector.event_us for vector in vectors), strict=True)
+    for field, *told in zip(fields, values, statuses, events, strict=True) if count else ():
+        column = _finite(told[0]) if field.dtype in ("f32", "f64") or field.dtype.startswith("list[f") else told[0]
+        results.append(_result(column, told[1], [_NO_TIME if at is None else time_text(at) for at in told[2]]))
+    if not count:
+        results += [_result((), (), ()) for _ in names]
+    return {"metadata": {"feature_names": [*wanted, *names], **_outage(vectors)}, "results": results}
+
+
+def _outage(vectors: Sequence[Vector]) -> dict[str, Any]:
+    """When the vectors of an outage were read; nothing if there is none."""
+    if all(vector.is_live for vector in vectors):
+        return {}
+    read = [None if vector.read_us is None else time_text(vector.read_us) for vector in vectors]
+    return {"outage": {"read_at": read}}
+
+
+def _result(values: Sequence[Any], statuses: Sequence[str], times: Sequence[str]) -> dict[str, Any]:
+    return {"values": values, "statuses": statuses, "event_timestamps": times}
+
+
+def _finite(values: Sequence[Any]) -> Sequence[Any]:
+    """Numbers as JSON has them; those that it hasn't as the texts of Protocol Buffers."""
+    return [
+        value
+        if value is None or (type(value) is float and math.isfinite(value))
+        else _finite(value)
+        if isinstance(value, list)
+        else _text_of(value)
+        for value in values
+    ]
+
+
+def _text_of(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+@lru_cache(maxsize=65_536)
+def time_text(at_us: int) -> str:
+    """An instant in RFC 3339, with as many digits as it needs.
+
+    >>> time_text(1_357_000_000_000_000), time_text(1_500)
+    ('2013-01-01T00:26:40Z', '1970-01-01T00:00:00.001500Z')
+    """
+    at = _EPOCH + timedelta(microseconds=at_us)
+    digits = "seconds" if not at.microsecond else "microseconds" if at.microsecond % 1000 else "milliseconds"
+    return at.replace(tzinfo=None).isoformat(timespec=digits) + "Z"

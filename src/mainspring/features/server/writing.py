@@ -1,0 +1,157 @@
+"""What changes values: rows that are pushed, online and into the views' datasets, and views that are materialized.
+
+Online comes first: pushing the same rows again changes nothing there, so a client that got no answer may send them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
+
+from mainspring import clock
+from mainspring.data import dataset
+from mainspring.errors import InvalidError, NotFoundError, close_names
+from mainspring.features._store import DefinitionStore
+from mainspring.features.definitions.frames import typed_frame
+from mainspring.features.definitions.records import Definition, Field, ViewRecord
+from mainspring.features.online.materializing import materialize, push
+from mainspring.features.server.shapes import Frame, MaterializeRequest, PushRequest, WriteRequest
+from mainspring.streams.columns import OWN
+from mainspring.workspace import Workspace
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_EVENT, _CREATED = "event_timestamp", "created"  # as Feast's client names them
+_TIME = "datetime[us, UTC]"
+_WAYS = ("online", "offline", "online_and_offline")
+_FOLLOWING = ("online", "online_and_offline")
+
+
+def push_rows(request: PushRequest, workspace: Workspace) -> dict[str, Any]:
+    """Push rows of a view, or of all views of a source, and say what became of them.
+
+    Raises:
+        NotFoundError: there is no such view or source, or no such column; the nearest are named.
+        InvalidError: a column is missing, or rows can't be pushed there.
+        WrongTypeError: a value has another type.
+        StorageError: a store can't be written.
+    """
+    if request.to not in _WAYS:
+        raise InvalidError("to", request.to, f"one of {', '.join(_WAYS)}")
+    views = _pushed(request.push_source_name, workspace)
+    answer: dict[str, Any] = {"rows": _rows(request.df), "online": {}, "offline": {}}
+    types = _source_types(_view(views[0]), workspace)
+    frame = _framed(request.df, types)
+    offline = request.to != "online"
+    if offline:
+        _expect_dataset(_view(views[0]), frame, types)
+    if request.to in _FOLLOWING:
+        answer["online"] = {str(each): push(each, frame, workspace=workspace) for each in views}
+    if offline:
+        source = _view(views[0]).source
+        note = f"pushed to {request.push_source_name}"
+        answer["offline"] = {source: str(dataset(source, workspace).append(frame, note=note))}
+    return answer
+
+
+def write_features(request: WriteRequest, workspace: Workspace) -> dict[str, Any]:
+    """Store rows of a view that hold its features, as Feast's client sends what is pushed to it; raises as `push_rows`."""
+    view = DefinitionStore(workspace.database, workspace.ledger).get("view", request.feature_view_name)
+    record = _view(view)
+    times = {_EVENT: record.event_time, _CREATED: record.created_time}
+    columns = {times.get(name, name) or name: values for name, values in request.df.items()}
+    if not record.created_time:
+        columns.pop(_CREATED, None)
+    elif None in columns.get(record.created_time, ()):
+        columns[record.created_time] = columns[
+            record.event_time
+        ]  # known when it happened, as where there is no such time
+    types = {key.name: str(key.type) for key in record.keys}
+    types |= {name: _TIME for name in (record.event_time, record.created_time) if name}
+    types |= {field.name: field.dtype for field in record.fields}
+    given = {name: _from_seconds(types.get(name, ""), values) for name, values in columns.items()}
+    frame = _framed(given, types)
+    if missing := [name for name in types if name not in given]:
+        raise InvalidError("df", ", ".join(request.df), f"a column `{missing[0]}` of {view}")
+    plain = replace(record, transform=None, fields=tuple(Field(field.name, field.dtype) for field in record.fields))
+    return {"rows": frame.height, "online": {str(view): push(replace(view, record=plain), frame, workspace=workspace)}}
+
+
+def materialize_views(request: MaterializeRequest, workspace: Workspace) -> dict[str, Any]:
+    """Materialize views, or all of them over datasets; an end in the future is now. Raises as `materialize`."""
+    names = request.feature_views
+    if names is None:
+        heads = DefinitionStore(workspace.database, workspace.ledger).heads().values()
+        names = tuple(str(each) for each in heads if _is_materialized(each))
+    until = request.end_ts
+    if until is not None:
+        until = min(until if until.tzinfo else until.replace(tzinfo=UTC), clock.now())
+    done = [materialize(name, until=until, workspace=workspace) for name in names]
+    return {"views": msgspec.to_builtins(done)}
+
+
+def _is_materialized(definition: Definition) -> bool:
+    record = definition.record
+    return isinstance(record, ViewRecord) and record.stream is None and definition.retired_at is None
+
+
+def _pushed(name: str, workspace: Workspace) -> list[Definition]:
+    """The views that a name of one, or of their source, stands for."""
+    store = DefinitionStore(workspace.database, workspace.ledger)
+    views = [each for each in store.heads().values() if isinstance(each.record, ViewRecord) and not each.retired_at]
+    found = [each for each in views if each.name == name] or [each for each in views if _view(each).source == name]
+    if not found:
+        known = {each.name for each in views} | {_view(each).source for each in views}
+        raise NotFoundError("push source", name, close_names(name, known), "It is a view, or the source of some.")
+    return found
+
+
+def _view(definition: Definition) -> ViewRecord:
+    record = definition.record
+    assert isinstance(record, ViewRecord)
+    return record
+
+
+def _source_types(record: ViewRecord, workspace: Workspace) -> dict[str, str]:
+    """The columns of a view's source with their types."""
+    if record.stream is not None:
+        return {**OWN, **record.stream}
+    version = dataset(record.source, workspace).latest()
+    version.expect("table")
+    return dict(version.schema)
+
+
+def _expect_dataset(record: ViewRecord, frame: pl.DataFrame, types: Mapping[str, str]) -> None:
+    if record.stream is not None:
+        raise InvalidError("to", "offline", f"a way to reach the stream {record.source}", "Send events to the stream.")
+    if missing := [name for name in types if name not in frame.columns]:
+        raise InvalidError("df", ", ".join(frame.columns), f"the columns of {record.source}, with `{missing[0]}`")
+
+
+def _framed(columns: Frame, types: Mapping[str, str]) -> pl.DataFrame:
+    """Columns of JSON with the types that they have there, in that order."""
+    for name in columns:
+        if name not in types:
+            raise NotFoundError("column", name, close_names(name, types), f"There are {', '.join(types)}.")
+    _rows(columns)
+    return typed_frame({name: (dtype, columns[name]) for name, dtype in types.items() if name in columns})
+
+
+def _rows(columns: Frame) -> int:
+    counts = {len(values) for values in columns.values()}
+    if len(counts) > 1:
+        told = ", ".join(f"{len(values):,} of {name}" for name, values in columns.items())
+        raise InvalidError("df", told, "as many values in each column")
+    return counts.pop() if counts else 0
+
+
+def _from_seconds(dtype: str, values: list[Any]) -> list[Any]:
+    """Times as Feast's client sends them, in whole seconds, as times."""
+    if not dtype.startswith("datetime"):
+        return values
+    return [datetime.fromtimestamp(each, UTC).isoformat() if type(each) is int else each for each in values]
