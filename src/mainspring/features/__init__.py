@@ -19,10 +19,16 @@ __getattr__, __dir__, __all__ = exports(
         **dict.fromkeys(
             ("Change", "Plan", "apply", "find_definition", "get_definition", "list_definitions", "plan"), ".registry"
         ),
+        **dict.fromkeys(("Fed", "feed", "fields_of"), ".online.feeding"),
+        **dict.fromkeys(("Watermark", "watermark_of"), ".online.watermark"),
         **dict.fromkeys(("Materialized", "materialize", "push"), ".online.materializing"),
         **dict.fromkeys(("FeatureReader", "Vector"), ".online.reader"),
         "VectorLog": ".parity.log",
-        **dict.fromkeys(("TrainingSet", "ViewReport", "training_set"), ".training"),
+        "ParityReport": ".parity.report",
+        "verify": ".parity.verifying",
+        **dict.fromkeys(
+            ("StoredTrainingSet", "TrainingSet", "ViewReport", "store_training_set", "training_set"), ".training"
+        ),
         **dict.fromkeys(("Use", "list_uses"), ".uses"),
     },
 )

@@ -1,0 +1,265 @@
+"""Why a served value likely differs: what else would give it, tried one after the other on some of the reads.
+
+Of several explanations that one is named which holds for the most reads of a feature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from mainspring.data import dataset
+from mainspring.errors import MainspringError
+from mainspring.features.aggregation import WindowedAggregate
+from mainspring.features.definitions.demand import computed
+from mainspring.features.definitions.records import Definition, OnDemandRecord, ViewRecord
+from mainspring.features.history.keys import comparable_keys
+from mainspring.features.history.status import Status
+from mainspring.features.online.reader import spec_of
+from mainspring.features.parity.answers import Answers, Asked, answers, answers_as_of, asked_of
+from mainspring.features.parity.bits import differing
+from mainspring.features.parity.demanding import Demand
+from mainspring.features.parity.floats import is_near, order_of
+from mainspring.features.parity.judging import Judged, Mask, Sources, levels_of, recomputed
+from mainspring.features.parity.past import CREATED, EVENT, NEEDS, Past, Whole
+from mainspring.features.parity.reads import Marks, Reads
+from mainspring.features.parity.report import Cause
+
+_SAMPLE = 30  # reads of each feature
+_VERSIONS = 5
+_MINUTE_US = 60_000_000
+_HOURS = [hour * sign for hour in range(1, 15) for sign in (1, -1)]
+_ODD_HOURS = [3.5, -3.5, 4.5, 5.5, 5.75, 6.5, 8.75, 9.5, -9.5, 10.5, 12.75]
+OFFSETS_US = [int(hours * 60) * _MINUTE_US for hours in (*_HOURS, *_ODD_HOURS)]  # of the zones that there are
+
+
+class Explained(NamedTuple):
+    """A read's place, the feature, and why its value likely differs."""
+
+    place: int
+    feature: str
+    cause: Cause
+    why: str
+
+
+class _Try(NamedTuple):
+    """An explanation with, by feature, the reads of the sample for which it holds."""
+
+    cause: Cause
+    why: str
+    holds: dict[str, Mask]
+
+
+def explained(reads: Reads, judged: Judged, sources: Sources, demand: Demand | None = None) -> list[Explained]:
+    """The likely causes for some of what differs: of each feature the first reads of the log."""
+    sample = {name: places[:_SAMPLE] for name, places in judged.wrong.items()}
+    if not sample:
+        return []
+    places = np.unique(np.concatenate(list(sample.values())))
+    spots = {name: np.searchsorted(places, found) for name, found in sample.items()}
+    names = dict(zip(judged.part.features, judged.part.names, strict=True))
+    served = {name: [reads.values[names[name]][place] for place in places.tolist()] for name in sample}
+    open_spots = {name: set(found.tolist()) for name, found in spots.items()}
+    tries: list[_Try] = []
+    search = _of_demand(demand, served, places) if demand else _Search(reads, judged, sources, served, places).tries()
+    for each in search:
+        tries.append(each)
+        for name, mask in each.holds.items():
+            if all(mask[spots[name]]):  # nothing explains more
+                open_spots[name] = set()
+        if not any(open_spots.values()):
+            break
+    return [
+        Explained(int(places[spot]), name, *cause)
+        for name, found in spots.items()
+        for spot, cause in _covered(name, found.tolist(), tries).items()
+    ]
+
+
+def _covered(name: str, spots: list[int], tries: list[_Try]) -> dict[int, tuple[Cause, str]]:
+    """For each spot the explanation that holds for the most of those that are left."""
+    left, found = set(spots), dict.fromkeys(spots, (Cause.UNKNOWN, ""))
+    while left:
+        best = max(tries, key=lambda each: sum(each.holds[name][list(left)]) if name in each.holds else 0, default=None)
+        if best is None or name not in best.holds:
+            break
+        holds = {spot for spot in left if best.holds[name][spot]}
+        if not holds:
+            break
+        found |= dict.fromkeys(holds, (best.cause, best.why))
+        left -= holds
+    return found
+
+
+class _Search:
+    """Explanations for a part of stored values."""
+
+    def __init__(
+        self, reads: Reads, judged: Judged, sources: Sources, served: dict[str, list[Any]], places: Whole
+    ) -> None:
+        record = judged.view.record
+        assert isinstance(record, ViewRecord)
+        self.reads, self.judged, self.sources, self.record, self.places = reads, judged, sources, record, places
+        self.served = served
+        self.asked = asked_of(judged.part, record, reads).taken(places)
+        marks = reads.marks(judged.view.id)
+        self.marks = Marks(marks.seen, marks.which[places])
+        self.levels = levels_of(judged.view, self.marks)
+        self.expected = judged.expected.taken(places)
+
+    def tries(self) -> Iterator[_Try]:
+        """One after the other, the cheap ones first."""
+        yield from self._floats()
+        if not self.record.aggregates:
+            yield from self._ttl()
+        yield from self._definitions()
+        newest = limited(self.sources.newest(self.judged.view), self.asked)
+        yield self._try(Cause.LATE, "it counts what was created later", answers(self.asked, newest.known(guard=False)))
+        yield from self._versions()
+        if not self.record.aggregates:
+            event_us = self._event_us()
+            pairs = zip(event_us, self.asked.at.tolist(), strict=True)
+            ahead = np.array([event is not None and event > at for event, at in pairs], bool)
+            yield _Try(Cause.FUTURE, "its event is after the read", dict.fromkeys(self.served, ahead))
+        for offset_us in OFFSETS_US:
+            shifted = answers_as_of(self.asked, newest.shifted(offset_us), self.levels)
+            yield self._try(Cause.ZONE, f"it is right by times that are {_hours(offset_us)} off", shifted)
+
+    def _try(self, cause: Cause, why: str, found: Answers) -> _Try:
+        """An explanation that gives these answers, of as many of the features as there are."""
+        holds = {}
+        for name, values in self.served.items():
+            if name in found.values.columns:
+                holds[name] = np.ones(len(values), bool)
+                holds[name][differing(values, found.values[name])] = False
+        return _Try(cause, why, holds)
+
+    def _event_us(self) -> list[int | None]:
+        events = self.reads.event_us[self.judged.part.names[0]]
+        return [events[place] for place in self.places.tolist()]
+
+    def _ttl(self) -> Iterator[_Try]:
+        asked = self.asked._replace(record=msgspec.structs.replace(self.record, ttl_us=None))
+        yield self._try(Cause.TTL, "it is right without the time to live", self._recomputed(asked, self.judged.view))
+        names = dict(zip(self.judged.part.features, self.judged.part.names, strict=True))
+        old = {
+            name: np.array(
+                [self.reads.statuses[names[name]][place] == Status.OUTSIDE_MAX_AGE for place in self.places.tolist()],
+                bool,
+            )
+            for name in self.served
+        }
+        yield _Try(Cause.TTL, "it counted as older than the time to live", old)
+
+    def _definitions(self) -> Iterator[_Try]:
+        view = self.judged.view
+        for other in self.sources.store.versions("view", view.name)[: _VERSIONS + 1]:
+            record = other.record
+            assert isinstance(record, ViewRecord)
+            if other.id == view.id or (record.source, record.keys) != (self.record.source, self.record.keys):
+                continue
+            known = {field.name for field in record.fields}
+            features = tuple(name for name in self.judged.part.features if name in known)
+            if features:
+                part = msgspec.structs.replace(self.judged.part, version=other.id, features=features)
+                found = self._recomputed(self.asked._replace(part=part, record=record), other)
+                yield self._try(Cause.DEFINITION, f"{other} gives it", found)
+
+    def _recomputed(self, asked: Asked, view: Definition) -> Answers:
+        return recomputed(asked, view, self.marks, self.sources)[0]
+
+    def _versions(self) -> Iterator[_Try]:
+        """Rows that were changed or removed since: they are in an earlier version of the source."""
+        if self.record.stream is not None:
+            return
+        seen = {mark.version for mark in self.marks.seen if mark is not None}
+        for version in dataset(self.record.source, self.sources.workspace).versions()[: _VERSIONS + 1]:
+            past = None if str(version) in seen else self.sources.find(self.judged.view, str(version))
+            if past is not None:
+                yield self._try(Cause.SOURCE, f"{version} gives it", answers_as_of(self.asked, past, self.levels))
+
+    def _floats(self) -> Iterator[_Try]:
+        expected = {name: self.expected.values[name].to_list() for name in self.served}
+        holds = {
+            name: np.array([is_near(*pair) for pair in zip(values, expected[name], strict=True)], bool)
+            for name, values in self.served.items()
+        }
+        yield _Try(Cause.FLOATS, "it differs in its last bits", holds)
+        for hop in spec_of(self.record).hops if self.record.aggregates else ():
+            for feature in hop.features:
+                if feature.name in self.served and feature.kind in ("sum", "mean"):
+                    yield from self._orders(feature.declared)
+
+    def _orders(self, feature: WindowedAggregate) -> Iterator[_Try]:
+        """Where another order of the window's values gives what was served."""
+        past = self.sources.newest(self.judged.view)
+        found: dict[str, Mask] = {}
+        for spot, served in enumerate(self.served[feature.name]):
+            at, level = int(self.asked.at[spot]), int(self.levels[spot])
+            tail = (at - feature.window_us) // feature.hop_us * feature.hop_us
+            seen = pl.col(EVENT).is_between(tail, at) & (pl.col(CREATED) <= at) & (pl.col(NEEDS) <= level)
+            events = limited(past, self.asked.taken(np.array([spot]))).frame.filter(seen).sort(EVENT)
+            values = events.get_column(feature.aggregate.column).drop_nulls().cast(pl.Float64).to_list()
+            if said := order_of(feature.aggregate.kind, values, served):
+                found.setdefault(said, np.zeros(len(self.places), bool))[spot] = True
+        for said, mask in found.items():
+            yield _Try(Cause.FLOATS, f"it is right when added up {said}", {feature.name: mask})
+
+
+def _of_demand(demand: Demand, served: dict[str, list[Any]], places: Whole) -> Iterator[_Try]:
+    """Explanations for features that are computed on demand."""
+
+    def attempt(cause: Cause, why: str, values: pl.DataFrame) -> _Try:
+        holds = {}
+        for name, told in served.items():
+            holds[name] = np.ones(len(places), bool)
+            holds[name][differing(told, values[name])] = False
+        return _Try(cause, why, holds)
+
+    inputs = [each.base[places] for each in demand.inputs]
+    request = demand.request[places]
+    yield attempt(Cause.INPUTS, "it is computed of features that differ, too", demand.as_served()[places])
+    expected = demand.values(inputs, request)
+    holds = {
+        name: np.array([is_near(*pair) for pair in zip(values, expected[name].to_list(), strict=True)], bool)
+        for name, values in served.items()
+    }
+    yield _Try(Cause.FLOATS, "it differs in its last bits", holds)
+    for other in demand.sources.store.versions("on_demand", demand.definition.name)[: _VERSIONS + 1]:
+        record = other.record
+        assert isinstance(record, OnDemandRecord)
+        if other.id != demand.definition.id:
+            with suppress(MainspringError, pl.exceptions.PolarsError):
+                frame = pl.concat([request, *inputs], how="horizontal")
+                found = computed(record, frame, demand.sources.functions)
+                if all(name in found.columns for name in served):
+                    yield attempt(Cause.DEFINITION, f"{other} gives it", found)
+    for offset_us in OFFSETS_US:
+        shifted = [_shifted(frame, offset_us) for frame in (request, *inputs)]
+        values = demand.values(shifted[1:], shifted[0])
+        yield attempt(Cause.ZONE, f"it is right by times that are {_hours(offset_us)} off", values)
+
+
+def limited(past: Past, asked: Asked) -> Past:
+    """The past of the entities that were asked for."""
+    keys = {asked.part.keys.get(key.name, key.name): key.name for key in asked.record.keys}
+    wanted, known = (pl.DataFrame(side) for side in comparable_keys(asked.rows, past.frame, keys))
+    ours = known.with_row_index("__row").join(wanted, on=known.columns, how="semi").get_column("__row")
+    return past.of(past.frame[ours.sort()])
+
+
+def _shifted(frame: pl.DataFrame, offset_us: int) -> pl.DataFrame:
+    """Times that are off by so much; without a change of their zone."""
+    import polars.selectors as cs
+
+    return frame.with_columns(cs.datetime() + pl.duration(microseconds=offset_us))
+
+
+def _hours(offset_us: int) -> str:
+    hours, minutes = divmod(abs(offset_us) // _MINUTE_US, 60)
+    return f"{'+' if offset_us > 0 else '−'}{hours}:{minutes:02} h"

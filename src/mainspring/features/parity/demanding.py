@@ -1,0 +1,136 @@
+"""The verdict on features that are computed on demand: the recorded function, over what its inputs were."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from mainspring.features.definitions.demand import computed
+from mainspring.features.definitions.frames import typed_frame
+from mainspring.features.definitions.records import OnDemandRecord, Part, ViewRecord
+from mainspring.features.parity.answers import Answers, answers_now, asked_of
+from mainspring.features.parity.bits import differing
+from mainspring.features.parity.judging import (
+    Judged,
+    Mask,
+    Sources,
+    Verdict,
+    Verdicts,
+    finished,
+    is_behind,
+    is_running,
+    recomputed,
+)
+from mainspring.features.parity.reads import Reads
+
+
+class Given(NamedTuple):
+    """The features of one input that a read may have met: as of its watermark, once the materialization that was going on is
+    over, with all that was known, and as they were served beside; `excuse` is the verdict where none of them explains it.
+    """
+
+    base: pl.DataFrame
+    reached: pl.DataFrame
+    now: pl.DataFrame
+    served: pl.DataFrame | None
+    excuse: Verdicts
+
+
+class Demand:
+    """An on-demand part of a service and what it may have been computed of.
+
+    `first` is the number of its first input among the parts of stored values; `others` are the verdicts on the service's own
+    parts: what they served of the same view is what this was computed of.
+    """
+
+    def __init__(self, reads: Reads, part: Part, first: int, others: Sequence[Judged], sources: Sources) -> None:
+        self.reads, self.part, self.sources, self.others = reads, part, sources, others
+        self.definition = sources.store.by_id([part.version])[part.version]
+        assert isinstance(self.definition.record, OnDemandRecord)
+        self.record: OnDemandRecord = self.definition.record
+        self.request = reads.request(self.record.request)
+        self.inputs = [self._given(first + number, each) for number, each in enumerate(self.record.inputs)]
+
+    def judged(self) -> Judged:
+        """The verdicts; a read is verified if any state that it may have met gives what was served."""
+        rows = len(self.reads.at)
+        expected, now = (self.values([getattr(each, of) for each in self.inputs]) for of in ("base", "now"))
+        verdicts = np.full(rows, Verdict.DIFFERS, np.int8)
+        tries = [expected, now, self.values([each.reached for each in self.inputs]), self.as_served()]
+        for values in tries if self.inputs else tries[:1]:
+            verdicts[~self._differs(values)] = Verdict.VERIFIED
+        for other in self.others:
+            if any(_is_same(other.part, each) for each in self.record.inputs):
+                verdicts[(other.verdicts == Verdict.DIFFERS) & self._differs(expected)] = Verdict.DIFFERS
+        for each in self.inputs:
+            verdicts = np.where(verdicts == Verdict.DIFFERS, each.excuse, verdicts)
+        verdicts[self.reads.is_outage(self.part.names)] = Verdict.OUTAGE
+        wrong = np.flatnonzero(verdicts == Verdict.DIFFERS)
+        features = {
+            name: found
+            for name in self.part.features
+            if len(found := np.intersect1d(differing(self.reads.values[name], expected[name]), wrong))
+        }
+        stale = self._differs(now) & (verdicts == Verdict.VERIFIED)
+        return Judged(
+            self.part, self.definition, verdicts, features, Answers(expected, None), stale, np.zeros(rows, np.int64)
+        )
+
+    def values(self, inputs: Sequence[pl.DataFrame], request: pl.DataFrame | None = None) -> pl.DataFrame:
+        """What the function gives for inputs; `request` is another than the one that was made, if given."""
+        asked = self.request if request is None else request
+        columns = [series for frame in inputs for series in frame.get_columns()]
+        return computed(self.record, pl.DataFrame([*asked.get_columns(), *columns]), self.sources.functions)
+
+    def as_served(self) -> pl.DataFrame:
+        """What the function gives for the inputs that were served beside it, as far as they were."""
+        return self.values([each.base if each.served is None else each.served for each in self.inputs])
+
+    def _differs(self, values: pl.DataFrame) -> Mask:
+        found = np.zeros(len(self.reads.at), bool)
+        for name in self.part.features:
+            found[differing(self.reads.values[name], values[name])] = True
+        return found
+
+    def _given(self, number: int, part: Part) -> Given:
+        view = self.sources.store.by_id([part.version])[part.version]
+        assert isinstance(view.record, ViewRecord)
+        asked = asked_of(part, view.record, self.reads)
+        marks, newest = self.reads.marks(view.id), self.sources.newest(view)
+        base, gone = recomputed(asked, view, marks, self.sources)
+        reached, _ = recomputed(asked, view, finished(marks), self.sources)
+        excuse = np.full(len(asked.at), Verdict.DIFFERS, np.int8)
+        excuse[is_running(marks)] = Verdict.UNSETTLED
+        excuse[self.reads.is_pushed(number) | is_behind(view, marks, newest)] = Verdict.PENDING
+        excuse[gone] = Verdict.GONE
+        now = answers_now(asked, newest)
+        served = self._served(part, view.record)
+        return Given(_named(base, part), _named(reached, part), _named(now, part), served, excuse)
+
+    def _served(self, part: Part, record: ViewRecord) -> pl.DataFrame | None:
+        """What the service's own parts served of the same."""
+        shown = {
+            feature: name
+            for other in self.others
+            if _is_same(other.part, part)
+            for feature, name in zip(other.part.features, other.part.names, strict=True)
+        }
+        if not all(feature in shown for feature in part.features):
+            return None
+        types = {field.name: field.dtype for field in record.fields}
+        values = {
+            name: (types[feature], self.reads.values[shown[feature]])
+            for feature, name in zip(part.features, part.names, strict=True)
+        }
+        return typed_frame(values)
+
+
+def _named(answers: Answers, part: Part) -> pl.DataFrame:
+    return answers.values.rename(dict(zip(part.features, part.names, strict=True)))
+
+
+def _is_same(one: Part, other: Part) -> bool:
+    return one.version == other.version and one.keys == other.keys

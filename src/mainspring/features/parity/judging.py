@@ -1,0 +1,275 @@
+"""The verdict on each served value: whether the offline path gives the same bits as of what the online store reflected."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from mainspring.data import DatasetVersion, dataset, get_dataset_version
+from mainspring.errors import NotFoundError
+from mainspring.features._store import DefinitionStore
+from mainspring.features.definitions.functions import Functions
+from mainspring.features.definitions.records import Definition, Part, ViewRecord
+from mainspring.features.definitions.rows import source_schema
+from mainspring.features.history.keys import comparable_keys, key_names
+from mainspring.features.online.watermark import Watermark
+from mainspring.features.parity.answers import Answers, Asked, answers_as_of, answers_now, asked_of, joined
+from mainspring.features.parity.bits import differing, same
+from mainspring.features.parity.past import EVENT, NEEDS, NOTHING, Past, Whole
+from mainspring.features.parity.reads import Marks, Reads
+from mainspring.workspace import Workspace
+
+Mask = npt.NDArray[np.bool_]
+Verdicts = npt.NDArray[np.int8]
+_KEPT = 4  # versions of sources in memory
+
+
+class Verdict(IntEnum):
+    """What was found of one vector's part. Only `DIFFERS` is a mismatch; what can't be judged is told apart."""
+
+    VERIFIED = 0
+    PENDING = 1
+    """It was pushed, or came by a stream, and the source doesn't have it yet."""
+    UNSETTLED = 2
+    """It was read in the middle of a materialization, whose steps leave aggregates in between."""
+    OUTAGE = 3
+    """The online store was away, and the answer marked so."""
+    GONE = 4
+    """The version of the source that the store reflected was removed."""
+    DIFFERS = 5
+
+
+class Judged(NamedTuple):
+    """The verdicts on one part of a service. `wrong` are the places of reads that differ, by feature.
+
+    `stale` reads would have had another value with all that was known at their instants, and `waiting_us` says for how long
+    something known had been waiting to be seen.
+    """
+
+    part: Part
+    view: Definition
+    verdicts: Verdicts
+    wrong: dict[str, Whole]
+    expected: Answers
+    stale: Mask
+    waiting_us: Whole
+
+
+class Sources:
+    """The past of views by version of their source, read once and kept while it is of use."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.store = DefinitionStore(workspace.database, workspace.ledger)
+        self.functions = Functions(workspace)
+        self._past: dict[tuple[str, str], Past] = {}
+        self._newest: dict[str, DatasetVersion] = {}
+
+    def newest(self, view: Definition) -> Past:
+        """Of the version of the source that is the newest when it is first asked for."""
+        record = _view(view)
+        if record.source not in self._newest:
+            try:
+                self._newest[record.source] = dataset(record.source, self.workspace).latest()
+            except NotFoundError:
+                if record.stream is None:
+                    raise
+                return Past(record, pl.LazyFrame(schema=source_schema(record.stream)), self.functions)
+        return self._of(view, self._newest[record.source])
+
+    def find(self, view: Definition, version: str) -> Past | None:
+        """Of a version of the source, empty for the newest; None if it was removed."""
+        if not version:
+            return self.newest(view)
+        try:
+            return self._of(view, get_dataset_version(version, self.workspace))
+        except NotFoundError:
+            return None
+
+    def _of(self, view: Definition, version: DatasetVersion) -> Past:
+        key = view.id, version.id
+        if key not in self._past:
+            while len(self._past) >= _KEPT:
+                del self._past[next(iter(self._past))]
+            self._past[key] = Past(_view(view), version.scan(), self.functions)
+        return self._past[key]
+
+
+def judged(reads: Reads, number: int, part: Part, sources: Sources) -> Judged:
+    """The verdicts on a part of stored values, the service's part of this number.
+
+    Raises:
+        NotFoundError: the view's dataset is gone.
+    """
+    return _Judging(reads, number, part, sources).run()
+
+
+class _Judging:
+    """One part in the making."""
+
+    def __init__(self, reads: Reads, number: int, part: Part, sources: Sources) -> None:
+        self.reads, self.part, self.sources = reads, part, sources
+        self.view = sources.store.by_id([part.version])[part.version]
+        self.record = _view(self.view)
+        self.asked = asked_of(part, self.record, reads)
+        self.marks = reads.marks(self.view.id)
+        self.levels = levels_of(self.view, self.marks)
+        self.newest = sources.newest(self.view)
+        self.pushed = reads.is_pushed(number)
+        self.served = {feature: reads.values[name] for feature, name in zip(part.features, part.names, strict=True)}
+        self.event_us = reads.event_us[part.names[0]]
+
+    def run(self) -> Judged:
+        expected, gone = recomputed(self.asked, self.view, self.marks, self.sources)
+        now = answers_now(self.asked, self.newest)
+        wrong, stale = self._differs(expected), self._differs(now)
+        verdicts = np.where(wrong, Verdict.DIFFERS, Verdict.VERIFIED).astype(np.int8)
+        verdicts[wrong & ~stale] = Verdict.VERIFIED  # a training set gives just that
+        verdicts[gone] = Verdict.GONE
+        verdicts[self.reads.is_outage(self.part.names)] = Verdict.OUTAGE
+        if self.record.aggregates:
+            verdicts[self._open(verdicts, is_running(self.marks))] = Verdict.UNSETTLED
+        self._settle_running(verdicts)
+        self._settle_pushed(verdicts)
+        verdicts[self._open(verdicts, is_behind(self.view, self.marks, self.newest))] = Verdict.PENDING
+        places = self._open(verdicts, np.ones(len(verdicts), bool))
+        features = {
+            name: kept
+            for name in self.part.features
+            if len(kept := np.intersect1d(differing(self.served[name], expected.values[name]), places))
+        }
+        stale &= verdicts == Verdict.VERIFIED
+        waiting = self.newest.waiting_us(self.asked.at, self.levels)
+        return Judged(self.part, self.view, verdicts, features, expected, stale, waiting)
+
+    def _differs(self, answers: Answers) -> Mask:
+        found = np.zeros(len(self.asked.at), bool)
+        for name in self.part.features:
+            found[differing(self.served[name], answers.values[name])] = True
+        return found
+
+    def _open(self, verdicts: Verdicts, among: Mask) -> Whole:
+        """The places that differ, among some."""
+        return np.flatnonzero((verdicts == Verdict.DIFFERS) & among)
+
+    def _settle_running(self, verdicts: Verdicts) -> None:
+        """What the materialization that was going on had brought already is as good as what it found."""
+        for number, mark in enumerate(self.marks.seen):
+            if mark is None or mark.running is None:
+                continue
+            unsettled = (verdicts == Verdict.DIFFERS) | (verdicts == Verdict.UNSETTLED)
+            places = np.flatnonzero(unsettled & (self.marks.which == number))
+            past = self.sources.find(self.view, mark.running.version)
+            if not len(places) or past is None:
+                continue
+            levels = np.full(len(places), mark.running.until_us, np.int64)
+            reached = answers_as_of(self.asked.taken(places), past, levels)
+            verdicts[places[self._equal(places, reached)]] = Verdict.VERIFIED
+            if not self.record.aggregates:
+                left = places[verdicts[places] == Verdict.DIFFERS]
+                _, equal = self._found(left, past, levels_us=mark.running.until_us)
+                verdicts[left[equal]] = Verdict.VERIFIED
+
+    def _equal(self, places: Whole, answers: Answers) -> Mask:
+        equal = np.ones(len(places), bool)
+        for name in self.part.features:
+            served = [self.served[name][place] for place in places.tolist()]
+            equal[differing(served, answers.values[name])] = False
+        return equal
+
+    def _settle_pushed(self, verdicts: Verdicts) -> None:
+        """What was pushed is held to the source's row of the same time, once there is one."""
+        places = self._open(verdicts, self.pushed)
+        if not len(places):
+            return
+        known, equal = self._found(places, self.newest)
+        verdicts[places[~known]] = Verdict.PENDING
+        verdicts[places[equal]] = Verdict.VERIFIED
+
+    def _found(self, places: Whole, past: Past, levels_us: int | None = None) -> tuple[Mask, Mask]:
+        """Whether a source has rows of the times that these reads gave values of, and whether one has their values."""
+        known, equal = np.zeros(len(places), bool), np.zeros(len(places), bool)
+        asked = self.asked.taken(places)
+        history = past.frame if levels_us is None else past.frame.filter(pl.col(NEEDS) <= levels_us)
+        keys = {self.part.keys.get(key.name, key.name): key.name for key in self.record.keys}
+        left, right = comparable_keys(asked.rows, history, keys)
+        events = pl.Series(EVENT, [self.event_us[place] for place in places.tolist()], pl.Int64)
+        wanted = pl.DataFrame([*left, events]).with_row_index("__row")
+        names = [*key_names(len(keys)), EVENT]
+        rows = wanted.join(
+            pl.DataFrame([*right, history.get_column(EVENT), *history.select(self.part.features)]), on=names
+        )
+        for row, *values in rows.select("__row", *self.part.features).iter_rows():
+            place = int(places[row])
+            known[row] = True
+            equal[row] |= same(self._with_ttl(place, values), [self.served[name][place] for name in self.part.features])
+        return known, equal
+
+    def _with_ttl(self, place: int, values: list[Any]) -> list[Any]:
+        event = self.event_us[place]
+        ttl_us = self.record.ttl_us
+        is_old = ttl_us is not None and event is not None and int(self.asked.at[place]) - event > ttl_us
+        return [None] * len(values) if is_old else values
+
+
+def recomputed(asked: Asked, view: Definition, marks: Marks, sources: Sources) -> tuple[Answers, Mask]:
+    """What the offline path answers to each read as of its watermark, and where the source's version is gone."""
+    levels = levels_of(view, marks)
+    gone = np.zeros(len(asked.at), bool)
+    found: list[Answers] = []
+    places: list[Whole] = []
+    versions = [mark.version if mark else "" for mark in marks.seen]
+    for version in dict.fromkeys(versions):
+        mine = np.flatnonzero(np.array([each == version for each in versions], bool)[marks.which])
+        past = sources.find(view, version)
+        if past is None:
+            gone[mine] = True
+            past = sources.newest(view)
+        found.append(answers_as_of(asked.taken(mine), past, levels[mine]))
+        places.append(mine)
+    return joined(found, places), gone
+
+
+def levels_of(view: Definition, marks: Marks) -> Whole:
+    """The level of each read: an instant of a dataset, an offset of a stream."""
+    is_stream = _view(view).stream is not None
+    levels = [_level(mark, is_stream=is_stream) for mark in marks.seen]
+    return np.array(levels, np.int64)[marks.which]
+
+
+def is_running(marks: Marks) -> Mask:
+    """Where a materialization was going on."""
+    return np.array([mark is not None and mark.running is not None for mark in marks.seen], bool)[marks.which]
+
+
+def is_behind(view: Definition, marks: Marks, newest: Past) -> Mask:
+    """Where the store reflected events that the dataset of the stream doesn't have yet."""
+    if _view(view).stream is None:
+        return np.zeros(len(marks.which), bool)
+    last = newest.frame.get_column(NEEDS).max()
+    return levels_of(view, marks) > (last if isinstance(last, int) else 0)
+
+
+def _level(mark: Watermark | None, *, is_stream: bool) -> int:
+    if mark is not None and mark.version:
+        return mark.until_us
+    return mark.offset if mark is not None and is_stream else int(NOTHING)
+
+
+def finished(marks: Marks) -> Marks:
+    """The marks as if the materializations that were going on had brought everything."""
+    return Marks([
+        msgspec.structs.replace(mark, version=mark.running.version, until_us=mark.running.until_us)
+        if mark is not None and mark.running is not None else mark
+        for mark in marks.seen
+    ], marks.which)  # fmt: skip
+
+
+def _view(view: Definition) -> ViewRecord:
+    assert isinstance(view.record, ViewRecord)
+    return view.record
