@@ -51,6 +51,21 @@ def uses_of(
     return {each: tuple(uses) for each, uses in found.items()}
 
 
+def live_versions(name: str, store: DefinitionStore, workspace: Workspace) -> list[Definition]:
+    """The versions of a view that give values, newest first: the newest one unless it is retired, and those that models
+    use. A version that is named (`name/N`, an id) is meant alone.
+
+    Raises:
+        NotFoundError: there is no such view.
+    """
+    newest = store.get("view", name)
+    if newest.name != name:
+        return [newest]
+    versions = store.versions("view", name)
+    used = uses_of(versions, store, workspace)
+    return [each for each in versions if each.id in used or (each.id == newest.id and newest.retired_at is None)]
+
+
 def _standing_on(definition: Definition, store: DefinitionStore) -> set[str]:
     """The ids of a service's version and of all that it stands on."""
     record = definition.record

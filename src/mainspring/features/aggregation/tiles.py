@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,7 +19,7 @@ from mainspring.features.aggregation.folds import State
 from mainspring.features.aggregation.values import Plain
 
 VERSION = 1
-_ALWAYS_US = -(2**63)
+ALWAYS_US = -(2**63)
 _ENCODER = msgspec.msgpack.Encoder()
 _KEY = struct.Struct(">QQ")
 _SHIFT = 2**63  # signed numbers sort as bytes
@@ -63,7 +63,7 @@ class Tile:
         self._hop = hop
         self.count = 0
         self.last: tuple[int, str] = (-1, "")
-        self.known_us = _ALWAYS_US
+        self.known_us = ALWAYS_US
         self.partials: list[State | None] = [None] * len(hop.uses)
         self._blob = bytearray()
         self._events: list[Event] | None = None
@@ -89,6 +89,21 @@ class Tile:
         tile._blob = bytearray(blob)
         return tile
 
+    @classmethod
+    def of(cls, hop: Hop, rows: Sequence[tuple[Any, ...]]) -> Tile:
+        """The tile of events in order, each once, at least one: time into the tile, id, when known, then the values."""
+        tile = cls(hop)
+        tile.count, tile.last = len(rows), (rows[-1][0], rows[-1][1])
+        tile.known_us = max(row[2] for row in rows)
+        header = 1 if len(rows) < 1 << 4 else 3 if len(rows) < 1 << 16 else 5
+        tile._blob = bytearray(_ENCODER.encode(rows)[header:])
+        for place, (use, column) in enumerate(zip(hop.uses, hop.places, strict=True)):
+            state = None
+            for row in rows:
+                state = use.folded(state, True if column < 0 else row[3 + column])
+            tile.partials[place] = state
+        return tile
+
     def encode(self) -> bytes:
         """The tile as bytes, which depend on its events alone."""
         time, event_id = self.last
@@ -101,12 +116,14 @@ class Tile:
 
         Of events with the same time and id the one counts that was known first, of these the first one taken.
         """
-        known_us = _ALWAYS_US if known_us is None else known_us
-        event = Event(time, event_id, known_us, tuple(values.get(column) for column in self._hop.columns))
-        if (time, event_id) <= self.last and not self._insert(event):
-            return False
-        if (time, event_id) > self.last:
-            self._append(event)
+        known_us = ALWAYS_US if known_us is None else known_us
+        return self.take(Event(time, event_id, known_us, tuple(values.get(column) for column in self._hop.columns)))
+
+    def take(self, event: Event) -> bool:
+        """`add` of an event as tiles keep it."""
+        if event[:2] <= self.last:
+            return self._insert(event)
+        self._append(event)
         return True
 
     def partials_at(self, time: int, known_by_us: int | None) -> list[State | None]:

@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = exports(
     __name__,
     {
         **dict.fromkeys(("entities_bytes", "entity_bytes"), ".entities"),
+        **dict.fromkeys(("Fed", "feed", "fields_of"), ".feeding"),
         **dict.fromkeys(("Materialized", "materialize", "push"), ".materializing"),
         **dict.fromkeys(("Packed", "Packing"), ".packing"),
         **dict.fromkeys(("Running", "Watermark", "read_watermark", "watermark_of"), ".watermark"),

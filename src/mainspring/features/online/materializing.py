@@ -1,41 +1,47 @@
 """Bringing a view's features from its source into the online store: the newest row of each entity, or its events' tiles.
 
-Readers see old values or new ones, never none in between. What was stored with a newer event time stays.
+Readers see old values or new ones, never none in between, and the watermark says which. Only what was appended to the source
+is read where its rows stand each for itself; else all of it, and what the source doesn't give any more is removed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from threading import Event as Pause
+from typing import Any
 
 import msgspec
-import numpy as np
+import polars as pl
 
 from mainspring import clock
 from mainspring.data import DatasetVersion, dataset
-from mainspring.errors import InvalidError
+from mainspring.errors import ConflictError, InvalidError, NotAllowedError
 from mainspring.features._store import DefinitionStore, Freshness
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, ViewRecord
-from mainspring.features.definitions.rows import view_rows
-from mainspring.features.history.instants import microseconds
-from mainspring.features.online.entities import entities_bytes
-from mainspring.features.online.packing import Packing
-from mainspring.features.online.places import values_prefix
+from mainspring.features.online.increments import Increment, increment_of
+from mainspring.features.online.packing import is_pushed
+from mainspring.features.online.places import watermark_place
+from mainspring.features.online.rows import CREATED, EVENT, newest, timed_rows, visible
+from mainspring.features.online.states import StoredTiles, StoredValues, state_of, writes
+from mainspring.features.online.watermark import ALLOWANCE_US, Running, Watermark, read_watermark
+from mainspring.features.uses import live_versions
+from mainspring.store.heartbeat import Heartbeat
+from mainspring.store.keyvalue import RANK_BYTES
+from mainspring.streams.columns import EVENT_OFFSET
 from mainspring.workspace import Workspace, current_workspace, using
 
-if TYPE_CHECKING:
-    import polars as pl
-
 _BATCH = 50_000  # rows of one write
-_EVENT, _CREATED = "__event_us", "__created_us"  # no feature is called so
+_LEASE_S, _PATIENCE_S, _PAUSE_S = 30.0, 60.0, 0.05
 
 
 class Materialized(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done: `rows` of the source version were visible by `until_us`, `stored` entities got a value of them.
+    """What was done: `rows` of the source version were read, `stored` entities got values of them (or tiles).
 
-    `newest_us` is the event time of the newest row, None if there were none; `removed` entities are not in the source any more.
+    `newest_us` is the event time of the newest of these rows, None if there were none; `removed` entities (or tiles) are not
+    in the source any more. `others` are the older versions of the view that models still use.
     """
 
     view: str
@@ -45,112 +51,248 @@ class Materialized(msgspec.Struct, frozen=True, kw_only=True):
     stored: int
     removed: int
     newest_us: int | None
+    others: tuple[Materialized, ...] = ()
 
 
 def materialize(
     view: str | Definition, *, until: datetime | None = None, full: bool = False, workspace: Workspace | None = None
 ) -> Materialized:
-    """Store the newest row of each entity, of those with event time and created time up to `until` (now).
+    """Store the newest row of each entity, or the tiles of a view of aggregates, of rows with event and created time up to
+    `until` (now); of a view by its name for every version that models use.
 
-    An entity whose stored event is newer keeps it, so this may run beside `push` and itself, and again after a kill. With
-    `full` the store afterwards holds what the source holds: values that were pushed and are not in it go, too.
+    Rows that were appended since the last time are read alone, where the view's rows stand each for itself. An instant before
+    that of the last time counts as that one. An entity whose stored event was pushed and is newer keeps it, unless `full`:
+    then the store afterwards holds what the source holds. It may run beside `push` and itself, and again after a kill.
+
+    Of a view over a stream the events that its dataset holds are stored; what came later is brought by `feed`.
 
     Raises:
         NotFoundError: there is no such view, or its dataset is gone.
-        InvalidError: it is a view of aggregates, or a key is null.
+        InvalidError: a key or a time is null.
+        ConflictError: the view is being fed, or for a minute somebody else materializes it.
+        NotAllowedError: the view is retired, and no model uses it.
         StorageError: the store can't be written, e.g. its disk is full; what was stored stays.
     """
     workspace = workspace or current_workspace()
     store = DefinitionStore(workspace.database, workspace.ledger)
-    definition, record = _found(view, store)
     until_us = clock.now_us() if until is None else clock.to_us(until)
+    wanted = [view] if isinstance(view, Definition) else live_versions(view, store, workspace)
+    if not wanted:
+        raise NotAllowedError(f"The view `{view}` is retired, and no model uses it.")
     with using(workspace):
-        version = dataset(record.source, workspace).latest()
-        rows = newest_rows(record, version, until_us, Functions(workspace))
-        written = _write(definition, record, rows, workspace)
-        removed = _remove_others(definition, record, rows, workspace) if full else 0
-    done = Materialized(
-        view=str(definition), source=str(version), until_us=until_us, rows=version.rows, stored=written,
-        removed=removed, newest_us=rows[_EVENT].max() if rows.height else None,  # type: ignore[arg-type]  # of integers
-    )  # fmt: skip
-    freshness = Freshness(done.source, until_us, done.newest_us, written, clock.now_us())
-    store.note_materialized(definition, version, freshness)
-    return done
+        first, *others = [_Work(each, store, workspace).run(until_us, full=full) for each in wanted]
+    return msgspec.structs.replace(first, others=tuple(others))
 
 
-def _found(view: str | Definition, store: DefinitionStore) -> tuple[Definition, ViewRecord]:
-    definition = store.get("view", view) if isinstance(view, str) else view
-    record = definition.record
-    if not isinstance(record, ViewRecord) or record.aggregates:
-        raise InvalidError(
-            "view", str(definition), "a view of columns or expressions", "Aggregates are fed by a stream."
+class _Work:
+    """One version of a view on its way into the store."""
+
+    def __init__(self, definition: Definition, store: DefinitionStore, workspace: Workspace) -> None:
+        self.definition, self.record = definition, _record(definition)
+        self.store, self.workspace, self.online = store, workspace, workspace.online
+        self.state, self.functions = state_of(definition), Functions(workspace)
+        self.place = watermark_place(definition)
+
+    def run(self, until_us: int, *, full: bool) -> Materialized:
+        """Bring what the source holds now, alone."""
+        version = dataset(self.record.source, self.workspace).latest()
+        version.expect("table")
+        is_stream = self.record.stream is not None
+        with alone(self.definition, self.workspace, patience_s=0.0 if is_stream else _PATIENCE_S):
+            work = self.of_stream if is_stream else self._of_dataset
+            return work(version, until_us, full=full)
+
+    def _of_dataset(self, version: DatasetVersion, until_us: int, *, full: bool) -> Materialized:
+        data = self.online.get(self.place)
+        before = read_watermark(data)
+        until_us = until_us if before is None or full else max(until_us, before.until_us)
+        increment = increment_of(self.record, version, before, full=full)
+        begun = self._begun(data, version, until_us)
+        rows, ahead = self._rows(version, increment, until_us)
+        begins_us = until_us - ALLOWANCE_US
+        written = self._write(rows, increment, begins_us)
+        removed = self._remove_others(rows, begins_us, keeps_pushed=not full) if increment.replaces else 0
+        swept_us = self._swept(begun, begins_us)
+        ended = Watermark(
+            source=version.dataset, version=str(version), until_us=until_us, ahead=ahead,
+            begins_us=begins_us if self.record.aggregates else None, swept_us=swept_us,
+        )  # fmt: skip
+        self.online.write([(self.place, ended.packed())], expect={self.place: begun.packed()})
+        return self._done(version, until_us, rows, written, removed)
+
+    def of_stream(self, version: DatasetVersion, until_us: int, *, full: bool) -> Materialized:
+        """All events of a stream's dataset, unless the store has them by now; the caller is alone."""
+        rows = timed_rows(self.record, version.scan(), self.functions).drop_nulls(
+            [key.name for key in self.record.keys]
         )
-    return definition, record
+        last = version.scan().select(pl.col(EVENT_OFFSET).max()).collect().item() or 0
+        data = self.online.get(self.place)
+        before = read_watermark(data)
+        if before is not None and before.running is None and before.offset >= last and not full:
+            return self._done(version, until_us, rows, 0, 0)
+        begun = self._begun(data, version, until_us)
+        known_us: Any = rows[CREATED].max() if rows.height else None
+        begins_us = (until_us if known_us is None else known_us) - ALLOWANCE_US
+        written = self._write(rows, Increment(0, replaces=True), begins_us)
+        removed = self._remove_others(rows, begins_us, keeps_pushed=not full)
+        reaches_us = begins_us if self.record.aggregates else None
+        ended = Watermark(
+            source=self.record.source, offset=last, known_us=known_us, begins_us=reaches_us, swept_us=reaches_us
+        )
+        self.online.write([(self.place, ended.packed())], expect={self.place: begun.packed()})
+        return self._done(version, until_us, rows, written, removed)
+
+    def _begun(self, data: bytes | None, version: DatasetVersion, until_us: int) -> Watermark:
+        """Tell readers that values of another version may come from now on."""
+        before = read_watermark(data) or Watermark(source=self.record.source)
+        begun = msgspec.structs.replace(before, running=Running(str(version), until_us))
+        self.online.write([(self.place, begun.packed())], expect={self.place: data})
+        return begun
+
+    def _rows(self, version: DatasetVersion, increment: Increment, until_us: int) -> tuple[pl.DataFrame, int]:
+        """The rows to write, and how many of the version are not visible yet."""
+        source = version.scan().slice(increment.first)
+        rows = timed_rows(self.record, source, self.functions, increment.first)
+        seen = visible(rows, until_us)
+        return seen, rows.height - seen.height
+
+    def _write(self, rows: pl.DataFrame, increment: Increment, begins_us: int) -> int:
+        if isinstance(self.state, StoredValues):
+            parts = newest(self.record, rows).iter_slices(_BATCH)
+            return sum(self.online.put_newest(self.state.packed(part)) for part in parts)
+        stored = 0
+        for part in self.state.parts(rows, _BATCH):
+            found = self.state.changes(part, None if increment.replaces else self.online, begins_us)
+            self.online.write(found.changes)
+            stored += found.entities
+        return stored
+
+    def _remove_others(self, rows: pl.DataFrame, begins_us: int, *, keeps_pushed: bool) -> int:
+        """Make the store hold what these rows give, and nothing else but, perhaps, newer pushed values."""
+        wanted: dict[bytes, bytes | None] = {}
+        if isinstance(self.state, StoredValues):
+            for part in newest(self.record, rows).iter_slices(_BATCH):
+                wanted |= self.state.packed(part)
+        else:
+            for part in self.state.parts(rows, _BATCH):
+                wanted |= dict.fromkeys((key for key, _ in self.state.changes(part, None, begins_us).changes), b"")
+        removed, batch = 0, []
+        for key, value in self.online.scan(self.state.prefix):
+            new = wanted.get(key)
+            if new == b"" or new == value or (keeps_pushed and self._is_newer_push(value, new)):
+                continue
+            removed += new is None
+            batch.append((key, value, new))
+        for some in writes(batch, _BATCH):
+            self._change(some, keeps_pushed=keeps_pushed)
+        return removed
+
+    def _is_newer_push(self, value: bytes, new: bytes | None) -> bool:
+        if isinstance(self.state, StoredTiles) or not is_pushed(value):
+            return False
+        return new is None or value[:RANK_BYTES] > new[:RANK_BYTES]
+
+    def _change(self, some: Sequence[tuple[bytes, bytes, bytes | None]], *, keeps_pushed: bool) -> None:
+        """Write what is wanted in place of what was found; what was pushed meanwhile is looked at again."""
+        left = list(some)
+        while left:
+            try:
+                self.online.write([(key, new) for key, _, new in left], expect={key: old for key, old, _ in left})
+                return
+            except ConflictError:
+                present = self.online.get_many([key for key, _, _ in left])
+                found = [(key, old, new) for (key, _, new), old in zip(left, present, strict=True) if old is not None]
+                left = [each for each in found if not (keeps_pushed and self._is_newer_push(each[1], each[2]))]
+
+    def _swept(self, before: Watermark, begins_us: int) -> int | None:
+        """Drop the tiles that can't be asked for any more, when some have come together; gives up to when that was done."""
+        state = self.state
+        if isinstance(state, StoredValues):
+            return None
+        if not state.is_sweep_due(before.swept_us, begins_us):
+            return before.swept_us
+        expired = [(key, None) for key, _ in self.online.scan(state.prefix) if state.is_expired(key, begins_us)]
+        for some in writes(expired, _BATCH):
+            self.online.write(some)
+        return begins_us
+
+    def _done(
+        self, version: DatasetVersion, until_us: int, rows: pl.DataFrame, written: int, removed: int
+    ) -> Materialized:
+        newest_us: Any = rows[EVENT].max() if rows.height else None
+        known = self.store.freshness(self.definition)
+        if newest_us is None and known is not None:
+            newest_us = known.newest_us
+        freshness = Freshness(str(version), until_us, newest_us, written, clock.now_us())
+        self.store.note_materialized(self.definition, version, freshness)
+        return Materialized(
+            view=str(self.definition), source=str(version), until_us=until_us, rows=rows.height, stored=written,
+            removed=removed, newest_us=newest_us,
+        )  # fmt: skip
 
 
-def newest_rows(record: ViewRecord, version: DatasetVersion, until_us: int, functions: Functions) -> pl.DataFrame:
-    """The newest row of each entity by an instant, with its times in microseconds."""
-    import polars as pl
-
-    timed = _timed(record, version.scan(), functions)
-    visible = timed.filter((pl.col(_EVENT) <= until_us) & (pl.col(_CREATED) <= until_us))
-    ordered = visible.sort(_EVENT, _CREATED, maintain_order=True)
-    return ordered.unique([key.name for key in record.keys], keep="last", maintain_order=True)
-
-
-def _timed(record: ViewRecord, source: pl.LazyFrame, functions: Functions) -> pl.DataFrame:
-    """The rows of a view with their times in microseconds; what has no created time was known at its event time."""
-    frame = view_rows(record, source, functions).collect(engine="in-memory")
-    event = microseconds(frame.get_column(record.event_time), f"{record.name}.{record.event_time}")
-    created = event
-    if record.created_time:
-        created = microseconds(frame.get_column(record.created_time), f"{record.name}.{record.created_time}")
-    return frame.with_columns(event.alias(_EVENT), created.alias(_CREATED))
+def backfill(definition: Definition, workspace: Workspace) -> None:
+    """Bring the events of its stream that are in a dataset to a view that was never fed; the caller is alone."""
+    store = DefinitionStore(workspace.database, workspace.ledger)
+    work = _Work(definition, store, workspace)
+    mark = read_watermark(workspace.online.get(work.place))
+    versions = dataset(work.record.source, workspace).versions()
+    if (mark is None or mark.running is not None) and versions and EVENT_OFFSET in dict(versions[0].schema):
+        work.of_stream(versions[0], clock.now_us(), full=False)
 
 
-def _packed(definition: Definition, record: ViewRecord, rows: pl.DataFrame) -> Iterator[list[tuple[bytes, bytes]]]:
-    packing, prefix = Packing(record.fields, definition.number), values_prefix(definition)
-    for batch in rows.iter_slices(_BATCH):
-        times = [batch[name].to_numpy().astype(np.int64) for name in (_EVENT, _CREATED)]
-        values = packing.pack(batch.select(field.name for field in record.fields), times[0], times[1])
-        keys = entities_bytes(record.keys, batch)
-        yield [(prefix + key, value) for key, value in zip(keys, values, strict=True)]
+@contextmanager
+def alone(definition: Definition, workspace: Workspace, *, patience_s: float) -> Iterator[None]:
+    """The right to write a view's watermark, for the block.
+
+    Raises:
+        ConflictError: a live process has it, for longer than this one is patient.
+    """
+    name, waited_s = f"features/{definition.id}", 0.0
+    while True:
+        try:
+            lease = workspace.leases.claim(name, workspace.owner, _LEASE_S)
+            break
+        except ConflictError as error:
+            if waited_s >= patience_s:
+                raise ConflictError(f"{definition} is being fed or materialized by another process: {error}") from error
+        Pause().wait(_PAUSE_S)
+        waited_s += _PAUSE_S
+    try:
+        with Heartbeat(workspace.leases, _LEASE_S) as heartbeat:
+            heartbeat.hold(lease)
+            yield
+    finally:
+        workspace.leases.release(lease)
 
 
-def _write(definition: Definition, record: ViewRecord, rows: pl.DataFrame, workspace: Workspace) -> int:
-    return sum(workspace.online.put_newest(batch) for batch in _packed(definition, record, rows))
-
-
-def _remove_others(definition: Definition, record: ViewRecord, rows: pl.DataFrame, workspace: Workspace) -> int:
-    """Make the store hold these rows and no others."""
-    wanted: dict[bytes, bytes] = {}
-    for batch in _packed(definition, record, rows):
-        wanted |= dict(batch)
-    changes: list[tuple[bytes, bytes | None]] = []
-    removed = 0
-    for key, value in workspace.online.scan(values_prefix(definition)):
-        if key not in wanted:
-            removed += 1
-            changes.append((key, None))
-        elif value != wanted[key]:
-            changes.append((key, wanted[key]))
-    for at in range(0, len(changes), _BATCH):
-        workspace.online.write(changes[at : at + _BATCH])
-    return removed
+def _record(definition: Definition) -> ViewRecord:
+    if not isinstance(definition.record, ViewRecord):
+        raise InvalidError("view", str(definition), "a feature view")
+    return definition.record
 
 
 def push(view: str | Definition, rows: Any, *, workspace: Workspace | None = None) -> int:
     """Store rows of a view at once, before its source has them; gives how many entities got a value.
 
-    `rows` have the columns that the view's source has: its transform and expressions are applied. A newer event stays.
+    `rows` have the columns that the view's source has: its transform and expressions are applied. A newer event stays. What
+    is stored says that it was pushed, until the source gives it.
 
     Raises:
         NotFoundError: there is no such view.
-        InvalidError: a column is missing, a time or key null.
+        InvalidError: it is a view of aggregates; a column is missing, a time or key null.
         StorageError: the store can't be written.
     """
     from mainspring.data import as_polars
 
     workspace = workspace or current_workspace()
-    definition, record = _found(view, DefinitionStore(workspace.database, workspace.ledger))
-    return _write(definition, record, _timed(record, as_polars(rows).lazy(), Functions(workspace)), workspace)
+    store = DefinitionStore(workspace.database, workspace.ledger)
+    definition = store.get("view", view) if isinstance(view, str) else view
+    record, state = _record(definition), state_of(definition)
+    if isinstance(state, StoredTiles):
+        raise InvalidError(
+            "view", str(definition), "a view of columns or expressions", "Aggregates are fed by a stream."
+        )
+    given = timed_rows(record, as_polars(rows).lazy(), Functions(workspace))
+    parts = newest(record, given).iter_slices(_BATCH)
+    return sum(workspace.online.put_newest(state.packed(part, is_pushed=True)) for part in parts)

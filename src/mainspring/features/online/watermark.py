@@ -13,6 +13,9 @@ from mainspring.features.definitions.records import Definition
 from mainspring.features.online.places import watermark_place
 from mainspring.workspace import Workspace, current_workspace
 
+ALLOWANCE_US = 86_400_000_000
+"""So long before the newest instant that a view knows of its aggregates can still be asked for."""
+
 
 class Running(msgspec.Struct, frozen=True, array_like=True):
     """A materialization that has begun: an entity has what it had before, or already what this version gives."""
@@ -39,6 +42,8 @@ class Watermark(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     known_us: int | None = None
     ahead: int = 0
     begins_us: int | None = None
+    swept_us: int | None = None
+    """What `begins_us` was when the tiles before it were removed."""
 
     def packed(self) -> bytes:
         """The bytes under which it is stored."""

@@ -1,0 +1,270 @@
+"""Feeding views from streams: each event changes tiles or values in the write that moves the watermark's offset.
+
+So an event's effect is there once, whatever is killed, in whatever batches, and however often it is delivered. Every version
+of a view that models use is fed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from threading import Event as Stop
+from threading import Thread
+
+import msgspec
+import polars as pl
+
+from mainspring.data import dataset
+from mainspring.data.ingestion import EventTable
+from mainspring.errors import ConflictError, InvalidError, MainspringError, NotFoundError
+from mainspring.features._store import DefinitionStore
+from mainspring.features.definitions.functions import Functions
+from mainspring.features.definitions.records import Definition, ViewRecord
+from mainspring.features.online.materializing import alone, backfill
+from mainspring.features.online.places import watermark_place
+from mainspring.features.online.rows import CREATED, is_of_single_rows, timed_rows
+from mainspring.features.online.states import Change, StoredTiles, state_of
+from mainspring.features.online.watermark import ALLOWANCE_US, Watermark, read_watermark
+from mainspring.features.uses import live_versions
+from mainspring.streams import Consumer, Event, EventLog, open_log
+from mainspring.streams.columns import OWN
+from mainspring.workspace import Workspace, current_workspace, using
+
+_MOST_EVENTS = 5_000
+_LOOK_AGAIN_S = 2.0
+_SWEPT_AT_ONCE = 1_000
+_log = logging.getLogger(__name__)
+
+
+class Fed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a version of a view took: `events` up to `offset`, of which `late` ones came after all that can be asked for,
+    and `apart` did not fit, or had no entity.
+    """
+
+    view: str
+    stream: str
+    offset: int
+    events: int
+    late: int
+    apart: int
+
+
+def feed(
+    *views: str | Definition, follow: Stop | None = None, max_events: int = _MOST_EVENTS, max_wait_s: float = 0.05,
+    workspace: Workspace | None = None,
+) -> list[Fed]:  # fmt: skip
+    """Bring the events of streams into the online store, up to the present end, or with `follow` until that is set.
+
+    `views` are all views over streams if none are named; of each the newest version and the older ones that models use. One
+    that was never fed begins with what the stream's dataset holds. With `follow` new versions are taken up as they come, and
+    one that another process feeds is taken over when that ends.
+
+    Raises:
+        NotFoundError: there is no such view, or events that were not read yet were trimmed.
+        InvalidError: a view has no stream, or features that are not of single events.
+        ConflictError: another process feeds a view (not with `follow`).
+        StorageError: the store can't be written.
+    """
+    workspace = workspace or current_workspace()
+    with using(workspace):
+        if follow is not None:
+            return _Feeder(views, follow, max_events, max_wait_s, workspace).run()
+        return [_once(each, max_events, workspace) for each in _fed_versions(views, workspace)]
+
+
+def fields_of(stream: str, workspace: Workspace | None = None) -> dict[str, str]:
+    """The fields of a stream's events with their types, as the views over it declare them, also older ones that models
+    use; empty if there is none.
+    """
+    workspace = workspace or current_workspace()
+    found: dict[str, str] = {}
+    for each in sorted(_fed_versions((), workspace), key=lambda each: each.created_at, reverse=True):
+        record = each.record
+        if isinstance(record, ViewRecord) and record.source == stream:
+            found = {**(record.stream or {}), **found}
+    return found
+
+
+def _fed_versions(views: Sequence[str | Definition], workspace: Workspace) -> list[Definition]:
+    """The versions to feed, those of all views over streams if none are named."""
+    store = DefinitionStore(workspace.database, workspace.ledger)
+    names = views or [name for kind, name in sorted(store.heads()) if kind == "view"]
+    found: list[Definition] = []
+    for each in names:
+        versions = [each] if isinstance(each, Definition) else live_versions(each, store, workspace)
+        fed = [version for version in versions if isinstance(version.record, ViewRecord) and version.record.stream]
+        if views and not fed:
+            raise InvalidError("view", str(each), "a view over a stream", "Others are brought there by `materialize`.")
+        found += fed
+    return found
+
+
+def _once(definition: Definition, max_events: int, workspace: Workspace) -> Fed:
+    with alone(definition, workspace, patience_s=0.0):
+        consumer, sink = _consumer(definition, max_events, 0, workspace)
+        end = consumer.log.end(consumer.stream)
+        while sink.offset() < end and consumer.step():
+            pass
+    return sink.fed()
+
+
+def _consumer(
+    definition: Definition, max_events: int, max_wait_s: float, workspace: Workspace
+) -> tuple[Consumer, _ViewSink]:
+    backfill(definition, workspace)
+    log, sink = open_log(workspace), _ViewSink(definition, workspace)
+    _expect_all(log, sink)
+    return Consumer(log, sink.record.source, sink, max_events=max_events, max_wait_s=max_wait_s), sink
+
+
+def _expect_all(log: EventLog, sink: _ViewSink) -> None:
+    """Refuse to begin where events are gone that no dataset has."""
+    stream = sink.record.source
+    trimmed = [each.trimmed for each in log.streams() if each.name == stream]
+    if trimmed and sink.offset() < trimmed[0]:
+        raise NotFoundError(
+            "event", f"{stream}/{sink.offset() + 1}",
+            hint=f"Events up to {trimmed[0]} were trimmed; a view begins with those in the dataset `{stream}`.",
+        )  # fmt: skip
+
+
+class _ViewSink:
+    """Where a stream's events become the state of one version of a view."""
+
+    def __init__(self, definition: Definition, workspace: Workspace) -> None:
+        record = definition.record
+        assert isinstance(record, ViewRecord)
+        if not is_of_single_rows(msgspec.structs.replace(record, transform=None)):
+            raise InvalidError(
+                f"{record.name}.features",
+                str(definition),
+                "expressions of single events",
+                "Events come in any batches.",
+            )
+        self.definition, self.record, self.online = definition, record, workspace.online
+        self.state, self.place = state_of(definition), watermark_place(definition)
+        self.functions, self.table = Functions(workspace), EventTable(_types(record, workspace))
+        self.events = self.late = self.apart = 0
+        self._sweep: Iterator[tuple[bytes, bytes]] | None = None
+
+    def offset(self) -> int:
+        """The offset up to which events are in the state."""
+        mark = read_watermark(self.online.get(self.place))
+        return mark.offset if mark else 0
+
+    def fed(self) -> Fed:
+        """What was taken so far."""
+        return Fed(
+            view=str(self.definition), stream=self.record.source, offset=self.offset(), events=self.events,
+            late=self.late, apart=self.apart,
+        )  # fmt: skip
+
+    def apply(self, events: Sequence[Event], expect: int, offset: int) -> None:
+        """Change the state by events and move the offset, in one write."""
+        data = self.online.get(self.place)
+        before = read_watermark(data) or Watermark(source=self.record.source)
+        if before.offset != expect:
+            raise ConflictError(f"{self.definition} was fed up to {before.offset}, not {expect}; begin there.")
+        rows = self._rows(events)
+        known_us = _known(before, rows, events[-1].received_us)
+        begins_us = before.begins_us or 0 if known_us is None else known_us - ALLOWANCE_US
+        found = self.state.changes(rows, self.online, begins_us)
+        after = msgspec.structs.replace(before, offset=offset, known_us=known_us)
+        swept: list[Change] = []
+        if isinstance(self.state, StoredTiles):
+            swept, swept_us = self._swept(self.state, before, begins_us)
+            after = msgspec.structs.replace(after, begins_us=begins_us, swept_us=swept_us)
+        changes = [*swept, *found.changes, (self.place, after.packed())]
+        self.online.write(changes, expect={self.place: data, **found.expect})
+        self.events += len(events)
+        self.late += found.late
+        self.apart += len(events) - rows.height
+
+    def _rows(self, events: Sequence[Event]) -> pl.DataFrame:
+        """The view's rows of these events that have an entity; what doesn't fit is left out."""
+        parted = self.table.parted(events).rows
+        keys = [key.name for key in self.record.keys]
+        try:
+            return timed_rows(self.record, parted.lazy(), self.functions).drop_nulls(keys)
+        except (MainspringError, pl.exceptions.PolarsError) as error:
+            if parted.height <= 1:
+                _log.warning("an event of `%s` is left out of %s: %s", self.record.source, self.definition, error)
+                return timed_rows(self.record, parted.clear().lazy(), self.functions)
+        parts = [self._rows([event]) for event in events]
+        return pl.concat(parts, rechunk=True)
+
+    def _swept(self, state: StoredTiles, before: Watermark, begins_us: int) -> tuple[list[Change], int | None]:
+        """Some tiles to drop that can't be asked for any more; the search for them goes on with the next events."""
+        if self._sweep is None:
+            if not state.is_sweep_due(before.swept_us, begins_us):
+                return [], before.swept_us
+            self._sweep = self.online.scan(state.prefix)
+        some = [pair for _, pair in zip(range(_SWEPT_AT_ONCE), self._sweep, strict=False)]
+        expired: list[Change] = [(key, None) for key, _ in some if state.is_expired(key, begins_us)]
+        if len(some) == _SWEPT_AT_ONCE:
+            return expired, before.swept_us
+        self._sweep = None
+        return expired, begins_us
+
+
+class _Feeder:
+    """Feeds versions side by side, each in a thread, as long as nobody stops it."""
+
+    def __init__(
+        self, views: Sequence[str | Definition], stop: Stop, max_events: int, max_wait_s: float, workspace: Workspace
+    ) -> None:
+        self.views, self.stop, self.workspace = views, stop, workspace
+        self.max_events, self.max_wait_s = max_events, max_wait_s
+        self.threads: dict[str, Thread] = {}
+        self.sinks: list[_ViewSink] = []
+        self.errors: list[BaseException] = []
+
+    def run(self) -> list[Fed]:
+        ending = Stop()
+        try:
+            while not self.stop.is_set() and not self.errors:
+                for each in _fed_versions(self.views, self.workspace):
+                    thread = self.threads.get(each.id)
+                    if thread is None or not thread.is_alive():
+                        self._start(each, ending)
+                self.stop.wait(_LOOK_AGAIN_S)
+        finally:
+            ending.set()
+            for thread in self.threads.values():
+                thread.join()
+        if self.errors:
+            raise self.errors[0]
+        return [sink.fed() for sink in self.sinks]
+
+    def _start(self, definition: Definition, ending: Stop) -> None:
+        def follow() -> None:
+            try:
+                with using(self.workspace), ExitStack() as stack:
+                    try:
+                        stack.enter_context(alone(definition, self.workspace, patience_s=0.0))
+                    except ConflictError:
+                        return  # another process feeds it; it is looked at again
+                    consumer, sink = _consumer(definition, self.max_events, self.max_wait_s, self.workspace)
+                    self.sinks.append(sink)
+                    consumer.run(ending)
+            except MainspringError as error:
+                self.errors.append(error)
+                self.stop.set()
+
+        self.threads[definition.id] = Thread(target=follow, name=f"feed {definition}", daemon=True)
+        self.threads[definition.id].start()
+
+
+def _known(before: Watermark, rows: pl.DataFrame, received_us: int) -> int | None:
+    """The newest instant at which an event was known; one that lies behind the log's clock moves nothing."""
+    newest = rows[CREATED].max() if rows.height else None
+    found = [each for each in (before.known_us, newest) if isinstance(each, int)]
+    return min(max(found), max(received_us, before.known_us or received_us)) if found else None
+
+
+def _types(record: ViewRecord, workspace: Workspace) -> dict[str, str]:
+    """The types by which events are taken or set apart: all that the stream's dataset and views know, as there."""
+    versions = dataset(record.source, workspace).versions()
+    known = {name: dtype for name, dtype in (versions[0].schema if versions else ()) if name not in OWN}
+    return {**fields_of(record.source, workspace), **known, **(record.stream or {})}

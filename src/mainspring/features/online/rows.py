@@ -1,0 +1,48 @@
+"""The rows of a view's version on their way into the online store: with times in microseconds, and what names each event."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from mainspring.data.validation.expressions import is_row_wise
+from mainspring.features.definitions.expressions import read
+from mainspring.features.definitions.functions import Functions
+from mainspring.features.definitions.records import ViewRecord
+from mainspring.features.definitions.rows import view_rows
+from mainspring.features.history.instants import microseconds
+
+EVENT, CREATED, NUMBER = "__event_us", "__created_us", "__number"  # no feature is called so
+
+
+def timed_rows(record: ViewRecord, source: pl.LazyFrame, functions: Functions, first: int = 0) -> pl.DataFrame:
+    """The rows of a view with their times in microseconds and their numbers, `first` being that of the first one.
+
+    What has no created time was known at its event time.
+
+    Raises:
+        InvalidError: a time is null.
+    """
+    frame = view_rows(record, source, functions).collect(engine="in-memory")
+    event = microseconds(frame.get_column(record.event_time), f"{record.name}.{record.event_time}")
+    created = event
+    if record.created_time:
+        created = microseconds(frame.get_column(record.created_time), f"{record.name}.{record.created_time}")
+    number = pl.int_range(first, first + frame.height, eager=True)
+    return frame.with_columns(event.alias(EVENT), created.alias(CREATED), number.alias(NUMBER))
+
+
+def visible(rows: pl.DataFrame, until_us: int) -> pl.DataFrame:
+    """The rows that were true and known by an instant."""
+    return rows.filter((pl.col(EVENT) <= until_us) & (pl.col(CREATED) <= until_us))
+
+
+def newest(record: ViewRecord, rows: pl.DataFrame) -> pl.DataFrame:
+    """The newest row of each entity: by event time, then created time, then place in the source."""
+    ordered = rows.sort(EVENT, CREATED, maintain_order=True)
+    return ordered.unique([key.name for key in record.keys], keep="last", maintain_order=True)
+
+
+def is_of_single_rows(record: ViewRecord) -> bool:
+    """Whether each row of the source surely makes its row of the view alone, so that parts make what the whole does."""
+    formulas = [read(field.formula, field.name) for field in record.fields if field.formula]
+    return record.transform is None and all(is_row_wise(formula.meta.undo_aliases()) for formula in formulas)

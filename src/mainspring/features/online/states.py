@@ -1,0 +1,199 @@
+"""What rows of a view change in the online store: values of their entities, or tiles of aggregates.
+
+Both say what to write and leave the writing to their callers, so that it can go with a watermark in one write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import polars as pl
+
+from mainspring.features.aggregation.aggregation import Aggregation, Hop
+from mainspring.features.aggregation.aggregation import aggregation as held
+from mainspring.features.aggregation.sources import column
+from mainspring.features.aggregation.tiles import ALWAYS_US, Event, Tile, TileId
+from mainspring.features.definitions.records import Definition, ViewRecord
+from mainspring.features.online.entities import entities_bytes
+from mainspring.features.online.packing import Packing
+from mainspring.features.online.places import tile_place, tiles_prefix, values_prefix
+from mainspring.features.online.rows import CREATED, EVENT, NUMBER, newest
+from mainspring.store import KeyValue
+from mainspring.store.keyvalue import RANK_BYTES
+
+Change = tuple[bytes, bytes | None]
+_Item = TypeVar("_Item")
+_KEY = "__key"
+_DIGITS = 20  # of a number as text, so that it sorts as the number does
+
+
+class Changes(NamedTuple):
+    """What to write, what must be stored meanwhile, how many entities that is of, and how many events came too late."""
+
+    changes: list[Change]
+    expect: dict[bytes, bytes | None]
+    entities: int
+    late: int = 0
+
+
+class StoredValues:
+    """The values of a view: of each entity its newest row."""
+
+    def __init__(self, definition: Definition) -> None:
+        record = definition.record
+        assert isinstance(record, ViewRecord)
+        self.record, self.prefix = record, values_prefix(definition)
+        self._packing = Packing(record.fields, definition.number)
+
+    def packed(self, rows: pl.DataFrame, *, is_pushed: bool = False) -> list[tuple[bytes, bytes]]:
+        """The rows with their keys."""
+        times = [rows[name].to_numpy().astype(np.int64) for name in (EVENT, CREATED)]
+        features = rows.select(field.name for field in self.record.fields)
+        values = self._packing.pack(features, times[0], times[1], is_pushed=is_pushed)
+        prefix = self.prefix
+        return [
+            (prefix + key, value) for key, value in zip(entities_bytes(self.record.keys, rows), values, strict=True)
+        ]
+
+    def changes(self, rows: pl.DataFrame, store: KeyValue, begins_us: int) -> Changes:  # noqa: ARG002  # as of tiles
+        """What rows change beside what is stored; a newer event stays."""
+        packed = self.packed(newest(self.record, rows))
+        known = dict(zip((key for key, _ in packed), store.get_many([key for key, _ in packed]), strict=True))
+        newer: list[Change] = []
+        for key, value in packed:
+            old = known[key]
+            if old is None or old[:RANK_BYTES] <= value[:RANK_BYTES]:
+                newer.append((key, value))
+        return Changes(newer, {key: known[key] for key, _ in newer}, len(newer))
+
+
+class StoredTiles:
+    """The tiles of a view of aggregates."""
+
+    def __init__(self, definition: Definition) -> None:
+        record = definition.record
+        assert isinstance(record, ViewRecord)
+        self.record, self.prefix = record, tiles_prefix(definition)
+        self.spec: Aggregation = held(record.aggregates, record.columns)
+
+    def begins(self, hop: Hop, begins_us: int) -> int:
+        """The first tile that may be asked for at an instant or later."""
+        return begins_us // hop.hop_us - hop.longest_us // hop.hop_us
+
+    def is_expired(self, key: bytes, begins_us: int) -> bool:
+        """Whether a stored tile can't be asked for any more."""
+        place = TileId.of_key(key)
+        return any(hop.hop_us == place.hop_us and place.tile < self.begins(hop, begins_us) for hop in self.spec.hops)
+
+    def is_sweep_due(self, swept_us: int | None, begins_us: int) -> bool:
+        """Whether so many tiles have expired since they were removed that looking for them pays."""
+        return swept_us is None or begins_us - swept_us >= min(hop.longest_us for hop in self.spec.hops) // 4
+
+    def parts(self, rows: pl.DataFrame, most: int) -> Iterator[pl.DataFrame]:
+        """The rows in order, cut between entities into parts of `most` rows, or of one entity."""
+        ordered = self._ordered(rows)
+        ends = ordered.select(pl.col(_KEY) != pl.col(_KEY).shift(-1)).to_series().fill_null(value=True).arg_true() + 1
+        start = 0
+        while start < ordered.height:
+            first, last = (int(ends.search_sorted(at, "right")) for at in (start, start + most))
+            end = int(ends[max(first, last - 1)])
+            yield ordered[start:end]
+            start = end
+
+    def changes(self, rows: pl.DataFrame, store: KeyValue | None, begins_us: int) -> Changes:
+        """The tiles that rows change, beside what is stored, or as if nothing was (None)."""
+        ordered = rows if _KEY in rows.columns else self._ordered(rows)
+        if not ordered.height:
+            return Changes([], {}, 0)
+        events = _Events(ordered, self.record, self.spec)
+        found: list[Change] = []
+        kept = np.zeros(ordered.height, bool)
+        for hop in self.spec.hops:
+            number = events.time // hop.hop_us
+            live = np.flatnonzero(number >= self.begins(hop, begins_us))
+            kept[live] = True
+            found += self._of_hop(hop, events, number, live, store)
+        entities = int((ordered[_KEY] != ordered[_KEY].shift(1)).fill_null(value=True).sum())
+        return Changes(found, {}, entities, int((~kept).sum()))
+
+    def _of_hop(self, hop: Hop, events: _Events, number: Any, live: Any, store: KeyValue | None) -> list[Change]:
+        if not len(live):
+            return []
+        tiles, keys = number[live], events.entity[live]
+        begins = np.flatnonzero(np.append(True, (tiles[1:] != tiles[:-1]) | (keys[1:] != keys[:-1])))
+        rows = events.rows(hop, live, tiles)
+        places = [
+            tile_place(self.prefix, events.keys[live[at]], TileId(hop.hop_us, tile))
+            for at, tile in zip(begins.tolist(), tiles[begins].tolist(), strict=True)
+        ]
+        stored = store.get_many(places) if store is not None else [None] * len(places)
+        found: list[Change] = []
+        ends = [*begins[1:].tolist(), len(live)]
+        for place, data, first, end in zip(places, stored, begins.tolist(), ends, strict=True):
+            if data is None:
+                found.append((place, Tile.of(hop, rows[first:end]).encode()))
+                continue
+            tile, is_new = Tile.decode(data, hop), False
+            for time, event_id, known_us, *values in rows[first:end]:
+                is_new = tile.take(Event(time, event_id, known_us, tuple(values))) or is_new
+            if is_new:
+                found.append((place, tile.encode()))
+        return found
+
+    def _ordered(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The events that have an entity by it, time and id, each once: the one that was known first, then the first one."""
+        rows = rows.drop_nulls([key.name for key in self.record.keys])
+        keys = pl.Series(_KEY, entities_bytes(self.record.keys, rows), pl.Binary)
+        if self.record.event_id:
+            told = pl.col(self.record.event_id).cast(pl.String)
+        else:
+            told = pl.col(NUMBER).cast(pl.String).str.zfill(_DIGITS)
+        ordered = rows.with_columns(keys, told.alias(NUMBER)).sort(_KEY, EVENT, NUMBER, CREATED, maintain_order=True)
+        return ordered.unique([_KEY, EVENT, NUMBER], keep="first", maintain_order=True)
+
+
+class _Events:
+    """Ordered rows as arrays and lists."""
+
+    def __init__(self, ordered: pl.DataFrame, record: ViewRecord, spec: Aggregation) -> None:
+        self.keys: list[bytes] = ordered[_KEY].to_list()
+        self.entity = (ordered[_KEY] != ordered[_KEY].shift(1)).fill_null(value=True).cum_sum().to_numpy()
+        self.time = ordered[EVENT].to_numpy()
+        self.ids = ordered[NUMBER].to_numpy()
+        self.known = ordered[CREATED].to_numpy() if record.created_time else np.full(ordered.height, ALWAYS_US)
+        order = np.arange(ordered.height)
+        self.columns = {name: _plain(column(ordered, name, kind, order)) for name, kind in spec.types.items()}
+
+    def rows(self, hop: Hop, live: Any, tiles: Any) -> list[tuple[Any, ...]]:
+        """Events as the tiles of a hop keep them."""
+        values = [self.columns[name][live].tolist() for name in hop.columns]
+        inside = (self.time[live] - tiles * hop.hop_us).tolist()
+        return list(zip(inside, self.ids[live].tolist(), self.known[live].tolist(), *values, strict=True))
+
+
+def _plain(found: Any) -> Any:
+    """A column's values as folds take them, None for nulls."""
+    if found.lookup is not None:
+        texts = np.array([*found.lookup.to_list(), None], object)
+        return texts[found.data if found.null is None else np.where(found.null, -1, found.data)]
+    data = found.data.astype(bool) if found.type.family in ("bool", "any") else found.data
+    if found.null is None:
+        return data
+    values = data.astype(object)
+    values[found.null] = None
+    return values
+
+
+def state_of(definition: Definition) -> StoredValues | StoredTiles:
+    """How the online state of a version of a view is kept."""
+    record = definition.record
+    assert isinstance(record, ViewRecord)
+    return StoredTiles(definition) if record.aggregates else StoredValues(definition)
+
+
+def writes(changes: Sequence[_Item], most: int) -> Iterator[Sequence[_Item]]:
+    """Changes in writes of so many."""
+    for at in range(0, len(changes), most):
+        yield changes[at : at + most]

@@ -1,0 +1,217 @@
+"""Views fed from streams give what training sets give of the same events at the same instant, bit for bit."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from datetime import timedelta
+from threading import Event as Stop
+from typing import Any
+
+import polars as pl
+import pytest
+
+from mainspring import clock
+from mainspring.data import dataset
+from mainspring.data.ingestion import ingest_stream
+from mainspring.errors import ConflictError, InvalidError, NotFoundError
+from mainspring.features import (
+    Entity,
+    FeatureReader,
+    FeatureService,
+    FeatureView,
+    Stream,
+    agg,
+    apply,
+    feed,
+    fields_of,
+    get_definition,
+    materialize,
+    training_set,
+    watermark_of,
+)
+from mainspring.features.online.materializing import alone
+from mainspring.features.online.places import tiles_prefix
+from mainspring.streams import event_of, open_log, send
+from mainspring.testing.threads import at_once
+from mainspring.workspace import Workspace
+
+SECOND_US = 1_000_000
+START_US = 1_767_225_600 * SECOND_US
+FIELDS = {"carrier": "str", "number": "i64", "delay": "f64", "gate": "str"}
+ARRIVALS = Stream("arrivals", FIELDS)
+FLIGHT = Entity("flight", {"carrier": "str", "number": "int"})
+ENTITIES = [{"carrier": carrier, "number": number} for carrier in ("UA", "B6") for number in (1, 2)]
+FLOATS = (0.1, 0.2, 0.3, -0.0, 1e16, 3.7, None)
+
+
+class Ticks:
+    """Domain time that the test moves."""
+
+    now = START_US
+
+    def now_us(self) -> int:
+        return self.now
+
+
+@pytest.fixture
+def ticks() -> Iterator[Ticks]:
+    found = Ticks()
+    token = clock.clock.set(found)
+    yield found
+    clock.clock.reset(token)
+
+
+def delays(**changed: Any) -> FeatureView:
+    given: dict[str, Any] = {
+        "entity": FLIGHT, "source": ARRIVALS,
+        "features": [
+            agg.mean("delay", ["1m", "10m"], hop="30s"), agg.std("delay", "5m", hop="1m"), agg.count(windows="2m", hop="1m"),
+            agg.last("gate", "5m", hop="1m"), agg.top_k("gate", "5m", k=2, hop="1m"), agg.sum("number", "1m", hop="30s"),
+        ],
+    }  # fmt: skip
+    return FeatureView("delays", **given | changed)
+
+
+def last() -> FeatureView:
+    return FeatureView(
+        "last", entity=FLIGHT, source=ARRIVALS, features=["delay", (pl.col("delay") > 1).alias("is_late")], ttl="3m"
+    )
+
+
+def random_events(chance: random.Random, now_us: int, count: int) -> list[Any]:
+    """Events that happened up to 15 minutes ago, some of them much earlier, some of no flight or of wrong types."""
+    found = []
+    for _ in range(count):
+        ago_us = chance.choice((0, SECOND_US, 60 * SECOND_US, chance.randrange(900 * SECOND_US), 10**6 * SECOND_US))
+        data = chance.choice(ENTITIES) | {"delay": chance.choice(FLOATS), "gate": chance.choice(("A", "B", None))}
+        data |= chance.choice(({}, {}, {}, {"delay": "soon"}, {"carrier": None}))
+        found.append(event_of(data, id=f"e{chance.randrange(10**6)}", time_us=now_us - ago_us))
+    return found
+
+
+def vectors(service: str, at_us: int, workspace: Workspace) -> list[str]:
+    reader = FeatureReader(get_definition("service", service), workspace)
+    return [repr(tuple(vector.values)) for vector in reader.read(ENTITIES, at_us=at_us)]
+
+
+def wanted(service: str, at_us: int) -> list[str]:
+    names = [field.name for field in get_definition("service", service).record.fields]
+    asked = pl.DataFrame(ENTITIES).with_columns(when=pl.lit(at_us).cast(pl.Datetime("us", "UTC")))
+    return [repr(row) for row in training_set(asked, service, time="when").frame.select(names).rows()]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_history_is_served_as_the_training_set_gives_it(workspace: Workspace, ticks: Ticks, seed: int) -> None:
+    """Events come late, repeated, wrong; they are read in any batches; the view gets another version on the way, which
+    begins with the dataset, as the log was trimmed.
+    """
+    chance, log = random.Random(seed), open_log(workspace)
+    apply(FeatureService("late", [delays(), last()]))
+    sent: list[Any] = []
+    for step in range(6):
+        ticks.now += chance.choice((1, 40, 200)) * SECOND_US
+        new = random_events(chance, ticks.now, 25)
+        log.append("arrivals", [*new, *chance.sample(sent, min(len(sent), 5))])
+        sent += new
+        if step == 3:
+            ingest_stream("arrivals")
+            log.trim("arrivals", log.end("arrivals") // 2)
+            apply(FeatureService("late", [delays(ttl="1h"), last()]))
+        feed(max_events=chance.choice((3, 100)))
+        ingest_stream("arrivals", fields_of("arrivals"), max_events=chance.choice((7, 1000)))
+        later_us = ticks.now + chance.choice((0, SECOND_US, 100 * SECOND_US))
+        assert vectors("late", later_us, workspace) == wanted("late", later_us)
+    mark = watermark_of("delays")
+    assert mark is not None
+    assert (mark.offset, mark.source, mark.running) == (log.end("arrivals"), "arrivals", None)
+
+
+def test_a_batch_that_was_applied_changes_nothing(workspace: Workspace, ticks: Ticks) -> None:
+    apply(FeatureService("late", [delays(), last()]))
+    send("arrivals", [{**ENTITIES[0], "delay": 4.0, "gate": "A"}] * 3)
+    (first, _) = feed()
+    assert (first.events, first.offset, first.late, first.apart) == (3, 3, 0, 0)
+    before = vectors("late", ticks.now, workspace)
+    assert [done.events for done in feed()] == [0, 0]
+    assert vectors("late", ticks.now, workspace) == before
+
+
+def test_what_comes_too_late_is_counted_and_old_tiles_go(workspace: Workspace, ticks: Ticks) -> None:
+    apply(FeatureService("late", [delays()]))
+    prefix = tiles_prefix(get_definition("view", "delays"))
+    send("arrivals", [{**ENTITIES[0], "delay": 4.0}])
+    feed()
+    held = {key for key, _ in workspace.online.scan(prefix)}
+    ticks.now += int(timedelta(days=3) / timedelta(microseconds=1))
+    log = open_log(workspace)
+    log.append("arrivals", [event_of({**ENTITIES[1], "delay": 1.0}, time_us=ticks.now)])
+    log.append("arrivals", [event_of({**ENTITIES[1], "delay": 1.0}, time_us=START_US)])
+    (done,) = feed()
+    assert (done.events, done.late) == (2, 1)
+    assert held
+    assert held.isdisjoint(key for key, _ in workspace.online.scan(prefix))
+    ingest_stream("arrivals", FIELDS)
+    assert vectors("late", ticks.now, workspace) == wanted("late", ticks.now)
+
+
+def test_materialize_brings_what_the_dataset_holds_and_feed_goes_on(workspace: Workspace, ticks: Ticks) -> None:
+    apply(FeatureService("late", [delays(), last()]))
+    send("arrivals", [{**ENTITIES[0], "delay": 4.0}, {**ENTITIES[0], "delay": "soon"}, {**ENTITIES[1], "delay": 1.0}])
+    ingest_stream("arrivals", fields_of("arrivals"))
+    done = materialize("delays")
+    assert (done.stored, done.source) == (2, "arrivals/1")
+    send("arrivals", [{**ENTITIES[0], "delay": 5.0}])
+    assert [(each.events, each.offset) for each in feed()] == [(1, 4), (1, 4)]
+    assert materialize("delays").stored == 0  # the store is ahead
+    ingest_stream("arrivals")
+    assert vectors("late", ticks.now, workspace) == wanted("late", ticks.now)
+    materialize("delays", full=True)
+    assert vectors("late", ticks.now, workspace) == wanted("late", ticks.now)
+
+
+def test_following_takes_up_what_comes(workspace: Workspace) -> None:
+    apply(FeatureService("late", [last()]))
+    stop, pause = Stop(), Stop()
+
+    def follow() -> None:
+        feed(follow=stop, max_wait_s=0, workspace=workspace)
+
+    def look() -> None:
+        try:
+            for number in range(2):
+                send("arrivals", [{**ENTITIES[0], "delay": float(number)}], workspace=workspace)
+                while (mark := watermark_of("last", workspace)) is None or mark.offset <= number:
+                    pause.wait(0.01)
+            with pytest.raises(ConflictError, match="is being fed or materialized by another process"):
+                feed("last", workspace=workspace)
+        finally:
+            stop.set()
+
+    at_once(follow, look)
+    assert feed()[0].events == 0
+
+
+def test_events_that_nobody_has_any_more_are_missed_aloud(workspace: Workspace) -> None:
+    apply(FeatureService("late", [last()]))
+    send("arrivals", [{**ENTITIES[0], "delay": 1.0}] * 3)
+    open_log(workspace).trim("arrivals", 3)
+    with pytest.raises(NotFoundError, match="Events up to 2 were trimmed"):
+        feed()
+
+
+def test_what_is_not_fed_says_so(workspace: Workspace) -> None:
+    dataset("weather").commit(
+        pl.DataFrame({"carrier": ["UA"], "at": [START_US], "wind": [1]}).cast({"at": pl.Datetime})
+    )
+    weather = FeatureView("weather", entity=Entity("carrier"), source="weather", event_time="at", features=["wind"])
+    before = FeatureView(
+        "before", entity=FLIGHT, source=ARRIVALS, features=[pl.col("delay").shift(1).alias("delay_before")]
+    )
+    apply(FeatureService("late", [weather]), before)
+    with pytest.raises(InvalidError, match="a view over a stream"):
+        feed("weather")
+    with pytest.raises(InvalidError, match="expressions of single events"):
+        feed()
+    with alone(get_definition("view", "before"), workspace, patience_s=0), pytest.raises(ConflictError):
+        feed("before")
