@@ -112,9 +112,9 @@ class FeaturesApp(WebApp):
             vectors = await self._threaded(entry.reader.read, entities)
         else:
             vectors = entry.reader.read(entities)
-        return self._answer(asked, entry, vectors)
+        return self._shaped(asked, entry, vectors)
 
-    def _answer(self, asked: OnlineRequest, entry: Entry, vectors: list[Vector]) -> Answer:
+    def _shaped(self, asked: OnlineRequest, entry: Entry, vectors: list[Vector]) -> Answer:
         answer = online_answer(asked.entities, entry.reader.request, entry.names, entry.fields, vectors)
         if "outage" in answer["metadata"]:
             self._not_live += len(vectors)
