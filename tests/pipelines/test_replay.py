@@ -537,3 +537,34 @@ def test_a_path_that_is_returned_is_no_location_in_a_result(lab: Lab, result: st
     (step,) = replayed(lab, lab.run().id).steps
     assert step.verdict == "DIVERGED"
     assert [cause.partition(" ")[0] for cause in step.causes] == ["flow:8:"]
+
+
+@pytest.mark.one_backend("what is said of a difference is no matter of where it lies")
+@pytest.mark.parametrize("is_set", [False, True])
+def test_a_value_is_a_cause_only_if_it_is_not_what_it_was_in_the_run(lab: Lab, is_set: bool) -> None:
+    lab.write(
+        f"""
+        import dataclasses, secrets
+
+        CONFIG = {{"n": 1}}
+
+        @dataclasses.dataclass(frozen=True)
+        class User:
+            name: str = "a"
+
+        @dataclasses.dataclass(frozen=True)
+        class Outer:
+            user: User = User("b")
+
+        @ms.step
+        def drawn(outer: Outer):
+            return secrets.token_hex(4), CONFIG["n"]
+
+        @ms.pipeline
+        def main():
+            CONFIG["n"] += {int(is_set)}
+            return drawn(Outer())
+        """
+    )
+    (step,) = replayed(lab, lab.run().id).steps
+    assert step.causes[1:] == (["value flow.CONFIG is not what it was in the run"] if is_set else [])

@@ -24,6 +24,7 @@ from mainspring.pipelines.observation.memories import Read, memories
 from mainspring.pipelines.observation.watcher import unwatched
 from mainspring.pipelines.task import Task
 
+UNLIKE = " is not what it was in the run"
 _SOURCE = "source "  # parts of functions that no module gives back
 
 
@@ -58,6 +59,16 @@ def leftovers(decider: Decider, task: Task, function: Callable[..., Any]) -> Lef
         reads = memories().of(lambda module, name: _is_among(module, name, sources))
     notes = [f"{name} is not what it was when the key of this step was made" for name in changed] + differences
     return Leftovers([f"{NOT_REUSABLE}{note}" for note in notes], list(reads))
+
+
+def unlike_the_original(decider: Decider, task: Task, function: Callable[..., Any]) -> Leftovers:  # noqa: ARG001  # stands in for `leftovers`
+    """Which values a replayed step finds that its original did not: why it may differ, where both have a module."""
+    original = decider.store.get(task.replay_of or task.id)
+    live = decider.live(task) if original is not None and original.module == task.module else None
+    if original is None or live is None:
+        return Leftovers()
+    changed, _ = live.changes(decider.store.fingerprint_parts(original.fingerprint or ""))
+    return Leftovers([f"{VALUE}{name}{UNLIKE}" for name in changed])
 
 
 def _is_among(module: ModuleType, name: str, sources: set[str]) -> bool:

@@ -19,10 +19,12 @@ from mainspring.pipelines.code import fingerprint as fingerprints
 from mainspring.pipelines.code.entropy import entropy_calls
 from mainspring.pipelines.code.excerpt import Excerpt, excerpts_in
 from mainspring.pipelines.code.fingerprint import NOT_REUSABLE
+from mainspring.pipelines.code.live import VALUE
 from mainspring.pipelines.decision import Decider
 from mainspring.pipelines.engine import Engine
 from mainspring.pipelines.interrupts import interrupts
 from mainspring.pipelines.launch import pipeline_run
+from mainspring.pipelines.leftovers import UNLIKE
 from mainspring.pipelines.locations import moved_location
 from mainspring.pipelines.plan import Tasks
 from mainspring.pipelines.progress import Listener
@@ -268,6 +270,7 @@ def _changed(session: Session, old: Task, new: Task) -> list[str]:
     """What may be otherwise than when the run was made: undeclared inputs and the environment."""
     causes = [f"it reads the undeclared {each['kind']} `{each['name']}`" for each in old.seen or new.seen]
     causes += [line.removeprefix(NOT_REUSABLE) for line in old.reasons if line.startswith(NOT_REUSABLE)]
+    causes += [line for line in new.reasons if line.endswith(UNLIKE)]
     parts = session.store.fingerprint_parts(old.fingerprint or "")
     now = session.store.fingerprint_parts(new.fingerprint or "")
     if now and parts:
@@ -276,7 +279,7 @@ def _changed(session: Session, old: Task, new: Task) -> list[str]:
         causes += [
             line
             for line in fingerprints.compare(before, after)
-            if not line.startswith("code ") and (is_same_code or line.startswith(_ENVIRONMENT))
+            if not line.startswith(("code ", VALUE)) and (is_same_code or line.startswith(_ENVIRONMENT))
         ]
     return causes[:_CAUSES_SHOWN]
 

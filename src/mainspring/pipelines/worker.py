@@ -27,7 +27,7 @@ from mainspring.pipelines.code.reads import files_read
 from mainspring.pipelines.code.registrations import has_registrations
 from mainspring.pipelines.decision import Decider
 from mainspring.pipelines.execution import Place, execute
-from mainspring.pipelines.leftovers import leftovers, note_late_imports
+from mainspring.pipelines.leftovers import leftovers, note_late_imports, unlike_the_original
 from mainspring.pipelines.observation.importing import ImportWatch
 from mainspring.pipelines.orders import InFlight, record_exit
 from mainspring.pipelines.seeds import seed_everything
@@ -99,8 +99,8 @@ def _obey(workspace: Workspace, store: TaskStore, order: WorkOrder) -> None:
     place = Place(workspace, store, values, workspace.project.root, isolated=True)
     known = _fingerprinter(workspace)
     place.loads = lambda module: known.load(module).loaded
-    if task.replay_of is None:
-        place.left = partial(leftovers, Decider(store, values, known, run.seed, keep=False))
+    left = leftovers if task.replay_of is None else unlike_the_original
+    place.left = partial(left, Decider(store, values, known, run.seed, keep=False))
     log_path = Path(order.log_path)
     scratch = log_path.with_suffix("")
     scratch.mkdir(parents=True, exist_ok=True)
