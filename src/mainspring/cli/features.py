@@ -73,6 +73,27 @@ def show_one(invocation: Invocation, reference: str) -> None:
     invocation.show({"features": document}, lambda: _shown(found, [str(use) for use in uses]))
 
 
+@features.command("serve")
+@click.option("--host", metavar="ADDRESS", help="Address to bind to; off this machine it needs serve_token.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), default=6566, show_default=True, metavar="P",
+    help="Port to bind to; 0 takes a free one.",
+)  # fmt: skip
+@click.pass_obj
+def serve_features(invocation: Invocation, host: str | None, port: int) -> None:
+    """Serve features over HTTP until Ctrl-C, in Feast's shape: POST /get-online-features, /push, /materialize.
+
+    With --json the first line of stdout is {"url": …}, printed when the server is ready.
+    """
+    from mainspring.features.server import serve
+
+    def ready(url: str) -> None:
+        said = f"Features are at {url}  (what there is: GET {url}/)"
+        click.echo(msgspec.json.encode({"url": url}) if invocation.json else said)
+
+    serve(invocation.workspace, host=host, port=port, on_ready=ready)
+
+
 def _imported(invocation: Invocation, names: tuple[str, ...]) -> list[ModuleType]:
     from mainspring.cli.target import module_of, prepare
 

@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = exports(
         **dict.fromkeys(("FeatureService", "OnDemandView"), ".definitions.service"),
         "Definition": ".definitions.records",
         "facts_of": ".definitions.changes",
+        "choose_features": ".chosen",
         **dict.fromkeys(
             ("Change", "Plan", "apply", "find_definition", "get_definition", "list_definitions", "plan"), ".registry"
         ),

@@ -1,5 +1,6 @@
 from mainspring.features.aggregation.aggregate import Aggregate as Aggregate
 from mainspring.features.aggregation.aggregate import agg as agg
+from mainspring.features.chosen import choose_features as choose_features
 from mainspring.features.definitions.changes import facts_of as facts_of
 from mainspring.features.definitions.entity import Entity as Entity
 from mainspring.features.definitions.entity import Key as Key
