@@ -110,9 +110,13 @@ def online_answer(
     values = zip(*(vector.values for vector in vectors), strict=True)
     statuses = zip(*(vector.statuses for vector in vectors), strict=True)
     events = zip(*(vector.event_us for vector in vectors), strict=True)
-    for field, *told in zip(fields, values, statuses, events, strict=True) if count else ():
-        column = _finite(told[0]) if field.dtype in ("f32", "f64") or field.dtype.startswith("list[f") else told[0]
-        results.append(_result(column, told[1], [_NO_TIME if at is None else time_text(at) for at in told[2]]))
+    known: tuple[int | None, ...] = ()
+    times: list[str] = []
+    for field, column, marks, event_us in zip(fields, values, statuses, events, strict=True) if count else ():
+        if event_us != known:  # features of one view have the same times
+            known, times = event_us, [_NO_TIME if at is None else time_text(at) for at in event_us]
+        is_float = field.dtype in ("f32", "f64") or field.dtype.startswith("list[f")
+        results.append(_result(_finite(column) if is_float else column, marks, times))
     if not count:
         results += [_result((), (), ()) for _ in names]
     return {"metadata": {"feature_names": [*wanted, *names], **_outage(vectors)}, "results": results}
