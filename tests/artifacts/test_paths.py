@@ -79,9 +79,11 @@ def test_a_link_out_of_the_tree_is_refused(target: str, tmp_path: Path) -> None:
         content_digest(tmp_path / "t")
 
 
-def test_what_is_missing_or_no_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CodecError, match="does not exist"):
+def test_what_is_missing_or_no_file_is_named(tmp_path: Path, blobs: FolderBlobs) -> None:
+    with pytest.raises(CodecError, match=r"does not exist.*Give a path to what is there"):
         content_digest(tmp_path / "missing")
+    with pytest.raises(CodecError, match=r"does not exist.*Return a path to what is there"):
+        save(tmp_path / "missing", blobs)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(CodecError, match="neither a file"):
         content_digest(tmp_path)

@@ -70,6 +70,12 @@ def test_errors_are_json_when_json_was_asked_for(look: Look) -> None:
     assert result.stderr == ""
 
 
+def test_json_before_the_command_is_told_where_it_belongs(look: Look) -> None:
+    result = look("--json", "runs", "list")
+    assert result.exit_code == 2
+    assert "put it behind one, as in `mainspring runs list --json`" in json.loads(result.stdout)["error"]["message"]
+
+
 def test_looking_makes_no_workspace(tmp_path: Path) -> None:
     for words in (["runs"], ["why"], ["doctor"], ["lineage", "latest"], ["data"], ["gc"]):
         result = CliRunner().invoke(cli, ["-C", str(tmp_path), *words])

@@ -130,9 +130,8 @@ def _scan(path: Path, blobs: BlobAccess | None, *, with_digests: bool = True) ->
                     _check_link(entry, names)
             return _Manifest("", False, entries)
         if not path.exists():
-            raise CodecError(
-                f"The path `{path}` does not exist, so it can't be kept. Return a path to what was written."
-            )
+            do = "Give" if blobs is None else "Return"  # an argument is only digested first, a result is stored at once
+            raise CodecError(f"The path `{path}` does not exist, so it can't be kept. {do} a path to what is there.")
         entry = _entry(root.parent, root, blobs, with_digests)
         return _Manifest(path.name, True, (msgspec.structs.replace(entry, name=path.name),))
     except OSError as error:

@@ -169,6 +169,16 @@ class Group(click.Group):
 class Root(Group):
     """The outermost group, which turns errors into lines and exit statuses."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The options before the command; one that belongs behind it is told so."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.option_name != JSON:
+                raise
+            told = f"`{JSON}` is an option of commands: put it behind one, as in `mainspring runs list {JSON}`."
+            raise click.UsageError(told, ctx) from error
+
     def main(
         self, args: Sequence[str] | None = None, prog_name: str | None = None, complete_var: str | None = None,
         standalone_mode: bool = True, **extra: Any,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from types import UnionType
-from typing import Annotated, Any, ForwardRef, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from mainspring.errors import WrongTypeError
 
@@ -65,6 +65,38 @@ def plain(hint: Any) -> Any:
 def kind_of(hint: Any) -> Any:
     """The class of a hint, without the arguments in brackets."""
     return get_origin(hint) or hint
+
+
+def members_of(hint: Any) -> dict[str, Any] | None:
+    """The values that a hint lists, by the text for each; None if it lists none.
+
+    >>> members_of(Literal["a", 1]), members_of(int)
+    ({'a': 'a', '1': 1}, None)
+    """
+    if get_origin(hint) is Literal:
+        return {str(getattr(value, "value", value)): value for value in get_args(hint)}
+    if not isinstance(hint, type) or get_args(hint):
+        return None
+    import enum
+
+    if not issubclass(hint, enum.Enum):
+        return None
+    return dict(hint.__members__) | {str(member.value): member for member in hint}
+
+
+def choices(hint: Any) -> list[str]:
+    """What a hint lists, or itself, as people write it; of a union that of each part.
+
+    >>> choices(Literal["a", "b"] | int)
+    ['a', 'b', 'int']
+    """
+    hint = plain(hint)
+    if get_origin(hint) in (Union, UnionType):
+        return list(dict.fromkeys(choice for part in get_args(hint) for choice in choices(part)))
+    members = members_of(hint)
+    if members is None:
+        return [shown(hint)]
+    return list(dict.fromkeys(str(getattr(member, "value", member)) for member in members.values()))
 
 
 def is_unresolved(hint: Any) -> bool:

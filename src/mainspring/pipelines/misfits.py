@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping
 from enum import IntEnum
 from types import UnionType
-from typing import Any, Union, get_origin
+from typing import Any, Union, get_args, get_origin
 
 from mainspring.errors import InvalidError, MainspringError, SecretError, WrongTypeError, article
 from mainspring.pipelines.fields import record_of
-from mainspring.pipelines.hints import accepts, kind_of, shown
+from mainspring.pipelines.hints import accepts, choices, kind_of, members_of, plain, shown
 from mainspring.secrets import Secret, redact
 
 FORMS = {  # of the values that are written as text, in JSON too
@@ -39,6 +39,10 @@ def misfit(path: str, given: Any, hint: Any, source: Source) -> MainspringError:
     """What is said of a value that doesn't fit."""
     if accepts(hint, Secret):
         return no_reference(path)
+    if _lists_values(hint):
+        return InvalidError(
+            path, redact(given) if isinstance(given, str) else given, f"one of {', '.join(choices(hint))}"
+        )
     if isinstance(given, str) and (source is not Source.PYTHON or full_name(hint) in FORMS):
         return InvalidError(path, redact(given), _expected(hint))  # an option is always text: its type says nothing
     return WrongTypeError(path, given, shown(hint))
@@ -51,6 +55,12 @@ def _expected(hint: Any) -> str:
         return f"one of {shown(hint)}"
     is_object = record_of(hint) is not None or kind_of(hint) in (dict, Mapping, MutableMapping)
     return f"{article(shown(hint))}, as a JSON object" if is_object else article(shown(hint))
+
+
+def _lists_values(hint: Any) -> bool:
+    """Whether a union has a part that says which values there are, as an Enum does."""
+    is_union = get_origin(hint) in (Union, UnionType)
+    return is_union and any(members_of(plain(part)) is not None for part in get_args(hint))
 
 
 def no_reference(path: str) -> SecretError:

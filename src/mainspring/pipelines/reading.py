@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Container, Iterable, Mapping, MutableMapping, Reversible, Set
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args
 
 import msgspec
 
@@ -22,7 +22,7 @@ from mainspring.errors import (
     listed,
 )
 from mainspring.pipelines.fields import Record, record_of
-from mainspring.pipelines.hints import fits, is_unresolved, kind_of, plain, shown
+from mainspring.pipelines.hints import choices, fits, is_unresolved, kind_of, members_of, plain, shown
 from mainspring.pipelines.misfits import FORMS, Source, full_name, misfit, no_reference
 from mainspring.secrets import Secret, is_reference
 
@@ -69,8 +69,8 @@ def _read(path: str, value: Any, hint: Any, source: Source) -> Any:
         return _converted(path, value, kind, source)
     if kind is Secret:
         return _secret(path, value)
-    if (members := _members(hint)) is not None:
-        return _member(path, value, members, source)
+    if (members := members_of(hint)) is not None:
+        return _member(path, value, members, hint, source)
     if (record := record_of(hint)) is not None:
         return _record(path, value, hint, record, source)
     if (series := _series_for(kind)) is not None:
@@ -149,20 +149,7 @@ def _readings(path: str, value: Any, hints: Iterable[Any], source: Source) -> li
     return readings
 
 
-def _members(hint: Any) -> dict[str, Any] | None:
-    """The values that a hint lists, by the text for each; None if it lists none."""
-    if get_origin(hint) is Literal:
-        return {str(getattr(value, "value", value)): value for value in get_args(hint)}
-    if not isinstance(hint, type) or get_args(hint):
-        return None
-    import enum
-
-    if not issubclass(hint, enum.Enum):
-        return None
-    return dict(hint.__members__) | {str(member.value): member for member in hint}
-
-
-def _member(path: str, value: Any, members: dict[str, Any], source: Source) -> Any:
+def _member(path: str, value: Any, members: dict[str, Any], hint: Any, source: Source) -> Any:
     is_text = isinstance(value, str) and source is not Source.PYTHON
     given = [value, _parsed(value)] if is_text and source is Source.TEXT else [value]
     for each in given:
@@ -171,8 +158,7 @@ def _member(path: str, value: Any, members: dict[str, Any], source: Source) -> A
                 return member
     if is_text and value in members:
         return members[value]
-    told = dict.fromkeys(str(getattr(member, "value", member)) for member in members.values())
-    raise InvalidError(path, value, f"one of {', '.join(told)}")
+    raise InvalidError(path, value, f"one of {', '.join(choices(hint))}")
 
 
 def _record(path: str, value: Any, hint: Any, record: Record, source: Source) -> Any:
@@ -181,6 +167,9 @@ def _record(path: str, value: Any, hint: Any, record: Record, source: Source) ->
     given, inner = _opened(value, source)
     if record.in_order and isinstance(given, list | tuple) and len(given) <= len(record.fields):
         given = {field.key: item for field, item in zip(record.fields, given, strict=False)}
+    if record.in_order and isinstance(given, list | tuple):
+        takes = f"It takes at most {len(record.fields)} items, {listed([field.key for field in record.fields])}"
+        raise InvalidError(path, value, article(shown(record.kind)), f"{takes}; {len(given)} were given.")
     if not isinstance(given, Mapping):
         raise misfit(path, value, hint, source)
     _check_keys(path, given, record)
