@@ -25,6 +25,8 @@ from mainspring.features import (
     materialize,
 )
 from mainspring.features.online.outages import _Memory
+from mainspring.features.parity import VectorLog
+from mainspring.store import list_segments
 from mainspring.testing.services import Redis, redis_server
 from mainspring.workspace import Workspace, using
 
@@ -123,6 +125,9 @@ def test_what_was_read_last_is_given_with_its_age_and_todays_rules(workspace: Wo
     assert (later["wind"], later["gust_sum_6h"], later["count_1h"]) == (
         (None, "OUTSIDE_MAX_AGE"), (1.5, "LAST_KNOWN"), (0, "LAST_KNOWN")
     )  # fmt: skip
+    log = VectorLog(workspace, share=1.0)
+    assert log.read(reader, [{"origin": "EWR", "n": 1}], ["a"], at_us=us(0))[0].statuses[0] == "LAST_KNOWN"
+    assert list_segments(log.folder) == []
     other = told(reader, "JFK")
     assert (other["wind"], other["gust"]) == ((-1, "DEFAULT"), (None, "UNAVAILABLE"))
     server.start()

@@ -271,7 +271,7 @@ def test_a_new_version_is_followed_and_the_old_one_can_be_named(running: Running
     row = pl.DataFrame({"origin": ["A"], "at": [hours_ago(1)], "wind": [1], "temp": [1.0]})
     apply(FeatureService("movers", [base]), workspace=running.workspace)
     push("moving", row, workspace=running.workspace)
-    asked = [{"feature_service": "movers"}, {"features": ["moving:wind"]}]
+    asked: list[dict[str, Any]] = [{"feature_service": "movers"}, {"features": ["moving:wind"]}]
     assert [running.values(**each, entities={"origin": ["A"]})["wind"] for each in asked] == [[1], [1]]
     base.features["wind"] = pl.col("wind") * 2
     apply(FeatureService("movers", [base]), workspace=running.workspace)
@@ -279,8 +279,8 @@ def test_a_new_version_is_followed_and_the_old_one_can_be_named(running: Running
     for each in asked:
         while running.values(**each, entities={"origin": ["A"]})["wind"] != [2]:
             assert running.process.poll() is None
-    for old in ({"feature_service": "movers/1"}, {"features": ["moving/1:wind"]}):
-        assert running.values(**old, entities={"origin": ["A"]})["wind"] == [1]
+    assert running.values(feature_service="movers/1", entities={"origin": ["A"]})["wind"] == [1]
+    assert running.values(features=["moving/1:wind"], entities={"origin": ["A"]})["wind"] == [1]
 
 
 def test_it_says_what_it_serves_and_counts(running: Running) -> None:

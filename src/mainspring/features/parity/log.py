@@ -96,12 +96,15 @@ class VectorLog:
         self, reader: FeatureReader, reading: Reading, entities: Sequence[Mapping[str, Any]], ids: Sequence[str],
         places: Sequence[int] | None = None,
     ) -> None:  # fmt: skip
-        """Log vectors of a reading: those at `places`, or all.
+        """Log vectors of a reading: those at `places`, or all; not what was answered while the store was away.
 
         Raises:
             StorageError: the disk is full or the folder not writable; nothing of it is kept.
         """
-        chosen = range(len(ids)) if places is None else places
+        asked = range(len(ids)) if places is None else places
+        chosen = [place for place in asked if reading.vectors[place].is_live]
+        if not chosen:
+            return
         request = tuple(reader.request)
         vectors = [reading.vectors[place] for place in chosen]
         record = Logged(
