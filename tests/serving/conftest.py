@@ -13,6 +13,6 @@ from mainspring.workspace import Workspace, using
 
 @pytest.fixture
 def workspace(backend: Backend, tmp_path: Path) -> Iterator[Workspace]:
-    where = {"database": backend.database_url, "blobs": backend.blob_url}
+    where = {"database": backend.database_url, "blobs": backend.blob_url, "online": backend.online}
     with Workspace.open(tmp_path, overrides=where) as opened, using(opened):
         yield opened

@@ -36,6 +36,15 @@ def test_an_endpoint_is_bound_moved_and_found(workspace: Workspace) -> None:
     assert workspace.ledger.events()[-1].payload["note"] == "better, password=[redacted]"
 
 
+def test_overrides_stay_as_they_are_until_they_are_changed(workspace: Workspace) -> None:
+    registered(1)
+    assert not bind("delays", "line@production", version="line/1").overrides
+    allowed = bind("delays", overrides=True)
+    assert (allowed.overrides, allowed.generation) == (True, 2)
+    assert bind("delays") == allowed == get_endpoint("delays")
+    assert not bind("delays", overrides=False).overrides
+
+
 def test_an_alias_that_exists_is_bound_as_it_is(workspace: Workspace) -> None:
     registered(1), registered(2)
     set_alias("line/1", "production")

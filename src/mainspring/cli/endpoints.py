@@ -12,6 +12,7 @@ from mainspring.cli.app import Group, Invocation
 
 if TYPE_CHECKING:
     from mainspring.serving import Endpoint
+    from mainspring.workspace import Workspace
 
 
 @click.group(cls=Group, default="list")
@@ -25,31 +26,60 @@ def list_all(invocation: Invocation) -> None:
     """List endpoints with what they serve."""
     from mainspring.serving import list_endpoints
 
-    found = list_endpoints(invocation.workspace)
-    invocation.show({"endpoints": [_document(each) for each in found]}, lambda: _listed(found))
+    found = [_document(each, invocation.workspace) for each in list_endpoints(invocation.workspace)]
+    invocation.show({"endpoints": found}, lambda: _listed(found))
 
 
 @endpoints.command("bind")
 @click.argument("endpoint")
 @click.argument("target", metavar="[MODEL@ALIAS]", default="")
 @click.option("--version", default="", metavar="MODEL/N", help="Move it to this version, e.g. flight-delay/latest.")
+@click.option(
+    "--overrides/--no-overrides", default=None, help="Whether a request may hold features itself; at first not."
+)
 @click.option("--note", default="", metavar="TEXT", help="Kept with the move.")
 @click.pass_obj
-def bind_one(invocation: Invocation, endpoint: str, target: str, version: str, note: str) -> None:
+def bind_one(
+    invocation: Invocation, endpoint: str, target: str, version: str, overrides: bool | None, note: str
+) -> None:
     """Make ENDPOINT serve MODEL@ALIAS, or move what it serves to another version. Running servers follow."""
     from mainspring.serving import bind
 
-    bound = bind(endpoint, target, version=version, note=note, workspace=invocation.workspace)
-    invocation.show({"endpoint": _document(bound)}, lambda: f"{bound.name} serves {bound.serves} ({bound.target})")
+    bound = bind(
+        endpoint, target, version=version, overrides=overrides, note=note, workspace=invocation.workspace
+    )  # fmt: skip
+    invocation.show(
+        {"endpoint": _document(bound, invocation.workspace)},
+        lambda: f"{bound.name} serves {bound.serves} ({bound.target})",
+    )
 
 
-def _document(endpoint: Endpoint) -> dict[str, Any]:
+def _document(endpoint: Endpoint, workspace: Workspace) -> dict[str, Any]:
+    from mainspring.serving import service_of
+
+    service = service_of(endpoint, workspace)
+    features = {"service": str(service), "request": service.feature_set(workspace).request} if service else None
     document: dict[str, Any] = msgspec.to_builtins(endpoint)
-    return document | {"target": endpoint.target, "serves": endpoint.serves}
+    return document | {"target": endpoint.target, "serves": endpoint.serves, "features": features}
 
 
-def _listed(found: list[Endpoint]) -> str:
+def _listed(found: list[dict[str, Any]]) -> str:
     if not found:
         return "No endpoints. `mainspring endpoints bind ENDPOINT MODEL@ALIAS --version MODEL/N` makes one."
-    rows = [[each.name, each.target, each.serves, str(each.generation), text.moment(each.moved_at)] for each in found]
-    return text.table(["endpoint", "bound to", "serves", "moves", "moved"], rows, drop=["moves"])
+    rows = [
+        [
+            each["name"],
+            each["target"],
+            each["serves"],
+            _read(each),
+            str(each["generation"]),
+            text.moment(each["moved_at"]),
+        ]
+        for each in found
+    ]
+    return text.table(["endpoint", "bound to", "serves", "reads", "moves", "moved"], rows, drop=["moves", "reads"])
+
+
+def _read(endpoint: dict[str, Any]) -> str:
+    features = endpoint["features"]
+    return f"{features['service']} by {', '.join(features['request'])}" if features else ""

@@ -99,10 +99,10 @@ def expect_none(problems: Sequence[Problem], records: int) -> None:
 
 
 def inputs_of(records: Sequence[dict[str, Any]], signature: Signature) -> list[dict[str, Any]]:
-    """What a signature takes of records that may hold more, such as the keys by which features are read."""
+    """What a signature takes of records that may hold more, such as keys by which features are read; none if one lacks some."""
     names = [field.name for field in signature.inputs]
     whole = all(name in record for record in records for name in names)
-    return [{name: record[name] for name in names} for record in records] if whole else list(records)
+    return [{name: record[name] for name in names} for record in records] if whole else []
 
 
 def example_of(version: ModelVersion, blobs: BlobStore) -> list[dict[str, Any]]:

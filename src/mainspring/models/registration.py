@@ -167,7 +167,7 @@ def _try(model: Any, signature: Signature, kind: InputKind, records: list[dict[s
     from mainspring.models.predictor import Predictor, inputs_of
 
     try:
-        Predictor(model, signature, kind)(inputs_of(records, signature))
+        Predictor(model, signature, kind)(inputs_of(records, signature) or records)
     except InvalidError:
         raise
     except Exception as error:

@@ -1,6 +1,6 @@
 """Serving: endpoints, which are stable names for `model@alias`, and the HTTP server that answers for one.
 
-`bind` makes an endpoint or moves it, `serve` answers requests until it is told to stop.
+`bind` makes an endpoint or moves it, `serve` answers requests until it is told to stop, `load_predictor` answers in Python.
 """
 
 from mainspring.lazy import exports
@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = exports(
     __name__,
     {
         **dict.fromkeys(("Endpoint", "bind", "get_endpoint", "list_endpoints"), "mainspring.serving.endpoint"),
+        **dict.fromkeys(("OnlinePredictor", "load_predictor", "service_of"), "mainspring.serving.online"),
         "ServingApp": "mainspring.serving.app",
         "serve": "mainspring.serving.server",
     },

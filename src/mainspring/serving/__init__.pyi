@@ -11,4 +11,7 @@ from mainspring.serving.endpoint import (
 from mainspring.serving.endpoint import (
     list_endpoints as list_endpoints,
 )
+from mainspring.serving.online import OnlinePredictor as OnlinePredictor
+from mainspring.serving.online import load_predictor as load_predictor
+from mainspring.serving.online import service_of as service_of
 from mainspring.serving.server import serve as serve

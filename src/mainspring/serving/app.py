@@ -7,23 +7,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
-from mainspring.errors import MainspringError
+from mainspring.errors import MainspringError, StorageError
+from mainspring.features.parity import VectorLog
 from mainspring.models.signature import Columns
 from mainspring.secrets import redact
 from mainspring.serving.endpoint import EndpointStore
 from mainspring.serving.live import Live, load_live
+from mainspring.serving.online import Filled
 from mainspring.serving.page import describe, page_of
 from mainspring.web.app import JSON, READS, Answer, Headers, Request, RequestError, WebApp, encode
 from mainspring.web.body import read_json
-from mainspring.web.metrics import Counted, Metrics, gauge
+from mainspring.web.metrics import Counted, Metrics, counter, gauge
 from mainspring.workspace import Workspace
 
 _log = logging.getLogger("mainspring.serving")
 _FORMS = 'Expected {"records": [{...}]}, a list of records, or one record.'
 _MANY_ROWS = 256
+_READERS = 16  # threads that wait for a store on another machine
+_PROBLEMS = 20
+_RETRY = ((b"retry-after", b"1"),)
 _PREDICTIONS = Counted(
     "/predict",
     "predict_seconds",
@@ -34,14 +41,24 @@ _PREDICTIONS = Counted(
 
 
 class ServingApp(WebApp):
-    """An ASGI application that answers for one endpoint and follows it when it moves."""
+    """An ASGI application that answers for one endpoint and follows it when it moves.
+
+    Features that aren't read within `features_timeout_s` are a 503, whatever the store's own patience is.
+    """
 
     methods: ClassVar[dict[str, bytes]] = WebApp.methods | {"/": READS, "/predict": b"POST"}
 
-    def __init__(self, workspace: Workspace, endpoint: str, *, poll_s: float = 1.0, **limits: Any) -> None:
+    def __init__(
+        self, workspace: Workspace, endpoint: str, *, poll_s: float = 1.0, features_timeout_s: float = 5.0,
+        **limits: Any,
+    ) -> None:  # fmt: skip
         self.workspace = workspace
         self.endpoint = endpoint
-        self.live: Live = load_live(workspace, endpoint)
+        self._vectors = VectorLog(workspace)
+        self.live: Live = load_live(workspace, endpoint, self._vectors)
+        self._readers = ThreadPoolExecutor(_READERS, "features")
+        self._features_timeout_s = features_timeout_s
+        self._statuses: Counter[str] = Counter()
         super().__init__(Metrics({"endpoint": endpoint}, _PREDICTIONS), **limits)
         self._endpoints = EndpointStore(workspace.database)
         self._poll_s = poll_s
@@ -61,7 +78,11 @@ class ServingApp(WebApp):
         """The version that answers."""
         version = self.live.version
         labels = {"endpoint": self.endpoint, "model": version.name, "version": str(version.number)}
-        return gauge("mainspring_model_info", "The model version that answers.", [(labels, 1)])
+        lines = gauge("mainspring_model_info", "The model version that answers.", [(labels, 1)])
+        if self._statuses:
+            counts = [({"endpoint": self.endpoint, "status": each}, n) for each, n in sorted(self._statuses.items())]
+            lines += counter("mainspring_features_total", "Features that were read for predictions, by status.", counts)
+        return lines
 
     def headers(self) -> Headers:
         """The version that answers."""
@@ -71,23 +92,49 @@ class ServingApp(WebApp):
         """Besides, the endpoint is followed."""
         return [self._follow(), *super().chores()]
 
+    async def settle(self) -> None:
+        """Wait for no store any longer, and end the log of vectors."""
+        self._readers.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self._vectors.close)
+
     async def _predict(self, request: Request) -> Answer:
         if request.kind != JSON:
             raise RequestError(415, "Send JSON, uncompressed, with `Content-Type: application/json`.")
         body = await self.body(request)
         live = self.live
         columns, count = live.predictor.decode(body) or self._checked(live, body)
+        filled = Filled(columns) if live.predictor.reader is None else await self._filled(live, columns, count, request)
         try:
             if live.is_slow or count > _MANY_ROWS:
-                answers = await asyncio.to_thread(live.predictor.answer, columns, count)
+                answers = await asyncio.to_thread(live.predictor.predictor.answer, filled.columns, count)
             else:
-                answers = live.predictor.answer(columns, count)
+                answers = live.predictor.predictor.answer(filled.columns, count)
         except Exception as error:
-            _log.exception("request %s: %s failed", request.id.decode(), live.name)
-            text = f"{live.name} failed on this request ({type(error).__name__}). The log of the server has more."
-            raise RequestError(500, text) from error
-        answer = {"predictions": answers, "model_version": live.name, "id": request.id.decode()}
+            raise _failed(request, live.name, error) from error
+        answer: dict[str, Any] = {"predictions": answers, "model_version": live.name, "id": request.id.decode()}
+        if live.predictor.reader is not None:
+            answer["features"] = filled.statuses
         return Answer(encode(answer), rows=count)
+
+    async def _filled(self, live: Live, columns: Columns, count: int, request: Request) -> Filled:
+        """What the model takes, with the features that are read for it."""
+        fill, request_id = live.predictor.fill, request.id.decode()
+        try:
+            if live.reads_apart or count > _MANY_ROWS:
+                async with asyncio.timeout(self._features_timeout_s):
+                    loop = asyncio.get_running_loop()
+                    filled = await loop.run_in_executor(self._readers, fill, columns, count, request_id)
+            else:
+                filled = fill(columns, count, request_id)
+        except (StorageError, TimeoutError) as error:
+            _log.warning("request %s: %s", request_id, redact(str(error)) or "the features were not read in time")
+            raise RequestError(503, "The features can't be read now. Send the request again.", _RETRY) from error
+        except Exception as error:
+            raise _failed(request, f"reading the features of {live.name}", error) from error
+        if filled.problems:
+            raise RequestError(422, str(filled.problems[0]), problems=filled.problems[:_PROBLEMS])
+        self._statuses.update(filled.statuses)
+        return filled
 
     def _checked(self, live: Live, body: bytes) -> tuple[Columns, int]:
         """Any form of body, looked at with care: the way for what the quick one doesn't take, and for its errors."""
@@ -100,7 +147,7 @@ class ServingApp(WebApp):
     def _records(self, live: Live, body: bytes) -> list[Any]:
         given = read_json(body)
         if isinstance(given, dict):
-            is_record = not given or any(field.name in given for field in live.predictor.signature.inputs)
+            is_record = not given or any(field.name in given for field in live.predictor.takes.inputs)
             given = [given] if is_record else given.get("records")
         if not isinstance(given, list):
             raise RequestError(422, f"{_FORMS} GET / shows one.")
@@ -125,4 +172,11 @@ class ServingApp(WebApp):
         if row is None:
             raise MainspringError("the endpoint is gone")
         if row.generation != self.live.endpoint.generation:
-            self.live = load_live(self.workspace, row.name)
+            self.live = load_live(self.workspace, row.name, self._vectors)
+
+
+def _failed(request: Request, what: str, error: Exception) -> RequestError:
+    """The answer to a request at which code of the project failed."""
+    _log.error("request %s: %s failed", request.id.decode(), what, exc_info=error)
+    text = f"{what} failed on this request ({type(error).__name__}). The log of the server has more."
+    return RequestError(500, text)

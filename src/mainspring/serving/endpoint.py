@@ -6,6 +6,8 @@ The endpoint's row is the routing table. It and the alias move in one transactio
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -22,7 +24,8 @@ MIGRATIONS = [
     """
     CREATE TABLE endpoint (
         name TEXT PRIMARY KEY, id TEXT NOT NULL, model TEXT NOT NULL, alias TEXT NOT NULL, version TEXT NOT NULL,
-        number INTEGER NOT NULL, generation INTEGER NOT NULL, created_at INTEGER NOT NULL, moved_at INTEGER NOT NULL
+        number INTEGER NOT NULL, generation INTEGER NOT NULL, overrides INTEGER NOT NULL, created_at INTEGER NOT NULL,
+        moved_at INTEGER NOT NULL
     )
     """,
 ]
@@ -30,7 +33,10 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """What a name answers with: `version` is the id of the model version, `generation` counts the moves."""
+    """What a name answers with: `version` is the id of the model version, `generation` counts the moves.
+
+    `overrides` says that a request may hold features that are read from the online store otherwise.
+    """
 
     name: str
     id: str
@@ -39,6 +45,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     version: str
     number: int
     generation: int
+    overrides: bool
     created_at: int
     moved_at: int
 
@@ -74,26 +81,34 @@ class EndpointStore:
     def find(self, name: str) -> Endpoint | None:
         """An endpoint, or None. Cheap enough to ask each second."""
         row = self.database.query_one(f"SELECT {_COLUMNS} FROM endpoint WHERE name = ?", (name,))
-        return None if row is None else Endpoint(*row)
+        return None if row is None else _endpoint(row)
 
     def list(self) -> list[Endpoint]:
         """Every endpoint, by name."""
         rows = self.database.query(f"SELECT {_COLUMNS} FROM endpoint")
-        return sorted((Endpoint(*row) for row in rows), key=lambda endpoint: endpoint.name)
+        return sorted(map(_endpoint, rows), key=lambda endpoint: endpoint.name)
 
     def put(self, tx: Transaction, endpoint: Endpoint) -> None:
         """Write the row anew."""
         tx.execute("DELETE FROM endpoint WHERE name = ?", (endpoint.name,))
-        tx.insert("endpoint", msgspec.to_builtins(endpoint))
+        tx.insert("endpoint", msgspec.to_builtins(endpoint) | {"overrides": int(endpoint.overrides)})
+
+
+def _endpoint(row: Sequence[Any]) -> Endpoint:
+    values = dict(zip(Endpoint.__struct_fields__, row, strict=True))
+    return Endpoint(**values | {"overrides": bool(values["overrides"])})
 
 
 def bind(
-    name: str, target: str = "", *, version: str = "", note: str = "", workspace: Workspace | None = None
-) -> Endpoint:
+    name: str, target: str = "", *, version: str = "", overrides: bool | None = None, note: str = "",
+    workspace: Workspace | None = None,
+) -> Endpoint:  # fmt: skip
     """Make an endpoint serve `model@alias`, or move what it serves to a version.
 
     `target` may be left out for an endpoint that exists. `version` is any reference to a version of the model; left out,
-    the alias stays where it points. Running servers follow within about a second. In a replay nothing is moved.
+    the alias stays where it points. With `overrides` a request may hold features of the model, which are read from the
+    online store otherwise; left out, it stays as it is, at first False. Running servers follow within about a second. In a
+    replay nothing is moved.
 
     Raises:
         NotFoundError: no such endpoint (and no target given), model, version or alias.
@@ -119,7 +134,7 @@ def bind(
             raise NotAllowedError(f"A replay binds nothing, and there is no endpoint `{name}`: it differs.")
         return before
     with workspace.database.transaction() as tx:
-        return _bind(tx, workspace, models, endpoints, name, alias, chosen, note)
+        return _bind(tx, workspace, models, endpoints, name, alias, chosen, overrides, note)
 
 
 def _bind(
@@ -130,22 +145,27 @@ def _bind(
     name: str,
     alias: str,
     version: ModelVersion,
+    overrides: bool | None,
     note: str,
 ) -> Endpoint:
     now, before = clock.now_us(), endpoints.find(name)
-    if before is not None and (before.target, before.version) == (f"{version.name}@{alias}", version.id):
+    if overrides is None:
+        overrides = before is not None and before.overrides
+    is_same = before is not None and (before.target, before.version) == (f"{version.name}@{alias}", version.id)
+    if before is not None and is_same and before.overrides == overrides:
         return before
     if before is not None and before.target != f"{version.name}@{alias}":
         models.unbind(tx, before.model, before.alias, by=name)
     endpoint = Endpoint(
         name, before.id if before else new_id(), version.name, alias, version.id, version.number,
-        before.generation + 1 if before else 1, before.created_at if before else now, now,
+        before.generation + 1 if before else 1, overrides, before.created_at if before else now, now,
     )  # fmt: skip
     workspace.ledger.node(tx, "endpoint", endpoint.id, name)
     move_bound_alias(tx, models, version, alias, endpoint=name, endpoint_id=endpoint.id, note=note)
     endpoints.put(tx, endpoint)
     told = {
-        "target": endpoint.target, "version": str(version), "generation": endpoint.generation, "note": redact(note),
+        "target": endpoint.target, "version": str(version), "generation": endpoint.generation,
+        "overrides": overrides, "note": redact(note),
     }  # fmt: skip
     workspace.ledger.append(tx, "endpoint.moved" if before else "endpoint.bound", endpoint.id, told)
     return endpoint

@@ -72,7 +72,16 @@ def gauge(name: str, about: str, values: Sequence[tuple[Mapping[str, str], float
     >>> gauge("up", "Whether it runs.", [({"of": "a"}, 1)])[-1]
     'up{of="a"} 1'
     """
-    return [*_head(name, "gauge", about), *(f"{name}{labelled(labels)} {value!r}" for labels, value in values)]
+    return _lines("gauge", name, about, values)
+
+
+def counter(name: str, about: str, values: Sequence[tuple[Mapping[str, str], float]]) -> list[str]:
+    """The lines of a counter, which is never less than it was; a value for each set of labels."""
+    return _lines("counter", name, about, values)
+
+
+def _lines(kind: str, name: str, about: str, values: Sequence[tuple[Mapping[str, str], float]]) -> list[str]:
+    return [*_head(name, kind, about), *(f"{name}{labelled(labels)} {value!r}" for labels, value in values)]
 
 
 def labelled(labels: Mapping[str, str]) -> str:

@@ -1,0 +1,216 @@
+"""A model that answers requests: what it takes of features is read from the online store, by the keys in the request.
+
+The version of the service is the one that the model was registered with, so that a new definition changes no answer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from mainspring.artifacts.project import importing_from
+from mainspring.errors import depended_on
+from mainspring.features import Definition, FeatureReader, Vector, get_definition
+from mainspring.features.parity import VectorLog
+from mainspring.ledger import new_id
+from mainspring.models import Field, ModelVersion, Predictor, Problem, Signature, get_model_version
+from mainspring.models.predictor import Prediction, expect_none
+from mainspring.models.records import RecordCheck
+from mainspring.models.rows import RowDecoder
+from mainspring.models.signature import Columns
+from mainspring.serving.endpoint import Endpoint, EndpointStore
+from mainspring.workspace import Workspace, current_workspace
+
+OVERRIDDEN = "OVERRIDDEN"
+_KEY_TYPES = {"int": "i128", "bytes": "bin"}
+_ABSENT: Any = object()
+
+
+class Filled(NamedTuple):
+    """The model's columns in its order. `statuses` counts the features by what became of them, `problems` are missing ones."""
+
+    columns: Columns
+    statuses: Mapping[str, int] = {}
+    problems: Sequence[Problem] = ()
+
+
+class OnlinePredictor:
+    """A model with the reader of its features, if it takes some; for any number of threads.
+
+    `takes` is what a record holds: the columns of the service's request, and inputs that are no features. With `overrides`
+    it may hold features, too, which are then taken as they are; the keys are needed nevertheless.
+    """
+
+    def __init__(
+        self, predictor: Predictor, reader: FeatureReader | None = None, *, overrides: bool = False,
+        log: VectorLog | None = None,
+    ) -> None:  # fmt: skip
+        self.predictor, self.reader, self.overrides, self.log = predictor, reader, overrides, log
+        signature = predictor.signature
+        self.takes = signature if reader is None else _taken(signature, reader)
+        self.decode = RowDecoder(self.takes).decode
+        self._check = RecordCheck(self.takes)
+        places = {} if reader is None else {name: place for place, name in enumerate(reader.names)}
+        self.features = {field.name: field for field in signature.inputs if field.name in places}
+        self._places = [places[name] for name in self.features]
+        self._sources = [(field, places.get(field.name)) for field in signature.inputs]
+
+    def __call__(self, records: Any) -> list[Prediction]:
+        """One prediction for each record of a list or a table, in order.
+
+        Raises:
+            InvalidError: a record isn't what is taken, or a feature is missing that the model can't do without; each problem
+                is named with its path.
+            StorageError: the online store can't be read.
+        """
+        if not isinstance(records, list):
+            from mainspring.data import as_polars
+
+            records = as_polars(records).to_dicts()
+        columns, problems = self.check(records)
+        expect_none(problems, len(records))
+        filled = self.fill(columns, len(records))
+        expect_none(filled.problems, len(records))
+        return self.predictor.answer(filled.columns, len(records))
+
+    def check(self, records: Sequence[Any]) -> tuple[Columns, list[Problem]]:
+        """Records as columns, and what is wrong with them. Features that some give are columns, too."""
+        given = {
+            name for record in records if isinstance(record, dict) for name in self.features.keys() & record.keys()
+        }
+        if not given:
+            return self._check(records)
+        columns, problems = self._check([_without(record, given) for record in records])
+        for name in sorted(given):
+            columns[name] = [
+                self._override(number, self.features[name], record, problems) for number, record in enumerate(records)
+            ]
+        return columns, problems
+
+    def fill(self, columns: Columns, rows: int, request_id: str = "") -> Filled:
+        """What the model takes, the features read in one read for all rows.
+
+        Raises:
+            StorageError: the online store can't be read, or a sample of what was read not be logged.
+            InvalidError: an on-demand feature can't be computed.
+        """
+        if self.reader is None or not rows:
+            return Filled(columns)
+        names = self.reader.request
+        asked = zip(*(columns[name] for name in names), strict=True)
+        vectors = self._read([dict(zip(names, row, strict=True)) for row in asked], request_id)
+        overridden = [name for name in self.features if name in columns]
+        filled = Filled({}, self._statuses(vectors, columns, overridden), problems := [])
+        for field, place in self._sources:
+            if place is None:
+                filled.columns[field.name] = columns[field.name]
+                continue
+            values = [vector.values[place] for vector in vectors]
+            if field.name in overridden:
+                given = columns[field.name]
+                values = [read if own is _ABSENT else own for own, read in zip(given, values, strict=True)]
+            if not field.nullable:
+                problems += _missing(field, place, values, vectors)
+            filled.columns[field.name] = values
+        return filled
+
+    def _read(self, entities: list[dict[str, Any]], request_id: str) -> list[Vector]:
+        assert self.reader is not None
+        if self.log is None:
+            return self.reader.read(entities)
+        first = request_id or new_id()
+        return self.log.read(self.reader, entities, [f"{first}-{row}" for row in range(len(entities))])
+
+    def _statuses(self, vectors: Sequence[Vector], columns: Columns, overridden: Sequence[str]) -> Mapping[str, int]:
+        """How many of the model's features have each status."""
+        if len(vectors) == 1 and not overridden:
+            only = vectors[0].statuses
+            first = only[self._places[0]]
+            if only.count(first) == len(only):
+                return {first: len(self._places)}
+        counts: Counter[str] = Counter()
+        for vector in vectors:
+            counts.update([vector.statuses[place] for place in self._places])
+        for name, place in zip(self.features, self._places, strict=True):
+            if name in overridden:
+                for vector, own in zip(vectors, columns[name], strict=True):
+                    if own is not _ABSENT:
+                        counts[vector.statuses[place]] -= 1
+                        counts[OVERRIDDEN] += 1
+        return {status: count for status, count in counts.items() if count}
+
+    def _override(self, number: int, field: Field, record: Any, problems: list[Problem]) -> Any:
+        """The value that a record gives for a feature; what is wrong with it is added."""
+        if not isinstance(record, dict) or field.name not in record:
+            return _ABSENT
+        value, wrong = field.check(record[field.name])
+        if not self.overrides:
+            wrong = "a feature, which is read by the keys; this endpoint doesn't take it from a request"
+        if wrong:
+            problems.append(Problem(f"[{number}].{field.name}", wrong))
+        return value
+
+
+def load_predictor(
+    given: str | Endpoint | ModelVersion, *, overrides: bool | None = None, workspace: Workspace | None = None
+) -> OnlinePredictor:
+    """The predictor of an endpoint, or of a model version by any reference; an endpoint is found before a model of its name.
+
+    It stays with the version that is served now. Requests may hold features if the endpoint takes them, or with `overrides`.
+
+    Raises:
+        NotFoundError: there is no such endpoint, model, version or alias.
+        CorruptBlobError: the model's bytes no longer match their digest.
+        CodecError: the model holds a definition that the project doesn't have.
+    """
+    workspace = workspace or current_workspace()
+    if isinstance(given, str):
+        given = EndpointStore(workspace.database).find(given) or get_model_version(given, workspace)
+    by, version = "", given
+    if isinstance(version, Endpoint):
+        by, overrides = f", served by {version.name}", version.overrides if overrides is None else overrides
+        version = get_model_version(version.version, workspace)
+    with importing_from(workspace.project.source_roots), depended_on(f"model version {version}{by}"):
+        predictor = Predictor.load(version, workspace.blobs)
+    service = service_of(version, workspace)
+    reader = None if service is None else FeatureReader(service, workspace)
+    return OnlinePredictor(predictor, reader, overrides=bool(overrides))
+
+
+def service_of(given: Endpoint | ModelVersion, workspace: Workspace | None = None) -> Definition | None:
+    """The version of the feature service that a model version takes its features from; None if it takes none."""
+    workspace = workspace or current_workspace()
+    version = get_model_version(given.version, workspace) if isinstance(given, Endpoint) else given
+    return None if version.features is None else get_definition("service", version.features, workspace)
+
+
+def _taken(signature: Signature, reader: FeatureReader) -> Signature:
+    """What a record holds for a model whose features are read."""
+    own = {field.name: field for field in signature.inputs if field.name not in reader.names}
+    asked = {}
+    for name, dtype in reader.request.items():
+        taken = Field(name, _KEY_TYPES.get(dtype, dtype), nullable=name not in reader.keys)
+        is_finer = name in own and own[name].dtype.startswith("enum")
+        asked[name] = replace(own[name], nullable=False) if is_finer else taken
+    return Signature(tuple((asked | {name: own[name] for name in own if name not in asked}).values()), signature.output)
+
+
+def _without(record: Any, names: set[str]) -> Any:
+    if not isinstance(record, dict):
+        return record
+    return {name: value for name, value in record.items() if name not in names}
+
+
+def _missing(field: Field, place: int, values: Sequence[Any], vectors: Sequence[Vector]) -> list[Problem]:
+    """Nulls where the model takes none; NaN is null here, as in a signature."""
+    return [
+        Problem(
+            f"[{row}].{field.name}",
+            f"there is no value ({vectors[row].statuses[place]}), and the model takes no null: expected {field.expects}",
+        )
+        for row, value in enumerate(values)
+        if value is None or value != value  # NaN alone is not itself
+    ]
