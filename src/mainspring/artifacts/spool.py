@@ -74,9 +74,12 @@ class Spool:
         schema = frame.collect_schema()
         if not len(schema):
             raise InvalidError("frame", "a lazy frame", "a table with columns", "Collect it first.")
-        width = sum(8 if dtype.is_numeric() or dtype.is_temporal() else 32 for dtype in schema.dtypes())
-        self.group_rows = max(min(_GROUP_BYTES // width, _LARGEST_GROUP), _SMALLEST)
         source = frame if streams_in_order(frame) else frame.collect(engine="in-memory").lazy()
+        width = sum(8 if dtype.is_numeric() or dtype.is_temporal() else 32 for dtype in schema.dtypes())
+        if any(dtype.is_nested() for dtype in schema.dtypes()):  # an embedding may be as wide as a thousand numbers
+            sample = source.head(_SMALLEST).collect(engine="in-memory")
+            width = max(width, int(sample.estimated_size()) // max(sample.height, 1))
+        self.group_rows = max(min(_GROUP_BYTES // width, _LARGEST_GROUP), _SMALLEST)
         try:
             with naming_full_disk(self.path):
                 source.sink_parquet(

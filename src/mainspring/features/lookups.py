@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple, Protocol
 
 import msgspec
 import polars as pl
 
-from mainspring.artifacts.spool import rows_per_batch
+from mainspring.artifacts.spool import BATCH_BYTES
 from mainspring.data.tables.memory import StoredRows
+from mainspring.data.tables.type_names import named_type
 from mainspring.features.aggregation.backfill import aggregate_as_of
 from mainspring.features.definitions.records import ViewRecord
 from mainspring.features.history import AsOf, JoinReport
@@ -19,7 +20,7 @@ from mainspring.features.history.join import Columns, join_frames
 from mainspring.features.history.report import Tally
 
 _SAMPLE_ROWS = 4_096
-_SHARE = 4  # of a batch of rows; the features come beside it
+_OF_UNKNOWN_WIDTH = 1_024  # bytes that are counted for a list or text
 
 
 class Lookup(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,12 +117,16 @@ class RowsInMemory:
 
 
 class RowsOnDisk:
-    """Rows of which a part is in memory at a time, and of a history the rows of the keys of a part."""
+    """Rows of which a part is in memory at a time, and of a history the rows of the keys of a part.
 
-    def __init__(self, rows: StoredRows, partitions: int | None, stack: ExitStack) -> None:
+    `features` are the types of all that is looked up for a row.
+    """
+
+    def __init__(self, rows: StoredRows, features: Sequence[str], partitions: int | None, stack: ExitStack) -> None:
         self._rows, self._partitions, self._stack = rows, partitions, stack
         sample = rows.scan().head(_SAMPLE_ROWS).collect(engine="in-memory")
-        self.names, self._batch_rows = sample.columns, rows_per_batch(sample) // _SHARE
+        row_bytes = sample.estimated_size() // max(sample.height, 1) + sum(map(_bytes_of, features))
+        self.names, self._batch_rows = sample.columns, max(BATCH_BYTES // (int(row_bytes) + 1), 1)
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """The rows in order, so many at a time."""
@@ -137,6 +142,14 @@ class RowsOnDisk:
         )  # fmt: skip
         self._stack.callback(answers.close)
         return Found(answers.batches, tally.report())
+
+
+def _bytes_of(dtype: str) -> int:
+    """How much memory a value of a type takes."""
+    kind = named_type(dtype, "features")
+    if kind in (pl.String, pl.Binary) or (kind.is_nested() and not isinstance(kind, pl.Array)):
+        return _OF_UNKNOWN_WIDTH
+    return int(pl.Series([None] * 8, dtype=kind).estimated_size()) // 8
 
 
 def _has_value(column: pl.Series) -> pl.Expr:

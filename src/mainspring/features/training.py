@@ -152,7 +152,8 @@ def store_training_set(
         if isinstance(lazy, DatasetVersion):
             lazy.expect("table")
         work = _Work(workspace, service, time=time, guard=guard, sources=sources, as_of=as_of)
-        given = RowsOnDisk(stack.enter_context(stored_rows(lazy, pl.Schema.names)), partitions, stack)
+        stored = stack.enter_context(stored_rows(lazy, pl.Schema.names))
+        given = RowsOnDisk(stored, [field.dtype for field in work.definition.record.fields], partitions, stack)
         made = _spooled(work.frames(given), stack.enter_context(Scratch()))
         version = dataset(to, workspace).commit(made, source=[*_recorded(rows), *work.read()], note=note)
         return StoredTrainingSet(version=version, **work.found())

@@ -12,11 +12,15 @@ import shutil
 import tempfile
 import weakref
 from contextlib import suppress
+from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
 
 _PREFIX = "mainspring-scratch-"
 _LOCK = "in-use"
+
+sweeping: ContextVar[bool] = ContextVar("sweeping", default=False)
+"""Whether the folders of other processes are looked at, which is no input of the task at work."""
 
 
 class Scratch:
@@ -57,11 +61,19 @@ def _remove(folder: Path, lock: int, pid: int) -> None:
 
 
 def _sweep(parent: Path) -> None:
-    for folder in parent.glob(f"{_PREFIX}*"):
-        with suppress(OSError):  # another user's, in use, or gone by now
-            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)  # gone if a removal was killed
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(lock)
+    token = sweeping.set(True)
+    try:
+        for folder in parent.glob(f"{_PREFIX}*"):
+            with suppress(OSError):  # another user's, in use, or gone by now
+                _remove_unused(folder)
+    finally:
+        sweeping.reset(token)
+
+
+def _remove_unused(folder: Path) -> None:
+    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)  # gone if a removal was killed
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)

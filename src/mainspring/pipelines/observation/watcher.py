@@ -15,6 +15,7 @@ from functools import wraps
 from typing import Any, Protocol
 
 from mainspring.pipelines.observation.uncounted import project_frame
+from mainspring.store.scratch import sweeping
 
 
 class Watcher(Protocol):
@@ -68,7 +69,7 @@ _NOBODY: Any = object()  # is never among the active
 
 def current() -> Watcher | None:
     """The watcher of the task that this code belongs to."""
-    if not _active:
+    if not _active or sweeping.get():
         return None
     watcher = watching.get() or _of_thread()
     if watcher is not None:
