@@ -81,6 +81,21 @@ def test_wrong_usage_is_said(project: Path) -> None:
     assert "sum is 1" in called("split", "visits", "--on", "id", "--share", "a=0.8", cwd=project, status=1)
 
 
+def test_a_part_without_rows_is_warned_of_and_fails_a_build(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (project / "few.csv").write_text("user,n\n1,1\n1,2\n")
+    called("ingest", "few.csv", "--to", "few", cwd=project)
+    for words in ([], ["--dry-run"]):
+        caplog.clear()
+        called("split", "few", "--on", "user", *words, cwd=project)
+        warned = "of few/1 no row falls into `test`: other shares, cuts or keys may give it some"
+        assert [record.getMessage() for record in caplog.records] == [warned]
+    parts = ["few-train", "few-test", "--key", "user"]
+    assert "nothing was compared: few-test/1 has no rows" in called(
+        "leakage", *parts, "--strict", cwd=project, status=1
+    )
+    assert "STOP  nothing was compared: few-test/1 has no rows" in called("leakage", *parts, cwd=project)
+
+
 def test_leaks_are_said_and_can_fail_a_build(project: Path) -> None:
     called("split", "visits", "--on", "user", cwd=project)
     words = ("leakage", "visits-train", "visits-test/1", "--key", "user", "--ignore", "id")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mainspring.data import GroupKFold, KFold, StratifiedKFold, TimeSeriesFolds
-from mainspring.errors import InvalidError, NotFoundError
+from mainspring.errors import InvalidError, NotFoundError, WrongTypeError
 
 VALUES = st.lists(st.integers(0, 12), max_size=60)
 
@@ -127,19 +129,61 @@ def test_blocks_are_about_equal_and_times_are_not_parted() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"folds": 0}, "one fold or more"),
+        ({"folds": 0}, "1 fold or more"),
         ({"test": 0}, "a span above 0"),
         ({"gap": -1}, "a span of 0 or more"),
         ({"train": timedelta()}, "a span above 0"),
+        ({"test": float("nan")}, "a span above 0"),
     ],
 )
 def test_wrong_folds_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidError, match=message):
         TimeSeriesFolds(column="t", **arguments)
-    with pytest.raises(InvalidError, match="two folds or more"):
+    with pytest.raises(InvalidError, match="2 folds or more"):
         KFold(1)
     with pytest.raises(InvalidError, match="the name of a column"):
         GroupKFold(3)
+
+
+@pytest.mark.parametrize("folds", ["3", 2.5, True, None])
+def test_folds_are_a_whole_number(folds: Any) -> None:
+    for make in (
+        KFold,
+        partial(GroupKFold, key="g"),
+        partial(StratifiedKFold, by="g"),
+        partial(TimeSeriesFolds, column="t"),
+    ):
+        with pytest.raises(WrongTypeError, match=f"folds: `{folds}` is .* expected a whole number"):
+            make(folds=folds)
+
+
+@pytest.mark.parametrize("span", ["3d", True])
+def test_a_span_is_a_timedelta_or_a_number(span: Any) -> None:
+    for name in ("test", "gap", "train"):
+        with pytest.raises(WrongTypeError, match=f"{name}: `{span}` is .* expected a timedelta or a number"):
+            TimeSeriesFolds(column="t", **{name: span})
+
+
+@pytest.mark.parametrize("dtype", [pl.Decimal(12, 1), pl.Int128, pl.UInt64, pl.Float64])
+def test_numbers_of_any_type_are_times(dtype: Any) -> None:
+    tenths = isinstance(dtype, pl.Decimal)
+    frame = pl.DataFrame({"t": pl.Series([f"0.{n}" if tenths else str(n) for n in range(10)])}).cast(dtype)
+    span = 0.3 if tenths else 3
+    pairs = list(TimeSeriesFolds(column="t", folds=2, test=span, gap=span / 3).pairs(frame))
+    rows = [[float(value) * (10 if tenths else 1) for value in fold.test["t"]] for fold in pairs]
+    assert [[round(value) for value in each] for each in rows] == [[4, 5, 6], [7, 8, 9]]
+    assert [fold.train.height for fold in pairs] == [3, 6]
+
+
+def test_a_column_of_no_times_is_refused() -> None:
+    for values, said in (
+        ([["a"]], "List(String)` is not a column of times or numbers"),
+        ([b"a"], "Binary` is not a column of times or numbers"),
+        (["2013-01-01"], "String` is not a column of times or numbers. Parse it first"),
+        (pl.Series([2**63], dtype=pl.UInt64), "UInt64` is not a column of times or numbers within 64 bits"),
+    ):  # fmt: skip
+        with pytest.raises(InvalidError, match=re.escape(said)):
+            next(TimeSeriesFolds(column="t", folds=1).pairs(pl.DataFrame({"t": values})))
 
 
 @pytest.mark.parametrize(

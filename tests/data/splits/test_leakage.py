@@ -56,7 +56,7 @@ def test_separate_parts_pass() -> None:
     report.raise_for_stop()
 
 
-KEYS = st.lists(st.tuples(st.integers(0, 6), st.sampled_from(["a", "b"])), max_size=20)
+KEYS = st.lists(st.tuples(st.integers(0, 6), st.sampled_from(["a", "b"])), min_size=1, max_size=20)
 
 
 @given(KEYS, KEYS)
@@ -264,8 +264,39 @@ EMPTY = pl.DataFrame(schema=made(rows=1).schema)
 
 
 @pytest.mark.parametrize(("train", "test"), [(EMPTY, made()), (made(), EMPTY), (EMPTY, EMPTY)])
-def test_no_rows_leak_nothing(train: pl.DataFrame, test: pl.DataFrame) -> None:
-    assert leakage(train, test, key="id", time="at", target="late").passed
+def test_a_part_without_rows_is_not_clean(train: pl.DataFrame, test: pl.DataFrame) -> None:
+    report = leakage(train, test, key="id", time="at", target="late")
+    empty = "test" if train.height else "train"
+    assert [str(each) for each in report.findings] == [f"STOP  nothing was compared: {empty} has no rows"]
+    assert "nothing was compared (" in str(report)
+    assert not report.passed
+    with pytest.raises(InvalidError, match=f"train and test: `nothing was compared` is not .*: {empty} has no rows"):
+        report.raise_for_stop()
+
+
+NESTED = {
+    "list": pl.Series([[1], [2]]),
+    "array": pl.Series([[1], [2]], dtype=pl.Array(pl.Int64, 1)),
+    "struct": pl.Series([{"a": [1]}, {"a": [2]}]),
+    "binary": pl.Series([b"\xff", b"b"]),
+}
+
+
+@pytest.mark.parametrize("kind", NESTED)
+def test_what_is_neither_time_nor_target_is_refused(kind: str) -> None:
+    part = pl.DataFrame({"x": NESTED[kind], "y": [1, 2]})
+    assert found(leakage(part, part, key="x"), "shared_keys").rows == 2
+    with pytest.raises(InvalidError, match=r"x: `.*` is not a target of numbers, truth values, text or times"):
+        leakage(part, part, target="x")
+    with pytest.raises(InvalidError, match=r"x: `.*` is not a column of times or numbers"):
+        leakage(part, part, time="x")
+
+
+@pytest.mark.parametrize("values", [["2013-10-01", "2013-9-1"], [True, False], [None, None]])
+def test_a_time_is_a_time_or_a_number(values: list[Any]) -> None:
+    part = pl.DataFrame({"x": values, "y": [1, 2]})
+    with pytest.raises(InvalidError, match=r"x: `.*` is not a column of times or numbers"):
+        leakage(part, part, time="x")
 
 
 def test_nested_columns_and_parts_with_nothing_in_common_are_taken() -> None:
@@ -275,7 +306,7 @@ def test_nested_columns_and_parts_with_nothing_in_common_are_taken() -> None:
     assert str(leakage(pl.DataFrame({"a": [1]}), pl.DataFrame({"b": [1]}))).splitlines()[1:] == [
         "  ok    not compared, as only train has them: `a`",
         "  ok    not compared, as only test has them: `b`",
-        "  warn  nothing was compared: the parts have no column in common that can be",
+        "  STOP  nothing was compared: the parts have no column in common that can be",
     ]
     (alone,) = leakage(pl.DataFrame(), pl.DataFrame()).findings
     assert alone.message == "nothing was compared: train has no rows"

@@ -80,7 +80,7 @@ def split(
 @click.option(
     "--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write the report as a page, too."
 )
-@click.option("--strict", is_flag=True, help="End with status 1 if something leaks.")
+@click.option("--strict", is_flag=True, help="End with status 1 if something leaks, or nothing was compared.")
 @click.pass_obj
 def leakage(
     invocation: Invocation, train: str, test: str, key: tuple[str, ...], time: str, target: str,

@@ -57,6 +57,12 @@ class LeakageReport(msgspec.Struct, frozen=True):
         """Whether nothing of severity `stop` was found."""
         return self.severity != "stop"
 
+    @property
+    def _verdict(self) -> str:
+        if {finding.kind for finding in self.findings if finding.severity == "stop"} == {"not_compared"}:
+            return "nothing was compared"
+        return {"ok": "no leak found", "warn": "worth a look", "stop": "they leak"}[self.severity]
+
     def raise_for_stop(self) -> None:
         """Go on only if nothing of severity `stop` was found.
 
@@ -65,15 +71,16 @@ class LeakageReport(msgspec.Struct, frozen=True):
         """
         if not self.passed:
             said = "; ".join(finding.message for finding in self.findings if finding.severity == "stop")
-            raise InvalidError(f"{self.train} and {self.test}", "leaking parts", "a pair of separate parts", f"{said}.")
+            raise InvalidError(
+                f"{self.train} and {self.test}", self._verdict, "the verdict on separate parts", f"{said}."
+            )
 
     def __str__(self) -> str:
         return "\n".join([self._head(), *(f"  {finding}" for finding in self.findings)])
 
     def _head(self) -> str:
-        verdict = {"ok": "no leak found", "warn": "worth a look", "stop": "they leak"}[self.severity]
         sizes = f"{counted(self.train_rows, 'row')} to train on, {self.test_rows:,} to test on"
-        return f"{self.train} and {self.test}: {verdict} ({sizes})"
+        return f"{self.train} and {self.test}: {self._verdict} ({sizes})"
 
     def to_json(self) -> str:
         """The report as JSON, with `severity` and `passed`."""

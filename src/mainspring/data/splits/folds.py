@@ -10,7 +10,7 @@ import msgspec
 
 from mainspring.data.splits.deciding import TableRule
 from mainspring.data.splits.rule import Key, key_columns
-from mainspring.errors import InvalidError
+from mainspring.errors import InvalidError, WrongTypeError, counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,8 +44,7 @@ class KFold(TableRule, frozen=True, tag="k-fold"):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.folds < 2:
-            raise InvalidError("folds", self.folds, "two folds or more")
+        require_folds(self.folds, 2)
         msgspec.structs.force_setattr(self, "key", key_columns(self.key, needed=False))
 
     @property
@@ -138,13 +137,14 @@ class TimeSeriesFolds(msgspec.Struct, frozen=True, tag="time-series", kw_only=Tr
     train: Span | None = None
 
     def __post_init__(self) -> None:
-        if self.folds < 1:
-            raise InvalidError("folds", self.folds, "one fold or more")
+        require_folds(self.folds, 1)
         for name, span, least in (("test", self.test, False), ("train", self.train, False), ("gap", self.gap, True)):
             if span is None:
                 continue
+            if isinstance(span, bool) or not isinstance(span, int | float | timedelta):
+                raise WrongTypeError(name, span, "a timedelta or a number", "e.g. timedelta(days=30)")
             zero = timedelta() if isinstance(span, timedelta) else 0
-            if span < zero or (span == zero and not least):  # type: ignore[operator]  # the zero is of the span's kind
+            if not (span > zero or (least and span == zero)):  # type: ignore[operator]  # the zero is of the span's kind
                 raise InvalidError(name, span, "a span above 0" if not least else "a span of 0 or more")
 
     def pairs(self, frame: Any) -> Iterator[Fold]:
@@ -161,3 +161,11 @@ class TimeSeriesFolds(msgspec.Struct, frozen=True, tag="time-series", kw_only=Tr
         spans = (self.test, self.gap, self.train)
         for number, (train, test) in enumerate(time_folds(table.get_column(self.column), self.folds, *spans), 1):
             yield Fold(number, table.filter(train), table.filter(test))
+
+
+def require_folds(folds: object, least: int) -> None:
+    """Go on only if it is a whole number of at least so many folds."""
+    if not isinstance(folds, int) or isinstance(folds, bool):
+        raise WrongTypeError("folds", folds, "a whole number")
+    if folds < least:
+        raise InvalidError("folds", folds, f"{counted(least, 'fold')} or more")

@@ -15,7 +15,7 @@ from mainspring.data.splits.findings import Finding, Kind, LeakageReport, Severi
 from mainspring.data.splits.rule import Key, key_columns, require_columns
 from mainspring.data.splits.sides import Side, sampled, shared_type
 from mainspring.data.splits.target_leakage import SAMPLED_ROWS, strengths
-from mainspring.data.splits.time import require_times
+from mainspring.data.splits.time import require_time_type, require_times
 from mainspring.errors import InvalidError, counted, listed, shorten
 
 TOLERATED_SHARE = 0.01  # of the test rows: more equal rows than this are a leak, fewer a warning
@@ -39,6 +39,7 @@ def leakage(
       numbers are rounded to three significant figures and text is reduced to its letters and digits, where there are three
       features or a text column; and for long texts of which about 80 % of the phrases are those of one in the other part.
     * `time`: test rows earlier than the newest row of `train` are a leak.
+    * A part without rows, or parts of which nothing can be compared, stop as a leak does.
     * `target`: a single feature that, learned in bins on `train`, tells the target of `test` with an AUC of 0.99, or an R²
       of 0.98, is a leak; from 0.95, or 0.9, on a warning.
 
@@ -47,7 +48,8 @@ def leakage(
 
     Raises:
         NotFoundError: a part lacks a column that is named.
-        InvalidError: a key, time or target doesn't compare with that of the other part, or a row lacks its time.
+        InvalidError: a key, time or target doesn't compare with that of the other part, or its type is of another kind; or
+            a row lacks its time.
 
     >>> print(leakage(pl.DataFrame({"id": [1, 2], "x": [5, 6]}), pl.DataFrame({"id": [2, 3], "x": [7, 8]}), key="id"))
     train and test: they leak (2 rows to train on, 2 to test on)
@@ -65,14 +67,18 @@ def leakage(
     for side in (known, asked):
         require_columns(side.schema, [*named, *ignore])
     compared, apart = _align(known, asked, named, ignore)
+    if time:
+        require_time_type(time, known.types[time])
+    if target:
+        _require_target_type(target, known.types[target])
     features = [name for name in compared if name not in (time, target)]
-    findings = [
-        *_shared_keys(known, asked, columns),
-        *_equal_rows(known, asked, compared, features, near_duplicates=near_duplicates),
-        *(_similar_texts(known, asked, features) if near_duplicates else ()),
-        *(_time_overlap(known, asked, time) if time else ()),
-        *(_target_leakage(known, asked, target, features) if target else ()),
-    ]
+    findings: list[Finding] = []
+    if known.height and asked.height:
+        findings += _shared_keys(known, asked, columns)
+        findings += _equal_rows(known, asked, compared, features, near_duplicates=near_duplicates)
+        findings += _similar_texts(known, asked, features) if near_duplicates else ()
+        findings += _time_overlap(known, asked, time) if time else ()
+        findings += _target_leakage(known, asked, target, features) if target else ()
     findings += _not_compared(known, asked, apart, is_all=not findings)
     return LeakageReport(known.name, asked.name, known.height, asked.height, tuple(findings))
 
@@ -94,6 +100,11 @@ def _align(train: Side, test: Side, named: dict[str, str], ignore: Sequence[str]
     return compared, [name for name in found if name not in types and name not in ignore]
 
 
+def _require_target_type(target: str, dtype: pl.DataType) -> None:
+    if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
+        raise InvalidError(target, str(dtype), "a target of numbers, truth values, text or times")
+
+
 def _not_compared(train: Side, test: Side, apart: list[str], *, is_all: bool) -> Iterator[Finding]:
     """What was left out, so that nobody takes it for clean."""
     if apart:
@@ -106,8 +117,8 @@ def _not_compared(train: Side, test: Side, apart: list[str], *, is_all: bool) ->
     if is_all:
         why = "the parts have no column in common that can be"
         if not (train.height and test.height):
-            why = f"{'test' if train.height else 'train'} has no rows"
-        yield Finding("not_compared", "warn", f"nothing was compared: {why}")
+            why = f"{(test if train.height else train).name} has no rows"
+        yield Finding("not_compared", "stop", f"nothing was compared: {why}")
 
 
 def _shared_keys(train: Side, test: Side, key: tuple[str, ...]) -> Iterator[Finding]:
@@ -127,7 +138,7 @@ def _shared_keys(train: Side, test: Side, key: tuple[str, ...]) -> Iterator[Find
 def _equal_rows(
     train: Side, test: Side, compared: list[str], features: list[str], *, near_duplicates: bool
 ) -> Iterator[Finding]:
-    if not compared or not train.height or not test.height:
+    if not compared:
         return
     has_text = bool(near.long_texts(test.lazy(features)))
     looks_near = near_duplicates and (len(features) >= FEWEST_FEATURES or (features and has_text))
@@ -200,8 +211,6 @@ def _time_overlap(train: Side, test: Side, time: str) -> Iterator[Finding]:
     known, asked = (side.table([time]).get_column(time) for side in (train, test))
     for times in (known, asked):
         require_times(times)
-    if not train.height:
-        return
     newest = known.max()
     early = asked.filter(asked < pl.Series([newest], dtype=known.dtype))
     if not len(early):

@@ -6,6 +6,7 @@ edges of a split are one transaction; a repeated split gives the versions that a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from mainspring.data.splits.hashed import HashSplit
 from mainspring.data.splits.rule import SplitRule
 from mainspring.data.splits.time import TimeSplit
 from mainspring.data.version import DatasetVersion
-from mainspring.errors import InvalidError, NotFoundError, WrongTypeError
+from mainspring.errors import InvalidError, NotFoundError, WrongTypeError, listed
 from mainspring.ledger import Ledger, current_task
 from mainspring.store import BlobStore, Transaction
 from mainspring.workspace import Workspace, current_workspace, using
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 Stored = HashSplit | TimeSplit | GroupSplit | StratifiedSplit | KFold | GroupKFold | StratifiedKFold
+_log = logging.getLogger(__name__)
 ROLE = "split_by"
 LARGE_BYTES = 256 << 20  # in memory: larger versions are cut lazily, a third slower
 
@@ -78,7 +80,9 @@ def split_dataset(
             for part, rows in _parts(version, rule)
         ]  # fmt: skip
         versions = commit_drafts(workspace, wanted, extracted_us=clock.now_us())
-    return dict(zip(homes, versions, strict=True))
+    parts = dict(zip(homes, versions, strict=True))
+    _warn_of_empty({part: each.rows for part, each in parts.items()}, version)
+    return parts
 
 
 def count_parts(version: DatasetVersion, rule: SplitRule) -> dict[str, int]:
@@ -86,7 +90,15 @@ def count_parts(version: DatasetVersion, rule: SplitRule) -> dict[str, int]:
     import polars as pl
 
     parts = rule.apply_lazily(version.scan())
-    return {name: part.select(pl.len()).collect(engine="streaming").item() for name, part in parts.items()}
+    rows = {name: part.select(pl.len()).collect(engine="streaming").item() for name, part in parts.items()}
+    _warn_of_empty(rows, version)
+    return rows
+
+
+def _warn_of_empty(rows: Mapping[str, int], source: DatasetVersion) -> None:
+    empty = [name for name, count in rows.items() if not count]
+    if empty:
+        _log.warning("of %s no row falls into %s: other shares, cuts or keys may give it some", source, listed(empty))
 
 
 def split_of(version: DatasetVersion, workspace: Workspace | None = None) -> SplitRule | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from mainspring.data.splits.time import require_times
+from mainspring.data.splits.time import require_time_type, require_times
 from mainspring.errors import InvalidError
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -19,12 +20,9 @@ _PER_SECOND = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 def time_folds(times: pl.Series, folds: int, test: Any, gap: Any, train: Any) -> Iterator[tuple[pl.Series, pl.Series]]:
     """The rows to train on and to test on, as masks, of each fold; raises `InvalidError` if there are none."""
+    require_time_type(times.name, times.dtype)
     require_times(times)
-    values = times.to_physical().to_numpy() if times.dtype.is_temporal() else times.to_numpy()
-    if values.dtype.kind not in "iuf":
-        raise InvalidError(times.name, str(times.dtype), "a column of times or numbers")
-    if values.dtype.kind != "f":
-        values = values.astype(np.int64)
+    values = _units(times)
     span, skipped, reach = (
         _in_units(each, times, name) for each, name in ((test, "test"), (gap, "gap"), (train, "train"))
     )
@@ -39,6 +37,16 @@ def time_folds(times: pl.Series, folds: int, test: Any, gap: Any, train: Any) ->
                 hint = "Take fewer folds, or other spans."
                 raise InvalidError("folds", folds, f"folds with rows: fold {number} has none to {what} on", hint)
         yield pl.Series(trained), pl.Series(tested)
+
+
+def _units(times: pl.Series) -> Array:
+    """Each time as a number of the column's own units: those of a decimal are its last digit's."""
+    if times.dtype.is_float():
+        return times.to_numpy()
+    try:
+        return times.to_physical().cast(pl.Int64).to_numpy()
+    except pl.exceptions.InvalidOperationError as error:
+        raise InvalidError(times.name, str(times.dtype), "a column of times or numbers within 64 bits") from error
 
 
 def _borders(values: Array, folds: int, span: Any) -> list[tuple[Any, Any]]:
@@ -65,7 +73,10 @@ def _in_units(span: Any, times: pl.Series, name: str) -> Any:
         wanted = "a timedelta" if times.dtype.is_temporal() else "a number"
         raise InvalidError(name, span, f"{wanted}, as `{times.name}` is {times.dtype}")
     if not isinstance(span, timedelta):
-        return span
+        if not isinstance(times.dtype, pl.Decimal):
+            return span
+        scaled = Decimal(str(span)).scaleb(times.dtype.scale)
+        return int(scaled) if scaled == scaled.to_integral_value() else float(scaled)
     if times.dtype == pl.Date:
         if span % timedelta(days=1):
             raise InvalidError(name, span, f"a number of days, as `{times.name}` is of dates")

@@ -31,7 +31,7 @@ class Strength(NamedTuple):
 
 def strengths(train: pl.DataFrame, test: pl.DataFrame, target: str, features: list[str]) -> list[Strength]:
     """The strength of each feature that has a plain type, the strongest first; every row has its target."""
-    if not train.height or not test.height:
+    if not train.height or not test.height:  # of rows that have a target
         return []
     measure, known, asked = _targets(train.get_column(target), test.get_column(target))
     found = []

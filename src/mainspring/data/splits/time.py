@@ -127,6 +127,13 @@ def split_by_time(
     return TimeSplit(column, at, tuple(names)).apply(frame)
 
 
+def require_time_type(column: str, dtype: pl.DataType) -> None:
+    """Go on only if a column's type orders its values as times or numbers; text of times is in another order."""
+    if not (dtype.is_temporal() or dtype.is_numeric()):
+        hint = "Parse it first." if str(dtype) in ("String", "Categorical") else ""
+        raise InvalidError(column, str(dtype), "a column of times or numbers", hint)
+
+
 def require_times(times: pl.Series) -> None:
     """Go on only if every row has a time; NaN is none."""
     missing = times.null_count()
