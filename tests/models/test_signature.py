@@ -83,6 +83,18 @@ def test_keys_of_every_type_are_read_alike_the_quick_way_and_the_careful_one() -
     assert [str(problem).partition(" ")[0] for problem in wrong] == ["[0].number:", "[0].id:", "[0].raw:"]
 
 
+@pytest.mark.parametrize("value", [1e39, -1e39, 10**39])
+def test_a_number_too_large_for_half_the_bits_is_named_the_quick_way_and_the_careful_one(value: float) -> None:
+    signature = Signature((Field("n", "f32"), Field("m", "f64")))
+    assert RecordCheck(signature)([{"n": 1e38, "m": value}])[1] == []
+    (problem,) = RecordCheck(signature)([{"n": value, "m": 0.0}])[1]
+    assert problem.path == "[0].n"
+    assert problem.message.endswith("does not fit f32")
+    quick = RowDecoder(signature)
+    assert quick.decode(msgspec.json.encode({"records": [{"n": 1e38, "m": value}]})) is not None
+    assert quick.decode(msgspec.json.encode({"records": [{"n": value, "m": 0.0}]})) is None
+
+
 def test_problems_are_counted_to_twenty() -> None:
     assert len(RecordCheck(SIGNATURE)([{}] * 1000)[1]) == 20
 

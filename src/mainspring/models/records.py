@@ -23,6 +23,7 @@ class RecordCheck:
         self._names = [field.name for field in signature.inputs]
         self._all = _getter(self._names)
         self._floats = _getter([field.name for field in signature.inputs if field.dtype in FLOATS])
+        self._narrow = [field.name for field in signature.inputs if field.dtype == "f32"]
         self._groups = [
             (_getter(names), {kind})
             for kind, names in (
@@ -52,6 +53,8 @@ class RecordCheck:
             return False
         floats = self._floats(record)
         if not set(map(type, floats)) <= _NUMBERS or not all(map(math.isfinite, floats)):
+            return False
+        if not all(abs(record[name]) <= FLOATS["f32"] for name in self._narrow):
             return False
         for getter, kinds in self._groups:
             values = getter(record)

@@ -54,7 +54,8 @@ def _type(field: Field) -> Any:
     """The type of a value in JSON; None where only the careful way can tell."""
     kind: Any = None
     if field.dtype in FLOATS:
-        kind = float
+        largest = FLOATS[field.dtype]  # the decoder itself refuses what is no f64
+        kind = float if field.dtype == "f64" else Annotated[float, msgspec.Meta(ge=-largest, le=largest)]
     elif field.dtype in INTEGERS:
         bits, signed = INTEGERS[field.dtype]
         low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)

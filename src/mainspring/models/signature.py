@@ -7,6 +7,7 @@ inferred from. A whole number passes for a float; nothing else is converted.
 from __future__ import annotations
 
 import math
+import sys
 from base64 import b64decode
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
@@ -20,7 +21,7 @@ from mainspring.errors import article, close_names, shorten
 OutputKind = Literal["number", "label", "probability", "probabilities"]
 Columns = dict[str, Sequence[Any]]
 INTEGERS = {f"{sign}{bits}": (bits, sign == "i") for sign in "iu" for bits in (8, 16, 32, 64, 128)}
-FLOATS = ("f32", "f64")
+FLOATS = {"f32": (2 - 2**-23) * 2.0**127, "f64": sys.float_info.max}  # the largest of each
 _PARSED: dict[str, tuple[type, Callable[[str], Any]]] = {
     "uuid": (UUID, UUID), "bin": (bytes, lambda text: b64decode(text, validate=True)),
 }  # fmt: skip
@@ -85,7 +86,10 @@ class Field(msgspec.Struct, frozen=True):
             number = float(value)
         except OverflowError:
             number = math.inf
-        return number, "" if math.isfinite(number) else f"{shorten(str(value), 40)} is not a finite number"
+        if not math.isfinite(number):
+            return number, f"{shorten(str(value), 40)} is not a finite number"
+        fits = abs(number) <= FLOATS[self.dtype]
+        return number, "" if fits else f"{shorten(str(value), 40)} does not fit {self.dtype}"
 
     def _integer(self, value: Any) -> tuple[Any, str]:
         if type(value) is not int:
