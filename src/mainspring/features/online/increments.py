@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from mainspring.artifacts import LEAF_ROWS, TableDigest, TableHasher
 from mainspring.data import DatasetVersion, get_dataset_version
 from mainspring.data.tables.manifest import read_listing
 from mainspring.errors import MainspringError
@@ -34,14 +35,22 @@ def increment_of(record: ViewRecord, version: DatasetVersion, before: Watermark 
 
 
 def _rows_before(version: DatasetVersion, name: str) -> int | None:
-    """How many rows an older version has, if the version is those and rows behind them; None if it is not."""
+    """How many rows an older version has, if the version is those and rows behind them; None if it is not.
+
+    Told by content, wherever the borders of parts lie: the digests of whole leaves, and of the rows behind them.
+    """
     try:
         older = get_dataset_version(name)
         if older.id == version.id:
             return version.rows
-        if older.schema != version.schema or older.pinned or version.pinned:
+        if older.schema != version.schema or older.rows > version.rows or older.pinned or version.pinned:
             return None
-        parts, others = (read_listing(current_workspace().blobs, each.manifest).parts for each in (older, version))
+        leaves, known = (read_listing(current_workspace().blobs, each.manifest).leaves for each in (version, older))
+        whole = older.rows // LEAF_ROWS
+        if leaves[:whole] != known[:whole]:
+            return None
+        digested = TableHasher.resume(TableDigest("", whole * LEAF_ROWS, leaves[:whole], version.schema))
+        digested.update(version.scan().slice(whole * LEAF_ROWS, older.rows % LEAF_ROWS).collect(engine="in-memory"))
+        return older.rows if digested.finish().digest == older.content_digest else None
     except MainspringError:
         return None  # what it was is gone, so all is read again
-    return older.rows if parts == others[: len(parts)] else None
