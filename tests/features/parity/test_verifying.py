@@ -10,9 +10,9 @@ import msgspec
 import polars as pl
 import pytest
 
-from mainspring.data import dataset
+from mainspring.data import dataset, remove_version
+from mainspring.evaluation import Evaluation, Gate, decide
 from mainspring.features import (
-    Definition,
     Entity,
     FeatureReader,
     FeatureService,
@@ -84,19 +84,11 @@ class Served:
 
     def bring(self, until: float) -> None:
         materialize("weather_at", until=at(until))
-        marked("weather_at", until, self.workspace)
 
     def read(self, when: float, origins: str = "abcd") -> None:
         asked = [{"origin": one, "dest": other, "leaves_at": at(when)} for one in origins for other in origins]
         self.count += len(asked)
         self.log.read(self.reader, asked, [f"{when}/{n}" for n in range(len(asked))], at_us=us(at(when)))
-
-
-def marked(view: str, until: float, workspace: Workspace) -> None:
-    definition = get_definition("view", view)
-    if watermark_of(definition) is None or watermark_of(definition).until_us < us(at(until)):
-        mark = Watermark(source="weather", version=str(dataset("weather").latest()), until_us=us(at(until)))
-        workspace.online.write([(watermark_place(definition), mark.packed())])
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -118,3 +110,193 @@ def test_what_was_served_is_what_the_offline_path_gives(workspace: Workspace, se
     report = verify("late")
     assert report.mismatches == ()
     assert (report.vectors, report.verified, report.passed) == (served.count, served.count, True)
+
+
+def overwrite(view: str, workspace: Workspace, rows: pl.DataFrame, *, number: int | None = None) -> None:
+    """Store rows of a view that no materialization would: with its features and two columns of times."""
+    definition = get_definition("view", view)
+    packing = Packing(definition.record.fields, number or definition.number)
+    times = [(rows[name].dt.timestamp("us")).to_numpy() for name in ("at", "known")]
+    packed = packing.pack(rows.select(field.name for field in definition.record.fields), *times)
+    prefix = values_prefix(definition)
+    workspace.online.write([(prefix + key.encode(), value) for key, value in zip(rows["origin"], packed, strict=True)])
+
+
+def rows_of(*given: tuple[str, float, float, int | None, float]) -> pl.DataFrame:
+    columns = zip(*given, strict=True)
+    names = ("origin", "at", "known", "wind", "temp")
+    found = {name: list(column) for name, column in zip(names, columns, strict=True)}
+    return pl.DataFrame(found | {name: [at(each) for each in found[name]] for name in ("at", "known")})
+
+
+CLEAN = rows_of(
+    ("a", 0, 0, 1, 10.0), ("a", 2, 2, 2, 40.0), ("b", 1, 1, 3, 20.0), ("c", 0, 5, 4, 20.0), ("b", 8, 8, 9, 20.0)
+)
+
+
+def causes(report: Any) -> set[tuple[str, str]]:
+    return {(each.feature, each.cause) for each in report.mismatches}
+
+
+def test_another_definition_is_found(workspace: Workspace) -> None:
+    old = Served(workspace, CLEAN, weather(features=["wind", (pl.col("temp") < 15).alias("is_freezing")]))
+    served = Served(workspace, CLEAN)
+    assert old.reader.service.number == 1
+    served.bring(3)
+    wrong = rows_of(("a", 2, 2, 2, 0), ("b", 1, 1, 3, 0)).with_columns(is_freezing=pl.Series([False, False]))
+    overwrite("weather_at", workspace, wrong)
+    served.read(3)
+    report = verify("late/2")
+    assert (report.passed, report.mismatched) == (False, 4)
+    assert causes(report) == {("is_freezing", Cause.DEFINITION)}
+    example = report.mismatches[0]
+    assert (example.entity, example.served, example.expected) == ({"origin": "b"}, False, True)
+    assert (example.served_event_us, example.expected_event_us, example.at_us) == (us(at(1)), us(at(1)), us(at(3)))
+    assert "weather_at/1" in example.why
+
+
+def test_another_time_to_live_is_found(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = Served(workspace, CLEAN)
+    served.bring(3)
+    for part in served.reader._parts:
+        monkeypatch.setattr(part, "_ttl_us", us(at(1.5)) - us(at(0)))
+    served.read(3)  # b is too old for that
+    for part in served.reader._parts:
+        monkeypatch.setattr(part, "_ttl_us", None)
+    served.read(7)  # and now nothing is, and a and b are
+    report = verify("late")
+    assert causes(report) == {(name, Cause.TTL) for name in ("wind", "is_freezing", "dest_wind")}
+    assert {each.why for each in report.mismatches} == {
+        "it counted as older than the time to live", "it is right without the time to live",
+    }  # fmt: skip
+
+
+def test_data_that_came_late_is_found(workspace: Workspace) -> None:
+    served = Served(workspace, CLEAN)
+    served.bring(3)
+    wrong = rows_of(("c", 0, 5, 4, 20)).with_columns(is_freezing=pl.Series([True]))
+    overwrite("weather_at", workspace, wrong)
+    served.read(3)  # before it was created
+    assert causes(verify("late")) == {
+        ("wind", Cause.LATE), ("is_freezing", Cause.LATE), ("dest_wind", Cause.LATE), ("windy_hour", Cause.INPUTS),
+    }  # fmt: skip
+
+
+def test_times_of_another_zone_are_found(workspace: Workspace) -> None:
+    served = Served(workspace, CLEAN)
+    served.bring(3)
+    # Read as if they were hours of New York, so five hours later: what is new then hides what is newer.
+    wrong = rows_of(("a", 5, 5, 1, 10), ("b", 6, 6, 3, 20)).with_columns(is_freezing=pl.Series([True, True]))
+    overwrite("weather_at", workspace, wrong)
+    served.bring(6.5)
+    served.read(6.5, "ab")
+    report = verify("late")
+    assert causes(report) == {
+        ("wind", Cause.ZONE), ("is_freezing", Cause.ZONE), ("dest_wind", Cause.ZONE), ("windy_hour", Cause.INPUTS),
+    }  # fmt: skip
+    assert {each.why for each in report.mismatches if each.feature == "wind"} == {
+        "it is right by times that are +5:00 h off"
+    }
+
+
+def test_a_request_in_another_zone_is_found(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = Served(workspace, CLEAN)
+    served.bring(3)
+    reading = served.reader.reading
+
+    def shifted(asked: list[dict[str, Any]], **more: Any) -> Any:
+        return reading([each | {"leaves_at": each["leaves_at"] - timedelta(hours=5)} for each in asked], **more)
+
+    monkeypatch.setattr(served.reader, "reading", shifted)
+    served.read(3)
+    assert causes(verify("late")) == {("hour", Cause.ZONE), ("windy_hour", Cause.ZONE)}
+
+
+def test_values_of_removed_rows_are_found(workspace: Workspace) -> None:
+    served = Served(workspace, CLEAN)
+    served.bring(3)
+    dataset("weather").commit(CLEAN[:1])
+    mark = Watermark(source="weather", version=str(dataset("weather").latest()), until_us=us(at(3)))
+    workspace.online.write([(watermark_place(get_definition("view", "weather_at")), mark.packed())])
+    served.read(3)
+    assert ("wind", Cause.SOURCE) in causes(verify("late"))
+
+
+def test_a_read_may_have_met_either_state_of_a_running_materialization(workspace: Workspace) -> None:
+    served = Served(workspace, CLEAN[:1])
+    served.bring(1)
+    dataset("weather").append(CLEAN[1:])
+    place = watermark_place(get_definition("view", "weather_at"))
+    mark = watermark_of("weather_at")
+    assert mark is not None
+    running = msgspec.structs.replace(mark, running=Running(str(dataset("weather").latest()), us(at(3))))
+    workspace.online.write([(place, running.packed())])
+    # One entity has its new value already, the other not yet.
+    overwrite("weather_at", workspace, rows_of(("a", 2, 2, 2, 40.0)).with_columns(is_freezing=pl.Series([False])))
+    served.read(3, "abc")
+    report = verify("late")
+    assert report.passed, report
+    assert report.verified == 9
+    # What neither gives is found all the same.
+    overwrite("weather_at", workspace, rows_of(("a", 2, 2, 7, 40.0)).with_columns(is_freezing=pl.Series([False])))
+    served.read(3, "a")
+    assert causes(verify("late")) >= {("wind", Cause.UNKNOWN)}
+
+
+def test_what_was_pushed_is_judged_once_the_source_has_it(workspace: Workspace) -> None:
+    served = Served(workspace, CLEAN[:1])
+    served.bring(1)
+    push("weather_at", CLEAN[1:2])
+    served.read(3, "ab")
+    report = verify("late")
+    assert (report.passed, report.verified, report.unjudged) == (True, 1, 3)
+    assert [each.pending for each in report.views] == [2, 2, 0], "on demand is computed of what was served"
+    dataset("weather").append(CLEAN[1:2])
+    report = verify("late")
+    assert (report.passed, report.verified, report.unjudged) == (True, 4, 0)
+    dataset("weather").commit(CLEAN[:2].with_columns(wind=pl.lit(99)))
+    report = verify("late")
+    assert (report.mismatched, report.verified) == (3, 1), (
+        "one was not pushed, and is what its version of the source had"
+    )
+    assert {cause for _, cause in causes(report)} == {Cause.PUSHED}
+
+
+def test_staleness_is_told_apart(workspace: Workspace) -> None:
+    served = Served(workspace, CLEAN)
+    served.bring(1.5)
+    served.read(1.75, "ab")
+    served.read(2.5, "ab")  # at 2 there is more of a
+    report = verify("late")
+    assert (report.passed, report.verified, report.stale) == (True, 8, 3)
+    assert [(each.stale, each.behind, each.behind_us) for each in report.views] == [
+        (2, 4, us(at(0.5)) - us(at(0))), (2, 4, us(at(0.5)) - us(at(0))), (2, 0, 0),
+    ]  # fmt: skip
+
+
+def test_what_was_removed_can_not_be_judged(workspace: Workspace) -> None:
+    served = Served(workspace, CLEAN[:2])
+    served.bring(3)
+    served.read(3, "a")
+    dataset("weather").append(CLEAN[2:])
+    served.bring(3.5)
+    served.read(3.5, "b")
+    remove_version("weather/1", workspace=workspace)
+    report = verify("late")
+    assert (report.vectors, report.verified, report.mismatched, report.unjudged) == (2, 1, 0, 1)
+
+
+def test_a_verification_is_recorded_and_a_gate_can_stand_on_it(workspace: Workspace) -> None:
+    served = Served(workspace, CLEAN)
+    assert (verify().passed, str(verify("late"))) == (False, "No served vectors of late are logged.")
+    served.bring(3)
+    served.read(3)
+    served.read(3.5)
+    report = verify(since=at(3.25))
+    assert (report.vectors, report.metrics["parity"]) == (16, 1.0)
+    (event,) = [each for each in workspace.ledger.events(subject=served.reader.service.id) if "verified" in each.kind]
+    assert event.payload == {"service": "late/1", "vectors": 16, "verified": 16, "mismatched": 0, "stale": 0}
+    evaluation = Evaluation(report.vectors, report.metrics, report.higher_is_better, subject="late")
+    assert decide(evaluation, [Gate("parity", at_least=1.0)]).passed
+    nothing = Evaluation(0, verify(since=at(9)).metrics, report.higher_is_better)
+    assert not decide(nothing, [Gate("parity", at_least=1.0)]).passed

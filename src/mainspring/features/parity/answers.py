@@ -13,7 +13,8 @@ from mainspring.features.aggregation import aggregate_as_of
 from mainspring.features.definitions.records import Part, ViewRecord
 from mainspring.features.history import join_as_of
 from mainspring.features.online.reader import spec_of
-from mainspring.features.parity.past import EVENT, KNOWN, Past, Whole, chains
+from mainspring.features.online.rows import EVENT
+from mainspring.features.parity.past import KNOWN, Past, Whole, chains
 from mainspring.features.parity.reads import Reads
 
 AT = "__at"

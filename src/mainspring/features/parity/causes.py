@@ -21,12 +21,13 @@ from mainspring.features.definitions.records import Definition, OnDemandRecord, 
 from mainspring.features.history.keys import comparable_keys
 from mainspring.features.history.status import Status
 from mainspring.features.online.reader import spec_of
+from mainspring.features.online.rows import CREATED, EVENT
 from mainspring.features.parity.answers import Answers, Asked, answers, answers_as_of, asked_of
 from mainspring.features.parity.bits import differing
 from mainspring.features.parity.demanding import Demand
 from mainspring.features.parity.floats import is_near, order_of
 from mainspring.features.parity.judging import Judged, Mask, Sources, levels_of, recomputed
-from mainspring.features.parity.past import CREATED, EVENT, NEEDS, Past, Whole
+from mainspring.features.parity.past import NEEDS, Past, Whole
 from mainspring.features.parity.reads import Marks, Reads
 from mainspring.features.parity.report import Cause
 
@@ -114,6 +115,10 @@ class _Search:
 
     def tries(self) -> Iterator[_Try]:
         """One after the other, the cheap ones first."""
+        pushed = self.reads.is_pushed(self.judged.number)[self.places]
+        yield _Try(
+            Cause.PUSHED, "the source's row of that time says something else", dict.fromkeys(self.served, pushed)
+        )
         yield from self._floats()
         if not self.record.aggregates:
             yield from self._ttl()
@@ -126,6 +131,10 @@ class _Search:
             pairs = zip(event_us, self.asked.at.tolist(), strict=True)
             ahead = np.array([event is not None and event > at for event, at in pairs], bool)
             yield _Try(Cause.FUTURE, "its event is after the read", dict.fromkeys(self.served, ahead))
+        pushed = self.reads.is_pushed(self.judged.number)[self.places]
+        yield _Try(
+            Cause.PUSHED, "the source's row of that time says something else", dict.fromkeys(self.served, pushed)
+        )
         for offset_us in OFFSETS_US:
             shifted = answers_as_of(self.asked, newest.shifted(offset_us), self.levels)
             yield self._try(Cause.ZONE, f"it is right by times that are {_hours(offset_us)} off", shifted)
@@ -184,16 +193,11 @@ class _Search:
                 yield self._try(Cause.SOURCE, f"{version} gives it", answers_as_of(self.asked, past, self.levels))
 
     def _floats(self) -> Iterator[_Try]:
-        expected = {name: self.expected.values[name].to_list() for name in self.served}
-        holds = {
-            name: np.array([is_near(*pair) for pair in zip(values, expected[name], strict=True)], bool)
-            for name, values in self.served.items()
-        }
-        yield _Try(Cause.FLOATS, "it differs in its last bits", holds)
         for hop in spec_of(self.record).hops if self.record.aggregates else ():
             for feature in hop.features:
                 if feature.name in self.served and feature.kind in ("sum", "mean"):
                     yield from self._orders(feature.declared)
+        yield _near(self.served, self.expected.values)
 
     def _orders(self, feature: WindowedAggregate) -> Iterator[_Try]:
         """Where another order of the window's values gives what was served."""
@@ -224,12 +228,7 @@ def _of_demand(demand: Demand, served: dict[str, list[Any]], places: Whole) -> I
     inputs = [each.base[places] for each in demand.inputs]
     request = demand.request[places]
     yield attempt(Cause.INPUTS, "it is computed of features that differ, too", demand.as_served()[places])
-    expected = demand.values(inputs, request)
-    holds = {
-        name: np.array([is_near(*pair) for pair in zip(values, expected[name].to_list(), strict=True)], bool)
-        for name, values in served.items()
-    }
-    yield _Try(Cause.FLOATS, "it differs in its last bits", holds)
+    yield _near(served, demand.values(inputs, request))
     for other in demand.sources.store.versions("on_demand", demand.definition.name)[: _VERSIONS + 1]:
         record = other.record
         assert isinstance(record, OnDemandRecord)
@@ -243,6 +242,14 @@ def _of_demand(demand: Demand, served: dict[str, list[Any]], places: Whole) -> I
         shifted = [_shifted(frame, offset_us) for frame in (request, *inputs)]
         values = demand.values(shifted[1:], shifted[0])
         yield attempt(Cause.ZONE, f"it is right by times that are {_hours(offset_us)} off", values)
+
+
+def _near(served: dict[str, list[Any]], expected: pl.DataFrame) -> _Try:
+    holds = {}
+    for name, values in served.items():
+        pairs = zip(values, expected[name].to_list(), strict=True)
+        holds[name] = np.array([is_near(*pair) for pair in pairs], bool)
+    return _Try(Cause.FLOATS, "it differs in its last bits", holds)
 
 
 def limited(past: Past, asked: Asked) -> Past:

@@ -76,7 +76,7 @@ class Demand:
         }
         stale = self._differs(now) & (verdicts == Verdict.VERIFIED)
         return Judged(
-            self.part, self.definition, verdicts, features, Answers(expected, None), stale, np.zeros(rows, np.int64)
+            -1, self.part, self.definition, verdicts, features, Answers(expected, None), stale, np.zeros(rows, np.int64)
         )
 
     def values(self, inputs: Sequence[pl.DataFrame], request: pl.DataFrame | None = None) -> pl.DataFrame:

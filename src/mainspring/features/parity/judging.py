@@ -17,10 +17,11 @@ from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, Part, ViewRecord
 from mainspring.features.definitions.rows import source_schema
 from mainspring.features.history.keys import comparable_keys, key_names
+from mainspring.features.online.rows import EVENT
 from mainspring.features.online.watermark import Watermark
 from mainspring.features.parity.answers import Answers, Asked, answers_as_of, answers_now, asked_of, joined
 from mainspring.features.parity.bits import differing, same
-from mainspring.features.parity.past import EVENT, NEEDS, NOTHING, Past, Whole
+from mainspring.features.parity.past import EVERYTHING, NEEDS, NOTHING, Past, Whole
 from mainspring.features.parity.reads import Marks, Reads
 from mainspring.workspace import Workspace
 
@@ -40,17 +41,18 @@ class Verdict(IntEnum):
     OUTAGE = 3
     """The online store was away, and the answer marked so."""
     GONE = 4
-    """The version of the source that the store reflected was removed."""
+    """The version of the source that the store reflected was removed, or the store asked for an instant long ago."""
     DIFFERS = 5
 
 
 class Judged(NamedTuple):
-    """The verdicts on one part of a service. `wrong` are the places of reads that differ, by feature.
+    """The verdicts on one part of a service, the one of this number. `wrong` are the places of reads that differ, by feature.
 
     `stale` reads would have had another value with all that was known at their instants, and `waiting_us` says for how long
     something known had been waiting to be seen.
     """
 
+    number: int
     part: Part
     view: Definition
     verdicts: Verdicts
@@ -113,7 +115,7 @@ class _Judging:
     """One part in the making."""
 
     def __init__(self, reads: Reads, number: int, part: Part, sources: Sources) -> None:
-        self.reads, self.part, self.sources = reads, part, sources
+        self.reads, self.number, self.part, self.sources = reads, number, part, sources
         self.view = sources.store.by_id([part.version])[part.version]
         self.record = _view(self.view)
         self.asked = asked_of(part, self.record, reads)
@@ -130,7 +132,7 @@ class _Judging:
         wrong, stale = self._differs(expected), self._differs(now)
         verdicts = np.where(wrong, Verdict.DIFFERS, Verdict.VERIFIED).astype(np.int8)
         verdicts[wrong & ~stale] = Verdict.VERIFIED  # a training set gives just that
-        verdicts[gone] = Verdict.GONE
+        verdicts[gone | (wrong & (self.asked.at < _begins(self.marks)))] = Verdict.GONE
         verdicts[self.reads.is_outage(self.part.names)] = Verdict.OUTAGE
         if self.record.aggregates:
             verdicts[self._open(verdicts, is_running(self.marks))] = Verdict.UNSETTLED
@@ -145,7 +147,7 @@ class _Judging:
         }
         stale &= verdicts == Verdict.VERIFIED
         waiting = self.newest.waiting_us(self.asked.at, self.levels)
-        return Judged(self.part, self.view, verdicts, features, expected, stale, waiting)
+        return Judged(self.number, self.part, self.view, verdicts, features, expected, stale, waiting)
 
     def _differs(self, answers: Answers) -> Mask:
         found = np.zeros(len(self.asked.at), bool)
@@ -159,20 +161,20 @@ class _Judging:
 
     def _settle_running(self, verdicts: Verdicts) -> None:
         """What the materialization that was going on had brought already is as good as what it found."""
+        ends = levels_of(self.view, finished(self.marks))
         for number, mark in enumerate(self.marks.seen):
             if mark is None or mark.running is None:
                 continue
-            unsettled = (verdicts == Verdict.DIFFERS) | (verdicts == Verdict.UNSETTLED)
-            places = np.flatnonzero(unsettled & (self.marks.which == number))
+            open_ones = (verdicts == Verdict.DIFFERS) | (verdicts == Verdict.UNSETTLED)
+            places = np.flatnonzero(open_ones & (self.marks.which == number))
             past = self.sources.find(self.view, mark.running.version)
             if not len(places) or past is None:
                 continue
-            levels = np.full(len(places), mark.running.until_us, np.int64)
-            reached = answers_as_of(self.asked.taken(places), past, levels)
-            verdicts[places[self._equal(places, reached)]] = Verdict.VERIFIED
+            ended = answers_as_of(self.asked.taken(places), past, ends[places])
+            verdicts[places[self._equal(places, ended)]] = Verdict.VERIFIED
             if not self.record.aggregates:
                 left = places[verdicts[places] == Verdict.DIFFERS]
-                _, equal = self._found(left, past, levels_us=mark.running.until_us)
+                _, equal = self._found(left, past, int(ends[places[0]]))
                 verdicts[left[equal]] = Verdict.VERIFIED
 
     def _equal(self, places: Whole, answers: Answers) -> Mask:
@@ -191,11 +193,11 @@ class _Judging:
         verdicts[places[~known]] = Verdict.PENDING
         verdicts[places[equal]] = Verdict.VERIFIED
 
-    def _found(self, places: Whole, past: Past, levels_us: int | None = None) -> tuple[Mask, Mask]:
+    def _found(self, places: Whole, past: Past, level: int = EVERYTHING) -> tuple[Mask, Mask]:
         """Whether a source has rows of the times that these reads gave values of, and whether one has their values."""
         known, equal = np.zeros(len(places), bool), np.zeros(len(places), bool)
         asked = self.asked.taken(places)
-        history = past.frame if levels_us is None else past.frame.filter(pl.col(NEEDS) <= levels_us)
+        history = past.frame.filter(pl.col(NEEDS) <= level)
         keys = {self.part.keys.get(key.name, key.name): key.name for key in self.record.keys}
         left, right = comparable_keys(asked.rows, history, keys)
         events = pl.Series(EVENT, [self.event_us[place] for place in places.tolist()], pl.Int64)
@@ -247,6 +249,12 @@ def is_running(marks: Marks) -> Mask:
     return np.array([mark is not None and mark.running is not None for mark in marks.seen], bool)[marks.which]
 
 
+def _begins(marks: Marks) -> Whole:
+    """The instants from which on a store of aggregates can be asked."""
+    begins = [NOTHING if mark is None or mark.begins_us is None else mark.begins_us for mark in marks.seen]
+    return np.array(begins, np.int64)[marks.which]
+
+
 def is_behind(view: Definition, marks: Marks, newest: Past) -> Mask:
     """Where the store reflected events that the dataset of the stream doesn't have yet."""
     if _view(view).stream is None:
@@ -256,13 +264,15 @@ def is_behind(view: Definition, marks: Marks, newest: Past) -> Mask:
 
 
 def _level(mark: Watermark | None, *, is_stream: bool) -> int:
-    if mark is not None and mark.version:
-        return mark.until_us
-    return mark.offset if mark is not None and is_stream else int(NOTHING)
+    if mark is None:
+        return NOTHING
+    if is_stream:
+        return EVERYTHING if mark.version else mark.offset
+    return mark.until_us if mark.version else NOTHING
 
 
 def finished(marks: Marks) -> Marks:
-    """The marks as if the materializations that were going on had brought everything."""
+    """The marks as if the materializations that were going on had brought everything; of a stream, all of its dataset."""
     return Marks([
         msgspec.structs.replace(mark, version=mark.running.version, until_us=mark.running.until_us)
         if mark is not None and mark.running is not None else mark

@@ -17,14 +17,13 @@ import polars as pl
 from mainspring.errors import InvalidError
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import ViewRecord
-from mainspring.features.definitions.rows import view_rows
-from mainspring.features.history import microseconds
+from mainspring.features.online.rows import CREATED, EVENT, timed_rows
 from mainspring.streams.columns import EVENT_ID, EVENT_OFFSET
 
 Whole = npt.NDArray[np.int64]
-EVENT, CREATED, NEEDS, KNOWN = "__event_us", "__created_us", "__needs", "__known"  # no feature is called so
-NOTHING = np.iinfo(np.int64).min
-"""The level at which no row is seen."""
+NEEDS, KNOWN = "__needs", "__known"  # no feature is called so
+NOTHING, EVERYTHING = int(np.iinfo(np.int64).min), int(np.iinfo(np.int64).max)
+"""The levels at which no row is seen, and each."""
 
 
 class Past:
@@ -33,11 +32,6 @@ class Past:
     def __init__(self, record: ViewRecord, source: pl.LazyFrame, functions: Functions) -> None:
         self.record = record
         frame = _rows(record, source, functions)
-        event = microseconds(frame.get_column(record.event_time), f"{record.name}.{record.event_time}")
-        created = event
-        if record.created_time:
-            created = microseconds(frame.get_column(record.created_time), f"{record.name}.{record.created_time}")
-        frame = frame.with_columns(event.alias(EVENT), created.alias(CREATED))
         needs = pl.col(EVENT_OFFSET) if record.stream is not None else pl.max_horizontal(EVENT, CREATED)
         frame = frame.with_columns(needs.alias(NEEDS))
         # Equal times are told apart by the created time and then by place, also once that time is another.
@@ -64,8 +58,8 @@ class Past:
         return past
 
     def shifted(self, offset_us: int) -> Past:
-        """The same if all times of the source were so much later."""
-        times = [CREATED, EVENT, *([] if self.record.stream is not None else [NEEDS])]
+        """The same if the times that the source says were so much later; when a stream took an event is the log's word."""
+        times = [EVENT] if self.record.stream is not None else [EVENT, CREATED, NEEDS]
         return self.of(self.frame.with_columns(pl.col(times) + offset_us))
 
     def waiting_us(self, at: Whole, level: Whole) -> Whole:
@@ -109,7 +103,7 @@ def chains(at: Whole, level: Whole) -> list[Whole]:
 
 def _rows(record: ViewRecord, source: pl.LazyFrame, functions: Functions) -> pl.DataFrame:
     """The rows of a view; those of a stream with the offsets of their events."""
-    frame = view_rows(record, source, functions).collect(engine="in-memory")
+    frame = timed_rows(record, source, functions)
     if record.stream is None or EVENT_OFFSET in frame.columns:
         return frame
     if record.transform is None:

@@ -27,6 +27,8 @@ class Cause(StrEnum):
     """It is right by times that are whole quarters of an hour off."""
     SOURCE = "source"
     """An earlier version of the source gives it: the rows were changed or removed since."""
+    PUSHED = "push"
+    """What was pushed is not what the source has now."""
     INPUTS = "inputs"
     """It is computed of features that differ."""
     UNKNOWN = "unknown"
@@ -60,14 +62,16 @@ class FeatureParity(msgspec.Struct, frozen=True, kw_only=True):
 class ViewParity(msgspec.Struct, frozen=True, kw_only=True):
     """One view's version in a service's version.
 
-    `verified` vectors have the same bits in all its features, `mismatched` have not. Told apart are those that can't be judged
-    (yet): `pending` until the source has what was pushed or streamed, `unsettled` in the middle of a materialization, `outage`
-    while the store was away, `gone` with the version of the source. `stale` are the verified ones that would have another value
-    with all that was known at their instants; `late_us` is for how long that had been waiting, at most.
+    `verified` vectors have the same bits in all its features, `mismatched` have not. Told apart is what can't be judged (yet):
+    `pending` until the source has what was pushed or streamed, `unsettled` in the middle of a materialization, `outage` while
+    the store was away, `gone` with the version of the source. `stale` are the verified ones that would have another value
+    with all that was known at their instants. In `behind` reads something known was not in the store yet, for `behind_us`
+    at most.
     """
 
     service: str
     view: str
+    prefix: str = ""
     vectors: int
     verified: int
     mismatched: int
@@ -126,7 +130,8 @@ class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         lines = [_headline(self)]
         for view in self.views:
-            lines.append(f"  {view.service} · {view.view}: {said(view)}")
+            prefix = f" ({view.prefix})" if view.prefix else ""
+            lines.append(f"  {view.service} · {view.view}{prefix}: {said(view)}")
             lines += [
                 f"    {each.feature}: {each.mismatches:,} of {each.compared:,} differ"
                 for each in view.features

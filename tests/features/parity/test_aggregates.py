@@ -1,0 +1,177 @@
+"""Aggregates over a stream, and features of all types, are what the offline path gives, as of the offset that was read."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+import pytest
+
+from mainspring import clock
+from mainspring.data import dataset
+from mainspring.data.ingestion import ingest_stream
+from mainspring.features import (
+    Entity,
+    FeatureReader,
+    FeatureService,
+    FeatureView,
+    ParityReport,
+    Stream,
+    VectorLog,
+    agg,
+    apply,
+    feed,
+    get_definition,
+    materialize,
+    verify,
+)
+from mainspring.features.parity import Cause
+from mainspring.streams import event_of, open_log
+from mainspring.workspace import Workspace
+
+START = datetime(2013, 1, 1, tzinfo=UTC)
+SECOND_US = 1_000_000
+FIELDS = {"carrier": "str", "delay": "f64", "gate": "str"}
+FLOATS = (None, 0.1, 0.2, 0.3, 7.7, 1e16, -1e16, -0.0)
+
+
+class Ticks:
+    """Domain time that the test moves."""
+
+    now = int(START.timestamp()) * SECOND_US
+
+    def now_us(self) -> int:
+        return self.now
+
+
+@pytest.fixture
+def ticks() -> Iterator[Ticks]:
+    found = Ticks()
+    token = clock.clock.set(found)
+    yield found
+    clock.clock.reset(token)
+
+
+def delays(**changed: Any) -> FeatureView:
+    given: dict[str, Any] = {
+        "entity": Entity("carrier"), "source": Stream("arrivals", FIELDS),
+        "features": [
+            agg.count(windows="1h"), agg.sum("delay", ["30m", "2h"]), agg.mean("delay", "2h"), agg.std("delay", "1h"),
+            agg.max("delay", "1h"), agg.last("gate", "2h"), agg.distinct("gate", "2h"),
+            agg.top_k("gate", "2h", k=2),
+        ],
+    }  # fmt: skip
+    return FeatureView("delays", **given | changed)
+
+
+class Fed:
+    """A view of aggregates over a stream; what is read of it is logged."""
+
+    def __init__(self, workspace: Workspace, ticks: Ticks) -> None:
+        self.workspace, self.ticks, self.stream = workspace, ticks, open_log(workspace)
+        apply(FeatureService("late", [delays()]))
+        self.reader = FeatureReader(get_definition("service", "late"), workspace)
+        self.log = VectorLog(workspace, share=1)
+        self.count = 0
+
+    def send(self, chance: random.Random, count: int) -> None:
+        """Events, some of which happened long ago, at the present."""
+        for number in range(count):
+            self.ticks.now += chance.choice((0, 1, SECOND_US, 30 * SECOND_US))
+            time_us = self.ticks.now - chance.choice((0, 0, 1, 40 * 60 * SECOND_US, 150 * 60 * SECOND_US))
+            data = {
+                "carrier": chance.choice(("UA", "AA")),
+                "delay": chance.choice(FLOATS),
+                "gate": chance.choice("abc"),
+            }
+            self.stream.append("arrivals", [event_of(data, id=f"{self.ticks.now}-{number}", time_us=time_us)])
+
+    def read(self, after_s: float = 0) -> None:
+        """Read everything so many seconds from now."""
+        asked = [{"carrier": each} for each in ("UA", "AA", "ZZ")]
+        self.count += len(asked)
+        at_us = self.ticks.now + int(after_s * SECOND_US)
+        self.log.read(self.reader, asked, [f"{self.count}/{each['carrier']}" for each in asked], at_us=at_us)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_aggregates_are_what_the_offline_path_gives(workspace: Workspace, ticks: Ticks, seed: int) -> None:
+    chance = random.Random(seed)
+    fed = Fed(workspace, ticks)
+    for _ in range(8):
+        fed.send(chance, chance.randint(1, 20))
+        if chance.random() < 0.8:
+            feed("delays", max_events=chance.choice((1, 7, 5000)))
+        fed.read(chance.choice((0, 0.5, 600, 5000)))
+        fed.read(chance.choice((0, 0.5, 600, 5000)))
+    ingest_stream("arrivals", FIELDS)
+    report = verify("late")
+    assert report.mismatches == ()
+    assert (report.vectors, report.verified) == (fed.count, fed.count)
+    assert report.stale > 0
+
+
+def test_a_view_that_begins_with_the_dataset_is_judged_by_that(workspace: Workspace, ticks: Ticks) -> None:
+    chance = random.Random(4)
+    fed = Fed(workspace, ticks)
+    fed.send(chance, 30)
+    ingest_stream("arrivals", FIELDS)
+    materialize("delays")
+    fed.read()
+    fed.send(chance, 30)
+    feed("delays")
+    fed.read()
+    assert (verify("late").mismatched, verify("late").unjudged) == (0, 2), "the dataset lacks the newer events"
+    ingest_stream("arrivals", FIELDS)
+    assert verify("late").verified == fed.count
+
+
+def test_reads_that_met_an_older_state_than_earlier_ones_are_judged_by_that(workspace: Workspace, ticks: Ticks) -> None:
+    """Servers' clocks differ, so that a read may carry a later time and an earlier offset."""
+    chance = random.Random(5)
+    fed = Fed(workspace, ticks)
+    for number in range(3):
+        fed.send(chance, 20)
+        feed("delays")
+        fed.read(after_s=1000 - 400 * number)
+        fed.read(after_s=4000)
+    ingest_stream("arrivals", FIELDS)
+    report = verify("late")
+    assert (report.mismatches, report.verified) == ((), fed.count)
+
+
+def served_and_kept(workspace: Workspace, ticks: Ticks, times: list[int], kept: list[int]) -> ParityReport:
+    """The report on three events, of which the store and the dataset have other times."""
+    fed = Fed(workspace, ticks)
+    delays = (0.1, 0.2, 0.3)
+    for number, (time, delay) in enumerate(zip(times, delays, strict=True)):
+        data = {"carrier": "UA", "delay": delay, "gate": "a"}
+        fed.stream.append("arrivals", [event_of(data, id=f"e{number}", time_us=ticks.now - time * SECOND_US)])
+    feed("delays")
+    fed.read()
+    ingest_stream("arrivals", FIELDS)
+    other = [clock.from_us(ticks.now - time * SECOND_US) for time in kept]
+    dataset("arrivals").commit(dataset("arrivals").to_polars().with_columns(event_time=pl.Series(other)))
+    return verify("late")
+
+
+def test_sums_in_another_order_are_found(workspace: Workspace, ticks: Ticks) -> None:
+    report = served_and_kept(workspace, ticks, [1, 2, 3], [3, 2, 1])
+    assert {(each.feature, each.cause, each.why) for each in report.mismatches} == {
+        ("delay_sum_30m", Cause.FLOATS, "it is right when added up from the last to the first"),
+        ("delay_sum_2h", Cause.FLOATS, "it is right when added up from the last to the first"),
+        ("delay_mean_2h", Cause.FLOATS, "it is right when added up from the last to the first"),
+        ("delay_std_1h", Cause.FLOATS, "it differs in its last bits"),
+    }  # fmt: skip
+    assert {each.served for each in report.mismatches if "sum" in each.feature} == {0.6}
+
+
+def test_events_of_another_zone_are_found(workspace: Workspace, ticks: Ticks) -> None:
+    minutes = [60 * each for each in (125, 90, 10)]
+    report = served_and_kept(workspace, ticks, [time - 3600 for time in minutes], minutes)
+    assert {(each.cause, each.why) for each in report.mismatches} == {
+        (Cause.ZONE, "it is right by times that are +1:00 h off")
+    }
