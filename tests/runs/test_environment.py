@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -51,26 +50,37 @@ def test_the_closure_follows_requirements_and_only_extras_that_are_asked_for(sit
     assert found.closure(["mainspring"]) == {}
 
 
-def test_an_upgrade_is_seen_though_the_snapshot_is_cached(
-    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def scans(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The folders that were read, some time after they were changed."""
     later = real_time_ns() + 10_000_000_000
     monkeypatch.setattr(environment, "real_time_ns", lambda: later)
-    scans: list[Iterable[str]] = []
-    scan = environment._scan
+    found: list[str] = []
+    scan = environment._distributions
 
-    def counted(folders: Iterable[str]) -> environment.Installed:
-        scans.append(folders)
-        return scan(folders)
+    def counted(folder: str) -> tuple[environment._Distribution, ...]:
+        found.append(folder)
+        return scan(folder)
 
-    monkeypatch.setattr(environment, "_scan", counted)
+    monkeypatch.setattr(environment, "_distributions", counted)
+    return found
+
+
+def test_an_upgrade_is_seen_though_the_snapshot_is_cached(site: Path, tmp_path: Path, scans: list[str]) -> None:
     old = snapshot(tmp_path / "cache", [str(site)])
     assert snapshot(tmp_path / "cache", [str(site)]) == old
-    assert len(scans) == 1
+    assert scans == [str(site)]
     (site / "numpy-2.3.0.dist-info").rename(site / "numpy-2.4.6.dist-info")
     new = snapshot(tmp_path / "cache", [str(site)])
     assert new.distributions["numpy"] == "2.4.6"
     assert new.digest != old.digest
+
+
+def test_a_folder_is_read_once_for_all_workspaces_of_a_process(site: Path, tmp_path: Path, scans: list[str]) -> None:
+    places = [tmp_path / "one", tmp_path / "two"]
+    found = [installed(place, [str(place), str(site)]) for place in places]
+    assert found[0] == found[1] == installed(paths=[str(site)])
+    assert scans.count(str(site)) == 1
 
 
 def test_a_snapshot_of_a_folder_changed_just_now_is_not_kept(

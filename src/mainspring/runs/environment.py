@@ -1,7 +1,7 @@
 """The environment a run happens in: interpreter, platform, and every installed distribution with what it requires.
 
 Read from the folders of `sys.path` directly, which is several times faster than `importlib.metadata`, and remembered in
-one file until one of those folders changes.
+one file, and by the process for other workspaces it opens, until one of those folders changes.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from blake3 import blake3
@@ -84,6 +86,14 @@ class Installed(msgspec.Struct, frozen=True):
         return {name: self.versions[name] for name in sorted({name for name, _ in reached})}
 
 
+class _Distribution(NamedTuple):
+    name: str
+    version: str
+    requirements: tuple[tuple[str, str], ...]
+    provides: set[str]
+    is_editable: bool
+
+
 class _Stored(msgspec.Struct, array_like=True):
     version: str
     folders: dict[str, str]
@@ -137,9 +147,10 @@ def _read(cache_dir: Path | None, paths: Sequence[str] | None) -> _Stored:
                 stored = msgspec.msgpack.decode(data[32:], type=_Stored)
                 if stored.version == version and stored.folders == folders:
                     return stored
-    found = _scan(folders)
+    racy = is_racy(changed_at_ns, read_at_ns)
+    found = _scan(folders, racy=racy)
     stored = _Stored(version, folders, _environment(found), msgspec.Raw(msgspec.msgpack.encode(found)))
-    if path is not None and not is_racy(changed_at_ns, read_at_ns):
+    if path is not None and not racy:
         _write(path, msgspec.msgpack.encode(stored))
     return stored
 
@@ -182,28 +193,39 @@ def _stamps(paths: Iterable[str]) -> tuple[dict[str, str], int]:
     return stamps, latest_ns
 
 
-def _scan(folders: Iterable[str]) -> Installed:
-    versions: dict[str, str] = {}
+def _scan(stamps: Mapping[str, str], *, racy: bool) -> Installed:
+    found: dict[str, _Distribution] = {}
+    for folder, stamp in stamps.items():
+        for each in _distributions(folder) if racy else _kept_distributions(folder, stamp):
+            found.setdefault(each.name, each)  # the first on the path is the one that is imported
     providers: dict[str, set[str]] = {}
-    requirements: dict[str, tuple[tuple[str, str], ...]] = {}
-    editable: list[str] = []
-    for folder in folders:
-        for entry in _entries(folder or "."):
-            match = _INFO.match(entry)
-            if match is None:
-                continue
-            name = normalised(match["name"])
-            if name in versions:
-                continue  # the first on the path is the one that is imported
+    for each in found.values():
+        for module in each.provides:
+            providers.setdefault(module, set()).add(each.name)
+    return Installed(
+        {each.name: each.version for each in found.values()},
+        {module: tuple(sorted(names)) for module, names in providers.items()},
+        {each.name: each.requirements for each in found.values()},
+        tuple(sorted(each.name for each in found.values() if each.is_editable)),
+    )
+
+
+@lru_cache(maxsize=16)
+def _kept_distributions(folder: str, _stamp: str) -> tuple[_Distribution, ...]:
+    """What a folder held when it had this stamp."""
+    return _distributions(folder)
+
+
+def _distributions(folder: str) -> tuple[_Distribution, ...]:
+    found = []
+    for entry in _entries(folder or "."):
+        match = _INFO.match(entry)
+        if match is not None:
             info = os.path.join(folder, entry)
-            versions[name] = match["version"]
-            requirements[name] = tuple(_requirements(info))
-            if _IS_EDITABLE.search(_text(info, "direct_url.json")):
-                editable.append(name)
-            for module in _provides(info):
-                providers.setdefault(module, set()).add(name)
-    known = {module: tuple(sorted(names)) for module, names in providers.items()}
-    return Installed(versions, known, requirements, tuple(sorted(editable)))
+            is_editable = bool(_IS_EDITABLE.search(_text(info, "direct_url.json")))
+            name, version = normalised(match["name"]), match["version"]
+            found.append(_Distribution(name, version, tuple(_requirements(info)), _provides(info), is_editable))
+    return tuple(found)
 
 
 def _entries(folder: str) -> list[str]:
