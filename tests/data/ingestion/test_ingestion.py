@@ -113,8 +113,11 @@ def test_a_source_is_not_forgotten_while_it_is_read(workspace: Workspace) -> Non
         """Somebody wants it forgotten meanwhile."""
 
         def batches(self, state: dict[str, Any] | None, reading: Reading) -> Iterator[Batch]:
-            with pytest.raises(ConflictError):
-                forget_cursor("numbers", self)
+            for busy in (lambda: forget_cursor("numbers", self), lambda: ingest(self, to="numbers")):
+                with pytest.raises(
+                    ConflictError, match=r"Another ingest of `.*` into `numbers` still runs; start this one"
+                ):
+                    busy()
             yield from super().batches(state, reading)
 
     ingest(Forgetting(numbers(1, 2)), to="numbers")

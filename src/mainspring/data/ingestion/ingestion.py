@@ -35,7 +35,7 @@ from mainspring.data.tables.rows import FrameDraft
 from mainspring.data.tables.widening import is_open
 from mainspring.data.version import DatasetVersion, Source
 from mainspring.data.widening import widen
-from mainspring.errors import InvalidError, MainspringError, NotAllowedError
+from mainspring.errors import ConflictError, InvalidError, MainspringError, NotAllowedError, shorten
 from mainspring.ledger import is_replay, note_moving
 from mainspring.store import Lease, Transaction
 from mainspring.store.heartbeat import Heartbeat
@@ -255,7 +255,13 @@ def _keeping(staging: Staging) -> Iterator[None]:
 def leased(workspace: Workspace, store: IngestStore) -> Iterator[Lease]:
     """The right to read this source into this dataset."""
     name = f"ingest:{store.dataset}:{blake3(store.source.encode()).hexdigest()[:16]}"
-    lease = workspace.leases.claim(name, workspace.owner, _LEASE_S)
+    try:
+        lease = workspace.leases.claim(name, workspace.owner, _LEASE_S)
+    except ConflictError as error:
+        what = f"`{shorten(store.source)}` into `{store.dataset}`"
+        raise ConflictError(
+            f"Another ingest of {what} still runs; start this one when it has ended. ({error})"
+        ) from error
     try:
         with Heartbeat(workspace.leases, _LEASE_S) as heartbeat:
             heartbeat.hold(lease)
