@@ -20,9 +20,15 @@ _MODULES = click.argument("modules", nargs=-1, metavar="[MODULE]...")
 _RETIRE = click.option("--retire", is_flag=True, help="Retire what the modules don't define any more.")
 
 
-@click.group(cls=Group, default="list")
+_LAZY = {
+    "materialize": ("mainspring.cli.feeding:materialize_views", "Bring what is new in datasets into the online store."),
+    "feed": ("mainspring.cli.feeding:feed_views", "Bring the events of streams into the online store."),
+}
+
+
+@click.group(cls=Group, default="list", lazy=_LAZY)
 def features() -> None:
-    """List features (the same as `features list`), look into them, apply their definitions."""
+    """List features (the same as `features list`), look into them, apply their definitions, bring them online."""
 
 
 @features.command("plan")

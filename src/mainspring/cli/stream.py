@@ -12,6 +12,7 @@ from mainspring.cli import text
 from mainspring.cli.app import Group, Invocation
 
 if TYPE_CHECKING:
+    from mainspring.data.ingestion import StreamIngested
     from mainspring.streams import Appended, Applied, Event, EventLog, Stream
 
 _WAIT_S = 3600.0
@@ -20,7 +21,7 @@ _AT_ONCE = 1000
 
 @click.group(cls=Group, default="list")
 def stream() -> None:
-    """List streams (the same as `stream list`), send events, read them, and take them over HTTP."""
+    """List streams (the same as `stream list`), send events, read them, keep them in a dataset, and take them over HTTP."""
 
 
 @stream.command("list")
@@ -101,6 +102,38 @@ def read_from(invocation: Invocation, name: str, after: int, limit: int | None, 
     )
 
 
+@stream.command("ingest")
+@click.argument("name", metavar="STREAM")
+@click.option(
+    "--to", default="", metavar="DATASET", help="The table that events go into.  [default: the stream's name]"
+)
+@click.option(
+    "--field", "fields", multiple=True, metavar="NAME=TYPE",
+    help="A field of the events' data: str, i64, f64, bool, date, …  [default: what views over the stream declare]",
+)  # fmt: skip
+@click.option(
+    "--quarantine",
+    default="",
+    metavar="DATASET",
+    help="Where events go that don't fit.  [default: DATASET-quarantine]",
+)
+@click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.pass_obj
+def ingest(invocation: Invocation, name: str, to: str, fields: tuple[str, ...], quarantine: str, follow: bool) -> None:
+    """Read the events of STREAM that are new into a table, each once; what doesn't fit is set apart with its reasons."""
+    from mainspring.cli.datasets.ingestion import column_types
+    from mainspring.cli.following import until_stopped
+    from mainspring.data.ingestion import ingest_stream
+    from mainspring.features import fields_of
+
+    workspace = invocation.start_in(invocation.project)
+    given = column_types(fields, "--field") or fields_of(name, workspace)
+    with until_stopped(follow=follow) as stop:
+        done = ingest_stream(name, given, to=to, quarantine=quarantine, follow=stop, workspace=workspace)
+    document = {"stream": name, "version": str(done.version) if done.version else None, "events": done.events}
+    invocation.show(document | {"apart": done.apart, "offset": done.offset}, lambda: _ingested(done))
+
+
 @stream.command("serve")
 @click.option("--host", metavar="ADDRESS", help="Address to bind to; off this machine it needs serve_token.")
 @click.option("--port", type=click.IntRange(0, 65_535), metavar="P", help="Port to bind to; 0 takes a free one.")
@@ -141,6 +174,12 @@ def _sent(name: str, appended: list[Appended]) -> str:
     known = f", {len(appended) - new:,} were there already" if new < len(appended) else ""
     end = f", up to offset {max(each.offset for each in appended):,}" if appended else ""
     return f"{text.counted(new, 'event')} appended to {name}{end}{known}"
+
+
+def _ingested(done: StreamIngested) -> str:
+    apart = f", {done.apart:,} of them set apart" if done.apart else ""
+    where = f"; the newest version is {done.version}" if done.version else ""
+    return f"{text.counted(done.events, 'event')} of {done.stream} read{apart}, up to offset {done.offset:,}{where}"
 
 
 def _document(found: Stream, applied: list[Applied]) -> dict[str, Any]:

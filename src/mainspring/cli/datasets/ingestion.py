@@ -106,7 +106,7 @@ def ingest(
     wanted: Any = mode or ("upsert" if key else "append")
     with _told(invocation) as progress:
         done = ingest_into(
-            source, to=name, mode=wanted, key=key, types=_types(types), checks=checks, quarantine=quarantine, note=note,
+            source, to=name, mode=wanted, key=key, types=column_types(types), checks=checks, quarantine=quarantine, note=note,
             workspace=workspace, progress=progress, **options,
         )  # fmt: skip
     invocation.show(_document(done), lambda: _said(done, name))
@@ -130,12 +130,13 @@ def sources(invocation: Invocation, name: str) -> None:
     )
 
 
-def _types(given: tuple[str, ...]) -> dict[str, str]:
+def column_types(given: tuple[str, ...], option: str = "--type") -> dict[str, str]:
+    """What was given as COLUMN=TYPE, several times."""
     types = {}
     for each in given:
         column, equals, kind = each.partition("=")
         if not (column and equals and kind):
-            raise click.BadParameter(f"`{each}` is not COLUMN=TYPE, e.g. delay=f64", param_hint="--type")
+            raise click.BadParameter(f"`{each}` is not COLUMN=TYPE, e.g. delay=f64", param_hint=option)
         types[column] = kind
     return types
 
@@ -173,6 +174,8 @@ def _behind(state: dict[str, Any]) -> str:
     """What a state says to people."""
     if "files" in state:
         return text.counted(len(state["files"]), "file")
+    if "offset" in state:
+        return f"offset {state['offset']:,}"
     last = state.get("last", state.get("high"))
     return "" if last is None else str(last)
 
