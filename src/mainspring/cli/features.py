@@ -23,6 +23,7 @@ _RETIRE = click.option("--retire", is_flag=True, help="Retire what the modules d
 _LAZY = {
     "materialize": ("mainspring.cli.feeding:materialize_views", "Bring what is new in datasets into the online store."),
     "feed": ("mainspring.cli.feeding:feed_views", "Bring the events of streams into the online store."),
+    "verify": ("mainspring.cli.parity:verify_vectors", "Hold served vectors to the offline path, bit for bit."),
 }
 
 

@@ -1,0 +1,105 @@
+"""`mainspring features verify`: served vectors against the offline path."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from mainspring.cli import text
+from mainspring.cli.app import Command, Invocation, redraws
+
+if TYPE_CHECKING:
+    from mainspring.features import ParityReport
+    from mainspring.features.parity import Mismatch
+
+_EXAMPLES = 5  # of each feature and cause
+
+
+@click.command("verify", cls=Command)
+@click.argument("service", default="", metavar="[SERVICE]")
+@click.option(
+    "--since", default="", metavar="TIME", help="Vectors served since then: a time, or how long ago, such as 24h or 7d."
+)
+@click.pass_obj
+def verify_vectors(invocation: Invocation, service: str, since: str) -> int:
+    """Recompute the logged vectors of SERVICE (name or NAME/N; of all services) offline, and compare them bit for bit.
+
+    Exit status: 0 if nothing differs, 1 if a vector does.
+    """
+    from mainspring.features import verify
+
+    workspace = invocation.workspace
+    shows = not invocation.json and redraws(sys.stderr)
+
+    def progress(done: int) -> None:
+        if shows:
+            click.echo(f"\r{done:,} vectors", nl=False, err=True)
+
+    try:
+        report = verify(service, since=_instant(since) if since else None, progress=progress, workspace=workspace)
+    finally:
+        if shows:
+            click.echo("\r\033[K", nl=False, err=True)
+    document = msgspec.to_builtins(report) | {"passed": report.passed, **report.metrics}
+    invocation.show(document, lambda: _told(report))
+    return int(report.mismatched > 0)
+
+
+def _instant(since: str) -> datetime:
+    from mainspring import clock
+    from mainspring.errors import InvalidError
+    from mainspring.features.aggregation import parse_duration
+
+    try:
+        found = datetime.fromisoformat(since)
+    except ValueError:
+        try:
+            return clock.now() - timedelta(microseconds=parse_duration(since, "--since"))
+        except InvalidError as error:
+            said = "a time such as 2026-11-21T08:00, or how long ago, such as 24h or 7d"
+            raise InvalidError("--since", since, said) from error
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _told(report: ParityReport) -> str:
+    first, *_ = str(report).splitlines()
+    if not report.vectors:
+        return f"{first} The setting vectors_share says how many are."
+    rows = [
+        [
+            each.service, each.view + (f" ({each.prefix})" if each.prefix else ""), f"{each.verified:,}",
+            f"{each.mismatched:,}" if each.mismatched else "",
+            f"{unjudged:,}" if (unjudged := each.vectors - each.verified - each.mismatched) else "",
+            f"{each.stale:,}" if each.stale else "",
+            text.duration(each.behind_us / 1e6) if each.behind_us else "", ", ".join(each.causes),
+        ]
+        for each in report.views
+    ]  # fmt: skip
+    headers = ["service", "view", "verified", "differ", "not judged", "stale", "behind by", "likely cause"]
+    lines = [first, "", text.table(headers, rows, drop=["behind by", "not judged"])]
+    if report.mismatches:
+        lines += ["", _examples(report.mismatches)]
+    return "\n".join(lines)
+
+
+def _examples(mismatches: tuple[Mismatch, ...]) -> str:
+    shown: dict[tuple[str, str, str], list[Mismatch]] = {}
+    for each in mismatches:
+        shown.setdefault((each.service, each.feature, each.cause), []).append(each)
+    rows = [
+        [
+            each.feature, ", ".join(f"{name} {value}" for name, value in each.entity.items()), text.moment(each.at_us),
+            _value(each.served), _value(each.expected), f"{each.cause}: {each.why}" if each.why else str(each.cause),
+        ]
+        for found in shown.values()
+        for each in found[:_EXAMPLES]
+    ]  # fmt: skip
+    return text.table(["feature", "entity", "served at", "served", "offline", "why"], rows, drop=["served at"])
+
+
+def _value(value: object) -> str:
+    return "null" if value is None else repr(value)
