@@ -18,8 +18,8 @@ def location_in(value: object) -> str:
     """The first location of a scratch folder that a value shows as text; empty if it shows none.
 
     >>> from pathlib import Path
-    >>> location_in({"at": "/tmp/mainspring-scratch-x1/files/a.txt"}), location_in([Path("/tmp/mainspring-scratch-x1/a")])
-    ('/tmp/mainspring-scratch-x1/files/a.txt', '')
+    >>> location_in({"at": "/a/mainspring-scratch-x1/files/a.txt"}), location_in([Path("/a/mainspring-scratch-x1/a")])
+    ('/a/mainspring-scratch-x1/files/a.txt', '')
     """
     found = _LOCATION.search(text_without_paths(value)[:_TEXT_SEARCHED])
     return found[0] if found else ""
