@@ -47,7 +47,7 @@ class Asked(NamedTuple):
 
 def asked_of(part: Part, record: ViewRecord, reads: Reads) -> Asked:
     """The reads of a part. A UUID is in one form, however it was asked for."""
-    types: dict[str, str] = {part.keys.get(key.name, key.name): key.type for key in record.keys}
+    types = {part.keys.get(key.name, key.name): "i128" if key.type == "int" else key.type for key in record.keys}
     keys = [_uuids(column) if types[column.name] == "uuid" else column for column in reads.request(types)]
     return Asked(part, record, pl.DataFrame([*keys, _instants(AT, reads.at)]), reads.at)
 

@@ -114,7 +114,7 @@ class VectorLog:
             [each.values for each in vectors], [each.statuses for each in vectors],
             [each.event_us for each in vectors], [reading.pushed[place] for place in chosen],
         )  # fmt: skip
-        written = self._writer.append([_encode(record)])
+        written = self._writer.append([encoded(record)])
         if written is not None and written.segment != self._segment:
             self._segment = written.segment
             remove_old(self.folder, self._keep_days)
@@ -122,6 +122,19 @@ class VectorLog:
     def close(self) -> None:
         """End the segment; a later append begins another."""
         self._writer.close()
+
+
+def encoded(record: Logged) -> bytes:
+    """A record as bytes. Numbers that MessagePack has no form for are texts, which the types of their columns tell."""
+    try:
+        return _encode(record)
+    except OverflowError:
+        rows, values = ([list(map(_as_text, row)) for row in each] for each in (record.rows, record.values))
+        return _encode(msgspec.structs.replace(record, rows=rows, values=values))
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if type(value) is int and not -(1 << 63) <= value < 1 << 64 else value
 
 
 def vectors_folder(workspace: Workspace) -> Path:

@@ -110,7 +110,9 @@ def _transposed(logged: Sequence[Logged], name: str, width: int) -> list[list[An
 def _as_served(type_name: str, values: list[Any]) -> list[Any]:
     """Values as the reader gave them: MessagePack has no form of its own for some types."""
     dtype = named_type(type_name, "feature")
-    if (dtype.is_numeric() and not dtype.is_decimal()) or isinstance(dtype, _PLAIN):
+    if dtype.is_integer():
+        return _whole(values)
+    if dtype.is_float() or isinstance(dtype, _PLAIN):
         return values
     found: list[Any] = msgspec.convert(values, list[python_type(dtype) | None])  # type: ignore[misc]  # a type made now
     return found
@@ -120,4 +122,8 @@ def _as_given(type_name: str, values: list[Any]) -> list[Any]:
     """Values of a request that a frame takes."""
     if type_name.startswith(("decimal", "duration")) or type_name == "time":
         return _as_served(type_name, values)
-    return values
+    return _whole(values) if type_name[0] in "iu" and type_name != "uuid" else values
+
+
+def _whole(values: list[Any]) -> list[Any]:
+    return [int(value) if isinstance(value, str) else value for value in values]
