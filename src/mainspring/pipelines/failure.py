@@ -5,6 +5,7 @@ Invariant: no secret is in them, no character that a database refuses or a termi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import traceback
@@ -14,6 +15,7 @@ from mainspring.errors import MainspringError, shorten
 from mainspring.secrets import redact
 
 _OURS = str(Path(__file__).parents[1]) + os.sep
+_PASSED_THROUGH = (_OURS, contextlib.__file__)
 _SHOWN_TRACE = 30  # frames
 _LONGEST_MESSAGE = 500  # characters
 _LONGEST_PART = 65_536  # characters of a part of a traceback: an error may quote megabytes
@@ -38,7 +40,7 @@ def _parts(error: BaseException) -> list[str]:
         frames = frames.tb_next
     if not isinstance(error, MainspringError):
         return traceback.format_exception(type(error), error, frames or error.__traceback__, limit=-_SHOWN_TRACE)
-    shown = [frame for frame in traceback.extract_tb(frames) if not frame.filename.startswith(_OURS)]
+    shown = [frame for frame in traceback.extract_tb(frames) if not frame.filename.startswith(_PASSED_THROUGH)]
     head = ["Traceback (most recent call last):\n"] if shown else []
     return [*head, *traceback.format_list(shown[-_SHOWN_TRACE:]), f"{type(error).__name__}: {_text(error)}\n"]
 
