@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import chdir
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -104,6 +106,18 @@ def call(*words: str, cwd: Path) -> Result:
     """Call the command line in this process, in a folder; much quicker than `mainspring`."""
     with chdir(cwd):
         return CliRunner().invoke(cli, words, prog_name="mainspring", env={"NO_COLOR": "1"})
+
+
+def called(*words: str, cwd: Path, status: int = 0) -> str:
+    """What a call that ends with this status prints: on stdout, or on stderr if the status is not 0."""
+    ran = call(*words, cwd=cwd)
+    assert ran.exit_code == status, ran.output
+    return ran.stderr if status else ran.stdout
+
+
+def document(*words: str, cwd: Path) -> Any:
+    """The JSON document that a call prints."""
+    return json.loads(called(*words, "--json", cwd=cwd))
 
 
 @pytest.fixture

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from datetime import date
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
 
 from mainspring.data import HashSplit, TimeSplit, dataset, split_of
 from mainspring.workspace import Workspace, using
-from tests.cli.conftest import call
+from tests.cli import conftest
 
 FRAME = pl.DataFrame(
     {
@@ -23,6 +22,9 @@ FRAME = pl.DataFrame(
     }
 )
 
+called = partial(conftest.called, "data")
+document = partial(conftest.document, "data")
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
@@ -30,16 +32,6 @@ def project(tmp_path: Path) -> Path:
     with Workspace.open(tmp_path) as workspace, using(workspace):
         dataset("visits").commit(FRAME)
     return tmp_path
-
-
-def called(*words: str, cwd: Path, status: int = 0) -> str:
-    ran = call("data", *words, cwd=cwd)
-    assert ran.exit_code == status, ran.output
-    return ran.stderr if status else ran.stdout
-
-
-def document(*words: str, cwd: Path) -> Any:
-    return json.loads(called(*words, "--json", cwd=cwd))
 
 
 def test_a_split_makes_versions_with_their_rule(project: Path) -> None:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,20 +16,10 @@ from mainspring.data import dataset
 from mainspring.data.trees.pointer import find_pointers, pointed, read_pointer, write_pointer
 from mainspring.errors import InvalidError, NotFoundError
 from mainspring.workspace import Workspace, using
-from tests.cli.conftest import call
+from tests.cli.conftest import call, called, document
 from tests.data.trees.folders import content, rewrite, tree_of
 
 FILES = {"a.txt": b"one", "sub/b.bin": b"two", "ünï": b"3"}
-
-
-def called(*words: str, cwd: Path, status: int = 0) -> str:
-    ran = call(*words, cwd=cwd)
-    assert ran.exit_code == status, ran.output
-    return ran.stderr if status else ran.stdout
-
-
-def document(*words: str, cwd: Path) -> Any:
-    return json.loads(called(*words, "--json", cwd=cwd))
 
 
 @pytest.fixture

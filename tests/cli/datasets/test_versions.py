@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -13,9 +12,12 @@ import pytest
 from mainspring import clock
 from mainspring.data import DatasetVersion, dataset
 from mainspring.workspace import Workspace, using
-from tests.cli.conftest import call
+from tests.cli import conftest
 
 Versions = list[DatasetVersion]
+
+said = partial(conftest.called, "data")
+document = partial(conftest.document, "data")
 
 
 @pytest.fixture
@@ -27,16 +29,6 @@ def versions(tmp_path: Path) -> Versions:
         delays.tag(1, "first")
         dataset("later").commit(pl.DataFrame({"n": [1]}))
     return made
-
-
-def said(*words: str, cwd: Path, status: int = 0) -> str:
-    ran = call("data", *words, cwd=cwd)
-    assert ran.exit_code == status, ran.output
-    return ran.stderr if status else ran.stdout
-
-
-def document(*words: str, cwd: Path) -> Any:
-    return json.loads(said(*words, "--json", cwd=cwd))
 
 
 def test_versions_are_listed_as_of_a_time_or_a_version(versions: Versions, tmp_path: Path) -> None:
