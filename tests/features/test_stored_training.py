@@ -66,17 +66,18 @@ def made(seed: int) -> tuple[pl.DataFrame, pl.DataFrame, FeatureService]:
     rows = pl.DataFrame({"row": range(150), **keys(150), "at": at}, schema_overrides={"number": pl.Int64})
     flight = Entity("flight", {"carrier": str, "number": int})
     times = {"event_time": "left_at", "created_time": "known_at"}
-    view = FeatureView("delays", entity=flight, source="events", event_id="id", features=KINDS, **times)  # type: ignore[arg-type]  # two texts by name
-    newest = FeatureView("newest", entity=flight, source="events", ttl="30m", features=["delay"], **times)  # type: ignore[arg-type]  # as above
-    demand = OnDemandView(
-        "relative", request={"row": "i64"}, inputs=[view["delay_mean_1h"]], features={"r": pl.col("delay_mean_1h") / pl.col("row")}
-    )  # fmt: skip
+    view = FeatureView("delays", entity=flight, source="events", event_id="id", features=KINDS, **times)
+    newest = FeatureView("newest", entity=flight, source="events", ttl="30m", features=["delay"], **times)
+    share = pl.col("delay_mean_1h") / pl.col("row")
+    demand = OnDemandView("relative", request={"row": "i64"}, inputs=[view["delay_mean_1h"]], features={"r": share})
     return rows, events, FeatureService("all", [view, newest, demand])
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.one_backend("what is stored has its own tests")
-def test_by_partition_the_set_has_the_bits_and_the_report_that_it_has_in_memory(workspace: Workspace, seed: int) -> None:
+def test_by_partition_the_set_has_the_bits_and_the_report_that_it_has_in_memory(
+    workspace: Workspace, seed: int
+) -> None:
     rows, events, every = made(seed)
     dataset("events").commit(events)
     apply(every)
@@ -97,13 +98,14 @@ def test_rows_of_a_version_are_kept_with_where_they_come_from(workspace: Workspa
     late = service()
     apply(late)
     stored = store_training_set(flights, late, time="leaves_at", to="set", note="May")
-    assert stored.version.content_digest == dataset("again").commit(training_set(FLIGHTS, late, time="leaves_at").frame).content_digest  # fmt: skip
+    again = dataset("again").commit(training_set(FLIGHTS, late, time="leaves_at").frame)
+    assert stored.version.content_digest == again.content_digest
     read = {source.node for source in stored.version.source}
     assert read == {
         get_definition("service", "late").id, flights.id, dataset("weather").latest().id, dataset("arrivals").latest().id
     }  # fmt: skip
     assert (stored.version.note, str(stored).splitlines()[0]) == ("May", "set/1: 4 rows, 7 features of late/1")
-    assert store_training_set(flights[:0] if False else FLIGHTS.clear(), late, time="leaves_at", to="none").version.rows == 0  # fmt: skip
+    assert store_training_set(FLIGHTS.clear(), late, time="leaves_at", to="none").version.rows == 0  # fmt: skip
 
 
 @pytest.mark.one_backend("nothing is stored")
@@ -124,7 +126,9 @@ def test_what_does_not_fit_is_said_and_nothing_is_stored(workspace: Workspace) -
         dataset("set").latest()
 
 
-STORED = PIPELINE.replace("training_set(rows", "store_training_set(rows").replace("training_set\n", "store_training_set\n")
+STORED = PIPELINE.replace("training_set(rows", "store_training_set(rows").replace(
+    "training_set\n", "store_training_set\n"
+)
 
 
 def test_a_stored_set_is_its_version_in_the_lineage(lab: Lab) -> None:
@@ -132,7 +136,9 @@ def test_a_stored_set_is_its_version_in_the_lineage(lab: Lab) -> None:
         dataset("weather").commit(WEATHER)
         dataset("arrivals").commit(ARRIVALS)
         apply(service())
-        text = STORED.replace("import mainspring as ms\n", "", 1).replace('time="leaves_at"', 'time="leaves_at", to="set"')
+        text = STORED.replace("import mainspring as ms\n", "", 1).replace(
+            'time="leaves_at"', 'time="leaves_at", to="set"'
+        )
         lab.write(text)
         first = lab.run(params={"rows": FLIGHTS})
         stored = first.value

@@ -31,6 +31,9 @@ MIGRATIONS = [
     CREATE TABLE feature_freshness (
         view TEXT PRIMARY KEY, source TEXT NOT NULL, until_us INTEGER NOT NULL, newest_us INTEGER,
         stored INTEGER NOT NULL, at INTEGER NOT NULL
+    );
+    CREATE TABLE feature_statistics (
+        view TEXT NOT NULL, source TEXT NOT NULL, statistics TEXT NOT NULL, PRIMARY KEY (view, source)
     )
     """,
 ]
@@ -146,6 +149,23 @@ class DefinitionStore:
             "SELECT source, until_us, newest_us, stored, at FROM feature_freshness WHERE view = ?", (view.id,)
         )
         return None if row is None else Freshness(*row)
+
+    def statistics(self, view: Definition, source: DatasetVersion) -> str | None:
+        """What was kept of a view's values over a content of its source."""
+        row = self.database.query_one(
+            "SELECT statistics FROM feature_statistics WHERE view = ? AND source = ?",
+            (view.content_digest, source.content_digest),
+        )
+        return None if row is None else str(row[0])
+
+    def keep_statistics(self, view: Definition, source: DatasetVersion, text: str) -> None:
+        """Keep what a view's values are over a content of its source."""
+        with self.database.transaction() as tx:
+            tx.execute(
+                "INSERT INTO feature_statistics VALUES (?, ?, ?) ON CONFLICT (view, source) DO UPDATE SET"
+                " statistics = excluded.statistics",
+                (view.content_digest, source.content_digest, text),
+            )
 
     def _found(self, where: str, params: Sequence[str | int]) -> list[Definition]:
         rows = self.database.query(f"SELECT {_COLUMNS} FROM feature_definition WHERE {where}", params)

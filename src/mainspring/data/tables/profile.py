@@ -54,6 +54,11 @@ def compute_profile(blobs: BlobStore, version: DatasetVersion) -> TableProfile:
     scan, step = version.scan(), -(-version.rows // _SAMPLE_ROWS) or 1
     sampled = [] if version.pinned else list(_every(blobs, read_listing(blobs, version.manifest).parts, step))
     sample = pl.concat(sampled) if sampled else scan.gather_every(step).collect(engine="streaming")
+    return profile_frame(scan, sample, version.rows)
+
+
+def profile_frame(scan: pl.LazyFrame, sample: pl.DataFrame, rows: int) -> TableProfile:
+    """The profile of so many rows, with quantiles and frequent values of a sample of them."""
     columns: list[ColumnProfile] = []
     names = sample.columns
     for start in range(0, len(names), _COLUMNS_AT_ONCE):
@@ -61,7 +66,7 @@ def compute_profile(blobs: BlobStore, version: DatasetVersion) -> TableProfile:
         figures = [each for number, series in enumerate(batch) for each in _figures(number, series)]
         found = scan.select(figures).collect(engine="streaming").row(0, named=True)
         columns += [_column(number, series, found) for number, series in enumerate(batch)]
-    return TableProfile(version.rows, sample.height, tuple(columns))
+    return TableProfile(rows, sample.height, tuple(columns))
 
 
 def _every(blobs: BlobStore, parts: tuple[Part, ...], step: int) -> Iterator[pl.DataFrame]:

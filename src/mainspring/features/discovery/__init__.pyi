@@ -1,0 +1,11 @@
+from mainspring.features.discovery.origins import Origin as Origin
+from mainspring.features.discovery.origins import Origins as Origins
+from mainspring.features.discovery.portrait import FeaturePortrait as FeaturePortrait
+from mainspring.features.discovery.portrait import Portrait as Portrait
+from mainspring.features.discovery.portrait import ViewState as ViewState
+from mainspring.features.discovery.portrait import describe as describe
+from mainspring.features.discovery.search import Match as Match
+from mainspring.features.discovery.search import search_definitions as search_definitions
+from mainspring.features.discovery.statistics import Histogram as Histogram
+from mainspring.features.discovery.statistics import ViewStatistics as ViewStatistics
+from mainspring.features.discovery.statistics import view_statistics as view_statistics
