@@ -27,7 +27,7 @@ from mainspring.features import (
 from mainspring.features.online.packing import Packing
 from mainspring.features.online.places import values_prefix, watermark_place
 from mainspring.features.online.watermark import Running, Watermark, watermark_of
-from mainspring.features.parity import Cause, VectorLog
+from mainspring.features.parity import Cause, VectorLog, find_verification, parity_lines
 from mainspring.workspace import Workspace
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
@@ -288,6 +288,7 @@ def test_what_was_removed_can_not_be_judged(workspace: Workspace) -> None:
 
 def test_a_verification_is_recorded_and_a_gate_can_stand_on_it(workspace: Workspace) -> None:
     served = Served(workspace, CLEAN)
+    assert parity_lines(workspace) == []
     assert (verify().passed, str(verify("late"))) == (False, "No served vectors of late are logged.")
     served.bring(3)
     served.read(3)
@@ -296,6 +297,11 @@ def test_a_verification_is_recorded_and_a_gate_can_stand_on_it(workspace: Worksp
     assert (report.vectors, report.metrics["parity"]) == (16, 1.0)
     (event,) = [each for each in workspace.ledger.events(subject=served.reader.service.id) if "verified" in each.kind]
     assert event.payload == {"service": "late/1", "vectors": 16, "verified": 16, "mismatched": 0, "stale": 0}
+    found = find_verification("late")
+    assert found is not None
+    assert (found.service, found.verified, found.mismatched) == ("late/1", 16, 0)
+    assert 'mainspring_feature_parity{service="late/1"} 1.0' in parity_lines(workspace)
+    assert 'mainspring_feature_parity_mismatches{service="late/1"} 0' in parity_lines(workspace)
     evaluation = Evaluation(report.vectors, report.metrics, report.higher_is_better, subject="late")
     assert decide(evaluation, [Gate("parity", at_least=1.0)]).passed
     nothing = Evaluation(0, verify(since=at(9)).metrics, report.higher_is_better)

@@ -12,5 +12,6 @@ __getattr__, __dir__, __all__ = exports(
         "VectorLog": ".log",
         **dict.fromkeys(("Cause", "FeatureParity", "Mismatch", "ParityReport", "ViewParity"), ".report"),
         "verify": ".verifying",
+        **dict.fromkeys(("Verification", "find_verification", "parity_lines"), ".recorded"),
     },
 )

@@ -1,4 +1,7 @@
 from mainspring.features.parity.log import VectorLog as VectorLog
+from mainspring.features.parity.recorded import Verification as Verification
+from mainspring.features.parity.recorded import find_verification as find_verification
+from mainspring.features.parity.recorded import parity_lines as parity_lines
 from mainspring.features.parity.report import Cause as Cause
 from mainspring.features.parity.report import FeatureParity as FeatureParity
 from mainspring.features.parity.report import Mismatch as Mismatch

@@ -16,6 +16,7 @@ from mainspring.features.parity.demanding import Demand
 from mainspring.features.parity.judging import Judged, Sources, Verdict, judged
 from mainspring.features.parity.log import Logged, vectors_folder
 from mainspring.features.parity.reads import Reads, logged_reads
+from mainspring.features.parity.recorded import VERIFIED
 from mainspring.features.parity.report import FeatureParity, Mismatch, ParityReport, ViewParity
 from mainspring.workspace import Workspace, current_workspace, using
 
@@ -134,7 +135,7 @@ class _Tally:
             "mismatched": self.mismatched, "stale": self.stale,
         }  # fmt: skip
         with workspace.database.transaction() as tx:
-            workspace.ledger.append(tx, "features.verified", self.definition.id, told)
+            workspace.ledger.append(tx, VERIFIED, self.definition.id, told)
 
 
 class _ViewTally:

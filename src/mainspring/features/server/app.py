@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from typing import Any, ClassVar
 
 import msgspec
@@ -17,6 +18,7 @@ import msgspec
 from mainspring.errors import InvalidError, MainspringError, NotFoundError, WrongTypeError
 from mainspring.features.definitions.records import ServiceRecord
 from mainspring.features.online.reader import Vector
+from mainspring.features.parity.recorded import parity_lines
 from mainspring.features.server.catalogue import Catalogue, Entry, Wanted
 from mainspring.features.server.description import describe, page_of
 from mainspring.features.server.shapes import (
@@ -52,6 +54,7 @@ _FEAST_CLASSES = {
 }  # fmt: skip
 _RETRY = ((b"retry-after", b"1"),)
 _READERS = 32  # threads that may wait for a store
+_PARITY_POLLS = 15
 _MANY_ROWS = 256  # of a local store; above a millisecond others wait for
 
 
@@ -68,6 +71,7 @@ class FeaturesApp(WebApp):
         self._catalogue = Catalogue(workspace)
         self._pool = ThreadPoolExecutor(_READERS, "features")
         self._not_live = 0
+        self._parity: list[str] = []
 
     async def respond(self, route: str, request: Request) -> Answer:
         """Answer an admitted request."""
@@ -90,9 +94,9 @@ class FeaturesApp(WebApp):
             raise RequestError(500, text) from error
 
     def told(self) -> Sequence[str]:
-        """How many vectors were answered without the store."""
+        """How many vectors were answered without the store, and what the newest verifications found."""
         about = "Vectors answered as declared for an outage of the online store."
-        return gauge("mainspring_feature_vectors_not_live", about, [({}, self._not_live)])
+        return [*gauge("mainspring_feature_vectors_not_live", about, [({}, self._not_live)]), *self._parity]
 
     def chores(self) -> list[Coroutine[Any, Any, None]]:
         """Besides, new versions of definitions are followed."""
@@ -144,11 +148,13 @@ class FeaturesApp(WebApp):
         return await asyncio.get_running_loop().run_in_executor(self._pool, act, *given)
 
     async def _follow(self) -> None:
-        """Look each second whether definitions have new versions."""
-        while True:
+        """Look each second whether definitions have new versions, and now and then what was verified."""
+        for number in count():
             await asyncio.sleep(self._poll_s)
             try:
                 await self._threaded(self._catalogue.follow)
+                if number % _PARITY_POLLS == 0:
+                    self._parity = await self._threaded(parity_lines, self._workspace)
             except Exception as error:  # noqa: BLE001  # what answers now goes on answering
                 _log.warning("features stay at their versions: %s", redact(str(error)))
 
