@@ -33,40 +33,55 @@ class Known(NamedTuple):
 
 
 class GuardedStore:
-    """Reads of the online store for one service. `policy` is what its outage means: fail, defaults or last_known."""
+    """The online store with what a service declares for its outage: `policy` is fail, defaults or last_known."""
 
     def __init__(self, record: ServiceRecord, workspace: Workspace) -> None:
         self.policy = record.outage or _setting(workspace)
         self.defaults = _defaults(record)
-        self._online: KeyValue = workspace.online
-        self._memory = _Memory() if self.policy == "last_known" else None
-        self._resting_until = 0.0
-        self._reason = ""
+        self._reads = workspace.keep("online_reads", lambda: _Reads(workspace.online))
+        self._remember = self.policy == "last_known"
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The values of the keys, as the store has them.
 
-        After an attempt that took long the next ones are refused for as long as it took, so that a store which doesn't
-        answer holds up no more than half of the time.
-
         Raises:
             StorageError: the store is away.
         """
-        if self._resting_until and time.monotonic() < self._resting_until:
-            raise UnavailableError(self._online.place, self._reason)
-        began = time.monotonic()
-        try:
-            found = self._online.get_many(keys)
-        except UnavailableError as error:
-            self._reason, self._resting_until = error.reason, 2 * time.monotonic() - began
-            raise
-        if self._memory is not None:
-            self._memory.keep(keys, found, clock.now_us())
+        found = self._reads.get_many(keys)
+        if self._remember:
+            self._reads.memory.keep(keys, found, clock.now_us())
         return found
 
     def recall(self, keys: Sequence[bytes]) -> list[Known | None]:
         """What is known of the keys while the store is away."""
-        return [None] * len(keys) if self._memory is None else self._memory.recall(keys)
+        return self._reads.memory.recall(keys) if self._remember else [None] * len(keys)
+
+
+class _Reads:
+    """The reads of a workspace's online store by this process, with what they gave last.
+
+    After an attempt that took long the next ones are refused for as long as it took, so that a store which doesn't answer
+    holds up nobody more than half of the time.
+    """
+
+    def __init__(self, online: KeyValue) -> None:
+        self.memory = _Memory()
+        self._online = online
+        self._resting_until = 0.0
+        self._reason = ""
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        if self._resting_until and time.monotonic() < self._resting_until:
+            raise UnavailableError(self._online.place, self._reason)
+        began = time.monotonic()
+        try:
+            return self._online.get_many(keys)
+        except UnavailableError as error:
+            self._reason, self._resting_until = error.reason, 2 * time.monotonic() - began
+            raise
+
+    def close(self) -> None:
+        """Nothing is open: the store is the workspace's."""
 
 
 class _Memory:

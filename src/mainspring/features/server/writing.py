@@ -20,6 +20,7 @@ from mainspring.features.definitions.frames import typed_frame
 from mainspring.features.definitions.records import Definition, Field, ViewRecord
 from mainspring.features.online.materializing import materialize, push
 from mainspring.features.server.shapes import Frame, MaterializeRequest, PushRequest, WriteRequest
+from mainspring.features.uses import live_versions
 from mainspring.streams.columns import OWN
 from mainspring.workspace import Workspace
 
@@ -29,11 +30,10 @@ if TYPE_CHECKING:
 _EVENT, _CREATED = "event_timestamp", "created"  # as Feast's client names them
 _TIME = "datetime[us, UTC]"
 _WAYS = ("online", "offline", "online_and_offline")
-_FOLLOWING = ("online", "online_and_offline")
 
 
 def push_rows(request: PushRequest, workspace: Workspace) -> dict[str, Any]:
-    """Push rows of a view, or of all views of a source, and say what became of them.
+    """Push rows of a view, or of all views of a source, and say what became of them. Versions that models use get them, too.
 
     Raises:
         NotFoundError: there is no such view or source, or no such column; the nearest are named.
@@ -50,8 +50,12 @@ def push_rows(request: PushRequest, workspace: Workspace) -> dict[str, Any]:
     offline = request.to != "online"
     if offline:
         _expect_dataset(_view(views[0]), frame, types)
-    if request.to in _FOLLOWING:
-        answer["online"] = {str(each): push(each, frame, workspace=workspace) for each in views}
+    if request.to != "offline":
+        store, source = DefinitionStore(workspace.database, workspace.ledger), _view(views[0]).source
+        live = [each for view in views for each in live_versions(view.name, store, workspace)]
+        answer["online"] = {
+            str(each): push(each, frame, workspace=workspace) for each in live if _view(each).source == source
+        }
     if offline:
         source = _view(views[0]).source
         note = f"pushed to {request.push_source_name}"
