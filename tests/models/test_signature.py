@@ -143,3 +143,17 @@ def test_outputs_are_plain_values() -> None:
         Predictor(3, three, "numpy")
     with pytest.raises(InvalidError, match=r"\[0\]\.n"):
         labels([{"n": "x"}])
+
+
+@pytest.mark.parametrize("kind", ["numpy", "pandas", "polars", "records"])
+def test_columns_may_come_in_any_order_and_more_of_them(kind: Any) -> None:
+    seen = []
+
+    class Model:
+        def predict(self, table: Any) -> list[float]:
+            seen.append(list(table[0]) if kind in ("numpy", "records") else list(table.columns))
+            return [1.0]
+
+    predictor = Predictor(Model(), Signature((Field("a", "f64"), Field("b", "f64"))), kind)
+    assert predictor.answer({"b": (2.0,), "key": ("x",), "a": (1.0,)}, 1) == [1.0]
+    assert seen == [[1.0, 2.0] if kind == "numpy" else ["a", "b"]]

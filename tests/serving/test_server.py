@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -236,3 +237,8 @@ def test_a_token_is_a_reference_never_the_value(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="secret reference") as refused:
             serve(workspace, "delays", host="0.0.0.0", port=0)
     assert "hunter22" not in str(refused.value)
+
+
+def test_a_server_loads_polars_only_for_models_that_need_it() -> None:
+    program = "import sys, mainspring.serving.app; sys.exit('polars' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -65,7 +65,7 @@ class Predictor:
         return self._check(records)
 
     def answer(self, columns: Columns, rows: int) -> list[Prediction]:
-        """Predictions for columns that were checked.
+        """Predictions for columns that were checked, in any order; those that the model doesn't take are left alone.
 
         Raises:
             InvalidError: the model gave no finite number, or not one answer for each record.
@@ -137,7 +137,8 @@ def _pandas(signature: Signature) -> Callable[[Columns], Any]:
             return np.array(values, dtype=np.float64)  # what pandas makes of numbers with a null, too
         return np.array(values, dtype=numbers[name])
 
-    return lambda columns: pd.DataFrame({name: column(name, values) for name, values in columns.items()})
+    names = [field.name for field in signature.inputs]
+    return lambda columns: pd.DataFrame({name: column(name, columns[name]) for name in names})
 
 
 def _polars(signature: Signature) -> Callable[[Columns], Any]:
@@ -147,13 +148,15 @@ def _polars(signature: Signature) -> Callable[[Columns], Any]:
 
     types = {field.name: named_type(field.dtype, f"signature.{field.name}") for field in signature.inputs}
     return lambda columns: pl.DataFrame(
-        [pl.Series(name, values, dtype=types[name], strict=False) for name, values in columns.items()]
+        [pl.Series(name, columns[name], dtype=dtype, strict=False) for name, dtype in types.items()]
     )
 
 
 def _records(signature: Signature) -> Callable[[Columns], Any]:
     names = [field.name for field in signature.inputs]
-    return lambda columns: [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return lambda columns: [
+        dict(zip(names, row, strict=True)) for row in zip(*map(columns.__getitem__, names), strict=True)
+    ]
 
 
 _TABLES: dict[str, Callable[[Signature], Callable[[Columns], Any]]] = {

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 from mainspring.errors import MainspringError, StorageError
-from mainspring.features.parity import VectorLog
 from mainspring.models.signature import Columns
 from mainspring.secrets import redact
 from mainspring.serving.endpoint import EndpointStore
@@ -54,8 +53,7 @@ class ServingApp(WebApp):
     ) -> None:  # fmt: skip
         self.workspace = workspace
         self.endpoint = endpoint
-        self._vectors = VectorLog(workspace)
-        self.live: Live = load_live(workspace, endpoint, self._vectors)
+        self.live: Live = load_live(workspace, endpoint)
         self._readers = ThreadPoolExecutor(_READERS, "features")
         self._features_timeout_s = features_timeout_s
         self._statuses: Counter[str] = Counter()
@@ -93,9 +91,8 @@ class ServingApp(WebApp):
         return [self._follow(), *super().chores()]
 
     async def settle(self) -> None:
-        """Wait for no store any longer, and end the log of vectors."""
+        """Wait for no store any longer."""
         self._readers.shutdown(wait=False, cancel_futures=True)
-        await asyncio.to_thread(self._vectors.close)
 
     async def _predict(self, request: Request) -> Answer:
         if request.kind != JSON:
@@ -172,7 +169,7 @@ class ServingApp(WebApp):
         if row is None:
             raise MainspringError("the endpoint is gone")
         if row.generation != self.live.endpoint.generation:
-            self.live = load_live(self.workspace, row.name, self._vectors)
+            self.live = load_live(self.workspace, row.name)
 
 
 def _failed(request: Request, what: str, error: Exception) -> RequestError:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mainspring.errors import MainspringError
-from mainspring.features.parity import VectorLog
 from mainspring.models import ModelVersion, example_of, get_model_version, inputs_of
 from mainspring.secrets import redact
 from mainspring.serving.endpoint import Endpoint, get_endpoint
@@ -50,8 +49,8 @@ class Live:
                 _log.warning("%s: the features of its example can't be read: %s", self.name, redact(str(error)))
 
 
-def load_live(workspace: Workspace, name: str, log: VectorLog | None = None) -> Live:
-    """Load what an endpoint serves now and warm it up; served vectors are sampled into the log.
+def load_live(workspace: Workspace, name: str) -> Live:
+    """Load what an endpoint serves now and warm it up; from then on a sample of the features that it reads is logged.
 
     Raises:
         NotFoundError: no such endpoint.
@@ -63,7 +62,10 @@ def load_live(workspace: Workspace, name: str, log: VectorLog | None = None) -> 
     predictor = load_predictor(endpoint, workspace=workspace)
     example = example_of(version, workspace.blobs)
     live = Live(endpoint, version, predictor, example, is_remote=workspace.online_folder is None)
-    predictor.log = log
+    if predictor.reader is not None:
+        from mainspring.features.parity import VectorLog
+
+        predictor.log = workspace.keep("vectors", lambda: VectorLog(workspace))
     return live
 
 

@@ -6,15 +6,13 @@ The version of the service is the one that the model was registered with, so tha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
 from mainspring.artifacts.project import importing_from
 from mainspring.errors import depended_on
-from mainspring.features import Definition, FeatureReader, Vector, get_definition
-from mainspring.features.parity import VectorLog
 from mainspring.ledger import new_id
 from mainspring.models import Field, ModelVersion, Predictor, Problem, Signature, get_model_version
 from mainspring.models.predictor import Prediction, expect_none
@@ -24,13 +22,17 @@ from mainspring.models.signature import Columns
 from mainspring.serving.endpoint import Endpoint, EndpointStore
 from mainspring.workspace import Workspace, current_workspace
 
+if TYPE_CHECKING:
+    from mainspring.features import Definition, FeatureReader, Vector
+    from mainspring.features.parity import VectorLog
+
 OVERRIDDEN = "OVERRIDDEN"
 _KEY_TYPES = {"int": "i128", "bytes": "bin"}
 _ABSENT: Any = object()
 
 
 class Filled(NamedTuple):
-    """The model's columns in its order. `statuses` counts the features by what became of them, `problems` are missing ones."""
+    """The model's columns, among others. `statuses` counts the features by what became of them, `problems` are missing ones."""
 
     columns: Columns
     statuses: Mapping[str, int] = {}
@@ -54,9 +56,10 @@ class OnlinePredictor:
         self.decode = RowDecoder(self.takes).decode
         self._check = RecordCheck(self.takes)
         places = {} if reader is None else {name: place for place, name in enumerate(reader.names)}
+        self._asked = () if reader is None else tuple(reader.request)
         self.features = {field.name: field for field in signature.inputs if field.name in places}
-        self._places = [places[name] for name in self.features]
-        self._sources = [(field, places.get(field.name)) for field in signature.inputs]
+        self._read_at = [(name, places[name]) for name in self.features]
+        self._certain = [(field, places[name]) for name, field in self.features.items() if not field.nullable]
 
     def __call__(self, records: Any) -> list[Prediction]:
         """One prediction for each record of a list or a table, in order.
@@ -99,23 +102,18 @@ class OnlinePredictor:
         """
         if self.reader is None or not rows:
             return Filled(columns)
-        names = self.reader.request
-        asked = zip(*(columns[name] for name in names), strict=True)
-        vectors = self._read([dict(zip(names, row, strict=True)) for row in asked], request_id)
-        overridden = [name for name in self.features if name in columns]
-        filled = Filled({}, self._statuses(vectors, columns, overridden), problems := [])
-        for field, place in self._sources:
-            if place is None:
-                filled.columns[field.name] = columns[field.name]
-                continue
-            values = [vector.values[place] for vector in vectors]
-            if field.name in overridden:
-                given = columns[field.name]
-                values = [read if own is _ABSENT else own for own, read in zip(given, values, strict=True)]
-            if not field.nullable:
-                problems += _missing(field, place, values, vectors)
-            filled.columns[field.name] = values
-        return filled
+        asked = zip(*[columns[name] for name in self._asked], strict=True)
+        vectors = self._read([dict(zip(self._asked, row, strict=True)) for row in asked], request_id)
+        values = list(zip(*[vector.values for vector in vectors], strict=True))
+        read: dict[str, Sequence[Any]] = {name: values[place] for name, place in self._read_at}
+        overridden = self.features.keys() & columns.keys() if self.overrides else ()
+        for name in overridden:
+            given = zip(columns[name], read[name], strict=True)
+            read[name] = [value if own is _ABSENT else own for own, value in given]
+        problems = [
+            each for field, place in self._certain for each in _missing(field, place, read[field.name], vectors)
+        ]
+        return Filled({**columns, **read}, self._statuses(vectors, columns, overridden), problems)
 
     def _read(self, entities: list[dict[str, Any]], request_id: str) -> list[Vector]:
         assert self.reader is not None
@@ -124,23 +122,21 @@ class OnlinePredictor:
         first = request_id or new_id()
         return self.log.read(self.reader, entities, [f"{first}-{row}" for row in range(len(entities))])
 
-    def _statuses(self, vectors: Sequence[Vector], columns: Columns, overridden: Sequence[str]) -> Mapping[str, int]:
+    def _statuses(self, vectors: Sequence[Vector], columns: Columns, overridden: Collection[str]) -> Mapping[str, int]:
         """How many of the model's features have each status."""
         if len(vectors) == 1 and not overridden:
             only = vectors[0].statuses
-            first = only[self._places[0]]
+            first = only[self._read_at[0][1]]
             if only.count(first) == len(only):
-                return {first: len(self._places)}
+                return {first: len(self._read_at)}
         counts: Counter[str] = Counter()
-        for vector in vectors:
-            counts.update([vector.statuses[place] for place in self._places])
-        for name, place in zip(self.features, self._places, strict=True):
+        for name, place in self._read_at:
+            statuses: list[str] = [vector.statuses[place] for vector in vectors]
             if name in overridden:
-                for vector, own in zip(vectors, columns[name], strict=True):
-                    if own is not _ABSENT:
-                        counts[vector.statuses[place]] -= 1
-                        counts[OVERRIDDEN] += 1
-        return {status: count for status, count in counts.items() if count}
+                given = zip(columns[name], statuses, strict=True)
+                statuses = [status if own is _ABSENT else OVERRIDDEN for own, status in given]
+            counts.update(statuses)
+        return counts
 
     def _override(self, number: int, field: Field, record: Any, problems: list[Problem]) -> Any:
         """The value that a record gives for a feature; what is wrong with it is added."""
@@ -176,15 +172,22 @@ def load_predictor(
     with importing_from(workspace.project.source_roots), depended_on(f"model version {version}{by}"):
         predictor = Predictor.load(version, workspace.blobs)
     service = service_of(version, workspace)
-    reader = None if service is None else FeatureReader(service, workspace)
-    return OnlinePredictor(predictor, reader, overrides=bool(overrides))
+    if service is None:
+        return OnlinePredictor(predictor)
+    from mainspring.features import FeatureReader  # a model without features is served without Polars
+
+    return OnlinePredictor(predictor, FeatureReader(service, workspace), overrides=bool(overrides))
 
 
 def service_of(given: Endpoint | ModelVersion, workspace: Workspace | None = None) -> Definition | None:
     """The version of the feature service that a model version takes its features from; None if it takes none."""
     workspace = workspace or current_workspace()
     version = get_model_version(given.version, workspace) if isinstance(given, Endpoint) else given
-    return None if version.features is None else get_definition("service", version.features, workspace)
+    if version.features is None:
+        return None
+    from mainspring.features import get_definition
+
+    return get_definition("service", version.features, workspace)
 
 
 def _taken(signature: Signature, reader: FeatureReader) -> Signature:
