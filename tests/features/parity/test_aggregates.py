@@ -32,6 +32,7 @@ from mainspring.features.parity import Cause
 from mainspring.streams import event_of, open_log
 from mainspring.workspace import Workspace
 
+here = pytest.mark.one_backend("verdicts are of what was logged, whatever store it came of")
 START = datetime(2013, 1, 1, tzinfo=UTC)
 SECOND_US = 1_000_000
 FIELDS = {"carrier": "str", "delay": "f64", "gate": "str"}
@@ -114,6 +115,7 @@ def test_aggregates_are_what_the_offline_path_gives(workspace: Workspace, ticks:
     assert report.stale > 0
 
 
+@here
 def test_a_view_that_begins_with_the_dataset_is_judged_by_that(workspace: Workspace, ticks: Ticks) -> None:
     chance = random.Random(4)
     fed = Fed(workspace, ticks)
@@ -129,6 +131,7 @@ def test_a_view_that_begins_with_the_dataset_is_judged_by_that(workspace: Worksp
     assert verify("late").verified == fed.count
 
 
+@here
 def test_reads_that_met_an_older_state_than_earlier_ones_are_judged_by_that(workspace: Workspace, ticks: Ticks) -> None:
     """Servers' clocks differ, so that a read may carry a later time and an earlier offset."""
     chance = random.Random(5)
@@ -158,6 +161,7 @@ def served_and_kept(workspace: Workspace, ticks: Ticks, times: list[int], kept: 
     return verify("late")
 
 
+@here
 def test_sums_in_another_order_are_found(workspace: Workspace, ticks: Ticks) -> None:
     report = served_and_kept(workspace, ticks, [1, 2, 3], [3, 2, 1])
     assert {(each.feature, each.cause, each.why) for each in report.mismatches} == {
@@ -169,6 +173,7 @@ def test_sums_in_another_order_are_found(workspace: Workspace, ticks: Ticks) -> 
     assert {each.served for each in report.mismatches if "sum" in each.feature} == {0.6}
 
 
+@here
 def test_events_of_another_zone_are_found(workspace: Workspace, ticks: Ticks) -> None:
     minutes = [60 * each for each in (125, 90, 10)]
     report = served_and_kept(workspace, ticks, [time - 3600 for time in minutes], minutes)

@@ -30,6 +30,7 @@ from mainspring.features.online.watermark import Running, Watermark, watermark_o
 from mainspring.features.parity import Cause, VectorLog, find_verification, parity_lines
 from mainspring.workspace import Workspace
 
+here = pytest.mark.one_backend("verdicts are of what was logged, whatever store it came of")
 START = datetime(2013, 1, 1, tzinfo=UTC)
 
 
@@ -138,6 +139,7 @@ def causes(report: Any) -> set[tuple[str, str]]:
     return {(each.feature, each.cause) for each in report.mismatches}
 
 
+@here
 def test_another_definition_is_found(workspace: Workspace) -> None:
     old = Served(workspace, CLEAN, weather(features=["wind", (pl.col("temp") < 15).alias("is_freezing")]))
     served = Served(workspace, CLEAN)
@@ -155,6 +157,7 @@ def test_another_definition_is_found(workspace: Workspace) -> None:
     assert "weather_at/1" in example.why
 
 
+@here
 def test_another_time_to_live_is_found(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     served = Served(workspace, CLEAN)
     served.bring(3)
@@ -171,6 +174,7 @@ def test_another_time_to_live_is_found(workspace: Workspace, monkeypatch: pytest
     }  # fmt: skip
 
 
+@here
 def test_data_that_came_late_is_found(workspace: Workspace) -> None:
     served = Served(workspace, CLEAN)
     served.bring(3)
@@ -182,6 +186,7 @@ def test_data_that_came_late_is_found(workspace: Workspace) -> None:
     }  # fmt: skip
 
 
+@here
 def test_times_of_another_zone_are_found(workspace: Workspace) -> None:
     served = Served(workspace, CLEAN)
     served.bring(3)
@@ -199,6 +204,7 @@ def test_times_of_another_zone_are_found(workspace: Workspace) -> None:
     }
 
 
+@here
 def test_a_request_in_another_zone_is_found(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     served = Served(workspace, CLEAN)
     served.bring(3)
@@ -212,6 +218,7 @@ def test_a_request_in_another_zone_is_found(workspace: Workspace, monkeypatch: p
     assert causes(verify("late")) == {("hour", Cause.ZONE), ("windy_hour", Cause.ZONE)}
 
 
+@here
 def test_values_of_removed_rows_are_found(workspace: Workspace) -> None:
     served = Served(workspace, CLEAN)
     served.bring(3)
@@ -222,6 +229,7 @@ def test_values_of_removed_rows_are_found(workspace: Workspace) -> None:
     assert ("wind", Cause.SOURCE) in causes(verify("late"))
 
 
+@here
 def test_a_read_may_have_met_either_state_of_a_running_materialization(workspace: Workspace) -> None:
     served = Served(workspace, CLEAN[:1])
     served.bring(1)
@@ -243,6 +251,7 @@ def test_a_read_may_have_met_either_state_of_a_running_materialization(workspace
     assert causes(verify("late")) >= {("wind", Cause.UNKNOWN)}
 
 
+@here
 def test_what_was_pushed_is_judged_once_the_source_has_it(workspace: Workspace) -> None:
     served = Served(workspace, CLEAN[:1])
     served.bring(1)
@@ -262,6 +271,7 @@ def test_what_was_pushed_is_judged_once_the_source_has_it(workspace: Workspace) 
     assert {cause for _, cause in causes(report)} == {Cause.PUSHED}
 
 
+@here
 def test_staleness_is_told_apart(workspace: Workspace) -> None:
     served = Served(workspace, CLEAN)
     served.bring(1.5)
@@ -274,6 +284,7 @@ def test_staleness_is_told_apart(workspace: Workspace) -> None:
     ]  # fmt: skip
 
 
+@here
 def test_what_was_removed_can_not_be_judged(workspace: Workspace) -> None:
     served = Served(workspace, CLEAN[:2])
     served.bring(3)
@@ -306,3 +317,24 @@ def test_a_verification_is_recorded_and_a_gate_can_stand_on_it(workspace: Worksp
     assert decide(evaluation, [Gate("parity", at_least=1.0)]).passed
     nothing = Evaluation(0, verify(since=at(9)).metrics, report.higher_is_better)
     assert not decide(nothing, [Gate("parity", at_least=1.0)]).passed
+
+
+@here
+@pytest.mark.soak
+def test_a_hundred_thousand_clean_vectors_give_no_mismatch(workspace: Workspace) -> None:
+    chance = random.Random(11)
+    frame = history(chance, 20_000)
+    served = Served(workspace, frame)
+    for hour in range(1, 21):
+        served.bring(hour)
+        for minute in range(5):
+            when = us(at(hour + minute / 60))
+            for _ in range(10):
+                asked = [
+                    {"origin": chance.choice("abcd"), "dest": chance.choice("abcd"), "leaves_at": at(hour)}
+                    for _ in range(100)
+                ]
+                served.log.read(served.reader, asked, [f"{served.count}/{row}" for row in range(100)], at_us=when)
+                served.count += 100
+    report = verify("late")
+    assert (report.vectors, report.verified, report.mismatched) == (100_000, 100_000, 0)
