@@ -273,8 +273,7 @@ def test_a_folder_that_the_workspace_lies_in_is_a_value_without_it(tmp_path: Pat
 
 
 @pytest.mark.one_backend("a step's files are written on the machine that it runs on")
-@pytest.mark.parametrize("runner", ["inline", "pool"])
-def test_a_step_whose_file_has_no_room_on_the_disk_fails_in_one_line(lab: Lab, small_disk: Path, runner: str) -> None:
+def test_a_step_whose_file_has_no_room_on_the_disk_fails_in_one_line(lab: Lab, small_disk: Path) -> None:
     lab.write("""
         from pathlib import Path
 
@@ -289,12 +288,12 @@ def test_a_step_whose_file_has_no_room_on_the_disk_fails_in_one_line(lab: Lab, s
     (lab.root / "big.bin").write_bytes(bytes(1_500_000))
     lab.workspace.scratch.parent.mkdir(exist_ok=True)
     lab.workspace.scratch.symlink_to(small_disk)
-    failed = lab.run(params={"path": lab.root / "big.bin"}, runner=runner)
+    failed = lab.run(params={"path": lab.root / "big.bin"})
     (task,) = failed.tasks
     assert re.fullmatch(rf"StorageError: {lab.workspace.scratch}/.*: the disk is full\..*", task.error or "")
     assert failed.log_of(task) == f"{task.error}\n"
     lab.workspace.scratch.unlink()
-    assert lab.run(params={"path": lab.root / "big.bin"}, runner=runner).value == 1_500_000
+    assert lab.run(params={"path": lab.root / "big.bin"}).value == 1_500_000
 
 
 RETURNED = """
