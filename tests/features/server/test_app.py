@@ -28,6 +28,7 @@ from mainspring.features import (
     materialize,
     push,
 )
+from mainspring.models import Field, Signature, register
 from mainspring.testing.processes import start_server
 from mainspring.workspace import Workspace, using
 
@@ -281,6 +282,26 @@ def test_a_new_version_is_followed_and_the_old_one_can_be_named(running: Running
             assert running.process.poll() is None
     assert running.values(feature_service="movers/1", entities={"origin": ["A"]})["wind"] == [1]
     assert running.values(features=["moving/1:wind"], entities={"origin": ["A"]})["wind"] == [1]
+
+
+def test_a_push_reaches_the_versions_that_models_use(running: Running) -> None:
+    base = FeatureView("used", entity=Entity("origin"), source="weather", event_time="at", features=["wind"])
+    apply(FeatureService("users", [base]), workspace=running.workspace)
+    register(
+        {"a": 1}, "model", signature=Signature((Field("wind", "i64"),)), input_kind="records",
+        features=get_definition("service", "users", running.workspace), workspace=running.workspace,
+    )  # fmt: skip
+    for factor in (2, 3):
+        base.features["wind"] = pl.col("wind") * factor
+        apply(FeatureService("users", [base]), workspace=running.workspace)
+    row = {"origin": ["A"], "at": [hours_ago(1).isoformat()], "wind": [1], "temp": [1.0]}
+    told = running.client.post("/push", json={"push_source_name": "used", "df": row}).raise_for_status().json()
+    assert told["online"] == {"used/3": 1, "used/1": 1}
+    values = running.values(features=["used:wind"], entities={"origin": ["A"]})
+    assert (values["wind"], running.values(features=["used/1:wind"], entities={"origin": ["A"]})["wind"]) == ([3], [1])
+    body = {"feature_view_name": "used", "df": {"origin": ["A"], "event_timestamp": [NOW.isoformat()], "wind": [9]}}
+    told = running.client.post("/write-to-online-store", json=body).raise_for_status().json()
+    assert told["online"] == {"used/3": 1, "used/1": 1}
 
 
 def test_it_says_what_it_serves_and_counts(running: Running) -> None:

@@ -60,7 +60,11 @@ class Catalogue:
             InvalidError: it names both or neither, or two features have one name.
             StorageError: the definitions can't be read.
         """
-        entry = _entry(FeatureReader(self._definition(wanted), self._workspace), full_names=wanted.full_names)
+        reader = FeatureReader(self._definition(wanted), self._workspace)
+        record = reader.service.record
+        assert isinstance(record, ServiceRecord)
+        is_renamed = wanted.full_names and wanted.service  # chosen features are named as asked for
+        entry = Entry(reader, record.fields, full_names_of(record) if is_renamed else reader.names)
         with self._lock:
             self._kept.pop(wanted, None)
             self._kept[wanted] = entry
@@ -96,10 +100,3 @@ class Catalogue:
         if wanted.service:
             return self._store.get("service", wanted.service)
         return choose_features(wanted.features, full_names=wanted.full_names, workspace=self._workspace)
-
-
-def _entry(reader: FeatureReader, *, full_names: bool) -> Entry:
-    record = reader.service.record
-    assert isinstance(record, ServiceRecord)
-    is_chosen = any("__" in name for name in reader.names)
-    return Entry(reader, record.fields, full_names_of(record) if full_names and not is_chosen else reader.names)

@@ -65,7 +65,8 @@ def push_rows(request: PushRequest, workspace: Workspace) -> dict[str, Any]:
 
 def write_features(request: WriteRequest, workspace: Workspace) -> dict[str, Any]:
     """Store rows of a view that hold its features, as Feast's client sends what is pushed to it; raises as `push_rows`."""
-    view = DefinitionStore(workspace.database, workspace.ledger).get("view", request.feature_view_name)
+    store = DefinitionStore(workspace.database, workspace.ledger)
+    view = store.get("view", request.feature_view_name)
     record = _view(view)
     times = {_EVENT: record.event_time, _CREATED: record.created_time}
     columns = {times.get(name, name) or name: values for name, values in request.df.items()}
@@ -82,8 +83,23 @@ def write_features(request: WriteRequest, workspace: Workspace) -> dict[str, Any
     frame = _framed(given, types)
     if missing := [name for name in types if name not in given]:
         raise InvalidError("df", ", ".join(request.df), f"a column `{missing[0]}` of {view}")
-    plain = replace(record, transform=None, fields=tuple(Field(field.name, field.dtype) for field in record.fields))
-    return {"rows": frame.height, "online": {str(view): push(replace(view, record=plain), frame, workspace=workspace)}}
+    live = [each for each in live_versions(view.name, store, workspace) if _shape(each) == _shape(view)]
+    into = {str(each): each for each in (view, *live)}
+    stored = {name: push(_plain(each), frame, workspace=workspace) for name, each in into.items()}
+    return {"rows": frame.height, "online": stored}
+
+
+def _shape(view: Definition) -> tuple[Any, ...]:
+    """The columns that rows of features have."""
+    record = _view(view)
+    return record.keys, record.event_time, record.created_time, [(field.name, field.dtype) for field in record.fields]
+
+
+def _plain(view: Definition) -> Definition:
+    """The view as it would be over rows that hold its features already."""
+    record = _view(view)
+    fields = tuple(Field(field.name, field.dtype) for field in record.fields)
+    return replace(view, record=replace(record, transform=None, fields=fields))
 
 
 def materialize_views(request: MaterializeRequest, workspace: Workspace) -> dict[str, Any]:
