@@ -49,6 +49,9 @@ def test_the_example_has_the_columns_of_a_request(workspace: Workspace) -> None:
     for version in (registered(Service(ROWS)), registered(Service(), input_example=ROWS)):
         assert version.features == "f" * 32
         assert example_of(version, workspace.blobs)[0] == {"origin": "EWR", "flight": 1, "wind": 5, "distance": 200}
+    keyless = ROWS.with_columns(origin=pl.Series([None, "JFK"]))
+    (kept,) = example_of(registered(Service(keyless), input_example=INPUTS, metrics={"mae": 1.0}), workspace.blobs)
+    assert kept["origin"] == "JFK"
     alone = register(fitted(), "alone", signature=INPUTS, features=Service())
     assert example_of(alone, workspace.blobs)[0] == {"wind": 5, "distance": 200}
 

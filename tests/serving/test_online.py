@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from mainspring.errors import InvalidError, NotFoundError
-from mainspring.features import apply, get_definition, materialize
+from mainspring.features import apply, get_definition, materialize, store_training_set
 from mainspring.models import example_of, get_model_version
 from mainspring.serving import OnlinePredictor, bind, load_predictor
 from mainspring.serving.online import OVERRIDDEN
@@ -98,6 +98,16 @@ def test_a_predictor_is_found_by_endpoint_and_by_model(workspace: Workspace) -> 
     assert not load_predictor("delay@production").overrides
     with pytest.raises(NotFoundError, match="No model `dealy`"):
         load_predictor("dealy")
+
+
+@pytest.mark.one_backend("what a set is made of has its own tests on both")
+def test_a_set_that_is_stored_gives_the_example_too(workspace: Workspace) -> None:
+    made = trained()
+    rows = made.frame.drop(made.features)
+    stored = store_training_set(rows, "late", time="leaves_at", to="set")
+    table = made.frame.select(INPUTS).with_columns(pl.col("distance").cast(pl.Float64))
+    version = late(made, signature=table, features=stored)
+    assert example_of(version, workspace.blobs) == example_of(late(made), workspace.blobs)
 
 
 def test_a_key_may_be_an_input_too(workspace: Workspace) -> None:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from mainspring.data.as_of import Ref
     from mainspring.features.lookups import Rows
 
+_EXAMPLE_ROWS = 5
+
 
 class ViewReport(JoinReport, frozen=True, kw_only=True):
     """What was found of one view in a version of its source.
@@ -56,6 +58,10 @@ class FeatureReport(msgspec.Struct, frozen=True, kw_only=True):
     sources: dict[str, str]
     reports: tuple[ViewReport, ...]
 
+    def _feature_set(self, workspace: Workspace, rows: pl.DataFrame) -> FeatureSet:
+        service = DefinitionStore(workspace.database, workspace.ledger).get("service", self.service_id)
+        return msgspec.structs.replace(service.feature_set(workspace), rows=rows)
+
     def _told(self, rows: int) -> str:
         lines = [f"{rows:,} rows, {len(self.features)} features of {self.service}"]
         return "\n".join([*lines, *(f"  {_said(report)}" for report in self.reports)])
@@ -68,8 +74,7 @@ class TrainingSet(FeatureReport, frozen=True, kw_only=True):
 
     def feature_set(self, workspace: Workspace) -> FeatureSet:
         """What a model gets that is registered with the version of the service that made this."""
-        service = DefinitionStore(workspace.database, workspace.ledger).get("service", self.service_id)
-        return msgspec.structs.replace(service.feature_set(workspace), rows=self.frame)
+        return self._feature_set(workspace, self.frame)
 
     def __str__(self) -> str:
         return self._told(self.frame.height)
@@ -92,6 +97,10 @@ class StoredTrainingSet(FeatureReport, frozen=True, kw_only=True):
     def content_digest(self) -> str:
         """That of the rows with their features."""
         return self.version.content_digest
+
+    def feature_set(self, workspace: Workspace) -> FeatureSet:
+        """What a model gets that is registered with the version of the service that made this."""
+        return self._feature_set(workspace, self.version.scan().head(_EXAMPLE_ROWS).collect())
 
     def __str__(self) -> str:
         return f"{self.version}: {self._told(self.version.rows)}"

@@ -147,7 +147,8 @@ def _records(example: Any, signature: Signature, given: FeatureSet | None) -> li
     wanted = dict.fromkeys([*given.request, *(field.name for field in signature.inputs)])
     for rows in (found, _rows(given.rows)):
         if rows and wanted.keys() <= rows[0].keys():
-            return [{name: row[name] for name in wanted} for row in rows]
+            whole = [row for row in rows if all(row[name] is not None for name in given.request)]
+            return [{name: row[name] for name in wanted} for row in whole or rows]
     return found
 
 
