@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -23,10 +23,10 @@ from mainspring.features.history.status import Status
 from mainspring.features.online.reader import spec_of
 from mainspring.features.online.rows import CREATED, EVENT
 from mainspring.features.parity.answers import Answers, Asked, answers, answers_as_of, asked_of
-from mainspring.features.parity.bits import differing
+from mainspring.features.parity.bits import Mask, Served
 from mainspring.features.parity.demanding import Demand
 from mainspring.features.parity.floats import is_near, order_of
-from mainspring.features.parity.judging import Judged, Mask, Sources, levels_of, recomputed
+from mainspring.features.parity.judging import Judged, Sources, levels_of, recomputed
 from mainspring.features.parity.past import NEEDS, Past, Whole
 from mainspring.features.parity.reads import Marks, Reads
 from mainspring.features.parity.report import Cause
@@ -63,8 +63,7 @@ def explained(reads: Reads, judged: Judged, sources: Sources, demand: Demand | N
         return []
     places = np.unique(np.concatenate(list(sample.values())))
     spots = {name: np.searchsorted(places, found) for name, found in sample.items()}
-    names = dict(zip(judged.part.features, judged.part.names, strict=True))
-    served = {name: [reads.values[names[name]][place] for place in places.tolist()] for name in sample}
+    served = reads.served(judged.part).taken(places, sample)
     open_spots = {name: set(found.tolist()) for name, found in spots.items()}
     tries: list[_Try] = []
     search = _of_demand(demand, served, places) if demand else _Search(reads, judged, sources, served, places).tries()
@@ -100,9 +99,7 @@ def _covered(name: str, spots: list[int], tries: list[_Try]) -> dict[int, tuple[
 class _Search:
     """Explanations for a part of stored values."""
 
-    def __init__(
-        self, reads: Reads, judged: Judged, sources: Sources, served: dict[str, list[Any]], places: Whole
-    ) -> None:
+    def __init__(self, reads: Reads, judged: Judged, sources: Sources, served: Served, places: Whole) -> None:
         record = judged.view.record
         assert isinstance(record, ViewRecord)
         self.reads, self.judged, self.sources, self.record, self.places = reads, judged, sources, record, places
@@ -131,22 +128,13 @@ class _Search:
             pairs = zip(event_us, self.asked.at.tolist(), strict=True)
             ahead = np.array([event is not None and event > at for event, at in pairs], bool)
             yield _Try(Cause.FUTURE, "its event is after the read", dict.fromkeys(self.served, ahead))
-        pushed = self.reads.is_pushed(self.judged.number)[self.places]
-        yield _Try(
-            Cause.PUSHED, "the source's row of that time says something else", dict.fromkeys(self.served, pushed)
-        )
         for offset_us in OFFSETS_US:
             shifted = answers_as_of(self.asked, newest.shifted(offset_us), self.levels)
             yield self._try(Cause.ZONE, f"it is right by times that are {_hours(offset_us)} off", shifted)
 
     def _try(self, cause: Cause, why: str, found: Answers) -> _Try:
         """An explanation that gives these answers, of as many of the features as there are."""
-        holds = {}
-        for name, values in self.served.items():
-            if name in found.values.columns:
-                holds[name] = np.ones(len(values), bool)
-                holds[name][differing(values, found.values[name])] = False
-        return _Try(cause, why, holds)
+        return _Try(cause, why, self.served.agreeing(found.values))
 
     def _event_us(self) -> list[int | None]:
         events = self.reads.event_us[self.judged.part.names[0]]
@@ -203,7 +191,7 @@ class _Search:
         """Where another order of the window's values gives what was served."""
         past = self.sources.newest(self.judged.view)
         found: dict[str, Mask] = {}
-        for spot, served in enumerate(self.served[feature.name]):
+        for spot, served in enumerate(self.served[feature.name].values):
             at, level = int(self.asked.at[spot]), int(self.levels[spot])
             tail = (at - feature.window_us) // feature.hop_us * feature.hop_us
             seen = pl.col(EVENT).is_between(tail, at) & (pl.col(CREATED) <= at) & (pl.col(NEEDS) <= level)
@@ -215,15 +203,11 @@ class _Search:
             yield _Try(Cause.FLOATS, f"it is right when added up {said}", {feature.name: mask})
 
 
-def _of_demand(demand: Demand, served: dict[str, list[Any]], places: Whole) -> Iterator[_Try]:
+def _of_demand(demand: Demand, served: Served, places: Whole) -> Iterator[_Try]:
     """Explanations for features that are computed on demand."""
 
     def attempt(cause: Cause, why: str, values: pl.DataFrame) -> _Try:
-        holds = {}
-        for name, told in served.items():
-            holds[name] = np.ones(len(places), bool)
-            holds[name][differing(told, values[name])] = False
-        return _Try(cause, why, holds)
+        return _Try(cause, why, served.agreeing(values))
 
     inputs = [each.base[places] for each in demand.inputs]
     request = demand.request[places]
@@ -244,10 +228,10 @@ def _of_demand(demand: Demand, served: dict[str, list[Any]], places: Whole) -> I
         yield attempt(Cause.ZONE, f"it is right by times that are {_hours(offset_us)} off", values)
 
 
-def _near(served: dict[str, list[Any]], expected: pl.DataFrame) -> _Try:
+def _near(served: Served, expected: pl.DataFrame) -> _Try:
     holds = {}
-    for name, values in served.items():
-        pairs = zip(values, expected[name].to_list(), strict=True)
+    for name, told in served.items():
+        pairs = zip(told.values, expected[name].to_list(), strict=True)
         holds[name] = np.array([is_near(*pair) for pair in pairs], bool)
     return _Try(Cause.FLOATS, "it differs in its last bits", holds)
 

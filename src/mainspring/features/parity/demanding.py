@@ -12,10 +12,8 @@ from mainspring.features.definitions.demand import computed
 from mainspring.features.definitions.frames import typed_frame
 from mainspring.features.definitions.records import OnDemandRecord, Part, ViewRecord
 from mainspring.features.parity.answers import Answers, answers_now, asked_of
-from mainspring.features.parity.bits import differing
 from mainspring.features.parity.judging import (
     Judged,
-    Mask,
     Sources,
     Verdict,
     Verdicts,
@@ -51,7 +49,7 @@ class Demand:
         self.definition = sources.store.by_id([part.version])[part.version]
         assert isinstance(self.definition.record, OnDemandRecord)
         self.record: OnDemandRecord = self.definition.record
-        self.request = reads.request(self.record.request)
+        self.request, self.served = reads.request(self.record.request), reads.served(part)
         self.inputs = [self._given(first + number, each) for number, each in enumerate(self.record.inputs)]
 
     def judged(self) -> Judged:
@@ -61,22 +59,25 @@ class Demand:
         verdicts = np.full(rows, Verdict.DIFFERS, np.int8)
         tries = [expected, now, self.values([each.reached for each in self.inputs]), self.as_served()]
         for values in tries if self.inputs else tries[:1]:
-            verdicts[~self._differs(values)] = Verdict.VERIFIED
+            verdicts[~self.served.differs(values)] = Verdict.VERIFIED
         for other in self.others:
             if any(_is_same(other.part, each) for each in self.record.inputs):
-                verdicts[(other.verdicts == Verdict.DIFFERS) & self._differs(expected)] = Verdict.DIFFERS
+                verdicts[(other.verdicts == Verdict.DIFFERS) & self.served.differs(expected)] = Verdict.DIFFERS
         for each in self.inputs:
             verdicts = np.where(verdicts == Verdict.DIFFERS, each.excuse, verdicts)
         verdicts[self.reads.is_outage(self.part.names)] = Verdict.OUTAGE
-        wrong = np.flatnonzero(verdicts == Verdict.DIFFERS)
-        features = {
-            name: found
-            for name in self.part.features
-            if len(found := np.intersect1d(differing(self.reads.values[name], expected[name]), wrong))
-        }
-        stale = self._differs(now) & (verdicts == Verdict.VERIFIED)
+        features = self.served.wrong(expected, verdicts == Verdict.DIFFERS)
+        stale = self.served.differs(now) & (verdicts == Verdict.VERIFIED)
         return Judged(
-            -1, self.part, self.definition, verdicts, features, Answers(expected, None), stale, np.zeros(rows, np.int64)
+            -1,
+            self.part,
+            self.definition,
+            verdicts,
+            features,
+            Answers(expected, None),
+            Answers(now, None),
+            stale,
+            np.zeros(rows, np.int64),
         )
 
     def values(self, inputs: Sequence[pl.DataFrame], request: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -89,24 +90,23 @@ class Demand:
         """What the function gives for the inputs that were served beside it, as far as they were."""
         return self.values([each.base if each.served is None else each.served for each in self.inputs])
 
-    def _differs(self, values: pl.DataFrame) -> Mask:
-        found = np.zeros(len(self.reads.at), bool)
-        for name in self.part.features:
-            found[differing(self.reads.values[name], values[name])] = True
-        return found
-
     def _given(self, number: int, part: Part) -> Given:
         view = self.sources.store.by_id([part.version])[part.version]
         assert isinstance(view.record, ViewRecord)
         asked = asked_of(part, view.record, self.reads)
         marks, newest = self.reads.marks(view.id), self.sources.newest(view)
-        base, gone = recomputed(asked, view, marks, self.sources)
-        reached, _ = recomputed(asked, view, finished(marks), self.sources)
+        other = next((each for each in self.others if _is_same(each.part, part) and _has(each.part, part)), None)
+        if other is not None:
+            base, now, gone = other.expected, other.now, other.verdicts == Verdict.GONE
+        else:
+            base, gone = recomputed(asked, view, marks, self.sources)
+            now = answers_now(asked, newest)
+        running = is_running(marks)
+        reached = recomputed(asked, view, finished(marks), self.sources)[0] if running.any() else base
         excuse = np.full(len(asked.at), Verdict.DIFFERS, np.int8)
-        excuse[is_running(marks)] = Verdict.UNSETTLED
+        excuse[running] = Verdict.UNSETTLED
         excuse[self.reads.is_pushed(number) | is_behind(view, marks, newest)] = Verdict.PENDING
         excuse[gone] = Verdict.GONE
-        now = answers_now(asked, newest)
         served = self._served(part, view.record)
         return Given(_named(base, part), _named(reached, part), _named(now, part), served, excuse)
 
@@ -129,8 +129,12 @@ class Demand:
 
 
 def _named(answers: Answers, part: Part) -> pl.DataFrame:
-    return answers.values.rename(dict(zip(part.features, part.names, strict=True)))
+    return answers.values.select(part.features).rename(dict(zip(part.features, part.names, strict=True)))
 
 
 def _is_same(one: Part, other: Part) -> bool:
     return one.version == other.version and one.keys == other.keys
+
+
+def _has(one: Part, other: Part) -> bool:
+    return set(other.features) <= set(one.features)

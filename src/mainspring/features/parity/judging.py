@@ -20,12 +20,11 @@ from mainspring.features.history.keys import comparable_keys, key_names
 from mainspring.features.online.rows import EVENT
 from mainspring.features.online.watermark import Watermark
 from mainspring.features.parity.answers import Answers, Asked, answers_as_of, answers_now, asked_of, joined
-from mainspring.features.parity.bits import differing, same
+from mainspring.features.parity.bits import Mask, same
 from mainspring.features.parity.past import EVERYTHING, NEEDS, NOTHING, Past, Whole
 from mainspring.features.parity.reads import Marks, Reads
 from mainspring.workspace import Workspace
 
-Mask = npt.NDArray[np.bool_]
 Verdicts = npt.NDArray[np.int8]
 _KEPT = 4  # versions of sources in memory
 
@@ -49,7 +48,7 @@ class Judged(NamedTuple):
     """The verdicts on one part of a service, the one of this number. `wrong` are the places of reads that differ, by feature.
 
     `stale` reads would have had another value with all that was known at their instants, and `waiting_us` says for how long
-    something known had been waiting to be seen.
+    something known had been waiting to be seen. `now` is what a training set answers.
     """
 
     number: int
@@ -58,6 +57,7 @@ class Judged(NamedTuple):
     verdicts: Verdicts
     wrong: dict[str, Whole]
     expected: Answers
+    now: Answers
     stale: Mask
     waiting_us: Whole
 
@@ -123,13 +123,13 @@ class _Judging:
         self.levels = levels_of(self.view, self.marks)
         self.newest = sources.newest(self.view)
         self.pushed = reads.is_pushed(number)
-        self.served = {feature: reads.values[name] for feature, name in zip(part.features, part.names, strict=True)}
+        self.served = reads.served(part)
         self.event_us = reads.event_us[part.names[0]]
 
     def run(self) -> Judged:
         expected, gone = recomputed(self.asked, self.view, self.marks, self.sources)
         now = answers_now(self.asked, self.newest)
-        wrong, stale = self._differs(expected), self._differs(now)
+        wrong, stale = self.served.differs(expected.values), self.served.differs(now.values)
         verdicts = np.where(wrong, Verdict.DIFFERS, Verdict.VERIFIED).astype(np.int8)
         verdicts[wrong & ~stale] = Verdict.VERIFIED  # a training set gives just that
         verdicts[gone | (wrong & (self.asked.at < _begins(self.marks)))] = Verdict.GONE
@@ -139,21 +139,10 @@ class _Judging:
         self._settle_running(verdicts)
         self._settle_pushed(verdicts)
         verdicts[self._open(verdicts, is_behind(self.view, self.marks, self.newest))] = Verdict.PENDING
-        places = self._open(verdicts, np.ones(len(verdicts), bool))
-        features = {
-            name: kept
-            for name in self.part.features
-            if len(kept := np.intersect1d(differing(self.served[name], expected.values[name]), places))
-        }
+        features = self.served.wrong(expected.values, verdicts == Verdict.DIFFERS)
         stale &= verdicts == Verdict.VERIFIED
         waiting = self.newest.waiting_us(self.asked.at, self.levels)
-        return Judged(self.number, self.part, self.view, verdicts, features, expected, stale, waiting)
-
-    def _differs(self, answers: Answers) -> Mask:
-        found = np.zeros(len(self.asked.at), bool)
-        for name in self.part.features:
-            found[differing(self.served[name], answers.values[name])] = True
-        return found
+        return Judged(self.number, self.part, self.view, verdicts, features, expected, now, stale, waiting)
 
     def _open(self, verdicts: Verdicts, among: Mask) -> Whole:
         """The places that differ, among some."""
@@ -171,18 +160,11 @@ class _Judging:
             if not len(places) or past is None:
                 continue
             ended = answers_as_of(self.asked.taken(places), past, ends[places])
-            verdicts[places[self._equal(places, ended)]] = Verdict.VERIFIED
+            verdicts[places[~self.served.taken(places).differs(ended.values)]] = Verdict.VERIFIED
             if not self.record.aggregates:
                 left = places[verdicts[places] == Verdict.DIFFERS]
                 _, equal = self._found(left, past, int(ends[places[0]]))
                 verdicts[left[equal]] = Verdict.VERIFIED
-
-    def _equal(self, places: Whole, answers: Answers) -> Mask:
-        equal = np.ones(len(places), bool)
-        for name in self.part.features:
-            served = [self.served[name][place] for place in places.tolist()]
-            equal[differing(served, answers.values[name])] = False
-        return equal
 
     def _settle_pushed(self, verdicts: Verdicts) -> None:
         """What was pushed is held to the source's row of the same time, once there is one."""
@@ -209,7 +191,8 @@ class _Judging:
         for row, *values in rows.select("__row", *self.part.features).iter_rows():
             place = int(places[row])
             known[row] = True
-            equal[row] |= same(self._with_ttl(place, values), [self.served[name][place] for name in self.part.features])
+            served = [self.served[name].values[place] for name in self.part.features]
+            equal[row] |= same(self._with_ttl(place, values), served)
         return known, equal
 
     def _with_ttl(self, place: int, values: list[Any]) -> list[Any]:

@@ -13,10 +13,11 @@ import polars as pl
 
 from mainspring.data.tables.type_names import named_type
 from mainspring.features.definitions.frames import typed_frame
-from mainspring.features.definitions.records import ServiceRecord
+from mainspring.features.definitions.records import Part, ServiceRecord
 from mainspring.features.history import Status
 from mainspring.features.online.packing import python_type
 from mainspring.features.online.watermark import Watermark, read_watermark
+from mainspring.features.parity.bits import Served, Told
 from mainspring.features.parity.log import Logged
 from mainspring.features.parity.past import Whole
 from mainspring.store import read_segments
@@ -47,6 +48,7 @@ class Reads:
             field.name: _as_served(field.dtype, column)
             for field, column in zip(record.fields, _transposed(logged, "values", len(names)), strict=True)
         }
+        self._told = {name: Told(values) for name, values in self.values.items()}
         self.statuses = dict(zip(names, _transposed(logged, "statuses", len(names)), strict=True))
         self.event_us = dict(zip(names, _transposed(logged, "event_us", len(names)), strict=True))
         self._logged = logged
@@ -54,6 +56,10 @@ class Reads:
     def request(self, types: dict[str, str]) -> pl.DataFrame:
         """Columns of the request in these types, as a reader takes them."""
         return typed_frame({name: (dtype, _as_given(dtype, self.given[name])) for name, dtype in types.items()})
+
+    def served(self, part: Part) -> Served:
+        """The values of a part, by the names that its view has for them."""
+        return Served((name, self._told[shown]) for name, shown in zip(part.features, part.names, strict=True))
 
     def is_pushed(self, number: int) -> npt.NDArray[np.bool_]:
         """Where the value of the part of this number came by `push`."""
