@@ -67,13 +67,21 @@ def scans(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_an_upgrade_is_seen_though_the_snapshot_is_cached(site: Path, tmp_path: Path, scans: list[str]) -> None:
-    old = snapshot(tmp_path / "cache", [str(site)])
-    assert snapshot(tmp_path / "cache", [str(site)]) == old
+    old = snapshot([str(site)])
+    known = installed(tmp_path / "cache", [str(site)])
+    environment._kept_distributions.cache_clear()  # as in another process
+    assert installed(tmp_path / "cache", [str(site)]) == known
     assert scans == [str(site)]
     (site / "numpy-2.3.0.dist-info").rename(site / "numpy-2.4.6.dist-info")
-    new = snapshot(tmp_path / "cache", [str(site)])
+    assert installed(tmp_path / "cache", [str(site)]).versions["numpy"] == "2.4.6"
+    new = snapshot([str(site)])
     assert new.distributions["numpy"] == "2.4.6"
     assert new.digest != old.digest
+
+
+def test_a_snapshot_needs_no_more_than_the_names_of_what_is_installed(site: Path, scans: list[str]) -> None:
+    assert snapshot([str(site)]).distributions == installed(paths=[str(site)]).versions
+    assert scans == [str(site)]
 
 
 def test_a_folder_is_read_once_for_all_workspaces_of_a_process(site: Path, tmp_path: Path, scans: list[str]) -> None:
@@ -83,24 +91,25 @@ def test_a_folder_is_read_once_for_all_workspaces_of_a_process(site: Path, tmp_p
     assert scans.count(str(site)) == 1
 
 
-def test_a_snapshot_of_a_folder_changed_just_now_is_not_kept(
+def test_what_a_folder_changed_just_now_holds_is_not_kept(
     site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed = max(site.stat().st_mtime_ns, site.stat().st_ctime_ns)
     monkeypatch.setattr(environment, "real_time_ns", lambda: changed + 1_000_000)
-    snapshot(tmp_path / "cache", [str(site)])
+    installed(tmp_path / "cache", [str(site)])
     assert not (tmp_path / "cache").exists()
 
 
 def test_a_corrupt_cache_is_read_anew(site: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "environment.msgpack").write_bytes(b"x" * 100)
-    assert snapshot(tmp_path / "cache", [str(site)]).distributions["numpy"] == "2.3.0"
+    (tmp_path / "cache" / "distributions.msgpack").write_bytes(b"x" * 100)
+    assert installed(tmp_path / "cache", [str(site)]).versions["numpy"] == "2.3.0"
 
 
 def test_the_first_of_two_copies_counts(site: Path, tmp_path: Path) -> None:
     install(tmp_path / "first", "numpy", "1.0", modules=("numpy",))
-    assert installed(paths=[str(tmp_path / "first"), str(site)]).versions["numpy"] == "1.0"
+    paths = [str(tmp_path / "first"), str(site)]
+    assert installed(paths=paths).versions["numpy"] == snapshot(paths).distributions["numpy"] == "1.0"
 
 
 @pytest.mark.parametrize(

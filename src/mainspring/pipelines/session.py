@@ -55,7 +55,7 @@ class Session:
         self.threads = threads or int(workspace.project.settings.threads) or os.cpu_count() or 1
         self.store = TaskStore(workspace.database, workspace.ledger, workspace.leases)
         self.values = Values(self.store.artifacts, workspace.blobs)
-        self.environment: Environment = snapshot(workspace.cache)
+        self.environment: Environment = snapshot()
         self.fingerprinter = Fingerprinter(
             self.root, workspace.cache, self.environment, self.threads,
             import_roots=source_roots(workspace, self.root), distributions=lambda: installed(workspace.cache),

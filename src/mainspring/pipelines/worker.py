@@ -147,9 +147,7 @@ def _first_import(place: Place, task: Task, module: str) -> Any:
 def _fingerprinter(workspace: Workspace) -> Fingerprinter:
     """What is known of the recorded code, which is one for all tasks of this process."""
     root = workspace.project.root
-    known = Fingerprinter(
-        root, workspace.cache, snapshot(workspace.cache), 0, import_roots=source_roots(workspace, root)
-    )
+    known = Fingerprinter(root, workspace.cache, snapshot(), 0, import_roots=source_roots(workspace, root))
     note_late_imports(known.project, (found.name for found in known.project.modules.everything()))
     return known
 

@@ -161,7 +161,7 @@ def start_run(
     workspace = workspace or current_workspace()
     root = workspace.project.root
     query = GitQuery(root)
-    environment = snapshot(workspace.cache)
+    environment = snapshot()
     kept = workspace.blobs.put(msgspec.json.encode(environment))
     sources = script_sources(root)
     code = _code(workspace, sources)

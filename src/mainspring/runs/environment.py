@@ -1,7 +1,8 @@
 """The environment a run happens in: interpreter, platform, and every installed distribution with what it requires.
 
-Read from the folders of `sys.path` directly, which is several times faster than `importlib.metadata`, and remembered in
-one file, and by the process for other workspaces it opens, until one of those folders changes.
+Names and versions are those of the listings of `sys.path`, which are read each time. What distributions provide and
+require is in hundreds of files, read when code imports something, several times faster than by `importlib.metadata`, and
+remembered in one file, and by the process for other workspaces it opens, until one of those folders changes.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from blake3 import blake3
 
 from mainspring.store.stamps import is_racy, real_time_ns
 
-_VERSION = 3
-_FILE_NAME = "environment.msgpack"
+_VERSION = 4
+_FILE_NAME = "distributions.msgpack"
 _INFO = re.compile(r"^(?P<name>[A-Za-z0-9._]+?)-(?P<version>[^-]+)(?:-py[\d.]+)?\.(?:dist|egg)-info$")
 _REQUIREMENT = re.compile(r"^\s*([A-Za-z0-9._-]+)\s*(?:\[([^\]]*)\])?([^;]*)(?:;(.*))?$")
 _EXTRA = re.compile(r"""extra\s*==\s*['"]([^'"]+)['"]""")
@@ -97,8 +98,7 @@ class _Distribution(NamedTuple):
 class _Stored(msgspec.Struct, array_like=True):
     version: str
     folders: dict[str, str]
-    environment: Environment
-    installed: msgspec.Raw  # decoded only when code imports something
+    installed: Installed
 
 
 def normalised(name: str) -> str:
@@ -110,14 +110,37 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def snapshot(cache_dir: Path | None = None, paths: Sequence[str] | None = None) -> Environment:
+def snapshot(paths: Sequence[str] | None = None) -> Environment:
     """The present environment; `paths` stands in for `sys.path`."""
-    return _read(cache_dir, paths).environment
+    versions: dict[str, str] = {}
+    for path in dict.fromkeys(sys.path if paths is None else paths):
+        for _, name, version in _listed(path):
+            versions.setdefault(name, version)  # the first on the path is the one that is imported
+    python = ".".join(map(str, sys.version_info[:3]))
+    implementation = sys.implementation.name
+    facts = (python, implementation, platform_name(), sorted(versions.items()))
+    digest = blake3(msgspec.json.encode(facts)).hexdigest()
+    return Environment(python, implementation, platform_name(), versions, digest)
 
 
 def installed(cache_dir: Path | None = None, paths: Sequence[str] | None = None) -> Installed:
     """What is installed at present, with requirements."""
-    return msgspec.msgpack.decode(_read(cache_dir, paths).installed, type=Installed)
+    read_at_ns = real_time_ns()
+    folders, changed_at_ns = _stamps(sys.path if paths is None else paths)
+    version = f"{_VERSION} {sys.version}"
+    path = cache_dir / _FILE_NAME if cache_dir is not None else None
+    if path is not None:
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            data = memoryview(path.read_bytes())
+            if blake3(data[32:]).digest() == data[:32]:
+                stored = msgspec.msgpack.decode(data[32:], type=_Stored)
+                if stored.version == version and stored.folders == folders:
+                    return stored.installed
+    racy = is_racy(changed_at_ns, read_at_ns)
+    found = _scan(folders, racy=racy)
+    if path is not None and not racy:
+        _write(path, msgspec.msgpack.encode(_Stored(version, folders, found)))
+    return found
 
 
 def distributions_of(import_names: Iterable[str], cache_dir: Path | None = None) -> tuple[str, ...]:
@@ -133,34 +156,6 @@ def closure(distributions: Iterable[str], cache_dir: Path | None = None) -> dict
 def platform_name() -> str:
     """Operating system and machine, e.g. `linux-x86_64`."""
     return f"{sys.platform}-{os.uname().machine}"
-
-
-def _read(cache_dir: Path | None, paths: Sequence[str] | None) -> _Stored:
-    read_at_ns = real_time_ns()
-    folders, changed_at_ns = _stamps(sys.path if paths is None else paths)
-    version = f"{_VERSION} {sys.version}"
-    path = cache_dir / _FILE_NAME if cache_dir is not None else None
-    if path is not None:
-        with contextlib.suppress(OSError, msgspec.MsgspecError):
-            data = memoryview(path.read_bytes())
-            if blake3(data[32:]).digest() == data[:32]:
-                stored = msgspec.msgpack.decode(data[32:], type=_Stored)
-                if stored.version == version and stored.folders == folders:
-                    return stored
-    racy = is_racy(changed_at_ns, read_at_ns)
-    found = _scan(folders, racy=racy)
-    stored = _Stored(version, folders, _environment(found), msgspec.Raw(msgspec.msgpack.encode(found)))
-    if path is not None and not racy:
-        _write(path, msgspec.msgpack.encode(stored))
-    return stored
-
-
-def _environment(found: Installed) -> Environment:
-    python = ".".join(map(str, sys.version_info[:3]))
-    name = sys.implementation.name
-    facts = (python, name, platform_name(), sorted(found.versions.items()))
-    digest = blake3(msgspec.json.encode(facts)).hexdigest()
-    return Environment(python, name, platform_name(), found.versions, digest)
 
 
 def _write(path: Path, body: bytes) -> None:
@@ -218,14 +213,19 @@ def _kept_distributions(folder: str, _stamp: str) -> tuple[_Distribution, ...]:
 
 def _distributions(folder: str) -> tuple[_Distribution, ...]:
     found = []
+    for entry, name, version in _listed(folder):
+        info = os.path.join(folder, entry)
+        is_editable = bool(_IS_EDITABLE.search(_text(info, "direct_url.json")))
+        found.append(_Distribution(name, version, tuple(_requirements(info)), _provides(info), is_editable))
+    return tuple(found)
+
+
+def _listed(folder: str) -> Iterable[tuple[str, str, str]]:
+    """The distributions of a folder: entry, name, version."""
     for entry in _entries(folder or "."):
         match = _INFO.match(entry)
         if match is not None:
-            info = os.path.join(folder, entry)
-            is_editable = bool(_IS_EDITABLE.search(_text(info, "direct_url.json")))
-            name, version = normalised(match["name"]), match["version"]
-            found.append(_Distribution(name, version, tuple(_requirements(info)), _provides(info), is_editable))
-    return tuple(found)
+            yield entry, normalised(match["name"]), match["version"]
 
 
 def _entries(folder: str) -> list[str]:

@@ -42,7 +42,7 @@ class Functions:
     def _fingerprinter(self) -> Fingerprinter:
         workspace = self.workspace
         return Fingerprinter(
-            self.root, workspace.cache, snapshot(workspace.cache), 1,
+            self.root, workspace.cache, snapshot(), 1,
             import_roots=source_roots(workspace, self.root), distributions=lambda: installed(workspace.cache),
         )  # fmt: skip
 
