@@ -20,7 +20,8 @@ demo: $(VENV)/.examples ## Run the example project, raw flights to a served mode
 
 test: lint ## Check everything: lint, types, layers, tests, doctests, documentation
 	@seed=$${PYTHONHASHSEED:-$$($(PY) -c 'import secrets; print(secrets.randbelow(2**32))')}; \
-	echo "PYTHONHASHSEED=$$seed"; PYTHONHASHSEED=$$seed $(PY) -m pytest -q -n $(JOBS) --dist worksteal $(ARGS)
+	echo "PYTHONHASHSEED=$$seed"; $(PY) -m compileall -q src; \
+	PYTHONDONTWRITEBYTECODE= PYTHONHASHSEED=$$seed $(PY) -m pytest -q -n $(JOBS) --dist worksteal $(ARGS)
 
 lint: $(VENV)/.test ## Check style, types and the layers of the house
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports

@@ -27,6 +27,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "law"))
 for name in [name for name in os.environ if name.startswith("MAINSPRING_") and name != "MAINSPRING_TEST_OUTSIDE"]:
     del os.environ[name]
 os.environ["NO_COLOR"] = "1"
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # bytecode is stamped with a second; tests edit a module twice in one
 
 
 def _stay_inside(event: str, args: tuple[object, ...]) -> None:
@@ -48,6 +49,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Keep the tests as pytest rewrote them: to do it anew takes each worker 10 s. While tests run, no bytecode is kept."""
+    sys.dont_write_bytecode = False
+    try:
+        return (yield)
+    finally:
+        sys.dont_write_bytecode = True
 
 
 @pytest.fixture

@@ -69,9 +69,10 @@ class Lab:
 
     def forget(self) -> None:
         """Drop the project's modules from this process."""
+        here = f"{self.root}{os.sep}"
         # A copy at once: a list made item by item can meet an import of another thread.
         for name, module in sys.modules.copy().items():
-            if str(getattr(module, "__file__", None) or "").startswith(f"{self.root}{os.sep}"):
+            if str(getattr(module, "__file__", None) or "").startswith(here):
                 del sys.modules[name]
 
     def run(self, pipeline: str = "main", *, module: str = "flow", params: Any = None, **options: Any) -> RunResult:
