@@ -121,9 +121,13 @@ def newest_of(items: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     >>> newest_of([(b"a", high + b"new"), (b"a", low + b"old")])[b"a"][16:]
     b'new'
     """
-    found: dict[bytes, bytes] = {}
+    given = list(items)
+    found: dict[bytes, bytes] = dict(given)
+    if len(found) == len(given) and _are_plain(found):
+        return found
+    found = {}
     known = found.get
-    for key, value in items:
+    for key, value in given:
         held = known(key)
         if held is None:
             checked_key(key)
@@ -133,6 +137,19 @@ def newest_of(items: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
         if held is None or held[:RANK_BYTES] <= value[:RANK_BYTES]:
             found[key] = value
     return found
+
+
+def _are_plain(items: Mapping[bytes, bytes]) -> bool:
+    """Whether all keys and values are surely right, told by passes that cost a tenth of looking at one by one."""
+    if {*map(type, items), *map(type, items.values())} != {bytes}:
+        return False
+    keys, values = set(map(len, items)), set(map(len, items.values()))
+    return (
+        min(keys) > 0
+        and max(keys) <= LONGEST_KEY_BYTES
+        and min(values) >= RANK_BYTES
+        and max(values) <= LARGEST_VALUE_BYTES
+    )
 
 
 def unexpected(place: str, key: bytes) -> ConflictError:

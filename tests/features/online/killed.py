@@ -70,4 +70,4 @@ def main(role: str, root: str, database: str, blobs: str, online: str, end_us: i
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:6], int(sys.argv[6]), int(sys.argv[7]))  # type: ignore[call-arg]  # five texts
+    main(*sys.argv[1:6], int(sys.argv[6]), int(sys.argv[7]))  # type: ignore[call-arg, arg-type]  # five texts

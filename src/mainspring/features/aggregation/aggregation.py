@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import msgspec
@@ -54,6 +55,17 @@ class FoldUse(msgspec.Struct, frozen=True):
         if self.of_floats:
             value = self.type.number(float(value))  # type: ignore[arg-type]  # numbers, as the kinds are held to types
         return self.fold.first(value) if state is None else self.fold.update(state, value)
+
+    def state(self, values: Iterable[Plain]) -> State | None:
+        """The state of the values of events in order; as `folded` one by one."""
+        if self.fold.skips_nulls:
+            values = [value for value in values if value is not None]
+        if self.of_floats:
+            values = [self.type.number(float(value)) for value in values]  # type: ignore[arg-type]  # as above
+        each = iter(values)
+        for value in each:
+            return reduce(self.fold.update, each, self.fold.first(value))
+        return None
 
 
 class Feature(msgspec.Struct, frozen=True):

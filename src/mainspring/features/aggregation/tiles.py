@@ -97,11 +97,12 @@ class Tile:
         tile.known_us = max(row[2] for row in rows)
         header = 1 if len(rows) < 1 << 4 else 3 if len(rows) < 1 << 16 else 5
         tile._blob = bytearray(_ENCODER.encode(rows)[header:])
-        for place, (use, column) in enumerate(zip(hop.uses, hop.places, strict=True)):
-            state = None
-            for row in rows:
-                state = use.folded(state, True if column < 0 else row[3 + column])
-            tile.partials[place] = state
+        everything = [True] * len(rows)
+        columns = [[row[3 + place] for row in rows] for place in range(len(hop.columns))]
+        tile.partials = [
+            use.state(everything if place < 0 else columns[place])
+            for use, place in zip(hop.uses, hop.places, strict=True)
+        ]
         return tile
 
     def encode(self) -> bytes:

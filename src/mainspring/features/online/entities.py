@@ -64,6 +64,11 @@ def entities_bytes(keys: Sequence[Key], frame: pl.DataFrame) -> list[bytes]:
 def _column(key: Key, column: pl.Series) -> list[bytes]:
     if column.null_count():
         raise InvalidError(key.name, f"{column.null_count():,} nulls", "a key in every row")
+    if key.type == "str" and column.dtype.to_python() is str:
+        import polars as pl
+
+        texts: list[bytes] = column.cast(pl.String).cast(pl.Binary).to_list()  # Polars' texts are UTF-8
+        return texts
     encode = _ENCODERS[key.type]
     values: Iterable[Any] = column.cast(str) if column.dtype.to_python() is str else column
     try:

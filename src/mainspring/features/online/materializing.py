@@ -158,7 +158,9 @@ class _Work:
 
     def _write(self, rows: pl.DataFrame, increment: Increment, begins_us: int) -> int:
         if isinstance(self.state, StoredValues):
-            parts = newest(self.record, rows).iter_slices(_BATCH)
+            # In the order of keys each write touches few pages of a tree.
+            ordered = newest(self.record, rows).sort([key.name for key in self.record.keys])
+            parts = ordered.iter_slices(_BATCH)
             return sum(self.online.put_newest(self.state.packed(part)) for part in parts)
         stored = 0
         for part in self.state.parts(rows, _BATCH):
@@ -209,6 +211,8 @@ class _Work:
         state = self.state
         if isinstance(state, StoredValues):
             return None
+        if before.begins_us is None:
+            return begins_us  # nothing older was stored
         if not state.is_sweep_due(before.swept_us, begins_us):
             return before.swept_us
         expired = [(key, None) for key, _ in self.online.scan(state.prefix) if state.is_expired(key, begins_us)]

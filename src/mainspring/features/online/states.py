@@ -77,6 +77,7 @@ class StoredTiles:
         assert isinstance(record, ViewRecord)
         self.record, self.prefix = record, tiles_prefix(definition)
         self.spec: Aggregation = held(record.aggregates, record.columns)
+        self._hops = {hop.hop_us: hop for hop in self.spec.hops}
 
     def begins(self, hop: Hop, begins_us: int) -> int:
         """The first tile that may be asked for at an instant or later."""
@@ -85,7 +86,7 @@ class StoredTiles:
     def is_expired(self, key: bytes, begins_us: int) -> bool:
         """Whether a stored tile can't be asked for any more."""
         place = TileId.of_key(key)
-        return any(hop.hop_us == place.hop_us and place.tile < self.begins(hop, begins_us) for hop in self.spec.hops)
+        return place.tile < self.begins(self._hops[place.hop_us], begins_us)
 
     def is_sweep_due(self, swept_us: int | None, begins_us: int) -> bool:
         """Whether so many tiles have expired since they were removed that looking for them pays."""
