@@ -63,3 +63,36 @@ def test_what_is_wrong_is_one_line(call: Callable[..., Called], tmp_path: Path) 
     )  # fmt: skip
     assert call("features", "plan", "veiws").stderr.startswith("Error: No module `veiws`.")
     assert call("features", "show", "x").stderr == "Error: No feature view or service `x`.\n"
+
+
+def test_features_are_found_and_shown_with_what_they_hold(call: Callable[..., Called], tmp_path: Path) -> None:
+    times = [f"2013-01-01T{hour:02}:00:00Z" for hour in range(24)]
+    lines = [f"EWR,{at},{20.5 + number},{number % 5}" for number, at in enumerate(times)]
+    (tmp_path / "more.csv").write_text("\n".join(["origin,at,temp,wind", *lines]) + "\n")
+    ingested = call("data", "ingest", "more.csv", "--to", "weather", "--type", "at=datetime[UTC]", "--mode", "replace")
+    assert ingested.returncode == 0, ingested.stderr
+    call("features", "apply")
+
+    found = json.loads(call("features", "search", "wind", "--json").stdout)["features"]
+    assert [(each["reference"], each["where"]) for each in found] == [
+        ("weather_at/1", ["feature wind"]), ("late/1", ["feature wind"]),
+    ]  # fmt: skip
+    assert call("features", "search", "Freezing").stdout.splitlines()[1].split() == [
+        "weather_at/1", "view", "ann", "feature", "is_freezing",
+    ]  # fmt: skip
+    assert call("features", "search", "rain", "EWR").stdout == "No feature definition has rain and EWR.\n"
+
+    shown = call("features", "show", "late").stdout
+    row = next(line for line in shown.splitlines() if line.startswith("is_freezing"))
+    assert "weather/2: 24 rows, 1 entity" in shown
+    assert row.split() == ["is_freezing", "bool", "█", "█", "0", "2", "0.5", "False", "…", "True", "weather:", "temp"]
+    assert "not materialized" in shown
+    one = call("features", "show", "late:wind").stdout
+    assert "computed from  weather: wind" in one
+    assert one.count("█" * 40) == 4
+    document = json.loads(call("features", "show", "late", "--json").stdout)["features"]
+    assert document["features"][1]["origins"] == [{"source": "weather", "columns": ["temp"]}]
+    assert document["views"][0]["upstream"][0].endswith("more.csv")
+    bare = json.loads(call("features", "show", "late", "--no-values", "--json").stdout)["features"]
+    assert bare["features"][0]["profile"] is None
+    assert call("features", "show", "late:wnd").stderr == "Error: No feature `late/1:wnd`. Nearest: wind.\n"

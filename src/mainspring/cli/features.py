@@ -10,9 +10,11 @@ import msgspec
 
 from mainspring.cli import text
 from mainspring.cli.app import Group, Invocation
+from mainspring.errors import NotFoundError, close_names
 
 if TYPE_CHECKING:
-    from mainspring.features import Change, Definition, Plan
+    from mainspring.features import Change, Definition, Match, Plan, Portrait
+    from mainspring.features.discovery import FeaturePortrait
 
 _KINDS = {"view": "view", "on_demand": "on-demand view", "service": "service"}
 _SIGNS = {"new": "+", "changed": "~", "described": "~", "unchanged": " ", "missing": "?", "retired": "-"}
@@ -60,24 +62,56 @@ def apply_all(invocation: Invocation, modules: tuple[str, ...], retire: bool) ->
 @click.argument("words", nargs=-1, metavar="[WORD]...")
 @click.pass_obj
 def list_all(invocation: Invocation, words: tuple[str, ...]) -> None:
-    """List views and services, or those in whose names, features, descriptions, owners or tags every WORD occurs."""
-    from mainspring.features import list_definitions
+    """List views and services; with words those in which each occurs, by name."""
+    from mainspring.features import list_definitions, search_definitions
 
-    found = [each for each in list_definitions(workspace=invocation.workspace) if _has(each, words)]
-    invocation.show({"features": [_document(each) for each in found]}, lambda: _listed(found, words))
+    matches = [each.definition for each in search_definitions(words, invocation.workspace)] if words else None
+    found = list_definitions(workspace=invocation.workspace)
+    shown = [each for each in found if matches is None or each in matches]
+    invocation.show({"features": [_document(each) for each in shown]}, lambda: _listed(shown, words))
+
+
+@features.command("search")
+@click.argument("words", nargs=-1, required=True, metavar="TEXT...")
+@click.pass_obj
+def search_all(invocation: Invocation, words: tuple[str, ...]) -> None:
+    """Find views and services by any words of theirs: names, features, tags, entities, owners, sources, columns, keys,
+    descriptions. The likeliest come first.
+    """
+    from mainspring.features import search_definitions
+
+    found = search_definitions(words, invocation.workspace)
+    document = [_document(each.definition) | {"score": each.score, "where": each.where} for each in found]
+    invocation.show({"features": document}, lambda: _matched(found, words))
 
 
 @features.command("show")
-@click.argument("reference", metavar="NAME|NAME/N")
+@click.argument("reference", metavar="NAME[/N][:FEATURE]")
+@click.option("--no-values", is_flag=True, help="Leave out what the features hold, which may have to be computed.")
 @click.pass_obj
-def show_one(invocation: Invocation, reference: str) -> None:
-    """Show a view or service: its definition, features, and the models that use it."""
-    from mainspring.features import find_definition, list_uses
+def show_one(invocation: Invocation, reference: str, no_values: bool) -> None:
+    """Show a view or service: its definition, what its features hold, how fresh they are online, the columns of the raw
+    data that each comes from, and the models that use it; or one feature, with its histogram.
+    """
+    from mainspring.cli.portraits import feature_text, portrait_text
+    from mainspring.features import describe
 
-    found = find_definition(reference, invocation.workspace)
-    uses = list_uses(found, invocation.workspace)
-    document = _document(found) | {"uses": msgspec.to_builtins(uses)}
-    invocation.show({"features": document}, lambda: _shown(found, [str(use) for use in uses]))
+    name, _, feature = reference.partition(":")
+    found = describe(name, invocation.workspace, values=not no_values)
+    if feature:
+        one = _one_of(found, feature)
+        invocation.show({"feature": msgspec.to_builtins(one)}, lambda: feature_text(one))
+        return
+    told = {each: msgspec.to_builtins(getattr(found, each)) for each in ("uses", "versions", "features", "views")}
+    document = _document(found.definition) | told
+    invocation.show({"features": document}, lambda: portrait_text(found))
+
+
+def _one_of(portrait: Portrait, feature: str) -> FeaturePortrait:
+    found = {each.name: each for each in portrait.features}
+    if feature not in found:
+        raise NotFoundError("feature", f"{portrait.definition}:{feature}", close_names(feature, found))
+    return found[feature]
 
 
 @features.command("serve")
@@ -151,13 +185,6 @@ def _lines(change: Change) -> list[str]:
     return lines + [f"    {use} {f'stays on {change.before}' if keep else 'keeps it'}" for use in change.uses]
 
 
-def _has(definition: Definition, words: tuple[str, ...]) -> bool:
-    about = definition.record.about
-    names = [field.name for field in definition.record.fields]
-    told = " ".join([definition.name, *names, about.description, about.owner, *about.tags]).lower()
-    return all(word.lower() in told for word in words)
-
-
 def _listed(found: list[Definition], words: tuple[str, ...]) -> str:
     if not found:
         if words:
@@ -173,23 +200,16 @@ def _listed(found: list[Definition], words: tuple[str, ...]) -> str:
     return text.table(["version", "kind", "features", "owner", "made"], rows, drop=["owner", "made"])
 
 
-def _shown(definition: Definition, uses: list[str]) -> str:
-    from mainspring.features import facts_of
-
-    about = definition.record.about
-    fields = "\n".join(
-        f"{field.name}: {field.dtype}{f' = {field.shown}' if field.shown else ''}" for field in definition.record.fields
-    )
-    return text.facts(
+def _matched(found: list[Match], words: tuple[str, ...]) -> str:
+    if not found:
+        return f"No feature definition has {' and '.join(words)}."
+    rows = [
         [
-            (_KINDS[definition.kind], text.bold(str(definition))),
-            ("about", about.description),
-            ("owner", about.owner),
-            ("tags", ", ".join(about.tags)),
-            ("made", f"{text.moment(definition.created_at)} by {definition.actor}"),
-            ("retired", text.moment(definition.retired_at) if definition.retired_at else ""),
-            *facts_of(definition),
-            ("features", fields),
-            ("used by", "\n".join(uses)),
+            str(each.definition),
+            _KINDS[each.definition.kind],
+            each.definition.record.about.owner,
+            ", ".join(each.where[:4]),
         ]
-    )
+        for each in found
+    ]
+    return text.table(["version", "kind", "owner", "found in"], rows, drop=["owner"])

@@ -30,6 +30,8 @@ __getattr__, __dir__, __all__ = exports(
         **dict.fromkeys(
             ("StoredTrainingSet", "TrainingSet", "ViewReport", "store_training_set", "training_set"), ".training"
         ),
+        **dict.fromkeys(("Match", "search_definitions"), ".discovery.search"),
+        **dict.fromkeys(("Portrait", "describe"), ".discovery.portrait"),
         **dict.fromkeys(("Use", "list_uses"), ".uses"),
     },
 )

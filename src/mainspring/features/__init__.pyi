@@ -10,6 +10,10 @@ from mainspring.features.definitions.service import OnDemandView as OnDemandView
 from mainspring.features.definitions.stream import Stream as Stream
 from mainspring.features.definitions.view import FeatureView as FeatureView
 from mainspring.features.definitions.view import Projection as Projection
+from mainspring.features.discovery.portrait import Portrait as Portrait
+from mainspring.features.discovery.portrait import describe as describe
+from mainspring.features.discovery.search import Match as Match
+from mainspring.features.discovery.search import search_definitions as search_definitions
 from mainspring.features.online.feeding import Fed as Fed
 from mainspring.features.online.feeding import feed as feed
 from mainspring.features.online.feeding import fields_of as fields_of
