@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from mainspring.cli.main import cli
-from mainspring.features import apply
+from mainspring.features import apply, verify
 from mainspring.serving import bind
 from mainspring.testing.processes import start_server
 from mainspring.testing.services import Redis, redis_server
@@ -109,10 +109,13 @@ def test_definitions_change_under_a_server_and_overrides_are_switched_on(served:
             pass
 
 
-def test_served_vectors_are_logged_with_the_ids_of_their_requests(served: Running) -> None:
+def test_served_vectors_are_logged_with_the_ids_of_their_requests_and_verified(served: Running) -> None:
     answered = served.predict(REQUEST, REQUEST).json()["id"]
     written = b"".join(path.read_bytes() for path in served.workspace.segments.rglob("*") if path.is_file())
     assert all(f"{answered}-{row}".encode() in written for row in (0, 1))
+    report = verify("late", workspace=served.workspace)
+    assert report.passed
+    assert report.vectors >= 2
 
 
 @pytest.mark.parametrize("served", ["redis"], indirect=True)
