@@ -13,7 +13,7 @@ from mainspring.testing.plugin import Backend
 from mainspring.testing.processes import start_server
 from mainspring.workspace import Workspace
 
-COUNT, GENERATIONS = 200, 6
+COUNT, GENERATIONS = 100, 5
 START = datetime(2013, 1, 1, tzinfo=UTC)
 # A vector's values all name the generation of its row. Each process ends when it has seen the last one everywhere.
 READERS = f"""
@@ -39,7 +39,7 @@ def read():
     assert reads > 1 and min(newest) == {GENERATIONS - 1}
 
 started, readers = os.getpid(), []
-for _ in range(3):
+for _ in range(2):
     readers.append(os.fork())
     if not readers[-1]:
         read()
