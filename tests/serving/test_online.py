@@ -53,6 +53,8 @@ def test_a_model_that_takes_no_null_names_the_feature_that_is_missing(workspace:
         InvalidError, match=r"\[1\]\.dest_wind: there is no value \(NOT_FOUND\), and the model takes no"
     ):
         predict([REQUEST, REQUEST | {"dest": "XXX"}])
+    many = [REQUEST | {"dest": "XXX"}] * 50
+    assert len(predict.fill(predict.check(many)[0], 50).problems) == 20
 
 
 @pytest.mark.one_backend("what a record holds is checked before the store is asked")
@@ -70,6 +72,7 @@ def test_a_record_that_is_not_taken_is_named_by_its_path(predict: OnlinePredicto
     ):
         record = {name: value for name, value in (REQUEST | change).items() if value is not ...}
         assert problem in str(predict.check([REQUEST, record])[1][0])
+    assert len(predict.check([REQUEST | {"wind": 1}] * 50)[1]) == 20
 
 
 def test_overrides_are_taken_row_by_row_where_they_are_allowed(workspace: Workspace) -> None:

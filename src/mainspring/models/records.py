@@ -10,7 +10,7 @@ from typing import Any
 from mainspring.errors import close_names, shorten
 from mainspring.models.signature import FLOATS, Columns, Problem, Signature
 
-_MOST_PROBLEMS = 20
+MOST_PROBLEMS = 20
 _NUMBERS = {float, int}
 Getter = Callable[[Any], tuple[Any, ...]]
 
@@ -68,7 +68,7 @@ class RecordCheck:
         columns: dict[str, list[Any]] = {field.name: [] for field in self.signature.inputs}
         problems: list[Problem] = []
         for number, record in enumerate(records):
-            if len(problems) >= _MOST_PROBLEMS:
+            if len(problems) >= MOST_PROBLEMS:
                 break
             if not isinstance(record, dict):
                 problems.append(Problem(f"[{number}]", f"{shorten(record, 40)} is not a record of columns"))
@@ -83,7 +83,7 @@ class RecordCheck:
                 columns[field.name].append(value)
                 if wrong:
                     problems.append(Problem(path, wrong))
-        return dict(columns), problems[:_MOST_PROBLEMS]
+        return dict(columns), problems[:MOST_PROBLEMS]
 
     def _unknown(self, number: int, record: dict[Any, Any]) -> list[Problem]:
         known = [field.name for field in self.signature.inputs]
@@ -93,7 +93,7 @@ class RecordCheck:
                 near = close_names(str(name), [each for each in known if each not in record] or known)
                 said = f"unknown column{f', nearest: {near[0]}' if near else ''}"
                 problems.append(Problem(f"[{number}].{shorten(str(name), 40)}", said))
-        return problems[:_MOST_PROBLEMS]
+        return problems[:MOST_PROBLEMS]
 
 
 def _getter(names: list[str]) -> Getter:

@@ -28,7 +28,6 @@ _log = logging.getLogger("mainspring.serving")
 _FORMS = 'Expected {"records": [{...}]}, a list of records, or one record.'
 _MANY_ROWS = 256
 _READERS = 16  # threads that wait for a store on another machine
-_PROBLEMS = 20
 _RETRY = ((b"retry-after", b"1"),)
 _PREDICTIONS = Counted(
     "/predict",
@@ -42,7 +41,7 @@ _PREDICTIONS = Counted(
 class ServingApp(WebApp):
     """An ASGI application that answers for one endpoint and follows it when it moves.
 
-    Features that aren't read within `features_timeout_s` are a 503, whatever the store's own patience is.
+    Features of a few rows that aren't read within `features_timeout_s` are a 503, whatever the store's own patience is.
     """
 
     methods: ClassVar[dict[str, bytes]] = WebApp.methods | {"/": READS, "/predict": b"POST"}
@@ -118,7 +117,7 @@ class ServingApp(WebApp):
         fill, request_id = live.predictor.fill, request.id.decode()
         try:
             if live.reads_apart or count > _MANY_ROWS:
-                async with asyncio.timeout(self._features_timeout_s):
+                async with asyncio.timeout(self._features_timeout_s if count <= _MANY_ROWS else None):
                     loop = asyncio.get_running_loop()
                     filled = await loop.run_in_executor(self._readers, fill, columns, count, request_id)
             else:
@@ -129,7 +128,7 @@ class ServingApp(WebApp):
         except Exception as error:
             raise _failed(request, f"reading the features of {live.name}", error) from error
         if filled.problems:
-            raise RequestError(422, str(filled.problems[0]), problems=filled.problems[:_PROBLEMS])
+            raise RequestError(422, str(filled.problems[0]), problems=filled.problems)
         self._statuses.update(filled.statuses)
         return filled
 

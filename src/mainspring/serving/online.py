@@ -16,7 +16,7 @@ from mainspring.errors import depended_on
 from mainspring.ledger import new_id
 from mainspring.models import Field, ModelVersion, Predictor, Problem, Signature, get_model_version
 from mainspring.models.predictor import Prediction, expect_none
-from mainspring.models.records import RecordCheck
+from mainspring.models.records import MOST_PROBLEMS, RecordCheck
 from mainspring.models.rows import RowDecoder
 from mainspring.models.signature import Columns
 from mainspring.serving.endpoint import Endpoint, EndpointStore
@@ -91,7 +91,7 @@ class OnlinePredictor:
             columns[name] = [
                 self._override(number, self.features[name], record, problems) for number, record in enumerate(records)
             ]
-        return columns, problems
+        return columns, problems[:MOST_PROBLEMS]
 
     def fill(self, columns: Columns, rows: int, request_id: str = "") -> Filled:
         """What the model takes, the features read in one read for all rows.
@@ -113,7 +113,7 @@ class OnlinePredictor:
         problems = [
             each for field, place in self._certain for each in _missing(field, place, read[field.name], vectors)
         ]
-        return Filled({**columns, **read}, self._statuses(vectors, columns, overridden), problems)
+        return Filled({**columns, **read}, self._statuses(vectors, columns, overridden), problems[:MOST_PROBLEMS])
 
     def _read(self, entities: list[dict[str, Any]], request_id: str) -> list[Vector]:
         assert self.reader is not None
