@@ -11,9 +11,11 @@ from types import ModuleType
 
 import pytest
 
+from mainspring import clock
 from mainspring.testing.plugin import Backend
 from mainspring.workspace import Workspace, using
 
+START_US = 1_767_225_600_000_000
 Module = Callable[[str, str], ModuleType]
 
 
@@ -22,6 +24,23 @@ def workspace(backend: Backend, tmp_path: Path) -> Iterator[Workspace]:
     where = {"database": backend.database_url, "blobs": backend.blob_url, "online": backend.online}
     with Workspace.open(tmp_path, overrides=where) as opened, using(opened):
         yield opened
+
+
+class Ticks:
+    """Domain time that the test moves."""
+
+    now = START_US
+
+    def now_us(self) -> int:
+        return self.now
+
+
+@pytest.fixture
+def ticks() -> Iterator[Ticks]:
+    found = Ticks()
+    token = clock.clock.set(found)
+    yield found
+    clock.clock.reset(token)
 
 
 @pytest.fixture

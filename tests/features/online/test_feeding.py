@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from datetime import timedelta
 from threading import Event as Stop
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mainspring import clock
 from mainspring.data import dataset
 from mainspring.data.ingestion import ingest_stream
 from mainspring.errors import ConflictError, InvalidError, NotFoundError
@@ -35,31 +33,14 @@ from mainspring.features.online.places import tiles_prefix
 from mainspring.streams import event_of, open_log, send
 from mainspring.testing.threads import at_once
 from mainspring.workspace import Workspace
+from tests.features.conftest import START_US, Ticks
 
 SECOND_US = 1_000_000
-START_US = 1_767_225_600 * SECOND_US
 FIELDS = {"carrier": "str", "number": "i64", "delay": "f64", "gate": "str"}
 ARRIVALS = Stream("arrivals", FIELDS)
 FLIGHT = Entity("flight", {"carrier": "str", "number": "int"})
 ENTITIES = [{"carrier": carrier, "number": number} for carrier in ("UA", "B6") for number in (1, 2)]
 FLOATS = (0.1, 0.2, 0.3, -0.0, 1e16, 3.7, None)
-
-
-class Ticks:
-    """Domain time that the test moves."""
-
-    now = START_US
-
-    def now_us(self) -> int:
-        return self.now
-
-
-@pytest.fixture
-def ticks() -> Iterator[Ticks]:
-    found = Ticks()
-    token = clock.clock.set(found)
-    yield found
-    clock.clock.reset(token)
 
 
 def delays(**changed: Any) -> FeatureView:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -31,29 +29,12 @@ from mainspring.features import (
 from mainspring.features.parity import Cause
 from mainspring.streams import event_of, open_log
 from mainspring.workspace import Workspace
+from tests.features.conftest import Ticks
 
 here = pytest.mark.one_backend("verdicts are of what was logged, whatever store it came of")
-START = datetime(2013, 1, 1, tzinfo=UTC)
 SECOND_US = 1_000_000
 FIELDS = {"carrier": "str", "delay": "f64", "gate": "str"}
 FLOATS = (None, 0.1, 0.2, 0.3, 7.7, 1e16, -1e16, -0.0)
-
-
-class Ticks:
-    """Domain time that the test moves."""
-
-    now = int(START.timestamp()) * SECOND_US
-
-    def now_us(self) -> int:
-        return self.now
-
-
-@pytest.fixture
-def ticks() -> Iterator[Ticks]:
-    found = Ticks()
-    token = clock.clock.set(found)
-    yield found
-    clock.clock.reset(token)
 
 
 def delays(**changed: Any) -> FeatureView:

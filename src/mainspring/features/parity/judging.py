@@ -26,7 +26,7 @@ from mainspring.features.parity.reads import Marks, Reads
 from mainspring.workspace import Workspace
 
 Verdicts = npt.NDArray[np.int8]
-_KEPT = 4  # versions of sources in memory
+_KEPT = 8  # versions of sources in memory
 
 
 class Verdict(IntEnum):
