@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -30,14 +30,15 @@ _VIEWS = click.argument("views", nargs=-1, metavar="[VIEW]...")
 @click.pass_obj
 def materialize_views(invocation: Invocation, views: tuple[str, ...], until: datetime | None, full: bool) -> None:
     """Bring what is new in the datasets of VIEW (of all views) into the online store, for each version that models use."""
-    from mainspring.features import list_definitions, materialize
+    from mainspring.features import materialize, materialize_all
 
     workspace = invocation.start_in(invocation.project)
     if until is not None and until.tzinfo is None:
         until = until.replace(tzinfo=UTC)
-    wanted = views or [each.name for each in list_definitions("view", workspace) if not _is_fed(each)]
-    found = [materialize(view, until=until, full=full, workspace=workspace) for view in wanted]
+    found = [materialize(view, until=until, full=full, workspace=workspace) for view in views]
     every = [one for each in found for one in (each, *each.others)]
+    if not views:
+        every = materialize_all(until=until, full=full, workspace=workspace)
     invocation.show({"views": [msgspec.to_builtins(each) for each in every]}, lambda: _materialized(every))
 
 
@@ -53,10 +54,6 @@ def feed_views(invocation: Invocation, views: tuple[str, ...], follow: bool) -> 
     with until_stopped(follow=follow) as stop:
         found = feed(*views, follow=stop, workspace=workspace)
     invocation.show({"views": [msgspec.to_builtins(each) for each in found]}, lambda: _fed(found))
-
-
-def _is_fed(definition: Any) -> bool:
-    return definition.record.stream is not None
 
 
 def _materialized(found: list[Materialized]) -> str:

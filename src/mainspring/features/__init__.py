@@ -22,7 +22,7 @@ __getattr__, __dir__, __all__ = exports(
         ),
         **dict.fromkeys(("Fed", "feed", "fields_of"), ".online.feeding"),
         **dict.fromkeys(("Watermark", "watermark_of"), ".online.watermark"),
-        **dict.fromkeys(("Materialized", "materialize", "push"), ".online.materializing"),
+        **dict.fromkeys(("Materialized", "materialize", "materialize_all", "push"), ".online.materializing"),
         **dict.fromkeys(("FeatureReader", "Vector"), ".online.reader"),
         "VectorLog": ".parity.log",
         "ParityReport": ".parity.report",

@@ -53,7 +53,7 @@ def uses_of(
 
 def live_versions(name: str, store: DefinitionStore, workspace: Workspace) -> list[Definition]:
     """The versions of a view that give values, newest first: the newest one unless it is retired, and those that models
-    use. A version that is named (`name/N`, an id) is meant alone.
+    or the newest versions of services use. A version that is named (`name/N`, an id) is meant alone.
 
     Raises:
         NotFoundError: there is no such view.
@@ -62,7 +62,10 @@ def live_versions(name: str, store: DefinitionStore, workspace: Workspace) -> li
     if newest.name != name:
         return [newest]
     versions = store.versions("view", name)
-    used = uses_of(versions, store, workspace)
+    used = set(uses_of(versions, store, workspace))
+    for (kind, _), head in store.heads().items() if len(versions) > 1 else ():
+        if kind == "service" and head.retired_at is None:
+            used |= _standing_on(head, store)
     return [each for each in versions if each.id in used or (each.id == newest.id and newest.retired_at is None)]
 
 

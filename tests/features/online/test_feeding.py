@@ -6,6 +6,7 @@ import random
 from datetime import timedelta
 from threading import Event as Stop
 from typing import Any
+from uuid import UUID
 
 import polars as pl
 import pytest
@@ -29,7 +30,7 @@ from mainspring.features import (
     watermark_of,
 )
 from mainspring.features.online.materializing import alone
-from mainspring.features.online.places import tiles_prefix
+from mainspring.features.online.places import tiles_prefix, values_prefix
 from mainspring.streams import event_of, open_log, send
 from mainspring.testing.threads import at_once
 from mainspring.workspace import Workspace
@@ -196,3 +197,23 @@ def test_what_is_not_fed_says_so(workspace: Workspace) -> None:
         feed()
     with alone(get_definition("view", "before"), workspace, patience_s=0), pytest.raises(ConflictError):
         feed("before")
+
+
+def test_an_event_that_cannot_be_stored_stops_nothing(workspace: Workspace, ticks: Ticks) -> None:
+    """A key that is too long, or no UUID."""
+    by_gate = FeatureView("by_gate", entity=Entity("gate"), source=ARRIVALS, features=[agg.count(windows="1h")])
+    by_tail = FeatureView("by_tail", entity=Entity("tail", {"gate": "uuid"}), source=ARRIVALS, features=["delay"])
+    apply(by_gate, by_tail)
+    tail = "12345678-1234-5678-1234-567812345678"
+    send("arrivals", [{"gate": gate, "delay": 1.0} for gate in (tail, "x" * 2_000, tail, "no uuid")])
+    assert [(done.view, done.offset, done.apart) for done in feed()] == [("by_gate/1", 4, 1), ("by_tail/1", 4, 2)]
+    (key, _), *_ = workspace.online.scan(values_prefix(get_definition("view", "by_tail")))
+    assert key.endswith(UUID(tail).bytes)
+
+
+def test_the_version_that_a_service_stands_on_is_fed(workspace: Workspace) -> None:
+    apply(FeatureService("late", [last()]))
+    changed = last()
+    changed.ttl_us = 1
+    apply(changed)
+    assert [done.view for done in feed()] == ["last/2", "last/1"]

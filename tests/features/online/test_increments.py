@@ -21,6 +21,7 @@ from mainspring.features import (
     apply,
     get_definition,
     materialize,
+    materialize_all,
     push,
     training_set,
     watermark_of,
@@ -160,6 +161,7 @@ def test_old_versions_that_models_use_are_materialized_and_retired_ones_are_not(
     other = FeatureView("elsewhere", entity=Entity("origin"), source="other", event_time="at", features=["wind"])
     apply(other, retire=True)
     assert materialize("weather_at", until=at(5)).view == "weather_at/1"
+    assert [each.view for each in materialize_all()] == ["elsewhere/1", "weather_at/1"]
     with pytest.raises(InvalidError, match="a feature view"):
         push(get_definition("service", "late/1"), rows())
 

@@ -17,7 +17,7 @@ import polars as pl
 
 from mainspring.data import dataset
 from mainspring.data.ingestion import EventTable
-from mainspring.errors import ConflictError, InvalidError, MainspringError, NotFoundError
+from mainspring.errors import ConflictError, InvalidError, MainspringError, NotFoundError, WrongTypeError
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, ViewRecord
@@ -27,6 +27,7 @@ from mainspring.features.online.rows import CREATED, is_of_single_rows, timed_ro
 from mainspring.features.online.states import Change, StoredTiles, state_of
 from mainspring.features.online.watermark import ALLOWANCE_US, Watermark, read_watermark
 from mainspring.features.uses import live_versions
+from mainspring.store.keyvalue import checked_changes
 from mainspring.streams import Consumer, Event, EventLog, open_log
 from mainspring.streams.columns import OWN
 from mainspring.workspace import Workspace, current_workspace, using
@@ -167,7 +168,20 @@ class _ViewSink:
         if before.offset != expect:
             raise ConflictError(f"{self.definition} was fed up to {before.offset}, not {expect}; begin there.")
         rows = self._rows(events)
-        known_us = _known(before, rows, events[-1].received_us)
+        try:
+            late = self._write(rows, data, before, offset, events[-1].received_us)
+        except (InvalidError, WrongTypeError):
+            rows = self._fitting(rows)
+            late = self._write(rows, data, before, offset, events[-1].received_us)
+        self.events += len(events)
+        self.late += late
+        self.apart += len(events) - rows.height
+
+    def _write(
+        self, rows: pl.DataFrame, data: bytes | None, before: Watermark, offset: int, received_us: int
+    ) -> int:  # fmt: skip
+        """Write what rows change, and the watermark; gives how many came too late."""
+        known_us = _known(before, rows, received_us)
         begins_us = before.begins_us or 0 if known_us is None else known_us - ALLOWANCE_US
         found = self.state.changes(rows, self.online, begins_us)
         after = msgspec.structs.replace(before, offset=offset, known_us=known_us)
@@ -177,9 +191,19 @@ class _ViewSink:
             after = msgspec.structs.replace(after, begins_us=begins_us, swept_us=swept_us)
         changes = [*swept, *found.changes, (self.place, after.packed())]
         self.online.write(changes, expect={self.place: data, **found.expect})
-        self.events += len(events)
-        self.late += found.late
-        self.apart += len(events) - rows.height
+        return found.late
+
+    def _fitting(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows that can be stored each alone: a key may be too long, or no UUID."""
+        good = [rows.clear()]
+        for row in rows.iter_slices(1):
+            try:
+                checked_changes(self.state.changes(row, self.online, 0).changes)
+            except (InvalidError, WrongTypeError) as error:
+                _log.warning("an event of `%s` is left out of %s: %s", self.record.source, self.definition, error)
+            else:
+                good.append(row)
+        return pl.concat(good, rechunk=True)
 
     def _rows(self, events: Sequence[Event]) -> pl.DataFrame:
         """The view's rows of these events that have an entity; what doesn't fit is left out."""

@@ -84,6 +84,17 @@ def materialize(
     return msgspec.structs.replace(first, others=tuple(others))
 
 
+def materialize_all(
+    *, until: datetime | None = None, full: bool = False, workspace: Workspace | None = None
+) -> list[Materialized]:
+    """Every version in use of every view over a dataset, retired ones that models use included; else as `materialize`."""
+    workspace = workspace or current_workspace()
+    store = DefinitionStore(workspace.database, workspace.ledger)
+    names = sorted(name for kind, name in store.heads() if kind == "view")
+    wanted = [each for name in names for each in live_versions(name, store, workspace) if _record(each).stream is None]
+    return [materialize(each, until=until, full=full, workspace=workspace) for each in wanted]
+
+
 class _Work:
     """One version of a view on its way into the store."""
 

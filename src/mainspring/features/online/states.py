@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import polars as pl
 
+from mainspring.errors import InvalidError, counted
 from mainspring.features.aggregation.aggregation import Aggregation, Hop
 from mainspring.features.aggregation.aggregation import aggregation as held
 from mainspring.features.aggregation.sources import column
@@ -148,6 +149,9 @@ class StoredTiles:
         rows = rows.drop_nulls([key.name for key in self.record.keys])
         keys = pl.Series(_KEY, entities_bytes(self.record.keys, rows), pl.Binary)
         if self.record.event_id:
+            if nulls := rows[self.record.event_id].null_count():
+                path = f"{self.record.name}.{self.record.event_id}"
+                raise InvalidError(path, counted(nulls, "null"), "an id in every row", "Drop these rows.")
             told = pl.col(self.record.event_id).cast(pl.String)
         else:
             told = pl.col(NUMBER).cast(pl.String).str.zfill(_DIGITS)
