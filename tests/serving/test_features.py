@@ -91,7 +91,8 @@ def test_the_server_tells_what_a_request_holds(served: Running) -> None:
     with chdir(served.workspace.project.root):
         listed = CliRunner().invoke(cli, ["endpoints", "--json"]).stdout
         assert json.loads(listed)["endpoints"][0]["features"]["service"] == "late/1"
-        assert "late/1 by origin, dest, carrier, flight, leaves_at" in CliRunner().invoke(cli, ["endpoints"]).stdout
+        for words in (["endpoints"], ["models", "show", "delay"]):
+            assert "late/1 by origin, dest, carrier, flight, leaves_at" in CliRunner().invoke(cli, words).stdout
 
 
 def test_definitions_change_under_a_server_and_overrides_are_switched_on(served: Running) -> None:

@@ -11,6 +11,7 @@ from mainspring.cli import text
 from mainspring.cli.app import Group, Invocation
 
 if TYPE_CHECKING:
+    from mainspring.models import ModelVersion
     from mainspring.serving import Endpoint
     from mainspring.workspace import Workspace
 
@@ -55,12 +56,22 @@ def bind_one(
 
 
 def _document(endpoint: Endpoint, workspace: Workspace) -> dict[str, Any]:
+    document: dict[str, Any] = msgspec.to_builtins(endpoint)
+    features = features_of(endpoint, workspace)
+    return document | {"target": endpoint.target, "serves": endpoint.serves, "features": features}
+
+
+def features_of(given: Endpoint | ModelVersion, workspace: Workspace) -> dict[str, Any] | None:
+    """The feature service that requests are completed by, with the columns that they hold for it; None if there is none."""
     from mainspring.serving import service_of
 
-    service = service_of(endpoint, workspace)
-    features = {"service": str(service), "request": service.feature_set(workspace).request} if service else None
-    document: dict[str, Any] = msgspec.to_builtins(endpoint)
-    return document | {"target": endpoint.target, "serves": endpoint.serves, "features": features}
+    service = service_of(given, workspace)
+    return {"service": str(service), "request": service.feature_set(workspace).request} if service else None
+
+
+def features_read(features: dict[str, Any] | None) -> str:
+    """The same as a text; empty if there are none."""
+    return f"{features['service']} by {', '.join(features['request'])}" if features else ""
 
 
 def _listed(found: list[dict[str, Any]]) -> str:
@@ -71,15 +82,10 @@ def _listed(found: list[dict[str, Any]]) -> str:
             each["name"],
             each["target"],
             each["serves"],
-            _read(each),
+            features_read(each["features"]),
             str(each["generation"]),
             text.moment(each["moved_at"]),
         ]
         for each in found
     ]
     return text.table(["endpoint", "bound to", "serves", "reads", "moves", "moved"], rows, drop=["moves", "reads"])
-
-
-def _read(endpoint: dict[str, Any]) -> str:
-    features = endpoint["features"]
-    return f"{features['service']} by {', '.join(features['request'])}" if features else ""

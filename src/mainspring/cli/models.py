@@ -9,6 +9,7 @@ import msgspec
 
 from mainspring.cli import text
 from mainspring.cli.app import Group, Invocation
+from mainspring.cli.endpoints import features_of, features_read
 
 if TYPE_CHECKING:
     from mainspring.models import Alias, ModelVersion
@@ -43,7 +44,9 @@ def show_one(invocation: Invocation, reference: str) -> None:
 
     version = get_model_version(reference, invocation.workspace)
     aliases = list_aliases(version.name, invocation.workspace)
-    invocation.show({"model": _document(version, aliases)}, lambda: _shown(version, aliases))
+    features = features_of(version, invocation.workspace)
+    document = _document(version, aliases) | {"features": features}
+    invocation.show({"model": document}, lambda: _shown(version, aliases, features_read(features)))
 
 
 @models.command("alias")
@@ -76,7 +79,7 @@ def _listed(found: list[ModelVersion], aliases: dict[str, list[Alias]]) -> str:
     return text.table(["version", "aliases", "made", "by", "metrics"], rows, drop=["by"])
 
 
-def _shown(version: ModelVersion, aliases: list[Alias]) -> str:
+def _shown(version: ModelVersion, aliases: list[Alias], features: str) -> str:
     pointing = ", ".join(alias.alias for alias in aliases if alias.version == version.id)
     inputs = "\n".join(
         f"{field.name}: {field.dtype}{' or null' if field.nullable else ''}" for field in version.signature.inputs
@@ -94,6 +97,7 @@ def _shown(version: ModelVersion, aliases: list[Alias]) -> str:
             ("made", f"{text.moment(version.created_at)} by {version.actor}"),
             ("codec", f"{version.encoded.codec}, {text.size(version.encoded.size_bytes)}"),
             ("takes", inputs),
+            ("features", features),
             ("gives", version.signature.output.kind),
             ("metrics", metrics),
             ("gates", gates),

@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from mainspring.cli.app import Command, Invocation
+from mainspring.cli.endpoints import features_of, features_read
 
 
 @click.command(cls=Command)
@@ -18,7 +19,7 @@ def serve(invocation: Invocation, endpoint: str, host: str | None, port: int | N
 
     With --json the first line of stdout is {"endpoint": …, "url": …}, printed when the server is ready.
     """
-    from mainspring.serving import get_endpoint, service_of
+    from mainspring.serving import get_endpoint
     from mainspring.serving import serve as serve_endpoint
 
     def ready(url: str) -> None:
@@ -26,9 +27,8 @@ def serve(invocation: Invocation, endpoint: str, host: str | None, port: int | N
             click.echo(msgspec.json.encode({"endpoint": endpoint, "url": url}))
         else:
             click.echo(f"{endpoint} is ready at {url}  (predictions: POST {url}/predict, what it takes: GET {url}/)")
-            service = service_of(get_endpoint(endpoint, invocation.workspace), invocation.workspace)
-            if service:
-                asked = ", ".join(service.feature_set(invocation.workspace).request)
-                click.echo(f"Features of {service} are read by {asked}.")
+            read = features_read(features_of(get_endpoint(endpoint, invocation.workspace), invocation.workspace))
+            if read:
+                click.echo(f"Features are read of {read}.")
 
     serve_endpoint(invocation.workspace, endpoint, host=host, port=port, on_ready=ready)

@@ -129,7 +129,8 @@ class ServingApp(WebApp):
             raise _failed(request, f"reading the features of {live.name}", error) from error
         if filled.problems:
             raise RequestError(422, str(filled.problems[0]), problems=filled.problems)
-        self._statuses.update(filled.statuses)
+        for status, number in filled.statuses.items():
+            self._statuses[status] += number
         return filled
 
     def _checked(self, live: Live, body: bytes) -> tuple[Columns, int]:
