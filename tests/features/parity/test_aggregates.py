@@ -161,3 +161,17 @@ def test_events_of_another_zone_are_found(workspace: Workspace, ticks: Ticks) ->
     assert {(each.cause, each.why) for each in report.mismatches} == {
         (Cause.ZONE, "it is right by times that are +1:00 h off")
     }
+
+
+@here
+def test_events_that_are_received_late_are_found(workspace: Workspace, ticks: Ticks) -> None:
+    fed = Fed(workspace, ticks)
+    fed.send(random.Random(2), 30)
+    feed("delays")
+    fed.read()
+    ingest_stream("arrivals", FIELDS)
+    received = pl.col("received_at") + pl.duration(hours=1)  # so that the read saw what nobody could know
+    dataset("arrivals").commit(dataset("arrivals").to_polars().with_columns(received))
+    report = verify("late")
+    assert report.mismatched == 2
+    assert {each.cause for each in report.mismatches} == {Cause.LATE}

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from mainspring.data import dataset, remove_version
+from mainspring.errors import UnavailableError
 from mainspring.evaluation import Evaluation, Gate, decide
 from mainspring.features import (
     Entity,
@@ -282,6 +283,26 @@ def test_staleness_is_told_apart(workspace: Workspace) -> None:
     assert [(each.stale, each.behind, each.behind_us) for each in report.views] == [
         (2, 4, us(at(0.5)) - us(at(0))), (2, 4, us(at(0.5)) - us(at(0))), (2, 0, 0),
     ]  # fmt: skip
+
+
+@here
+def test_what_was_answered_without_the_store_is_not_in_the_sample(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = Served(workspace, CLEAN)
+    apply(FeatureService("late", [weather()], outage="defaults", defaults={"wind": 0}))
+    served.reader = FeatureReader(get_definition("service", "late"), workspace)
+    served.bring(3)
+    served.read(3, "a")
+
+    def away(_keys: object) -> None:
+        raise UnavailableError(workspace.online.place, "it is away")
+
+    monkeypatch.setattr(workspace.online, "get_many", away)
+    served.reader = FeatureReader(get_definition("service", "late"), workspace)
+    served.read(3.5, "a")
+    report = verify("late")
+    assert (report.vectors, report.verified) == (1, 1)
 
 
 @here

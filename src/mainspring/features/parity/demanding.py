@@ -65,7 +65,6 @@ class Demand:
                 verdicts[(other.verdicts == Verdict.DIFFERS) & self.served.differs(expected)] = Verdict.DIFFERS
         for each in self.inputs:
             verdicts = np.where(verdicts == Verdict.DIFFERS, each.excuse, verdicts)
-        verdicts[self.reads.is_outage(self.part.names)] = Verdict.OUTAGE
         features = self.served.wrong(expected, verdicts == Verdict.DIFFERS)
         stale = self.served.differs(now) & (verdicts == Verdict.VERIFIED)
         return Judged(

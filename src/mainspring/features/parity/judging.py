@@ -37,11 +37,9 @@ class Verdict(IntEnum):
     """It was pushed, or came by a stream, and the source doesn't have it yet."""
     UNSETTLED = 2
     """It was read in the middle of a materialization, whose steps leave aggregates in between."""
-    OUTAGE = 3
-    """The online store was away, and the answer marked so."""
-    GONE = 4
+    GONE = 3
     """The version of the source that the store reflected was removed, or the store asked for an instant long ago."""
-    DIFFERS = 5
+    DIFFERS = 4
 
 
 class Judged(NamedTuple):
@@ -133,7 +131,6 @@ class _Judging:
         verdicts = np.where(wrong, Verdict.DIFFERS, Verdict.VERIFIED).astype(np.int8)
         verdicts[wrong & ~stale] = Verdict.VERIFIED  # a training set gives just that
         verdicts[gone | (wrong & (self.asked.at < _begins(self.marks)))] = Verdict.GONE
-        verdicts[self.reads.is_outage(self.part.names)] = Verdict.OUTAGE
         if self.record.aggregates:
             verdicts[self._open(verdicts, is_running(self.marks))] = Verdict.UNSETTLED
         self._settle_running(verdicts)

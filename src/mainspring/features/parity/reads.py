@@ -14,7 +14,6 @@ import polars as pl
 from mainspring.data.tables.type_names import named_type
 from mainspring.features.definitions.frames import typed_frame
 from mainspring.features.definitions.records import Part, ServiceRecord
-from mainspring.features.history import Status
 from mainspring.features.online.packing import python_type
 from mainspring.features.online.watermark import Watermark, read_watermark
 from mainspring.features.parity.bits import Served, Told
@@ -23,7 +22,6 @@ from mainspring.features.parity.past import Whole
 from mainspring.store import read_segments
 
 _decode = msgspec.msgpack.Decoder(Logged).decode
-_OUTAGE = frozenset((Status.LAST_KNOWN.value, Status.DEFAULT.value, Status.UNAVAILABLE.value))
 _PLAIN = (pl.String, pl.Boolean, pl.Binary, pl.Categorical, pl.Enum)
 
 
@@ -64,11 +62,6 @@ class Reads:
     def is_pushed(self, number: int) -> npt.NDArray[np.bool_]:
         """Where the value of the part of this number came by `push`."""
         return (self.pushed >> number) & 1 > 0
-
-    def is_outage(self, names: Sequence[str]) -> npt.NDArray[np.bool_]:
-        """Where one of these features was answered without the store."""
-        rows = zip(*(self.statuses[name] for name in names), strict=True)
-        return np.array([not _OUTAGE.isdisjoint(row) for row in rows], bool)
 
     def marks(self, view: str) -> Marks:
         """What a version of a view reflected at each read."""

@@ -63,10 +63,9 @@ class ViewParity(msgspec.Struct, frozen=True, kw_only=True):
     """One view's version in a service's version.
 
     `verified` vectors have the same bits in all its features, `mismatched` have not. Told apart is what can't be judged (yet):
-    `pending` until the source has what was pushed or streamed, `unsettled` in the middle of a materialization, `outage` while
-    the store was away, `gone` with the version of the source. `stale` are the verified ones that would have another value
-    with all that was known at their instants. In `behind` reads something known was not in the store yet, for `behind_us`
-    at most.
+    `pending` until the source has what was pushed or streamed, `unsettled` in the middle of a materialization, `gone` with
+    the version of the source. `stale` are the verified ones that would have another value with all that was known at their
+    instants. In `behind` reads something known was not in the store yet, for `behind_us` at most.
     """
 
     service: str
@@ -77,7 +76,6 @@ class ViewParity(msgspec.Struct, frozen=True, kw_only=True):
     mismatched: int
     pending: int
     unsettled: int
-    outage: int
     gone: int
     stale: int
     behind: int
@@ -147,7 +145,7 @@ def said(view: ViewParity) -> str:
     """A view's counts in words.
 
     >>> said(ViewParity(
-    ...     service="late/1", view="weather/2", vectors=9, verified=7, mismatched=2, pending=0, unsettled=0, outage=0,
+    ...     service="late/1", view="weather/2", vectors=9, verified=7, mismatched=2, pending=0, unsettled=0,
     ...     gone=0, stale=1, behind=3, behind_us=90_000_000, features=(), causes={"ttl": 2},
     ... ))
     '7 of 9 verified, 2 differ (ttl), 1 stale'
@@ -159,7 +157,6 @@ def said(view: ViewParity) -> str:
     words = {
         "pending": "not verifiable yet",
         "unsettled": "unsettled",
-        "outage": "during outages",
         "gone": "of removed data",
     }
     parts += [f"{count:,} {word}" for name, word in words.items() if (count := getattr(view, name))]

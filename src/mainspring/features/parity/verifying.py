@@ -165,8 +165,8 @@ class _ViewTally:
             for name, shown in zip(self.part.features, self.part.names, strict=True)
         )
         return ViewParity(
-            service=service, view=self.view, prefix=self.part.prefix, vectors=sum(of.values()), verified=of[Verdict.VERIFIED],
-            mismatched=of[Verdict.DIFFERS], pending=of[Verdict.PENDING], unsettled=of[Verdict.UNSETTLED],
-            outage=of[Verdict.OUTAGE], gone=of[Verdict.GONE], stale=self.stale, behind=self.behind,
+            service=service, view=self.view, prefix=self.part.prefix, vectors=sum(of.values()),
+            verified=of[Verdict.VERIFIED], mismatched=of[Verdict.DIFFERS], pending=of[Verdict.PENDING],
+            unsettled=of[Verdict.UNSETTLED], gone=of[Verdict.GONE], stale=self.stale, behind=self.behind,
             behind_us=self.behind_us, features=features, causes=dict(self.causes.most_common()),
         )  # fmt: skip
