@@ -29,6 +29,6 @@ def serve(invocation: Invocation, endpoint: str, host: str | None, port: int | N
             click.echo(f"{endpoint} is ready at {url}  (predictions: POST {url}/predict, what it takes: GET {url}/)")
             read = features_read(features_of(get_endpoint(endpoint, invocation.workspace), invocation.workspace))
             if read:
-                click.echo(f"Features are read of {read}.")
+                click.echo(f"It reads the features of {read}.")
 
     serve_endpoint(invocation.workspace, endpoint, host=host, port=port, on_ready=ready)
