@@ -19,6 +19,16 @@ from uuid import uuid4
 
 from mainspring.errors import MissingExtraError
 
+# The application of S3 alone: that of all services looks through the folders of each for every request. Connections are
+# kept, as S3 does.
+_S3 = """
+import logging, sys
+from moto.moto_server.werkzeug_app import create_backend_app
+from werkzeug.serving import WSGIRequestHandler, run_simple
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
+WSGIRequestHandler.protocol_version = "HTTP/1.1"
+run_simple("127.0.0.1", int(sys.argv[1]), create_backend_app("s3"), threaded=True)
+"""
 _CONNECTIONS = 200
 _PATIENCE_S = 30.0
 
@@ -138,7 +148,7 @@ def s3_server() -> Iterator[S3]:
     port = _free_port()
     environment = os.environ | {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        [sys.executable, "-W", "ignore", "-c", _S3, str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=environment,
