@@ -119,7 +119,7 @@ class ValuesCodec:
                 shorten(_clean(value[:400]), _LONGEST_TEXT),
                 {"type": kind, "characters": len(value), "text": _clean(value)[:2000]},
             )
-        text = _clean(_bounded_repr(value))
+        text = _clean(str(value) if _says_itself(type(value)) else _bounded_repr(value))
         detail: dict[str, Any] = {"type": kind, "text": text[:4000]}
         summary = shorten(text, _LONGEST_TEXT)
         if isinstance(value, (list, tuple, set, frozenset, dict)):
@@ -179,6 +179,14 @@ class _Bounded(reprlib.Repr):
 
 def _bounded_repr(value: Any) -> str:
     return _Bounded().repr(value)
+
+
+def _says_itself(cls: type) -> bool:
+    """Whether a Struct has words of its own for people, beside the text that every Struct has."""
+    if not issubclass(cls, msgspec.Struct):
+        return False
+    own = [vars(base) for base in cls.__mro__ if base is not object and not base.__module__.startswith("msgspec")]
+    return any("__str__" in each for each in own) and not any("__repr__" in each for each in own)
 
 
 def _first_items(value: Any) -> str:
