@@ -29,6 +29,7 @@ def test_state_is_told_from_what_lies_beside_it(tmp_path: Path, elsewhere: dict[
         assert state.around(own.blobs.place) is not None
         assert state.around(own.database.place) is not None
         assert state.around(f"{own.online.place}/data.mdb") is not None
+        assert state.around(str(own.segments / "vectors")) is not None
         for open_to_steps in (root, root / "sub" / ".mainspring", own.scratch / "run", own.cache / "code"):
             assert state.around(str(open_to_steps)) is None
 
