@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from mainspring.artifacts import table_digest
+from mainspring.artifacts.record import ArtifactStore
 from mainspring.data import dataset
 from mainspring.errors import InvalidError, NotFoundError
 from mainspring.features import (
@@ -32,6 +33,7 @@ from mainspring.workspace import Workspace, using
 from tests.features.test_training import ARRIVALS, FLIGHTS, PIPELINE, START, WEATHER, service
 
 MIB = 1 << 20
+WIDTH = 128  # of an embedding of 32-bit floats
 KINDS = [
     agg.count(windows="1h"), agg.sum("delay", "1h"), agg.mean("delay", ["1h", "6h"]), agg.std("delay", "6h"),
     agg.min("delay", "6h"), agg.max("delay", "6h"), agg.distinct("delay", "6h"), agg.last("delay", "6h", n=3),
@@ -151,45 +153,116 @@ def test_a_stored_set_is_its_version_in_the_lineage(lab: Lab) -> None:
         assert again.state == "reused", (again.reasons, first.tasks[0].seen)
 
 
+MODEL = """
+import polars as pl
+
+from mainspring.data import DatasetVersion
+from mainspring.features import Definition, get_definition, training_set
+
+
+@ms.step
+def joined(rows: pl.DataFrame, weather: DatasetVersion, arrivals: DatasetVersion, service: Definition):
+    return training_set(rows, service, time="leaves_at", sources={"weather": weather, "arrivals": arrivals})
+
+
+@ms.step
+def fitted(found):
+    return {"mean": found.frame["wind"].mean()}
+
+
+@ms.pipeline
+def main(rows: pl.DataFrame):
+    newest = [ms.dataset(name).latest() for name in ("weather", "arrivals")]
+    return fitted(joined(rows, *newest, get_definition("service", "late")))
+"""
+
+
+@pytest.mark.one_backend("the ledger has its own tests")
+def test_a_set_shows_its_report_and_leads_from_a_model_to_the_raw_data(lab: Lab) -> None:
+    with using(lab.workspace):
+        dataset("weather").commit(WEATHER)
+        dataset("arrivals").commit(ARRIVALS)
+        apply(service())
+        lab.write(MODEL.replace("\n", "", 1))
+        run = lab.run(params={"rows": FLIGHTS})
+        ledger = lab.workspace.ledger
+        above = ledger.nodes({edge.dst for edge in ledger.walk(run.tasks[1].id, "up")})
+        labels = {(node.kind, node.label) for node in above.values()}
+        assert {
+            ("feature_service", "late/1"), ("feature_view", "weather_at/1"), ("dataset_version", "weather/1"),
+            ("dataset_version", "arrivals/1"),
+        } <= labels  # fmt: skip
+        artifacts = ArtifactStore(lab.workspace.database, ledger)
+        joined = [node.id for node in above.values() if node.kind == "artifact"]
+        shown = [
+            each.preview
+            for each in artifacts.get_many(joined).values()
+            if each.preview.detail.get("type") == "TrainingSet"
+        ]
+        assert shown[0].summary.startswith("4 rows, 7 features of late/1 weather_at of weather/1: 25.0% found")
+        assert "carrier_delay of arrivals/1: 75.0% found" in shown[0].detail["text"]
+
+
 # A source of rows and events is written in pieces, then looked up in a process that says how much memory it took at most.
 CHILD = """
-import sys, numpy as np, polars as pl
+import os, sys, numpy as np, polars as pl
 from pathlib import Path
+from mainspring.artifacts import spool
 from mainspring.data import dataset
+from mainspring.features import lookups
 from mainspring.features import Entity, FeatureService, FeatureView, agg, apply, store_training_set
 from mainspring.runners.resources import ResourceMeter, peak_bytes, rss_bytes
 from mainspring.workspace import Workspace, using
-folder, pieces, width, partitions = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+folder, pieces, width, partitions, batch_bytes = Path(sys.argv[1]), *map(int, sys.argv[2:])
+spool.BATCH_BYTES = lookups.BATCH_BYTES = batch_bytes
+spool._GROUP_BYTES = batch_bytes // 2
 random = np.random.default_rng(0)
 with Workspace.open(folder) as opened, using(opened):
     for piece in range(pieces):
         frame = pl.DataFrame({"k": random.integers(0, 5_000, 20_000), "ts": random.integers(0, 10**12, 20_000)})
-        values = random.random((20_000, width), dtype=np.float32)
+        values = np.repeat(random.random((20_000, 1), dtype=np.float32), width, axis=1)  # quick to compress, wide in memory
         frame = frame.with_columns(pl.col("ts").cast(pl.Datetime("us")), v=pl.Series(values, dtype=pl.Array(pl.Float32, width)))
         frame.write_parquet(folder / f"{piece:04}.parquet")
     history = dataset("history").commit(pl.scan_parquet(sorted(folder.glob("*.parquet"))))
-    rows = dataset("rows").commit(history.scan().select("k", at="ts"))
+    rows = dataset("rows").commit(history.scan().select("k", at="ts").gather_every(8))
     key = Entity("k", {"k": int})
     plain = FeatureView("plain", entity=key, source="history", event_time="ts", features=["v"])
     some = FeatureView("some", entity=key, source="history", event_time="ts", features=[agg.count(windows="6h")])
     every = FeatureService("every", [plain, some])
     apply(every)
-    import os
-    import mainspring.features.lookups
     del frame, values
     before = rss_bytes(os.getpid())
     with ResourceMeter() as meter:
         stored = store_training_set(rows, every, time="at", to="set", partitions=partitions)
-    assert stored.reports[0].found == stored.reports[0].rows == stored.version.rows == 20_000 * pieces
+    assert stored.reports[0].found == stored.reports[0].rows == stored.version.rows == 2_500 * pieces
 print(before, meter.peak_memory_bytes)
 """
 
 
-def peak_of(folder: Path, pieces: int, width: int, partitions: int) -> tuple[int, int]:
+def growth_of(folder: Path, pieces: int, partitions: int, batch_bytes: int) -> tuple[float, float]:
+    """How many bytes the source of so many pieces has in memory, and by how many the process grew at most."""
     ran = subprocess.run(
-        [sys.executable, "-c", CHILD, str(folder), str(pieces), str(width), str(partitions)],
+        [sys.executable, "-c", CHILD, *map(str, (folder, pieces, WIDTH, partitions, batch_bytes))],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     before, peak = map(int, ran.stdout.split())
-    return before, peak
+    return pieces * 20_000 * (4 * WIDTH + 16), peak - before
+
+
+ON_LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak can be set back on Linux only")
+
+
+@ON_LINUX
+def test_a_source_of_twice_the_memory_is_looked_up_in_small_batches(tmp_path: Path) -> None:
+    source, growth = growth_of(tmp_path, 16, 16, 4 * MIB)
+    assert growth < source / 2
+
+
+@ON_LINUX
+@pytest.mark.soak
+@pytest.mark.timeout(3_600)
+def test_two_gigabytes_are_looked_up_in_a_quarter(tmp_path: Path) -> None:
+    source, growth = growth_of(tmp_path, 204, 64, 64 * MIB)
+    assert source > 2000 * MIB
+    assert growth < source / 4
