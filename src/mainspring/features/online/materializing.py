@@ -133,13 +133,13 @@ class _Work:
 
     def of_stream(self, version: DatasetVersion, until_us: int, *, full: bool) -> Materialized:
         """All events of a stream's dataset, unless the store has them by now; the caller is alone."""
-        rows = timed_rows(self.record, version.scan(), self.functions).drop_nulls(
-            [key.name for key in self.record.keys]
-        )
         last = version.scan().select(pl.col(EVENT_OFFSET).max()).collect().item() or 0
         data = self.online.get(self.place)
         before = read_watermark(data)
-        if before is not None and before.running is None and before.offset >= last and not full:
+        is_there = before is not None and before.running is None and before.offset >= last and not full
+        source = version.scan().clear() if is_there else version.scan()
+        rows = timed_rows(self.record, source, self.functions).drop_nulls([key.name for key in self.record.keys])
+        if is_there:
             return self._done(version, until_us, rows, 0, 0)
         begun = self._begun(data, version, until_us)
         known_us: Any = rows[CREATED].max() if rows.height else None
