@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 
 from mainspring.features.aggregation import agg, aggregate_as_of, chains, listings, windows
 from mainspring.features.aggregation import backfill as backfilling
+from mainspring.features.aggregation.tiles import Event as TileEvent
+from mainspring.features.aggregation.tiles import Tile
 from tests.features.aggregation.histories import (
     FLOATS,
     ODD_FLOATS,
+    SPEC,
     backfilled,
     defined,
     history,
@@ -154,3 +157,21 @@ def test_entities_behind_the_last_value_have_none() -> None:
         event_id=None,
     )
     assert found.rows() == [(2.0, 1), (None, 0), (None, 0)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_tile_of_many_events_has_the_bytes_of_one_that_took_them(seed: int) -> None:
+    chance = random.Random(seed)
+    found = {(event.time, event.id): event for event in history(chance, chance.choice((1, 5, 20, 90)))}
+    for hop in SPEC.hops:
+        rows: dict[int, list[Any]] = {}
+        for at, event_id in sorted(found):
+            event = found[at, event_id]
+            plain = SPEC.plain(event.values)
+            values = [plain[name] for name in hop.columns]
+            rows.setdefault(at // hop.hop_us, []).append((at % hop.hop_us, event_id, event.known, *values))
+        for some in rows.values():
+            taken = Tile(hop)
+            for at, event_id, known, *values in some:
+                taken.take(TileEvent(at, event_id, known, tuple(values)))
+            assert Tile.of(hop, some).encode() == taken.encode()

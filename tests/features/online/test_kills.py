@@ -115,8 +115,7 @@ def test_a_killed_materialization_leaves_old_values_or_new_ones(
     materialize("weather")
     materialize("winds")
     dataset("weather").commit(weather(end_us, 2.0, 300))
-    kills = [run("fill", backend, tmp_path, end_us, chance.randrange(200, 8_000)) is None for _ in range(2)]
-    assert any(kills)
+    assert run("fill", backend, tmp_path, end_us, chance.randrange(200, 3_000)) is None
     reader = FeatureReader(get_definition("service", "windy"), workspace)
     entities = [{"carrier": f"n{number}"} for number in range(300)]
     for vector in reader.read(entities, at_us=end_us):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import reduce
 from typing import Any
 
 import msgspec
@@ -58,14 +57,10 @@ class FoldUse(msgspec.Struct, frozen=True):
 
     def state(self, values: Iterable[Plain]) -> State | None:
         """The state of the values of events in order; as `folded` one by one."""
-        if self.fold.skips_nulls:
-            values = [value for value in values if value is not None]
+        kept = [value for value in values if value is not None] if self.fold.skips_nulls else list(values)
         if self.of_floats:
-            values = [self.type.number(float(value)) for value in values]  # type: ignore[arg-type]  # as above
-        each = iter(values)
-        for value in each:
-            return reduce(self.fold.update, each, self.fold.first(value))
-        return None
+            kept = [self.type.number(float(value)) for value in kept]  # type: ignore[arg-type]  # as above
+        return self.fold.of(kept) if kept else None
 
 
 class Feature(msgspec.Struct, frozen=True):

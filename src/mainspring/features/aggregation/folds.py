@@ -7,7 +7,9 @@ merged with nothing; states are plain values which msgpack keeps as they are. Nu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any
 
 import msgspec
@@ -59,6 +61,11 @@ class Fold(msgspec.Struct, frozen=True):
         """The state of both."""
         return later
 
+    def of(self, values: Sequence[Any]) -> State:
+        """The state of several values in order, one at least: the bits of `first` and `update`."""
+        each = iter(values)
+        return reduce(self.update, each, self.first(next(each)))
+
     def own(self, state: State) -> State:
         """A state that can be changed while this one stays."""
         return state
@@ -72,6 +79,9 @@ class Count(Fold, frozen=True):
 
     def merge(self, earlier: State, later: State) -> State:
         return earlier + later
+
+    def of(self, values: Sequence[Any]) -> State:
+        return len(values)
 
 
 class IntegerSum(Fold, frozen=True):
@@ -92,6 +102,9 @@ class FloatSum(Fold, frozen=True):
 
     def merge(self, earlier: State, later: State) -> State:
         return earlier[0] + later[0], *add(earlier[1:], later[1:])
+
+    def of(self, values: Sequence[Any]) -> State:
+        return len(values), reduce(operator.add, map(float, values))  # sum() compensates since Python 3.12
 
 
 class Moments(Fold, frozen=True):
