@@ -16,7 +16,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Arrays = tuple[Array, ...]
 
-_BLOCK = 16_384  # runs that go together: what a step touches stays in the cache
+_BLOCK = 8_192  # runs that go together: what a step touches stays in the cache
 _FEW = 48  # below so many runs a step of NumPy costs more than plain Python's floats
 _SLICE = 65_536  # values of a long run that are Python objects at a time
 
@@ -77,16 +77,18 @@ def fold_runs(combine: Combine, begin: Arrays, items: Arrays, runs: Runs, keep: 
 def _fold_block(combine: Combine, out: Arrays, items: Arrays, block: _Block, keep: Arrays) -> None:
     longest, step = len(block.alive) - 1, 0
     state = tuple(array[block.by[: block.alive[0]]] for array in out)
+    places = block.start[: block.alive[0]].copy()
     while step < longest and (block.alive[step] > _FEW or longest - step < _FEW):
         alive = block.alive[step]
-        index = block.start[:alive] + step
+        index = places[:alive]
         held = tuple(array[:alive] for array in state)
         for array, kept, new in zip(
-            held, keep or held, combine.arrays(held, tuple(item[index] for item in items)), strict=True
+            held, keep or held, combine.arrays(held, tuple(item.take(index) for item in items)), strict=True
         ):
             array[:] = new
             if keep:
                 kept[index] = new
+        index += 1
         step += 1
     if step < longest:
         for run in range(block.alive[step]):

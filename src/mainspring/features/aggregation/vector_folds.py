@@ -13,6 +13,21 @@ from mainspring.features.aggregation.folds import Greatest, Least, add, chan, we
 _LOW = 0xFFFF_FFFF
 
 
+def _chan(earlier: Arrays, later: Arrays) -> Arrays:
+    """`chan` of arrays, operation by operation; most of them in place, as a merge is bound by memory."""
+    count, delta = earlier[0] + later[0], later[1] - earlier[1]
+    mean = delta * later[0]
+    mean /= count
+    mean += earlier[1]
+    delta *= delta
+    both = earlier[0] * later[0]
+    delta *= both
+    delta /= count
+    squares = np.add(earlier[2], later[2], out=both)
+    squares += delta
+    return count, mean, squares
+
+
 class VectorFold:
     """A fold whose states are tuples of arrays, one item for each event, run or row."""
 
@@ -52,7 +67,7 @@ class MomentStates(VectorFold):
     """Count, mean and sum of squared deviations of floats."""
 
     step = Combine(lambda state, item: welford(state, item[0]), lambda state, item: welford(state, item[0]))
-    merge = Combine(chan, chan)
+    merge = Combine(_chan, chan)
 
     def first(self, values: Array) -> Arrays:
         return np.ones(len(values)), values, np.zeros(len(values))
