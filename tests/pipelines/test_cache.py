@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from mainspring.pipelines._store import TaskStore
+from mainspring.testing.runners import DETACHED, POOL
 from mainspring.testing.workspaces import Lab, digests, states, task_of
 
 FLOW = """
@@ -152,7 +153,7 @@ def test_an_undeclared_read_is_named_and_its_result_never_reused(reading: Lab) -
     assert "undeclared env `LAB_REGION`" in task_of(second, "undeclared_variable").reasons[0]
 
 
-@pytest.mark.parametrize("runner", ["inline", "pool", "detached"])
+@pytest.mark.parametrize("runner", ["inline", POOL, DETACHED])
 def test_declared_inputs_reach_every_runner_and_are_in_the_key(reading: Lab, runner: str) -> None:
     options: dict[str, Any] = {"runner": runner}
     assert reading.run(**options).value == ("one", "north")
@@ -213,7 +214,7 @@ def main(times: int = 2):
 
 
 @pytest.mark.parametrize("how", ["missing", "corrupt"])
-@pytest.mark.parametrize("runner", ["inline", "pool"])
+@pytest.mark.parametrize("runner", ["inline", POOL])
 def test_a_damaged_input_is_made_again_when_a_step_needs_it(lab: Lab, how: str, runner: str) -> None:
     lab.write(CHAIN)
     first = lab.run()

@@ -14,6 +14,7 @@ from mainspring.artifacts.registry import codec_named
 from mainspring.pipelines import decision
 from mainspring.pipelines.launch import run_pipeline
 from mainspring.pipelines.replay import replay_run
+from mainspring.testing.runners import DETACHED, POOL
 from mainspring.testing.workspaces import Lab, lab_in, states, task_of
 
 BODY = """
@@ -217,7 +218,7 @@ REGISTERED = {
 }
 
 
-@pytest.mark.parametrize("runner", ["inline", "pool", "detached"])
+@pytest.mark.parametrize("runner", ["inline", POOL, DETACHED])
 def test_a_registry_that_the_pipelines_module_fills_is_filled_for_every_runner(lab: Lab, runner: str) -> None:
     for name, text in REGISTERED.items():
         lab.write(text, name)

@@ -18,12 +18,15 @@ class TestInline(RunnerContract):
     isolates = False
 
 
-@pytest.mark.one_backend("a pool of two is held to both")
+@pytest.mark.one_backend(
+    "its worker reaches the state by URL, whichever it is; a pool of two is held to the other", name="postgres"
+)
 class TestPoolOfOne(RunnerContract):
     runner = "pool"
     jobs = 1
 
 
+@pytest.mark.one_backend("its workers reach the state by URL, whichever it is; a pool of one is held to the other")
 class TestPoolOfTwo(RunnerContract):
     runner = "pool"
     jobs = 2

@@ -17,6 +17,7 @@ from mainspring.pipelines.launch import run_pipeline
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.task import Task, TaskState
 from mainspring.runs import RunStore
+from mainspring.testing.runners import DETACHED, POOL
 from mainspring.testing.workspaces import Lab, states, task_of
 
 PACKAGE = {
@@ -70,7 +71,7 @@ class Editor(Listener):
             self.path.write_text(self.text)
 
 
-@pytest.mark.parametrize("runner", ["pool", "detached"])
+@pytest.mark.parametrize("runner", [POOL, DETACHED])
 def test_workers_run_the_recorded_code_though_the_file_is_edited_meanwhile(lab: Lab, runner: str) -> None:
     write(lab)
     late = lab.root / "pkg" / "late.py"
@@ -99,7 +100,7 @@ def test_inline_refuses_what_it_cannot_enforce_before_anything_is_recorded(lab: 
     assert lab.run().value == 1
 
 
-@pytest.mark.parametrize("runner", ["pool", "detached"])
+@pytest.mark.parametrize("runner", [POOL, DETACHED])
 @pytest.mark.one_backend("it is refused before anything is stored")
 def test_a_step_that_another_process_cannot_import_is_refused_there_and_runs_inline(lab: Lab, runner: str) -> None:
     lab.write(
@@ -147,7 +148,7 @@ def test_a_lambda_is_a_step(lab: Lab) -> None:
     assert lab.run().value == 4
 
 
-@pytest.mark.parametrize("runner", ["inline", "pool"])
+@pytest.mark.parametrize("runner", ["inline", POOL])
 def test_a_script_runs_its_own_pipeline(lab: Lab, runner: str) -> None:
     lab.write(
         """
@@ -173,7 +174,7 @@ def test_a_script_runs_its_own_pipeline(lab: Lab, runner: str) -> None:
 
 
 @pytest.mark.parametrize("ended", ["raise ValueError('no')", "import sys; sys.exit(3)", "raise KeyboardInterrupt"])
-@pytest.mark.parametrize("runner", ["inline", "pool"])
+@pytest.mark.parametrize("runner", ["inline", POOL])
 def test_however_a_step_ends_nothing_stays_open(lab: Lab, ended: str, runner: str) -> None:
     lab.write(
         f"""
@@ -319,7 +320,7 @@ def everything(lab: Lab) -> list[tuple[str, bytes]]:
     return found + [(os.fspath(path), path.read_bytes()) for path in files if path.is_file()]
 
 
-@pytest.mark.parametrize("runner", ["inline", "pool"])
+@pytest.mark.parametrize("runner", ["inline", POOL])
 def test_variables_and_working_directory_are_the_next_steps_as_they_were(lab: Lab, runner: str) -> None:
     lab.write(
         """
@@ -345,7 +346,7 @@ def test_variables_and_working_directory_are_the_next_steps_as_they_were(lab: La
     assert lab.run(runner=runner).value == [None, True, True]
 
 
-@pytest.mark.parametrize("runner", ["inline", "pool"])
+@pytest.mark.parametrize("runner", ["inline", POOL])
 def test_what_can_not_be_recorded_fails_its_step_alone_with_its_log(lab: Lab, runner: str) -> None:
     lab.write(
         """

@@ -11,6 +11,7 @@ import pytest
 from mainspring.errors import CodecError
 from mainspring.serving import bind
 from mainspring.serving.live import load_live
+from mainspring.testing.runners import POOL
 from mainspring.testing.workspaces import Lab, states, task_of
 
 pytestmark = pytest.mark.one_backend("what an estimator holds is no matter of where its bytes lie")
@@ -62,7 +63,7 @@ def project(lab: Lab) -> Lab:
     return lab
 
 
-@pytest.mark.parametrize("runner", ["inline", "pool"])
+@pytest.mark.parametrize("runner", ["inline", POOL])
 def test_a_pipeline_of_the_projects_own_definitions_is_a_result(project: Lab, runner: str) -> None:
     made = project.run(runner=runner)
     assert made.value == [[6.0, 6.0]]

@@ -13,6 +13,7 @@ import pytest
 
 from mainspring.errors import WrongTypeError
 from mainspring.pipelines.hints import check_arguments
+from mainspring.testing.runners import POOL
 from mainspring.testing.workspaces import Lab
 
 UserId = NewType("UserId", int)
@@ -69,7 +70,7 @@ def main():
 """
 
 
-@pytest.mark.parametrize("runner", ["inline", "pool"])
+@pytest.mark.parametrize("runner", ["inline", POOL])
 def test_a_result_of_the_wrong_type_fails_where_it_is_received(lab: Lab, runner: str) -> None:
     lab.write(FLOW)
     result = lab.run(runner=runner)

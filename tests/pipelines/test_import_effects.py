@@ -13,6 +13,7 @@ import pytest
 
 from mainspring.pipelines.launch import resume_run
 from mainspring.pipelines.replay import replay_run
+from mainspring.testing.runners import DETACHED, POOL
 from mainspring.testing.workspaces import Lab, states, task_of
 
 EXT = """
@@ -67,7 +68,7 @@ def leave(lab: Lab) -> None:
     decimal.getcontext().prec = 28
 
 
-@pytest.mark.parametrize("runner", ["inline", "pool", "detached"])
+@pytest.mark.parametrize("runner", ["inline", POOL, DETACHED])
 @pytest.mark.one_backend("libraries are changed in processes, not in the database")
 def test_what_the_pipelines_module_changes_in_libraries_is_changed_for_every_runner(changing: Lab, runner: str) -> None:
     lab, marker = changing, changing.root.parent / "marker"

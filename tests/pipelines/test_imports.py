@@ -15,6 +15,7 @@ import pytest
 from mainspring.pipelines.launch import run_pipeline
 from mainspring.pipelines.replay import replay_run
 from mainspring.pipelines.why import present
+from mainspring.testing.runners import DETACHED, POOL
 from mainspring.testing.workspaces import Lab, states, task_of
 from mainspring.workspace import using
 
@@ -117,7 +118,7 @@ def test_what_an_import_reads_is_in_the_key_and_named(project: Lab, name: str, m
     assert states(project.run()) == {"show": "reused"}
 
 
-@pytest.mark.parametrize("runner", ["pool", "detached"])
+@pytest.mark.parametrize("runner", [POOL, DETACHED])
 @pytest.mark.parametrize("name", ["a file where the process works", "a file beside the module", "a variable"])
 def test_workers_find_what_was_read_and_give_the_same_result(
     project: Lab, name: str, runner: str, monkeypatch: pytest.MonkeyPatch

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mainspring.runs import RunState, RunStore
+from mainspring.testing.runners import DETACHED, POOL
 from mainspring.testing.workspaces import Lab, states, task_of
 
 FLOW = """
@@ -63,7 +64,7 @@ def is_gone(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("runner", ["inline", "pool", "detached"])
+@pytest.mark.parametrize("runner", ["inline", POOL, DETACHED])
 def test_one_interrupt_stops_cleanly_and_resume_goes_on(lab: Lab, runner: str, number: signal.Signals) -> None:
     process, marker = started(lab, runner, WAITS)
     process.send_signal(number)
@@ -86,7 +87,7 @@ def test_one_interrupt_stops_cleanly_and_resume_goes_on(lab: Lab, runner: str, n
     assert [len(again._store.attempts(task.id)) for task in again.tasks] == [1, 2, 1]
 
 
-@pytest.mark.parametrize("runner", ["inline", "pool"])
+@pytest.mark.parametrize("runner", ["inline", POOL])
 def test_a_second_interrupt_ends_the_process_at_once_and_resume_goes_on(lab: Lab, runner: str) -> None:
     body = STUBBORN if runner == "inline" else WAITS
     process, marker = started(
@@ -118,7 +119,7 @@ def test_a_run_that_was_killed_is_shown_as_interrupted(lab: Lab) -> None:
 
 
 @pytest.mark.one_backend("how an error is taken is decided before it is stored")
-@pytest.mark.parametrize("runner", ["inline", "pool"])
+@pytest.mark.parametrize("runner", ["inline", POOL])
 def test_an_interrupt_that_a_step_raises_itself_is_its_failure_alone(lab: Lab, runner: str) -> None:
     lab.write(
         """

@@ -11,6 +11,7 @@ from mainspring.errors import InvalidError
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.task import Task
 from mainspring.runs import RunStore
+from mainspring.testing.runners import POOL
 from mainspring.testing.workspaces import Lab, digests, states, task_of
 
 FLOW = """
@@ -339,7 +340,7 @@ def test_what_all_items_share_is_stored_once(lab: Lab) -> None:
     assert set(states(again).values()) == {"reused"}, [task.reasons for task in (*result.tasks, *again.tasks)][:3]
 
 
-@pytest.mark.parametrize("runner", ["inline", "pool"])
+@pytest.mark.parametrize("runner", ["inline", POOL])
 def test_items_find_what_they_share_after_it_was_lost_and_made_again(lab: Lab, runner: str) -> None:
     text = """
         @ms.step

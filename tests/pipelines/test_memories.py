@@ -6,6 +6,7 @@ import pytest
 
 from mainspring.data import dataset
 from mainspring.pipelines.replay import replay_run
+from mainspring.testing.runners import POOL
 from mainspring.testing.workspaces import Lab, states, task_of
 from mainspring.workspace import using
 
@@ -279,7 +280,7 @@ def main():
 """
 
 
-@pytest.mark.parametrize("runner", ["inline", "pool"])
+@pytest.mark.parametrize("runner", ["inline", POOL])
 def test_which_task_imports_a_module_first_decides_no_key(here: Lab, runner: str) -> None:
     here.write("class N:\n    def __init__(self): self.n = 2\nHOUR = N()\n", "tables")
     here.write(LATE)

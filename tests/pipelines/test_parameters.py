@@ -22,6 +22,7 @@ from mainspring.pipelines.launch import resume_run
 from mainspring.pipelines.replay import replay_run
 from mainspring.pipelines.why import present
 from mainspring.runs import RunStore
+from mainspring.testing.runners import POOL
 from mainspring.testing.workspaces import Lab, states
 
 FLOW = """
@@ -296,7 +297,7 @@ def returns(token: ms.Secret):
 """
 
 
-@pytest.mark.parametrize("runner", ["inline", "pool"])
+@pytest.mark.parametrize("runner", ["inline", POOL])
 def test_a_step_that_returns_a_secrets_value_fails_and_stores_nothing(
     lab: Lab, runner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -382,7 +383,7 @@ def rich(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
     return lab
 
 
-@pytest.mark.parametrize("runner", ["inline", "pool"])
+@pytest.mark.parametrize("runner", ["inline", POOL])
 @pytest.mark.one_backend("the codecs of arguments have tests on both")
 def test_records_and_paths_reach_steps_here_and_in_fresh_processes_and_are_the_same_from_text_and_from_python(
     rich: Lab, runner: str

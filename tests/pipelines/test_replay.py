@@ -16,6 +16,7 @@ from mainspring.pipelines.code.tree import read_tree
 from mainspring.pipelines.replay import ReplayReport, replay_run
 from mainspring.pipelines.results import RunResult
 from mainspring.runs import RunState, RunStore
+from mainspring.testing.runners import POOL
 from mainspring.testing.workspaces import Lab
 
 FLOW = """
@@ -487,7 +488,7 @@ def test_a_replay_is_given_what_the_last_attempt_committed(lab: Lab) -> None:
 
 
 @pytest.mark.one_backend("what is said of a difference is no matter of where it lies")
-@pytest.mark.parametrize("runner", ["inline", "pool"])
+@pytest.mark.parametrize("runner", ["inline", POOL])
 def test_where_a_given_file_lay_is_told_as_the_cause(lab: Lab, runner: str) -> None:
     lab.write(
         """

@@ -9,6 +9,7 @@ import pytest
 from mainspring.errors import StepError
 from mainspring.pipelines.progress import Listener
 from mainspring.runs import Metrics, RunStore
+from mainspring.testing.runners import POOL
 from mainspring.testing.workspaces import Lab, task_of
 from mainspring.workspace import using
 
@@ -73,7 +74,7 @@ def test_a_run_shows_how_many_tasks_it_has(lab: Lab) -> None:
     assert repr(lab.write_and_run(FLOW)).endswith("succeeded, 1 task>")
 
 
-@pytest.mark.parametrize("runner", ["inline", "pool"])
+@pytest.mark.parametrize("runner", ["inline", POOL])
 def test_points_of_a_long_step_are_written_while_it_runs(lab: Lab, runner: str) -> None:
     result = lab.write_and_run(
         """

@@ -19,6 +19,7 @@ import pytest
 import sklearn
 
 from mainspring.pipelines.surroundings import surroundings_kept
+from mainspring.testing.runners import POOL
 from mainspring.testing.workspaces import Lab
 
 CONTEXT = decimal.Context(prec=4)
@@ -142,7 +143,7 @@ def main(n: int = 1):
 """
 
 
-@pytest.mark.parametrize("runner", ["inline", "pool"])
+@pytest.mark.parametrize("runner", ["inline", POOL])
 @pytest.mark.one_backend("settings are the process's, not the database's")
 def test_every_step_finds_the_settings_that_the_imports_left(lab: Lab, runner: str) -> None:
     lab.write(LEAKS + "\ndecimal.getcontext().prec = 7\n")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mainspring.testing.runners import DETACHED, POOL
 from mainspring.testing.workspaces import Lab, states, task_of
 
 pytestmark = pytest.mark.one_backend("what passes between steps on either is held by the contract of runners")
@@ -48,7 +49,7 @@ def main():
 """
 
 
-@pytest.mark.parametrize("runner", ["inline", "pool"])
+@pytest.mark.parametrize("runner", ["inline", POOL])
 def test_a_step_that_changes_its_inputs_changes_them_for_nobody_else(lab: Lab, runner: str) -> None:
     lab.write(MUTATION)
     assert lab.run(runner=runner).value == [[1, 2, 3], [0, 1, 2], [1, 2, 3], [4], [7]]
@@ -149,7 +150,7 @@ def test_an_argument_that_no_codec_takes_is_named_with_its_step_before_anything_
         lab.run()
 
 
-@pytest.mark.parametrize("runner", ["inline", "pool"])
+@pytest.mark.parametrize("runner", ["inline", POOL])
 def test_an_output_that_no_codec_takes_is_named_with_its_step(lab: Lab, runner: str) -> None:
     lab.write(
         """
@@ -220,7 +221,7 @@ def test_none_is_a_result_like_any_other(lab: Lab) -> None:
     assert states(lab.run()) == {"nothing": "reused", "see": "reused"}
 
 
-@pytest.mark.parametrize("runner", ["inline", "pool"])
+@pytest.mark.parametrize("runner", ["inline", POOL])
 def test_async_steps_are_awaited(lab: Lab, runner: str) -> None:
     lab.write(
         """
@@ -315,7 +316,7 @@ def test_what_an_error_says_is_bounded_and_no_terminal_obeys_it(lab: Lab) -> Non
     assert re.fullmatch(r"ex{60000,70000}… \(9,9\d\d,\d\d\d more characters\)", log.splitlines()[-1])
 
 
-@pytest.mark.parametrize("runner", ["inline", "pool"])
+@pytest.mark.parametrize("runner", ["inline", POOL])
 @pytest.mark.parametrize("message", ["'a\\0b'", "'\\ud800'", "Odd()"])
 def test_any_error_of_a_step_can_be_recorded(lab: Lab, runner: str, message: str) -> None:
     lab.write(
@@ -338,7 +339,7 @@ def test_any_error_of_a_step_can_be_recorded(lab: Lab, runner: str, message: str
     assert "ValueError" in (result.tasks[0].error or "")
 
 
-@pytest.mark.parametrize("runner", ["inline", "pool"])
+@pytest.mark.parametrize("runner", ["inline", POOL])
 def test_a_polars_frame_turned_in_place_is_turned_for_nobody_else(lab: Lab, runner: str) -> None:
     lab.write(
         """
@@ -372,7 +373,7 @@ def test_a_polars_frame_turned_in_place_is_turned_for_nobody_else(lab: Lab, runn
     assert lab.run(runner=runner).value == [["a", "b"], ["c"], ["y"]]
 
 
-@pytest.mark.parametrize("runner", ["inline", "pool", "detached"])
+@pytest.mark.parametrize("runner", ["inline", POOL, DETACHED])
 def test_a_file_that_a_step_wrote_to_its_scratch_folder_reaches_the_next(lab: Lab, runner: str) -> None:
     lab.write(
         """
@@ -433,7 +434,7 @@ def test_a_class_of_the_project_reaches_a_fresh_worker(lab: Lab, runner: str, jo
     assert lab.run(runner=runner, jobs=jobs).value == ([0, 1, 2, 3], 6)
 
 
-@pytest.mark.parametrize("runner", ["inline", "pool"])
+@pytest.mark.parametrize("runner", ["inline", POOL])
 def test_a_step_that_changes_a_folder_it_was_given_changes_it_for_nobody_else(lab: Lab, runner: str) -> None:
     lab.write(
         """
@@ -467,7 +468,7 @@ def test_a_step_that_changes_a_folder_it_was_given_changes_it_for_nobody_else(la
         assert lab.run(runner=runner, reuse=False).value == [["a", "b"], {"a": "a", "b": "b"}]
 
 
-@pytest.mark.parametrize("runner", ["inline", "pool", "detached"])
+@pytest.mark.parametrize("runner", ["inline", POOL, DETACHED])
 def test_copies_of_files_go_with_the_task_that_got_them(
     lab: Lab, runner: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -655,7 +656,7 @@ def test_a_class_of_a_script_is_the_one_of_the_module_that_the_script_is(lab: La
     assert (result.value, states(result)) == (2, {"make": "reused", "use": "succeeded"})
 
 
-@pytest.mark.parametrize("runner", ["inline", "pool"])
+@pytest.mark.parametrize("runner", ["inline", POOL])
 def test_a_stored_result_that_todays_code_can_not_read_is_made_again(lab: Lab, runner: str) -> None:
     text = """
         @ms.step

@@ -1,7 +1,8 @@
 """Pytest fixtures for tests that must hold on both pairs of backends. Register with `pytest_plugins`.
 
 `backend` gives each test a fresh pair of URLs, once SQLite with local files and LMDB, once PostgreSQL with S3 and
-Redis. A test marked `one_backend("reason")` runs on the first only, or on the one it names with `name="postgres"`.
+Redis. A test marked `one_backend("reason")` runs on the first only, or on the one it names with `name="postgres"`; so does
+a parameter with that mark.
 """
 
 from __future__ import annotations
@@ -41,6 +42,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         raise pytest.UsageError(f"{metafunc.definition.nodeid}: `one_backend` needs a reason")
     names = [marker.kwargs.get("name", "sqlite")] if marker else ["sqlite", "postgres"]
     metafunc.parametrize("backend", names, indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out a marked parameter on the pair that it doesn't name."""
+    items[:] = [item for item in items if _belongs(item)]
+
+
+def _belongs(item: pytest.Item) -> bool:
+    params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    names = {marker.kwargs.get("name", "sqlite") for marker in item.iter_markers("one_backend")}
+    return not names or params.get("backend") in {None, *names}
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,12 @@ from mainspring.pipelines.replay import replay_run
 from mainspring.pipelines.results import RunResult
 from mainspring.testing.workspaces import Lab, digests, states, task_of
 
+# Runners as parameters of tests: a process reaches the state by URL, whichever it is, so one pair is enough for each.
+POOL = pytest.param("pool", marks=pytest.mark.one_backend("a pool is held to SQLite, as on one machine"))
+DETACHED = pytest.param(
+    "detached", marks=pytest.mark.one_backend("processes apart are held to PostgreSQL, as on many", name="postgres")
+)
+
 KINDS = """
 import dataclasses, enum
 from fractions import Fraction
