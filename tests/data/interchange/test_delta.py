@@ -71,6 +71,7 @@ def test_types_that_delta_lacks_become_the_next_that_hold_the_values(workspace: 
     assert back.row(0) == (200, 40_000, 3_000_000_000, 1, "UA", datetime(2013, 1, 1, tzinfo=UTC), [1, 2], {"x": 255})
 
 
+@pytest.mark.one_backend("it is refused before anything is written")
 @pytest.mark.parametrize(
     ("column", "expected"),
     [

@@ -129,6 +129,7 @@ def hostile(repository: Path) -> str:
     return kept(repository, json.dumps([{"md5": kept(repository, b"x"), "relpath": "../../x"}]).encode(), ".dir")
 
 
+@pytest.mark.one_backend("what is wrong lies in DVC's files")
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -150,6 +151,7 @@ def test_what_is_wrong_in_a_cache_is_named_and_nothing_is_committed(
         dataset("data").latest()
 
 
+@pytest.mark.one_backend("it is refused before anything is stored")
 @pytest.mark.parametrize(
     "text", ["", "outs: 3", "outs:\n- path: x\n", "outs: [", "outs:\n- 7\n", "!!python/object:os.x {}"]
 )

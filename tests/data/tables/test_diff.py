@@ -82,6 +82,7 @@ def test_columns_that_differ_are_told_and_left_out(workspace: Workspace) -> None
     assert (nothing.added, nothing.removed) == (1, 2)
 
 
+@pytest.mark.one_backend("it is refused before a part is read")
 @pytest.mark.parametrize(
     ("key", "told"),
     [
@@ -109,6 +110,7 @@ ODD: dict[str, Any] = {
 }
 
 
+@pytest.mark.one_backend("rows are compared the same wherever their parts lie")
 @pytest.mark.parametrize("kind", ODD)
 @pytest.mark.parametrize("key", [None, "k"])
 def test_odd_types(kind: str, key: str | None, workspace: Workspace) -> None:

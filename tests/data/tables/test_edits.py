@@ -75,6 +75,7 @@ def test_a_condition_that_is_null_deletes_nothing(workspace: Workspace) -> None:
     expect(table.delete(where="n IS NULL"), pl.DataFrame({"n": [1]}))
 
 
+@pytest.mark.one_backend("it is refused before anything is stored")
 @pytest.mark.parametrize(
     ("frame", "key", "told"),
     [
@@ -137,6 +138,7 @@ ROWS: dict[str, Any] = {
 }  # fmt: skip
 
 
+@pytest.mark.one_backend("keys are compared the same wherever their parts lie")
 @pytest.mark.parametrize("kind", ROWS)
 def test_keys_and_values_of_odd_types(kind: str, workspace: Workspace) -> None:
     table, frame = dataset("t"), pl.DataFrame(ROWS[kind])

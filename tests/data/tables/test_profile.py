@@ -47,6 +47,7 @@ def test_columns_are_described_by_their_kind(workspace: Workspace) -> None:
     assert (none.type, none.nulls) == ("null", 4)
 
 
+@pytest.mark.one_backend("a profile is of the rows, wherever their parts lie")
 @pytest.mark.parametrize(
     "frame",
     [pl.DataFrame(), pl.DataFrame(height=3), pl.DataFrame(schema={"a": pl.Int64, "b": pl.String, "c": pl.Float64})],
