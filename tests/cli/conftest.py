@@ -89,12 +89,12 @@ def other():
 
 
 def mainspring(*words: str, cwd: Path, **variables: str) -> Called:
-    """Call the command line in a process of its own, as a user does."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAINSPRING_", "PYTHONHASHSEED"))}
+    """Call the command line in a process of its own, which has the hash seed that it would start again for."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MAINSPRING_")}
     return subprocess.run(
         [sys.executable, "-m", "mainspring", *words],
         cwd=cwd,
-        env=kept | {"NO_COLOR": "1"} | variables,
+        env=kept | {"NO_COLOR": "1", "PYTHONHASHSEED": "0"} | variables,
         capture_output=True,
         text=True,
         timeout=120,

@@ -20,7 +20,7 @@ def test_a_new_project_is_made_run_looked_at_and_replayed(tmp_path: Path) -> Non
     assert "mainspring run" in made.stdout
     folder = tmp_path / "first"
 
-    ran = mainspring("run", cwd=folder)
+    ran = mainspring("run", cwd=folder, PYTHONHASHSEED="random")
     assert (ran.returncode, ran.stdout.split()) == (0, ["result", "385"])
     assert "succeeded" in ran.stderr
     assert "3 ran" in ran.stderr
