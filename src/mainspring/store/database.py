@@ -244,12 +244,15 @@ class Database:
             self._applied[room] = len(migrations)
         if self._applied.get(room, 0) < len(migrations):
             with self.transaction() as tx:
-                tx.execute(_MIGRATIONS)
+                if not self._applied:
+                    tx.execute(_MIGRATIONS)
                 done = (tx.query_one("SELECT MAX(number) FROM migration WHERE room = ?", (room,)) or (None,))[0] or 0
-                for number, migration in enumerate(migrations[done:], start=done + 1):
+                for migration in migrations[done:]:
                     for statement in _statements(migration):
                         tx.execute(statement)
-                    tx.execute("INSERT INTO migration VALUES (?, ?, ?)", (room, number, tx.now_us()))
+                now_us = tx.now_us()
+                numbers = range(done + 1, len(migrations) + 1)
+                tx.executemany("INSERT INTO migration VALUES (?, ?, ?)", [(room, number, now_us) for number in numbers])
             self._applied[room] = max(done, len(migrations))
         if self._applied.get(room, 0) > len(migrations):
             raise ConfigError(
