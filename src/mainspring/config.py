@@ -48,6 +48,9 @@ SETTINGS = {
         Setting("blobs", str, "file://{root}/.mainspring/blobs", "URL of the workspace's blob store"),
         Setting("online", str, "lmdb://{root}/.mainspring/online", "URL of the online store: lmdb:// or redis://"),
         Setting("online_outage", str, "fail", "features while the online store is away: fail, defaults or last_known"),
+        Setting(
+            "late_events_days", float, 1.0, "how late an event may come and still count in online aggregates, in days"
+        ),
         Setting("streams", str, "", "URL of the event log; empty is the embedded one, beside the database"),
         Setting("cache", str, "{root}/.mainspring/cache", "folder of this machine's caches; safe to delete"),
         Setting("source", list, (".", "src"), "folders of the project's modules, relative to its root"),

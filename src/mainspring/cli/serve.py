@@ -13,8 +13,11 @@ from mainspring.cli.endpoints import features_of, features_read
 @click.argument("endpoint")
 @click.option("--host", metavar="ADDRESS", help="Address to bind to; off this machine it needs serve_token.")
 @click.option("--port", type=click.IntRange(0, 65_535), metavar="P", help="Port to bind to; 0 takes a free one.")
+@click.option(
+    "--replay", is_flag=True, help="Let a request say in the header Feature-Time as of when its features are read."
+)
 @click.pass_obj
-def serve(invocation: Invocation, endpoint: str, host: str | None, port: int | None) -> None:
+def serve(invocation: Invocation, endpoint: str, host: str | None, port: int | None, replay: bool) -> None:
     """Answer predictions of ENDPOINT over HTTP until Ctrl-C: /predict, /health, /ready, /metrics.
 
     With --json the first line of stdout is {"endpoint": …, "url": …}, printed when the server is ready.
@@ -31,4 +34,4 @@ def serve(invocation: Invocation, endpoint: str, host: str | None, port: int | N
             if read:
                 click.echo(f"It reads the features of {read}.")
 
-    serve_endpoint(invocation.workspace, endpoint, host=host, port=port, on_ready=ready)
+    serve_endpoint(invocation.workspace, endpoint, host=host, port=port, on_ready=ready, replay=replay)

@@ -19,6 +19,7 @@ from mainspring.serving.endpoint import EndpointStore
 from mainspring.serving.live import Live, load_live
 from mainspring.serving.online import Filled
 from mainspring.serving.page import describe, page_of
+from mainspring.streams.wire import time_us
 from mainspring.web.app import JSON, READS, Answer, Headers, Request, RequestError, WebApp, encode
 from mainspring.web.body import read_json
 from mainspring.web.metrics import Counted, Metrics, counter, gauge
@@ -41,20 +42,21 @@ _PREDICTIONS = Counted(
 class ServingApp(WebApp):
     """An ASGI application that answers for one endpoint and follows it when it moves.
 
-    Features of a few rows that aren't read within `features_timeout_s` are a 503, whatever the store's own patience is.
+    Features of a few rows that aren't read within `features_timeout_s` are a 503, whatever the store's own patience is. In a
+    `replay` of recorded traffic a request says in `Feature-Time` as of when its features are read; otherwise that is now.
     """
 
     methods: ClassVar[dict[str, bytes]] = WebApp.methods | {"/": READS, "/predict": b"POST"}
 
     def __init__(
         self, workspace: Workspace, endpoint: str, *, poll_s: float = 1.0, features_timeout_s: float = 5.0,
-        **limits: Any,
+        replay: bool = False, **limits: Any,
     ) -> None:  # fmt: skip
         self.workspace = workspace
         self.endpoint = endpoint
         self.live: Live = load_live(workspace, endpoint)
         self._readers = ThreadPoolExecutor(_READERS, "features")
-        self._features_timeout_s = features_timeout_s
+        self._features_timeout_s, self._replay = features_timeout_s, replay
         self._statuses: Counter[str] = Counter()
         super().__init__(Metrics({"endpoint": endpoint}, _PREDICTIONS), **limits)
         self._endpoints = EndpointStore(workspace.database)
@@ -114,14 +116,14 @@ class ServingApp(WebApp):
 
     async def _filled(self, live: Live, columns: Columns, count: int, request: Request) -> Filled:
         """What the model takes, with the features that are read for it."""
-        fill, request_id = live.predictor.fill, request.id.decode()
+        fill, request_id, at_us = live.predictor.fill, request.id.decode(), self._asked_at(request)
         try:
             if live.reads_apart or count > _MANY_ROWS:
                 async with asyncio.timeout(self._features_timeout_s if count <= _MANY_ROWS else None):
                     loop = asyncio.get_running_loop()
-                    filled = await loop.run_in_executor(self._readers, fill, columns, count, request_id)
+                    filled = await loop.run_in_executor(self._readers, fill, columns, count, request_id, at_us)
             else:
-                filled = fill(columns, count, request_id)
+                filled = fill(columns, count, request_id, at_us)
         except (StorageError, TimeoutError) as error:
             _log.warning("request %s: %s", request_id, redact(str(error)) or "the features were not read in time")
             raise RequestError(503, "The features can't be read now. Send the request again.", _RETRY) from error
@@ -132,6 +134,19 @@ class ServingApp(WebApp):
         for status, number in filled.statuses.items():
             self._statuses[status] += number
         return filled
+
+    def _asked_at(self, request: Request) -> int | None:
+        """The instant that a request is a replay of; None is now."""
+        given = request.headers.get(b"feature-time", b"").decode("latin-1")
+        if not given:
+            return None
+        if not self._replay:
+            said = "Features are read as of now. A server that replays traffic takes `Feature-Time`: serve it with --replay."
+            raise RequestError(422, said)
+        try:
+            return time_us(given)
+        except MainspringError as error:
+            raise RequestError(422, f"Feature-Time: {error}") from error
 
     def _checked(self, live: Live, body: bytes) -> tuple[Columns, int]:
         """Any form of body, looked at with care: the way for what the quick one doesn't take, and for its errors."""

@@ -93,8 +93,8 @@ class OnlinePredictor:
             ]
         return columns, problems[:MOST_PROBLEMS]
 
-    def fill(self, columns: Columns, rows: int, request_id: str = "") -> Filled:
-        """What the model takes, the features read in one read for all rows.
+    def fill(self, columns: Columns, rows: int, request_id: str = "", at_us: int | None = None) -> Filled:
+        """What the model takes, the features read in one read for all rows, as of an instant: now, if none is said.
 
         Raises:
             StorageError: the online store can't be read, or a sample of what was read not be logged.
@@ -103,7 +103,7 @@ class OnlinePredictor:
         if self.reader is None or not rows:
             return Filled(columns)
         asked = zip(*[columns[name] for name in self._asked], strict=True)
-        vectors = self._read([dict(zip(self._asked, row, strict=True)) for row in asked], request_id)
+        vectors = self._read([dict(zip(self._asked, row, strict=True)) for row in asked], request_id, at_us)
         values = list(zip(*[vector.values for vector in vectors], strict=True))
         read: dict[str, Sequence[Any]] = {name: values[place] for name, place in self._read_at}
         overridden = self.features.keys() & columns.keys() if self.overrides else ()
@@ -115,12 +115,12 @@ class OnlinePredictor:
         ]
         return Filled({**columns, **read}, self._statuses(vectors, columns, overridden), problems[:MOST_PROBLEMS])
 
-    def _read(self, entities: list[dict[str, Any]], request_id: str) -> list[Vector]:
+    def _read(self, entities: list[dict[str, Any]], request_id: str, at_us: int | None) -> list[Vector]:
         assert self.reader is not None
         if self.log is None:
-            return self.reader.read(entities)
+            return self.reader.read(entities, at_us=at_us)
         first = request_id or new_id()
-        return self.log.read(self.reader, entities, [f"{first}-{row}" for row in range(len(entities))])
+        return self.log.read(self.reader, entities, [f"{first}-{row}" for row in range(len(entities))], at_us=at_us)
 
     def _statuses(self, vectors: Sequence[Vector], columns: Columns, overridden: Collection[str]) -> Mapping[str, int]:
         """How many of the model's features have each status."""

@@ -17,11 +17,12 @@ def serve(
     port: int | None = None,
     on_ready: Callable[[str], None] | None = None,
     max_body_bytes: int = 16 << 20,
+    replay: bool = False,
 ) -> None:
     """Answer for an endpoint until SIGTERM or SIGINT; requests that were begun are answered first.
 
     Host, port and token are those of the settings unless given; port 0 takes a free one. `on_ready` gets the address once
-    the model is warm and the socket listens.
+    the model is warm and the socket listens. In a `replay` requests say in `Feature-Time` as of when features are read.
 
     Raises:
         NotFoundError: no such endpoint.
@@ -30,6 +31,6 @@ def serve(
     """
 
     def make(token: str) -> ServingApp:
-        return ServingApp(workspace, endpoint, token=token, max_body_bytes=max_body_bytes)
+        return ServingApp(workspace, endpoint, token=token, max_body_bytes=max_body_bytes, replay=replay)
 
     serve_app(workspace.project.settings, make, host=host, port=port, on_ready=on_ready)

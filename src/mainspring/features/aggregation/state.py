@@ -111,10 +111,14 @@ class EntityState:
 
     def _windows(self, hop: Hop, at_us: int, known_by_us: int | None) -> Iterable[tuple[Feature, State | None]]:
         """Each feature of a hop with the state of its window, merged from its tiles in time order."""
+        hop_us, reach = hop.hop_us, _reach(hop, at_us, hop.longest_us)
+        places = [
+            place for place in self._stored.keys() | self._tiles.keys() if place[0] == hop_us and place[1] in reach
+        ]
         held = {}
-        for number in _reach(hop, at_us, hop.longest_us):
-            if tile := self._tile(hop, TileId(hop.hop_us, number)):
-                held[number] = tile.partials_at(at_us - number * hop.hop_us, known_by_us)
+        for place in sorted(places):
+            if tile := self._tile(hop, place):
+                held[place.tile] = tile.partials_at(at_us - place.tile * hop_us, known_by_us)
         merged: dict[tuple[int, int], State | None] = {}
         for feature in hop.features:
             window = feature.declared.window_us, feature.place

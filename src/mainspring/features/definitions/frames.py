@@ -36,7 +36,7 @@ def _series(name: str, type_name: str, values: Sequence[Any]) -> pl.Series:
             values = [_moment(value, dtype) if isinstance(value, str) else value for value in values]
         if isinstance(dtype, pl.Datetime) and dtype.time_zone:
             instants = pl.Series(name, values, dtype=pl.Datetime(dtype.time_unit, "UTC"))
-            return instants.dt.convert_time_zone(dtype.time_zone)
+            return instants if dtype.time_zone == "UTC" else instants.dt.convert_time_zone(dtype.time_zone)
         return pl.Series(name, values, dtype=dtype)
     except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
         raise WrongTypeError(name, values, f"values of type {type_name}") from error

@@ -25,7 +25,7 @@ from mainspring.features.online.materializing import alone, backfill
 from mainspring.features.online.places import watermark_place
 from mainspring.features.online.rows import CREATED, is_of_single_rows, timed_rows
 from mainspring.features.online.states import Change, StoredTiles, state_of
-from mainspring.features.online.watermark import ALLOWANCE_US, Watermark, read_watermark
+from mainspring.features.online.watermark import Watermark, allowance_us, read_watermark
 from mainspring.features.uses import live_versions
 from mainspring.store.keyvalue import checked_changes
 from mainspring.streams import Consumer, Event, EventLog, open_log
@@ -144,6 +144,7 @@ class _ViewSink:
                 "Events come in any batches.",
             )
         self.definition, self.record, self.online = definition, record, workspace.online
+        self.allowance_us = allowance_us(workspace)
         self.state, self.place = state_of(definition), watermark_place(definition)
         self.functions, self.table = Functions(workspace), EventTable(_types(record, workspace))
         self.events = self.late = self.apart = 0
@@ -182,7 +183,7 @@ class _ViewSink:
     ) -> int:  # fmt: skip
         """Write what rows change, and the watermark; gives how many came too late."""
         known_us = _known(before, rows, received_us)
-        begins_us = before.begins_us or 0 if known_us is None else known_us - ALLOWANCE_US
+        begins_us = before.begins_us or 0 if known_us is None else known_us - self.allowance_us
         found = self.state.changes(rows, self.online, begins_us)
         after = msgspec.structs.replace(before, offset=offset, known_us=known_us)
         swept: list[Change] = []

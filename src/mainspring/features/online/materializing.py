@@ -26,7 +26,7 @@ from mainspring.features.online.packing import is_pushed
 from mainspring.features.online.places import watermark_place
 from mainspring.features.online.rows import CREATED, EVENT, newest, timed_rows, visible
 from mainspring.features.online.states import StoredTiles, StoredValues, state_of, writes
-from mainspring.features.online.watermark import ALLOWANCE_US, Running, Watermark, read_watermark
+from mainspring.features.online.watermark import Running, Watermark, allowance_us, read_watermark
 from mainspring.features.uses import live_versions
 from mainspring.store.heartbeat import Heartbeat
 from mainspring.store.keyvalue import RANK_BYTES
@@ -102,7 +102,7 @@ class _Work:
         self.definition, self.record = definition, _record(definition)
         self.store, self.workspace, self.online = store, workspace, workspace.online
         self.state, self.functions = state_of(definition), Functions(workspace)
-        self.place = watermark_place(definition)
+        self.place, self.allowance_us = watermark_place(definition), allowance_us(workspace)
 
     def run(self, until_us: int, *, full: bool) -> Materialized:
         """Bring what the source holds now, alone."""
@@ -120,7 +120,7 @@ class _Work:
         increment = increment_of(self.record, version, before, full=full)
         begun = self._begun(data, version, until_us)
         rows, ahead = self._rows(version, increment, until_us)
-        begins_us = until_us - ALLOWANCE_US
+        begins_us = until_us - self.allowance_us
         written = self._write(rows, increment, begins_us)
         removed = self._remove_others(rows, begins_us, keeps_pushed=not full) if increment.replaces else 0
         swept_us = self._swept(begun, begins_us)
@@ -143,7 +143,7 @@ class _Work:
             return self._done(version, until_us, rows, 0, 0)
         begun = self._begun(data, version, until_us)
         known_us: Any = rows[CREATED].max() if rows.height else None
-        begins_us = (until_us if known_us is None else known_us) - ALLOWANCE_US
+        begins_us = (until_us if known_us is None else known_us) - self.allowance_us
         written = self._write(rows, Increment(0, replaces=True), begins_us)
         removed = self._remove_others(rows, begins_us, keeps_pushed=not full)
         reaches_us = begins_us if self.record.aggregates else None

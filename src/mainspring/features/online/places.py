@@ -24,6 +24,11 @@ def watermark_place(view: Definition) -> bytes:
     return _WATERMARK + bytes.fromhex(view.id)
 
 
+def tiles_of_entity(prefix: bytes, entity: bytes) -> bytes:
+    """What the keys of an entity's tiles begin with; no entity's is the beginning of another's."""
+    return prefix + len(entity).to_bytes(_LENGTH_BYTES, "little") + entity
+
+
 def tile_place(prefix: bytes, entity: bytes, tile: TileId) -> bytes:
-    """The key of one tile of an entity; no entity's is the beginning of another's."""
-    return prefix + tile.key(len(entity).to_bytes(_LENGTH_BYTES, "little") + entity)
+    """The key of one tile of an entity."""
+    return tile.key(tiles_of_entity(prefix, entity))

@@ -16,6 +16,7 @@ from mainspring.errors import InvalidError, StorageError
 from mainspring.features._store import DefinitionStore
 from mainspring.features.aggregation.aggregation import Aggregation, aggregation
 from mainspring.features.aggregation.state import EntityState, tiles_of_read
+from mainspring.features.aggregation.tiles import TileId
 from mainspring.features.definitions.demand import computed
 from mainspring.features.definitions.entity import Key
 from mainspring.features.definitions.functions import Functions
@@ -24,7 +25,7 @@ from mainspring.features.history.status import Status
 from mainspring.features.online.entities import entity_encoder
 from mainspring.features.online.outages import GuardedStore, Outage
 from mainspring.features.online.packing import Packing, Unpacked, is_pushed
-from mainspring.features.online.places import tile_place, tiles_prefix, values_prefix, watermark_place
+from mainspring.features.online.places import tiles_of_entity, tiles_prefix, values_prefix, watermark_place
 from mainspring.workspace import Workspace
 
 _PRESENT, _NULL, _OUTSIDE, _UNKNOWN = (
@@ -231,23 +232,27 @@ class _Folded:
         self._key, self._spec = entity_encoder(_asked(part, record)), spec_of(record)
 
     def places(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> list[bytes]:
-        tiles = tiles_of_read(self._spec, at_us)
-        found = []
-        for entity in entities:
-            key = self._key(entity)
-            found += [tile_place(self._prefix, key, tile) for tile in tiles]
-        return found
+        ends = [tile.key(b"") for tile in tiles_of_read(self._spec, at_us)]
+        begins = [tiles_of_entity(self._prefix, self._key(entity)) for entity in entities]
+        return [begin + end for begin in begins for end in ends]
 
     def answers(self, count: int, stored: Any, at_us: int) -> list[Vector]:
         tiles = tiles_of_read(self._spec, at_us)
+        known: dict[tuple[bytes | None, ...], Vector] = {}  # many flights of one carrier ask for the same
         found = []
         for _ in range(count):
-            held = {tile: data for tile in tiles if (data := next(stored)) is not None}
-            values = EntityState(self._spec, held).read(at_us)
-            told = [values[name] for name in self._features]
-            empty = _UNKNOWN if not held else _NULL
-            found.append(Vector(told, [empty if value is None else _PRESENT for value in told], [None] * len(told)))
+            data = tuple(islice(stored, len(tiles)))
+            if data not in known:
+                known[data] = self._answer(tiles, data, at_us)
+            found.append(known[data])
         return found
+
+    def _answer(self, tiles: Sequence[TileId], data: Sequence[bytes | None], at_us: int) -> Vector:
+        held = {tile: each for tile, each in zip(tiles, data, strict=True) if each is not None}
+        values = EntityState(self._spec, held).read(at_us)
+        told = [values[name] for name in self._features]
+        empty = _UNKNOWN if not held else _NULL
+        return Vector(told, [empty if value is None else _PRESENT for value in told], [None] * len(told))
 
 
 class _Demanded(NamedTuple):
@@ -275,7 +280,8 @@ class _Demanded(NamedTuple):
         for part, vectors in zip(self.inputs, inputs, strict=True):
             for place, (name, dtype) in enumerate(zip(part.names, part.types, strict=True)):
                 columns[name] = dtype, [vector.values[place] for vector in vectors]
-        rows = computed(self.record, typed_frame(columns), functions).select(self.features).rows()
+        found = computed(self.record, typed_frame(columns), functions)
+        rows = (found if tuple(found.columns) == tuple(self.features) else found.select(self.features)).rows()
         nothing = [None] * len(self.names)
         return [Vector(list(row), [_NULL if value is None else _PRESENT for value in row], nothing) for row in rows]
 

@@ -13,8 +13,7 @@ from mainspring.features.definitions.records import Definition
 from mainspring.features.online.places import watermark_place
 from mainspring.workspace import Workspace, current_workspace
 
-ALLOWANCE_US = 86_400_000_000
-"""So long before the newest instant that a view knows of its aggregates can still be asked for."""
+_DAY_US = 86_400_000_000
 
 
 class Running(msgspec.Struct, frozen=True, array_like=True):
@@ -75,3 +74,8 @@ def watermark_of(view: str | Definition, workspace: Workspace | None = None) -> 
     if isinstance(view, str):
         view = DefinitionStore(workspace.database, workspace.ledger).get("view", view)
     return read_watermark(workspace.online.get(watermark_place(view)))
+
+
+def allowance_us(workspace: Workspace) -> int:
+    """How long before the newest instant that a view knows of its aggregates can still be asked for (`late_events_days`)."""
+    return int(workspace.project.settings.late_events_days * _DAY_US)
