@@ -1,4 +1,4 @@
-"""The whole way, as a person would go it: run the pipeline, bind an endpoint, serve, send real later flights, look back."""
+"""The whole way, as a person would go it: train, bind an endpoint, serve with features that a stream feeds, look back."""
 
 import json
 import os
@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import Request, urlopen
 
 import report
-from flights.features import FEATURES
+from flights import features
+from flights.live import ASKED, Hour, hours, settled, told
 from flights.months import deliver, receive
 
 from mainspring.pipelines import RunResult
@@ -21,7 +24,8 @@ from mainspring.workspace import Workspace, using
 HERE = Path(__file__).resolve().parent
 MAINSPRING = [sys.executable, "-P", "-m", "mainspring"]
 ENDPOINT, MODEL, ALIAS = "delays", "flight-delay", "champion"
-SENT, BATCH = 2_000, 50
+SERVICE = features.late.name
+SENT = 2_000
 QUIET = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
 CLOSER = (
     ("runs show latest", "who, when, environment, steps, metrics"),
@@ -29,6 +33,7 @@ CLOSER = (
     ("why", "after an edit: what would run, and why"),
     ("replay latest", "run the recorded code again, compare"),
     (f"lineage {ENDPOINT}", "every step of the way"),
+    (f"features show {SERVICE}", "the features, and who uses them"),
     ("data log months", "the versions that months became"),
     (f"serve {ENDPOINT}", "answers POST /predict"),
 )
@@ -48,26 +53,34 @@ def asked(*arguments: str) -> dict:
     return json.loads(done.stdout)
 
 
-def send(url: str, flights: list[dict]) -> list[float]:
-    """The served probabilities of being late, in order."""
-    answers = []
-    for start in range(0, len(flights), BATCH):
-        records = [{name: flight[name] for name in FEATURES} for flight in flights[start : start + BATCH]]
-        body = json.dumps({"records": records}).encode()
-        with urlopen(Request(f"{url}/predict", body, {"Content-Type": "application/json"})) as response:
-            answers += json.load(response)["predictions"]
-    return answers
+def ask(url: str, hour: Hour) -> list[float]:
+    """The served probabilities of being late for the flights of an hour, asked when it begins; the request has their keys."""
+    records = [{name: flight[name] for name in ASKED} for flight in hour.flights]
+    body = json.dumps({"records": records}, default=str).encode()
+    headers = {"Content-Type": "application/json", "Feature-Time": hour.begins.isoformat()}
+    with urlopen(Request(f"{url}/predict", body, headers)) as response:
+        return json.load(response)["predictions"]
 
 
-def served() -> tuple[subprocess.Popen, str]:
-    """The server, ready, and its address."""
-    print(f"$ mainspring serve {ENDPOINT} --port 0 &", flush=True)
-    command = [*MAINSPRING, "serve", ENDPOINT, "--port", "0", "--json"]
-    server = subprocess.Popen(command, cwd=HERE, env=QUIET, stdout=subprocess.PIPE, text=True)
+@contextmanager
+def running(*arguments: str) -> Iterator[subprocess.Popen]:
+    """A command that goes on until the block ends."""
+    print(f"$ mainspring {' '.join(arguments)} &", flush=True)
+    command = [*MAINSPRING, *arguments, "--json"]
+    process = subprocess.Popen(command, cwd=HERE, env=QUIET, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+
+
+def address(server: subprocess.Popen) -> str:
+    """Where a server listens, once it does."""
     line = server.stdout.readline()
     if not line:
         sys.exit("The server did not start; the lines above say why.")
-    return server, json.loads(line)["url"]
+    return json.loads(line)["url"]
 
 
 def typed() -> str:
@@ -84,21 +97,29 @@ def main() -> None:
     page = report.Page()
     mainspring("run", "main")
     mainspring("endpoints", "bind", ENDPOINT, f"{MODEL}@{ALIAS}", "--version", f"{MODEL}/latest")
-    server, url = served()
-    try:
-        with Workspace.open(HERE) as workspace:
-            result = RunResult(workspace, RunStore(workspace.database).list(kind="pipeline", limit=1)[0])
-            report.of_the_run(page, result)
-            later, version = result.output("later"), result.output("version")
-        flights = later.gather_every(max(1, later.height // SENT)).head(SENT).to_dicts()
-        before = time.perf_counter()
-        answers = send(url, flights)
+    with Workspace.open(HERE) as workspace, using(workspace):
+        result = RunResult(workspace, RunStore(workspace.database).list(kind="pipeline", limit=1)[0])
+        report.of_the_run(page, result)
+        later, version = result.output("later"), result.output("version")
+        lived = hours(later, SENT)
+        # The rest of the year is lived through, an hour at a time, with a clock that the requests tell.
+        mainspring("features", "materialize", "--full", "--until", f"{lived[0].begins:%Y-%m-%dT%H:%M:%S}")
+        answers, before = [], time.perf_counter()
+        with (
+            running("features", "feed", "--follow"),
+            running("serve", ENDPOINT, "--port", "0", "--replay") as server,
+        ):
+            url = address(server)
+            for hour in lived:
+                told(hour)
+                settled(hour)
+                answers += ask(url, hour)
         seconds = time.perf_counter() - before
-        title = f"Endpoint {ENDPOINT}, which serves {version} as {MODEL}@{ALIAS}"
-        report.of_the_endpoint(page, title, flights, answers, url=url, seconds=seconds)
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait(10)
+    title = f"Endpoint {ENDPOINT}, which serves {version} as {MODEL}@{ALIAS}"
+    flights = [flight for hour in lived for flight in hour.flights]
+    report.of_the_endpoint(page, title, flights, answers, url=url, seconds=seconds)
+    mainspring("stream", "ingest", features.arrivals.name)
+    report.of_the_parity(page, asked("features", "verify", SERVICE))
     report.of_the_lineage(page, ENDPOINT, asked("lineage", ENDPOINT))
     deliver(HERE / "arrivals")
     with Workspace.open(HERE) as workspace, using(workspace):

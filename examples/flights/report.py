@@ -4,6 +4,7 @@ import calendar
 import sys
 from itertools import pairwise
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from flights.features import NEW_YORK
 from flights.months import APART, DATASET, Delivery
@@ -16,6 +17,7 @@ from rich.tree import Tree
 
 from mainspring.data import Report
 from mainspring.evaluation import Evaluation, GateReport
+from mainspring.features import TrainingSet
 from mainspring.pipelines import RunResult
 
 WIDTH = 100
@@ -50,6 +52,7 @@ def of_the_run(page: Page, result: RunResult) -> None:
     page.section(_ran(result))
     page.section("Data", _left_out(reports, result), "", _parts(result))
     page.section("Checks", _checks(reports))
+    page.section("Features, as they were known before each flight", *_known(result.output("training_set")))
     page.section(f"Evaluation of {result.output('version')}", _compared(evaluations), *_worst(evaluations[-1]))
     page.section("Gates, the last of them: no worse than the baseline", _gates(result.output("gates")))
 
@@ -92,6 +95,15 @@ def _checks(reports: list[Report]) -> Table:
     return table
 
 
+def _known(made: TrainingSet) -> list[object]:
+    told = f"{len(made.features)} features of {made.service} for {made.frame.height:,} flights, each as of its hour:"
+    table = _table("view", "source", ">found", ">would have seen what nobody knew yet")
+    for view in {report.view: report for report in made.reports}.values():
+        leaked = f"{view.guard.changed:,} flights" if view.guard.possible else "[dim]no created time[/dim]"
+        table.add_row(view.view, view.source, f"{100 * (view.coverage or 0):.1f} %", leaked)
+    return [told, "", table]
+
+
 def _compared(evaluations: list[Evaluation]) -> Table:
     usual, *models = evaluations
     table = _table("", ">baseline on test", *(f">on {each.subject}" for each in models))
@@ -130,7 +142,7 @@ def of_the_endpoint(
     for place in (0, 0.2, 0.4, 0.6, 0.8, 1):
         answer, flight = ranked[round(place * (len(ranked) - 1))]
         name = f"{flight['carrier']} {flight['flight']}  {flight['origin']}–{flight['dest']}"
-        departs = f"{flight['time_hour'].astimezone(NEW_YORK):%d %b %H:00}"
+        departs = f"{flight['time_hour'].astimezone(ZoneInfo(NEW_YORK)):%d %b %H:00}"
         came = "[red]late[/red]" if flight["late"] else "[green]on time[/green]"
         few.add_row(name, departs, f"{100 * answer:.0f} %", f"{flight['arr_delay']:+.0f} min", came)
     fifths = _table("all of them", ">flights", ">predicted late", ">came late")
@@ -141,6 +153,16 @@ def of_the_endpoint(
         late = sum(flight["late"] for _, flight in ranked[start:end]) / (end - start)
         fifths.add_row(name, f"{end - start:,}", f"{100 * said:.0f} %", f"{100 * late:.0f} %")
     page.section(title, told, "", few, "", fifths)
+
+
+def of_the_parity(page: Page, found: dict) -> None:
+    """Whether the features that were served are those that the offline path gives, bit for bit."""
+    table = _table("view", ">served", ">the same bits", ">differ", ">behind what was known")
+    for view in found["views"]:
+        differ = f"{view['mismatched']:,}" if view["mismatched"] else "[green]0[/green]"
+        table.add_row(view["view"], f"{view['vectors']:,}", f"{view['verified']:,}", differ, f"{view['stale']:,}")
+    told = f"{found['vectors']:,} vectors were read for the flights and computed again from the datasets:"
+    page.section("Parity of training and serving", told, "", table)
 
 
 def of_the_months(page: Page, deliveries: list[Delivery]) -> None:
@@ -181,7 +203,7 @@ def of_the_lineage(page: Page, endpoint: str, walked: dict) -> None:
     ):
         made_by = end(data, "made_by")["label"]
         branch = below.add(f"data [bold]{data['label']}[/bold], made by {made_by}{_digest(data)}")
-        for source in ends[data["id"], "read_from"]:
+        for source in ends.get((data["id"], "read_from"), ()):
             branch.add(f"{Path(source['label']).name}{_digest(source)}")
     page.section("Lineage, to the digests of the raw files", tree)
 

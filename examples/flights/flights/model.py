@@ -9,6 +9,7 @@ from sklearn.preprocessing import OrdinalEncoder
 import mainspring as ms
 from flights.features import CATEGORIES, FEATURES, NUMBERS
 from mainspring.evaluation import Evaluation, Gate, GateReport, Slice, decide, evaluate
+from mainspring.features import Definition
 from mainspring.models import ModelVersion, register
 
 METRICS = ["roc_auc", "average_precision", "log_loss", "brier"]
@@ -68,6 +69,9 @@ def decided(evaluation: Evaluation, usual: Evaluation) -> GateReport:
 
 
 @ms.step
-def registered(model: Pipeline, evaluation: Evaluation, gates: GateReport, train: pl.DataFrame) -> ModelVersion:
-    """A version in the registry; refused if a gate has failed."""
-    return register(model, "flight-delay", signature=train.select(FEATURES), evaluation=evaluation, gates=gates)
+def registered(
+    model: Pipeline, evaluation: Evaluation, gates: GateReport, train: pl.DataFrame, service: Definition
+) -> ModelVersion:
+    """A version in the registry, with the features it is served with; refused if a gate has failed."""
+    signature = train.select(FEATURES)
+    return register(model, "flight-delay", signature=signature, evaluation=evaluation, gates=gates, features=service)
