@@ -86,7 +86,7 @@ def test_features_are_found_and_shown_with_what_they_hold(call: Callable[..., Ca
     row = next(line for line in shown.splitlines() if line.startswith("is_freezing"))
     assert "weather/2: 24 rows, 1 entity" in shown
     assert row.split() == ["is_freezing", "bool", "█", "█", "0", "2", "0.5", "False", "…", "True", "weather:", "temp"]
-    assert "not materialized" in shown
+    assert "not in the online store" in shown
     one = call("features", "show", "late:wind").stdout
     assert "computed from  weather: wind" in one
     assert one.count("█" * 40) == 4

@@ -90,14 +90,17 @@ def _examples(mismatches: tuple[Mismatch, ...]) -> str:
     shown: dict[tuple[str, str, str], list[Mismatch]] = {}
     for each in mismatches:
         shown.setdefault((each.service, each.feature, each.cause), []).append(each)
-    rows = [
-        [
-            each.feature, ", ".join(f"{name} {value}" for name, value in each.entity.items()), text.moment(each.at_us),
-            _value(each.served), _value(each.expected), f"{each.cause}: {each.why}" if each.why else str(each.cause),
-        ]
-        for found in shown.values()
-        for each in found[:_EXAMPLES]
-    ]  # fmt: skip
+    rows: list[list[str]] = []
+    for found in shown.values():
+        told = [
+            [
+                each.feature, ", ".join(f"{name} {value}" for name, value in each.entity.items()),
+                text.moment(each.at_us), _value(each.served), _value(each.expected),
+                f"{each.cause}: {each.why}" if each.why else str(each.cause),
+            ]
+            for each in found
+        ]  # fmt: skip
+        rows += [list(row) for row in dict.fromkeys(map(tuple, told))][:_EXAMPLES]  # rows of one request differ alike
     return text.table(["feature", "entity", "served at", "served", "offline", "why"], rows, drop=["served at"])
 
 

@@ -129,12 +129,19 @@ def _state(view: ViewState, *, alone: bool) -> Iterator[tuple[str, str]]:
             else ""
         )
         lines.append(f"{view.source}: {text.counted(found.rows, 'row')}, {entities}{span}")
-    if view.freshness is not None and view.age_us is not None:
-        at = text.moment(view.freshness.until_us)
-        age = text.duration(view.age_us / 1e6)
-        lines.append(f"online as of {at} ({age} ago) from {view.freshness.source}")
-    else:
-        lines.append("not materialized")
+    lines.append(_online(view))
     if view.upstream:
         lines.append(f"made from {', '.join(view.upstream)}")
     yield ("data" if alone else view.view), "\n".join(filter(None, lines))
+
+
+def _online(view: ViewState) -> str:
+    """How fresh the online store is."""
+    mark = view.watermark
+    if mark is None or view.age_us is None:
+        return "not in the online store"
+    ago = f"({text.duration(view.age_us / 1e6)} ago)"
+    if mark.offset or not mark.version:
+        known = f", the newest known at {text.moment(mark.known_us)} {ago}" if mark.known_us is not None else ""
+        return f"online up to event {mark.offset:,} of {mark.source}{known}"
+    return f"online as of {text.moment(mark.until_us)} {ago} from {mark.version}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -131,7 +132,10 @@ def test_what_was_read_last_is_given_with_its_age_and_todays_rules(workspace: Wo
     other = told(reader, "JFK")
     assert (other["wind"], other["gust"]) == ((-1, "DEFAULT"), (None, "UNAVAILABLE"))
     server.start()
-    assert told(reader, "EWR") == before
+    until = time.monotonic() + 20  # a store that was slow to fail is given a rest
+    while (back := told(reader, "EWR")) != before and time.monotonic() < until:
+        time.sleep(0.02)
+    assert back == before
 
 
 def test_a_store_that_does_not_answer_is_away_until_it_does(workspace: Workspace, server: Redis) -> None:

@@ -9,11 +9,12 @@ import msgspec
 from mainspring import clock
 from mainspring.data import DatasetVersion, dataset
 from mainspring.data.profiles import ColumnProfile
-from mainspring.errors import InvalidError, NotFoundError, RemovedError
+from mainspring.errors import InvalidError, NotFoundError, RemovedError, StorageError
 from mainspring.features._store import DefinitionStore, Freshness
 from mainspring.features.definitions.records import Definition, OnDemandRecord, Part, ViewRecord
 from mainspring.features.discovery.origins import Origin, Origins
 from mainspring.features.discovery.statistics import Histogram, ViewStatistics, view_statistics
+from mainspring.features.online.watermark import Watermark, watermark_of
 from mainspring.features.registry import find_definition
 from mainspring.features.uses import Use, list_uses
 from mainspring.workspace import Workspace, current_workspace, using
@@ -37,7 +38,8 @@ class ViewState(msgspec.Struct, frozen=True, kw_only=True):
     """The data of a view: the newest version of its source, what that came from, and how fresh the online store is.
 
     `upstream` are the dataset versions, files and addresses that the source came from; `age_us` is how long ago the instant
-    is up to which the view was materialized. `problem` says why there are no values.
+    is up to which the view was materialized, or the newest event that was fed was known. `watermark` is what the online store
+    reflects. `problem` says why there are no values.
     """
 
     view: str
@@ -45,6 +47,7 @@ class ViewState(msgspec.Struct, frozen=True, kw_only=True):
     upstream: tuple[str, ...] = ()
     statistics: ViewStatistics | None = None
     freshness: Freshness | None = None
+    watermark: Watermark | None = None
     age_us: int | None = None
     problem: str = ""
 
@@ -130,12 +133,15 @@ class _Painter:
 
     def _state(self, definition: Definition, record: ViewRecord) -> ViewState:
         fresh = self.store.freshness(definition)
-        age_us = None if fresh is None else max(clock.now_us() - fresh.until_us, 0)
-        state = ViewState(view=str(definition), source=record.source, freshness=fresh, age_us=age_us)
+        state = ViewState(view=str(definition), source=record.source, freshness=fresh)
         try:
+            mark = watermark_of(definition, self.workspace)
+            until_us = (mark.known_us or mark.until_us) if mark else fresh.until_us if fresh else None
+            age_us = None if until_us is None else max(clock.now_us() - until_us, 0)
+            state = msgspec.structs.replace(state, watermark=mark, age_us=age_us)
             source = dataset(record.source, self.workspace).latest()
             found = view_statistics(definition, source, self.workspace) if self.values else None
-        except (NotFoundError, RemovedError, InvalidError) as error:
+        except (NotFoundError, RemovedError, InvalidError, StorageError) as error:
             return msgspec.structs.replace(state, problem=str(error))
         return msgspec.structs.replace(state, source=str(source), upstream=self._upstream(source), statistics=found)
 

@@ -288,10 +288,11 @@ def _record(definition: Definition) -> ViewRecord:
 
 
 def push(view: str | Definition, rows: Any, *, workspace: Workspace | None = None) -> int:
-    """Store rows of a view at once, before its source has them; gives how many entities got a value.
+    """Store rows of a view at once, before its source has them; gives how many entities got a value in its newest version.
 
-    `rows` have the columns that the view's source has: its transform and expressions are applied. A newer event stays. What
-    is stored says that it was pushed, until the source gives it.
+    A view by its name is pushed to in all versions of that source that models use. `rows` have the columns that the source
+    has: transform and expressions are applied. A newer event stays. What is stored says that it was pushed, until the source
+    gives it.
 
     Raises:
         NotFoundError: there is no such view.
@@ -301,13 +302,19 @@ def push(view: str | Definition, rows: Any, *, workspace: Workspace | None = Non
     from mainspring.data import as_polars
 
     workspace = workspace or current_workspace()
-    store = DefinitionStore(workspace.database, workspace.ledger)
-    definition = store.get("view", view) if isinstance(view, str) else view
+    store, frame = DefinitionStore(workspace.database, workspace.ledger), as_polars(rows)
+    versions = live_versions(view, store, workspace) if isinstance(view, str) else [view]
+    source = _record(versions[0]).source
+    counts = [_pushed(each, frame, workspace) for each in versions if _record(each).source == source]
+    return counts[0]
+
+
+def _pushed(definition: Definition, rows: pl.DataFrame, workspace: Workspace) -> int:
     record, state = _record(definition), state_of(definition)
     if isinstance(state, StoredTiles):
         raise InvalidError(
             "view", str(definition), "a view of columns or expressions", "Aggregates are fed by a stream."
         )
-    given = timed_rows(record, as_polars(rows).lazy(), Functions(workspace))
+    given = timed_rows(record, rows.lazy(), Functions(workspace))
     parts = newest(record, given).iter_slices(_BATCH)
     return sum(workspace.online.put_newest(state.packed(part, is_pushed=True)) for part in parts)
