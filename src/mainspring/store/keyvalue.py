@@ -35,15 +35,19 @@ class KeyValue(Protocol):
         """The values of the keys in their order, as of one instant: one read transaction, or one round trip."""
         ...
 
-    def put_newest(self, items: Iterable[tuple[bytes, bytes]]) -> int:
+    def put_newest(
+        self, items: Iterable[tuple[bytes, bytes]], *, expect: Mapping[bytes, bytes | None] | None = None
+    ) -> int:
         """Store each value unless one of a higher rank is stored; gives how many keys got a value of this call.
 
         The first 16 bytes of a value are its rank, compared as bytes; at the same rank the later call wins. Of several
         values for one key only the one that wins among them is stored. Atomic for each key, and as a whole where the
-        backend has transactions, so a call that failed can simply be repeated.
+        backend has transactions, so a call that failed can simply be repeated. `expect` is as in `write`, and is checked
+        beside every value that is stored.
 
         Raises:
             InvalidError: a key or value has a wrong size; nothing was stored.
+            ConflictError: something else is stored under an expected key.
         """
         ...
 

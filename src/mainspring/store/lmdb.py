@@ -68,12 +68,17 @@ class LmdbKeyValue:
             found = self._read(_get_long, [checked_key(key) for key in keys])
         return [None for key in keys if checked_key(key)] if found is None else found
 
-    def put_newest(self, items: Iterable[tuple[bytes, bytes]]) -> int:
+    def put_newest(
+        self, items: Iterable[tuple[bytes, bytes]], *, expect: Mapping[bytes, bytes | None] | None = None
+    ) -> int:
         """One transaction."""
-        newest = newest_of(items)
-        if not newest:
-            return 0
-        return self._write(partial(_put_newest, newest))
+        newest, known = newest_of(items), checked_changes((expect or {}).items())
+
+        def change(transaction: lmdb.Transaction[bytes]) -> int:
+            self._check(transaction, known)
+            return _put_newest(newest, transaction) if newest else 0
+
+        return self._write(change) if newest or known else 0
 
     def write(
         self, changes: Iterable[tuple[bytes, bytes | None]], *, expect: Mapping[bytes, bytes | None] | None = None
@@ -82,9 +87,7 @@ class LmdbKeyValue:
         wanted, known = checked_changes(changes), checked_changes((expect or {}).items())
 
         def change(transaction: lmdb.Transaction[bytes]) -> None:
-            for key, value in known.items():
-                if _get_long(transaction, (key,))[0] != value:
-                    raise unexpected(self.place, key)
+            self._check(transaction, known)
             for key, value in sorted(wanted.items()):
                 if value is None:
                     transaction.delete(_stored(key))
@@ -124,6 +127,12 @@ class LmdbKeyValue:
     def __del__(self) -> None:
         with suppress(lmdb.Error):
             self.close()
+
+    def _check(self, transaction: lmdb.Transaction[bytes], known: Mapping[bytes, bytes | None]) -> None:
+        """Refuse to change anything where something else is stored than what was known."""
+        for key, value in known.items():
+            if _get_long(transaction, (key,))[0] != value:
+                raise unexpected(self.place, key)
 
     def _scan_stored(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         after: bytes | None = None

@@ -13,8 +13,16 @@ from mainspring.store.redis_server import RedisServer
 
 _AT_ONCE = 1_000  # keys in one script or answer that need not be atomic as a whole
 _AT_ONCE_BYTES = 4 << 20
+# The first ARGV[1] keys are expected; ARGV[2] says of each key by 1 or 0 whether it has a value.
+_EXPECT = """
+local expected = tonumber(ARGV[1])
+for i = 1, expected do
+    local old = redis.call('GET', KEYS[i])
+    if old ~= (string.byte(ARGV[2], i) == 49 and ARGV[i + 2]) then return -i end
+end
+"""
 # Byte by byte, as Lua compares texts by the server's locale.
-_PUT_NEWEST = """
+_PUT_NEWEST = f"""{_EXPECT}
 local function newer(old, new)
     for i = 1, 16 do
         local was, is = string.byte(old, i), string.byte(new, i)
@@ -23,25 +31,20 @@ local function newer(old, new)
     return true
 end
 local stored = 0
-for i, key in ipairs(KEYS) do
-    if newer(redis.call('GETRANGE', key, 0, 15), ARGV[i]) then
-        redis.call('SET', key, ARGV[i])
+for i = expected + 1, #KEYS do
+    if newer(redis.call('GETRANGE', KEYS[i], 0, 15), ARGV[i + 2]) then
+        redis.call('SET', KEYS[i], ARGV[i + 2])
         stored = stored + 1
     end
 end
 return stored
 """
-# The first ARGV[1] keys are expected, the others changed; ARGV[2] says of each by 1 or 0 whether it has a value.
-_WRITE = """
-for i, key in ipairs(KEYS) do
-    local valued = string.byte(ARGV[2], i) == 49
-    if i <= tonumber(ARGV[1]) then
-        local old = redis.call('GET', key)
-        if old ~= (valued and ARGV[i + 2]) then return i end
-    elseif valued then
-        redis.call('SET', key, ARGV[i + 2])
+_WRITE = f"""{_EXPECT}
+for i = expected + 1, #KEYS do
+    if string.byte(ARGV[2], i) == 49 then
+        redis.call('SET', KEYS[i], ARGV[i + 2])
     else
-        redis.call('UNLINK', key)
+        redis.call('UNLINK', KEYS[i])
     end
 end
 return 0
@@ -67,27 +70,33 @@ class RedisKeyValue:
         found: list[bytes | None] = self._server.command("MGET", *named) if named else []
         return found
 
-    def put_newest(self, items: Iterable[tuple[bytes, bytes]]) -> int:
-        """Some thousand items in each script."""
-        newest = newest_of(items)
-        stored = 0
-        for keys in _pieces(newest):
-            stored += self._server.run(_PUT_NEWEST, [self._named(key) for key in keys], [newest[key] for key in keys])
-        return stored
+    def put_newest(
+        self, items: Iterable[tuple[bytes, bytes]], *, expect: Mapping[bytes, bytes | None] | None = None
+    ) -> int:
+        """Some thousand items in each script, which looks at what is expected."""
+        newest, known = newest_of(items), checked_changes((expect or {}).items())
+        pieces = [[(key, newest[key]) for key in keys] for keys in _pieces(newest)]
+        return sum(self._changed(_PUT_NEWEST, known, piece) for piece in pieces or [[]] if piece or known)
 
     def write(
         self, changes: Iterable[tuple[bytes, bytes | None]], *, expect: Mapping[bytes, bytes | None] | None = None
     ) -> None:
         """One script, sent as a whole before it is run. If the connection is lost in it, it may have been run or not."""
-        known = list(checked_changes((expect or {}).items()).items())
-        pairs = known + list(checked_changes(changes).items())
-        if not pairs:
-            return
+        known, wanted = checked_changes((expect or {}).items()), list(checked_changes(changes).items())
+        if known or wanted:
+            self._changed(_WRITE, known, wanted)
+
+    def _changed(
+        self, script: str, known: Mapping[bytes, bytes | None], changes: Sequence[tuple[bytes, bytes | None]]
+    ) -> int:
+        """What a script gives that changes some keys if others are as expected."""
+        pairs = [*known.items(), *changes]
         flags = bytes(48 if value is None else 49 for _, value in pairs)
         values = [b"" if value is None else value for _, value in pairs]
-        refused = self._server.run(_WRITE, [self._named(key) for key, _ in pairs], [len(known), flags, *values])
-        if refused:
-            raise unexpected(self.place, pairs[refused - 1][0])
+        found: int = self._server.run(script, [self._named(key) for key, _ in pairs], [len(known), flags, *values])
+        if found < 0:
+            raise unexpected(self.place, pairs[-found - 1][0])
+        return found
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """All keys first, as the server gives them in no order, then their values by the hundred."""

@@ -195,6 +195,19 @@ class KeyValueContract:
         store.write([(b"state", b"1"), (long, b"8")], expect={long: b"7", b"none": None, b"empty": b""})
         assert store.get_many([b"state", long]) == [b"1", b"8"]
 
+    def test_newest_values_are_stored_only_beside_what_is_expected(self, store: KeyValue) -> None:
+        long = b"owner" * 150
+        store.write([(long, b"7"), (b"k", ranked(1))])
+        for expect in ({long: b"8"}, {long: None}, {long: b"7", b"none": b""}):
+            with pytest.raises(ConflictError, match="another writer"):
+                store.put_newest([(b"k", ranked(2)), (b"new", ranked(2))], expect=expect)
+            with pytest.raises(ConflictError, match="another writer"):
+                store.put_newest([], expect=expect)
+        assert store.get_many([b"k", b"new"]) == [ranked(1), None]
+        items = [(b"%d" % number, ranked(1)) for number in range(2_500)]
+        assert store.put_newest([*items, (b"k", ranked(0))], expect={long: b"7", b"none": None}) == 2_500
+        assert store.get_many([b"k", b"2499"]) == [ranked(1), ranked(1)]
+
     def test_the_last_change_of_a_key_counts(self, store: KeyValue) -> None:
         store.write([(b"a", b"1"), (b"a", None), (b"b", None), (b"b", b"2")])
         assert list(store.scan(b"")) == [(b"b", b"2")]
