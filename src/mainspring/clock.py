@@ -12,6 +12,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_US = timedelta(microseconds=1)
+FIRST_US = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _US
+LAST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _US
+"""The first and the last microsecond that a datetime can show: those of the years 1 and 9999."""
 
 
 class Clock(Protocol):
@@ -63,4 +67,4 @@ def to_us(at: datetime) -> int:
     """
     if at.tzinfo is None:
         raise ValueError(f"the time `{at.isoformat()}` has no time zone; give an aware datetime, e.g. with tzinfo=UTC")
-    return (at - _EPOCH) // timedelta(microseconds=1)
+    return (at - _EPOCH) // _US

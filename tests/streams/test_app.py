@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from mainspring.errors import NotAllowedError
 from mainspring.streams import EventLog, log_at, open_log, serve
+from mainspring.streams.app import StreamsApp
 from mainspring.testing.processes import start_server
 from mainspring.testing.services import Redis
 from mainspring.workspace import Workspace
@@ -77,10 +79,11 @@ def test_events_of_every_form_are_kept_and_told(running: Running) -> None:
         (400, b'{"data": {"x": NaN}}', "data.x is nan"),
         (422, b'[{"data": {}}, {"data": {}, "time": null}]', "[1].time: `None`"),
         (422, b'{"x": 1}', "[0].x: `1` is not a field of an event"),
+        (422, b'{"time": 1795286135540752000, "data": {}}', "[0].time: `1795286135540752000` is not microseconds"),
         (422, b'[{"data": {}}, {"id": "a\\u0000b", "data": {}}]', "[1].id"),
         (413, b" " * 100_001, "larger than 100,000 bytes"),
     ],
-    ids=range(6),
+    ids=range(7),
 )
 def test_a_bad_request_leaves_no_trace(running: Running, status: int, body: bytes, message: str) -> None:
     answer = running.client.post("/events/bad", content=body, headers={"Content-Type": "application/json"})
@@ -132,6 +135,34 @@ def test_metrics_count_events(running: Running) -> None:
     text = running.client.get("/metrics").text
     assert 'mainspring_stream_offset{stream="counted"} 1' in text
     assert 'mainspring_requests_total{path="/events/{stream}",code="200"}' in text
+
+
+def test_streams_that_clients_invent_are_told_of_as_long_as_they_are_few(tmp_path: Path) -> None:
+    async def post(app: StreamsApp, stream: str) -> None:
+        scope = {
+            "type": "http", "http_version": "1.1", "method": "POST", "path": f"/events/{stream}", "scheme": "http",
+            "headers": [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")], "query_string": b"",
+        }  # fmt: skip
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b'{"data": {}}', "more_body": False}
+
+        async def send(message: dict[str, Any]) -> None:
+            assert message.get("status", 200) == 200
+
+        await app(scope, receive, send)
+
+    async def post_all(app: StreamsApp) -> None:
+        for number in (0, *range(260), 4):
+            await post(app, f"s{number}")
+
+    log = log_at(f"sqlite://{tmp_path}/streams.db")
+    app = StreamsApp(log)
+    asyncio.run(post_all(app))
+    told = [line for line in app.told() if line.startswith("mainspring_stream_offset{")]
+    assert len(told) == 256
+    assert 'mainspring_stream_offset{stream="s4"} 2' in told, "what was appended to last"
+    log.close()
 
 
 def test_what_was_answered_before_a_kill_is_kept(tmp_path: Path) -> None:

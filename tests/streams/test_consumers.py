@@ -124,6 +124,15 @@ def test_a_consumer_that_fell_behind_a_trim_is_told(log: EventLog) -> None:
         consumer.step()
 
 
+@pytest.mark.parametrize("before", [7, 11])
+def test_a_consumer_that_never_read_is_told_of_trimmed_events(log: EventLog, before: int) -> None:
+    log.trim("s", before)
+    sink = ListSink()
+    with pytest.raises(NotFoundError, match=f"read after {before - 1}"):
+        Consumer(log, "s", sink, max_wait_s=0).step()
+    assert sink.applied == []
+
+
 def test_a_log_that_is_behind_its_consumer_is_not_taken_for_the_one_it_was(log: EventLog, tmp_path: Path) -> None:
     sink = ListSink()
     Consumer(log, "s", sink).step()

@@ -8,9 +8,10 @@ from typing import Any
 import polars as pl
 import pytest
 
+from mainspring import clock
 from mainspring.errors import InvalidError, WrongTypeError
 from mainspring.streams import Event, event_of, open_log, send
-from mainspring.streams.wire import events_of, read_events, time_us
+from mainspring.streams.wire import events_of, read_events, shown, time_us
 from mainspring.workspace import Workspace
 
 CLOUD: dict[str, Any] = {
@@ -115,3 +116,8 @@ def test_an_event_is_read_back_as_it_was_sent(workspace: Workspace) -> None:
     send("s", sent, workspace=workspace)
     (found,) = open_log(workspace).read("s")
     assert (found.id, found.time_us, found.payload) == (sent.id, sent.time_us, sent.payload)
+
+
+def test_a_stored_time_that_no_datetime_shows_stops_no_reader() -> None:
+    assert shown(Event("a", clock.LAST_US, b"{}"))["time"] == datetime.max.replace(tzinfo=UTC)
+    assert shown(Event("a", clock.LAST_US + 1, b"{}"))["time"] == clock.LAST_US + 1

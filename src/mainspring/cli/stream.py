@@ -76,7 +76,6 @@ def send_to(invocation: Invocation, name: str, file: IO[bytes], rows: bool, id_f
 @click.option(
     "--after",
     type=click.IntRange(0),
-    default=0,
     metavar="OFFSET",
     help="Begin behind this offset.  [default: the oldest]",
 )
@@ -85,7 +84,7 @@ def send_to(invocation: Invocation, name: str, file: IO[bytes], rows: bool, id_f
 )
 @click.option("--follow", is_flag=True, help="Wait for more until Ctrl-C; with --json a document on each line.")
 @click.pass_obj
-def read_from(invocation: Invocation, name: str, after: int, limit: int | None, follow: bool) -> None:
+def read_from(invocation: Invocation, name: str, after: int | None, limit: int | None, follow: bool) -> None:
     """Print the events of STREAM in the order of their offsets."""
     from mainspring.streams import open_log
     from mainspring.streams.wire import shown
@@ -117,9 +116,15 @@ def read_from(invocation: Invocation, name: str, after: int, limit: int | None, 
     metavar="DATASET",
     help="Where events go that don't fit.  [default: DATASET-quarantine]",
 )
+@click.option(
+    "--after", type=click.IntRange(0), default=0, metavar="OFFSET",
+    help="Where nothing was read yet: begin behind this offset, up to which events were trimmed.  [default: the first]",
+)  # fmt: skip
 @click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 @click.pass_obj
-def ingest(invocation: Invocation, name: str, to: str, fields: tuple[str, ...], quarantine: str, follow: bool) -> None:
+def ingest(
+    invocation: Invocation, name: str, to: str, fields: tuple[str, ...], quarantine: str, after: int, follow: bool
+) -> None:
     """Read the events of STREAM that are new into a table, each once; what doesn't fit is set apart with its reasons."""
     from mainspring.cli.datasets.ingestion import column_types
     from mainspring.cli.following import until_stopped
@@ -129,7 +134,7 @@ def ingest(invocation: Invocation, name: str, to: str, fields: tuple[str, ...], 
     workspace = invocation.start_in(invocation.project)
     given = column_types(fields, "--field") or fields_of(name, workspace)
     with until_stopped(follow=follow) as stop:
-        done = ingest_stream(name, given, to=to, quarantine=quarantine, follow=stop, workspace=workspace)
+        done = ingest_stream(name, given, to=to, quarantine=quarantine, after=after, follow=stop, workspace=workspace)
     document = {"stream": name, "version": str(done.version) if done.version else None, "events": done.events}
     invocation.show(document | {"apart": done.apart, "offset": done.offset}, lambda: _ingested(done))
 
@@ -151,16 +156,18 @@ def serve_streams(invocation: Invocation, host: str | None, port: int | None) ->
     serve(invocation.start_in(invocation.project), host=host, port=port, on_ready=ready)
 
 
-def _follow(invocation: Invocation, log: EventLog, name: str, after: int, limit: int | None) -> None:
+def _follow(invocation: Invocation, log: EventLog, name: str, after: int | None, limit: int | None) -> None:
     from mainspring.streams.wire import shown
 
     left = limit
     while left is None or left > 0:
+        end = log.end(name)
         for event in log.read(name, after, _AT_ONCE if left is None else min(left, _AT_ONCE)):
             click.echo(msgspec.json.encode(shown(event)) if invocation.json else _line(event))
             after = event.offset
             left = left if left is None else left - 1
         if left != 0:
+            after = end if after is None else after  # what was there is trimmed
             log.wait(name, after, _WAIT_S)
 
 

@@ -29,6 +29,7 @@ _FORMS = {
 }
 _RETRY = ((b"retry-after", b"1"),)
 _PROBLEMS = 100
+_MOST_TOLD = 256  # streams in the metrics: clients name them, and a series stays for ever where it is scraped to
 _Waiting = dict[str, list[tuple[list[Event], asyncio.Future[list[Appended]]]]]
 
 
@@ -57,7 +58,7 @@ class StreamsApp(WebApp):
         return await super().respond(route, request)
 
     def told(self) -> Sequence[str]:
-        """How far the streams go that were appended to here."""
+        """How far the streams go that were appended to here; of many those that were last."""
         ends = [({"stream": name}, end) for name, end in sorted(self._ends.items())]
         return gauge("mainspring_stream_offset", "The last offset that was appended here.", ends)
 
@@ -115,7 +116,9 @@ class StreamsApp(WebApp):
                     if not future.done():
                         future.set_exception(error)
                 continue
-            self._ends[stream] = max(self._ends.get(stream, 0), *(each.offset for each in appended))
+            self._ends[stream] = max(self._ends.pop(stream, 0), *(each.offset for each in appended))
+            if len(self._ends) > _MOST_TOLD:
+                del self._ends[next(iter(self._ends))]
             start = 0
             for events, future in waiting:
                 if not future.done():

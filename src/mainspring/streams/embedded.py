@@ -63,12 +63,12 @@ class EmbeddedLog:
             self._appended.notify_all()
         return appended
 
-    def read(self, stream: str, after: int = 0, limit: int = 1000) -> list[Event]:
+    def read(self, stream: str, after: int | None = None, limit: int = 1000) -> list[Event]:
         """Two queries: the events, and then whether some were trimmed before they could be read."""
         number = self._find(stream)[0]
         base = number << _OFFSET_BITS
         rows = (
-            self._database.query(_READ, (base, base + max(after, 0), base + (1 << _OFFSET_BITS), limit))
+            self._database.query(_READ, (base, base + max(after or 0, 0), base + (1 << _OFFSET_BITS), limit))
             if number
             else []
         )
@@ -113,7 +113,10 @@ class EmbeddedLog:
             if slice_end[0] is None:
                 break
             with self._database.transaction() as tx:
-                count += tx.execute(f"{verb} WHERE position > ? AND position <= ?{which}", (base, slice_end[0]))
+                where, span = "WHERE position > ? AND position <= ?", (base, slice_end[0])
+                held = tx.query_one(f"SELECT COUNT(*) FROM stream_event {where} AND payload IS NOT NULL", span)
+                tx.execute(f"{verb} {where}{which}", span)
+                count += held[0] if held else 0
         return count
 
     def streams(self) -> list[Stream]:

@@ -16,7 +16,6 @@ LONGEST_ID = 256
 LARGEST_PAYLOAD_BYTES = 1 << 20
 _STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-_INT64 = 1 << 63
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -88,8 +87,9 @@ def check_events(stream: str, events: Sequence[Event]) -> None:
             raise InvalidError(f"[{place}].id", event.id, f"text of 1 to {LONGEST_ID} characters without control ones")
         if len(event.type) > LONGEST_ID or _CONTROL.search(event.type):
             raise InvalidError(f"[{place}].type", event.type, f"text of at most {LONGEST_ID} characters")
-        if not -_INT64 <= event.time_us < _INT64:
-            raise InvalidError(f"[{place}].time", event.time_us, "a 64-bit number of microseconds since 1970")
+        if not clock.FIRST_US <= event.time_us <= clock.LAST_US:
+            told = "microseconds since 1970, in the years 1 to 9999"
+            raise InvalidError(f"[{place}].time", event.time_us, told, "Is it in nanoseconds?")
         if len(event.payload) > LARGEST_PAYLOAD_BYTES:
             size = f"{len(event.payload):,} bytes"
             raise InvalidError(f"[{place}].data", size, f"at most {LARGEST_PAYLOAD_BYTES:,} bytes of JSON")

@@ -33,8 +33,8 @@ class EventLog(Protocol):
         """
         ...
 
-    def read(self, stream: str, after: int = 0, limit: int = 1000) -> list[Event]:
-        """The events behind an offset in their order, at most `limit`; 0 begins with the oldest that there is.
+    def read(self, stream: str, after: int | None = None, limit: int = 1000) -> list[Event]:
+        """The events behind an offset in their order, at most `limit`; None begins with the oldest that there is.
 
         Raises:
             NotFoundError: events behind `after` were trimmed, so that the reader would miss some.
@@ -51,7 +51,7 @@ class EventLog(Protocol):
 
     def trim(self, stream: str, before: int, *, forget_ids: bool = False) -> int:
         """Drop the events below an offset; gives how many. Their ids are remembered, so that late repetitions have no
-        effect, unless they are to be forgotten.
+        effect, unless they are to be forgotten: then those of events that were dropped before are, too.
         """
         ...
 
@@ -64,15 +64,15 @@ class EventLog(Protocol):
         ...
 
 
-def check_not_trimmed(stream: str, after: int, trimmed: int) -> None:
-    """Refuse to read on behind an offset whose next events are gone.
+def check_not_trimmed(stream: str, after: int | None, trimmed: int) -> None:
+    """Refuse to read on behind an offset whose next events are gone; None is no offset.
 
     Raises:
         NotFoundError: with the offset from which on there are events.
     """
-    if 0 < after < trimmed:
+    if after is not None and after < trimmed:
         raise NotFoundError(
             "event",
             f"{stream}/{after + 1}",
-            hint=f"Events up to {trimmed} were trimmed; read after {trimmed}, or after 0.",
+            hint=f"Events up to {trimmed} were trimmed; read after {trimmed}, or begin with the oldest.",
         )

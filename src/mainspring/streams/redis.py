@@ -41,18 +41,27 @@ _READ = """
 local entries = redis.call('XRANGE', KEYS[1], '(' .. ARGV[1] .. '-0', '+', 'COUNT', ARGV[2])
 return {redis.call('HGET', KEYS[2], 'trimmed') or '0', entries}
 """
-# KEYS: events, offsets by id, head. ARGV: the last offset to go, whether ids are forgotten, how many at once.
+# KEYS: events, head. ARGV: the last offset to go, how many at once.
 _TRIM = """
-local until_ = math.min(tonumber(ARGV[1]), tonumber(redis.call('HGET', KEYS[3], 'last') or 0))
-if until_ > tonumber(redis.call('HGET', KEYS[3], 'trimmed') or 0) then
-    redis.call('HSET', KEYS[3], 'trimmed', string.format('%.0f', until_))
+local until_ = math.min(tonumber(ARGV[1]), tonumber(redis.call('HGET', KEYS[2], 'last') or 0))
+if until_ > tonumber(redis.call('HGET', KEYS[2], 'trimmed') or 0) then
+    redis.call('HSET', KEYS[2], 'trimmed', string.format('%.0f', until_))
 end
-local entries = redis.call('XRANGE', KEYS[1], '-', string.format('%.0f', until_) .. '-0', 'COUNT', ARGV[3])
+local entries = redis.call('XRANGE', KEYS[1], '-', string.format('%.0f', until_) .. '-0', 'COUNT', ARGV[2])
 for _, entry in ipairs(entries) do
-    if ARGV[2] == '1' then redis.call('HDEL', KEYS[2], entry[2][2]) end
     redis.call('XDEL', KEYS[1], entry[1])
 end
 return #entries
+"""
+# KEYS: offsets by id, head. ARGV: where the scan stands, the last offset to go, how many at once. What was dropped before has
+# no entry that names its id any more, so that all ids are looked at.
+_FORGET = """
+local until_ = math.min(tonumber(ARGV[2]), tonumber(redis.call('HGET', KEYS[2], 'trimmed') or 0))
+local found = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[3])
+for at = 1, #found[2], 2 do
+    if tonumber(found[2][at + 1]) <= until_ then redis.call('HDEL', KEYS[1], found[2][at]) end
+end
+return found[1]
 """
 _TRIMMED_AT_ONCE = 1_000
 
@@ -79,10 +88,10 @@ class RedisLog:
         offsets: list[int] = self._server.run(_APPEND, keys, values)
         return [Appended(each.id, abs(offset), offset > 0) for each, offset in zip(events, offsets, strict=True)]
 
-    def read(self, stream: str, after: int = 0, limit: int = 1000) -> list[Event]:
+    def read(self, stream: str, after: int | None = None, limit: int = 1000) -> list[Event]:
         """One script, which reads the events and how far the stream is trimmed at one instant."""
         keys = [self._key(stream, "events"), self._key(stream, "head")]
-        trimmed, entries = self._server.run(_READ, keys, [max(after, 0), limit])
+        trimmed, entries = self._server.run(_READ, keys, [max(after or 0, 0), limit])
         check_not_trimmed(stream, after, int(trimmed))
         return [_event(offset, fields) for offset, fields in entries]
 
@@ -104,12 +113,14 @@ class RedisLog:
 
     def trim(self, stream: str, before: int, *, forget_ids: bool = False) -> int:
         """In slices, so that nobody waits for long."""
-        keys = [self._key(stream, part) for part in ("events", "ids", "head")]
+        events, ids, head = (self._key(stream, part) for part in ("events", "ids", "head"))
         count = 0
-        while before > 1 and (
-            gone := int(self._server.run(_TRIM, keys, [before - 1, int(forget_ids), _TRIMMED_AT_ONCE]))
-        ):
+        while before > 1 and (gone := int(self._server.run(_TRIM, [events, head], [before - 1, _TRIMMED_AT_ONCE]))):
             count += gone
+        cursor = b"0" if forget_ids else b""
+        while cursor:
+            cursor = self._server.run(_FORGET, [ids, head], [cursor, before - 1, _TRIMMED_AT_ONCE])
+            cursor = b"" if cursor == b"0" else cursor
         return count
 
     def streams(self) -> list[Stream]:

@@ -137,9 +137,13 @@ def _of_cloud(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shown(event: Event) -> dict[str, Any]:
-    """An event as a document."""
+    """An event as a document. A time that no datetime can show, in a log of before it was refused, is in microseconds."""
     named = {"type": event.type} if event.type else {}
     return {
-        "offset": event.offset, "id": event.id, "time": clock.from_us(event.time_us),
+        "offset": event.offset, "id": event.id, "time": _moment(event.time_us),
         "received": clock.from_us(event.received_us), **named, "data": msgspec.Raw(event.payload),
     }  # fmt: skip
+
+
+def _moment(at_us: int) -> datetime | int:
+    return clock.from_us(at_us) if clock.FIRST_US <= at_us <= clock.LAST_US else at_us

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from mainspring.clock import clock
+from mainspring.clock import FIRST_US, LAST_US, clock
 from mainspring.errors import InvalidError, NotFoundError, WrongTypeError
 from mainspring.store import open_database
 from mainspring.streams import Event, EventLog, event_of, log_at
@@ -46,7 +46,7 @@ def events(*ids: str) -> list[Event]:
     return [Event(each, place, b'{"of":"%s"}' % each.encode()) for place, each in enumerate(ids)]
 
 
-def ids_after(log: EventLog, stream: str, after: int = 0, limit: int = 1000) -> list[str]:
+def ids_after(log: EventLog, stream: str, after: int | None = None, limit: int = 1000) -> list[str]:
     """The ids that a read gives."""
     return [event.id for event in log.read(stream, after, limit)]
 
@@ -72,8 +72,8 @@ class EventLogContract:
     # ------------------------------------------------------------ append and read
 
     def test_events_come_back_as_they_were_in_the_order_of_their_offsets(self, log: EventLog) -> None:
-        first = Event("b", -5, b'{"x":[1,null,"\xc3\xa4"]}', "delay")
-        second = event_of({"big": "x" * (LARGEST_PAYLOAD_BYTES - 10)}, id="a😀", time_us=2**63 - 1)
+        first = Event("b", FIRST_US, b'{"x":[1,null,"\xc3\xa4"]}', "delay")
+        second = event_of({"big": "x" * (LARGEST_PAYLOAD_BYTES - 10)}, id="a😀", time_us=LAST_US)
         assert [(each.offset, each.is_new) for each in log.append("s", [first, second])] == [(1, True), (2, True)]
         assert [each.offset for each in log.append("s", events("c"))] == [3]
         found = log.read("s")
@@ -124,7 +124,8 @@ class EventLogContract:
             (".id", Event("a\nb", 0, b"{}")),
             (".id", Event("x" * 257, 0, b"{}")),
             (".type", Event("x", 0, b"{}", "a\0")),
-            (".time", Event("x", 2**63, b"{}")),
+            (".time", Event("x", LAST_US + 1, b"{}")),
+            (".time", Event("x", FIRST_US - 1, b"{}")),
             (".data", Event("x", 0, b"x" * (LARGEST_PAYLOAD_BYTES + 1))),
         ],
     )
@@ -172,8 +173,9 @@ class EventLogContract:
         assert (log.trim("s", 3), log.trim("s", 3), log.trim("other", 3), log.trim("s", 0)) == (2, 0, 0, 0)
         assert (ids_after(log, "s"), ids_after(log, "s", 2), log.end("s")) == (["c"], ["c"], 3)
         assert [(each.offset, each.is_new) for each in log.append("s", events("a", "d"))] == [(1, False), (4, True)]
-        with pytest.raises(NotFoundError, match="trimmed; read after 2"):
-            log.read("s", 1)
+        for after in (0, 1):
+            with pytest.raises(NotFoundError, match="trimmed; read after 2"):
+                log.read("s", after)
         assert [(each.end, each.trimmed) for each in log.streams()] == [(4, 2)]
 
     def test_a_stream_that_is_trimmed_whole_goes_on_where_it_was(self, log: EventLog) -> None:
@@ -187,6 +189,12 @@ class EventLogContract:
         log.append("s", events("a", "b"))
         assert log.trim("s", 2, forget_ids=True) == 1
         assert [(each.offset, each.is_new) for each in log.append("s", events("a", "b"))] == [(3, True), (2, False)]
+
+    def test_ids_of_events_that_were_dropped_before_can_be_forgotten(self, log: EventLog) -> None:
+        log.append("s", events("a", "b", "c"))
+        assert (log.trim("s", 3), log.trim("s", 2, forget_ids=True)) == (2, 0)
+        told = [(each.offset, each.is_new) for each in log.append("s", events("a", "b", "c"))]
+        assert (told, ids_after(log, "s")) == ([(4, True), (2, False), (3, False)], ["c", "a"])
 
     # ------------------------------------------------------------ many processes
 

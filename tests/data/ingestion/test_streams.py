@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from threading import Event as Stop
@@ -12,8 +13,9 @@ import pytest
 from mainspring.data import dataset
 from mainspring.data.ingestion import EventTable, forget_cursor, ingest_stream, list_cursors
 from mainspring.data.retention import remove_dataset
-from mainspring.errors import ConflictError, InvalidError
-from mainspring.streams import event_of, send
+from mainspring.data.tables.rows import FrameDraft
+from mainspring.errors import ConflictError, InvalidError, NotFoundError
+from mainspring.streams import event_of, open_log, send
 from mainspring.testing.threads import at_once
 from mainspring.workspace import Workspace
 
@@ -58,6 +60,29 @@ def test_a_removed_dataset_is_filled_again(workspace: Workspace) -> None:
     assert ingest_stream("arrivals", FIELDS).events == 1
     forget_cursor("arrivals", "stream://arrivals")
     assert ingest_stream("arrivals").events == 1
+
+
+def test_trimmed_events_are_missed_by_nobody_who_does_not_say_so(workspace: Workspace) -> None:
+    sent(workspace, *range(10))
+    open_log(workspace).trim("arrivals", 7)
+    with pytest.raises(NotFoundError, match="read after 6"):
+        ingest_stream("arrivals", FIELDS)
+    done = ingest_stream("arrivals", FIELDS, after=6)
+    assert (done.events, done.offset, ingest_stream("arrivals", after=6).events) == (4, 10, 0)
+    assert dataset("arrivals").to_polars()["event_offset"].to_list() == [7, 8, 9, 10]
+
+
+def test_the_rows_of_batches_that_are_kept_are_let_go(workspace: Workspace) -> None:
+    sent(workspace, *range(4))
+    alive: list[int] = []
+
+    class Counting(Stop):
+        def is_set(self) -> bool:
+            alive.append(sum(isinstance(each, FrameDraft) for each in gc.get_objects()))
+            return len(alive) > 4
+
+    assert ingest_stream("arrivals", FIELDS, follow=Counting(), max_events=1).events == 4
+    assert alive[-1] == alive[1], "one that knows the head, however many came before"
 
 
 def test_fields_that_do_not_fit_are_named(workspace: Workspace) -> None:

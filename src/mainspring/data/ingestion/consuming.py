@@ -49,15 +49,16 @@ class StreamIngested(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def ingest_stream(
-    stream: str, fields: Mapping[str, str] | None = None, *, to: str = "", quarantine: str = "", follow: Stop | None = None,
-    max_events: int = _MOST_EVENTS, max_wait_s: float = 1.0, workspace: Workspace | None = None,
+    stream: str, fields: Mapping[str, str] | None = None, *, to: str = "", quarantine: str = "", after: int = 0,
+    follow: Stop | None = None, max_events: int = _MOST_EVENTS, max_wait_s: float = 1.0, workspace: Workspace | None = None,
 ) -> StreamIngested:  # fmt: skip
     """Read the events of a stream behind the last one read, up to its present end, into the dataset `to` (of its name).
 
     `fields` are the types of the events' data; those of the dataset's newest version are known. A row has `event_id`,
     `event_time`, `received_at` and `event_offset` before them. An event that doesn't fit goes into the dataset
-    `quarantine` (`NAME-quarantine`) with its data as text and the reasons, in the same transaction. With `follow` it goes on,
-    a version for each batch of at most `max_events` that waits `max_wait_s` to become full, until that is set.
+    `quarantine` (`NAME-quarantine`) with its data as text and the reasons, in the same transaction. Where nothing was read
+    yet, `after` is the offset to begin behind, such as that up to which events were trimmed. With `follow` it goes on, a
+    version for each batch of at most `max_events` that waits `max_wait_s` to become full, until that is set.
 
     Raises:
         InvalidError: no fields are known, or one has another type in the dataset.
@@ -76,7 +77,7 @@ def ingest_stream(
     store = IngestStore(workspace.database, workspace.ledger, name, _SCHEME + stream)
     log = open_log(workspace)
     with using(workspace), leased(workspace, store) as lease:
-        sink = _DatasetSink(name, quarantine or f"{name}-quarantine", fields or {}, store, lease, workspace)
+        sink = _DatasetSink(name, quarantine or f"{name}-quarantine", fields or {}, store, lease, workspace, after)
         consumer = Consumer(log, stream, sink, max_events=max_events, max_wait_s=max_wait_s if follow else 0)
         if follow is not None:
             consumer.run(follow)
@@ -94,10 +95,11 @@ class _DatasetSink:
     """Where a stream's events become rows. One at a time has the lease, which is checked with each version."""
 
     def __init__(
-        self, name: str, quarantine: str, fields: Mapping[str, str], store: IngestStore, lease: Lease, workspace: Workspace
+        self, name: str, quarantine: str, fields: Mapping[str, str], store: IngestStore, lease: Lease,
+        workspace: Workspace, after: int,
     ) -> None:  # fmt: skip
         self.name, self.quarantine, self.store, self.lease, self.workspace = name, quarantine, store, lease, workspace
-        self.table = EventTable(self._fields(fields))
+        self.table, self.after = EventTable(self._fields(fields)), after
         self.sources = (source_of_address(store.source),)
         self.events = self.apart = 0
         self._before: FrameDraft | None = None
@@ -105,14 +107,14 @@ class _DatasetSink:
     def offset(self) -> int:
         """The offset up to which events are in the dataset, or set apart."""
         cursor = self.store.cursor()
-        return int(cursor.state["offset"]) if cursor else 0
+        return int(cursor.state["offset"]) if cursor else self.after
 
     def apply(self, events: Sequence[Event], expect: int, offset: int) -> None:
         """Make a version of events and move the offset."""
         if self.offset() != expect:
             raise ConflictError(f"`{self.store.source}` was read up to {self.offset()}, not {expect}; begin there.")
         rows, apart = self.table.parted(events)
-        before = {"offset": expect} if expect else None
+        before = {"offset": expect} if expect > self.after else None
 
         def settle(tx: Transaction, version: DatasetVersion) -> None:
             self.store.settle(tx, self.lease, before, {"offset": offset}, version)
@@ -124,11 +126,11 @@ class _DatasetSink:
             note = f"of {self.name}: events whose data doesn't fit its fields"
             wanted.append(Wanted(self.quarantine, bad, behind=True, sources=self.sources, note=note))
         try:
-            commit_drafts(self.workspace, wanted, extracted_us=clock.now_us())
+            version = commit_drafts(self.workspace, wanted, extracted_us=clock.now_us())[0]
         finally:
             if bad is not None:
                 bad.close()
-        self._before = draft
+        self._before = draft.settled(version)
         self.events += len(events)
         self.apart += apart.height
 
