@@ -22,7 +22,7 @@ class State:
     def __init__(self, workspace: Workspace | None = None) -> None:
         workspace = workspace or find_workspace()
         self._closed = _closed(workspace) if workspace else set()
-        self._own = self._closed | (_of_steps(workspace) if workspace else set())
+        self._own = self._closed | (_own_folders(workspace) if workspace else set())
         self._names = frozenset({STATE_FOLDER, *map(os.path.basename, self._own)})
 
     def holds(self, folder: str, name: str) -> bool:
@@ -66,5 +66,7 @@ def _closed(workspace: Workspace) -> set[str]:
     return found
 
 
-def _of_steps(workspace: Workspace) -> set[str]:
-    return {os.path.realpath(workspace.cache), os.path.realpath(workspace.scratch)}
+def _own_folders(workspace: Workspace) -> set[str]:
+    """The folder of the state, whatever is in it by now, and those of steps."""
+    places = (workspace.project.root / STATE_FOLDER, workspace.cache, workspace.scratch)
+    return {os.path.realpath(place) for place in places}
