@@ -129,6 +129,33 @@ def test_a_function_is_recorded_with_its_code_and_the_old_version_keeps_it(
 
 
 @pytest.mark.one_backend("nothing is stored")
+def test_a_function_is_the_same_beside_other_definitions_that_change(module: Module) -> None:
+    source = """
+        import polars as pl
+        from mainspring.features import Entity, FeatureService, FeatureView
+        origin, RANGE = Entity("origin"), [1, 2]
+        def scaled(rows):
+            return rows.with_columns(wind=pl.col("wind") * RANGE[1])
+        one = FeatureView("one", entity=origin, source="weather", event_time="at", features=["wind"], transform=scaled)
+        two = FeatureView("two", entity=origin, source="weather", event_time="at", features=["temp"], ttl="2h")
+        svc = FeatureService("svc", [one])
+    """
+    other = 'three = FeatureView("three", entity=origin, source="weather", event_time="at", features=["temp"])'
+    apply(module("views", source))
+    edits = {
+        "worded": source.replace('ttl="2h"', 'ttl="2h", description="new"'), "ttl": source.replace("2h", "3h"),
+        "more": f"{source}\n        {other}", "reached": source.replace("[1, 2]", "[1, 3]"),
+    }  # fmt: skip
+    found = {}
+    for what, text in edits.items():
+        found[what] = {each.name: each.action for each in plan(module("views", text)).changes}
+    same = {"one": "unchanged", "two": "unchanged", "svc": "unchanged"}
+    assert found["worded"] == same | {"two": "described"}
+    assert found["ttl"] == same | {"two": "changed"}
+    assert found["more"] == same | {"three": "new"}
+    assert found["reached"] == {"one": "changed", "two": "unchanged", "svc": "changed"}
+
+
 def test_a_function_must_be_one_that_a_server_can_load(module: Module) -> None:
     with pytest.raises(InvalidError, match="Define it with `def` at the top level of a module"):
         apply(view(transform=lambda rows: rows))

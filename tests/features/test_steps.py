@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mainspring.testing.workspaces import Lab, states
 
 VIEWS = """
@@ -41,13 +43,14 @@ def main():
 """
 
 
-def test_a_step_that_applies_definitions_is_reused_until_they_change(lab: Lab) -> None:
+@pytest.mark.parametrize("applied", ["views", "views.late"])
+def test_a_step_that_applies_definitions_is_reused_until_they_change(applied: str, lab: Lab) -> None:
     lab.write(VIEWS, "views")
-    lab.write(FLOW)
+    lab.write(FLOW.replace("apply(views,", f"apply({applied},"))
     first = lab.run()
     assert str(first.value) == "late/1", first.run.error
     assert states(lab.run()) == {"kept": "reused", "defined": "reused"}
-    lab.write(VIEWS.replace("* 1", "* 2"), "views")
+    lab.write(VIEWS.replace('time="at"', 'time="at", ttl="2h"'), "views")
     again = lab.run()
     assert states(again)["defined"] == "succeeded"
     assert str(again.value) == "late/2"

@@ -41,6 +41,27 @@ PLAIN = {
 }
 
 
+_DECLARING = (
+    "import polars as pl\nfrom mainspring.features import Entity, FeatureService, FeatureView, agg\nk = Entity('k')\n"
+)
+EFFECTS |= {
+    "a feature that something makes": f"{_DECLARING}V = FeatureView('v', entity=k, source='d', features=[reg(two)])",
+    "an expression that calls a function at once": f"{_DECLARING}X = pl.col('x').pipe(reg, two)",
+    "a namespace that is none of Polars'": f"{_DECLARING}X = pl.col('x').mine.run(two)",
+    "a method of what a comprehension calls like a declaration": f"{_DECLARING}X = [k.run(two) for k in REG]",
+    "a method of what was a declaration": f"{_DECLARING}k = REG\nX = k.run(two)",
+}
+PLAIN |= {
+    "declarations of features": _DECLARING
+    + "V = [FeatureView(f'{e.name}_v', entity=e, source='d', features=[agg.mean('x', ['1h']).named('m')]) for e in [k]]\n"
+    "w: FeatureView = FeatureView('w', entity=k, source='d', features=['x'])\n"
+    "late = FeatureService('late', [*V, w['x'], w.keyed(k='other').prefixed('other_')])",
+    "expressions of Polars": _DECLARING + "hour = pl.col('at').dt.convert_time_zone('UTC')\n"
+    "X = {'h': hour.dt.hour().cast(pl.Float64), 'b': (hour.dt.year() - pl.col('b')).fill_null(float('nan')).alias('b'),\n"
+    "     'w': pl.when(pl.col('x') > 1).then(pl.lit(1)).otherwise(None)}",
+}
+
+
 def effects(found: Fingerprint) -> list[str]:
     return [part for part in found.parts if part.startswith("effects plug: ")]
 

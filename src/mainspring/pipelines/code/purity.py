@@ -6,7 +6,7 @@ Whatever is not on a list is taken to have one, and so counts in every module th
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 Canonical = Callable[[ast.expr], str]
 
@@ -33,6 +33,20 @@ PURE_CALLS = frozenset(
     os.path.join os.path.dirname os.path.abspath os.path.basename attr.ib attrs.field pydantic.Field pydantic.ConfigDict
     mainspring.Metric mainspring.evaluation.Metric""".split()
 )
+# What makes Mainspring's declarations: they say something and are noted nowhere. `features.agg` is all of this kind.
+_DECLARING = frozenset(
+    f"mainspring.features.{name}" for name in ("Entity", "Stream", "FeatureView", "OnDemandView", "FeatureService")
+)
+_AGGREGATES = "mainspring.features.agg."
+# What makes Polars' expressions, the namespaces of these, and what calls a function that an expression is given at once
+# or writes a file.
+_EXPRESSIONS = frozenset(
+    f"polars.{name}"
+    for name in """all all_horizontal any any_horizontal coalesce col concat_list concat_str date datetime duration element
+    exclude first format last len lit max_horizontal mean_horizontal min_horizontal struct sum_horizontal time when""".split()
+)
+_NAMESPACES = frozenset({"arr", "bin", "cat", "dt", "list", "name", "str", "struct"})
+_ACTING = frozenset({"pipe", "meta"})
 # What calls one of its arguments while it is called itself; `key` does so in each of them.
 _CALLERS = {"map": 0, "filter": 0}
 _CALLED_BY_KEY = frozenset({"sorted", "min", "max"})
@@ -88,17 +102,44 @@ def is_pure_decorator(decorator: ast.expr, canonical: Canonical) -> bool:
     return name in PURE_DECORATORS or is_step_decorator(name)
 
 
-def is_constant(value: ast.expr, canonical: Canonical) -> bool:
-    """Whether evaluating it calls nothing but what is known to be pure. The body of a lambda is not evaluated."""
+def is_constant(value: ast.expr, canonical: Canonical, declared: Collection[str] | None = None) -> bool:
+    """Whether evaluating it calls nothing but what is known to be pure. The body of a lambda is not evaluated.
+
+    With `declared`, names that are known to stand for declarations or expressions, making more of these is pure, too.
+    """
     pending: list[ast.AST] = [value]
     while pending:
         node = pending.pop()
         if isinstance(node, (ast.Await, ast.Yield, ast.YieldFrom, ast.NamedExpr)):
             return False
         if isinstance(node, ast.Call) and not _is_pure_call(node, canonical):
-            return False
+            is_declaration = declared is not None and declares(node, canonical, declared)
+            if not is_declaration:
+                return False
         pending += ast.iter_child_nodes(node.args if isinstance(node, ast.Lambda) else node)
     return True
+
+
+def declares(node: ast.expr, canonical: Canonical, declared: Collection[str]) -> bool:
+    """Whether it is one of Mainspring's declarations, an expression of Polars, or made from one by its own methods."""
+    match node:
+        case ast.Name(id=name):
+            return name in declared
+        case ast.Call(func=function):
+            name = canonical(function)
+            if name in _DECLARING or name in _EXPRESSIONS or name.startswith(_AGGREGATES):
+                return True
+            if not isinstance(function, ast.Attribute) or function.attr in _ACTING:
+                return False
+            owner = function.value
+            if isinstance(owner, ast.Attribute) and owner.attr in _NAMESPACES:
+                owner = owner.value
+            return declares(owner, canonical, declared)
+        case ast.Subscript(value=value) | ast.UnaryOp(operand=value):
+            return declares(value, canonical, declared)
+        case ast.BinOp(left=left, right=right) | ast.Compare(left=left, comparators=[right]):
+            return declares(left, canonical, declared) or declares(right, canonical, declared)
+    return False
 
 
 def _are_constant(values: Iterable[ast.expr | None], canonical: Canonical) -> bool:

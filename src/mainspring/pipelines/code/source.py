@@ -11,7 +11,14 @@ from mainspring.pipelines.code.facts import CONSTANT, DEFINITION, EFFECT, Module
 from mainspring.pipelines.code.held import held_in
 from mainspring.pipelines.code.names import Collector, ModuleNames, bind_module, references_of
 from mainspring.pipelines.code.objects import codes_of, digest_of
-from mainspring.pipelines.code.purity import is_constant, is_plain_class, is_plain_function, runs_on_subclassing
+from mainspring.pipelines.code.purity import (
+    Canonical,
+    declares,
+    is_constant,
+    is_plain_class,
+    is_plain_function,
+    runs_on_subclassing,
+)  # fmt: skip
 from mainspring.pipelines.code.suspects import Suspects, handles_in
 
 _LONGEST_LABEL = 60
@@ -82,6 +89,7 @@ class _Units:
         self.seen: set[str] = set()
         self.made: set[str] = set()  # by effects: objects that may do something when a class takes them as attributes
         self.texts: list[str] = []
+        self.declared: set[str] = set()  # names of Mainspring's declarations and of expressions
         self.effects = 0
         self.handles: set[str] = set()
 
@@ -101,6 +109,7 @@ class _Units:
         binds = _binds(statement) + tuple(sorted(collector.assigned))
         if kind == EFFECT or (kind == CONSTANT and self.seen.intersection(binds)):
             self.effects += 1
+        self._note_declared(statement, binds, collector.canonical)
         self.seen.update(binds)
         if kind == EFFECT:
             self.made.update(binds)
@@ -139,9 +148,10 @@ class _Units:
                 return DEFINITION if plain else EFFECT
             case ast.Assign(targets=targets, value=value):
                 plain = all(isinstance(name, ast.Name) for target in targets for name in _targets(target))
-                return CONSTANT if plain and is_constant(value, canonical) else EFFECT
+                return CONSTANT if plain and is_constant(value, canonical, self._declared_in(value)) else EFFECT
             case ast.AnnAssign(target=ast.Name(), value=value):
-                return CONSTANT if value is None or is_constant(value, canonical) else EFFECT
+                is_plain = value is None or is_constant(value, canonical, self._declared_in(value))
+                return CONSTANT if is_plain else EFFECT
             case ast.AugAssign(target=ast.Name(id="__all__")):
                 return CONSTANT
             case ast.If(test=test, body=body, orelse=orelse):
@@ -151,6 +161,19 @@ class _Units:
                 inner = [statement.body, statement.orelse, statement.finalbody, *(h.body for h in statement.handlers)]
                 return CONSTANT if self._only_define([s for body in inner for s in body], collector) else EFFECT
         return CONSTANT if type(statement).__name__ == "TypeAlias" else EFFECT
+
+    def _declared_in(self, value: ast.expr) -> set[str]:
+        """The names that stand for declarations in a value; what it calls so itself may be anything."""
+        own = {node.arg for node in ast.walk(value) if isinstance(node, ast.arg)}
+        own |= {node.id for node in ast.walk(value) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        return self.declared - own
+
+    def _note_declared(self, statement: ast.stmt, binds: tuple[str, ...], canonical: Canonical) -> None:
+        value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
+        if value is None or not self.seen.isdisjoint(binds) or not declares(value, canonical, self._declared_in(value)):
+            self.declared.difference_update(binds)
+        elif all(isinstance(target, ast.Name) for target in getattr(statement, "targets", ())):
+            self.declared.update(binds)
 
     def _only_define(self, statements: list[ast.stmt], collector: Collector) -> bool:
         return all(
