@@ -11,8 +11,8 @@ def main(
     validation_from: str = "2013-09-01",
     test_from: str = "2013-10-01",
     later_from: str = LATER_FROM,
-    learning_rate: float = 0.1,
-    rounds: int = 150,
+    learning_rate: float = 0.2,
+    rounds: int = 60,
 ) -> dict:
     tables, checks = {}, []
     for name in ("flights", "weather", "planes"):
