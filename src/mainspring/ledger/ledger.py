@@ -119,6 +119,11 @@ class Ledger:
         )
         return int(row[0]) if row else 0
 
+    def last_seq(self) -> int:
+        """The number of the newest event; 0 if there is none."""
+        row = self.database.query_one("SELECT MAX(seq) FROM event")
+        return int(row[0] or 0) if row else 0
+
     def events(self, after_seq: int = 0, *, subject: str | None = None, limit: int = 1000) -> list[Event]:
         """The events after a cursor, oldest first, at most `limit`."""
         where, params = ("AND subject = ? ", [subject]) if subject else ("", [])

@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = exports(
     __name__,
     {
         **dict.fromkeys(("Appended", "Event", "Stream", "event_of"), "mainspring.streams.event"),
-        **dict.fromkeys(("Consumer", "Sink"), "mainspring.streams.consumer"),
+        **dict.fromkeys(("Consumer", "Patience", "Sink"), "mainspring.streams.consumer"),
         **dict.fromkeys(("Applied", "DatabaseSink", "OffsetStore"), "mainspring.streams.offsets"),
         **dict.fromkeys(("log_at", "open_log"), "mainspring.streams.opening"),
         "EventLog": "mainspring.streams.log",

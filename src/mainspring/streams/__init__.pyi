@@ -1,5 +1,6 @@
 from mainspring.streams.app import StreamsApp as StreamsApp
 from mainspring.streams.consumer import Consumer as Consumer
+from mainspring.streams.consumer import Patience as Patience
 from mainspring.streams.consumer import Sink as Sink
 from mainspring.streams.event import Appended as Appended
 from mainspring.streams.event import Event as Event

@@ -36,6 +36,25 @@ class Sink(Protocol):
         ...
 
 
+class Patience:
+    """For how long what may pass is tried again without a success, with growing pauses."""
+
+    def __init__(self, patience_s: float = 60.0) -> None:
+        self.patience_s = patience_s
+        self.renew()
+
+    def renew(self) -> None:
+        """Something succeeded."""
+        self._pause_s, self._until = _FIRST_PAUSE_S, time.monotonic() + self.patience_s
+
+    def bear(self, error: MainspringError, stop: Stop) -> None:
+        """Pause before the next attempt, no longer than until `stop` is set; what can't pass, or has lasted, is raised."""
+        if not error.transient or time.monotonic() > self._until:
+            raise error
+        stop.wait(self._pause_s)
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+
+
 class Consumer:
     """Applies a stream to a sink, in batches of at most `max_events` that wait at most `max_wait_s` to become full."""
 
@@ -70,18 +89,15 @@ class Consumer:
 
         What may pass is tried again for `patience_s` without a success. Raises as `step` does, then.
         """
-        count, pause_s, until = 0, _FIRST_PAUSE_S, time.monotonic() + self.patience_s
+        count, patience = 0, Patience(self.patience_s)
         while not stop.is_set():
             try:
                 count += self.step(_IDLE_S)
             except MainspringError as error:
-                if not error.transient or time.monotonic() > until:
-                    raise
                 self._offset = None
-                stop.wait(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                patience.bear(error, stop)
             else:
-                pause_s, until = _FIRST_PAUSE_S, time.monotonic() + self.patience_s
+                patience.renew()
         return count
 
     def _begin(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import timedelta
+from itertools import pairwise
 from threading import Event as Stop
 from typing import Any
 from uuid import UUID
@@ -11,9 +12,10 @@ from uuid import UUID
 import polars as pl
 import pytest
 
+from mainspring import clock
 from mainspring.data import dataset
 from mainspring.data.ingestion import ingest_stream
-from mainspring.errors import ConflictError, InvalidError, NotFoundError
+from mainspring.errors import ConflictError, InvalidError, NotFoundError, StorageError
 from mainspring.features import (
     Entity,
     FeatureReader,
@@ -26,11 +28,15 @@ from mainspring.features import (
     fields_of,
     get_definition,
     materialize,
+    push,
     training_set,
     watermark_of,
 )
+from mainspring.features.online import feeding
 from mainspring.features.online.materializing import alone
 from mainspring.features.online.places import tiles_prefix, values_prefix
+from mainspring.features.online.states import StoredTiles, StoredValues, writes
+from mainspring.store import Lease
 from mainspring.streams import event_of, open_log, send
 from mainspring.testing.threads import at_once
 from mainspring.workspace import Workspace
@@ -217,3 +223,114 @@ def test_the_version_that_a_service_stands_on_is_fed(workspace: Workspace) -> No
     changed.ttl_us = 1
     apply(changed)
     assert [done.view for done in feed()] == ["last/2", "last/1"]
+
+
+@pytest.mark.parametrize(("view", "state", "method"), [(delays, StoredTiles, "parts"), (last, StoredValues, "packed")])
+def test_a_materialization_that_was_taken_over_writes_nothing_more(
+    workspace: Workspace, ticks: Ticks, monkeypatch: pytest.MonkeyPatch, view: Any, state: Any, method: str
+) -> None:
+    """It stops before it writes, for longer than its lease; meanwhile a feeder brings newer events."""
+    apply(FeatureService("late", [view()]))
+    send("arrivals", [{**each, "delay": 4.0, "gate": "A"} for each in ENTITIES])
+    ingest_stream("arrivals", FIELDS)
+    definition, whole = get_definition("view", view().name), getattr(state, method)
+    fed: list[Any] = []
+
+    def stopped(self: Any, *given: Any, **named: Any) -> Any:
+        if not fed:
+            fed.append(None)
+            lease = Lease(f"features/{definition.id}", workspace.owner, 1)
+            workspace.leases.release(lease)
+            send("arrivals", [{**each, "delay": 5.0, "gate": "B"} for each in ENTITIES])
+            fed[0] = feed()
+        return whole(self, *given, **named)
+
+    monkeypatch.setattr(state, method, stopped)
+    with pytest.raises(ConflictError, match="was taken over by another process"):
+        materialize(definition, full=True)
+    assert fed[0][0].offset == 8
+    ingest_stream("arrivals")
+    assert vectors("late", ticks.now, workspace) == wanted("late", ticks.now)
+
+
+def test_a_push_beside_a_feeder_stops_nothing(
+    workspace: Workspace, ticks: Ticks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply(FeatureService("late", [last()]))
+    send("arrivals", [{**ENTITIES[0], "delay": 1.0}])
+    before = {**ENTITIES[0], "event_time": clock.now() - timedelta(hours=1), "event_id": "x", "event_offset": 0}
+    row = pl.DataFrame([{**before, "received_at": before["event_time"], "delay": -1.0, "gate": None}])
+    whole, pushed = StoredValues.changes, []
+
+    def beside(self: StoredValues, *given: Any) -> Any:
+        found = whole(self, *given)
+        if not pushed:
+            pushed.append(push("last", row))
+        return found
+
+    monkeypatch.setattr(StoredValues, "changes", beside)
+    assert [(done.events, done.offset) for done in feed()] == [(1, 1)]
+    ingest_stream("arrivals", FIELDS)
+    assert vectors("late", ticks.now, workspace) == wanted("late", ticks.now)
+
+
+def test_a_tile_that_grows_too_large_names_itself_and_holds_up_no_other_view(workspace: Workspace) -> None:
+    large = FeatureView(
+        "aaa", entity=Entity("carrier"), source=ARRIVALS, features=[agg.last("gate", "30d"), agg.count(windows="1h")]
+    )
+    apply(large, last())
+    send("arrivals", [{**ENTITIES[0], "delay": 1.0, "gate": "x" * 900_000}] * 19)
+    with pytest.raises(
+        StorageError, match=r"aaa/1: the tile of `UA` .*1d long, 19 events.* 16 MiB.*shorter than 1d for `gate_"
+    ):
+        feed()
+    mark = watermark_of("last")
+    assert mark is not None
+    assert mark.offset == 19
+    ingest_stream("arrivals", FIELDS)
+    with pytest.raises(StorageError, match="the tile of `UA`"):
+        materialize("aaa")
+
+
+def test_a_view_whose_code_fails_is_told_once_and_holds_up_no_other(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply(delays(), last())
+    stop, whole, calls = Stop(), StoredTiles.changes, []
+
+    def failing(self: StoredTiles, *given: Any) -> Any:
+        calls.append(whole(self, *given))
+        return 1 / 0
+
+    def look() -> None:
+        pause = Stop()
+        try:
+            for number in range(3):
+                send("arrivals", [{**ENTITIES[0], "delay": float(number)}], workspace=workspace)
+                while (mark := watermark_of("last", workspace)) is None or mark.offset <= number:
+                    pause.wait(0.01)
+            while not calls:
+                pause.wait(0.01)
+        finally:
+            stop.set()
+
+    def follow() -> None:
+        with pytest.raises(ZeroDivisionError):
+            feed(follow=stop, max_wait_s=0, workspace=workspace)
+
+    monkeypatch.setattr(StoredTiles, "changes", failing)
+    monkeypatch.setattr(feeding, "_LOOK_AGAIN_S", 0.02)
+    at_once(follow, look)
+    assert len(calls) == 1
+    with pytest.raises(ZeroDivisionError):
+        feed("delays", follow=Stop())  # nothing is left to feed
+
+
+def test_writes_are_short_and_keep_an_entity_together() -> None:
+    items = [(b"%05d%s" % (entity, tile), b"x" * 100) for entity in range(7_000) for tile in (b"a", b"b", b"c")]
+    pieces = list(writes(items, 1))
+    assert [item for piece in pieces for item in piece] == items
+    assert max(map(len, pieces)) < 5_003
+    assert all(one[-1][0][:-1] != other[0][0][:-1] for one, other in pairwise(pieces))
+    large = list(writes([(b"entity" + bytes([tile]), b"x" * (1 << 20)) for tile in range(20)], 1))
+    assert [len(piece) for piece in large] == [8, 8, 4]

@@ -173,6 +173,7 @@ def test_a_redis_that_dies_and_returns_loses_and_repeats_nothing(tmp_path: Path)
         ingest_fields(workspace)
         declare()
         given, log, stop = killed.events(clock.now_us()), open_log(workspace), threading.Event()
+        server.kill()
 
         def produce() -> None:
             for start in range(0, len(given), 4):
@@ -191,6 +192,9 @@ def test_a_redis_that_dies_and_returns_loses_and_repeats_nothing(tmp_path: Path)
 
         def crash() -> None:
             try:
+                while not any(each.name.startswith("feed ") for each in threading.enumerate()):
+                    time.sleep(0.005)
+                server.start()  # it was away when feeding began
                 for at in (20, 70):
                     assert reached(workspace, at)
                     server.kill()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import islice
 from threading import Event as Stop
 from threading import Thread
 
@@ -27,8 +28,9 @@ from mainspring.features.online.rows import CREATED, is_of_single_rows, timed_ro
 from mainspring.features.online.states import Change, StoredTiles, state_of
 from mainspring.features.online.watermark import Watermark, allowance_us, read_watermark
 from mainspring.features.uses import live_versions
+from mainspring.store import Lease
 from mainspring.store.keyvalue import checked_changes
-from mainspring.streams import Consumer, Event, EventLog, open_log
+from mainspring.streams import Consumer, Event, EventLog, Patience, open_log
 from mainspring.streams.columns import OWN
 from mainspring.workspace import Workspace, current_workspace, using
 
@@ -59,19 +61,28 @@ def feed(
 
     `views` are all views over streams if none are named; of each the newest version and the older ones that models use. One
     that was never fed begins with what the stream's dataset holds. With `follow` new versions are taken up as they come, and
-    one that another process feeds is taken over when that ends.
+    one that another process feeds is taken over when that ends. What may pass is tried again for a minute. A view that can't
+    be fed any more holds up no other: what was wrong is logged, and raised in the end, which comes when no view is left.
 
     Raises:
         NotFoundError: there is no such view, or events that were not read yet were trimmed.
         InvalidError: a view has no stream, or features that are not of single events.
         ConflictError: another process feeds a view (not with `follow`).
-        StorageError: the store can't be written.
+        StorageError: the store can't be written, or a tile of aggregates would be larger than it takes.
     """
     workspace = workspace or current_workspace()
     with using(workspace):
         if follow is not None:
             return _Feeder(views, follow, max_events, max_wait_s, workspace).run()
-        return [_once(each, max_events, workspace) for each in _fed_versions(views, workspace)]
+        found, failed = [], []
+        for each in _fed_versions(views, workspace):
+            try:
+                found.append(_once(each, max_events, workspace))
+            except MainspringError as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]
+        return found
 
 
 def fields_of(stream: str, workspace: Workspace | None = None) -> dict[str, str]:
@@ -102,21 +113,25 @@ def _fed_versions(views: Sequence[str | Definition], workspace: Workspace) -> li
 
 
 def _once(definition: Definition, max_events: int, workspace: Workspace) -> Fed:
-    with alone(definition, workspace, patience_s=0.0):
-        consumer, sink = _consumer(definition, max_events, 0, workspace)
-        end = consumer.log.end(consumer.stream)
-        while sink.offset() < end and consumer.step():
-            pass
+    with alone(definition, workspace, patience_s=0.0) as lease:
+        sink = _ViewSink(definition, workspace)
+        consumer = _consumer(sink, max_events, 0, lease)
+        end, patience = consumer.log.end(consumer.stream), Patience()
+        while sink.offset() < end:
+            try:
+                if not consumer.step():
+                    break
+                patience.renew()
+            except ConflictError as error:  # e.g. a value was pushed between the look and the write
+                patience.bear(error, Stop())
     return sink.fed()
 
 
-def _consumer(
-    definition: Definition, max_events: int, max_wait_s: float, workspace: Workspace
-) -> tuple[Consumer, _ViewSink]:
-    backfill(definition, workspace)
-    log, sink = open_log(workspace), _ViewSink(definition, workspace)
+def _consumer(sink: _ViewSink, max_events: int, max_wait_s: float, lease: Lease) -> Consumer:
+    backfill(sink.definition, sink.workspace, lease)
+    log = open_log(sink.workspace)
     _expect_all(log, sink)
-    return Consumer(log, sink.record.source, sink, max_events=max_events, max_wait_s=max_wait_s), sink
+    return Consumer(log, sink.record.source, sink, max_events=max_events, max_wait_s=max_wait_s)
 
 
 def _expect_all(log: EventLog, sink: _ViewSink) -> None:
@@ -143,7 +158,7 @@ class _ViewSink:
                 "expressions of single events",
                 "Events come in any batches.",
             )
-        self.definition, self.record, self.online = definition, record, workspace.online
+        self.definition, self.record, self.workspace, self.online = definition, record, workspace, workspace.online
         self.allowance_us = allowance_us(workspace)
         self.state, self.place = state_of(definition), watermark_place(definition)
         self.functions, self.table = Functions(workspace), EventTable(_types(record, workspace))
@@ -168,7 +183,7 @@ class _ViewSink:
         before = read_watermark(data) or Watermark(source=self.record.source)
         if before.offset != expect:
             raise ConflictError(f"{self.definition} was fed up to {before.offset}, not {expect}; begin there.")
-        rows = self._rows(events)
+        rows = self._rows(self.table.parted(events).rows)
         try:
             late = self._write(rows, data, before, offset, events[-1].received_us)
         except (InvalidError, WrongTypeError):
@@ -196,28 +211,28 @@ class _ViewSink:
 
     def _fitting(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows that can be stored each alone: a key may be too long, or no UUID."""
-        good = [rows.clear()]
-        for row in rows.iter_slices(1):
-            try:
-                checked_changes(self.state.changes(row, self.online, 0).changes)
-            except (InvalidError, WrongTypeError) as error:
-                _log.warning("an event of `%s` is left out of %s: %s", self.record.source, self.definition, error)
-            else:
-                good.append(row)
-        return pl.concat(good, rechunk=True)
+        try:
+            checked_changes(self.state.changes(rows, None, 0).changes)
+        except (InvalidError, WrongTypeError) as error:
+            if rows.height > 1:
+                return pl.concat([self._fitting(half) for half in _halves(rows)], rechunk=True)
+            self._leave_out(error)
+            return rows.clear()
+        return rows
 
-    def _rows(self, events: Sequence[Event]) -> pl.DataFrame:
+    def _leave_out(self, error: Exception) -> None:
+        _log.warning("an event of `%s` is left out of %s: %s", self.record.source, self.definition, error)
+
+    def _rows(self, parted: pl.DataFrame) -> pl.DataFrame:
         """The view's rows of these events that have an entity; what doesn't fit is left out."""
-        parted = self.table.parted(events).rows
         keys = [key.name for key in self.record.keys]
         try:
             return timed_rows(self.record, parted.lazy(), self.functions).drop_nulls(keys)
         except (MainspringError, pl.exceptions.PolarsError) as error:
-            if parted.height <= 1:
-                _log.warning("an event of `%s` is left out of %s: %s", self.record.source, self.definition, error)
-                return timed_rows(self.record, parted.clear().lazy(), self.functions)
-        parts = [self._rows([event]) for event in events]
-        return pl.concat(parts, rechunk=True)
+            if parted.height > 1:
+                return pl.concat([self._rows(half) for half in _halves(parted)], rechunk=True)
+            self._leave_out(error)
+            return timed_rows(self.record, parted.clear().lazy(), self.functions)
 
     def _swept(self, state: StoredTiles, before: Watermark, begins_us: int) -> tuple[list[Change], int | None]:
         """Some tiles to drop that can't be asked for any more; the search for them goes on with the next events."""
@@ -225,16 +240,17 @@ class _ViewSink:
             if not state.is_sweep_due(before.swept_us, begins_us):
                 return [], before.swept_us
             self._sweep = self.online.scan(state.prefix)
-        some = [pair for _, pair in zip(range(_SWEPT_AT_ONCE), self._sweep, strict=False)]
+        sweep, self._sweep = self._sweep, None  # one that fails begins anew
+        some = list(islice(sweep, _SWEPT_AT_ONCE))
         expired: list[Change] = [(key, None) for key, _ in some if state.is_expired(key, begins_us)]
         if len(some) == _SWEPT_AT_ONCE:
+            self._sweep = sweep
             return expired, before.swept_us
-        self._sweep = None
         return expired, begins_us
 
 
 class _Feeder:
-    """Feeds versions side by side, each in a thread, as long as nobody stops it."""
+    """Feeds versions side by side, each in a thread, as long as nobody stops it and one of them can be fed."""
 
     def __init__(
         self, views: Sequence[str | Definition], stop: Stop, max_events: int, max_wait_s: float, workspace: Workspace
@@ -242,43 +258,75 @@ class _Feeder:
         self.views, self.stop, self.workspace = views, stop, workspace
         self.max_events, self.max_wait_s = max_events, max_wait_s
         self.threads: dict[str, Thread] = {}
-        self.sinks: list[_ViewSink] = []
-        self.errors: list[BaseException] = []
+        self.sinks: dict[str, _ViewSink] = {}
+        self.failed: dict[str, Exception] = {}
+        self._wanted: list[Definition] = []
+        self._seen = -1
 
     def run(self) -> list[Fed]:
-        ending = Stop()
+        ending, patience = Stop(), Patience()
         try:
-            while not self.stop.is_set() and not self.errors:
-                for each in _fed_versions(self.views, self.workspace):
-                    thread = self.threads.get(each.id)
-                    if thread is None or not thread.is_alive():
-                        self._start(each, ending)
-                self.stop.wait(_LOOK_AGAIN_S)
+            while not self.stop.is_set() and not self._is_over():
+                try:
+                    self._look(ending)
+                    patience.renew()
+                except MainspringError as error:
+                    patience.bear(error, self.stop)
+                else:
+                    self.stop.wait(_LOOK_AGAIN_S)
         finally:
             ending.set()
             for thread in self.threads.values():
                 thread.join()
-        if self.errors:
-            raise self.errors[0]
-        return [sink.fed() for sink in self.sinks]
+        if self.failed:
+            raise next(iter(self.failed.values()))
+        return [sink.fed() for sink in self.sinks.values()]
 
-    def _start(self, definition: Definition, ending: Stop) -> None:
-        def follow() -> None:
+    def _is_over(self) -> bool:
+        return bool(self._wanted) and all(each.id in self.failed for each in self._wanted)
+
+    def _look(self, ending: Stop) -> None:
+        """Start what is not being fed; which versions are wanted is read again when the ledger has something new."""
+        seen = self.workspace.ledger.last_seq()
+        if seen != self._seen:
+            self._wanted = _fed_versions(self.views, self.workspace)
+            self._seen = seen
+        for each in self._wanted:
+            thread = self.threads.get(each.id)
+            if each.id not in self.failed and (thread is None or not thread.is_alive()):
+                self.threads[each.id] = Thread(
+                    target=self._follow, args=(each, ending), name=f"feed {each}", daemon=True
+                )
+                self.threads[each.id].start()
+
+    def _follow(self, definition: Definition, ending: Stop) -> None:
+        try:
+            with using(self.workspace), ExitStack() as stack:
+                try:
+                    lease = stack.enter_context(alone(definition, self.workspace, patience_s=0.0))
+                except ConflictError:
+                    return  # another process feeds it; it is looked at again
+                self._feed(definition, lease, ending)
+        except Exception as error:  # noqa: BLE001  # a thread's failure is its view's, and is raised in the end
+            _log.error("%s is not fed any more: %s", definition, error, exc_info=not isinstance(error, MainspringError))
+            self.failed[definition.id] = error
+
+    def _feed(self, definition: Definition, lease: Lease, ending: Stop) -> None:
+        patience = Patience()
+        while not ending.is_set():
             try:
-                with using(self.workspace), ExitStack() as stack:
-                    try:
-                        stack.enter_context(alone(definition, self.workspace, patience_s=0.0))
-                    except ConflictError:
-                        return  # another process feeds it; it is looked at again
-                    consumer, sink = _consumer(definition, self.max_events, self.max_wait_s, self.workspace)
-                    self.sinks.append(sink)
-                    consumer.run(ending)
+                sink = self.sinks.get(definition.id) or _ViewSink(definition, self.workspace)
+                consumer = _consumer(sink, self.max_events, self.max_wait_s, lease)
+                self.sinks[definition.id] = sink
+                patience.renew()
+                consumer.run(ending)
             except MainspringError as error:
-                self.errors.append(error)
-                self.stop.set()
+                patience.bear(error, ending)
 
-        self.threads[definition.id] = Thread(target=follow, name=f"feed {definition}", daemon=True)
-        self.threads[definition.id].start()
+
+def _halves(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    middle = rows.height // 2
+    return rows[:middle], rows[middle:]
 
 
 def _known(before: Watermark, rows: pl.DataFrame, received_us: int) -> int | None:

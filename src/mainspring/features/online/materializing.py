@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from operator import itemgetter
 from threading import Event as Pause
 from typing import Any
 
@@ -21,13 +22,15 @@ from mainspring.errors import ConflictError, InvalidError, NotAllowedError
 from mainspring.features._store import DefinitionStore, Freshness
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, ViewRecord
+from mainspring.features.online.fence import Fence
 from mainspring.features.online.increments import Increment, increment_of
 from mainspring.features.online.packing import is_pushed
-from mainspring.features.online.places import watermark_place
+from mainspring.features.online.places import TILE_BYTES, watermark_place
 from mainspring.features.online.rows import CREATED, EVENT, newest, timed_rows, visible
-from mainspring.features.online.states import StoredTiles, StoredValues, state_of, writes
+from mainspring.features.online.states import Change, StoredTiles, StoredValues, state_of, writes
 from mainspring.features.online.watermark import Running, Watermark, allowance_us, read_watermark
 from mainspring.features.uses import live_versions
+from mainspring.store import Lease
 from mainspring.store.heartbeat import Heartbeat
 from mainspring.store.keyvalue import RANK_BYTES
 from mainspring.streams.columns import EVENT_OFFSET
@@ -109,29 +112,29 @@ class _Work:
         version = dataset(self.record.source, self.workspace).latest()
         version.expect("table")
         is_stream = self.record.stream is not None
-        with alone(self.definition, self.workspace, patience_s=0.0 if is_stream else _PATIENCE_S):
+        with alone(self.definition, self.workspace, patience_s=0.0 if is_stream else _PATIENCE_S) as lease:
             work = self.of_stream if is_stream else self._of_dataset
-            return work(version, until_us, full=full)
+            return work(version, until_us, lease, full=full)
 
-    def _of_dataset(self, version: DatasetVersion, until_us: int, *, full: bool) -> Materialized:
+    def _of_dataset(self, version: DatasetVersion, until_us: int, lease: Lease, *, full: bool) -> Materialized:
         data = self.online.get(self.place)
         before = read_watermark(data)
         until_us = until_us if before is None or full else max(until_us, before.until_us)
         increment = increment_of(self.record, version, before, full=full)
-        begun = self._begun(data, version, until_us)
+        fence = self._begun(data, version, until_us, lease)
         rows, ahead = self._rows(version, increment, until_us)
         begins_us = until_us - self.allowance_us
-        written = self._write(rows, increment, begins_us)
-        removed = self._remove_others(rows, begins_us, keeps_pushed=not full) if increment.replaces else 0
-        swept_us = self._swept(begun, begins_us)
+        written = self._write(rows, increment, begins_us, fence)
+        removed = self._remove_others(rows, begins_us, fence, keeps_pushed=not full) if increment.replaces else 0
+        swept_us = self._swept(fence, begins_us)
         ended = Watermark(
             source=version.dataset, version=str(version), until_us=until_us, ahead=ahead,
             begins_us=begins_us if self.record.aggregates else None, swept_us=swept_us,
         )  # fmt: skip
-        self.online.write([(self.place, ended.packed())], expect={self.place: begun.packed()})
+        fence.end(ended)
         return self._done(version, until_us, rows, written, removed)
 
-    def of_stream(self, version: DatasetVersion, until_us: int, *, full: bool) -> Materialized:
+    def of_stream(self, version: DatasetVersion, until_us: int, lease: Lease, *, full: bool) -> Materialized:
         """All events of a stream's dataset, unless the store has them by now; the caller is alone."""
         last = version.scan().select(pl.col(EVENT_OFFSET).max()).collect().item() or 0
         data = self.online.get(self.place)
@@ -141,24 +144,22 @@ class _Work:
         rows = timed_rows(self.record, source, self.functions).drop_nulls([key.name for key in self.record.keys])
         if is_there:
             return self._done(version, until_us, rows, 0, 0)
-        begun = self._begun(data, version, until_us)
+        fence = self._begun(data, version, until_us, lease)
         known_us: Any = rows[CREATED].max() if rows.height else None
         begins_us = (until_us if known_us is None else known_us) - self.allowance_us
-        written = self._write(rows, Increment(0, replaces=True), begins_us)
-        removed = self._remove_others(rows, begins_us, keeps_pushed=not full)
+        written = self._write(rows, Increment(0, replaces=True), begins_us, fence)
+        removed = self._remove_others(rows, begins_us, fence, keeps_pushed=not full)
         reaches_us = begins_us if self.record.aggregates else None
         ended = Watermark(
             source=self.record.source, offset=last, known_us=known_us, begins_us=reaches_us, swept_us=reaches_us
         )
-        self.online.write([(self.place, ended.packed())], expect={self.place: begun.packed()})
+        fence.end(ended)
         return self._done(version, until_us, rows, written, removed)
 
-    def _begun(self, data: bytes | None, version: DatasetVersion, until_us: int) -> Watermark:
-        """Tell readers that values of another version may come from now on."""
+    def _begun(self, data: bytes | None, version: DatasetVersion, until_us: int, lease: Lease) -> Fence:
         before = read_watermark(data) or Watermark(source=self.record.source)
-        begun = msgspec.structs.replace(before, running=Running(str(version), until_us))
-        self.online.write([(self.place, begun.packed())], expect={self.place: data})
-        return begun
+        running = Running(str(version), until_us, lease.token)
+        return Fence(self.definition, self.online, data, before, running)
 
     def _rows(self, version: DatasetVersion, increment: Increment, until_us: int) -> tuple[pl.DataFrame, int]:
         """The rows to write, and how many of the version are not visible yet."""
@@ -167,20 +168,21 @@ class _Work:
         seen = visible(rows, until_us)
         return seen, rows.height - seen.height
 
-    def _write(self, rows: pl.DataFrame, increment: Increment, begins_us: int) -> int:
+    def _write(self, rows: pl.DataFrame, increment: Increment, begins_us: int, fence: Fence) -> int:
         if isinstance(self.state, StoredValues):
             # In the order of keys each write touches few pages of a tree.
             ordered = newest(self.record, rows).sort([key.name for key in self.record.keys])
             parts = ordered.iter_slices(_BATCH)
-            return sum(self.online.put_newest(self.state.packed(part)) for part in parts)
+            return sum(fence.put_newest(self.state.packed(part)) for part in parts)
         stored = 0
         for part in self.state.parts(rows, _BATCH):
             found = self.state.changes(part, None if increment.replaces else self.online, begins_us)
-            self.online.write(found.changes)
+            for some in writes(sorted(found.changes, key=itemgetter(0)), TILE_BYTES):
+                fence.write(some)
             stored += found.entities
         return stored
 
-    def _remove_others(self, rows: pl.DataFrame, begins_us: int, *, keeps_pushed: bool) -> int:
+    def _remove_others(self, rows: pl.DataFrame, begins_us: int, fence: Fence, *, keeps_pushed: bool) -> int:
         """Make the store hold what these rows give, and nothing else but, perhaps, newer pushed values."""
         wanted: dict[bytes, bytes | None] = {}
         if isinstance(self.state, StoredValues):
@@ -196,8 +198,8 @@ class _Work:
                 continue
             removed += new is None
             batch.append((key, value, new))
-        for some in writes(batch, _BATCH):
-            self._change(some, keeps_pushed=keeps_pushed)
+        for some in writes(batch):
+            self._change(some, fence, keeps_pushed=keeps_pushed)
         return removed
 
     def _is_newer_push(self, value: bytes, new: bytes | None) -> bool:
@@ -205,30 +207,35 @@ class _Work:
             return False
         return new is None or value[:RANK_BYTES] > new[:RANK_BYTES]
 
-    def _change(self, some: Sequence[tuple[bytes, bytes, bytes | None]], *, keeps_pushed: bool) -> None:
+    def _change(
+        self, some: Sequence[tuple[bytes, bytes, bytes | None]], fence: Fence, *, keeps_pushed: bool
+    ) -> None:  # fmt: skip
         """Write what is wanted in place of what was found; what was pushed meanwhile is looked at again."""
         left = list(some)
         while left:
             try:
-                self.online.write([(key, new) for key, _, new in left], expect={key: old for key, old, _ in left})
+                fence.replace([(key, new) for key, _, new in left], {key: old for key, old, _ in left})
                 return
             except ConflictError:
+                fence.check()
                 present = self.online.get_many([key for key, _, _ in left])
                 found = [(key, old, new) for (key, _, new), old in zip(left, present, strict=True) if old is not None]
                 left = [each for each in found if not (keeps_pushed and self._is_newer_push(each[1], each[2]))]
 
-    def _swept(self, before: Watermark, begins_us: int) -> int | None:
+    def _swept(self, fence: Fence, begins_us: int) -> int | None:
         """Drop the tiles that can't be asked for any more, when some have come together; gives up to when that was done."""
-        state = self.state
+        state, before = self.state, fence.begun
         if isinstance(state, StoredValues):
             return None
         if before.begins_us is None:
             return begins_us  # nothing older was stored
         if not state.is_sweep_due(before.swept_us, begins_us):
             return before.swept_us
-        expired = [(key, None) for key, _ in self.online.scan(state.prefix) if state.is_expired(key, begins_us)]
-        for some in writes(expired, _BATCH):
-            self.online.write(some)
+        expired: list[Change] = [
+            (key, None) for key, _ in self.online.scan(state.prefix) if state.is_expired(key, begins_us)
+        ]
+        for some in writes(expired):
+            fence.write(some)
         return begins_us
 
     def _done(
@@ -246,18 +253,18 @@ class _Work:
         )  # fmt: skip
 
 
-def backfill(definition: Definition, workspace: Workspace) -> None:
-    """Bring the events of its stream that are in a dataset to a view that was never fed; the caller is alone."""
+def backfill(definition: Definition, workspace: Workspace, lease: Lease) -> None:
+    """Bring the events of its stream that are in a dataset to a view that was never fed, alone by this lease."""
     store = DefinitionStore(workspace.database, workspace.ledger)
     work = _Work(definition, store, workspace)
     mark = read_watermark(workspace.online.get(work.place))
     versions = dataset(work.record.source, workspace).versions()
     if (mark is None or mark.running is not None) and versions and EVENT_OFFSET in dict(versions[0].schema):
-        work.of_stream(versions[0], clock.now_us(), full=False)
+        work.of_stream(versions[0], clock.now_us(), lease, full=False)
 
 
 @contextmanager
-def alone(definition: Definition, workspace: Workspace, *, patience_s: float) -> Iterator[None]:
+def alone(definition: Definition, workspace: Workspace, *, patience_s: float) -> Iterator[Lease]:
     """The right to write a view's watermark, for the block.
 
     Raises:
@@ -276,7 +283,7 @@ def alone(definition: Definition, workspace: Workspace, *, patience_s: float) ->
     try:
         with Heartbeat(workspace.leases, _LEASE_S) as heartbeat:
             heartbeat.hold(lease)
-            yield
+            yield lease
     finally:
         workspace.leases.release(lease)
 

@@ -7,6 +7,8 @@ from mainspring.features.definitions.records import Definition
 
 _VALUES, _TILES, _WATERMARK = b"features/v", b"features/t", b"features/w"
 _LENGTH_BYTES = 4
+TILE_BYTES = len(TileId(0, 0).key(b""))
+"""By how many of its last bytes the key of a tile differs from those of the entity's others."""
 
 
 def values_prefix(view: Definition) -> bytes:
@@ -32,3 +34,12 @@ def tiles_of_entity(prefix: bytes, entity: bytes) -> bytes:
 def tile_place(prefix: bytes, entity: bytes, tile: TileId) -> bytes:
     """The key of one tile of an entity."""
     return tile.key(tiles_of_entity(prefix, entity))
+
+
+def entity_of_tile(prefix: bytes, place: bytes) -> bytes:
+    """The entity of a tile, by its key.
+
+    >>> entity_of_tile(b"view", tile_place(b"view", b"UA", TileId(60, 7)))
+    b'UA'
+    """
+    return place[len(prefix) + _LENGTH_BYTES : -TILE_BYTES]

@@ -5,28 +5,30 @@ Both say what to write and leave the writing to their callers, so that it can go
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
 
-from mainspring.errors import InvalidError, counted
+from mainspring.errors import InvalidError, StorageError, counted, shorten
 from mainspring.features.aggregation.aggregation import Aggregation, Hop
 from mainspring.features.aggregation.aggregation import aggregation as held
+from mainspring.features.aggregation.duration import duration_text
 from mainspring.features.aggregation.sources import column
 from mainspring.features.aggregation.tiles import ALWAYS_US, Event, Tile, TileId
 from mainspring.features.definitions.records import Definition, ViewRecord
 from mainspring.features.online.entities import entities_bytes
 from mainspring.features.online.packing import Packing
-from mainspring.features.online.places import tile_place, tiles_prefix, values_prefix
+from mainspring.features.online.places import entity_of_tile, tile_place, tiles_prefix, values_prefix
 from mainspring.features.online.rows import CREATED, EVENT, NUMBER, newest
 from mainspring.store import KeyValue
-from mainspring.store.keyvalue import RANK_BYTES
+from mainspring.store.keyvalue import LARGEST_VALUE_BYTES, RANK_BYTES
 
 Change = tuple[bytes, bytes | None]
-_Item = TypeVar("_Item")
+_Item = TypeVar("_Item", bound=tuple[bytes, *tuple[bytes | None, ...]])
 _KEY = "__key"
+_WRITTEN_AT_ONCE, _WRITTEN_BYTES = 5_000, 4 << 20
 _DIGITS = 20  # of a number as text, so that it sorts as the number does
 
 
@@ -58,10 +60,11 @@ class StoredValues:
             (prefix + key, value) for key, value in zip(entities_bytes(self.record.keys, rows), values, strict=True)
         ]
 
-    def changes(self, rows: pl.DataFrame, store: KeyValue, begins_us: int) -> Changes:  # noqa: ARG002  # as of tiles
-        """What rows change beside what is stored; a newer event stays."""
+    def changes(self, rows: pl.DataFrame, store: KeyValue | None, begins_us: int) -> Changes:  # noqa: ARG002  # as of tiles
+        """What rows change beside what is stored, or as if nothing was (None); a newer event stays."""
         packed = self.packed(newest(self.record, rows))
-        known = dict(zip((key for key, _ in packed), store.get_many([key for key, _ in packed]), strict=True))
+        keys = [key for key, _ in packed]
+        known = dict(zip(keys, store.get_many(keys) if store is not None else [None] * len(keys), strict=True))
         newer: list[Change] = []
         for key, value in packed:
             old = known[key]
@@ -76,7 +79,7 @@ class StoredTiles:
     def __init__(self, definition: Definition) -> None:
         record = definition.record
         assert isinstance(record, ViewRecord)
-        self.record, self.prefix = record, tiles_prefix(definition)
+        self.definition, self.record, self.prefix = definition, record, tiles_prefix(definition)
         self.spec: Aggregation = held(record.aggregates, record.columns)
         self._hops = {hop.hop_us: hop for hop in self.spec.hops}
 
@@ -105,7 +108,11 @@ class StoredTiles:
             start = end
 
     def changes(self, rows: pl.DataFrame, store: KeyValue | None, begins_us: int) -> Changes:
-        """The tiles that rows change, beside what is stored, or as if nothing was (None)."""
+        """The tiles that rows change, beside what is stored, or as if nothing was (None).
+
+        Raises:
+            StorageError: a tile would be larger than a value of the store can be.
+        """
         ordered = rows if _KEY in rows.columns else self._ordered(rows)
         if not ordered.height:
             return Changes([], {}, 0)
@@ -135,14 +142,32 @@ class StoredTiles:
         ends = [*begins[1:].tolist(), len(live)]
         for place, data, first, end in zip(places, stored, begins.tolist(), ends, strict=True):
             if data is None:
-                found.append((place, Tile.of(hop, rows[first:end]).encode()))
+                found.append((place, self._encoded(place, Tile.of(hop, rows[first:end]))))
                 continue
             tile, is_new = Tile.decode(data, hop), False
             for time, event_id, known_us, *values in rows[first:end]:
                 is_new = tile.take(Event(time, event_id, known_us, tuple(values))) or is_new
             if is_new:
-                found.append((place, tile.encode()))
+                found.append((place, self._encoded(place, tile)))
         return found
+
+    def _encoded(self, place: bytes, tile: Tile) -> bytes:
+        data = tile.encode()
+        if len(data) > LARGEST_VALUE_BYTES and tile.count > 1:
+            raise self._too_large(place, tile.count, len(data))
+        return data
+
+    def _too_large(self, place: bytes, count: int, size_bytes: int) -> StorageError:
+        tile = TileId.of_key(place)
+        begins = np.datetime64(tile.tile * tile.hop_us, "us")
+        hop, entity = duration_text(tile.hop_us), shorten(entity_of_tile(self.prefix, place).decode(errors="replace"))
+        names = ", ".join(f"`{feature.name}`" for feature in self._hops[tile.hop_us].features)
+        return StorageError(
+            str(self.definition),
+            f"the tile of `{entity}` from {begins} UTC ({hop} long, {count:,} events) would take {size_bytes:,} bytes, and"
+            " a tile has at most 16 MiB",
+            f"Declare a `hop` shorter than {hop} for {names}.",
+        )
 
     def _ordered(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The events that have an entity by it, time and id, each once: the one that was known first, then the first one."""
@@ -198,7 +223,21 @@ def state_of(definition: Definition) -> StoredValues | StoredTiles:
     return StoredTiles(definition) if record.aggregates else StoredValues(definition)
 
 
-def writes(changes: Sequence[_Item], most: int) -> Iterator[Sequence[_Item]]:
-    """Changes in writes of so many."""
-    for at in range(0, len(changes), most):
-        yield changes[at : at + most]
+def writes(items: Iterable[_Item], tail_bytes: int = 0) -> Iterator[list[_Item]]:
+    """Changes in writes of some thousand keys and some MiB, so that none holds up a server for long.
+
+    Keys that differ in nothing but their last `tail_bytes` come in one write, unless they are larger than one.
+    """
+    piece: list[_Item] = []
+    size_bytes, entity = 0, b""
+    for item in items:
+        new = item[0][: len(item[0]) - tail_bytes]
+        times = 2 if new == entity else 1
+        if len(piece) >= times * _WRITTEN_AT_ONCE or size_bytes >= times * _WRITTEN_BYTES:
+            yield piece
+            piece, size_bytes = [], 0
+        piece.append(item)
+        size_bytes += sum(map(len, filter(None, item)))
+        entity = new
+    if piece:
+        yield piece

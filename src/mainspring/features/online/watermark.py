@@ -17,10 +17,14 @@ _DAY_US = 86_400_000_000
 
 
 class Running(msgspec.Struct, frozen=True, array_like=True):
-    """A materialization that has begun: an entity has what it had before, or already what this version gives."""
+    """A materialization that has begun: an entity has what it had before, or already what this version gives.
+
+    `token` is its lease's, so that one which was taken over meets another watermark than its own, and writes nothing more.
+    """
 
     version: str
     until_us: int
+    token: int = 0
 
 
 class Watermark(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
