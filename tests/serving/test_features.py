@@ -26,7 +26,7 @@ TWICE = (pl.col("wind") * 2).alias("twice")
 PROGRAM = """
 from mainspring.serving import serve
 from mainspring.workspace import Workspace
-serve(Workspace.open(), "delays", port=0, on_ready=lambda address: print(address, flush=True))
+serve(Workspace.open(), "delays", port=0, max_entities=400, on_ready=lambda address: print(address, flush=True))
 """
 
 
@@ -63,9 +63,12 @@ def test_keys_are_enough_and_statuses_are_told(served: Running) -> None:
     assert answer["features"] == {"PRESENT": 7, "NOT_FOUND": 1}
     assert len(served.predict(*[REQUEST] * 300).json()["predictions"]) == 300
     assert served.predict().json()["features"] == {}
+    refused = served.predict(*[REQUEST] * 401)
+    assert (refused.status_code, "at most 400 in one request" in refused.json()["error"]) == (422, True)
     told = served.client.get("/metrics").text
     assert 'mainspring_features_total{endpoint="delays",status="NOT_FOUND"} 1' in told
     assert "# TYPE mainspring_features_total counter" in told
+    assert 'mainspring_vectors_dropped_total{endpoint="delays"} 0' in told
 
 
 def test_what_is_wrong_with_keys_is_named_by_its_path(served: Running) -> None:

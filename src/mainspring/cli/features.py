@@ -120,8 +120,12 @@ def _one_of(portrait: Portrait, feature: str) -> FeaturePortrait:
     "--port", type=click.IntRange(0, 65_535), default=6566, show_default=True, metavar="P",
     help="Port to bind to; 0 takes a free one.",
 )  # fmt: skip
+@click.option(
+    "--max-entities", type=click.IntRange(1), default=10_000, show_default=True, metavar="N",
+    help="How many entities a request may name.",
+)  # fmt: skip
 @click.pass_obj
-def serve_features(invocation: Invocation, host: str | None, port: int) -> None:
+def serve_features(invocation: Invocation, host: str | None, port: int, max_entities: int) -> None:
     """Serve features over HTTP until Ctrl-C, in Feast's shape: POST /get-online-features, /push, /materialize.
 
     With --json the first line of stdout is {"url": …}, printed when the server is ready.
@@ -132,7 +136,7 @@ def serve_features(invocation: Invocation, host: str | None, port: int) -> None:
         said = f"Features are at {url}  (what there is: GET {url}/)"
         click.echo(msgspec.json.encode({"url": url}) if invocation.json else said)
 
-    serve(invocation.workspace, host=host, port=port, on_ready=ready)
+    serve(invocation.workspace, host=host, port=port, on_ready=ready, max_entities=max_entities)
 
 
 def _imported(invocation: Invocation, names: tuple[str, ...]) -> list[ModuleType]:

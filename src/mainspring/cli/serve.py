@@ -16,8 +16,14 @@ from mainspring.cli.endpoints import features_of, features_read
 @click.option(
     "--replay", is_flag=True, help="Let a request say in the header Feature-Time as of when its features are read."
 )
+@click.option(
+    "--max-entities", type=click.IntRange(1), default=10_000, show_default=True, metavar="N",
+    help="How many rows a request may have whose features are read.",
+)  # fmt: skip
 @click.pass_obj
-def serve(invocation: Invocation, endpoint: str, host: str | None, port: int | None, replay: bool) -> None:
+def serve(
+    invocation: Invocation, endpoint: str, host: str | None, port: int | None, replay: bool, max_entities: int
+) -> None:
     """Answer predictions of ENDPOINT over HTTP until Ctrl-C: /predict, /health, /ready, /metrics.
 
     With --json the first line of stdout is {"endpoint": …, "url": …}, printed when the server is ready.
@@ -34,4 +40,6 @@ def serve(invocation: Invocation, endpoint: str, host: str | None, port: int | N
             if read:
                 click.echo(f"It reads the features of {read}.")
 
-    serve_endpoint(invocation.workspace, endpoint, host=host, port=port, on_ready=ready, replay=replay)
+    serve_endpoint(
+        invocation.workspace, endpoint, host=host, port=port, on_ready=ready, replay=replay, max_entities=max_entities
+    )

@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mainspring.errors import MainspringError, StorageError
 from mainspring.models.signature import Columns
@@ -20,10 +20,13 @@ from mainspring.serving.live import Live, load_live
 from mainspring.serving.online import Filled
 from mainspring.serving.page import describe, page_of
 from mainspring.streams.wire import time_us
-from mainspring.web.app import JSON, READS, Answer, Headers, Request, RequestError, WebApp, encode
+from mainspring.web.app import JSON, MOST_ENTITIES, READS, Answer, Headers, Request, RequestError, WebApp, encode
 from mainspring.web.body import read_json
 from mainspring.web.metrics import Counted, Metrics, counter, gauge
 from mainspring.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mainspring.features import FeatureReader
 
 _log = logging.getLogger("mainspring.serving")
 _FORMS = 'Expected {"records": [{...}]}, a list of records, or one record.'
@@ -44,19 +47,20 @@ class ServingApp(WebApp):
 
     Features of a few rows that aren't read within `features_timeout_s` are a 503, whatever the store's own patience is. In a
     `replay` of recorded traffic a request says in `Feature-Time` as of when its features are read; otherwise that is now.
+    `max_entities` is how many rows a request may have whose features are read.
     """
 
     methods: ClassVar[dict[str, bytes]] = WebApp.methods | {"/": READS, "/predict": b"POST"}
 
     def __init__(
         self, workspace: Workspace, endpoint: str, *, poll_s: float = 1.0, features_timeout_s: float = 5.0,
-        replay: bool = False, **limits: Any,
+        replay: bool = False, max_entities: int = MOST_ENTITIES, **limits: Any,
     ) -> None:  # fmt: skip
         self.workspace = workspace
         self.endpoint = endpoint
         self.live: Live = load_live(workspace, endpoint)
         self._readers = ThreadPoolExecutor(_READERS, "features")
-        self._features_timeout_s, self._replay = features_timeout_s, replay
+        self._features_timeout_s, self._replay, self._max_entities = features_timeout_s, replay, max_entities
         self._statuses: Counter[str] = Counter()
         super().__init__(Metrics({"endpoint": endpoint}, _PREDICTIONS), **limits)
         self._endpoints = EndpointStore(workspace.database)
@@ -81,6 +85,9 @@ class ServingApp(WebApp):
         if self._statuses:
             counts = [({"endpoint": self.endpoint, "status": each}, n) for each, n in sorted(self._statuses.items())]
             lines += counter("mainspring_features_total", "Features that were read for predictions, by status.", counts)
+        if self.live.predictor.log is not None:
+            about, dropped = "Sampled vectors that are too large for their log.", self.live.predictor.log.dropped
+            lines += counter("mainspring_vectors_dropped_total", about, [({"endpoint": self.endpoint}, dropped)])
         return lines
 
     def headers(self) -> Headers:
@@ -101,7 +108,8 @@ class ServingApp(WebApp):
         body = await self.body(request)
         live = self.live
         columns, count = live.predictor.decode(body) or self._checked(live, body)
-        filled = Filled(columns) if live.predictor.reader is None else await self._filled(live, columns, count, request)
+        reader = live.predictor.reader
+        filled = Filled(columns) if reader is None else await self._filled(live, reader, columns, count, request)
         try:
             if live.is_slow or count > _MANY_ROWS:
                 answers = await asyncio.to_thread(live.predictor.predictor.answer, filled.columns, count)
@@ -110,15 +118,21 @@ class ServingApp(WebApp):
         except Exception as error:
             raise _failed(request, live.name, error) from error
         answer: dict[str, Any] = {"predictions": answers, "model_version": live.name, "id": request.id.decode()}
-        if live.predictor.reader is not None:
+        if reader is not None:
             answer["features"] = filled.statuses
         return Answer(encode(answer), rows=count)
 
-    async def _filled(self, live: Live, columns: Columns, count: int, request: Request) -> Filled:
+    async def _filled(
+        self, live: Live, reader: FeatureReader, columns: Columns, count: int, request: Request
+    ) -> Filled:
         """What the model takes, with the features that are read for it."""
+        if count > self._max_entities:
+            raise RequestError(
+                422, f"{count:,} rows; features are read for at most {self._max_entities:,} in one request."
+            )
         fill, request_id, at_us = live.predictor.fill, request.id.decode(), self._asked_at(request)
         try:
-            if live.reads_apart or count > _MANY_ROWS:
+            if live.reads_apart or reader.is_slow(count):
                 async with asyncio.timeout(self._features_timeout_s if count <= _MANY_ROWS else None):
                     loop = asyncio.get_running_loop()
                     filled = await loop.run_in_executor(self._readers, fill, columns, count, request_id, at_us)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mainspring.serving.app import ServingApp
+from mainspring.web.app import MOST_ENTITIES
 from mainspring.web.server import serve_app
 from mainspring.workspace import Workspace
 
@@ -18,11 +19,13 @@ def serve(
     on_ready: Callable[[str], None] | None = None,
     max_body_bytes: int = 16 << 20,
     replay: bool = False,
+    max_entities: int = MOST_ENTITIES,
 ) -> None:
     """Answer for an endpoint until SIGTERM or SIGINT; requests that were begun are answered first.
 
     Host, port and token are those of the settings unless given; port 0 takes a free one. `on_ready` gets the address once
-    the model is warm and the socket listens. In a `replay` requests say in `Feature-Time` as of when features are read.
+    the model is warm and the socket listens. In a `replay` requests say in `Feature-Time` as of when features are read. A
+    request whose features are read has `max_entities` rows at most.
 
     Raises:
         NotFoundError: no such endpoint.
@@ -31,6 +34,7 @@ def serve(
     """
 
     def make(token: str) -> ServingApp:
-        return ServingApp(workspace, endpoint, token=token, max_body_bytes=max_body_bytes, replay=replay)
+        limits = {"max_body_bytes": max_body_bytes, "max_entities": max_entities}
+        return ServingApp(workspace, endpoint, token=token, replay=replay, **limits)
 
     serve_app(workspace.project.settings, make, host=host, port=port, on_ready=on_ready)

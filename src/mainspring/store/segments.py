@@ -31,7 +31,7 @@ _NEW = ".new"
 _NAME = re.compile(r"[a-z0-9_]{0,40}")
 _FILE = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}(-[a-z0-9_]+)?\.segment")
 _SIZE_BYTES = 64 << 20
-_LARGEST_RECORD_BYTES = 16 << 20
+LARGEST_RECORD_BYTES = 16 << 20
 _READ_BYTES = 1 << 20
 _ABANDONED_S = 3600.0
 
@@ -233,7 +233,7 @@ def _more(handle: int, offset: int, held: bytes) -> bytes:
     """At least the whole frame at an offset of a file, as far as it is there; `held` are the first of its bytes."""
     data = held + os.pread(handle, _READ_BYTES, offset + len(held))
     wanted = _HEADER_BYTES + int.from_bytes(data[:4], "little") if len(data) >= _HEADER_BYTES else 0
-    if len(data) < wanted <= _HEADER_BYTES + _LARGEST_RECORD_BYTES:
+    if len(data) < wanted <= _HEADER_BYTES + LARGEST_RECORD_BYTES:
         data += os.pread(handle, wanted - len(data), offset + len(data))
     return data
 
@@ -262,7 +262,7 @@ def _check_tail(path: Path, tail: bytes, offset: int) -> None:
 
 
 def _framed(record: bytes) -> bytes:
-    if len(record) > _LARGEST_RECORD_BYTES:
+    if len(record) > LARGEST_RECORD_BYTES:
         raise InvalidError("record", f"{len(record):,} bytes", "a record of at most 16 MiB")
     length = len(record).to_bytes(4, "little")
     return length + crc32(record, crc32(length)).to_bytes(4, "little") + record

@@ -25,6 +25,8 @@ Headers = tuple[tuple[bytes, bytes], ...]
 JSON = b"application/json"
 READS = b"GET, HEAD"
 _PROBES = ("/health", "/live", "/ready")
+MOST_ENTITIES = 10_000
+"""How many entities a request may name whose features are read, unless a server is told otherwise."""
 _LONGEST_ID = 128
 _OVERDUE = 0.0
 encode = msgspec.json.Encoder().encode

@@ -113,6 +113,28 @@ def test_keys_and_values_of_every_type_are_kept_and_verified(workspace: Workspac
     assert (report.verified, [each.verified for each in report.views]) == (3, [3])
 
 
+def test_a_read_that_is_too_large_for_a_record_is_several(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is too large alone is dropped, and fails no request."""
+    megabytes = {"small": 3, "large": 9}
+    texts = ["x" * (size << 20) for size in megabytes.values()]
+    dataset("words").commit(pl.DataFrame({"word": list(megabytes), "at": [START] * 2, "text": texts}))
+    word = Entity("word")
+    views = [FeatureView(name, entity=word, source="words", event_time="at", features=["text"]) for name in ("a", "b")]
+    apply(FeatureService("late", [views[0], views[1]["text"].prefixed("b_")]))
+    for view in views:
+        materialize(view.name, until=START)
+    reader, log = FeatureReader(get_definition("service", "late"), workspace), VectorLog(workspace, share=1)
+    ids = [f"r/{number}" for number in range(6)]
+    asked = [{"word": "large" if number == 4 else "small"} for number in range(6)]
+    assert log.read(reader, asked, ids, at_us=START_US) == reader.read(asked, at_us=START_US)
+    assert [each for one in logged(log) for each in one.ids] == [each for each in ids if each != "r/4"]
+    assert (log.dropped, "1 vector too large" in caplog.text) == (1, True)
+    report = verify("late")
+    assert (report.verified, report.mismatches) == (5, ())
+
+
 def test_old_segments_go_and_live_ones_stay(workspace: Workspace, reader: FeatureReader) -> None:
     log = VectorLog(workspace, share=1)
     log.read(reader, [{"origin": "EWR"}], ["a"])

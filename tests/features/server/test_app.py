@@ -37,7 +37,7 @@ from mainspring.features.server import FeaturesApp
 from mainspring.web import serve_app
 from mainspring.workspace import Workspace
 workspace = Workspace.open()
-make = lambda token: FeaturesApp(workspace, poll_s=0.02, token=token, max_body_bytes=100_000)
+make = lambda token: FeaturesApp(workspace, poll_s=0.02, token=token, max_body_bytes=100_000, max_entities=500)
 serve_app(workspace.project.settings, make, port=0, on_ready=lambda address: print(address, flush=True))
 """
 NOW = datetime.now(UTC).replace(microsecond=1_000)  # the server reads at its own time
@@ -157,6 +157,14 @@ def test_features_are_chosen_by_name(running: Running) -> None:
     assert running.values(features=["weather_at:wind"], entities={"origin": []}) == {"origin": [], "wind": []}
 
 
+def test_many_entities_are_answered_as_few_are(running: Running) -> None:
+    few = running.online(features=["weather_at:temp"], entities={"origin": ["EWR"] * 2})
+    many = running.online(features=["weather_at:temp"], entities={"origin": ["EWR"] * 400})
+    for one, other in zip(few["results"], many["results"], strict=True):
+        assert {name: values[:2] for name, values in other.items()} == one
+        assert len(other["values"]) == 400
+
+
 def test_keys_and_values_of_every_kind(running: Running) -> None:
     found = running.values(
         feature_service="all_kinds", entities={"b": [b64encode(b"\0\xff").decode()], "u": [str(KEY).upper()], "n": [7]}
@@ -181,9 +189,10 @@ def test_keys_and_values_of_every_kind(running: Running) -> None:
         (422, {"features": ["weather_at:wind"], "entities": {"origin": [None]}}, "origin: `null` is not a key"),
         (422, {"feature_service": "late", "entities": {"origin": ["EWR"], "dest": [], "factor": [1]}}, "0 of dest"),
         (422, {"feature_service": "all_kinds", "entities": {"b": ["é"], "u": [""], "n": [1]}}, "in base64"),
+        (422, {"features": ["weather_at:wind"], "entities": {"origin": ["EWR"] * 501}}, "at most 500 in one request"),
         (422, {"features": ["double:winds"], "entities": {"origin": ["EWR"], "factor": ["x"]}}, "factor"),
     ],
-    ids=range(12),
+    ids=range(13),
 )  # fmt: skip
 def test_what_is_wrong_is_said_as_feasts_clients_read_it(
     running: Running, status: int, body: dict[str, Any], message: str

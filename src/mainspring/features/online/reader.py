@@ -1,11 +1,12 @@
 """Reading a service's features for entities: what the training set has at the same instant, from the online store.
 
-One read of the store for all entities and views, so that what is answered is of one instant of it.
+One read of the store for all entities and views, so that what is answered is of one instant of it; of so many entities that
+this would take much memory, one after another for some of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -31,6 +32,8 @@ from mainspring.workspace import Workspace
 _PRESENT, _NULL, _OUTSIDE, _UNKNOWN = (
     each.value for each in (Status.PRESENT, Status.NULL_VALUE, Status.OUTSIDE_MAX_AGE, Status.NOT_FOUND)
 )
+_PLACES_AT_ONCE = 10_000  # of one read; their keys take about a megabyte
+_QUICK_PLACES = 256  # of a local store: about a millisecond
 
 
 class Vector(msgspec.Struct, frozen=True):
@@ -62,8 +65,9 @@ class Reading(msgspec.Struct, frozen=True):
 class FeatureReader:
     """Reads the features of one version of a service. It is made once, and may be used by any number of threads.
 
-    `request` are the columns that name an entity, `keys`, and what on-demand features are computed from. `may_wait` says
-    that a read calls a server or a project's function, and so has no place in an event loop.
+    `request` are the columns that name an entity, `keys`, and what on-demand features are computed from.
+    `places_per_entity` says of how many values of the store a vector is made, which is what a read costs: a view of
+    aggregates has one for each tile that its windows reach. `rows_at_once` entities are read as of one instant of the store.
     """
 
     def __init__(self, service: Definition, workspace: Workspace) -> None:
@@ -74,7 +78,7 @@ class FeatureReader:
         self.service, self.request = service, record.request
         self.names = tuple(field.name for field in record.fields)
         self._online = GuardedStore(record, workspace)
-        self.may_wait = bool(record.on_demand) or workspace.online_folder is None
+        self._may_wait = bool(record.on_demand) or workspace.online_folder is None
         self._parts = [_part(part, store) for part in record.parts]
         demanded = store.by_id(part.version for part in record.on_demand)
         self._demanded = [_Demanded.of(part, demanded[part.version], store) for part in record.on_demand]
@@ -82,19 +86,39 @@ class FeatureReader:
         self.views = tuple({part.view.id: part.view for part in self._all_parts}.values())
         self.keys = tuple(dict.fromkeys(key.name for part in self._all_parts for key in part.keys))
         self._marks = [watermark_place(view) for view in self.views]
+        self.places_per_entity = sum(part.span for part in self._all_parts)
+        self.rows_at_once = max(_PLACES_AT_ONCE // max(self.places_per_entity, 1), 1)
         self._functions = Functions(workspace)
         told = [name for part in self._parts for name in part.names] + [n for d in self._demanded for n in d.names]
         self._order = None if tuple(told) == self.names else [told.index(name) for name in self.names]
 
+    def is_slow(self, count: int) -> bool:
+        """Whether a read of so many entities has no place in an event loop: it takes longer than others may wait for, or
+        calls a server or a project's function.
+        """
+        return self._may_wait or count * self.places_per_entity > _QUICK_PLACES
+
     def read(self, entities: Sequence[Mapping[str, Any]], *, at_us: int | None = None) -> list[Vector]:
         """The features of each entity, a mapping of the request's columns, at an instant: now, if none is said.
 
+        More entities than `rows_at_once` are read in several reads of the store, each as of an instant of its own.
+
         Raises:
-            InvalidError: a key or a column of the request is missing or null; it is named.
-            WrongTypeError: a key has another type.
+            InvalidError: a column of the request is missing, or a key null; it is named. Another column may be null.
+            WrongTypeError: a column of the request has a value that doesn't fit its type.
             StorageError: the online store can't be read, and the service declares nothing for that.
         """
         at = clock.now_us() if at_us is None else at_us
+        if len(entities) <= self.rows_at_once:
+            return self._read(entities, at)
+        return [vector for some in self.batches(entities) for vector in self._read(some, at)]
+
+    def batches(self, entities: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:
+        """The entities in order, cut into as many as are read at once."""
+        for start in range(0, len(entities), self.rows_at_once):
+            yield entities[start : start + self.rows_at_once]
+
+    def _read(self, entities: Sequence[Mapping[str, Any]], at: int) -> list[Vector]:
         places = self._places(entities, at)
         try:
             stored = self._online.get_many(places)
@@ -103,7 +127,7 @@ class FeatureReader:
         return self._answered(entities, stored, at)
 
     def reading(self, entities: Sequence[Mapping[str, Any]], *, at_us: int | None = None) -> Reading:
-        """The same with the watermarks of the views, all as of one instant of the store; raises as `read`."""
+        """The same with the watermarks of the views, all as of one instant of the store, however many; raises as `read`."""
         at = clock.now_us() if at_us is None else at_us
         places = self._places(entities, at)
         try:
@@ -115,7 +139,7 @@ class FeatureReader:
         pushed = [0] * len(entities)
         start = 0
         for number, part in enumerate(self._all_parts):
-            count = len(part.places(entities[:1], at)) * len(entities)
+            count = part.span * len(entities)
             if isinstance(part, _Stored):
                 for place, data in enumerate(values[start : start + count]):
                     if data is not None and is_pushed(data):
@@ -148,7 +172,7 @@ class FeatureReader:
             raise error
         known, count = self._online.recall(places), len(entities)
         vectors = self._answered(entities, [each.data if each else None for each in known], at_us)
-        outage = self._outage(entities, at_us)
+        outage = self._outage()
         read_us = zip(*outage.read_us(known, count), strict=True) if outage.spans else iter([()] * count)
         found = []
         for vector, seen in zip(vectors, read_us, strict=True):
@@ -156,7 +180,7 @@ class FeatureReader:
             found.append(Vector(values, statuses, vector.event_us, False, oldest))
         return found
 
-    def _outage(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> Outage:
+    def _outage(self) -> Outage:
         needs: dict[str, tuple[int, ...]] = {}
         for number, part in enumerate(self._parts):
             needs |= dict.fromkeys(part.names, (number,))
@@ -164,7 +188,7 @@ class FeatureReader:
         for each in self._demanded:
             needs |= dict.fromkeys(each.names, tuple(range(number, number + len(each.inputs))))
             number += len(each.inputs)
-        spans = [len(part.places(entities[:1], at_us)) for part in self._all_parts]
+        spans = [part.span for part in self._all_parts]
         return Outage(self._online.defaults, self.names, [needs[name] for name in self.names], spans)
 
     def _computed(self, entities: Sequence[Mapping[str, Any]], inner: list[list[Vector]]) -> list[list[Vector]]:
@@ -186,6 +210,8 @@ class FeatureReader:
 
 class _Stored:
     """The part of a service that is stored as values."""
+
+    span = 1  # how many places an entity has
 
     def __init__(self, part: Part, view: Definition) -> None:
         record = view.record
@@ -230,6 +256,7 @@ class _Folded:
         self.view, self.names, self.types, self._features = view, part.names, _types(part, record), part.features
         self._prefix, self.keys = tiles_prefix(view), _asked(part, record)
         self._key, self._spec = entity_encoder(_asked(part, record)), spec_of(record)
+        self.span = len(tiles_of_read(self._spec, 0))  # as at any other instant
 
     def places(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> list[bytes]:
         ends = [tile.key(b"") for tile in tiles_of_read(self._spec, at_us)]
@@ -274,9 +301,7 @@ class _Demanded(NamedTuple):
     ) -> list[Vector]:
         from mainspring.features.definitions.frames import typed_frame
 
-        columns = {
-            name: (dtype, [entity.get(name) for entity in entities]) for name, dtype in self.record.request.items()
-        }
+        columns = {name: (dtype, _given(name, entities)) for name, dtype in self.record.request.items()}
         for part, vectors in zip(self.inputs, inputs, strict=True):
             for place, (name, dtype) in enumerate(zip(part.names, part.types, strict=True)):
                 columns[name] = dtype, [vector.values[place] for vector in vectors]
@@ -284,6 +309,14 @@ class _Demanded(NamedTuple):
         rows = (found if tuple(found.columns) == tuple(self.features) else found.select(self.features)).rows()
         nothing = [None] * len(self.names)
         return [Vector(list(row), [_NULL if value is None else _PRESENT for value in row], nothing) for row in rows]
+
+
+def _given(name: str, entities: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """A column of the request; a null is a value, what is not there is none."""
+    try:
+        return [entity[name] for entity in entities]
+    except KeyError as error:
+        raise InvalidError(name, "missing", "a column of each request, which may be null") from error
 
 
 def spec_of(record: ViewRecord) -> Aggregation:

@@ -1,12 +1,14 @@
 """The log of served vectors: a sample of what was answered, with all that it can be computed again from.
 
-A record is one read: what was asked, at which instant, what was answered, and the watermarks of the same read of the store.
-It is in the file before `append` returns. Whether a vector is in the sample is decided by its id, so that it is so everywhere.
+A record is one read, or a part of one that would be too large: what was asked, at which instant, what was answered, and the
+watermarks of the same read of the store. It is in the file before `append` returns. Whether a vector is in the sample is
+decided by its id, so that it is so everywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,14 @@ from zlib import crc32
 import msgspec
 
 from mainspring import clock
-from mainspring.errors import ConflictError, InvalidError, NotFoundError
+from mainspring.errors import ConflictError, InvalidError, NotFoundError, counted
 from mainspring.features.online.reader import FeatureReader, Reading, Vector
 from mainspring.store import SegmentWriter, list_segments, remove_segment
+from mainspring.store.segments import LARGEST_RECORD_BYTES
 from mainspring.workspace import Workspace
 
 FOLDER = "vectors"
+_log = logging.getLogger("mainspring.features")
 _SCALE = 1 << 32
 _MIX = 0x9E3779B1  # odd: a CRC alone keeps the patterns of numbered ids
 _DAY_US = 86_400_000_000
@@ -45,6 +49,7 @@ class Logged(msgspec.Struct, frozen=True, array_like=True):
     pushed: Sequence[int]
 
 
+_BY_VECTOR = ("ids", "rows", "values", "statuses", "event_us", "pushed")
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -52,6 +57,7 @@ class VectorLog:
     """Keeps a sample of served vectors in this machine's folder of the workspace; for any number of threads.
 
     `share` of the vectors are kept (0: none, 1: all; by the setting `vectors_share`), for `vectors_keep_days` days.
+    `dropped` counts those that were to be kept and are larger than a record of 16 MiB.
     """
 
     def __init__(self, workspace: Workspace, *, share: float | None = None) -> None:
@@ -61,6 +67,7 @@ class VectorLog:
         self._limit = _limit(self.share)
         self._writer = SegmentWriter(self.folder)
         self._segment = ""
+        self.dropped = 0
 
     def samples(self, vector_id: str, share: float | None = None) -> bool:
         """Whether the vector of this id is kept.
@@ -85,12 +92,16 @@ class VectorLog:
             InvalidError, WrongTypeError, StorageError: as `reader.read`; StorageError also if the log can't be written.
         """
         limit = self._limit if share is None else _limit(share)
-        kept = [place for place, each in enumerate(ids) if _is_kept(each, limit)]
-        if not kept:
-            return reader.read(entities, at_us=at_us)
-        found = reader.reading(entities, at_us=at_us)
-        self.append(reader, found, entities, ids, kept)
-        return found.vectors
+        at = clock.now_us() if at_us is None else at_us
+        vectors: list[Vector] = []
+        for some in reader.batches(entities):
+            own = ids[len(vectors) : len(vectors) + len(some)]
+            kept = [place for place, each in enumerate(own) if _is_kept(each, limit)]
+            if kept:
+                found = reader.reading(some, at_us=at)
+                self.append(reader, found, some, own, kept)
+            vectors += found.vectors if kept else reader.read(some, at_us=at)
+        return vectors
 
     def append(
         self, reader: FeatureReader, reading: Reading, entities: Sequence[Mapping[str, Any]], ids: Sequence[str],
@@ -114,7 +125,11 @@ class VectorLog:
             [each.values for each in vectors], [each.statuses for each in vectors],
             [each.event_us for each in vectors], [reading.pushed[place] for place in chosen],
         )  # fmt: skip
-        written = self._writer.append([encoded(record)])
+        records = list(_fitting(record))
+        if lost := len(chosen) - sum(count for _, count in records):
+            self.dropped += lost
+            _log.warning("%s: %s too large for the log of vectors", reader.service, counted(lost, "vector"))
+        written = self._writer.append([data for data, _ in records])
         if written is not None and written.segment != self._segment:
             self._segment = written.segment
             remove_old(self.folder, self._keep_days)
@@ -131,6 +146,18 @@ def encoded(record: Logged) -> bytes:
     except OverflowError:
         rows, values = ([list(map(_as_text, row)) for row in each] for each in (record.rows, record.values))
         return _encode(msgspec.structs.replace(record, rows=rows, values=values))
+
+
+def _fitting(record: Logged) -> Iterator[tuple[bytes, int]]:
+    """A record in as many as its size takes, each with its number of vectors; one vector that is too large has none."""
+    data, count = encoded(record), len(record.ids)
+    if len(data) <= LARGEST_RECORD_BYTES:
+        yield data, count
+    elif count > 1:
+        for half in (slice(None, count // 2), slice(count // 2, None)):
+            yield from _fitting(
+                msgspec.structs.replace(record, **{name: getattr(record, name)[half] for name in _BY_VECTOR})
+            )
 
 
 def _as_text(value: Any) -> Any:

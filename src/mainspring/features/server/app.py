@@ -32,7 +32,7 @@ from mainspring.features.server.shapes import (
 )
 from mainspring.features.server.writing import materialize_views, push_rows, write_features
 from mainspring.secrets import redact
-from mainspring.web.app import JSON, READS, Answer, Request, RequestError, WebApp, encode
+from mainspring.web.app import JSON, MOST_ENTITIES, READS, Answer, Request, RequestError, WebApp, encode
 from mainspring.web.metrics import Counted, Metrics, gauge
 from mainspring.workspace import Workspace
 
@@ -55,19 +55,20 @@ _FEAST_CLASSES = {
 _RETRY = ((b"retry-after", b"1"),)
 _READERS = 32  # threads that may wait for a store
 _PARITY_POLLS = 15
-_MANY_ROWS = 256  # of a local store; above a millisecond others wait for
 
 
 class FeaturesApp(WebApp):
-    """An ASGI application that serves the features of a workspace."""
+    """An ASGI application that serves the features of a workspace, for at most `max_entities` in a request."""
 
     methods: ClassVar[dict[str, bytes]] = (
         WebApp.methods | {"/": READS, _READ: b"POST"} | dict.fromkeys(_WRITES, b"POST")
     )
 
-    def __init__(self, workspace: Workspace, *, poll_s: float = 1.0, **limits: Any) -> None:
+    def __init__(
+        self, workspace: Workspace, *, poll_s: float = 1.0, max_entities: int = MOST_ENTITIES, **limits: Any
+    ) -> None:
         super().__init__(Metrics({}, _FEATURES), **limits)
-        self._workspace, self._poll_s = workspace, poll_s
+        self._workspace, self._poll_s, self._max_entities = workspace, poll_s, max_entities
         self._catalogue = Catalogue(workspace)
         self._pool = ThreadPoolExecutor(_READERS, "features")
         self._not_live = 0
@@ -110,22 +111,14 @@ class FeaturesApp(WebApp):
         asked = await self._body(request, OnlineRequest)
         wanted = Wanted.of(asked)
         entry = self._catalogue.find(wanted) or await self._threaded(self._catalogue.make, wanted)
-        wants = entry.reader.request
-        entities = entities_of(asked.entities, wants)
-        if entry.reader.may_wait or len(entities) > _MANY_ROWS:
-            vectors = await self._threaded(entry.reader.read, entities)
-        else:
-            vectors = entry.reader.read(entities)
-        return self._shaped(asked, entry, vectors)
-
-    def _shaped(self, asked: OnlineRequest, entry: Entry, vectors: list[Vector]) -> Answer:
-        answer = online_answer(asked.entities, entry.reader.request, entry.names, entry.fields, vectors)
-        if "outage" in answer["metadata"]:
-            self._not_live += len(vectors)
-        if asked.include_feature_view_version_metadata:
-            views = [{"name": view.name, "version": view.number} for view in entry.reader.views]
-            answer["metadata"]["feature_view_metadata"] = views
-        return Answer(encode(answer), rows=len(vectors))
+        count = max(map(len, asked.entities.values()), default=0)
+        if count > self._max_entities:
+            told = f"at most {self._max_entities:,} in one request"
+            raise InvalidError("entities", f"{count:,} of them", told, "Ask in several.")
+        is_slow = entry.reader.is_slow(count)
+        answer, vectors = await self._threaded(_answered, asked, entry) if is_slow else _answered(asked, entry)
+        self._not_live += sum(not each.is_live for each in vectors)
+        return answer
 
     async def _write(self, route: str, request: Request) -> Answer:
         kind, act = _WRITES[route]
@@ -157,6 +150,16 @@ class FeaturesApp(WebApp):
                     self._parity = await self._threaded(parity_lines, self._workspace)
             except Exception as error:  # noqa: BLE001  # what answers now goes on answering
                 _log.warning("features stay at their versions: %s", redact(str(error)))
+
+
+def _answered(asked: OnlineRequest, entry: Entry) -> tuple[Answer, list[Vector]]:
+    reader = entry.reader
+    vectors = reader.read(entities_of(asked.entities, reader.request))
+    answer = online_answer(asked.entities, reader.request, entry.names, entry.fields, vectors)
+    if asked.include_feature_view_version_metadata:
+        views = [{"name": view.name, "version": view.number} for view in reader.views]
+        answer["metadata"]["feature_view_metadata"] = views
+    return Answer(encode(answer), rows=len(vectors)), vectors
 
 
 def _refused(error: NotFoundError | InvalidError | WrongTypeError) -> Answer:
