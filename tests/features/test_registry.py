@@ -168,6 +168,14 @@ def test_a_function_must_be_one_that_a_server_can_load(module: Module) -> None:
         apply(view(transform=broken))
 
 
+@pytest.mark.one_backend("nothing is stored")
+@pytest.mark.parametrize("call", ["with_columns(wind=pl.col('nope') + 1)", "select(nope=1 + pl.col('nope'))"])
+def test_a_function_that_fails_only_when_its_rows_are_collected_is_named(call: str, module: Module) -> None:
+    lazy = module("lazy", f"import polars as pl\ndef scaled(rows):\n    return rows.{call}\n").scaled
+    with pytest.raises(InvalidError, match=r'weather_at\.transform: `lazy:scaled`.*unable to find column "nope"'):
+        apply(view(transform=lazy))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -179,6 +187,7 @@ def test_a_function_must_be_one_that_a_server_can_load(module: Module) -> None:
         ({"features": [pl.col("temp").map_elements(abs).alias("x")]}, "Put a function of Python into `transform`"),
         ({"features": [pl.col("origin").str.to_uppercase() + 1]}, "weather_at.features"),
         ({"transform": "SELECT nothing FROM weather"}, "weather_at.transform"),
+        ({"transform": "SELECT at, wind FROM weather"}, 'words of SQL, too, need double quotes: "at"'),
         ({"features": [agg.mean("origin", "1h")]}, "origin"),
     ],
 )

@@ -118,6 +118,14 @@ def test_an_older_event_never_replaces_a_newer_one(workspace: Workspace) -> None
     assert materialize("weather_at", until=at(5), full=True).removed == 1
 
 
+@pytest.mark.one_backend("nothing is stored")
+def test_rows_that_a_definition_can_not_be_computed_of_are_refused(workspace: Workspace) -> None:
+    dataset("weather").commit(WEATHER)
+    apply(late(view()))
+    with pytest.raises(InvalidError, match=r'weather_at\.features.*unable to find column "temp"'):
+        push("weather_at", WEATHER.drop("temp"))
+
+
 def test_versions_of_a_view_do_not_meet(workspace: Workspace) -> None:
     dataset("weather").commit(WEATHER)
     base = view()

@@ -22,7 +22,7 @@ from mainspring.features.definitions.records import (
     Sql,
     ViewRecord,
 )  # fmt: skip
-from mainspring.features.definitions.rows import source_schema, transformed, view_rows
+from mainspring.features.definitions.rows import fitted, source_schema, transformed, view_rows
 from mainspring.features.definitions.service import FeatureService, OnDemandView
 from mainspring.features.definitions.stream import Stream
 from mainspring.features.definitions.view import FeatureView, Projection
@@ -156,10 +156,8 @@ def _typed(record: ViewRecord, empty: pl.LazyFrame, functions: Functions) -> Vie
     from mainspring.artifacts.table import schema_of
 
     given = transformed(record, empty, functions).collect_schema()
-    try:
+    with fitted(record):
         rows = view_rows(record, pl.LazyFrame(schema=given) if record.transform is None else empty, functions).collect()
-    except pl.exceptions.PolarsError as error:
-        raise InvalidError(f"{record.name}.features", str(error).split("\n")[0], "expressions over the rows") from error
     for key in record.keys:
         _expect_key(record.name, key, given[key.name])
     for name in filter(None, (record.event_time, record.created_time)):

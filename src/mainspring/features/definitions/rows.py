@@ -5,7 +5,9 @@ One function for every use: training sets, materialisation, streams and checks o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mainspring.errors import InvalidError, MainspringError, WrongTypeError, close_names
@@ -40,7 +42,9 @@ def transformed(record: ViewRecord, source: pl.LazyFrame, functions: Functions) 
         try:
             return query(record.transform.text, {record.source: source.collect()}).lazy()
         except MainspringError as error:
-            raise InvalidError(f"{record.name}.transform", record.transform.text, "a query", str(error)) from error
+            text = record.transform.text
+            said = f"{error}{_quoting(text, str(error), source)}"
+            raise InvalidError(f"{record.name}.transform", text, "a query", said) from error
     return _called(record.name, functions.load(record.transform), record.transform, source)
 
 
@@ -55,7 +59,49 @@ def _called(name: str, function: Callable[..., Any], recorded: Python, source: p
         raise InvalidError(f"{name}.transform", where, "a function that takes a lazy frame", said) from error
     if not isinstance(found, pl.DataFrame | pl.LazyFrame):
         raise WrongTypeError(f"{name}.transform", found, f"a frame from {where}")
-    return found.lazy()
+    rows = found.lazy()
+    with _failing(f"{name}.transform", where):
+        rows.collect_schema()  # Polars says only here that a column is missing
+    return rows
+
+
+@contextmanager
+def fitted(record: ViewRecord) -> Iterator[None]:
+    """The block in which rows of a view are collected: what Polars says of them then is an error of the definition.
+
+    Raises:
+        InvalidError: the transform or the expressions don't fit the rows.
+    """
+    if isinstance(record.transform, Python):
+        place = f"{record.transform.module}:{record.transform.qualname}"
+    else:
+        place = ", ".join(field.shown for field in record.fields if field.shown) or record.name
+    with _failing(f"{record.name}.{'features' if record.transform is None else 'transform'}", place):
+        yield
+
+
+@contextmanager
+def _failing(field: str, place: str) -> Iterator[None]:
+    try:
+        yield
+    except (MainspringError, OSError):
+        raise
+    except Exception as error:  # a function of Python may raise anything
+        first, *_ = str(error).split("\n\n")  # without Polars' plan
+        raise InvalidError(field, place, "computable of these rows", f"{type(error).__name__}: {first}") from error
+
+
+def _quoting(text: str, said: str, source: pl.LazyFrame) -> str:
+    """What to do where a query that can't be read names a column that is also a word of SQL."""
+    from mainspring.data import query
+
+    if "syntax error" not in said:
+        return ""
+    words = set(re.findall(r'(?<![".\w])\w+(?!")', text.lower()))
+    known = query("SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category <> 'unreserved'", {})
+    reserved = set(known.to_series()) & words
+    names = [f'"{name}"' for name in source.collect_schema().names() if name.lower() in reserved]
+    return f" Columns that are words of SQL, too, need double quotes: {', '.join(names)}." if names else ""
 
 
 def view_rows(record: ViewRecord, source: pl.LazyFrame, functions: Functions) -> pl.LazyFrame:

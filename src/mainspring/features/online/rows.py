@@ -8,7 +8,7 @@ from mainspring.data.validation.expressions import is_row_wise
 from mainspring.features.definitions.expressions import read
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import ViewRecord
-from mainspring.features.definitions.rows import view_rows
+from mainspring.features.definitions.rows import fitted, view_rows
 from mainspring.features.history.instants import microseconds
 
 EVENT, CREATED, NUMBER = "__event_us", "__created_us", "__number"  # no feature is called so
@@ -20,9 +20,10 @@ def timed_rows(record: ViewRecord, source: pl.LazyFrame, functions: Functions, f
     What has no created time was known at its event time.
 
     Raises:
-        InvalidError: a time is null.
+        InvalidError: a time is null; a transform or an expression doesn't fit the rows.
     """
-    frame = view_rows(record, source, functions).collect(engine="in-memory")
+    with fitted(record):
+        frame = view_rows(record, source, functions).collect(engine="in-memory")
     event = microseconds(frame.get_column(record.event_time), f"{record.name}.{record.event_time}")
     created = event
     if record.created_time:
