@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -65,6 +66,12 @@ def test_a_view_is_recorded_with_the_types_of_its_data(workspace: Workspace) -> 
         {"origin": "EWR", "at": AT, "wind": 5, "is_freezing": True},
         {"origin": "JFK", "at": AT, "wind": None, "is_freezing": False},
     ]
+
+
+def test_numbers_that_are_not_finite_are_values_of_expressions(workspace: Workspace) -> None:
+    apply(view(features=[pl.col("temp").clip(upper_bound=math.inf).fill_null(math.nan), pl.col("wind").fill_null(0)]))
+    record = get_definition("view", "weather_at").record
+    assert repr(rows(record, WEATHER.with_columns(temp=pl.lit(None, pl.Float64)), workspace)["temp"][0]) == "nan"
 
 
 def test_the_same_again_changes_nothing_and_words_for_people_make_no_version() -> None:

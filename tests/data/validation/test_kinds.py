@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from base64 import b64encode
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +18,8 @@ from polars.plugins import register_plugin_function
 from mainspring import clock
 from mainspring.data import Check, CheckResult, check, dataset, validate
 from mainspring.data.validation import validators
-from mainspring.data.validation.expressions import is_row_wise
+from mainspring.data.validation.conditions import formula
+from mainspring.data.validation.expressions import is_row_wise, serialised
 from mainspring.data.validation.validators import repeats
 from mainspring.errors import InvalidError
 from mainspring.workspace import Workspace
@@ -234,8 +237,20 @@ def test_a_function_of_python_is_no_record() -> None:
         check.expression("mine", mapped)
     # What somebody else wrote into a file is not unpickled either.
     hidden = (mapped & True).meta.serialize(format="json")
-    result = one(Check(kind="expression", name="x", formula=hidden))
-    assert "a function of Python" in result.message
+    binary = serialised(pl.lit(math.nan)).partition(":")[0] + ":"
+    packed = binary + b64encode((mapped & pl.lit(math.nan).is_nan()).meta.serialize(format="binary")).decode()
+    for text in (hidden, packed):
+        assert "a function of Python" in one(Check(kind="expression", name="x", formula=text)).message
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_not_finite_are_recorded(number: float) -> None:
+    wanted = pl.col("price").cast(pl.Float32).fill_null(number)
+    kept = formula(serialised(wanted))
+    assert repr(FRAME.select(kept)["price"].to_list()) == repr(FRAME.select(wanted)["price"].to_list())
+    assert FRAME.select(kept).schema["price"] == pl.Float32
+    assert is_row_wise(formula(serialised(pl.col("price") < number)))
+    assert serialised(pl.col("price").fill_null(1.5)).startswith("{")  # as it always was
 
 
 def test_a_plugin_is_no_record(tmp_path: Path) -> None:
@@ -249,7 +264,7 @@ def test_a_plugin_is_no_record(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text", ["{", "{}", '{"Alias":[]}', '{"Agg":{"Sum":[]}}', '{"Function":7}', '{"BinaryExpr":{"left":{"Column":"n"}}}',
-             '{"Literal":{"Series":[1,2,3]}}', '{"Later":{"input":{"Column":"n"}}}']
+             "polars:", "polars:gahM", "polars:?", '{"Literal":{"Series":[1,2,3]}}', '{"Later":{"input":{"Column":"n"}}}']
 )  # fmt: skip
 def test_what_is_no_expression_of_polars_cannot_be_applied(text: str) -> None:
     result = one(Check(kind="expression", name="x", formula=text))

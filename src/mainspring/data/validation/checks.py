@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import msgspec
 
 from mainspring.data.validation.declaration import expect_formula, expect_order, expect_pattern, short_type, span
+from mainspring.data.validation.expressions import serialised
 from mainspring.errors import InvalidError, counted, listed
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class check:  # noqa: N801  # read as `check.not_null("dep_time")`
         Raises:
             InvalidError: it is no expression, or calls a function of Python or of a plugin, which no record can hold.
         """
-        text = formula if isinstance(formula, str) else formula.meta.serialize(format="json")
+        text = formula if isinstance(formula, str) else serialised(formula)
         expect_formula(text)
         return _made("expression", name, (), severity, formula=text)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from datetime import date, datetime, time
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from mainspring.data.validation.checks import Check
-from mainspring.data.validation.expressions import expect_plain
+from mainspring.data.validation.expressions import expression_of, is_serialised
 from mainspring.errors import InvalidError
 
 _ISO: dict[type[pl.DataType], Callable[[str], Any]] = {pl.Date: date.fromisoformat, pl.Time: time.fromisoformat}
@@ -42,13 +41,7 @@ def formula(text: str) -> pl.Expr:
         InvalidError: it is none, or a function of Python or of a plugin is in it: whoever wrote a schema file or a report
             could run code by it.
     """
-    if not text.startswith("{"):
-        return pl.sql_expr(text)
-    expect_plain(text)
-    try:
-        return pl.Expr.deserialize(io.StringIO(text), format="json")
-    except pl.exceptions.PanicException as error:  # no Exception: it would pass every door
-        raise InvalidError("formula", text, "an expression as Polars serialises it") from error
+    return expression_of(text) if is_serialised(text) else pl.sql_expr(text)
 
 
 def mismatched(column: pl.Expr, dtype: pl.DataType, pattern: str) -> pl.Expr:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from mainspring.data.validation.expressions import expect_plain
+from mainspring.data.validation.expressions import expect_plain, is_serialised
 from mainspring.errors import InvalidError, counted, shorten
 
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
@@ -42,7 +42,7 @@ def expect_pattern(pattern: str) -> None:
 
 def expect_formula(text: str) -> None:
     """Raise `InvalidError` if a text is neither SQL nor an expression of Polars' own parts."""
-    if text.startswith("{"):
+    if is_serialised(text):
         expect_plain(text)
         return
     import polars as pl

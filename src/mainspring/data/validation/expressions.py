@@ -1,4 +1,4 @@
-"""What an expression of Polars is made of, told from its JSON, before Polars makes an expression of it again.
+"""Expressions of Polars as records keep them, and what they are made of, told before Polars makes an expression of one again.
 
 Whoever wrote a schema file or a report must not run code by it: a function of Python is kept as a pickle, a plugin as the
 path of a library. So only kinds of nodes are taken that are known here.
@@ -6,7 +6,10 @@ path of a library. So only kinds of nodes are taken that are known here.
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
+from io import BytesIO, StringIO
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,7 +19,8 @@ from mainspring.errors import InvalidError
 if TYPE_CHECKING:
     import polars as pl
 
-_PICKLED = list(b"PLPYFN")  # what Polars puts before a pickled function
+_BINARY = "polars:"  # before the base64 of what JSON doesn't hold
+_PICKLED = b"PLPYFN"  # what Polars puts before a pickled function
 _NAMES = frozenset(("Column", "Columns", "Selector", "Nth", "Field"))
 _INNER = {
     "Alias": (0,), "BinaryExpr": ("left", "right"), "Cast": ("expr",), "Ternary": ("predicate", "truthy", "falsy"),
@@ -40,15 +44,62 @@ _FUNCTIONS = _FAMILIES | frozenset(
 _ROW_WISE = frozenset("Not IsNull IsNotNull IsNan IsNotNan IsFinite IsInfinite IsBetween IsIn".split())
 
 
-def expect_plain(serialised: str) -> None:
-    """Go on only if an expression that Polars serialised as JSON is made of Polars' own parts alone.
+def serialised(expression: pl.Expr) -> str:
+    """An expression as text: Polars' JSON, or, as that has only finite numbers, the base64 of its binary form.
+
+    >>> import polars as pl
+    >>> serialised(pl.col("x")), serialised(pl.col("x").fill_null(float("inf")))[:12]
+    ('{"Column":"x"}', 'polars:gahGd')
+    """
+    text = expression.meta.serialize(format="json")
+    if "null" in text:
+        data = expression.meta.serialize(format="binary")
+        if not all(map(_is_finite, _walked(msgspec.msgpack.decode(data)))):
+            return _BINARY + b64encode(data).decode()
+    return text
+
+
+def is_serialised(text: str) -> bool:
+    """Whether a text is what `serialised` gives, and not SQL."""
+    return text.startswith(("{", _BINARY))
+
+
+def expression_of(text: str) -> pl.Expr:
+    """The expression of which a text was made by `serialised`.
 
     Raises:
-        InvalidError: there is a function of Python, a plugin, or what isn't known here; or this is no such JSON.
+        InvalidError: it is none, or a function of Python or of a plugin is in it.
+    """
+    import polars as pl
+
+    expect_plain(text)
+    try:
+        if text.startswith(_BINARY):  # encoded anew: Polars reads what was looked at
+            return pl.Expr.deserialize(BytesIO(msgspec.msgpack.encode(_tree(text))), format="binary")
+        return pl.Expr.deserialize(StringIO(text), format="json")
+    except pl.exceptions.PanicException as error:  # no Exception: it would pass every door
+        raise InvalidError("formula", text, "an expression as Polars serialises it") from error
+
+
+def _tree(text: str) -> Any:
+    if text.startswith(_BINARY):
+        return msgspec.msgpack.decode(b64decode(text.removeprefix(_BINARY), validate=True))
+    return msgspec.json.decode(text)
+
+
+def _is_finite(value: Any) -> bool:
+    return not isinstance(value, float) or isfinite(value)
+
+
+def expect_plain(serialised: str) -> None:
+    """Go on only if an expression that Polars serialised is made of Polars' own parts alone.
+
+    Raises:
+        InvalidError: there is a function of Python, a plugin, or what isn't known here; or this is no such text.
     """
     try:
-        pending = [msgspec.json.decode(serialised)]
-    except (msgspec.MsgspecError, RecursionError) as error:
+        pending = [_tree(serialised)]
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise InvalidError("formula", serialised, "an expression as Polars serialises it") from error
     try:
         while pending:
@@ -107,13 +158,14 @@ def _walked(value: Any) -> Iterator[Any]:
         if isinstance(value, dict):
             pending += value.values()
         elif isinstance(value, list):
-            pending += [each for each in value if isinstance(each, dict | list)]
+            pending += [each for each in value if isinstance(each, dict | list | float | bytes)]
 
 
 def _is_of_python(value: Any) -> bool:
     if isinstance(value, dict):
         return any("Python" in key or key == "Object" for key in value)
-    return isinstance(value, list) and value[: len(_PICKLED)] == _PICKLED
+    pickled: Any = _PICKLED if isinstance(value, bytes) else list(_PICKLED)
+    return isinstance(value, list | bytes) and value[: len(_PICKLED)] == pickled
 
 
 def _is_foreign(node: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mainspring.data.validation.conditions import formula
-from mainspring.data.validation.expressions import expect_plain
+from mainspring.data.validation.expressions import expect_plain, serialised
 from mainspring.errors import InvalidError, WrongTypeError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def written(expression: Any, where: str) -> tuple[str, str]:
         raise WrongTypeError(where, expression, "a column's name or a Polars expression")
     expression = expression.meta.undo_aliases()  # the name is kept beside it
     try:
-        text = expression.meta.serialize(format="json")
+        text = serialised(expression)
         expect_plain(text)
     except InvalidError as error:
         raise InvalidError(
