@@ -14,7 +14,7 @@ import pytest
 from mainspring.artifacts import table_digest
 from mainspring.artifacts.record import ArtifactStore
 from mainspring.data import dataset
-from mainspring.errors import InvalidError, NotFoundError
+from mainspring.errors import InvalidError, NotFoundError, WrongTypeError
 from mainspring.features import (
     Entity,
     FeatureService,
@@ -118,7 +118,7 @@ def test_what_does_not_fit_is_said_and_nothing_is_stored(workspace: Workspace) -
     apply(late)
     for rows, error in (
         (FLIGHTS.drop("carrier"), NotFoundError), (FLIGHTS.with_columns(hour=1), InvalidError),
-        (FLIGHTS.with_columns(leaves_at=None), InvalidError), (FLIGHTS.with_columns(origin=1.5), InvalidError),
+        (FLIGHTS.with_columns(leaves_at=None), InvalidError), (FLIGHTS.with_columns(origin=1.5), WrongTypeError),
     ):  # fmt: skip
         with pytest.raises(error):
             store_training_set(rows.lazy(), late, time="leaves_at", to="set")

@@ -9,7 +9,7 @@ import pytest
 
 from mainspring import clock
 from mainspring.data import dataset
-from mainspring.errors import InvalidError, NotFoundError
+from mainspring.errors import InvalidError, NotFoundError, WrongTypeError
 from mainspring.features import (
     Entity,
     FeatureService,
@@ -143,12 +143,12 @@ def test_an_old_version_of_the_service_gives_what_it_gave(late: FeatureService) 
         (FLIGHTS, "leaves", r"No column `leaves`\. Nearest: leaves_at\."),
         (FLIGHTS.with_columns(hour=1), "leaves_at", "`hour` is not columns that are not called like a feature"),
         (FLIGHTS.with_columns(leaves_at=None), "leaves_at", "leaves_at"),
-        (FLIGHTS.with_columns(origin=1), "leaves_at", "origin"),
+        (FLIGHTS.with_columns(origin=1), "leaves_at", "origin: `1` is an int, expected a value of type str"),
     ],
 )
 @pytest.mark.one_backend("nothing is stored")
 def test_rows_that_do_not_fit_are_named(late: FeatureService, rows: pl.DataFrame, time: str, message: str) -> None:
-    with pytest.raises((InvalidError, NotFoundError), match=message):
+    with pytest.raises((InvalidError, NotFoundError, WrongTypeError), match=message):
         training_set(rows, late, time=time)
 
 

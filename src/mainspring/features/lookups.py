@@ -13,6 +13,7 @@ from mainspring.artifacts.spool import BATCH_BYTES
 from mainspring.data.tables.memory import StoredRows
 from mainspring.data.tables.type_names import named_type
 from mainspring.features.aggregation.backfill import aggregate_as_of
+from mainspring.features.definitions.frames import typed_columns
 from mainspring.features.definitions.records import ViewRecord
 from mainspring.features.history import AsOf, JoinReport
 from mainspring.features.history.cutting import answer_by_key
@@ -24,13 +25,17 @@ _OF_UNKNOWN_WIDTH = 1_024  # bytes that are counted for a list or text
 
 
 class Lookup(msgspec.Struct, frozen=True, kw_only=True):
-    """Which features of a view are asked for: `keys` are columns of the rows by which they are found, `at` the instant."""
+    """Which features of a view are asked for: `keys` are columns of the rows by which they are found, `at` the instant.
+
+    `types` are the declared types of the keys' columns in the rows, where these may be of others.
+    """
 
     view: ViewRecord
     features: tuple[str, ...]
     keys: Mapping[str, str]
     at: str
     guard: bool
+    types: Mapping[str, str] = {}  # a Struct copies its defaults
 
     @property
     def by(self) -> AsOf:
@@ -41,6 +46,10 @@ class Lookup(msgspec.Struct, frozen=True, kw_only=True):
             keys=self.keys, at=self.at, event_time=view.event_time, created_time=view.created_time or None,
             columns=values if view.aggregates else self.features, ttl_us=view.ttl_us, guard=self.guard,
         )  # fmt: skip
+
+    def typed(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows with their keys in the declared types; raises as `typed_columns`."""
+        return typed_columns(rows, self.types)
 
     def answer(self, rows: pl.DataFrame, history: pl.DataFrame, by: Columns, tally: Tally) -> list[pl.Series]:
         """The features for each row, counted; the columns of rows and history are called as `by` says."""
@@ -112,7 +121,7 @@ class RowsInMemory:
         by = lookup.by
         tally = by.new_tally()
         needed = history.select(by.of_history(history.collect_schema())).collect(engine="in-memory")
-        values = lookup.answer(self.rows, needed, by, tally)
+        values = lookup.answer(lookup.typed(self.rows), needed, by, tally)
         return Found(lambda: iter([values]), tally.report())
 
 
@@ -138,7 +147,7 @@ class RowsOnDisk:
         tally = by.new_tally()
         answers = answer_by_key(
             self._rows, history, by, lambda rows, known, cut: lookup.answer(rows, known, cut, tally),
-            partitions=self._partitions, batch_rows=self._batch_rows,
+            partitions=self._partitions, batch_rows=self._batch_rows, prepare=lookup.typed,
         )  # fmt: skip
         self._stack.callback(answers.close)
         return Found(answers.batches, tally.report())

@@ -18,6 +18,7 @@ from mainspring.data import DatasetVersion, as_polars, dataset
 from mainspring.errors import InvalidError, NotFoundError, close_names
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.demand import computed
+from mainspring.features.definitions.frames import typed_columns
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, OnDemandRecord, Part, ServiceRecord, ViewRecord
 from mainspring.features.definitions.rows import view_rows
@@ -114,13 +115,17 @@ def training_set(
     """The features of a service for each of `rows`, as they were known at the row's instant, the column `time`.
 
     `rows` is a Polars, pandas or Arrow table with the columns of the service's request; each is kept, in its order, with
-    its other columns. With the guard a row sees only what was created by its instant. Sources are the newest versions, or
-    those of `sources`, by dataset; or those of each dataset `as_of` a time, a tag or whatever `dataset` takes. Name them in
-    a step, so that its result can be reused.
+    its other columns. Keys, and what on-demand features are computed of, are taken in their declared types, as online: what
+    doesn't fit is refused, and a null in an on-demand column is a null to what is computed of it.
+
+    With the guard a row sees only what was created by its instant. Sources are the newest versions, or those of `sources`,
+    by dataset; or those of each dataset `as_of` a time, a tag or whatever `dataset` takes. Name them in a step, so that its
+    result can be reused.
 
     Raises:
         NotFoundError: there is no such service, dataset or column; the nearest are named.
         InvalidError: a column has a type that doesn't fit, a time is null, or a column is called like a feature.
+        WrongTypeError: a value of the request doesn't fit the declared type of its column.
     """
     import polars as pl
 
@@ -176,6 +181,9 @@ class _Work:
         sources: Mapping[str, DatasetVersion] | None, as_of: Ref | None,
     ) -> None:  # fmt: skip
         self.workspace, self.definition = workspace, _definition(service, workspace)
+        record = self.definition.record
+        assert isinstance(record, ServiceRecord)
+        self.record = record
         self.time, self.guard, self.as_of, self.given = time, guard, as_of, dict(sources or {})
         self.store = DefinitionStore(workspace.database, workspace.ledger)
         self.functions = Functions(workspace)
@@ -184,8 +192,7 @@ class _Work:
 
     def frames(self, rows: Rows) -> Iterator[pl.DataFrame]:
         """The rows with their features, batch by batch; all is looked up before the first one."""
-        record = self.definition.record
-        assert isinstance(record, ServiceRecord)
+        record = self.record
         self._expect_columns(record, rows.names)
         found = [self._joined(part, rows) for part in record.parts]
         found += [self._demanded(part, rows) for part in record.on_demand]
@@ -229,7 +236,8 @@ class _Work:
         assert isinstance(record, ViewRecord)
         version = self._source(record.source)
         keys = {part.keys.get(key.name, key.name): key.name for key in record.keys}
-        lookup = Lookup(view=record, features=part.features, keys=keys, at=self.time, guard=self.guard)
+        types = {name: dtype for name, dtype in self.record.request.items() if name in keys and name != self.time}
+        lookup = Lookup(view=record, features=part.features, keys=keys, types=types, at=self.time, guard=self.guard)
         found = rows.look_up(lookup, view_rows(record, version.scan(), self.functions))
         report = msgspec.structs.asdict(found.report)
         self.reports.append(ViewReport(view=part.view, source=str(version), **report))
@@ -250,7 +258,7 @@ class _Work:
         import polars as pl
 
         for batch, *given in zip(rows.batches(), *inputs, strict=True):
-            request = batch.select(list(record.request)).get_columns()
+            request = typed_columns(batch.select(list(record.request)), record.request)
             frame = pl.DataFrame([*request, *(series for each in given for series in each.values())])
             yield {series.name: series for series in computed(record, frame, self.functions)}
 

@@ -153,7 +153,7 @@ def test_a_sum_beyond_64_bits_is_an_error_and_one_that_comes_back_is_not() -> No
         ({"event_time": "gap"}, InvalidError, "The event time `gap`: `null in 1 row` is not an instant"),
         ({"created_time": "gap"}, InvalidError, "The created time `gap`: `null in 1 row`"),
         ({"event_id": "hole"}, InvalidError, "The event id `hole`: `null in 2 rows`"),
-        ({"keys": {"who": "id"}}, WrongTypeError, "The key `who`"),
+        ({"keys": {"who": "id"}}, InvalidError, "rows.who: `Int64` is not the type of the history's `id`"),
         ({"keys": {"whom": "who"}}, NotFoundError, "The key has no column `whom`. Nearest: who."),
         ({"at": "when"}, NotFoundError, "The instant has no column `when`"),
     ],

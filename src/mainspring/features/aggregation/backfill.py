@@ -44,8 +44,9 @@ def aggregate_as_of(
 
     Raises:
         NotFoundError: a column is missing.
-        WrongTypeError: a key has different types, or a time is none.
-        InvalidError: times or ids are null, a kind takes no values of a column's type, a sum is beyond 64 bits.
+        WrongTypeError: a time is none.
+        InvalidError: a key has different types, times or ids are null, a kind takes no values of a column's type, a sum is
+            beyond 64 bits.
     """
     wanted = spec if isinstance(spec, Aggregation) else aggregation(spec, _types(events, spec))
     asked = named_columns(rows, [*(("The key", name) for name in keys), ("The instant", at)])

@@ -11,6 +11,7 @@ import polars as pl
 from mainspring.errors import InvalidError, NotFoundError, WrongTypeError, close_names, counted
 from mainspring.features.aggregation.chains import Array
 from mainspring.features.aggregation.values import ValueType
+from mainspring.features.history.keys import comparable_keys
 
 _ENTITY = "__entity"
 
@@ -72,36 +73,18 @@ def entities(rows: pl.DataFrame, events: pl.DataFrame, keys: Mapping[str, str]) 
     """The entities of rows and of events, by number; −1 in rows that have no event, and in events without a key.
 
     Raises:
-        WrongTypeError: a key has different types; integers of any width are one type.
+        InvalidError: a key has different types, or one that makes no key; integers of any width are one type.
     """
     if not keys:
         return np.zeros(rows.height, np.int64), np.zeros(events.height, np.int64)
-    ours = [rows[column].alias(f"{place}") for place, column in enumerate(keys)]
-    theirs = [events[column].alias(f"{place}") for place, column in enumerate(keys.values())]
-    for place, ((our_name, their_name), our, their) in enumerate(zip(keys.items(), ours, theirs, strict=True)):
-        dtype = _shared_type(our.dtype, their.dtype)
-        if dtype is None:
-            raise WrongTypeError(f"The key `{our_name}`", our.dtype, f"{their.dtype}, as `{their_name}` of the events")
-        ours[place], theirs[place] = our.cast(dtype), their.cast(dtype)
-    known = pl.DataFrame(theirs)
-    numbered = known.drop_nulls().unique(maintain_order=True).with_row_index(_ENTITY)
-    return _numbers(pl.DataFrame(ours), numbered), _numbers(known, numbered)
+    ours, theirs = (pl.DataFrame(side) for side in comparable_keys(rows, events, keys))
+    numbered = theirs.drop_nulls().unique(maintain_order=True).with_row_index(_ENTITY)
+    return _numbers(ours, numbered), _numbers(theirs, numbered)
 
 
 def _numbers(keys: pl.DataFrame, numbered: pl.DataFrame) -> Array:
     joined = keys.join(numbered, on=keys.columns, how="left", maintain_order="left", validate="m:1")
     return joined[_ENTITY].cast(pl.Int64).fill_null(-1).to_numpy()
-
-
-def _shared_type(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
-    if one.is_integer() and other.is_integer():
-        return one if one == other else pl.Int128()
-    texts = (pl.String, pl.Categorical, pl.Enum)
-    if isinstance(one, texts) and isinstance(other, texts):
-        return pl.String()
-    if one.is_temporal() and other.is_temporal() and one.base_type() == other.base_type():
-        return one
-    return one if one == other else None
 
 
 def ordered(entity: Array, time: Array) -> Array:

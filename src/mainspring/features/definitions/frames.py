@@ -1,55 +1,161 @@
-"""Plain values of a request as a frame with declared types."""
+"""What a request holds in its declared types: plain values as a frame, and columns of a table, by the same rules.
+
+What doesn't fit a type without loss is refused; only floats are rounded, to the precision of theirs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from mainspring.data.tables.type_names import named_type
 from mainspring.errors import WrongTypeError
+from mainspring.features.history.uuids import is_uuid_text, uuid_text, uuid_texts
 
 if TYPE_CHECKING:
     import polars as pl
+
+_KEYS = {"int": "i64", "bytes": "bin", "uuid": "str"}  # types of keys that are no names of types
+_NUMBERS = (int, type(None))
 
 
 def typed_frame(columns: Mapping[str, tuple[str, Sequence[Any]]]) -> pl.DataFrame:
     """Columns of these types. Dates and times may be ISO texts, as in JSON; without a zone they count as UTC.
 
+    A UUID may be an object, bytes or text in any spelling, and becomes the text in lower case with hyphens.
+
     Raises:
-        WrongTypeError: a value is of another type; its column is named.
+        WrongTypeError: a value doesn't fit its type; its column is named.
 
     >>> typed_frame({"at": ("datetime[us, UTC]", ["2013-01-01T05:00:00Z"]), "n": ("i8", [7])}).row(0)
     (datetime.datetime(2013, 1, 1, 5, 0, tzinfo=zoneinfo.ZoneInfo(key='UTC')), 7)
     """
     import polars as pl
 
-    return pl.DataFrame([_series(name, dtype, values) for name, (dtype, values) in columns.items()])
+    return pl.DataFrame([_of_values(name, dtype, values) for name, (dtype, values) in columns.items()])
 
 
-def _series(name: str, type_name: str, values: Sequence[Any]) -> pl.Series:
+def typed_columns(frame: pl.DataFrame, types: Mapping[str, str]) -> pl.DataFrame:
+    """A frame whose columns of these names have these types, with the values that `typed_frame` would give.
+
+    Keys of whole numbers, text and bytes are left in the types that they have, but for UUIDs.
+
+    Raises:
+        WrongTypeError: a value doesn't fit its type; its column is named.
+
+    >>> import polars as pl
+    >>> typed_columns(pl.DataFrame({"n": [300]}, schema={"n": pl.Int16}), {"n": "i64"})["n"]**2
+    shape: (1,)
+    Series: 'n' [i64]
+    [
+        90000
+    ]
+    """
+    return frame.with_columns(_of_column(frame.get_column(name), dtype) for name, dtype in types.items())
+
+
+def _of_values(name: str, type_name: str, values: Sequence[Any]) -> pl.Series:
     import polars as pl
 
-    dtype = named_type({"int": "i64", "bytes": "bin", "uuid": "str"}.get(type_name, type_name), name)
+    dtype = named_type(_KEYS.get(type_name, type_name), name)
     try:
-        if isinstance(dtype, pl.Datetime | pl.Date):
-            values = [_moment(value, dtype) if isinstance(value, str) else value for value in values]
-        if isinstance(dtype, pl.Datetime) and dtype.time_zone:
-            instants = pl.Series(name, values, dtype=pl.Datetime(dtype.time_unit, "UTC"))
-            return instants if dtype.time_zone == "UTC" else instants.dt.convert_time_zone(dtype.time_zone)
+        if type_name == "uuid":
+            return pl.Series(name, [None if each is None else uuid_text(each) for each in values], pl.String)
+        if isinstance(dtype, pl.Datetime | pl.Date) and not all(type(each) in _NUMBERS for each in values):
+            values = [each if each is None else _moment(each) for each in values]
+            return _fitted(pl.Series(name, values, pl.Datetime("us")), dtype, type_name)
+        if isinstance(dtype, pl.Datetime):  # numbers in its unit
+            return _zoned(pl.Series(name, values, pl.Datetime(dtype.time_unit)), dtype)
+        if isinstance(dtype, pl.Duration):
+            return _fitted(pl.Series(name, values, pl.Duration("us")), dtype, type_name)
+        if isinstance(dtype, pl.Decimal):
+            return _decimals(name, values, dtype)
         return pl.Series(name, values, dtype=dtype)
-    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
-        raise WrongTypeError(name, values, f"values of type {type_name}") from error
+    except (AttributeError, TypeError, ValueError, ArithmeticError, pl.exceptions.PolarsError) as error:
+        half = len(values) // 2
+        for some in (values[:half], values[half:]) if half else ():
+            _of_values(name, type_name, some)  # raises with the value that is wrong
+        given = values[0] if len(values) == 1 else values
+        raise WrongTypeError(name, given, f"a value of type {type_name}") from error
 
 
-def _moment(text: str, dtype: Any) -> date | datetime:
+def _of_column(column: pl.Series, type_name: str) -> pl.Series:
+    """What can be cast as a whole is; all else goes the way of a request's values."""
     import polars as pl
 
-    if isinstance(dtype, pl.Date):
-        return date.fromisoformat(text)
-    found = datetime.fromisoformat(text)
-    return (
-        found
-        if dtype.time_zone or found.tzinfo is None
-        else found.replace(tzinfo=None) - (found.utcoffset() or found - found)
-    )
+    if type_name == "uuid":
+        return _uuids(column)
+    if type_name in ("int", "bytes"):
+        return column
+    given, dtype = column.dtype, named_type(type_name, column.name)
+    if given == dtype:
+        return column
+    if given.is_integer() and dtype.is_integer():
+        return _expect_equal(column, column.cast(dtype, strict=False), type_name)
+    if isinstance(given, pl.Datetime | pl.Date) and isinstance(dtype, pl.Datetime | pl.Date):
+        naive = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if _zone(given) else column
+        return _fitted(naive, dtype, type_name)
+    if isinstance(given, pl.Duration) and isinstance(dtype, pl.Duration):
+        return _fitted(column, dtype, type_name)
+    is_text = isinstance(given, pl.Categorical | pl.Enum) and dtype == pl.String()
+    if is_text or (given.is_float() and dtype.is_float()) or (given.is_integer() and dtype == pl.Float64()):
+        return column.cast(dtype)
+    return _of_values(column.name, type_name, column.to_list())
+
+
+def _uuids(column: pl.Series) -> pl.Series:
+    import polars as pl
+
+    if column.dtype == pl.Object:
+        return _of_values(column.name, "uuid", column.to_list())
+    if column.dtype != pl.Binary and column.dtype.to_python() is not str:
+        raise WrongTypeError(column.name, column.dtype, "a column of UUIDs")
+    found = uuid_texts(column)
+    if not (fits := is_uuid_text(found)).all():
+        raise WrongTypeError(column.name, column.filter(~fits)[0], "a value of type uuid")
+    return found
+
+
+def _fitted(column: pl.Series, dtype: pl.DataType, type_name: str) -> pl.Series:
+    """Instants in UTC without a zone, or durations, in another type."""
+    import polars as pl
+
+    if isinstance(dtype, pl.Datetime):
+        return _zoned(_expect_equal(column, column.cast(pl.Datetime(dtype.time_unit), strict=False), type_name), dtype)
+    return _expect_equal(column, column.cast(dtype, strict=False), type_name)
+
+
+def _zoned(column: pl.Series, dtype: pl.Datetime) -> pl.Series:
+    """Instants in UTC, told in the type's zone."""
+    return column.dt.replace_time_zone("UTC").dt.convert_time_zone(dtype.time_zone) if dtype.time_zone else column
+
+
+def _expect_equal(column: pl.Series, cast: pl.Series, type_name: str) -> pl.Series:
+    """The cast column, if it says the same."""
+    if not (fits := cast.cast(column.dtype, strict=False).eq_missing(column)).all():
+        raise WrongTypeError(column.name, column.filter(~fits)[0], f"a value of type {type_name}")
+    return cast
+
+
+def _moment(value: Any) -> datetime:
+    """An instant in UTC, without saying so."""
+    found = datetime.fromisoformat(value) if isinstance(value, str) else value
+    if not isinstance(found, datetime):
+        return datetime.combine(found, datetime.min.time())
+    return found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found
+
+
+def _decimals(name: str, values: Sequence[Any], dtype: pl.Decimal) -> pl.Series:
+    import polars as pl
+
+    exact = [each if each is None or isinstance(each, Decimal) else Decimal(str(each)) for each in values]
+    found = pl.Series(name, exact, dtype)
+    if found.to_list() != exact:
+        raise ValueError(name)
+    return found
+
+
+def _zone(dtype: Any) -> str | None:
+    return getattr(dtype, "time_zone", None)

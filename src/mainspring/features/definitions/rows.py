@@ -14,6 +14,7 @@ from mainspring.errors import InvalidError, MainspringError, WrongTypeError, clo
 from mainspring.features.definitions.expressions import read
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Python, Sql, ViewRecord
+from mainspring.features.history.uuids import uuid_column
 from mainspring.streams.columns import OWN
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def view_rows(record: ViewRecord, source: pl.LazyFrame, functions: Functions) ->
     rows = transformed(record, source, functions)
     known = rows.collect_schema().names()
     own = [key.name for key in record.keys]
+    uuids = {key.name for key in record.keys if key.type == "uuid"}
     own += [each for each in (record.event_time, record.created_time, record.event_id) if each]
     columns = [each.column for each in record.aggregates if each.column]
     needed = list(dict.fromkeys([*own, *columns]))
@@ -123,9 +125,11 @@ def view_rows(record: ViewRecord, source: pl.LazyFrame, functions: Functions) ->
             near = close_names(name, known)
             hint = f"Nearest: {near[0]}." if near else f"There are {', '.join(known)}."
             raise InvalidError(f"{record.name}.{name}", name, f"a column of {_origin(record)}", hint)
+    # So that one entity has one key, whoever compares it.
+    told = [uuid_column(name) if name in uuids else name for name in dict.fromkeys(own)]
     if record.aggregates:
-        return rows.select(needed)
-    return rows.select(*dict.fromkeys(own), *(read(field.formula, field.name) for field in record.fields))
+        return rows.select(*told, *(name for name in needed if name not in own))
+    return rows.select(*told, *(read(field.formula, field.name) for field in record.fields))
 
 
 def _origin(record: ViewRecord) -> str:

@@ -22,9 +22,16 @@ from mainspring.features.history.shuffle import Shuffle
 Answer = Callable[[pl.DataFrame, pl.DataFrame, Columns], Sequence[pl.Series]]
 """Answers rows by a history: a value for each row in each column. It is told what their columns are called."""
 
+Prepare = Callable[[pl.DataFrame], pl.DataFrame]
+
 _PART_BYTES = 128 << 20
 _MOST_PARTS = 256  # each batch writes so many files
 _ROW, _BATCH, _AT = "row", "batch", "at"
+
+
+def as_given(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows as they are."""
+    return rows
 
 
 class Answers:
@@ -45,12 +52,13 @@ class Answers:
 
 
 def answer_by_key(
-    rows: Table, history: Table, by: Columns, answer: Answer, *, partitions: int | None, batch_rows: int | None
-) -> Answers:
+    rows: Table, history: Table, by: Columns, answer: Answer, *, partitions: int | None, batch_rows: int | None,
+    prepare: Prepare = as_given,
+) -> Answers:  # fmt: skip
     """The answers to all rows, the same for any number of partitions: all rows of a key lie in one, in their order.
 
     By default there are as many partitions as make each take about 128 MiB, at most 256. `batch_rows` is how many rows are
-    read, and their answers given back, at a time.
+    read, and their answers given back, at a time; `prepare` brings their columns to the types by which they are compared.
 
     Raises:
         InvalidError: there is no such number of partitions, a key has a type that doesn't fit, or a time is null.
@@ -65,7 +73,7 @@ def answer_by_key(
             _expect_times(left, "rows", [by.at])
             _expect_times(right, "history", [by.event_time, by.created_time])
             count = partitions or min(-(-_bytes(left, right) // _PART_BYTES) or 1, _MOST_PARTS)
-            batches = _lay(shuffle, left, right, by, count, batch_rows)
+            batches = _lay(shuffle, left, right, by, prepare, count, batch_rows)
             return Answers(shuffle, batches, _answered(shuffle, by, answer, count))
     except BaseException:
         shuffle.close()
@@ -79,12 +87,15 @@ def _bytes(rows: StoredRows, history: StoredRows) -> int:
 
 
 def _lay(
-    shuffle: Shuffle, rows: StoredRows, history: StoredRows, by: Columns, count: int, batch_rows: int | None
-) -> int:
+    shuffle: Shuffle, rows: StoredRows, history: StoredRows, by: Columns, prepare: Prepare, count: int,
+    batch_rows: int | None,
+) -> int:  # fmt: skip
     """Cut both tables; gives how many batches of rows there were."""
-    no_rows, no_history = (_schema_frame(table) for table in (rows, history))
+    no_rows, no_history = prepare(_schema_frame(rows)), _schema_frame(history)
+    kept = [name for name in by.of_history(no_history.schema) if name not in by.keys.values() or name in by.values]
     start = batches = 0
-    for batch in rows.batches(batch_rows):
+    for given in rows.batches(batch_rows):
+        batch = prepare(given)
         keys, _ = comparable_keys(batch, no_history, by.keys)
         frame = pl.DataFrame([*keys, batch.get_column(by.at).alias(_AT)]).with_columns(
             pl.int_range(start, start + batch.height).alias(_ROW), pl.lit(batches).alias(_BATCH)
@@ -93,13 +104,13 @@ def _lay(
         start, batches = start + batch.height, batches + 1
     for batch in history.batches():
         _, keys = comparable_keys(no_rows, batch, by.keys)
-        shuffle.write("history", batch.select(by.of_history(batch.schema)), _piles(keys, count))
+        shuffle.write("history", pl.DataFrame([*keys, *batch.select(kept)]), _piles(keys, count))
     return batches
 
 
 def _answered(shuffle: Shuffle, by: Columns, answer: Answer, count: int) -> list[str]:
     """Put the answers of each partition on the piles of the batches that their rows came in; gives their names."""
-    cut = structs.replace(by, keys=dict(zip(key_names(len(by.keys)), by.keys.values(), strict=True)), at=_AT)
+    cut = structs.replace(by, keys={name: name for name in key_names(len(by.keys))}, at=_AT)
     names: list[str] = []
     for pile in range(count):
         wanted, known = shuffle.take("rows", pile), shuffle.take("history", pile)

@@ -42,14 +42,18 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
         if not self.keys:
             raise InvalidError("keys", dict(self.keys), "one or more columns, each with that of the history")
 
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The columns that are needed of the history beside its keys, times first."""
+        return (self.event_time, *([self.created_time] if self.created_time else []), *self.columns)
+
     def of_rows(self, schema: pl.Schema) -> list[str]:
         """The columns that are needed of the rows; raises `NotFoundError` if one is missing."""
         return _present([*self.keys, self.at], schema, "The table of rows")
 
     def of_history(self, schema: pl.Schema) -> list[str]:
         """The columns that are needed of the history; raises `NotFoundError` if one is missing."""
-        created = [self.created_time] if self.created_time else []
-        return _present([*self.keys.values(), self.event_time, *created, *self.columns], schema, "The history")
+        return _present([*self.keys.values(), *self.values], schema, "The history")
 
 
 class AsOf(Columns, frozen=True, kw_only=True):

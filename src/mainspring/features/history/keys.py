@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from uuid import UUID
 
 import polars as pl
 
 from mainspring.errors import InvalidError
+from mainspring.features.history.uuids import uuid_texts
 
 _TEXT = (pl.String, pl.Categorical, pl.Enum)
 _EXACT = (pl.Binary, pl.Boolean, pl.Date)
@@ -28,7 +28,7 @@ def comparable_keys(
     """The keys of both tables, column by column, in types that are equal; the history's are cast as little as can be.
 
     `keys` maps columns of the rows to those of the history. A number that the history's type can't hold is null, as it
-    can't be there. A UUID is its text.
+    can't be there. Where one side holds UUID objects, both are read as UUIDs.
 
     Raises:
         InvalidError: two columns can't be compared, or a type makes no key.
@@ -42,6 +42,8 @@ def comparable_keys(
 
 
 def _pair(left: pl.Series, right: pl.Series) -> tuple[pl.Series, pl.Series]:
+    if pl.Object in (left.dtype, right.dtype):
+        left, right = _uuids(left), _uuids(right)
     left, right = _plain(left), _plain(right)
     given, wanted = left.dtype, right.dtype
     if given == pl.Null or wanted == pl.Null:  # a column of nulls alone fits any
@@ -62,17 +64,16 @@ def _pair(left: pl.Series, right: pl.Series) -> tuple[pl.Series, pl.Series]:
 
 
 def _plain(column: pl.Series) -> pl.Series:
-    if column.dtype.base_type() in _TEXT:
-        return column.cast(pl.String)
-    if column.dtype == pl.Object:
-        return pl.Series(column.name, [_as_text(column.name, value) for value in column], pl.String)
-    return column
+    return column.cast(pl.String) if column.dtype.base_type() in _TEXT else column
 
 
-def _as_text(name: str, value: object) -> str | None:
-    if value is not None and not isinstance(value, UUID):
-        raise InvalidError(f"rows.{name}", value, "a key: an integer, text, bytes or a UUID")
-    return None if value is None else str(value)
+def _uuids(column: pl.Series) -> pl.Series:
+    if column.dtype not in (*_TEXT, pl.Binary, pl.Object):
+        return column
+    try:
+        return uuid_texts(column)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise InvalidError(f"rows.{column.name}", column.dtype, "a key: an integer, text, bytes or a UUID") from error
 
 
 def keyed(keys: Sequence[pl.Series], **others: pl.Series) -> pl.DataFrame:

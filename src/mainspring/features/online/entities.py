@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from mainspring.errors import InvalidError, WrongTypeError
 from mainspring.features.definitions.entity import Key, KeyType
+from mainspring.features.history.uuids import uuid_bytes
 
 if TYPE_CHECKING:
     import polars as pl
@@ -106,14 +106,8 @@ def _raw(value: Any) -> bytes:
     return bytes(value)
 
 
-def _uuid(value: Any) -> bytes:
-    if isinstance(value, UUID):
-        return value.bytes
-    return UUID(bytes=value).bytes if isinstance(value, bytes) else UUID(value).bytes
-
-
 def _measured(value: bytes) -> bytes:
     return len(value).to_bytes(_LENGTH_BYTES, "little") + value
 
 
-_ENCODERS: dict[KeyType, Callable[[Any], bytes]] = {"str": _text, "int": _whole, "bytes": _raw, "uuid": _uuid}
+_ENCODERS: dict[KeyType, Callable[[Any], bytes]] = {"str": _text, "int": _whole, "bytes": _raw, "uuid": uuid_bytes}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
-from uuid import UUID
 
 import numpy as np
 import polars as pl
@@ -46,10 +45,9 @@ class Asked(NamedTuple):
 
 
 def asked_of(part: Part, record: ViewRecord, reads: Reads) -> Asked:
-    """The reads of a part. A UUID is in one form, however it was asked for."""
+    """The reads of a part."""
     types = {part.keys.get(key.name, key.name): "i128" if key.type == "int" else key.type for key in record.keys}
-    keys = [_uuids(column) if types[column.name] == "uuid" else column for column in reads.request(types)]
-    return Asked(part, record, pl.DataFrame([*keys, _instants(AT, reads.at)]), reads.at)
+    return Asked(part, record, reads.request(types).with_columns(_instants(AT, reads.at)), reads.at)
 
 
 def answers_as_of(asked: Asked, past: Past, level: Whole) -> Answers:
@@ -79,9 +77,6 @@ def answers(asked: Asked, history: pl.DataFrame, *, ttl_us: int | None = -1) -> 
     """The answers of rows with the time from which on they are known. `ttl_us` is another than the view's, if given."""
     part, record = asked.part, asked.record
     keys = {part.keys.get(key.name, key.name): key.name for key in record.keys}
-    uuids = [key.name for key in record.keys if key.type == "uuid"]
-    if uuids:
-        history = history.with_columns(_uuids(history.get_column(name)) for name in uuids)
     if record.aggregates:
         found = aggregate_as_of(
             asked.rows, history, spec_of(record), keys=keys, at=AT, event_time=EVENT, event_id=record.event_id or None,
@@ -97,10 +92,3 @@ def answers(asked: Asked, history: pl.DataFrame, *, ttl_us: int | None = -1) -> 
 
 def _instants(name: str, at: Whole) -> pl.Series:
     return pl.Series(name, at, pl.Int64).cast(pl.Datetime("us", "UTC"))
-
-
-def _uuids(column: pl.Series) -> pl.Series:
-    def text(value: object) -> str:
-        return str(UUID(bytes=value) if isinstance(value, bytes) else UUID(str(value)))
-
-    return pl.Series(column.name, [None if value is None else text(value) for value in column], pl.String)
