@@ -16,6 +16,7 @@ _US = timedelta(microseconds=1)
 FIRST_US = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _US
 LAST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _US
 """The first and the last microsecond that a datetime can show: those of the years 1 and 9999."""
+SHOWN = "microseconds since 1970, in the years 1 to 9999"
 
 
 class Clock(Protocol):

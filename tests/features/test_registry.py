@@ -20,6 +20,8 @@ from mainspring.features import (
     Stream,
     agg,
     apply,
+    choose_features,
+    find_definition,
     get_definition,
     list_definitions,
     plan,
@@ -310,7 +312,16 @@ def test_what_is_retired_is_not_listed_and_comes_back_when_applied() -> None:
     assert [change.action for change in plan(view()).changes] == ["unchanged", "missing"]
     apply(view(), retire=True)
     assert [each.name for each in list_definitions()] == ["weather_at"]
-    assert get_definition("view", "temperature").retired_at is not None
+    told = "`temperature`. It is retired; its last version is `temperature/1`."
+    for find in (lambda: get_definition("view", "temperature"), lambda: find_definition("temperature"),
+                 lambda: choose_features(["temperature:temp"])):  # fmt: skip
+        with pytest.raises(NotFoundError, match=told):
+            find()
+    assert get_definition("view", "temperature/1").retired_at is not None
+    assert choose_features(["temperature/1:temp"]).record.fields[0].name == "temp"
+    with pytest.raises(NotFoundError) as missing:
+        get_definition("view", "temperatur")
+    assert missing.value.near == (), "what is retired is nobody's nearest"
     assert [change.action for change in apply(view(), other).changes] == ["unchanged", "described"]
     assert [each.name for each in list_definitions("view")] == ["temperature", "weather_at"]
 

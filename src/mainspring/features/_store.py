@@ -68,31 +68,43 @@ class DefinitionStore:
         rows = query(f"SELECT {_COLUMNS} FROM feature_definition ORDER BY number")
         return {(found.kind, found.name): found for found in map(_definition, rows)}
 
-    def count(self) -> int:
-        """How many versions of everything there are; it grows with each new one."""
-        ((count,),) = self.database.query("SELECT COUNT(*) FROM feature_definition")
-        return int(count)
+    def state(self) -> tuple[int, int]:
+        """What differs when anything got a new version, was retired or came back."""
+        ((count, retired),) = self.database.query("SELECT COUNT(*), SUM(retired_at) FROM feature_definition")
+        return int(count), int(retired or 0)
 
     def versions(self, kind: Kind, name: str) -> list[Definition]:
         """Every version, newest first; none if there is nothing of this name."""
         return self._found("kind = ? AND name = ? ORDER BY number DESC", (kind, name))
 
-    def get(self, kind: Kind, reference: str) -> Definition:
-        """A version by `name` (its newest), `name/N` or id.
-
-        Raises:
-            NotFoundError: there is none; the nearest names are given.
-        """
+    def find(self, kind: Kind, reference: str) -> Definition | None:
+        """A version by `name` (its newest, also if it is retired), `name/N` or id; None if there is none."""
         name, slash, number = reference.partition("/")
         if not slash:
             found = self._found("kind = ? AND (name = ? OR id = ?) ORDER BY number DESC LIMIT 1", (kind, name, name))
         else:
             at = int(number) if number.isdecimal() else -1
             found = self._found("kind = ? AND name = ? AND number = ?", (kind, name, at))
-        if not found:
-            known = [each for of, each in self.heads() if of == kind]
-            raise NotFoundError(_NODES[kind].replace("_", " "), reference, close_names(name, known))
-        return found[0]
+        return found[0] if found else None
+
+    def get(self, kind: Kind, reference: str) -> Definition:
+        """A version by `name` (its newest), `name/N` or id.
+
+        Raises:
+            NotFoundError: there is none, the nearest names are given; or the name is retired.
+        """
+        return self.get_any((kind,), reference, _NODES[kind].replace("_", " "))
+
+    def get_any(self, kinds: Sequence[Kind], reference: str, what: str) -> Definition:
+        """A version of the first of these kinds that has one. Raises as `get`; `what` says there what it was to be."""
+        hint = ""
+        for kind in kinds:
+            found = self.find(kind, reference)
+            if found is not None and (found.retired_at is None or found.name != reference):
+                return found
+            hint = hint if found is None else f"It is retired; its last version is `{found}`."
+        known = [name for (of, name), head in self.heads().items() if of in kinds and head.retired_at is None]
+        raise NotFoundError(what, reference, () if hint else close_names(reference.partition("/")[0], known), hint)
 
     def by_id(self, ids: Iterable[str]) -> dict[str, Definition]:
         """Versions by their ids."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 
 import msgspec
 from blake3 import blake3
@@ -68,15 +67,7 @@ def _split(name: object) -> tuple[str, str]:
 
 def _view(name: str, chosen: Sequence[str], store: DefinitionStore) -> Definition:
     """The view or on-demand view that features are of."""
-    found = None
-    with suppress(NotFoundError):
-        found = store.get("view", name)
-    if found is None:
-        with suppress(NotFoundError):
-            found = store.get("on_demand", name)
-    if found is None:
-        known = [each for kind, each in store.heads() if kind != "service"]
-        raise NotFoundError("feature view", name, close_names(name, known))
+    found = store.get_any(("view", "on_demand"), name, "feature view")
     names = [field.name for field in found.record.fields]
     for feature in chosen:
         if feature not in names:

@@ -7,14 +7,13 @@ that use the old ones keep them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from types import ModuleType
 from typing import Any, Literal
 
 import msgspec
 
 from mainspring.data import DatasetVersion
-from mainspring.errors import ConflictError, ExistsError, InvalidError, NotFoundError, WrongTypeError, close_names
+from mainspring.errors import ConflictError, ExistsError, InvalidError, WrongTypeError
 from mainspring.features._store import DefinitionStore, new_definition
 from mainspring.features.definitions.changes import changes
 from mainspring.features.definitions.entity import Entity
@@ -107,7 +106,7 @@ def get_definition(kind: Kind, reference: str, workspace: Workspace | None = Non
     """A version of a view, an on-demand view or a service, by `name` (its newest), `name/N` or id.
 
     Raises:
-        NotFoundError: there is none; the nearest names are given.
+        NotFoundError: there is none, the nearest names are given; or the name is retired.
     """
     workspace = workspace or current_workspace()
     return DefinitionStore(workspace.database, workspace.ledger).get(kind, reference)
@@ -117,16 +116,11 @@ def find_definition(reference: str, workspace: Workspace | None = None) -> Defin
     """A version of anything that is defined, by `name` (its newest), `name/N` or id; a service before a view of its name.
 
     Raises:
-        NotFoundError: there is none; the nearest names are given.
+        NotFoundError: there is none, the nearest names are given; or the name is retired.
     """
     workspace = workspace or current_workspace()
     store = DefinitionStore(workspace.database, workspace.ledger)
-    for kind in ("service", "view", "on_demand"):
-        with suppress(NotFoundError):
-            return store.get(kind, reference)
-    raise NotFoundError(
-        "feature view or service", reference, close_names(reference, [name for _, name in store.heads()])
-    )
+    return store.get_any(("service", "view", "on_demand"), reference, "feature view or service")
 
 
 def list_definitions(kind: Kind | None = None, workspace: Workspace | None = None) -> list[Definition]:

@@ -58,7 +58,7 @@ def live_versions(name: str, store: DefinitionStore, workspace: Workspace) -> li
     Raises:
         NotFoundError: there is no such view.
     """
-    newest = store.get("view", name)
+    newest = store.find("view", name) or store.get("view", name)
     if newest.name != name:
         return [newest]
     versions = store.versions("view", name)

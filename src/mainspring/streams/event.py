@@ -88,8 +88,7 @@ def check_events(stream: str, events: Sequence[Event]) -> None:
         if len(event.type) > LONGEST_ID or _CONTROL.search(event.type):
             raise InvalidError(f"[{place}].type", event.type, f"text of at most {LONGEST_ID} characters")
         if not clock.FIRST_US <= event.time_us <= clock.LAST_US:
-            told = "microseconds since 1970, in the years 1 to 9999"
-            raise InvalidError(f"[{place}].time", event.time_us, told, "Is it in nanoseconds?")
+            raise InvalidError(f"[{place}].time", event.time_us, clock.SHOWN, "Is it in nanoseconds?")
         if len(event.payload) > LARGEST_PAYLOAD_BYTES:
             size = f"{len(event.payload):,} bytes"
             raise InvalidError(f"[{place}].data", size, f"at most {LARGEST_PAYLOAD_BYTES:,} bytes of JSON")

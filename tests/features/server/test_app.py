@@ -28,6 +28,7 @@ from mainspring.features import (
     materialize,
     push,
 )
+from mainspring.features._store import DefinitionStore
 from mainspring.models import Field, Signature, register
 from mainspring.testing.processes import start_server
 from mainspring.workspace import Workspace, using
@@ -251,8 +252,10 @@ def test_a_push_is_read_at_once_and_kept_offline(running: Running) -> None:
         (422, "/write-to-online-store", {"feature_view_name": "weather_at", "df": {"wind": [1]}}, "column `origin`"),
         (404, "/write-to-online-store", {"feature_view_name": "weather", "df": {}}, "Nearest: weather_at"),
         (404, "/materialize", {"feature_views": ["weather"]}, "Nearest: weather_at"),
+        (422, "/push", {"push_source_name": "weather_at", "df": {"origin": ["a"], "at": [10**18], "wind": [1],
+                                                                 "temp": [1.0]}}, "weather_at.at: `1000000000000000000` is"),
     ],
-    ids=range(10),
+    ids=range(11),
 )  # fmt: skip
 def test_a_push_that_is_wrong_changes_nothing(
     running: Running, status: int, path: str, body: dict[str, Any], message: str
@@ -289,6 +292,13 @@ def test_a_new_version_is_followed_and_the_old_one_can_be_named(running: Running
     for each in asked:
         while running.values(**each, entities={"origin": ["A"]})["wind"] != [2]:
             assert running.process.poll() is None
+    workspace, store = running.workspace, DefinitionStore(running.workspace.database)
+    with workspace.database.transaction() as tx:
+        store.retire(tx, get_definition("service", "movers", workspace))
+    asked[0]["entities"] = {"origin": ["A"]}
+    while (gone := running.client.post("/get-online-features", json=asked[0])).status_code == 200:
+        assert running.process.poll() is None
+    assert (gone.status_code, "its last version is `movers/2`" in gone.text) == (404, True)
     assert running.values(feature_service="movers/1", entities={"origin": ["A"]})["wind"] == [1]
     assert running.values(features=["moving/1:wind"], entities={"origin": ["A"]})["wind"] == [1]
 

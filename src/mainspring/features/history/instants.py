@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from mainspring import clock
 from mainspring.errors import InvalidError, counted
 
 
@@ -30,3 +31,15 @@ def expect_times(dtype: pl.DataType, nulls: int, path: str) -> None:
         raise InvalidError(path, str(dtype), "a Datetime or a Date", "Cast it first.")
     if nulls:
         raise InvalidError(path, counted(nulls, "null"), "a time in every row", "Drop these rows, or fill in a time.")
+
+
+def expect_shown(times_us: pl.Series, path: str) -> None:
+    """Refuse times in microseconds that no datetime can show, and so nobody who reads them.
+
+    Raises:
+        InvalidError: the first of them, and how many there are.
+    """
+    beyond = times_us.filter(~times_us.is_between(clock.FIRST_US, clock.LAST_US))
+    if beyond.len():
+        said = f"So in {counted(beyond.len(), 'row')}. Is it in nanoseconds?"
+        raise InvalidError(path, beyond[0], clock.SHOWN, said)

@@ -22,6 +22,7 @@ from mainspring.errors import ConflictError, InvalidError, NotAllowedError
 from mainspring.features._store import DefinitionStore, Freshness
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, ViewRecord
+from mainspring.features.history.instants import expect_shown
 from mainspring.features.online.fence import Fence
 from mainspring.features.online.increments import Increment, increment_of
 from mainspring.features.online.packing import is_pushed
@@ -303,7 +304,8 @@ def push(view: str | Definition, rows: Any, *, workspace: Workspace | None = Non
 
     Raises:
         NotFoundError: there is no such view.
-        InvalidError: it is a view of aggregates; a column is missing, a time or key null.
+        InvalidError: it is a view of aggregates; a column is missing, a time or key null, a time not in the years 1 to 9999.
+        NotAllowedError: the view is retired, and no model uses it.
         StorageError: the store can't be written.
     """
     from mainspring.data import as_polars
@@ -311,6 +313,8 @@ def push(view: str | Definition, rows: Any, *, workspace: Workspace | None = Non
     workspace = workspace or current_workspace()
     store, frame = DefinitionStore(workspace.database, workspace.ledger), as_polars(rows)
     versions = live_versions(view, store, workspace) if isinstance(view, str) else [view]
+    if not versions:
+        raise NotAllowedError(f"The view `{view}` is retired, and no model uses it.")
     source = _record(versions[0]).source
     counts = [_pushed(each, frame, workspace) for each in versions if _record(each).source == source]
     return counts[0]
@@ -323,5 +327,7 @@ def _pushed(definition: Definition, rows: pl.DataFrame, workspace: Workspace) ->
             "view", str(definition), "a view of columns or expressions", "Aggregates are fed by a stream."
         )
     given = timed_rows(record, rows.lazy(), Functions(workspace))
+    for name, times in ((record.event_time, EVENT), (record.created_time, CREATED)):
+        expect_shown(given[times], f"{record.name}.{name}")
     parts = newest(record, given).iter_slices(_BATCH)
     return sum(workspace.online.put_newest(state.packed(part, is_pushed=True)) for part in parts)

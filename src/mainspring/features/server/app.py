@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from mainspring.errors import InvalidError, MainspringError, NotFoundError, WrongTypeError
+from mainspring.errors import InvalidError, MainspringError, NotAllowedError, NotFoundError, WrongTypeError
 from mainspring.features.definitions.records import ServiceRecord
 from mainspring.features.online.reader import Vector
 from mainspring.features.parity.recorded import parity_lines
@@ -82,7 +82,7 @@ class FeaturesApp(WebApp):
             return await super().respond(route, request)
         try:
             return await (self._read(request) if route == _READ else self._write(route, request))
-        except (NotFoundError, InvalidError, WrongTypeError) as error:
+        except (NotFoundError, InvalidError, WrongTypeError, NotAllowedError) as error:
             return _refused(error)
         except MainspringError as error:
             _log.warning("request %s: %s", request.id.decode(), redact(str(error)))
@@ -162,7 +162,7 @@ def _answered(asked: OnlineRequest, entry: Entry) -> tuple[Answer, list[Vector]]
     return Answer(encode(answer), rows=len(vectors)), vectors
 
 
-def _refused(error: NotFoundError | InvalidError | WrongTypeError) -> Answer:
+def _refused(error: MainspringError) -> Answer:
     """What is wrong with a request, as Feast's clients read it: a text that is JSON in itself."""
     name = "FeastError"
     if isinstance(error, NotFoundError):

@@ -46,7 +46,7 @@ class Catalogue:
         self._store = DefinitionStore(workspace.database, workspace.ledger)
         self._kept: dict[Wanted, Entry] = {}
         self._lock = threading.Lock()
-        self._count = self._store.count()
+        self._state = self._store.state()
 
     def find(self, wanted: Wanted) -> Entry | None:
         """The reader for what is asked for, if there is one already."""
@@ -73,13 +73,13 @@ class Catalogue:
         return entry
 
     def follow(self) -> None:
-        """Make the readers anew whose definitions have new versions; what is not there any more is forgotten.
+        """Make the readers anew whose definitions have new versions; what is not there any more, or retired, is forgotten.
 
         Raises:
             StorageError: the definitions can't be read; the readers stay.
         """
-        count = self._store.count()
-        if count == self._count:
+        state = self._store.state()
+        if state == self._state:
             return
         for wanted, entry in list(self._kept.items()):
             try:
@@ -87,7 +87,7 @@ class Catalogue:
                     self.make(wanted)
             except (NotFoundError, InvalidError):
                 self._kept.pop(wanted, None)
-        self._count = count
+        self._state = state
 
     def services(self) -> list[Definition]:
         """The newest versions of the services that are in use."""

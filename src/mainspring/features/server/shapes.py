@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import binascii
 import math
+import re
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
 
+from mainspring import clock
 from mainspring.errors import InvalidError, NotFoundError, WrongTypeError, close_names
 from mainspring.features.definitions.records import Field
 from mainspring.features.online.reader import Vector
 from mainspring.web.app import RequestError
 from mainspring.web.body import read_json
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_TIME = "1970-01-01T00:00:00Z"
 _PRESENT = "PRESENT"
+_FLOAT = re.compile(r"\bf(?:32|64)\b")  # anywhere in a type
 Body = TypeVar("Body", bound=msgspec.Struct)
 Frame = dict[str, list[Any]]
 
@@ -115,8 +117,7 @@ def online_answer(
     for field, column, marks, event_us in zip(fields, values, statuses, events, strict=True) if count else ():
         if event_us != known:  # features of one view have the same times
             known, times = event_us, [_NO_TIME if at is None else time_text(at) for at in event_us]
-        is_float = field.dtype in ("f32", "f64") or field.dtype.startswith("list[f")
-        results.append(_result(_finite(column) if is_float else column, marks, times))
+        results.append(_result(_finite(column) if _FLOAT.search(field.dtype) else column, marks, times))
     if not count:
         results += [_result((), (), ()) for _ in names]
     return {"metadata": {"feature_names": [*wanted, *names], **_outage(vectors)}, "results": results}
@@ -137,13 +138,17 @@ def _result(values: Sequence[Any], statuses: Sequence[str], times: Sequence[str]
 def _finite(values: Sequence[Any]) -> Sequence[Any]:
     """Numbers as JSON has them; those that it hasn't as the texts of Protocol Buffers."""
     return [
-        value
-        if value is None or (type(value) is float and math.isfinite(value))
-        else _finite(value)
-        if isinstance(value, list)
-        else _text_of(value)
-        for value in values
+        value if value is None or (type(value) is float and math.isfinite(value)) else _told(value) for value in values
     ]
+
+
+def _told(value: Any) -> Any:
+    """A value that may hold numbers which JSON hasn't."""
+    if isinstance(value, dict):
+        return {name: _told(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return _finite(value)
+    return _text_of(value) if isinstance(value, float) else value
 
 
 def _text_of(value: float) -> float | str:
@@ -154,11 +159,11 @@ def _text_of(value: float) -> float | str:
 
 @lru_cache(maxsize=65_536)
 def time_text(at_us: int) -> str:
-    """An instant in RFC 3339, with as many digits as it needs.
+    """An instant in RFC 3339, with as many digits as it needs; one that it can't say as the nearest that it can.
 
     >>> time_text(1_357_000_000_000_000), time_text(1_500)
     ('2013-01-01T00:26:40Z', '1970-01-01T00:00:00.001500Z')
     """
-    at = _EPOCH + timedelta(microseconds=at_us)
+    at = clock.from_us(min(max(at_us, clock.FIRST_US), clock.LAST_US))
     digits = "seconds" if not at.microsecond else "microseconds" if at.microsecond % 1000 else "milliseconds"
     return at.replace(tzinfo=None).isoformat(timespec=digits) + "Z"

@@ -6,7 +6,7 @@ Online comes first: pushing the same rows again changes nothing there, so a clie
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -29,11 +29,14 @@ if TYPE_CHECKING:
 
 _EVENT, _CREATED = "event_timestamp", "created"  # as Feast's client names them
 _TIME = "datetime[us, UTC]"
+_FED = "Aggregates are fed by a stream, or materialized."
 _WAYS = ("online", "offline", "online_and_offline")
 
 
 def push_rows(request: PushRequest, workspace: Workspace) -> dict[str, Any]:
     """Push rows of a view, or of all views of a source, and say what became of them. Versions that models use get them, too.
+
+    Views of aggregates over the source get them with its next materialization, when the dataset has them.
 
     Raises:
         NotFoundError: there is no such view or source, or no such column; the nearest are named.
@@ -43,7 +46,7 @@ def push_rows(request: PushRequest, workspace: Workspace) -> dict[str, Any]:
     """
     if request.to not in _WAYS:
         raise InvalidError("to", request.to, f"one of {', '.join(_WAYS)}")
-    views = _pushed(request.push_source_name, workspace)
+    views = _pushed(request.push_source_name, workspace, is_online=request.to != "offline")
     answer: dict[str, Any] = {"rows": _rows(request.df), "online": {}, "offline": {}}
     types = _source_types(_view(views[0]), workspace)
     frame = _framed(request.df, types)
@@ -54,7 +57,7 @@ def push_rows(request: PushRequest, workspace: Workspace) -> dict[str, Any]:
         store, source = DefinitionStore(workspace.database, workspace.ledger), _view(views[0]).source
         live = [each for view in views for each in live_versions(view.name, store, workspace)]
         answer["online"] = {
-            str(each): push(each, frame, workspace=workspace) for each in live if _view(each).source == source
+            str(each): push(each, frame, workspace=workspace) for each in live if _takes_rows(each, source)
         }
     if offline:
         source = _view(views[0]).source
@@ -66,27 +69,44 @@ def push_rows(request: PushRequest, workspace: Workspace) -> dict[str, Any]:
 def write_features(request: WriteRequest, workspace: Workspace) -> dict[str, Any]:
     """Store rows of a view that hold its features, as Feast's client sends what is pushed to it; raises as `push_rows`."""
     store = DefinitionStore(workspace.database, workspace.ledger)
-    view = store.get("view", request.feature_view_name)
-    record = _view(view)
-    times = {_EVENT: record.event_time, _CREATED: record.created_time}
-    columns = {times.get(name, name) or name: values for name, values in request.df.items()}
-    if not record.created_time:
-        columns.pop(_CREATED, None)
-    elif None in columns.get(record.created_time, ()):
-        columns[record.created_time] = columns[
-            record.event_time
-        ]  # known when it happened, as where there is no such time
-    types = {key.name: str(key.type) for key in record.keys}
-    types |= {name: _TIME for name in (record.event_time, record.created_time) if name}
-    types |= {field.name: field.dtype for field in record.fields}
-    given = {name: _from_seconds(types.get(name, ""), values) for name, values in columns.items()}
+    asked = live_versions(request.feature_view_name, store, workspace)
+    view = asked[0] if asked else store.get("view", request.feature_view_name)
+    types, own = _types_of_features(_view(view)), _own_times(_view(view))
+    _rows(request.df)
+    told = {name: _from_seconds(name, types.get(own.get(name, name), ""), each) for name, each in request.df.items()}
+    given = _with_own_times(told, _view(view))
     frame = _framed(given, types)
     if missing := [name for name in types if name not in given]:
-        raise InvalidError("df", ", ".join(request.df), f"a column `{missing[0]}` of {view}")
+        sent = next((name for name, each in own.items() if each == missing[0]), missing[0])
+        raise InvalidError("df", ", ".join(request.df), f"a column `{sent}` of {view}")
     live = [each for each in live_versions(view.name, store, workspace) if _shape(each) == _shape(view)]
     into = {str(each): each for each in (view, *live)}
     stored = {name: push(_plain(each), frame, workspace=workspace) for name, each in into.items()}
     return {"rows": frame.height, "online": stored}
+
+
+def _own_times(record: ViewRecord) -> dict[str, str]:
+    """What the times that Feast's client sends are called in a view."""
+    return {_EVENT: record.event_time, _CREATED: record.created_time}
+
+
+def _with_own_times(columns: Frame, record: ViewRecord) -> Frame:
+    """Columns with the times as the view calls them. A row without a created time was known when it happened."""
+    times = _own_times(record)
+    found = {times.get(name, name) or name: values for name, values in columns.items()}
+    if not record.created_time:
+        found.pop(_CREATED, None)
+    elif record.created_time in found and record.event_time in found:
+        both = zip(found[record.created_time], found[record.event_time], strict=True)
+        found[record.created_time] = [happened if known is None else known for known, happened in both]
+    return found
+
+
+def _types_of_features(record: ViewRecord) -> dict[str, str]:
+    """The columns of a view's rows as its features, with their types."""
+    types = {key.name: str(key.type) for key in record.keys}
+    types |= {name: _TIME for name in (record.event_time, record.created_time) if name}
+    return types | {field.name: field.dtype for field in record.fields}
 
 
 def _shape(view: Definition) -> tuple[Any, ...]:
@@ -120,15 +140,22 @@ def _is_materialized(definition: Definition) -> bool:
     return isinstance(record, ViewRecord) and record.stream is None and definition.retired_at is None
 
 
-def _pushed(name: str, workspace: Workspace) -> list[Definition]:
-    """The views that a name of one, or of their source, stands for."""
+def _pushed(name: str, workspace: Workspace, *, is_online: bool) -> list[Definition]:
+    """The views that a name of one, or of their source, stands for; online one at least that rows can be pushed to."""
     store = DefinitionStore(workspace.database, workspace.ledger)
     views = [each for each in store.heads().values() if isinstance(each.record, ViewRecord) and not each.retired_at]
     found = [each for each in views if each.name == name] or [each for each in views if _view(each).source == name]
     if not found:
         known = {each.name for each in views} | {_view(each).source for each in views}
         raise NotFoundError("push source", name, close_names(name, known), "It is a view, or the source of some.")
+    if is_online and not any(_takes_rows(each, _view(each).source) for each in found):
+        raise InvalidError("push_source_name", name, "a view of columns or expressions, or the source of one", _FED)
     return found
+
+
+def _takes_rows(view: Definition, source: str) -> bool:
+    """Whether rows of a source can be pushed to a view."""
+    return _view(view).source == source and not _view(view).aggregates
 
 
 def _view(definition: Definition) -> ViewRecord:
@@ -170,8 +197,11 @@ def _rows(columns: Frame) -> int:
     return counts.pop() if counts else 0
 
 
-def _from_seconds(dtype: str, values: list[Any]) -> list[Any]:
+def _from_seconds(name: str, dtype: str, values: list[Any]) -> list[Any]:
     """Times as Feast's client sends them, in whole seconds, as times."""
     if not dtype.startswith("datetime"):
         return values
-    return [datetime.fromtimestamp(each, UTC).isoformat() if type(each) is int else each for each in values]
+    for place, each in enumerate(values):
+        if type(each) is int and not clock.FIRST_US <= each * 1_000_000 <= clock.LAST_US:
+            raise InvalidError(f"df.{name}[{place}]", each, "seconds since 1970, in the years 1 to 9999, or ISO 8601")
+    return [clock.from_us(each * 1_000_000).isoformat() if type(each) is int else each for each in values]

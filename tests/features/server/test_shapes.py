@@ -1,0 +1,35 @@
+"""Answers say every value and time that was stored, also those for which JSON or ISO 8601 has no form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mainspring import clock
+from mainspring.features.definitions.records import Field
+from mainspring.features.online.reader import Vector
+from mainspring.features.server.shapes import online_answer, time_text
+
+NAN, INFINITE = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "told"),
+    [
+        ("f32", NAN, "NaN"),
+        ("list[f64]", [1.0, None, -INFINITE], [1.0, None, "-Infinity"]),
+        ("array[f32, 2]", [NAN, INFINITE], ["NaN", "Infinity"]),
+        ("list[list[f32]]", [[NAN], []], [["NaN"], []]),
+        ("struct[{'a': f64, 'b': i64}]", {"a": NAN, "b": 1}, {"a": "NaN", "b": 1}),
+        ("list[i64]", [1], [1]),
+    ],
+)
+def test_numbers_that_are_not_finite_are_texts_at_any_depth(dtype: str, value: Any, told: Any) -> None:
+    answer = online_answer({"k": ["a"]}, {"k": "str"}, ["x"], [Field("x", dtype)], [Vector([value], ["PRESENT"], [0])])
+    assert answer["results"][1]["values"] in ([told], (told,))
+
+
+def test_a_stored_time_that_no_text_says_fails_no_answer() -> None:
+    assert time_text(clock.LAST_US + 1) == time_text(clock.LAST_US) == "9999-12-31T23:59:59.999999Z"
+    assert time_text(-(1 << 63)) == "0001-01-01T00:00:00Z"
