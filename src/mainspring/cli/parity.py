@@ -28,7 +28,7 @@ _EXAMPLES = 5  # of each feature and cause
 def verify_vectors(invocation: Invocation, service: str, since: str) -> int:
     """Recompute the logged vectors of SERVICE (name or NAME/N; of all services) offline, and compare them bit for bit.
 
-    Exit status: 0 if nothing differs, 1 if a vector does.
+    Exit status: 0 if nothing differs, 1 if a vector does, or a service can't be verified.
     """
     from mainspring.features import verify
 
@@ -46,7 +46,7 @@ def verify_vectors(invocation: Invocation, service: str, since: str) -> int:
             click.echo("\r\033[K", nl=False, err=True)
     document = msgspec.to_builtins(report) | {"passed": report.passed, **report.metrics}
     invocation.show(document, lambda: _told(report))
-    return int(report.mismatched > 0)
+    return int(report.mismatched > 0 or bool(report.failed))
 
 
 def _instant(since: str) -> datetime:
@@ -83,6 +83,7 @@ def _told(report: ParityReport) -> str:
     lines = [first, "", text.table(headers, rows, drop=["behind by", "not judged"])]
     if report.mismatches:
         lines += ["", _examples(report.mismatches)]
+    lines += [f"{text.bold(service)} can't be verified: {why}" for service, why in report.failed.items()]
     return "\n".join(lines)
 
 

@@ -273,6 +273,38 @@ def test_what_was_pushed_is_judged_once_the_source_has_it(workspace: Workspace) 
 
 
 @here
+def test_what_was_pushed_is_no_excuse_for_what_was_known_only_later(workspace: Workspace) -> None:
+    served = Served(workspace, CLEAN[:1])
+    served.bring(1)
+    push("weather_at", CLEAN[1:2])
+    served.read(3, "ab")
+    dataset("weather").append(CLEAN[1:2].with_columns(known=at(9)))
+    report = verify("late")
+    assert (report.mismatched, report.verified) == (3, 1)
+    assert {cause for _, cause in causes(report)} == {Cause.LATE}
+
+
+@here
+def test_a_source_that_fits_no_more_holds_up_nothing(workspace: Workspace) -> None:
+    served = Served(workspace, CLEAN)
+    dataset("other").commit(CLEAN)
+    other = FeatureView("other", entity=Entity("origin"), source="other", event_time="at", features=["wind"])
+    apply(FeatureService("others", [other]))
+    materialize("other", until=at(3))
+    served.bring(3)
+    served.read(3, "ab")
+    others = FeatureReader(get_definition("service", "others"), workspace)
+    served.log.read(others, [{"origin": "a"}], ["others"], at_us=us(at(3)))
+    dataset("weather").commit(CLEAN.drop("wind"), mode="replace")
+    report = verify()
+    assert (report.passed, report.verified, report.failed) == (True, 5, {}), "the version that was served is there"
+    remove_version("weather/1")
+    report = verify()
+    assert (report.passed, report.verified, [*report.failed]) == (False, 1, ["late/1"])
+    assert "late/1 can't be verified: No data of version `weather/1`" in str(report)
+
+
+@here
 def test_staleness_is_told_apart(workspace: Workspace) -> None:
     served = Served(workspace, CLEAN)
     served.bring(1.5)

@@ -113,24 +113,37 @@ class _Search:
     def tries(self) -> Iterator[_Try]:
         """One after the other, the cheap ones first."""
         pushed = self.reads.is_pushed(self.judged.number)[self.places]
-        yield _Try(
-            Cause.PUSHED, "the source's row of that time says something else", dict.fromkeys(self.served, pushed)
-        )
+        yield from self._pushed(pushed) if pushed.any() else ()
         yield from self._floats()
         if not self.record.aggregates:
             yield from self._ttl()
         yield from self._definitions()
         newest = limited(self.sources.newest(self.judged.view), self.asked)
-        yield self._try(Cause.LATE, "it counts what was created later", answers(self.asked, newest.known(guard=False)))
+        yield self._late()
         yield from self._versions()
         if not self.record.aggregates:
-            event_us = self._event_us()
-            pairs = zip(event_us, self.asked.at.tolist(), strict=True)
-            ahead = np.array([event is not None and event > at for event, at in pairs], bool)
-            yield _Try(Cause.FUTURE, "its event is after the read", dict.fromkeys(self.served, ahead))
+            yield self._future()
         for offset_us in OFFSETS_US:
             shifted = answers_as_of(self.asked, newest.shifted(offset_us), self.levels)
             yield self._try(Cause.ZONE, f"it is right by times that are {_hours(offset_us)} off", shifted)
+
+    def _pushed(self, pushed: Mask) -> Iterator[_Try]:
+        """What was pushed is served as it came, also before its time."""
+        now = self.served.agreeing(self.judged.now.taken(self.places).values)
+        for found in (self._future(), self._late()):
+            yield found._replace(holds={name: mask & pushed & ~now[name] for name, mask in found.holds.items()})
+        yield _Try(
+            Cause.PUSHED, "the source's row of that time says something else", dict.fromkeys(self.served, pushed)
+        )
+
+    def _future(self) -> _Try:
+        pairs = zip(self._event_us(), self.asked.at.tolist(), strict=True)
+        ahead = np.array([event is not None and event > at for event, at in pairs], bool)
+        return _Try(Cause.FUTURE, "its event is after the read", dict.fromkeys(self.served, ahead))
+
+    def _late(self) -> _Try:
+        newest = limited(self.sources.newest(self.judged.view), self.asked)
+        return self._try(Cause.LATE, "it counts what was created later", answers(self.asked, newest.known(guard=False)))
 
     def _try(self, cause: Cause, why: str, found: Answers) -> _Try:
         """An explanation that gives these answers, of as many of the features as there are."""

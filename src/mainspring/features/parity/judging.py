@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -11,13 +12,13 @@ import numpy.typing as npt
 import polars as pl
 
 from mainspring.data import DatasetVersion, dataset, get_dataset_version
-from mainspring.errors import NotFoundError
+from mainspring.errors import InvalidError, NotFoundError
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, Part, ViewRecord
 from mainspring.features.definitions.rows import source_schema
 from mainspring.features.history.keys import comparable_keys, key_names
-from mainspring.features.online.rows import EVENT
+from mainspring.features.online.rows import CREATED, EVENT
 from mainspring.features.online.watermark import Watermark
 from mainspring.features.parity.answers import Answers, Asked, answers_as_of, answers_now, asked_of, joined
 from mainspring.features.parity.bits import Mask, same
@@ -69,9 +70,15 @@ class Sources:
         self.functions = Functions(workspace)
         self._past: dict[tuple[str, str], Past] = {}
         self._newest: dict[str, DatasetVersion] = {}
+        self._fits: dict[str, DatasetVersion] = {}
 
     def newest(self, view: Definition) -> Past:
-        """Of the version of the source that is the newest when it is first asked for."""
+        """Of the version of the source that is the newest when it is first asked for; if that doesn't fit the view any more,
+        e.g. by a column, of the newest that does.
+
+        Raises:
+            InvalidError: none fits.
+        """
         record = _view(view)
         if record.source not in self._newest:
             try:
@@ -80,7 +87,19 @@ class Sources:
                 if record.stream is None:
                     raise
                 return Past(record, pl.LazyFrame(schema=source_schema(record.stream)), self.functions)
-        return self._of(view, self._newest[record.source])
+        return self._fitting(view, self._newest[record.source])
+
+    def _fitting(self, view: Definition, newest: DatasetVersion) -> Past:
+        try:
+            return self._of(view, self._fits.get(view.id, newest))
+        except InvalidError:
+            for version in dataset(newest.dataset, self.workspace).versions():
+                if version.number < newest.number:
+                    with suppress(InvalidError, NotFoundError):
+                        found = self._of(view, version)
+                        self._fits[view.id] = version
+                        return found
+            raise
 
     def find(self, view: Definition, version: str) -> Past | None:
         """Of a version of the source, empty for the newest; None if it was removed."""
@@ -173,7 +192,9 @@ class _Judging:
         verdicts[places[equal]] = Verdict.VERIFIED
 
     def _found(self, places: Whole, past: Past, level: int = EVERYTHING) -> tuple[Mask, Mask]:
-        """Whether a source has rows of the times that these reads gave values of, and whether one has their values."""
+        """Whether a source has rows of the times that these reads gave values of, and whether one that was known by then has
+        their values.
+        """
         known, equal = np.zeros(len(places), bool), np.zeros(len(places), bool)
         asked = self.asked.taken(places)
         history = past.frame.filter(pl.col(NEEDS) <= level)
@@ -182,14 +203,13 @@ class _Judging:
         events = pl.Series(EVENT, [self.event_us[place] for place in places.tolist()], pl.Int64)
         wanted = pl.DataFrame([*left, events]).with_row_index("__row")
         names = [*key_names(len(keys)), EVENT]
-        rows = wanted.join(
-            pl.DataFrame([*right, history.get_column(EVENT), *history.select(self.part.features)]), on=names
-        )
-        for row, *values in rows.select("__row", *self.part.features).iter_rows():
+        rows = wanted.join(pl.DataFrame([*right, *history.select(EVENT, CREATED, *self.part.features)]), on=names)
+        for row, event_us, created_us, *values in rows.select("__row", EVENT, CREATED, *self.part.features).iter_rows():
             place = int(places[row])
             known[row] = True
-            served = [self.served[name].values[place] for name in self.part.features]
-            equal[row] |= same(self._with_ttl(place, values), served)
+            if max(event_us, created_us) <= self.asked.at[place]:
+                served = [self.served[name].values[place] for name in self.part.features]
+                equal[row] |= same(self._with_ttl(place, values), served)
         return known, equal
 
     def _with_ttl(self, place: int, values: list[Any]) -> list[Any]:

@@ -99,6 +99,8 @@ class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
     stale: int
     views: tuple[ViewParity, ...]
     mismatches: tuple[Mismatch, ...]
+    failed: dict[str, str] = {}  # a Struct copies its defaults
+    """The services that could not be verified, and why."""
 
     @property
     def unjudged(self) -> int:
@@ -107,8 +109,8 @@ class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def passed(self) -> bool:
-        """Whether there is evidence, and nothing differs. No evidence is not a pass."""
-        return self.verified > 0 and not self.mismatched
+        """Whether there is evidence, and nothing differs or failed. No evidence is not a pass."""
+        return self.verified > 0 and not self.mismatched and not self.failed
 
     @property
     def metrics(self) -> dict[str, float | None]:
@@ -135,6 +137,7 @@ class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
                 for each in view.features
                 if each.mismatches
             ]
+        lines += [f"  {service} can't be verified: {why}" for service, why in self.failed.items()]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 import numpy as np
 
 from mainspring import clock
+from mainspring.errors import MainspringError
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.records import Definition, ServiceRecord, ViewRecord
 from mainspring.features.parity.causes import explained
@@ -34,10 +35,12 @@ def verify(
 
     Each value is computed again by the path that makes training sets, by the definition that served it, over what the online
     store reflected when it was read, and compared bit for bit. What was found is recorded as an event of each service's
-    version. `progress` is called with the number of vectors that are done.
+    version. A service that can't be verified holds up no other: the report says what was wrong, and has not passed. `progress`
+    is called with the number of vectors that are done.
 
     Raises:
         NotFoundError: there is no such service, or the dataset of a view is gone.
+        InvalidError: no version of its source fits a view.
         StorageError: the log is damaged.
     """
     workspace = workspace or current_workspace()
@@ -49,11 +52,18 @@ def verify(
     with using(workspace):
         sources = Sources(workspace)
         folder = vectors_folder(workspace)
+        failed: dict[str, MainspringError] = {}
         for each, logged in logged_reads(folder, services, since_us=since_us, until_us=until_us, rows=_ROWS):
-            done += tallies[each].take(logged, sources)
+            if each not in failed:
+                try:
+                    done += tallies[each].take(logged, sources)
+                except MainspringError as error:
+                    failed[each] = error
             if progress is not None:
                 progress(done)
-    seen = [each for each in tallies.values() if each.vectors]
+    seen = [tally for each, tally in tallies.items() if tally.vectors and each not in failed]
+    if failed and not seen:
+        raise next(iter(failed.values()))
     for tally in seen:
         tally.record(workspace)
     return ParityReport(
@@ -61,6 +71,7 @@ def verify(
         verified=sum(each.verified for each in seen), mismatched=sum(each.mismatched for each in seen),
         stale=sum(each.stale for each in seen), views=tuple(view for each in seen for view in each.views()),
         mismatches=tuple(example for each in seen for example in each.examples),
+        failed={str(services[each]): str(error) for each, error in failed.items()},
     )  # fmt: skip
 
 
