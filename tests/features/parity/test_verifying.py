@@ -301,7 +301,7 @@ def test_a_source_that_fits_no_more_holds_up_nothing(workspace: Workspace) -> No
     remove_version("weather/1")
     report = verify()
     assert (report.passed, report.verified, [*report.failed]) == (False, 1, ["late/1"])
-    assert "late/1 can't be verified: No data of version `weather/1`" in str(report)
+    assert "late/1 can't be verified: weather_at.wind: `wind` is not a column of `weather`" in str(report)
 
 
 @here
