@@ -110,6 +110,15 @@ def test_a_full_disk_is_named_and_damages_nothing(small_disk: Path) -> None:
     again.close()
 
 
+def test_a_disk_with_room_for_a_part_of_a_write_is_full(small_disk: Path) -> None:
+    store = LmdbKeyValue(small_disk / "online")
+    store.write([(b"kept", b"1")])
+    with pytest.raises(StorageError, match=f"{small_disk}/online: the disk is full"):
+        store.write([(b"%d" % number, b"x" * 300) for number in range(9_000)])
+    assert list(store.scan(b"")) == [(b"kept", b"1")]
+    store.close()
+
+
 def test_a_read_only_disk_is_read(small_disk: Path) -> None:
     store = LmdbKeyValue(small_disk / "online")
     store.write([(b"kept", b"1")])

@@ -26,6 +26,7 @@ from mainspring.store.space import NO_SPACE
 _MAP_BYTES = 1 << 30  # of addresses, not of memory or disk; doubled whenever it is full
 _READERS = 1_024  # read transactions at one instant, in all processes
 _LOCK_FILE_BYTES = 64 * _READERS + 4_096  # what LMDB takes for so many
+_LITTLE_BYTES = 1 << 20  # of free space, after a write for which there was too little
 _FORK_PATIENCE_S = 1.0
 _PAGE_KEYS, _PAGE_BYTES = 1_000, 4 << 20
 _DELETED_AT_ONCE = 10_000
@@ -192,7 +193,7 @@ class LmdbKeyValue:
         if isinstance(error, MainspringError):
             return error
         number = _number(error)
-        if number in NO_SPACE:
+        if number in NO_SPACE or self._is_cut_short(error):
             return StorageError(self.place, "the disk is full", "Free some space; nothing is damaged.")
         if number in _NOT_WRITABLE:
             return StorageError(self.place, "the directory is not writable")
@@ -203,6 +204,15 @@ class LmdbKeyValue:
         if "already open" in str(error):
             return StorageError(self.place, "this process was forked during a write", "Start it by spawn instead.")
         return StorageError(self.place, str(error))
+
+    def _is_cut_short(self, error: lmdb.Error | OSError) -> bool:
+        """Whether a write of LMDB found room for a part of it, which LMDB calls an input/output error."""
+        if not str(error).endswith(os.strerror(errno.EIO)):
+            return False
+        with suppress(OSError):
+            status = os.statvfs(self.path)
+            return status.f_bavail * status.f_frsize < _LITTLE_BYTES
+        return False
 
 
 class _Shared:

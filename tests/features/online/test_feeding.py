@@ -68,10 +68,11 @@ def last() -> FeatureView:
 
 
 def random_events(chance: random.Random, now_us: int, count: int) -> list[Any]:
-    """Events that happened up to 15 minutes ago, some of them much earlier, some of no flight or of wrong types."""
+    """Events that happened up to 15 minutes ago, or will, some of them much earlier, of no flight, or of wrong types."""
     found = []
     for _ in range(count):
         ago_us = chance.choice((0, SECOND_US, 60 * SECOND_US, chance.randrange(900 * SECOND_US), 10**6 * SECOND_US))
+        ago_us *= chance.choice((1, 1, 1, -1))
         data = chance.choice(ENTITIES) | {"delay": chance.choice(FLOATS), "gate": chance.choice(("A", "B", None))}
         data |= chance.choice(({}, {}, {}, {"delay": "soon"}, {"carrier": None}))
         found.append(event_of(data, id=f"e{chance.randrange(10**6)}", time_us=now_us - ago_us))
@@ -260,12 +261,14 @@ def test_a_push_beside_a_feeder_stops_nothing(
     send("arrivals", [{**ENTITIES[0], "delay": 1.0}])
     before = {**ENTITIES[0], "event_time": clock.now() - timedelta(hours=1), "event_id": "x", "event_offset": 0}
     row = pl.DataFrame([{**before, "received_at": before["event_time"], "delay": -1.0, "gate": None}])
-    whole, pushed = StoredValues.changes, []
+    whole = StoredValues.changes
+    pushed: list[int] = []
 
-    def beside(self: StoredValues, *given: Any) -> Any:
-        found = whole(self, *given)
+    def beside(self: StoredValues, *given: Any, **named: Any) -> Any:
+        found = whole(self, *given, **named)
         if not pushed:
-            pushed.append(push("last", row))
+            pushed.append(0)
+            pushed[0] = push("last", row)
         return found
 
     monkeypatch.setattr(StoredValues, "changes", beside)

@@ -21,3 +21,5 @@ class Status(StrEnum):
     """The online store is away; what the service declares for that."""
     UNAVAILABLE = "UNAVAILABLE"
     """The online store is away, and nothing is known or declared."""
+    NOT_KEPT = "NOT_KEPT"
+    """What the online store has is newer than the instant, and what was known then is not kept there."""

@@ -27,17 +27,19 @@ from mainspring.features.online.fence import Fence
 from mainspring.features.online.increments import Increment, increment_of
 from mainspring.features.online.packing import is_pushed
 from mainspring.features.online.places import TILE_BYTES, watermark_place
-from mainspring.features.online.rows import CREATED, EVENT, newest, timed_rows, visible
+from mainspring.features.online.rows import CREATED, EVENT, timed_rows, visible
 from mainspring.features.online.states import Change, StoredTiles, StoredValues, state_of, writes
 from mainspring.features.online.watermark import Running, Watermark, allowance_us, read_watermark
 from mainspring.features.uses import live_versions
-from mainspring.store import Lease
+from mainspring.store import KeyValue, Lease
 from mainspring.store.heartbeat import Heartbeat
 from mainspring.store.keyvalue import RANK_BYTES
+from mainspring.streams import Patience
 from mainspring.streams.columns import EVENT_OFFSET
 from mainspring.workspace import Workspace, current_workspace, using
 
 _BATCH = 50_000  # rows of one write
+_PUSHED_AT_ONCE = 10_000
 _LEASE_S, _PATIENCE_S, _PAUSE_S = 30.0, 60.0, 0.05
 
 
@@ -62,7 +64,7 @@ def materialize(
     view: str | Definition, *, until: datetime | None = None, full: bool = False, workspace: Workspace | None = None
 ) -> Materialized:
     """Store the newest row of each entity, or the tiles of a view of aggregates, of rows with event and created time up to
-    `until` (now); of a view by its name for every version that models use.
+    `until` (now, and no later); of a view by its name for every version that models use.
 
     Rows that were appended since the last time are read alone, where the view's rows stand each for itself. An instant before
     that of the last time counts as that one. An entity whose stored event was pushed and is newer keeps it, unless `full`:
@@ -79,7 +81,7 @@ def materialize(
     """
     workspace = workspace or current_workspace()
     store = DefinitionStore(workspace.database, workspace.ledger)
-    until_us = clock.now_us() if until is None else clock.to_us(until)
+    until_us = clock.now_us() if until is None else min(clock.to_us(until), clock.now_us())
     wanted = [view] if isinstance(view, Definition) else live_versions(view, store, workspace)
     if not wanted:
         raise NotAllowedError(f"The view `{view}` is retired, and no model uses it.")
@@ -171,10 +173,7 @@ class _Work:
 
     def _write(self, rows: pl.DataFrame, increment: Increment, begins_us: int, fence: Fence) -> int:
         if isinstance(self.state, StoredValues):
-            # In the order of keys each write touches few pages of a tree.
-            ordered = newest(self.record, rows).sort([key.name for key in self.record.keys])
-            parts = ordered.iter_slices(_BATCH)
-            return sum(fence.put_newest(self.state.packed(part)) for part in parts)
+            return sum(fence.put_newest(items) for items in self.state.batches(rows, _BATCH))
         stored = 0
         for part in self.state.parts(rows, _BATCH):
             found = self.state.changes(part, None if increment.replaces else self.online, begins_us)
@@ -187,8 +186,8 @@ class _Work:
         """Make the store hold what these rows give, and nothing else but, perhaps, newer pushed values."""
         wanted: dict[bytes, bytes | None] = {}
         if isinstance(self.state, StoredValues):
-            for part in newest(self.record, rows).iter_slices(_BATCH):
-                wanted |= self.state.packed(part)
+            for items in self.state.batches(rows, _BATCH):
+                wanted |= items
         else:
             for part in self.state.parts(rows, _BATCH):
                 wanted |= dict.fromkeys((key for key, _ in self.state.changes(part, None, begins_us).changes), b"")
@@ -329,5 +328,19 @@ def _pushed(definition: Definition, rows: pl.DataFrame, workspace: Workspace) ->
     given = timed_rows(record, rows.lazy(), Functions(workspace))
     for name, times in ((record.event_time, EVENT), (record.created_time, CREATED)):
         expect_shown(given[times], f"{record.name}.{name}")
-    parts = newest(record, given).iter_slices(_BATCH)
-    return sum(workspace.online.put_newest(state.packed(part, is_pushed=True)) for part in parts)
+    changed: set[bytes] = set()
+    for part in given.iter_slices(_PUSHED_AT_ONCE):
+        changed |= _put(state, part, workspace.online)
+    return len(changed)
+
+
+def _put(state: StoredValues, rows: pl.DataFrame, online: KeyValue) -> set[bytes]:
+    """The keys of the entities that got a value."""
+    patience = Patience()
+    while True:
+        found = state.changes(rows, online, is_pushed=True)
+        try:
+            online.write(found.changes, expect=found.expect)
+            return {*found.expect}
+        except ConflictError as error:  # somebody wrote between the look and the write
+            patience.bear(error, Pause())

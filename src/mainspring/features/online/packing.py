@@ -58,6 +58,16 @@ def rank(event_us: int, created_us: int) -> bytes:
     return RANK.pack(event_us + _BIAS, created_us + _BIAS)
 
 
+def rank_times(data: bytes) -> tuple[int, int]:
+    """Event time and created time of a packed value.
+
+    >>> rank_times(rank(-1, 5))
+    (-1, 5)
+    """
+    event, created = RANK.unpack_from(data)
+    return event - _BIAS, created - _BIAS
+
+
 def is_pushed(data: bytes) -> bool:
     """Whether a packed value came by `push`."""
     return data[RANK.size + 3] >= _PUSHED >> 24
@@ -294,7 +304,7 @@ def _temporal(dtype: Any) -> Callable[[int], Any]:
         return lambda ns: (_MIDNIGHT + timedelta(microseconds=ns // 1000)).time()
     times, over = {"ns": (1, 1000), "us": (1, 1), "ms": (1000, 1)}[dtype.time_unit]
     if isinstance(dtype, pl.Duration):
-        return lambda units: timedelta(microseconds=units * times // over)
+        return lambda units: timedelta(microseconds=_truncated(units * times, over))
     zone = ZoneInfo(dtype.time_zone) if dtype.time_zone else None
 
     def moment(units: int) -> datetime:
@@ -302,6 +312,11 @@ def _temporal(dtype: Any) -> Callable[[int], Any]:
         return utc.astimezone(zone) if zone else utc.replace(tzinfo=None)
 
     return moment
+
+
+def _truncated(units: int, over: int) -> int:
+    """A whole quotient towards zero, as Polars gives durations; its instants it rounds down."""
+    return units // over if units >= 0 else -(-units // over)
 
 
 def _swapped(number: int) -> int:

@@ -23,15 +23,19 @@ from mainspring.features.definitions.entity import Key
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, OnDemandRecord, Part, ServiceRecord, ViewRecord
 from mainspring.features.history.status import Status
+from mainspring.features.online.ahead import FLAGS, IS_CHAIN, as_of
 from mainspring.features.online.entities import entity_encoder
 from mainspring.features.online.outages import GuardedStore, Outage
 from mainspring.features.online.packing import Packing, Unpacked, is_pushed
 from mainspring.features.online.places import tiles_of_entity, tiles_prefix, values_prefix, watermark_place
 from mainspring.workspace import Workspace
 
-_PRESENT, _NULL, _OUTSIDE, _UNKNOWN = (
-    each.value for each in (Status.PRESENT, Status.NULL_VALUE, Status.OUTSIDE_MAX_AGE, Status.NOT_FOUND)
+_PRESENT, _NULL, _OUTSIDE, _UNKNOWN, _NOT_KEPT = (
+    each.value
+    for each in (Status.PRESENT, Status.NULL_VALUE, Status.OUTSIDE_MAX_AGE, Status.NOT_FOUND, Status.NOT_KEPT)
 )
+_CLOCKS_APART_US = 10_000_000
+_PRESENT_US = 1_000_000  # how long after its instant a read still is one of the present
 _PLACES_AT_ONCE = 10_000  # of one read; their keys take about a megabyte
 _QUICK_PLACES = 256  # of a local store: about a millisecond
 
@@ -101,6 +105,8 @@ class FeatureReader:
     def read(self, entities: Sequence[Mapping[str, Any]], *, at_us: int | None = None) -> list[Vector]:
         """The features of each entity, a mapping of the request's columns, at an instant: now, if none is said.
 
+        What is stored by a machine whose clock is some seconds ahead is of the present: the read then is as of its time.
+
         More entities than `rows_at_once` are read in several reads of the store, each as of an instant of its own.
 
         Raises:
@@ -119,16 +125,25 @@ class FeatureReader:
             yield entities[start : start + self.rows_at_once]
 
     def _read(self, entities: Sequence[Mapping[str, Any]], at: int) -> list[Vector]:
-        places = self._places(entities, at)
         try:
-            stored = self._online.get_many(places)
-        except StorageError as error:
-            return self._without_store(entities, places, at, error)
-        return self._answered(entities, stored, at)
+            places = self._places(entities, at)
+            try:
+                stored = self._online.get_many(places)
+            except StorageError as error:
+                return self._without_store(entities, places, at, error)
+            return self._answered(entities, stored, at)
+        except _ClockBehindError as behind:
+            return self._read(entities, behind.at_us)
 
     def reading(self, entities: Sequence[Mapping[str, Any]], *, at_us: int | None = None) -> Reading:
         """The same with the watermarks of the views, all as of one instant of the store, however many; raises as `read`."""
         at = clock.now_us() if at_us is None else at_us
+        try:
+            return self._reading(entities, at)
+        except _ClockBehindError as behind:
+            return self.reading(entities, at_us=behind.at_us)
+
+    def _reading(self, entities: Sequence[Mapping[str, Any]], at: int) -> Reading:
         places = self._places(entities, at)
         try:
             stored = self._online.get_many([*places, *self._marks])
@@ -142,7 +157,7 @@ class FeatureReader:
             count = part.span * len(entities)
             if isinstance(part, _Stored):
                 for place, data in enumerate(values[start : start + count]):
-                    if data is not None and is_pushed(data):
+                    if data is not None and is_pushed(as_of(data, at) or data):
                         pushed[place] |= 1 << number
             start += count
         return Reading(at, self._answered(entities, values, at), tuple(marks), pushed)
@@ -208,6 +223,13 @@ class FeatureReader:
         return Vector(*([told[place] for place in self._order] for told in (values, statuses, event_us)))  # type: ignore[arg-type]  # three lists
 
 
+class _ClockBehindError(Exception):
+    """The present of another machine is ahead of this one's."""
+
+    def __init__(self, at_us: int) -> None:
+        self.at_us = at_us
+
+
 class _Stored:
     """The part of a service that is stored as values."""
 
@@ -222,6 +244,7 @@ class _Stored:
         self._read: Callable[[bytes], Unpacked] = Packing(record.fields, view.number).reader(part.features)
         count = len(part.features)
         self._unknown = Vector([None] * count, [_UNKNOWN] * count, [None] * count)
+        self._not_kept = Vector([None] * count, [_NOT_KEPT] * count, [None] * count)
         self._outside = [_OUTSIDE] * count
         self._present = [_PRESENT] * count
 
@@ -237,7 +260,13 @@ class _Stored:
             if data is None:
                 found.append(self._unknown)
                 continue
-            event_us, _, values, _, is_whole = read(data)
+            if data[FLAGS] & IS_CHAIN and (data := as_of(data, at_us)) is None:
+                found.append(self._unknown)
+                continue
+            event_us, created_us, values, _, is_whole = read(data)
+            if event_us > at_us or created_us > at_us:
+                found.append(self._ahead(max(event_us, created_us), at_us))
+                continue
             event = [event_us] * width
             if oldest_us is not None and event_us < oldest_us:
                 found.append(Vector([None] * width, self._outside, event))
@@ -245,6 +274,13 @@ class _Stored:
                 statuses = present if is_whole else [_NULL if value is None else _PRESENT for value in values]
                 found.append(Vector(values, statuses, event))
         return found
+
+    def _ahead(self, due_us: int, at_us: int) -> Vector:
+        """What is said where all that is stored is newer than the instant."""
+        now_us = clock.now_us()
+        if at_us > now_us - _PRESENT_US and due_us <= now_us + _CLOCKS_APART_US:
+            raise _ClockBehindError(due_us)
+        return self._not_kept
 
 
 class _Folded:

@@ -34,7 +34,12 @@ def timed_rows(record: ViewRecord, source: pl.LazyFrame, functions: Functions, f
 
 def visible(rows: pl.DataFrame, until_us: int) -> pl.DataFrame:
     """The rows that were true and known by an instant."""
-    return rows.filter((pl.col(EVENT) <= until_us) & (pl.col(CREATED) <= until_us))
+    return rows.filter(pl.max_horizontal(EVENT, CREATED) <= until_us)
+
+
+def ahead(rows: pl.DataFrame, until_us: int) -> pl.DataFrame:
+    """The rows that were not."""
+    return rows.filter(pl.max_horizontal(EVENT, CREATED) > until_us)
 
 
 def newest(record: ViewRecord, rows: pl.DataFrame) -> pl.DataFrame:

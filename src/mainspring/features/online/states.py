@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import polars as pl
 
+from mainspring import clock
 from mainspring.errors import InvalidError, StorageError, counted, shorten
 from mainspring.features.aggregation.aggregation import Aggregation, Hop
 from mainspring.features.aggregation.aggregation import aggregation as held
@@ -18,10 +19,11 @@ from mainspring.features.aggregation.duration import duration_text
 from mainspring.features.aggregation.sources import column
 from mainspring.features.aggregation.tiles import ALWAYS_US, Event, Tile, TileId
 from mainspring.features.definitions.records import Definition, ViewRecord
+from mainspring.features.online.ahead import FLAGS, IS_CHAIN, due_us, merged
 from mainspring.features.online.entities import entities_bytes
 from mainspring.features.online.packing import Packing
 from mainspring.features.online.places import entity_of_tile, tile_place, tiles_prefix, values_prefix
-from mainspring.features.online.rows import CREATED, EVENT, NUMBER, newest
+from mainspring.features.online.rows import CREATED, EVENT, NUMBER, ahead, newest, visible
 from mainspring.store import KeyValue
 from mainspring.store.keyvalue import LARGEST_VALUE_BYTES, RANK_BYTES
 
@@ -60,17 +62,47 @@ class StoredValues:
             (prefix + key, value) for key, value in zip(entities_bytes(self.record.keys, rows), values, strict=True)
         ]
 
-    def changes(self, rows: pl.DataFrame, store: KeyValue | None, begins_us: int) -> Changes:  # noqa: ARG002  # as of tiles
-        """What rows change beside what is stored, or as if nothing was (None); a newer event stays."""
-        packed = self.packed(newest(self.record, rows))
-        keys = [key for key, _ in packed]
-        known = dict(zip(keys, store.get_many(keys) if store is not None else [None] * len(keys), strict=True))
+    def batches(self, rows: pl.DataFrame, most: int) -> Iterator[list[tuple[bytes, bytes]]]:
+        """What rows make as if nothing was stored, `most` keys at a time; of a key that comes twice the last value counts."""
+        now_us = clock.now_us()
+        later = ahead(rows, now_us)
+        # In the order of keys each write touches few pages of a tree.
+        seen = newest(self.record, visible(rows, now_us) if later.height else rows)
+        for part in seen.sort([key.name for key in self.record.keys]).iter_slices(most):
+            yield self.packed(part)
+        if later.height:
+            keys = [key.name for key in self.record.keys]
+            own = pl.concat([seen.join(later, on=keys, how="semi"), later])
+            yield [(key, merged(None, values, now_us)) for key, values in self._by_key(own).items()]
+
+    def changes(
+        self, rows: pl.DataFrame, store: KeyValue | None, begins_us: int = 0, *, is_pushed: bool = False  # noqa: ARG002  # as of tiles
+    ) -> Changes:  # fmt: skip
+        """What rows change beside what is stored, or as if nothing was (None); a newer event stays, unless it is ahead."""
+        now_us = clock.now_us()
+        later = ahead(rows, now_us)
+        seen = newest(self.record, visible(rows, now_us) if later.height else rows)
+        given = self._by_key(pl.concat([seen, later]), is_pushed=is_pushed)
+        known = dict(zip(given, store.get_many([*given]) if store is not None else [None] * len(given), strict=True))
         newer: list[Change] = []
-        for key, value in packed:
-            old = known[key]
-            if old is None or old[:RANK_BYTES] <= value[:RANK_BYTES]:
-                newer.append((key, value))
+        for key, values in given.items():
+            old, value = known[key], values[0]
+            if len(values) == 1 and (old is None or _is_plain(old)) and due_us(value) <= now_us:
+                if old is None or old[:RANK_BYTES] <= value[:RANK_BYTES]:
+                    newer.append((key, value))
+                    continue
+                if due_us(old) <= now_us:
+                    continue
+            new = merged(old, values, now_us)
+            if new != old:
+                newer.append((key, new))
         return Changes(newer, {key: known[key] for key, _ in newer}, len(newer))
+
+    def _by_key(self, rows: pl.DataFrame, *, is_pushed: bool = False) -> dict[bytes, list[bytes]]:
+        found: dict[bytes, list[bytes]] = {}
+        for key, value in self.packed(rows, is_pushed=is_pushed):
+            found.setdefault(key, []).append(value)
+        return found
 
 
 class StoredTiles:
@@ -201,6 +233,10 @@ class _Events:
         values = [self.columns[name][live].tolist() for name in hop.columns]
         inside = (self.time[live] - tiles * hop.hop_us).tolist()
         return list(zip(inside, self.ids[live].tolist(), self.known[live].tolist(), *values, strict=True))
+
+
+def _is_plain(data: bytes) -> bool:
+    return not data[FLAGS] & IS_CHAIN
 
 
 def _plain(found: Any) -> Any:
