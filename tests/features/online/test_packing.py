@@ -84,6 +84,15 @@ def test_any_rows_are_read_back_bit_for_bit(rows: list[tuple[Any, ...]]) -> None
             assert struct.pack("d", packing.unpack(one, ["f"]).values[0]) == struct.pack("d", value)
 
 
+@given(st.lists(st.integers(-(10**13), 10**13), max_size=5), st.sampled_from(["ns", "us", "ms"]))
+def test_times_and_durations_of_any_unit_are_what_polars_gives(units: list[int], unit: Any) -> None:
+    stored = pl.Series(units, dtype=pl.Int64)
+    kinds = (pl.Duration(unit), pl.Datetime(unit), pl.Datetime(unit, "UTC"), pl.Datetime(unit, "America/New_York"))
+    frame = pl.DataFrame({f"{number}": stored.cast(kind) for number, kind in enumerate(kinds)})
+    packing, data = packed(frame)
+    assert [tuple(packing.unpack(one).values) for one in data] == frame.rows()
+
+
 def test_what_another_version_packed_is_not_read() -> None:
     _, data = packed(EVERY[:1])
     with pytest.raises(ConflictError, match="stored by version 3, not 4"):

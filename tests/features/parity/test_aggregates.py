@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -26,10 +27,12 @@ from mainspring.features import (
     materialize,
     verify,
 )
+from mainspring.features.online.packing import Packing
+from mainspring.features.online.places import values_prefix
 from mainspring.features.parity import Cause
 from mainspring.streams import event_of, open_log
 from mainspring.workspace import Workspace
-from tests.features.conftest import Ticks
+from tests.features.conftest import Module, Ticks
 
 here = pytest.mark.one_backend("verdicts are of what was logged, whatever store it came of")
 SECOND_US = 1_000_000
@@ -125,6 +128,40 @@ def test_reads_that_met_an_older_state_than_earlier_ones_are_judged_by_that(work
     ingest_stream("arrivals", FIELDS)
     report = verify("late")
     assert (report.mismatches, report.verified) == ((), fed.count)
+
+
+SHORT = """
+    import polars as pl
+
+    def short(arrivals):
+        return arrivals.filter(pl.col("delay") < 5)
+    """
+
+
+@here
+@pytest.mark.parametrize(("head", "tail"), [(0, {"delay": "late"}), (2, {"delay": "late"}), (2, {"delay": 9.0})])
+def test_what_the_dataset_has_read_is_judged_whatever_became_of_it(
+    workspace: Workspace, module: Module, tail: dict[str, Any], head: int
+) -> None:
+    """The last event is set apart, or no row of the view; the store holds a value that no event gave."""
+    view = FeatureView("newest", entity=Entity("carrier"), source=Stream("arrivals", FIELDS), features=["delay"],
+                       transform=module("short_arrivals", SHORT).short)  # fmt: skip
+    apply(FeatureService("now", [view]))
+    open_log(workspace).append(
+        "arrivals", [event_of({"carrier": "UA", "delay": 1.0, "gate": "a"}) for _ in range(head)]
+    )
+    open_log(workspace).append("arrivals", [event_of({"carrier": "AA", "gate": "a"} | tail)])
+    feed("newest")
+    definition = get_definition("view", "newest")
+    rows = pl.DataFrame({"delay": [99.0]})
+    (wrong,) = Packing(definition.record.fields, definition.number).pack(rows, np.array([2**60]), np.array([2**60]))
+    workspace.online.write([(values_prefix(definition) + b"UA", wrong)])
+    log, reader = VectorLog(workspace, share=1), FeatureReader(get_definition("service", "now"), workspace)
+    log.read(reader, [{"carrier": "UA"}], ["1"], at_us=2**61)
+    assert verify("now").views[0].pending == 1
+    ingest_stream("arrivals", FIELDS)
+    report = verify("now")
+    assert (report.mismatched, report.unjudged, report.passed) == (1, 0, False)
 
 
 def served_and_kept(workspace: Workspace, ticks: Ticks, times: list[int], kept: list[int]) -> ParityReport:

@@ -28,7 +28,9 @@ from mainspring.features import (
 from mainspring.features.online.packing import Packing
 from mainspring.features.online.places import values_prefix, watermark_place
 from mainspring.features.online.watermark import Running, Watermark, watermark_of
-from mainspring.features.parity import Cause, VectorLog, find_verification, parity_lines
+from mainspring.features.parity import Cause, VectorLog, find_verification, judging, parity_lines
+from mainspring.features.parity.bits import same
+from mainspring.features.parity.judging import Sources
 from mainspring.workspace import Workspace
 
 here = pytest.mark.one_backend("verdicts are of what was logged, whatever store it came of")
@@ -391,3 +393,42 @@ def test_a_hundred_thousand_clean_vectors_give_no_mismatch(workspace: Workspace)
                 served.count += 100
     report = verify("late")
     assert (report.vectors, report.verified, report.mismatched) == (100_000, 100_000, 0)
+
+
+@here
+def test_hours_that_are_told_twice_and_parts_of_microseconds_are_the_same(workspace: Workspace) -> None:
+    """America/New_York set its clocks back on 2025-11-02 at 06:00 UTC."""
+    twice = pl.Series([datetime(2025, 11, 2, 5, 30, tzinfo=UTC), datetime(2025, 11, 2, 6, 30, tzinfo=UTC)])
+    rows = pl.DataFrame({
+        "origin": ["a", "b"], "at": [at(0), at(0)], "told": twice.dt.convert_time_zone("America/New_York"),
+        "listed": [[each] for each in twice.to_list()], "gap": pl.Series([-1500, -1], dtype=pl.Duration("ns")),
+    })  # fmt: skip
+    dataset("weather").commit(rows)
+    view = FeatureView(
+        "times", entity=Entity("origin"), source="weather", event_time="at", features=["told", "listed", "gap"]
+    )
+    apply(FeatureService("late", [view]))
+    materialize("times")
+    reader = FeatureReader(get_definition("service", "late"), workspace)
+    VectorLog(workspace, share=1).read(reader, [{"origin": "a"}, {"origin": "b"}], ["1", "2"])
+    report = verify("late")
+    assert (report.mismatches, report.verified) == ((), 2)
+    assert not same(twice[0], twice[1])
+
+
+@here
+def test_sources_in_memory_are_bounded_by_their_size(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = [dataset("weather").commit(rows_of(("a", 0, 0, number, 1.0))) for number in range(4)]
+    apply(service(weather()))
+    view = get_definition("view", "weather_at")
+    sources = Sources(workspace)
+    names = [str(each) for each in versions]
+    first = sources.find(view, names[0])
+    assert first is not None
+    monkeypatch.setattr(judging, "_KEPT_BYTES", 2 * first.size_bytes)
+    for name in names[1:3]:
+        assert sources.find(view, names[0]) is first, "what is used stays"
+        sources.find(view, name)
+    sources.find(view, names[3])
+    assert sources.find(view, names[0]) is not first
+    assert sources.find(view, names[0]) is sources.find(view, names[0])

@@ -91,6 +91,17 @@ def ingest_stream(
         )
 
 
+def ingested_to(stream: str, *, to: str = "", workspace: Workspace | None = None) -> int:
+    """The offset up to which the events of a stream are in the dataset `to` (of its name), or were set apart; 0 for none."""
+    workspace = workspace or current_workspace()
+    return _offset(IngestStore(workspace.database, workspace.ledger, to or stream, _SCHEME + stream), 0)
+
+
+def _offset(store: IngestStore, after: int) -> int:
+    cursor = store.cursor()
+    return int(cursor.state["offset"]) if cursor else after
+
+
 class _DatasetSink:
     """Where a stream's events become rows. One at a time has the lease, which is checked with each version."""
 
@@ -106,8 +117,7 @@ class _DatasetSink:
 
     def offset(self) -> int:
         """The offset up to which events are in the dataset, or set apart."""
-        cursor = self.store.cursor()
-        return int(cursor.state["offset"]) if cursor else self.after
+        return _offset(self.store, self.after)
 
     def apply(self, events: Sequence[Event], expect: int, offset: int) -> None:
         """Make a version of events and move the offset."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -90,7 +90,10 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
     if isinstance(one, datetime) and isinstance(other, datetime):
-        return one == other and (one.tzinfo is None) == (other.tzinfo is None)
+        if (one.tzinfo is None) != (other.tzinfo is None):
+            return False
+        # Between zones an hour that is told twice equals nothing (PEP 495), so both are told in one that has none.
+        return one == other if one.tzinfo is None else one.astimezone(UTC) == other.astimezone(UTC)
     return type(one) is type(other) and bool(one == other)
 
 

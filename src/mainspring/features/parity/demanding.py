@@ -104,7 +104,7 @@ class Demand:
         reached = recomputed(asked, view, finished(marks), self.sources)[0] if running.any() else base
         excuse = np.full(len(asked.at), Verdict.DIFFERS, np.int8)
         excuse[running] = Verdict.UNSETTLED
-        excuse[self.reads.is_pushed(number) | is_behind(view, marks, newest)] = Verdict.PENDING
+        excuse[self.reads.is_pushed(number) | is_behind(view, marks, self.sources)] = Verdict.PENDING
         excuse[gone] = Verdict.GONE
         served = self._served(part, view.record)
         return Given(_named(base, part), _named(reached, part), _named(now, part), served, excuse)

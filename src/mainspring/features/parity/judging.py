@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from mainspring.data import DatasetVersion, dataset, get_dataset_version
+from mainspring.data.ingestion import ingested_to
 from mainspring.errors import InvalidError, NotFoundError
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.functions import Functions
@@ -24,10 +25,11 @@ from mainspring.features.parity.answers import Answers, Asked, answers_as_of, an
 from mainspring.features.parity.bits import Mask, same
 from mainspring.features.parity.past import EVERYTHING, NEEDS, NOTHING, Past, Whole
 from mainspring.features.parity.reads import Marks, Reads
+from mainspring.streams.columns import EVENT_OFFSET
 from mainspring.workspace import Workspace
 
 Verdicts = npt.NDArray[np.int8]
-_KEPT = 8  # versions of sources in memory
+_KEPT_BYTES = 512 << 20  # of versions of sources in memory
 
 
 class Verdict(IntEnum):
@@ -71,6 +73,7 @@ class Sources:
         self._past: dict[tuple[str, str], Past] = {}
         self._newest: dict[str, DatasetVersion] = {}
         self._fits: dict[str, DatasetVersion] = {}
+        self._read_to: dict[str, int] = {}
 
     def newest(self, view: Definition) -> Past:
         """Of the version of the source that is the newest when it is first asked for; if that doesn't fit the view any more,
@@ -80,14 +83,33 @@ class Sources:
             InvalidError: none fits.
         """
         record = _view(view)
+        version = self._newest_version(record)
+        if version is None:
+            return Past(record, pl.LazyFrame(schema=source_schema(record.stream or {})), self.functions)
+        return self._fitting(view, version)
+
+    def read_to(self, view: Definition) -> int:
+        """The offset up to which a stream's events are in that version, or were set apart."""
+        self._newest_version(_view(view))
+        return self._read_to[_view(view).source]
+
+    def _newest_version(self, record: ViewRecord) -> DatasetVersion | None:
+        """None of a stream that no dataset has yet."""
         if record.source not in self._newest:
+            # Before the version is looked up, so that it has them.
+            read_to = ingested_to(record.source, workspace=self.workspace) if record.stream is not None else 0
             try:
-                self._newest[record.source] = dataset(record.source, self.workspace).latest()
+                version = dataset(record.source, self.workspace).latest()
             except NotFoundError:
                 if record.stream is None:
                     raise
-                return Past(record, pl.LazyFrame(schema=source_schema(record.stream)), self.functions)
-        return self._fitting(view, self._newest[record.source])
+                self._read_to[record.source] = read_to
+                return None
+            if record.stream is not None:
+                last = version.scan().select(pl.col(EVENT_OFFSET).max()).collect().item() or 0
+                self._read_to[record.source] = max(read_to, last)
+            self._newest[record.source] = version
+        return self._newest[record.source]
 
     def _fitting(self, view: Definition, newest: DatasetVersion) -> Past:
         try:
@@ -112,11 +134,14 @@ class Sources:
 
     def _of(self, view: Definition, version: DatasetVersion) -> Past:
         key = view.id, version.id
-        if key not in self._past:
-            while len(self._past) >= _KEPT:
-                del self._past[next(iter(self._past))]
-            self._past[key] = Past(_view(view), version.scan(), self.functions)
-        return self._past[key]
+        found = self._past.pop(key, None) or Past(_view(view), version.scan(), self.functions)
+        free = _KEPT_BYTES - found.size_bytes
+        for other, past in reversed([*self._past.items()]):  # what was used last is kept first
+            free -= past.size_bytes
+            if free < 0:
+                del self._past[other]
+        self._past[key] = found
+        return found
 
 
 def judged(reads: Reads, number: int, part: Part, sources: Sources) -> Judged:
@@ -154,7 +179,7 @@ class _Judging:
             verdicts[self._open(verdicts, is_running(self.marks))] = Verdict.UNSETTLED
         self._settle_running(verdicts)
         self._settle_pushed(verdicts)
-        verdicts[self._open(verdicts, is_behind(self.view, self.marks, self.newest))] = Verdict.PENDING
+        verdicts[self._open(verdicts, is_behind(self.view, self.marks, self.sources))] = Verdict.PENDING
         features = self.served.wrong(expected.values, verdicts == Verdict.DIFFERS)
         stale &= verdicts == Verdict.VERIFIED
         waiting = self.newest.waiting_us(self.asked.at, self.levels)
@@ -255,12 +280,11 @@ def _begins(marks: Marks) -> Whole:
     return np.array(begins, np.int64)[marks.which]
 
 
-def is_behind(view: Definition, marks: Marks, newest: Past) -> Mask:
-    """Where the store reflected events that the dataset of the stream doesn't have yet."""
+def is_behind(view: Definition, marks: Marks, sources: Sources) -> Mask:
+    """Where the store reflected events that were not read into the dataset of the stream yet."""
     if _view(view).stream is None:
         return np.zeros(len(marks.which), bool)
-    last = newest.frame.get_column(NEEDS).max()
-    return levels_of(view, marks) > (last if isinstance(last, int) else 0)
+    return levels_of(view, marks) > sources.read_to(view)
 
 
 def _level(mark: Watermark | None, *, is_stream: bool) -> int:

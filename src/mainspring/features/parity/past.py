@@ -38,6 +38,11 @@ class Past:
         self.frame = frame if record.aggregates and not record.event_id else frame.sort(CREATED, maintain_order=True)
         self._waiting: tuple[Whole, Whole] | None = None
 
+    @property
+    def size_bytes(self) -> int:
+        """What the rows take in memory."""
+        return int(self.frame.estimated_size())
+
     def as_of(self, at: Whole, level: Whole) -> pl.DataFrame:
         """The rows with the time from which on they were known, for reads of which none later has a lower level."""
         order = np.lexsort((level, at))
