@@ -181,8 +181,8 @@ def test_another_time_to_live_is_found(workspace: Workspace, monkeypatch: pytest
 def test_data_that_came_late_is_found(workspace: Workspace) -> None:
     served = Served(workspace, CLEAN)
     served.bring(3)
-    wrong = rows_of(("c", 0, 5, 4, 20)).with_columns(is_freezing=pl.Series([True]))
-    overwrite("weather_at", workspace, wrong)
+    wrong = rows_of(("c", 0, 0, 4, 20)).with_columns(is_freezing=pl.Series([True]))
+    overwrite("weather_at", workspace, wrong)  # as if it had been known at once
     served.read(3)  # before it was created
     assert causes(verify("late")) == {
         ("wind", Cause.LATE), ("is_freezing", Cause.LATE), ("dest_wind", Cause.LATE), ("windy_hour", Cause.INPUTS),

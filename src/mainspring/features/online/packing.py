@@ -58,6 +58,16 @@ def rank(event_us: int, created_us: int) -> bytes:
     return RANK.pack(event_us + _BIAS, created_us + _BIAS)
 
 
+def rank_times(data: bytes) -> tuple[int, int]:
+    """Event time and created time of a packed value.
+
+    >>> rank_times(rank(-1, 5))
+    (-1, 5)
+    """
+    event, created = RANK.unpack_from(data)
+    return event - _BIAS, created - _BIAS
+
+
 def is_pushed(data: bytes) -> bool:
     """Whether a packed value came by `push`."""
     return data[RANK.size + 3] >= _PUSHED >> 24
