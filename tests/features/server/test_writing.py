@@ -18,6 +18,7 @@ from mainspring.features import (
     agg,
     apply,
     get_definition,
+    materialize,
     push,
 )
 from mainspring.features.server.shapes import PushRequest, WriteRequest
@@ -81,6 +82,18 @@ def test_a_pushed_time_that_nobody_could_be_shown_is_refused(workspace: Workspac
         with pytest.raises(InvalidError, match=f"{path}: `1795286135540752000` is not microseconds.*1 row"):
             push("newest", rows)
     assert value("a", workspace) is None
+
+
+def test_a_value_that_nobody_could_be_shown_is_refused(workspace: Workspace) -> None:
+    dataset("seen").commit(pl.DataFrame({"user": ["a"], "at": [START], "seen": [START]}))
+    apply(FeatureView("seen", entity=USER, source="seen", event_time="at", features=["seen"]))
+    beyond = pl.Series([1_795_286_135_540_752_000]).cast(pl.Datetime("us", "UTC"))
+    rows = pl.DataFrame({"user": ["b"], "at": [START], "seen": beyond})
+    with pytest.raises(InvalidError, match=r"seen.seen: `1795286135540752000` is not microseconds"):
+        push("seen", rows)
+    dataset("seen").append(rows)
+    with pytest.raises(InvalidError, match=r"seen.seen: `1795286135540752000`"):
+        materialize("seen")
 
 
 def test_aggregates_over_a_source_keep_no_push_from_its_other_views(workspace: Workspace) -> None:

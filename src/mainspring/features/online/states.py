@@ -20,6 +20,7 @@ from mainspring.features.aggregation.sources import column
 from mainspring.features.aggregation.tiles import ALWAYS_US, Event, Tile, TileId
 from mainspring.features.definitions.records import Definition, ViewRecord
 from mainspring.features.online.ahead import FLAGS, IS_CHAIN, due_us, merged
+from mainspring.features.history.instants import expect_shown
 from mainspring.features.online.entities import entities_bytes
 from mainspring.features.online.packing import Packing
 from mainspring.features.online.places import entity_of_tile, tile_place, tiles_prefix, values_prefix
@@ -53,9 +54,16 @@ class StoredValues:
         self._packing = Packing(record.fields, definition.number)
 
     def packed(self, rows: pl.DataFrame, *, is_pushed: bool = False) -> list[tuple[bytes, bytes]]:
-        """The rows with their keys."""
+        """The rows with their keys.
+
+        Raises:
+            InvalidError: a value is a time that no reader could be shown.
+        """
         times = [rows[name].to_numpy().astype(np.int64) for name in (EVENT, CREATED)]
         features = rows.select(field.name for field in self.record.fields)
+        for each in features:
+            if isinstance(each.dtype, pl.Datetime | pl.Date):
+                expect_shown(each.drop_nulls().dt.timestamp("us"), f"{self.record.name}.{each.name}")
         values = self._packing.pack(features, times[0], times[1], is_pushed=is_pushed)
         prefix = self.prefix
         return [
