@@ -19,8 +19,8 @@ from mainspring.features.aggregation.duration import duration_text
 from mainspring.features.aggregation.sources import column
 from mainspring.features.aggregation.tiles import ALWAYS_US, Event, Tile, TileId
 from mainspring.features.definitions.records import Definition, ViewRecord
-from mainspring.features.online.ahead import FLAGS, IS_CHAIN, due_us, merged
 from mainspring.features.history.instants import expect_shown
+from mainspring.features.online.ahead import FLAGS, IS_CHAIN, due_us, merged
 from mainspring.features.online.entities import entities_bytes
 from mainspring.features.online.packing import Packing
 from mainspring.features.online.places import entity_of_tile, tile_place, tiles_prefix, values_prefix
