@@ -178,6 +178,16 @@ def test_another_time_to_live_is_found(workspace: Workspace, monkeypatch: pytest
 
 
 @here
+def test_an_instant_of_which_the_store_has_nothing_any_more_is_told_apart(workspace: Workspace) -> None:
+    served = Served(workspace, CLEAN)
+    served.bring(9)
+    served.read(1)  # of `a` and `b` newer rows are stored
+    report = verify("late")
+    assert (report.mismatches, report.vectors, report.verified) == ((), 16, 4)
+    assert sum(view.gone for view in report.views) == 16
+
+
+@here
 def test_data_that_came_late_is_found(workspace: Workspace) -> None:
     served = Served(workspace, CLEAN)
     served.bring(3)

@@ -20,6 +20,7 @@ from mainspring.features.parity.judging import (
     finished,
     is_behind,
     is_running,
+    levels_of,
     recomputed,
 )
 from mainspring.features.parity.reads import Reads
@@ -105,7 +106,9 @@ class Demand:
         excuse = np.full(len(asked.at), Verdict.DIFFERS, np.int8)
         excuse[running] = Verdict.UNSETTLED
         excuse[self.reads.is_pushed(number) | is_behind(view, marks, self.sources)] = Verdict.PENDING
-        excuse[gone] = Verdict.GONE
+        # A store of the newest rows that is ahead of the instant may have nothing of before.
+        ahead = view.record.stream is None and levels_of(view, marks) > self.reads.at
+        excuse[gone | ahead] = Verdict.GONE
         served = self._served(part, view.record)
         return Given(_named(base, part), _named(reached, part), _named(now, part), served, excuse)
 

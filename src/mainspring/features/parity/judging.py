@@ -19,6 +19,7 @@ from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, Part, ViewRecord
 from mainspring.features.definitions.rows import source_schema
 from mainspring.features.history.keys import comparable_keys, key_names
+from mainspring.features.history.status import Status
 from mainspring.features.online.rows import CREATED, EVENT
 from mainspring.features.online.watermark import Watermark
 from mainspring.features.parity.answers import Answers, Asked, answers_as_of, answers_now, asked_of, joined
@@ -41,7 +42,9 @@ class Verdict(IntEnum):
     UNSETTLED = 2
     """It was read in the middle of a materialization, whose steps leave aggregates in between."""
     GONE = 3
-    """The version of the source that the store reflected was removed, or the store asked for an instant long ago."""
+    """The version of the source that the store reflected was removed, or the store asked for an instant of which it has
+    nothing any more.
+    """
     DIFFERS = 4
 
 
@@ -174,7 +177,7 @@ class _Judging:
         wrong, stale = self.served.differs(expected.values), self.served.differs(now.values)
         verdicts = np.where(wrong, Verdict.DIFFERS, Verdict.VERIFIED).astype(np.int8)
         verdicts[wrong & ~stale] = Verdict.VERIFIED  # a training set gives just that
-        verdicts[gone | (wrong & (self.asked.at < _begins(self.marks)))] = Verdict.GONE
+        verdicts[gone | (wrong & ((self.asked.at < _begins(self.marks)) | self._is_not_kept()))] = Verdict.GONE
         if self.record.aggregates:
             verdicts[self._open(verdicts, is_running(self.marks))] = Verdict.UNSETTLED
         self._settle_running(verdicts)
@@ -184,6 +187,10 @@ class _Judging:
         stale &= verdicts == Verdict.VERIFIED
         waiting = self.newest.waiting_us(self.asked.at, self.levels)
         return Judged(self.number, self.part, self.view, verdicts, features, expected, now, stale, waiting)
+
+    def _is_not_kept(self) -> Mask:
+        """Where the reader said that all it found was newer than the instant."""
+        return np.array([each == Status.NOT_KEPT for each in self.reads.statuses[self.part.names[0]]], bool)
 
     def _open(self, verdicts: Verdicts, among: Mask) -> Whole:
         """The places that differ, among some."""
