@@ -20,7 +20,7 @@ from mainspring.features.online.feeding import fields_of as fields_of
 from mainspring.features.online.materializing import Materialized as Materialized
 from mainspring.features.online.materializing import materialize as materialize
 from mainspring.features.online.materializing import materialize_all as materialize_all
-from mainspring.features.online.materializing import push as push
+from mainspring.features.online.pushing import push as push
 from mainspring.features.online.reader import FeatureReader as FeatureReader
 from mainspring.features.online.reader import Vector as Vector
 from mainspring.features.online.watermark import Watermark as Watermark

@@ -292,10 +292,26 @@ def test_an_expression_over_other_rows_sees_all_batches(formula: str) -> None:
 
 
 def test_what_looks_at_one_row_at_a_time_is_known() -> None:
-    alone = ["n < 3 and not text like 'a%'", "n is not null or text is null", "cast(n as float) between 0 and 1"]
-    assert [is_row_wise(pl.sql_expr(text)) for text in alone] == [True] * 3
+    texts = ["n < 3 and not text like 'a%'", "n is not null or text is null", "cast(n as float) between 0 and 1"]
+    assert [is_row_wise(pl.sql_expr(text)) for text in texts] == [True] * 3
     n = pl.col("n")
+    each = {
+        str(expression): expression
+        for expression in (
+            n.fill_null(0), n.abs().clip(2, 4), (n * 1.5).round(1), pl.col("price").log().floor(), pl.coalesce("n", "price"),
+            pl.max_horizontal("n", "price"), n.sqrt().sin(), n**2, -n, pl.col("items").list.len(), pl.struct("n", "text"),
+            pl.struct("n", "text").struct.field("n"), pl.any_horizontal(n > 1, n.is_null()), n.sign(),
+        )
+    }  # fmt: skip
+    assert [told for told, expression in each.items() if not is_row_wise(expression)] == []
+    alone = pl.concat([row.select(**each) for row in FRAME.iter_slices(1)])
+    assert alone.equals(FRAME.select(**each))
     others = [
+        n.fill_null(n.mean()),
+        n.clip(upper_bound=n.max()),
+        pl.max_horizontal(n, n.max()),
+        pl.col("items").explode(),
+        pl.col("text").str.join(),
         n.shift() > 1,
         n > n.mean(),
         n.rank() > 1,

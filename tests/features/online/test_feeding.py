@@ -200,7 +200,7 @@ def test_what_is_not_fed_says_so(workspace: Workspace) -> None:
     apply(FeatureService("late", [weather]), before)
     with pytest.raises(InvalidError, match="a view over a stream"):
         feed("weather")
-    with pytest.raises(InvalidError, match="expressions of single events"):
+    with pytest.raises(InvalidError, match="an expression of single rows"):
         feed()
     with alone(get_definition("view", "before"), workspace, patience_s=0), pytest.raises(ConflictError):
         feed("before")

@@ -14,7 +14,8 @@ from mainspring.data import dataset
 from mainspring.errors import InvalidError, WrongTypeError
 from mainspring.features import Entity, FeatureService, FeatureView, OnDemandView, apply, get_definition, training_set
 from mainspring.features._store import DefinitionStore
-from mainspring.features.online.materializing import materialize, push
+from mainspring.features.online.materializing import materialize
+from mainspring.features.online.pushing import push
 from mainspring.features.online.reader import FeatureReader
 from mainspring.testing.threads import at_once
 from mainspring.workspace import Workspace
@@ -124,6 +125,46 @@ def test_rows_that_a_definition_can_not_be_computed_of_are_refused(workspace: Wo
     apply(late(view()))
     with pytest.raises(InvalidError, match=r'weather_at\.features.*unable to find column "temp"'):
         push("weather_at", WEATHER.drop("temp"))
+
+
+@pytest.mark.one_backend("nothing is stored")
+def test_a_pushed_value_that_does_not_fit_its_column_is_refused(workspace: Workspace) -> None:
+    row: dict[str, Any] = {
+        "origin": "EWR",
+        "at": at(1),
+        "n": 1,
+        "text": "a",
+        "raw": b"a",
+        "day": at(0).date(),
+        "is": True,
+    }
+    dataset("kinds").commit(pl.DataFrame([row]))
+    apply(
+        FeatureView(
+            "kinds", entity=Entity("origin"), source="kinds", event_time="at", features=["n", "text", "raw", "day"]
+        )
+    )
+    wrong: list[tuple[str, Any]] = [
+        ("n", 5.7), ("n", True), ("n", "12"), ("n", 2**63), ("text", 5), ("raw", "x"), ("day", at(1.5)), ("is", 1),
+    ]  # fmt: skip
+    for name, value in wrong:
+        with pytest.raises(WrongTypeError, match=f"^{name}: .*expected a value of type"):
+            push("kinds", pl.DataFrame([row | {name: value}]))
+    assert (
+        push(
+            "kinds",
+            pl.DataFrame([row]).with_columns(pl.col("n").cast(pl.Int8), at=pl.col("at").dt.cast_time_unit("ns")),
+        )
+        == 1
+    )
+
+
+@pytest.mark.one_backend("nothing is stored")
+def test_expressions_over_other_rows_are_not_pushed(workspace: Workspace) -> None:
+    dataset("weather").commit(WEATHER)
+    apply(view(features=[(pl.col("temp") - pl.col("temp").mean()).alias("above")]))
+    with pytest.raises(InvalidError, match=r"weather_at\.above: .* is not an expression of single rows"):
+        push("weather_at", WEATHER[:1])
 
 
 def test_versions_of_a_view_do_not_meet(workspace: Workspace) -> None:

@@ -239,9 +239,26 @@ def test_a_push_is_read_at_once_and_kept_offline(running: Running) -> None:
     assert running.values(**asked) == {"origin": ["SFO"], "wind": [4], "is_freezing": [None]}
 
 
+def test_bytes_are_written_as_they_are_read(running: Running) -> None:
+    row: dict[str, list[Any]] = {
+        "b": [b64encode(b"new").decode()], "u": [str(KEY)], "n": [8], "at": [hours_ago(0.5).isoformat()], "many": [[2.5]],
+        "seen": [None], "raw": [b64encode(b"\0").decode()], "word": ["e"], "flag": [False],
+    }  # fmt: skip
+    asked = {"feature_service": "all_kinds", "entities": {name: row[name] for name in "bun"}}
+    running.client.post("/push", json={"push_source_name": "kinds", "df": row}).raise_for_status()
+    assert running.values(**asked)["raw"] == row["raw"]
+    del row["at"]
+    again = row | {"event_timestamp": [hours_ago(0.4).isoformat()], "raw": [b64encode(b"again").decode()]}
+    body = {"feature_view_name": "kinds", "df": again}
+    running.client.post("/write-to-online-store", json=body).raise_for_status()
+    assert running.values(**asked)["raw"] == again["raw"]
+
+
 @pytest.mark.parametrize(
     ("status", "path", "body", "message"),
     [
+        (422, "/push", {"push_source_name": "kinds", "df": {"b": ["YQ==", "é"]}}, "df.b[1]: `é`"),
+        (422, "/push", {"push_source_name": "weather_at", "df": {}}, "`origin` is not a column"),
         (404, "/push", {"push_source_name": "wether", "df": {}}, "No push source `wether`. Nearest: weather"),
         (422, "/push", {"push_source_name": "weather_at", "df": {"orign": ["a"]}}, "No column `orign`. Nearest: origin"),
         (422, "/push", {"push_source_name": "weather_at", "df": {"origin": ["a"], "at": []}}, "1 of origin, 0 of at"),
@@ -255,7 +272,7 @@ def test_a_push_is_read_at_once_and_kept_offline(running: Running) -> None:
         (422, "/push", {"push_source_name": "weather_at", "df": {"origin": ["a"], "at": [10**18], "wind": [1],
                                                                  "temp": [1.0]}}, "weather_at.at: `1000000000000000000` is"),
     ],
-    ids=range(11),
+    ids=range(13),
 )  # fmt: skip
 def test_a_push_that_is_wrong_changes_nothing(
     running: Running, status: int, path: str, body: dict[str, Any], message: str

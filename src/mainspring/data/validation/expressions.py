@@ -41,7 +41,12 @@ _FUNCTIONS = _FAMILIES | frozenset(
     RLEID Rank Repeat RepeatBy Replace ReplaceStrict Reshape Reverse Round RoundSF SearchSorted Shift ShiftAndFill Sign
     Skew SumHorizontal TopK TopKBy ToPhysical Truncate Unique UniqueCounts UpperBound ValueCounts""".split()
 )
-_ROW_WISE = frozenset("Not IsNull IsNotNull IsNan IsNotNan IsFinite IsInfinite IsBetween IsIn".split())
+_ROW_WISE = frozenset(
+    """Abs AllHorizontal AnyHorizontal AsStruct Cbrt Ceil Clip Coalesce Exp FillNull Floor IsBetween IsFinite IsIn IsInfinite
+    IsNan IsNotNan IsNotNull IsNull Log Log1p MaxHorizontal MeanHorizontal MinHorizontal Negate Not Round RoundSF Sign
+    SumHorizontal ToPhysical Truncate""".split()
+)
+_ROW_WISE_FAMILIES = frozenset("ArrayExpr ListExpr Pow StringExpr StructExpr TemporalExpr Trigonometry".split())
 
 
 def serialised(expression: pl.Expr) -> str:
@@ -190,9 +195,9 @@ def _is_row_wise(node: Any) -> bool:
         return True
     if kind == "Function":
         family, name = _function(body)
-        known = name in _ROW_WISE if family == "Boolean" else (
-            family in ("StringExpr", "TemporalExpr") and "Vertical" not in name
-        )  # fmt: skip
+        own = name if family == "Boolean" else family
+        is_of_values = family in _ROW_WISE_FAMILIES and "Vertical" not in name and name != "Explode"
+        known = own in _ROW_WISE or is_of_values
         return known and all(map(_is_row_wise, body.get("input", [None])))
     if kind not in ("BinaryExpr", "Cast", "Ternary") or not isinstance(body, dict):
         return False

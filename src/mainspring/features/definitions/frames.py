@@ -72,6 +72,8 @@ def _of_values(name: str, type_name: str, values: Sequence[Any]) -> pl.Series:
             return _fitted(pl.Series(name, values, pl.Duration("us")), dtype, type_name)
         if isinstance(dtype, pl.Decimal):
             return _decimals(name, values, dtype)
+        if dtype.is_numeric() and any(each is True or each is False for each in values):
+            raise TypeError(name)
         return pl.Series(name, values, dtype=dtype)
     except (AttributeError, TypeError, ValueError, ArithmeticError, pl.exceptions.PolarsError) as error:
         half = len(values) // 2

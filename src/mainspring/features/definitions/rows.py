@@ -20,12 +20,29 @@ from mainspring.streams.columns import OWN
 if TYPE_CHECKING:
     import polars as pl
 
+    from mainspring.workspace import Workspace
+
 
 def source_schema(stream: dict[str, str]) -> dict[str, pl.DataType]:
     """The columns of a stream's events."""
     from mainspring.data.tables.type_names import named_type
 
     return {name: named_type(dtype, f"fields.{name}") for name, dtype in {**OWN, **stream}.items()}
+
+
+def source_types(record: ViewRecord, workspace: Workspace) -> dict[str, str]:
+    """The columns of a view's source with their types, of a dataset those of its newest version.
+
+    Raises:
+        NotFoundError: the dataset is gone.
+    """
+    from mainspring.data import dataset
+
+    if record.stream is not None:
+        return {**OWN, **record.stream}
+    version = dataset(record.source, workspace).latest()
+    version.expect("table")
+    return dict(version.schema)
 
 
 def transformed(record: ViewRecord, source: pl.LazyFrame, functions: Functions) -> pl.LazyFrame:

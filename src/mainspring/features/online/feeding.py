@@ -24,7 +24,7 @@ from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, ViewRecord
 from mainspring.features.online.materializing import alone, backfill
 from mainspring.features.online.places import watermark_place
-from mainspring.features.online.rows import CREATED, is_of_single_rows, timed_rows
+from mainspring.features.online.rows import CREATED, expect_of_single_rows, timed_rows
 from mainspring.features.online.states import Change, StoredTiles, state_of
 from mainspring.features.online.watermark import Watermark, allowance_us, read_watermark
 from mainspring.features.uses import live_versions
@@ -151,13 +151,7 @@ class _ViewSink:
     def __init__(self, definition: Definition, workspace: Workspace) -> None:
         record = definition.record
         assert isinstance(record, ViewRecord)
-        if not is_of_single_rows(msgspec.structs.replace(record, transform=None)):
-            raise InvalidError(
-                f"{record.name}.features",
-                str(definition),
-                "expressions of single events",
-                "Events come in any batches.",
-            )
+        expect_of_single_rows(record)
         self.definition, self.record, self.workspace, self.online = definition, record, workspace, workspace.online
         self.allowance_us = allowance_us(workspace)
         self.state, self.place = state_of(definition), watermark_place(definition)

@@ -22,7 +22,6 @@ from mainspring.errors import ConflictError, InvalidError, NotAllowedError
 from mainspring.features._store import DefinitionStore, Freshness
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, ViewRecord
-from mainspring.features.history.instants import expect_shown
 from mainspring.features.online.fence import Fence
 from mainspring.features.online.increments import Increment, increment_of
 from mainspring.features.online.packing import is_pushed
@@ -31,15 +30,13 @@ from mainspring.features.online.rows import CREATED, EVENT, timed_rows, visible
 from mainspring.features.online.states import Change, StoredTiles, StoredValues, state_of, writes
 from mainspring.features.online.watermark import Running, Watermark, allowance_us, read_watermark
 from mainspring.features.uses import live_versions
-from mainspring.store import KeyValue, Lease
+from mainspring.store import Lease
 from mainspring.store.heartbeat import Heartbeat
 from mainspring.store.keyvalue import RANK_BYTES
-from mainspring.streams import Patience
 from mainspring.streams.columns import EVENT_OFFSET
 from mainspring.workspace import Workspace, current_workspace, using
 
 _BATCH = 50_000  # rows of one write
-_PUSHED_AT_ONCE = 10_000
 _LEASE_S, _PATIENCE_S, _PAUSE_S = 30.0, 60.0, 0.05
 
 
@@ -292,55 +289,3 @@ def _record(definition: Definition) -> ViewRecord:
     if not isinstance(definition.record, ViewRecord):
         raise InvalidError("view", str(definition), "a feature view")
     return definition.record
-
-
-def push(view: str | Definition, rows: Any, *, workspace: Workspace | None = None) -> int:
-    """Store rows of a view at once, before its source has them; gives how many entities got a value in its newest version.
-
-    A view by its name is pushed to in all versions of that source that models use. `rows` have the columns that the source
-    has: transform and expressions are applied. A newer event stays. What is stored says that it was pushed, until the source
-    gives it.
-
-    Raises:
-        NotFoundError: there is no such view.
-        InvalidError: it is a view of aggregates; a column is missing, a time or key null, a time not in the years 1 to 9999.
-        NotAllowedError: the view is retired, and no model uses it.
-        StorageError: the store can't be written.
-    """
-    from mainspring.data import as_polars
-
-    workspace = workspace or current_workspace()
-    store, frame = DefinitionStore(workspace.database, workspace.ledger), as_polars(rows)
-    versions = live_versions(view, store, workspace) if isinstance(view, str) else [view]
-    if not versions:
-        raise NotAllowedError(f"The view `{view}` is retired, and no model uses it.")
-    source = _record(versions[0]).source
-    counts = [_pushed(each, frame, workspace) for each in versions if _record(each).source == source]
-    return counts[0]
-
-
-def _pushed(definition: Definition, rows: pl.DataFrame, workspace: Workspace) -> int:
-    record, state = _record(definition), state_of(definition)
-    if isinstance(state, StoredTiles):
-        raise InvalidError(
-            "view", str(definition), "a view of columns or expressions", "Aggregates are fed by a stream."
-        )
-    given = timed_rows(record, rows.lazy(), Functions(workspace))
-    for name, times in ((record.event_time, EVENT), (record.created_time, CREATED)):
-        expect_shown(given[times], f"{record.name}.{name}")
-    changed: set[bytes] = set()
-    for part in given.iter_slices(_PUSHED_AT_ONCE):
-        changed |= _put(state, part, workspace.online)
-    return len(changed)
-
-
-def _put(state: StoredValues, rows: pl.DataFrame, online: KeyValue) -> set[bytes]:
-    """The keys of the entities that got a value."""
-    patience = Patience()
-    while True:
-        found = state.changes(rows, online, is_pushed=True)
-        try:
-            online.write(found.changes, expect=found.expect)
-            return {*found.expect}
-        except ConflictError as error:  # somebody wrote between the look and the write
-            patience.bear(error, Pause())

@@ -5,9 +5,10 @@ from __future__ import annotations
 import polars as pl
 
 from mainspring.data.validation.expressions import is_row_wise
+from mainspring.errors import InvalidError
 from mainspring.features.definitions.expressions import read
 from mainspring.features.definitions.functions import Functions
-from mainspring.features.definitions.records import ViewRecord
+from mainspring.features.definitions.records import Field, ViewRecord
 from mainspring.features.definitions.rows import fitted, view_rows
 from mainspring.features.history.instants import microseconds
 
@@ -50,5 +51,22 @@ def newest(record: ViewRecord, rows: pl.DataFrame) -> pl.DataFrame:
 
 def is_of_single_rows(record: ViewRecord) -> bool:
     """Whether each row of the source surely makes its row of the view alone, so that parts make what the whole does."""
-    formulas = [read(field.formula, field.name) for field in record.fields if field.formula]
-    return record.transform is None and all(is_row_wise(formula.meta.undo_aliases()) for formula in formulas)
+    return record.transform is None and _over_others(record) is None
+
+
+def expect_of_single_rows(record: ViewRecord) -> None:
+    """Go on only if rows that come in any batches give what they give together; of a transform that is taken for granted.
+
+    Raises:
+        InvalidError: an expression looks at other rows.
+    """
+    if (field := _over_others(record)) is not None:
+        raise InvalidError(
+            f"{record.name}.{field.name}", field.shown, "an expression of single rows", "Rows come in any batches."
+        )
+
+
+def _over_others(record: ViewRecord) -> Field | None:
+    """A feature whose expression may look at other rows."""
+    formulas = ((field, read(field.formula, field.name)) for field in record.fields if field.formula)
+    return next((field for field, formula in formulas if not is_row_wise(formula.meta.undo_aliases())), None)

@@ -6,7 +6,6 @@ instant. Times are ISO 8601, which keeps their microseconds; Feast's own server 
 
 from __future__ import annotations
 
-import binascii
 import math
 import re
 from base64 import b64decode
@@ -14,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
+from uuid import UUID
 
 import msgspec
 
@@ -26,6 +26,7 @@ from mainspring.web.body import read_json
 
 _NO_TIME = "1970-01-01T00:00:00Z"
 _PRESENT = "PRESENT"
+_UUID_IN_BASE64 = 24  # characters
 _FLOAT = re.compile(r"\bf(?:32|64)\b")  # anywhere in a type
 Body = TypeVar("Body", bound=msgspec.Struct)
 Frame = dict[str, list[Any]]
@@ -92,15 +93,29 @@ def entities_of(given: Frame, wanted: Mapping[str, str]) -> list[dict[str, Any]]
     if len(set(counts.values())) > 1:
         told = ", ".join(f"{count:,} of {name}" for name, count in counts.items())
         raise InvalidError("entities", told, "as many values in each column")
-    columns = [_keys(name, given[name]) if dtype == "bytes" else given[name] for name, dtype in wanted.items()]
+    columns = [bytes_of(name, given[name]) if dtype == "bytes" else given[name] for name, dtype in wanted.items()]
     return [dict(zip(wanted, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _keys(name: str, values: Sequence[Any]) -> list[bytes]:
-    try:
-        return [b64decode(value, validate=True) for value in values]
-    except (TypeError, ValueError, binascii.Error) as error:
-        raise WrongTypeError(name, values, "keys of bytes in base64") from error
+def bytes_of(name: str, values: Sequence[Any], *, is_uuid: bool = False) -> list[bytes | None]:
+    """Bytes as JSON has them: base64, or with `is_uuid` a UUID's text.
+
+    Raises:
+        WrongTypeError: a value is neither; its place is named.
+
+    >>> bytes_of("key", ["YWI=", None]), bytes_of("key", ["61626364-6162-6364-6162-636461626364"], is_uuid=True)
+    ([b'ab', None], [b'abcdabcdabcdabcd'])
+    """
+    found: list[bytes | None] = []
+    for place, value in enumerate(values):
+        try:
+            if is_uuid and isinstance(value, str) and len(value) != _UUID_IN_BASE64:
+                found.append(UUID(value).bytes)
+            else:
+                found.append(None if value is None else b64decode(value, validate=True))
+        except (TypeError, ValueError) as error:
+            raise WrongTypeError(f"{name}[{place}]", value, "bytes in base64") from error
+    return found
 
 
 def online_answer(

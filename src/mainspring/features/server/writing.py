@@ -5,7 +5,7 @@ Online comes first: pushing the same rows again changes nothing there, so a clie
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,11 @@ from mainspring.errors import InvalidError, NotFoundError, close_names
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.frames import typed_frame
 from mainspring.features.definitions.records import Definition, Field, ViewRecord
-from mainspring.features.online.materializing import materialize, push
-from mainspring.features.server.shapes import Frame, MaterializeRequest, PushRequest, WriteRequest
+from mainspring.features.definitions.rows import source_types
+from mainspring.features.online.materializing import materialize
+from mainspring.features.online.pushing import push, store_rows
+from mainspring.features.server.shapes import Frame, MaterializeRequest, PushRequest, WriteRequest, bytes_of
 from mainspring.features.uses import live_versions
-from mainspring.streams.columns import OWN
 from mainspring.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -48,8 +49,9 @@ def push_rows(request: PushRequest, workspace: Workspace) -> dict[str, Any]:
         raise InvalidError("to", request.to, f"one of {', '.join(_WAYS)}")
     views = _pushed(request.push_source_name, workspace, is_online=request.to != "offline")
     answer: dict[str, Any] = {"rows": _rows(request.df), "online": {}, "offline": {}}
-    types = _source_types(_view(views[0]), workspace)
-    frame = _framed(request.df, types)
+    types = source_types(_view(views[0]), workspace)
+    uuids = {key.name for key in _view(views[0]).keys if key.type == "uuid"}
+    frame = _framed(request.df, types, uuids)
     offline = request.to != "online"
     if offline:
         _expect_dataset(_view(views[0]), frame, types)
@@ -81,7 +83,7 @@ def write_features(request: WriteRequest, workspace: Workspace) -> dict[str, Any
         raise InvalidError("df", ", ".join(request.df), f"a column `{sent}` of {view}")
     live = [each for each in live_versions(view.name, store, workspace) if _shape(each) == _shape(view)]
     into = {str(each): each for each in (view, *live)}
-    stored = {name: push(_plain(each), frame, workspace=workspace) for name, each in into.items()}
+    stored = {name: store_rows(_plain(each), frame, workspace) for name, each in into.items()}
     return {"rows": frame.height, "online": stored}
 
 
@@ -164,15 +166,6 @@ def _view(definition: Definition) -> ViewRecord:
     return record
 
 
-def _source_types(record: ViewRecord, workspace: Workspace) -> dict[str, str]:
-    """The columns of a view's source with their types."""
-    if record.stream is not None:
-        return {**OWN, **record.stream}
-    version = dataset(record.source, workspace).latest()
-    version.expect("table")
-    return dict(version.schema)
-
-
 def _expect_dataset(record: ViewRecord, frame: pl.DataFrame, types: Mapping[str, str]) -> None:
     if record.stream is not None:
         raise InvalidError("to", "offline", f"a way to reach the stream {record.source}", "Send events to the stream.")
@@ -180,13 +173,17 @@ def _expect_dataset(record: ViewRecord, frame: pl.DataFrame, types: Mapping[str,
         raise InvalidError("df", ", ".join(frame.columns), f"the columns of {record.source}, with `{missing[0]}`")
 
 
-def _framed(columns: Frame, types: Mapping[str, str]) -> pl.DataFrame:
-    """Columns of JSON with the types that they have there, in that order."""
+def _framed(columns: Frame, types: Mapping[str, str], uuids: Collection[str] = ()) -> pl.DataFrame:
+    """Columns of JSON with the types that they have there, in that order. Bytes are base64, UUIDs also their text."""
     for name in columns:
         if name not in types:
             raise NotFoundError("column", name, close_names(name, types), f"There are {', '.join(types)}.")
     _rows(columns)
-    return typed_frame({name: (dtype, columns[name]) for name, dtype in types.items() if name in columns})
+    told = {name: (dtype, columns[name]) for name, dtype in types.items() if name in columns}
+    for name, (dtype, values) in told.items():
+        if dtype in ("bin", "bytes"):
+            told[name] = dtype, bytes_of(f"df.{name}", values, is_uuid=name in uuids)
+    return typed_frame(told)
 
 
 def _rows(columns: Frame) -> int:

@@ -1,0 +1,99 @@
+"""Rows of a view that are stored at once, before its source has them: of the types that they have there, or refused.
+
+What is stored says that it was pushed, until the source gives it.
+"""
+
+from __future__ import annotations
+
+from threading import Event as Pause
+from typing import TYPE_CHECKING, Any
+
+from mainspring.errors import ConflictError, InvalidError, NotAllowedError
+from mainspring.features._store import DefinitionStore
+from mainspring.features.definitions.frames import typed_columns
+from mainspring.features.definitions.functions import Functions
+from mainspring.features.definitions.records import Definition, ViewRecord
+from mainspring.features.definitions.rows import source_types
+from mainspring.features.history.instants import expect_shown
+from mainspring.features.online.rows import CREATED, EVENT, expect_of_single_rows, timed_rows
+from mainspring.features.online.states import StoredTiles, StoredValues, state_of
+from mainspring.features.uses import live_versions
+from mainspring.store import KeyValue
+from mainspring.streams import Patience
+from mainspring.workspace import Workspace, current_workspace
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_AT_ONCE = 10_000
+
+
+def push(view: str | Definition, rows: Any, *, workspace: Workspace | None = None) -> int:
+    """Store rows of a view at once, before its source has them; gives how many entities got a value in its newest version.
+
+    A view by its name is pushed to in all versions of that source that models use. `rows` have the columns that the source
+    has, with values that fit their types there: transform and expressions are applied. A newer event stays. What is stored
+    says that it was pushed, until the source gives it.
+
+    Raises:
+        NotFoundError: there is no such view, or its dataset is gone.
+        InvalidError: it is a view of aggregates, or of expressions over other rows; a column is missing, a time or key null, a
+            time not in the years 1 to 9999.
+        WrongTypeError: a value doesn't fit the type of its column; it is named.
+        NotAllowedError: the view is retired, and no model uses it.
+        StorageError: the store can't be written.
+    """
+    from mainspring.data import as_polars
+
+    workspace = workspace or current_workspace()
+    store, frame = DefinitionStore(workspace.database, workspace.ledger), as_polars(rows)
+    versions = live_versions(view, store, workspace) if isinstance(view, str) else [view]
+    if not versions:
+        raise NotAllowedError(f"The view `{view}` is retired, and no model uses it.")
+    source = _record(versions[0]).source
+    counts = [_pushed(each, frame, workspace) for each in versions if _record(each).source == source]
+    return counts[0]
+
+
+def _pushed(definition: Definition, frame: pl.DataFrame, workspace: Workspace) -> int:
+    types = source_types(_record(definition), workspace)
+    known = {name: dtype for name, dtype in types.items() if name in frame.columns}
+    return store_rows(definition, typed_columns(frame, known), workspace)
+
+
+def store_rows(definition: Definition, rows: pl.DataFrame, workspace: Workspace) -> int:
+    """Store rows of a version of a view that have the types of its source; gives how many entities got a value.
+
+    Raises as `push`.
+    """
+    record, state = _record(definition), state_of(definition)
+    if isinstance(state, StoredTiles):
+        raise InvalidError(
+            "view", str(definition), "a view of columns or expressions", "Aggregates are fed by a stream."
+        )
+    expect_of_single_rows(record)
+    given = timed_rows(record, rows.lazy(), Functions(workspace))
+    for name, times in ((record.event_time, EVENT), (record.created_time, CREATED)):
+        expect_shown(given[times], f"{record.name}.{name}")
+    changed: set[bytes] = set()
+    for part in given.iter_slices(_AT_ONCE):
+        changed |= _put(state, part, workspace.online)
+    return len(changed)
+
+
+def _put(state: StoredValues, rows: pl.DataFrame, online: KeyValue) -> set[bytes]:
+    """The keys of the entities that got a value."""
+    patience = Patience()
+    while True:
+        found = state.changes(rows, online, is_pushed=True)
+        try:
+            online.write(found.changes, expect=found.expect)
+            return {*found.expect}
+        except ConflictError as error:  # somebody wrote between the look and the write
+            patience.bear(error, Pause())
+
+
+def _record(definition: Definition) -> ViewRecord:
+    if not isinstance(definition.record, ViewRecord):
+        raise InvalidError("view", str(definition), "a feature view")
+    return definition.record
