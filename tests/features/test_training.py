@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
 
 import polars as pl
 import pytest
@@ -12,14 +14,19 @@ from mainspring.data import dataset
 from mainspring.errors import InvalidError, NotFoundError, WrongTypeError
 from mainspring.features import (
     Entity,
+    FeatureReader,
     FeatureService,
     FeatureView,
     OnDemandView,
     TrainingSet,
+    VectorLog,
     agg,
     apply,
     get_definition,
+    materialize_all,
+    store_training_set,
     training_set,
+    verify,
 )
 from mainspring.testing.workspaces import Lab
 from mainspring.workspace import Workspace, using
@@ -195,3 +202,71 @@ def test_a_set_is_an_artifact_with_lineage_and_reused(lab: Lab) -> None:
         used = {edge.dst for edge in lab.workspace.ledger.edges([task.id]) if edge.role == "uses"}
         assert {get_definition("service", "late").id, dataset("weather").latest().id} <= used
         assert lab.run(params={"rows": FLIGHTS}).tasks[0].state == "reused"
+
+
+PLANE = UUID("0000000a-0000-0000-0000-00000000000b")
+
+
+def of_planes(known: list[Any]) -> FeatureService:
+    """A view of values and one of aggregates of planes that are known by these keys, and what is computed of a request."""
+    dataset("planes").commit(
+        pl.DataFrame({"tail": known, "at": [at(number) for number in range(len(known))], "seats": range(len(known))})
+    )
+    entity = Entity("plane", {"tail": UUID})
+    newest = FeatureView("newest", entity=entity, source="planes", event_time="at", features=["seats"])
+    counted = FeatureView(
+        "counted", entity=entity, source="planes", event_time="at", features=[agg.count(windows="7d")]
+    )
+    asked = OnDemandView(
+        "asked", request={"miles": "i64", "leaves": "datetime[us, UTC]"}, inputs=[],
+        features={"squared": pl.col("miles") ** 2, "hour": pl.col("leaves").dt.hour()},
+    )  # fmt: skip
+    made = FeatureService("of_planes", [newest, counted, asked])
+    apply(made)
+    return made
+
+
+@pytest.mark.one_backend("keys and columns are brought to one form in memory")
+@pytest.mark.parametrize("known", [[str(PLANE), str(PLANE).upper(), PLANE.hex], [PLANE.bytes] * 3])
+def test_keys_and_requests_are_taken_as_online(workspace: Workspace, known: list[Any]) -> None:
+    """300² is more than an Int16 holds, and noon in UTC is 7 o'clock in New York."""
+    made, leaves = of_planes(known), datetime(2013, 1, 1, 12, tzinfo=UTC)
+    materialize_all(until=at(5))
+    reader, log = FeatureReader(get_definition("service", "of_planes"), workspace), VectorLog(workspace, share=1)
+    for number, key in enumerate((PLANE, str(PLANE), PLANE.urn.upper(), PLANE.bytes)):
+        asked = {"tail": key, "miles": 300, "leaves": leaves.isoformat() if number % 2 else leaves}
+        (vector,) = log.read(reader, [asked], [f"{number}"], at_us=int(at(5).timestamp() * 1_000_000))
+        assert dict(zip(reader.names, vector.values, strict=True)) == {
+            "seats": 2, "count_7d": 3, "squared": 90_000, "hour": 12,
+        }  # fmt: skip
+        rows = pl.DataFrame({
+            "tail": pl.Series([key], dtype=pl.Object if key is PLANE else None), "now": [at(5)],
+            "miles": pl.Series([300], dtype=pl.Int16),
+            "leaves": pl.Series([leaves]).dt.convert_time_zone("America/New_York"),
+        })  # fmt: skip
+        found = training_set(rows, made, time="now").frame
+        assert found.select(reader.names).row(0) == tuple(vector.values)
+        assert found.select(rows.columns).schema == rows.schema, "what was given is kept"
+        if key is not PLANE:  # no file holds objects
+            stored = store_training_set(rows, made, time="now", to=f"set{number}", partitions=3)
+            assert stored.version.to_polars().equals(found)
+    assert verify("of_planes").verified == 4
+
+
+@pytest.mark.one_backend("nothing is stored")
+def test_a_null_in_a_request_is_a_value_and_what_is_not_there_is_refused(workspace: Workspace) -> None:
+    made = of_planes([str(PLANE)])
+    reader = FeatureReader(get_definition("service", "of_planes"), workspace)
+    (vector,) = reader.read([{"tail": PLANE, "miles": None, "leaves": None}])
+    rows = pl.DataFrame({"tail": ["x"], "miles": [None], "leaves": [None], "now": [at(5)]})
+    assert vector.values == [None, 0, None, None]
+    with pytest.raises(InvalidError, match="leaves: `missing` is not a column of each request, which may be null"):
+        reader.read([{"tail": PLANE, "miles": 1}])
+    with pytest.raises(WrongTypeError, match=r"miles: `1\.5` is a float, expected a value of type i64"):
+        reader.read([{"tail": PLANE, "miles": 1.5, "leaves": None}])
+    with pytest.raises(WrongTypeError, match="tail: `x` is a str, expected a value of type uuid"):
+        training_set(rows, made, time="now")
+    rows = rows.with_columns(tail=pl.lit(str(PLANE)))
+    assert training_set(rows, made, time="now").frame.select("squared", "hour").row(0) == (None, None)
+    with pytest.raises(WrongTypeError, match=r"miles: `1\.5` is a float, expected a value of type i64"):
+        training_set(rows.with_columns(miles=1.5), made, time="now")

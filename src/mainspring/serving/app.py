@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mainspring.errors import MainspringError, StorageError
+from mainspring.errors import MainspringError, StorageError, WrongTypeError
 from mainspring.models.signature import Columns
 from mainspring.secrets import redact
 from mainspring.serving.endpoint import EndpointStore
@@ -141,6 +141,8 @@ class ServingApp(WebApp):
         except (StorageError, TimeoutError) as error:
             _log.warning("request %s: %s", request_id, redact(str(error)) or "the features were not read in time")
             raise RequestError(503, "The features can't be read now. Send the request again.", _RETRY) from error
+        except WrongTypeError as error:  # a value of the request that its declared type can't hold
+            raise RequestError(422, str(error)) from error
         except Exception as error:
             raise _failed(request, f"reading the features of {live.name}", error) from error
         if filled.problems:
