@@ -65,9 +65,9 @@ def _of_values(name: str, type_name: str, values: Sequence[Any]) -> pl.Series:
             return pl.Series(name, [None if each is None else uuid_text(each) for each in values], pl.String)
         if isinstance(dtype, pl.Datetime | pl.Date) and not all(type(each) in _NUMBERS for each in values):
             values = [each if each is None else _moment(each) for each in values]
-            return _fitted(pl.Series(name, values, pl.Datetime("us")), dtype, type_name)
+            return _fitted(pl.Series(name, values, pl.Datetime("us", _utc(dtype))), dtype, type_name)
         if isinstance(dtype, pl.Datetime):  # numbers in its unit
-            return _zoned(pl.Series(name, values, pl.Datetime(dtype.time_unit)), dtype)
+            return _fitted(pl.Series(name, values, pl.Datetime(dtype.time_unit, _utc(dtype))), dtype, type_name)
         if isinstance(dtype, pl.Duration):
             return _fitted(pl.Series(name, values, pl.Duration("us")), dtype, type_name)
         if isinstance(dtype, pl.Decimal):
@@ -97,8 +97,10 @@ def _of_column(column: pl.Series, type_name: str) -> pl.Series:
     if given.is_integer() and dtype.is_integer():
         return _expect_equal(column, column.cast(dtype, strict=False), type_name)
     if isinstance(given, pl.Datetime | pl.Date) and isinstance(dtype, pl.Datetime | pl.Date):
-        naive = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if _zone(given) else column
-        return _fitted(naive, dtype, type_name)
+        instants = column.cast(pl.Datetime("us")) if isinstance(given, pl.Date) else column
+        if isinstance(given, pl.Datetime) and given.time_zone:
+            instants = column.dt.convert_time_zone("UTC")
+        return _fitted(instants.dt.replace_time_zone(_utc(dtype)), dtype, type_name)
     if isinstance(given, pl.Duration) and isinstance(dtype, pl.Duration):
         return _fitted(column, dtype, type_name)
     is_text = isinstance(given, pl.Categorical | pl.Enum) and dtype == pl.String()
@@ -121,17 +123,19 @@ def _uuids(column: pl.Series) -> pl.Series:
 
 
 def _fitted(column: pl.Series, dtype: pl.DataType, type_name: str) -> pl.Series:
-    """Instants in UTC without a zone, or durations, in another type."""
+    """Durations, or instants in UTC, which say so if those of the type have a zone, in another type."""
     import polars as pl
 
-    if isinstance(dtype, pl.Datetime):
-        return _zoned(_expect_equal(column, column.cast(pl.Datetime(dtype.time_unit), strict=False), type_name), dtype)
-    return _expect_equal(column, column.cast(dtype, strict=False), type_name)
+    if not isinstance(dtype, pl.Datetime):
+        return _expect_equal(column, column.cast(dtype, strict=False), type_name)
+    wanted = pl.Datetime(dtype.time_unit, _utc(dtype))
+    if column.dtype != wanted:
+        column = _expect_equal(column, column.cast(wanted, strict=False), type_name)
+    return column if dtype == wanted else column.dt.convert_time_zone(str(dtype.time_zone))
 
 
-def _zoned(column: pl.Series, dtype: pl.Datetime) -> pl.Series:
-    """Instants in UTC, told in the type's zone."""
-    return column.dt.replace_time_zone("UTC").dt.convert_time_zone(dtype.time_zone) if dtype.time_zone else column
+def _utc(dtype: pl.DataType) -> str | None:
+    return "UTC" if getattr(dtype, "time_zone", None) else None
 
 
 def _expect_equal(column: pl.Series, cast: pl.Series, type_name: str) -> pl.Series:
@@ -157,7 +161,3 @@ def _decimals(name: str, values: Sequence[Any], dtype: pl.Decimal) -> pl.Series:
     if found.to_list() != exact:
         raise ValueError(name)
     return found
-
-
-def _zone(dtype: Any) -> str | None:
-    return getattr(dtype, "time_zone", None)
