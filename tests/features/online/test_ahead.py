@@ -28,6 +28,7 @@ from mainspring.features import (
 )
 from mainspring.features.online.ahead import as_of, due_us, links, merged
 from mainspring.features.online.packing import rank
+from mainspring.features.parity import VectorLog, verify
 from mainspring.streams import event_of, send
 from mainspring.workspace import Workspace, current_workspace
 from tests.features.conftest import Ticks
@@ -64,9 +65,10 @@ def test_any_values_are_served_at_their_instants_in_whatever_order_they_come(
     )
 
 
-def test_no_more_than_some_values_are_kept_ahead() -> None:
+def test_no_more_than_some_values_are_kept_ahead(caplog: pytest.LogCaptureFixture) -> None:
     stored = merged(None, [value(time, 0, time) for time in range(1_000)], 0)
     assert [due_us(each) for each in links(stored)] == list(range(64))
+    assert "the 936 that are due last are left out" in caplog.text
 
 
 def served(at_us: int) -> Any:
@@ -100,6 +102,11 @@ def test_an_event_of_the_future_waits_for_its_time(workspace: Workspace, ticks: 
         materialize("gates", full=full)
         assert [served(start + after * SECOND_US)[0] for after in (0, 99, 100, 10**6)] == [4.0, 4.0, 5.0, 2.0]
         assert [wanted(start + after * SECOND_US) for after in (0, 99, 100, 10**6)] == [4.0, 4.0, 5.0, 2.0]
+    log, reader = VectorLog(workspace, share=1), FeatureReader(get_definition("service", "gates"), workspace)
+    for after in (0, 99, 100, 10**6):
+        log.read(reader, [{"gate": "A"}], [f"after {after}"], at_us=start + after * SECOND_US)
+    report = verify("gates")
+    assert (report.verified, report.vectors) == (4, 4)
     ticks.now += 200 * SECOND_US
     send("arrivals", [event(6, 150)])
     feed()

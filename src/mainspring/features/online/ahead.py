@@ -8,6 +8,7 @@ is empty if nothing is known of before.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -20,6 +21,7 @@ FLAGS, IS_CHAIN = RANK.size + 3, 1 << 6
 _HEAD_BYTES = RANK.size + 4
 _NO_RANK = bytes(RANK_BYTES)
 _MOST = 64
+_log = logging.getLogger(__name__)
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[bytes]).decode
 
@@ -48,7 +50,7 @@ def links(data: bytes) -> list[bytes]:
 def merged(stored: bytes | None, values: Iterable[bytes], now_us: int) -> bytes:
     """What is stored with more packed values, without what can't be the answer at any instant from now on.
 
-    Of values with one rank the later one counts. The 64 that are due first are kept.
+    Of values with one rank the later one counts. The 64 that are due first are kept; others are logged.
     """
     before = [b""] if stored is None else links(stored)
     given = [each for each in (*before, *values) if each]
@@ -64,6 +66,10 @@ def merged(stored: bytes | None, values: Iterable[bytes], now_us: int) -> bytes:
     kept.reverse()
     if due_us(kept[0]) > now_us and not before[0]:
         kept.insert(0, b"")
+    if left := len(kept[_MOST:]):
+        _log.warning(
+            "an entity has %d values ahead of the present; the %d that are due last are left out", len(kept), left
+        )
     return _chained(kept[:_MOST])
 
 
