@@ -11,6 +11,7 @@ import msgspec
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
 from mainspring.cli.following import until_stopped
+from mainspring.errors import MainspringError
 
 if TYPE_CHECKING:
     from mainspring.features import Fed, Materialized
@@ -29,17 +30,30 @@ _VIEWS = click.argument("views", nargs=-1, metavar="[VIEW]...")
 )
 @click.pass_obj
 def materialize_views(invocation: Invocation, views: tuple[str, ...], until: datetime | None, full: bool) -> None:
-    """Bring what is new in the datasets of VIEW (of all views) into the online store, for each version that models use."""
-    from mainspring.features import materialize, materialize_all
+    """Bring what is new in the datasets of VIEW (of all views) into the online store, for each version that models use.
+
+    A view that can't be materialized holds up no other.
+
+    Exit status: 0 if all is done, 1 if a view was not materialized.
+    """
+    from mainspring.features import iter_materialized
 
     workspace = invocation.start_in(invocation.project)
     if until is not None and until.tzinfo is None:
         until = until.replace(tzinfo=UTC)
-    found = [materialize(view, until=until, full=full, workspace=workspace) for view in views]
-    every = [one for each in found for one in (each, *each.others)]
-    if not views:
-        every = materialize_all(until=until, full=full, workspace=workspace)
-    invocation.show({"views": [msgspec.to_builtins(each) for each in every]}, lambda: _materialized(every))
+    every: list[Materialized] = []
+
+    def show() -> None:
+        invocation.show({"views": [msgspec.to_builtins(each) for each in every]}, lambda: _materialized(every))
+
+    try:
+        for each in iter_materialized(views or None, until=until, full=full, workspace=workspace):
+            every += (each, *each.others)
+    except MainspringError:
+        if every:
+            show()
+        raise
+    show()
 
 
 @click.command("feed", cls=Command)
@@ -62,11 +76,13 @@ def _materialized(found: list[Materialized]) -> str:
     rows = [
         [
             each.view, each.source, f"{each.rows:,}", f"{each.stored:,}", f"{each.removed:,}" if each.removed else "",
-            text.moment(each.newest_us) if each.newest_us is not None else "",
+            *("" if at is None else text.moment(at) for at in (each.newest_us, each.until_us)),
         ]
         for each in found
     ]  # fmt: skip
-    return text.table(["view", "source", "rows read", "stored", "removed", "newest"], rows, drop=["removed"])
+    return text.table(
+        ["view", "source", "rows read", "stored", "removed", "newest", "known up to"], rows, drop=["removed"]
+    )
 
 
 def _fed(found: list[Fed]) -> str:

@@ -32,8 +32,8 @@ def short(identifier: str) -> str:
 def duration(seconds: float | None) -> str:
     """A span of time with a unit that fits.
 
-    >>> duration(0.0042), duration(3.21), duration(75), duration(7_260)
-    ('4 ms', '3.2 s', '1 min 15 s', '2 h 01 min')
+    >>> duration(0.0042), duration(3.21), duration(75), duration(7_260), duration(200_000)
+    ('4 ms', '3.2 s', '1 min 15 s', '2 h 01 min', '2 d 7 h')
     """
     if seconds is None:
         return ""
@@ -44,7 +44,10 @@ def duration(seconds: float | None) -> str:
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours = minutes // 60
+    return f"{hours} h {minutes % 60:02d} min" if hours < 24 else f"{hours // 24:,} d {hours % 24} h"
 
 
 def size(count: int | None) -> str:

@@ -22,7 +22,9 @@ __getattr__, __dir__, __all__ = exports(
         ),
         **dict.fromkeys(("Fed", "feed", "fields_of"), ".online.feeding"),
         **dict.fromkeys(("Watermark", "watermark_of"), ".online.watermark"),
-        **dict.fromkeys(("Materialized", "materialize", "materialize_all"), ".online.materializing"),
+        **dict.fromkeys(
+            ("Materialized", "iter_materialized", "materialize", "materialize_all"), ".online.materializing"
+        ),
         "push": ".online.pushing",
         **dict.fromkeys(("FeatureReader", "Vector"), ".online.reader"),
         "VectorLog": ".parity.log",

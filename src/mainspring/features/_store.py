@@ -28,10 +28,6 @@ MIGRATIONS = [
         content_digest TEXT NOT NULL, record TEXT NOT NULL, created_at INTEGER NOT NULL, actor TEXT NOT NULL,
         retired_at INTEGER, UNIQUE (kind, name, number)
     );
-    CREATE TABLE feature_freshness (
-        view TEXT PRIMARY KEY, source TEXT NOT NULL, until_us INTEGER NOT NULL, newest_us INTEGER,
-        stored INTEGER NOT NULL, at INTEGER NOT NULL
-    );
     CREATE TABLE feature_statistics (
         view TEXT NOT NULL, source TEXT NOT NULL, statistics TEXT NOT NULL, PRIMARY KEY (view, source)
     )
@@ -40,18 +36,6 @@ MIGRATIONS = [
 _COLUMNS = "id, number, content_digest, record, created_at, actor, retired_at"
 _NODES: dict[Kind, str] = {"view": "feature_view", "on_demand": "on_demand_view", "service": "feature_service"}
 _SHORTEST_PREFIX = 6
-
-
-class Freshness(msgspec.Struct, frozen=True):
-    """Up to when a view is in the online store: of which version of its source, until which instant, the newest event, how
-    many entities got a value, and when that was; times in microseconds.
-    """
-
-    source: str
-    until_us: int
-    newest_us: int | None
-    stored: int
-    at: int
 
 
 class DefinitionStore:
@@ -142,25 +126,12 @@ class DefinitionStore:
         tx.execute("UPDATE feature_definition SET retired_at = ? WHERE id = ?", (clock.now_us(), before.id))
         self.ledger.append(tx, "features.retired", before.id, {"kind": before.kind, "name": before.name})
 
-    def note_materialized(self, view: Definition, source: DatasetVersion, freshness: Freshness) -> None:
-        """Record up to when a view is in the online store, and from which version of its source; never backwards."""
+    def note_materialized(self, view: Definition, source: DatasetVersion, stored: int) -> None:
+        """Record that so many entities (or tiles) of a view got values of a version of its source in the online store."""
         with self.database.transaction() as tx:
-            tx.execute(
-                "INSERT INTO feature_freshness VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (view) DO UPDATE SET"
-                " source = excluded.source, until_us = excluded.until_us, newest_us = excluded.newest_us,"
-                " stored = excluded.stored, at = excluded.at WHERE excluded.until_us >= feature_freshness.until_us",
-                (view.id, freshness.source, freshness.until_us, freshness.newest_us, freshness.stored, freshness.at),
-            )
-            told = {"view": str(view), "source": freshness.source, "stored": freshness.stored}
+            told = {"view": str(view), "source": str(source), "stored": stored}
             self.ledger.append(tx, "features.materialized", view.id, told)
             self.ledger.edge(tx, view.id, "materialized_from", source.id)
-
-    def freshness(self, view: Definition) -> Freshness | None:
-        """What is known of a view in the online store; None if it was never materialized."""
-        row = self.database.query_one(
-            "SELECT source, until_us, newest_us, stored, at FROM feature_freshness WHERE view = ?", (view.id,)
-        )
-        return None if row is None else Freshness(*row)
 
     def statistics(self, view: Definition, source: DatasetVersion) -> str | None:
         """What was kept of a view's values over a content of its source."""

@@ -56,8 +56,8 @@ def test_a_view_is_shown_with_values_freshness_and_raw_data(service: FeatureServ
     (state,) = found.views
     assert state.statistics is not None
     assert (state.source, state.statistics.rows, state.statistics.entities) == ("weather/1", 1_000, 2)
-    assert state.freshness is not None
-    assert state.freshness.stored == 2
+    assert state.watermark is not None
+    assert state.watermark.version == "weather/1"
     assert state.age_us is not None
     assert state.age_us > 0
     assert state.upstream[0] == "raw/1"
@@ -85,6 +85,18 @@ def test_values_are_computed_once_for_a_content(service: FeatureService, monkeyp
     assert [each.profile for each in again.features] == [each.profile for each in first.features]
     assert again.views[0].source == "weather/3"
     assert describe("weather", values=False).features[0].profile is None
+
+
+@pytest.mark.one_backend("nothing is stored")
+def test_there_are_never_more_entities_than_rows(workspace: Workspace) -> None:
+    planes = pl.DataFrame(
+        {"plane": [f"K{number}" for number in range(3_322)], "at": [AT] * 3_322, "built": [1990] * 3_322}
+    )
+    dataset("planes").commit(planes)
+    apply(FeatureView("planes", entity=Entity("plane"), source="planes", event_time="at", features=["built"]))
+    found = describe("planes").views[0].statistics
+    assert found is not None
+    assert 3_000 < found.entities <= found.rows
 
 
 @pytest.mark.one_backend("nothing is stored")

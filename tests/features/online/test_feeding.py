@@ -152,7 +152,9 @@ def test_materialize_brings_what_the_dataset_holds_and_feed_goes_on(workspace: W
     assert (done.stored, done.source) == (2, "arrivals/1")
     send("arrivals", [{**ENTITIES[0], "delay": 5.0}])
     assert [(each.events, each.offset) for each in feed()] == [(1, 4), (1, 4)]
-    assert materialize("delays").stored == 0  # the store is ahead
+    ahead, mark = materialize("delays"), watermark_of("delays")  # the store is
+    assert mark is not None
+    assert (ahead.stored, ahead.until_us) == (0, mark.known_us)
     ingest_stream("arrivals")
     assert vectors("late", ticks.now, workspace) == wanted("late", ticks.now)
     materialize("delays", full=True)

@@ -166,6 +166,17 @@ def test_old_versions_that_models_use_are_materialized_and_retired_ones_are_not(
         push(get_definition("service", "late/1"), rows())
 
 
+@pytest.mark.one_backend("what is done of each view is the same")
+def test_a_view_that_can_not_be_materialized_holds_up_no_other(workspace: Workspace) -> None:
+    for name in ("first", "other"):
+        dataset(name).commit(rows())
+        apply(FeatureView(f"of_{name}", entity=Entity("origin"), source=name, event_time="at", features=["wind"]))
+    dataset("first").commit(rows().drop("wind"), mode="replace")
+    with pytest.raises(InvalidError, match=r"of_first\.wind"):
+        materialize_all()
+    assert watermark_of("of_other") is not None
+
+
 def model_on(service: str) -> None:
     """A model version that uses a service's version."""
     signature = Signature((Field("wind", "f64"),))

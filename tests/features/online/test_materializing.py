@@ -13,10 +13,10 @@ import pytest
 from mainspring.data import dataset
 from mainspring.errors import InvalidError, WrongTypeError
 from mainspring.features import Entity, FeatureService, FeatureView, OnDemandView, apply, get_definition, training_set
-from mainspring.features._store import DefinitionStore
 from mainspring.features.online.materializing import materialize
 from mainspring.features.online.pushing import push
 from mainspring.features.online.reader import FeatureReader
+from mainspring.features.online.watermark import watermark_of
 from mainspring.testing.threads import at_once
 from mainspring.workspace import Workspace
 
@@ -218,10 +218,10 @@ def test_what_a_request_lacks_is_named(workspace: Workspace) -> None:
 def test_freshness_is_recorded_and_never_goes_back(workspace: Workspace) -> None:
     dataset("weather").commit(WEATHER)
     apply(late(view()))
-    store, definition = DefinitionStore(workspace.database), get_definition("view", "weather_at")
-    assert store.freshness(definition) is None
-    materialize("weather_at", until=at(3))
-    materialize("weather_at", until=at(1))
-    found = store.freshness(definition)
+    assert watermark_of("weather_at") is None
+    assert materialize("weather_at", until=at(3)).newest_us == us(at(2))
+    again = materialize("weather_at", until=at(1))
+    found = watermark_of("weather_at")
     assert found is not None
-    assert (found.until_us, found.newest_us, found.source) == (us(at(3)), us(at(2)), "weather/1")
+    assert (found.until_us, found.reaches_us, found.version) == (us(at(3)), us(at(3)), "weather/1")
+    assert (again.until_us, again.newest_us) == (us(at(3)), None)

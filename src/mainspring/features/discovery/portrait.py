@@ -10,7 +10,7 @@ from mainspring import clock
 from mainspring.data import DatasetVersion, dataset
 from mainspring.data.profiles import ColumnProfile
 from mainspring.errors import InvalidError, NotFoundError, RemovedError, StorageError
-from mainspring.features._store import DefinitionStore, Freshness
+from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.records import Definition, OnDemandRecord, Part, ViewRecord
 from mainspring.features.discovery.origins import Origin, Origins
 from mainspring.features.discovery.statistics import Histogram, ViewStatistics, view_statistics
@@ -46,7 +46,6 @@ class ViewState(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     upstream: tuple[str, ...] = ()
     statistics: ViewStatistics | None = None
-    freshness: Freshness | None = None
     watermark: Watermark | None = None
     age_us: int | None = None
     problem: str = ""
@@ -132,12 +131,11 @@ class _Painter:
             return {}  # the state of the view says it
 
     def _state(self, definition: Definition, record: ViewRecord) -> ViewState:
-        fresh = self.store.freshness(definition)
-        state = ViewState(view=str(definition), source=record.source, freshness=fresh)
+        state = ViewState(view=str(definition), source=record.source)
         try:
             mark = watermark_of(definition, self.workspace)
-            until_us = (mark.known_us or mark.until_us) if mark else fresh.until_us if fresh else None
-            age_us = None if until_us is None else max(clock.now_us() - until_us, 0)
+            reaches_us = mark.reaches_us if mark else None
+            age_us = None if reaches_us is None else max(clock.now_us() - reaches_us, 0)
             state = msgspec.structs.replace(state, watermark=mark, age_us=age_us)
             source = dataset(record.source, self.workspace).latest()
             found = view_statistics(definition, source, self.workspace) if self.values else None

@@ -83,8 +83,8 @@ def _computed(view: Definition, source: DatasetVersion, workspace: Workspace) ->
         profile = profile_frame(rows.select(names), sample, count)
     first, last = (_instant(figures[end]) for end in ("first", "last"))
     return ViewStatistics(
-        source=str(source), rows=count, sampled_rows=sample.height, entities=figures["entities"].item(), first_us=first,
-        last_us=last, columns=profile.columns,
+        source=str(source), rows=count, sampled_rows=sample.height, first_us=first, last_us=last,
+        entities=min(figures["entities"].item(), count), columns=profile.columns,
         histograms={name: found for name in names if (found := histogram(sample[name]))},
     )  # fmt: skip
 

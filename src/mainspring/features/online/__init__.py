@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = exports(
     {
         **dict.fromkeys(("entities_bytes", "entity_bytes"), ".entities"),
         **dict.fromkeys(("Fed", "feed", "fields_of"), ".feeding"),
-        **dict.fromkeys(("Materialized", "materialize", "materialize_all"), ".materializing"),
+        **dict.fromkeys(("Materialized", "iter_materialized", "materialize", "materialize_all"), ".materializing"),
         "push": ".pushing",
         **dict.fromkeys(("Packed", "Packing"), ".packing"),
         **dict.fromkeys(("Running", "Watermark", "read_watermark", "watermark_of"), ".watermark"),

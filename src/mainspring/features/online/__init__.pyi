@@ -4,6 +4,7 @@ from mainspring.features.online.feeding import Fed as Fed
 from mainspring.features.online.feeding import feed as feed
 from mainspring.features.online.feeding import fields_of as fields_of
 from mainspring.features.online.materializing import Materialized as Materialized
+from mainspring.features.online.materializing import iter_materialized as iter_materialized
 from mainspring.features.online.materializing import materialize as materialize
 from mainspring.features.online.materializing import materialize_all as materialize_all
 from mainspring.features.online.packing import Packed as Packed

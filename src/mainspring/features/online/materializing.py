@@ -6,7 +6,8 @@ is read where its rows stand each for itself; else all of it, and what the sourc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from operator import itemgetter
@@ -18,8 +19,8 @@ import polars as pl
 
 from mainspring import clock
 from mainspring.data import DatasetVersion, dataset
-from mainspring.errors import ConflictError, InvalidError, NotAllowedError
-from mainspring.features._store import DefinitionStore, Freshness
+from mainspring.errors import ConflictError, InvalidError, MainspringError, NotAllowedError
+from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, ViewRecord
 from mainspring.features.online.fence import Fence
@@ -37,19 +38,21 @@ from mainspring.streams.columns import EVENT_OFFSET
 from mainspring.workspace import Workspace, current_workspace, using
 
 _BATCH = 50_000  # rows of one write
+_log = logging.getLogger(__name__)
 _LEASE_S, _PATIENCE_S, _PAUSE_S = 30.0, 60.0, 0.05
 
 
 class Materialized(msgspec.Struct, frozen=True, kw_only=True):
     """What was done: `rows` of the source version were read, `stored` entities got values of them (or tiles).
 
-    `newest_us` is the event time of the newest of these rows, None if there were none; `removed` entities (or tiles) are not
-    in the source any more. `others` are the older versions of the view that models still use.
+    `until_us` is up to when the store now reflects the source, as its watermark says; of a stream when the newest event was
+    known, None without any. `newest_us` is the event time of the newest of these rows, None if there were none; `removed`
+    entities (or tiles) are not in the source any more. `others` are the older versions of the view that models still use.
     """
 
     view: str
     source: str
-    until_us: int
+    until_us: int | None
     rows: int
     stored: int
     removed: int
@@ -90,12 +93,38 @@ def materialize(
 def materialize_all(
     *, until: datetime | None = None, full: bool = False, workspace: Workspace | None = None
 ) -> list[Materialized]:
-    """Every version in use of every view over a dataset, retired ones that models use included; else as `materialize`."""
+    """Every version in use of every view over a dataset, retired ones that models use included; else as `materialize`.
+
+    Raises as `iter_materialized`.
+    """
+    return list(iter_materialized(until=until, full=full, workspace=workspace))
+
+
+def iter_materialized(
+    views: Iterable[str | Definition] | None = None, *, until: datetime | None = None, full: bool = False,
+    workspace: Workspace | None = None,
+) -> Iterator[Materialized]:  # fmt: skip
+    """Views or versions one after the other, each when it is done; without any as `materialize_all`.
+
+    One that can't be materialized holds up no other: what was wrong is logged, and the first error raised in the end. Raises
+    as `materialize`.
+    """
     workspace = workspace or current_workspace()
+    failed: list[MainspringError] = []
+    for view in _over_datasets(workspace) if views is None else views:
+        try:
+            yield materialize(view, until=until, full=full, workspace=workspace)
+        except MainspringError as error:
+            _log.warning("%s was not materialized: %s", view, error)
+            failed.append(error)
+    if failed:
+        raise failed[0]
+
+
+def _over_datasets(workspace: Workspace) -> list[Definition]:
     store = DefinitionStore(workspace.database, workspace.ledger)
     names = sorted(name for kind, name in store.heads() if kind == "view")
-    wanted = [each for name in names for each in live_versions(name, store, workspace) if _record(each).stream is None]
-    return [materialize(each, until=until, full=full, workspace=workspace) for each in wanted]
+    return [each for name in names for each in live_versions(name, store, workspace) if _record(each).stream is None]
 
 
 class _Work:
@@ -132,7 +161,7 @@ class _Work:
             begins_us=begins_us if self.record.aggregates else None, swept_us=swept_us,
         )  # fmt: skip
         fence.end(ended)
-        return self._done(version, until_us, rows, written, removed)
+        return self._done(version, ended, rows, written, removed)
 
     def of_stream(self, version: DatasetVersion, until_us: int, lease: Lease, *, full: bool) -> Materialized:
         """All events of a stream's dataset, unless the store has them by now; the caller is alone."""
@@ -142,8 +171,8 @@ class _Work:
         is_there = before is not None and before.running is None and before.offset >= last and not full
         source = version.scan().clear() if is_there else version.scan()
         rows = timed_rows(self.record, source, self.functions).drop_nulls([key.name for key in self.record.keys])
-        if is_there:
-            return self._done(version, until_us, rows, 0, 0)
+        if before is not None and is_there:
+            return self._done(version, before, rows, 0, 0)
         fence = self._begun(data, version, until_us, lease)
         known_us: Any = rows[CREATED].max() if rows.height else None
         begins_us = (until_us if known_us is None else known_us) - self.allowance_us
@@ -154,7 +183,7 @@ class _Work:
             source=self.record.source, offset=last, known_us=known_us, begins_us=reaches_us, swept_us=reaches_us
         )
         fence.end(ended)
-        return self._done(version, until_us, rows, written, removed)
+        return self._done(version, ended, rows, written, removed)
 
     def _begun(self, data: bytes | None, version: DatasetVersion, until_us: int, lease: Lease) -> Fence:
         before = read_watermark(data) or Watermark(source=self.record.source)
@@ -236,16 +265,12 @@ class _Work:
         return begins_us
 
     def _done(
-        self, version: DatasetVersion, until_us: int, rows: pl.DataFrame, written: int, removed: int
+        self, version: DatasetVersion, mark: Watermark, rows: pl.DataFrame, written: int, removed: int
     ) -> Materialized:
         newest_us: Any = rows[EVENT].max() if rows.height else None
-        known = self.store.freshness(self.definition)
-        if newest_us is None and known is not None:
-            newest_us = known.newest_us
-        freshness = Freshness(str(version), until_us, newest_us, written, clock.now_us())
-        self.store.note_materialized(self.definition, version, freshness)
+        self.store.note_materialized(self.definition, version, written)
         return Materialized(
-            view=str(self.definition), source=str(version), until_us=until_us, rows=rows.height, stored=written,
+            view=str(self.definition), source=str(version), until_us=mark.reaches_us, rows=rows.height, stored=written,
             removed=removed, newest_us=newest_us,
         )  # fmt: skip
 

@@ -48,6 +48,11 @@ class Watermark(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     swept_us: int | None = None
     """What `begins_us` was when the tiles before it were removed."""
 
+    @property
+    def reaches_us(self) -> int | None:
+        """Up to which instant the store reflects what was known; of a stream when the newest of its events was, if any."""
+        return self.until_us if self.version else self.known_us
+
     def packed(self) -> bytes:
         """The bytes under which it is stored."""
         return _encode(self)

@@ -19,7 +19,7 @@ from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.frames import typed_frame
 from mainspring.features.definitions.records import Definition, Field, ViewRecord
 from mainspring.features.definitions.rows import source_types
-from mainspring.features.online.materializing import materialize
+from mainspring.features.online.materializing import iter_materialized
 from mainspring.features.online.pushing import push, store_rows
 from mainspring.features.server.shapes import Frame, MaterializeRequest, PushRequest, WriteRequest, bytes_of
 from mainspring.features.uses import live_versions
@@ -125,7 +125,7 @@ def _plain(view: Definition) -> Definition:
 
 
 def materialize_views(request: MaterializeRequest, workspace: Workspace) -> dict[str, Any]:
-    """Materialize views, or all of them over datasets; an end in the future is now. Raises as `materialize`."""
+    """Materialize views, or all of them over datasets; an end in the future is now. Raises as `iter_materialized`."""
     names = request.feature_views
     if names is None:
         heads = DefinitionStore(workspace.database, workspace.ledger).heads().values()
@@ -133,7 +133,7 @@ def materialize_views(request: MaterializeRequest, workspace: Workspace) -> dict
     until = request.end_ts
     if until is not None:
         until = min(until if until.tzinfo else until.replace(tzinfo=UTC), clock.now())
-    done = [materialize(name, until=until, workspace=workspace) for name in names]
+    done = list(iter_materialized(names, until=until, workspace=workspace))
     return {"views": msgspec.to_builtins(done)}
 
 
