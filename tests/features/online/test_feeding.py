@@ -279,6 +279,7 @@ def test_a_push_beside_a_feeder_stops_nothing(
     assert vectors("late", ticks.now, workspace) == wanted("late", ticks.now)
 
 
+@pytest.mark.one_backend("it is refused before anything is stored")
 def test_a_tile_that_grows_too_large_names_itself_and_holds_up_no_other_view(workspace: Workspace) -> None:
     large = FeatureView(
         "aaa", entity=Entity("carrier"), source=ARRIVALS, features=[agg.last("gate", "30d"), agg.count(windows="1h")]
@@ -297,6 +298,7 @@ def test_a_tile_that_grows_too_large_names_itself_and_holds_up_no_other_view(wor
         materialize("aaa")
 
 
+@pytest.mark.one_backend("what fails is the view's code, whatever store is behind it")
 def test_a_view_whose_code_fails_is_told_once_and_holds_up_no_other(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
