@@ -27,8 +27,11 @@ from mainspring.features import (
     materialize,
     verify,
 )
+from mainspring.features.online.fence import Fence
+from mainspring.features.online.materializing import alone
 from mainspring.features.online.packing import Packing
-from mainspring.features.online.places import values_prefix
+from mainspring.features.online.places import tiles_prefix, values_prefix, watermark_place
+from mainspring.features.online.watermark import Running, read_watermark
 from mainspring.features.parity import Cause
 from mainspring.streams import event_of, open_log
 from mainspring.workspace import Workspace
@@ -177,6 +180,29 @@ def served_and_kept(workspace: Workspace, ticks: Ticks, times: list[int], kept: 
     other = [clock.from_us(ticks.now - time * SECOND_US) for time in kept]
     dataset("arrivals").commit(dataset("arrivals").to_polars().with_columns(event_time=pl.Series(other)))
     return verify("late")
+
+
+@here
+def test_what_a_killed_materialization_left_is_told(workspace: Workspace, ticks: Ticks) -> None:
+    served = Fed(workspace, ticks)
+    served.send(random.Random(1), 20)
+    feed()
+    ingest_stream("arrivals", FIELDS)
+    view = get_definition("view", "delays")
+    prefix, place = tiles_prefix(view), watermark_place(view)
+    mark = read_watermark(workspace.online.get(place))
+    assert mark is not None
+    with alone(view, workspace, patience_s=0) as lease:
+        running = Running("arrivals/1", ticks.now, lease.token)
+        fence = Fence(view, workspace.online, workspace.online.get(place), mark, running)
+        fence.write([(key, None) for key, _ in workspace.online.scan(prefix)])
+        served.log.read(served.reader, [{"carrier": "UA"}], ["one"])
+        assert [view.interrupted for view in verify("late").views] == [False]
+    report = verify("late")
+    assert (report.mismatched, report.views[0].unsettled, report.views[0].interrupted) == (0, 1, True)
+    assert "1 unsettled (a materialization was killed; run it again)" in str(report)
+    feed()
+    assert not verify("late").views[0].interrupted
 
 
 @here

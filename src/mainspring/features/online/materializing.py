@@ -285,6 +285,20 @@ def backfill(definition: Definition, workspace: Workspace, lease: Lease) -> None
         work.of_stream(versions[0], clock.now_us(), lease, full=False)
 
 
+def is_interrupted(definition: Definition, workspace: Workspace) -> bool:
+    """Whether a materialization of a version was killed, and nobody goes on with it: it is to be run again.
+
+    Raises:
+        StorageError: the online store can't be read.
+    """
+    mark = read_watermark(workspace.online.get(watermark_place(definition)))
+    return mark is not None and mark.running is not None and not workspace.leases.held(_lease_name(definition))
+
+
+def _lease_name(definition: Definition) -> str:
+    return f"features/{definition.id}"
+
+
 @contextmanager
 def alone(definition: Definition, workspace: Workspace, *, patience_s: float) -> Iterator[Lease]:
     """The right to write a view's watermark, for the block.
@@ -292,7 +306,7 @@ def alone(definition: Definition, workspace: Workspace, *, patience_s: float) ->
     Raises:
         ConflictError: a live process has it, for longer than this one is patient.
     """
-    name, waited_s = f"features/{definition.id}", 0.0
+    name, waited_s = _lease_name(definition), 0.0
     while True:
         try:
             lease = workspace.leases.claim(name, workspace.owner, _LEASE_S)

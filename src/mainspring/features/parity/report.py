@@ -65,7 +65,8 @@ class ViewParity(msgspec.Struct, frozen=True, kw_only=True):
     `verified` vectors have the same bits in all its features, `mismatched` have not. Told apart is what can't be judged (yet):
     `pending` until the source has what was pushed or streamed, `unsettled` in the middle of a materialization, `gone` with
     the version of the source. `stale` are the verified ones that would have another value with all that was known at their
-    instants. In `behind` reads something known was not in the store yet, for `behind_us` at most.
+    instants. In `behind` reads something known was not in the store yet, for `behind_us` at most. `interrupted` says that there
+    are unsettled ones, and a materialization was killed that nobody has run again.
     """
 
     service: str
@@ -80,6 +81,7 @@ class ViewParity(msgspec.Struct, frozen=True, kw_only=True):
     stale: int
     behind: int
     behind_us: int
+    interrupted: bool = False
     features: tuple[FeatureParity, ...]
     causes: dict[str, int]
 
@@ -159,7 +161,7 @@ def said(view: ViewParity) -> str:
         parts.append(f"{view.mismatched:,} differ ({causes})")
     words = {
         "pending": "not verifiable yet",
-        "unsettled": "unsettled",
+        "unsettled": f"unsettled{' (a materialization was killed; run it again)' if view.interrupted else ''}",
         "gone": "of removed data",
     }
     parts += [f"{count:,} {word}" for name, word in words.items() if (count := getattr(view, name))]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 import numpy as np
 
 from mainspring import clock
-from mainspring.errors import MainspringError
+from mainspring.errors import MainspringError, StorageError
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.records import Definition, ServiceRecord, ViewRecord
+from mainspring.features.online.materializing import is_interrupted
 from mainspring.features.parity.causes import explained
 from mainspring.features.parity.demanding import Demand
 from mainspring.features.parity.judging import Judged, Sources, Verdict, judged
@@ -69,7 +71,7 @@ def verify(
     return ParityReport(
         service=service, since_us=since_us, until_us=until_us, vectors=sum(each.vectors for each in seen),
         verified=sum(each.verified for each in seen), mismatched=sum(each.mismatched for each in seen),
-        stale=sum(each.stale for each in seen), views=tuple(view for each in seen for view in each.views()),
+        stale=sum(each.stale for each in seen), views=tuple(view for each in seen for view in each.views(workspace)),
         mismatches=tuple(example for each in seen for example in each.examples),
         failed={str(services[each]): str(error) for each, error in failed.items()},
     )  # fmt: skip
@@ -135,9 +137,9 @@ class _Tally:
                     )
                 )  # fmt: skip
 
-    def views(self) -> list[ViewParity]:
+    def views(self, workspace: Workspace) -> list[ViewParity]:
         """The counts by view."""
-        return [each.parity(str(self.definition)) for each in self._views.values()]
+        return [each.parity(str(self.definition), workspace) for each in self._views.values()]
 
     def record(self, workspace: Workspace) -> None:
         """Note what was found as an event of the service's version."""
@@ -153,7 +155,7 @@ class _ViewTally:
     """Counts of one view in a service."""
 
     def __init__(self, found: Judged) -> None:
-        self.view, self.part = str(found.view), found.part
+        self.definition, self.view, self.part = found.view, str(found.view), found.part
         self.verdicts: Counter[int] = Counter()
         self.mismatches: Counter[str] = Counter()
         self.causes: Counter[str] = Counter()
@@ -167,8 +169,11 @@ class _ViewTally:
         self.behind += int((found.waiting_us > 0).sum())
         self.behind_us = max(self.behind_us, int(found.waiting_us.max(initial=0)))
 
-    def parity(self, service: str) -> ViewParity:
+    def parity(self, service: str, workspace: Workspace) -> ViewParity:
         """The counts."""
+        interrupted = False
+        with suppress(StorageError):  # what was served is judged without the online store, too
+            interrupted = self.verdicts[Verdict.UNSETTLED] > 0 and is_interrupted(self.definition, workspace)
         of = {each: self.verdicts[int(each)] for each in Verdict}
         compared = of[Verdict.VERIFIED] + of[Verdict.DIFFERS]
         features = tuple(
@@ -179,5 +184,5 @@ class _ViewTally:
             service=service, view=self.view, prefix=self.part.prefix, vectors=sum(of.values()),
             verified=of[Verdict.VERIFIED], mismatched=of[Verdict.DIFFERS], pending=of[Verdict.PENDING],
             unsettled=of[Verdict.UNSETTLED], gone=of[Verdict.GONE], stale=self.stale, behind=self.behind,
-            behind_us=self.behind_us, features=features, causes=dict(self.causes.most_common()),
+            behind_us=self.behind_us, interrupted=interrupted, features=features, causes=dict(self.causes.most_common()),
         )  # fmt: skip
