@@ -197,7 +197,7 @@ def test_a_function_that_fails_only_when_its_rows_are_collected_is_named(call: s
         ({"features": [pl.col("origin").str.to_uppercase() + 1]}, "weather_at.features"),
         ({"transform": "SELECT nothing FROM weather"}, "weather_at.transform"),
         ({"transform": "SELECT at, wind FROM weather"}, 'words of SQL, too, need double quotes: "at"'),
-        ({"features": [agg.mean("origin", "1h")]}, "origin"),
+        ({"features": [agg.mean("origin", "1h")], "ttl": None}, "origin"),
     ],
 )
 @pytest.mark.one_backend("nothing is stored")
@@ -217,6 +217,7 @@ def test_what_does_not_fit_the_data_is_named(change: dict[str, Any], message: st
         ({"event_time": ""}, "A view of a dataset needs one"),
         ({"entity": (ORIGIN, Entity("other", "origin"))}, "entities with different keys"),
         ({"ttl": "soon"}, "weather_at.ttl"),
+        ({"features": [agg.count(windows="1h")], "ttl": "2h"}, "Windows say how old the events of an aggregate may be"),
         ({"features": {"a__b": "wind"}}, "without `__`"),
     ],
 )

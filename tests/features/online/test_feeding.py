@@ -17,6 +17,7 @@ from mainspring.data import dataset
 from mainspring.data.ingestion import ingest_stream
 from mainspring.errors import ConflictError, InvalidError, NotFoundError, StorageError
 from mainspring.features import (
+    Aggregate,
     Entity,
     FeatureReader,
     FeatureService,
@@ -50,12 +51,13 @@ ENTITIES = [{"carrier": carrier, "number": number} for carrier in ("UA", "B6") f
 FLOATS = (0.1, 0.2, 0.3, -0.0, 1e16, 3.7, None)
 
 
-def delays(**changed: Any) -> FeatureView:
+def delays(*more: Aggregate, **changed: Any) -> FeatureView:
     given: dict[str, Any] = {
         "entity": FLIGHT, "source": ARRIVALS,
         "features": [
             agg.mean("delay", ["1m", "10m"], hop="30s"), agg.std("delay", "5m", hop="1m"), agg.count(windows="2m", hop="1m"),
             agg.last("gate", "5m", hop="1m"), agg.top_k("gate", "5m", k=2, hop="1m"), agg.sum("number", "1m", hop="30s"),
+            *more,
         ],
     }  # fmt: skip
     return FeatureView("delays", **given | changed)
@@ -106,7 +108,7 @@ def test_any_history_is_served_as_the_training_set_gives_it(workspace: Workspace
         if step == 3:
             ingest_stream("arrivals")
             log.trim("arrivals", log.end("arrivals") // 2)
-            apply(FeatureService("late", [delays(ttl="1h"), last()]))
+            apply(FeatureService("late", [delays(agg.min("delay", "5m", hop="30s")), last()]))
         feed(max_events=chance.choice((3, 100)))
         ingest_stream("arrivals", fields_of("arrivals"), max_events=chance.choice((7, 1000)))
         later_us = ticks.now + chance.choice((0, SECOND_US, 100 * SECOND_US))

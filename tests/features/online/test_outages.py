@@ -124,8 +124,8 @@ def test_what_was_read_last_is_given_with_its_age_and_todays_rules(workspace: Wo
     assert vector.read_us is not None
     later = told(reader, "EWR", hours=3)
     assert (later["wind"], later["gust_sum_6h"], later["count_1h"]) == (
-        (None, "OUTSIDE_MAX_AGE"), (1.5, "LAST_KNOWN"), (0, "LAST_KNOWN")
-    )  # fmt: skip
+        (None, "OUTSIDE_MAX_AGE"), (1.5, "LAST_KNOWN"), (None, "UNAVAILABLE"),
+    ), "of the last hour nothing was ever read"  # fmt: skip
     log = VectorLog(workspace, share=1.0)
     assert log.read(reader, [{"origin": "EWR", "n": 1}], ["a"], at_us=us(0))[0].statuses[0] == "LAST_KNOWN"
     assert list_segments(log.folder) == []

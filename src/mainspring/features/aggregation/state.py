@@ -19,6 +19,22 @@ def tiles_of_read(spec: Aggregation, at_us: int) -> list[TileId]:
     return [TileId(hop.hop_us, tile) for hop in spec.hops for tile in _reach(hop, at_us, hop.longest_us)]
 
 
+def places_of_read(spec: Aggregation) -> dict[str, range]:
+    """Where the tiles that a feature needs stand among those of `tiles_of_read`, at any instant.
+
+    >>> from mainspring.features.aggregation import agg, aggregation
+    >>> places_of_read(aggregation([agg.count(windows=["1h", "2h"])], {}))
+    {'count_1h': range(12, 25), 'count_2h': range(0, 25)}
+    """
+    found: dict[str, range] = {}
+    end = 0
+    for hop in spec.hops:
+        end += len(_reach(hop, 0, hop.longest_us))
+        for feature in hop.features:
+            found[feature.name] = range(end - len(_reach(hop, 0, feature.declared.window_us)), end)
+    return found
+
+
 class EntityState:
     """The events and partial states of one entity, for one set of aggregates.
 

@@ -10,7 +10,7 @@ import msgspec
 
 from mainspring.errors import InvalidError, NotFoundError, WrongTypeError, close_names
 from mainspring.features.aggregation.aggregate import Aggregate
-from mainspring.features.aggregation.duration import parse_duration
+from mainspring.features.aggregation.duration import duration_text, parse_duration
 from mainspring.features.definitions.entity import Entity, Key
 from mainspring.features.definitions.names import expect_name
 from mainspring.features.definitions.stream import Stream
@@ -100,6 +100,11 @@ class FeatureView:
             raise InvalidError(
                 f"{self.name}.event_time", "", "the column that says since when a row is true",
                 "A view of a dataset needs one: without times no training set can be right.",
+            )  # fmt: skip
+        if self.aggregates and self.ttl_us is not None:
+            raise InvalidError(
+                f"{self.name}.ttl", duration_text(self.ttl_us), "a time to live that a view of aggregates has",
+                "Windows say how old the events of an aggregate may be.",
             )  # fmt: skip
         keys = [key.name for key in self.keys]
         if not keys or len(set(keys)) < len(keys):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any, NamedTuple
 
 from mainspring import clock
@@ -108,40 +108,47 @@ class _Memory:
             return [self._held.get(key) for key in keys]
 
 
+class Need(NamedTuple):
+    """What a feature is made of: of a part, by its number, the keys at these places among those of an entity."""
+
+    part: int
+    places: range
+
+
 class Outage(NamedTuple):
     """How vectors are marked that were answered without the store.
 
-    `spans` say how many keys each part has for an entity; `needs` which parts each feature is made of.
+    `spans` say how many keys each part has for an entity; `needs` what each feature is made of.
     """
 
     defaults: Mapping[str, Any]
     names: Sequence[str]
-    needs: Sequence[Sequence[int]]
+    needs: Sequence[Sequence[Need]]
     spans: Sequence[int]
 
-    def read_us(self, known: Sequence[Known | None], count: int) -> list[list[int | None]]:
-        """For each part when each of the entities was read, the oldest of what is known of it; None if never."""
-        found: list[list[int | None]] = []
-        at = 0
-        for span in self.spans:
-            rows = (known[start : start + span] for start in range(at, at + span * count, span or 1))
-            found.append([min((each.read_us for each in row if each), default=None) for row in rows])
-            at += span * count
-        return found
+    def read_us(self, known: Sequence[Known | None], count: int) -> list[dict[Need, int | None]]:
+        """For each entity when what its features need was read, the oldest of what is known of it; None if never."""
+        wanted = dict.fromkeys(chain.from_iterable(self.needs))
+        begins = [*accumulate((span * count for span in self.spans), initial=0)]
+        return [{need: self._oldest(known, begins[need.part], row, need) for need in wanted} for row in range(count)]
+
+    def _oldest(self, known: Sequence[Known | None], begin: int, row: int, need: Need) -> int | None:
+        first = begin + row * self.spans[need.part]
+        read = (known[first + place] for place in need.places)
+        return min((each.read_us for each in read if each), default=None)
 
     def marked(
-        self, values: Sequence[Any], statuses: Sequence[str], read_us: Sequence[int | None]
+        self, values: Sequence[Any], statuses: Sequence[str], read_us: Mapping[Need, int | None]
     ) -> tuple[list[Any], list[str], int | None]:
         """The values and statuses of one vector, and when the oldest of what is in it was read."""
         told, marks = [*values], [*statuses]
-        for place, (name, parts) in enumerate(zip(self.names, self.needs, strict=True)):
-            if any(read_us[part] is None for part in parts):
+        for place, (name, needs) in enumerate(zip(self.names, self.needs, strict=True)):
+            if any(read_us[need] is None for need in needs):
                 told[place] = self.defaults.get(name)
                 marks[place] = Status.DEFAULT.value if name in self.defaults else Status.UNAVAILABLE.value
-            elif parts and marks[place] != Status.OUTSIDE_MAX_AGE.value:
+            elif needs and marks[place] != Status.OUTSIDE_MAX_AGE.value:
                 marks[place] = Status.LAST_KNOWN.value
-        used = {part for part in chain.from_iterable(self.needs) if read_us[part] is not None}
-        return told, marks, min((at for part in used if (at := read_us[part]) is not None), default=None)
+        return told, marks, min((at for at in read_us.values() if at is not None), default=None)
 
 
 def _size(key: bytes, data: bytes | None) -> int:

@@ -16,7 +16,7 @@ from mainspring import clock
 from mainspring.errors import InvalidError, StorageError
 from mainspring.features._store import DefinitionStore
 from mainspring.features.aggregation.aggregation import Aggregation, aggregation
-from mainspring.features.aggregation.state import EntityState, tiles_of_read
+from mainspring.features.aggregation.state import EntityState, places_of_read, tiles_of_read
 from mainspring.features.aggregation.tiles import TileId
 from mainspring.features.definitions.demand import computed
 from mainspring.features.definitions.entity import Key
@@ -25,7 +25,7 @@ from mainspring.features.definitions.records import Definition, OnDemandRecord, 
 from mainspring.features.history.status import Status
 from mainspring.features.online.ahead import FLAGS, IS_CHAIN, as_of
 from mainspring.features.online.entities import entity_encoder
-from mainspring.features.online.outages import GuardedStore, Outage
+from mainspring.features.online.outages import GuardedStore, Need, Outage
 from mainspring.features.online.packing import Packing, Unpacked, is_pushed
 from mainspring.features.online.places import tiles_of_entity, tiles_prefix, values_prefix, watermark_place
 from mainspring.workspace import Workspace
@@ -188,21 +188,21 @@ class FeatureReader:
         known, count = self._online.recall(places), len(entities)
         vectors = self._answered(entities, [each.data if each else None for each in known], at_us)
         outage = self._outage()
-        read_us = zip(*outage.read_us(known, count), strict=True) if outage.spans else iter([()] * count)
         found = []
-        for vector, seen in zip(vectors, read_us, strict=True):
+        for vector, seen in zip(vectors, outage.read_us(known, count), strict=True):
             values, statuses, oldest = outage.marked(vector.values, vector.statuses, seen)
             found.append(Vector(values, statuses, vector.event_us, False, oldest))
         return found
 
     def _outage(self) -> Outage:
-        needs: dict[str, tuple[int, ...]] = {}
+        needs: dict[str, tuple[Need, ...]] = {}
         for number, part in enumerate(self._parts):
-            needs |= dict.fromkeys(part.names, (number,))
-        number = len(self._parts)
+            needs |= {name: (Need(number, places),) for name, places in zip(part.names, part.needs, strict=True)}
+        first = len(self._parts)
         for each in self._demanded:
-            needs |= dict.fromkeys(each.names, tuple(range(number, number + len(each.inputs))))
-            number += len(each.inputs)
+            wanted = (Need(first + place, one) for place, part in enumerate(each.inputs) for one in part.needs)
+            needs |= dict.fromkeys(each.names, tuple(dict.fromkeys(wanted)))
+            first += len(each.inputs)
         spans = [part.span for part in self._all_parts]
         return Outage(self._online.defaults, self.names, [needs[name] for name in self.names], spans)
 
@@ -243,6 +243,7 @@ class _Stored:
         self._key = entity_encoder(_asked(part, record))
         self._read: Callable[[bytes], Unpacked] = Packing(record.fields, view.number).reader(part.features)
         count = len(part.features)
+        self.needs = [range(self.span)] * count
         self._unknown = Vector([None] * count, [_UNKNOWN] * count, [None] * count)
         self._not_kept = Vector([None] * count, [_NOT_KEPT] * count, [None] * count)
         self._outside = [_OUTSIDE] * count
@@ -293,6 +294,8 @@ class _Folded:
         self._prefix, self.keys = tiles_prefix(view), _asked(part, record)
         self._key, self._spec = entity_encoder(_asked(part, record)), spec_of(record)
         self.span = len(tiles_of_read(self._spec, 0))  # as at any other instant
+        places = places_of_read(self._spec)
+        self.needs = [places[name] for name in part.features]
 
     def places(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> list[bytes]:
         ends = [tile.key(b"") for tile in tiles_of_read(self._spec, at_us)]
