@@ -62,6 +62,11 @@ def test_what_is_wrong_is_one_line(call: Callable[..., Called], tmp_path: Path) 
         1, "Error: weather_at.wnid: `wnid` is not a column of `weather`. Nearest: wind.\n"
     )  # fmt: skip
     assert call("features", "plan", "veiws").stderr.startswith("Error: No module `veiws`.")
+    (tmp_path / "features.py").rename(tmp_path / "views.py")
+    hint = (
+        "Define entities and views in features.py, or say where they are: `features = […]` in the settings, or MODULE."
+    )
+    assert call("features", "plan").stderr == f"Error: No module `features`. {hint}\n"
     assert call("features", "show", "x").stderr == "Error: No feature view or service `x`.\n"
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _KINDS = {"view": "view", "on_demand": "on-demand view", "service": "service"}
 _SIGNS = {"new": "+", "changed": "~", "described": "~", "unchanged": " ", "missing": "?", "retired": "-"}
+_NO_MODULE = (
+    "Define entities and views in features.py, or say where they are: `features = […]` in the settings, or MODULE."
+)
 _MODULES = click.argument("modules", nargs=-1, metavar="[MODULE]...")
 _RETIRE = click.option("--retire", is_flag=True, help="Retire what the modules don't define any more.")
 
@@ -144,7 +147,9 @@ def _imported(invocation: Invocation, names: tuple[str, ...]) -> list[ModuleType
 
     invocation.start_in(invocation.project)
     prepare(invocation.project)
-    return [module_of(invocation.project, name) for name in names or invocation.project.settings.features]
+    if names:
+        return [module_of(invocation.project, name) for name in names]
+    return [module_of(invocation.project, name, _NO_MODULE) for name in invocation.project.settings.features]
 
 
 def _document(definition: Definition) -> dict[str, Any]:

@@ -71,14 +71,16 @@ def pipeline_of(project: Project, module: str, qualname: str) -> Pipeline[Any, A
     return found[qualname]
 
 
-def module_of(project: Project, name: str) -> ModuleType:
+def module_of(
+    project: Project, name: str, hint: str = "Name modules of the project, e.g. `flights.views`."
+) -> ModuleType:
     """Import a module of the project, once it is prepared.
 
     Raises:
         NotFoundError: there is none; the nearest are named.
         GraphError: it can't be imported.
     """
-    return _imported(name, _modules(project), "Name modules of the project, e.g. `flights.views`.")
+    return _imported(name, _modules(project), hint)
 
 
 def _enter(invocation: Invocation, project: Project) -> None:

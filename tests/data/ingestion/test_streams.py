@@ -89,6 +89,8 @@ def test_fields_that_do_not_fit_are_named(workspace: Workspace) -> None:
     sent(workspace, 1)
     with pytest.raises(InvalidError, match="fields: `none`"):
         ingest_stream("arrivals")
+    with pytest.raises(NotFoundError, match=r"No stream `arivals`\. Nearest: arrivals"):
+        ingest_stream("arivals")
     with pytest.raises(InvalidError, match="event_id"):
         ingest_stream("arrivals", {"event_id": "str"})
     ingest_stream("arrivals", FIELDS)

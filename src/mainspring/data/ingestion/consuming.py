@@ -25,7 +25,7 @@ from mainspring.data.tables.type_names import named_type
 from mainspring.data.tables.united import UnitedDraft
 from mainspring.data.version import DatasetVersion
 from mainspring.data.widening import widen
-from mainspring.errors import ConflictError, InvalidError, NotAllowedError
+from mainspring.errors import ConflictError, InvalidError, NotAllowedError, NotFoundError, close_names
 from mainspring.ledger import is_replay, note_moving
 from mainspring.store import Lease, Transaction
 from mainspring.streams.columns import OWN
@@ -63,7 +63,7 @@ def ingest_stream(
     Raises:
         InvalidError: no fields are known, or one has another type in the dataset.
         ConflictError: another process reads this stream into this dataset now.
-        NotFoundError: events that were not read yet were trimmed.
+        NotFoundError: there is no such stream, and no fields are known; or events that were not read yet were trimmed.
         UnavailableError: the log doesn't answer.
         NotAllowedError: this is a replay; what a stream held then can't be read again.
     """
@@ -144,11 +144,18 @@ class _DatasetSink:
         self.events += len(events)
         self.apart += apart.height
 
+    def _expect_stream(self) -> None:
+        stream = self.store.source.removeprefix(_SCHEME)
+        known = [each.name for each in open_log(self.workspace).streams()]
+        if stream not in known:
+            raise NotFoundError("stream", stream, close_names(stream, known), "It is there with its first event.")
+
     def _fields(self, fields: Mapping[str, str]) -> dict[str, str]:
         """The fields with their types: those of the dataset, which gets what is new among those given."""
         head = DatasetStore(self.workspace.database, self.workspace.ledger).head(self.name)
         if head is None or not head.schema:
             if not fields:
+                self._expect_stream()
                 raise InvalidError(
                     "fields", "none", "the columns of the events' data with their types", "e.g. {'delay': 'f64'}"
                 )
