@@ -24,11 +24,14 @@ from mainspring.features import (
     find_definition,
     get_definition,
     list_definitions,
+    materialize,
     plan,
+    training_set,
 )
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import ServiceRecord, ViewRecord
 from mainspring.features.definitions.rows import view_rows
+from mainspring.features.discovery.portrait import describe
 from mainspring.models import Field, Signature, register
 from mainspring.serving import bind
 from mainspring.testing.threads import at_once
@@ -175,6 +178,24 @@ def test_a_function_must_be_one_that_a_server_can_load(module: Module) -> None:
     broken = module("broken", "def scaled(rows):\n    return rows.collect()['nothing']\n").scaled
     with pytest.raises(InvalidError, match=r"broken:scaled.*ColumnNotFoundError"):
         apply(view(transform=broken))
+
+
+@pytest.mark.one_backend("nothing is stored")
+def test_rows_that_a_function_can_not_take_any_more_are_told_wherever_they_are_computed(module: Module) -> None:
+    ages = module("ages", """
+        import polars as pl
+        def told(rows):
+            return rows.with_columns(wind=pl.col("wind").cast(pl.String).str.to_integer())
+    """).told  # fmt: skip
+    apply(FeatureService("late", [view(transform=ages)]))
+    dataset("weather").commit(WEATHER.with_columns(wind=pl.lit("strong")))
+    asked = pl.DataFrame({"origin": ["EWR"], "when": [AT]})
+    for compute in (
+        lambda: training_set(asked, "late", time="when"), lambda: materialize("weather_at"),
+    ):  # fmt: skip
+        with pytest.raises(InvalidError, match=r"weather_at\.transform: `ages:told` is not computable of these rows"):
+            compute()
+    assert "`ages:told` is not computable" in describe("weather_at").views[0].problem
 
 
 @pytest.mark.one_backend("nothing is stored")

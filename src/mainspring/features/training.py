@@ -21,7 +21,7 @@ from mainspring.features.definitions.demand import computed
 from mainspring.features.definitions.frames import typed_columns
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, OnDemandRecord, Part, ServiceRecord, ViewRecord
-from mainspring.features.definitions.rows import view_rows
+from mainspring.features.definitions.rows import fitted, view_rows
 from mainspring.features.definitions.service import FeatureService
 from mainspring.features.history.report import JoinReport
 from mainspring.ledger import current_task, note_moving
@@ -238,7 +238,8 @@ class _Work:
         keys = {part.keys.get(key.name, key.name): key.name for key in record.keys}
         types = {name: dtype for name, dtype in self.record.request.items() if name in keys and name != self.time}
         lookup = Lookup(view=record, features=part.features, keys=keys, types=types, at=self.time, guard=self.guard)
-        found = rows.look_up(lookup, view_rows(record, version.scan(), self.functions))
+        with fitted(record):
+            found = rows.look_up(lookup, view_rows(record, version.scan(), self.functions))
         report = msgspec.structs.asdict(found.report)
         self.reports.append(ViewReport(view=part.view, source=str(version), **report))
         return (

@@ -102,7 +102,7 @@ def fitted(record: ViewRecord) -> Iterator[None]:
 def _failing(field: str, place: str) -> Iterator[None]:
     try:
         yield
-    except (MainspringError, OSError):
+    except (MainspringError, OSError, MemoryError):
         raise
     except Exception as error:  # a function of Python may raise anything
         first, *_ = str(error).split("\n\n")  # without Polars' plan

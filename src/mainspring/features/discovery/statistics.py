@@ -14,7 +14,7 @@ from mainspring.data.tables.profile import profile_frame
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, ViewRecord
-from mainspring.features.definitions.rows import view_rows
+from mainspring.features.definitions.rows import fitted, view_rows
 from mainspring.features.history import microseconds
 from mainspring.features.history.cutting import stored_rows
 from mainspring.features.lookups import Lookup, RowsOnDisk
@@ -67,6 +67,11 @@ def _computed(view: Definition, source: DatasetVersion, workspace: Workspace) ->
     record = view.record
     assert isinstance(record, ViewRecord)
     rows = view_rows(record, source.scan(), Functions(workspace))
+    with fitted(record):
+        return _of_rows(record, source, rows)
+
+
+def _of_rows(record: ViewRecord, source: DatasetVersion, rows: pl.LazyFrame) -> ViewStatistics:
     keys, time = [key.name for key in record.keys], pl.col(record.event_time)
     figures = rows.select(
         pl.len(), first=time.min(), last=time.max(), entities=pl.struct(keys).hash().approx_n_unique()
