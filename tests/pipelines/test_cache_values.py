@@ -356,6 +356,52 @@ def test_a_returned_path_to_what_the_step_did_not_make_is_an_undeclared_input(la
     again = lab.run(params=params)
     reused = {"kept", "given", "written"}
     assert {name for name, state in states(again).items() if state == "reused"} == reused
-    told = {**dict.fromkeys(("raw", "record", "linked"), "file `in/a.txt`"), "listed": "directory `in`"}
+    told = {**dict.fromkeys(("raw", "record"), "file `in/a.txt`"), "listed": "directory `in`"}
     for step, what in (told | {"added": "directory `mixed`"}).items():
         assert f"not reusable: it read the undeclared {what} (part of the result)" in task_of(again, step).reasons
+    (linked,) = task_of(again, "linked").reasons
+    assert linked.startswith("not reusable: it read the undeclared file `in/a.txt` (flow.py:")
+
+
+@pytest.mark.one_backend("what a step does with files is seen before anything is stored")
+def test_what_a_step_links_or_moves_into_its_own_folder_is_read(lab: Lab) -> None:
+    lab.write("""
+        import os, shutil
+        from pathlib import Path
+
+        HERE = Path(__file__).parent
+
+        @ms.step
+        def symlinked() -> str:
+            path = ms.scratch() / "in.txt"
+            os.symlink(HERE / "raw.txt", path)
+            return path.read_text()
+
+        @ms.step
+        def linked() -> Path:
+            os.link(HERE / "raw.txt", ms.scratch() / "in.txt")
+            return ms.scratch() / "in.txt"
+
+        @ms.step
+        def moved() -> Path:
+            return Path(shutil.move(HERE / "inbox.txt", ms.scratch() / "in.txt"))
+
+        @ms.step
+        def renamed() -> str:
+            (ms.scratch() / "a").write_text("own")
+            os.replace(ms.scratch() / "a", ms.scratch() / "b")
+            os.symlink("b", ms.scratch() / "c")
+            return (ms.scratch() / "c").read_text()
+
+        @ms.pipeline
+        def main():
+            return symlinked(), linked(), moved(), renamed()
+    """)
+    for content in ("one", "two"):
+        (lab.root / "raw.txt").write_text(content)
+        (lab.root / "inbox.txt").write_text(content)
+        result = lab.run()
+        assert result.value[0] == content, result.run.error
+    assert states(result) == {
+        "symlinked": "succeeded", "linked": "succeeded", "moved": "succeeded", "renamed": "reused"
+    }  # fmt: skip

@@ -118,7 +118,7 @@ class TestFiles:
             Path("own.txt").write_text("x")
             os.rename("conf.yaml", "own.txt")
             Path("own.txt").read_text()
-        assert names(observer) == [("file", "own.txt")]
+        assert names(observer) == [("file", "conf.yaml"), ("file", "own.txt")]
 
     def test_temporary_files_and_folders_of_the_step_are_its_own(self, watch: Watch) -> None:
         with watch() as observer:

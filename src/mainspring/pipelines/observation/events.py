@@ -113,6 +113,15 @@ def see_database(watcher: Watcher, path: object) -> None:
     watcher.read(path)
 
 
+def _symlinked(watcher: Watcher, args: _Args) -> None:
+    """What a symbolic link leads to is told from where the link stands."""
+    try:
+        leads_to, stands = os.fsdecode(args[0]), os.fsdecode(args[1])
+    except TypeError:
+        return
+    watcher.link(os.path.join(os.path.dirname(stands), leads_to), stands)
+
+
 def _listed(watcher: Watcher, args: _Args) -> None:
     if not isinstance(args[0], int):
         watcher.listing("." if args[0] is None else args[0])
@@ -130,6 +139,8 @@ _WATCHED: dict[str, Callable[[Watcher, _Args], None]] = {
     "os.listdir": _listed,
     "os.scandir": _listed,
     "os.mkdir": lambda watcher, args: watcher.make(args[0]),
+    "os.link": lambda watcher, args: watcher.link(args[0], args[1]),
+    "os.symlink": _symlinked,
     "os.rename": lambda watcher, args: watcher.move(args[0], args[1]),
     "shutil.rmtree": lambda watcher, args: watcher.write(args[0], replaces=True),
     "socket.bind": lambda watcher, args: None,

@@ -174,7 +174,7 @@ class Observer:
             self._own_folders = (*self._own_folders, text + os.sep)
 
     def move(self, source: object, target: object) -> None:
-        """A rename: what was the step's own stays so under its new name, and what was not does not become so."""
+        """A rename: what was the step's own stays so under its new name, and what was not is read by it."""
         old, new = absolute(source), absolute(target)
         if old is None or new is None:
             return
@@ -183,7 +183,14 @@ class Observer:
             if is_folder(old):
                 self._own_folders = (*self._own_folders, new + os.sep)
         else:
+            self.read(old)
             self._own_files.discard(new)
+
+    def link(self, source: object, target: object) -> None:
+        """Another name for a file or folder. In a place of the step's own nobody would see what is read by that name."""
+        old, new = absolute(source), absolute(target)
+        if old is not None and new is not None and self._covers(new) and os.path.lexists(old):
+            self.read(old)
 
     def listing(self, path: object) -> None:
         """A folder is listed: which names it holds is an input."""

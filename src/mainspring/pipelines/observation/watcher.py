@@ -35,6 +35,9 @@ class Watcher(Protocol):
     def move(self, source: object, target: object) -> None:
         """A file or folder gets another name."""
 
+    def link(self, source: object, target: object) -> None:
+        """A file or folder gets a second name."""
+
     def listing(self, path: object) -> None:
         """A folder is listed."""
 
