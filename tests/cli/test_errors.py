@@ -139,3 +139,16 @@ def test_what_resembles_nothing_is_answered_with_what_there_is(look: Look) -> No
     newest = json.loads(look("runs", "--json").stdout)["runs"][0]["id"]
     assert f"No run `zzzzzz`. The newest is {newest[:12]}. " in look("runs", "show", "zzzzzz").stderr
     assert "No record `zzzzzz`. Known by name: " in look("lineage", "zzzzzz").stderr
+
+
+def test_a_parameter_that_is_called_like_an_option_of_run_is_said_as_such(tmp_path: Path) -> None:
+    (tmp_path / "flow.py").write_text(
+        "import mainspring as ms\n\n@ms.step\ndef same(x): return x\n"
+        "\n@ms.pipeline\ndef main(seed: int = 1): return same(seed)\n"
+    )
+    refused = mainspring("run", "flow.py", "--seed", "3", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "`-p seed=VALUE`" in refused.stderr
+    done = mainspring("run", "flow.py", "--seed", "3", "-p", "seed=7", "--json", cwd=tmp_path)
+    told = json.loads(done.stdout)["run"]
+    assert (told["seed"], told["params"]) == (3, {"seed": 7})

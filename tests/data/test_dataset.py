@@ -8,8 +8,11 @@ import sys
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -376,3 +379,17 @@ def test_an_unchanged_commit_links_its_new_source(workspace: Workspace, tmp_path
     edges = workspace.ledger.walk(first.id, "up")
     labels = {node.label.rpartition("/")[2] for node in workspace.ledger.nodes([edge.dst for edge in edges]).values()}
     assert {"a.txt", "b.txt"} <= labels
+
+
+@pytest.mark.one_backend("a table is looked at before anything is stored")
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "columns: `a`"),
+        (pa.table([[1], [2]], names=["a", "a"]), "columns: `a`"),
+        (pd.DataFrame({"a": [1, "x"]}), "Could not convert 'x'"),
+    ],
+)
+def test_tables_of_others_that_make_no_table_here_are_named(workspace: Workspace, frame: Any, said: str) -> None:
+    with pytest.raises(InvalidError, match=said):
+        dataset("others").commit(frame)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from mainspring.cli.app import Command, Invocation
 from mainspring.errors import ConfigError, ConflictError, WrongTypeError
@@ -51,7 +52,8 @@ def run(
     """Run the pipeline TARGET, recorded and cached.
 
     TARGET is a name in the project's [pipelines], `module:pipeline`, `file.py` or `file.py:pipeline`; left out, it is
-    the project's only pipeline, or `main`. The pipeline's parameters are options: `--count 3`.
+    the project's only pipeline, or `main`. The pipeline's parameters are options: `--count 3`. One that is called like an
+    option below is said with -p.
     """
     from mainspring.cli.target import pipeline_for
 
@@ -59,6 +61,7 @@ def run(
     pipeline = pipeline_for(invocation, target)
     _check_given(pipeline, given)
     params = (_from_file(file) if file else {}) | given
+    _check_meant(pipeline, params)
     if dry_run:
         from mainspring.cli.forecast import show_forecast
 
@@ -167,6 +170,26 @@ def _check_given(pipeline: Any, given: dict[str, Any]) -> None:
     for name, value in given.items():
         if value is True and name in hints and not (hints[name] is Any or accepts(hints[name], bool)):
             raise click.UsageError(f"--{name.replace('_', '-')} needs a value.")
+
+
+def _check_meant(pipeline: Any, params: dict[str, Any]) -> None:
+    """Refuse an option of `run` that the pipeline has a parameter of, unless that is given, too."""
+    from inspect import signature
+
+    context = click.get_current_context()
+    for option in context.command.params:
+        name = option.name or ""
+        is_given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if (
+            is_given
+            and isinstance(option, click.Option)
+            and name not in params
+            and name in signature(pipeline.function).parameters
+        ):
+            said = (
+                f"`{option.opts[-1]}` is an option of `mainspring run`, and `{name}` a parameter of the pipeline, too."
+            )
+            raise click.UsageError(f"{said} Say the parameter with `-p {name}=VALUE`; the option then stays the run's.")
 
 
 def _from_file(file: Path) -> dict[str, Any]:

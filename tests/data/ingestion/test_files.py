@@ -569,3 +569,17 @@ def test_no_file_is_an_error_that_says_what_is_there(raw: Path) -> None:
     (raw / "a.txt").write_text("")
     with pytest.raises(NotFoundError, match=r"No file `.*\*\.csv`\. In `.*` there are `a\.txt`"):
         ingest(Files(str(raw / "*.csv")), to="flights")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"a": "\\ud800"}', r"a\.ndjson, line 2: .* is not a JSON object"),
+        ('{"a": ' + "[" * 3000 + "]" * 3000 + "}", r"a\.ndjson, line 2: .* is not a JSON object"),
+        ('{"a": ' * 300 + "1" + "}" * 300, r"a\.ndjson, lines from 1: .*recursion"),
+    ],
+)
+def test_what_no_table_can_hold_of_json_is_named_with_its_line(raw: Path, line: str, said: str) -> None:
+    (raw / "a.ndjson").write_text(f'{{"a": "x"}}\n{line}\n' if "lines from" not in said else f"{line}\n")
+    with pytest.raises(InvalidError, match=said):
+        ingest(raw / "a.ndjson", to="flights")

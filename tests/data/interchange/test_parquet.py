@@ -58,6 +58,25 @@ def test_partitions_are_folders_by_value(workspace: Workspace, tmp_path: Path) -
     assert back.to_polars().sort("day", "carrier").equals(wanted, null_equal=True)
 
 
+@pytest.mark.one_backend("the types of names of folders are those of files")
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        (["01", "1"], pl.String()), (["1", "1e3"], pl.String()), (["a/b", "c d", None], pl.String()),
+        (["1", "2013-01-01"], pl.String()), (["2013-02-30"], pl.String()), ([-3, 0, None], pl.Int64()),
+        ([date(2013, 1, 1)], pl.Date()),
+    ],
+)  # fmt: skip
+def test_no_spelling_is_lost_in_the_name_of_a_folder(
+    workspace: Workspace, tmp_path: Path, values: list[object], dtype: pl.DataType
+) -> None:
+    version = dataset("codes").commit(pl.DataFrame({"code": values, "n": range(len(values))}))
+    export_parquet(version, tmp_path / "codes", partition_by="code")
+    back = import_parquet("back", tmp_path / "codes").to_polars()
+    assert back.schema["code"] == dtype
+    assert back.sort("n")["code"].to_list() == values
+
+
 def test_several_files_are_one_table_in_the_order_of_their_names(workspace: Workspace, tmp_path: Path) -> None:
     for number in (2, 1, 3):
         pl.DataFrame({"n": [number]}).write_parquet(tmp_path / f"{number}.parquet")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mainspring.data import DatasetVersion, Exported
     from mainspring.workspace import Workspace
 
+_OTHERS = (".csv", ".json", ".jsonl", ".ndjson", ".xlsx", ".txt", ".arrow", ".feather")
 _FORMATS = click.Choice(["parquet", "delta", "dvc"])
 
 
@@ -148,6 +149,11 @@ def _opened(invocation: Invocation, target: str) -> Workspace:
 
 
 def _format_of(place: str, *, is_partitioned: bool) -> str:
+    if not place.strip() or Path(place).suffix.lower() in _OTHERS:
+        raise InvalidError(
+            "place", place, "a file that ends in .parquet or .dvc, or a folder for a Delta table",
+            "Say another form with --format. For CSV: `dataset(…).to_polars().write_csv(…)`.",
+        )  # fmt: skip
     if place.endswith(".dvc"):
         return "dvc"
     return "parquet" if is_partitioned or place.endswith(".parquet") else "delta"

@@ -30,8 +30,12 @@ def json_frames(blocks: Blocks, reading: Reading) -> Iterator[tuple[pl.DataFrame
     overrides = {name: dtype for name, dtype in reading.types.items() if dtype.is_numeric() and not dtype.is_decimal()}
     for block in blocks:
         line = blocks.line
-        frame = _parsed(block, blocks.uri, line, overrides)
-        _expect_kinds(frame, block, blocks.uri, line, reading)
+        try:
+            frame = _parsed(block, blocks.uri, line, overrides)
+            str(frame.schema)  # types nested hundreds deep fail everywhere behind this
+            _expect_kinds(frame, block, blocks.uri, line, reading)
+        except (msgspec.MsgspecError, RecursionError) as error:  # half a surrogate pair, or nested without an end
+            raise _misfit(block, blocks.uri, line, error) from error
         yield frame, LinePosition(blocks.taken_bytes, line + block.count(b"\n"))
 
 
@@ -66,8 +70,8 @@ def _misfit(block: bytes, uri: str, line: int, error: Exception) -> InvalidError
         if not text.strip():
             continue
         try:
-            msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-        except msgspec.MsgspecError as problem:
+            msgspec.json.decode(text, type=dict[str, Any])
+        except (msgspec.MsgspecError, RecursionError) as problem:
             return InvalidError(
                 f"{uri}, line {number}", shorten(text.decode("utf-8", "replace")), f"a JSON object ({problem})"
             )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
+from urllib.parse import unquote
 
 import polars as pl
 
@@ -16,6 +19,9 @@ from mainspring.errors import InvalidError, NotFoundError, close_names, shorten
 from mainspring.workspace import Workspace, current_workspace, using
 
 SUFFIX = ".parquet"
+_NULL = "__HIVE_DEFAULT_PARTITION__"
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def export_parquet(
@@ -61,8 +67,8 @@ def import_parquet(
 ) -> DatasetVersion:
     """Make a version of a Parquet file, of those that a glob names, or of all in a folder, in the order of their paths.
 
-    Columns that are in the names of folders (`year=2013`) come last, as integers, dates or text. The files are recorded as
-    sources, by their bytes. Raises as `commit` does, and:
+    Columns that are in the names of folders (`year=2013`) come last, as integers or dates if each of them is written as one
+    is (not `01`), else as text. The files are recorded as sources, by their bytes. Raises as `commit` does, and:
 
     Raises:
         NotFoundError: there is no such file.
@@ -70,17 +76,44 @@ def import_parquet(
     """
     files = parquet_files(path)
     folder = Path(path).expanduser().absolute()
-    is_partitioned = folder.is_dir() and any("=" in part for part in files[0].relative_to(folder).parts[:-1])
+    folders = _columns_of_folders(folder, files) if folder.is_dir() else {}
+    columns: set[str] = set()
     for file in files:
         try:
-            pl.read_parquet_schema(file)
+            columns |= pl.read_parquet_schema(file).keys()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise InvalidError(str(file), shorten(str(error)), "a Parquet file") from error
-    frame = pl.scan_parquet(files, glob=False, hive_partitioning=is_partitioned)
+    frame: pl.LazyFrame | pl.DataFrame = pl.DataFrame()  # as a version without columns was exported
+    if columns or folders:
+        frame = pl.scan_parquet(files, glob=False, hive_partitioning=bool(folders), hive_schema=folders or None)
     try:
         return dataset(name, workspace).commit(frame, source=files, note=note, mode=mode)
     except pl.exceptions.PolarsError as error:
         raise InvalidError(str(path), shorten(str(error)), "files with the same columns and types") from error
+
+
+def _columns_of_folders(folder: Path, files: list[Path]) -> dict[str, pl.DataType]:
+    """The columns in the names of folders, with the types that keep each spelling."""
+    found: dict[str, set[str]] = {}
+    for file in files:
+        for part in file.relative_to(folder).parts[:-1]:
+            name, is_column, value = part.partition("=")
+            if is_column:
+                found.setdefault(name, set()).add(unquote(value))
+    return {unquote(name): _type_of(values - {_NULL}) for name, values in found.items()}
+
+
+def _type_of(values: set[str]) -> pl.DataType:
+    if not values or not all(_INTEGER.fullmatch(value) or _DATE.fullmatch(value) for value in values):
+        return pl.String()
+    if all(_INTEGER.fullmatch(value) and -(1 << 63) <= int(value) < 1 << 63 for value in values):
+        return pl.Int64()
+    try:
+        for value in values:
+            date.fromisoformat(value)
+    except ValueError:
+        return pl.String()
+    return pl.Date()
 
 
 def parquet_files(path: str | Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import polars as pl
@@ -14,7 +15,8 @@ def as_polars(frame: Any) -> pl.DataFrame:
 
     Raises:
         WrongTypeError: it is no table.
-        InvalidError: it is a pandas frame whose index holds data.
+        InvalidError: it is a pandas frame whose index holds data, two columns have one name, or a column holds values of
+            types that don't go together.
     """
     if isinstance(frame, pl.DataFrame):
         return frame
@@ -25,13 +27,25 @@ def as_polars(frame: Any) -> pl.DataFrame:
         if origin == "pandas" and hasattr(frame, "columns"):
             if type(frame.index).__name__ != "RangeIndex":
                 raise InvalidError("index", type(frame.index).__name__, "a plain index", "Call reset_index() first.")
+            _expect_names([str(name) for name in frame.columns])
             return pl.from_pandas(frame)
         if origin == "pyarrow" and hasattr(frame, "schema"):
+            _expect_names(list(frame.schema.names))
             converted = pl.from_arrow(frame)
             return converted if isinstance(converted, pl.DataFrame) else converted.to_frame()
     except ImportError as error:
         raise MissingExtraError("pyarrow", "arrow", f"Taking a table of {origin}") from error
+    except (ValueError, TypeError, OverflowError, pl.exceptions.PolarsError) as error:
+        if isinstance(error, InvalidError):
+            raise
+        said = str(error).split("\n")[0]
+        raise InvalidError("frame", said, f"a table of {origin} whose columns hold values of one type each") from error
     raise WrongTypeError("frame", frame, "a Polars, pandas or Arrow table")
+
+
+def _expect_names(names: list[str]) -> None:
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise InvalidError("columns", twice[0], "a different name for each column", "Rename one of them.")
 
 
 def to_pandas(frame: pl.DataFrame) -> Any:
