@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mainspring.data._store import DatasetStore, Write
 from mainspring.data._store import Extra as Extra  # noqa: PLC0414  # whoever commits finds both here
 from mainspring.data.draft import Draft, Making
-from mainspring.data.draft import Wanted as Wanted  # noqa: PLC0414  # as above
+from mainspring.data.draft import Wanted as Wanted  # noqa: PLC0414  # whoever commits finds both here
 from mainspring.data.repair import repaired
 from mainspring.data.replays import recorded_versions
 from mainspring.data.version import DatasetVersion, Source

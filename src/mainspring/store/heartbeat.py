@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from mainspring.errors import LeaseLostError, StorageError
 from mainspring.store.lease import Lease, Leases
@@ -53,3 +55,14 @@ class Heartbeat:
                             self.lost[lease.name] = error
                 except StorageError:
                     continue  # the store may come back before the lease ends; if not, the commit is refused
+
+
+@contextmanager
+def kept_alive(leases: Leases, lease: Lease, ttl_s: float) -> Iterator[Lease]:
+    """Keep a claimed lease alive for the block, and release it behind it."""
+    try:
+        with Heartbeat(leases, ttl_s) as heartbeat:
+            heartbeat.hold(lease)
+            yield lease
+    finally:
+        leases.release(lease)

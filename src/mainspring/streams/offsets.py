@@ -14,7 +14,7 @@ import msgspec
 from mainspring import clock
 from mainspring.errors import ConflictError
 from mainspring.store import Database, Lease, Leases, Transaction
-from mainspring.store.heartbeat import Heartbeat
+from mainspring.store.heartbeat import kept_alive
 from mainspring.streams.event import Event
 
 MIGRATIONS = [
@@ -88,13 +88,8 @@ class OffsetStore:
             ConflictError: a live process has it.
         """
         lease = self._leases.claim(f"stream/{stream}/{consumer}", owner, lease_s)
-        with Heartbeat(self._leases, lease_s) as heartbeat:
-            heartbeat.hold(lease)
-            try:
-                yield lease
-            finally:
-                heartbeat.let_go(lease)
-                self._leases.release(lease)
+        with kept_alive(self._leases, lease, lease_s):
+            yield lease
 
 
 Effect = Callable[[Transaction, Sequence[Event]], None]

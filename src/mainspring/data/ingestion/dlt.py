@@ -75,7 +75,7 @@ class Dlt(msgspec.Struct, frozen=True):
         nothing = object()
         try:
             # dlt takes the state over when the first item is asked for; the rest of this process doesn't see it.
-            with Container().injectable_context(StateInjectableContext(state=state)):  # type: ignore[arg-type]  # a dict
+            with Container().injectable_context(StateInjectableContext(state=state)):  # type: ignore[arg-type]  # dlt takes a dict and declares its own
                 found = iter(self.resource)
                 item = next(found, nothing)
             while item is not nothing:

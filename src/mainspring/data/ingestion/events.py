@@ -113,7 +113,7 @@ def _python_type(dtype: Any) -> Any:
     if dtype.is_integer():
         return _whole(int(str(dtype).lstrip("UInt")), is_signed=str(dtype)[0] != "U")
     if isinstance(dtype, pl.List | pl.Array):
-        return list[_python_type(dtype.inner) | None]  # type: ignore[misc]  # a type made now
+        return list[_python_type(dtype.inner) | None]  # type: ignore[misc]  # a type that is made at run time
     if isinstance(dtype, pl.Struct):
         row: Any = TypedDict
         return row("Row", {field.name: _python_type(field.dtype) | None for field in dtype.fields}, total=False)

@@ -38,7 +38,7 @@ from mainspring.data.widening import widen
 from mainspring.errors import ConflictError, InvalidError, MainspringError, NotAllowedError, shorten
 from mainspring.ledger import is_replay, note_moving
 from mainspring.store import Lease, Transaction
-from mainspring.store.heartbeat import Heartbeat
+from mainspring.store.heartbeat import kept_alive
 from mainspring.workspace import Workspace, current_workspace
 
 if TYPE_CHECKING:
@@ -262,12 +262,8 @@ def leased(workspace: Workspace, store: IngestStore) -> Iterator[Lease]:
         raise ConflictError(
             f"Another ingest of {what} still runs; start this one when it has ended. ({error})"
         ) from error
-    try:
-        with Heartbeat(workspace.leases, _LEASE_S) as heartbeat:
-            heartbeat.hold(lease)
-            yield lease
-    finally:
-        workspace.leases.release(lease)
+    with kept_alive(workspace.leases, lease, _LEASE_S):
+        yield lease
 
 
 def _once(sources: Sequence[Source]) -> tuple[Source, ...]:

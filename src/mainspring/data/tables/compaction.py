@@ -31,7 +31,7 @@ from mainspring.data.tables.manifest import (
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import ConflictError, MainspringError, StorageError
 from mainspring.store import BlobStore, Lease
-from mainspring.store.heartbeat import Heartbeat
+from mainspring.store.heartbeat import kept_alive
 from mainspring.store.space import naming_full_disk
 from mainspring.workspace import Workspace
 
@@ -71,16 +71,12 @@ def compact(name: str, workspace: Workspace, *, background: bool = False) -> Dat
     for thread in () if background else _under_way(name, workspace):
         thread.join()
     lease = workspace.leases.claim(f"compact:{name}", workspace.owner, _LEASE_S)
-    try:
-        with Heartbeat(workspace.leases, _LEASE_S) as heart:
-            heart.hold(lease)
-            head = store.head(name) or head
-            listing = read_listing(workspace.blobs, head.manifest)
-            wanted = list(runs(listing.parts, background=background))
-            rewrites = [_rewritten(workspace.blobs, listing, at, end) for at, end in wanted]
-            return _commit(store, workspace, name, rewrites, lease) if rewrites else head
-    finally:
-        workspace.leases.release(lease)
+    with kept_alive(workspace.leases, lease, _LEASE_S):
+        head = store.head(name) or head
+        listing = read_listing(workspace.blobs, head.manifest)
+        wanted = list(runs(listing.parts, background=background))
+        rewrites = [_rewritten(workspace.blobs, listing, at, end) for at, end in wanted]
+        return _commit(store, workspace, name, rewrites, lease) if rewrites else head
 
 
 def start_compaction(name: str, workspace: Workspace) -> None:

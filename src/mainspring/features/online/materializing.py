@@ -32,7 +32,7 @@ from mainspring.features.online.states import Change, StoredTiles, StoredValues,
 from mainspring.features.online.watermark import Running, Watermark, allowance_us, read_watermark
 from mainspring.features.uses import live_versions
 from mainspring.store import Lease
-from mainspring.store.heartbeat import Heartbeat
+from mainspring.store.heartbeat import kept_alive
 from mainspring.store.keyvalue import RANK_BYTES
 from mainspring.streams.columns import EVENT_OFFSET
 from mainspring.workspace import Workspace, current_workspace, using
@@ -316,12 +316,8 @@ def alone(definition: Definition, workspace: Workspace, *, patience_s: float) ->
                 raise ConflictError(f"{definition} is being fed or materialized by another process: {error}") from error
         Pause().wait(_PAUSE_S)
         waited_s += _PAUSE_S
-    try:
-        with Heartbeat(workspace.leases, _LEASE_S) as heartbeat:
-            heartbeat.hold(lease)
-            yield lease
-    finally:
-        workspace.leases.release(lease)
+    with kept_alive(workspace.leases, lease, _LEASE_S):
+        yield lease
 
 
 def _record(definition: Definition) -> ViewRecord:
