@@ -173,6 +173,17 @@ def kind_of(record: Record) -> Kind:
     return record.__struct_config__.tag  # type: ignore[return-value]  # the tags are the kinds
 
 
+def view_record(definition: Definition) -> ViewRecord:
+    """What a version of a view says.
+
+    Raises:
+        InvalidError: it defines something else.
+    """
+    if not isinstance(definition.record, ViewRecord):
+        raise InvalidError("view", str(definition), "a feature view")
+    return definition.record
+
+
 def content_digest(record: Record) -> str:
     """A digest of everything that values depend on: not of what is said for people, nor of where the code lies."""
     told: dict[str, Any] = msgspec.to_builtins(record)

@@ -19,10 +19,10 @@ import polars as pl
 
 from mainspring import clock
 from mainspring.data import DatasetVersion, dataset
-from mainspring.errors import ConflictError, InvalidError, MainspringError, NotAllowedError
+from mainspring.errors import ConflictError, MainspringError, NotAllowedError
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.functions import Functions
-from mainspring.features.definitions.records import Definition, ViewRecord
+from mainspring.features.definitions.records import Definition, view_record
 from mainspring.features.online.fence import Fence
 from mainspring.features.online.increments import Increment, increment_of
 from mainspring.features.online.packing import is_pushed
@@ -124,14 +124,16 @@ def iter_materialized(
 def _over_datasets(workspace: Workspace) -> list[Definition]:
     store = DefinitionStore(workspace.database, workspace.ledger)
     names = sorted(name for kind, name in store.heads() if kind == "view")
-    return [each for name in names for each in live_versions(name, store, workspace) if _record(each).stream is None]
+    return [
+        each for name in names for each in live_versions(name, store, workspace) if view_record(each).stream is None
+    ]
 
 
 class _Work:
     """One version of a view on its way into the store."""
 
     def __init__(self, definition: Definition, store: DefinitionStore, workspace: Workspace) -> None:
-        self.definition, self.record = definition, _record(definition)
+        self.definition, self.record = definition, view_record(definition)
         self.store, self.workspace, self.online = store, workspace, workspace.online
         self.state, self.functions = state_of(definition), Functions(workspace)
         self.place, self.allowance_us = watermark_place(definition), allowance_us(workspace)
@@ -318,9 +320,3 @@ def alone(definition: Definition, workspace: Workspace, *, patience_s: float) ->
         waited_s += _PAUSE_S
     with kept_alive(workspace.leases, lease, _LEASE_S):
         yield lease
-
-
-def _record(definition: Definition) -> ViewRecord:
-    if not isinstance(definition.record, ViewRecord):
-        raise InvalidError("view", str(definition), "a feature view")
-    return definition.record

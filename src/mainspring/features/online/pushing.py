@@ -12,7 +12,7 @@ from mainspring.errors import ConflictError, InvalidError, NotAllowedError
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.frames import typed_columns
 from mainspring.features.definitions.functions import Functions
-from mainspring.features.definitions.records import Definition, ViewRecord
+from mainspring.features.definitions.records import Definition, view_record
 from mainspring.features.definitions.rows import source_types
 from mainspring.features.history.instants import expect_shown
 from mainspring.features.online.rows import CREATED, EVENT, expect_of_single_rows, timed_rows
@@ -50,13 +50,23 @@ def push(view: str | Definition, rows: Any, *, workspace: Workspace | None = Non
     versions = live_versions(view, store, workspace) if isinstance(view, str) else [view]
     if not versions:
         raise NotAllowedError(f"The view `{view}` is retired, and no model uses it.")
-    source = _record(versions[0]).source
-    counts = [_pushed(each, frame, workspace) for each in versions if _record(each).source == source]
-    return counts[0]
+    newest, *older = versions
+    source = view_record(newest).source
+    count = _pushed(newest, frame, workspace)
+    for each in older:
+        if takes_rows(each, source):
+            _pushed(each, frame, workspace)
+    return count
+
+
+def takes_rows(view: Definition, source: str) -> bool:
+    """Whether rows of a source can be pushed to a version of a view."""
+    record = view_record(view)
+    return record.source == source and not record.aggregates
 
 
 def _pushed(definition: Definition, frame: pl.DataFrame, workspace: Workspace) -> int:
-    types = source_types(_record(definition), workspace)
+    types = source_types(view_record(definition), workspace)
     known = {name: dtype for name, dtype in types.items() if name in frame.columns}
     return store_rows(definition, typed_columns(frame, known), workspace)
 
@@ -66,7 +76,7 @@ def store_rows(definition: Definition, rows: pl.DataFrame, workspace: Workspace)
 
     Raises as `push`.
     """
-    record, state = _record(definition), state_of(definition)
+    record, state = view_record(definition), state_of(definition)
     if isinstance(state, StoredTiles):
         raise InvalidError(
             "view", str(definition), "a view of columns or expressions", "Aggregates are fed by a stream."
@@ -91,9 +101,3 @@ def _put(state: StoredValues, rows: pl.DataFrame, online: KeyValue) -> set[bytes
             return {*found.expect}
         except ConflictError as error:  # somebody wrote between the look and the write
             patience.bear(error, Pause())
-
-
-def _record(definition: Definition) -> ViewRecord:
-    if not isinstance(definition.record, ViewRecord):
-        raise InvalidError("view", str(definition), "a feature view")
-    return definition.record

@@ -16,7 +16,7 @@ from mainspring.data.ingestion import ingested_to
 from mainspring.errors import InvalidError, NotFoundError
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.functions import Functions
-from mainspring.features.definitions.records import Definition, Part, ViewRecord
+from mainspring.features.definitions.records import Definition, Part, ViewRecord, view_record
 from mainspring.features.definitions.rows import source_schema
 from mainspring.features.history.keys import comparable_keys, key_names
 from mainspring.features.history.status import Status
@@ -85,7 +85,7 @@ class Sources:
         Raises:
             InvalidError: none fits.
         """
-        record = _view(view)
+        record = view_record(view)
         version = self._newest_version(record)
         if version is None:
             return Past(record, pl.LazyFrame(schema=source_schema(record.stream or {})), self.functions)
@@ -93,8 +93,8 @@ class Sources:
 
     def read_to(self, view: Definition) -> int:
         """The offset up to which a stream's events are in that version, or were set apart."""
-        self._newest_version(_view(view))
-        return self._read_to[_view(view).source]
+        self._newest_version(view_record(view))
+        return self._read_to[view_record(view).source]
 
     def _newest_version(self, record: ViewRecord) -> DatasetVersion | None:
         """None of a stream that no dataset has yet."""
@@ -137,7 +137,7 @@ class Sources:
 
     def _of(self, view: Definition, version: DatasetVersion) -> Past:
         key = view.id, version.id
-        found = self._past.pop(key, None) or Past(_view(view), version.scan(), self.functions)
+        found = self._past.pop(key, None) or Past(view_record(view), version.scan(), self.functions)
         free = _KEPT_BYTES - found.size_bytes
         for other, past in reversed([*self._past.items()]):  # what was used last is kept first
             free -= past.size_bytes
@@ -162,7 +162,7 @@ class _Judging:
     def __init__(self, reads: Reads, number: int, part: Part, sources: Sources) -> None:
         self.reads, self.number, self.part, self.sources = reads, number, part, sources
         self.view = sources.store.by_id([part.version])[part.version]
-        self.record = _view(self.view)
+        self.record = view_record(self.view)
         self.asked = asked_of(part, self.record, reads)
         self.marks = reads.marks(self.view.id)
         self.levels = levels_of(self.view, self.marks)
@@ -271,7 +271,7 @@ def recomputed(asked: Asked, view: Definition, marks: Marks, sources: Sources) -
 
 def levels_of(view: Definition, marks: Marks) -> Whole:
     """The level of each read: an instant of a dataset, an offset of a stream."""
-    is_stream = _view(view).stream is not None
+    is_stream = view_record(view).stream is not None
     levels = [_level(mark, is_stream=is_stream) for mark in marks.seen]
     return np.array(levels, np.int64)[marks.which]
 
@@ -289,7 +289,7 @@ def _begins(marks: Marks) -> Whole:
 
 def is_behind(view: Definition, marks: Marks, sources: Sources) -> Mask:
     """Where the store reflected events that were not read into the dataset of the stream yet."""
-    if _view(view).stream is None:
+    if view_record(view).stream is None:
         return np.zeros(len(marks.which), bool)
     return levels_of(view, marks) > sources.read_to(view)
 
@@ -309,8 +309,3 @@ def finished(marks: Marks) -> Marks:
         if mark is not None and mark.running is not None else mark
         for mark in marks.seen
     ], marks.which)  # fmt: skip
-
-
-def _view(view: Definition) -> ViewRecord:
-    assert isinstance(view.record, ViewRecord)
-    return view.record

@@ -17,10 +17,10 @@ from mainspring.data import dataset
 from mainspring.errors import InvalidError, NotFoundError, close_names
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.frames import typed_frame
-from mainspring.features.definitions.records import Definition, Field, ViewRecord
+from mainspring.features.definitions.records import Definition, Field, ViewRecord, view_record
 from mainspring.features.definitions.rows import source_types
 from mainspring.features.online.materializing import iter_materialized
-from mainspring.features.online.pushing import push, store_rows
+from mainspring.features.online.pushing import push, store_rows, takes_rows
 from mainspring.features.server.shapes import Frame, MaterializeRequest, PushRequest, WriteRequest, bytes_of
 from mainspring.features.uses import live_versions
 from mainspring.workspace import Workspace
@@ -49,20 +49,20 @@ def push_rows(request: PushRequest, workspace: Workspace) -> dict[str, Any]:
         raise InvalidError("to", request.to, f"one of {', '.join(_WAYS)}")
     views = _pushed(request.push_source_name, workspace, is_online=request.to != "offline")
     answer: dict[str, Any] = {"rows": _rows(request.df), "online": {}, "offline": {}}
-    types = source_types(_view(views[0]), workspace)
-    uuids = {key.name for key in _view(views[0]).keys if key.type == "uuid"}
+    types = source_types(view_record(views[0]), workspace)
+    uuids = {key.name for key in view_record(views[0]).keys if key.type == "uuid"}
     frame = _framed(request.df, types, uuids)
     offline = request.to != "online"
     if offline:
-        _expect_dataset(_view(views[0]), frame, types)
+        _expect_dataset(view_record(views[0]), frame, types)
     if request.to != "offline":
-        store, source = DefinitionStore(workspace.database, workspace.ledger), _view(views[0]).source
+        store, source = DefinitionStore(workspace.database, workspace.ledger), view_record(views[0]).source
         live = [each for view in views for each in live_versions(view.name, store, workspace)]
         answer["online"] = {
-            str(each): push(each, frame, workspace=workspace) for each in live if _takes_rows(each, source)
+            str(each): push(each, frame, workspace=workspace) for each in live if takes_rows(each, source)
         }
     if offline:
-        source = _view(views[0]).source
+        source = view_record(views[0]).source
         note = f"pushed to {request.push_source_name}"
         answer["offline"] = {source: str(dataset(source, workspace).append(frame, note=note))}
     return answer
@@ -73,10 +73,10 @@ def write_features(request: WriteRequest, workspace: Workspace) -> dict[str, Any
     store = DefinitionStore(workspace.database, workspace.ledger)
     asked = live_versions(request.feature_view_name, store, workspace)
     view = asked[0] if asked else store.get("view", request.feature_view_name)
-    types, own = _types_of_features(_view(view)), _own_times(_view(view))
+    types, own = _types_of_features(view_record(view)), _own_times(view_record(view))
     _rows(request.df)
     told = {name: _from_seconds(name, types.get(own.get(name, name), ""), each) for name, each in request.df.items()}
-    given = _with_own_times(told, _view(view))
+    given = _with_own_times(told, view_record(view))
     frame = _framed(given, types)
     if missing := [name for name in types if name not in given]:
         sent = next((name for name, each in own.items() if each == missing[0]), missing[0])
@@ -113,13 +113,13 @@ def _types_of_features(record: ViewRecord) -> dict[str, str]:
 
 def _shape(view: Definition) -> tuple[Any, ...]:
     """The columns that rows of features have."""
-    record = _view(view)
+    record = view_record(view)
     return record.keys, record.event_time, record.created_time, [(field.name, field.dtype) for field in record.fields]
 
 
 def _plain(view: Definition) -> Definition:
     """The view as it would be over rows that hold its features already."""
-    record = _view(view)
+    record = view_record(view)
     fields = tuple(Field(field.name, field.dtype) for field in record.fields)
     return replace(view, record=replace(record, transform=None, fields=fields))
 
@@ -146,24 +146,15 @@ def _pushed(name: str, workspace: Workspace, *, is_online: bool) -> list[Definit
     """The views that a name of one, or of their source, stands for; online one at least that rows can be pushed to."""
     store = DefinitionStore(workspace.database, workspace.ledger)
     views = [each for each in store.heads().values() if isinstance(each.record, ViewRecord) and not each.retired_at]
-    found = [each for each in views if each.name == name] or [each for each in views if _view(each).source == name]
+    found = [each for each in views if each.name == name] or [
+        each for each in views if view_record(each).source == name
+    ]
     if not found:
-        known = {each.name for each in views} | {_view(each).source for each in views}
+        known = {each.name for each in views} | {view_record(each).source for each in views}
         raise NotFoundError("push source", name, close_names(name, known), "It is a view, or the source of some.")
-    if is_online and not any(_takes_rows(each, _view(each).source) for each in found):
+    if is_online and not any(takes_rows(each, view_record(each).source) for each in found):
         raise InvalidError("push_source_name", name, "a view of columns or expressions, or the source of one", _FED)
     return found
-
-
-def _takes_rows(view: Definition, source: str) -> bool:
-    """Whether rows of a source can be pushed to a view."""
-    return _view(view).source == source and not _view(view).aggregates
-
-
-def _view(definition: Definition) -> ViewRecord:
-    record = definition.record
-    assert isinstance(record, ViewRecord)
-    return record
 
 
 def _expect_dataset(record: ViewRecord, frame: pl.DataFrame, types: Mapping[str, str]) -> None:
