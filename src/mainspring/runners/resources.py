@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import resource
-import subprocess
 import sys
 import time
 from types import TracebackType
@@ -99,5 +98,7 @@ def _own_peak_bytes() -> int:
 
 
 def _ps_rss_bytes(pid: int) -> int:
+    import subprocess
+
     shown = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return int(shown.stdout.strip() or 0) * _KIB

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
-import tempfile
 import weakref
 from contextlib import suppress
 from contextvars import ContextVar
@@ -33,6 +31,8 @@ class Scratch:
     """
 
     def __init__(self) -> None:
+        import tempfile  # ten milliseconds of what a run from the cache takes
+
         parent = Path(tempfile.gettempdir())
         _sweep(parent)
         made = Path(tempfile.mkdtemp(prefix="mainspring-new-"))
@@ -56,6 +56,8 @@ class Scratch:
 
 def _remove(folder: Path, lock: int, pid: int) -> None:
     if os.getpid() == pid:  # a forked child shares its parent's folder but doesn't own it
+        import shutil
+
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
 
@@ -71,6 +73,8 @@ def _sweep(parent: Path) -> None:
 
 
 def _remove_unused(folder: Path) -> None:
+    import shutil
+
     lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)  # gone if a removal was killed
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import polars as pl
 
 from mainspring.errors import InvalidError
+from mainspring.features.history.known import Whole
 from mainspring.features.history.uuids import uuid_texts
 
 _TEXT = (pl.String, pl.Categorical, pl.Enum)
+_CLOSE = 1 << 30  # what numbers of keys may span: with places in as many rows they fit 63 bits
 _EXACT = (pl.Binary, pl.Boolean, pl.Date)
 
 
@@ -80,6 +83,36 @@ def keyed(keys: Sequence[pl.Series], **others: pl.Series) -> pl.DataFrame:
     """The rows whose key has no null, with other columns beside."""
     frame = pl.DataFrame([*keys, *(column.alias(name) for name, column in others.items())])
     return frame.drop_nulls([column.name for column in keys if column.null_count()]) if _nulls(keys) else frame
+
+
+def numbered(rows: pl.DataFrame, wanted: pl.DataFrame) -> tuple[Whole, Whole]:
+    """A whole number from 0 for each key of the rows, which have no nulls, and for each wanted one.
+
+    Equal keys have equal numbers. A key that no row has gets −1 or a number that no row has.
+    """
+    spread = _spread(rows)
+    if spread is not None:
+        return spread[0], _spread_over(wanted, *spread[1])
+    number = rows.unique().with_row_index("number")
+    found = (side.join(number, on=rows.columns, how="left", maintain_order="left") for side in (rows, wanted))
+    left, right = (side.get_column("number").cast(pl.Int64).fill_null(-1).to_numpy() for side in found)
+    return left, right
+
+
+def _spread(rows: pl.DataFrame) -> tuple[Whole, tuple[int, int]] | None:
+    """Keys of one whole number that lie close together are numbers as they are, from the lowest on."""
+    key = rows.to_series()
+    if rows.width > 1 or not key.dtype.is_integer() or not len(key):
+        return None
+    low, high = cast(int, key.min()), cast(int, key.max())
+    return (_spread_over(rows, low, high), (low, high)) if high - low < _CLOSE else None
+
+
+def _spread_over(keys: pl.DataFrame, low: int, high: int) -> Whole:
+    key = keys.to_series()
+    wide = key if key.dtype in (pl.UInt64, pl.Int128, pl.UInt128) else key.cast(pl.Int64)
+    within = pl.when(wide.is_between(low, high)).then(wide)
+    return pl.select((within - pl.lit(low, wide.dtype)).cast(pl.Int64).fill_null(-1)).to_series().to_numpy()
 
 
 def _nulls(keys: Sequence[pl.Series]) -> bool:

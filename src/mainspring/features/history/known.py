@@ -5,27 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 Whole = np.ndarray[Any, np.dtype[np.int64]]
 _NEVER = np.iinfo(np.int64).max
-
-
-def last_known(keys: pl.DataFrame, created: Whole, order: Whole, places: Whole, by: Whole) -> Whole:
-    """For each place in rows in order, the last one of its key, at or before it, that was created by then; −1 if none.
-
-    `keys` are the rows' keys in order; `created` of the row at a place is `created[order[place]]`. Only the rows of these
-    places' keys are laid next to each other, so few places cost little.
-    """
-    runs = keys[places].unique().with_columns(start=pl.int_range(pl.len()) * keys.height)
-    beside = keys.with_columns(place=pl.int_range(pl.len())).join(runs, on=keys.columns, how="inner")
-    # One number for both makes a sort by one column, and spares the join keeping an order.
-    run, place = np.divmod(beside.select(pl.col("start") + pl.col("place")).to_series().sort().to_numpy(), keys.height)
-    spots = np.empty(keys.height, np.int64)
-    spots[place] = np.arange(len(place))
-    starts = spots[places]
-    found = last_at_most(created[order[place]], starts, by)
-    return np.where((found >= 0) & (run[found] == run[starts]), place[found], -1)
 
 
 def last_at_most(values: Whole, starts: Whole, bounds: Whole) -> Whole:

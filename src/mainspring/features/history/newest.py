@@ -1,4 +1,6 @@
-"""Which row of a history counts for each instant: one as-of join of slim columns, and a second look where the guard says no."""
+"""Which row of a history counts for each instant: one search among rows that are laid next to each other by entity, and a
+second look where the guard says no.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from mainspring.features.history.keys import key_names, keyed
-from mainspring.features.history.known import Whole, last_known
+from mainspring.features.history.keys import key_names, keyed, numbered
+from mainspring.features.history.known import Whole
+from mainspring.features.history.runs import Runs
 
 _FEW = 8  # rows of the history for each instant, from which on those of other entities are left out before the sort
 
@@ -51,17 +54,19 @@ def newest_rows(sought: Sought, history: History, *, guard: bool) -> Newest:
     rows = _rows(history, wanted.select(names))
     event, created, position = (rows.get_column(name).to_numpy() for name in ("event", "created", "position"))
     order, sorted_event = _order(rows)
-    keys = rows.select(names)[order]
-    places = _last_places(wanted, keys.with_columns(pl.Series("event", sorted_event)), names, len(at))
+    codes, wanted_codes = numbered(rows.select(names), wanted.select(names))
+    runs = Runs(codes[order])
+    places = np.full(len(at), -1, np.int64)
+    places[wanted.get_column("row").to_numpy()] = runs.last(wanted_codes, _ranks(sorted_event, wanted.get_column("at")))
     late = np.empty(0, np.int64)
     if guard and history.created is not None:
         found = np.flatnonzero(places >= 0)
-        late = found[created[order[places[found]]] > at[found]]
-    late_age = at[late] - event[order[places[late]]]
+        late = found[created[order[runs.place(places[found])]] > at[found]]
+    late_age = at[late] - event[order[runs.place(places[late])]]
     if len(late):
-        places[late] = last_known(keys, created, order, places[late], at[late])
+        places[late] = runs.last_at_most(created, order, places[late], at[late])
     known = np.flatnonzero(places >= 0)
-    which = order[places[known]]
+    which = order[runs.place(places[known])]
     taken, age = np.full((2, len(at)), -1, np.int64)
     taken[known], age[known] = position[which], at[known] - event[which]
     return Newest(taken, age, late, late_age)
@@ -92,12 +97,9 @@ def _order(rows: pl.DataFrame) -> tuple[Whole, Whole]:
     return order, event
 
 
-def _last_places(wanted: pl.DataFrame, ordered: pl.DataFrame, names: list[str], rows: int) -> Whole:
-    """For each wanted row the last place of its key with an event time up to its instant; −1 if none."""
-    known = ordered.with_columns(place=pl.int_range(pl.len(), dtype=pl.get_index_type()))
-    found = wanted.sort("at").join_asof(
-        known, left_on="at", right_on="event", by=names, strategy="backward", check_sortedness=False
-    )
-    places = np.full(rows, -1, np.int64)
-    places[found.get_column("row").to_numpy()] = found.get_column("place").cast(pl.Int64).fill_null(-1).to_numpy()
-    return places
+def _ranks(sorted_event: Whole, at: pl.Series) -> Whole:
+    """How many rows have an event time up to each instant."""
+    order = at.arg_sort().to_numpy()  # what is looked for in order is found in half the time
+    ranks = np.empty(len(order), np.int64)
+    ranks[order] = np.searchsorted(sorted_event, at.to_numpy()[order], side="right")
+    return ranks

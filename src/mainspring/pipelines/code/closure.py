@@ -119,6 +119,7 @@ class Walk:
         self.broken: set[str] = set()
         self.units: set[tuple[str, int]] = set()
         self._chains: set[tuple[str, tuple[str, ...]]] = set()
+        self._belows: set[str] = set()
         self.follows_subclasses = False
         self._everything = False
         # A list of what is still to do instead of recursion: call chains may be deeper than Python's stack.
@@ -318,9 +319,11 @@ class Walk:
 
     def _below(self, package: str) -> None:
         """A lazy `__getattr__` made elsewhere may load anything below its package."""
-        for found in self.project.modules.everything():
-            if found.name.startswith(package + "."):
-                self._do(self._whole, found.name, f"__getattr__ of {package}")
+        if package in self._belows:
+            return
+        self._belows.add(package)
+        for found in self.project.modules.below(package):
+            self._do(self._whole, found.name, f"__getattr__ of {package}")
 
     def _whole(self, module: str, reason: str) -> None:
         facts = self.project.facts(module)

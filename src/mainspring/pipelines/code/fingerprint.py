@@ -142,6 +142,7 @@ class Fingerprinter:
         self._done: dict[_Key, Fingerprint] = {}
         self._distributions = distributions or (lambda: installed(cache_dir))
         self._closures: dict[tuple[str, ...], dict[str, str]] = {}
+        self._suspected: dict[str, tuple[str, ...]] = {}
 
     def of(
         self, module: str, qualname: str, *, carried: tuple[str, ...] = (), entry: str = "", live: bool = False
@@ -348,13 +349,18 @@ class Fingerprinter:
                 continue
             reads = import_reads().of(module, at.path)
             if reads is None:
-                for call in suspects or import_suspects(self.project, module):
+                for call in suspects or self._suspects(module):
                     if call.replace(":", " ", 1) not in declared:
                         found.suspect(module, call)
             for read in reads or ():
                 if f"{read.kind} {read.name}" not in declared:
                     found.add(module, read, self.root, self.content)
         return found
+
+    def _suspects(self, module: str) -> tuple[str, ...]:
+        if module not in self._suspected:
+            self._suspected[module] = import_suspects(self.project, module)
+        return self._suspected[module]
 
     def content(self, path: Path) -> str:
         """The digest of a file, or of all files below a folder; `missing` if there is nothing."""

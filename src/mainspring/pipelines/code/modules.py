@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 
 import msgspec
@@ -34,6 +36,7 @@ class ProjectModules:
         self.import_roots = tuple(import_roots) if import_roots is not None else import_roots_of(root)
         self._found: dict[str, Found | None] = {}
         self._folders: dict[str, frozenset[str]] = {}
+        self._everything: list[Found] | None = None
 
     def find(self, name: str) -> Found | None:
         """The project's module of that name, or `None` if it has none."""
@@ -46,8 +49,19 @@ class ProjectModules:
         text, root = str(path), str(self.root) + os.sep
         return text[len(root) :].replace(os.sep, "/") if text.startswith(root) else text
 
-    def everything(self) -> Iterator[Found]:
+    def everything(self) -> Sequence[Found]:
         """Every module of the project, sorted by name."""
+        if self._everything is None:
+            listed = (self.find(name) for name in sorted(self._names()))
+            self._everything = [found for found in listed if found is not None and found.path is not None]
+        return self._everything
+
+    def below(self, package: str) -> Sequence[Found]:
+        """Every module inside a package, at any depth, sorted by name."""
+        every, name = self.everything(), attrgetter("name")
+        return every[bisect_left(every, f"{package}.", key=name) : bisect_left(every, f"{package}/", key=name)]
+
+    def _names(self) -> set[str]:
         names: set[str] = set()
         for root in self.import_roots:
             for folder, inner, files in os.walk(root):
@@ -65,10 +79,7 @@ class ProjectModules:
                     for file in files
                     if file.endswith(".py") and file[:-3].isidentifier() and file != "__main__.py"
                 )
-        for name in sorted(names):
-            found = self.find(name) if name else None
-            if found is not None and found.path is not None:
-                yield found
+        return names - {""}
 
     def _find(self, name: str) -> Found | None:
         inside = name.split(".")
