@@ -25,7 +25,7 @@ HERE = Path(__file__).resolve().parent
 MAINSPRING = [sys.executable, "-P", "-m", "mainspring"]
 ENDPOINT, MODEL, ALIAS = "delays", "flight-delay", "champion"
 SERVICE = features.late.name
-SENT = 2_000
+SENT = 1_000
 QUIET = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
 CLOSER = (
     ("runs show latest", "who, when, environment, steps, metrics"),
