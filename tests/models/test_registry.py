@@ -125,7 +125,7 @@ def test_registration_needs_a_signature_and_a_model_that_answers(workspace: Work
         register(line(), "line")
     with pytest.raises(InvalidError, match="an example that the model answers"):
         register(line(), "line", input_example=pl.DataFrame({"a": [1.0], "b": [2.0]}))
-    with pytest.raises(InvalidError, match="a name of letters"):
+    with pytest.raises(InvalidError, match="without `/`, `:`, `@`"):
         register(line(), "a/b", input_example=TABLE)
     assert list_models() == []
 

@@ -238,8 +238,10 @@ def _versions_in(workspace: Workspace, digest: str) -> Iterator[str]:
 
     yield from (f"dataset version {version}" for version in versions_needing(digest, workspace))
     for name, number in workspace.database.query(
-        "SELECT name, number FROM model_version WHERE encoded LIKE ? OR input_example = ? ORDER BY 1, 2",
-        (f"%{digest}%", digest),
+        "SELECT m.name, v.number FROM model_version v JOIN model m ON m.id = v.model WHERE v.encoded LIKE ?"
+        " OR ? IN (v.input_example, v.files, v.environment) OR v.id IN (SELECT version FROM model_blob WHERE blob = ?)"
+        " ORDER BY 1, 2",
+        (f"%{digest}%", digest, digest),
     ):
         yield f"model version {name}/{number}"
 

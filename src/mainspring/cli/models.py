@@ -81,8 +81,10 @@ def _listed(found: list[ModelVersion], aliases: dict[str, list[Alias]]) -> str:
 
 def _shown(version: ModelVersion, aliases: list[Alias], features: str) -> str:
     pointing = ", ".join(alias.alias for alias in aliases if alias.version == version.id)
+    encoded, signature = version.encoded, version.signature
     inputs = "\n".join(
-        f"{field.name}: {field.dtype}{' or null' if field.nullable else ''}" for field in version.signature.inputs
+        f"{field.name}: {field.dtype}{' or null' if field.nullable else ''}"
+        for field in (signature.inputs if signature else ())
     )
     gates = "\n".join(
         f"{'pass' if result['passed'] else 'FAIL'}  {result['reason']}"
@@ -95,10 +97,10 @@ def _shown(version: ModelVersion, aliases: list[Alias], features: str) -> str:
             ("aliases", pointing),
             ("content", text.short(version.content_digest)),
             ("made", f"{text.moment(version.created_at)} by {version.actor}"),
-            ("codec", f"{version.encoded.codec}, {text.size(version.encoded.size_bytes)}"),
+            ("codec", f"{encoded.codec}, {text.size(encoded.size_bytes)}" if encoded else ""),
             ("takes", inputs),
             ("features", features),
-            ("gives", version.signature.output.kind),
+            ("gives", signature.output.kind if signature else ""),
             ("metrics", metrics),
             ("gates", gates),
             ("note", version.note),

@@ -8,18 +8,30 @@ from mainspring.lazy import exports
 __getattr__, __dir__, __all__ = exports(
     __name__,
     {
-        **dict.fromkeys(("Alias", "AliasMove", "ModelVersion"), "mainspring.models.version"),
+        **dict.fromkeys(
+            ("Alias", "AliasMove", "ModelVersion", "RegisteredModel", "ResourceNeeds", "Stage", "StageMove", "expect_model"),
+            "mainspring.models.version",
+        ),
         **dict.fromkeys(("Field", "Output", "Problem", "Signature"), "mainspring.models.signature"),
         **dict.fromkeys(("FeatureSet", "GivesFeatures"), "mainspring.models.feature_set"),
         "register": "mainspring.models.registration",
         "ModelStore": "mainspring.models._store",
+        "check_alias": "mainspring.models._rules",
         **dict.fromkeys(
-            (
-                "alias_history", "get_model_version", "list_aliases", "list_model_versions", "list_models", "load_model",
-                "move_bound_alias", "set_alias",
-            ),
-            "mainspring.models.registry",
+            ("get_model_version", "list_model_versions", "list_models", "load_model"), "mainspring.models.registry"
         ),
+        **dict.fromkeys(
+            ("alias_history", "delete_alias", "list_aliases", "move_bound_alias", "rollback", "set_alias"),
+            "mainspring.models.aliases",
+        ),
+        **dict.fromkeys(
+            ("create_model", "delete_model", "delete_model_tag", "get_model", "rename_model", "set_model_tags", "update_model"),
+            "mainspring.models.registered",
+        ),
+        **dict.fromkeys(
+            ("delete_version", "delete_version_tag", "set_version_tags", "update_version"), "mainspring.models.versions"
+        ),
+        **dict.fromkeys(("set_stage", "stage_history"), "mainspring.models.stages"),
         **dict.fromkeys(("Predictor", "example_of", "inputs_of"), "mainspring.models.predictor"),
     },
 )  # fmt: skip

@@ -1,52 +1,43 @@
+from mainspring.models._rules import check_alias as check_alias
 from mainspring.models._store import ModelStore as ModelStore
+from mainspring.models.aliases import alias_history as alias_history
+from mainspring.models.aliases import delete_alias as delete_alias
+from mainspring.models.aliases import list_aliases as list_aliases
+from mainspring.models.aliases import move_bound_alias as move_bound_alias
+from mainspring.models.aliases import rollback as rollback
+from mainspring.models.aliases import set_alias as set_alias
 from mainspring.models.feature_set import FeatureSet as FeatureSet
 from mainspring.models.feature_set import GivesFeatures as GivesFeatures
 from mainspring.models.predictor import Predictor as Predictor
 from mainspring.models.predictor import example_of as example_of
 from mainspring.models.predictor import inputs_of as inputs_of
+from mainspring.models.registered import create_model as create_model
+from mainspring.models.registered import delete_model as delete_model
+from mainspring.models.registered import delete_model_tag as delete_model_tag
+from mainspring.models.registered import get_model as get_model
+from mainspring.models.registered import rename_model as rename_model
+from mainspring.models.registered import set_model_tags as set_model_tags
+from mainspring.models.registered import update_model as update_model
 from mainspring.models.registration import register as register
-from mainspring.models.registry import (
-    alias_history as alias_history,
-)
-from mainspring.models.registry import (
-    get_model_version as get_model_version,
-)
-from mainspring.models.registry import (
-    list_aliases as list_aliases,
-)
-from mainspring.models.registry import (
-    list_model_versions as list_model_versions,
-)
-from mainspring.models.registry import (
-    list_models as list_models,
-)
-from mainspring.models.registry import (
-    load_model as load_model,
-)
-from mainspring.models.registry import (
-    move_bound_alias as move_bound_alias,
-)
-from mainspring.models.registry import (
-    set_alias as set_alias,
-)
-from mainspring.models.signature import (
-    Field as Field,
-)
-from mainspring.models.signature import (
-    Output as Output,
-)
-from mainspring.models.signature import (
-    Problem as Problem,
-)
-from mainspring.models.signature import (
-    Signature as Signature,
-)
-from mainspring.models.version import (
-    Alias as Alias,
-)
-from mainspring.models.version import (
-    AliasMove as AliasMove,
-)
-from mainspring.models.version import (
-    ModelVersion as ModelVersion,
-)
+from mainspring.models.registry import get_model_version as get_model_version
+from mainspring.models.registry import list_model_versions as list_model_versions
+from mainspring.models.registry import list_models as list_models
+from mainspring.models.registry import load_model as load_model
+from mainspring.models.signature import Field as Field
+from mainspring.models.signature import Output as Output
+from mainspring.models.signature import Problem as Problem
+from mainspring.models.signature import Signature as Signature
+from mainspring.models.stages import set_stage as set_stage
+from mainspring.models.stages import stage_history as stage_history
+from mainspring.models.version import Alias as Alias
+from mainspring.models.version import AliasMove as AliasMove
+from mainspring.models.version import ModelVersion as ModelVersion
+from mainspring.models.version import RegisteredModel as RegisteredModel
+from mainspring.models.version import ResourceNeeds as ResourceNeeds
+from mainspring.models.version import Stage as Stage
+from mainspring.models.version import StageMove as StageMove
+from mainspring.models.version import expect_model as expect_model
+from mainspring.models.versions import delete_version as delete_version
+from mainspring.models.versions import delete_version_tag as delete_version_tag
+from mainspring.models.versions import set_version_tags as set_version_tags
+from mainspring.models.versions import update_version as update_version

@@ -2,50 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from mainspring import clock
 from mainspring.artifacts import Encoded
-from mainspring.errors import NotAllowedError, NotFoundError, close_names
-from mainspring.ledger import Ledger, current_actor, current_task, new_id
-from mainspring.models.version import Alias, AliasMove, ModelVersion, stored, version_from_row
+from mainspring.errors import ExistsError, NotAllowedError, NotFoundError, RemovedError, close_names
+from mainspring.ledger import Event, Ledger, current_actor, current_task, new_id
+from mainspring.models.version import STAGES, Alias, ModelVersion, RegisteredModel, Stage, from_row, stored
 from mainspring.secrets import redact
 from mainspring.store import Database, Transaction
 
 MIGRATIONS = [
     """
-    CREATE TABLE model (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL);
+    CREATE TABLE model (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL, description TEXT NOT NULL, tags TEXT NOT NULL,
+        created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, deleted_at INTEGER
+    );
+    CREATE UNIQUE INDEX model_by_name ON model (name) WHERE deleted_at IS NULL;
     CREATE TABLE model_version (
-        id TEXT PRIMARY KEY, name TEXT NOT NULL, number INTEGER NOT NULL, content_digest TEXT NOT NULL,
+        id TEXT PRIMARY KEY, model TEXT NOT NULL, number INTEGER NOT NULL, content_digest TEXT NOT NULL,
         encoded TEXT NOT NULL, signature TEXT NOT NULL, input_kind TEXT NOT NULL, input_example TEXT,
         metrics TEXT NOT NULL, evaluation TEXT NOT NULL, gates TEXT NOT NULL, features TEXT,
-        created_at INTEGER NOT NULL, actor TEXT NOT NULL, note TEXT NOT NULL, UNIQUE (name, number)
+        created_at INTEGER NOT NULL, actor TEXT NOT NULL, note TEXT NOT NULL,
+        description TEXT NOT NULL, tags TEXT NOT NULL, stage TEXT NOT NULL, run TEXT, source TEXT NOT NULL,
+        files TEXT, refusal TEXT NOT NULL, licence TEXT NOT NULL, environment TEXT, needs TEXT NOT NULL,
+        updated_at INTEGER NOT NULL, deleted_at INTEGER, UNIQUE (model, number)
     );
-    CREATE INDEX model_version_by_content ON model_version (name, content_digest);
+    CREATE INDEX model_version_by_content ON model_version (model, content_digest);
+    CREATE INDEX model_version_by_run ON model_version (run);
     CREATE TABLE model_alias (
         model TEXT NOT NULL, alias TEXT NOT NULL, version TEXT NOT NULL, bound_by TEXT, moved_at INTEGER NOT NULL,
         PRIMARY KEY (model, alias)
+    );
+    CREATE TABLE model_blob (version TEXT NOT NULL, blob TEXT NOT NULL, PRIMARY KEY (version, blob));
+    CREATE TABLE model_card (
+        version TEXT NOT NULL, section TEXT NOT NULL, text TEXT NOT NULL, written_at INTEGER NOT NULL,
+        actor TEXT NOT NULL, PRIMARY KEY (version, section)
     )
     """,
 ]
-_COLUMNS = ", ".join(ModelVersion.__struct_fields__)
-_MOST_MOVES = 10_000
-_ALIAS = (
-    "SELECT a.model, a.alias, a.version, v.number, a.bound_by, a.moved_at"
-    " FROM model_alias a JOIN model_version v ON v.id = a.version"
+MOST_MOVES = 10_000
+_MODEL = f"SELECT {', '.join(RegisteredModel.__struct_fields__)} FROM model"
+_VERSION = (
+    f"SELECT {', '.join('m.name' if name == 'name' else f'v.{name}' for name in ModelVersion.__struct_fields__)}"
+    " FROM model_version v JOIN model m ON m.id = v.model"
 )
-
-
-_SAME = "name = ? AND content_digest = ? AND signature = ? AND input_kind = ? AND COALESCE(features, '') = ?"
-
-
-def _same_as(version: ModelVersion) -> tuple[str, str, str, str, str]:
-    """What makes a version the same as another: name, content, and what it takes and gives. For `_SAME`."""
-    row = stored(version)
-    return version.name, version.content_digest, row["signature"], row["input_kind"], version.features or ""
+_ALIAS = (
+    "SELECT m.name, a.alias, a.version, v.number, a.bound_by, a.moved_at FROM model_alias a"
+    " JOIN model_version v ON v.id = a.version JOIN model m ON m.id = a.model"
+)
+_SAME = (
+    "m.deleted_at IS NULL AND v.deleted_at IS NULL AND m.name = ? AND v.content_digest = ? AND v.signature = ?"
+    " AND v.input_kind = ? AND COALESCE(v.features, '') = ?"
+)
 
 
 class ModelStore:
@@ -58,52 +71,127 @@ class ModelStore:
 
     def names(self) -> list[str]:
         """The names of all models, sorted."""
-        return sorted(name for (name,) in self.database.query("SELECT name FROM model"))
+        return [model.name for model in self.models()]
+
+    def models(self) -> list[RegisteredModel]:
+        """Every model, by name."""
+        rows = self.database.query(f"{_MODEL} WHERE deleted_at IS NULL ORDER BY name")
+        return [from_row(RegisteredModel, row) for row in rows]
+
+    def model(self, name: str) -> RegisteredModel:
+        """A model; raises `NotFoundError` with the nearest names."""
+        row = self.database.query_one(f"{_MODEL} WHERE name = ? AND deleted_at IS NULL", (name,))
+        if row is None:
+            raise NotFoundError("model", name, close_names(name, self.names()))
+        return from_row(RegisteredModel, row)
+
+    def create_model(
+        self, tx: Transaction, name: str, description: str = "", tags: dict[str, str] | None = None
+    ) -> RegisteredModel:
+        """Record a model without versions.
+
+        Raises:
+            ExistsError: there is one of this name.
+        """
+        if tx.query_one("SELECT 1 FROM model WHERE name = ? AND deleted_at IS NULL", (name,)):
+            raise ExistsError("model", name)
+        now = clock.now_us()
+        model = RegisteredModel(new_id(), name, description, tags or {}, now, now)
+        tx.insert("model", stored(msgspec.structs.asdict(model)) | {"deleted_at": None})
+        self.ledger.append(tx, "model.created", model.id, {"model": name})
+        return model
+
+    def change_model(self, tx: Transaction, model: RegisteredModel, event: str, **fields: Any) -> RegisteredModel:
+        """Change what may change of a model, with its event; nothing is written if nothing changes."""
+        if all(getattr(model, name) == value for name, value in fields.items()):
+            return model
+        fields = {"updated_at": clock.now_us()} | fields
+        _write(tx, "model", model.id, fields)
+        self.ledger.append(tx, f"model.{event}", model.id, _told(model, fields))
+        return replace(model, **fields)
 
     def versions(self, name: str) -> list[ModelVersion]:
-        """Every version, newest first; raises `NotFoundError` if there is no such model."""
-        found = self._versions("name = ? ORDER BY number DESC", (name,))
-        if not found:
-            raise NotFoundError("model", name, close_names(name, self.names()))
-        return found
+        """Every version that was not deleted, newest first; raises `NotFoundError` if there is no such model."""
+        model = self.model(name)
+        return self.select("v.model = ? AND v.deleted_at IS NULL ORDER BY v.number DESC", (model.id,))
 
-    def find(self, where: str, params: Any) -> ModelVersion | None:
-        """The first version that a condition on the table fits, newest first, or None."""
-        found = self._versions(f"{where} ORDER BY number DESC LIMIT 1", params)
+    def select(self, where: str, params: Sequence[Any] = ()) -> list[ModelVersion]:
+        """The versions that a condition fits, deleted ones too; `v` is the version and `m` its model."""
+        rows = self.database.query(f"{_VERSION} WHERE {where}", params)
+        return [from_row(ModelVersion, row) for row in rows]
+
+    def find(self, where: str, params: Sequence[Any]) -> ModelVersion | None:
+        """The first version that a condition fits, newest first, or None."""
+        found = self.select(f"{where} ORDER BY v.number DESC LIMIT 1", params)
         return found[0] if found else None
+
+    def version(self, version_id: str) -> ModelVersion:
+        """A version by its id, as it is now.
+
+        Raises:
+            NotFoundError: no such version.
+            RemovedError: it was deleted.
+        """
+        found = self.find("v.id = ?", (version_id,))
+        if found is None:
+            raise NotFoundError("model version", version_id)
+        return there(found)
+
+    def change_version(self, tx: Transaction, version: ModelVersion, event: str, **fields: Any) -> ModelVersion:
+        """Change what may change of a version, with its event; nothing is written if nothing changes."""
+        if all(getattr(version, name) == value for name, value in fields.items()):
+            return version
+        fields = {"updated_at": clock.now_us()} | fields
+        _write(tx, "model_version", version.id, fields)
+        self.ledger.append(tx, f"model_version.{event}", version.id, _told(version, fields))
+        return replace(version, **fields)
+
+    def change_stage(self, tx: Transaction, version: ModelVersion, stage: Stage, note: str) -> ModelVersion:
+        """Bring a version into a stage, with its event; nothing is written if it is there."""
+        if version.stage == stage:
+            return version
+        now = clock.now_us()
+        _write(tx, "model_version", version.id, {"stage": stage, "updated_at": now})
+        told = {"was": version.stage, "now": stage, "note": redact(note), "run": self.current_run()}
+        self.ledger.append(tx, "stage.moved", version.id, told)
+        return replace(version, stage=stage, updated_at=now)
 
     def aliases(self, name: str) -> list[Alias]:
         """The aliases of a model, by name."""
-        return [Alias(*row) for row in self.database.query(f"{_ALIAS} WHERE a.model = ? ORDER BY a.alias", (name,))]
+        rows = self.database.query(f"{_ALIAS} WHERE m.name = ? AND m.deleted_at IS NULL ORDER BY a.alias", (name,))
+        return [Alias(*row) for row in rows]
 
     def alias(self, name: str, alias: str) -> Alias | None:
         """An alias, or None."""
-        row = self.database.query_one(f"{_ALIAS} WHERE a.model = ? AND a.alias = ?", (name, alias))
-        return None if row is None else Alias(*row)
+        return next((each for each in self.aliases(name) if each.alias == alias), None)
 
-    def add(self, version: ModelVersion, trained_on: Iterable[str]) -> ModelVersion:
-        """Record a version with its number, unless the model has one of this content, signature and evidence."""
+    def add(
+        self, version: ModelVersion, trained_on: Iterable[str] = (), *, blobs: Iterable[str] = (), always: bool = False
+    ) -> ModelVersion:
+        """Record a version with its number, unless the model has one of this content, signature and evidence.
+
+        A model of this name is made if there is none. `blobs` are those that its files are in. With `always` the version
+        is a new one whatever there is.
+        """
         task = current_task()
         with self.database.transaction() as tx:
-            rows = tx.query(
-                f"SELECT {_COLUMNS} FROM model_version WHERE {_SAME} ORDER BY number DESC", _same_as(version)
-            )
-            given = _evidence(version)
-            known = next((each for each in map(version_from_row, rows) if given in (_NONE, _evidence(each))), None)
+            known = None if always else self._known(version)
             if known is not None:
                 if task:
                     self.ledger.edge(tx, task, "reused", known.id, task)
                 return known
             version = self._numbered(tx, version)
-            tx.insert("model_version", stored(version))
-            self.ledger.node(tx, "model_version", version.id, str(version), version.content_digest)
+            row = stored({name: getattr(version, name) for name in ModelVersion.__struct_fields__ if name != "name"})
+            tx.insert("model_version", row | {"model": self.model(version.name).id})
+            tx.executemany("INSERT INTO model_blob VALUES (?, ?)", [(version.id, blob) for blob in sorted(set(blobs))])
+            self.ledger.node(tx, "model_version", version.id, str(version), version.content_digest or None)
             for source in trained_on:
                 self.ledger.edge(tx, version.id, "trained_on", source, task)
             if version.features:
                 self.ledger.edge(tx, version.id, "uses", version.features, task)
-            if task:
-                self.ledger.edge(tx, version.id, "made_by", task, task)
-            told = {"model": version.name, "number": version.number, "metrics": version.metrics}
+            if made_by := task or version.run:
+                self.ledger.edge(tx, version.id, "made_by", made_by, task)
+            told = {"model": version.name, "number": version.number, "metrics": version.metrics, "run": version.run}
             self.ledger.append(tx, "model.registered", version.id, told)
         return version
 
@@ -114,61 +202,67 @@ class ModelStore:
         """
         own = {edge.src for edge in self.ledger.edges([task], "down") if edge.role == "made_by"}
         own |= {edge.dst for edge in self.ledger.edges([task]) if edge.role == "reused"}
-        named = self._versions("name = ? ORDER BY number DESC", (version.name,))
+        named = self.select("m.name = ? ORDER BY v.number DESC", (version.name,))
         counted = [each for each in named if each.id in own] or named
         same = [each for each in counted if _same_as(each) == _same_as(version)]
         given = _evidence(version)
         return next((each for each in same if given in (_NONE, _evidence(each))), same[0] if same else None)
 
     def move(
-        self, tx: Transaction, version: ModelVersion, alias: str, *, by: str | None, bound_by: str | None, note: str
-    ) -> None:
+        self, tx: Transaction, version: ModelVersion, alias: str, *, by: str | None, bound_by: str | None, note: str,
+        rolls_back: bool = False,
+    ) -> None:  # fmt: skip
         """Point an alias at a version, with its event; one that an endpoint serves moves only `by` that endpoint.
 
         Raises:
             NotAllowedError: another endpoint, or nobody, asks to move a bound alias.
+            RemovedError: the version was deleted.
         """
-        row = tx.query_one(f"{_ALIAS} WHERE a.model = ? AND a.alias = ?", (version.name, alias))
-        before = Alias(*row) if row else None
-        if before is not None and before.bound_by is not None and before.bound_by != by:
-            raise NotAllowedError(
-                f"The alias `{before}` is what the endpoint `{before.bound_by}` serves, so only that endpoint moves it:"
-                f" mainspring endpoints bind {before.bound_by} --version {version}"
-            )
+        version = self.version(version.id)
+        model, before = self.model(version.name), self.alias(version.name, alias)
+        expect_free(before, by, f"--version {version}")
         if before is not None and (before.version, before.bound_by) == (version.id, bound_by):
             return
         tx.execute(
             "INSERT INTO model_alias VALUES (?, ?, ?, ?, ?) ON CONFLICT (model, alias) DO UPDATE SET"
             " version = excluded.version, bound_by = excluded.bound_by, moved_at = excluded.moved_at",
-            (version.name, alias, version.id, bound_by, clock.now_us()),
+            (model.id, alias, version.id, bound_by, clock.now_us()),
         )
-        moved = {
-            "from": before.number if before else None, "to": version.number, "bound_by": bound_by,
-            "note": redact(note),
-            "version": version.id,
-        }  # fmt: skip
-        self.ledger.append(tx, "alias.moved", f"{version.name}@{alias}", moved)
+        moved = {"to": version.number, "bound_by": bound_by, "version": version.id, "rolls_back": rolls_back}
+        self._alias_event(tx, "moved", model, alias, before, note, moved)
+        if bound_by and alias in STAGES:
+            for other in self.versions(version.name):
+                if other.stage == alias and other.id != version.id:
+                    self.change_stage(tx, other, "Archived", note)
+            self.change_stage(tx, version, alias, note)
+
+    def remove_alias(self, tx: Transaction, name: str, alias: str, note: str = "") -> None:
+        """Remove an alias, with its event; one that isn't there is left so.
+
+        Raises:
+            NotAllowedError: an endpoint serves it.
+        """
+        model, before = self.model(name), self.alias(name, alias)
+        expect_free(before, None)
+        if before is not None:
+            tx.execute("DELETE FROM model_alias WHERE model = ? AND alias = ?", (model.id, alias))
+            removed = {"to": None, "bound_by": None, "version": None, "rolls_back": False}
+            self._alias_event(tx, "deleted", model, alias, before, note, removed)
 
     def unbind(self, tx: Transaction, name: str, alias: str, *, by: str) -> None:
         """Free an alias that an endpoint serves no longer; it stays where it points."""
+        model = self.model(name)
         changed = tx.execute(
             "UPDATE model_alias SET bound_by = NULL, moved_at = ? WHERE model = ? AND alias = ? AND bound_by = ?",
-            (clock.now_us(), name, alias, by),
+            (clock.now_us(), model.id, alias, by),
         )
         if changed:
-            self.ledger.append(tx, "alias.unbound", f"{name}@{alias}", {"endpoint": by})
+            self.ledger.append(tx, "alias.unbound", f"{model.id}@{alias}", {"endpoint": by})
 
-    def history(self, name: str, alias: str) -> list[AliasMove]:
-        """Every move of an alias, newest first."""
-        events = self.ledger.events(subject=f"{name}@{alias}", limit=_MOST_MOVES)
-        return [
-            AliasMove(
-                event.at, event.actor, event.payload["from"], event.payload["to"], event.payload["bound_by"],
-                event.payload["note"],
-            )
-            for event in reversed(events)
-            if event.kind == "alias.moved"
-        ]  # fmt: skip
+    def moves(self, name: str, alias: str) -> list[Event]:
+        """The events of an alias's moves and removals, oldest first."""
+        events = self.ledger.events(subject=f"{self.model(name).id}@{alias}", limit=MOST_MOVES)
+        return [event for event in events if event.kind in ("alias.moved", "alias.deleted")]
 
     def feature_users(self) -> list[tuple[str, str, tuple[str, ...]]]:
         """The versions that take features: the id of the service's version, the version, the endpoints that serve it."""
@@ -177,21 +271,82 @@ class ModelStore:
             "SELECT version, bound_by FROM model_alias WHERE bound_by IS NOT NULL ORDER BY bound_by"
         ):
             served.setdefault(version, []).append(endpoint)
-        rows = self.database.query(
-            "SELECT features, name, number, id FROM model_version WHERE features IS NOT NULL ORDER BY name, number"
-        )
-        return [(features, f"{name}/{number}", tuple(served.get(key, ()))) for features, name, number, key in rows]
+        found = self.select("v.features IS NOT NULL AND v.deleted_at IS NULL ORDER BY m.name, v.number")
+        return [(each.features or "", str(each), tuple(served.get(each.id, ()))) for each in found]
+
+    def current_run(self) -> str | None:
+        """The run that is at work in this context, itself or by a task of it."""
+        task = current_task()
+        if task is None:
+            return None
+        near = [task, *(edge.dst for edge in self.ledger.edges([task]) if edge.role == "part_of")]
+        return next((each.id for each in self.ledger.nodes(near).values() if each.kind == "run"), None)
+
+    def _alias_event(
+        self, tx: Transaction, kind: str, model: RegisteredModel, alias: str, before: Alias | None, note: str,
+        moved: dict[str, Any],
+    ) -> None:  # fmt: skip
+        told = {
+            "alias": f"{model.name}@{alias}", "from": before.number if before else None, "note": redact(note),
+            "run": self.current_run(),
+        }  # fmt: skip
+        self.ledger.append(tx, f"alias.{kind}", f"{model.id}@{alias}", told | moved)
+
+    def _known(self, version: ModelVersion) -> ModelVersion | None:
+        same = self.select(f"{_SAME} ORDER BY v.number DESC", _same_as(version))
+        given = _evidence(version)
+        return next((each for each in same if given in (_NONE, _evidence(each))), None)
 
     def _numbered(self, tx: Transaction, version: ModelVersion) -> ModelVersion:
+        found = tx.query_one("SELECT id FROM model WHERE name = ? AND deleted_at IS NULL", (version.name,))
+        model_id = found[0] if found else self.create_model(tx, version.name).id
+        last = tx.query_one("SELECT MAX(number) FROM model_version WHERE model = ?", (model_id,))
         now = clock.now_us()
-        tx.execute("INSERT INTO model VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING", (new_id(), version.name, now))
-        last = tx.query_one("SELECT MAX(number) FROM model_version WHERE name = ?", (version.name,))
+        tx.execute("UPDATE model SET updated_at = ? WHERE id = ?", (now, model_id))
         number = (last[0] or 0) + 1 if last else 1
-        return msgspec.structs.replace(version, id=new_id(), number=number, created_at=now, actor=str(current_actor()))
+        return replace(
+            version, id=new_id(), number=number, created_at=now, updated_at=now, actor=str(current_actor()),
+            run=version.run or self.current_run(),
+        )  # fmt: skip
 
-    def _versions(self, where: str, params: Any) -> list[ModelVersion]:
-        rows = self.database.query(f"SELECT {_COLUMNS} FROM model_version WHERE {where}", params)
-        return [version_from_row(row) for row in rows]
+
+def expect_free(alias: Alias | None, by: str | None, then: str = "") -> None:
+    """Refuse to touch an alias that an endpoint serves, unless that endpoint asks.
+
+    Raises:
+        NotAllowedError: another endpoint, or nobody, asks; the text says what moves it.
+    """
+    if alias is not None and alias.bound_by is not None and alias.bound_by != by:
+        raise NotAllowedError(
+            f"The alias `{alias}` is what the endpoint `{alias.bound_by}` serves, so only that endpoint moves it:"
+            f" mainspring endpoints bind {alias.bound_by} {then or f'--version {alias.model}/N'}"
+        )
+
+
+def there(version: ModelVersion) -> ModelVersion:
+    """The version, unless it was deleted; raises `RemovedError`."""
+    if version.deleted_at is not None:
+        raise RemovedError(
+            "model version", str(version), clock.from_us(version.deleted_at).isoformat(timespec="seconds")
+        )
+    return version
+
+
+def _write(tx: Transaction, table: str, record_id: str, fields: dict[str, Any]) -> None:
+    assignments = ", ".join(f"{name} = ?" for name in fields)
+    tx.execute(f"UPDATE {table} SET {assignments} WHERE id = ?", [*stored(fields).values(), record_id])
+
+
+def _told(record: Any, fields: dict[str, Any]) -> dict[str, Any]:
+    """What an event says of a change: each field's new value, and the old one."""
+    changed = [name for name in fields if name != "updated_at"]
+    return {"now": {name: fields[name] for name in changed}, "was": {name: getattr(record, name) for name in changed}}
+
+
+def _same_as(version: ModelVersion) -> tuple[str, str, str, str, str]:
+    """What makes a version the same as another: name, content, and what it takes and gives. For `_SAME`."""
+    signature = str(stored({"signature": version.signature})["signature"])
+    return version.name, version.content_digest, signature, version.input_kind, version.features or ""
 
 
 def _evidence(version: ModelVersion) -> bytes:
@@ -203,11 +358,17 @@ _NONE = msgspec.json.encode(({}, None, None))
 
 
 def gc_roots(database: Database) -> Iterable[str]:
-    """The blobs that model versions name."""
+    """The blobs that model versions name, unless they were deleted."""
     database.migrate("models", MIGRATIONS)
-    for text, example in database.query("SELECT encoded, input_example FROM model_version"):
-        encoded = msgspec.json.decode(text, type=Encoded)
-        yield encoded.blob
-        yield from encoded.blobs
-        if example:
-            yield example
+    for text, *named in database.query(
+        "SELECT encoded, input_example, files, environment FROM model_version WHERE deleted_at IS NULL"
+    ):
+        encoded = msgspec.json.decode(text, type=Encoded | None)
+        if encoded is not None:
+            yield encoded.blob
+            yield from encoded.blobs
+        yield from filter(None, named)
+    for (blob,) in database.query(
+        "SELECT DISTINCT b.blob FROM model_blob b JOIN model_version v ON v.id = b.version WHERE v.deleted_at IS NULL"
+    ):
+        yield blob

@@ -15,7 +15,7 @@ from mainspring.errors import InvalidError, WrongTypeError, counted
 from mainspring.models.records import RecordCheck
 from mainspring.models.rows import RowDecoder
 from mainspring.models.signature import Columns, Problem, Signature
-from mainspring.models.version import InputKind, ModelVersion
+from mainspring.models.version import InputKind, ModelVersion, expect_model
 from mainspring.store import BlobStore
 
 _NUMBERS = {f"{kind}{size * 8}": f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)} | {"f32": "f4", "f64": "f8"}
@@ -45,10 +45,15 @@ class Predictor:
 
     @classmethod
     def load(cls, version: ModelVersion, blobs: BlobStore) -> Predictor:
-        """The predictor of a registered version."""
+        """The predictor of a registered version.
+
+        Raises:
+            NotAllowedError: the version is files that aren't loaded here; the text says why, and what to do.
+        """
         from mainspring.artifacts import load
 
-        return cls(load(version.encoded, blobs), version.signature, version.input_kind)
+        encoded, signature = expect_model(version)
+        return cls(load(encoded, blobs), signature, version.input_kind)
 
     def __call__(self, records: Sequence[Any]) -> list[Prediction]:
         """One prediction for each record, in order.

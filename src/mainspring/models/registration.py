@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -12,6 +11,7 @@ from msgspec.structs import replace
 from mainspring.artifacts import save
 from mainspring.errors import InvalidError, NotAllowedError, WrongTypeError
 from mainspring.ledger import Replay, current_replay
+from mainspring.models._rules import check_model_name
 from mainspring.models._store import ModelStore
 from mainspring.models.feature_set import FeatureSet, GivesFeatures, expect_fit
 from mainspring.models.signature import Output, Signature
@@ -19,7 +19,6 @@ from mainspring.models.version import InputKind, ModelVersion
 from mainspring.secrets import redact
 from mainspring.workspace import Workspace, current_workspace
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 _EXAMPLE_ROWS = 5
 
 
@@ -56,8 +55,7 @@ def register(
         CodecError: no codec takes the model.
     """
     workspace = workspace or current_workspace()
-    if not _NAME.fullmatch(name):
-        raise InvalidError("model", name, "a name of letters, digits, `_`, `-` and `.`")
+    name = check_model_name(name)
     if gates is not None and not gates.passed:
         failed = " ".join(result.reason for result in gates.reasons if not result.passed)
         raise NotAllowedError(f"`{name}` is not registered: the gates did not pass. {failed}")

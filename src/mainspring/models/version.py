@@ -1,32 +1,59 @@
-"""The records of the registry: a model version, an alias, a move of one."""
+"""The records of the registry: a model, a version of one, an alias, a move of one, a change of a version's stage."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 
 from mainspring.artifacts import Encoded
+from mainspring.errors import NotAllowedError
 from mainspring.models.signature import Signature
 
-InputKind = Literal["polars", "pandas", "numpy", "records"]
+InputKind = Literal["polars", "pandas", "numpy", "records", "columns"]
+Stage = Literal["None", "Staging", "Production", "Archived"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+Record = TypeVar("Record", bound=msgspec.Struct)
+
+
+class RegisteredModel(msgspec.Struct, frozen=True):
+    """A name with versions, and what people say of it. Times are microseconds since 1970."""
+
+    id: str
+    name: str
+    description: str
+    tags: dict[str, str]
+    created_at: int
+    updated_at: int
+
+
+class ResourceNeeds(msgspec.Struct, frozen=True):
+    """What a version was measured to need: bytes on disk, seconds to load, and what the process grew by when it loaded."""
+
+    size_bytes: int
+    load_s: float
+    memory_bytes: int | None = None
 
 
 class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """One immutable version of a model.
+    """One version of a model, whose content and evidence never change; description, tags, stage and licence may.
 
-    `created_at` is in microseconds since 1970. `input_kind` is the kind of table that the model was fitted with;
+    Times are microseconds since 1970. `input_kind` is the kind of table that the model was fitted with;
     `input_example` is a blob with a few records as JSON; `evaluation` and `gates` are as they were recorded;
-    `features` is the version of the feature service whose features it takes, if it takes some.
+    `features` is the version of the feature service whose features it takes, if it takes some. `files` is the blob of the
+    manifest of a folder (`models.files`), for a version that came as one; `encoded` and `signature` are None if that is all
+    there is, and `refusal` says why it is neither loaded nor served then. `source` says where a folder came from, `run` is
+    the run that made the version. `environment` is a blob: the interpreter and the distributions that the model needs.
     """
 
     id: str
     name: str
     number: int
     content_digest: str
-    encoded: Encoded
-    signature: Signature
+    encoded: Encoded | None
+    signature: Signature | None
     input_kind: InputKind
     input_example: str | None
     metrics: dict[str, float | None]
@@ -36,6 +63,18 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     actor: str
     note: str
+    description: str = ""
+    tags: dict[str, str] = {}
+    stage: Stage = "None"
+    run: str | None = None
+    source: str = ""
+    files: str | None = None
+    refusal: str = ""
+    licence: str = ""
+    environment: str | None = None
+    needs: ResourceNeeds | None = None
+    updated_at: int = 0
+    deleted_at: int | None = None
 
     def __repr__(self) -> str:
         metrics = ", ".join(f"{name} {value:.4g}" for name, value in self.metrics.items() if value is not None)
@@ -53,9 +92,22 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
         metrics = ", ".join(f"{name} {value:.4f}" for name, value in self.metrics.items() if value is not None)
         inputs = "".join(
             f"<tr><td>{escape(field.name)}</td><td>{escape(field.dtype)}{' or null' if field.nullable else ''}</td></tr>"
-            for field in self.signature.inputs
+            for field in (self.signature.inputs if self.signature else ())
         )
         return f"<b>{escape(str(self))}</b> {escape(metrics)} <table>{inputs}</table>"
+
+
+def expect_model(version: ModelVersion) -> tuple[Encoded, Signature]:
+    """Where a version's model is, and what it takes and gives.
+
+    Raises:
+        NotAllowedError: it is only files that aren't loaded here; the text says why, and what to do.
+    """
+    if version.encoded is None or version.signature is None:
+        raise NotAllowedError(
+            f"The model version `{version}` can't be loaded or served: {version.refusal or _NO_MODEL}"
+        )
+    return version.encoded, version.signature
 
 
 class Alias(msgspec.Struct, frozen=True):
@@ -73,26 +125,43 @@ class Alias(msgspec.Struct, frozen=True):
 
 
 class AliasMove(msgspec.Struct, frozen=True):
-    """One entry of an alias's history: version numbers from (None: it was new) and to, who, when, and why."""
+    """One entry of an alias's history: version numbers from (None: it was new) and to (None: removed), who, when, why.
+
+    `run` is the run that moved it, if it was one.
+    """
 
     at: int
     actor: str
     from_number: int | None
-    to_number: int
+    to_number: int | None
     bound_by: str | None
     note: str
+    run: str | None = None
 
 
-def stored(version: ModelVersion) -> dict[str, Any]:
-    """A version as a row."""
-    values = {name: getattr(version, name) for name in ModelVersion.__struct_fields__}
-    return values | {name: msgspec.json.encode(values[name]).decode() for name in _JSON}
+class StageMove(msgspec.Struct, frozen=True):
+    """One entry of the history of a version's stage: from and to, who, when, why, from which run."""
+
+    at: int
+    actor: str
+    from_stage: Stage
+    to_stage: Stage
+    note: str
+    run: str | None = None
 
 
-def version_from_row(row: tuple[Any, ...]) -> ModelVersion:
-    """The version that a row holds."""
-    values = dict(zip(ModelVersion.__struct_fields__, row, strict=True))
-    return msgspec.convert(values | {name: msgspec.json.decode(values[name]) for name in _JSON}, ModelVersion)
+def stored(values: dict[str, Any]) -> dict[str, Any]:
+    """Fields of a record as the columns of a row."""
+    return {name: msgspec.json.encode(value).decode() if name in _JSON else value for name, value in values.items()}
 
 
-_JSON = ("encoded", "signature", "metrics", "evaluation", "gates")
+def from_row(kind: type[Record], row: Sequence[Any]) -> Record:
+    """The record that a row of its fields holds."""
+    values = dict(zip(kind.__struct_fields__, row, strict=True))
+    return msgspec.convert(
+        {name: msgspec.json.decode(value) if name in _JSON else value for name, value in values.items()}, kind
+    )
+
+
+_NO_MODEL = "it was registered without a model. Register the model itself, or a folder that holds one."
+_JSON = frozenset({"encoded", "signature", "metrics", "evaluation", "gates", "tags", "needs", "params"})

@@ -14,8 +14,7 @@ import msgspec
 from mainspring import clock
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, close_names
 from mainspring.ledger import is_replay, new_id
-from mainspring.models import ModelStore, ModelVersion, get_model_version, move_bound_alias
-from mainspring.models.registry import check_alias
+from mainspring.models import ModelStore, ModelVersion, check_alias, expect_model, get_model_version, move_bound_alias
 from mainspring.secrets import redact
 from mainspring.store import Database, Transaction
 from mainspring.workspace import Workspace, current_workspace
@@ -112,7 +111,8 @@ def bind(
 
     Raises:
         NotFoundError: no such endpoint (and no target given), model, version or alias.
-        NotAllowedError: another endpoint serves this alias; or this is a replay, and there is no such endpoint.
+        NotAllowedError: another endpoint serves this alias; the version is files that aren't loaded here; or this is a
+            replay, and there is no such endpoint.
         InvalidError: the target is not `model@alias`, or the version is another model's.
     """
     workspace = workspace or current_workspace()
@@ -129,6 +129,7 @@ def bind(
     chosen = get_model_version(version or f"{model}@{alias}", workspace)
     if chosen.name != model:
         raise InvalidError("version", version, f"a version of `{model}`")
+    expect_model(chosen)
     if is_replay():
         if before is None:
             raise NotAllowedError(f"A replay binds nothing, and there is no endpoint `{name}`: it differs.")

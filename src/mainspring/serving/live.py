@@ -36,7 +36,7 @@ class Live:
         self.name = str(version)
         self.header = self.name.encode()
         self.example = inputs_of(example, predictor.takes)
-        self.is_slow = _call_s(predictor.predictor, inputs_of(example, version.signature)) > _SLOW_S
+        self.is_slow = _call_s(predictor.predictor, inputs_of(example, predictor.predictor.signature)) > _SLOW_S
         self.reads_apart = is_remote or _call_s(self._read, self.example) > _SLOW_S
 
     def _read(self, example: Sequence[Any]) -> None:

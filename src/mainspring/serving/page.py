@@ -32,7 +32,7 @@ def describe(live: Live, *, with_token: bool) -> dict[str, Any]:
             "names": list(live.predictor.features),
             "overrides": live.predictor.overrides,
         },
-        "output": msgspec.to_builtins(live.version.signature.output),
+        "output": msgspec.to_builtins(live.predictor.predictor.signature.output),
         "metrics": live.version.metrics,
         "example": {"records": records},
         "curl": f"curl -H 'Content-Type: application/json'{token} -d '{quoted}' $ADDRESS/predict",
