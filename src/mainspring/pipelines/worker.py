@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache, partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
-
-import msgspec
+from typing import Any
 
 from mainspring.artifacts.project import import_folders
 from mainspring.config import Settings
@@ -36,6 +34,7 @@ from mainspring.pipelines.step import Step
 from mainspring.pipelines.task import Attempt, Task
 from mainspring.pipelines.values import Values
 from mainspring.runners import ChildProcess, WorkOrder
+from mainspring.runners.worker import serve_orders
 from mainspring.runs import RunStore
 from mainspring.runs.environment import snapshot
 from mainspring.store import Lease
@@ -48,48 +47,15 @@ _POLL_S = 0.02
 def main(arguments: list[str]) -> int:
     """Serve orders from a pipe, or see one task through."""
     if "MAINSPRING_ORDERS" in os.environ:
-        _serve()
+        serve_orders(_ready)
     named = dict(zip(arguments[::2], arguments[1::2], strict=True))
     with _opened(Path.cwd()) as workspace:
         return _see_through(workspace, named["--task"], int(named["--token"]))
 
 
-def _serve() -> NoReturn:
-    """Execute orders until the supervisor is gone, and then end at once, whatever a step is doing."""
-    _end_with_parent()
-    orders, answers = int(os.environ["MAINSPRING_ORDERS"]), int(os.environ["MAINSPRING_ANSWERS"])
-    for pipe in (orders, answers):
-        os.set_inheritable(pipe, False)
-    lines = _Lines(orders)
+def _ready() -> Callable[[WorkOrder], None]:
     workspace = _opened(Path(os.environ.get("MAINSPRING_CODE") or Path.cwd() / "code"))
-    store = TaskStore(workspace.database, workspace.ledger, workspace.leases)
-    while True:
-        order = msgspec.json.decode(lines.next(), type=WorkOrder)
-        _obey(workspace, store, order)
-        os.write(answers, order.id.encode() + b"\n")
-
-
-class _Lines:
-    """Lines of a pipe, read ahead by a thread, so that its end is noticed while a step runs."""
-
-    def __init__(self, pipe: int) -> None:
-        self._pipe = pipe
-        self._lines: list[bytes] = []
-        self._some = threading.Semaphore(0)
-        threading.Thread(target=self._read, name="orders", daemon=True).start()
-
-    def next(self) -> bytes:
-        self._some.acquire()
-        return self._lines.pop(0)
-
-    def _read(self) -> None:
-        buffer = b""
-        while data := os.read(self._pipe, 65536):
-            *lines, buffer = (buffer + data).split(b"\n")
-            for line in lines:
-                self._lines.append(line)
-                self._some.release()
-        os._exit(0)
+    return partial(_obey, workspace, TaskStore(workspace.database, workspace.ledger, workspace.leases))
 
 
 def _obey(workspace: Workspace, store: TaskStore, order: WorkOrder) -> None:
@@ -194,18 +160,6 @@ def _named(store: TaskStore, task_id: str, token: int) -> tuple[Task, Attempt, L
 def _opened(root: Path) -> Workspace:
     """The workspace that the environment names; its project is a folder with recorded code."""
     return Workspace.open(project=Project(root, Settings.load(root)))
-
-
-def _end_with_parent() -> None:
-    """On Linux, have the kernel end this process with the one that started it, even while C code holds it."""
-    if sys.platform != "linux":
-        return
-    import ctypes
-    import signal
-
-    pr_set_pdeathsig = 1
-    with suppress(OSError):
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,66 @@
+"""The worker's side of a `ChildProcess`: it takes orders from a pipe and answers each, for as long as its supervisor lives."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn
+
+import msgspec
+
+from mainspring.runners.order import WorkOrder
+
+
+def serve_orders(ready: Callable[[], Callable[[WorkOrder], None]]) -> NoReturn:
+    """Execute orders until the supervisor is gone, and then end at once, whatever the work is doing.
+
+    `ready` opens what the work needs and gives what obeys an order; the supervisor's end is noticed meanwhile, too.
+    """
+    _end_with_parent()
+    orders, answers = int(os.environ["MAINSPRING_ORDERS"]), int(os.environ["MAINSPRING_ANSWERS"])
+    for pipe in (orders, answers):
+        os.set_inheritable(pipe, False)
+    lines = _Lines(orders)
+    obey = ready()
+    while True:
+        order = msgspec.json.decode(lines.next(), type=WorkOrder)
+        obey(order)
+        os.write(answers, order.id.encode() + b"\n")
+
+
+class _Lines:
+    """Lines of a pipe, read ahead by a thread, so that its end is noticed while the work goes on."""
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe = pipe
+        self._lines: list[bytes] = []
+        self._some = threading.Semaphore(0)
+        threading.Thread(target=self._read, name="orders", daemon=True).start()
+
+    def next(self) -> bytes:
+        self._some.acquire()
+        return self._lines.pop(0)
+
+    def _read(self) -> None:
+        buffer = b""
+        while data := os.read(self._pipe, 65536):
+            *lines, buffer = (buffer + data).split(b"\n")
+            for line in lines:
+                self._lines.append(line)
+                self._some.release()
+        os._exit(0)
+
+
+def _end_with_parent() -> None:
+    """On Linux, have the kernel end this process with the one that started it, even while C code holds it."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+    import signal
+
+    pr_set_pdeathsig = 1
+    with suppress(OSError):
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
