@@ -84,7 +84,7 @@ def test_only_the_successful_attempts_metrics_are_the_runs(lab: Lab, counter: st
     runs = RunStore(lab.workspace.database)
     (child,) = runs.list(parent=result.id)
     metrics = Metrics(lab.workspace.metrics)
-    assert metrics.latest(child.series) == {"tries": 3.0}
+    assert metrics.latest_values(child.series) == {"tries": 3.0}
     assert len(metrics.history(child.series, "tries")) == 1
     assert task_of(result, "flaky").child_run == child.id
 

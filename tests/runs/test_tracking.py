@@ -27,7 +27,7 @@ def test_a_script_logs_to_its_run(workspace: Workspace, runs: RunStore) -> None:
     assert run.params == {"depth": 3, "api_key": "[redacted]", "extra": [1, 2]}
     assert run.tags == {"note": "password = [redacted]"}
     metrics = Metrics(workspace.metrics)
-    assert metrics.latest(run.series) == {"auc": 0.75}
+    assert metrics.latest_values(run.series) == {"auc": 0.75}
     assert [(point.step, point.value) for point in metrics.history(run.series, "auc")] == [(1, 0.5), (2, 0.75)]
 
 
@@ -44,7 +44,7 @@ def test_what_was_logged_survives_an_exception(workspace: Workspace, runs: RunSt
     assert run.state is RunState.FAILED
     assert "hunter22" not in (run.error or "")
     assert run.params == {"seen": 1}
-    assert Metrics(workspace.metrics).latest(run.series) == {"loss": 1.5}
+    assert Metrics(workspace.metrics).latest_values(run.series) == {"loss": 1.5}
 
 
 def test_an_interrupted_script_is_cancelled(workspace: Workspace, runs: RunStore) -> None:
@@ -71,7 +71,7 @@ def test_what_was_flushed_survives_a_kill(lab: Lab) -> None:
     run = store.get("latest")
     assert store.shown_state(run, lab.workspace.leases) is RunState.INTERRUPTED
     assert run.params == {"depth": 4}
-    assert Metrics(lab.workspace.metrics).latest(run.series) == {"loss": 2.5}
+    assert Metrics(lab.workspace.metrics).latest_values(run.series) == {"loss": 2.5}
 
 
 def test_ending_twice_is_ending_once(workspace: Workspace, runs: RunStore) -> None:
@@ -180,7 +180,8 @@ def test_experiments_are_numbered_and_default_is_zero(workspace: Workspace, runs
     for experiment in ("other", "Default", "third", "other"):
         with start_run("one", experiment=experiment, workspace=workspace):
             pass
-    assert [runs.experiment_number(name) for name in ("Default", "other", "third", "none")] == [0, 1, 2, None]
+    assert [runs.experiments.get(name).number for name in ("Default", "other", "third")] == [0, 1, 2]
+    assert runs.experiments.find("none") is None
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -231,4 +232,4 @@ def test_a_run_left_open_ends_with_its_script(tmp_path: Path, ending: str, state
     with Workspace.open(tmp_path) as workspace:
         run = RunStore(workspace.database, workspace.ledger).get("latest")
         assert (run.state, run.error) == (state, error)
-        assert Metrics(workspace.metrics).latest(run.series) == {"auc": 0.5}
+        assert Metrics(workspace.metrics).latest_values(run.series) == {"auc": 0.5}

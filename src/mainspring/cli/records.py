@@ -60,7 +60,7 @@ def run_document(workspace: Workspace, run: Run) -> dict[str, Any]:
         workspace, run, task_records(workspace, tasks), tasks=tasks, metrics=metrics_of(workspace, run, tasks),
         artifacts=artifacts_of(workspace, run), outputs=outputs_of(workspace, run, tasks),
         not_reusable=not_reusable(tasks), read=read, made=made,
-        experiment_number=run_store(workspace).experiment_number(run.experiment),
+        experiment_number=run_store(workspace).experiment_of(run).number,
     )  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def task_records(workspace: Workspace, tasks: Sequence[Task]) -> list[dict[str, 
             | {
                 "started_at": iso(task.started_at), "ended_at": iso(task.ended_at),
                 "outputs": {n: artifact_record(artifacts[id_]) for n, id_ in task.outputs.items() if id_ in artifacts},
-                "metrics": named_numbers(metrics.latest(own.series)) if own else {},
+                "metrics": named_numbers(metrics.latest_values(own.series)) if own else {},
                 "params": own.params if own else {}, "tags": own.tags if own else {},
                 "artifacts": artifacts_of(workspace, own) if own else {},
             }
@@ -143,7 +143,7 @@ def metrics_of(workspace: Workspace, run: Run, tasks: Sequence[Task] | None = No
     known = store.of_run(run.id) if tasks is None else tasks
     found: dict[str, float] = {}
     for each in [*logged_runs(workspace, store, known).values(), run]:
-        found |= metrics.latest(each.series)
+        found |= metrics.latest_values(each.series)
     numbers: dict[str, Any] = named_numbers(found)
     return numbers
 

@@ -333,7 +333,7 @@ def _closed(workspace: Workspace, replay: Run, report: ReplayReport, engine: Eng
         engine.store.cancel_attempts(tx, replay.id)
         if verdict is TaskState.CANCELLED and not engine.interrupted:
             _leave_out(engine, tx)
-        runs.update(tx, replay.id, tags=tags)
+        runs.set_tags(tx, replay.id, tags)
         runs.finish(tx, replay.id, state, f"{failed.name}: {failed.error}" if failed else None)
         workspace.leases.release_in(tx, engine.run_lease)
         workspace.ledger.append(tx, "run.replayed", report.run_id, {"replay": replay.id, "verdict": report.verdict})

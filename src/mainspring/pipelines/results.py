@@ -86,7 +86,7 @@ class RunResult:
         """The last value of each metric that the steps logged; a reused step's are those of when it ran."""
         metrics = Metrics(self.workspace.metrics)
         logged = logged_runs(self.workspace, self._store, self.tasks).values()
-        return {name: value for run in logged for name, value in metrics.latest(run.series).items()}
+        return {name: value for run in logged for name, value in metrics.latest_values(run.series).items()}
 
     def raise_for_state(self) -> None:
         """Raise the failure of a run that did not succeed; a no-op for one that did.

@@ -1,30 +1,37 @@
-"""Tracking: runs, what they were run with (code, environment, git), what they logged.
+"""Tracking: runs, what they were run with (code, environment, git), what they logged; experiments; search.
 
 A run is what people list and compare. Steps get a run of their own only when they log; a script or notebook gets one by
 `start_run`.
 """
 
-from mainspring.runs._store import RunStore, named_numbers
-from mainspring.runs.active import ActiveRun, start_run
-from mainspring.runs.git import GitState, git_state
-from mainspring.runs.metrics import Metric, Metrics
-from mainspring.runs.run import Run, RunState
-from mainspring.runs.tracking import RunLog, log_artifact, log_metric, log_param, log_tag
+from mainspring.lazy import exports
 
-__all__ = [
-    "ActiveRun",
-    "GitState",
-    "Metric",
-    "Metrics",
-    "Run",
-    "RunLog",
-    "RunState",
-    "RunStore",
-    "git_state",
-    "log_artifact",
-    "log_metric",
-    "log_param",
-    "log_tag",
-    "named_numbers",
-    "start_run",
-]
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        "ActiveRun": ".active",
+        "DatasetInput": ".inputs",
+        "Experiment": ".experiment",
+        "ExperimentStore": ".experiments",
+        "GitState": ".git",
+        "Metric": ".metrics",
+        "Metrics": ".metrics",
+        "Page": ".page",
+        "Run": ".run",
+        "RunFile": ".files",
+        "RunFiles": ".files",
+        "RunInputs": ".inputs",
+        "RunLog": ".tracking",
+        "RunState": ".run",
+        "RunStore": "._store",
+        "View": ".experiment",
+        "git_state": ".git",
+        "log_artifact": ".tracking",
+        "log_metric": ".tracking",
+        "log_param": ".tracking",
+        "log_tag": ".tracking",
+        "named_numbers": "._rows",
+        "search_runs": ".search",
+        "start_run": ".active",
+    },
+)

@@ -1,49 +1,28 @@
-"""The tables of runs and experiments, and every statement over them."""
+"""The tables of runs, and every statement that changes them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from mainspring import clock
 from mainspring.artifacts.record import Artifact, ArtifactStore
-from mainspring.errors import InvalidError, NotFoundError, close_names
+from mainspring.errors import ConflictError, InvalidError, NotFoundError, close_names, shorten
 from mainspring.ledger import Ledger, current_actor, new_id
+from mainspring.runs._rows import ASIDE, SELECT, batches, blank, param_row, stored, to_runs
+from mainspring.runs._schema import MIGRATIONS
+from mainspring.runs.experiments import ExperimentStore
+from mainspring.runs.limits import checked_key, checked_name, checked_text
 from mainspring.runs.run import Run, RunState
 from mainspring.secrets import redact
 from mainspring.store import Database, Leases, Transaction
 
-MIGRATIONS = [
-    """
-    CREATE TABLE experiment (id TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE);
-    CREATE TABLE run (
-        id TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, experiment TEXT NOT NULL, parent TEXT,
-        state TEXT NOT NULL, started_at INTEGER NOT NULL, ended_at INTEGER, actor TEXT NOT NULL, note TEXT NOT NULL,
-        target TEXT NOT NULL, module TEXT NOT NULL, params TEXT NOT NULL, tags TEXT NOT NULL, seed INTEGER NOT NULL,
-        threads INTEGER NOT NULL,
-        hash_seed_fixed INTEGER NOT NULL, code TEXT, code_digest TEXT, environment TEXT, environment_digest TEXT,
-        git_commit TEXT, git_diff TEXT, replay_of TEXT, series TEXT NOT NULL, error TEXT
-    );
-    CREATE INDEX run_by_parent ON run (parent, id);
-    CREATE INDEX run_by_state ON run (state, id)
-    """,
-    """
-    ALTER TABLE run ADD COLUMN resumed_at INTEGER;
-    ALTER TABLE run ADD COLUMN worked_s REAL NOT NULL DEFAULT 0;
-    ALTER TABLE run ADD COLUMN log TEXT;
-    ALTER TABLE run ADD COLUMN cpu_s REAL;
-    ALTER TABLE run ADD COLUMN peak_bytes INTEGER;
-    CREATE TABLE run_blob (run TEXT NOT NULL, blob TEXT NOT NULL, PRIMARY KEY (run, blob));
-    CREATE TABLE run_artifact (run TEXT NOT NULL, name TEXT NOT NULL, artifact TEXT NOT NULL, PRIMARY KEY (run, name))
-    """,
-]
-_COLUMNS = ", ".join(Run.__struct_fields__)
-_JSON = ("params", "tags")
+if TYPE_CHECKING:
+    from mainspring.runs.experiment import Experiment
+
 _SHORTEST_PREFIX = 4
-_BATCH = 400  # placeholders in one statement
 
 
 class RunStore:
@@ -53,17 +32,27 @@ class RunStore:
         self.database = database
         self.ledger = ledger or Ledger(database)
         database.migrate("runs", MIGRATIONS)
+        self.experiments = ExperimentStore(database, self.ledger)
 
     def create(self, tx: Transaction, *, kind: str, name: str, **fields: Any) -> Run:
-        """Record a run that starts now, with its node and event; `fields` are those of `Run`."""
+        """Record a run that starts now, with its node and event; `fields` are those of `Run`.
+
+        Its experiment is made if there is none of that name.
+
+        Raises:
+            InvalidError: the experiment is deleted, or a name or tag can't be kept.
+        """
         run_id = fields.pop("id", None) or new_id()
-        run = msgspec.structs.replace(
-            _blank(run_id), kind=kind, name=name, started_at=clock.now_us(), actor=str(current_actor()), **fields
-        )
+        now = clock.now_us()
+        fields = {"started_at": now, "actor": str(current_actor())} | fields
+        run = msgspec.structs.replace(blank(run_id), kind=kind, name=name, updated_at=now, **fields)
         if run.note:
             run = msgspec.structs.replace(run, note=redact(run.note))
-        self._experiment(tx, run.experiment)
-        tx.insert("run", _row(run))
+        experiment = self.experiments.named(tx, run.experiment)
+        values = {key: stored(value) for key, value in msgspec.structs.asdict(run).items() if key not in ASIDE}
+        tx.insert("run", values | {"experiment": experiment.id})
+        self._add_params(tx, run.id, run.params)
+        self._put_tags(tx, run.id, run.tags)
         self.ledger.node(tx, "run", run.id, run.name)
         if run.replay_of:
             self.ledger.edge(tx, run.id, "replays", run.replay_of)
@@ -73,10 +62,79 @@ class RunStore:
         return run
 
     def update(self, tx: Transaction, run_id: str, **fields: Any) -> None:
-        """Change fields of a run."""
-        values = {key: _stored(key, value) for key, value in fields.items()}
+        """Change fields of a run that are columns of its row."""
+        values = {key: stored(value) for key, value in fields.items()} | {"updated_at": clock.now_us()}
         assignments = ", ".join(f"{key} = ?" for key in values)
         tx.execute(f"UPDATE run SET {assignments} WHERE id = ?", [*values.values(), run_id])
+
+    def log_params(self, tx: Transaction, run_id: str, params: Mapping[str, Any]) -> None:
+        """Add parameters, all or none. One is written once; the same value again is fine.
+
+        Raises:
+            ConflictError: a key has another value; both are named.
+            InvalidError: a key or value can't be kept.
+        """
+        for key, value in params.items():
+            checked_key("parameter", key, reserved=False)
+            checked_text(f"parameter `{key}`", param_row(value)[1])
+        known = self._params(tx, run_id, params)
+        for key, value in params.items():
+            new = param_row(value)[1]
+            if known.get(key, new) != new:
+                raise ConflictError(
+                    f"The parameter `{shorten(key)}` of run {run_id[:12]} is `{shorten(known[key])}` and can't become"
+                    f" `{shorten(new)}`: parameters are written once. Log what changes as a metric or a tag."
+                )
+        self._add_params(tx, run_id, {key: value for key, value in params.items() if key not in known})
+        self.update(tx, run_id)
+
+    def set_tags(self, tx: Transaction, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags, all or none; one that is there gets the new text.
+
+        Raises:
+            InvalidError: a key or text can't be kept.
+        """
+        for key, value in tags.items():
+            checked_key("tag", key, reserved=False)
+            checked_text(f"tag `{key}`", value)
+        self._put_tags(tx, run_id, tags)
+        self.update(tx, run_id)
+
+    def delete_tag(self, tx: Transaction, run_id: str, key: str) -> None:
+        """Take a tag away.
+
+        Raises:
+            NotFoundError: the run has none of that key.
+        """
+        if not tx.execute("DELETE FROM run_tag WHERE run = ? AND key = ?", (run_id, key)):
+            known = [row[0] for row in tx.query("SELECT key FROM run_tag WHERE run = ?", (run_id,))]
+            raise NotFoundError("tag", key, close_names(key, known), owner=f"Run {run_id[:12]}")
+        self.update(tx, run_id)
+
+    def rename(self, tx: Transaction, run_id: str, name: str) -> None:
+        """Give a run another name, with its event."""
+        self.update(tx, run_id, name=checked_name("name of a run", name))
+        self.ledger.append(tx, "run.renamed", run_id, {"name": name})
+
+    def set_note(self, tx: Transaction, run_id: str, note: str) -> None:
+        """Replace the note of a run, without secrets, with its event."""
+        text = redact(checked_text("note", note))
+        self.update(tx, run_id, note=text)
+        self.ledger.append(tx, "run.noted", run_id, {"note": shorten(text, 500)})
+
+    def delete(self, tx: Transaction, run_id: str) -> None:
+        """Hide a run, and the runs of its steps, until it is restored or a collection purges it; with its event.
+
+        One that is deleted already stays as it is.
+        """
+        now = clock.now_us()
+        if self._mark(tx, run_id, "deleted_at IS NULL", now):
+            self.ledger.append(tx, "run.deleted", run_id)
+
+    def restore(self, tx: Transaction, run_id: str) -> None:
+        """Bring a deleted run back, with its event; one that is not deleted stays as it is."""
+        if self._mark(tx, run_id, "deleted_at IS NOT NULL", None):
+            self.ledger.append(tx, "run.restored", run_id)
 
     def finish(self, tx: Transaction, run_id: str, state: RunState, error: str | None = None) -> None:
         """End a run, with its event."""
@@ -131,10 +189,11 @@ class RunStore:
             InvalidError: the prefix fits several runs.
         """
         if name == "latest":
-            rows = self.database.query(f"SELECT {_COLUMNS} FROM run WHERE parent IS NULL ORDER BY id DESC LIMIT 1")
+            shown = "run.parent IS NULL AND run.deleted_at IS NULL"
+            rows = self.database.query(f"{SELECT} WHERE {shown} ORDER BY run.id DESC LIMIT 1")
         else:
             rows = self.database.query(
-                f"SELECT {_COLUMNS} FROM run WHERE id >= ? AND id < ? ORDER BY id LIMIT 2", (name, name + "g")
+                f"{SELECT} WHERE run.id >= ? AND run.id < ? ORDER BY run.id LIMIT 2", (name, name + "g")
             )
         if not rows or (len(name) < _SHORTEST_PREFIX and name != "latest"):
             known = [row[0] for row in self.database.query("SELECT id FROM run ORDER BY id DESC LIMIT 200")]
@@ -143,37 +202,36 @@ class RunStore:
             raise NotFoundError("run", name, near, f"{newest}`mainspring runs` lists them.")
         if len(rows) > 1:
             raise InvalidError("run", name, "a unique prefix", f"It fits {rows[0][0]} and {rows[1][0]}.")
-        return _run(rows[0])
+        return to_runs(self.database, rows)[0]
 
     def get_many(self, ids: Iterable[str]) -> dict[str, Run]:
         """The runs among these ids, by id."""
-        wanted, found = sorted(set(ids)), {}
-        for start in range(0, len(wanted), _BATCH):
-            batch = wanted[start : start + _BATCH]
-            marks = ", ".join("?" * len(batch))
-            rows = self.database.query(f"SELECT {_COLUMNS} FROM run WHERE id IN ({marks})", batch)
-            found.update({row[0]: _run(row) for row in rows})
+        found = {}
+        for batch, marks in batches(ids):
+            rows = self.database.query(f"{SELECT} WHERE run.id IN ({marks})", batch)
+            found.update({run.id: run for run in to_runs(self.database, rows)})
         return found
 
     def list(
         self, *, state: str | None = None, parent: str | None = None, kind: str | None = None, limit: int = 20,
         before: str | None = None,
     ) -> list[Run]:  # fmt: skip
-        """Runs, newest first; top-level ones unless a parent is named. `before` is the cursor: the last id seen."""
-        where, params = ["parent = ?" if parent else "parent IS NULL"], [parent] if parent else []
+        """Runs that are not deleted, newest first; top-level ones unless a parent is named. `before` is the last id seen."""
+        where = ["run.deleted_at IS NULL", "run.parent = ?" if parent else "run.parent IS NULL"]
+        params = [parent] if parent else []
         if state:
-            where.append("state = ?")
+            where.append("run.state = ?")
             params.append(state)
         if kind:
-            where.append("kind = ?")
+            where.append("run.kind = ?")
             params.append(kind)
         if before:
-            where.append("id < ?")
+            where.append("run.id < ?")
             params.append(before)
         rows = self.database.query(
-            f"SELECT {_COLUMNS} FROM run WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?", [*params, limit]
+            f"{SELECT} WHERE {' AND '.join(where)} ORDER BY run.id DESC LIMIT ?", [*params, limit]
         )
-        return [_run(row) for row in rows]
+        return to_runs(self.database, rows)
 
     def shown_state(self, run: Run, leases: Leases) -> RunState:
         """The state as it is: a run that nobody works on any more was interrupted."""
@@ -181,19 +239,37 @@ class RunStore:
             return RunState.INTERRUPTED
         return run.state
 
-    def experiment_number(self, name: str) -> int | None:
-        """The decimal number of an experiment, its id for MLflow clients; 0 is Default."""
-        row = self.database.query_one("SELECT number FROM experiment WHERE name = ?", (name,))
-        return None if row is None else int(row[0])
+    def experiment_of(self, run: Run) -> Experiment:
+        """The experiment that a run belongs to."""
+        return self.experiments.get(run.experiment)
 
-    def _experiment(self, tx: Transaction, name: str) -> None:
-        if tx.query_one("SELECT 1 FROM experiment WHERE name = ?", (name,)):
-            return
-        for each in ("Default", name):
-            tx.execute(
-                "INSERT INTO experiment SELECT ?, COALESCE(MAX(number), -1) + 1, ? FROM experiment WHERE true"
-                " ON CONFLICT (name) DO NOTHING",
-                (new_id(), each),
+    def _mark(self, tx: Transaction, run_id: str, which: str, deleted_at: int | None) -> int:
+        """Mark a run and those of its steps as deleted, or as not; gives how many."""
+        return tx.execute(
+            f"UPDATE run SET deleted_at = ?, updated_at = ? WHERE (id = ? OR (parent = ? AND kind = 'task')) AND {which}",
+            (deleted_at, clock.now_us(), run_id, run_id),
+        )
+
+    def _params(self, tx: Transaction, run_id: str, keys: Iterable[str]) -> dict[str, str]:
+        """The texts of the parameters among these keys that a run has."""
+        return {
+            key: text
+            for batch, marks in batches(keys)
+            for key, text in tx.query(
+                f"SELECT key, text FROM run_param WHERE run = ? AND key IN ({marks})", [run_id, *batch]
+            )
+        }
+
+    def _add_params(self, tx: Transaction, run_id: str, params: Mapping[str, Any]) -> None:
+        if params:
+            rows = [(run_id, key, *param_row(value)) for key, value in params.items()]
+            tx.executemany("INSERT INTO run_param VALUES (?, ?, ?, ?)", rows)
+
+    def _put_tags(self, tx: Transaction, run_id: str, tags: Mapping[str, str]) -> None:
+        if tags:
+            tx.executemany(
+                "INSERT INTO run_tag VALUES (?, ?, ?) ON CONFLICT (run, key) DO UPDATE SET text = excluded.text",
+                [(run_id, key, value) for key, value in tags.items()],
             )
 
 
@@ -202,47 +278,5 @@ def gc_roots(database: Database) -> list[str]:
     RunStore(database)
     rows = database.query("SELECT code, environment, git_diff, log FROM run")
     named = [digest for row in rows for digest in row if digest]
-    return named + [blob for (blob,) in database.query("SELECT DISTINCT blob FROM run_blob")]
-
-
-def _blank(run_id: str) -> Run:
-    return Run(
-        id=run_id, kind="", name="", experiment="Default", parent=None, state=RunState.RUNNING, started_at=0,
-        ended_at=None, actor="", note="", target="", module="", params={}, tags={}, seed=0, threads=0, hash_seed_fixed=False,
-        code=None, code_digest=None, environment=None, environment_digest=None, git_commit=None, git_diff=None,
-        replay_of=None, series=run_id, error=None,
-    )  # fmt: skip
-
-
-def _row(run: Run) -> dict[str, Any]:
-    return {name: _stored(name, getattr(run, name)) for name in Run.__struct_fields__}
-
-
-def _stored(name: str, value: Any) -> Any:
-    if name in _JSON:
-        return msgspec.json.encode(named_numbers(value)).decode()
-    return int(value) if isinstance(value, bool) else value
-
-
-def named_numbers(value: Any) -> Any:
-    """A value for JSON, which has no NaN and no infinities: they become the texts `NaN`, `Infinity` and `-Infinity`.
-
-    >>> named_numbers({"a": [1.5, float("nan"), float("-inf")]})
-    {'a': [1.5, 'NaN', '-Infinity']}
-    """
-    if isinstance(value, float):
-        return (
-            value if math.isfinite(value) else "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-        )
-    if isinstance(value, dict):
-        return {key: named_numbers(item) for key, item in value.items()}
-    return [named_numbers(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _run(row: tuple[Any, ...]) -> Run:
-    values: Mapping[str, Any] = dict(zip(Run.__struct_fields__, row, strict=True))
-    return msgspec.convert(
-        {name: msgspec.json.decode(value) if name in _JSON else value for name, value in values.items()},
-        Run,
-        strict=False,
-    )
+    aside = "SELECT blob FROM run_blob UNION SELECT digest FROM run_file"
+    return named + [blob for (blob,) in database.query(aside)]

@@ -71,9 +71,9 @@ class ActiveRun(RunLog):
         self.write_points()
         if not (self.params or self.tags or self.artifacts):
             return
-        run = self._store.get(self.id)
         with self.workspace.database.transaction() as tx:
-            self._store.update(tx, self.id, params=run.params | self.params, tags=run.tags | self.tags)
+            self._store.log_params(tx, self.id, self.params)
+            self._store.set_tags(tx, self.id, self.tags)
             self._store.keep_artifacts(tx, self.id, self.artifacts, by=self.id)
         self.params, self.tags, self.artifacts = {}, {}, {}
 
@@ -135,7 +135,8 @@ class ActiveRun(RunLog):
         run = self._store.get(self.id)
         facts = {f"{name} =": value for name, value in run.params.items()}
         facts |= {
-            f"{name}:": f"{value:.6g}" for name, value in Metrics(self.workspace.metrics).latest(run.series).items()
+            f"{name}:": f"{value:.6g}"
+            for name, value in Metrics(self.workspace.metrics).latest_values(run.series).items()
         }
         rows = "".join(f"<tr><td>{escape(k)}</td><td>{escape(str(v))}</td></tr>" for k, v in facts.items())
         return f"<b>run {escape(run.name)}</b> {run.state.value} <code>{run.id[:12]}</code><table>{rows}</table>"

@@ -1,32 +1,49 @@
 """Metric points, in a database of their own so that logging never holds up leases and commits.
 
 A point belongs to a series; a run names the one series that is its own, so the points of a failed attempt are not the
-run's.
+run's. Two points that are equal in everything are one, so writing a group again does no harm.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
+from mainspring.runs._rows import batches
+from mainspring.runs.filters import Condition
+from mainspring.runs.listing import comparison
+from mainspring.runs.page import Page, checked_limit, from_cursor, to_cursor
 from mainspring.store import Database
 
+# No database keeps NaN as a number that orders and compares, so it is a column of its own.
 MIGRATIONS = [
     """
     CREATE TABLE metric (
-        series TEXT NOT NULL, key TEXT NOT NULL, step INTEGER NOT NULL, at INTEGER NOT NULL, value REAL, special TEXT
-    );
-    CREATE INDEX metric_by_series ON metric (series, key, step, at)
+        series TEXT NOT NULL, key TEXT NOT NULL, step INTEGER NOT NULL, at INTEGER NOT NULL, is_nan INTEGER NOT NULL,
+        value REAL NOT NULL, PRIMARY KEY (series, key, step, at, is_nan, value)
+    ) WITHOUT ROWID;
+    CREATE TABLE metric_latest (
+        series TEXT NOT NULL, key TEXT NOT NULL, step INTEGER NOT NULL, at INTEGER NOT NULL, is_nan INTEGER NOT NULL,
+        value REAL NOT NULL, PRIMARY KEY (series, key)
+    ) WITHOUT ROWID;
+    CREATE INDEX metric_latest_by_key ON metric_latest (key, is_nan, value, series)
     """,
 ]
-# SQLite keeps NaN as NULL, so what isn't a finite number is kept by name.
-_SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+_PLACE = "step, at, is_nan, value"
+_ADD = "INSERT INTO metric VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_ADVANCE = f"""
+INSERT INTO metric_latest VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (series, key) DO UPDATE
+SET step = excluded.step, at = excluded.at, is_nan = excluded.is_nan, value = excluded.value
+WHERE ({", ".join(f"excluded.{name}" for name in _PLACE.split(", "))}) >
+      ({", ".join(f"metric_latest.{name}" for name in _PLACE.split(", "))})"""
+_Row = tuple[str, str, int, int, int, float]
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """One point: value at a step (any whole number, 0 where there are none) and a time (microseconds since 1970)."""
+    """One point: value at a step (any whole number of 64 bits, 0 where there are none) and a time (microseconds since 1970)."""
 
     key: str
     value: float
@@ -41,35 +58,87 @@ class Metrics:
         self.database = database
         database.migrate("metric", MIGRATIONS)
 
-    def append(self, series: str, points: Sequence[Metric]) -> None:
+    def append(self, series: str, points: Iterable[Metric]) -> None:
         """Keep points, all or none."""
+        self.append_many({series: points})
+
+    def append_many(self, points: Mapping[str, Iterable[Metric]]) -> None:
+        """Keep points of many series in one transaction, all or none."""
+        rows = [_row(series, point) for series, group in points.items() for point in group]
+        newest: dict[tuple[str, str], _Row] = {}
+        for row in rows:
+            known = newest.get(row[:2])
+            if known is None or row[2:] > known[2:]:
+                newest[row[:2]] = row
         with self.database.transaction() as tx:
-            tx.executemany(
-                "INSERT INTO metric VALUES (?, ?, ?, ?, ?, ?)",
-                [(series, p.key, p.step, p.at, *_stored(p.value)) for p in points],
+            tx.executemany(_ADD, rows)
+            tx.executemany(_ADVANCE, newest.values())
+
+    def history(self, series: str, key: str, *, limit: int | None = None, cursor: str | None = None) -> Page[Metric]:
+        """The points of a metric by step and then time, all of them if there is no limit.
+
+        Raises:
+            InvalidError: the limit or the cursor is wrong.
+        """
+        sql, values = f"SELECT {_PLACE} FROM metric WHERE series = ? AND key = ?", [series, key]
+        if cursor is not None:
+            sql, values = f"{sql} AND ({_PLACE}) > (?, ?, ?, ?)", [*values, *from_cursor(cursor, 4)]
+        sql = f"{sql} ORDER BY {_PLACE}"
+        if limit is None:
+            return Page([_point(key, row) for row in self.database.query(sql, values)])
+        rows = self.database.query(f"{sql} LIMIT ?", [*values, checked_limit(limit) + 1])
+        following = to_cursor(rows[limit - 1]) if len(rows) > limit else None
+        return Page([_point(key, row) for row in rows[:limit]], following)
+
+    def latest(self, series: str) -> dict[str, Metric]:
+        """The last point of each metric, by key: that of the highest step, and there of the latest time."""
+        return self.latest_of([series]).get(series, {})
+
+    def latest_values(self, series: str) -> dict[str, float]:
+        """The value of the last point of each metric, by key."""
+        return {key: point.value for key, point in self.latest(series).items()}
+
+    def latest_of(self, series: Iterable[str]) -> dict[str, dict[str, Metric]]:
+        """The last point of each metric of many series, by series and key."""
+        found: dict[str, dict[str, Metric]] = {}
+        for batch, marks in batches(series):
+            rows = self.database.query(
+                f"SELECT series, key, {_PLACE} FROM metric_latest WHERE series IN ({marks}) ORDER BY series, key", batch
             )
+            for each, key, *place in rows:
+                found.setdefault(each, {})[key] = _point(key, place)
+        return found
 
-    def history(self, series: str, key: str) -> list[Metric]:
-        """The points of a metric, by step and then time."""
+    def by_value(self, key: str) -> dict[str, float]:
+        """The last value of a metric in every series that has it."""
+        rows = self.database.query("SELECT series, is_nan, value FROM metric_latest WHERE key = ?", (key,))
+        return {series: math.nan if is_nan else value for series, is_nan, value in rows}
+
+    def matching(self, condition: Condition) -> set[str]:
+        """The series whose last value of a metric fulfils a condition; NaN is unequal to every number."""
+        if condition.operator in ("IS NULL", "IS NOT NULL"):  # whoever asks knows which series there are besides
+            sql, values = "1 = 1", ()
+        else:
+            sql, values = comparison("value", condition)
+            sql = f"is_nan = 1 OR {sql}" if condition.operator == "!=" else f"is_nan = 0 AND {sql}"
         rows = self.database.query(
-            "SELECT key, value, special, step, at FROM metric WHERE series = ? AND key = ? ORDER BY step, at",
-            (series, key),
+            f"SELECT series FROM metric_latest WHERE key = ? AND ({sql})", [condition.key, *values]
         )
-        return [Metric(key, _number(value, special), step, at) for key, value, special, step, at in rows]
+        return {series for (series,) in rows}
 
-    def latest(self, series: str) -> dict[str, float]:
-        """The last value of each metric: that of the highest step, and there of the latest time."""
-        rows = self.database.query(
-            "SELECT key, value, special FROM metric WHERE series = ? ORDER BY key, step, at", (series,)
-        )
-        return {key: _number(value, special) for key, value, special in rows}
-
-
-def _stored(value: float) -> tuple[float | None, str | None]:
-    if math.isfinite(value):
-        return float(value), None
-    return None, "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+    def remove(self, series: Sequence[str]) -> None:
+        """Remove every point of these series."""
+        with self.database.transaction() as tx:
+            for batch, marks in batches(series):
+                tx.execute(f"DELETE FROM metric WHERE series IN ({marks})", batch)
+                tx.execute(f"DELETE FROM metric_latest WHERE series IN ({marks})", batch)
 
 
-def _number(value: float | None, special: str | None) -> float:
-    return _SPECIAL[special or "nan"] if value is None else value
+def _row(series: str, point: Metric) -> _Row:
+    is_nan = point.value != point.value
+    return series, point.key, point.step, point.at, int(is_nan), 0.0 if is_nan else float(point.value)
+
+
+def _point(key: str, place: Sequence[Any]) -> Metric:
+    step, at, is_nan, value = place
+    return Metric(key, math.nan if is_nan else value, step, at)

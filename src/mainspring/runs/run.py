@@ -23,7 +23,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
     Times are microseconds since 1970; `code`, `environment` and `git_diff` are blob digests; `params` are as recorded,
     without secrets. `series` names the metric points that are this run's. `worked_s` is what went before `resumed_at`;
-    `log`, `cpu_s` and `peak_bytes` are a script's own: those of a pipeline are its tasks'.
+    `log`, `cpu_s` and `peak_bytes` are a script's own: those of a pipeline are its tasks'. A run that is deleted can be
+    restored until a collection purges it.
     """
 
     id: str
@@ -57,6 +58,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     log: str | None = None
     cpu_s: float | None = None
     peak_bytes: int | None = None
+    updated_at: int = 0
+    deleted_at: int | None = None
 
     @property
     def duration_s(self) -> float | None:

@@ -1,0 +1,88 @@
+"""Datasets that a run used: those that were told, and those that it read from this workspace, which lineage knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from mainspring import clock
+from mainspring.ledger import Ledger
+from mainspring.runs._schema import MIGRATIONS
+from mainspring.runs.limits import checked_name, checked_text
+from mainspring.store import Database, Transaction
+
+NATIVE = "mainspring"
+"""The source type of a dataset version of this workspace."""
+_DIGEST_CHARACTERS = 100
+
+
+class DatasetInput(msgspec.Struct, frozen=True):
+    """A dataset as a run saw it. `source` is where it lies, `schema` and `profile` are JSON or empty."""
+
+    name: str
+    digest: str
+    source_type: str = ""
+    source: str = ""
+    schema: str = ""
+    profile: str = ""
+    tags: dict[str, str] = {}
+
+
+_FIELDS = DatasetInput.__struct_fields__
+
+
+class RunInputs:
+    """The datasets that runs of a workspace used."""
+
+    def __init__(self, database: Database, ledger: Ledger | None = None) -> None:
+        self.database = database
+        self.ledger = ledger or Ledger(database)
+        database.migrate("runs", MIGRATIONS)
+
+    def log_inputs(self, tx: Transaction, run_id: str, inputs: Iterable[DatasetInput]) -> None:
+        """Record datasets as used; one that is there already, by name and digest, gets the new tags besides its own.
+
+        Raises:
+            InvalidError: a name or text can't be kept.
+        """
+        marks = ", ".join("?" * (len(_FIELDS) + 3))
+        for given in inputs:
+            checked_name("name of a dataset", given.name)
+            checked_name("digest of a dataset", given.digest, _DIGEST_CHARACTERS)
+            for place in ("source_type", "source"):
+                checked_text(f"{place} of the dataset `{given.name}`", getattr(given, place))
+            row = tx.query_one(
+                "SELECT tags FROM run_input WHERE run = ? AND name = ? AND digest = ?",
+                (run_id, given.name, given.digest),
+            )
+            tags = (msgspec.json.decode(row[0]) if row else {}) | given.tags
+            values = [getattr(given, name) for name in _FIELDS if name != "tags"]
+            context = tags.get("mlflow.data.context") or tags.get("context") or ""
+            tx.execute(
+                f"INSERT INTO run_input VALUES ({marks}) ON CONFLICT (run, name, digest) DO UPDATE"
+                " SET tags = excluded.tags, context = excluded.context",
+                [run_id, *values, msgspec.json.encode(tags).decode(), context, clock.now_us()],
+            )
+
+    def inputs(self, run_id: str) -> list[DatasetInput]:
+        """What a run used: first what was told, in its order, then what it read from this workspace."""
+        rows = self.database.query(
+            f"SELECT {', '.join(_FIELDS)} FROM run_input WHERE run = ? ORDER BY at, name, digest", (run_id,)
+        )
+        told = [_input(row) for row in rows]
+        read = [edge.dst for edge in self.ledger.edges([run_id]) if edge.role == "reads"]
+        nodes = self.ledger.nodes(read)
+        return told + [
+            DatasetInput(
+                node.label.rpartition("/")[0] or node.label, node.content_digest or node.id, NATIVE, node.label
+            )
+            for node in (nodes[each] for each in read if each in nodes)
+            if node.kind == "dataset_version"
+        ]
+
+
+def _input(row: tuple[Any, ...]) -> DatasetInput:
+    name, digest, source_type, source, schema, profile, tags = row
+    return DatasetInput(name, digest, source_type, source, schema, profile, msgspec.json.decode(tags))
