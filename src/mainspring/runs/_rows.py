@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 BATCH = 400  # placeholders in one statement
 ASIDE = ("params", "tags")  # have tables of their own
 FIELDS = tuple(name for name in Run.__struct_fields__ if name not in ASIDE)
-SELECT = "SELECT {} FROM run JOIN experiment ON experiment.id = run.experiment".format(
+SELECT = "SELECT {} FROM run LEFT JOIN experiment ON experiment.id = run.experiment".format(
     ", ".join("experiment.name" if name == "experiment" else f"run.{name}" for name in FIELDS)
 )
 """The rows that `to_runs` takes."""

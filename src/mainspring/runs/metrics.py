@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from mainspring.runs._rows import batches
+from mainspring.runs._rows import BATCH, batches
 from mainspring.runs.filters import Condition
 from mainspring.runs.listing import comparison
 from mainspring.runs.page import Page, checked_limit, from_cursor, to_cursor
@@ -109,10 +109,24 @@ class Metrics:
                 found.setdefault(each, {})[key] = _point(key, place)
         return found
 
-    def by_value(self, key: str) -> dict[str, float]:
-        """The last value of a metric in every series that has it."""
-        rows = self.database.query("SELECT series, is_nan, value FROM metric_latest WHERE key = ?", (key,))
-        return {series: math.nan if is_nan else value for series, is_nan, value in rows}
+    def by_value(self, key: str, series: Sequence[str]) -> dict[str, float]:
+        """The last value of a metric in those of these series that have it."""
+        sql = "SELECT series, is_nan, value FROM metric_latest WHERE key = ?"
+        if len(series) > BATCH:  # then it is quicker to read all
+            rows = self.database.query(sql, (key,))
+        else:
+            rows = self.database.query(
+                f"{sql} AND series IN ({', '.join('?' * len(series)) or 'NULL'})", [key, *series]
+            )
+        return {each: math.nan if is_nan else value for each, is_nan, value in rows}
+
+    def best(self, key: str, *, highest: bool, count: int, after: float | None = None) -> dict[str, float]:
+        """The series with the best last values of a metric that are numbers, best first; `after` a value, it included."""
+        direction, sign = ("DESC", "<=") if highest else ("ASC", ">=")
+        sql, values = "SELECT series, value FROM metric_latest WHERE key = ? AND is_nan = 0", [key]
+        bound, bounds = ("", []) if after is None else (f" AND value {sign} ?", [after])
+        rows = self.database.query(f"{sql}{bound} ORDER BY value {direction} LIMIT ?", [*values, *bounds, count])
+        return dict(rows)
 
     def matching(self, condition: Condition) -> set[str]:
         """The series whose last value of a metric fulfils a condition; NaN is unequal to every number."""

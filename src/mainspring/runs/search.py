@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mainspring.runs import filters
+from mainspring.runs._rows import BATCH
 from mainspring.runs._store import RunStore
 from mainspring.runs.experiment import View, seen
 from mainspring.runs.filters import Condition, Kind, Order
@@ -46,6 +47,7 @@ KINDS = filters.Kinds(
     {name: "number" if _ALIASES.get(name, name) in _NUMBERS else "text" for name in _ATTRIBUTES},
     ("metric", "param", "tag", "dataset"),
 )
+_Row = tuple[Any, ...]
 _TIES = (("run.started_at", True), ("run.id", False))
 
 
@@ -88,7 +90,7 @@ def search_runs(
         where.append(Term(f"run.experiment IN ({', '.join('?' * len(ids)) or 'NULL'})", ids))
     asked = [each.kind for each in conditions] + [each.kind for each in orders]
     if "metric" in asked:
-        found = _by_metrics(workspace, conditions, orders, where, limit=limit, cursor=cursor)
+        found = _ByMetrics(workspace, conditions, orders, where).find(limit=limit, cursor=cursor)
     else:
         found = _LISTING.find(workspace.database, conditions, orders, limit=limit, cursor=cursor, where=where)
     runs = store.get_many(found)
@@ -106,40 +108,71 @@ def _term(kind: Kind, key: str) -> Term:
     return Term(f"(SELECT text FROM run_{kind} WHERE run_{kind}.run = run.id AND run_{kind}.key = ?)", (key,))
 
 
-_LISTING = Listing("run JOIN experiment ON experiment.id = run.experiment", _term, _TIES)
+_LISTING = Listing("run LEFT JOIN experiment ON experiment.id = run.experiment", _term, _TIES)
 
 
-def _by_metrics(
-    workspace: Workspace, conditions: Sequence[Condition], orders: Sequence[Order], where: Sequence[Term], *, limit: int,
-    cursor: str | None,
-) -> Page[str]:  # fmt: skip
-    """The ids that match, where a metric decides: every other condition is asked of the runs, metrics of their series."""
-    metrics = Metrics(workspace.metrics)
-    asked = [(each, metrics.matching(each)) for each in conditions if each.kind == "metric"]
-    others = [_LISTING.condition(each) for each in conditions if each.kind != "metric"]
-    keys = _LISTING.keys(orders)
-    sql, values = _LISTING.select([*keys, (Term("run.series"), False)], [*where, *others])
-    rows = workspace.database.query(sql, values)
-    for condition, series in asked:
-        is_wanted = condition.operator != "IS NULL"
-        rows = [row for row in rows if (row[-1] in series) is is_wanted]
-    for place, order in enumerate(orders):
-        if order.kind == "metric":
-            value_of = metrics.by_value(order.key)
-            rows = [(*row[:place], value_of.get(row[-1]), *row[place + 1 :]) for row in rows]
-    ranks = [_rank(down) for _, down in keys]
+class _ByMetrics:
+    """A search in which metrics decide: every other condition is asked of the runs, metrics of their series."""
 
-    def rank(row: Sequence[Any]) -> list[Any]:
-        return [of(value) for of, value in zip(ranks, row, strict=False)]
+    def __init__(
+        self, workspace: Workspace, conditions: Sequence[Condition], orders: Sequence[Order], where: Sequence[Term]
+    ) -> None:
+        self._database, self._metrics, self._orders = workspace.database, Metrics(workspace.metrics), orders
+        self._asked = [(each, self._metrics.matching(each)) for each in conditions if each.kind == "metric"]
+        self._where = [*where, *(_LISTING.condition(each) for each in conditions if each.kind != "metric")]
+        self._keys = _LISTING.keys(orders)
+        self._ranks = [_rank(down) for _, down in self._keys]
 
-    if cursor is not None:
-        last = rank([math.nan if value == "NaN" else value for value in from_cursor(cursor, len(keys))])
-        rows = [row for row in rows if rank(row) > last]
-    best = heapq.nsmallest(checked_limit(limit) + 1, rows, key=rank)
-    if len(best) <= limit:
-        return Page([row[-2] for row in best])
-    place_of_last = ["NaN" if value != value else value for value in best[limit - 1][: len(keys)]]
-    return Page([row[-2] for row in best[:limit]], to_cursor(place_of_last))
+    def find(self, *, limit: int, cursor: str | None) -> Page[str]:
+        """The ids that match, in order, and the cursor of what follows."""
+        wanted, last = checked_limit(limit) + 1, None
+        if cursor is not None:
+            last = [math.nan if value == "NaN" else value for value in from_cursor(cursor, len(self._keys))]
+        rows = self._among_the_best(last, wanted)
+        if len(rows) < wanted:
+            rows = self._behind(last, self._rows())
+        best = heapq.nsmallest(wanted, rows, key=self._rank_of)
+        if len(best) < wanted:
+            return Page([row[-2] for row in best])
+        place = ["NaN" if value != value else value for value in best[limit - 1][: len(self._keys)]]
+        return Page([row[-2] for row in best[:limit]], to_cursor(place))
+
+    def _among_the_best(self, last: list[Any] | None, wanted: int) -> list[_Row]:
+        """What matches among the best few by the first order, if that is a metric. Too few mean nothing."""
+        first = self._orders[0] if self._orders else None
+        if first is None or first.kind != "metric" or (last is not None and (last[0] is None or math.isnan(last[0]))):
+            return []
+        after = None if last is None else last[0]
+        best = self._metrics.best(first.key, highest=first.is_descending, count=BATCH, after=after)
+        if len(best) == BATCH:  # others may be equal to the last
+            bound = best[next(reversed(best))]
+            best = {series: value for series, value in best.items() if value != bound}
+        if len(best) < wanted:
+            return []
+        among = Term(f"run.series IN ({', '.join('?' * len(best))})", tuple(best))
+        return self._behind(last, self._rows(among))
+
+    def _rows(self, *where: Term) -> list[_Row]:
+        """What orders each run that matches, its id and its series."""
+        columns = [*self._keys, (Term("run.series"), False)]
+        rows: list[_Row] = self._database.query(*_LISTING.select(columns, [*self._where, *where]))
+        for condition, series in self._asked:
+            is_wanted = condition.operator != "IS NULL"
+            rows = [row for row in rows if (row[-1] in series) is is_wanted]
+        for place, order in enumerate(self._orders):
+            if order.kind == "metric":
+                value_of = self._metrics.by_value(order.key, [row[-1] for row in rows])
+                rows = [(*row[:place], value_of.get(row[-1]), *row[place + 1 :]) for row in rows]
+        return rows
+
+    def _behind(self, last: list[Any] | None, rows: list[_Row]) -> list[_Row]:
+        if last is None:
+            return rows
+        place = self._rank_of(last)
+        return [row for row in rows if self._rank_of(row) > place]
+
+    def _rank_of(self, row: Sequence[Any]) -> list[Any]:
+        return [rank(value) for rank, value in zip(self._ranks, row, strict=False)]
 
 
 def _rank(down: bool) -> Callable[[Any], tuple[int, Any]]:
