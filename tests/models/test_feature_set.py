@@ -102,6 +102,7 @@ def test_types_pass_where_nothing_is_lost(given: str, wanted: str, fits: bool, w
 def test_a_feature_takes_null_if_the_model_answers_without_it(workspace: Workspace) -> None:
     def nullable(model: Any, **more: Any) -> list[bool]:
         version = register(model, "late", **{"signature": INPUTS, **more}, features=Service(ROWS))
+        assert version.signature is not None
         return [field.nullable for field in version.signature.inputs]
 
     trees = fitted(lambda: HistGradientBoostingRegressor(max_iter=1))

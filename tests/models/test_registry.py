@@ -75,6 +75,7 @@ def test_a_pipeline_by_column_names_answers_records_as_it_answers_its_table(kind
     model, table = by_name(kind)
     version = register(model, "delay", signature=table, input_example=table[:3])
     assert version.input_kind == kind
+    assert version.signature is not None
     assert [(field.dtype, field.nullable) for field in version.signature.inputs] == [
         ("f64", True), ("str", False), ("i64", False)
     ]  # fmt: skip
@@ -88,6 +89,7 @@ def test_a_model_fitted_on_an_array_answers_records_in_the_order_of_its_signatur
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(TABLE.select("month").to_numpy(), LATE)
     version = register(model, "array", input_example=TABLE.select("month"))
     assert version.input_kind == "numpy"
+    assert version.signature is not None
     assert Predictor(load_model("array"), version.signature, "numpy")([{"month": 3}]) == [
         model.predict_proba([[3]])[0, 1]
     ]

@@ -32,7 +32,7 @@ def test_an_endpoint_is_bound_moved_and_found(workspace: Workspace) -> None:
     assert get_model_version("line@production") == second
     assert workspace.ledger.path(moved.ledger_id, second.id) is not None
     kinds = [event.kind for event in workspace.ledger.events()]
-    assert kinds[2:] == ["alias.moved", "endpoint.bound", "alias.moved", "endpoint.moved"]
+    assert kinds[3:] == ["alias.moved", "endpoint.bound", "alias.moved", "endpoint.moved"]
     assert workspace.ledger.events()[-1].payload["note"] == "better, password=[redacted]"
 
 

@@ -239,7 +239,7 @@ def _versions_in(workspace: Workspace, digest: str) -> Iterator[str]:
     yield from (f"dataset version {version}" for version in versions_needing(digest, workspace))
     for name, number in workspace.database.query(
         "SELECT m.name, v.number FROM model_version v JOIN model m ON m.id = v.model WHERE v.encoded LIKE ?"
-        " OR ? IN (v.input_example, v.files, v.environment) OR v.id IN (SELECT version FROM model_blob WHERE blob = ?)"
+        " OR ? IN (v.input_example, v.environment) OR v.id IN (SELECT owner FROM run_file WHERE digest = ?)"
         " ORDER BY 1, 2",
         (f"%{digest}%", digest, digest),
     ):

@@ -31,6 +31,8 @@ __getattr__, __dir__, __all__ = exports(
         **dict.fromkeys(
             ("delete_version", "delete_version_tag", "set_version_tags", "update_version"), "mainspring.models.versions"
         ),
+        **dict.fromkeys(("search_model_versions", "search_models"), "mainspring.models.search"),
+        **dict.fromkeys(("LoggedMetric", "LoggedModel", "LoggedModelStore"), "mainspring.models.logged"),
         **dict.fromkeys(("set_stage", "stage_history"), "mainspring.models.stages"),
         **dict.fromkeys(("Predictor", "example_of", "inputs_of"), "mainspring.models.predictor"),
     },

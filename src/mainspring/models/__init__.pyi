@@ -8,6 +8,9 @@ from mainspring.models.aliases import rollback as rollback
 from mainspring.models.aliases import set_alias as set_alias
 from mainspring.models.feature_set import FeatureSet as FeatureSet
 from mainspring.models.feature_set import GivesFeatures as GivesFeatures
+from mainspring.models.logged import LoggedMetric as LoggedMetric
+from mainspring.models.logged import LoggedModel as LoggedModel
+from mainspring.models.logged import LoggedModelStore as LoggedModelStore
 from mainspring.models.predictor import Predictor as Predictor
 from mainspring.models.predictor import example_of as example_of
 from mainspring.models.predictor import inputs_of as inputs_of
@@ -23,6 +26,8 @@ from mainspring.models.registry import get_model_version as get_model_version
 from mainspring.models.registry import list_model_versions as list_model_versions
 from mainspring.models.registry import list_models as list_models
 from mainspring.models.registry import load_model as load_model
+from mainspring.models.search import search_model_versions as search_model_versions
+from mainspring.models.search import search_models as search_models
 from mainspring.models.signature import Field as Field
 from mainspring.models.signature import Output as Output
 from mainspring.models.signature import Problem as Problem

@@ -65,6 +65,11 @@ def check_tags(tags: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in tags.items()}
 
 
+def without(tags: Mapping[str, str], key: str) -> dict[str, str]:
+    """Tags without one."""
+    return {name: value for name, value in tags.items() if name != key}
+
+
 def check_text(path: str, text: str) -> str:
     """Refuse a text that is no text for people: too long, or with a NUL.
 

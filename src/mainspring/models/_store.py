@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -12,14 +12,15 @@ from mainspring import clock
 from mainspring.artifacts import Encoded
 from mainspring.errors import ExistsError, NotAllowedError, NotFoundError, RemovedError, close_names
 from mainspring.ledger import Event, Ledger, current_actor, current_task, new_id
-from mainspring.models.version import STAGES, Alias, ModelVersion, RegisteredModel, Stage, from_row, stored
+from mainspring.models import _rows
+from mainspring.models.version import STAGES, Alias, ModelVersion, RegisteredModel, Stage
 from mainspring.secrets import redact
 from mainspring.store import Database, Transaction
 
 MIGRATIONS = [
     """
     CREATE TABLE model (
-        id TEXT PRIMARY KEY, name TEXT NOT NULL, description TEXT NOT NULL, tags TEXT NOT NULL,
+        id TEXT PRIMARY KEY, name TEXT NOT NULL, description TEXT NOT NULL,
         created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, deleted_at INTEGER
     );
     CREATE UNIQUE INDEX model_by_name ON model (name) WHERE deleted_at IS NULL;
@@ -28,7 +29,7 @@ MIGRATIONS = [
         encoded TEXT NOT NULL, signature TEXT NOT NULL, input_kind TEXT NOT NULL, input_example TEXT,
         metrics TEXT NOT NULL, evaluation TEXT NOT NULL, gates TEXT NOT NULL, features TEXT,
         created_at INTEGER NOT NULL, actor TEXT NOT NULL, note TEXT NOT NULL,
-        description TEXT NOT NULL, tags TEXT NOT NULL, stage TEXT NOT NULL, run TEXT, source TEXT NOT NULL,
+        description TEXT NOT NULL, stage TEXT NOT NULL, run TEXT, source TEXT NOT NULL,
         files TEXT, refusal TEXT NOT NULL, licence TEXT NOT NULL, environment TEXT, needs TEXT NOT NULL,
         updated_at INTEGER NOT NULL, deleted_at INTEGER, UNIQUE (model, number)
     );
@@ -38,17 +39,32 @@ MIGRATIONS = [
         model TEXT NOT NULL, alias TEXT NOT NULL, version TEXT NOT NULL, bound_by TEXT, moved_at INTEGER NOT NULL,
         PRIMARY KEY (model, alias)
     );
-    CREATE TABLE model_blob (version TEXT NOT NULL, blob TEXT NOT NULL, PRIMARY KEY (version, blob));
     CREATE TABLE model_card (
         version TEXT NOT NULL, section TEXT NOT NULL, text TEXT NOT NULL, written_at INTEGER NOT NULL,
         actor TEXT NOT NULL, PRIMARY KEY (version, section)
+    );
+    CREATE TABLE model_said (
+        owner TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (owner, kind, key)
+    );
+    CREATE TABLE logged_model (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL, experiment INTEGER NOT NULL, run TEXT, type TEXT NOT NULL,
+        status TEXT NOT NULL, message TEXT NOT NULL, created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,
+        deleted_at INTEGER
+    );
+    CREATE INDEX logged_model_by_experiment ON logged_model (experiment, created_at, id);
+    CREATE INDEX logged_model_by_run ON logged_model (run);
+    CREATE TABLE logged_model_metric (
+        model TEXT NOT NULL, key TEXT NOT NULL, dataset TEXT NOT NULL, dataset_digest TEXT NOT NULL, step INTEGER NOT NULL,
+        run TEXT NOT NULL, at INTEGER NOT NULL, is_nan INTEGER NOT NULL, value REAL,
+        PRIMARY KEY (model, key, dataset, dataset_digest, step, run)
     )
     """,
 ]
+Also = Callable[[Transaction, ModelVersion], None]
 MOST_MOVES = 10_000
-_MODEL = f"SELECT {', '.join(RegisteredModel.__struct_fields__)} FROM model"
+_MODEL = f"SELECT {', '.join(_rows.columns(RegisteredModel))} FROM model"
 _VERSION = (
-    f"SELECT {', '.join('m.name' if name == 'name' else f'v.{name}' for name in ModelVersion.__struct_fields__)}"
+    f"SELECT {', '.join('m.name' if name == 'name' else f'v.{name}' for name in _rows.columns(ModelVersion))}"
     " FROM model_version v JOIN model m ON m.id = v.model"
 )
 _ALIAS = (
@@ -75,15 +91,14 @@ class ModelStore:
 
     def models(self) -> list[RegisteredModel]:
         """Every model, by name."""
-        rows = self.database.query(f"{_MODEL} WHERE deleted_at IS NULL ORDER BY name")
-        return [from_row(RegisteredModel, row) for row in rows]
+        return self._models("deleted_at IS NULL ORDER BY name")
 
     def model(self, name: str) -> RegisteredModel:
         """A model; raises `NotFoundError` with the nearest names."""
-        row = self.database.query_one(f"{_MODEL} WHERE name = ? AND deleted_at IS NULL", (name,))
-        if row is None:
+        found = self._models("name = ? AND deleted_at IS NULL", (name,))
+        if not found:
             raise NotFoundError("model", name, close_names(name, self.names()))
-        return from_row(RegisteredModel, row)
+        return found[0]
 
     def create_model(
         self, tx: Transaction, name: str, description: str = "", tags: dict[str, str] | None = None
@@ -97,18 +112,13 @@ class ModelStore:
             raise ExistsError("model", name)
         now = clock.now_us()
         model = RegisteredModel(new_id(), name, description, tags or {}, now, now)
-        tx.insert("model", stored(msgspec.structs.asdict(model)) | {"deleted_at": None})
+        _rows.insert(tx, "model", model)
         self.ledger.append(tx, "model.created", model.id, {"model": name})
         return model
 
     def change_model(self, tx: Transaction, model: RegisteredModel, event: str, **fields: Any) -> RegisteredModel:
         """Change what may change of a model, with its event; nothing is written if nothing changes."""
-        if all(getattr(model, name) == value for name, value in fields.items()):
-            return model
-        fields = {"updated_at": clock.now_us()} | fields
-        _write(tx, "model", model.id, fields)
-        self.ledger.append(tx, f"model.{event}", model.id, _told(model, fields))
-        return replace(model, **fields)
+        return _rows.change(tx, self.ledger, "model", event, model, fields)
 
     def versions(self, name: str) -> list[ModelVersion]:
         """Every version that was not deleted, newest first; raises `NotFoundError` if there is no such model."""
@@ -117,8 +127,15 @@ class ModelStore:
 
     def select(self, where: str, params: Sequence[Any] = ()) -> list[ModelVersion]:
         """The versions that a condition fits, deleted ones too; `v` is the version and `m` its model."""
-        rows = self.database.query(f"{_VERSION} WHERE {where}", params)
-        return [from_row(ModelVersion, row) for row in rows]
+        return _rows.read(self.database, ModelVersion, f"{_VERSION} WHERE {where}", params)
+
+    def models_of(self, ids: Sequence[str]) -> list[RegisteredModel]:
+        """The models of these ids, in their order."""
+        return _rows.by_ids(self.database, RegisteredModel, _MODEL, "id", ids)
+
+    def versions_of(self, ids: Sequence[str]) -> list[ModelVersion]:
+        """The versions of these ids, in their order."""
+        return _rows.by_ids(self.database, ModelVersion, _VERSION, "v.id", ids)
 
     def find(self, where: str, params: Sequence[Any]) -> ModelVersion | None:
         """The first version that a condition fits, newest first, or None."""
@@ -139,22 +156,16 @@ class ModelStore:
 
     def change_version(self, tx: Transaction, version: ModelVersion, event: str, **fields: Any) -> ModelVersion:
         """Change what may change of a version, with its event; nothing is written if nothing changes."""
-        if all(getattr(version, name) == value for name, value in fields.items()):
-            return version
-        fields = {"updated_at": clock.now_us()} | fields
-        _write(tx, "model_version", version.id, fields)
-        self.ledger.append(tx, f"model_version.{event}", version.id, _told(version, fields))
-        return replace(version, **fields)
+        return _rows.change(tx, self.ledger, "model_version", event, version, fields)
 
     def change_stage(self, tx: Transaction, version: ModelVersion, stage: Stage, note: str) -> ModelVersion:
         """Bring a version into a stage, with its event; nothing is written if it is there."""
         if version.stage == stage:
             return version
-        now = clock.now_us()
-        _write(tx, "model_version", version.id, {"stage": stage, "updated_at": now})
+        after = self.change_version(tx, version, "updated", stage=stage)
         told = {"was": version.stage, "now": stage, "note": redact(note), "run": self.current_run()}
         self.ledger.append(tx, "stage.moved", version.id, told)
-        return replace(version, stage=stage, updated_at=now)
+        return after
 
     def aliases(self, name: str) -> list[Alias]:
         """The aliases of a model, by name."""
@@ -166,11 +177,11 @@ class ModelStore:
         return next((each for each in self.aliases(name) if each.alias == alias), None)
 
     def add(
-        self, version: ModelVersion, trained_on: Iterable[str] = (), *, blobs: Iterable[str] = (), always: bool = False
+        self, version: ModelVersion, trained_on: Iterable[str] = (), *, also: Also | None = None, always: bool = False
     ) -> ModelVersion:
         """Record a version with its number, unless the model has one of this content, signature and evidence.
 
-        A model of this name is made if there is none. `blobs` are those that its files are in. With `always` the version
+        A model of this name is made if there is none. `also` writes what goes with a new version. With `always` the version
         is a new one whatever there is.
         """
         task = current_task()
@@ -181,9 +192,9 @@ class ModelStore:
                     self.ledger.edge(tx, task, "reused", known.id, task)
                 return known
             version = self._numbered(tx, version)
-            row = stored({name: getattr(version, name) for name in ModelVersion.__struct_fields__ if name != "name"})
-            tx.insert("model_version", row | {"model": self.model(version.name).id})
-            tx.executemany("INSERT INTO model_blob VALUES (?, ?)", [(version.id, blob) for blob in sorted(set(blobs))])
+            _rows.insert(tx, "model_version", version, without="name", model=self.model(version.name).id)
+            if also is not None:
+                also(tx, version)
             self.ledger.node(tx, "model_version", version.id, str(version), version.content_digest or None)
             for source in trained_on:
                 self.ledger.edge(tx, version.id, "trained_on", source, task)
@@ -282,6 +293,9 @@ class ModelStore:
         near = [task, *(edge.dst for edge in self.ledger.edges([task]) if edge.role == "part_of")]
         return next((each.id for each in self.ledger.nodes(near).values() if each.kind == "run"), None)
 
+    def _models(self, where: str, params: Sequence[Any] = ()) -> list[RegisteredModel]:
+        return _rows.read(self.database, RegisteredModel, f"{_MODEL} WHERE {where}", params)
+
     def _alias_event(
         self, tx: Transaction, kind: str, model: RegisteredModel, alias: str, before: Alias | None, note: str,
         moved: dict[str, Any],
@@ -332,20 +346,9 @@ def there(version: ModelVersion) -> ModelVersion:
     return version
 
 
-def _write(tx: Transaction, table: str, record_id: str, fields: dict[str, Any]) -> None:
-    assignments = ", ".join(f"{name} = ?" for name in fields)
-    tx.execute(f"UPDATE {table} SET {assignments} WHERE id = ?", [*stored(fields).values(), record_id])
-
-
-def _told(record: Any, fields: dict[str, Any]) -> dict[str, Any]:
-    """What an event says of a change: each field's new value, and the old one."""
-    changed = [name for name in fields if name != "updated_at"]
-    return {"now": {name: fields[name] for name in changed}, "was": {name: getattr(record, name) for name in changed}}
-
-
 def _same_as(version: ModelVersion) -> tuple[str, str, str, str, str]:
     """What makes a version the same as another: name, content, and what it takes and gives. For `_SAME`."""
-    signature = str(stored({"signature": version.signature})["signature"])
+    signature = msgspec.json.encode(version.signature).decode()
     return version.name, version.content_digest, signature, version.input_kind, version.features or ""
 
 
@@ -361,14 +364,10 @@ def gc_roots(database: Database) -> Iterable[str]:
     """The blobs that model versions name, unless they were deleted."""
     database.migrate("models", MIGRATIONS)
     for text, *named in database.query(
-        "SELECT encoded, input_example, files, environment FROM model_version WHERE deleted_at IS NULL"
+        "SELECT encoded, input_example, environment FROM model_version WHERE deleted_at IS NULL"
     ):
         encoded = msgspec.json.decode(text, type=Encoded | None)
         if encoded is not None:
             yield encoded.blob
             yield from encoded.blobs
         yield from filter(None, named)
-    for (blob,) in database.query(
-        "SELECT DISTINCT b.blob FROM model_blob b JOIN model_version v ON v.id = b.version WHERE v.deleted_at IS NULL"
-    ):
-        yield blob

@@ -8,11 +8,13 @@ from typing import Any
 from mainspring import clock
 from mainspring.errors import ExistsError, NotAllowedError
 from mainspring.ledger import is_replay
-from mainspring.models._rules import check_model_name, check_tags, check_text
+from mainspring.models._rules import check_model_name, check_tags, check_text, without
 from mainspring.models._store import ModelStore
 from mainspring.models.registry import model_store
 from mainspring.models.version import RegisteredModel
-from mainspring.workspace import Workspace
+from mainspring.models.versions import remove_version
+from mainspring.runs.files import RunFiles
+from mainspring.workspace import Workspace, current_workspace
 
 
 def create_model(
@@ -92,21 +94,15 @@ def delete_model(name: str, *, workspace: Workspace | None = None) -> None:
     store = model_store(workspace)
     if is_replay():
         return
+    files = RunFiles(workspace or current_workspace())
     with store.database.transaction() as tx:
         model = store.model(name)
         _expect_unserved(store, model, "deleted")
         for alias in store.aliases(name):
             store.remove_alias(tx, name, alias.alias, "the model was deleted")
-        now = clock.now_us()
         for version in store.versions(name):
-            store.change_version(tx, version, "deleted", deleted_at=now)
-        tx.execute("UPDATE model SET deleted_at = ? WHERE id = ?", (now, model.id))
-        store.ledger.append(tx, "model.deleted", model.id, {"model": name})
-
-
-def without(tags: Mapping[str, str], key: str) -> dict[str, str]:
-    """Tags without one."""
-    return {name: value for name, value in tags.items() if name != key}
+            remove_version(tx, store, version, files)
+        store.change_model(tx, model, "deleted", deleted_at=clock.now_us())
 
 
 def _expect_unserved(store: ModelStore, model: RegisteredModel, what: str) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -15,7 +14,6 @@ from mainspring.models.signature import Signature
 InputKind = Literal["polars", "pandas", "numpy", "records", "columns"]
 Stage = Literal["None", "Staging", "Production", "Archived"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
-Record = TypeVar("Record", bound=msgspec.Struct)
 
 
 class RegisteredModel(msgspec.Struct, frozen=True):
@@ -27,6 +25,7 @@ class RegisteredModel(msgspec.Struct, frozen=True):
     tags: dict[str, str]
     created_at: int
     updated_at: int
+    deleted_at: int | None = None
 
 
 class ResourceNeeds(msgspec.Struct, frozen=True):
@@ -42,10 +41,11 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
 
     Times are microseconds since 1970. `input_kind` is the kind of table that the model was fitted with;
     `input_example` is a blob with a few records as JSON; `evaluation` and `gates` are as they were recorded;
-    `features` is the version of the feature service whose features it takes, if it takes some. `files` is the blob of the
-    manifest of a folder (`models.files`), for a version that came as one; `encoded` and `signature` are None if that is all
-    there is, and `refusal` says why it is neither loaded nor served then. `source` says where a folder came from, `run` is
-    the run that made the version. `environment` is a blob: the interpreter and the distributions that the model needs.
+    `features` is the version of the feature service whose features it takes, if it takes some. `files` is the content digest
+    of the folder that it came as, if it did, whose files `RunFiles` has by the version's id; `encoded` and `signature` are
+    None if that is all there is, and `refusal` says why it is neither loaded nor served then. `source` says where a folder
+    came from, `run` is the run that made the version. `environment` is a blob: the interpreter and the distributions that
+    the model needs.
     """
 
     id: str
@@ -150,18 +150,4 @@ class StageMove(msgspec.Struct, frozen=True):
     run: str | None = None
 
 
-def stored(values: dict[str, Any]) -> dict[str, Any]:
-    """Fields of a record as the columns of a row."""
-    return {name: msgspec.json.encode(value).decode() if name in _JSON else value for name, value in values.items()}
-
-
-def from_row(kind: type[Record], row: Sequence[Any]) -> Record:
-    """The record that a row of its fields holds."""
-    values = dict(zip(kind.__struct_fields__, row, strict=True))
-    return msgspec.convert(
-        {name: msgspec.json.decode(value) if name in _JSON else value for name, value in values.items()}, kind
-    )
-
-
 _NO_MODEL = "it was registered without a model. Register the model itself, or a folder that holds one."
-_JSON = frozenset({"encoded", "signature", "metrics", "evaluation", "gates", "tags", "needs", "params"})

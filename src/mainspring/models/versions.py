@@ -7,12 +7,13 @@ from typing import Any
 
 from mainspring import clock
 from mainspring.ledger import is_replay
-from mainspring.models._rules import check_tags, check_text
+from mainspring.models._rules import check_tags, check_text, without
 from mainspring.models._store import ModelStore, expect_free
-from mainspring.models.registered import without
 from mainspring.models.registry import get_model_version, model_store
 from mainspring.models.version import ModelVersion
-from mainspring.workspace import Workspace
+from mainspring.runs.files import RunFiles
+from mainspring.store import Transaction
+from mainspring.workspace import Workspace, current_workspace
 
 Ref = str | ModelVersion
 Change = Callable[[ModelStore, ModelVersion], dict[str, Any]]
@@ -61,6 +62,7 @@ def delete_version(ref: Ref, *, note: str = "", workspace: Workspace | None = No
     found = get_model_version(ref, workspace)
     if is_replay():
         return
+    files = RunFiles(workspace or current_workspace())
     with store.database.transaction() as tx:
         version = store.version(found.id)
         pointing = [alias for alias in store.aliases(version.name) if alias.version == version.id]
@@ -68,7 +70,13 @@ def delete_version(ref: Ref, *, note: str = "", workspace: Workspace | None = No
             expect_free(alias, None)
         for alias in pointing:
             store.remove_alias(tx, version.name, alias.alias, note or f"{version} was deleted")
-        store.change_version(tx, version, "deleted", deleted_at=clock.now_us())
+        remove_version(tx, store, version, files)
+
+
+def remove_version(tx: Transaction, store: ModelStore, version: ModelVersion, files: RunFiles) -> None:
+    """Mark a version as deleted and let its files go."""
+    store.change_version(tx, version, "deleted", deleted_at=clock.now_us())
+    files.remove(tx, version.id)
 
 
 def changed(ref: Ref, event: str, change: Change, workspace: Workspace | None) -> ModelVersion:
