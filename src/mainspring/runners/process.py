@@ -23,14 +23,17 @@ from mainspring.runners.resources import peak_bytes, rss_bytes
 
 _MEMORY_POLL_S = 0.02
 _GRACE_S = 2.0
+_START_S = 120.0  # imports from a slow disk, of a cold environment
 _MIB = 1 << 20
+READY = b"ready"
 
 
 class ChildProcess:
     """One warm worker. Takes one order at a time.
 
-    The program is told the numbers of its two pipes by `MAINSPRING_ORDERS` and `MAINSPRING_ANSWERS`; it reads one order a
-    line as JSON and answers each with its id on a line. When the orders end, it ends.
+    The program is told the numbers of its two pipes by `MAINSPRING_ORDERS` and `MAINSPRING_ANSWERS`; it says `ready` on a
+    line once it has started, reads one order a line as JSON and answers each with its id on a line. When the orders end,
+    it ends. The time that an order may take is counted from when the program was ready for it.
     """
 
     def __init__(self, program: Sequence[str], *, environment: Mapping[str, str], folder: Path) -> None:
@@ -40,6 +43,7 @@ class ChildProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._orders = self._answers = -1
         self._buffer = b""
+        self._is_ready = False
         self.order: WorkOrder | None = None
         self._started_at = self._checked_at = 0.0
         self._peak = 0
@@ -76,7 +80,7 @@ class ChildProcess:
         finally:
             os.close(orders_read)
             os.close(answers_write)
-        self._buffer = b""
+        self._buffer, self._is_ready = b"", False
 
     def submit(self, order: WorkOrder) -> None:
         """Give the worker an order, starting it if needed."""
@@ -93,7 +97,7 @@ class ChildProcess:
             return 3600.0
         left = 3600.0
         if self.order.timeout_s is not None:
-            left = self._started_at + self.order.timeout_s - time.monotonic()
+            left = self._started_at + self._limit_s(self.order.timeout_s) - time.monotonic()
         if self.order.memory_bytes is not None:
             left = min(left, _MEMORY_POLL_S)
         return max(left, 0.0)
@@ -109,9 +113,11 @@ class ChildProcess:
         if process is not None and process.poll() is not None:
             return self._ended(order, *_described(process.returncode))
         elapsed = time.monotonic() - self._started_at
-        if order.timeout_s is not None and elapsed > order.timeout_s:
+        if order.timeout_s is not None and elapsed > self._limit_s(order.timeout_s):
+            limit = f"ran longer than its limit of {order.timeout_s:g} s"
+            told = f"it {limit}" if self._is_ready else f"its worker didn't start within {_START_S:g} s"
             self.kill()
-            return self._ended(order, "timeout", f"it ran longer than its limit of {order.timeout_s:g} s")
+            return self._ended(order, "timeout", told)
         if order.memory_bytes is not None and self._over(order.memory_bytes):
             self.kill()
             peak, limit = self._peak / _MIB, order.memory_bytes / _MIB
@@ -147,7 +153,12 @@ class ChildProcess:
                 break
             self._buffer += data
         *lines, self._buffer = self._buffer.split(b"\n")
+        if READY in lines:
+            self._is_ready, self._started_at = True, time.monotonic()
         return order.id.encode() in lines
+
+    def _limit_s(self, timeout_s: float) -> float:
+        return timeout_s if self._is_ready else _START_S
 
     def _over(self, limit: int) -> bool:
         pid = self.pid

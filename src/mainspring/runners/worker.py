@@ -12,6 +12,7 @@ from typing import NoReturn
 import msgspec
 
 from mainspring.runners.order import WorkOrder
+from mainspring.runners.process import READY
 
 
 def serve_orders(ready: Callable[[], Callable[[WorkOrder], None]]) -> NoReturn:
@@ -25,6 +26,7 @@ def serve_orders(ready: Callable[[], Callable[[WorkOrder], None]]) -> NoReturn:
         os.set_inheritable(pipe, False)
     lines = _Lines(orders)
     obey = ready()
+    os.write(answers, READY + b"\n")
     while True:
         order = msgspec.json.decode(lines.next(), type=WorkOrder)
         obey(order)
