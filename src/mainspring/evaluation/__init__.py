@@ -1,6 +1,7 @@
-"""Evaluation: metrics, slices, and the gates that a model must pass.
+"""Evaluation: metrics, slices, comparisons, and the gates that a model must pass.
 
-`evaluate` gives every metric, overall and on slices; `decide` holds an evaluation to gates and says why.
+`evaluate` gives every metric, overall and on slices, with intervals; `compare` holds a candidate against the champion;
+`fairness`, `calibration`, `measure_cost` and `robustness` tell the rest; `decide` holds it all to gates and says why.
 """
 
 from mainspring.lazy import exports
@@ -9,9 +10,18 @@ __getattr__, __dir__, __all__ = exports(
     __name__,
     {
         **dict.fromkeys(("Metric", "get_metric", "list_metrics"), "mainspring.evaluation.metric"),
+        **dict.fromkeys(("Scale", "Scored", "naive_scale"), "mainspring.evaluation.scored"),
         "Slice": "mainspring.evaluation.slice",
+        "Bootstrap": "mainspring.evaluation.bootstrap",
         **dict.fromkeys(("Evaluation", "SliceValues", "recorded_evaluation"), "mainspring.evaluation.evaluation"),
         "evaluate": "mainspring.evaluation.evaluate",
-        **dict.fromkeys(("Gate", "GateReport", "GateResult", "decide"), "mainspring.evaluation.gate"),
+        **dict.fromkeys(("Comparison", "Difference", "compare"), "mainspring.evaluation.comparison"),
+        **dict.fromkeys(("Calibration", "CalibrationBin", "calibration"), "mainspring.evaluation.calibration"),
+        **dict.fromkeys(("Fairness", "Gap", "GroupRates", "fairness"), "mainspring.evaluation.fairness"),
+        **dict.fromkeys(("Cost", "Latency", "measure_cost"), "mainspring.evaluation.cost"),
+        **dict.fromkeys(("ColumnDrop", "Robustness", "robustness"), "mainspring.evaluation.robustness"),
+        **dict.fromkeys(("Evidence", "Fact"), "mainspring.evaluation.evidence"),
+        **dict.fromkeys(("Gate", "GateReport", "GateResult", "decide", "goal_gates"), "mainspring.evaluation.gate"),
+        **dict.fromkeys(("Curves", "EvaluationReport", "curves"), "mainspring.evaluation.report"),
     },
 )

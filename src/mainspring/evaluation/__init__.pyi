@@ -1,32 +1,38 @@
+from mainspring.evaluation.bootstrap import Bootstrap as Bootstrap
+from mainspring.evaluation.calibration import Calibration as Calibration
+from mainspring.evaluation.calibration import CalibrationBin as CalibrationBin
+from mainspring.evaluation.calibration import calibration as calibration
+from mainspring.evaluation.comparison import Comparison as Comparison
+from mainspring.evaluation.comparison import Difference as Difference
+from mainspring.evaluation.comparison import compare as compare
+from mainspring.evaluation.cost import Cost as Cost
+from mainspring.evaluation.cost import Latency as Latency
+from mainspring.evaluation.cost import measure_cost as measure_cost
 from mainspring.evaluation.evaluate import evaluate as evaluate
-from mainspring.evaluation.evaluation import (
-    Evaluation as Evaluation,
-)
-from mainspring.evaluation.evaluation import (
-    SliceValues as SliceValues,
-)
-from mainspring.evaluation.evaluation import (
-    recorded_evaluation as recorded_evaluation,
-)
-from mainspring.evaluation.gate import (
-    Gate as Gate,
-)
-from mainspring.evaluation.gate import (
-    GateReport as GateReport,
-)
-from mainspring.evaluation.gate import (
-    GateResult as GateResult,
-)
-from mainspring.evaluation.gate import (
-    decide as decide,
-)
-from mainspring.evaluation.metric import (
-    Metric as Metric,
-)
-from mainspring.evaluation.metric import (
-    get_metric as get_metric,
-)
-from mainspring.evaluation.metric import (
-    list_metrics as list_metrics,
-)
+from mainspring.evaluation.evaluation import Evaluation as Evaluation
+from mainspring.evaluation.evaluation import SliceValues as SliceValues
+from mainspring.evaluation.evaluation import recorded_evaluation as recorded_evaluation
+from mainspring.evaluation.evidence import Evidence as Evidence
+from mainspring.evaluation.evidence import Fact as Fact
+from mainspring.evaluation.fairness import Fairness as Fairness
+from mainspring.evaluation.fairness import Gap as Gap
+from mainspring.evaluation.fairness import GroupRates as GroupRates
+from mainspring.evaluation.fairness import fairness as fairness
+from mainspring.evaluation.gate import Gate as Gate
+from mainspring.evaluation.gate import GateReport as GateReport
+from mainspring.evaluation.gate import GateResult as GateResult
+from mainspring.evaluation.gate import decide as decide
+from mainspring.evaluation.gate import goal_gates as goal_gates
+from mainspring.evaluation.metric import Metric as Metric
+from mainspring.evaluation.metric import get_metric as get_metric
+from mainspring.evaluation.metric import list_metrics as list_metrics
+from mainspring.evaluation.report import Curves as Curves
+from mainspring.evaluation.report import EvaluationReport as EvaluationReport
+from mainspring.evaluation.report import curves as curves
+from mainspring.evaluation.robustness import ColumnDrop as ColumnDrop
+from mainspring.evaluation.robustness import Robustness as Robustness
+from mainspring.evaluation.robustness import robustness as robustness
+from mainspring.evaluation.scored import Scale as Scale
+from mainspring.evaluation.scored import Scored as Scored
+from mainspring.evaluation.scored import naive_scale as naive_scale
 from mainspring.evaluation.slice import Slice as Slice

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mainspring.errors import InvalidError
+from mainspring.evaluation.bootstrap import Bootstrap, Codes, bootstrap_of, codes_of, estimated
 from mainspring.evaluation.evaluation import Evaluation, SliceValues
-from mainspring.evaluation.metric import Metric, get_metric
-from mainspring.evaluation.slice import Slice
+from mainspring.evaluation.metric import Metric, metric_for
+from mainspring.evaluation.scored import Scale, Scored, scored
+from mainspring.evaluation.slice import Slice, sliced
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from mainspring.stats import Interval
+
+    Values = tuple[dict[str, float | None], dict[str, Interval | None]]
 
 
 def evaluate(
@@ -22,14 +25,20 @@ def evaluate(
     y_score: Any,
     metrics: Iterable[str | Metric],
     *,
-    slices: Iterable[str | Slice] = (),
+    slices: Iterable[str | tuple[str, ...] | Slice] = (),
     frame: pl.DataFrame | None = None,
     subject: str = "",
+    bootstrap: int | Bootstrap = 0,
+    query: Any = None,
+    classes: Sequence[Any] = (),
+    scale: Scale | None = None,
 ) -> Evaluation:
     """Every metric, overall and on each slice of `frame`, whose rows are those of the scores.
 
-    `y_true` and `y_score` are one-dimensional; scores of a binary metric are probabilities of the class 1. Where a metric
-    is not defined (one class only, say) it is None.
+    `y_score` is one column (probabilities of the class 1 for binary metrics, numbers for regression and forecasts), a
+    column for each of `classes`, or the lower and upper end of an interval. `query` names the query of each row, for
+    rankings; `scale` is what `naive_scale` gives, for MASE and RMSSE. `bootstrap` is a number of resamples, or more
+    closely a `Bootstrap`, for an interval of each value. Where a metric is not defined (one class only, say) it is None.
 
     Raises:
         InvalidError: lengths differ, a value is missing, or the truth of a binary metric isn't 0 or 1.
@@ -39,54 +48,45 @@ def evaluate(
          rows  roc_auc
     all     4   0.7500
     """
-    chosen = [get_metric(metric) for metric in metrics]
-    truth, scores = _numbers("y_true", y_true), _numbers("y_score", y_score)
-    _check(truth, scores, chosen)
-    found = []
-    if cuts := [Slice(cut) if isinstance(cut, str) else cut for cut in slices]:
-        if frame is None or frame.height != truth.size:
-            given = "no table" if frame is None else f"{frame.height} rows"
-            raise InvalidError("frame", given, f"a table of the {truth.size} rows that were scored")
-        for cut in cuts:
-            for label, mask in cut.masks(frame):
-                rows = mask.to_numpy()
-                values = _values(truth[rows], scores[rows], chosen)
-                found.append(SliceValues(cut.name, label, int(rows.sum()), values))
-    return Evaluation(
-        truth.size,
-        _values(truth, scores, chosen),
-        {metric.name: metric.higher_is_better for metric in chosen},
-        tuple(found),
-        subject,
-    )
+    data = scored(y_true, y_score, query=query, classes=classes, scale=scale, frame=frame)
+    chosen = chosen_metrics(metrics, data)
+    method = bootstrap_of(bootstrap)
+    codes = codes_of(method, frame, data.rows)
+    found = [
+        SliceValues(name, label, int(rows.size), *_values(data.take(rows), chosen, method, codes.take(rows)))
+        for name, label, rows in sliced(slices, frame, data.rows)
+    ]
+    values, intervals = _values(data, chosen, method, codes)
+    directions = {metric.name: metric.higher_is_better for metric in chosen}
+    return Evaluation(data.rows, values, directions, tuple(found), subject, intervals)
 
 
-def _values(truth: Any, scores: Any, metrics: list[Metric]) -> dict[str, float | None]:
-    if not truth.size:
-        return {metric.name: None for metric in metrics}
-    values = {metric.name: metric(truth, scores) for metric in metrics}
-    return {name: None if math.isnan(value) else value for name, value in values.items()}
+def chosen_metrics(metrics: Iterable[str | Metric], data: Scored) -> list[Metric]:
+    """The metrics that are meant for these scores, whose truth was checked to fit.
 
-
-def _numbers(name: str, values: Any) -> Any:
-    array = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
-    if array.ndim != 1:
+    Raises:
+        NotFoundError: no such metric.
+        InvalidError: a metric doesn't fit the scores, or the truth of a binary one isn't 0 or 1.
+    """
+    chosen = [metric_for(metric, data.shape) for metric in metrics]
+    if any(metric.task == "multiclass" for metric in chosen) and not data.classes:
         raise InvalidError(
-            name, f"shape {array.shape}", "a column of numbers", "For probabilities take the class: p[:, 1]."
+            "y_score",
+            f"shape {data.scores.shape}",
+            "a column of numbers",
+            "For probabilities of two classes take the class: p[:, 1]; or name the `classes` of the columns.",
         )
-    try:
-        numbers = array.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise InvalidError(name, array.dtype, "a column of numbers") from error
-    if missing := int(np.isnan(numbers).sum()):
-        raise InvalidError(name, f"{missing} missing values", "a value in every row")
-    return numbers
+    if any(metric.task == "binary" for metric in chosen):
+        wrong = (data.truth != 0) & (data.truth != 1)
+        if wrong.any():
+            raise InvalidError("y_true", data.truth[wrong][0], "0 or 1, as a binary metric needs")
+    return chosen
 
 
-def _check(truth: Any, scores: Any, metrics: list[Metric]) -> None:
-    if truth.size != scores.size:
-        raise InvalidError("y_score", f"{scores.size} rows", f"the {truth.size} rows of y_true")
-    if not any(metric.task == "binary" for metric in metrics):
-        return
-    if not np.isin(truth, (0.0, 1.0)).all():
-        raise InvalidError("y_true", truth[~np.isin(truth, (0.0, 1.0))][0], "0 or 1, as a binary metric needs")
+def _values(data: Scored, metrics: list[Metric], method: Bootstrap, codes: Codes) -> Values:
+    if not data.rows:
+        return dict.fromkeys((metric.name for metric in metrics), None), {}
+    estimates = estimated([metric.statistic(data) for metric in metrics], method, codes)
+    named = dict(zip((metric.name for metric in metrics), estimates, strict=True))
+    intervals = {name: each.interval for name, each in named.items()} if method.resamples else {}
+    return {name: each.value for name, each in named.items()}, intervals

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mainspring.errors import NotFoundError, close_names
+from mainspring.stats import Interval
 
 if TYPE_CHECKING:
     import polars as pl
 
 _IN_REPR = 2
+SMALL_ROWS = 100  # below, the standard error of a share is up to 0.05: differences of slices are mostly noise
 
 
 class SliceValues(msgspec.Struct, frozen=True):
@@ -23,6 +25,12 @@ class SliceValues(msgspec.Struct, frozen=True):
     value: str
     rows: int
     metrics: dict[str, float | None]
+    intervals: dict[str, Interval | None] = {}
+
+    @property
+    def small(self) -> bool:
+        """Whether it has so few rows that its metrics are mostly noise."""
+        return self.rows < SMALL_ROWS
 
 
 class Evaluation(msgspec.Struct, frozen=True):
@@ -33,6 +41,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     higher_is_better: dict[str, bool]
     slices: tuple[SliceValues, ...] = ()
     subject: str = ""
+    intervals: dict[str, Interval | None] = {}
 
     def value(self, metric: str) -> float | None:
         """A metric overall; raises `NotFoundError` if it wasn't evaluated."""
@@ -41,7 +50,10 @@ class Evaluation(msgspec.Struct, frozen=True):
         return self.metrics[metric]
 
     def worst(self, metric: str, slice_name: str = "") -> SliceValues | None:
-        """The slice value on which a metric is worst, of one slice or of all; None if none is defined."""
+        """The slice value on which a metric is worst, of one slice or of all; None if none is defined.
+
+        Small slices count as others do: `Slice(…, at_least=…)` leaves them out.
+        """
         self.value(metric)
         known = [
             values
@@ -73,37 +85,53 @@ class Evaluation(msgspec.Struct, frozen=True):
         return f"<evaluation on {self.rows:,} rows, {', '.join(metrics)}{more}>"
 
     def __str__(self) -> str:
-        table = self._cells()
-        widths = [max(len(row[at]) for row in table) for at in range(len(table[0]))]
-        lines = []
-        for first, *rest in table:
-            lines.append("  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]).rstrip())
-        return "\n".join(lines)
+        return aligned(self._cells())
 
     def _repr_html_(self) -> str:
-        head, *rows = self._cells()
-        first = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-        rest = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-        return f"<table><tr>{first}</tr>{rest}</table>"
+        return html_table(self._cells())
 
     def _cells(self) -> list[list[str]]:
         names = list(self.metrics)
         cells = [[self.subject, "rows", *names]]
-        for label, rows, metrics in [
-            ("all", self.rows, self.metrics),
-            *((f"{each.slice}={each.value}", each.rows, each.metrics) for each in self.slices),
+        for label, rows, metrics, intervals in [
+            ("all", self.rows, self.metrics, self.intervals),
+            *((_named(each), each.rows, each.metrics, each.intervals) for each in self.slices),
         ]:
-            cells.append([label, f"{rows:,}", *(shown(metrics.get(name)) for name in names)])
+            values = (shown(metrics.get(name), intervals.get(name)) for name in names)
+            cells.append([label, f"{rows:,}", *values])
         return cells
+
+
+def _named(values: SliceValues) -> str:
+    return f"{values.slice}={values.value}{' (small)' if values.small else ''}"
+
+
+def aligned(table: list[list[str]]) -> str:
+    """Cells as text: the first column to the left, the others to the right."""
+    widths = [max(len(row[at]) for row in table) for at in range(len(table[0]))]
+    lines = []
+    for first, *rest in table:
+        lines.append("  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]).rstrip())
+    return "\n".join(lines)
+
+
+def html_table(table: list[list[str]]) -> str:
+    """Cells as a table of HTML, the first row as its head."""
+    head, *rows = table
+    first = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    rest = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><tr>{first}</tr>{rest}</table>"
 
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def shown(value: float | None) -> str:
-    """A metric as tables show it; `–` where it isn't defined."""
-    return "–" if value is None else f"{value:.4f}"
+def shown(value: float | None, interval: Interval | None = None) -> str:
+    """A metric as tables show it, with its interval if there is one; `–` where it isn't defined."""
+    if value is None:
+        return "–"
+    return f"{value:.4f}" if interval is None else f"{value:.4f} [{interval.low:.4f}, {interval.high:.4f}]"
 
 
 def recorded_evaluation(version: Any) -> Evaluation | None:

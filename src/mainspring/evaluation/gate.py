@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from mainspring.errors import InvalidError, NotAllowedError
+from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, WrongTypeError, close_names
 from mainspring.evaluation.evaluation import Evaluation, SliceValues, shown
+from mainspring.evaluation.evidence import Evidence, Fact
+
+if TYPE_CHECKING:
+    from mainspring.evaluation.comparison import Comparison, Difference
 
 _NO_CHAMPION = "there is no champion to compare with"
 _NOT_MEASURED = "it was not measured on the champion, so there is nothing to compare with"
 
 
 class Gate(msgspec.Struct, frozen=True):
-    """One condition on a metric: at least, at most, or no worse than the champion by more than `margin`.
+    """One condition on a metric: at least, at most, no worse than the champion by more than `margin`, or better than it.
 
-    With `worst_slice` it is asked of the worst value of that slice (`"*"`: of any), else of the whole.
+    With `worst_slice` it is asked of the worst value of that slice (`"*"`: of any), else of the whole. `metric` may also
+    name a number of the evidence, such as `equal_opportunity_gap` or `latency_p95_ms`. With `confident` the bound must hold
+    at the worse end of the interval, not only for the value.
     """
 
     metric: str
@@ -26,12 +33,17 @@ class Gate(msgspec.Struct, frozen=True):
     no_worse_than_champion: bool = False
     margin: float = 0.0
     worst_slice: str = ""
+    better_than_champion: bool = False
+    confident: bool = False
 
     def __post_init__(self) -> None:
-        if self.at_least is None and self.at_most is None and not self.no_worse_than_champion:
+        compares = self.no_worse_than_champion or self.better_than_champion
+        if self.at_least is None and self.at_most is None and not compares:
             raise InvalidError(
                 f"Gate({self.metric!r})", "no bound", "`at_least`, `at_most` or `no_worse_than_champion`"
             )
+        if not self.margin >= 0:
+            raise InvalidError(f"Gate({self.metric!r})", self.margin, "a margin of 0 or more")
 
 
 class GateResult(msgspec.Struct, frozen=True):
@@ -93,10 +105,20 @@ class GateReport(msgspec.Struct, frozen=True):
         return f"<table>{rows}</table>"
 
 
-def decide(evaluation: Evaluation, gates: Iterable[Gate], champion: Evaluation | None = None) -> GateReport:
+def decide(
+    evaluation: Evaluation,
+    gates: Iterable[Gate],
+    champion: Evaluation | None = None,
+    *,
+    comparison: Comparison | None = None,
+    evidence: Iterable[Evidence] = (),
+) -> GateReport:
     """Hold an evaluation to gates. A gate against the champion passes if there is none yet, and says so.
 
-    A metric that is not defined fails: no evidence is not a pass.
+    With a `comparison` of the two on the same rows the champion's gates go by the interval of the difference: no worse
+    means that its worse end stays within the margin (non-inferiority), better that the verdict is `better`; on the worst
+    slice no slice may be found worse. `evidence` is reports whose numbers gates name: fairness, cost, calibration,
+    robustness. A metric that is not defined fails: no evidence is not a pass.
 
     Raises:
         NotFoundError: a gate's metric was not evaluated.
@@ -106,13 +128,65 @@ def decide(evaluation: Evaluation, gates: Iterable[Gate], champion: Evaluation |
     1 of 1 gates passed
       pass  roc_auc  0.7100  at least 0.6500
     """
-    results = tuple(_judge(gate, evaluation, champion) for gate in gates)
+    facts = {name: fact for each in evidence for name, fact in each.facts().items()}
+    known = _Known(evaluation, champion, comparison, facts)
+    results = tuple(_judge(gate, known) for gate in gates)
     return GateReport(all(result.passed for result in results), results)
 
 
-def _judge(gate: Gate, evaluation: Evaluation, champion: Evaluation | None) -> GateResult:
-    value, worst = _measured(gate, evaluation)
-    asked = _asked(gate, evaluation, champion, value)
+def goal_gates(goal: Mapping[str, Any] | None = None) -> list[Gate]:
+    """The gate of the project's goal: its `metric` with `at_least` or `at_most`; none if the goal names no bound.
+
+    `goal` is the table `[goal]` of `mainspring.toml` (`[tool.mainspring.goal]` of `pyproject.toml`); that of the project
+    around the working directory unless given.
+
+    Raises:
+        WrongTypeError: a bound is no number.
+        InvalidError: there is a bound, and no metric.
+
+    >>> goal_gates({"metric": "roc_auc", "at_least": 0.7})[0].at_least
+    0.7
+    """
+    if goal is None:
+        from mainspring.workspace.project import find_project
+
+        goal = find_project().settings.tables.get("goal", {})
+    bounds = {name: goal[name] for name in ("at_least", "at_most") if name in goal}
+    for name, bound in bounds.items():
+        if isinstance(bound, bool) or not isinstance(bound, int | float):
+            raise WrongTypeError(f"goal.{name}", bound, "a number")
+    metric = goal.get("metric", "")
+    if bounds and not (isinstance(metric, str) and metric):
+        raise InvalidError("goal.metric", metric, "the name of the metric that the bound is for")
+    return [Gate(metric, **bounds)] if bounds else []
+
+
+class _Known(NamedTuple):
+    """All that gates are held against."""
+
+    evaluation: Evaluation
+    champion: Evaluation | None
+    comparison: Comparison | None
+    facts: dict[str, Fact]
+
+    def higher_is_better(self, metric: str) -> bool:
+        """Which way a metric or a number goes."""
+        if metric in self.facts and metric not in self.evaluation.metrics:
+            return self.facts[metric].higher_is_better
+        return self.evaluation.higher_is_better[metric]
+
+
+class _Measured(NamedTuple):
+    """What a gate is about: a number, and on which slice value it was measured."""
+
+    fact: Fact
+    worst: SliceValues | None = None
+
+
+def _judge(gate: Gate, known: _Known) -> GateResult:
+    measured, worst = _measured(gate, known.evaluation, known.facts)
+    value = measured.value
+    asked = _asked(gate, known, measured)
     told = ", ".join(bound for _, bound in asked)
     where = f"{worst.slice}={worst.value}" if worst else ""
     if value is None:
@@ -120,41 +194,92 @@ def _judge(gate: Gate, evaluation: Evaluation, champion: Evaluation | None) -> G
         reason = f"{gate.metric}{on} is not defined, so there is no evidence."
         return GateResult(gate, False, reason, asked=told)
     on = f" on the worst slice, {where} ({worst.rows:,} rows)," if worst else ""
+    on = on or (f" ({measured.where})" if measured.where else "")
     needs = ", ".join(bound if bound in (_NO_CHAMPION, _NOT_MEASURED) else f"{bound} is asked" for _, bound in asked)
-    reason = f"{gate.metric}{on} is {value:.4f}, {needs}."
+    reason = f"{gate.metric}{on} is {shown(value, measured.interval if gate.confident else None)}, {needs}."
     return GateResult(gate, all(passed for passed, _ in asked), reason, value, where, told)
 
 
-def _measured(gate: Gate, evaluation: Evaluation) -> tuple[float | None, SliceValues | None]:
-    """The value that a gate is about, and the slice value that it was measured on if it is about one."""
+def _measured(gate: Gate, evaluation: Evaluation, facts: Mapping[str, Fact]) -> _Measured:
+    if gate.metric not in evaluation.metrics and gate.metric in facts:
+        return _Measured(facts[gate.metric])
     if not gate.worst_slice:
-        return evaluation.value(gate.metric), None
+        near = close_names(gate.metric, [*evaluation.metrics, *facts])
+        if gate.metric not in evaluation.metrics:
+            raise NotFoundError("metric", gate.metric, near, "It was not evaluated.")
+        return _Measured(_fact(evaluation, evaluation, gate.metric))
     worst = evaluation.worst(gate.metric, "" if gate.worst_slice == "*" else gate.worst_slice)
-    return (worst.metrics[gate.metric], worst) if worst else (None, None)
+    return _Measured(_fact(worst, evaluation, gate.metric), worst) if worst else _Measured(Fact(None))
 
 
-def _asked(
-    gate: Gate, evaluation: Evaluation, champion: Evaluation | None, value: float | None
-) -> list[tuple[bool, str]]:
+def _fact(values: Evaluation | SliceValues, evaluation: Evaluation, metric: str) -> Fact:
+    return Fact(values.metrics[metric], evaluation.higher_is_better[metric], values.intervals.get(metric))
+
+
+def _asked(gate: Gate, known: _Known, measured: Fact) -> list[tuple[bool, str]]:
     """Each bound in words, with whether the value keeps it."""
-    known = float("nan") if value is None else value
+    low = high = float("nan") if measured.value is None else measured.value
+    sure = ""
+    if gate.confident:
+        ends = measured.interval
+        low, high = (ends.low, ends.high) if ends else (float("nan"), float("nan"))
+        sure = f" with {ends.level:.0%} confidence" if ends else " with confidence (it has no interval)"
     asked: list[tuple[bool, str]] = []
     if gate.at_least is not None:
-        asked.append((known >= gate.at_least, f"at least {gate.at_least:.4f}"))
+        asked.append((low >= gate.at_least, f"at least {gate.at_least:.4f}{sure}"))
     if gate.at_most is not None:
-        asked.append((known <= gate.at_most, f"at most {gate.at_most:.4f}"))
-    if gate.no_worse_than_champion:
-        asked.append(_against(gate, evaluation, champion, known))
+        asked.append((high <= gate.at_most, f"at most {gate.at_most:.4f}{sure}"))
+    if gate.no_worse_than_champion or gate.better_than_champion:
+        value = float("nan") if measured.value is None else measured.value
+        asked += _compared(gate, known) or [_against(gate, known, value)]
     return asked
 
 
-def _against(gate: Gate, evaluation: Evaluation, champion: Evaluation | None, value: float) -> tuple[bool, str]:
+def _compared(gate: Gate, known: _Known) -> list[tuple[bool, str]]:
+    """The bounds against the champion by the comparison on the same rows; none if it doesn't tell of the metric."""
+    if known.comparison is None:
+        return []
+    slice_name = "" if gate.worst_slice == "*" else gate.worst_slice
+    found: list[Difference] = known.comparison.on_slices(gate.metric, slice_name) if gate.worst_slice else []
+    if gate.worst_slice and found:
+        worse = [f"{each.slice}={each.value}" for each in found if each.verdict == "worse"]
+        told = f" (it is on {', '.join(worse)})" if worse else ""
+        return [(not worse, f"not found worse than the champion on any slice{told}")]
+    whole = [each for each in known.comparison.differences if each.metric == gate.metric and not each.slice]
+    if gate.worst_slice or not whole:
+        return []
+    difference = whole[0]
+    told = shown(difference.difference, difference.interval)
+    asked = []
+    if gate.no_worse_than_champion:
+        gain = difference.least_gain
+        allowed = f" by more than {gate.margin:.4f}"
+        asked.append(
+            (
+                gain is not None and gain >= -gate.margin,
+                f"surely no worse than the champion{allowed} (difference {told})",
+            )
+        )
+    if gate.better_than_champion:
+        asked.append(
+            (
+                difference.verdict == "better",
+                f"surely better than the champion (difference {told}, {difference.verdict})",
+            )
+        )
+    return asked
+
+
+def _against(gate: Gate, known: _Known, value: float) -> tuple[bool, str]:
+    """The bound against what was recorded of the champion, maybe on other rows: values alone are compared."""
+    champion = known.champion
     if champion is not None and gate.metric not in champion.metrics:
         return True, _NOT_MEASURED
-    best = _measured(gate, champion)[0] if champion is not None else None
+    best = _measured(gate, champion, {}).fact.value if champion is not None else None
     if best is None:
         return True, _NO_CHAMPION
-    higher = evaluation.higher_is_better[gate.metric]
-    passed = value >= best - gate.margin if higher else value <= best + gate.margin
+    gain = (value - best) if known.higher_is_better(gate.metric) else (best - value)
+    if gate.better_than_champion:
+        return gain > 0, f"better than the champion's {best:.4f}"
     allowed = f" within {gate.margin:.4f}" if gate.margin else ""
-    return passed, f"no worse than the champion's {best:.4f}{allowed}"
+    return gain >= -gate.margin, f"no worse than the champion's {best:.4f}{allowed}"

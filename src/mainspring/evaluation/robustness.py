@@ -1,0 +1,128 @@
+"""What is lost when an input is wrong: each column shuffled (permutation importance), and each column missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mainspring.errors import InvalidError, NotFoundError, close_names, shorten
+from mainspring.evaluation.bootstrap import defined
+from mainspring.evaluation.evaluate import chosen_metrics
+from mainspring.evaluation.evaluation import aligned, html_table, shown
+from mainspring.evaluation.evidence import Fact
+from mainspring.evaluation.metric import Metric
+from mainspring.evaluation.scored import scored
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class ColumnDrop(msgspec.Struct, frozen=True):
+    """How much worse the metric gets: with the column shuffled (the mean over repeats, and their deviation), and with it
+    missing; None where that is not defined, with the model's error if it refuses missing values.
+    """
+
+    column: str
+    shuffled: float | None
+    deviation: float | None
+    missing: float | None
+    error: str = ""
+
+
+class Robustness(msgspec.Struct, frozen=True):
+    """What each column is worth, the most important first; a drop is how much worse the metric gets."""
+
+    metric: str
+    baseline: float | None
+    columns: tuple[ColumnDrop, ...]
+
+    def facts(self) -> dict[str, Fact]:
+        """`missing_drop`, `shuffled_drop`: those of the worst column."""
+        found = {}
+        for name, field in (("missing_drop", "missing"), ("shuffled_drop", "shuffled")):
+            known = [(getattr(each, field), each.column) for each in self.columns]
+            # A column without which there is no answer is the worst of all.
+            if any(value is None for value, _ in known) or not known:
+                found[name] = Fact(None)
+            else:
+                value, column = max(known)
+                found[name] = Fact(value, where=column)
+        return found
+
+    def __repr__(self) -> str:
+        first = f", {self.columns[0].column} matters most" if self.columns else ""
+        return f"<robustness of {self.metric} {shown(self.baseline)}{first}>"
+
+    def __str__(self) -> str:
+        return aligned(self._cells())
+
+    def _repr_html_(self) -> str:
+        return html_table(self._cells())
+
+    def _cells(self) -> list[list[str]]:
+        cells = [[f"drop of {self.metric} {shown(self.baseline)}", "shuffled", "±", "missing"]]
+        for each in self.columns:
+            missing = f"fails: {each.error}" if each.error else shown(each.missing)
+            cells.append([each.column, shown(each.shuffled), shown(each.deviation), missing])
+        return cells
+
+
+def robustness(
+    predict: Callable[[Any], Any],
+    frame: pl.DataFrame,
+    y_true: Any,
+    metric: str | Metric,
+    *,
+    columns: Sequence[str] = (),
+    repeats: int = 5,
+    seed: int = 0,
+    classes: Sequence[Any] = (),
+) -> Robustness:
+    """How much worse a metric gets on rows with one column shuffled among them, or null in all of them (Breiman 2001).
+
+    `predict` takes a table like `frame` and gives scores; `columns` are all of them unless given. Columns that say the same
+    share their importance: shuffling one of them costs little.
+
+    Raises:
+        NotFoundError: no such column or metric.
+        InvalidError: `repeats` is below 1, or as `evaluate` says.
+    """
+    import numpy as np
+
+    if repeats < 1:
+        raise InvalidError("repeats", repeats, "at least 1")
+    if unknown := next((name for name in columns if name not in frame.columns), None):
+        raise NotFoundError("column", unknown, close_names(unknown, frame.columns))
+    data = scored(y_true, predict(frame), classes=classes)
+    chosen = chosen_metrics([metric], data)[0]
+    baseline = chosen.statistic(data).value()
+    sign = 1 if chosen.higher_is_better else -1
+
+    def drop(table: pl.DataFrame) -> float:
+        changed = scored(y_true, predict(table), classes=classes)
+        return sign * (baseline - chosen.statistic(changed).value())
+
+    generator = np.random.default_rng(seed)
+    found = []
+    for name in columns or frame.columns:
+        values = frame.get_column(name)
+        drops = np.array(
+            [drop(frame.with_columns(values.gather(generator.permutation(frame.height)))) for _ in range(repeats)]
+        )
+        missing, error = _without(drop, frame, name)
+        mean, deviation = defined(float(drops.mean())), defined(float(drops.std()))
+        found.append(ColumnDrop(name, mean, deviation, missing, error))
+    found.sort(key=lambda each: -(each.shuffled or 0.0))
+    return Robustness(chosen.name, defined(baseline), tuple(found))
+
+
+def _without(drop: Callable[[pl.DataFrame], float], frame: pl.DataFrame, name: str) -> tuple[float | None, str]:
+    import polars as pl
+
+    emptied = frame.with_columns(pl.lit(None, frame.schema[name]).alias(name))
+    try:
+        return defined(drop(emptied)), ""
+    except Exception as error:  # noqa: BLE001  # a model may refuse missing values with any error; it is kept
+        return None, shorten(f"{type(error).__name__}: {error}")
