@@ -312,10 +312,8 @@ def _add_child_run(place: Place, tx: Transaction, task: Task, run_log: RunLog) -
         name=task.name,
         parent=task.run,
         series=run_log.series,
-        params=run_log.params,
-        tags=run_log.tags,
     )
-    runs.keep_artifacts(tx, run.id, run_log.artifacts, by=task.id)
+    run_log.commit(tx, runs, run.id, by=task.id)
     runs.finish(tx, run.id, RunState.SUCCEEDED)
     place.workspace.ledger.edge(tx, run.id, "logged_by", task.id, task.id)
     place.store.update(tx, task.id, child_run=run.id)

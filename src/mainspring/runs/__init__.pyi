@@ -11,6 +11,17 @@ from mainspring.runs.git import GitState as GitState
 from mainspring.runs.git import git_state as git_state
 from mainspring.runs.inputs import DatasetInput as DatasetInput
 from mainspring.runs.inputs import RunInputs as RunInputs
+from mainspring.runs.logging import log_artifact as log_artifact
+from mainspring.runs.logging import log_dataset as log_dataset
+from mainspring.runs.logging import log_figure as log_figure
+from mainspring.runs.logging import log_file as log_file
+from mainspring.runs.logging import log_metric as log_metric
+from mainspring.runs.logging import log_metrics as log_metrics
+from mainspring.runs.logging import log_note as log_note
+from mainspring.runs.logging import log_param as log_param
+from mainspring.runs.logging import log_table as log_table
+from mainspring.runs.logging import log_tag as log_tag
+from mainspring.runs.logging import log_text as log_text
 from mainspring.runs.metrics import Metric as Metric
 from mainspring.runs.metrics import Metrics as Metrics
 from mainspring.runs.page import Page as Page
@@ -18,7 +29,4 @@ from mainspring.runs.run import Run as Run
 from mainspring.runs.run import RunState as RunState
 from mainspring.runs.search import search_runs as search_runs
 from mainspring.runs.tracking import RunLog as RunLog
-from mainspring.runs.tracking import log_artifact as log_artifact
-from mainspring.runs.tracking import log_metric as log_metric
-from mainspring.runs.tracking import log_param as log_param
-from mainspring.runs.tracking import log_tag as log_tag
+from mainspring.runs.writer import PointsWait as PointsWait

@@ -235,7 +235,8 @@ class RunStore:
 
     def shown_state(self, run: Run, leases: Leases) -> RunState:
         """The state as it is: a run that nobody works on any more was interrupted."""
-        if run.state is RunState.RUNNING and not leases.held(f"run:{run.parent or run.id}"):
+        owners = {run.parent or run.id, run.id}  # a trial has a lease of its own; what else is a child has its parent's
+        if run.state is RunState.RUNNING and not any(leases.held(f"run:{owner}") for owner in owners):
             return RunState.INTERRUPTED
         return run.state
 

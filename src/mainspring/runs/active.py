@@ -43,7 +43,7 @@ class ActiveRun(RunLog):
     """
 
     def __init__(self, workspace: Workspace, run: Run, sources: dict[str, bytes]) -> None:
-        super().__init__(run.series, workspace)
+        super().__init__(run.series, workspace, run.params)
         from mainspring.runners.resources import ResourceMeter
 
         self.id = run.id
@@ -69,13 +69,10 @@ class ActiveRun(RunLog):
     def flush(self) -> None:
         """Write what waits; when this returns, it survives a kill."""
         self.write_points()
-        if not (self.params or self.tags or self.artifacts):
-            return
-        with self.workspace.database.transaction() as tx:
-            self._store.log_params(tx, self.id, self.params)
-            self._store.set_tags(tx, self.id, self.tags)
-            self._store.keep_artifacts(tx, self.id, self.artifacts, by=self.id)
-        self.params, self.tags, self.artifacts = {}, {}, {}
+        if self.is_waiting:
+            with self.workspace.database.transaction() as tx:
+                self.commit(tx, self._store, self.id, by=self.id)
+            self._forget()
 
     def end(self, state: RunState = RunState.SUCCEEDED, error: str | None = None) -> None:
         """Write what waits and close the run; a second call does nothing."""

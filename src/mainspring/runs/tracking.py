@@ -1,64 +1,117 @@
 """Logging from user code: `start_run` in a script or notebook, `log_metric` and its like anywhere a run is active.
 
-Metric points are kept in memory and written in groups, at the latest when the run or attempt ends, also when it ends by an
+Metric points go to the process's writer as they come and are flushed when the run or attempt ends, also when it ends by an
 exception. Points of an attempt that failed stay under the attempt's series and are no run's.
 """
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mainspring import clock
-from mainspring.errors import InvalidError, WrongTypeError
+from mainspring.errors import ConflictError, InvalidError, WrongTypeError, shorten
 from mainspring.ledger import current_scope
-from mainspring.runs.metrics import Metric, Metrics
+from mainspring.runs.files import RunFile, RunFiles, checked_path
+from mainspring.runs.inputs import DatasetInput, RunInputs
+from mainspring.runs.limits import checked_key, checked_text
+from mainspring.runs.metrics import Metric
+from mainspring.runs.writer import PointWriter, writer_of
 from mainspring.secrets import redact, redact_value, refuse_output, refuse_value
 
 if TYPE_CHECKING:
     from mainspring.artifacts.record import Artifact
+    from mainspring.runs._store import RunStore
+    from mainspring.store import Transaction
     from mainspring.workspace import Workspace
 
-GROUP = 500  # points written at once
+_INT64 = 1 << 63
+_Plain = str | int | float | bool | None
 
 
 class RunLog:
     """What is logged to one series: metric points as they come, the rest until whoever owns the log commits it."""
 
-    def __init__(self, series: str, workspace: Workspace) -> None:
+    def __init__(self, series: str, workspace: Workspace, params: Mapping[str, Any] | None = None) -> None:
         self.series = series
         self.workspace = workspace
+        self.metric_names: set[str] = set()
+        self._known = dict(params or {})
+        self._writer: PointWriter | None = None
+        self._last_at = 0
+        self._forget()
+
+    def _forget(self) -> None:
         self.params: dict[str, Any] = {}
         self.tags: dict[str, str] = {}
         self.artifacts: dict[str, Artifact] = {}
-        self.metric_names: set[str] = set()
-        self._points: list[Metric] = []
-        self._metrics: Metrics | None = None
-        self._lock = threading.Lock()
+        self.files: dict[str, RunFile] = {}
+        self.inputs: list[DatasetInput] = []
+        self.note: str | None = None
 
     @property
     def is_used(self) -> bool:
-        """Whether anything was logged, metric points that still wait left aside."""
-        return bool(self.metric_names or self.params or self.tags or self.artifacts)
+        """Whether anything was logged."""
+        return bool(self.metric_names) or self.is_waiting
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether anything but metric points waits to be committed."""
+        logged = (self.params, self.tags, self.artifacts, self.files, self.inputs, self.note is not None)
+        return any(logged)
 
     def log_metric(self, key: str, value: float, *, step: int = 0) -> None:
-        """Keep a metric point; NaN and infinities are kept as they are."""
-        if not isinstance(value, int | float) and not hasattr(value, "__float__"):
-            raise WrongTypeError(f"metric `{key}`", value, "a number")
-        point = Metric(key, float(value), int(step), clock.now_us())
-        with self._lock:
-            self._points.append(point)
-            is_full = len(self._points) >= GROUP
-        if is_full:
-            self.write_points()
+        """Keep a metric point; NaN and infinities are kept as they are. It waits for nothing but room in the queue.
+
+        Raises:
+            InvalidError: the name or step can't be kept, or the value is too large for a float.
+            WrongTypeError: the value is no number.
+            StorageError: points that were logged before could not be written; they wait, with this one, and are tried again.
+        """
+        if key not in self.metric_names:
+            checked_key("metric", key)
+            self.metric_names.add(key)
+        if type(value) is not float:
+            value = _float(key, value)
+        if type(step) is not int or not -_INT64 <= step < _INT64:
+            step = _step(key, step)
+        self._last_at = at = max(clock.now_us(), self._last_at + 1)  # no two points of a run are one
+        if self._writer is None:
+            self._writer = writer_of(self.workspace)
+        self._writer.put(self.series, Metric(key, value, step, at))
+
+    def log_metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
+        """Keep a point of each metric, as `log_metric` does."""
+        for key, value in values.items():
+            self.log_metric(key, value, step=step)
 
     def log_param(self, key: str, value: object) -> None:
-        """Keep a parameter, without secrets."""
-        self.params[key] = redact_value(key, value)
+        """Keep a parameter, without secrets. It is written once; the same value again is fine.
+
+        Raises:
+            ConflictError: it has another value.
+            InvalidError: the name or value can't be kept.
+        """
+        from mainspring.runs._rows import param_row
+
+        checked_key("parameter", key)
+        shown = redact_value(key, value)
+        text = checked_text(f"parameter `{key}`", param_row(shown)[1])
+        if key in self._known and param_row(self._known[key])[1] != text:
+            raise ConflictError(
+                f"The parameter `{key}` is `{shorten(self._known[key])}` and can't become `{shorten(text)}`: parameters are"
+                " written once. Log what changes as a metric or a tag."
+            )
+        self._known[key] = self.params[key] = shown
 
     def log_tag(self, key: str, value: str) -> None:
-        """Keep a tag, without secrets."""
-        self.tags[key] = redact(value)
+        """Keep a tag, without secrets; the last text of a key counts."""
+        self.tags[checked_key("tag", key)] = redact(checked_text(f"tag `{key}`", value))
+
+    def log_note(self, text: str) -> None:
+        """Keep a note about the run, without secrets; it replaces the one before."""
+        self.note = checked_text("note", text)
 
     def log_artifact(self, name: str, value: object) -> None:
         """Keep a value as an output, by the codec of its type; the last one of a name counts."""
@@ -71,48 +124,58 @@ class RunLog:
         store = ArtifactStore(self.workspace.database, self.workspace.ledger)
         self.artifacts[name] = store.describe(name, save(value, self.workspace.blobs), value)
 
+    def log_bytes(self, path: str, data: bytes | Path) -> None:
+        """Keep a file under a relative path; the last one of a path counts."""
+        checked_path(path)
+        size = len(data) if isinstance(data, bytes) else data.stat().st_size
+        self.files[path] = RunFile(path, False, size, self.workspace.blobs.put(data))
+
+    def log_dataset(self, dataset: DatasetInput) -> None:
+        """Keep a dataset as one that the run used."""
+        self.inputs.append(dataset)
+
+    def commit(self, tx: Transaction, store: RunStore, run_id: str, *, by: str) -> None:
+        """Write what waits, points left aside, as a run's; `by` is the task or the run that made the artifacts."""
+        if self.params:
+            store.log_params(tx, run_id, self.params)
+        if self.tags:
+            store.set_tags(tx, run_id, self.tags)
+        if self.note is not None:
+            store.set_note(tx, run_id, self.note)
+        store.keep_artifacts(tx, run_id, self.artifacts, by=by)
+        RunFiles(self.workspace).name(tx, run_id, list(self.files.values()))
+        RunInputs(self.workspace.database, self.workspace.ledger).log_inputs(tx, run_id, self.inputs)
+
     def write_points(self) -> None:
-        """Write the metric points that wait; when this returns, they survive a kill."""
-        with self._lock:
-            points, self._points = self._points, []
-        if points:
-            if self._metrics is None:
-                self._metrics = Metrics(self.workspace.metrics)
-            self._metrics.append(self.series, points)
-            self.metric_names.update(point.key for point in points)
+        """Wait until every metric point is written; when this returns, they survive a kill."""
+        if self._writer is not None:
+            self._writer.flush()
 
 
-def log_metric(key: str, value: float, *, step: int = 0) -> None:
-    """Keep a metric point of the run or step that is active here.
+def _float(key: str, value: object) -> float:
+    if not isinstance(value, int | float) and not hasattr(value, "__float__"):
+        raise WrongTypeError(f"metric `{key}`", value, "a number")
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise InvalidError(f"metric `{key}`", value, "a number that a float holds") from error
+
+
+def _step(key: str, step: object) -> int:
+    if not hasattr(step, "__index__"):
+        raise WrongTypeError(f"step of the metric `{key}`", step, "a whole number")
+    number = step.__index__()
+    if not -_INT64 <= number < _INT64:
+        raise InvalidError(f"step of the metric `{key}`", step, "a whole number of 64 bits")
+    return int(number)
+
+
+def active_log(kind: str, key: str) -> RunLog:
+    """What takes in what is logged here.
 
     Raises:
         InvalidError: no run is active.
     """
-    _active("metric", key).log_metric(key, value, step=step)
-
-
-def log_param(key: str, value: object) -> None:
-    """Keep a parameter of the run or step that is active here; raises as `log_metric` does."""
-    _active("parameter", key).log_param(key, value)
-
-
-def log_tag(key: str, value: str) -> None:
-    """Keep a tag of the run or step that is active here; raises as `log_metric` does."""
-    _active("tag", key).log_tag(key, value)
-
-
-def log_artifact(name: str, value: object) -> None:
-    """Keep a value (a table, model, array, path, plain value …) as an output of the run or step that is active here.
-
-    Raises:
-        InvalidError: no run is active.
-        CodecError: no codec takes the value.
-        SecretError: it is, or holds, the value of a secret.
-    """
-    _active("artifact", name).log_artifact(name, value)
-
-
-def _active(kind: str, key: str) -> RunLog:
     scope = current_scope()
     if scope is None or not isinstance(scope.log, RunLog):
         raise InvalidError(kind, key, "logged inside a run", "Call it in a step, or after `run = ms.start_run()`.")

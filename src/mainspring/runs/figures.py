@@ -1,0 +1,52 @@
+"""Figures and tables as the bytes of a file, in the format that its name ends in."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from mainspring.errors import InvalidError, WrongTypeError
+
+_IMAGES = (".png", ".svg", ".pdf", ".jpg", ".jpeg")
+_PAGES = (".html", ".json")
+_TABLES = (".csv", ".json", ".parquet")
+
+
+def figure_bytes(figure: Any, path: str) -> bytes:
+    """A figure of Matplotlib as an image, of Plotly as a page that needs no network, or as JSON."""
+    suffix = PurePosixPath(path).suffix.lower()
+    if hasattr(figure, "savefig"):
+        _expect(path, suffix, _IMAGES, "Matplotlib")
+        image = io.BytesIO()
+        figure.savefig(image, format=suffix[1:])
+        return image.getvalue()
+    if hasattr(figure, "to_html") and hasattr(figure, "to_plotly_json"):
+        _expect(path, suffix, _PAGES, "Plotly")
+        text: str = figure.to_json() if suffix == ".json" else figure.to_html(include_plotlyjs=True)
+        return text.encode()
+    raise WrongTypeError(f"figure `{path}`", figure, "a figure of Matplotlib or Plotly")
+
+
+def table_bytes(table: Any, path: str) -> bytes:
+    """A table by its rows, as Polars writes it."""
+    import polars as pl
+
+    suffix = PurePosixPath(path).suffix.lower()
+    _expect(path, suffix, _TABLES, "a table")
+    if hasattr(table, "collect"):
+        table = table.collect()
+    if not isinstance(table, pl.DataFrame):
+        is_frame = hasattr(table, "columns") and hasattr(table, "dtypes")
+        if not is_frame and not isinstance(table, Mapping | list | tuple):
+            raise WrongTypeError(f"table `{path}`", table, "a frame, a dict of columns or a list of rows")
+        table = pl.from_pandas(table) if is_frame else pl.DataFrame(table)
+    written = io.BytesIO()
+    {".csv": table.write_csv, ".json": table.write_json, ".parquet": table.write_parquet}[suffix](written)
+    return written.getvalue()
+
+
+def _expect(path: str, suffix: str, known: tuple[str, ...], what: str) -> None:
+    if suffix not in known:
+        raise InvalidError("path of a file", path, f"one for {what}", f"It ends in one of {', '.join(known)}.")
