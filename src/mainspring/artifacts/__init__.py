@@ -10,9 +10,20 @@ __getattr__, __dir__, __all__ = exports(
     __name__,
     {
         **dict.fromkeys(
-            ("BlobAccess", "Codec", "Comparison", "Encoded", "Preview", "SavesAtOnce", "TakesUnordered", "Tolerance"),
+            (
+                "BlobAccess",
+                "Codec",
+                "Comparison",
+                "Encoded",
+                "EncodesMany",
+                "Preview",
+                "SavesAtOnce",
+                "TakesUnordered",
+                "Tolerance",
+            ),
             "mainspring.artifacts.codec",
         ),
+        "keep_arguments": "mainspring.artifacts.arguments",
         "meaning_digest": "mainspring.artifacts.codec",
         **dict.fromkeys(
             (

@@ -1,3 +1,6 @@
+from mainspring.artifacts.arguments import (
+    keep_arguments as keep_arguments,
+)
 from mainspring.artifacts.codec import (
     BlobAccess as BlobAccess,
 )
@@ -9,6 +12,9 @@ from mainspring.artifacts.codec import (
 )
 from mainspring.artifacts.codec import (
     Encoded as Encoded,
+)
+from mainspring.artifacts.codec import (
+    EncodesMany as EncodesMany,
 )
 from mainspring.artifacts.codec import (
     Preview as Preview,

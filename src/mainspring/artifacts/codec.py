@@ -6,6 +6,7 @@ value of the same content digest. `mainspring.testing.codecs` checks the laws.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -139,6 +140,19 @@ class SavesAtOnce(Protocol):
 
     def save(self, value: Any, blobs: BlobAccess) -> tuple[str, Encoded]:
         """The content digest and where the bytes are."""
+        ...
+
+
+@runtime_checkable
+class EncodesMany(Protocol):
+    """A codec of values that come in crowds, as the tensors of a state do: several stand in one blob."""
+
+    def digest(self, value: Any) -> str:
+        """The content digest of one."""
+        ...
+
+    def encode_many(self, values: Sequence[Any], blobs: BlobAccess) -> tuple[list[str], Encoded]:
+        """The content digests of the values, and their bytes; what they name decodes to the list of them."""
         ...
 
 

@@ -7,17 +7,28 @@ blob lists where each leaf's bytes are.
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Callable
 from pathlib import PurePath
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from mainspring.artifacts._compare import compare_trees
 from mainspring.artifacts._tree import Reader, Writer, to_text
-from mainspring.artifacts.codec import EQUAL, BlobAccess, Comparison, Encoded, Preview, Tolerance, meaning_digest
+from mainspring.artifacts.codec import (
+    EQUAL,
+    BlobAccess,
+    Comparison,
+    Encoded,
+    EncodesMany,
+    Preview,
+    Tolerance,
+    meaning_digest,
+)
 from mainspring.artifacts.registry import codec_for, codec_named, content_digest, save_value
 from mainspring.errors import CodecError, shorten
 
+T = TypeVar("T")
 _LONGEST_TEXT = 200
 _LONGEST_ITEMS = 56  # with a name before it, and the count behind, in a line of 80
 _BRACKETS: tuple[tuple[type, tuple[str, str]], ...] = (
@@ -25,9 +36,77 @@ _BRACKETS: tuple[tuple[type, tuple[str, str]], ...] = (
 )  # fmt: skip
 
 
-class _Stored(msgspec.Struct):
+class _Stored(msgspec.Struct, omit_defaults=True):
+    """A tree and its leaves; one that stands in a pack with others is the pack's number and its own in it."""
+
     tree: Any
-    leaves: list[Encoded] = []
+    leaves: list[Encoded | tuple[int, int]] = []
+    packs: list[Encoded] = []
+
+
+class _Leaves:
+    """The leaves of a value, each once, in the order in which they are met, and where they are stored."""
+
+    def __init__(self) -> None:
+        self.items: list[tuple[object, str]] = []
+        self.digests: list[str] = []
+        self.leaves: list[Encoded | tuple[int, int]] = []
+        self.packs: list[Encoded] = []
+        self._numbers: dict[int, int] = {}
+
+    @property
+    def encoded(self) -> list[Encoded]:
+        """All that was stored."""
+        return [*(leaf for leaf in self.leaves if isinstance(leaf, Encoded)), *self.packs]
+
+    def number(self, item: object, path: str) -> int:
+        """The number of a leaf, at its first place or another."""
+        if id(item) not in self._numbers:
+            self._numbers[id(item)] = len(self.items)
+            self.items.append((item, path))
+        return self._numbers[id(item)]
+
+    def save(self, blobs: BlobAccess) -> None:
+        """Digest and write each; those that come in crowds together."""
+        crowds: dict[str, list[int]] = {}
+        found: dict[int, tuple[str, Encoded | tuple[int, int]]] = {}
+        for number, (item, path) in enumerate(self.items):
+            codec = _at(path, codec_for, item)
+            if isinstance(codec, EncodesMany):
+                crowds.setdefault(codec.name, []).append(number)
+            else:
+                found[number] = _at(path, save_value, item, blobs)
+        for numbers in crowds.values():
+            digests, encoded = self._pack(numbers, blobs)
+            for place, (number, digest) in enumerate(zip(numbers, digests, strict=True)):
+                found[number] = digest, (len(self.packs), place)
+            self.packs.append(encoded)
+        self.digests = [found[number][0] for number in range(len(self.items))]
+        self.leaves = [found[number][1] for number in range(len(self.items))]
+
+    def _pack(self, numbers: list[int], blobs: BlobAccess) -> tuple[list[str], Encoded]:
+        values = [self.items[number][0] for number in numbers]
+        codec = codec_for(values[0])
+        assert isinstance(codec, EncodesMany)
+        try:
+            return codec.encode_many(values, blobs)
+        except CodecError:
+            for number in numbers:
+                item, path = self.items[number]
+                _at(path, codec.digest, item)  # which one it is
+            raise
+
+
+def _at(path: str, call: Callable[..., T], *arguments: Any) -> T:
+    """What a call gives for a leaf, whose place an error tells."""
+    try:
+        return call(*arguments)
+    except CodecError as error:
+        raise CodecError(f"At {path}: {error}") from error
+
+
+def _decoded(encoded: Encoded, blobs: BlobAccess) -> Any:
+    return codec_named(encoded.codec).decode(encoded, blobs)
 
 
 class ValuesCodec:
@@ -55,34 +134,22 @@ class ValuesCodec:
 
     def save(self, value: Any, blobs: BlobAccess) -> tuple[str, Encoded]:
         """Digest and encode; every leaf is digested and written once."""
-        saved: dict[int, int] = {}
-        digests: list[str] = []
-        leaves: list[Encoded] = []
-
-        def leaf(item: object, path: str) -> int:
-            # A leaf that stands in several places is one; the two walks meet the same leaves in the same order.
-            if id(item) not in saved:
-                try:
-                    digest, encoded = save_value(item, blobs)
-                except CodecError as error:
-                    raise CodecError(f"At {path}: {error}") from error
-                saved[id(item)] = len(leaves)
-                digests.append(digest)
-                leaves.append(encoded)
-            return saved[id(item)]
-
-        tree = Writer(leaf).write(value)
+        found = _Leaves()
+        tree = Writer(found.number).write(value)
+        found.save(blobs)
         order: list[str] = []
 
         def met(item: object, path: str) -> int:
-            order.append(digests[leaf(item, path)])
+            order.append(found.digests[found.number(item, path)])
             return len(order) - 1
 
-        digest = self._digest(Writer(met).write(value) if leaves else tree, order)
-        data = to_text(_Stored(tree, leaves))
-        refers = dict.fromkeys(blob for encoded in leaves for blob in (encoded.blob, *encoded.blobs))
-        size = len(data) + sum(encoded.size_bytes for encoded in leaves)
-        brings = tuple(sorted({name for encoded in leaves for name in encoded.brings}))
+        # A leaf that stands in several places is one; the two walks meet the same leaves in the same order.
+        digest = self._digest(Writer(met).write(value) if found.items else tree, order)
+        data = to_text(_Stored(tree, found.leaves, found.packs))
+        inner = found.encoded
+        refers = dict.fromkeys(blob for encoded in inner for blob in (encoded.blob, *encoded.blobs))
+        size = len(data) + sum(encoded.size_bytes for encoded in inner)
+        brings = tuple(sorted({name for encoded in inner for name in encoded.brings}))
         return digest, Encoded(self.name, blobs.put(data), size, tuple(refers), brings)
 
     def _digest(self, tree: Any, leaves: list[str]) -> str:
@@ -96,12 +163,18 @@ class ValuesCodec:
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise CodecError(f"The blob `{encoded.blob[:12]}` is not a stored value: {error}.") from error
         values: dict[int, Any] = {}
+        packs: dict[int, Any] = {}
 
         def leaf(number: int) -> Any:
             if number not in values:
                 inner = stored.leaves[number]
-                values[number] = codec_named(inner.codec).decode(inner, blobs)
+                values[number] = _decoded(inner, blobs) if isinstance(inner, Encoded) else packed(*inner)
             return values[number]
+
+        def packed(pack: int, place: int) -> Any:
+            if pack not in packs:
+                packs[pack] = _decoded(stored.packs[pack], blobs)
+            return packs[pack][place]
 
         try:
             return Reader(leaf).read(stored.tree)

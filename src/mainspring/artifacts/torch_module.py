@@ -1,0 +1,273 @@
+"""The codec of PyTorch modules: safetensors for the weights, and how to build the module again; nothing is unpickled.
+
+A module is its class (of PyTorch or of the project), the arguments of its constructor, its weights, and what else stands on
+it and on the project's modules in it: plain values, and what has a codec. The arguments are those that `keep_arguments`
+recorded, else what the module holds under their names, as PyTorch's own layers do. That this builds the same module is tried
+when it is stored.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import nn
+
+from mainspring.artifacts._models import ModelCodec, Parts, reference_to, referred
+from mainspring.artifacts._tree import is_tree
+from mainspring.artifacts.arguments import KEPT, kept_arguments
+from mainspring.artifacts.torch import content, pack, unpack
+from mainspring.errors import CodecError, shorten
+
+_OWN = frozenset(vars(nn.Module())) | {KEPT}  # what every module holds
+_HOOKS = [name for name in sorted(_OWN) if name.endswith("_hooks") and "state_dict" not in name]
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_LEFT_OUT = ("device", "dtype")  # of a constructor: the weights say
+_LIBRARY = "torch"
+
+
+class ModuleCodec(ModelCodec):
+    """A module in training or evaluation mode, with frozen weights and tied ones."""
+
+    name, recipe, library = "torch.module", 1, _LIBRARY
+    types = ("torch.nn.modules.module.Module",)
+
+    def take_apart(self, value: nn.Module) -> Parts:
+        """How it is built, and its weights as safetensors."""
+        _check(value)
+        arguments = _arguments(value)
+        weights = _weights(value)
+        written = _Written(frozenset(map(id, value.modules()))).write(arguments)
+        _try(value, written, weights)
+        state = {"arguments": written, "modules": _held(value), "frozen": _frozen(value), "tied": _tied(value)}
+        meaning = "\n".join(
+            f"{name} {content(tensor)} {tensor.dtype} {list(tensor.shape)}" for name, tensor in weights.items()
+        )
+        return Parts(state, pack(weights), meaning or "no weights")
+
+    def put_together(self, cls: type, state: dict[str, Any], payload: bytes) -> nn.Module:
+        """The constructor called with the arguments, without drawing random numbers that anybody misses, then the weights."""
+        arguments = _Read().read(state["arguments"])
+        with torch.random.fork_rng(devices=()):
+            value = _built(cls, arguments)
+        value.load_state_dict(unpack(payload), strict=True, assign=True)
+        for name, held in state["modules"].items():
+            module = value.get_submodule(name)
+            module.training = held["training"]
+            vars(module).update(_Read().read(held["attributes"]))
+        for first, *others in state["tied"]:
+            for name in others:
+                owner, _, last = name.rpartition(".")
+                value.get_submodule(owner).register_parameter(last, value.get_parameter(first))
+        frozen = set(state["frozen"])
+        for name, parameter in value.named_parameters():
+            parameter.requires_grad_(name not in frozen)
+        return value
+
+    def content(self, value: nn.Module) -> Any:
+        """The weights by name."""
+        return _weights(value)
+
+    def details(self, value: nn.Module) -> dict[str, Any]:
+        """How many weights, and the layers."""
+        layers = [f"{name}: {shorten(module, 100)}" for name, module in value.named_children()]
+        return {"weights": sum(parameter.numel() for parameter in value.parameters()), "layers": layers[:100]}
+
+
+class _Written:
+    """Arguments and attributes as trees: modules, types, functions and devices become dicts that say what they are.
+
+    Of modules only how they are built is said, so they must be among those whose weights are stored.
+    """
+
+    def __init__(self, modules: frozenset[int] = frozenset()) -> None:
+        self._modules = modules
+
+    def write(self, value: Any) -> Any:
+        """The tree of a value."""
+        if isinstance(value, nn.Module):
+            if id(value) not in self._modules:
+                raise CodecError(
+                    f"`{shorten(value)}` is no part of the module. Assign it to an attribute, or hold it in a `ModuleList`."
+                )
+            return {"$module": {"class": _name(type(value)), "arguments": self.write(_arguments(value))}}
+        if isinstance(value, torch.dtype | torch.device):
+            return {"$torch": [type(value).__name__, str(value).removeprefix("torch.")]}
+        if isinstance(value, torch.Size):
+            return {"$torch": ["Size", list(value)]}
+        if type(value) is dict:
+            return {"$dict": [[key, self.write(item)] for key, item in value.items()]}
+        if type(value) in (list, tuple):
+            made = [self.write(item) for item in value]
+            return made if type(value) is list else tuple(made)
+        if isinstance(value, type) or (callable(value) and not is_tree(value) and hasattr(value, "__qualname__")):
+            return {"$named": _reference(value)}
+        return value
+
+
+class _Read:
+    """The inverse of `_Written`."""
+
+    def read(self, tree: Any) -> Any:
+        """The value of a tree."""
+        if type(tree) in (list, tuple):
+            made = [self.read(item) for item in tree]
+            return made if type(tree) is list else tuple(made)
+        if type(tree) is not dict or len(tree) != 1:
+            return tree
+        ((tag, inner),) = tree.items()
+        if tag == "$dict":
+            return {key: self.read(item) for key, item in inner}
+        if tag == "$module":
+            return _built(_module_class(inner["class"]), self.read(inner["arguments"]))
+        if tag == "$named":
+            return referred(inner, _LIBRARY)
+        if tag == "$torch":
+            kind, said = inner
+            return (
+                torch.Size(said) if kind == "Size" else torch.device(said) if kind == "device" else getattr(torch, said)
+            )
+        return tree
+
+
+def _reference(value: Any) -> str:
+    """Where a type or function is found; PyTorch's functions in C stand under other names than they say."""
+    for home in (torch, torch.nn.functional):
+        if getattr(home, value.__name__, None) is value:
+            return f"{home.__name__}:{value.__name__}"
+    return reference_to(f"{value.__module__}.{value.__qualname__}", _LIBRARY)
+
+
+def _module_class(name: str) -> type[nn.Module]:
+    found = referred(name, _LIBRARY)
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise CodecError(f"`{name}` is no module of PyTorch, so it isn't built.")
+    return found
+
+
+def _name(cls: type) -> str:
+    return reference_to(f"{cls.__module__}.{cls.__qualname__}", _LIBRARY)
+
+
+def _check(value: nn.Module) -> None:
+    """Refuse what only pickle could store, or what stands for another module."""
+    if isinstance(value, torch.jit.ScriptModule):
+        raise CodecError(
+            "A scripted module holds compiled code. Store the module that it was made of, or export it to ONNX."
+        )
+    if hasattr(value, "_orig_mod"):
+        raise CodecError("A compiled module stands for another. Store that one, its `_orig_mod`.")
+    if isinstance(value, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        raise CodecError("A module in parallel stands for another. Store that one, its `module`.")
+    hooked = [name for name, module in value.named_modules() if any(vars(module)[key] for key in _HOOKS)]
+    if hooked:
+        raise CodecError(
+            f"At `{hooked[0] or 'the module itself'}` a hook is registered, which has no stored form. Remove it first."
+        )
+
+
+def _weights(value: nn.Module) -> dict[str, torch.Tensor]:
+    state = value.state_dict(keep_vars=True)
+    for name, item in state.items():
+        if not isinstance(item, torch.Tensor):
+            kind = type(item).__qualname__
+            raise CodecError(
+                f"The state `{name}` is a `{kind}`, not a tensor. Register it as a buffer, or hold it as an attribute."
+            )
+    return {name: item.detach() for name, item in state.items()}
+
+
+def _frozen(value: nn.Module) -> list[str]:
+    return [name for name, parameter in value.named_parameters() if not parameter.requires_grad]
+
+
+def _tied(value: nn.Module) -> list[list[str]]:
+    """The names of weights that are one parameter."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in value.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    return [group for group in names.values() if len(group) > 1]
+
+
+def _held(value: nn.Module) -> dict[str, Any]:
+    """Of every module in it the mode and what it holds; of PyTorch's own the plain public values."""
+    found: dict[str, Any] = {}
+    for name, module in value.named_modules():
+        is_own = type(module).__module__.partition(".")[0] == _LIBRARY
+        attributes = {
+            key: item
+            for key, item in vars(module).items()
+            if key not in _OWN and (not is_own or (not key.startswith("_") and is_tree(item)))
+        }
+        kept = [[key, _Written().write(item)] for key, item in sorted(attributes.items())]
+        found[name] = {"training": module.training, "attributes": {"$dict": kept}}
+    return found
+
+
+def _arguments(value: nn.Module) -> dict[str, Any]:
+    """What its class is to be called with; `*` are arguments without names."""
+    recorded = kept_arguments(value)
+    if recorded is not None:
+        return recorded
+    if type(value) in _CONTAINERS:
+        items = dict(value.named_children())
+        numbered = list(items.values()) if list(items) == [*map(str, range(len(items)))] else items
+        return {"*": numbered if type(value) is nn.Sequential and type(numbered) is list else [numbered]}
+    found: dict[str, Any] = {}
+    for name, parameter in inspect.signature(type(value)).parameters.items():
+        if name in _LEFT_OUT:
+            continue
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            found |= _recurrent(value)
+        elif hasattr(value, name):
+            item = getattr(value, name)
+            # `bias=True` makes a parameter of this name.
+            found[name] = (
+                item is not None if isinstance(item, nn.Parameter) or (name == "bias" and item is None) else item
+            )
+        elif parameter.default is parameter.empty:
+            raise CodecError(
+                f"`{type(value).__qualname__}` can't be built again: its argument `{name}` is nowhere on it. Keep it as "
+                f"`self.{name}`, or decorate the class with `@mainspring.artifacts.keep_arguments`."
+            )
+    return found
+
+
+def _recurrent(value: nn.Module) -> dict[str, Any]:
+    """The arguments of a recurrent layer, whose signature doesn't name them."""
+    names = getattr(value, "__constants__", ()) if isinstance(value, nn.RNNBase) else ()
+    kept = {name: getattr(value, name) for name in names if name != "mode"}
+    if type(value) is nn.RNN:
+        kept["nonlinearity"] = value.nonlinearity
+    return kept if isinstance(value, nn.LSTM) else {name: item for name, item in kept.items() if name != "proj_size"}
+
+
+def _built(cls: type, arguments: dict[str, Any]) -> nn.Module:
+    named = {name: item for name, item in arguments.items() if name != "*"}
+    made: nn.Module = cls(*arguments.get("*", ()), **named)
+    return made
+
+
+def _try(value: nn.Module, tree: Any, weights: dict[str, torch.Tensor]) -> None:
+    """Build it and hold its weights against those of the value."""
+    try:
+        with torch.random.fork_rng(devices=()):
+            again = _built(type(value), _Read().read(tree))
+    except TypeError as error:
+        raise CodecError(
+            f"`{type(value).__qualname__}` can't be built again with what is known of its arguments: {error}. {_ADVICE}"
+        ) from error
+    expected = {name: tuple(item.shape) for name, item in weights.items()}
+    found = {name: tuple(item.shape) for name, item in again.state_dict().items()}
+    if found != expected:
+        name = next(name for name in (*expected, *found) if expected.get(name) != found.get(name))
+        told = f"`{name}` has the shape {found.get(name, 'nothing')} and not {expected.get(name, 'nothing')}"
+        raise CodecError(
+            f"`{type(value).__qualname__}` is built otherwise with what is known of its arguments: {told}. {_ADVICE}"
+        )
+
+
+_ADVICE = (
+    "Decorate its class with `@mainspring.artifacts.keep_arguments`, and don't replace its layers after it was made."
+)
