@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mainspring.errors import MainspringError
-from mainspring.ledger import close_scope, new_id, open_scope
+from mainspring.errors import ConflictError, InvalidError, MainspringError
+from mainspring.ledger import close_scope, current_scope, new_id, open_scope
 from mainspring.runs._store import RunStore
 from mainspring.runs.code import CodeTree, keep_sources, script_name, script_sources
 from mainspring.runs.environment import snapshot
 from mainspring.runs.git import GitQuery
+from mainspring.runs.limits import checked_key
 from mainspring.runs.metrics import Metrics
 from mainspring.runs.printed import Printed
 from mainspring.runs.run import Run, RunState
+from mainspring.runs.system import EVERY_S, SystemMetrics
 from mainspring.runs.tracking import RunLog
 from mainspring.secrets import redact, redact_value
 from mainspring.store.heartbeat import Heartbeat
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from mainspring.store import Transaction
 
 _LEASE_S = 60.0
+_OF_PIPELINES = ("pipeline", "task", "replay")
 
 
 class ActiveRun(RunLog):
@@ -57,6 +60,9 @@ class ActiveRun(RunLog):
         self._scope = open_scope(run.id, self)
         self._inside = ExitStack()
         self._ended = False
+        self._pid = os.getpid()
+        self._system: SystemMetrics | None = None
+        self._log_before = workspace.blobs.read(run.log).decode() if run.log else ""
         atexit.register(self._end_with_the_process)
         self._printed = Printed(workspace.scratch / run.id / "run.log")
         self._meter = ResourceMeter().__enter__()
@@ -67,23 +73,46 @@ class ActiveRun(RunLog):
         self.flush()
 
     def flush(self) -> None:
-        """Write what waits; when this returns, it survives a kill."""
+        """Write what waits; when this returns, it survives a kill.
+
+        Raises:
+            StorageError: it can't be written now; it goes on waiting.
+            ConflictError: another process gave a parameter another value; these parameters are left out.
+        """
         self.write_points()
-        if self.is_waiting:
+        if not self.is_waiting:
+            return
+        try:
             with self.workspace.database.transaction() as tx:
                 self.commit(tx, self._store, self.id, by=self.id)
-            self._forget()
+        except ConflictError:
+            self.params = {}
+            raise
+        self._forget()
+
+    def watch_system(self, every: bool | float) -> None:
+        """Log what the machine does every so many seconds, ten if it is True."""
+        if every:
+            self._system = SystemMetrics(self, every_s=EVERY_S if every is True else float(every))
 
     def end(self, state: RunState = RunState.SUCCEEDED, error: str | None = None) -> None:
-        """Write what waits and close the run; a second call does nothing."""
+        """Write what waits and close the run; a second call does nothing.
+
+        Raises:
+            StorageError: it can't be written now; the run stays open, to be ended once more.
+        """
         if self._ended:
             return
+        if self._system is not None:
+            self._system.stop()
+            self._system = None
+        self.flush()
         self._ended = True
         atexit.unregister(self._end_with_the_process)
         self._meter.__exit__(None, None, None)
         close_scope(self._scope)
         self._heartbeat.__exit__()
-        text = redact(self._printed.end().decode("utf-8", "replace"))
+        text = self._log_before + redact(self._printed.end().decode("utf-8", "replace"))
         self.flush()
         log = self.workspace.blobs.put(text.encode()) if text else None
         code = _code(self.workspace, script_sources(self.workspace.project.root, self._sources))
@@ -96,6 +125,10 @@ class ActiveRun(RunLog):
 
     def _end_with_the_process(self) -> None:
         """The end of a run that nobody ended: failed if an exception ends the script."""
+        if os.getpid() != self._pid:  # a forked child: the run is its parent's to end
+            with suppress(MainspringError):
+                self.write_points()
+            return
         error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)  # set by an uncaught one
         with suppress(MainspringError):  # the workspace may be closed or gone; then the run shows as interrupted
             self._end_by(error)
@@ -140,15 +173,28 @@ class ActiveRun(RunLog):
 
 
 def start_run(
-    name: str = "run",
+    name: str = "",
     *,
-    experiment: str = "Default",
+    experiment: str | None = None,
     params: dict[str, Any] | None = None,
+    tags: dict[str, str] | None = None,
+    note: str = "",
+    kind: str = "script",
+    parent: str | None = None,
+    nested: bool = False,
+    resume: str | None = None,
+    system_metrics: bool | float = False,
     workspace: Workspace | None = None,
 ) -> ActiveRun:
     """Start a run from a script or notebook, in the workspace of the project here.
 
-    Datasets that are read or committed while it is open are its inputs and outputs, what is printed its log.
+    Datasets that are read or committed while it is open are its inputs and outputs, what is printed its log. `parent` is
+    the run that it belongs to; `nested` makes that the one that is active here. `resume` opens a run that ended once
+    more. `system_metrics` logs CPU, memory, disk, network and GPUs every ten seconds, or every so many.
+
+    Raises:
+        InvalidError: no run is active to nest in, or the run to resume is a pipeline's or deleted.
+        ConflictError: the run to resume is still open.
 
     >>> import tempfile, pathlib
     >>> from mainspring.workspace import Workspace
@@ -157,6 +203,27 @@ def start_run(
     ...     run.log_metric("auc", 0.81)
     """
     workspace = workspace or current_workspace()
+    store = RunStore(workspace.database, workspace.ledger)
+    if resume is not None:
+        active = _resumed(workspace, store, resume)
+        for key, value in (params or {}).items():
+            active.log_param(key, value)
+    else:
+        above = store.get(parent) if parent else _active_run(store) if nested else None
+        run, sources = _created(
+            workspace, store, kind=kind, name=name or "run", parent=above and above.id, note=note,
+            experiment=experiment or (above.experiment if above else "Default"),
+            params={checked_key("parameter", key): redact_value(key, value) for key, value in (params or {}).items()},
+        )  # fmt: skip
+        active = ActiveRun(workspace, run, sources)
+    for key, text in (tags or {}).items():
+        active.log_tag(key, text)
+    active.watch_system(system_metrics)
+    return active
+
+
+def _created(workspace: Workspace, store: RunStore, *, name: str, **fields: Any) -> tuple[Run, dict[str, bytes]]:
+    """A new run of what runs here, and its sources."""
     root = workspace.project.root
     query = GitQuery(root)
     environment = snapshot()
@@ -165,17 +232,42 @@ def start_run(
     code = _code(workspace, sources)
     git = query.result()
     diff = workspace.blobs.put(git.diff.encode()) if git.diff else None
-    store = RunStore(workspace.database, workspace.ledger)
     with workspace.database.transaction() as tx:
         run = store.create(
-            tx, kind="script", name=name, id=new_id(), experiment=experiment, target=script_name(root),
-            params={key: redact_value(key, value) for key, value in (params or {}).items()},
+            tx, name=name, id=new_id(), target=script_name(root),
             hash_seed_fixed=os.environ.get("PYTHONHASHSEED", "random") != "random",
-            environment=kept, environment_digest=environment.digest, git_commit=git.commit, git_diff=diff,
+            environment=kept, environment_digest=environment.digest, git_commit=git.commit, git_diff=diff, **fields,
         )  # fmt: skip
         if code is not None:
             _record_code(store, tx, run.id, name, code)
-    return ActiveRun(workspace, run, sources)
+    return run, sources
+
+
+def _resumed(workspace: Workspace, store: RunStore, name: str) -> ActiveRun:
+    """A run that ended, open once more."""
+    run = store.get(name)
+    if run.deleted_at is not None:
+        raise InvalidError(
+            "run to resume", name, "one that can go on: it is deleted", "`mainspring runs restore` helps."
+        )
+    if run.kind in _OF_PIPELINES:
+        raise InvalidError(
+            "run to resume", name, "a script's run", f"`mainspring run --resume {name}` resumes a pipeline's."
+        )
+    active = ActiveRun(workspace, run, script_sources(workspace.project.root))  # refused while somebody holds its lease
+    with workspace.database.transaction() as tx:
+        store.resume(tx, run)
+    return active
+
+
+def _active_run(store: RunStore) -> Run:
+    """The run that is active here: an open one, or that of the step at work."""
+    scope = current_scope()
+    if scope is None:
+        raise InvalidError("nested", True, "possible here", "Call it inside a run or step, or name its `parent`.")
+    above = [edge.dst for edge in store.ledger.edges([scope.id]) if edge.role == "part_of"]
+    found = store.get_many([scope.id, *above])
+    return found.get(scope.id) or next(run for run in found.values() if run.kind != "task")
 
 
 def _code(workspace: Workspace, sources: dict[str, bytes]) -> CodeTree | None:
