@@ -23,6 +23,12 @@ from mainspring.runs import log_text as log_text
 from mainspring.runs import search_runs as search_runs
 from mainspring.runs import start_run as start_run
 from mainspring.secrets import Secret as Secret
+from mainspring.studies import choices as choices
+from mainspring.studies import floats as floats
+from mainspring.studies import ints as ints
+from mainspring.studies import log_float as log_float
+from mainspring.studies import study as study
+from mainspring.studies import tune as tune
 from mainspring.workspace import Workspace as Workspace
 
 __version__: str

@@ -114,8 +114,8 @@ class ChildProcess:
             return self._ended(order, *_described(process.returncode))
         elapsed = time.monotonic() - self._started_at
         if order.timeout_s is not None and elapsed > self._limit_s(order.timeout_s):
-            limit = f"ran longer than its limit of {order.timeout_s:g} s"
-            told = f"it {limit}" if self._is_ready else f"its worker didn't start within {_START_S:g} s"
+            slow = f"it ran longer than its limit of {order.timeout_s:g} s"
+            told = slow if self._is_ready else f"its worker didn't start within {_START_S:g} s"
             self.kill()
             return self._ended(order, "timeout", told)
         if order.memory_bytes is not None and self._over(order.memory_bytes):

@@ -99,7 +99,7 @@ class Lab:
         """A process that runs some code in the project's folder."""
         return subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(code)], cwd=self.root, env=self.environment(**environment),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
     def close(self) -> None:

@@ -1,0 +1,16 @@
+from mainspring.studies.live import LiveTrial as LiveTrial
+from mainspring.studies.live import Pruned as Pruned
+from mainspring.studies.plots import Plot as Plot
+from mainspring.studies.records import Trial as Trial
+from mainspring.studies.records import TrialState as TrialState
+from mainspring.studies.results import Study as Study
+from mainspring.studies.results import get_study as get_study
+from mainspring.studies.results import list_studies as list_studies
+from mainspring.studies.space import choices as choices
+from mainspring.studies.space import floats as floats
+from mainspring.studies.space import ints as ints
+from mainspring.studies.space import log_float as log_float
+from mainspring.studies.tuning import Tuned as Tuned
+from mainspring.studies.tuning import resume_study as resume_study
+from mainspring.studies.tuning import study as study
+from mainspring.studies.tuning import tune as tune

@@ -1,0 +1,187 @@
+"""What a study may choose: a range or a list of choices for each parameter, plain data without Optuna."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from mainspring.errors import InvalidError, WrongTypeError, counted
+
+Plain = str | int | float | bool | None
+_MOST_POINTS = 100_000
+
+
+class Suggests(Protocol):
+    """What asks for a value of a parameter, in Optuna's words."""
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """A real number."""
+        ...
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """A whole number, both ends included."""
+        ...
+
+    def suggest_categorical(self, name: str, choices: Sequence[Plain]) -> Any:
+        """One of the choices."""
+        ...
+
+
+class Floats(msgspec.Struct, frozen=True, tag="float", omit_defaults=True):
+    """Real numbers from `low` to `high`, both included."""
+
+    low: float
+    high: float
+    step: float | None = None
+    log: bool = False
+
+    def suggest(self, trial: Suggests, name: str) -> Any:
+        """The value of a trial."""
+        return trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
+
+    def points(self, name: str) -> list[Plain]:
+        """Every value, for a grid.
+
+        Raises:
+            InvalidError: there is no end to them.
+        """
+        if self.step is None:
+            raise InvalidError(f"space `{name}`", self, "a finite list", "A grid takes `choices`, `ints` or a `step`.")
+        return [self.low + self.step * n for n in range(math.floor((self.high - self.low) / self.step + 1e-9) + 1)]
+
+
+class Ints(msgspec.Struct, frozen=True, tag="int", omit_defaults=True):
+    """Whole numbers from `low` to `high`, both included."""
+
+    low: int
+    high: int
+    step: int = 1
+    log: bool = False
+
+    def suggest(self, trial: Suggests, name: str) -> Any:
+        """The value of a trial."""
+        return trial.suggest_int(name, self.low, self.high, step=self.step, log=self.log)
+
+    def points(self, name: str) -> list[Plain]:  # noqa: ARG002  # those of Floats are named when they have no end
+        """Every value, for a grid."""
+        return list(range(self.low, self.high + 1, self.step))
+
+
+class Choices(msgspec.Struct, frozen=True, tag="choice", omit_defaults=True):
+    """One of a list, without an order."""
+
+    values: tuple[Plain, ...]
+
+    def suggest(self, trial: Suggests, name: str) -> Any:
+        """The value of a trial."""
+        return trial.suggest_categorical(name, self.values)
+
+    def points(self, name: str) -> list[Plain]:  # noqa: ARG002  # those of Floats are named when they have no end
+        """Every value, for a grid."""
+        return list(self.values)
+
+
+Range = Floats | Ints | Choices
+
+
+def floats(low: float, high: float, *, step: float | None = None) -> Floats:
+    """Real numbers from `low` to `high`, both included, in steps if a step is given.
+
+    >>> floats(0.5, 1.0)
+    Floats(low=0.5, high=1.0, step=None, log=False)
+    """
+    if step is not None and not step > 0:
+        raise InvalidError("step", step, "above 0")
+    return Floats(*_ends(low, high), step=step)
+
+
+def log_float(low: float, high: float) -> Floats:
+    """Real numbers above 0, each factor as likely as any other: for learning rates and penalties.
+
+    >>> log_float(1e-3, 0.3).log
+    True
+    """
+    return Floats(*_ends(low, high, above_0=True), log=True)
+
+
+def ints(low: int, high: int, *, step: int = 1, log: bool = False) -> Ints:
+    """Whole numbers from `low` to `high`, both included, in steps; with `log`, each factor as likely as any other.
+
+    >>> ints(3, 9).high
+    9
+    """
+    for name, value in (("low", low), ("high", high), ("step", step)):
+        checked_whole(name, value)
+    if step < 1 or (log and step != 1):
+        raise InvalidError("step", step, "1 with `log`" if log else "at least 1")
+    _ends(low, high, above_0=log)
+    return Ints(low, high, step, log)
+
+
+def choices(*values: Plain) -> Choices:
+    """One of these values, without an order; each is text, a number, True, False or None.
+
+    >>> choices("gini", "entropy").values
+    ('gini', 'entropy')
+    """
+    if not values:
+        raise InvalidError("choices", "nothing", "at least one value")
+    for value in values:
+        if not isinstance(value, Plain):
+            raise WrongTypeError(
+                "choices", value, "text, a number, True, False or None", "Map names to objects inside."
+            )
+    return Choices(values)
+
+
+def checked_space(space: Mapping[str, Range]) -> dict[str, Range]:
+    """The space as a dict of its own.
+
+    Raises:
+        WrongTypeError: a parameter has no range.
+    """
+    for name, allowed in space.items():
+        if not isinstance(allowed, Range):
+            raise WrongTypeError(f"space `{name}`", allowed, "a range", "Use ms.floats, log_float, ints or choices.")
+    return dict(space)
+
+
+def grid(space: Mapping[str, Range]) -> Iterable[dict[str, Plain]]:
+    """Every point of a space, the last parameter moving fastest.
+
+    >>> list(grid({"depth": ints(1, 2), "kind": choices("a", "b")}))[1]
+    {'depth': 1, 'kind': 'b'}
+    """
+    axes = [allowed.points(name) for name, allowed in space.items()]
+    size = math.prod(len(axis) for axis in axes)
+    if size > _MOST_POINTS:
+        raise InvalidError("grid", counted(size, "point"), f"one of at most {_MOST_POINTS:,}", "Use fewer choices.")
+    return (dict(zip(space, point, strict=True)) for point in itertools.product(*axes))
+
+
+def checked_number(name: str, value: Any) -> None:
+    """Refuse what is no number; True and False are none."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise WrongTypeError(name, value, "a number")
+
+
+def checked_whole(name: str, value: Any) -> None:
+    """Refuse what is no whole number."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise WrongTypeError(name, value, "a whole number")
+
+
+def _ends(low: float, high: float, *, above_0: bool = False) -> tuple[float, float]:
+    for name, value in (("low", low), ("high", high)):
+        checked_number(name, value)
+        if not math.isfinite(value) or (above_0 and value <= 0):
+            raise InvalidError(name, value, "a finite number above 0" if above_0 else "a finite number")
+    if low > high:
+        raise InvalidError("range", f"{low} to {high}", "one whose low end comes first")
+    return low, high

@@ -1,0 +1,57 @@
+"""A study in a step: the step is reused while its inputs are the same, and a later attempt goes on where one was cut."""
+
+from __future__ import annotations
+
+import pytest
+
+from mainspring.runs import RunStore
+from mainspring.studies import list_studies
+from mainspring.testing.workspaces import Lab, states
+
+FLOW = """
+import os
+
+def score(x, data):
+    if {breaks} and x > 3 and not os.path.exists(os.environ["HOME"] + "/mended"):
+        raise KeyboardInterrupt
+    return x * len(data)
+
+@ms.step
+def load(size: int) -> list:
+    return list(range(size))
+
+@ms.step
+def search(data: list) -> dict:
+    best = ms.tune(
+        score, space={{"x": ms.ints(1, 5)}}, direction="maximize", sampler="grid", inputs={{"data": data}}{more}
+    )
+    return best.params
+
+@ms.pipeline
+def main(size: int = 3):
+    return search(load(size))
+"""
+
+
+def test_a_step_that_tunes_is_reused_while_its_inputs_are_the_same(lab: Lab) -> None:
+    lab.write(FLOW.format(breaks=False, more=""))
+    first = lab.run()
+    assert states(first) == {"load": "succeeded", "search": "succeeded"}
+    assert first.value == {"x": 5}
+    assert states(lab.run()) == {"load": "reused", "search": "reused"}
+    (study,) = list_studies(workspace=lab.workspace)
+    run = RunStore(lab.workspace.database).get(study.id)
+    assert run.parent == first.run.id
+    assert len(study.trials()) == 5
+    assert states(lab.run(params={"size": 4})) == {"load": "succeeded", "search": "succeeded"}
+    assert len(list_studies(workspace=lab.workspace)) == 2
+
+
+@pytest.mark.one_backend("what a fingerprint reaches is no concern of a backend")
+def test_another_objective_is_another_step(lab: Lab) -> None:
+    lab.write(FLOW.format(breaks=False, more=""))
+    lab.run()
+    lab.write(FLOW.format(breaks=False, more="").replace("x * len(data)", "-x * len(data)"))
+    again = lab.run()
+    assert states(again) == {"load": "reused", "search": "succeeded"}
+    assert again.value == {"x": 1}

@@ -1,0 +1,226 @@
+"""A study: trials are runs, a sequential study repeats, budgets hold, and what fails is told."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import optuna
+import pytest
+
+import mainspring as ms
+from mainspring.errors import ConflictError, InvalidError, NotFoundError, WrongTypeError
+from mainspring.runs import Metrics, RunStore
+from mainspring.studies import LiveTrial, Study, Tuned, get_study, list_studies, resume_study, study
+from mainspring.testing.workspaces import Lab
+from mainspring.workspace import using
+from tests.studies.projects import OBJECTIVES
+
+SPACE = {"x": ms.floats(-1, 1), "depth": ms.ints(1, 4)}
+
+
+def parabola(x: float, depth: int) -> float:
+    return (x - 0.3) ** 2 + depth
+
+
+def search(lab: Lab, name: str = "late", **options: Any) -> Study:
+    given: dict[str, Any] = {"space": SPACE, "direction": "minimize", "sampler": "random", "trials": 6}
+    return study(name, options.pop("objective", parabola), workspace=lab.workspace, **given | options)
+
+
+def told(found: Study) -> list[tuple[Any, ...]]:
+    return [(trial.number, trial.state.value, trial.params, trial.values) for trial in found.trials()]
+
+
+def test_each_trial_is_a_run_below_the_studys(lab: Lab) -> None:
+    found = search(lab)
+    runs = RunStore(lab.workspace.database)
+    assert [trial.number for trial in found.trials()] == list(range(6))
+    for trial in found.trials():
+        run = runs.get(trial.run or "")
+        assert (run.kind, run.parent, run.state.value, run.params) == ("trial", found.id, "succeeded", trial.params)
+        assert Metrics(lab.workspace.metrics).latest_values(run.series) == pytest.approx({"value": trial.value})
+    assert runs.get(found.id).state.value == "succeeded"
+    assert found.best.value == min(trial.value or 0.0 for trial in found.trials())
+    assert found.best_params == found.best.params
+
+
+@pytest.mark.one_backend("what a sampler gives depends on what is replayed, which the journal's test holds on both")
+@pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes", "nsga2"])
+def test_a_study_that_was_cut_repeats_bit_for_bit(lab: Lab, sampler: str) -> None:
+    whole = search(lab, "whole", sampler=sampler, trials=14)
+    search(lab, "cut", sampler=sampler, trials=5)
+    cut = search(lab, "cut", sampler=sampler, trials=14)
+    assert told(cut) == told(whole)
+    assert told(search(lab, "other", sampler=sampler, trials=3, seed=1)) != told(whole)[:3]
+
+
+def test_reports_are_metrics_and_prune(lab: Lab) -> None:
+    def slow(trial: LiveTrial) -> float:
+        height = trial.suggest_int("height", 0, 100)
+        for step in range(4):
+            trial.report(height + step, step)
+            if trial.should_prune():
+                raise trial.pruned()
+        return height
+
+    found = search(lab, objective=slow, space=None, pruner="median", trials=12, direction="maximize")
+    pruned = found.trials("pruned")
+    assert pruned
+    assert found.trials("complete")
+    series = RunStore(lab.workspace.database).get(pruned[0].run or "").series
+    assert Metrics(lab.workspace.metrics).history(series, "value").items[0].step == 0
+
+
+@pytest.mark.one_backend("the rules of what an objective may do are no concern of a backend")
+def test_what_an_objective_raises_fails_its_trial_alone(lab: Lab) -> None:
+    def moody(trial: LiveTrial) -> Any:
+        odd: dict[int, Any] = {0: math.nan, 1: "good", 2: [1, 2], 3: None}
+        return odd[trial.number] if trial.number in odd else 1 / (trial.number - 4)
+
+    heard: list[int] = []
+    found = search(lab, objective=moody, space=None, on_trial=lambda trial: heard.append(trial.number))
+    errors = {trial.number: trial.error for trial in found.trials("failed")}
+    assert set(errors) == {0, 1, 2, 3, 4}
+    assert "NaN" in (errors[0] or "")
+    assert errors[4] == "ZeroDivisionError: division by zero"
+    assert found.best.number == 5
+    assert heard == list(range(6))
+    with pytest.raises(NotFoundError, match="ZeroDivisionError"):
+        search(lab, "all", objective=lambda x, depth: 1 / 0).best  # noqa: B018  # the access is what raises
+
+
+def test_a_grid_is_tried_once_each_and_other_metrics_are_kept(lab: Lab) -> None:
+    def scored(depth: int, kind: str) -> dict[str, float]:
+        return {"size": depth, "auc": depth / 10 + len(kind)}
+
+    space = {"depth": ms.ints(1, 3), "kind": ms.choices("a", "bb")}
+    found = search(lab, objective=scored, space=space, sampler="grid", metric="auc", direction="maximize", trials=None)
+    points = [(trial.params["depth"], trial.params["kind"]) for trial in found.trials()]
+    assert points == [(1, "a"), (1, "bb"), (2, "a"), (2, "bb"), (3, "a"), (3, "bb")]
+    again = search(lab, objective=scored, space=space, sampler="grid", metric="auc", direction="maximize", trials=None)
+    assert told(again) == told(found)
+    run = RunStore(lab.workspace.database).get(found.best.run or "")
+    assert set(Metrics(lab.workspace.metrics).latest_values(run.series)) == {"size", "auc"}
+
+
+@pytest.mark.one_backend("a rule over the trials' values")
+def test_several_metrics_have_a_pareto_front_and_no_best(lab: Lab) -> None:
+    def both(x: float) -> tuple[float, float]:
+        return x**2, (x - 1) ** 2
+
+    space = {"x": ms.floats(-1, 2, step=0.5)}
+    found = search(
+        lab, objective=both, space=space, sampler="grid", metric=("left", "right"), direction="minimize", trials=None
+    )
+    assert [trial.params["x"] for trial in found.pareto] == [0.0, 0.5, 1.0]
+    with pytest.raises(InvalidError, match="pareto"):
+        found.best  # noqa: B018  # the access is what raises
+
+
+def test_budgets_hold(lab: Lab) -> None:
+    def costly(trial: LiveTrial) -> float:
+        trial.add_cost(2.5)
+        return trial.suggest_float("x", 0, 1)
+
+    found = search(lab, objective=costly, space=None, trials=None, budget_cost=9)
+    assert [trial.cost for trial in found.trials()] == [2.5] * 4
+    assert len(search(lab, "soon", trials=None, timeout_s=1e-9).trials()) == 0
+    with pytest.raises(InvalidError, match="needs an end"):
+        search(lab, "endless", trials=None)
+
+
+def test_another_goal_or_input_needs_another_name(lab: Lab) -> None:
+    search(lab, objective=lambda x, w: x * w, space={"x": ms.floats(0, 1)}, inputs={"w": 2}, trials=1)
+    with pytest.raises(ConflictError, match="begun to minimize value"):
+        search(lab, direction="maximize")
+    with pytest.raises(ConflictError, match="other inputs"):
+        search(lab, objective=lambda x, w: x * w, space={"x": ms.floats(0, 1)}, inputs={"w": 3})
+
+
+def test_a_study_learns_from_another(lab: Lab) -> None:
+    first = search(lab, "first", sampler="tpe", trials=12)
+    second = search(lab, "second", sampler="tpe", trials=3, warm_start="first")
+    taken = [trial for trial in second.trials(taken_over=True) if trial.taken_from]
+    assert [trial.run for trial in taken] == [trial.run for trial in first.trials()]
+    assert [trial.number for trial in second.trials()] == [12, 13, 14]
+    assert len(search(lab, "second", sampler="tpe", trials=4, warm_start="first").trials()) == 4
+    assert isinstance(second.optuna, optuna.Study)
+    assert len(second.optuna.trials) == 16
+
+
+@pytest.mark.one_backend("workers are the same processes on both")
+def test_a_trial_that_crashes_or_hangs_is_told_and_the_study_goes_on(lab: Lab) -> None:
+    lab.write(OBJECTIVES, "objectives")
+    space = {"kind": ms.choices("raise", "crash", "fine", "hang", "good too")}
+    module = lab.load("objectives")
+    found = search(
+        lab, objective=module.troubled, space=space, sampler="grid", direction="maximize", trials=None, jobs=2,
+        trial_timeout_s=0.4,
+    )  # fmt: skip
+    states = {trial.params["kind"]: (trial.state.value, trial.error) for trial in found.trials()}
+    assert states == {
+        "raise": ("failed", "ValueError: it can't be done"),
+        "crash": ("failed", "exit: its process ended with exit code 3"),
+        "hang": ("failed", "timeout: it ran longer than its limit of 0.4 s"),
+        "fine": ("complete", None),
+        "good too": ("complete", None),
+    }
+    with pytest.raises(InvalidError, match="another process can import"):
+        search(lab, "closed", objective=lambda x, depth: 0, jobs=2)
+
+
+def test_a_study_is_resumed_from_its_record(lab: Lab) -> None:
+    lab.write(OBJECTIVES, "objectives")
+    module = lab.load("objectives")
+    search(lab, objective=module.weighted, space={"x": ms.floats(0, 1)}, inputs={"weights": [1, 2]}, trials=2)
+    found = resume_study("late", trials=5, workspace=lab.workspace)
+    assert [trial.values["value"] == pytest.approx(3 * trial.params["x"]) for trial in found.trials()] == [True] * 5
+    assert [each.name for each in list_studies(workspace=lab.workspace)] == ["late"]
+    with pytest.raises(NotFoundError, match="Nearest: late"):
+        get_study("lat3", workspace=lab.workspace)
+
+
+def test_an_interrupted_trial_waits_and_is_made_again(lab: Lab) -> None:
+    tries: list[dict[str, Any]] = []
+
+    def stopped(x: float, depth: int) -> float:
+        tries.append({"x": x, "depth": depth})
+        if len(tries) == 2:
+            raise KeyboardInterrupt
+        return x
+
+    with pytest.raises(KeyboardInterrupt):
+        search(lab, objective=stopped)
+    assert (
+        RunStore(lab.workspace.database).get(get_study("late", workspace=lab.workspace).id).state.value == "cancelled"
+    )
+    found = search(lab, objective=stopped)
+    assert tries[1] == tries[2] == found.trials()[1].params
+    assert [trial.attempts for trial in found.trials()] == [1, 2, 1, 1, 1, 1]
+
+
+@pytest.mark.one_backend("nothing is stored")
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"sampler": "tpee"}, InvalidError, "sampler: `tpee`"),
+        ({"direction": "up"}, InvalidError, "direction: `up`"),
+        ({"trials": 0}, InvalidError, "above 0"),
+        ({"space": {"x": (0, 1)}}, WrongTypeError, "space `x`"),
+        ({"space": {"y": ms.floats(0, 1)}}, InvalidError, "parabola: `y`"),
+        ({"space": {"x": ms.floats(0, 1)}}, InvalidError, "parabola: `depth`"),
+        ({"sampler": "grid"}, InvalidError, "finite list"),
+        ({"metric": ("a", "b"), "pruner": "median"}, InvalidError, "nothing to prune by"),
+    ],
+)
+def test_what_is_wrong_is_named(lab: Lab, options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        search(lab, **options)
+
+
+def test_tune_gives_the_best(lab: Lab) -> None:
+    with using(lab.workspace):
+        best = ms.tune(parabola, space=SPACE, direction="minimize", sampler="random", trials=4)
+    assert isinstance(best, Tuned)
+    assert best.value == get_study("parabola", workspace=lab.workspace).best_value
