@@ -8,9 +8,12 @@ from mainspring.models.aliases import rollback as rollback
 from mainspring.models.aliases import set_alias as set_alias
 from mainspring.models.feature_set import FeatureSet as FeatureSet
 from mainspring.models.feature_set import GivesFeatures as GivesFeatures
+from mainspring.models.folder import create_version as create_version
+from mainspring.models.folder import register_folder as register_folder
 from mainspring.models.logged import LoggedMetric as LoggedMetric
 from mainspring.models.logged import LoggedModel as LoggedModel
 from mainspring.models.logged import LoggedModelStore as LoggedModelStore
+from mainspring.models.onnx import register_onnx as register_onnx
 from mainspring.models.predictor import Predictor as Predictor
 from mainspring.models.predictor import example_of as example_of
 from mainspring.models.predictor import inputs_of as inputs_of

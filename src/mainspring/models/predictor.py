@@ -166,4 +166,5 @@ def _records(signature: Signature) -> Callable[[Columns], Any]:
 
 _TABLES: dict[str, Callable[[Signature], Callable[[Columns], Any]]] = {
     "numpy": _numpy, "pandas": _pandas, "polars": _polars, "records": _records,
+    "columns": lambda signature: lambda columns: columns,
 }  # fmt: skip

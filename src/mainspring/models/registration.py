@@ -113,10 +113,10 @@ def _signature(model: Any, signature: Any, example: Any) -> Signature:
     table = signature if signature is not None else example
     if table is None:
         raise InvalidError("signature", None, "a Signature or a table", "Give the training table, or an input_example.")
-    return Signature.infer(table, output=_output(model))
+    return Signature.infer(table, output=output_of(model))
 
 
-def _output(model: Any) -> Output:
+def output_of(model: Any) -> Output:
     """What the model gives, by the conventions of scikit-learn."""
     classes = getattr(model, "classes_", None)
     if classes is None or not hasattr(classes, "tolist"):
