@@ -20,7 +20,7 @@ def searched(lab: Lab, trials: int = 12) -> Study:
     def loss(rate: float, depth: int, kind: str, bag: Any) -> float:
         return abs(rate - 0.05) + depth / 100 + len(kind) + (bag is None)
 
-    space = {
+    space: dict[str, Any] = {
         "rate": ms.log_float(1e-3, 0.3), "depth": ms.ints(1, 9), "kind": ms.choices("a$", "<bb>"), "bag": ms.choices(None, 1),
     }  # fmt: skip
     return study(

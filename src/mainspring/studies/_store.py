@@ -275,7 +275,9 @@ class StudyStore:
     def left_behind(self, study: str, *, watched: Collection[str] = ()) -> list[tuple[int, int]]:
         """Number and attempts of each trial in flight of a process that is gone, but for those whose claims are watched."""
         return [
-            (number, attempts) for number, run, attempts, _ in self.running(study) if not self.leases.held(f"run:{run}")
+            (number, attempts)
+            for number, run, attempts, claim in self.running(study)
+            if claim not in watched and not self.leases.held(f"run:{run}")
         ]
 
     def _seize(self, tx: Transaction, study: str, number: int) -> Lease:

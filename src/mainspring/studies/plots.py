@@ -11,16 +11,16 @@ from collections.abc import Callable, Sequence
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mainspring.errors import InvalidError, MissingExtraError, NotFoundError
 
 if TYPE_CHECKING:
+    import optuna
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from mainspring.studies.records import Trial
-    from mainspring.studies.results import Study
+    from mainspring.studies.records import Definition, Trial
 
 KINDS = ("history", "importance", "parallel")
 _INK, _BEST, _FAINT = "#3b6ea8", "#c2502e", "#b9c4d0"
@@ -29,6 +29,29 @@ _SETTINGS: Any = {
     "svg.hashsalt": "mainspring", "svg.fonttype": "path", "font.size": 10, "axes.spines.top": False,
     "axes.spines.right": False,
 }  # fmt: skip
+
+
+class Searched(Protocol):
+    """What a plot asks of a study."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def definition(self) -> Definition:
+        """What is searched, and for what."""
+        ...
+
+    @property
+    def optuna(self) -> optuna.Study:
+        """Optuna's view of it."""
+        ...
+
+    def trials(self, state: str | None = None) -> list[Trial]:
+        """Its trials of a state."""
+        ...
 
 
 class Plot:
@@ -83,7 +106,7 @@ class Plot:
         return self.svg[self.svg.index("<svg") :]
 
 
-def plot(study: Study, kind: str, metric: str) -> Plot:
+def plot(study: Searched, kind: str, metric: str) -> Plot:
     """Draw a plot; raises as `Study.plot` does."""
     if kind not in KINDS:
         raise InvalidError("plot", kind, f"one of {', '.join(KINDS)}")
@@ -94,7 +117,7 @@ def plot(study: Study, kind: str, metric: str) -> Plot:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    draw: dict[str, Callable[[Study, str, Axes], str]] = {
+    draw: dict[str, Callable[[Searched, str, Axes], str]] = {
         "history": _history, "importance": _importance, "parallel": _parallel,
     }  # fmt: skip
     with mpl.rc_context(_SETTINGS):
@@ -107,7 +130,7 @@ def plot(study: Study, kind: str, metric: str) -> Plot:
     return Plot(title, figure)
 
 
-def importances(study: Study, metric: str) -> dict[str, float]:
+def importances(study: Searched, metric: str) -> dict[str, float]:
     """The share of a metric's variance among the better trials that each parameter explains, greatest first, 1 in all.
 
     PED-ANOVA (Watanabe, Bansal and Hutter, IJCAI 2023), as Optuna has it.
@@ -131,14 +154,14 @@ def importances(study: Study, metric: str) -> dict[str, float]:
     return dict(shares)
 
 
-def _complete(study: Study, metric: str) -> list[tuple[Trial, float]]:
+def _complete(study: Searched, metric: str) -> list[tuple[Trial, float]]:
     found = [(trial, trial.values[metric]) for trial in study.trials("complete") if math.isfinite(trial.values[metric])]
     if not found:
         raise NotFoundError("complete trial", study.name, hint="There is nothing to draw yet.")
     return found
 
 
-def _history(study: Study, metric: str, axes: Axes) -> str:
+def _history(study: Searched, metric: str, axes: Axes) -> str:
     from matplotlib.ticker import MaxNLocator
 
     complete = _complete(study, metric)
@@ -161,7 +184,7 @@ def _history(study: Study, metric: str, axes: Axes) -> str:
     return f"{_plain(study.name)}: history"
 
 
-def _importance(study: Study, metric: str, axes: Axes) -> str:
+def _importance(study: Searched, metric: str, axes: Axes) -> str:
     shares = importances(study, metric)
     names = list(shares)[::-1]
     bars = axes.barh([_plain(name) for name in names], [shares[name] for name in names], color=_INK, height=0.6)
@@ -171,7 +194,7 @@ def _importance(study: Study, metric: str, axes: Axes) -> str:
     return f"{_plain(study.name)}: importance (PED-ANOVA)"
 
 
-def _parallel(study: Study, metric: str, axes: Axes) -> str:
+def _parallel(study: Searched, metric: str, axes: Axes) -> str:
     import matplotlib as mpl
 
     complete = _complete(study, metric)
@@ -233,11 +256,11 @@ class _Scale:
         return f"{10**value if self._is_log else value:.3g}"
 
 
-def _is_up(study: Study, metric: str) -> bool:
+def _is_up(study: Searched, metric: str) -> bool:
     return study.definition.directions[study.definition.metrics.index(metric)] == "maximize"
 
 
-def _is_log(study: Study, name: str) -> bool:
+def _is_log(study: Searched, name: str) -> bool:
     return bool(getattr((study.definition.space or {}).get(name), "log", False))
 
 
