@@ -7,8 +7,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mainspring.errors import InvalidError, NotAllowedError, NotFoundError
-from mainspring.evaluation import Evaluation, Gate, Slice, SliceValues, decide, evaluate, get_metric
+from mainspring.errors import InvalidError, NotFoundError
+from mainspring.evaluation import (
+    Bootstrap,
+    Evaluation,
+    Metric,
+    Slice,
+    SliceValues,
+    evaluate,
+    get_metric,
+)
 
 GENERATOR = np.random.default_rng(7)
 TRUTH = GENERATOR.integers(0, 2, 400)
@@ -16,8 +24,7 @@ SCORES = np.clip(TRUTH * 0.3 + GENERATOR.random(400) * 0.7, 0, 1)
 FRAME = pl.DataFrame({"carrier": (["UA", "AA", None, "B6"] * 100), "month": list(range(1, 9)) * 50})
 
 
-def made(**metrics: float | None) -> Evaluation:
-    return Evaluation(100, dict(metrics), {name: name != "log_loss" for name in metrics})
+SHORT = Evaluation(100, {"a": 0.5, "b": None, "c": 1.0}, {"a": True, "b": True, "c": True})
 
 
 def test_each_slice_is_evaluated_on_its_own_rows() -> None:
@@ -52,7 +59,7 @@ def test_an_evaluation_is_data_text_and_html() -> None:
     assert msgspec.json.decode(msgspec.json.encode(evaluation), type=Evaluation) == evaluation
     assert "&lt;test&gt;" in evaluation._repr_html_()
     assert repr(evaluation) == "<evaluation on 2 rows, accuracy 1.0000>"
-    assert repr(made(a=0.5, b=None, c=1.0)) == "<evaluation on 100 rows, a 0.5000, b –, …>"
+    assert repr(SHORT) == "<evaluation on 100 rows, a 0.5000, b –, …>"
 
 
 @pytest.mark.parametrize(
@@ -70,6 +77,120 @@ def test_wrong_columns_are_named(truth: list[object], scores: list[object], mess
         evaluate(truth, scores, ["roc_auc"])
 
 
+def test_columns_of_numbers_are_cut_and_columns_are_crossed() -> None:
+    frame = pl.DataFrame({"far": [1.0, 2.0, 3.0, None, 5.0, 6.0], "k": ["a", "b", "a", "b", "a", "b"]})
+    slices: list[str | tuple[str, ...] | Slice] = [
+        Slice("far", bins=2),
+        Slice("zone", column="far", bins=(2.0, 6.0)),
+        ("k", "far"),
+        Slice("x", by=("k",)),
+    ]
+    found = evaluate([0, 1] * 3, [0.5] * 6, ["brier"], slices=slices, frame=frame).slices
+    labels = {name: [(each.value, each.rows) for each in found if each.slice == name] for name in ("far", "zone", "x")}
+    assert labels == {
+        "far": [("below 3", 2), ("from 3", 3), ("null", 1)],
+        "zone": [("below 2", 1), ("2 to 6", 3), ("from 6", 1), ("null", 1)],
+        "x": [("a", 3), ("b", 3)],
+    }
+    assert [each.value for each in found if each.slice == "k × far"] == [
+        "a, 1",
+        "a, 3",
+        "a, 5",
+        "b, 2",
+        "b, 6",
+        "b, null",
+    ]
+    with pytest.raises(InvalidError, match="to be cut into bins"):
+        evaluate([0, 1] * 3, [0.5] * 6, ["brier"], slices=[Slice("k", bins=3)], frame=frame)
+
+
+def test_small_slices_are_marked() -> None:
+    frame = pl.DataFrame({"k": ["a"] * 300 + ["b"] * 100})
+    evaluation = evaluate(
+        TRUTH, SCORES, ["brier"], slices=["k", Slice("few", where="k = 'b' and k < 'a'")], frame=frame
+    )
+    assert [each.small for each in evaluation.slices] == [False, False]
+    small = evaluate(TRUTH[:9], SCORES[:9], ["brier"], slices=["k"], frame=frame.head(9))
+    assert small.slices[0].small
+    assert "k=a (small)" in str(small)
+
+
+def test_every_value_has_an_interval_on_demand() -> None:
+    metrics: list[str | Metric] = ["roc_auc", "brier", "f1@0.4", Metric("far", "regression", False, "math:dist")]
+    evaluation = evaluate(TRUTH, SCORES, metrics, slices=["carrier"], frame=FRAME, bootstrap=200)
+    of_all: list[Evaluation | SliceValues] = [evaluation, *evaluation.slices]
+    for values in of_all:
+        assert list(values.intervals) == ["roc_auc", "brier", "f1@0.4", "far"]
+        for name, interval in values.intervals.items():
+            assert interval is not None
+            if name != "far":  # a distance of resampled rows is no estimate of the distance, but has an interval
+                assert (values.metrics[name] or 0.0) in interval
+    widths = [
+        each.high - each.low
+        for each in (evaluation.intervals["brier"], evaluation.slices[0].intervals["brier"])
+        if each
+    ]
+    assert widths[1] > 1.5 * widths[0]
+    assert evaluation == evaluate(TRUTH, SCORES, metrics, slices=["carrier"], frame=FRAME, bootstrap=200)
+    assert msgspec.json.decode(msgspec.json.encode(evaluation), type=Evaluation) == evaluation
+    assert evaluate(TRUTH, SCORES, ["brier"]).intervals == {}
+    assert evaluate(TRUTH * 0, SCORES, ["roc_auc"], bootstrap=20).intervals == {"roc_auc": None}
+
+
+def width(kind: Bootstrap, truth: np.ndarray, scores: np.ndarray, frame: pl.DataFrame) -> float:
+    interval = evaluate(truth, scores, ["mae"], frame=frame, bootstrap=kind).intervals["mae"]
+    assert interval is not None
+    return interval.high - interval.low
+
+
+def test_groups_widen_intervals_and_strata_narrow_them() -> None:
+    who = np.repeat(np.arange(20), 20)
+    frame = pl.DataFrame({"who": who})
+    truth = np.zeros(400)
+    scores = GENERATOR.random(20)[who] + GENERATOR.random(400) * 0.1  # rows of one `who` err alike
+    plain = width(Bootstrap(200, method="percentile"), truth, scores, frame)
+    assert width(Bootstrap(200, groups="who"), truth, scores, frame) > 2 * plain
+    assert width(Bootstrap(200, strata="who"), truth, scores, frame) < 0.5 * plain
+
+
+def test_scores_of_many_classes_rankings_and_intervals_find_their_metrics() -> None:
+    p = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.4, 0.3]])
+    by_name = evaluate(["x", "y", "z"], p, ["accuracy", "log_loss"], bootstrap=10)
+    by_place = evaluate([2, 0, 1], p, ["accuracy", "log_loss"], classes=[2, 0, 1], bootstrap=10)
+    assert by_name == by_place
+    assert by_name.metrics["accuracy"] == pytest.approx(2 / 3)
+    frame = pl.DataFrame({"q": ["a", "a", "b", "b"], "k": ["x", "x", "y", "y"]})
+    ranked = evaluate([1, 0, 0, 1], [0.9, 0.1, 0.9, 0.1], ["mrr", "recall@1"], query="q", frame=frame, slices=["k"])
+    assert ranked.metrics == {"mrr": 0.75, "recall@1": 0.5}
+    assert [each.metrics["mrr"] for each in ranked.slices] == [1.0, 0.5]
+    assert evaluate([1.0, 5.0], [[0, 2], [0, 2]], ["coverage"]).metrics == {"coverage": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("metric", "options", "message"),
+    [
+        ("ndcg", {}, "query="),
+        ("roc_auc", {"query": [0, 1]}, "no `query`"),
+        ("mae", {"query": [0, 1]}, "one column"),
+        ("mase", {}, "naive_scale"),
+        ("top_accuracy", {}, "a column for each class"),
+        ("coverage", {}, "lower and the upper"),
+        ("brier", {"query": [0]}, "2 rows"),
+    ],
+)
+def test_a_metric_that_does_not_fit_the_scores_says_what_it_needs(metric: str, options: dict, message: str) -> None:
+    with pytest.raises(InvalidError, match=message):
+        evaluate([0, 1], [0.2, 0.9], [metric], **options)
+
+
+def test_labels_that_are_no_classes_are_named() -> None:
+    p = np.full((2, 3), 1 / 3)
+    with pytest.raises(InvalidError, match="y_true: `w`"):
+        evaluate(["x", "w"], p, ["accuracy"], classes=["x", "y", "z"])
+    with pytest.raises(InvalidError, match="the 3 classes"):
+        evaluate(["x", "y"], p, ["accuracy"])
+
+
 def test_slices_need_their_table() -> None:
     with pytest.raises(InvalidError, match="no table"):
         evaluate([0, 1], [0.5, 0.5], ["brier"], slices=["k"])
@@ -77,65 +198,3 @@ def test_slices_need_their_table() -> None:
         evaluate(TRUTH, SCORES, ["brier"], slices=["carier"], frame=FRAME)
     with pytest.raises(InvalidError, match="a condition"):
         evaluate(TRUTH, SCORES, ["brier"], slices=[Slice("x", where="nothing = 1")], frame=FRAME)
-
-
-def test_gates_pass_or_say_why_not() -> None:
-    report = decide(made(roc_auc=0.64, log_loss=0.5), [Gate("roc_auc", at_least=0.65), Gate("log_loss", at_most=0.6)])
-    assert [result.passed for result in report.reasons] == [False, True]
-    assert report.reasons[0].reason == "roc_auc is 0.6400, at least 0.6500 is asked."
-    with pytest.raises(NotAllowedError, match=r"The gates did not pass\. roc_auc is 0\.6400"):
-        report.raise_for_failure()
-    decide(made(roc_auc=0.65), [Gate("roc_auc", at_least=0.65)]).raise_for_failure()
-
-
-@pytest.mark.parametrize(("loss", "margin", "passed"), [(0.50, 0.0, True), (0.51, 0.0, False), (0.51, 0.02, True)])
-def test_a_gate_against_the_champion_knows_which_way_is_better(loss: float, margin: float, passed: bool) -> None:
-    gate = Gate("log_loss", no_worse_than_champion=True, margin=margin)
-    assert decide(made(log_loss=loss), [gate], made(log_loss=0.50)).passed == passed
-    assert decide(made(log_loss=loss), [gate]).passed
-
-
-def test_a_gate_on_the_worst_slice() -> None:
-    frame = pl.DataFrame({"k": ["a", "a", "b", "b"]})
-    evaluation = evaluate([0, 1, 0, 1], [0.1, 0.9, 0.9, 0.1], ["accuracy"], slices=["k"], frame=frame)
-    report = decide(evaluation, [Gate("accuracy", at_least=0.4, worst_slice="k")])
-    assert report.reasons[0].reason == "accuracy on the worst slice, k=b (2 rows), is 0.0000, at least 0.4000 is asked."
-    assert not decide(evaluation, [Gate("accuracy", at_least=0.0, worst_slice="month")]).passed
-
-
-def test_a_gate_report_is_a_table_of_values_and_bounds() -> None:
-    slices = (SliceValues("carrier", "AA", 20, {"roc_auc": 0.5, "brier": None}),)
-    rates = {"roc_auc": True, "brier": False}
-    evaluation = Evaluation(1000, {"roc_auc": 0.71, "brier": None}, rates, slices)
-    gates = [
-        Gate("roc_auc", at_least=0.65, at_most=0.9),
-        Gate("roc_auc", at_least=0.6, worst_slice="*"),
-        Gate("brier", at_most=0.2, worst_slice="carrier"),
-        Gate("roc_auc", no_worse_than_champion=True),
-    ]
-    assert str(decide(evaluation, gates)).splitlines() == [
-        "2 of 4 gates passed",
-        "  pass  roc_auc                        0.7100  at least 0.6500, at most 0.9000",
-        "  FAIL  roc_auc on carrier=AA (worst)  0.5000  at least 0.6000",
-        "  FAIL  brier on the worst slice            –  at most 0.2000",
-        "  pass  roc_auc                        0.7100  there is no champion to compare with",
-    ]
-    assert repr(decide(evaluation, gates)) == "<gates failed, 2 of 4>"
-    assert str(decide(evaluation, [])) == "0 of 0 gates passed"
-
-
-def test_no_evidence_is_not_a_pass() -> None:
-    assert not decide(made(roc_auc=None), [Gate("roc_auc", at_least=0.0)]).passed
-    with pytest.raises(NotFoundError, match="It was not evaluated"):
-        decide(made(roc_auc=0.5), [Gate("brier", at_most=1)])
-    with pytest.raises(InvalidError, match="no bound"):
-        Gate("roc_auc")
-
-
-def test_a_metric_new_since_the_champion_passes_and_says_so() -> None:
-    champion = Evaluation(1000, {"roc_auc": 0.7}, {"roc_auc": True})
-    challenger = Evaluation(1000, {"roc_auc": 0.7, "brier": 0.2}, {"roc_auc": True, "brier": False})
-    report = decide(challenger, [Gate("brier", no_worse_than_champion=True)], champion)
-    assert report.passed
-    assert "not measured on the champion" in report.reasons[0].reason
-    assert not decide(challenger, [Gate("brier", at_most=0.1, no_worse_than_champion=True)], champion).passed

@@ -124,5 +124,5 @@ def _text(x: float, y: float, text: str, anchor: str) -> str:
 
 
 def _svg(width: float, height: float, drawn: Sequence[str]) -> str:
-    size = f'viewBox="0 0 {width:.0f} {height:.0f}" style="max-width:{width:.0f}px"'
+    size = f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" role="img" {size}>{"".join(drawn)}</svg>'

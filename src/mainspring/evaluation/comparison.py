@@ -13,7 +13,7 @@ import numpy as np
 from mainspring.errors import InvalidError, NotFoundError, close_names
 from mainspring.evaluation.bootstrap import Bootstrap, Codes, bootstrap_of, codes_of, defined, estimated
 from mainspring.evaluation.evaluate import chosen_metrics
-from mainspring.evaluation.evaluation import aligned, html_table, shown
+from mainspring.evaluation.evaluation import aligned, html_table, shown, slice_label
 from mainspring.evaluation.metric import Metric
 from mainspring.evaluation.scored import Array, Scale, Scored, scored
 from mainspring.evaluation.slice import Slice, sliced
@@ -59,6 +59,11 @@ class Difference(msgspec.Struct, frozen=True):
     higher_is_better: bool
     p_adjusted: float | None = None
     verdict: Verdict = "undecided"
+
+    @property
+    def where(self) -> str:
+        """The rows in words."""
+        return slice_label(self.slice, self.value, self.rows) if self.slice else "all"
 
     @property
     def gain(self) -> float | None:
@@ -109,7 +114,7 @@ class Comparison(msgspec.Struct, frozen=True):
         cells = [["", "rows", "metric", self.candidate, self.champion, "difference", "p", "verdict"]]
         return cells + [
             [
-                f"{each.slice}={each.value}" if each.slice else "all",
+                each.where,
                 f"{each.rows:,}",
                 each.metric,
                 shown(each.candidate),

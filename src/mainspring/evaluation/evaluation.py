@@ -95,15 +95,19 @@ class Evaluation(msgspec.Struct, frozen=True):
         cells = [[self.subject, "rows", *names]]
         for label, rows, metrics, intervals in [
             ("all", self.rows, self.metrics, self.intervals),
-            *((_named(each), each.rows, each.metrics, each.intervals) for each in self.slices),
+            *(
+                (slice_label(each.slice, each.value, each.rows), each.rows, each.metrics, each.intervals)
+                for each in self.slices
+            ),
         ]:
             values = (shown(metrics.get(name), intervals.get(name)) for name in names)
             cells.append([label, f"{rows:,}", *values])
         return cells
 
 
-def _named(values: SliceValues) -> str:
-    return f"{values.slice}={values.value}{' (small)' if values.small else ''}"
+def slice_label(name: str, value: str, rows: int) -> str:
+    """A slice value as tables show it, marked if it has few rows."""
+    return f"{name}={value}{' (small)' if rows < SMALL_ROWS else ''}"
 
 
 def aligned(table: list[list[str]]) -> str:

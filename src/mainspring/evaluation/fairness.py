@@ -93,16 +93,18 @@ def fairness(
     *,
     frame: pl.DataFrame | None = None,
     threshold: float = 0.5,
+    at_least: int = 1,
     bootstrap: int | Bootstrap = 0,
 ) -> Fairness:
     """Gaps between groups of rows, with intervals if `bootstrap` is given; each group keeps its size when resampled.
 
     `group` is a column, or the name of one of `frame`. Demographic parity compares the shares that are called positive,
     equal opportunity the true positive rates, equalized odds the larger gap of true and false positive rates, predictive
-    parity the precisions. The largest gap of several groups is above 0 by chance alone: look at the interval.
+    parity the precisions. The largest gap of several groups is above 0 by chance alone, most of all with small ones: look
+    at the interval, and leave groups with fewer than `at_least` rows out.
 
     Raises:
-        InvalidError: fewer than two groups, or as `evaluate` says.
+        InvalidError: fewer than two groups are large enough, or as `evaluate` says.
         NotFoundError: the table has no such column.
 
     >>> fair = fairness([1, 0, 1, 0], [0.9, 0.1, 0.9, 0.8], ["a", "a", "b", "b"])
@@ -111,10 +113,13 @@ def fairness(
     """
     data = scored(y_true, y_score)
     chosen_metrics(["recall"], data)
-    labels = column_of(frame, group, data.rows)
-    names, codes = np.unique(np.array([str(label) for label in labels.tolist()]), return_inverse=True)
-    if names.size < 2:
-        raise InvalidError("group", ", ".join(names), "a column of two groups or more")
+    labels = np.array([str(label) for label in column_of(frame, group, data.rows).tolist()])
+    names, codes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    if (large := sizes >= at_least).sum() < 2:
+        raise InvalidError("group", ", ".join(names), f"a column of two groups of at least {at_least} rows")
+    if not large.all():
+        kept = large[codes]
+        data, (names, codes) = data.take(np.flatnonzero(kept)), np.unique(labels[kept], return_inverse=True)
     members = codes[:, None] == np.arange(names.size)
     positive, called = (data.truth == 1)[:, None], (data.scores >= threshold)[:, None]
     columns = [*members.T, *(members & positive).T, *(members & called).T, *(members & positive & called).T]

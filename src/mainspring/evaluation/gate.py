@@ -253,7 +253,7 @@ def _compared(gate: Gate, known: _Known) -> list[tuple[bool, str]]:
     asked = []
     if gate.no_worse_than_champion:
         gain = difference.least_gain
-        allowed = f" by more than {gate.margin:.4f}"
+        allowed = f" by more than {gate.margin:.4f}" if gate.margin else ""
         asked.append(
             (
                 gain is not None and gain >= -gate.margin,

@@ -28,8 +28,9 @@ h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2.2rem; border-bott
 table { border-collapse: collapse; margin: .8rem 0; font-variant-numeric: tabular-nums; font-size: .9rem }
 th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #e6e9ef }
 th:first-child, td:first-child { text-align: left }
-.gates td { text-align: left } .plots { display: flex; flex-wrap: wrap; gap: 1.5rem } figure { margin: 0; flex: 1 1 22rem }
-figcaption { font-weight: 600; font-size: .9rem } svg { width: 100%; font: 11px system-ui, sans-serif; fill: #4a5468 }
+.gates td { text-align: left } .plots { display: flex; flex-wrap: wrap; gap: 1.5rem } figure { margin: 0 }
+figcaption { font-weight: 600; font-size: .9rem }
+svg { max-width: 100%; height: auto; font: 11px system-ui, sans-serif; fill: #4a5468 }
 line { stroke: #9aa4b5 } .grid { stroke: #e6e9ef } .reference { stroke: #9aa4b5; stroke-dasharray: 4 3; fill: none }
 polyline { fill: none; stroke-width: 2 } polyline.first { stroke: #2563c9 } circle.first, rect.first { fill: #2563c9 }
 .interval { stroke-width: 2; stroke: #2563c9 } circle.bad, rect.bad { fill: #c2410c } .interval.bad { stroke: #c2410c }
@@ -178,12 +179,7 @@ def _difference_plots(comparison: Comparison) -> dict[str, str]:
     kinds = {"better": "good", "worse": "bad", "undecided": "faint"}
     for metric in dict.fromkeys(each.metric for each in comparison.differences):
         marks = [
-            _mark(
-                f"{each.slice}={each.value}" if each.slice else "all",
-                each.difference,
-                each.interval,
-                kinds[each.verdict],
-            )
+            _mark(each.where, each.difference, each.interval, kinds[each.verdict])
             for each in comparison.differences
             if each.metric == metric and each.difference is not None
         ][:_MOST_ROWS]

@@ -98,7 +98,7 @@ def diebold_mariano(first: Array, second: Array, *, horizon: int = 1) -> TestRes
     if size < 2:
         return TestResult(math.nan, math.nan)
     difference, centred = float(losses.mean()), losses - losses.mean()
-    covariances = [float(centred[lag:] @ centred[: size - lag]) / size for lag in range(horizon)]
+    covariances = [float(np.sum(centred[lag:] * centred[: size - lag])) / size for lag in range(horizon)]
     # With long horizons the sum may fall below 0; the variance at lag 0 is then what can be said.
     variance = covariances[0] + 2 * sum(covariances[1:])
     variance = (variance if variance > 0 else covariances[0]) / size

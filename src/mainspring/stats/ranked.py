@@ -64,7 +64,7 @@ class AveragePrecision:
 
     def __init__(self, positive: Array, scores: Array) -> None:
         self.size = int(scores.size)
-        self._order = np.argsort(-scores)
+        self._order = np.argsort(scores)[::-1]
         ordered = scores[self._order]
         self._positive = positive[self._order]
         self._ends = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), self.size - 1)

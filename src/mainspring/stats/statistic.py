@@ -43,7 +43,7 @@ class Sums:
     def __init__(self, columns: Sequence[Array], combine: Callable[..., Any]) -> None:
         self.columns, self.combine = columns, combine
         self.size = int(columns[0].size)
-        self._matrix: Array | None = None
+        self._floats: list[Array] = []
 
     def value(self) -> float:
         """The statistic of the rows as they are."""
@@ -51,11 +51,11 @@ class Sums:
             return float(self.combine(np.float64(self.size), *(np.float64(column.sum()) for column in self.columns)))
 
     def __call__(self, counts: Array) -> Array:
-        if self._matrix is None:
-            self._matrix = np.column_stack([np.ones(self.size), *self.columns]).astype(np.float64)
-        sums = counts @ self._matrix
+        # Without BLAS: its sums depend on the number of threads, and waiting for them costs more than such sums.
+        self._floats = self._floats or [column.astype(np.float64, copy=False) for column in self.columns]
+        sums = [counts.sum(axis=1), *(np.einsum("ij,j->i", counts, column) for column in self._floats)]
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(self.combine(*sums.T), np.float64)
+            return np.asarray(self.combine(*sums), np.float64)
 
 
 class Combined:

@@ -1,0 +1,80 @@
+"""What wrong inputs cost, and what a model costs to ask."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+
+from mainspring.errors import InvalidError, NotFoundError
+from mainspring.evaluation import Cost, Robustness, measure_cost, robustness
+
+GENERATOR = np.random.default_rng(5)
+FRAME = pl.DataFrame({"noise": GENERATOR.random(400), "signal": GENERATOR.random(400), "weak": GENERATOR.random(400)})
+TRUTH = (FRAME["signal"] + 0.3 * FRAME["weak"] > 0.65).to_numpy()
+
+
+def model(frame: pl.DataFrame) -> pl.Series:
+    return (frame["signal"].fill_null(0.5) + 0.3 * frame["weak"].fill_null(0.5)) / 1.3
+
+
+def strict(frame: pl.DataFrame) -> pl.Series:
+    if frame["weak"].null_count():
+        raise ValueError("weak is missing")
+    return model(frame)
+
+
+def test_the_columns_that_a_model_uses_lose_most_when_shuffled() -> None:
+    found = robustness(model, FRAME, TRUTH, "roc_auc")
+    assert [each.column for each in found.columns] == ["signal", "weak", "noise"]
+    signal, _, noise = found.columns
+    assert (noise.shuffled, noise.missing, noise.deviation) == (0.0, 0.0, 0.0)
+    assert signal.shuffled is not None
+    assert signal.shuffled > 0.3
+    assert found.facts()["missing_drop"].where == "signal"
+    assert robustness(model, FRAME, TRUTH, "roc_auc") == found
+
+
+def test_a_drop_is_a_loss_also_where_less_is_better() -> None:
+    found = robustness(model, FRAME, TRUTH, "brier", columns=["signal"], repeats=1)
+    assert found.columns[0].shuffled is not None
+    assert found.columns[0].shuffled > 0
+
+
+def test_a_model_that_refuses_missing_values_is_told() -> None:
+    found = robustness(strict, FRAME, TRUTH, "roc_auc", repeats=1)
+    told = {each.column: (each.missing, each.error) for each in found.columns}
+    assert told["weak"] == (None, "ValueError: weak is missing")
+    assert found.facts()["missing_drop"].value is None
+    assert "fails: ValueError" in str(found)
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Robustness) == found
+
+
+def test_what_can_not_be_shuffled_is_refused() -> None:
+    with pytest.raises(NotFoundError, match="Nearest: signal"):
+        robustness(model, FRAME, TRUTH, "roc_auc", columns=["signl"])
+    with pytest.raises(InvalidError, match="at least 1"):
+        robustness(model, FRAME, TRUTH, "roc_auc", repeats=0)
+
+
+def test_cost_is_measured_by_batch() -> None:
+    seen: list[int] = []
+
+    def predict(frame: pl.DataFrame) -> np.ndarray:
+        seen.append(frame.height)
+        return np.ones((frame.height, 1_000))
+
+    cost = measure_cost(predict, FRAME.head(7), batches=[10, 1], calls=5, size_bytes=123)
+    assert [(each.batch, each.calls) for each in cost.latencies] == [(1, 5), (10, 5)]
+    assert seen == [1] * 8 + [10] * 8 + [10]
+    assert 80_000 <= cost.memory_bytes < 200_000
+    assert all(0 < each.p50_ms <= each.p95_ms <= each.p99_ms for each in cost.latencies)
+    facts = cost.facts()
+    assert facts["latency_p95_ms"].value == cost.latencies[0].p95_ms
+    assert facts["latency_p95_ms@10"].value == cost.latencies[1].p95_ms
+    assert facts["size_bytes"].value == 123
+    assert "123 bytes stored" in str(cost)
+    assert msgspec.json.decode(msgspec.json.encode(cost), type=Cost) == cost
+    with pytest.raises(InvalidError, match="at least one of each"):
+        measure_cost(predict, FRAME.head(0))
