@@ -8,6 +8,7 @@ import click
 
 from mainspring.cli import text
 from mainspring.cli.app import Group, Invocation
+from mainspring.cli.found import FILTER, ORDER, show_search
 
 if TYPE_CHECKING:
     from mainspring.pipelines.task import Task
@@ -20,9 +21,19 @@ _MOST_ITEMS = 20  # of a mapped step
 _MOST_METRICS = 60
 
 
-@click.group(cls=Group, default="list")
+_LAZY = {
+    "search": ("mainspring.cli.found:search", "Search runs, also those inside others."),
+    "compare": ("mainspring.cli.found:compare", "Put runs side by side."),
+    "best": ("mainspring.cli.found:best", "List the best runs by a metric."),
+    "delete": ("mainspring.cli.kept:delete", "Hide runs until they are restored."),
+    "restore": ("mainspring.cli.kept:restore", "Bring deleted runs back."),
+    "note": ("mainspring.cli.kept:write_note", "Replace the note of a run."),
+}
+
+
+@click.group(cls=Group, default="list", lazy=_LAZY)
 def runs() -> None:
-    """List runs, newest first (the same as `runs list`), and look into one."""
+    """List runs, newest first (the same as `runs list`), look into one, search and compare."""
 
 
 @runs.command("list")
@@ -32,12 +43,20 @@ def runs() -> None:
 )
 @click.option("--all", "everything", is_flag=True, help="Every run.")
 @click.option("--before", metavar="RUN", help="Only runs before this one.")
+@FILTER
+@ORDER
 @click.pass_obj
-def list_runs(invocation: Invocation, state: str | None, limit: int, everything: bool, before: str | None) -> None:
-    """List runs, newest first."""
+def list_runs(
+    invocation: Invocation, *, state: str | None, limit: int, everything: bool, before: str | None, where: str,
+    order_by: tuple[str, ...],
+) -> None:  # fmt: skip
+    """List runs, newest first. With a filter or an order, also those inside others."""
     from mainspring.cli.records import run_record
     from mainspring.runs import RunStore
 
+    if where or order_by:
+        show_search(invocation, where, order_by, limit=limit)
+        return
     workspace = invocation.workspace
     store = RunStore(workspace.database, workspace.ledger)
     # An interrupted run is recorded as running; only its lease tells.

@@ -120,6 +120,10 @@ class Metrics:
             )
         return {each: math.nan if is_nan else value for each, is_nan, value in rows}
 
+    def names(self) -> list[str]:
+        """The names of all metrics that were logged."""
+        return [name for (name,) in self.database.query("SELECT DISTINCT key FROM metric_latest ORDER BY key")]
+
     def best(self, key: str, *, highest: bool, count: int, after: float | None = None) -> dict[str, float]:
         """The series with the best last values of a metric that are numbers, best first; `after` a value, it included."""
         direction, sign = ("DESC", "<=") if highest else ("ASC", ">=")

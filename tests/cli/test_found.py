@@ -1,0 +1,71 @@
+"""`runs search`, `compare`, `best`, `delete`, `restore`, `note` and `experiments` on the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from mainspring.cli.main import cli
+from mainspring.runs import start_run
+from mainspring.workspace import Workspace
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture
+def ids(tmp_path: Path) -> list[str]:
+    (tmp_path / "mainspring.toml").write_text('name = "found"\n')
+    found = []
+    with Workspace.open(tmp_path) as workspace:
+        for depth in (2, 3):
+            with start_run(f"depth {depth}", experiment="trees", params={"depth": depth}, workspace=workspace) as run:
+                for step in range(3):
+                    run.log_metric("loss", 1 / (depth + step), step=step)
+            found.append(run.id)
+    return found
+
+
+@pytest.fixture
+def call(tmp_path: Path) -> Call:
+    def told(*arguments: str, status: int = 0) -> Any:
+        result = CliRunner().invoke(cli, ["-C", str(tmp_path), *arguments])
+        assert result.exit_code == status, result.output
+        return json.loads(result.output) if "--json" in arguments else result.output
+
+    return told
+
+
+@pytest.mark.one_backend("the command line calls what other tests run on both")
+def test_runs_are_searched_and_compared(call: Call, ids: list[str], tmp_path: Path) -> None:
+    assert [run["id"] for run in call("runs", "search", "--order-by", "metrics.loss", "--json")["runs"]] == ids[::-1]
+    assert call("runs", "list", "--filter", "params.depth = '2'").splitlines()[1].startswith(ids[0][:12])
+    assert call("runs", "best", "loss", "--limit", "1", "--json")["cursor"] is not None
+    page = tmp_path / "page.html"
+    compared = call("runs", "compare", *ids, "--html", str(page), "--json")
+    assert compared["best"] == {"loss": ids[1]}
+    assert "<polyline" in page.read_text()
+    assert "0.2 *" in call("runs", "compare", *ids)
+    assert call("runs", "search", "metrics.loss >", "--json", status=1)["error"]["code"] == "invalid"
+
+
+@pytest.mark.one_backend("the command line calls what other tests run on both")
+def test_runs_and_experiments_are_deleted_and_restored(call: Call, ids: list[str]) -> None:
+    call("runs", "note", ids[0], "looks good")
+    assert call("runs", "delete", ids[0]).startswith("Deleted depth 2")
+    assert [run["id"] for run in call("runs", "--json")["runs"]] == ids[1:]
+    assert [run["note"] for run in call("runs", "search", "--deleted", "--json")["runs"]] == ["looks good"]
+    call("runs", "restore", ids[0])
+    assert call("experiments", "create", "other", "--tag", "team=ops", "--json")["experiment"]["tags"] == {
+        "team": "ops"
+    }
+    assert call("experiments", "rename", "2", "third") == "Renamed to third (2).\n"
+    call("experiments", "delete", "trees")
+    assert call("runs", "--json")["runs"] == []
+    call("experiments", "restore", "trees")
+    assert len(call("runs", "--json")["runs"]) == 2
+    assert "third" in call("experiments", "--filter", "tags.team = 'ops'")
