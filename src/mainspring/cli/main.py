@@ -16,6 +16,7 @@ COMMANDS = {
     "resume": (f"{_HOME}run:resume", "Go on with a run that was killed, stopped or failed."),
     "cancel": (f"{_HOME}run:cancel", "Stop a run that another process drives."),
     "runs": (f"{_HOME}runs:runs", "List runs and look into one."),
+    "experiments": (f"{_HOME}experiments:experiments", "List experiments, make and delete them."),
     "logs": (f"{_HOME}logs:logs", "Show what the steps of a run printed."),
     "why": (f"{_HOME}why:why", "Say why steps ran, or would run now."),
     "replay": (f"{_HOME}replay:replay", "Run recorded code on recorded inputs again and compare."),
