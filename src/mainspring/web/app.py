@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 import msgspec
 
@@ -28,6 +29,7 @@ _PROBES = ("/health", "/live", "/ready")
 MOST_ENTITIES = 10_000
 """How many entities a request may name whose features are read, unless a server is told otherwise."""
 _LONGEST_ID = 128
+_PART_BYTES = 1 << 20
 _OVERDUE = 0.0
 encode = msgspec.json.Encoder().encode
 
@@ -44,10 +46,12 @@ class RequestError(Exception):
 class Request:
     """A request whose body was not read yet."""
 
-    __slots__ = ("headers", "id", "path", "receive")
+    __slots__ = ("headers", "id", "method", "path", "query", "receive")
 
-    def __init__(self, path: str, headers: dict[bytes, bytes], receive: Receive) -> None:
-        self.path, self.headers, self.receive = path, headers, receive
+    def __init__(
+        self, path: str, headers: dict[bytes, bytes], receive: Receive, method: str = "GET", query: bytes = b""
+    ) -> None:
+        self.path, self.headers, self.receive, self.method, self.query = path, headers, receive, method, query
         self.id = _request_id(headers)
 
     @property
@@ -59,12 +63,13 @@ class Request:
 
 
 class Answer(NamedTuple):
-    """What is answered; `rows` is how much work that was, for the counters."""
+    """What is answered; `rows` is how much work that was, for the counters. A `file` is sent for the body, and closed."""
 
     body: bytes
     kind: bytes = JSON
     status: int = 200
     rows: int = 0
+    file: BinaryIO | None = None
 
 
 class WebApp:
@@ -111,6 +116,10 @@ class WebApp:
         """Headers of every answer."""
         return ()
 
+    def refusal(self, refused: RequestError) -> dict[str, Any]:
+        """What is said of a request that is not answered as asked."""
+        return refused.body
+
     def chores(self) -> list[Coroutine[Any, Any, None]]:
         """What goes on for as long as the server runs."""
         return [self._end_overdue()]
@@ -156,7 +165,8 @@ class WebApp:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
-        request = Request(scope["path"], dict(scope["headers"]), receive)
+        query = scope.get("query_string", b"")
+        request = Request(scope["path"], dict(scope["headers"]), receive, scope["method"], query)
         route = self.route(request.path)
         counted = route if route in self.methods else "other"
         extra: Headers = ()
@@ -165,19 +175,22 @@ class WebApp:
             self._admit(scope["method"], route, request.headers)
             answer = await self.respond(route, request)
         except RequestError as refused:
-            answer = Answer(encode(refused.body | {"id": request.id.decode()}), status=refused.status)
+            answer = Answer(encode(self.refusal(refused) | {"id": request.id.decode()}), status=refused.status)
             extra = refused.headers
         except (ConnectionError, asyncio.CancelledError):  # the client is gone; nobody reads an answer
             self.metrics.count(counted, 499, time.perf_counter() - began)
             raise
         finally:
             self.metrics.in_flight -= 1
-        body, kind, status, rows = answer
+        body, kind, status, rows, file = answer
+        size = len(body) if file is None else os.fstat(file.fileno()).st_size
         headers = [
-            (b"content-type", kind), (b"content-length", b"%d" % len(body)), (b"x-request-id", request.id),
+            (b"content-type", kind), (b"content-length", b"%d" % size), (b"x-request-id", request.id),
             *self.headers(), *extra,
         ]  # fmt: skip
         await send({"type": "http.response.start", "status": status, "headers": headers})
+        if file is not None:
+            await _send_parts(file, send)
         await send({"type": "http.response.body", "body": body})
         self.metrics.count(counted, status, time.perf_counter() - began, rows)
 
@@ -223,6 +236,13 @@ class WebApp:
                         await chore
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+async def _send_parts(file: BinaryIO, send: Send) -> None:
+    """Send what a file holds, a part at a time, and close it."""
+    with file:
+        while part := await asyncio.to_thread(file.read, _PART_BYTES):
+            await send({"type": "http.response.body", "body": part, "more_body": True})
 
 
 def _request_id(headers: dict[bytes, bytes]) -> bytes:

@@ -1,0 +1,14 @@
+"""The workspace over HTTP: MLflow's client API, so that unmodified `mlflow` code works against it.
+
+`app` admits requests and moves bodies, `mlflow` answers in its clients' terms, `inside` starts a server within a step.
+"""
+
+from mainspring.lazy import exports
+
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        "ServerApp": ".app",
+        "serve": ".serving",
+    },
+)

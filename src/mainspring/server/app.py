@@ -1,0 +1,121 @@
+"""The HTTP face of a workspace, as a raw ASGI application: MLflow's client API, health, metrics.
+
+Records are read and written in threads, as databases wait. A file is streamed to the disk first and gets its name when it is
+whole, so that an upload that is cut off leaves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import mimetypes
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, ClassVar
+
+from mainspring.errors import MainspringError
+from mainspring.secrets import redact
+from mainspring.server.mlflow.artifacts import open_file, put_file
+from mainspring.server.mlflow.records import Records
+from mainspring.server.mlflow.routes import match
+from mainspring.server.mlflow.wire import read, refusal
+from mainspring.web.app import READS, Answer, Request, RequestError, WebApp, encode
+from mainspring.web.metrics import Counted, Metrics
+from mainspring.workspace import Workspace
+
+_log = logging.getLogger("mainspring.server")
+_API = "/api"
+_PROXY = ("/api/2.0/mlflow-artifacts/artifacts/", "/ajax-api/2.0/mlflow-artifacts/artifacts/")
+_INFO = ("/api/3.0/mlflow/server-info", "/ajax-api/3.0/mlflow/server-info")
+_THREADS = 16  # that may wait for a store
+_VERSION = "3.17.2"
+"""The MLflow version that is spoken, for clients that ask."""
+_WORK = Counted(_API, "api_seconds", "Time from a request to its answer.", "api_records_total", "Records answered.")
+
+
+class ServerApp(WebApp):
+    """An ASGI application that answers MLflow's clients from the records of a workspace.
+
+    `adopts` is the run that the first run of a client becomes, where a step or a script started the server.
+    """
+
+    methods: ClassVar[dict[str, bytes]] = WebApp.methods | {
+        "/": READS, "/version": READS, _API: b"GET, HEAD, POST, PUT, PATCH, DELETE",
+    }  # fmt: skip
+
+    def __init__(self, workspace: Workspace, *, adopts: str | None = None, **limits: Any) -> None:
+        super().__init__(Metrics({}, _WORK), **limits)
+        self._records = Records(workspace, adopts)
+        self._pool = ThreadPoolExecutor(_THREADS, "server")
+
+    def route(self, path: str) -> str:
+        """Everything of MLflow's API is one route, which has a table of its own."""
+        return _API if path.startswith(("/api/", "/ajax-api/", "/v1/")) else path
+
+    async def respond(self, route: str, request: Request) -> Answer:
+        """Answer an admitted request."""
+        if route == "/version":
+            return Answer(_VERSION.encode(), b"text/plain; charset=utf-8")
+        if route == "/":
+            return Answer(encode({"mlflow": _VERSION, "tracking_uri": "this address", "docs": "docs/mlflow.md"}))
+        if route != _API:
+            return await super().respond(route, request)
+        try:
+            return await self._api(request)
+        except MainspringError as error:
+            code, status = refusal(error)
+            if status >= 500:
+                _log.warning("request %s: %s", request.id.decode(), redact(str(error)))
+            raise RequestError(status, redact(str(error)), error_code=code) from error
+        except (RequestError, ConnectionError):
+            raise
+        except Exception as error:
+            _log.exception("request %s failed", request.id.decode())
+            text = f"This request failed ({type(error).__name__}). The log of the server has more."
+            raise RequestError(500, text) from error
+
+    def refusal(self, refused: RequestError) -> dict[str, Any]:
+        """As MLflow's clients read it, also what no route of theirs was asked for."""
+        codes = {401: "UNAUTHENTICATED", 404: "ENDPOINT_NOT_FOUND", 413: "INVALID_PARAMETER_VALUE"}
+        return {"error_code": codes.get(refused.status, "INTERNAL_ERROR"), "message": str(refused)} | refused.body
+
+    async def settle(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(wait=False)
+
+    async def _api(self, request: Request) -> Answer:
+        if request.path in _INFO:
+            return Answer(encode({"store_type": "SqlStore", "workspaces_enabled": False}))
+        method = "GET" if request.method == "HEAD" else request.method
+        prefix = next((each for each in _PROXY if request.path.startswith(each)), None)
+        if prefix is not None and method == "GET":
+            return await self._download(request.path.removeprefix(prefix))
+        if prefix is not None and method == "PUT":
+            return await self._upload(request, request.path.removeprefix(prefix))
+        route, fields = match(method, request.path)
+        body = await self.body(request) if method != "GET" else b""
+        asked = read(route.asks, fields, request.query, body)
+        return Answer(encode(await self._threaded(route.act, self._records, asked)))
+
+    async def _download(self, path: str) -> Answer:
+        file = await self._threaded(open_file, self._records, path)
+        kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+        return Answer(b"", kind.encode(), file=file)
+
+    async def _upload(self, request: Request, path: str) -> Answer:
+        with tempfile.NamedTemporaryFile(prefix="mainspring-upload-") as spool:
+            while True:
+                message = await asyncio.wait_for(request.receive(), self._read_timeout_s)
+                if message["type"] == "http.disconnect":
+                    raise ConnectionResetError("the client went away before its file was complete")
+                spool.write(message.get("body", b""))
+                if not message.get("more_body"):
+                    break
+            spool.flush()
+            await self._threaded(put_file, self._records, path, Path(spool.name))
+        return Answer(b"{}")
+
+    async def _threaded(self, act: Callable[..., Any], *given: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, act, *given)

@@ -1,0 +1,201 @@
+"""Versions of registered models, as MLflow's clients make and read them.
+
+A version keeps files of its own, named by the blobs of the run or logged model that it came from, so that it stays whole when
+those are deleted. Mainspring records it, but does not load what MLflow pickled.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from mainspring.errors import InvalidError, NotFoundError
+from mainspring.models import versions
+from mainspring.models.registry import get_model_version
+from mainspring.models.version import ModelVersion
+from mainspring.runs.files import RunFile
+from mainspring.server.mlflow.records import Records, address
+from mainspring.server.mlflow.wire import Pair, Route, Told, mapped, ms, pairs
+from mainspring.store import Transaction
+from mainspring.store.blobs import blob_digest
+
+_LOGGED = re.compile(r"models:/(?P<model>m-[0-9a-f]{32})(?:/(?P<path>.*))?")
+_OF_RUN = re.compile(r"runs:/(?P<run>[0-9a-f]{32})(?:/(?P<path>.*))?")
+_OF_VERSION = re.compile(r"models:/(?P<name>[^/@:]+)/(?P<number>\d{1,9})")
+_PROXIED = "mlflow-artifacts:/"
+_REFUSAL = "It came from an MLflow client as files: load it with MLflow, or register the model itself to serve it here."
+
+
+class _Create(msgspec.Struct, frozen=True):
+    name: str
+    source: str
+    run_id: str = ""
+    tags: tuple[Pair, ...] = ()
+    run_link: str = ""
+    description: str = ""
+    model_id: str = ""
+
+
+class _Ref(msgspec.Struct, frozen=True):
+    name: str
+    version: str
+
+
+class _Update(_Ref, frozen=True):
+    description: str = ""
+
+
+class Stage(_Ref, frozen=True):
+    """A version that is to come into a stage."""
+
+    stage: str
+    archive_existing_versions: bool = False
+
+
+class _Tag(_Ref, frozen=True):
+    key: str
+    value: str = ""
+
+
+def find(records: Records, name: str, number: str) -> ModelVersion:
+    """A version by name and number.
+
+    Raises:
+        NotFoundError: there is none.
+        InvalidError: the number is none.
+    """
+    if not number.isdecimal():
+        raise InvalidError("version", number, "a version's number")
+    return get_model_version(f"{name}/{number}", records.workspace)
+
+
+def told(records: Records, version: ModelVersion) -> Told:
+    """A version in MLflow's terms."""
+    named = [each.alias for each in records.models.aliases(version.name) if each.number == version.number]
+    answer: Told = {
+        "name": version.name, "version": str(version.number), "creation_timestamp": ms(version.created_at),
+        "last_updated_timestamp": ms(version.updated_at or version.created_at), "current_stage": version.stage,
+        "source": version.source or _own_address(records, version), "status": "READY", "tags": pairs(version.tags),
+        "aliases": named, "description": version.description, "run_id": version.run or "",
+    }  # fmt: skip
+    model = _LOGGED.fullmatch(version.source)
+    return answer | ({"model_id": model["model"]} if model else {})
+
+
+def _own_address(records: Records, version: ModelVersion) -> str:
+    run = records.runs.get_many([version.run]).get(version.run) if version.run else None
+    number = records.experiments.get(run.experiment).number if run else 0
+    return address(number, version.id)
+
+
+def _create(records: Records, asked: _Create) -> Told:
+    owner, folder = _owner(records, asked)
+    model_id = asked.model_id or (owner if owner.startswith("m-") else "")
+    logged = records.logged.get(model_id) if model_id else None
+    run = asked.run_id or (logged.run if logged else "") or ""
+    if run:
+        records.run(run)
+    files = _files(records, owner, folder)
+    digest = blob_digest(msgspec.json.encode([[each.path, each.digest] for each in files])) if files else ""
+    version = ModelVersion(
+        id="", name=asked.name, number=0, content_digest=digest, encoded=None, signature=None, input_kind="records",
+        input_example=None, metrics={}, evaluation=None, gates=None, features=None, created_at=0, actor="", note="",
+        description=asked.description, tags=mapped(asked.tags), run=run or None, source=asked.source,
+        files=digest or None, refusal=_REFUSAL,
+    )  # fmt: skip
+
+    def also(tx: Transaction, made: ModelVersion) -> None:
+        records.files.name(tx, made.id, files)
+
+    records.models.model(asked.name)
+    made = records.models.add(version, [owner] if owner else [], also=also, always=True)
+    if logged is not None:
+        _note_on(records, logged.id, made)
+    return {"model_version": told(records, made)}
+
+
+def _owner(records: Records, asked: _Create) -> tuple[str, str]:
+    """Whose files a source names, and the folder there; nobody's if they lie elsewhere."""
+    source = asked.source
+    if found := _LOGGED.fullmatch(source):
+        return records.logged.get(found["model"]).id, found["path"] or ""
+    if found := _OF_RUN.fullmatch(source):
+        return records.run(found["run"]).id, found["path"] or ""
+    if found := _OF_VERSION.fullmatch(source):
+        return find(records, found["name"], found["number"]).id, ""
+    if source.startswith(_PROXIED):
+        return records.place(source.removeprefix(_PROXIED))
+    if source.startswith(("/", "file:", ".")):
+        raise InvalidError(
+            "source", source, "files of a run or a logged model", "Local paths are not read by a server."
+        )
+    return "", ""
+
+
+def _files(records: Records, owner: str, folder: str) -> list[RunFile]:
+    """The files of a source, by their paths in it. A model that a run only names is that of its logged model."""
+    if not owner:
+        return []
+    folder = folder.strip("/")
+    found = records.files.walk(owner, folder)
+    if not found and not owner.startswith("m-"):
+        for model in records.logged.search(f"source_run_id = '{owner}'", limit=100):
+            if model.name == folder:
+                return list(records.files.walk(model.id).values())
+    skip = len(folder) + 1 if folder else 0
+    return [msgspec.structs.replace(each, path=path[skip:]) for path, each in found.items()]
+
+
+def _note_on(records: Records, model_id: str, version: ModelVersion) -> None:
+    """Tell a logged model which versions were made of it, where MLflow's clients look for that."""
+    key = "mlflow.modelVersions"
+    known = msgspec.json.decode(records.logged.get(model_id).tags.get(key) or "[]")
+    entry = {"name": version.name, "version": version.number}
+    records.logged.set_tags(model_id, {key: msgspec.json.encode([*known, entry]).decode()})
+
+
+def _get(records: Records, asked: _Ref) -> Told:
+    return {"model_version": told(records, find(records, asked.name, asked.version))}
+
+
+def _update(records: Records, asked: _Update) -> Told:
+    version = find(records, asked.name, asked.version)
+    after = versions.update_version(version, description=asked.description, workspace=records.workspace)
+    return {"model_version": told(records, after)}
+
+
+def _delete(records: Records, asked: _Ref) -> Told:
+    versions.delete_version(find(records, asked.name, asked.version), workspace=records.workspace)
+    return {}
+
+
+def _uri(records: Records, asked: _Ref) -> Told:
+    version = find(records, asked.name, asked.version)
+    if not records.files.walk(version.id) and not version.source:
+        raise NotFoundError("folder", str(version), hint="It was registered as a model, not as an MLflow folder.")
+    uri = _own_address(records, version) if records.files.list(version.id) else version.source
+    return {"artifact_uri": uri}
+
+
+def _set_tag(records: Records, asked: _Tag) -> Told:
+    version = find(records, asked.name, asked.version)
+    versions.set_version_tags(version, {asked.key: asked.value}, workspace=records.workspace)
+    return {}
+
+
+def _delete_tag(records: Records, asked: _Tag) -> Told:
+    version = find(records, asked.name, asked.version)
+    versions.delete_version_tag(version, asked.key, workspace=records.workspace)
+    return {}
+
+
+ROUTES = (
+    Route("POST", "/mlflow/model-versions/create", _Create, _create),
+    Route("GET", "/mlflow/model-versions/get", _Ref, _get),
+    Route("PATCH", "/mlflow/model-versions/update", _Update, _update),
+    Route("DELETE", "/mlflow/model-versions/delete", _Ref, _delete),
+    Route("GET", "/mlflow/model-versions/get-download-uri", _Ref, _uri),
+    Route("POST", "/mlflow/model-versions/set-tag", _Tag, _set_tag),
+    Route("DELETE", "/mlflow/model-versions/delete-tag", _Tag, _delete_tag),
+)

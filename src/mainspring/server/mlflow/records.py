@@ -1,0 +1,137 @@
+"""The stores that MLflow's nouns are kept in, opened once for a server, and how its ids name their records."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+from mainspring.errors import InvalidError, NotAllowedError, NotFoundError
+from mainspring.ledger import Ledger
+from mainspring.models._store import ModelStore
+from mainspring.models.logged import LoggedModelStore
+from mainspring.runs._store import RunStore
+from mainspring.runs.experiment import Experiment
+from mainspring.runs.files import RunFiles
+from mainspring.runs.inputs import RunInputs
+from mainspring.runs.metrics import Metrics
+from mainspring.runs.run import Run
+from mainspring.store import Database
+from mainspring.workspace import Workspace
+
+MIGRATIONS = [
+    """
+    CREATE TABLE mlflow_run_model (
+        run TEXT NOT NULL, role TEXT NOT NULL, model TEXT NOT NULL, step INTEGER NOT NULL, PRIMARY KEY (run, role, model)
+    );
+    CREATE TABLE mlflow_trace (
+        id TEXT PRIMARY KEY, experiment INTEGER NOT NULL, at INTEGER NOT NULL, info TEXT NOT NULL, spans TEXT NOT NULL
+    );
+    CREATE INDEX mlflow_trace_by_experiment ON mlflow_trace (experiment, at)
+    """,
+]
+_RUN = re.compile(r"[0-9a-f]{32}")
+_PLACE = re.compile(
+    r"(?P<number>\d{1,18})/(?:(?:models|traces)/)?(?P<owner>(?:m-|tr-)?[0-9a-f]{32})/artifacts(?:/(?P<path>.*))?",
+    re.DOTALL,
+)
+_FOLDERS = {"m-": "models/", "tr-": "traces/"}
+
+
+class Records:
+    """The records of a workspace in MLflow's terms.
+
+    `adopts` is the run that the first run of a client becomes, if this server was started within a step or a run.
+    """
+
+    def __init__(self, workspace: Workspace, adopts: str | None = None) -> None:
+        self.workspace = workspace
+        self.adopts = adopts
+        self.database: Database = workspace.database
+        self.ledger: Ledger = workspace.ledger
+        self.runs = RunStore(self.database, self.ledger)
+        self.experiments = self.runs.experiments
+        self.inputs = RunInputs(self.database, self.ledger)
+        self.files = RunFiles(workspace)
+        self.metrics = Metrics(workspace.metrics)
+        self.models = ModelStore(self.database, self.ledger)
+        self.logged = LoggedModelStore(workspace)
+        self.database.migrate("server", MIGRATIONS)
+
+    def experiment(self, number: str) -> Experiment:
+        """An experiment by its decimal number.
+
+        Raises:
+            NotFoundError: there is none of it; names are no numbers.
+        """
+        if not number.isdecimal() or len(number) > 18:
+            raise NotFoundError("experiment", number)
+        return self.experiments.get(int(number))
+
+    def run(self, run_id: str) -> Run:
+        """A run by its whole id, deleted or not.
+
+        Raises:
+            NotFoundError: there is none of it.
+        """
+        found = self.runs.get_many([run_id]) if _RUN.fullmatch(run_id) else {}
+        if run_id not in found:
+            raise NotFoundError("run", run_id)
+        return found[run_id]
+
+    def open_run(self, run_id: str) -> Run:
+        """A run that may be logged to.
+
+        Raises:
+            NotFoundError: there is none.
+            InvalidError: it is deleted.
+        """
+        run = self.run(run_id)
+        if run.deleted_at is not None:
+            raise InvalidError("run_id", run_id, "a run that can be logged to: it is deleted", "Restore it first.")
+        return run
+
+    def place(self, path: str) -> tuple[str, str]:
+        """Whose files a path of the artifact proxy is among, and the path there.
+
+        Raises:
+            InvalidError: it leads nowhere.
+        """
+        expect_inside(path)
+        found = _PLACE.fullmatch(path.strip("/"))
+        if found is None:
+            raise InvalidError("path", path, "one below a run, a logged model or a trace: EXPERIMENT/RUN/artifacts/…")
+        return found["owner"], found["path"] or ""
+
+    def expect_writable(self, owner: str) -> None:
+        """Refuse to change the files of what isn't there, or may not change.
+
+        Raises:
+            NotFoundError: there is no such run, logged model or trace.
+            InvalidError: the run is deleted.
+            NotAllowedError: it is a version of a model.
+        """
+        if owner.startswith("m-"):
+            self.logged.get(owner)
+        elif not owner.startswith("tr-"):
+            if self.models.find("v.id = ?", (owner,)) is not None:
+                raise NotAllowedError("The files of a registered version never change. Register another version.")
+            self.open_run(owner)
+
+
+def expect_inside(path: str) -> None:
+    """Refuse a path that leads up, however often its characters are encoded; raises `InvalidError`."""
+    plain = path
+    while (once := unquote(plain)) != plain:
+        plain = once
+    if ".." in plain.replace("\\", "/").split("/"):
+        raise InvalidError("path", path, "a path that stays inside: it leads up")
+
+
+def address(number: int, owner: str) -> str:
+    """Where a client finds the files of a run, a logged model or a trace.
+
+    >>> address(0, "m-12")
+    'mlflow-artifacts:/0/models/m-12/artifacts'
+    """
+    folder = next((each for prefix, each in _FOLDERS.items() if owner.startswith(prefix)), "")
+    return f"mlflow-artifacts:/{number}/{folder}{owner}/artifacts"

@@ -1,0 +1,109 @@
+"""Logged models, registered models and their versions in MLflow's terms."""
+
+from __future__ import annotations
+
+import pytest
+
+from mainspring.errors import NotAllowedError
+from mainspring.models import alias_history, get_model_version, load_model, move_bound_alias
+from mainspring.models._store import ModelStore
+from mainspring.workspace import Workspace
+from tests.server.conftest import Client
+
+
+@pytest.fixture
+def model_id(client: Client) -> str:
+    """A logged model with a file."""
+    made: str = client.post("logged-models", experiment_id="0", name="m", source_run_id=client.run())["model"]["info"][
+        "model_id"
+    ]
+    client.file("PUT", f"0/models/{made}/artifacts/MLmodel", b"flavors: {}")
+    client.file("PUT", f"0/models/{made}/artifacts/deep/model.pkl", b"pickled")
+    client.post(f"logged-models/{made}", method="PATCH", status="LOGGED_MODEL_READY")
+    return made
+
+
+@pytest.fixture
+def registered(client: Client, model_id: str) -> str:
+    client.post("registered-models/create", name="iris")
+    client.post("model-versions/create", name="iris", source=f"models:/{model_id}", model_id=model_id)
+    return "iris"
+
+
+def test_a_version_is_found_by_number_alias_and_stage(client: Client, registered: str, workspace: Workspace) -> None:
+    client.post("registered-models/alias", name=registered, alias="champion", version="1")
+    found = client.get("registered-models/alias", name=registered, alias="champion")["model_version"]
+    assert (found["version"], found["aliases"], found["current_stage"]) == ("1", ["champion"], "None")
+    client.post("model-versions/transition-stage", name=registered, version="1", stage="production")
+    latest = client.get("registered-models/get-latest-versions", name=registered, stages=["Production"])
+    assert [each["version"] for each in latest["model_versions"]] == ["1"]
+    assert get_model_version("iris@champion", workspace).stage == "Production"
+    assert alias_history("iris", "champion", workspace)[0].note
+
+
+def test_a_version_keeps_its_files_when_the_logged_model_goes(client: Client, registered: str, model_id: str) -> None:
+    client.post(f"logged-models/{model_id}", method="DELETE")
+    uri = client.get("model-versions/get-download-uri", name=registered, version="1")["artifact_uri"]
+    root = uri.removeprefix("mlflow-artifacts:/")
+    assert client.file("GET", f"{root}/deep/model.pkl").content == b"pickled"
+    refused = client.file("PUT", f"{root}/deep/model.pkl", b"other")
+    assert (refused.status_code, refused.json()["error_code"]) == (403, "PERMISSION_DENIED")
+
+
+def test_a_version_that_is_only_files_is_not_loaded(registered: str, workspace: Workspace) -> None:
+    with pytest.raises(NotAllowedError, match="MLflow"):
+        load_model(f"{registered}/1", workspace)
+
+
+def test_a_bound_alias_is_not_a_clients_to_move(client: Client, registered: str, workspace: Workspace) -> None:
+    store = ModelStore(workspace.database)
+    version = get_model_version("iris/1", workspace)
+    with workspace.database.transaction() as tx:
+        store.ledger.node(tx, "endpoint", "e" * 32, "delays")
+        move_bound_alias(tx, store, version, "live", endpoint="delays", endpoint_id="e" * 32)
+    for method in ("POST", "DELETE"):
+        fields = {"name": registered, "alias": "live", "version": "1"}
+        answer = client.ask(method, "/api/2.0/mlflow/registered-models/alias", json=fields)
+        assert (answer.status_code, answer.json()["error_code"]) == (403, "PERMISSION_DENIED")
+    client.post("model-versions/create", name="iris", source="models:/iris/1")
+    moved = client.post("registered-models/alias", name="iris", alias="live", version="2")
+    assert moved["error_code"] == "PERMISSION_DENIED"
+
+
+def test_prompts_are_found_only_by_those_who_ask_for_them(client: Client) -> None:
+    is_prompt = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
+    client.post("registered-models/create", name="greeting", tags=is_prompt)
+    client.post("registered-models/create", name="iris")
+    found = client.get("registered-models/search")["registered_models"]
+    assert [each["name"] for each in found] == ["iris"]
+    text = "tags.`mlflow.prompt.is_prompt` = 'true'"
+    found = client.get("registered-models/search", filter=text)["registered_models"]
+    assert [each["name"] for each in found] == ["greeting"]
+
+
+@pytest.mark.one_backend("what is wrong is seen before a store is asked")
+@pytest.mark.parametrize(
+    "source", ["/etc/passwd", "file:///etc", "models:/m-" + "0" * 32, "runs:/" + "0" * 32 + "/m", "../x"]
+)
+def test_a_source_that_is_not_there_or_local_is_refused(client: Client, source: str) -> None:
+    client.post("registered-models/create", name="iris")
+    answer = client.post("model-versions/create", name="iris", source=source)
+    assert answer["error_code"] in {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"}
+
+
+def test_metrics_of_a_logged_model_are_searched(client: Client, model_id: str) -> None:
+    run_id = client.run()
+    for name, value in (("train", 0.9), ("test", 0.7)):
+        client.post(
+            "runs/log-metric", run_id=run_id, key="auc", value=value, timestamp=1, model_id=model_id, dataset_name=name,
+            dataset_digest="1",
+        )  # fmt: skip
+    for name, count in (("train", 1), ("test", 0)):
+        found = client.post(
+            "logged-models/search", experiment_ids=["0"], filter="metrics.auc > 0.8",
+            datasets=[{"dataset_name": name, "dataset_digest": "1"}],
+        )["models"]  # fmt: skip
+        assert len(found) == count
+    told = client.get(f"logged-models/{model_id}")["model"]
+    assert [each["value"] for each in told["data"]["metrics"]] == [0.7, 0.9]
+    assert told["info"]["status"] == "LOGGED_MODEL_READY"

@@ -1,0 +1,103 @@
+"""What any request meets: who is admitted, where the routes are, how errors are said, and files as they come and go."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mainspring.runs import RunFiles
+from mainspring.workspace import Workspace
+from tests.server.conftest import Client
+
+
+@pytest.mark.parametrize("prefix", ["/api/2.0", "/ajax-api/2.0", "/api/2.0/preview"])
+def test_each_endpoint_is_under_each_prefix(client: Client, prefix: str) -> None:
+    answer = client.ask("GET", f"{prefix}/mlflow/experiments/get", params={"experiment_id": "0"})
+    assert answer.json()["experiment"]["name"] == "Default"
+
+
+@pytest.mark.one_backend("no store is asked")
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/api/2.0/mlflow/scorers/list"), ("PUT", "/api/2.0/mlflow/runs/create"), ("GET", "/api/9.0/mlflow/runs/get"),
+     ("GET", "/nothing")],
+)  # fmt: skip
+def test_what_is_not_served_is_no_endpoint(client: Client, method: str, path: str) -> None:
+    answer = client.ask(method, path)
+    assert (answer.status_code, answer.json()["error_code"]) == (404, "ENDPOINT_NOT_FOUND")
+
+
+@pytest.mark.one_backend("no store is asked")
+def test_a_token_is_demanded_but_of_probes(workspace: Workspace) -> None:
+    client = Client(workspace, token="t0p")
+    assert client.ask("GET", "/health").status_code == 200
+    refused = client.ask("GET", "/api/2.0/mlflow/experiments/get", params={"experiment_id": "0"})
+    assert (refused.status_code, refused.json()["error_code"]) == (401, "UNAUTHENTICATED")
+    borne = client.ask(
+        "GET", "/api/2.0/mlflow/experiments/get?experiment_id=0", headers={"Authorization": "Bearer t0p"}
+    )
+    assert borne.status_code == 200
+
+
+@pytest.mark.one_backend("what is wrong is seen before a store is asked")
+@pytest.mark.parametrize(
+    "body", [b"[1]", b"{", b'{"experiment_id": {}}', b'{"start_time": "soon"}', b'{"tags": [{"value": "x"}]}']
+)
+def test_a_wrong_body_is_an_invalid_parameter(client: Client, body: bytes) -> None:
+    answer = client.ask("POST", "/api/2.0/mlflow/runs/create", content=body)
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+
+
+def test_a_file_goes_in_and_out(client: Client) -> None:
+    run_id = client.run()
+    place = f"0/{run_id}/artifacts/a b/é.bin"
+    content = bytes(range(256)) * 10_000
+    assert client.file("PUT", place, content).status_code == 200
+    answer = client.file("GET", place)
+    assert answer.content == content
+    assert answer.headers["content-length"] == str(len(content))
+    listed = client.get("artifacts/list", run_id=run_id, path="a b")
+    assert listed["files"] == [{"path": "a b/é.bin", "is_dir": False, "file_size": len(content)}]
+    assert listed["root_uri"] == f"mlflow-artifacts:/0/{run_id}/artifacts"
+    assert client.file("DELETE", place).status_code == 200
+    assert client.file("GET", place).status_code == 404
+
+
+@pytest.mark.one_backend("paths are refused before a store is asked")
+@pytest.mark.parametrize("path", ["../x", "a/../../b", "%2e%2e/x", "/etc/passwd", "a//b", "", ".", "a\\..\\b", "a%00b"])
+def test_a_path_that_leads_elsewhere_is_refused(client: Client, path: str) -> None:
+    run_id = client.run()
+    answers = [client.file(method, f"0/{run_id}/artifacts/{path}", b"x") for method in ("PUT", "GET", "DELETE")]
+    answers.append(client.file("PUT", f"elsewhere/{path}", b"x"))
+    assert {answer.json()["error_code"] for answer in answers} <= {"INVALID_PARAMETER_VALUE", "ENDPOINT_NOT_FOUND"}
+    assert RunFiles(client.workspace).list(run_id) == []
+
+
+@pytest.mark.one_backend("nothing reaches a store")
+def test_an_upload_that_is_cut_off_leaves_nothing(client: Client) -> None:
+    run_id = client.run()
+    messages: list[dict[str, Any]] = [
+        {"type": "http.request", "body": b"half", "more_body": True}, {"type": "http.disconnect"}
+    ]  # fmt: skip
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    path = f"/api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts/x"
+    with pytest.raises(ConnectionError):
+        asyncio.run(client.app({"type": "http", "path": path, "method": "PUT", "headers": []}, receive, send))
+    assert sent == []
+    assert RunFiles(client.workspace).list(run_id) == []
+
+
+def test_a_file_needs_a_run_that_is_there(client: Client) -> None:
+    assert client.file("PUT", f"0/{'0' * 32}/artifacts/x", b"x").status_code == 404
+    run_id = client.run()
+    client.post("runs/delete", run_id=run_id)
+    assert client.file("PUT", f"0/{run_id}/artifacts/x", b"x").json()["error_code"] == "INVALID_PARAMETER_VALUE"
