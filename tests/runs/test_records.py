@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from mainspring.errors import ConflictError, InvalidError, NotFoundError
-from mainspring.runs import DatasetInput, RunFiles, RunInputs, RunStore
+from mainspring.runs import DatasetInput, Metrics, RunFiles, RunInputs, RunStore, start_run
+from mainspring.runs.purging import purge
 from mainspring.workspace import Workspace, collect
 
 
@@ -133,3 +134,23 @@ def test_datasets_used_are_told_and_merged(workspace: Workspace, run_id: str) ->
     flights, weather = inputs.inputs(run_id)
     assert (flights.source, flights.tags) == ("https://example.org", {"context": "train", "kind": "raw"})
     assert weather == DatasetInput("weather", "def")
+
+
+def test_a_collection_purges_what_was_deleted_before_its_grace(workspace: Workspace, runs: RunStore) -> None:
+    with (
+        start_run("gone", params={"a": 1}, workspace=workspace) as gone,
+        start_run("kept", workspace=workspace) as kept,
+    ):
+        for run in (gone, kept):
+            RunFiles(workspace).put(run.id, "a.txt", run.name.encode())
+            run.log_metric("loss", 1.0)
+    change(workspace, runs, "delete", gone.id)
+    purge(workspace, 3600)
+    assert runs.get(gone.id).params == {"a": 1}
+    assert [purge(workspace, 0), purge(workspace, 0)] == [1, 0]
+    with pytest.raises(NotFoundError):
+        runs.get(gone.id)
+    assert Metrics(workspace.metrics).latest(gone.series) == {}
+    assert RunFiles(workspace).list(gone.id) == []
+    assert Metrics(workspace.metrics).latest_values(kept.series) == {"loss": 1.0}
+    assert workspace.ledger.events(subject=gone.id)[-1].kind == "run.purged"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import chain
+from typing import Any
 
 import msgspec
 
@@ -16,10 +17,13 @@ from mainspring.workspace.leftovers import remove_leftovers
 from mainspring.workspace.workspace import Workspace
 
 GROUP = "mainspring.gc_roots"
+PURGES = "mainspring.gc_purges"
 _LEASE, _LEASE_S = "gc", 120.0
 _BEAT_EVERY = 100  # blobs; on S3 that is a few seconds
 _SHORTEST_GRACE_S = 3600.0  # a put that is longer under way than this was killed
 Roots = Callable[[Database], Iterable[str]]
+Purge = Callable[[Workspace, float], int]
+"""Removes rows of records that were deleted longer ago than so many seconds; gives how many."""
 
 
 class GcReport(msgspec.Struct, frozen=True):
@@ -57,7 +61,11 @@ def _collect(
     grace_us = int((workspace.project.settings.gc_grace_h * 3600 if grace_s is None else grace_s) * 1e6)
     # Real time, as that of files: domain time may be a simulation's.
     blobs, now = workspace.blobs, workspace.database.now_us()
-    sources = list(roots) if roots is not None else _registered()
+    if not dry_run:
+        purges: list[Purge] = _registered(PURGES)
+        for purge in purges:
+            purge(workspace, grace_us / 1e6)
+    sources = list(roots) if roots is not None else _registered(GROUP)
     # The condemned are listed before the roots are read: whoever named one of them later found or made it anew.
     waiting = list(blobs.list_condemned())
     present = list(blobs.list())
@@ -87,10 +95,11 @@ def _collect(
 
 def named_blobs(workspace: Workspace) -> set[str]:
     """The digests of all blobs that rows name."""
-    return set(chain.from_iterable(source(workspace.database) for source in _registered()))
+    return set(chain.from_iterable(source(workspace.database) for source in _registered(GROUP)))
 
 
-def _registered() -> list[Roots]:
+def _registered(group: str) -> list[Any]:
+    """What rooms above registered for collections."""
     from importlib.metadata import entry_points
 
-    return [point.load() for point in entry_points(group=GROUP)]
+    return [point.load() for point in entry_points(group=group)]
