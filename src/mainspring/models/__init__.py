@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = exports(
     __name__,
     {
         **dict.fromkeys(
-            ("Alias", "AliasMove", "ModelVersion", "RegisteredModel", "ResourceNeeds", "Stage", "StageMove", "expect_model"),
+            ("Alias", "AliasMove", "ModelVersion", "RegisteredModel", "Stage", "StageMove", "expect_model"),
             "mainspring.models.version",
         ),
         **dict.fromkeys(("Field", "Output", "Problem", "Signature"), "mainspring.models.signature"),
@@ -17,6 +17,8 @@ __getattr__, __dir__, __all__ = exports(
         "register": "mainspring.models.registration",
         **dict.fromkeys(("create_version", "register_folder"), "mainspring.models.folder"),
         "register_onnx": "mainspring.models.onnx",
+        **dict.fromkeys(("Difference", "VersionDiff", "diff_versions"), "mainspring.models.provenance"),
+        **dict.fromkeys(("ModelCard", "extend_card", "model_card"), "mainspring.models.card"),
         "ModelStore": "mainspring.models._store",
         "check_alias": "mainspring.models._rules",
         **dict.fromkeys(

@@ -6,6 +6,9 @@ from mainspring.models.aliases import list_aliases as list_aliases
 from mainspring.models.aliases import move_bound_alias as move_bound_alias
 from mainspring.models.aliases import rollback as rollback
 from mainspring.models.aliases import set_alias as set_alias
+from mainspring.models.card import ModelCard as ModelCard
+from mainspring.models.card import extend_card as extend_card
+from mainspring.models.card import model_card as model_card
 from mainspring.models.feature_set import FeatureSet as FeatureSet
 from mainspring.models.feature_set import GivesFeatures as GivesFeatures
 from mainspring.models.folder import create_version as create_version
@@ -17,6 +20,9 @@ from mainspring.models.onnx import register_onnx as register_onnx
 from mainspring.models.predictor import Predictor as Predictor
 from mainspring.models.predictor import example_of as example_of
 from mainspring.models.predictor import inputs_of as inputs_of
+from mainspring.models.provenance import Difference as Difference
+from mainspring.models.provenance import VersionDiff as VersionDiff
+from mainspring.models.provenance import diff_versions as diff_versions
 from mainspring.models.registered import create_model as create_model
 from mainspring.models.registered import delete_model as delete_model
 from mainspring.models.registered import delete_model_tag as delete_model_tag
@@ -41,7 +47,6 @@ from mainspring.models.version import Alias as Alias
 from mainspring.models.version import AliasMove as AliasMove
 from mainspring.models.version import ModelVersion as ModelVersion
 from mainspring.models.version import RegisteredModel as RegisteredModel
-from mainspring.models.version import ResourceNeeds as ResourceNeeds
 from mainspring.models.version import Stage as Stage
 from mainspring.models.version import StageMove as StageMove
 from mainspring.models.version import expect_model as expect_model

@@ -16,6 +16,7 @@ from mainspring.models._store import ModelStore
 from mainspring.models.feature_set import FeatureSet, GivesFeatures, expect_fit
 from mainspring.models.signature import Output, Signature
 from mainspring.models.version import InputKind, ModelVersion
+from mainspring.runs.environment import snapshot
 from mainspring.secrets import redact
 from mainspring.workspace import Workspace, current_workspace
 
@@ -77,7 +78,7 @@ def register(
         input_example=workspace.blobs.put(msgspec.json.encode(records)) if records else None,
         metrics=dict(metrics if metrics is not None else getattr(evaluation, "metrics", {})),
         evaluation=_plain(evaluation), gates=_plain(gates), features=given.service_id if given else None,
-        created_at=0, actor="", note=redact(note),
+        created_at=0, actor="", note=redact(note), environment=workspace.blobs.put(msgspec.json.encode(snapshot())),
     )  # fmt: skip
     replay = current_replay()
     if replay is not None:

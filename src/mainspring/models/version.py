@@ -28,14 +28,6 @@ class RegisteredModel(msgspec.Struct, frozen=True):
     deleted_at: int | None = None
 
 
-class ResourceNeeds(msgspec.Struct, frozen=True):
-    """What a version was measured to need: bytes on disk, seconds to load, and what the process grew by when it loaded."""
-
-    size_bytes: int
-    load_s: float
-    memory_bytes: int | None = None
-
-
 class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     """One version of a model, whose content and evidence never change; description, tags, stage and licence may.
 
@@ -72,7 +64,6 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     refusal: str = ""
     licence: str = ""
     environment: str | None = None
-    needs: ResourceNeeds | None = None
     updated_at: int = 0
     deleted_at: int | None = None
 
