@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from mainspring.evaluation.bootstrap import Bootstrap, Codes, bootstrap_of, estimated
-from mainspring.evaluation.evaluation import aligned, html_table, shown
 from mainspring.evaluation.evidence import Fact
 from mainspring.evaluation.scored import scored
+from mainspring.evaluation.tables import Cells, Tabled, shown
 from mainspring.stats import (
     Callback,
     Interval,
@@ -30,7 +30,7 @@ class CalibrationBin(msgspec.Struct, frozen=True):
     interval: Interval
 
 
-class Calibration(msgspec.Struct, frozen=True):
+class Calibration(Tabled, frozen=True):
     """How honest probabilities are. `brier` is `reliability` − `resolution` + `uncertainty`; `error` is the ECE."""
 
     rows: int
@@ -54,14 +54,11 @@ class Calibration(msgspec.Struct, frozen=True):
         parts = f"reliability {self.reliability:.4f} − resolution {self.resolution:.4f}"
         head = f"calibration error {shown(self.error, self.interval)}, bias {self.bias:+.4f}"
         brier = f"Brier {self.brier:.4f} = {parts} + uncertainty {self.uncertainty:.4f}"
-        return "\n".join([head, brier, aligned(self._cells())])
+        return "\n".join([head, brier, super().__str__()])
 
-    def _repr_html_(self) -> str:
-        return html_table(self._cells())
-
-    def _cells(self) -> list[list[str]]:
+    def _tables(self) -> list[Cells]:
         rows = [[f"{each.predicted:.4f}", shown(each.happened, each.interval), f"{each.rows:,}"] for each in self.bins]
-        return [["predicted", "happened", "rows"], *rows]
+        return [[["predicted", "happened", "rows"], *rows]]
 
 
 def calibration(y_true: Any, y_score: Any, *, bins: int = 10, bootstrap: int | Bootstrap = 0) -> Calibration:

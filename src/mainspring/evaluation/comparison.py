@@ -13,10 +13,10 @@ import numpy as np
 from mainspring.errors import InvalidError, NotFoundError, close_names
 from mainspring.evaluation.bootstrap import Bootstrap, Codes, bootstrap_of, codes_of, defined, estimated
 from mainspring.evaluation.evaluate import chosen_metrics
-from mainspring.evaluation.evaluation import aligned, html_table, shown, slice_label
 from mainspring.evaluation.metric import Metric
 from mainspring.evaluation.scored import Array, Scale, Scored, scored
 from mainspring.evaluation.slice import Slice, sliced
+from mainspring.evaluation.tables import Cells, Tabled, shown, slice_label
 from mainspring.stats import (
     Combined,
     Interval,
@@ -78,7 +78,7 @@ class Difference(msgspec.Struct, frozen=True):
         return self.interval.low if self.higher_is_better else -self.interval.high
 
 
-class Comparison(msgspec.Struct, frozen=True):
+class Comparison(Tabled, frozen=True):
     """Two models on the same rows, in every metric, overall and on slices; `alpha` is the risk of a wrong verdict."""
 
     rows: int
@@ -104,26 +104,23 @@ class Comparison(msgspec.Struct, frozen=True):
         verdicts = ", ".join(f"{each.metric} {each.verdict}" for each in self.differences if not each.slice)
         return f"<comparison on {self.rows:,} rows, {verdicts}>"
 
-    def __str__(self) -> str:
-        return aligned(self._cells())
-
-    def _repr_html_(self) -> str:
-        return html_table(self._cells())
-
-    def _cells(self) -> list[list[str]]:
+    def _tables(self) -> list[Cells]:
         cells = [["", "rows", "metric", self.candidate, self.champion, "difference", "p", "verdict"]]
-        return cells + [
-            [
-                each.where,
-                f"{each.rows:,}",
-                each.metric,
-                shown(each.candidate),
-                shown(each.champion),
-                shown(each.difference, each.interval),
-                "–" if each.p_adjusted is None else f"{each.p_adjusted:.4f}",
-                each.verdict,
+        return [
+            cells
+            + [
+                [
+                    each.where,
+                    f"{each.rows:,}",
+                    each.metric,
+                    shown(each.candidate),
+                    shown(each.champion),
+                    shown(each.difference, each.interval),
+                    "–" if each.p_adjusted is None else f"{each.p_adjusted:.4f}",
+                    each.verdict,
+                ]
+                for each in self.differences
             ]
-            for each in self.differences
         ]
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mainspring.errors import InvalidError
-from mainspring.evaluation.evaluation import aligned, html_table
 from mainspring.evaluation.evidence import Fact
+from mainspring.evaluation.tables import Cells, Tabled
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,7 +28,7 @@ class Latency(msgspec.Struct, frozen=True):
     rows_per_s: float
 
 
-class Cost(msgspec.Struct, frozen=True):
+class Cost(Tabled, frozen=True):
     """What a model costs. `size_bytes` is that of the stored model, None if it wasn't asked; `memory_bytes` is the most that
     answering the largest batch allocated, as Python and NumPy tell it: memory of other libraries is not seen.
     """
@@ -53,17 +53,14 @@ class Cost(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         size = "" if self.size_bytes is None else f"{self.size_bytes:,} bytes stored, "
-        return f"{aligned(self._cells())}\n{size}{self.memory_bytes:,} bytes while answering"
+        return f"{super().__str__()}\n{size}{self.memory_bytes:,} bytes while answering"
 
-    def _repr_html_(self) -> str:
-        return html_table(self._cells())
-
-    def _cells(self) -> list[list[str]]:
+    def _tables(self) -> list[Cells]:
         cells = [["batch", "calls", "p50 ms", "p95 ms", "p99 ms", "rows/s"]]
         for each in self.latencies:
             times = (f"{value:.3f}" for value in (each.p50_ms, each.p95_ms, each.p99_ms))
             cells.append([str(each.batch), str(each.calls), *times, f"{each.rows_per_s:,.0f}"])
-        return cells
+        return [cells]
 
 
 def measure_cost(

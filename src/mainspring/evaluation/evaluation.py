@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from mainspring.errors import NotFoundError, close_names
+from mainspring.evaluation.tables import SMALL_ROWS, Cells, Tabled, shown, slice_label
 from mainspring.stats import Interval
 
 if TYPE_CHECKING:
     import polars as pl
 
 _IN_REPR = 2
-SMALL_ROWS = 100  # below, the standard error of a share is up to 0.05: differences of slices are mostly noise
 
 
 class SliceValues(msgspec.Struct, frozen=True):
@@ -33,7 +32,7 @@ class SliceValues(msgspec.Struct, frozen=True):
         return self.rows < SMALL_ROWS
 
 
-class Evaluation(msgspec.Struct, frozen=True):
+class Evaluation(Tabled, frozen=True):
     """How a model did on one table. `higher_is_better` says which way each metric goes; None is not defined."""
 
     rows: int
@@ -41,7 +40,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     higher_is_better: dict[str, bool]
     slices: tuple[SliceValues, ...] = ()
     subject: str = ""
-    intervals: dict[str, Interval | None] = {}
+    intervals: dict[str, Interval | None] = msgspec.field(default_factory=dict)
 
     def value(self, metric: str) -> float | None:
         """A metric overall; raises `NotFoundError` if it wasn't evaluated."""
@@ -84,13 +83,7 @@ class Evaluation(msgspec.Struct, frozen=True):
         more = ", …" if len(self.metrics) > _IN_REPR else ""
         return f"<evaluation on {self.rows:,} rows, {', '.join(metrics)}{more}>"
 
-    def __str__(self) -> str:
-        return aligned(self._cells())
-
-    def _repr_html_(self) -> str:
-        return html_table(self._cells())
-
-    def _cells(self) -> list[list[str]]:
+    def _tables(self) -> list[Cells]:
         names = list(self.metrics)
         cells = [[self.subject, "rows", *names]]
         for label, rows, metrics, intervals in [
@@ -102,40 +95,11 @@ class Evaluation(msgspec.Struct, frozen=True):
         ]:
             values = (shown(metrics.get(name), intervals.get(name)) for name in names)
             cells.append([label, f"{rows:,}", *values])
-        return cells
-
-
-def slice_label(name: str, value: str, rows: int) -> str:
-    """A slice value as tables show it, marked if it has few rows."""
-    return f"{name}={value}{' (small)' if rows < SMALL_ROWS else ''}"
-
-
-def aligned(table: list[list[str]]) -> str:
-    """Cells as text: the first column to the left, the others to the right."""
-    widths = [max(len(row[at]) for row in table) for at in range(len(table[0]))]
-    lines = []
-    for first, *rest in table:
-        lines.append("  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]).rstrip())
-    return "\n".join(lines)
-
-
-def html_table(table: list[list[str]]) -> str:
-    """Cells as a table of HTML, the first row as its head."""
-    head, *rows = table
-    first = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    rest = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><tr>{first}</tr>{rest}</table>"
+        return [cells]
 
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else value
-
-
-def shown(value: float | None, interval: Interval | None = None) -> str:
-    """A metric as tables show it, with its interval if there is one; `–` where it isn't defined."""
-    if value is None:
-        return "–"
-    return f"{value:.4f}" if interval is None else f"{value:.4f} [{interval.low:.4f}, {interval.high:.4f}]"
 
 
 def recorded_evaluation(version: Any) -> Evaluation | None:

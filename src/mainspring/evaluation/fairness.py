@@ -11,9 +11,9 @@ import numpy as np
 from mainspring.errors import InvalidError
 from mainspring.evaluation.bootstrap import Bootstrap, Codes, bootstrap_of, defined, estimated
 from mainspring.evaluation.evaluate import chosen_metrics
-from mainspring.evaluation.evaluation import SMALL_ROWS, aligned, html_table, shown
 from mainspring.evaluation.evidence import Fact
 from mainspring.evaluation.scored import Array, column_of, scored
+from mainspring.evaluation.tables import SMALL_ROWS, Cells, Tabled, shown
 from mainspring.stats import Interval, Sums
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Gap(msgspec.Struct, frozen=True):
     interval: Interval | None = None
 
 
-class Fairness(msgspec.Struct, frozen=True):
+class Fairness(Tabled, frozen=True):
     """Rates by group, and gaps: 0 is equal treatment. Names are those of Hardt et al. (2016) and Chouldechova (2017)."""
 
     threshold: float
@@ -70,13 +70,7 @@ class Fairness(msgspec.Struct, frozen=True):
         told = ", ".join(f"{gap.name} {shown(gap.value)}" for gap in self.gaps)
         return f"<fairness of {len(self.groups)} groups, {told}>"
 
-    def __str__(self) -> str:
-        return "\n\n".join(aligned(cells) for cells in self._tables())
-
-    def _repr_html_(self) -> str:
-        return "".join(html_table(cells) for cells in self._tables())
-
-    def _tables(self) -> list[list[list[str]]]:
+    def _tables(self) -> list[Cells]:
         groups = [["group", "rows", *_RATES]]
         for each in self.groups:
             name = f"{each.group} (small)" if each.small else each.group

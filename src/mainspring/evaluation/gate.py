@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, WrongTypeError, close_names
-from mainspring.evaluation.evaluation import Evaluation, SliceValues, shown
+from mainspring.evaluation.evaluation import Evaluation, SliceValues
 from mainspring.evaluation.evidence import Evidence, Fact
+from mainspring.evaluation.tables import shown
 
 if TYPE_CHECKING:
     from mainspring.evaluation.comparison import Comparison, Difference

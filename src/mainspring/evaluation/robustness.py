@@ -10,10 +10,10 @@ import msgspec
 from mainspring.errors import InvalidError, NotFoundError, close_names, shorten
 from mainspring.evaluation.bootstrap import defined
 from mainspring.evaluation.evaluate import chosen_metrics
-from mainspring.evaluation.evaluation import aligned, html_table, shown
 from mainspring.evaluation.evidence import Fact
 from mainspring.evaluation.metric import Metric
 from mainspring.evaluation.scored import scored
+from mainspring.evaluation.tables import Cells, Tabled, shown
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,7 +31,7 @@ class ColumnDrop(msgspec.Struct, frozen=True):
     error: str = ""
 
 
-class Robustness(msgspec.Struct, frozen=True):
+class Robustness(Tabled, frozen=True):
     """What each column is worth, the most important first; a drop is how much worse the metric gets."""
 
     metric: str
@@ -55,18 +55,12 @@ class Robustness(msgspec.Struct, frozen=True):
         first = f", {self.columns[0].column} matters most" if self.columns else ""
         return f"<robustness of {self.metric} {shown(self.baseline)}{first}>"
 
-    def __str__(self) -> str:
-        return aligned(self._cells())
-
-    def _repr_html_(self) -> str:
-        return html_table(self._cells())
-
-    def _cells(self) -> list[list[str]]:
+    def _tables(self) -> list[Cells]:
         cells = [[f"drop of {self.metric} {shown(self.baseline)}", "shuffled", "±", "missing"]]
         for each in self.columns:
             missing = f"fails: {each.error}" if each.error else shown(each.missing)
             cells.append([each.column, shown(each.shuffled), shown(each.deviation), missing])
-        return cells
+        return [cells]
 
 
 def robustness(

@@ -35,9 +35,12 @@ class RocAuc:
         if not self._tied:
             below = np.flatnonzero(self._positive).sum() - count * (count - 1) / 2
             return float(below / (count * (self.size - count)))
-        return float(
-            self._areas(self._positive.astype(np.float64)[None], (~self._positive).astype(np.float64)[None])[0]
-        )
+        ends = np.append(self._starts[1:], self.size)
+        hits = np.cumsum(self._positive)[ends - 1]
+        misses = ends - hits
+        # All negatives of lower groups, and half of the own group.
+        won = np.sum(np.diff(hits, prepend=0) * (misses - np.diff(misses, prepend=0) / 2))
+        return float(won / (count * (self.size - count)))
 
     def __call__(self, counts: Array) -> Array:
         counts = np.take(counts, self._order, axis=1).astype(np.float64, copy=False)
@@ -49,7 +52,6 @@ class RocAuc:
             positives = np.add.reduceat(positives, self._starts, axis=1)
             negatives = np.add.reduceat(negatives, self._starts, axis=1)
         upto = np.cumsum(negatives, axis=1)
-        # All negatives of lower groups, and half of the own group.
         won = np.einsum("ij,ij->i", positives, upto) - np.einsum("ij,ij->i", positives, negatives) / 2
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(won / (positives.sum(axis=1) * upto[:, -1]), np.float64)
