@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 KINDS = ("history", "importance", "parallel")
 _INK, _BEST, _FAINT = "#3b6ea8", "#c2502e", "#b9c4d0"
+_TICKS = 5
 _MOST_LABELS = 8  # of a categorical axis, and of its length
 _SETTINGS: Any = {
     "svg.hashsalt": "mainspring", "svg.fonttype": "path", "font.size": 10, "axes.spines.top": False,
@@ -229,6 +230,7 @@ class _Scale:
             self._names = sorted(set(values), key=str)
             self._low, self._high = 0.0, float(len(self._names) - 1)
         self._is_log = is_log and not self._names
+        self._is_whole = all(isinstance(value, int) for value in there)
         if not self._names:
             self._low, self._high = self._on(min(there)), self._on(max(there))
 
@@ -249,7 +251,11 @@ class _Scale:
             ]
         if self._high == self._low:
             return [(0.5, self._label(0.5))]
-        return [(height, self._label(height)) for height in (0.0, 0.25, 0.5, 0.75, 1.0)]
+        if self._is_whole and not self._is_log:
+            between = range(1, _TICKS - 1)
+            whole = {round(self._low + (self._high - self._low) * place / (_TICKS - 1)) for place in between}
+            return [(self.height(value), str(value)) for value in sorted({*whole, int(self._low), int(self._high)})]
+        return [(place / (_TICKS - 1), self._label(place / (_TICKS - 1))) for place in range(_TICKS)]
 
     def _label(self, height: float) -> str:
         value = self._low + height * (self._high - self._low)
