@@ -26,6 +26,7 @@ STATUS = {
 """MLflow's word for each state."""
 _URI = ARTIFACT_URI.format(number="' || experiment.number || '", run="' || run.id || '")
 _STATUS = " ".join(f"WHEN '{state}' THEN '{status}'" for state, status in STATUS.items())
+_USER = "COALESCE((SELECT text FROM run_tag WHERE run_tag.run = run.id AND run_tag.key = 'mlflow.user'), run.actor)"
 _NUMBERS = {
     "start_time": "run.started_at / 1000",  # milliseconds, as MLflow's clients have them
     "end_time": "run.ended_at / 1000",
@@ -35,7 +36,7 @@ _NUMBERS = {
 }
 _TEXTS = {
     "run_id": "run.id", "id": "run.id", "run_name": "run.name", "name": "run.name", "kind": "run.kind",
-    "status": f"CASE run.state {_STATUS} END", "state": "run.state", "user_id": "run.actor", "actor": "run.actor",
+    "status": f"CASE run.state {_STATUS} END", "state": "run.state", "user_id": _USER, "actor": "run.actor",
     "artifact_uri": f"'{_URI}'", "experiment": "experiment.name", "experiment_id": "CAST(experiment.number AS TEXT)",
     "parent": "run.parent", "note": "run.note", "error": "run.error", "git_commit": "run.git_commit",
 }  # fmt: skip
