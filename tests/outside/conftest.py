@@ -9,7 +9,7 @@ import pytest
 
 from tests.outside.environments import Environment, environment
 
-collect_ignore_glob = [] if "MAINSPRING_TEST_OUTSIDE" in os.environ else ["test_*.py"]
+collect_ignore_glob = ["*_script.py"] + ([] if "MAINSPRING_TEST_OUTSIDE" in os.environ else ["test_*.py"])
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ class Environment:
         """Run a program; gives what it printed, and fails the test with that if the program failed."""
         environment = {
             "PATH": os.pathsep.join([str(self.folder / "bin"), "/usr/bin", "/bin"]), "HOME": str(cwd), "LC_ALL": "C.UTF-8",
-            "DVC_NO_ANALYTICS": "1",
+            "DVC_NO_ANALYTICS": "1", "MLFLOW_DISABLE_TELEMETRY": "true",
         }  # fmt: skip
         done = subprocess.run(
             [self.program(command[0]), *command[1:]], cwd=cwd, env=environment, text=True, capture_output=True,
