@@ -12,8 +12,6 @@ FLOW = """
 import os
 
 def score(x, data):
-    if {breaks} and x > 3 and not os.path.exists(os.environ["HOME"] + "/mended"):
-        raise KeyboardInterrupt
     return x * len(data)
 
 @ms.step
@@ -23,8 +21,9 @@ def load(size: int) -> list:
 @ms.step
 def search(data: list) -> dict:
     best = ms.tune(
-        score, space={{"x": ms.ints(1, 5)}}, direction="maximize", sampler="grid", inputs={{"data": data}}{more}
+        score, space={{"x": ms.ints(1, 5)}}, direction="maximize", sampler="grid", inputs={{"data": data}}
     )
+    {ending}
     return best.params
 
 @ms.pipeline
@@ -34,7 +33,7 @@ def main(size: int = 3):
 
 
 def test_a_step_that_tunes_is_reused_while_its_inputs_are_the_same(lab: Lab) -> None:
-    lab.write(FLOW.format(breaks=False, more=""))
+    lab.write(FLOW.format(ending="pass"))
     first = lab.run()
     assert states(first) == {"load": "succeeded", "search": "succeeded"}
     assert first.value == {"x": 5}
@@ -49,9 +48,24 @@ def test_a_step_that_tunes_is_reused_while_its_inputs_are_the_same(lab: Lab) -> 
 
 @pytest.mark.one_backend("what a fingerprint reaches is no concern of a backend")
 def test_another_objective_is_another_step(lab: Lab) -> None:
-    lab.write(FLOW.format(breaks=False, more=""))
+    lab.write(FLOW.format(ending="pass"))
     lab.run()
-    lab.write(FLOW.format(breaks=False, more="").replace("x * len(data)", "-x * len(data)"))
+    lab.write(FLOW.format(ending="pass").replace("x * len(data)", "-x * len(data)"))
     again = lab.run()
     assert states(again) == {"load": "reused", "search": "succeeded"}
     assert again.value == {"x": 1}
+
+
+def test_a_step_that_was_cut_goes_on_with_its_study(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trials that ended before the step failed are not made again by its next attempt."""
+    body = FLOW.format(ending='if os.environ.get("CUT"): raise ValueError("cut")')
+    lab.write(body)
+    monkeypatch.setenv("CUT", "yes")
+    first = lab.run()
+    assert states(first)["search"] == "failed"
+    (study,) = list_studies(workspace=lab.workspace)
+    runs = [trial.run for trial in study.trials()]
+    monkeypatch.delenv("CUT")
+    assert states(lab.resume(first.run.id))["search"] == "succeeded"
+    (again,) = list_studies(workspace=lab.workspace)
+    assert [trial.run for trial in again.trials()] == runs
