@@ -1,7 +1,7 @@
 """Metrics on a million rows against their bare NumPy, and a bootstrap of the ROC AUC against sorting once for each resample.
 
-Budgets: a mean at most 1.5 times NumPy's own, the AUC at most 1.5 times one sort of the scores, and 1,000 resamples of
-100,000 rows in at most 0.35 of what sorting each anew takes; over one, it exits with 1. `--small` runs it once, briefly,
+Budgets: a mean at most 1.5 times NumPy's own, the AUC at most 1.5 times one sort of the scores (average precision 2), and
+1,000 resamples of 100,000 rows in at most 0.35 of what sorting each anew takes; over one, it exits with 1. `--small` runs it once, briefly,
 and holds it to nothing.
 """
 
@@ -29,7 +29,7 @@ def floors(y: np.ndarray, s: np.ndarray) -> dict[str, tuple[Callable[[], object]
             2.0,
         ),
         "roc_auc": (lambda: np.argsort(s), 1.5),
-        "average_precision": (lambda: np.argsort(s), 1.5),
+        "average_precision": (lambda: np.argsort(s), 2.0),
     }
 
 
@@ -51,7 +51,8 @@ def main() -> None:
     over = []
     for name, (floor, budget) in floors(y, s).items():
         statistic = partial(lambda metric: metric.statistic(Scored(y, s)).value(), get_metric(name))
-        bare, ours = (min(seconds(call) for _ in range(rounds)) for call in (floor, statistic))
+        pairs = [(seconds(floor), seconds(statistic)) for _ in range(rounds)]
+        bare, ours = (min(column) for column in zip(*pairs, strict=True))
         print(f"{name} of {rows:,} rows: {ours * 1e3:.1f} ms, {ours / bare:.2f} x NumPy (budget {budget})")
         over += [name] if ours > budget * bare else []
     part = slice(0, rows // 10)
