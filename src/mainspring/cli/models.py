@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,12 +14,12 @@ from mainspring.cli.app import Group, Invocation
 from mainspring.cli.endpoints import features_of, features_read
 
 if TYPE_CHECKING:
-    from mainspring.models import Alias, ModelVersion
+    from mainspring.models import Alias, AliasMove, ModelVersion, RegisteredModel
 
 
 @click.group(cls=Group, default="list")
 def models() -> None:
-    """List models (the same as `models list`), look into versions, move aliases."""
+    """List models (the same as `models list`), look into versions, move aliases and stages."""
 
 
 @models.command("list")
@@ -50,16 +52,152 @@ def show_one(invocation: Invocation, reference: str) -> None:
 
 
 @models.command("alias")
-@click.argument("reference", metavar="MODEL/N")
-@click.argument("alias")
+@click.argument("reference", metavar="MODEL/N|MODEL@ALIAS")
+@click.argument("alias", default="")
+@click.option("--note", default="", metavar="TEXT", help="Kept with the move.")
+@click.option("--delete", is_flag=True, help="Remove MODEL@ALIAS.")
+@click.option("--history", is_flag=True, help="List every move of MODEL@ALIAS, newest first.")
+@click.pass_obj
+def move_alias(invocation: Invocation, reference: str, alias: str, note: str, delete: bool, history: bool) -> None:
+    """Make ALIAS point to a version. One that an endpoint serves is moved by `endpoints bind`."""
+    from mainspring.models import alias_history, delete_alias, set_alias
+
+    workspace, (name, _, given) = invocation.workspace, reference.partition("@")
+    if bool(alias) is (delete or history) or (not alias and not given):
+        raise click.UsageError(
+            "Say MODEL/N and the alias that is to point to it, or MODEL@ALIAS with --delete or --history."
+        )
+    if history:
+        moves = alias_history(name, given, workspace)
+        invocation.show({"moves": msgspec.to_builtins(moves)}, lambda: _moves(moves))
+    elif delete:
+        delete_alias(name, given, note=note, workspace=workspace)
+        invocation.show({"alias": given, "version": None}, f"{reference} is removed")
+    else:
+        moved = set_alias(reference, alias, note=note, workspace=workspace)
+        invocation.show({"alias": alias, "version": str(moved)}, lambda: f"{moved.name}@{alias} is {moved}")
+
+
+@models.command("rollback")
+@click.argument("reference", metavar="MODEL@ALIAS")
 @click.option("--note", default="", metavar="TEXT", help="Kept with the move.")
 @click.pass_obj
-def move_alias(invocation: Invocation, reference: str, alias: str, note: str) -> None:
-    """Make ALIAS point to a version. One that an endpoint serves is moved by `endpoints bind`."""
-    from mainspring.models import set_alias
+def roll_back(invocation: Invocation, reference: str, note: str) -> None:
+    """Make an alias point to what it pointed to before; again goes one further."""
+    from mainspring.models import rollback
 
-    moved = set_alias(reference, alias, note=note, workspace=invocation.workspace)
-    invocation.show({"alias": alias, "version": str(moved)}, lambda: f"{moved.name}@{alias} is {moved}")
+    moved = rollback(reference, note=note, workspace=invocation.workspace)
+    invocation.show({"alias": reference, "version": str(moved)}, f"{reference} is {moved}")
+
+
+@models.command("stage")
+@click.argument("reference", metavar="MODEL/N")
+@click.argument("stage")
+@click.option("--archive-existing", is_flag=True, help="Archive the versions that are in the stage.")
+@click.option("--note", default="", metavar="TEXT", help="Kept with the change.")
+@click.pass_obj
+def change_stage(invocation: Invocation, reference: str, stage: str, archive_existing: bool, note: str) -> None:
+    """Bring a version into a STAGE: None, Staging, Production or Archived."""
+    from mainspring.models import set_stage
+
+    moved = set_stage(reference, stage, archive_existing=archive_existing, note=note, workspace=invocation.workspace)
+    invocation.show({"version": str(moved), "stage": moved.stage}, f"{moved} is in {moved.stage}")
+
+
+@models.command("tag")
+@click.argument("reference", metavar="MODEL|MODEL/N")
+@click.argument("tags", nargs=-1, required=True, metavar="KEY=VALUE...")
+@click.pass_obj
+def tag_one(invocation: Invocation, reference: str, tags: tuple[str, ...]) -> None:
+    """Set tags of a model (MODEL) or of a version (MODEL/N, MODEL@ALIAS); `KEY=` removes one."""
+    from mainspring.models import delete_model_tag, delete_version_tag, set_model_tags, set_version_tags
+
+    pairs = [tag.partition("=") for tag in tags]
+    if any(not sign for _, sign, _ in pairs):
+        raise click.UsageError("A tag is KEY=VALUE, or `KEY=` to remove it.")
+    workspace, values = invocation.workspace, {key: value for key, _, value in pairs if value}
+    gone = [key for key, _, value in pairs if not value]
+    after: ModelVersion | RegisteredModel
+    if _is_version(reference):
+        after = set_version_tags(reference, values, workspace=workspace)
+        for key in gone:
+            after = delete_version_tag(after, key, workspace=workspace)
+    else:
+        after = set_model_tags(reference, values, workspace=workspace)
+        for key in gone:
+            after = delete_model_tag(reference, key, workspace=workspace)
+    invocation.show({"tags": after.tags}, lambda: "\n".join(f"{key} = {value}" for key, value in after.tags.items()))
+
+
+@models.command("delete")
+@click.argument("reference", metavar="MODEL/N|MODEL")
+@click.option("--note", default="", metavar="TEXT", help="Kept with the aliases that go.")
+@click.pass_obj
+def delete_one(invocation: Invocation, reference: str, note: str) -> None:
+    """Delete a version, or a MODEL with all of them. What an endpoint serves is not deleted."""
+    from mainspring.models import delete_model, delete_version
+
+    if _is_version(reference):
+        delete_version(reference, note=note, workspace=invocation.workspace)
+    else:
+        delete_model(reference, workspace=invocation.workspace)
+    invocation.show({"deleted": reference}, f"{reference} is deleted; its record is kept")
+
+
+@models.command("diff")
+@click.argument("old", metavar="MODEL/N")
+@click.argument("new", metavar="MODEL/N")
+@click.pass_obj
+def diff_two(invocation: Invocation, old: str, new: str) -> None:
+    """Say what differs between two versions: signature, metrics, parameters, code, data, environment."""
+    from mainspring.models import diff_versions
+
+    found = diff_versions(old, new, workspace=invocation.workspace)
+    rows = [[each.section, each.name, each.old or "", each.new or ""] for each in found.differences]
+    invocation.show(
+        msgspec.to_builtins(found),
+        lambda: text.table(["of", "name", found.old, found.new], rows) if rows else "Nothing differs.",
+    )
+
+
+@models.command("card")
+@click.argument("reference", metavar="MODEL/N|MODEL@ALIAS|MODEL")
+@click.option("--html", "page", type=click.Path(dir_okay=False), metavar="FILE", help="Write the card as a page.")
+@click.option("--section", default="", metavar="TITLE", help="Write this section: with --text, else from stdin.")
+@click.option("--text", "written", default=None, metavar="TEXT", help="The section's text; empty removes it.")
+@click.pass_obj
+def show_card(invocation: Invocation, reference: str, page: str | None, section: str, written: str | None) -> None:
+    """Show a version's model card in Markdown, or add to it."""
+    from mainspring.models import extend_card, model_card
+
+    if written is not None and not section:
+        raise click.UsageError("Say which --section the text is for.")
+    if section:
+        said = sys.stdin.read() if written is None else written
+        card = extend_card(reference, section, said, workspace=invocation.workspace)
+    else:
+        card = model_card(reference, workspace=invocation.workspace)
+    if page:
+        Path(page).write_text(card.to_html(), encoding="utf-8")
+    invocation.show(msgspec.to_builtins(card), lambda: f"{card.version}: {page}" if page else card.to_markdown())
+
+
+def _is_version(reference: str) -> bool:
+    return "/" in reference or "@" in reference
+
+
+def _moves(moves: list[AliasMove]) -> str:
+    rows = [
+        [
+            text.moment(each.at),
+            f"{each.from_number or '-'} → {each.to_number or '-'}",
+            each.actor,
+            each.note,
+            (each.run or "")[:12],
+        ]
+        for each in moves
+    ]
+    return text.table(["moved", "version", "by", "note", "run"], rows, drop=["run"]) if rows else "It never moved."
 
 
 def _document(version: ModelVersion, aliases: list[Alias]) -> dict[str, Any]:
@@ -95,9 +233,16 @@ def _shown(version: ModelVersion, aliases: list[Alias], features: str) -> str:
         [
             ("version", text.bold(str(version))),
             ("aliases", pointing),
+            ("stage", version.stage if version.stage != "None" else ""),
+            ("about", version.description),
+            ("tags", "\n".join(f"{key} = {value}" for key, value in version.tags.items())),
+            ("licence", version.licence),
+            ("run", text.short(version.run) if version.run else ""),
+            ("source", version.source),
             ("content", text.short(version.content_digest)),
             ("made", f"{text.moment(version.created_at)} by {version.actor}"),
             ("codec", f"{encoded.codec}, {text.size(encoded.size_bytes)}" if encoded else ""),
+            ("not loaded", version.refusal),
             ("takes", inputs),
             ("features", features),
             ("gives", signature.output.kind if signature else ""),

@@ -1,0 +1,80 @@
+"""`mainspring models` moves stages, aliases and tags, says what differs, writes cards, and deletes, each also as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from mainspring.cli.main import cli
+from mainspring.models import Field, Signature, register
+from mainspring.workspace import Workspace, using
+
+
+@pytest.fixture(scope="module", autouse=True)
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Two versions of a model in a workspace of its own, in whose folder the commands run."""
+    folder = tmp_path_factory.mktemp("models")
+    with Workspace.open(folder) as workspace, using(workspace):
+        for mae in (0.1, 0.2):
+            register({"slope": mae}, "line", signature=Signature((Field("x", "f64"),)), metrics={"mae": mae})
+    with chdir(folder):
+        yield folder
+
+
+def told(*words: str) -> Any:
+    called = CliRunner().invoke(cli, ["models", *words, "--json"])
+    assert called.exit_code == 0, called.output
+    return json.loads(called.stdout)
+
+
+def shown(*words: str, code: int = 0) -> str:
+    called = CliRunner().invoke(cli, ["models", *words])
+    assert called.exit_code == code, called.output
+    return called.output
+
+
+def test_aliases_move_go_back_and_are_removed() -> None:
+    assert told("alias", "line/1", "champion", "--note", "first") == {"alias": "champion", "version": "line/1"}
+    shown("alias", "line/2", "champion")
+    assert shown("rollback", "line@champion") == "line@champion is line/1\n"
+    assert [each["to_number"] for each in told("alias", "line@champion", "--history")["moves"]] == [1, 2, 1]
+    assert "1 → 2" in shown("alias", "line@champion", "--history")
+    assert shown("alias", "line@champion", "--delete") == "line@champion is removed\n"
+    for wrong in (("line/1",), ("line/1", "champion", "--delete"), ("line/1", "--history")):
+        assert "MODEL@ALIAS with --delete or --history" in " ".join(shown("alias", *wrong, code=2).split())
+
+
+def test_stages_and_tags_are_shown() -> None:
+    assert told("stage", "line/1", "production") == {"version": "line/1", "stage": "Production"}
+    assert told("tag", "line/1", "team=a", "why=b") == {"tags": {"team": "a", "why": "b"}}
+    assert shown("tag", "line/1", "why=") == "team = a\n"
+    assert told("tag", "line", "owner=me") == {"tags": {"owner": "me"}}
+    text = shown("show", "line/Production")
+    assert "Production" in text
+    assert "team = a" in text
+    assert "KEY=VALUE" in shown("tag", "line", "x", code=2)
+
+
+def test_a_card_is_extended_and_written_as_a_page(project: Path) -> None:
+    card = told("card", "line/1", "--section", "Limits", "--text", "Only lines.")
+    assert card["notes"][0]["title"] == "Limits"
+    assert "## Limits\n\nOnly lines." in shown("card", "line/1", "--html", str(project / "card.html")) + shown(
+        "card", "line/1"
+    )
+    assert "Only lines." in (project / "card.html").read_text()
+    assert "--section" in shown("card", "line/1", "--text", "x", code=2)
+
+
+def test_versions_are_compared_and_deleted() -> None:
+    found = told("diff", "line/1", "line/2")["differences"]
+    assert ["metrics", "mae", "0.1", "0.2"] in [list(each.values()) for each in found]
+    assert "mae" in shown("diff", "line/1", "line/2")
+    assert shown("diff", "line/1", "line/1") == "Nothing differs.\n"
+    assert told("delete", "line/2") == {"deleted": "line/2"}
+    assert "was removed at" in shown("show", "line/2", code=1)
