@@ -1,8 +1,8 @@
 """Metrics on a million rows against their bare NumPy, and a bootstrap of the ROC AUC against sorting once for each resample.
 
 Budgets: a mean at most 1.5 times NumPy's own, the AUC at most 1.5 times one sort of the scores (average precision 2), and
-1,000 resamples of 100,000 rows in at most 0.35 of what sorting each anew takes; over one, it exits with 1. `--small` runs it once, briefly,
-and holds it to nothing.
+1,000 resamples of 100,000 rows in at most 0.35 of what sorting each anew takes; over one, it exits with 1. `--small` runs it
+once, briefly, and holds it to nothing.
 """
 
 from __future__ import annotations
