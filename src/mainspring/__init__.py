@@ -7,11 +7,14 @@ __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = exports(
     __name__,
     {
+        "EarlyStopping": "mainspring.runs",
         "Failed": "mainspring.pipelines.task",
         "MainspringError": "mainspring.errors",
         "Secret": "mainspring.secrets",
         "Workspace": "mainspring.workspace",
+        "TrainingState": "mainspring.runs",
         "check": "mainspring.data",
+        "checkpoints": "mainspring.runs",
         "dataset": "mainspring.data",
         "env": "mainspring.pipelines.code.declared",
         "file": "mainspring.pipelines.code.declared",

@@ -9,6 +9,9 @@ from mainspring.pipelines.code.declared import scratch as scratch
 from mainspring.pipelines.pipeline import pipeline as pipeline
 from mainspring.pipelines.step import step as step
 from mainspring.pipelines.task import Failed as Failed
+from mainspring.runs import EarlyStopping as EarlyStopping
+from mainspring.runs import TrainingState as TrainingState
+from mainspring.runs import checkpoints as checkpoints
 from mainspring.runs import log_artifact as log_artifact
 from mainspring.runs import log_dataset as log_dataset
 from mainspring.runs import log_figure as log_figure

@@ -9,6 +9,7 @@ when it is stored.
 from __future__ import annotations
 
 import inspect
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -133,9 +134,10 @@ class _Read:
 
 def _reference(value: Any) -> str:
     """Where a type or function is found; PyTorch's functions in C stand under other names than they say."""
-    for home in (torch, torch.nn.functional):
-        if getattr(home, value.__name__, None) is value:
-            return f"{home.__name__}:{value.__name__}"
+    name = value.__name__
+    for home in ("torch", "torch.nn.functional"):
+        if getattr(import_module(home), name, None) is value:
+            return f"{home}:{name}"
     return reference_to(f"{value.__module__}.{value.__qualname__}", _LIBRARY)
 
 

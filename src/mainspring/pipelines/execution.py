@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from mainspring.pipelines.code.reads import files_in, import_reads, is_in_key, v
 from mainspring.pipelines.failure import message_of, trace_of
 from mainspring.pipelines.graph import outside_graph
 from mainspring.pipelines.hints import check_arguments
+from mainspring.pipelines.hooks import StepAtWork, hooked
 from mainspring.pipelines.leftovers import Leftovers, nothing_left
 from mainspring.pipelines.observation.capture import capture
 from mainspring.pipelines.observation.observer import Observation, Observer
@@ -107,7 +109,8 @@ def execute(place: Place, task: Task, attempt: Attempt, lease: Lease, find: Find
     place.failures.pop(task.id, None)  # with all that its frames hold
     seen: tuple[Observation, ...] = ()
     try:
-        result, observer, imported = _call(place, task, find, log_path, meter, run_log)
+        held = partial(place.workspace.leases.check, lease=lease)
+        result, observer, imported = _call(place, task, find, log_path, meter, run_log, held)
         with stored_paths_told(observer.keep):
             outputs = _saved(place, task, result)
         seen = (*observer.seen, *imported)
@@ -118,6 +121,7 @@ def execute(place: Place, task: Task, attempt: Attempt, lease: Lease, find: Find
         if place.isolated and isinstance(error, FileNotFoundError):
             declared.say_undeclared(error, place.root)
         _record_failure(place, task, attempt, lease, error, kind, log_path, _usage(meter))
+        _end_failed_run(place, run_log, error)
         if not (place.isolated or task.options.may_fail):
             place.failures[task.id] = error
         _remove(log_path)
@@ -138,7 +142,13 @@ def execute(place: Place, task: Task, attempt: Attempt, lease: Lease, find: Find
 
 
 def _call(
-    place: Place, task: Task, find: Find, log_path: Path, meter: ResourceMeter, run_log: RunLog
+    place: Place,
+    task: Task,
+    find: Find,
+    log_path: Path,
+    meter: ResourceMeter,
+    run_log: RunLog,
+    check: Callable[[Transaction], None],
 ) -> tuple[Any, Observer, list[Observation]]:
     parts = place.store.fingerprint_parts(task.fingerprint) if task.fingerprint else {}
     observer = Observer(
@@ -156,10 +166,13 @@ def _call(
         with ExitStack() as stack:
             stack.enter_context(surroundings_kept())
             stack.enter_context(using(place.workspace))
-            stack.enter_context(within_task(task.id, replay=_replay(place, task), log=run_log))
+            stack.enter_context(
+                within_task(task.id, replay=_replay(place, task), log=run_log, key=task.cache_key or "", check=check)
+            )
             stack.enter_context(declared.scratch_folder(log_path.with_suffix("")))
             stack.enter_context(capture(log_path, tee=tee, fd=place.isolated, redact=redact))
             stack.enter_context(observer)
+            stack.enter_context(hooked(StepAtWork(place.workspace, task.id, task.name, task.run, run_log)))
             function = find()
             stack.enter_context(paths_below(log_path.with_suffix(_PATHS)))
             with unwatched():  # after the import: arguments may be of the project's classes, or need its codecs
@@ -286,7 +299,7 @@ def _record_success(
             task.reasons = [*task.reasons, f"not reusable: {name} was changed while the run went on"]
     reusable = task.options.cache and not seen and not any(line.startswith("not reusable") for line in task.reasons)
     extra: list[Callable[[Transaction], None]] = []
-    if run_log.is_used or task.child_run:
+    if run_log.is_used or run_log.run or task.child_run:
         extra.append(lambda tx: _add_child_run(place, tx, task, run_log))
     task.seen = [msgspec.to_builtins(each) for each in seen]
     log = _kept_log(place, log_path)
@@ -306,18 +319,20 @@ def _keep_points(run_log: RunLog) -> None:
 def _add_child_run(place: Place, tx: Transaction, task: Task, run_log: RunLog) -> None:
     """A task that logs is a run of its own, a child of the pipeline's."""
     runs = RunStore(place.workspace.database, place.workspace.ledger)
-    run = runs.create(
-        tx,
-        kind="task",
-        name=task.name,
-        parent=task.run,
-        series=run_log.series,
-    )
-    run_log.commit(tx, runs, run.id, by=task.id)
-    runs.finish(tx, run.id, RunState.SUCCEEDED)
-    place.workspace.ledger.edge(tx, run.id, "logged_by", task.id, task.id)
-    place.store.update(tx, task.id, child_run=run.id)
-    task.child_run = run.id
+    run_id = run_log.run or runs.create(tx, kind="task", name=task.name, parent=task.run, series=run_log.series).id
+    run_log.commit(tx, runs, run_id, by=task.id)
+    runs.finish(tx, run_id, RunState.SUCCEEDED)
+    place.workspace.ledger.edge(tx, run_id, "logged_by", task.id, task.id)
+    place.store.update(tx, task.id, child_run=run_id)
+    task.child_run = run_id
+
+
+def _end_failed_run(place: Place, run_log: RunLog, error: BaseException) -> None:
+    """End the run of an attempt that failed, if it was recorded before; the attempt that succeeds gets one of its own."""
+    if run_log.run is not None:
+        runs = RunStore(place.workspace.database, place.workspace.ledger)
+        with place.workspace.database.transaction() as tx:
+            runs.finish(tx, run_log.run, RunState.FAILED, message_of(error, place.root if place.isolated else None))
 
 
 def _record_failure(

@@ -41,6 +41,9 @@ _SEEDED_LIBRARIES = (
 # histogram boosting on two cores took 2.9 s alone and 81 s beside two busy processes; so it takes 3.0 s and 7.6 s.
 _SPIN_COUNT = "1000"
 
+# With it cuBLAS repeats its sums (https://docs.nvidia.com/cuda/cublas, "Results reproducibility").
+_CUBLAS_WORKSPACE = ":4096:8"
+
 
 def task_seed(run_seed: int, task_key: str) -> int:
     """The seed of a task, from 0 up to 2**32 - 1.
@@ -65,6 +68,7 @@ def seed_everything(seed: int) -> None:
     for module, function in _SEEDED_LIBRARIES:
         on_import(module, "seed", _Seeder(function, seed))
     on_import("polars", "engine", _repeatable_engine)
+    on_import("torch", "determinism", _deterministic)
 
 
 def threads_environment(threads: int) -> dict[str, str]:
@@ -75,12 +79,23 @@ def threads_environment(threads: int) -> dict[str, str]:
     >>> threads_environment(2)["OMP_NUM_THREADS"]
     '2'
     """
-    return dict.fromkeys(_THREAD_VARIABLES, str(threads)) | {"GOMP_SPINCOUNT": _SPIN_COUNT}
+    fixed = {"GOMP_SPINCOUNT": _SPIN_COUNT, "CUBLAS_WORKSPACE_CONFIG": _CUBLAS_WORKSPACE}
+    return dict.fromkeys(_THREAD_VARIABLES, str(threads)) | fixed
 
 
 def _repeatable_engine(module: ModuleType) -> None:
     """Have Polars collect by its in-memory engine: the streaming one, its default, sums floats in another order each time."""
     module.Config.set_engine_affinity("in-memory")
+
+
+def _deterministic(module: ModuleType) -> None:
+    """Have PyTorch take algorithms that repeat, and warn where it has none; cuDNN doesn't choose by the clock."""
+    core, backends = getattr(module, "_C", None), getattr(module, "backends", None)
+    if core is not None:
+        # Not `torch.use_deterministic_algorithms`, which imports the compiler for the sake of one flag: 2 to 5 s.
+        core._set_deterministic_algorithms(True, warn_only=True)
+    if backends is not None:
+        backends.cudnn.benchmark, backends.cudnn.deterministic = False, True
 
 
 class _Seeder:

@@ -198,6 +198,26 @@ def _set_sklearn(module: Any, _: Values, changed: Values) -> None:
     module.set_config(**changed)
 
 
+def _torch(module: Any) -> Values:
+    core = module._C
+    return {
+        "deterministic": core._get_deterministic_algorithms(), "warn_only": core._get_deterministic_algorithms_warn_only(),
+        "threads": module.get_num_threads(), "dtype": module.get_default_dtype(),
+        "benchmark": core._get_cudnn_benchmark(), "cudnn": core._get_cudnn_deterministic(),
+    }  # fmt: skip
+
+
+def _set_torch(module: Any, values: Values, changed: Values) -> None:
+    core = module._C
+    core._set_deterministic_algorithms(values["deterministic"], warn_only=values["warn_only"])
+    core._set_cudnn_benchmark(values["benchmark"])
+    core._set_cudnn_deterministic(values["cudnn"])
+    if "threads" in changed:
+        module.set_num_threads(values["threads"])
+    if "dtype" in changed:
+        module.set_default_dtype(values["dtype"])
+
+
 _KINDS = {
     "os": _Kind(_variables, _set_variables),
     "sys": _Kind(_limits, _set_limits),
@@ -207,6 +227,7 @@ _KINDS = {
     "pandas": _Kind(_pandas, _set_pandas),
     "polars.config": _Kind(_polars, _set_polars),
     "sklearn": _Kind(_sklearn, _set_sklearn),
+    "torch": _Kind(_torch, _set_torch),
     "warnings": _Kind(_filters, _set_filters),  # last: putting others back may warn
 }
 

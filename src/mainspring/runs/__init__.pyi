@@ -2,6 +2,10 @@ from mainspring.runs._rows import named_numbers as named_numbers
 from mainspring.runs._store import RunStore as RunStore
 from mainspring.runs.active import ActiveRun as ActiveRun
 from mainspring.runs.active import start_run as start_run
+from mainspring.runs.checkpoint import Checkpoint as Checkpoint
+from mainspring.runs.checkpoint import Checkpoints as Checkpoints
+from mainspring.runs.checkpoint import CheckpointStore as CheckpointStore
+from mainspring.runs.checkpoint import checkpoints as checkpoints
 from mainspring.runs.comparison import Comparison as Comparison
 from mainspring.runs.comparison import best_order as best_order
 from mainspring.runs.comparison import best_run as best_run
@@ -33,4 +37,6 @@ from mainspring.runs.run import Run as Run
 from mainspring.runs.run import RunState as RunState
 from mainspring.runs.search import search_runs as search_runs
 from mainspring.runs.tracking import RunLog as RunLog
+from mainspring.runs.training import EarlyStopping as EarlyStopping
+from mainspring.runs.training import TrainingState as TrainingState
 from mainspring.runs.writer import PointsWait as PointsWait
