@@ -45,7 +45,7 @@ class Comparison(msgspec.Struct, frozen=True):
         """A page by itself, with curves as SVG."""
         from mainspring.runs.comparison_page import page
 
-        return page(self)
+        return page(self.runs, self.params, self.metrics, self.best, self.curves)
 
     def plot(self) -> Any:
         """The curves as a Matplotlib figure, a panel for each metric with more than one point."""

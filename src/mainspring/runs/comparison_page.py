@@ -7,8 +7,12 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mainspring.runs.comparison import Comparison
+    from collections.abc import Mapping, Sequence
+
     from mainspring.runs.metrics import Metric
+    from mainspring.runs.run import Run
+
+    Curves = Mapping[str, Sequence[Metric]]
 
 _COLOURS = ("#1f77b4", "#d95f02", "#1b9e77", "#7570b3", "#e7298a", "#66a61e", "#a6761d", "#666666")
 _WIDTH, _HEIGHT, _LEFT, _EDGE = 640, 240, 64, 24
@@ -21,28 +25,31 @@ figure { display: inline-block; margin: 0 1rem 1rem 0 } figcaption { font-weight
 """
 
 
-def page(comparison: Comparison) -> str:
-    """The page."""
+def page(
+    runs: Sequence[Run], params: Mapping[str, Mapping[str, object]], metrics: Mapping[str, Mapping[str, float]],
+    best: Mapping[str, str], curves: Mapping[str, Curves],
+) -> str:  # fmt: skip
+    """The page of a comparison, whose fields these are."""
     heads = "".join(
         f'<th><span style="color:{_colour(number)}">●</span> {escape(run.name)}<br><code>{run.id[:12]}</code></th>'
-        for number, run in enumerate(comparison.runs)
+        for number, run in enumerate(runs)
     )
-    params = "".join(
-        f"<tr><td>{escape(name)}</td>{''.join(_cell(values.get(run.id)) for run in comparison.runs)}</tr>"
-        for name, values in comparison.params.items()
+    rows_of_params = "".join(
+        f"<tr><td>{escape(name)}</td>{''.join(_cell(values.get(run.id)) for run in runs)}</tr>"
+        for name, values in params.items()
     )
-    metrics = "".join(
+    rows_of_metrics = "".join(
         f"<tr><td>{escape(name)}</td>"
-        + "".join(_cell(values.get(run.id), is_best=comparison.best.get(name) == run.id) for run in comparison.runs)
+        + "".join(_cell(values.get(run.id), is_best=best.get(name) == run.id) for run in runs)
         + "</tr>"
-        for name, values in comparison.metrics.items()
+        for name, values in metrics.items()
     )
-    curves = "".join(_figure(name, comparison) for name, found in comparison.curves.items() if found)
+    figures = "".join(_figure(name, runs, found) for name, found in curves.items() if found)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Runs compared</title>'
         f"<style>{_STYLE}</style></head><body><h1>Runs compared</h1>"
-        f"<h2>Parameters that differ</h2><table><tr><th></th>{heads}</tr>{params}</table>"
-        f"<h2>Metrics</h2><table><tr><th></th>{heads}</tr>{metrics}</table>{curves}</body></html>"
+        f"<h2>Parameters that differ</h2><table><tr><th></th>{heads}</tr>{rows_of_params}</table>"
+        f"<h2>Metrics</h2><table><tr><th></th>{heads}</tr>{rows_of_metrics}</table>{figures}</body></html>"
     )
 
 
@@ -55,12 +62,9 @@ def _colour(number: int) -> str:
     return _COLOURS[number % len(_COLOURS)]
 
 
-def _figure(name: str, comparison: Comparison) -> str:
+def _figure(name: str, runs: Sequence[Run], found: Curves) -> str:
     """The curves of a metric; points that are no finite number are left out."""
-    curves = {
-        run: _thinned([point for point in points if math.isfinite(point.value)])
-        for run, points in comparison.curves[name].items()
-    }
+    curves = {run: _thinned([point for point in points if math.isfinite(point.value)]) for run, points in found.items()}
     steps = [point.step for points in curves.values() for point in points]
     values = [point.value for points in curves.values() for point in points]
     if not steps:
@@ -75,7 +79,7 @@ def _figure(name: str, comparison: Comparison) -> str:
     lines = "".join(
         f'<polyline fill="none" stroke="{_colour(number)}" stroke-width="1.8" points="'
         f'{" ".join(place(point) for point in curves.get(run.id, []))}"><title>{escape(run.name)}</title></polyline>'
-        for number, run in enumerate(comparison.runs)
+        for number, run in enumerate(runs)
     )
     bottom = _HEIGHT - _EDGE
     return (
