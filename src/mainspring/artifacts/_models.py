@@ -7,6 +7,7 @@ library itself and of the project.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ class Parts(NamedTuple):
     meaning: str = ""
 
 
-class ModelCodec:
+class ModelCodec(ABC):
     """The codec of one library's models. A subclass says how one is taken apart, put together, and looked at.
 
     `library` is the package whose classes may be built, beside those of the project.
@@ -39,21 +40,21 @@ class ModelCodec:
     types: tuple[str, ...]
     immutable = False
 
+    @abstractmethod
     def take_apart(self, value: Any) -> Parts:
         """The state and the payload; raises `CodecError` for what has no stored form."""
-        raise NotImplementedError
 
+    @abstractmethod
     def put_together(self, cls: type, state: dict[str, Any], payload: bytes) -> Any:
         """A new value of the class."""
-        raise NotImplementedError
 
+    @abstractmethod
     def content(self, value: Any) -> Any:
         """All that was learned, as a tree of plain values and arrays to compare."""
-        raise NotImplementedError
 
+    @abstractmethod
     def details(self, value: Any) -> dict[str, Any]:
         """What the preview tells besides class and parameters."""
-        raise NotImplementedError
 
     def digest(self, value: Any) -> str:
         """Over the class, its state, and what was learned."""

@@ -53,12 +53,10 @@ class TrainingState:
 
     def epochs(self, count: int) -> Iterator[int]:
         """The epochs that are left of so many, from 0; one that was stopped among its batches comes again."""
-        stopped_among_batches = self.batch > 0
-        while self.epoch < count or stopped_among_batches:
-            if not stopped_among_batches:
-                self.epoch += 1
-            stopped_among_batches = False
-            yield self.epoch - 1
+        first = self.epoch - (self.batch > 0)
+        for epoch in range(first, max(count, self.epoch)):
+            self.epoch = epoch + 1
+            yield epoch
 
     def batches(self, items: Iterable[T]) -> Iterator[T]:
         """The batches of an epoch, without those that were done before it was stopped, in the same order.
