@@ -116,7 +116,7 @@ def test_a_state_of_other_parts_is_refused() -> None:
     with pytest.raises(InvalidError, match="model"):
         TrainingState(model=model).restore(state.capture())
     with pytest.raises(InvalidError):
-        state.restore([1])  # type: ignore[arg-type]  # what it must refuse
+        state.restore([1])
     with pytest.raises(WrongTypeError, match="state_dict"):
         TrainingState(rows=[1])
 

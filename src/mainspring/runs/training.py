@@ -84,14 +84,14 @@ class TrainingState:
         place = {"epoch": self.epoch, "batch": self.batch, "step": self.step, "position": dict(self.position)}
         return {**place, "parts": parts, "random": _random_states(), "begun": self._begun if self.batch else {}}
 
-    def restore(self, kept: Mapping[str, Any]) -> None:
+    def restore(self, kept: Any) -> None:
         """Put every part back to what was captured.
 
         Raises:
             InvalidError: it was captured of other parts.
         """
-        if not isinstance(kept, Mapping) or kept.get("parts", {}).keys() != self.parts.keys():
-            found = sorted(kept.get("parts", ())) if isinstance(kept, Mapping) else type(kept).__qualname__
+        if not isinstance(kept, dict) or kept.get("parts", {}).keys() != self.parts.keys():
+            found = sorted(kept.get("parts", ())) if isinstance(kept, dict) else type(kept).__qualname__
             raise InvalidError("state", found, f"a captured state with the parts {sorted(self.parts)}")
         for name, part in self.parts.items():
             if hasattr(part, "load_state_dict"):
