@@ -69,3 +69,32 @@ def test_a_step_that_was_cut_goes_on_with_its_study(lab: Lab, monkeypatch: pytes
     assert states(lab.resume(first.run.id))["search"] == "succeeded"
     (again,) = list_studies(workspace=lab.workspace)
     assert [trial.run for trial in again.trials()] == runs
+
+
+WATCHED = """
+from pathlib import Path
+
+def score(x):
+    return sum(int(Path(__file__).with_name(name).read_text()) for name in ("one.txt", "two.txt")) * x
+
+@ms.step
+def search() -> dict:
+    {declared}
+    return ms.tune(score, space={{"x": ms.ints(1, 2)}}, direction="maximize", sampler="grid", jobs=2).params
+
+@ms.pipeline
+def main():
+    return search()
+"""
+
+
+@pytest.mark.one_backend("processes are watched the same way on both")
+def test_what_trials_read_in_processes_of_their_own_is_an_input_of_the_step(lab: Lab) -> None:
+    for name in ("one.txt", "two.txt"):
+        (lab.root / name).write_text("1")
+    lab.write(WATCHED.format(declared="ms.file('one.txt')"))
+    first = lab.run()
+    assert [(seen["kind"], seen["name"]) for seen in first.tasks[0].seen] == [("file", "two.txt")]
+    lab.write(WATCHED.format(declared="ms.file('one.txt'), ms.file('two.txt')"))
+    assert states(lab.run()) == {"search": "succeeded"}
+    assert states(lab.run()) == {"search": "reused"}

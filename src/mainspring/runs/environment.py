@@ -19,6 +19,7 @@ from typing import NamedTuple
 import msgspec
 from blake3 import blake3
 
+from mainspring.store.own_work import at_own_work
 from mainspring.store.stamps import is_racy, real_time_ns
 
 _VERSION = 4
@@ -113,9 +114,10 @@ def normalised(name: str) -> str:
 def snapshot(paths: Sequence[str] | None = None) -> Environment:
     """The present environment; `paths` stands in for `sys.path`."""
     versions: dict[str, str] = {}
-    for path in dict.fromkeys(sys.path if paths is None else paths):
-        for _, name, version in _listed(path):
-            versions.setdefault(name, version)  # the first on the path is the one that is imported
+    with at_own_work():
+        for path in dict.fromkeys(sys.path if paths is None else paths):
+            for _, name, version in _listed(path):
+                versions.setdefault(name, version)  # the first on the path is the one that is imported
     python = ".".join(map(str, sys.version_info[:3]))
     implementation = sys.implementation.name
     facts = (python, implementation, platform_name(), sorted(versions.items()))

@@ -10,15 +10,13 @@ import fcntl
 import os
 import weakref
 from contextlib import suppress
-from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
 
+from mainspring.store.own_work import at_own_work
+
 _PREFIX = "mainspring-scratch-"
 _LOCK = "in-use"
-
-sweeping: ContextVar[bool] = ContextVar("sweeping", default=False)
-"""Whether the folders of other processes are looked at, which is no input of the task at work."""
 
 
 class Scratch:
@@ -63,13 +61,10 @@ def _remove(folder: Path, lock: int, pid: int) -> None:
 
 
 def _sweep(parent: Path) -> None:
-    token = sweeping.set(True)
-    try:
+    with at_own_work():
         for folder in parent.glob(f"{_PREFIX}*"):
             with suppress(OSError):  # another user's, in use, or gone by now
                 _remove_unused(folder)
-    finally:
-        sweeping.reset(token)
 
 
 def _remove_unused(folder: Path) -> None:

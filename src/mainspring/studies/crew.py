@@ -15,9 +15,11 @@ from mainspring.errors import InvalidError, LeaseLostError
 from mainspring.ledger import new_id
 from mainspring.pipelines.session import worker_environment
 from mainspring.runners import ChildProcess, Exit, PoolRunner, WorkOrder
+from mainspring.store.own_work import at_own_work
 from mainspring.studies._store import TakenError
 from mainspring.studies.objective import IN_WORKER
 from mainspring.studies.search import Search
+from mainspring.studies.sights import take_over, watched_root
 
 _WORKER = "mainspring.studies.worker"
 _LOOK_S = 0.25  # how often the crew looks at what other processes left behind
@@ -59,15 +61,17 @@ class Crew:
             return
         limits = self._search.study.definition.limits
         order = WorkOrder(
-            id=new_id(), name=self._search.study.name, payload={"study": self._search.study.id},
+            id=new_id(), name=self._search.study.name, payload={"study": self._search.study.id, "root": watched_root()},
             log_path=str(self._folder / f"{new_id()}.log"), timeout_s=limits.trial_timeout_s,
             memory_bytes=None if limits.memory_mb is None else limits.memory_mb * _MIB,
         )  # fmt: skip
         self._orders[order.id] = order
-        self._pool.submit(order)
+        with at_own_work():  # what the processes do is told by them
+            self._pool.submit(order)
 
     def _ended(self, ended: Exit) -> None:
         order = self._orders.pop(ended.order)
+        take_over(order.log_path, is_whole=ended.kind == "done")
         found = self._search.store.claimed(self._search.study.id, order.id)
         failed, target = Path(order.log_path), str(self._search.study.definition.objective)
         if failed.exists():

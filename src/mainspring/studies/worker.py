@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from mainspring.studies._store import StudyStore
 from mainspring.studies.inputs import load_inputs
 from mainspring.studies.objective import IN_WORKER, find_objective
 from mainspring.studies.search import Search
+from mainspring.studies.sights import seen_to
 from mainspring.workspace import Project, Workspace
 
 
@@ -30,7 +32,9 @@ def _ready() -> Callable[[WorkOrder], None]:
 
 
 def _obey(search: Search, order: WorkOrder) -> None:
-    search.one(claim=order.id)
+    root = order.payload["root"]
+    with nullcontext() if root is None else seen_to(order.log_path, root, search.workspace):
+        search.one(claim=order.id)
 
 
 def _refuse(order: WorkOrder, told: str) -> None:

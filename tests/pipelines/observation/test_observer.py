@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from mainspring.pipelines.observation.observer import Observation, Observer
+from mainspring.runs.environment import snapshot
 from mainspring.testing.threads import at_once
 
 Watch = Callable[..., Observer]
@@ -62,6 +63,14 @@ class TestFiles:
             shutil.rmtree(project / "old")
             with tempfile.TemporaryDirectory() as folder:
                 (Path(folder) / "ab" / "cd").mkdir(parents=True)
+        assert names(observer) == []
+
+    def test_what_mainspring_lists_to_tell_the_environment_is_no_input(
+        self, watch: Watch, project: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.syspath_prepend(str(project))
+        with watch() as observer:
+            assert snapshot().distributions
         assert names(observer) == []
 
     def test_a_walk_over_open_folders_is_seen_by_their_paths(self, watch: Watch, project: Path) -> None:

@@ -129,10 +129,8 @@ class Observer:
     def recall(self, reads: Iterable[tuple[str, Read]]) -> None:
         """Count what functions remember to have read as read again; each comes with the name of who remembers it."""
         for keeper, read in reads:
-            if (read.path and self._uncovered(read.path) is None) or (read.kind == "env" and read.name in self._env):
-                continue
             by = f"{read.by}, remembered by {keeper}" if read.by else f"remembered by {keeper}"
-            self._seen.setdefault((read.kind, read.name), Observation(read.kind, read.name, by))
+            self._count(Observation(read.kind, read.name, by), read.path)
 
     def keep(self, path: Path) -> None:
         """What a path leads to becomes part of the result: that is a read, unless the step made it."""
@@ -263,7 +261,17 @@ class Observer:
         """An environment variable is set: reading it back is no input."""
         self._env.add(name)
 
+    def adopt(self, kind: Kind, name: str, by: str) -> None:
+        """A process that works for the step saw something; what is declared here, or the step's own, is no input."""
+        path = os.path.join(self.root, name) if kind in ("file", "directory") else ""
+        self._count(Observation(kind, name, by), path)
+
     # What counts.
+
+    def _count(self, sight: Observation, path: str) -> None:
+        if (path and self._uncovered(path) is None) or (sight.kind == "env" and sight.name in self._env):
+            return
+        self._seen.setdefault((sight.kind, sight.name), sight)
 
     def _uncovered(self, path: object) -> str | None:
         """A path made absolute, if it is one that may count. Most are not: an import opens a file for each module."""

@@ -14,8 +14,9 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Any, Protocol
 
+from mainspring.pipelines.code.reads import Kind
 from mainspring.pipelines.observation.uncounted import project_frame
-from mainspring.store.scratch import sweeping
+from mainspring.store.own_work import is_own_work
 
 
 class Watcher(Protocol):
@@ -59,6 +60,9 @@ class Watcher(Protocol):
     def set_variable(self, name: str) -> None:
         """An environment variable is set."""
 
+    def adopt(self, kind: Kind, name: str, by: str) -> None:
+        """Another process that works for the task saw this, told as an observation is."""
+
 
 Current = Callable[[], Watcher | None]
 
@@ -72,7 +76,7 @@ _NOBODY: Any = object()  # is never among the active
 
 def current() -> Watcher | None:
     """The watcher of the task that this code belongs to."""
-    if not _active or sweeping.get():
+    if not _active or is_own_work():
         return None
     watcher = watching.get() or _of_thread()
     if watcher is not None:
