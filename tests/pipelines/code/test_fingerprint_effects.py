@@ -38,6 +38,10 @@ PLAIN = {
     "  rows: list = dataclasses.field(default_factory=lambda: reg(1))",
     "a described hint": "import typing, pydantic\ndef unrelated(x: typing.Annotated[int, pydantic.Field(gt=1)]): return x",
     "a property made by a call": "class R:\n  def get(self): return 1\n  got = property(get)",
+    "what an evaluation is asked for": "from mainspring import evaluation\nfrom mainspring.evaluation import Gate, Slice\n"
+    "GATES = [Gate('mae', at_most=1.0), evaluation.Gate('mape', no_worse_than_champion=True)]\n"
+    "SLICES = (Slice('carrier', at_least=100),)\nTIMES = evaluation.Bootstrap(500, groups='day')\n"
+    "COST = evaluation.Metric('cost', 'binary', False, 'costs:mean_cost')",
 }
 
 

@@ -31,8 +31,8 @@ PURE_CALLS = frozenset(
     threading.RLock string.Template itertools.chain itertools.product mainspring.file mainspring.env msgspec.field
     numpy.array numpy.dtype numpy.arange polars.col polars.lit polars.Schema polars.Enum polars.Struct polars.List
     os.path.join os.path.dirname os.path.abspath os.path.basename attr.ib attrs.field pydantic.Field pydantic.ConfigDict
-    mainspring.Metric mainspring.evaluation.Metric""".split()
-)
+    mainspring.Metric""".split()
+) | {f"mainspring.evaluation.{name}" for name in ("Bootstrap", "Gate", "Metric", "Slice")}
 # What makes Mainspring's declarations: they say something and are noted nowhere. `features.agg` is all of this kind.
 _DECLARING = frozenset(
     f"mainspring.features.{name}" for name in ("Entity", "Stream", "FeatureView", "OnDemandView", "FeatureService")
