@@ -726,42 +726,7 @@ def prompts(client):
     return told
 
 
-def traces(client):
-    mlflow.set_experiment("traces")
-    experiment = mlflow.get_experiment_by_name("traces").experiment_id
-
-    @mlflow.trace
-    def add(a, b):
-        mlflow.update_current_trace(tags={"colour": "red"})
-        return inner(a) + b
-
-    @mlflow.trace(span_type="TOOL")
-    def inner(a):
-        return a
-
-    add(1, 2)
-    trace_id = mlflow.get_last_active_trace_id()
-    mlflow.flush_trace_async_logging()
-    found = client.get_trace(trace_id)
-    told = {
-        "spans": [
-            [each.name, str(each.span_type), each.inputs, each.outputs, str(each.status.status_code)]
-            for each in found.data.spans
-        ],
-        "state": str(found.info.state),
-        "tags": {key: value for key, value in found.info.tags.items() if key in ("colour", "mlflow.traceName")},
-    }
-    told["search"] = len(mlflow.search_traces(locations=[experiment], return_type="list"))
-    client.set_trace_tag(trace_id, "more", "yes")
-    client.delete_trace_tag(trace_id, "colour")
-    again = client.get_trace(trace_id).info.tags
-    told["retagged"] = [again.get("more"), again.get("colour")]
-    client.delete_traces(experiment, trace_ids=[trace_id])
-    told["deleted"] = len(mlflow.search_traces(locations=[experiment], return_type="list"))
-    return told
-
-
-SECTIONS = [experiments, runs, kept, artifacts, datasets, autologging, registry, logged_models, prompts, traces]
+SECTIONS = [experiments, runs, kept, artifacts, datasets, autologging, registry, logged_models, prompts]
 
 
 def normal(text):

@@ -29,7 +29,7 @@ from mainspring.pipelines.code.reads import files_in, import_reads, is_in_key, v
 from mainspring.pipelines.failure import message_of, trace_of
 from mainspring.pipelines.graph import outside_graph
 from mainspring.pipelines.hints import check_arguments
-from mainspring.pipelines.hooks import StepAtWork, hooked
+from mainspring.pipelines.hooks import StepAtWork, hooks_ended
 from mainspring.pipelines.leftovers import Leftovers, nothing_left
 from mainspring.pipelines.observation.capture import capture
 from mainspring.pipelines.observation.observer import Observation, Observer
@@ -164,6 +164,7 @@ def _call(
     graph_token = outside_graph()
     try:
         with ExitStack() as stack:
+            begin_hooks = stack.enter_context(hooks_ended())
             stack.enter_context(surroundings_kept())
             stack.enter_context(using(place.workspace))
             stack.enter_context(
@@ -172,7 +173,7 @@ def _call(
             stack.enter_context(declared.scratch_folder(log_path.with_suffix("")))
             stack.enter_context(capture(log_path, tee=tee, fd=place.isolated, redact=redact))
             stack.enter_context(observer)
-            stack.enter_context(hooked(StepAtWork(place.workspace, task.id, task.name, task.run, run_log)))
+            begin_hooks(StepAtWork(place.workspace, task.id, task.name, task.run, run_log))
             function = find()
             stack.enter_context(paths_below(log_path.with_suffix(_PATHS)))
             with unwatched():  # after the import: arguments may be of the project's classes, or need its codecs

@@ -31,11 +31,15 @@ _Plain = str | int | float | bool | None
 
 
 class RunLog:
-    """What is logged to one series: metric points as they come, the rest until whoever owns the log commits it."""
+    """What is logged to one series: metric points as they come, the rest until whoever owns the log commits it.
+
+    `run` is the run that this is of, if it was recorded before the end.
+    """
 
     def __init__(self, series: str, workspace: Workspace, params: Mapping[str, Any] | None = None) -> None:
         self.series = series
         self.workspace = workspace
+        self.run: str | None = None
         self.metric_names: set[str] = set()
         self._known = dict(params or {})
         self._writer: PointWriter | None = None

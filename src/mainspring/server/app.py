@@ -12,11 +12,13 @@ import mimetypes
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
 from pathlib import Path
 from typing import Any, ClassVar
 
 from mainspring.errors import MainspringError
 from mainspring.secrets import redact
+from mainspring.server.mlflow.adoption import Adoption
 from mainspring.server.mlflow.artifacts import open_file, put_file
 from mainspring.server.mlflow.records import Records
 from mainspring.server.mlflow.routes import match
@@ -38,16 +40,20 @@ _WORK = Counted(_API, "api_seconds", "Time from a request to its answer.", "api_
 class ServerApp(WebApp):
     """An ASGI application that answers MLflow's clients from the records of a workspace.
 
-    `adopts` is the run that the first run of a client becomes, where a step or a script started the server.
+    `adoption` is the run that a client's first becomes, and `context` that of the step whose client it serves, so that what it
+    writes is the step's work.
     """
 
     methods: ClassVar[dict[str, bytes]] = WebApp.methods | {
         "/": READS, "/version": READS, _API: b"GET, HEAD, POST, PUT, PATCH, DELETE",
     }  # fmt: skip
 
-    def __init__(self, workspace: Workspace, *, adopts: str | None = None, **limits: Any) -> None:
+    def __init__(
+        self, workspace: Workspace, *, adoption: Adoption | None = None, context: Context | None = None, **limits: Any
+    ) -> None:
         super().__init__(Metrics({}, _WORK), **limits)
-        self._records = Records(workspace, adopts)
+        self._records = Records(workspace, adoption)
+        self._context = Context() if context is None else context
         self._pool = ThreadPoolExecutor(_THREADS, "server")
 
     def route(self, path: str) -> str:
@@ -118,4 +124,5 @@ class ServerApp(WebApp):
         return Answer(b"{}")
 
     async def _threaded(self, act: Callable[..., Any], *given: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, act, *given)
+        run = self._context.copy().run
+        return await asyncio.get_running_loop().run_in_executor(self._pool, run, act, *given)

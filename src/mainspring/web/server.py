@@ -63,12 +63,36 @@ def serve_app(
     listener = _listener(host, port)
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listener.getsockname()[1]}"
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=_DRAIN_S,
-        timeout_keep_alive=_KEEP_ALIVE_S, server_header=False, ws="none", proxy_headers=False,
-    )  # fmt: skip
     with listener, _quiet_signals():
-        _Server(config, app, lambda: on_ready(address) if on_ready else None).run(sockets=[listener])
+        _Server(_config(app), app, lambda: on_ready(address) if on_ready else None).run(sockets=[listener])
+
+
+@contextmanager
+def serve_aside(app: WebApp) -> Iterator[str]:
+    """Serve an application in a thread, on the loopback, until the end of the block; gives its address.
+
+    Raises:
+        ConfigError: no port can be listened on.
+    """
+    ready = threading.Event()
+    with _listener("127.0.0.1", 0) as listener:
+        # Whoever works in this process did not ask for a server's log.
+        server = _Server(_config(app, log_level="warning"), app, ready.set)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server", daemon=True)
+        thread.start()
+        ready.wait(_DRAIN_S)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(_DRAIN_S)
+
+
+def _config(app: WebApp, log_level: str | None = None) -> uvicorn.Config:
+    return uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=_DRAIN_S,
+        timeout_keep_alive=_KEEP_ALIVE_S, server_header=False, ws="none", proxy_headers=False, log_level=log_level,
+    )  # fmt: skip
 
 
 def _listener(host: str, port: int) -> socket.socket:

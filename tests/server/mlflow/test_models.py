@@ -6,7 +6,6 @@ import pytest
 
 from mainspring.errors import NotAllowedError
 from mainspring.models import alias_history, get_model_version, load_model, move_bound_alias
-from mainspring.models._store import ModelStore
 from mainspring.workspace import Workspace
 from tests.server.conftest import Client
 
@@ -56,11 +55,10 @@ def test_a_version_that_is_only_files_is_not_loaded(registered: str, workspace: 
 
 
 def test_a_bound_alias_is_not_a_clients_to_move(client: Client, registered: str, workspace: Workspace) -> None:
-    store = ModelStore(workspace.database)
     version = get_model_version("iris/1", workspace)
     with workspace.database.transaction() as tx:
-        store.ledger.node(tx, "endpoint", "e" * 32, "delays")
-        move_bound_alias(tx, store, version, "live", endpoint="delays", endpoint_id="e" * 32)
+        workspace.ledger.node(tx, "endpoint", "e" * 32, "delays")
+        move_bound_alias(tx, workspace, version, "live", endpoint="delays", endpoint_id="e" * 32)
     for method in ("POST", "DELETE"):
         fields = {"name": registered, "alias": "live", "version": "1"}
         answer = client.ask(method, "/api/2.0/mlflow/registered-models/alias", json=fields)
@@ -75,6 +73,8 @@ def test_prompts_are_found_only_by_those_who_ask_for_them(client: Client) -> Non
     client.post("registered-models/create", name="greeting", tags=is_prompt)
     client.post("registered-models/create", name="iris")
     found = client.get("registered-models/search")["registered_models"]
+    assert [each["name"] for each in found] == ["iris"]
+    found = client.get("registered-models/search", filter="tag.`mlflow.prompt.is_prompt` != 'true'")["registered_models"]
     assert [each["name"] for each in found] == ["iris"]
     text = "tags.`mlflow.prompt.is_prompt` = 'true'"
     found = client.get("registered-models/search", filter=text)["registered_models"]

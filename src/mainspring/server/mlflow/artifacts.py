@@ -66,7 +66,7 @@ def put_file(records: Records, path: str, content: Path) -> None:
     """Keep a file under its path in the proxy.
 
     Raises:
-        NotFoundError: there is no such run, logged model or trace.
+        NotFoundError: there is no such run or logged model.
         InvalidError: the run is deleted, or the path is none of a file.
         NotAllowedError: the files are those of a registered version, which never change.
     """

@@ -94,7 +94,8 @@ def _history(records: Records, asked: _History) -> Told:
     page = records.metrics.history(
         run.series, asked.metric_key, limit=asked.max_results, cursor=asked.page_token or None
     )
-    return paged("metrics", [told(each) for each in page], page.cursor)
+    points = page.items if page.cursor or asked.page_token else sorted(page, key=_in_time)
+    return paged("metrics", [told(each) for each in points], page.cursor)
 
 
 def _bulk(records: Records, asked: _Bulk) -> Told:
@@ -106,6 +107,12 @@ def _bulk(records: Records, asked: _Bulk) -> Told:
         points = records.metrics.history(records.run(run_id).series, asked.metric_key)
         found += [told(each) | {"run_id": run_id} for each in points if _within(each.step, asked)]
     return {"metrics": found[: min(asked.max_results, _MOST_POINTS)]}
+
+
+def _in_time(point: Metric) -> tuple[int, int, bool, float]:
+    """Where a point stands in a history that MLflow tells whole."""
+    is_nan = point.value != point.value
+    return point.at, point.step, is_nan, 0.0 if is_nan else point.value
 
 
 def _within(step: int, asked: _Bulk) -> bool:

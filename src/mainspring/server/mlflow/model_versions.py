@@ -10,7 +10,8 @@ import re
 
 import msgspec
 
-from mainspring.errors import InvalidError, NotFoundError
+from mainspring.errors import InvalidError, NotAllowedError, NotFoundError
+from mainspring.ledger import is_replay
 from mainspring.models import versions
 from mainspring.models.registry import get_model_version
 from mainspring.models.version import ModelVersion
@@ -90,6 +91,8 @@ def _own_address(records: Records, version: ModelVersion) -> str:
 
 
 def _create(records: Records, asked: _Create) -> Told:
+    if is_replay():
+        raise NotAllowedError(f"A replay registers nothing, and `{asked.name}` was asked to have a new version.")
     owner, folder = _owner(records, asked)
     model_id = asked.model_id or (owner if owner.startswith("m-") else "")
     logged = records.logged.get(model_id) if model_id else None

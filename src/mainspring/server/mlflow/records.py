@@ -15,6 +15,7 @@ from mainspring.runs.files import RunFiles
 from mainspring.runs.inputs import RunInputs
 from mainspring.runs.metrics import Metrics
 from mainspring.runs.run import Run
+from mainspring.server.mlflow.adoption import Adoption
 from mainspring.store import Database
 from mainspring.workspace import Workspace
 
@@ -22,30 +23,25 @@ MIGRATIONS = [
     """
     CREATE TABLE mlflow_run_model (
         run TEXT NOT NULL, role TEXT NOT NULL, model TEXT NOT NULL, step INTEGER NOT NULL, PRIMARY KEY (run, role, model)
-    );
-    CREATE TABLE mlflow_trace (
-        id TEXT PRIMARY KEY, experiment INTEGER NOT NULL, at INTEGER NOT NULL, info TEXT NOT NULL, spans TEXT NOT NULL
-    );
-    CREATE INDEX mlflow_trace_by_experiment ON mlflow_trace (experiment, at)
+    )
     """,
 ]
 _RUN = re.compile(r"[0-9a-f]{32}")
 _PLACE = re.compile(
-    r"(?P<number>\d{1,18})/(?:(?:models|traces)/)?(?P<owner>(?:m-|tr-)?[0-9a-f]{32})/artifacts(?:/(?P<path>.*))?",
+    r"(?P<number>\d{1,18})/(?:models/)?(?P<owner>(?:m-)?[0-9a-f]{32})/artifacts(?:/(?P<path>.*))?",
     re.DOTALL,
 )
-_FOLDERS = {"m-": "models/", "tr-": "traces/"}
 
 
 class Records:
     """The records of a workspace in MLflow's terms.
 
-    `adopts` is the run that the first run of a client becomes, if this server was started within a step or a run.
+    `adoption` is the run that the first one of a client becomes, if an engine runs the client.
     """
 
-    def __init__(self, workspace: Workspace, adopts: str | None = None) -> None:
+    def __init__(self, workspace: Workspace, adoption: Adoption | None = None) -> None:
         self.workspace = workspace
-        self.adopts = adopts
+        self.adoption = adoption
         self.database: Database = workspace.database
         self.ledger: Ledger = workspace.ledger
         self.runs = RunStore(self.database, self.ledger)
@@ -99,20 +95,20 @@ class Records:
         expect_inside(path)
         found = _PLACE.fullmatch(path.strip("/"))
         if found is None:
-            raise InvalidError("path", path, "one below a run, a logged model or a trace: EXPERIMENT/RUN/artifacts/…")
+            raise InvalidError("path", path, "one below a run or a logged model: EXPERIMENT/RUN/artifacts/…")
         return found["owner"], found["path"] or ""
 
     def expect_writable(self, owner: str) -> None:
         """Refuse to change the files of what isn't there, or may not change.
 
         Raises:
-            NotFoundError: there is no such run, logged model or trace.
+            NotFoundError: there is no such run or logged model.
             InvalidError: the run is deleted.
             NotAllowedError: it is a version of a model.
         """
         if owner.startswith("m-"):
             self.logged.get(owner)
-        elif not owner.startswith("tr-"):
+        else:
             if self.models.find("v.id = ?", (owner,)) is not None:
                 raise NotAllowedError("The files of a registered version never change. Register another version.")
             self.open_run(owner)
@@ -128,10 +124,10 @@ def expect_inside(path: str) -> None:
 
 
 def address(number: int, owner: str) -> str:
-    """Where a client finds the files of a run, a logged model or a trace.
+    """Where a client finds the files of a run or a logged model.
 
     >>> address(0, "m-12")
     'mlflow-artifacts:/0/models/m-12/artifacts'
     """
-    folder = next((each for prefix, each in _FOLDERS.items() if owner.startswith(prefix)), "")
+    folder = "models/" if owner.startswith("m-") else ""
     return f"mlflow-artifacts:/{number}/{folder}{owner}/artifacts"

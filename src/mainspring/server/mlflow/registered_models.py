@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from mainspring.errors import InvalidError
@@ -14,6 +16,7 @@ from mainspring.server.mlflow.records import Records
 from mainspring.server.mlflow.wire import Pair, Route, Told, mapped, ms, paged, pairs
 
 _PROMPT = "mlflow.prompt.is_prompt"
+_NO_PROMPTS = re.compile(rf"tags?\.`{re.escape(_PROMPT)}` != 'true'")
 
 
 class _Create(msgspec.Struct, frozen=True):
@@ -65,6 +68,7 @@ class Search(msgspec.Struct, frozen=True):
 def without_prompts(text: str) -> str:
     """A filter that finds no prompts, unless it speaks of them, as MLflow has it."""
     hidden = f"tags.`{_PROMPT}` IS NULL"
+    text = _NO_PROMPTS.sub(hidden, text)  # as its clients say it; there a tag that isn't there is unequal
     return text if _PROMPT in text else f"{text} AND {hidden}" if text.strip() else hidden
 
 

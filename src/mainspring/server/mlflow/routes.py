@@ -15,14 +15,13 @@ from mainspring.server.mlflow import (
     model_versions,
     registered_models,
     runs,
-    traces,
 )
 from mainspring.server.mlflow.wire import NotServedError, Route
 
 ROUTES: tuple[Route, ...] = tuple(
     route
     for noun in (
-        experiments, runs, metrics, artifacts, logged_models, registered_models, model_versions, traces,
+        experiments, runs, metrics, artifacts, logged_models, registered_models, model_versions,
     )
     for route in noun.ROUTES
 )  # fmt: skip

@@ -106,6 +106,11 @@ class _Search(msgspec.Struct, frozen=True):
 def _create(records: Records, asked: _Create) -> Told:
     experiment = records.experiment(asked.experiment_id or "0")
     tags = mapped(asked.tags)
+    if records.adoption is not None:
+        adopted = records.adoption.take(experiment.name)
+        if adopted is not None:
+            return _adopted(records, adopted, tags, asked.run_name)
+        tags.setdefault(_PARENT, records.adoption.run or "")
     name = asked.run_name or tags.get(_NAME) or "run"
     tags[_NAME] = name
     if asked.user_id:
@@ -118,6 +123,13 @@ def _create(records: Records, asked: _Create) -> Told:
             started_at=asked.start_time * 1000 or clock.now_us(),
         )  # fmt: skip
     return {"run": told(records, [run])[0]}
+
+
+def _adopted(records: Records, run_id: str, tags: Mapping[str, str], name: str) -> Told:
+    """The step's run as the client's own, with what the client says of it."""
+    kept = {key: value for key, value in tags.items() if key not in (_NAME, _PARENT)}
+    _set_tags(records, records.run(run_id), kept | ({_NAME: name} if name else {}))
+    return {"run": told(records, [records.run(run_id)])[0]}
 
 
 def _get(records: Records, asked: _Ref) -> Told:
