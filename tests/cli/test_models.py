@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from sklearn.linear_model import LinearRegression
 
 from mainspring.cli.main import cli
-from mainspring.models import Field, Signature, register
+from mainspring.models import Field, Signature, load_model, register
 from mainspring.workspace import Workspace, using
 
 
@@ -78,3 +79,19 @@ def test_versions_are_compared_and_deleted() -> None:
     assert shown("diff", "line/1", "line/1") == "Nothing differs.\n"
     assert told("delete", "line/2") == {"deleted": "line/2"}
     assert "was removed at" in shown("show", "line/2", code=1)
+
+
+def test_a_pickle_is_allowed_and_revoked_with_a_reason(project: Path) -> None:
+    with Workspace.open(project) as workspace, using(workspace):
+        register(complex(1), "odd", signature=Signature((Field("x", "f64"),)), pickled=True)
+        register(
+            LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0]), "slope", signature=Signature((Field("x", "f64"),)),
+            input_example=[{"x": 2.0}], input_kind="numpy", pickled=True,
+        )  # fmt: skip
+    assert "Say why it is trusted" in shown("allow-pickle", "odd/1", code=2)
+    assert told("allow-pickle", "odd/1", "--note", "ours") == {"version": "odd/1", "allowed": True}
+    with Workspace.open(project) as workspace, using(workspace):
+        assert load_model("odd") == complex(1)
+    assert shown("allow-pickle", "odd/1", "--revoke") == "the pickle of odd/1 is not allowed any more\n"
+    shown("allow-pickle", "slope/1", "--note", "ours")
+    assert shown("convert", "slope/1") == "slope/2 is converted from slope/1, stored by sklearn\n"

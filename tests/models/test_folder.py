@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import pickle
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-import skops.io
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.preprocessing import FunctionTransformer
 
@@ -31,30 +28,9 @@ from mainspring.models import (
 from mainspring.models.mlmodel import read_mlmodel
 from mainspring.runs.files import RunFile, RunFiles
 from mainspring.workspace import Workspace, collect
+from tests.models.mlflow_folders import LATE, TABLE, folder
 
 pytestmark = pytest.mark.one_backend("files and registry have their own suites on both")
-COLUMNS = [{"type": "double", "name": "x", "required": True}, {"type": "long", "name": "n", "required": False}]
-TABLE = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0], "n": [1, 2, 3, 4]})
-LATE = [0, 0, 1, 1]
-
-
-def folder(path: Path, model: Any, form: str = "skops", **more: Any) -> Path:
-    """What `mlflow.sklearn.save_model` writes, by MLflow 3."""
-    path.mkdir()
-    name = {"skops": "model.skops"}.get(form, "model.pkl")
-    (path / name).write_bytes(skops.io.dumps(model) if form == "skops" else pickle.dumps(model))
-    said = {
-        "flavors": {
-            "python_function": {"loader_module": "mlflow.sklearn", "model_path": name, "predict_fn": "predict"},
-            "sklearn": {"pickled_model": name, "serialization_format": form, "sklearn_version": "1.7"},
-        },
-        "run_id": "a" * 32,
-        "signature": {"inputs": json.dumps(COLUMNS), "outputs": "[]"},
-        "saved_input_example_info": {"artifact_path": "input_example.json", "type": "dataframe"},
-    }
-    (path / "input_example.json").write_text(TABLE[:2].to_json(orient="split", index=False))
-    (path / "MLmodel").write_text(json.dumps(said | more))  # JSON is YAML
-    return path
 
 
 def test_a_skops_model_of_mlflow_loads_and_answers_as_it_does_there(workspace: Workspace, tmp_path: Path) -> None:
@@ -95,7 +71,7 @@ def test_a_pickled_model_registers_and_is_never_opened(form: str, workspace: Wor
     assert version.encoded is None
     for use in (lambda: load_model("bomb@champion"), lambda: Predictor.load(version, workspace.blobs)):
         with pytest.raises(
-            NotAllowedError, match=rf"`bomb/1` can't be loaded or served: it is stored as {form}.*Load it with"
+            NotAllowedError, match=rf"`bomb/1` can't be loaded or served: it is stored as {form}.*allow-pickle"
         ):
             use()
     assert not (tmp_path / "exploded").exists()

@@ -182,6 +182,40 @@ def show_card(invocation: Invocation, reference: str, page: str | None, section:
     invocation.show(msgspec.to_builtins(card), lambda: f"{card.version}: {page}" if page else card.to_markdown())
 
 
+@models.command("allow-pickle")
+@click.argument("reference", metavar="MODEL/N|MODEL@ALIAS")
+@click.option("--note", default="", metavar="TEXT", help="Why it is trusted, or no longer; kept as an event.")
+@click.option("--revoke", is_flag=True, help="Allow it no longer.")
+@click.pass_obj
+def allow_one(invocation: Invocation, reference: str, note: str, revoke: bool) -> None:
+    """Allow the pickle of a version to be opened. It runs whatever code it holds: only if you trust who made it."""
+    from mainspring.models import allow_pickle, revoke_pickle
+
+    if revoke:
+        version = revoke_pickle(reference, note=note, workspace=invocation.workspace)
+    elif not note:
+        raise click.UsageError("Say why it is trusted: --note TEXT.")
+    else:
+        version = allow_pickle(reference, note=note, workspace=invocation.workspace)
+    said = f"the pickle of {version} is {'not allowed any more' if revoke else 'allowed'}"
+    invocation.show({"version": str(version), "allowed": not revoke}, said)
+
+
+@models.command("convert")
+@click.argument("reference", metavar="MODEL/N|MODEL@ALIAS")
+@click.option("--note", default="", metavar="TEXT", help="Kept with the new version.")
+@click.pass_obj
+def convert_one(invocation: Invocation, reference: str, note: str) -> None:
+    """Store a pickled version anew without pickle, as the next version, if it answers its example the same."""
+    from mainspring.models import convert_model
+
+    made = convert_model(reference, note=note, workspace=invocation.workspace)
+    invocation.show(
+        {"model": _document(made, [])},
+        lambda: f"{made} is {made.source}, stored by {made.encoded and made.encoded.codec}",
+    )
+
+
 def _is_version(reference: str) -> bool:
     return "/" in reference or "@" in reference
 

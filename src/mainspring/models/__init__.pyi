@@ -9,6 +9,8 @@ from mainspring.models.aliases import set_alias as set_alias
 from mainspring.models.card import ModelCard as ModelCard
 from mainspring.models.card import extend_card as extend_card
 from mainspring.models.card import model_card as model_card
+from mainspring.models.card import notes_of as notes_of
+from mainspring.models.conversion import convert_model as convert_model
 from mainspring.models.feature_set import FeatureSet as FeatureSet
 from mainspring.models.feature_set import GivesFeatures as GivesFeatures
 from mainspring.models.folder import create_version as create_version
@@ -17,6 +19,9 @@ from mainspring.models.logged import LoggedMetric as LoggedMetric
 from mainspring.models.logged import LoggedModel as LoggedModel
 from mainspring.models.logged import LoggedModelStore as LoggedModelStore
 from mainspring.models.onnx import register_onnx as register_onnx
+from mainspring.models.permission import allow_pickle as allow_pickle
+from mainspring.models.permission import revoke_pickle as revoke_pickle
+from mainspring.models.pickled import expect_loadable as expect_loadable
 from mainspring.models.predictor import Predictor as Predictor
 from mainspring.models.predictor import example_of as example_of
 from mainspring.models.predictor import inputs_of as inputs_of

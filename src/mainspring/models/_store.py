@@ -43,6 +43,7 @@ MIGRATIONS = [
         version TEXT NOT NULL, section TEXT NOT NULL, text TEXT NOT NULL, written_at INTEGER NOT NULL,
         actor TEXT NOT NULL, PRIMARY KEY (version, section)
     );
+    CREATE TABLE model_permission (version TEXT PRIMARY KEY, blob TEXT NOT NULL);
     CREATE TABLE model_said (
         owner TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (owner, kind, key)
     );

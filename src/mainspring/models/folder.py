@@ -1,8 +1,4 @@
-"""Registering a folder as MLflow writes it: every file is kept; the model in it is loaded natively, or never.
-
-Invariant: nothing of a folder is run or unpickled. A model is loaded by one of our codecs, from a format that can't run code,
-or the version says why it isn't.
-"""
+"""Registering a folder as MLflow writes it: every file is kept; its model is loaded natively, or the version says why not."""
 
 from __future__ import annotations
 
@@ -12,38 +8,18 @@ from typing import Any
 
 import msgspec
 
-from mainspring.artifacts import Encoded, load, meaning_digest
-from mainspring.artifacts.project import importing_from
+from mainspring.artifacts import meaning_digest
 from mainspring.errors import InvalidError, MainspringError, NotAllowedError
 from mainspring.ledger import is_replay
 from mainspring.models._rules import check_model_name, check_tags, check_text
 from mainspring.models._store import ModelStore
+from mainspring.models.flavours import Files, read_model
 from mainspring.models.mlmodel import FILE, MLModel, read_mlmodel
-from mainspring.models.onnx import read_onnx, signature_of
-from mainspring.models.predictor import Predictor
-from mainspring.models.registration import output_of
-from mainspring.models.signature import Field, Output, Signature
-from mainspring.models.version import InputKind, ModelVersion
+from mainspring.models.version import ModelVersion
 from mainspring.runs.files import RunFile, RunFiles, checked_path
 from mainspring.secrets import redact
 from mainspring.store import BlobStore
 from mainspring.workspace import Workspace, current_workspace
-
-Files = Mapping[str, RunFile]
-_EXAMPLE_ROWS = 5
-_INSTEAD = (
-    "Load it with MLflow where you trust whoever made it, and register the model itself by mainspring.models.register(...)."
-    " Or log it with serialization_format='skops', or as ONNX."
-)
-
-
-class _Loadable(msgspec.Struct, frozen=True):
-    """A model that a codec of ours loads, with what it takes and gives."""
-
-    encoded: Encoded
-    signature: Signature
-    input_kind: InputKind
-    example: list[dict[str, Any]] = []
 
 
 def register_folder(
@@ -52,8 +28,9 @@ def register_folder(
 ) -> ModelVersion:  # fmt: skip
     """Record a version of a model that lies in a folder with an `MLmodel` file.
 
-    A scikit-learn model stored with skops and an ONNX graph load and serve here; what is pickled is kept and never loaded,
-    and the version's `refusal` says what to do. The same files under one name are the same version.
+    A scikit-learn model stored with skops, models of XGBoost, LightGBM and CatBoost in their own formats and an ONNX graph
+    load and serve here; what is pickled is kept and not opened, and the version's `refusal` says what to do. The same files
+    under one name are the same version.
 
     Raises:
         InvalidError: there is no such folder, no `MLmodel` file in it, or a file is a link or has a name that can't be kept.
@@ -94,10 +71,10 @@ def create_version(
 
 def _record(files: Files, name: str, fields: dict[str, Any], workspace: Workspace, *, always: bool) -> ModelVersion:
     name, store, kept = check_model_name(name), ModelStore(workspace.database, workspace.ledger), RunFiles(workspace)
-    said, refusal = _read(files, workspace.blobs)
+    said, refusal = read_said(files, workspace.blobs)
     loadable = None
     if said is not None:
-        loadable, refusal = _look(said, files, workspace)
+        loadable, refusal = read_model(said, files, workspace)
     content = _content_digest(files, said)
     version = ModelVersion(
         id="", name=name, number=0, content_digest=content, files=content or None, refusal=refusal,
@@ -125,7 +102,7 @@ def _content_digest(files: Files, said: MLModel | None) -> str:
     return meaning_digest("model folder", 1, *parts) if files else ""
 
 
-def _read(files: Files, blobs: BlobStore) -> tuple[MLModel | None, str]:
+def read_said(files: Files, blobs: BlobStore) -> tuple[MLModel | None, str]:
     """What the folder says of its model, or why that isn't known."""
     if FILE not in files:
         return None, f"it has no `{FILE}` file." if files else ""
@@ -133,79 +110,3 @@ def _read(files: Files, blobs: BlobStore) -> tuple[MLModel | None, str]:
         return read_mlmodel(blobs.read(files[FILE].digest or "")), ""
     except MainspringError as error:
         return None, str(error)
-
-
-def _look(said: MLModel, files: Files, workspace: Workspace) -> tuple[_Loadable | None, str]:
-    """The model that can be loaded here, or why none can."""
-    try:
-        with importing_from(workspace.project.source_roots):
-            if "sklearn" in said.flavours:
-                return _sklearn(said, files, workspace.blobs)
-            if "onnx" in said.flavours:
-                return _onnx(said, files, workspace.blobs), ""
-    except MainspringError as error:
-        return None, str(error)
-    named = [flavour for flavour in said.flavours if flavour != "python_function"]
-    what = f"of the flavour {', '.join(named)}" if named else "Python code of its own"
-    return None, f"it is {what}, whose loading runs code from the folder. {_INSTEAD}"
-
-
-def _file(said: MLModel, flavour: str, key: str, files: Files) -> RunFile:
-    path = said.text(flavour, key)
-    if path not in files:
-        raise InvalidError(f"{FILE}.flavors.{flavour}.{key}", path, "a file of the folder")
-    return files[path]
-
-
-def _sklearn(said: MLModel, files: Files, blobs: BlobStore) -> tuple[_Loadable | None, str]:
-    form = said.text("sklearn", "serialization_format") or "pickle"
-    if form != "skops":
-        return None, f"it is stored as {form}, which runs whatever code it holds when it is opened. {_INSTEAD}"
-    file = _file(said, "sklearn", "pickled_model", files)
-    encoded = Encoded("sklearn", file.digest or "", file.size_bytes or 0)
-    model = load(encoded, blobs)
-    named = getattr(model, "feature_names_in_", None)
-    columns = range(getattr(model, "n_features_in_", 0)) if named is None else named
-    inputs = said.inputs or tuple(Field(str(column), "f64") for column in columns)
-    if not inputs:
-        raise InvalidError(f"{FILE}.signature", None, "the columns that the model takes, which it doesn't know itself")
-    natural = output_of(model)
-    output = natural if said.predicts == "predict_proba" or not natural.classes else Output("label", natural.classes)
-    kind: InputKind = "pandas" if named is not None else "numpy"
-    return _Loadable(encoded, *_tried(model, Signature(inputs, output), kind, said, files, blobs)), ""
-
-
-def _onnx(said: MLModel, files: Files, blobs: BlobStore) -> _Loadable:
-    file = _file(said, "onnx", "data", files)
-    model, classes = read_onnx(blobs.read(file.digest or ""))
-    kind, signature = signature_of(model, classes, None, None)
-    if said.inputs and len(said.inputs) == len(signature.inputs):
-        signature = Signature(said.inputs, signature.output)
-    encoded = Encoded("onnx", file.digest or "", file.size_bytes or 0)
-    return _Loadable(encoded, *_tried(model, signature, kind, said, files, blobs))
-
-
-def _tried(
-    model: Any, signature: Signature, kind: InputKind, said: MLModel, files: Files, blobs: BlobStore
-) -> tuple[Signature, InputKind, list[dict[str, Any]]]:
-    """What is loadable, with the folder's example if the model answers it."""
-    example = _example(said, files, blobs)
-    if example:
-        try:
-            Predictor(model, signature, kind)(example)
-        except Exception:  # noqa: BLE001  # an example is an extra, and a model may raise anything on a wrong one
-            example = []
-    return signature, kind, example
-
-
-def _example(said: MLModel, files: Files, blobs: BlobStore) -> list[dict[str, Any]]:
-    """The records of an example in pandas' `split` form; none of any other."""
-    file = files.get(said.example or "")
-    if file is None:
-        return []
-    try:
-        table = msgspec.json.decode(blobs.read(file.digest or ""))
-        columns, rows = table["columns"], table["data"]
-        return [dict(zip(map(str, columns), row, strict=True)) for row in rows[:_EXAMPLE_ROWS]]
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError):
-        return []

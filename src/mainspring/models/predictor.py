@@ -17,6 +17,7 @@ from mainspring.models.rows import RowDecoder
 from mainspring.models.signature import Columns, Problem, Signature
 from mainspring.models.version import InputKind, ModelVersion, expect_model
 from mainspring.store import BlobStore
+from mainspring.workspace import Workspace, current_workspace
 
 _NUMBERS = {f"{kind}{size * 8}": f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)} | {"f32": "f4", "f64": "f8"}
 Prediction = float | int | str | bool | dict[str, float]
@@ -44,16 +45,20 @@ class Predictor:
         self._table = _TABLES[input_kind](signature)
 
     @classmethod
-    def load(cls, version: ModelVersion, blobs: BlobStore) -> Predictor:
-        """The predictor of a registered version.
+    def load(cls, version: ModelVersion, blobs: BlobStore, *, workspace: Workspace | None = None) -> Predictor:
+        """The predictor of a registered version. `workspace` (default: the present one) says whether its pickle is allowed.
 
         Raises:
-            NotAllowedError: the version is files that aren't loaded here; the text says why, and what to do.
+            NotAllowedError: the version is files that aren't loaded here, or a pickle that nobody allowed; the text says
+                what to do.
         """
         from mainspring.artifacts import load
+        from mainspring.models.pickled import CODEC, load_version
 
         encoded, signature = expect_model(version)
-        return cls(load(encoded, blobs), signature, version.input_kind)
+        is_pickle = encoded.codec == CODEC
+        model = load_version(version, workspace or current_workspace()) if is_pickle else load(encoded, blobs)
+        return cls(model, signature, version.input_kind)
 
     def __call__(self, records: Sequence[Any]) -> list[Prediction]:
         """One prediction for each record, in order.

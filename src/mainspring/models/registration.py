@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from mainspring.artifacts import save
+from mainspring.artifacts import Encoded, save
 from mainspring.errors import InvalidError, NotAllowedError, WrongTypeError
 from mainspring.ledger import Replay, current_replay
 from mainspring.models._rules import check_model_name
 from mainspring.models._store import ModelStore
 from mainspring.models.feature_set import FeatureSet, GivesFeatures, expect_fit
+from mainspring.models.pickled import save_pickled
 from mainspring.models.signature import Output, Signature
 from mainspring.models.version import InputKind, ModelVersion
 from mainspring.runs.environment import snapshot
@@ -35,6 +36,7 @@ def register(
     gates: Any = None,
     trained_on: Iterable[Any] = (),
     features: GivesFeatures | None = None,
+    pickled: bool = False,
     note: str = "",
     workspace: Workspace | None = None,
 ) -> ModelVersion:
@@ -47,7 +49,9 @@ def register(
     are kept, and on which the model is tried. One of the two is needed. `evaluation` and `gates` are kept as they are, and
     the metrics are those of the evaluation unless given; `trained_on` links dataset versions. `features` is the version of
     the feature service that gives the model's inputs, or the training set that was made by it: serving then takes requests
-    with keys. An input that it gives takes null if the model answers its example without it.
+    with keys. An input that it gives takes null if the model answers its example without it. With `pickled` the model is
+    stored as a pickle that this workspace signs, for what no codec takes; it loads only once a person allowed it
+    (`allow_pickle`).
 
     Raises:
         NotAllowedError: a gate failed (its reasons are given); or this is a replay, and what was recorded has other content.
@@ -71,7 +75,7 @@ def register(
         _try(model, made, kind, records)
         if given is not None and not isinstance(signature, Signature) and hasattr(model, "predict"):
             made = _with_nulls(model, made, kind, records, given)
-    content_digest, encoded, _ = save(model, workspace.blobs)
+    content_digest, encoded = _saved(model, workspace, pickled=pickled)
     store = ModelStore(workspace.database, workspace.ledger)
     version = ModelVersion(
         id="", name=name, number=0, content_digest=content_digest, encoded=encoded, signature=made, input_kind=kind,
@@ -84,6 +88,13 @@ def register(
     if replay is not None:
         return _recorded(store, version, replay)
     return store.add(version, [source.ledger_id for source in trained_on])
+
+
+def _saved(model: Any, workspace: Workspace, *, pickled: bool) -> tuple[str, Encoded]:
+    if pickled:
+        return save_pickled(model, workspace)
+    content_digest, encoded, _ = save(model, workspace.blobs)
+    return content_digest, encoded
 
 
 def _given(features: Any, workspace: Workspace) -> FeatureSet | None:

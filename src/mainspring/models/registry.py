@@ -6,7 +6,7 @@ from typing import Any
 
 from mainspring.errors import InvalidError, NotFoundError, close_names, depended_on
 from mainspring.models._store import ModelStore, there
-from mainspring.models.version import STAGES, ModelVersion, expect_model
+from mainspring.models.version import STAGES, ModelVersion
 from mainspring.workspace import Workspace, current_workspace
 
 _SHORTEST_PREFIX = 6
@@ -86,16 +86,16 @@ def load_model(ref: str | ModelVersion, workspace: Workspace | None = None) -> A
         NotFoundError: nothing fits the reference.
         CorruptBlobError: the stored bytes no longer match their digest.
         CodecError: the bytes ask for a type that isn't allowed.
-        NotAllowedError: the version is files that aren't loaded here; the text says why, and what to do.
+        NotAllowedError: the version is files that aren't loaded here, or a pickle that nobody allowed; the text says what
+            to do.
     """
-    from mainspring.artifacts import load
     from mainspring.artifacts.project import importing_from
+    from mainspring.models.pickled import load_version
 
     workspace = workspace or current_workspace()
     version = ref if isinstance(ref, ModelVersion) else get_model_version(ref, workspace)
-    encoded, _ = expect_model(version)
     with importing_from(workspace.project.source_roots), depended_on(f"model version {version}"):
-        return load(encoded, workspace.blobs)
+        return load_version(version, workspace)
 
 
 def _aliased(store: ModelStore, name: str, alias: str) -> ModelVersion:

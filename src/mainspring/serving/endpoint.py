@@ -14,7 +14,7 @@ import msgspec
 from mainspring import clock
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, close_names
 from mainspring.ledger import is_replay, new_id
-from mainspring.models import ModelStore, ModelVersion, check_alias, expect_model, get_model_version, move_bound_alias
+from mainspring.models import ModelStore, ModelVersion, check_alias, expect_loadable, get_model_version, move_bound_alias
 from mainspring.secrets import redact
 from mainspring.store import Database, Transaction
 from mainspring.workspace import Workspace, current_workspace
@@ -129,7 +129,7 @@ def bind(
     chosen = get_model_version(version or f"{model}@{alias}", workspace)
     if chosen.name != model:
         raise InvalidError("version", version, f"a version of `{model}`")
-    expect_model(chosen)
+    expect_loadable(chosen, workspace.database)
     if is_replay():
         if before is None:
             raise NotAllowedError(f"A replay binds nothing, and there is no endpoint `{name}`: it differs.")

@@ -170,7 +170,7 @@ def load_predictor(
         by, overrides = f", served by {version.name}", version.overrides if overrides is None else overrides
         version = get_model_version(version.version, workspace)
     with importing_from(workspace.project.source_roots), depended_on(f"model version {version}{by}"):
-        predictor = Predictor.load(version, workspace.blobs)
+        predictor = Predictor.load(version, workspace.blobs, workspace=workspace)
     service = service_of(version, workspace)
     if service is None:
         return OnlinePredictor(predictor)

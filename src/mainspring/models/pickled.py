@@ -1,0 +1,115 @@
+"""Pickles, the last resort: signed by this workspace, allowed for one version by a person, or never opened.
+
+Invariant: nothing is unpickled unless somebody allowed this very version's bytes, and the workspace's signature over them
+holds. A step can't allow anything.
+"""
+
+from __future__ import annotations
+
+from pickle import PicklingError, dumps, loads  # noqa: TID251  # the one place that opens one, behind both checks
+from pickletools import genops
+from typing import Any
+
+from mainspring.artifacts import Encoded, load, meaning_digest
+from mainspring.errors import CodecError, NotAllowedError, shorten
+from mainspring.ledger import current_task, is_replay
+from mainspring.models._store import ModelStore
+from mainspring.models.version import ModelVersion, expect_model
+from mainspring.secrets import redact
+from mainspring.store import Database, Transaction
+from mainspring.workspace import Workspace
+from mainspring.workspace.signing import sign, verified
+
+CODEC = "pickle"
+_PURPOSE = "model pickle"
+_PROTOCOL = 5
+
+
+def save_pickled(model: Any, workspace: Workspace) -> tuple[str, Encoded]:
+    """A model as a pickle that this workspace signed, and the digest of its bytes.
+
+    Raises:
+        CodecError: pickle can't store it, or would look for its class in `__main__`, where it isn't when it is loaded.
+    """
+    try:
+        data = dumps(model, protocol=_PROTOCOL)
+    except (PicklingError, TypeError, AttributeError, RecursionError) as error:
+        raise CodecError(f"pickle can't store `{shorten(model)}`: {shorten(str(error), 200)}") from error
+    if any(argument == "__main__" for _, argument, _ in genops(data)):
+        raise CodecError(
+            f"`{shorten(model)}` holds a definition of `__main__`, which is another module when it is loaded. Move the "
+            "definition to a module of the project."
+        )
+    return meaning_digest(CODEC, 1, data), signed(data, workspace)
+
+
+def signed(data: bytes, workspace: Workspace) -> Encoded:
+    """A pickle, signed by the workspace, as a blob."""
+    sealed = sign(workspace.database, _PURPOSE, data)
+    return Encoded(CODEC, workspace.blobs.put(sealed), len(sealed))
+
+
+def unpickled(data: bytes) -> Any:
+    """What a pickle holds. It runs whatever code it names: the caller has made sure that somebody wants that.
+
+    Raises:
+        CodecError: it can't be opened here; the text says why.
+    """
+    try:
+        return loads(data)  # noqa: S301  # every caller checked signature and permission, or acts on a person's word
+    except MemoryError:
+        raise
+    except Exception as error:
+        text = shorten(f"{type(error).__name__}: {error}", 200)
+        raise CodecError(f"The pickle can't be opened here: {text}") from error
+
+
+def load_version(version: ModelVersion, workspace: Workspace) -> Any:
+    """The model of a version, by its codec, or out of its pickle if that is allowed.
+
+    Raises:
+        NotAllowedError: it has no model that is loaded here, or its pickle isn't allowed or not signed by this workspace.
+        CodecError: the bytes are not what the codec writes.
+        CorruptBlobError: the stored bytes no longer match their digest.
+    """
+    encoded, _ = expect_loadable(version, workspace.database)
+    if encoded.codec != CODEC:
+        return load(encoded, workspace.blobs)
+    return unpickled(verified(workspace.database, _PURPOSE, workspace.blobs.read(encoded.blob)))
+
+
+def expect_loadable(version: ModelVersion, database: Database) -> tuple[Encoded, Any]:
+    """Where a version's model is, and its signature.
+
+    Raises:
+        NotAllowedError: it has none that is loaded here, or it is a pickle that nobody allowed; the text says what to do.
+    """
+    encoded, signature = expect_model(version)
+    if encoded.codec == CODEC:
+        ModelStore(database)
+        row = database.query_one("SELECT blob FROM model_permission WHERE version = ?", (version.id,))
+        if row is None or row[0] != encoded.blob:
+            raise NotAllowedError(
+                f"The model version `{version}` is a pickle, which runs whatever code it holds when it is opened, and "
+                f"nobody allowed it. Whoever trusts it says so: mainspring models allow-pickle {version} --note WHY"
+            )
+    return encoded, signature
+
+
+def permit(tx: Transaction, store: ModelStore, version: ModelVersion, blob: str | None, note: str) -> None:
+    """Write who allows the pickle of a version, as an event; with no blob, that it is allowed no longer."""
+    tx.execute("DELETE FROM model_permission WHERE version = ?", (version.id,))
+    if blob is not None:
+        tx.insert("model_permission", {"version": version.id, "blob": blob})
+    kind = "model_version.pickle_allowed" if blob else "model_version.pickle_revoked"
+    store.ledger.append(tx, kind, version.id, {"version": str(version), "note": redact(note), "blob": blob})
+
+
+def expect_person(action: str) -> None:
+    """Refuse what only a person may do.
+
+    Raises:
+        NotAllowedError: a step or a replay asks.
+    """
+    if current_task() is not None or is_replay():
+        raise NotAllowedError(f"A step can't {action}: a person does, by `mainspring models`.")
