@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from mainspring import clock
-from mainspring.ledger import Ledger
+from mainspring.ledger import Ledger, Node
+from mainspring.runs._rows import batches
 from mainspring.runs._schema import MIGRATIONS
 from mainspring.runs.limits import checked_name, checked_text
 from mainspring.store import Database, Transaction
@@ -68,21 +69,32 @@ class RunInputs:
 
     def inputs(self, run_id: str) -> list[DatasetInput]:
         """What a run used: first what was told, in its order, then what it read from this workspace."""
-        rows = self.database.query(
-            f"SELECT {', '.join(_FIELDS)} FROM run_input WHERE run = ? ORDER BY at, name, digest", (run_id,)
-        )
-        told = [_input(row) for row in rows]
-        read = [edge.dst for edge in self.ledger.edges([run_id]) if edge.role == "reads"]
-        nodes = self.ledger.nodes(read)
-        return told + [
-            DatasetInput(
-                node.label.rpartition("/")[0] or node.label, node.content_digest or node.id, NATIVE, node.label
+        return self.inputs_of([run_id])[run_id]
+
+    def inputs_of(self, run_ids: Sequence[str]) -> dict[str, list[DatasetInput]]:
+        """What each of these runs used, as `inputs` has it."""
+        found: dict[str, list[DatasetInput]] = {run_id: [] for run_id in run_ids}
+        for batch, marks in batches(run_ids):
+            rows = self.database.query(
+                f"SELECT run, {', '.join(_FIELDS)} FROM run_input WHERE run IN ({marks}) ORDER BY run, at, name, digest",
+                batch,
             )
-            for node in (nodes[each] for each in read if each in nodes)
-            if node.kind == "dataset_version"
-        ]
+            for run, *row in rows:
+                found[run].append(_input(row))
+        read = [edge for edge in self.ledger.edges(run_ids) if edge.role == "reads"]
+        nodes = self.ledger.nodes(edge.dst for edge in read)
+        for edge in read:
+            if edge.dst in nodes and nodes[edge.dst].kind == "dataset_version":
+                found[edge.src].append(_native(nodes[edge.dst]))
+        return found
 
 
-def _input(row: tuple[Any, ...]) -> DatasetInput:
+def _native(node: Node) -> DatasetInput:
+    """A dataset version of this workspace."""
+    name = node.label.rpartition("/")[0] or node.label
+    return DatasetInput(name, node.content_digest or node.id, NATIVE, node.label)
+
+
+def _input(row: Sequence[Any]) -> DatasetInput:
     name, digest, source_type, source, schema, profile, tags = row
     return DatasetInput(name, digest, source_type, source, schema, profile, msgspec.json.decode(tags))

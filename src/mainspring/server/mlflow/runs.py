@@ -9,6 +9,7 @@ import msgspec
 
 from mainspring import clock
 from mainspring.errors import InvalidError, NotFoundError
+from mainspring.runs._rows import batches
 from mainspring.runs.inputs import DatasetInput
 from mainspring.runs.run import Run, RunState
 from mainspring.runs.search import STATUS, search_runs
@@ -276,16 +277,8 @@ def _search(records: Records, asked: _Search) -> Told:
 def told(records: Records, runs: Sequence[Run]) -> list[Told]:
     """Runs in MLflow's terms, with what was logged to them."""
     latest = records.metrics.latest_of([run.series for run in runs])
-    linked: dict[tuple[str, str], list[Told]] = {}
-    for start in range(0, len(runs), 400):
-        ids = [run.id for run in runs[start : start + 400]]
-        rows = records.database.query(
-            f"SELECT run, role, model, step FROM mlflow_run_model WHERE run IN ({', '.join('?' * len(ids))}) ORDER BY model",
-            ids,
-        )
-        for run, role, model, step in rows:
-            entry = {"model_id": model} | ({"step": step} if role == "output" else {})
-            linked.setdefault((run, role), []).append(entry)
+    linked = _linked(records, runs)
+    used = records.inputs.inputs_of([run.id for run in runs])
     numbers = {name: records.experiments.get(name).number for name in {run.experiment for run in runs}}
     return [
         {
@@ -296,13 +289,26 @@ def told(records: Records, runs: Sequence[Run]) -> list[Told]:
                 "tags": pairs(_tags(run)),
             },
             "inputs": {
-                "dataset_inputs": [_input(each) for each in records.inputs.inputs(run.id)],
+                "dataset_inputs": [_input(each) for each in used[run.id]],
                 "model_inputs": linked.get((run.id, "input"), []),
             },
             "outputs": {"model_outputs": linked.get((run.id, "output"), [])},
         }
         for run in runs
     ]
+
+
+def _linked(records: Records, runs: Sequence[Run]) -> dict[tuple[str, str], list[Told]]:
+    """The logged models of runs, by run and role."""
+    linked: dict[tuple[str, str], list[Told]] = {}
+    for batch, marks in batches(run.id for run in runs):
+        rows = records.database.query(
+            f"SELECT run, role, model, step FROM mlflow_run_model WHERE run IN ({marks}) ORDER BY model", batch
+        )
+        for run, role, model, step in rows:
+            entry = {"model_id": model} | ({"step": step} if role == "output" else {})
+            linked.setdefault((run, role), []).append(entry)
+    return linked
 
 
 def _info(records: Records, run: Run, experiment: int | None = None) -> Told:
