@@ -50,7 +50,7 @@ def theirs(client: Environment, folder: Path) -> Iterator[str]:
         client.program("mlflow"), "server", "--port", str(port), "--workers", "1",
         "--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", "./files",
     ]  # fmt: skip
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "HOME": str(folder)}
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "HOME": str(folder)}
     with (folder / "server.log").open("w") as log:
         server = subprocess.Popen(
             command, cwd=folder, env=os.environ | quiet, stdout=log, stderr=log, start_new_session=True
