@@ -28,7 +28,7 @@ class Environment:
         """The path of a program that is installed there."""
         return str(self.folder / "bin" / name)
 
-    def run(self, *command: str, cwd: Path) -> str:
+    def run(self, *command: str, cwd: Path, timeout_s: int = _CALL_S) -> str:
         """Run a program; gives what it printed, and fails the test with that if the program failed."""
         environment = {
             "PATH": os.pathsep.join([str(self.folder / "bin"), "/usr/bin", "/bin"]), "HOME": str(cwd), "LC_ALL": "C.UTF-8",
@@ -36,7 +36,7 @@ class Environment:
         }  # fmt: skip
         done = subprocess.run(
             [self.program(command[0]), *command[1:]], cwd=cwd, env=environment, text=True, capture_output=True,
-            timeout=_CALL_S, check=False,
+            timeout=timeout_s, check=False,
         )  # fmt: skip
         if done.returncode:
             pytest.fail(f"`{' '.join(command)}` ended with {done.returncode}:\n{done.stdout}{done.stderr}")

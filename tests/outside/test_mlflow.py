@@ -32,6 +32,7 @@ serve(Workspace.open(), port=0, on_ready=lambda address: print(address, flush=Tr
 """
 LARGEST = 1.7976931348623157e308
 _START_S = 240
+_SCRIPT_S = 1_000
 
 
 @pytest.fixture(scope="module", params=["3.17", "3.16"])
@@ -88,7 +89,7 @@ def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
 
 def seen(client: Environment, address: str, folder: Path, *sections: str) -> dict[str, Any]:
     """What the script saw of a server."""
-    printed = client.run("python", "-W", "ignore", str(SCRIPT), address, *sections, cwd=folder)
+    printed = client.run("python", "-W", "ignore", str(SCRIPT), address, *sections, cwd=folder, timeout_s=_SCRIPT_S)
     document: dict[str, Any] = json.loads(printed.splitlines()[-1])
     return document
 
