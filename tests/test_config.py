@@ -104,3 +104,11 @@ def test_the_page_about_configuration_lists_every_setting() -> None:
             assert json.loads(default) == list(setting.default)  # type: ignore[arg-type]  # a list's default is a tuple
         elif name != "name":
             assert default == str(setting.default)
+
+
+def test_a_profile_may_have_tables_of_its_own(tmp_path: Path) -> None:
+    text = "[approval.all]\n[profiles.development]\napproval = {}\nseed = 3\n"
+    (tmp_path / "mainspring.toml").write_text(text)
+    assert Settings.load(tmp_path, {}).tables["approval"] == {"all": {}}
+    settings = Settings.load(tmp_path, {}, profile="development")
+    assert (settings.tables["approval"], settings.seed) == ({}, 3)

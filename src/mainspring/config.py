@@ -19,7 +19,8 @@ from mainspring.errors import ConfigError, NotAllowedError, NotFoundError, close
 
 LOCAL_FILE = "mainspring.local.toml"
 PROJECT_FILES = ("mainspring.toml", "pyproject.toml")
-_TABLES = ("goal", "pipelines", "profiles")
+_TABLES = ("approval", "goal", "pipelines", "profiles")
+_PROFILE_TABLES = ("approval", "goal")
 _LOOPBACK = ("localhost", "::1")
 _LOOPBACK_IPV4 = re.compile(r"127(\.[0-9]{1,3}){3}")  # an address: a name like 127.example.org may lead anywhere
 
@@ -119,7 +120,9 @@ class Settings:
             profiles = tables.get("profiles", {})
             if profile not in profiles:
                 raise NotFoundError("profile", profile, close_names(profile, profiles))
-            layers.append((f"profile {profile}", profiles[profile], layers[0][2] if layers else None))
+            table = dict(profiles[profile])
+            tables |= {name: table.pop(name) for name in _PROFILE_TABLES if name in table}
+            layers.append((f"profile {profile}", table, layers[0][2] if layers else None))
         local = root / LOCAL_FILE
         if (table := read_table(local)) is not None:
             layers.append((LOCAL_FILE, table, local))

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 
 class _Package(ModuleType):
@@ -52,3 +53,11 @@ def exports(
         return value
 
     return __getattr__, lambda: names, names
+
+
+def registered(group: str, name: str = "") -> list[Any]:
+    """What distributions register under an entry-point group, loaded; with a name only what has it."""
+    from importlib.metadata import entry_points
+
+    points = entry_points(group=group, name=name) if name else entry_points(group=group)
+    return [point.load() for point in points]

@@ -7,7 +7,6 @@ import pytest
 from mainspring.errors import ExistsError, InvalidError, NotAllowedError, NotFoundError, RemovedError
 from mainspring.ledger import Replay, new_id, within_task
 from mainspring.models import (
-    ModelStore,
     alias_history,
     create_model,
     delete_alias,
@@ -41,9 +40,8 @@ from tests.models.conftest import Registers
 
 def serve(workspace: Workspace, ref: str, alias: str) -> None:
     with workspace.database.transaction() as tx:
-        store = ModelStore(workspace.database, workspace.ledger)
         version = get_model_version(ref)
-        move_bound_alias(tx, store, version, alias, endpoint="delays", endpoint_id=new_id())
+        move_bound_alias(tx, workspace, version, alias, endpoint="delays", endpoint_id=new_id())
 
 
 def test_a_model_is_described_tagged_and_found(workspace: Workspace) -> None:

@@ -31,7 +31,7 @@ from mainspring.models import (
     register,
     set_alias,
 )
-from mainspring.models._store import ModelStore, gc_roots
+from mainspring.models._store import gc_roots
 from mainspring.models.predictor import example_of
 from mainspring.workspace import Workspace, collect
 
@@ -170,16 +170,16 @@ def test_an_alias_moves_and_keeps_its_history(workspace: Workspace) -> None:
 
 def test_a_bound_alias_moves_only_by_its_endpoint(workspace: Workspace) -> None:
     first, second = registered(), registered(3.0)
-    store, node = ModelStore(workspace.database, workspace.ledger), new_id()
+    node = new_id()
     for version in (first, second):
         with workspace.database.transaction() as tx:
-            move_bound_alias(tx, store, version, "production", endpoint="delays", endpoint_id=node)
+            move_bound_alias(tx, workspace, version, "production", endpoint="delays", endpoint_id=node)
         assert get_model_version("line@production") == version
         assert workspace.ledger.path(node, version.id) is not None
     with pytest.raises(NotAllowedError, match=r"the endpoint `delays` serves.*endpoints bind delays --version line/1"):
         set_alias("line/1", "production")
     with pytest.raises(NotAllowedError), workspace.database.transaction() as tx:
-        move_bound_alias(tx, store, first, "production", endpoint="other", endpoint_id=new_id())
+        move_bound_alias(tx, workspace, first, "production", endpoint="other", endpoint_id=new_id())
     assert get_model_version("line@production") == second
 
 

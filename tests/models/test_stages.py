@@ -6,7 +6,7 @@ import pytest
 
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError
 from mainspring.ledger import new_id
-from mainspring.models import ModelStore, get_model_version, move_bound_alias, set_stage, stage_history
+from mainspring.models import get_model_version, move_bound_alias, set_stage, stage_history
 from mainspring.workspace import Workspace
 from tests.models.conftest import Registers
 
@@ -36,10 +36,9 @@ def test_versions_change_stages_with_their_history(registered: Registers, worksp
 
 def test_a_served_stage_moves_only_with_the_endpoint(registered: Registers, workspace: Workspace) -> None:
     first, second = registered(), registered(3.0)
-    store = ModelStore(workspace.database, workspace.ledger)
     for version in (first, second):
         with workspace.database.transaction() as tx:
-            move_bound_alias(tx, store, version, "Production", endpoint="delays", endpoint_id=new_id())
+            move_bound_alias(tx, workspace, version, "Production", endpoint="delays", endpoint_id=new_id())
         assert get_model_version("line/Production") == get_model_version("line@Production")
     assert get_model_version(first).stage == "Archived"
     for ref, stage in (("line/1", "Production"), ("line/2", "Archived")):

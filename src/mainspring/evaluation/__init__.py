@@ -1,7 +1,8 @@
-"""Evaluation: metrics, slices, comparisons, and the gates that a model must pass.
+"""Evaluation: metrics, slices, comparisons, the gates that a model must pass, and the people who approve it.
 
 `evaluate` gives every metric, overall and on slices, with intervals; `compare` holds a candidate against the champion;
-`fairness`, `calibration`, `measure_cost` and `robustness` tell the rest; `decide` holds it all to gates and says why.
+`fairness`, `calibration`, `measure_cost` and `robustness` tell the rest; `decide` holds it all to gates and says why;
+`approve` and `reject` are people's word, which policies ask for before a version is promoted.
 """
 
 from mainspring.lazy import exports
@@ -22,6 +23,10 @@ __getattr__, __dir__, __all__ = exports(
         **dict.fromkeys(("ColumnDrop", "Robustness", "robustness"), "mainspring.evaluation.robustness"),
         **dict.fromkeys(("Evidence", "Fact"), "mainspring.evaluation.evidence"),
         **dict.fromkeys(("Gate", "GateReport", "GateResult", "decide", "goal_gates"), "mainspring.evaluation.gate"),
+        **dict.fromkeys(
+            ("Approval", "approvals", "approve", "is_approved", "reject", "withdraw"), "mainspring.evaluation.approval"
+        ),
+        **dict.fromkeys(("Decision", "Policy", "Requirement"), "mainspring.evaluation.policy"),
         **dict.fromkeys(("Curves", "EvaluationReport", "curves"), "mainspring.evaluation.report"),
     },
 )

@@ -1,3 +1,9 @@
+from mainspring.evaluation.approval import Approval as Approval
+from mainspring.evaluation.approval import approvals as approvals
+from mainspring.evaluation.approval import approve as approve
+from mainspring.evaluation.approval import is_approved as is_approved
+from mainspring.evaluation.approval import reject as reject
+from mainspring.evaluation.approval import withdraw as withdraw
 from mainspring.evaluation.bootstrap import Bootstrap as Bootstrap
 from mainspring.evaluation.calibration import Calibration as Calibration
 from mainspring.evaluation.calibration import CalibrationBin as CalibrationBin
@@ -26,6 +32,9 @@ from mainspring.evaluation.gate import goal_gates as goal_gates
 from mainspring.evaluation.metric import Metric as Metric
 from mainspring.evaluation.metric import get_metric as get_metric
 from mainspring.evaluation.metric import list_metrics as list_metrics
+from mainspring.evaluation.policy import Decision as Decision
+from mainspring.evaluation.policy import Policy as Policy
+from mainspring.evaluation.policy import Requirement as Requirement
 from mainspring.evaluation.report import Curves as Curves
 from mainspring.evaluation.report import EvaluationReport as EvaluationReport
 from mainspring.evaluation.report import curves as curves

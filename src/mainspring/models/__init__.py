@@ -21,7 +21,7 @@ __getattr__, __dir__, __all__ = exports(
         "expect_loadable": "mainspring.models.pickled",
         "convert_model": "mainspring.models.conversion",
         **dict.fromkeys(("Difference", "VersionDiff", "diff_versions"), "mainspring.models.provenance"),
-        **dict.fromkeys(("ModelCard", "extend_card", "model_card"), "mainspring.models.card"),
+        **dict.fromkeys(("ModelCard", "extend_card", "model_card", "notes_of"), "mainspring.models.card"),
         "ModelStore": "mainspring.models._store",
         "check_alias": "mainspring.models._rules",
         **dict.fromkeys(
@@ -40,6 +40,7 @@ __getattr__, __dir__, __all__ = exports(
         ),
         **dict.fromkeys(("search_model_versions", "search_models"), "mainspring.models.search"),
         **dict.fromkeys(("LoggedMetric", "LoggedModel", "LoggedModelStore"), "mainspring.models.logged"),
+        "Promotion": "mainspring.models.promotion",
         **dict.fromkeys(("set_stage", "stage_history"), "mainspring.models.stages"),
         **dict.fromkeys(("Predictor", "example_of", "inputs_of"), "mainspring.models.predictor"),
     },

@@ -25,6 +25,7 @@ from mainspring.models.pickled import expect_loadable as expect_loadable
 from mainspring.models.predictor import Predictor as Predictor
 from mainspring.models.predictor import example_of as example_of
 from mainspring.models.predictor import inputs_of as inputs_of
+from mainspring.models.promotion import Promotion as Promotion
 from mainspring.models.provenance import Difference as Difference
 from mainspring.models.provenance import VersionDiff as VersionDiff
 from mainspring.models.provenance import diff_versions as diff_versions

@@ -5,11 +5,12 @@ from __future__ import annotations
 from mainspring.errors import NotAllowedError, NotFoundError
 from mainspring.ledger import current_task, is_replay
 from mainspring.models._rules import before_last, check_alias
-from mainspring.models._store import ModelStore, expect_free
+from mainspring.models._store import expect_free
+from mainspring.models.promotion import Promotion, expect_promotable
 from mainspring.models.registry import get_model_version, model_store
 from mainspring.models.version import Alias, AliasMove, ModelVersion
 from mainspring.store import Transaction
-from mainspring.workspace import Workspace
+from mainspring.workspace import Workspace, current_workspace
 
 
 def list_aliases(name: str, workspace: Workspace | None = None) -> list[Alias]:
@@ -31,7 +32,7 @@ def set_alias(
     """Point an alias at a version, and give the version. In a replay nothing is moved.
 
     Raises:
-        NotAllowedError: an endpoint serves the alias; the text says what moves it.
+        NotAllowedError: an endpoint serves the alias, and the text says what moves it; or a guard says what is missing.
         InvalidError: the alias is no name.
         NotFoundError: no such version, or it was deleted.
     """
@@ -39,7 +40,7 @@ def set_alias(
     store, version = model_store(workspace), get_model_version(ref, workspace)
     if not is_replay():
         with store.database.transaction() as tx:
-            store.move(tx, version, alias, by=None, bound_by=None, note=note)
+            _move(tx, workspace, version, alias, note=note)
     return version
 
 
@@ -62,7 +63,8 @@ def rollback(ref: str, *, note: str = "", workspace: Workspace | None = None) ->
     Versions that were deleted meanwhile are passed over. In a replay nothing is moved.
 
     Raises:
-        NotAllowedError: there was nothing before, or an endpoint serves the alias; the text says what moves it.
+        NotAllowedError: there was nothing before, or an endpoint serves the alias, and the text says what moves it; or a
+            guard says what is missing.
         NotFoundError: no such alias.
     """
     store = model_store(workspace)
@@ -81,13 +83,13 @@ def rollback(ref: str, *, note: str = "", workspace: Workspace | None = None) ->
                 f"`{ref}` is {current} and was no other version before: there is nothing to go back to."
             )
         if not is_replay():
-            store.move(tx, target, alias, by=None, bound_by=None, note=note, rolls_back=True)
+            _move(tx, workspace, target, alias, note=note, rolls_back=True)
     return target
 
 
 def move_bound_alias(
     tx: Transaction,
-    store: ModelStore,
+    workspace: Workspace,
     version: ModelVersion,
     alias: str,
     *,
@@ -101,7 +103,18 @@ def move_bound_alias(
     transaction. Edges of earlier versions stay as history.
 
     Raises:
-        NotAllowedError: another endpoint serves this alias.
+        NotAllowedError: another endpoint serves this alias; or a guard, such as a policy of approval, says what is missing.
     """
-    store.move(tx, version, alias, by=endpoint, bound_by=endpoint, note=note)
-    store.ledger.edge(tx, endpoint_id, "binds", version.id, current_task())
+    _move(tx, workspace, version, alias, endpoint=endpoint, note=note)
+    workspace.ledger.edge(tx, endpoint_id, "binds", version.id, current_task())
+
+
+def _move(
+    tx: Transaction, workspace: Workspace | None, version: ModelVersion, alias: str, *, endpoint: str | None = None,
+    note: str, rolls_back: bool = False,
+) -> None:  # fmt: skip
+    store = model_store(workspace)
+    before = store.alias(version.name, alias)
+    if before is None or (before.version, before.bound_by) != (version.id, endpoint):
+        expect_promotable(tx, workspace or current_workspace(), Promotion(version, "alias", alias, endpoint))
+    store.move(tx, version, alias, by=endpoint, bound_by=endpoint, note=note, rolls_back=rolls_back)

@@ -99,17 +99,22 @@ def model_card(ref: str | ModelVersion, *, workspace: Workspace | None = None) -
     """The card of a version: its facts now, and what people wrote; raises `NotFoundError`."""
     workspace = workspace or current_workspace()
     version = get_model_version(ref, workspace)
-    rows = workspace.database.query(
-        "SELECT section, text, written_at, actor FROM model_card WHERE version = ? ORDER BY written_at, section",
-        (version.id,),
-    )
     results = (version.gates or {}).get("reasons", ())
     made = f"Made {clock.from_us(version.created_at).isoformat(timespec='seconds')} by {version.actor}."
     return ModelCard(
         str(version), made, version.description, facts_of(version, workspace),
         tuple((bool(each["passed"]), str(each["reason"])) for each in results), _slices(version),
-        tuple(Note(*row) for row in rows),
+        notes_of(version, workspace),
     )  # fmt: skip
+
+
+def notes_of(version: ModelVersion, workspace: Workspace) -> tuple[Note, ...]:
+    """What people wrote on the card of a version, oldest first."""
+    rows = workspace.database.query(
+        "SELECT section, text, written_at, actor FROM model_card WHERE version = ? ORDER BY written_at, section",
+        (version.id,),
+    )
+    return tuple(Note(*row) for row in rows)
 
 
 def extend_card(ref: str | ModelVersion, title: str, text: str, *, workspace: Workspace | None = None) -> ModelCard:

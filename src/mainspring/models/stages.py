@@ -9,9 +9,10 @@ from __future__ import annotations
 from mainspring.ledger import is_replay
 from mainspring.models._rules import check_stage
 from mainspring.models._store import MOST_MOVES, expect_free
+from mainspring.models.promotion import Promotion, expect_promotable
 from mainspring.models.registry import get_model_version, model_store
 from mainspring.models.version import ModelVersion, StageMove
-from mainspring.workspace import Workspace
+from mainspring.workspace import Workspace, current_workspace
 
 
 def set_stage(
@@ -25,7 +26,8 @@ def set_stage(
     Raises:
         InvalidError: no such stage.
         NotFoundError: no such version, or it was deleted.
-        NotAllowedError: an endpoint serves the alias of that stage, or of the one that the version would leave.
+        NotAllowedError: an endpoint serves the alias of that stage, or of the one that the version would leave; or a
+            guard, such as a policy of approval, says what is missing.
     """
     store, wanted = model_store(workspace), check_stage(stage)
     found = get_model_version(ref, workspace)
@@ -36,6 +38,7 @@ def set_stage(
         if version.stage != wanted:
             for each in (version.stage, wanted):
                 expect_free(store.alias(version.name, each), None, f"--version {version}")
+            expect_promotable(tx, workspace or current_workspace(), Promotion(version, "stage", wanted))
         if archive_existing:
             others = [each for each in store.versions(version.name) if each.stage == wanted and each.id != version.id]
             for other in others:

@@ -111,8 +111,8 @@ def bind(
 
     Raises:
         NotFoundError: no such endpoint (and no target given), model, version or alias.
-        NotAllowedError: another endpoint serves this alias; the version is files that aren't loaded here; or this is a
-            replay, and there is no such endpoint.
+        NotAllowedError: another endpoint serves this alias; the version is files that aren't loaded here; a guard, such as
+            a policy of approval, says what is missing; or this is a replay, and there is no such endpoint.
         InvalidError: the target is not `model@alias`, or the version is another model's.
     """
     workspace = workspace or current_workspace()
@@ -162,7 +162,7 @@ def _bind(
         before.generation + 1 if before else 1, overrides, before.created_at if before else now, now,
     )  # fmt: skip
     workspace.ledger.node(tx, "endpoint", endpoint.id, name)
-    move_bound_alias(tx, models, version, alias, endpoint=name, endpoint_id=endpoint.id, note=note)
+    move_bound_alias(tx, workspace, version, alias, endpoint=name, endpoint_id=endpoint.id, note=note)
     endpoints.put(tx, endpoint)
     told = {
         "target": endpoint.target, "version": str(version), "generation": endpoint.generation,

@@ -228,12 +228,12 @@ class Database:
         """
         return Transaction(self._driver, self._open_here)
 
-    def migrate(self, room: str, migrations: Sequence[str]) -> None:
+    def migrate(self, room: str, migrations: Sequence[str], *, within: Transaction | None = None) -> None:
         """Bring a room's tables to the newest schema; a no-op when they are there.
 
         Statement `i` of `migrations` is number `i + 1` and is applied once, all missing ones in one transaction, so two
         processes that open a new workspace at one instant both find it complete. Where nothing can be written, a room
-        that was never used is read as empty.
+        that was never used is read as empty. `within` is the transaction that is open in this thread, if one is.
 
         Raises:
             ConfigError: the database has a newer schema than this version of Mainspring knows.
@@ -243,16 +243,11 @@ class Database:
         if not self._applied.get(room) and self._stands_in(migrations):
             self._applied[room] = len(migrations)
         if self._applied.get(room, 0) < len(migrations):
+            if within is not None:
+                self._apply(within, room, migrations)  # not noted, as it may yet be undone
+                return
             with self.transaction() as tx:
-                if not self._applied:
-                    tx.execute(_MIGRATIONS)
-                done = (tx.query_one("SELECT MAX(number) FROM migration WHERE room = ?", (room,)) or (None,))[0] or 0
-                for migration in migrations[done:]:
-                    for statement in _statements(migration):
-                        tx.execute(statement)
-                now_us = tx.now_us()
-                numbers = range(done + 1, len(migrations) + 1)
-                tx.executemany("INSERT INTO migration VALUES (?, ?, ?)", [(room, number, now_us) for number in numbers])
+                done = self._apply(tx, room, migrations)
             self._applied[room] = max(done, len(migrations))
         if self._applied.get(room, 0) > len(migrations):
             raise ConfigError(
@@ -267,6 +262,19 @@ class Database:
     def close(self) -> None:
         """Close every connection; the database can't be used afterwards."""
         self._driver.close()
+
+    def _apply(self, tx: Transaction, room: str, migrations: Sequence[str]) -> int:
+        """Apply the missing ones; gives how many were there."""
+        if not self._applied:
+            tx.execute(_MIGRATIONS)
+        done = int((tx.query_one("SELECT MAX(number) FROM migration WHERE room = ?", (room,)) or (None,))[0] or 0)
+        for migration in migrations[done:]:
+            for statement in _statements(migration):
+                tx.execute(statement)
+        now_us = tx.now_us()
+        numbers = range(done + 1, len(migrations) + 1)
+        tx.executemany("INSERT INTO migration VALUES (?, ?, ?)", [(room, number, now_us) for number in numbers])
+        return done
 
     def _stands_in(self, migrations: Sequence[str]) -> bool:
         driver = self._driver

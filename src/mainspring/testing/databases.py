@@ -16,6 +16,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -245,6 +246,17 @@ class DatabaseContract(OnDatabase):
         with pytest.raises(StorageError):
             database.query("SELECT * FROM fine")
         database.migrate("other", ["CREATE TABLE fine (id TEXT)"])
+
+    def test_a_migration_within_a_transaction_stands_or_falls_with_it(self, database: Database) -> None:
+        schema = ["CREATE TABLE fine (id TEXT)"]
+        for undone in (True, False):
+            with suppress(LookupError), database.transaction() as tx:
+                database.migrate("other", schema, within=tx)
+                tx.execute("INSERT INTO fine VALUES ('a')")
+                if undone:
+                    raise LookupError
+        database.migrate("other", schema)
+        assert database.query("SELECT * FROM fine") == [("a",)]
 
     def test_many_processes_open_a_new_database_at_one_instant(self, url: str) -> None:
         crowd(12, f"{_ACTORS}:open_new", url)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import chain
-from typing import Any
 
 import msgspec
 
+from mainspring.lazy import registered
 from mainspring.store import Database, Lease
 from mainspring.workspace.leftovers import remove_leftovers
 from mainspring.workspace.workspace import Workspace
@@ -62,10 +62,10 @@ def _collect(
     # Real time, as that of files: domain time may be a simulation's.
     blobs, now = workspace.blobs, workspace.database.now_us()
     if not dry_run:
-        purges: list[Purge] = _registered(PURGES)
+        purges: list[Purge] = registered(PURGES)
         for purge in purges:
             purge(workspace, grace_us / 1e6)
-    sources = list(roots) if roots is not None else _registered(GROUP)
+    sources = list(roots) if roots is not None else registered(GROUP)
     # The condemned are listed before the roots are read: whoever named one of them later found or made it anew.
     waiting = list(blobs.list_condemned())
     present = list(blobs.list())
@@ -95,11 +95,4 @@ def _collect(
 
 def named_blobs(workspace: Workspace) -> set[str]:
     """The digests of all blobs that rows name."""
-    return set(chain.from_iterable(source(workspace.database) for source in _registered(GROUP)))
-
-
-def _registered(group: str) -> list[Any]:
-    """What rooms above registered for collections."""
-    from importlib.metadata import entry_points
-
-    return [point.load() for point in entry_points(group=group)]
+    return set(chain.from_iterable(source(workspace.database) for source in registered(GROUP)))
