@@ -85,7 +85,8 @@ def diebold_mariano(first: Array, second: Array, *, horizon: int = 1) -> TestRes
     """Whether two forecasts' losses, in order of time, differ (Diebold and Mariano 1995).
 
     Errors of forecasts `horizon` steps ahead are correlated over `horizon` − 1 steps; with the small-sample correction of
-    Harvey, Leybourne and Newbold (1997) and Student's t.
+    Harvey, Leybourne and Newbold (1997) and Student's t. The variance is not taken to be less than Bartlett's weights say
+    (Newey and West 1987): with horizons long for the number of losses the plain sum comes out near 0, or below.
 
     Raises:
         InvalidError: the lengths differ, or `horizon` isn't between 1 and the number of losses.
@@ -99,9 +100,9 @@ def diebold_mariano(first: Array, second: Array, *, horizon: int = 1) -> TestRes
         return TestResult(math.nan, math.nan)
     difference, centred = float(losses.mean()), losses - losses.mean()
     covariances = [float(np.sum(centred[lag:] * centred[: size - lag])) / size for lag in range(horizon)]
-    # With long horizons the sum may fall below 0; the variance at lag 0 is then what can be said.
-    variance = covariances[0] + 2 * sum(covariances[1:])
-    variance = (variance if variance > 0 else covariances[0]) / size
+    plain = covariances[0] + 2 * sum(covariances[1:])
+    weighted = covariances[0] + 2 * sum((1 - lag / horizon) * covariances[lag] for lag in range(1, horizon))
+    variance = max(plain, weighted) / size
     if variance <= 0:
         return TestResult(difference, 1.0 if difference == 0 else 0.0)
     shrink = math.sqrt((size + 1 - 2 * horizon + horizon * (horizon - 1) / size) / size)
