@@ -92,7 +92,7 @@ def test_what_a_policy_covers_is_promoted_when_it_is_approved(workspace: Workspa
     approved_by(version, ben="product")
     found = is_approved(version)
     assert (found.approved, found.policies) == (True, ("lines",))
-    assert found.reasons[-1] == "2 approvals are needed: ben as `product`, anna as `risk`."
+    assert found.reasons[-1] == "1 approval as `product` is needed: ben as `product`."
     assert bind("lines", "line@live").number == 1
     assert set_stage(version, "Production").stage == "Production"
     used = [event.payload for event in workspace.ledger.events(subject=version.id) if event.kind == "approval.used"]

@@ -17,9 +17,17 @@ if TYPE_CHECKING:
     from mainspring.models import Alias, AliasMove, ModelVersion, RegisteredModel
 
 
-@click.group(cls=Group, default="list")
+_LAZY = {
+    "approve": ("mainspring.cli.approvals:approve", "Approve a version, with its evidence as it is now."),
+    "reject": ("mainspring.cli.approvals:reject", "Reject a version, until you withdraw that."),
+    "withdraw": ("mainspring.cli.approvals:withdraw", "Take back what you decided on a version."),
+    "approvals": ("mainspring.cli.approvals:approvals", "Show whether a version is approved, and by whom."),
+}
+
+
+@click.group(cls=Group, default="list", lazy=_LAZY)
 def models() -> None:
-    """List models (the same as `models list`), look into versions, move aliases and stages."""
+    """List models (the same as `models list`), look into versions, move aliases and stages, approve."""
 
 
 @models.command("list")

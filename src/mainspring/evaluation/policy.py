@@ -103,23 +103,23 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         standing = [(each, self._objection(each, case)) for each in case.decisions if not each.ended]
         counted = [each for each, objection in standing if not objection]
         left_out = "".join(f" {each.who} doesn't count: {why}." for each, why in standing if why)
+        approved = [each for each in counted if each.verdict == "approved"]
+        asked = [
+            _enough([each for each in approved if each.role == role], count, f" as `{role}`")
+            for role, count in self.roles.items()
+        ]
+        asked += [_enough(approved, self.approvals)] if self.approvals > sum(self.roles.values()) else []
+        short = next((place for place, (met, _) in enumerate(asked) if not met), None)
         found = [
             (False, f"{each.who} rejected it{_said(each)}; only they can withdraw that.")
             for each in counted
             if each.verdict == "rejected"
         ]
-        approved = [each for each in counted if each.verdict == "approved"]
-        for role, count in self.roles.items():
-            found.append(_enough([each for each in approved if each.role == role], count, f" as `{role}`"))
-        found.append(_enough(approved, max(self.approvals, sum(self.roles.values())), ""))
+        found += [(met, reason + (left_out if place == short else "")) for place, (met, reason) in enumerate(asked)]
         if self.gates:
             told = "It passed its gates." if case.has_passed_gates else "It was registered without gates."
             found.append((case.has_passed_gates, told))
-        short = next((place for place, (met, _) in enumerate(found) if not met), None)
-        return [
-            Requirement(self.name, met, reason + (left_out if place == short else ""))
-            for place, (met, reason) in enumerate(found)
-        ]
+        return [Requirement(self.name, met, reason) for met, reason in found]
 
     def _objection(self, decision: Decision, case: Case) -> str:
         """Why a decision doesn't count here; empty if it does."""
@@ -160,7 +160,7 @@ def read_policies(tables: Mapping[str, Any]) -> list[Policy]:
     return found
 
 
-def _enough(found: Sequence[Decision], count: int, what: str) -> tuple[bool, str]:
+def _enough(found: Sequence[Decision], count: int, what: str = "") -> tuple[bool, str]:
     asked = f"{count} approval{'s' if count > 1 else ''}{what} {'are' if count > 1 else 'is'} needed"
     given = ", ".join(each.who for each in found)
     if len(found) >= count:

@@ -1,0 +1,98 @@
+"""`mainspring models approve`, `reject`, `withdraw` and `approvals`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from mainspring.cli import text
+from mainspring.cli.app import Command, Invocation
+
+if TYPE_CHECKING:
+    from mainspring.evaluation import Approval
+
+_REFERENCE = click.argument("reference", metavar="MODEL/N|MODEL@ALIAS")
+_ROLE = click.option("--role", required=True, metavar="ROLE", help="As what you decide, such as `risk`.")
+_COMMENT = click.option("--comment", default="", metavar="TEXT", help="Kept with the decision.")
+_EVIDENCE = click.option(
+    "--evidence", default="", metavar="DIGEST", help="Decide only if the evidence is still the one that you looked at."
+)
+
+
+@click.command(cls=Command)
+@_REFERENCE
+@_ROLE
+@_COMMENT
+@_EVIDENCE
+@click.pass_obj
+def approve(invocation: Invocation, reference: str, role: str, comment: str, evidence: str) -> None:
+    """Approve a version, with its evidence as it is now."""
+    from mainspring.evaluation import approve as decide
+
+    _show(invocation, decide(reference, role=role, comment=comment, evidence=evidence, workspace=invocation.workspace))
+
+
+@click.command(cls=Command)
+@_REFERENCE
+@_ROLE
+@_COMMENT
+@_EVIDENCE
+@click.pass_obj
+def reject(invocation: Invocation, reference: str, role: str, comment: str, evidence: str) -> None:
+    """Reject a version, until you withdraw that."""
+    from mainspring.evaluation import reject as decide
+
+    _show(invocation, decide(reference, role=role, comment=comment, evidence=evidence, workspace=invocation.workspace))
+
+
+@click.command(cls=Command)
+@_REFERENCE
+@_COMMENT
+@click.pass_obj
+def withdraw(invocation: Invocation, reference: str, comment: str) -> None:
+    """Take back what you decided on a version."""
+    from mainspring.evaluation import withdraw as take_back
+
+    _show(invocation, take_back(reference, comment=comment, workspace=invocation.workspace))
+
+
+@click.command(cls=Command)
+@_REFERENCE
+@click.pass_obj
+def approvals(invocation: Invocation, reference: str) -> None:
+    """Show whether a version is approved, what is missing, and every decision on it."""
+    from mainspring.evaluation import is_approved
+
+    _show(invocation, is_approved(reference, workspace=invocation.workspace))
+
+
+def _show(invocation: Invocation, found: Approval) -> None:
+    document: dict[str, Any] = msgspec.to_builtins(found)
+    document["reasons"] = found.reasons
+    for told, decision in zip(document["decisions"], found.decisions, strict=True):
+        told["state"] = decision.state
+    invocation.show(document, lambda: _shown(found))
+
+
+def _shown(found: Approval) -> str:
+    facts = [
+        ("version", text.bold(found.version)),
+        ("approved", "yes" if found.approved else "no"),
+        ("policies", ", ".join(found.policies) or "none covers it, so that nothing is refused"),
+        ("evidence", text.short(found.evidence)),
+        ("by" if found.approved else "missing", "\n".join(found.reasons)),
+    ]
+    rows = [
+        [
+            text.moment(each.at),
+            each.verdict,
+            each.who,
+            f"{each.state}: {', '.join(each.changed)}" if each.state == "stale" else each.state,
+            each.comment,
+        ]
+        for each in found.decisions
+    ]
+    table = text.table(["decided", "verdict", "by", "state", "comment"], rows, drop=["comment"]) if rows else ""
+    return "\n\n".join(filter(None, [text.facts(facts), table]))
