@@ -15,7 +15,7 @@ from mainspring.runs._rows import ASIDE, SELECT, batches, blank, param_row, stor
 from mainspring.runs._schema import MIGRATIONS
 from mainspring.runs.experiments import ExperimentStore
 from mainspring.runs.limits import checked_key, checked_name, checked_text
-from mainspring.runs.run import Run, RunState
+from mainspring.runs.run import CLIENT_KIND, Run, RunState
 from mainspring.secrets import redact
 from mainspring.store import Database, Leases, Transaction
 
@@ -234,11 +234,15 @@ class RunStore:
         return to_runs(self.database, rows)
 
     def shown_state(self, run: Run, leases: Leases) -> RunState:
-        """The state as it is: a run that nobody works on any more was interrupted."""
-        owners = {run.parent or run.id, run.id}  # a trial has a lease of its own; what else is a child has its parent's
-        if run.state is RunState.RUNNING and not any(leases.held(f"run:{owner}") for owner in owners):
-            return RunState.INTERRUPTED
-        return run.state
+        """The state as it is: a run that nobody works on any more was interrupted; a client's ends with what it is in."""
+        if run.state is not RunState.RUNNING:
+            return run.state
+        if run.kind == CLIENT_KIND:
+            above = self.get_many([run.parent]).get(run.parent) if run.parent else None
+            cut = above is not None and self.shown_state(above, leases) is RunState.INTERRUPTED
+        else:  # a trial has a lease of its own; what else is a child has its parent's
+            cut = not any(leases.held(f"run:{owner}") for owner in {run.parent or run.id, run.id})
+        return RunState.INTERRUPTED if cut else RunState.RUNNING
 
     def experiment_of(self, run: Run) -> Experiment:
         """The experiment that a run belongs to."""

@@ -8,8 +8,12 @@ from typing import Any
 import msgspec
 
 
+CLIENT_KIND = "mlflow"
+"""The kind of a run that a client of MLflow made. Nobody holds a lease on it: it runs until its client ends it."""
+
+
 class RunState(StrEnum):
-    """What became of a run. Only RUNNING can change; a RUNNING run whose lease is gone is shown as interrupted."""
+    """What became of a run. Only RUNNING can change; one whose lease is gone is shown as interrupted."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"

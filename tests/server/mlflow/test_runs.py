@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from mainspring.runs import RunStore, search_runs, start_run
+from mainspring.runs import RunState, RunStore, search_runs, start_run
 from mainspring.workspace import Workspace
 from tests.server.conftest import Client
 
@@ -44,6 +44,24 @@ def test_a_client_does_not_end_a_run_that_an_engine_works_on(client: Client, wor
         client.post("runs/update", run_id=run.id, status="FINISHED", run_name="named by a client")
         found = RunStore(workspace.database).get(run.id)
         assert (found.state.value, found.name) == ("running", "named by a client")
+
+
+def test_a_run_of_a_client_runs_until_its_client_ends_it(client: Client, workspace: Workspace) -> None:
+    store, run_id = RunStore(workspace.database), client.run()
+    assert store.shown_state(store.get(run_id), workspace.leases) is RunState.RUNNING
+    client.post("runs/update", run_id=run_id, status="FAILED")
+    assert store.shown_state(store.get(run_id), workspace.leases) is RunState.FAILED
+
+
+def test_a_run_of_a_client_is_interrupted_with_the_run_that_it_is_in(client: Client, workspace: Workspace) -> None:
+    store = RunStore(workspace.database)
+    with start_run("mine", workspace=workspace) as run:
+        child = client.run(tags=[{"key": "mlflow.parentRunId", "value": run.id}])
+        assert store.shown_state(store.get(child), workspace.leases) is RunState.RUNNING
+    with workspace.database.transaction() as tx:
+        cut = store.create(tx, kind="script", name="cut")
+    child = client.run(tags=[{"key": "mlflow.parentRunId", "value": cut.id}])
+    assert store.shown_state(store.get(child), workspace.leases) is RunState.INTERRUPTED
 
 
 def test_a_parameter_is_written_once(client: Client) -> None:

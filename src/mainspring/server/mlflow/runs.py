@@ -11,7 +11,7 @@ from mainspring import clock
 from mainspring.errors import InvalidError, NotFoundError
 from mainspring.runs._rows import batches
 from mainspring.runs.inputs import DatasetInput
-from mainspring.runs.run import Run, RunState
+from mainspring.runs.run import CLIENT_KIND, Run, RunState
 from mainspring.runs.search import STATUS, search_runs
 from mainspring.server.mlflow import metrics
 from mainspring.server.mlflow.experiments import view_of
@@ -19,8 +19,6 @@ from mainspring.server.mlflow.metrics import Point, log_points
 from mainspring.server.mlflow.records import Records, address
 from mainspring.server.mlflow.wire import Pair, Route, Told, mapped, ms, paged, pairs
 
-KIND = "mlflow"
-"""The kind of a run that a client made."""
 _NAME, _PARENT, _NOTE, _USER, _COMMIT = (
     "mlflow.runName", "mlflow.parentRunId", "mlflow.note.content", "mlflow.user", "mlflow.source.git.commit",
 )  # fmt: skip
@@ -119,7 +117,7 @@ def _create(records: Records, asked: _Create) -> Told:
     parent = records.runs.get_many([tags[_PARENT]]).get(tags[_PARENT]) if tags.get(_PARENT) else None
     with records.database.transaction() as tx:
         run = records.runs.create(
-            tx, kind=KIND, name=name, experiment=experiment.name, tags=tags, note=tags.get(_NOTE, ""),
+            tx, kind=CLIENT_KIND, name=name, experiment=experiment.name, tags=tags, note=tags.get(_NOTE, ""),
             parent=parent.id if parent else None, git_commit=tags.get(_COMMIT),
             started_at=asked.start_time * 1000 or clock.now_us(),
         )  # fmt: skip
@@ -143,7 +141,7 @@ def _update(records: Records, asked: _Update) -> Told:
         if asked.run_name:
             records.runs.rename(tx, run.id, asked.run_name)
             records.runs.set_tags(tx, run.id, {_NAME: asked.run_name})
-        if run.kind == KIND and asked.status is not None:
+        if run.kind == CLIENT_KIND and asked.status is not None:
             _change_state(records, tx, run, _state(asked.status), asked.end_time)
     return {"run_info": _info(records, records.run(run.id))}
 
