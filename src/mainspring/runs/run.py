@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-
 CLIENT_KIND = "mlflow"
 """The kind of a run that a client of MLflow made. Nobody holds a lease on it: it runs until its client ends it."""
 
