@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import sys
 import tempfile
@@ -339,6 +340,15 @@ def kept(client):
     return {"metrics": found.data.metrics, "characters": len(found.data.params["long"]), "lists of tags": lists}
 
 
+def in_parts(path):
+    """Log a file as clients are told to log large ones, in parts of a server that takes them."""
+    large = {"MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "true", "MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE": "1000"}
+    os.environ.update(large)
+    mlflow.log_artifact(path, "large")
+    for name in large:
+        del os.environ[name]
+
+
 def artifacts(client):
     told = {}
     with mlflow.start_run(run_name="artifacts") as run:
@@ -356,10 +366,11 @@ def artifacts(client):
                 (Path(folder) / path).write_bytes(content)
             mlflow.log_artifacts(folder, "folder")
             mlflow.log_artifact(Path(folder) / "empty")
+            in_parts(Path(folder) / "a b" / "é.bin")
         told["text"] = mlflow.artifacts.load_text(f"runs:/{run_id}/deep/er/text.txt")
         told["dict"] = mlflow.artifacts.load_dict(f"runs:/{run_id}/told.json")
         told["table"] = mlflow.load_table("table.json", run_ids=[run_id]).to_dict("list")
-        for path in (None, "deep", "folder", "folder/x", "folder/a b", "told.json", "nowhere"):
+        for path in (None, "deep", "large", "folder", "folder/x", "folder/a b", "told.json", "nowhere"):
             told[f"in {path}"] = [
                 [each.path, each.is_dir, each.file_size if "png" not in each.path else 0]
                 for each in client.list_artifacts(run_id, path)

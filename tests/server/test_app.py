@@ -65,6 +65,16 @@ def test_a_file_goes_in_and_out(client: Client) -> None:
     assert client.file("GET", place).status_code == 404
 
 
+@pytest.mark.one_backend("no store is asked")
+def test_a_client_that_would_send_parts_is_told_to_send_the_file_as_a_whole(client: Client) -> None:
+    place = f"0/{'0' * 32}/artifacts"
+    answer = client.ask(
+        "POST", f"/api/2.0/mlflow-artifacts/mpu/create/{place}", json={"path": "/tmp/large.bin", "num_parts": 3}
+    )
+    assert (answer.status_code, answer.json()["error_code"]) == (501, "NOT_IMPLEMENTED")
+    assert answer.json()["message"].startswith("Multipart upload is not supported for the current artifact repository")
+
+
 @pytest.mark.one_backend("paths are refused before a store is asked")
 @pytest.mark.parametrize("path", ["../x", "a/../../b", "%2e%2e/x", "/etc/passwd", "a//b", "", ".", "a\\..\\b", "a%00b"])
 def test_a_path_that_leads_elsewhere_is_refused(client: Client, path: str) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from mainspring.runs.files import RunFile, checked_path
 from mainspring.server.mlflow.records import Records, address, expect_inside
-from mainspring.server.mlflow.wire import Route, Told
+from mainspring.server.mlflow.wire import NotBuiltError, Route, Told
 
 
 class _List(msgspec.Struct, frozen=True):
@@ -56,6 +56,12 @@ def _delete_proxied(records: Records, asked: _Proxied) -> Told:
     return {}
 
 
+def _in_parts(records: Records, asked: _Proxied) -> Told:
+    """MLflow's clients know by the first words of the text that they may send the file as a whole."""
+    records.place(asked.artifact_path)
+    raise NotBuiltError("Multipart upload is not supported for the current artifact repository: files come whole.")
+
+
 def open_file(records: Records, path: str) -> BinaryIO:
     """A file by its path in the proxy, opened to be read; raises `NotFoundError` and `InvalidError`."""
     owner, place = records.place(path)
@@ -94,4 +100,5 @@ ROUTES = (
     Route("GET", "/mlflow/logged-models/{model_id}/artifacts/directories", _ListModel, _list_model),
     Route("GET", "/mlflow-artifacts/artifacts", _ListProxied, _list_proxied),
     Route("DELETE", "/mlflow-artifacts/artifacts/{artifact_path...}", _Proxied, _delete_proxied),
+    Route("POST", "/mlflow-artifacts/mpu/create/{artifact_path...}", _Proxied, _in_parts),
 )

@@ -34,7 +34,23 @@ _STATUS = {
     "INVALID_PARAMETER_VALUE": 400, "PERMISSION_DENIED": 403, "UNAUTHENTICATED": 401, "TEMPORARILY_UNAVAILABLE": 503,
     "RESOURCE_EXHAUSTED": 429, "NOT_IMPLEMENTED": 501, "INTERNAL_ERROR": 500,
 }  # fmt: skip
+
+
+class NotServedError(MainspringError):
+    """No route answers this."""
+
+    code = "not_served"
+
+
+class NotBuiltError(MainspringError):
+    """MLflow's clients may ask for this, and go another way if there is none."""
+
+    code = "not_built"
+
+
 _CODES: tuple[tuple[type[MainspringError], str], ...] = (
+    (NotServedError, "ENDPOINT_NOT_FOUND"),
+    (NotBuiltError, "NOT_IMPLEMENTED"),
     (NotFoundError, "RESOURCE_DOES_NOT_EXIST"),
     (ExistsError, "RESOURCE_ALREADY_EXISTS"),
     (InvalidError, "INVALID_PARAMETER_VALUE"),
@@ -43,12 +59,6 @@ _CODES: tuple[tuple[type[MainspringError], str], ...] = (
     (NotAllowedError, "PERMISSION_DENIED"),
     (StorageError, "TEMPORARILY_UNAVAILABLE"),
 )
-
-
-class NotServedError(MainspringError):
-    """No route answers this."""
-
-    code = "not_served"
 
 
 class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
@@ -111,8 +121,6 @@ def refusal(error: MainspringError) -> tuple[str, int]:
     >>> refusal(NotFoundError("run", "x"))
     ('RESOURCE_DOES_NOT_EXIST', 404)
     """
-    if isinstance(error, NotServedError):
-        return "ENDPOINT_NOT_FOUND", 404
     code = next((code for kind, code in _CODES if isinstance(error, kind)), "INTERNAL_ERROR")
     return code, _STATUS[code]
 
