@@ -180,7 +180,7 @@ def test_one_person_counts_once(workspace: Workspace) -> None:
 
 
 def test_authors_and_unverified_people_may_be_left_out(opens: Opens) -> None:
-    with opens("[approval.strict]\nauthor_may_approve = false\nverified = true\ngates = true\n"):
+    with opens("[approval.strict]\nauthor_may_approve = false\nverified = true\ngates = true\n") as workspace:
         evaluation = evaluate([0, 1], [0.1, 0.9], ["roc_auc"])
         gates = decide(evaluation, [Gate("roc_auc", at_least=0.5)])
         with as_("tom"), start_run("training"), as_("rita"):
@@ -195,6 +195,9 @@ def test_authors_and_unverified_people_may_be_left_out(opens: Opens) -> None:
             assert approve(version, role="risk")
             found = approve(ungated, role="risk")
         assert found.reasons == ("It was registered without gates.",)
+        set_stage(version, "Production")
+        used = [each.payload for each in workspace.ledger.events(subject=version.id) if each.kind == "approval.used"]
+        assert used[0]["decisions"] == [each.id for each in approvals(version) if each.actor == "vera"]
 
 
 def test_an_approval_lasts_as_long_as_the_policy_says(workspace: Workspace, opens: Opens) -> None:

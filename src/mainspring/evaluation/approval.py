@@ -139,7 +139,8 @@ def expect_approved(tx: Transaction, workspace: Workspace, promotion: Promotion)
             f"`{version}` can't become {promotion}, as it is not approved. {missing}"
             f" See: mainspring models approvals {version}"
         )
-    used = [each.id for each in found.decisions if each.state == "standing"]
+    counted = {each for requirement in found.requirements for each in requirement.by}
+    used = [each.id for each in found.decisions if each.id in counted]
     told = {"to": str(promotion), "policies": found.policies, "evidence": found.evidence, "decisions": used}
     workspace.ledger.append(tx, "approval.used", version.id, told)
 

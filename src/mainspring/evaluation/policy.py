@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from mainspring.errors import ConfigError, shorten
 
@@ -54,11 +55,12 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Requirement(msgspec.Struct, frozen=True):
-    """One thing that a policy asks for, and the sentence that says whether it is there."""
+    """One thing that a policy asks for, and the sentence that says whether it is there; `by` is the decisions that count."""
 
     policy: str
     met: bool
     reason: str
+    by: tuple[str, ...] = ()
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -109,17 +111,17 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             for role, count in self.roles.items()
         ]
         asked += [_enough(approved, self.approvals)] if self.approvals > sum(self.roles.values()) else []
-        short = next((place for place, (met, _) in enumerate(asked) if not met), None)
-        found = [
-            (False, f"{each.who} rejected it{_said(each)}; only they can withdraw that.")
+        short = next((place for place, each in enumerate(asked) if not each.met), None)
+        if short is not None:
+            asked[short] = replace(asked[short], reason=asked[short].reason + left_out)
+        rejected = [
+            Requirement("", False, f"{each.who} rejected it{_said(each)}; only they can withdraw that.", (each.id,))
             for each in counted
             if each.verdict == "rejected"
         ]
-        found += [(met, reason + (left_out if place == short else "")) for place, (met, reason) in enumerate(asked)]
-        if self.gates:
-            told = "It passed its gates." if case.has_passed_gates else "It was registered without gates."
-            found.append((case.has_passed_gates, told))
-        return [Requirement(self.name, met, reason) for met, reason in found]
+        told = "It passed its gates." if case.has_passed_gates else "It was registered without gates."
+        gates = [Requirement("", case.has_passed_gates, told)] if self.gates else []
+        return [replace(each, policy=self.name) for each in (*rejected, *asked, *gates)]
 
     def _objection(self, decision: Decision, case: Case) -> str:
         """Why a decision doesn't count here; empty if it does."""
@@ -160,12 +162,12 @@ def read_policies(tables: Mapping[str, Any]) -> list[Policy]:
     return found
 
 
-def _enough(found: Sequence[Decision], count: int, what: str = "") -> tuple[bool, str]:
+def _enough(found: Sequence[Decision], count: int, what: str = "") -> Requirement:
     asked = f"{count} approval{'s' if count > 1 else ''}{what} {'are' if count > 1 else 'is'} needed"
-    given = ", ".join(each.who for each in found)
+    given, by = ", ".join(each.who for each in found), tuple(each.id for each in found)
     if len(found) >= count:
-        return True, f"{asked}: {given}."
-    return False, f"{asked}, there is {f'only {given}' if found else 'none'}."
+        return Requirement("", True, f"{asked}: {given}.", by)
+    return Requirement("", False, f"{asked}, there is {f'only {given}' if found else 'none'}.", by)
 
 
 def _said(decision: Decision) -> str:
