@@ -152,13 +152,11 @@ def experiments(client):
 
 def shown(run):
     data, info = run.data, run.info
-    tags = {
-        key: value
-        for key, value in data.tags.items()
-        if key not in ("mlflow.user", "mlflow.source.name", "mlflow.source.git.commit")
-    }
+    name = None if info.run_name == "run" or GENERATED.fullmatch(info.run_name) else info.run_name
+    unlike = ("mlflow.user", "mlflow.source.name", "mlflow.source.git.commit", *(() if name else ("mlflow.runName",)))
+    tags = {key: value for key, value in data.tags.items() if key not in unlike}
     return {
-        "name": None if info.run_name == "run" or GENERATED.fullmatch(info.run_name) else info.run_name,
+        "name": name,
         "status": info.status,
         "stage": info.lifecycle_stage,
         "params": data.params,
@@ -742,7 +740,7 @@ SECTIONS = [experiments, runs, kept, artifacts, datasets, autologging, registry,
 
 def normal(text):
     seen = {}
-    return re.sub(r"[0-9a-f]{32}", lambda each: seen.setdefault(each[0], f"id-{len(seen)}"), text)
+    return re.sub(r"[0-9a-f]{40}|[0-9a-f]{32}", lambda each: seen.setdefault(each[0], f"id-{len(seen)}"), text)
 
 
 def main(address, *sections):
