@@ -14,37 +14,35 @@ if TYPE_CHECKING:
     from mainspring.evaluation import Approval
 
 _REFERENCE = click.argument("reference", metavar="MODEL/N|MODEL@ALIAS")
-_ROLE = click.option("--role", required=True, metavar="ROLE", help="As what you decide, such as `risk`.")
 _COMMENT = click.option("--comment", default="", metavar="TEXT", help="Kept with the decision.")
-_EVIDENCE = click.option(
-    "--evidence", default="", metavar="DIGEST", help="Decide only if the evidence is still the one that you looked at."
-)
 
 
-@click.command(cls=Command)
-@_REFERENCE
-@_ROLE
-@_COMMENT
-@_EVIDENCE
-@click.pass_obj
-def approve(invocation: Invocation, reference: str, role: str, comment: str, evidence: str) -> None:
-    """Approve a version, with its evidence as it is now."""
-    from mainspring.evaluation import approve as decide
+def _decision(name: str, told: str) -> click.Command:
+    """The command of a verb of `mainspring.evaluation`."""
 
-    _show(invocation, decide(reference, role=role, comment=comment, evidence=evidence, workspace=invocation.workspace))
+    @click.command(name, cls=Command, help=told)
+    @_REFERENCE
+    @click.option("--role", required=True, metavar="ROLE", help="As what you decide, such as `risk`.")
+    @_COMMENT
+    @click.option(
+        "--evidence",
+        default="",
+        metavar="DIGEST",
+        help="Decide only if the evidence is still the one that you looked at.",
+    )
+    @click.pass_obj
+    def decide(invocation: Invocation, reference: str, role: str, comment: str, evidence: str) -> None:
+        from mainspring import evaluation
+
+        verb = getattr(evaluation, name)
+        found = verb(reference, role=role, comment=comment, evidence=evidence, workspace=invocation.workspace)
+        _show(invocation, found)
+
+    return decide
 
 
-@click.command(cls=Command)
-@_REFERENCE
-@_ROLE
-@_COMMENT
-@_EVIDENCE
-@click.pass_obj
-def reject(invocation: Invocation, reference: str, role: str, comment: str, evidence: str) -> None:
-    """Reject a version, until you withdraw that."""
-    from mainspring.evaluation import reject as decide
-
-    _show(invocation, decide(reference, role=role, comment=comment, evidence=evidence, workspace=invocation.workspace))
+approve = _decision("approve", "Approve a version, with its evidence as it is now.")
+reject = _decision("reject", "Reject a version, until you withdraw that.")
 
 
 @click.command(cls=Command)
