@@ -22,6 +22,7 @@ from mainspring.models import (
     get_model_version,
     promotion,
     register,
+    rename_model,
     rollback,
     set_alias,
     set_stage,
@@ -107,6 +108,15 @@ def test_what_no_policy_covers_is_free(workspace: Workspace) -> None:
     set_alias("line/1", "champion")
     found = is_approved("other/1")
     assert (found.approved, found.policies, found.reasons) == (False, (), ("1 approval is needed, there is none.",))
+
+
+def test_a_rename_brings_nothing_under_a_policy_that_it_does_not_meet(workspace: Workspace) -> None:
+    version = set_stage(line(name="other"), "Production")
+    with pytest.raises(NotAllowedError, match="`line/1` can't become the stage Production"):
+        rename_model("other", "line")
+    assert get_model_version("other/Production").id == version.id
+    approved_by(version, anna="risk", ben="product")
+    assert rename_model("other", "line").name == "line"
 
 
 def test_an_approval_ends_when_content_or_evidence_change(workspace: Workspace) -> None:

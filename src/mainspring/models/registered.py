@@ -10,10 +10,12 @@ from mainspring.errors import ExistsError, NotAllowedError
 from mainspring.ledger import is_replay
 from mainspring.models._rules import check_model_name, check_tags, check_text, without
 from mainspring.models._store import ModelStore
+from mainspring.models.promotion import Promotion, expect_promotable
 from mainspring.models.registry import model_store
 from mainspring.models.version import RegisteredModel
 from mainspring.models.versions import remove_version
 from mainspring.runs.files import RunFiles
+from mainspring.store import Transaction
 from mainspring.workspace import Workspace, current_workspace
 
 
@@ -70,18 +72,22 @@ def rename_model(name: str, new_name: str, *, workspace: Workspace | None = None
     Raises:
         NotFoundError: no such model.
         ExistsError: there is one of the new name.
-        NotAllowedError: an endpoint serves one of its aliases, which is named.
+        NotAllowedError: an endpoint serves one of its aliases, which is named; or a guard says what is missing for a version
+            that would come to production under the new name.
     """
-    new_name = check_model_name(new_name)
-
-    def change(store: ModelStore, model: RegisteredModel) -> dict[str, Any]:
+    store, new_name = model_store(workspace), check_model_name(new_name)
+    if is_replay():
+        return store.model(name)
+    with store.database.transaction() as tx:
+        model = store.model(name)
         if new_name != model.name:
             _expect_unserved(store, model, "renamed")
             if new_name in store.names():
                 raise ExistsError("model", new_name)
-        return {"name": new_name}
-
-    return _changed(name, "renamed", change, workspace)
+        renamed = store.change_model(tx, model, "renamed", name=new_name)
+        if renamed != model:
+            _expect_promotable(tx, store, new_name, workspace or current_workspace())
+        return renamed
 
 
 def delete_model(name: str, *, workspace: Workspace | None = None) -> None:
@@ -112,6 +118,15 @@ def _expect_unserved(store: ModelStore, model: RegisteredModel, what: str) -> No
             f"The model `{model.name}` can't be {what}: the endpoint `{served[0].bound_by}` serves `{served[0]}`."
             " Bind the endpoint to another model first."
         )
+
+
+def _expect_promotable(tx: Transaction, store: ModelStore, name: str, workspace: Workspace) -> None:
+    """Hold what stands in stages and under aliases to the guards of a name that is new to it."""
+    versions = {version.id: version for version in store.versions(name)}
+    promotions = [Promotion(each, "stage", each.stage) for each in versions.values() if each.stage != "None"]
+    promotions += [Promotion(versions[each.version], "alias", each.alias) for each in store.aliases(name)]
+    for promotion in promotions:
+        expect_promotable(tx, workspace, promotion)
 
 
 def _changed(
