@@ -48,18 +48,19 @@ class RunStore:
         run = msgspec.structs.replace(blank(run_id), kind=kind, name=name, updated_at=now, **fields)
         if run.note:
             run = msgspec.structs.replace(run, note=redact(run.note))
-        experiment = self.experiments.named(tx, run.experiment)
-        values = {key: stored(value) for key, value in msgspec.structs.asdict(run).items() if key not in ASIDE}
-        tx.insert("run", values | {"experiment": experiment.id})
-        self._add_params(tx, run.id, run.params)
-        self._put_tags(tx, run.id, run.tags)
-        self.ledger.node(tx, "run", run.id, run.name)
-        if run.replay_of:
-            self.ledger.edge(tx, run.id, "replays", run.replay_of)
-        if run.parent:
-            self.ledger.edge(tx, run.id, "part_of", run.parent)
+        self._insert(tx, run, self.experiments.named(tx, run.experiment).id)
         self.ledger.append(tx, "run.started", run.id, {"kind": kind, "name": name})
         return run
+
+    def put(self, tx: Transaction, run: Run, *, source: str) -> None:
+        """Record a run that was made elsewhere as it is, with its event, which names the source; one of its id is replaced.
+
+        Its experiment must be there. What isn't a field of a run (points, files, inputs) is the caller's.
+        """
+        for table, column in (("run_param", "run"), ("run_tag", "run"), ("run", "id")):
+            tx.execute(f"DELETE FROM {table} WHERE {column} = ?", (run.id,))
+        self._insert(tx, run, self.experiments.get(run.experiment).id)
+        self.ledger.append(tx, "run.imported", run.id, {"from": source})
 
     def update(self, tx: Transaction, run_id: str, **fields: Any) -> None:
         """Change fields of a run that are columns of its row."""
@@ -264,6 +265,18 @@ class RunStore:
                 f"SELECT key, text FROM run_param WHERE run = ? AND key IN ({marks})", [run_id, *batch]
             )
         }
+
+    def _insert(self, tx: Transaction, run: Run, experiment: str) -> None:
+        """The rows of a run and its place in the lineage."""
+        values = {key: stored(value) for key, value in msgspec.structs.asdict(run).items() if key not in ASIDE}
+        tx.insert("run", values | {"experiment": experiment})
+        self._add_params(tx, run.id, run.params)
+        self._put_tags(tx, run.id, run.tags)
+        self.ledger.node(tx, "run", run.id, run.name)
+        if run.replay_of:
+            self.ledger.edge(tx, run.id, "replays", run.replay_of)
+        if run.parent:
+            self.ledger.edge(tx, run.id, "part_of", run.parent)
 
     def _add_params(self, tx: Transaction, run_id: str, params: Mapping[str, Any]) -> None:
         if params:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from mainspring import clock
 from mainspring.errors import ExistsError, InvalidError, NotFoundError, close_names
 from mainspring.ledger import Ledger, new_id
@@ -60,6 +62,18 @@ class ExperimentStore:
                 hint = f"It is deleted; `mainspring experiments restore` brings it back (number {found.number})."
                 raise ExistsError("experiment", name, hint if found.deleted_at else "")
             return self._add(tx, name, tags or {})
+
+    def put(self, tx: Transaction, experiment: Experiment) -> None:
+        """Record an experiment that was made elsewhere as it is, with its event; one of its id is replaced."""
+        values = msgspec.structs.asdict(experiment)
+        values.pop("tags")
+        for table, column in (("experiment_tag", "experiment"), ("experiment", "id")):
+            tx.execute(f"DELETE FROM {table} WHERE {column} = ?", (experiment.id,))
+        tx.insert("experiment", values)
+        tx.executemany(
+            "INSERT INTO experiment_tag VALUES (?, ?, ?)", [(experiment.id, *tag) for tag in experiment.tags.items()]
+        )
+        self.ledger.append(tx, "experiment.imported", experiment.id, {"name": experiment.name})
 
     def named(self, tx: Transaction, name: str) -> Experiment:
         """The experiment of a name, made if there is none, for a run that goes into it.
