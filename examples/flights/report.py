@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import polars as pl
 from flights.features import NEW_YORK
 from flights.months import APART, DATASET, Delivery
 from rich.console import Console
@@ -16,13 +17,16 @@ from rich.text import Text
 from rich.tree import Tree
 
 from mainspring.data import Report
-from mainspring.evaluation import Evaluation, GateReport
+from mainspring.evaluation import Approval, Calibration, Comparison, Evaluation, Fairness, GateReport
 from mainspring.features import TrainingSet
+from mainspring.models import AliasMove, ModelCard
 from mainspring.pipelines import RunResult
+from mainspring.stats import Interval
 
 WIDTH = 100
-WORST = 2
+WORST, BEST = 2, 3
 DIGITS = 16
+WRAPPED = ("not passed", "asked")
 
 
 class Page:
@@ -53,8 +57,15 @@ def of_the_run(page: Page, result: RunResult) -> None:
     page.section("Data", _left_out(reports, result), "", _parts(result))
     page.section("Checks", _checks(reports))
     page.section("Features, as they were known before each flight", *_known(result.output("training_set")))
-    page.section(f"Evaluation of {result.output('version')}", _compared(evaluations), *_worst(evaluations[-1]))
-    page.section("Gates, the last of them: no worse than the baseline", _gates(result.output("gates")))
+    page.section("Tuning: the best of few trials, each on a part of the rows", _tried(result.output("trials")))
+    page.section(f"Evaluation of {result.output('version')}", _metrics(evaluations), *_worst(evaluations[-1]))
+    comparison = result.output("comparison")
+    page.section(f"Against {_the(comparison.champion)}, on the same {comparison.rows:,} flights", _compared(comparison))
+    judged = [result.output(name) for name in ("honest", "fair", "cost")]
+    page.section(
+        "Calibration, fairness, cost", _judged(*judged, size_bytes=result.output("version").encoded.size_bytes)
+    )
+    page.section(f"Gates, the last of them: no worse than {_the(comparison.champion)}", _gates(result.output("gates")))
 
 
 def _ran(result: RunResult) -> str:
@@ -104,24 +115,61 @@ def _known(made: TrainingSet) -> list[object]:
     return [told, "", table]
 
 
-def _compared(evaluations: list[Evaluation]) -> Table:
+def _tried(trials: pl.DataFrame) -> Table:
+    """The best trials; of all, how many."""
+    *params, metric = trials.columns[1:]
+    table = _table(f"of {trials.height} trials", *(f">{name}" for name in params), f">{metric}")
+    for trial in trials.sort(metric, descending=True).head(BEST).iter_rows(named=True):
+        given = (f"{trial[name]:.4g}" for name in params)
+        table.add_row(f"trial {trial['trial']}", *given, f"{trial[metric]:.4f}")
+    return table
+
+
+def _metrics(evaluations: list[Evaluation]) -> Table:
     usual, *models = evaluations
-    table = _table("", ">baseline on test", *(f">on {each.subject}" for each in models))
+    table = _table("", ">baseline on test", *(f">on {each.subject}" for each in models), "95 % confidence")
     for name, higher in usual.higher_is_better.items():
         arrow = f"[dim]{'↑' if higher else '↓'}[/dim]"
-        table.add_row(f"{name} {arrow}", *(f"{each.metrics[name]:.4f}" for each in evaluations))
+        values = (f"{each.metrics[name]:.4f}" for each in evaluations)
+        table.add_row(f"{name} {arrow}", *values, _between(models[-1].intervals.get(name)))
     return table
 
 
 def _worst(evaluation: Evaluation) -> list[object]:
     metric, overall = next(iter(evaluation.metrics.items()))
-    table = _table(f"worst slices of {evaluation.subject}", ">flights", f">{metric}", ">against all")
+    table = _table(f"worst slices of {evaluation.subject}", ">flights", f">{metric}", ">against all", "95 % confidence")
     for name in dict.fromkeys(each.slice for each in evaluation.slices):
         of_it = [each for each in evaluation.slices if each.slice == name and each.metrics[metric] < overall]
         for each in sorted(of_it, key=lambda each: each.metrics[metric])[:WORST]:
             value = each.metrics[metric]
-            table.add_row(f"{name}={each.value}", f"{each.rows:,}", f"{value:.4f}", f"{value - overall:+.4f}")
+            label, sure = f"{name}={each.value}", _between(each.intervals.get(metric))
+            table.add_row(label, f"{each.rows:,}", f"{value:.4f}", f"{value - overall:+.4f}", sure)
     return ["", table]
+
+
+def _compared(comparison: Comparison) -> Table:
+    names = (f">{comparison.candidate}", f">{comparison.champion}")
+    table = _table("", "metric", *names, ">difference", "95 % confidence", "verdict")
+    colours = {"better": "green", "worse": "bold red", "undecided": "yellow"}
+    for each in comparison.differences:
+        values = (f"{value:.4f}" for value in (each.candidate, each.champion))
+        verdict = Text(each.verdict, colours[each.verdict])
+        table.add_row(each.where, each.metric, *values, f"{each.difference:+.4f}", _between(each.interval), verdict)
+    return table
+
+
+def _judged(honest: Calibration, fair: Fairness, cost: pl.DataFrame, *, size_bytes: int) -> Table:
+    """What was found, a line each: of fairness the gaps between groups, with who is on either side."""
+    table = _table("", ">value", "", header=False)
+    table.add_row("calibration error", f"{honest.error:.4f}", f"predicted minus happened: {honest.bias:+.4f}")
+    for gap in fair.gaps:
+        sides = f"{_between(gap.interval)}, {gap.highest} above {gap.lowest}"
+        table.add_row(f"{gap.name.replace('_', ' ')} gap", f"{gap.value:.4f}", sides)
+    for each in cost.iter_rows(named=True):
+        about = "a flight" if each["flights"] == 1 else f"{each['flights']} flights"
+        table.add_row(f"an answer for {about}", f"{each['p50_ms']:.1f} ms", f"95 of 100 within {each['p95_ms']:.1f} ms")
+    table.add_row("stored model", f"{size_bytes / 1_000:,.0f} kB", "")
+    return table
 
 
 def _gates(report: GateReport) -> Table:
@@ -130,6 +178,36 @@ def _gates(report: GateReport) -> Table:
         state = "[green]pass[/green]" if gate.passed else "[bold red]FAIL[/bold red]"
         table.add_row(state, gate.subject, f"{gate.value:.4f}", gate.asked)
     return table
+
+
+def _between(interval: Interval | None) -> str:
+    return "" if interval is None else f"{interval.low:.4f} to {interval.high:.4f}"
+
+
+def _the(champion: str) -> str:
+    return f"the {champion}" if champion == "baseline" else f"the champion {champion}"
+
+
+def of_the_promotion(page: Page, approval: Approval, move: AliasMove, target: str) -> None:
+    """Who approved the version, what that rests on, and that it was promoted."""
+    policies = ", ".join(f"`{name}`" for name in approval.policies)
+    lines = [f"By the policy {policies}, under which here, with one person only, an author may approve:"]
+    lines += [f"  {reason}" for reason in dict.fromkeys(approval.reasons)]
+    lines += [f"  “{each.comment}”" for each in approval.decisions if each.state == "standing"]
+    lines.append(f"It holds for this content and evidence ({approval.evidence[:DIGITS]}); a change of either ends it.")
+    before = f"version {move.from_number}" if move.from_number else "none"
+    lines.append(f"{target} is version {move.to_number} (before: {before}), moved by {move.actor}: {move.note}")
+    page.section(f"Approval and promotion of {approval.version}", Text("\n".join(lines)))
+
+
+def of_the_card(page: Page, card: ModelCard, file: Path) -> None:
+    """What the model card holds: facts by section, and what people wrote."""
+    facts = ", ".join(f"{name} ({len(rows)})" for name, rows in card.facts.items())
+    table = _table("", "not passed", header=False)
+    table.add_row("facts", facts)
+    for note in card.notes:
+        table.add_row(note.title.lower(), note.text)
+    page.section(f"Model card of {card.version}, a page in {file.name}", table)
 
 
 def of_the_endpoint(
@@ -212,11 +290,10 @@ def _digest(node: dict) -> str:
     return f"  [dim]{node['content_digest'][:DIGITS]}[/dim]"
 
 
-def _table(*columns: str) -> Table:
+def _table(*columns: str, header: bool = True) -> Table:
     """Columns without lines; `>` before a name puts it to the right."""
-    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", show_edge=False)
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", show_edge=False, show_header=header)
     for name in columns:
-        table.add_column(
-            name.lstrip(">"), justify="right" if name.startswith(">") else "left", no_wrap=name != "not passed"
-        )
+        wraps = name in WRAPPED
+        table.add_column(name.lstrip(">"), justify="right" if name.startswith(">") else "left", no_wrap=not wraps)
     return table
