@@ -33,6 +33,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 mpl.use("Agg")
+os.environ["MLFLOW_REQUIREMENTS_INFERENCE_TIMEOUT"] = (
+    "1"  # what a model imports is no server's to say, and takes long to find
+)
 X, Y = load_iris(return_X_y=True, as_frame=True)
 AWKWARD = {"slash/ed": "a/b", "dotted.key": "x.y", "spaced key": 'it\'s "quoted"', "colon:ed": "日本語 😀"}
 GENERATED = re.compile(r"[a-z]+-[a-z]+-\d+")  # the name of a run that was given none
@@ -364,7 +367,7 @@ def artifacts(client):
                 (Path(folder) / path).write_bytes(content)
             mlflow.log_artifacts(folder, "folder")
             mlflow.log_artifact(Path(folder) / "empty")
-            in_parts(Path(folder) / "a b" / "é.bin")
+            in_parts(f"{folder}/a b/é.bin")
         told["text"] = mlflow.artifacts.load_text(f"runs:/{run_id}/deep/er/text.txt")
         told["dict"] = mlflow.artifacts.load_dict(f"runs:/{run_id}/told.json")
         told["table"] = mlflow.load_table("table.json", run_ids=[run_id]).to_dict("list")
@@ -425,7 +428,10 @@ def logged(model):
             for key, value in model.tags.items()
             if not key.startswith(("mlflow.user", "mlflow.source", "mlflow.model"))
         },
-        "metrics": [[each.key, each.value, each.step, each.dataset_name] for each in model.metrics or []],
+        "metrics": sorted(
+            [each.key, None if each.key.endswith("_time") else each.value, each.step, str(each.dataset_name)]
+            for each in model.metrics or []
+        ),
         "run": bool(model.source_run_id),
         "location": model.artifact_location.partition(":")[0],
     }
