@@ -95,3 +95,18 @@ def test_a_pickle_is_allowed_and_revoked_with_a_reason(project: Path) -> None:
     assert shown("allow-pickle", "odd/1", "--revoke") == "the pickle of odd/1 is not allowed any more\n"
     shown("allow-pickle", "slope/1", "--note", "ours")
     assert shown("convert", "slope/1") == "slope/2 is converted from slope/1, stored by sklearn\n"
+
+
+def test_a_version_becomes_a_graph_that_is_written(project: Path) -> None:
+    with Workspace.open(project) as workspace, using(workspace):
+        register(
+            LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0]), "ramp", signature=Signature((Field("x", "f64"),)),
+            input_example=[{"x": 2.0}], input_kind="numpy",
+        )  # fmt: skip
+    found = told("onnx", "ramp/1", "-o", "ramp.onnx")
+    assert (found["version"], found["rows"], (project / "ramp.onnx").stat().st_size) == (
+        "ramp/1",
+        1,
+        found["size_bytes"],
+    )
+    assert "1 row answered alike" in shown("onnx", "ramp/1")

@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mainspring.errors import NotAllowedError
@@ -40,10 +41,8 @@ def test_models_of_xgboost_answer_as_there(workspace: Workspace, tmp_path: Path)
             tmp_path / f"b{form}", "xgboost", f"model.{form}", data, model_class="xgboost.core.Booster"
         )
         assert answers(bare, workspace) == pytest.approx(expected)
-    for name, said in (("posix.system", {}), ("xgboost.sklearn.json", {})):
-        other = native_folder(
-            tmp_path / name, "xgboost", "m.ubj", bytes(booster.save_raw("ubj")), model_class=name, **said
-        )
+    for name in ("posix.system", "xgboost.sklearn.json"):
+        other = native_folder(tmp_path / name, "xgboost", "m.ubj", bytes(booster.save_raw("ubj")), model_class=name)
         assert type(load_model(register_folder(other, "odd"))).__name__ == "XGBRegressor"
 
 
@@ -55,7 +54,7 @@ def test_a_booster_of_lightgbm_answers_as_there_and_an_estimator_is_a_pickle(
     booster = lightgbm.train(BINARY, lightgbm.Dataset(TABLE, LATE), 3)
     data = booster.model_to_string().encode()
     bare = native_folder(tmp_path / "b", "lightgbm", "model.lgb", data, model_class="lightgbm.basic.Booster")
-    assert answers(bare, workspace) == booster.predict(TABLE).tolist()
+    assert answers(bare, workspace) == np.asarray(booster.predict(TABLE)).tolist()
     model = lightgbm.LGBMClassifier(n_estimators=3, min_child_samples=1, verbosity=-1, n_jobs=1).fit(TABLE, LATE)
     wrapped = native_folder(
         tmp_path / "w", "lightgbm", "model.pkl", pickle.dumps(model), model_class="lightgbm.sklearn.LGBMClassifier",
@@ -64,7 +63,7 @@ def test_a_booster_of_lightgbm_answers_as_there_and_an_estimator_is_a_pickle(
     version = register_folder(wrapped, "wrapped")
     assert "it is stored as cloudpickle" in version.refusal
     predictor = Predictor.load(allow_pickle(version, note="ours"), workspace.blobs)
-    assert predictor(ROWS) == model.predict(TABLE).tolist()
+    assert predictor(ROWS) == np.asarray(model.predict(TABLE)).tolist()
 
 
 def test_a_model_of_catboost_answers_as_there(workspace: Workspace, tmp_path: Path) -> None:

@@ -224,6 +224,32 @@ def convert_one(invocation: Invocation, reference: str, note: str) -> None:
     )
 
 
+@models.command("onnx")
+@click.argument("reference", metavar="MODEL/N|MODEL@ALIAS")
+@click.option("--rtol", type=float, default=1e-5, show_default=True, help="How far a number may be off, relatively.")
+@click.option("--atol", type=float, default=1e-6, show_default=True, help="How far a number may be off, absolutely.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write the graph here, too.")
+@click.pass_obj
+def export_one(invocation: Invocation, reference: str, rtol: float, atol: float, output: str | None) -> None:
+    """Make an ONNX graph of a version and keep it, if it answers real rows as the model does."""
+    from mainspring.models import export_onnx, get_model_version, load_onnx
+
+    workspace = invocation.workspace
+    found = export_onnx(reference, rtol=rtol, atol=atol, workspace=workspace)
+    if output:
+        Path(output).write_bytes(load_onnx(get_model_version(found.version, workspace), workspace).model.data)
+    slower = (
+        f"from {found.native_faster_from:,} rows on" if found.native_faster_from else "at no size that was measured"
+    )
+    invocation.show(
+        msgspec.to_builtins(found),
+        lambda: (
+            f"{found.version}: {text.counted(found.rows, 'row')} answered alike, off by {found.largest_error:.2g} at most; "
+            f"the model itself is faster {slower}"
+        ),
+    )
+
+
 def _is_version(reference: str) -> bool:
     return "/" in reference or "@" in reference
 

@@ -19,6 +19,9 @@ __getattr__, __dir__, __all__ = exports(
         "register_onnx": "mainspring.models.onnx",
         **dict.fromkeys(("allow_pickle", "revoke_pickle"), "mainspring.models.permission"),
         "expect_loadable": "mainspring.models.pickled",
+        **dict.fromkeys(
+            ("OnnxExport", "Timing", "export_onnx", "find_onnx_export", "load_onnx"), "mainspring.models.onnx_export"
+        ),
         "convert_model": "mainspring.models.conversion",
         **dict.fromkeys(("Difference", "VersionDiff", "diff_versions"), "mainspring.models.provenance"),
         **dict.fromkeys(("ModelCard", "extend_card", "model_card", "notes_of"), "mainspring.models.card"),

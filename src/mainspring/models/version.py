@@ -101,6 +101,11 @@ def expect_model(version: ModelVersion) -> tuple[Encoded, Signature]:
     return version.encoded, version.signature
 
 
+def exports_of(version: ModelVersion) -> str:
+    """The owner, as files have one, of what was made of a version, apart from the files that it came as."""
+    return f"{version.id}.exports"
+
+
 class Alias(msgspec.Struct, frozen=True):
     """A name that points at a version; `bound_by` is the endpoint that serves it, which alone may move it then."""
 

@@ -10,7 +10,7 @@ from mainspring.ledger import is_replay
 from mainspring.models._rules import check_tags, check_text, without
 from mainspring.models._store import ModelStore, expect_free
 from mainspring.models.registry import get_model_version, model_store
-from mainspring.models.version import ModelVersion
+from mainspring.models.version import ModelVersion, exports_of
 from mainspring.runs.files import RunFiles
 from mainspring.store import Transaction
 from mainspring.workspace import Workspace, current_workspace
@@ -74,9 +74,10 @@ def delete_version(ref: Ref, *, note: str = "", workspace: Workspace | None = No
 
 
 def remove_version(tx: Transaction, store: ModelStore, version: ModelVersion, files: RunFiles) -> None:
-    """Mark a version as deleted and let its files go."""
+    """Mark a version as deleted and let its files go, and what was made of it."""
     store.change_version(tx, version, "deleted", deleted_at=clock.now_us())
     files.remove(tx, version.id)
+    files.remove(tx, exports_of(version))
 
 
 def changed(ref: Ref, event: str, change: Change, workspace: Workspace | None) -> ModelVersion:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from msgspec.structs import replace
 
 from mainspring.artifacts.project import importing_from
-from mainspring.errors import depended_on
+from mainspring.errors import InvalidError, depended_on
 from mainspring.ledger import new_id
-from mainspring.models import Field, ModelVersion, Predictor, Problem, Signature, get_model_version
+from mainspring.models import Field, ModelVersion, Predictor, Problem, Signature, get_model_version, load_onnx
 from mainspring.models.predictor import Prediction, expect_none
 from mainspring.models.records import MOST_PROBLEMS, RecordCheck
 from mainspring.models.rows import RowDecoder
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mainspring.features import Definition, FeatureReader, Vector
     from mainspring.features.parity import VectorLog
 
+Runtime = Literal["native", "onnx"]
 OVERRIDDEN = "OVERRIDDEN"
 _KEY_TYPES = {"int": "i128", "bytes": "bin"}
 _ABSENT: Any = object()
@@ -151,14 +152,17 @@ class OnlinePredictor:
 
 
 def load_predictor(
-    given: str | Endpoint | ModelVersion, *, overrides: bool | None = None, workspace: Workspace | None = None
-) -> OnlinePredictor:
+    given: str | Endpoint | ModelVersion, *, overrides: bool | None = None, runtime: Runtime = "native",
+    workspace: Workspace | None = None,
+) -> OnlinePredictor:  # fmt: skip
     """The predictor of an endpoint, or of a model version by any reference; an endpoint is found before a model of its name.
 
     It stays with the version that is served now. Requests may hold features if the endpoint takes them, or with `overrides`.
+    With the runtime `onnx` it is the graph that `export_onnx` made of the version, which needs neither the model's library nor
+    Polars.
 
     Raises:
-        NotFoundError: there is no such endpoint, model, version or alias.
+        NotFoundError: there is no such endpoint, model, version or alias, or it has no graph.
         CorruptBlobError: the model's bytes no longer match their digest.
         CodecError: the model holds a definition that the project doesn't have.
     """
@@ -170,13 +174,21 @@ def load_predictor(
         by, overrides = f", served by {version.name}", version.overrides if overrides is None else overrides
         version = get_model_version(version.version, workspace)
     with importing_from(workspace.project.source_roots), depended_on(f"model version {version}{by}"):
-        predictor = Predictor.load(version, workspace.blobs, workspace=workspace)
+        predictor = _loaded(version, runtime, workspace)
     service = service_of(version, workspace)
     if service is None:
         return OnlinePredictor(predictor)
     from mainspring.features import FeatureReader  # a model without features is served without Polars
 
     return OnlinePredictor(predictor, FeatureReader(service, workspace), overrides=bool(overrides))
+
+
+def _loaded(version: ModelVersion, runtime: Runtime, workspace: Workspace) -> Predictor:
+    if runtime == "native":
+        return Predictor.load(version, workspace.blobs, workspace=workspace)
+    if runtime == "onnx":
+        return load_onnx(version, workspace)
+    raise InvalidError("runtime", runtime, "`native` or `onnx`")
 
 
 def service_of(given: Endpoint | ModelVersion, workspace: Workspace | None = None) -> Definition | None:

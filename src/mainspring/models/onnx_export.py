@@ -1,0 +1,251 @@
+"""A version as an ONNX graph that was held to the model on real rows, and how fast both are.
+
+Invariant: a graph is kept with a version only if every row was answered alike within the tolerance that is recorded with it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from mainspring import clock
+from mainspring.artifacts.onnx import OnnxModel
+from mainspring.errors import CodecError, InvalidError, MainspringError, NotAllowedError, NotFoundError, shorten
+from mainspring.ledger import is_replay
+from mainspring.models.onnx_conversion import attempts
+from mainspring.models.predictor import Predictor, example_of, inputs_of
+from mainspring.models.registry import get_model_version, load_model, model_store
+from mainspring.models.signature import Signature
+from mainspring.models.version import InputKind, ModelVersion, expect_model, exports_of
+from mainspring.runs.files import RunFile, RunFiles
+from mainspring.workspace import Workspace, current_workspace
+
+GRAPH, REPORT = "onnx/model.onnx", "onnx/parity.json"
+_MOST_ROWS = 1_000
+_BATCHES = (1, 8, 64, 512, 4_096)
+_CALLS = 3
+_SLOW_S = 0.2
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """The seconds that one call on so many rows took, the best of three, with the records turned into a table."""
+
+    rows: int
+    native_s: float
+    onnx_s: float
+
+
+class OnnxExport(msgspec.Struct, frozen=True):
+    """What was found when a version was held to its graph.
+
+    `form` is what the graph takes, `rows` the number of rows compared, `largest_error` the largest absolute difference of a
+    number. From `native_faster_from` rows on the model itself answered faster; None if it never did.
+    """
+
+    version: str
+    form: str
+    input_kind: InputKind
+    rows: int
+    rtol: float
+    atol: float
+    largest_error: float
+    size_bytes: int
+    timings: tuple[Timing, ...]
+    native_faster_from: int | None
+    made_at: int
+
+
+def export_onnx(
+    ref: str | ModelVersion, *, rows: Any = None, rtol: float = 1e-5, atol: float = 1e-6, workspace: Workspace | None = None
+) -> OnnxExport:  # fmt: skip
+    """Make an ONNX graph of a version, hold it to the model, and keep both it and what was found with the version.
+
+    Compared are the version's example, up to 1,000 rows of the datasets that it was trained on, as far as they have its
+    columns, and `rows`: records or a table. Every number may differ by `atol + rtol · |native|`, labels not at all.
+
+    Raises:
+        NotFoundError: no such version.
+        InvalidError: there are no rows to compare, or every graph answers some of them otherwise; the worst row is given.
+        CodecError: the model's library has no converter, or it can't convert this model.
+        MissingExtraError: a converter or onnxruntime is not installed.
+        NotAllowedError: the version is not loaded here; or this is a replay.
+    """
+    workspace = workspace or current_workspace()
+    version = get_model_version(ref, workspace)
+    if is_replay():
+        raise NotAllowedError("A replay exports nothing.")
+    _, signature = expect_model(version)
+    model = load_model(version, workspace)
+    native = Predictor(model, signature, version.input_kind)
+    records = _records(version, signature, rows, native, workspace)
+    form, kind, graph, error = _converted(model, native, records, rtol, atol)
+    timings = tuple(_timed(native, Predictor(graph, signature, kind), records))
+    found = OnnxExport(
+        str(version), form, kind, len(records), rtol, atol, error, len(graph.data), timings, _crossing(timings),
+        clock.now_us(),
+    )  # fmt: skip
+    _keep(version, graph, found, workspace)
+    return found
+
+
+def find_onnx_export(version: ModelVersion, workspace: Workspace | None = None) -> OnnxExport | None:
+    """What was found when a version was exported last; None if it never was."""
+    files = RunFiles(workspace or current_workspace())
+    if REPORT not in files.walk(exports_of(version)):
+        return None
+    with files.open(exports_of(version), REPORT) as file:
+        return msgspec.json.decode(file.read(), type=OnnxExport)
+
+
+def load_onnx(version: ModelVersion, workspace: Workspace | None = None) -> Predictor:
+    """The predictor of a version's graph, which needs neither the model's library nor Polars.
+
+    Raises:
+        NotFoundError: it was never exported.
+    """
+    workspace = workspace or current_workspace()
+    found = find_onnx_export(version, workspace)
+    if found is None or version.signature is None:
+        hint = f"mainspring models onnx {version} makes it."
+        raise NotFoundError("ONNX graph of the model version", str(version), hint=hint)
+    with RunFiles(workspace).open(exports_of(version), GRAPH) as file:
+        return Predictor(OnnxModel(file.read()), version.signature, found.input_kind)
+
+
+def _keep(version: ModelVersion, graph: OnnxModel, found: OnnxExport, workspace: Workspace) -> None:
+    store, kept = model_store(workspace), RunFiles(workspace)
+    contents = {GRAPH: graph.data, REPORT: msgspec.json.encode(found)}
+    files = [RunFile(path, False, len(data), workspace.blobs.put(data)) for path, data in contents.items()]
+    with store.database.transaction() as tx:
+        store.version(version.id)
+        kept.name(tx, exports_of(version), files)
+        told = {"version": str(version), "largest_error": found.largest_error, "rows": found.rows}
+        store.ledger.append(tx, "model_version.exported", version.id, told)
+
+
+def _records(
+    version: ModelVersion, signature: Signature, given: Any, native: Predictor, workspace: Workspace
+) -> list[dict[str, Any]]:
+    """Real rows that the model takes."""
+    found = list(inputs_of(example_of(version, workspace.blobs), signature))
+    if isinstance(given, list):
+        found += given
+    elif given is not None:
+        found += _rows_of(given, signature)
+    for dataset in _trained_on(version, workspace):
+        found += _rows_of(dataset, signature)
+    kept = [record for record in found if not native.check([record])[1]]
+    if not kept:
+        expected = "rows on which to compare the graph with the model"
+        raise InvalidError(
+            "rows", None, expected, "The version has no example and no training dataset with its columns."
+        )
+    return kept
+
+
+def _trained_on(version: ModelVersion, workspace: Workspace) -> list[Any]:
+    from mainspring.data import get_dataset_version
+
+    walked = workspace.ledger.walk(version.id, follow=lambda edge: edge.role != "follows")
+    nodes = workspace.ledger.nodes({edge.dst for edge in walked}).values()
+    wanted = {field.name for field in version.signature.inputs} if version.signature else set()
+    found = []
+    for node in nodes:
+        if node.kind == "dataset_version":
+            try:
+                dataset = get_dataset_version(node.label, workspace=workspace)
+            except MainspringError:  # removed since: other rows have to do
+                continue
+            if wanted <= {name for name, _ in dataset.schema}:
+                found.append(dataset.to_polars())
+    return found
+
+
+def _rows_of(table: Any, signature: Signature) -> list[dict[str, Any]]:
+    from mainspring.data import as_polars
+
+    frame = as_polars(table)
+    names = [field.name for field in signature.inputs]
+    spread = frame.select(names).gather_every(max(1, frame.height // _MOST_ROWS)).head(_MOST_ROWS)
+    rows: list[dict[str, Any]] = spread.fill_nan(None).to_dicts()
+    return rows
+
+
+def _converted(
+    model: Any, native: Predictor, records: list[dict[str, Any]], rtol: float, atol: float
+) -> tuple[str, InputKind, OnnxModel, float]:
+    """The first graph that answers alike, and how far it is off at most."""
+    expected, tried = native(records), list[str]()
+    worst: tuple[str, str] | None = None
+    for form, kind, convert in attempts(model, native.signature):
+        try:
+            graph = convert()
+            given = Predictor(graph, native.signature, kind)(records)
+        except (ImportError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001  # converters and onnxruntime raise anything; all of it is told below
+            tried.append(f"{form}: {shorten(' '.join(str(error).split()), 200)}")
+            continue
+        largest, place = _difference(expected, given, rtol, atol)
+        if place is None:
+            return form, kind, graph, largest
+        said = f"{expected[place]} → {given[place]} in row {place}"
+        worst = worst or (shorten(said, 80), f"The row is {shorten(records[place], 300)}. Nothing was kept.")
+    if worst:
+        raise InvalidError("graph", worst[0], f"the model's answer within {atol} + {rtol} · |native|", worst[1])
+    raise CodecError(f"`{type(model).__qualname__}` can't be converted to ONNX. {' · '.join(tried)}")
+
+
+def _difference(expected: Sequence[Any], given: Sequence[Any], rtol: float, atol: float) -> tuple[float, int | None]:
+    """The largest absolute difference, and the row that is furthest beyond the tolerance, None if none is."""
+    largest, beyond, place = 0.0, 0.0, None
+    for row, (old, new) in enumerate(zip(expected, given, strict=True)):
+        for a, b in _pairs(old, new):
+            off = abs(a - b)
+            largest = max(largest, off)
+            excess = off - (atol + rtol * abs(a))
+            if excess > beyond:
+                beyond, place = excess, row
+    return largest, place
+
+
+def _pairs(old: Any, new: Any) -> list[tuple[float, float]]:
+    """The numbers of two answers; a label that differs is infinitely far off."""
+    if isinstance(old, dict):
+        return [pair for name in old for pair in _pairs(old[name], new.get(name, "nothing"))]
+    if isinstance(old, float) and isinstance(new, int | float) and not isinstance(new, bool):
+        return [(old, float(new))]
+    return [(0.0, 0.0 if type(old) is type(new) and old == new else float("inf"))]
+
+
+def _timed(native: Predictor, graph: Predictor, records: list[dict[str, Any]]) -> list[Timing]:
+    found = []
+    for rows in _BATCHES:
+        repeated = (records * (rows // len(records) + 1))[:rows]
+        columns, _ = native.check(repeated)
+        found.append(Timing(rows, *(_call_s(each, columns, rows) for each in (native, graph))))
+        if max(found[-1].native_s, found[-1].onnx_s) > _SLOW_S:
+            break
+    return found
+
+
+def _call_s(predictor: Predictor, columns: Any, rows: int) -> float:
+    taken = []
+    for _ in range(_CALLS):
+        began = time.perf_counter()
+        predictor.answer(columns, rows)
+        taken.append(time.perf_counter() - began)
+    return min(taken)
+
+
+def _crossing(timings: Sequence[Timing]) -> int | None:
+    """The smallest batch from which on the model itself is faster; None if it isn't at the largest."""
+    found = None
+    for timing in reversed(timings):
+        if timing.native_s >= timing.onnx_s:
+            break
+        found = timing.rows
+    return found

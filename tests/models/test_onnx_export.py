@@ -1,0 +1,163 @@
+"""A graph is kept with a version only if it answers real rows as the model; it is then served without the model's library."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from mainspring.data import dataset
+from mainspring.errors import CodecError, InvalidError, NotFoundError
+from mainspring.models import (
+    Field,
+    ModelVersion,
+    Predictor,
+    Signature,
+    delete_version,
+    export_onnx,
+    find_onnx_export,
+    load_onnx,
+    register,
+)
+from mainspring.models.onnx_export import Timing, _crossing
+from mainspring.runs.files import RunFiles
+from mainspring.serving import bind
+from mainspring.testing.plugin import Backend
+from mainspring.workspace import Workspace, collect
+
+pytestmark = pytest.mark.one_backend("files and registry have their own suites on both")
+RANDOM = np.random.default_rng(0)
+NUMBERS = pl.DataFrame({"a": RANDOM.normal(size=200), "b": RANDOM.normal(size=200)})
+LATE = (NUMBERS["a"] > 0).cast(int).to_numpy()
+MIXED = NUMBERS.with_columns(c=pl.Series(RANDOM.choice(list("xyz"), 200)))
+
+
+def both(version: ModelVersion, table: pl.DataFrame, workspace: Workspace) -> tuple[Any, Any]:
+    native, graph = Predictor.load(version, workspace.blobs), load_onnx(version)
+    return native(table.to_dicts()), graph(table.to_dicts())
+
+
+def test_linear_and_boosted_models_and_pipelines_of_columns_answer_alike(workspace: Workspace) -> None:
+    holey = NUMBERS.with_columns(a=pl.when(pl.col("b") > 1).then(None).otherwise(pl.col("a")))
+    columns = make_column_transformer((StandardScaler(), ["a", "b"]), (OneHotEncoder(handle_unknown="ignore"), ["c"]))
+    cases = {
+        "linear": (LogisticRegression().fit(NUMBERS, LATE), NUMBERS, NUMBERS),
+        "three": (LogisticRegression().fit(NUMBERS.to_numpy(), ["x", "y"] * 99 + ["z"] * 2), NUMBERS, NUMBERS),
+        "boosted": (HistGradientBoostingClassifier(max_iter=5).fit(holey.to_pandas(), LATE), holey.to_pandas(), holey),
+        "regressor": (HistGradientBoostingRegressor(max_iter=5).fit(NUMBERS.to_numpy(), LATE * 2.0), NUMBERS, NUMBERS),
+        "columns": (make_pipeline(columns, LogisticRegression()).fit(MIXED.to_pandas(), LATE), MIXED.to_pandas(), MIXED),
+    }  # fmt: skip
+    for name, (model, given, table) in cases.items():
+        version = register(model, name, signature=given)
+        found = export_onnx(version, rows=table)
+        assert (found.version, found.rows, find_onnx_export(version)) == (f"{name}/1", 205, found)
+        assert found.largest_error <= found.atol + found.rtol * 2, name
+        assert found.timings[0].rows == 1
+        native, graph = both(version, table, workspace)
+        if name == "three":
+            assert [max(row, key=row.get) for row in graph] == [max(row, key=row.get) for row in native]
+        else:
+            assert graph == pytest.approx(native, rel=found.rtol, abs=found.atol)
+
+
+def test_a_model_of_catboost_is_exported_by_catboost(workspace: Workspace) -> None:
+    import catboost
+
+    model = catboost.CatBoostRegressor(iterations=3, verbose=False, thread_count=1, allow_writing_files=False)
+    version = register(model.fit(NUMBERS.to_numpy(), LATE), "cat", signature=NUMBERS, input_kind="numpy")
+    assert export_onnx(version).form == "CatBoost's own"
+    native, graph = both(version, NUMBERS, workspace)
+    assert graph == pytest.approx(native, rel=1e-5, abs=1e-6)
+
+
+def test_a_graph_that_answers_otherwise_is_refused_with_the_worst_row(workspace: Workspace) -> None:
+    """Thresholds of boosted trees lose half of their digits in ONNX."""
+    table = pl.DataFrame({"a": [16_777_216.0, 16_777_217.0] * 30})
+    model = HistGradientBoostingRegressor(max_iter=3, min_samples_leaf=1).fit(table.to_numpy(), [0.0, 1.0] * 30)
+    version = register(model, "fine", signature=table)
+    with pytest.raises(InvalidError, match=r"0\.\d+ → 0\.\d+ in row 1.*The row is \{'a': 16777217\.0\}. Nothing"):
+        export_onnx(version)
+    assert find_onnx_export(version) is None
+    with pytest.raises(NotFoundError, match="mainspring models onnx fine/1"):
+        load_onnx(version)
+
+
+def test_a_forest_that_splits_off_what_is_missing_is_refused_and_no_conversion_hangs(workspace: Workspace) -> None:
+    holey = np.array([[np.nan], [1.0]] * 10)
+    forest = RandomForestClassifier(2, random_state=0, n_jobs=1).fit(holey, [0, 1] * 10)
+    version = register(
+        make_pipeline(forest), "forest", signature=Signature((Field("a", "f64", nullable=True),)), input_kind="numpy"
+    )
+    with pytest.raises(CodecError, match="splits missing values from all others"):
+        export_onnx(version, rows=[{"a": None}, {"a": 1.0}])
+
+
+def test_rows_come_from_the_training_dataset_by_lineage(workspace: Workspace) -> None:
+    trained_on = dataset("flights").commit(NUMBERS.with_columns(late=LATE))
+    signature = Signature.infer(NUMBERS)
+    version = register(LogisticRegression().fit(NUMBERS, LATE), "late", signature=signature, trained_on=[trained_on])
+    assert export_onnx(version).rows == 200
+
+
+def test_what_has_no_rows_or_no_converter_is_refused(workspace: Workspace) -> None:
+    signature = Signature((Field("a", "f64"), Field("b", "f64")))
+    version = register(LogisticRegression().fit(NUMBERS, LATE), "late", signature=signature)
+    with pytest.raises(InvalidError, match="no example and no training dataset"):
+        export_onnx(version)
+    odd = register({"no": "model"}, "odd", signature=signature, pickled=False)
+    with pytest.raises(Exception, match="a model with a `predict` method"):
+        export_onnx(odd)
+    days = (*signature.inputs, Field("day", "date"))
+    dated = register(LogisticRegression().fit(NUMBERS, LATE), "dated", signature=Signature(days))
+    with pytest.raises((CodecError, ValueError)):
+        export_onnx(dated, rows=[{"a": 1.0, "b": 2.0, "day": "2020-01-01"}])
+
+
+def test_an_export_is_kept_by_a_collection_and_goes_with_the_version(workspace: Workspace) -> None:
+    version = register(LogisticRegression().fit(NUMBERS, LATE), "late", signature=NUMBERS)
+    export_onnx(version)
+    for _ in range(2):
+        collect(workspace, grace_s=-1)
+    assert load_onnx(version)(NUMBERS[:1].to_dicts())
+    delete_version(version)
+    assert RunFiles(workspace).walk(f"{version.id}.exports") == {}
+
+
+def test_the_batch_from_which_the_model_is_faster_is_the_first_after_which_it_stays_so() -> None:
+    def crossing(*faster: bool) -> int | None:
+        return _crossing([Timing(8**n, 1.0, 2.0 if native else 0.5) for n, native in enumerate(faster)])
+
+    assert [crossing(False, False), crossing(True, False), crossing(False, True), crossing(True, True)] == [
+        None, None, 8, 1
+    ]  # fmt: skip
+
+
+def test_an_exported_version_is_served_without_its_library_and_polars(
+    backend: Backend, workspace: Workspace, tmp_path: Path
+) -> None:
+    version = register(LogisticRegression().fit(NUMBERS, LATE), "late", signature=NUMBERS)
+    export_onnx(version)
+    bind("live", "late@production", version="late/1")
+    where = {"database": backend.database_url, "blobs": backend.blob_url}
+    program = f"""
+import sys
+from mainspring.serving import load_predictor
+from mainspring.workspace import Workspace
+found = load_predictor("live", runtime="onnx", workspace=Workspace.open({str(tmp_path)!r}, overrides={where}))
+print(found([{{"a": 0, "b": 0}}])[0], sorted({{"polars", "sklearn", "pandas", "scipy", "onnx", "skl2onnx"}} & set(sys.modules)))
+"""
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
+    expected = Predictor.load(version, workspace.blobs)([{"a": 0, "b": 0}])[0]
+    number, _, loaded = answer.stdout.strip().partition(" ")
+    assert loaded == "[]", answer.stderr
+    assert float(number) == pytest.approx(expected)
