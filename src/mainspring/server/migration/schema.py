@@ -11,7 +11,7 @@ from mainspring.errors import InvalidError
 REVISIONS = {"3.16": "b7e2c1a4d9f3", "3.17": "dc11669786a5"}
 """The Alembic revision of each version of MLflow whose tables are known, the oldest first."""
 NEWEST = list(REVISIONS)[-1]
-_NAME = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|INDEX) \"?(\w+)")
+_NAME = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|INDEX|TRIGGER) \"?(\w+)")
 _HOME = Path(__file__).parent
 
 
@@ -32,12 +32,12 @@ def make(connection: sqlite3.Connection, version: str) -> None:
 
 
 def statements(version: str) -> list[str]:
-    """What makes the tables and indexes of a version: those of the first, with what each later one has besides or otherwise."""
+    """What makes a version's tables, indexes and triggers: those of the first, and what later ones have otherwise."""
     found: dict[str, str] = {}
     for each in list(REVISIONS)[: list(REVISIONS).index(version) + 1]:
         text = (_HOME / f"schema-{each}.sql").read_text()
-        for part in text.split(";\n"):
+        for part in text.split(";\n\n"):
             named = _NAME.search(part)
             if named:
-                found[named[1]] = part[named.start() :]
+                found[named[1]] = part[named.start() :].rstrip().removesuffix(";")
     return sorted(found.values(), key=lambda statement: not statement.startswith("CREATE TABLE"))
