@@ -14,7 +14,14 @@ import msgspec
 from mainspring import clock
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, close_names
 from mainspring.ledger import is_replay, new_id
-from mainspring.models import ModelStore, ModelVersion, check_alias, expect_loadable, get_model_version, move_bound_alias
+from mainspring.models import (
+    ModelStore,
+    ModelVersion,
+    check_alias,
+    expect_loadable,
+    get_model_version,
+    move_bound_alias,
+)
 from mainspring.secrets import redact
 from mainspring.store import Database, Transaction
 from mainspring.workspace import Workspace, current_workspace
