@@ -196,11 +196,11 @@ def test_replay_verifies_the_run_but_for_times_that_never_repeat(project: Path) 
 def test_the_trials_are_runs_below_the_pipelines(project: Path, again: subprocess.CompletedProcess[str]) -> None:
     assert again.returncode == 0
     studies = document(project, "studies", "list")["studies"]
-    assert [study["name"] for study in studies] == ["flight-delay"]
+    assert {study["name"] for study in studies} == {"flight-delay"}  # a replay makes its own
     with Workspace.open(project) as workspace:
         runs = RunStore(workspace.database)
         first = runs.list(kind="pipeline", limit=10)[-1]
-        assert runs.get(studies[0]["id"]).parent == first.id
+        assert runs.get(studies[-1]["id"]).parent == first.id
 
 
 def test_what_is_promoted_was_approved_on_its_evidence(project: Path) -> None:
@@ -230,7 +230,7 @@ def test_served_features_are_those_of_training_bit_for_bit(
 ) -> None:
     """Of both demos: the month is lived through again with the store fed up to its end, and the answers are the same."""
     found = document(project, "features", "verify", "late")
-    assert (found["vectors"], found["verified"], found["mismatched"], found["stale"]) == (3_950, 3_950, 0, 0)
+    assert (found["vectors"], found["verified"], found["mismatched"], found["stale"]) == (1_880, 1_880, 0, 0)
     parts = [text.partition("Endpoint delays")[2] for text in ((project / "first.txt").read_text(), again.stdout)]
     first, second = (re.findall(r"^  .*(?: min | % ).*$", part.partition("Parity")[0], re.MULTILINE) for part in parts)
     assert len(first) == 11
