@@ -11,6 +11,8 @@ MainspringError
 ├── MissingExtraError (ImportError)    an optional dependency is not installed
 ├── GraphError (ValueError)            a pipeline can't be run as declared: cycle, missing output, unknown step
 ├── CodecError (TypeError)             no codec takes a value, or one can't keep its promise for it
+├── NotServedError (LookupError)       a server has no such route
+├── UnsupportedError (NotImplementedError)  what a server doesn't take; clients may go another way
 ├── StepError (RuntimeError)           a step failed: its place, kind, attempt and log
 ├── NotAllowedError (PermissionError)  the action needs a permission that was not given
 ├── ConflictError (RuntimeError)       somebody else changed it first; transient
@@ -132,6 +134,18 @@ class CodecError(MainspringError, TypeError):
     """No codec takes a value, or a codec can't keep its promise for it."""
 
     code = "codec"
+
+
+class NotServedError(MainspringError, LookupError):
+    """A server has no such route."""
+
+    code = "not_served"
+
+
+class UnsupportedError(MainspringError, NotImplementedError):
+    """A request that a server doesn't take; clients may go another way."""
+
+    code = "unsupported"
 
 
 class StepError(MainspringError, RuntimeError):

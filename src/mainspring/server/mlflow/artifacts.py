@@ -7,9 +7,10 @@ from typing import BinaryIO
 
 import msgspec
 
+from mainspring.errors import UnsupportedError
 from mainspring.runs.files import RunFile, checked_path
 from mainspring.server.mlflow.records import Records, address, expect_inside
-from mainspring.server.mlflow.wire import NotBuiltError, Route, Told
+from mainspring.server.mlflow.wire import Route, Told
 
 
 class _List(msgspec.Struct, frozen=True):
@@ -59,7 +60,7 @@ def _delete_proxied(records: Records, asked: _Proxied) -> Told:
 def _in_parts(records: Records, asked: _Proxied) -> Told:
     """MLflow's clients know by the first words of the text that they may send the file as a whole."""
     records.place(asked.artifact_path)
-    raise NotBuiltError("Multipart upload is not supported for the current artifact repository: files come whole.")
+    raise UnsupportedError("Multipart upload is not supported for the current artifact repository: files come whole.")
 
 
 def open_file(records: Records, path: str) -> BinaryIO:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from mainspring.errors import NotServedError
 from mainspring.server.mlflow import (
     artifacts,
     experiments,
@@ -16,7 +17,7 @@ from mainspring.server.mlflow import (
     registered_models,
     runs,
 )
-from mainspring.server.mlflow.wire import NotServedError, Route
+from mainspring.server.mlflow.wire import Route
 
 ROUTES: tuple[Route, ...] = tuple(
     route

@@ -21,7 +21,9 @@ from mainspring.errors import (
     MainspringError,
     NotAllowedError,
     NotFoundError,
+    NotServedError,
     StorageError,
+    UnsupportedError,
     WrongTypeError,
 )
 
@@ -36,21 +38,9 @@ _STATUS = {
 }  # fmt: skip
 
 
-class NotServedError(MainspringError):
-    """No route answers this."""
-
-    code = "not_served"
-
-
-class NotBuiltError(MainspringError):
-    """MLflow's clients may ask for this, and go another way if there is none."""
-
-    code = "not_built"
-
-
 _CODES: tuple[tuple[type[MainspringError], str], ...] = (
     (NotServedError, "ENDPOINT_NOT_FOUND"),
-    (NotBuiltError, "NOT_IMPLEMENTED"),
+    (UnsupportedError, "NOT_IMPLEMENTED"),
     (NotFoundError, "RESOURCE_DOES_NOT_EXIST"),
     (ExistsError, "RESOURCE_ALREADY_EXISTS"),
     (InvalidError, "INVALID_PARAMETER_VALUE"),
