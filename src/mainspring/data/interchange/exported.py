@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from mainspring.errors import ExistsError, NotAllowedError, StorageError
+from mainspring.errors import ExistsError, NotAllowedError, StorageError, shorten
 from mainspring.store.space import naming_full_disk
 
 _UNFINISHED = ".part"
@@ -68,7 +68,7 @@ def in_place_of(target: Path, *, overwrite: bool, suffix: str) -> Iterator[Path]
     except OSError as error:
         if isinstance(error, StorageError):
             raise
-        raise StorageError(str(target), f"it can't be written ({os.strerror(error.errno or 0)})") from error
+        raise StorageError(str(target), f"it can't be written ({error.strerror or shorten(str(error))})") from error
     finally:
         with suppress(OSError):
             (shutil.rmtree if unfinished.is_dir() else os.unlink)(unfinished)
