@@ -7,9 +7,10 @@ is read where its rows stand each for itself; else all of it, and what the sourc
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from operator import itemgetter
 from threading import Event as Pause
 from typing import Any
@@ -23,17 +24,16 @@ from mainspring.errors import ConflictError, MainspringError, NotAllowedError
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, view_record
+from mainspring.features.online.ahead import is_plain, links, merged
 from mainspring.features.online.fence import Fence
 from mainspring.features.online.increments import Increment, increment_of
-from mainspring.features.online.packing import is_pushed
 from mainspring.features.online.places import TILE_BYTES, watermark_place
 from mainspring.features.online.rows import CREATED, EVENT, timed_rows, visible
-from mainspring.features.online.states import Change, StoredTiles, StoredValues, state_of, writes
+from mainspring.features.online.states import Change, StoredValues, state_of, writes
 from mainspring.features.online.watermark import Running, Watermark, allowance_us, read_watermark
 from mainspring.features.uses import live_versions
 from mainspring.store import Lease
 from mainspring.store.heartbeat import kept_alive
-from mainspring.store.keyvalue import RANK_BYTES
 from mainspring.streams.columns import EVENT_OFFSET
 from mainspring.workspace import Workspace, current_workspace, using
 
@@ -201,7 +201,7 @@ class _Work:
 
     def _write(self, rows: pl.DataFrame, increment: Increment, begins_us: int, fence: Fence) -> int:
         if isinstance(self.state, StoredValues):
-            return sum(fence.put_newest(items) for items in self.state.batches(rows, _BATCH))
+            return sum(self._put(dict(items), fence) for items in self.state.batches(rows, _BATCH))
         stored = 0
         for part in self.state.parts(rows, _BATCH):
             found = self.state.changes(part, None if increment.replaces else self.online, begins_us)
@@ -210,45 +210,49 @@ class _Work:
             stored += found.entities
         return stored
 
+    def _put(self, given: Mapping[bytes, bytes], fence: Fence) -> int:
+        """Store values beside what is stored; gives how many entities got one."""
+        count = fence.put_newest((key, value) for key, value in given.items() if is_plain(value))
+        if count == len(given):
+            return count
+        found = zip(given, self.online.get_many([*given]), strict=True)
+        # The others of a plain value are newer ones; nothing but a merge gets beside values ahead.
+        chained = [(key, old) for key, old in found if not is_plain(given[key]) or (old and not is_plain(old))]
+        now_us = clock.now_us()
+        return count + len(self._change(chained, lambda key, old: merged(old, links(given[key]), now_us), fence))
+
     def _remove_others(self, rows: pl.DataFrame, begins_us: int, fence: Fence, *, keeps_pushed: bool) -> int:
         """Make the store hold what these rows give, and nothing else but, perhaps, newer pushed values."""
-        wanted: dict[bytes, bytes | None] = {}
+        wanted: dict[bytes, bytes] = {}
         if isinstance(self.state, StoredValues):
             for items in self.state.batches(rows, _BATCH):
                 wanted |= items
         else:
             for part in self.state.parts(rows, _BATCH):
                 wanted |= dict.fromkeys((key for key, _ in self.state.changes(part, None, begins_us).changes), b"")
-        removed, batch = 0, []
-        for key, value in self.online.scan(self.state.prefix):
-            new = wanted.get(key)
-            if new == b"" or new == value or (keeps_pushed and self._is_newer_push(value, new)):
-                continue
-            removed += new is None
-            batch.append((key, value, new))
-        for some in writes(batch):
-            self._change(some, fence, keeps_pushed=keeps_pushed)
-        return removed
-
-    def _is_newer_push(self, value: bytes, new: bytes | None) -> bool:
-        if isinstance(self.state, StoredTiles) or not is_pushed(value):
-            return False
-        return new is None or value[:RANK_BYTES] > new[:RANK_BYTES]
+        replaced = partial(self.state.replaced, now_us=clock.now_us(), keeps_pushed=keeps_pushed)
+        found = self.online.scan(self.state.prefix)
+        return sum(
+            key not in wanted for key in self._change(found, lambda key, old: replaced(old, wanted.get(key)), fence)
+        )
 
     def _change(
-        self, some: Sequence[tuple[bytes, bytes, bytes | None]], fence: Fence, *, keeps_pushed: bool
-    ) -> None:  # fmt: skip
-        """Write what is wanted in place of what was found; what was pushed meanwhile is looked at again."""
-        left = list(some)
-        while left:
-            try:
-                fence.replace([(key, new) for key, _, new in left], {key: old for key, old, _ in left})
-                return
-            except ConflictError:
-                fence.check()
-                present = self.online.get_many([key for key, _, _ in left])
-                found = [(key, old, new) for (key, _, new), old in zip(left, present, strict=True) if old is not None]
-                left = [each for each in found if not (keeps_pushed and self._is_newer_push(each[1], each[2]))]
+        self, found: Iterable[tuple[bytes, bytes | None]], wanted: Callable[[bytes, bytes | None], bytes | None], fence: Fence
+    ) -> list[bytes]:  # fmt: skip
+        """Write what is wanted in place of what was found; what was pushed meanwhile is looked at again. Gives the keys."""
+        changes = [(key, old, new) for key, old in found if (new := wanted(key, old)) != old]
+        for some in writes(changes):
+            left = some
+            while left:
+                try:
+                    fence.replace([(key, new) for key, _, new in left], {key: old for key, old, _ in left})
+                    break
+                except ConflictError:
+                    fence.check()
+                    keys = [key for key, _, _ in left]
+                    present = zip(keys, self.online.get_many(keys), strict=True)
+                    left = [(key, old, new) for key, old in present if (new := wanted(key, old)) != old]
+        return [key for key, _, _ in changes]
 
     def _swept(self, fence: Fence, begins_us: int) -> int | None:
         """Drop the tiles that can't be asked for any more, when some have come together; gives up to when that was done."""
