@@ -21,7 +21,7 @@ import polars as pl
 from mainspring import clock
 from mainspring.data.interchange.delta import Options, address_of, delta_errors, delta_library
 from mainspring.data.interchange.delta_types import as_delta, delta_schema
-from mainspring.data.interchange.exported import Exported
+from mainspring.data.interchange.exported import Exported, expect_version
 from mainspring.data.interchange.parquet import origin_of
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import ExistsError, InvalidError, MissingExtraError
@@ -49,6 +49,7 @@ def export_delta(
         StorageError: the table can't be written.
         MissingExtraError: deltalake is not installed.
     """
+    expect_version(version)
     lake = delta_library("Exporting to Delta Lake")
     address = address_of(uri)
     if mode not in ("error", "overwrite", "append"):

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from mainspring.data.dataset import Mode, dataset
-from mainspring.data.interchange.exported import Exported, in_place_of
+from mainspring.data.interchange.exported import Exported, expect_version, in_place_of
 from mainspring.data.interchange.partitions import SUFFIX, Layout, scan_partitions, texts_of_folders
 from mainspring.data.tables.parts import parquet_schema
 from mainspring.data.version import DatasetVersion
@@ -34,6 +34,7 @@ def export_parquet(
             column than these; the version is a tree.
         StorageError: it can't be written.
     """
+    expect_version(version)
     keys = [partition_by] if isinstance(partition_by, str) else list(partition_by)
     target = Path(path).expanduser().absolute()
     with using(workspace or current_workspace()):
