@@ -20,7 +20,8 @@ import polars as pl
 
 from mainspring import clock
 from mainspring.data import DatasetVersion, dataset
-from mainspring.errors import ConflictError, MainspringError, NotAllowedError
+from mainspring.data.ingestion import newest_of_stream
+from mainspring.errors import ConflictError, MainspringError, NotAllowedError, NotFoundError
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, view_record
@@ -140,12 +141,13 @@ class _Work:
 
     def run(self, until_us: int, *, full: bool) -> Materialized:
         """Bring what the source holds now, alone."""
-        version = dataset(self.record.source, self.workspace).latest()
-        version.expect("table")
-        is_stream = self.record.stream is not None
-        with alone(self.definition, self.workspace, patience_s=0.0 if is_stream else _PATIENCE_S) as lease:
-            work = self.of_stream if is_stream else self._of_dataset
-            return work(version, until_us, lease, full=full)
+        source = dataset(self.record.source, self.workspace)
+        source.latest().expect("table")
+        if self.record.stream is not None:
+            with alone(self.definition, self.workspace, patience_s=0.0) as lease:
+                return self.of_stream(until_us, lease, full=full)
+        with alone(self.definition, self.workspace, patience_s=_PATIENCE_S) as lease:
+            return self._of_dataset(source.latest(), until_us, lease, full=full)
 
     def _of_dataset(self, version: DatasetVersion, until_us: int, lease: Lease, *, full: bool) -> Materialized:
         data = self.online.get(self.place)
@@ -165,9 +167,11 @@ class _Work:
         fence.end(ended)
         return self._done(version, ended, rows, written, removed)
 
-    def of_stream(self, version: DatasetVersion, until_us: int, lease: Lease, *, full: bool) -> Materialized:
+    def of_stream(self, until_us: int, lease: Lease, *, full: bool) -> Materialized:
         """All events of a stream's dataset, unless the store has them by now; the caller is alone."""
-        last = version.scan().select(pl.col(EVENT_OFFSET).max()).collect().item() or 0
+        version, last = newest_of_stream(self.record.source, self.workspace)
+        if version is None:
+            raise NotFoundError("dataset", self.record.source)
         data = self.online.get(self.place)
         before = read_watermark(data)
         is_there = before is not None and before.running is None and before.offset >= last and not full
@@ -282,13 +286,23 @@ class _Work:
 
 
 def backfill(definition: Definition, workspace: Workspace, lease: Lease) -> None:
-    """Bring the events of its stream that are in a dataset to a view that was never fed, alone by this lease."""
+    """Bring the events of its stream that are in a dataset to a view that was never fed, alone by this lease.
+
+    Without a dataset it begins behind what was left out.
+    """
     store = DefinitionStore(workspace.database, workspace.ledger)
     work = _Work(definition, store, workspace)
-    mark = read_watermark(workspace.online.get(work.place))
-    versions = dataset(work.record.source, workspace).versions()
-    if (mark is None or mark.running is not None) and versions and EVENT_OFFSET in dict(versions[0].schema):
-        work.of_stream(versions[0], clock.now_us(), lease, full=False)
+    data = workspace.online.get(work.place)
+    mark, source = read_watermark(data), work.record.source
+    if mark is not None and mark.running is None:
+        return
+    version, offset = newest_of_stream(source, workspace)
+    if version is not None and EVENT_OFFSET in version.columns:
+        work.of_stream(clock.now_us(), lease, full=False)
+    elif offset and mark is None:
+        workspace.online.write(
+            [(work.place, Watermark(source=source, offset=offset).packed())], expect={work.place: data}
+        )
 
 
 def is_interrupted(definition: Definition, workspace: Workspace) -> bool:
