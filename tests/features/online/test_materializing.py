@@ -195,6 +195,29 @@ def test_a_pushed_value_that_does_not_fit_its_column_is_refused(workspace: Works
 
 
 @pytest.mark.one_backend("nothing is stored")
+@pytest.mark.one_backend("what is given is looked at before anything is read")
+def test_what_is_given_is_taken_or_named(workspace: Workspace) -> None:
+    dataset("weather").commit(WEATHER)
+    sums = FeatureView(
+        "sums", entity=Entity("origin"), source="weather", event_time="at", features=[agg.sum("wind", "9h")]
+    )
+    with pytest.raises(WrongTypeError, match="Pass them one by one"):
+        apply([view()])
+    apply(late(view()), sums)
+    until: Any = "2020"
+    with pytest.raises(WrongTypeError, match="until: `2020` is a str, expected a datetime with a time zone"):
+        materialize("weather_at", until=until)
+    with pytest.raises(InvalidError, match=r"until: `2020-01-01T00:00:00`.*tzinfo=UTC"):
+        materialize("weather_at", until=datetime(2020, 1, 1))
+    row = {"origin": "LGA", "at": at(0), "wind": 3, "temp": 1}
+    assert (push("weather_at", row), push("weather_at", [row, {**row, "origin": "SFO", "wind": None}])) == (1, 2)
+    with pytest.raises(WrongTypeError, match=r"rows: .* go together"):
+        push("weather_at", [row, {**row, "wind": [1]}])
+    for given in (row, [1]):
+        with pytest.raises(InvalidError, match="Aggregates are fed by a stream"):
+            push("sums", given)
+
+
 def test_expressions_over_other_rows_are_not_pushed(workspace: Workspace) -> None:
     dataset("weather").commit(WEATHER)
     apply(view(features=[(pl.col("temp") - pl.col("temp").mean()).alias("above")]))

@@ -21,7 +21,14 @@ import polars as pl
 from mainspring import clock
 from mainspring.data import DatasetVersion, dataset
 from mainspring.data.ingestion import newest_of_stream
-from mainspring.errors import ConflictError, MainspringError, NotAllowedError, NotFoundError
+from mainspring.errors import (
+    ConflictError,
+    InvalidError,
+    MainspringError,
+    NotAllowedError,
+    NotFoundError,
+    WrongTypeError,
+)
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, view_record
@@ -75,20 +82,29 @@ def materialize(
 
     Raises:
         NotFoundError: there is no such view, or its dataset is gone.
-        InvalidError: a key or a time is null.
+        InvalidError: a key or a time is null, or `until` has no time zone.
+        WrongTypeError: `until` is no datetime.
         ConflictError: the view is being fed, or for a minute somebody else materializes it.
         NotAllowedError: the view is retired, and no model uses it.
         StorageError: the store can't be written, e.g. its disk is full; what was stored stays.
     """
     workspace = workspace or current_workspace()
     store = DefinitionStore(workspace.database, workspace.ledger)
-    until_us = clock.now_us() if until is None else min(clock.to_us(until), clock.now_us())
+    until_us = clock.now_us() if until is None else min(_instant_us(until), clock.now_us())
     wanted = [view] if isinstance(view, Definition) else live_versions(view, store, workspace)
     if not wanted:
         raise NotAllowedError(f"The view `{view}` is retired, and no model uses it.")
     with using(workspace):
         first, *others = [_Work(each, store, workspace).run(until_us, full=full) for each in wanted]
     return msgspec.structs.replace(first, others=tuple(others))
+
+
+def _instant_us(until: datetime) -> int:
+    if not isinstance(until, datetime):
+        raise WrongTypeError("until", until, "a datetime with a time zone")
+    if until.tzinfo is None:
+        raise InvalidError("until", until.isoformat(), "a datetime with a time zone", "E.g. with tzinfo=UTC.")
+    return clock.to_us(until)
 
 
 def materialize_all(
