@@ -2,7 +2,7 @@
 
 The floor, measured in the same run, is a fresh Python that keeps for each step a SHA-256 key, a file and a SQLite row.
 Everything is run from a byte-compiled copy of the package, with hash seed and threads fixed as `mainspring run` does.
-`--small` runs it once, briefly.
+If Kedro is on the PATH, its twenty nodes, of which it records nothing, are timed beside it. `--small` runs it once, briefly.
 """
 
 from __future__ import annotations
@@ -55,6 +55,18 @@ if __name__ == "__main__":
     print(time.perf_counter() - started)
 """
 
+KEDRO = f"""
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import node, pipeline
+from kedro.runner import SequentialRunner
+
+def add(value):
+    return value + 1
+
+nodes = [node(add, f"value{{number}}", f"value{{number + 1}}", name=f"add{{number}}") for number in range({STEPS})]
+SequentialRunner().run(pipeline(nodes), DataCatalog({{"value0": MemoryDataset(0)}}))
+"""
+
 
 def environment(site: Path) -> dict[str, str]:
     """The variables of a process that runs the compiled copy."""
@@ -63,10 +75,10 @@ def environment(site: Path) -> dict[str, str]:
     return kept | fixed
 
 
-def whole_s(arguments: list[str], folder: Path, variables: dict[str, str]) -> float:
+def whole_s(arguments: list[str], folder: Path, variables: dict[str, str], python: str = sys.executable) -> float:
     """Wall time of a whole process."""
     started = time.perf_counter()
-    subprocess.run([sys.executable, *arguments], cwd=folder, env=variables, check=True, capture_output=True)
+    subprocess.run([python, *arguments], cwd=folder, env=variables, check=True, capture_output=True)
     return time.perf_counter() - started
 
 
@@ -98,6 +110,11 @@ def main() -> None:
             arguments = ["flow.py", str(STEPS), reuse, "inline"]
             spent_s = min(whole_s(arguments, folder, variables) for _ in range(rounds))
             print(f"{title:<32}{spent_s:8.3f} s  x{spent_s / floor_s:.1f}, budget {BUDGETS_S[title]} s")
+        if kedro := shutil.which("kedro"):
+            (folder / "nodes.py").write_text(KEDRO)
+            python = str(Path(kedro).resolve().parent / "python")
+            spent_s = min(whole_s(["nodes.py"], folder, variables, python) for _ in range(rounds))
+            print(f"{'Kedro, which records nothing':<32}{spent_s:8.3f} s  x{spent_s / floor_s:.1f}")
         for runner, budget_ms in (("inline", 1), ("pool", 5)):
             few_s, all_s = (
                 min(driven_s(n, runner, folder, variables) for _ in range(min(rounds, 3))) for n in (20, many)

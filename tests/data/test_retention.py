@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 import mainspring as ms
 from mainspring.artifacts import table_digest
-from mainspring.data import DatasetVersion, check, dataset, find_report, get_dataset_version, list_datasets
+from mainspring.data import (
+    DatasetVersion,
+    check,
+    dataset,
+    export_delta,
+    export_dvc,
+    export_parquet,
+    find_report,
+    get_dataset_version,
+    list_datasets,
+)  # fmt: skip
 from mainspring.data.retention import Kept, expire_versions, remove_dataset, remove_version
 from mainspring.data.tables.manifest import read_listing
-from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, RemovedError
+from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, RemovedError, WrongTypeError
 from mainspring.ledger import Replay, within_task
 from mainspring.models import register
 from mainspring.testing.threads import at_once
@@ -54,6 +66,23 @@ def test_a_removed_version_is_a_record_without_data(workspace: Workspace) -> Non
     assert workspace.database.query("SELECT content_digest FROM dataset_profile") == []
     with pytest.raises(RemovedError):
         remove_version("t/1")
+
+
+@pytest.mark.one_backend("what is named is Python's")
+def test_a_version_is_its_own_name_and_a_handle_is_none(workspace: Workspace, tmp_path: Path) -> None:
+    first = dataset("t").commit(frame_of(1))
+    dataset("t").commit(frame_of(2))
+    assert remove_version(first).removed == ("t/1",)
+    with pytest.raises(RemovedError):
+        remove_version(first)
+    handle: Any = dataset("t")
+    wrong: list[Callable[[], object]] = [
+        lambda: remove_version(handle), lambda: remove_dataset(handle), lambda: export_parquet(handle, tmp_path / "x"),
+        lambda: export_delta(handle, tmp_path / "x"), lambda: export_dvc(handle, tmp_path / "x"),
+    ]  # fmt: skip
+    for call in wrong:
+        with pytest.raises(WrongTypeError, match=r"`Dataset\('t', version 2, 1 row\)` is a Dataset"):
+            call()
 
 
 def test_what_later_versions_reach_is_kept_whoever_wrote_it(workspace: Workspace) -> None:

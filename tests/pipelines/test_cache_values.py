@@ -378,6 +378,19 @@ def test_what_a_step_links_or_moves_into_its_own_folder_is_read(lab: Lab) -> Non
             return path.read_text()
 
         @ms.step
+        def dangling() -> str:
+            path = ms.scratch() / "in.txt"
+            os.symlink(HERE / "later.txt", path)
+            return path.read_text() if path.exists() else "one"
+
+        @ms.step
+        def below() -> str:
+            folder = os.open(ms.scratch(), os.O_RDONLY)
+            os.symlink(HERE / "data", "data", dir_fd=folder)
+            os.close(folder)
+            return (ms.scratch() / "data" / "in.txt").read_text()
+
+        @ms.step
         def linked() -> Path:
             os.link(HERE / "raw.txt", ms.scratch() / "in.txt")
             return ms.scratch() / "in.txt"
@@ -395,13 +408,17 @@ def test_what_a_step_links_or_moves_into_its_own_folder_is_read(lab: Lab) -> Non
 
         @ms.pipeline
         def main():
-            return symlinked(), linked(), moved(), renamed()
+            return symlinked(), dangling(), below(), linked(), moved(), renamed()
     """)
     for content in ("one", "two"):
         (lab.root / "raw.txt").write_text(content)
         (lab.root / "inbox.txt").write_text(content)
+        (lab.root / "data").mkdir(exist_ok=True)
+        (lab.root / "data" / "in.txt").write_text(content)
         result = lab.run()
-        assert result.value[0] == content, result.run.error
+        assert result.value[:3] == (content,) * 3, result.run.error
+        (lab.root / "later.txt").write_text("two")
     assert states(result) == {
-        "symlinked": "succeeded", "linked": "succeeded", "moved": "succeeded", "renamed": "reused"
+        "symlinked": "succeeded", "dangling": "succeeded", "below": "succeeded", "linked": "succeeded",
+        "moved": "succeeded", "renamed": "reused"
     }  # fmt: skip

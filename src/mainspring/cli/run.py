@@ -142,7 +142,9 @@ def split_words(words: tuple[str, ...], pairs: tuple[str, ...] = ()) -> tuple[st
             is_alone = not equals and (not rest or rest[0].startswith("--"))
             _give(params, name, True if is_alone else value if equals else rest.pop(0))
         elif target or word.startswith("-"):
-            raise click.UsageError(f"`{word}` is one word too many; parameters are given as --NAME VALUE.")
+            raise click.UsageError(
+                f"`{word}` is one word too many; parameters are given as --NAME VALUE or -p NAME=VALUE."
+            )
         else:
             target = word
     for pair in pairs:

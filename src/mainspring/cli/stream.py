@@ -118,7 +118,7 @@ def read_from(invocation: Invocation, name: str, after: int | None, limit: int |
 )
 @click.option(
     "--after", type=click.IntRange(0), default=0, metavar="OFFSET",
-    help="Where nothing was read yet: begin behind this offset, up to which events were trimmed.  [default: the first]",
+    help="Go on behind this offset, up to which events were trimmed.  [default: the last one read]",
 )  # fmt: skip
 @click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 @click.pass_obj

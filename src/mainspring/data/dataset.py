@@ -15,7 +15,7 @@ from mainspring.data.as_of import History, Ref, named, parted
 from mainspring.data.commit import commit_draft
 from mainspring.data.files import Progress
 from mainspring.data.version import DatasetVersion
-from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, shorten
+from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, WrongTypeError, shorten
 from mainspring.ledger import is_replay
 from mainspring.workspace import Workspace, current_workspace, using
 
@@ -360,21 +360,30 @@ def list_datasets(workspace: Workspace | None = None, *, as_of: str | date | Non
     """
     workspace = workspace or current_workspace()
     store = DatasetStore(workspace.database, workspace.ledger)
-    if as_of is not None and not isinstance(named(as_of, "", "as_of"), date):
+    if as_of is not None and (parted(str(as_of))[1] or not isinstance(named(as_of, "", "as_of"), date)):
         raise InvalidError("as_of", as_of, "a time", "Numbers, tags and ids are of one dataset: name it.")
     heads = (History(store, name, as_of).newest() for name in store.names())
     return [head for head in heads if head is not None]
 
 
-def get_dataset_version(ref: str, workspace: Workspace | None = None, *, as_of: Ref | None = None) -> DatasetVersion:
+def get_dataset_version(
+    ref: str | DatasetVersion, workspace: Workspace | None = None, *, as_of: Ref | None = None
+) -> DatasetVersion:
     """A version by `name`, `name@3`, `name@tag`, `name@latest`, `name@2026-11-21`, all also with `/`, or its id (or a prefix).
+
+    Of a version it is the present record.
 
     With `as_of` it is looked up in the dataset as it was then; see `dataset`.
 
     Raises:
         NotFoundError: nothing fits.
+        WrongTypeError: it is neither text nor a version.
     """
     workspace = workspace or current_workspace()
+    if isinstance(ref, DatasetVersion):
+        ref = f"{ref.dataset}/{ref.id}"
+    if not isinstance(ref, str):
+        raise WrongTypeError("ref", ref, "text such as `name/3`, or a version")
     name, version = parted(ref)
     store = DatasetStore(workspace.database, workspace.ledger)
     if not version and store.head(name) is None:

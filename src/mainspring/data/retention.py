@@ -15,7 +15,7 @@ from mainspring import clock
 from mainspring.data._store import DatasetStore, Living
 from mainspring.data.reachable import needed_blobs
 from mainspring.data.version import DatasetVersion
-from mainspring.errors import ConflictError, InvalidError, NotAllowedError, RemovedError, listed
+from mainspring.errors import ConflictError, InvalidError, NotAllowedError, RemovedError, WrongTypeError, listed
 from mainspring.ledger import Ledger, is_replay
 from mainspring.workspace import Workspace, current_workspace
 
@@ -39,8 +39,8 @@ class Removal(msgspec.Struct, frozen=True):
     blobs: int = 0
 
 
-def remove_version(ref: str, *, force: bool = False, workspace: Workspace | None = None) -> Removal:
-    """Remove the data of one version, named as `name/number`, by a time, or by its id.
+def remove_version(ref: str | DatasetVersion, *, force: bool = False, workspace: Workspace | None = None) -> Removal:
+    """Remove the data of one version, or of that named as `name/number`, by a time, or by its id.
 
     Raises:
         NotFoundError: there is no such version.
@@ -60,10 +60,15 @@ def remove_version(ref: str, *, force: bool = False, workspace: Workspace | None
 def remove_dataset(name: str, *, force: bool = False, workspace: Workspace | None = None) -> Removal:
     """Remove the data of all versions of a dataset, and its name; a commit of that name begins anew with the next number.
 
+    Until then the records of the versions are found by their ids alone.
+
     Raises:
         NotFoundError: there is no such dataset.
         NotAllowedError: a version has a tag, or a registered model came from one, which only `force` overrides.
+        WrongTypeError: it is no name.
     """
+    if not isinstance(name, str):
+        raise WrongTypeError("name", name, "the name of a dataset")
     return _Remover(workspace or current_workspace(), name).remove(None, force=force)
 
 

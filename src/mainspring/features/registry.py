@@ -152,7 +152,8 @@ def _spread(given: Any) -> Iterator[Declared]:
     elif isinstance(given, FeatureView | OnDemandView | FeatureService):
         yield given
     elif not isinstance(given, Entity | Stream):
-        raise WrongTypeError("definitions", given, "feature views and services, or modules with them")
+        hint = "Pass them one by one." if isinstance(given, list | tuple) else ""
+        raise WrongTypeError("definitions", given, "feature views and services, or modules with them", hint)
 
 
 def _below(given: Declared) -> Iterator[Declared]:

@@ -31,7 +31,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("psycopg", "postgres", "A workspace on PostgreSQL") from error
 
-_CONNECT_TIMEOUT_S = 3
+_CONNECT_TIMEOUT_S = 10  # a busy machine has been seen to take 3
 _IDLE_TRANSACTION_MS = 10_000  # a stopped client must not hold the queue of writers for ever
 _Connection = psycopg.Connection[tuple[Any, ...]]
 

@@ -74,5 +74,5 @@ def check_not_trimmed(stream: str, after: int | None, trimmed: int) -> None:
         raise NotFoundError(
             "event",
             f"{stream}/{after + 1}",
-            hint=f"Events up to {trimmed} were trimmed; read after {trimmed}, or begin with the oldest.",
+            hint=f"Events up to {trimmed} were trimmed; read after {trimmed} to go on without them.",
         )

@@ -21,9 +21,10 @@ def test_parquet_goes_in_and_out(tmp_path: Path) -> None:
     again = mainspring("data", "export", "flights", "out.parquet", cwd=tmp_path)
     assert (again.returncode, again.stderr.count("\n")) == (1, 1)
     assert "--force" in again.stderr
-    for place in ("", "flights.csv"):
+    for place in ("", "flights.csv", "flights.TSV"):
         refused = mainspring("data", "export", "flights", place, cwd=tmp_path)
         assert (refused.returncode, "folder for a Delta table" in refused.stderr) == (1, True)
+    assert "(parquet)" in mainspring("data", "export", "flights", "out.PQ", cwd=tmp_path).stdout
     words = ["data", "export", "flights", "days", "--partition-by", "day", "--force", "--json"]
     assert json.loads(mainspring(*words, cwd=tmp_path).stdout)["exported"]["files"] == 2
 

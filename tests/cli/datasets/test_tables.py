@@ -86,6 +86,7 @@ def test_the_exit_status_says_whether_they_differ_if_asked(project: Path) -> Non
     assert "no version before it" in called("diff", "delays/1", cwd=project, status=2)
     assert "It is a table" in called("diff", "delays", "notes", cwd=project, status=1)
     assert "Near: `flight`" in called("diff", "delays", "--key", "flihgt", cwd=project, status=1)
+    assert "names no column" in called("diff", "delays", "--key", "", cwd=project, status=2)
 
 
 def test_compaction(project: Path) -> None:

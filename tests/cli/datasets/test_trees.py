@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -201,6 +202,20 @@ def test_log_marks_what_was_removed(project: Path) -> None:
     newest, removed = call("data", "log", "photos", cwd=project).stdout.splitlines()[-2:]
     assert newest.endswith("mine")
     assert removed.endswith("(removed)")
+
+
+def test_what_is_left_of_what_was_removed_is_shown(project: Path) -> None:
+    for text in (b"1", b"2"):
+        call("data", "add", str(content(project / "photos", {"a": text})), cwd=project)
+    call("data", "remove", "photos/1", cwd=project)
+    shown = call("data", "show", "photos/1", cwd=project).stdout
+    assert re.search(r"holds +4 files, 8 B\nremoved +\d", shown)
+    assert document("data", "show", "photos/1", cwd=project)["dataset"]["files_shown"] == []
+    call("data", "remove", "photos", "--yes", cwd=project)
+    pointer = read_pointer(project / "photos.data.toml")
+    assert "No data of version `photos/2`. It was removed at" in called("data", "status", cwd=project, status=1)
+    assert "removed" in called("data", "show", pointer.id, cwd=project)
+    assert "data of a version, or a whole DATASET with its name" in called("data", "remove", "--help", cwd=project)
 
 
 def test_a_hostile_pointer_leaves_nothing(project: Path) -> None:

@@ -72,6 +72,45 @@ def test_trimmed_events_are_missed_by_nobody_who_does_not_say_so(workspace: Work
     assert dataset("arrivals").to_polars()["event_offset"].to_list() == [7, 8, 9, 10]
 
 
+def test_a_gap_of_trimmed_events_is_left_out_by_who_says_so_and_no_more(workspace: Workspace) -> None:
+    sent(workspace, *range(4))
+    assert ingest_stream("arrivals", FIELDS, after=1).events == 3
+    sent(workspace, *range(4, 9))
+    log = open_log(workspace)
+    with pytest.raises(InvalidError, match=r"after: `6` .* at most 4, .* Those from 5 to 6 are there"):
+        ingest_stream("arrivals", after=6)
+    log.trim("arrivals", 7)
+    for after in (0, 4, 5):
+        with pytest.raises(NotFoundError, match=r"trimmed; read after 6 to go on without them"):
+            ingest_stream("arrivals", after=after)
+    with pytest.raises(InvalidError, match=r"at most 6, .* Those from 7 to 8 are there"):
+        ingest_stream("arrivals", after=8)
+    assert (ingest_stream("arrivals", after=6).events, ingest_stream("arrivals", after=2).events) == (3, 0)
+    log.trim("arrivals", 10)
+    sent(workspace, 10, 11)
+    log.trim("arrivals", 12)
+    done = ingest_stream("arrivals", after=11)
+    assert (done.events, done.offset, str(done.version)) == (0, 11, "arrivals/2")
+    sent(workspace, 12)
+    assert ingest_stream("arrivals").events == 1, "the gap was left out once and for all"
+    assert dataset("arrivals").to_polars()["event_offset"].to_list() == [2, 3, 4, 7, 8, 9, 12]
+
+
+@pytest.mark.parametrize(
+    ("stream", "after", "said"),
+    [
+        ("arrivals", -1, "after: `-1` .* an offset, from 0 on"),
+        ("arrivals", 3, "after: `3` .* up to the end of `arrivals`, 2"),
+        ("arivals", 0, "No stream `arivals`. Nearest: arrivals"),
+    ],
+)
+def test_where_nothing_can_be_read_is_said(workspace: Workspace, stream: str, after: int, said: str) -> None:
+    sent(workspace, 1, 2)
+    with pytest.raises((InvalidError, NotFoundError), match=said):
+        ingest_stream(stream, FIELDS, after=after)
+    assert list_cursors(stream) == []
+
+
 def test_the_rows_of_batches_that_are_kept_are_let_go(workspace: Workspace) -> None:
     sent(workspace, *range(4))
     alive: list[int] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +14,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from mainspring.data import TableDiff, dataset, query
 from mainspring.data.interchange import delta_export
-from mainspring.data.interchange.delta_export import export_delta
+from mainspring.data.interchange.delta_export import DeltaMode, export_delta
 from mainspring.data.interchange.pinned import import_delta, pin_delta
 from mainspring.errors import ExistsError, InvalidError, NotAllowedError, NotFoundError, StorageError
 from mainspring.testing.services import S3
@@ -94,7 +95,7 @@ def test_a_column_that_delta_can_t_hold_is_named(
 def test_an_export_is_a_new_table_or_a_version_of_one(workspace: Workspace, tmp_path: Path) -> None:
     first = dataset("flights").commit(FRAME)
     assert export_delta(first, tmp_path / "flights").table_rows is None
-    with pytest.raises(ExistsError, match="overwrite"):
+    with pytest.raises(ExistsError, match=r"`overwrite` \(`--force`\) or `append` \(`--append`\)"):
         export_delta(first, tmp_path / "flights")
     added = export_delta(first, tmp_path / "flights", mode="append")
     assert (added.rows, added.files, added.table_rows) == (4, 1, 8)
@@ -108,6 +109,28 @@ def test_an_export_is_a_new_table_or_a_version_of_one(workspace: Workspace, tmp_
     assert found[2] == other
     with pytest.raises(NotFoundError, match="The newest is 2"):
         import_delta("back", tmp_path / "flights", version=3)
+
+
+@pytest.mark.one_backend("nothing is written")
+@pytest.mark.parametrize("mode", ["error", "overwrite", "append"])
+def test_a_folder_of_other_files_is_left_alone(workspace: Workspace, tmp_path: Path, mode: DeltaMode) -> None:
+    version = dataset("n").commit(pl.DataFrame({"n": [1]}))
+    mine = tmp_path / "full"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("mine")
+    with pytest.raises(ExistsError, match=r"no Delta table and holds `notes\.txt`"):
+        export_delta(version, mine, mode=mode)
+    assert [path.name for path in mine.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.one_backend("files are those of a folder")
+def test_what_a_killed_export_left_is_in_nobodys_way(workspace: Workspace, tmp_path: Path) -> None:
+    version = dataset("n").commit(pl.DataFrame({"n": [1]}))
+    export_delta(version, tmp_path / "lake")
+    shutil.rmtree(tmp_path / "lake" / "_delta_log")
+    (tmp_path / "lake" / "_delta_log").mkdir()
+    export_delta(version, tmp_path / "lake")
+    assert import_delta("again", tmp_path / "lake") == version
 
 
 def test_a_pinned_version_reads_what_was_there(workspace: Workspace, tmp_path: Path) -> None:

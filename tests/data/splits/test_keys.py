@@ -110,7 +110,8 @@ PINNED = [3405422118625053468, 10686310197810720714, 8669083872404779418, 994877
     [
         [pl.Series([7], dtype=dtype) for dtype in (pl.Int8, pl.UInt8, pl.Int64, pl.UInt64, pl.Int128, pl.Float32)]
         + [pl.Series([Decimal("7.00")]), pl.Series([Decimal(7)])],
-        [pl.Series([2**63], dtype=dtype) for dtype in (pl.UInt64, pl.Int128)],
+        [pl.Series([2**63], dtype=dtype) for dtype in (pl.UInt64, pl.Int128, pl.UInt128)],
+        [pl.Series([2**126], dtype=dtype) for dtype in (pl.Int128, pl.UInt128)],
         [pl.Series([-0.0]), pl.Series([0]), pl.Series([False])],
         [pl.Series(["UA"], dtype=dtype) for dtype in (pl.String, pl.Categorical, pl.Enum(["AA", "UA"]))],
         [pl.Series([datetime(2013, 1, 1)], dtype=pl.Datetime(unit)) for unit in ("ms", "us", "ns")]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from mainspring.errors import InvalidError, NotFoundError
 from mainspring.features.history import Joined, Values, join_as_of, join_partitioned
+from mainspring.features.history.keys import numbered
 from mainspring.features.history.known import last_at_most
 from tests.features.history.oracle import ENTITIES, Answer, Case, answers, case_of, counts
 
@@ -187,6 +188,39 @@ def test_keys_that_cannot_be_there_are_unknown(kind: Any) -> None:
     assert joined_by(rows, HISTORY).status.to_list() == ["NOT_FOUND"]
     assert joined_by(ROWS, HISTORY.with_columns(k=pl.lit(value, kind))).status.to_list() == ["NOT_FOUND"]
     assert joined_by(rows, HISTORY.with_columns(k=pl.lit(value, kind))).report.unknown == (kind == pl.Null)
+
+
+@pytest.mark.parametrize("kind", [pl.Int128, pl.UInt128])
+def test_keys_of_128_bits_are_told_apart(kind: Any) -> None:
+    values = [0, 1, 2**64, 2**64 + 1, 2**127 - 1] + ([2**127, 2**128 - 1] if kind == pl.UInt128 else [-1, -(2**127)])
+    keys, at = pl.Series("k", values, kind), datetime(2013, 1, 1)
+    history = pl.DataFrame({"k": keys.reverse(), "ts": at, "v": range(len(keys))})
+    rows = pl.DataFrame({"k": keys, "at": at})
+    wanted = list(reversed(range(len(keys))))
+    assert joined_by(rows, history).columns["v"].to_list() == wanted
+    with join_partitioned(
+        rows, history, keys={"k": "k"}, at="at", event_time="ts", columns=["v"], partitions=3
+    ) as parts:
+        assert [value for batch in parts.batches() for value in batch.columns["v"]] == wanted
+
+
+def test_columns_are_called_as_they_like() -> None:
+    """What is called in between never meets what a user calls a column."""
+    names = ["key 0", "_key 0", "key 1", "pile", "row", "batch", "at", "number", "answer 0", "event", "position"]
+    rows = pl.DataFrame({"number": [1, 10**12], "position": [1, 2], "event": [datetime(2013, 1, 2)] * 2})
+    history = pl.DataFrame({name: [3, 4] for name in names}).with_columns(
+        pl.Series("row", rows["number"]), pl.Series("batch", [1, 2]), pl.Series("key 0", [datetime(2013, 1, 1)] * 2)
+    )
+    by: dict[str, Any] = {"keys": {"number": "row", "position": "batch"}, "at": "event", "event_time": "key 0"}
+    values = join_as_of(rows, history, **by, columns=names).columns
+    assert values.equals(history.select(names))
+    with join_partitioned(rows, history, **by, columns=names, partitions=2) as parts:
+        assert [batch.columns.equals(values) for batch in parts.batches()] == [True]
+
+
+def test_keys_called_as_numbers_are_numbered() -> None:
+    keys = pl.DataFrame({"number": ["a", "b"]})
+    assert [found.tolist() for found in numbered(keys, keys.reverse())] in ([[0, 1], [1, 0]], [[1, 0], [0, 1]])
 
 
 def test_tables_without_rows_join() -> None:

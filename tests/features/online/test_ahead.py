@@ -67,6 +67,7 @@ def test_any_values_are_served_at_their_instants_in_whatever_order_they_come(
 
 def test_no_more_than_some_values_are_kept_ahead(caplog: pytest.LogCaptureFixture) -> None:
     stored = merged(None, [value(time, 0, time) for time in range(1_000)], 0)
+    assert stored is not None
     assert [due_us(each) for each in links(stored)] == list(range(64))
     assert "the 936 that are due last are left out" in caplog.text
 

@@ -189,8 +189,41 @@ def test_events_that_nobody_has_any_more_are_missed_aloud(workspace: Workspace) 
     apply(FeatureService("late", [last()]))
     send("arrivals", [{**ENTITIES[0], "delay": 1.0}] * 3)
     open_log(workspace).trim("arrivals", 3)
-    with pytest.raises(NotFoundError, match="Events up to 2 were trimmed"):
+    with pytest.raises(NotFoundError, match=r'Events up to 2 were trimmed, .*: `ingest_stream\("arrivals", after=2\)`'):
         feed()
+    ingest_stream("arrivals", fields_of("arrivals"), after=2)
+    assert [(each.events, each.offset) for each in feed()] == [(0, 3)]
+
+
+def test_a_view_behind_trimmed_events_goes_on_with_what_its_dataset_has(workspace: Workspace, ticks: Ticks) -> None:
+    apply(FeatureService("late", [delays(), last()]))
+
+    def sent_and_trimmed(delay: Any) -> int:
+        send("arrivals", [{**ENTITIES[0], "delay": delay}] * 2)
+        log = open_log(workspace)
+        log.trim("arrivals", log.end("arrivals") + 1)
+        return log.end("arrivals")
+
+    assert sent_and_trimmed(1.0) == 2
+    with pytest.raises(NotFoundError, match="leaves them out"):
+        feed()
+    ingest_stream("arrivals", fields_of("arrivals"), after=2)
+    assert {(each.events, each.offset) for each in feed()} == {(0, 2)}
+    send("arrivals", [{**ENTITIES[0], "delay": 3.0}])
+    assert {(each.events, each.offset) for each in feed()} == {(1, 3)}
+    assert sent_and_trimmed(5.0) == 5
+    with pytest.raises(NotFoundError, match=r"doesn't have them: .*after=5.* then `materialize\(\"delays\"\)`"):
+        feed("delays")
+    ingest_stream("arrivals", fields_of("arrivals"), after=5)
+    send("arrivals", [{**ENTITIES[0], "delay": 7.0}, {**ENTITIES[0], "delay": "soon"}])
+    ingest_stream("arrivals", fields_of("arrivals"))
+    open_log(workspace).trim("arrivals", 8)
+    with pytest.raises(NotFoundError, match=r"Events up to 7 were trimmed: `materialize\(\"last\"\)` brings"):
+        feed("last")
+    for view in ("delays", "last"):
+        materialize(view)
+    assert {(each.events, each.offset) for each in feed()} == {(0, 7)}
+    assert vectors("late", ticks.now, workspace) == wanted("late", ticks.now)
 
 
 def test_what_is_not_fed_says_so(workspace: Workspace) -> None:

@@ -12,11 +12,22 @@ import pytest
 
 from mainspring.data import dataset
 from mainspring.errors import InvalidError, WrongTypeError
-from mainspring.features import Entity, FeatureService, FeatureView, OnDemandView, apply, get_definition, training_set
+from mainspring.features import (
+    Entity,
+    FeatureService,
+    FeatureView,
+    OnDemandView,
+    agg,
+    apply,
+    get_definition,
+    store_training_set,
+    training_set,
+)
 from mainspring.features.online.materializing import materialize
 from mainspring.features.online.pushing import push
 from mainspring.features.online.reader import FeatureReader
 from mainspring.features.online.watermark import watermark_of
+from mainspring.features.parity import VectorLog, verify
 from mainspring.testing.threads import at_once
 from mainspring.workspace import Workspace
 
@@ -50,6 +61,30 @@ def late(base: FeatureView) -> FeatureService:
         features={"hour": pl.col("leaves_at").dt.hour(), "windy_hour": pl.col("wind") * pl.col("leaves_at").dt.hour()},
     )  # fmt: skip
     return FeatureService("late", [base, base["wind"].keyed(origin="dest").prefixed("dest_"), hour])
+
+
+def test_keys_of_128_bits_go_the_whole_way(workspace: Workspace) -> None:
+    keys = [1, 2**64 + 1, 2**127, 2**128 - 1]
+    typed, moments = pl.Series("k", keys, pl.UInt128), [at(0)] * 4
+    dataset("large").commit(pl.DataFrame({"k": typed, "at": moments, "v": [0, 1, 2, 3]}))
+    entity = Entity("large", {"k": int})
+    large = FeatureView("large", entity=entity, source="large", event_time="at", features=["v"])
+    sums = FeatureView("sums", entity=entity, source="large", event_time="at", features=[agg.sum("v", "9999d")])
+    apply(FeatureService("large", [large, sums]))
+    rows, wanted = pl.DataFrame({"k": typed, "when": [at(1)] * 4}), [[number, number] for number in range(4)]
+    assert [list(row[2:]) for row in training_set(rows, "large", time="when").frame.rows()] == wanted
+    stored = store_training_set(rows, "large", time="when", to="set", partitions=2).version.to_polars()
+    assert [list(row[2:]) for row in stored.rows()] == wanted
+    materialize("large")
+    materialize("sums")
+    reader = FeatureReader(get_definition("service", "large"), workspace)
+    log, asked = VectorLog(workspace, share=1), [{"k": key} for key in keys]
+    assert [vector.values for vector in log.read(reader, asked, list("abcd"))] == wanted
+    assert (verify("large").verified, verify("large").mismatched) == (4, 0)
+    push("large", pl.DataFrame({"k": typed[2:3], "at": [at(2)], "v": [7]}))
+    assert reader.read(asked[2:3])[0].values == [7, 2]
+    with pytest.raises(WrongTypeError, match="a key of type int"):
+        reader.read([{"k": 2**128}])
 
 
 def test_a_vector_says_what_the_training_set_says(workspace: Workspace) -> None:
@@ -160,6 +195,29 @@ def test_a_pushed_value_that_does_not_fit_its_column_is_refused(workspace: Works
 
 
 @pytest.mark.one_backend("nothing is stored")
+@pytest.mark.one_backend("what is given is looked at before anything is read")
+def test_what_is_given_is_taken_or_named(workspace: Workspace) -> None:
+    dataset("weather").commit(WEATHER)
+    sums = FeatureView(
+        "sums", entity=Entity("origin"), source="weather", event_time="at", features=[agg.sum("wind", "9h")]
+    )
+    with pytest.raises(WrongTypeError, match="Pass them one by one"):
+        apply([view()])
+    apply(late(view()), sums)
+    until: Any = "2020"
+    with pytest.raises(WrongTypeError, match="until: `2020` is a str, expected a datetime with a time zone"):
+        materialize("weather_at", until=until)
+    with pytest.raises(InvalidError, match=r"until: `2020-01-01T00:00:00`.*tzinfo=UTC"):
+        materialize("weather_at", until=datetime(2020, 1, 1))
+    row = {"origin": "LGA", "at": at(0), "wind": 3, "temp": 1}
+    assert (push("weather_at", row), push("weather_at", [row, {**row, "origin": "SFO", "wind": None}])) == (1, 2)
+    with pytest.raises(WrongTypeError, match=r"rows: .* go together"):
+        push("weather_at", [row, {**row, "wind": [1]}])
+    for given in (row, [1]):
+        with pytest.raises(InvalidError, match="Aggregates are fed by a stream"):
+            push("sums", given)
+
+
 def test_expressions_over_other_rows_are_not_pushed(workspace: Workspace) -> None:
     dataset("weather").commit(WEATHER)
     apply(view(features=[(pl.col("temp") - pl.col("temp").mean()).alias("above")]))

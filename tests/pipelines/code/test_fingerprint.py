@@ -203,6 +203,25 @@ CHANGES: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
         {"a": "def __getattr__(name): return make(name)\ndef make(n): return 2"},
         "module a (names can't be resolved: __getattr__) changed",
     ),
+    "a lazy name that a submodule has, too": (
+        {
+            "steps": "from pkg import train\ndef go(): return train()",
+            "pkg__init": "def __getattr__(name):\n  from pkg._impl import train\n  return train",
+            "pkg___impl": "def train(): return 1",
+            "pkg__train": "def main(): pass",
+        },
+        {"pkg___impl": "def train(): return 2"},
+        "code pkg._impl.train changed",
+    ),
+    "a package called like a folder of tools, by a computed import": (
+        {
+            "steps": "import importlib\ndef go(kind): return importlib.import_module(f'pkg.{kind}').make()",
+            "pkg__init": "",
+            "pkg__build__init": "def make(): return 1",
+        },
+        {"pkg__build__init": "def make(): return 2"},
+        "module pkg.build (names can't be resolved: import_module of a computed name in steps) changed",
+    ),
     "a name bound twice": (
         {"steps": "X = 1\nX = 2\ndef go(): return X"},
         {"steps": "X = 2\nX = 1\ndef go(): return X"},

@@ -129,6 +129,17 @@ def test_a_module_imported_from_elsewhere_is_named(project: Sources, tmp_path: P
     assert any("is imported from" in line for line in seen(project))
 
 
+def test_an_object_in_place_of_a_module_that_answers_to_any_name_is_named(
+    project: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Settings:
+        def __getattr__(self, name: str) -> int:
+            return 1
+
+    monkeypatch.setitem(sys.modules, "livehelp", Settings())
+    assert any("livehelp is imported from 1, not from" in line for line in seen(project))
+
+
 def cell(source: str, name: str = "<cell 1>", space: dict[str, Any] | None = None) -> dict[str, Any]:
     """Run source as a notebook does: in `__main__`, its lines known by a made-up file name."""
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)

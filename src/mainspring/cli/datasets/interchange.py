@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from mainspring.data import DatasetVersion, Exported
     from mainspring.workspace import Workspace
 
-_OTHERS = (".csv", ".json", ".jsonl", ".ndjson", ".xlsx", ".txt", ".arrow", ".feather")
+_OTHERS = (
+    ".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".xlsx", ".arrow", ".feather", ".avro", ".orc", ".duckdb", ".db",
+    ".sqlite", ".gz", ".zst", ".zip",
+)  # fmt: skip
+_PARQUET = (".parquet", ".pq")
 _FORMATS = click.Choice(["parquet", "delta", "dvc"])
 
 
@@ -65,7 +69,7 @@ def export(
 @click.command("import", cls=Command)
 @click.argument("source", metavar="PATH|URL")
 @click.option("--to", "name", required=True, metavar="NAME", help="The dataset to make a version of.")
-@click.option("--format", "form", type=_FORMATS, help="Else by what SOURCE is.")
+@click.option("--format", "form", type=_FORMATS, help="Else by what is there.")
 @click.option(
     "--pin", is_flag=True, help="Delta: leave the rows there, and record their digest and the table's version."
 )
@@ -85,7 +89,8 @@ def import_from(
 ) -> None:  # fmt: skip
     """Make a version of what other tools keep.
 
-    SOURCE is a Parquet file, glob or folder, a Delta table, or a `.dvc` file, whose objects are in DVC's cache.
+    PATH is a Parquet file, glob or folder, a Delta table (also by its URL), or a `.dvc` file, whose objects are in DVC's
+    cache.
     """
     from mainspring.data import import_delta, import_dvc, import_parquet, pin_delta
 
@@ -156,7 +161,7 @@ def _format_of(place: str, *, is_partitioned: bool) -> str:
         )  # fmt: skip
     if place.endswith(".dvc"):
         return "dvc"
-    return "parquet" if is_partitioned or place.endswith(".parquet") else "delta"
+    return "parquet" if is_partitioned or Path(place).suffix.lower() in _PARQUET else "delta"
 
 
 def _kind_of(source: str) -> str:

@@ -24,4 +24,6 @@ def columns_option(*names: str, help: str, required: bool = False) -> Callable[[
 
 
 def _columns(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    if any(not each.strip() for each in given):
+        raise click.BadParameter("it names no column.")
     return tuple(name.strip() for each in given for row in csv.reader([each], skipinitialspace=True) for name in row)

@@ -34,9 +34,10 @@ def _age(_context: click.Context, _option: click.Parameter, value: str | None) -
 @click.option("--yes", is_flag=True, help="Needed to remove a whole dataset.")
 @click.pass_obj
 def remove(invocation: Invocation, reference: str, force: bool, yes: bool) -> None:
-    """Remove the data of a version, or of a whole DATASET; the records stay and say so.
+    """Remove the data of a version, or a whole DATASET with its name.
 
-    The newest version and tagged ones are kept, and those that registered models came from.
+    The record of a version stays and says so; those of a removed DATASET are found by their ids alone. The newest version
+    and tagged ones are kept, and those that registered models came from.
     """
     from mainspring.data.retention import remove_dataset, remove_version
 

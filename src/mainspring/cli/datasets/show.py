@@ -44,6 +44,7 @@ def show(
 
     workspace = invocation.workspace
     version = get_dataset_version(reference, workspace, as_of=as_of)
+    rows = rows if version.removed_at is None else 0
     found = version.profile() if profile or sheet else None
     tags = _tags(version, workspace, as_of)
     told = _told(version, tags, workspace)
@@ -72,6 +73,7 @@ def _told(version: DatasetVersion, tags: list[str], workspace: Workspace) -> str
             ("tags", ", ".join(tags)),
             ("content", text.short(version.content_digest)),
             ("holds", f"{version.amount}{parts}, {text.size(version.size_bytes)}"),
+            ("removed", text.moment(version.removed_at) if version.removed_at is not None else ""),
             ("made", f"{text.moment(version.created_at)} by {version.actor}"),
             ("in", _maker(version, workspace)),
             ("extracted", text.moment(version.extracted_at)),
@@ -138,7 +140,7 @@ def _collisions(version: DatasetVersion) -> list[str]:
     """A warning of files whose names are one where the file system folds case."""
     from mainspring.data.trees.writing import case_collisions
 
-    groups = case_collisions(file.path for file in version.list_files())
+    groups = case_collisions(file.path for file in version.list_files()) if version.removed_at is None else []
     if not groups:
         return []
     named = "; ".join(" and ".join(group) for group in groups[:3])

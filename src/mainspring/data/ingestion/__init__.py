@@ -9,7 +9,10 @@ __getattr__, __dir__, __all__ = exports(
     __name__,
     {
         **dict.fromkeys(("Ingested", "forget_cursor", "ingest", "list_cursors"), "mainspring.data.ingestion.ingestion"),
-        **dict.fromkeys(("StreamIngested", "ingest_stream", "ingested_to"), "mainspring.data.ingestion.consuming"),
+        **dict.fromkeys(
+            ("StreamIngested", "ingest_stream", "ingested_to", "newest_of_stream"),
+            "mainspring.data.ingestion.consuming",
+        ),
         "EventTable": "mainspring.data.ingestion.events",
         "Cursor": "mainspring.data.ingestion._store",
         **dict.fromkeys(

@@ -28,9 +28,10 @@ from mainspring.data.widening import widen
 from mainspring.errors import ConflictError, InvalidError, NotAllowedError, NotFoundError, close_names
 from mainspring.ledger import is_replay, note_moving
 from mainspring.store import Lease, Transaction
-from mainspring.streams.columns import OWN
+from mainspring.streams.columns import EVENT_OFFSET, OWN
 from mainspring.streams.consumer import Consumer
 from mainspring.streams.event import Event
+from mainspring.streams.log import EventLog, check_not_trimmed
 from mainspring.streams.opening import open_log
 from mainspring.workspace import Workspace, current_workspace, using
 
@@ -56,14 +57,17 @@ def ingest_stream(
 
     `fields` are the types of the events' data; those of the dataset's newest version are known. A row has `event_id`,
     `event_time`, `received_at` and `event_offset` before them. An event that doesn't fit goes into the dataset
-    `quarantine` (`NAME-quarantine`) with its data as text and the reasons, in the same transaction. Where nothing was read
-    yet, `after` is the offset to begin behind, such as that up to which events were trimmed. With `follow` it goes on, a
-    version for each batch of at most `max_events` that waits `max_wait_s` to become full, until that is set.
+    `quarantine` (`NAME-quarantine`) with its data as text and the reasons, in the same transaction. `after` is the offset to
+    go on behind: where nothing was read yet any one, later only that up to which events were trimmed, so that none that is
+    still there is left out; what was read is not read again. With `follow` it goes on, a version for each batch of at most
+    `max_events` that waits `max_wait_s` to become full, until that is set, and the stream may still be to come.
 
     Raises:
-        InvalidError: no fields are known, or one has another type in the dataset.
+        InvalidError: no fields are known, or one has another type in the dataset; or `after` is beyond the end, or would
+            leave out events that are there.
         ConflictError: another process reads this stream into this dataset now.
-        NotFoundError: there is no such stream, and no fields are known; or events that were not read yet were trimmed.
+        NotFoundError: there is no such stream; or events that were not read yet were trimmed.
+        StorageError: more was read than the stream has: the log is another one, or an older state of it.
         UnavailableError: the log doesn't answer.
         NotAllowedError: this is a replay; what a stream held then can't be read again.
     """
@@ -76,14 +80,17 @@ def ingest_stream(
     name = dataset(to or stream, workspace).name
     store = IngestStore(workspace.database, workspace.ledger, name, _SCHEME + stream)
     log = open_log(workspace)
+    if follow is None or not (fields or dataset(name, workspace).versions()):
+        _expect_stream(log, stream)
     with using(workspace), leased(workspace, store) as lease:
-        sink = _DatasetSink(name, quarantine or f"{name}-quarantine", fields or {}, store, lease, workspace, after)
+        sink = _DatasetSink(name, quarantine or f"{name}-quarantine", fields or {}, store, lease, workspace)
+        _go_on_behind(after, log, stream, store, lease)
         consumer = Consumer(log, stream, sink, max_events=max_events, max_wait_s=max_wait_s if follow else 0)
         if follow is not None:
             consumer.run(follow)
         else:
             end = log.end(stream)
-            while sink.offset() < end and consumer.step():
+            while consumer.step() and sink.offset() < end:
                 pass
         version = DatasetStore(workspace.database, workspace.ledger).head(name)
         return StreamIngested(
@@ -94,12 +101,48 @@ def ingest_stream(
 def ingested_to(stream: str, *, to: str = "", workspace: Workspace | None = None) -> int:
     """The offset up to which the events of a stream are in the dataset `to` (of its name), or were set apart; 0 for none."""
     workspace = workspace or current_workspace()
-    return _offset(IngestStore(workspace.database, workspace.ledger, to or stream, _SCHEME + stream), 0)
+    return _offset(IngestStore(workspace.database, workspace.ledger, to or stream, _SCHEME + stream))
 
 
-def _offset(store: IngestStore, after: int) -> int:
+def newest_of_stream(stream: str, workspace: Workspace | None = None) -> tuple[DatasetVersion | None, int]:
+    """The newest version of a stream's dataset, and the offset up to which events are in it, were set apart, or were left out.
+
+    None and 0 if there is none.
+    """
+    workspace = workspace or current_workspace()
+    offset = ingested_to(stream, workspace=workspace)  # before the version is looked up, so that it has them
+    version = DatasetStore(workspace.database, workspace.ledger).head(dataset(stream, workspace).name)
+    if version is None or EVENT_OFFSET not in dict(version.schema):
+        return version, offset
+    return version, max(offset, version.scan().select(pl.col(EVENT_OFFSET).max()).collect().item() or 0)
+
+
+def _offset(store: IngestStore) -> int:
     cursor = store.cursor()
-    return int(cursor.state["offset"]) if cursor else after
+    return int(cursor.state["offset"]) if cursor else 0
+
+
+def _expect_stream(log: EventLog, stream: str) -> None:
+    known = [each.name for each in log.streams()]
+    if stream not in known:
+        raise NotFoundError("stream", stream, close_names(stream, known), "It is there with its first event.")
+
+
+def _go_on_behind(after: int, log: EventLog, stream: str, store: IngestStore, lease: Lease) -> None:
+    """Move the cursor over events that the caller wants to leave out, and may."""
+    if after < 0:
+        raise InvalidError("after", after, "an offset, from 0 on")
+    cursor, read = store.cursor(), _offset(store)
+    if after <= read:
+        return
+    if after > (end := log.end(stream)):
+        raise InvalidError("after", after, f"an offset up to the end of `{stream}`, {end}")
+    trimmed = next((each.trimmed for each in log.streams() if each.name == stream), 0)
+    check_not_trimmed(stream, after, trimmed)
+    if cursor is not None and after > (least := max(trimmed, read)):
+        said = f"Those from {least + 1} to {after} are there, and were not read yet."
+        raise InvalidError("after", after, f"at most {least}, so that no events are left out", said)
+    store.move(lease, cursor.state if cursor else None, {"offset": after})
 
 
 class _DatasetSink:
@@ -107,24 +150,24 @@ class _DatasetSink:
 
     def __init__(
         self, name: str, quarantine: str, fields: Mapping[str, str], store: IngestStore, lease: Lease,
-        workspace: Workspace, after: int,
+        workspace: Workspace,
     ) -> None:  # fmt: skip
         self.name, self.quarantine, self.store, self.lease, self.workspace = name, quarantine, store, lease, workspace
-        self.table, self.after = EventTable(self._fields(fields)), after
+        self.table = EventTable(self._fields(fields))
         self.sources = (source_of_address(store.source),)
         self.events = self.apart = 0
         self._before: FrameDraft | None = None
 
     def offset(self) -> int:
         """The offset up to which events are in the dataset, or set apart."""
-        return _offset(self.store, self.after)
+        return _offset(self.store)
 
     def apply(self, events: Sequence[Event], expect: int, offset: int) -> None:
         """Make a version of events and move the offset."""
         if self.offset() != expect:
             raise ConflictError(f"`{self.store.source}` was read up to {self.offset()}, not {expect}; begin there.")
         rows, apart = self.table.parted(events)
-        before = {"offset": expect} if expect > self.after else None
+        before = {"offset": expect} if expect else None
 
         def settle(tx: Transaction, version: DatasetVersion) -> None:
             self.store.settle(tx, self.lease, before, {"offset": offset}, version)
@@ -144,18 +187,11 @@ class _DatasetSink:
         self.events += len(events)
         self.apart += apart.height
 
-    def _expect_stream(self) -> None:
-        stream = self.store.source.removeprefix(_SCHEME)
-        known = [each.name for each in open_log(self.workspace).streams()]
-        if stream not in known:
-            raise NotFoundError("stream", stream, close_names(stream, known), "It is there with its first event.")
-
     def _fields(self, fields: Mapping[str, str]) -> dict[str, str]:
         """The fields with their types: those of the dataset, which gets what is new among those given."""
         head = DatasetStore(self.workspace.database, self.workspace.ledger).head(self.name)
         if head is None or not head.schema:
             if not fields:
-                self._expect_stream()
                 raise InvalidError(
                     "fields", "none", "the columns of the events' data with their types", "e.g. {'delay': 'f64'}"
                 )

@@ -31,6 +31,7 @@ from mainspring.data.tables.edits import EditDraft
 from mainspring.data.tables.keys import ByKey
 from mainspring.data.tables.lazy import LazyDraft
 from mainspring.data.tables.manifest import read_listing
+from mainspring.data.tables.parts import parquet_schema
 from mainspring.data.tables.rows import FrameDraft
 from mainspring.data.tables.widening import is_open
 from mainspring.data.version import DatasetVersion, Source
@@ -171,7 +172,7 @@ class _Ingest:
         if head.kind != "table":
             raise InvalidError("dataset", self.name, "a table", f"It is a {head.kind}; choose another name.")
         parts = read_listing(self.workspace.blobs, head.manifest).parts
-        known = pl.read_parquet_schema(self.workspace.blobs.path(parts[0].blob)) if parts else pl.Schema()
+        known = parquet_schema(self.workspace.blobs.path(parts[0].blob)) if parts else pl.Schema()
         for name, dtype in self.types.items():
             if name in known and known[name] != dtype and not is_open(known[name]):
                 raise InvalidError(

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from mainspring.data.ingestion.kinds import expect_kinds
 from mainspring.data.ingestion.source import Reading
 from mainspring.data.ingestion.streams import Blocks
 from mainspring.errors import InvalidError, shorten
+
+_DEEPEST = 100  # levels; Polars takes seconds for the type of some more, minutes for that of a thousand
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+_NO_BRACKETS = bytes(set(range(256)) - set(b"{[]}"))
+_OPENING = np.frombuffer(b"{[", np.uint8)
 
 
 class LinePosition(NamedTuple):
@@ -30,13 +37,29 @@ def json_frames(blocks: Blocks, reading: Reading) -> Iterator[tuple[pl.DataFrame
     overrides = {name: dtype for name, dtype in reading.types.items() if dtype.is_numeric() and not dtype.is_decimal()}
     for block in blocks:
         line = blocks.line
+        _expect_flat(block, blocks.uri, line)
         try:
             frame = _parsed(block, blocks.uri, line, overrides)
-            str(frame.schema)  # types nested hundreds deep fail everywhere behind this
             _expect_kinds(frame, block, blocks.uri, line, reading)
-        except (msgspec.MsgspecError, RecursionError) as error:  # half a surrogate pair, or nested without an end
+        except (msgspec.MsgspecError, RecursionError) as error:  # half a surrogate pair
             raise _misfit(block, blocks.uri, line, error) from error
         yield frame, LinePosition(blocks.taken_bytes, line + block.count(b"\n"))
+
+
+def _expect_flat(block: bytes, uri: str, line: int) -> None:
+    """Refuse lines that are nested too deep; a line is looked into only if it has enough brackets for that."""
+    if block.count(b"{") + block.count(b"[") - block.count(b"\n") < _DEEPEST:  # each line opens one
+        return
+    for number, text in enumerate(block.split(b"\n"), line + 1):
+        if text.count(b"{") + text.count(b"[") > _DEEPEST and _depth(text) > _DEEPEST:
+            told = shorten(text[:100].decode("utf-8", "replace"))
+            raise InvalidError(f"{uri}, line {number}", told, f"a JSON object nested at most {_DEEPEST} levels deep")
+
+
+def _depth(text: bytes) -> int:
+    """How many brackets are open at once at most, those in strings aside."""
+    signs = np.frombuffer(_STRING.sub(b"", text).translate(None, _NO_BRACKETS), np.uint8)
+    return int(np.cumsum(np.isin(signs, _OPENING) * 2 - 1).max(initial=0))
 
 
 def _parsed(block: bytes, uri: str, line: int, overrides: dict[str, pl.DataType]) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from mainspring.data.ingestion._store import IngestStore, Staged
 from mainspring.data.ingestion.alignment import Alignment
 from mainspring.data.ingestion.source import Batch, State
 from mainspring.data.tables.manifest import Part
-from mainspring.data.tables.parts import read_parts, scan_parts, write_parts
+from mainspring.data.tables.parts import parquet_schema, read_parts, scan_parts, write_parts
 from mainspring.data.version import Source
 from mainspring.errors import InvalidError, NotFoundError, StorageError
 from mainspring.store import BlobStore, Lease
@@ -102,7 +102,7 @@ class Staging:
         types = list((self.alignment.types or {}).items())
         settled: list[Part] = []
         for part in self.parts:
-            if list(pl.read_parquet_schema(self.blobs.path(part.blob)).items()) == types:
+            if list(parquet_schema(self.blobs.path(part.blob)).items()) == types:
                 settled.append(part)
             else:
                 frame = self.alignment.settle(read_parts(self.blobs, (part,)), "rows before")
@@ -145,7 +145,7 @@ class Staging:
 
     def _recall(self, staged: Staged) -> None:
         for part in staged.parts:
-            frame = pl.DataFrame(schema=pl.read_parquet_schema(self.blobs.path(part.blob)))
+            frame = pl.DataFrame(schema=parquet_schema(self.blobs.path(part.blob)))
             self.alignment.take(frame, "staged rows", sparse=True)
             self.rows += part.rows
         self.parts.extend(staged.parts)

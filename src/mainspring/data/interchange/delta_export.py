@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 import uuid
 from collections.abc import Mapping
@@ -20,13 +21,14 @@ import polars as pl
 from mainspring import clock
 from mainspring.data.interchange.delta import Options, address_of, delta_errors, delta_library
 from mainspring.data.interchange.delta_types import as_delta, delta_schema
-from mainspring.data.interchange.exported import Exported
+from mainspring.data.interchange.exported import Exported, expect_version
 from mainspring.data.interchange.parquet import origin_of
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import ExistsError, InvalidError, MissingExtraError
 from mainspring.workspace import Workspace, current_workspace, using
 
 FILE_ROWS = 1 << 22
+_OWN = re.compile(r"_delta_log|part-\d{5}-[0-9a-f-]{36}-c000\.zstd\.parquet")
 DeltaMode = Literal["error", "overwrite", "append"]
 
 
@@ -40,12 +42,14 @@ def export_delta(
     values: wider integers, text for categories, lists for arrays, microseconds, UTC; `cast` of what is given tells them.
 
     Raises:
-        ExistsError: there is a Delta table, and neither `overwrite` nor `append` was asked for.
+        ExistsError: there is a Delta table, and neither `overwrite` nor `append` was asked for; or a folder of other files,
+            into which nothing is written in any mode.
         InvalidError: a column has a type that Delta has nothing for, or (`append`) the table has others; the version is
             a tree.
         StorageError: the table can't be written.
         MissingExtraError: deltalake is not installed.
     """
+    expect_version(version)
     lake = delta_library("Exporting to Delta Lake")
     address = address_of(uri)
     if mode not in ("error", "overwrite", "append"):
@@ -54,7 +58,9 @@ def export_delta(
     with using(workspace or current_workspace()), delta_errors(address):
         is_there = lake.DeltaTable.is_deltatable(address, options)
         if is_there and mode == "error":
-            raise ExistsError("Delta table", address, "Give `mode`: `overwrite` or `append` (`--mode`).")
+            raise ExistsError("Delta table", address, "Give `mode`: `overwrite` (`--force`) or `append` (`--append`).")
+        if not is_there:
+            _expect_own(address)
         frame, cast = as_delta(version.scan(), str(version))
         schema = lake.Schema.from_json(json.dumps(delta_schema(frame.collect_schema())))
         table = lake.DeltaTable(address, storage_options=options) if is_there else None
@@ -74,6 +80,15 @@ def export_delta(
         )
     size_bytes = sum(each for _, _, each in written.files)
     return Exported("delta", address, version.rows, len(written.files), size_bytes, cast, table_rows)
+
+
+def _expect_own(address: str) -> None:
+    """Go on only if a folder that is no table is empty, or holds what an export left that was killed."""
+    if not os.path.isdir(address):
+        return
+    foreign = next((name for name in sorted(os.listdir(address)) if not _OWN.fullmatch(name)), None)
+    if foreign is not None:
+        raise ExistsError("folder", address, f"It is no Delta table and holds `{foreign}`; choose another folder.")
 
 
 def _rows_of(table: Any) -> int | None:

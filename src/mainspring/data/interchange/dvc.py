@@ -29,7 +29,7 @@ from mainspring.data.interchange.dvc_files import (
     read_folder_manifest,
     write_dvc_file,
 )  # fmt: skip
-from mainspring.data.interchange.exported import Exported
+from mainspring.data.interchange.exported import Exported, expect_version
 from mainspring.data.interchange.parquet import export_parquet, origin_of
 from mainspring.data.trees.archiver import Archiver
 from mainspring.data.trees.draft import TreeDraft, replacing
@@ -62,6 +62,7 @@ def export_dvc(
         StorageError: it can't be written.
         MissingExtraError: PyYAML is not installed.
     """
+    expect_version(version)
     place = Path(str(path).removesuffix(".dvc")).expanduser().absolute()
     pointer = place.with_name(f"{place.name}.dvc")
     objects = _Cache(Path(cache).expanduser().absolute() if cache else cache_of(place.parent))

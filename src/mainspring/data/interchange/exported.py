@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from mainspring.errors import ExistsError, NotAllowedError, StorageError
+from mainspring.data.version import DatasetVersion
+from mainspring.errors import ExistsError, NotAllowedError, StorageError, WrongTypeError, shorten
 from mainspring.store.space import naming_full_disk
 
 _UNFINISHED = ".part"
@@ -31,6 +32,12 @@ class Exported(msgspec.Struct, frozen=True):
     size_bytes: int
     cast: tuple[tuple[str, str], ...] = ()
     table_rows: int | None = None
+
+
+def expect_version(version: object) -> None:
+    """Go on only with a version; raises `WrongTypeError`, e.g. of a dataset's handle."""
+    if not isinstance(version, DatasetVersion):
+        raise WrongTypeError("version", version, "a version of a dataset, such as `dataset(name).latest()`")
 
 
 @contextmanager
@@ -68,7 +75,7 @@ def in_place_of(target: Path, *, overwrite: bool, suffix: str) -> Iterator[Path]
     except OSError as error:
         if isinstance(error, StorageError):
             raise
-        raise StorageError(str(target), f"it can't be written ({os.strerror(error.errno or 0)})") from error
+        raise StorageError(str(target), f"it can't be written ({error.strerror or shorten(str(error))})") from error
     finally:
         with suppress(OSError):
             (shutil.rmtree if unfinished.is_dir() else os.unlink)(unfinished)

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
-from urllib.parse import unquote
 
 import polars as pl
 
 from mainspring.data.dataset import Mode, dataset
-from mainspring.data.interchange.exported import Exported, in_place_of
+from mainspring.data.interchange.exported import Exported, expect_version, in_place_of
+from mainspring.data.interchange.partitions import SUFFIX, Layout, scan_partitions, texts_of_folders
+from mainspring.data.tables.parts import parquet_schema
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import InvalidError, NotFoundError, close_names, shorten
 from mainspring.workspace import Workspace, current_workspace, using
-
-SUFFIX = ".parquet"
-_NULL = "__HIVE_DEFAULT_PARTITION__"
-_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def export_parquet(
@@ -36,19 +30,21 @@ def export_parquet(
 
     Raises:
         ExistsError: something is there, and `overwrite` was not asked for.
-        InvalidError: there is no such column, or no other column than these; the version is a tree.
+        InvalidError: a column of the partitions is missing, its values can't be names of folders, or there is no other
+            column than these; the version is a tree.
         StorageError: it can't be written.
     """
+    expect_version(version)
     keys = [partition_by] if isinstance(partition_by, str) else list(partition_by)
     target = Path(path).expanduser().absolute()
     with using(workspace or current_workspace()):
         frame = version.scan()
-        _check_keys(version, keys)
+        layout = Layout(version, frame, keys) if keys else None
         with in_place_of(target, overwrite=overwrite, suffix=SUFFIX) as unfinished:
-            place = pl.PartitionBy(unfinished, key=keys, include_key=False) if keys else unfinished
-            if keys:
-                unfinished.mkdir()  # there must be one even without rows
-            frame.sink_parquet(place, maintain_order=True, metadata=origin_of(version))
+            if layout is not None:
+                layout.write(unfinished, origin_of(version))
+            else:
+                frame.sink_parquet(unfinished, maintain_order=True, metadata=origin_of(version))
             files = sorted(unfinished.rglob(f"*{SUFFIX}")) if keys else [unfinished]
             size_bytes = sum(file.stat().st_size for file in files)
     return Exported("parquet", str(target), version.rows, len(files), size_bytes)
@@ -68,52 +64,39 @@ def import_parquet(
     """Make a version of a Parquet file, of those that a glob names, or of all in a folder, in the order of their paths.
 
     Columns that are in the names of folders (`year=2013`) come last, as integers or dates if each of them is written as one
-    is (not `01`), else as text. The files are recorded as sources, by their bytes. Raises as `commit` does, and:
+    is (not `01`), else as text; one that the files have, too, is theirs. The files are recorded as sources, by their bytes.
+    Raises as `commit` does, and:
 
     Raises:
         NotFoundError: there is no such file.
-        InvalidError: a file is not Parquet or has other columns than the first, or the folder is a Delta table.
+        InvalidError: a file is not Parquet, or has other columns or folders than the first, or another value than its
+            folder says; the folder is a Delta table.
     """
     files = parquet_files(path)
     folder = Path(path).expanduser().absolute()
-    folders = _columns_of_folders(folder, files) if folder.is_dir() else {}
-    columns: set[str] = set()
-    for file in files:
-        try:
-            columns |= pl.read_parquet_schema(file).keys()
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise InvalidError(str(file), shorten(str(error)), "a Parquet file") from error
-    frame: pl.LazyFrame | pl.DataFrame = pl.DataFrame()  # as a version without columns was exported
-    if columns or folders:
-        frame = pl.scan_parquet(files, glob=False, hive_partitioning=bool(folders), hive_schema=folders or None)
+    texts = texts_of_folders(folder, files) if folder.is_dir() else {}
+    schema = _schema_of(files)
+    rows = scan_partitions(files, texts, schema)
+    # A lazy frame without columns has no rows.
+    frame = rows if schema or texts else pl.DataFrame(height=rows.select(pl.len()).collect().item())
     try:
         return dataset(name, workspace).commit(frame, source=files, note=note, mode=mode)
     except pl.exceptions.PolarsError as error:
         raise InvalidError(str(path), shorten(str(error)), "files with the same columns and types") from error
 
 
-def _columns_of_folders(folder: Path, files: list[Path]) -> dict[str, pl.DataType]:
-    """The columns in the names of folders, with the types that keep each spelling."""
-    found: dict[str, set[str]] = {}
+def _schema_of(files: list[Path]) -> dict[str, pl.DataType]:
+    """The columns of the first file; that the others have the same is found when they are read."""
+    schemas = []
     for file in files:
-        for part in file.relative_to(folder).parts[:-1]:
-            name, is_column, value = part.partition("=")
-            if is_column:
-                found.setdefault(name, set()).add(unquote(value))
-    return {unquote(name): _type_of(values - {_NULL}) for name, values in found.items()}
-
-
-def _type_of(values: set[str]) -> pl.DataType:
-    if not values or not all(_INTEGER.fullmatch(value) or _DATE.fullmatch(value) for value in values):
-        return pl.String()
-    if all(_INTEGER.fullmatch(value) and -(1 << 63) <= int(value) < 1 << 63 for value in values):
-        return pl.Int64()
-    try:
-        for value in values:
-            date.fromisoformat(value)
-    except ValueError:
-        return pl.String()
-    return pl.Date()
+        try:
+            schemas.append(dict(parquet_schema(file)))
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise InvalidError(str(file), shorten(str(error)), "a Parquet file") from error
+        if bool(schemas[-1]) != bool(schemas[0]):  # Polars would pass over what has no columns
+            told = ", ".join(schemas[-1]) or "no columns"
+            raise InvalidError(str(file), shorten(told), "a file with the same columns and types as the first")
+    return schemas[0]
 
 
 def parquet_files(path: str | Path) -> list[Path]:
@@ -139,15 +122,7 @@ def parquet_files(path: str | Path) -> list[Path]:
 
 
 def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(("_", ".")) for part in path.parts)
-
-
-def _check_keys(version: DatasetVersion, keys: list[str]) -> None:
-    for key in keys:
-        if key not in version.columns:
-            near = close_names(key, version.columns)
-            raise InvalidError(
-                "partition_by", key, f"a column of {version}", f"Nearest: {', '.join(near)}." if near else ""
-            )
-    if keys and len(set(keys)) == len(version.columns):
-        raise InvalidError("partition_by", ", ".join(keys), "less than all columns", "The files would have none.")
+    """Whether the file or a folder is for others; one with a column in its name is not, whatever it begins with."""
+    return path.name.startswith(("_", ".")) or any(
+        part.startswith(("_", ".")) and "=" not in part for part in path.parent.parts
+    )

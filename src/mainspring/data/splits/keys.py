@@ -123,7 +123,8 @@ def _absorb_integers(state: Words, column: pl.Series) -> None:
         _absorb(state, column.cast(kind).to_numpy().view(np.uint64))
         return
     _absorb(state, column.cast(pl.UInt64, wrap_numerical=True).to_numpy())
-    wide = ((column < -(2**63)) | (column >= 2**64)).to_numpy()
+    low = 0 if column.dtype == pl.UInt128 else -(2**63)
+    wide = ((column < low) | (column >= 2**64)).to_numpy()
     if wide.any():
         high = column.filter(pl.Series(wide)) // 2**64
         _absorb_some(state, wide, high.cast(pl.UInt64, wrap_numerical=True).to_numpy())

@@ -67,6 +67,11 @@ def _write(frame: pl.DataFrame, file: Any, place: str = "") -> None:
         raise InvalidError("frame", shorten(str(error)), "a table that Parquet can hold") from error
 
 
+def parquet_schema(path: str | Path) -> pl.Schema:
+    """The columns of a Parquet file; Polars' own function takes `[` and `*` in its path for a glob."""
+    return pl.scan_parquet(path, glob=False, hive_partitioning=False).collect_schema()
+
+
 def read_table(blobs: BlobStore, manifest: str, rows: int) -> pl.DataFrame:
     """All rows that a manifest lists."""
     parts = read_listing(blobs, manifest).parts
@@ -93,7 +98,7 @@ def scan_parts(blobs: BlobStore, parts: tuple[Part, ...], index: str = "") -> pl
     With `index` a column of that name says where each row is stored, counted over the stored rows of these parts.
     """
     runs = [list(run) for _, run in groupby(enumerate(parts), lambda item: item[1].dropped and item[0])]
-    names = pl.read_parquet_schema(blobs.path(parts[0].blob)) if len(runs) > 1 or runs[0][0][1].dropped else {}
+    names = parquet_schema(blobs.path(parts[0].blob)) if len(runs) > 1 or runs[0][0][1].dropped else {}
     row = "row"
     while row in names or row == index:
         row += "_"
@@ -149,7 +154,7 @@ def without(frame: pl.DataFrame, dropped: Positions) -> pl.DataFrame:
 
 def types_of(blobs: BlobStore, parts: tuple[Part, ...]) -> pl.DataFrame:
     """No rows, with the columns that the parts have."""
-    return pl.DataFrame(schema=pl.read_parquet_schema(blobs.path(parts[0].blob))) if parts else pl.DataFrame()
+    return pl.DataFrame(schema=parquet_schema(blobs.path(parts[0].blob))) if parts else pl.DataFrame()
 
 
 def read_tail(blobs: BlobStore, parts: tuple[Part, ...], rows: int) -> pl.DataFrame | None:
@@ -179,7 +184,7 @@ def aligned(frame: pl.DataFrame, schema: Schema, blobs: BlobStore, part: Part | 
     frame = frame.select(list(wanted))
     nulls = [name for name in wanted if given[name] == "null" and wanted[name] != "null"]
     if nulls and part is not None:
-        types = pl.read_parquet_schema(blobs.path(part.blob))
+        types = parquet_schema(blobs.path(part.blob))
         frame = frame.with_columns(pl.col(name).cast(types[name]) for name in nulls)
     for name, kind in schema_of(frame):
         if kind != wanted[name]:

@@ -11,11 +11,13 @@ from typing import Literal
 
 import msgspec
 
+from mainspring.data._store import DatasetStore
 from mainspring.data.trees.entries import checked_path
 from mainspring.data.trees.gitignore import ignore, replace_text
 from mainspring.data.trees.scan import unreadable
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import InvalidError, NotFoundError, StorageError
+from mainspring.workspace import current_workspace
 
 SUFFIX = ".data.toml"
 _HEAD = "# Written by `mainspring data add`; `mainspring data checkout` restores what it names.\n"
@@ -109,6 +111,7 @@ def pinned_version(pointer: Pointer, file: Path) -> DatasetVersion:
 
     Raises:
         NotFoundError: this workspace has neither.
+        RemovedError: the dataset was removed.
         InvalidError: the version has other content than the pointer says.
     """
     from mainspring.data import get_dataset_version
@@ -119,6 +122,8 @@ def pinned_version(pointer: Pointer, file: Path) -> DatasetVersion:
         try:
             version = get_dataset_version(f"{pointer.dataset}/{pointer.content_digest}")
         except NotFoundError as error:
+            if record := DatasetStore(current_workspace().database).by_id(pointer.id):
+                record.expect("tree")  # of a dataset that was removed the records are left
             name = f"{pointer.dataset}/{pointer.version} with the content {pointer.content_digest[:12]}"
             hint = (
                 f"{file} names it. It was made in another workspace: point this project at that one, or copy the version "

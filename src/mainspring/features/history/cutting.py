@@ -97,20 +97,25 @@ def _lay(
     for given in rows.batches(batch_rows):
         batch = prepare(given)
         keys, _ = comparable_keys(batch, no_history, by.keys)
-        frame = pl.DataFrame([*keys, batch.get_column(by.at).alias(_AT)]).with_columns(
+        frame = pl.DataFrame([*_named(keys, by), batch.get_column(by.at).alias(_AT)]).with_columns(
             pl.int_range(start, start + batch.height).alias(_ROW), pl.lit(batches).alias(_BATCH)
         )
         shuffle.write("rows", frame, np.maximum(_piles(keys, count), 0))
         start, batches = start + batch.height, batches + 1
     for batch in history.batches():
         _, keys = comparable_keys(no_rows, batch, by.keys)
-        shuffle.write("history", pl.DataFrame([*keys, *batch.select(kept)]), _piles(keys, count))
+        shuffle.write("history", pl.DataFrame([*_named(keys, by), *batch.select(kept)]), _piles(keys, count))
     return batches
+
+
+def _named(keys: Sequence[pl.Series], by: Columns) -> list[pl.Series]:
+    """The keys by names that no other column of the history has."""
+    return [key.alias(name) for key, name in zip(keys, key_names(len(keys), by.values), strict=True)]
 
 
 def _answered(shuffle: Shuffle, by: Columns, answer: Answer, count: int) -> list[str]:
     """Put the answers of each partition on the piles of the batches that their rows came in; gives their names."""
-    cut = structs.replace(by, keys={name: name for name in key_names(len(by.keys))}, at=_AT)
+    cut = structs.replace(by, keys={name: name for name in key_names(len(by.keys), by.values)}, at=_AT)
     names: list[str] = []
     for pile in range(count):
         wanted, known = shuffle.take("rows", pile), shuffle.take("history", pile)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
 import polars as pl
@@ -16,13 +16,22 @@ _CLOSE = 1 << 30  # what numbers of keys may span: with places in as many rows t
 _EXACT = (pl.Binary, pl.Boolean, pl.Date)
 
 
-def key_names(count: int) -> list[str]:
-    """What the columns of a key are called in between, so that they meet no other name.
+def key_names(count: int, beside: Collection[str] = ()) -> list[str]:
+    """What the columns of a key are called in between, so that they meet no name of those that are beside them.
 
-    >>> key_names(2)
-    ['key 0', 'key 1']
+    >>> key_names(2), key_names(2, beside=["key 1"])
+    (['key 0', 'key 1'], ['_key 0', '_key 1'])
     """
-    return [f"key {number}" for number in range(count)]
+    return unmet([f"key {number}" for number in range(count)], beside)
+
+
+def unmet(names: list[str], beside: Collection[str]) -> list[str]:
+    """Names with as many `_` before them as it takes that none of them is among others.
+
+    >>> unmet(["row"], beside=["row", "_row"])
+    ['__row']
+    """
+    return names if set(names).isdisjoint(beside) else unmet([f"_{name}" for name in names], beside)
 
 
 def comparable_keys(
@@ -93,9 +102,10 @@ def numbered(rows: pl.DataFrame, wanted: pl.DataFrame) -> tuple[Whole, Whole]:
     spread = _spread(rows)
     if spread is not None:
         return spread[0], _spread_over(wanted, *spread[1])
-    number = rows.unique().with_row_index("number")
+    (name,) = unmet(["number"], rows.columns)
+    number = rows.unique().with_row_index(name)
     found = (side.join(number, on=rows.columns, how="left", maintain_order="left") for side in (rows, wanted))
-    left, right = (side.get_column("number").cast(pl.Int64).fill_null(-1).to_numpy() for side in found)
+    left, right = (side.get_column(name).cast(pl.Int64).fill_null(-1).to_numpy() for side in found)
     return left, right
 
 

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import polars as pl
 
+from mainspring.features.history.keys import unmet
 from mainspring.features.history.known import Whole
 from mainspring.store.scratch import Scratch
 from mainspring.store.space import naming_full_disk
-
-_PILE = "__pile"
 
 
 class Shuffle:
@@ -24,7 +23,9 @@ class Shuffle:
     def write(self, name: str, frame: pl.DataFrame, piles: Whole) -> None:
         """Lay each row on its pile; those of −1 on none."""
         self._empty.setdefault(name, frame.clear())
-        parts = frame.with_columns(pl.Series(_PILE, piles)).partition_by(_PILE, as_dict=True, include_key=False)
+        (name_of_pile,) = unmet(["pile"], frame.columns)
+        laid = frame.with_columns(pl.Series(name_of_pile, piles))
+        parts = laid.partition_by(name_of_pile, as_dict=True, include_key=False)
         for (pile,), part in parts.items():
             if pile >= 0:
                 files = self._files.setdefault((name, pile), [])

@@ -1,9 +1,9 @@
 """Values of an entity whose time is still to come, kept behind the newest one whose time has come.
 
 So what lies in the future neither is served nor hides the present, and is there at the instant it is due. An entity without
-such values, which is nearly every one, is stored as one packed value; else as a chain: the rank of its first value, the head of
-a packed value with a bit for a chain, and the values with rising ranks, of which a later one is always due later. The first
-is empty if nothing is known of before.
+such values, which is nearly every one, is stored as one packed value; else as a chain: the highest rank, the head of a packed
+value with a bit for a chain, and the values with rising ranks, of which a later one is always due later. The first is empty if
+nothing is known of before. By its rank no single value overwrites a chain: whoever writes beside what is stored asks `merged`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from mainspring.features.online.packing import RANK, rank_times
+from mainspring.features.online.packing import RANK, is_pushed, rank_times
 from mainspring.store.keyvalue import RANK_BYTES
 
 FLAGS, IS_CHAIN = RANK.size + 3, 1 << 6
 """Where the byte of a stored value stands that has the bit of chains."""
 _HEAD_BYTES = RANK.size + 4
-_NO_RANK = bytes(RANK_BYTES)
+_HIGHEST = b"\xff" * RANK_BYTES
 _MOST = 64
 _log = logging.getLogger(__name__)
 _encode = msgspec.msgpack.Encoder().encode
@@ -42,18 +42,30 @@ def as_of(data: bytes, at_us: int) -> bytes | None:
     return next((value for value in reversed(values) if value and due_us(value) <= at_us), values[0] or None)
 
 
+def is_plain(data: bytes) -> bool:
+    """Whether one packed value is stored, and no chain."""
+    return not data[FLAGS] & IS_CHAIN
+
+
 def links(data: bytes) -> list[bytes]:
     """The packed values of an entity, by rank; the first is empty if there was nothing before the others."""
-    return _decode(data[_HEAD_BYTES:]) if data[FLAGS] & IS_CHAIN else [data]
+    return [data] if is_plain(data) else _decode(data[_HEAD_BYTES:])
 
 
-def merged(stored: bytes | None, values: Iterable[bytes], now_us: int) -> bytes:
-    """What is stored with more packed values, without what can't be the answer at any instant from now on.
+def merged(
+    stored: bytes | None, values: Iterable[bytes], now_us: int, *, only_pushed: bool = False
+) -> bytes | None:  # fmt: skip
+    """What is stored with more packed values, without what can't be the answer at any instant from now on; None is nothing.
 
-    Of values with one rank the later one counts. The 64 that are due first are kept; others are logged.
+    Of values with one rank the later one counts. With `only_pushed` what is stored counts as far as it was pushed. The 64 that
+    are due first are kept; others are logged.
     """
     before = [b""] if stored is None else links(stored)
+    if only_pushed:
+        before = [each if each and is_pushed(each) else b"" for each in before]
     given = [each for each in (*before, *values) if each]
+    if not given:
+        return None
     kept: list[bytes] = []
     earliest_us: int | None = None
     for _, value in sorted(enumerate(given), key=lambda pair: (pair[1][:RANK_BYTES], pair[0]), reverse=True):
@@ -76,7 +88,6 @@ def merged(stored: bytes | None, values: Iterable[bytes], now_us: int) -> bytes:
 def _chained(values: Sequence[bytes]) -> bytes:
     if len(values) == 1:
         return values[0]
-    first = values[0][:RANK_BYTES] or _NO_RANK
     head = bytearray(values[0][RANK_BYTES:_HEAD_BYTES] or bytes(_HEAD_BYTES - RANK_BYTES))
     head[-1] |= IS_CHAIN
-    return first + bytes(head) + _encode(values)
+    return _HIGHEST + bytes(head) + _encode(values)

@@ -1,7 +1,7 @@
 """Keys of entities as bytes: the same entity is the same bytes, whatever type of column or JSON it came in.
 
-A text is its UTF-8, a whole number 16 bytes, a UUID its 16 bytes; each has its length before it if several make a key, so
-that no two keys are one.
+A text is its UTF-8, a whole number 16 bytes (17 beyond 127 bits), a UUID its 16 bytes; each has its length before it if several
+make a key, so that no two keys are one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mainspring.features.history.uuids import uuid_bytes
 if TYPE_CHECKING:
     import polars as pl
 
-_INT_BYTES = 16
+_INT_BYTES, _INT_BITS = 16, 128
 _LENGTH_BYTES = 4
 _REFUSED = (TypeError, ValueError, AttributeError, OverflowError)  # by what encodes a value
 
@@ -97,6 +97,8 @@ def _text(value: Any) -> bytes:
 def _whole(value: Any) -> bytes:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError
+    if value >> _INT_BITS - 1 == 1:
+        return value.to_bytes(_INT_BYTES + 1, "little")  # of 128 bits without a sign
     return value.to_bytes(_INT_BYTES, "little", signed=True)
 
 

@@ -17,7 +17,7 @@ import msgspec
 import polars as pl
 
 from mainspring.data import dataset
-from mainspring.data.ingestion import EventTable
+from mainspring.data.ingestion import EventTable, newest_of_stream
 from mainspring.errors import ConflictError, InvalidError, MainspringError, NotFoundError, WrongTypeError
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.functions import Functions
@@ -137,12 +137,16 @@ def _consumer(sink: _ViewSink, max_events: int, max_wait_s: float, lease: Lease)
 def _expect_all(log: EventLog, sink: _ViewSink) -> None:
     """Refuse to begin where events are gone that no dataset has."""
     stream = sink.record.source
-    trimmed = [each.trimmed for each in log.streams() if each.name == stream]
-    if trimmed and sink.offset() < trimmed[0]:
-        raise NotFoundError(
-            "event", f"{stream}/{sink.offset() + 1}",
-            hint=f"Events up to {trimmed[0]} were trimmed; a view begins with those in the dataset `{stream}`.",
-        )  # fmt: skip
+    trimmed, offset = next((each.trimmed for each in log.streams() if each.name == stream), 0), sink.offset()
+    if offset >= trimmed:
+        return
+    said, ways = f"Events up to {trimmed} were trimmed", []
+    if newest_of_stream(stream, sink.workspace)[1] < trimmed:
+        said += f", and the dataset `{stream}` doesn't have them"
+        ways.append(f'`ingest_stream("{stream}", after={trimmed})` leaves them out')
+    if offset:
+        ways.append(f'`materialize("{sink.record.name}")` brings what the dataset has')
+    raise NotFoundError("event", f"{stream}/{offset + 1}", hint=f"{said}: {', then '.join(ways)}.")
 
 
 class _ViewSink:

@@ -7,9 +7,10 @@ is read where its rows stand each for itself; else all of it, and what the sourc
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from operator import itemgetter
 from threading import Event as Pause
 from typing import Any
@@ -19,21 +20,28 @@ import polars as pl
 
 from mainspring import clock
 from mainspring.data import DatasetVersion, dataset
-from mainspring.errors import ConflictError, MainspringError, NotAllowedError
+from mainspring.data.ingestion import newest_of_stream
+from mainspring.errors import (
+    ConflictError,
+    InvalidError,
+    MainspringError,
+    NotAllowedError,
+    NotFoundError,
+    WrongTypeError,
+)
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, view_record
+from mainspring.features.online.ahead import is_plain, links, merged
 from mainspring.features.online.fence import Fence
 from mainspring.features.online.increments import Increment, increment_of
-from mainspring.features.online.packing import is_pushed
 from mainspring.features.online.places import TILE_BYTES, watermark_place
 from mainspring.features.online.rows import CREATED, EVENT, timed_rows, visible
-from mainspring.features.online.states import Change, StoredTiles, StoredValues, state_of, writes
+from mainspring.features.online.states import Change, StoredValues, state_of, writes
 from mainspring.features.online.watermark import Running, Watermark, allowance_us, read_watermark
 from mainspring.features.uses import live_versions
 from mainspring.store import Lease
 from mainspring.store.heartbeat import kept_alive
-from mainspring.store.keyvalue import RANK_BYTES
 from mainspring.streams.columns import EVENT_OFFSET
 from mainspring.workspace import Workspace, current_workspace, using
 
@@ -74,20 +82,29 @@ def materialize(
 
     Raises:
         NotFoundError: there is no such view, or its dataset is gone.
-        InvalidError: a key or a time is null.
+        InvalidError: a key or a time is null, or `until` has no time zone.
+        WrongTypeError: `until` is no datetime.
         ConflictError: the view is being fed, or for a minute somebody else materializes it.
         NotAllowedError: the view is retired, and no model uses it.
         StorageError: the store can't be written, e.g. its disk is full; what was stored stays.
     """
     workspace = workspace or current_workspace()
     store = DefinitionStore(workspace.database, workspace.ledger)
-    until_us = clock.now_us() if until is None else min(clock.to_us(until), clock.now_us())
+    until_us = clock.now_us() if until is None else min(_instant_us(until), clock.now_us())
     wanted = [view] if isinstance(view, Definition) else live_versions(view, store, workspace)
     if not wanted:
         raise NotAllowedError(f"The view `{view}` is retired, and no model uses it.")
     with using(workspace):
         first, *others = [_Work(each, store, workspace).run(until_us, full=full) for each in wanted]
     return msgspec.structs.replace(first, others=tuple(others))
+
+
+def _instant_us(until: datetime) -> int:
+    if not isinstance(until, datetime):
+        raise WrongTypeError("until", until, "a datetime with a time zone")
+    if until.tzinfo is None:
+        raise InvalidError("until", until.isoformat(), "a datetime with a time zone", "E.g. with tzinfo=UTC.")
+    return clock.to_us(until)
 
 
 def materialize_all(
@@ -140,12 +157,13 @@ class _Work:
 
     def run(self, until_us: int, *, full: bool) -> Materialized:
         """Bring what the source holds now, alone."""
-        version = dataset(self.record.source, self.workspace).latest()
-        version.expect("table")
-        is_stream = self.record.stream is not None
-        with alone(self.definition, self.workspace, patience_s=0.0 if is_stream else _PATIENCE_S) as lease:
-            work = self.of_stream if is_stream else self._of_dataset
-            return work(version, until_us, lease, full=full)
+        source = dataset(self.record.source, self.workspace)
+        source.latest().expect("table")
+        if self.record.stream is not None:
+            with alone(self.definition, self.workspace, patience_s=0.0) as lease:
+                return self.of_stream(until_us, lease, full=full)
+        with alone(self.definition, self.workspace, patience_s=_PATIENCE_S) as lease:
+            return self._of_dataset(source.latest(), until_us, lease, full=full)
 
     def _of_dataset(self, version: DatasetVersion, until_us: int, lease: Lease, *, full: bool) -> Materialized:
         data = self.online.get(self.place)
@@ -165,9 +183,11 @@ class _Work:
         fence.end(ended)
         return self._done(version, ended, rows, written, removed)
 
-    def of_stream(self, version: DatasetVersion, until_us: int, lease: Lease, *, full: bool) -> Materialized:
+    def of_stream(self, until_us: int, lease: Lease, *, full: bool) -> Materialized:
         """All events of a stream's dataset, unless the store has them by now; the caller is alone."""
-        last = version.scan().select(pl.col(EVENT_OFFSET).max()).collect().item() or 0
+        version, last = newest_of_stream(self.record.source, self.workspace)
+        if version is None:
+            raise NotFoundError("dataset", self.record.source)
         data = self.online.get(self.place)
         before = read_watermark(data)
         is_there = before is not None and before.running is None and before.offset >= last and not full
@@ -201,7 +221,7 @@ class _Work:
 
     def _write(self, rows: pl.DataFrame, increment: Increment, begins_us: int, fence: Fence) -> int:
         if isinstance(self.state, StoredValues):
-            return sum(fence.put_newest(items) for items in self.state.batches(rows, _BATCH))
+            return sum(self._put(dict(items), fence) for items in self.state.batches(rows, _BATCH))
         stored = 0
         for part in self.state.parts(rows, _BATCH):
             found = self.state.changes(part, None if increment.replaces else self.online, begins_us)
@@ -210,45 +230,49 @@ class _Work:
             stored += found.entities
         return stored
 
+    def _put(self, given: Mapping[bytes, bytes], fence: Fence) -> int:
+        """Store values beside what is stored; gives how many entities got one."""
+        count = fence.put_newest((key, value) for key, value in given.items() if is_plain(value))
+        if count == len(given):
+            return count
+        found = zip(given, self.online.get_many([*given]), strict=True)
+        # The others of a plain value are newer ones; nothing but a merge gets beside values ahead.
+        chained = [(key, old) for key, old in found if not is_plain(given[key]) or (old and not is_plain(old))]
+        now_us = clock.now_us()
+        return count + len(self._change(chained, lambda key, old: merged(old, links(given[key]), now_us), fence))
+
     def _remove_others(self, rows: pl.DataFrame, begins_us: int, fence: Fence, *, keeps_pushed: bool) -> int:
         """Make the store hold what these rows give, and nothing else but, perhaps, newer pushed values."""
-        wanted: dict[bytes, bytes | None] = {}
+        wanted: dict[bytes, bytes] = {}
         if isinstance(self.state, StoredValues):
             for items in self.state.batches(rows, _BATCH):
                 wanted |= items
         else:
             for part in self.state.parts(rows, _BATCH):
                 wanted |= dict.fromkeys((key for key, _ in self.state.changes(part, None, begins_us).changes), b"")
-        removed, batch = 0, []
-        for key, value in self.online.scan(self.state.prefix):
-            new = wanted.get(key)
-            if new == b"" or new == value or (keeps_pushed and self._is_newer_push(value, new)):
-                continue
-            removed += new is None
-            batch.append((key, value, new))
-        for some in writes(batch):
-            self._change(some, fence, keeps_pushed=keeps_pushed)
-        return removed
-
-    def _is_newer_push(self, value: bytes, new: bytes | None) -> bool:
-        if isinstance(self.state, StoredTiles) or not is_pushed(value):
-            return False
-        return new is None or value[:RANK_BYTES] > new[:RANK_BYTES]
+        replaced = partial(self.state.replaced, now_us=clock.now_us(), keeps_pushed=keeps_pushed)
+        found = self.online.scan(self.state.prefix)
+        return sum(
+            key not in wanted for key in self._change(found, lambda key, old: replaced(old, wanted.get(key)), fence)
+        )
 
     def _change(
-        self, some: Sequence[tuple[bytes, bytes, bytes | None]], fence: Fence, *, keeps_pushed: bool
-    ) -> None:  # fmt: skip
-        """Write what is wanted in place of what was found; what was pushed meanwhile is looked at again."""
-        left = list(some)
-        while left:
-            try:
-                fence.replace([(key, new) for key, _, new in left], {key: old for key, old, _ in left})
-                return
-            except ConflictError:
-                fence.check()
-                present = self.online.get_many([key for key, _, _ in left])
-                found = [(key, old, new) for (key, _, new), old in zip(left, present, strict=True) if old is not None]
-                left = [each for each in found if not (keeps_pushed and self._is_newer_push(each[1], each[2]))]
+        self, found: Iterable[tuple[bytes, bytes | None]], wanted: Callable[[bytes, bytes | None], bytes | None], fence: Fence
+    ) -> list[bytes]:  # fmt: skip
+        """Write what is wanted in place of what was found; what was pushed meanwhile is looked at again. Gives the keys."""
+        changes = [(key, old, new) for key, old in found if (new := wanted(key, old)) != old]
+        for some in writes(changes):
+            left = some
+            while left:
+                try:
+                    fence.replace([(key, new) for key, _, new in left], {key: old for key, old, _ in left})
+                    break
+                except ConflictError:
+                    fence.check()
+                    keys = [key for key, _, _ in left]
+                    present = zip(keys, self.online.get_many(keys), strict=True)
+                    left = [(key, old, new) for key, old in present if (new := wanted(key, old)) != old]
+        return [key for key, _, _ in changes]
 
     def _swept(self, fence: Fence, begins_us: int) -> int | None:
         """Drop the tiles that can't be asked for any more, when some have come together; gives up to when that was done."""
@@ -278,13 +302,23 @@ class _Work:
 
 
 def backfill(definition: Definition, workspace: Workspace, lease: Lease) -> None:
-    """Bring the events of its stream that are in a dataset to a view that was never fed, alone by this lease."""
+    """Bring the events of its stream that are in a dataset to a view that was never fed, alone by this lease.
+
+    Without a dataset it begins behind what was left out.
+    """
     store = DefinitionStore(workspace.database, workspace.ledger)
     work = _Work(definition, store, workspace)
-    mark = read_watermark(workspace.online.get(work.place))
-    versions = dataset(work.record.source, workspace).versions()
-    if (mark is None or mark.running is not None) and versions and EVENT_OFFSET in dict(versions[0].schema):
-        work.of_stream(versions[0], clock.now_us(), lease, full=False)
+    data = workspace.online.get(work.place)
+    mark, source = read_watermark(data), work.record.source
+    if mark is not None and mark.running is None:
+        return
+    version, offset = newest_of_stream(source, workspace)
+    if version is not None and EVENT_OFFSET in version.columns:
+        work.of_stream(clock.now_us(), lease, full=False)
+    elif offset and mark is None:
+        workspace.online.write(
+            [(work.place, Watermark(source=source, offset=offset).packed())], expect={work.place: data}
+        )
 
 
 def is_interrupted(definition: Definition, workspace: Workspace) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from threading import Event as Pause
 from typing import TYPE_CHECKING, Any
 
-from mainspring.errors import ConflictError, InvalidError, NotAllowedError
+from mainspring.errors import ConflictError, InvalidError, NotAllowedError, WrongTypeError
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.frames import typed_columns
 from mainspring.features.definitions.functions import Functions
@@ -31,9 +31,9 @@ _AT_ONCE = 10_000
 def push(view: str | Definition, rows: Any, *, workspace: Workspace | None = None) -> int:
     """Store rows of a view at once, before its source has them; gives how many entities got a value in its newest version.
 
-    A view by its name is pushed to in all versions of that source that models use. `rows` have the columns that the source
-    has, with values that fit their types there: transform and expressions are applied. A newer event stays. What is stored
-    says that it was pushed, until the source gives it.
+    A view by its name is pushed to in all versions of that source that models use. `rows` are a table or dicts with the columns
+    that the source has and values that fit their types there: transform and expressions are applied. A newer event stays. What
+    is stored says that it was pushed, until the source gives it.
 
     Raises:
         NotFoundError: there is no such view, or its dataset is gone.
@@ -43,20 +43,36 @@ def push(view: str | Definition, rows: Any, *, workspace: Workspace | None = Non
         NotAllowedError: the view is retired, and no model uses it.
         StorageError: the store can't be written.
     """
-    from mainspring.data import as_polars
-
     workspace = workspace or current_workspace()
-    store, frame = DefinitionStore(workspace.database, workspace.ledger), as_polars(rows)
+    store = DefinitionStore(workspace.database, workspace.ledger)
     versions = live_versions(view, store, workspace) if isinstance(view, str) else [view]
     if not versions:
         raise NotAllowedError(f"The view `{view}` is retired, and no model uses it.")
     newest, *older = versions
     source = view_record(newest).source
+    _stored_values(newest)
+    frame = _frame(rows)
     count = _pushed(newest, frame, workspace)
     for each in older:
         if takes_rows(each, source):
             _pushed(each, frame, workspace)
     return count
+
+
+def _frame(rows: Any) -> pl.DataFrame:
+    import polars as pl
+
+    from mainspring.data import as_polars
+
+    found = [rows] if isinstance(rows, dict) else rows
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        return as_polars(rows)
+    try:
+        return pl.from_dicts(found, infer_schema_length=None) if found else pl.DataFrame()
+    except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
+        raise WrongTypeError(
+            "rows", rows, "dicts whose values go together by column", str(error).split("\n")[0]
+        ) from error
 
 
 def takes_rows(view: Definition, source: str) -> bool:
@@ -76,11 +92,7 @@ def store_rows(definition: Definition, rows: pl.DataFrame, workspace: Workspace)
 
     Raises as `push`.
     """
-    record, state = view_record(definition), state_of(definition)
-    if isinstance(state, StoredTiles):
-        raise InvalidError(
-            "view", str(definition), "a view of columns or expressions", "Aggregates are fed by a stream."
-        )
+    record, state = view_record(definition), _stored_values(definition)
     expect_of_single_rows(record)
     given = timed_rows(record, rows.lazy(), Functions(workspace))
     for name, times in ((record.event_time, EVENT), (record.created_time, CREATED)):
@@ -89,6 +101,15 @@ def store_rows(definition: Definition, rows: pl.DataFrame, workspace: Workspace)
     for part in given.iter_slices(_AT_ONCE):
         changed |= _put(state, part, workspace.online)
     return len(changed)
+
+
+def _stored_values(definition: Definition) -> StoredValues:
+    state = state_of(definition)
+    if isinstance(state, StoredTiles):
+        raise InvalidError(
+            "view", str(definition), "a view of columns or expressions", "Aggregates are fed by a stream."
+        )
+    return state
 
 
 def _put(state: StoredValues, rows: pl.DataFrame, online: KeyValue) -> set[bytes]:

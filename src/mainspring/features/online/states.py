@@ -20,7 +20,7 @@ from mainspring.features.aggregation.sources import column
 from mainspring.features.aggregation.tiles import ALWAYS_US, Event, Tile, TileId
 from mainspring.features.definitions.records import Definition, ViewRecord
 from mainspring.features.history.instants import expect_shown
-from mainspring.features.online.ahead import FLAGS, IS_CHAIN, due_us, merged
+from mainspring.features.online.ahead import due_us, is_plain, links, merged
 from mainspring.features.online.entities import entities_bytes
 from mainspring.features.online.packing import Packing
 from mainspring.features.online.places import entity_of_tile, tile_place, tiles_prefix, values_prefix
@@ -81,7 +81,8 @@ class StoredValues:
         if later.height:
             keys = [key.name for key in self.record.keys]
             own = pl.concat([seen.join(later, on=keys, how="semi"), later])
-            yield [(key, merged(None, values, now_us)) for key, values in self._by_key(own).items()]
+            given = ((key, merged(None, values, now_us)) for key, values in self._by_key(own).items())
+            yield [(key, value) for key, value in given if value is not None]
 
     def changes(
         self, rows: pl.DataFrame, store: KeyValue | None, begins_us: int = 0, *, is_pushed: bool = False  # noqa: ARG002  # as of tiles
@@ -95,7 +96,7 @@ class StoredValues:
         newer: list[Change] = []
         for key, values in given.items():
             old, value = known[key], values[0]
-            if len(values) == 1 and (old is None or _is_plain(old)) and due_us(value) <= now_us:
+            if len(values) == 1 and (old is None or is_plain(old)) and due_us(value) <= now_us:
                 if old is None or old[:RANK_BYTES] <= value[:RANK_BYTES]:
                     newer.append((key, value))
                     continue
@@ -105,6 +106,14 @@ class StoredValues:
             if new != old:
                 newer.append((key, new))
         return Changes(newer, {key: known[key] for key, _ in newer}, len(newer))
+
+    def replaced(
+        self, stored: bytes | None, wanted: bytes | None, now_us: int, *, keeps_pushed: bool
+    ) -> bytes | None:  # fmt: skip
+        """What comes in place of what is stored where the source gives what is wanted, and nothing else but what was pushed."""
+        if not keeps_pushed or stored in (None, wanted):
+            return wanted
+        return merged(stored, [] if wanted is None else links(wanted), now_us, only_pushed=True)
 
     def _by_key(self, rows: pl.DataFrame, *, is_pushed: bool = False) -> dict[bytes, list[bytes]]:
         found: dict[bytes, list[bytes]] = {}
@@ -135,6 +144,12 @@ class StoredTiles:
     def is_sweep_due(self, swept_us: int | None, begins_us: int) -> bool:
         """Whether so many tiles have expired since they were removed that looking for them pays."""
         return swept_us is None or begins_us - swept_us >= min(hop.longest_us for hop in self.spec.hops) // 4
+
+    def replaced(
+        self, stored: bytes | None, wanted: bytes | None, now_us: int, *, keeps_pushed: bool  # noqa: ARG002  # as of values
+    ) -> bytes | None:  # fmt: skip
+        """The tile that is stored, if the source gives it."""
+        return None if wanted is None else stored
 
     def parts(self, rows: pl.DataFrame, most: int) -> Iterator[pl.DataFrame]:
         """The rows in order, cut between entities into parts of `most` rows, or of one entity."""
@@ -241,10 +256,6 @@ class _Events:
         values = [self.columns[name][live].tolist() for name in hop.columns]
         inside = (self.time[live] - tiles * hop.hop_us).tolist()
         return list(zip(inside, self.ids[live].tolist(), self.known[live].tolist(), *values, strict=True))
-
-
-def _is_plain(data: bytes) -> bool:
-    return not data[FLAGS] & IS_CHAIN
 
 
 def _plain(found: Any) -> Any:

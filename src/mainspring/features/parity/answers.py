@@ -46,8 +46,8 @@ class Asked(NamedTuple):
 
 def asked_of(part: Part, record: ViewRecord, reads: Reads) -> Asked:
     """The reads of a part."""
-    types = {part.keys.get(key.name, key.name): "i128" if key.type == "int" else key.type for key in record.keys}
-    return Asked(part, record, reads.request(types).with_columns(_instants(AT, reads.at)), reads.at)
+    types = {part.keys.get(key.name, key.name): key.type for key in record.keys}
+    return Asked(part, record, reads.keys(types).with_columns(_instants(AT, reads.at)), reads.at)
 
 
 def answers_as_of(asked: Asked, past: Past, level: Whole) -> Answers:

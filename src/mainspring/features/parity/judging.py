@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from mainspring.data import DatasetVersion, dataset, get_dataset_version
-from mainspring.data.ingestion import ingested_to
+from mainspring.data.ingestion import newest_of_stream
 from mainspring.errors import InvalidError, NotFoundError
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.functions import Functions
@@ -26,7 +26,6 @@ from mainspring.features.parity.answers import Answers, Asked, answers_as_of, an
 from mainspring.features.parity.bits import Mask, same
 from mainspring.features.parity.past import EVERYTHING, NEEDS, NOTHING, Past, Whole
 from mainspring.features.parity.reads import Marks, Reads
-from mainspring.streams.columns import EVENT_OFFSET
 from mainspring.workspace import Workspace
 
 Verdicts = npt.NDArray[np.int8]
@@ -99,18 +98,12 @@ class Sources:
     def _newest_version(self, record: ViewRecord) -> DatasetVersion | None:
         """None of a stream that no dataset has yet."""
         if record.source not in self._newest:
-            # Before the version is looked up, so that it has them.
-            read_to = ingested_to(record.source, workspace=self.workspace) if record.stream is not None else 0
-            try:
-                version = dataset(record.source, self.workspace).latest()
-            except NotFoundError:
-                if record.stream is None:
-                    raise
-                self._read_to[record.source] = read_to
-                return None
             if record.stream is not None:
-                last = version.scan().select(pl.col(EVENT_OFFSET).max()).collect().item() or 0
-                self._read_to[record.source] = max(read_to, last)
+                version, self._read_to[record.source] = newest_of_stream(record.source, self.workspace)
+                if version is None:
+                    return None
+            else:
+                version = dataset(record.source, self.workspace).latest()
             self._newest[record.source] = version
         return self._newest[record.source]
 

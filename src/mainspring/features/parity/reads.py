@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from mainspring.data.tables.type_names import named_type
+from mainspring.features.definitions.entity import KeyType
 from mainspring.features.definitions.frames import typed_frame
 from mainspring.features.definitions.records import Part, ServiceRecord
 from mainspring.features.online.packing import python_type
@@ -22,6 +23,7 @@ from mainspring.features.parity.past import Whole
 from mainspring.store import read_segments
 
 _decode = msgspec.msgpack.Decoder(Logged).decode
+_TOO_WIDE = 1 << 127
 _PLAIN = (pl.String, pl.Boolean, pl.Binary, pl.Categorical, pl.Enum)
 
 
@@ -54,6 +56,13 @@ class Reads:
     def request(self, types: dict[str, str]) -> pl.DataFrame:
         """Columns of the request in these types, as a reader takes them."""
         return typed_frame({name: (dtype, _as_given(dtype, self.given[name])) for name, dtype in types.items()})
+
+    def keys(self, types: Mapping[str, KeyType]) -> pl.DataFrame:
+        """Columns of keys of these types; whole numbers have all bits that a source may have."""
+        return typed_frame({
+            name: _wide(_whole(self.given[name])) if kind == "int" else (kind, self.given[name])
+            for name, kind in types.items()
+        })  # fmt: skip
 
     def served(self, part: Part) -> Served:
         """The values of a part, by the names that its view has for them."""
@@ -122,6 +131,14 @@ def _as_given(type_name: str, values: list[Any]) -> list[Any]:
     if type_name.startswith(("decimal", "duration")) or type_name == "time":
         return _as_served(type_name, values)
     return _whole(values) if type_name[0] in "iu" and type_name != "uuid" else values
+
+
+def _wide(keys: list[Any]) -> tuple[str, list[Any]]:
+    """Keys in a type of 128 bits: the one without a sign if none has one; else those that are too large for it are unknown."""
+    given = [key for key in keys if key is not None]
+    if max(given, default=0) < _TOO_WIDE:
+        return "i128", keys
+    return ("u128", keys) if min(given) >= 0 else ("i128", [key if (key or 0) < _TOO_WIDE else None for key in keys])
 
 
 def _whole(values: list[Any]) -> list[Any]:

@@ -303,6 +303,8 @@ class Walk:
             self._do(self._resolve, module, chain)
         elif self.project.find(f"{module}.{head}") is not None:
             self._do(self._submodule, f"{module}.{head}", rest)
+            if facts is not None and "__getattr__" in facts.bound:  # asked first while the submodule isn't imported
+                self._unfound(module, facts, head)
         elif facts is not None and head not in _ALWAYS_THERE:
             self._unfound(module, facts, head)
 

@@ -130,7 +130,7 @@ def _live(project: Project, module: str) -> ModuleType | str | None:
     if live is None:
         return None
     source = getattr(live, "__file__", None)
-    if source is None or os.path.realpath(source) != path:
+    if not isinstance(source, str) or os.path.realpath(source) != path:  # an object that answers to any name, perhaps
         return f"{module} is imported from {source}, not from {found.path}"
     # pytest rewrites the asserts of test modules, so that their code never equals their source.
     return None if type(getattr(live, "__loader__", None)).__name__ == "AssertionRewritingHook" else live

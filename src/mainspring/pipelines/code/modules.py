@@ -69,7 +69,7 @@ class ProjectModules:
                     part
                     for part in inner
                     if part.isidentifier()
-                    and part not in _SKIPPED
+                    and (part not in _SKIPPED or os.path.exists(os.path.join(folder, part, "__init__.py")))
                     and not os.path.exists(os.path.join(folder, part, "pyvenv.cfg"))
                 )
                 inside = os.path.relpath(folder, root)

@@ -116,10 +116,27 @@ def see_database(watcher: Watcher, path: object) -> None:
 def _symlinked(watcher: Watcher, args: _Args) -> None:
     """What a symbolic link leads to is told from where the link stands."""
     try:
-        leads_to, stands = os.fsdecode(args[0]), os.fsdecode(args[1])
+        leads_to, stands = os.fsdecode(args[0]), os.fsdecode(_placed(args[1], args[2]))
     except TypeError:
         return
     watcher.link(os.path.join(os.path.dirname(stands), leads_to), stands)
+
+
+def _placed(path: Any, folder: int) -> Any:
+    """A path that is relative to an open folder (−1: to the working directory), made absolute."""
+    try:
+        name = os.fsdecode(path)
+        return name if folder == -1 or os.path.isabs(name) else os.path.join(_folder_path(folder), name)
+    except (TypeError, OSError):
+        return path
+
+
+def _folder_path(descriptor: int) -> str:
+    if sys.platform == "darwin":
+        import fcntl
+
+        return os.fsdecode(fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0"))
+    return os.readlink(f"/proc/self/fd/{descriptor}")
 
 
 def _listed(watcher: Watcher, args: _Args) -> None:
@@ -138,10 +155,10 @@ _WATCHED: dict[str, Callable[[Watcher, _Args], None]] = {
     "ctypes.dlopen": _library,
     "os.listdir": _listed,
     "os.scandir": _listed,
-    "os.mkdir": lambda watcher, args: watcher.make(args[0]),
-    "os.link": lambda watcher, args: watcher.link(args[0], args[1]),
+    "os.mkdir": lambda watcher, args: watcher.make(_placed(args[0], args[2])),
+    "os.link": lambda watcher, args: watcher.link(_placed(args[0], args[2]), _placed(args[1], args[3])),
     "os.symlink": _symlinked,
-    "os.rename": lambda watcher, args: watcher.move(args[0], args[1]),
+    "os.rename": lambda watcher, args: watcher.move(_placed(args[0], args[2]), _placed(args[1], args[3])),
     "shutil.rmtree": lambda watcher, args: watcher.write(args[0], replaces=True),
     "socket.bind": lambda watcher, args: None,
     "socket.connect": lambda watcher, args: watcher.connect(args[1]),

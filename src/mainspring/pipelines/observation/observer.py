@@ -185,9 +185,9 @@ class Observer:
             self._own_files.discard(new)
 
     def link(self, source: object, target: object) -> None:
-        """Another name for a file or folder. In a place of the step's own nobody would see what is read by that name."""
+        """Another name for a file or folder, there or not; in a place of the step's own nobody would see what it reads."""
         old, new = absolute(source), absolute(target)
-        if old is not None and new is not None and self._covers(new) and os.path.lexists(old):
+        if old is not None and new is not None and self._covers(new):
             self.read(old)
 
     def listing(self, path: object) -> None:
