@@ -78,5 +78,7 @@ def test_a_model_answers_over_http_what_it_answers_in_python(library: str, proje
 
     answer = asyncio.run(ask())
     rows = ROWS.head(5)
-    expected = model.predict_proba(rows)[:, 1] if hasattr(model, "predict_proba") else model.predict(rows.to_numpy(copy=True))
+    expected = (
+        model.predict_proba(rows)[:, 1] if hasattr(model, "predict_proba") else model.predict(rows.to_numpy(copy=True))
+    )
     assert answer.json()["predictions"] == pytest.approx(expected.tolist(), rel=1e-6)

@@ -74,7 +74,9 @@ def test_prompts_are_found_only_by_those_who_ask_for_them(client: Client) -> Non
     client.post("registered-models/create", name="iris")
     found = client.get("registered-models/search")["registered_models"]
     assert [each["name"] for each in found] == ["iris"]
-    found = client.get("registered-models/search", filter="tag.`mlflow.prompt.is_prompt` != 'true'")["registered_models"]
+    found = client.get("registered-models/search", filter="tag.`mlflow.prompt.is_prompt` != 'true'")[
+        "registered_models"
+    ]
     assert [each["name"] for each in found] == ["iris"]
     text = "tags.`mlflow.prompt.is_prompt` = 'true'"
     found = client.get("registered-models/search", filter=text)["registered_models"]
