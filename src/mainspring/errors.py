@@ -12,7 +12,7 @@ MainspringError
 ├── GraphError (ValueError)            a pipeline can't be run as declared: cycle, missing output, unknown step
 ├── CodecError (TypeError)             no codec takes a value, or one can't keep its promise for it
 ├── NotServedError (LookupError)       a server has no such route
-├── UnsupportedError (NotImplementedError)  what a server doesn't take; clients may go another way
+├── UnsupportedError (RuntimeError)    what a server doesn't take; clients may go another way
 ├── StepError (RuntimeError)           a step failed: its place, kind, attempt and log
 ├── NotAllowedError (PermissionError)  the action needs a permission that was not given
 ├── ConflictError (RuntimeError)       somebody else changed it first; transient
@@ -142,7 +142,7 @@ class NotServedError(MainspringError, LookupError):
     code = "not_served"
 
 
-class UnsupportedError(MainspringError, NotImplementedError):
+class UnsupportedError(MainspringError, RuntimeError):
     """A request that a server doesn't take; clients may go another way."""
 
     code = "unsupported"

@@ -6,6 +6,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -43,8 +44,8 @@ class Environment:
         return done.stdout
 
 
-def environment(name: str) -> Environment:
-    """The environment of a client, made if there is none with these pins."""
+def environment(name: str, *, over: Environment | None = None) -> Environment:
+    """The environment of a client, made if there is none with these pins; it sees also what is in the one that it lies over."""
     pins = PINS / f"{name}.txt"
     folder, made = HOME / name, HOME / name / "made-from.txt"
     HOME.mkdir(exist_ok=True)
@@ -58,5 +59,12 @@ def environment(name: str) -> Environment:
                 [str(folder / "bin" / "python"), "-m", "pip", "install", "-q", "--no-deps", "-r", str(pins)],
             ):
                 subprocess.run(command, check=True, timeout=_INSTALL_S)
+            if over is not None:
+                (_packages(folder) / "over.pth").write_text(f"{_packages(over.folder)}\n")
             made.write_text(pins.read_text())
     return Environment(folder)
+
+
+def _packages(folder: Path) -> Path:
+    """Where an environment's packages are."""
+    return Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))
