@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 from urllib.parse import urlsplit
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from mainspring.runs import Metric, Metrics, RunStore
 from mainspring.testing.processes import start_server
@@ -86,6 +86,15 @@ def asked_ms(address: str, path: str, body: dict[str, Any] | None, times: int) -
     return statistics.median(took)
 
 
+def posted(address: str, path: str, body: dict[str, Any]) -> Any:
+    """The answer to a raw request."""
+    request = Request(
+        f"{address}/api/2.0/mlflow/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urlopen(request) as answer:
+        return json.load(answer)
+
+
 def memory_mb(pid: int) -> float:
     """What a process has of the memory; nothing where that can't be read."""
     try:
@@ -133,10 +142,8 @@ def theirs(folder: Path, count: int) -> dict[str, float]:
         took = time.perf_counter() - began
         print(f"MLflow's server: started in {took:.1f} s, {memory_mb(server.pid):.0f} MB (of its first process)")
         for n in range(count):
-            made = json.load(urlopen(f"{address}/api/2.0/mlflow/runs/create", b'{"experiment_id": "0"}'))
-            run = made["run"]["info"]["run_id"]
-            fields = {"run_id": run, "key": "auc", "value": n / count, "timestamp": n}
-            urlopen(f"{address}/api/2.0/mlflow/runs/log-metric", json.dumps(fields).encode()).close()
+            run = posted(address, "runs/create", {"experiment_id": "0"})["run"]["info"]["run_id"]
+            posted(address, "runs/log-metric", {"run_id": run, "key": "auc", "value": n / count, "timestamp": n})
         return clients_view(address, "0", folder)
     finally:
         os.killpg(server.pid, signal.SIGTERM)  # it has workers of its own

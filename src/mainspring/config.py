@@ -154,6 +154,15 @@ def read_table(path: Path) -> dict[str, Any] | None:
     return table.get("tool", {}).get("mainspring") if path.name == "pyproject.toml" else table
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host names this machine to itself alone.
+
+    >>> is_loopback("localhost"), is_loopback("127.0.0.1.example.org")
+    (True, False)
+    """
+    return host in _LOOPBACK or _LOOPBACK_IPV4.fullmatch(host) is not None
+
+
 def check_listen(host: str, *, authenticated: bool) -> None:
     """The loopback rule: off this machine, a server listens only with authentication.
 
@@ -162,7 +171,7 @@ def check_listen(host: str, *, authenticated: bool) -> None:
 
     >>> check_listen("127.0.0.1", authenticated=False)
     """
-    if authenticated or host in _LOOPBACK or _LOOPBACK_IPV4.fullmatch(host):
+    if authenticated or is_loopback(host):
         return
     raise NotAllowedError(
         f"Listening on `{host}` opens the server to other machines, which needs authentication."

@@ -151,7 +151,7 @@ def test_metrics_are_text_that_prometheus_reads(running: Running) -> None:
     "sent",
     [
         b"nonsense\r\n\r\n",
-        b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
         b"\x16\x03\x01\x02\x00" * 50,
     ],
 )
@@ -166,10 +166,10 @@ def test_what_is_no_http_is_closed(running: Running, sent: bytes) -> None:
 def test_a_client_that_leaves_half_way_harms_nobody(running: Running) -> None:
     with running.connect() as link:
         link.sendall(
-            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n[{"
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n[{"
         )
     with running.connect() as link:
-        link.sendall(b'POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n[{"x": 1}]')
+        link.sendall(b'POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n[{"x": 1}]')
         link.shutdown(socket.SHUT_WR)
         link.recv(4096)
     assert running.client.post("/predict", json=[{"x": 1}]).status_code == 200

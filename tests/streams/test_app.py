@@ -102,7 +102,7 @@ def test_other_names_and_kinds_are_refused(running: Running) -> None:
 
 def test_a_torn_request_appends_nothing(running: Running) -> None:
     whole = b'{"id": "whole", "data": {}}\n'
-    head = b"POST /events/torn HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+    head = b"POST /events/torn HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n"
     for sent in (
         head + b"Content-Length: 500\r\n\r\n" + whole,
         head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(whole) + whole + b"\r\n",

@@ -85,6 +85,20 @@ def test_a_route_with_a_parameter_is_counted_as_one() -> None:
     assert 'mainspring_echoes_total{app="echo"} 2' in text
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({"host": "localhost:5000"}, 200), ({"host": "[::1]:5000", "origin": "http://127.0.0.1:3000"}, 200),
+     ({"host": "evil.example:5000"}, 403), ({"host": "localhost", "origin": "https://evil.example"}, 403),
+     ({"host": "127.0.0.1.evil.example"}, 403), ({"origin": "null"}, 403), ({"host": "[::1"}, 403)],
+)  # fmt: skip
+def test_without_a_token_only_this_machine_is_answered_whatever_a_browser_was_shown(
+    headers: dict[str, Any], status: int
+) -> None:
+    answered = asyncio.run(ask(Echo(), "/echo/x", b"{}", **headers))
+    assert answered.status == status
+    assert asyncio.run(ask(Echo(token="t0p"), "/echo/x", b"{}", authorization="Bearer t0p", **headers)).status == 200
+
+
 def test_all_but_probes_need_the_token() -> None:
     app = Echo(token="hunter22")
     for path in ("/health", "/live", "/ready"):

@@ -11,10 +11,13 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, BinaryIO, ClassVar, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
+from mainspring.config import is_loopback
 from mainspring.ledger import new_id
 from mainspring.web.metrics import CONTENT_TYPE, Metrics
 
@@ -31,6 +34,7 @@ MOST_ENTITIES = 10_000
 _LONGEST_ID = 128
 _PART_BYTES = 1 << 20
 _OVERDUE = 0.0
+_SENDERS = (b"host", b"origin")
 encode = msgspec.json.Encoder().encode
 
 
@@ -206,6 +210,9 @@ class WebApp:
                 raise RequestError(
                     401, "This needs `Authorization: Bearer TOKEN`.", ((b"www-authenticate", b"Bearer"),)
                 )
+        elif not self._token and not all(_is_of_here(headers[each]) for each in _SENDERS if each in headers):
+            said = "Without a token this answers to the names of this machine alone: 127.0.0.1, localhost. Set serve_token."
+            raise RequestError(403, said)
 
     def _too_large(self) -> RequestError:
         said = f"The body is larger than {self._max_body_bytes:,} bytes."
@@ -243,6 +250,15 @@ async def _send_parts(file: BinaryIO, send: Send) -> None:
     with file:
         while part := await asyncio.to_thread(file.read, _PART_BYTES):
             await send({"type": "http.response.body", "body": part, "more_body": True})
+
+
+@lru_cache(256)
+def _is_of_here(sender: bytes) -> bool:
+    """Whether a Host or Origin names this machine: a page of another site reaches the loopback through a browser on it."""
+    text = sender.decode("latin-1")
+    with suppress(ValueError):
+        return is_loopback(urlsplit(text if "//" in text else f"//{text}").hostname or "")
+    return False
 
 
 def _request_id(headers: dict[bytes, bytes]) -> bytes:
