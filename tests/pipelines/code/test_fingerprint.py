@@ -213,6 +213,43 @@ CHANGES: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
         {"pkg___impl": "def train(): return 2"},
         "code pkg._impl.train changed",
     ),
+    "a lazy name that type checkers are told of": (
+        {
+            "steps": "from pkg import train\ndef go(): return train()",
+            "pkg__init": (
+                "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n  from pkg.one import train\nWHERE = 'pkg.one'\n"
+                "def __getattr__(name):\n  import importlib\n  return importlib.import_module(WHERE).train"
+            ),
+            "pkg__one": "def train(): return 1",
+            "pkg__two": "def train(): return 2",
+        },
+        {
+            "pkg__init": (
+                "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n  from pkg.one import train\nWHERE = 'pkg.two'\n"
+                "def __getattr__(name):\n  import importlib\n  return importlib.import_module(WHERE).train"
+            ),
+        },
+        "constant pkg.WHERE changed",
+    ),
+    "an imported __getattr__ beside a submodule of the name": (
+        {
+            "steps": "from pkg import train\ndef go(): return train()",
+            "pkg__init": "from pkg._lazy import __getattr__",
+            "pkg___lazy": "def __getattr__(name):\n  from pkg._impl import train\n  return train",
+            "pkg___impl": "def train(): return 1",
+            "pkg__train": "def main(): pass",
+        },
+        {"pkg___impl": "def train(): return 2"},
+        "code pkg._impl.train changed",
+    ),
+    "a folder called like one of tools, by a computed import": (
+        {
+            "steps": "import importlib\ndef go(name): return importlib.import_module(f'build.{name}').make()",
+            "build__feat": "def make(): return 1",
+        },
+        {"build__feat": "def make(): return 2"},
+        "module build.feat (names can't be resolved: import_module of a computed name in steps) changed",
+    ),
     "a package called like a folder of tools, by a computed import": (
         {
             "steps": "import importlib\ndef go(kind): return importlib.import_module(f'pkg.{kind}').make()",

@@ -18,6 +18,7 @@ from mainspring.data.tables.widening import is_open, wider
 from mainspring.errors import InvalidError, shorten
 
 Types = dict[str, pl.DataType]
+_PLACES = {"ms": 3, "us": 6, "ns": 9}  # of a second
 
 
 def declared_types(types: Mapping[str, object]) -> Types:
@@ -142,10 +143,11 @@ def _cast(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
 
 
 def _expect_places(texts: pl.Series, dtype: pl.DataType, path: str) -> None:
-    """Raise `InvalidError` if a decimal would be rounded: Polars does so silently."""
-    if isinstance(dtype, pl.Decimal):
+    """Raise `InvalidError` if a decimal would be rounded, or a part of a second cut: Polars does so silently."""
+    if isinstance(dtype, pl.Decimal | pl.Datetime):
+        most = dtype.scale if isinstance(dtype, pl.Decimal) else _PLACES[dtype.time_unit]
         places = texts.str.extract(r"\.(\d*[1-9])").str.len_chars()
-        if rounded := texts.filter((places > dtype.scale).fill_null(value=False)).head(1).to_list():
+        if rounded := texts.filter((places > most).fill_null(value=False)).head(1).to_list():
             raise _misfit(path, rounded[0], dtype)
 
 
@@ -177,26 +179,35 @@ def _parsed_times(series: pl.Series, dtype: pl.Datetime, strict: bool) -> pl.Ser
 
 
 def _is_exact(before: pl.Series, after: pl.Series) -> bool:
-    """Whether a cast kept every value. Text that was parsed did, or it would have failed."""
-    if isinstance(before.dtype, pl.List) and isinstance(after.dtype, pl.List):
+    """Whether a cast kept every value and its meaning. Text that was parsed did, or it would have failed."""
+    given, wanted = before.dtype, after.dtype
+    if given in (wanted, pl.Null(), pl.String()):
+        return True
+    if isinstance(given, pl.List | pl.Array) and isinstance(wanted, pl.List | pl.Array):
         return _is_exact(before.explode(), after.explode())
-    if isinstance(before.dtype, pl.Struct) and isinstance(after.dtype, pl.Struct):
-        names = [field.name for field in before.dtype.fields]
+    if isinstance(given, pl.Struct) and isinstance(wanted, pl.Struct):
+        names = [field.name for field in given.fields]
         return all(_is_exact(before.struct.field(name), after.struct.field(name)) for name in names)
-    if before.dtype.is_integer() and after.dtype.is_float():
-        whole = before.cast(pl.Int128())
-        return bool(after.cast(pl.Int128()).eq_missing(whole).all())
-    if before.dtype.is_float() and after.dtype.is_integer():
-        return False
-    if after.dtype == pl.Null():
+    if wanted == pl.Null():
         return before.null_count() == len(before)
-    if before.dtype.is_decimal() or after.dtype.is_decimal():
-        return before.dtype == pl.String() or bool(after.cast(before.dtype).eq_missing(before).all())
-    if before.dtype.is_float() and after.dtype == pl.Float32():
-        return bool((after.cast(pl.Float64()).eq_missing(before)).all())
-    if after.dtype == pl.String():
-        return before.dtype in (pl.Categorical, pl.Enum, pl.Null)
-    return True
+    if given.is_integer() and wanted.is_float():
+        return bool(after.cast(pl.Int128()).eq_missing(before.cast(pl.Int128())).all())
+    if given.is_float() and wanted.is_integer():
+        return False
+    if given.is_float() and wanted.is_float():
+        return bool(after.cast(pl.Float64()).eq_missing(before.cast(pl.Float64())).all())
+    if _kind(given) != _kind(wanted) and not (given.is_integer() and wanted == pl.Boolean()):  # SQLite's 0 and 1
+        return False
+    return bool(after.cast(given).eq_missing(before).all())
+
+
+def _kind(dtype: pl.DataType) -> str:
+    """Types of one kind say the same thing, more or less exactly."""
+    if dtype.is_numeric():
+        return "number"
+    if isinstance(dtype, pl.Datetime | pl.Date):
+        return "time"
+    return "text" if dtype in (pl.String, pl.Categorical, pl.Enum) else str(dtype.base_type())
 
 
 def _misfit(path: str, given: str, dtype: pl.DataType) -> InvalidError:

@@ -298,21 +298,25 @@ class Walk:
             return
         head, rest = chain[0], chain[1:]
         facts = self.project.facts(module)
+        lazy = facts is not None and ("__getattr__" in facts.bound or "__getattr__" in facts.imported)
         if facts is not None and (head in facts.bound or head in facts.imported):
             self._do(self._load, module)
             self._do(self._resolve, module, chain)
+            if lazy and head not in facts.bound:  # an import under TYPE_CHECKING, perhaps, that never runs
+                self._unfound(module, facts, head)
         elif self.project.find(f"{module}.{head}") is not None:
             self._do(self._submodule, f"{module}.{head}", rest)
-            if facts is not None and "__getattr__" in facts.bound:  # asked first while the submodule isn't imported
+            if facts is not None and lazy:  # asked first while the submodule isn't imported
                 self._unfound(module, facts, head)
         elif facts is not None and head not in _ALWAYS_THERE:
             self._unfound(module, facts, head)
 
     def _unfound(self, module: str, facts: ModuleFacts, head: str) -> None:
         stars = [facts.imports[place] for place in facts.imported.get("*", ())]
-        if "__getattr__" in facts.bound:
+        bound = facts.bound.get("__getattr__", ())
+        if bound or "__getattr__" in facts.imported:
             self._do(self._whole, module, "__getattr__")
-            if any(facts.units[place].kind == EFFECT for place in facts.bound["__getattr__"]):
+            if not bound or any(facts.units[place].kind == EFFECT for place in bound):
                 self._below(module)
         elif not stars:
             self._do(self._whole, module, f"{head} is not found in it")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-_SKIPPED = {"__pycache__", "node_modules", "site-packages", "build", "dist"}
+_SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 
 
 class ModuleFile(msgspec.Struct, frozen=True):
