@@ -8,7 +8,7 @@ import msgspec
 
 from mainspring import clock
 from mainspring.data import DatasetVersion
-from mainspring.errors import NotFoundError, close_names
+from mainspring.errors import NotFoundError, WrongTypeError, close_names
 from mainspring.features.definitions.records import (
     Definition,
     Kind,
@@ -63,6 +63,8 @@ class DefinitionStore:
 
     def find(self, kind: Kind, reference: str) -> Definition | None:
         """A version by `name` (its newest, also if it is retired), `name/N` or id; None if there is none."""
+        if not isinstance(reference, str):
+            raise WrongTypeError(kind, reference, "a name, `name/N` or an id")
         name, slash, number = reference.partition("/")
         if not slash:
             found = self._found("kind = ? AND (name = ? OR id = ?) ORDER BY number DESC LIMIT 1", (kind, name, name))

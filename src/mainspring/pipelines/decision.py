@@ -26,7 +26,7 @@ _RECIPE = "cache 2"
 CODEC_RECIPES = {
     "arrow.table": 1, "bundle": 2, "bytes": 1, "catboost": 1, "json": 2, "lightgbm": 1, "numpy.array": 2, "pandas.frame": 2,
     "pandas.series": 2, "path": 1, "polars.frame": 1, "polars.lazy": 1, "polars.series": 1, "sklearn": 2, "torch.module": 1,
-    "torch.tensor": 1, "torch.tensors": 1, "xgboost": 1,
+    "onnx": 1, "torch.tensor": 1, "torch.tensors": 1, "xgboost": 1,
 }  # fmt: skip
 
 

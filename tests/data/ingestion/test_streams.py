@@ -117,7 +117,7 @@ def test_the_rows_of_batches_that_are_kept_are_let_go(workspace: Workspace) -> N
 
     class Counting(Stop):
         def is_set(self) -> bool:
-            alive.append(sum(isinstance(each, FrameDraft) for each in gc.get_objects()))
+            alive.append(sum(type(each) is FrameDraft for each in gc.get_objects()))
             return len(alive) > 4
 
     assert ingest_stream("arrivals", FIELDS, follow=Counting(), max_events=1).events == 4

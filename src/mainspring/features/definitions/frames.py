@@ -74,6 +74,8 @@ def _of_values(name: str, type_name: str, values: Sequence[Any]) -> pl.Series:
             return _decimals(name, values, dtype)
         if dtype.is_numeric() and any(each is True or each is False for each in values):
             raise TypeError(name)
+        if isinstance(dtype, pl.List | pl.Array) and any(isinstance(each, str | bytes | Mapping) for each in values):
+            raise TypeError(name)  # Polars would take one apart
         return pl.Series(name, values, dtype=dtype)
     except (AttributeError, TypeError, ValueError, ArithmeticError, pl.exceptions.PolarsError) as error:
         half = len(values) // 2
@@ -107,6 +109,17 @@ def _of_column(column: pl.Series, type_name: str) -> pl.Series:
     if is_text or (given.is_float() and dtype.is_float()) or (given.is_integer() and dtype == pl.Float64()):
         return column.cast(dtype)
     return _of_values(column.name, type_name, column.to_list())
+
+
+def expect_no_numbers(name: str, type_name: str, values: Sequence[Any]) -> None:
+    """Refuse a number as a time: whether it counts seconds or microseconds can't be told.
+
+    Raises:
+        WrongTypeError: there is one; its column is named.
+    """
+    for value in values:
+        if isinstance(value, int) and ("date" in type_name or "time" in type_name):
+            raise WrongTypeError(name, value, f"a value of type {type_name}", "Give it as ISO 8601 text.")
 
 
 def _uuids(column: pl.Series) -> pl.Series:

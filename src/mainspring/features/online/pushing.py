@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mainspring.errors import ConflictError, InvalidError, NotAllowedError, WrongTypeError
 from mainspring.features._store import DefinitionStore
-from mainspring.features.definitions.frames import typed_columns
+from mainspring.features.definitions.frames import expect_no_numbers, typed_columns
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, view_record
 from mainspring.features.definitions.rows import source_types
@@ -84,6 +84,9 @@ def takes_rows(view: Definition, source: str) -> bool:
 def _pushed(definition: Definition, frame: pl.DataFrame, workspace: Workspace) -> int:
     types = source_types(view_record(definition), workspace)
     known = {name: dtype for name, dtype in types.items() if name in frame.columns}
+    for name, dtype in known.items():
+        if frame.schema[name].is_integer():
+            expect_no_numbers(name, dtype, frame.get_column(name).drop_nulls().head(1).to_list())
     return store_rows(definition, typed_columns(frame, known), workspace)
 
 

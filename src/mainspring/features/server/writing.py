@@ -16,7 +16,7 @@ from mainspring import clock
 from mainspring.data import dataset
 from mainspring.errors import InvalidError, NotFoundError, close_names
 from mainspring.features._store import DefinitionStore
-from mainspring.features.definitions.frames import typed_frame
+from mainspring.features.definitions.frames import expect_no_numbers, typed_frame
 from mainspring.features.definitions.records import Definition, Field, ViewRecord, view_record
 from mainspring.features.definitions.rows import source_types
 from mainspring.features.online.materializing import iter_materialized
@@ -172,6 +172,7 @@ def _framed(columns: Frame, types: Mapping[str, str], uuids: Collection[str] = (
     _rows(columns)
     told = {name: (dtype, columns[name]) for name, dtype in types.items() if name in columns}
     for name, (dtype, values) in told.items():
+        expect_no_numbers(f"df.{name}", dtype, values)
         if dtype in ("bin", "bytes"):
             told[name] = dtype, bytes_of(f"df.{name}", values, is_uuid=name in uuids)
     return typed_frame(told)
