@@ -63,9 +63,9 @@ def import_parquet(
 ) -> DatasetVersion:
     """Make a version of a Parquet file, of those that a glob names, or of all in a folder, in the order of their paths.
 
-    Columns that are in the names of folders (`year=2013`) come last, as integers or dates if each of them is written as one
-    is (not `01`), else as text; one that the files have, too, is theirs. The files are recorded as sources, by their bytes.
-    Raises as `commit` does, and:
+    Of a folder, columns that are in the names of the folders inside it (`year=2013`) come last, as integers or dates if each of
+    them is written as one is (not `01`), else as text; one that the files have, too, is theirs. Of a glob there are none. The
+    files are recorded as sources, by their bytes. Raises as `commit` does, and:
 
     Raises:
         NotFoundError: there is no such file.
