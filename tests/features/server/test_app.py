@@ -270,7 +270,7 @@ def test_bytes_are_written_as_they_are_read(running: Running) -> None:
         (404, "/write-to-online-store", {"feature_view_name": "weather", "df": {}}, "Nearest: weather_at"),
         (404, "/materialize", {"feature_views": ["weather"]}, "Nearest: weather_at"),
         (422, "/push", {"push_source_name": "weather_at", "df": {"origin": ["a"], "at": [10**18], "wind": [1],
-                                                                 "temp": [1.0]}}, "weather_at.at: `1000000000000000000` is"),
+                                                                 "temp": [1.0]}}, "df.at: `1000000000000000000` is"),
     ],
     ids=range(13),
 )  # fmt: skip
