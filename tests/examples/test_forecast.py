@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,6 +12,7 @@ from mainspring.models import get_model_version
 from mainspring.pipelines import RunResult
 from mainspring.runs import RunFiles, RunStore
 from mainspring.workspace import Workspace, using
+from tests.examples.projects import called, document, edit, mainspring
 
 HOME = Path(__file__).parents[2] / "examples" / "forecast"
 SMALL = ("--count", "4", "--years", "2", "--rounds", "50", "--epochs", "1")
@@ -29,38 +25,20 @@ pytestmark = [
 ]
 
 
-def called(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAINSPRING_")}
-    return subprocess.run(
-        [sys.executable, "-P", *arguments], cwd=folder, env=environment | {"NO_COLOR": "1"}, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-
-
-def document(folder: Path, *arguments: str) -> Any:
-    return json.loads(called(folder, "-m", "mainspring", *arguments, "--json").stdout)
-
-
 def copied(folder: Path) -> Path:
     shutil.copytree(HOME, folder, ignore=shutil.ignore_patterns(".mainspring", "__pycache__", "figures"))
     return folder
-
-
-def edit(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example after a run that is too small for its gates, and one with gates that it passes."""
     folder = copied(tmp_path_factory.mktemp("forecast") / "forecast")
-    refused = called(folder, "-m", "mainspring", "run", *SMALL)
+    refused = mainspring(folder, "run", *SMALL)
     assert "registered: NotAllowedError: The gates did not pass" in refused.stderr, refused.stderr
     edit(folder / "forecast" / "backtest.py", "better_than_champion=True", "no_worse_than_champion=True, margin=1.0")
     edit(folder / "forecast" / "backtest.py", 'at_most=1.0, worst_slice="week"', 'at_most=2.0, worst_slice="week"')
-    done = called(folder, "-m", "mainspring", "run", *SMALL)
+    done = mainspring(folder, "run", *SMALL)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3 ran, 25 reused" in done.stderr
     return folder
@@ -90,7 +68,7 @@ def test_the_best_of_the_back_test_is_registered_and_forecasts_what_nobody_knows
 
 
 def test_what_is_found_can_be_looked_at(project: Path) -> None:
-    told = called(project, "look.py")
+    told = called(project, "-P", "look.py")
     assert told.returncode == 0, told.stderr
     assert re.search(r"^boosted +mase 0\.\d{3}  rmsse 0\.\d{3}  wape 0\.0\d\d$", told.stdout, re.MULTILINE), told.stdout
     assert "station-rides/1" in told.stdout
@@ -130,14 +108,14 @@ assert panel.before(5_000, years=2)[0].max() + 28 <= 5_000
 
 
 def test_nothing_that_a_forecast_sees_came_after_its_origin() -> None:
-    done = called(HOME, "-B", "-c", f"import sys; sys.path.insert(0, '.'){BLIND}")
+    done = called(HOME, "-P", "-B", "-c", f"import sys; sys.path.insert(0, '.'){BLIND}")
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.soak
 def test_the_whole_back_test_beats_the_baseline_and_replays(tmp_path: Path) -> None:
     folder = copied(tmp_path / "forecast")
-    done = called(folder, "-m", "mainspring", "run")
+    done = mainspring(folder, "run")
     assert done.returncode == 0, done.stdout + done.stderr
     with Workspace.open(folder) as workspace, using(workspace):
         mase = {each.subject: each.value("mase") for each in result_of(workspace).output("evaluations")}

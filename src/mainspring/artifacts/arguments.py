@@ -34,7 +34,7 @@ def keep_arguments(cls: C) -> C:
             object.__setattr__(self, KEPT, _flat(known, given))
         made(self, *args, **kwargs)
 
-    cls.__init__ = make  # type: ignore[misc]  # as above
+    cls.__init__ = make  # type: ignore[misc]  # the class itself is changed, not an instance of a subclass
     return cls
 
 

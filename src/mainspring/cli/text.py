@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import click
 
-from mainspring.errors import counted as counted  # noqa: PLC0414  # it is one of the words for people
+from mainspring.errors import counted as counted  # noqa: PLC0414  # every command says `text.counted` beside the other words for people
 
 ID_LENGTH = 12
 _SPACE = "  "

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mainspring.data._store import DatasetStore, Write
-from mainspring.data._store import Extra as Extra  # noqa: PLC0414  # whoever commits finds both here
-from mainspring.data.draft import Draft, Making
-from mainspring.data.draft import Wanted as Wanted  # noqa: PLC0414  # whoever commits finds both here
+from mainspring.data._store import DatasetStore, Extra, Write
+from mainspring.data.draft import Draft, Making, Wanted
 from mainspring.data.repair import repaired
 from mainspring.data.replays import recorded_versions
 from mainspring.data.version import DatasetVersion, Source

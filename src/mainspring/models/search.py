@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mainspring.models import _rows
+from mainspring.models._store import ModelStore
 from mainspring.models.registry import model_store
 from mainspring.models.version import ModelVersion, RegisteredModel
 from mainspring.runs import filters
@@ -40,6 +41,17 @@ def _listing(
     return Listing(source, term, ties), kinds
 
 
+def _found(
+    store: ModelStore, searched: tuple[Listing, filters.Kinds], text: str, order: Sequence[str], *, limit: int,
+    cursor: str | None, where: str,
+) -> Page[str]:  # fmt: skip
+    listing, kinds = searched
+    return listing.find(
+        store.database, filters.parse_filter(text, kinds), [filters.parse_order(each, kinds) for each in order],
+        limit=limit, cursor=cursor, where=[Term(where)],
+    )  # fmt: skip
+
+
 _MODELS = _listing("models", "model m", "m.id", _MODEL_NUMBERS, _MODEL_TEXTS, (("m.name", False), ("m.id", False)))
 _VERSIONS = _listing(
     "model versions", "model_version v JOIN model m ON m.id = v.model", "v.id", _VERSION_NUMBERS, _VERSION_TEXTS,
@@ -60,11 +72,8 @@ def search_models(
     Raises:
         InvalidError: the filter or an order breaks the grammar, at the place that is named; or limit or cursor is wrong.
     """
-    store, (listing, kinds) = model_store(workspace), _MODELS
-    page = listing.find(
-        store.database, filters.parse_filter(filter, kinds), [filters.parse_order(each, kinds) for each in order_by],
-        limit=limit, cursor=cursor, where=[Term("m.deleted_at IS NULL")],
-    )  # fmt: skip
+    store = model_store(workspace)
+    page = _found(store, _MODELS, filter, order_by, limit=limit, cursor=cursor, where="m.deleted_at IS NULL")
     return Page(store.models_of(page.items), page.cursor)
 
 
@@ -81,10 +90,7 @@ def search_model_versions(
     Raises:
         InvalidError: the filter or an order breaks the grammar, at the place that is named; or limit or cursor is wrong.
     """
-    store, (listing, kinds) = model_store(workspace), _VERSIONS
-    page = listing.find(
-        store.database, filters.parse_filter(filter, kinds),
-        [filters.parse_order(each, kinds) for each in order_by or ("updated_at DESC",)],
-        limit=limit, cursor=cursor, where=[Term("v.deleted_at IS NULL AND m.deleted_at IS NULL")],
-    )  # fmt: skip
+    store, there = model_store(workspace), "v.deleted_at IS NULL AND m.deleted_at IS NULL"
+    order = order_by or ("updated_at DESC",)
+    page = _found(store, _VERSIONS, filter, order, limit=limit, cursor=cursor, where=there)
     return Page(store.versions_of(page.items), page.cursor)

@@ -27,7 +27,8 @@ from mainspring.data import (
     split_of,
     write_rule,
 )
-from mainspring.data.commit import Wanted, commit_drafts
+from mainspring.data.commit import commit_drafts
+from mainspring.data.draft import Wanted
 from mainspring.data.splits import recorded
 from mainspring.data.tables.rows import FrameDraft
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, WrongTypeError

@@ -15,8 +15,9 @@ import polars as pl
 from mainspring import clock
 from mainspring.data._sources import source_of_address
 from mainspring.data._store import DatasetStore
-from mainspring.data.commit import Wanted, commit_drafts
+from mainspring.data.commit import commit_drafts
 from mainspring.data.dataset import dataset
+from mainspring.data.draft import Wanted
 from mainspring.data.ingestion._store import IngestStore
 from mainspring.data.ingestion.events import EventTable
 from mainspring.data.ingestion.ingestion import leased

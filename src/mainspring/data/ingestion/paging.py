@@ -38,7 +38,7 @@ class Paging(msgspec.Struct, frozen=True, tag=True):
 class LinkHeader(Paging, frozen=True, tag=True):
     """The next page is the `Link` header's `rel="next"` (RFC 8288), as on GitHub."""
 
-    def after(self, page: Page, answer: Answered) -> Page | None:  # noqa: ARG002  # the base's
+    def after(self, page: Page, answer: Answered) -> Page | None:  # noqa: ARG002  # the base's signature
         """Its address."""
         return {"url": answer.next_link} if answer.next_link else None
 
@@ -48,7 +48,7 @@ class NextLink(Paging, frozen=True, tag=True):
 
     path: str = "next"
 
-    def after(self, page: Page, answer: Answered) -> Page | None:  # noqa: ARG002  # the base's
+    def after(self, page: Page, answer: Answered) -> Page | None:  # noqa: ARG002  # the base's signature
         """The address found there, if any."""
         link = at_path(answer.document, self.path)
         return {"url": str(link)} if link else None
@@ -112,7 +112,7 @@ class Token(Paging, frozen=True, tag=True):
         """What is said above."""
         return (self.parameter,)
 
-    def after(self, page: Page, answer: Answered) -> Page | None:  # noqa: ARG002  # the base's
+    def after(self, page: Page, answer: Answered) -> Page | None:  # noqa: ARG002  # the base's signature
         """The token, if there is one."""
         token = at_path(answer.document, self.path)
         return {self.parameter: token} if token else None

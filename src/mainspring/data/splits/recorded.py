@@ -15,9 +15,10 @@ import msgspec
 from blake3 import blake3
 
 from mainspring import clock
-from mainspring.data.commit import Extra, Wanted, commit_drafts
+from mainspring.data._store import Extra
+from mainspring.data.commit import commit_drafts
 from mainspring.data.dataset import dataset
-from mainspring.data.draft import Draft
+from mainspring.data.draft import Draft, Wanted
 from mainspring.data.splits.folds import GroupKFold, KFold, StratifiedKFold
 from mainspring.data.splits.groups import GroupSplit, StratifiedSplit
 from mainspring.data.splits.hashed import HashSplit

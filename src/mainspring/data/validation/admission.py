@@ -12,8 +12,8 @@ import polars as pl
 
 from mainspring.artifacts.spool import Spool
 from mainspring.data._store import DatasetStore, Extra
-from mainspring.data.commit import Wanted, commit_onto
-from mainspring.data.draft import Draft
+from mainspring.data.commit import commit_onto
+from mainspring.data.draft import Draft, Wanted
 from mainspring.data.tables.lazy import LazyDraft
 from mainspring.data.tables.rows import FrameDraft
 from mainspring.data.tables.united import UnitedDraft

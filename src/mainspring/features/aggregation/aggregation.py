@@ -59,7 +59,7 @@ class FoldUse(msgspec.Struct, frozen=True):
         """The state of the values of events in order; as `folded` one by one."""
         kept = [value for value in values if value is not None] if self.fold.skips_nulls else list(values)
         if self.of_floats:
-            kept = [self.type.number(float(value)) for value in kept]  # type: ignore[arg-type]  # as above
+            kept = [self.type.number(float(value)) for value in kept]  # type: ignore[arg-type]  # held to numbers by their types
         return self.fold.of(kept) if kept else None
 
 

@@ -118,7 +118,7 @@ def histogram(values: pl.Series) -> Histogram | None:
     numbers = numbers.filter(numbers.is_finite())
     low, high = (numbers.quantile(share, "nearest") for share in (0.01, 0.99))
     if low is not None and low == high:
-        low, high = numbers.min(), numbers.max()  # type: ignore[assignment]  # of floats
+        low, high = numbers.min(), numbers.max()  # type: ignore[assignment]  # both are floats, as the column was cast
     if low is None or high is None or not low < high:
         return None
     edges = np.linspace(low, high, _BARS + 1)

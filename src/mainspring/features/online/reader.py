@@ -220,7 +220,7 @@ class FeatureReader:
         event_us = [event for part in parts for event in part.event_us]
         if self._order is None:
             return Vector(values, statuses, event_us)
-        return Vector(*([told[place] for place in self._order] for told in (values, statuses, event_us)))  # type: ignore[arg-type]  # three lists
+        return Vector(*([told[place] for place in self._order] for told in (values, statuses, event_us)))  # type: ignore[arg-type]  # three lists of their own types
 
 
 class _ClockBehindError(Exception):
@@ -249,7 +249,7 @@ class _Stored:
         self._outside = [_OUTSIDE] * count
         self._present = [_PRESENT] * count
 
-    def places(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> list[bytes]:  # noqa: ARG002  # as of tiles
+    def places(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> list[bytes]:  # noqa: ARG002  # the signature of parts
         prefix, key = self._prefix, self._key
         return [prefix + key(entity) for entity in entities]
 

@@ -85,7 +85,7 @@ class StoredValues:
             yield [(key, value) for key, value in given if value is not None]
 
     def changes(
-        self, rows: pl.DataFrame, store: KeyValue | None, begins_us: int = 0, *, is_pushed: bool = False  # noqa: ARG002  # as of tiles
+        self, rows: pl.DataFrame, store: KeyValue | None, begins_us: int = 0, *, is_pushed: bool = False  # noqa: ARG002  # the signature of states, of which tiles need it
     ) -> Changes:  # fmt: skip
         """What rows change beside what is stored, or as if nothing was (None); a newer event stays, unless it is ahead."""
         now_us = clock.now_us()

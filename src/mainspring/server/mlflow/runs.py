@@ -65,17 +65,8 @@ class _Batch(_Ref, frozen=True):
     tags: tuple[Pair, ...] = ()
 
 
-class _Dataset(msgspec.Struct, frozen=True):
-    name: str
-    digest: str
-    source_type: str = ""
-    source: str = ""
-    schema: str = ""
-    profile: str = ""
-
-
 class _Input(msgspec.Struct, frozen=True):
-    dataset: _Dataset
+    dataset: DatasetInput
     tags: tuple[Pair, ...] = ()
 
 
@@ -231,7 +222,7 @@ def _log_batch(records: Records, asked: _Batch) -> Told:
 
 def _log_inputs(records: Records, asked: _Inputs) -> Told:
     run = records.open_run(asked.id)
-    given = [DatasetInput(**msgspec.structs.asdict(each.dataset), tags=mapped(each.tags)) for each in asked.datasets]
+    given = [msgspec.structs.replace(each.dataset, tags=mapped(each.tags)) for each in asked.datasets]
     with records.database.transaction() as tx:
         records.inputs.log_inputs(tx, run.id, given)
         _link(records, tx, run, "input", asked.models)
@@ -336,8 +327,8 @@ def _text(value: Any) -> str:
 def _input(given: DatasetInput) -> Told:
     dataset = {
         name: value
-        for name in _Dataset.__struct_fields__
-        if (value := getattr(given, name)) or name in ("name", "digest", "source_type", "source")
+        for name in DatasetInput.__struct_fields__
+        if name != "tags" and ((value := getattr(given, name)) or name in ("name", "digest", "source_type", "source"))
     }
     return {"dataset": dataset, "tags": pairs(given.tags)}
 
