@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,16 @@ def called(*words: str, cwd: Path, status: int = 0) -> str:
 def document(*words: str, cwd: Path) -> Any:
     """The JSON document that a call prints."""
     return json.loads(called(*words, "--json", cwd=cwd))
+
+
+@pytest.fixture(autouse=True)
+def _forgotten(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What commands import of a project in this process is not there for tests of other projects."""
+    yield
+    made = str(tmp_path_factory.getbasetemp())
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(made):
+            del sys.modules[name]
 
 
 @pytest.fixture

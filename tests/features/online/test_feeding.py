@@ -211,6 +211,7 @@ def test_a_view_behind_trimmed_events_goes_on_with_what_its_dataset_has(workspac
     assert {(each.events, each.offset) for each in feed()} == {(0, 2)}
     send("arrivals", [{**ENTITIES[0], "delay": 3.0}])
     assert {(each.events, each.offset) for each in feed()} == {(1, 3)}
+    ingest_stream("arrivals", fields_of("arrivals"))
     assert sent_and_trimmed(5.0) == 5
     with pytest.raises(NotFoundError, match=r"doesn't have them: .*after=5.* then `materialize\(\"delays\"\)`"):
         feed("delays")
@@ -223,6 +224,25 @@ def test_a_view_behind_trimmed_events_goes_on_with_what_its_dataset_has(workspac
     for view in ("delays", "last"):
         materialize(view)
     assert {(each.events, each.offset) for each in feed()} == {(0, 7)}
+    assert vectors("late", ticks.now, workspace) == wanted("late", ticks.now)
+
+
+def test_a_view_drops_the_events_that_its_dataset_went_on_without(workspace: Workspace, ticks: Ticks) -> None:
+    apply(FeatureService("late", [delays(), last()]))
+    send("arrivals", [{**ENTITIES[0], "delay": 1.0}])
+    ingest_stream("arrivals", fields_of("arrivals"))
+    send("arrivals", [{**ENTITIES[0], "delay": 3.0}, {**ENTITIES[0], "delay": 4.0}])
+    feed()
+    log = open_log(workspace)
+    log.trim("arrivals", 4)
+    ingest_stream("arrivals", after=3)
+    materialized = materialize("delays")
+    assert (materialized.rows, materialize("delays").rows) == (1, 0)
+    assert {(each.events, each.offset) for each in feed()} == {(0, 3)}
+    assert vectors("late", ticks.now, workspace) == wanted("late", ticks.now)
+    send("arrivals", [{**ENTITIES[0], "delay": 7.0}])
+    ingest_stream("arrivals")
+    assert {(each.events, each.offset) for each in feed()} == {(1, 4)}
     assert vectors("late", ticks.now, workspace) == wanted("late", ticks.now)
 
 

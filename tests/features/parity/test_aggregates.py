@@ -206,6 +206,25 @@ def test_what_a_killed_materialization_left_is_told(workspace: Workspace, ticks:
 
 
 @here
+def test_events_that_the_dataset_went_on_without_are_named(workspace: Workspace, ticks: Ticks) -> None:
+    fed, chance = Fed(workspace, ticks), random.Random(0)
+    fed.send(chance, 10)
+    ingest_stream("arrivals", FIELDS)
+    fed.send(chance, 10)
+    feed("delays")
+    fed.read()
+    end = fed.stream.end("arrivals")
+    fed.stream.trim("arrivals", end + 1)
+    ingest_stream("arrivals", after=end)
+    found = verify("late")
+    assert {each.cause for each in found.mismatches} == {Cause.LEFT_OUT}
+    assert "the events 11 to 20, which `arrivals` went on without" in found.mismatches[0].why
+    materialize("delays")
+    fed.read()
+    assert verify("late").views[0].mismatched == found.views[0].mismatched, "what is read from now on is right"
+
+
+@here
 def test_sums_in_another_order_are_found(workspace: Workspace, ticks: Ticks) -> None:
     report = served_and_kept(workspace, ticks, [1, 2, 3], [3, 2, 1])
     assert {(each.feature, each.cause, each.why) for each in report.mismatches} == {

@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = exports(
     {
         **dict.fromkeys(("Ingested", "forget_cursor", "ingest", "list_cursors"), "mainspring.data.ingestion.ingestion"),
         **dict.fromkeys(
-            ("StreamIngested", "ingest_stream", "ingested_to", "newest_of_stream"),
+            ("StreamIngested", "ingest_stream", "ingested_to", "left_out_of", "newest_of_stream"),
             "mainspring.data.ingestion.consuming",
         ),
         "EventTable": "mainspring.data.ingestion.events",

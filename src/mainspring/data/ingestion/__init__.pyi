@@ -2,6 +2,7 @@ from mainspring.data.ingestion._store import Cursor as Cursor
 from mainspring.data.ingestion.consuming import StreamIngested as StreamIngested
 from mainspring.data.ingestion.consuming import ingest_stream as ingest_stream
 from mainspring.data.ingestion.consuming import ingested_to as ingested_to
+from mainspring.data.ingestion.consuming import left_out_of as left_out_of
 from mainspring.data.ingestion.consuming import newest_of_stream as newest_of_stream
 from mainspring.data.ingestion.dlt import Dlt as Dlt
 from mainspring.data.ingestion.events import EventTable as EventTable

@@ -105,6 +105,16 @@ def ingested_to(stream: str, *, to: str = "", workspace: Workspace | None = None
     return _offset(IngestStore(workspace.database, workspace.ledger, to or stream, _SCHEME + stream))
 
 
+def left_out_of(stream: str, *, to: str = "", workspace: Workspace | None = None) -> list[tuple[int, int]]:
+    """The events of a stream that its dataset was told to go on without, as their first and last offsets, in order.
+
+    Who has read them before they were trimmed knows more than the dataset.
+    """
+    workspace = workspace or current_workspace()
+    cursor = IngestStore(workspace.database, workspace.ledger, to or stream, _SCHEME + stream).cursor()
+    return [(first, last) for first, last in cursor.state.get("left_out", ())] if cursor else []
+
+
 def newest_of_stream(stream: str, workspace: Workspace | None = None) -> tuple[DatasetVersion | None, int]:
     """The newest version of a stream's dataset, and the offset up to which events are in it, were set apart, or were left out.
 
@@ -143,7 +153,9 @@ def _go_on_behind(after: int, log: EventLog, stream: str, store: IngestStore, le
     if cursor is not None and after > (least := max(trimmed, read)):
         said = f"Those from {least + 1} to {after} are there, and were not read yet."
         raise InvalidError("after", after, f"at most {least}, so that no events are left out", said)
-    store.move(lease, cursor.state if cursor else None, {"offset": after})
+    state = cursor.state if cursor else {}
+    gaps = [*state.get("left_out", ()), [read + 1, after]]
+    store.move(lease, cursor.state if cursor else None, {**state, "offset": after, "left_out": gaps})
 
 
 class _DatasetSink:
@@ -165,13 +177,14 @@ class _DatasetSink:
 
     def apply(self, events: Sequence[Event], expect: int, offset: int) -> None:
         """Make a version of events and move the offset."""
-        if self.offset() != expect:
-            raise ConflictError(f"`{self.store.source}` was read up to {self.offset()}, not {expect}; begin there.")
+        cursor, found = self.store.cursor(), self.offset()
+        if found != expect:
+            raise ConflictError(f"`{self.store.source}` was read up to {found}, not {expect}; begin there.")
         rows, apart = self.table.parted(events)
-        before = {"offset": expect} if expect else None
+        before = cursor.state if cursor else None
 
         def settle(tx: Transaction, version: DatasetVersion) -> None:
-            self.store.settle(tx, self.lease, before, {"offset": offset}, version)
+            self.store.settle(tx, self.lease, before, {**(before or {}), "offset": offset}, version)
 
         draft = FrameDraft(self.name, rows, self.workspace.blobs, self._before)
         wanted = [Wanted(self.name, draft, behind=True, sources=self.sources, extra=[settle])]

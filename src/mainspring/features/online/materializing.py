@@ -20,7 +20,7 @@ import polars as pl
 
 from mainspring import clock
 from mainspring.data import DatasetVersion, dataset
-from mainspring.data.ingestion import newest_of_stream
+from mainspring.data.ingestion import left_out_of, newest_of_stream
 from mainspring.errors import (
     ConflictError,
     InvalidError,
@@ -184,13 +184,16 @@ class _Work:
         return self._done(version, ended, rows, written, removed)
 
     def of_stream(self, until_us: int, lease: Lease, *, full: bool) -> Materialized:
-        """All events of a stream's dataset, unless the store has them by now; the caller is alone."""
+        """All events of a stream's dataset, unless the store has them, and no others, by now; the caller is alone."""
+        left_out = left_out_of(self.record.source, workspace=self.workspace)
         version, last = newest_of_stream(self.record.source, self.workspace)
         if version is None:
             raise NotFoundError("dataset", self.record.source)
         data = self.online.get(self.place)
         before = read_watermark(data)
-        is_there = before is not None and before.running is None and before.offset >= last and not full
+        is_there = not full and before is not None and before.running is None and before.offset >= last
+        if before is not None and before.surplus(left_out):
+            is_there = False
         source = version.scan().clear() if is_there else version.scan()
         rows = timed_rows(self.record, source, self.functions).drop_nulls([key.name for key in self.record.keys])
         if before is not None and is_there:
@@ -202,8 +205,9 @@ class _Work:
         removed = self._remove_others(rows, begins_us, fence, keeps_pushed=not full)
         reaches_us = begins_us if self.record.aggregates else None
         ended = Watermark(
-            source=self.record.source, offset=last, known_us=known_us, begins_us=reaches_us, swept_us=reaches_us
-        )
+            source=self.record.source, offset=last, known_us=known_us, begins_us=reaches_us, swept_us=reaches_us,
+            lacks=left_out[-1][1] if left_out else 0,
+        )  # fmt: skip
         fence.end(ended)
         return self._done(version, ended, rows, written, removed)
 
@@ -302,7 +306,8 @@ class _Work:
 
 
 def backfill(definition: Definition, workspace: Workspace, lease: Lease) -> None:
-    """Bring the events of its stream that are in a dataset to a view that was never fed, alone by this lease.
+    """Bring the events of its stream that are in a dataset to a view that was never fed, alone by this lease; also to one that
+    has events which the dataset went on without.
 
     Without a dataset it begins behind what was left out.
     """
@@ -310,14 +315,15 @@ def backfill(definition: Definition, workspace: Workspace, lease: Lease) -> None
     work = _Work(definition, store, workspace)
     data = workspace.online.get(work.place)
     mark, source = read_watermark(data), work.record.source
-    if mark is not None and mark.running is None:
+    left_out = left_out_of(source, workspace=workspace)
+    if mark is not None and mark.running is None and not mark.surplus(left_out):
         return
     version, offset = newest_of_stream(source, workspace)
     if version is not None and EVENT_OFFSET in version.columns:
         work.of_stream(clock.now_us(), lease, full=False)
     elif offset and mark is None:
         workspace.online.write(
-            [(work.place, Watermark(source=source, offset=offset).packed())], expect={work.place: data}
+            [(work.place, Watermark(source=source, offset=offset, lacks=offset).packed())], expect={work.place: data}
         )
 
 

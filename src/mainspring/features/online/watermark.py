@@ -6,6 +6,8 @@ what the events up to it change. Whoever writes a watermark expects the one it r
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from mainspring.features._store import DefinitionStore
@@ -47,11 +49,23 @@ class Watermark(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     begins_us: int | None = None
     swept_us: int | None = None
     """What `begins_us` was when the tiles before it were removed."""
+    lacks: int = 0
+    """Up to this offset it has no event either that the stream's dataset went on without."""
 
     @property
     def reaches_us(self) -> int | None:
         """Up to which instant the store reflects what was known; of a stream when the newest of its events was, if any."""
         return self.until_us if self.version else self.known_us
+
+    def surplus(self, left_out: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Of the events that the stream's dataset went on without, by first and last offset, those that this has.
+
+        >>> Watermark(source="arrivals", offset=15, lacks=3).surplus([(2, 3), (10, 20), (30, 40)])
+        [(10, 15)]
+        """
+        return [
+            (first, min(last, self.offset)) for first, last in left_out if self.lacks < last and first <= self.offset
+        ]
 
     def packed(self) -> bytes:
         """The bytes under which it is stored."""

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from mainspring.data import dataset
+from mainspring.data.ingestion import left_out_of
 from mainspring.errors import MainspringError
 from mainspring.features.aggregation import WindowedAggregate
 from mainspring.features.definitions.demand import computed
@@ -126,6 +127,22 @@ class _Search:
         for offset_us in OFFSETS_US:
             shifted = answers_as_of(self.asked, newest.shifted(offset_us), self.levels)
             yield self._try(Cause.ZONE, f"it is right by times that are {_hours(offset_us)} off", shifted)
+        yield from self._left_out()
+
+    def _left_out(self) -> Iterator[_Try]:
+        """Reads of a store that had events which nobody has any more."""
+        if self.record.stream is None:
+            return
+        left_out = left_out_of(self.record.source, workspace=self.sources.workspace)
+        found = [mark.surplus(left_out) if mark else [] for mark in self.marks.seen]
+        for number, gaps in enumerate(found):
+            if gaps:
+                ranges = ", ".join(f"{first} to {last}" for first, last in gaps)
+                why = (
+                    f"the view has the events {ranges}, which `{self.record.source}` went on without;"
+                    f' `materialize("{self.judged.view.name}")` drops them'
+                )
+                yield _Try(Cause.LEFT_OUT, why, dict.fromkeys(self.served, self.marks.which == number))
 
     def _pushed(self, pushed: Mask) -> Iterator[_Try]:
         """What was pushed is served as it came, also before its time."""

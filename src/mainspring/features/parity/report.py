@@ -29,6 +29,8 @@ class Cause(StrEnum):
     """An earlier version of the source gives it: the rows were changed or removed since."""
     PUSHED = "push"
     """What was pushed is not what the source has now."""
+    LEFT_OUT = "left out"
+    """The store has events that the stream's dataset went on without."""
     INPUTS = "inputs"
     """It is computed of features that differ."""
     UNKNOWN = "unknown"
