@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import itemgetter, or_
 
 import msgspec
 
@@ -45,6 +47,11 @@ def as_of(data: bytes, at_us: int) -> bytes | None:
 def is_plain(data: bytes) -> bool:
     """Whether one packed value is stored, and no chain."""
     return not data[FLAGS] & IS_CHAIN
+
+
+def are_plain(values: Iterable[bytes]) -> bool:
+    """Whether none of many is a chain: without a call for each."""
+    return not reduce(or_, map(itemgetter(FLAGS), values), 0) & IS_CHAIN
 
 
 def links(data: bytes) -> list[bytes]:

@@ -32,7 +32,7 @@ from mainspring.errors import (
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, view_record
-from mainspring.features.online.ahead import is_plain, links, merged
+from mainspring.features.online.ahead import are_plain, is_plain, links, merged
 from mainspring.features.online.fence import Fence
 from mainspring.features.online.increments import Increment, increment_of
 from mainspring.features.online.places import TILE_BYTES, watermark_place
@@ -236,7 +236,8 @@ class _Work:
 
     def _put(self, given: Mapping[bytes, bytes], fence: Fence) -> int:
         """Store values beside what is stored; gives how many entities got one."""
-        count = fence.put_newest((key, value) for key, value in given.items() if is_plain(value))
+        plain = given if are_plain(given.values()) else {key: value for key, value in given.items() if is_plain(value)}
+        count = fence.put_newest(plain.items())
         if count == len(given):
             return count
         found = zip(given, self.online.get_many([*given]), strict=True)

@@ -106,7 +106,10 @@ class Packing:
         head["c"] = created_us.astype(np.int64).view(np.uint64) ^ np.uint64(_BIAS)
         head["v"] = self.number | (_PUSHED if is_pushed else 0)
         columns = [frame.get_column(field.name) for field in self.fields]
-        nulls = np.array([column.is_null().to_numpy() for column in columns], dtype=bool).reshape(len(columns), rows)
+        nulls = np.zeros((len(columns), rows), bool)
+        for place, column in enumerate(columns):
+            if column.null_count():  # which is known, and most columns have none
+                nulls[place] = column.is_null().to_numpy()
         head["n"] = np.packbits(nulls, axis=0, bitorder="little").T
         fixed = np.zeros(rows, self._fixed)
         for place in self._at:
