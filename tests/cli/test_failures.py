@@ -96,6 +96,12 @@ def test_an_error_is_said_at_most_twice_and_at_the_users_lines(
 
 
 def test_what_ran_without_being_reusable_is_counted(folder: Path) -> None:
+    (folder / "live.py").write_text(
+        "import mainspring as ms\n\n\ndef made(lock):\n    @ms.step\n    def closed() -> int:\n"
+        "        return 1 if lock else 0\n\n    return closed\n\n\nclosed = made(object())\n\n\n"
+        "@ms.pipeline\ndef main():\n    return closed()\n"
+    )
+    assert ": 1 ran, 1 not reusable (see `mainspring why " in mainspring("run", "live.py:main", cwd=folder).stderr
     ran = mainspring("run", "steps.py:reading", cwd=folder)
     assert ran.returncode == 0
     assert ": 1 ran, 1 not reusable (undeclared inputs, which a worker may not have; see `mainspring why " in ran.stderr

@@ -88,7 +88,7 @@ def test_metrics_of_a_reused_step_are_shown_as_reused(flow: Path) -> None:
 
 def test_undeclared_reads_are_counted_and_named(flow: Path) -> None:
     shown = look(flow, "runs", "show", "latest").stdout
-    assert "1 step read undeclared inputs; see mainspring why" in shown
+    assert "1 step; see mainspring why" in shown
     assert "undeclared file `undeclared.txt`" in look(flow, "runs", "show", "latest", "noted").stdout.replace(
         "undeclared   file", "undeclared file"
     )

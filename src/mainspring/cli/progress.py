@@ -145,17 +145,15 @@ class Progress(Listener):
         return f"{kind} {bold(short(run.id))} {state(run.state)}{took}: {told or 'nothing ran'}"
 
     def _not_reusable(self, run: Run) -> str:
-        """How many of the steps that ran will run again, because of something they didn't declare."""
+        """How many of the steps that ran will run again, because of what they didn't declare or what can't be recorded."""
         if run.replay_of:
             return ""
         ran = [task for task in self.leaves() if task.state is TaskState.SUCCEEDED and task.options.cache]
-        count = sum(bool(task.seen) for task in ran)
-        return (
-            f", {count:,} not reusable (undeclared inputs, which a worker may not have;"
-            f" see `{self.command} why {short(run.id)}`)"
-            if count
-            else ""
-        )
+        count = sum(not task.is_reusable for task in ran)
+        if not count:
+            return ""
+        because = "undeclared inputs, which a worker may not have; " if any(task.seen for task in ran) else ""
+        return f", {count:,} not reusable ({because}see `{self.command} why {short(run.id)}`)"
 
     def _look_closer(self, run: Run) -> list[str]:
         name = short(run.id)

@@ -167,8 +167,11 @@ def touched(workspace: Workspace, node_id: str) -> tuple[list[dict[str, Any]], l
 
 
 def not_reusable(tasks: Iterable[Task]) -> int:
-    """How many tasks read inputs that they didn't declare, so that their results can't be reused."""
-    return sum(bool(task.seen) and not task.is_mapped for task in tasks)
+    """How many tasks read what they didn't declare, or have code that can't be recorded, so that nothing reuses them."""
+    from mainspring.pipelines.task import TaskState
+
+    ended = (task for task in tasks if task.state is TaskState.SUCCEEDED and task.options.cache and not task.is_mapped)
+    return sum(not task.is_reusable for task in ended)
 
 
 def undeclared(task: Task) -> list[str]:

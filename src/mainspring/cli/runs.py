@@ -173,7 +173,7 @@ def _facts(run: Run, document: dict[str, Any]) -> str:
             ("note", run.note),
             ("read", "\n".join(node["label"] for node in document["read"])),
             ("made", "\n".join(node["label"] for node in document["made"])),
-            ("not reusable", f"{text.counted(seen, 'step')} read undeclared inputs; see mainspring why {text.short(run.id)}"
+            ("not reusable", f"{text.counted(seen, 'step')}; see mainspring why {text.short(run.id)}"
              if seen else ""),
             ("error", click.style(run.error, fg="red") if run.error else ""),
         ]

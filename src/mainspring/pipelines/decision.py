@@ -10,7 +10,7 @@ from blake3 import blake3
 
 from mainspring.errors import NotFoundError
 from mainspring.pipelines._store import TaskStore, leaves
-from mainspring.pipelines.code.facts import is_mention
+from mainspring.pipelines.code.facts import NOT_REUSABLE, is_mention
 from mainspring.pipelines.code.fingerprint import Fingerprint, Fingerprinter, compare, fingerprint_of
 from mainspring.pipelines.code.live import VALUE, Live
 from mainspring.pipelines.graph import Literal, Stored
@@ -125,8 +125,8 @@ class Decider:
         """Why a task runs instead of taking an earlier result, most telling first; notes on reuse later begin with
         `not reusable`.
         """
-        notes = [f"not reusable: {line}" for line in live]
-        notes += [line for line in fingerprint.unresolved if line.startswith("not reusable")]
+        notes = [f"{NOT_REUSABLE}{line}" for line in live]
+        notes += [line for line in fingerprint.unresolved if line.startswith(NOT_REUSABLE)]
         if not self._reuse:
             return [self._told, *notes]
         if not task.options.cache:

@@ -25,6 +25,7 @@ from mainspring.errors import (
 from mainspring.ledger import Replay, within_task
 from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.code import declared
+from mainspring.pipelines.code.facts import NOT_REUSABLE
 from mainspring.pipelines.code.reads import files_in, import_reads, is_in_key, variables_in
 from mainspring.pipelines.failure import message_of, trace_of
 from mainspring.pipelines.graph import outside_graph
@@ -297,15 +298,14 @@ def _record_success(
     for path, former in place.stamps.items():
         if stamp(Path(path)) != former:
             name = os.path.relpath(path, place.root)
-            task.reasons = [*task.reasons, f"not reusable: {name} was changed while the run went on"]
-    reusable = task.options.cache and not seen and not any(line.startswith("not reusable") for line in task.reasons)
+            task.reasons = [*task.reasons, f"{NOT_REUSABLE}{name} was changed while the run went on"]
     extra: list[Callable[[Transaction], None]] = []
     if run_log.is_used or run_log.run or task.child_run:
         extra.append(lambda tx: _add_child_run(place, tx, task, run_log))
     task.seen = [msgspec.to_builtins(each) for each in seen]
     log = _kept_log(place, log_path)
     place.store.succeed(
-        task, attempt, lease, outputs, usage, seen=task.seen, log=log, reusable=reusable, extra=extra
+        task, attempt, lease, outputs, usage, seen=task.seen, log=log, reusable=task.is_reusable, extra=extra
     )  # fmt: skip
     task.state, task.outputs, task.log = TaskState.SUCCEEDED, {a.name: a.id for a in outputs}, log
     task.wall_s, task.cpu_s, task.peak_bytes, task.error = usage.wall_s, usage.cpu_s, usage.peak_bytes, None

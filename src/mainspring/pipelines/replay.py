@@ -18,7 +18,7 @@ from mainspring.ledger import new_id
 from mainspring.pipelines.code import fingerprint as fingerprints
 from mainspring.pipelines.code.entropy import entropy_calls
 from mainspring.pipelines.code.excerpt import Excerpt, excerpts_in
-from mainspring.pipelines.code.fingerprint import NOT_REUSABLE
+from mainspring.pipelines.code.facts import NOT_REUSABLE
 from mainspring.pipelines.code.live import VALUE
 from mainspring.pipelines.decision import Decider
 from mainspring.pipelines.engine import Engine

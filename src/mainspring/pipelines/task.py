@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from mainspring.pipelines.code.facts import NOT_REUSABLE
 from mainspring.pipelines.graph import Binding
 from mainspring.pipelines.step import StepOptions
 
@@ -80,6 +81,11 @@ class Task(msgspec.Struct, kw_only=True):
     def own_arguments(self) -> dict[str, Binding]:
         """The arguments without those that an item has from the mapped task; only these are stored with it."""
         return {name: self.arguments[name] for name in self.bindings if name in self.arguments}
+
+    @property
+    def is_reusable(self) -> bool:
+        """Whether a later run may take what it gave: it read what it declared, and its code was what is recorded."""
+        return self.options.cache and not self.seen and not any(each.startswith(NOT_REUSABLE) for each in self.reasons)
 
     @property
     def is_mapped(self) -> bool:

@@ -184,7 +184,7 @@ def test_a_closure_counts_by_the_values_it_holds(project: Sources) -> None:
     assert of(project, make([1, {"a": (2,)}])).reusable
     found = of(project, make(object()))
     assert not found.reusable
-    assert found.unresolved == ("not reusable: closure over `n`, a object, which can't be recorded",)
+    assert found.unresolved == ("not reusable: closure over `n` (of type object), which can't be recorded",)
 
 
 def test_a_function_without_source_is_not_reusable(project: Sources) -> None:

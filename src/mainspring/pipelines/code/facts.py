@@ -10,6 +10,8 @@ import re
 import msgspec
 
 DEFINITION, CONSTANT, EFFECT = "definition", "constant", "effect"
+NOT_REUSABLE = "not reusable: "
+"""How a note begins that keeps a result from being taken by later runs."""
 _MENTION = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*[.:][^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
 

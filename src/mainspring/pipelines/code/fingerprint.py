@@ -18,7 +18,7 @@ from blake3 import blake3
 from mainspring.errors import GraphError, close_names
 from mainspring.pipelines.code.analyses import Analyses
 from mainspring.pipelines.code.closure import Project, Walk, import_suspects, name_units
-from mainspring.pipelines.code.facts import CONSTANT, DEFINITION, EFFECT, Unit
+from mainspring.pipelines.code.facts import CONSTANT, DEFINITION, EFFECT, NOT_REUSABLE, Unit
 from mainspring.pipelines.code.live import VALUE, Live
 from mainspring.pipelines.code.modules import ModuleFile, ProjectModules
 from mainspring.pipelines.code.reads import ReadParts, import_reads, recalled, shown_part, value_digest
@@ -28,7 +28,6 @@ from mainspring.runs.environment import Environment, Installed, installed
 _RECIPE = "fingerprint 1"
 _ORDER = "order of effects in "
 _NOT_COUNTED = frozenset(sys.stdlib_module_names) | {"mainspring", "__future__", "__main__"}
-NOT_REUSABLE = "not reusable: "
 
 
 class Fingerprint(msgspec.Struct, frozen=True):

@@ -19,12 +19,12 @@ from blake3 import blake3
 from mainspring.errors import GraphError
 from mainspring.pipelines.code.closure import Project, Walk
 from mainspring.pipelines.code.declared import place_of
+from mainspring.pipelines.code.facts import NOT_REUSABLE
 from mainspring.pipelines.code.live import unwrapped
 from mainspring.pipelines.code.names import Collector, ModuleNames
 from mainspring.pipelines.code.objects import code_digest
 from mainspring.pipelines.code.source import normalised
 
-_NOT_REUSABLE = "not reusable: "
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
 
 
@@ -97,7 +97,7 @@ class LiveWalk:
             self.value(label, value, ())
             return f"<{label}>"
         self.notes.append(
-            f"{_NOT_REUSABLE}closure over `{label}`, a {type(value).__qualname__}, which can't be recorded"
+            f"{NOT_REUSABLE}closure over `{label}` (of type {type(value).__qualname__}), which can't be recorded"
         )
         return f"<{type(value).__qualname__}>"
 
@@ -132,7 +132,7 @@ class LiveWalk:
         name = f"{value.__module__}.{value.__qualname__}"
         nodes = source_nodes(value)
         if not nodes:
-            self.notes.append(f"{_NOT_REUSABLE}the source of {name} is not known")
+            self.notes.append(f"{NOT_REUSABLE}the source of {name} is not known")
             if isinstance(value, FunctionType):
                 self.parts[f"code {name}"] = code_digest(value.__code__)
             return
@@ -182,7 +182,7 @@ class LiveWalk:
         self.walk.env.update(collector.env)
         for item in sorted(collector.dynamic):
             reason = item.partition(":")[2]
-            self.notes.append(f"{_NOT_REUSABLE}names can't be resolved: {reason}")
+            self.notes.append(f"{NOT_REUSABLE}names can't be resolved: {reason}")
 
 
 def _ufunc_type() -> type:
