@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import msgspec
 import polars as pl
@@ -123,6 +125,19 @@ def test_each_line_of_a_long_secret_is_redacted(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("LAB_PRIVATE_KEY", "-----BEGIN PRIVATE KEY-----\nfirst-line-of-it\nsecond-line-of-it\nab\n")
     assert redact("line by line: second-line-of-it") == "line by line: [secret:env/LAB_PRIVATE_KEY]"
     assert redact("abacus") == "abacus"
+
+
+@pytest.mark.parametrize(
+    "value", ['pa"ss/w0rd+12345', "p@ssw0rd12345", "naïvew0rd!99", "two\twords&more=1", "back\\slash-1"]
+)
+def test_a_secret_is_redacted_however_it_is_written(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("WRITTEN", value)
+    resolve("secret:env/WRITTEN")
+    for text in (
+        urlencode({"k": value}), quote(value), quote(value, safe=""), json.dumps([value]),
+        json.dumps([value], ensure_ascii=False), repr([value]), ascii(value),
+    ):  # fmt: skip
+        assert "[secret:env/WRITTEN]" in redact(text), text
 
 
 def test_a_number_is_a_secret_only_as_a_whole_and_never_a_count(monkeypatch: pytest.MonkeyPatch) -> None:

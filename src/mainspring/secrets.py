@@ -371,10 +371,25 @@ def _in_environment() -> dict[str, str]:
     return found
 
 
-def _as_recorded(value: str) -> list[str]:
-    """The value and, as logs are read line by line, each of its lines that says something by itself."""
+@lru_cache(maxsize=256)  # asked for each text that is redacted
+def _as_recorded(value: str) -> tuple[str, ...]:
+    """The value, as logs are read line by line each of its lines that says something by itself, and each as URLs, JSON and
+    Python write it.
+    """
+    import json
+    from urllib.parse import quote, quote_plus
+
     lines = value.splitlines() if "\n" in value else ()
-    return [value, *(line for line in lines if len(line) >= _SHORTEST_INSIDE and not line.startswith("-----"))]
+    plain = [value, *(line for line in lines if len(line) >= _SHORTEST_INSIDE and not line.startswith("-----"))]
+    written = [
+        form
+        for text in plain
+        for form in (
+            quote(text), quote(text, safe=""), quote_plus(text), quote_plus(text, safe="/"), json.dumps(text)[1:-1],
+            json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1], ascii(text)[1:-1],
+        )
+    ]  # fmt: skip
+    return tuple(dict.fromkeys([*plain, *written]))
 
 
 def _whole(number: str) -> str:

@@ -315,3 +315,30 @@ def test_the_hash_seed_counts_and_is_shown(tmp_path: Path, monkeypatch: pytest.M
     old = project.of()
     monkeypatch.setenv("PYTHONHASHSEED", "0")
     assert compare(old, project.of()) == ["hash seed changed: random → 0"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "link"),
+    [
+        ("try:\n  from opt import f\nexcept ImportError:\n  def f(): return 1\ndef go(): return f()", "opt.py"),
+        (
+            "def go():\n  try:\n    from pkg.opt import f\n  except ImportError:\n    return 1\n  return f()",
+            "pkg/opt.py",
+        ),
+        ("import pkg\ndef go(): return pkg.f()", "pkg/opt.py"),
+        (
+            "try:\n  from opt.x import f\nexcept ImportError:\n  def f(): return 1\ndef go(): return f()",
+            "opt/__init__.py",
+        ),
+    ],
+)
+def test_a_link_that_leads_nowhere_is_no_module_until_it_leads_somewhere(tmp_path: Path, steps: str, link: str) -> None:
+    lazy = "import importlib\ndef __getattr__(n): return getattr(importlib.import_module('pkg._a'), n)"
+    sources = Sources(tmp_path / "project", steps=steps, pkg__init=lazy, pkg___a="def f(): return 3")
+    without = sources.of()
+    path = sources.root / link
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(tmp_path / "later.py")
+    assert sources.of() == without
+    (tmp_path / "later.py").write_text("def f(): return 2\nclass x: f = 1\n")
+    assert (sources.of().digest == without.digest) is steps.startswith("import pkg"), "which doesn't name it"

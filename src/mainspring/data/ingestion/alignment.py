@@ -122,33 +122,112 @@ class Alignment:
 
 
 def _cast(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
-    if series.dtype == dtype:
+    """A column brought to a type, nested ones part by part; what can't be held there exactly is an `InvalidError`."""
+    given = series.dtype
+    if given == dtype:
         return series
     try:
-        if isinstance(series.dtype, (pl.Struct, pl.List)):
-            # A cast refuses structs with fewer fields, a relaxed concatenation fills them with nulls.
-            whole = pl.concat([pl.DataFrame({"v": pl.Series([], dtype=dtype)}), series.alias("v").to_frame()],
-                              how="vertical_relaxed")  # fmt: skip
-            found = whole["v"].alias(series.name)
-        elif series.dtype == pl.String():
-            found = parsed(series, dtype)
-            _expect_places(series, dtype, path)
-        else:
-            found = series.cast(dtype)
+        if isinstance(given, pl.Struct) and isinstance(dtype, pl.Struct):
+            return _cast_fields(series, dtype, path)
+        if isinstance(given, pl.List | pl.Array) and isinstance(dtype, pl.List | pl.Array):
+            return _cast_items(series, dtype, path)
+        if given == pl.String():
+            return _cast_texts(series, dtype, path)
+        if isinstance(given, pl.Date | pl.Datetime) and isinstance(dtype, pl.Date | pl.Datetime):
+            series = _without_zone(series, dtype, path)
+            if isinstance(dtype, pl.Datetime) and dtype.time_zone and not getattr(series.dtype, "time_zone", None):
+                wall = _cast(series, pl.Datetime(dtype.time_unit), path)
+                return wall.dt.replace_time_zone(dtype.time_zone)
+        found = series.cast(dtype)
     except pl.exceptions.PolarsError as error:
         raise _misfit(path, shorten(str(error)), dtype) from error
-    if found.dtype != dtype or not _is_exact(series, found):
-        raise _misfit(path, _word(series.dtype), dtype)
+    if not _is_exact(series, found):
+        raise _misfit(path, _word(given), dtype)
     return found
+
+
+def _cast_fields(series: pl.Series, dtype: pl.Struct, path: str) -> pl.Series:
+    """Objects field by field, in any order; one that these lack is null."""
+    given = {field.name for field in series.dtype.fields}  # type: ignore[attr-defined]  # it is a struct
+    wanted = {field.name: field.dtype for field in dtype.fields}
+    if more := sorted(given - wanted.keys()):
+        raise _misfit(path, f"{_word(series.dtype)} (the field `{more[0]}` is new)", dtype)
+    columns = [
+        _cast(series.struct.field(name), _instance(kind), path).alias(name)
+        if name in given
+        else pl.Series(name, [None], dtype=_instance(kind)).new_from_index(0, len(series))
+        for name, kind in wanted.items()
+    ]
+    whole = pl.DataFrame(columns, height=len(series)).to_struct(series.name)
+    return whole.zip_with(
+        series.is_not_null(), pl.Series(series.name, [None], dtype=dtype).new_from_index(0, len(series))
+    )
+
+
+def _cast_items(series: pl.Series, dtype: pl.List | pl.Array, path: str) -> pl.Series:
+    """Lists item by item."""
+    lists = series.arr.to_list() if isinstance(series.dtype, pl.Array) else series
+    inner, lengths = _instance(dtype.inner), lists.list.len()
+    filled = lengths > 0
+    items = _cast(lists.filter(filled).explode(), inner, path)
+    rows = pl.DataFrame({"row": pl.int_range(len(lists), eager=True), "length": lengths})
+    owners = rows.filter(filled).select(pl.col("row").repeat_by("length").explode())["row"]
+    found = pl.DataFrame({"row": owners, "items": items}).group_by("row", maintain_order=True).agg("items")
+    empty = pl.lit(pl.Series([[]], dtype=pl.List(inner))).first()
+    joined = rows.join(found, on="row", how="left", maintain_order="left")
+    whole = joined.select(pl.when(pl.col("length") == 0).then(empty).otherwise("items").alias(series.name)).to_series()
+    return whole.list.to_array(dtype.size) if isinstance(dtype, pl.Array) else whole
+
+
+def _cast_texts(texts: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
+    found = parsed(texts, dtype)
+    _expect_places(texts, dtype, path)
+    if dtype.is_float():
+        whole = texts.str.contains(r"^[+-]?\d+$").fill_null(value=False)
+        numbers = texts.filter(whole).cast(pl.Int128(), strict=False)
+        kept = numbers.eq_missing(found.filter(whole).cast(pl.Int128(), strict=False))
+        infinite = found.is_infinite() & ~texts.str.contains("(?i)inf")
+        if wrong := [
+            *texts.filter(whole).filter(~kept).head(1),
+            *texts.filter(infinite.fill_null(value=False)).head(1),
+        ]:
+            raise _misfit(path, wrong[0], dtype)
+    return found
+
+
+def _without_zone(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
+    """Times whose zone says nothing in a column of this type: a date is that of the place, a time without zone one of UTC."""
+    if not (isinstance(series.dtype, pl.Datetime) and series.dtype.time_zone):
+        return series
+    if dtype == pl.Date():
+        local = series.dt.replace_time_zone(None)
+        if (local.dt.truncate("1d") != local).any():
+            raise _misfit(path, _word(series.dtype), dtype)
+        return local
+    zoned = isinstance(dtype, pl.Datetime) and dtype.time_zone
+    return series if zoned else series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+
+
+def _instance(dtype: object) -> pl.DataType:
+    return dtype() if isinstance(dtype, type) and issubclass(dtype, pl.DataType) else dtype  # type: ignore[return-value]  # a type or one of its kind
 
 
 def _expect_places(texts: pl.Series, dtype: pl.DataType, path: str) -> None:
     """Raise `InvalidError` if a decimal would be rounded, or a part of a second cut: Polars does so silently."""
-    if isinstance(dtype, pl.Decimal | pl.Datetime):
-        most = dtype.scale if isinstance(dtype, pl.Decimal) else _PLACES[dtype.time_unit]
-        places = texts.str.extract(r"\.(\d*[1-9])").str.len_chars()
-        if rounded := texts.filter((places > most).fill_null(value=False)).head(1).to_list():
-            raise _misfit(path, rounded[0], dtype)
+    if isinstance(dtype, pl.Decimal):
+        parts = texts.str.extract_groups(r"^\s*[+-]?(?<whole>\d*)\.?(?<part>\d*)(?:[eE](?<power>[+-]?\d+))?\s*$")
+        whole, part, power = (parts.struct.field(name).fill_null("") for name in ("whole", "part", "power"))
+        digits = whole + part
+        zeros = digits.str.len_chars().cast(pl.Int64) - digits.str.strip_chars_end("0").str.len_chars().cast(pl.Int64)
+        shifted = power.cast(pl.Int64, strict=False).fill_null(0)
+        places, most = part.str.len_chars().cast(pl.Int64) - zeros - shifted, dtype.scale
+    elif isinstance(dtype, pl.Datetime | pl.Time):
+        places = texts.str.extract(r"\.(\d*[1-9])").str.len_chars().cast(pl.Int64)
+        most = _PLACES[dtype.time_unit] if isinstance(dtype, pl.Datetime) else _PLACES["ns"]
+    else:
+        return
+    if rounded := texts.filter((places > most).fill_null(value=False)).head(1).to_list():
+        raise _misfit(path, rounded[0], dtype)
 
 
 def parsed(series: pl.Series, dtype: pl.DataType, *, strict: bool = True) -> pl.Series:
@@ -183,11 +262,6 @@ def _is_exact(before: pl.Series, after: pl.Series) -> bool:
     given, wanted = before.dtype, after.dtype
     if given in (wanted, pl.Null(), pl.String()):
         return True
-    if isinstance(given, pl.List | pl.Array) and isinstance(wanted, pl.List | pl.Array):
-        return _is_exact(before.explode(), after.explode())
-    if isinstance(given, pl.Struct) and isinstance(wanted, pl.Struct):
-        names = [field.name for field in given.fields]
-        return all(_is_exact(before.struct.field(name), after.struct.field(name)) for name in names)
     if wanted == pl.Null():
         return before.null_count() == len(before)
     if given.is_integer() and wanted.is_float():

@@ -107,9 +107,12 @@ class ProjectModules:
     def _list(self, folder: str) -> frozenset[str]:
         if folder not in self._folders:
             try:
-                self._folders[folder] = frozenset(os.listdir(folder))
+                with os.scandir(folder) as entries:
+                    # A link that leads nowhere is no module, as for Python's own search.
+                    found = [each.name for each in entries if not each.is_symlink() or os.path.exists(each.path)]
             except OSError:
-                self._folders[folder] = frozenset()
+                found = []
+            self._folders[folder] = frozenset(found)
         return self._folders[folder]
 
 

@@ -1,0 +1,112 @@
+"""Columns are brought to a type only where that keeps every value and what it means."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import polars as pl
+import pytest
+
+from mainspring.data.ingestion.alignment import Alignment
+from mainspring.errors import InvalidError
+
+NEW_YORK = "America/New_York"
+TEN = dt.datetime(2024, 1, 1, 10)
+MIDNIGHT = dt.datetime(2024, 1, 1)
+ORDER = pl.Struct({"price": pl.Struct({"amount": pl.Float64(), "currency": pl.String()}), "note": pl.String()})
+ITEMS = pl.List(pl.Struct({"sku": pl.String(), "count": pl.Int64()}))
+
+
+def brought(given: pl.Series, dtype: pl.DataType) -> pl.Series:
+    found = Alignment({"v": dtype}).take(pl.DataFrame({"v": given}), "a file")["v"]
+    assert found.dtype == dtype
+    return found
+
+
+def at(zone: str, time: dt.datetime) -> pl.Series:
+    return pl.Series([time]).dt.replace_time_zone(zone)
+
+
+@pytest.mark.parametrize(
+    ("texts", "dtype", "values"),
+    [
+        (["1.25", "2.5E+1", "150e-2", "100.100", None], pl.Decimal(10, 2), ["1.25", "25.00", "1.50", "100.10", None]),
+        (["7", "1.5", "-inf"], pl.Float64(), [7.0, 1.5, float("-inf")]),
+        (["2024-01-01 10:00:00"], pl.Datetime("us", NEW_YORK), ["2024-01-01 10:00:00-05:00"]),
+        (["10:00:00.123456789"], pl.Time(), ["10:00:00.123456"]),
+    ],
+)
+def test_texts_are_parsed(texts: list[str | None], dtype: pl.DataType, values: list[Any]) -> None:
+    found = brought(pl.Series(texts), dtype).to_list()
+    assert [str(each) if isinstance(value, str) else each for each, value in zip(found, values, strict=True)] == values
+
+
+@pytest.mark.parametrize(
+    ("text", "dtype"),
+    [
+        ("1.5e-3", pl.Decimal(10, 2)), ("0.005", pl.Decimal(10, 2)), ("9007199254740993", pl.Float64()),
+        ("16777217", pl.Float32()), ("1e400", pl.Float64()), ("10:00:00.1234567891", pl.Time()),
+        ("2024-01-01 10:00:00.1234567", pl.Datetime("us")),
+    ],
+)  # fmt: skip
+def test_a_text_that_would_be_rounded_is_refused(text: str, dtype: pl.DataType) -> None:
+    with pytest.raises(InvalidError, match=f"`{text}` is not its type"):
+        brought(pl.Series([text, None]), dtype)
+
+
+@pytest.mark.parametrize(
+    "given", [pl.Series([TEN]), pl.Series([TEN]).dt.cast_time_unit("ms"), pl.Series(["2024-01-01T10:00:00"])]
+)
+def test_a_time_without_a_zone_is_one_of_the_columns_zone(given: pl.Series) -> None:
+    assert brought(given, pl.Datetime("us", NEW_YORK)).equals(at(NEW_YORK, TEN))
+
+
+def test_a_date_begins_where_the_column_is_and_a_zoned_time_is_one_only_there() -> None:
+    assert brought(pl.Series([MIDNIGHT.date()]), pl.Datetime("us", NEW_YORK)).equals(at(NEW_YORK, MIDNIGHT))
+    assert brought(at(NEW_YORK, MIDNIGHT), pl.Date()).to_list() == [MIDNIGHT.date()]
+    for time in (at(NEW_YORK, dt.datetime(2024, 1, 1, 19)), at("Asia/Shanghai", dt.datetime(2024, 1, 1, 8))):
+        with pytest.raises(InvalidError, match="its type, `date`"):
+            brought(time, pl.Date())
+    assert brought(at(NEW_YORK, TEN), pl.Datetime("us")).to_list() == [dt.datetime(2024, 1, 1, 15)]
+    with pytest.raises(InvalidError, match="non-existent"):
+        brought(pl.Series([dt.datetime(2024, 3, 10, 2, 30)]), pl.Datetime("us", NEW_YORK))
+
+
+@pytest.mark.parametrize(
+    ("given", "dtype", "values"),
+    [
+        (
+            [{"note": "x", "price": {"currency": "E", "amount": 2}}, None, {"note": None}],
+            ORDER,
+            [
+                {"price": {"amount": 2.0, "currency": "E"}, "note": "x"}, None, {"price": None, "note": None},
+            ],
+        ),
+        (
+            [[{"count": 2, "sku": None}, {"count": 3, "sku": "z"}], [], None],
+            ITEMS,
+            [[{"sku": None, "count": 2}, {"sku": "z", "count": 3}], [], None],
+        ),
+        ([[[1]], [[], None], None], pl.List(pl.List(pl.Float64())), [[[1.0]], [[], None], None]),
+        ([[1, 2], None], pl.Array(pl.Float32(), 2), [[1.0, 2.0], None]),
+        ([["a"], ["b", "a"]], pl.List(pl.Enum(["a", "b"])), [["a"], ["b", "a"]]),
+    ],
+)  # fmt: skip
+def test_nested_values_are_brought_part_by_part_in_any_order(
+    given: list[Any], dtype: pl.DataType, values: list[Any]
+) -> None:
+    assert brought(pl.Series(given), dtype).to_list() == values
+
+
+@pytest.mark.parametrize(
+    ("given", "dtype", "said"),
+    [
+        ([[1.5]], pl.List(pl.Int64()), "f64"),
+        ([{"a": 1, "n": 2}], pl.Struct({"a": pl.Int64()}), "the field `n` is new"),
+        ([[1], [2, 3]], pl.Array(pl.Int64(), 2), "width"),
+    ],
+)
+def test_nested_values_that_do_not_fit_are_refused(given: list[Any], dtype: pl.DataType, said: str) -> None:
+    with pytest.raises(InvalidError, match=said):
+        brought(pl.Series(given), dtype)
