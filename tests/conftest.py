@@ -62,6 +62,16 @@ def pytest_collection() -> Iterator[None]:
         sys.dont_write_bytecode = True
 
 
+@pytest.fixture(autouse=True)
+def _environment_kept() -> Iterator[None]:
+    """What a command that is called in this process sets, such as numbers of threads, is not there for other tests."""
+    before = dict(os.environ)
+    yield
+    if dict(os.environ) != before:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of one megabyte: a test can fill it, or take its write permission away, also as root."""
