@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from mainspring.errors import WrongTypeError
-from mainspring.features.definitions.frames import typed_columns, typed_frame
+from mainspring.features.definitions.frames import expect_no_numbers, typed_columns, typed_frame
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NEW_YORK = pl.Datetime("us", "America/New_York")
@@ -64,6 +64,36 @@ def test_what_does_not_fit_without_loss_is_named(dtype: str, good: Any, bad: Any
         with pytest.raises(WrongTypeError, match=rf"x: .*{told}, expected a value of type"):
             attempt()
     assert typed_frame({"x": (dtype, [good])}).height == 1
+
+
+@pytest.mark.parametrize(
+    ("dtype", "good", "bad", "told"),
+    [
+        ('struct{"x": i64, "y": f64}', {"y": 2, "x": 1}, {"x": 1.7, "y": 2.5}, "x.x: `1.7` is a float"),
+        ('struct{"x": i64, "y": f64}', {"y": None}, {"xx": 1, "y": 2.5}, "x: .* is a dict"),
+        ('struct{"s": str}', {"s": "a"}, {"s": 5}, "x.s: `5` is an int"),
+        ('list[struct{"x": i64}]', [{"x": 3}, None], [{"x": "3"}], r"x\[\].x: `3` is a str"),
+        ("list[i64]", [1, None], [1, True], r"x\[\]: .*True"),
+        ("list[f32]", [1.5, 2, None], ["1.5"], r"x\[\]: `1.5` is a str"),
+        ("list[i64]", [], "12", "x: `12` is a str"),
+        ("array[f32, 2]", [1, 2], [1], r"x: `\[1\]` is a list"),
+        ("list[datetime[us, UTC]]", [NOON.isoformat(), NOON], ["soon"], r"x\[\]: `soon` is a str"),
+        ("list[list[i64]]", [[1], [], None], [[1.5]], r"x\[\]\[\]: `1.5` is a float"),
+    ],
+)
+def test_within_lists_and_structs_values_are_looked_at_as_outside(dtype: str, good: Any, bad: Any, told: str) -> None:
+    found = typed_frame({"x": (dtype, [good, None])})["x"]
+    assert found[1] is None
+    assert typed_frame({"x": (dtype, [found.to_list()[0]])})["x"].equals(found[:1], check_dtypes=True)
+    with pytest.raises(WrongTypeError, match=f"^{told}"):
+        typed_frame({"x": (dtype, [good, bad])})
+
+
+def test_a_number_is_no_time_wherever_it_stands() -> None:
+    dtype = 'struct{"n": i64, "at": list[datetime[us]]}'
+    expect_no_numbers("x", dtype, [None, {"n": 5, "at": ["2026-01-01"]}])
+    with pytest.raises(WrongTypeError, match="ISO 8601"):
+        expect_no_numbers("x", dtype, [{"n": 5, "at": [None, 1_700_000_000]}])
 
 
 def test_columns_of_bytes_are_uuids_and_other_keys_stay_as_they_are() -> None:

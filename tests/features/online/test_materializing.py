@@ -173,7 +173,7 @@ def test_a_pushed_value_that_does_not_fit_its_column_is_refused(workspace: Works
         "day": at(0).date(),
         "is": True,
     }
-    row["tags"] = ["x"]
+    row |= {"tags": ["x"], "deep": {"n": 1, "at": [at(1)]}}
     dataset("kinds").commit(pl.DataFrame([row]))
     apply(
         FeatureView(
@@ -183,6 +183,7 @@ def test_a_pushed_value_that_does_not_fit_its_column_is_refused(workspace: Works
     wrong: list[tuple[str, Any]] = [
         ("n", 5.7), ("n", True), ("n", "12"), ("n", 2**63), ("text", 5), ("raw", "x"), ("day", at(1.5)), ("is", 1),
         ("at", 1_700_000_000), ("day", 5), ("tags", "abc"), ("tags", {"a": 1}),
+        ("deep", {"n": 1, "at": [1_700_000_000]}), ("deep", {"m": 1, "at": [at(1)]}),
     ]  # fmt: skip
     for name, value in wrong:
         with pytest.raises(WrongTypeError, match=f"^{name}: .*expected a value of type"):

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 import polars as pl
 
 from mainspring.artifacts.table import schema_of
-from mainspring.data.tables.type_names import named_type
+from mainspring.data.tables.nested import instance, lists, nulls, structs
+from mainspring.data.tables.type_names import name_of_type, named_type
 from mainspring.data.tables.widening import is_open, wider
 from mainspring.errors import InvalidError, shorten
 
@@ -51,7 +52,7 @@ class Alignment:
         self.known = None if known is None else dict(known)
         self.types: Types | None = None if self.known is None else self.known | self.declared
         self.widened = {
-            name: f"{_word(self.known[name])} became {_word(dtype)}"
+            name: f"{name_of_type(self.known[name])} became {name_of_type(dtype)}"
             for name, dtype in self.declared.items()
             if self.known is not None and self.known[name] != dtype
         }
@@ -112,12 +113,12 @@ class Alignment:
         wide = wider(known, dtype)
         if wide is None:
             raise InvalidError(
-                f"{origin}, column `{name}`", _word(dtype), f"its type in the rows before, `{_word(known)}`",
+                f"{origin}, column `{name}`", name_of_type(dtype), f"its type in the rows before, `{name_of_type(known)}`",
                 f"Declare it, e.g. types={{{name!r}: 'str'}}.",
             )  # fmt: skip
         if wide != known:
             if known != pl.Null() or self.known is not None:
-                self.widened[name] = f"{_word(known)} became {_word(wide)}"
+                self.widened[name] = f"{name_of_type(known)} became {name_of_type(wide)}"
             self.types[name] = wide
 
 
@@ -142,41 +143,29 @@ def _cast(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
     except pl.exceptions.PolarsError as error:
         raise _misfit(path, shorten(str(error)), dtype) from error
     if not _is_exact(series, found):
-        raise _misfit(path, _word(given), dtype)
+        raise _misfit(path, name_of_type(given), dtype)
     return found
 
 
 def _cast_fields(series: pl.Series, dtype: pl.Struct, path: str) -> pl.Series:
     """Objects field by field, in any order; one that these lack is null."""
     given = {field.name for field in series.dtype.fields}  # type: ignore[attr-defined]  # it is a struct
-    wanted = {field.name: field.dtype for field in dtype.fields}
+    wanted = {field.name: instance(field.dtype) for field in dtype.fields}
     if more := sorted(given - wanted.keys()):
-        raise _misfit(path, f"{_word(series.dtype)} (the field `{more[0]}` is new)", dtype)
+        raise _misfit(path, f"{name_of_type(series.dtype)} (the field `{more[0]}` is new)", dtype)
     columns = [
-        _cast(series.struct.field(name), _instance(kind), path).alias(name)
-        if name in given
-        else pl.Series(name, [None], dtype=_instance(kind)).new_from_index(0, len(series))
+        _cast(series.struct.field(name), kind, path).alias(name) if name in given else nulls(name, kind, len(series))
         for name, kind in wanted.items()
     ]
-    whole = pl.DataFrame(columns, height=len(series)).to_struct(series.name)
-    return whole.zip_with(
-        series.is_not_null(), pl.Series(series.name, [None], dtype=dtype).new_from_index(0, len(series))
-    )
+    return structs(series.name, columns, series.is_not_null())
 
 
 def _cast_items(series: pl.Series, dtype: pl.List | pl.Array, path: str) -> pl.Series:
     """Lists item by item."""
-    lists = series.arr.to_list() if isinstance(series.dtype, pl.Array) else series
-    inner, lengths = _instance(dtype.inner), lists.list.len()
-    filled = lengths > 0
-    items = _cast(lists.filter(filled).explode(), inner, path)
-    rows = pl.DataFrame({"row": pl.int_range(len(lists), eager=True), "length": lengths})
-    owners = rows.filter(filled).select(pl.col("row").repeat_by("length").explode())["row"]
-    found = pl.DataFrame({"row": owners, "items": items}).group_by("row", maintain_order=True).agg("items")
-    empty = pl.lit(pl.Series([[]], dtype=pl.List(inner))).first()
-    joined = rows.join(found, on="row", how="left", maintain_order="left")
-    whole = joined.select(pl.when(pl.col("length") == 0).then(empty).otherwise("items").alias(series.name)).to_series()
-    return whole.list.to_array(dtype.size) if isinstance(dtype, pl.Array) else whole
+    given = series.arr.to_list() if isinstance(series.dtype, pl.Array) else series
+    lengths = given.list.len()
+    items = _cast(given.filter(lengths > 0).explode(), instance(dtype.inner), path)
+    return lists(series.name, items, lengths, dtype)
 
 
 def _cast_texts(texts: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
@@ -202,14 +191,10 @@ def _without_zone(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series
     if dtype == pl.Date():
         local = series.dt.replace_time_zone(None)
         if (local.dt.truncate("1d") != local).any():
-            raise _misfit(path, _word(series.dtype), dtype)
+            raise _misfit(path, name_of_type(series.dtype), dtype)
         return local
     zoned = isinstance(dtype, pl.Datetime) and dtype.time_zone
     return series if zoned else series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-
-
-def _instance(dtype: object) -> pl.DataType:
-    return dtype() if isinstance(dtype, type) and issubclass(dtype, pl.DataType) else dtype  # type: ignore[return-value]  # a type or one of its kind
 
 
 def _expect_places(texts: pl.Series, dtype: pl.DataType, path: str) -> None:
@@ -285,8 +270,6 @@ def _kind(dtype: pl.DataType) -> str:
 
 
 def _misfit(path: str, given: str, dtype: pl.DataType) -> InvalidError:
-    return InvalidError(path, given, f"its type, `{_word(dtype)}`", "Cast it in the source, or declare another type.")
-
-
-def _word(dtype: pl.DataType) -> str:
-    return schema_of(pl.DataFrame(schema={"v": dtype}))[0][1]
+    return InvalidError(
+        path, given, f"its type, `{name_of_type(dtype)}`", "Cast it in the source, or declare another type."
+    )

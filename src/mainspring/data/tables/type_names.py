@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from mainspring.artifacts.table import schema_of
 from mainspring.errors import InvalidError, close_names
 
 _PLAIN: dict[str, pl.DataType] = {
@@ -40,6 +41,15 @@ def named_type(name: str, path: str) -> pl.DataType:
             else f"There are {', '.join(_PLAIN)}, and such as {', '.join(_EXAMPLES)}."
         )
         raise InvalidError(path, name, "the name of a column's type", hint) from error
+
+
+def name_of_type(dtype: pl.DataType) -> str:
+    """The name of a type: what `named_type` reads.
+
+    >>> name_of_type(pl.List(pl.Struct({"a": pl.Int64()})))
+    'list[struct{"a": i64}]'
+    """
+    return schema_of(pl.DataFrame(schema={"v": dtype}))[0][1]
 
 
 def _read(name: str) -> pl.DataType:

@@ -13,6 +13,7 @@ from mainspring.data.tables.draft import AppendDraft, TableDraft
 from mainspring.data.tables.lazy import LazyDraft
 from mainspring.data.tables.manifest import Listing, read_listing
 from mainspring.data.tables.memory import StoredRows
+from mainspring.data.tables.nested import instance
 from mainspring.data.tables.parts import scan_parts
 from mainspring.data.tables.rows import FrameDraft
 from mainspring.data.tables.texts import as_text
@@ -35,10 +36,10 @@ def united(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
     if one == pl.Null():
         return other
     if isinstance(one, pl.Struct) and isinstance(other, pl.Struct):
-        fields, others = ({field.name: _instance(field.dtype) for field in each.fields} for each in (one, other))
+        fields, others = ({field.name: instance(field.dtype) for field in each.fields} for each in (one, other))
         return _united_fields(fields, others)
     if isinstance(one, pl.List) and isinstance(other, pl.List):
-        inner = united(_instance(one.inner), _instance(other.inner))
+        inner = united(instance(one.inner), instance(other.inner))
         return None if inner is None else pl.List(inner)
     if isinstance(one, pl.Decimal) and isinstance(other, pl.Decimal):
         scale = max(one.scale, other.scale)
@@ -68,10 +69,6 @@ def _united_numbers(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
     if pl.Float64 in kinds and all(kind in {pl.Float64, pl.Float32, *whole} - {pl.Int64, pl.UInt64} for kind in kinds):
         return pl.Float64()
     return None
-
-
-def _instance(dtype: object) -> pl.DataType:
-    return dtype() if isinstance(dtype, type) and issubclass(dtype, pl.DataType) else dtype  # type: ignore[return-value]  # either form of a type
 
 
 class UnitedDraft(TableDraft):

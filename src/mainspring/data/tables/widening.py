@@ -9,6 +9,7 @@ import polars as pl
 from mainspring.data.tables.draft import TableDraft
 from mainspring.data.tables.lazy import LazyDraft
 from mainspring.data.tables.manifest import Listing, read_listing
+from mainspring.data.tables.nested import instance
 from mainspring.data.tables.parts import scan_parts
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import InvalidError
@@ -28,15 +29,15 @@ def wider(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
     if one == pl.Null():
         return other
     if isinstance(one, pl.Struct) and isinstance(other, pl.Struct):
-        fields: dict[str, pl.DataType] = {field.name: _instance(field.dtype) for field in one.fields}
+        fields: dict[str, pl.DataType] = {field.name: instance(field.dtype) for field in one.fields}
         for field in other.fields:
-            wide = wider(fields.get(field.name, pl.Null()), _instance(field.dtype))
+            wide = wider(fields.get(field.name, pl.Null()), instance(field.dtype))
             if wide is None:
                 return None
             fields[field.name] = wide
         return pl.Struct(fields)
     if isinstance(one, pl.List) and isinstance(other, pl.List):
-        inner = wider(_instance(one.inner), _instance(other.inner))
+        inner = wider(instance(one.inner), instance(other.inner))
         return None if inner is None else pl.List(inner)
     if isinstance(one, _INTEGERS) and isinstance(other, _INTEGERS):
         return pl.Int128() if pl.Int128() in (one, other) else pl.Int64()
@@ -46,17 +47,13 @@ def wider(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
     return pl.Float64() if isinstance(one, numeric) and isinstance(other, numeric) else None
 
 
-def _instance(dtype: object) -> pl.DataType:
-    return dtype() if isinstance(dtype, type) and issubclass(dtype, pl.DataType) else dtype  # type: ignore[return-value]  # either form of a type
-
-
 def is_open(dtype: pl.DataType) -> bool:
     """Whether no value can have a type, so that which one a column has is still to be found out.
 
     >>> is_open(pl.Null()), is_open(pl.List(pl.Null())), is_open(pl.List(pl.Int8()))
     (True, True, False)
     """
-    return dtype == pl.Null() or (isinstance(dtype, pl.List) and is_open(_instance(dtype.inner)))
+    return dtype == pl.Null() or (isinstance(dtype, pl.List) and is_open(instance(dtype.inner)))
 
 
 class WidenedDraft(TableDraft):

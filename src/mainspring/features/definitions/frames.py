@@ -5,12 +5,14 @@ What doesn't fit a type without loss is refused; only floats are rounded, to the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import chain
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from mainspring.data.tables.type_names import named_type
+from mainspring.data.tables.type_names import name_of_type, named_type
 from mainspring.errors import WrongTypeError
 from mainspring.features.history.uuids import is_uuid_text, uuid_text, uuid_texts
 
@@ -74,15 +76,60 @@ def _of_values(name: str, type_name: str, values: Sequence[Any]) -> pl.Series:
             return _decimals(name, values, dtype)
         if dtype.is_numeric() and any(each is True or each is False for each in values):
             raise TypeError(name)
-        if isinstance(dtype, pl.List | pl.Array) and any(isinstance(each, str | bytes | Mapping) for each in values):
-            raise TypeError(name)  # Polars would take one apart
+        if isinstance(dtype, pl.List | pl.Array):
+            return _lists(name, values, dtype)
+        if isinstance(dtype, pl.Struct):
+            return _structs(name, values, dtype)
         return pl.Series(name, values, dtype=dtype)
+    except WrongTypeError:  # of a part, which is named
+        raise
     except (AttributeError, TypeError, ValueError, ArithmeticError, pl.exceptions.PolarsError) as error:
         half = len(values) // 2
         for some in (values[:half], values[half:]) if half else ():
             _of_values(name, type_name, some)  # raises with the value that is wrong
         given = values[0] if len(values) == 1 else values
         raise WrongTypeError(name, given, f"a value of type {type_name}") from error
+
+
+def _lists(name: str, values: Sequence[Any], dtype: pl.List | pl.Array) -> pl.Series:
+    """Lists whose items are looked at as the values of a column are: inside of lists Polars isn't strict."""
+    import polars as pl
+
+    from mainspring.data.tables.nested import instance, lists
+
+    given = [each if each is None or isinstance(each, list | tuple) else _items(name, each) for each in values]
+    inner = instance(dtype.inner)
+    flat = [*chain.from_iterable(each for each in given if each is not None)]
+    if inner.is_float() and {*map(type, flat)} <= {float, int, NoneType}:
+        return pl.Series(name, given, dtype=dtype)  # an embedding, of which nothing is to be refused
+    items = _of_values(f"{name}[]", name_of_type(inner), flat)
+    lengths = pl.Series([None if each is None else len(each) for each in given], dtype=pl.UInt32)
+    return lists(name, items, lengths, dtype)
+
+
+def _items(name: str, value: Any) -> list[Any]:
+    """The items of a NumPy array or a series; a text or a mapping, which Python would take apart, is no list."""
+    if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__array__"):
+        raise TypeError(name)
+    return list(value.tolist() if hasattr(value, "tolist") else value)
+
+
+def _structs(name: str, values: Sequence[Any], dtype: pl.Struct) -> pl.Series:
+    """Mappings field by field; a field that one lacks is null, and one that the type lacks is refused."""
+    import polars as pl
+
+    from mainspring.data.tables.nested import instance, structs
+
+    known = {field.name: instance(field.dtype) for field in dtype.fields}
+    if not all(each is None or (isinstance(each, Mapping) and each.keys() <= known.keys()) for each in values):
+        raise TypeError(name)
+    fields = [
+        _of_values(
+            f"{name}.{field}", name_of_type(kind), [None if each is None else each.get(field) for each in values]
+        ).alias(field)
+        for field, kind in known.items()
+    ]
+    return structs(name, fields, pl.Series([each is not None for each in values], dtype=pl.Boolean()))
 
 
 def _of_column(column: pl.Series, type_name: str) -> pl.Series:
@@ -111,15 +158,29 @@ def _of_column(column: pl.Series, type_name: str) -> pl.Series:
     return _of_values(column.name, type_name, column.to_list())
 
 
-def expect_no_numbers(name: str, type_name: str, values: Sequence[Any]) -> None:
-    """Refuse a number as a time: whether it counts seconds or microseconds can't be told.
+def expect_no_numbers(name: str, type_name: str, values: Iterable[Any]) -> None:
+    """Refuse a number as a time, also within lists and structs: whether it counts seconds or microseconds can't be told.
 
     Raises:
         WrongTypeError: there is one; its column is named.
     """
-    for value in values:
-        if isinstance(value, int) and ("date" in type_name or "time" in type_name):
-            raise WrongTypeError(name, value, f"a value of type {type_name}", "Give it as ISO 8601 text.")
+    dtype = named_type(_KEYS.get(type_name, type_name), name)
+    if (found := next((each for each in values if _has_number_as_time(each, dtype)), None)) is not None:
+        raise WrongTypeError(name, found, f"a value of type {type_name}", "Give it as ISO 8601 text.")
+
+
+def _has_number_as_time(value: Any, dtype: pl.DataType) -> bool:
+    import polars as pl
+
+    from mainspring.data.tables.nested import instance
+
+    if isinstance(dtype, pl.Date | pl.Datetime | pl.Time):
+        return isinstance(value, int)
+    if isinstance(dtype, pl.List | pl.Array) and isinstance(value, list | tuple):
+        return any(_has_number_as_time(each, instance(dtype.inner)) for each in value)
+    if isinstance(dtype, pl.Struct) and isinstance(value, Mapping):
+        return any(_has_number_as_time(value.get(field.name), instance(field.dtype)) for field in dtype.fields)
+    return False
 
 
 def _uuids(column: pl.Series) -> pl.Series:

@@ -45,7 +45,7 @@ def push(view: str | Definition, rows: Any, *, workspace: Workspace | None = Non
     """
     workspace = workspace or current_workspace()
     store = DefinitionStore(workspace.database, workspace.ledger)
-    versions = live_versions(view, store, workspace) if isinstance(view, str) else [view]
+    versions = [view] if isinstance(view, Definition) else live_versions(view, store, workspace)
     if not versions:
         raise NotAllowedError(f"The view `{view}` is retired, and no model uses it.")
     newest, *older = versions
@@ -85,8 +85,9 @@ def _pushed(definition: Definition, frame: pl.DataFrame, workspace: Workspace) -
     types = source_types(view_record(definition), workspace)
     known = {name: dtype for name, dtype in types.items() if name in frame.columns}
     for name, dtype in known.items():
-        if frame.schema[name].is_integer():
-            expect_no_numbers(name, dtype, frame.get_column(name).drop_nulls().head(1).to_list())
+        given = frame.get_column(name).drop_nulls()
+        if given.dtype.is_integer() or given.dtype.is_nested():
+            expect_no_numbers(name, dtype, given[:1] if given.dtype.is_integer() else given)
     return store_rows(definition, typed_columns(frame, known), workspace)
 
 

@@ -74,11 +74,13 @@ class FeatureReader:
     aggregates has one for each tile that its windows reach. `rows_at_once` entities are read as of one instant of the store.
     """
 
-    def __init__(self, service: Definition, workspace: Workspace) -> None:
+    def __init__(self, service: str | Definition, workspace: Workspace) -> None:
+        store = DefinitionStore(workspace.database, workspace.ledger)
+        if not isinstance(service, Definition):
+            service = store.get("service", service)
         record = service.record
         if not isinstance(record, ServiceRecord):
             raise InvalidError("service", str(service), "a feature service")
-        store = DefinitionStore(workspace.database, workspace.ledger)
         self.service, self.request = service, record.request
         self.names = tuple(field.name for field in record.fields)
         self._online = GuardedStore(record, workspace)

@@ -94,7 +94,7 @@ def watermark_of(view: str | Definition, workspace: Workspace | None = None) -> 
         StorageError: the online store can't be read.
     """
     workspace = workspace or current_workspace()
-    if isinstance(view, str):
+    if not isinstance(view, Definition):
         view = DefinitionStore(workspace.database, workspace.ledger).get("view", view)
     return read_watermark(workspace.online.get(watermark_place(view)))
 

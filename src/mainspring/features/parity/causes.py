@@ -23,6 +23,7 @@ from mainspring.features.history.keys import comparable_keys
 from mainspring.features.history.status import Status
 from mainspring.features.online.reader import spec_of
 from mainspring.features.online.rows import CREATED, EVENT
+from mainspring.features.online.watermark import watermark_of
 from mainspring.features.parity.answers import Answers, Asked, answers, answers_as_of, asked_of
 from mainspring.features.parity.bits import Mask, Served
 from mainspring.features.parity.demanding import Demand
@@ -124,24 +125,22 @@ class _Search:
         yield from self._versions()
         if not self.record.aggregates:
             yield self._future()
+        yield from self._left_out()
         for offset_us in OFFSETS_US:
             shifted = answers_as_of(self.asked, newest.shifted(offset_us), self.levels)
             yield self._try(Cause.ZONE, f"it is right by times that are {_hours(offset_us)} off", shifted)
-        yield from self._left_out()
 
     def _left_out(self) -> Iterator[_Try]:
         """Reads of a store that had events which nobody has any more."""
         if self.record.stream is None:
             return
-        left_out = left_out_of(self.record.source, workspace=self.sources.workspace)
-        found = [mark.surplus(left_out) if mark else [] for mark in self.marks.seen]
-        for number, gaps in enumerate(found):
-            if gaps:
+        workspace = self.sources.workspace
+        left_out, now = left_out_of(self.record.source, workspace=workspace), watermark_of(self.judged.view, workspace)
+        tip = f'; `materialize("{self.judged.view.name}")` drops them' if now and now.surplus(left_out) else ""
+        for number, mark in enumerate(self.marks.seen):
+            if mark is not None and (gaps := mark.surplus(left_out)):
                 ranges = ", ".join(f"{first} to {last}" for first, last in gaps)
-                why = (
-                    f"the view has the events {ranges}, which `{self.record.source}` went on without;"
-                    f' `materialize("{self.judged.view.name}")` drops them'
-                )
+                why = f"the view had the events {ranges}, which `{self.record.source}` went on without{tip}"
                 yield _Try(Cause.LEFT_OUT, why, dict.fromkeys(self.served, self.marks.which == number))
 
     def _pushed(self, pushed: Mask) -> Iterator[_Try]:

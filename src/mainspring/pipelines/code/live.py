@@ -131,7 +131,9 @@ def _live(project: Project, module: str) -> ModuleType | str | None:
         return None
     source = getattr(live, "__file__", None)
     if not isinstance(source, str) or os.path.realpath(source) != path:  # an object that answers to any name, perhaps
-        stands = f"is imported from {source}" if isinstance(source, str) else f"is a {type(live).__name__} in sys.modules"
+        stands = (
+            f"is imported from {source}" if isinstance(source, str) else f"is a {type(live).__name__} in sys.modules"
+        )
         return f"{module} {stands}, not the module of {found.path}"
     # pytest rewrites the asserts of test modules, so that their code never equals their source.
     return None if type(getattr(live, "__loader__", None)).__name__ == "AssertionRewritingHook" else live

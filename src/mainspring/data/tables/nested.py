@@ -1,0 +1,52 @@
+"""Structs and lists put together from their parts, which were brought to their types one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+
+def instance(dtype: object) -> pl.DataType:
+    """A type as an object; Polars also takes and gives classes.
+
+    >>> instance(pl.Int8) == instance(pl.Int8())
+    True
+    """
+    return dtype() if isinstance(dtype, type) and issubclass(dtype, pl.DataType) else dtype  # type: ignore[return-value]  # either form of a type
+
+
+def structs(name: str, fields: Sequence[pl.Series], is_there: pl.Series) -> pl.Series:
+    """Structs of these fields, null where none is there.
+
+    >>> structs("at", [pl.Series("x", [1, None])], pl.Series([True, False])).to_list()
+    [{'x': 1}, None]
+    """
+    whole = pl.DataFrame(fields, height=len(is_there)).to_struct(name)
+    return whole.zip_with(is_there, nulls(name, whole.dtype, len(whole)))
+
+
+def lists(name: str, items: pl.Series, lengths: pl.Series, dtype: pl.List | pl.Array) -> pl.Series:
+    """Lists of so many of these items each, one behind the other; null where the length is.
+
+    For arrays all must be of their width.
+
+    >>> lists("seen", pl.Series([1, 2, 3]), pl.Series([2, 0, None, 1]), pl.List(pl.Int64())).to_list()
+    [[1, 2], [], None, [3]]
+    """
+    rows = pl.DataFrame({"row": pl.int_range(len(lengths), eager=True), "length": lengths.cast(pl.UInt32)})
+    owners = rows.filter(pl.col("length") > 0).select(pl.col("row").repeat_by("length").explode())["row"]
+    found = pl.DataFrame({"row": owners, "items": items}).group_by("row", maintain_order=True).agg("items")
+    empty = pl.lit(pl.Series([[]], dtype=pl.List(items.dtype))).first()
+    joined = rows.join(found, on="row", how="left", maintain_order="left")
+    whole = joined.select(pl.when(pl.col("length") == 0).then(empty).otherwise("items").alias(name)).to_series()
+    return whole.list.to_array(dtype.size) if isinstance(dtype, pl.Array) else whole
+
+
+def nulls(name: str, dtype: pl.DataType, count: int) -> pl.Series:
+    """Nulls of a type.
+
+    >>> nulls("n", pl.Int8(), 2).to_list()
+    [None, None]
+    """
+    return pl.Series(name, [None], dtype=dtype).new_from_index(0, count)
