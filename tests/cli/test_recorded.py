@@ -21,6 +21,8 @@ import mainspring as ms
 def noted(n: int) -> int:
     ms.log_metric("seen", float("nan"))
     ms.log_artifact("kept", {"n": n})
+    ms.log_text("two lines", "notes/a.txt")
+    ms.checkpoints(keep_last=1).save([n], step=4, metrics={"loss": float("inf")})
     open("undeclared.txt").read()
     return n
 
@@ -101,12 +103,24 @@ def test_a_step_has_its_inputs_outputs_and_what_it_logged(flow: Path) -> None:
     assert task["inputs"] == {"n": [{"value": 1, "summary": "1"}]}
     assert len(task["outputs"]["result"]["content_digest"]) == 64
     assert (task["metrics"], list(task["artifacts"])) == ({"seen": "NaN"}, ["kept"])
+    assert [(file["path"], file["size_bytes"]) for file in task["files"]] == [("notes/a.txt", 9)]
     assert [attempt["state"] for attempt in task["attempts"]] == ["succeeded"]
     shown = look(flow, "runs", "show", "latest", "noted").stdout
     assert all(
         word in shown
-        for word in ("inputs", "outputs", "artifacts", "kept", task["outputs"]["result"]["content_digest"][:12])
-    )
+        for word in (
+            "inputs", "outputs", "artifacts", "kept", "notes/a.txt", task["outputs"]["result"]["content_digest"][:12]
+        )
+    )  # fmt: skip
+
+
+def test_checkpoints_are_listed_with_the_step_that_keeps_them(flow: Path) -> None:
+    run = json.loads(look(flow, "runs", "show", "latest", "noted", "--json").stdout)["task"]["run"]
+    (each,) = json.loads(look(flow, "runs", "checkpoints", run, "--json").stdout)["checkpoints"]
+    assert (each["task"], each["name"], each["step"], each["metrics"]) == ("noted", "state", 4, {"loss": "Infinity"})
+    assert ["noted", "state", "4", "loss", "inf"] in [
+        line.split()[:5] for line in look(flow, "runs", "checkpoints", run).stdout.splitlines()
+    ]
 
 
 def test_a_step_that_is_not_there_is_named_with_those_that_are(flow: Path) -> None:

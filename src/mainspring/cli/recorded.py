@@ -34,7 +34,7 @@ def show_step(invocation: Invocation, run: Run, name: str) -> None:
 
 
 def _step(run: Run, task: Task, record: dict[str, Any]) -> str:
-    from mainspring.cli.records import undeclared
+    from mainspring.cli.records import shown_files, undeclared
 
     reused = record["reused_from_run"]
     tried = [
@@ -67,6 +67,8 @@ def _step(run: Run, task: Task, record: dict[str, Any]) -> str:
     ):
         if found:
             parts.append(f"{text.bold(title)}\n{text.table(['name', 'content', 'size', 'value'], _values(found))}")
+    if files := shown_files(record["files"]):
+        parts.append(files)
     return "\n\n".join(parts)
 
 
