@@ -16,6 +16,8 @@ from tests.cli.conftest import mainspring
 FLOW = """
 import mainspring as ms
 
+ms.env("REGION")
+
 
 @ms.step
 def noted(n: int) -> int:
@@ -128,6 +130,20 @@ def test_a_step_that_is_not_there_is_named_with_those_that_are(flow: Path) -> No
     assert found.exit_code == 1
     assert "has no step `xyz`" in found.stderr
     assert look(flow, "runs", "show", "latest", "bad", "--diff").exit_code == 2
+
+
+def test_the_environment_here_is_held_against_that_of_a_run(flow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = json.loads(look(flow, "runs", "show", "latest", "noted", "--json").stdout)["task"]["run"]
+    monkeypatch.delenv("REGION", raising=False)
+    alike = look(flow, "env", "check", run[:12])
+    assert (alike.exit_code, alike.stdout) == (0, "Nothing differs that matters.\n")
+    monkeypatch.setenv("REGION", "north")
+    assert ["REGION", "-", "a", "value", "matters"] in [
+        line.split() for line in look(flow, "env", "check", run).stdout.splitlines()
+    ]
+    other = look(flow, "env", "check", run, "--json")
+    assert (other.exit_code, json.loads(other.stdout)["alike"]) == (1, False)
+    assert look(flow, "env", "check", "nosuch/1").exit_code == 1
 
 
 def test_environment_and_code_are_shown(flow: Path) -> None:

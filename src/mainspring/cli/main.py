@@ -19,6 +19,7 @@ COMMANDS = {
     "experiments": (f"{_HOME}experiments:experiments", "List experiments, make and delete them."),
     "logs": (f"{_HOME}logs:logs", "Show what the steps of a run printed."),
     "why": (f"{_HOME}why:why", "Say why steps ran, or would run now."),
+    "env": (f"{_HOME}environments:env", "Hold the environment here against a recorded one."),
     "replay": (f"{_HOME}replay:replay", "Run recorded code on recorded inputs again and compare."),
     "lineage": (f"{_HOME}lineage:lineage", "Walk from anything to what it came from."),
     "data": (f"{_HOME}data:data", "List datasets and their versions."),

@@ -111,10 +111,9 @@ def show_environment(invocation: Invocation, run: Run) -> None:
     """
     import msgspec
 
-    from mainspring.runs.environment import Environment
+    from mainspring.runs import read_environment
 
-    blob = _kept(run, "environment", run.environment)
-    environment = msgspec.json.decode(invocation.workspace.blobs.read(blob), type=Environment)
+    environment = read_environment(invocation.workspace.blobs, run.environment, f"Run {text.short(run.id)}")
     facts = [
         ("python", f"{environment.python} ({environment.implementation})"), ("platform", environment.platform),
         ("digest", environment.digest), *sorted(environment.distributions.items()),

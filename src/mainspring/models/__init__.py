@@ -25,6 +25,7 @@ __getattr__, __dir__, __all__ = exports(
         "convert_model": "mainspring.models.conversion",
         **dict.fromkeys(("Difference", "VersionDiff", "diff_versions"), "mainspring.models.provenance"),
         **dict.fromkeys(("ModelCard", "extend_card", "model_card", "notes_of"), "mainspring.models.card"),
+        "check_environment": "mainspring.models.environment",
         "ModelStore": "mainspring.models._store",
         "check_alias": "mainspring.models._rules",
         **dict.fromkeys(

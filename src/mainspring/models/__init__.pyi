@@ -11,6 +11,7 @@ from mainspring.models.card import extend_card as extend_card
 from mainspring.models.card import model_card as model_card
 from mainspring.models.card import notes_of as notes_of
 from mainspring.models.conversion import convert_model as convert_model
+from mainspring.models.environment import check_environment as check_environment
 from mainspring.models.feature_set import FeatureSet as FeatureSet
 from mainspring.models.feature_set import GivesFeatures as GivesFeatures
 from mainspring.models.folder import create_version as create_version

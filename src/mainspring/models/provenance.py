@@ -9,8 +9,7 @@ import msgspec
 
 from mainspring.models.registry import get_model_version
 from mainspring.models.version import ModelVersion
-from mainspring.runs import Run, RunStore
-from mainspring.runs.environment import Environment
+from mainspring.runs import Run, RunStore, read_environment
 from mainspring.workspace import Workspace, current_workspace
 
 Facts = dict[str, dict[str, str]]
@@ -110,5 +109,5 @@ def _data(version: ModelVersion, workspace: Workspace) -> dict[str, str]:
 def _environment(version: ModelVersion, workspace: Workspace) -> dict[str, str]:
     if version.environment is None:
         return {}
-    lock = msgspec.json.decode(workspace.blobs.read(version.environment), type=Environment)
+    lock = read_environment(workspace.blobs, version.environment, str(version))
     return {"python": f"{lock.implementation} {lock.python}", "platform": lock.platform, **lock.distributions}
