@@ -29,6 +29,7 @@ COMMANDS = {
     "endpoints": (f"{_HOME}endpoints:endpoints", "List endpoints and bind them to models."),
     "serve": (f"{_HOME}serve:serve", "Answer predictions of an endpoint over HTTP."),
     "server": (f"{_HOME}server:server", "Answer MLflow's clients over HTTP: runs, files, models."),
+    "tokens": (f"{_HOME}tokens:tokens", "Make, list and revoke the tokens of people for the server."),
     "import": (f"{_HOME}migration:import_", "Bring in what another tool tracked: MLflow's stores."),
     "export": (f"{_HOME}migration:export", "Write the workspace as a store of MLflow's."),
     "stream": (f"{_HOME}stream:stream", "Send, read and take in the events of streams."),
