@@ -57,6 +57,7 @@ def diff_versions(
     found = [
         Difference(section, name, a[section].get(name), b[section].get(name))
         for section in a
+        if section != "needs"  # measured, so never quite the same
         for name in {**a[section], **b[section]}
         if a[section].get(name) != b[section].get(name)
     ]
@@ -79,6 +80,7 @@ def facts_of(version: ModelVersion, workspace: Workspace) -> Facts:
         ),
         "takes": {each.name: f"{each.dtype}{' or null' if each.nullable else ''}" for each in inputs},
         "gives": {} if gives is None else _texts({"kind": gives.kind, "classes": ", ".join(map(str, gives.classes))}),
+        "needs": _texts(msgspec.to_builtins(version.needs)) if version.needs else {},
         "metrics": _texts(version.metrics),
         "parameters": _texts(run.params) if run else {},
         "code": _code(run) if run else {},
