@@ -31,7 +31,7 @@ COMMANDS = {
     "server": (f"{_HOME}server:server", "Answer MLflow's clients over HTTP: runs, files, models."),
     "tokens": (f"{_HOME}tokens:tokens", "Make, list and revoke the tokens of people for the server."),
     "import": (f"{_HOME}migration:import_", "Bring in what another tool tracked: MLflow's stores."),
-    "export": (f"{_HOME}migration:export", "Write the workspace as a store of MLflow's."),
+    "export": (f"{_HOME}migration:export", "Write the workspace as a store of MLflow's, runs for W&B."),
     "stream": (f"{_HOME}stream:stream", "Send, read and take in the events of streams."),
     "config": (f"{_HOME}config:config", "Show the settings in force and where each was set."),
     "doctor": (f"{_HOME}doctor:doctor", "Check the workspace and say what is wrong."),

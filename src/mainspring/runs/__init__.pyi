@@ -43,4 +43,6 @@ from mainspring.runs.search import search_runs as search_runs
 from mainspring.runs.tracking import RunLog as RunLog
 from mainspring.runs.training import EarlyStopping as EarlyStopping
 from mainspring.runs.training import TrainingState as TrainingState
+from mainspring.runs.wandb import Mirrored as Mirrored
+from mainspring.runs.wandb import mirror_to_wandb as mirror_to_wandb
 from mainspring.runs.writer import PointsWait as PointsWait
