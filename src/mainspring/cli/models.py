@@ -16,7 +16,7 @@ from mainspring.cli.endpoints import features_of, features_read
 
 if TYPE_CHECKING:
     from mainspring.evaluation import Approval
-    from mainspring.models import Alias, AliasMove, ModelVersion, RegisteredModel
+    from mainspring.models import Alias, AliasMove, ExportForm, ModelVersion, RegisteredModel
     from mainspring.models.version import ResourceNeeds
 
 
@@ -228,13 +228,35 @@ def convert_one(invocation: Invocation, reference: str, note: str) -> None:
     )
 
 
+@models.command("export")
+@click.argument("reference", metavar="MODEL/N|MODEL@ALIAS")
+@click.argument("folder", type=click.Path(file_okay=False))
+@click.option(
+    "--format", "form", type=click.Choice(["folder", "mlflow", "onnx"]), default="folder", show_default=True,
+    help="A program with the model in its own format, an MLflow model, or the program with the ONNX graph.",
+)  # fmt: skip
+@click.pass_obj
+def export_folder(invocation: Invocation, reference: str, folder: str, form: ExportForm) -> None:
+    """Write a version as a folder that answers without Mainspring.
+
+    It holds the model in its library's own format, predict.py, pins of what it needs, the card, and digests.
+    """
+    from mainspring.models import export_model
+
+    made = export_model(reference, folder, form=form, workspace=invocation.workspace)
+    tried = f"answered {text.counted(made.tried_rows, 'row')} alike" if made.tried_rows else "no example to try it on"
+    invocation.show(
+        msgspec.to_builtins(made), f"{made.version} is in {made.path}: {text.counted(len(made.files), 'file')}, {tried}"
+    )
+
+
 @models.command("onnx")
 @click.argument("reference", metavar="MODEL/N|MODEL@ALIAS")
 @click.option("--rtol", type=float, default=1e-5, show_default=True, help="How far a number may be off, relatively.")
 @click.option("--atol", type=float, default=1e-6, show_default=True, help="How far a number may be off, absolutely.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write the graph here, too.")
 @click.pass_obj
-def export_one(invocation: Invocation, reference: str, rtol: float, atol: float, output: str | None) -> None:
+def make_graph(invocation: Invocation, reference: str, rtol: float, atol: float, output: str | None) -> None:
     """Make an ONNX graph of a version and keep it, if it answers real rows as the model does."""
     from mainspring.models import export_onnx, get_model_version, load_onnx
 
