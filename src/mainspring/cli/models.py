@@ -16,8 +16,7 @@ from mainspring.cli.endpoints import features_of, features_read
 
 if TYPE_CHECKING:
     from mainspring.evaluation import Approval
-    from mainspring.models import Alias, AliasMove, ExportForm, ModelVersion, RegisteredModel
-    from mainspring.models.version import ResourceNeeds
+    from mainspring.models import Alias, AliasMove, ExportForm, ModelVersion, RegisteredModel, ResourceNeeds
 
 
 _LAZY = {

@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = exports(
     __name__,
     {
         **dict.fromkeys(
-            ("Alias", "AliasMove", "ModelVersion", "RegisteredModel", "Stage", "StageMove", "expect_model"),
+            ("Alias", "AliasMove", "ModelVersion", "RegisteredModel", "ResourceNeeds", "Stage", "StageMove", "expect_model"),
             "mainspring.models.version",
         ),
         **dict.fromkeys(("Field", "Output", "Problem", "Signature"), "mainspring.models.signature"),

@@ -63,6 +63,7 @@ from mainspring.models.version import Alias as Alias
 from mainspring.models.version import AliasMove as AliasMove
 from mainspring.models.version import ModelVersion as ModelVersion
 from mainspring.models.version import RegisteredModel as RegisteredModel
+from mainspring.models.version import ResourceNeeds as ResourceNeeds
 from mainspring.models.version import Stage as Stage
 from mainspring.models.version import StageMove as StageMove
 from mainspring.models.version import expect_model as expect_model
