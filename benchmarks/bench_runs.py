@@ -68,6 +68,13 @@ SequentialRunner().run(pipeline(nodes), DataCatalog({{"value0": MemoryDataset(0)
 """
 
 
+def compiled(package: Path, site: Path) -> Path:
+    """A folder with a copy of the package and its bytecode."""
+    shutil.copytree(package, site / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    compileall.compile_dir(str(site), quiet=2)
+    return site
+
+
 def environment(site: Path) -> dict[str, str]:
     """The variables of a process that runs the compiled copy."""
     fixed = {"PYTHONPATH": str(site), "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
@@ -91,15 +98,12 @@ def driven_s(steps: int, runner: str, folder: Path, variables: dict[str, str]) -
 
 def main() -> None:
     """Print the costs."""
-    rounds, many = (1, 40) if "--small" in sys.argv else (9, 220)
+    small = "--small" in sys.argv
+    rounds, many = (1, 40) if small else (9, 220)
     with tempfile.TemporaryDirectory() as name:
-        folder, site = Path(name) / "project", Path(name) / "site"
+        folder, package = Path(name) / "project", Path(mainspring.__file__).parent
         folder.mkdir()
-        shutil.copytree(
-            Path(mainspring.__file__).parent, site / "mainspring", ignore=shutil.ignore_patterns("__pycache__")
-        )
-        compileall.compile_dir(str(site), quiet=2)
-        variables = environment(site)
+        variables = environment(package.parent if small else compiled(package, Path(name) / "site"))
         (folder / "flow.py").write_text(FLOW)
         (folder / "floor.py").write_text(FLOOR)
         floor_s = min(whole_s(["floor.py"], folder, variables) for _ in range(rounds))

@@ -20,6 +20,11 @@ from mainspring import errors
         (errors.ConfigError("no", "here:1"), ValueError, "here:1: no"),
         (errors.GraphError("fails", "load"), ValueError, "Step `load`: fails"),
         (errors.StepError("load", "timeout", "slow", 2), RuntimeError, "Step `load` failed (timeout, attempt 2): slow"),
+        (
+            errors.RebuildError("`a==1`", "there is no network"),
+            RuntimeError,
+            "`a==1` can't be had, there is no network.",
+        ),
         (errors.StorageError("/x", "the disk is full"), OSError, "/x: the disk is full."),
         (errors.MissingExtraError("skops", "sklearn", "Saving"), ImportError, "pip install 'mainspring[sklearn]'"),
     ],

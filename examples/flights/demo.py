@@ -13,9 +13,8 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import report
-from flights import features
+from flights import ALIAS, MODEL, features
 from flights.live import ASKED, Hour, hours, settled, told
-from flights.model import ALIAS, MODEL
 from flights.months import deliver, receive
 
 from mainspring.evaluation import approve, is_approved

@@ -14,6 +14,7 @@ MainspringError
 ├── NotServedError (LookupError)       a server has no such route
 ├── UnsupportedError (RuntimeError)    what a server doesn't take; clients may go another way
 ├── StepError (RuntimeError)           a step failed: its place, kind, attempt and log
+├── RebuildError (RuntimeError)         a recorded environment can't be had here
 ├── NotAllowedError (PermissionError)  the action needs a permission that was not given
 ├── ConflictError (RuntimeError)       somebody else changed it first; transient
 │   └── LeaseLostError                 the work was taken over; the late commit is refused
@@ -159,6 +160,18 @@ class StepError(MainspringError, RuntimeError):
     def __init__(self, step: str, kind: str, message: str, attempt: int = 1) -> None:
         self.step, self.kind, self.attempt, self.message = step, kind, attempt, message
         super().__init__(f"Step `{step}` failed ({kind}, attempt {attempt}): {message}")
+
+
+class RebuildError(MainspringError, RuntimeError):
+    """A recorded environment can't be had here. `missing` names what is lacking."""
+
+    code = "rebuild"
+
+    def __init__(self, missing: str, reason: str, hint: str = "") -> None:
+        self.missing, self.reason = missing, reason
+        super().__init__(
+            f"The recorded environment can't be rebuilt here: {missing} can't be had, {reason}.{' ' + hint if hint else ''}"
+        )
 
 
 class NotAllowedError(MainspringError, PermissionError):

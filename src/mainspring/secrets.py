@@ -39,6 +39,7 @@ _KEY_BLOCK = r"(?s:-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE
 _KEY_LINE = r"[\s\"'|>]*(?:[A-Za-z0-9+/=]+|-----END [A-Z ]*PRIVATE KEY-----)[\s\"',;)\\]*"
 _TOKENS = [
     r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
+    r"\bms_[0-9a-f]{12}_[A-Za-z0-9_\-]{43}",  # a person's, of Mainspring's server
     r"\b(?:ghp|gho|ghs|github_pat|glpat|xoxb|xoxp|hf|sk|pypi)[_-](?=[A-Za-z_\-]*\d)[A-Za-z0-9_\-]{16,}",
 ]
 _HEADER = (

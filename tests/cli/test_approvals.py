@@ -52,3 +52,18 @@ def test_a_version_is_approved_rejected_and_free_again() -> None:
     assert states == ["withdrawn", "replaced"]
     assert "has no decision" in called("withdraw", "line/1", code=1)
     assert "--role" in called("approve", "line/1", code=2)
+
+
+def test_a_version_and_its_card_say_whether_it_is_approved() -> None:
+    assert "1 approval is needed" in called("show", "line/1")
+    called("approve", "line/1", "--role", "risk")
+    shown = [" ".join(line.split()) for line in called("show", "line/1").splitlines()]
+    assert {"approved yes", "policies lines"} < set(shown)
+    assert any(line.startswith("needs loaded in") for line in shown)
+    document = told("show", "line/1")["model"]
+    assert (document["approval"]["approved"], document["approval"]["policies"]) == (True, ["lines"])
+    assert document["needs"]["size_bytes"] == document["encoded"]["size_bytes"]
+    card = called("card", "line/1")
+    assert "## Approval" in card
+    assert "| approved | yes |" in card
+    assert told("card", "line/1")["facts"]["approval"]["policies"] == "lines"

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mainspring.cli.main import cli
-from tests.cli.conftest import mainspring
+from tests.cli.conftest import call, mainspring
 
 Look = Callable[..., Result]
 
@@ -109,8 +109,8 @@ def test_a_wrong_target_or_parameter_is_named(project: Path, words: tuple[str, .
     (project / "two.py").write_text(
         "import mainspring as ms\n\n\n@ms.pipeline\ndef first(): ...\n\n\n@ms.pipeline\ndef second(): ...\n"
     )
-    result = mainspring("run", *words, cwd=project)
-    assert result.returncode == 1
+    result = call("run", *words, cwd=project)
+    assert result.exit_code == 1
     assert said in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
@@ -123,8 +123,8 @@ def test_verbose_shows_the_traceback(project: Path) -> None:
 
 def test_a_project_with_several_pipelines_and_no_main_asks_which(project: Path) -> None:
     (project / "mainspring.toml").write_text('[pipelines]\none = "steps:main"\nsmall = "steps:other"\n')
-    result = mainspring("run", cwd=project)
-    assert result.returncode == 1
+    result = call("run", cwd=project)
+    assert result.exit_code == 1
     assert "one, small" in result.stderr
 
 

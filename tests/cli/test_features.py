@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 
-from tests.cli.conftest import Called, mainspring
+from tests.cli.conftest import call as here
 
 VIEWS = """
 import polars as pl
@@ -24,19 +26,22 @@ late = FeatureService("late", [weather])
 
 
 @pytest.fixture
-def call(tmp_path: Path) -> Callable[..., Called]:
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.setattr(sys, "path", sys.path[:])
     (tmp_path / "mainspring.toml").write_text("")
     (tmp_path / "weather.csv").write_text("origin,at,temp,wind\nEWR,2013-01-01T05:00:00Z,30.5,5\n")
     (tmp_path / "features.py").write_text(VIEWS.replace("TTL", "2h"))
 
-    def call(*words: str) -> Called:
-        return mainspring(*words, cwd=tmp_path)
+    def call(*words: str) -> Result:
+        for name in ("features", "views"):  # each call is as of a process of its own
+            sys.modules.pop(name, None)
+        return here(*words, cwd=tmp_path)
 
     call("data", "ingest", "weather.csv", "--to", "weather", "--type", "at=datetime[UTC]")
     return call
 
 
-def test_a_plan_becomes_versions_and_says_what_differs(call: Callable[..., Called], tmp_path: Path) -> None:
+def test_a_plan_becomes_versions_and_says_what_differs(call: Callable[..., Result], tmp_path: Path) -> None:
     assert call("features", "plan").stdout.splitlines()[:2] == ["+ view weather_at/1", "+ service late/1"]
     assert call("features").stdout.startswith("No features.")
     assert call("features", "apply").stdout.splitlines() == ["+ view weather_at/1", "+ service late/1"]
@@ -55,10 +60,10 @@ def test_a_plan_becomes_versions_and_says_what_differs(call: Callable[..., Calle
     assert call("features", "list", "nothing").stdout == "No feature definition has nothing.\n"
 
 
-def test_what_is_wrong_is_one_line(call: Callable[..., Called], tmp_path: Path) -> None:
+def test_what_is_wrong_is_one_line(call: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "features.py").write_text(VIEWS.replace("TTL", "2h").replace('"wind"', '"wnid"'))
     failed = call("features", "apply")
-    assert (failed.returncode, failed.stderr) == (
+    assert (failed.exit_code, failed.stderr) == (
         1, "Error: weather_at.wnid: `wnid` is not a column of `weather`. Nearest: wind.\n"
     )  # fmt: skip
     assert call("features", "plan", "veiws").stderr.startswith("Error: No module `veiws`.")
@@ -70,12 +75,12 @@ def test_what_is_wrong_is_one_line(call: Callable[..., Called], tmp_path: Path) 
     assert call("features", "show", "x").stderr == "Error: No feature view or service `x`.\n"
 
 
-def test_features_are_found_and_shown_with_what_they_hold(call: Callable[..., Called], tmp_path: Path) -> None:
+def test_features_are_found_and_shown_with_what_they_hold(call: Callable[..., Result], tmp_path: Path) -> None:
     times = [f"2013-01-01T{hour:02}:00:00Z" for hour in range(24)]
     lines = [f"EWR,{at},{20.5 + number},{number % 5}" for number, at in enumerate(times)]
     (tmp_path / "more.csv").write_text("\n".join(["origin,at,temp,wind", *lines]) + "\n")
     ingested = call("data", "ingest", "more.csv", "--to", "weather", "--type", "at=datetime[UTC]", "--mode", "replace")
-    assert ingested.returncode == 0, ingested.stderr
+    assert ingested.exit_code == 0, ingested.stderr
     call("features", "apply")
 
     found = json.loads(call("features", "search", "wind", "--json").stdout)["features"]

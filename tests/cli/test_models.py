@@ -110,3 +110,17 @@ def test_a_version_becomes_a_graph_that_is_written(project: Path) -> None:
         found["size_bytes"],
     )
     assert "1 row answered alike" in shown("onnx", "ramp/1")
+
+
+def test_a_version_is_exported_and_a_place_that_is_taken_is_refused(tmp_path: Path) -> None:
+    model = LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0])
+    register(model, "taken", signature=Signature((Field("x", "f64"),)))
+    made = told("export", "taken", str(tmp_path / "out"), "--format", "mlflow")
+    assert (made["version"], made["form"], made["format"], "MLmodel" in made["files"]) == (
+        "taken/1",
+        "mlflow",
+        "skops",
+        True,
+    )
+    assert "empty or not there" in shown("export", "taken", str(tmp_path / "out"), code=1)
+    assert "5 files, no example to try it on" in shown("export", "taken/1", str(tmp_path / "other"))

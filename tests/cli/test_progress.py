@@ -27,6 +27,7 @@ import mainspring as ms
 
 @ms.step
 def first(fifo: str) -> list[int]:
+    ms.log_metric("loss", 0.25, step=3)
     print("halfway there")
     if fifo:
         with open(fifo) as file:
@@ -125,6 +126,7 @@ class Terminal:
 def test_a_terminal_shows_a_live_tree_and_a_summary(folder: Path) -> None:
     terminal = Terminal(folder, "run", "steps.py", "--fifo", str(folder / "fifo"), LANG="C.UTF-8")
     terminal.until("│ halfway there")
+    terminal.until("loss 0.25  step 3")
     (folder / "fifo").write_text("go on")
     assert terminal.status() == 0
     assert "\x1b[32m" in terminal.text

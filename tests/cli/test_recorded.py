@@ -16,11 +16,15 @@ from tests.cli.conftest import mainspring
 FLOW = """
 import mainspring as ms
 
+ms.env("REGION")
+
 
 @ms.step
 def noted(n: int) -> int:
     ms.log_metric("seen", float("nan"))
     ms.log_artifact("kept", {"n": n})
+    ms.log_text("two lines", "notes/a.txt")
+    ms.checkpoints(keep_last=1).save([n], step=4, metrics={"loss": float("inf")})
     open("undeclared.txt").read()
     return n
 
@@ -101,12 +105,24 @@ def test_a_step_has_its_inputs_outputs_and_what_it_logged(flow: Path) -> None:
     assert task["inputs"] == {"n": [{"value": 1, "summary": "1"}]}
     assert len(task["outputs"]["result"]["content_digest"]) == 64
     assert (task["metrics"], list(task["artifacts"])) == ({"seen": "NaN"}, ["kept"])
+    assert [(file["path"], file["size_bytes"]) for file in task["files"]] == [("notes/a.txt", 9)]
     assert [attempt["state"] for attempt in task["attempts"]] == ["succeeded"]
     shown = look(flow, "runs", "show", "latest", "noted").stdout
     assert all(
         word in shown
-        for word in ("inputs", "outputs", "artifacts", "kept", task["outputs"]["result"]["content_digest"][:12])
-    )
+        for word in (
+            "inputs", "outputs", "artifacts", "kept", "notes/a.txt", task["outputs"]["result"]["content_digest"][:12]
+        )
+    )  # fmt: skip
+
+
+def test_checkpoints_are_listed_with_the_step_that_keeps_them(flow: Path) -> None:
+    run = json.loads(look(flow, "runs", "show", "latest", "noted", "--json").stdout)["task"]["run"]
+    (each,) = json.loads(look(flow, "runs", "checkpoints", run, "--json").stdout)["checkpoints"]
+    assert (each["task"], each["name"], each["step"], each["metrics"]) == ("noted", "state", 4, {"loss": "Infinity"})
+    assert ["noted", "state", "4", "loss", "inf"] in [
+        line.split()[:5] for line in look(flow, "runs", "checkpoints", run).stdout.splitlines()
+    ]
 
 
 def test_a_step_that_is_not_there_is_named_with_those_that_are(flow: Path) -> None:
@@ -114,6 +130,20 @@ def test_a_step_that_is_not_there_is_named_with_those_that_are(flow: Path) -> No
     assert found.exit_code == 1
     assert "has no step `xyz`" in found.stderr
     assert look(flow, "runs", "show", "latest", "bad", "--diff").exit_code == 2
+
+
+def test_the_environment_here_is_held_against_that_of_a_run(flow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = json.loads(look(flow, "runs", "show", "latest", "noted", "--json").stdout)["task"]["run"]
+    monkeypatch.delenv("REGION", raising=False)
+    alike = look(flow, "env", "check", run[:12])
+    assert (alike.exit_code, alike.stdout) == (0, "Nothing differs that matters.\n")
+    monkeypatch.setenv("REGION", "north")
+    assert ["REGION", "-", "a", "value", "matters"] in [
+        line.split() for line in look(flow, "env", "check", run).stdout.splitlines()
+    ]
+    other = look(flow, "env", "check", run, "--json")
+    assert (other.exit_code, json.loads(other.stdout)["alike"]) == (1, False)
+    assert look(flow, "env", "check", "nosuch/1").exit_code == 1
 
 
 def test_environment_and_code_are_shown(flow: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import signal
 import subprocess
@@ -9,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 
-from tests.cli.conftest import mainspring
+from tests.cli.conftest import call
 
 SHORT = """
 import mainspring as ms
@@ -50,9 +52,16 @@ def main(n: int = 20):
 """
 
 
+def mainspring(*words: str, cwd: Path) -> Result:
+    """A command in this process, with the file as it is now."""
+    sys.modules.pop("pipe", None)
+    importlib.invalidate_caches()
+    return call(*words, cwd=cwd)
+
+
 def tasks_of(*words: str, cwd: Path) -> list[dict[str, object]]:
     told = mainspring(*words, "--json", cwd=cwd)
-    assert told.returncode == 0, told.stdout
+    assert told.exit_code == 0, told.stdout
     return list(json.loads(told.stdout)["tasks"])
 
 
@@ -60,7 +69,7 @@ def tasks_of(*words: str, cwd: Path) -> list[dict[str, object]]:
 def short(tmp_path: Path) -> Path:
     """A project of one file, run once."""
     (tmp_path / "pipe.py").write_text(SHORT)
-    assert mainspring("run", "pipe.py", cwd=tmp_path).returncode == 0
+    assert mainspring("run", "pipe.py", cwd=tmp_path).exit_code == 0
     return tmp_path
 
 
@@ -99,7 +108,7 @@ def test_a_step_that_is_gone_is_named(short: Path) -> None:
 def test_a_pipeline_that_cannot_be_imported_is_an_error_of_one_line(short: Path, old: str, new: str, said: str) -> None:
     (short / "pipe.py").write_text(SHORT.replace(old, new))
     told = mainspring("why", cwd=short)
-    assert (told.returncode, told.stdout) == (1, "")
+    assert (told.exit_code, told.stdout) == (1, "")
     assert said in told.stderr
     assert len(told.stderr.splitlines()) == 1
 
@@ -136,15 +145,15 @@ def test_tasks_are_counted_by_their_state(tmp_path: Path) -> None:
         driver.wait(60)
     assert "1 ran, 0 reused, 1 running, 2 waiting." in told
     assert [line.split()[0] for line in told.splitlines()[2:]] == ["ran", "running", "waiting", "waiting"]
-    assert (refused.returncode, f"is running (process {driver.pid} here)" in refused.stderr) == (1, True)
+    assert (refused.exit_code, f"is running (process {driver.pid} here)" in refused.stderr) == (1, True)
 
 
 def test_resume_says_that_the_recorded_code_is_used(short: Path) -> None:
     (short / "pipe.py").write_text(SHORT.replace("return n + 1", "raise ValueError(n)"))
-    assert mainspring("run", "pipe.py", cwd=short).returncode == 1
+    assert mainspring("run", "pipe.py", cwd=short).exit_code == 1
     (short / "pipe.py").write_text(SHORT)
     again = mainspring("resume", "latest", cwd=short)
-    assert again.returncode == 1
+    assert again.exit_code == 1
     assert "is used: pipe.py changed since; `mainspring run pipe:main` runs the present code" in again.stderr
     (note,) = json.loads(mainspring("resume", "latest", "--json", cwd=short).stdout)["notes"]
     assert "pipe.py changed since" in note
@@ -153,7 +162,7 @@ def test_resume_says_that_the_recorded_code_is_used(short: Path) -> None:
 def test_replays_are_passed_over_by_latest(short: Path) -> None:
     for _ in range(2):
         replayed = mainspring("replay", "latest", cwd=short)
-        assert (replayed.returncode, replayed.stdout.split()[0]) == (0, "VERIFIED")
+        assert (replayed.exit_code, replayed.stdout.split()[0]) == (0, "VERIFIED")
     newest = json.loads(mainspring("runs", "--json", cwd=short).stdout)["runs"][0]
     assert newest["kind"] == "replay"
     assert "a replay runs every step" in mainspring("why", newest["id"], cwd=short).stdout

@@ -9,6 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from click.testing import Result
+
+from tests.cli.conftest import call
+
 
 def called(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Python with these arguments, in the folder, without settings from outside."""
@@ -22,6 +26,17 @@ def called(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def mainspring(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A command, as it is typed there."""
     return called(folder, "-P", "-m", "mainspring", *arguments)
+
+
+def at_once(folder: Path, *arguments: str) -> Result:
+    """A command in this process, which forgets what it imports from there: for one that needs no process of its own."""
+    before = set(sys.modules)
+    try:
+        return call(*arguments, cwd=folder)
+    finally:
+        for name in set(sys.modules) - before:
+            if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):
+                del sys.modules[name]
 
 
 def document(folder: Path, *arguments: str) -> Any:

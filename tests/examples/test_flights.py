@@ -1,7 +1,8 @@
-"""The flights example from a clean folder, as its reader would go through it: demo twice, an edit, replay, lineage."""
+"""The flights example from a clean folder, as its reader would go through it: demo twice, an edit, lineage; replay in soak."""
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import shutil
@@ -17,7 +18,7 @@ from mainspring.evaluation import is_approved
 from mainspring.pipelines import RunResult
 from mainspring.runs import RunStore
 from mainspring.workspace import Workspace
-from tests.examples.projects import called, document, edit, mainspring
+from tests.examples.projects import at_once, called, document, edit, mainspring
 
 HOME = Path(__file__).parents[2] / "examples" / "flights"
 PAIRS = 500
@@ -114,8 +115,8 @@ def test_the_ways_to_look_closer_work(project: Path) -> None:
     for arguments in shown:
         if arguments[0] in ("serve", "replay"):  # the demo itself has called the one, a test below calls the other
             continue
-        done = mainspring(project, *arguments)
-        assert done.returncode == 0, (arguments, done.stderr)
+        done = at_once(project, *arguments)
+        assert done.exit_code == 0, (arguments, done.output)
         assert done.stdout.strip()
 
 
@@ -162,6 +163,13 @@ def distance(above: dict[str, list[str]], src: str, dst: str) -> int | None:
     return reached.get(dst)
 
 
+@pytest.mark.parametrize(("step", "verdict"), [("told", "VERIFIED"), ("measured", "VERIFIED≈")])
+def test_replay_verifies_a_step(project: Path, step: str, verdict: str) -> None:
+    replayed = document(project, "replay", "latest", "--step", step)
+    assert [(each["name"], each["verdict"]) for each in replayed["steps"]] == [(step, verdict)]
+
+
+@pytest.mark.soak
 def test_replay_verifies_the_run_but_for_times_that_never_repeat(project: Path) -> None:
     replayed = document(project, "replay", "latest")
     assert replayed["verdict"] == "VERIFIED≈", replayed
@@ -213,7 +221,7 @@ def test_served_features_are_those_of_training_bit_for_bit(
 
 
 def test_without_the_guard_offline_quality_promises_what_serving_does_not_reach(project: Path) -> None:
-    run = document(project, "run", "leak")["run"]["id"]
+    run = document(project, "run", "leak", "--learning-rate", "0.3", "--rounds", "10")["run"]["id"]
     with Workspace.open(project) as workspace:
         leak = RunResult(workspace, RunStore(workspace.database).get(run))
         offline, served = (leak.output(name).metrics["roc_auc"] for name in ("offline", "served"))
@@ -258,8 +266,8 @@ def main(count: int = 4):
 )
 def test_replay_tells_seeded_chance_from_chance_that_no_seed_reaches(tmp_path: Path, call: str, verdict: str) -> None:
     (tmp_path / "scored.py").write_text(SCORED.replace("CALL", call))
-    assert mainspring(tmp_path, "run", "scored.py").returncode == 0
-    replayed = document(tmp_path, "replay", "latest")
+    assert at_once(tmp_path, "run", "scored.py").exit_code == 0
+    replayed = json.loads(at_once(tmp_path, "replay", "latest", "--json").stdout)
     assert replayed["verdict"] == verdict, replayed
     if verdict == "DIVERGED":
         assert [step["kind"] for step in replayed["steps"]] == ["floats"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import tomllib
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,12 +34,15 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def functions(path: Path) -> Iterator[tuple[str, Function, int]]:
+@cache
+def functions(path: Path) -> tuple[tuple[str, Function, int], ...]:
     """Each function of a file: its name, its node, and its lines without the docstring and the decorators."""
-    for node in ast.walk(tree(path)):
-        if isinstance(node, Function):
-            end = node.end_lineno or node.lineno
-            yield node.name, node, end - node.lineno + 1 - _docstring_lines(node)
+    found = (node for node in ast.walk(tree(path)) if isinstance(node, Function))
+    return tuple((node.name, node, _lines(node)) for node in found)
+
+
+def _lines(node: Function) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1 - _docstring_lines(node)
 
 
 def _docstring_lines(node: Function) -> int:

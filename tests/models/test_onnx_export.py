@@ -114,6 +114,11 @@ def test_what_has_no_rows_or_no_converter_is_refused(workspace: Workspace) -> No
     version = register(LogisticRegression().fit(NUMBERS, LATE), "late", signature=signature)
     with pytest.raises(InvalidError, match="no example and no training dataset"):
         export_onnx(version)
+    import xgboost
+
+    boosted = register(xgboost.XGBRegressor(n_estimators=1).fit(NUMBERS.to_numpy(), LATE), "boosted", signature=NUMBERS)
+    with pytest.raises(CodecError, match=r"`xgboost\.sklearn\.XGBRegressor` has no converter.*register_onnx"):
+        export_onnx(boosted)
     odd = register({"no": "model"}, "odd", signature=signature, pickled=False)
     with pytest.raises(Exception, match="a model with a `predict` method"):
         export_onnx(odd)
@@ -147,14 +152,15 @@ def test_an_exported_version_is_served_without_its_library_and_polars(
 ) -> None:
     version = register(LogisticRegression().fit(NUMBERS, LATE), "late", signature=NUMBERS)
     export_onnx(version)
-    bind("live", "late@production", version="late/1")
+    bind("live", "late@production", version="late/1", runtime="onnx")
     where = {"database": backend.database_url, "blobs": backend.blob_url}
     program = f"""
 import sys
-from mainspring.serving import load_predictor
+from mainspring.serving import ServingApp
 from mainspring.workspace import Workspace
-found = load_predictor("live", runtime="onnx", workspace=Workspace.open({str(tmp_path)!r}, overrides={where}))
-print(found([{{"a": 0, "b": 0}}])[0], sorted({{"polars", "sklearn", "pandas", "scipy", "onnx", "skl2onnx"}} & set(sys.modules)))
+live = ServingApp(Workspace.open({str(tmp_path)!r}, overrides={where}), "live").live
+heavy = {{"polars", "sklearn", "pandas", "scipy", "onnx", "skl2onnx"}}
+print(live.predictor([{{"a": 0, "b": 0}}])[0], sorted(heavy & set(sys.modules)))
 """
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
     expected = Predictor.load(version, workspace.blobs)([{"a": 0, "b": 0}])[0]

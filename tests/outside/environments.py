@@ -44,9 +44,12 @@ class Environment:
         return done.stdout
 
 
-def environment(name: str, *, over: Environment | None = None) -> Environment:
-    """The environment of a client, made if there is none with these pins; it sees also what is in the one that it lies over."""
-    pins = PINS / f"{name}.txt"
+def environment(name: str, *, over: Environment | None = None, pins: Path | None = None) -> Environment:
+    """The environment of a client, made if there is none with its pins, which lie beside this file if it isn't said where.
+
+    It sees also what is in the one that it lies over.
+    """
+    pins = pins or PINS / f"{name}.txt"
     folder, made = HOME / name, HOME / name / "made-from.txt"
     HOME.mkdir(exist_ok=True)
     with open(HOME / f"{name}.lock", "w") as lock:

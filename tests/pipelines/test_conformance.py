@@ -30,6 +30,7 @@ class TestPoolOfOne(RunnerContract):
 class TestPoolOfTwo(RunnerContract):
     runner = "pool"
     jobs = 2
+    zoo = "few"
 
 
 @pytest.mark.one_backend(
@@ -38,6 +39,7 @@ class TestPoolOfTwo(RunnerContract):
 class TestDetached(RunnerContract):
     runner = "detached"
     jobs = 2
+    zoo = "few"
 
 
 def alive(pid: int) -> bool:

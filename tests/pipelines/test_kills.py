@@ -13,7 +13,7 @@ from mainspring.testing.plugin import Backend
 from mainspring.testing.workspaces import Lab, digests, lab_in
 from tests.pipelines.lives import FLOW, check_recovered, instants, killed_at, recover, seed_of, whole_life_s
 
-HERE = {"sqlite inline": 14, "sqlite pool": 10, "postgres inline": 10, "postgres pool": 6}
+HERE = {"sqlite inline": 6, "sqlite pool": 4, "postgres inline": 4, "postgres pool": 3}
 SOAK = 250  # for each of two backends and two runners
 
 

@@ -9,9 +9,19 @@ from typing import Any
 import pytest
 
 from mainspring.errors import ConflictError, InvalidError, NotFoundError
-from mainspring.runs import DatasetInput, Metrics, RunFiles, RunInputs, RunStore, start_run
+from mainspring.ledger import within_task
+from mainspring.runs import (
+    CheckpointStore,
+    DatasetInput,
+    Metrics,
+    RunFiles,
+    RunInputs,
+    RunStore,
+    checkpoints,
+    start_run,
+)
 from mainspring.runs.purging import purge
-from mainspring.workspace import Workspace, collect
+from mainspring.workspace import Workspace, collect, using
 
 
 @pytest.fixture
@@ -144,6 +154,8 @@ def test_a_collection_purges_what_was_deleted_before_its_grace(workspace: Worksp
         for run in (gone, kept):
             RunFiles(workspace).put(run.id, "a.txt", run.name.encode())
             run.log_metric("loss", 1.0)
+            with using(workspace), within_task(run.id, key="work"):
+                checkpoints().save([run.name], step=1)
     change(workspace, runs, "delete", gone.id)
     purge(workspace, 3600)
     assert runs.get(gone.id).params == {"a": 1}
@@ -153,4 +165,5 @@ def test_a_collection_purges_what_was_deleted_before_its_grace(workspace: Worksp
     assert Metrics(workspace.metrics).latest(gone.series) == {}
     assert RunFiles(workspace).list(gone.id) == []
     assert Metrics(workspace.metrics).latest_values(kept.series) == {"loss": 1.0}
+    assert [len(CheckpointStore(workspace.database).of(run.id)) for run in (gone, kept)] == [0, 1]
     assert workspace.ledger.events(subject=gone.id)[-1].kind == "run.purged"

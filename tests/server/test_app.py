@@ -22,7 +22,8 @@ def test_each_endpoint_is_under_each_prefix(client: Client, prefix: str) -> None
 @pytest.mark.parametrize(
     ("method", "path"),
     [("GET", "/api/2.0/mlflow/scorers/list"), ("PUT", "/api/2.0/mlflow/runs/create"), ("GET", "/api/9.0/mlflow/runs/get"),
-     ("GET", "/nothing")],
+     ("POST", "/api/3.0/mlflow/traces"), ("GET", "/api/3.0/mlflow/traces/tr-1"), ("POST", "/api/2.0/mlflow/traces"),
+     ("POST", "/v1/traces"), ("GET", "/nothing")],
 )  # fmt: skip
 def test_what_is_not_served_is_no_endpoint(client: Client, method: str, path: str) -> None:
     answer = client.ask(method, path)

@@ -11,8 +11,16 @@ from sklearn.linear_model import LinearRegression
 
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError
 from mainspring.ledger import Replay, within_task
-from mainspring.models import ModelVersion, get_model_version, list_aliases, register, set_alias
-from mainspring.serving import bind, get_endpoint, list_endpoints
+from mainspring.models import (
+    ModelVersion,
+    export_onnx,
+    get_model_version,
+    list_aliases,
+    load_onnx,
+    register,
+    set_alias,
+)
+from mainspring.serving import bind, get_endpoint, list_endpoints, load_predictor
 from mainspring.workspace import Workspace
 
 
@@ -43,6 +51,39 @@ def test_overrides_stay_as_they_are_until_they_are_changed(workspace: Workspace)
     assert (allowed.overrides, allowed.generation) == (True, 2)
     assert bind("delays") == allowed == get_endpoint("delays")
     assert not bind("delays", overrides=False).overrides
+
+
+def test_the_runtime_stays_until_it_is_changed_and_is_refused_where_there_is_no_graph(workspace: Workspace) -> None:
+    registered(1)
+    assert bind("delays", "line@production", version="line/1").runtime == "native"
+    with pytest.raises(NotFoundError, match="`mainspring models onnx line/1` makes one"):
+        bind("delays", runtime="onnx")
+    with pytest.raises(InvalidError, match="`native` or `onnx`"):
+        bind("delays", runtime="gpu")  # type: ignore[arg-type]  # that is the point
+    export_onnx("line/1")
+    moved = bind("delays", runtime="onnx")
+    assert (moved.runtime, moved.generation, bind("delays"), get_endpoint("delays")) == ("onnx", 2, moved, moved)
+    assert workspace.ledger.events()[-1].payload["runtime"] == "onnx"
+    assert type(load_predictor("delays").predictor.model).__name__ == "OnnxModel"
+    assert type(load_predictor("delays", runtime="native").predictor.model) is LinearRegression
+    registered(2)
+    with pytest.raises(NotFoundError, match="`mainspring models onnx line/2` makes one"):
+        bind("delays", version="line/2")
+    assert get_endpoint("delays") == moved
+    assert bind("delays", version="line/2", runtime="native").serves == "line/2"
+
+
+def test_a_version_that_is_a_graph_has_the_runtime_without_an_export(workspace: Workspace) -> None:
+    registered(3)
+    export_onnx("line/1")
+    register(
+        load_onnx(get_model_version("line/1")).model,
+        "graph",
+        input_example=pl.DataFrame({"x": [1.0]}),
+        input_kind="numpy",
+    )
+    bind("graphs", "graph@production", version="graph/1", runtime="onnx")
+    assert load_predictor("graphs")([{"x": 2.0}]) == pytest.approx([6.0])
 
 
 def test_an_alias_that_exists_is_bound_as_it_is(workspace: Workspace) -> None:

@@ -154,6 +154,7 @@ def test_what_dead_runs_left_goes_and_what_a_running_one_needs_stays(workspace: 
         (folder / "attempt.log").write_text("told")
         (folder / "attempt.log.0.raw").write_text("password=unredacted")
         (workspace.cache / "code" / f"code-of-{run}").mkdir(parents=True)
+    (workspace.cache / "environments" / "rebuilt").mkdir(parents=True)
     report = collect(workspace, grace_s=3600, roots=[named])
     assert sorted(path.name for path in (workspace.scratch / "dead").iterdir()) == ["attempt.log"]
     assert sorted(path.name for path in (workspace.scratch / "alive").iterdir()) == [
@@ -163,6 +164,8 @@ def test_what_dead_runs_left_goes_and_what_a_running_one_needs_stays(workspace: 
     collect(workspace, grace_s=0, roots=[named])
     assert [path.name for path in workspace.scratch.iterdir()] == ["alive"]
     assert [path.name for path in (workspace.cache / "code").iterdir()] == ["code-of-alive"]
+    assert len(list((workspace.cache / "environments").iterdir())) == 1
     leases.release(lease)
     collect(workspace, grace_s=0, roots=[named])
+    assert not list((workspace.cache / "environments").iterdir())
     assert not list(workspace.scratch.iterdir())

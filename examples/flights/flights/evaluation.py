@@ -27,7 +27,7 @@ from mainspring.models import ModelVersion, load_model
 METRICS = ["roc_auc", "average_precision", "log_loss", "brier"]
 SLICES = [Slice("carrier", at_least=1_000), Slice("origin"), Slice("month")]
 # The flights of a day share its weather and its jams, so days are resampled, not flights.
-DAYS = Bootstrap(400, groups="day")
+DAYS = Bootstrap(200, groups="day")
 NONE = Bootstrap(0)
 CALLED_LATE = 0.25
 GATES = [
@@ -85,7 +85,7 @@ def examined(model: Pipeline, part: pl.DataFrame) -> tuple[Calibration, Fairness
     """Whether the probabilities are what happens, and whether the airports are served alike."""
     score = late_share(model, part)
     honest = calibration(part["late"], score)
-    fair = fairness(part["late"], score, "origin", frame=part, threshold=CALLED_LATE, bootstrap=400)
+    fair = fairness(part["late"], score, "origin", frame=part, threshold=CALLED_LATE, bootstrap=200)
     print(honest, fair, sep="\n\n")
     return honest, fair
 

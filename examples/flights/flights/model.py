@@ -9,14 +9,13 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
 import mainspring as ms
+from flights import ALIAS, MODEL
 from flights.features import CATEGORIES, FEATURES, NUMBERS
 from mainspring.artifacts import content_digest
 from mainspring.errors import NotFoundError
 from mainspring.evaluation import Evaluation, GateReport
 from mainspring.features import Definition
 from mainspring.models import ModelVersion, alias_history, get_model_version, register
-
-MODEL, ALIAS = "flight-delay", "champion"
 
 
 def classifier(

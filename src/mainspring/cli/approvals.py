@@ -12,6 +12,8 @@ from mainspring.cli.app import Command, Invocation
 
 if TYPE_CHECKING:
     from mainspring.evaluation import Approval
+    from mainspring.models import ModelVersion
+    from mainspring.workspace import Workspace
 
 _REFERENCE = click.argument("reference", metavar="MODEL/N|MODEL@ALIAS")
 _COMMENT = click.option("--comment", default="", metavar="TEXT", help="Kept with the decision.")
@@ -61,17 +63,38 @@ def withdraw(invocation: Invocation, reference: str, comment: str) -> None:
 @click.pass_obj
 def approvals(invocation: Invocation, reference: str) -> None:
     """Show whether a version is approved, what is missing, and every decision on it."""
+    _show(invocation, approval_of(reference, invocation.workspace))
+
+
+def approval_of(reference: str | ModelVersion, workspace: Workspace) -> Approval:
+    """Whether a version is approved; an alias or a model's name stands for one."""
     from mainspring.evaluation import is_approved
 
-    _show(invocation, is_approved(reference, workspace=invocation.workspace))
+    return is_approved(reference, workspace=workspace)
 
 
-def _show(invocation: Invocation, found: Approval) -> None:
+def approval_document(found: Approval) -> dict[str, Any]:
+    """An approval as a document."""
     document: dict[str, Any] = msgspec.to_builtins(found)
     document["reasons"] = found.reasons
     for told, decision in zip(document["decisions"], found.decisions, strict=True):
         told["state"] = decision.state
-    invocation.show(document, lambda: _shown(found))
+    return document
+
+
+def approval_facts(found: Approval) -> dict[str, str]:
+    """Whether it is approved, by which policies, by whom or what is missing; nothing if no policy asks and nobody decided."""
+    if not found.policies and not found.decisions:
+        return {}
+    return {
+        "approved": "yes" if found.approved else "no",
+        "policies": ", ".join(found.policies) or "none covers it, so that nothing is refused",
+        "approved by" if found.approved else "missing": "\n".join(found.reasons),
+    }
+
+
+def _show(invocation: Invocation, found: Approval) -> None:
+    invocation.show(approval_document(found), lambda: _shown(found))
 
 
 def _shown(found: Approval) -> str:

@@ -12,7 +12,7 @@ from mainspring.cli.app import Group, Invocation
 
 if TYPE_CHECKING:
     from mainspring.models import ModelVersion
-    from mainspring.serving import Endpoint
+    from mainspring.serving import Endpoint, Runtime
     from mainspring.workspace import Workspace
 
 
@@ -31,6 +31,17 @@ def list_all(invocation: Invocation) -> None:
     invocation.show({"endpoints": found}, lambda: _listed(found))
 
 
+@endpoints.command("show")
+@click.argument("endpoint")
+@click.pass_obj
+def show_one(invocation: Invocation, endpoint: str) -> None:
+    """Show an endpoint: the version that answers, by which runtime, and what requests may hold."""
+    from mainspring.serving import get_endpoint
+
+    found = _document(get_endpoint(endpoint, invocation.workspace), invocation.workspace)
+    invocation.show({"endpoint": found}, lambda: _shown(found))
+
+
 @endpoints.command("bind")
 @click.argument("endpoint")
 @click.argument("target", metavar="[MODEL@ALIAS]", default="")
@@ -38,20 +49,26 @@ def list_all(invocation: Invocation) -> None:
 @click.option(
     "--overrides/--no-overrides", default=None, help="Whether a request may hold features itself; at first not."
 )
+@click.option(
+    "--runtime", type=click.Choice(["native", "onnx"]),
+    help="Whether the model itself answers or its ONNX graph (`models onnx`); at first the model.",
+)  # fmt: skip
 @click.option("--note", default="", metavar="TEXT", help="Kept with the move.")
 @click.pass_obj
 def bind_one(
-    invocation: Invocation, endpoint: str, target: str, version: str, overrides: bool | None, note: str
-) -> None:
+    invocation: Invocation, endpoint: str, target: str, version: str, overrides: bool | None, runtime: Runtime | None,
+    note: str,
+) -> None:  # fmt: skip
     """Make ENDPOINT serve MODEL@ALIAS, or move what it serves to another version. Running servers follow."""
     from mainspring.serving import bind
 
     bound = bind(
-        endpoint, target, version=version, overrides=overrides, note=note, workspace=invocation.workspace
+        endpoint, target, version=version, overrides=overrides, runtime=runtime, note=note,
+        workspace=invocation.workspace,
     )  # fmt: skip
     invocation.show(
         {"endpoint": _document(bound, invocation.workspace)},
-        lambda: f"{bound.name} serves {bound.serves} ({bound.target})",
+        lambda: f"{bound.name} serves {bound.serves} ({bound.target}){' by ONNX' if bound.runtime == 'onnx' else ''}",
     )
 
 
@@ -72,6 +89,21 @@ def features_of(given: Endpoint | ModelVersion, workspace: Workspace) -> dict[st
 def features_read(features: dict[str, Any] | None) -> str:
     """The same as a text; empty if there are none."""
     return f"{features['service']} by {', '.join(features['request'])}" if features else ""
+
+
+def _shown(found: dict[str, Any]) -> str:
+    return text.facts(
+        [
+            ("endpoint", text.bold(found["name"])),
+            ("bound to", found["target"]),
+            ("serves", found["serves"]),
+            ("runtime", found["runtime"]),
+            ("reads", features_read(found["features"])),
+            ("overrides", "a request may hold features" if found["overrides"] else ""),
+            ("moves", str(found["generation"])),
+            ("moved", text.moment(found["moved_at"])),
+        ]
+    )
 
 
 def _listed(found: list[dict[str, Any]]) -> str:

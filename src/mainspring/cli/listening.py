@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from mainspring.cli.app import Invocation, redraws
 from mainspring.cli.progress import Lines, Progress, Quiet
+
+if TYPE_CHECKING:
+    from mainspring.cli.live_metrics import LiveMetrics
 
 
 def listener_for(invocation: Invocation, *, quiet: bool = False) -> Progress:
@@ -16,5 +20,11 @@ def listener_for(invocation: Invocation, *, quiet: bool = False) -> Progress:
     if redraws(stream) and (stream.encoding or "").lower().startswith("utf"):
         from mainspring.cli.live import LiveTree
 
-        return LiveTree(stream, command, blobs)
+        return LiveTree(stream, command, blobs, lambda: _live_metrics(invocation))
     return Lines(stream, command, blobs)
+
+
+def _live_metrics(invocation: Invocation) -> LiveMetrics:
+    from mainspring.cli.live_metrics import LiveMetrics
+
+    return LiveMetrics(invocation.workspace)

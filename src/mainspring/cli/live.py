@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 import click
@@ -18,6 +18,8 @@ from mainspring.store import BlobStore
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
+
+    from mainspring.cli.live_metrics import LiveMetrics
 
 _PATIENCE_S = 0.15  # loading Rich takes half of that
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -36,8 +38,11 @@ _ROWS_AT_END = 40
 class LiveTree(Progress):
     """Steps in order with their state; sub-pipelines as branches, mapped steps as one row each."""
 
-    def __init__(self, stream: TextIO, command: str, blobs: BlobStore) -> None:
+    def __init__(
+        self, stream: TextIO, command: str, blobs: BlobStore, metrics: Callable[[], LiveMetrics] | None = None
+    ) -> None:
         super().__init__(stream, command, blobs)
+        self._metrics = metrics
         self._over = threading.Event()
         self._drawing = threading.Thread(target=self._draw, name="progress", daemon=True)
         self._live: Live | None = None
@@ -72,16 +77,19 @@ class LiveTree(Progress):
         from rich.console import Console
         from rich.live import Live
 
+        look = self._metrics() if self._metrics else None
         console = Console(file=self.stream)
         with Live(
-            console=console, get_renderable=lambda: self._view(console.height), refresh_per_second=_FRAMES_PER_S,
+            console=console, get_renderable=lambda: self._view(console.height, look), refresh_per_second=_FRAMES_PER_S,
             transient=True, redirect_stdout=False, redirect_stderr=False,
         ):  # fmt: skip
             self._over.wait()
 
-    def _view(self, height: int) -> RenderableType:
+    def _view(self, height: int, look: LiveMetrics | None) -> RenderableType:
         from rich.text import Text
 
+        if look is not None:
+            self.numbers = look(list(self.tasks.values()))
         lines = shown_tree(self, at_most=max(3, height - 3), output=True)
         if self._note:
             lines.append(click.style(self._note, fg="yellow"))
@@ -144,7 +152,9 @@ def _rows(progress: Progress, task: Task, *, output: bool) -> list[_Row]:
     line = ""
     if output and task.state is TaskState.RUNNING and progress.tails.get(task.name):
         line = progress.tails[task.name][-1]
-    return [_Row(task, _glyph(task.state), _figures(task), line)]
+    numbers = progress.numbers.get(task.id, "") if output and task.state is TaskState.RUNNING else ""
+    figures = [_figures(task), *([dim(numbers)] if numbers else [])]
+    return [_Row(task, _glyph(task.state), "  ".join(figures), line)]
 
 
 def _mapped_row(progress: Progress, task: Task, *, output: bool) -> _Row:

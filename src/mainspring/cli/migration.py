@@ -12,6 +12,7 @@ from mainspring.cli import text
 from mainspring.cli.app import Group, Invocation, redraws
 
 if TYPE_CHECKING:
+    from mainspring.runs import Mirrored
     from mainspring.server.migration import Exported, Imported
 
 
@@ -22,7 +23,7 @@ def import_() -> None:
 
 @click.group(cls=Group)
 def export() -> None:
-    """Write the workspace in the form of another tool."""
+    """Write the workspace, or runs of it, in the form of another tool."""
 
 
 @import_.command("mlflow")
@@ -63,6 +64,23 @@ def export_mlflow(invocation: Invocation, folder: Path, version: str | None) -> 
     invocation.show(msgspec.to_builtins(done), lambda: _exported(done))
 
 
+@export.command("wandb")
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR")
+@click.pass_obj
+def export_wandb(invocation: Invocation, runs: tuple[str, ...], folder: Path) -> None:
+    """Mirror ended runs into DIR/wandb, in W&B's offline format; `wandb sync` uploads them.
+
+    A mirror that is there is replaced.
+    """
+    import msgspec
+
+    from mainspring.runs import mirror_to_wandb
+
+    done = [mirror_to_wandb(run, folder, workspace=invocation.workspace) for run in runs]
+    invocation.show({"mirrored": msgspec.to_builtins(done)}, lambda: "\n".join(map(_mirrored, done)))
+
+
 def _told(kind: str, done: int, total: int) -> None:
     """Show how far it is, where that can be drawn over."""
     if redraws(sys.stderr):
@@ -85,6 +103,11 @@ def _imported(done: Imported, *, dry_run: bool) -> str:
     lines += [f"The experiment {name} has the number {number} here." for name, number in done.renumbered.items()]
     lines += [f"Left out: {count:,} {name}." for name, count in done.left_out.items()]
     return "\n".join(lines + done.notes)
+
+
+def _mirrored(done: Mirrored) -> str:
+    counts = f"{text.counted(done.points, 'metric point')}, {text.counted(done.files, 'file')}"
+    return "\n".join([f"{counts}: {done.folder}", *(f"  Left out: {each}." for each in done.left_out)])
 
 
 def _exported(done: Exported) -> str:

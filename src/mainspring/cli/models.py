@@ -11,10 +11,12 @@ import msgspec
 
 from mainspring.cli import text
 from mainspring.cli.app import Group, Invocation
+from mainspring.cli.approvals import approval_document, approval_facts, approval_of
 from mainspring.cli.endpoints import features_of, features_read
 
 if TYPE_CHECKING:
-    from mainspring.models import Alias, AliasMove, ModelVersion, RegisteredModel
+    from mainspring.evaluation import Approval
+    from mainspring.models import Alias, AliasMove, ExportForm, ModelVersion, RegisteredModel, ResourceNeeds
 
 
 _LAZY = {
@@ -55,8 +57,9 @@ def show_one(invocation: Invocation, reference: str) -> None:
     version = get_model_version(reference, invocation.workspace)
     aliases = list_aliases(version.name, invocation.workspace)
     features = features_of(version, invocation.workspace)
-    document = _document(version, aliases) | {"features": features}
-    invocation.show({"model": document}, lambda: _shown(version, aliases, features_read(features)))
+    approval = approval_of(version, invocation.workspace)
+    document = _document(version, aliases) | {"features": features, "approval": approval_document(approval)}
+    invocation.show({"model": document}, lambda: _shown(version, aliases, features_read(features), approval))
 
 
 @models.command("alias")
@@ -182,9 +185,9 @@ def show_card(invocation: Invocation, reference: str, page: str | None, section:
         raise click.UsageError("Say which --section the text is for.")
     if section:
         said = sys.stdin.read() if written is None else written
-        card = extend_card(reference, section, said, workspace=invocation.workspace)
-    else:
-        card = model_card(reference, workspace=invocation.workspace)
+        extend_card(reference, section, said, workspace=invocation.workspace)
+    approval = {"approval": approval_facts(approval_of(reference, invocation.workspace))}
+    card = model_card(reference, more=approval, workspace=invocation.workspace)
     if page:
         Path(page).write_text(card.to_html(), encoding="utf-8")
     invocation.show(msgspec.to_builtins(card), lambda: f"{card.version}: {page}" if page else card.to_markdown())
@@ -224,13 +227,35 @@ def convert_one(invocation: Invocation, reference: str, note: str) -> None:
     )
 
 
+@models.command("export")
+@click.argument("reference", metavar="MODEL/N|MODEL@ALIAS")
+@click.argument("folder", type=click.Path(file_okay=False))
+@click.option(
+    "--format", "form", type=click.Choice(["folder", "mlflow", "onnx"]), default="folder", show_default=True,
+    help="A program with the model in its own format, an MLflow model, or the program with the ONNX graph.",
+)  # fmt: skip
+@click.pass_obj
+def export_folder(invocation: Invocation, reference: str, folder: str, form: ExportForm) -> None:
+    """Write a version as a folder that answers without Mainspring.
+
+    It holds the model in its library's own format, predict.py, pins of what it needs, the card, and digests.
+    """
+    from mainspring.models import export_model
+
+    made = export_model(reference, folder, form=form, workspace=invocation.workspace)
+    tried = f"answered {text.counted(made.tried_rows, 'row')} alike" if made.tried_rows else "no example to try it on"
+    invocation.show(
+        msgspec.to_builtins(made), f"{made.version} is in {made.path}: {text.counted(len(made.files), 'file')}, {tried}"
+    )
+
+
 @models.command("onnx")
 @click.argument("reference", metavar="MODEL/N|MODEL@ALIAS")
 @click.option("--rtol", type=float, default=1e-5, show_default=True, help="How far a number may be off, relatively.")
 @click.option("--atol", type=float, default=1e-6, show_default=True, help="How far a number may be off, absolutely.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write the graph here, too.")
 @click.pass_obj
-def export_one(invocation: Invocation, reference: str, rtol: float, atol: float, output: str | None) -> None:
+def make_graph(invocation: Invocation, reference: str, rtol: float, atol: float, output: str | None) -> None:
     """Make an ONNX graph of a version and keep it, if it answers real rows as the model does."""
     from mainspring.models import export_onnx, get_model_version, load_onnx
 
@@ -285,7 +310,7 @@ def _listed(found: list[ModelVersion], aliases: dict[str, list[Alias]]) -> str:
     return text.table(["version", "aliases", "made", "by", "metrics"], rows, drop=["by"])
 
 
-def _shown(version: ModelVersion, aliases: list[Alias], features: str) -> str:
+def _shown(version: ModelVersion, aliases: list[Alias], features: str, approval: Approval) -> str:
     pointing = ", ".join(alias.alias for alias in aliases if alias.version == version.id)
     encoded, signature = version.encoded, version.signature
     inputs = "\n".join(
@@ -310,12 +335,21 @@ def _shown(version: ModelVersion, aliases: list[Alias], features: str) -> str:
             ("content", text.short(version.content_digest)),
             ("made", f"{text.moment(version.created_at)} by {version.actor}"),
             ("codec", f"{encoded.codec}, {text.size(encoded.size_bytes)}" if encoded else ""),
+            ("needs", _needs(version.needs)),
             ("not loaded", version.refusal),
             ("takes", inputs),
             ("features", features),
             ("gives", signature.output.kind if signature else ""),
             ("metrics", metrics),
             ("gates", gates),
+            *approval_facts(approval).items(),
             ("note", version.note),
         ]
     )
+
+
+def _needs(needs: ResourceNeeds | None) -> str:
+    if needs is None or needs.load_s is None:
+        return ""
+    memory = "" if needs.memory_bytes is None else f", holds {text.size(needs.memory_bytes)} of memory"
+    return f"loaded in {text.duration(needs.load_s)}{memory}"

@@ -46,6 +46,7 @@ class Progress(Listener):
         self.tasks: dict[str, Task] = {}
         self.children: dict[str, list[Task]] = {}
         self.tails: dict[str, deque[str]] = {}
+        self.numbers: dict[str, str] = {}  # what running tasks logged last, by task, where it is looked for
         self.notes: list[str] = []
 
     def noted(self, line: str) -> None:

@@ -34,7 +34,7 @@ def show_step(invocation: Invocation, run: Run, name: str) -> None:
 
 
 def _step(run: Run, task: Task, record: dict[str, Any]) -> str:
-    from mainspring.cli.records import undeclared
+    from mainspring.cli.records import shown_files, undeclared
 
     reused = record["reused_from_run"]
     tried = [
@@ -67,6 +67,8 @@ def _step(run: Run, task: Task, record: dict[str, Any]) -> str:
     ):
         if found:
             parts.append(f"{text.bold(title)}\n{text.table(['name', 'content', 'size', 'value'], _values(found))}")
+    if files := shown_files(record["files"]):
+        parts.append(files)
     return "\n\n".join(parts)
 
 
@@ -109,10 +111,9 @@ def show_environment(invocation: Invocation, run: Run) -> None:
     """
     import msgspec
 
-    from mainspring.runs.environment import Environment
+    from mainspring.runs import read_environment
 
-    blob = _kept(run, "environment", run.environment)
-    environment = msgspec.json.decode(invocation.workspace.blobs.read(blob), type=Environment)
+    environment = read_environment(invocation.workspace.blobs, run.environment, f"Run {text.short(run.id)}")
     facts = [
         ("python", f"{environment.python} ({environment.implementation})"), ("platform", environment.platform),
         ("digest", environment.digest), *sorted(environment.distributions.items()),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mainspring.workspace import Workspace
 
 _LONGEST_VALUE = 500  # in a terminal, tables and facts fit it
+_MOST_FILES = 40
 _ENDED_WITHOUT = {
     "failed": "failed", "skipped": "was skipped", "cancelled": "was cancelled", "running": "is not done",
     "mapped": "is not done", "waiting": "did not run",
@@ -58,7 +59,7 @@ def run_document(workspace: Workspace, run: Run) -> dict[str, Any]:
     read, made = touched(workspace, run.id)
     return shared_document(
         workspace, run, task_records(workspace, tasks), tasks=tasks, metrics=metrics_of(workspace, run, tasks),
-        artifacts=artifacts_of(workspace, run), outputs=outputs_of(workspace, run, tasks),
+        artifacts=artifacts_of(workspace, run), files=files_of(workspace, run), outputs=outputs_of(workspace, run, tasks),
         not_reusable=not_reusable(tasks), read=read, made=made,
         experiment_number=run_store(workspace).experiment_of(run).number,
     )  # fmt: skip
@@ -84,6 +85,7 @@ def task_records(workspace: Workspace, tasks: Sequence[Task]) -> list[dict[str, 
                 "metrics": named_numbers(metrics.latest_values(own.series)) if own else {},
                 "params": own.params if own else {}, "tags": own.tags if own else {},
                 "artifacts": artifacts_of(workspace, own) if own else {},
+                "files": files_of(workspace, own) if own else [],
             }
         )  # fmt: skip
     return records
@@ -151,6 +153,20 @@ def metrics_of(workspace: Workspace, run: Run, tasks: Sequence[Task] | None = No
 def artifacts_of(workspace: Workspace, run: Run) -> dict[str, dict[str, Any]]:
     """What was logged as artifacts of a run, by name."""
     return {name: artifact_record(artifact) for name, artifact in run_store(workspace).artifacts(run.id).items()}
+
+
+def files_of(workspace: Workspace, run: Run) -> list[dict[str, Any]]:
+    """The files that were logged to a run, by path."""
+    from mainspring.runs import RunFiles
+
+    return [msgspec.to_builtins(file) for file in RunFiles(workspace).walk(run.id).values()]
+
+
+def shown_files(files: Sequence[dict[str, Any]]) -> str:
+    """Files as a table, the first of many."""
+    rows = [[each["path"], text.size(each["size_bytes"])] for each in files[:_MOST_FILES]]
+    more = [[f"… {len(files) - _MOST_FILES:,} more", ""]] if len(files) > _MOST_FILES else []
+    return text.table(["file", "size"], [*rows, *more]) if rows else ""
 
 
 def touched(workspace: Workspace, node_id: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -20,9 +20,14 @@ _COLOURS = {"VERIFIED": "green", "VERIFIED≈": "green", "DIVERGED": "red", "INC
 @click.argument("name", metavar="RUN")
 @click.option("--step", metavar="STEP", help="Only this step.")
 @click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, metavar="N", help="How many steps run at once.")
+@click.option(
+    "--rebuild-env",
+    is_flag=True,
+    help="In a virtual environment with the recorded distributions, built by pip and kept.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Show only the verdict.")
 @click.pass_obj
-def replay(invocation: Invocation, name: str, step: str | None, jobs: int, quiet: bool) -> int:
+def replay(invocation: Invocation, name: str, step: str | None, jobs: int, rebuild_env: bool, quiet: bool) -> int:
     """Run the recorded code of RUN on its recorded inputs again, and compare every output.
 
     `latest` is the newest run of a pipeline, which a replay is not.
@@ -33,7 +38,9 @@ def replay(invocation: Invocation, name: str, step: str | None, jobs: int, quiet
     from mainspring.pipelines.replay import replay_run
 
     listener = listener_for(invocation, quiet=quiet or invocation.json)
-    report = replay_run(name, workspace=invocation.workspace, step=step, listener=listener, jobs=jobs)
+    report = replay_run(
+        name, workspace=invocation.workspace, step=step, listener=listener, jobs=jobs, rebuild_env=rebuild_env
+    )
     invocation.show(report, lambda: _shown(report))
     if report.cancelled:
         return _INTERRUPTED
@@ -42,7 +49,8 @@ def replay(invocation: Invocation, name: str, step: str | None, jobs: int, quiet
 
 def _shown(report: ReplayReport) -> str:
     verdict = click.style(report.verdict, fg=_COLOURS[report.verdict], bold=True)
-    lines = [f"{verdict}  run {text.short(report.run_id)}, {text.counted(len(report.steps), 'step')} compared"]
+    where = ", in the rebuilt environment" if report.rebuilt else ""
+    lines = [f"{verdict}  run {text.short(report.run_id)}, {text.counted(len(report.steps), 'step')} compared{where}"]
     for step in report.steps:
         if step.verdict == "VERIFIED":
             continue

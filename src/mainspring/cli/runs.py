@@ -28,6 +28,7 @@ _LAZY = {
     "delete": ("mainspring.cli.kept:delete", "Hide runs until they are restored."),
     "restore": ("mainspring.cli.kept:restore", "Bring deleted runs back."),
     "note": ("mainspring.cli.kept:write_note", "Replace the note of a run."),
+    "checkpoints": ("mainspring.cli.checkpoints:checkpoints", "List the checkpoints that a run keeps."),
 }
 
 
@@ -128,7 +129,7 @@ def _listed(records: list[dict[str, Any]], found: list[Run]) -> str:
 
 
 def _shown(workspace: Workspace, run: Run, document: dict[str, Any], *, everything: bool) -> str:
-    from mainspring.cli.records import listing, shown_outputs, task_store
+    from mainspring.cli.records import listing, shown_files, shown_outputs, task_store
 
     parts = [_facts(run, document)]
     tasks = task_store(workspace).of_run(run.id)
@@ -139,6 +140,8 @@ def _shown(workspace: Workspace, run: Run, document: dict[str, Any], *, everythi
         parts.append(text.table(["metric", "value", "from"], metrics))
     if document["artifacts"]:
         parts.append(text.facts(((name, listing([each])) for name, each in document["artifacts"].items()), cut=True))
+    if files := shown_files(document["files"]):
+        parts.append(files)
     if outputs := shown_outputs(workspace, run):
         parts.append(outputs)
     return "\n\n".join(parts)

@@ -24,7 +24,8 @@ __getattr__, __dir__, __all__ = exports(
         **dict.fromkeys(("Evidence", "Fact"), "mainspring.evaluation.evidence"),
         **dict.fromkeys(("Gate", "GateReport", "GateResult", "decide", "goal_gates"), "mainspring.evaluation.gate"),
         **dict.fromkeys(
-            ("Approval", "approvals", "approve", "is_approved", "reject", "withdraw"), "mainspring.evaluation.approval"
+            ("Approval", "approvals", "approve", "evidence_of", "is_approved", "list_waiting", "reject", "withdraw"),
+            "mainspring.evaluation.approval",
         ),
         **dict.fromkeys(("Decision", "Policy", "Requirement"), "mainspring.evaluation.policy"),
         **dict.fromkeys(("Curves", "EvaluationReport", "curves"), "mainspring.evaluation.report"),

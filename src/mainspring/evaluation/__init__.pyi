@@ -1,7 +1,9 @@
 from mainspring.evaluation.approval import Approval as Approval
 from mainspring.evaluation.approval import approvals as approvals
 from mainspring.evaluation.approval import approve as approve
+from mainspring.evaluation.approval import evidence_of as evidence_of
 from mainspring.evaluation.approval import is_approved as is_approved
+from mainspring.evaluation.approval import list_waiting as list_waiting
 from mainspring.evaluation.approval import reject as reject
 from mainspring.evaluation.approval import withdraw as withdraw
 from mainspring.evaluation.bootstrap import Bootstrap as Bootstrap

@@ -6,18 +6,21 @@ it changes, the approval has ended. Decisions and promotions are judged in the t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from itertools import islice
+from typing import Any
 
 import msgspec
 from blake3 import blake3
 from msgspec.structs import replace
 
 from mainspring import clock
-from mainspring.errors import ConflictError, InvalidError, NotAllowedError, NotFoundError
+from mainspring.errors import ConflictError, InvalidError, NotAllowedError, NotFoundError, listed
 from mainspring.evaluation._store import DecisionStore
 from mainspring.evaluation.policy import Case, Decision, Policy, Requirement, Verdict, read_policies
 from mainspring.ledger import Actor, current_actor, current_task, is_replay, new_id
-from mainspring.models import ModelVersion, Promotion, get_model_version, notes_of
+from mainspring.models import ModelStore, ModelVersion, Promotion, get_model_version, notes_of
 from mainspring.secrets import redact
 from mainspring.store import Transaction
 from mainspring.workspace import Workspace, current_workspace
@@ -49,6 +52,12 @@ class Approval(msgspec.Struct, frozen=True):
     def reasons(self) -> tuple[str, ...]:
         """What is missing; if it is approved, by whom."""
         return tuple(each.reason for each in self.requirements if each.met == self.approved)
+
+    @property
+    def rejected(self) -> bool:
+        """Whether a rejection that counts stands."""
+        counted = {each for requirement in self.requirements if not requirement.met for each in requirement.by}
+        return any(each.verdict == "rejected" and each.id in counted for each in self.decisions)
 
 
 def approve(
@@ -121,6 +130,33 @@ def is_approved(ref: Ref, *, workspace: Workspace | None = None) -> Approval:
     return _standing(version, _covering(workspace, version), workspace)
 
 
+def evidence_of(ref: Ref, *, workspace: Workspace | None = None) -> dict[str, Any]:
+    """What a decision on a version now would be bound to, part by part; raises `NotFoundError`."""
+    workspace = workspace or current_workspace()
+    return _evidence(get_model_version(ref, workspace), workspace)
+
+
+def list_waiting(*, limit: int = 100, workspace: Workspace | None = None) -> list[Approval]:
+    """The versions that wait for somebody to decide, by model, newest first.
+
+    Those that a policy covers, that are neither approved nor rejected nor archived, and that no newer approved version of the
+    model has made obsolete.
+
+    Raises:
+        ConfigError: a policy of the settings is wrong.
+    """
+    workspace = workspace or current_workspace()
+    policies = read_policies(workspace.project.settings.tables)
+    found: list[Approval] = []
+    for name in ModelStore(workspace.database, workspace.ledger).names():
+        covering = [policy for policy in policies if policy.covers(name)]
+        if covering:
+            found += islice(_waiting(name, covering, workspace), limit - len(found))
+        if len(found) >= limit:
+            break
+    return found
+
+
 def expect_approved(tx: Transaction, workspace: Workspace, promotion: Promotion) -> None:
     """The guard of promotions: refuses one that a policy covers unless the version is approved, and records by whom.
 
@@ -157,6 +193,8 @@ def _decide(
     found = get_model_version(ref, workspace)
     if not is_replay():
         store, actor = DecisionStore(workspace.database), current_actor()
+        if actor.roles and role not in actor.roles:
+            raise NotAllowedError(f"{actor} may decide as {listed(actor.roles)}, not as `{role}`.")
         with workspace.database.transaction() as tx:
             version = get_model_version(found, workspace)
             parts = _parts(version, workspace)
@@ -223,15 +261,28 @@ def _standing(
     )  # fmt: skip
 
 
+def _waiting(name: str, policies: list[Policy], workspace: Workspace) -> Iterator[Approval]:
+    """The versions of a model that wait, down to the first that is approved."""
+    for version in ModelStore(workspace.database, workspace.ledger).versions(name):
+        standing = _standing(version, policies, workspace)
+        if standing.approved:
+            return
+        if version.stage != "Archived" and not standing.rejected:
+            yield standing
+
+
 def _parts(version: ModelVersion, workspace: Workspace) -> dict[str, str]:
     """A digest of each part of what is approved."""
-    told = {
+    return {name: _digest(value) for name, value in _evidence(version, workspace).items()}
+
+
+def _evidence(version: ModelVersion, workspace: Workspace) -> dict[str, Any]:
+    return {
         "content": (version.content_digest, version.files, version.source), "environment": version.environment,
         "signature": (version.signature, version.input_kind, version.features), "metrics": version.metrics,
         "evaluation": version.evaluation, "gates": version.gates, "description": version.description,
         "licence": version.licence,
     } | {f"card: {note.title}": note.text for note in notes_of(version, workspace)}  # fmt: skip
-    return {name: _digest(value) for name, value in told.items()}
 
 
 def _digest(value: object) -> str:

@@ -12,10 +12,14 @@ import msgspec
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """A name and whether somebody vouches for it. A name typed on a command line is a note, never an actor."""
+    """A name and whether somebody vouches for it. A name typed on a command line is a note, never an actor.
+
+    `roles` are those in which they may decide, where whoever vouches for them says so; empty says nothing.
+    """
 
     name: str
     verified: bool = False
+    roles: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.name if self.verified else f"{self.name} (local, unverified)"

@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = exports(
     __name__,
     {
         **dict.fromkeys(
-            ("Alias", "AliasMove", "ModelVersion", "RegisteredModel", "Stage", "StageMove", "expect_model"),
+            ("Alias", "AliasMove", "ModelVersion", "RegisteredModel", "ResourceNeeds", "Stage", "StageMove", "expect_model"),
             "mainspring.models.version",
         ),
         **dict.fromkeys(("Field", "Output", "Problem", "Signature"), "mainspring.models.signature"),
@@ -20,11 +20,14 @@ __getattr__, __dir__, __all__ = exports(
         **dict.fromkeys(("allow_pickle", "revoke_pickle"), "mainspring.models.permission"),
         "expect_loadable": "mainspring.models.pickled",
         **dict.fromkeys(
-            ("OnnxExport", "Timing", "export_onnx", "find_onnx_export", "load_onnx"), "mainspring.models.onnx_export"
+            ("OnnxExport", "Timing", "expect_graph", "export_onnx", "find_onnx_export", "load_onnx"),
+            "mainspring.models.onnx_export",
         ),
         "convert_model": "mainspring.models.conversion",
+        **dict.fromkeys(("ExportForm", "ModelExport", "export_model"), "mainspring.models.exporting.folder"),
         **dict.fromkeys(("Difference", "VersionDiff", "diff_versions"), "mainspring.models.provenance"),
         **dict.fromkeys(("ModelCard", "extend_card", "model_card", "notes_of"), "mainspring.models.card"),
+        "check_environment": "mainspring.models.environment",
         "ModelStore": "mainspring.models._store",
         "check_alias": "mainspring.models._rules",
         **dict.fromkeys(

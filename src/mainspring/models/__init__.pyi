@@ -11,6 +11,10 @@ from mainspring.models.card import extend_card as extend_card
 from mainspring.models.card import model_card as model_card
 from mainspring.models.card import notes_of as notes_of
 from mainspring.models.conversion import convert_model as convert_model
+from mainspring.models.environment import check_environment as check_environment
+from mainspring.models.exporting.folder import ExportForm as ExportForm
+from mainspring.models.exporting.folder import ModelExport as ModelExport
+from mainspring.models.exporting.folder import export_model as export_model
 from mainspring.models.feature_set import FeatureSet as FeatureSet
 from mainspring.models.feature_set import GivesFeatures as GivesFeatures
 from mainspring.models.folder import create_version as create_version
@@ -21,6 +25,7 @@ from mainspring.models.logged import LoggedModelStore as LoggedModelStore
 from mainspring.models.onnx import register_onnx as register_onnx
 from mainspring.models.onnx_export import OnnxExport as OnnxExport
 from mainspring.models.onnx_export import Timing as Timing
+from mainspring.models.onnx_export import expect_graph as expect_graph
 from mainspring.models.onnx_export import export_onnx as export_onnx
 from mainspring.models.onnx_export import find_onnx_export as find_onnx_export
 from mainspring.models.onnx_export import load_onnx as load_onnx
@@ -58,6 +63,7 @@ from mainspring.models.version import Alias as Alias
 from mainspring.models.version import AliasMove as AliasMove
 from mainspring.models.version import ModelVersion as ModelVersion
 from mainspring.models.version import RegisteredModel as RegisteredModel
+from mainspring.models.version import ResourceNeeds as ResourceNeeds
 from mainspring.models.version import Stage as Stage
 from mainspring.models.version import StageMove as StageMove
 from mainspring.models.version import expect_model as expect_model

@@ -17,7 +17,7 @@ from mainspring.store import Database, Transaction
 Record = TypeVar("Record", bound=Any)
 SaidKind = Literal["tag", "param"]
 _SAID: dict[str, SaidKind] = {"tags": "tag", "params": "param"}
-_JSON = frozenset({"encoded", "signature", "metrics", "evaluation", "gates"})
+_JSON = frozenset({"encoded", "signature", "metrics", "evaluation", "gates", "needs"})
 
 
 def columns(kind: type[msgspec.Struct]) -> tuple[str, ...]:

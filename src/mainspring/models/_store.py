@@ -30,7 +30,7 @@ MIGRATIONS = [
         metrics TEXT NOT NULL, evaluation TEXT NOT NULL, gates TEXT NOT NULL, features TEXT,
         created_at INTEGER NOT NULL, actor TEXT NOT NULL, note TEXT NOT NULL,
         description TEXT NOT NULL, stage TEXT NOT NULL, run TEXT, source TEXT NOT NULL,
-        files TEXT, refusal TEXT NOT NULL, licence TEXT NOT NULL, environment TEXT,
+        files TEXT, refusal TEXT NOT NULL, licence TEXT NOT NULL, environment TEXT, needs TEXT NOT NULL,
         updated_at INTEGER NOT NULL, deleted_at INTEGER, UNIQUE (model, number)
     );
     CREATE INDEX model_version_by_content ON model_version (model, content_digest);

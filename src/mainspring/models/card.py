@@ -95,14 +95,17 @@ class ModelCard(msgspec.Struct, frozen=True):
         return [(title, rows) for title, rows in everything if rows]
 
 
-def model_card(ref: str | ModelVersion, *, workspace: Workspace | None = None) -> ModelCard:
-    """The card of a version: its facts now, and what people wrote; raises `NotFoundError`."""
+def model_card(ref: str | ModelVersion, *, more: Facts | None = None, workspace: Workspace | None = None) -> ModelCard:
+    """The card of a version: its facts now, and what people wrote; raises `NotFoundError`.
+
+    `more` are facts of rooms above, by section, as whether it is approved.
+    """
     workspace = workspace or current_workspace()
     version = get_model_version(ref, workspace)
     results = (version.gates or {}).get("reasons", ())
     made = f"Made {clock.from_us(version.created_at).isoformat(timespec='seconds')} by {version.actor}."
     return ModelCard(
-        str(version), made, version.description, facts_of(version, workspace),
+        str(version), made, version.description, facts_of(version, workspace) | (more or {}),
         tuple((bool(each["passed"]), str(each["reason"])) for each in results), _slices(version),
         notes_of(version, workspace),
     )  # fmt: skip

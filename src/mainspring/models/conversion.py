@@ -11,6 +11,7 @@ from mainspring.artifacts import load, save
 from mainspring.artifacts.project import importing_from
 from mainspring.errors import InvalidError, NotAllowedError
 from mainspring.ledger import current_task, is_replay
+from mainspring.models.needs import measure_needs
 from mainspring.models.pickled import CODEC, expect_loadable
 from mainspring.models.predictor import Predictor, example_of, inputs_of
 from mainspring.models.registry import get_model_version, load_model, model_store
@@ -57,6 +58,7 @@ def convert_model(
         version, id="", content_digest=content_digest, encoded=stored, files=None, refusal="", stage="None", run=None,
         input_example=workspace.blobs.put(msgspec.json.encode(records[:5])), note=redact(note), tags=dict(version.tags),
         source=f"converted from {version}", environment=workspace.blobs.put(msgspec.json.encode(snapshot())),
+        needs=measure_needs(stored, workspace),
     )  # fmt: skip
     store = model_store(workspace)
     return store.add(

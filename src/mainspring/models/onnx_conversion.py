@@ -33,7 +33,11 @@ def attempts(model: Any, signature: Signature) -> Iterator[Attempt]:
         return
     if library != "sklearn":
         kind = f"{type(model).__module__}.{type(model).__qualname__}"
-        raise CodecError(f"`{kind}` has no converter to ONNX here. Models of scikit-learn and of CatBoost have one.")
+        raise CodecError(
+            f"`{kind}` has no converter to ONNX here; models of scikit-learn and of CatBoost have one. Make the "
+            "graph with the library's own tools (torch.onnx, onnxmltools), and register it by "
+            "`mainspring.models.register_onnx(FILE, NAME)`."
+        )
     is_numeric = all(field.dtype in FLOATS or field.dtype in INTEGERS for field in signature.inputs)
     for tensor in ("Double", "Float"):
         shapes: tuple[InputKind, ...] = ("numpy", "columns") if is_numeric else ("columns",)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from mainspring import clock
-from mainspring.artifacts.onnx import OnnxModel
+from mainspring.artifacts.onnx import OnnxCodec, OnnxModel
 from mainspring.errors import CodecError, InvalidError, MainspringError, NotAllowedError, NotFoundError, shorten
 from mainspring.ledger import is_replay
 from mainspring.models.onnx_conversion import attempts
@@ -104,15 +104,32 @@ def load_onnx(version: ModelVersion, workspace: Workspace | None = None) -> Pred
     """The predictor of a version's graph, which needs neither the model's library nor Polars.
 
     Raises:
-        NotFoundError: it was never exported.
+        NotFoundError: it was never exported, and is no graph itself.
     """
     workspace = workspace or current_workspace()
-    found = find_onnx_export(version, workspace)
-    if found is None or version.signature is None:
-        hint = f"mainspring models onnx {version} makes it."
-        raise NotFoundError("ONNX graph of the model version", str(version), hint=hint)
+    _, signature = expect_model(version)
+    kind = expect_graph(version, workspace)
+    if _is_graph(version):
+        return Predictor.load(version, workspace.blobs)
     with RunFiles(workspace).open(exports_of(version), GRAPH) as file:
-        return Predictor(OnnxModel(file.read()), version.signature, found.input_kind)
+        return Predictor(OnnxModel(file.read()), signature, kind)
+
+
+def expect_graph(version: ModelVersion, workspace: Workspace) -> InputKind:
+    """The kind of table that a version's graph takes.
+
+    Raises:
+        NotFoundError: it was never exported, and is no graph itself; the text says how one is made.
+    """
+    found = find_onnx_export(version, workspace)
+    if found is None and not _is_graph(version):
+        hint = f"`mainspring models onnx {version}` makes one, if its library has a converter."
+        raise NotFoundError("ONNX graph of the model version", str(version), hint=hint)
+    return found.input_kind if found and not _is_graph(version) else version.input_kind
+
+
+def _is_graph(version: ModelVersion) -> bool:
+    return version.encoded is not None and version.encoded.codec == OnnxCodec.name
 
 
 def _keep(version: ModelVersion, graph: OnnxModel, found: OnnxExport, workspace: Workspace) -> None:

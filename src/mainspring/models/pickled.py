@@ -75,7 +75,13 @@ def load_version(version: ModelVersion, workspace: Workspace) -> Any:
     encoded, _ = expect_loadable(version, workspace.database)
     if encoded.codec != CODEC:
         return load(encoded, workspace.blobs)
-    return unpickled(verified(workspace.database, _PURPOSE, workspace.blobs.read(encoded.blob)))
+    return unpickled(allowed_bytes(version, workspace))
+
+
+def allowed_bytes(version: ModelVersion, workspace: Workspace) -> bytes:
+    """The pickle of a version that is one, if it is allowed and signed by this workspace; raises `NotAllowedError`."""
+    encoded, _ = expect_loadable(version, workspace.database)
+    return verified(workspace.database, _PURPOSE, workspace.blobs.read(encoded.blob))
 
 
 def expect_loadable(version: ModelVersion, database: Database) -> tuple[Encoded, Any]:

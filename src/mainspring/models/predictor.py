@@ -39,7 +39,7 @@ class Predictor:
         if not hasattr(model, "predict"):
             raise WrongTypeError("model", model, "a model with a `predict` method")
         self.model = model
-        self.signature = signature
+        self.signature, self.input_kind = signature, input_kind
         self._check = RecordCheck(signature)
         self.decode = RowDecoder(signature).decode
         self._table = _TABLES[input_kind](signature)

@@ -9,8 +9,7 @@ import msgspec
 
 from mainspring.models.registry import get_model_version
 from mainspring.models.version import ModelVersion
-from mainspring.runs import Run, RunStore
-from mainspring.runs.environment import Environment
+from mainspring.runs import Run, RunStore, read_environment
 from mainspring.workspace import Workspace, current_workspace
 
 Facts = dict[str, dict[str, str]]
@@ -58,6 +57,7 @@ def diff_versions(
     found = [
         Difference(section, name, a[section].get(name), b[section].get(name))
         for section in a
+        if section != "needs"  # measured, so never quite the same
         for name in {**a[section], **b[section]}
         if a[section].get(name) != b[section].get(name)
     ]
@@ -80,6 +80,7 @@ def facts_of(version: ModelVersion, workspace: Workspace) -> Facts:
         ),
         "takes": {each.name: f"{each.dtype}{' or null' if each.nullable else ''}" for each in inputs},
         "gives": {} if gives is None else _texts({"kind": gives.kind, "classes": ", ".join(map(str, gives.classes))}),
+        "needs": _texts(msgspec.to_builtins(version.needs)) if version.needs else {},
         "metrics": _texts(version.metrics),
         "parameters": _texts(run.params) if run else {},
         "code": _code(run) if run else {},
@@ -110,5 +111,5 @@ def _data(version: ModelVersion, workspace: Workspace) -> dict[str, str]:
 def _environment(version: ModelVersion, workspace: Workspace) -> dict[str, str]:
     if version.environment is None:
         return {}
-    lock = msgspec.json.decode(workspace.blobs.read(version.environment), type=Environment)
+    lock = read_environment(workspace.blobs, version.environment, str(version))
     return {"python": f"{lock.implementation} {lock.python}", "platform": lock.platform, **lock.distributions}

@@ -14,9 +14,10 @@ from mainspring.ledger import Replay, current_replay
 from mainspring.models._rules import check_model_name
 from mainspring.models._store import ModelStore
 from mainspring.models.feature_set import FeatureSet, GivesFeatures, expect_fit
+from mainspring.models.needs import measure_needs
 from mainspring.models.pickled import save_pickled
 from mainspring.models.signature import Output, Signature
-from mainspring.models.version import InputKind, ModelVersion
+from mainspring.models.version import InputKind, ModelVersion, ResourceNeeds
 from mainspring.runs.environment import snapshot
 from mainspring.secrets import redact
 from mainspring.workspace import Workspace, current_workspace
@@ -57,7 +58,7 @@ def register(
         NotAllowedError: a gate failed (its reasons are given); or this is a replay, and what was recorded has other content.
         InvalidError: no signature can be made, the model doesn't answer its example, or the service doesn't fit its inputs.
         WrongTypeError: `features` are no version of a service, nor made by one.
-        CodecError: no codec takes the model.
+        CodecError: no codec takes the model, or what one stored can't be loaded.
     """
     workspace = workspace or current_workspace()
     name = check_model_name(name)
@@ -87,6 +88,9 @@ def register(
     replay = current_replay()
     if replay is not None:
         return _recorded(store, version, replay)
+    version = replace(
+        version, needs=ResourceNeeds(encoded.size_bytes) if pickled else measure_needs(encoded, workspace)
+    )
     return store.add(version, [source.ledger_id for source in trained_on])
 
 

@@ -28,6 +28,17 @@ class RegisteredModel(msgspec.Struct, frozen=True):
     deleted_at: int | None = None
 
 
+class ResourceNeeds(msgspec.Struct, frozen=True):
+    """What a model needs: the bytes that are stored, the seconds that loading them takes, the bytes that it holds then.
+
+    The last two are None where they were not measured: of very large models, of pickles, on systems that don't tell.
+    """
+
+    size_bytes: int
+    load_s: float | None = None
+    memory_bytes: int | None = None
+
+
 class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     """One version of a model, whose content and evidence never change; description, tags, stage and licence may.
 
@@ -37,7 +48,7 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     of the folder that it came as, if it did, whose files `RunFiles` has by the version's id; `encoded` and `signature` are
     None if that is all there is, and `refusal` says why it is neither loaded nor served then. `source` says where a folder
     came from, `run` is the run that made the version. `environment` is a blob: the interpreter and the distributions that
-    the model needs.
+    the model needs. `needs` were measured when it was registered.
     """
 
     id: str
@@ -64,6 +75,7 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     refusal: str = ""
     licence: str = ""
     environment: str | None = None
+    needs: ResourceNeeds | None = None
     updated_at: int = 0
     deleted_at: int | None = None
 

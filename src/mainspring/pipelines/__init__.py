@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = exports(
         "StepOptions": "mainspring.pipelines.step",
         "Task": "mainspring.pipelines.task",
         "TaskState": "mainspring.pipelines.task",
+        "check_environment": "mainspring.pipelines.environment",
         "env": "mainspring.pipelines.code.declared",
         "file": "mainspring.pipelines.code.declared",
         "pipeline": "mainspring.pipelines.pipeline",

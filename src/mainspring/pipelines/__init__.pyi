@@ -1,6 +1,7 @@
 from mainspring.pipelines.code.declared import env as env
 from mainspring.pipelines.code.declared import file as file
 from mainspring.pipelines.code.declared import scratch as scratch
+from mainspring.pipelines.environment import check_environment as check_environment
 from mainspring.pipelines.launch import resume_run as resume_run
 from mainspring.pipelines.launch import run_pipeline as run_pipeline
 from mainspring.pipelines.pipeline import Pipeline as Pipeline

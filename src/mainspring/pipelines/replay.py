@@ -22,6 +22,7 @@ from mainspring.pipelines.code.facts import NOT_REUSABLE
 from mainspring.pipelines.code.live import VALUE
 from mainspring.pipelines.decision import Decider
 from mainspring.pipelines.engine import Engine
+from mainspring.pipelines.interpreter import Interpreter, rebuilt_interpreter
 from mainspring.pipelines.interrupts import interrupts
 from mainspring.pipelines.launch import pipeline_run
 from mainspring.pipelines.leftovers import UNLIKE
@@ -30,7 +31,7 @@ from mainspring.pipelines.plan import Tasks
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.session import Session, code_folder
 from mainspring.pipelines.task import DONE, Task, TaskState
-from mainspring.runs import Run, RunState, RunStore
+from mainspring.runs import Run, RunState, RunStore, read_environment
 from mainspring.store import Transaction
 from mainspring.workspace import Workspace
 
@@ -60,7 +61,7 @@ class ReplayReport(msgspec.Struct, frozen=True):
     """The verdict over a run: that of the first step that differs, else of all. `steps` ends with that step.
 
     `left_out` names the tasks that have no result in the run, as an allowed failure, so that nothing can be compared.
-    A replay that was interrupted is `cancelled`.
+    A replay that was interrupted is `cancelled`; one in the recorded environment, built anew, is `rebuilt`.
     """
 
     run_id: str
@@ -69,6 +70,7 @@ class ReplayReport(msgspec.Struct, frozen=True):
     steps: list[StepReplay]
     left_out: list[str] = []
     cancelled: bool = False
+    rebuilt: bool = False
 
     @property
     def is_verified(self) -> bool:
@@ -77,16 +79,19 @@ class ReplayReport(msgspec.Struct, frozen=True):
 
 
 def replay_run(
-    name: str, *, workspace: Workspace, step: str | None = None, listener: Listener | None = None, jobs: int = 1
-) -> ReplayReport:
+    name: str, *, workspace: Workspace, step: str | None = None, listener: Listener | None = None, jobs: int = 1,
+    rebuild_env: bool = False,
+) -> ReplayReport:  # fmt: skip
     """Replay a run, or one step of it, in worker processes; `latest` is the newest run of a pipeline.
 
     Stops at the first step that differs. A step of a notebook, a lambda or a closure is executed from its recorded source;
-    one whose source doesn't hold all it uses is named and makes the verdict INCOMPLETE.
+    one whose source doesn't hold all it uses is named and makes the verdict INCOMPLETE. With `rebuild_env` the workers run in
+    a virtual environment with the distributions that the run recorded, but with this Mainspring.
 
     Raises:
         NotFoundError: no such run or step.
         ConflictError: the run is no pipeline's, or has no finished step.
+        RebuildError: the recorded environment can't be had here.
     """
     runs = RunStore(workspace.database, workspace.ledger)
     run = pipeline_run(runs, name)
@@ -97,7 +102,10 @@ def replay_run(
     watch = _Watch(listener or Listener())
     with depended_on(f"run {run.id[:12]} ({run.name})"):
         folder = code_folder(workspace, run.code)
-    session = Session(workspace, folder, jobs=jobs, runner="pool", listener=watch, threads=run.threads)
+    interpreter = _rebuilt(workspace, run) if rebuild_env else None
+    session = Session(
+        workspace, folder, jobs=jobs, runner="pool", listener=watch, threads=run.threads, interpreter=interpreter
+    )
     originals = _originals(session, run, step)
     excerpts = excerpts_in(folder)
     there = [task for task in originals if session.is_importable(task) or _excerpt(excerpts, task).module]
@@ -111,10 +119,15 @@ def replay_run(
     steps = [watch.found[task.name] for task in originals if task.name in watch.found]
     steps += [_without_source(task, _excerpt(excerpts, task)) for task in originals if task not in there]
     left_out = [] if step else [task.name for task in session.store.of_run(run.id) if task.state not in DONE]
-    report = ReplayReport(run.id, replay.id, _overall(steps, verdict), steps, left_out, engine.interrupted)
+    report = ReplayReport(run.id, replay.id, _overall(steps, verdict), steps, left_out, engine.interrupted, rebuild_env)
     _closed(workspace, replay, report, engine, verdict)
     watch.ended(runs.get(replay.id), list(engine.tasks))
     return report
+
+
+def _rebuilt(workspace: Workspace, run: Run) -> Interpreter:
+    recorded = read_environment(workspace.blobs, run.environment, f"Run {run.id[:12]}")
+    return rebuilt_interpreter(recorded, workspace.cache)
 
 
 def _originals(session: Session, run: Run, step: str | None) -> list[Task]:
@@ -325,7 +338,8 @@ def _closed(workspace: Workspace, replay: Run, report: ReplayReport, engine: Eng
     runs = RunStore(workspace.database, workspace.ledger)
     state = RunState.CANCELLED if engine.interrupted else RunState.SUCCEEDED
     first = next((step for step in report.steps if step.verdict == "DIVERGED"), None)
-    tags = {"verdict": report.verdict} | ({"differs": f"{first.name}: {first.kind}: {first.detail}"} if first else {})
+    tags = {"verdict": report.verdict} | ({"environment": "rebuilt"} if report.rebuilt else {})
+    tags |= {"differs": f"{first.name}: {first.kind}: {first.detail}"} if first else {}
     failed = next((task for task in engine.tasks if task.state is TaskState.FAILED), None)
     if failed is not None and not engine.interrupted:
         state = RunState.FAILED

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.code.fingerprint import Fingerprinter
 from mainspring.pipelines.code.tree import materialise, read_tree, record
 from mainspring.pipelines.execution import Place, stamp
+from mainspring.pipelines.interpreter import Interpreter, this_interpreter
 from mainspring.pipelines.leftovers import note_late_imports
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.seeds import threads_environment
@@ -39,11 +39,14 @@ _NOT_PASSED_ON = (
 
 
 class Session:
-    """The means of driving one run. `root` is the project, or a folder with the run's recorded code."""
+    """The means of driving one run. `root` is the project, or a folder with the run's recorded code; `interpreter` runs the
+    workers, this one unless given.
+    """
 
     def __init__(
-        self, workspace: Workspace, root: Path, *, jobs: int, runner: str, listener: Listener, threads: int = 0
-    ) -> None:
+        self, workspace: Workspace, root: Path, *, jobs: int, runner: str, listener: Listener, threads: int = 0,
+        interpreter: Interpreter | None = None,
+    ) -> None:  # fmt: skip
         if runner not in RUNNERS:
             raise InvalidError("runner", runner, f"one of {', '.join(RUNNERS)}")
         if jobs < 1:
@@ -55,10 +58,13 @@ class Session:
         self.threads = threads or int(workspace.project.settings.threads) or os.cpu_count() or 1
         self.store = TaskStore(workspace.database, workspace.ledger, workspace.leases)
         self.values = Values(self.store.artifacts, workspace.blobs)
-        self.environment: Environment = snapshot()
+        self.interpreter = interpreter or this_interpreter()
+        paths = self.interpreter.paths
+        self.environment: Environment = snapshot(paths)
         self.fingerprinter = Fingerprinter(
             self.root, workspace.cache, self.environment, self.threads,
-            import_roots=source_roots(workspace, self.root), distributions=lambda: installed(workspace.cache),
+            import_roots=source_roots(workspace, self.root),
+            distributions=lambda: installed(None if paths else workspace.cache, paths),
         )  # fmt: skip
         self.place = Place(workspace, self.store, self.values, self.root, isolated=False, follow=listener.printed)
         self.place.loads = lambda module: self.fingerprinter.load(module).loaded
@@ -180,7 +186,7 @@ class Session:
         return PoolRunner(
             self.jobs,
             lambda number: ChildProcess(
-                [sys.executable, "-m", WORKER], environment=environment, folder=folder / str(number)
+                [self.interpreter.program, "-m", WORKER], environment=environment, folder=folder / str(number)
             ),
         )
 
@@ -193,7 +199,7 @@ class Session:
 
     def _program(self, order: WorkOrder) -> list[str]:
         payload = order.payload
-        return [sys.executable, "-m", WORKER, "--task", payload["task"], "--token", str(payload["token"])]
+        return [self.interpreter.program, "-m", WORKER, "--task", payload["task"], "--token", str(payload["token"])]
 
     def _ended(self, order: WorkOrder) -> Exit | None:
         """What the database says of a detached order."""

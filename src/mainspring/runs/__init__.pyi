@@ -10,6 +10,10 @@ from mainspring.runs.comparison import Comparison as Comparison
 from mainspring.runs.comparison import best_order as best_order
 from mainspring.runs.comparison import best_run as best_run
 from mainspring.runs.comparison import compare_runs as compare_runs
+from mainspring.runs.environment_check import EnvironmentCheck as EnvironmentCheck
+from mainspring.runs.environment_check import EnvironmentDifference as EnvironmentDifference
+from mainspring.runs.environment_check import compare_environments as compare_environments
+from mainspring.runs.environment_check import read_environment as read_environment
 from mainspring.runs.experiment import Experiment as Experiment
 from mainspring.runs.experiment import View as View
 from mainspring.runs.experiments import ExperimentStore as ExperimentStore
@@ -39,4 +43,6 @@ from mainspring.runs.search import search_runs as search_runs
 from mainspring.runs.tracking import RunLog as RunLog
 from mainspring.runs.training import EarlyStopping as EarlyStopping
 from mainspring.runs.training import TrainingState as TrainingState
+from mainspring.runs.wandb import Mirrored as Mirrored
+from mainspring.runs.wandb import mirror_to_wandb as mirror_to_wandb
 from mainspring.runs.writer import PointsWait as PointsWait

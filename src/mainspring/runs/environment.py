@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -142,6 +142,16 @@ def installed(cache_dir: Path | None = None, paths: Sequence[str] | None = None)
     found = _scan(folders, racy=racy)
     if path is not None and not racy:
         _write(path, msgspec.msgpack.encode(_Stored(version, folders, found)))
+    return found
+
+
+def metadata_folders(names: Collection[str], paths: Sequence[str] | None = None) -> dict[str, Path]:
+    """The folders that say what the distributions of these names are, of those that are installed."""
+    found: dict[str, Path] = {}
+    for path in sys.path if paths is None else paths:
+        for entry, name, _ in _listed(path):
+            if name in names:
+                found.setdefault(name, Path(path or ".", entry).resolve())
     return found
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 from mainspring import clock
 from mainspring.runs._rows import batches
 from mainspring.runs._store import RunStore
+from mainspring.runs.checkpoint import CheckpointStore
 from mainspring.runs.metrics import Metrics
 from mainspring.workspace import Workspace
 
 _OF_PIPELINES = "'pipeline', 'task', 'replay'"
 _TABLES = {
     "run_param": "run", "run_tag": "run", "run_blob": "run", "run_artifact": "run", "run_input": "run",
-    "run_file": "owner", "run": "id",
+    "run_file": "owner", "checkpoint": "owner", "run": "id",
 }  # fmt: skip
 
 
@@ -26,6 +27,7 @@ def purge(workspace: Workspace, grace_s: float) -> int:
         (clock.now_us() - int(grace_s * 1e6),),
     )
     if ripe:
+        CheckpointStore(workspace.database)
         Metrics(workspace.metrics).remove([series for _, series in ripe])
     for batch, marks in batches(run for run, _ in ripe):
         with workspace.database.transaction() as tx:

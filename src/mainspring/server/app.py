@@ -1,4 +1,4 @@
-"""The HTTP face of a workspace, as a raw ASGI application: MLflow's client API, health, metrics.
+"""The HTTP face of a workspace, as a raw ASGI application: MLflow's client API, approvals, health, metrics.
 
 Records are read and written in threads, as databases wait. A file is streamed to the disk first and gets its name when it is
 whole, so that an upload that is cut off leaves nothing.
@@ -10,20 +10,25 @@ import asyncio
 import logging
 import mimetypes
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from contextvars import Context
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mainspring.errors import MainspringError
+from mainspring.errors import MainspringError, NotAllowedError
+from mainspring.ledger import Actor, acting
 from mainspring.secrets import redact
+from mainspring.server import approvals
 from mainspring.server.mlflow.adoption import Adoption
 from mainspring.server.mlflow.artifacts import open_file, put_file
 from mainspring.server.mlflow.records import Records
-from mainspring.server.mlflow.routes import match
+from mainspring.server.mlflow.routes import ROUTES
+from mainspring.server.mlflow.table import Table
 from mainspring.server.mlflow.wire import read, refusal
-from mainspring.web.app import READS, Answer, Request, RequestError, WebApp, encode
+from mainspring.server.token import PREFIX, TokenStore
+from mainspring.web.app import READS, Answer, Request, RequestError, WebApp, borne, encode, unauthenticated
 from mainspring.web.metrics import Counted, Metrics
 from mainspring.workspace import Workspace
 
@@ -32,6 +37,7 @@ _API = "/api"
 _PROXY = ("/api/2.0/mlflow-artifacts/artifacts/", "/ajax-api/2.0/mlflow-artifacts/artifacts/")
 _INFO = ("/api/3.0/mlflow/server-info", "/ajax-api/3.0/mlflow/server-info")
 _THREADS = 16  # that may wait for a store
+_TABLE = Table((*ROUTES, *approvals.ROUTES))
 _VERSION = "3.17.2"
 """The MLflow version that is spoken, for clients that ask."""
 _WORK = Counted(_API, "api_seconds", "Time from a request to its answer.", "api_records_total", "Records answered.")
@@ -53,34 +59,45 @@ class ServerApp(WebApp):
     ) -> None:
         super().__init__(Metrics({}, _WORK), **limits)
         self._records = Records(workspace, adoption)
+        self._tokens = TokenStore(workspace.database, workspace.ledger)
         self._context = Context() if context is None else context
         self._pool = ThreadPoolExecutor(_THREADS, "server")
 
     def route(self, path: str) -> str:
-        """Everything of MLflow's API is one route, which has a table of its own."""
+        """All APIs are one route, which has a table of its own."""
         return _API if path.startswith(("/api/", "/ajax-api/", "/v1/")) else path
+
+    async def admit(self, request: Request) -> None:
+        """Know a person by their token; what bears none is admitted as everywhere."""
+        given = borne(request.headers).decode("latin-1")
+        if not given.startswith(PREFIX):
+            await super().admit(request)
+            return
+        with _refusing(request):
+            try:
+                request.actor = await self._threaded(None, self._tokens.owner, given)
+            except NotAllowedError as error:
+                raise unauthenticated(str(error)) from error
 
     async def respond(self, route: str, request: Request) -> Answer:
         """Answer an admitted request."""
         if route == "/version":
             return Answer(_VERSION.encode(), b"text/plain; charset=utf-8")
         if route == "/":
-            return Answer(encode({"mlflow": _VERSION, "tracking_uri": "this address", "docs": "docs/mlflow.md"}))
+            return Answer(
+                encode(
+                    {
+                        "mlflow": _VERSION,
+                        "tracking_uri": "this address",
+                        "approvals": "/api/1.0/approvals",
+                        "docs": "docs/mlflow.md",
+                    }
+                )
+            )
         if route != _API:
             return await super().respond(route, request)
-        try:
+        with _refusing(request):
             return await self._api(request)
-        except MainspringError as error:
-            code, status = refusal(error)
-            if status >= 500:
-                _log.warning("request %s: %s", request.id.decode(), redact(str(error)))
-            raise RequestError(status, redact(str(error)), error_code=code) from error
-        except (RequestError, ConnectionError):
-            raise
-        except Exception as error:
-            _log.exception("request %s failed", request.id.decode())
-            text = f"This request failed ({type(error).__name__}). The log of the server has more."
-            raise RequestError(500, text) from error
 
     def refusal(self, refused: RequestError) -> dict[str, Any]:
         """As MLflow's clients read it, also what no route of theirs was asked for."""
@@ -97,16 +114,16 @@ class ServerApp(WebApp):
         method = "GET" if request.method == "HEAD" else request.method
         prefix = next((each for each in _PROXY if request.path.startswith(each)), None)
         if prefix is not None and method == "GET":
-            return await self._download(request.path.removeprefix(prefix))
+            return await self._download(request, request.path.removeprefix(prefix))
         if prefix is not None and method == "PUT":
             return await self._upload(request, request.path.removeprefix(prefix))
-        route, fields = match(method, request.path)
+        route, fields = _TABLE.match(method, request.path)
         body = await self.body(request) if method != "GET" else b""
         asked = read(route.asks, fields, request.query, body)
-        return Answer(encode(await self._threaded(route.act, self._records, asked)))
+        return Answer(encode(await self._threaded(request.actor, route.act, self._records, asked)))
 
-    async def _download(self, path: str) -> Answer:
-        file = await self._threaded(open_file, self._records, path)
+    async def _download(self, request: Request, path: str) -> Answer:
+        file = await self._threaded(request.actor, open_file, self._records, path)
         kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
         return Answer(b"", kind.encode(), file=file)
 
@@ -120,9 +137,33 @@ class ServerApp(WebApp):
                 if not message.get("more_body"):
                     break
             spool.flush()
-            await self._threaded(put_file, self._records, path, Path(spool.name))
+            await self._threaded(request.actor, put_file, self._records, path, Path(spool.name))
         return Answer(b"{}")
 
-    async def _threaded(self, act: Callable[..., Any], *given: Any) -> Any:
+    async def _threaded(self, actor: Actor | None, act: Callable[..., Any], *given: Any) -> Any:
         run = self._context.copy().run
-        return await asyncio.get_running_loop().run_in_executor(self._pool, run, act, *given)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, run, _as, actor, act, *given)
+
+
+@contextmanager
+def _refusing(request: Request) -> Iterator[None]:
+    """Have what goes wrong in the block be said to who asked, in the codes of MLflow's clients."""
+    try:
+        yield
+    except MainspringError as error:
+        code, status = refusal(error)
+        if status >= 500:
+            _log.warning("request %s: %s", request.id.decode(), redact(str(error)))
+        raise RequestError(status, redact(str(error)), error_code=code) from error
+    except (RequestError, ConnectionError):
+        raise
+    except Exception as error:
+        _log.exception("request %s failed", request.id.decode())
+        text = f"This request failed ({type(error).__name__}). The log of the server has more."
+        raise RequestError(500, text) from error
+
+
+def _as(actor: Actor | None, act: Callable[..., Any], *given: Any) -> Any:
+    """Act as who called; who is nobody known acts as the one whom the server runs as."""
+    with acting(actor) if actor else nullcontext():
+        return act(*given)

@@ -8,7 +8,9 @@ from mainspring.lazy import exports
 __getattr__, __dir__, __all__ = exports(
     __name__,
     {
-        **dict.fromkeys(("Endpoint", "bind", "get_endpoint", "list_endpoints"), "mainspring.serving.endpoint"),
+        **dict.fromkeys(
+            ("Endpoint", "Runtime", "bind", "get_endpoint", "list_endpoints"), "mainspring.serving.endpoint"
+        ),
         **dict.fromkeys(("OnlinePredictor", "load_predictor", "service_of"), "mainspring.serving.online"),
         "ServingApp": "mainspring.serving.app",
         "serve": "mainspring.serving.server",

@@ -3,6 +3,9 @@ from mainspring.serving.endpoint import (
     Endpoint as Endpoint,
 )
 from mainspring.serving.endpoint import (
+    Runtime as Runtime,
+)
+from mainspring.serving.endpoint import (
     bind as bind,
 )
 from mainspring.serving.endpoint import (

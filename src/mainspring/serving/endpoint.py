@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -18,6 +18,7 @@ from mainspring.models import (
     ModelStore,
     ModelVersion,
     check_alias,
+    expect_graph,
     expect_loadable,
     get_model_version,
     move_bound_alias,
@@ -30,18 +31,20 @@ MIGRATIONS = [
     """
     CREATE TABLE endpoint (
         name TEXT PRIMARY KEY, id TEXT NOT NULL, model TEXT NOT NULL, alias TEXT NOT NULL, version TEXT NOT NULL,
-        number INTEGER NOT NULL, generation INTEGER NOT NULL, overrides INTEGER NOT NULL, created_at INTEGER NOT NULL,
-        moved_at INTEGER NOT NULL
+        number INTEGER NOT NULL, generation INTEGER NOT NULL, overrides INTEGER NOT NULL, runtime TEXT NOT NULL,
+        created_at INTEGER NOT NULL, moved_at INTEGER NOT NULL
     )
     """,
 ]
+Runtime = Literal["native", "onnx"]
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 
 
 class Endpoint(msgspec.Struct, frozen=True):
     """What a name answers with: `version` is the id of the model version, `generation` counts the moves.
 
-    `overrides` says that a request may hold features that are read from the online store otherwise.
+    `overrides` says that a request may hold features that are read from the online store otherwise, `runtime` whether the
+    model itself or its ONNX graph answers.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     number: int
     generation: int
     overrides: bool
+    runtime: Runtime
     created_at: int
     moved_at: int
 
@@ -106,21 +110,22 @@ def _endpoint(row: Sequence[Any]) -> Endpoint:
 
 
 def bind(
-    name: str, target: str = "", *, version: str = "", overrides: bool | None = None, note: str = "",
-    workspace: Workspace | None = None,
+    name: str, target: str = "", *, version: str = "", overrides: bool | None = None, runtime: Runtime | None = None,
+    note: str = "", workspace: Workspace | None = None,
 ) -> Endpoint:  # fmt: skip
     """Make an endpoint serve `model@alias`, or move what it serves to a version.
 
     `target` may be left out for an endpoint that exists. `version` is any reference to a version of the model; left out,
     the alias stays where it points. With `overrides` a request may hold features of the model, which are read from the
-    online store otherwise; left out, it stays as it is, at first False. Running servers follow within about a second. In a
-    replay nothing is moved.
+    online store otherwise; left out, it stays as it is, at first False. The `runtime` stays, too, at first `native`; with
+    `onnx` the graph answers that `export_onnx` made of the version. Running servers follow within about a second. In a replay
+    nothing is moved.
 
     Raises:
-        NotFoundError: no such endpoint (and no target given), model, version or alias.
+        NotFoundError: no such endpoint (and no target given), model, version or alias; or the version has no ONNX graph.
         NotAllowedError: another endpoint serves this alias; the version is files that aren't loaded here; a guard, such as
             a policy of approval, says what is missing; or this is a replay, and there is no such endpoint.
-        InvalidError: the target is not `model@alias`, or the version is another model's.
+        InvalidError: the target is not `model@alias`, the version is another model's, or there is no such runtime.
     """
     workspace = workspace or current_workspace()
     models, endpoints = ModelStore(workspace.database, workspace.ledger), EndpointStore(workspace.database)
@@ -137,12 +142,27 @@ def bind(
     if chosen.name != model:
         raise InvalidError("version", version, f"a version of `{model}`")
     expect_loadable(chosen, workspace.database)
+    asked = runtime or (before.runtime if before else "native")
+    expect_runtime(chosen, asked, workspace)
     if is_replay():
         if before is None:
             raise NotAllowedError(f"A replay binds nothing, and there is no endpoint `{name}`: it differs.")
         return before
     with workspace.database.transaction() as tx:
-        return _bind(tx, workspace, models, endpoints, name, alias, chosen, overrides, note)
+        return _bind(tx, workspace, models, endpoints, name, alias, chosen, overrides, asked, note)
+
+
+def expect_runtime(version: ModelVersion, runtime: Runtime, workspace: Workspace) -> None:
+    """Go on only with a runtime that a version has.
+
+    Raises:
+        InvalidError: there is no such runtime.
+        NotFoundError: the version has no ONNX graph.
+    """
+    if runtime not in get_args(Runtime):
+        raise InvalidError("runtime", runtime, "`native` or `onnx`")
+    if runtime == "onnx":
+        expect_graph(version, workspace)
 
 
 def _bind(
@@ -154,26 +174,27 @@ def _bind(
     alias: str,
     version: ModelVersion,
     overrides: bool | None,
+    runtime: Runtime,
     note: str,
 ) -> Endpoint:
     now, before = clock.now_us(), endpoints.find(name)
     if overrides is None:
         overrides = before is not None and before.overrides
     is_same = before is not None and (before.target, before.version) == (f"{version.name}@{alias}", version.id)
-    if before is not None and is_same and before.overrides == overrides:
+    if before is not None and is_same and (before.overrides, before.runtime) == (overrides, runtime):
         return before
     if before is not None and before.target != f"{version.name}@{alias}":
         models.unbind(tx, before.model, before.alias, by=name)
     endpoint = Endpoint(
         name, before.id if before else new_id(), version.name, alias, version.id, version.number,
-        before.generation + 1 if before else 1, overrides, before.created_at if before else now, now,
+        before.generation + 1 if before else 1, overrides, runtime, before.created_at if before else now, now,
     )  # fmt: skip
     workspace.ledger.node(tx, "endpoint", endpoint.id, name)
     move_bound_alias(tx, workspace, version, alias, endpoint=name, endpoint_id=endpoint.id, note=note)
     endpoints.put(tx, endpoint)
     told = {
         "target": endpoint.target, "version": str(version), "generation": endpoint.generation,
-        "overrides": overrides, "note": redact(note),
+        "overrides": overrides, "runtime": runtime, "note": redact(note),
     }  # fmt: skip
     workspace.ledger.append(tx, "endpoint.moved" if before else "endpoint.bound", endpoint.id, told)
     return endpoint

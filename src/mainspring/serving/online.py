@@ -7,26 +7,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
 from mainspring.artifacts.project import importing_from
-from mainspring.errors import InvalidError, depended_on
+from mainspring.errors import depended_on
 from mainspring.ledger import new_id
 from mainspring.models import Field, ModelVersion, Predictor, Problem, Signature, get_model_version, load_onnx
 from mainspring.models.predictor import Prediction, expect_none
 from mainspring.models.records import MOST_PROBLEMS, RecordCheck
 from mainspring.models.rows import RowDecoder
 from mainspring.models.signature import Columns
-from mainspring.serving.endpoint import Endpoint, EndpointStore
+from mainspring.serving.endpoint import Endpoint, EndpointStore, Runtime, expect_runtime
 from mainspring.workspace import Workspace, current_workspace
 
 if TYPE_CHECKING:
     from mainspring.features import Definition, FeatureReader, Vector
     from mainspring.features.parity import VectorLog
 
-Runtime = Literal["native", "onnx"]
 OVERRIDDEN = "OVERRIDDEN"
 _KEY_TYPES = {"int": "i128", "bytes": "bin"}
 _ABSENT: Any = object()
@@ -152,14 +151,14 @@ class OnlinePredictor:
 
 
 def load_predictor(
-    given: str | Endpoint | ModelVersion, *, overrides: bool | None = None, runtime: Runtime = "native",
+    given: str | Endpoint | ModelVersion, *, overrides: bool | None = None, runtime: Runtime | None = None,
     workspace: Workspace | None = None,
 ) -> OnlinePredictor:  # fmt: skip
     """The predictor of an endpoint, or of a model version by any reference; an endpoint is found before a model of its name.
 
     It stays with the version that is served now. Requests may hold features if the endpoint takes them, or with `overrides`.
     With the runtime `onnx` it is the graph that `export_onnx` made of the version, which needs neither the model's library nor
-    Polars.
+    Polars; an endpoint's is its own if none is said, a version's `native`.
 
     Raises:
         NotFoundError: there is no such endpoint, model, version or alias, or it has no graph.
@@ -172,9 +171,10 @@ def load_predictor(
     by, version = "", given
     if isinstance(version, Endpoint):
         by, overrides = f", served by {version.name}", version.overrides if overrides is None else overrides
+        runtime = runtime or version.runtime
         version = get_model_version(version.version, workspace)
     with importing_from(workspace.project.source_roots), depended_on(f"model version {version}{by}"):
-        predictor = _loaded(version, runtime, workspace)
+        predictor = _loaded(version, runtime or "native", workspace)
     service = service_of(version, workspace)
     if service is None:
         return OnlinePredictor(predictor)
@@ -184,11 +184,10 @@ def load_predictor(
 
 
 def _loaded(version: ModelVersion, runtime: Runtime, workspace: Workspace) -> Predictor:
-    if runtime == "native":
-        return Predictor.load(version, workspace.blobs, workspace=workspace)
+    expect_runtime(version, runtime, workspace)
     if runtime == "onnx":
         return load_onnx(version, workspace)
-    raise InvalidError("runtime", runtime, "`native` or `onnx`")
+    return Predictor.load(version, workspace.blobs, workspace=workspace)
 
 
 def service_of(given: Endpoint | ModelVersion, workspace: Workspace | None = None) -> Definition | None:

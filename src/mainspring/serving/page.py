@@ -21,6 +21,7 @@ def describe(live: Live, *, with_token: bool) -> dict[str, Any]:
         "endpoint": live.endpoint.name,
         "target": live.endpoint.target,
         "model_version": live.name,
+        "runtime": live.endpoint.runtime,
         "inputs": [
             {"name": field.name, "type": field.dtype, "nullable": field.nullable, "expects": field.expects}
             for field in takes.inputs

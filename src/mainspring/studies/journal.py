@@ -1,7 +1,7 @@
 """Optuna's journal storage on our database: appended numbered logs, each with what it means for the trial's record.
 
 Optuna keeps its state in memory and replays what others appended since (`JournalStorage`). There are no snapshots:
-Optuna's are pickles, and a journal per study is short (a thousand trials replay in a third of a second).
+Optuna's are pickles, and what is replayed is the journal of one study.
 """
 
 from __future__ import annotations

@@ -133,7 +133,8 @@ def postgres_server(folder: Path) -> Iterator[Postgres]:
             settings = folder / "postgresql.auto.conf"
             if "max_connections" not in settings.read_text():
                 with settings.open("a") as file:
-                    file.write("fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n")
+                    file.write("fsync = off\nsynchronous_commit = off\nfull_page_writes = off\nautovacuum = off\n")
+                    file.write("wal_level = minimal\nmax_wal_senders = 0\n")
                     file.write(f"max_connections = {_CONNECTIONS}\nshared_buffers = 32MB\njit = off\n")
         server.start()
     try:

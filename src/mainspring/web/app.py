@@ -6,6 +6,7 @@ What is wrong with a request is said in JSON, with the request's id. Probes need
 from __future__ import annotations
 
 import asyncio
+import base64
 import hmac
 import os
 import time
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from mainspring.config import is_loopback
-from mainspring.ledger import new_id
+from mainspring.ledger import Actor, new_id
 from mainspring.web.metrics import CONTENT_TYPE, Metrics
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -48,15 +49,16 @@ class RequestError(Exception):
 
 
 class Request:
-    """A request whose body was not read yet."""
+    """A request whose body was not read yet; `actor` is who sent it, where a server knows people."""
 
-    __slots__ = ("headers", "id", "method", "path", "query", "receive")
+    __slots__ = ("actor", "headers", "id", "method", "path", "query", "receive")
 
     def __init__(
         self, path: str, headers: dict[bytes, bytes], receive: Receive, method: str = "GET", query: bytes = b""
     ) -> None:
         self.path, self.headers, self.receive, self.method, self.query = path, headers, receive, method, query
         self.id = _request_id(headers)
+        self.actor: Actor | None = None
 
     @property
     def kind(self) -> bytes:
@@ -131,6 +133,19 @@ class WebApp:
     async def settle(self) -> None:
         """End what was begun, when the last request is answered."""
 
+    async def admit(self, request: Request) -> None:
+        """Refuse a request, unless for a probe, that bears no token where one is needed, or that a page of another site sent.
+
+        Raises:
+            RequestError: 401 it lacks the token, 403 it comes from elsewhere.
+        """
+        if self._token:
+            if not hmac.compare_digest(borne(request.headers), self._token):
+                raise unauthenticated("This needs `Authorization: Bearer TOKEN`.")
+        elif not all(_is_of_here(request.headers[each]) for each in _SENDERS if each in request.headers):
+            said = "Without a token this answers to the names of this machine alone: 127.0.0.1, localhost. Set serve_token."
+            raise RequestError(403, said)
+
     async def body(self, request: Request) -> bytes:
         """The body of a request, whole.
 
@@ -176,7 +191,9 @@ class WebApp:
         extra: Headers = ()
         self.metrics.in_flight += 1
         try:
-            self._admit(scope["method"], route, request.headers)
+            self._expect_served(request.method, route)
+            if route not in _PROBES:
+                await self.admit(request)
             answer = await self.respond(route, request)
         except RequestError as refused:
             answer = Answer(encode(self.refusal(refused) | {"id": request.id.decode()}), status=refused.status)
@@ -198,21 +215,12 @@ class WebApp:
         await send({"type": "http.response.body", "body": body})
         self.metrics.count(counted, status, time.perf_counter() - began, rows)
 
-    def _admit(self, method: str, route: str, headers: dict[bytes, bytes]) -> None:
+    def _expect_served(self, method: str, route: str) -> None:
         methods = self.methods.get(route)
         if methods is None:
             raise RequestError(404, f"There is no {route[:100]} here. See GET / for what there is.")
         if method.encode() not in methods.split(b", "):
             raise RequestError(405, f"{route} takes {methods.decode()}.", ((b"allow", methods),))
-        if self._token and route not in _PROBES:
-            scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
-            if scheme.lower() != b"bearer" or not hmac.compare_digest(given.strip(), self._token):
-                raise RequestError(
-                    401, "This needs `Authorization: Bearer TOKEN`.", ((b"www-authenticate", b"Bearer"),)
-                )
-        elif not self._token and not all(_is_of_here(headers[each]) for each in _SENDERS if each in headers):
-            said = "Without a token this answers to the names of this machine alone: 127.0.0.1, localhost. Set serve_token."
-            raise RequestError(403, said)
 
     def _too_large(self) -> RequestError:
         said = f"The body is larger than {self._max_body_bytes:,} bytes."
@@ -243,6 +251,28 @@ class WebApp:
                         await chore
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def borne(headers: dict[bytes, bytes]) -> bytes:
+    """The token that a request bears, or b"": of `Bearer`, or the password of `Basic`, as clients without tokens send it.
+
+    A browser adds passwords that it knows to what a page of another site sends, which names its origin: those don't count.
+
+    >>> borne({b"authorization": b"Bearer t0p"}), borne({b"authorization": b"Basic bWU6dDBw"})
+    (b't0p', b't0p')
+    """
+    scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() == b"bearer":
+        return given.strip()
+    if scheme.lower() == b"basic" and b"origin" not in headers:
+        with suppress(ValueError):
+            return base64.b64decode(given, validate=True).partition(b":")[2]
+    return b""
+
+
+def unauthenticated(said: str) -> RequestError:
+    """What refuses a request that bears no token which admits."""
+    return RequestError(401, said, ((b"www-authenticate", b"Bearer"),))
 
 
 async def _send_parts(file: BinaryIO, send: Send) -> None:

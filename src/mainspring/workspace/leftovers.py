@@ -1,4 +1,4 @@
-"""What runs that are over left on this machine: scratch folders, unredacted logs, and folders of recorded code."""
+"""What runs that are over left on this machine: scratch folders, unredacted logs, folders of recorded code, environments."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ _LEASE_S = 60.0
 
 
 def remove_leftovers(workspace: Workspace, *, older_than_s: float) -> int:
-    """Remove what no run that is under way needs; gives the bytes that were freed. Logs and code stay for `older_than_s`.
+    """Remove what no run that is under way needs; gives the bytes that were freed.
 
-    What a dead worker printed, unredacted, and the scratch folders of its steps go at once.
+    Logs, code and environments stay for `older_than_s`. What a dead worker printed, unredacted, and the scratch folders of its
+    steps go at once.
     """
     return sum(_scratch(workspace, older_than_s)) + sum(_code(workspace, older_than_s))
 
@@ -37,11 +38,13 @@ def _scratch(workspace: Workspace, older_than_s: float) -> Iterator[int]:
 
 
 def _code(workspace: Workspace, older_than_s: float) -> Iterator[int]:
-    """Folders of code that was not used lately, unless a run that is under way may start another worker in one."""
+    """Folders of code and environments that were not used lately, unless a run under way may start another worker in one."""
     running = [name.removeprefix("run:") for name in workspace.leases.held_names("run:")]
     used = {edge.dst for edge in workspace.ledger.edges(running) if edge.role == "ran"}
-    for folder in _folders(workspace.cache / "code"):
-        if folder.name not in used and _age_s(workspace, folder) >= older_than_s:
+    unused = [folder for folder in _folders(workspace.cache / "code") if folder.name not in used]
+    unused += [] if running else _folders(workspace.cache / "environments")
+    for folder in unused:
+        if _age_s(workspace, folder) >= older_than_s:
             yield _removed(folder)
 
 

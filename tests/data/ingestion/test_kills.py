@@ -39,14 +39,15 @@ def run(backend: Backend, root: Path, name: str, at: int) -> int | None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("times", [2, pytest.param(50, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])])
 def test_a_killed_ingest_neither_loses_nor_repeats_rows(
-    backend: Backend, workspace: Workspace, tmp_path: Path, raw: Path, months: list[int]
+    backend: Backend, workspace: Workspace, tmp_path: Path, raw: Path, months: list[int], times: int
 ) -> None:
     calls = run(backend, tmp_path, "whole", 0)
     assert calls is not None
     chance = random.Random(20130101)
     kills = 0
-    for number in range(4):
+    for number in range(times):
         name = f"flights{number}"
         for at in (chance.randrange(calls // 3, calls), chance.randrange(calls // 2, calls)):
             kills += run(backend, tmp_path, name, at) is None
@@ -55,7 +56,7 @@ def test_a_killed_ingest_neither_loses_nor_repeats_rows(
         assert flights.to_polars()["n"].to_list() == months
         assert [version.number for version in flights.versions()] == [1]
         assert flights.latest() == dataset("whole").latest()
-    assert kills >= 4
+    assert kills >= times
     assert workspace.database.query("SELECT dataset FROM dataset_staged") == []
 
 

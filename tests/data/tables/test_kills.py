@@ -99,7 +99,7 @@ def kill_work(folder: Path, seed: int, times: int, actions: str) -> None:
     "actions", ["append", "append,upsert", "append,upsert,compact,compact", "append,upsert,compact,remove,remove,gc"]
 )
 def test_killed_at_any_instant_nothing_is_lost(actions: str, tmp_path: Path) -> None:
-    kill_work(tmp_path, seed=sum(map(ord, actions)), times=5, actions=actions)
+    kill_work(tmp_path, seed=sum(map(ord, actions)), times=3, actions=actions)
 
 
 @pytest.mark.soak

@@ -1,0 +1,145 @@
+"""Exporting a version: the folder is written beside its place, its program is tried on the version's example, and it is moved.
+
+Invariant: what stands in the place is whole, holds nothing of the project, and answered the example as the version does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from importlib.resources import files as resources
+from pathlib import Path
+from runpy import run_path
+from typing import Any, Literal
+
+import msgspec
+
+from mainspring.errors import CodecError, ExistsError, InvalidError, shorten
+from mainspring.models.card import model_card
+from mainspring.models.exporting.mlflow import MODULE, mlflow_files
+from mainspring.models.exporting.pins import Pins, pins_of
+from mainspring.models.exporting.portable import Portable, graph, portable
+from mainspring.models.onnx_export import load_onnx
+from mainspring.models.predictor import Predictor, example_of, inputs_of
+from mainspring.models.registry import get_model_version, load_model
+from mainspring.models.signature import Signature
+from mainspring.models.version import InputKind, ModelVersion, expect_model
+from mainspring.workspace import Workspace, current_workspace
+
+ExportForm = Literal["folder", "mlflow", "onnx"]
+_PROGRAM, _SAID, _DIGESTS = "predict.py", "model.json", "SHA256SUMS"
+_USE = {
+    "folder": "`python predict.py < records.jsonl`, or `from predict import load`. `pip install -r requirements.txt` first.",
+    "mlflow": '`mlflow.pyfunc.load_model(".")`, or `mlflow models serve -m .`.',
+}
+
+
+class ModelExport(msgspec.Struct, frozen=True):
+    """What was exported and where: the format of the model's file, the rows on which it was tried, and the files' SHA-256."""
+
+    version: str
+    form: ExportForm
+    path: str
+    format: str
+    tried_rows: int
+    files: dict[str, str]
+
+
+def export_model(
+    ref: str | ModelVersion, folder: Path | str, *, form: ExportForm = "folder", workspace: Workspace | None = None
+) -> ModelExport:
+    """Write a version as a folder that answers without Mainspring.
+
+    It holds the model in its library's own format, `predict.py` (`load()`, `predict(records)`, JSON lines on the command
+    line) with what the model takes and gives, the pins of what it needs, the card and digests. The form `onnx` holds the
+    graph that was held to the model (`export_onnx`), `mlflow` a model that `mlflow.pyfunc.load_model` loads. The folder
+    stands there when it is whole and has answered the version's example as the version does, or not at all.
+
+    Raises:
+        NotFoundError: no such version, or it has no graph.
+        ExistsError: the folder is there and not empty.
+        CodecError: the model holds definitions of the project, has no form that others read, or doesn't answer alike.
+        NotAllowedError: the version isn't loaded here, or is a pickle that nobody allowed.
+        InvalidError: a column has a type that MLflow has none for.
+        StorageError: the folder can't be written.
+    """
+    from mainspring.data.interchange.exported import in_place_of
+
+    workspace, target = workspace or current_workspace(), Path(folder).absolute()
+    if form not in _USE and form != "onnx":
+        raise InvalidError("form", form, "`folder`, `mlflow` or `onnx`")
+    is_empty = target.is_dir() and not any(target.iterdir())
+    if target.exists() and not is_empty:
+        raise ExistsError("file or folder", str(target), "Name a folder that is empty or not there.")
+    version = get_model_version(ref, workspace)
+    _, signature = expect_model(version)
+    model, kind, native = _chosen(version, signature, form, workspace)
+    pins = pins_of(
+        version, workspace, model.modules, kind, written_by=model.format if model.written_here else ""
+    )  # fmt: skip
+    records = inputs_of(example_of(version, workspace.blobs), signature)
+    files = _files(version, signature, model, kind, pins, form, records, workspace)
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
+    files[_DIGESTS] = "".join(f"{digest}  {name}\n" for name, digest in digests.items()).encode()
+    with in_place_of(target, overwrite=is_empty, suffix="") as unfinished:
+        for name, data in files.items():
+            path = unfinished / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        program = f"code/{MODULE}.py" if form == "mlflow" else _PROGRAM
+        _expect_alike(unfinished, program, records, native)
+    return ModelExport(str(version), form, str(target), model.format, len(records), digests)
+
+
+def _chosen(
+    version: ModelVersion, signature: Signature, form: ExportForm, workspace: Workspace
+) -> tuple[Portable, InputKind, Predictor]:
+    """What goes along, the kind of table that it takes, and what it has to answer like."""
+    if form == "onnx":
+        found = load_onnx(version, workspace)
+        return graph(found.model), found.input_kind, found
+    model = portable(version, workspace)
+    return model, version.input_kind, Predictor(load_model(version, workspace), signature, version.input_kind)
+
+
+def _files(
+    version: ModelVersion, signature: Signature, model: Portable, kind: InputKind, pins: Pins, form: ExportForm,
+    records: Sequence[Mapping[str, Any]], workspace: Workspace,
+) -> dict[str, bytes]:  # fmt: skip
+    """Every file but the digests, by its path."""
+    said = {
+        "model_version": str(version), "content_digest": version.content_digest, "licence": version.licence,
+        "python": pins.python, "file": model.file, "sha256": hashlib.sha256(model.data).hexdigest(),
+        "format": model.format, "settings": model.settings, "input_kind": kind,
+        "inputs": [msgspec.structs.asdict(field) for field in signature.inputs],
+        "output": msgspec.structs.asdict(signature.output),
+    }  # fmt: skip
+    program = (resources("mainspring.models.exporting") / _PROGRAM).read_bytes()
+    whence = "when it was registered" if pins.recorded else "where it was exported, as none were recorded"
+    readme = model_card(version, workspace=workspace).to_markdown() + (
+        f"\n## How to use this folder\n\n{_USE['mlflow' if form == 'mlflow' else 'folder']} `requirements.txt` pins what was "
+        f"installed {whence}, with Python {pins.python}. `sha256sum -c {_DIGESTS}` checks the files.\n"
+    )
+    files = {
+        model.file: model.data,
+        _SAID: msgspec.json.format(msgspec.json.encode(said)),
+        "README.md": readme.encode(),
+        "requirements.txt": "".join(f"{line}\n" for line in pins.lines()).encode(),
+    }
+    if form != "mlflow":
+        return files | {_PROGRAM: program}
+    return files | {f"code/{MODULE}.py": program} | mlflow_files(version, signature, model, pins, records)
+
+
+def _expect_alike(folder: Path, program: str, records: Sequence[Mapping[str, Any]], native: Predictor) -> None:
+    """Hold what was exported to what it was made of; raises `CodecError`."""
+    try:
+        given = run_path(str(folder / program))["load"](folder).predict(records)
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:  # each library has its own
+        text = shorten(f"{type(error).__name__}: {error}", 300)
+        raise CodecError(f"The exported model doesn't answer the version's example: {text}") from error
+    for row, (ours, theirs) in enumerate(zip(native(records), given, strict=True)):
+        if ours != theirs:
+            raise CodecError(f"The exported model answers otherwise: {ours} → {theirs} in row {row} of the example.")

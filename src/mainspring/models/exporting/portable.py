@@ -1,0 +1,141 @@
+"""The model of a version as one file in its library's own format, and what `predict.py` has to know to load it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from io import BytesIO
+from pathlib import Path
+from pickletools import genops
+from typing import Any
+
+import msgspec
+
+from mainspring.artifacts.onnx import OnnxModel
+from mainspring.errors import CodecError
+from mainspring.models.pickled import CODEC, allowed_bytes
+from mainspring.models.registry import load_model
+from mainspring.models.version import ModelVersion, expect_model
+from mainspring.runs.environment import installed
+from mainspring.workspace import Workspace
+
+_INSTEAD = (
+    "Export it as ONNX (mainspring models onnx REF, then --format onnx), or register it as one that has a format."
+)
+
+
+class Portable(msgspec.Struct, frozen=True):
+    """A model as a file: its name, bytes, the format that `predict.py` reads, and settings for that.
+
+    `modules` are the top-level modules that loading it imports. `written_here` says that a library that is installed here
+    wrote the bytes just now, rather than when the version was registered: that library's version is the one to pin.
+    """
+
+    file: str
+    data: bytes
+    format: str
+    modules: frozenset[str]
+    settings: Mapping[str, Any] = {}
+    written_here: bool = False
+
+
+def portable(version: ModelVersion, workspace: Workspace) -> Portable:
+    """The model of a version as it goes along without Mainspring.
+
+    Raises:
+        NotAllowedError: it isn't loaded here, or it is a pickle that nobody allowed.
+        CodecError: its codec has no form that others read, or it holds definitions of the project.
+    """
+    encoded, _ = expect_model(version)
+    model = load_model(version, workspace)  # also the proof that each of its types may be loaded
+    if encoded.codec == CODEC:
+        return _pickle(version, allowed_bytes(version, workspace), workspace)
+    if encoded.codec not in _FORMATS:
+        raise CodecError(f"`{version}` is stored by `{encoded.codec}`, which only Mainspring reads. {_INSTEAD}")
+    if encoded.brings:
+        raise _project(version, encoded.brings)
+    data = workspace.blobs.read(encoded.blob) if encoded.codec in ("sklearn", "onnx") else b""
+    return _FORMATS[encoded.codec](model, data)
+
+
+def graph(model: OnnxModel) -> Portable:
+    """An ONNX graph."""
+    settings = {"types": {port.type: port.dtype for port in model.inputs}}
+    return Portable("model.onnx", model.data, "onnx", frozenset({"onnxruntime", "numpy"}), settings)
+
+
+def _sklearn(_: Any, data: bytes) -> Portable:
+    import skops.io
+
+    with zipfile.ZipFile(BytesIO(data)) as archive:
+        schema = json.loads(archive.read("schema.json"))
+    trusted = sorted(skops.io.get_untrusted_types(data=data))
+    return Portable(
+        "model.skops", data, "skops", frozenset({"skops", "sklearn", *_modules(schema)}), {"trusted": trusted}
+    )
+
+
+def _modules(node: Any) -> set[str]:
+    """The top-level modules that a skops schema names."""
+    items = list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else []
+    own = {str(node["__module__"]).partition(".")[0]} if isinstance(node, dict) and "__module__" in node else set()
+    return own.union(*map(_modules, items))
+
+
+def _xgboost(model: Any, _: bytes) -> Portable:
+    if not hasattr(model, "get_params"):
+        raise CodecError("A bare `Booster` of XGBoost takes XGBoost's own matrix, no records. Register an estimator.")
+    plain = {name: value for name, value in model.get_params().items() if isinstance(value, bool | int | str)}
+    settings = {"class": type(model).__qualname__, "params": plain}
+    data = _saved(model, "model.ubj")
+    return Portable(
+        "model.ubj", data, "xgboost", frozenset({"xgboost", "sklearn", "numpy"}), settings, written_here=True
+    )
+
+
+def _lightgbm(model: Any, _: bytes) -> Portable:
+    booster = getattr(model, "booster_", model)
+    classes = getattr(model, "classes_", None)
+    settings = {"classes": None if classes is None else classes.tolist()}
+    # Without a number of rounds it is those up to the best, which are the ones that predict.
+    data = booster.model_to_string().encode()
+    return Portable("model.txt", data, "lightgbm", frozenset({"lightgbm", "numpy"}), settings, written_here=True)
+
+
+def _catboost(model: Any, _: bytes) -> Portable:
+    settings = {"class": type(model).__qualname__}
+    data = _saved(model, "model.cbm")
+    return Portable("model.cbm", data, "catboost", frozenset({"catboost", "numpy"}), settings, written_here=True)
+
+
+def _saved(model: Any, name: str) -> bytes:
+    """What a model writes of itself; its library writes files only."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        model.save_model(str(path))
+        return path.read_bytes()
+
+
+def _pickle(version: ModelVersion, data: bytes, workspace: Workspace) -> Portable:
+    """Its bytes; of the texts in it those name modules that were imported to open it."""
+    texts = {argument.partition(" ")[0] for _, argument, _ in genops(data) if isinstance(argument, str)}
+    named = {text.partition(".")[0] for text in texts & sys.modules.keys()} - sys.stdlib_module_names
+    here = installed(workspace.cache)
+    own = {name for name in named if not set(here.providers.get(name, ())) - {*here.editable, "mainspring"}}
+    if own:
+        raise _project(version, sorted(own))
+    return Portable("model.pkl", data, "pickle", frozenset({"numpy", *named}))
+
+
+def _project(version: ModelVersion, names: Iterable[str]) -> CodecError:
+    said = ", ".join(f"`{name}`" for name in names)
+    return CodecError(f"`{version}` holds definitions of the project, which don't go along: {said}. {_INSTEAD}")
+
+
+_FORMATS: dict[str, Callable[[Any, bytes], Portable]] = {
+    "sklearn": _sklearn, "xgboost": _xgboost, "lightgbm": _lightgbm, "catboost": _catboost,
+    "onnx": lambda model, _: graph(model),
+}  # fmt: skip

@@ -1,0 +1,140 @@
+"""The Python that workers run in: this one, or a virtual environment with the distributions that a run recorded.
+
+Invariant: an environment is built apart and renamed when it is whole, and used only while it holds what was recorded.
+Mainspring itself, and what is installed here for editing, is taken as it stands here, by links: no index has it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+from blake3 import blake3
+
+from mainspring.errors import RebuildError
+from mainspring.ledger import new_id
+from mainspring.runs.environment import Environment, installed, metadata_folders, platform_name, snapshot
+
+FOLDER = "environments"
+_SELF = "mainspring"
+_UNREACHED = ("connection", "name resolution", "timed out", "unreachable", "proxy")
+_LONGEST_REASON = 300
+
+
+class Interpreter(msgspec.Struct, frozen=True):
+    """A program, and the folders that it imports installed distributions from (None: as this process does)."""
+
+    program: str
+    paths: tuple[str, ...] | None = None
+
+
+def this_interpreter() -> Interpreter:
+    """The one that runs here."""
+    return Interpreter(sys.executable)
+
+
+def rebuilt_interpreter(recorded: Environment, cache: Path) -> Interpreter:
+    """An interpreter with the recorded distributions, by pip as it is configured here; kept in the folder of caches.
+
+    Raises:
+        RebuildError: it takes another Python than this, pip isn't installed here, or it can't get a distribution.
+    """
+    here = f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
+    needed = f"{recorded.implementation} {recorded.python_minor}"
+    if needed != here:
+        hint = f"Call `mainspring replay` by a Python {recorded.python_minor} that has Mainspring."
+        raise RebuildError(f"{needed}", f"as this is {here}", hint)
+    own = {_SELF, *installed(cache).editable}
+    pins = {name: version for name, version in sorted(recorded.distributions.items()) if name not in own}
+    key = msgspec.json.encode((pins, sys.version, sys.base_prefix, platform_name()))
+    folder = cache / FOLDER / blake3(key).hexdigest(16)
+    if folder.is_dir() and not _holds(folder, pins, own):
+        shutil.rmtree(folder, ignore_errors=True)
+    if not folder.is_dir():
+        _build(folder, pins)
+    os.utime(folder)  # for the collector: it is in use
+    link_distributions({_SELF, *(own & recorded.distributions.keys())}, _packages(folder))
+    return Interpreter(str(folder / "bin" / "python"), (str(_packages(folder)),))
+
+
+def link_distributions(names: Collection[str], packages: Path) -> None:
+    """Have another environment's folder of packages lead to distributions that are installed here."""
+    found = installed()
+    for name, metadata in metadata_folders(names).items():
+        _link(packages / metadata.name, metadata)
+        for module in found.modules_of(name) or [name.replace("-", "_")]:
+            spec = find_spec(module)
+            if spec is not None and spec.submodule_search_locations:
+                _link(packages / module, Path(next(iter(spec.submodule_search_locations))))
+            elif spec is not None and spec.origin:
+                _link(packages / Path(spec.origin).name, Path(spec.origin))
+
+
+def _link(link: Path, target: Path) -> None:
+    if not link.is_symlink() or link.readlink() != target:
+        made = link.with_name(f"{link.name}.{new_id()}")
+        made.symlink_to(target)
+        made.replace(link)
+
+
+def _holds(folder: Path, pins: dict[str, str], own: Collection[str]) -> bool:
+    """Whether exactly the pins are installed there."""
+    there = snapshot([str(_packages(folder))]).distributions
+    return {name: version for name, version in there.items() if name not in own} == pins
+
+
+def _build(folder: Path, pins: dict[str, str]) -> None:
+    if find_spec("pip") is None:
+        raise RebuildError("pip", "which installs the recorded distributions", "Install it: python -m ensurepip")
+    partial = folder.with_name(f"{folder.name}.{new_id()}")
+    try:
+        _called("-m", "venv", "--without-pip", str(partial))
+        if pins:
+            lock = partial / "pins.txt"
+            lock.write_text("".join(f"{name}=={version}\n" for name, version in pins.items()))
+            python = str(partial / "bin" / "python")
+            _called(
+                "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-input", "--retries", "1",
+                "--disable-pip-version-check", "-r", str(lock),
+            )  # fmt: skip
+        with suppress(OSError):  # another process was first
+            partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _called(*arguments: str) -> None:
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RebuildError(*_told(done.stderr.splitlines() or done.stdout.splitlines()))
+
+
+def _told(lines: Sequence[str]) -> tuple[str, str]:
+    """What can't be had and why, of what pip said.
+
+    >>> _told(["ERROR: Could not find a version", "ERROR: No matching distribution found for toolz==0.1"])
+    ('`toolz==0.1`', 'as no index that pip is told of has it')
+    >>> _told(["error: command 'gcc' failed", "ERROR: Could not build wheels for lxml"])
+    ('a distribution', 'as pip says: Could not build wheels for lxml')
+    """
+    said = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")] or list(lines[-1:])
+    last = said[-1] if said else "nothing"
+    missing = last.removeprefix("No matching distribution found for ")
+    if missing == last:
+        return "a distribution", f"as pip says: {last[:_LONGEST_REASON]}"
+    warned = " ".join(line for line in lines if line.startswith("WARNING:")).lower()
+    unreached = any(word in warned for word in _UNREACHED)
+    return f"`{missing}`", f"as no index {'can be reached' if unreached else 'that pip is told of has it'}"
+
+
+def _packages(folder: Path) -> Path:
+    """Where an environment's packages are."""
+    return Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))

@@ -1,0 +1,283 @@
+"""An exported folder answers as its version, checks as the predictor does, pins what it needs, and is whole or not there."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from runpy import run_path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from mainspring.artifacts.project import importing_from
+from mainspring.errors import CodecError, ExistsError, InvalidError, NotAllowedError, NotFoundError
+from mainspring.models import (
+    Field,
+    ModelVersion,
+    Output,
+    Predictor,
+    Signature,
+    allow_pickle,
+    export_model,
+    export_onnx,
+    load_onnx,
+    register,
+    register_folder,
+)
+from mainspring.models.exporting import folder as exporting
+from mainspring.models.mlmodel import read_mlmodel
+from mainspring.runs import environment
+from mainspring.workspace import Workspace
+
+pytestmark = pytest.mark.one_backend("the registry's stores have their own suites on both; folders are local")
+RANDOM = np.random.default_rng(0)
+TABLE = pl.DataFrame({"a": RANDOM.normal(size=60), "b": RANDOM.integers(0, 9, 60)})
+LATE = (TABLE["a"] > 0).cast(int).to_numpy()
+THREE = [str(each) for each in TABLE["b"].to_numpy() % 3]
+
+
+def lightgbm(kind: str, target: Any) -> Any:
+    import lightgbm as library
+
+    made = getattr(library, kind)(n_estimators=3, n_jobs=1, verbose=-1, min_child_samples=1)
+    return made.fit(TABLE.to_pandas(), target)
+
+
+def xgboost(kind: str) -> Any:
+    import xgboost as library
+
+    return getattr(library, kind)(n_estimators=3, n_jobs=1).fit(TABLE.to_pandas(), LATE)
+
+
+def catboost() -> Any:
+    import catboost as library
+
+    made = library.CatBoostClassifier(iterations=3, thread_count=1, verbose=False, allow_writing_files=False)
+    return made.fit(TABLE.to_pandas(), THREE)
+
+
+MODELS: dict[str, Callable[[], tuple[Any, Any]]] = {
+    "array": lambda: (LinearRegression().fit(TABLE.to_numpy(), LATE), TABLE),
+    "polars": lambda: (LogisticRegression().fit(TABLE, LATE), TABLE),
+    "pipeline": lambda: (
+        make_pipeline(StandardScaler(), HistGradientBoostingClassifier(max_iter=3)).fit(TABLE.to_pandas(), THREE),
+        TABLE.with_columns(a=pl.when(pl.col("b") > 1).then(pl.col("a"))).to_pandas(),
+    ),
+    "xgboost": lambda: (xgboost("XGBClassifier"), TABLE.to_pandas()),
+    "xgboost-regressor": lambda: (xgboost("XGBRegressor"), TABLE.to_pandas()),
+    "lightgbm": lambda: (lightgbm("LGBMClassifier", LATE), TABLE.to_pandas()),
+    "lightgbm-three": lambda: (lightgbm("LGBMClassifier", THREE), TABLE.to_pandas()),
+    "lightgbm-regressor": lambda: (lightgbm("LGBMRegressor", LATE), TABLE.to_pandas()),
+    "catboost": lambda: (catboost(), TABLE.to_pandas()),
+}
+
+
+def linear(**more: Any) -> ModelVersion:
+    return register(LogisticRegression().fit(TABLE, LATE), "late", signature=TABLE, **more)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_folder_answers_as_its_version(name: str, workspace: Workspace, tmp_path: Path) -> None:
+    model, given = MODELS[name]()
+    version = register(model, name, signature=given)
+    found = export_model(version, tmp_path / "out")
+    assert found.tried_rows == 5
+    records = [{key: None if value != value else value for key, value in row.items()} for row in TABLE.to_dicts()]
+    assert run_path(str(tmp_path / "out/predict.py"))["predict"](records) == Predictor.load(version, workspace.blobs)(
+        records
+    )
+
+
+def test_labels_and_pickles_go_along(workspace: Workspace, tmp_path: Path) -> None:
+    for name, model in (("skops", LogisticRegression().fit(TABLE, THREE)), ("lgbm", lightgbm("LGBMClassifier", THREE))):
+        signature = Signature.infer(TABLE, output=Output("label", ("0", "1", "2")))
+        version = register(model, name, signature=signature, input_kind="pandas", pickled=name == "skops")
+        if name == "skops":
+            with pytest.raises(NotAllowedError, match="nobody allowed it"):
+                export_model(version, tmp_path / name)
+            version = allow_pickle(version, note="mine")
+        found = export_model(version, tmp_path / name)
+        assert found.format == ("pickle" if name == "skops" else "lightgbm")
+        given = run_path(str(tmp_path / name / "predict.py"))["predict"](TABLE.to_dicts())
+        assert given == Predictor.load(version, workspace.blobs)(TABLE.to_dicts())
+
+
+def test_the_program_answers_lines_and_needs_no_mainspring(workspace: Workspace, tmp_path: Path) -> None:
+    version = linear()
+    with pytest.raises(NotFoundError, match="mainspring models onnx late/1"):
+        export_model(version, tmp_path / "out", form="onnx")
+    export_onnx(version)
+    export_model(version, tmp_path / "out", form="onnx")
+    alone = "import runpy, sys; sys.modules['mainspring'] = None; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
+
+    def ask(lines: bytes) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-Ic", alone, str(tmp_path / "out/predict.py")]
+        return subprocess.run(command, input=lines, capture_output=True, check=False)
+
+    answered = ask(b"".join(msgspec.json.encode(each) + b"\n" for each in TABLE.to_dicts()))
+    assert [json.loads(line) for line in answered.stdout.splitlines()] == load_onnx(version)(TABLE.to_dicts())
+    wrong = ask(b'{"a": "x", "b": 1}\n')
+    assert (wrong.returncode, wrong.stderr) == (1, b"Error: [0].a: 'x', expected f64\n")
+
+
+def test_the_program_imports_nothing_of_mainspring() -> None:
+    source = Path(exporting.__file__).with_name("predict.py").read_text(encoding="utf-8")
+    nodes = list(ast.walk(ast.parse(source)))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    assert [name for name in names if name.startswith("mainspring")] == []
+
+
+@pytest.mark.parametrize("nullable", [False, True])
+def test_the_program_takes_what_the_signature_takes(nullable: bool) -> None:
+    program = run_path(str(Path(exporting.__file__).with_name("predict.py")))
+    dtypes = [f"{sign}{bits}" for sign in "iu" for bits in (8, 16, 32, 64)]
+    dtypes += ["f32", "f64", "bool", "str", "cat", 'enum["x", "y"]', "date", "datetime[us]", "uuid", "bin"]
+    values: list[Any] = [
+        None, float("nan"), float("inf"), True, 0, -1, 127, 128, 255, 256, 2**31, 2**63 - 1, 2**63, 2**64, 10**400, 1.5, 1e39,
+        "x", "z", "", "2013-01-01", "2013-01-01T05:00:00", datetime(2013, 1, 1), "eA==", "e", "0" * 32, [], {}, b"x",
+    ]  # fmt: skip
+    for dtype in dtypes:
+        field = Field(dtype, dtype, nullable)
+        for value in values:
+            expected, wrong = field.check(value)
+            try:
+                given, refused = program["_value"](value, msgspec.structs.asdict(field)), False
+            except (ValueError, TypeError, OverflowError, AttributeError):
+                given, refused = None, True
+            assert refused is bool(wrong), (dtype, value)
+            assert refused or given == expected, (dtype, value)
+
+
+def test_every_problem_is_named(workspace: Workspace, tmp_path: Path) -> None:
+    export_model(linear(), tmp_path / "out")
+    model = run_path(str(tmp_path / "out/predict.py"))["load"]()
+    with pytest.raises(
+        ValueError, match=r"\[0\]\.c: unknown column; \[0\]\.b: missing, expected i64; \[1\]: 3 is not a rec"
+    ):
+        model.predict([{"a": 1.0, "c": 2}, 3])
+    assert model.predict([]) == []
+
+
+def test_only_what_is_needed_is_pinned_as_it_was_recorded(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = environment.snapshot()
+    older = msgspec.structs.replace(lock, python="3.11.1", distributions=lock.distributions | {"scikit-learn": "1.0.2"})
+    monkeypatch.setattr("mainspring.models.registration.snapshot", lambda: older)
+    version = linear()
+    export_model(version, tmp_path / "out")
+    pins = dict(line.split("==") for line in (tmp_path / "out/requirements.txt").read_text().splitlines())
+    assert {"polars", "skops", "numpy", "scipy", "joblib"} < set(pins)
+    assert not {"pandas", "xgboost", "mainspring", "click", "msgspec"} & set(pins)
+    assert (pins["scikit-learn"], pins["numpy"]) == ("1.0.2", np.__version__)
+    assert "with Python 3.11.1" in (tmp_path / "out/README.md").read_text()
+
+
+def test_the_digests_are_those_of_the_files_and_a_changed_model_is_not_loaded(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    found = export_model(linear(), tmp_path / "out")
+    for line in (tmp_path / "out/SHA256SUMS").read_text().splitlines():
+        digest, _, name = line.partition("  ")
+        assert digest == hashlib.sha256((tmp_path / "out" / name).read_bytes()).hexdigest() == found.files[name]
+    with (tmp_path / "out/model.skops").open("ab") as file:
+        file.write(b" ")
+    with pytest.raises(ValueError, match="is not what was exported"):
+        run_path(str(tmp_path / "out/predict.py"))["load"]()
+
+
+def test_a_folder_is_whole_or_not_there(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    version, place = linear(), tmp_path / "exports"
+    place.mkdir()
+    (place / "empty").mkdir()
+    assert Path(export_model(version, place / "empty").path) == place / "empty"
+    with pytest.raises(ExistsError, match="empty or not there"):
+        export_model(version, place / "empty")
+    with pytest.raises(InvalidError, match="`folder`, `mlflow` or `onnx`"):
+        export_model(version, place / "other", form="zip")  # type: ignore[arg-type]  # that is the point
+
+    def broken(program: str) -> Any:
+        assert Path(program).exists()
+        assert not (place / "new").exists()  # a process that is killed now leaves nothing there
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(exporting, "run_path", broken)
+    with pytest.raises(CodecError, match="the disk is gone"):
+        export_model(version, place / "new")
+    monkeypatch.setattr(exporting, "run_path", lambda _: {"load": lambda _: Silent()})
+    with pytest.raises(CodecError, match=r"answers otherwise: 0\.\d+ → None in row 0"):
+        export_model(version, place / "new")
+    assert [path.name for path in place.iterdir()] == ["empty"]
+
+
+class Silent:
+    def predict(self, records: list[Any]) -> list[Any]:
+        return [None for _ in records]
+
+
+def test_definitions_of_the_project_and_what_only_mainspring_reads_do_not_go_along(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "from sklearn.linear_model import LinearRegression\nclass Line(LinearRegression): pass\n"
+    (tmp_path / "own_lines.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    from own_lines import Line  # type: ignore[import-not-found]  # written just now
+
+    with importing_from([tmp_path]):
+        for pickled in (False, True):
+            version = register(Line().fit(TABLE.to_numpy(), LATE), f"own-{pickled}", signature=TABLE, pickled=pickled)
+            version = allow_pickle(version, note="mine") if pickled else version
+            with pytest.raises(CodecError, match=r"definitions of the project, which don't go along: `own_lines"):
+                export_model(version, tmp_path / "out")
+    sys.modules.pop("own_lines")
+    plain = register({"no": "model"}, "odd", signature=Signature((Field("x", "f64"),)))
+    with pytest.raises(CodecError, match="which only Mainspring reads"):
+        export_model(plain, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_mlflow_model_says_what_it_takes_and_comes_back(workspace: Workspace, tmp_path: Path) -> None:
+    version = linear()
+    export_model(version, tmp_path / "out", form="mlflow")
+    said = read_mlmodel((tmp_path / "out/MLmodel").read_bytes())
+    assert (said.inputs, said.predicts) == ((Field("a", "f64"), Field("b", "i64")), "predict_proba")
+    assert list(said.flavours) == ["python_function", "sklearn"]
+    back = register_folder(tmp_path / "out", "back")
+    records = TABLE.to_dicts()
+    assert Predictor.load(back, workspace.blobs)(records) == Predictor.load(version, workspace.blobs)(records)
+    lines = (tmp_path / "out/requirements.txt").read_text().splitlines()
+    assert lines[0] == "mlflow>=3"
+    assert json.loads((tmp_path / "out/conda.yaml").read_text())["dependencies"][-1]["pip"] == lines
+    wide = Signature((Field("a", "f64"), Field("b", "u64")))
+    with pytest.raises(InvalidError, match=r"signature\.b.*u64.*MLflow has a column for"):
+        export_model(
+            register(LogisticRegression().fit(TABLE, LATE), "wide", signature=wide), tmp_path / "w", form="mlflow"
+        )
+
+
+def test_the_flavour_takes_whole_numbers_that_pandas_holds_as_floats(workspace: Workspace, tmp_path: Path) -> None:
+    import pandas as pd
+
+    holey = TABLE.with_columns(b=pl.when(pl.col("b") > 1).then(pl.col("b")))
+    version = register(
+        HistGradientBoostingClassifier(max_iter=2).fit(holey.to_pandas(), THREE), "holey", signature=holey
+    )
+    export_model(version, tmp_path / "out", form="mlflow")
+    loaded = run_path(str(tmp_path / "out/code/mainspring_predict.py"))["_load_pyfunc"](str(tmp_path / "out"))
+    table = pd.DataFrame({"a": [0.5, 1.0], "b": [3.0, float("nan")]})
+    expected = Predictor.load(version, workspace.blobs)([{"a": 0.5, "b": 3}, {"a": 1.0, "b": None}])
+    assert loaded.predict_proba(table).to_dict("records") == expected

@@ -1,0 +1,75 @@
+"""A recorded environment is built again as it was, once, or an error says in a line what can't be had."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from mainspring.errors import RebuildError
+from mainspring.pipelines.interpreter import FOLDER, rebuilt_interpreter
+from mainspring.runs.environment import Environment, snapshot
+
+NAME, VERSION = "mainspring-toy", "1.5"
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a wheel, which is all that pip knows of."""
+    info = f"mainspring_toy-{VERSION}.dist-info"
+    files = {
+        "mainspring_toy.py": f"version = {VERSION!r}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {VERSION}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    files[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"])
+    with zipfile.ZipFile(tmp_path / f"mainspring_toy-{VERSION}-py3-none-any.whl", "w") as wheel:
+        for name, text in files.items():
+            wheel.writestr(name, text)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    return tmp_path
+
+
+def recorded(**distributions: str) -> Environment:
+    names = {name.replace("_", "-"): version for name, version in distributions.items()}
+    return replace(snapshot(), distributions=names)
+
+
+def test_an_environment_has_what_was_recorded_and_mainspring_as_it_stands_here_and_is_built_once(
+    index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = recorded(mainspring_toy=VERSION, mainspring="0.0.1")
+    made = rebuilt_interpreter(there, index)
+    script = (
+        "import importlib.metadata as m, mainspring_toy as t, mainspring; print(t.version, m.version('mainspring'))"
+    )
+    told = subprocess.run([made.program, "-c", script], capture_output=True, text=True, check=True, cwd=index)
+    here = snapshot().distributions["mainspring"]
+    assert told.stdout.split() == [VERSION, here]
+    assert snapshot(made.paths).distributions == {NAME: VERSION, "mainspring": here}
+    monkeypatch.setenv("PIP_FIND_LINKS", "/nowhere")
+    assert rebuilt_interpreter(there, index) == made
+    assert len(list((index / FOLDER).iterdir())) == 1
+
+
+def test_what_pip_cannot_get_is_named_and_nothing_is_left(index: Path) -> None:
+    with pytest.raises(RebuildError, match="`mainspring-toy==9` can't be had") as caught:
+        rebuilt_interpreter(recorded(mainspring_toy="9"), index)
+    assert "\n" not in str(caught.value)
+    assert list((index / FOLDER).iterdir()) == []
+
+
+def test_another_python_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(RebuildError, match=r"cpython 3\.7 can't be had"):
+        rebuilt_interpreter(replace(snapshot(), python="3.7.1"), tmp_path)
+
+
+def test_the_pip_that_is_missing_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pip", None)
+    with pytest.raises(RebuildError, match="ensurepip"):
+        rebuilt_interpreter(recorded(mainspring_toy=VERSION), tmp_path)
