@@ -6,6 +6,7 @@ thread. `--small` runs it once, briefly.
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
@@ -14,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -23,6 +23,9 @@ from threadpoolctl import threadpool_limits
 from mainspring.artifacts.onnx import OnnxModel
 from mainspring.models import Field, Output, Predictor, Signature, export_onnx, load_onnx, register
 from mainspring.workspace import Workspace, using
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before it is imported
+import onnxruntime  # noqa: E402  # it would begin to tell Microsoft
 
 COLUMNS = 30
 BATCHES = (1, 10, 100, 1_000)

@@ -27,6 +27,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "law"))
 for name in [name for name in os.environ if name.startswith("MAINSPRING_") and name != "MAINSPRING_TEST_OUTSIDE"]:
     del os.environ[name]
 os.environ["NO_COLOR"] = "1"
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for tests that import onnxruntime themselves
 os.environ.pop("COLUMNS", None)  # pytest imports readline, which tells workers the size of a terminal that isn't there
 os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # bytecode is stamped with a second; tests edit a module twice in one
 

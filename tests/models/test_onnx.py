@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -117,6 +118,14 @@ from mainspring.workspace import Workspace
 live = load_live(Workspace.open({str(tmp_path)!r}, overrides={where}), "live")
 print(live.predictor([{{"0": 1, "1": 2}}]), sorted({{"polars", "sklearn", "pandas", "scipy", "onnx"}} & set(sys.modules)))
 """
-    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
+    home = tmp_path / "home"
+    home.mkdir()
+    variables = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"} | {
+        "HOME": str(home)
+    }
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path, env=variables
+    )
     assert answer.stdout.strip() == "[3.0] []", answer.stderr
+    assert not [*home.rglob("*")], "onnxruntime keeps an identity of the device where it tells Microsoft what it does"
     assert get_model_version("sum@production").number == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -38,6 +39,9 @@ class OnnxModel:
 
     @cached_property
     def _session(self) -> Any:
+        os.environ.setdefault(
+            "ORT_DISABLE_TELEMETRY", "1"
+        )  # read by its import, which otherwise begins to tell Microsoft
         try:
             import onnxruntime
         except ImportError as error:

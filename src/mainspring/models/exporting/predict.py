@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import math
+import os
 import re
 import sys
 import uuid
@@ -177,6 +178,7 @@ class _Onnx:
     """A graph, run on one thread, which takes an array or a column for each of its inputs."""
 
     def __init__(self, data: bytes, settings: dict[str, Any]) -> None:
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # its import reads it, and would tell Microsoft otherwise
         runtime = import_module("onnxruntime")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1  # more change the last digits
