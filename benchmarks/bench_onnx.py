@@ -25,7 +25,7 @@ from mainspring.models import Field, Output, Predictor, Signature, export_onnx, 
 from mainspring.workspace import Workspace, using
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before it is imported
-import onnxruntime  # noqa: E402  # it would begin to tell Microsoft
+import onnxruntime  # it would begin to tell Microsoft
 
 COLUMNS = 30
 BATCHES = (1, 10, 100, 1_000)
