@@ -116,6 +116,19 @@ def test_a_step_has_its_inputs_outputs_and_what_it_logged(flow: Path) -> None:
     )  # fmt: skip
 
 
+def test_files_are_listed_and_copied(flow: Path, tmp_path: Path) -> None:
+    (run, *_) = [each["id"] for each in json.loads(look(flow, "runs", "--all", "--json").stdout)["runs"]][::-1]
+    (each,) = json.loads(look(flow, "runs", "files", run, "--json").stdout)["files"]
+    assert (each["task"], each["path"]) == ("noted", "notes/a.txt")
+    assert "notes/a.txt" in look(flow, "runs", "files", run, "notes").stdout
+    for _ in range(2):
+        assert look(flow, "runs", "files", run, "--to", str(tmp_path)).stdout == f"1 file copied into {tmp_path}.\n"
+    (copied := tmp_path / "noted" / "notes" / "a.txt").write_text("mine")
+    assert "has other bytes" in look(flow, "runs", "files", run, "--to", str(tmp_path)).stderr
+    assert copied.read_text() == "mine"
+    assert "Nearest" in look(flow, "runs", "files", run, "note.txt").stderr
+
+
 def test_checkpoints_are_listed_with_the_step_that_keeps_them(flow: Path) -> None:
     run = json.loads(look(flow, "runs", "show", "latest", "noted", "--json").stdout)["task"]["run"]
     (each,) = json.loads(look(flow, "runs", "checkpoints", run, "--json").stdout)["checkpoints"]

@@ -60,7 +60,7 @@ def run_document(workspace: Workspace, run: Run) -> dict[str, Any]:
     return shared_document(
         workspace, run, task_records(workspace, tasks), tasks=tasks, metrics=metrics_of(workspace, run, tasks),
         artifacts=artifacts_of(workspace, run), files=files_of(workspace, run), outputs=outputs_of(workspace, run, tasks),
-        not_reusable=not_reusable(tasks), read=read, made=made,
+        not_reusable=not_reusable(tasks), read=read, made=made, datasets=datasets_of(workspace, run),
         experiment_number=run_store(workspace).experiment_of(run).number,
     )  # fmt: skip
 
@@ -160,6 +160,15 @@ def files_of(workspace: Workspace, run: Run) -> list[dict[str, Any]]:
     from mainspring.runs import RunFiles
 
     return [msgspec.to_builtins(file) for file in RunFiles(workspace).walk(run.id).values()]
+
+
+def datasets_of(workspace: Workspace, run: Run) -> list[dict[str, Any]]:
+    """The datasets that a run was told to have used, beside those of this workspace that it read."""
+    from mainspring.runs import RunInputs
+    from mainspring.runs.inputs import NATIVE
+
+    told = RunInputs(workspace.database, workspace.ledger).inputs(run.id)
+    return [msgspec.to_builtins(each) for each in told if each.source_type != NATIVE]
 
 
 def shown_files(files: Sequence[dict[str, Any]]) -> str:

@@ -28,6 +28,7 @@ _LAZY = {
     "delete": ("mainspring.cli.kept:delete", "Hide runs until they are restored."),
     "restore": ("mainspring.cli.kept:restore", "Bring deleted runs back."),
     "note": ("mainspring.cli.kept:write_note", "Replace the note of a run."),
+    "files": ("mainspring.cli.files:files", "List the files that a run logged, or copy them."),
     "checkpoints": ("mainspring.cli.checkpoints:checkpoints", "List the checkpoints that a run keeps."),
 }
 
@@ -175,6 +176,7 @@ def _facts(run: Run, document: dict[str, Any]) -> str:
             ("tags", "\n".join(f"{name} = {value}" for name, value in run.tags.items())),
             ("note", run.note),
             ("read", "\n".join(node["label"] for node in document["read"])),
+            ("datasets", "\n".join(f"{each['name']}  {text.short(each['digest'])}" for each in document["datasets"])),
             ("made", "\n".join(node["label"] for node in document["made"])),
             ("not reusable", f"{text.counted(seen, 'step')}; see mainspring why {text.short(run.id)}"
              if seen else ""),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -53,10 +55,41 @@ def param_row(value: object) -> tuple[str, str]:
     >>> param_row(3), param_row("a"), param_row([1, 2]), param_row(None)
     (('3', '3'), ('"a"', 'a'), ('[1,2]', '[1,2]'), ('null', 'None'))
     """
-    encoded = msgspec.json.encode(named_numbers(value)).decode()
+    value = plain(value)
+    encoded = msgspec.json.encode(value, enc_hook=plain).decode()
     if isinstance(value, str):
         return encoded, value
     return encoded, str(value) if value is None or isinstance(value, bool | int | float) else encoded
+
+
+def plain(value: Any) -> Any:
+    """A value in the terms of JSON as far as it has any: numbers of libraries are numbers, arrays lists, definitions their
+    names, and whatever else its text; NaN and the infinities are the texts `NaN`, `Infinity` and `-Infinity`.
+
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> plain({"rate": np.float64(0.5), "sizes": np.arange(2), "out": Path("a/b"), "kind": dict, "worst": float("nan")})
+    {'rate': 0.5, 'sizes': [0, 1], 'out': 'a/b', 'kind': 'builtins.dict', 'worst': 'NaN'}
+    """
+    if value is None or type(value) in (str, bool, int):
+        return value
+    if isinstance(value, float):
+        return named_numbers(float(value))
+    if isinstance(value, Mapping):
+        return {key if isinstance(key, str | int) else str(plain(key)): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted(map(plain, value), key=str)  # the order of a set is that of the hash seed
+    if hasattr(value, "tolist") and hasattr(value, "dtype"):  # scalars and arrays of NumPy, PyTorch …
+        return plain(value.tolist())
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
+        return f"{value.__module__}.{value.__qualname__}"
+    with suppress(TypeError, ValueError, RecursionError):
+        return msgspec.to_builtins(value)
+    return str(value)
 
 
 def blank(run_id: str) -> Run:

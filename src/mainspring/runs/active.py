@@ -20,14 +20,15 @@ from mainspring.ledger import close_scope, current_scope, new_id, open_scope
 from mainspring.runs._store import RunStore
 from mainspring.runs.code import CodeTree, keep_sources, script_name, script_sources
 from mainspring.runs.environment import snapshot
+from mainspring.runs.files import RunFiles
 from mainspring.runs.git import GitQuery
-from mainspring.runs.limits import checked_key
+from mainspring.runs.limits import KEY_CHARACTERS, checked_name, checked_param
 from mainspring.runs.metrics import Metrics
 from mainspring.runs.printed import Printed
 from mainspring.runs.run import Run, RunState
 from mainspring.runs.system import EVERY_S, SystemMetrics
 from mainspring.runs.tracking import RunLog
-from mainspring.secrets import redact, redact_value
+from mainspring.secrets import redact
 from mainspring.store.heartbeat import Heartbeat
 from mainspring.workspace import Workspace, current_workspace, using
 
@@ -72,12 +73,17 @@ class ActiveRun(RunLog):
         super().log_artifact(name, value)
         self.flush()
 
+    def _expect_free(self, path: str) -> None:
+        super()._expect_free(path)
+        RunFiles(self.workspace).expect_free(self.id, path)
+
     def flush(self) -> None:
         """Write what waits; when this returns, it survives a kill.
 
         Raises:
             StorageError: it can't be written now; it goes on waiting.
             ConflictError: another process gave a parameter another value; these parameters are left out.
+            InvalidError: another process keeps a file where one of these needs a folder; these files are left out.
         """
         self.write_points()
         if not self.is_waiting:
@@ -87,6 +93,9 @@ class ActiveRun(RunLog):
                 self.commit(tx, self._store, self.id, by=self.id)
         except ConflictError:
             self.params = {}
+            raise
+        except InvalidError:
+            self.files = {}
             raise
         self._forget()
 
@@ -100,13 +109,18 @@ class ActiveRun(RunLog):
 
         Raises:
             StorageError: it can't be written now; the run stays open, to be ended once more.
+            ConflictError, InvalidError: as `flush`; the run has ended, as failed if it had not failed before.
         """
         if self._ended:
             return
         if self._system is not None:
             self._system.stop()
             self._system = None
-        self.flush()
+        refused = self._flushed()
+        if refused is not None and error is None:
+            state, error = RunState.FAILED, redact(f"{type(refused).__name__}: {refused}")
+        else:
+            refused = None  # why it failed is what it ends with
         self._ended = True
         atexit.unregister(self._end_with_the_process)
         self._meter.__exit__(None, None, None)
@@ -122,6 +136,27 @@ class ActiveRun(RunLog):
             self._store.update(tx, self.id, log=log, cpu_s=self._meter.cpu_s, peak_bytes=self._meter.peak_memory_bytes)
             self._store.finish(tx, self.id, state, error)
             self.workspace.leases.release_in(tx, self._lease)
+        if refused is not None:
+            raise refused
+
+    def _flushed(self) -> ConflictError | InvalidError | None:
+        """What keeps a part of what waits from being written; all the rest then is."""
+        refused: ConflictError | InvalidError | None = None
+        while True:
+            try:
+                self.flush()
+            except (ConflictError, InvalidError) as error:  # each leaves out what it is about
+                refused = refused or error
+            else:
+                return refused
+
+    def give_up(self, before: Run, error: BaseException) -> None:
+        """End a run that could not begin, as it was before if it was resumed."""
+        self._forget()
+        if before.ended_at is None:
+            self._end_by(error)
+        else:
+            self.end(before.state, before.error)
 
     def _end_with_the_process(self) -> None:
         """The end of a run that nobody ended: failed if an exception ends the script."""
@@ -134,7 +169,7 @@ class ActiveRun(RunLog):
             self._end_by(error)
 
     def _end_by(self, error: BaseException | None) -> None:
-        if error is None:
+        if error is None or (isinstance(error, SystemExit) and not error.code):
             self.end()
         else:
             state = RunState.CANCELLED if isinstance(error, KeyboardInterrupt) else RunState.FAILED
@@ -204,21 +239,26 @@ def start_run(
     """
     workspace = workspace or current_workspace()
     store = RunStore(workspace.database, workspace.ledger)
+    given = {key: checked_param(key, value) for key, value in (params or {}).items()}
+    checked_name("name of a run", name or "run", KEY_CHARACTERS)
     if resume is not None:
-        active = _resumed(workspace, store, resume)
-        for key, value in (params or {}).items():
-            active.log_param(key, value)
+        active, before = _resumed(workspace, store, resume)
     else:
         above = store.get(parent) if parent else _active_run(store) if nested else None
         run, sources = _created(
             workspace, store, kind=kind, name=name or "run", parent=above and above.id, note=note,
-            experiment=experiment or (above.experiment if above else "Default"),
-            params={checked_key("parameter", key): redact_value(key, value) for key, value in (params or {}).items()},
+            experiment=experiment or (above.experiment if above else "Default"), params=given,
         )  # fmt: skip
-        active = ActiveRun(workspace, run, sources)
-    for key, text in (tags or {}).items():
-        active.log_tag(key, text)
-    active.watch_system(system_metrics)
+        active, before = ActiveRun(workspace, run, sources), run
+    try:
+        for key, value in given.items():
+            active.log_param(key, value)
+        for key, text in (tags or {}).items():
+            active.log_tag(key, text)
+        active.watch_system(system_metrics)
+    except BaseException as error:
+        active.give_up(before, error)
+        raise
     return active
 
 
@@ -243,8 +283,8 @@ def _created(workspace: Workspace, store: RunStore, *, name: str, **fields: Any)
     return run, sources
 
 
-def _resumed(workspace: Workspace, store: RunStore, name: str) -> ActiveRun:
-    """A run that ended, open once more."""
+def _resumed(workspace: Workspace, store: RunStore, name: str) -> tuple[ActiveRun, Run]:
+    """A run that ended, open once more, and what it was."""
     run = store.get(name)
     if run.deleted_at is not None:
         raise InvalidError(
@@ -255,9 +295,13 @@ def _resumed(workspace: Workspace, store: RunStore, name: str) -> ActiveRun:
             "run to resume", name, "a script's run", f"`mainspring run --resume {name}` resumes a pipeline's."
         )
     active = ActiveRun(workspace, run, script_sources(workspace.project.root))  # refused while somebody holds its lease
-    with workspace.database.transaction() as tx:
-        store.resume(tx, run)
-    return active
+    try:
+        with workspace.database.transaction() as tx:
+            store.resume(tx, run)
+    except BaseException as error:
+        active.give_up(run, error)
+        raise
+    return active, run
 
 
 def _active_run(store: RunStore) -> Run:

@@ -62,7 +62,7 @@ class RunFiles:
     def name(self, tx: Transaction, owner: str, files: Sequence[RunFile]) -> None:
         """Name blobs that are there as files of an owner; raises as `put` does."""
         for file in files:
-            self._refuse_clash(tx, owner, file.path)
+            self.expect_free(owner, file.path, tx)
             tx.execute(
                 "INSERT INTO run_file VALUES (?, ?, ?, ?, ?) ON CONFLICT (owner, path) DO UPDATE"
                 " SET digest = excluded.digest, size_bytes = excluded.size_bytes, at = excluded.at",
@@ -127,22 +127,28 @@ class RunFiles:
             values += [checked_path(folder), f"{folder}/", f"{folder}{_BEHIND_SLASH}"]
         return [RunFile(path, False, *rest) for path, *rest in self._database.query(f"{sql} ORDER BY path", values)]
 
-    def _refuse_clash(self, tx: Transaction, owner: str, path: str) -> None:
+    def expect_free(self, owner: str, path: str, tx: Transaction | None = None) -> None:
+        """Refuse a path that is a folder of an owner's, or leads through a file; raises as `put` does."""
         parts = path.split("/")
         above = ["/".join(parts[:count]) for count in range(1, len(parts))]
         marks = ", ".join("?" * len(above)) or "NULL"
-        row = tx.query_one(
+        row = (tx or self._database).query_one(
             f"SELECT path FROM run_file WHERE owner = ? AND (path IN ({marks}) OR (path >= ? AND path < ?)) LIMIT 1",
             [owner, *above, f"{path}/", f"{path}{_BEHIND_SLASH}"],
         )
         if row is not None:
-            raise InvalidError("path of a file", path, "free: a path names a file or a folder", f"There is `{row[0]}`.")
+            raise clash(path, row[0])
 
     def _streamed(self, path: str, data: BinaryIO) -> RunFile:
         with tempfile.NamedTemporaryFile() as held:
             shutil.copyfileobj(data, held, CHUNK_BYTES)
             held.flush()
             return RunFile(path, False, held.tell(), self.workspace.blobs.put(Path(held.name)))
+
+
+def clash(path: str, other: str) -> InvalidError:
+    """The error of a path that can't be a file's beside another file's."""
+    return InvalidError("path of a file", path, "free: a path names a file or a folder", f"There is `{other}`.")
 
 
 def checked_path(path: str) -> str:

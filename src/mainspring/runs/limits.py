@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mainspring.errors import InvalidError, WrongTypeError
+from mainspring.secrets import redact_value
 
 KEY_CHARACTERS = 250
 VALUE_CHARACTERS = 65_536  # of a parameter's text, a tag or a note; longer texts are files
@@ -53,6 +56,20 @@ def checked_text(place: str, text: str, at_most: int = VALUE_CHARACTERS, hint: s
     except UnicodeEncodeError as error:
         raise InvalidError(place, ascii(text), "text: it holds half of a character (a lone surrogate)") from error
     return text
+
+
+def checked_param(key: str, value: object) -> Any:
+    """The value of a parameter as it is kept: without secrets, in the terms of JSON; raises as `checked_key` does."""
+    from mainspring.runs._rows import param_row, plain
+
+    checked_key("parameter", key)
+    shown = plain(redact_value(key, value))
+    try:
+        text = param_row(shown)[1]
+    except UnicodeEncodeError as error:
+        raise InvalidError(f"parameter `{key}`", ascii(value), "text: it holds half of a character") from error
+    checked_text(f"parameter `{key}`", text)
+    return shown
 
 
 def _hint(at_most: int) -> str:

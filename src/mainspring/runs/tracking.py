@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from mainspring import clock
 from mainspring.errors import ConflictError, InvalidError, WrongTypeError, shorten
 from mainspring.ledger import current_scope
-from mainspring.runs.files import RunFile, RunFiles, checked_path
+from mainspring.runs.files import RunFile, RunFiles, checked_path, clash
 from mainspring.runs.inputs import DatasetInput, RunInputs
-from mainspring.runs.limits import checked_key, checked_text
+from mainspring.runs.limits import checked_key, checked_param, checked_text
 from mainspring.runs.metrics import Metric
 from mainspring.runs.writer import PointWriter, writer_of
-from mainspring.secrets import redact, redact_value, refuse_output, refuse_value
+from mainspring.secrets import redact, refuse_output, refuse_value
 
 if TYPE_CHECKING:
     from mainspring.artifacts.record import Artifact
@@ -99,9 +99,8 @@ class RunLog:
         """
         from mainspring.runs._rows import param_row
 
-        checked_key("parameter", key)
-        shown = redact_value(key, value)
-        text = checked_text(f"parameter `{key}`", param_row(shown)[1])
+        shown = checked_param(key, value)
+        text = param_row(shown)[1]
         if key in self._known and param_row(self._known[key])[1] != text:
             raise ConflictError(
                 f"The parameter `{key}` is `{shorten(self._known[key])}` and can't become `{shorten(text)}`: parameters are"
@@ -109,9 +108,11 @@ class RunLog:
             )
         self._known[key] = self.params[key] = shown
 
-    def log_tag(self, key: str, value: str) -> None:
-        """Keep a tag, without secrets; the last text of a key counts."""
-        self.tags[checked_key("tag", key)] = redact(checked_text(f"tag `{key}`", value))
+    def log_tag(self, key: str, value: _Plain) -> None:
+        """Keep a tag, without secrets, as text; the last one of a key counts."""
+        if not isinstance(value, _Plain):
+            raise WrongTypeError(f"tag `{checked_key('tag', key)}`", value, "text", "A parameter may be any value.")
+        self.tags[checked_key("tag", key)] = redact(checked_text(f"tag `{key}`", str(value)))
 
     def log_note(self, text: str) -> None:
         """Keep a note about the run, without secrets; it replaces the one before."""
@@ -129,10 +130,20 @@ class RunLog:
         self.artifacts[name] = store.describe(name, save(value, self.workspace.blobs), value)
 
     def log_bytes(self, path: str, data: bytes | Path) -> None:
-        """Keep a file under a relative path; the last one of a path counts."""
+        """Keep a file under a relative path; the last one of a path counts.
+
+        Raises:
+            InvalidError: the path is none, or another file's folder, or leads through a file.
+        """
         checked_path(path)
+        self._expect_free(path)
         size = len(data) if isinstance(data, bytes) else data.stat().st_size
         self.files[path] = RunFile(path, False, size, self.workspace.blobs.put(data))
+
+    def _expect_free(self, path: str) -> None:
+        for other in self.files:
+            if other.startswith(f"{path}/") or path.startswith(f"{other}/"):
+                raise clash(path, other)
 
     def log_dataset(self, dataset: DatasetInput) -> None:
         """Keep a dataset as one that the run used."""
@@ -161,6 +172,8 @@ def _float(key: str, value: object) -> float:
         raise WrongTypeError(f"metric `{key}`", value, "a number")
     try:
         return float(value)
+    except (TypeError, ValueError) as error:  # an array of more than one number, a text that is called a number
+        raise WrongTypeError(f"metric `{key}`", value, "a number") from error
     except OverflowError as error:
         raise InvalidError(f"metric `{key}`", value, "a number that a float holds") from error
 
