@@ -115,7 +115,7 @@ def test_any_value_is_a_parameter(workspace: Workspace, runs: RunStore) -> None:
         with pytest.raises(InvalidError, match="half of a character"):
             run.log_param("bad", "\ud800")
         with pytest.raises(WrongTypeError, match="metric `k`"):
-            run.log_metric("k", np.array([0.1, 0.2]))
+            run.log_metric("k", np.array([0.1, 0.2]))  # type: ignore[arg-type]  # what is tested
     assert runs.get(run.id).tags == {"n": "5"}
     assert runs.get(run.id).params == {
         "rate": 0.5, "n": 3, "is": True, "sizes": [0, 1, 2], "out": "a/b", "kind": "builtins.dict", "deep": {"x": [0.25]},

@@ -85,6 +85,8 @@ def read(asks: type[Any], path: Mapping[str, str], query: bytes, body: bytes) ->
     if body:
         try:
             told = msgspec.json.decode(body)
+        except RecursionError as error:
+            raise InvalidError("body", "arrays in arrays, too deep", "JSON that is nested less") from error
         except ValueError:
             told = _lenient(body)
         if not isinstance(told, dict):
@@ -94,7 +96,7 @@ def read(asks: type[Any], path: Mapping[str, str], query: bytes, body: bytes) ->
         return msgspec.convert({**given, **path}, asks, strict=False)
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `$.")
-        raise InvalidError(place.rstrip("`") or "request", message, f"as {asks.__name__} has it") from error
+        raise InvalidError(place.rstrip("`") or "request", message, "what this endpoint takes") from error
 
 
 def _lenient(body: bytes) -> Any:
