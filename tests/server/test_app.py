@@ -44,7 +44,8 @@ def test_a_token_is_demanded_but_of_probes(workspace: Workspace) -> None:
 
 @pytest.mark.one_backend("what is wrong is seen before a store is asked")
 @pytest.mark.parametrize(
-    "body", [b"[1]", b"{", b'{"experiment_id": {}}', b'{"start_time": "soon"}', b'{"tags": [{"value": "x"}]}']
+    "body",
+    [b"[1]", b"{", b'{"experiment_id": {}}', b'{"start_time": "soon"}', b'{"tags": [{"value": "x"}]}', b"[" * 100_000],
 )
 def test_a_wrong_body_is_an_invalid_parameter(client: Client, body: bytes) -> None:
     answer = client.ask("POST", "/api/2.0/mlflow/runs/create", content=body)
