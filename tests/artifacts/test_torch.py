@@ -16,7 +16,7 @@ from mainspring.artifacts import Encoded, Tolerance, codec_for, compare, content
 from mainspring.artifacts.project import importing_from
 from mainspring.errors import CodecError
 from mainspring.testing.codecs import FolderBlobs, check_codec_laws, check_immutability, digest_in_fresh_process
-from tests.artifacts.torch_nets import Config, Configured, Forgetful, Kept, Plain, Tied
+from tests.artifacts.torch_nets import Config, Configured, Forgetful, Kept, Normed, Plain, Tied
 
 ROOT = Path(__file__).parents[2]
 
@@ -179,6 +179,47 @@ def test_what_only_pickle_could_store_is_refused_with_what_to_do(blobs: FolderBl
     ):  # fmt: skip
         with pytest.raises(CodecError, match=told):
             save(value, blobs)
+
+
+def changed(change: Callable[[Any], object], make: Callable[[], nn.Module] = lambda: Plain(2)) -> nn.Module:
+    made = make()
+    change(made)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda net: setattr(net, "dropout", nn.Tanh()), "`dropout` is .*Dropout` and not .*Tanh`"),
+        (lambda net: setattr(net, "dropout", nn.LeakyReLU(0.3)), "`dropout` is .*Dropout` and not .*LeakyReLU`"),
+        (lambda net: setattr(net, "dropout", None), "`dropout` is .*Dropout` and not nothing"),
+        (lambda net: setattr(net, "late", nn.ReLU()), "`late` is nothing and not .*ReLU`"),
+        (lambda net: setattr(net.first, "forward", torch.relu), "`forward` of `first`"),
+        (lambda net: setattr(net.first, "shift", torch.ones(2)), "`shift` of `first`"),
+    ],
+)
+def test_a_layer_that_the_constructor_does_not_make_is_refused_with_its_path(
+    change: Callable[[Any], object], told: str, blobs: FolderBlobs
+) -> None:
+    with pytest.raises(CodecError, match=told):
+        save(changed(change), blobs)
+
+
+def test_layers_of_a_shared_name_and_of_changed_settings_come_back(blobs: FolderBlobs) -> None:
+    def change(net: Any) -> None:
+        net.dropout.p = 0.9
+        net.first.eval()
+
+    def share(net: Any) -> None:
+        net.alike = net.relu
+
+    again = load(save(changed(change), blobs)[1], blobs)
+    assert (again.dropout.p, again.first.training, again.last.training) == (0.9, False, True)
+    normed = changed(lambda net: None, lambda: Normed(2))
+    rows = torch.randn(3, 2)
+    assert torch.equal(load(save(normed, blobs)[1], blobs)(rows), normed(rows))
+    with pytest.raises(CodecError, match="`alike` is nothing"):
+        save(changed(share, lambda: Normed(2)), blobs)
 
 
 def test_no_class_or_function_from_elsewhere_is_reached_by_a_stored_name(blobs: FolderBlobs) -> None:

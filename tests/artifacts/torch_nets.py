@@ -59,6 +59,20 @@ class Tied(nn.Module):
         self.out.weight = self.embedding.weight
 
 
+class Normed(nn.Module):
+    """A layer whose class PyTorch makes for it alone."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.layer = torch.nn.utils.parametrizations.weight_norm(nn.Linear(width, 1))
+        self.relu = nn.ReLU()
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.relu(self.layer(rows))
+        return out
+
+
 class Forgetful(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -11,10 +11,15 @@ from mainspring.errors import InvalidError, NotFoundError
 from mainspring.evaluation import (
     Bootstrap,
     Evaluation,
+    Gate,
     Metric,
     Slice,
     SliceValues,
+    calibration,
+    compare,
+    decide,
     evaluate,
+    fairness,
     get_metric,
 )
 
@@ -198,3 +203,50 @@ def test_slices_need_their_table() -> None:
         evaluate(TRUTH, SCORES, ["brier"], slices=["carier"], frame=FRAME)
     with pytest.raises(InvalidError, match="a condition"):
         evaluate(TRUTH, SCORES, ["brier"], slices=[Slice("x", where="nothing = 1")], frame=FRAME)
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "brier"])
+def test_scores_that_are_no_probabilities_are_refused_by_what_needs_them(metric: str) -> None:
+    with pytest.raises(InvalidError, match=r"y_score: `-3.0` is not a probability.*sigmoid"):
+        evaluate([0, 1], [-3.0, 2.0], ["roc_auc", metric])
+    with pytest.raises(InvalidError, match=r"sum to 1.05 in row 1.*softmax"):
+        evaluate(["a", "b"], [[0.5, 0.5], [0.6, 0.45]], ["accuracy", metric], classes=["a", "b"])
+    with pytest.raises(InvalidError, match=r"`1\.5`"):
+        compare([0, 1], [0.5, 1.0], [0.5, 1.5], [metric])
+    thirds = np.full((3, 3), 1 / 3, np.float32)
+    assert evaluate(["a", "b", "c"], thirds, [metric], classes=["a", "b", "c"]).metrics[metric] is not None
+    assert evaluate([0, 1], [-3.0, 2.0], ["roc_auc"]).metrics == {"roc_auc": 1.0}
+
+
+def test_calibration_is_of_probabilities_in_some_rows() -> None:
+    with pytest.raises(InvalidError, match=r"`2\.0` is not a probability"):
+        calibration([0, 1], [0.5, 2.0])
+    with pytest.raises(InvalidError, match="no rows"):
+        calibration([], [])
+
+
+def test_any_table_has_slices_groups_and_clusters() -> None:
+    frame = pl.DataFrame({"side": ["l", "r"] * 20, "who": list("aabb") * 10})
+    truth, scores = [0, 1, 1, 0] * 10, np.linspace(0, 1, 40)
+
+    def found(table: object) -> list[object]:
+        method = Bootstrap(20, groups="who")
+        return [
+            evaluate(truth, scores, ["roc_auc"], slices=["side"], frame=table, bootstrap=method),
+            compare(truth, scores, scores[::-1], ["brier"], slices=["side"], frame=table, bootstrap=method),
+            fairness(truth, scores, "side", frame=table),
+        ]
+
+    assert found(frame.to_pandas()) == found(frame.to_arrow()) == found(frame)
+
+
+def test_one_row_or_cluster_has_no_interval_and_so_no_confidence() -> None:
+    frame = pl.DataFrame({"who": ["k"] * 6, "side": ["l"] * 5 + ["r"]})
+    truth, scores = [0, 1, 0, 1, 0, 1], [0.1, 0.9, 0.2, 0.8, 0.3, 0.7]
+    clustered = evaluate(truth, scores, ["brier"], frame=frame, bootstrap=Bootstrap(20, groups="who"))
+    assert clustered.intervals == {"brier": None}
+    gates = decide(clustered, [Gate("brier", at_most=0.9, confident=True)])
+    assert (gates.passed, "no interval" in gates.reasons[0].reason) == (False, True)
+    apart = evaluate(truth, scores, ["brier"], frame=frame, slices=["side"], bootstrap=20)
+    assert [each.intervals["brier"] is None for each in apart.slices] == [False, True]
+    assert fairness([0, 1], [0.1, 0.9], ["l", "r"], bootstrap=20).gap("demographic_parity").interval is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import numpy as np
 import polars as pl
@@ -49,6 +51,34 @@ def test_a_model_that_refuses_missing_values_is_told() -> None:
     assert found.facts()["missing_drop"].value is None
     assert "fails: ValueError" in str(found)
     assert msgspec.json.decode(msgspec.json.encode(found), type=Robustness) == found
+
+
+@pytest.mark.parametrize("library", ["pandas", "pyarrow"])
+def test_a_model_is_called_with_the_kind_of_table_that_was_given(library: str) -> None:
+    given = FRAME.to_pandas() if library == "pandas" else FRAME.to_arrow()
+    seen: set[type] = set()
+
+    def asked(table: Any) -> Any:
+        seen.add(type(table))
+        return model(pl.DataFrame(table) if library == "pandas" else pl.from_arrow(table))  # type: ignore[arg-type]  # it is a table
+
+    found = robustness(asked, given, TRUTH, "roc_auc", repeats=2)
+    assert found == robustness(model, FRAME, TRUTH, "roc_auc", repeats=2)
+    measure_cost(asked, given, batches=[3], calls=2)
+    assert seen == {type(given)}
+
+
+def test_types_of_pandas_stay_what_they_are() -> None:
+    frame = FRAME.to_pandas()
+    frame["kind"] = frame["weak"].gt(0.5).map({True: "a", False: "b"}).astype("category")
+    seen = set()
+
+    def asked(table: Any) -> Any:
+        seen.add(str(table["kind"].dtype))
+        return table["weak"].fillna(0.5) * table["kind"].eq("a")
+
+    robustness(asked, frame, TRUTH, "roc_auc", columns=["kind"], repeats=1)
+    assert seen == {"category"}
 
 
 def test_what_can_not_be_shuffled_is_refused() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from onnx import helper
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -29,6 +30,7 @@ from mainspring.models import (
     load_onnx,
     register,
 )
+from mainspring.models.onnx_conversion import _name_inputs
 from mainspring.models.onnx_export import Timing, _crossing
 from mainspring.runs.files import RunFiles
 from mainspring.serving import bind
@@ -68,6 +70,35 @@ def test_linear_and_boosted_models_and_pipelines_of_columns_answer_alike(workspa
             assert [max(row, key=row.get) for row in graph] == [max(row, key=row.get) for row in native]
         else:
             assert graph == pytest.approx(native, rel=found.rtol, abs=found.atol)
+
+
+def test_columns_of_any_name_are_the_inputs_of_the_graph(workspace: Workspace) -> None:
+    # `a b` and `a_b` would be one identifier, and the graph's answer is called `probabilities`.
+    names = {"a": "a b", "b": "a_b", "c": "sort (cm)"}
+    table = MIXED.rename(names).with_columns(probabilities=pl.col("a b") * 2)
+    frame = table.to_pandas()
+    columns = make_column_transformer(
+        (StandardScaler(), ["probabilities", "a_b", "a b"]), (OneHotEncoder(handle_unknown="ignore"), ["sort (cm)"])
+    )
+    version = register(make_pipeline(columns, LogisticRegression()).fit(frame, LATE), "named", signature=frame)
+    found = export_onnx(version, rows=table)
+    assert found.input_kind == "columns"
+    native, graph = both(version, table, workspace)
+    assert graph == pytest.approx(native, rel=found.rtol, abs=found.atol)
+    assert [port.name for port in load_onnx(version).model.inputs] == table.columns
+
+
+def test_names_within_a_graph_in_a_graph_are_renamed_too() -> None:
+    one = helper.make_tensor_value_info
+    inner = helper.make_graph([helper.make_node("Add", ["a_b", "c"], ["d"])], "inner", [], [one("d", 1, [1])])
+    chosen = helper.make_node("If", ["which"], ["d e"], then_branch=inner, else_branch=inner)
+    graph = helper.make_graph(
+        [chosen], "outer", [one("a_b", 1, [1]), one("d_e", 1, [1]), one("which", 9, [1])], [one("d e", 1, [1])]
+    )
+    _name_inputs(graph, ["a b", "d e", "which"])
+    assert [port.name for port in (*graph.input, *graph.output)] == ["a b", "d e", "which", "d e_0"]
+    branch = graph.node[0].attribute[0].g
+    assert (list(branch.node[0].input), list(graph.node[0].output)) == (["a b", "c"], ["d e_0"])
 
 
 def test_a_model_of_catboost_is_exported_by_catboost(workspace: Workspace) -> None:

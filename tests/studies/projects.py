@@ -17,6 +17,8 @@ def troubled(kind):
         os._exit(3)
     if kind == "hang":
         time.sleep(600)
+    if kind == "leave":
+        raise SystemExit(2)
     if kind == "raise":
         raise ValueError("it can't be done")
     return len(kind)

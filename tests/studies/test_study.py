@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import optuna
@@ -12,6 +13,7 @@ import mainspring as ms
 from mainspring.errors import ConflictError, InvalidError, NotFoundError, WrongTypeError
 from mainspring.runs import Metrics, RunStore
 from mainspring.studies import LiveTrial, Study, Tuned, get_study, list_studies, resume_study, study
+from mainspring.studies.space import Range
 from mainspring.testing.workspaces import Lab
 from mainspring.workspace import using
 from tests.studies.projects import OBJECTIVES
@@ -76,16 +78,19 @@ def test_reports_are_metrics_and_prune(lab: Lab) -> None:
 def test_what_an_objective_raises_fails_its_trial_alone(lab: Lab) -> None:
     def moody(trial: LiveTrial) -> Any:
         odd: dict[int, Any] = {0: math.nan, 1: "good", 2: [1, 2], 3: None}
+        if trial.number == 5:
+            sys.exit("a wrong argument")
         return odd[trial.number] if trial.number in odd else 1 / (trial.number - 4)
 
     heard: list[int] = []
-    found = search(lab, objective=moody, space=None, on_trial=lambda trial: heard.append(trial.number))
+    found = search(lab, objective=moody, space=None, trials=7, on_trial=lambda trial: heard.append(trial.number))
     errors = {trial.number: trial.error for trial in found.trials("failed")}
-    assert set(errors) == {0, 1, 2, 3, 4}
+    assert set(errors) == {0, 1, 2, 3, 4, 5}
     assert "NaN" in (errors[0] or "")
     assert errors[4] == "ZeroDivisionError: division by zero"
-    assert found.best.number == 5
-    assert heard == list(range(6))
+    assert errors[5] == "SystemExit: a wrong argument"
+    assert found.best.number == 6
+    assert heard == list(range(7))
     with pytest.raises(NotFoundError, match="ZeroDivisionError"):
         search(lab, "all", objective=lambda x, depth: 1 / 0).best  # noqa: B018  # the access is what raises
 
@@ -138,6 +143,28 @@ def test_another_goal_or_input_needs_another_name(lab: Lab) -> None:
         search(lab, objective=lambda x, w: x * w, space={"x": ms.floats(0, 1)}, inputs={"w": 3})
 
 
+@pytest.mark.one_backend("a rule over two spaces")
+def test_a_space_that_the_trials_before_teach_nothing_of_needs_another_name(lab: Lab) -> None:
+    def kinds(name: str, x: Range, **options: Any) -> Study:
+        return search(lab, name, objective=lambda x: len(str(x)), space={"x": x}, **options)
+
+    letters, numbers = ms.choices("a", "b"), ms.ints(1, 4)
+    for name, old in (("letters", letters), ("numbers", numbers)):
+        kinds(name, old, trials=1)
+    for name, new in (
+        ("letters", ms.choices("a", "b", "c")), ("letters", ms.choices("a")), ("letters", numbers),
+        ("numbers", ms.floats(1, 4)), ("numbers", ms.ints(1, 4, log=True)),
+    ):  # fmt: skip
+        with pytest.raises(ConflictError, match=r"`x` was .*, and is .* now. Take another name"):
+            kinds(name, new, trials=3)
+        with pytest.raises(ConflictError, match="`x` was"):
+            kinds("heir", new, trials=1, warm_start=name)
+    assert kinds("heir", letters, trials=1, warm_start="letters").best.number == 1
+    assert [trial.state.value for trial in kinds("numbers", ms.ints(0, 9), trials=4).trials()] == ["complete"] * 4
+    with using(lab.workspace), pytest.raises(InvalidError, match=r"`loss, size`.*pareto"):
+        ms.tune(lambda x: (x, x), space={"x": numbers}, metric=("loss", "size"), direction="minimize", trials=1)
+
+
 def test_a_study_learns_from_another(lab: Lab) -> None:
     first = search(lab, "first", sampler="tpe", trials=12)
     second = search(lab, "second", sampler="tpe", trials=3, warm_start="first")
@@ -152,7 +179,7 @@ def test_a_study_learns_from_another(lab: Lab) -> None:
 @pytest.mark.one_backend("workers are the same processes on both")
 def test_a_trial_that_crashes_or_hangs_is_told_and_the_study_goes_on(lab: Lab) -> None:
     lab.write(OBJECTIVES, "objectives")
-    space = {"kind": ms.choices("raise", "crash", "fine", "hang", "good too")}
+    space = {"kind": ms.choices("raise", "leave", "crash", "fine", "hang", "good too")}
     module = lab.load("objectives")
     found = search(
         lab, objective=module.troubled, space=space, sampler="grid", direction="maximize", trials=None, jobs=2,
@@ -161,6 +188,7 @@ def test_a_trial_that_crashes_or_hangs_is_told_and_the_study_goes_on(lab: Lab) -
     states = {trial.params["kind"]: (trial.state.value, trial.error) for trial in found.trials()}
     assert states == {
         "raise": ("failed", "ValueError: it can't be done"),
+        "leave": ("failed", "SystemExit: 2"),
         "crash": ("failed", "exit: its process ended with exit code 3"),
         "hang": ("failed", "timeout: it ran longer than its limit of 0.4 s"),
         "fine": ("complete", None),

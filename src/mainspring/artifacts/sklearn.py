@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -23,6 +26,9 @@ from mainspring.artifacts.numpy import ArrayCodec, canonical, compare_arrays
 from mainspring.artifacts.project import find_definition
 from mainspring.artifacts.script import script
 from mainspring.errors import CodecError, MissingExtraError, shorten
+
+# skops asks scikit-learn for all its estimators, which imports its adapter of PyTorch on the way: 1.5 s, 180 MB.
+_TORCH = "sklearn.externals.array_api_compat.torch"
 
 # What skops doesn't trust by itself though scikit-learn's own estimators hold it, found by fitting and dumping every one
 # of them. Keyed by the first scikit-learn version that a list is for.
@@ -173,9 +179,23 @@ def _definitions(untrusted: list[str]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+@contextmanager
+def _without(module: str) -> Iterator[None]:
+    """While this lasts, importing the module fails as if it were not installed, unless it is loaded already."""
+    blocks = module not in sys.modules
+    if blocks:
+        sys.modules[module] = None  # type: ignore[assignment]  # that is how Python marks what can't be imported
+    try:
+        yield
+    finally:
+        if blocks:
+            sys.modules.pop(module, None)
+
+
 def _skops() -> Any:
     try:
-        import skops.io
+        with _without(_TORCH):
+            import skops.io
     except ImportError as error:
         raise MissingExtraError("skops", "sklearn", "Storing a scikit-learn estimator") from error
     return skops.io

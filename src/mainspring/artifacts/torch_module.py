@@ -40,8 +40,9 @@ class ModuleCodec(ModelCodec):
         arguments = _arguments(value)
         weights = _weights(value)
         written = _Written(frozenset(map(id, value.modules()))).write(arguments)
-        _try(value, written, weights)
-        state = {"arguments": written, "modules": _held(value), "frozen": _frozen(value), "tied": _tied(value)}
+        held = _held(value)
+        _try(value, written, held, weights)
+        state = {"arguments": written, "modules": held, "frozen": _frozen(value), "tied": _tied(value)}
         meaning = "\n".join(
             f"{name} {content(tensor)} {tensor.dtype} {list(tensor.shape)}" for name, tensor in weights.items()
         )
@@ -53,10 +54,7 @@ class ModuleCodec(ModelCodec):
         with torch.random.fork_rng(devices=()):
             value = _built(cls, arguments)
         value.load_state_dict(unpack(payload), strict=True, assign=True)
-        for name, held in state["modules"].items():
-            module = value.get_submodule(name)
-            module.training = held["training"]
-            vars(module).update(_Read().read(held["attributes"]))
+        _hold(value, state["modules"])
         for first, *others in state["tied"]:
             for name in others:
                 owner, _, last = name.rpartition(".")
@@ -162,11 +160,16 @@ def _check(value: nn.Module) -> None:
         raise CodecError("A compiled module stands for another. Store that one, its `_orig_mod`.")
     if isinstance(value, nn.DataParallel | nn.parallel.DistributedDataParallel):
         raise CodecError("A module in parallel stands for another. Store that one, its `module`.")
-    hooked = [name for name, module in value.named_modules() if any(vars(module)[key] for key in _HOOKS)]
-    if hooked:
-        raise CodecError(
-            f"At `{hooked[0] or 'the module itself'}` a hook is registered, which has no stored form. Remove it first."
-        )
+    if hooked := _hooked(value):
+        raise CodecError(f"At `{hooked}` a hook is registered, which has no stored form. Remove it first.")
+
+
+def _hooked(value: nn.Module) -> str:
+    """The first layer with a hook."""
+    named = (
+        name or "the module itself" for name, each in value.named_modules() if any(vars(each)[key] for key in _HOOKS)
+    )
+    return next(named, "")
 
 
 def _weights(value: nn.Module) -> dict[str, torch.Tensor]:
@@ -195,16 +198,28 @@ def _tied(value: nn.Module) -> list[list[str]]:
 def _held(value: nn.Module) -> dict[str, Any]:
     """Of every module in it the mode and what it holds; of PyTorch's own the plain public values."""
     found: dict[str, Any] = {}
-    for name, module in value.named_modules():
-        is_own = type(module).__module__.partition(".")[0] == _LIBRARY
+    for name, module in value.named_modules(remove_duplicate=False):
         attributes = {
             key: item
             for key, item in vars(module).items()
-            if key not in _OWN and (not is_own or (not key.startswith("_") and is_tree(item)))
+            if key not in _OWN and (not _is_own(module) or (not key.startswith("_") and is_tree(item)))
         }
         kept = [[key, _Written().write(item)] for key, item in sorted(attributes.items())]
         found[name] = {"training": module.training, "attributes": {"$dict": kept}}
     return found
+
+
+def _is_own(module: nn.Module) -> bool:
+    """Whether it is one of PyTorch's own layers."""
+    return type(module).__module__.partition(".")[0] == _LIBRARY
+
+
+def _hold(value: nn.Module, modules: dict[str, Any]) -> None:
+    """The inverse of `_held`."""
+    for name, held in modules.items():
+        module = value.get_submodule(name)
+        module.training = held["training"]
+        vars(module).update(_Read().read(held["attributes"]))
 
 
 def _arguments(value: nn.Module) -> dict[str, Any]:
@@ -251,23 +266,62 @@ def _built(cls: type, arguments: dict[str, Any]) -> nn.Module:
     return made
 
 
-def _try(value: nn.Module, tree: Any, weights: dict[str, torch.Tensor]) -> None:
-    """Build it and hold its weights against those of the value."""
+def _try(value: nn.Module, tree: Any, held: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
+    """Build it, and hold its weights and layers against those of the value."""
+    kind = type(value).__qualname__
     try:
         with torch.random.fork_rng(devices=()):
             again = _built(type(value), _Read().read(tree))
     except TypeError as error:
         raise CodecError(
-            f"`{type(value).__qualname__}` can't be built again with what is known of its arguments: {error}. {_ADVICE}"
+            f"`{kind}` can't be built again with what is known of its arguments: {error}. {_ADVICE}"
         ) from error
     expected = {name: tuple(item.shape) for name, item in weights.items()}
     found = {name: tuple(item.shape) for name, item in again.state_dict().items()}
     if found != expected:
         name = next(name for name in (*expected, *found) if expected.get(name) != found.get(name))
         told = f"`{name}` has the shape {found.get(name, 'nothing')} and not {expected.get(name, 'nothing')}"
-        raise CodecError(
-            f"`{type(value).__qualname__}` is built otherwise with what is known of its arguments: {told}. {_ADVICE}"
-        )
+    else:
+        told = _other_layer(value, again, held)
+    if told:
+        raise CodecError(f"`{kind}` is built otherwise with what is known of its arguments: {told}. {_ADVICE}")
+
+
+def _other_layer(value: nn.Module, again: nn.Module, held: dict[str, Any]) -> str:
+    """The first layer that is another one when the module is built again, in words; empty if none is."""
+    expected, found = (dict(each.named_modules(remove_duplicate=False)) for each in (value, again))
+    for name in dict.fromkeys((*expected, *found)):
+        old, new = (_kind(each.get(name)) for each in (expected, found))
+        if old != new:
+            return f"the layer `{name}` is {new} and not {old}"
+    if hooked := _hooked(again):
+        return f"it gets a hook at `{hooked}`"
+    _hold(again, held)
+    for name, module in expected.items():
+        if _is_own(module) and (key := _other_attribute(module, found[name])):
+            return f"`{key}` of `{name or type(value).__qualname__}` is not what it was set to"
+        if isinstance(module, nn.Sequential) and list(module._modules) != list(found[name]._modules):
+            return f"the layers of `{name}` come in another order"
+    return ""
+
+
+def _kind(layer: nn.Module | None) -> str:
+    """By name: the class of a parametrized layer is made for it alone."""
+    return "nothing" if layer is None else f"`{type(layer).__module__}.{type(layer).__qualname__}`"
+
+
+def _other_attribute(module: nn.Module, again: nn.Module) -> str:
+    """What stands on a layer of PyTorch's and doesn't come back, such as a method that replaced another; "" if all does."""
+    known = vars(again)
+    for key, item in vars(module).items():
+        if key in _OWN or key.startswith("_") or is_tree(item):
+            continue
+        other = known.get(key)
+        if type(other) is not type(item) or (callable(item) and other is not item):
+            return key
+        if isinstance(item, torch.Tensor) and not torch.equal(item, known[key]):
+            return key
+    return ""
 
 
 _ADVICE = (

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mainspring.evaluation import _confusion
-from mainspring.evaluation.scored import Array, Scored
+from mainspring.evaluation.scored import Array, Scored, probabilities
 from mainspring.stats import AveragePrecision, RocAuc, Statistic, Sums
 
 _EPSILON = np.finfo(np.float64).eps
@@ -26,13 +26,14 @@ def average_precision(data: Scored) -> Statistic:
 
 def log_loss(data: Scored) -> Statistic:
     """Mean negative log-likelihood in nats; probabilities are kept an epsilon from 0 and 1."""
-    p = np.clip(np.where(data.truth == 1, data.scores, 1 - data.scores), _EPSILON, 1 - _EPSILON)
+    given = probabilities(data)
+    p = np.clip(np.where(data.truth == 1, given, 1 - given), _EPSILON, 1 - _EPSILON)
     return Sums([-np.log(p)], mean)
 
 
 def brier(data: Scored) -> Statistic:
     """Mean squared distance of the probability from what happened."""
-    return Sums([np.square(data.scores - (data.truth == 1))], mean)
+    return Sums([np.square(probabilities(data) - (data.truth == 1))], mean)
 
 
 def mean(n: Any, total: Any) -> Any:

@@ -10,7 +10,7 @@ from mainspring.errors import InvalidError
 from mainspring.evaluation import _confusion
 from mainspring.evaluation._binary import mean
 from mainspring.evaluation._confusion import Cells
-from mainspring.evaluation.scored import Array, Scored
+from mainspring.evaluation.scored import Array, Scored, probabilities
 from mainspring.stats import AveragePrecision, Combined, RocAuc, Statistic, Sums
 
 _EPSILON = np.finfo(np.float64).eps
@@ -18,14 +18,14 @@ _EPSILON = np.finfo(np.float64).eps
 
 def log_loss(data: Scored) -> Statistic:
     """Mean negative log-likelihood of the true class in nats."""
-    p = np.take_along_axis(data.scores, data.truth.astype(np.intp)[:, None], axis=1)[:, 0]
+    p = np.take_along_axis(probabilities(data), data.truth.astype(np.intp)[:, None], axis=1)[:, 0]
     return Sums([-np.log(np.clip(p, _EPSILON, 1 - _EPSILON))], mean)
 
 
 def brier(data: Scored) -> Statistic:
     """Mean squared distance of the probabilities from what happened, summed over classes: 0 to 2."""
     happened = data.truth[:, None] == np.arange(data.scores.shape[1])
-    return Sums([np.square(data.scores - happened).sum(axis=1)], mean)
+    return Sums([np.square(probabilities(data) - happened).sum(axis=1)], mean)
 
 
 def top_accuracy(data: Scored, k: float) -> Statistic:

@@ -72,12 +72,14 @@ def codes_of(bootstrap: Bootstrap, frame: pl.DataFrame | None, rows: int) -> Cod
 
 
 def estimated(statistics: Sequence[Statistic], bootstrap: Bootstrap, codes: Codes) -> list[Estimate]:
-    """Each statistic with its interval; all see the same resamples."""
+    """Each statistic with its interval; all see the same resamples. Fewer than two units tell nothing of how sure it is."""
     values = [statistic.value() for statistic in statistics]
     if not bootstrap.resamples or not values or not statistics[0].size:
         return [Estimate(defined(value)) for value in values]
     # The queries of a ranking are its units: rows have groups, queries don't.
     mine = codes if codes.groups is None or codes.groups.size == statistics[0].size else Codes()
+    if not _vary(statistics[0].size, mine):
+        return [Estimate(defined(value)) for value in values]
     drawn = resampled(statistics, bootstrap.resamples, groups=mine.groups, strata=mine.strata, seed=bootstrap.seed)
     if bootstrap.method == "bca":
         left_out = jackknife(statistics, groups=mine.groups, seed=bootstrap.seed)
@@ -93,6 +95,15 @@ def estimated(statistics: Sequence[Statistic], bootstrap: Bootstrap, codes: Code
         Estimate(defined(value), interval, drawn[:, at])
         for at, (value, interval) in enumerate(zip(values, intervals, strict=True))
     ]
+
+
+def _vary(units: int, codes: Codes) -> bool:
+    """Whether resamples can differ: there are two rows or groups, or two rows in one of the strata."""
+    import numpy as np
+
+    if codes.groups is not None:
+        return np.unique(codes.groups).size > 1
+    return units > 1 if codes.strata is None else bool(np.unique(codes.strata).size < units)
 
 
 def defined(value: float) -> float | None:

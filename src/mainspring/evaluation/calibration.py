@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
+from mainspring.errors import InvalidError
 from mainspring.evaluation.bootstrap import Bootstrap, Codes, bootstrap_of, estimated
 from mainspring.evaluation.evidence import Fact
-from mainspring.evaluation.scored import scored
+from mainspring.evaluation.scored import probabilities, scored
 from mainspring.evaluation.tables import Cells, Tabled, shown
 from mainspring.stats import (
     Callback,
@@ -65,7 +66,7 @@ def calibration(y_true: Any, y_score: Any, *, bins: int = 10, bootstrap: int | B
     """How honest probabilities of the class 1 are, over bins of equal mass.
 
     Raises:
-        InvalidError: lengths differ, or a value is missing.
+        InvalidError: lengths differ, there are no rows, a value is missing, or a score is no probability.
 
     >>> round(calibration([0, 0, 1, 1], [0.1, 0.1, 0.9, 0.9], bins=2).error, 4)
     0.1
@@ -73,8 +74,10 @@ def calibration(y_true: Any, y_score: Any, *, bins: int = 10, bootstrap: int | B
     from mainspring.evaluation.evaluate import chosen_metrics
 
     data = scored(y_true, y_score)
+    if not data.rows:
+        raise InvalidError("y_true", "no rows", "at least one")
     chosen_metrics(["brier"], data)
-    truth, scores = data.truth, data.scores
+    truth, scores = data.truth, probabilities(data)
     curve = reliability(truth, scores, bins=bins)
     parts = brier_decomposition(truth, scores, bins=bins)
     error = Callback(lambda rows: expected_calibration_error(truth[rows], scores[rows], bins=bins), data.rows)

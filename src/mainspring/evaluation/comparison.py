@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from mainspring.errors import InvalidError, NotFoundError, close_names
 from mainspring.evaluation.bootstrap import Bootstrap, Codes, bootstrap_of, codes_of, defined, estimated
 from mainspring.evaluation.evaluate import chosen_metrics
+from mainspring.evaluation.inputs import table_of
 from mainspring.evaluation.metric import Metric
 from mainspring.evaluation.scored import Array, Scale, Scored, scored
 from mainspring.evaluation.slice import Slice, sliced
@@ -26,9 +27,6 @@ from mainspring.stats import (
     holm,
     mcnemar,
 )
-
-if TYPE_CHECKING:
-    import polars as pl
 
 Verdict = Literal["better", "worse", "undecided"]
 Test = Literal["bootstrap", "delong", "mcnemar", "diebold_mariano"]
@@ -131,7 +129,7 @@ def compare(
     metrics: Iterable[str | Metric],
     *,
     slices: Iterable[str | tuple[str, ...] | Slice] = (),
-    frame: pl.DataFrame | None = None,
+    frame: Any = None,
     bootstrap: int | Bootstrap = 1_000,
     alpha: float = 0.05,
     horizon: int = 0,
@@ -154,8 +152,9 @@ def compare(
     >>> compare(truth, better, worse, ["roc_auc"]).overall("roc_auc").verdict
     'better'
     """
+    table = table_of(frame)
     sides = [
-        scored(y_true, score, query=query, classes=classes, scale=scale, frame=frame) for score in (candidate, champion)
+        scored(y_true, score, query=query, classes=classes, scale=scale, frame=table) for score in (candidate, champion)
     ]
     first, second = sides
     if first.scores.shape != second.scores.shape:
@@ -164,9 +163,9 @@ def compare(
         )
     chosen = chosen_metrics(metrics, first)
     method = bootstrap_of(bootstrap)
-    codes = codes_of(method, frame, first.rows)
+    codes = codes_of(method, table, first.rows)
     found = _differences("", "", first, second, chosen, method, codes, horizon)
-    for name, label, rows in sliced(slices, frame, first.rows):
+    for name, label, rows in sliced(slices, table, first.rows):
         found += _differences(
             name, label, first.take(rows), second.take(rows), chosen, method, codes.take(rows), horizon
         )

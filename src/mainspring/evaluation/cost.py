@@ -5,16 +5,14 @@ from __future__ import annotations
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from mainspring.errors import InvalidError
 from mainspring.evaluation.evidence import Fact
+from mainspring.evaluation.inputs import Inputs
 from mainspring.evaluation.tables import Cells, Tabled
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -65,13 +63,15 @@ class Cost(Tabled, frozen=True):
 
 def measure_cost(
     predict: Callable[[Any], Any],
-    frame: pl.DataFrame,
+    frame: Any,
     *,
     batches: Sequence[int] = (1, 100),
     calls: int = 100,
     size_bytes: int | None = None,
 ) -> Cost:
-    """Time `predict` on slices of `frame`, after a warm-up that isn't counted. `size_bytes` is kept as given.
+    """Time `predict` on rows of `frame`, a table of Polars, pandas or Arrow, after a warm-up that isn't counted.
+
+    `size_bytes` is kept as given.
 
     Raises:
         InvalidError: the table has no rows, or no batch is asked for.
@@ -81,12 +81,13 @@ def measure_cost(
     >>> cost.latencies[0].calls, cost.latencies[0].p50_ms > 0
     (3, True)
     """
-    if not frame.height or not batches or min(batches) < 1 or calls < 1:
+    inputs = Inputs(frame)
+    if not inputs.table.height or not batches or min(batches) < 1 or calls < 1:
         raise InvalidError(
-            "frame", f"{frame.height} rows, batches {list(batches)}, {calls} calls", "at least one of each"
+            "frame", f"{inputs.table.height} rows, batches {list(batches)}, {calls} calls", "at least one of each"
         )
-    latencies = tuple(_timed(predict, frame, batch, calls) for batch in sorted(set(batches)))
-    largest = _batch(frame, 0, max(batches))
+    latencies = tuple(_timed(predict, inputs, batch, calls) for batch in sorted(set(batches)))
+    largest = _batch(inputs, 0, max(batches))
     running = tracemalloc.is_tracing()
     tracemalloc.start()
     try:
@@ -101,10 +102,10 @@ def measure_cost(
     return Cost(latencies, max(memory, 0), size_bytes)
 
 
-def _timed(predict: Callable[[Any], Any], frame: pl.DataFrame, batch: int, calls: int) -> Latency:
+def _timed(predict: Callable[[Any], Any], inputs: Inputs, batch: int, calls: int) -> Latency:
     import numpy as np
 
-    parts = [_batch(frame, call * batch, batch) for call in range(calls)]
+    parts = [_batch(inputs, call * batch, batch) for call in range(calls)]
     for part in parts[: min(3, calls)]:
         predict(part)
     taken = []
@@ -116,6 +117,6 @@ def _timed(predict: Callable[[Any], Any], frame: pl.DataFrame, batch: int, calls
     return Latency(batch, calls, p50, p95, p99, batch * calls / sum(taken))
 
 
-def _batch(frame: pl.DataFrame, start: int, rows: int) -> pl.DataFrame:
+def _batch(inputs: Inputs, start: int, rows: int) -> Any:
     """So many rows from `start` on, beginning again at the end."""
-    return frame[[(start + at) % frame.height for at in range(rows)]]
+    return inputs.rows([(start + at) % inputs.table.height for at in range(rows)])

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 from mainspring.errors import InvalidError
 from mainspring.evaluation.bootstrap import Bootstrap, Codes, bootstrap_of, codes_of, estimated
 from mainspring.evaluation.evaluation import Evaluation, SliceValues
+from mainspring.evaluation.inputs import table_of
 from mainspring.evaluation.metric import Metric, metric_for
 from mainspring.evaluation.scored import Scale, Scored, scored
 from mainspring.evaluation.slice import Slice, sliced
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from mainspring.stats import Interval
 
     Values = tuple[dict[str, float | None], dict[str, Interval | None]]
@@ -26,14 +25,14 @@ def evaluate(
     metrics: Iterable[str | Metric],
     *,
     slices: Iterable[str | tuple[str, ...] | Slice] = (),
-    frame: pl.DataFrame | None = None,
+    frame: Any = None,
     subject: str = "",
     bootstrap: int | Bootstrap = 0,
     query: Any = None,
     classes: Sequence[Any] = (),
     scale: Scale | None = None,
 ) -> Evaluation:
-    """Every metric, overall and on each slice of `frame`, whose rows are those of the scores.
+    """Every metric, overall and on each slice of `frame`, a table of Polars, pandas or Arrow with the scores' rows.
 
     `y_score` is one column (probabilities of the class 1 for binary metrics, numbers for regression and forecasts), a
     column for each of `classes`, or the lower and upper end of an interval. `query` names the query of each row, for
@@ -41,20 +40,22 @@ def evaluate(
     closely a `Bootstrap`, for an interval of each value. Where a metric is not defined (one class only, say) it is None.
 
     Raises:
-        InvalidError: lengths differ, a value is missing, or the truth of a binary metric isn't 0 or 1.
+        InvalidError: lengths differ, a value is missing, the truth of a binary metric isn't 0 or 1, or a metric needs
+            probabilities and gets other scores.
         NotFoundError: no such metric or column.
 
     >>> print(evaluate([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], ["roc_auc"]))
          rows  roc_auc
     all     4   0.7500
     """
-    data = scored(y_true, y_score, query=query, classes=classes, scale=scale, frame=frame)
+    table = table_of(frame)
+    data = scored(y_true, y_score, query=query, classes=classes, scale=scale, frame=table)
     chosen = chosen_metrics(metrics, data)
     method = bootstrap_of(bootstrap)
-    codes = codes_of(method, frame, data.rows)
+    codes = codes_of(method, table, data.rows)
     found = [
         SliceValues(name, label, int(rows.size), *_values(data.take(rows), chosen, method, codes.take(rows)))
-        for name, label, rows in sliced(slices, frame, data.rows)
+        for name, label, rows in sliced(slices, table, data.rows)
     ]
     values, intervals = _values(data, chosen, method, codes)
     directions = {metric.name: metric.higher_is_better for metric in chosen}

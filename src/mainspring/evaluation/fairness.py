@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,12 +12,10 @@ from mainspring.errors import InvalidError
 from mainspring.evaluation.bootstrap import Bootstrap, Codes, bootstrap_of, defined, estimated
 from mainspring.evaluation.evaluate import chosen_metrics
 from mainspring.evaluation.evidence import Fact
+from mainspring.evaluation.inputs import table_of
 from mainspring.evaluation.scored import Array, column_of, scored
 from mainspring.evaluation.tables import SMALL_ROWS, Cells, Tabled, shown
 from mainspring.stats import Interval, Sums
-
-if TYPE_CHECKING:
-    import polars as pl
 
 _RATES = ("selection_rate", "true_positive_rate", "false_positive_rate", "precision")
 
@@ -85,17 +83,17 @@ def fairness(
     y_score: Any,
     group: Any,
     *,
-    frame: pl.DataFrame | None = None,
+    frame: Any = None,
     threshold: float = 0.5,
     at_least: int = 1,
     bootstrap: int | Bootstrap = 0,
 ) -> Fairness:
     """Gaps between groups of rows, with intervals if `bootstrap` is given; each group keeps its size when resampled.
 
-    `group` is a column, or the name of one of `frame`. Demographic parity compares the shares that are called positive,
-    equal opportunity the true positive rates, equalized odds the larger gap of true and false positive rates, predictive
-    parity the precisions. The largest gap of several groups is above 0 by chance alone, most of all with small ones: look
-    at the interval, and leave groups with fewer than `at_least` rows out.
+    `group` is a column, or the name of one of `frame`, a table of Polars, pandas or Arrow. Demographic parity compares the
+    shares that are called positive, equal opportunity the true positive rates, equalized odds the larger gap of true and
+    false positive rates, predictive parity the precisions. The largest gap of several groups is above 0 by chance alone,
+    most of all with small ones: look at the interval, and leave groups with fewer than `at_least` rows out.
 
     Raises:
         InvalidError: fewer than two groups are large enough, or as `evaluate` says.
@@ -107,7 +105,7 @@ def fairness(
     """
     data = scored(y_true, y_score)
     chosen_metrics(["recall"], data)
-    labels = np.array([str(label) for label in column_of(frame, group, data.rows).tolist()])
+    labels = np.array([str(label) for label in column_of(table_of(frame), group, data.rows).tolist()])
     names, codes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     if (large := sizes >= at_least).sum() < 2:
         raise InvalidError("group", ", ".join(names), f"a column of two groups of at least {at_least} rows")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -11,12 +11,10 @@ from mainspring.errors import InvalidError, NotFoundError, close_names, shorten
 from mainspring.evaluation.bootstrap import defined
 from mainspring.evaluation.evaluate import chosen_metrics
 from mainspring.evaluation.evidence import Fact
+from mainspring.evaluation.inputs import Inputs
 from mainspring.evaluation.metric import Metric
 from mainspring.evaluation.scored import scored
 from mainspring.evaluation.tables import Cells, Tabled, shown
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 class ColumnDrop(msgspec.Struct, frozen=True):
@@ -65,7 +63,7 @@ class Robustness(Tabled, frozen=True):
 
 def robustness(
     predict: Callable[[Any], Any],
-    frame: pl.DataFrame,
+    frame: Any,
     y_true: Any,
     metric: str | Metric,
     *,
@@ -76,8 +74,8 @@ def robustness(
 ) -> Robustness:
     """How much worse a metric gets on rows with one column shuffled among them, or null in all of them (Breiman 2001).
 
-    `predict` takes a table like `frame` and gives scores; `columns` are all of them unless given. Columns that say the same
-    share their importance: shuffling one of them costs little.
+    `predict` takes a table like `frame` (of Polars, pandas or Arrow) and gives scores; `columns` are all of them unless
+    given. Columns that say the same share their importance: shuffling one of them costs little.
 
     Raises:
         NotFoundError: no such column or metric.
@@ -87,35 +85,33 @@ def robustness(
 
     if repeats < 1:
         raise InvalidError("repeats", repeats, "at least 1")
-    if unknown := next((name for name in columns if name not in frame.columns), None):
-        raise NotFoundError("column", unknown, close_names(unknown, frame.columns))
-    data = scored(y_true, predict(frame), classes=classes)
+    inputs = Inputs(frame)
+    known = inputs.table.columns
+    if unknown := next((name for name in columns if name not in known), None):
+        raise NotFoundError("column", unknown, close_names(unknown, known))
+    data = scored(y_true, predict(inputs.whole), classes=classes)
     chosen = chosen_metrics([metric], data)[0]
     baseline = chosen.statistic(data).value()
     sign = 1 if chosen.higher_is_better else -1
 
-    def drop(table: pl.DataFrame) -> float:
+    def drop(table: Any) -> float:
         changed = scored(y_true, predict(table), classes=classes)
         return sign * (baseline - chosen.statistic(changed).value())
 
     generator = np.random.default_rng(seed)
     found = []
-    for name in columns or frame.columns:
-        values = frame.get_column(name)
-        drops = np.array(
-            [drop(frame.with_columns(values.gather(generator.permutation(frame.height)))) for _ in range(repeats)]
-        )
-        missing, error = _without(drop, frame, name)
+    for name in columns or known:
+        orders = (generator.permutation(data.rows) for _ in range(repeats))
+        drops = np.array([drop(inputs.shuffled(name, order)) for order in orders])
+        missing, error = _without(drop, inputs, name)
         mean, deviation = defined(float(drops.mean())), defined(float(drops.std()))
         found.append(ColumnDrop(name, mean, deviation, missing, error))
     found.sort(key=lambda each: -(each.shuffled or 0.0))
     return Robustness(chosen.name, defined(baseline), tuple(found))
 
 
-def _without(drop: Callable[[pl.DataFrame], float], frame: pl.DataFrame, name: str) -> tuple[float | None, str]:
-    import polars as pl
-
-    emptied = frame.with_columns(pl.lit(None, frame.schema[name]).alias(name))
+def _without(drop: Callable[[Any], float], inputs: Inputs, name: str) -> tuple[float | None, str]:
+    emptied = inputs.without(name)
     try:
         return defined(drop(emptied)), ""
     except Exception as error:  # noqa: BLE001  # a model may refuse missing values with any error; it is kept

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 Array = NDArray[Any]
+_SUMS_WITHIN = float(np.finfo(np.float32).eps) ** 0.5  # as scikit-learn allows scores of single precision
 Shape = Literal["column", "classes", "queries"]
 
 
@@ -84,6 +85,26 @@ def scored(
     if query is not None:
         queries = np.unique(column_of(frame, query, truth.size), return_inverse=True)[1]
     return Scored(truth, scores, known, queries, scale)
+
+
+def probabilities(data: Scored) -> Array:
+    """The scores, if they are probabilities.
+
+    Raises:
+        InvalidError: one lies outside of 0 to 1, or those of a row don't sum to 1 within the root of a single's precision.
+    """
+    scores = data.scores
+    outside = (scores < 0) | (scores > 1)
+    if outside.any():
+        told = "Use the model's `predict_proba`, or apply a sigmoid (softmax for several classes) to its scores."
+        raise InvalidError("y_score", float(scores[outside][0]), "a probability, from 0 to 1", told)
+    if scores.ndim > 1:
+        off = np.abs(scores.sum(axis=1) - 1) > _SUMS_WITHIN
+        if off.any():
+            row = scores[off][0]
+            told = f"They sum to {row.sum():.6g} in row {off.argmax()}. Use the model's `predict_proba`, or apply a softmax."
+            raise InvalidError("y_score", row.tolist(), "probabilities of all classes, which sum to 1", told)
+    return scores
 
 
 def column_of(frame: pl.DataFrame | None, given: Any, rows: int) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import tempfile
 import warnings
@@ -17,6 +18,7 @@ from mainspring.models.version import InputKind
 OPSET = {"": 17, "ai.onnx.ml": 3}  # what onnxruntime runs since 1.12
 _ONE_ARRAY = "input"
 _DEEPEST = 8
+_GRAPHS = (5, 10)  # the types of an attribute that holds one, or several
 Attempt = tuple[str, InputKind, Callable[[], OnnxModel]]
 
 
@@ -64,9 +66,39 @@ def _sklearn(model: Any, signature: Signature, kind: InputKind, tensor: str) -> 
                 model, initial_types=inputs, target_opset=OPSET, custom_conversion_functions=_boosting(),
                 options={id(model): {"zipmap": False}} if hasattr(model, "predict_proba") else None,
             )  # fmt: skip
+        _name_inputs(made.graph, [name for name, _ in inputs])
         return OnnxModel(made.SerializeToString())
 
     return convert
+
+
+def _name_inputs(graph: Any, names: list[str]) -> None:
+    """Give the inputs of a graph these names, in their order; the converter makes identifiers of them.
+
+    What is called by one of them already gets another name.
+    """
+    known = set(_renamed(graph, {})) | set(names)
+    given = {each.name: name for each, name in zip(graph.input, names, strict=True)}
+    for taken in known.intersection(names) - set(given):
+        given[taken] = next(name for n in itertools.count() if (name := f"{taken}_{n}") not in known)
+        known.add(given[taken])
+    _renamed(graph, given)
+
+
+def _renamed(graph: Any, given: dict[str, str]) -> list[str]:
+    """Rename values wherever they stand in a graph and those within it, all at once; gives the names."""
+    found: list[str] = []
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        value.name = given.get(value.name, value.name)
+        found.append(value.name)
+    for node in graph.node:
+        for ports in (node.input, node.output):
+            ports[:] = [given.get(name, name) for name in ports]
+            found += ports
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs) if attribute.type in _GRAPHS else ():
+                found += _renamed(inner, given)
+    return found
 
 
 def _expect_finite(model: Any, depth: int = 0) -> None:

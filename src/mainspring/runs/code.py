@@ -92,20 +92,20 @@ def script_name(root: Path) -> str:
 
 
 def _loaded(root: Path, main: Mapping[str, object]) -> Iterator[Path]:
-    files = [vars(module).get("__file__") for module in sys.modules.copy().values() if hasattr(module, "__dict__")]
-    for file in files:
+    """The script and the project's modules, told by text: `Path` took 30 ms for the 1,800 modules below scikit-learn."""
+    script, below, installed = main.get("__file__"), _below(root), (_below(_OURS), _below(sys.prefix))
+    for module in sys.modules.copy().values():
+        file = vars(module).get("__file__") if hasattr(module, "__dict__") else None
         if not isinstance(file, str) or not file.endswith(".py"):
             continue
-        path = Path(os.path.abspath(file))
-        if file == main.get("__file__") or _is_project(path, root):
-            yield path
+        absolute = file if file.startswith(installed) else os.path.abspath(file)
+        is_installed = absolute.startswith(installed) or not _NOT_OURS.isdisjoint(absolute.split(os.sep))
+        if file == script or (absolute.startswith(below) and not is_installed):
+            yield Path(os.path.abspath(file))
 
 
-def _is_project(path: Path, root: Path) -> bool:
-    if not path.is_relative_to(root) or path.is_relative_to(_OURS):
-        return False
-    is_installed = not _NOT_OURS.isdisjoint(path.parts) or path.is_relative_to(sys.prefix)
-    return not is_installed
+def _below(folder: Path | str) -> str:
+    return os.path.join(folder, "")
 
 
 def _path(file: Path, root: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mainspring.errors import ConflictError
 from mainspring.studies._store import StudyStore
 from mainspring.studies.records import StudyRecord
 from mainspring.studies.search import opened
@@ -23,15 +22,7 @@ def begin_grid(workspace: Workspace, study: StudyRecord) -> None:
 
 
 def begin_warm(workspace: Workspace, study: StudyRecord, source: StudyRecord) -> None:
-    """Take over the finished trials of another study for the sampler to learn from; again, only what is new.
-
-    Raises:
-        ConflictError: the other study is for another number of metrics, or for other directions.
-    """
-    if source.definition.directions != study.definition.directions:
-        raise ConflictError(
-            f"The study `{source.name}` has other directions than `{study.name}`, so it can teach it nothing."
-        )
+    """Take over the finished trials of another study for the sampler to learn from; again, only what is new."""
     found, journal = opened(workspace, study)
     known = {trial.run for trial in journal.store.trials(study.id) if trial.taken_from}
     theirs = {trial.number: trial for trial in StudyStore(workspace).trials(source.id)}

@@ -193,7 +193,7 @@ class Search:
             state = OptunaState.PRUNED
         except LeaseLostError:
             raise
-        except Exception as raised:  # noqa: BLE001  # whatever an objective raises is its trial's failure alone
+        except (Exception, SystemExit) as raised:  # noqa: BLE001  # whatever an objective raises is its trial's failure alone
             state, error = OptunaState.FAIL, redact(f"{type(raised).__name__}: {raised}").replace("\0", "\ufffd")
         except BaseException:
             self.give_back(held.number)

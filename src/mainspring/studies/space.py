@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from mainspring.errors import InvalidError, WrongTypeError, counted
+from mainspring.errors import ConflictError, InvalidError, WrongTypeError, counted
 
 Plain = str | int | float | bool | None
 _MOST_POINTS = 100_000
@@ -163,6 +163,26 @@ def grid(space: Mapping[str, Range]) -> Iterable[dict[str, Plain]]:
     if size > _MOST_POINTS:
         raise InvalidError("grid", counted(size, "point"), f"one of at most {_MOST_POINTS:,}", "Use fewer choices.")
     return (dict(zip(space, point, strict=True)) for point in itertools.product(*axes))
+
+
+def expect_one_space(study: str, old: Mapping[str, Range] | None, new: Mapping[str, Range] | None) -> None:
+    """Refuse a space of which a study's sampler can't learn from trials in the old one; ranges may grow and shrink.
+
+    Raises:
+        ConflictError: a parameter is of another kind, on another scale, or has other choices.
+    """
+    for name, allowed in (new or {}).items():
+        was = (old or {}).get(name, allowed)
+        if _kind(was) != _kind(allowed):
+            raise ConflictError(
+                f"The study `{study}` can't learn from trials in another space: `{name}` was {was}, and is {allowed} now. "
+                "Take another name for another space."
+            )
+
+
+def _kind(allowed: Range) -> tuple[object, ...]:
+    """What must stay the same of a parameter."""
+    return type(allowed), allowed.values if isinstance(allowed, Choices) else allowed.log
 
 
 def checked_number(name: str, value: Any) -> None:

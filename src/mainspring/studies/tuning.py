@@ -29,7 +29,7 @@ from mainspring.studies.inputs import describe_inputs, load_inputs
 from mainspring.studies.objective import IN_WORKER, Objective, check_arguments, find_objective, target_of
 from mainspring.studies.records import Definition, Limits, StudyRecord, Trial
 from mainspring.studies.results import Study
-from mainspring.studies.space import Range, checked_space
+from mainspring.studies.space import Range, checked_space, expect_one_space
 from mainspring.workspace import Workspace, current_workspace
 
 SAMPLERS = ("tpe", "random", "grid", "cmaes", "nsga2")
@@ -84,7 +84,7 @@ def study(
 
     Raises:
         InvalidError: a name, limit or range is wrong, the objective doesn't take what it is given, no budget is set.
-        ConflictError: a study of that name has other metrics or directions.
+        ConflictError: a study of that name has other metrics, directions or inputs, or a parameter of another kind.
         MissingExtraError: Optuna is not installed.
 
     >>> import tempfile, pathlib
@@ -110,8 +110,9 @@ def study(
         seed=here.seed if seed is None else seed,
     )  # fmt: skip
     _check(definition, timeout_s=timeout_s, jobs=jobs)
+    teacher = _teacher(workspace, name, definition, warm_start) if warm_start else None
     record = _record(workspace, name, definition, inputs, here, experiment)
-    _prepare(workspace, record, warm_start)
+    _prepare(workspace, record, teacher)
     _drive(workspace, record, objective, inputs, timeout_s=timeout_s, jobs=jobs, on_trial=on_trial)
     return Study(workspace, record)
 
@@ -121,9 +122,12 @@ def tune(objective: Objective, *, name: str = "", **options: Any) -> Tuned:
     given.
 
     Raises:
-        InvalidError, ConflictError, MissingExtraError: as `study` does.
+        InvalidError, ConflictError, MissingExtraError: as `study` does; there are several metrics, so none is the best.
         NotFoundError: no trial came to a value.
     """
+    metrics = _listed(options.get("metric", "value"))
+    if len(metrics) > 1:
+        raise InvalidError("metric", ", ".join(metrics), "one metric", "`ms.study` searches several: see its `pareto`.")
     found = study(name or getattr(objective, "__name__", "study"), objective, **options)
     best = found.best
     assert best.run is not None, "a complete trial has a run"
@@ -202,6 +206,7 @@ def _record(
     if (found.definition.metrics, found.definition.directions) != (definition.metrics, definition.directions):
         was = ", ".join(map(" ".join, zip(found.definition.directions, found.definition.metrics, strict=True)))
         raise ConflictError(f"The study `{name}` was begun to {was}. Take another name for another goal.")
+    expect_one_space(name, found.definition.space, definition.space)
     kept = known.get_many(found.definition.inputs.values())
     same = {key: kept[old].content_digest for key, old in found.definition.inputs.items()}
     if same != {key: each.content_digest for key, each in artifacts.items()}:
@@ -258,15 +263,24 @@ def _continued(workspace: Workspace, record: StudyRecord, definition: Definition
     return record
 
 
-def _prepare(workspace: Workspace, record: StudyRecord, warm_start: str) -> None:
+def _teacher(workspace: Workspace, name: str, definition: Definition, warm_start: str) -> StudyRecord:
+    """The study whose trials another learns from, which must be of its kind."""
+    found = StudyStore(workspace).get(warm_start)
+    if found.definition.directions != definition.directions:
+        raise ConflictError(f"The study `{warm_start}` has other directions than `{name}`, so it can teach it nothing.")
+    expect_one_space(name, found.definition.space, definition.space)
+    return found
+
+
+def _prepare(workspace: Workspace, record: StudyRecord, teacher: StudyRecord | None) -> None:
     """Put what a new study begins with into its journal: the points of a grid, the trials of another study."""
     definition = record.definition
-    if definition.sampler != "grid" and not warm_start:
+    if definition.sampler != "grid" and not teacher:
         return
     from mainspring.studies.beginning import begin_grid, begin_warm
 
-    if warm_start:
-        begin_warm(workspace, record, StudyStore(workspace).get(warm_start))
+    if teacher:
+        begin_warm(workspace, record, teacher)
     if definition.sampler == "grid":
         begin_grid(workspace, record)
 

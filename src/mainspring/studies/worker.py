@@ -25,7 +25,7 @@ def _ready() -> Callable[[WorkOrder], None]:
     workspace = Workspace.open(project=Project(root, Settings.load(root)))
     try:
         search = _opened(workspace, os.environ[IN_WORKER])
-    except Exception as error:  # noqa: BLE001  # an objective's module may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # an objective's module may raise anything while it is imported
         told = redact(f"{type(error).__name__}: {error}")
         return lambda order: _refuse(order, told)
     return partial(_obey, search)
