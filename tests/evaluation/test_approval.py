@@ -12,7 +12,17 @@ import pytest
 
 from mainspring.clock import clock, now_us
 from mainspring.errors import ConfigError, ConflictError, InvalidError, NotAllowedError, NotFoundError
-from mainspring.evaluation import Gate, approvals, approve, decide, evaluate, is_approved, reject, withdraw
+from mainspring.evaluation import (
+    Gate,
+    approvals,
+    approve,
+    decide,
+    evaluate,
+    is_approved,
+    list_waiting,
+    reject,
+    withdraw,
+)
 from mainspring.ledger import Actor, Replay, acting, within_task
 from mainspring.models import (
     Field,
@@ -119,6 +129,17 @@ def test_a_rename_brings_nothing_under_a_policy_that_it_does_not_meet(workspace:
     assert rename_model("other", "line").name == "line"
 
 
+def test_a_rename_takes_no_version_out_of_a_policy(workspace: Workspace) -> None:
+    line()
+    rename_model("line", "aside")
+    rename_model("aside", "free")
+    with pytest.raises(NotAllowedError, match=r"`free/1` can't become the stage Production.*\[lines\]"):
+        set_stage("free/1", "Production")
+    assert [each.version for each in list_waiting()] == ["free/1"]
+    line()
+    set_stage(line(name="aside"), "Production")
+
+
 def test_an_approval_ends_when_content_or_evidence_change(workspace: Workspace) -> None:
     version = line(metrics={"mae": 0.1})
     extend_card(version, "Limits", "Lines only.")
@@ -201,10 +222,11 @@ def test_authors_and_unverified_people_may_be_left_out(opens: Opens) -> None:
         with as_("uma", verified=False):
             assert "the identity is not verified" in approve(version, role="risk").reasons[0]
         ungated = line(2.0)
+        unasked = line(3.0, evaluation=evaluation, gates=decide(evaluation, []))
         with as_("vera"):
             assert approve(version, role="risk")
-            found = approve(ungated, role="risk")
-        assert found.reasons == ("It was registered without gates.",)
+            for each in (ungated, unasked):
+                assert approve(each, role="risk").reasons == ("It was registered without gates.",)
         set_stage(version, "Production")
         used = [each.payload for each in workspace.ledger.events(subject=version.id) if each.kind == "approval.used"]
         assert used[0]["decisions"] == [each.id for each in approvals(version) if each.actor == "vera"]

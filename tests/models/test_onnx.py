@@ -13,7 +13,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from mainspring.errors import CodecError, InvalidError
+from mainspring.errors import CodecError, InvalidError, NotFoundError
 from mainspring.models import Field, Output, Predictor, Signature, get_model_version, load_model, register_onnx
 from mainspring.serving import bind
 from mainspring.testing.plugin import Backend
@@ -84,6 +84,8 @@ def test_a_graph_with_an_input_for_each_column_takes_columns(workspace: Workspac
 
 def test_what_is_no_graph_or_gives_no_answers_is_named(workspace: Workspace, tmp_path: Path) -> None:
     broken = tmp_path / "broken.onnx"
+    with pytest.raises(NotFoundError, match=r"ONNX file `.*broken\.onnx`"):
+        register_onnx(broken, "sum")
     broken.write_bytes(summed(tmp_path / "m.onnx").read_bytes()[:40])
     with pytest.raises(CodecError, match="The file is no ONNX graph"):
         register_onnx(broken, "sum")

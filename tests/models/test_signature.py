@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -130,6 +131,13 @@ def test_a_model_that_answers_wrongly_is_found(given_: object) -> None:
     signature = Signature((Field("n", "f64"),))
     with pytest.raises(InvalidError, match="model:"):
         Predictor(Answers(given_), signature, "numpy")([{"n": 1}])
+
+
+def test_a_table_is_no_list_of_records() -> None:
+    predictor = Predictor(Answers([1.0]), Signature((Field("n", "f64"),)), "numpy")
+    for table in (pl.DataFrame({"n": [1.0]}), pl.DataFrame({"n": [1.0]}).to_pandas(), "n"):
+        with pytest.raises(WrongTypeError, match=r"records.*to_dicts\(\)"):
+            predictor(table)  # type: ignore[arg-type]  # what is refused
 
 
 def test_outputs_are_plain_values() -> None:

@@ -67,20 +67,17 @@ def test_a_script_records_its_code_and_the_modules_it_loaded(lab: Lab, ran: Run)
     assert set(read_tree(ran.code or "", lab.workspace.blobs).blobs) <= set(gc_roots(lab.workspace.database))
 
 
-def test_a_script_records_its_environment_usage_and_output(lab: Lab, ran: Run) -> None:
+def test_a_script_records_its_environment_usage_output_and_numbers_that_json_lacks(lab: Lab, ran: Run) -> None:
     environment = msgspec.json.decode(lab.workspace.blobs.read(ran.environment or ""), type=Environment)
     assert (environment.digest, "polars" in environment.distributions) == (ran.environment_digest, True)
     assert (ran.cpu_s or 0) > 0
     assert (ran.peak_bytes or 0) > 1_000_000
     assert log_of(lab.workspace, ran).splitlines() == ["hello", "password = [redacted]"]
     assert ran.log in gc_roots(lab.workspace.database)
-
-
-def test_a_number_that_json_lacks_is_recorded_by_name(ran: Run) -> None:
     assert ran.params == {"rate": "NaN"}
 
 
-def test_what_a_script_reads_and_makes_is_its_lineage(lab: Lab, ran: Run) -> None:
+def test_what_a_script_reads_and_makes_is_its_lineage_and_an_artifact_is_kept_by_its_codec(lab: Lab, ran: Run) -> None:
     ledger = Ledger(lab.workspace.database)
     labels = {id_: node.label for id_, node in ledger.nodes(edge.dst for edge in ledger.edges([ran.id])).items()}
     assert {(edge.role, labels[edge.dst]) for edge in ledger.edges([ran.id])} == {
@@ -90,9 +87,6 @@ def test_what_a_script_reads_and_makes_is_its_lineage(lab: Lab, ran: Run) -> Non
     assert sorted(node.label for node in made.values()) == ["clean/1", "raw/1", "table"]
     clean = next(node.id for node in made.values() if node.label == "clean/1")
     assert {"ran", "reads"} <= {edge.role for edge in ledger.walk(clean)}
-
-
-def test_an_artifact_is_kept_by_its_codec(lab: Lab, ran: Run) -> None:
     ((name, artifact),) = RunStore(lab.workspace.database).artifacts(ran.id).items()
     assert (name, artifact.encoded.codec, artifact.preview.summary) == ("table", "polars.frame", "2 rows × 1 column")
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mainspring.artifacts import load, save
-from mainspring.errors import InvalidError, WrongTypeError
+from mainspring.errors import InvalidError, NotFoundError, WrongTypeError
 from mainspring.runs import EarlyStopping, TrainingState
 from mainspring.testing.codecs import FolderBlobs
 
@@ -151,6 +151,8 @@ def test_early_stopping_restores_the_best_and_takes_a_larger_one_if_told() -> No
     assert stopping.update(0.4, model)
     stopping.restore(model)
     assert model[0].weight.tolist() == best
+    with pytest.raises(NotFoundError, match=r"metric `auc`.*Nearest: acc"):
+        stopping.update({"acc": 0.5})
     for wrong in ({"patience": 0}, {"mode": "low"}, {"min_delta": -1.0}):
         with pytest.raises(InvalidError):
             EarlyStopping("x", **wrong)

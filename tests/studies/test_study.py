@@ -6,6 +6,7 @@ import math
 import sys
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 
@@ -141,6 +142,25 @@ def test_another_goal_or_input_needs_another_name(lab: Lab) -> None:
         search(lab, direction="maximize")
     with pytest.raises(ConflictError, match="other inputs"):
         search(lab, objective=lambda x, w: x * w, space={"x": ms.floats(0, 1)}, inputs={"w": 3})
+
+
+@pytest.mark.one_backend("numbers are the same on both")
+def test_numbers_of_numpy_are_numbers_and_steps_end_where_they_fit(lab: Lab) -> None:
+    half: Any = np.float32(0.5)
+    kinds = ms.choices(*np.arange(2), half)
+    one: Any = np.int64(1)
+    assert (ms.ints(one, one + 3), kinds) == (ms.ints(1, 4), ms.choices(0, 1, 0.5))
+    assert [type(value) for value in kinds.values] == [int, int, float]
+
+    def objective(few: int, rate: float, kind: float, trial: LiveTrial) -> float:
+        trial.report(one * rate, one * few)
+        return few
+
+    space: dict[str, Range] = {"few": ms.ints(0, 9, step=4), "rate": ms.floats(0, 1, step=0.3), "kind": kinds}
+    found = search(lab, objective=objective, space=space, trials=3)  # a warning would be an error
+    assert [trial.state.value for trial in found.trials()] == ["complete"] * 3
+    whole = search(lab, "whole", objective=objective, space=space, sampler="grid", trials=None)
+    assert (whole.best.value, len(whole.trials("complete"))) == (0, 3 * 4 * 3)
 
 
 @pytest.mark.one_backend("a rule over two spaces")

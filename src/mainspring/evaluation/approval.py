@@ -27,6 +27,7 @@ from mainspring.workspace import Workspace, current_workspace
 
 Ref = str | ModelVersion
 _LONGEST_ROLE = 100
+_ALL = 1 << 31  # events of one model
 _LONGEST_COMMENT = 10_000
 _SHORTEST_EVIDENCE = 6
 
@@ -127,7 +128,7 @@ def is_approved(ref: Ref, *, workspace: Workspace | None = None) -> Approval:
     """
     workspace = workspace or current_workspace()
     version = get_model_version(ref, workspace)
-    return _standing(version, _covering(workspace, version), workspace)
+    return _standing(version, _covering(workspace, version.name), workspace)
 
 
 def evidence_of(ref: Ref, *, workspace: Workspace | None = None) -> dict[str, Any]:
@@ -146,10 +147,9 @@ def list_waiting(*, limit: int = 100, workspace: Workspace | None = None) -> lis
         ConfigError: a policy of the settings is wrong.
     """
     workspace = workspace or current_workspace()
-    policies = read_policies(workspace.project.settings.tables)
     found: list[Approval] = []
     for name in ModelStore(workspace.database, workspace.ledger).names():
-        covering = [policy for policy in policies if policy.covers(name)]
+        covering = _covering(workspace, name)
         if covering:
             found += islice(_waiting(name, covering, workspace), limit - len(found))
         if len(found) >= limit:
@@ -165,7 +165,7 @@ def expect_approved(tx: Transaction, workspace: Workspace, promotion: Promotion)
         ConfigError: a policy of the settings is wrong.
     """
     version = get_model_version(promotion.version, workspace)
-    covering = [policy for policy in _covering(workspace, version) if _is_asked(policy, promotion)]
+    covering = [policy for policy in _covering(workspace, version.name) if _is_asked(policy, promotion)]
     if not covering:
         return
     found = _standing(version, covering, workspace, tx)
@@ -231,8 +231,15 @@ def _checked_comment(comment: str) -> str:
     return redact(comment)
 
 
-def _covering(workspace: Workspace, version: ModelVersion) -> list[Policy]:
-    return [policy for policy in read_policies(workspace.project.settings.tables) if policy.covers(version.name)]
+def _covering(workspace: Workspace, model: str) -> list[Policy]:
+    """The policies of a model under each name that it had: a rename takes it out of none."""
+    policies = read_policies(workspace.project.settings.tables)
+    if all(policy.covers(model) for policy in policies):
+        return policies
+    subject = ModelStore(workspace.database, workspace.ledger).model(model).id
+    events = workspace.ledger.events(subject=subject, limit=_ALL)
+    names = [model, *(each.payload["was"]["name"] for each in events if each.kind == "model.renamed")]
+    return [policy for policy in policies if any(map(policy.covers, names))]
 
 
 def _is_asked(policy: Policy, promotion: Promotion) -> bool:
@@ -252,7 +259,8 @@ def _standing(
         )
         for each in DecisionStore(workspace.database, within).of(version.id)
     ]
-    has_passed = bool((version.gates or {}).get("passed"))
+    gates = version.gates or {}
+    has_passed = bool(gates.get("passed") and gates.get("reasons"))  # none at all are none that were passed
     case = Case(decisions, _authors(version, workspace), has_passed, clock.now_us())
     found = tuple(each for policy in policies or [Policy()] for each in policy.judge(case))
     return Approval(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mainspring.artifacts.onnx import OnnxModel, Port
-from mainspring.errors import CodecError, InvalidError, MissingExtraError
+from mainspring.errors import CodecError, InvalidError, MissingExtraError, NotFoundError
 from mainspring.models.registration import register
 from mainspring.models.signature import Field, Output, Signature
 from mainspring.models.version import InputKind, ModelVersion
@@ -33,10 +33,13 @@ def register_onnx(
     `register` takes besides.
 
     Raises:
+        NotFoundError: there is no such file.
         CodecError: it is no ONNX graph, or it wants files beside it.
         InvalidError: the graph's inputs or outputs are no columns and no answers, or it doesn't answer the example.
         MissingExtraError: `onnx` or `onnxruntime` is not installed.
     """
+    if not Path(path).is_file():
+        raise NotFoundError("ONNX file", str(path))
     model, classes = read_onnx(Path(path).read_bytes())
     kind, made = signature_of(model, classes, signature, output)
     if signature is not None and output is None:

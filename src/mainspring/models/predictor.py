@@ -64,8 +64,13 @@ class Predictor:
         """One prediction for each record, in order.
 
         Raises:
+            WrongTypeError: it is a table, or something else than a list of records.
             InvalidError: a record doesn't fit the signature; every problem is named with its path.
         """
+        given: object = records  # whatever its type says
+        if not isinstance(given, Sequence) or isinstance(given, str | bytes):
+            told = "Of a table take `to_dicts()` (Polars), `to_dict('records')` (pandas) or `to_pylist()` (Arrow)."
+            raise WrongTypeError("records", records, "a list of records, each a dict of columns", told)
         columns, problems = self.check(records)
         expect_none(problems, len(records))
         return self.answer(columns, len(records))

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeVar
 
-from mainspring.errors import InvalidError, WrongTypeError
+from mainspring.errors import InvalidError, NotFoundError, WrongTypeError, close_names
 
 T = TypeVar("T")
 
@@ -147,7 +147,12 @@ class EarlyStopping:
         """Look at the metric, or at it among others; whether to stop. `keep` is copied if this is the best so far.
 
         It is a module, or another part of a training, whose state `restore` puts back.
+
+        Raises:
+            NotFoundError: the metric is not among those that are given.
         """
+        if isinstance(value, Mapping) and self.metric not in value:
+            raise NotFoundError("metric", self.metric, close_names(self.metric, value), "`EarlyStopping` looks at it.")
         number = float(value[self.metric] if isinstance(value, Mapping) else value)
         if self._is_better(number):
             self.best, self.best_look = number, self.looks

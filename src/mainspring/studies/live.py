@@ -59,7 +59,7 @@ class LiveTrial:
         if len(self._definition.metrics) > 1:
             told = "Use `ms.log_metric` for what a trial of several metrics comes to meanwhile."
             raise InvalidError("report", ", ".join(self._definition.metrics), "one metric", told)
-        checked_whole("step", step)
+        step = checked_whole("step", step)
         self._log.log_metric(self._definition.metrics[0], value, step=step)
         if step not in self._reported:
             self._reported.add(step)
@@ -75,7 +75,7 @@ class LiveTrial:
 
     def add_cost(self, cost: float) -> None:
         """Count a cost in a unit of your own (money, GPU hours) instead of the seconds that the trial takes."""
-        checked_number("cost", cost)
+        cost = checked_number("cost", cost)
         if not cost >= 0:
             raise InvalidError("cost", cost, "a number of at least 0")
         self.cost = (self.cost or 0.0) + float(cost)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Protocol
 
 import msgspec
@@ -43,7 +44,8 @@ class Floats(msgspec.Struct, frozen=True, tag="float", omit_defaults=True):
 
     def suggest(self, trial: Suggests, name: str) -> Any:
         """The value of a trial."""
-        return trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
+        high = self.high if self.step is None else _last(self.low, self.high, self.step)
+        return trial.suggest_float(name, self.low, high, step=self.step, log=self.log)
 
     def points(self, name: str) -> list[Plain]:
         """Every value, for a grid.
@@ -66,7 +68,8 @@ class Ints(msgspec.Struct, frozen=True, tag="int", omit_defaults=True):
 
     def suggest(self, trial: Suggests, name: str) -> Any:
         """The value of a trial."""
-        return trial.suggest_int(name, self.low, self.high, step=self.step, log=self.log)
+        high = self.high - (self.high - self.low) % self.step
+        return trial.suggest_int(name, self.low, high, step=self.step, log=self.log)
 
     def points(self, name: str) -> list[Plain]:  # noqa: ARG002  # those of Floats are named when they have no end
         """Every value, for a grid."""
@@ -96,6 +99,7 @@ def floats(low: float, high: float, *, step: float | None = None) -> Floats:
     >>> floats(0.5, 1.0)
     Floats(low=0.5, high=1.0, step=None, log=False)
     """
+    step = None if step is None else checked_number("step", step)
     if step is not None and not step > 0:
         raise InvalidError("step", step, "above 0")
     return Floats(*_ends(low, high), step=step)
@@ -116,8 +120,7 @@ def ints(low: int, high: int, *, step: int = 1, log: bool = False) -> Ints:
     >>> ints(3, 9).high
     9
     """
-    for name, value in (("low", low), ("high", high), ("step", step)):
-        checked_whole(name, value)
+    low, high, step = (checked_whole(*each) for each in (("low", low), ("high", high), ("step", step)))
     if step < 1 or (log and step != 1):
         raise InvalidError("step", step, "1 with `log`" if log else "at least 1")
     _ends(low, high, above_0=log)
@@ -132,12 +135,13 @@ def choices(*values: Plain) -> Choices:
     """
     if not values:
         raise InvalidError("choices", "nothing", "at least one value")
-    for value in values:
+    plain = tuple(map(_plain, values))
+    for value in plain:
         if not isinstance(value, Plain):
             raise WrongTypeError(
                 "choices", value, "text, a number, True, False or None", "Map names to objects inside."
             )
-    return Choices(values)
+    return Choices(plain)
 
 
 def checked_space(space: Mapping[str, Range]) -> dict[str, Range]:
@@ -185,21 +189,36 @@ def _kind(allowed: Range) -> tuple[object, ...]:
     return type(allowed), allowed.values if isinstance(allowed, Choices) else allowed.log
 
 
-def checked_number(name: str, value: Any) -> None:
-    """Refuse what is no number; True and False are none."""
+def checked_number(name: str, value: Any) -> float:
+    """A number, also NumPy's; refuses what is none, as True and False are."""
+    value = _plain(value)
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise WrongTypeError(name, value, "a number")
+    return value
 
 
-def checked_whole(name: str, value: Any) -> None:
-    """Refuse what is no whole number."""
+def checked_whole(name: str, value: Any) -> int:
+    """A whole number, also NumPy's; refuses what is none."""
+    value = _plain(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise WrongTypeError(name, value, "a whole number")
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """A scalar of NumPy as Python's own."""
+    return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
+
+
+def _last(low: float, high: float, step: float) -> float:
+    """The last value on the steps; Optuna would find it too, and warn."""
+    first, size = Decimal(str(low)), Decimal(str(step))
+    return float(first + (Decimal(str(high)) - first) // size * size)
 
 
 def _ends(low: float, high: float, *, above_0: bool = False) -> tuple[float, float]:
+    low, high = checked_number("low", low), checked_number("high", high)
     for name, value in (("low", low), ("high", high)):
-        checked_number(name, value)
         if not math.isfinite(value) or (above_0 and value <= 0):
             raise InvalidError(name, value, "a finite number above 0" if above_0 else "a finite number")
     if low > high:
