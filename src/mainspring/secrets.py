@@ -372,7 +372,7 @@ def _in_environment() -> dict[str, str]:
     return found
 
 
-@lru_cache(maxsize=256)  # asked for each text that is redacted
+@lru_cache(maxsize=4096)  # asked for each text that is redacted
 def _as_recorded(value: str) -> tuple[str, ...]:
     """The value, as logs are read line by line each of its lines that says something by itself, and each as URLs, JSON and
     Python write it.

@@ -47,11 +47,12 @@ def test_texts_are_parsed(texts: list[str | None], dtype: pl.DataType, values: l
     [
         ("1.5e-3", pl.Decimal(10, 2)), ("0.005", pl.Decimal(10, 2)), ("9007199254740993", pl.Float64()),
         ("16777217", pl.Float32()), ("1e400", pl.Float64()), ("10:00:00.1234567891", pl.Time()),
-        ("2024-01-01 10:00:00.1234567", pl.Datetime("us")),
+        ("2024-01-01 10:00:00.1234567", pl.Datetime("us")), ("9999-12-31", pl.Datetime("ns")),
+        ("1600-01-01T00:00:00Z", pl.Datetime("ns", "UTC")), ("2262-04-12T00:00:00", pl.Datetime("ns")),
     ],
 )  # fmt: skip
 def test_a_text_that_would_be_rounded_is_refused(text: str, dtype: pl.DataType) -> None:
-    with pytest.raises(InvalidError, match=f"`{text}` is not its type"):
+    with pytest.raises(InvalidError, match=f"`{text}.*` is not its type"):
         brought(pl.Series([text, None]), dtype)
 
 
@@ -110,3 +111,15 @@ def test_nested_values_are_brought_part_by_part_in_any_order(
 def test_nested_values_that_do_not_fit_are_refused(given: list[Any], dtype: pl.DataType, said: str) -> None:
     with pytest.raises(InvalidError, match=said):
         brought(pl.Series(given), dtype)
+
+
+def test_what_a_known_type_left_open_is_filled_and_no_more() -> None:
+    known = {"o": pl.Struct({"id": pl.Int64(), "note": pl.Null(), "tags": pl.List(pl.Null())})}
+    alignment = Alignment({}, known)
+    found = alignment.take(pl.DataFrame({"o": [{"tags": ["a"], "note": "hi", "id": 2}]}), "a file")["o"]
+    assert found.dtype == pl.Struct({"id": pl.Int64(), "note": pl.String(), "tags": pl.List(pl.String())})
+    assert "note" in alignment.widened["o"]
+    with pytest.raises(InvalidError, match="i64"):
+        Alignment({}, known).take(pl.DataFrame({"o": [{"id": "x", "note": "hi"}]}), "a file")
+    with pytest.raises(InvalidError, match="`more` is new"):
+        Alignment({}, known).take(pl.DataFrame({"o": [{"id": 1, "more": 2}]}), "a file")

@@ -89,6 +89,27 @@ def test_within_lists_and_structs_values_are_looked_at_as_outside(dtype: str, go
         typed_frame({"x": (dtype, [good, bad])})
 
 
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "sNaN", "1e-400", "1e40", "1e400", "0.005", "123456789.00"])
+def test_a_decimal_that_its_type_can_not_hold_is_refused(text: str) -> None:
+    with pytest.raises(WrongTypeError, match="expected a value of type decimal"):
+        typed_frame({"x": ("decimal[10, 2]", [text])})
+    with pytest.raises(WrongTypeError, match=r"x\[\]: .*expected a value of type decimal"):
+        typed_frame({"x": ("list[decimal[10, 2]]", [[text]])})
+    found = typed_frame({"x": ("decimal[10, 2]", ["0e400", "-12345678.90", "1e2", "0.01"])})["x"]
+    assert [str(each) for each in found] == ["0.00", "-12345678.90", "100.00", "0.01"]
+
+
+def test_nanoseconds_within_lists_and_structs_are_kept_or_refused() -> None:
+    times = pl.Series("x", [[1700000000123456789], [], None]).cast(pl.List(pl.Datetime("ns")))
+    zoned = typed_columns(pl.DataFrame({"x": times}), {"x": "list[datetime[ns, UTC]]"})["x"]
+    assert zoned.explode().cast(pl.Int64).to_list()[0] == 1700000000123456789
+    with pytest.raises(WrongTypeError, match=r"x\[\]: .* expected a value of type datetime\[us\]"):
+        typed_columns(pl.DataFrame({"x": times}), {"x": "list[datetime[us]]"})
+    deep = pl.DataFrame({"t": times.explode()[:1], "n": [1]}).to_struct("x")
+    found = typed_columns(pl.DataFrame({"x": deep}), {"x": 'struct{"t": datetime[ns], "n": i8}'})["x"]
+    assert found.struct.field("t").cast(pl.Int64).to_list() == [1700000000123456789]
+
+
 def test_a_number_is_no_time_wherever_it_stands() -> None:
     dtype = 'struct{"n": i64, "at": list[datetime[us]]}'
     expect_no_numbers("x", dtype, [None, {"n": 5, "at": ["2026-01-01"]}])

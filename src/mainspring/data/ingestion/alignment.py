@@ -9,13 +9,14 @@ names origin and column.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 import polars as pl
 
 from mainspring.artifacts.table import schema_of
 from mainspring.data.tables.nested import instance, lists, nulls, structs
 from mainspring.data.tables.type_names import name_of_type, named_type
-from mainspring.data.tables.widening import is_open, wider
+from mainspring.data.tables.widening import filled, is_open, wider
 from mainspring.errors import InvalidError, shorten
 
 Types = dict[str, pl.DataType]
@@ -108,9 +109,9 @@ class Alignment:
     def _widen(self, name: str, dtype: pl.DataType, origin: str) -> None:
         assert self.types is not None
         known = self.types[name]
-        if known == dtype or name in self.decided:
+        if known == dtype or name in self.declared:
             return
-        wide = wider(known, dtype)
+        wide = filled(known, dtype) if name in self.decided else wider(known, dtype)
         if wide is None:
             raise InvalidError(
                 f"{origin}, column `{name}`", name_of_type(dtype), f"its type in the rows before, `{name_of_type(known)}`",
@@ -235,11 +236,23 @@ def parsed(series: pl.Series, dtype: pl.DataType, *, strict: bool = True) -> pl.
 def _parsed_times(series: pl.Series, dtype: pl.Datetime, strict: bool) -> pl.Series:
     """ISO 8601; a text without a zone is taken as in the zone of the type, UTC being meant if it has none."""
     has_zone = series.str.contains(r"(?:[Zz]|[+-]\d\d:?\d\d)$").fill_null(True)
-    zoned = series.set(~has_zone, None).str.to_datetime(time_zone="UTC", time_unit=dtype.time_unit, strict=strict)
-    naive = series.set(has_zone, None).str.to_datetime(time_unit=dtype.time_unit, strict=strict)
+    zoned = _read_times(series.set(~has_zone, None), dtype, "UTC", strict)
+    naive = _read_times(series.set(has_zone, None), dtype, None, strict)
     zone = dtype.time_zone
     zoned = zoned.dt.convert_time_zone(zone) if zone else zoned.dt.replace_time_zone(None)
     return zoned.zip_with(has_zone, naive.dt.replace_time_zone(zone) if zone else naive)
+
+
+def _read_times(texts: pl.Series, dtype: pl.Datetime, zone: str | None, strict: bool) -> pl.Series:
+    found = texts.str.to_datetime(time_zone=zone, time_unit=dtype.time_unit, strict=strict)
+    if dtype.time_unit != "ns":
+        return found
+    # 64 bits hold nanoseconds of the years 1677 to 2262, beyond which Polars wraps around.
+    real = texts.str.to_datetime(time_zone=zone, time_unit="us", strict=False)
+    wrapped = ((found.dt.cast_time_unit("us") - real).abs() > timedelta(microseconds=1)).fill_null(value=False)
+    if strict and wrapped.any():
+        raise pl.exceptions.InvalidOperationError(f"{texts.filter(wrapped)[0]} is beyond the years of nanoseconds")
+    return found.set(wrapped, None)
 
 
 def _is_exact(before: pl.Series, after: pl.Series) -> bool:

@@ -33,7 +33,7 @@ from mainspring.data.tables.lazy import LazyDraft
 from mainspring.data.tables.manifest import read_listing
 from mainspring.data.tables.parts import parquet_schema
 from mainspring.data.tables.rows import FrameDraft
-from mainspring.data.tables.widening import is_open
+from mainspring.data.tables.widening import filled, is_open
 from mainspring.data.version import DatasetVersion, Source
 from mainspring.data.widening import widen
 from mainspring.errors import ConflictError, InvalidError, MainspringError, NotAllowedError, shorten
@@ -174,7 +174,7 @@ class _Ingest:
         parts = read_listing(self.workspace.blobs, head.manifest).parts
         known = parquet_schema(self.workspace.blobs.path(parts[0].blob)) if parts else pl.Schema()
         for name, dtype in self.types.items():
-            if name in known and known[name] != dtype and not is_open(known[name]):
+            if name in known and filled(known[name], dtype) != dtype and not is_open(known[name]):
                 raise InvalidError(
                     f"types.{name}", dtype, f"the column's type in `{head}`, `{dict(head.schema)[name]}`"
                 )

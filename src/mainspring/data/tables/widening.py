@@ -56,6 +56,24 @@ def is_open(dtype: pl.DataType) -> bool:
     return dtype == pl.Null() or (isinstance(dtype, pl.List) and is_open(instance(dtype.inner)))
 
 
+def filled(known: pl.DataType, given: pl.DataType) -> pl.DataType:
+    """A type whose parts that hold no value have the types of another's.
+
+    >>> filled(pl.Struct({"id": pl.Int64(), "note": pl.Null()}), pl.Struct({"id": pl.Int8(), "note": pl.String()}))
+    Struct({'id': Int64, 'note': String})
+    """
+    if known == pl.Null():
+        return given
+    if isinstance(known, pl.List) and isinstance(given, pl.List):
+        return pl.List(filled(instance(known.inner), instance(given.inner)))
+    if isinstance(known, pl.Struct) and isinstance(given, pl.Struct):
+        types = {field.name: instance(field.dtype) for field in given.fields}
+        return pl.Struct(
+            {each.name: filled(instance(each.dtype), types.get(each.name, pl.Null())) for each in known.fields}
+        )
+    return known
+
+
 class WidenedDraft(TableDraft):
     """The rows of the version that it is put behind, with these columns: a new one is null there. Close it at the end.
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _KEYS = {"int": "i64", "bytes": "bin", "uuid": "str"}  # types of keys that are no names of types
 _NUMBERS = (int, type(None))
+_DIGITS = 38  # of a decimal
 
 
 def typed_frame(columns: Mapping[str, tuple[str, Sequence[Any]]]) -> pl.DataFrame:
@@ -152,10 +153,43 @@ def _of_column(column: pl.Series, type_name: str) -> pl.Series:
         return _fitted(instants.dt.replace_time_zone(_utc(dtype)), dtype, type_name)
     if isinstance(given, pl.Duration) and isinstance(dtype, pl.Duration):
         return _fitted(column, dtype, type_name)
+    if isinstance(given, pl.List | pl.Array) and isinstance(dtype, pl.List | pl.Array):
+        return _column_of_lists(column, dtype)
+    if isinstance(given, pl.Struct) and isinstance(dtype, pl.Struct):
+        return _column_of_structs(column, dtype, type_name)
     is_text = isinstance(given, pl.Categorical | pl.Enum) and dtype == pl.String()
     if is_text or (given.is_float() and dtype.is_float()) or (given.is_integer() and dtype == pl.Float64()):
         return column.cast(dtype)
     return _of_values(column.name, type_name, column.to_list())
+
+
+def _column_of_lists(column: pl.Series, dtype: pl.List | pl.Array) -> pl.Series:
+    import polars as pl
+
+    from mainspring.data.tables.nested import instance, lists
+
+    given = column.arr.to_list() if isinstance(column.dtype, pl.Array) else column
+    lengths, inner = given.list.len(), instance(dtype.inner)
+    if isinstance(dtype, pl.Array) and (wrong := column.filter((lengths != dtype.size).fill_null(value=False))).len():
+        raise WrongTypeError(column.name, wrong[0].to_list(), f"a value of type {name_of_type(dtype)}")
+    items = given.filter(lengths > 0).explode().alias(f"{column.name}[]")
+    return lists(column.name, _of_column(items, name_of_type(inner)), lengths, dtype)
+
+
+def _column_of_structs(column: pl.Series, dtype: pl.Struct, type_name: str) -> pl.Series:
+    from mainspring.data.tables.nested import instance, nulls, structs
+
+    known = {field.name: instance(field.dtype) for field in dtype.fields}
+    given = {field.name for field in column.dtype.fields}  # type: ignore[attr-defined]  # it is a struct
+    if given - known.keys():
+        raise WrongTypeError(column.name, column.drop_nulls().first(), f"a value of type {type_name}")
+    fields = [
+        _of_column(column.struct.field(name).alias(f"{column.name}.{name}"), name_of_type(kind)).alias(name)
+        if name in given
+        else nulls(name, kind, len(column))
+        for name, kind in known.items()
+    ]
+    return structs(column.name, fields, column.is_not_null())
 
 
 def expect_no_numbers(name: str, type_name: str, values: Iterable[Any]) -> None:
@@ -231,6 +265,12 @@ def _decimals(name: str, values: Sequence[Any], dtype: pl.Decimal) -> pl.Series:
     import polars as pl
 
     exact = [each if each is None or isinstance(each, Decimal) else Decimal(str(each)) for each in values]
+    most = (dtype.precision or _DIGITS) - dtype.scale
+    if not all(
+        each is None or (each.is_finite() and (not each or -dtype.scale <= each.adjusted() < most)) for each in exact
+    ):
+        raise ValueError(name)  # at which Polars panics
+    exact = [Decimal(0) if each == 0 else each for each in exact]  # also 0e400
     found = pl.Series(name, exact, dtype)
     if found.to_list() != exact:
         raise ValueError(name)
