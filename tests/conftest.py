@@ -68,9 +68,10 @@ def _environment_kept() -> Iterator[None]:
     """What a command that is called in this process sets, such as numbers of threads, is not there for other tests."""
     before = dict(os.environ)
     yield
-    if dict(os.environ) != before:
-        os.environ.clear()
-        os.environ.update(before)
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    # No more than what differs: threads of libraries read the environment while it is written, without a lock.
+    os.environ.update({name: value for name, value in before.items() if os.environ.get(name) != value})
 
 
 @pytest.fixture

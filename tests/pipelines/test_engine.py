@@ -352,11 +352,15 @@ def test_what_can_not_be_recorded_fails_its_step_alone_with_its_log(lab: Lab, ru
         """
         from mainspring.ledger.scope import current_scope
 
+        class Silent:
+            def __str__(self):
+                raise TypeError("nothing to say")
+
         @ms.step
         def bad():
             print("before")
             ms.log_metric("m", 1.0)
-            current_scope().log.params["p"] = object()
+            current_scope().log.params["p"] = Silent()
             return 1
 
         @ms.step

@@ -60,7 +60,7 @@ def killed(folder: Path, seed: int, start: int, actions: str, after_s: float) ->
         process.send_signal(signal.SIGKILL)
         said, failed = process.communicate()
         assert process.returncode == -signal.SIGKILL, failed
-    lines = [line.split() for line in said.splitlines() if line.count(" ") == 1 and said.endswith("\n")]
+    lines = [line.split() for line in said[: said.rfind("\n") + 1].splitlines()]  # the last one may be cut off
     return [(action, int(number)) for action, number in lines]
 
 
