@@ -44,6 +44,18 @@ class Environment:
         return done.stdout
 
 
+def with_ours_behind(folder: Path, *, without: str) -> dict[str, str]:
+    """The variables of a process of a client's environment that has Mainspring, and what is installed beside it, behind all
+    that is the client's, so that it has the versions that it pins. Its home is the folder; those that begin so are left out.
+    """
+    site = folder / "site"
+    site.mkdir()
+    behind = [str(ROOT / "src"), sysconfig.get_path("purelib")]
+    (site / "sitecustomize.py").write_text(f"import sys\nsys.path += {behind!r}\n")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(without)}
+    return kept | {"PYTHONPATH": str(site), "HOME": str(folder)}
+
+
 def environment(name: str, *, over: Environment | None = None, pins: Path | None = None) -> Environment:
     """The environment of a client, made if there is none with its pins, which lie beside this file if it isn't said where.
 

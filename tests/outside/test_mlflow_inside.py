@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sysconfig
 from pathlib import Path
 
 import pytest
 
-from tests.house.source import ROOT
-from tests.outside.environments import environment
+from tests.outside.environments import environment, with_ours_behind
 
 FLOW = """
 import mainspring as ms
@@ -65,13 +62,7 @@ def test_the_first_run_of_a_client_is_the_steps(tmp_path: Path) -> None:
     client = environment("mlflow-3.17")
     (tmp_path / "flow.py").write_text(FLOW)
     (tmp_path / "mainspring.toml").write_text('name = "inside"\n')
-    # Ours behind all that is the client's, so that it has the versions that it pins.
-    site = tmp_path / "site"
-    site.mkdir()
-    behind = [str(ROOT / "src"), sysconfig.get_path("purelib")]
-    (site / "sitecustomize.py").write_text(f"import sys\nsys.path += {behind!r}\n")
-    settings = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    settings |= {"PYTHONPATH": str(site), "HOME": str(tmp_path)}
+    settings = with_ours_behind(tmp_path, without="MLFLOW_")
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [client.program("python"), "-W", "ignore", *arguments]

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sysconfig
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.house.source import ROOT
-from tests.outside.environments import Environment
+from tests.outside.environments import Environment, with_ours_behind
 
 LOG = """
 import math
@@ -42,12 +39,7 @@ print(run.id)
 def test_a_mirror_says_what_the_run_says(client: Environment, tmp_path: Path) -> None:
     (tmp_path / "mainspring.toml").write_text('name = "mirrored"\n')
     (tmp_path / "log.py").write_text(LOG)
-    site = tmp_path / "site"
-    site.mkdir()
-    behind = [str(ROOT / "src"), sysconfig.get_path("purelib")]
-    (site / "sitecustomize.py").write_text(f"import sys\nsys.path += {behind!r}\n")
-    settings = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-    settings |= {"PYTHONPATH": str(site), "HOME": str(tmp_path)}
+    settings = with_ours_behind(tmp_path, without="WANDB_")
 
     def called(*arguments: str) -> str:
         command = [client.program("python"), "-W", "ignore", *arguments]

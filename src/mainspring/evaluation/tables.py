@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import msgspec
 
+from mainspring.runs.html import html_table
 from mainspring.stats import Interval
 
 Cells = list[list[str]]
@@ -44,11 +43,3 @@ def aligned(table: list[list[str]]) -> str:
     for first, *rest in table:
         lines.append("  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]).rstrip())
     return "\n".join(lines)
-
-
-def html_table(table: list[list[str]]) -> str:
-    """Cells as a table of HTML, the first row as its head."""
-    head, *rows = table
-    first = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    rest = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><tr>{first}</tr>{rest}</table>"

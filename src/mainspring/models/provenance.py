@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 
 import msgspec
 
 from mainspring.models.registry import get_model_version
 from mainspring.models.version import ModelVersion
 from mainspring.runs import Run, RunStore, read_environment
+from mainspring.runs.html import html_table
 from mainspring.workspace import Workspace, current_workspace
 
 Facts = dict[str, dict[str, str]]
@@ -35,12 +35,8 @@ class VersionDiff(msgspec.Struct, frozen=True):
         return bool(self.differences)
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{escape(each.section)}</td><td>{escape(each.name)}</td><td>{escape(each.old or '')}</td>"
-            f"<td>{escape(each.new or '')}</td></tr>"
-            for each in self.differences
-        )
-        return f"<table><tr><th></th><th></th><th>{escape(self.old)}</th><th>{escape(self.new)}</th></tr>{rows}</table>"
+        rows = [[each.section, each.name, each.old, each.new] for each in self.differences]
+        return html_table([["", "", self.old, self.new], *rows])
 
 
 def diff_versions(

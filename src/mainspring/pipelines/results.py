@@ -133,10 +133,11 @@ class RunResult:
     def _repr_html_(self) -> str:
         from html import escape
 
-        rows = "".join(
-            f"<tr><td>{escape(task.name)}</td><td>{task.state.value}</td>"
-            f"<td>{'' if task.wall_s is None else f'{task.wall_s:.2f} s'}</td><td>{escape(task.error or '')}</td></tr>"
+        from mainspring.runs.html import html_table
+
+        rows = [
+            [task.name, task.state.value, None if task.wall_s is None else f"{task.wall_s:.2f} s", task.error]
             for task in self.tasks
-        )
+        ]
         head = f"<b>{escape(self.run.name)}</b> {self.run.state.value} <code>{self.run.id[:12]}</code>"
-        return f"{head}<table><tr><th>step</th><th>state</th><th>time</th><th></th></tr>{rows}</table>"
+        return f"{head}{html_table([['step', 'state', 'time', ''], *rows])}"

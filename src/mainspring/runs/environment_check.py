@@ -7,13 +7,13 @@ if it is one of those that are needed; one that only is here, or another patch o
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from html import escape
 from typing import Literal
 
 import msgspec
 
 from mainspring.errors import NotFoundError
 from mainspring.runs.environment import Environment, snapshot
+from mainspring.runs.html import html_table
 from mainspring.store import BlobStore
 
 Kind = Literal["python", "platform", "distribution", "variable"]
@@ -41,12 +41,8 @@ class EnvironmentCheck(msgspec.Struct, frozen=True):
         return not any(each.matters for each in self.differences)
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{escape(each.name)}</td><td>{escape(each.recorded or '')}</td><td>{escape(each.here or '')}</td>"
-            f"<td>{'matters' if each.matters else ''}</td></tr>"
-            for each in self.differences
-        )
-        return f"<table><tr><th></th><th>{escape(self.of)}</th><th>here</th><th></th></tr>{rows}</table>"
+        rows = [[each.name, each.recorded, each.here, "matters" if each.matters else ""] for each in self.differences]
+        return html_table([["", self.of, "here", ""], *rows])
 
 
 def compare_environments(

@@ -14,7 +14,7 @@ from datetime import timedelta
 import polars as pl
 
 from mainspring.artifacts.table import schema_of
-from mainspring.data.tables.nested import instance, lists, nulls, structs
+from mainspring.data.tables.nested import by_fields, by_items, fields_of
 from mainspring.data.tables.type_names import name_of_type, named_type
 from mainspring.data.tables.widening import filled, is_open, wider
 from mainspring.errors import InvalidError, shorten
@@ -130,9 +130,11 @@ def _cast(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
         return series
     try:
         if isinstance(given, pl.Struct) and isinstance(dtype, pl.Struct):
-            return _cast_fields(series, dtype, path)
+            if more := sorted(fields_of(given).keys() - fields_of(dtype)):
+                raise _misfit(path, f"{name_of_type(given)} (the field `{more[0]}` is new)", dtype)
+            return by_fields(series, dtype, lambda part, kind: _cast(part, kind, path))
         if isinstance(given, pl.List | pl.Array) and isinstance(dtype, pl.List | pl.Array):
-            return _cast_items(series, dtype, path)
+            return by_items(series, dtype, lambda part, kind: _cast(part, kind, path))
         if given == pl.String():
             return _cast_texts(series, dtype, path)
         if isinstance(given, pl.Date | pl.Datetime) and isinstance(dtype, pl.Date | pl.Datetime):
@@ -146,27 +148,6 @@ def _cast(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
     if not _is_exact(series, found):
         raise _misfit(path, name_of_type(given), dtype)
     return found
-
-
-def _cast_fields(series: pl.Series, dtype: pl.Struct, path: str) -> pl.Series:
-    """Objects field by field, in any order; one that these lack is null."""
-    given = {field.name for field in series.dtype.fields}  # type: ignore[attr-defined]  # it is a struct
-    wanted = {field.name: instance(field.dtype) for field in dtype.fields}
-    if more := sorted(given - wanted.keys()):
-        raise _misfit(path, f"{name_of_type(series.dtype)} (the field `{more[0]}` is new)", dtype)
-    columns = [
-        _cast(series.struct.field(name), kind, path).alias(name) if name in given else nulls(name, kind, len(series))
-        for name, kind in wanted.items()
-    ]
-    return structs(series.name, columns, series.is_not_null())
-
-
-def _cast_items(series: pl.Series, dtype: pl.List | pl.Array, path: str) -> pl.Series:
-    """Lists item by item."""
-    given = series.arr.to_list() if isinstance(series.dtype, pl.Array) else series
-    lengths = given.list.len()
-    items = _cast(given.filter(lengths > 0).explode(), instance(dtype.inner), path)
-    return lists(series.name, items, lengths, dtype)
 
 
 def _cast_texts(texts: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:

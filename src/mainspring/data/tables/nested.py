@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import polars as pl
 
@@ -41,6 +41,43 @@ def lists(name: str, items: pl.Series, lengths: pl.Series, dtype: pl.List | pl.A
     joined = rows.join(found, on="row", how="left", maintain_order="left")
     whole = joined.select(pl.when(pl.col("length") == 0).then(empty).otherwise("items").alias(name)).to_series()
     return whole.list.to_array(dtype.size) if isinstance(dtype, pl.Array) else whole
+
+
+def fields_of(dtype: pl.DataType) -> dict[str, pl.DataType]:
+    """The fields of a struct's type, none of others.
+
+    >>> fields_of(pl.Struct({"x": pl.Int8})), fields_of(pl.Int8())
+    ({'x': Int8}, {})
+    """
+    return {each.name: instance(each.dtype) for each in dtype.fields} if isinstance(dtype, pl.Struct) else {}
+
+
+def by_items(
+    column: pl.Series, dtype: pl.List | pl.Array, act: Callable[[pl.Series, pl.DataType], pl.Series]
+) -> pl.Series:
+    """Lists or arrays brought to a type by what brings their items to its.
+
+    >>> by_items(pl.Series("n", [[1], [], None]), pl.List(pl.Int8()), lambda items, dtype: items.cast(dtype)).to_list()
+    [[1], [], None]
+    """
+    given = column.arr.to_list() if isinstance(column.dtype, pl.Array) else column
+    lengths = given.list.len()
+    return lists(column.name, act(given.filter(lengths > 0).explode(), instance(dtype.inner)), lengths, dtype)
+
+
+def by_fields(column: pl.Series, dtype: pl.Struct, act: Callable[[pl.Series, pl.DataType], pl.Series]) -> pl.Series:
+    """Structs brought to a type by what brings their fields to its, in any order; a field that they lack is null.
+
+    >>> point = pl.Struct({"x": pl.Int8, "y": pl.Int8})
+    >>> by_fields(pl.Series("at", [{"y": 1}, None]), point, lambda field, dtype: field.cast(dtype)).to_list()
+    [{'x': None, 'y': 1}, None]
+    """
+    given = fields_of(column.dtype)
+    fields = [
+        act(column.struct.field(name), kind).alias(name) if name in given else nulls(name, kind, len(column))
+        for name, kind in fields_of(dtype).items()
+    ]
+    return structs(column.name, fields, column.is_not_null())
 
 
 def nulls(name: str, dtype: pl.DataType, count: int) -> pl.Series:

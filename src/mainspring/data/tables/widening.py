@@ -9,7 +9,7 @@ import polars as pl
 from mainspring.data.tables.draft import TableDraft
 from mainspring.data.tables.lazy import LazyDraft
 from mainspring.data.tables.manifest import Listing, read_listing
-from mainspring.data.tables.nested import instance
+from mainspring.data.tables.nested import fields_of, instance
 from mainspring.data.tables.parts import scan_parts
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import InvalidError
@@ -29,12 +29,12 @@ def wider(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
     if one == pl.Null():
         return other
     if isinstance(one, pl.Struct) and isinstance(other, pl.Struct):
-        fields: dict[str, pl.DataType] = {field.name: instance(field.dtype) for field in one.fields}
-        for field in other.fields:
-            wide = wider(fields.get(field.name, pl.Null()), instance(field.dtype))
+        fields = fields_of(one)
+        for name, dtype in fields_of(other).items():
+            wide = wider(fields.get(name, pl.Null()), dtype)
             if wide is None:
                 return None
-            fields[field.name] = wide
+            fields[name] = wide
         return pl.Struct(fields)
     if isinstance(one, pl.List) and isinstance(other, pl.List):
         inner = wider(instance(one.inner), instance(other.inner))
@@ -67,10 +67,8 @@ def filled(known: pl.DataType, given: pl.DataType) -> pl.DataType:
     if isinstance(known, pl.List) and isinstance(given, pl.List):
         return pl.List(filled(instance(known.inner), instance(given.inner)))
     if isinstance(known, pl.Struct) and isinstance(given, pl.Struct):
-        types = {field.name: instance(field.dtype) for field in given.fields}
-        return pl.Struct(
-            {each.name: filled(instance(each.dtype), types.get(each.name, pl.Null())) for each in known.fields}
-        )
+        types = fields_of(given)
+        return pl.Struct({name: filled(kind, types.get(name, pl.Null())) for name, kind in fields_of(known).items()})
     return known
 
 

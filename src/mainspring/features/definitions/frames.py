@@ -119,9 +119,9 @@ def _structs(name: str, values: Sequence[Any], dtype: pl.Struct) -> pl.Series:
     """Mappings field by field; a field that one lacks is null, and one that the type lacks is refused."""
     import polars as pl
 
-    from mainspring.data.tables.nested import instance, structs
+    from mainspring.data.tables.nested import fields_of, structs
 
-    known = {field.name: instance(field.dtype) for field in dtype.fields}
+    known = fields_of(dtype)
     if not all(each is None or (isinstance(each, Mapping) and each.keys() <= known.keys()) for each in values):
         raise TypeError(name)
     fields = [
@@ -166,30 +166,26 @@ def _of_column(column: pl.Series, type_name: str) -> pl.Series:
 def _column_of_lists(column: pl.Series, dtype: pl.List | pl.Array) -> pl.Series:
     import polars as pl
 
-    from mainspring.data.tables.nested import instance, lists
+    from mainspring.data.tables.nested import by_items
 
-    given = column.arr.to_list() if isinstance(column.dtype, pl.Array) else column
-    lengths, inner = given.list.len(), instance(dtype.inner)
-    if isinstance(dtype, pl.Array) and (wrong := column.filter((lengths != dtype.size).fill_null(value=False))).len():
-        raise WrongTypeError(column.name, wrong[0].to_list(), f"a value of type {name_of_type(dtype)}")
-    items = given.filter(lengths > 0).explode().alias(f"{column.name}[]")
-    return lists(column.name, _of_column(items, name_of_type(inner)), lengths, dtype)
+    if isinstance(dtype, pl.Array):
+        lengths = (column.arr.to_list() if isinstance(column.dtype, pl.Array) else column).list.len()
+        if (wrong := column.filter((lengths != dtype.size).fill_null(value=False))).len():
+            raise WrongTypeError(column.name, wrong[0].to_list(), f"a value of type {name_of_type(dtype)}")
+    place = f"{column.name}[]"
+    return by_items(column, dtype, lambda items, kind: _of_column(items.alias(place), name_of_type(kind)))
 
 
 def _column_of_structs(column: pl.Series, dtype: pl.Struct, type_name: str) -> pl.Series:
-    from mainspring.data.tables.nested import instance, nulls, structs
+    from mainspring.data.tables.nested import by_fields, fields_of
 
-    known = {field.name: instance(field.dtype) for field in dtype.fields}
-    given = {field.name for field in column.dtype.fields}  # type: ignore[attr-defined]  # it is a struct
-    if given - known.keys():
+    if fields_of(column.dtype).keys() - fields_of(dtype):
         raise WrongTypeError(column.name, column.drop_nulls().first(), f"a value of type {type_name}")
-    fields = [
-        _of_column(column.struct.field(name).alias(f"{column.name}.{name}"), name_of_type(kind)).alias(name)
-        if name in given
-        else nulls(name, kind, len(column))
-        for name, kind in known.items()
-    ]
-    return structs(column.name, fields, column.is_not_null())
+
+    def act(field: pl.Series, kind: pl.DataType) -> pl.Series:
+        return _of_column(field.alias(f"{column.name}.{field.name}"), name_of_type(kind))
+
+    return by_fields(column, dtype, act)
 
 
 def expect_no_numbers(name: str, type_name: str, values: Iterable[Any]) -> None:
@@ -206,14 +202,14 @@ def expect_no_numbers(name: str, type_name: str, values: Iterable[Any]) -> None:
 def _has_number_as_time(value: Any, dtype: pl.DataType) -> bool:
     import polars as pl
 
-    from mainspring.data.tables.nested import instance
+    from mainspring.data.tables.nested import fields_of, instance
 
     if isinstance(dtype, pl.Date | pl.Datetime | pl.Time):
         return isinstance(value, int)
     if isinstance(dtype, pl.List | pl.Array) and isinstance(value, list | tuple):
         return any(_has_number_as_time(each, instance(dtype.inner)) for each in value)
     if isinstance(dtype, pl.Struct) and isinstance(value, Mapping):
-        return any(_has_number_as_time(value.get(field.name), instance(field.dtype)) for field in dtype.fields)
+        return any(_has_number_as_time(value.get(name), kind) for name, kind in fields_of(dtype).items())
     return False
 
 

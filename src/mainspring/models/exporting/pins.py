@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from mainspring.models.version import InputKind, ModelVersion
-from mainspring.runs.environment import Environment, installed, snapshot
+from mainspring.runs import read_environment
+from mainspring.runs.environment import installed, snapshot
 from mainspring.workspace import Workspace
 
 _TABLES: Mapping[str, tuple[str, ...]] = {"polars": ("polars",), "pandas": ("pandas",)}
@@ -34,17 +35,11 @@ def pins_of(
     `written_by`, which wrote the file. A version without a recorded environment has all of them from here.
     """
     here = installed(workspace.cache)
-    recorded = _recorded(version, workspace)
-    lock = recorded or snapshot()
+    is_recorded = version.environment is not None
+    lock = read_environment(workspace.blobs, version.environment, str(version)) if is_recorded else snapshot()
     found = here.closure(here.distributions_of([*modules, *_TABLES.get(kind, ())]))
     writers = here.distributions_of([written_by]) if written_by else ()
     pinned = {
         name: present if name in writers else lock.distributions.get(name, present) for name, present in found.items()
     }
-    return Pins(lock.python, pinned, recorded is not None)
-
-
-def _recorded(version: ModelVersion, workspace: Workspace) -> Environment | None:
-    if version.environment is None:
-        return None
-    return msgspec.json.decode(workspace.blobs.read(version.environment), type=Environment)
+    return Pins(lock.python, pinned, is_recorded)
