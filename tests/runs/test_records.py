@@ -120,7 +120,7 @@ def test_files_are_kept_listed_replaced_and_removed(workspace: Workspace, run_id
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/etc/passwd", "../up", "a/../b", "a//b", "a/", "./a", "a\0b", "a\\..\\b", "a/\n"]
+    "path", ["", "/etc/passwd", "../up", "a/../b", "a//b", "a/", "./a", "a\0b", "a\\..\\b", "a/\n", "é" * 128]
 )
 def test_a_path_that_leads_elsewhere_is_refused(workspace: Workspace, run_id: str, path: str) -> None:
     with pytest.raises(InvalidError, match="path of a file"):

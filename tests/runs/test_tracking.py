@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,6 +102,22 @@ def test_any_number_is_a_metric(workspace: Workspace, value: float) -> None:
 def test_what_is_no_number_is_refused_by_name(workspace: Workspace) -> None:
     with start_run("trial", workspace=workspace) as active, pytest.raises(WrongTypeError, match="metric `m`"):
         active.log_metric("m", "high")  # type: ignore[arg-type]  # that is the mistake
+
+
+@pytest.mark.parametrize("fields", [{"name": 5}, {"experiment": 5}, {"note": 5}])
+def test_a_run_that_is_called_no_text_is_refused_by_the_place(workspace: Workspace, fields: dict[str, Any]) -> None:
+    (place,) = fields
+    with pytest.raises(WrongTypeError, match=f"{place}.*: `5` is an int, expected text"):
+        start_run(workspace=workspace, **fields)
+
+
+def test_a_parameter_that_holds_itself_is_refused_by_name(workspace: Workspace) -> None:
+    deep: list[Any] = []
+    deep.append(deep)
+    with pytest.raises(InvalidError, match="parameter `layers`"):
+        start_run("trial", params={"layers": deep}, workspace=workspace)
+    with start_run("trial", workspace=workspace) as active, pytest.raises(InvalidError, match="parameter `layers`"):
+        active.log_param("layers", deep)
 
 
 def test_logging_outside_a_run_is_refused_and_says_how() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 from typing import Any
 
 import pytest
@@ -102,10 +104,18 @@ def test_an_upload_that_is_cut_off_leaves_nothing(client: Client) -> None:
         sent.append(message)
 
     path = f"/api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts/x"
-    with pytest.raises(ConnectionError):
-        asyncio.run(client.app({"type": "http", "path": path, "method": "PUT", "headers": []}, receive, send))
+    asyncio.run(client.app({"type": "http", "path": path, "method": "PUT", "headers": []}, receive, send))
     assert sent == []
     assert RunFiles(client.workspace).list(run_id) == []
+
+
+def test_a_file_that_is_not_what_its_sender_declared_is_refused(client: Client) -> None:
+    path = f"/api/2.0/mlflow-artifacts/artifacts/0/{client.run()}/artifacts/x"
+    declared = base64.b64encode(hashlib.md5(b"sent").digest())
+    damaged = client.ask("PUT", path, content=b"came", headers={"Content-MD5": declared.decode()})
+    assert (damaged.status_code, "Content-MD5" in damaged.text) == (400, True)
+    assert client.ask("GET", path).status_code == 404
+    assert client.ask("PUT", path, content=b"sent", headers={"Content-MD5": declared.decode()}).status_code == 200
 
 
 def test_a_file_needs_a_run_that_is_there(client: Client) -> None:

@@ -32,6 +32,7 @@ def files(invocation: Invocation, name: str, path: str, folder: Path | None) -> 
     from mainspring.errors import NotFoundError, close_names
     from mainspring.runs import RunFiles
 
+    path = path.rstrip("/")  # as a shell completes a folder's name
     workspace = invocation.workspace
     run = run_store(workspace).get(name)
     kept = RunFiles(workspace)

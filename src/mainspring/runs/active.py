@@ -22,7 +22,7 @@ from mainspring.runs.code import CodeTree, keep_sources, script_name, script_sou
 from mainspring.runs.environment import snapshot
 from mainspring.runs.files import RunFiles
 from mainspring.runs.git import GitQuery
-from mainspring.runs.limits import KEY_CHARACTERS, checked_name, checked_param
+from mainspring.runs.limits import KEY_CHARACTERS, checked_name, checked_param, checked_text
 from mainspring.runs.metrics import Metrics
 from mainspring.runs.printed import Printed
 from mainspring.runs.run import Run, RunState
@@ -241,6 +241,7 @@ def start_run(
     store = RunStore(workspace.database, workspace.ledger)
     given = {key: checked_param(key, value) for key, value in (params or {}).items()}
     checked_name("name of a run", name or "run", KEY_CHARACTERS)
+    checked_text("note", note)
     if resume is not None:
         active, before = _resumed(workspace, store, resume)
     else:

@@ -23,6 +23,7 @@ from mainspring.store.blobs import CHUNK_BYTES
 from mainspring.workspace import Workspace
 
 _PATH_CHARACTERS = 1_000
+_PART_BYTES = 255  # what a name may have on the disks that files are copied to
 _BEHIND_SLASH = "0"  # the character that sorts next to `/`
 
 
@@ -155,7 +156,8 @@ def checked_path(path: str) -> str:
     """A relative path of a file, as it came.
 
     Raises:
-        InvalidError: it is absolute, leads up, has an empty segment, a backslash, or characters that no path has.
+        InvalidError: it is absolute, leads up, has an empty segment or one over 255 bytes, a backslash, or characters that
+            no path has.
 
     >>> checked_path("plots/loss curve 🎯.png")
     'plots/loss curve 🎯.png'
@@ -164,4 +166,6 @@ def checked_path(path: str) -> str:
     if any(part in ("", ".", "..") for part in path.split("/")) or "\\" in path:
         expected = "a relative path with `/` between its parts, none of them empty, `.` or `..`"
         raise InvalidError("path of a file", path, expected)
+    if any(len(os.fsencode(part)) > _PART_BYTES for part in path.split("/")):
+        raise InvalidError("path of a file", path, f"one whose names have at most {_PART_BYTES} bytes each")
     return path

@@ -34,6 +34,7 @@ def checked_key(kind: str, key: object, *, reserved: bool = True) -> str:
 
 def checked_name(place: str, name: str, at_most: int = NAME_CHARACTERS) -> str:
     """A name of one line; raises as `checked_key` does."""
+    _expect_text(place, name)
     if not name.strip() or any(ord(character) < 32 or ord(character) == 127 for character in name):
         raise InvalidError(place, name, "a text of one line without control characters")
     return checked_text(place, name, at_most)
@@ -43,8 +44,10 @@ def checked_text(place: str, text: str, at_most: int = VALUE_CHARACTERS, hint: s
     """A text that can be kept.
 
     Raises:
+        WrongTypeError: it is no text.
         InvalidError: it is too long, or holds a NUL or half of a character.
     """
+    _expect_text(place, text)
     if len(text) > at_most:
         raise InvalidError(
             place, text, f"at most {at_most:,} characters long, but {len(text):,}", hint or _hint(at_most)
@@ -63,13 +66,22 @@ def checked_param(key: str, value: object) -> Any:
     from mainspring.runs._rows import param_row, plain
 
     checked_key("parameter", key)
-    shown = plain(redact_value(key, value))
     try:
+        shown = plain(redact_value(key, value))
         text = param_row(shown)[1]
+    except RecursionError as error:
+        raise InvalidError(
+            f"parameter `{key}`", type(value).__name__, "nested less deeply: it may hold itself"
+        ) from error
     except UnicodeEncodeError as error:
         raise InvalidError(f"parameter `{key}`", ascii(value), "text: it holds half of a character") from error
     checked_text(f"parameter `{key}`", text)
     return shown
+
+
+def _expect_text(place: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise WrongTypeError(place, value, "text")
 
 
 def _hint(at_most: int) -> str:

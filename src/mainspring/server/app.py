@@ -7,6 +7,8 @@ whole, so that an upload that is cut off leaves nothing.
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import logging
 import mimetypes
 import tempfile
@@ -17,7 +19,7 @@ from contextvars import Context
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mainspring.errors import MainspringError, NotAllowedError
+from mainspring.errors import InvalidError, MainspringError, NotAllowedError
 from mainspring.ledger import Actor, acting
 from mainspring.secrets import redact
 from mainspring.server import approvals
@@ -129,14 +131,22 @@ class ServerApp(WebApp):
 
     async def _upload(self, request: Request, path: str) -> Answer:
         with tempfile.NamedTemporaryFile(prefix="mainspring-upload-") as spool:
+            declared = request.headers.get(b"content-md5")
+            md5 = None if declared is None else hashlib.md5(usedforsecurity=False)
             while True:
                 message = await asyncio.wait_for(request.receive(), self._read_timeout_s)
                 if message["type"] == "http.disconnect":
                     raise ConnectionResetError("the client went away before its file was complete")
-                spool.write(message.get("body", b""))
+                spool.write(part := message.get("body", b""))
+                if md5 is not None:
+                    md5.update(part)
                 if not message.get("more_body"):
                     break
             spool.flush()
+            if md5 is not None and (came := base64.b64encode(md5.digest())) != (declared or b"").strip():
+                raise InvalidError(
+                    "Content-MD5", (declared or b"").decode("latin-1"), f"{came.decode()}, that of what came"
+                )
             await self._threaded(request.actor, put_file, self._records, path, Path(spool.name))
         return Answer(b"{}")
 

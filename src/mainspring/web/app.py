@@ -198,9 +198,11 @@ class WebApp:
         except RequestError as refused:
             answer = Answer(encode(self.refusal(refused) | {"id": request.id.decode()}), status=refused.status)
             extra = refused.headers
-        except (ConnectionError, asyncio.CancelledError):  # the client is gone; nobody reads an answer
+        except (ConnectionError, asyncio.CancelledError) as gone:  # the client is; nobody reads an answer
             self.metrics.count(counted, 499, time.perf_counter() - began)
-            raise
+            if isinstance(gone, asyncio.CancelledError):
+                raise
+            return
         finally:
             self.metrics.in_flight -= 1
         body, kind, status, rows, file = answer
