@@ -31,6 +31,7 @@ from mainspring.workspace import Workspace, using
 
 COLUMNS = 30
 READ = 12
+CONNECTIONS = 16
 App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 Served = tuple[App, bytes]
 
@@ -45,8 +46,8 @@ async def echo(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def cost_us(app: App, body: bytes, count: int) -> float:
-    """Microseconds of CPU a request."""
+async def cost_us(app: App, body: bytes, count: int, connections: int = 1) -> float:
+    """Microseconds of CPU a request, where so many are under way at once."""
     scope = {"type": "http", "method": "POST", "path": "/predict", "headers": [(b"content-type", b"application/json")]}
 
     async def receive() -> dict[str, Any]:
@@ -56,10 +57,13 @@ async def cost_us(app: App, body: bytes, count: int) -> float:
         if message["type"] == "http.response.start":
             assert message["status"] == 200
 
+    async def connection() -> None:
+        for _ in range(count):
+            await app(scope, receive, send)
+
     began = time.process_time()
-    for _ in range(count):
-        await app(scope, receive, send)
-    return (time.process_time() - began) / count * 1e6
+    await asyncio.gather(*[connection() for _ in range(connections)])
+    return (time.process_time() - began) / count / connections * 1e6
 
 
 def main() -> None:
@@ -74,14 +78,16 @@ def main() -> None:
         register(model, "flights", input_example=table)
         bind("delays", "flights@production", version="flights/1")
         app = ServingApp(workspace, "delays")
-        app.live.is_slow = False
+        live = app.live["delays"]
         body = msgspec.json.encode({"records": table[:1].to_dicts()})
         one = rows[:1]
 
-        for named in (model, Instant()):
-            app.live.predictor.predictor.model = named
-            floor, ours = asyncio.run(turns(named.predict_proba, one, app, body, rounds, count))
-            print(f"{type(named).__name__}: echo and the model's call {floor:.1f} µs, /predict {ours:.1f} µs,", end=" ")
+        for named, connections in ((model, 1), (model, CONNECTIONS), (Instant(), 1), (Instant(), CONNECTIONS)):
+            live.predictor.predictor.model = named
+            live.batcher.is_slow, live.batcher.is_quick = False, named is not model
+            floor, ours = asyncio.run(turns(named.predict_proba, one, app, body, rounds, count, connections))
+            print(f"{type(named).__name__}, {connections} at once:", end=" ")
+            print(f"echo and the model's call {floor:.1f} µs, /predict {ours:.1f} µs,", end=" ")
             print(f"{ours - floor:+.1f} µs over it (budget 20), {ours / floor:.2f} x")
         without, read = asyncio.run(alternate(*featured(workspace, table, model), rounds, count))
         print(
@@ -106,14 +112,18 @@ def featured(workspace: Workspace, table: pl.DataFrame, model: Any) -> tuple[Ser
         version = register(model, f"instant-{number}", signature=signature, input_kind="numpy", features=service)
         bind(f"instant-{number}", f"instant-{number}@production", version=str(version))
         app = ServingApp(workspace, f"instant-{number}")
-        app.live.predictor.predictor.model = Instant()
+        live = app.live[f"instant-{number}"]
+        live.predictor.predictor.model, live.batcher.is_quick = Instant(), True
         found.append((app, msgspec.json.encode({"records": [bodies[number]]})))
     return found[0], found[1]
 
 
-async def alternate(one: Served, other: Served, rounds: int, count: int) -> tuple[float, float]:
+async def alternate(one: Served, other: Served, rounds: int, count: int, connections: int = 1) -> tuple[float, float]:
     """The costs of two applications, each with its body: they take turns, and the best round of each counts."""
-    costs = [[await cost_us(app, body, count) for app, body in (one, other)] for _ in range(rounds)]
+    costs = [
+        [await cost_us(app, body, count // connections + 1, connections) for app, body in (one, other)]
+        for _ in range(rounds)
+    ]
     first, second = (min(each) for each in zip(*costs, strict=True))
     return first, second
 
@@ -123,13 +133,13 @@ class Instant:
 
     answer = np.array([[0.25, 0.75]])
 
-    def predict_proba(self, _: Any) -> Any:
+    def predict_proba(self, rows: Any) -> Any:
         """The same answer."""
-        return self.answer
+        return self.answer if len(rows) == 1 else np.repeat(self.answer, len(rows), axis=0)
 
 
 async def turns(
-    predict: Callable[[Any], Any], one: Any, app: App, body: bytes, rounds: int, count: int
+    predict: Callable[[Any], Any], one: Any, app: App, body: bytes, rounds: int, count: int, connections: int
 ) -> tuple[float, float]:
     """The floor's cost and the application's: they take turns, and the best round of each counts."""
 
@@ -137,7 +147,7 @@ async def turns(
         await echo(scope, receive, send)
         predict(one)
 
-    return await alternate((echo_and_model, body), (app, body), rounds, count)
+    return await alternate((echo_and_model, body), (app, body), rounds, count, connections)
 
 
 if __name__ == "__main__":

@@ -189,7 +189,7 @@ def test_an_exported_version_is_served_without_its_library_and_polars(
 import sys
 from mainspring.serving import ServingApp
 from mainspring.workspace import Workspace
-live = ServingApp(Workspace.open({str(tmp_path)!r}, overrides={where}), "live").live
+live = ServingApp(Workspace.open({str(tmp_path)!r}, overrides={where}), "live").live["live"]
 heavy = {{"polars", "sklearn", "pandas", "scipy", "onnx", "skl2onnx"}}
 print(live.predictor([{{"a": 0, "b": 0}}])[0], sorted(heavy & set(sys.modules)))
 """

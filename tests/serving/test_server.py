@@ -120,7 +120,7 @@ def test_unknown_paths_methods_and_kinds_are_refused(running: Running) -> None:
     refused = running.client.get("/predict")
     assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
     assert running.client.post("/predict", content=b"x=1", headers={"Content-Type": "text/plain"}).status_code == 415
-    packed = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    packed = {"Content-Type": "application/json", "Content-Encoding": "br"}
     assert running.client.post("/predict", content=b"\x1f\x8b", headers=packed).status_code == 415
     assert len(running.client.get("/live", headers={"X-Request-Id": "x" * 500}).headers["x-request-id"]) == 32
 

@@ -18,7 +18,7 @@ class Echo(WebApp):
     methods: ClassVar[dict[str, bytes]] = WebApp.methods | {"/echo/{name}": b"POST"}
 
     def __init__(self, **limits: Any) -> None:
-        work = Counted("/echo/{name}", "echo_seconds", "Time.", "echoes_total", "Echoes.")
+        work = Counted(frozenset({"/echo/{name}"}), "echo_seconds", "Time.", "echoes_total", "Echoes.")
         super().__init__(Metrics({"app": "echo"}, work), **limits)
 
     def route(self, path: str) -> str:

@@ -10,7 +10,7 @@ from mainspring.cli.endpoints import features_of, features_read
 
 
 @click.command(cls=Command)
-@click.argument("endpoint")
+@click.argument("endpoints", nargs=-1, required=True, metavar="ENDPOINT...")
 @click.option("--host", metavar="ADDRESS", help="Address to bind to; off this machine it needs serve_token.")
 @click.option("--port", type=click.IntRange(0, 65_535), metavar="P", help="Port to bind to; 0 takes a free one.")
 @click.option(
@@ -20,26 +20,38 @@ from mainspring.cli.endpoints import features_of, features_read
     "--max-entities", type=click.IntRange(1), default=10_000, show_default=True, metavar="N",
     help="How many rows a request may have whose features are read.",
 )  # fmt: skip
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(0.001), default=30.0, show_default=True, metavar="SECONDS",
+    help="After which a request that the model has not answered is given up, with a 504.",
+)  # fmt: skip
 @click.pass_obj
 def serve(
-    invocation: Invocation, endpoint: str, host: str | None, port: int | None, replay: bool, max_entities: int
-) -> None:
-    """Answer predictions of ENDPOINT over HTTP until Ctrl-C: /predict, /health, /ready, /metrics.
+    invocation: Invocation, endpoints: tuple[str, ...], host: str | None, port: int | None, replay: bool,
+    max_entities: int, timeout_s: float,
+) -> None:  # fmt: skip
+    """Answer predictions of each ENDPOINT over HTTP until Ctrl-C.
 
-    With --json the first line of stdout is {"endpoint": …, "url": …}, printed when the server is ready.
+    In the Open Inference Protocol v2 (/v2/models/ENDPOINT/infer), in MLflow's scoring protocol (/invocations/ENDPOINT) and for
+    people (/predict/ENDPOINT, /docs); /predict and /invocations are the first endpoint's. With --json the first line of stdout
+    is {"endpoint": …, "url": …}, printed when the server is ready.
     """
     from mainspring.serving import get_endpoint
     from mainspring.serving import serve as serve_endpoint
 
     def ready(url: str) -> None:
         if invocation.json:
-            click.echo(msgspec.json.encode({"endpoint": endpoint, "url": url}))
-        else:
-            click.echo(f"{endpoint} is ready at {url}  (predictions: POST {url}/predict, what it takes: GET {url}/)")
-            read = features_read(features_of(get_endpoint(endpoint, invocation.workspace), invocation.workspace))
+            click.echo(msgspec.json.encode({"endpoint": endpoints[0], "endpoints": endpoints, "url": url}))
+            return
+        first, *others = endpoints
+        click.echo(f"{first} is ready at {url}  (predictions: POST {url}/predict, what it takes: {url}/docs)")
+        for name in others:
+            click.echo(f"{name} is ready at {url}/predict/{name}")
+        for name in endpoints:
+            read = features_read(features_of(get_endpoint(name, invocation.workspace), invocation.workspace))
             if read:
-                click.echo(f"It reads the features of {read}.")
+                click.echo(f"{name if others else 'It'} reads the features of {read}.")
 
     serve_endpoint(
-        invocation.workspace, endpoint, host=host, port=port, on_ready=ready, replay=replay, max_entities=max_entities
-    )
+        invocation.workspace, *dict.fromkeys(endpoints), host=host, port=port, on_ready=ready, replay=replay,
+        max_entities=max_entities, timeout_s=timeout_s,
+    )  # fmt: skip

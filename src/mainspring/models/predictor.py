@@ -128,6 +128,12 @@ def example_of(version: ModelVersion, blobs: BlobStore) -> list[dict[str, Any]]:
     return [] if version.input_example is None else msgspec.json.decode(blobs.read(version.input_example))
 
 
+def plain(values: Any) -> Sequence[Any]:
+    """A column's values as Python's own, if they are NumPy's."""
+    own: Sequence[Any] = values.tolist() if hasattr(values, "tolist") else values
+    return own
+
+
 def _check_answers(given: Any, shape: tuple[int, ...]) -> None:
     if given.shape != shape:
         raise InvalidError("model", f"answers of shape {given.shape}", f"answers of shape {shape}")
@@ -170,7 +176,7 @@ def _polars(signature: Signature) -> Callable[[Columns], Any]:
 def _records(signature: Signature) -> Callable[[Columns], Any]:
     names = [field.name for field in signature.inputs]
     return lambda columns: [
-        dict(zip(names, row, strict=True)) for row in zip(*map(columns.__getitem__, names), strict=True)
+        dict(zip(names, row, strict=True)) for row in zip(*(plain(columns[name]) for name in names), strict=True)
     ]
 
 

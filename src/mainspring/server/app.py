@@ -42,7 +42,9 @@ _THREADS = 16  # that may wait for a store
 _TABLE = Table((*ROUTES, *approvals.ROUTES))
 _VERSION = "3.17.2"
 """The MLflow version that is spoken, for clients that ask."""
-_WORK = Counted(_API, "api_seconds", "Time from a request to its answer.", "api_records_total", "Records answered.")
+_WORK = Counted(
+    frozenset({_API}), "api_seconds", "Time from a request to its answer.", "api_records_total", "Records answered."
+)
 
 
 class ServerApp(WebApp):

@@ -1,4 +1,4 @@
-"""The HTTP face of an endpoint, as a raw ASGI application: predictions, health, metrics, a description.
+"""The HTTP face of endpoints, as a raw ASGI application: predictions in several protocols, health, metrics, descriptions.
 
 A request is answered by the model that was live when it was read. What is wrong with it is said in JSON, with its id.
 """
@@ -12,16 +12,21 @@ from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mainspring.errors import MainspringError, StorageError, WrongTypeError
-from mainspring.models.signature import Columns
+from mainspring.errors import MainspringError, StorageError, WrongTypeError, close_names, shorten
+from mainspring.models.predictor import plain
 from mainspring.secrets import redact
+from mainspring.serving.batching import TIMEOUT_S, Batcher
 from mainspring.serving.endpoint import EndpointStore
 from mainspring.serving.live import Live, load_live
 from mainspring.serving.online import Filled
+from mainspring.serving.openapi import document
 from mainspring.serving.page import describe, page_of
+from mainspring.serving.protocols.call import Call, Outcome
+from mainspring.serving.protocols.inference import HEADER_LENGTH
+from mainspring.serving.protocols.paths import INFER, INVOCATIONS, MODEL, MODEL_READY, PREDICT, Place, place_of
+from mainspring.serving.protocols.records import read_records, write_records
 from mainspring.streams.wire import time_us
-from mainspring.web.app import JSON, MOST_ENTITIES, READS, Answer, Headers, Request, RequestError, WebApp, encode
-from mainspring.web.body import read_json
+from mainspring.web.app import JSON, MOST_ENTITIES, READS, Answer, Request, RequestError, WebApp, encode
 from mainspring.web.metrics import Counted, Metrics, counter, gauge
 from mainspring.workspace import Workspace
 
@@ -29,12 +34,14 @@ if TYPE_CHECKING:
     from mainspring.features import FeatureReader
 
 _log = logging.getLogger("mainspring.serving")
-_FORMS = 'Expected {"records": [{...}]}, a list of records, or one record.'
 _MANY_ROWS = 256
 _READERS = 16  # threads that wait for a store on another machine
 _RETRY = ((b"retry-after", b"1"),)
+_POST = b"POST"
+_OVERDUE_S = 0.25
+_HTML = b"text/html; charset=utf-8"
 _PREDICTIONS = Counted(
-    "/predict",
+    frozenset({PREDICT, INVOCATIONS, INFER}),
     "predict_seconds",
     "Time from a prediction's request to its answer.",
     "predictions_total",
@@ -43,101 +50,183 @@ _PREDICTIONS = Counted(
 
 
 class ServingApp(WebApp):
-    """An ASGI application that answers for one endpoint and follows it when it moves.
+    """An ASGI application that answers for endpoints and follows each when it moves. The first is that of paths without a name.
 
-    Features of a few rows that aren't read within `features_timeout_s` are a 503, whatever the store's own patience is. In a
-    `replay` of recorded traffic a request says in `Feature-Time` as of when its features are read; otherwise that is now.
-    `max_entities` is how many rows a request may have whose features are read.
+    Features of a few rows that aren't read within `features_timeout_s` are a 503, whatever the store's own patience is, and an
+    answer that the model doesn't give within `timeout_s` is a 504. In a `replay` of recorded traffic a request says in
+    `Feature-Time` as of when its features are read; otherwise that is now. `max_entities` is how many rows a request may have
+    whose features are read.
     """
 
-    methods: ClassVar[dict[str, bytes]] = WebApp.methods | {"/": READS, "/predict": b"POST"}
+    methods: ClassVar[dict[str, bytes]] = WebApp.methods | {
+        "/": READS, "/docs": READS, "/openapi.json": READS, "/ping": READS, "/version": READS, PREDICT: _POST,
+        INVOCATIONS: _POST, "/v2": READS, "/v2/health/live": READS, "/v2/health/ready": READS, MODEL: READS,
+        MODEL_READY: READS, INFER: _POST,
+    }  # fmt: skip
+    probes = WebApp.probes | {"/ping", "/v2/health/live", "/v2/health/ready"}
 
     def __init__(
-        self, workspace: Workspace, endpoint: str, *, poll_s: float = 1.0, features_timeout_s: float = 5.0,
-        replay: bool = False, max_entities: int = MOST_ENTITIES, **limits: Any,
+        self, workspace: Workspace, *endpoints: str, poll_s: float = 1.0, features_timeout_s: float = 5.0,
+        timeout_s: float = TIMEOUT_S, replay: bool = False, max_entities: int = MOST_ENTITIES, **limits: Any,
     ) -> None:  # fmt: skip
         self.workspace = workspace
-        self.endpoint = endpoint
-        self.live: Live = load_live(workspace, endpoint)
+        self._timeout_s = timeout_s
+        self.live = {name: load_live(workspace, name, timeout_s=timeout_s) for name in endpoints}
         self._readers = ThreadPoolExecutor(_READERS, "features")
         self._features_timeout_s, self._replay, self._max_entities = features_timeout_s, replay, max_entities
-        self._statuses: Counter[str] = Counter()
-        super().__init__(Metrics({"endpoint": endpoint}, _PREDICTIONS), **limits)
+        self._statuses: Counter[tuple[str, str]] = Counter()
+        super().__init__(Metrics({"endpoint": endpoints[0]} if len(endpoints) == 1 else {}, _PREDICTIONS), **limits)
         self._endpoints = EndpointStore(workspace.database)
         self._poll_s = poll_s
+        self._first = endpoints[0]
+        self._retired: list[Batcher] = []
+
+    def route(self, path: str) -> str:
+        """The route that a path belongs to."""
+        return place_of(path).route
 
     async def respond(self, route: str, request: Request) -> Answer:
         """Answer an admitted request."""
-        if route == "/predict":
+        if route == PREDICT:
             return await self._predict(request)
-        if route == "/":
-            told = describe(self.live, with_token=self.has_token)
-            if b"text/html" in request.headers.get(b"accept", b""):
-                return Answer(page_of(told).encode(), b"text/html; charset=utf-8")
-            return Answer(encode(told))
+        if route == INFER:
+            return await self._infer(request)
+        if route == INVOCATIONS:
+            return await self._invoke(request)
+        if route in (MODEL, MODEL_READY):
+            return self._model(route, request)
+        if route in ("/", "/docs", "/openapi.json"):
+            return self._description(route, request)
+        if route == "/v2":
+            return Answer(encode({"name": "mainspring", "version": _version(), "extensions": ["binary_tensor_data"]}))
+        if route == "/version":
+            return Answer(_version().encode(), b"text/plain; charset=utf-8")
         return await super().respond(route, request)
 
+    def is_ready(self) -> bool:
+        """Whether each model answers, and none hung."""
+        return super().is_ready() and all(live.batcher.is_healthy for live in self.live.values())
+
     def told(self) -> Sequence[str]:
-        """The version that answers."""
-        version = self.live.version
-        labels = {"endpoint": self.endpoint, "model": version.name, "version": str(version.number)}
-        lines = gauge("mainspring_model_info", "The model version that answers.", [(labels, 1)])
+        """The versions that answer, and what became of features and threads."""
+        versions, stuck, dropped = [], [], []
+        for name, live in self.live.items():
+            version = live.version
+            versions.append(({"endpoint": name, "model": version.name, "version": str(version.number)}, 1))
+            stuck.append(({"endpoint": name}, live.batcher.stuck))
+            if live.predictor.log is not None:
+                dropped.append(({"endpoint": name}, live.predictor.log.dropped))
+        lines = gauge("mainspring_model_info", "The model version that answers.", versions)
+        lines += counter("mainspring_stuck_total", "Batches that the model was given up on.", stuck)
         if self._statuses:
-            counts = [({"endpoint": self.endpoint, "status": each}, n) for each, n in sorted(self._statuses.items())]
+            counts = [({"endpoint": name, "status": each}, n) for (name, each), n in sorted(self._statuses.items())]
             lines += counter("mainspring_features_total", "Features that were read for predictions, by status.", counts)
-        if self.live.predictor.log is not None:
-            about, dropped = "Sampled vectors that are too large for their log.", self.live.predictor.log.dropped
-            lines += counter("mainspring_vectors_dropped_total", about, [({"endpoint": self.endpoint}, dropped)])
+        if dropped:
+            about = "Sampled vectors that are too large for their log."
+            lines += counter("mainspring_vectors_dropped_total", about, dropped)
         return lines
 
-    def headers(self) -> Headers:
-        """The version that answers."""
-        return ((b"x-model-version", self.live.header),)
-
     def chores(self) -> list[Coroutine[Any, Any, None]]:
-        """Besides, the endpoint is followed."""
-        return [self._follow(), *super().chores()]
+        """Besides, the endpoints are followed, and calls that take too long are given up."""
+        return [self._follow(), self._give_up(), *super().chores()]
 
     async def settle(self) -> None:
-        """Wait for no store any longer."""
+        """Wait for no store and no model any longer."""
         self._readers.shutdown(wait=False, cancel_futures=True)
+        for live in self.live.values():
+            live.batcher.close()
 
     async def _predict(self, request: Request) -> Answer:
+        live = self._asked(request, place_of(request.path))
         if request.kind != JSON:
-            raise RequestError(415, "Send JSON, uncompressed, with `Content-Type: application/json`.")
-        body = await self.body(request)
-        live = self.live
-        columns, count = live.predictor.decode(body) or self._checked(live, body)
-        reader = live.predictor.reader
-        filled = Filled(columns) if reader is None else await self._filled(live, reader, columns, count, request)
-        try:
-            if live.is_slow or count > _MANY_ROWS:
-                answers = await asyncio.to_thread(live.predictor.predictor.answer, filled.columns, count)
-            else:
-                answers = live.predictor.predictor.answer(filled.columns, count)
-        except Exception as error:
-            raise _failed(request, live.name, error) from error
-        answer: dict[str, Any] = {"predictions": answers, "model_version": live.name, "id": request.id.decode()}
-        if reader is not None:
-            answer["features"] = filled.statuses
-        return Answer(encode(answer), rows=count)
+            raise RequestError(415, "Send JSON, with `Content-Type: application/json`.")
+        call = read_records(await self.body(request), live.predictor)
+        return self._signed(live, write_records(call, await self._outcome(live, call, request), live.name))
 
-    async def _filled(
-        self, live: Live, reader: FeatureReader, columns: Columns, count: int, request: Request
-    ) -> Filled:
-        """What the model takes, with the features that are read for it."""
-        if count > self._max_entities:
+    async def _infer(self, request: Request) -> Answer:
+        place = place_of(request.path)
+        live = self._asked(request, place)
+        call = live.inference.read(await self.body(request), request.headers.get(HEADER_LENGTH))
+        outcome = await self._outcome(live, call, request)
+        return self._signed(live, live.inference.write(call, outcome, place.name, str(live.version.number)))
+
+    async def _invoke(self, request: Request) -> Answer:
+        live = self._asked(request, place_of(request.path))
+        call = live.invocations.read(await self.body(request), request.kind)
+        return self._signed(live, live.invocations.write(call, await self._outcome(live, call, request)))
+
+    def _model(self, route: str, request: Request) -> Answer:
+        place = place_of(request.path)
+        live = self._asked(request, place)
+        if route == MODEL_READY:
+            is_ready = self.is_ready()
+            return Answer(encode({"name": place.name, "ready": is_ready}), status=200 if is_ready else 503)
+        return Answer(encode(live.inference.metadata(place.name, [str(live.version.number)])))
+
+    def _description(self, route: str, request: Request) -> Answer:
+        if route == "/openapi.json":
+            return Answer(encode(document([*self.live.values()], with_token=self.has_token, version=_version())))
+        told = [describe(live, with_token=self.has_token) for live in self.live.values()]
+        if route == "/docs" or b"text/html" in request.headers.get(b"accept", b""):
+            return Answer(page_of(told).encode(), _HTML)
+        return Answer(encode(told[0] | ({"endpoints": told} if len(told) > 1 else {})))
+
+    def _asked(self, request: Request, place: Place) -> Live:
+        """The model that a request is for.
+
+        Raises:
+            RequestError: 404, no such endpoint or version here; 409, another version answers now than the one demanded.
+        """
+        live = self.live.get(place.name or self._first)
+        if live is None:
+            near = close_names(place.name, list(self.live))
+            said = f"There is no endpoint `{shorten(place.name, 60)}` here{f', nearest: {near[0]}' if near else ''}."
+            raise RequestError(404, said)
+        number = str(live.version.number)
+        if place.version and place.version not in (number, live.name):
             raise RequestError(
-                422, f"{count:,} rows; features are read for at most {self._max_entities:,} in one request."
+                404, f"`{live.endpoint.name}` answers with version {number}, not {shorten(place.version, 20)}."
+            )
+        demanded = request.headers.get(b"x-model-version")
+        if demanded is not None and demanded.decode("latin-1") not in (number, live.name):
+            said = f"`{live.endpoint.name}` answers with {live.name} now, not with {shorten(demanded.decode('latin-1'), 40)}."
+            raise RequestError(409, said)
+        return live
+
+    async def _outcome(self, live: Live, call: Call, request: Request) -> Outcome:
+        """The answers to a call, with the features that are read for it."""
+        reader = live.predictor.reader
+        filled = Filled(call.columns) if reader is None else await self._filled(live, reader, call, request)
+        if not call.rows:
+            return Outcome([], request.id.decode(), None if reader is None else filled.statuses)
+        try:
+            answers = await live.batcher.answer(filled.columns, call.rows)
+        except RequestError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise _failed(request, live.name, error) from error
+        return Outcome(answers, request.id.decode(), None if reader is None else filled.statuses)
+
+    @staticmethod
+    def _signed(live: Live, answer: Answer) -> Answer:
+        """An answer with the version that gave it."""
+        return answer._replace(headers=((b"x-model-version", live.header), *answer.headers))
+
+    async def _filled(self, live: Live, reader: FeatureReader, call: Call, request: Request) -> Filled:
+        """What the model takes, with the features that are read for it."""
+        if call.rows > self._max_entities:
+            raise RequestError(
+                422, f"{call.rows:,} rows; features are read for at most {self._max_entities:,} in one request."
             )
         fill, request_id, at_us = live.predictor.fill, request.id.decode(), self._asked_at(request)
+        columns = {name: plain(values) for name, values in call.columns.items()}  # keys are looked up by them
         try:
-            if live.reads_apart or reader.is_slow(count):
-                async with asyncio.timeout(self._features_timeout_s if count <= _MANY_ROWS else None):
+            if live.reads_apart or reader.is_slow(call.rows):
+                async with asyncio.timeout(self._features_timeout_s if call.rows <= _MANY_ROWS else None):
                     loop = asyncio.get_running_loop()
-                    filled = await loop.run_in_executor(self._readers, fill, columns, count, request_id, at_us)
+                    filled = await loop.run_in_executor(self._readers, fill, columns, call.rows, request_id, at_us)
             else:
-                filled = fill(columns, count, request_id, at_us)
+                filled = fill(columns, call.rows, request_id, at_us)
         except (StorageError, TimeoutError) as error:
             _log.warning("request %s: %s", request_id, redact(str(error)) or "the features were not read in time")
             raise RequestError(503, "The features can't be read now. Send the request again.", _RETRY) from error
@@ -148,7 +237,7 @@ class ServingApp(WebApp):
         if filled.problems:
             raise RequestError(422, str(filled.problems[0]), problems=filled.problems)
         for status, number in filled.statuses.items():
-            self._statuses[status] += number
+            self._statuses[live.endpoint.name, status] += number
         return filled
 
     def _asked_at(self, request: Request) -> int | None:
@@ -164,46 +253,47 @@ class ServingApp(WebApp):
         except MainspringError as error:
             raise RequestError(422, f"Feature-Time: {error}") from error
 
-    def _checked(self, live: Live, body: bytes) -> tuple[Columns, int]:
-        """Any form of body, looked at with care: the way for what the quick one doesn't take, and for its errors."""
-        records = self._records(live, body)
-        columns, problems = live.predictor.check(records)
-        if problems:
-            raise RequestError(422, str(problems[0]), problems=problems)
-        return columns, len(records)
-
-    def _records(self, live: Live, body: bytes) -> list[Any]:
-        given = read_json(body)
-        if isinstance(given, dict):
-            is_record = not given or any(field.name in given for field in live.predictor.takes.inputs)
-            given = [given] if is_record else given.get("records")
-        if not isinstance(given, list):
-            raise RequestError(422, f"{_FORMS} GET / shows one.")
-        return given
+    async def _give_up(self) -> None:
+        """Give up the calls that take too long."""
+        while True:
+            await asyncio.sleep(min(_OVERDUE_S, self._timeout_s / 4))
+            for batcher in (*(live.batcher for live in self.live.values()), *self._retired):
+                batcher.end_overdue()
+            for batcher in [each for each in self._retired if each.is_idle]:
+                self._retired.remove(batcher)
+                batcher.close()
 
     async def _follow(self) -> None:
-        """Look each second whether the endpoint moved; the new model is loaded and warm before it answers."""
+        """Look each second whether an endpoint moved; the new model is loaded and warm before it answers."""
         while True:
             await asyncio.sleep(self._poll_s)
-            try:
-                await asyncio.to_thread(self.follow)
-            except Exception as error:  # noqa: BLE001  # what answers now goes on answering, whatever the next one does
-                _log.warning("%s stays on %s: %s", self.endpoint, self.live.name, redact(str(error)))
+            for name in self.live:
+                try:
+                    await asyncio.to_thread(self.follow, name)
+                except Exception as error:  # noqa: BLE001  # what answers now goes on answering, whatever the next one does
+                    _log.warning("%s stays on %s: %s", name, self.live[name].name, redact(str(error)))
 
-    def follow(self) -> None:
-        """Swap to what the endpoint serves, if it moved.
+    def follow(self, name: str) -> None:
+        """Swap to what an endpoint serves, if it moved.
 
         Raises:
             MainspringError: the database, or the new model, can't be read.
         """
-        row = self._endpoints.find(self.endpoint)
+        row = self._endpoints.find(name)
         if row is None:
             raise MainspringError("the endpoint is gone")
-        if row.generation != self.live.endpoint.generation:
-            self.live = load_live(self.workspace, row.name)
+        if row.generation != self.live[name].endpoint.generation:
+            self._retired.append(self.live[name].batcher)  # requests that began with it end with it
+            self.live[name] = load_live(self.workspace, row.name, timeout_s=self._timeout_s)
 
 
-def _failed(request: Request, what: str, error: Exception) -> RequestError:
+def _version() -> str:
+    from mainspring import __version__
+
+    return __version__
+
+
+def _failed(request: Request, what: str, error: BaseException) -> RequestError:
     """The answer to a request at which code of the project failed."""
     _log.error("request %s: %s failed", request.id.decode(), what, exc_info=error)
     text = f"{what} failed on this request ({type(error).__name__}). The log of the server has more."

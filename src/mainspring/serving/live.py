@@ -10,25 +10,27 @@ from typing import Any
 from mainspring.errors import MainspringError
 from mainspring.models import ModelVersion, example_of, get_model_version, inputs_of
 from mainspring.secrets import redact
+from mainspring.serving.batching import SLOW_S, TIMEOUT_S, Batcher
 from mainspring.serving.endpoint import Endpoint, get_endpoint
 from mainspring.serving.online import OnlinePredictor, load_predictor
+from mainspring.serving.protocols.inference import Inference
+from mainspring.serving.protocols.invocations import Invocations
 from mainspring.workspace import Workspace
 
 _log = logging.getLogger("mainspring.serving")
-_WARM_CALLS = 3
-_SLOW_S = 0.002
+_WARM_CALLS = 5
 
 
 class Live:
-    """A predictor ready to answer. Immutable: a request that began with it ends with it.
+    """A predictor ready to answer, in each of the protocols. A request that began with it ends with it.
 
-    `is_slow` says that a call takes long enough to be worth a thread, so that it doesn't hold up other requests;
-    `reads_apart` the same of reading its features, which from another machine always is. `example` are records that it takes.
+    `batcher` answers; `reads_apart` says that reading its features takes long enough to be worth a thread, which from another
+    machine always does. `example` are records that it takes.
     """
 
     def __init__(
         self, endpoint: Endpoint, version: ModelVersion, predictor: OnlinePredictor, example: list[Any], *,
-        is_remote: bool,
+        is_remote: bool, timeout_s: float = TIMEOUT_S,
     ) -> None:  # fmt: skip
         self.endpoint = endpoint
         self.version = version
@@ -36,8 +38,15 @@ class Live:
         self.name = str(version)
         self.header = self.name.encode()
         self.example = inputs_of(example, predictor.takes)
-        self.is_slow = _call_s(predictor.predictor, inputs_of(example, predictor.predictor.signature)) > _SLOW_S
-        self.reads_apart = is_remote or _call_s(self._read, self.example) > _SLOW_S
+        model = predictor.predictor
+        given = inputs_of(example, model.signature)
+        columns, _ = model.check(given)
+        call_s = _call_s(lambda rows: model.answer(columns, len(rows)), given)
+        names = [field.name for field in model.signature.inputs]
+        self.batcher = Batcher(model.answer, names, call_s=call_s, timeout_s=timeout_s)
+        self.inference = Inference(predictor.takes, model.signature)
+        self.invocations = Invocations(predictor.takes, predictor.check)
+        self.reads_apart = is_remote or _call_s(self._read, self.example) > SLOW_S
 
     def _read(self, example: Sequence[Any]) -> None:
         """Read the example's features, if it has keys; what keeps that from succeeding may pass."""
@@ -49,7 +58,7 @@ class Live:
                 _log.warning("%s: the features of its example can't be read: %s", self.name, redact(str(error)))
 
 
-def load_live(workspace: Workspace, name: str) -> Live:
+def load_live(workspace: Workspace, name: str, *, timeout_s: float = TIMEOUT_S) -> Live:
     """Load what an endpoint serves now and warm it up; from then on a sample of the features that it reads is logged.
 
     Raises:
@@ -61,7 +70,7 @@ def load_live(workspace: Workspace, name: str) -> Live:
     version = get_model_version(endpoint.version, workspace)
     predictor = load_predictor(endpoint, workspace=workspace)
     example = example_of(version, workspace.blobs)
-    live = Live(endpoint, version, predictor, example, is_remote=workspace.online_folder is None)
+    live = Live(endpoint, version, predictor, example, is_remote=workspace.online_folder is None, timeout_s=timeout_s)
     if predictor.reader is not None:
         from mainspring.features.parity import VectorLog
 

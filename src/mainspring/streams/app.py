@@ -19,7 +19,11 @@ from mainspring.web.metrics import Counted, Metrics, gauge
 _log = logging.getLogger("mainspring.streams")
 _ROUTE = "/events/{stream}"
 _TAKEN = Counted(
-    _ROUTE, "append_seconds", "Time from a request with events to its answer.", "events_total", "New events appended."
+    frozenset({_ROUTE}),
+    "append_seconds",
+    "Time from a request with events to its answer.",
+    "events_total",
+    "New events appended.",
 )
 _FORMS = {
     "POST /events/STREAM": 'an event {"id": ..., "time": ..., "type": ..., "data": {...}}, of which only data is needed; '

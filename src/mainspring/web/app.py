@@ -10,6 +10,7 @@ import base64
 import hmac
 import os
 import time
+import zlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -35,6 +36,7 @@ MOST_ENTITIES = 10_000
 _LONGEST_ID = 128
 _PART_BYTES = 1 << 20
 _OVERDUE = 0.0
+_WINDOWS = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 _SENDERS = (b"host", b"origin")
 encode = msgspec.json.Encoder().encode
 
@@ -62,9 +64,7 @@ class Request:
 
     @property
     def kind(self) -> bytes:
-        """The media type of the body, JSON if none is named; empty if it is compressed."""
-        if self.headers.get(b"content-encoding", b"identity") != b"identity":
-            return b""
+        """The media type of the body, JSON if none is named."""
         return self.headers.get(b"content-type", JSON).partition(b";")[0].strip().lower()
 
 
@@ -76,15 +76,18 @@ class Answer(NamedTuple):
     status: int = 200
     rows: int = 0
     file: BinaryIO | None = None
+    headers: Headers = ()
 
 
 class WebApp:
     """An ASGI application. A subclass adds to `methods` and answers its routes in `respond`.
 
-    `token`, if not empty, must be borne by every request but the probes. `methods` are the routes with what they take.
+    `token`, if not empty, must be borne by every request but the probes. `methods` are the routes with what they take; `probes`
+    are those that say whether the server lives, or is ready.
     """
 
     methods: ClassVar[dict[str, bytes]] = {"/metrics": READS} | dict.fromkeys(_PROBES, READS)
+    probes: ClassVar[frozenset[str]] = frozenset(_PROBES)
 
     def __init__(
         self, metrics: Metrics, *, token: str = "", max_body_bytes: int = 16 << 20, read_timeout_s: float = 30.0
@@ -111,8 +114,13 @@ class WebApp:
         """Answer an admitted request; raises `RequestError` for what is wrong with it."""
         if route == "/metrics":
             return Answer(self.metrics.text(self.told()).encode(), CONTENT_TYPE)
-        ready = request.path == "/live" or not self.is_draining
-        return Answer(encode({"status": "ok" if ready else "draining"}), status=200 if ready else 503)
+        is_ok = request.path.endswith("/live") or self.is_ready()
+        said = "ok" if is_ok else "draining" if self.is_draining else "stuck"
+        return Answer(encode({"status": said}), status=200 if is_ok else 503)
+
+    def is_ready(self) -> bool:
+        """Whether requests are to be sent here."""
+        return not self.is_draining
 
     def told(self) -> Sequence[str]:
         """More lines of `/metrics`."""
@@ -147,10 +155,10 @@ class WebApp:
             raise RequestError(403, said)
 
     async def body(self, request: Request) -> bytes:
-        """The body of a request, whole.
+        """The body of a request, whole, and unpacked if it is compressed.
 
         Raises:
-            RequestError: 413 too large, 408 it did not arrive in time.
+            RequestError: 413 too large, also unpacked; 408 it did not arrive in time; 415 packed as nothing known; 400 damaged.
             ConnectionError: the client is gone.
         """
         limit = self._max_body_bytes
@@ -171,7 +179,9 @@ class WebApp:
                 if size > limit:
                     raise self._too_large()
                 if not message.get("more_body"):
-                    return b"".join(chunks) if len(chunks) > 1 else chunks[0]
+                    body = b"".join(chunks) if len(chunks) > 1 else chunks[0]
+                    coding = request.headers.get(b"content-encoding", b"identity")
+                    return body if coding == b"identity" else self._inflated(body, coding)
         except asyncio.CancelledError:
             if self._reading.get(reader) != _OVERDUE:
                 raise
@@ -188,16 +198,15 @@ class WebApp:
         request = Request(scope["path"], dict(scope["headers"]), receive, scope["method"], query)
         route = self.route(request.path)
         counted = route if route in self.methods else "other"
-        extra: Headers = ()
         self.metrics.in_flight += 1
         try:
             self._expect_served(request.method, route)
-            if route not in _PROBES:
+            if route not in self.probes:
                 await self.admit(request)
             answer = await self.respond(route, request)
         except RequestError as refused:
-            answer = Answer(encode(self.refusal(refused) | {"id": request.id.decode()}), status=refused.status)
-            extra = refused.headers
+            told = encode(self.refusal(refused) | {"id": request.id.decode()})
+            answer = Answer(told, status=refused.status, headers=refused.headers)
         except (ConnectionError, asyncio.CancelledError) as gone:  # the client is; nobody reads an answer
             self.metrics.count(counted, 499, time.perf_counter() - began)
             if isinstance(gone, asyncio.CancelledError):
@@ -205,7 +214,7 @@ class WebApp:
             return
         finally:
             self.metrics.in_flight -= 1
-        body, kind, status, rows, file = answer
+        body, kind, status, rows, file, extra = answer
         size = len(body) if file is None else os.fstat(file.fileno()).st_size
         headers = [
             (b"content-type", kind), (b"content-length", b"%d" % size), (b"x-request-id", request.id),
@@ -223,6 +232,23 @@ class WebApp:
             raise RequestError(404, f"There is no {route[:100]} here. See GET / for what there is.")
         if method.encode() not in methods.split(b", "):
             raise RequestError(405, f"{route} takes {methods.decode()}.", ((b"allow", methods),))
+
+    def _inflated(self, body: bytes, coding: bytes) -> bytes:
+        """A compressed body, which is never unpacked beyond the limit."""
+        if coding.strip().lower() not in _WINDOWS:
+            raise RequestError(
+                415, "Send bodies as they are, or packed by gzip or deflate, as `Content-Encoding` says."
+            )
+        unpacking = zlib.decompressobj(_WINDOWS[coding.strip().lower()])
+        try:
+            found = unpacking.decompress(body, self._max_body_bytes + 1)
+        except zlib.error as error:
+            raise RequestError(400, f"The body is not what `Content-Encoding` says: {error}.") from error
+        if len(found) > self._max_body_bytes:
+            raise self._too_large()
+        if not unpacking.eof:
+            raise RequestError(400, "The body is not what `Content-Encoding` says: it ends too early.")
+        return found
 
     def _too_large(self) -> RequestError:
         said = f"The body is larger than {self._max_body_bytes:,} bytes."

@@ -12,9 +12,9 @@ _BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """The work that a server is for: the route that does it, and the names of its histogram and of the rows in it."""
+    """The work that a server is for: the routes that do it, and the names of its histogram and of the rows in it."""
 
-    route: str
+    routes: frozenset[str]
     seconds: str
     seconds_about: str
     rows: str
@@ -24,7 +24,8 @@ class Counted(msgspec.Struct, frozen=True):
 class Metrics:
     """Counters of one server in one process; used from the event loop only.
 
-    >>> metrics = Metrics({"endpoint": "delays"}, Counted("/predict", "predict_seconds", "Time.", "rows_total", "Rows."))
+    >>> work = Counted(frozenset({"/predict"}), "predict_seconds", "Time.", "rows_total", "Rows.")
+    >>> metrics = Metrics({"endpoint": "delays"}, work)
     >>> metrics.count("/predict", 200, 0.002, rows=3)
     >>> 'mainspring_requests_total{endpoint="delays",path="/predict",code="200"} 1' in metrics.text()
     True
@@ -42,7 +43,7 @@ class Metrics:
         """Count an answered request; the histogram is of the work alone."""
         self._requests[route, code] = self._requests.get((route, code), 0) + 1
         self._rows += rows
-        if route == self._work.route:
+        if route in self._work.routes:
             self._buckets[bisect_left(_BUCKETS_S, seconds)] += 1
             self._seconds += seconds
 

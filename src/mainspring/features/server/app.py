@@ -39,7 +39,7 @@ from mainspring.workspace import Workspace
 _log = logging.getLogger("mainspring.features")
 _READ = "/get-online-features"
 _FEATURES = Counted(
-    _READ, "features_seconds", "Time from a request for features to its answer.", "feature_vectors_total",
+    frozenset({_READ}), "features_seconds", "Time from a request for features to its answer.", "feature_vectors_total",
     "Vectors read.",
 )  # fmt: skip
 _WRITES: dict[str, tuple[type[msgspec.Struct], Callable[[Any, Workspace], dict[str, Any]]]] = {

@@ -1,0 +1,197 @@
+"""Batches of what waits: while the model answers, calls queue up, and the next batch is all of them, up to a number of rows.
+
+There is no timer: an idle model answers at once. The queue is bounded, so that a server that is asked too much says so early.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from typing import NamedTuple
+
+from mainspring.models.predictor import Prediction, plain
+from mainspring.models.signature import Columns
+from mainspring.web.app import RequestError
+
+Answers = list[Prediction]
+MOST_ROWS = 1_024
+"""Rows in one batch; a call with more is a batch of its own."""
+MOST_WAITING = 65_536
+"""Rows that may wait, unless they are one call's."""
+TIMEOUT_S = 30.0
+SLOW_S = 0.002
+"""A call that takes longer is worth a thread."""
+_QUICK_S = 25e-6  # about what a turn of the loop and the merging of batches cost
+_MANY_ROWS = 256  # are worth a thread, so that they hold up no other connection
+_MOST_STUCK = 3  # threads that may hang in a model before the server calls itself unhealthy
+
+
+class _Waiting(NamedTuple):
+    columns: Columns
+    rows: int
+    answered: asyncio.Future[Answers]
+    until: float
+
+
+class Batcher:
+    """Answers the calls of one model, in the order in which they came. Used from one event loop.
+
+    `answer` takes columns and their number of rows, and `names` are the columns that it needs. It takes about `call_s`: what is
+    quick is not worth a turn of the loop in which others could join it, and what is slow is worth a thread. A call is given
+    up after `timeout_s`, whether it waits or is being answered.
+    """
+
+    def __init__(
+        self, answer: Callable[[Columns, int], Answers], names: Sequence[str], *, call_s: float,
+        most_rows: int = MOST_ROWS, most_waiting: int = MOST_WAITING, timeout_s: float = TIMEOUT_S,
+    ) -> None:  # fmt: skip
+        self._answer, self._names = answer, tuple(names)
+        self.is_quick, self.is_slow = call_s < _QUICK_S, call_s > SLOW_S
+        self._most_rows, self._most_waiting, self._timeout_s = most_rows, most_waiting, timeout_s
+        self._waiting: deque[_Waiting] = deque()
+        self._rows_waiting = 0
+        self._running: list[_Waiting] = []
+        self._is_scheduled = False
+        self._thread: ThreadPoolExecutor | None = None
+        self._batch_s = 0.0
+        self.stuck = 0
+        self.batches = 0
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether the model still answers: not if it hung in several threads."""
+        return self.stuck < _MOST_STUCK
+
+    async def answer(self, columns: Columns, rows: int) -> Answers:
+        """The answers to a call.
+
+        Raises:
+            RequestError: 503, so many rows wait that this call would have to wait too long; 504, it was not answered in time.
+            Exception: what the model raised on this call; other calls of the batch are not touched by it.
+        """
+        if self._waiting and self._rows_waiting + rows > self._most_waiting:
+            raise RequestError(503, "So many requests wait that this one is not taken. Send it later.", self._retry())
+        if self.is_quick and rows <= _MANY_ROWS and self.is_idle:
+            return self._answer(columns, rows)
+        loop = asyncio.get_running_loop()
+        call = _Waiting(columns, rows, loop.create_future(), time.monotonic() + self._timeout_s)
+        self._waiting.append(call)
+        self._rows_waiting += rows
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            loop.call_soon(self._run)  # behind the requests that came in the same turn of the loop
+        return await call.answered
+
+    def end_overdue(self) -> None:
+        """Give up what took too long. To be called now and then."""
+        now = time.monotonic()
+        late = [call for call in (*self._running, *self._waiting) if call.until < now and not call.answered.done()]
+        for call in late:
+            said = f"The model did not answer within {self._timeout_s:g} s."
+            call.answered.set_exception(RequestError(504, said))
+        if self._running and self._thread is not None and all(call.answered.done() for call in self._running):
+            self.stuck += 1  # its thread can't be stopped; another one answers what comes
+            self._running = []
+            self._thread.shutdown(wait=False)
+            self._thread = None
+            self._run()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits and nothing is being answered."""
+        return not self._waiting and not self._running
+
+    def close(self) -> None:
+        """End the thread, if there is one, once it has answered what was begun; another is made if it is needed after all."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)
+            self._thread = None
+
+    def _retry(self) -> tuple[tuple[bytes, bytes], ...]:
+        batches = math.ceil(self._rows_waiting / self._most_rows)
+        return ((b"retry-after", b"%d" % max(1, math.ceil(batches * self._batch_s))),)
+
+    def _run(self) -> None:
+        """Answer batch after batch until nothing waits, or one is on its way in a thread."""
+        while batch := self._taken():
+            self.batches += 1
+            if self.is_slow or sum(call.rows for call in batch) > _MANY_ROWS:
+                self._running = batch
+                self._aside(batch)
+                return
+            _tell(batch, _answered(self._answer, self._names, batch))
+        self._is_scheduled = False
+
+    def _taken(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        rows = 0
+        while self._waiting and (not batch or rows + self._waiting[0].rows <= self._most_rows):
+            call = self._waiting.popleft()
+            self._rows_waiting -= call.rows
+            if not call.answered.done():  # given up, or its client is gone
+                batch.append(call)
+                rows += call.rows
+        return batch
+
+    def _aside(self, batch: list[_Waiting]) -> None:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "model")
+        began = time.monotonic()
+        work = asyncio.get_running_loop().run_in_executor(self._thread, _answered, self._answer, self._names, batch)
+
+        def done(work: asyncio.Future[list[Answers | BaseException]]) -> None:
+            if work.cancelled():
+                return
+            _tell(batch, work.result())
+            if self._running is batch:  # else it was given up, and others were begun
+                self._running = []
+                self._batch_s = time.monotonic() - began
+                self._run()
+
+        work.add_done_callback(done)
+
+
+def merged(calls: Sequence[tuple[Columns, int]], names: Sequence[str]) -> Columns:
+    """The rows of several calls below each other.
+
+    >>> merged([({"x": [1, 2], "y": "ab"}, 2), ({"y": "c", "x": (3,)}, 1)], ["x", "y"])
+    {'x': [1, 2, 3], 'y': ['a', 'b', 'c']}
+    """
+    return {name: list(chain.from_iterable([plain(columns[name]) for columns, _ in calls])) for name in names}
+
+
+def _answered(
+    answer: Callable[[Columns, int], Answers], names: Sequence[str], batch: Sequence[_Waiting]
+) -> list[Answers | BaseException]:
+    """For each call its answers, or what was raised on it: when a batch fails, each of its calls is answered by itself."""
+    if len(batch) == 1:
+        try:
+            return [answer(batch[0].columns, batch[0].rows)]
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # it is told to who asked, and logged there
+            return [error]
+    rows = sum(call.rows for call in batch)
+    try:
+        together = answer(merged([call[:2] for call in batch], names), rows)
+    except (Exception, SystemExit):  # noqa: BLE001  # which of the calls it was is found out below
+        return [each for call in batch for each in _answered(answer, names, [call])]
+    found: list[Answers | BaseException] = []
+    at = 0
+    for call in batch:
+        found.append(together[at : at + call.rows])
+        at += call.rows
+    return found
+
+
+def _tell(batch: Sequence[_Waiting], found: Sequence[Answers | BaseException]) -> None:
+    for call, answers in zip(batch, found, strict=True):
+        if call.answered.done():
+            continue
+        if isinstance(answers, BaseException):
+            call.answered.set_exception(answers)
+        else:
+            call.answered.set_result(answers)

@@ -1,0 +1,142 @@
+"""The OpenAPI description of a server of predictions: what each endpoint takes and gives, by its signature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from mainspring.models import Field, Signature
+from mainspring.models.signature import FLOATS, INTEGERS, Output
+from mainspring.serving.live import Live
+from mainspring.serving.protocols.paths import INVOCATIONS, PREDICT
+
+Schema = dict[str, Any]
+_WRONG = {"400": "This is not the protocol", "422": "The rows are not what the model takes; `problems` names each"}
+_AWAY = {"503": "Too much is asked at once: send it again after `Retry-After`", "504": "The model took too long"}
+
+
+def document(served: Sequence[Live], *, with_token: bool, version: str) -> Schema:
+    """The whole description, OpenAPI 3.1. The paths of the first endpoint stand also without its name."""
+    paths: Schema = {}
+    for place, live in enumerate(served):
+        name = live.endpoint.name
+        for suffix in ("", f"/{name}") if place == 0 else (f"/{name}",):
+            paths[PREDICT + suffix] = {"post": _predict(live)}
+            paths[INVOCATIONS + suffix] = {"post": _invocations(live)}
+        paths[f"/v2/models/{name}"] = {"get": _operation(live, "What the model takes and gives", {"type": "object"})}
+        paths[f"/v2/models/{name}/infer"] = {"post": _infer(live)}
+    for path, said in (
+        ("/live", "Whether the server runs"),
+        ("/ready", "Whether it answers"),
+        ("/metrics", "Prometheus"),
+    ):
+        paths[path] = {"get": {"summary": said, "tags": ["server"], "responses": {"200": {"description": "Yes"}}}}
+    told: Schema = {
+        "openapi": "3.1.0",
+        "info": {"title": ", ".join(live.endpoint.name for live in served), "version": version},
+        "paths": paths,
+        "components": {"schemas": {"Error": _ERROR}},
+    }
+    if with_token:
+        told["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        told["security"] = [{"token": []}]
+    return told
+
+
+def record_schema(signature: Signature) -> Schema:
+    """A record, as JSON Schema."""
+    return {
+        "type": "object",
+        "properties": {field.name: _schema(field) for field in signature.inputs},
+        "required": [field.name for field in signature.inputs],
+        "additionalProperties": False,
+    }
+
+
+_ERROR: Schema = {
+    "type": "object",
+    "properties": {
+        "error": {"type": "string"},
+        "id": {"type": "string"},
+        "problems": {
+            "type": "array",
+            "items": {"type": "object", "properties": {"path": {"type": "string"}, "message": {"type": "string"}}},
+        },
+    },
+}
+
+
+def _schema(field: Field) -> Schema:
+    kind: Schema = {"type": "string"}
+    if field.dtype in INTEGERS:
+        bits, signed = INTEGERS[field.dtype]
+        low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+        kind = {"type": "integer", "minimum": low, "maximum": high}
+    elif field.dtype in FLOATS:
+        kind = {"type": "number"}
+    elif field.dtype == "bool":
+        kind = {"type": "boolean"}
+    elif field.dtype.startswith("enum"):
+        kind["enum"] = msgspec.json.decode(field.dtype.removeprefix("enum"))
+    elif field.dtype == "bin":
+        kind["contentEncoding"] = "base64"
+    elif field.dtype in ("date", "uuid"):
+        kind["format"] = field.dtype
+    elif field.dtype.startswith("datetime"):
+        kind["format"] = "date-time"
+    if field.nullable:
+        kind["type"] = [kind["type"], "null"]
+        if "enum" in kind:
+            kind["enum"] = [*kind["enum"], None]
+    return kind
+
+
+def _gives(output: Output) -> Schema:
+    if output.kind == "probabilities":
+        chances = {str(name): {"type": "number"} for name in output.classes}
+        return {"type": "object", "properties": chances, "required": list(chances)}
+    if output.kind == "label":
+        return {"enum": list(output.classes)} if output.classes else {}
+    return {"type": "number"}
+
+
+def _predict(live: Live) -> Schema:
+    takes = record_schema(live.predictor.takes)
+    records = {"type": "object", "properties": {"records": {"type": "array", "items": takes}}, "required": ["records"]}
+    body = {"application/json": {"schema": records, "example": {"records": live.example[:1]}}}
+    gives = {
+        "type": "object",
+        "properties": {
+            "predictions": {"type": "array", "items": _gives(live.predictor.predictor.signature.output)},
+            "model_version": {"type": "string"},
+            "id": {"type": "string"},
+        },
+    }
+    return _operation(live, f"One prediction for each record, by {live.name}", gives, body)
+
+
+def _invocations(live: Live) -> Schema:
+    forms = {
+        "type": "object",
+        "properties": {"dataframe_records": {"type": "array", "items": record_schema(live.predictor.takes)}},
+    }
+    body = {"application/json": {"schema": forms, "example": {"dataframe_records": live.example[:1]}}, "text/csv": {}}
+    gives = {"type": "object", "properties": {"predictions": {"type": "array"}}}
+    return _operation(live, "The same in MLflow's scoring protocol", gives, body)
+
+
+def _infer(live: Live) -> Schema:
+    body = {"application/json": {"schema": {"type": "object", "required": ["inputs"]}}, "application/octet-stream": {}}
+    return _operation(
+        live, "The same in the Open Inference Protocol v2, tensors as JSON or bytes", {"type": "object"}, body
+    )
+
+
+def _operation(live: Live, summary: str, gives: Schema, body: Schema | None = None) -> Schema:
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    wrong = {code: {"description": said, "content": error} for code, said in (_WRONG | _AWAY if body else {}).items()}
+    answers = {"200": {"description": "Answered", "content": {"application/json": {"schema": gives}}}, **wrong}
+    told: Schema = {"summary": summary, "tags": [live.endpoint.name], "responses": answers}
+    return told | ({"requestBody": {"required": True, "content": body}} if body else {})

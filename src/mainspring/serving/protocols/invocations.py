@@ -1,0 +1,143 @@
+"""MLflow's scoring protocol, which SageMaker's and Vertex AI's containers are asked in, too: a table in, predictions out.
+
+Source: MLflow's documentation of its scoring server; SageMaker's of inference containers (`/ping` and `/invocations` on 8080);
+Vertex AI's of custom containers (`instances` and `parameters`).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mainspring.errors import article, shorten
+from mainspring.models import Problem, Signature
+from mainspring.models.signature import FLOATS, INTEGERS, Columns
+from mainspring.serving.protocols.call import Call, Outcome
+from mainspring.web.app import JSON, Answer, RequestError, encode
+from mainspring.web.body import read_json
+
+CSV = b"text/csv"
+FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+_BESIDE = {"params", "parameters"}
+Check = Callable[[Sequence[Any]], tuple[Columns, list[Problem]]]
+
+
+class Invocations:
+    """Reads requests for one signature, and writes their answers. `check` looks at records."""
+
+    def __init__(self, takes: Signature, check: Check) -> None:
+        self._names = [field.name for field in takes.inputs]
+        self._types = {field.name: field.dtype for field in takes.inputs}
+        self._nullable = {field.name for field in takes.inputs if field.nullable}
+        self._check = check
+
+    def read(self, body: bytes, kind: bytes) -> Call:
+        """What is asked.
+
+        Raises:
+            RequestError: 415, it is neither JSON nor CSV; 400, it is none of the forms; 422, the rows are not what the model
+                takes.
+        """
+        if kind == CSV:
+            records = self._table(body)
+        elif kind == JSON:
+            records = self._rows(read_json(body))
+        else:
+            raise RequestError(415, "Send `application/json` or `text/csv`.")
+        columns, problems = self._check(records)
+        if problems:
+            raise RequestError(422, str(problems[0]), problems=problems)
+        return Call(columns, len(records))
+
+    @staticmethod
+    def write(call: Call, outcome: Outcome) -> Answer:
+        """The answer to a call."""
+        return Answer(encode({"predictions": outcome.answers}), rows=call.rows)
+
+    def _rows(self, given: Any) -> list[Any]:
+        found = [form for form in FORMS if isinstance(given, dict) and form in given]
+        if len(found) != 1:
+            raise RequestError(
+                400, f"Expected one of {', '.join(FORMS)} in a JSON object, found {', '.join(found) or 'none'}."
+            )
+        (form,) = found
+        if more := given.keys() - {form} - _BESIDE:
+            raise RequestError(400, f"`{shorten(min(more), 40)}` is nothing that is known beside `{form}`.")
+        if any(given.get(each) for each in _BESIDE):
+            raise RequestError(400, "This model takes no parameters with a request.")
+        value = given[form]
+        if form == "dataframe_split":
+            return self._split(value)
+        if form == "inputs" and isinstance(value, dict):
+            return self._by_column(value)
+        if not isinstance(value, list):
+            raise RequestError(400, f"`{form}` is {article(type(value).__name__)}, expected a list of rows.")
+        return value if form == "dataframe_records" else [self._named(row) for row in value]
+
+    def _split(self, value: Any) -> list[Any]:
+        rows = value.get("data") if isinstance(value, dict) else None
+        names = value.get("columns", self._names) if isinstance(value, dict) else None
+        if (
+            not isinstance(rows, list)
+            or not isinstance(names, list)
+            or not all(isinstance(each, str) for each in names)
+        ):
+            raise RequestError(400, "`dataframe_split` takes `columns`, a list of names, and `data`, a list of rows.")
+        return [self._zipped(names, row) for row in rows]
+
+    def _by_column(self, value: dict[str, Any]) -> list[Any]:
+        columns = {name: given if isinstance(given, list) else [given] for name, given in value.items()}
+        counts = {len(given) for given in columns.values()}
+        if len(counts) > 1:
+            raise RequestError(
+                400, f"The columns of `inputs` have {', '.join(map(str, sorted(counts)))} rows, expected as many each."
+            )
+        rows = zip(*columns.values(), strict=True)
+        return [dict(zip(columns, map(_bare, row), strict=True)) for row in rows]
+
+    def _named(self, row: Any) -> Any:
+        """A row as a record: one without names has the columns of the signature, in order."""
+        if isinstance(row, list):
+            return self._zipped(self._names, row)
+        return row if isinstance(row, dict) or len(self._names) != 1 else {self._names[0]: row}
+
+    @staticmethod
+    def _zipped(names: list[str], row: Any) -> Any:
+        if not isinstance(row, list) or len(row) != len(names):
+            raise RequestError(
+                422, f"{shorten(row, 60)} is no row of {len(names)} values: {shorten(', '.join(names), 200)}."
+            )
+        return dict(zip(names, row, strict=True))
+
+    def _table(self, body: bytes) -> list[Any]:
+        try:
+            rows = list(csv.reader(io.StringIO(body.decode("utf-8-sig"), newline="")))
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise RequestError(400, f"This is no CSV: {error}.") from error
+        if not rows:
+            raise RequestError(400, "This is no CSV: it has no header line.")
+        names, *data = rows
+        return [
+            {name: self._value(name, text) for name, text in self._zipped(names, row).items()} for row in data if row
+        ]
+
+    def _value(self, name: str, text: str) -> Any:
+        """A cell in the terms of JSON; what it can't be is left as text, which the check then names."""
+        dtype = self._types.get(name, "str")
+        if not text and (name in self._nullable or dtype in FLOATS or dtype in INTEGERS):
+            return None
+        if dtype == "bool":
+            return {"true": True, "false": False}.get(text.lower(), text)
+        if dtype in FLOATS or dtype in INTEGERS:
+            try:
+                return int(text) if dtype in INTEGERS else float(text)
+            except ValueError:
+                return text
+        return text
+
+
+def _bare(value: Any) -> Any:
+    """The value of a row that is a list of one, as a tensor of one column has it."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value

@@ -1,0 +1,45 @@
+"""The form for people: `POST /predict` with records, and one prediction for each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mainspring.serving.online import OnlinePredictor
+from mainspring.serving.protocols.call import Call, Outcome
+from mainspring.web.app import Answer, RequestError, encode
+from mainspring.web.body import read_json
+
+_FORMS = 'Expected {"records": [{...}]}, a list of records, or one record.'
+
+
+def read_records(body: bytes, predictor: OnlinePredictor) -> Call:
+    """What is asked: what is right by one quick pass of a decoder, any other form with care, and what is wrong by name.
+
+    Raises:
+        RequestError: 400, it is no JSON; 422, there are no records, or they are not what the model takes.
+    """
+    if quick := predictor.decode(body):
+        return Call(*quick)
+    records = _records(body, predictor)
+    columns, problems = predictor.check(records)
+    if problems:
+        raise RequestError(422, str(problems[0]), problems=problems)
+    return Call(columns, len(records))
+
+
+def write_records(call: Call, outcome: Outcome, version: str) -> Answer:
+    """The answer to a call."""
+    answer: dict[str, Any] = {"predictions": outcome.answers, "model_version": version, "id": outcome.id}
+    if outcome.features is not None:
+        answer["features"] = outcome.features
+    return Answer(encode(answer), rows=call.rows)
+
+
+def _records(body: bytes, predictor: OnlinePredictor) -> list[Any]:
+    given = read_json(body)
+    if isinstance(given, dict):
+        is_record = not given or any(field.name in given for field in predictor.takes.inputs)
+        given = [given] if is_record else given.get("records")
+    if not isinstance(given, list):
+        raise RequestError(422, f"{_FORMS} GET / shows one.")
+    return given

@@ -1,0 +1,246 @@
+"""Every protocol gives what the model gives: whole exchanges, JSON and binary, and what each refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections.abc import Iterator
+from datetime import date
+from typing import Any, cast
+
+import httpx
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+from mainspring.models import Field, Output, Signature, register
+from mainspring.serving import ServingApp, bind
+from mainspring.workspace import Workspace, using
+
+pytestmark = pytest.mark.one_backend("the server reads both through the doors that have their own suites")
+SEEN = Signature(
+    (
+        Field("n", "i32"), Field("x", "f64", nullable=True), Field("ok", "bool"), Field("name", "str"),
+        Field("kind", 'enum["a","b"]'), Field("day", "date"), Field("raw", "bin"), Field("wide", "u64"),
+    ),
+    Output("label", ("seen", "unseen")),
+)  # fmt: skip
+ROW = {"n": 3, "x": None, "ok": True, "name": "é", "kind": "b", "day": "2013-01-31", "raw": "/wA=", "wide": 2**63}
+MEANT = ROW | {"day": date(2013, 1, 31), "raw": b"\xff\x00"}
+TENSORS = [
+    {"name": "n", "shape": [1, 1], "datatype": "INT32", "data": [3]},
+    {"name": "x", "shape": [1], "datatype": "FP32", "data": [None]},
+    {"name": "ok", "shape": [1, 1], "datatype": "BOOL", "data": [[True]]},
+    {"name": "name", "shape": [1], "datatype": "BYTES", "data": ["é"]},
+    {"name": "kind", "shape": [1], "datatype": "BYTES", "data": ["b"]},
+    {"name": "day", "shape": [1], "datatype": "BYTES", "data": ["2013-01-31"]},
+    {"name": "raw", "shape": [1], "datatype": "BYTES", "data": ["/wA="]},
+    {"name": "wide", "shape": [1], "datatype": "UINT64", "data": [2**63]},
+]
+
+
+class Asked:
+    """A server in this process."""
+
+    def __init__(self, app: ServingApp) -> None:
+        self.app = app
+
+    def __call__(self, path: str, content: bytes | None = None, **headers: str) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            transport = httpx.ASGITransport(cast(Any, self.app))
+            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+                method = "GET" if content is None else "POST"
+                return await client.request(method, path, content=content, headers=named)
+
+        return asyncio.run(ask())
+
+    def json(self, path: str, body: object = None, status: int = 200, **headers: str) -> Any:
+        answer = self(path, None if body is None else json.dumps(body).encode(), **headers)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    root = tmp_path_factory.mktemp("served")
+    (root / "mainspring.toml").write_text('name = "served"\n')
+    with Workspace.open(root) as opened, using(opened):
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def asked(workspace: Workspace) -> Asked:
+    """A model of each kind of answer."""
+    table = pl.DataFrame({"a": [0.0, 1.0, 2.0, 3.0], "b": [1.0, 0.0, 1.0, 0.0]})
+    register(LinearRegression().fit(table, [1.0, 2.0, 4.0, 5.0]), "line", input_example=table)
+    register(LogisticRegression().fit(table, ["x", "y", "z", "z"]), "kinds", input_example=table)
+    register(LogisticRegression().fit(table, [0, 0, 1, 1]), "late", input_example=table)
+    for model in ("line", "kinds", "late"):
+        bind(model, f"{model}@production", version=f"{model}/1")
+    return Asked(ServingApp(workspace, "line", "kinds", "late"))
+
+
+@pytest.fixture(scope="module")
+def seer(workspace: Workspace) -> Asked:
+    """A model that knows whether each value of a row came as it was meant."""
+    register(DummyClassifier().fit([[0], [1]], ["seen", "unseen"]), "seer", signature=SEEN, input_kind="records")
+    bind("seer", "seer@production", version="seer/1")
+    app = ServingApp(workspace, "seer")
+    app.live["seer"].predictor.predictor.model = Seer()
+    return Asked(app)
+
+
+class Seer:
+    """Looks at each value, and its type."""
+
+    def predict(self, rows: list[dict[str, Any]]) -> list[str]:
+        return ["seen" if repr(list(row.values())) == repr(list(MEANT.values())) else "unseen" for row in rows]
+
+
+ROWS: list[dict[str, Any]] = [{"a": 0.5, "b": 1.0}, {"a": 2.5, "b": 0.0}, {"a": 7, "b": -1}]
+
+
+@pytest.mark.parametrize("name", ["line", "kinds", "late"])
+def test_all_protocols_give_the_same(asked: Asked, name: str) -> None:
+    plain = asked.json(f"/predict/{name}", {"records": ROWS})["predictions"]
+    columns = {key: [row[key] for row in ROWS] for key in ("a", "b")}
+    for form in (
+        {"dataframe_records": ROWS},
+        {"dataframe_split": {"columns": ["b", "a"], "data": [[row["b"], row["a"]] for row in ROWS]}},
+        {"instances": ROWS}, {"instances": [[row["a"], row["b"]] for row in ROWS], "parameters": {}},
+        {"inputs": columns}, {"inputs": {key: [[value] for value in values] for key, values in columns.items()}},
+        {"inputs": [[row["a"], row["b"]] for row in ROWS], "params": {}},
+    ):  # fmt: skip
+        assert asked.json(f"/invocations/{name}", form)["predictions"] == plain
+    written = pl.DataFrame(columns, strict=False).write_csv().encode()
+    assert asked(f"/invocations/{name}", written, content_type="text/csv").json()["predictions"] == plain
+    values = [list(each.values()) if isinstance(each, dict) else each for each in plain]
+    by_column = [{"name": key, "shape": [3], "datatype": "FP64", "data": given} for key, given in columns.items()]
+    matrix = {"name": "whatever", "shape": [3, 2], "datatype": "FP64", "data": [[row["a"], row["b"]] for row in ROWS]}
+    for inputs in (by_column, [matrix], by_column[::-1]):
+        answer = asked.json(f"/v2/models/{name}/versions/1/infer", {"id": "mine", "inputs": inputs})
+        (output,) = answer["outputs"]
+        assert np.array(output["data"]).reshape(output["shape"]).tolist() == values
+        assert (answer["model_name"], answer["model_version"], answer["id"]) == (name, "1", "mine")
+
+
+def test_binary_tensors_go_in_and_out(asked: Asked) -> None:
+    matrix = np.array([[row["a"], row["b"]] for row in ROWS], dtype="<f4")
+    parts = [np.ascontiguousarray(matrix[:, place]).tobytes() for place in (0, 1)]
+    head = json.dumps({
+        "inputs": [
+            {"name": name, "shape": [3, 1], "datatype": "FP32", "parameters": {"binary_data_size": 12}} for name in "ab"
+        ],
+        "parameters": {"binary_data_output": True},
+    }).encode()  # fmt: skip
+    answer = asked("/v2/models/kinds/infer", head + b"".join(parts), inference_header_content_length=str(len(head)))
+    assert answer.status_code == 200, answer.text
+    size = int(answer.headers["inference-header-content-length"])
+    (output,) = json.loads(answer.content[:size])["outputs"]
+    assert (output["datatype"], output["shape"], output["parameters"]) == ("FP64", [3, 3], {"binary_data_size": 72})
+    found = np.frombuffer(answer.content[size:], "<f8").reshape(3, 3)
+    plain = asked.json("/predict/kinds", {"records": ROWS})["predictions"]
+    assert found.tolist() == [list(each.values()) for each in plain]
+    assert answer.headers["x-model-version"] == "kinds/1"
+
+
+def test_a_value_of_every_type_comes_as_it_is_meant(seer: Asked) -> None:
+    assert seer.json("/predict", {"records": [ROW]})["predictions"] == ["seen"]
+    assert seer.json("/invocations", {"dataframe_records": [ROW]})["predictions"] == ["seen"]
+    (output,) = seer.json("/v2/models/seer/infer", {"inputs": TENSORS})["outputs"]
+    assert output == {"name": "predictions", "datatype": "BYTES", "shape": [1], "data": ["seen"]}
+    metadata = seer.json("/v2/models/seer/")
+    assert [each["datatype"] for each in metadata["inputs"]] == [
+        "INT32", "FP64", "BOOL", "BYTES", "BYTES", "BYTES", "BYTES", "UINT64"
+    ]  # fmt: skip
+    assert metadata["outputs"] == [
+        {"name": "predictions", "datatype": "BYTES", "shape": [-1], "parameters": {"classes": ["seen", "unseen"]}}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "message"),
+    [
+        ({"name": "m"}, 422, "n: missing"),
+        ({"datatype": "FP32"}, 422, "n: its datatype is FP32, expected INT32"),
+        ({"datatype": "INT64", "data": [2**31]}, 422, "n[0]: 2147483648 does not fit i32"),
+        ({"shape": [1, 1, 1]}, 422, "n: its shape is [1, 1, 1]"),
+        ({"shape": [2], "data": [1, 2]}, 422, "inputs: tensors of 1, 2 rows"),
+        ({"shape": [2]}, 400, "Tensor `n`: 1 elements came"),
+        ({"datatype": "OBJECT"}, 400, "`OBJECT` is no datatype"),
+        ({"data": None}, 400, "Tensor `n`: there is neither `data`"),
+        ({"parameters": {"binary_data_size": 4}}, 400, "Tensor `n`: there is `data` beside"),
+    ],
+    ids=range(9),
+)
+def test_a_wrong_tensor_is_named(seer: Asked, change: dict[str, Any], status: int, message: str) -> None:
+    answer = seer.json("/v2/models/seer/infer", {"inputs": [TENSORS[0] | change, *TENSORS[1:]]}, status)
+    assert answer["error"].startswith(message) or message in answer["error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "message"),
+    [
+        ("/v2/models/line/infer", {}, 400, "no inference request"),
+        ("/v2/models/line/infer", {"inputs": 3}, 400, "no inference request"),
+        ("/v2/models/line/infer", {"inputs": [], "outputs": [{"name": "x"}]}, 400, "no output `x`"),
+        ("/v2/models/lines/infer", {"inputs": []}, 404, "nearest: line"),
+        ("/v2/models/line/versions/2/infer", {"inputs": []}, 404, "answers with version 1"),
+        ("/predict/lines", {"records": []}, 404, "nearest: line"),
+        ("/invocations", {}, 400, "Expected one of dataframe_split"),
+        ("/invocations", {"instances": [], "inputs": []}, 400, "Expected one of"),
+        ("/invocations", {"instances": [], "more": 1}, 400, "`more`"),
+        ("/invocations", {"instances": [], "params": {"a": 1}}, 400, "no parameters"),
+        ("/invocations", {"instances": [[1]]}, 422, "no row of 2 values"),
+        ("/invocations", {"instances": {"a": 1}}, 400, "expected a list"),
+        ("/invocations", {"dataframe_split": [[1, 2]]}, 400, "`columns`"),
+        ("/invocations", {"inputs": {"a": [1, 2], "b": [1]}}, 400, "rows"),
+        ("/invocations", {"dataframe_records": [{"a": "x", "b": 1}]}, 422, "[0].a"),
+    ],
+    ids=range(15),
+)
+def test_what_is_not_the_protocol_is_refused(asked: Asked, path: str, body: Any, status: int, message: str) -> None:
+    assert message in asked.json(path, body, status)["error"]
+
+
+def test_csv_cells_are_what_the_columns_are(seer: Asked) -> None:
+    header = ",".join(ROW)
+    line = "3,,TRUE,é,b,2013-01-31,/wA=,9223372036854775808"
+    answer = seer("/invocations", f"{header}\r\n{line}\r\n".encode(), content_type="text/csv; charset=utf-8")
+    assert answer.json() == {"predictions": ["seen"]}
+    wrong = seer("/invocations", f"{header}\n{line.replace('3,', 'x,', 1)}\n".encode(), content_type="text/csv")
+    assert (wrong.status_code, wrong.json()["error"]) == (422, '[0].n: "x" is a str, expected a whole number')
+    for body in (b"", b"\xff\xfe", f"{header}\n1,2\n".encode()):
+        assert seer("/invocations", body, content_type="text/csv").status_code in (400, 422)
+    assert seer("/invocations", b"x", content_type="application/x-parquet").status_code == 415
+
+
+def test_headers_say_and_demand_the_version(asked: Asked) -> None:
+    assert asked("/predict", json.dumps(ROWS).encode(), x_model_version="1").headers["x-model-version"] == "line/1"
+    refused = asked.json("/predict", ROWS, 409, x_model_version="line/2")
+    assert refused["error"] == "`line` answers with line/1 now, not with line/2."
+
+
+def test_packed_bodies_are_read_and_bombs_are_not(asked: Asked) -> None:
+    body = json.dumps({"records": ROWS}).encode()
+    assert asked("/predict", gzip.compress(body), content_encoding="gzip").status_code == 200
+    assert asked("/predict", gzip.compress(b" " * (17 << 20)), content_encoding="gzip").status_code == 413
+    assert asked("/predict", gzip.compress(body)[:-9], content_encoding="gzip").status_code == 400
+    assert asked("/predict", body, content_encoding="deflate").status_code == 400
+    assert asked("/predict", body, content_encoding="br").status_code == 415
+
+
+def test_probes_and_descriptions(asked: Asked) -> None:
+    for path in ("/ping", "/v2/health/live", "/v2/health/ready", "/v2/models/late/ready", "/version", "/v2/"):
+        assert asked(path).status_code == 200
+    assert asked.json("/v2")["extensions"] == ["binary_tensor_data"]
+    told = asked.json("/openapi.json")
+    takes = told["paths"]["/predict/line"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert takes["properties"]["records"]["items"]["required"] == ["a", "b"]
+    page = asked("/docs").text
+    assert all(f"<h1>{name} · {name}/1</h1>" in page for name in ("line", "kinds", "late"))
+    assert "http://" not in page.replace("http://127.0.0.1", "")
