@@ -38,6 +38,7 @@ _MANY_ROWS = 256
 _READERS = 16  # threads that wait for a store on another machine
 _RETRY = ((b"retry-after", b"1"),)
 _POST = b"POST"
+_HEALTH = "/v2/health/"
 _OVERDUE_S = 0.25
 _HTML = b"text/html; charset=utf-8"
 _PREDICTIONS = Counted(
@@ -99,6 +100,9 @@ class ServingApp(WebApp):
             return self._description(route, request)
         if route == "/v2":
             return Answer(encode({"name": "mainspring", "version": _version(), "extensions": ["binary_tensor_data"]}))
+        if route.startswith(_HEALTH):
+            is_ok = route.endswith("live") or self.is_ready()
+            return Answer(encode({route.removeprefix(_HEALTH): is_ok}), status=200 if is_ok else 503)
         if route == "/version":
             return Answer(_version().encode(), b"text/plain; charset=utf-8")
         return await super().respond(route, request)

@@ -114,7 +114,7 @@ class WebApp:
         """Answer an admitted request; raises `RequestError` for what is wrong with it."""
         if route == "/metrics":
             return Answer(self.metrics.text(self.told()).encode(), CONTENT_TYPE)
-        is_ok = request.path.endswith("/live") or self.is_ready()
+        is_ok = request.path == "/live" or self.is_ready()
         said = "ok" if is_ok else "draining" if self.is_draining else "stuck"
         return Answer(encode({"status": said}), status=200 if is_ok else 503)
 
