@@ -25,7 +25,7 @@ test: lint ## Check everything: lint, types, layers, tests, doctests, documentat
 
 test-journeys: $(VENV)/.test ## Run whole commands as their users call them: the demos of the examples, each benchmark small
 	@$(PY) -m compileall -q src; \
-	$(PY) -m pytest -q -n $(JOBS) --dist loadgroup -m "journey and not soak" tests/examples tests/house $(ARGS)
+	$(PY) -m pytest -q -n $(JOBS) --dist loadfile -m "journey and not soak" tests/examples tests/house $(ARGS)
 
 lint: $(VENV)/.test ## Check style, types and the layers of the house
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports

@@ -25,7 +25,6 @@ pytestmark = [
     pytest.mark.journey,
     pytest.mark.timeout(600),
     pytest.mark.one_backend(reason="the example is what runs on a laptop, and it is large"),
-    pytest.mark.xdist_group("flights"),
 ]
 
 

@@ -19,7 +19,6 @@ pytestmark = [
     pytest.mark.journey,
     pytest.mark.timeout(900),
     pytest.mark.one_backend(reason="the example is what runs on a laptop"),
-    pytest.mark.xdist_group("forecast"),
 ]
 
 
