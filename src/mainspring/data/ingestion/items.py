@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+import msgspec
 import polars as pl
 
 from mainspring.data.ingestion.delimited import Delimited
@@ -90,13 +91,27 @@ def read_items(items: Iterable[Item], options: Options, state: State | None, rea
     known, partial = _Known(state, reading), (state or {}).get("partial")
     found = list(items)
     seen = dict(reading.known)
+    is_told = known.is_any
     if partial is not None and partial["name"] not in {item.name for item in found}:
         raise StaleState
     for item in found:
         here = partial if partial is not None and partial["name"] == item.name else None
         if here is None and known.is_unchanged(item, part_of(options, item.name)):
             continue
-        yield from _ItemReading(item, options_of(options, item.name), known, seen, reading).batches(here)
+        for batch in _ItemReading(item, options_of(options, item.name), known, seen, reading).batches(here):
+            told = "" if is_told or batch.frame is None else _told_of_folders(item, batch.frame.columns, reading)
+            is_told = is_told or batch.frame is not None
+            yield (
+                msgspec.structs.replace(batch, warning=" ".join(filter(None, (batch.warning, told)))) if told else batch
+            )
+
+
+def _told_of_folders(item: Item, columns: list[str], reading: Reading) -> str:
+    """That names of folders say what the files don't."""
+    folders = place_of(reading.identity, item.name)[1:-1]
+    absent = [name for name, equals, _ in (each.partition("=") for each in folders) if equals and name not in columns]
+    told = f"`{', '.join(absent)}` is in the names of folders alone, of which an ingest makes no columns"
+    return f"{item.uri}: {told}; of Parquet, `mainspring data import` of the folder does." if absent else ""
 
 
 class _Known:
@@ -119,6 +134,11 @@ class _Known:
             for name, parts in files.items()
             for part in parts.values()
         }
+
+    @property
+    def is_any(self) -> bool:
+        """Whether the dataset has rows of any file."""
+        return bool(self._homes)
 
     def parts(self, name: str) -> Parts:
         """What was read of a file: stamp and digest of each part."""
