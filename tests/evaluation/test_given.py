@@ -260,4 +260,8 @@ def test_a_gate_that_is_none_is_refused() -> None:
         decide(evaluation, ["roc_auc"])  # type: ignore[list-item]  # what is tested
     with pytest.raises(NotFoundError, match="metric"):
         decide(evaluation, Gate("brier", at_most=1))
+    with pytest.raises(WrongTypeError, match="evidence"):
+        LOOSE.decide(evaluation, [], evidence=None)
+    with pytest.raises(WrongTypeError, match="metric"):
+        LOOSE.Gate(None, at_least=0.5)
     assert Gate("roc_auc", at_least=np.float32(0.5)) == Gate("roc_auc", at_least=0.5)  # type: ignore[arg-type]  # a number of NumPy

@@ -123,9 +123,8 @@ def _ends(data: Scored) -> tuple[Array, Array]:
     low, high = data.scores[:, 0], data.scores[:, 1]
     if (crossed := low > high).any():
         row = int(crossed.argmax())
-        raise InvalidError(
-            "y_score", data.scores[row].tolist(), "a lower and an upper end", f"It is that of row {row}."
-        )
+        told = f"It is row {row}. Quantiles that were fitted apart may cross: put them in order, by `numpy.sort(ends, axis=1)`."
+        raise InvalidError("y_score", data.scores[row].tolist(), "a lower and an upper end", told)
     return low, high
 
 

@@ -11,7 +11,7 @@ import msgspec
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, WrongTypeError, close_names
 from mainspring.evaluation.evaluation import Evaluation, SliceValues
 from mainspring.evaluation.evidence import Evidence, Fact
-from mainspring.evaluation.given import number_of, several
+from mainspring.evaluation.given import expect_text, number_of, several
 from mainspring.evaluation.tables import shown
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Gate(msgspec.Struct, frozen=True):
     confident: bool = False
 
     def __post_init__(self) -> None:
-        path = f"Gate({self.metric!r})"
+        path = f"Gate({expect_text('metric', self.metric)!r})"
         for name in ("at_least", "at_most", "margin"):
             if (given := getattr(self, name)) is not None:
                 msgspec.structs.force_setattr(self, name, number_of(f"{path}, {name}", given))
@@ -136,7 +136,10 @@ def decide(
     1 of 1 gates passed
       pass  roc_auc  0.7100  at least 0.6500
     """
-    asked, told = several("gates", gates, Gate), [evidence] if hasattr(evidence, "facts") else evidence
+    asked, told = (
+        several("gates", gates, Gate),
+        [evidence] if hasattr(evidence, "facts") else several("evidence", evidence),
+    )
     if other := [each for each in asked if not isinstance(each, Gate)]:
         raise WrongTypeError("gates", other[0], "a `Gate`")
     facts = {name: fact for each in told for name, fact in each.facts().items()}
