@@ -66,6 +66,11 @@ def pytest_collection() -> Iterator[None]:
         gc.freeze()  # thousands of collected tests, which every full collection of garbage would walk: 7 % of a run
 
 
+def pytest_unconfigure() -> None:
+    """Libraries that look at exit whether all of theirs was collected find it so."""
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def _environment_kept() -> Iterator[None]:
     """What a command that is called in this process sets, such as numbers of threads, is not there for other tests."""
