@@ -89,7 +89,10 @@ class RunLog:
         """Keep a point of each metric as `log_metric` does, or of none if one is refused."""
         if not isinstance(values, Mapping):
             raise WrongTypeError("metrics", values, "a dict of numbers by the names of metrics")
-        numbers = {checked_key("metric", key): _float(key, value) for key, value in values.items()}
+        for key in values:
+            if key not in self.metric_names:
+                checked_key("metric", key)
+        numbers = {key: value if type(value) is float else _float(key, value) for key, value in values.items()}
         for key, number in numbers.items():
             self.log_metric(key, number, step=step)
 
