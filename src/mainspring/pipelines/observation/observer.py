@@ -108,6 +108,7 @@ class Observer:
         self._holders: dict[CodeType, list[Any]] = {}
         self._quoted: set[str] = set()
         self._names: dict[str, str] = {}
+        self._recalled: frozenset[tuple[str, str]] = frozenset()  # not read here until now
 
     def __enter__(self) -> Observer:
         _install()
@@ -134,6 +135,7 @@ class Observer:
         for keeper, read in reads:
             by = f"{read.by}, remembered by {keeper}" if read.by else f"remembered by {keeper}"
             self._count(Observation(read.kind, read.name, by), read.path)
+        self._recalled = frozenset(self._seen)
 
     def keep(self, path: Path) -> None:
         """What a path leads to becomes part of the result: that is a read, unless the step made it."""
@@ -363,7 +365,8 @@ class Observer:
         spec = imported_module(frame, self.root) if self.root else None
         if spec is not None:  # a later step that loads the module doesn't see its import, and depends on it as well
             keep_read(spec, kind, name, by=self._place(frame), path=path)
-        if (kind, name) not in self._seen:
+        if (kind, name) not in self._seen or (kind, name) in self._recalled:
+            self._recalled -= {(kind, name)}
             self._seen[kind, name] = Observation(kind, name, self._place(frame))
 
     def _shown(self, kind: Kind, name: str) -> str:
