@@ -382,21 +382,26 @@ def _value(kind: str, name: str, reference: str) -> str:
     return value
 
 
-def _values() -> list[tuple[str, str]]:
+def _values() -> tuple[tuple[str, str], ...]:
     """The values that are secrets here, with their references, the longest first: one may be a part of another."""
-    return sorted((_in_environment() | _known).items(), key=lambda known: -len(known[0]))
+    return _ordered(tuple(_in_environment()), len(_known))
 
 
-def _in_environment() -> dict[str, str]:
-    found = {}
+@lru_cache(maxsize=4)  # asked for each text that is redacted; what is known only grows
+def _ordered(in_environment: tuple[tuple[str, str], ...], count: int) -> tuple[tuple[str, str], ...]:  # noqa: ARG001  # says which are known
+    found = {form: reference for reference, value in in_environment for form in _as_recorded(value)}
+    return tuple(sorted((found | _known).items(), key=lambda known: -len(known[0])))
+
+
+def _in_environment() -> Iterator[tuple[str, str]]:
+    """The references to variables that hold secrets, with their values."""
     for name in os.environ:
         if not _names_secret(name) or name in _NO_SECRETS:
             continue
         value = os.environ.get(name, "")
         is_number = value.isdigit() and (len(value) < _SHORTEST_DIGITS or name.lower().endswith("tokens"))
         if len(value) > _SHORTEST and not is_number and not is_reference(value) and not _is_default(value):
-            found.update(dict.fromkeys(_as_recorded(value), f"secret:env/{name}"))
-    return found
+            yield f"secret:env/{name}", value
 
 
 def _is_default(value: str) -> bool:
