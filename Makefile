@@ -1,6 +1,6 @@
 # Everything a contributor runs. `make help` lists it. Only Python 3.11 or newer, make and git are needed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench soak test-outside clean
+.PHONY: help demo test test-journeys lint docs bench soak test-outside clean
 SHELL := /bin/bash
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -22,6 +22,10 @@ test: lint ## Check everything: lint, types, layers, tests, doctests, documentat
 	@seed=$${PYTHONHASHSEED:-$$($(PY) -c 'import secrets; print(secrets.randbelow(2**32))')}; \
 	echo "PYTHONHASHSEED=$$seed"; $(PY) -m compileall -q src; \
 	PYTHONDONTWRITEBYTECODE= PYTHONHASHSEED=$$seed $(PY) -m pytest -q -n $(JOBS) --dist worksteal $(ARGS)
+
+test-journeys: $(VENV)/.test ## Run whole commands as their users call them: the demos of the examples, each benchmark small
+	@$(PY) -m compileall -q src; \
+	$(PY) -m pytest -q -n $(JOBS) --dist loadfile -m "journey and not soak" tests/examples tests/house $(ARGS)
 
 lint: $(VENV)/.test ## Check style, types and the layers of the house
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports

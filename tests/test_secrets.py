@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
+from base64 import b64encode, urlsafe_b64encode
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -19,6 +22,7 @@ from mainspring.secrets import (
     names_secret,
     redact,
     redact_value,
+    refuse_name,
     refuse_output,
     refuse_value,
     resolve,
@@ -302,3 +306,52 @@ def test_a_value_that_holds_itself_is_walked_once(monkeypatch: pytest.MonkeyPatc
     round_: list[Any] = []
     round_.append(round_)
     refuse_output("Step `a`", round_)
+
+
+@pytest.mark.parametrize(
+    "value", ['hunter2 "naïve"/p4ss&word', "hunter2longenough", "back\\slash'1234", "tab\t&<quoted>"]
+)
+def test_a_secret_is_redacted_as_texts_within_texts_write_it(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("WITHIN", value)
+    resolve("secret:env/WITHIN")
+    data = value.encode()
+    lower = re.sub("%..", lambda escape: escape[0].lower(), quote(value, safe=""))
+    for text in (
+        json.dumps(json.dumps([value])), repr((json.dumps(json.dumps(value)),)), repr(data), repr([f"\"it's {value}"]),
+        lower,
+        html.escape(value), html.escape(value, quote=False), data.hex(), b64encode(data).decode(),
+        urlsafe_b64encode(data).decode().rstrip("="),
+        *(b64encode(user + b":" + data).decode() for user in (b"a", b"ab", b"abc")),
+    ):  # fmt: skip
+        assert "[secret:env/WITHIN]" in redact(text), text
+
+
+def test_what_everybody_knows_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTGRES_PASSWORD", "postgres")
+    refuse_value("pipeline `main`", "db", "postgres")
+    resolve("secret:env/POSTGRES_PASSWORD")
+    refuse_value("pipeline `main`", "db", "postgresql://db/x")
+    refuse_output("Step `f`", ["postgres"])
+    assert redact("the driver postgresql+psycopg") == "the driver postgresql+psycopg"
+
+
+def test_a_refused_value_is_named_by_its_parameter_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_PASSWORD", "house-wine")
+    monkeypatch.setenv("LAB_PIN_PASSWORD", "merlot")
+    with pytest.raises(
+        SecretError, match=r"`main`: `wine` holds .*`secret:env/LAB_PASSWORD`.*ms\.Secret.*env -u LAB_PASSWORD"
+    ):
+        refuse_value("pipeline `main`", "wine", "a house-wine")
+    with pytest.raises(SecretError, match="LAB_PIN_PASSWORD"):
+        refuse_value("pipeline `main`", "wine", "merlot")
+    refuse_value("pipeline `main`", "wine", "merlots of all years")  # a short one stands in ordinary texts by chance
+
+
+def test_a_name_is_no_place_for_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAMING", "named-after-it")
+    refuse_name("name of a metric", "loss of named-after-it")
+    resolve("secret:env/NAMING")
+    with pytest.raises(SecretError, match=r"name of a metric.*secret:env/NAMING") as caught:
+        refuse_name("name of a metric", "loss of named-after-it")
+    assert "named-after-it" not in str(caught.value)
+    assert redact_value("n", {"named-after-it": 1}) == {"[secret:env/NAMING]": 1}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,6 +22,13 @@ _NO_SECRETS = ("PWD", "OLDPWD")  # the shell's working directory, not a password
 _SHORTEST = 4  # shorter values would blank out ordinary words
 _SHORTEST_INSIDE = 8  # shorter ones stand in ordinary texts by chance
 _SHORTEST_DIGITS = 6  # as do shorter numbers
+# Set by whoever installs a database or a server: they hide nothing, and stand in ordinary texts.
+_DEFAULTS = frozenset(
+    """admin administrator changeme change-me change_me default disabled enabled example guest localhost mainspring minio
+    minioadmin mongodb mysql oracle passw0rd password placeholder postgres postgresql rabbitmq redis secret testing
+    token unused your-password""".split()
+)
+_DEEPEST_QUOTED = 3  # JSON in JSON in the `repr` of an exception
 _LONGEST_KEY = 400  # lines of a private key; RSA with 16,384 bits has 200
 _STRANGE_LINE = 80  # of these; after five lines that are no part of a key it is taken for ended
 
@@ -204,7 +211,9 @@ def redact_value(name: str, value: object) -> object:
             return value
         return "[redacted]" if names_secret(name) else redact(value)
     if isinstance(value, dict):
-        return {key: redact_value(str(key), item) for key, item in value.items()}
+        return {
+            redact(key) if isinstance(key, str) else key: redact_value(str(key), item) for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
         return [redact_value(name, item) for item in value]
     return value
@@ -235,6 +244,16 @@ def refuse_output(place: str, value: object) -> None:
             f"{place}: it holds the value of `{reference}`, which would be stored. Return what was made with the secret,"
             " and pass on the ms.Secret instead of its value."
         )
+
+
+def refuse_name(place: str, name: str) -> None:
+    """Refuse the name of something that is recorded if it holds the value of a secret that was resolved in this process.
+
+    Raises:
+        SecretError: place and reference are named, never the value.
+    """
+    if _known and (reference := _held_in_text(name)) is not None:
+        raise SecretError(f"{place}: it holds the value of `{reference}`, which would be recorded. Name it without.")
 
 
 def _held(value: object, met: set[int]) -> str | None:
@@ -279,10 +298,17 @@ def _record_fields(value: object) -> Iterable[str]:
 
 
 def _held_in_text(text: str) -> str | None:
-    for secret, reference in _known.items():
-        if text == secret or (len(secret) >= _SHORTEST_INSIDE and secret in text):
-            return reference
-    return None
+    return next((reference for secret, reference in _known.items() if _holds(text, secret)), None)
+
+
+def _holds(text: str, secret: str) -> bool:
+    return text == secret or (len(secret) >= _SHORTEST_INSIDE and secret in text)
+
+
+def _without(reference: str) -> str:
+    """How to go on if what a reference leads to is no secret."""
+    kind, _, name = reference.partition("/")
+    return f", or start without the variable if it is no secret: `env -u {name} …`" if kind == "secret:env" else ""
 
 
 def _refuse(place: str, name: str, value: object, met: set[int]) -> None:
@@ -308,9 +334,10 @@ def _refuse_text(place: str, name: str, value: str) -> None:
             " secret:env/NAME or secret:file/PATH (or give it another name, if it is none)."
         )
     for secret, reference in _values():
-        if secret in value and (not secret.isdigit() or re.search(_whole(secret), value)):
+        if _holds(value, secret) and (not secret.isdigit() or re.search(_whole(secret), value)):
             raise SecretError(
-                f"{place}: it holds the value of `{reference}`, which would be recorded. Pass ms.Secret(…)."
+                f"{place}: `{name}` holds the value of `{reference}`, which would be recorded. Pass ms.Secret(…)"
+                f"{_without(reference)}."
             )
     if any(_blank(match) != match[0] for shape in _compiled(_SURE_SHAPES) for match in shape.finditer(value)):
         raise SecretError(
@@ -349,48 +376,83 @@ def _value(kind: str, name: str, reference: str) -> str:
             value = path.expanduser().read_text().rstrip("\n")
         except OSError as error:
             raise SecretError(f"`{reference}`: {path} can't be read ({os.strerror(error.errno or 0)})") from error
-    if len(value) >= _SHORTEST:
+    if len(value) >= _SHORTEST and not _is_default(value):
         for each in _as_recorded(value):
             _known[each] = reference
     return value
 
 
-def _values() -> list[tuple[str, str]]:
+def _values() -> tuple[tuple[str, str], ...]:
     """The values that are secrets here, with their references, the longest first: one may be a part of another."""
-    return sorted((_in_environment() | _known).items(), key=lambda known: -len(known[0]))
+    return _ordered(tuple(_in_environment()), len(_known))
 
 
-def _in_environment() -> dict[str, str]:
-    found = {}
+@lru_cache(maxsize=4)  # asked for each text that is redacted; what is known only grows
+def _ordered(in_environment: tuple[tuple[str, str], ...], count: int) -> tuple[tuple[str, str], ...]:  # noqa: ARG001  # says which are known
+    found = {form: reference for reference, value in in_environment for form in _as_recorded(value)}
+    return tuple(sorted((found | _known).items(), key=lambda known: -len(known[0])))
+
+
+def _in_environment() -> Iterator[tuple[str, str]]:
+    """The references to variables that hold secrets, with their values."""
     for name in os.environ:
         if not _names_secret(name) or name in _NO_SECRETS:
             continue
         value = os.environ.get(name, "")
         is_number = value.isdigit() and (len(value) < _SHORTEST_DIGITS or name.lower().endswith("tokens"))
-        if len(value) > _SHORTEST and not is_number and not is_reference(value):
-            found.update(dict.fromkeys(_as_recorded(value), f"secret:env/{name}"))
-    return found
+        if len(value) > _SHORTEST and not is_number and not is_reference(value) and not _is_default(value):
+            yield f"secret:env/{name}", value
+
+
+def _is_default(value: str) -> bool:
+    return value.lower() in _DEFAULTS
 
 
 @lru_cache(maxsize=4096)  # asked for each text that is redacted
 def _as_recorded(value: str) -> tuple[str, ...]:
-    """The value, as logs are read line by line each of its lines that says something by itself, and each as URLs, JSON and
-    Python write it.
-    """
-    import json
-    from urllib.parse import quote, quote_plus
-
+    """The value, as logs are read line by line each of its lines that says something by itself, and their other forms."""
     lines = value.splitlines() if "\n" in value else ()
     plain = [value, *(line for line in lines if len(line) >= _SHORTEST_INSIDE and not line.startswith("-----"))]
-    written = [
-        form
-        for text in plain
-        for form in (
-            quote(text), quote(text, safe=""), quote_plus(text), quote_plus(text, safe="/"), json.dumps(text)[1:-1],
-            json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1], ascii(text)[1:-1],
-        )
-    ]  # fmt: skip
-    return tuple(dict.fromkeys([*plain, *written]))
+    return tuple(dict.fromkeys([*plain, *(form for text in plain for form in _forms(text))]))
+
+
+def _forms(text: str) -> Iterator[str]:
+    """How others write a text: within URLs and HTML, as bytes, and in quotes, also those of a text within a text."""
+    from html import escape
+    from urllib.parse import quote, quote_plus
+
+    data = text.encode("utf-8", "surrogatepass")
+    for form in (quote(data), quote(data, safe=""), quote_plus(data), quote_plus(data, safe="/")):
+        yield from (form, re.sub("%..", lambda match: match[0].lower(), form))
+    yield from (escape(text), escape(text, quote=False))
+    quoted = {text}
+    for _ in range(_DEEPEST_QUOTED):
+        quoted = {form for each in quoted for form in (each, *_quoted(each))}
+    yield from quoted
+    if len(data) >= _SHORTEST_INSIDE:
+        yield from (data.hex(), data.hex().upper(), *_in_base64(data))
+
+
+def _quoted(text: str) -> tuple[str, ...]:
+    """A text as JSON and Python write it between quotes; what stands before it may be why they escape its own."""
+    import json
+
+    data = ("\"'" + text).encode("utf-8", "surrogatepass")
+    return (
+        json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1], ascii(text)[1:-1],
+        repr("\"'" + text)[4:-1], ascii("\"'" + text)[4:-1], repr(data[2:])[2:-1], repr(data)[5:-1],
+    )  # fmt: skip
+
+
+def _in_base64(data: bytes) -> Iterator[str]:
+    """What bytes are in base64, whatever stands before and behind them there: the characters that they alone decide."""
+    from base64 import b64encode, urlsafe_b64encode
+
+    for encode in (b64encode, urlsafe_b64encode):
+        yield encode(data).decode()
+        for before in range(3):
+            start, end = -(-before * 8 // 6), (before + len(data)) * 8 // 6
+            yield encode(bytes(before) + data).decode()[start:end]
 
 
 def _whole(number: str) -> str:

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from mainspring.artifacts import Encoded, Tolerance, codec_for, compare, content_digest, load, save
 from mainspring.artifacts.project import importing_from
 from mainspring.errors import CodecError
 from mainspring.testing.codecs import FolderBlobs, check_codec_laws, check_immutability, digest_in_fresh_process
-from tests.artifacts.torch_nets import Config, Configured, Forgetful, Kept, Normed, Plain, Tied
+from tests.artifacts.torch_nets import Centred, Config, Configured, Forgetful, Kept, Normed, Plain, Tied
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,12 +55,21 @@ def trained(make: Callable[[], nn.Module] = lambda: Plain(4), steps: int = 2) ->
     return model
 
 
+def centred(mean: float, cache: int = 0) -> Centred:
+    torch.manual_seed(0)
+    made = Centred()
+    made.mean = torch.full((3,), mean)
+    made.cache = torch.arange(cache) if cache else None
+    return made
+
+
 def modules() -> dict[str, nn.Module]:
     torch.manual_seed(0)
     frozen = Plain(3)
     frozen.first.weight.requires_grad_(False)
     kept = Kept(nn.Linear(2, 3), 3, 4, layer=nn.Tanh, out=2)
     kept.history.append(0.5)
+    shared = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
     return {
         "trained": trained(), "evaluating": Plain(4).eval(), "double": Plain(2, 0.1).double(), "frozen": frozen, "kept": kept,
         "configured": Configured(Config(hidden=3)), "tied": Tied(), "linear": nn.Linear(2, 1, bias=False),
@@ -67,6 +77,8 @@ def modules() -> dict[str, nn.Module]:
         "recurrent": nn.GRU(2, 3, num_layers=2, batch_first=True),
         "dict": nn.ModuleDict({"a": nn.Linear(1, 1), "b": nn.Identity()}),
         "list": nn.ModuleList([nn.Linear(1, 1)]), "no weights": nn.Softmax(dim=1),
+        "aside": Centred(), "aside, filled": centred(2.0), "aside, inside": nn.ModuleList([centred(3.0, cache=4)]),
+        "shared": nn.Sequential(shared, nn.ReLU(), shared), "not shared": nn.Sequential(*shared, nn.ReLU(), *shared),
     }  # fmt: skip
 
 
@@ -165,6 +177,34 @@ def test_what_stands_on_a_module_comes_back(blobs: FolderBlobs) -> None:
     assert load(save(all_["configured"], blobs)[1], blobs).config == Config(hidden=3)
 
 
+@pytest.mark.parametrize("made", [centred(2.0), centred(0.0, cache=5), nn.Sequential(centred(1.0), nn.ReLU())])
+def test_buffers_that_a_state_leaves_aside_come_back_as_such(made: nn.Module, blobs: FolderBlobs) -> None:
+    again, rows = load(save(made, blobs)[1], blobs), torch.randn(4, 3)
+    assert torch.equal(again(rows), made(rows))
+    assert list(again.state_dict()) == list(made.state_dict())
+    assert {name for name, _ in again.named_buffers()} == {name for name, _ in made.named_buffers()}
+
+
+def test_a_buffer_aside_without_a_stored_form_is_refused_with_its_path(blobs: FolderBlobs) -> None:
+    made = centred(0.0)
+    made.cache = torch.ones(2).to_sparse()
+    with pytest.raises(CodecError, match=r"At `0\.cache`: .*sparse"):
+        save(nn.Sequential(made), blobs)
+
+
+def test_a_layer_that_is_used_twice_comes_back_as_one(blobs: FolderBlobs) -> None:
+    made = modules()["shared"].train()
+    again = load(save(made, blobs)[1], blobs)
+    assert again[0] is again[2]
+    for _ in range(3):
+        rows = torch.randn(4, 3)
+        assert torch.equal(again(rows), made(rows))
+    assert content_digest(again) == content_digest(made)
+    layer = nn.Tanh()
+    kept = load(save(Kept(nn.ModuleList([layer, layer]), 3, 4), blobs)[1], blobs)
+    assert kept.net[0][0] is kept.net[0][1]
+
+
 def test_what_only_pickle_could_store_is_refused_with_what_to_do(blobs: FolderBlobs) -> None:
     hooked = Plain(2)
     hooked.first.register_forward_hook(lambda *_: None)
@@ -176,6 +216,7 @@ def test_what_only_pickle_could_store_is_refused_with_what_to_do(blobs: FolderBl
         (hooked, "`first` a hook"), (Forgetful(3), "`self.width`"), (replaced, "`last.weight`.*keep_arguments"),
         (listed, "ModuleList"), (Plain(2, act=lambda rows: rows), "no name to be found by"),
         (nn.DataParallel(nn.Linear(1, 1)), "its `module`"),
+        (weight_norm(nn.Linear(2, 1)), "parametrized"), (nn.Sequential(weight_norm(nn.Linear(2, 1))), "parametrized"),
     ):  # fmt: skip
         with pytest.raises(CodecError, match=told):
             save(value, blobs)

@@ -51,6 +51,24 @@ class Configured(nn.Module):
         self.norm = nn.BatchNorm1d(config.hidden)
 
 
+class Centred(nn.Module):
+    """Holds buffers that PyTorch leaves out of a state: one of values, one that is filled when it is used."""
+
+    mean: torch.Tensor
+    cache: torch.Tensor | None
+
+    def __init__(self, width: int = 3) -> None:
+        super().__init__()
+        self.width = width
+        self.layer = nn.Linear(width, 1)
+        self.register_buffer("mean", torch.zeros(width), persistent=False)
+        self.register_buffer("cache", None, persistent=False)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.layer(rows - self.mean)
+        return out if self.cache is None else out + self.cache.sum()
+
+
 class Tied(nn.Module):
     def __init__(self) -> None:
         super().__init__()

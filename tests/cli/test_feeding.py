@@ -51,6 +51,14 @@ def test_datasets_are_materialized(call: Call) -> None:
     assert "No feature view `fleat`. Nearest: fleet." in call("features", "materialize", "fleat").output
 
 
+def test_rows_without_a_key_are_told(call: Call, tmp_path: Path) -> None:
+    with Workspace.open(tmp_path) as workspace:
+        rows = {"carrier": [None, "AA"], "at": [date(2013, 1, 1)] * 2, "planes": [3, 4]}
+        dataset("fleet", workspace).commit(pl.DataFrame(rows))
+    head, told = call("features", "materialize", "fleet", "--until", "2013-01-02").output.splitlines()
+    assert ("without a key" in head, told.split()[:5]) == (True, ["fleet/1", "fleet/2", "1", "1", "1"])
+
+
 def test_streams_are_fed_and_kept(call: Call) -> None:
     assert call("features", "feed").output.splitlines()[1].split() == ["delays/1", "arrivals", "2", "2", "1"]
     told = "2 events of arrivals read, 1 of them set apart, up to offset 2; the newest version is arrivals/1"

@@ -69,3 +69,26 @@ def test_runs_and_experiments_are_deleted_and_restored(call: Call, ids: list[str
     call("experiments", "restore", "trees")
     assert len(call("runs", "--json")["runs"]) == 2
     assert "third" in call("experiments", "--filter", "tags.team = 'ops'")
+
+
+@pytest.mark.one_backend("the command line calls what other tests run on both")
+def test_the_run_that_was_deleted_last_is_the_latest_to_restore_and_what_changes_nothing_says_so(
+    call: Call, ids: list[str]
+) -> None:
+    older, newer = ids
+    assert call("runs", "restore", "latest", "--json", status=1)["error"]["code"] == "not_found"
+    assert call("runs", "list", "--deleted") == "No deleted runs.\n"
+    for each in (newer, "latest"):  # the newest first, then the only one that is left
+        call("runs", "delete", each)
+    assert [run["id"] for run in call("runs", "list", "--deleted", "--json")["runs"]] == [newer, older]
+    assert [run["id"] for run in call("runs", "--deleted", "--filter", "params.depth = '2'", "--json")["runs"]] == [
+        older
+    ]
+    assert call("runs", "delete", newer) == f"depth 3 {newer[:12]} was deleted already.\n"
+    assert call("runs", "restore", "latest", "latest") == f"Restored depth 2 {older[:12]}.\n"
+    assert call("runs", "restore", older) == f"depth 2 {older[:12]} is not deleted.\n"
+    assert call("runs", "restore", older, "latest", "--json") == {"runs": [newer], "unchanged": [older]}
+    assert call("runs", "list", "--deleted", "--json")["runs"] == []
+    assert call("experiments", "restore", "trees") == "trees (1) is not deleted.\n"
+    assert call("experiments", "delete", "trees") == "Deleted trees (1).\n"
+    assert call("experiments", "delete", "trees") == "trees (1) was deleted already.\n"

@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mainspring.cli.main import cli
+from mainspring.runs import start_run
+from mainspring.workspace import Workspace
 from tests.cli.conftest import mainspring
 
 FLOW = """
@@ -127,6 +129,22 @@ def test_files_are_listed_and_copied(flow: Path, tmp_path: Path) -> None:
     assert "has other bytes" in look(flow, "runs", "files", run, "--to", str(tmp_path)).stderr
     assert copied.read_text() == "mine"
     assert "Nearest" in look(flow, "runs", "files", run, "note.txt").stderr
+
+
+def test_what_the_disk_refuses_is_named_and_the_rest_is_copied(tmp_path: Path) -> None:
+    (tmp_path / "mainspring.toml").write_text('name = "files"\n')
+    (out := tmp_path / "out").mkdir()
+    with Workspace.open(tmp_path) as workspace, start_run("files", workspace=workspace) as run:
+        for path in ("a.txt", "notes/b.txt", "z.txt"):
+            run.log_bytes(path, b"x")
+    (out / "notes").write_text("a file where a folder is needed")
+    found = look(tmp_path, "runs", "files", run.id, "--to", str(out))
+    assert (found.exit_code, found.stdout) == (1, f"2 of 3 files copied into {out}.\n")
+    assert f"{out}/notes/b.txt: it can't be written" in found.stderr
+    assert sorted(each.name for each in out.iterdir()) == ["a.txt", "notes", "z.txt"]
+    told = look(tmp_path, "runs", "files", run.id, "--to", str(out), "--json")
+    document = json.loads(told.stdout)
+    assert (told.exit_code, len(document["copied"]), document["failed"][0]["code"]) == (1, 2, "storage")
 
 
 def test_checkpoints_are_listed_with_the_step_that_keeps_them(flow: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mainspring.clock import clock, now_us
-from mainspring.errors import ConfigError, ConflictError, InvalidError, NotAllowedError, NotFoundError
+from mainspring.errors import ConfigError, ConflictError, InvalidError, NotAllowedError, NotFoundError, WrongTypeError
 from mainspring.evaluation import (
     Gate,
     approvals,
@@ -118,6 +118,28 @@ def test_what_no_policy_covers_is_free(workspace: Workspace) -> None:
     set_alias("line/1", "champion")
     found = is_approved("other/1")
     assert (found.approved, found.policies, found.reasons) == (False, (), ("1 approval is needed, there is none.",))
+
+
+@pytest.mark.one_backend("what counts is found without a store")
+def test_a_decision_that_does_not_count_is_kept_and_told_of_at_once(
+    opens: Opens, caplog: pytest.LogCaptureFixture
+) -> None:
+    with opens('[approval.lines]\nverified = true\n[approval.anybody]\naliases = ["champion"]'):
+        version = line()
+        with as_("anna"):
+            assert approve(version, role="risk").uncounted == ()
+        assert caplog.messages == []
+        for verb in (approve, reject):
+            with as_("uma", verified=False):
+                found = verb(version, role="risk")
+            assert [(each.policy, each.decision) for each in found.uncounted] == [("lines", found.decisions[0].id)]
+            (told,) = caplog.messages
+            assert told.startswith(
+                "line/1, policy lines: uma (local, unverified) as `risk` doesn't count: the identity is not verified."
+            )
+            caplog.clear()
+        with pytest.raises(NotAllowedError, match="uma"):
+            set_alias(version, "Champion")
 
 
 def test_a_rename_brings_nothing_under_a_policy_that_it_does_not_meet(workspace: Workspace) -> None:
@@ -296,6 +318,12 @@ def test_wrong_roles_and_comments_are_refused(workspace: Workspace) -> None:
         approve(version, role="risk", evidence="abc")
     with pytest.raises(NotFoundError):
         approve("line/9", role="risk")
+    wrong: Any
+    for wrong in ({"role": None}, {"role": "risk", "comment": 5}, {"role": "risk", "evidence": 0}):
+        with pytest.raises(WrongTypeError, match=f"{list(wrong)[-1]}: .* expected a text"):
+            approve(version, **wrong)
+    with pytest.raises(WrongTypeError, match="comment"):
+        withdraw(version, comment=wrong)
 
 
 def test_a_replay_decides_nothing(workspace: Workspace) -> None:

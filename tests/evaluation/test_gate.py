@@ -140,7 +140,7 @@ def test_the_goal_of_the_project_is_a_gate(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("margin", [-0.1, float("nan")])
 def test_a_margin_is_not_below_0(margin: float) -> None:
-    with pytest.raises(InvalidError, match="a margin"):
+    with pytest.raises(InvalidError, match="margin"):
         Gate("auc", no_worse_than_champion=True, margin=margin)
 
 

@@ -170,7 +170,7 @@ def test_a_metric_on_counts_is_the_metric_of_the_rows_repeated(seed: int) -> Non
         ("multiclass", codes, generator.dirichlet(np.ones(3), 40)),
         ("regression", generator.normal(size=40), generator.normal(size=40)),
         ("forecast", generator.normal(size=40), generator.normal(size=40)),
-        ("interval", generator.normal(size=40), generator.normal(size=(40, 2))),
+        ("interval", generator.normal(size=40), np.sort(generator.normal(size=(40, 2)))),
     ):
         data = Scored(truth, scores, (0, 1, 2) if task == "multiclass" else (), scale=naive_scale([1, 2, 4]))
         repeated = data.take(np.repeat(np.arange(40), counts))

@@ -66,6 +66,23 @@ def test_a_rejection_stops_whatever_others_say_and_however_old_it_is() -> None:
     assert missing(Policy(author_may_approve=False), decided("a"), decided("eve", verdict="rejected")) != []
 
 
+def test_the_case_of_letters_takes_nothing_out_of_a_policy() -> None:
+    policy = Policy(models=("Credit*",), aliases=("champion", "PROD-?"))
+    assert [policy.covers(name) for name in ("credit", "CREDIT-2", "debit")] == [True, True, False]
+    assert [policy.covers_alias(name) for name in ("champion", "Champion", "prod-1", "champ")] == [
+        True, True, True, False,
+    ]  # fmt: skip
+
+
+def test_a_decision_that_stands_and_does_not_count_is_told_of_whether_or_not_something_is_missing() -> None:
+    policy = Policy(name="p", verified=True)
+    ended, local = decided("a", verified=False, ended="withdrawn"), decided("b", verified=False, verdict="rejected")
+    (told,) = policy.objections(Case((decided("c"), ended, local), (), True, 0))
+    assert (told.policy, told.decision) == ("p", "b")
+    assert told.reason == "b (local, unverified) as `risk` doesn't count: the identity is not verified."
+    assert missing(policy, decided("c"), local) == []
+
+
 def test_gates_may_be_asked_for() -> None:
     assert missing(Policy(gates=True), decided("a"), has_passed_gates=False) == ["It was registered without gates."]
     assert missing(Policy(gates=True), decided("a")) == []

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from click.testing import Result
 
 from tests.cli.conftest import call
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+MADE = shutil.ignore_patterns(".mainspring", "__pycache__", "arrivals*", "figures")
+
+
+def copied(name: str, folder: Path) -> Path:
+    """An example as it is checked out, in a new folder."""
+    shutil.copytree(EXAMPLES / name, folder, ignore=MADE)
+    return folder
 
 
 def called(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -28,15 +40,22 @@ def mainspring(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
     return called(folder, "-P", "-m", "mainspring", *arguments)
 
 
-def at_once(folder: Path, *arguments: str) -> Result:
-    """A command in this process, which forgets what it imports from there: for one that needs no process of its own."""
+@contextmanager
+def forgetting(folder: Path) -> Iterator[None]:
+    """Forget what the block imports from there."""
     before = set(sys.modules)
     try:
-        return call(*arguments, cwd=folder)
+        yield
     finally:
         for name in set(sys.modules) - before:
             if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):
                 del sys.modules[name]
+
+
+def at_once(folder: Path, *arguments: str) -> Result:
+    """A command in this process: for one that needs no process of its own."""
+    with forgetting(folder):
+        return call(*arguments, cwd=folder)
 
 
 def document(folder: Path, *arguments: str) -> Any:

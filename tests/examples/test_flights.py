@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
-import shutil
 import subprocess
 from collections import deque
 from pathlib import Path
@@ -18,25 +16,22 @@ from mainspring.evaluation import is_approved
 from mainspring.pipelines import RunResult
 from mainspring.runs import RunStore
 from mainspring.workspace import Workspace
-from tests.examples.projects import at_once, called, document, edit, mainspring
+from tests.examples.projects import at_once, called, copied, document, edit, mainspring
 
-HOME = Path(__file__).parents[2] / "examples" / "flights"
 PAIRS = 500
 WIDTH = 100
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.journey,
     pytest.mark.timeout(600),
     pytest.mark.one_backend(reason="the example is what runs on a laptop, and it is large"),
-    pytest.mark.xdist_group("flights"),
 ]
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example after its first demo."""
-    folder = tmp_path_factory.mktemp("flights") / "flights"
-    shutil.copytree(HOME, folder, ignore=shutil.ignore_patterns(".mainspring", "__pycache__", "arrivals*"))
+    folder = copied("flights", tmp_path_factory.mktemp("flights") / "flights")
     done = called(folder, "demo.py")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "23 ran" in done.stderr
@@ -236,38 +231,3 @@ def test_a_model_that_is_worse_than_the_champion_is_not_registered(project: Path
     assert [model["reference"] for model in document(project, "models", "list", "flight-delay")["models"]] == [
         "flight-delay/1"
     ]
-
-
-SCORED = """\
-import polars as pl
-
-import mainspring as ms
-
-
-@ms.step
-def scores(count: int) -> pl.DataFrame:
-    return pl.DataFrame({"score": [CALL for _ in range(count)]})
-
-
-@ms.pipeline
-def main(count: int = 4):
-    return scores(count)
-"""
-
-
-@pytest.mark.parametrize(
-    ("call", "verdict"),
-    [
-        ("__import__('random').random()", "VERIFIED"),
-        ("__import__('numpy').random.rand()", "VERIFIED"),
-        ("__import__('numpy').random.default_rng().random()", "DIVERGED"),
-        ("float(__import__('secrets').randbits(40))", "DIVERGED"),
-    ],
-)
-def test_replay_tells_seeded_chance_from_chance_that_no_seed_reaches(tmp_path: Path, call: str, verdict: str) -> None:
-    (tmp_path / "scored.py").write_text(SCORED.replace("CALL", call))
-    assert at_once(tmp_path, "run", "scored.py").exit_code == 0
-    replayed = json.loads(at_once(tmp_path, "replay", "latest", "--json").stdout)
-    assert replayed["verdict"] == verdict, replayed
-    if verdict == "DIVERGED":
-        assert [step["kind"] for step in replayed["steps"]] == ["floats"]

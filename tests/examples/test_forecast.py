@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,28 +11,21 @@ from mainspring.models import get_model_version
 from mainspring.pipelines import RunResult
 from mainspring.runs import RunFiles, RunStore
 from mainspring.workspace import Workspace, using
-from tests.examples.projects import called, document, edit, mainspring
+from tests.examples.projects import called, copied, document, edit, mainspring
 
-HOME = Path(__file__).parents[2] / "examples" / "forecast"
 SMALL = ("--count", "4", "--years", "2", "--rounds", "50", "--epochs", "1")
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.journey,
     pytest.mark.timeout(900),
     pytest.mark.one_backend(reason="the example is what runs on a laptop"),
-    pytest.mark.xdist_group("forecast"),
 ]
-
-
-def copied(folder: Path) -> Path:
-    shutil.copytree(HOME, folder, ignore=shutil.ignore_patterns(".mainspring", "__pycache__", "figures"))
-    return folder
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example after a run that is too small for its gates, and one with gates that it passes."""
-    folder = copied(tmp_path_factory.mktemp("forecast") / "forecast")
+    folder = copied("forecast", tmp_path_factory.mktemp("forecast") / "forecast")
     refused = mainspring(folder, "run", *SMALL)
     assert "registered: NotAllowedError: The gates did not pass" in refused.stderr, refused.stderr
     edit(folder / "forecast" / "backtest.py", "better_than_champion=True", "no_worse_than_champion=True, margin=1.0")
@@ -87,34 +79,9 @@ def test_the_lineage_of_the_model_ends_at_the_raw_file(project: Path) -> None:
     ]
 
 
-BLIND = """
-from datetime import timedelta
-from types import SimpleNamespace
-import numpy as np
-from forecast import raw
-from forecast.panel import Panel, windows
-
-tables = raw.read()
-panel = Panel.of(*(SimpleNamespace(to_polars=lambda table=table: table) for table in tables))
-at = np.full(20, 5_000)
-seen = windows(panel, at, np.arange(20), truth=True)
-assert panel.day(0) == tables[1]["date"][0] - timedelta(days=raw.LAG_DAYS)
-panel.rides[5_001:] = -1.0
-blind = windows(panel, at, np.arange(20), truth=True)
-assert np.array_equal(seen.known, blind.known) and np.array_equal(seen.history, blind.history)
-assert not np.isclose(seen.truth, blind.truth).any()
-assert panel.before(5_000, years=2)[0].max() + 28 <= 5_000
-"""
-
-
-def test_nothing_that_a_forecast_sees_came_after_its_origin() -> None:
-    done = called(HOME, "-P", "-B", "-c", f"import sys; sys.path.insert(0, '.'){BLIND}")
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.mark.soak
 def test_the_whole_back_test_beats_the_baseline_and_replays(tmp_path: Path) -> None:
-    folder = copied(tmp_path / "forecast")
+    folder = copied("forecast", tmp_path / "forecast")
     done = mainspring(folder, "run")
     assert done.returncode == 0, done.stdout + done.stderr
     with Workspace.open(folder) as workspace, using(workspace):

@@ -1,12 +1,16 @@
-"""The tree that the house laws are about: which files there are, parsed once."""
+"""The tree that the house laws are about: which files there are, and what each says, read and parsed once.
+
+Parsed files are not kept: a million nodes would make every collection of garbage in the process take a second.
+"""
 
 from __future__ import annotations
 
 import ast
 import tomllib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 SRC = ROOT / "src" / "mainspring"
@@ -23,10 +27,38 @@ def python_files(*folders: str) -> tuple[Path, ...]:
     )
 
 
-@cache
+class Definition(NamedTuple):
+    """A function or a class: its lines without the docstring and the decorators, and of a class the names of its bases."""
+
+    name: str
+    line: int
+    lines: int
+    bases: tuple[str, ...] | None
+
+    @property
+    def is_function(self) -> bool:
+        return self.bases is None
+
+
+class Said(NamedTuple):
+    """What a file says: its lines, its docstring, and all that it defines, at any depth."""
+
+    lines: tuple[str, ...]
+    docstring: str | None
+    definitions: tuple[Definition, ...]
+
+
 def tree(path: Path) -> ast.Module:
-    """The parsed file."""
+    """The file, parsed anew."""
     return ast.parse(path.read_text(), filename=str(path))
+
+
+@cache
+def said(path: Path) -> Said:
+    """What the file says."""
+    text = path.read_text()
+    parsed = ast.parse(text, filename=str(path))
+    return Said(tuple(text.splitlines()), ast.get_docstring(parsed), tuple(_definitions(parsed)))
 
 
 def relative(path: Path) -> str:
@@ -34,18 +66,25 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-@cache
-def functions(path: Path) -> tuple[tuple[str, Function, int], ...]:
-    """Each function of a file: its name, its node, and its lines without the docstring and the decorators."""
-    found = (node for node in ast.walk(tree(path)) if isinstance(node, Function))
-    return tuple((node.name, node, _lines(node)) for node in found)
+def _definitions(parsed: ast.Module) -> Iterator[Definition]:
+    """Only statements are looked into: no expression holds a definition."""
+    pending: list[ast.AST] = [parsed]
+    while pending:
+        for node in ast.iter_child_nodes(pending.pop()):
+            if isinstance(node, Function):
+                yield Definition(node.name, node.lineno, _lines(node), None)
+            elif isinstance(node, ast.ClassDef):
+                bases = tuple(ast.unparse(base).split(".")[-1] for base in node.bases)
+                yield Definition(node.name, node.lineno, _lines(node), bases)
+            if isinstance(node, ast.stmt | ast.excepthandler | ast.match_case):
+                pending.append(node)
 
 
-def _lines(node: Function) -> int:
+def _lines(node: Function | ast.ClassDef) -> int:
     return (node.end_lineno or node.lineno) - node.lineno + 1 - _docstring_lines(node)
 
 
-def _docstring_lines(node: Function) -> int:
+def _docstring_lines(node: Function | ast.ClassDef) -> int:
     first = node.body[0]
     is_docstring = (
         isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)

@@ -13,7 +13,7 @@ from tests.house.source import ROOT, python_files, relative
 BENCHMARKS = [path for path in python_files("benchmarks") if path.name.startswith("bench_")]
 
 
-@pytest.mark.slow
+@pytest.mark.journey
 @pytest.mark.parametrize("script", BENCHMARKS, ids=relative)
 def test_a_benchmark_runs_and_prints_a_ratio(script: Path, tmp_path: Path) -> None:
     ran = subprocess.run(

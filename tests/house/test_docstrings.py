@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 from importlib import import_module
 from types import FunctionType
 
-from tests.house.source import packages, python_files, relative, tree
+from tests.house.source import packages, python_files, relative, said
 
 MOST_LINES = 5
 METHODS = (FunctionType, property, classmethod, staticmethod)
@@ -15,13 +14,13 @@ HAS_A_DIAGRAM = {"src/mainspring/errors.py"}
 
 
 def test_every_module_has_a_docstring() -> None:
-    assert [relative(path) for path in python_files("src", "benchmarks") if not ast.get_docstring(tree(path))] == []
+    assert [relative(path) for path in python_files("src", "benchmarks") if not said(path).docstring] == []
 
 
 def test_a_module_docstring_is_short() -> None:
     long = []
     for path in python_files("src"):
-        lines = [line for line in (ast.get_docstring(tree(path)) or "").splitlines() if line.strip()]
+        lines = [line for line in (said(path).docstring or "").splitlines() if line.strip()]
         if len(lines) > MOST_LINES and path.name != "__init__.py" and relative(path) not in HAS_A_DIAGRAM:
             long.append(f"{relative(path)}: {len(lines)} lines")
     assert long == []

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections import Counter
 
 from mainspring import errors
-from tests.house.source import SRC, python_files, relative, tree
+from tests.house.source import SRC, python_files, relative, said
 
 LINE = re.compile(r"^(?P<indent>[\s│├└─]*)(?P<name>\w+Error)\b(?: \((?P<builtin>\w+)\))?", re.MULTILINE)
 
@@ -46,10 +45,10 @@ def test_every_error_has_a_code_of_its_own() -> None:
 def test_all_errors_stand_in_one_file() -> None:
     ours = set(defined())
     elsewhere = [
-        f"{relative(path)}: {node.name}"
+        f"{relative(path)}: {each.name}"
         for path in python_files("src")
         if path != SRC / "errors.py"
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.ClassDef) and any(ast.unparse(base).split(".")[-1] in ours for base in node.bases)
+        for each in said(path).definitions
+        if ours & set(each.bases or ())
     ]
     assert elsewhere == []

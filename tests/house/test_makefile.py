@@ -7,7 +7,7 @@ import re
 from tests.house.source import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text()
-WANTED = {"bench", "clean", "demo", "docs", "help", "lint", "soak", "test", "test-outside"}
+WANTED = {"bench", "clean", "demo", "docs", "help", "lint", "soak", "test", "test-journeys", "test-outside"}
 
 
 def test_every_target_has_a_line_of_help() -> None:
@@ -18,5 +18,5 @@ def test_every_target_has_a_line_of_help() -> None:
 
 def test_ci_runs_what_people_run() -> None:
     script = (ROOT / ".ci" / "run").read_text()
-    assert re.findall(r"^make .*$", script, re.MULTILINE) == ["make test", "make test-outside"]
+    assert re.findall(r"^make .*$", script, re.MULTILINE) == ["make test", "make test-journeys", "make test-outside"]
     assert "- run: .ci/run" in (ROOT / ".github" / "workflows" / "ci.yml").read_text()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-from tests.house.source import CODE, functions, python_files, relative
+from tests.house.source import CODE, python_files, relative, said
 
 FILE_WALL, FILE_WANTED, FILE_SHARE = 800, 400, 0.05
 FUNCTION_WALL, FUNCTION_LONG, FUNCTION_SHARE = 80, 50, 0.03
@@ -14,14 +14,15 @@ MOST_EXCEPTIONS = 0  # lower it with the list; never raise it
 
 
 def file_sizes(*folders: str) -> dict[str, int]:
-    return {relative(path): len(path.read_text().splitlines()) for path in python_files(*folders)}
+    return {relative(path): len(said(path).lines) for path in python_files(*folders)}
 
 
 def function_sizes(*folders: str) -> dict[str, int]:
     return {
-        f"{relative(path)}:{name}:{node.lineno}": lines
+        f"{relative(path)}:{each.name}:{each.line}": each.lines
         for path in python_files(*folders)
-        for name, node, lines in functions(path)
+        for each in said(path).definitions
+        if each.is_function
     }
 
 

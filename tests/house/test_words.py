@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.house.source import CODE, ROOT, Function, python_files, relative, tree
+from tests.house.source import CODE, ROOT, python_files, relative, said
 
 DRAWERS = {"utils", "util", "common", "helpers", "helper", "misc", "manager", "handler", "processor"}
 LEFT_OPEN = re.compile(r"\b(?:TODO|FIXME|XXX|NotImplementedError)\b|pragma: no cover")
@@ -37,7 +36,7 @@ def tracked_files() -> list[Path]:
 def lines_with(pattern: re.Pattern[str], *folders: str) -> list[str]:
     found = []
     for path in python_files(*folders):
-        for number, line in enumerate(path.read_text().splitlines(), 1):
+        for number, line in enumerate(said(path).lines, 1):
             if path != THIS_FILE and pattern.search(line):
                 found.append(f"{relative(path)}:{number}: {line.strip()}")
     return found
@@ -50,10 +49,10 @@ def test_no_file_is_a_drawer() -> None:
 
 def test_no_class_or_function_is_a_drawer() -> None:
     found = [
-        f"{relative(path)}:{node.lineno}: {node.name}"
+        f"{relative(path)}:{each.line}: {each.name}"
         for path in python_files("src")
-        for node in ast.walk(tree(path))
-        if isinstance(node, Function | ast.ClassDef) and words(node.name) & DRAWERS
+        for each in said(path).definitions
+        if words(each.name) & DRAWERS
     ]
     assert found == []
 

@@ -16,6 +16,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeRegressor
 
 from mainspring.data import dataset
 from mainspring.errors import CodecError, InvalidError, NotFoundError
@@ -28,9 +29,10 @@ from mainspring.models import (
     export_onnx,
     find_onnx_export,
     load_onnx,
+    onnx_export,
     register,
 )
-from mainspring.models.onnx_conversion import _name_inputs
+from mainspring.models.onnx_conversion import _name_inputs, attempts
 from mainspring.models.onnx_export import Timing, _crossing
 from mainspring.runs.files import RunFiles
 from mainspring.serving import bind
@@ -64,6 +66,7 @@ def test_linear_and_boosted_models_and_pipelines_of_columns_answer_alike(workspa
         found = export_onnx(version, rows=table)
         assert (found.version, found.rows, find_onnx_export(version)) == (f"{name}/1", 205, found)
         assert found.largest_error <= found.atol + found.rtol * 2, name
+        assert found.probes >= 2_000, name
         assert found.timings[0].rows == 1
         native, graph = both(version, table, workspace)
         if name == "three":
@@ -111,26 +114,43 @@ def test_a_model_of_catboost_is_exported_by_catboost(workspace: Workspace) -> No
     assert graph == pytest.approx(native, rel=1e-5, abs=1e-6)
 
 
-def test_a_graph_that_answers_otherwise_is_refused_with_the_worst_row(workspace: Workspace) -> None:
-    """Thresholds of boosted trees lose half of their digits in ONNX."""
-    table = pl.DataFrame({"a": [16_777_216.0, 16_777_217.0] * 30})
-    model = HistGradientBoostingRegressor(max_iter=3, min_samples_leaf=1).fit(table.to_numpy(), [0.0, 1.0] * 30)
-    version = register(model, "fine", signature=table)
-    with pytest.raises(InvalidError, match=r"0\.\d+ → 0\.\d+ in row 1.*The row is \{'a': 16777217\.0\}. Nothing"):
+def step_at(threshold: float) -> DecisionTreeRegressor:
+    return DecisionTreeRegressor().fit([[threshold - 0.25], [threshold + 0.25]], [0.0, 1.0])
+
+
+def test_a_graph_that_answers_otherwise_anywhere_is_refused_with_the_worst_row(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The example alone would show nothing: both answer it alike."""
+    version = register(step_at(0.5), "step", signature=pl.DataFrame({"a": [0.0, 1.0]}), input_kind="numpy")
+    other = [0.5 + 2**-20]
+    monkeypatch.setattr(
+        onnx_export, "attempts", lambda _, signature, takes: attempts(step_at(other[0]), signature, takes)
+    )
+    with pytest.raises(InvalidError, match=r"1\.0 → 0\.0 in a made-up row.*The row is \{'a': 0\.5\d*\}. Nothing"):
+        export_onnx(version)
+    other[0] = 3.5
+    with pytest.raises(InvalidError, match=r"1\.0 → 0\.0 in row 1.*The row is \{'a': 1\.0\}. Nothing"):
         export_onnx(version)
     assert find_onnx_export(version) is None
-    with pytest.raises(NotFoundError, match="mainspring models onnx fine/1"):
+    with pytest.raises(NotFoundError, match="mainspring models onnx step/1"):
         load_onnx(version)
 
 
-def test_a_forest_that_splits_off_what_is_missing_is_refused_and_no_conversion_hangs(workspace: Workspace) -> None:
+def test_thresholds_of_boosted_trees_keep_all_their_digits(workspace: Workspace) -> None:
+    table = pl.DataFrame({"a": [16_777_216.0, 16_777_217.0] * 30})
+    model = HistGradientBoostingRegressor(max_iter=3, min_samples_leaf=1).fit(table.to_numpy(), [0.0, 1.0] * 30)
+    assert export_onnx(register(model, "fine", signature=table)).largest_error < 1e-12
+
+
+def test_a_forest_that_splits_off_what_is_missing_answers_alike(workspace: Workspace) -> None:
     holey = np.array([[np.nan], [1.0]] * 10)
     forest = RandomForestClassifier(2, random_state=0, n_jobs=1).fit(holey, [0, 1] * 10)
     version = register(
         make_pipeline(forest), "forest", signature=Signature((Field("a", "f64", nullable=True),)), input_kind="numpy"
     )
-    with pytest.raises(CodecError, match="splits missing values from all others"):
-        export_onnx(version, rows=[{"a": None}, {"a": 1.0}])
+    assert export_onnx(version, rows=[{"a": None}, {"a": 1.0}]).largest_error < 1e-6
+    assert load_onnx(version)([{"a": None}, {"a": 1.0}]) == pytest.approx([0.0, 1.0], abs=1e-6)
 
 
 def test_rows_come_from_the_training_dataset_by_lineage(workspace: Workspace) -> None:

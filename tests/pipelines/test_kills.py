@@ -13,7 +13,7 @@ from mainspring.testing.plugin import Backend
 from mainspring.testing.workspaces import Lab, digests, lab_in
 from tests.pipelines.lives import FLOW, check_recovered, instants, killed_at, recover, seed_of, whole_life_s
 
-HERE = {"sqlite inline": 6, "sqlite pool": 4, "postgres inline": 4, "postgres pool": 3}
+HERE = {"sqlite inline": 4, "sqlite pool": 2, "postgres inline": 2, "postgres pool": 2}
 SOAK = 250  # for each of two backends and two runners
 
 

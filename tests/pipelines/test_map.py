@@ -11,6 +11,7 @@ from mainspring.errors import InvalidError
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.task import Task
 from mainspring.runs import RunStore
+from mainspring.testing.plugin import Backend
 from mainspring.testing.runners import POOL
 from mainspring.testing.workspaces import Lab, digests, states, task_of
 
@@ -238,9 +239,9 @@ def test_children_run_side_by_side_give_what_they_give_one_by_one(lab: Lab) -> N
     assert digests(alone) == digests(together)
 
 
-def test_hundreds_of_items_are_no_trouble(lab: Lab) -> None:
+def test_hundreds_of_items_are_no_trouble(lab: Lab, backend: Backend) -> None:
     lab.write(FLOW)
-    items = list(range(100, 400))
+    items = list(range(100, 400 if backend.name == "sqlite" else 201))  # 25 ms for each, with an S3 server in Python
     result = lab.run(params={"items": items})
     assert result.value == sum(n * n for n in items)
 

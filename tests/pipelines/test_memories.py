@@ -123,6 +123,67 @@ def read(): return {READ}
 @cache
 def conf(): return read()
 """,
+    "an object that its constructor hands on": f"""
+from functools import cache
+ALL = []
+class Conf:
+    def __init__(self): ALL.append(self)
+    @cache
+    def v(self): return {READ}
+C = Conf()
+def conf(): return ALL[0].v()
+""",
+    "an object that its base class hands on": f"""
+from functools import cache
+ALL = []
+class Base:
+    def __init__(self): ALL.append(self)
+class Conf(Base):
+    @cache
+    def v(self): return {READ}
+C = Conf()
+def conf(): return ALL[0].v()
+""",
+    "an object that a descriptor hands on": f"""
+from functools import cache
+ALL = []
+class Kept:
+    def __set__(self, owner, value): ALL.append(owner)
+class Conf:
+    n = Kept()
+    def __init__(self, n=1): self.n = n
+    @cache
+    def v(self): return {READ}
+C = Conf()
+def conf(): return ALL[0].v()
+""",
+    "an object in a registry": f"""
+from functools import cache
+ALL = {{}}
+class Conf:
+    @cache
+    def v(self): return {READ}
+ALL["c"] = Conf()
+def conf(): return ALL["c"].v()
+""",
+    "an object by another name": f"""
+from functools import cache
+class Conf:
+    def __init__(self, n): self.n = n
+    @cache
+    def v(self): return {READ}
+C = Conf(1)
+ALL = [C]
+def conf(): return ALL[0].v()
+""",
+    "an object by a computed name": f"""
+from functools import cache
+class Conf:
+    @cache
+    def v(self): return {READ}
+C = Conf()
+def conf(): return globals()["C"].v()
+""",
     "the standard library": """
 import linecache
 def conf(): return int(linecache.getline("conf.txt", 1))
@@ -299,3 +360,69 @@ def test_a_replay_that_diverges_names_what_was_remembered(here: Lab) -> None:
     step = replay_run(result.id, workspace=here.workspace, step="b[2]").steps[0]
     assert step.verdict == "DIVERGED"
     assert any(cause.startswith("flow._c is not what it was") for cause in step.causes)
+
+
+SINGLETON = """
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+CALLS = []
+
+HEAD
+    @cached_property
+    def v(self):
+        return json.loads((Path(__file__).parent / "l.json").read_text())["a"]
+
+CFG = Cfg()
+"""
+ONE_READS = """
+from pathlib import Path
+from conf import CFG
+
+@ms.step
+def reads():
+    ms.file("l.json")
+    return CFG.v
+
+@ms.step
+def plain(n: int):
+    return n + 1
+
+@ms.step
+def opens(n: int):
+    return len(Path("l.json").read_text())
+
+@ms.pipeline
+def main(n: int = 1):
+    return [reads(), plain(n), opens(n)]
+"""
+HEADS = {
+    "nothing": "class Cfg:",
+    "its arguments": """class Cfg:
+    def __init__(self, n=1, *rest):
+        self.n = self.m = n
+        self.kept: dict = {'rest': [rest, 1]}
+""",
+    "its fields": "@dataclass\nclass Cfg:\n    n: int = 1",
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_module_that_makes_an_object_hands_its_memories_to_those_who_name_it(here: Lab, head: str) -> None:
+    (here.root / "l.json").write_text('{"a": 1}')
+    here.write(SINGLETON.replace("HEAD", HEADS[head]), "conf")
+    here.write(ONE_READS)
+    first = here.run()
+    assert task_of(first, "plain").seen == []
+    assert states(here.run()) == {"reads": "reused", "plain": "reused", "opens": "succeeded"}
+
+
+def test_what_a_step_reads_itself_is_not_said_to_be_remembered(here: Lab) -> None:
+    (here.root / "l.json").write_text('{"a": 1}')
+    here.write(SINGLETON.replace("HEAD", "class Cfg:"), "conf")
+    here.write(ONE_READS.replace("(Path(", "(CFG and Path("))
+    (seen,) = task_of(here.run(), "opens").seen
+    assert seen["by"].startswith("flow.py:")
+    assert "remembered" not in seen["by"]

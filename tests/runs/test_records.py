@@ -71,9 +71,26 @@ def test_a_deleted_run_is_hidden_and_comes_back_with_the_runs_of_its_steps(
     assert runs.list() == []
     gone = [runs.get(each).deleted_at is not None for each in (run_id, step, nested)]
     assert gone == [True, True, False]
+    assert [run.id for run in runs.list(deleted=True)] == [run_id]
     change(workspace, runs, "restore", run_id)
     assert [run.id for run in runs.list()] == [run_id]
     assert runs.get(step).deleted_at is None
+
+
+def test_of_deleted_runs_the_one_deleted_last_is_the_latest_also_one_inside_another(
+    workspace: Workspace, runs: RunStore, run_id: str
+) -> None:
+    with workspace.database.transaction() as tx:
+        newer = runs.create(tx, kind="script", name="newer").id
+        nested = runs.create(tx, kind="script", name="nested", parent=newer).id
+    for each in (newer, run_id, nested):
+        change(workspace, runs, "delete", each)
+    assert runs.get("latest", deleted=True).id == run_id  # the nested one is in what is deleted
+    change(workspace, runs, "restore", newer)
+    assert runs.get("latest", deleted=True).id == nested
+    assert [run.id for run in runs.list(deleted=True)] == [nested, run_id]
+    with workspace.database.transaction() as tx:
+        assert [runs.restore(tx, nested), runs.restore(tx, nested), runs.delete(tx, run_id)] == [True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 import mainspring as ms
 from mainspring.errors import InvalidError, NotFoundError, WrongTypeError
-from mainspring.runs import Metrics, RunState, RunStore, git_state, start_run
+from mainspring.runs import Metrics, RunFiles, RunState, RunStore, git_state, start_run
 from mainspring.testing.workspaces import Lab
 from mainspring.workspace import Workspace
 
@@ -118,6 +118,44 @@ def test_a_parameter_that_holds_itself_is_refused_by_name(workspace: Workspace) 
         start_run("trial", params={"layers": deep}, workspace=workspace)
     with start_run("trial", workspace=workspace) as active, pytest.raises(InvalidError, match="parameter `layers`"):
         active.log_param("layers", deep)
+
+
+@pytest.mark.one_backend("what is refused comes to no store")
+@pytest.mark.parametrize(
+    ("log", "given", "told"),
+    [
+        ("log_text", (5, "a.txt"), "text `a.txt`: `5` is an int"),
+        ("log_text", ("a", 5), "path of a file: `5`"),
+        ("log_note", (5,), "note: `5`"),
+        ("log_metrics", (None,), "metrics: `None`"),
+        ("log_metrics", ([("a", 1)],), "metrics: .* a dict"),
+        ("log_metrics", ({"good": 1, "bad": "x"},), "metric `bad`: `x`"),
+        ("log_metrics", ({"good": 1, "b\nad": 1},), "name of a metric"),
+        ("log_file", (5,), "file: `5` is an int"),
+        ("log_table", ({"a": [1, 2], "b": [1]}, "t.csv"), "table: `t.csv` .*equally long.*ShapeError"),
+        ("log_table", ({"a": [1, "x"]}, "t.csv"), "table: `t.csv` .*a type each"),
+        ("log_table", ({"a": [1], "b": [[1]]}, "t.csv"), "table `t.csv`: `b` .*`.parquet` take it"),
+        ("log_table", ({"a": [object()]}, "t.parquet"), "table: `t.parquet` .*a `.parquet` holds"),
+        ("log_dataset", ([1], 5), "name of a dataset: `5`"),
+        ("log_artifact", ("", 1), "name of an artifact"),
+    ],
+)
+def test_what_can_not_be_logged_is_refused_whole_and_the_run_goes_on(
+    workspace: Workspace, runs: RunStore, log: str, given: tuple[Any, ...], told: str
+) -> None:
+    with start_run("trial", workspace=workspace) as active, pytest.raises((WrongTypeError, InvalidError), match=told):
+        getattr(ms, log)(*given)
+    assert runs.get(active.id).state is RunState.SUCCEEDED
+    assert Metrics(workspace.metrics).latest_values(active.series) == {}
+
+
+def test_a_file_is_logged_under_a_path_as_under_its_text(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    with start_run("trial", workspace=workspace) as active:
+        ms.log_text("x", Path("notes/x.txt"))
+        ms.log_file(tmp_path / "a.txt", Path("notes/a.txt"))
+        ms.log_table({"a": [[1]]}, Path("notes/rows.json"))
+    assert list(RunFiles(workspace).walk(active.id)) == ["notes/a.txt", "notes/rows.json", "notes/x.txt"]
 
 
 def test_logging_outside_a_run_is_refused_and_says_how() -> None:

@@ -129,6 +129,7 @@ def test_what_admits_nobody_is_refused_with_or_without_a_common_token(
         refused(client, each) for each in (text[:-1] + ("a" if text[-1] != "a" else "b"), "ms_", "ms_é", text + "x")
     ]
     assert set(told) == {"This token is not known here."}
+    assert refused(client, "abc") == "This needs `Authorization: Bearer TOKEN`." if token else told[0]
     tokens.revoke(made.id)
     told.append(refused(client, text))
     assert told[-1].startswith(f"The token {made.id} of `anna` was revoked at ")

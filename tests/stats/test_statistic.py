@@ -71,6 +71,12 @@ def test_draws_of_codes_that_do_not_fit_are_refused() -> None:
         resampled([mean, Sums([np.ones(2)], lambda n, total: total)], 1)
 
 
+@pytest.mark.parametrize("resamples", [0, -1])
+def test_less_than_one_resample_is_refused(resamples: int) -> None:
+    with pytest.raises(InvalidError, match="resamples"):
+        resampled([Sums([np.ones(3)], lambda n, total: total / n)], resamples)
+
+
 def test_the_jackknife_leaves_out_each_unit_group_or_block() -> None:
     values = np.arange(4.0)
     total = Sums([values], lambda n, total: total)

@@ -95,7 +95,7 @@ def test_a_trial_that_was_taken_over_refuses_its_old_owner(lab: Lab) -> None:
     value = asked.suggest_float("x", 0, 1)
     assert journal.held is not None
     lease = journal.held.lease
-    with Search(lab.workspace, record, None, {}) as search:
+    with Search(lab.workspace, record, None) as search:
         search.recover()
         assert StudyStore(lab.workspace).trials(record.id)[0].state == "running"  # it is held
         with lab.workspace.database.transaction() as tx:
@@ -115,7 +115,7 @@ def test_a_trial_that_was_taken_over_refuses_its_old_owner(lab: Lab) -> None:
 
 def test_a_trial_that_takes_its_process_down_is_failed_in_the_end(lab: Lab) -> None:
     record = recorded(lab)
-    with Search(lab.workspace, record, None, {}) as search:
+    with Search(lab.workspace, record, None) as search:
         for _ in range(3):
             search.optuna.ask()
             with lab.workspace.database.transaction() as tx:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
+import polars as pl
 import pytest
 
 import mainspring as ms
-from mainspring.errors import ConflictError, InvalidError, NotFoundError, WrongTypeError
-from mainspring.runs import Metrics, RunStore
+from mainspring.artifacts.record import ArtifactStore
+from mainspring.errors import ConflictError, CorruptBlobError, InvalidError, NotFoundError, WrongTypeError
+from mainspring.runs import Metrics, RunFiles, RunInputs, RunStore
 from mainspring.studies import LiveTrial, Study, Tuned, get_study, list_studies, resume_study, study
+from mainspring.studies._store import StudyStore
 from mainspring.studies.space import Range
 from mainspring.testing.workspaces import Lab
 from mainspring.workspace import using
@@ -108,6 +112,71 @@ def test_a_grid_is_tried_once_each_and_other_metrics_are_kept(lab: Lab) -> None:
     assert told(again) == told(found)
     run = RunStore(lab.workspace.database).get(found.best.run or "")
     assert set(Metrics(lab.workspace.metrics).latest_values(run.series)) == {"size", "auc"}
+
+
+def test_whatever_a_trial_returns_or_logs_is_kept_with_its_run(lab: Lab) -> None:
+    def told(x: float) -> dict[str, Any]:
+        ms.log_note("seen")
+        ms.log_text("all", "notes/all.txt")
+        ms.log_dataset([1, 2], "rows")
+        return {"kind": "ridge", "value": x, "sizes": [1, 2], "rows": np.int64(3), "weights": np.ones(2), "left": None}
+
+    found = search(lab, objective=told, space={"x": ms.choices(0.5)}, trials=1)
+    assert [(trial.error, trial.values) for trial in found.trials()] == [(None, {"value": 0.5})]
+    run = RunStore(lab.workspace.database).get(found.best.run or "")
+    tags = {"kind": "ridge", "sizes": "[1,2]", "weights": "[1.0,1.0]", "left": "None", "mainspring.trial": "complete"}
+    assert (run.tags, run.note) == (tags, "seen")
+    assert Metrics(lab.workspace.metrics).latest_values(run.series) == {"value": 0.5, "rows": 3.0}
+    assert list(RunFiles(lab.workspace).walk(run.id)) == ["notes/all.txt"]
+    assert [each.name for each in RunInputs(lab.workspace.database).inputs(run.id)] == ["rows"]
+
+
+@pytest.mark.one_backend("the rules of what an objective may do are no concern of a backend")
+def test_a_result_that_can_not_be_kept_fails_its_trial_alone(lab: Lab) -> None:
+    found = search(lab, objective=lambda x: {"value": x, "a\nb": 1}, space={"x": ms.floats(0, 1)}, trials=2)
+    assert ["name of a metric" in (trial.error or "") for trial in found.trials("failed")] == [True, True]
+
+
+def test_each_trial_has_inputs_of_its_own(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("1")
+    met = []
+
+    def emptying(x: float, rows: list[int], frame: pl.DataFrame, file: Path) -> float:
+        met.append((list(rows), frame.columns, file.read_text()))
+        rows.pop()
+        frame.insert_column(0, pl.Series("new", [1]))
+        file.write_text("2")
+        return x
+
+    inputs = {"rows": [1, 2], "frame": pl.DataFrame({"a": [1]}), "file": tmp_path / "rows.csv"}
+    found = search(lab, objective=emptying, space={"x": ms.floats(0, 1)}, inputs=inputs, trials=2)
+    assert [trial.error for trial in found.trials()] == [None, None]
+    assert met == [([1, 2], ["a"], "1")] * 2
+    assert (inputs["rows"], (tmp_path / "rows.csv").read_text()) == ([1, 2], "1")
+
+
+@pytest.mark.one_backend("what is damaged is told by the store of either")
+def test_inputs_that_are_damaged_end_the_study_and_not_each_trial(lab: Lab) -> None:
+    search(lab, space={"x": ms.floats(0, 1)}, inputs={"depth": 2}, trials=1)
+    (artifact,) = StudyStore(lab.workspace).get("late").definition.inputs.values()
+    kept = ArtifactStore(lab.workspace.database, lab.workspace.ledger).get(artifact).encoded
+    path = lab.workspace.blobs.path(kept.blob)
+    path.chmod(0o600)
+    path.write_bytes(b"gone")
+    with pytest.raises(CorruptBlobError):
+        resume_study("late", trials=3, workspace=lab.workspace)
+    assert [trial.state.value for trial in get_study("late", workspace=lab.workspace).trials()] == [
+        "complete",
+        "waiting",
+    ]
+
+
+@pytest.mark.one_backend("a rule over numbers")
+@pytest.mark.parametrize("step", [0.1, 0.3, 1 / 6, 5 / 7, 1e-3])
+def test_a_grid_tries_the_numbers_that_a_step_is_written_with(step: float) -> None:
+    points = ms.floats(0, 0.3, step=0.1).points("x") + ms.floats(1, 1 + 3 * step, step=step).points("x")
+    assert points[:4] == [0.0, 0.1, 0.2, 0.3]
+    assert points[4:] == pytest.approx([1 + n * step for n in range(4)], abs=1e-12)
 
 
 @pytest.mark.one_backend("a rule over the trials' values")
@@ -260,6 +329,19 @@ def test_an_interrupted_trial_waits_and_is_made_again(lab: Lab) -> None:
         ({"space": {"x": ms.floats(0, 1)}}, InvalidError, "parabola: `depth`"),
         ({"sampler": "grid"}, InvalidError, "finite list"),
         ({"metric": ("a", "b"), "pruner": "median"}, InvalidError, "nothing to prune by"),
+        ({"inputs": {"x": 1}}, InvalidError, "inputs: `x`.*`space`"),
+        ({"inputs": ["x"]}, WrongTypeError, "inputs: .*a dict"),
+        ({"space": ["x"]}, WrongTypeError, "space: .*a dict"),
+        ({"trials": "3"}, WrongTypeError, "trials: `3`"),
+        ({"trials": 1.5}, WrongTypeError, "trials: `1.5`"),
+        ({"timeout_s": "1"}, WrongTypeError, "timeout_s: `1`"),
+        ({"budget_cost": "1"}, WrongTypeError, "budget_cost: `1`"),
+        ({"jobs": 1.5}, WrongTypeError, "jobs: `1.5`"),
+        ({"seed": "a"}, WrongTypeError, "seed: `a`"),
+        ({"metric": 5}, WrongTypeError, "metric: `5`"),
+        ({"direction": None}, WrongTypeError, "direction: `None`"),
+        ({"objective": 5}, WrongTypeError, "objective: `5`"),
+        ({"name": 5}, WrongTypeError, "study: `5`"),
     ],
 )
 def test_what_is_wrong_is_named(lab: Lab, options: dict[str, Any], error: type[Exception], message: str) -> None:

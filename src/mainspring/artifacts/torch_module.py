@@ -18,7 +18,7 @@ from torch import nn
 from mainspring.artifacts._models import ModelCodec, Parts, reference_to, referred
 from mainspring.artifacts._tree import is_tree
 from mainspring.artifacts.arguments import KEPT, kept_arguments
-from mainspring.artifacts.torch import content, pack, unpack
+from mainspring.artifacts.torch import check, content, pack, unpack
 from mainspring.errors import CodecError, shorten
 
 _OWN = frozenset(vars(nn.Module())) | {KEPT}  # what every module holds
@@ -43,6 +43,8 @@ class ModuleCodec(ModelCodec):
         held = _held(value)
         _try(value, written, held, weights)
         state = {"arguments": written, "modules": held, "frozen": _frozen(value), "tied": _tied(value)}
+        if aside := _aside(value):
+            state["aside"] = list(aside)
         meaning = "\n".join(
             f"{name} {content(tensor)} {tensor.dtype} {list(tensor.shape)}" for name, tensor in weights.items()
         )
@@ -53,7 +55,9 @@ class ModuleCodec(ModelCodec):
         arguments = _Read().read(state["arguments"])
         with torch.random.fork_rng(devices=()):
             value = _built(cls, arguments)
-        value.load_state_dict(unpack(payload), strict=True, assign=True)
+        tensors = unpack(payload)
+        _put_aside(value, {name: tensors.pop(name, None) for name in state.get("aside", ())})
+        value.load_state_dict(tensors, strict=True, assign=True)
         _hold(value, state["modules"])
         for first, *others in state["tied"]:
             for name in others:
@@ -65,7 +69,7 @@ class ModuleCodec(ModelCodec):
         return value
 
     def content(self, value: nn.Module) -> Any:
-        """The weights by name."""
+        """All tensors by name."""
         return _weights(value)
 
     def details(self, value: nn.Module) -> dict[str, Any]:
@@ -77,11 +81,13 @@ class ModuleCodec(ModelCodec):
 class _Written:
     """Arguments and attributes as trees: modules, types, functions and devices become dicts that say what they are.
 
-    Of modules only how they are built is said, so they must be among those whose weights are stored.
+    Of modules only how they are built is said, so they must be among those whose weights are stored; one that comes again
+    is said by its place among those that are built.
     """
 
     def __init__(self, modules: frozenset[int] = frozenset()) -> None:
         self._modules = modules
+        self._built: dict[int, int] = {}
 
     def write(self, value: Any) -> Any:
         """The tree of a value."""
@@ -90,7 +96,12 @@ class _Written:
                 raise CodecError(
                     f"`{shorten(value)}` is no part of the module. Assign it to an attribute, or hold it in a `ModuleList`."
                 )
-            return {"$module": {"class": _name(type(value)), "arguments": self.write(_arguments(value))}}
+            if id(value) in self._built:
+                return {"$again": self._built[id(value)]}
+            _expect_class(value)
+            made = {"class": _name(type(value)), "arguments": self.write(_arguments(value))}
+            self._built[id(value)] = len(self._built)
+            return {"$module": made}
         if isinstance(value, torch.dtype | torch.device):
             return {"$torch": [type(value).__name__, str(value).removeprefix("torch.")]}
         if isinstance(value, torch.Size):
@@ -98,8 +109,8 @@ class _Written:
         if type(value) is dict:
             return {"$dict": [[key, self.write(item)] for key, item in value.items()]}
         if type(value) in (list, tuple):
-            made = [self.write(item) for item in value]
-            return made if type(value) is list else tuple(made)
+            items = [self.write(item) for item in value]
+            return items if type(value) is list else tuple(items)
         if isinstance(value, type) or (callable(value) and not is_tree(value) and hasattr(value, "__qualname__")):
             return {"$named": _reference(value)}
         return value
@@ -107,6 +118,9 @@ class _Written:
 
 class _Read:
     """The inverse of `_Written`."""
+
+    def __init__(self) -> None:
+        self._built: list[nn.Module] = []
 
     def read(self, tree: Any) -> Any:
         """The value of a tree."""
@@ -119,7 +133,10 @@ class _Read:
         if tag == "$dict":
             return {key: self.read(item) for key, item in inner}
         if tag == "$module":
-            return _built(_module_class(inner["class"]), self.read(inner["arguments"]))
+            self._built.append(_built(_module_class(inner["class"]), self.read(inner["arguments"])))
+            return self._built[-1]
+        if tag == "$again":
+            return self._built[inner]
         if tag == "$named":
             return referred(inner, _LIBRARY)
         if tag == "$torch":
@@ -160,8 +177,18 @@ def _check(value: nn.Module) -> None:
         raise CodecError("A compiled module stands for another. Store that one, its `_orig_mod`.")
     if isinstance(value, nn.DataParallel | nn.parallel.DistributedDataParallel):
         raise CodecError("A module in parallel stands for another. Store that one, its `module`.")
+    _expect_class(value)
     if hooked := _hooked(value):
         raise CodecError(f"At `{hooked}` a hook is registered, which has no stored form. Remove it first.")
+
+
+def _expect_class(value: nn.Module) -> None:
+    """Refuse a layer whose class PyTorch made for it alone, unless it is made where a constructor makes it."""
+    if torch.nn.utils.parametrize.is_parametrized(value):
+        raise CodecError(
+            f"`{type(value).__qualname__}` is parametrized, as by `weight_norm`, and so of a class of its own. Let the"
+            " constructor of a module of the project make it, or call `torch.nn.utils.parametrize.remove_parametrizations`."
+        )
 
 
 def _hooked(value: nn.Module) -> str:
@@ -173,6 +200,7 @@ def _hooked(value: nn.Module) -> str:
 
 
 def _weights(value: nn.Module) -> dict[str, torch.Tensor]:
+    """All tensors by name: parameters and buffers, also those that a state leaves aside."""
     state = value.state_dict(keep_vars=True)
     for name, item in state.items():
         if not isinstance(item, torch.Tensor):
@@ -180,7 +208,29 @@ def _weights(value: nn.Module) -> dict[str, torch.Tensor]:
             raise CodecError(
                 f"The state `{name}` is a `{kind}`, not a tensor. Register it as a buffer, or hold it as an attribute."
             )
+    state |= {name: buffer for name, buffer in _aside(value).items() if buffer is not None}
+    for name, item in state.items():
+        try:
+            check(item)
+        except CodecError as error:
+            raise CodecError(f"At `{name}`: {error}") from error
     return {name: item.detach() for name, item in state.items()}
+
+
+def _aside(value: nn.Module) -> dict[str, torch.Tensor | None]:
+    """The buffers by name that PyTorch leaves out of a state (`persistent=False`), also those without a tensor."""
+    return {
+        f"{path}.{name}" if path else name: module._buffers.get(name)
+        for path, module in value.named_modules(remove_duplicate=False)
+        for name in sorted(module._non_persistent_buffers_set)
+    }
+
+
+def _put_aside(value: nn.Module, buffers: dict[str, torch.Tensor | None]) -> None:
+    """The inverse of `_aside`, whatever the constructor put there."""
+    for name, buffer in buffers.items():
+        owner, _, last = name.rpartition(".")
+        value.get_submodule(owner).register_buffer(last, buffer, persistent=False)
 
 
 def _frozen(value: nn.Module) -> list[str]:
@@ -228,7 +278,7 @@ def _arguments(value: nn.Module) -> dict[str, Any]:
     if recorded is not None:
         return recorded
     if type(value) in _CONTAINERS:
-        items = dict(value.named_children())
+        items = {name: layer for name, layer in value._modules.items() if layer is not None}
         numbered = list(items.values()) if list(items) == [*map(str, range(len(items)))] else items
         return {"*": numbered if type(value) is nn.Sequential and type(numbered) is list else [numbered]}
     found: dict[str, Any] = {}
@@ -276,14 +326,19 @@ def _try(value: nn.Module, tree: Any, held: dict[str, Any], weights: dict[str, t
         raise CodecError(
             f"`{kind}` can't be built again with what is known of its arguments: {error}. {_ADVICE}"
         ) from error
-    expected = {name: tuple(item.shape) for name, item in weights.items()}
-    found = {name: tuple(item.shape) for name, item in again.state_dict().items()}
+    aside = _aside(value)
+    expected, found = (
+        {name: tuple(item.shape) for name, item in each.items() if name not in aside}
+        for each in (weights, again.state_dict())
+    )
     if found != expected:
         name = next(name for name in (*expected, *found) if expected.get(name) != found.get(name))
         told = f"`{name}` has the shape {found.get(name, 'nothing')} and not {expected.get(name, 'nothing')}"
     else:
         told = _other_layer(value, again, held)
-    if told:
+    if not told:
+        _put_aside(again, aside)
+    else:
         raise CodecError(f"`{kind}` is built otherwise with what is known of its arguments: {told}. {_ADVICE}")
 
 

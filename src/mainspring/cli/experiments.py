@@ -47,7 +47,7 @@ def create_experiment(invocation: Invocation, name: str, tags: tuple[str, ...]) 
     """Make an experiment."""
     if any("=" not in tag for tag in tags):
         raise click.UsageError("A tag is given as KEY=TEXT.")
-    _show(invocation, _store(invocation).create(name, dict(tag.split("=", 1) for tag in tags)), "Made")
+    _show(invocation, _store(invocation).create(name, dict(tag.split("=", 1) for tag in tags)), "Made {}.")
 
 
 @experiments.command("rename")
@@ -56,7 +56,7 @@ def create_experiment(invocation: Invocation, name: str, tags: tuple[str, ...]) 
 @click.pass_obj
 def rename_experiment(invocation: Invocation, experiment: str, name: str) -> None:
     """Give EXPERIMENT (a name, number or id) another NAME."""
-    _show(invocation, _store(invocation).rename(experiment, name), "Renamed to")
+    _show(invocation, _store(invocation).rename(experiment, name), "Renamed to {}.")
 
 
 @experiments.command("delete")
@@ -64,7 +64,11 @@ def rename_experiment(invocation: Invocation, experiment: str, name: str) -> Non
 @click.pass_obj
 def delete_experiment(invocation: Invocation, experiment: str) -> None:
     """Hide EXPERIMENT and its runs until it is restored."""
-    _show(invocation, _store(invocation).delete(experiment), "Deleted")
+    store = _store(invocation)
+    if (found := store.get(experiment)).deleted_at is not None:
+        _show(invocation, found, "{} was deleted already.")
+    else:
+        _show(invocation, store.delete(experiment), "Deleted {}.")
 
 
 @experiments.command("restore")
@@ -72,7 +76,11 @@ def delete_experiment(invocation: Invocation, experiment: str) -> None:
 @click.pass_obj
 def restore_experiment(invocation: Invocation, experiment: str) -> None:
     """Bring a deleted EXPERIMENT back, with the runs that were deleted with it."""
-    _show(invocation, _store(invocation).restore(experiment), "Restored")
+    store = _store(invocation)
+    if (found := store.get(experiment)).deleted_at is None:
+        _show(invocation, found, "{} is not deleted.")
+    else:
+        _show(invocation, store.restore(experiment), "Restored {}.")
 
 
 def _store(invocation: Invocation) -> ExperimentStore:
@@ -89,4 +97,4 @@ def _document(experiment: Experiment) -> dict[str, object]:
 
 
 def _show(invocation: Invocation, experiment: Experiment, told: str) -> None:
-    invocation.show({"experiment": _document(experiment)}, f"{told} {experiment.name} ({experiment.number}).")
+    invocation.show({"experiment": _document(experiment)}, told.format(f"{experiment.name} ({experiment.number})"))

@@ -76,12 +76,15 @@ def _materialized(found: list[Materialized]) -> str:
     rows = [
         [
             each.view, each.source, f"{each.rows:,}", f"{each.stored:,}", f"{each.removed:,}" if each.removed else "",
+            f"{each.keyless:,}" if each.keyless else "",
             *("" if at is None else text.moment(at) for at in (each.newest_us, each.until_us)),
         ]
         for each in found
     ]  # fmt: skip
     return text.table(
-        ["view", "source", "rows read", "stored", "removed", "newest", "known up to"], rows, drop=["removed"]
+        ["view", "source", "rows read", "stored", "removed", "without a key", "newest", "known up to"],
+        rows,
+        drop=["removed", "without a key"],
     )
 
 

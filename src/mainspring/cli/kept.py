@@ -10,23 +10,29 @@ from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
 
 if TYPE_CHECKING:
-    from mainspring.runs import Run
+    from collections.abc import Callable
+
+    from mainspring.runs import Run, RunStore
+    from mainspring.store import Transaction
 
 
 @click.command(cls=Command)
 @click.argument("names", metavar="RUN...", nargs=-1, required=True)
 @click.pass_obj
 def delete(invocation: Invocation, names: tuple[str, ...]) -> None:
-    """Hide runs, and those of their steps, until they are restored."""
-    _change(invocation, names, "delete", "Deleted")
+    """Hide runs, and those of their steps, until they are restored. `runs list --deleted` lists them."""
+    store = _store(invocation)
+    _change(invocation, [store.get(name) for name in names], store.delete, "Deleted", "was deleted already")
 
 
 @click.command(cls=Command)
 @click.argument("names", metavar="RUN...", nargs=-1, required=True)
 @click.pass_obj
 def restore(invocation: Invocation, names: tuple[str, ...]) -> None:
-    """Bring deleted runs back."""
-    _change(invocation, names, "restore", "Restored")
+    """Bring deleted runs back. `latest` is the one that was deleted last."""
+    store = _store(invocation)
+    found = [store.get(name, deleted=True) for name in names]
+    _change(invocation, found, store.restore, "Restored", "is not deleted")
 
 
 @click.command(cls=Command)
@@ -35,9 +41,7 @@ def restore(invocation: Invocation, names: tuple[str, ...]) -> None:
 @click.pass_obj
 def write_note(invocation: Invocation, name: str, note: str) -> None:
     """Replace the note of a run."""
-    from mainspring.cli.records import run_store
-
-    store, workspace = run_store(invocation.workspace), invocation.workspace
+    store, workspace = _store(invocation), invocation.workspace
     run = store.get(name)
     with workspace.database.transaction() as tx:
         store.set_note(tx, run.id, note)
@@ -45,13 +49,25 @@ def write_note(invocation: Invocation, name: str, note: str) -> None:
     invocation.show({"run": run.id, "note": kept}, f"{text.short(run.id)}  {kept}")
 
 
-def _change(invocation: Invocation, names: tuple[str, ...], verb: str, told: str) -> None:
+def _change(
+    invocation: Invocation, found: list[Run], change: Callable[[Transaction, str], bool], told: str, otherwise: str
+) -> None:
+    """Change runs, and tell which were changed and of which it was so before."""
+    runs = {run.id: run for run in found}
+    with invocation.workspace.database.transaction() as tx:
+        changed = {run_id: change(tx, run_id) for run_id in runs}
+    new, old = ([run for run in runs.values() if changed[run.id] is is_new] for is_new in (True, False))
+    lines = [f"{told} {', '.join(map(_named, new))}."] if new else []
+    lines += [f"{_named(run)} {otherwise}." for run in old]
+    document = {"runs": [run.id for run in new], "unchanged": [run.id for run in old]}
+    invocation.show(document, "\n".join(lines))
+
+
+def _named(run: Run) -> str:
+    return f"{run.name} {text.short(run.id)}"
+
+
+def _store(invocation: Invocation) -> RunStore:
     from mainspring.cli.records import run_store
 
-    store = run_store(invocation.workspace)
-    found: list[Run] = [store.get(name) for name in names]
-    with invocation.workspace.database.transaction() as tx:
-        for run in found:
-            (store.delete if verb == "delete" else store.restore)(tx, run.id)
-    shown = ", ".join(f"{run.name} {text.short(run.id)}" for run in found)
-    invocation.show({"runs": [run.id for run in found]}, f"{told} {shown}.")
+    return run_store(invocation.workspace)

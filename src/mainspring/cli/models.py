@@ -256,7 +256,7 @@ def export_folder(invocation: Invocation, reference: str, folder: str, form: Exp
 @click.option("-o", "--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write the graph here, too.")
 @click.pass_obj
 def make_graph(invocation: Invocation, reference: str, rtol: float, atol: float, output: str | None) -> None:
-    """Make an ONNX graph of a version and keep it, if it answers real rows as the model does."""
+    """Make an ONNX graph of a version and keep it, if it answers all rows as the model does."""
     from mainspring.models import export_onnx, get_model_version, load_onnx
 
     workspace = invocation.workspace
@@ -269,7 +269,8 @@ def make_graph(invocation: Invocation, reference: str, rtol: float, atol: float,
     invocation.show(
         msgspec.to_builtins(found),
         lambda: (
-            f"{found.version}: {text.counted(found.rows, 'row')} answered alike, off by {found.largest_error:.2g} at most; "
+            f"{found.version}: {text.counted(found.rows, 'row')} and {found.probes:,} made up answered alike, "
+            f"off by {found.largest_error:.2g} at most; "
             f"the model itself is faster {slower}"
         ),
     )

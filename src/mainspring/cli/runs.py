@@ -45,30 +45,32 @@ def runs() -> None:
 )
 @click.option("--all", "everything", is_flag=True, help="Every run.")
 @click.option("--before", metavar="RUN", help="Only runs before this one.")
+@click.option("--deleted", is_flag=True, help="Deleted runs instead.")
 @FILTER
 @ORDER
 @click.pass_obj
 def list_runs(
-    invocation: Invocation, *, state: str | None, limit: int, everything: bool, before: str | None, where: str,
-    order_by: tuple[str, ...],
+    invocation: Invocation, *, state: str | None, limit: int, everything: bool, before: str | None, deleted: bool,
+    where: str, order_by: tuple[str, ...],
 ) -> None:  # fmt: skip
     """List runs, newest first. With a filter or an order, also those inside others."""
     from mainspring.cli.records import run_record
     from mainspring.runs import RunStore
 
     if where or order_by:
-        show_search(invocation, where, order_by, limit=limit)
+        show_search(invocation, where, order_by, limit=limit, view="deleted" if deleted else "active")
         return
     workspace = invocation.workspace
     store = RunStore(workspace.database, workspace.ledger)
     # An interrupted run is recorded as running; only its lease tells.
     recorded = "running" if state == "interrupted" else state
     found = store.list(
-        state=recorded, limit=_MOST if everything else limit, before=store.get(before).id if before else None
-    )
+        state=recorded, limit=_MOST if everything else limit, before=store.get(before, deleted=deleted).id if before else None,
+        deleted=deleted,
+    )  # fmt: skip
     records = [run_record(workspace, run) for run in found]
     records = [record for record in records if state in (None, record["state"])]
-    invocation.show({"runs": records}, lambda: _listed(records, found))
+    invocation.show({"runs": records}, lambda: _listed(records, found, deleted=deleted))
 
 
 @runs.command("show")
@@ -108,9 +110,9 @@ def show_run(
         invocation.show(document, lambda: _shown(workspace, run, document, everything=everything))
 
 
-def _listed(records: list[dict[str, Any]], found: list[Run]) -> str:
+def _listed(records: list[dict[str, Any]], found: list[Run], *, deleted: bool) -> str:
     if not records:
-        return "No runs. `mainspring run` starts one."
+        return "No deleted runs." if deleted else "No runs. `mainspring run` starts one."
     by_id = {run.id: run for run in found}
     rows = []
     for record in records:
@@ -118,11 +120,12 @@ def _listed(records: list[dict[str, Any]], found: list[Run]) -> str:
         rows.append(
             [
                 text.short(run.id), run.name, "" if run.kind == "pipeline" else run.kind, text.state(record["state"]),
-                text.moment(run.started_at), text.duration(run.duration_s), run.note,
+                text.moment(run.started_at), text.duration(run.duration_s),
+                text.moment(run.deleted_at) if run.deleted_at else "", run.note,
             ]
         )  # fmt: skip
-    headers = ["run", "name", "kind", "state", "started", "took", "note"]
-    empty = [column for column in (6, 2) if not any(row[column] for row in rows)]
+    headers = ["run", "name", "kind", "state", "started", "took", "deleted", "note"]
+    empty = [column for column in (7, 6, 2) if not any(row[column] for row in rows)]
     for line in (headers, *rows):
         for column in empty:
             del line[column]

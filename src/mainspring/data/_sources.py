@@ -64,8 +64,8 @@ def source_of_folder(path: Path, digest: str, size_bytes: int) -> Source:
 
 
 def name_of(path: Path) -> str:
-    """What an absolute path is called in the lineage: by the artifact or package that it lies in, else by its address."""
-    return stored_name(path) or _shipped_name(path) or path.as_uri()
+    """What an absolute path is called in the lineage: by the artifact or package it is in, else by its redacted address."""
+    return stored_name(path) or _shipped_name(path) or redact(path.as_uri())
 
 
 def _digested(kind: str, uri: str, digest: str, size_bytes: int) -> Source:

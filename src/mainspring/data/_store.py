@@ -49,7 +49,8 @@ _BLOBS_OF = (
 _SHORTEST_PREFIX = 6
 _CONFIRMED = "confirmed_by"
 _HOMES_OF_STATE = ("mainspring.data.ingestion._store",)
-"""Modules that keep something by a dataset's name, found by theirs: they stand on this one. Each has `forgetting(database)`."""
+"""Modules that keep something by a dataset's name, found by theirs: they stand on this one. Each has `forgetting(database)` and
+`replacing(database)`."""
 
 
 class _OutrunError(Exception):
@@ -236,6 +237,10 @@ class DatasetStore:
             return made
 
         return write
+
+    def replacing(self) -> list[Extra]:
+        """What is told elsewhere when a version replaces all rows of a table."""
+        return [import_module(home).replacing(self.database) for home in _HOMES_OF_STATE]
 
     def relayout(
         self, tx: Transaction, version: DatasetVersion, manifest: str, parts: int, size_bytes: int, blobs: Iterable[str],

@@ -88,6 +88,8 @@ def _writing(
     if head is not None and draft.content_digest == head.content_digest:
         same = repaired(store, blobs, head, draft)
         return store.confirming(same, sources, extra) if same is not None else _outrun
+    if head is not None and not behind and draft.kind == "table":
+        extra = (*store.replacing(), *extra)  # an ingestion's own, which it takes back, comes after
     version = draft.version(head, sources, redact(note), extracted_us)
     return store.committing(version, draft.written, base=draft.base, extra=extra)
 

@@ -22,6 +22,21 @@ def glob_expression(pattern: str, *, sets: bool = True) -> re.Pattern[str]:
     return re.compile(f"(?s:{''.join(words)})")
 
 
+def is_hidden(pattern: str, path: str) -> bool:
+    """Whether a glob leaves a path out, as shells do: what begins with a dot, unless a part of the glob does; and what
+    begins with `~$`, by which office programs lock their files.
+
+    >>> [is_hidden("**/*.csv", path) for path in ("a.csv", ".a.csv", ".git/a.csv", "x/~$a.xlsx")]
+    [False, True, True, True]
+    >>> is_hidden(".old/*.csv", ".old/a.csv")
+    False
+    """
+    signs = (".", "~$")
+    if any(part.startswith(signs) for part in pattern.split("/")):
+        return False
+    return any(part.startswith(signs) for part in path.split("/"))
+
+
 def _set(part: str) -> str:
     inner = part[1:-1].replace("\\", r"\\").replace("[", r"\[").replace("^", r"\^")
     return f"[^/{inner[1:]}]" if inner.startswith("!") else f"[{inner}]"

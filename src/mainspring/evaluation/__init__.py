@@ -27,7 +27,7 @@ __getattr__, __dir__, __all__ = exports(
             ("Approval", "approvals", "approve", "evidence_of", "is_approved", "list_waiting", "reject", "withdraw"),
             "mainspring.evaluation.approval",
         ),
-        **dict.fromkeys(("Decision", "Policy", "Requirement"), "mainspring.evaluation.policy"),
+        **dict.fromkeys(("Decision", "Objection", "Policy", "Requirement"), "mainspring.evaluation.policy"),
         **dict.fromkeys(("Curves", "EvaluationReport", "curves"), "mainspring.evaluation.report"),
     },
 )

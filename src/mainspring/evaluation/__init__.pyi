@@ -35,6 +35,7 @@ from mainspring.evaluation.metric import Metric as Metric
 from mainspring.evaluation.metric import get_metric as get_metric
 from mainspring.evaluation.metric import list_metrics as list_metrics
 from mainspring.evaluation.policy import Decision as Decision
+from mainspring.evaluation.policy import Objection as Objection
 from mainspring.evaluation.policy import Policy as Policy
 from mainspring.evaluation.policy import Requirement as Requirement
 from mainspring.evaluation.report import Curves as Curves

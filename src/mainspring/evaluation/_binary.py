@@ -45,7 +45,7 @@ class Decided(Sums):
     """A function of the confusion matrix of decisions at a threshold, from three sums."""
 
     def __init__(self, data: Scored, threshold: float, combine: Callable[[Array], Array]) -> None:
-        positive, called = data.truth == 1, data.scores >= threshold
+        positive, called = data.truth == 1, probabilities(data) >= threshold
 
         def combined(n: Any, both: Any, positives: Any, calls: Any) -> Any:
             rows = np.array([[n - positives - calls + both, calls - both], [positives - both, both]])

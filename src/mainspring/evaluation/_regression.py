@@ -74,7 +74,8 @@ def coverage_error(data: Scored, level: float) -> Statistic:
 
 def interval_width(data: Scored) -> Statistic:
     """The mean width of the intervals."""
-    return Sums([data.scores[:, 1] - data.scores[:, 0]], mean)
+    low, high = _ends(data)
+    return Sums([high - low], mean)
 
 
 def interval_score(data: Scored, level: float) -> Statistic:
@@ -119,7 +120,12 @@ def _inside(data: Scored) -> Array:
 def _ends(data: Scored) -> tuple[Array, Array]:
     if data.scores.shape[1] != 2:
         raise InvalidError("y_score", f"{data.scores.shape[1]} columns", "two: the lower and the upper end")
-    return data.scores[:, 0], data.scores[:, 1]
+    low, high = data.scores[:, 0], data.scores[:, 1]
+    if (crossed := low > high).any():
+        row = int(crossed.argmax())
+        told = f"It is row {row}. Quantiles that were fitted apart may cross: put them in order, by `numpy.sort(ends, axis=1)`."
+        raise InvalidError("y_score", data.scores[row].tolist(), "a lower and an upper end", told)
+    return low, high
 
 
 def _scale(data: Scored) -> Scale:

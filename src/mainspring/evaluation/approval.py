@@ -6,8 +6,8 @@ it changes, the approval has ended. Decisions and promotions are judged in the t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Any
 
@@ -18,13 +18,15 @@ from msgspec.structs import replace
 from mainspring import clock
 from mainspring.errors import ConflictError, InvalidError, NotAllowedError, NotFoundError, listed
 from mainspring.evaluation._store import DecisionStore
-from mainspring.evaluation.policy import Case, Decision, Policy, Requirement, Verdict, read_policies
+from mainspring.evaluation.given import expect_text
+from mainspring.evaluation.policy import Case, Decision, Objection, Policy, Requirement, Verdict, read_policies
 from mainspring.ledger import Actor, current_actor, current_task, is_replay, new_id
 from mainspring.models import ModelStore, ModelVersion, Promotion, get_model_version, notes_of
 from mainspring.secrets import redact
 from mainspring.store import Transaction
 from mainspring.workspace import Workspace, current_workspace
 
+_log = logging.getLogger("mainspring.evaluation")
 Ref = str | ModelVersion
 _LONGEST_ROLE = 100
 _ALL = 1 << 31  # events of one model
@@ -36,7 +38,8 @@ class Approval(msgspec.Struct, frozen=True):
     """Whether a version is approved, and why or why not.
 
     `policies` are those that cover the model; without one, one approval and no rejection is asked, and nothing is refused.
-    `evidence` is the digest of what a decision now would be bound to. `decisions` are all there are, newest first.
+    `evidence` is the digest of what a decision now would be bound to. `decisions` are all there are, newest first; `uncounted`
+    says which of those that stand don't count, and why.
     """
 
     version: str
@@ -45,6 +48,7 @@ class Approval(msgspec.Struct, frozen=True):
     evidence: str
     requirements: tuple[Requirement, ...]
     decisions: tuple[Decision, ...]
+    uncounted: tuple[Objection, ...] = ()
 
     def __bool__(self) -> bool:
         return self.approved
@@ -66,14 +70,16 @@ def approve(
 ) -> Approval:
     """Approve a version in a role, as who acts here, and give how it stands then. In a replay nothing is decided.
 
-    It takes the place of what the same person decided on the version before. `evidence`, of `is_approved` or the beginning of
-    it, says what was looked at: if that has changed meanwhile, nothing is approved.
+    What doesn't count for a policy, as who acts is not verified, say, is kept and logged as a warning. It takes the
+    place of what the same person decided on the version before. `evidence`, of `is_approved` or the beginning of it,
+    says what was looked at: if that has changed meanwhile, nothing is approved.
 
     Raises:
         NotFoundError: no such version.
         ConflictError: the evidence is not the one that was looked at.
         NotAllowedError: a verified person of this name decided, and who acts is not verified.
         InvalidError: the role is none, or the comment is too long.
+        WrongTypeError: one of them is no text.
     """
     return _decide(ref, "approved", role, comment, evidence, workspace)
 
@@ -88,6 +94,7 @@ def reject(
         ConflictError: the evidence is not the one that was looked at.
         NotAllowedError: a verified person of this name decided, and who acts is not verified.
         InvalidError: the role is none, or the comment is too long.
+        WrongTypeError: one of them is no text.
     """
     return _decide(ref, "rejected", role, comment, evidence, workspace)
 
@@ -99,6 +106,7 @@ def withdraw(ref: Ref, *, comment: str = "", workspace: Workspace | None = None)
         NotFoundError: no such version, or nothing that they decided stands.
         NotAllowedError: a verified person of this name decided, and who acts is not verified.
         InvalidError: the comment is too long.
+        WrongTypeError: it is no text.
     """
     workspace, comment = workspace or current_workspace(), _checked_comment(comment)
     version = get_model_version(ref, workspace)
@@ -185,14 +193,14 @@ def _decide(
     ref: Ref, verdict: Verdict, role: str, comment: str, evidence: str, workspace: Workspace | None
 ) -> Approval:
     workspace, comment = workspace or current_workspace(), _checked_comment(comment)
-    role = role.strip()
+    role = expect_text("role", role).strip()
     if not role or len(role) > _LONGEST_ROLE or not role.isprintable():
         raise InvalidError("role", role, f"a text of 1 to {_LONGEST_ROLE} characters on one line")
-    if evidence and len(evidence) < _SHORTEST_EVIDENCE:
+    if expect_text("evidence", evidence) and len(evidence) < _SHORTEST_EVIDENCE:
         raise InvalidError("evidence", evidence, f"the first {_SHORTEST_EVIDENCE} or more characters of a digest")
-    found = get_model_version(ref, workspace)
+    found, made = get_model_version(ref, workspace), ""
     if not is_replay():
-        store, actor = DecisionStore(workspace.database), current_actor()
+        store, actor, made = DecisionStore(workspace.database), current_actor(), new_id()
         if actor.roles and role not in actor.roles:
             raise NotAllowedError(f"{actor} may decide as {listed(actor.roles)}, not as `{role}`.")
         with workspace.database.transaction() as tx:
@@ -206,13 +214,17 @@ def _decide(
             if before is not None:
                 store.end(tx, before, "replaced")
             decision = Decision(
-                id=new_id(), version=version.id, verdict=verdict, role=role, comment=comment, actor=actor.name,
+                id=made, version=version.id, verdict=verdict, role=role, comment=comment, actor=actor.name,
                 verified=actor.verified, at=clock.now_us(), run=current_task(), evidence=parts,
             )  # fmt: skip
             store.add(tx, decision)
             told = {"decision": decision.id, "role": role, "comment": comment, "evidence": _digest(parts)}
             workspace.ledger.append(tx, f"approval.{verdict}", version.id, told)
-    return is_approved(found, workspace=workspace)
+    standing = is_approved(found, workspace=workspace)
+    for each in standing.uncounted if made else ():
+        if each.decision == made:
+            _log.warning("%s, policy %s: %s It is kept.", found, each.policy, each.reason)
+    return standing
 
 
 def _own(store: DecisionStore, version: ModelVersion, actor: Actor) -> Decision | None:
@@ -226,7 +238,7 @@ def _own(store: DecisionStore, version: ModelVersion, actor: Actor) -> Decision 
 
 
 def _checked_comment(comment: str) -> str:
-    if len(comment) > _LONGEST_COMMENT or "\0" in comment:
+    if len(expect_text("comment", comment)) > _LONGEST_COMMENT or "\0" in comment:
         raise InvalidError("comment", comment, f"a text of at most {_LONGEST_COMMENT:,} characters without NUL")
     return redact(comment)
 
@@ -245,7 +257,7 @@ def _covering(workspace: Workspace, model: str) -> list[Policy]:
 def _is_asked(policy: Policy, promotion: Promotion) -> bool:
     if promotion.kind == "stage":
         return promotion.name == "Production"
-    return promotion.endpoint is not None or any(fnmatchcase(promotion.name, each) for each in policy.aliases)
+    return promotion.endpoint is not None or policy.covers_alias(promotion.name)
 
 
 def _standing(
@@ -262,10 +274,11 @@ def _standing(
     gates = version.gates or {}
     has_passed = bool(gates.get("passed") and gates.get("reasons"))  # none at all are none that were passed
     case = Case(decisions, _authors(version, workspace), has_passed, clock.now_us())
-    found = tuple(each for policy in policies or [Policy()] for each in policy.judge(case))
+    asking = policies or [Policy()]
+    found = tuple(each for policy in asking for each in policy.judge(case))
     return Approval(
         str(version), all(each.met for each in found), tuple(policy.name for policy in policies), _digest(now), found,
-        tuple(decisions),
+        tuple(decisions), tuple(each for policy in asking for each in policy.objections(case)),
     )  # fmt: skip
 
 

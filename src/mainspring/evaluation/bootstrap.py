@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
+from mainspring.errors import InvalidError
+from mainspring.evaluation.given import count_of, number_of
 from mainspring.stats import Interval, Statistic, bca_interval, jackknife, percentile_interval, resampled
 from mainspring.stats.interval import Method
 
@@ -28,6 +30,14 @@ class Bootstrap(msgspec.Struct, frozen=True):
     groups: str = ""
     strata: str = ""
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "resamples", count_of("resamples", self.resamples, 0))
+        msgspec.structs.force_setattr(self, "seed", count_of("seed", self.seed, 0))
+        if not 0 < number_of("level", self.level) < 1:
+            raise InvalidError("level", self.level, "a share between 0 and 1, such as 0.95")
+        if self.method not in (known := get_args(Method)):
+            raise InvalidError("method", self.method, f"one of {', '.join(known)}")
 
 
 class Codes(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Literal
 
@@ -11,12 +11,13 @@ import msgspec
 import numpy as np
 
 from mainspring.errors import InvalidError, NotFoundError, close_names
+from mainspring.evaluation._classes import named_classes
 from mainspring.evaluation.bootstrap import Bootstrap, Codes, bootstrap_of, codes_of, defined, estimated
 from mainspring.evaluation.evaluate import chosen_metrics
 from mainspring.evaluation.inputs import table_of
 from mainspring.evaluation.metric import Metric
 from mainspring.evaluation.scored import Array, Scale, Scored, scored
-from mainspring.evaluation.slice import Slice, sliced
+from mainspring.evaluation.slice import Slices, sliced
 from mainspring.evaluation.tables import Cells, Tabled, shown, slice_label
 from mainspring.stats import (
     Combined,
@@ -126,15 +127,15 @@ def compare(
     y_true: Any,
     candidate: Any,
     champion: Any,
-    metrics: Iterable[str | Metric],
+    metrics: str | Metric | Iterable[str | Metric],
     *,
-    slices: Iterable[str | tuple[str, ...] | Slice] = (),
+    slices: Slices = (),
     frame: Any = None,
     bootstrap: int | Bootstrap = 1_000,
     alpha: float = 0.05,
     horizon: int = 0,
     query: Any = None,
-    classes: Sequence[Any] = (),
+    classes: Iterable[Any] = (),
     scale: Scale | None = None,
 ) -> Comparison:
     """Compare the scores of two models on the same rows; both see the same resamples.
@@ -152,7 +153,7 @@ def compare(
     >>> compare(truth, better, worse, ["roc_auc"]).overall("roc_auc").verdict
     'better'
     """
-    table = table_of(frame)
+    table, classes = table_of(frame), named_classes(classes)
     sides = [
         scored(y_true, score, query=query, classes=classes, scale=scale, frame=table) for score in (candidate, champion)
     ]
@@ -161,6 +162,8 @@ def compare(
         raise InvalidError(
             "champion", f"shape {second.scores.shape}", f"scores of the candidate's rows, {first.scores.shape}"
         )
+    if first.classes != second.classes:
+        raise InvalidError("champion", list(second.classes), f"scores of the candidate's classes {list(first.classes)}")
     chosen = chosen_metrics(metrics, first)
     method = bootstrap_of(bootstrap)
     codes = codes_of(method, table, first.rows)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from numbers import Integral
 from typing import Any
 
 import msgspec
 
 from mainspring.errors import InvalidError
 from mainspring.evaluation.evidence import Fact
+from mainspring.evaluation.given import count_of, several
 from mainspring.evaluation.inputs import Inputs
 from mainspring.evaluation.tables import Cells, Tabled
 
@@ -65,7 +67,7 @@ def measure_cost(
     predict: Callable[[Any], Any],
     frame: Any,
     *,
-    batches: Sequence[int] = (1, 100),
+    batches: int | Iterable[int] = (1, 100),
     calls: int = 100,
     size_bytes: int | None = None,
 ) -> Cost:
@@ -82,12 +84,12 @@ def measure_cost(
     (3, True)
     """
     inputs = Inputs(frame)
-    if not inputs.table.height or not batches or min(batches) < 1 or calls < 1:
-        raise InvalidError(
-            "frame", f"{inputs.table.height} rows, batches {list(batches)}, {calls} calls", "at least one of each"
-        )
-    latencies = tuple(_timed(predict, inputs, batch, calls) for batch in sorted(set(batches)))
-    largest = _batch(inputs, 0, max(batches))
+    sizes = sorted({count_of("batches", batch) for batch in several("batches", batches, Integral)})
+    calls = count_of("calls", calls)
+    if not inputs.table.height or not sizes:
+        raise InvalidError("frame", f"{inputs.table.height} rows, batches {sizes}", "at least one of each")
+    latencies = tuple(_timed(predict, inputs, batch, calls) for batch in sizes)
+    largest = _batch(inputs, 0, sizes[-1])
     running = tracemalloc.is_tracing()
     tracemalloc.start()
     try:

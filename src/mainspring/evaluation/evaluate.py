@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from mainspring.errors import InvalidError
 from mainspring.evaluation.bootstrap import Bootstrap, Codes, bootstrap_of, codes_of, estimated
 from mainspring.evaluation.evaluation import Evaluation, SliceValues
+from mainspring.evaluation.given import several
 from mainspring.evaluation.inputs import table_of
 from mainspring.evaluation.metric import Metric, metric_for
 from mainspring.evaluation.scored import Scale, Scored, scored
-from mainspring.evaluation.slice import Slice, sliced
+from mainspring.evaluation.slice import Slices, sliced
 
 if TYPE_CHECKING:
     from mainspring.stats import Interval
@@ -22,26 +23,27 @@ if TYPE_CHECKING:
 def evaluate(
     y_true: Any,
     y_score: Any,
-    metrics: Iterable[str | Metric],
+    metrics: str | Metric | Iterable[str | Metric],
     *,
-    slices: Iterable[str | tuple[str, ...] | Slice] = (),
+    slices: Slices = (),
     frame: Any = None,
     subject: str = "",
     bootstrap: int | Bootstrap = 0,
     query: Any = None,
-    classes: Sequence[Any] = (),
+    classes: Iterable[Any] = (),
     scale: Scale | None = None,
 ) -> Evaluation:
     """Every metric, overall and on each slice of `frame`, a table of Polars, pandas or Arrow with the scores' rows.
 
-    `y_score` is one column (probabilities of the class 1 for binary metrics, numbers for regression and forecasts), a
-    column for each of `classes`, or the lower and upper end of an interval. `query` names the query of each row, for
+    Rows go by their position; the index of pandas is left out. `y_score` is one column (probabilities of the class 1 for
+    binary metrics, numbers for regression and forecasts), a column for each of `classes`, or the lower and upper end of an
+    interval. Columns of a table go by their names, unless these only number them. `query` names the query of each row, for
     rankings; `scale` is what `naive_scale` gives, for MASE and RMSSE. `bootstrap` is a number of resamples, or more
     closely a `Bootstrap`, for an interval of each value. Where a metric is not defined (one class only, say) it is None.
 
     Raises:
         InvalidError: lengths differ, a value is missing, the truth of a binary metric isn't 0 or 1, or a metric needs
-            probabilities and gets other scores.
+            probabilities and gets other scores, or columns have names other than the classes.
         NotFoundError: no such metric or column.
 
     >>> print(evaluate([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], ["roc_auc"]))
@@ -62,14 +64,14 @@ def evaluate(
     return Evaluation(data.rows, values, directions, tuple(found), subject, intervals)
 
 
-def chosen_metrics(metrics: Iterable[str | Metric], data: Scored) -> list[Metric]:
+def chosen_metrics(metrics: str | Metric | Iterable[str | Metric], data: Scored) -> list[Metric]:
     """The metrics that are meant for these scores, whose truth was checked to fit.
 
     Raises:
         NotFoundError: no such metric.
         InvalidError: a metric doesn't fit the scores, or the truth of a binary one isn't 0 or 1.
     """
-    chosen = [metric_for(metric, data.shape) for metric in metrics]
+    chosen = [metric_for(metric, data.shape) for metric in several("metrics", metrics, str, Metric)]
     if any(metric.task == "multiclass" for metric in chosen) and not data.classes:
         raise InvalidError(
             "y_score",

@@ -12,8 +12,9 @@ from mainspring.errors import InvalidError
 from mainspring.evaluation.bootstrap import Bootstrap, Codes, bootstrap_of, defined, estimated
 from mainspring.evaluation.evaluate import chosen_metrics
 from mainspring.evaluation.evidence import Fact
+from mainspring.evaluation.given import number_of
 from mainspring.evaluation.inputs import table_of
-from mainspring.evaluation.scored import Array, column_of, scored
+from mainspring.evaluation.scored import Array, column_of, probabilities, scored
 from mainspring.evaluation.tables import SMALL_ROWS, Cells, Tabled, shown
 from mainspring.stats import Interval, Sums
 
@@ -84,16 +85,17 @@ def fairness(
     group: Any,
     *,
     frame: Any = None,
-    threshold: float = 0.5,
+    threshold: float | None = None,
     at_least: int = 1,
     bootstrap: int | Bootstrap = 0,
 ) -> Fairness:
     """Gaps between groups of rows, with intervals if `bootstrap` is given; each group keeps its size when resampled.
 
-    `group` is a column, or the name of one of `frame`, a table of Polars, pandas or Arrow. Demographic parity compares the
-    shares that are called positive, equal opportunity the true positive rates, equalized odds the larger gap of true and
-    false positive rates, predictive parity the precisions. The largest gap of several groups is above 0 by chance alone,
-    most of all with small ones: look at the interval, and leave groups with fewer than `at_least` rows out.
+    `group` is a column, or the name of one of `frame`, a table of Polars, pandas or Arrow; rows go by their position. Rows
+    are called positive from a probability of 0.5 on, or from a `threshold` on the scores' own scale. Demographic parity
+    compares the shares that are called positive, equal opportunity the true positive rates, equalized odds the larger gap
+    of true and false positive rates, predictive parity the precisions. The largest gap of several groups is above 0 by
+    chance alone, most of all with small ones: look at the interval, and leave groups with fewer than `at_least` rows out.
 
     Raises:
         InvalidError: fewer than two groups are large enough, or as `evaluate` says.
@@ -105,6 +107,9 @@ def fairness(
     """
     data = scored(y_true, y_score)
     chosen_metrics(["recall"], data)
+    at = number_of("threshold", 0.5 if threshold is None else threshold)
+    if threshold is None:
+        probabilities(data)
     labels = np.array([str(label) for label in column_of(table_of(frame), group, data.rows).tolist()])
     names, codes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     if (large := sizes >= at_least).sum() < 2:
@@ -113,7 +118,7 @@ def fairness(
         kept = large[codes]
         data, (names, codes) = data.take(np.flatnonzero(kept)), np.unique(labels[kept], return_inverse=True)
     members = codes[:, None] == np.arange(names.size)
-    positive, called = (data.truth == 1)[:, None], (data.scores >= threshold)[:, None]
+    positive, called = (data.truth == 1)[:, None], (data.scores >= at)[:, None]
     columns = [*members.T, *(members & positive).T, *(members & called).T, *(members & positive & called).T]
     statistics = [Sums(columns, _spread(name)) for name in _GAPS]
     estimates = estimated(statistics, bootstrap_of(bootstrap), Codes(strata=codes))
@@ -124,10 +129,10 @@ def fairness(
     )
     rows = members.sum(axis=0)
     groups = tuple(
-        GroupRates(str(names[at]), int(rows[at]), *(defined(float(rates[rate][at])) for rate in _RATES))
-        for at in range(names.size)
+        GroupRates(str(names[place]), int(rows[place]), *(defined(float(rates[rate][place])) for rate in _RATES))
+        for place in range(names.size)
     )
-    return Fairness(threshold, groups, gaps)
+    return Fairness(at, groups, gaps)
 
 
 _GAPS = {

@@ -11,6 +11,7 @@ import msgspec
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, WrongTypeError, close_names
 from mainspring.evaluation.evaluation import Evaluation, SliceValues
 from mainspring.evaluation.evidence import Evidence, Fact
+from mainspring.evaluation.given import expect_text, number_of, several
 from mainspring.evaluation.tables import shown
 
 if TYPE_CHECKING:
@@ -38,13 +39,17 @@ class Gate(msgspec.Struct, frozen=True):
     confident: bool = False
 
     def __post_init__(self) -> None:
+        path = f"Gate({expect_text('metric', self.metric)!r})"
+        for name in ("at_least", "at_most", "margin"):
+            if (given := getattr(self, name)) is not None:
+                msgspec.structs.force_setattr(self, name, number_of(f"{path}, {name}", given))
+        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
+            raise InvalidError(path, f"at least {self.at_least} and at most {self.at_most}", "what a value can be")
         compares = self.no_worse_than_champion or self.better_than_champion
         if self.at_least is None and self.at_most is None and not compares:
-            raise InvalidError(
-                f"Gate({self.metric!r})", "no bound", "`at_least`, `at_most` or `no_worse_than_champion`"
-            )
-        if not self.margin >= 0:
-            raise InvalidError(f"Gate({self.metric!r})", self.margin, "a margin of 0 or more")
+            raise InvalidError(path, "no bound", "`at_least`, `at_most` or `no_worse_than_champion`")
+        if self.margin < 0:
+            raise InvalidError(path, self.margin, "a margin of 0 or more")
 
 
 class GateResult(msgspec.Struct, frozen=True):
@@ -108,30 +113,38 @@ class GateReport(msgspec.Struct, frozen=True):
 
 def decide(
     evaluation: Evaluation,
-    gates: Iterable[Gate],
+    gates: Gate | Iterable[Gate],
     champion: Evaluation | None = None,
     *,
     comparison: Comparison | None = None,
-    evidence: Iterable[Evidence] = (),
+    evidence: Evidence | Iterable[Evidence] = (),
 ) -> GateReport:
     """Hold an evaluation to gates. A gate against the champion passes if there is none yet, and says so.
 
     With a `comparison` of the two on the same rows the champion's gates go by the interval of the difference: no worse
     means that its worse end stays within the margin (non-inferiority), better that the verdict is `better`; on the worst
     slice no slice may be found worse. `evidence` is reports whose numbers gates name: fairness, cost, calibration,
-    robustness. A metric that is not defined fails: no evidence is not a pass.
+    robustness. A metric that is not defined fails: no evidence is not a pass. No gates at all ask for nothing, so that they
+    are passed; a policy of approval with `gates = true` counts that as none.
 
     Raises:
         NotFoundError: a gate's metric was not evaluated.
+        WrongTypeError: what is given is no gate.
 
     >>> evaluation = Evaluation(1000, {"roc_auc": 0.71}, {"roc_auc": True})
     >>> print(decide(evaluation, [Gate("roc_auc", at_least=0.65)]))
     1 of 1 gates passed
       pass  roc_auc  0.7100  at least 0.6500
     """
-    facts = {name: fact for each in evidence for name, fact in each.facts().items()}
+    asked, told = (
+        several("gates", gates, Gate),
+        [evidence] if hasattr(evidence, "facts") else several("evidence", evidence),
+    )
+    if other := [each for each in asked if not isinstance(each, Gate)]:
+        raise WrongTypeError("gates", other[0], "a `Gate`")
+    facts = {name: fact for each in told for name, fact in each.facts().items()}
     known = _Known(evaluation, champion, comparison, facts)
-    results = tuple(_judge(gate, known) for gate in gates)
+    results = tuple(_judge(gate, known) for gate in asked)
     return GateReport(all(result.passed for result in results), results)
 
 

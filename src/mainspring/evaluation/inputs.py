@@ -9,14 +9,14 @@ if TYPE_CHECKING:
 
 
 def table_of(frame: Any) -> pl.DataFrame | None:
-    """Any table as Polars, in which slices and groups are found; None if none is given.
+    """Any table as Polars, in which slices and groups are found; None if none is given. A pandas index is left out.
 
     Raises:
         WrongTypeError, InvalidError: as `mainspring.data.as_polars` does.
     """
     from mainspring.data import as_polars
 
-    return None if frame is None else as_polars(frame)
+    return None if frame is None else as_polars(frame, drop_index=True)
 
 
 class Inputs:
@@ -25,7 +25,7 @@ class Inputs:
     def __init__(self, frame: Any) -> None:
         from mainspring.data import as_polars
 
-        self.table = as_polars(frame)
+        self.table = as_polars(frame, drop_index=True)
         self.whole = frame
         self._origin = type(frame).__module__.partition(".")[0]
 

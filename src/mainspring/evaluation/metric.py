@@ -155,6 +155,8 @@ def list_metrics(task: Task | None = None) -> list[Metric]:
 def _found(name: str | Metric, among: dict[tuple[Task, str], Metric]) -> Metric:
     if isinstance(name, Metric):
         return name
+    if not isinstance(name, str):
+        raise WrongTypeError("metric", name, "the name of a metric, or a `Metric`")
     base, at, parameter = name.partition("@")
     metric = next((each for (_, known), each in among.items() if known == base), None)
     if metric is None:

@@ -63,6 +63,14 @@ class Requirement(msgspec.Struct, frozen=True):
     by: tuple[str, ...] = ()
 
 
+class Objection(msgspec.Struct, frozen=True):
+    """Why a decision that stands doesn't count for a policy: its id, and the sentence that says so."""
+
+    policy: str
+    decision: str
+    reason: str
+
+
 class Case(msgspec.Struct, frozen=True):
     """What a version is judged on; `authors` are the names of who registered it and of who ran what made it."""
 
@@ -75,8 +83,9 @@ class Case(msgspec.Struct, frozen=True):
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whose approval the versions of some models need.
 
-    `models` and `aliases` are glob patterns. `approvals` is of how many people, `roles` how many of them in each role,
-    `members` who may decide in a role (anybody, if it isn't named). An approval counts for `lasts_days`, or for good.
+    `models` and `aliases` are glob patterns, whatever the case of letters: what differs in that alone escapes no
+    policy. `approvals` is of how many people, `roles` how many of them in each role, `members` who may decide in a role
+    (anybody, if it isn't named). An approval counts for `lasts_days`, or for good.
     The promotions it covers are those to an alias that an endpoint serves, to the stage Production, and to `aliases`.
     With `gates` a version must have passed gates when it was registered.
     """
@@ -94,7 +103,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def covers(self, model: str) -> bool:
         """Whether it is about a model."""
-        return any(fnmatchcase(model, pattern) for pattern in self.models)
+        return _matches(model, self.models)
+
+    def covers_alias(self, alias: str) -> bool:
+        """Whether it is about an alias that no endpoint serves."""
+        return _matches(alias, self.aliases)
 
     def judge(self, case: Case) -> list[Requirement]:
         """What it asks for, each with whether that is there.
@@ -102,9 +115,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         >>> Policy(name="any").judge(Case([], (), True, 0))[0].reason
         '1 approval is needed, there is none.'
         """
-        standing = [(each, self._objection(each, case)) for each in case.decisions if not each.ended]
-        counted = [each for each, objection in standing if not objection]
-        left_out = "".join(f" {each.who} doesn't count: {why}." for each, why in standing if why)
+        objections = {each.decision: each.reason for each in self.objections(case)}
+        counted = [each for each in case.decisions if not each.ended and each.id not in objections]
+        left_out = "".join(f" {reason}" for reason in objections.values())
         approved = [each for each in counted if each.verdict == "approved"]
         asked = [
             _enough([each for each in approved if each.role == role], count, f" as `{role}`")
@@ -122,6 +135,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         told = "It passed its gates." if case.has_passed_gates else "It was registered without gates."
         gates = [Requirement("", case.has_passed_gates, told)] if self.gates else []
         return [replace(each, policy=self.name) for each in (*rejected, *asked, *gates)]
+
+    def objections(self, case: Case) -> list[Objection]:
+        """The decisions that stand and don't count here, and why."""
+        standing = [(each, self._objection(each, case)) for each in case.decisions if not each.ended]
+        return [Objection(self.name, each.id, f"{each.who} doesn't count: {why}.") for each, why in standing if why]
 
     def _objection(self, decision: Decision, case: Case) -> str:
         """Why a decision doesn't count here; empty if it does."""
@@ -160,6 +178,10 @@ def read_policies(tables: Mapping[str, Any]) -> list[Policy]:
             known = ", ".join(field for field in Policy.__struct_fields__ if field != "name")
             raise ConfigError(f"`[approval.{name}]`: {error}. It takes {known}.") from error
     return found
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name.casefold(), pattern.casefold()) for pattern in patterns)
 
 
 def _enough(found: Sequence[Decision], count: int, what: str = "") -> Requirement:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
-from mainspring.errors import InvalidError, NotFoundError, close_names, shorten
+from mainspring.errors import NotFoundError, close_names, shorten
+from mainspring.evaluation._classes import named_classes
 from mainspring.evaluation.bootstrap import defined
 from mainspring.evaluation.evaluate import chosen_metrics
 from mainspring.evaluation.evidence import Fact
+from mainspring.evaluation.given import count_of, several
 from mainspring.evaluation.inputs import Inputs
 from mainspring.evaluation.metric import Metric
 from mainspring.evaluation.scored import scored
@@ -67,10 +69,10 @@ def robustness(
     y_true: Any,
     metric: str | Metric,
     *,
-    columns: Sequence[str] = (),
+    columns: Iterable[str] = (),
     repeats: int = 5,
     seed: int = 0,
-    classes: Sequence[Any] = (),
+    classes: Iterable[Any] = (),
 ) -> Robustness:
     """How much worse a metric gets on rows with one column shuffled among them, or null in all of them (Breiman 2001).
 
@@ -83,12 +85,11 @@ def robustness(
     """
     import numpy as np
 
-    if repeats < 1:
-        raise InvalidError("repeats", repeats, "at least 1")
+    repeats, classes = count_of("repeats", repeats), named_classes(classes)
     inputs = Inputs(frame)
-    known = inputs.table.columns
-    if unknown := next((name for name in columns if name not in known), None):
-        raise NotFoundError("column", unknown, close_names(unknown, known))
+    known, asked = inputs.table.columns, [str(name) for name in several("columns", columns, str)]
+    if unknown := [name for name in asked if name not in known]:
+        raise NotFoundError("column", unknown[0], close_names(unknown[0], known))
     data = scored(y_true, predict(inputs.whole), classes=classes)
     chosen = chosen_metrics([metric], data)[0]
     baseline = chosen.statistic(data).value()
@@ -100,7 +101,7 @@ def robustness(
 
     generator = np.random.default_rng(seed)
     found = []
-    for name in columns or known:
+    for name in asked or known:
         orders = (generator.permutation(data.rows) for _ in range(repeats))
         drops = np.array([drop(inputs.shuffled(name, order)) for order in orders])
         missing, error = _without(drop, inputs, name)

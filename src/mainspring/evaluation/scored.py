@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainspring.errors import InvalidError, NotFoundError, close_names
+from mainspring.evaluation._classes import named_classes, order_of
+from mainspring.evaluation.given import array_of, names_of, several
 
 if TYPE_CHECKING:
     import polars as pl
@@ -63,20 +65,21 @@ def scored(
     y_score: Any,
     *,
     query: Any = None,
-    classes: Sequence[Any] = (),
+    classes: Iterable[Any] = (),
     scale: Scale | None = None,
     frame: pl.DataFrame | None = None,
 ) -> Scored:
-    """Check and convert columns. `query` is a column or, with `frame`, the name of one.
+    """Check and convert columns, whose rows go by position. `query` is a column or, with `frame`, the name of one.
 
     Raises:
         InvalidError: lengths differ, a value is missing, or a label is none of the classes.
     """
     scores = _numbers("y_score", y_score, dimensions=(1, 2))
-    labels = np.asarray(y_true.to_numpy() if hasattr(y_true, "to_numpy") else y_true)
+    labels, wanted = array_of("y_true", y_true), named_classes(classes)
     known: tuple[Any, ...] = ()
-    if scores.ndim > 1 and (classes or labels.dtype.kind in "OUSb" or scores.shape[1] > 2):
-        truth, known = _codes(labels, classes, scores.shape[1])
+    if scores.ndim > 1 and (wanted or labels.dtype.kind in "OUSb" or scores.shape[1] > 2):
+        truth, known, order = _codes(labels, wanted, scores.shape[1], names_of(y_score))
+        scores = scores if order == sorted(order) else scores[:, order]
     else:
         truth = _numbers("y_true", y_true)
     if truth.size != scores.shape[0]:
@@ -119,7 +122,7 @@ def column_of(frame: pl.DataFrame | None, given: Any, rows: int) -> Array:
         if frame is None or given not in names:
             raise NotFoundError("column", given, close_names(given, names), "" if names else "There is no `frame`.")
         given = frame.get_column(given)
-    values = np.asarray(given.to_numpy() if hasattr(given, "to_numpy") else given)
+    values: Array = array_of("column", given)
     if values.shape != (rows,):
         raise InvalidError("column", f"shape {values.shape}", f"a value for each of the {rows} rows")
     return values
@@ -140,9 +143,9 @@ def naive_scale(history: Any, *, season: int = 1, series: Any = None) -> Scale:
     if not isinstance(history, Mapping):
         return _scale("history", history, season)
     known = {name: _scale(f"history of {name}", values, season) for name, values in history.items()}
-    labels = [] if series is None else list(series)
-    if missing := next((name for name in labels if name not in known), None):
-        raise NotFoundError("series", str(missing), close_names(str(missing), map(str, known)))
+    labels = [] if series is None else several("series", series)
+    if missing := [str(name) for name in labels if name not in known]:
+        raise NotFoundError("series", missing[0], close_names(missing[0], map(str, known)))
     return Scale(
         np.array([known[name].absolute for name in labels]), np.array([known[name].squared for name in labels])
     )
@@ -159,7 +162,7 @@ def _scale(name: str, history: Any, season: int) -> Scale:
 
 
 def _numbers(name: str, values: Any, dimensions: Iterable[int] = (1,)) -> Array:
-    array = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
+    array: Array = array_of(name, values)
     if array.ndim not in dimensions:
         raise InvalidError(
             name, f"shape {array.shape}", "a column of numbers", "For probabilities take the class: p[:, 1]."
@@ -173,15 +176,26 @@ def _numbers(name: str, values: Any, dimensions: Iterable[int] = (1,)) -> Array:
     return numbers
 
 
-def _codes(labels: Array, classes: Sequence[Any], columns: int) -> tuple[Array, tuple[Any, ...]]:
-    """The place of each label among the classes, which are those of the scores' columns in order."""
-    known = list(classes) if len(classes) else sorted(set(labels.tolist()))
-    if len(known) != columns:
-        raise InvalidError("classes", known, f"the {columns} classes of the columns of y_score, in their order")
+def _codes(
+    labels: Array, classes: list[Any], columns: int, names: list[Any] | None
+) -> tuple[Array, tuple[Any, ...], list[int]]:
+    """The place of each label among the classes, these, and the column of each."""
+    if labels.ndim != 1:
+        raise InvalidError("y_true", f"shape {labels.shape}", "a column of labels")
+    known, order = order_of(_different(labels), classes, columns, names)
     places = {label: place for place, label in enumerate(known)}
+    values, codes = np.unique(labels, return_inverse=True)
+    if unknown := [value for value in values.tolist() if value not in places]:
+        raise InvalidError("y_true", unknown[0], f"one of the classes {known}")
+    return np.array([places[value] for value in values.tolist()], np.int64)[codes], tuple(known), order
+
+
+def _different(labels: Array) -> Collection[Any]:
+    """The labels that there are, sorted."""
     try:
-        values, codes = np.unique(labels, return_inverse=True)
-        table = np.array([places[value] for value in values.tolist()], np.int64)
-    except (KeyError, TypeError) as error:
-        raise InvalidError("y_true", error.args[0], f"one of the classes {known}") from error
-    return table[codes], tuple(known)
+        found = set(labels.tolist())
+        if any(label is None or label != label for label in found):
+            raise InvalidError("y_true", "a missing value", "a value in every row")
+        return sorted(found)
+    except TypeError as error:  # pandas' missing value can't be compared either
+        raise InvalidError("y_true", str(error), "labels of one type, a value in every row") from error

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mainspring.errors import InvalidError, NotFoundError, close_names
+from mainspring.errors import InvalidError, NotFoundError, WrongTypeError, close_names
+from mainspring.evaluation.given import count_of, label_of, number_of, several
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,6 +31,16 @@ class Slice(msgspec.Struct, frozen=True):
     at_least: int = 1
     bins: int | tuple[float, ...] = 0
     by: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        given: Any = self.bins
+        edges = several("bins", given) if isinstance(given, Iterable) else None
+        bins = count_of("bins", given, 0) if edges is None else tuple(number_of("bins", edge) for edge in edges)
+        self._set("bins", bins)
+        self._set("by", tuple(several("by", self.by, str)))
+
+    def _set(self, name: str, value: object) -> None:
+        msgspec.structs.force_setattr(self, name, value)
 
     def parts(self, frame: pl.DataFrame) -> Iterator[tuple[str, Any]]:
         """Each value's label and the positions of its rows (a NumPy array), in order of the values.
@@ -63,7 +74,7 @@ class Slice(msgspec.Struct, frozen=True):
             table, labels = self._cut(table)
         groups = table.with_columns(pl.int_range(pl.len()).alias(_ROW)).group_by(columns).agg(_ROW)
         for *values, rows in groups.sort(columns, nulls_last=True).iter_rows():
-            shown = [_label(value) if labels is None or value is None else labels[value] for value in values]
+            shown = [label_of(value) if labels is None or value is None else labels[value] for value in values]
             yield ", ".join(shown), _positions(rows)
 
     def _cut(self, table: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
@@ -87,16 +98,17 @@ class Slice(msgspec.Struct, frozen=True):
         return table.with_columns(pl.when(values.is_not_null()).then(codes).alias(column.name)), named
 
 
-def sliced(
-    slices: Iterable[str | tuple[str, ...] | Slice], frame: pl.DataFrame | None, rows: int
-) -> Iterator[tuple[str, str, Any]]:
+Slices = str | Slice | Iterable[str | tuple[str, ...] | Slice]
+
+
+def sliced(slices: Slices, frame: pl.DataFrame | None, rows: int) -> Iterator[tuple[str, str, Any]]:
     """Name, value and row positions of each part; a name stands for its column, a tuple of names for columns crossed.
 
     Raises:
         InvalidError: there is no table, or it has another number of rows.
         NotFoundError: the table has no such column.
     """
-    cuts = [_slice(each) for each in slices]
+    cuts = [_slice(each) for each in several("slices", slices, str, Slice)]
     if not cuts:
         return
     if frame is None or frame.height != rows:
@@ -107,19 +119,17 @@ def sliced(
             yield cut.name, label, positions
 
 
-def _slice(given: str | tuple[str, ...] | Slice) -> Slice:
+def _slice(given: Any) -> Slice:
     if isinstance(given, Slice):
         return given
-    return Slice(given) if isinstance(given, str) else Slice(" × ".join(given), by=tuple(given))
+    if isinstance(given, str):
+        return Slice(given)
+    if not isinstance(given, tuple | list) or not all(isinstance(name, str) for name in given):
+        raise WrongTypeError("slices", given, "the name of a column, a tuple of them, or a `Slice`")
+    return Slice(" × ".join(given), by=tuple(given))
 
 
 def _positions(rows: list[int]) -> Any:
     import numpy as np
 
     return np.asarray(rows, np.int64)
-
-
-def _label(value: object) -> str:
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return "null" if value is None else str(value)

@@ -8,7 +8,7 @@ import msgspec
 
 from mainspring import clock
 from mainspring.data import DatasetVersion
-from mainspring.errors import NotFoundError, WrongTypeError, close_names
+from mainspring.errors import InvalidError, NotFoundError, WrongTypeError, close_names
 from mainspring.features.definitions.records import (
     Definition,
     Kind,
@@ -63,8 +63,7 @@ class DefinitionStore:
 
     def find(self, kind: Kind, reference: str) -> Definition | None:
         """A version by `name` (its newest, also if it is retired), `name/N` or id; None if there is none."""
-        if not isinstance(reference, str):
-            raise WrongTypeError(kind, reference, "a name, `name/N` or an id")
+        _expect_reference(kind, reference)
         name, slash, number = reference.partition("/")
         if not slash:
             found = self._found("kind = ? AND (name = ? OR id = ?) ORDER BY number DESC LIMIT 1", (kind, name, name))
@@ -78,12 +77,16 @@ class DefinitionStore:
 
         Raises:
             NotFoundError: there is none, the nearest names are given; or the name is retired.
+            InvalidError: there are no definitions of that kind.
         """
+        if kind not in _NODES:
+            raise InvalidError("kind", kind, f"one of {', '.join(_NODES)}")
         return self.get_any((kind,), reference, _NODES[kind].replace("_", " "))
 
     def get_any(self, kinds: Sequence[Kind], reference: str, what: str) -> Definition:
         """A version of the first of these kinds that has one. Raises as `get`; `what` says there what it was to be."""
         hint = ""
+        _expect_reference(what, reference)
         for kind in kinds:
             found = self.find(kind, reference)
             if found is not None and (found.retired_at is None or found.name != reference):
@@ -155,6 +158,11 @@ class DefinitionStore:
     def _found(self, where: str, params: Sequence[str | int]) -> list[Definition]:
         rows = self.database.query(f"SELECT {_COLUMNS} FROM feature_definition WHERE {where}", params)
         return [_definition(row) for row in rows]
+
+
+def _expect_reference(what: str, given: object) -> None:
+    if not isinstance(given, str):
+        raise WrongTypeError(what, given, "a name, `name/N` or an id, or a version of it")
 
 
 def new_definition(definition_id: str, before: Definition | None, record: Record, digest: str) -> Definition:

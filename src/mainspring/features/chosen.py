@@ -36,8 +36,10 @@ def choose_features(
     found = {view: _view(view, chosen, store) for view, chosen in picked.items()}
     prefixes = {view: f"{each.name}{_SEPARATOR}" if full_names else "" for view, each in found.items()}
     names = [prefixes[view] + feature for view, feature in asked]
-    if not names or len(set(names)) < len(names):
-        twice = next((name for name in names if names.count(name) > 1), "[]")
+    if not names:
+        raise InvalidError("features", "[]", "at least one name like `view:feature`")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
         raise InvalidError("features", twice, "different names of features", "Full names tell views apart.")
     parts, demanded = [], []
     for view, definition in found.items():

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mainspring.data import DatasetVersion, as_polars, dataset
-from mainspring.errors import InvalidError, NotFoundError, close_names
+from mainspring.errors import InvalidError, NotFoundError, WrongTypeError, close_names
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.demand import computed
 from mainspring.features.definitions.frames import typed_columns
@@ -283,10 +283,11 @@ class _Work:
 
 def _definition(given: str | Definition | FeatureService, workspace: Workspace) -> Definition:
     if isinstance(given, Definition):
-        if given.kind != "service":
-            raise InvalidError("service", str(given), "a feature service", f"It is a {given.kind.replace('_', '-')}.")
+        given.expect("service")
         return given
     name = given.name if isinstance(given, FeatureService) else given
+    if not isinstance(name, str):
+        raise WrongTypeError("service", given, "a feature service, its name or a version of it")
     if "/" not in name:
         note_moving("feature service", name)
     return DefinitionStore(workspace.database, workspace.ledger).get("service", name)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import math
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mainspring.artifacts.onnx import OnnxModel
 from mainspring.errors import CodecError, MissingExtraError, shorten
@@ -17,13 +17,16 @@ from mainspring.models.version import InputKind
 
 OPSET = {"": 17, "ai.onnx.ml": 3}  # what onnxruntime runs since 1.12
 _ONE_ARRAY = "input"
-_DEEPEST = 8
+_WHOLE = ("Int64TensorType", "BooleanTensorType")
+_NUMBERS = (*_WHOLE, "FloatTensorType")
 _GRAPHS = (5, 10)  # the types of an attribute that holds one, or several
 Attempt = tuple[str, InputKind, Callable[[], OnnxModel]]
 
 
-def attempts(model: Any, signature: Signature) -> Iterator[Attempt]:
+def attempts(model: Any, signature: Signature, takes: InputKind) -> Iterator[Attempt]:
     """The ways in which a model may become a graph, the most exact first: what each is called, what its graph takes, and how.
+
+    `takes` is the kind of table that the model itself takes.
 
     Raises:
         CodecError: there is no converter of models like it.
@@ -40,36 +43,77 @@ def attempts(model: Any, signature: Signature) -> Iterator[Attempt]:
             "graph with the library's own tools (torch.onnx, onnxmltools), and register it by "
             "`mainspring.models.register_onnx(FILE, NAME)`."
         )
-    is_numeric = all(field.dtype in FLOATS or field.dtype in INTEGERS for field in signature.inputs)
-    for tensor in ("Double", "Float"):
-        shapes: tuple[InputKind, ...] = ("numpy", "columns") if is_numeric else ("columns",)
-        for kind in shapes:
-            yield f"{kind} of {tensor.lower()}s", kind, _sklearn(model, signature, kind, tensor)
+    yield from ((way.form, way.kind, partial(_sklearn, model, way)) for way in _ways(signature, takes))
 
 
-def _sklearn(model: Any, signature: Signature, kind: InputKind, tensor: str) -> Callable[[], OnnxModel]:
-    def convert() -> OnnxModel:
-        try:
-            from skl2onnx import convert_sklearn  # type: ignore[import-untyped]  # skl2onnx has no stubs
-            from skl2onnx.common import data_types  # type: ignore[import-untyped]  # skl2onnx has no stubs
-        except ImportError as error:
-            raise MissingExtraError("skl2onnx", "onnx", "Exporting a scikit-learn model to ONNX") from error
-        _expect_finite(model)
-        if kind == "numpy":
-            array = getattr(data_types, f"{tensor}TensorType")
-            inputs = [(_ONE_ARRAY, array([None, len(signature.inputs)]))]
-        else:
-            inputs = [(each.name, getattr(data_types, _tensor(each, tensor))([None, 1])) for each in signature.inputs]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            made = convert_sklearn(
-                model, initial_types=inputs, target_opset=OPSET, custom_conversion_functions=_boosting(),
-                options={id(model): {"zipmap": False}} if hasattr(model, "predict_proba") else None,
-            )  # fmt: skip
-        _name_inputs(made.graph, [name for name, _ in inputs])
-        return OnnxModel(made.SerializeToString())
+class _Way(NamedTuple):
+    """A form of a graph, the kind of table it takes, and its inputs: their names, widths, and types within and without."""
 
-    return convert
+    form: str
+    kind: InputKind
+    inputs: tuple[tuple[str, int, str, str], ...]
+
+
+def _ways(signature: Signature, takes: InputKind) -> Iterator[_Way]:
+    """With doubles from the first node on; with whole numbers and booleans as they are, for what encodes them; with floats.
+
+    What a table of the model would hold in 32 bits is rounded to them first.
+    """
+    fields, width = signature.inputs, len(signature.inputs)
+    outer = [_tensor(each, "Float" if each.dtype == "f32" and takes != "numpy" else "Double") for each in fields]
+    inner = ["DoubleTensorType" if kind in _NUMBERS else kind for kind in outer]
+    floats = [_tensor(each, "Float") for each in fields]
+    exact = [kind if kind in _WHOLE else made for kind, made in zip(outer, inner, strict=True)]
+    is_numeric = all(field.dtype in FLOATS or field.dtype in INTEGERS for field in fields)
+    names, ones = [each.name for each in fields], [1] * width
+    if is_numeric and "FloatTensorType" not in outer:
+        yield _Way("numpy of doubles", "numpy", ((_ONE_ARRAY, width, "DoubleTensorType", "DoubleTensorType"),))
+    yield _Way("columns of doubles", "columns", tuple(zip(names, ones, inner, outer, strict=True)))
+    if exact != inner:
+        form = "columns of doubles and whole numbers"
+        yield _Way(form, "columns", tuple(zip(names, ones, exact, outer, strict=True)))
+    if is_numeric:
+        yield _Way("numpy of floats", "numpy", ((_ONE_ARRAY, width, "FloatTensorType", "FloatTensorType"),))
+    yield _Way("columns of floats", "columns", tuple(zip(names, ones, floats, floats, strict=True)))
+
+
+def _sklearn(model: Any, way: _Way) -> OnnxModel:
+    try:
+        from skl2onnx import convert_sklearn  # type: ignore[import-untyped]  # skl2onnx has no stubs
+        from skl2onnx.common import data_types  # type: ignore[import-untyped]  # skl2onnx has no stubs
+    except ImportError as error:
+        raise MissingExtraError("skl2onnx", "onnx", "Exporting a scikit-learn model to ONNX") from error
+    from mainspring.models import onnx_steps, onnx_trees
+
+    inputs = [(name, getattr(data_types, inner)([None, width])) for name, width, inner, _ in way.inputs]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = convert_sklearn(
+            model, initial_types=inputs, target_opset=OPSET,
+            custom_conversion_functions=onnx_trees.converters() | onnx_steps.converters(),
+            options={id(model): {"zipmap": False}} if hasattr(model, "predict_proba") else None,
+        )  # fmt: skip
+    onnx_trees.settle(made)
+    for place, (_, width, inner, outer) in enumerate(way.inputs):
+        if inner != outer:
+            _cast_input(made.graph, place, getattr(data_types, outer)([None, width]))
+    _name_inputs(made.graph, [name for name, _ in inputs])
+    return OnnxModel(made.SerializeToString())
+
+
+def _cast_input(graph: Any, place: int, outer: Any) -> None:
+    """Let a graph take another type of numbers, which its first node makes doubles."""
+    from onnx import TensorProto, helper
+
+    port, known = graph.input[place], set(_renamed(graph, {}))
+    name, within = port.name, _fresh(f"{port.name}_double", known)
+    _renamed(graph, {name: within})
+    port.name, port.type.tensor_type.elem_type = name, outer.to_onnx_type().tensor_type.elem_type
+    graph.node.insert(0, helper.make_node("Cast", [name], [within], to=TensorProto.DOUBLE, name=within))
+
+
+def _fresh(name: str, known: set[str]) -> str:
+    return next(each for n in itertools.count() if (each := f"{name}_{n}") not in known)
 
 
 def _name_inputs(graph: Any, names: list[str]) -> None:
@@ -80,7 +124,7 @@ def _name_inputs(graph: Any, names: list[str]) -> None:
     known = set(_renamed(graph, {})) | set(names)
     given = {each.name: name for each, name in zip(graph.input, names, strict=True)}
     for taken in known.intersection(names) - set(given):
-        given[taken] = next(name for n in itertools.count() if (name := f"{taken}_{n}") not in known)
+        given[taken] = _fresh(taken, known)
         known.add(given[taken])
     _renamed(graph, given)
 
@@ -101,27 +145,6 @@ def _renamed(graph: Any, given: dict[str, str]) -> list[str]:
     return found
 
 
-def _expect_finite(model: Any, depth: int = 0) -> None:
-    """Refuse trees that split off what is missing: skl2onnx 1.20 looks for the next number after infinity without end."""
-    thresholds = getattr(getattr(model, "tree_", None), "threshold", None)
-    if thresholds is not None and not all(map(math.isfinite, thresholds.tolist())):
-        raise CodecError("A tree splits missing values from all others, which the converter can't express.")
-    if depth < _DEEPEST and hasattr(model, "__dict__"):
-        for part in _parts(list(vars(model).values())):
-            _expect_finite(part, depth + 1)
-
-
-def _parts(value: Any) -> Iterator[Any]:
-    """The estimators and trees in the attributes of one, also in lists, steps and arrays of them."""
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from _parts(item)
-    elif getattr(getattr(value, "dtype", None), "hasobject", False) is True:
-        yield from _parts(value.ravel().tolist())
-    elif not isinstance(value, type) and (hasattr(value, "get_params") or hasattr(value, "tree_")):
-        yield value
-
-
 def _tensor(field: Field, tensor: str) -> str:
     if field.dtype in FLOATS or (field.dtype in INTEGERS and field.nullable):
         return f"{tensor}TensorType"
@@ -132,45 +155,6 @@ def _tensor(field: Field, tensor: str) -> str:
     if field.dtype == "bool":
         return "BooleanTensorType"
     raise CodecError(f"The column `{field.name}` is {field.dtype}, for which an ONNX graph has no type.")
-
-
-def _boosting() -> dict[type, Any]:
-    """Converters of histogram boosting whose attributes are plain numbers.
-
-    skl2onnx 1.20 hands on NumPy's booleans and numbers, which protobuf 5 and later don't take.
-    """
-    from skl2onnx._supported_operators import sklearn_operator_name_map  # type: ignore[import-untyped]  # skl2onnx has no stubs
-    from skl2onnx.common._registration import get_converter  # type: ignore[import-untyped]  # skl2onnx has no stubs
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-
-    def plainly(kind: type) -> Any:
-        convert = get_converter(sklearn_operator_name_map[kind])
-        return lambda scope, operator, container: convert(scope, operator, _Plain(container))
-
-    return {kind: plainly(kind) for kind in (HistGradientBoostingClassifier, HistGradientBoostingRegressor)}
-
-
-class _Plain:
-    """A container of nodes that gets attributes of Python's own kinds."""
-
-    def __init__(self, container: Any) -> None:
-        self._container = container
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._container, name)
-
-    def add_node(self, *args: Any, **attributes: Any) -> Any:
-        """As the container's, with plain numbers in lists."""
-        plain = {
-            name: [_plain(item) for item in value] if isinstance(value, list) else value
-            for name, value in attributes.items()
-        }
-        return self._container.add_node(*args, **plain)
-
-
-def _plain(item: Any) -> Any:
-    value = item.item() if hasattr(item, "item") else item
-    return int(value) if isinstance(value, bool) else value
 
 
 def _catboost(model: Any) -> OnnxModel:

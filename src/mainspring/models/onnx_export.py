@@ -1,4 +1,4 @@
-"""A version as an ONNX graph that was held to the model on real rows, and how fast both are.
+"""A version as an ONNX graph that was held to the model on real rows and made-up ones, and how fast both are.
 
 Invariant: a graph is kept with a version only if every row was answered alike within the tolerance that is recorded with it.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -16,6 +16,7 @@ from mainspring.artifacts.onnx import OnnxCodec, OnnxModel
 from mainspring.errors import CodecError, InvalidError, MainspringError, NotAllowedError, NotFoundError, shorten
 from mainspring.ledger import is_replay
 from mainspring.models.onnx_conversion import attempts
+from mainspring.models.onnx_probes import probes
 from mainspring.models.predictor import Predictor, example_of, inputs_of
 from mainspring.models.registry import get_model_version, load_model, model_store
 from mainspring.models.signature import Signature
@@ -41,8 +42,9 @@ class Timing(msgspec.Struct, frozen=True):
 class OnnxExport(msgspec.Struct, frozen=True):
     """What was found when a version was held to its graph.
 
-    `form` is what the graph takes, `rows` the number of rows compared, `largest_error` the largest absolute difference of a
-    number. From `native_faster_from` rows on the model itself answered faster; None if it never did.
+    `form` is what the graph takes, `rows` the number of real rows compared, `probes` that of rows made up besides, and
+    `largest_error` the largest absolute difference of a number in all of them. From `native_faster_from` rows on the model
+    itself answered faster; None if it never did.
     """
 
     version: str
@@ -56,6 +58,7 @@ class OnnxExport(msgspec.Struct, frozen=True):
     timings: tuple[Timing, ...]
     native_faster_from: int | None
     made_at: int
+    probes: int = 0
 
 
 def export_onnx(
@@ -64,7 +67,10 @@ def export_onnx(
     """Make an ONNX graph of a version, hold it to the model, and keep both it and what was found with the version.
 
     Compared are the version's example, up to 1,000 rows of the datasets that it was trained on, as far as they have its
-    columns, and `rows`: records or a table. Every number may differ by `atol + rtol · |native|`, labels not at all.
+    columns, and `rows`: records or a table. Besides some thousands are made up by a fixed seed: values within their range and
+    beyond, continuous, rounded and whole, unknown texts, nulls where they are allowed, and both sides of where the model's
+    answer jumps; of them those that it refuses don't count. Every number may differ by `atol + rtol · |native|`, labels not
+    at all.
 
     Raises:
         NotFoundError: no such version.
@@ -81,11 +87,13 @@ def export_onnx(
     model = load_model(version, workspace)
     native = Predictor(model, signature, version.input_kind)
     records = _records(version, signature, rows, native, workspace)
-    form, kind, graph, error = _converted(model, native, records, rtol, atol)
+    made, answers = probes(model, native, records)
+    compared = _Compared([*records, *made], [*native(records), *answers], len(records), rtol, atol)
+    form, kind, graph, error = _converted(model, native, compared)
     timings = tuple(_timed(native, Predictor(graph, signature, kind), records))
     found = OnnxExport(
         str(version), form, kind, len(records), rtol, atol, error, len(graph.data), timings, _crossing(timings),
-        clock.now_us(),
+        clock.now_us(), len(made),
     )  # fmt: skip
     _keep(version, graph, found, workspace)
     return found
@@ -139,7 +147,12 @@ def _keep(version: ModelVersion, graph: OnnxModel, found: OnnxExport, workspace:
     with store.database.transaction() as tx:
         store.version(version.id)
         kept.name(tx, exports_of(version), files)
-        told = {"version": str(version), "largest_error": found.largest_error, "rows": found.rows}
+        told = {
+            "version": str(version),
+            "largest_error": found.largest_error,
+            "rows": found.rows,
+            "probes": found.probes,
+        }
         store.ledger.append(tx, "model_version.exported", version.id, told)
 
 
@@ -184,49 +197,62 @@ def _trained_on(version: ModelVersion, workspace: Workspace) -> list[Any]:
 def _rows_of(table: Any, signature: Signature) -> list[dict[str, Any]]:
     from mainspring.data import as_polars
 
-    frame = as_polars(table)
+    frame = as_polars(table, drop_index=True)
     names = [field.name for field in signature.inputs]
     spread = frame.select(names).gather_every(max(1, frame.height // _MOST_ROWS)).head(_MOST_ROWS)
     rows: list[dict[str, Any]] = spread.fill_nan(None).to_dicts()
     return rows
 
 
-def _converted(
-    model: Any, native: Predictor, records: list[dict[str, Any]], rtol: float, atol: float
-) -> tuple[str, InputKind, OnnxModel, float]:
+class _Compared(NamedTuple):
+    """Rows, the real ones first, what the model answers to them, and how far a graph may be off."""
+
+    rows: list[dict[str, Any]]
+    answers: list[Any]
+    real: int
+    rtol: float
+    atol: float
+
+    def off(self, given: Sequence[Any]) -> tuple[float, int | None]:
+        """The largest absolute difference, and the row that is furthest beyond the tolerance, None if none is."""
+        largest, beyond, place = 0.0, 0.0, None
+        for row, (old, new) in enumerate(zip(self.answers, given, strict=True)):
+            for a, b in _pairs(old, new):
+                off = abs(a - b)
+                largest = max(largest, off)
+                excess = off - (self.atol + self.rtol * abs(a))
+                if excess > beyond:
+                    beyond, place = excess, row
+        return largest, place
+
+    def told(self, place: int, given: Any) -> tuple[str, str]:
+        """What is wrong in a row, and the row."""
+        where = f"in row {place}" if place < self.real else "in a made-up row"
+        said = f"{shorten(self.answers[place], 40)} → {shorten(given, 40)} {where}"
+        return said, f"The row is {shorten(self.rows[place], 300)}. Nothing was kept."
+
+
+def _converted(model: Any, native: Predictor, compared: _Compared) -> tuple[str, InputKind, OnnxModel, float]:
     """The first graph that answers alike, and how far it is off at most."""
-    expected, tried = native(records), list[str]()
+    tried = list[str]()
     worst: tuple[str, str] | None = None
-    for form, kind, convert in attempts(model, native.signature):
+    for form, kind, convert in attempts(model, native.signature, native.input_kind):
         try:
             graph = convert()
-            given = Predictor(graph, native.signature, kind)(records)
+            given = Predictor(graph, native.signature, kind)(compared.rows)
         except (ImportError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001  # converters and onnxruntime raise anything; all of it is told below
             tried.append(f"{form}: {shorten(' '.join(str(error).split()), 200)}")
             continue
-        largest, place = _difference(expected, given, rtol, atol)
+        largest, place = compared.off(given)
         if place is None:
             return form, kind, graph, largest
-        said = f"{expected[place]} → {given[place]} in row {place}"
-        worst = worst or (shorten(said, 80), f"The row is {shorten(records[place], 300)}. Nothing was kept.")
+        worst = worst or compared.told(place, given[place])
     if worst:
-        raise InvalidError("graph", worst[0], f"the model's answer within {atol} + {rtol} · |native|", worst[1])
+        within = f"the model's answer within {compared.atol} + {compared.rtol} · |native|"
+        raise InvalidError("graph", worst[0], within, worst[1])
     raise CodecError(f"`{type(model).__qualname__}` can't be converted to ONNX. {' · '.join(tried)}")
-
-
-def _difference(expected: Sequence[Any], given: Sequence[Any], rtol: float, atol: float) -> tuple[float, int | None]:
-    """The largest absolute difference, and the row that is furthest beyond the tolerance, None if none is."""
-    largest, beyond, place = 0.0, 0.0, None
-    for row, (old, new) in enumerate(zip(expected, given, strict=True)):
-        for a, b in _pairs(old, new):
-            off = abs(a - b)
-            largest = max(largest, off)
-            excess = off - (atol + rtol * abs(a))
-            if excess > beyond:
-                beyond, place = excess, row
-    return largest, place
 
 
 def _pairs(old: Any, new: Any) -> list[tuple[float, float]]:

@@ -173,7 +173,7 @@ def _rows(example: Any) -> list[dict[str, Any]]:
         return example[:_EXAMPLE_ROWS]
     from mainspring.data import as_polars
 
-    return as_polars(example).head(_EXAMPLE_ROWS).fill_nan(None).to_dicts()
+    return as_polars(example, drop_index=True).head(_EXAMPLE_ROWS).fill_nan(None).to_dicts()
 
 
 def _try(model: Any, signature: Signature, kind: InputKind, records: list[dict[str, Any]]) -> None:

@@ -146,7 +146,7 @@ class Signature(msgspec.Struct, frozen=True):
         from mainspring.artifacts.table import schema_of
         from mainspring.data import as_polars
 
-        table = as_polars(frame)
+        table = as_polars(frame, drop_index=True)
         fields = []
         for (name, dtype), series in zip(schema_of(table), table.get_columns(), strict=True):
             nan = dtype in FLOATS and bool(series.is_nan().any())

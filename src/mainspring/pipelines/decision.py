@@ -145,7 +145,8 @@ class Decider:
     def _lost(self, before: Task) -> list[str]:
         """Why a result with the very same key can't be taken."""
         if all(map(self.values.has, before.outputs.values())):
-            return ["its result was not kept for reuse"]
+            noted = [reason for reason in before.reasons if reason.startswith(NOT_REUSABLE)]
+            return noted or ["its result was not kept for reuse"]
         return ["its stored bytes are damaged or gone, so it is made again"]
 
     def _changes(self, before: Task, task: Task, fingerprint: Fingerprint) -> list[str]:

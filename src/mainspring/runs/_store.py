@@ -13,6 +13,7 @@ from mainspring.errors import ConflictError, InvalidError, NotFoundError, close_
 from mainspring.ledger import Ledger, current_actor, new_id
 from mainspring.runs._rows import ASIDE, SELECT, batches, blank, param_row, stored, to_runs
 from mainspring.runs._schema import MIGRATIONS
+from mainspring.runs.experiment import seen
 from mainspring.runs.experiments import ExperimentStore
 from mainspring.runs.limits import checked_key, checked_name, checked_text
 from mainspring.runs.run import CLIENT_KIND, Run, RunState
@@ -123,19 +124,22 @@ class RunStore:
         self.update(tx, run_id, note=text)
         self.ledger.append(tx, "run.noted", run_id, {"note": shorten(text, 500)})
 
-    def delete(self, tx: Transaction, run_id: str) -> None:
+    def delete(self, tx: Transaction, run_id: str) -> bool:
         """Hide a run, and the runs of its steps, until it is restored or a collection purges it; with its event.
 
-        One that is deleted already stays as it is.
+        False if they are deleted already, and stay as they are.
         """
-        now = clock.now_us()
-        if self._mark(tx, run_id, "deleted_at IS NULL", now):
+        is_changed = self._mark(tx, run_id, "deleted_at IS NULL", clock.now_us()) > 0
+        if is_changed:
             self.ledger.append(tx, "run.deleted", run_id)
+        return is_changed
 
-    def restore(self, tx: Transaction, run_id: str) -> None:
-        """Bring a deleted run back, with its event; one that is not deleted stays as it is."""
-        if self._mark(tx, run_id, "deleted_at IS NOT NULL", None):
+    def restore(self, tx: Transaction, run_id: str) -> bool:
+        """Bring a deleted run back, with its event; False if nothing of it is deleted."""
+        is_changed = self._mark(tx, run_id, "deleted_at IS NOT NULL", None) > 0
+        if is_changed:
             self.ledger.append(tx, "run.restored", run_id)
+        return is_changed
 
     def finish(self, tx: Transaction, run_id: str, state: RunState, error: str | None = None) -> None:
         """End a run, with its event."""
@@ -182,16 +186,18 @@ class RunStore:
         found = ArtifactStore(self.database, self.ledger).get_many(artifact for _, artifact in rows) if rows else {}
         return {name: found[artifact] for name, artifact in rows}
 
-    def get(self, name: str) -> Run:
-        """A run by its id, a unique prefix of it, or `latest`.
+    def get(self, name: str, *, deleted: bool = False) -> Run:
+        """A run by its id, a unique prefix of it, or `latest`: the newest, or with `deleted` the one deleted last.
 
         Raises:
             NotFoundError: no such run; the nearest ids are named.
             InvalidError: the prefix fits several runs.
         """
         if name == "latest":
-            shown = "run.parent IS NULL AND run.deleted_at IS NULL"
-            rows = self.database.query(f"{SELECT} WHERE {shown} ORDER BY run.id DESC LIMIT 1")
+            order = "run.deleted_at DESC, run.id DESC" if deleted else "run.id DESC"
+            rows = self.database.query(f"{SELECT} WHERE {_top(deleted)} ORDER BY {order} LIMIT 1")
+            if deleted and not rows:
+                raise NotFoundError("deleted run", name, hint="`mainspring runs list --deleted` lists those there are.")
         else:
             rows = self.database.query(
                 f"{SELECT} WHERE run.id >= ? AND run.id < ? ORDER BY run.id LIMIT 2", (name, name + "g")
@@ -215,10 +221,13 @@ class RunStore:
 
     def list(
         self, *, state: str | None = None, parent: str | None = None, kind: str | None = None, limit: int = 20,
-        before: str | None = None,
+        before: str | None = None, deleted: bool = False,
     ) -> list[Run]:  # fmt: skip
-        """Runs that are not deleted, newest first; top-level ones unless a parent is named. `before` is the last id seen."""
-        where = ["run.deleted_at IS NULL", "run.parent = ?" if parent else "run.parent IS NULL"]
+        """Runs that are not deleted, or those that are, newest first. `before` is the last id seen.
+
+        They are top-level ones, of deleted runs those that were not deleted with what they are in; or a parent's.
+        """
+        where = [f"{seen('run', 'deleted' if deleted else 'active')} AND run.parent = ?" if parent else _top(deleted)]
         params = [parent] if parent else []
         if state:
             where.append("run.state = ?")
@@ -289,6 +298,14 @@ class RunStore:
                 "INSERT INTO run_tag VALUES (?, ?, ?) ON CONFLICT (run, key) DO UPDATE SET text = excluded.text",
                 [(run_id, key, value) for key, value in tags.items()],
             )
+
+
+def _top(deleted: bool) -> str:
+    """The SQL condition of what is listed: what is in no run, of deleted ones also what was deleted without its run."""
+    if not deleted:
+        return f"{seen('run', 'active')} AND run.parent IS NULL"
+    above = f"SELECT 1 FROM run AS above WHERE above.id = run.parent AND {seen('above', 'deleted')}"
+    return f"{seen('run', 'deleted')} AND NOT EXISTS ({above})"
 
 
 def gc_roots(database: Database) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -30,7 +31,11 @@ def figure_bytes(figure: Any, path: str) -> bytes:
 
 
 def table_bytes(table: Any, path: str) -> bytes:
-    """A table by its rows, as Polars writes it."""
+    """A table by its rows, as Polars writes it.
+
+    Raises:
+        WrongTypeError, InvalidError: as `log_table`.
+    """
     import polars as pl
 
     suffix = PurePosixPath(path).suffix.lower()
@@ -41,10 +46,27 @@ def table_bytes(table: Any, path: str) -> bytes:
         is_frame = hasattr(table, "columns") and hasattr(table, "dtypes")
         if not is_frame and not isinstance(table, Mapping | list | tuple):
             raise WrongTypeError(f"table `{path}`", table, "a frame, a dict of columns or a list of rows")
-        table = pl.from_pandas(table) if is_frame else pl.DataFrame(table)
+        with _naming(path, "one whose columns are equally long and have a type each"):
+            table = pl.from_pandas(table) if is_frame else pl.DataFrame(table)
+    nested = [name for name, kind in table.schema.items() if kind.is_nested()]
+    if nested and suffix == ".csv":
+        raise InvalidError(f"table `{path}`", nested[0], "a column of single values", "`.json` and `.parquet` take it.")
     written = io.BytesIO()
-    {".csv": table.write_csv, ".json": table.write_json, ".parquet": table.write_parquet}[suffix](written)
+    with _naming(path, f"one that a `{suffix}` holds"):
+        {".csv": table.write_csv, ".json": table.write_json, ".parquet": table.write_parquet}[suffix](written)
     return written.getvalue()
+
+
+@contextmanager
+def _naming(path: str, expected: str) -> Iterator[None]:
+    """Say of which table it is what Polars refuses."""
+    from polars.exceptions import PolarsError
+
+    try:
+        yield
+    except (PolarsError, TypeError, ValueError, OverflowError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InvalidError("table", path, expected, f"{type(error).__name__}: {reason}") from error
 
 
 def _expect(path: str, suffix: str, known: tuple[str, ...], what: str) -> None:

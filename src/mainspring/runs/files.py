@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -152,7 +152,7 @@ def clash(path: str, other: str) -> InvalidError:
     return InvalidError("path of a file", path, "free: a path names a file or a folder", f"There is `{other}`.")
 
 
-def checked_path(path: str) -> str:
+def checked_path(path: Any) -> str:
     """A relative path of a file, as it came.
 
     Raises:
@@ -162,10 +162,10 @@ def checked_path(path: str) -> str:
     >>> checked_path("plots/loss curve 🎯.png")
     'plots/loss curve 🎯.png'
     """
-    checked_name("path of a file", path, _PATH_CHARACTERS)
-    if any(part in ("", ".", "..") for part in path.split("/")) or "\\" in path:
+    name = checked_name("path of a file", path, _PATH_CHARACTERS)
+    if any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name:
         expected = "a relative path with `/` between its parts, none of them empty, `.` or `..`"
-        raise InvalidError("path of a file", path, expected)
-    if any(len(os.fsencode(part)) > _PART_BYTES for part in path.split("/")):
-        raise InvalidError("path of a file", path, f"one whose names have at most {_PART_BYTES} bytes each")
-    return path
+        raise InvalidError("path of a file", name, expected)
+    if any(len(os.fsencode(part)) > _PART_BYTES for part in name.split("/")):
+        raise InvalidError("path of a file", name, f"one whose names have at most {_PART_BYTES} bytes each")
+    return name

@@ -34,6 +34,19 @@ class DatasetInput(msgspec.Struct, frozen=True):
 _FIELDS = DatasetInput.__struct_fields__
 
 
+def checked_input(given: DatasetInput) -> DatasetInput:
+    """A dataset that can be recorded, as it came.
+
+    Raises:
+        WrongTypeError, InvalidError: a name or text can't be kept.
+    """
+    checked_name("name of a dataset", given.name)
+    checked_name("digest of a dataset", given.digest, _DIGEST_CHARACTERS)
+    for place in ("source_type", "source"):
+        checked_text(f"{place} of the dataset `{given.name}`", getattr(given, place))
+    return given
+
+
 class RunInputs:
     """The datasets that runs of a workspace used."""
 
@@ -50,10 +63,7 @@ class RunInputs:
         """
         marks = ", ".join("?" * (len(_FIELDS) + 3))
         for given in inputs:
-            checked_name("name of a dataset", given.name)
-            checked_name("digest of a dataset", given.digest, _DIGEST_CHARACTERS)
-            for place in ("source_type", "source"):
-                checked_text(f"{place} of the dataset `{given.name}`", getattr(given, place))
+            checked_input(given)
             row = tx.query_one(
                 "SELECT tags FROM run_input WHERE run = ? AND name = ? AND digest = ?",
                 (run_id, given.name, given.digest),

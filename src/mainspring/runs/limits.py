@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mainspring.errors import InvalidError, WrongTypeError
-from mainspring.secrets import redact_value
+from mainspring.secrets import redact_value, refuse_name
 
 KEY_CHARACTERS = 250
 VALUE_CHARACTERS = 65_536  # of a parameter's text, a tag or a note; longer texts are files
@@ -33,8 +33,9 @@ def checked_key(kind: str, key: object, *, reserved: bool = True) -> str:
 
 
 def checked_name(place: str, name: str, at_most: int = NAME_CHARACTERS) -> str:
-    """A name of one line; raises as `checked_key` does."""
+    """A name of one line that holds no secret; raises as `checked_key` does, and SecretError."""
     _expect_text(place, name)
+    refuse_name(place, name)
     if not name.strip() or any(ord(character) < 32 or ord(character) == 127 for character in name):
         raise InvalidError(place, name, "a text of one line without control characters")
     return checked_text(place, name, at_most)
@@ -67,7 +68,7 @@ def checked_param(key: str, value: object) -> Any:
 
     checked_key("parameter", key)
     try:
-        shown = plain(redact_value(key, value))
+        shown = redact_value(key, plain(value))
         text = param_row(shown)[1]
     except RecursionError as error:
         raise InvalidError(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mainspring.errors import InvalidError, NotFoundError
+from mainspring.errors import InvalidError, NotFoundError, WrongTypeError
+from mainspring.runs.files import checked_path
 from mainspring.runs.inputs import DatasetInput
+from mainspring.runs.limits import checked_text
 from mainspring.runs.tracking import active_log
 
 
@@ -22,8 +25,8 @@ def log_metric(key: str, value: float, *, step: int = 0) -> None:
 
 
 def log_metrics(values: Mapping[str, float], *, step: int = 0) -> None:
-    """Keep a point of each metric; raises as `log_metric` does."""
-    active_log("metrics", ", ".join(map(str, values))).log_metrics(values, step=step)
+    """Keep a point of each metric, or of none if one is refused; raises as `log_metric` does."""
+    active_log("metrics", values).log_metrics(values, step=step)
 
 
 def log_param(key: str, value: object) -> None:
@@ -57,22 +60,33 @@ def log_artifact(name: str, value: object) -> None:
     active_log("artifact", name).log_artifact(name, value)
 
 
-def log_text(text: str, path: str) -> None:
-    """Keep a text as a file of the run, without secrets. `path` is relative, such as `notes/first.txt`."""
+def log_text(text: str, path: str | Path) -> None:
+    """Keep a text as a file of the run, without secrets. `path` is relative, such as `notes/first.txt`.
+
+    Raises:
+        WrongTypeError: it is no text.
+        InvalidError: no run is active, or the path is none.
+    """
     from mainspring.secrets import redact
 
-    active_log("file", path).log_bytes(path, redact(text).encode("utf-8", "backslashreplace"))
+    log, place = active_log("file", path), _place(path)
+    if not isinstance(text, str):
+        raise WrongTypeError(f"text `{place}`", text, "text", "`log_artifact` keeps any value.")
+    log.log_bytes(place, redact(text).encode("utf-8", "backslashreplace"))
 
 
-def log_file(source: str | Path, path: str = "") -> None:
+def log_file(source: str | Path, path: str | Path = "") -> None:
     """Keep a file, or all files of a folder, under a path of the run, by default under its own name.
 
     Raises:
         NotFoundError: there is no such file.
         InvalidError: no run is active, or the path is none.
     """
+    log = active_log("file", source)
+    if not isinstance(source, str | os.PathLike):
+        raise WrongTypeError("file", source, "a path")
     source = Path(source)
-    log, place = active_log("file", str(source)), path or source.name
+    place = _place(path or source.name)
     if source.is_dir():
         for each in sorted(source.rglob("*")):
             if each.is_file():
@@ -83,7 +97,7 @@ def log_file(source: str | Path, path: str = "") -> None:
         raise NotFoundError("file", str(source))
 
 
-def log_figure(figure: Any, path: str) -> None:
+def log_figure(figure: Any, path: str | Path) -> None:
     """Keep a figure of Matplotlib (`.png`, `.svg`, `.pdf`) or Plotly (`.html`, `.json`) as a file of the run.
 
     Raises:
@@ -92,19 +106,21 @@ def log_figure(figure: Any, path: str) -> None:
     """
     from mainspring.runs.figures import figure_bytes
 
-    active_log("figure", path).log_bytes(path, figure_bytes(figure, path))
+    log, place = active_log("figure", path), _place(path)
+    log.log_bytes(place, figure_bytes(figure, place))
 
 
-def log_table(table: Any, path: str) -> None:
+def log_table(table: Any, path: str | Path) -> None:
     """Keep a table (a frame, a dict of columns, a list of rows) as a file: `.csv`, `.json` or `.parquet`.
 
     Raises:
         WrongTypeError: it is no table.
-        InvalidError: no run is active, or the path ends in another way.
+        InvalidError: no run is active, the path ends in another way, or the table can't be kept so.
     """
     from mainspring.runs.figures import table_bytes
 
-    active_log("table", path).log_bytes(path, table_bytes(table, path))
+    log, place = active_log("table", path), _place(path)
+    log.log_bytes(place, table_bytes(table, place))
 
 
 def log_dataset(
@@ -121,10 +137,18 @@ def log_dataset(
     from mainspring.artifacts import content_digest
 
     log = active_log("dataset", name)
+    if not isinstance(tags or {}, Mapping):
+        raise WrongTypeError("tags", tags, "a dict of texts")
+    checked_text("source", source)
     if isinstance(data, bytes) or not data_is_digest(data):
         data = content_digest(data)
     told = dict(tags or {}) | ({"context": context} if context else {})
     log.log_dataset(DatasetInput(name, data, "value" if not source else source.partition(":")[0], source, tags=told))
+
+
+def _place(path: object) -> str:
+    """The path of a file in a run, which may be given as a `pathlib.Path`."""
+    return checked_path(os.fspath(path) if isinstance(path, os.PathLike) else path)
 
 
 def data_is_digest(data: object) -> bool:

@@ -14,8 +14,8 @@ from mainspring import clock
 from mainspring.errors import ConflictError, InvalidError, WrongTypeError, shorten
 from mainspring.ledger import current_scope
 from mainspring.runs.files import RunFile, RunFiles, checked_path, clash
-from mainspring.runs.inputs import DatasetInput, RunInputs
-from mainspring.runs.limits import checked_key, checked_param, checked_text
+from mainspring.runs.inputs import DatasetInput, RunInputs, checked_input
+from mainspring.runs.limits import checked_key, checked_name, checked_param, checked_text
 from mainspring.runs.metrics import Metric
 from mainspring.runs.writer import PointWriter, writer_of
 from mainspring.secrets import redact, refuse_output, refuse_value
@@ -86,9 +86,15 @@ class RunLog:
         self._writer.put(self.series, Metric(key, value, step, at))
 
     def log_metrics(self, values: Mapping[str, float], *, step: int = 0) -> None:
-        """Keep a point of each metric, as `log_metric` does."""
-        for key, value in values.items():
-            self.log_metric(key, value, step=step)
+        """Keep a point of each metric as `log_metric` does, or of none if one is refused."""
+        if not isinstance(values, Mapping):
+            raise WrongTypeError("metrics", values, "a dict of numbers by the names of metrics")
+        for key in values:
+            if key not in self.metric_names:
+                checked_key("metric", key)
+        numbers = {key: value if type(value) is float else _float(key, value) for key, value in values.items()}
+        for key, number in numbers.items():
+            self.log_metric(key, number, step=step)
 
     def log_param(self, key: str, value: object) -> None:
         """Keep a parameter, without secrets. It is written once; the same value again is fine.
@@ -123,7 +129,7 @@ class RunLog:
         from mainspring.artifacts import save
         from mainspring.artifacts.record import ArtifactStore
 
-        place = f"artifact `{name}`"
+        place = f"artifact `{checked_name('name of an artifact', name)}`"
         refuse_value(place, name, value)
         refuse_output(place, value)
         store = ArtifactStore(self.workspace.database, self.workspace.ledger)
@@ -146,8 +152,12 @@ class RunLog:
                 raise clash(path, other)
 
     def log_dataset(self, dataset: DatasetInput) -> None:
-        """Keep a dataset as one that the run used."""
-        self.inputs.append(dataset)
+        """Keep a dataset as one that the run used.
+
+        Raises:
+            WrongTypeError, InvalidError: a name or text of it can't be kept.
+        """
+        self.inputs.append(checked_input(dataset))
 
     def commit(self, tx: Transaction, store: RunStore, run_id: str, *, by: str) -> None:
         """Write what waits, points left aside, as a run's; `by` is the task or the run that made the artifacts."""
@@ -187,7 +197,7 @@ def _step(key: str, step: object) -> int:
     return int(number)
 
 
-def active_log(kind: str, key: str) -> RunLog:
+def active_log(kind: str, key: object) -> RunLog:
     """What takes in what is logged here.
 
     Raises:

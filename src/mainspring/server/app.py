@@ -72,10 +72,13 @@ class ServerApp(WebApp):
         return _API if path.startswith(("/api/", "/ajax-api/", "/v1/")) else path
 
     async def admit(self, request: Request) -> None:
-        """Know a person by their token; what bears none is admitted as everywhere."""
+        """Know a person by their token; what bears none is admitted as everywhere, and one that nobody has nowhere."""
         given = borne(request.headers).decode("latin-1")
         if not given.startswith(PREFIX):
             await super().admit(request)
+            # A password may be meant for a proxy before this server, a token is not.
+            if not self._token and request.headers.get(b"authorization", b"").lower().startswith(b"bearer "):
+                raise unauthenticated("This token is not known here.")
             return
         with _refusing(request):
             try:

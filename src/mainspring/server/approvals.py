@@ -16,11 +16,11 @@ from mainspring.server.mlflow.records import Records
 from mainspring.server.mlflow.wire import Route, Told
 
 
-class _Waiting(msgspec.Struct, frozen=True):
+class _Waiting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_results: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
 
 
-class _Version(msgspec.Struct, frozen=True):
+class _Version(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: str
 
 

@@ -72,7 +72,7 @@ class OnlinePredictor:
         if not isinstance(records, list):
             from mainspring.data import as_polars
 
-            records = as_polars(records).to_dicts()
+            records = as_polars(records, drop_index=True).to_dicts()
         columns, problems = self.check(records)
         expect_none(problems, len(records))
         filled = self.fill(columns, len(records))

@@ -58,8 +58,10 @@ def resampled(
     """Each statistic (a column) on each resample (a row); all see the same draws, so differences are paired.
 
     Raises:
-        InvalidError: the statistics have different numbers of units.
+        InvalidError: the statistics have different numbers of units, or there are no resamples.
     """
+    if resamples < 1:
+        raise InvalidError("resamples", resamples, "at least 1")
     size = _size(statistics)
     blocks = draws(size, resamples, strata=strata, groups=groups, seed=seed)
     return np.concatenate([_values(statistics, counts) for counts in blocks])

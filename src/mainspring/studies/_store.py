@@ -252,11 +252,12 @@ class StudyStore:
             (state, _text(ending.params), _text(results), ending.cost, ending.error, clock.now_us(), study.id, number),
         )
         run, log = lease.name.removeprefix("run:"), ending.log
-        tags = {"mainspring.trial": state.value} | (log.tags if log else {})
-        self.runs.log_params(tx, run, (log.params if log else {}) | ending.params)
-        self.runs.set_tags(tx, run, tags)
+        self.runs.set_tags(tx, run, {"mainspring.trial": state.value})
         if log:
-            self.runs.keep_artifacts(tx, run, log.artifacts, by=run)
+            log.params |= ending.params
+            log.commit(tx, self.runs, run, by=run)
+        else:
+            self.runs.log_params(tx, run, ending.params)
         self.runs.finish(tx, run, RunState.FAILED if state is TrialState.FAILED else RunState.SUCCEEDED, ending.error)
         self.leases.release_in(tx, lease)
 

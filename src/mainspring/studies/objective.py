@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mainspring.errors import InvalidError, NotFoundError, WrongTypeError
+from mainspring.runs._rows import param_row
 from mainspring.studies.records import Target
 from mainspring.studies.space import Range
 
@@ -74,8 +75,14 @@ def check_arguments(objective: Objective, space: Mapping[str, Range] | None, inp
     """Refuse an objective that can't be called with what the study gives it.
 
     Raises:
-        InvalidError: a parameter of it is given by nobody, or it doesn't take one that is given.
+        WrongTypeError: it is no function.
+        InvalidError: a parameter of it is given by nobody or twice, or it doesn't take one that is given.
     """
+    if not callable(objective):
+        raise WrongTypeError("objective", objective, "a function")
+    for name in inputs:
+        if name in (space or {}):
+            raise InvalidError("inputs", name, "a name that `space` hasn't", "An input is the same in every trial.")
     try:
         names, accepts_any, needed = _parameters(objective)
     except (TypeError, ValueError):  # a callable of C code tells nothing
@@ -112,19 +119,21 @@ def _parameters(objective: Objective) -> tuple[list[str], bool, list[str]]:
     return [each.name for each in named], any(each.kind is each.VAR_KEYWORD for each in found), needed
 
 
-def results_of(returned: Any, metrics: Sequence[str]) -> dict[str, float]:
+def results_of(returned: Any, metrics: Sequence[str]) -> tuple[dict[str, float], dict[str, float | str]]:
     """What an objective returned, by metric: a number, one for each metric in their order, or a dict that has them all.
 
-    The study's metrics come first; others of a dict are kept with the run.
+    What else a dict has comes second: numbers as such, everything else as text.
 
     Raises:
         WrongTypeError, InvalidError: it is none of these, or a metric of the study is NaN.
     """
+    rest: dict[str, float | str] = {}
     if isinstance(returned, Mapping):
         missing = [name for name in metrics if name not in returned]
         if missing:
-            raise InvalidError("the objective's result", sorted(returned), f"one with `{missing[0]}`")
-        named = {name: returned[name] for name in [*metrics, *(name for name in returned if name not in metrics)]}
+            raise InvalidError("the objective's result", sorted(map(str, returned)), f"one with `{missing[0]}`")
+        named = {name: returned[name] for name in metrics}
+        rest = {name: _number_or_text(value) for name, value in returned.items() if name not in metrics}
     else:
         listed = list(returned) if isinstance(returned, tuple | list) else [returned]
         if len(listed) != len(metrics):
@@ -136,10 +145,20 @@ def results_of(returned: Any, metrics: Sequence[str]) -> dict[str, float]:
     for name in metrics:
         if math.isnan(results[name]):
             raise InvalidError(f"metric `{name}`", "NaN", "a number")
-    return results
+    return results, rest
 
 
 def _number(name: str, value: Any) -> float:
     if isinstance(value, str | bytes) or not hasattr(value, "__float__"):
         raise WrongTypeError(f"metric `{name}`", value, "a number")
-    return float(value)
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError) as error:  # an array of several numbers has `__float__`, too
+        raise WrongTypeError(f"metric `{name}`", value, "a number") from error
+
+
+def _number_or_text(value: Any) -> float | str:
+    try:
+        return _number("", value)
+    except WrongTypeError:
+        return param_row(value)[1]

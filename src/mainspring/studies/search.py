@@ -25,6 +25,7 @@ from mainspring.store import Lease
 from mainspring.store.heartbeat import Heartbeat
 from mainspring.studies._store import MOST_ATTEMPTS, Ending, Held, SpentError, StudyStore, TakenError
 from mainspring.studies.algorithms import pruner_named, sampler_named
+from mainspring.studies.inputs import Inputs
 from mainspring.studies.journal import Journal
 from mainspring.studies.live import LiveTrial
 from mainspring.studies.objective import Objective, results_of, takes_trial
@@ -65,15 +66,14 @@ class Search:
     """One process's part in a study. Use as a context manager: it keeps the leases of what it works on."""
 
     def __init__(
-        self, workspace: Workspace, study: StudyRecord, objective: Objective | None, inputs: Mapping[str, Any],
-        on_trial: OnTrial | None = None,
-    ) -> None:  # fmt: skip
+        self, workspace: Workspace, study: StudyRecord, objective: Objective | None, on_trial: OnTrial | None = None
+    ) -> None:
         self.workspace = workspace
         self.study = study
         self.store = StudyStore(workspace)
         self.optuna, self.journal = opened(workspace, study)
         self._objective = objective
-        self._inputs = inputs
+        self._inputs = Inputs(workspace, study.definition.inputs)
         self._on_trial = on_trial
         self._heartbeat = Heartbeat(workspace.leases, self.journal.lease_s)
         self._inside = ExitStack()
@@ -81,6 +81,7 @@ class Search:
 
     def __enter__(self) -> Search:
         self._inside.enter_context(self._heartbeat)
+        self._inside.enter_context(self._inputs)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -161,9 +162,13 @@ class Search:
         assert held is not None, "a trial was asked for, and its log was written by this process"
         self._heartbeat.hold(held.lease)
         try:
-            self._made(asked, held)
+            with self._inputs.given(held.run) as inputs:
+                self._made(asked, held, inputs)
         except LeaseLostError:  # another process has it; nothing of ours was committed
             self.journal.held = None
+        except BaseException:
+            self.give_back(held.number)
+            raise
         finally:
             self._heartbeat.let_go(held.lease)
         return True
@@ -179,7 +184,7 @@ class Search:
             except TakenError:
                 continue
 
-    def _made(self, asked: optuna.Trial, held: Held) -> None:
+    def _made(self, asked: optuna.Trial, held: Held, inputs: Mapping[str, Any]) -> None:
         log = RunLog(held.series, self.workspace)
         seed = task_seed(self.study.definition.seed, f"objective {held.number}")
         began, state, error, results = time.monotonic(), OptunaState.COMPLETE, None, dict[str, float]()
@@ -187,25 +192,21 @@ class Search:
         try:
             with using(self.workspace), within_task(held.run, log=log):
                 seed_everything(seed)
-                returned = self._called(live)
-            results = results_of(returned, self.study.definition.metrics)
+                returned = self._called(live, inputs)
+            found, rest = results_of(returned, self.study.definition.metrics)
+            _log(log, found | rest, step=_last_step(asked))
+            results = found
         except optuna.TrialPruned:
             state = OptunaState.PRUNED
         except LeaseLostError:
             raise
         except (Exception, SystemExit) as raised:  # noqa: BLE001  # whatever an objective raises is its trial's failure alone
             state, error = OptunaState.FAIL, redact(f"{type(raised).__name__}: {raised}").replace("\0", "\ufffd")
-        except BaseException:
-            self.give_back(held.number)
-            raise
-        for name, value in results.items():
-            log.log_metric(name, value, step=_last_step(asked))
         log.write_points()
         cost = live.cost if live.cost is not None else time.monotonic() - began
         self.journal.ending = Ending(params=live.params, cost=cost, error=error, log=log)
-        values = [results[name] for name in self.study.definition.metrics] if results else None
         with quiet_optuna():
-            self.optuna.tell(asked, values, state)
+            self.optuna.tell(asked, list(results.values()) or None, state)
         self.told(held.number)
 
     def give_back(self, number: int) -> None:
@@ -213,15 +214,24 @@ class Search:
         with suppress(LeaseLostError, TakenError, optuna.exceptions.UpdateFinishedTrialError):
             self._tell(number, OptunaState.WAITING)
 
-    def _called(self, live: LiveTrial) -> Any:
+    def _called(self, live: LiveTrial, inputs: Mapping[str, Any]) -> Any:
         space = self.study.definition.space
         given = {name: allowed.suggest(live, name) for name, allowed in (space or {}).items()}
         assert self._objective is not None
         if space is None:
-            return self._objective(live, **self._inputs)
+            return self._objective(live, **inputs)
         if takes_trial(self._objective, space):
             given["trial"] = live
-        return self._objective(**given, **self._inputs)
+        return self._objective(**given, **inputs)
+
+
+def _log(log: RunLog, results: Mapping[str, Any], *, step: int) -> None:
+    """Keep what an objective returned: numbers as metrics, all else as tags."""
+    for name, value in results.items():
+        if isinstance(value, float):
+            log.log_metric(name, value, step=step)
+        else:
+            log.log_tag(name, value)
 
 
 def _last_step(asked: optuna.Trial) -> int:

@@ -55,7 +55,9 @@ class Floats(msgspec.Struct, frozen=True, tag="float", omit_defaults=True):
         """
         if self.step is None:
             raise InvalidError(f"space `{name}`", self, "a finite list", "A grid takes `choices`, `ints` or a `step`.")
-        return [self.low + self.step * n for n in range(math.floor((self.high - self.low) / self.step + 1e-9) + 1)]
+        first, size = Decimal(str(self.low)), Decimal(str(self.step))  # in binary, 3 · 0.1 is no 0.3
+        count = math.floor((self.high - self.low) / self.step + 1e-9) + 1
+        return [min(float(first + size * n), self.high) for n in range(count)]
 
 
 class Ints(msgspec.Struct, frozen=True, tag="int", omit_defaults=True):
@@ -144,12 +146,14 @@ def choices(*values: Plain) -> Choices:
     return Choices(plain)
 
 
-def checked_space(space: Mapping[str, Range]) -> dict[str, Range]:
+def checked_space(space: Any) -> dict[str, Range]:
     """The space as a dict of its own.
 
     Raises:
-        WrongTypeError: a parameter has no range.
+        WrongTypeError: it is no dict, or a parameter has no range.
     """
+    if not isinstance(space, Mapping) or any(not isinstance(name, str) for name in space):
+        raise WrongTypeError("space", space, "a dict of ranges by the names of parameters")
     for name, allowed in space.items():
         if not isinstance(allowed, Range):
             raise WrongTypeError(f"space `{name}`", allowed, "a range", "Use ms.floats, log_float, ints or choices.")

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from mainspring import clock
 from mainspring.artifacts.record import ArtifactStore
-from mainspring.errors import ConflictError, InvalidError, MissingExtraError, NotAllowedError
+from mainspring.errors import ConflictError, InvalidError, MissingExtraError, NotAllowedError, WrongTypeError
 from mainspring.ledger import current_task
 from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.task import Task
@@ -23,13 +23,14 @@ from mainspring.runs import RunState
 from mainspring.runs.code import keep_sources, script_name, script_sources
 from mainspring.runs.environment import snapshot
 from mainspring.runs.git import git_state
+from mainspring.runs.limits import checked_name
 from mainspring.store import Transaction
 from mainspring.studies._store import StudyStore
-from mainspring.studies.inputs import describe_inputs, load_inputs
+from mainspring.studies.inputs import checked_inputs, describe_inputs
 from mainspring.studies.objective import IN_WORKER, Objective, check_arguments, find_objective, target_of
 from mainspring.studies.records import Definition, Limits, StudyRecord, Trial
 from mainspring.studies.results import Study
-from mainspring.studies.space import Range, checked_space, expect_one_space
+from mainspring.studies.space import Range, checked_number, checked_space, checked_whole, expect_one_space
 from mainspring.workspace import Workspace, current_workspace
 
 SAMPLERS = ("tpe", "random", "grid", "cmaes", "nsga2")
@@ -98,22 +99,25 @@ def study(
     """
     workspace = workspace or current_workspace()
     _check_here(name)
-    inputs = dict(inputs or {})
+    inputs = checked_inputs(inputs)
     space = None if space is None else checked_space(space)
     check_arguments(objective, space, inputs)
-    limits = Limits(trials=trials, cost=budget_cost, trial_timeout_s=trial_timeout_s, memory_mb=memory_mb)
+    limits = Limits(
+        trials=_whole("trials", trials), cost=_number("budget_cost", budget_cost),
+        trial_timeout_s=_number("trial_timeout_s", trial_timeout_s), memory_mb=_whole("memory_mb", memory_mb),
+    )  # fmt: skip
     here = _here(workspace)
-    metrics, directions = _listed(metric), _listed(direction)
+    metrics, directions = _listed("metric", metric), _listed("direction", direction)
     definition = Definition(
         metrics=metrics, directions=directions * (len(metrics) if isinstance(direction, str) else 1),
         objective=target_of(objective), sampler=sampler, pruner=pruner, space=space, limits=limits,
-        seed=here.seed if seed is None else seed,
+        seed=here.seed if seed is None else checked_whole("seed", seed),
     )  # fmt: skip
     _check(definition, timeout_s=timeout_s, jobs=jobs)
     teacher = _teacher(workspace, name, definition, warm_start) if warm_start else None
     record = _record(workspace, name, definition, inputs, here, experiment)
     _prepare(workspace, record, teacher)
-    _drive(workspace, record, objective, inputs, timeout_s=timeout_s, jobs=jobs, on_trial=on_trial)
+    _drive(workspace, record, objective, timeout_s=timeout_s, jobs=jobs, on_trial=on_trial)
     return Study(workspace, record)
 
 
@@ -125,7 +129,7 @@ def tune(objective: Objective, *, name: str = "", **options: Any) -> Tuned:
         InvalidError, ConflictError, MissingExtraError: as `study` does; there are several metrics, so none is the best.
         NotFoundError: no trial came to a value.
     """
-    metrics = _listed(options.get("metric", "value"))
+    metrics = _listed("metric", options.get("metric", "value"))
     if len(metrics) > 1:
         raise InvalidError("metric", ", ".join(metrics), "one metric", "`ms.study` searches several: see its `pareto`.")
     found = study(name or getattr(objective, "__name__", "study"), objective, **options)
@@ -147,15 +151,14 @@ def resume_study(
     """
     workspace = workspace or current_workspace()
     record = StudyStore(workspace).get(name)
-    limits = record.definition.limits
+    limits, total = record.definition.limits, _whole("trials", trials)
     definition = msgspec.structs.replace(
-        record.definition, limits=msgspec.structs.replace(limits, trials=trials or limits.trials)
+        record.definition, limits=msgspec.structs.replace(limits, trials=total or limits.trials)
     )
     _check(definition, timeout_s=timeout_s, jobs=jobs)
     objective = find_objective(definition.objective)
     record = _continued(workspace, record, definition)
-    inputs = load_inputs(workspace, definition.inputs)
-    _drive(workspace, record, objective, inputs, timeout_s=timeout_s, jobs=jobs, on_trial=on_trial)
+    _drive(workspace, record, objective, timeout_s=timeout_s, jobs=jobs, on_trial=on_trial)
     return Study(workspace, record)
 
 
@@ -286,15 +289,15 @@ def _prepare(workspace: Workspace, record: StudyRecord, teacher: StudyRecord | N
 
 
 def _drive(
-    workspace: Workspace, record: StudyRecord, objective: Objective, inputs: Mapping[str, Any], *,
-    timeout_s: float | None, jobs: int, on_trial: OnTrial | None,
+    workspace: Workspace, record: StudyRecord, objective: Objective, *, timeout_s: float | None, jobs: int,
+    on_trial: OnTrial | None,
 ) -> None:  # fmt: skip
     from mainspring.studies.search import Search
 
     limits = record.definition.limits
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     in_processes = jobs > 1 or limits.trial_timeout_s is not None or limits.memory_mb is not None
-    with Search(workspace, record, objective, inputs, on_trial) as search:
+    with Search(workspace, record, objective, on_trial) as search:
         search.keep_alive()
         try:
             if in_processes:
@@ -312,8 +315,19 @@ def _drive(
         search.close()
 
 
-def _listed(value: str | Sequence[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
+def _listed(kind: str, value: Any) -> tuple[str, ...]:
+    listed = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else ()
+    if not listed or any(not isinstance(each, str) for each in listed):
+        raise WrongTypeError(kind, value, "a text, or one for each metric")
+    return listed
+
+
+def _number(name: str, value: Any) -> float | None:
+    return None if value is None else checked_number(name, value)
+
+
+def _whole(name: str, value: Any) -> int | None:
+    return None if value is None else checked_whole(name, value)
 
 
 def _check_here(name: str) -> None:
@@ -321,8 +335,7 @@ def _check_here(name: str) -> None:
 
     if find_spec("optuna") is None:
         raise MissingExtraError("optuna", "studies", "A study")
-    if not name or not name.isprintable():
-        raise InvalidError("study", name, "a name in one line")
+    checked_name("study", name)
     if IN_WORKER in os.environ and current_task() is None:
         told = "Put the call of `ms.study` under `if __name__ == '__main__':`."
         raise NotAllowedError(f"A worker imports a file that begins a study. {told}")
@@ -345,7 +358,8 @@ def _check(definition: Definition, *, timeout_s: float | None, jobs: int) -> Non
     if definition.sampler == "grid" and definition.space is None:
         raise InvalidError("sampler", "grid", "one that needs no `space`")
     asked = {
-        "trials": limits.trials, "budget_cost": limits.cost, "timeout_s": timeout_s, "jobs": jobs,
+        "trials": limits.trials, "budget_cost": limits.cost, "timeout_s": _number("timeout_s", timeout_s),
+        "jobs": checked_whole("jobs", jobs),
         "trial_timeout_s": limits.trial_timeout_s, "memory_mb": limits.memory_mb,
     }  # fmt: skip
     for name, value in asked.items():

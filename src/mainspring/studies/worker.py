@@ -13,7 +13,6 @@ from mainspring.runners import WorkOrder
 from mainspring.runners.worker import serve_orders
 from mainspring.secrets import redact
 from mainspring.studies._store import StudyStore
-from mainspring.studies.inputs import load_inputs
 from mainspring.studies.objective import IN_WORKER, find_objective
 from mainspring.studies.search import Search
 from mainspring.studies.sights import seen_to
@@ -44,8 +43,7 @@ def _refuse(order: WorkOrder, told: str) -> None:
 
 def _opened(workspace: Workspace, study: str) -> Search:
     record = StudyStore(workspace).get(study)
-    inputs = load_inputs(workspace, record.definition.inputs)
-    return Search(workspace, record, find_objective(record.definition.objective), inputs).__enter__()
+    return Search(workspace, record, find_objective(record.definition.objective)).__enter__()
 
 
 if __name__ == "__main__":

@@ -202,13 +202,13 @@ def exits():
     print("before the end", flush=True)
     os._exit(7)
 
-@ms.step(timeout_s=2)
+@ms.step(timeout_s=1)
 def hangs():
     print("before the end", flush=True)
     while True:
         time.sleep(1)
 
-@ms.step(timeout_s=2)
+@ms.step(timeout_s=1)
 def hangs_in_c():
     print("before the end", flush=True)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT])
@@ -237,8 +237,8 @@ ENDS = (
     ("segfaults", "signal", "SIGSEGV"),
     ("exits", "exit", "exit code 7"),
     ("leaves_a_child", "exit", "exit code 7"),
-    ("hangs", "timeout", "longer than its limit of 2 s"),
-    ("hangs_in_c", "timeout", "longer than its limit of 2 s"),
+    ("hangs", "timeout", "longer than its limit of 1 s"),
+    ("hangs_in_c", "timeout", "longer than its limit of 1 s"),
     ("eats", "memory", "its limit is 300 MiB"),
 )
 

@@ -49,6 +49,14 @@ def test_versions_are_listed_as_of_a_time_or_a_version(versions: Versions, tmp_p
     assert "No version `delays/2020`" in said("log", "delays@2020", cwd=tmp_path, status=1)
 
 
+@pytest.mark.usefixtures("versions")
+def test_a_tag_that_moves_says_from_where(tmp_path: Path) -> None:
+    assert document("tag", "delays/2", "best", cwd=tmp_path)["moved_from"] is None
+    assert said("tag", "delays/2", "best", cwd=tmp_path).strip() == "delays/best is delays/2"
+    assert said("tag", "delays/3", "best", cwd=tmp_path).strip() == "delays/best is delays/3, moved from delays/2"
+    assert document("tag", "delays/2", "best", cwd=tmp_path)["moved_from"] == "delays/3"
+
+
 def test_a_version_is_shown_as_of_another(versions: Versions, tmp_path: Path) -> None:
     before = clock.from_us(versions[0].created_at - 1)
     assert document("show", "delays", "--as-of", "2", cwd=tmp_path)["dataset"]["number"] == 2

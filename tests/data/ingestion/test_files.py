@@ -572,6 +572,52 @@ def test_no_file_is_an_error_that_says_what_is_there(raw: Path) -> None:
         ingest(Files(str(raw / "*.csv")), to="flights")
 
 
+def test_a_folder_of_folders_names_the_glob(raw: Path) -> None:
+    (raw / "may").mkdir()
+    (raw / "may" / "a.csv.gz").write_bytes(gzip.compress(b"n\n1\n"))
+    with pytest.raises(NotFoundError, match=r"It holds folders alone; .*: '(.*)'\.") as refused:
+        ingest(raw, to="t")
+    glob = str(refused.value).split("'")[1]
+    assert (glob, ingest(glob, to="t").rows) == (str(raw / "**/*.csv.gz"), 1)
+
+
+def test_hidden_files_are_left_out_unless_they_are_named(raw: Path) -> None:
+    for name in ("a.csv", ".b.csv", ".c/d.csv", "~$e.csv"):
+        (raw / name).parent.mkdir(exist_ok=True)
+        (raw / name).write_text(f"n\n{name}\n")
+    globs = ["**/*.csv", ".", ".b.csv", ".c/*.csv", "~$*"]
+    assert [ingest(raw / each, to="t").rows for each in globs] == [1, 0, 1, 1, 1]
+
+
+def test_values_in_names_of_folders_are_no_columns_which_is_told_once(raw: Path) -> None:
+    for year in (2024, 2025):
+        (raw / f"year={year}" / "month=1").mkdir(parents=True)
+        (raw / f"year={year}" / "month=1" / "a.csv").write_text(f"n,month\n{year},1\n")
+    done = [ingest(raw / each, to="t") for each in ("year=2024/*/*.csv", "**/*.csv")]
+    assert rows("t") == [(2024, 1), (2025, 1)]
+    assert [["`year` is in the names of folders alone" in each for each in one.warnings] for one in done] == [
+        [True],
+        [],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("bool", "maybe"), ("date", "2024-02-30"), ("decimal[4, 2]", "x1"), ("datetime[Europe/Berlin]", "2024-03-31T02:30:00"),
+        ("datetime[Europe/Berlin]", "2024-10-27T02:30:00"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("ending", ["csv", "ndjson"])
+def test_a_text_that_does_not_fit_its_column_is_shown_with_its_file(
+    raw: Path, kind: str, value: str, ending: str
+) -> None:
+    (raw / f"a.{ending}").write_text(f"v\n{value}\n" if ending == "csv" else json.dumps({"v": value}))
+    with pytest.raises(InvalidError, match=rf"a\.{ending}, .*column `v`: `{value}` is not") as refused:
+        ingest(raw, to="t", types={"v": kind})
+    assert ("an offset says which is meant" in str(refused.value)) == ("Berlin" in kind)
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -79,7 +79,7 @@ def test_a_dataset_that_is_removed_while_rows_are_read_for_it_is_not_begun_in_th
             yield from super().batches(state, reading)
             remove_dataset("numbers")
 
-    with pytest.raises(ConflictError, match="`numbers` was removed while new rows were read"):
+    with pytest.raises(ConflictError, match="`numbers` was removed or replaced while new rows were read"):
         ingest(Removing(numbers(1, 2, 3, 4)), to="numbers")
     assert ingest(Rows(numbers(1, 2, 3, 4)), to="numbers").rows == 4
 

@@ -169,6 +169,23 @@ def test_a_query_with_percent_signs_is_read_from_its_cursor_on(url: str, run: Ru
         assert ingest(url, to="flights", query=query, cursor="id").rows == expected
 
 
+def test_rows_that_lack_the_cursor_are_counted(url: str, run: Run) -> None:
+    run("CREATE TABLE t (id INTEGER, what TEXT)", "INSERT INTO t VALUES (1, '5 %')")
+    for source in (
+        Sql(url, table="t", cursor="id"),
+        Sql(url, query="SELECT * FROM t WHERE what LIKE '%'", cursor="id"),
+    ):
+        name = source.table or "queried"
+        assert ingest(source, to=name).warnings == ()
+        run("INSERT INTO t VALUES (NULL, 'b'), (2, 'c')")
+        done = [ingest(source, to=name) for _ in range(2)]
+        assert [each.rows for each in done] == [1, 0]
+        assert ["1 row of " in each.warnings[0] and "lacks the cursor `id`" in each.warnings[0] for each in done] == [
+            True
+        ] * 2
+        run("DELETE FROM t WHERE id IS NULL OR id > 1")
+
+
 def test_a_cursor_is_a_column_without_nulls(url: str, run: Run) -> None:
     run("CREATE TABLE flight (id INTEGER)", "INSERT INTO flight VALUES (NULL)")
     with pytest.raises(InvalidError, match="column `id`: `None` is not a cursor without nulls"):

@@ -274,6 +274,25 @@ def test_a_part_without_rows_is_not_clean(train: pl.DataFrame, test: pl.DataFram
         report.raise_for_stop()
 
 
+@pytest.mark.parametrize(
+    ("known", "asked", "severity", "said"),
+    [
+        ([1, 2], [None, None], "stop", "no keys were compared: test has none (id is null)"),
+        ([None, None], [1, 2], "stop", "no keys were compared: train has none (id is null)"),
+        ([1, 2], [3, None], "warn", "not compared by key: 1 row of test, as the key (id) is null there"),
+    ],
+)
+def test_keys_that_are_null_are_not_compared_and_do_not_pass(
+    known: list[Any], asked: list[Any], severity: str, said: str
+) -> None:
+    train, test = (pl.DataFrame({"id": ids}, schema={"id": pl.Int64}) for ids in (known, asked))
+    report = leakage(train.with_columns(x=pl.lit(1)), test.with_columns(x=pl.lit(2)), key="id")
+    finding = found(report, "not_compared")
+    assert (finding.severity, finding.message, report.severity) == (severity, said, severity)
+    both = [frame.with_columns(more=pl.Series([None, 1])) for frame in (train, train)]
+    assert not leakage(*both, key=("id", "more")).passed
+
+
 NESTED = {
     "list": pl.Series([[1], [2]]),
     "array": pl.Series([[1], [2]], dtype=pl.Array(pl.Int64, 1)),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -11,7 +13,7 @@ import polars as pl
 import pytest
 
 from mainspring.errors import WrongTypeError
-from mainspring.features.definitions.frames import expect_no_numbers, typed_columns, typed_frame
+from mainspring.features.definitions.frames import typed_columns, typed_frame
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NEW_YORK = pl.Datetime("us", "America/New_York")
@@ -110,11 +112,66 @@ def test_nanoseconds_within_lists_and_structs_are_kept_or_refused() -> None:
     assert found.struct.field("t").cast(pl.Int64).to_list() == [1700000000123456789]
 
 
-def test_a_number_is_no_time_wherever_it_stands() -> None:
-    dtype = 'struct{"n": i64, "at": list[datetime[us]]}'
-    expect_no_numbers("x", dtype, [None, {"n": 5, "at": ["2026-01-01"]}])
-    with pytest.raises(WrongTypeError, match="ISO 8601"):
-        expect_no_numbers("x", dtype, [{"n": 5, "at": [None, 1_700_000_000]}])
+TIMES: list[tuple[str, Any, str]] = [
+    ("datetime[us, UTC]", NOON, "2026-03-01T12:00:00Z"), ("datetime[ms]", NOON.replace(tzinfo=None), "2026-03-01T12:00"),
+    ("datetime[ns, UTC]", NOON, "2026-03-01T13:00:00.000000+01:00"), ("date", date(2026, 3, 1), "2026-03-01"),
+    ("time", time(5, 0, 0, 7), "05:00:00.000007"), ("duration[us]", timedelta(days=1, microseconds=7), "P1DT0.000007S"),
+]  # fmt: skip
+NESTED: list[tuple[str, Callable[[Any], Any]]] = [
+    ("{}", lambda value: value), ("list[{}]", lambda value: [value]), ("array[{}, 1]", lambda value: [value]),
+    ('struct{{"t": {}, "n": i64}}', lambda value: {"t": value, "n": 1}),
+    ('list[struct{{"t": list[{}]}}]', lambda value: [{"t": [value]}]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("dtype", "value", "text"), TIMES)
+@pytest.mark.parametrize(("shape", "nest"), NESTED)
+def test_a_time_is_an_object_or_a_text_and_never_a_number(
+    dtype: str, value: Any, text: str, shape: str, nest: Callable[[Any], Any]
+) -> None:
+    asked = shape.format(dtype)
+    found = typed_frame({"x": (asked, [nest(value), nest(text), None])})["x"]
+    assert found[:1].equals(found[1:2])
+    assert found.to_list() == [nest(value), nest(value), None]
+    for number in (1_700_000_000, 5.0, Decimal(3)):
+        for values in ([nest(number)], [nest(value), nest(number)]):
+            with pytest.raises(WrongTypeError, match=r"^x.*ISO 8601"):
+                typed_frame({"x": (asked, values)})
+        with pytest.raises(WrongTypeError, match=r"^x.*ISO 8601"):
+            typed_columns(pl.DataFrame({"x": [nest(number)]}), {"x": asked})
+    assert typed_columns(pl.DataFrame({"x": [None, None]}, schema={"x": pl.Int64}), {"x": asked})["x"].null_count() == 2
+
+
+@pytest.mark.parametrize(
+    ("dtype", "text"),
+    [
+        ("datetime[ns, UTC]", "2026-01-01T00:00:00.123456789Z"), ("time", "05:00:00.0000001"), ("time", "05:00+01:00"),
+        ("duration[us]", "PT1.0000001S"), ("datetime[us]", "1704010200000"),
+    ],
+)  # fmt: skip
+def test_a_text_that_would_be_cut_or_misread_is_refused(dtype: str, text: str) -> None:
+    with pytest.raises(WrongTypeError, match=f"^x: `{re.escape(text)}` is a str.*to the microsecond"):
+        typed_frame({"x": (dtype, [text])})
+
+
+@pytest.mark.parametrize("dtype", ["f32", "list[f32]", "array[f32, 1]", 'struct{"y": f32}'])
+def test_a_finite_number_stays_finite(dtype: str) -> None:
+    def nest(value: Any) -> Any:
+        return {"s": {"y": value}, "f": value}.get(dtype[0], [value])
+
+    good = [nest(each) for each in (float("inf"), 3e38, None)]
+    assert typed_frame({"x": (dtype, good)})["x"].to_list()[0] == good[0]
+    for values in ([nest(1e300)], [*good, nest(-1e300)]):
+        for attempt in (typed_frame({"x": (dtype.replace("f32", "f64"), values)}), pl.DataFrame({"x": values})):
+            with pytest.raises(WrongTypeError, match=r"^x.*1e\+?300"):
+                typed_columns(attempt, {"x": dtype})
+        with pytest.raises(WrongTypeError, match=r"^x.*1e\+?300"):
+            typed_frame({"x": (dtype, values)})
+
+
+def test_bytes_may_be_of_any_kind() -> None:
+    found = typed_frame({"x": ("bin", [b"a", bytearray(b"b"), memoryview(b"c"), None])})["x"]
+    assert found.to_list() == [b"a", b"b", b"c", None]
 
 
 def test_columns_of_bytes_are_uuids_and_other_keys_stay_as_they_are() -> None:

@@ -6,7 +6,9 @@ import random
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
+from uuid import UUID
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -19,6 +21,8 @@ from mainspring.features import (
     OnDemandView,
     agg,
     apply,
+    choose_features,
+    describe,
     get_definition,
     store_training_set,
     training_set,
@@ -186,8 +190,9 @@ def test_a_pushed_value_that_does_not_fit_its_column_is_refused(workspace: Works
         ("deep", {"n": 1, "at": [1_700_000_000]}), ("deep", {"m": 1, "at": [at(1)]}),
     ]  # fmt: skip
     for name, value in wrong:
-        with pytest.raises(WrongTypeError, match=f"^{name}: .*expected a value of type"):
-            push("kinds", pl.DataFrame([row | {name: value}]))
+        for given in (pl.DataFrame([row | {name: value}]), row | {name: value}, [row, row | {name: value}]):
+            with pytest.raises(WrongTypeError, match=rf"^{name}[.\w\[\]]*: .*expected a value of type"):
+                push("kinds", given)
     assert (
         push(
             "kinds",
@@ -214,11 +219,96 @@ def test_what_is_given_is_taken_or_named(workspace: Workspace) -> None:
         materialize("weather_at", until=datetime(2020, 1, 1))
     row = {"origin": "LGA", "at": at(0), "wind": 3, "temp": 1}
     assert (push("weather_at", row), push("weather_at", [row, {**row, "origin": "SFO", "wind": None}])) == (1, 2)
-    with pytest.raises(WrongTypeError, match=r"rows: .* go together"):
+    with pytest.raises(WrongTypeError, match=r"wind: `\[1\]` is a list"):
         push("weather_at", [row, {**row, "wind": [1]}])
+    assert push("weather_at", []) == 0
     for given in (row, [1]):
         with pytest.raises(InvalidError, match="Aggregates are fed by a stream"):
             push("sums", given)
+
+
+@pytest.mark.one_backend("what is given is looked at before anything is read")
+def test_what_is_no_service_or_view_is_named(workspace: Workspace) -> None:
+    dataset("weather").commit(WEATHER)
+    base: Any = view()
+    service = late(base)
+    apply(service)
+    of_view, of_service = get_definition("view", "weather_at"), get_definition("service", "late")
+    rows, kind = WEATHER.rename({"at": "leaves_at"}), "vew"
+    for given in (base, 5):
+        for act in (
+            lambda given: training_set(rows, given, time="leaves_at"),
+            lambda given: store_training_set(rows.lazy(), given, time="leaves_at", to="set"),
+            lambda given: FeatureReader(given, workspace), lambda given: verify(given), lambda given: describe(given),
+            lambda given: get_definition("service", given), lambda given: watermark_of(given),
+        ):  # fmt: skip
+            with pytest.raises(WrongTypeError, match=r"expected a (name|feature service)"):
+                act(given)
+    for refuse in (
+        lambda: training_set(rows, of_view, time="leaves_at"), lambda: FeatureReader(of_view, workspace),
+        lambda: verify(of_view),
+    ):  # fmt: skip
+        with pytest.raises(InvalidError, match="`weather_at/1` is not a feature service"):
+            refuse()
+    with pytest.raises(InvalidError, match="`late/1` is not a feature view"):
+        watermark_of(of_service)
+    with pytest.raises(InvalidError, match="kind: `vew` is not one of view, on_demand, service"):
+        get_definition(kind, "weather_at")  # type: ignore[arg-type]  # what the test is about
+    with pytest.raises(InvalidError, match="features: `\\[\\]` is not at least one name"):
+        choose_features([])
+    FeatureReader(of_service, workspace)
+    assert verify(of_service) == msgspec.structs.replace(verify("late/1"), service="late/1")
+
+
+@pytest.mark.one_backend("keys are brought to one form in memory")
+@pytest.mark.parametrize("kind", [str, bytes])
+def test_keys_of_uuids_are_pushed_in_any_form(workspace: Workspace, kind: type) -> None:
+    ids = [UUID(int=number) for number in range(4)]
+    known = [str(each) if kind is str else each.bytes for each in ids]
+    dataset("tails").commit(pl.DataFrame({"tail": known[:1], "raw": [b"a"], "at": [at(0)], "n": [0]}))
+    tails = FeatureView("tails", entity=Entity("tail", {"tail": UUID}), source="tails", event_time="at", features=["n"])
+    apply(FeatureService("tails", [tails]))
+    row = {"raw": bytearray(b"b"), "at": at(1)}
+    push("tails", [{**row, "tail": ids[1], "n": 1}, {**row, "tail": known[2], "n": 2}, {**row, "tail": ids[0], "n": 5}])
+    objects = pl.Series("tail", [ids[3]], dtype=pl.Object)
+    push("tails", pl.DataFrame([objects, pl.Series("at", [at(1)]), pl.Series("n", [3])]))
+    read = FeatureReader(get_definition("service", "tails"), workspace).read([{"tail": each} for each in ids])
+    assert [vector.values for vector in read] == [[5], [1], [2], [3]]
+    bad: Any = "nope" if kind is str else b"nope"
+    with pytest.raises(WrongTypeError, match=rf"tail: `{bad if kind is str else bad.hex()}` is a str"):
+        push("tails", [{**row, "tail": ids[1], "n": 1}, {**row, "tail": bad, "n": 1}])
+    with pytest.raises(InvalidError, match="tail: `1 null` is not a key in every row"):
+        push("tails", [{**row, "tail": ids[1], "n": 1}, {**row, "tail": None, "n": 1}])
+
+
+@pytest.mark.parametrize("features", [["wind"], [agg.sum("wind", "9h")]])
+def test_rows_without_a_key_are_left_out_and_counted(workspace: Workspace, features: list[Any]) -> None:
+    """Also one that is to come: it holds up no increment."""
+    entity = Entity("route", {"origin": str, "dest": str})
+    rows = pl.DataFrame(
+        {"origin": ["EWR", None, "EWR", None], "dest": ["JFK", "JFK", None, "JFK"],
+         "at": [at(0), at(0), at(0), at(10**6)], "wind": [1, 2, 3, 4]}
+    )  # fmt: skip
+    dataset("routes").commit(rows)
+    apply(
+        FeatureService(
+            "routes", [FeatureView("routes", entity=entity, source="routes", event_time="at", features=features)]
+        )
+    )
+    done = materialize("routes")
+    assert (done.rows, done.stored, done.keyless) == (1, 1, 3)
+    mark = watermark_of("routes")
+    assert mark is not None
+    assert mark.ahead == 0
+    dataset("routes").append(rows[:2].with_columns(origin=pl.Series(["LGA", None]), at=pl.lit(at(1))))
+    done = materialize("routes")
+    assert (done.rows, done.stored, done.keyless) == (1, 1, 1)
+    asked = [{"origin": "EWR", "dest": "JFK"}, {"origin": "LGA", "dest": "JFK"}]
+    reader, now = FeatureReader(get_definition("service", "routes"), workspace), done.until_us
+    assert now is not None
+    VectorLog(workspace, share=1).read(reader, asked, ["a", "b"], at_us=now)
+    report = verify("routes")
+    assert (report.verified, report.mismatches) == (2, ())
 
 
 def test_expressions_over_other_rows_are_not_pushed(workspace: Workspace) -> None:

@@ -134,7 +134,7 @@ def test_a_key_of_another_type_is_refused(kind: Any, value: Any) -> None:
         entity_bytes(keys, {"k": value})
     with pytest.raises(InvalidError, match="`null`"):
         entity_bytes(keys, {})
-    with pytest.raises(InvalidError, match="1 nulls"):
+    with pytest.raises(InvalidError, match="`1 null` is not a key in every row"):
         entities_bytes(keys, pl.DataFrame({"k": [None, None][:1]}))
 
 

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import msgspec
+import numpy as np
 import polars as pl
 import pytest
 
 from mainspring.data import dataset
-from mainspring.errors import InvalidError
+from mainspring.errors import InvalidError, WrongTypeError
 from mainspring.features import (
     Entity,
     FeatureReader,
     FeatureService,
     FeatureView,
+    OnDemandView,
     apply,
     get_definition,
     materialize,
+    training_set,
     verify,
 )
 from mainspring.features.online.watermark import read_watermark
@@ -111,6 +116,43 @@ def test_keys_and_values_of_every_type_are_kept_and_verified(workspace: Workspac
     report = verify("late")
     assert report.mismatches == ()
     assert (report.verified, [each.verified for each in report.views]) == (3, [3])
+
+
+FORMS: dict[str, list[Any]] = {
+    "datetime[us, UTC]": [START, START.isoformat(), "2013-01-01", START.replace(tzinfo=None), START.date(), 1, None],
+    "datetime[ns, America/New_York]": [START, START.isoformat(), "2013-01-01T00:00:00.123456789Z"],
+    "datetime[ms]": [START, "2013-01-01T00:00:00.001Z", "2013-01-01T00:00:00.0001Z", 1_704_067_200],
+    "date": [START.date(), "2013-01-01", START, 19_000], "time": ["05:00:00", time(5, 0, 0, 7), 5, "05:00Z"],
+    "duration[us]": [timedelta(-3, 7), "PT1S", "-P1D", 5], "duration[ms]": [timedelta(1), timedelta(microseconds=1)],
+    "list[datetime[us, UTC]]": [["2013-01-01", None], [START], (START,), [], [5]], "list[time]": [["05:00"], [time(5)], [5]],
+    'struct{"at": datetime[us, UTC], "of": list[duration[us]]}': [{"at": START}, {"of": ["PT1S", timedelta(1)]}, {"at": 5}, {}],
+    "array[f32, 2]": [[1, 0.1], np.array([1.0, 2.0]), (1, 2), [1e300, 0], [1]], "f32": [0.1, 1, float("inf"), 1e300],
+    "f64": [1, 1.5, 2**60, np.float64(0.1), "1"], "i64": [1, 2**63 - 1, 2**63, 1.5, True], "u64": [2**64 - 1, -1],
+    "decimal[10, 2]": ["1.50", 1, 1.5, Decimal("1.5"), "1.505"], "bin": [b"\xff", bytearray(b"a"), memoryview(b"b"), "a"],
+    "bool": [True, False, None, 1], "str": ["a", "", None, 5], 'enum["a", "b"]': ["a", "b", "c"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", FORMS)
+def test_whatever_form_a_request_has_what_was_answered_is_verified(workspace: Workspace, dtype: str) -> None:
+    """It is refused, or answered and logged in one form; of a training set's rows the same is computed."""
+    asked = OnDemandView("asked", request={"x": dtype}, features={"same": pl.col("x"), "none": pl.col("x").is_null()})
+    apply(FeatureService("asked", [asked]))
+    reader, log = FeatureReader(get_definition("service", "asked"), workspace), VectorLog(workspace, share=1)
+    served: list[list[Any]] = []
+    for number, form in enumerate(FORMS[dtype]):
+        with suppress(WrongTypeError):
+            (vector,) = log.read(reader, [{"x": form}], [f"{number}"])
+            again = reader.read([{"x": vector.values[0]}])[0].values
+            assert repr(again) == repr(vector.values), "what was taken is taken again as the same"
+            served.append(list(vector.values))
+    assert served
+    assert [row for one in logged(log) for row in one.rows] == [[row[0]] for one in logged(log) for row in one.values]
+    report = verify("asked")
+    assert (report.verified, report.mismatches, report.failed) == (len(served), (), {})
+    rows = pl.DataFrame({"x": [values[0] for values in served], "at": [START] * len(served)}, strict=False)
+    found = training_set(rows.rename({"x": "y"}).with_columns(x=pl.col("y")), "asked", time="at")
+    assert repr(list(map(list, found.frame.select(reader.names).rows()))) == repr(served)
 
 
 def test_a_read_that_is_too_large_for_a_record_is_several(

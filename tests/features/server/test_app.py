@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import httpx
+import msgspec
 import polars as pl
 import pytest
 
@@ -27,11 +28,16 @@ from mainspring.features import (
     get_definition,
     materialize,
     push,
+    verify,
+    watermark_of,
 )
 from mainspring.features._store import DefinitionStore
+from mainspring.features.parity.log import Logged, vectors_folder
 from mainspring.models import Field, Signature, register
+from mainspring.store import read_segments
 from mainspring.testing.processes import start_server
 from mainspring.workspace import Workspace, using
+from tests.cli.conftest import call
 
 PROGRAM = """
 from mainspring.features.server import FeaturesApp
@@ -81,7 +87,10 @@ def services(base: FeatureView) -> list[Any]:
         "counts", entity=Entity("origin"), source="weather", event_time="at", features=[agg.count(windows="7d")]
     )
     late = FeatureService("late", [base, base["wind"].keyed(origin="dest").prefixed("dest_"), double])
-    return [late, FeatureService("all_kinds", [kinds]), counts]
+    calendar = OnDemandView(
+        "calendar", request={"leaves": "datetime[us, UTC]"}, features={"hour": pl.col("leaves").dt.hour()}
+    )
+    return [late, FeatureService("all_kinds", [kinds]), FeatureService("hours", [base["wind"], calendar]), counts]
 
 
 class Running(NamedTuple):
@@ -103,7 +112,7 @@ class Running(NamedTuple):
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("features")
-    (folder / "mainspring.toml").write_text('name = "features"\n')
+    (folder / "mainspring.toml").write_text('name = "features"\nvectors_share = 1.0\n')
     with Workspace.open(folder) as workspace, using(workspace):
         dataset("weather").commit(WEATHER)
         dataset("kinds").commit(KINDS)
@@ -207,7 +216,8 @@ def test_what_is_wrong_is_said_as_feasts_clients_read_it(
 def test_bodies_that_are_no_requests_are_refused(running: Running) -> None:
     def post(path: str, **given: Any) -> tuple[int, str]:
         answer = running.client.post(path, **given)
-        return answer.status_code, answer.json()["error"]
+        told = answer.json()
+        return answer.status_code, json.loads(told)["message"] if isinstance(told, str) else told["error"]
 
     assert post("/get-online-features", content=b"{", headers={"Content-Type": "application/json"})[0] == 400
     status, told = post("/get-online-features", json={"entities": {"origin": "EWR"}})
@@ -258,7 +268,9 @@ def test_bytes_are_written_as_they_are_read(running: Running) -> None:
     ("status", "path", "body", "message"),
     [
         (422, "/push", {"push_source_name": "kinds", "df": {"b": ["YQ==", "é"]}}, "df.b[1]: `é`"),
-        (422, "/push", {"push_source_name": "weather_at", "df": {}}, "`origin` is not a column"),
+        (422, "/push", {"push_source_name": "weather_at", "df": {"wind": []}}, "`origin` is not a column"),
+        (422, "/push", {"push_source_name": "weather_at"}, "missing required field `df`"),
+        (404, "/materialize-incremental", {"feature_views": ["counts", "nope"]}, "No feature view `nope`"),
         (404, "/push", {"push_source_name": "wether", "df": {}}, "No push source `wether`. Nearest: weather"),
         (422, "/push", {"push_source_name": "weather_at", "df": {"orign": ["a"]}}, "No column `orign`. Nearest: origin"),
         (422, "/push", {"push_source_name": "weather_at", "df": {"origin": ["a"], "at": []}}, "1 of origin, 0 of at"),
@@ -272,15 +284,53 @@ def test_bytes_are_written_as_they_are_read(running: Running) -> None:
         (422, "/push", {"push_source_name": "weather_at", "df": {"origin": ["a"], "at": [10**18], "wind": [1],
                                                                  "temp": [1.0]}}, "df.at: `1000000000000000000` is"),
     ],
-    ids=range(13),
+    ids=range(15),
 )  # fmt: skip
 def test_a_push_that_is_wrong_changes_nothing(
     running: Running, status: int, path: str, body: dict[str, Any], message: str
 ) -> None:
-    before = dataset("weather", running.workspace).latest().number
+    def state() -> Any:
+        return dataset("weather", running.workspace).latest().number, watermark_of("counts", running.workspace)
+
+    before = state()
     answer = running.client.post(path, json=body)
     assert (answer.status_code, message in json.loads(answer.json())["message"]) == (status, True)
-    assert dataset("weather", running.workspace).latest().number == before
+    assert state() == before
+
+
+@pytest.mark.parametrize("to", ["online", "online_and_offline"])
+def test_no_rows_are_nothing_to_do(running: Running, to: str) -> None:
+    told = running.client.post("/push", json={"push_source_name": "weather_at", "df": {}, "to": to})
+    assert told.raise_for_status().json()["rows"] == 0
+    body = {"feature_view_name": "weather_at", "df": {}}
+    assert running.client.post("/write-to-online-store", json=body).raise_for_status().json()["rows"] == 0
+
+
+def test_what_a_service_answers_is_logged_and_verified(running: Running) -> None:
+    """What nobody applied can't be verified, and isn't logged."""
+    asked = {"origin": ["EWR", "XXX"], "dest": ["JFK", "LGA"], "factor": [2, None]}
+    before = verify("late", workspace=running.workspace).vectors
+    running.online(feature_service="late", entities=asked)
+    running.online(features=["weather_at:wind"], entities={"origin": ["EWR"]})
+    report = verify("late", workspace=running.workspace)
+    assert (report.vectors, report.passed, report.failed) == (before + 2, True, {})
+    logged = read_segments(vectors_folder(running.workspace))
+    assert {msgspec.msgpack.decode(each.record, type=Logged).service for each in logged} <= {
+        get_definition("service", name, running.workspace).id for name in ("late", "all_kinds", "hours")
+    }
+    found = call("features", "verify", "late", cwd=running.workspace.project.root)
+    assert (found.exit_code, "of late are what the offline path gives" in found.stdout) == (0, True)
+    assert "mainspring_vectors_dropped_total 0" in running.client.get("/metrics").text
+
+
+@pytest.mark.parametrize("at", [1_704_085_200_000_000, 5, 1.5])
+def test_a_number_is_no_time_in_a_request(running: Running, at: float) -> None:
+    body: dict[str, Any] = {"feature_service": "hours", "entities": {"origin": ["EWR"], "leaves": [at]}}
+    refused = running.client.post("/get-online-features", json=body)
+    assert (refused.status_code, "leaves: " in refused.text, "ISO 8601" in refused.text) == (422, True, True)
+    body["entities"]["leaves"] = ["2024-01-01T05:00:00Z"]
+    assert running.values(**body)["hour"] == [5]
+    assert verify("hours", workspace=running.workspace).passed
 
 
 def test_views_are_materialized_on_request(running: Running) -> None:

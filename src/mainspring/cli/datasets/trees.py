@@ -14,6 +14,7 @@ import msgspec
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
 from mainspring.cli.datasets.bar import progress_bar
+from mainspring.cli.failures import end_failed
 from mainspring.errors import MainspringError
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def checkout(invocation: Invocation, what: str, folder: Path | None, force: bool
             done, failed = _each(files, lambda file: _restored(file, force, paths, progress))
     document = [{"version": version, **msgspec.to_builtins(each)} for version, each in done]
     invocation.show({"checkouts": document, "failed": msgspec.to_builtins(failed)}, lambda: _checkouts(done))
-    _end_failed(invocation, failed)
+    end_failed(invocation, ((each.pointer, each.message) for each in failed))
 
 
 @click.command(cls=Command)
@@ -127,7 +128,7 @@ def status(invocation: Invocation, path: Path) -> None:
         for file, pointer, each in found
     ]
     invocation.show({"status": document, "failed": msgspec.to_builtins(failed)}, lambda: _statuses(found))
-    _end_failed(invocation, failed)
+    end_failed(invocation, ((each.pointer, each.message) for each in failed))
 
 
 @click.command("open", cls=Command)
@@ -171,15 +172,6 @@ def _each(files: list[Path], act: Callable[[Path], T]) -> tuple[list[T], list[_F
                 raise
             failed.append(_Failure(str(file), error.code, str(error)))
     return done, failed
-
-
-def _end_failed(invocation: Invocation, failed: list[_Failure]) -> None:
-    """End with status 1 if something failed, each in a line of its own."""
-    for failure in failed if not invocation.json else ():
-        said = failure.message if failure.pointer in failure.message else f"{failure.pointer}: {failure.message}"
-        click.echo(f"{click.style('Error:', fg='red', bold=True)} {' '.join(said.split())}", err=True)
-    if failed:
-        click.get_current_context().exit(1)
 
 
 def _restored(file: Path, force: bool, paths: tuple[str, ...], progress: Progress | None) -> tuple[str, Checkout]:

@@ -109,7 +109,10 @@ def tag(invocation: Invocation, reference: str, tag_name: str, delete: bool) -> 
         handle.untag(tag_name)
         invocation.show({"dataset": name, "untagged": tag_name}, f"{name}/{tag_name} is no tag any more")
         return
+    before = handle.version(tag_name) if tag_name in handle.tags() else None
     version = handle.tag(ref or "latest", tag_name)
+    moved = str(before) if before is not None and before.id != version.id else None
     invocation.show(
-        {"dataset": name, "tag": tag_name, "version": msgspec.to_builtins(version)}, f"{name}/{tag_name} is {version}"
+        {"dataset": name, "tag": tag_name, "version": msgspec.to_builtins(version), "moved_from": moved},
+        f"{name}/{tag_name} is {version}{f', moved from {moved}' if moved else ''}",
     )

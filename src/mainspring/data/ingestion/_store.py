@@ -5,12 +5,13 @@ A state moves in the transaction of the version that holds the rows before it, a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import timedelta
 
 import msgspec
 
 from mainspring import clock
+from mainspring.data.ingestion.places import Below, Place, files_in, is_of_files, overlap, place_of, without
 from mainspring.data.ingestion.source import State
 from mainspring.data.tables.manifest import Part
 from mainspring.data.version import DatasetVersion, Source
@@ -22,6 +23,7 @@ MIGRATIONS = [
     """
     CREATE TABLE dataset_cursor (
         dataset TEXT NOT NULL, source TEXT NOT NULL, state TEXT NOT NULL, version TEXT, moved_at INTEGER NOT NULL,
+        replaced_by TEXT,
         PRIMARY KEY (dataset, source)
     );
     CREATE TABLE dataset_staged (
@@ -36,13 +38,17 @@ _STAGED_KEPT = timedelta(days=7)
 
 
 class Cursor(msgspec.Struct, frozen=True):
-    """How far a source was read for a dataset: its state, the version that took its last rows, and when that was."""
+    """How far a source was read for a dataset: its state, the version that took its last rows, and when that was.
+
+    `replaced_by` is the version by which somebody has replaced the rows since then, by hand.
+    """
 
     dataset: str
     source: str
     state: State
     version: str | None
     moved_at: int
+    replaced_by: str | None = None
 
 
 class Staged(msgspec.Struct, frozen=True):
@@ -55,11 +61,16 @@ class Staged(msgspec.Struct, frozen=True):
 
 
 class IngestStore:
-    """States and staged parts of one dataset and source, changed under a lease."""
+    """States and staged parts of one dataset and source, changed under a lease.
+
+    `forgotten` are the other sources that the last `settle` forgot, `replaced_by` what the cursor had said before it.
+    """
 
     def __init__(self, database: Database, ledger: Ledger, dataset: str, source: str) -> None:
         self.database, self.ledger = database, ledger
         self.dataset, self.source = dataset, source
+        self.forgotten: tuple[str, ...] = ()
+        self.replaced_by: str | None = None
         self._leases = Leases(database)
         database.migrate("ingestion", MIGRATIONS)
 
@@ -67,6 +78,12 @@ class IngestStore:
         """The committed state, or None if the source was never read to its end."""
         found = [each for each in list_stored(self.database, self.dataset) if each.source == self.source]
         return found[0] if found else None
+
+    def others(self) -> dict[str, State]:
+        """The states of the dataset's other sources."""
+        return {
+            each.source: each.state for each in list_stored(self.database, self.dataset) if each.source != self.source
+        }
 
     def staged(self, lease: Lease) -> list[tuple[str, Staged]]:
         """What an earlier ingest left, in order, each with the settings that it was read with; it is kept for longer now."""
@@ -118,44 +135,104 @@ class IngestStore:
             self._leases.check(tx, lease)
             self._unstage(tx)
 
-    def move(self, lease: Lease, before: State | None, state: State) -> None:
+    def move(self, lease: Lease, before: State | None, state: State, others: Mapping[str, State] | None = None) -> None:
         """Move the state without a version: nothing new was found behind it."""
         with self.database.transaction() as tx:
-            self.settle(tx, lease, before, state, None)
+            self.settle(tx, lease, before, state, None, others=others)
 
     def settle(
-        self, tx: Transaction, lease: Lease, before: State | None, state: State, version: DatasetVersion | None
-    ) -> None:
+        self, tx: Transaction, lease: Lease, before: State | None, state: State, version: DatasetVersion | None, *,
+        others: Mapping[str, State] | None = None, replaces: bool = False,
+    ) -> None:  # fmt: skip
         """Move the state in the transaction of its version, and let go of what was staged.
 
+        `others` are the states of the other sources by which it was known what is new; files that were read now go over from
+        them to this one. With a version that `replaces` all rows they are forgotten, as their rows are gone.
+
         Raises:
-            ConflictError: the state before, behind which rows were read, is gone: the dataset was removed meanwhile.
+            ConflictError: the state before, or what another source knew of files that were read, is another one by now.
         """
         self._leases.check(tx, lease)
-        where = "SELECT state FROM dataset_cursor WHERE dataset = ? AND source = ?"
-        if before is not None and tx.query_one(where, (self.dataset, self.source)) is None:
-            raise ConflictError(f"`{self.dataset}` was removed while new rows were read for it; ingest again.")
+        where = "SELECT state, replaced_by FROM dataset_cursor WHERE dataset = ? AND source = ?"
+        row = tx.query_one(where, (self.dataset, self.source))
+        if before is not None and (row is None or msgspec.json.decode(row[0]) != before):
+            told = "was removed or replaced" if row is None else f"got rows of {self.source} by another ingest"
+            raise ConflictError(f"`{self.dataset}` {told} while new rows were read for it; ingest again.")
         self._unstage(tx)
+        if replaces:
+            self.forgotten = self._forget(tx, [each for each in self._sources(tx) if each != self.source])
+        else:
+            self._take_over(tx, before or {}, state, others or {})
+        self.replaced_by = row[1] if row is not None and not replaces else None
         tx.execute(
-            "INSERT INTO dataset_cursor VALUES (?, ?, ?, ?, ?) ON CONFLICT (dataset, source) DO UPDATE SET"
+            "INSERT INTO dataset_cursor VALUES (?, ?, ?, ?, ?, NULL) ON CONFLICT (dataset, source) DO UPDATE SET"
             " state = excluded.state, version = COALESCE(excluded.version, dataset_cursor.version),"
-            " moved_at = excluded.moved_at",
+            " moved_at = excluded.moved_at,"
+            " replaced_by = CASE WHEN excluded.version IS NULL THEN dataset_cursor.replaced_by END",
             (self.dataset, self.source, _text(state), version.id if version else None, clock.now_us()),
         )
 
     def forget(self, lease: Lease) -> None:
-        """Forget state and staged parts, so that the next ingest reads from the beginning; raises `NotFoundError`."""
+        """Forget state and staged parts, and what other sources know of files in the same folder or below it, so that the
+        next ingest reads from the beginning; raises `NotFoundError`.
+        """
         with self.database.transaction() as tx:
             self._leases.check(tx, lease)
-            where = "WHERE dataset = ? AND source = ?"
-            count = tx.execute(f"DELETE FROM dataset_cursor {where}", (self.dataset, self.source))
+            known = self._sources(tx)
+            handed = self._hand_over(tx, Below(self.source)) if is_of_files(self.source) else False
+            if self.source in known or handed:
+                self._forget(tx, [self.source])
             self._unstage(tx)
-            if count:
-                told = {"dataset": self.dataset, "source": self.source}
-                self.ledger.append(tx, "dataset.cursor_forgotten", self.dataset, told)
-        if not count:
-            known = [each.source for each in list_stored(self.database, self.dataset)]
+        if not (self.source in known or handed):
             raise NotFoundError("source", self.source, close_names(self.source, known) or known[:3], owner=self.dataset)
+
+    def _sources(self, tx: Transaction) -> list[str]:
+        rows = tx.query("SELECT source FROM dataset_cursor WHERE dataset = ?", (self.dataset,))
+        return sorted(source for (source,) in rows)
+
+    def _forget(self, tx: Transaction, sources: Sequence[str]) -> tuple[str, ...]:
+        for source in sources:
+            tx.execute("DELETE FROM dataset_cursor WHERE dataset = ? AND source = ?", (self.dataset, source))
+            told = {"dataset": self.dataset, "source": source}
+            self.ledger.append(tx, "dataset.cursor_forgotten", self.dataset, told)
+        return tuple(sources)
+
+    def _take_over(self, tx: Transaction, before: State, state: State, others: Mapping[str, State]) -> None:
+        """Files that were read now are known by this source alone."""
+        known = files_in(self.source, before)
+        read = {
+            place_of(self.source, name)
+            for name, parts in files_in(self.source, state).items()
+            if known.get(name) != parts
+        }
+        if read:
+            self._hand_over(tx, read, others)
+
+    def _hand_over(self, tx: Transaction, places: Container[Place], seen: Mapping[str, State] | None = None) -> bool:
+        """Take files at some places out of the other cursors, which are gone if they know no others; False if none had one.
+
+        Raises:
+            ConflictError: one knows of such a file what was not `seen`, if that is given.
+        """
+        found = False
+        where = "WHERE dataset = ? AND source = ?"
+        for source in self._sources(tx):
+            row = tx.query_one(f"SELECT state FROM dataset_cursor {where}", (self.dataset, source))
+            if source == self.source or row is None or not overlap(self.source, source):
+                continue
+            state: State = msgspec.json.decode(row[0])
+            files, rest = files_in(source, state), without(source, state, places)
+            gone = files.keys() - rest["files"].keys()
+            then = files_in(source, seen.get(source, {})) if seen is not None else files
+            if any(files[name] != then.get(name) for name in gone):
+                told = f"`{self.dataset}` got rows of the same files by {source} while they were read for it"
+                raise ConflictError(f"{told}; ingest again.")
+            if gone and rest["files"]:
+                tx.execute(f"UPDATE dataset_cursor SET state = ? {where}", (_text(rest), self.dataset, source))
+            elif gone:
+                tx.execute(f"DELETE FROM dataset_cursor {where}", (self.dataset, source))
+            found = found or bool(gone)
+        return found
 
     def _unstage(self, tx: Transaction) -> None:
         tx.execute("DELETE FROM dataset_staged WHERE dataset = ? AND source = ?", (self.dataset, self.source))
@@ -165,8 +242,10 @@ def list_stored(database: Database, dataset: str = "") -> list[Cursor]:
     """The states of every source that a dataset, or any, was read from, by name."""
     database.migrate("ingestion", MIGRATIONS)
     where, params = ("WHERE dataset = ?", (dataset,)) if dataset else ("", ())
-    rows = database.query(f"SELECT dataset, source, state, version, moved_at FROM dataset_cursor {where}", params)
-    found = (Cursor(a, b, msgspec.json.decode(c), d, e) for a, b, c, d, e in rows)
+    rows = database.query(
+        f"SELECT dataset, source, state, version, moved_at, replaced_by FROM dataset_cursor {where}", params
+    )
+    found = (Cursor(a, b, msgspec.json.decode(c), *rest) for a, b, c, *rest in rows)
     return sorted(found, key=lambda each: (each.dataset, each.source))
 
 
@@ -179,6 +258,16 @@ def forgetting(database: Database) -> Callable[[Transaction, str], None]:
         tx.execute("DELETE FROM dataset_staged WHERE dataset = ?", (dataset,))
 
     return forget
+
+
+def replacing(database: Database) -> Callable[[Transaction, DatasetVersion], None]:
+    """What notes, with a version that replaces a dataset's rows, that they are no longer what its sources gave."""
+    database.migrate("ingestion", MIGRATIONS)
+
+    def note(tx: Transaction, version: DatasetVersion) -> None:
+        tx.execute("UPDATE dataset_cursor SET replaced_by = ? WHERE dataset = ?", (str(version), version.dataset))
+
+    return note
 
 
 def gc_roots(database: Database) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Literal
 
 import polars as pl
 
@@ -141,13 +142,23 @@ def _cast(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
             series = _without_zone(series, dtype, path)
             if isinstance(dtype, pl.Datetime) and dtype.time_zone and not getattr(series.dtype, "time_zone", None):
                 wall = _cast(series, pl.Datetime(dtype.time_unit), path)
-                return wall.dt.replace_time_zone(dtype.time_zone)
+                return _in_zone(wall, dtype.time_zone, path)
         found = series.cast(dtype)
     except pl.exceptions.PolarsError as error:
-        raise _misfit(path, shorten(str(error)), dtype) from error
+        raise _misfit(path, _unfit(series, dtype) or shorten(str(error)), dtype) from error
     if not _is_exact(series, found):
         raise _misfit(path, name_of_type(given), dtype)
     return found
+
+
+def _unfit(series: pl.Series, dtype: pl.DataType) -> str:
+    """The first value of a column that doesn't fit into a type; empty if that isn't found."""
+    try:
+        found = parsed(series, dtype, strict=False) if series.dtype == pl.String() else series.cast(dtype, strict=False)
+    except pl.exceptions.PolarsError:
+        return ""
+    wrong = series.filter(found.is_null() & series.is_not_null()).head(1).to_list()
+    return shorten(str(wrong[0])) if wrong else ""
 
 
 def _cast_texts(texts: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
@@ -177,6 +188,14 @@ def _without_zone(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series
         return local
     zoned = isinstance(dtype, pl.Datetime) and dtype.time_zone
     return series if zoned else series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+
+
+def _in_zone(wall: pl.Series, zone: str, path: str) -> pl.Series:
+    """Times of a place; one that its clocks show twice, or skip, is an `InvalidError`."""
+    found = wall.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
+    if wrong := wall.filter(found.is_null() & wall.is_not_null()).head(1).to_list():
+        raise _misfit(path, str(wrong[0]), found.dtype)
+    return found
 
 
 def _expect_places(texts: pl.Series, dtype: pl.DataType, path: str) -> None:
@@ -221,7 +240,10 @@ def _parsed_times(series: pl.Series, dtype: pl.Datetime, strict: bool) -> pl.Ser
     naive = _read_times(series.set(has_zone, None), dtype, None, strict)
     zone = dtype.time_zone
     zoned = zoned.dt.convert_time_zone(zone) if zone else zoned.dt.replace_time_zone(None)
-    return zoned.zip_with(has_zone, naive.dt.replace_time_zone(zone) if zone else naive)
+    if zone is None:
+        return zoned.zip_with(has_zone, naive)
+    raises: Literal["raise", "null"] = "raise" if strict else "null"
+    return zoned.zip_with(has_zone, naive.dt.replace_time_zone(zone, ambiguous=raises, non_existent=raises))
 
 
 def _read_times(texts: pl.Series, dtype: pl.Datetime, zone: str | None, strict: bool) -> pl.Series:
@@ -264,6 +286,7 @@ def _kind(dtype: pl.DataType) -> str:
 
 
 def _misfit(path: str, given: str, dtype: pl.DataType) -> InvalidError:
-    return InvalidError(
-        path, given, f"its type, `{name_of_type(dtype)}`", "Cast it in the source, or declare another type."
-    )
+    hint = "Cast it in the source, or declare another type."
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone not in (None, "UTC"):
+        hint = f"If the clocks of {dtype.time_zone} skip that time or show it twice, an offset says which is meant."
+    return InvalidError(path, given, f"its type, `{name_of_type(dtype)}`", hint)

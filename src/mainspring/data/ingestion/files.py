@@ -6,17 +6,21 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import has_magic
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from mainspring.artifacts.paths import stored_name
 from mainspring.data._sources import source_of_file
+from mainspring.data.globs import is_hidden
 from mainspring.data.ingestion.formats import FORMATS
 from mainspring.data.ingestion.items import Item, ItemSource, Stamp
 from mainspring.data.ingestion.source import name_from
 from mainspring.data.version import Source
 from mainspring.errors import NotFoundError, StorageError, listed
 from mainspring.store.stamps import is_racy, real_time_ns
+
+_LOOKED_AT = 10_000  # files and folders, to name a glob in place of a folder
 
 
 class Files(ItemSource, frozen=True):
@@ -48,11 +52,10 @@ class Files(ItemSource, frozen=True):
         found = sorted(folder.glob(rest), key=_by_name) if rest else [base]
         if not rest and base.is_dir():
             found = sorted((path for path in base.iterdir() if _is_table(path.name)), key=_by_name)
-        items: list[Item] = [LocalItem(path, path.relative_to(folder).as_posix()) for path in found if path.is_file()]
+        named = ((path, path.relative_to(folder).as_posix()) for path in found if path.is_file())
+        items: list[Item] = [LocalItem(path, name) for path, name in named if not (rest and is_hidden(rest, name))]
         if not items:
-            near = sorted(each.name for each in folder.iterdir())[:5] if folder.is_dir() else []
-            hint = f"In `{folder}` there are {listed(near)}." if near else f"There is nothing in `{folder}`."
-            raise NotFoundError("file", self.pattern, hint=hint)
+            raise NotFoundError("file", self.pattern, hint=_hint(folder, is_folder=not rest and base.is_dir()))
         return items
 
 
@@ -118,9 +121,21 @@ def _folder(pattern: str) -> Path:
     return base if rest or base.is_dir() else base.parent
 
 
+def _hint(folder: Path, *, is_folder: bool) -> str:
+    """What there is in place of files that aren't there."""
+    if is_folder:
+        below = islice(folder.rglob("*"), _LOOKED_AT)
+        tables = (each for each in below if _is_table(each.name) and each.is_file())
+        if (table := next(tables, None)) is not None:
+            glob = folder / f"**/*{''.join(table.suffixes)}"
+            return f"It holds folders alone; a glob reads what is in them: '{glob}'."
+    near = sorted(each.name for each in folder.iterdir())[:5] if folder.is_dir() else []
+    return f"In `{folder}` there are {listed(near)}." if near else f"There is nothing in `{folder}`."
+
+
 def _by_name(path: Path) -> tuple[str, ...]:
     return path.parts  # which comparing paths would make anew each time
 
 
 def _is_table(name: str) -> bool:
-    return not name.startswith(".") and any(f".{ending}" in name.lower() for ending in FORMATS)
+    return not is_hidden("*", name) and any(f".{ending}" in name.lower() for ending in FORMATS)

@@ -21,6 +21,7 @@ from mainspring.data.ingestion._store import Cursor, IngestStore, list_stored
 from mainspring.data.ingestion.alignment import Alignment, declared_types
 from mainspring.data.ingestion.draft import StagedDraft
 from mainspring.data.ingestion.opening import as_source
+from mainspring.data.ingestion.places import overlap
 from mainspring.data.ingestion.progress import Listener
 from mainspring.data.ingestion.reader import Reader
 from mainspring.data.ingestion.retry import Retry
@@ -36,7 +37,7 @@ from mainspring.data.tables.rows import FrameDraft
 from mainspring.data.tables.widening import filled, is_open
 from mainspring.data.version import DatasetVersion, Source
 from mainspring.data.widening import widen
-from mainspring.errors import ConflictError, InvalidError, MainspringError, NotAllowedError, shorten
+from mainspring.errors import ConflictError, InvalidError, MainspringError, NotAllowedError, listed, shorten
 from mainspring.ledger import is_replay, note_moving
 from mainspring.store import Lease, Transaction
 from mainspring.store.heartbeat import kept_alive
@@ -78,7 +79,8 @@ def ingest(
     `source` is a path, a glob or an address, to which `options` are added, or one of `Files`, `Sql`, `Http`, `Objects`,
     `Dlt`, or an object of your own that keeps `BatchSource`. `append` puts what is new since the last ingest behind the
     newest version, `upsert` in place of rows with the same `key`, of which the last one read counts; `replace` reads
-    everything anew. `types` declare columns; others are inferred. If nothing was new, the newest version is given.
+    everything anew, and forgets how far the dataset's other sources were read. `types` declare columns; others are inferred.
+    If nothing was new, the newest version is given. A file that another glob read into the dataset is not new.
 
     `checks` and `quarantine` are as for `Dataset.commit`, part by part in bounded memory: rows that a check of severity
     `stop` fails on stop the ingest, those of severity `quarantine` go into the dataset of that name, and the report is
@@ -126,22 +128,26 @@ class _Ingest:
         self.types, self.checks, self.quarantine = declared_types(types), checks, quarantine
         self.note, self.workspace = note, workspace
         self.datasets = DatasetStore(workspace.database, workspace.ledger)
+        self.others: dict[str, State] = {}
         identity = identity_in(source, workspace.project.root)
         self.store = IngestStore(workspace.database, workspace.ledger, name, identity)
 
     def run(self, retry: Retry, limits: Limits, progress: Listener | None) -> Ingested:
         """Read, check, commit."""
+        identity = self.store.source
         with leased(self.workspace, self.store) as lease:
             extracted_us = clock.now_us()
             cursor = self.store.cursor()
             before = cursor.state if cursor and self.mode != "replace" else None
+            self.others = {} if self.mode == "replace" else self.store.others()
             alignment = self._alignment()
             # Rows staged behind another state, e.g. before the dataset was removed, are not this ingest's.
-            known = (self.source, self.mode, self.key, sorted(self.types.items()), before)
+            beside = sorted((each, state) for each, state in self.others.items() if overlap(identity, each))
+            known = (self.source, self.mode, self.key, sorted(self.types.items()), before, beside)
             settings = blake3(repr(known).encode()).hexdigest()
             staging = Staging(self.store, lease, settings, self.workspace.blobs, alignment, limits)
-            reading = Reading(self.mode, alignment.decided)
-            reader = Reader(self.source, self.store.source, staging, retry, progress)
+            reading = Reading(self.mode, alignment.decided, identity=identity, others=self.others)
+            reader = Reader(self.source, identity, staging, retry, progress)
             try:
                 with _keeping(staging):
                     reader.read(reading, before)
@@ -153,7 +159,7 @@ class _Ingest:
             version=version, rows=staging.rows, size_bytes=staging.size_bytes,
             state=before if staging.state is None else staging.state,
             resumed_rows=staging.resumed_rows, retries=reader.retries, widened=staging.alignment.widened, report=report,
-            warnings=(*staging.warnings, *self._read_anew(cursor, staging.rows)),
+            warnings=(*staging.warnings, *self._read_anew(cursor, staging.rows), *self._apart(cursor, version)),
         )  # fmt: skip
 
     def _read_anew(self, cursor: Cursor | None, rows: int) -> tuple[str, ...]:
@@ -163,6 +169,16 @@ class _Ingest:
             return ()
         told = f"{self.store.source} was read before and has no cursor: its rows were appended once more."
         return (f"{told} A cursor, mode='replace' or mode='upsert' takes each once.",)
+
+    def _apart(self, cursor: Cursor | None, version: DatasetVersion | None) -> Iterator[str]:
+        """What was read and isn't there any more, or will be read again."""
+        if self.store.forgotten:
+            told = f"{version} has the rows of {self.store.source} alone, so how far others were read is forgotten"
+            yield f"{told}: {listed(list(self.store.forgotten))}."
+        replaced = self.store.replaced_by or (cursor.replaced_by if cursor and self.mode != "replace" else None)
+        if replaced:
+            told = f"{replaced} replaced by hand what was read of {self.store.source} before, which is not read again"
+            yield f"{told}. forget_cursor() or --from-the-beginning brings it back."
 
     def _alignment(self) -> Alignment:
         """The columns of the newest version, if rows go behind it, else those declared."""
@@ -188,13 +204,14 @@ class _Ingest:
         head = self.datasets.head(self.name)
         if staging.alignment.types is None or (not staging.rows and head is not None and self.mode != "replace"):
             if state != (before or {}):
-                self.store.move(lease, before, state)
+                self.store.move(lease, before, state, self.others)
             elif staging.state is not None:
                 self.store.discard(lease)  # a reading that came to its end is none to go on with
             return head, None
 
         def settle(tx: Transaction, version: DatasetVersion) -> None:
-            self.store.settle(tx, lease, before, state, version)
+            replaces = self.mode == "replace"
+            self.store.settle(tx, lease, before, state, version, others=self.others, replaces=replaces)
 
         staging.settle()
         rows = staging if self.mode != "upsert" else self._last_of_each_key(staging)

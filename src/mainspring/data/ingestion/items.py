@@ -12,11 +12,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+import msgspec
 import polars as pl
 
 from mainspring.data.ingestion.delimited import Delimited
 from mainspring.data.ingestion.formats import Options, options_of, part_of
 from mainspring.data.ingestion.jsonlines import json_frames
+from mainspring.data.ingestion.places import Parts, Place, files_in, known_by, place_of
 from mainspring.data.ingestion.source import Batch, Interrupted, Reading, StaleState, State
 from mainspring.data.ingestion.streams import Blocks, DigestedStream, Prefix, decompressed
 from mainspring.data.version import Source
@@ -68,9 +70,9 @@ class ItemSource(Options, frozen=True):
     def items(self) -> list[Item]:
         """The files, by name; raises `NotFoundError` if there is none."""
 
-    def total_bytes(self, state: State | None) -> int:
+    def total_bytes(self, state: State | None, reading: Reading) -> int:
         """How many bytes of new and changed files there are, but for what was read of the one at work."""
-        known, partial = _Known(state), (state or {}).get("partial") or {}
+        known, partial = _Known(state, reading), (state or {}).get("partial") or {}
         total = sum(item.size_bytes for item in self.items() if not known.is_unchanged(item, part_of(self, item.name)))
         return total - int(partial.get("size_bytes", 0))
 
@@ -86,40 +88,81 @@ def read_items(items: Iterable[Item], options: Options, state: State | None, rea
         InvalidError: a file that was read before is another one now, and its rows can't be told from those read then.
         StaleState: the file that was being read is another one now.
     """
-    known, partial = _Known(state), (state or {}).get("partial")
+    known, partial = _Known(state, reading), (state or {}).get("partial")
     found = list(items)
     seen = dict(reading.known)
+    is_told = known.is_any
     if partial is not None and partial["name"] not in {item.name for item in found}:
         raise StaleState
     for item in found:
         here = partial if partial is not None and partial["name"] == item.name else None
         if here is None and known.is_unchanged(item, part_of(options, item.name)):
             continue
-        yield from _ItemReading(item, options_of(options, item.name), known, seen, reading).batches(here)
+        for batch in _ItemReading(item, options_of(options, item.name), known, seen, reading).batches(here):
+            told = "" if is_told or batch.frame is None else _told_of_folders(item, batch.frame.columns, reading)
+            is_told = is_told or batch.frame is not None
+            yield (
+                msgspec.structs.replace(batch, warning=" ".join(filter(None, (batch.warning, told)))) if told else batch
+            )
+
+
+def _told_of_folders(item: Item, columns: list[str], reading: Reading) -> str:
+    """That names of folders say what the files don't."""
+    folders = place_of(reading.identity, item.name)[1:-1]
+    absent = [name for name, equals, _ in (each.partition("=") for each in folders) if equals and name not in columns]
+    told = f"`{', '.join(absent)}` is in the names of folders alone, of which an ingest makes no columns"
+    return f"{item.uri}: {told}; of Parquet, `mainspring data import` of the folder does." if absent else ""
 
 
 class _Known:
-    """What was read: stamp and digest of each part of each file. Its dicts are never changed, so states may hold them."""
+    """What was read: stamp and digest of each part of each file. Its dicts are never changed, so states may hold them.
 
-    def __init__(self, state: State | None) -> None:
-        self.files: dict[str, dict[str, Any]] = (state or {}).get("files", {})
-        self._names = {part["digest"]: name for name, parts in self.files.items() for part in parts.values()}
+    Files that another source of the dataset has read are known, too; they become this one's with what it reads of them.
+    """
+
+    def __init__(self, state: State | None, reading: Reading) -> None:
+        self.files: dict[str, Parts] = (state or {}).get("files", {})
+        self._identity = reading.identity
+        self._elsewhere: dict[Place, Parts] = known_by(reading.identity, reading.others)
+        states = {
+            **{source: files_in(source, each) for source, each in reading.others.items()},
+            self._identity: self.files,
+        }
+        self._homes = {
+            part["digest"]: (source, name)
+            for source, files in states.items()
+            for name, parts in files.items()
+            for part in parts.values()
+        }
+
+    @property
+    def is_any(self) -> bool:
+        """Whether the dataset has rows of any file."""
+        return bool(self._homes)
+
+    def parts(self, name: str) -> Parts:
+        """What was read of a file: stamp and digest of each part."""
+        own = self.files.get(name, {})
+        return {**self._elsewhere.get(place_of(self._identity, name), {}), **own} if self._elsewhere else own
 
     def is_unchanged(self, item: Item, part: str) -> bool:
         """Whether that part of a file was read, and its stamp says that the file is as it was."""
-        before = self.files.get(item.name, {}).get(part)
+        before = self.parts(item.name).get(part)
         return before is not None and item.is_known(before["stamp"])
 
     def learn(self, item: Item, parts: Iterable[str], digest: str) -> None:
         """Parts of a file were read to their end."""
         read = {part: {"stamp": item.stamp, "digest": digest} for part in parts}
-        self.files = {**self.files, item.name: {**self.files.get(item.name, {}), **read}}
-        self._names.setdefault(digest, item.name)
+        self.files = {**self.files, item.name: {**self.parts(item.name), **read}}
+        self._homes.setdefault(digest, (self._identity, item.name))
 
     def same_as(self, item: Item, digest: str) -> str:
         """The name of another file that was read and held these bytes; empty if there is none."""
-        name = self._names.get(digest, item.name)
-        return "" if name == item.name else name
+        source, name = self._homes.get(digest, (self._identity, item.name))
+        if source == self._identity:
+            return "" if name == item.name else name
+        _, *path = place_of(source, name)
+        return "" if place_of(source, name) == place_of(self._identity, item.name) else "/".join(path)
 
     def state(self, partial: dict[str, Any] | None) -> State:
         """As JSON, with how far the file at work was read."""
@@ -175,8 +218,8 @@ class _ItemReading:
 
     def _digest_as_before(self) -> str:
         """The digest of a file that was read before and holds the same bytes; another one may not be appended."""
-        before = self.known.files.get(self.item.name)
-        if before is None:
+        before = self.known.parts(self.item.name)
+        if not before:
             return ""
         with self.item.local() as path:
             if self.options.format == "excel" and not self.options.sheet:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from mainspring.data._sources import source_of_file
-from mainspring.data.globs import glob_expression
+from mainspring.data.globs import glob_expression, is_hidden
 from mainspring.data.ingestion.items import Item, ItemSource, Stamp
 from mainspring.data.version import Source
 from mainspring.errors import MissingExtraError, NotFoundError
@@ -57,7 +57,7 @@ class Objects(ItemSource, frozen=True):
                 items += [
                     ObjectItem(store, meta, folder, f"s3://{address.host}/{meta['path']}")
                     for meta in chunk
-                    if wanted.fullmatch(meta["path"])
+                    if wanted.fullmatch(meta["path"]) and not is_hidden(address.path, meta["path"])
                 ]
         except ERRORS as error:
             raise bucket_error(error, self.identity) from error

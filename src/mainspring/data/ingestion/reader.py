@@ -37,7 +37,7 @@ class Reader:
             InvalidError: rows don't fit, or the source isn't what the committed state stands in.
             StorageError: it can't be read, or changed each time, `retry.attempts` times.
         """
-        self._tell(self._total(before), "")
+        self._tell(self._total(before, reading), "")
         while True:
             try:
                 self._read_on(reading, before)
@@ -52,7 +52,7 @@ class Reader:
         is_resumed = staging.state is not None
         known = {name: dtype for name, dtype in (staging.alignment.types or {}).items() if dtype != pl.Null()}
         reading = msgspec.structs.replace(reading, is_resumed=is_resumed, known=known)
-        total = self._total(before)
+        total = self._total(before, reading)
         for batch in self.source.batches(staging.state if is_resumed else before, reading):
             staging.take(batch)
             if staging.reached > self._furthest:
@@ -83,11 +83,12 @@ class Reader:
         if self.staging.state is None:
             self.staging.discard()
 
-    def _total(self, before: State | None) -> int | None:
+    def _total(self, before: State | None, reading: Reading) -> int | None:
         if not isinstance(self.source, KnowsItsSize):
             return None
         staging = self.staging
-        return self.source.total_bytes(before if staging.state is None else staging.state) + staging.size_bytes
+        state = before if staging.state is None else staging.state
+        return self.source.total_bytes(state, reading) + staging.size_bytes
 
     def _tell(self, total: int | None, origin: str) -> None:
         if self.progress is not None:

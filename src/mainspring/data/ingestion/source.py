@@ -41,12 +41,16 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 class Reading(msgspec.Struct, frozen=True):
     """What a source is told: how its rows will be used, the column types that are decided already, whether the state is that
     of an unfinished reading, to go on with, rather than of one that came to its end, and the types of the rows before it.
+
+    `identity` is what its state is kept under; `others` are the states of the dataset's other sources by theirs.
     """
 
     mode: IngestMode
     types: Mapping[str, pl.DataType]
     is_resumed: bool = False
     known: Mapping[str, pl.DataType] = {}  # a Struct copies its defaults
+    identity: str = ""
+    others: Mapping[str, State] = {}
 
 
 class BatchSource(Protocol):
@@ -74,7 +78,7 @@ class BatchSource(Protocol):
 class KnowsItsSize(Protocol):
     """A source that can say beforehand how much it will read, so that progress has an end."""
 
-    def total_bytes(self, state: State | None) -> int:
+    def total_bytes(self, state: State | None, reading: Reading) -> int:
         """The bytes to read from that state on."""
         ...
 

@@ -22,7 +22,7 @@ from blake3 import blake3
 from mainspring.data._sources import source_of_address
 from mainspring.data.ingestion.kinds import is_exact
 from mainspring.data.ingestion.source import Batch, Reading, State, expect_cursor
-from mainspring.errors import InvalidError, close_names, listed, shorten
+from mainspring.errors import InvalidError, close_names, counted, listed, shorten
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -93,13 +93,14 @@ class Sql(msgspec.Struct, frozen=True):
         driver = self._driver()
         last = _Last.of(state, self.cursor, self._origin) if state and self.cursor else None
         sql, params = self._statement(driver, last)
+        warning = self._told_of_nulls(driver) if last else ""
         with driver.query(sql, params) as answer:
             if self.cursor and self.cursor not in answer.columns:
                 hint = ", ".join(close_names(self.cursor, answer.columns)) or listed(answer.columns)
                 raise InvalidError("cursor", self.cursor, f"a column of `{self._origin}`", f"There is: {hint}.")
-            yield from self._read(answer, last, reading)
+            yield from self._read(answer, last, reading, warning)
 
-    def _read(self, answer: Answer, last: _Last | None, reading: Reading) -> Iterator[Batch]:
+    def _read(self, answer: Answer, last: _Last | None, reading: Reading, warning: str) -> Iterator[Batch]:
         place = answer.columns.index(self.cursor) if self.cursor else -1
         taken = (
             Counter(last.taken) if last else Counter[str]()
@@ -112,16 +113,25 @@ class Sql(msgspec.Struct, frozen=True):
             frame = self._frame(rows, answer, reading)
             yield Batch(
                 frame=frame, state=last.state(self.cursor) if last else None, origin=self._origin, size_bytes=size_bytes,
-                sources=() if done else (self._lineage,),
+                sources=() if done else (self._lineage,), warning="" if done else warning,
             )  # fmt: skip
             done = True
         if not done:
             state = last.state(self.cursor) if last else {}
             yield Batch(
-                frame=self._frame([], answer, reading), state=state, origin=self._origin, sources=(self._lineage,)
-            )
+                frame=self._frame([], answer, reading), state=state, origin=self._origin, sources=(self._lineage,),
+                warning=warning,
+            )  # fmt: skip
         elif not self.cursor:
             yield Batch(frame=None, state={}, origin=self._origin)
+
+    def _told_of_nulls(self, driver: SqlDriver) -> str:
+        """What is behind no value of the cursor, and so never read."""
+        sql = f"SELECT COUNT(*) FROM {self._inner(driver)} WHERE {driver.quoted(self.cursor)} IS NULL"
+        with driver.query(sql, ()) as answer:
+            ((count,),) = answer.fetch(1)
+        told = f"{counted(count, 'row')} of {self._origin} {'lacks' if count == 1 else 'lack'} the cursor"
+        return f"{told} `{self.cursor}`: no ingest by it reads what has none." if count else ""
 
     def _new(
         self, rows: list[tuple[Value, ...]], place: int, last: _Last | None, taken: Counter[str]
@@ -186,12 +196,7 @@ class Sql(msgspec.Struct, frozen=True):
             )  # fmt: skip
 
     def _statement(self, driver: SqlDriver, last: _Last | None) -> tuple[str, tuple[Value, ...]]:
-        if bool(self.table) == bool(self.query):
-            raise InvalidError("table", self.table, "a table or else a query, one of both")
-        if self.table and not _NAME.fullmatch(self.table):
-            raise InvalidError("table", self.table, "the name of a table", "Anything else goes into `query`.")
-        inner = f"({self.query.rstrip().rstrip(';')}\n) AS rows_of_query"  # it may end with a comment
-        inner = ".".join(map(driver.quoted, self.table.split("."))) if self.table else inner
+        inner = self._inner(driver)
         if not self.cursor:
             return f"SELECT * FROM {inner}", ()
         column = driver.quoted(self.cursor)
@@ -199,6 +204,15 @@ class Sql(msgspec.Struct, frozen=True):
             return f"SELECT * FROM {inner} ORDER BY {column}", ()
         inner = inner.replace("%", "%%") if driver.mark == "%s" else inner
         return f"SELECT * FROM {inner} WHERE {column} >= {driver.mark} ORDER BY {column}", (last.value,)
+
+    def _inner(self, driver: SqlDriver) -> str:
+        """The table, or the query as one."""
+        if bool(self.table) == bool(self.query):
+            raise InvalidError("table", self.table, "a table or else a query, one of both")
+        if self.table and not _NAME.fullmatch(self.table):
+            raise InvalidError("table", self.table, "the name of a table", "Anything else goes into `query`.")
+        query = f"({self.query.rstrip().rstrip(';')}\n) AS rows_of_query"  # it may end with a comment
+        return ".".join(map(driver.quoted, self.table.split("."))) if self.table else query
 
     def _driver(self) -> SqlDriver:
         scheme = self.url.partition("://")[0] if "://" in self.url else "sqlite"

@@ -32,7 +32,7 @@ def leakage(
 ) -> LeakageReport:  # fmt: skip
     """Look for what leaks from one part into another; each may be a table, a lazy one, or a dataset version of any size.
 
-    * `key`: a key in both parts is a leak.
+    * `key`: a key in both parts is a leak. Rows without one are a warning, and a part that has none stops.
     * Always: rows equal in every column but the key's are a leak above 1 % of the test rows; a warning below it, or if
       less than half of the rows of `train` differ, since such rows are equal by nature.
     * `near_duplicates`: a warning above 1 % for rows that are equal in their features (neither key, time nor target) once
@@ -125,7 +125,16 @@ def _shared_keys(train: Side, test: Side, key: tuple[str, ...]) -> Iterator[Find
     if not key:
         return
     named = ", ".join(key)
-    both = test.table(key).join(train.table(key).unique(), on=list(key), how="semi", maintain_order="left")
+    known, asked = train.table(key), test.table(key)
+    for side, table in ((train, known), (test, asked)):
+        lacking = table.select(pl.any_horizontal(pl.all().is_null()).sum()).item()
+        if lacking == table.height:
+            yield Finding("not_compared", "stop", f"no keys were compared: {side.name} has none ({named} is null)", key)
+            return
+        if lacking:
+            told = f"{counted(lacking, 'row')} of {side.name}, as the key ({named}) is null there"
+            yield Finding("not_compared", "warn", f"not compared by key: {told}", key)
+    both = asked.join(known.unique(), on=list(key), how="semi", maintain_order="left")
     keys = both.unique(maintain_order=True)
     if not keys.height:
         yield Finding("shared_keys", "ok", f"no key ({named}) in both parts", key)

@@ -10,8 +10,10 @@ import polars as pl
 from mainspring.errors import InvalidError, MissingExtraError, WrongTypeError
 
 
-def as_polars(frame: Any) -> pl.DataFrame:
+def as_polars(frame: Any, *, drop_index: bool = False) -> pl.DataFrame:
     """A Polars, pandas or Arrow table as a Polars frame; a lazy one is collected by the in-memory engine.
+
+    With `drop_index` the index of a pandas frame is left out whatever it holds, for rows that go by their position.
 
     Raises:
         WrongTypeError: it is no table.
@@ -25,7 +27,7 @@ def as_polars(frame: Any) -> pl.DataFrame:
     origin = type(frame).__module__.partition(".")[0]
     try:
         if origin == "pandas" and hasattr(frame, "columns"):
-            if type(frame.index).__name__ != "RangeIndex":
+            if not drop_index and type(frame.index).__name__ != "RangeIndex":
                 raise InvalidError("index", type(frame.index).__name__, "a plain index", "Call reset_index() first.")
             _expect_names([str(name) for name in frame.columns])
             return pl.from_pandas(frame)

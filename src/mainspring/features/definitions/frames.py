@@ -1,16 +1,20 @@
 """What a request holds in its declared types: plain values as a frame, and columns of a table, by the same rules.
 
-What doesn't fit a type without loss is refused; only floats are rounded, to the precision of theirs.
+What doesn't fit a type without loss is refused; only floats are rounded, to the precision of theirs. A number is no time and
+no duration, wherever it stands: what it counts, and since when, can't be told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from itertools import chain
 from types import NoneType
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from mainspring.data.tables.type_names import name_of_type, named_type
 from mainspring.errors import WrongTypeError
@@ -20,12 +24,14 @@ if TYPE_CHECKING:
     import polars as pl
 
 _KEYS = {"int": "i64", "bytes": "bin", "uuid": "str"}  # types of keys that are no names of types
-_NUMBERS = (int, type(None))
 _DIGITS = 38  # of a decimal
+_TOO_FINE = re.compile(r"[.,]\d{6}\d*[1-9]")  # for a datetime, which would cut it
+_NUMBER = re.compile(r"\d{9,}")  # which may also be read as a date of 1704
+_ISO = "Give it as ISO 8601 text, to the microsecond at most."
 
 
 def typed_frame(columns: Mapping[str, tuple[str, Sequence[Any]]]) -> pl.DataFrame:
-    """Columns of these types. Dates and times may be ISO texts, as in JSON; without a zone they count as UTC.
+    """Columns of these types. Dates, times and durations may be ISO texts, as in JSON; without a zone they count as UTC.
 
     A UUID may be an object, bytes or text in any spelling, and becomes the text in lower case with hyphens.
 
@@ -66,17 +72,16 @@ def _of_values(name: str, type_name: str, values: Sequence[Any]) -> pl.Series:
     try:
         if type_name == "uuid":
             return pl.Series(name, [None if each is None else uuid_text(each) for each in values], pl.String)
-        if isinstance(dtype, pl.Datetime | pl.Date) and not all(type(each) in _NUMBERS for each in values):
-            values = [each if each is None else _moment(each) for each in values]
-            return _fitted(pl.Series(name, values, pl.Datetime("us", _utc(dtype))), dtype, type_name)
-        if isinstance(dtype, pl.Datetime):  # numbers in its unit
-            return _fitted(pl.Series(name, values, pl.Datetime(dtype.time_unit, _utc(dtype))), dtype, type_name)
-        if isinstance(dtype, pl.Duration):
-            return _fitted(pl.Series(name, values, pl.Duration("us")), dtype, type_name)
+        if dtype.is_temporal():
+            return _temporal(name, values, dtype, type_name)
         if isinstance(dtype, pl.Decimal):
             return _decimals(name, values, dtype)
         if dtype.is_numeric() and any(each is True or each is False for each in values):
             raise TypeError(name)
+        if dtype.is_float() and dtype != pl.Float64():
+            return _rounded(pl.Series(name, values, pl.Float64), dtype, type_name)
+        if isinstance(dtype, pl.Binary):
+            values = [bytes(each) if isinstance(each, bytearray | memoryview) else each for each in values]
         if isinstance(dtype, pl.List | pl.Array):
             return _lists(name, values, dtype)
         if isinstance(dtype, pl.Struct):
@@ -89,7 +94,20 @@ def _of_values(name: str, type_name: str, values: Sequence[Any]) -> pl.Series:
         for some in (values[:half], values[half:]) if half else ():
             _of_values(name, type_name, some)  # raises with the value that is wrong
         given = values[0] if len(values) == 1 else values
-        raise WrongTypeError(name, given, f"a value of type {type_name}") from error
+        hint = _ISO if dtype.is_temporal() else ""
+        raise WrongTypeError(name, given, f"a value of type {type_name}", hint) from error
+
+
+def _temporal(name: str, values: Sequence[Any], dtype: pl.DataType, type_name: str) -> pl.Series:
+    import polars as pl
+
+    if isinstance(dtype, pl.Time):
+        return pl.Series(name, [None if each is None else _time_of_day(each) for each in values], dtype)
+    if isinstance(dtype, pl.Duration):
+        spans = [None if each is None else _span(each) for each in values]
+        return _fitted(pl.Series(name, spans, pl.Duration("us")), dtype, type_name)
+    moments = [None if each is None else _moment(each) for each in values]
+    return _fitted(pl.Series(name, moments, pl.Datetime("us", _utc(dtype))), dtype, type_name)
 
 
 def _lists(name: str, values: Sequence[Any], dtype: pl.List | pl.Array) -> pl.Series:
@@ -102,7 +120,9 @@ def _lists(name: str, values: Sequence[Any], dtype: pl.List | pl.Array) -> pl.Se
     inner = instance(dtype.inner)
     flat = [*chain.from_iterable(each for each in given if each is not None)]
     if inner.is_float() and {*map(type, flat)} <= {float, int, NoneType}:
-        return pl.Series(name, given, dtype=dtype)  # an embedding, of which nothing is to be refused
+        found = pl.Series(name, given, dtype=dtype)  # an embedding, of which only what overflows is to be refused
+        if inner == pl.Float64() or not found.explode().is_infinite().any():
+            return found
     items = _of_values(f"{name}[]", name_of_type(inner), flat)
     lengths = pl.Series([None if each is None else len(each) for each in given], dtype=pl.UInt32)
     return lists(name, items, lengths, dtype)
@@ -157,8 +177,10 @@ def _of_column(column: pl.Series, type_name: str) -> pl.Series:
         return _column_of_lists(column, dtype)
     if isinstance(given, pl.Struct) and isinstance(dtype, pl.Struct):
         return _column_of_structs(column, dtype, type_name)
+    if given.is_float() and dtype.is_float():
+        return _rounded(column, dtype, type_name)
     is_text = isinstance(given, pl.Categorical | pl.Enum) and dtype == pl.String()
-    if is_text or (given.is_float() and dtype.is_float()) or (given.is_integer() and dtype == pl.Float64()):
+    if is_text or (given.is_integer() and dtype == pl.Float64()):
         return column.cast(dtype)
     return _of_values(column.name, type_name, column.to_list())
 
@@ -186,31 +208,6 @@ def _column_of_structs(column: pl.Series, dtype: pl.Struct, type_name: str) -> p
         return _of_column(field.alias(f"{column.name}.{field.name}"), name_of_type(kind))
 
     return by_fields(column, dtype, act)
-
-
-def expect_no_numbers(name: str, type_name: str, values: Iterable[Any]) -> None:
-    """Refuse a number as a time, also within lists and structs: whether it counts seconds or microseconds can't be told.
-
-    Raises:
-        WrongTypeError: there is one; its column is named.
-    """
-    dtype = named_type(_KEYS.get(type_name, type_name), name)
-    if (found := next((each for each in values if _has_number_as_time(each, dtype)), None)) is not None:
-        raise WrongTypeError(name, found, f"a value of type {type_name}", "Give it as ISO 8601 text.")
-
-
-def _has_number_as_time(value: Any, dtype: pl.DataType) -> bool:
-    import polars as pl
-
-    from mainspring.data.tables.nested import fields_of, instance
-
-    if isinstance(dtype, pl.Date | pl.Datetime | pl.Time):
-        return isinstance(value, int)
-    if isinstance(dtype, pl.List | pl.Array) and isinstance(value, list | tuple):
-        return any(_has_number_as_time(each, instance(dtype.inner)) for each in value)
-    if isinstance(dtype, pl.Struct) and isinstance(value, Mapping):
-        return any(_has_number_as_time(value.get(name), kind) for name, kind in fields_of(dtype).items())
-    return False
 
 
 def _uuids(column: pl.Series) -> pl.Series:
@@ -249,12 +246,53 @@ def _expect_equal(column: pl.Series, cast: pl.Series, type_name: str) -> pl.Seri
     return cast
 
 
+def _rounded(column: pl.Series, dtype: pl.DataType, type_name: str) -> pl.Series:
+    """Floats of another precision, whose finite values stay finite."""
+    cast = column.cast(dtype)
+    if (lost := cast.is_infinite() & column.is_finite()).any():
+        raise WrongTypeError(column.name, column.filter(lost)[0], f"a value of type {type_name}")
+    return cast
+
+
 def _moment(value: Any) -> datetime:
     """An instant in UTC, without saying so."""
-    found = datetime.fromisoformat(value) if isinstance(value, str) else value
+    found = datetime.fromisoformat(_exact(value)) if isinstance(value, str) else _whole(value)
     if not isinstance(found, datetime):
         return datetime.combine(found, datetime.min.time())
     return found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found
+
+
+def _time_of_day(value: Any) -> time:
+    found = time.fromisoformat(_exact(value)) if isinstance(value, str) else value
+    if not isinstance(found, time) or found.tzinfo is not None:
+        raise TypeError(value)
+    return found
+
+
+def _span(value: Any) -> timedelta:
+    if isinstance(value, str):
+        try:
+            return msgspec.convert(_exact(value), timedelta)
+        except msgspec.ValidationError as error:
+            raise ValueError(value) from error
+    if not isinstance(value, timedelta):
+        raise TypeError(value)
+    found: timedelta = _whole(value)
+    return found
+
+
+def _exact(text: str) -> str:
+    """A text in ISO 8601 that Python reads as what it says."""
+    if _TOO_FINE.search(text) or _NUMBER.match(text):
+        raise ValueError(text)
+    return text
+
+
+def _whole(value: Any) -> Any:
+    """A time or duration, which is of whole microseconds; those of pandas may be finer."""
+    if getattr(value, "nanosecond", 0) or getattr(value, "nanoseconds", 0):
+        raise ValueError(value)
+    return value
 
 
 def _decimals(name: str, values: Sequence[Any], dtype: pl.Decimal) -> pl.Series:

@@ -164,6 +164,16 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
         features = {field.name: field.dtype for field in self.record.fields}
         return FeatureSet(self.id, str(self), features, self.record.request)
 
+    def expect(self, kind: Kind) -> None:
+        """Go on only if it is of this kind.
+
+        Raises:
+            InvalidError: it is of another.
+        """
+        if self.kind != kind:
+            wanted = {"view": "a feature view", "on_demand": "an on-demand view", "service": "a feature service"}[kind]
+            raise InvalidError(kind, str(self), wanted, f"It is a {self.kind.replace('_', '-')}.")
+
     def __str__(self) -> str:
         return f"{self.name}/{self.number}"
 

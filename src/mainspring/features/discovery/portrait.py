@@ -72,7 +72,7 @@ def describe(reference: str | Definition, workspace: Workspace | None = None, *,
     """
     workspace = workspace or current_workspace()
     with using(workspace):
-        definition = find_definition(reference, workspace) if isinstance(reference, str) else reference
+        definition = reference if isinstance(reference, Definition) else find_definition(reference, workspace)
         return _Painter(workspace, values=values).paint(definition)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mainspring.errors import InvalidError, WrongTypeError
+from mainspring.errors import InvalidError, WrongTypeError, counted
 from mainspring.features.definitions.entity import Key, KeyType
 from mainspring.features.history.uuids import uuid_bytes
 
@@ -63,7 +63,7 @@ def entities_bytes(keys: Sequence[Key], frame: pl.DataFrame) -> list[bytes]:
 
 def _column(key: Key, column: pl.Series) -> list[bytes]:
     if column.null_count():
-        raise InvalidError(key.name, f"{column.null_count():,} nulls", "a key in every row")
+        raise InvalidError(key.name, counted(column.null_count(), "null"), "a key in every row", "Drop these rows.")
     if key.type == "str" and column.dtype.to_python() is str:
         import polars as pl
 
@@ -76,7 +76,11 @@ def _column(key: Key, column: pl.Series) -> list[bytes]:
             raise TypeError
         return [encode(value) for value in values]
     except _REFUSED as error:
-        raise WrongTypeError(key.name, column.dtype, f"a column of keys of type {key.type}") from error
+        if key.type == "int" or column.dtype.to_python() not in (str, bytes, object):
+            raise WrongTypeError(key.name, column.dtype, f"a column of keys of type {key.type}") from error
+        for value in values:
+            _one(key, value)  # raises with the one that is wrong
+        raise
 
 
 def _one(key: Key, value: Any) -> bytes:

@@ -36,7 +36,7 @@ from mainspring.features.online.ahead import are_plain, is_plain, links, merged
 from mainspring.features.online.fence import Fence
 from mainspring.features.online.increments import Increment, increment_of
 from mainspring.features.online.places import TILE_BYTES, watermark_place
-from mainspring.features.online.rows import CREATED, EVENT, timed_rows, visible
+from mainspring.features.online.rows import CREATED, EVENT, timed_rows, visible, with_keys
 from mainspring.features.online.states import Change, StoredValues, state_of, writes
 from mainspring.features.online.watermark import Running, Watermark, allowance_us, read_watermark
 from mainspring.features.uses import live_versions
@@ -55,7 +55,8 @@ class Materialized(msgspec.Struct, frozen=True, kw_only=True):
 
     `until_us` is up to when the store now reflects the source, as its watermark says; of a stream when the newest event was
     known, None without any. `newest_us` is the event time of the newest of these rows, None if there were none; `removed`
-    entities (or tiles) are not in the source any more. `others` are the older versions of the view that models still use.
+    entities (or tiles) are not in the source any more. `keyless` rows were left out: they have a null in their key, and so are
+    of no entity. `others` are the older versions of the view that models still use.
     """
 
     view: str
@@ -65,6 +66,7 @@ class Materialized(msgspec.Struct, frozen=True, kw_only=True):
     stored: int
     removed: int
     newest_us: int | None
+    keyless: int = 0
     others: tuple[Materialized, ...] = ()
 
 
@@ -82,7 +84,7 @@ def materialize(
 
     Raises:
         NotFoundError: there is no such view, or its dataset is gone.
-        InvalidError: a key or a time is null, or `until` has no time zone.
+        InvalidError: a time is null, or `until` has no time zone.
         WrongTypeError: `until` is no datetime.
         ConflictError: the view is being fed, or for a minute somebody else materializes it.
         NotAllowedError: the view is retired, and no model uses it.
@@ -171,17 +173,20 @@ class _Work:
         until_us = until_us if before is None or full else max(until_us, before.until_us)
         increment = increment_of(self.record, version, before, full=full)
         fence = self._begun(data, version, until_us, lease)
-        rows, ahead = self._rows(version, increment, until_us)
+        source = version.scan().slice(increment.first)
+        found = timed_rows(self.record, source, self.functions, increment.first)
+        keyed = with_keys(self.record, found)
+        rows = visible(keyed, until_us)
         begins_us = until_us - self.allowance_us
         written = self._write(rows, increment, begins_us, fence)
         removed = self._remove_others(rows, begins_us, fence, keeps_pushed=not full) if increment.replaces else 0
         swept_us = self._swept(fence, begins_us)
         ended = Watermark(
-            source=version.dataset, version=str(version), until_us=until_us, ahead=ahead,
+            source=version.dataset, version=str(version), until_us=until_us, ahead=keyed.height - rows.height,
             begins_us=begins_us if self.record.aggregates else None, swept_us=swept_us,
         )  # fmt: skip
         fence.end(ended)
-        return self._done(version, ended, rows, written, removed)
+        return self._done(version, ended, rows, written, removed, found.height - keyed.height)
 
     def of_stream(self, until_us: int, lease: Lease, *, full: bool) -> Materialized:
         """All events of a stream's dataset, unless the store has them, and no others, by now; the caller is alone."""
@@ -195,9 +200,10 @@ class _Work:
         if before is not None and before.surplus(left_out):
             is_there = False
         source = version.scan().clear() if is_there else version.scan()
-        rows = timed_rows(self.record, source, self.functions).drop_nulls([key.name for key in self.record.keys])
+        found = timed_rows(self.record, source, self.functions)
+        rows = with_keys(self.record, found)
         if before is not None and is_there:
-            return self._done(version, before, rows, 0, 0)
+            return self._done(version, before, rows, 0, 0, 0)
         fence = self._begun(data, version, until_us, lease)
         known_us: Any = rows[CREATED].max() if rows.height else None
         begins_us = (until_us if known_us is None else known_us) - self.allowance_us
@@ -209,19 +215,12 @@ class _Work:
             lacks=left_out[-1][1] if left_out else 0,
         )  # fmt: skip
         fence.end(ended)
-        return self._done(version, ended, rows, written, removed)
+        return self._done(version, ended, rows, written, removed, found.height - rows.height)
 
     def _begun(self, data: bytes | None, version: DatasetVersion, until_us: int, lease: Lease) -> Fence:
         before = read_watermark(data) or Watermark(source=self.record.source)
         running = Running(str(version), until_us, lease.token)
         return Fence(self.definition, self.online, data, before, running)
-
-    def _rows(self, version: DatasetVersion, increment: Increment, until_us: int) -> tuple[pl.DataFrame, int]:
-        """The rows to write, and how many of the version are not visible yet."""
-        source = version.scan().slice(increment.first)
-        rows = timed_rows(self.record, source, self.functions, increment.first)
-        seen = visible(rows, until_us)
-        return seen, rows.height - seen.height
 
     def _write(self, rows: pl.DataFrame, increment: Increment, begins_us: int, fence: Fence) -> int:
         if isinstance(self.state, StoredValues):
@@ -296,13 +295,13 @@ class _Work:
         return begins_us
 
     def _done(
-        self, version: DatasetVersion, mark: Watermark, rows: pl.DataFrame, written: int, removed: int
+        self, version: DatasetVersion, mark: Watermark, rows: pl.DataFrame, written: int, removed: int, keyless: int
     ) -> Materialized:
         newest_us: Any = rows[EVENT].max() if rows.height else None
         self.store.note_materialized(self.definition, version, written)
         return Materialized(
             view=str(self.definition), source=str(version), until_us=mark.reaches_us, rows=rows.height, stored=written,
-            removed=removed, newest_us=newest_us,
+            removed=removed, newest_us=newest_us, keyless=keyless,
         )  # fmt: skip
 
 

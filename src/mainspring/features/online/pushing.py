@@ -5,14 +5,16 @@ What is stored says that it was pushed, until the source gives it.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from threading import Event as Pause
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
-from mainspring.errors import ConflictError, InvalidError, NotAllowedError, WrongTypeError
+from mainspring.errors import ConflictError, InvalidError, NotAllowedError
 from mainspring.features._store import DefinitionStore
-from mainspring.features.definitions.frames import expect_no_numbers, typed_columns
+from mainspring.features.definitions.frames import typed_columns, typed_frame
 from mainspring.features.definitions.functions import Functions
-from mainspring.features.definitions.records import Definition, view_record
+from mainspring.features.definitions.records import Definition, ViewRecord, view_record
 from mainspring.features.definitions.rows import source_types
 from mainspring.features.history.instants import expect_shown
 from mainspring.features.online.rows import CREATED, EVENT, expect_of_single_rows, timed_rows
@@ -32,8 +34,9 @@ def push(view: str | Definition, rows: Any, *, workspace: Workspace | None = Non
     """Store rows of a view at once, before its source has them; gives how many entities got a value in its newest version.
 
     A view by its name is pushed to in all versions of that source that models use. `rows` are a table or dicts with the columns
-    that the source has and values that fit their types there: transform and expressions are applied. A newer event stays. What
-    is stored says that it was pushed, until the source gives it.
+    that the source has and values that fit their types there; others are left out. Transform and expressions are applied. A
+    newer event stays. What is stored says that it was pushed, until the source gives it. Rows of a view over a stream also have
+    the columns of its events, `received_at` among them.
 
     Raises:
         NotFoundError: there is no such view, or its dataset is gone.
@@ -49,46 +52,53 @@ def push(view: str | Definition, rows: Any, *, workspace: Workspace | None = Non
     if not versions:
         raise NotAllowedError(f"The view `{view}` is retired, and no model uses it.")
     newest, *older = versions
-    source = view_record(newest).source
+    record = view_record(newest)
     _stored_values(newest)
-    frame = _frame(rows)
-    count = _pushed(newest, frame, workspace)
+    types = source_types(record, workspace)
+    if isinstance(rows, list) and not rows:
+        return 0
+    frame = _typed(rows, types, uuids_of(record))
+    count = store_rows(newest, frame, workspace)
     for each in older:
-        if takes_rows(each, source):
-            _pushed(each, frame, workspace)
+        if takes_rows(each, record.source):
+            store_rows(each, frame, workspace)
     return count
 
 
-def _frame(rows: Any) -> pl.DataFrame:
+def _typed(rows: Any, types: Mapping[str, str], uuids: Collection[str]) -> pl.DataFrame:
+    """The columns that the source has, in its types."""
     import polars as pl
 
     from mainspring.data import as_polars
 
-    found = [rows] if isinstance(rows, dict) else rows
-    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        return as_polars(rows)
-    try:
-        return pl.from_dicts(found, infer_schema_length=None) if found else pl.DataFrame()
-    except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
-        raise WrongTypeError(
-            "rows", rows, "dicts whose values go together by column", str(error).split("\n")[0]
-        ) from error
+    given = [rows] if isinstance(rows, dict) else rows
+    if isinstance(given, list) and all(isinstance(each, dict) for each in given):
+        columns = {name: [each.get(name) for each in given] for name in types if any(name in each for each in given)}
+        return typed_frame({
+            name: (types[name], _plain(values, types[name]) if name in uuids else values)
+            for name, values in columns.items()
+        })  # fmt: skip
+    frame = as_polars(rows)
+    known = {name: dtype for name, dtype in types.items() if name in frame.columns}
+    objects = [name for name in known if name in uuids and frame.schema[name] == pl.Object]
+    plain = [pl.Series(name, _plain(frame.get_column(name).to_list(), types[name])) for name in objects]
+    return typed_columns(frame.select(list(known)).with_columns(plain), known)
+
+
+def _plain(values: Sequence[Any], dtype: str) -> list[Any]:
+    """Objects of UUIDs as what the source has for them: bytes or text."""
+    return [(each.bytes if dtype == "bin" else str(each)) if isinstance(each, UUID) else each for each in values]
+
+
+def uuids_of(record: ViewRecord) -> list[str]:
+    """The keys of a view that are UUIDs."""
+    return [key.name for key in record.keys if key.type == "uuid"]
 
 
 def takes_rows(view: Definition, source: str) -> bool:
     """Whether rows of a source can be pushed to a version of a view."""
     record = view_record(view)
     return record.source == source and not record.aggregates
-
-
-def _pushed(definition: Definition, frame: pl.DataFrame, workspace: Workspace) -> int:
-    types = source_types(view_record(definition), workspace)
-    known = {name: dtype for name, dtype in types.items() if name in frame.columns}
-    for name, dtype in known.items():
-        given = frame.get_column(name).drop_nulls()
-        if given.dtype.is_integer() or given.dtype.is_nested():
-            expect_no_numbers(name, dtype, given[:1] if given.dtype.is_integer() else given)
-    return store_rows(definition, typed_columns(frame, known), workspace)
 
 
 def store_rows(definition: Definition, rows: pl.DataFrame, workspace: Workspace) -> int:

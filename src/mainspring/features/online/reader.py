@@ -98,6 +98,18 @@ class FeatureReader:
         told = [name for part in self._parts for name in part.names] + [n for d in self._demanded for n in d.names]
         self._order = None if tuple(told) == self.names else [told.index(name) for name in self.names]
 
+    def taken(self, entities: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+        """The columns of the request as they were taken, by entity: keys as they are, all else in its declared type.
+
+        Whatever form a value came in, it has one here, of which the same features are computed again.
+        """
+        columns: dict[str, list[Any]] = {name: [entity.get(name) for entity in entities] for name in self.request}
+        if typed := {name: (dtype, columns[name]) for name, dtype in self.request.items() if name not in self.keys}:
+            from mainspring.features.definitions.frames import typed_frame
+
+            columns |= typed_frame(typed).to_dict(as_series=False)
+        return [list(row) for row in zip(*columns.values(), strict=True)]
+
     def is_slow(self, count: int) -> bool:
         """Whether a read of so many entities has no place in an event loop: it takes longer than others may wait for, or
         calls a server or a project's function.
@@ -137,15 +149,21 @@ class FeatureReader:
         except _ClockBehindError as behind:
             return self._read(entities, behind.at_us)
 
-    def reading(self, entities: Sequence[Mapping[str, Any]], *, at_us: int | None = None) -> Reading:
-        """The same with the watermarks of the views, all as of one instant of the store, however many; raises as `read`."""
-        at = clock.now_us() if at_us is None else at_us
-        try:
-            return self._reading(entities, at)
-        except _ClockBehindError as behind:
-            return self.reading(entities, at_us=behind.at_us)
+    def reading(
+        self, entities: Sequence[Mapping[str, Any]], *, at_us: int | None = None, wanted: Sequence[int] | None = None
+    ) -> Reading:
+        """The same with the watermarks of the views, all as of one instant of the store, however many; raises as `read`.
 
-    def _reading(self, entities: Sequence[Mapping[str, Any]], at: int) -> Reading:
+        `pushed` is told of the vectors at the places `wanted`, or of all.
+        """
+        at = clock.now_us() if at_us is None else at_us
+        asked = range(len(entities)) if wanted is None else wanted
+        try:
+            return self._reading(entities, at, asked)
+        except _ClockBehindError as behind:
+            return self.reading(entities, at_us=behind.at_us, wanted=wanted)
+
+    def _reading(self, entities: Sequence[Mapping[str, Any]], at: int, wanted: Sequence[int]) -> Reading:
         places = self._places(entities, at)
         try:
             stored = self._online.get_many([*places, *self._marks])
@@ -156,12 +174,11 @@ class FeatureReader:
         pushed = [0] * len(entities)
         start = 0
         for number, part in enumerate(self._all_parts):
-            count = part.span * len(entities)
-            if isinstance(part, _Stored):
-                for place, data in enumerate(values[start : start + count]):
-                    if data is not None and is_pushed(as_of(data, at) or data):
-                        pushed[place] |= 1 << number
-            start += count
+            for place in wanted if isinstance(part, _Stored) else ():
+                data = values[start + place]
+                if data is not None and is_pushed(as_of(data, at) or data):
+                    pushed[place] |= 1 << number
+            start += part.span * len(entities)
         return Reading(at, self._answered(entities, values, at), tuple(marks), pushed)
 
     def _places(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> list[bytes]:

@@ -33,6 +33,11 @@ def timed_rows(record: ViewRecord, source: pl.LazyFrame, functions: Functions, f
     return frame.with_columns(event.alias(EVENT), created.alias(CREATED), number.alias(NUMBER))
 
 
+def with_keys(record: ViewRecord, rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows that are of an entity; one with a null in its key is of none, here as in training sets."""
+    return rows.drop_nulls([key.name for key in record.keys])
+
+
 def visible(rows: pl.DataFrame, until_us: int) -> pl.DataFrame:
     """The rows that were true and known by an instant."""
     return rows.filter(pl.max_horizontal(EVENT, CREATED) <= until_us)

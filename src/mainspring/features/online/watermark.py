@@ -91,11 +91,13 @@ def watermark_of(view: str | Definition, workspace: Workspace | None = None) -> 
 
     Raises:
         NotFoundError: there is no such view.
+        InvalidError: it is no view.
         StorageError: the online store can't be read.
     """
     workspace = workspace or current_workspace()
     if not isinstance(view, Definition):
         view = DefinitionStore(workspace.database, workspace.ledger).get("view", view)
+    view.expect("view")
     return read_watermark(workspace.online.get(watermark_place(view)))
 
 

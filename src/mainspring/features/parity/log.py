@@ -31,7 +31,7 @@ _DAY_US = 86_400_000_000
 
 
 class Logged(msgspec.Struct, frozen=True, array_like=True):
-    """One read as it is logged. `rows` are values of the columns `request`, `vectors` the answers to them, by row.
+    """One read as it is logged. `rows` are the columns `request` as the reader took them, `values` the answers, by row.
 
     `views` are the versions that were read, each with its watermark as bytes; `pushed` as in `Reading`.
     """
@@ -98,7 +98,7 @@ class VectorLog:
             own = ids[len(vectors) : len(vectors) + len(some)]
             kept = [place for place, each in enumerate(own) if _is_kept(each, limit)]
             if kept:
-                found = reader.reading(some, at_us=at)
+                found = reader.reading(some, at_us=at, wanted=kept)
                 self.append(reader, found, some, own, kept)
             vectors += found.vectors if kept else reader.read(some, at_us=at)
         return vectors
@@ -121,7 +121,7 @@ class VectorLog:
         record = Logged(
             reader.service.id, reading.at_us, request, tuple(view.id for view in reader.views), reading.watermarks,
             [ids[place] for place in chosen],
-            [[entities[place].get(name) for name in request] for place in chosen],
+            reader.taken([entities[place] for place in chosen]),
             [each.values for each in vectors], [each.statuses for each in vectors],
             [each.event_us for each in vectors], [reading.pushed[place] for place in chosen],
         )  # fmt: skip

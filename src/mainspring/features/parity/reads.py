@@ -127,9 +127,7 @@ def _as_served(type_name: str, values: list[Any]) -> list[Any]:
 
 
 def _as_given(type_name: str, values: list[Any]) -> list[Any]:
-    """Values of a request that a frame takes."""
-    if type_name.startswith(("decimal", "duration")) or type_name == "time":
-        return _as_served(type_name, values)
+    """Values of a request that a frame takes, as it does the texts that MessagePack has for times and decimals."""
     return _whole(values) if type_name[0] in "iu" and type_name != "uuid" else values
 
 

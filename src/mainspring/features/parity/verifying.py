@@ -30,10 +30,10 @@ Progress = Callable[[int], None]
 
 
 def verify(
-    service: str = "", *, since: datetime | None = None, until: datetime | None = None,
+    service: str | Definition = "", *, since: datetime | None = None, until: datetime | None = None,
     progress: Progress | None = None, workspace: Workspace | None = None,
 ) -> ParityReport:  # fmt: skip
-    """Recompute the logged vectors of a service (`name`: all its versions, `name/N`: one; default: all services).
+    """Recompute the logged vectors of a service (`name`: all its versions, `name/N` or a version: one; default: all).
 
     Each value is computed again by the path that makes training sets, by the definition that served it, over what the online
     store reflected when it was read, and compared bit for bit. What was found is recorded as an event of each service's
@@ -42,7 +42,7 @@ def verify(
 
     Raises:
         NotFoundError: there is no such service, or the dataset of a view is gone.
-        InvalidError: no version of its source fits a view.
+        InvalidError: no version of its source fits a view, or what is named is no service.
         StorageError: the log is damaged.
     """
     workspace = workspace or current_workspace()
@@ -69,7 +69,7 @@ def verify(
     for tally in seen:
         tally.record(workspace)
     return ParityReport(
-        service=service, since_us=since_us, until_us=until_us, vectors=sum(each.vectors for each in seen),
+        service=str(service), since_us=since_us, until_us=until_us, vectors=sum(each.vectors for each in seen),
         verified=sum(each.verified for each in seen), mismatched=sum(each.mismatched for each in seen),
         stale=sum(each.stale for each in seen), views=tuple(view for each in seen for view in each.views(workspace)),
         mismatches=tuple(example for each in seen for example in each.examples),
@@ -77,7 +77,10 @@ def verify(
     )  # fmt: skip
 
 
-def _services(name: str, store: DefinitionStore) -> dict[str, Definition]:
+def _services(name: str | Definition, store: DefinitionStore) -> dict[str, Definition]:
+    if isinstance(name, Definition):
+        name.expect("service")
+        return {name.id: name}
     if not name:
         names = [each for kind, each in store.heads() if kind == "service"]
         return {found.id: found for each in names for found in store.versions("service", each)}

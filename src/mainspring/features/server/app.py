@@ -18,6 +18,7 @@ import msgspec
 from mainspring.errors import InvalidError, MainspringError, NotAllowedError, NotFoundError, WrongTypeError
 from mainspring.features.definitions.records import ServiceRecord
 from mainspring.features.online.reader import Vector
+from mainspring.features.parity.log import VectorLog
 from mainspring.features.parity.recorded import parity_lines
 from mainspring.features.server.catalogue import Catalogue, Entry, Wanted
 from mainspring.features.server.description import describe, page_of
@@ -33,7 +34,7 @@ from mainspring.features.server.shapes import (
 from mainspring.features.server.writing import materialize_views, push_rows, write_features
 from mainspring.secrets import redact
 from mainspring.web.app import JSON, MOST_ENTITIES, READS, Answer, Request, RequestError, WebApp, encode
-from mainspring.web.metrics import Counted, Metrics, gauge
+from mainspring.web.metrics import Counted, Metrics, counter, gauge
 from mainspring.workspace import Workspace
 
 _log = logging.getLogger("mainspring.features")
@@ -52,6 +53,7 @@ _FEAST_CLASSES = {
     "feature service": "FeatureServiceNotFoundException", "feature view": "FeatureViewNotFoundException",
     "push source": "PushSourceNotFoundException",
 }  # fmt: skip
+_OF_BODIES = (400, 415, 422)  # what is no JSON, or of another shape
 _RETRY = ((b"retry-after", b"1"),)
 _READERS = 32  # threads that may wait for a store
 _PARITY_POLLS = 15
@@ -70,6 +72,7 @@ class FeaturesApp(WebApp):
         super().__init__(Metrics({}, _FEATURES), **limits)
         self._workspace, self._poll_s, self._max_entities = workspace, poll_s, max_entities
         self._catalogue = Catalogue(workspace)
+        self._vectors = workspace.keep("vectors", lambda: VectorLog(workspace))
         self._pool = ThreadPoolExecutor(_READERS, "features")
         self._not_live = 0
         self._parity: list[str] = []
@@ -87,7 +90,9 @@ class FeaturesApp(WebApp):
         except MainspringError as error:
             _log.warning("request %s: %s", request.id.decode(), redact(str(error)))
             raise RequestError(503, f"Try again later: {redact(str(error))}", _RETRY) from error
-        except RequestError:
+        except RequestError as refused:
+            if refused.status in _OF_BODIES:
+                return _told(refused.status, "FeastError", str(refused))
             raise
         except Exception as error:
             _log.exception("request %s failed", request.id.decode())
@@ -97,7 +102,11 @@ class FeaturesApp(WebApp):
     def told(self) -> Sequence[str]:
         """How many vectors were answered without the store, and what the newest verifications found."""
         about = "Vectors answered as declared for an outage of the online store."
-        return [*gauge("mainspring_feature_vectors_not_live", about, [({}, self._not_live)]), *self._parity]
+        lines = gauge("mainspring_feature_vectors_not_live", about, [({}, self._not_live)])
+        about = "Sampled vectors that are too large for their log."
+        return [
+            *lines, *counter("mainspring_vectors_dropped_total", about, [({}, self._vectors.dropped)]), *self._parity,
+        ]  # fmt: skip
 
     def chores(self) -> list[Coroutine[Any, Any, None]]:
         """Besides, new versions of definitions are followed."""
@@ -116,7 +125,8 @@ class FeaturesApp(WebApp):
             told = f"at most {self._max_entities:,} in one request"
             raise InvalidError("entities", f"{count:,} of them", told, "Ask in several.")
         is_slow = entry.reader.is_slow(count)
-        answer, vectors = await self._threaded(_answered, asked, entry) if is_slow else _answered(asked, entry)
+        given = asked, entry, request.id.decode(), self._vectors
+        answer, vectors = await self._threaded(_answered, *given) if is_slow else _answered(*given)
         self._not_live += sum(not each.is_live for each in vectors)
         return answer
 
@@ -152,9 +162,13 @@ class FeaturesApp(WebApp):
                 _log.warning("features stay at their versions: %s", redact(str(error)))
 
 
-def _answered(asked: OnlineRequest, entry: Entry) -> tuple[Answer, list[Vector]]:
+def _answered(asked: OnlineRequest, entry: Entry, request_id: str, log: VectorLog) -> tuple[Answer, list[Vector]]:
     reader = entry.reader
-    vectors = reader.read(entities_of(asked.entities, reader.request))
+    entities = entities_of(asked.entities, reader.request)
+    if entry.is_kept and log.share:
+        vectors = log.read(reader, entities, [f"{request_id}-{row}" for row in range(len(entities))])
+    else:
+        vectors = reader.read(entities)
     answer = online_answer(asked.entities, reader.request, entry.names, entry.fields, vectors)
     if asked.include_feature_view_version_metadata:
         views = [{"name": view.name, "version": view.number} for view in reader.views]
@@ -167,6 +181,10 @@ def _refused(error: MainspringError) -> Answer:
     name = "FeastError"
     if isinstance(error, NotFoundError):
         name = _FEAST_CLASSES.get(error.kind, "FeastObjectNotFoundException")
-    told = {"module": "feast.errors", "class": name, "message": str(error)}
     is_name = isinstance(error, NotFoundError) and error.kind not in ("entity column", "column")
-    return Answer(encode(encode(told).decode()), status=404 if is_name else 422)
+    return _told(404 if is_name else 422, name, str(error))
+
+
+def _told(status: int, name: str, message: str) -> Answer:
+    told = {"module": "feast.errors", "class": name, "message": message}
+    return Answer(encode(encode(told).decode()), status=status)

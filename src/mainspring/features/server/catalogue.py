@@ -31,11 +31,12 @@ class Wanted(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A reader, with the names of its features as they were asked for."""
+    """A reader, with the names of its features as they were asked for; `is_kept` if it is of a service that was applied."""
 
     reader: FeatureReader
     fields: tuple[Field, ...]
     names: Sequence[str]
+    is_kept: bool  # so that what was read can be verified
 
 
 class Catalogue:
@@ -64,7 +65,9 @@ class Catalogue:
         record = reader.service.record
         assert isinstance(record, ServiceRecord)
         is_renamed = wanted.full_names and wanted.service  # chosen features are named as asked for
-        entry = Entry(reader, record.fields, full_names_of(record) if is_renamed else reader.names)
+        entry = Entry(
+            reader, record.fields, full_names_of(record) if is_renamed else reader.names, bool(wanted.service)
+        )
         with self._lock:
             self._kept.pop(wanted, None)
             self._kept[wanted] = entry
@@ -96,7 +99,8 @@ class Catalogue:
 
     def _definition(self, wanted: Wanted) -> Definition:
         if bool(wanted.service) == bool(wanted.features):
-            raise InvalidError("request", "both or neither", "either `feature_service` or `features`")
+            said = "one with both" if wanted.service else "one with neither"
+            raise InvalidError("request", said, "one with either `feature_service` or `features`, at least one")
         if wanted.service:
             return self._store.get("service", wanted.service)
         return choose_features(wanted.features, full_names=wanted.full_names, workspace=self._workspace)

@@ -16,11 +16,11 @@ from mainspring import clock
 from mainspring.data import dataset
 from mainspring.errors import InvalidError, NotFoundError, close_names
 from mainspring.features._store import DefinitionStore
-from mainspring.features.definitions.frames import expect_no_numbers, typed_frame
+from mainspring.features.definitions.frames import typed_frame
 from mainspring.features.definitions.records import Definition, Field, ViewRecord, view_record
 from mainspring.features.definitions.rows import source_types
 from mainspring.features.online.materializing import iter_materialized
-from mainspring.features.online.pushing import push, store_rows, takes_rows
+from mainspring.features.online.pushing import push, store_rows, takes_rows, uuids_of
 from mainspring.features.server.shapes import Frame, MaterializeRequest, PushRequest, WriteRequest, bytes_of
 from mainspring.features.uses import live_versions
 from mainspring.workspace import Workspace
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _EVENT, _CREATED = "event_timestamp", "created"  # as Feast's client names them
 _TIME = "datetime[us, UTC]"
 _FED = "Aggregates are fed by a stream, or materialized."
+_DF = "df."  # where the columns stand in a body
 _WAYS = ("online", "offline", "online_and_offline")
 
 
@@ -50,8 +51,7 @@ def push_rows(request: PushRequest, workspace: Workspace) -> dict[str, Any]:
     views = _pushed(request.push_source_name, workspace, is_online=request.to != "offline")
     answer: dict[str, Any] = {"rows": _rows(request.df), "online": {}, "offline": {}}
     types = source_types(view_record(views[0]), workspace)
-    uuids = {key.name for key in view_record(views[0]).keys if key.type == "uuid"}
-    frame = _framed(request.df, types, uuids)
+    frame = _framed(request.df, types, uuids_of(view_record(views[0])))
     offline = request.to != "online"
     if offline:
         _expect_dataset(view_record(views[0]), frame, types)
@@ -78,7 +78,7 @@ def write_features(request: WriteRequest, workspace: Workspace) -> dict[str, Any
     told = {name: _from_seconds(name, types.get(own.get(name, name), ""), each) for name, each in request.df.items()}
     given = _with_own_times(told, view_record(view))
     frame = _framed(given, types)
-    if missing := [name for name in types if name not in given]:
+    if missing := [name for name in types if name not in frame.columns]:
         sent = next((name for name, each in own.items() if each == missing[0]), missing[0])
         raise InvalidError("df", ", ".join(request.df), f"a column `{sent}` of {view}")
     live = [each for each in live_versions(view.name, store, workspace) if _shape(each) == _shape(view)]
@@ -126,10 +126,11 @@ def _plain(view: Definition) -> Definition:
 
 def materialize_views(request: MaterializeRequest, workspace: Workspace) -> dict[str, Any]:
     """Materialize views, or all of them over datasets; an end in the future is now. Raises as `iter_materialized`."""
-    names = request.feature_views
+    names, store = request.feature_views, DefinitionStore(workspace.database, workspace.ledger)
     if names is None:
-        heads = DefinitionStore(workspace.database, workspace.ledger).heads().values()
-        names = tuple(str(each) for each in heads if _is_materialized(each))
+        names = tuple(str(each) for each in store.heads().values() if _is_materialized(each))
+    for name in names:  # nothing is done if one of them isn't there
+        live_versions(name, store, workspace)
     until = request.end_ts
     if until is not None:
         until = min(until if until.tzinfo else until.replace(tzinfo=UTC), clock.now())
@@ -170,12 +171,13 @@ def _framed(columns: Frame, types: Mapping[str, str], uuids: Collection[str] = (
         if name not in types:
             raise NotFoundError("column", name, close_names(name, types), f"There are {', '.join(types)}.")
     _rows(columns)
-    told = {name: (dtype, columns[name]) for name, dtype in types.items() if name in columns}
-    for name, (dtype, values) in told.items():
-        expect_no_numbers(f"df.{name}", dtype, values)
-        if dtype in ("bin", "bytes"):
-            told[name] = dtype, bytes_of(f"df.{name}", values, is_uuid=name in uuids)
-    return typed_frame(told)
+    known = columns or {name: [] for name in types}  # no columns are no rows
+    told = {}
+    for name in (each for each in types if each in known):
+        dtype, values, path = types[name], known[name], f"{_DF}{name}"
+        is_raw = dtype in ("bin", "bytes")
+        told[path] = dtype, bytes_of(path, values, is_uuid=name in uuids) if is_raw else values
+    return typed_frame(told).rename(lambda path: path.removeprefix(_DF))
 
 
 def _rows(columns: Frame) -> int:

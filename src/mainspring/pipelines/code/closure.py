@@ -84,6 +84,14 @@ class Project:
                         self._registering[key] = True
         return self._registering[key]
 
+    def only_makes(self, module: str, unit: Unit) -> bool:
+        """Whether a statement does nothing but make an object, which nobody gets but by the name that it binds."""
+        if not unit.makes or unit.dynamic or unit.mentions:
+            return False
+        classes = list(self.definitions(module, unit.makes))
+        found = self.facts(classes[0][0]) if len(classes) == 1 else None
+        return found is not None and found.units[classes[0][1]].keeps
+
     def definitions(self, module: str, name: str) -> Iterator[tuple[str, int]]:
         """The statements of the project that bind what a dotted name at the top of a module stands for."""
         return self._definitions(module, name.split("."), 0)
@@ -103,10 +111,14 @@ class Project:
 
 
 class Walk:
-    """Everything found so far. `load` and `reach` add to it; a finished walk can be copied and continued."""
+    """Everything found so far. `load` and `reach` add to it; a finished walk can be copied and continued.
 
-    def __init__(self, project: Project) -> None:
+    With `by_name`, what a loaded module only makes (`CFG = Cfg()`) leads to the class where the name is used, not before.
+    """
+
+    def __init__(self, project: Project, *, by_name: bool = False) -> None:
         self.project = project
+        self._by_name = by_name
         self.loaded: set[str] = set()
         self.names: set[tuple[str, str]] = set()
         self.wholes: dict[str, str] = {}
@@ -191,7 +203,10 @@ class Walk:
                 unit.bases and (self.follows_subclasses or self.project.registers(module, place))
             ):
                 self.effects.add((module, place))
-                self._do(self._unit, module, place)
+                if self._by_name and self.project.only_makes(module, unit):
+                    self._follow_references(module, [name for name in unit.references if name != unit.makes])
+                else:
+                    self._do(self._unit, module, place)
 
     def _load_import(self, module: str, found: Import) -> None:
         if not self.project.owns(found.loads):
@@ -216,12 +231,15 @@ class Walk:
             raise GraphError(unit.problem)
         self.files.update((module, path) for path in unit.files)
         self.env.update(unit.env)
-        for reference in unit.references:
-            self._do(self._resolve, module, tuple(reference.split(".")))
+        self._follow_references(module, unit.references)
         for item in unit.dynamic:
             self._dynamic(module, *item.split(":", 1))
         for text in unit.mentions:
             self._do(self._mention, text)
+
+    def _follow_references(self, module: str, references: Iterable[str]) -> None:
+        for reference in references:
+            self._do(self._resolve, module, tuple(reference.split(".")))
 
     def _mention(self, text: str) -> None:
         """Follow a text that names a definition of the project; any other means nothing."""

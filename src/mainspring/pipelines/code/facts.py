@@ -42,7 +42,8 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     `reads` are the calls that look like reading where the statement is executed, `bodies` those in its functions, as
     `env:NAME` or `file:line: call`; `calls` are the names that it calls when it is executed. `changes` are the names of
     what it changes then, `body_changes` those of what its functions change, and what it binds may be one of `stands_for`.
-    `label` is what people know a statement with an effect by.
+    `label` is what people know a statement with an effect by. `makes` is the class of which the statement only makes an
+    object, for the names that it binds; `keeps` says of a class that making one only keeps what it is given.
     """
 
     kind: str
@@ -64,6 +65,8 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     body_changes: tuple[str, ...] = ()
     stands_for: tuple[str, ...] = ()
     label: str = ""
+    makes: str = ""
+    keeps: bool = False
 
 
 class ModuleFacts(msgspec.Struct, frozen=True, array_like=True):

@@ -282,17 +282,30 @@ class Fingerprinter:
                 names = close_names(top, facts.bound if facts is not None else ())
                 near = f" Nearest: {', '.join(names)}." if names else ""
                 raise GraphError(f"the module `{module}` has no `{qualname}`.{near}")
-            walk = walk.copied().reach(module, top)
-            for text in carried:
-                walk.mention(text)
+            walk = self._walked(walk.copied(), key)
             extra: dict[str, str] = {}
-            if entry and entry not in walk.loaded and self.project.facts(entry) is not None:
-                from mainspring.pipelines.code.registrations import add_registrations, registration_parts
+            if walk.registered:
+                from mainspring.pipelines.code.registrations import registration_parts
 
-                add_registrations(self.project, walk, self.load(entry))
                 extra = registration_parts(self.project, walk)
-            known = self._steps[key] = _Known(walk, extra, Live(self.project, walk))
+
+            def by_name() -> Walk:
+                return self._walked(Walk(self.project, by_name=True).load(module), key)
+
+            known = self._steps[key] = _Known(walk, extra, Live(self.project, walk, by_name))
         return known
+
+    def _walked(self, walk: Walk, key: _Key) -> Walk:
+        """A walk that loaded a step's module, gone on to all that the step reaches."""
+        module, qualname, carried, entry = key
+        walk.reach(module, qualname.partition(".")[0])
+        for text in carried:
+            walk.mention(text)
+        if entry and entry not in walk.loaded and self.project.facts(entry) is not None:
+            from mainspring.pipelines.code.registrations import add_registrations
+
+            add_registrations(self.project, walk, self.load(entry))
+        return walk
 
     def _with_values(self, base: Fingerprint, live: Live) -> Fingerprint:
         """A fingerprint with what this process holds otherwise than the sources say."""

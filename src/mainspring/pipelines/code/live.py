@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -43,20 +43,17 @@ class Held(msgspec.Struct):
 
 
 class Live:
-    """The objects that one walk reaches. Looking again costs little where nothing can have changed."""
+    """The objects that one walk reaches. Looking again costs little where nothing can have changed.
 
-    def __init__(self, project: Project, walk: Walk) -> None:
+    `by_name` gives the walk that finds what is reached by a name alone; without it, that is the same.
+    """
+
+    def __init__(self, project: Project, walk: Walk, by_name: Callable[[], Walk] | None = None) -> None:
         self._project = project
         self._imports = sorted(walk.imports.items())
-        names = set(walk.names)
-        for module in walk.wholes:
-            facts = project.facts(module)
-            names.update((module, name) for name in (facts.bound if facts is not None else ()))
-        self._probes = [
-            _Probe(project, facts, name)
-            for module, name in sorted(names)
-            if (facts := project.facts(module)) is not None and not facts.imported.get(name)
-        ]
+        self._probes = [_Probe(project, facts, name) for facts, name in _bound(project, walk)]
+        self._by_name = by_name
+        self._named: list[tuple[str, str]] | None = None
         self._modules: dict[str, tuple[ModuleType | None, ModuleType | str | None]] = {}
 
     def look(self) -> Held:
@@ -105,8 +102,12 @@ class Live:
         )
 
     def definitions(self) -> set[tuple[int, str]]:
-        """What the walk reaches in modules that are imported: the ids of these, with names at their top."""
-        found = ((self._module(probe.facts.name), probe.name) for probe in self._probes)
+        """What is reached by name in modules that are imported: the ids of these, with names at their top."""
+        if self._named is None:
+            bound = _bound(self._project, self._by_name()) if self._by_name is not None else None
+            names = ((probe.facts, probe.name) for probe in self._probes) if bound is None else bound
+            self._named = [(facts.name, name) for facts, name in names]
+        found = ((self._module(module), name) for module, name in self._named)
         return {(id(live), name) for live, name in found if isinstance(live, ModuleType)}
 
     def _module(self, name: str) -> ModuleType | str | None:
@@ -115,6 +116,19 @@ class Live:
         if known is None or known[0] is not present:
             known = self._modules[name] = (present, _live(self._project, name))
         return known[1]
+
+
+def _bound(project: Project, walk: Walk) -> list[tuple[ModuleFacts, str]]:
+    """The names at the top of modules that a walk reaches, but for imported ones."""
+    names = set(walk.names)
+    for module in walk.wholes:
+        facts = project.facts(module)
+        names.update((module, name) for name in (facts.bound if facts is not None else ()))
+    return [
+        (facts, name)
+        for module, name in sorted(names)
+        if (facts := project.facts(module)) is not None and not facts.imported.get(name)
+    ]
 
 
 def _live(project: Project, module: str) -> ModuleType | str | None:

@@ -110,7 +110,7 @@ class ReadParts(msgspec.Struct):
             self.parts[key] = content(path)
             if stamp_of(read.path) != read.stamp:
                 self.notes.append(f"not reusable: {read.name} was changed after {module}, which reads it, was imported")
-            if not os.path.isabs(read.name) and path.is_relative_to(root) and _is_recordable(read.path):
+            if path == root / read.name and path.is_relative_to(root) and _is_recordable(read.path):  # else redacted
                 self.files.append(read.name)
 
     def suspect(self, module: str, call: str) -> None:

@@ -9,6 +9,7 @@ from mainspring.errors import GraphError, shorten
 from mainspring.pipelines.code.changes import ChangeCollector
 from mainspring.pipelines.code.facts import CONSTANT, DEFINITION, EFFECT, ModuleFacts, Unit
 from mainspring.pipelines.code.held import held_in
+from mainspring.pipelines.code.making import class_made, only_keeps
 from mainspring.pipelines.code.names import Collector, ModuleNames, bind_module, references_of
 from mainspring.pipelines.code.objects import codes_of, digest_of
 from mainspring.pipelines.code.purity import (
@@ -135,6 +136,10 @@ class _Units:
                 body_changes=tuple(sorted(collector.body_changes)),
                 stands_for=tuple(sorted(collector.stands_for)),
                 label=_label(statement, binds) if kind == EFFECT or bases else "",
+                makes=class_made(statement, self.names) if kind == EFFECT else "",
+                keeps=isinstance(statement, ast.ClassDef)
+                and kind == DEFINITION
+                and only_keeps(statement, collector.canonical),
             )
         )
 

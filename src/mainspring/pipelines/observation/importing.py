@@ -11,7 +11,7 @@ import sys
 import threading
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 
 from mainspring.pipelines.code.reads import Kind, import_reads
 from mainspring.pipelines.observation.observer import Observer, keep_read
@@ -56,12 +56,10 @@ class ImportWatch(Observer):
             return False
         return os.path.realpath(origin).startswith(self.root + os.sep)
 
-    def _note(self, kind: Kind, name: str, path: str = "") -> None:
-        frame = sys._getframe(1)
+    def _keep(self, kind: Kind, name: str, path: str, frame: FrameType) -> None:
         if threading.get_ident() != self._thread:
             self._unowned.append((kind, name, path, self._place(frame)))
             return
-        self._remember(kind, name, path, frame)
         spec = imported_module(frame, self.root, past_ours=True)
         if spec is not None:
             keep_read(spec, kind, name, by=self._place(frame), path=path)

@@ -7,6 +7,7 @@ reusable; `docs/observed.md` says what counts, what does not, and what stays inv
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack
@@ -41,6 +42,7 @@ from mainspring.pipelines.observation.uncounted import (
     uncounted_places,
 )
 from mainspring.pipelines.observation.watcher import Watcher, begin, current, end, follow_threads, unwatched, watching
+from mainspring.secrets import redact
 from mainspring.workspace.state import State
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "::", "ip6-localhost"})
@@ -105,6 +107,8 @@ class Observer:
         self._moving = ExitStack()
         self._holders: dict[CodeType, list[Any]] = {}
         self._quoted: set[str] = set()
+        self._names: dict[str, str] = {}
+        self._recalled: frozenset[tuple[str, str]] = frozenset()  # not read here until now
 
     def __enter__(self) -> Observer:
         _install()
@@ -131,6 +135,7 @@ class Observer:
         for keeper, read in reads:
             by = f"{read.by}, remembered by {keeper}" if read.by else f"remembered by {keeper}"
             self._count(Observation(read.kind, read.name, by), read.path)
+        self._recalled = frozenset(self._seen)
 
     def keep(self, path: Path) -> None:
         """What a path leads to becomes part of the result: that is a read, unless the step made it."""
@@ -138,7 +143,7 @@ class Observer:
         if not self._is_made(text):
             text = os.path.realpath(text) if self._covers(text) else text
             kind: Kind = "directory" if is_folder(text) else "file"
-            name = self._relative(text)
+            name = self._shown(kind, self._relative(text))
             self._seen.setdefault((kind, name), Observation(kind, name, _IN_RESULT))
 
     # What the hooks tell (the Watcher protocol).
@@ -226,7 +231,7 @@ class Observer:
 
     def url(self, url: str) -> None:
         """Something remote is read by a native reader; credentials and query are left out of the name."""
-        scheme, _, rest = url.partition("://")
+        scheme, colon, rest = re.split("(:(?://)?)", url, maxsplit=1) if ":" in url else (url, "", "")
         if scheme == "file":
             self.read(rest)
             return
@@ -234,14 +239,14 @@ class Observer:
         host, slash, path = place.partition("/")
         host = host.rpartition("@")[2]
         if _canonical(host) not in self._addresses and _canonical(host).rpartition(":")[0] not in self._addresses:
-            self._note("socket", f"{scheme}://{host}{slash}{path}" if rest else scheme)
+            self._note("socket", f"{scheme}{colon}{host}{slash}{path}")
 
     def process(self, arguments: object, *, program: object = None) -> None:
         """A program is started, or this process forks: what a child reads can't be seen from here."""
         words = _words(arguments)
         name = _words(program)[0] if program is not None else (words or [""])[0].split(" ")[0]
         if not is_known_program(name, first_frame(sys._getframe(1))):
-            self._note("subprocess", shorten(" ".join(words) or name, _SHOWN_PROGRAM_LENGTH))
+            self._note("subprocess", " ".join(words) or name)
 
     def variable(self, name: str) -> None:
         """An environment variable is read by project code; what libraries ask for on their own does not count."""
@@ -348,16 +353,29 @@ class Observer:
             self._remember("file", self._relative(text), text, sys._getframe(2))
 
     def _remember(self, kind: Kind, name: str, path: str, frame: FrameType) -> None:
-        memories().note(Read(kind, name, self._place(frame), path), frame, self.root, self._holders)
+        memories().note(Read(kind, self._shown(kind, name), self._place(frame), path), frame, self.root, self._holders)
 
     def _note(self, kind: Kind, name: str, path: str = "") -> None:
         frame = sys._getframe(1)
         self._remember(kind, name, path, frame)
+        self._keep(kind, self._shown(kind, name), path, frame)
+
+    def _keep(self, kind: Kind, name: str, path: str, frame: FrameType) -> None:
+        """Keep a sight, by the name under which it may be recorded, for who is at work."""
         spec = imported_module(frame, self.root) if self.root else None
         if spec is not None:  # a later step that loads the module doesn't see its import, and depends on it as well
             keep_read(spec, kind, name, by=self._place(frame), path=path)
-        if (kind, name) not in self._seen:
+        if (kind, name) not in self._seen or (kind, name) in self._recalled:
+            self._recalled -= {(kind, name)}
             self._seen[kind, name] = Observation(kind, name, self._place(frame))
+
+    def _shown(self, kind: Kind, name: str) -> str:
+        """A name as it is recorded: without secrets, and only then shortened, since a part of one would not be found."""
+        found = self._names.get(name)
+        if found is None:
+            found = redact(name)
+            found = self._names[name] = shorten(found, _SHOWN_PROGRAM_LENGTH) if kind == "subprocess" else found
+        return found
 
     def _place(self, frame: FrameType | None) -> str:
         found = project_frame(frame, self.root)

@@ -1,0 +1,169 @@
+"""Several sources of one dataset: what they have read is what it holds, whatever globs and modes come after each other."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from mainspring.data import dataset, remove_version
+from mainspring.data.ingestion import Batch, Limits, Reading, Retry, forget_cursor, ingest, list_cursors
+from mainspring.errors import ConflictError, NotFoundError, UnavailableError
+from mainspring.workspace import Workspace
+
+
+class Numbers:
+    """One row that is always there."""
+
+    def __init__(self, identity: str, *numbers: int) -> None:
+        self.identity, self.numbers = identity, numbers
+
+    def batches(self, state: dict[str, Any] | None, reading: Reading) -> Iterator[Batch]:
+        fresh = self.numbers[state["end"] if state else 0 :]
+        if fresh:
+            yield Batch(frame=pl.DataFrame({"x": fresh}), state={"end": len(self.numbers)})
+
+
+@pytest.fixture
+def years(raw: Path) -> Path:
+    """Two folders with a file of one row each."""
+    for year in (2024, 2025):
+        put(raw, f"y{year}/a.csv", year)
+    return raw
+
+
+def put(folder: Path, name: str, number: int) -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"x\n{number}\n")
+    os.utime(path, ns=(1, 1))
+
+
+def held(name: str = "t") -> list[int]:
+    return sorted(dataset(name).to_polars()["x"].to_list())
+
+
+def test_a_replacing_ingest_forgets_how_far_others_were_read(workspace: Workspace, years: Path) -> None:
+    ingest(years / "y2024/*.csv", to="t")
+    ingest(Numbers("mine", 7), to="t")
+    ingest(years / "y2024/*.csv", to="other")
+    done = ingest(years / "y2025/*.csv", to="t", mode="replace")
+    assert [cursor.source for cursor in list_cursors("t")] == ["files raw/y2025"]
+    assert len(list_cursors("other")) == 1
+    assert "how far others were read is forgotten: `files raw/y2024`, `mine`" in done.warnings[0]
+    again = [ingest(years / "y2024/*.csv", to="t"), ingest(Numbers("mine", 7), to="t")]
+    assert ([each.rows for each in again], held()) == ([1, 1], [7, 2024, 2025])
+
+
+def test_a_replacing_ingest_that_fails_forgets_nothing(workspace: Workspace, years: Path) -> None:
+    ingest(Numbers("mine", 7), to="t")
+    with pytest.raises(NotFoundError):
+        ingest(years / "*.parquet", to="t", mode="replace")
+    assert ingest(Numbers("mine", 7), to="t").rows == 0
+
+
+def test_a_replacing_ingest_stops_one_that_goes_on_behind_rows_that_are_gone(workspace: Workspace) -> None:
+    ingest(Numbers("mine", 1), to="t")
+
+    class Slow(Numbers):
+        """Somebody replaces all rows while it is read."""
+
+        def batches(self, state: dict[str, Any] | None, reading: Reading) -> Iterator[Batch]:
+            yield from super().batches(state, reading)
+            ingest(Numbers("theirs", 9), to="t", mode="replace")
+
+    with pytest.raises(ConflictError, match="`t` was removed or replaced while"):
+        ingest(Slow("mine", 1, 2), to="t")
+    assert (ingest(Numbers("mine", 1, 2), to="t").rows, held()) == (2, [1, 2, 9])
+
+
+def test_a_file_is_read_once_by_whatever_glob(workspace: Workspace, years: Path) -> None:
+    globs = ["y2024/*.csv", "y*/*.csv", "**/*.csv", "y2025", "y2024/a.csv", "y2025/a.*"]
+    for order in (globs, globs[::-1], random.Random(3).sample(globs, len(globs))):
+        name = f"t{len(list_cursors())}"
+        done = [ingest(years / each, to=name) for each in order]
+        assert (held(name), [each.warnings for each in done]) == ([2024, 2025], [()] * len(globs)), order
+
+
+def test_a_file_is_known_by_its_bytes_where_its_times_say_nothing(workspace: Workspace, years: Path) -> None:
+    ingest(years / "y2024/*.csv", to="t")
+    put(years, "y2024/a.csv", 2024)
+    done = ingest(years / "**/*.csv", to="t")
+    assert (done.rows, done.warnings, held()) == (1, (), [2024, 2025])
+    known = {cursor.source: sorted(cursor.state["files"]) for cursor in list_cursors("t")}
+    assert known == {"files raw": ["y2024/a.csv", "y2025/a.csv"]}
+
+
+def test_an_upsert_takes_what_is_in_a_file_now_and_not_what_another_glob_found_there_once(
+    workspace: Workspace, years: Path
+) -> None:
+    counts = []
+    for glob, number in (("y2024/*.csv", 1), ("**/*.csv", 2), ("y2024/*.csv", 1)):
+        put(years, "y2024/a.csv", number)
+        counts.append(ingest(years / glob, to="t", mode="upsert", key="x").rows)
+    assert counts == [1, 2, 1]  # of the two the second file was new
+
+
+def test_copies_are_told_of_across_sources(workspace: Workspace, years: Path) -> None:
+    ingest(years / "y2024/*.csv", to="t")
+    shutil.copy(years / "y2024/a.csv", years / "y2025/b.csv")
+    done = ingest(years / "y2025/*.csv", to="t")
+    assert [each.partition("b.csv ")[2] for each in done.warnings] == [
+        "holds the same bytes as `raw/y2024/a.csv`, which was read, too: its rows are there twice."
+    ]
+
+
+def test_what_is_forgotten_is_forgotten_in_every_cursor_that_knows_it(workspace: Workspace, years: Path) -> None:
+    ingest(years / "y2024/*.csv", to="t")
+    ingest(years / "**/*.csv", to="t")
+    forget_cursor("t", years / "**/*.csv")
+    assert ingest(years / "**/*.csv", to="t").rows == 2
+    forget_cursor("t", years / "y2025/*.csv")
+    assert ingest(years / "y2025/*.csv", to="t").rows == 1
+    assert ingest(years / "**/*.csv", to="t").rows == 0
+    with pytest.raises(NotFoundError):
+        forget_cursor("t", years / "y2026/*.csv")
+
+
+def test_two_globs_that_take_a_file_at_one_time_take_it_once(workspace: Workspace, years: Path) -> None:
+    def meanwhile(_: object) -> None:
+        if not dataset("t").versions():
+            ingest(years / "y2024/*.csv", to="t")
+
+    with pytest.raises(ConflictError, match="got rows of the same files by files raw/y2024"):
+        ingest(years / "**/*.csv", to="t", progress=meanwhile)
+    ingest(years / "**/*.csv", to="t")
+    assert held() == [2024, 2025]
+
+
+def test_what_was_staged_is_let_go_if_another_glob_took_it_meanwhile(workspace: Workspace, years: Path) -> None:
+    def broken(progress: Any) -> None:
+        if progress.rows:
+            raise UnavailableError("it", "is gone")
+
+    with pytest.raises(UnavailableError):
+        ingest(years / "**/*.csv", to="t", progress=broken, limits=Limits(rows=1), retry=Retry(attempts=1))
+    ingest(years / "y2024/*.csv", to="t")
+    ingest(years / "**/*.csv", to="t")
+    assert held() == [2024, 2025]
+
+
+def test_rows_that_were_replaced_by_hand_are_told_until_new_ones_come(workspace: Workspace) -> None:
+    ingest(Numbers("mine", 1, 2), to="t")
+    dataset("t").append(pl.DataFrame({"x": [3]}))
+    assert ingest(Numbers("mine", 1, 2), to="t").warnings == ()
+    dataset("t").commit(dataset("t").version(1).to_polars())
+    told = "t/3 replaced by hand what was read of mine before, which is not read again"
+    assert [told in each for each in ingest(Numbers("mine", 1, 2), to="t").warnings] == [True]
+    remove_version("t/2")
+    assert [told in each for each in ingest(Numbers("mine", 1, 2, 3), to="t").warnings] == [True]
+    assert ingest(Numbers("mine", 1, 2, 3), to="t").warnings == ()
+    dataset("t").commit(pl.DataFrame({"x": [0]}))
+    assert ingest(Numbers("mine", 1, 2, 3), to="t", mode="replace").warnings == ()
+    assert ingest(Numbers("mine", 1, 2, 3), to="t").warnings == ()
