@@ -106,7 +106,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict
         register(LogisticRegression().fit(numbers, ["a", "b", "c", "c"]), "kind", input_example=numbers)
         bind("delays", "delay@production", version="delay/1")
         bind("kinds", "kind@production", version="kind/1")
-        said = {
+        said: dict[str, list[Any]] = {
             "delays": load_predictor("delays")(pl.DataFrame(ROWS)),
             "kinds": [list(each.values()) for each in load_predictor("kinds")(numbers[:3])],  # type: ignore[union-attr]  # by class
         }
