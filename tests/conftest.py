@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -42,6 +43,11 @@ def _stay_inside(event: str, args: tuple[object, ...]) -> None:
 
 if "MAINSPRING_TEST_OUTSIDE" not in os.environ:
     sys.addaudithook(_stay_inside)
+
+# A shell that starts the tests in the background has them, and what they start, ignore interrupts.
+for number in (signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 MAY_MOUNT = sys.platform == "linux" and os.geteuid() == 0 and shutil.which("mount") is not None
 
