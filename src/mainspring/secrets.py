@@ -16,7 +16,8 @@ from mainspring.errors import SecretError
 
 _REFERENCE = re.compile(r"secret:(env|file)/([^\s@;,'\"]+)")
 _SECRET_NAME = re.compile(
-    r"(?i)(^|[_\-.])(password|passwd|pwd|secret|api_?key|access_?key|private_?key|token|credentials?)s?$"
+    r"(?i)(?:(?:^|[_\-.])(?:pwd|pass|token|credentials?)s?|(?-i:[a-z](?:Pwd|Token|Credentials?))"
+    r"|password|passwd|passphrase|sshpass|secret|(?:secret|api|access|private)[_\-]?key)s?$"
 )
 _NO_SECRETS = ("PWD", "OLDPWD")  # the shell's working directory, not a password
 _SHORTEST = 4  # shorter values would blank out ordinary words
@@ -24,7 +25,7 @@ _SHORTEST_INSIDE = 8  # shorter ones stand in ordinary texts by chance
 _SHORTEST_DIGITS = 6  # as do shorter numbers
 # Set by whoever installs a database or a server: they hide nothing, and stand in ordinary texts.
 _DEFAULTS = frozenset(
-    """admin administrator changeme change-me change_me default disabled enabled example guest localhost mainspring minio
+    """admin administrator changeme change-me change_me default disabled enabled example false guest localhost mainspring minio
     minioadmin mongodb mysql oracle passw0rd password placeholder postgres postgresql rabbitmq redis secret testing
     token unused your-password""".split()
 )
@@ -141,7 +142,7 @@ def references_in(text: str) -> list[str]:
 def names_secret(name: str) -> bool:
     """Whether a parameter or variable of this name holds a secret by convention.
 
-    >>> names_secret("db_password"), names_secret("MLFLOW_TRACKING_TOKEN"), names_secret("max_tokens_per_row")
+    >>> names_secret("db_password"), names_secret("PGPASSWORD"), names_secret("max_tokens_per_row")
     (True, True, False)
     """
     return _names_secret(name)

@@ -11,9 +11,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
 from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score, make_scorer
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
@@ -53,6 +62,8 @@ MODELS: dict[str, Callable[[], Any]] = {
     "extra_trees": lambda: fit(ExtraTreesClassifier(3, random_state=np.random.RandomState(1))),
     "neighbours": lambda: fit(KNeighborsClassifier(algorithm="kd_tree")),
     "selection": lambda: fit(make_pipeline(SelectKBest(k=2), SVC())),
+    "voting": lambda: fit(VotingClassifier([("a", LogisticRegression()), ("b", GaussianNB())], voting="soft")),
+    "stacking": lambda: fit(StackingClassifier([("a", LogisticRegression()), ("b", GaussianNB())], cv=2)),
     "unfitted": LogisticRegression,
 }
 
@@ -142,3 +153,15 @@ def test_a_definition_of_the_project_is_the_same_when_its_module_is_the_script(
         assert encoded.brings == ("shapes:doubled",)
         assert load(encoded, blobs).func(2) == 4
         assert content_digest(FunctionTransformer(sys.modules.pop("shapes").doubled)) == digest
+
+
+@pytest.mark.parametrize("scoring", [None, "f1", ["f1", "roc_auc"], make_scorer(f1_score)], ids=range(4))
+def test_a_search_comes_back_as_it_was(tmp_path: Path, scoring: Any) -> None:
+    folds = StratifiedKFold(2, shuffle=True, random_state=0)
+    refit = "f1" if isinstance(scoring, list) else True
+    search = fit(GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0]}, cv=folds, scoring=scoring, refit=refit))
+    blobs = FolderBlobs(tmp_path)
+    again = load(save(search, blobs)[1], blobs)
+    features = data()[0][["a", "b", "c"]]
+    assert again.best_params_ == search.best_params_
+    assert (again.predict(features) == search.predict(features)).all()

@@ -71,10 +71,30 @@ _ALLOWED: dict[tuple[int, int], frozenset[str]] = {
             "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
             "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
             "sklearn.tree._tree.Tree",
+            "sklearn.utils._bunch.Bunch",
         }
     ),
 }
 
+# What a search holds: scorers, the metrics that they compute, and how rows were split. None does more than compute.
+_OF_SEARCHES = {
+    "sklearn.metrics._scorer": "_MultimetricScorer _PassthroughScorer _Scorer _ThresholdScorer _ProbaScorer _PredictScorer"
+    " negative_likelihood_ratio positive_likelihood_ratio",
+    "sklearn.metrics._classification": "accuracy_score balanced_accuracy_score brier_score_loss cohen_kappa_score"
+    " d2_brier_score d2_log_loss_score f1_score fbeta_score hamming_loss hinge_loss jaccard_score log_loss"
+    " matthews_corrcoef precision_score recall_score zero_one_loss",
+    "sklearn.metrics._ranking": "auc average_precision_score coverage_error dcg_score"
+    " label_ranking_average_precision_score ndcg_score roc_auc_score top_k_accuracy_score",
+    "sklearn.metrics._regression": "d2_absolute_error_score d2_pinball_score d2_tweedie_score explained_variance_score"
+    " max_error mean_absolute_error mean_absolute_percentage_error mean_gamma_deviance mean_pinball_loss"
+    " mean_poisson_deviance mean_squared_error mean_squared_log_error mean_tweedie_deviance median_absolute_error"
+    " r2_score root_mean_squared_error root_mean_squared_log_error",
+    "sklearn.metrics.cluster._supervised": "adjusted_mutual_info_score adjusted_rand_score completeness_score"
+    " fowlkes_mallows_score homogeneity_score mutual_info_score normalized_mutual_info_score rand_score v_measure_score",
+    "sklearn.model_selection._split": "GroupKFold GroupShuffleSplit KFold LeaveOneGroupOut LeaveOneOut LeavePGroupsOut"
+    " LeavePOut PredefinedSplit RepeatedKFold RepeatedStratifiedKFold ShuffleSplit StratifiedGroupKFold StratifiedKFold"
+    " StratifiedShuffleSplit TimeSeriesSplit",
+}
 # An immutable object may be one or two with the same value, which no program asks about.
 _SHARED_BY_CHANCE = frozenset(
     {"JsonNode", "TupleNode", "TypeNode", "FunctionNode", "SliceNode", "OperatorFuncNode", "DTypeNode", "BytesNode"}
@@ -157,7 +177,8 @@ def allowed_types() -> frozenset[str]:
 
     major, minor = (int(part) for part in sklearn.__version__.split(".")[:2])
     lists = [names for version, names in _ALLOWED.items() if version <= (major, minor)]
-    return frozenset().union(*lists)
+    of_searches = [f"{module}.{name}" for module, names in _OF_SEARCHES.items() for name in names.split()]
+    return frozenset(of_searches).union(*lists)
 
 
 def _definitions(untrusted: list[str]) -> tuple[str, ...]:
@@ -173,8 +194,8 @@ def _definitions(untrusted: list[str]) -> tuple[str, ...]:
         except CodecError as error:
             raise CodecError(
                 f"The estimator holds `{name}`, which is not on the list of what may be loaded, and not the project's: "
-                f"{error}. Use scikit-learn's own types and top-level definitions of the project in it, or register a "
-                "codec for its class."
+                f"{error}. Use types that are on it and top-level definitions of the project, register a codec for its "
+                "class, or keep the model as a pickle (`pickled=True`), which somebody has to allow."
             ) from error
     return tuple(sorted(found))
 

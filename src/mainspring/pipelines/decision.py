@@ -145,8 +145,11 @@ class Decider:
     def _lost(self, before: Task) -> list[str]:
         """Why a result with the very same key can't be taken."""
         if all(map(self.values.has, before.outputs.values())):
-            noted = [reason for reason in before.reasons if reason.startswith(NOT_REUSABLE)]
-            return noted or ["its result was not kept for reuse"]
+            # In other words than the reason's own, which would keep this result from reuse, too.
+            noted = [each.removeprefix(NOT_REUSABLE) for each in before.reasons if each.startswith(NOT_REUSABLE)]
+            return [f"its result was not kept for reuse: {each}" for each in noted] or [
+                "its result was not kept for reuse"
+            ]
         return ["its stored bytes are damaged or gone, so it is made again"]
 
     def _changes(self, before: Task, task: Task, fingerprint: Fingerprint) -> list[str]:

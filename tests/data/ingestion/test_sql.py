@@ -150,6 +150,22 @@ def test_a_source_that_is_appended_again_is_told(url: str, run: Run) -> None:
     assert ingest(url, to="flights", table="flight", mode="replace").warnings == ()
 
 
+def test_a_query_beside_a_table_of_the_same_database_is_told(url: str, run: Run) -> None:
+    run(
+        "CREATE TABLE t (id INTEGER)",
+        "INSERT INTO t VALUES (1)",
+        "CREATE TABLE u (id INTEGER)",
+        "INSERT INTO u VALUES (2)",
+    )
+    sources: list[dict[str, Any]] = [
+        {"table": "t"}, {"table": "u"}, {"query": "SELECT id FROM t"}, {"query": "SELECT id FROM t WHERE id > 0"}
+    ]  # fmt: skip
+    told = [ingest(url, to="flights", cursor="id", **given).warnings for given in sources]
+    assert [len(each) for each in told] == [0, 0, 1, 1]
+    assert "was read from its beginning: rows that both hold are there twice" in told[2][0]
+    assert ingest(url, to="flights", cursor="id", query="SELECT id FROM t").warnings == ()
+
+
 @pytest.mark.one_backend("it names a file")
 def test_a_database_file_is_one_source_however_it_is_named(
     workspace: Workspace, url: str, run: Run, monkeypatch: pytest.MonkeyPatch

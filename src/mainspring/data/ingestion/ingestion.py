@@ -163,12 +163,30 @@ class _Ingest:
         )  # fmt: skip
 
     def _read_anew(self, cursor: Cursor | None, rows: int) -> tuple[str, ...]:
-        if cursor is None or not rows or self.mode != "append":
+        if not rows or self.mode != "append":
             return ()
+        if cursor is None:
+            return self._of_one_database()
         if not isinstance(self.source, ReadByCursor) or self.source.cursor:
             return ()
         told = f"{self.store.source} was read before and has no cursor: its rows were appended once more."
         return (f"{told} A cursor, mode='replace' or mode='upsert' takes each once.",)
+
+    def _of_one_database(self) -> tuple[str, ...]:
+        """A query beside a table or another query: each is read from its own beginning, whatever rows they share."""
+        place, is_query, _ = self.store.source.rpartition(" query ")
+        if is_query:
+            near = [each for each in self.others if each.startswith(f"{place} ")]
+        else:
+            near = [
+                each
+                for each in self.others
+                if self.store.source.startswith(f"{each.rpartition(' query ')[0] or each} ")
+            ]
+        if not near:
+            return ()
+        told = f"`{self.name}` has rows of {listed(near)} already, and {self.store.source} was read from its beginning"
+        return (f"{told}: rows that both hold are there twice. mode='upsert' with a key takes each once.",)
 
     def _apart(self, cursor: Cursor | None, version: DatasetVersion | None) -> Iterator[str]:
         """What was read and isn't there any more, or will be read again."""
