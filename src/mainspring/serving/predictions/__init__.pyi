@@ -1,0 +1,5 @@
+from mainspring.serving.predictions.log import PredictionLog as PredictionLog
+from mainspring.serving.predictions.log import prediction_log as prediction_log
+from mainspring.serving.predictions.record import Entry as Entry
+from mainspring.serving.predictions.record import Logged as Logged
+from mainspring.serving.predictions.record import Source as Source
