@@ -89,6 +89,13 @@ def test_a_model_that_ends_its_process_ends_one_request(server: Server) -> None:
         pass
 
 
+@pytest.mark.parametrize(("asked", "said"), [(-2, "ValueError"), (-3, "failed on this request")])
+def test_a_model_that_raises_or_answers_too_many_rows_fails_one_request(server: Server, asked: int, said: str) -> None:
+    code, told = server.ask(asked)
+    assert (code, said in told["error"]) == (500, True)
+    assert server.ask(3)[1]["predictions"] == pytest.approx([6.0])
+
+
 def test_workers_leave_when_their_parent_is_killed(folder: Path) -> None:
     with served(folder, workers=2) as running:
         workers = running.pids(2)

@@ -99,7 +99,7 @@ class WebApp:
         self.siblings: Siblings | None = None
         self.has_token = bool(token)
         self._token = token.encode()
-        self._max_body_bytes, self._read_timeout_s = max_body_bytes, read_timeout_s
+        self._max_body_bytes, self.read_timeout_s = max_body_bytes, read_timeout_s
         self._reading: dict[asyncio.Task[Any] | None, float] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -176,7 +176,7 @@ class WebApp:
         chunks, size = [], 0
         # A timer for each request would cost 8 µs; the overdue are looked for by the clock of `_end_overdue` instead.
         reader = asyncio.current_task()
-        self._reading[reader] = time.monotonic() + self._read_timeout_s
+        self._reading[reader] = time.monotonic() + self.read_timeout_s
         try:
             while True:
                 message = await request.receive()
@@ -195,7 +195,7 @@ class WebApp:
                 raise
             if reader is not None:
                 reader.uncancel()
-            said = f"The body did not arrive within {self._read_timeout_s:g} s."
+            said = f"The body did not arrive within {self.read_timeout_s:g} s."
             raise RequestError(408, said, ((b"connection", b"close"),)) from None
         finally:
             self._reading.pop(reader, None)
@@ -265,7 +265,7 @@ class WebApp:
     async def _end_overdue(self) -> None:
         """End the reading of bodies that don't arrive."""
         while True:
-            await asyncio.sleep(min(1.0, self._read_timeout_s / 4))
+            await asyncio.sleep(min(1.0, self.read_timeout_s / 4))
             now = time.monotonic()
             for reader, until in list(self._reading.items()):
                 if reader is not None and _OVERDUE < until < now:

@@ -16,6 +16,7 @@ from mainspring.config import Settings, check_listen
 from mainspring.errors import ConfigError
 from mainspring.secrets import is_reference, resolve
 from mainspring.web.app import WebApp
+from mainspring.web.http import Connection
 from mainspring.web.link import Link
 
 DRAIN_S = 30
@@ -49,6 +50,10 @@ class _Server(uvicorn.Server):
             self._on_listening()
 
     async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS == 0:
+            for connection in [*self.server_state.connections]:
+                if isinstance(connection, Connection):
+                    connection.end_if_overdue(self._app.read_timeout_s, _KEEP_ALIVE_S)
         if self._link is not None and counter % _TICKS == 0:
             self._link.beat(is_stuck=not self._app.is_ready(), counted=self._app.counted())
         return await super().on_tick(counter)
@@ -151,7 +156,7 @@ def serve_aside(app: WebApp) -> Iterator[str]:
 
 def _config(app: WebApp, log_level: str | None = None) -> uvicorn.Config:
     return uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=DRAIN_S,
+        app, http=Connection, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=DRAIN_S,
         timeout_keep_alive=_KEEP_ALIVE_S, server_header=False, ws="none", proxy_headers=False, log_level=log_level,
     )  # fmt: skip
 
