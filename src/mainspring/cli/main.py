@@ -30,6 +30,7 @@ COMMANDS = {
     "serve": (f"{_HOME}serve:serve", "Answer predictions of an endpoint over HTTP."),
     "predict": (f"{_HOME}predict:predict", "Predict all rows of a dataset or a query."),
     "loadtest": (f"{_HOME}loadtest:loadtest", "Ask a server at given rates and say what it holds."),
+    "predictions": (f"{_HOME}predictions:predictions", "Look into the log of predictions."),
     "server": (f"{_HOME}server:server", "Answer MLflow's clients over HTTP: runs, files, models."),
     "tokens": (f"{_HOME}tokens:tokens", "Make, list and revoke the tokens of people for the server."),
     "import": (f"{_HOME}migration:import_", "Bring in what another tool tracked: MLflow's stores."),

@@ -200,6 +200,19 @@ def read_segments(folder: str | Path, cursor: Mapping[str, int] | None = None) -
             yield from _records(folder / name, (cursor or {}).get(name, 0))
 
 
+def read_segment(folder: str | Path, name: str) -> Iterator[SegmentRecord]:
+    """Every record of one segment, in the order in which they were appended; a torn tail is passed over.
+
+    Raises:
+        NotFoundError: there is none, or it was removed.
+        StorageError: it is closed and damaged, or can't be read.
+    """
+    try:
+        yield from _records(Path(folder, name), 0)
+    except FileNotFoundError as error:
+        raise NotFoundError("segment", name, hint=f"It is not in {folder}.") from error
+
+
 def remove_segment(folder: str | Path, name: str) -> None:
     """Remove a closed segment.
 
