@@ -33,13 +33,12 @@ from sklearn.linear_model import LinearRegression
 class Line(LinearRegression):
     def predict(self, rows):
         asked = rows[0, 0]
-        if asked == -1: return np.full(len(rows), os.getpid())
         if asked == -2: raise ValueError("unlucky")
         if asked == -3: return np.zeros(len(rows) + 1)
         if asked == -4: os._exit(9)
         if asked == -5: time.sleep(3600)
         if asked == -6: os.kill(os.getpid(), 11)
-        return super().predict(rows)
+        return np.where(rows[:, 0] == -1, os.getpid(), super().predict(rows))
 """
 PROGRAM = """
 from mainspring.serving import serve
@@ -151,6 +150,7 @@ class Load:
                 if self._ends.is_set():
                     return
                 self._ask_for(asked, kept if client % 2 else None)
+                self._ends.wait(0.004)  # leaves the workers that start meanwhile a processor
 
     def _ask_for(self, number: int, kept: http.client.HTTPConnection | None) -> None:
         try:

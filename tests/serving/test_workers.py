@@ -66,6 +66,7 @@ def test_a_killed_worker_is_replaced_and_harms_no_connection_but_its_own(server:
     assert len(load.lost) <= 6  # at most one of each client, which was in its hands or went into its connection
 
 
+@pytest.mark.slow  # several processes load their models
 def test_workers_replaced_one_by_one_under_load_lose_no_request(server: Server) -> None:
     before = server.pids(2)
     with Load(server) as load:
@@ -96,6 +97,7 @@ def test_a_model_that_raises_or_answers_too_many_rows_fails_one_request(server: 
     assert server.ask(3)[1]["predictions"] == pytest.approx([6.0])
 
 
+@pytest.mark.slow  # several processes load their models
 def test_workers_leave_when_their_parent_is_killed(folder: Path) -> None:
     with served(folder, workers=2) as running:
         workers = running.pids(2)
@@ -106,6 +108,7 @@ def test_workers_leave_when_their_parent_is_killed(folder: Path) -> None:
             running.connect()
 
 
+@pytest.mark.slow  # several processes load their models
 def test_a_worker_that_hangs_is_replaced(folder: Path) -> None:
     # Over a second: a worker says each second that it lives.
     with served(folder, workers=1, timeout_s=0.1, patience_s=1.5) as running:
@@ -115,6 +118,7 @@ def test_a_worker_that_hangs_is_replaced(folder: Path) -> None:
         assert running.pids(1) != {before}
 
 
+@pytest.mark.slow  # several processes load their models
 def test_workers_that_can_not_start_end_the_server_with_what_they_said(tmp_path: Path) -> None:
     make_project(tmp_path)
     with Workspace.open(tmp_path) as workspace, using(workspace):
