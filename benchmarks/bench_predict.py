@@ -1,9 +1,9 @@
 """CPU of a prediction through the ASGI application, against a raw ASGI echo plus the model's own call.
 
-Budget: echo + the model's call + 20 µs, and 15 µs for features that are read by a key: 12 of them, from LMDB, against
-a request that holds them. In process, without the HTTP parser, which both share. A real model's call varies by
-more than 20 µs from one minute to the next, so what is added is measured with one whose call takes nothing, too. `--small`
-runs it briefly.
+Budget: echo + the model's call + 20 µs, 15 µs for features that are read by a key (12 of them, from LMDB, against a
+request that holds them), and 5 µs for the log of predictions. In process, without the HTTP parser, which both share. A
+real model's call varies by more than 20 µs from one minute to the next, so what is added is measured with one whose
+call takes nothing, too. `--small` runs it briefly.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, Workspace.open(Path(folder)) as workspace, using(workspace):
         table = pl.DataFrame({f"x{n}": rows[:5, n] for n in range(COLUMNS)})
         register(model, "flights", input_example=table)
-        bind("delays", "flights@production", version="flights/1")
+        bind("delays", "flights@production", version="flights/1", log="off")
         app = ServingApp(workspace, "delays")
         live = app.live["delays"]
         body = msgspec.json.encode({"records": table[:1].to_dicts()})
@@ -89,6 +89,8 @@ def main() -> None:
             print(f"{type(named).__name__}, {connections} at once:", end=" ")
             print(f"echo and the model's call {floor:.1f} µs, /predict {ours:.1f} µs,", end=" ")
             print(f"{ours - floor:+.1f} µs over it (budget 20), {ours / floor:.2f} x")
+        off, on = asyncio.run(alternate(*logged(workspace, table), rounds, count))
+        print(f"the log of predictions: {on - off:+.1f} µs over {off:.1f} µs (budget 5), {on / off:.2f} x")
         without, read = asyncio.run(alternate(*featured(workspace, table, model), rounds, count))
         print(
             f"{READ} features from LMDB: {read - without:+.1f} µs over {without:.1f} µs (budget 15), {read / without:.2f} x"
@@ -110,11 +112,23 @@ def featured(workspace: Workspace, table: pl.DataFrame, model: Any) -> tuple[Ser
     found = []
     for number, service in enumerate([None, get_definition("service", "all")]):
         version = register(model, f"instant-{number}", signature=signature, input_kind="numpy", features=service)
-        bind(f"instant-{number}", f"instant-{number}@production", version=str(version))
+        bind(f"instant-{number}", f"instant-{number}@production", version=str(version), log="off")
         app = ServingApp(workspace, f"instant-{number}")
         live = app.live[f"instant-{number}"]
         live.predictor.predictor.model, live.batcher.is_quick = Instant(), True
         found.append((app, msgspec.json.encode({"records": [bodies[number]]})))
+    return found[0], found[1]
+
+
+def logged(workspace: Workspace, table: pl.DataFrame) -> tuple[Served, Served]:
+    """A model whose call takes nothing, unlogged and logged."""
+    found: list[Served] = []
+    for name, log in (("unlogged", "off"), ("logged", "required")):
+        bind(name, f"flights@{name}", version="flights/1", log=log)  # type: ignore[arg-type]  # both are ways to log
+        app = ServingApp(workspace, name)
+        live = app.live[name]
+        live.predictor.predictor.model, live.batcher.is_quick = Instant(), True
+        found.append((app, msgspec.json.encode({"records": table[:1].to_dicts()})))
     return found[0], found[1]
 
 

@@ -76,7 +76,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def test_records_are_answered_in_order(running: Running, body: object) -> None:
     answer = running.client.post("/predict", json=body, headers={"X-Request-Id": "mine"})
     assert answer.status_code == 200
-    assert answer.json() == {"predictions": pytest.approx([2.0, 5.0]), "model_version": "line/1", "id": "mine"}
+    told = answer.json()
+    assert len(told.pop("ids")) == 2
+    assert told == {"predictions": pytest.approx([2.0, 5.0]), "model_version": "line/1", "id": "mine"}
     assert (answer.headers["x-model-version"], answer.headers["x-request-id"]) == ("line/1", "mine")
 
 

@@ -12,7 +12,7 @@ from mainspring.cli.app import Group, Invocation
 
 if TYPE_CHECKING:
     from mainspring.models import ModelVersion
-    from mainspring.serving import Endpoint, Runtime
+    from mainspring.serving import Endpoint, Logging, Runtime
     from mainspring.workspace import Workspace
 
 
@@ -53,18 +53,28 @@ def show_one(invocation: Invocation, endpoint: str) -> None:
     "--runtime", type=click.Choice(["native", "onnx"]),
     help="Whether the model itself answers or its ONNX graph (`models onnx`); at first the model.",
 )  # fmt: skip
+@click.option(
+    "--log", type=click.Choice(["required", "best-effort", "off"]),
+    help="Whether predictions are logged before they are answered, if possible, or not; at first required.",
+)  # fmt: skip
+@click.option(
+    "--log-share", type=click.FloatRange(0, 1), metavar="SHARE", help="Of requests that are logged; at first 1."
+)
+@click.option(
+    "--redact", multiple=True, metavar="NAME", help="Leave this column or feature out of the log; '' for none any more."
+)
 @click.option("--note", default="", metavar="TEXT", help="Kept with the move.")
 @click.pass_obj
 def bind_one(
     invocation: Invocation, endpoint: str, target: str, version: str, overrides: bool | None, runtime: Runtime | None,
-    note: str,
+    log: Logging | None, log_share: float | None, redact: tuple[str, ...], note: str,
 ) -> None:  # fmt: skip
     """Make ENDPOINT serve MODEL@ALIAS, or move what it serves to another version. Running servers follow."""
     from mainspring.serving import bind
 
     bound = bind(
-        endpoint, target, version=version, overrides=overrides, runtime=runtime, note=note,
-        workspace=invocation.workspace,
+        endpoint, target, version=version, overrides=overrides, runtime=runtime, log=log, log_share=log_share,
+        redact=[name for name in redact if name] if redact else None, note=note, workspace=invocation.workspace,
     )  # fmt: skip
     invocation.show(
         {"endpoint": _document(bound, invocation.workspace)},
@@ -100,6 +110,8 @@ def _shown(found: dict[str, Any]) -> str:
             ("runtime", found["runtime"]),
             ("reads", features_read(found["features"])),
             ("overrides", "a request may hold features" if found["overrides"] else ""),
+            ("log", found["log"] + (f", {found['log_share']:.3g} of requests" if found["log_share"] < 1 else "")),
+            ("redacted", ", ".join(found["redact"])),
             ("moves", str(found["generation"])),
             ("moved", text.moment(found["moved_at"])),
         ]

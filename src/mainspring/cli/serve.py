@@ -24,10 +24,14 @@ from mainspring.cli.endpoints import features_of, features_read
     "--timeout", "timeout_s", type=click.FloatRange(0.001), default=30.0, show_default=True, metavar="SECONDS",
     help="After which a request that the model has not answered is given up, with a 504.",
 )  # fmt: skip
+@click.option(
+    "--workers", type=click.IntRange(1), metavar="N",
+    help="How many processes answer; one that dies is replaced, and SIGHUP replaces all, one after another.",
+)  # fmt: skip
 @click.pass_obj
 def serve(
     invocation: Invocation, endpoints: tuple[str, ...], host: str | None, port: int | None, replay: bool,
-    max_entities: int, timeout_s: float,
+    max_entities: int, timeout_s: float, workers: int | None,
 ) -> None:  # fmt: skip
     """Answer predictions of each ENDPOINT over HTTP until Ctrl-C.
 
@@ -53,5 +57,5 @@ def serve(
 
     serve_endpoint(
         invocation.workspace, *dict.fromkeys(endpoints), host=host, port=port, on_ready=ready, replay=replay,
-        max_entities=max_entities, timeout_s=timeout_s,
+        max_entities=max_entities, timeout_s=timeout_s, workers=workers,
     )  # fmt: skip

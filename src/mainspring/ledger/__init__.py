@@ -1,7 +1,7 @@
 """The one record: nodes, the edges between them, and events, written in the caller's transaction."""
 
 from mainspring.ledger.actor import Actor, acting, current_actor
-from mainspring.ledger.ids import new_id
+from mainspring.ledger.ids import is_sampled, new_id, sample_limit
 from mainspring.ledger.ledger import Edge, Event, Ledger, Node
 from mainspring.ledger.scope import (
     Replay,
@@ -32,9 +32,11 @@ __all__ = [
     "current_scope",
     "current_task",
     "is_replay",
+    "is_sampled",
     "moving_noted",
     "new_id",
     "note_moving",
     "open_scope",
+    "sample_limit",
     "within_task",
 ]

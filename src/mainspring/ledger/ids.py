@@ -1,12 +1,15 @@
-"""Ids: 32 hexadecimal digits that sort by the time they were made."""
+"""Ids: 32 hexadecimal digits that sort by the time they were made, and samples of what bears one, decided by it."""
 
 from __future__ import annotations
 
 import os
 import threading
+from zlib import crc32
 
 from mainspring import clock
 
+_SCALE = 1 << 32
+_MIX = 0x9E3779B1  # odd: a CRC alone keeps the patterns of numbered ids
 _lock = threading.Lock()
 _last_us = 0
 
@@ -22,3 +25,17 @@ def new_id() -> str:
     with _lock:
         _last_us = at_us = max(clock.now_us(), _last_us + 1)
     return f"{at_us:014x}{os.urandom(9).hex()}"
+
+
+def sample_limit(share: float) -> int:
+    """A share of ids, 0 to 1, in the form that `is_sampled` takes."""
+    return int(share * _SCALE)
+
+
+def is_sampled(given_id: str, limit: int) -> bool:
+    """Whether this id is in the sample; what is in a smaller sample is in every larger one.
+
+    >>> 450 < sum(is_sampled(f"request-{number}", sample_limit(0.5)) for number in range(1000)) < 550
+    True
+    """
+    return limit > 0 and (crc32(given_id.encode()) * _MIX) % _SCALE < limit

@@ -139,7 +139,7 @@ class ServerApp(WebApp):
             declared = request.headers.get(b"content-md5")
             md5 = None if declared is None else hashlib.md5(usedforsecurity=False)
             while True:
-                message = await asyncio.wait_for(request.receive(), self._read_timeout_s)
+                message = await asyncio.wait_for(request.receive(), self.read_timeout_s)
                 if message["type"] == "http.disconnect":
                     raise ConnectionResetError("the client went away before its file was complete")
                 spool.write(part := message.get("body", b""))

@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = exports(
     __name__,
     {
         **dict.fromkeys(
-            ("Endpoint", "Runtime", "bind", "get_endpoint", "list_endpoints"), "mainspring.serving.endpoint"
+            ("Endpoint", "Logging", "Runtime", "bind", "get_endpoint", "list_endpoints"), "mainspring.serving.endpoint"
         ),
         **dict.fromkeys(("OnlinePredictor", "load_predictor", "service_of"), "mainspring.serving.online"),
         "ServingApp": "mainspring.serving.app",

@@ -3,6 +3,9 @@ from mainspring.serving.endpoint import (
     Endpoint as Endpoint,
 )
 from mainspring.serving.endpoint import (
+    Logging as Logging,
+)
+from mainspring.serving.endpoint import (
     Runtime as Runtime,
 )
 from mainspring.serving.endpoint import (

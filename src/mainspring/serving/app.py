@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from mainspring.serving.live import Live, load_live
 from mainspring.serving.online import Filled
 from mainspring.serving.openapi import document
 from mainspring.serving.page import describe, page_of
+from mainspring.serving.predictions.record import Entry
 from mainspring.serving.protocols.call import Call, Outcome
 from mainspring.serving.protocols.inference import HEADER_LENGTH
 from mainspring.serving.protocols.paths import INFER, INVOCATIONS, MODEL, MODEL_READY, PREDICT, Place, place_of
@@ -125,6 +127,13 @@ class ServingApp(WebApp):
         if self._statuses:
             counts = [({"endpoint": name, "status": each}, n) for (name, each), n in sorted(self._statuses.items())]
             lines += counter("mainspring_features_total", "Features that were read for predictions, by status.", counts)
+        logged = {name: live.log.counts for name, live in self.live.items() if live.log is not None}
+        for kind, about in (
+            ("logged", "Predictions in the log."),
+            ("unlogged", "Predictions that the log could not take."),
+        ):
+            counts = [({"endpoint": name}, counted[name, kind]) for name, counted in logged.items()]
+            lines += counter(f"mainspring_predictions_{kind}_total", about, counts) if counts else []
         if dropped:
             about = "Sampled vectors that are too large for their log."
             lines += counter("mainspring_vectors_dropped_total", about, dropped)
@@ -145,19 +154,21 @@ class ServingApp(WebApp):
         if request.kind != JSON:
             raise RequestError(415, "Send JSON, with `Content-Type: application/json`.")
         call = read_records(await self.body(request), live.predictor)
-        return self._signed(live, write_records(call, await self._outcome(live, call, request), live.name))
+        outcome = await self._outcome(live, call, request)
+        return self._signed(live, write_records(call, outcome, live.name), outcome)
 
     async def _infer(self, request: Request) -> Answer:
         place = place_of(request.path)
         live = self._asked(request, place)
         call = live.inference.read(await self.body(request), request.headers.get(HEADER_LENGTH))
         outcome = await self._outcome(live, call, request)
-        return self._signed(live, live.inference.write(call, outcome, place.name, str(live.version.number)))
+        return self._signed(live, live.inference.write(call, outcome, place.name, str(live.version.number)), outcome)
 
     async def _invoke(self, request: Request) -> Answer:
         live = self._asked(request, place_of(request.path))
         call = live.invocations.read(await self.body(request), request.kind)
-        return self._signed(live, live.invocations.write(call, await self._outcome(live, call, request)))
+        outcome = await self._outcome(live, call, request)
+        return self._signed(live, live.invocations.write(call, outcome), outcome)
 
     def _model(self, route: str, request: Request) -> Answer:
         place = place_of(request.path)
@@ -199,22 +210,27 @@ class ServingApp(WebApp):
 
     async def _outcome(self, live: Live, call: Call, request: Request) -> Outcome:
         """The answers to a call, with the features that are read for it."""
+        began = time.perf_counter()
         reader = live.predictor.reader
         filled = Filled(call.columns) if reader is None else await self._filled(live, reader, call, request)
+        request_id, statuses = request.id.decode(), None if reader is None else filled.statuses
         if not call.rows:
-            return Outcome([], request.id.decode(), None if reader is None else filled.statuses)
+            return Outcome([], request_id, statuses)
+        route_key = request.headers.get(b"x-route-key", b"").decode("latin-1")
+        entry = Entry(request_id, route_key, began, call.columns, call.rows, filled.reads)
         try:
-            answers = await live.batcher.answer(filled.columns, call.rows)
+            answers = await live.batcher.answer(filled.columns, call.rows, entry)
         except RequestError:
             raise
         except (Exception, SystemExit) as error:
             raise _failed(request, live.name, error) from error
-        return Outcome(answers, request.id.decode(), None if reader is None else filled.statuses)
+        return Outcome(answers, request_id, statuses, entry.first)
 
     @staticmethod
-    def _signed(live: Live, answer: Answer) -> Answer:
-        """An answer with the version that gave it."""
-        return answer._replace(headers=((b"x-model-version", live.header), *answer.headers))
+    def _signed(live: Live, answer: Answer, outcome: Outcome) -> Answer:
+        """An answer with the version that gave it, and the id of its first prediction."""
+        told = ((b"x-prediction-id", outcome.first.encode()),) if outcome.first else ()
+        return answer._replace(headers=((b"x-model-version", live.header), *told, *answer.headers))
 
     async def _filled(self, live: Live, reader: FeatureReader, call: Call, request: Request) -> Filled:
         """What the model takes, with the features that are read for it."""

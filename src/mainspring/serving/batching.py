@@ -1,6 +1,7 @@
 """Batches of what waits: while the model answers, calls queue up, and the next batch is all of them, up to a number of rows.
 
 There is no timer: an idle model answers at once. The queue is bounded, so that a server that is asked too much says so early.
+Invariant: what a batch's calls were answered is logged in one piece before any of them is told.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mainspring.models.predictor import Prediction, plain
 from mainspring.models.signature import Columns
 from mainspring.web.app import RequestError
 
 Answers = list[Prediction]
+Log = Callable[[Sequence[tuple[Any, Answers]]], None]
 MOST_ROWS = 1_024
 """Rows in one batch; a call with more is a batch of its own."""
 MOST_WAITING = 65_536
@@ -36,6 +38,7 @@ class _Waiting(NamedTuple):
     rows: int
     answered: asyncio.Future[Answers]
     until: float
+    entry: Any
 
 
 class Batcher:
@@ -43,14 +46,15 @@ class Batcher:
 
     `answer` takes columns and their number of rows, and `names` are the columns that it needs. It takes about `call_s`: what is
     quick is not worth a turn of the loop in which others could join it, and what is slow is worth a thread. A call is given
-    up after `timeout_s`, whether it waits or is being answered.
+    up after `timeout_s`, whether it waits or is being answered. `log` gets the entries of calls with their answers before these
+    are given; what it raises is raised to each of the calls.
     """
 
     def __init__(
         self, answer: Callable[[Columns, int], Answers], names: Sequence[str], *, call_s: float,
-        most_rows: int = MOST_ROWS, most_waiting: int = MOST_WAITING, timeout_s: float = TIMEOUT_S,
+        most_rows: int = MOST_ROWS, most_waiting: int = MOST_WAITING, timeout_s: float = TIMEOUT_S, log: Log | None = None,
     ) -> None:  # fmt: skip
-        self._answer, self._names = answer, tuple(names)
+        self._answer, self._names, self._log = answer, tuple(names), log
         self.is_quick, self.is_slow = call_s < _QUICK_S, call_s > SLOW_S
         self._most_rows, self._most_waiting, self._timeout_s = most_rows, most_waiting, timeout_s
         self._waiting: deque[_Waiting] = deque()
@@ -67,8 +71,8 @@ class Batcher:
         """Whether the model still answers: not if it hung in several threads."""
         return self.stuck < _MOST_STUCK
 
-    async def answer(self, columns: Columns, rows: int) -> Answers:
-        """The answers to a call.
+    async def answer(self, columns: Columns, rows: int, entry: Any = None) -> Answers:
+        """The answers to a call; the log gets the `entry` with them.
 
         Raises:
             RequestError: 503, so many rows wait that this call would have to wait too long; 504, it was not answered in time.
@@ -77,9 +81,12 @@ class Batcher:
         if self._waiting and self._rows_waiting + rows > self._most_waiting:
             raise RequestError(503, "So many requests wait that this one is not taken. Send it later.", self._retry())
         if self.is_quick and rows <= _MANY_ROWS and self.is_idle:
-            return self._answer(columns, rows)
+            answers = self._answer(columns, rows)
+            if self._log is not None:
+                self._log([(entry, answers)])
+            return answers
         loop = asyncio.get_running_loop()
-        call = _Waiting(columns, rows, loop.create_future(), time.monotonic() + self._timeout_s)
+        call = _Waiting(columns, rows, loop.create_future(), time.monotonic() + self._timeout_s, entry)
         self._waiting.append(call)
         self._rows_waiting += rows
         if not self._is_scheduled:
@@ -124,7 +131,7 @@ class Batcher:
                 self._running = batch
                 self._aside(batch)
                 return
-            _tell(batch, _answered(self._answer, self._names, batch))
+            _tell(batch, self._settled(batch))
         self._is_scheduled = False
 
     def _taken(self) -> list[_Waiting]:
@@ -138,11 +145,27 @@ class Batcher:
                 rows += call.rows
         return batch
 
+    def _settled(self, batch: Sequence[_Waiting]) -> list[Answers | BaseException]:
+        """What to tell each call, once that is logged; what is given up is not."""
+        found = _answered(self._answer, self._names, batch)
+        kept = [
+            (call.entry, answers)
+            for call, answers in zip(batch, found, strict=True)
+            if not isinstance(answers, BaseException) and not call.answered.done()
+        ]
+        if self._log is None or not kept:
+            return found
+        try:
+            self._log(kept)
+        except Exception as error:  # noqa: BLE001  # it is told to each of the calls
+            return [answers if isinstance(answers, BaseException) else error for answers in found]
+        return found
+
     def _aside(self, batch: list[_Waiting]) -> None:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "model")
         began = time.monotonic()
-        work = asyncio.get_running_loop().run_in_executor(self._thread, _answered, self._answer, self._names, batch)
+        work = asyncio.get_running_loop().run_in_executor(self._thread, self._settled, batch)
 
         def done(work: asyncio.Future[list[Answers | BaseException]]) -> None:
             if work.cancelled():

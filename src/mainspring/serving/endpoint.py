@@ -20,6 +20,7 @@ from mainspring.models import (
     check_alias,
     expect_graph,
     expect_loadable,
+    expect_model,
     get_model_version,
     move_bound_alias,
 )
@@ -32,19 +33,23 @@ MIGRATIONS = [
     CREATE TABLE endpoint (
         name TEXT PRIMARY KEY, id TEXT NOT NULL, model TEXT NOT NULL, alias TEXT NOT NULL, version TEXT NOT NULL,
         number INTEGER NOT NULL, generation INTEGER NOT NULL, overrides INTEGER NOT NULL, runtime TEXT NOT NULL,
+        log TEXT NOT NULL, log_share REAL NOT NULL, redact TEXT NOT NULL,
         created_at INTEGER NOT NULL, moved_at INTEGER NOT NULL
     )
     """,
 ]
 Runtime = Literal["native", "onnx"]
+Logging = Literal["required", "best-effort", "off"]
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
+_AT_FIRST = {"overrides": False, "runtime": "native", "log": "required", "log_share": 1.0, "redact": ()}
 
 
 class Endpoint(msgspec.Struct, frozen=True):
     """What a name answers with: `version` is the id of the model version, `generation` counts the moves.
 
     `overrides` says that a request may hold features that are read from the online store otherwise, `runtime` whether the
-    model itself or its ONNX graph answers.
+    model itself or its ONNX graph answers. Of its predictions the share `log_share` is logged: `required` before they are
+    answered, `best-effort` also answered if the log can't be written, or `off`; columns and features in `redact` are left out.
     """
 
     name: str
@@ -56,6 +61,9 @@ class Endpoint(msgspec.Struct, frozen=True):
     generation: int
     overrides: bool
     runtime: Runtime
+    log: Logging
+    log_share: float
+    redact: tuple[str, ...]
     created_at: int
     moved_at: int
 
@@ -101,31 +109,36 @@ class EndpointStore:
     def put(self, tx: Transaction, endpoint: Endpoint) -> None:
         """Write the row anew."""
         tx.execute("DELETE FROM endpoint WHERE name = ?", (endpoint.name,))
-        tx.insert("endpoint", msgspec.to_builtins(endpoint) | {"overrides": int(endpoint.overrides)})
+        redact = msgspec.json.encode(endpoint.redact).decode()
+        tx.insert("endpoint", msgspec.to_builtins(endpoint) | {"overrides": int(endpoint.overrides), "redact": redact})
 
 
 def _endpoint(row: Sequence[Any]) -> Endpoint:
     values = dict(zip(Endpoint.__struct_fields__, row, strict=True))
-    return Endpoint(**values | {"overrides": bool(values["overrides"])})
+    redact = msgspec.json.decode(values["redact"], type=tuple[str, ...])
+    return Endpoint(**values | {"overrides": bool(values["overrides"]), "redact": redact})
 
 
 def bind(
     name: str, target: str = "", *, version: str = "", overrides: bool | None = None, runtime: Runtime | None = None,
-    note: str = "", workspace: Workspace | None = None,
+    log: Logging | None = None, log_share: float | None = None, redact: Sequence[str] | None = None, note: str = "",
+    workspace: Workspace | None = None,
 ) -> Endpoint:  # fmt: skip
     """Make an endpoint serve `model@alias`, or move what it serves to a version.
 
     `target` may be left out for an endpoint that exists. `version` is any reference to a version of the model; left out,
     the alias stays where it points. With `overrides` a request may hold features of the model, which are read from the
     online store otherwise; left out, it stays as it is, at first False. The `runtime` stays, too, at first `native`; with
-    `onnx` the graph answers that `export_onnx` made of the version. Running servers follow within about a second. In a replay
-    nothing is moved.
+    `onnx` the graph answers that `export_onnx` made of the version. So do `log` (at first `required`), `log_share` (1) and
+    `redact` (nothing): whether predictions are logged, which share of the requests, without which columns and features.
+    Running servers follow within about a second. In a replay nothing is moved.
 
     Raises:
         NotFoundError: no such endpoint (and no target given), model, version or alias; or the version has no ONNX graph.
         NotAllowedError: another endpoint serves this alias; the version is files that aren't loaded here; a guard, such as
             a policy of approval, says what is missing; or this is a replay, and there is no such endpoint.
-        InvalidError: the target is not `model@alias`, the version is another model's, or there is no such runtime.
+        InvalidError: the target is not `model@alias`, the version is another model's, there is no such runtime or way to log,
+            the share is none, or what is to be left out is nothing that the version takes.
     """
     workspace = workspace or current_workspace()
     models, endpoints = ModelStore(workspace.database, workspace.ledger), EndpointStore(workspace.database)
@@ -144,12 +157,48 @@ def bind(
     expect_loadable(chosen, workspace.database)
     asked = runtime or (before.runtime if before else "native")
     expect_runtime(chosen, asked, workspace)
+    options = _options(before, overrides=overrides, runtime=runtime, log=log, log_share=log_share, redact=redact)
+    _expect_taken(redact or (), chosen, workspace)
     if is_replay():
         if before is None:
             raise NotAllowedError(f"A replay binds nothing, and there is no endpoint `{name}`: it differs.")
         return before
     with workspace.database.transaction() as tx:
-        return _bind(tx, workspace, models, endpoints, name, alias, chosen, overrides, asked, note)
+        return _bind(tx, workspace, models, endpoints, name, alias, chosen, options, note)
+
+
+def _options(before: Endpoint | None, **given: Any) -> dict[str, Any]:
+    """What is given, and of the rest what was before, or is at first.
+
+    Raises:
+        InvalidError: something given is no such option.
+    """
+    if given["log"] is not None and given["log"] not in get_args(Logging):
+        raise InvalidError("log", given["log"], "`required`, `best-effort` or `off`")
+    if given["log_share"] is not None and not 0 <= given["log_share"] <= 1:
+        raise InvalidError("log_share", given["log_share"], "a share of requests from 0 to 1")
+    if isinstance(given["redact"], str):
+        raise InvalidError("redact", given["redact"], "a list of names of columns and features")
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if "redact" in chosen:
+        chosen["redact"] = tuple(sorted(set(chosen["redact"])))
+    return {name: getattr(before, name) if before else _AT_FIRST[name] for name in given} | chosen
+
+
+def _expect_taken(names: Sequence[str], version: ModelVersion, workspace: Workspace) -> None:
+    """Go on only with names of what a version takes, or reads: a misspelt one would be logged."""
+    known = {field.name for field in expect_model(version)[1].inputs} if names else set()
+    if names and version.features is not None:
+        from mainspring.features import get_definition  # a model without features is served without Polars
+
+        features = get_definition("service", version.features, workspace).feature_set(workspace)
+        known |= {*features.request, *features.features}
+    for name in names:
+        if name not in known:
+            near = close_names(name, sorted(known))
+            raise InvalidError(
+                "redact", name, f"a column or feature of {version}", f"Nearest: {near[0]}." if near else ""
+            )
 
 
 def expect_runtime(version: ModelVersion, runtime: Runtime, workspace: Workspace) -> None:
@@ -173,28 +222,25 @@ def _bind(
     name: str,
     alias: str,
     version: ModelVersion,
-    overrides: bool | None,
-    runtime: Runtime,
+    options: dict[str, Any],
     note: str,
 ) -> Endpoint:
     now, before = clock.now_us(), endpoints.find(name)
-    if overrides is None:
-        overrides = before is not None and before.overrides
     is_same = before is not None and (before.target, before.version) == (f"{version.name}@{alias}", version.id)
-    if before is not None and is_same and (before.overrides, before.runtime) == (overrides, runtime):
+    if before is not None and is_same and all(getattr(before, each) == value for each, value in options.items()):
         return before
     if before is not None and before.target != f"{version.name}@{alias}":
         models.unbind(tx, before.model, before.alias, by=name)
     endpoint = Endpoint(
         name, before.id if before else new_id(), version.name, alias, version.id, version.number,
-        before.generation + 1 if before else 1, overrides, runtime, before.created_at if before else now, now,
+        before.generation + 1 if before else 1, created_at=before.created_at if before else now, moved_at=now, **options,
     )  # fmt: skip
     workspace.ledger.node(tx, "endpoint", endpoint.id, name)
     move_bound_alias(tx, workspace, version, alias, endpoint=name, endpoint_id=endpoint.id, note=note)
     endpoints.put(tx, endpoint)
     told = {
         "target": endpoint.target, "version": str(version), "generation": endpoint.generation,
-        "overrides": overrides, "runtime": runtime, "note": redact(note),
+        **options, "note": redact(note),
     }  # fmt: skip
     workspace.ledger.append(tx, "endpoint.moved" if before else "endpoint.bound", endpoint.id, told)
     return endpoint

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from mainspring.errors import MainspringError
@@ -13,6 +14,8 @@ from mainspring.secrets import redact
 from mainspring.serving.batching import SLOW_S, TIMEOUT_S, Batcher
 from mainspring.serving.endpoint import Endpoint, get_endpoint
 from mainspring.serving.online import OnlinePredictor, load_predictor
+from mainspring.serving.predictions.log import PredictionLog, prediction_log
+from mainspring.serving.predictions.record import Source
 from mainspring.serving.protocols.inference import Inference
 from mainspring.serving.protocols.invocations import Invocations
 from mainspring.workspace import Workspace
@@ -25,12 +28,12 @@ class Live:
     """A predictor ready to answer, in each of the protocols. A request that began with it ends with it.
 
     `batcher` answers; `reads_apart` says that reading its features takes long enough to be worth a thread, which from another
-    machine always does. `example` are records that it takes.
+    machine always does. `example` are records that it takes. `log` is where its predictions are logged, None if they aren't.
     """
 
     def __init__(
         self, endpoint: Endpoint, version: ModelVersion, predictor: OnlinePredictor, example: list[Any], *,
-        is_remote: bool, timeout_s: float = TIMEOUT_S,
+        is_remote: bool, timeout_s: float = TIMEOUT_S, log: PredictionLog | None = None,
     ) -> None:  # fmt: skip
         self.endpoint = endpoint
         self.version = version
@@ -43,7 +46,10 @@ class Live:
         columns, _ = model.check(given)
         call_s = _call_s(lambda rows: model.answer(columns, len(rows)), given)
         names = [field.name for field in model.signature.inputs]
-        self.batcher = Batcher(model.answer, names, call_s=call_s, timeout_s=timeout_s)
+        self.log = log
+        predictor.keeps_reads = log is not None
+        write = None if log is None else partial(log.write, Source.of(endpoint, predictor))
+        self.batcher = Batcher(model.answer, names, call_s=call_s, timeout_s=timeout_s, log=write)
         self.inference = Inference(predictor.takes, model.signature)
         self.invocations = Invocations(predictor.takes, predictor.check)
         self.reads_apart = is_remote or _call_s(self._read, self.example) > SLOW_S
@@ -70,8 +76,10 @@ def load_live(workspace: Workspace, name: str, *, timeout_s: float = TIMEOUT_S) 
     version = get_model_version(endpoint.version, workspace)
     predictor = load_predictor(endpoint, workspace=workspace)
     example = example_of(version, workspace.blobs)
-    live = Live(endpoint, version, predictor, example, is_remote=workspace.online_folder is None, timeout_s=timeout_s)
-    if predictor.reader is not None:
+    log = prediction_log(workspace) if endpoint.log != "off" else None
+    is_remote = workspace.online_folder is None
+    live = Live(endpoint, version, predictor, example, is_remote=is_remote, timeout_s=timeout_s, log=log)
+    if predictor.reader is not None and not {*predictor.reader.request, *predictor.reader.names} & {*endpoint.redact}:
         from mainspring.features.parity import VectorLog
 
         predictor.log = workspace.keep("vectors", lambda: VectorLog(workspace))

@@ -24,6 +24,7 @@ from mainspring.workspace import Workspace, current_workspace
 
 if TYPE_CHECKING:
     from mainspring.features import Definition, FeatureReader, Vector
+    from mainspring.features.online.reader import Reading
     from mainspring.features.parity import VectorLog
 
 OVERRIDDEN = "OVERRIDDEN"
@@ -32,18 +33,23 @@ _ABSENT: Any = object()
 
 
 class Filled(NamedTuple):
-    """The model's columns, among others. `statuses` counts the features by what became of them, `problems` are missing ones."""
+    """The model's columns, among others. `statuses` counts the features by what became of them, `problems` are missing ones.
+
+    `reads` are the reads of the online store that they come from, by rows, where these are kept.
+    """
 
     columns: Columns
     statuses: Mapping[str, int] = {}
     problems: Sequence[Problem] = ()
+    reads: Sequence[Reading] = ()
 
 
 class OnlinePredictor:
     """A model with the reader of its features, if it takes some; for any number of threads.
 
     `takes` is what a record holds: the columns of the service's request, and inputs that are no features. With `overrides`
-    it may hold features, too, which are then taken as they are; the keys are needed nevertheless.
+    it may hold features, too, which are then taken as they are; the keys are needed nevertheless. `log` is that of served
+    vectors; with `keeps_reads` what was read is told with its watermarks.
     """
 
     def __init__(
@@ -51,6 +57,7 @@ class OnlinePredictor:
         log: VectorLog | None = None,
     ) -> None:  # fmt: skip
         self.predictor, self.reader, self.overrides, self.log = predictor, reader, overrides, log
+        self.keeps_reads = False
         signature = predictor.signature
         self.takes = signature if reader is None else _taken(signature, reader)
         self.decode = RowDecoder(self.takes).decode
@@ -103,7 +110,7 @@ class OnlinePredictor:
         if self.reader is None or not rows:
             return Filled(columns)
         asked = zip(*[columns[name] for name in self._asked], strict=True)
-        vectors = self._read([dict(zip(self._asked, row, strict=True)) for row in asked], request_id, at_us)
+        vectors, reads = self._read([dict(zip(self._asked, row, strict=True)) for row in asked], request_id, at_us)
         values = list(zip(*[vector.values for vector in vectors], strict=True))
         read: dict[str, Sequence[Any]] = {name: values[place] for name, place in self._read_at}
         overridden = self.features.keys() & columns.keys() if self.overrides else ()
@@ -113,14 +120,25 @@ class OnlinePredictor:
         problems = [
             each for field, place in self._certain for each in _missing(field, place, read[field.name], vectors)
         ]
-        return Filled({**columns, **read}, self._statuses(vectors, columns, overridden), problems[:MOST_PROBLEMS])
+        statuses = self._statuses(vectors, columns, overridden)
+        return Filled({**columns, **read}, statuses, problems[:MOST_PROBLEMS], reads)
 
-    def _read(self, entities: list[dict[str, Any]], request_id: str, at_us: int | None) -> list[Vector]:
-        assert self.reader is not None
-        if self.log is None:
-            return self.reader.read(entities, at_us=at_us)
+    def _read(
+        self, entities: list[dict[str, Any]], request_id: str, at_us: int | None
+    ) -> tuple[list[Vector], Sequence[Reading]]:
+        reader = self.reader
+        assert reader is not None
         first = request_id or new_id()
-        return self.log.read(self.reader, entities, [f"{first}-{row}" for row in range(len(entities))], at_us=at_us)
+        ids = [] if self.log is None else [f"{first}-{row}" for row in range(len(entities))]
+        if not self.keeps_reads:
+            if self.log is None:
+                return reader.read(entities, at_us=at_us), ()
+            return self.log.read(reader, entities, ids, at_us=at_us), ()
+        if self.log is None:
+            reads = [reader.reading(some, at_us=at_us, wanted=()) for some in reader.batches(entities)]
+        else:
+            reads = self.log.readings(reader, entities, ids, at_us=at_us)
+        return reads[0].vectors if len(reads) == 1 else [vector for each in reads for vector in each.vectors], reads
 
     def _statuses(self, vectors: Sequence[Vector], columns: Columns, overridden: Collection[str]) -> Mapping[str, int]:
         """How many of the model's features have each status."""

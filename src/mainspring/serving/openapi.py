@@ -112,6 +112,7 @@ def _predict(live: Live) -> Schema:
             "predictions": {"type": "array", "items": _gives(live.predictor.predictor.signature.output)},
             "model_version": {"type": "string"},
             "id": {"type": "string"},
+            "ids": {"type": "array", "items": {"type": "string"}},
         },
     }
     return _operation(live, f"One prediction for each record, by {live.name}", gives, body)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from mainspring.serving.app import ServingApp
 from mainspring.serving.batching import TIMEOUT_S
 from mainspring.web.app import MOST_ENTITIES
-from mainspring.web.server import serve_app
+from mainspring.web.server import address_of, listen, serve_app, token_of
 from mainspring.workspace import Workspace
 
 
@@ -21,6 +22,8 @@ def serve(
     replay: bool = False,
     max_entities: int = MOST_ENTITIES,
     timeout_s: float = TIMEOUT_S,
+    workers: int | None = None,
+    patience_s: float = 5.0,
 ) -> None:
     """Answer for endpoints until SIGTERM or SIGINT; requests that were begun are answered first.
 
@@ -31,16 +34,34 @@ def serve(
     request whose features are read has `max_entities` rows at most, and one that the model doesn't answer within `timeout_s` is
     given up.
 
+    With `workers` as many processes answer, each with models of its own; they are replaced when they die, and one after another
+    on SIGHUP. To be called in the main thread then. One whose event loop is held up for `patience_s` longer than a request
+    may take is killed.
+
     Raises:
         NotFoundError: no such endpoint.
         NotAllowedError: the host is not a loopback address, and no token is set.
         ConfigError: the address can't be bound.
+        UnavailableError: workers don't start.
     """
+    settings = workspace.project.settings
+    options: dict[str, Any] = {
+        "replay": replay, "max_body_bytes": max_body_bytes, "max_entities": max_entities, "timeout_s": timeout_s
+    }  # fmt: skip
+    if workers is None:
 
-    def make(token: str) -> ServingApp:
-        return ServingApp(
-            workspace, *endpoints, token=token, replay=replay, max_body_bytes=max_body_bytes,
-            max_entities=max_entities, timeout_s=timeout_s,
-        )  # fmt: skip
+        def make(token: str) -> ServingApp:
+            return ServingApp(workspace, *endpoints, token=token, **options)
 
-    serve_app(workspace.project.settings, make, host=host, port=port, on_ready=on_ready)
+        serve_app(settings, make, host=host, port=port, on_ready=on_ready)
+        return
+    from mainspring.serving.supervisor import Supervisor
+
+    token_of(settings, host)
+    with listen(settings, host=host, port=port) as listener:
+        address = address_of(settings, listener, host=host)
+        silence_s = timeout_s + patience_s
+        supervisor = Supervisor(
+            workspace, endpoints, listener, workers, host=host, options=options, silence_s=silence_s
+        )
+        supervisor.run(lambda: on_ready(address) if on_ready else None)

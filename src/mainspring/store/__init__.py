@@ -13,6 +13,7 @@ from mainspring.store.segments import (
     SegmentRecord,
     SegmentWriter,
     list_segments,
+    read_segment,
     read_segments,
     remove_segment,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "open_database",
     "open_keyvalue",
     "process_owner",
+    "read_segment",
     "read_segments",
     "remove_segment",
 ]

@@ -86,25 +86,16 @@ class SegmentWriter:
         """
         if not records:
             return None
-        data = b"".join(_framed(record) for record in records)
-        with self._lock, _naming(self.folder):
-            file = self._file or self._begin()
-            start = file.size_bytes
+        data = b"".join([_framed(record) for record in records])
+        with self._lock:
             try:
-                write_all(file.handle, data if start else _MAGIC + data)
-            except BaseException:
-                # A reader may have seen part of it, so that its place is used no more: the next append begins a segment.
-                with suppress(OSError):
-                    os.ftruncate(file.handle, start)
-                    if not start:
-                        os.unlink(self.folder / file.name)
-                self._end()
-                raise
-            file.size_bytes += len(data) + (0 if start else len(_MAGIC))
+                file = self._written(data)
+            except OSError:  # named only then: a context manager for each append would cost 3 µs
+                with _naming(self.folder):
+                    raise
             if file.size_bytes >= self._size_bytes:
                 self._end()
-            offset = file.size_bytes - _HEADER_BYTES - len(records[-1])
-            return SegmentRecord(file.name, offset, records[-1])
+            return SegmentRecord(file.name, file.size_bytes - _HEADER_BYTES - len(records[-1]), records[-1])
 
     def close(self) -> None:
         """End the segment, so that it counts as closed; a later append begins another."""
@@ -115,6 +106,23 @@ class SegmentWriter:
         """In the child: the parent's segment is the parent's."""
         self._lock = threading.Lock()
         self._end()
+
+    def _written(self, data: bytes) -> _Open:
+        """The segment that it was written to."""
+        file = self._file or self._begin()
+        start = file.size_bytes
+        try:
+            write_all(file.handle, data if start else _MAGIC + data)
+        except BaseException:
+            # A reader may have seen part of it, so that its place is used no more: the next append begins a segment.
+            with suppress(OSError):
+                os.ftruncate(file.handle, start)
+                if not start:
+                    os.unlink(self.folder / file.name)
+            self._end()
+            raise
+        file.size_bytes += len(data) + (0 if start else len(_MAGIC))
+        return file
 
     def _begin(self) -> _Open:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -190,6 +198,19 @@ def read_segments(folder: str | Path, cursor: Mapping[str, int] | None = None) -
     for name in _names(folder):
         with suppress(FileNotFoundError):  # removed since it was listed
             yield from _records(folder / name, (cursor or {}).get(name, 0))
+
+
+def read_segment(folder: str | Path, name: str) -> Iterator[SegmentRecord]:
+    """Every record of one segment, in the order in which they were appended; a torn tail is passed over.
+
+    Raises:
+        NotFoundError: there is none, or it was removed.
+        StorageError: it is closed and damaged, or can't be read.
+    """
+    try:
+        yield from _records(Path(folder, name), 0)
+    except FileNotFoundError as error:
+        raise NotFoundError("segment", name, hint=f"It is not in {folder}.") from error
 
 
 def remove_segment(folder: str | Path, name: str) -> None:

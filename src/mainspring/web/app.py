@@ -22,6 +22,7 @@ import msgspec
 from mainspring.config import is_loopback
 from mainspring.ledger import Actor, new_id
 from mainspring.web.metrics import CONTENT_TYPE, Metrics
+from mainspring.web.siblings import Siblings
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -38,6 +39,7 @@ _PART_BYTES = 1 << 20
 _OVERDUE = 0.0
 _WINDOWS = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 _SENDERS = (b"host", b"origin")
+_LAST = ((b"connection", b"close"),)
 encode = msgspec.json.Encoder().encode
 
 
@@ -94,9 +96,10 @@ class WebApp:
     ) -> None:
         self.metrics = metrics
         self.is_draining = False
+        self.siblings: Siblings | None = None
         self.has_token = bool(token)
         self._token = token.encode()
-        self._max_body_bytes, self._read_timeout_s = max_body_bytes, read_timeout_s
+        self._max_body_bytes, self.read_timeout_s = max_body_bytes, read_timeout_s
         self._reading: dict[asyncio.Task[Any] | None, float] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -113,7 +116,8 @@ class WebApp:
     async def respond(self, route: str, request: Request) -> Answer:
         """Answer an admitted request; raises `RequestError` for what is wrong with it."""
         if route == "/metrics":
-            return Answer(self.metrics.text(self.told()).encode(), CONTENT_TYPE)
+            counted = self.counted()
+            return Answer((self.siblings.text(counted) if self.siblings else counted).encode(), CONTENT_TYPE)
         is_ok = request.path == "/live" or self.is_ready()
         said = "ok" if is_ok else "draining" if self.is_draining else "stuck"
         return Answer(encode({"status": said}), status=200 if is_ok else 503)
@@ -126,9 +130,13 @@ class WebApp:
         """More lines of `/metrics`."""
         return ()
 
+    def counted(self) -> str:
+        """What this process counted, in the text form of Prometheus."""
+        return self.metrics.text(self.told())
+
     def headers(self) -> Headers:
-        """Headers of every answer."""
-        return ()
+        """Headers of every answer; a server that drains answers each connection for the last time."""
+        return _LAST if self.is_draining else ()
 
     def refusal(self, refused: RequestError) -> dict[str, Any]:
         """What is said of a request that is not answered as asked."""
@@ -168,7 +176,7 @@ class WebApp:
         chunks, size = [], 0
         # A timer for each request would cost 8 µs; the overdue are looked for by the clock of `_end_overdue` instead.
         reader = asyncio.current_task()
-        self._reading[reader] = time.monotonic() + self._read_timeout_s
+        self._reading[reader] = time.monotonic() + self.read_timeout_s
         try:
             while True:
                 message = await request.receive()
@@ -187,7 +195,7 @@ class WebApp:
                 raise
             if reader is not None:
                 reader.uncancel()
-            said = f"The body did not arrive within {self._read_timeout_s:g} s."
+            said = f"The body did not arrive within {self.read_timeout_s:g} s."
             raise RequestError(408, said, ((b"connection", b"close"),)) from None
         finally:
             self._reading.pop(reader, None)
@@ -257,7 +265,7 @@ class WebApp:
     async def _end_overdue(self) -> None:
         """End the reading of bodies that don't arrive."""
         while True:
-            await asyncio.sleep(min(1.0, self._read_timeout_s / 4))
+            await asyncio.sleep(min(1.0, self.read_timeout_s / 4))
             now = time.monotonic()
             for reader, until in list(self._reading.items()):
                 if reader is not None and _OVERDUE < until < now:

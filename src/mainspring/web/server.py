@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,26 +16,62 @@ from mainspring.config import Settings, check_listen
 from mainspring.errors import ConfigError
 from mainspring.secrets import is_reference, resolve
 from mainspring.web.app import WebApp
+from mainspring.web.http import Connection
+from mainspring.web.link import Link
 
-_DRAIN_S = 30
+DRAIN_S = 30
+"""How long requests that were begun may take when a server stops."""
+LINGER_S = 5
+"""How long a worker that leaves answers on its connections, each for the last time; one idle for longer is closed."""
 _KEEP_ALIVE_S = 75
+_TICKS = 10  # uvicorn's, of a tenth of a second
+_TURN_S = 0.05
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, which says when it listens, and tells the application when it drains."""
+    """uvicorn, which says when it listens, and tells the application when it drains.
 
-    def __init__(self, config: uvicorn.Config, app: WebApp, on_listening: Callable[[], None]) -> None:
+    One with a `link` is a worker among others, and leaves when its link ends: a connection that is used until then bears
+    `Connection: close` in its last answer, so that no client sends a request into a connection that is being closed.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, app: WebApp, on_listening: Callable[[], None], link: Link | None = None
+    ) -> None:
         super().__init__(config)
-        self._app, self._on_listening = app, on_listening
+        self._app, self._on_listening, self._link = app, on_listening, link
+        self._leaves = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            if self._link is not None:
+                self._link.on_end(asyncio.get_running_loop(), self._leave)
             self._on_listening()
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS == 0:
+            for connection in [*self.server_state.connections]:
+                if isinstance(connection, Connection):
+                    connection.end_if_overdue(self._app.read_timeout_s, _KEEP_ALIVE_S)
+        if self._link is not None and counter % _TICKS == 0:
+            self._link.beat(is_stuck=not self._app.is_ready(), counted=self._app.counted())
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.is_draining = True
+        if self._leaves:
+            for server in self.servers:
+                server.close()
+            until = time.monotonic() + LINGER_S
+            while (  # noqa: ASYNC110  # uvicorn's set of connections tells nobody when it changes
+                self.server_state.connections and time.monotonic() < until and not self.force_exit
+            ):
+                await asyncio.sleep(_TURN_S)
         await super().shutdown(sockets)
+
+    def _leave(self) -> None:
+        self._leaves = self.should_exit = True
 
 
 def serve_app(
@@ -53,18 +91,46 @@ def serve_app(
         NotAllowedError: the host is not a loopback address, and no token is set.
         ConfigError: the address can't be bound.
     """
-    host = settings.serve_host if host is None else host
-    port = settings.serve_port if port is None else port
+    app = make(token_of(settings, host))
+    with listen(settings, host=host, port=port) as listener:
+        address = address_of(settings, listener, host=host)
+        run_app(app, listener, lambda: on_ready(address) if on_ready else None)
+
+
+def run_app(app: WebApp, listener: socket.socket, on_listening: Callable[[], None], link: Link | None = None) -> None:
+    """Answer on a listening socket until SIGTERM, SIGINT or the end of the link; what was begun is answered first."""
+    with _quiet_signals():
+        _Server(_config(app), app, on_listening, link).run(sockets=[listener])
+
+
+def token_of(settings: Settings, host: str | None = None) -> str:
+    """The token that requests must bear, or "".
+
+    Raises:
+        NotAllowedError: the host is not a loopback address, and no token is set.
+        ConfigError: the setting holds the token itself.
+    """
     if settings.serve_token and not is_reference(settings.serve_token):
         raise ConfigError("`serve_token` takes a secret reference, e.g. secret:env/SERVE_TOKEN, never the token itself")
     token = resolve(settings.serve_token)
-    check_listen(host, authenticated=bool(token))
-    app = make(token)
-    listener = _listener(host, port)
+    check_listen(settings.serve_host if host is None else host, authenticated=bool(token))
+    return token
+
+
+def listen(settings: Settings, *, host: str | None = None, port: int | None = None) -> socket.socket:
+    """A socket that listens; host and port are those of the settings unless given, and port 0 takes a free one.
+
+    Raises:
+        ConfigError: the address can't be bound.
+    """
+    return _listener(settings.serve_host if host is None else host, settings.serve_port if port is None else port)
+
+
+def address_of(settings: Settings, listener: socket.socket, *, host: str | None = None) -> str:
+    """The URL that a listening socket is reached at."""
+    host = settings.serve_host if host is None else host
     shown = f"[{host}]" if ":" in host else host
-    address = f"http://{shown}:{listener.getsockname()[1]}"
-    with listener, _quiet_signals():
-        _Server(_config(app), app, lambda: on_ready(address) if on_ready else None).run(sockets=[listener])
+    return f"http://{shown}:{listener.getsockname()[1]}"
 
 
 @contextmanager
@@ -80,17 +146,17 @@ def serve_aside(app: WebApp) -> Iterator[str]:
         server = _Server(_config(app, log_level="warning"), app, ready.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server", daemon=True)
         thread.start()
-        ready.wait(_DRAIN_S)
+        ready.wait(DRAIN_S)
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
-            thread.join(_DRAIN_S)
+            thread.join(DRAIN_S)
 
 
 def _config(app: WebApp, log_level: str | None = None) -> uvicorn.Config:
     return uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=_DRAIN_S,
+        app, http=Connection, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=DRAIN_S,
         timeout_keep_alive=_KEEP_ALIVE_S, server_header=False, ws="none", proxy_headers=False, log_level=log_level,
     )  # fmt: skip
 

@@ -12,21 +12,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import msgspec
 
 from mainspring import clock
 from mainspring.errors import ConflictError, InvalidError, NotFoundError, counted
 from mainspring.features.online.reader import FeatureReader, Reading, Vector
+from mainspring.ledger import is_sampled, sample_limit
 from mainspring.store import SegmentWriter, list_segments, remove_segment
 from mainspring.store.segments import LARGEST_RECORD_BYTES
 from mainspring.workspace import Workspace
 
 FOLDER = "vectors"
 _log = logging.getLogger("mainspring.features")
-_SCALE = 1 << 32
-_MIX = 0x9E3779B1  # odd: a CRC alone keeps the patterns of numbered ids
 _DAY_US = 86_400_000_000
 
 
@@ -64,7 +62,7 @@ class VectorLog:
         self.share = _checked(workspace.project.settings.vectors_share if share is None else share)
         self.folder = vectors_folder(workspace)
         self._keep_days: float = workspace.project.settings.vectors_keep_days
-        self._limit = _limit(self.share)
+        self._limit = sample_limit(self.share)
         self._writer = SegmentWriter(self.folder)
         self._segment = ""
         self.dropped = 0
@@ -78,7 +76,7 @@ class VectorLog:
         >>> 450 < sum(log.samples(f"request-{number}") for number in range(1000)) < 550
         True
         """
-        return _is_kept(vector_id, self._limit if share is None else _limit(share))
+        return is_sampled(vector_id, self._limit if share is None else sample_limit(share))
 
     def read(
         self, reader: FeatureReader, entities: Sequence[Mapping[str, Any]], ids: Sequence[str], *,
@@ -91,17 +89,38 @@ class VectorLog:
         Raises:
             InvalidError, WrongTypeError, StorageError: as `reader.read`; StorageError also if the log can't be written.
         """
-        limit = self._limit if share is None else _limit(share)
+        limit = self._limit if share is None else sample_limit(share)
         at = clock.now_us() if at_us is None else at_us
         vectors: list[Vector] = []
         for some in reader.batches(entities):
             own = ids[len(vectors) : len(vectors) + len(some)]
-            kept = [place for place, each in enumerate(own) if _is_kept(each, limit)]
+            kept = [place for place, each in enumerate(own) if is_sampled(each, limit)]
             if kept:
                 found = reader.reading(some, at_us=at, wanted=kept)
                 self.append(reader, found, some, own, kept)
             vectors += found.vectors if kept else reader.read(some, at_us=at)
         return vectors
+
+    def readings(
+        self,
+        reader: FeatureReader,
+        entities: Sequence[Mapping[str, Any]],
+        ids: Sequence[str],
+        *,
+        at_us: int | None = None,
+    ) -> list[Reading]:
+        """The same with what the vectors reflect: a reading for each lot of entities read at once; raises as `read`."""
+        found: list[Reading] = []
+        at = clock.now_us() if at_us is None else at_us
+        start = 0
+        for some in reader.batches(entities):
+            own = ids[start : start + len(some)]
+            kept = [place for place, each in enumerate(own) if is_sampled(each, self._limit)]
+            found.append(reader.reading(some, at_us=at, wanted=kept))
+            if kept:
+                self.append(reader, found[-1], some, own, kept)
+            start += len(some)
+        return found
 
     def append(
         self, reader: FeatureReader, reading: Reading, entities: Sequence[Mapping[str, Any]], ids: Sequence[str],
@@ -184,11 +203,3 @@ def _checked(share: float) -> float:
     if not 0 <= share <= 1:
         raise InvalidError("share", share, "a share of vectors from 0 to 1")
     return share
-
-
-def _limit(share: float) -> int:
-    return int(share * _SCALE)
-
-
-def _is_kept(vector_id: str, limit: int) -> bool:
-    return limit > 0 and (crc32(vector_id.encode()) * _MIX) % _SCALE < limit

@@ -18,8 +18,12 @@ class Call(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The answers to a call, by row, under its id. `features` counts those that were read for it by status."""
+    """The answers to a call, by row, under its id. `features` counts those that were read for it by status.
+
+    `first` is the id of the first row's prediction, empty if they have none.
+    """
 
     answers: Sequence[Prediction]
     id: str
     features: Mapping[str, int] | None = None
+    first: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mainspring.serving.online import OnlinePredictor
+from mainspring.serving.predictions.ids import ids_from
 from mainspring.serving.protocols.call import Call, Outcome
 from mainspring.web.app import Answer, RequestError, encode
 from mainspring.web.body import read_json
@@ -30,6 +31,8 @@ def read_records(body: bytes, predictor: OnlinePredictor) -> Call:
 def write_records(call: Call, outcome: Outcome, version: str) -> Answer:
     """The answer to a call."""
     answer: dict[str, Any] = {"predictions": outcome.answers, "model_version": version, "id": outcome.id}
+    if outcome.first:
+        answer["ids"] = ids_from(outcome.first, call.rows)
     if outcome.features is not None:
         answer["features"] = outcome.features
     return Answer(encode(answer), rows=call.rows)

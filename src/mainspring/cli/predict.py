@@ -1,0 +1,138 @@
+"""`mainspring predict`."""
+
+from __future__ import annotations
+
+import sys
+import time as clock
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from mainspring.cli import text
+from mainspring.cli.app import Command, Invocation, redraws
+from mainspring.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from mainspring.serving import Runtime
+    from mainspring.serving.batch import BatchPrediction, BatchProgress
+    from mainspring.serving.batch.progress import Listener
+
+_QUIET_S, _EVERY_S = 1.0, 0.1
+_READERS = {".parquet": "scan_parquet", ".csv": "scan_csv", ".jsonl": "scan_ndjson", ".ndjson": "scan_ndjson"}
+
+
+@click.command("predict", cls=Command)
+@click.argument("model", metavar="ENDPOINT|MODEL/VERSION")
+@click.option(
+    "--data", default="", metavar="DATASET|FILE", help="A dataset, e.g. flights/3, or a Parquet, CSV or JSONL file."
+)
+@click.option("--query", default="", metavar="SQL", help="Predict the rows of a query over the datasets of --from.")
+@click.option(
+    "--from",
+    "tables",
+    multiple=True,
+    metavar="DATASET",
+    help="A dataset that --query names; NAME=DATASET/3 names it so.",
+)
+@click.option("--to", required=True, metavar="DATASET", help="The dataset that gets the predictions as a version.")
+@click.option(
+    "--keep",
+    default=None,
+    metavar="A,B",
+    help="Columns kept beside the predictions; at first what the model doesn't take.",
+)
+@click.option("--column", default="prediction", show_default=True, metavar="NAME", help="The column of predictions.")
+@click.option(
+    "--runtime",
+    type=click.Choice(["native", "onnx"]),
+    help="Whether the model answers or its graph; at first as the endpoint.",
+)
+@click.option(
+    "--time", default="", metavar="COLUMN", help="Join features as they were known at this instant; at first as of now."
+)
+@click.option("--quarantine", default="", metavar="DATASET", help="Set rows that don't fit apart instead of stopping.")
+@click.option("--note", default="", metavar="TEXT", help="Kept with the version.")
+@click.pass_obj
+def predict(
+    invocation: Invocation, model: str, data: str, query: str, tables: tuple[str, ...], to: str, keep: str | None,
+    column: str, runtime: Runtime | None, time: str, quarantine: str, note: str,
+) -> None:  # fmt: skip
+    """Predict all rows of a dataset, a file or a query, as a version of another dataset.
+
+    A job that was interrupted goes on where it was when it is called again, and a dataset that grew has only its new rows
+    predicted.
+    """
+    from mainspring.serving.batch import predict_batch
+
+    if bool(data) == bool(query):
+        raise click.UsageError("Name the rows by --data or by --query.")
+    given, source = _queried(invocation, query, tables) if query else _read(invocation, data)
+    with _told(invocation) as progress:
+        done = predict_batch(
+            model, given, to=to, keep=None if keep is None else [name for name in keep.split(",") if name], column=column,
+            runtime=runtime, time=time, quarantine=quarantine, source=source, note=note, progress=progress,
+            workspace=invocation.workspace,
+        )  # fmt: skip
+    invocation.show({"prediction": msgspec.to_builtins(done)}, lambda: _said(done))
+
+
+def _read(invocation: Invocation, data: str) -> tuple[Any, Any]:
+    from mainspring.data import get_dataset_version
+
+    reader = _READERS.get(Path(data).suffix)
+    if reader is None:
+        return get_dataset_version(data, invocation.workspace), ()
+    if not Path(data).is_file():
+        raise NotFoundError("file", data)
+    import polars as pl
+
+    return getattr(pl, reader)(data), Path(data)
+
+
+def _queried(invocation: Invocation, query: str, tables: tuple[str, ...]) -> tuple[Any, Any]:
+    from mainspring.data import get_dataset_version, scan_query
+
+    pairs = [(name, ref or name) for name, _, ref in (table.partition("=") for table in tables)]
+    versions = {name: get_dataset_version(ref, invocation.workspace) for name, ref in pairs}
+    return scan_query(query, versions), list(versions.values())
+
+
+def _said(done: BatchPrediction) -> str:
+    lines = [
+        f"{text.bold(str(done.version))}  {text.counted(done.rows, 'row')} predicted by {done.model} ({done.runtime})"
+    ]
+    if done.reused:
+        lines.append(f"{text.counted(done.reused, 'row')} stood ready from an earlier job")
+    if done.quarantined is not None:
+        lines.append(f"{text.counted(done.apart, 'row')} set apart in {done.quarantined}")
+    return "\n".join(lines)
+
+
+@contextmanager
+def _told(invocation: Invocation) -> Iterator[Listener | None]:
+    """Show rows, rate and the time left on a terminal, on a line of its own that goes away at the end."""
+    if invocation.json or not redraws(sys.stderr):
+        yield None
+        return
+    told = 0.0
+
+    def tell(progress: BatchProgress) -> None:
+        nonlocal told
+        now = clock.monotonic()
+        if progress.elapsed_s < _QUIET_S or now - told < _EVERY_S:
+            return
+        told = now
+        total = f" of {progress.total:,}" if progress.total is not None else ""
+        eta = f", {text.duration(progress.eta_s)} left" if progress.eta_s is not None else ""
+        line = f"{progress.rows:,}{total} rows, {progress.rows_per_s:,.0f} rows/s{eta}"
+        sys.stderr.write(f"\r\x1b[2K{line[: text.columns() or 80]}")
+        sys.stderr.flush()
+
+    try:
+        yield tell
+    finally:
+        sys.stderr.write("\r\x1b[2K")

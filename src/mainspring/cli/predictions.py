@@ -1,0 +1,78 @@
+"""`mainspring predictions`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import click
+
+from mainspring.cli import text
+from mainspring.cli.app import Group, Invocation
+
+
+@click.group(cls=Group)
+def predictions() -> None:
+    """Look into the log of predictions, and compact it."""
+
+
+@predictions.command("list")
+@click.argument("endpoint")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="The newest so many.")
+@click.pass_obj
+def list_newest(invocation: Invocation, endpoint: str, limit: int) -> None:
+    """List the newest predictions of ENDPOINT, those that this machine can see."""
+    from mainspring.serving import get_endpoint
+    from mainspring.serving.predictions import scan_predictions
+
+    get_endpoint(endpoint, invocation.workspace)
+    frame = scan_predictions(endpoint, workspace=invocation.workspace).top_k(limit, by="id").collect()
+    found = [_plain(row) for row in frame.sort("id", descending=True).to_dicts()]
+    invocation.show({"predictions": found}, lambda: _listed(found))
+
+
+@predictions.command("show")
+@click.argument("prediction", metavar="ID")
+@click.pass_obj
+def show_one(invocation: Invocation, prediction: str) -> None:
+    """Show a prediction by its ID: what was asked, what was read, and what was answered by which version."""
+    from mainspring.errors import NotFoundError
+    from mainspring.serving.predictions import find_prediction
+
+    row = find_prediction(prediction, invocation.workspace)
+    if row is None:
+        raise NotFoundError("prediction", prediction, hint="Other machines' are found once they are compacted there.")
+    found = _plain(row)
+    invocation.show(
+        {"prediction": found},
+        lambda: text.facts([(name, "" if value is None else str(value)) for name, value in found.items()]),
+    )
+
+
+@predictions.command("compact")
+@click.pass_obj
+def compact(invocation: Invocation) -> None:
+    """Turn the closed segments of this machine into Parquet in the workspace's blob store."""
+    import msgspec
+
+    from mainspring.serving.predictions import compact_predictions
+
+    done = compact_predictions(invocation.workspace)
+    invocation.show(
+        msgspec.to_builtins(done),
+        lambda: f"{done.rows:,} rows of {done.segments} segments are {done.parts} parts.",
+    )
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """A row for JSON; watermarks are bytes of the log's own."""
+    shown = {name: value for name, value in row.items() if name != "features_watermarks"}
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in shown.items()}
+
+
+def _listed(found: list[dict[str, Any]]) -> str:
+    if not found:
+        return "No predictions."
+    outputs = [name for name in found[0] if name.partition(".")[0] == "output"]
+    rows = [[each["id"], each["at"], *[str(each[name]) for name in outputs]] for each in found]
+    return text.table(["id", "at", *outputs], rows)

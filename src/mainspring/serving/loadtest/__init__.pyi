@@ -1,0 +1,14 @@
+from mainspring.serving.loadtest._store import keep_load_test as keep_load_test
+from mainspring.serving.loadtest._store import list_load_tests as list_load_tests
+from mainspring.serving.loadtest.asking import load_test as load_test
+from mainspring.serving.loadtest.limits import Limit as Limit
+from mainspring.serving.loadtest.limits import limit_of as limit_of
+from mainspring.serving.loadtest.measured import Measured as Measured
+from mainspring.serving.loadtest.report import LoadReport as LoadReport
+from mainspring.serving.loadtest.requests import posts as posts
+from mainspring.serving.loadtest.requests import records_of as records_of
+from mainspring.serving.loadtest.schedule import Step as Step
+from mainspring.serving.loadtest.schedule import ramp as ramp
+from mainspring.serving.loadtest.target import Target as Target
+from mainspring.serving.loadtest.target import served as served
+from mainspring.serving.loadtest.target import server_at as server_at

@@ -1,0 +1,121 @@
+"""Predictions found again: one by its id, or those of an endpoint as a lazy frame, from segments and compacted parts alike.
+
+Segments are read first and the manifest after them, so that what is compacted meanwhile is found once, and not lost.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from itertools import islice
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from mainspring.clock import FIRST_US, LAST_US, to_us
+from mainspring.errors import NotFoundError
+from mainspring.serving.predictions._store import PartStore
+from mainspring.serving.predictions.frames import SCHEMA, frame_of, types_of
+from mainspring.serving.predictions.ids import id_at, writer_of
+from mainspring.serving.predictions.log import predictions_folder
+from mainspring.serving.predictions.record import Logged, decode
+from mainspring.store import list_segments, read_segment
+from mainspring.workspace import Workspace, current_workspace
+
+
+class _Head(msgspec.Struct, frozen=True, array_like=True):
+    id: str
+    rows: int
+
+
+_head = msgspec.msgpack.Decoder(_Head).decode
+
+
+def find_prediction(prediction_id: str, workspace: Workspace | None = None) -> dict[str, Any] | None:
+    """A prediction by its id, with the columns of `scan_predictions`; None if it isn't in the log.
+
+    What other machines have not compacted yet is not found.
+
+    Raises:
+        InvalidError: it is no id.
+        StorageError: the log can't be read.
+    """
+    workspace = workspace or current_workspace()
+    writer = writer_of(prediction_id)
+    record = _in_segments(predictions_folder(workspace), writer, prediction_id)
+    if record is not None:
+        frames = [frame_of([record], types_of(record.version, workspace)).lazy()]
+    else:
+        parts = PartStore(workspace.database).holding(writer, prediction_id)
+        frames = [_scanned(part.blob, workspace) for part in parts]
+    for frame in frames:
+        found = frame.filter(pl.col("id") == prediction_id).collect()
+        if found.height:
+            return found.row(0, named=True)
+    return None
+
+
+def scan_predictions(
+    endpoint: str, since: datetime | None = None, until: datetime | None = None, *, workspace: Workspace | None = None
+) -> pl.LazyFrame:
+    """The predictions of an endpoint from one instant up to before another, as a lazy frame in no order.
+
+    Beside what all have: `input.NAME` for what requests held, `feature.NAME` and `status.NAME` for what was read, and `output`,
+    or `output.CLASS` for the probabilities of several classes. A column that not all versions have is null elsewhere.
+
+    Raises:
+        StorageError: the log can't be read.
+    """
+    workspace = workspace or current_workspace()
+    since_us = FIRST_US if since is None else to_us(since)
+    until_us = LAST_US if until is None else to_us(until)
+    live: dict[str, list[Logged]] = {}
+    folder = predictions_folder(workspace)
+    for segment in list_segments(folder):
+        with suppress(NotFoundError):  # compacted since it was listed: it is in the manifest
+            records = [decode(each.record) for each in read_segment(folder, segment.name)]
+            live[segment.name] = [each for each in records if each.endpoint == endpoint]
+    parts = PartStore(workspace.database).of(endpoint, since_us, until_us)
+    compacted = {part.segment for part in parts}
+    by_version: dict[str, list[Logged]] = {}
+    for name, records in live.items():
+        for record in records if name not in compacted else ():
+            if since_us <= record.at_us < until_us:
+                by_version.setdefault(record.version, []).append(record)
+    frames = [_scanned(part.blob, workspace) for part in parts]
+    frames += [frame_of(own, types_of(version, workspace)).lazy() for version, own in by_version.items()]
+    if not frames:
+        return pl.LazyFrame(schema=SCHEMA)
+    at = pl.col("at").to_physical()
+    return pl.concat(frames, how="diagonal_relaxed").filter(at >= since_us, at < until_us)
+
+
+def _scanned(blob: str, workspace: Workspace) -> pl.LazyFrame:
+    return pl.scan_parquet(workspace.blobs.path(blob), glob=False, hive_partitioning=False)
+
+
+def _in_segments(folder: Path, writer: str, prediction_id: str) -> Logged | None:
+    """The record that holds an id, in a writer's segments: these, and the records of each, are in the order of ids."""
+    begun = []
+    for segment in list_segments(folder):
+        if segment.name.endswith(f"-{writer}.segment"):
+            begun += [(_head(data).id, segment.name) for data in islice(_records(folder, segment.name), 1)]
+    place = bisect_right(begun, prediction_id, key=itemgetter(0)) - 1
+    for data in _records(folder, begun[place][1]) if place >= 0 else ():
+        head = _head(data)
+        if head.id > prediction_id:
+            return None
+        if prediction_id <= id_at(head.id, head.rows - 1):
+            return decode(data)
+    return None
+
+
+def _records(folder: Path, name: str) -> Iterator[bytes]:
+    with suppress(NotFoundError):
+        for each in read_segment(folder, name):
+            yield each.record

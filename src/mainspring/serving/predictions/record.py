@@ -1,0 +1,202 @@
+"""What is logged of a request's predictions: one record, or one for each read of its features, or each part that fits.
+
+A record explains itself: it names its columns. Its rows have successive ids behind its own. A redacted column is not in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mainspring.errors import WrongTypeError
+from mainspring.ledger import sample_limit
+from mainspring.models.predictor import plain
+from mainspring.models.signature import Columns
+from mainspring.serving.endpoint import Endpoint
+from mainspring.serving.predictions.ids import id_at
+from mainspring.store.segments import LARGEST_RECORD_BYTES
+
+if TYPE_CHECKING:
+    from mainspring.features.online.reader import Reading
+    from mainspring.serving.online import OnlinePredictor
+
+
+class ReadFeatures(msgspec.Struct, frozen=True, array_like=True):
+    """Features as they were read for some rows: of a version of a service, as of an instant, in one read of the store.
+
+    `views` are the versions that were read, each with its watermark as bytes; `values` and `statuses` are by row, in the order
+    of `names`.
+    """
+
+    service: str
+    at_us: int
+    views: tuple[str, ...]
+    watermarks: tuple[bytes | None, ...]
+    names: tuple[str, ...]
+    values: Sequence[Sequence[Any]]
+    statuses: Sequence[Sequence[str]]
+    event_us: Sequence[Sequence[int | None]]
+
+
+class Logged(msgspec.Struct, frozen=True, array_like=True):
+    """Rows that one version answered in one request. `at_us` is the clock's, `latency_us` from the request's body to here."""
+
+    id: str
+    rows: int
+    at_us: int
+    request_id: str
+    endpoint: str
+    generation: int
+    version: str
+    role: str
+    runtime: str
+    route_key: str
+    latency_us: int
+    inputs: Columns
+    outputs: Sequence[Any]
+    features: ReadFeatures | None = None
+
+
+class Entry:
+    """A request to be logged: `columns` as it gave them, `reads` of its features, `began` by the performance counter.
+
+    `first` is the id of its first row, once it is logged.
+    """
+
+    __slots__ = ("began", "columns", "first", "reads", "request_id", "route_key", "rows")
+
+    def __init__(
+        self, request_id: str, route_key: str, began: float, columns: Columns, rows: int, reads: Sequence[Reading] = ()
+    ) -> None:
+        self.request_id, self.route_key, self.began = request_id, route_key, began
+        self.columns, self.rows, self.reads = columns, rows, reads
+        self.first = ""
+
+
+class Source:
+    """What the predictions of one model that answers have in common, and how they are to be logged."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        read_features: Callable[[Reading], ReadFeatures] | None = None,
+        *,
+        role: str = "stable",
+    ) -> None:
+        self.endpoint, self.generation, self.version = endpoint.name, endpoint.generation, endpoint.version
+        self.role, self.runtime = role, endpoint.runtime
+        self.redact = frozenset(endpoint.redact)
+        self.is_required = endpoint.log == "required"
+        self.is_whole, self.limit = endpoint.log_share == 1, sample_limit(endpoint.log_share)
+        self._features = read_features
+
+    @classmethod
+    def of(cls, endpoint: Endpoint, predictor: OnlinePredictor) -> Source:
+        """That of an endpoint, with the features that its predictor reads."""
+        reader = predictor.reader
+        if reader is None:
+            return cls(endpoint)
+        views = tuple(view.id for view in reader.views)
+        return cls(endpoint, features_of(reader.service.id, views, tuple(reader.names), endpoint.redact))
+
+    def read_features(self, reading: Reading) -> ReadFeatures | None:
+        """A reading as it is logged."""
+        return None if self._features is None else self._features(reading)
+
+
+def _told(value: Any) -> Any:
+    """What MessagePack has no form for: columns of NumPy, and a feature that only other rows of the request hold."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return None if type(value) is object else str(value)
+
+
+_encode = msgspec.msgpack.Encoder(enc_hook=_told).encode
+decode = msgspec.msgpack.Decoder(Logged).decode
+
+
+def records_of(entry: Entry, source: Source, at_us: int, latency_us: int, outputs: Sequence[Any]) -> list[bytes]:
+    """The records of a request that has its first id, as bytes, in the order of their ids.
+
+    Raises:
+        WrongTypeError: one row alone is larger than a record may be.
+    """
+    inputs, reads = entry.columns, entry.reads
+    if source.redact:
+        inputs = {name: values for name, values in inputs.items() if name not in source.redact}
+    whole = Logged(
+        entry.first, entry.rows, at_us, entry.request_id, source.endpoint, source.generation, source.version, source.role,
+        source.runtime, entry.route_key, latency_us, inputs, outputs,
+        source.read_features(reads[0]) if len(reads) == 1 else None,
+    )  # fmt: skip
+    if len(reads) < 2:
+        return _fitting(whole)
+    found: list[bytes] = []
+    start = 0
+    for reading in reads:
+        end = start + len(reading.vectors)
+        part = _part(whole, slice(start, end))
+        found += _fitting(msgspec.structs.replace(part, features=source.read_features(reading)))
+        start = end
+    return found
+
+
+def features_of(
+    service: str, views: tuple[str, ...], names: tuple[str, ...], redact: Collection[str]
+) -> Callable[[Reading], ReadFeatures]:
+    """What makes features of a reading, without the redacted ones."""
+    kept = [place for place, name in enumerate(names) if name not in redact]
+    chosen = tuple(names[place] for place in kept)
+
+    def cut(row: Sequence[Any]) -> Sequence[Any]:
+        return row if len(kept) == len(names) else [row[place] for place in kept]
+
+    def made(reading: Reading) -> ReadFeatures:
+        vectors = reading.vectors
+        return ReadFeatures(
+            service, reading.at_us, views, reading.watermarks, chosen, [cut(each.values) for each in vectors],
+            [cut(each.statuses) for each in vectors], [cut(each.event_us) for each in vectors],
+        )  # fmt: skip
+
+    return made
+
+
+def _fitting(record: Logged) -> list[bytes]:
+    """A record in as many as its size takes."""
+    data = encoded(record)
+    if len(data) <= LARGEST_RECORD_BYTES:
+        return [data]
+    if record.rows == 1:
+        raise WrongTypeError("row", f"{len(data):,} bytes", "a row of at most 16 MiB, with its features")
+    middle = record.rows // 2
+    return [*_fitting(_part(record, slice(0, middle))), *_fitting(_part(record, slice(middle, record.rows)))]
+
+
+def _part(record: Logged, part: slice) -> Logged:
+    features = record.features
+    if features is not None:
+        by_row = {name: getattr(features, name)[part] for name in ("values", "statuses", "event_us")}
+        features = msgspec.structs.replace(features, **by_row)
+    return msgspec.structs.replace(
+        record, id=id_at(record.id, part.start), rows=part.stop - part.start, outputs=record.outputs[part],
+        inputs={name: values[part] for name, values in record.inputs.items()}, features=features,
+    )  # fmt: skip
+
+
+def encoded(record: Logged) -> bytes:
+    """A record as bytes. Integers that MessagePack has no form for are texts, which the types of their columns tell."""
+    try:
+        return _encode(record)
+    except OverflowError:
+        inputs = {name: [_as_text(value) for value in plain(values)] for name, values in record.inputs.items()}
+        features = record.features
+        if features is not None:
+            values = [[_as_text(value) for value in row] for row in features.values]
+            features = msgspec.structs.replace(features, values=values)
+        return _encode(msgspec.structs.replace(record, inputs=inputs, features=features))
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if type(value) is int and not -(1 << 63) <= value < 1 << 64 else value

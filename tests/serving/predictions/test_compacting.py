@@ -1,0 +1,147 @@
+"""Compaction moves predictions and changes none: what is found, by id or as a frame, is the same before and after."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+from polars.testing import assert_frame_equal
+
+from mainspring.cli.main import cli
+from mainspring.clock import from_us
+from mainspring.errors import MainspringError
+from mainspring.models import Field, Output, Signature, register
+from mainspring.serving import bind, get_endpoint
+from mainspring.serving.predictions import (
+    Entry,
+    PredictionLog,
+    Source,
+    compact_predictions,
+    compacting,
+    find_prediction,
+    scan_predictions,
+)
+from mainspring.serving.predictions._store import gc_roots
+from mainspring.serving.predictions.ids import ids_from
+from mainspring.serving.predictions.log import predictions_folder
+from mainspring.store import list_segments
+from mainspring.testing.plugin import Backend
+from mainspring.workspace import Workspace
+
+
+class Logs(SimpleNamespace):
+    """Three writers' logs of two endpoints, whose ids are `ids` in the order in which they were given."""
+
+    ids: list[str]
+    writers: list[PredictionLog]
+
+
+@pytest.fixture
+def logs(workspace: Workspace) -> Iterator[Logs]:
+    from sklearn.linear_model import LinearRegression
+
+    signature = Signature((Field("x", "i64", nullable=True), Field("who", "str")), Output("number"))
+    register(LinearRegression(), "m", signature=signature, input_kind="records")
+    sources = []
+    for name in ("one", "two"):
+        bind(name, f"m@{name}", version="m/1")
+        sources.append(Source(get_endpoint(name)))
+    writers = [PredictionLog(predictions_folder(workspace)) for _ in range(3)]
+    ids: list[str] = []
+    for number in range(90):
+        rows = number % 3 + 1
+        columns: dict[str, Any] = {"x": [number, None, 7][:rows], "who": ["é", "", "c"][:rows]}
+        entry = Entry(f"r{number}", "", 0.0, columns, rows)
+        writers[number % 3].write(sources[number % 2], [(entry, [float(number)] * rows)])
+        ids += ids_from(entry.first, rows)
+        if number % 30 == 29:
+            for writer in writers:
+                writer.rotate()
+    yield Logs(ids=ids, writers=writers)
+    for writer in writers:
+        writer.close()
+
+
+def everything(workspace: Workspace) -> pl.DataFrame:
+    return pl.concat([scan_predictions(name, workspace=workspace).collect() for name in ("one", "two")]).sort("id")
+
+
+def test_compaction_changes_nothing_that_is_found(workspace: Workspace, logs: Logs) -> None:
+    before = everything(workspace)
+    rows = [find_prediction(each) for each in logs.ids[::7]]
+    assert before["id"].to_list() == sorted(logs.ids)
+    assert [row and row["output"] for row in rows] == [
+        before.filter(id=each)["output"].item() for each in logs.ids[::7]
+    ]
+    done = compact_predictions()
+    assert (done.rows, done.segments, done.parts) == (len(logs.ids), 9, 18)
+    assert list_segments(predictions_folder(workspace)) == []
+    assert_frame_equal(everything(workspace), before)
+    assert [find_prediction(each) for each in logs.ids[::7]] == rows
+    assert compact_predictions().segments == 0
+    assert len({*gc_roots(workspace.database)}) == 18
+    assert all(workspace.blobs.exists(blob) for blob in gc_roots(workspace.database))
+
+
+def test_a_segment_that_is_written_to_is_left_alone_and_both_are_read(workspace: Workspace, logs: Logs) -> None:
+    entry = Entry("last", "", 0.0, {"x": [1], "who": ["w"]}, 1)
+    logs.writers[0].write(Source(get_endpoint("one")), [(entry, [5.0])])
+    before = everything(workspace)
+    compact_predictions()
+    assert len(list_segments(predictions_folder(workspace))) == 1
+    assert_frame_equal(everything(workspace), before)
+    found = find_prediction(entry.first)
+    assert found is not None
+    assert found["request_id"] == "last"
+    assert find_prediction(f"{entry.first[:22]}ffffffffff") is None
+    assert find_prediction(f"{entry.first[:14]}ffffffff0000000000") is None
+
+
+def test_a_compaction_that_was_killed_before_it_removed_a_segment_is_ended_by_the_next(
+    workspace: Workspace, logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = everything(workspace)
+
+    def killed(*_: Any) -> None:
+        raise MainspringError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compacting, "remove_segment", killed)
+        with pytest.raises(MainspringError, match="killed"):
+            compact_predictions()
+    assert_frame_equal(everything(workspace), before)
+    compact_predictions()
+    assert_frame_equal(everything(workspace), before)
+    assert list_segments(predictions_folder(workspace)) == []
+    assert len({*logs.ids}) == before.height
+
+
+def test_a_span_is_the_rows_between_its_instants(workspace: Workspace, logs: Logs) -> None:
+    whole = scan_predictions("one").collect().sort("id")
+    compact_predictions()
+    instants = whole["at"].unique().sort()
+    since, until = instants[len(instants) // 3], instants[len(instants) // 3 * 2]
+    found = scan_predictions("one", since, until).collect().sort("id")
+    assert_frame_equal(found, whole.filter(pl.col("at") >= since, pl.col("at") < until))
+    assert scan_predictions("one", from_us(0), from_us(1)).collect().height == 0
+    assert {*logs.ids} > {*whole["id"]}
+
+
+def test_the_commands_show_what_python_finds(backend: Backend, tmp_path: Path, logs: Logs) -> None:
+    where = ["-C", str(tmp_path), "--set", f"database={backend.database_url}", "--set", f"blobs={backend.blob_url}"]
+
+    def told(*args: str) -> Any:
+        found = CliRunner().invoke(cli, [*where, "predictions", *args, "--json"])
+        assert found.exit_code == 0, found.output
+        return json.loads(found.stdout)
+
+    listed = told("list", "one", "--limit", "3")["predictions"]
+    assert [each["id"] for each in listed] == sorted(scan_predictions("one").collect()["id"], reverse=True)[:3]
+    assert told("compact")["rows"] == len(logs.ids)
+    assert told("show", listed[0]["id"])["prediction"]["output"] == listed[0]["output"]
