@@ -23,9 +23,9 @@ test: lint ## Check everything: lint, types, layers, tests, doctests, documentat
 	echo "PYTHONHASHSEED=$$seed"; $(PY) -m compileall -q src; \
 	PYTHONDONTWRITEBYTECODE= PYTHONHASHSEED=$$seed $(PY) -m pytest -q -n $(JOBS) --dist worksteal $(ARGS)
 
-test-journeys: $(VENV)/.test ## Run whole commands as their users call them: the demos of the examples, each benchmark small
+test-journeys: $(VENV)/.test ## Run whole commands as their users call them: demos, each benchmark small, servers of workers
 	@$(PY) -m compileall -q src; \
-	$(PY) -m pytest -q -n $(JOBS) --dist loadfile -m "journey and not soak" tests/examples tests/house $(ARGS)
+	$(PY) -m pytest -q -n $(JOBS) --dist loadfile -m "journey and not soak" tests/examples tests/house tests/serving $(ARGS)
 
 lint: $(VENV)/.test ## Check style, types and the layers of the house
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports

@@ -17,7 +17,10 @@ from mainspring.workspace import Workspace, using
 from tests.serving.lines import Load, Server, make_project, served
 
 FEW_TRIES = "import mainspring.serving.supervisor as supervisor; supervisor.MOST_TRIES = 1"
-pytestmark = pytest.mark.one_backend("the server reads both through the doors that have their own suites")
+pytestmark = [
+    pytest.mark.journey,
+    pytest.mark.one_backend("the server reads both through the doors that have their own suites"),
+]
 
 
 @pytest.fixture(scope="module")
