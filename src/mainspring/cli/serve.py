@@ -10,7 +10,7 @@ from mainspring.cli.endpoints import features_of, features_read
 
 
 @click.command(cls=Command)
-@click.argument("endpoints", nargs=-1, required=True, metavar="ENDPOINT...")
+@click.argument("endpoints", nargs=-1, required=True, metavar="ENDPOINT|PATH...")
 @click.option("--host", metavar="ADDRESS", help="Address to bind to; off this machine it needs serve_token.")
 @click.option("--port", type=click.IntRange(0, 65_535), metavar="P", help="Port to bind to; 0 takes a free one.")
 @click.option(
@@ -35,12 +35,19 @@ def serve(
 ) -> None:  # fmt: skip
     """Answer predictions of each ENDPOINT over HTTP until Ctrl-C.
 
+    PATH is an ONNX file or an MLflow model's folder: it is registered, and bound to an endpoint of its name.
+
     In the Open Inference Protocol v2 (/v2/models/ENDPOINT/infer), in MLflow's scoring protocol (/invocations/ENDPOINT) and for
     people (/predict/ENDPOINT, /docs); /predict and /invocations are the first endpoint's. With --json the first line of stdout
     is {"endpoint": …, "url": …}, printed when the server is ready.
     """
     from mainspring.serving import get_endpoint
     from mainspring.serving import serve as serve_endpoint
+    from mainspring.serving.elsewhere import endpoint_for, is_model_path
+
+    if any(map(is_model_path, endpoints)):
+        invocation.start_in(invocation.project)
+    endpoints = tuple(endpoint_for(each, invocation.workspace) for each in endpoints)
 
     def ready(url: str) -> None:
         if invocation.json:

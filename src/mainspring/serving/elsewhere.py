@@ -1,0 +1,58 @@
+"""Serving a model that lies in a file or folder: it is registered, and bound to an endpoint of its name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from mainspring.errors import InvalidError
+from mainspring.models import ModelVersion, register_folder, register_onnx
+from mainspring.serving.endpoint import EndpointStore, bind
+from mainspring.workspace import Workspace, current_workspace
+
+_ALIAS = "production"
+_DESCRIPTION = "MLmodel"
+
+
+def is_model_path(given: str) -> bool:
+    """Whether this is a model that lies somewhere: an ONNX file, or a folder as MLflow writes it."""
+    path = Path(given)
+    return "/" in given or path.suffix == ".onnx" or (path / _DESCRIPTION).is_file()
+
+
+def endpoint_for(given: str, workspace: Workspace | None = None) -> str:
+    """The name of an endpoint: as given, or that of the model at a path, which is registered and bound.
+
+    The endpoint and the model have the name of the file or folder. The same content is the same version, so that doing it
+    again changes nothing; other content is the next version, to which the endpoint moves. An endpoint that is there
+    by the very name is meant before a path.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidError: it is no model, its name is none for an endpoint, or an endpoint of the name serves another model.
+        NotAllowedError: the folder's model can't be loaded without running its code; the text says what to do.
+        CodecError: the file is no ONNX graph.
+        MissingExtraError: what reads such a model is not installed.
+    """
+    workspace = workspace or current_workspace()
+    endpoints = EndpointStore(workspace.database)
+    if not is_model_path(given) or endpoints.find(given) is not None:
+        return given
+    path = Path(given)
+    name = re.sub(r"[^A-Za-z0-9_.\-]+", "-", path.resolve().stem if path.suffix == ".onnx" else path.resolve().name)
+    before = endpoints.find(name)
+    if before is not None and before.target != f"{name}@{_ALIAS}":
+        hint = "Give the file another name, or register it and bind it yourself."
+        raise InvalidError("path", given, f"one of another name: the endpoint `{name}` serves {before.target}", hint)
+    version = _registered(path, name, workspace)
+    return bind(name, f"{name}@{_ALIAS}", version=str(version), workspace=workspace).name
+
+
+def _registered(path: Path, name: str, workspace: Workspace) -> ModelVersion:
+    if path.is_dir():
+        if not (path / _DESCRIPTION).is_file():
+            raise InvalidError("path", str(path), f"an ONNX file, or a folder with an `{_DESCRIPTION}` file")
+        return register_folder(path, name, workspace=workspace)
+    if path.is_file() and path.suffix != ".onnx":
+        raise InvalidError("path", str(path), f"an ONNX file (.onnx), or a folder with an `{_DESCRIPTION}` file")
+    return register_onnx(path, name, workspace=workspace)

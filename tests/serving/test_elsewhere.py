@@ -1,0 +1,78 @@
+"""Models that lie in files and folders: registered once, bound to an endpoint of their name, or refused with reasons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from mainspring.errors import CodecError, InvalidError, NotAllowedError, NotFoundError
+from mainspring.models import list_model_versions
+from mainspring.serving import bind, get_endpoint, load_predictor
+from mainspring.serving.elsewhere import endpoint_for
+from mainspring.workspace import Workspace
+
+pytestmark = pytest.mark.one_backend("registering and binding have suites of their own")
+ONNX_FOLDER = "flavors:\n  onnx:\n    data: model.onnx\n  python_function:\n    loader_module: mlflow.onnx\n"
+
+
+def write_graph(path: Path, slope: float = 2.0) -> str:
+    """A graph that gives `slope` times the first of its two columns."""
+    weights = numpy_helper.from_array(np.array([[slope], [0.0]], np.float32), "w")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])], "line",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 1])], [weights],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path.parent.mkdir(exist_ok=True)
+    onnx.save(model, path)
+    return str(path)
+
+
+def test_an_onnx_file_is_an_endpoint_of_its_name_and_registered_once(workspace: Workspace, tmp_path: Path) -> None:
+    path = write_graph(tmp_path / "my line.onnx")
+    assert endpoint_for(path) == endpoint_for(path) == "my-line"
+    assert [str(each) for each in list_model_versions("my-line")] == ["my-line/1"]
+    assert load_predictor("my-line")([{"0": 3.0, "1": 5.0}]) == pytest.approx([6.0])
+    assert get_endpoint("my-line").generation == 1
+    write_graph(tmp_path / "my line.onnx", slope=3.0)
+    assert endpoint_for(path) == "my-line"
+    assert (get_endpoint("my-line").serves, get_endpoint("my-line").generation) == ("my-line/2", 2)
+
+
+def test_a_folder_of_mlflow_is_an_endpoint_of_its_name(workspace: Workspace, tmp_path: Path) -> None:
+    write_graph(tmp_path / "folder" / "model.onnx")
+    (tmp_path / "folder" / "MLmodel").write_text(ONNX_FOLDER)
+    assert endpoint_for(f"{tmp_path}/folder/") == endpoint_for(str(tmp_path / "folder")) == "folder"
+    assert len(list_model_versions("folder")) == 1
+    assert load_predictor("folder")([{"0": 3.0, "1": 5.0}]) == pytest.approx([6.0])
+
+
+def test_a_name_stays_a_name(workspace: Workspace) -> None:
+    assert endpoint_for("delays") == "delays"
+
+
+def test_what_cannot_be_served_is_said(workspace: Workspace, tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    with pytest.raises(InvalidError, match="MLmodel"):
+        endpoint_for(str(folder))
+    (folder / "MLmodel").write_text("flavors:\n  python_function:\n    loader_module: mlflow.pyfunc.model\n")
+    with pytest.raises(NotAllowedError, match="Python code of its own, whose loading runs code from the folder"):
+        endpoint_for(str(folder))
+    (tmp_path / "no.onnx").write_text("text")
+    with pytest.raises(CodecError, match="no ONNX graph"):
+        endpoint_for(str(tmp_path / "no.onnx"))
+    with pytest.raises(NotFoundError):
+        endpoint_for("missing.onnx")
+
+
+def test_an_endpoint_of_another_model_is_not_moved(workspace: Workspace, tmp_path: Path) -> None:
+    endpoint_for(write_graph(tmp_path / "line.onnx"))
+    bind("line", "line@other", version="line/1")
+    with pytest.raises(InvalidError, match="serves line@other"):
+        endpoint_for(str(tmp_path / "line.onnx"))
