@@ -93,6 +93,22 @@ def test_a_name_that_no_client_reads_back_is_refused(client: Client, key: str) -
     assert answer["error_code"] == "INVALID_PARAMETER_VALUE"
 
 
+def test_names_that_are_the_engines_are_refused(client: Client, workspace: Workspace) -> None:
+    run_id, ours = client.run(), "mainspring.kind"
+    pair = {"key": ours, "value": "x"}
+    point = {"key": ours, "value": 1.0, "timestamp": 1}
+    told = [
+        client.post("runs/log-parameter", run_id=run_id, **pair), client.post("runs/set-tag", run_id=run_id, **pair),
+        client.post("runs/log-metric", run_id=run_id, **point), client.post("runs/create", tags=[pair]),
+        *(client.post("runs/log-batch", run_id=run_id, **{kind: [each]})
+          for kind, each in (("params", pair), ("tags", pair), ("metrics", point))),
+    ]  # fmt: skip
+    assert {each["error_code"] for each in told} == {"INVALID_PARAMETER_VALUE"}
+    assert all(ours in each["message"] for each in told)
+    run = RunStore(workspace.database).get(run_id)
+    assert (run.params, ours in run.tags) == ({}, False)
+
+
 def test_searches_have_pages_and_say_what_is_wrong(client: Client) -> None:
     ids = [client.run(run_name=f"run {n}", start_time=n + 1) for n in range(5)]
     page = client.post("runs/search", experiment_ids=["0"], max_results=3, order_by=["start_time ASC"])

@@ -9,6 +9,7 @@ import msgspec
 
 from mainspring.errors import InvalidError
 from mainspring.models.logged import LoggedMetric
+from mainspring.runs.limits import checked_key
 from mainspring.runs.metrics import Metric
 from mainspring.runs.run import Run
 from mainspring.server.mlflow.records import Records
@@ -70,7 +71,7 @@ def log_points(records: Records, run: Run, points: Sequence[Point]) -> None:
     if not points:
         return
     for each in points:
-        check_name("metric", each.key)
+        check_name("metric", checked_key("metric", each.key))
     records.metrics.append(
         run.series, [Metric(each.key, each.value, each.step, each.timestamp * 1000) for each in points]
     )

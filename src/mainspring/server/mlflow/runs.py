@@ -11,6 +11,7 @@ from mainspring import clock
 from mainspring.errors import InvalidError, NotFoundError
 from mainspring.runs._rows import batches
 from mainspring.runs.inputs import DatasetInput
+from mainspring.runs.limits import checked_key
 from mainspring.runs.run import CLIENT_KIND, Run, RunState
 from mainspring.runs.search import STATUS, search_runs
 from mainspring.server.mlflow import metrics
@@ -96,6 +97,8 @@ class _Search(msgspec.Struct, frozen=True):
 def _create(records: Records, asked: _Create) -> Told:
     experiment = records.experiment(asked.experiment_id or "0")
     tags = mapped(asked.tags)
+    for key in tags:
+        checked_key("tag", key)
     if records.adoption is not None:
         adopted = records.adoption.take(experiment.name)
         if adopted is not None:
@@ -168,10 +171,15 @@ def _restore(records: Records, asked: _Ref) -> Told:
 
 
 def _log_param(records: Records, asked: _Param) -> Told:
-    run = records.open_run(asked.id)
-    with records.database.transaction() as tx:
-        records.runs.log_params(tx, run.id, {asked.key: asked.value})
+    _log_params(records, records.open_run(asked.id), {asked.key: asked.value})
     return {}
+
+
+def _log_params(records: Records, run: Run, params: Mapping[str, str]) -> None:
+    for key in params:
+        checked_key("parameter", key)
+    with records.database.transaction() as tx:
+        records.runs.log_params(tx, run.id, params)
 
 
 def _set_tag(records: Records, asked: _Param) -> Told:
@@ -182,6 +190,8 @@ def _set_tag(records: Records, asked: _Param) -> Told:
 
 def _set_tags(records: Records, run: Run, tags: Mapping[str, str]) -> None:
     """Set tags; those in which MLflow keeps a run's name and note are these, too."""
+    for key in tags:
+        checked_key("tag", key)
     with records.database.transaction() as tx:
         records.runs.set_tags(tx, run.id, tags)
         if tags.get(_NAME):
@@ -212,8 +222,7 @@ def _log_batch(records: Records, asked: _Batch) -> Told:
         )
     run = records.open_run(asked.id)
     if params:
-        with records.database.transaction() as tx:
-            records.runs.log_params(tx, run.id, params)
+        _log_params(records, run, params)
     if asked.tags:
         _set_tags(records, run, mapped(asked.tags))
     log_points(records, run, asked.metrics)
