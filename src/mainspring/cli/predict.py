@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time as clock
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +11,8 @@ import click
 import msgspec
 
 from mainspring.cli import text
-from mainspring.cli.app import Command, Invocation, redraws
+from mainspring.cli.app import Command, Invocation
+from mainspring.cli.progress_line import progress_line
 from mainspring.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from mainspring.serving.batch import BatchPrediction, BatchProgress
     from mainspring.serving.batch.progress import Listener
 
-_QUIET_S, _EVERY_S = 1.0, 0.1
 _READERS = {".parquet": "scan_parquet", ".csv": "scan_csv", ".jsonl": "scan_ndjson", ".ndjson": "scan_ndjson"}
 
 
@@ -114,25 +112,12 @@ def _said(done: BatchPrediction) -> str:
 
 @contextmanager
 def _told(invocation: Invocation) -> Iterator[Listener | None]:
-    """Show rows, rate and the time left on a terminal, on a line of its own that goes away at the end."""
-    if invocation.json or not redraws(sys.stderr):
-        yield None
-        return
-    told = 0.0
+    """Show rows, rate and the time left."""
+    with progress_line(invocation) as show:
+        yield None if show is None else lambda progress: show(lambda: _line(progress))
 
-    def tell(progress: BatchProgress) -> None:
-        nonlocal told
-        now = clock.monotonic()
-        if progress.elapsed_s < _QUIET_S or now - told < _EVERY_S:
-            return
-        told = now
-        total = f" of {progress.total:,}" if progress.total is not None else ""
-        eta = f", {text.duration(progress.eta_s)} left" if progress.eta_s is not None else ""
-        line = f"{progress.rows:,}{total} rows, {progress.rows_per_s:,.0f} rows/s{eta}"
-        sys.stderr.write(f"\r\x1b[2K{line[: text.columns() or 80]}")
-        sys.stderr.flush()
 
-    try:
-        yield tell
-    finally:
-        sys.stderr.write("\r\x1b[2K")
+def _line(progress: BatchProgress) -> str:
+    total = f" of {progress.total:,}" if progress.total is not None else ""
+    eta = f", {text.duration(progress.eta_s)} left" if progress.eta_s is not None else ""
+    return f"{progress.rows:,}{total} rows, {progress.rows_per_s:,.0f} rows/s{eta}"

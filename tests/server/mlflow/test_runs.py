@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -95,14 +97,15 @@ def test_a_name_that_no_client_reads_back_is_refused(client: Client, key: str) -
 
 def test_names_that_are_the_engines_are_refused(client: Client, workspace: Workspace) -> None:
     run_id, ours = client.run(), "mainspring.kind"
-    pair = {"key": ours, "value": "x"}
-    point = {"key": ours, "value": 1.0, "timestamp": 1}
-    told = [
-        client.post("runs/log-parameter", run_id=run_id, **pair), client.post("runs/set-tag", run_id=run_id, **pair),
-        client.post("runs/log-metric", run_id=run_id, **point), client.post("runs/create", tags=[pair]),
-        *(client.post("runs/log-batch", run_id=run_id, **{kind: [each]})
-          for kind, each in (("params", pair), ("tags", pair), ("metrics", point))),
+    pair: dict[str, Any] = {"key": ours, "value": "x"}
+    point: dict[str, Any] = {"key": ours, "value": 1.0, "timestamp": 1}
+    bodies: list[tuple[str, dict[str, Any]]] = [
+        ("log-parameter", pair), ("set-tag", pair), ("log-metric", point), ("create", {"tags": [pair]}),
+        ("log-batch", {"params": [pair]}), ("log-batch", {"tags": [pair]}), ("log-batch", {"metrics": [point]}),
     ]  # fmt: skip
+    told = [
+        client.post(f"runs/{path}", **body | ({} if path == "create" else {"run_id": run_id})) for path, body in bodies
+    ]
     assert {each["error_code"] for each in told} == {"INVALID_PARAMETER_VALUE"}
     assert all(ours in each["message"] for each in told)
     run = RunStore(workspace.database).get(run_id)

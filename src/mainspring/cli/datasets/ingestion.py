@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,16 +10,14 @@ import click
 import msgspec
 
 from mainspring.cli import text
-from mainspring.cli.app import Command, Invocation, redraws
+from mainspring.cli.app import Command, Invocation
 from mainspring.cli.datasets.options import columns_option
 from mainspring.cli.hints import in_options
+from mainspring.cli.progress_line import progress_line
 
 if TYPE_CHECKING:
     from mainspring.data.ingestion import Ingested, Progress
     from mainspring.data.ingestion.progress import Listener
-
-_QUIET_S = 1.0
-_EVERY_S = 0.1
 
 
 @click.command(cls=Command)
@@ -182,25 +178,12 @@ def _behind(state: dict[str, Any]) -> str:
 
 @contextmanager
 def _told(invocation: Invocation) -> Iterator[Listener | None]:
-    """Show rows, bytes and the time left on a terminal, on a line of its own that goes away at the end."""
-    if invocation.json or not redraws(sys.stderr):
-        yield None
-        return
-    begun = told = time.monotonic()
+    """Show rows, bytes and the time left."""
+    with progress_line(invocation) as show:
+        yield None if show is None else lambda progress: show(lambda: _line(progress))
 
-    def tell(progress: Progress) -> None:
-        nonlocal told
-        now = time.monotonic()
-        if now - begun < _QUIET_S or now - told < _EVERY_S:
-            return
-        told = now
-        total = f" of {text.size(progress.total_bytes)}" if progress.total_bytes is not None else ""
-        eta = f", {text.duration(progress.eta_s)} left" if progress.eta_s is not None else ""
-        line = f"{progress.rows:,} rows, {text.size(progress.size_bytes)}{total}{eta}"
-        sys.stderr.write(f"\r\x1b[2K{line[: text.columns() or 80]}")
-        sys.stderr.flush()
 
-    try:
-        yield tell
-    finally:
-        sys.stderr.write("\r\x1b[2K")
+def _line(progress: Progress) -> str:
+    total = f" of {text.size(progress.total_bytes)}" if progress.total_bytes is not None else ""
+    eta = f", {text.duration(progress.eta_s)} left" if progress.eta_s is not None else ""
+    return f"{progress.rows:,} rows, {text.size(progress.size_bytes)}{total}{eta}"
