@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,8 @@ import click
 import msgspec
 
 from mainspring.cli import text
-from mainspring.cli.app import Command, Invocation, redraws
+from mainspring.cli.app import Command, Invocation
+from mainspring.cli.progress_line import progress_line
 
 if TYPE_CHECKING:
     from mainspring.features import ParityReport
@@ -33,20 +33,16 @@ def verify_vectors(invocation: Invocation, service: str, since: str) -> int:
     from mainspring.features import verify
 
     workspace = invocation.workspace
-    shows = not invocation.json and redraws(sys.stderr)
-
-    def progress(done: int) -> None:
-        if shows:
-            click.echo(f"\r{done:,} vectors", nl=False, err=True)
-
-    try:
-        report = verify(service, since=_instant(since) if since else None, progress=progress, workspace=workspace)
-    finally:
-        if shows:
-            click.echo("\r\033[K", nl=False, err=True)
+    at = _instant(since) if since else None
+    with progress_line(invocation, _line) as progress:
+        report = verify(service, since=at, progress=progress, workspace=workspace)
     document = msgspec.to_builtins(report) | {"passed": report.passed, **report.metrics}
     invocation.show(document, lambda: _told(report))
     return int(report.mismatched > 0 or bool(report.failed))
+
+
+def _line(done: int) -> str:
+    return text.counted(done, "vector")
 
 
 def _instant(since: str) -> datetime:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +16,6 @@ from mainspring.errors import NotFoundError
 if TYPE_CHECKING:
     from mainspring.serving import Runtime
     from mainspring.serving.batch import BatchPrediction, BatchProgress
-    from mainspring.serving.batch.progress import Listener
 
 _READERS = {".parquet": "scan_parquet", ".csv": "scan_csv", ".jsonl": "scan_ndjson", ".ndjson": "scan_ndjson"}
 
@@ -69,7 +66,7 @@ def predict(
     if bool(data) == bool(query):
         raise click.UsageError("Name the rows by --data or by --query.")
     given, source = _queried(invocation, query, tables) if query else _read(invocation, data)
-    with _told(invocation) as progress:
+    with progress_line(invocation, _line) as progress:
         done = predict_batch(
             model, given, to=to, keep=None if keep is None else [name for name in keep.split(",") if name], column=column,
             runtime=runtime, time=time, quarantine=quarantine, source=source, note=note, progress=progress,
@@ -108,13 +105,6 @@ def _said(done: BatchPrediction) -> str:
     if done.quarantined is not None:
         lines.append(f"{text.counted(done.apart, 'row')} set apart in {done.quarantined}")
     return "\n".join(lines)
-
-
-@contextmanager
-def _told(invocation: Invocation) -> Iterator[Listener | None]:
-    """Show rows, rate and the time left."""
-    with progress_line(invocation) as show:
-        yield None if show is None else lambda progress: show(lambda: _line(progress))
 
 
 def _line(progress: BatchProgress) -> str:

@@ -6,15 +6,14 @@ memory are not in it.
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import lru_cache
 
 from mainspring.artifacts import Encoded, load
 from mainspring.artifacts.project import importing_from
 from mainspring.models.version import ResourceNeeds
+from mainspring.runners.resources import uncollected
 from mainspring.workspace import Workspace
 
 _LARGEST_BYTES = 1 << 30  # of more it would take as much time and memory again
@@ -30,25 +29,13 @@ def measure_needs(encoded: Encoded, workspace: Workspace) -> ResourceNeeds:
     if encoded.size_bytes > _LARGEST_BYTES:
         return ResourceNeeds(encoded.size_bytes)
     used = _allocated()
-    with importing_from(workspace.project.source_roots), _uncollected():
+    with importing_from(workspace.project.source_roots), uncollected():
         before, began = used(), time.perf_counter()
         model = load(encoded, workspace.blobs)
         load_s, after = time.perf_counter() - began, used()
         del model
     grown = None if before is None or after is None else max(after - before, 0)
     return ResourceNeeds(encoded.size_bytes, load_s, grown)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep the collector from freeing what has nothing to do with the model."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 @lru_cache(maxsize=1)

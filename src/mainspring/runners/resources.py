@@ -5,10 +5,13 @@ Linux is read from `/proc`; elsewhere `ps` and `getrusage` stand in, and the pea
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 _LINUX = sys.platform.startswith("linux")
@@ -102,3 +105,15 @@ def _ps_rss_bytes(pid: int) -> int:
 
     shown = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return int(shown.stdout.strip() or 0) * _KIB
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Keep the collector from running meanwhile: what it frees, and its time, have nothing to do with what is measured."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from mainspring.errors import MainspringError, StorageError, WrongTypeError, close_names, shorten
 from mainspring.models.predictor import plain
 from mainspring.secrets import redact
-from mainspring.serving.batching import TIMEOUT_S, Batcher
+from mainspring.serving.batching import MANY_ROWS, TIMEOUT_S, Batcher
 from mainspring.serving.endpoint import EndpointStore
 from mainspring.serving.live import Live, load_live
 from mainspring.serving.online import Filled
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from mainspring.features import FeatureReader
 
 _log = logging.getLogger("mainspring.serving")
-_MANY_ROWS = 256
 _READERS = 16  # threads that wait for a store on another machine
 _RETRY = ((b"retry-after", b"1"),)
 _POST = b"POST"
@@ -242,7 +241,7 @@ class ServingApp(WebApp):
         columns = {name: plain(values) for name, values in call.columns.items()}  # keys are looked up by them
         try:
             if live.reads_apart or reader.is_slow(call.rows):
-                async with asyncio.timeout(self._features_timeout_s if call.rows <= _MANY_ROWS else None):
+                async with asyncio.timeout(self._features_timeout_s if call.rows <= MANY_ROWS else None):
                     loop = asyncio.get_running_loop()
                     filled = await loop.run_in_executor(self._readers, fill, columns, call.rows, request_id, at_us)
             else:

@@ -29,7 +29,8 @@ TIMEOUT_S = 30.0
 SLOW_S = 0.002
 """A call that takes longer is worth a thread."""
 _QUICK_S = 25e-6  # about what a turn of the loop and the merging of batches cost
-_MANY_ROWS = 256  # are worth a thread, so that they hold up no other connection
+MANY_ROWS = 256
+"""Rows of a call, or of a batch, that are worth a thread, so that they hold up no other connection."""
 _MOST_STUCK = 3  # threads that may hang in a model before the server calls itself unhealthy
 
 
@@ -80,7 +81,7 @@ class Batcher:
         """
         if self._waiting and self._rows_waiting + rows > self._most_waiting:
             raise RequestError(503, "So many requests wait that this one is not taken. Send it later.", self._retry())
-        if self.is_quick and rows <= _MANY_ROWS and self.is_idle:
+        if self.is_quick and rows <= MANY_ROWS and self.is_idle:
             answers = self._answer(columns, rows)
             if self._log is not None:
                 self._log([(entry, answers)])
@@ -127,7 +128,7 @@ class Batcher:
         """Answer batch after batch until nothing waits, or one is on its way in a thread."""
         while batch := self._taken():
             self.batches += 1
-            if self.is_slow or sum(call.rows for call in batch) > _MANY_ROWS:
+            if self.is_slow or sum(call.rows for call in batch) > MANY_ROWS:
                 self._running = batch
                 self._aside(batch)
                 return

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +15,6 @@ from mainspring.cli.progress_line import progress_line
 
 if TYPE_CHECKING:
     from mainspring.data.ingestion import Ingested, Progress
-    from mainspring.data.ingestion.progress import Listener
 
 
 @click.command(cls=Command)
@@ -100,7 +97,7 @@ def ingest(
         except NotFoundError:
             click.echo(f"{source} was never read into {name}.", err=True)
     wanted: Any = mode or ("upsert" if key else "append")
-    with _told(invocation) as progress:
+    with progress_line(invocation, _line) as progress:
         done = ingest_into(
             source, to=name, mode=wanted, key=key, types=column_types(types), checks=checks, quarantine=quarantine, note=note,
             workspace=workspace, progress=progress, **options,
@@ -174,13 +171,6 @@ def _behind(state: dict[str, Any]) -> str:
         return f"offset {state['offset']:,}"
     last = state.get("last", state.get("high"))
     return "" if last is None else str(last)
-
-
-@contextmanager
-def _told(invocation: Invocation) -> Iterator[Listener | None]:
-    """Show rows, bytes and the time left."""
-    with progress_line(invocation) as show:
-        yield None if show is None else lambda progress: show(lambda: _line(progress))
 
 
 def _line(progress: Progress) -> str:

@@ -6,15 +6,14 @@ Invariant: when a request is due is decided before anything is sent; latency run
 from __future__ import annotations
 
 import asyncio
-import gc
 import selectors
 import time
 from array import array
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
+from mainspring.runners.resources import uncollected
 from mainspring.serving.loadtest.connection import Connect, Lane
 from mainspring.serving.loadtest.measured import LOST, TIMEOUT, Measured, is_good, quantiles_of
 from mainspring.serving.loadtest.schedule import Step
@@ -61,7 +60,7 @@ class Driver:
         server_s, own_s, begun = cpu(), time.process_time(), self._loop.time()
         self._take = take = _Step(step, begun, self._loop.create_future())
         sweep = asyncio.create_task(self._sweep(take))
-        with _uncollected():
+        with uncollected():
             self._tick()
             try:
                 await take.done
@@ -184,15 +183,3 @@ def precise_run(main: Coroutine[Any, Any, T]) -> T:
     """Run on a loop whose timers are exact to some ten microseconds: that of `epoll` rounds up to a millisecond."""
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())) as runner:
         return runner.run(main)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """A collection in the driver would be measured as the server's."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
