@@ -34,7 +34,7 @@ from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, view_record
 from mainspring.features.online.ahead import are_plain, is_plain, links, merged
 from mainspring.features.online.fence import Fence
-from mainspring.features.online.increments import Increment, increment_of
+from mainspring.features.online.increments import increment_of
 from mainspring.features.online.places import TILE_BYTES, watermark_place
 from mainspring.features.online.rows import CREATED, EVENT, timed_rows, visible, with_keys
 from mainspring.features.online.states import Change, StoredValues, state_of, writes
@@ -178,8 +178,8 @@ class _Work:
         keyed = with_keys(self.record, found)
         rows = visible(keyed, until_us)
         begins_us = until_us - self.allowance_us
-        written = self._write(rows, increment, begins_us, fence)
-        removed = self._remove_others(rows, begins_us, fence, keeps_pushed=not full) if increment.replaces else 0
+        written, wanted = self._write(rows, begins_us, fence, replaces=increment.replaces)
+        removed = self._remove_others(wanted, fence, keeps_pushed=not full) if increment.replaces else 0
         swept_us = self._swept(fence, begins_us)
         ended = Watermark(
             source=version.dataset, version=str(version), until_us=until_us, ahead=keyed.height - rows.height,
@@ -207,8 +207,8 @@ class _Work:
         fence = self._begun(data, version, until_us, lease)
         known_us: Any = rows[CREATED].max() if rows.height else None
         begins_us = (until_us if known_us is None else known_us) - self.allowance_us
-        written = self._write(rows, Increment(0, replaces=True), begins_us, fence)
-        removed = self._remove_others(rows, begins_us, fence, keeps_pushed=not full)
+        written, wanted = self._write(rows, begins_us, fence, replaces=True)
+        removed = self._remove_others(wanted, fence, keeps_pushed=not full)
         reaches_us = begins_us if self.record.aggregates else None
         ended = Watermark(
             source=self.record.source, offset=last, known_us=known_us, begins_us=reaches_us, swept_us=reaches_us,
@@ -222,16 +222,23 @@ class _Work:
         running = Running(str(version), until_us, lease.token)
         return Fence(self.definition, self.online, data, before, running)
 
-    def _write(self, rows: pl.DataFrame, increment: Increment, begins_us: int, fence: Fence) -> int:
+    def _write(
+        self, rows: pl.DataFrame, begins_us: int, fence: Fence, *, replaces: bool
+    ) -> tuple[int, dict[bytes, bytes]]:  # fmt: skip
+        """Store what rows give; gives how many entities got something and, for `_remove_others`, all that they give."""
+        stored, wanted = 0, dict[bytes, bytes]()
         if isinstance(self.state, StoredValues):
-            return sum(self._put(dict(items), fence) for items in self.state.batches(rows, _BATCH))
-        stored = 0
+            for items in map(dict, self.state.batches(rows, _BATCH)):
+                stored += self._put(items, fence)
+                wanted |= items if replaces else {}
+            return stored, wanted
         for part in self.state.parts(rows, _BATCH):
-            found = self.state.changes(part, None if increment.replaces else self.online, begins_us)
+            found = self.state.changes(part, None if replaces else self.online, begins_us)
             for some in writes(sorted(found.changes, key=itemgetter(0)), TILE_BYTES):
                 fence.write(some)
             stored += found.entities
-        return stored
+            wanted |= dict.fromkeys((key for key, _ in found.changes), b"") if replaces else {}
+        return stored, wanted
 
     def _put(self, given: Mapping[bytes, bytes], fence: Fence) -> int:
         """Store values beside what is stored; gives how many entities got one."""
@@ -245,15 +252,8 @@ class _Work:
         now_us = clock.now_us()
         return count + len(self._change(chained, lambda key, old: merged(old, links(given[key]), now_us), fence))
 
-    def _remove_others(self, rows: pl.DataFrame, begins_us: int, fence: Fence, *, keeps_pushed: bool) -> int:
-        """Make the store hold what these rows give, and nothing else but, perhaps, newer pushed values."""
-        wanted: dict[bytes, bytes] = {}
-        if isinstance(self.state, StoredValues):
-            for items in self.state.batches(rows, _BATCH):
-                wanted |= items
-        else:
-            for part in self.state.parts(rows, _BATCH):
-                wanted |= dict.fromkeys((key for key, _ in self.state.changes(part, None, begins_us).changes), b"")
+    def _remove_others(self, wanted: Mapping[bytes, bytes], fence: Fence, *, keeps_pushed: bool) -> int:
+        """Make the store hold what is wanted, and nothing else but, perhaps, newer pushed values."""
         replaced = partial(self.state.replaced, now_us=clock.now_us(), keeps_pushed=keeps_pushed)
         found = self.online.scan(self.state.prefix)
         return sum(

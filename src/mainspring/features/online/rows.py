@@ -40,18 +40,26 @@ def with_keys(record: ViewRecord, rows: pl.DataFrame) -> pl.DataFrame:
 
 def visible(rows: pl.DataFrame, until_us: int) -> pl.DataFrame:
     """The rows that were true and known by an instant."""
-    return rows.filter(pl.max_horizontal(EVENT, CREATED) <= until_us)
+    return rows.filter(_due_by(rows, until_us))
 
 
 def ahead(rows: pl.DataFrame, until_us: int) -> pl.DataFrame:
     """The rows that were not."""
-    return rows.filter(pl.max_horizontal(EVENT, CREATED) > until_us)
+    return rows.filter(~_due_by(rows, until_us))
+
+
+def _due_by(rows: pl.DataFrame, until_us: int) -> pl.Series:
+    return (rows[EVENT] <= until_us) & (rows[CREATED] <= until_us)
 
 
 def newest(record: ViewRecord, rows: pl.DataFrame) -> pl.DataFrame:
-    """The newest row of each entity: by event time, then created time, then place in the source."""
-    ordered = rows.sort(EVENT, CREATED, maintain_order=True)
-    return ordered.unique([key.name for key in record.keys], keep="last", maintain_order=True)
+    """The newest row of each entity, by key: by event time, then created time, then place in the source."""
+    keys = [key.name for key in record.keys]
+    # Only what decides is sorted; the other columns are moved once.
+    decides = rows.select(*keys, EVENT, CREATED)
+    order = decides.select(pl.arg_sort_by([*keys, EVENT, CREATED], maintain_order=True)).to_series()
+    is_last = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(-1)) for name in keys)
+    return rows[order.filter(decides.select(keys)[order].select(is_last).to_series())]
 
 
 def is_of_single_rows(record: ViewRecord) -> bool:

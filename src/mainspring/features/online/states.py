@@ -65,18 +65,16 @@ class StoredValues:
             if isinstance(each.dtype, pl.Datetime | pl.Date):
                 expect_shown(each.drop_nulls().dt.timestamp("us"), f"{self.record.name}.{each.name}")
         values = self._packing.pack(features, times[0], times[1], is_pushed=is_pushed)
-        prefix = self.prefix
-        return [
-            (prefix + key, value) for key, value in zip(entities_bytes(self.record.keys, rows), values, strict=True)
-        ]
+        keys = map(self.prefix.__add__, entities_bytes(self.record.keys, rows))
+        return list(zip(keys, values, strict=True))
 
     def batches(self, rows: pl.DataFrame, most: int) -> Iterator[list[tuple[bytes, bytes]]]:
         """What rows make as if nothing was stored, `most` keys at a time; of a key that comes twice the last value counts."""
         now_us = clock.now_us()
         later = ahead(rows, now_us)
-        # In the order of keys each write touches few pages of a tree.
+        # `newest` is in the order of keys, in which each write touches few pages of a tree.
         seen = newest(self.record, visible(rows, now_us) if later.height else rows)
-        for part in seen.sort([key.name for key in self.record.keys]).iter_slices(most):
+        for part in seen.iter_slices(most):
             yield self.packed(part)
         if later.height:
             keys = [key.name for key in self.record.keys]
