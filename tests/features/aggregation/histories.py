@@ -37,6 +37,7 @@ ALGEBRAIC: list[Aggregate] = [
     agg.max("name", "3s", hop="1s"),
     agg.min("flag", "3s", hop="1s"),
     agg.std("x", "6s", hop="3s").named("coarse"),
+    *(make("x", "5s", hop="100ms").named(f"fine_{make.__name__}") for make in (agg.sum, agg.std, agg.min)),
 ]
 LISTED: list[Aggregate] = [
     *(agg.distinct(column, "4s", hop="1s") for column in ("x", "n", "name", "flag")),

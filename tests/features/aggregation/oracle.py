@@ -9,6 +9,10 @@ from typing import Any, NamedTuple
 
 from mainspring.features.aggregation import WindowedAggregate
 
+GROUP = 16
+Partial = Callable[[list[Any]], Any]
+Merge = Callable[[Any, Any], Any]
+
 
 class Event(NamedTuple):
     """One event as a source delivers it; `known` is None where nobody says when."""
@@ -40,80 +44,98 @@ def answer(feature: WindowedAggregate, events: Iterable[Event], entity: Any, at:
         value = event.values[aggregate.column] if aggregate.column else True
         if value is not None or not aggregate.skip_nulls:
             tiles.setdefault(event.time // feature.hop_us, []).append(value)
-    return RESULTS[aggregate.kind](aggregate, [tiles[number] for number in sorted(tiles)])
+    order = sorted(tiles)
+    head = at // feature.hop_us // GROUP
+    groups: dict[tuple[int, int], list[list[Any]]] = {}
+    for number in order:
+        alone = number if number // GROUP == head else 0
+        groups.setdefault((number // GROUP, alone), []).append(tiles[number])
+    return RESULTS[aggregate.kind](aggregate, list(groups.values()))
 
 
 def known(event: Event) -> int:
     return -(2**63) if event.known is None else event.known
 
 
-def total(tiles: list[list[float]]) -> float:
-    sums = []
-    for tile in tiles:
-        partial = float(tile[0]) + 0.0
-        for value in tile[1:]:
-            partial = partial + float(value)
-        sums.append(partial)
-    whole = sums[0]
-    for partial in sums[1:]:
-        whole = whole + partial
+def merged(groups: list[list[list[Any]]], partial: Partial, merge: Merge) -> Any:
+    """The tiles of each group one after the other, then the groups."""
+    whole = None
+    for group in groups:
+        state = None
+        for tile in group:
+            state = partial(tile) if state is None else merge(state, partial(tile))
+        whole = state if whole is None else merge(whole, state)
     return whole
 
 
-def summed(_aggregate: Any, tiles: list[list[Any]]) -> Any:
-    if not tiles:
+def added(tile: list[Any]) -> float:
+    partial = float(tile[0]) + 0.0
+    for value in tile[1:]:
+        partial = partial + float(value)
+    return partial
+
+
+def flat(groups: list[list[list[Any]]]) -> list[Any]:
+    return [value for group in groups for tile in group for value in tile]
+
+
+def summed(_aggregate: Any, groups: list[list[list[Any]]]) -> Any:
+    if not groups:
         return None
-    if isinstance(tiles[0][0], float):
-        return total(tiles)
-    return sum(value for tile in tiles for value in tile)
+    if isinstance(groups[0][0][0], float):
+        return merged(groups, added, lambda one, other: one + other)
+    return sum(flat(groups))
 
 
-def averaged(_aggregate: Any, tiles: list[list[Any]]) -> Any:
-    return total(tiles) / sum(map(len, tiles)) if tiles else None
+def averaged(_aggregate: Any, groups: list[list[list[Any]]]) -> Any:
+    return merged(groups, added, lambda one, other: one + other) / len(flat(groups)) if groups else None
 
 
-def deviation(_aggregate: Any, tiles: list[list[Any]]) -> Any:
-    if sum(map(len, tiles)) < 2:
+def moments(tile: list[Any]) -> tuple[float, float, float]:
+    n, mean, squares = 1.0, float(tile[0]) + 0.0, 0.0
+    for value in map(float, tile[1:]):
+        n += 1.0
+        delta = value - mean
+        mean += delta / n
+        squares += delta * (value - mean)
+    return n, mean, squares
+
+
+def joined(one: tuple[float, float, float], other: tuple[float, float, float]) -> tuple[float, float, float]:
+    n, mean, squares = one
+    more, their_mean, their_squares = other
+    both = n + more
+    delta = their_mean - mean
+    return both, mean + delta * more / both, (squares + their_squares) + delta * delta * (n * more) / both
+
+
+def deviation(_aggregate: Any, groups: list[list[list[Any]]]) -> Any:
+    if len(flat(groups)) < 2:
         return None
-    partials = []
-    for tile in tiles:
-        n, mean, squares = 1.0, float(tile[0]) + 0.0, 0.0
-        for value in map(float, tile[1:]):
-            n += 1.0
-            delta = value - mean
-            mean += delta / n
-            squares += delta * (value - mean)
-        partials.append((n, mean, squares))
-    n, mean, squares = partials[0]
-    for more, other, their in partials[1:]:
-        both = n + more
-        delta = other - mean
-        squares = (squares + their) + delta * delta * (n * more) / both
-        mean = mean + delta * more / both
-        n = both
+    n, _, squares = merged(groups, moments, joined)
     return math.sqrt(squares / (n - 1.0)) if squares >= 0 else math.nan
 
 
-def extreme(choose: Callable[[Any], Any]) -> Callable[[Any, list[list[Any]]], Any]:
-    def chosen(_aggregate: Any, tiles: list[list[Any]]) -> Any:
-        values = [value for tile in tiles for value in tile]
+def extreme(choose: Callable[[Any], Any]) -> Callable[[Any, list[list[list[Any]]]], Any]:
+    def chosen(_aggregate: Any, groups: list[list[list[Any]]]) -> Any:
+        values = flat(groups)
         numbers = [value for value in values if value == value]
         return choose(numbers) if numbers else values[0] if values else None
 
     return chosen
 
 
-def newest(aggregate: Any, tiles: list[list[Any]]) -> Any:
-    values = [value for tile in tiles for value in tile][::-1]
+def newest(aggregate: Any, groups: list[list[list[Any]]]) -> Any:
+    values = flat(groups)[::-1]
     return values[: aggregate.k] if aggregate.k else values[0] if values else None
 
 
-def different(_aggregate: Any, tiles: list[list[Any]]) -> int:
-    return len({"NaN" if value != value else value for tile in tiles for value in tile})
+def different(_aggregate: Any, groups: list[list[list[Any]]]) -> int:
+    return len({"NaN" if value != value else value for value in flat(groups)})
 
 
-def top(aggregate: Any, tiles: list[list[Any]]) -> list[Any]:
-    values = [value for tile in tiles for value in tile]
+def top(aggregate: Any, groups: list[list[list[Any]]]) -> list[Any]:
+    values = flat(groups)
     numbers = [value for value in values if value == value]
     if aggregate.by == "value":
         return sorted(numbers, reverse=True)[: aggregate.k]
@@ -124,8 +146,8 @@ def top(aggregate: Any, tiles: list[list[Any]]) -> list[Any]:
     return [value for _, _, value in sorted(counts, key=lambda item: item[:2] if item[1] else item)][: aggregate.k]
 
 
-RESULTS: dict[str, Callable[[Any, list[list[Any]]], Any]] = {
-    "count": lambda _aggregate, tiles: sum(map(len, tiles)), "sum": summed, "mean": averaged, "std": deviation,
+RESULTS: dict[str, Callable[[Any, list[list[list[Any]]]], Any]] = {
+    "count": lambda _aggregate, groups: len(flat(groups)), "sum": summed, "mean": averaged, "std": deviation,
     "min": extreme(min), "max": extreme(max), "last": newest, "distinct": different, "top_k": top,
 }  # fmt: skip
 

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mainspring.features.aggregation import agg, aggregate_as_of, chains, listings, windows
+from mainspring.features.aggregation import agg, aggregate_as_of, chains, listings, state, windows
 from mainspring.features.aggregation import backfill as backfilling
 from mainspring.features.aggregation.tiles import Event as TileEvent
 from mainspring.features.aggregation.tiles import Tile
+from tests.features.aggregation import oracle
 from tests.features.aggregation.histories import (
     FLOATS,
     ODD_FLOATS,
@@ -62,6 +63,13 @@ def test_backfill_and_online_give_the_defined_bits(part: int) -> None:
 @pytest.mark.parametrize("part", range(40))
 def test_backfill_and_online_give_the_defined_bits_in_many_histories(part: int) -> None:
     assert differences(range(10_000 + part * 500, 10_500 + part * 500), guard=part % 4 != 3) == []
+
+
+@pytest.mark.parametrize("tiles", [1, 2, 3])
+def test_how_many_tiles_make_a_group_is_the_same_rule_everywhere(tiles: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name in ((oracle, "GROUP"), (state, "GROUP_TILES"), (windows, "GROUP_TILES")):
+        monkeypatch.setattr(module, name, tiles)
+    assert differences(range(tiles * 100, tiles * 100 + 50), guard=True) == []
 
 
 def test_where_batches_blocks_and_chunks_end_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:

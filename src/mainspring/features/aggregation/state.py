@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from mainspring.features.aggregation.aggregation import Aggregation, Feature, Hop
 from mainspring.features.aggregation.folds import State
-from mainspring.features.aggregation.tiles import Tile, TileId
+from mainspring.features.aggregation.tiles import GROUP_TILES, Tile, TileId
 
 
 def tiles_of_event(spec: Aggregation, time_us: int) -> list[TileId]:
@@ -126,7 +126,7 @@ class EntityState:
         return tile
 
     def _windows(self, hop: Hop, at_us: int, known_by_us: int | None) -> Iterable[tuple[Feature, State | None]]:
-        """Each feature of a hop with the state of its window, merged from its tiles in time order."""
+        """Each feature of a hop with the state of its window, merged from its tiles in time order, by groups."""
         hop_us, reach = hop.hop_us, _reach(hop, at_us, hop.longest_us)
         places = [
             place for place in self._stored.keys() | self._tiles.keys() if place[0] == hop_us and place[1] in reach
@@ -140,7 +140,7 @@ class EntityState:
             window = feature.declared.window_us, feature.place
             if window not in merged:
                 start = _reach(hop, at_us, window[0]).start
-                merged[window] = _merged(feature, [held[number] for number in held if number >= start])
+                merged[window] = _merged(feature, {at: held[at] for at in held if at >= start}, at_us // hop_us)
             yield feature, merged[window]
 
 
@@ -150,11 +150,21 @@ def _reach(hop: Hop, at_us: int, window_us: int) -> range:
     return range(head - window_us // hop.hop_us, head + 1)
 
 
-def _merged(feature: Feature, partials: Iterable[list[State | None]]) -> State | None:
-    state: State | None = None
+def _merged(feature: Feature, partials: Mapping[int, list[State | None]], head: int) -> State | None:
+    """The state of tiles by number, in order: those of a group first, but for the head's, then the groups."""
     fold = feature.use.fold
-    for tile in partials:
-        later = tile[feature.place]
-        if later is not None:
-            state = fold.own(later) if state is None else fold.merge(state, later)
-    return state
+
+    def added(state: State | None, later: State) -> State:
+        return fold.own(later) if state is None else fold.merge(state, later)
+
+    whole: State | None = None
+    group: State | None = None
+    current = None
+    for number, partial in partials.items():
+        later = partial[feature.place]
+        if later is None:
+            continue
+        if number // GROUP_TILES != current or current == head // GROUP_TILES:
+            whole, group, current = whole if group is None else added(whole, group), None, number // GROUP_TILES
+        group = added(group, later)
+    return whole if group is None else added(whole, group)

@@ -19,6 +19,9 @@ from mainspring.features.aggregation.folds import State
 from mainspring.features.aggregation.values import Plain
 
 VERSION = 1
+GROUP_TILES = 16
+"""Tiles are merged in groups of so many neighbouring numbers, then the groups; those of the instant's own group follow one by
+one. So windows share what their groups are, and long ones take few merges."""
 ALWAYS_US = -(2**63)
 _ENCODER = msgspec.msgpack.Encoder()
 _KEY = struct.Struct(">QQ")

@@ -28,6 +28,26 @@ def _chan(earlier: Arrays, later: Arrays) -> Arrays:
     return count, mean, squares
 
 
+class GroupedRuns:
+    """Runs [first, behind) of tiles; those in [first, singles) are merged group by group, the others one by one.
+
+    `group_of` gives each tile's group, `first_of_group` its first tile; of a group in [first, singles) a run has all tiles, but
+    of its first group perhaps only the last ones. No run is empty.
+    """
+
+    def __init__(self, first: Array, singles: Array, behind: Array, group_of: Array, first_of_group: Array) -> None:
+        self.first, self.whole = first, Runs(first, behind - first)
+        self.groups = Runs(first_of_group, np.diff(first_of_group, append=len(group_of)))
+        self.has_groups = singles > first
+        own = group_of[first]
+        begins, self.beginning = np.unique(first[self.has_groups], return_inverse=True)
+        ends = self.groups.start + self.groups.length
+        self.beginnings = Runs(begins, ends[group_of[begins]] - begins)
+        self.others = Runs(own + 1, np.where(self.has_groups, group_of[np.maximum(singles, first + 1) - 1] - own, 0))
+        rest = np.where(self.has_groups, singles, first + 1)
+        self.rest = Runs(rest, behind - rest)
+
+
 class VectorFold:
     """A fold whose states are tuples of arrays, one item for each event, run or row."""
 
@@ -55,6 +75,16 @@ class VectorFold:
     def merged(self, states: Arrays, runs: Runs) -> Arrays:
         """The states of runs of states, merged in order; no run is empty."""
         return fold_runs(self.merge, tuple(state[runs.start] for state in states), states, runs.rest)
+
+    def merged_by_groups(self, states: Arrays, runs: GroupedRuns) -> Arrays:
+        """The states of runs of tiles' states, in the order of merging that the online state has."""
+        begin = tuple(state[runs.first] for state in states)
+        if runs.has_groups.any():
+            beginnings = self.merged(states, runs.beginnings)
+            for state, beginning in zip(begin, beginnings, strict=True):
+                state[runs.has_groups] = beginning[runs.beginning]
+            begin = fold_runs(self.merge, begin, self.merged(states, runs.groups), runs.others)
+        return fold_runs(self.merge, begin, states, runs.rest)
 
 
 class FloatSums(VectorFold):
@@ -100,6 +130,9 @@ class Totals(VectorFold):
 
     def merged(self, states: Arrays, runs: Runs) -> Arrays:
         return tuple(_run_sum(state, runs) for state in states)
+
+    def merged_by_groups(self, states: Arrays, runs: GroupedRuns) -> Arrays:
+        return self.merged(states, runs.whole)
 
 
 class Ones(Totals):

@@ -1,7 +1,8 @@
 """Which states make up the answer of each row: where its window lies among the sorted events, and what was known by then.
 
 The state at an event is that of its tile's events up to it. So a tile whose known events are its first ones is a state
-that is there already; only where an event was known before an earlier one of its tile are events folded again.
+that is there already; only where an event was known before an earlier one of its tile are events folded again. Tiles are
+merged by groups (`tiles.GROUP_TILES`), which the windows of many rows share.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mainspring.features.aggregation.chains import Array, Arrays, Runs, chunks, expanded
-from mainspring.features.aggregation.vector_folds import VectorFold
+from mainspring.features.aggregation.tiles import GROUP_TILES
+from mainspring.features.aggregation.vector_folds import GroupedRuns, VectorFold
 
 _PAIRS = 1 << 21  # (row, tile) and (row, event) pairs that are held at a time
 _WIDEST = 2**62
@@ -68,11 +70,14 @@ class Tiles:
 
     def __init__(self, events: Events, hop_us: int) -> None:
         number = events.time // hop_us
-        begins = np.ones(len(number), bool)
-        begins[1:] = (number[1:] != number[:-1]) | (events.entity[1:] != events.entity[:-1])
+        begins = _changes(number, events.entity)
         self.hop_us, self.events = hop_us, events
         self.of_event = np.cumsum(begins) - 1
         self.first = np.flatnonzero(begins)
+        self.group = number[self.first] // GROUP_TILES  # its number among those of the entity
+        begins = _changes(self.group, events.entity[self.first])
+        self.group_of = np.cumsum(begins) - 1
+        self.first_of_group = np.flatnonzero(begins)
         self.runs = Runs(self.first, np.diff(self.first, append=len(number)))
         self.last = self.first + self.runs.length - 1
         self.time = Timeline(events.entity, events.time)
@@ -85,9 +90,13 @@ class Tiles:
 
 
 class Spans(NamedTuple):
-    """Rows with their events [low, high) by time; from `unsure` on, at a tile's begin, not all are known and in time."""
+    """Rows with their events [low, high) by time; from `unsure` on, at a tile's begin, not all are known and in time.
+
+    `group` is the number of the group of tiles that the instant is in; an `unsure` before it is at a group's begin.
+    """
 
     at: Array
+    group: Array
     low: Array
     high: Array
     unsure: Array
@@ -100,7 +109,8 @@ class Spans(NamedTuple):
 
 def spans(tiles: Tiles, rows: Rows, window_us: int) -> Spans:
     """Where the windows of rows lie among the events."""
-    head_us = rows.at // tiles.hop_us * tiles.hop_us
+    head = rows.at // tiles.hop_us
+    head_us, group = head * tiles.hop_us, head // GROUP_TILES
     low = tiles.time.first(rows.entity, head_us - window_us)
     high = tiles.time.first(rows.entity, rows.at, after=True)
     unsure = tiles.time.first(rows.entity, head_us)
@@ -108,13 +118,40 @@ def spans(tiles: Tiles, rows: Rows, window_us: int) -> Spans:
     if tiles.events.known is not None and len(tiles.first):
         unknown = np.minimum(tiles.known.first(rows.entity, rows.at, after=True), high)
         inside = unknown < high
-        begin = tiles.first[tiles.of_event[unknown[inside]]]
-        unsure[inside] = np.clip(begin, low[inside], unsure[inside])
-    return Spans(rows.at, low, high, unsure, np.maximum(unknown, low))
+        tile = tiles.of_event[unknown[inside]]
+        before = tiles.group[tile] < group[inside]
+        tile[before] = tiles.first_of_group[tiles.group_of[tile[before]]]
+        unsure[inside] = np.clip(tiles.first[tile], low[inside], unsure[inside])
+    return Spans(rows.at, group, low, high, unsure, np.maximum(unknown, low))
+
+
+class _Members(NamedTuple):
+    """States of a pool by number: those at events, which come first, and others, found once for all folds."""
+
+    at_event: Array
+    elsewhere: Array
+    events: Array
+    others: Array
+
+    @classmethod
+    def of(cls, states: Array, events: int) -> _Members:
+        """The states of these numbers, `events` being how many are at events."""
+        at_event, elsewhere = np.flatnonzero(states < events), np.flatnonzero(states >= events)
+        return cls(at_event, elsewhere, states[at_event], states[elsewhere] - events)
+
+    def gathered(self, running: Arrays, pools: list[Arrays]) -> Arrays:
+        """The states, in order."""
+        found = []
+        for place, state in enumerate(running):
+            gathered = np.empty(len(self.events) + len(self.others), state.dtype)
+            gathered[self.at_event] = state[self.events]
+            gathered[self.elsewhere] = np.concatenate([pool[place] for pool in pools])[self.others]
+            found.append(gathered)
+        return tuple(found)
 
 
 class Plan:
-    """The states that a slice of rows is merged from: `parts` of `[at events | of whole runs of tiles | folded again]`.
+    """The states that a slice of rows is merged from: `[at events | of whole runs of tiles | folded again | of groups]`.
 
     `some` says which rows have any event.
     """
@@ -123,10 +160,18 @@ class Plan:
         self._tiles = tiles
         has_run = rows.unsure > rows.low
         run_of_row = self._name_runs(rows, has_run)
-        pair_row, pair_state, self._refolded = self._name_pairs(rows)
+        pair_row, pair_tile, pair_state, self._refolded = self._name_pairs(rows)
         offset = len(tiles.events.time)
         again = pair_state < 0
-        pair_state[again] = offset + len(self._whole.start) + np.arange(int(again.sum()))
+        pair_state[again] = offset + len(self._whole.first) + np.arange(int(again.sum()))
+        in_group = tiles.group[pair_tile] < rows.group[pair_row]
+        pair_row, pair_state = self._name_groups(
+            pair_row,
+            pair_state,
+            in_group,
+            tiles.group_of[pair_tile],
+            offset + len(self._whole.first) + int(again.sum()),
+        )
         per_row = np.bincount(pair_row, minlength=len(rows.at))
         length = per_row + has_run
         start = np.cumsum(length) - length
@@ -135,35 +180,45 @@ class Plan:
         behind = np.arange(len(pair_row)) - np.repeat(np.cumsum(per_row) - per_row, per_row)
         parts[start[pair_row] + has_run[pair_row] + behind] = pair_state
         self.some = np.flatnonzero(length)
-        self._parts = Runs(start[self.some], length[self.some])
-        # Where parts come from is found once for all folds: from the states at events, and from the others.
-        self._at_event, self._elsewhere = np.flatnonzero(parts < offset), np.flatnonzero(parts >= offset)
-        self._events, self._others = parts[self._at_event], parts[self._elsewhere] - offset
+        self._runs, self._parts = Runs(start[self.some], length[self.some]), _Members.of(parts, offset)
 
     def states(self, fold: VectorFold, running: Arrays, values: Array) -> Arrays:
         """The states of the rows that have any event, in order."""
-        pools = [fold.merged(tuple(state[self._tiles.last] for state in running), self._whole)]
+        pools = [fold.merged_by_groups(tuple(state[self._tiles.last] for state in running), self._whole)]
         for last, events, runs in self._refolded:
             pools.append(fold.resumed(running, last, values[events], runs))
-        parts = []
-        for place, state in enumerate(running):
-            gathered = np.empty(len(self._events) + len(self._others), state.dtype)
-            gathered[self._at_event] = state[self._events]
-            gathered[self._elsewhere] = np.concatenate([pool[place] for pool in pools])[self._others]
-            parts.append(gathered)
-        return fold.merged(tuple(parts), self._parts)
+        if len(self._groups.start):
+            pools.append(fold.merged(self._grouped.gathered(running, pools), self._groups))
+        return fold.merged(self._parts.gathered(running, pools), self._runs)
 
     def _name_runs(self, rows: Spans, has_run: Array) -> Array:
         """Runs of whole, known tiles, which neighbouring rows share; gives each row's."""
-        first = self._tiles.of_event[rows.low[has_run]]
-        behind = self._tiles.of_event[rows.unsure[has_run] - 1] + 1
-        new = np.ones(len(first), bool)
-        new[1:] = (first[1:] != first[:-1]) | (behind[1:] != behind[:-1])
-        self._whole = Runs(first[new], (behind - first)[new])
+        tiles = self._tiles
+        first = tiles.of_event[rows.low[has_run]]
+        behind = tiles.of_event[rows.unsure[has_run] - 1] + 1
+        is_head = tiles.group[behind - 1] == rows.group[has_run]
+        new = _changes(first, behind, is_head)
+        first, behind, is_head = first[new], behind[new], is_head[new]
+        singles = np.where(is_head, np.maximum(first, tiles.first_of_group[tiles.group_of[behind - 1]]), behind)
+        self._whole = GroupedRuns(first, singles, behind, tiles.group_of, tiles.first_of_group)
         return np.cumsum(new) - 1
 
-    def _name_pairs(self, rows: Spans) -> tuple[Array, Array, list[tuple[Array, Array, Runs]]]:
-        """The tiles behind the runs: for each with a known event its row, and its state (negative: folded again)."""
+    def _name_groups(
+        self, row: Array, state: Array, in_group: Array, group: Array, number: int
+    ) -> tuple[Array, Array]:  # fmt: skip
+        """Rows and states of pairs, of which those in one group have become one, numbered from `number` on."""
+        begins = _changes(row, group) | ~in_group
+        start = np.flatnonzero(begins)
+        length = np.diff(start, append=len(row))
+        several = length > 1
+        self._groups = Runs(np.cumsum(length[several]) - length[several], length[several])
+        self._grouped = _Members.of(state[np.repeat(several, length)], len(self._tiles.events.time))
+        found = state[start]
+        found[several] = number + np.arange(int(several.sum()))
+        return row[start], found
+
+    def _name_pairs(self, rows: Spans) -> tuple[Array, Array, Array, list[tuple[Array, Array, Runs]]]:
+        """The tiles behind the runs: for each with a known event its row, itself, and its state (negative: folded again)."""
         tiles, known = self._tiles, self._tiles.events.known
         some = np.flatnonzero(rows.unsure < rows.high)
         first = tiles.of_event[rows.unsure[some]]
@@ -171,7 +226,7 @@ class Plan:
         row = some[at]
         end = np.minimum(tiles.last[tile] + 1, rows.high[row])
         if known is None:
-            return row, end - 1, []
+            return row, tile, end - 1, []
         begin, by = tiles.first[tile], rows.at[row]
         unknown = _first_above(tiles.latest, begin, end, by)
         again = np.flatnonzero(unknown < end)
@@ -191,7 +246,7 @@ class Plan:
             refolded.append((state[pair[more]], event[seen], Runs(kept[more], length[more])))
         state[folded] = -1
         keep = known_any | folded
-        return row[keep], state[keep], refolded
+        return row[keep], tile[keep], state[keep], refolded
 
 
 def plans(tiles: Tiles, rows: Spans) -> Iterator[tuple[slice, Plan]]:
@@ -207,6 +262,15 @@ def plans(tiles: Tiles, rows: Spans) -> Iterator[tuple[slice, Plan]]:
         yield part, Plan(tiles, rows.taken(part))
 
 
+def _changes(*columns: Array) -> Array:
+    """Where a row differs from the one before; the first does."""
+    found = np.ones(len(columns[0]), bool)
+    found[1:] = columns[0][1:] != columns[0][:-1]
+    for column in columns[1:]:
+        found[1:] |= column[1:] != column[:-1]
+    return found
+
+
 def _running_max(values: Array, group: Array) -> Array:
     """The greatest value so far within each group; groups are numbers that don't fall."""
     low, span = int(values.min()), int(values.max()) - int(values.min()) + 1
@@ -214,8 +278,7 @@ def _running_max(values: Array, group: Array) -> Array:
         lift = (group - group[0]) * span - low  # each group above the one before
         lifted: Array = np.maximum.accumulate(values + lift) - lift
         return lifted
-    begins = np.ones(len(values), bool)
-    begins[1:] = group[1:] != group[:-1]
+    begins = _changes(group)
     out = np.array(values)
     place = np.arange(len(values)) - np.flatnonzero(begins)[np.cumsum(begins) - 1]
     reach, longest = 1, int(place.max(initial=0))
