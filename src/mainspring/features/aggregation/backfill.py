@@ -54,17 +54,29 @@ def aggregate_as_of(
     needed = [(what, name) for what, name in times.items() if name is not None]
     values = [("The events' values", name) for name in wanted.types]
     found = named_columns(events, [*(("The key", name) for name in keys.values()), *needed, *values])
+    asked_at = micros(asked, at, "The instant")
     row_entity, event_entity = entities(asked, found, keys)
-    event_entity = np.where(np.isin(event_entity, row_entity), event_entity, -1)  # the others answer nobody
+    answers_some = np.isin(event_entity, row_entity) & _within(
+        wanted, micros(found, event_time, "The event time"), asked_at
+    )
+    event_entity = np.where(answers_some, event_entity, -1)  # without an entity an event is left out
     source = _source(found, wanted, event_entity, event_time, event_id, created_time)
     if not guard:
         source = source._replace(events=source.events._replace(known=None))
-    asked_at = micros(asked, at, "The instant")
     order = ordered(row_entity, asked_at)
     answers = _answered(wanted, source, Rows(row_entity[order], asked_at[order]))
     back = np.empty(len(order), np.int64)
     back[order] = np.arange(len(order))
     return answers.select(pl.all().gather(pl.Series(back)))
+
+
+def _within(spec: Aggregation, time: Array, at: Array) -> Array:
+    """Which times lie in the reach of any window that is asked for."""
+    if not len(at):
+        return np.zeros(len(time), bool)
+    reach_us = max((hop.longest_us + hop.hop_us for hop in spec.hops), default=0)
+    reached: Array = (time >= int(at.min()) - reach_us) & (time <= at.max())
+    return reached
 
 
 def _types(events: pl.DataFrame | pl.LazyFrame, spec: Sequence[Aggregate]) -> dict[str, str]:
