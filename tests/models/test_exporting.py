@@ -269,6 +269,21 @@ def test_an_mlflow_model_says_what_it_takes_and_comes_back(workspace: Workspace,
         )
 
 
+@pytest.mark.parametrize("name", [name for name in MODELS if name.startswith("lightgbm")])
+def test_a_model_of_lightgbm_is_a_booster_for_mlflow_and_comes_back_as_it_was(
+    name: str, workspace: Workspace, tmp_path: Path
+) -> None:
+    model, given = MODELS[name]()
+    version = register(model, name, signature=given)
+    export_model(version, tmp_path / "out", form="mlflow")
+    said = read_mlmodel((tmp_path / "out/MLmodel").read_bytes()).flavours["lightgbm"]
+    assert (said["data"], said["model_class"]) == ("model.txt", "lightgbm.basic.Booster")
+    back = register_folder(tmp_path / "out", "back")
+    records = TABLE.to_dicts()
+    assert Predictor.load(back, workspace.blobs)(records) == Predictor.load(version, workspace.blobs)(records)
+    assert back.signature == version.signature
+
+
 def test_the_flavour_takes_whole_numbers_that_pandas_holds_as_floats(workspace: Workspace, tmp_path: Path) -> None:
     import pandas as pd
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import skops.io
+from sklearn.preprocessing import FunctionTransformer
 
-from mainspring.errors import NotAllowedError
+from mainspring.errors import InvalidError, NotAllowedError
 from mainspring.models import Predictor, allow_pickle, load_model, register_folder
 from mainspring.workspace import Workspace
 from tests.models.mlflow_folders import LATE, TABLE, native_folder
@@ -89,7 +92,45 @@ def test_a_file_that_was_cut_off_is_kept_and_named(flavour: str, workspace: Work
         load_model(version)
 
 
-def test_a_module_of_pytorch_is_not_opened(workspace: Workspace, tmp_path: Path) -> None:
-    version = register_folder(native_folder(tmp_path / "m", "pytorch", "data/model.pth".replace("/", "-"), b"x"), "net")
-    with pytest.raises(NotAllowedError, match="of the flavour pytorch, whose loading runs code"):
+@pytest.mark.parametrize("form", ["pth", "pt2"])
+def test_a_module_of_pytorch_is_not_opened_and_says_what_to_do(form: str, workspace: Workspace, tmp_path: Path) -> None:
+    version = register_folder(native_folder(tmp_path / "m", "pytorch", f"model.{form}", b"x"), "net")
+    with pytest.raises(
+        NotAllowedError, match=r"whose loading runs whatever code it holds\. Register the module itself"
+    ):
         load_model(version)
+    with pytest.raises(InvalidError, match="a scikit-learn or LightGBM model that is stored as a pickle"):
+        allow_pickle(version, note="mine")
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_an_estimator_of_lightgbm_that_is_stored_with_skops_answers_as_there(
+    classes: int, workspace: Workspace, tmp_path: Path
+) -> None:
+    model = classifier(classes)
+    kind = "lightgbm.sklearn.LGBMClassifier"
+    said = {"model_class": kind, "serialization_format": "skops"}
+    wrapped = native_folder(tmp_path / "w", "lightgbm", "model.skops", skops.io.dumps(model), **said)
+    assert answers(wrapped, workspace) == np.asarray(model.predict(TABLE)).tolist()
+    odd = native_folder(tmp_path / "o", "lightgbm", "m.skops", skops.io.dumps(FunctionTransformer(json.dumps)), **said)
+    with pytest.raises(NotAllowedError, match=r"json\.dumps"):
+        load_model(register_folder(odd, "odd"))
+
+
+def test_a_booster_of_several_classes_answers_with_the_share_of_each(workspace: Workspace, tmp_path: Path) -> None:
+    model = classifier(3)
+    data = model.booster_.model_to_string().encode()
+    said = {"model_class": "lightgbm.basic.Booster", "serialization_format": "skops"}  # as MLflow says of any
+    given = answers(native_folder(tmp_path / "b", "lightgbm", "model.lgb", data, **said), workspace)
+    assert [list(row.values()) for row in given] == np.asarray(model.predict_proba(TABLE)).tolist()
+    assert list(given[0]) == ["0", "1", "2"]
+    other = native_folder(tmp_path / "o", "lightgbm", "model.lgb", data, **said, classes=["a", "b"])
+    with pytest.raises(NotAllowedError, match="a list of 3 classes"):
+        load_model(register_folder(other, "odd"))
+
+
+def classifier(classes: int) -> Any:
+    import lightgbm
+
+    model = lightgbm.LGBMClassifier(n_estimators=3, min_child_samples=1, verbosity=-1, n_jobs=1)
+    return model.fit(TABLE, [place % classes for place in range(len(TABLE))])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from mainspring.artifacts import save
-from mainspring.models import diff_versions, get_model_version, model_card
+from mainspring.models import allow_pickle, diff_versions, get_model_version, model_card, register_folder
 from mainspring.models.needs import measure_needs
 from mainspring.workspace import Workspace
 from tests.models.conftest import Registers
+from tests.models.mlflow_folders import LATE, TABLE, folder, native_folder
 
 NUMBERS = 3_000_000
 
@@ -37,3 +40,29 @@ def test_a_version_keeps_its_needs_and_two_versions_do_not_differ_by_them(
     registered(3.0)
     assert all(each.section != "needs" for each in diff_versions("line/1", "line/2").differences)
     assert "load_s" in model_card("line/1").facts["needs"]
+
+
+def test_a_folder_that_is_loaded_here_is_measured_and_another_says_why_not(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    model = LogisticRegression().fit(TABLE, LATE)
+    loaded = register_folder(folder(tmp_path / "loaded", model), "late")
+    assert loaded.encoded is not None
+    assert loaded.needs is not None
+    assert loaded.needs.size_bytes == loaded.encoded.size_bytes
+    assert loaded.needs.load_s is not None
+    assert loaded.needs.load_s > 0
+
+    pickled = register_folder(folder(tmp_path / "pickled", model, "pickle"), "pickled")
+    assert pickled.needs is not None
+    assert (pickled.needs.load_s, pickled.needs.unmeasured) == (None, pickled.refusal)
+    assert pickled.needs.size_bytes == sum(each.stat().st_size for each in (tmp_path / "pickled").iterdir())
+    assert "unmeasured" in model_card(pickled).facts["needs"]
+    allowed = allow_pickle(pickled, note="mine").needs
+    assert allowed is not None
+    assert allowed.load_s is not None
+    assert allowed.unmeasured == ""
+
+    net = register_folder(native_folder(tmp_path / "net", "pytorch", "model.pth", b"x"), "net")
+    assert net.needs is not None
+    assert net.needs.unmeasured == net.refusal

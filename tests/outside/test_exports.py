@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from lightgbm import LGBMClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mainspring.models import ModelVersion, Predictor, export_model, register
+from mainspring.models import ModelVersion, Predictor, export_model, register, register_folder
 from mainspring.workspace import Workspace, using
 from tests.outside.environments import environment
 
@@ -38,6 +39,27 @@ print(json.dumps([given.to_dict("records") if hasattr(given, "to_dict") else giv
 def workspace(tmp_path: Path) -> Iterator[Workspace]:
     with Workspace.open(tmp_path) as opened, using(opened):
         yield opened
+
+
+SAVED = """
+import json, mlflow, numpy, pandas, torch
+from lightgbm import LGBMClassifier
+from mlflow.models import infer_signature
+rows = pandas.DataFrame(json.load(open("rows.json")))
+model = LGBMClassifier(n_estimators=5, min_child_samples=1, n_jobs=1, verbose=-1).fit(rows, rows["distance"] % 3)
+types = ["collections.OrderedDict", "lightgbm.basic.Booster", "lightgbm.sklearn.LGBMClassifier"]
+mlflow.lightgbm.save_model(model, "estimator", signature=infer_signature(rows), skops_trusted_types=types)
+mlflow.lightgbm.save_model(model.booster_, "booster", signature=infer_signature(rows))
+mlflow.pytorch.save_model(torch.nn.Linear(2, 1), "net", input_example=numpy.zeros((2, 2), "float32"))
+print(json.dumps({"estimator": model.predict(rows).tolist(), "booster": model.predict_proba(rows).tolist()}))
+"""
+BOOSTER = """
+import json, mlflow, pandas
+rows = pandas.DataFrame(json.load(open("records.json")))
+booster = mlflow.lightgbm.load_model("out")
+model = mlflow.pyfunc.load_model("out")
+print(json.dumps([type(booster).__name__, booster.predict(rows).tolist(), model.predict(rows).tolist()]))
+"""
 
 
 def boosted(classes: int) -> ModelVersion:
@@ -67,3 +89,33 @@ def test_mlflow_loads_an_exported_model_and_answers_alike(classes: int, workspac
         client.run("python", "-W", "ignore", "-c", LOADED, str(tmp_path / "out"), cwd=tmp_path)
     )
     assert (answered, shape) == (Predictor.load(version, workspace.blobs)(RECORDS), [5, 2])
+
+
+@pytest.mark.timeout(1_200)
+def test_mlflow_loads_the_booster_of_an_exported_model_of_lightgbm(workspace: Workspace, tmp_path: Path) -> None:
+    model = LGBMClassifier(n_estimators=5, min_child_samples=1, n_jobs=1, verbose=-1)
+    version = register(model.fit(ROWS, ROWS["distance"] % 2), "light", signature=ROWS)
+    export_model(version, tmp_path / "out", form="mlflow")
+    (tmp_path / "records.json").write_text(json.dumps(RECORDS))
+    answered = environment("mlflow-3.17").run("python", "-W", "ignore", "-c", BOOSTER, cwd=tmp_path)
+    expected = Predictor.load(version, workspace.blobs)(RECORDS)
+    assert json.loads(answered) == ["Booster", expected, expected]
+
+
+@pytest.mark.timeout(1_200)
+def test_what_mlflow_logs_of_lightgbm_and_pytorch_registers_with_a_model_or_with_what_to_do(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    trainer = environment("mlflow-torch", over=environment("mlflow-3.17"))
+    (tmp_path / "rows.json").write_text(json.dumps(RECORDS))
+    answered = json.loads(trainer.run("python", "-W", "ignore", "-c", SAVED, cwd=tmp_path))
+    for name in ("estimator", "booster"):
+        version = register_folder(tmp_path / name, name)
+        assert version.needs is not None
+        assert version.needs.load_s is not None
+        given = Predictor.load(version, workspace.blobs)(RECORDS)
+        assert [list(each.values()) if isinstance(each, dict) else each for each in given] == answered[name]
+    net = register_folder(tmp_path / "net", "net")
+    assert "it is a module of PyTorch" in net.refusal
+    assert net.needs is not None
+    assert net.needs.unmeasured == net.refusal

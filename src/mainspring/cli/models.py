@@ -16,7 +16,7 @@ from mainspring.cli.endpoints import features_of, features_read
 
 if TYPE_CHECKING:
     from mainspring.evaluation import Approval
-    from mainspring.models import Alias, AliasMove, ExportForm, ModelVersion, RegisteredModel, ResourceNeeds
+    from mainspring.models import Alias, AliasMove, ExportForm, ModelVersion, RegisteredModel
 
 
 _LAZY = {
@@ -336,7 +336,7 @@ def _shown(version: ModelVersion, aliases: list[Alias], features: str, approval:
             ("content", text.short(version.content_digest)),
             ("made", f"{text.moment(version.created_at)} by {version.actor}"),
             ("codec", f"{encoded.codec}, {text.size(encoded.size_bytes)}" if encoded else ""),
-            ("needs", _needs(version.needs)),
+            ("needs", _needs(version)),
             ("not loaded", version.refusal),
             ("takes", inputs),
             ("features", features),
@@ -349,8 +349,11 @@ def _shown(version: ModelVersion, aliases: list[Alias], features: str, approval:
     )
 
 
-def _needs(needs: ResourceNeeds | None) -> str:
-    if needs is None or needs.load_s is None:
+def _needs(version: ModelVersion) -> str:
+    needs = version.needs
+    if needs is None or needs.unmeasured == version.refusal != "":
         return ""
+    if needs.load_s is None:
+        return f"not measured: {needs.unmeasured}"
     memory = "" if needs.memory_bytes is None else f", holds {text.size(needs.memory_bytes)} of memory"
     return f"loaded in {text.duration(needs.load_s)}{memory}"

@@ -14,7 +14,7 @@ import msgspec
 from mainspring.artifacts import Encoded, load, save
 from mainspring.artifacts.project import importing_from
 from mainspring.errors import InvalidError, MainspringError, MissingExtraError, NotAllowedError, shorten
-from mainspring.models.mlmodel import FILE, MLModel
+from mainspring.models.mlmodel import EXPORTED, FILE, MLModel
 from mainspring.models.onnx import read_onnx, signature_of
 from mainspring.models.predictor import Predictor
 from mainspring.models.registration import output_of
@@ -27,6 +27,10 @@ from mainspring.workspace import Workspace
 Files = Mapping[str, RunFile]
 _EXAMPLE_ROWS = 5
 _PICKLES = ("pickle", "cloudpickle")
+_OF_LIGHTGBM = (
+    "collections.OrderedDict", "lightgbm.basic.Booster", "lightgbm.sklearn.LGBMClassifier", "lightgbm.sklearn.LGBMRegressor",
+    "lightgbm.sklearn.LGBMRanker", "lightgbm.sklearn.LGBMModel",
+)  # fmt: skip
 _INSTEAD = (
     "Log it with serialization_format='skops' or as ONNX, or register the model itself by "
     "mainspring.models.register(...)."
@@ -35,6 +39,13 @@ _ALLOW = (
     "Whoever trusts it says so: mainspring models allow-pickle REF --note WHY; then mainspring models convert REF stores "
     "it safely."
 )
+
+
+_MODULES = (
+    "Register the module itself by mainspring.models.register(...), which keeps its weights as safetensors, or log it as "
+    "ONNX, by mlflow.onnx.log_model(...)."
+)
+_EXPORTS = "Register the model itself, from its project, by mainspring.models.register(...)."
 
 
 class Loadable(msgspec.Struct, frozen=True):
@@ -60,9 +71,20 @@ def read_model(said: MLModel, files: Files, workspace: Workspace) -> tuple[Loada
                     return read(said, files, workspace.blobs), ""
     except MainspringError as error:
         return None, str(error)
+    return None, _refusal(said)
+
+
+def _refusal(said: MLModel) -> str:
+    """Why a folder is kept and not opened, and what to do, of a model that no reader here is for."""
+    if "pytorch" in said.flavours:
+        return (
+            f"it is a module of PyTorch in a format of MLflow's, whose loading runs whatever code it holds. {_MODULES}"
+        )
     named = [flavour for flavour in said.flavours if flavour != "python_function"]
+    if not named and said.text("python_function", "loader_module") == EXPORTED:
+        return f"it is an export of a model of Mainspring, whose loading runs code from the folder. {_EXPORTS}"
     what = f"of the flavour {', '.join(named)}" if named else "Python code of its own"
-    return None, f"it is {what}, whose loading runs code from the folder. {_INSTEAD}"
+    return f"it is {what}, whose loading runs code from the folder. {_INSTEAD}"
 
 
 def pickle_form(said: MLModel) -> str:
@@ -107,8 +129,12 @@ def _estimator(said: MLModel) -> str:
     """The flavour by which MLflow stores an estimator as scikit-learn's are, empty if none is there."""
     if "sklearn" in said.flavours:
         return "sklearn"
-    is_wrapped = said.text("lightgbm", "model_class") not in ("", "lightgbm.basic.Booster")
-    return "lightgbm" if is_wrapped else ""
+    return "lightgbm" if _is_wrapped(said) else ""
+
+
+def _is_wrapped(said: MLModel) -> bool:
+    """Whether it is an estimator of LightGBM; of a booster MLflow says a serialization format, too, and doesn't use it."""
+    return said.text("lightgbm", "model_class") not in ("", "lightgbm.basic.Booster")
 
 
 def _file(said: MLModel, flavour: str, key: str, files: Files) -> RunFile:
@@ -148,6 +174,11 @@ def _boosted(flavour: str, model: Callable[[MLModel, bytes], Any]) -> Callable[[
         except Exception as error:  # each library has its own
             text = shorten(f"{type(error).__name__}: {error}", 300)
             raise InvalidError("model", said.text(flavour, "data"), f"a model of {flavour}", text) from error
+        is_bare = said.text(flavour, "model_class").endswith(".Booster") and "classes" not in said.flavours[flavour]
+        if is_bare and hasattr(found, "predict_proba"):
+            said = msgspec.structs.replace(
+                said, predicts="predict_proba"
+            )  # what a bare booster of classes answers with
         return described(found, save(found, blobs)[1], said, files, blobs)
 
     return read
@@ -163,10 +194,29 @@ def _xgboost(said: MLModel, data: bytes) -> Any:
     return model
 
 
-def _lightgbm(said: MLModel, data: bytes) -> Any:  # noqa: ARG001  # the file says all
+def _lightgbm(said: MLModel, data: bytes) -> Any:
+    """An estimator from skops, of LightGBM's types alone; or a booster from its text, inside a classifier if it has classes.
+
+    LightGBM's own are numbered from 0; those that an estimator knew are said by folders that were exported here.
+    """
     import lightgbm
 
-    return lightgbm.Booster(model_str=data.decode())
+    if _is_wrapped(said):  # and no pickle
+        import skops.io
+
+        return skops.io.loads(data, trusted=list(_OF_LIGHTGBM))
+    booster = lightgbm.Booster(model_str=data.decode())
+    classes, scores = said.flavours["lightgbm"].get("classes"), booster.num_model_per_iteration()
+    if classes is None and scores == 1:
+        return booster
+    classes = list(range(scores)) if classes is None else classes
+    if not isinstance(classes, list) or len(classes) != max(scores, 2):
+        raise InvalidError(f"{FILE}.flavors.lightgbm.classes", shorten(classes), f"a list of {max(scores, 2)} classes")
+    # Fitted on nothing but the classes, so that LightGBM itself sets what it keeps beside the booster.
+    model = lightgbm.LGBMClassifier(n_estimators=1, verbosity=-1)
+    model.fit([[0.0] * booster.num_feature()] * len(classes), classes)
+    vars(model).update(_Booster=booster)
+    return model
 
 
 def _catboost(said: MLModel, data: bytes) -> Any:

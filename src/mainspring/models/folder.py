@@ -13,9 +13,10 @@ from mainspring.errors import InvalidError, MainspringError, NotAllowedError
 from mainspring.ledger import is_replay
 from mainspring.models._rules import check_model_name, check_tags, check_text
 from mainspring.models._store import ModelStore
-from mainspring.models.flavours import Files, read_model
+from mainspring.models.flavours import Files, Loadable, read_model
 from mainspring.models.mlmodel import FILE, MLModel, read_mlmodel
-from mainspring.models.version import ModelVersion
+from mainspring.models.needs import measure_needs
+from mainspring.models.version import ModelVersion, ResourceNeeds
 from mainspring.runs.files import RunFile, RunFiles, checked_path
 from mainspring.secrets import redact
 from mainspring.store import BlobStore
@@ -90,7 +91,15 @@ def _record(files: Files, name: str, fields: dict[str, Any], workspace: Workspac
                 f"A replay registers nothing, and no version of `{name}` has these files: it differs."
             )
         return known
+    version = msgspec.structs.replace(version, needs=_needs(loadable, files, refusal, workspace))
     return store.add(version, always=always, also=lambda tx, made: kept.name(tx, made.id, list(files.values())))
+
+
+def _needs(loadable: Loadable | None, files: Files, refusal: str, workspace: Workspace) -> ResourceNeeds | None:
+    """What the model needs; of one that isn't loaded the size of its files, and why no more."""
+    if loadable is not None:
+        return measure_needs(loadable.encoded, workspace)
+    return ResourceNeeds(sum(file.size_bytes or 0 for file in files.values()), unmeasured=refusal) if files else None
 
 
 def _content_digest(files: Files, said: MLModel | None) -> str:

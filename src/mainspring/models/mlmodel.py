@@ -11,6 +11,8 @@ from mainspring.errors import InvalidError, MissingExtraError, shorten
 from mainspring.models.signature import Field
 
 FILE = "MLmodel"
+EXPORTED = "mainspring_predict"
+"""The module by which MLflow loads what was exported here."""
 _MOST_BYTES = 4 << 20
 _MOST_COLUMNS = 100_000
 _TYPES = {

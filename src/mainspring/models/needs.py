@@ -9,9 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 from mainspring.artifacts import Encoded, load
 from mainspring.artifacts.project import importing_from
+from mainspring.models.pickled import CODEC
 from mainspring.models.version import ResourceNeeds
 from mainspring.runners.resources import uncollected
 from mainspring.workspace import Workspace
@@ -20,18 +22,22 @@ _LARGEST_BYTES = 1 << 30  # of more it would take as much time and memory again
 _FIELDS = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
 
 
-def measure_needs(encoded: Encoded, workspace: Workspace) -> ResourceNeeds:
+def measure_needs(encoded: Encoded, workspace: Workspace, opened: Callable[[], Any] | None = None) -> ResourceNeeds:
     """Load what is stored once more, and give what it took; of more than 1 GiB only the size is told.
+
+    `opened` loads what has no codec, such as a pickle that a person allowed; without it a pickle isn't opened.
 
     Raises:
         CodecError: it can't be loaded.
     """
+    if opened is None and encoded.codec == CODEC:
+        return ResourceNeeds(encoded.size_bytes, unmeasured="a pickle is not opened to be measured.")
     if encoded.size_bytes > _LARGEST_BYTES:
-        return ResourceNeeds(encoded.size_bytes)
-    used = _allocated()
+        return ResourceNeeds(encoded.size_bytes, unmeasured="loading more than 1 GiB once more takes too long.")
+    used, again = _allocated(), opened or (lambda: load(encoded, workspace.blobs))
     with importing_from(workspace.project.source_roots), uncollected():
         before, began = used(), time.perf_counter()
-        model = load(encoded, workspace.blobs)
+        model = again()
         load_s, after = time.perf_counter() - began, used()
         del model
     grown = None if before is None or after is None else max(after - before, 0)

@@ -10,6 +10,7 @@ from mainspring.artifacts.project import importing_from
 from mainspring.errors import InvalidError
 from mainspring.models.flavours import described, pickle_of
 from mainspring.models.folder import read_said
+from mainspring.models.needs import measure_needs
 from mainspring.models.pickled import CODEC, expect_person, permit, signed, unpickled
 from mainspring.models.registry import get_model_version, model_store
 from mainspring.models.version import ModelVersion
@@ -72,8 +73,9 @@ def _opened(version: ModelVersion, workspace: Workspace) -> dict[str, Any]:
     data = workspace.blobs.read(file.digest or "")
     with importing_from(workspace.project.source_roots):
         found = described(unpickled(data), signed(data, workspace), said, files, workspace.blobs)
+    needs = measure_needs(found.encoded, workspace, lambda: unpickled(data))
     example = workspace.blobs.put(msgspec.json.encode(found.example)) if found.example else None
     return {
         "encoded": found.encoded, "signature": found.signature, "input_kind": found.input_kind, "refusal": "",
-        "input_example": example,
+        "input_example": example, "needs": needs,
     }  # fmt: skip

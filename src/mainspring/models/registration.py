@@ -17,7 +17,7 @@ from mainspring.models.feature_set import FeatureSet, GivesFeatures, expect_fit
 from mainspring.models.needs import measure_needs
 from mainspring.models.pickled import save_pickled
 from mainspring.models.signature import Output, Signature
-from mainspring.models.version import InputKind, ModelVersion, ResourceNeeds
+from mainspring.models.version import InputKind, ModelVersion
 from mainspring.runs.environment import snapshot
 from mainspring.secrets import redact
 from mainspring.workspace import Workspace, current_workspace
@@ -88,9 +88,7 @@ def register(
     replay = current_replay()
     if replay is not None:
         return _recorded(store, version, replay)
-    version = replace(
-        version, needs=ResourceNeeds(encoded.size_bytes) if pickled else measure_needs(encoded, workspace)
-    )
+    version = replace(version, needs=measure_needs(encoded, workspace))
     return store.add(version, [source.ledger_id for source in trained_on])
 
 

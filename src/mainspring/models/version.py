@@ -31,12 +31,13 @@ class RegisteredModel(msgspec.Struct, frozen=True):
 class ResourceNeeds(msgspec.Struct, frozen=True):
     """What a model needs: the bytes that are stored, the seconds that loading them takes, the bytes that it holds then.
 
-    The last two are None where they were not measured: of very large models, of pickles, on systems that don't tell.
+    The last two are None where they were not measured; `unmeasured` says why, unless it is a system that doesn't tell.
     """
 
     size_bytes: int
     load_s: float | None = None
     memory_bytes: int | None = None
+    unmeasured: str = ""
 
 
 class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):

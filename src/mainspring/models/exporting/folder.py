@@ -16,9 +16,10 @@ import msgspec
 
 from mainspring.errors import CodecError, ExistsError, InvalidError, shorten
 from mainspring.models.card import model_card
-from mainspring.models.exporting.mlflow import MODULE, mlflow_files
+from mainspring.models.exporting.mlflow import mlflow_files
 from mainspring.models.exporting.pins import Pins, pins_of
 from mainspring.models.exporting.portable import Portable, graph, portable
+from mainspring.models.mlmodel import EXPORTED
 from mainspring.models.onnx_export import load_onnx
 from mainspring.models.predictor import Predictor, example_of, inputs_of
 from mainspring.models.registry import get_model_version, load_model
@@ -86,7 +87,7 @@ def export_model(
             path = unfinished / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-        program = f"code/{MODULE}.py" if form == "mlflow" else _PROGRAM
+        program = f"code/{EXPORTED}.py" if form == "mlflow" else _PROGRAM
         _expect_alike(unfinished, program, records, native)
     return ModelExport(str(version), form, str(target), model.format, len(records), digests)
 
@@ -128,7 +129,7 @@ def _files(
     }
     if form != "mlflow":
         return files | {_PROGRAM: program}
-    return files | {f"code/{MODULE}.py": program} | mlflow_files(version, signature, model, pins, records)
+    return files | {f"code/{EXPORTED}.py": program} | mlflow_files(version, signature, model, pins, records)
 
 
 def _expect_alike(folder: Path, program: str, records: Sequence[Mapping[str, Any]], native: Predictor) -> None:

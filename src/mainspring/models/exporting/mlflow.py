@@ -16,12 +16,10 @@ from mainspring import clock
 from mainspring.errors import InvalidError
 from mainspring.models.exporting.pins import Pins
 from mainspring.models.exporting.portable import Portable
-from mainspring.models.mlmodel import FILE
+from mainspring.models.mlmodel import EXPORTED, FILE
 from mainspring.models.signature import Field, Output, Signature
 from mainspring.models.version import ModelVersion
 
-MODULE = "mainspring_predict"
-"""The name under which MLflow imports `predict.py`; `predict` would be anybody's."""
 _EXAMPLE = "input_example.json"
 _TYPES = {
     **dict.fromkeys(("i8", "u8", "i16", "u16", "i32"), "integer"), **dict.fromkeys(("u32", "i64"), "long"), "f32": "float",
@@ -65,7 +63,7 @@ def mlflow_files(
 def _mlmodel(version: ModelVersion, signature: Signature, model: Portable, pins: Pins) -> dict[str, Any]:
     has_shares = signature.output.kind in ("probability", "probabilities")
     flavour: dict[str, Any] = {
-        "loader_module": MODULE, "code": "code", "python_version": pins.python,
+        "loader_module": EXPORTED, "code": "code", "python_version": pins.python,
         "env": {"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
         "predict_fn": "predict_proba" if has_shares else "predict",
     }  # fmt: skip
@@ -97,6 +95,12 @@ def _native(model: Portable, pins: Pins) -> dict[str, dict[str, Any]]:
     if model.format == "xgboost":
         of = f"xgboost.sklearn.{model.settings['class']}"
         return {"xgboost": {"data": model.file, "model_class": of, "model_format": "ubj", "code": "code"}}
+    if model.format == "lightgbm":
+        # Of an estimator MLflow would open a pickle, so what it gets is the booster, which answers with shares; `classes` is
+        # for `register_folder`.
+        classes = model.settings["classes"]
+        said = {"data": model.file, "model_class": "lightgbm.basic.Booster", "lgb_version": at.get("lightgbm", "")}
+        return {"lightgbm": {**said, **({} if classes is None else {"classes": classes}), "code": "code"}}
     if model.format == "catboost":
         of = model.settings["class"]
         return {"catboost": {"data": model.file, "model_type": of, "save_format": "cbm", "code": "code"}}
