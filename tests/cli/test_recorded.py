@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mainspring.cli.main import cli
-from mainspring.runs import start_run
-from mainspring.workspace import Workspace
+from mainspring.runs import checkpoints, start_run
+from mainspring.workspace import Workspace, using
 from tests.cli.conftest import mainspring
 
 FLOW = """
@@ -154,6 +154,25 @@ def test_checkpoints_are_listed_with_the_step_that_keeps_them(flow: Path) -> Non
     assert ["noted", "state", "4", "loss", "inf"] in [
         line.split()[:5] for line in look(flow, "runs", "checkpoints", run).stdout.splitlines()
     ]
+
+
+def test_lineage_goes_from_a_run_to_its_checkpoints_and_says_which_are_gone(tmp_path: Path) -> None:
+    (tmp_path / "mainspring.toml").write_text("")
+    with Workspace.open(tmp_path) as workspace, using(workspace):
+        with start_run("training") as run:
+            kept = checkpoints(keep_last=1)
+            gone, best = [kept.save([step], step=step) for step in (1, 2)]
+        with start_run("tuned") as tuned:
+            checkpoints().load(best)
+    down = look(tmp_path, "lineage", run.id, "--down").stdout.splitlines()
+    told = {line.split("state")[1][:3]: line for line in down if "kept the checkpoint" in line}
+    assert ("(removed)" in told["[1]"], "(removed)" in told["[2]"]) == (True, False)
+    assert "used by run tuned" in "\n".join(down)
+    up = look(tmp_path, "lineage", tuned.id).stdout
+    assert "uses artifact state[2]" in up
+    assert "checkpoint of run training" in up
+    nodes = json.loads(look(tmp_path, "lineage", gone.id, run.id, "--json").stdout)["nodes"]
+    assert {node["id"]: node["removed_at"] is None for node in nodes} == {gone.id: False, run.id: True}
 
 
 def test_a_step_that_is_not_there_is_named_with_those_that_are(flow: Path) -> None:

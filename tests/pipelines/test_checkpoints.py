@@ -7,11 +7,13 @@ import time
 
 import pytest
 
+from mainspring.artifacts import load
 from mainspring.artifacts.record import ArtifactStore
 from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.task import TaskState
 from mainspring.runs import CheckpointStore, RunStore
 from mainspring.testing.workspaces import Lab, digests
+from mainspring.workspace import collect
 from tests.pipelines.lives import seed_of
 
 FLOW = """
@@ -87,8 +89,24 @@ def test_a_training_killed_at_any_checkpoint_ends_with_what_it_would_have_ended_
     found = ArtifactStore(lab.workspace.database, lab.workspace.ledger).get_many(task.outputs.values())
     assert {each.content_digest for each in found.values()} == set(expected.values())
     assert int(printed(lab, task.log).split()[-1]) >= count
-    for each in CheckpointStore(lab.workspace.database).of(task.id):
-        lab.workspace.blobs.read(each.encoded.blob)
+    expect_one_node_each(lab, task.id, 12)
+
+
+def expect_one_node_each(lab: Lab, task: str, epochs: int) -> None:
+    """Each epoch's checkpoint is one node, of whichever attempt; those that are kept have their bytes, the others say so."""
+    for _ in range(2):
+        collect(lab.workspace, grace_s=0)
+    ledger, store = lab.workspace.ledger, CheckpointStore(lab.workspace.database)
+    made = [edge.src for edge in ledger.edges([task], "down") if edge.role == "checkpoint_of"]
+    labels = sorted(node.label for node in ledger.nodes(made).values())
+    assert labels == sorted(f"state[{epoch + 1}]" for epoch in range(epochs))
+    kept = store.of(task)
+    assert [each.step for each in kept] == [epochs - 1, epochs]
+    assert set(store.artifacts.removed(made)) == set(made) - {each.id for each in kept}
+    for each in kept:
+        load(each.encoded, lab.workspace.blobs)
+    (restored,) = [edge.dst for edge in ledger.edges([task]) if edge.role == "uses"]
+    assert restored in made
 
 
 def killed_after(lab: Lab, runner: str, count: int) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from mainspring.errors import InvalidError, LeaseLostError, WrongTypeError
+from mainspring.artifacts import save
+from mainspring.artifacts.record import ArtifactStore
+from mainspring.errors import InvalidError, LeaseLostError, RemovedError, WrongTypeError
 from mainspring.ledger import within_task
 from mainspring.runs import Checkpoints, CheckpointStore, checkpoints, start_run
 from mainspring.store import BlobStore
@@ -35,6 +37,41 @@ def test_the_last_and_the_best_are_kept_and_the_blobs_of_others_are_collected(at
         collect(at_work, grace_s=0)
     assert [has(at_work.blobs, each) for each in made] == [False, True, False, True, True, True]
     assert kept.load(made[1]) == {"step": 1}
+
+
+def test_each_is_an_artifact_that_stays_in_the_lineage_when_it_is_let_go(at_work: Workspace) -> None:
+    ledger, artifacts = at_work.ledger, ArtifactStore(at_work.database, at_work.ledger)
+    kept = checkpoints(keep_last=2)
+    made = [kept.save({"step": n}, step=n) for n in range(5)]
+    nodes = ledger.nodes(each.id for each in made)
+    assert [(nodes[each.id].kind, nodes[each.id].label, nodes[each.id].content_digest) for each in made] == [
+        ("artifact", f"state[{n}]", each.content_digest) for n, each in enumerate(made)
+    ]
+    assert {(edge.src, edge.role) for edge in ledger.edges(["t" * 32], "down")} == {
+        (each.id, "checkpoint_of") for each in made
+    }
+    assert sorted(artifacts.removed(nodes)) == [each.id for each in made[:3]]
+    assert [each.id for each in kept.kept()] == [each.id for each in made[3:]]
+    with pytest.raises(RemovedError, match=r"state\[2\]"):
+        kept.load(made[2])
+    with within_task("a" * 32, key="other"):
+        assert checkpoints().load(made[3]) == {"step": 3}
+    path = ledger.path("a" * 32, "t" * 32)
+    assert [(edge.role, edge.dst) for edge in path or ()] == [("uses", made[3].id), ("checkpoint_of", "t" * 32)]
+
+
+def test_what_is_let_go_beside_an_artifact_of_the_same_bytes_takes_none_from_it(at_work: Workspace) -> None:
+    kept = checkpoints(keep_last=1)
+    first, _ = kept.save({"same": 1}, step=1), kept.save({"same": 2}, step=2)
+    artifacts = ArtifactStore(at_work.database, at_work.ledger)
+    logged = artifacts.describe("logged", save({"same": 2}, at_work.blobs), {"same": 2})
+    with at_work.database.transaction() as tx:
+        artifacts.add(tx, logged, by_task=None)
+    kept.save({"same": 3}, step=3)
+    for _ in range(2):
+        collect(at_work, grace_s=0)
+    assert has(at_work.blobs, logged)
+    assert not has(at_work.blobs, first)
 
 
 def test_a_larger_metric_is_better_if_told(at_work: Workspace) -> None:
@@ -90,6 +127,7 @@ def test_a_task_that_was_taken_over_keeps_nothing(workspace: Workspace) -> None:
         with pytest.raises(LeaseLostError):
             kept.save(1, step=1)
         assert kept.kept() == []
+        assert list(workspace.ledger.edges(["c" * 32], "down")) == []
 
 
 def test_a_script_keeps_them_with_its_run(workspace: Workspace) -> None:

@@ -171,8 +171,11 @@ def test_a_collection_purges_what_was_deleted_before_its_grace(workspace: Worksp
         for run in (gone, kept):
             RunFiles(workspace).put(run.id, "a.txt", run.name.encode())
             run.log_metric("loss", 1.0)
+            run.log_artifact("value", {"of": run.name})
             with using(workspace), within_task(run.id, key="work"):
                 checkpoints().save([run.name], step=1)
+    made = {run.id: {edge.src for edge in workspace.ledger.edges([run.id], "down")} for run in (gone, kept)}
+    assert [len(ids) for ids in made.values()] == [2, 2]
     change(workspace, runs, "delete", gone.id)
     purge(workspace, 3600)
     assert runs.get(gone.id).params == {"a": 1}
@@ -182,5 +185,7 @@ def test_a_collection_purges_what_was_deleted_before_its_grace(workspace: Worksp
     assert Metrics(workspace.metrics).latest(gone.series) == {}
     assert RunFiles(workspace).list(gone.id) == []
     assert Metrics(workspace.metrics).latest_values(kept.series) == {"loss": 1.0}
-    assert [len(CheckpointStore(workspace.database).of(run.id)) for run in (gone, kept)] == [0, 1]
+    store = CheckpointStore(workspace.database)
+    assert [len(store.of(run.id)) for run in (gone, kept)] == [0, 1]
+    assert [set(store.artifacts.removed(made[run.id])) for run in (gone, kept)] == [made[gone.id], set()]
     assert workspace.ledger.events(subject=gone.id)[-1].kind == "run.purged"

@@ -1,4 +1,7 @@
-"""The table of artifacts: each row a typed value that one task made, or that a pipeline was given."""
+"""The table of artifacts: each row a typed value that one task made, or that a pipeline was given.
+
+A row stays; one whose value is kept no longer says since when, and its blobs are collected.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,18 @@ from collections.abc import Iterable
 
 import msgspec
 
+from mainspring import clock
 from mainspring.artifacts.brought import brought_by
 from mainspring.artifacts.codec import Encoded, Preview, meaning_digest
 from mainspring.errors import NotFoundError
 from mainspring.ledger import Ledger, new_id
-from mainspring.store import Database, Transaction
+from mainspring.store import Database, Transaction, batches
 
 MIGRATIONS = [
     """
     CREATE TABLE artifact (
         id TEXT PRIMARY KEY, name TEXT NOT NULL, content_digest TEXT NOT NULL, encoded TEXT NOT NULL,
-        preview TEXT NOT NULL
+        preview TEXT NOT NULL, removed_at INTEGER
     );
     CREATE INDEX artifact_by_content ON artifact (content_digest)
     """,
@@ -60,10 +64,13 @@ class ArtifactStore:
             return Artifact(new_id(), name, digest, encoded, preview)
         return Artifact(new_id(), name, _stand_in_digest(value) or digest, encoded, preview, refers)
 
-    def add(self, tx: Transaction, artifact: Artifact, *, by_task: str | None) -> None:
-        """Record an artifact with its node and where it came from. Its blobs are there already."""
+    def add(self, tx: Transaction, artifact: Artifact, *, by_task: str | None, role: str = "made_by") -> None:
+        """Record an artifact with its node and where it came from; `role` says what it is of the task that made it.
+
+        Its blobs are there already.
+        """
         tx.execute(
-            "INSERT INTO artifact VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO artifact VALUES (?, ?, ?, ?, ?, NULL)",
             (
                 artifact.id,
                 artifact.name,
@@ -74,9 +81,25 @@ class ArtifactStore:
         )
         self.ledger.node(tx, "artifact", artifact.id, artifact.name, artifact.content_digest)
         if by_task:
-            self.ledger.edge(tx, artifact.id, "made_by", by_task, by_task)
+            self.ledger.edge(tx, artifact.id, role, by_task, by_task)
         if artifact.refers:
             self.ledger.edge(tx, artifact.id, "is", artifact.refers, by_task)
+
+    def remove(self, tx: Transaction, ids: Iterable[str]) -> None:
+        """Keep the values of some no longer: their records and nodes stay, their blobs are collected."""
+        now = clock.now_us()
+        for batch, marks in batches(ids):
+            tx.execute(
+                f"UPDATE artifact SET removed_at = ? WHERE id IN ({marks}) AND removed_at IS NULL", [now, *batch]
+            )
+
+    def removed(self, ids: Iterable[str]) -> dict[str, int]:
+        """When the values of those among these ids that are kept no longer were removed, in microseconds since 1970."""
+        found: dict[str, int] = {}
+        for batch, marks in batches(ids):
+            sql = f"SELECT id, removed_at FROM artifact WHERE id IN ({marks}) AND removed_at IS NOT NULL"
+            found.update(self.database.query(sql, batch))
+        return found
 
     def get(self, artifact_id: str) -> Artifact:
         """An artifact by its id; raises `NotFoundError`."""
@@ -87,11 +110,8 @@ class ArtifactStore:
 
     def get_many(self, ids: Iterable[str]) -> dict[str, Artifact]:
         """The artifacts among these ids, by id."""
-        wanted = list(dict.fromkeys(ids))
         found = {}
-        for start in range(0, len(wanted), 400):
-            batch = wanted[start : start + 400]
-            marks = ", ".join("?" * len(batch))
+        for batch, marks in batches(ids):
             for row in self.database.query(
                 f"SELECT id, name, content_digest, encoded, preview FROM artifact WHERE id IN ({marks})", batch
             ):
@@ -102,7 +122,8 @@ class ArtifactStore:
     def holding(self, blob_prefix: str) -> list[str]:
         """The ids of the artifacts whose blob's digest begins so, newest first."""
         rows = self.database.query(
-            "SELECT id FROM artifact WHERE encoded LIKE ? ORDER BY id DESC", (f'%"blob":"{blob_prefix}%',)
+            "SELECT id FROM artifact WHERE encoded LIKE ? AND removed_at IS NULL ORDER BY id DESC",
+            (f'%"blob":"{blob_prefix}%',),
         )
         return [row[0] for row in rows]
 
@@ -117,9 +138,9 @@ def _stand_in_digest(value: object) -> str | None:
 
 
 def gc_roots(database: Database) -> Iterable[str]:
-    """The blobs that artifacts name."""
+    """The blobs of the artifacts whose values are kept."""
     database.migrate("artifacts", MIGRATIONS)
-    for (text,) in database.query("SELECT encoded FROM artifact"):
+    for (text,) in database.query("SELECT encoded FROM artifact WHERE removed_at IS NULL"):
         encoded = msgspec.json.decode(text, type=Encoded)
         yield encoded.blob
         yield from encoded.blobs

@@ -23,7 +23,7 @@ def checkpoints(invocation: Invocation, name: str) -> None:
     from mainspring.runs import CheckpointStore, named_numbers
 
     workspace = invocation.workspace
-    run, store = run_store(workspace).get(name), CheckpointStore(workspace.database)
+    run, store = run_store(workspace).get(name), CheckpointStore(workspace.database, workspace.ledger)
     owners = {run.id: ""} | {task.id: task.name for task in task_store(workspace).of_run(run.id)}
     found = [(step, each) for owner, step in owners.items() for each in store.of(owner)]
     records: list[dict[str, Any]] = [

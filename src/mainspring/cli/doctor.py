@@ -188,16 +188,20 @@ def _dependents(workspace: Workspace, digest: str) -> Iterator[tuple[str, str]]:
 
 def _results(workspace: Workspace, digest: str) -> Iterator[str]:
     database = workspace.database
-    for artifact, name in database.query("SELECT id, name FROM artifact WHERE encoded LIKE ?", (f"%{digest}%",)):
+    holding = "SELECT id, name FROM artifact WHERE encoded LIKE ? AND removed_at IS NULL"
+    for artifact, name in database.query(holding, (f"%{digest}%",)):
         row = database.query_one(
-            "SELECT task.name, task.run, run.name FROM edge JOIN task ON task.id = edge.dst JOIN run ON run.id = task.run"
-            " WHERE edge.src = ? AND edge.role = 'made_by'",
+            "SELECT edge.role, task.name, run.id, run.name FROM edge LEFT JOIN task ON task.id = edge.dst"
+            " JOIN run ON run.id = COALESCE(task.run, edge.dst)"
+            " WHERE edge.src = ? AND edge.role IN ('made_by', 'checkpoint_of')",
             (artifact,),
         )
         if row is None:
             yield f"`{name}`, which a pipeline was given"
         else:
-            yield f"output `{name}` of step `{row[0]}` in run {text.short(row[1])} ({row[2]})"
+            role, step, run, run_name = row
+            kind, of_step = "output" if role == "made_by" else "checkpoint", f" of step `{step}`" if step else ""
+            yield f"{kind} `{name}`{of_step} in run {text.short(run)} ({run_name})"
         yield from _made_from(workspace, artifact)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,6 +22,7 @@ _INDEX = re.compile(r"\[(\d+)\](?=[^\[\]]*$)")
 _WORDS = {
     "made_by": ("made by", "made"),
     "uses": ("uses", "used by"),
+    "checkpoint_of": ("checkpoint of", "kept the checkpoint"),
     "part_of": ("part of", "has"),
     "has": ("has", "part of"),
     "reused": ("reused", "reused by"),
@@ -54,13 +55,16 @@ class _Branch(msgspec.Struct, frozen=True):
 class Tree:
     """What came from, or led to, one node.
 
-    With `everything`, siblings that are alike, such as the tasks of a mapped step, are drawn one by one.
+    With `everything`, siblings that are alike, such as the tasks of a mapped step, are drawn one by one. `removed` are the
+    nodes whose data is kept no longer.
     """
 
     def __init__(
-        self, edges: Sequence[Edge], nodes: dict[str, Node], *, down: bool = False, everything: bool = False
-    ) -> None:
+        self, edges: Sequence[Edge], nodes: dict[str, Node], *, down: bool = False, everything: bool = False,
+        removed: Collection[str] = (),
+    ) -> None:  # fmt: skip
         self._nodes = nodes
+        self._removed = removed
         self._down = down
         self._everything = everything
         self._room = text.columns()
@@ -152,6 +156,8 @@ class Tree:
         else:
             content = f"  content {digest[:12]}" if digest else ""
             note = f"  ({note})" if note else ""
+            if node.id in self._removed:
+                note += "  (removed)"
             ends = [f"{node.id[:_SHOWN_ID]}{content}{note}", f"{node.id[:_SHOWN_ID]}{note}", node.id[: text.ID_LENGTH]]
         room = None if self._room is None else self._room - len(lead) - len(kind)
         end = next((end for end in ends if room is None or len(name) + 2 + len(end) <= room), ends[-1])
@@ -160,9 +166,9 @@ class Tree:
         return f"{text.dim(lead)}{kind}{text.bold(name)}{text.dim('  ' + end)}"
 
 
-def way(start: str, path: Sequence[Edge], nodes: dict[str, Node]) -> Iterator[str]:
+def way(start: str, path: Sequence[Edge], nodes: dict[str, Node], removed: Collection[str] = ()) -> Iterator[str]:
     """A way from one node to another, a line for each step."""
-    tree = Tree(path, nodes)
+    tree = Tree(path, nodes, removed=removed)
     yield tree.line("", nodes[start])
     for edge in path:
         yield tree.line(f"  {role_in_words(edge.role)} → ", nodes[edge.dst])

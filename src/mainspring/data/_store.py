@@ -14,7 +14,7 @@ from mainspring.artifacts.record import ArtifactStore
 from mainspring.data.version import DatasetVersion, Source, version_from_row
 from mainspring.errors import InvalidError, NotFoundError, close_names
 from mainspring.ledger import Ledger, current_actor, current_task, new_id
-from mainspring.store import Database, Transaction
+from mainspring.store import Database, Transaction, batches
 
 MIGRATIONS = [
     """
@@ -145,6 +145,14 @@ class DatasetStore:
         """The version with this id, or None."""
         rows = self._rows("id = ?", (version,))
         return version_from_row(rows[0]) if rows else None
+
+    def removed(self, ids: Iterable[str]) -> dict[str, int]:
+        """When those among these versions that were removed were, in microseconds since 1970."""
+        found: dict[str, int] = {}
+        for batch, marks in batches(ids):
+            sql = f"SELECT id, removed_at FROM dataset_version WHERE id IN ({marks}) AND removed_at IS NOT NULL"
+            found.update(self.database.query(sql, batch))
+        return found
 
     def outcomes(self, name: str, task: str) -> tuple[list[DatasetVersion], list[DatasetVersion]]:
         """What a task's commits to a dataset came to: the versions that it made, and those that it found unchanged."""

@@ -10,9 +10,8 @@ from msgspec.structs import replace
 
 from mainspring import clock
 from mainspring.ledger import Ledger
-from mainspring.runs._rows import batches
 from mainspring.runs.listing import Term
-from mainspring.store import Database, Transaction
+from mainspring.store import Database, Transaction, batches
 
 Record = TypeVar("Record", bound=Any)
 SaidKind = Literal["tag", "param"]

@@ -15,10 +15,10 @@ from mainspring.models import _rows
 from mainspring.models._rules import check_tags, check_text, without
 from mainspring.models._store import ModelStore
 from mainspring.runs import filters
-from mainspring.runs._rows import batches
 from mainspring.runs.files import RunFiles
 from mainspring.runs.listing import Listing, Term
 from mainspring.runs.page import Page
+from mainspring.store import batches
 from mainspring.workspace import Workspace
 
 STATUSES = ("PENDING", "READY", "FAILED")

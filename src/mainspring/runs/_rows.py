@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from mainspring.runs.run import Run, RunState
+from mainspring.store import batches
 
 if TYPE_CHECKING:
     from mainspring.store import Database, Transaction
 
-BATCH = 400  # placeholders in one statement
 ASIDE = ("params", "tags")  # have tables of their own
 FIELDS = tuple(name for name in Run.__struct_fields__ if name not in ASIDE)
 SELECT = "SELECT {} FROM run LEFT JOIN experiment ON experiment.id = run.experiment".format(
     ", ".join("experiment.name" if name == "experiment" else f"run.{name}" for name in FIELDS)
 )
 """The rows that `to_runs` takes."""
-
-
-def batches(ids: Iterable[str]) -> Iterator[tuple[list[str], str]]:
-    """Ids in parts that fit a statement, each with its placeholders."""
-    everything = sorted(set(ids))
-    for start in range(0, len(everything), BATCH):
-        batch = everything[start : start + BATCH]
-        yield batch, ", ".join("?" * len(batch))
 
 
 def to_runs(database: Database | Transaction, rows: Sequence[tuple[Any, ...]]) -> list[Run]:

@@ -11,14 +11,14 @@ from mainspring import clock
 from mainspring.artifacts.record import Artifact, ArtifactStore
 from mainspring.errors import ConflictError, InvalidError, NotFoundError, close_names, shorten
 from mainspring.ledger import Ledger, current_actor, new_id
-from mainspring.runs._rows import ASIDE, SELECT, batches, blank, param_row, stored, to_runs
+from mainspring.runs._rows import ASIDE, SELECT, blank, param_row, stored, to_runs
 from mainspring.runs._schema import MIGRATIONS
 from mainspring.runs.experiment import seen
 from mainspring.runs.experiments import ExperimentStore
 from mainspring.runs.limits import checked_key, checked_name, checked_text
 from mainspring.runs.run import CLIENT_KIND, Run, RunState
 from mainspring.secrets import redact
-from mainspring.store import Database, Leases, Transaction
+from mainspring.store import Database, Leases, Transaction, batches
 
 if TYPE_CHECKING:
     from mainspring.runs.experiment import Experiment

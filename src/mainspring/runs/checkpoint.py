@@ -1,7 +1,8 @@
 """Checkpoints: states of training that a task or a script's run keeps, to go on from after it was stopped.
 
-Invariant: a checkpoint is a row, written after its blobs and in one transaction with the removal of those that the rules let
-go, so one that was cut off is never seen. Only the same work sees them: the same task, or run, of the same code and inputs.
+Invariant: a checkpoint is a row and an artifact of its task or run, written after its blobs and in one transaction with the
+removal of those that the rules let go (their artifacts stay in the ledger, without bytes), so one that was cut off is never
+seen. Only the same work sees them: the same task, or run, of the same code and inputs.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import msgspec
 from mainspring import clock
 from mainspring.artifacts import Encoded, load, save
 from mainspring.artifacts.codec import Preview
-from mainspring.errors import InvalidError, WrongTypeError
-from mainspring.ledger import Scope, current_scope, new_id
+from mainspring.artifacts.record import Artifact, ArtifactStore
+from mainspring.errors import InvalidError, RemovedError, WrongTypeError
+from mainspring.ledger import Ledger, Scope, current_scope, new_id
 from mainspring.runs._rows import named_numbers
 from mainspring.runs.training import TrainingState
 from mainspring.secrets import refuse_output
@@ -29,17 +31,19 @@ MIGRATIONS = [
     """
     CREATE TABLE checkpoint (
         id TEXT PRIMARY KEY, owner TEXT NOT NULL, work TEXT NOT NULL, name TEXT NOT NULL, step BIGINT NOT NULL,
-        metrics TEXT NOT NULL, content_digest TEXT NOT NULL, encoded TEXT NOT NULL, preview TEXT NOT NULL, at BIGINT NOT NULL
+        metrics TEXT NOT NULL, at BIGINT NOT NULL
     );
     CREATE INDEX checkpoint_by_owner ON checkpoint (owner, name, id)
     """,
 ]
+_OF_ARTIFACT = ("content_digest", "encoded", "preview")  # stand in the row of the artifact
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
     """A state that was kept: of which task or run (`owner`), at which step, with which metrics, and where its bytes are.
 
-    `work` stands for the code and the inputs. `at` is microseconds since 1970.
+    `id` is that of its artifact, and of its node in the ledger. `work` stands for the code and the inputs. `at` is
+    microseconds since 1970.
     """
 
     id: str
@@ -58,6 +62,11 @@ class Checkpoint(msgspec.Struct, frozen=True):
         """The bytes of its blobs."""
         return self.encoded.size_bytes
 
+    @property
+    def label(self) -> str:
+        """What lineage calls it: its name and step."""
+        return f"{self.name}[{self.step}]"
+
 
 class Checkpoints:
     """The checkpoints of the work at hand under a name, and the rules by which they are kept and written."""
@@ -72,7 +81,7 @@ class Checkpoints:
         self._metric, self._mode = metric, mode
         self._every_steps, self._every_s = every_steps, every_s
         self._since = time.monotonic()
-        self._store = CheckpointStore(workspace.database)
+        self._store = CheckpointStore(workspace.database, workspace.ledger)
         latest = self.latest()
         self._step: int | None = None if latest is None else latest.step
 
@@ -80,7 +89,7 @@ class Checkpoints:
         """Keep a state; when this returns, it survives a kill.
 
         The state is a `TrainingState`, or any value that has a codec; its step is its own if it has one. Those that the rules
-        no longer keep are removed in the same transaction; their blobs are collected later.
+        no longer keep are removed in the same transaction: their nodes stay in the ledger, their blobs are collected later.
 
         Raises:
             CodecError: something in the state has no stored form.
@@ -133,8 +142,21 @@ class Checkpoints:
         return kept[0] if kept else None
 
     def load(self, checkpoint: Checkpoint) -> Any:
-        """The state that was kept, as a value; of a `TrainingState` what its `restore` takes."""
-        return load(checkpoint.encoded, self._workspace.blobs)
+        """The state that was kept, as a value; of a `TrainingState` what its `restore` takes.
+
+        That the task or run at work here came from it is recorded in its lineage.
+
+        Raises:
+            RemovedError: the rules let it go.
+            LeaseLostError: somebody else works on this task now.
+        """
+        self._store.expect_kept(checkpoint)
+        value = load(checkpoint.encoded, self._workspace.blobs)
+        with self._workspace.database.transaction() as tx:
+            if self._scope.check is not None:
+                self._scope.check(tx)
+            self._store.ledger.edge(tx, self._scope.id, "uses", checkpoint.id, self._scope.id)
+        return value
 
     def resume(self, state: TrainingState, checkpoint: Checkpoint | None = None) -> bool:
         """Put a state back to a checkpoint, the latest unless one is given; False if there is none."""
@@ -164,33 +186,52 @@ class Checkpoints:
 
 
 class CheckpointStore:
-    """The table of checkpoints."""
+    """The table of the checkpoints that are kept, each the artifact of its id."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, ledger: Ledger | None = None) -> None:
         self.database = database
+        self.ledger = ledger or Ledger(database)
+        self.artifacts = ArtifactStore(database, self.ledger)
         database.migrate("checkpoints", MIGRATIONS)
 
     def add(self, tx: Transaction, checkpoint: Checkpoint) -> None:
-        """Record one, whose blobs are there."""
-        tx.insert("checkpoint", {name: _stored(getattr(checkpoint, name)) for name in Checkpoint.__struct_fields__})
+        """Record one, whose blobs are there, with its node."""
+        artifact = Artifact(
+            checkpoint.id, checkpoint.label, checkpoint.content_digest, checkpoint.encoded, checkpoint.preview
+        )
+        self.artifacts.add(tx, artifact, by_task=checkpoint.owner, role="checkpoint_of")
+        own = [name for name in Checkpoint.__struct_fields__ if name not in _OF_ARTIFACT]
+        tx.insert("checkpoint", {name: _stored(getattr(checkpoint, name)) for name in own})
 
     def remove(self, tx: Transaction, ids: Iterable[str]) -> None:
-        """Forget some; their blobs are collected when nothing else names them."""
-        for each in ids:
+        """Keep some no longer: their artifacts stay in the ledger, and say so."""
+        gone = list(ids)
+        self.artifacts.remove(tx, gone)
+        for each in gone:
             tx.execute("DELETE FROM checkpoint WHERE id = ?", (each,))
+
+    def expect_kept(self, checkpoint: Checkpoint) -> None:
+        """Raises `RemovedError` if a checkpoint is kept no longer."""
+        removed_at = self.artifacts.removed([checkpoint.id]).get(checkpoint.id)
+        if removed_at is not None:
+            raise RemovedError("checkpoint", checkpoint.label, clock.from_us(removed_at).isoformat(timespec="seconds"))
 
     def of(
         self, owner: str, name: str | None = None, work: str | None = None, tx: Transaction | None = None
     ) -> list[Checkpoint]:
         """The checkpoints of a task or run, oldest first; of a name and work, if they are given."""
-        where, values = ["owner = ?"], [owner]
+        where, values = ["checkpoint.owner = ?"], [owner]
         for column, value in (("name", name), ("work", work)):
             if value is not None:
-                where.append(f"{column} = ?")
+                where.append(f"checkpoint.{column} = ?")
                 values.append(value)
-        columns = ", ".join(Checkpoint.__struct_fields__)
+        columns = ", ".join(
+            f"{'artifact' if name in _OF_ARTIFACT else 'checkpoint'}.{name}" for name in Checkpoint.__struct_fields__
+        )
         rows = (tx or self.database).query(
-            f"SELECT {columns} FROM checkpoint WHERE {' AND '.join(where)} ORDER BY id", values
+            f"SELECT {columns} FROM checkpoint JOIN artifact ON artifact.id = checkpoint.id"
+            f" WHERE {' AND '.join(where)} ORDER BY checkpoint.id",
+            values,
         )
         return [_read(row) for row in rows]
 
@@ -230,15 +271,6 @@ def checkpoints(
         scope, current_workspace(), name, keep_last=keep_last, keep_best=keep_best, metric=metric, mode=mode,
         every_steps=every_steps, every_s=every_s,
     )  # fmt: skip
-
-
-def gc_roots(database: Database) -> Iterable[str]:
-    """The blobs that checkpoints name."""
-    CheckpointStore(database)
-    for (text,) in database.query("SELECT encoded FROM checkpoint"):
-        encoded = msgspec.json.decode(text, type=Encoded)
-        yield encoded.blob
-        yield from encoded.blobs
 
 
 def _code_here(workspace: Workspace) -> str:

@@ -9,10 +9,9 @@ import msgspec
 
 from mainspring import clock
 from mainspring.ledger import Ledger, Node
-from mainspring.runs._rows import batches
 from mainspring.runs._schema import MIGRATIONS
 from mainspring.runs.limits import checked_name, checked_text
-from mainspring.store import Database, Transaction
+from mainspring.store import Database, Transaction, batches
 
 NATIVE = "mainspring"
 """The source type of a dataset version of this workspace."""

@@ -12,11 +12,10 @@ from typing import Any
 
 import msgspec
 
-from mainspring.runs._rows import BATCH, batches
 from mainspring.runs.filters import Condition
 from mainspring.runs.listing import comparison
 from mainspring.runs.page import Page, checked_limit, from_cursor, to_cursor
-from mainspring.store import Database
+from mainspring.store import BATCH, Database, batches
 
 # No database keeps NaN as a number that orders and compares, so it is a column of its own.
 MIGRATIONS = [

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mainspring.runs import filters
-from mainspring.runs._rows import BATCH
 from mainspring.runs._store import RunStore
 from mainspring.runs.experiment import View, seen
 from mainspring.runs.filters import Condition, Kind, Order
@@ -16,6 +15,7 @@ from mainspring.runs.listing import Listing, Term
 from mainspring.runs.metrics import Metrics
 from mainspring.runs.page import Page, checked_limit, from_cursor, to_cursor
 from mainspring.runs.run import Run
+from mainspring.store import BATCH
 from mainspring.workspace import Workspace, current_workspace
 
 ARTIFACT_URI = "mlflow-artifacts:/{number}/{run}/artifacts"

@@ -5,7 +5,7 @@ Nothing above this package opens a file or a connection of its own. A URL choose
 """
 
 from mainspring.store.blobs import BlobInfo, BlobStore, blob_digest
-from mainspring.store.database import Database, Driver, Transaction
+from mainspring.store.database import BATCH, Database, Driver, Transaction, batches
 from mainspring.store.keyvalue import KeyValue
 from mainspring.store.lease import Lease, Leases, process_owner
 from mainspring.store.segments import (
@@ -20,6 +20,7 @@ from mainspring.store.segments import (
 from mainspring.store.urls import open_blobs, open_database, open_keyvalue
 
 __all__ = [
+    "BATCH",
     "BlobInfo",
     "BlobStore",
     "Database",
@@ -31,6 +32,7 @@ __all__ = [
     "SegmentRecord",
     "SegmentWriter",
     "Transaction",
+    "batches",
     "blob_digest",
     "list_segments",
     "open_blobs",

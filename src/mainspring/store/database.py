@@ -10,7 +10,7 @@ wherever NULL can be sorted, ESCAPE written out in LIKE (whose case counts), no 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from threading import get_ident
 from types import TracebackType
@@ -20,6 +20,7 @@ from mainspring.errors import ConfigError, ConflictError, InvalidError, Mainspri
 
 Value = str | int | float | bytes | None
 Row = tuple[Any, ...]
+BATCH = 400  # placeholders in one statement
 _PLAIN = (str, int, float, bytes, type(None))
 _INT64 = 1 << 63
 _READING = ("SELECT", "WITH", "VALUES", "PRAGMA", "EXPLAI")
@@ -286,6 +287,14 @@ class Database:
         if "migration" not in self._driver.tables():
             return {}
         return dict(self.query("SELECT room, MAX(number) FROM migration GROUP BY room"))
+
+
+def batches(ids: Iterable[str]) -> Iterator[tuple[list[str], str]]:
+    """Ids in parts that fit a statement, each with its placeholders."""
+    everything = sorted(set(ids))
+    for start in range(0, len(everything), BATCH):
+        batch = everything[start : start + BATCH]
+        yield batch, ", ".join("?" * len(batch))
 
 
 def _statements(migration: str) -> list[str]:

@@ -9,7 +9,6 @@ import msgspec
 
 from mainspring import clock
 from mainspring.errors import InvalidError, NotFoundError
-from mainspring.runs._rows import batches
 from mainspring.runs.inputs import DatasetInput
 from mainspring.runs.limits import checked_key
 from mainspring.runs.run import CLIENT_KIND, Run, RunState
@@ -19,6 +18,7 @@ from mainspring.server.mlflow.experiments import view_of
 from mainspring.server.mlflow.metrics import Point, log_points
 from mainspring.server.mlflow.records import Records, address
 from mainspring.server.mlflow.wire import Pair, Route, Told, mapped, ms, paged, pairs
+from mainspring.store import batches
 
 _NAME, _PARENT, _NOTE, _USER, _COMMIT = (
     "mlflow.runName", "mlflow.parentRunId", "mlflow.note.content", "mlflow.user", "mlflow.source.git.commit",
