@@ -171,6 +171,14 @@ def test_another_cursor_does_not_go_on_where_the_first_one_was(server: Api) -> N
         ingest(Http(f"{server.url}/a", cursor="at", since="since"), to="flights")
 
 
+def test_a_cursor_does_not_go_on_where_reading_without_one_was(server: Api) -> None:
+    server.answer = lambda _: Answer([{"id": 7, "at": 1}])
+    ingest(Http(f"{server.url}/a"), to="flights")
+    with pytest.raises(InvalidError, match="cursor: `id` is not what it was read by so far: it had no cursor"):
+        ingest(Http(f"{server.url}/a", cursor="id", since="since"), to="flights")
+    assert ids() == [7]
+
+
 def test_attempts_count_for_each_page_anew(server: Api) -> None:
     pages(server, PageNumber())
     whole, source = server.answer, Http(f"{server.url}/items", "data.items", PageNumber())

@@ -136,6 +136,34 @@ def test_another_cursor_does_not_go_on_where_the_first_one_was(url: str, run: Ru
     assert ingest(url, to="flights", table="flight", cursor="day").rows == 1
 
 
+@pytest.mark.parametrize("mode", ["append", "replace"])
+def test_a_cursor_does_not_go_on_where_reading_without_one_was(url: str, run: Run, mode: Any) -> None:
+    run("CREATE TABLE flight (id INTEGER)", "INSERT INTO flight VALUES (1), (2)")
+    ingest(url, to="flights", table="flight", mode=mode)
+    run("INSERT INTO flight VALUES (3)")
+    with pytest.raises(
+        InvalidError, match=r"cursor: `id` is not what it was read by so far: it had no cursor.*replace"
+    ):
+        ingest(url, to="flights", table="flight", cursor="id")
+    assert ingest(url, to="flights", table="flight", cursor="id", mode="replace").rows == 3
+    assert ingest(url, to="flights", table="flight", cursor="id").rows == 0
+    assert rows() == [(1,), (2,), (3,)]
+
+
+def test_an_upsert_may_go_over_to_a_cursor(url: str, run: Run) -> None:
+    run("CREATE TABLE flight (id INTEGER)", "INSERT INTO flight VALUES (1), (2)")
+    ingest(url, to="flights", table="flight", mode="upsert", key="id")
+    counts = [ingest(url, to="flights", table="flight", cursor="id", mode="upsert", key="id").rows for _ in range(2)]
+    assert (counts, rows()) == ([2, 0], [(1,), (2,)])
+
+
+def test_a_table_without_rows_has_its_cursor(url: str, run: Run) -> None:
+    run("CREATE TABLE flight (id INTEGER)")
+    assert ingest(url, to="flights", table="flight", cursor="id").rows == 0
+    run("INSERT INTO flight VALUES (1)")
+    assert [ingest(url, to="flights", table="flight", cursor="id").rows for _ in range(2)] == [1, 0]
+
+
 def test_a_query_may_end_with_a_comment(url: str, run: Run) -> None:
     run("CREATE TABLE flight (id INTEGER)", "INSERT INTO flight VALUES (1)")
     assert ingest(url, to="flights", query="SELECT id FROM flight -- all of them", cursor="id").rows == 1

@@ -22,7 +22,7 @@ from mainspring.data._sources import source_of_address
 from mainspring.data.ingestion.paging import LinkHeader, NextLink, Offset, Page, PageNumber, Paging, Token, at_path
 from mainspring.data.ingestion.parameters import Pairs, SourceSecrets, telling
 from mainspring.data.ingestion.records import frame_of
-from mainspring.data.ingestion.source import Batch, Interrupted, Reading, State, expect_cursor
+from mainspring.data.ingestion.source import Batch, Interrupted, Reading, State, behind_cursor
 from mainspring.errors import InvalidError, MissingExtraError, NotFoundError, StorageError, UnavailableError, shorten
 from mainspring.secrets import redact, resolve
 
@@ -63,7 +63,8 @@ class Http(msgspec.Struct, frozen=True):
         """The records of each page from the state on."""
         if bool(self.cursor) != bool(self.since):
             raise InvalidError("cursor", self.cursor, "said together with `since`, the parameter that takes its value")
-        expect_cursor(state or {}, self.cursor, self._origin)
+        if self.cursor:
+            state = behind_cursor(state, self.cursor, self._origin, reading.mode)
         seen = _Seen.of(state)
         secrets = SourceSecrets([self.token, *self.headers.values(), *(str(value) for _, value in self._given)])
         page = self._page(state, reading, secrets)

@@ -114,13 +114,21 @@ def name_from(root: Path, path: Path) -> str:
     return (found.relative_to(root) if found.is_relative_to(root) else found).as_posix()
 
 
-def expect_cursor(state: State, cursor: str, origin: str) -> None:
-    """Raise `InvalidError` if reading came to its state by another column: its last value says nothing about this one."""
-    if state.get("cursor", cursor) != cursor:
-        raise InvalidError(
-            f"{origin}: cursor", cursor, f"`{state['cursor']}`, by which it was read so far",
-            "forget_cursor() lets it be read from its beginning, by another column.",
-        )  # fmt: skip
+def behind_cursor(state: State | None, cursor: str, origin: str, mode: IngestMode) -> State | None:
+    """The state to go on from by a column; None if reading begins anew, as an upsert may where rows were read without one.
+
+    Raises:
+        InvalidError: reading came to its state by another column, or by none: that says nothing about this one.
+    """
+    if state is None or (before := state.get("cursor", "")) == cursor:
+        return state
+    if mode == "upsert" and not before:
+        return None
+    was = f"`{before}`, by which it was read so far" if before else "what it was read by so far: it had no cursor"
+    raise InvalidError(
+        f"{origin}: cursor", cursor, was,
+        "To read it from its beginning, by this column, use mode='replace', or forget_cursor() and so append it all once more.",
+    )  # fmt: skip
 
 
 class Interrupted(Exception):  # noqa: N818  # it is no error of its own: it carries one

@@ -21,7 +21,7 @@ from blake3 import blake3
 
 from mainspring.data._sources import source_of_address
 from mainspring.data.ingestion.kinds import is_exact
-from mainspring.data.ingestion.source import Batch, Reading, State, expect_cursor
+from mainspring.data.ingestion.source import Batch, Reading, State, behind_cursor
 from mainspring.errors import InvalidError, close_names, counted, listed, shorten
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ class Sql(msgspec.Struct, frozen=True):
         if reading.is_resumed and not self.cursor:
             return  # all of it was read
         driver = self._driver()
-        last = _Last.of(state, self.cursor, self._origin) if state and self.cursor else None
+        state = behind_cursor(state, self.cursor, self._origin, reading.mode) if self.cursor else None
+        last = _Last.of(state) if state and "last" in state else None
         sql, params = self._statement(driver, last)
         warning = self._told_of_nulls(driver) if last else ""
         with driver.query(sql, params) as answer:
@@ -117,7 +118,7 @@ class Sql(msgspec.Struct, frozen=True):
             )  # fmt: skip
             done = True
         if not done:
-            state = last.state(self.cursor) if last else {}
+            state = last.state(self.cursor) if last else {"cursor": self.cursor} if self.cursor else {}
             yield Batch(
                 frame=self._frame([], answer, reading), state=state, origin=self._origin, sources=(self._lineage,),
                 warning=warning,
@@ -242,9 +243,8 @@ class _Last(msgspec.Struct, frozen=True):
     taken: Counter[str]
 
     @classmethod
-    def of(cls, state: State, cursor: str, origin: str) -> _Last:
-        """From its JSON; raises `InvalidError` if another column was the cursor."""
-        expect_cursor(state, cursor, origin)
+    def of(cls, state: State) -> _Last:
+        """From its JSON."""
         kinds: dict[str, Callable[[Any], Value]] = {
             "int": int, "float": float, "str": str, "Decimal": Decimal, "datetime": datetime.fromisoformat,
             "date": date.fromisoformat,
