@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -88,6 +89,38 @@ def test_orders(workspace: Workspace, filled: list[Run]) -> None:
     }.items():
         assert found(workspace, order_by=order) == expected, order
     assert set(found(workspace, order_by=["end_time DESC"])[5:]) == {5, 6, 7, 8, 9}
+
+
+COMPARED: dict[str, Callable[[float | None], bool]] = {
+    "= 0.9": lambda auc: auc == 0.9,
+    "!= 0.9": lambda auc: auc is not None and auc != 0.9,
+    "> 0.5": lambda auc: auc is not None and auc > 0.5,
+    "<= 0.7": lambda auc: auc is not None and auc <= 0.7,
+    "IS NULL": lambda auc: auc is None,
+    "IS NOT NULL": lambda auc: auc is not None,
+}
+
+
+@pytest.mark.parametrize(("batch", "many"), [(400, 2_000), (3, 2_000), (5, 0)])
+@pytest.mark.parametrize("down", [False, True])
+def test_of_whatever_portions_a_search_is_made_it_finds_the_same(
+    workspace: Workspace, filled: list[Run], monkeypatch: pytest.MonkeyPatch, batch: int, many: int, down: bool
+) -> None:
+    losses = {number: 3.0 - number % 4 for number in range(len(filled)) if number != 6}
+    points = {filled[number].series: [Metric("loss", loss, 0, 1)] for number, loss in losses.items()}
+    Metrics(workspace.metrics).append_many(points)
+    monkeypatch.setattr("mainspring.runs.search.BATCH", batch)
+    monkeypatch.setattr("mainspring.runs.metrics._MANY", many)
+
+    def place(number: int) -> tuple[bool, float, int, int]:
+        loss = losses.get(number)
+        return loss is None, (loss or 0.0) * (-1 if down else 1), -(number // 2), number
+
+    for words, fulfils in COMPARED.items():
+        expected = [number for number in range(len(AUC)) if fulfils(AUC[number]) and number % 3 != 1]
+        text = f"metrics.auc {words} AND params.depth != '1'"
+        order = f"metrics.loss {'DESC' if down else 'ASC'}"
+        assert found(workspace, text, order_by=[order]) == sorted(expected, key=place), text
 
 
 def test_experiments_and_views(workspace: Workspace, runs: RunStore, filled: list[Run]) -> None:

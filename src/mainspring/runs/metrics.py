@@ -7,7 +7,7 @@ run's. Two points that are equal in everything are one, so writing a group again
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -38,6 +38,7 @@ INSERT INTO metric_latest VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (series, key) DO
 SET step = excluded.step, at = excluded.at, is_nan = excluded.is_nan, value = excluded.value
 WHERE ({", ".join(f"excluded.{name}" for name in _PLACE.split(", "))}) >
       ({", ".join(f"metric_latest.{name}" for name in _PLACE.split(", "))})"""
+_MANY = 5 * BATCH  # series: about where reading all of a metric in 10,000 runs is as quick as asking for each
 _Row = tuple[str, str, int, int, int, float]
 
 
@@ -109,39 +110,48 @@ class Metrics:
         return found
 
     def by_value(self, key: str, series: Sequence[str]) -> dict[str, float]:
-        """The last value of a metric in those of these series that have it."""
-        sql = "SELECT series, is_nan, value FROM metric_latest WHERE key = ?"
-        if len(series) > BATCH:  # then it is quicker to read all
-            rows = self.database.query(sql, (key,))
-        else:
-            rows = self.database.query(
-                f"{sql} AND series IN ({', '.join('?' * len(series)) or 'NULL'})", [key, *series]
-            )
+        """The last value of a metric in those of these series that have it, and maybe in others."""
+        rows = self._among(series, "SELECT series, is_nan, value FROM metric_latest WHERE key = ?", [key])
         return {each: math.nan if is_nan else value for each, is_nan, value in rows}
 
     def names(self) -> list[str]:
         """The names of all metrics that were logged."""
         return [name for (name,) in self.database.query("SELECT DISTINCT key FROM metric_latest ORDER BY key")]
 
-    def best(self, key: str, *, highest: bool, count: int, after: float | None = None) -> dict[str, float]:
-        """The series with the best last values of a metric that are numbers, best first; `after` a value, it included."""
-        direction, sign = ("DESC", "<=") if highest else ("ASC", ">=")
-        sql, values = "SELECT series, value FROM metric_latest WHERE key = ? AND is_nan = 0", [key]
-        bound, bounds = ("", []) if after is None else (f" AND value {sign} ?", [after])
-        rows = self.database.query(f"{sql}{bound} ORDER BY value {direction} LIMIT ?", [*values, *bounds, count])
-        return dict(rows)
+    def best(
+        self, key: str, *, highest: bool, count: int, after: float | None = None, where: Sequence[Condition] = ()
+    ) -> dict[str, float]:
+        """The series with the best last values of a metric that are numbers, best first; `after` a value, it included.
 
-    def matching(self, condition: Condition) -> set[str]:
-        """The series whose last value of a metric fulfils a condition; NaN is unequal to every number."""
-        if condition.operator in ("IS NULL", "IS NOT NULL"):  # whoever asks knows which series there are besides
-            sql, values = "1 = 1", ()
-        else:
-            sql, values = comparison("value", condition)
-            sql = f"is_nan = 1 OR {sql}" if condition.operator == "!=" else f"is_nan = 0 AND {sql}"
-        rows = self.database.query(
-            f"SELECT series FROM metric_latest WHERE key = ? AND ({sql})", [condition.key, *values]
-        )
-        return {series for (series,) in rows}
+        Of those only that fulfil all conditions, which are on metrics.
+        """
+        direction, sign = ("DESC", "<=") if highest else ("ASC", ">=")
+        sql, values = "SELECT series, value FROM metric_latest AS best WHERE key = ? AND is_nan = 0", [key]
+        if after is not None:
+            sql, values = f"{sql} AND value {sign} ?", [*values, after]
+        for condition in where:
+            holds, others = _holds(condition)
+            there = "NOT EXISTS" if condition.operator == "IS NULL" else "EXISTS"
+            same = f"SELECT 1 FROM metric_latest AS latest WHERE latest.series = best.series AND {holds}"
+            sql, values = f"{sql} AND {there} ({same})", [*values, *others]
+        return dict(self.database.query(f"{sql} ORDER BY value {direction} LIMIT ?", [*values, count]))
+
+    def matching(self, condition: Condition, series: Sequence[str]) -> set[str]:
+        """Those of these series, and maybe others, whose last value of a metric fulfils a condition; for IS NULL those that
+        don't. NaN is unequal to every number.
+        """
+        holds, values = _holds(condition)
+        return {
+            each for (each,) in self._among(series, f"SELECT series FROM metric_latest AS latest WHERE {holds}", values)
+        }
+
+    def _among(self, series: Sequence[str], sql: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        """The rows that a statement finds for these series; of many, all that it finds, which is quicker then."""
+        if len(series) > _MANY:
+            yield from self.database.query(sql, values)
+            return
+        for batch, marks in batches(series):
+            yield from self.database.query(f"{sql} AND series IN ({marks})", [*values, *batch])
 
     def remove(self, series: Sequence[str]) -> None:
         """Remove every point of these series."""
@@ -149,6 +159,16 @@ class Metrics:
             for batch, marks in batches(series):
                 tx.execute(f"DELETE FROM metric WHERE series IN ({marks})", batch)
                 tx.execute(f"DELETE FROM metric_latest WHERE series IN ({marks})", batch)
+
+
+def _holds(condition: Condition) -> tuple[str, list[Any]]:
+    """A condition on a row `latest`; that there is one is all that IS NULL and IS NOT NULL ask."""
+    sql, values = "latest.key = ?", [condition.key]
+    if condition.operator in ("IS NULL", "IS NOT NULL"):
+        return sql, values
+    compared, others = comparison("latest.value", condition)
+    either = "latest.is_nan = 1 OR" if condition.operator == "!=" else "latest.is_nan = 0 AND"
+    return f"{sql} AND ({either} {compared})", [*values, *others]
 
 
 def _row(series: str, point: Metric) -> _Row:

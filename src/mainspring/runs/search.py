@@ -119,7 +119,7 @@ class _ByMetrics:
         self, workspace: Workspace, conditions: Sequence[Condition], orders: Sequence[Order], where: Sequence[Term]
     ) -> None:
         self._database, self._metrics, self._orders = workspace.database, Metrics(workspace.metrics), orders
-        self._asked = [(each, self._metrics.matching(each)) for each in conditions if each.kind == "metric"]
+        self._asked = [each for each in conditions if each.kind == "metric"]
         self._where = [*where, *(_LISTING.condition(each) for each in conditions if each.kind != "metric")]
         self._keys = _LISTING.keys(orders)
         self._ranks = [_rank(down) for _, down in self._keys]
@@ -131,7 +131,7 @@ class _ByMetrics:
             last = [math.nan if value == "NaN" else value for value in from_cursor(cursor, len(self._keys))]
         rows = self._among_the_best(last, wanted)
         if len(rows) < wanted:
-            rows = self._behind(last, self._rows())
+            rows = self._behind(last, self._valued(self._matching(self._rows())))
         best = heapq.nsmallest(wanted, rows, key=self._rank_of)
         if len(best) < wanted:
             return Page([row[-2] for row in best])
@@ -144,22 +144,31 @@ class _ByMetrics:
         if first is None or first.kind != "metric" or (last is not None and (last[0] is None or math.isnan(last[0]))):
             return []
         after = None if last is None else last[0]
-        best = self._metrics.best(first.key, highest=first.is_descending, count=BATCH, after=after)
+        best = self._metrics.best(first.key, highest=first.is_descending, count=BATCH, after=after, where=self._asked)
         if len(best) == BATCH:  # others may be equal to the last
             bound = best[next(reversed(best))]
             best = {series: value for series, value in best.items() if value != bound}
         if len(best) < wanted:
             return []
         among = Term(f"run.series IN ({', '.join('?' * len(best))})", tuple(best))
-        return self._behind(last, self._rows(among))
+        return self._behind(last, self._valued(self._rows(among)))
 
     def _rows(self, *where: Term) -> list[_Row]:
-        """What orders each run that matches, its id and its series."""
+        """What orders each run that fulfils all but the conditions on metrics, its id and its series."""
         columns = [*self._keys, (Term("run.series"), False)]
         rows: list[_Row] = self._database.query(*_LISTING.select(columns, [*self._where, *where]))
-        for condition, series in self._asked:
+        return rows
+
+    def _matching(self, rows: list[_Row]) -> list[_Row]:
+        """The rows whose metrics fulfil the conditions on them."""
+        for condition in self._asked:
+            series = self._metrics.matching(condition, [row[-1] for row in rows])
             is_wanted = condition.operator != "IS NULL"
             rows = [row for row in rows if (row[-1] in series) is is_wanted]
+        return rows
+
+    def _valued(self, rows: list[_Row]) -> list[_Row]:
+        """The rows with the last values of the metrics that order them."""
         for place, order in enumerate(self._orders):
             if order.kind == "metric":
                 value_of = self._metrics.by_value(order.key, [row[-1] for row in rows])
