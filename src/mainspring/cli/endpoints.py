@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +15,32 @@ if TYPE_CHECKING:
     from mainspring.models import ModelVersion
     from mainspring.serving import Endpoint, Logging, Runtime
     from mainspring.workspace import Workspace
+
+
+def label_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say how labels join the predictions of an endpoint."""
+    options = (
+        click.option(
+            "--label-key", multiple=True, metavar="NAME", help="Labels join by this column of requests; '' for none any more."
+        ),
+        click.option(
+            "--label-window", metavar="3d[,1h]", help="How long before a label's event, and after it, its prediction was asked."
+        ),
+        click.option(
+            "--label-match", type=click.Choice(["nearest", "first", "last", "all"]),
+            help="Which of several predictions a label is of; at first the nearest.",
+        ),
+        click.option(
+            "--label-pick", type=click.Choice(["newest", "first", "last"]),
+            help="Which of several labels counts: the newest known, at first, or that of the first or last event.",
+        ),
+        click.option(
+            "--label-type", type=click.Choice(["f64", "i64", "str", "bool"]), help="What labels are; at first as answers are."
+        ),
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @click.group(cls=Group, default="list")
@@ -63,18 +90,19 @@ def show_one(invocation: Invocation, endpoint: str) -> None:
 @click.option(
     "--redact", multiple=True, metavar="NAME", help="Leave this column or feature out of the log; '' for none any more."
 )
+@label_options
 @click.option("--note", default="", metavar="TEXT", help="Kept with the move.")
 @click.pass_obj
 def bind_one(
-    invocation: Invocation, endpoint: str, target: str, version: str, overrides: bool | None, runtime: Runtime | None,
-    log: Logging | None, log_share: float | None, redact: tuple[str, ...], note: str,
+    invocation: Invocation, /, endpoint: str, target: str, version: str, overrides: bool | None, runtime: Runtime | None,
+    log: Logging | None, log_share: float | None, redact: tuple[str, ...], note: str, **labels: Any,
 ) -> None:  # fmt: skip
     """Make ENDPOINT serve MODEL@ALIAS, or move what it serves to another version. Running servers follow."""
     from mainspring.serving import bind
 
     bound = bind(
         endpoint, target, version=version, overrides=overrides, runtime=runtime, log=log, log_share=log_share,
-        redact=[name for name in redact if name] if redact else None, note=note, workspace=invocation.workspace,
+        redact=_names(redact), note=note, workspace=invocation.workspace, **labels | {"label_key": _names(labels["label_key"])},
     )  # fmt: skip
     invocation.show(
         {"endpoint": _document(bound, invocation.workspace)},
@@ -82,9 +110,14 @@ def bind_one(
     )
 
 
+def _names(given: tuple[str, ...]) -> list[str] | None:
+    """The names that an option was given, none for an empty one; None if it wasn't given."""
+    return [name for name in given if name] if given else None
+
+
 def _document(endpoint: Endpoint, workspace: Workspace) -> dict[str, Any]:
-    document: dict[str, Any] = msgspec.to_builtins(endpoint)
-    features = features_of(endpoint, workspace)
+    document: dict[str, Any] = msgspec.to_builtins(endpoint) | {"label_rule": str(endpoint.labels)}
+    features = None if endpoint.is_outside else features_of(endpoint, workspace)
     return document | {"target": endpoint.target, "serves": endpoint.serves, "features": features}
 
 
@@ -112,6 +145,7 @@ def _shown(found: dict[str, Any]) -> str:
             ("overrides", "a request may hold features" if found["overrides"] else ""),
             ("log", found["log"] + (f", {found['log_share']:.3g} of requests" if found["log_share"] < 1 else "")),
             ("redacted", ", ".join(found["redact"])),
+            ("labels join", found["label_rule"] if found["labels"]["key"] else "by prediction"),
             ("moves", str(found["generation"])),
             ("moved", text.moment(found["moved_at"])),
         ]

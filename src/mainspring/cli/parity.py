@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +9,7 @@ import msgspec
 
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
+from mainspring.cli.instants import instant
 from mainspring.cli.progress_line import progress_line
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def verify_vectors(invocation: Invocation, service: str, since: str) -> int:
     from mainspring.features import verify
 
     workspace = invocation.workspace
-    at = _instant(since) if since else None
+    at = instant(since, "--since") if since else None
     with progress_line(invocation, _line) as progress:
         report = verify(service, since=at, progress=progress, workspace=workspace)
     document = msgspec.to_builtins(report) | {"passed": report.passed, **report.metrics}
@@ -43,22 +43,6 @@ def verify_vectors(invocation: Invocation, service: str, since: str) -> int:
 
 def _line(done: int) -> str:
     return text.counted(done, "vector")
-
-
-def _instant(since: str) -> datetime:
-    from mainspring import clock
-    from mainspring.errors import InvalidError
-    from mainspring.features.aggregation import parse_duration
-
-    try:
-        found = datetime.fromisoformat(since)
-    except ValueError:
-        try:
-            return clock.now() - timedelta(microseconds=parse_duration(since, "--since"))
-        except InvalidError as error:
-            said = "a time such as 2026-11-21T08:00, or how long ago, such as 24h or 7d"
-            raise InvalidError("--since", since, said) from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _told(report: ParityReport) -> str:

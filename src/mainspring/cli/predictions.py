@@ -35,18 +35,17 @@ def list_newest(invocation: Invocation, endpoint: str, limit: int) -> None:
 @click.argument("prediction", metavar="ID")
 @click.pass_obj
 def show_one(invocation: Invocation, prediction: str) -> None:
-    """Show a prediction by its ID: what was asked, what was read, and what was answered by which version."""
+    """Show a prediction by its ID: what was asked, what was read, what was answered by which version, and its labels."""
     from mainspring.errors import NotFoundError
+    from mainspring.serving.feedback import labels_of
     from mainspring.serving.predictions import find_prediction
 
     row = find_prediction(prediction, invocation.workspace)
     if row is None:
         raise NotFoundError("prediction", prediction, hint="Other machines' are found once they are compacted there.")
     found = _plain(row)
-    invocation.show(
-        {"prediction": found},
-        lambda: text.facts([(name, "" if value is None else str(value)) for name, value in found.items()]),
-    )
+    labels = [_plain(label) for label in labels_of(prediction, workspace=invocation.workspace)]
+    invocation.show({"prediction": found, "labels": labels}, lambda: _shown(found, labels))
 
 
 @predictions.command("compact")
@@ -68,6 +67,14 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
     """A row for JSON; watermarks are bytes of the log's own."""
     shown = {name: value for name, value in row.items() if name != "features_watermarks"}
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in shown.items()}
+
+
+def _shown(found: dict[str, Any], labels: list[dict[str, Any]]) -> str:
+    facts = [(name, "" if value is None else str(value)) for name, value in found.items()]
+    for label in labels:
+        which = "label" if label["counts"] else "label before"
+        facts.append((which, f"{label['label']}, of {label['event_at']}, known {label['known_at']}"))
+    return text.facts(facts)
 
 
 def _listed(found: list[dict[str, Any]]) -> str:

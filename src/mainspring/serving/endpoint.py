@@ -25,6 +25,7 @@ from mainspring.models import (
     move_bound_alias,
 )
 from mainspring.secrets import redact
+from mainspring.serving.label_rule import LabelRule, Match, Pick, changed_rule, expect_in_log
 from mainspring.store import Database, Transaction
 from mainspring.workspace import Workspace, current_workspace
 
@@ -33,7 +34,7 @@ MIGRATIONS = [
     CREATE TABLE endpoint (
         name TEXT PRIMARY KEY, id TEXT NOT NULL, model TEXT NOT NULL, alias TEXT NOT NULL, version TEXT NOT NULL,
         number INTEGER NOT NULL, generation INTEGER NOT NULL, overrides INTEGER NOT NULL, runtime TEXT NOT NULL,
-        log TEXT NOT NULL, log_share REAL NOT NULL, redact TEXT NOT NULL,
+        log TEXT NOT NULL, log_share REAL NOT NULL, redact TEXT NOT NULL, labels TEXT NOT NULL,
         created_at INTEGER NOT NULL, moved_at INTEGER NOT NULL
     )
     """,
@@ -41,7 +42,14 @@ MIGRATIONS = [
 Runtime = Literal["native", "onnx"]
 Logging = Literal["required", "best-effort", "off"]
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
-_AT_FIRST = {"overrides": False, "runtime": "native", "log": "required", "log_share": 1.0, "redact": ()}
+_AT_FIRST = {
+    "overrides": False,
+    "runtime": "native",
+    "log": "required",
+    "log_share": 1.0,
+    "redact": (),
+    "labels": LabelRule(),
+}
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -50,6 +58,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     `overrides` says that a request may hold features that are read from the online store otherwise, `runtime` whether the
     model itself or its ONNX graph answers. Of its predictions the share `log_share` is logged: `required` before they are
     answered, `best-effort` also answered if the log can't be written, or `off`; columns and features in `redact` are left out.
+    `labels` says how labels join. What an outside service answers has no `model` here, and `version` is the service's own word.
     """
 
     name: str
@@ -64,18 +73,24 @@ class Endpoint(msgspec.Struct, frozen=True):
     log: Logging
     log_share: float
     redact: tuple[str, ...]
+    labels: LabelRule
     created_at: int
     moved_at: int
 
     @property
     def target(self) -> str:
-        """What it is bound to, as `model@alias`."""
-        return f"{self.model}@{self.alias}"
+        """What it is bound to, as `model@alias`; empty for a service that runs outside."""
+        return "" if self.is_outside else f"{self.model}@{self.alias}"
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether a service that Mainspring doesn't run answers, whose predictions are logged here."""
+        return not self.model
 
     @property
     def serves(self) -> str:
-        """The version it answers with, as `model/number`."""
-        return f"{self.model}/{self.number}"
+        """The version it answers with, as `model/number`, or as an outside service calls it."""
+        return self.version if self.is_outside else f"{self.model}/{self.number}"
 
     @property
     def ledger_id(self) -> str:
@@ -109,20 +124,22 @@ class EndpointStore:
     def put(self, tx: Transaction, endpoint: Endpoint) -> None:
         """Write the row anew."""
         tx.execute("DELETE FROM endpoint WHERE name = ?", (endpoint.name,))
-        redact = msgspec.json.encode(endpoint.redact).decode()
-        tx.insert("endpoint", msgspec.to_builtins(endpoint) | {"overrides": int(endpoint.overrides), "redact": redact})
+        listed = {name: msgspec.json.encode(getattr(endpoint, name)).decode() for name in ("redact", "labels")}
+        tx.insert("endpoint", msgspec.to_builtins(endpoint) | {"overrides": int(endpoint.overrides)} | listed)
 
 
 def _endpoint(row: Sequence[Any]) -> Endpoint:
     values = dict(zip(Endpoint.__struct_fields__, row, strict=True))
     redact = msgspec.json.decode(values["redact"], type=tuple[str, ...])
-    return Endpoint(**values | {"overrides": bool(values["overrides"]), "redact": redact})
+    labels = msgspec.json.decode(values["labels"], type=LabelRule)
+    return Endpoint(**values | {"overrides": bool(values["overrides"]), "redact": redact, "labels": labels})
 
 
 def bind(
     name: str, target: str = "", *, version: str = "", overrides: bool | None = None, runtime: Runtime | None = None,
-    log: Logging | None = None, log_share: float | None = None, redact: Sequence[str] | None = None, note: str = "",
-    workspace: Workspace | None = None,
+    log: Logging | None = None, log_share: float | None = None, redact: Sequence[str] | None = None,
+    label_key: Sequence[str] | None = None, label_window: str | None = None, label_match: Match | None = None,
+    label_pick: Pick | None = None, label_type: str | None = None, note: str = "", workspace: Workspace | None = None,
 ) -> Endpoint:  # fmt: skip
     """Make an endpoint serve `model@alias`, or move what it serves to a version.
 
@@ -130,21 +147,21 @@ def bind(
     the alias stays where it points. With `overrides` a request may hold features of the model, which are read from the
     online store otherwise; left out, it stays as it is, at first False. The `runtime` stays, too, at first `native`; with
     `onnx` the graph answers that `export_onnx` made of the version. So do `log` (at first `required`), `log_share` (1) and
-    `redact` (nothing): whether predictions are logged, which share of the requests, without which columns and features.
-    Running servers follow within about a second. In a replay nothing is moved.
+    `redact` (nothing): whether predictions are logged, which share of the requests, without which columns and features;
+    and so do the options of `LabelRule`. Running servers follow within about a second. In a replay nothing is moved.
 
     Raises:
         NotFoundError: no such endpoint (and no target given), model, version or alias; or the version has no ONNX graph.
         NotAllowedError: another endpoint serves this alias; the version is files that aren't loaded here; a guard, such as
-            a policy of approval, says what is missing; or this is a replay, and there is no such endpoint.
+            a policy of approval, says what is missing; the name is an outside service's; or this is a replay, and there is no
+            such endpoint.
         InvalidError: the target is not `model@alias`, the version is another model's, there is no such runtime or way to log,
-            the share is none, or what is to be left out is nothing that the version takes.
+            the share is none, what is to be left out or to join labels is nothing that the version takes, or a window is
+            none.
     """
     workspace = workspace or current_workspace()
     models, endpoints = ModelStore(workspace.database, workspace.ledger), EndpointStore(workspace.database)
-    if not _NAME.fullmatch(name):
-        raise InvalidError("endpoint", name, "a name of letters, digits, `_`, `-` and `.`")
-    before = endpoints.find(name)
+    before = _before(endpoints, name)
     if not target and before is None:
         raise _not_found(endpoints, name)
     model, _, alias = (target or (before.target if before else "")).partition("@")
@@ -157,8 +174,15 @@ def bind(
     expect_loadable(chosen, workspace.database)
     asked = runtime or (before.runtime if before else "native")
     expect_runtime(chosen, asked, workspace)
-    options = _options(before, overrides=overrides, runtime=runtime, log=log, log_share=log_share, redact=redact)
+    labels = changed_rule(
+        before.labels if before else LabelRule(), key=label_key, window=label_window, match=label_match, pick=label_pick,
+        type=label_type,
+    )  # fmt: skip
+    options = options_of(
+        before, overrides=overrides, runtime=runtime, log=log, log_share=log_share, redact=redact, labels=labels
+    )
     _expect_taken(redact or (), chosen, workspace)
+    expect_in_log(labels, _held(chosen, workspace) if labels.key else None, options["redact"])
     if is_replay():
         if before is None:
             raise NotAllowedError(f"A replay binds nothing, and there is no endpoint `{name}`: it differs.")
@@ -167,7 +191,43 @@ def bind(
         return _bind(tx, workspace, models, endpoints, name, alias, chosen, options, note)
 
 
-def _options(before: Endpoint | None, **given: Any) -> dict[str, Any]:
+def _before(endpoints: EndpointStore, name: str) -> Endpoint | None:
+    """The endpoint as it is, if it is there.
+
+    Raises:
+        InvalidError: it can't be called so.
+        NotAllowedError: an outside service has the name.
+    """
+    check_endpoint_name(name)
+    before = endpoints.find(name)
+    if before is not None:
+        expect_inside(before)
+    return before
+
+
+def check_endpoint_name(name: str) -> None:
+    """Go on only with a name that an endpoint can have.
+
+    Raises:
+        InvalidError: it can't be called so.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidError("endpoint", name, "a name of letters, digits, `_`, `-` and `.`")
+
+
+def expect_inside(endpoint: Endpoint) -> None:
+    """Go on only with an endpoint that a model of this workspace answers for.
+
+    Raises:
+        NotAllowedError: an outside service does.
+    """
+    if endpoint.is_outside:
+        raise NotAllowedError(
+            f"`{endpoint.name}` is a service that runs outside; its predictions are only logged here."
+        )
+
+
+def options_of(before: Endpoint | None, **given: Any) -> dict[str, Any]:
     """What is given, and of the rest what was before, or is at first.
 
     Raises:
@@ -199,6 +259,17 @@ def _expect_taken(names: Sequence[str], version: ModelVersion, workspace: Worksp
             raise InvalidError(
                 "redact", name, f"a column or feature of {version}", f"Nearest: {near[0]}." if near else ""
             )
+
+
+def _held(version: ModelVersion, workspace: Workspace) -> list[str]:
+    """The columns that requests hold for a version, or may hold."""
+    names = [field.name for field in expect_model(version)[1].inputs]
+    if version.features is None:
+        return names
+    from mainspring.features import get_definition  # a model without features is served without Polars
+
+    features = get_definition("service", version.features, workspace).feature_set(workspace)
+    return [*features.request, *[name for name in names if name not in {*features.request, *features.features}]]
 
 
 def expect_runtime(version: ModelVersion, runtime: Runtime, workspace: Workspace) -> None:
@@ -240,7 +311,7 @@ def _bind(
     endpoints.put(tx, endpoint)
     told = {
         "target": endpoint.target, "version": str(version), "generation": endpoint.generation,
-        **options, "note": redact(note),
+        **msgspec.to_builtins(options), "note": redact(note),
     }  # fmt: skip
     workspace.ledger.append(tx, "endpoint.moved" if before else "endpoint.bound", endpoint.id, told)
     return endpoint

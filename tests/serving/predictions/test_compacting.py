@@ -17,13 +17,12 @@ from mainspring.cli.main import cli
 from mainspring.clock import from_us
 from mainspring.errors import MainspringError
 from mainspring.models import Field, Output, Signature, register
-from mainspring.serving import bind, get_endpoint
+from mainspring.serving import bind, get_endpoint, parts
 from mainspring.serving.predictions import (
     Entry,
     PredictionLog,
     Source,
     compact_predictions,
-    compacting,
     find_prediction,
     scan_predictions,
 )
@@ -112,7 +111,7 @@ def test_a_compaction_that_was_killed_before_it_removed_a_segment_is_ended_by_th
         raise MainspringError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(compacting, "remove_segment", killed)
+        patch.setattr(parts, "remove_segment", killed)
         with pytest.raises(MainspringError, match="killed"):
             compact_predictions()
     assert_frame_equal(everything(workspace), before)

@@ -59,6 +59,30 @@ def diff_tables(
     return msgspec.structs.replace(found, reordered=found.is_empty)
 
 
+def scan_added(
+    old: DatasetVersion, new: DatasetVersion, columns: Sequence[str], blobs: BlobStore | None = None
+) -> pl.LazyFrame:
+    """Some columns of a table's rows, those that an older version lacks; what both surely have is not read.
+
+    A row that both have may be given nevertheless if one of them has it several times. If the older one lacks a column, or has
+    it with another type, all rows are given.
+
+    Raises:
+        InvalidError: one of the two is a tree.
+    """
+    for version in (old, new):
+        version.expect("table")
+    before, after = dict(old.schema), dict(new.schema)
+    names = list(columns)
+    if any(before.get(name) != after[name] for name in names):
+        return new.scan().select(names)
+    if old.content_digest == new.content_digest:
+        return new.scan().select(names).clear()
+    rest = _remainders(blobs or current_workspace().blobs, old, new)
+    left, right = (frame.select(names).with_columns(pl.col(pl.Categorical).cast(pl.String)) for frame in rest)
+    return right.join(left, on=names, how="anti", nulls_equal=True)
+
+
 def _check_key(names: list[str], old: DatasetVersion, new: DatasetVersion) -> None:
     for name in names:
         kinds = []

@@ -8,7 +8,7 @@ from mainspring.lazy import exports
 __getattr__, __dir__, __all__ = exports(
     __name__,
     {
-        **dict.fromkeys(("Compacted", "compact_predictions"), ".compacting"),
+        "compact_predictions": ".compacting",
         **dict.fromkeys(("Entry", "Logged", "Source"), ".record"),
         **dict.fromkeys(("PredictionLog", "prediction_log"), ".log"),
         **dict.fromkeys(("find_prediction", "scan_predictions"), ".finding"),

@@ -1,4 +1,3 @@
-from mainspring.serving.predictions.compacting import Compacted as Compacted
 from mainspring.serving.predictions.compacting import compact_predictions as compact_predictions
 from mainspring.serving.predictions.finding import find_prediction as find_prediction
 from mainspring.serving.predictions.finding import scan_predictions as scan_predictions

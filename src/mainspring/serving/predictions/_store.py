@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-import msgspec
-
-from mainspring.store import Database, Transaction
+from mainspring.serving.parts import Part, PartStore
+from mainspring.store import Database
 
 MIGRATIONS = [
     """
@@ -22,61 +21,32 @@ MIGRATIONS = [
 ]
 
 
-class PredictionPart(msgspec.Struct, frozen=True):
+class PredictionPart(Part, frozen=True, kw_only=True):
     """A Parquet blob of one version's predictions from one segment: rows between two ids of its writer, and two instants."""
 
-    id: str
-    endpoint: str
     version: str
     writer: str
     first_id: str
     last_id: str
-    row_count: int
     first_at: int
     last_at: int
-    segment: str
-    blob: str
-    created_at: int
 
 
-_COLUMNS = ", ".join(PredictionPart.__struct_fields__)
-
-
-class PartStore:
+class PredictionParts(PartStore[PredictionPart]):
     """The parts of a workspace."""
 
     def __init__(self, database: Database) -> None:
-        self.database = database
-        database.migrate("predictions", MIGRATIONS)
-
-    def put(self, tx: Transaction, part: PredictionPart) -> None:
-        """Add a part."""
-        tx.insert("prediction_part", msgspec.to_builtins(part))
+        super().__init__(database, PredictionPart, "prediction_part", "predictions", MIGRATIONS)
 
     def holding(self, writer: str, prediction_id: str) -> list[PredictionPart]:
         """The parts that may hold an id."""
-        where = "writer = ? AND first_id <= ? AND last_id >= ?"
-        return self._parts(where, (writer, prediction_id, prediction_id))
+        return self.where("writer = ? AND first_id <= ? AND last_id >= ?", (writer, prediction_id, prediction_id))
 
     def of(self, endpoint: str, since_us: int, until_us: int) -> list[PredictionPart]:
         """The parts of an endpoint with predictions in a span, the end not in it."""
-        return self._parts("endpoint = ? AND last_at >= ? AND first_at < ?", (endpoint, since_us, until_us))
-
-    def is_compacted(self, segment: str) -> bool:
-        """Whether the records of a segment are in parts."""
-        row = self.database.query_one("SELECT 1 FROM prediction_part WHERE segment = ? LIMIT 1", (segment,))
-        return row is not None
-
-    def _parts(self, where: str, values: Sequence[str | int]) -> list[PredictionPart]:
-        rows = self.database.query(f"SELECT {_COLUMNS} FROM prediction_part WHERE {where} ORDER BY id", tuple(values))
-        return [
-            msgspec.convert(row, PredictionPart)
-            for row in (dict(zip(PredictionPart.__struct_fields__, r, strict=True)) for r in rows)
-        ]
+        return self.where("endpoint = ? AND last_at >= ? AND first_at < ?", (endpoint, since_us, until_us))
 
 
 def gc_roots(database: Database) -> Iterable[str]:
     """The parts of predictions."""
-    database.migrate("predictions", MIGRATIONS)
-    for (blob,) in database.query("SELECT blob FROM prediction_part"):
-        yield blob
+    return PredictionParts(database).blobs()

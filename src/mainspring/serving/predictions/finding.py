@@ -1,7 +1,4 @@
-"""Predictions found again: one by its id, or those of an endpoint as a lazy frame, from segments and compacted parts alike.
-
-Segments are read first and the manifest after them, so that what is compacted meanwhile is found once, and not lost.
-"""
+"""Predictions found again: one by its id, or those of an endpoint as a lazy frame, from segments and compacted parts alike."""
 
 from __future__ import annotations
 
@@ -19,7 +16,8 @@ import polars as pl
 
 from mainspring.clock import FIRST_US, LAST_US, to_us
 from mainspring.errors import NotFoundError
-from mainspring.serving.predictions._store import PartStore
+from mainspring.serving.parts import read_records, scan_part, uncompacted
+from mainspring.serving.predictions._store import PredictionParts
 from mainspring.serving.predictions.frames import SCHEMA, frame_of, types_of
 from mainspring.serving.predictions.ids import id_at, writer_of
 from mainspring.serving.predictions.log import predictions_folder
@@ -51,8 +49,8 @@ def find_prediction(prediction_id: str, workspace: Workspace | None = None) -> d
     if record is not None:
         frames = [frame_of([record], types_of(record.version, workspace)).lazy()]
     else:
-        parts = PartStore(workspace.database).holding(writer, prediction_id)
-        frames = [_scanned(part.blob, workspace) for part in parts]
+        parts = PredictionParts(workspace.database).holding(writer, prediction_id)
+        frames = [scan_part(part, workspace) for part in parts]
     for frame in frames:
         found = frame.filter(pl.col("id") == prediction_id).collect()
         if found.height:
@@ -74,29 +72,21 @@ def scan_predictions(
     workspace = workspace or current_workspace()
     since_us = FIRST_US if since is None else to_us(since)
     until_us = LAST_US if until is None else to_us(until)
-    live: dict[str, list[Logged]] = {}
-    folder = predictions_folder(workspace)
-    for segment in list_segments(folder):
-        with suppress(NotFoundError):  # compacted since it was listed: it is in the manifest
-            records = [decode(each.record) for each in read_segment(folder, segment.name)]
-            live[segment.name] = [each for each in records if each.endpoint == endpoint]
-    parts = PartStore(workspace.database).of(endpoint, since_us, until_us)
-    compacted = {part.segment for part in parts}
+
+    def is_wanted(record: Logged) -> bool:
+        return record.endpoint == endpoint and since_us <= record.at_us < until_us
+
+    live = read_records(predictions_folder(workspace), decode, is_wanted)
+    parts = PredictionParts(workspace.database).of(endpoint, since_us, until_us)
     by_version: dict[str, list[Logged]] = {}
-    for name, records in live.items():
-        for record in records if name not in compacted else ():
-            if since_us <= record.at_us < until_us:
-                by_version.setdefault(record.version, []).append(record)
-    frames = [_scanned(part.blob, workspace) for part in parts]
+    for record in uncompacted(live, parts):
+        by_version.setdefault(record.version, []).append(record)
+    frames = [scan_part(part, workspace) for part in parts]
     frames += [frame_of(own, types_of(version, workspace)).lazy() for version, own in by_version.items()]
     if not frames:
         return pl.LazyFrame(schema=SCHEMA)
     at = pl.col("at").to_physical()
     return pl.concat(frames, how="diagonal_relaxed").filter(at >= since_us, at < until_us)
-
-
-def _scanned(blob: str, workspace: Workspace) -> pl.LazyFrame:
-    return pl.scan_parquet(workspace.blobs.path(blob), glob=False, hive_partitioning=False)
 
 
 def _in_segments(folder: Path, writer: str, prediction_id: str) -> Logged | None:

@@ -80,10 +80,14 @@ def _own(record: Logged) -> dict[str, Sequence[Any]]:
 
 def _typed(name: str, values: list[Any], types: Mapping[str, str]) -> pl.Series:
     kind, _, own = name.partition(".")
-    missing = values.count(None)
-    if kind in ("input", "feature") and own in types:
-        dtype = named_type(types[own], name)
-        made = pl.Series(name, values, dtype=dtype, strict=False)
+    return typed_column(name, values, types.get(own, "") if kind in ("input", "feature") else "")
+
+
+def typed_column(name: str, values: Sequence[Any], declared: str = "") -> pl.Series:
+    """Values of the declared type if it holds them all, else of the type that they have, or as texts."""
+    missing = sum(value is None for value in values)
+    if declared:
+        made = pl.Series(name, values, dtype=named_type(declared, name), strict=False)
         if made.null_count() == missing:
             return made
     made = pl.Series(name, values, strict=False)

@@ -190,13 +190,14 @@ def encoded(record: Logged) -> bytes:
     try:
         return _encode(record)
     except OverflowError:
-        inputs = {name: [_as_text(value) for value in plain(values)] for name, values in record.inputs.items()}
+        inputs = {name: [storable(value) for value in plain(values)] for name, values in record.inputs.items()}
         features = record.features
         if features is not None:
-            values = [[_as_text(value) for value in row] for row in features.values]
+            values = [[storable(value) for value in row] for row in features.values]
             features = msgspec.structs.replace(features, values=values)
         return _encode(msgspec.structs.replace(record, inputs=inputs, features=features))
 
 
-def _as_text(value: Any) -> Any:
+def storable(value: Any) -> Any:
+    """A value as MessagePack has a form for it: integers of more than 64 bits are texts."""
     return str(value) if type(value) is int and not -(1 << 63) <= value < 1 << 64 else value

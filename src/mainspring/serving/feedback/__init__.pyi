@@ -1,0 +1,10 @@
+from mainspring.serving.feedback.compacting import compact_feedback as compact_feedback
+from mainspring.serving.feedback.datasets import log_dataset as log_dataset
+from mainspring.serving.feedback.intake import LabelIntake as LabelIntake
+from mainspring.serving.feedback.intake import Taken as Taken
+from mainspring.serving.feedback.intake import log_labels as log_labels
+from mainspring.serving.feedback.joining import Coverage as Coverage
+from mainspring.serving.feedback.joining import coverage as coverage
+from mainspring.serving.feedback.joining import labelled as labelled
+from mainspring.serving.feedback.joining import labels_of as labels_of
+from mainspring.serving.feedback.joining import scan_labels as scan_labels

@@ -1,0 +1,190 @@
+"""Predictions with their labels, as they are known now or were at an instant.
+
+What a span gives is what the whole log gives, cut: predictions and labels beyond its ends are matched, too, as far as a window
+reaches.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+import polars as pl
+
+from mainspring.clock import FIRST_US, LAST_US, from_us, to_us
+from mainspring.errors import NotFoundError
+from mainspring.serving.endpoint import Endpoint, get_endpoint
+from mainspring.serving.feedback._store import FeedbackParts
+from mainspring.serving.feedback.frames import frame_of, text_of, united
+from mainspring.serving.feedback.intake import feedback_folder
+from mainspring.serving.feedback.matching import counting, distinct, pairs
+from mainspring.serving.feedback.record import Labels, decode
+from mainspring.serving.parts import read_records, scan_part, uncompacted
+from mainspring.serving.predictions import find_prediction, scan_predictions
+from mainspring.workspace import Workspace, current_workspace
+
+_INSTANTS = ("event_at", "known_at")
+_QUANTILES = (0.5, 0.9, 0.99)
+_AT = pl.Datetime("us", "UTC")
+
+
+class Coverage(msgspec.Struct, frozen=True):
+    """How many predictions of a span have a label, and how long after them it was known.
+
+    `delay_s` are the quantiles 0.5, 0.9 and 0.99 of the delay in seconds, None without labels. `waiting` are labels whose event
+    lies in the span and that are of no prediction, as far as the log is seen here.
+    """
+
+    endpoint: str
+    predictions: int
+    labelled: int
+    waiting: int
+    delay_s: tuple[float, float, float] | None
+
+    @property
+    def share(self) -> float | None:
+        """The share of predictions with a label; None without predictions."""
+        return self.labelled / self.predictions if self.predictions else None
+
+
+class _Join(NamedTuple):
+    """Predictions of a span and beyond, those in the span, and labels, as they were known at an instant."""
+
+    endpoint: Endpoint
+    whole: pl.LazyFrame
+    span: pl.Expr
+    labels: pl.LazyFrame
+
+    def pairs(self) -> pl.LazyFrame:
+        """Labels with their predictions, all that there are."""
+        return pairs(_keyed(self.whole, self.endpoint), self.labels, self.endpoint.labels)
+
+
+def labelled(
+    endpoint: str, since: datetime | None = None, until: datetime | None = None, as_of: datetime | None = None, *,
+    workspace: Workspace | None = None,
+) -> pl.LazyFrame:  # fmt: skip
+    """The predictions of an endpoint from one instant up to before another, each with the label that counts, in no order.
+
+    The columns are those of `scan_predictions` and `label`, `label_id`, `label_event_at`, `label_known_at`, which are null
+    where there is no label. With `as_of` predictions and labels are those that were known at that instant.
+
+    Raises:
+        NotFoundError: no such endpoint.
+        StorageError: a log can't be read.
+    """
+    join = _join(endpoint, since, until, as_of, workspace or current_workspace())
+    chosen = counting(join.pairs(), join.endpoint.labels).select(
+        id="prediction", label="label", label_id="id",
+        **{f"label_{name}": pl.col(name).cast(_AT) for name in _INSTANTS},
+    )  # fmt: skip
+    return join.whole.filter(join.span).join(chosen, on="id", how="left")
+
+
+def coverage(
+    endpoint: str, since: datetime | None = None, until: datetime | None = None, as_of: datetime | None = None, *,
+    workspace: Workspace | None = None,
+) -> Coverage:  # fmt: skip
+    """How many of an endpoint's predictions have a label, and with what delay; raises as `labelled` does."""
+    join = _join(endpoint, None, None, as_of, workspace or current_workspace())
+    found = join.pairs()
+    in_span = _between(pl.col("event_at"), since, until)
+    waiting = join.labels.filter(in_span).join(found, on="id", how="anti").select(pl.len())
+    delays = (
+        join.whole.select(prediction="id", at=pl.col("at").to_physical())
+        .filter(_between(pl.col("at"), since, until))
+        .join(counting(found, join.endpoint.labels), on="prediction", how="left")
+        .select((pl.col("known_at") - pl.col("at")).alias("delay"))
+    )
+    kept, left = pl.collect_all([delays, waiting])
+    delay = kept["delay"].drop_nulls()
+    quantiles = [delay.quantile(each, "linear") for each in _QUANTILES]
+    delay_s = tuple(each / 1e6 for each in quantiles if each is not None)
+    return Coverage(
+        endpoint, kept.height, len(delay), left.item(), (delay_s[0], delay_s[1], delay_s[2]) if delay_s else None
+    )
+
+
+def labels_of(prediction_id: str, *, workspace: Workspace | None = None) -> list[dict[str, Any]]:
+    """Every label of a prediction, the one that counts first, then by when they were known, the last first.
+
+    Raises:
+        NotFoundError: there is no such prediction.
+        StorageError: a log can't be read.
+    """
+    workspace = workspace or current_workspace()
+    row = find_prediction(prediction_id, workspace)
+    if row is None:
+        raise NotFoundError("prediction", prediction_id)
+    at_us = to_us(row["at"])
+    join = _join(row["endpoint"], row["at"], from_us(at_us + 1), None, workspace)
+    own = join.pairs().filter(prediction=prediction_id).collect()
+    chosen = set(counting(own.lazy(), join.endpoint.labels).collect()["id"])
+    told = own.with_columns(pl.col(_INSTANTS).cast(_AT), counts=pl.col("id").is_in(chosen)).drop("prediction")
+    return told.sort("counts", "known_at", "id", descending=True).to_dicts()
+
+
+def scan_labels(
+    endpoint: str, as_of: datetime | None = None, *, workspace: Workspace | None = None
+) -> pl.LazyFrame:  # fmt: skip
+    """The labels of an endpoint that were known at an instant, each once, whether they are of a prediction or wait for it.
+
+    `prediction` is null where a label has a key, whose columns are `key.NAME`, as texts.
+
+    Raises:
+        NotFoundError: no such endpoint.
+        StorageError: the log can't be read.
+    """
+    workspace = workspace or current_workspace()
+    found = _labels(get_endpoint(endpoint, workspace), LAST_US if as_of is None else to_us(as_of), workspace)
+    return found.with_columns(pl.col(*_INSTANTS, "logged_at").cast(_AT))
+
+
+def _join(
+    endpoint: str, since: datetime | None, until: datetime | None, as_of: datetime | None, workspace: Workspace
+) -> _Join:
+    found = get_endpoint(endpoint, workspace)
+    rule = found.labels
+    reach_us = rule.before_us + rule.after_us if rule.key else 0
+    whole = scan_predictions(
+        endpoint, since and from_us(max(to_us(since) - reach_us, FIRST_US)),
+        until and from_us(min(to_us(until) + reach_us, LAST_US)), workspace=workspace,
+    )  # fmt: skip
+    known_us = LAST_US if as_of is None else to_us(as_of)
+    if as_of is not None:
+        whole = whole.filter(pl.col("at").to_physical() <= known_us)
+    return _Join(found, whole, _between(pl.col("at").to_physical(), since, until), _labels(found, known_us, workspace))
+
+
+def _labels(endpoint: Endpoint, known_us: int, workspace: Workspace) -> pl.LazyFrame:
+    """The labels of an endpoint that were known at an instant, each once, with instants as microseconds."""
+
+    def is_wanted(record: Labels) -> bool:
+        return record.endpoint == endpoint.name
+
+    live = read_records(feedback_folder(workspace), decode, is_wanted)
+    parts = FeedbackParts(workspace.database).of(endpoint.name)
+    frames = [scan_part(part, workspace) for part in parts if part.first_known_at <= known_us]
+    records = uncompacted(live, parts)
+    frames += [frame_of(records).lazy()] if records else []
+    labels = united(frames, endpoint.labels.key).with_columns(pl.col(*_INSTANTS, "logged_at").to_physical())
+    return distinct(labels.filter(pl.col("known_at") <= known_us))
+
+
+def _keyed(predictions: pl.LazyFrame, endpoint: Endpoint) -> pl.LazyFrame:
+    """Predictions as they are matched. What a shadow answered is apart: it was asked what another one was."""
+    schema = predictions.collect_schema()
+    none = pl.lit(None, dtype=pl.String)
+    keys = [
+        (text_of(f"input.{name}", schema) if f"input.{name}" in schema else none).alias(f"key.{name}")
+        for name in endpoint.labels.key
+    ]
+    group = pl.when(pl.col("role") == "shadow").then(pl.col("version")).otherwise(pl.lit(""))
+    return predictions.select("id", pl.col("at").to_physical(), group.alias("group"), *keys)
+
+
+def _between(at_us: pl.Expr, since: datetime | None, until: datetime | None) -> pl.Expr:
+    """Whether an instant lies in a span, the end not in it."""
+    since_us = FIRST_US if since is None else to_us(since)
+    return (at_us >= since_us) & (at_us < (LAST_US if until is None else to_us(until)))

@@ -1,0 +1,96 @@
+"""Which label is of which prediction: pure rules over two tables, whose order makes no difference.
+
+Predictions are (`id`, `at`, `group`, `key.NAME` …), labels (`id`, `prediction`, `event_at`, `known_at`, `key.NAME` …, `label`),
+instants as microseconds and keys as texts. A key with a null in it is of nothing. Groups are matched apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from mainspring.serving.label_rule import LabelRule
+
+PAIR = ("prediction", "id", "event_at", "known_at", "label")
+_GROUP = "group"
+
+
+def distinct(labels: pl.LazyFrame) -> pl.LazyFrame:
+    """Labels without those that came again: of one id the one that was known first."""
+    told = [name for name in labels.collect_schema() if name not in ("id", "known_at", "logged_at", "source")]
+    again = pl.col("id").is_duplicated()
+    first = labels.filter(again).sort("known_at", *told, nulls_last=True)
+    return pl.concat([labels.filter(~again), first.unique("id", keep="first", maintain_order=True)])
+
+
+def pairs(predictions: pl.LazyFrame, labels: pl.LazyFrame, rule: LabelRule) -> pl.LazyFrame:
+    """Every label with the predictions that it is of, as `PAIR`; one that names its prediction is of that one alone."""
+    by_id = labels.filter(pl.col("prediction").is_not_null())
+    found = by_id.join(predictions.select(prediction="id"), on="prediction", how="semi").select(PAIR)
+    if not rule.key:
+        return found
+    keys = [f"key.{name}" for name in rule.key]
+    is_whole = pl.all_horizontal(pl.col(name).is_not_null() for name in keys)
+    asked = predictions.filter(is_whole).select("id", "at", _GROUP, *keys)
+    told = labels.filter(pl.col("prediction").is_null(), is_whole).drop("prediction")
+    told = told.join(asked.select(_GROUP).unique(), how="cross")
+    return pl.concat([found, _by_key(asked, told, [_GROUP, *keys], rule).select(PAIR)])
+
+
+def counting(found: pl.LazyFrame, rule: LabelRule) -> pl.LazyFrame:
+    """Of the labels of each prediction the one that counts; of equal ones that with the greater id."""
+    ways = {"newest": ("known_at", "event_at"), "first": ("event_at", "known_at"), "last": ("event_at", "known_at")}
+    by = [*ways[rule.pick], "id"]
+    several = pl.col("prediction").is_duplicated()
+    in_order = found.filter(several).sort(by, descending=[rule.pick != "first", True, True])
+    chosen = in_order.unique("prediction", keep="first", maintain_order=True)
+    return pl.concat([found.filter(~several), chosen])
+
+
+def _by_key(asked: pl.LazyFrame, told: pl.LazyFrame, by: Sequence[str], rule: LabelRule) -> pl.LazyFrame:
+    """Labels with the predictions of their key within the window. Of several at one instant the last id counts, with
+    `first` the first.
+    """
+    width = rule.before_us + rule.after_us
+    named = asked.rename({"id": "prediction"})
+    if rule.match == "all":
+        return _all(named, told, by, rule)
+    if rule.match == "first":
+        return _nearest(told, named, by, -rule.before_us, "forward", width)
+    if rule.match == "last":
+        return _nearest(told, named, by, rule.after_us, "backward", width)
+    before = _nearest(told, named, by, 0, "backward", rule.before_us)
+    if not rule.after_us:
+        return before
+    after = _nearest(told, named, by, 0, "forward", rule.after_us, last_first=True)
+    # A label that both found has the nearer one, of equally near ones the earlier.
+    both = pl.concat([before, after]).with_columns(distance=(pl.col("event_at") - pl.col("at")).abs())
+    twice = pl.struct("id", _GROUP).is_duplicated()
+    chosen = both.filter(twice).sort("distance", "at", descending=[False, False])
+    return pl.concat([both.filter(~twice), chosen.unique(["id", _GROUP], keep="first", maintain_order=True)])
+
+
+def _nearest(
+    told: pl.LazyFrame, asked: pl.LazyFrame, by: Sequence[str], shift_us: int, way: str, within_us: int, *,
+    last_first: bool = False,
+) -> pl.LazyFrame:  # fmt: skip
+    """Each label with the prediction of its key that is nearest to its event, shifted, on one side, if there is one."""
+    left = told.with_columns(on=pl.col("event_at") + shift_us).sort("on")
+    right = asked.sort("at", "prediction", descending=[False, last_first]).with_columns(on="at")
+    joined = left.join_asof(
+        right, on="on", by=list(by), strategy="backward" if way == "backward" else "forward", tolerance=within_us,
+        check_sortedness=False,
+    )  # fmt: skip
+    return joined.filter(pl.col("prediction").is_not_null()).drop("on")
+
+
+def _all(asked: pl.LazyFrame, told: pl.LazyFrame, by: Sequence[str], rule: LabelRule) -> pl.LazyFrame:
+    """Every pair within the window: candidates share one of two stretches of time as long as it, so that keys that come again
+    for years don't multiply.
+    """
+    start = pl.col("event_at") - rule.before_us
+    width = rule.before_us + rule.after_us + 1
+    stretches = told.with_columns(stretch=pl.concat_list(start // width, start // width + 1)).explode("stretch")
+    joined = stretches.join(asked.with_columns(stretch=pl.col("at") // width), on=[*by, "stretch"])
+    return joined.filter(pl.col("at") >= start, pl.col("at") <= pl.col("event_at") + rule.after_us)

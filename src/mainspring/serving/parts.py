@@ -1,0 +1,146 @@
+"""Logs of serving as Parquet parts: what closed segments hold, in the blob store, with a manifest in the database.
+
+The parts are blobs before the rows that name them, these are one transaction, and the segment is removed after it: killed in
+between, the next compaction removes it. Whoever reads takes the segments first and the manifest after them, so that what is
+compacted meanwhile is found once, and not lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import msgspec
+
+from mainspring.errors import NotFoundError
+from mainspring.store import Database, Leases, Transaction, list_segments, read_segment, remove_segment
+from mainspring.workspace import Workspace
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_LEASE_S = 600.0
+Read = TypeVar("Read")
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """A Parquet blob of rows of one endpoint from one segment, or from what else `segment` names."""
+
+    id: str
+    endpoint: str
+    row_count: int
+    segment: str
+    blob: str
+    created_at: int
+
+
+PartKind = TypeVar("PartKind", bound=Part)
+
+
+class Compacted(msgspec.Struct, frozen=True):
+    """How many segments were compacted, the parts that they became, and the rows in these."""
+
+    segments: int
+    parts: int
+    rows: int
+
+
+class PartStore(Generic[PartKind]):
+    """The parts of a workspace's log: rows of `table`, which the migrations of `room` make, a column for each field."""
+
+    def __init__(
+        self, database: Database, kind: type[PartKind], table: str, room: str, migrations: Sequence[str]
+    ) -> None:
+        self.database, self._kind, self._table = database, kind, table
+        self._columns = ", ".join(kind.__struct_fields__)
+        database.migrate(room, migrations)
+
+    def put(self, tx: Transaction, part: PartKind) -> None:
+        """Add a part."""
+        tx.insert(self._table, msgspec.to_builtins(part))
+
+    def where(self, condition: str, values: Sequence[str | int]) -> list[PartKind]:
+        """The parts for which a condition in SQL holds, in the order in which they were made."""
+        sql = f"SELECT {self._columns} FROM {self._table} WHERE {condition} ORDER BY id"
+        rows = self.database.query(sql, tuple(values))
+        return [msgspec.convert(dict(zip(self._kind.__struct_fields__, row, strict=True)), self._kind) for row in rows]
+
+    def is_compacted(self, segment: str) -> bool:
+        """Whether the records of a segment are in parts."""
+        row = self.database.query_one(f"SELECT 1 FROM {self._table} WHERE segment = ? LIMIT 1", (segment,))
+        return row is not None
+
+    def blobs(self) -> Iterable[str]:
+        """The blobs of all parts."""
+        for (blob,) in self.database.query(f"SELECT blob FROM {self._table}"):
+            yield str(blob)
+
+
+def compact_segments(
+    folder: Path, store: PartStore[PartKind], parts_of: Callable[[Sequence[bytes], str], list[PartKind]],
+    workspace: Workspace,
+) -> Compacted:  # fmt: skip
+    """Compact the closed segments of a folder of this machine, one by one; those that are written to are left alone.
+
+    `parts_of` makes the parts of a segment's records, whose blobs are stored.
+
+    Raises:
+        ConflictError: another process of this machine compacts them.
+        StorageError: a segment is damaged, or the blob store can't be written.
+    """
+    leases = Leases(workspace.database)
+    lease = leases.claim(f"{folder.name}/{workspace.owner.split(':')[0]}/{folder}", workspace.owner, _LEASE_S)
+    segments = parts = rows = 0
+    try:
+        for segment in list_segments(folder):
+            if segment.live:
+                continue
+            if not store.is_compacted(segment.name):
+                leases.heartbeat(lease)
+                made = parts_of([each.record for each in read_segment(folder, segment.name)], segment.name)
+                with workspace.database.transaction() as tx:
+                    leases.check(tx, lease)
+                    for part in made:
+                        store.put(tx, part)
+                segments, parts, rows = segments + 1, parts + len(made), rows + sum(part.row_count for part in made)
+            with suppress(NotFoundError):
+                remove_segment(folder, segment.name)
+    finally:
+        leases.release(lease)
+    return Compacted(segments, parts, rows)
+
+
+def read_records(
+    folder: Path, decode: Callable[[bytes], Read], is_wanted: Callable[[Read], bool]
+) -> dict[str, list[Read]]:
+    """The records that lie in segments now, those that are wanted, by segment."""
+    found: dict[str, list[Read]] = {}
+    for segment in list_segments(folder):
+        with suppress(NotFoundError):  # compacted since it was listed: it is in the manifest
+            records = (decode(each.record) for each in read_segment(folder, segment.name))
+            found[segment.name] = [record for record in records if is_wanted(record)]
+    return found
+
+
+def uncompacted(records: Mapping[str, list[Read]], parts: Collection[Part]) -> list[Read]:
+    """Those of the records, by segment, that are not in parts which were listed after they were read."""
+    compacted = {part.segment for part in parts}
+    return [each for name, own in records.items() if name not in compacted for each in own]
+
+
+def stored_frame(frame: pl.DataFrame, workspace: Workspace) -> str:
+    """The blob of a table of rows."""
+    from io import BytesIO
+
+    data = BytesIO()
+    frame.write_parquet(data, row_group_size=16_384, statistics=True)
+    return workspace.blobs.put(data.getvalue())
+
+
+def scan_part(part: Part, workspace: Workspace) -> pl.LazyFrame:
+    """The rows of a part."""
+    import polars as pl
+
+    return pl.scan_parquet(workspace.blobs.path(part.blob), glob=False, hive_partitioning=False)

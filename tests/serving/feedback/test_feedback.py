@@ -1,0 +1,278 @@
+"""Labels: whatever their way in and their layout, the same ones count; none is lost, and none comes from the future."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from mainspring.data import dataset
+from mainspring.errors import ConflictError, InvalidError, NotFoundError, StorageError
+from mainspring.models import Field, Output, Signature, register
+from mainspring.serving import Endpoint, bind, get_endpoint
+from mainspring.serving.feedback import (
+    LabelIntake,
+    compact_feedback,
+    compacting,
+    coverage,
+    datasets,
+    labelled,
+    labels_of,
+    log_dataset,
+    log_labels,
+    scan_labels,
+)
+from mainspring.serving.feedback._store import FeedbackParts, gc_roots
+from mainspring.serving.feedback.intake import FeedbackLog, feedback_log
+from mainspring.serving.feedback.tables import read_file
+from mainspring.serving.label_rule import LabelRule, changed_rule
+from mainspring.serving.predictions import compact_predictions, prediction_log
+from mainspring.workspace import Workspace
+from tests.serving.feedback.conftest import DAY_US, START_US, at, set_clock
+
+Ask = Callable[..., str]
+one_backend = pytest.mark.one_backend("the rules are those of one function over files")
+
+
+def found(*span: Any, **known: Any) -> dict[str, float]:
+    """The labels that count, by prediction."""
+    frame = labelled("delays", *span, **known).filter(pl.col("label").is_not_null()).collect()
+    return dict(frame.select("id", "label").iter_rows())
+
+
+def by_key(label: Any, flight: Any = "UA1", day: str = "2024-10-04", **more: Any) -> dict[str, Any]:
+    return {"key": {"flight": flight, "day": day}, "label": label, **more}
+
+
+def test_a_label_joins_by_id_or_by_key_within_its_window(ask: Ask) -> None:
+    first, second, other = ask(START_US), ask(START_US + DAY_US), ask(START_US, "UA2")
+    taken = log_labels("delays", [by_key(5, event_at=at(3)), {"prediction": other, "label": 7.5}])
+    assert (taken.accepted, taken.refused) == (2, 0)
+    assert found() == {second: 5.0, other: 7.5}
+    log_labels("delays", [by_key(6, event_at=at(0.5)), by_key(9, event_at=at(5), id="too late for any")])
+    assert found() == {first: 6.0, second: 5.0, other: 7.5}
+    told = coverage("delays")
+    assert (told.predictions, told.labelled, told.share, told.waiting) == (3, 3, 1.0, 1)
+
+
+def test_a_repeat_changes_nothing_and_a_correction_keeps_what_was(ask: Ask) -> None:
+    prediction = ask(START_US)
+    for day, label in ((1, 5.0), (2, 6.0), (3, 5.0)):
+        with set_clock(START_US + day * DAY_US):
+            log_labels("delays", [{"prediction": prediction, "label": label}])
+    assert found() == {prediction: 6.0}, "the third is the first again"
+    assert [(each["label"], each["counts"]) for each in labels_of(prediction)] == [(6.0, True), (5.0, False)]
+    assert [found(as_of=at(day)) for day in (0.5, 1, 2)] == [{}, {prediction: 5.0}, {prediction: 6.0}]
+    with set_clock(START_US + 4 * DAY_US):
+        log_labels("delays", [{"prediction": prediction, "label": 5.0, "known_at": at(4)}])
+    assert found() == {prediction: 5.0}
+    assert labelled("delays", as_of=at(-1)).collect().height == 0
+
+
+def test_a_label_that_comes_before_its_prediction_waits(ask: Ask) -> None:
+    unknown = "0" * 32
+    log_labels("delays", [by_key(5, event_at=at(1)), {"prediction": unknown, "label": 1}])
+    assert (coverage("delays").labelled, coverage("delays").waiting) == (0, 2)
+    assert scan_labels("delays").collect().height == 2
+    prediction = ask(START_US)
+    assert found() == {prediction: 5.0}
+    assert coverage("delays").waiting == 1
+
+
+def test_what_is_wrong_is_refused_with_its_place_and_the_rest_is_logged(flights: Endpoint, ask: Ask) -> None:
+    right = {"prediction": ask(START_US), "label": 1}
+    wrong = {
+        "[1].label": {**right, "label": "late"}, "[2].label": {**right, "label": None}, "[3].label": {**right, "label": True},
+        "[4].prediction": {"prediction": "mine", "label": 1}, "[5].day": {"flight": "UA1", "label": 1},
+        "[6].key.day": by_key(1, day="soon"), "[7].key.flight": by_key(1, flight=5), "[8]": ["label", 1],
+        "[9].lable": {**right, "lable": 2}, "[10].known_at": {**right, "known_at": "2999-01-01"},
+        "[11].event_at": {**right, "event_at": "noon"}, "[12].label": by_key(float("inf")), "[13].id": {**right, "id": 7},
+        "[14].key": {**right, "key": {"flight": "UA1", "day": "2024-10-04"}}, "[15].label": {"prediction": right["prediction"]},
+        "[16].key": {"key": "UA1", "label": 1}, "[17].key.carrier": {"key": {"carrier": "UA"}, "label": 1},
+    }  # fmt: skip
+    intake = LabelIntake(flights, workspace=_workspace())
+    taken = intake(enumerate([right, *wrong.values()]), "python")
+    assert [each.path for each in taken.problems] == [*wrong]
+    assert (taken.accepted, taken.refused) == (1, len(wrong))
+    assert found() == {right["prediction"]: 1.0}
+    with pytest.raises(InvalidError, match=r'\[0\].label: "late" is a str, expected a number. Logged: 1\.'):
+        log_labels("delays", [wrong["[1].label"], right])
+
+
+def _workspace() -> Workspace:
+    from mainspring.workspace import current_workspace
+
+    return current_workspace()
+
+
+@one_backend
+def test_an_outside_word_is_no_label_key(flights: Endpoint) -> None:
+    for wrong, said in (
+        ({"label_key": ["flght"]}, "Nearest: flight"), ({"label_key": "flight"}, "a list of columns"),
+        ({"label_window": "soon"}, "a length of time"), ({"label_match": "best"}, "`nearest`, `first`, `last`, `all`"),
+        ({"redact": ["flight"]}, "redacted"),
+    ):  # fmt: skip
+        with pytest.raises(InvalidError, match=said):
+            bind("delays", **wrong)
+    with pytest.raises(InvalidError, match="needs a time"):
+        changed_rule(LabelRule(), key=["flight"])
+    assert get_endpoint("delays").labels == flights.labels == LabelRule(("flight", "day"), 3 * DAY_US)
+    assert bind("delays", label_key=[]).labels.key == ()
+    with pytest.raises(InvalidError, match=r"\[0\].key: unknown field|declares no `label_key`"):
+        log_labels("delays", [by_key(1)])
+
+
+@one_backend
+def test_labels_are_what_the_answers_are(workspace: Workspace) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    for name, output, right, wrong in (
+        ("numbers", Output("number"), 1, "one"), ("names", Output("label", ("a", "b")), "c", 1),
+        ("chances", Output("probability", (0, 1)), 1, 0.5), ("truths", Output("label", (False, True)), True, 1),
+    ):  # fmt: skip
+        register(LogisticRegression(), name, signature=Signature((Field("x", "f64"),), output), input_kind="records")
+        bind(name, f"{name}@production", version=f"{name}/1")
+        log_labels(name, [{"prediction": "0" * 32, "label": right}])
+        with pytest.raises(InvalidError, match=r"\[0\].label"):
+            log_labels(name, [{"prediction": "0" * 32, "label": wrong}])
+        assert scan_labels(name).collect()["label"].to_list() == [right]
+    bind("names", label_type="i64")
+    log_labels("names", [{"prediction": "0" * 32, "label": 1}])
+    assert sorted(scan_labels("names").collect()["label"].to_list()) == ["1", "c"]
+
+
+def test_a_span_is_the_whole_cut_and_compaction_changes_nothing(workspace: Workspace, ask: Ask) -> None:
+    ids = [ask(START_US + day * DAY_US, f"UA{day % 3}") for day in range(20)]
+    for day in range(25):
+        with set_clock(START_US + (day + 1) * DAY_US):
+            log_labels("delays", [by_key(float(day), f"UA{day % 4}", event_at=at(day - 0.5))])
+            log_labels("delays", [{"prediction": ids[day % 7], "label": -float(day)}])
+        if day % 10 == 9:
+            feedback_log(workspace).rotate()
+    whole = labelled("delays").sort("id").collect()
+    parts = [
+        labelled("delays", at(start), at(start + 3.5)).collect() for start in (-7.0, -3.5, 0, 3.5, 7, 10.5, 14, 17.5)
+    ]
+    assert_frame_equal(pl.concat(parts, how="diagonal_relaxed").sort("id"), whole, check_column_order=False)
+    assert 7 < whole["label"].drop_nulls().len() < 20
+    before = coverage("delays"), scan_labels("delays").sort("id").collect()
+    feedback_log(workspace).rotate()
+    prediction_log(workspace).rotate()
+    assert compact_feedback().rows == 50
+    compact_predictions()
+    assert_frame_equal(labelled("delays").sort("id").collect(), whole)
+    assert coverage("delays") == before[0]
+    assert_frame_equal(scan_labels("delays").sort("id").collect(), before[1])
+    assert compact_feedback().segments == 0
+    assert all(workspace.blobs.exists(blob) for blob in gc_roots(workspace.database))
+
+
+@one_backend
+def test_delays_are_those_of_labels_behind_their_predictions(ask: Ask) -> None:
+    for day in range(11):
+        prediction = ask(START_US)
+        with set_clock(START_US + day * 1_000_000):
+            log_labels("delays", [{"prediction": prediction, "label": 1}])
+    ask(START_US)
+    told = coverage("delays")
+    assert (told.labelled, told.predictions, told.delay_s) == (11, 12, (5.0, 9.0, 9.9))
+    assert coverage("delays", at(1)).share is None
+
+
+def test_a_dataset_gives_each_of_its_rows_once(workspace: Workspace, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictions = [ask(START_US, f"UA{number}") for number in range(5)]
+    arrivals = pl.DataFrame({"flight": ["UA0", "UA1", "UA2"], "day": [date(2024, 10, 4)] * 3, "late": [1.0, None, 3.0]})
+    columns = {"label": "late", "event_at": "landed"}
+    landed = pl.lit(datetime(2024, 10, 5, tzinfo=UTC))
+    dataset("arrivals").commit(arrivals.with_columns(landed=landed, gate=pl.lit("A")))
+    taken = log_dataset("delays", "arrivals", columns=columns)
+    assert (taken.accepted, taken.empty) == (2, 1)
+    assert found() == {predictions[0]: 1.0, predictions[2]: 3.0}
+    assert log_dataset("delays", "arrivals", columns=columns).accepted == 0
+    more = pl.DataFrame({"flight": ["UA1", "UA2"], "day": [date(2024, 10, 4)] * 2, "late": [2.0, 4.0]})
+    dataset("arrivals").append(more.with_columns(landed=landed, gate=pl.lit("B")))
+
+    def killed(*_: Any) -> None:
+        raise StorageError("here", "killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FeedbackParts, "take", killed)
+        with pytest.raises(StorageError, match="killed"):
+            log_dataset("delays", "arrivals", columns=columns)
+    assert found() == {predictions[0]: 1.0, predictions[2]: 3.0}
+    assert log_dataset("delays", "arrivals", columns=columns).accepted == 2
+    assert found() == {predictions[0]: 1.0, predictions[1]: 2.0, predictions[2]: 4.0}
+    assert len(scan_labels("delays").collect()) == 4
+    with pytest.raises(InvalidError, match="among those of the table"):
+        log_dataset("delays", "arrivals")
+
+
+def test_a_dataset_that_another_process_took_meanwhile_is_refused(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask(START_US, "UA0")
+    dataset("arrivals").commit(pl.DataFrame({"flight": ["UA0"], "day": [date(2024, 10, 4)], "label": [1.0]}))
+    part_of = compacting.part_of
+
+    def beaten(*given: Any) -> Any:
+        monkeypatch.setattr(datasets, "part_of", part_of)
+        log_dataset("delays", "arrivals")
+        return part_of(*given)
+
+    monkeypatch.setattr(datasets, "part_of", beaten)
+    with pytest.raises(ConflictError, match="Try again"):
+        log_dataset("delays", "arrivals")
+    assert len(scan_labels("delays").collect()) == 1
+
+
+@one_backend
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl", "json"])
+def test_files_of_each_kind_give_the_same_labels(tmp_path: Path, flights: Endpoint, ask: Ask, suffix: str) -> None:
+    one, other = ask(START_US, "0017"), ask(START_US, "UA2")
+    path = tmp_path / f"labels.{suffix}"
+    frame = pl.DataFrame(
+        {"flight": ["0017", "UA2"], "day": ["2024-10-04"] * 2, "delay": [3.0, 4.5], "landed": ["2024-10-05"] * 2}
+    )
+    if suffix == "csv":
+        frame.write_csv(path)
+    elif suffix == "parquet":
+        frame.write_parquet(path)
+    else:
+        rows = frame.to_dicts()
+        path.write_text(json.dumps(rows) if suffix == "json" else "\n".join(map(json.dumps, rows)))
+    intake = LabelIntake(flights, _workspace())
+    taken = intake(read_file(path, intake.check, {"label": "delay", "event_at": "landed"}).records, "cli")
+    assert taken.problems == ()
+    assert found() == {one: 3.0, other: 4.5}
+
+
+@one_backend
+def test_a_text_among_numbers_of_a_csv_file_is_refused_by_its_value(
+    tmp_path: Path, flights: Endpoint, ask: Ask
+) -> None:
+    prediction = ask(START_US)
+    path = tmp_path / "labels.csv"
+    path.write_text(f"prediction,label,gate\n{prediction},1.5,A\n{prediction},late,B\n{prediction},,C\n")
+    intake = LabelIntake(flights, _workspace())
+    table = read_file(path, intake.check, {})
+    taken = intake(table.records, "cli")
+    assert (taken.accepted, table.empty) == (1, 1)
+    assert [str(each) for each in taken.problems] == ['[1].label: "late" is a str, expected a number']
+    with pytest.raises(NotFoundError):
+        read_file(tmp_path / "none.csv", intake.check, {})
+    with pytest.raises(InvalidError, match=r"\.parquet"):
+        read_file(tmp_path / "none.xls", intake.check, {})
+
+
+@one_backend
+def test_labels_of_a_full_disk_are_not_acknowledged(small_disk: Path, flights: Endpoint) -> None:
+    log = FeedbackLog(small_disk / "feedback")
+    intake = LabelIntake(flights, _workspace())
+    intake._log = log
+    records = [by_key(float(number), f"UA{number}") for number in range(20_000)]
+    with pytest.raises(StorageError, match="full"):
+        intake(enumerate(records), "python")
