@@ -5,12 +5,14 @@ from __future__ import annotations
 import bz2
 import cProfile
 import gzip
+import io
 import json
 import lzma
 import os
 import random
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,17 @@ import polars as pl
 import pytest
 import xlsxwriter
 import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mainspring.data import check, dataset
 from mainspring.data.ingestion import Files, Limits, Progress, Retry, forget_cursor, ingest, list_cursors, streams
+from mainspring.data.ingestion.alignment import Alignment
+from mainspring.data.ingestion.delimited import Delimited
+from mainspring.data.ingestion.formats import Options
+from mainspring.data.ingestion.jsonlines import json_frames
+from mainspring.data.ingestion.source import Reading
+from mainspring.data.ingestion.streams import Blocks
 from mainspring.errors import InvalidError, NotFoundError, StorageError
 from mainspring.workspace import Workspace
 
@@ -140,6 +150,86 @@ def test_encodings_are_known_by_their_mark_or_declared(raw: Path, data: bytes, e
     (raw / "names.csv").write_bytes(data)
     ingest(raw / "names.csv", to="names", encoding=encoding)
     assert rows("names") == [("Zoë",)]
+
+
+@pytest.mark.parametrize("block_bytes", [2, 1 << 20])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_several_marks_at_the_beginning_are_no_text(
+    raw: Path, ending: str, encoding: str, block_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(streams, "_READ_BYTES", block_bytes)
+    text = "x\n1\n" if ending == "csv" else '{"x": 1}\n'
+    (raw / f"a.{ending}").write_bytes(f"\ufeff\ufeff\ufeff{text}".encode(encoding))
+    ingest(raw, to="flights")
+    assert (dataset("flights").latest().columns, rows()) == (("x",), [(1,)])
+
+
+VALUES = [
+    "1",
+    "2.5",
+    "007",
+    "é",
+    '"q"',
+    '"q,x"',
+    '"a""b"',
+    "",
+    "NaN",
+    "1e400",
+    "9" * 20,
+    "2013-01-01",
+    " 5",
+    '5"',
+    "\0",
+    "\r",
+]
+NAMES = ["a", "b", " a", '"b"', "é", "\ufeffa", "\r", ""]
+LINES = [
+    '{"a": 1}',
+    "{}",
+    "",
+    '{"a": null}',
+    '{"a": [1]}',
+    '{"a": {}}',
+    '{"a": 1.5}',
+    "null",
+    '{"a": "\\ud800"}',
+    "\ufeff",
+    "\r",
+]
+
+
+@given(data=st.data())
+@settings(max_examples=250)
+def test_whatever_a_text_file_holds_only_our_errors_come_of_it(data: st.DataObject) -> None:
+    width, break_ = data.draw(st.integers(1, 3)), data.draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    is_csv, dtype = data.draw(st.booleans()), data.draw(st.sampled_from([pl.Int64(), pl.Date(), pl.Float64(), None]))
+    cells = st.lists(st.sampled_from(VALUES), min_size=width, max_size=width).map(",".join)
+    head = data.draw(st.lists(st.sampled_from(NAMES), min_size=width, max_size=width).map(",".join))
+    body = data.draw(st.lists(cells if is_csv else st.sampled_from(LINES), max_size=6))
+    text = "\ufeff" * data.draw(st.integers(0, 3)) + break_.join([head, *body] if is_csv else body)
+    file = io.BytesIO(text.encode(data.draw(st.sampled_from(["utf-8", "utf-16", "utf-16-be", "cp1252"])), "replace"))
+    options = Options(separator=",", quote=data.draw(st.sampled_from(["", '"'])), ragged="pad")
+    blocks = Blocks(file, "a", encoding=data.draw(st.sampled_from(["auto", "utf-16", "utf-8"])), quote=b'"')
+    reading = Reading("append", {} if dtype is None else {"a": dtype})
+    with suppress(InvalidError):
+        for frame, _ in (
+            Delimited(blocks, options, reading, {}, None).frames() if is_csv else json_frames(blocks, reading)
+        ):
+            Alignment(reading.types).take(frame, "a", sparse=True)
+
+
+def test_lines_that_end_as_those_of_old_macs_are_told(raw: Path) -> None:
+    (raw / "a.csv").write_bytes(b"a,b\r1,2\r")
+    with pytest.raises(InvalidError, match=r"a\.csv, line 1: .* is not text whose lines end with a line feed"):
+        ingest(raw, to="flights")
+
+
+def test_a_value_behind_an_empty_line_of_one_column_is_named_with_its_line(raw: Path) -> None:
+    (raw / "a.csv").write_text("x\n\n1\nlate\n")
+    with pytest.raises(InvalidError, match=r"a\.csv, line 4, column `x`: `late`"):
+        ingest(raw, to="flights", types={"x": "i64"})
 
 
 def test_what_is_not_text_in_its_encoding_is_named_with_its_line(raw: Path) -> None:

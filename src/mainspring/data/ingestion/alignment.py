@@ -15,6 +15,7 @@ from typing import Literal
 import polars as pl
 
 from mainspring.artifacts.table import schema_of
+from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS
 from mainspring.data.tables.nested import by_fields, by_items, fields_of
 from mainspring.data.tables.type_names import name_of_type, named_type
 from mainspring.data.tables.widening import filled, is_open, wider
@@ -144,7 +145,7 @@ def _cast(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
                 wall = _cast(series, pl.Datetime(dtype.time_unit), path)
                 return _in_zone(wall, dtype.time_zone, path)
         found = series.cast(dtype)
-    except pl.exceptions.PolarsError as error:
+    except ERRORS_OF_POLARS as error:
         raise _misfit(path, _unfit(series, dtype) or shorten(str(error)), dtype) from error
     if not _is_exact(series, found):
         raise _misfit(path, name_of_type(given), dtype)
@@ -155,7 +156,7 @@ def _unfit(series: pl.Series, dtype: pl.DataType) -> str:
     """The first value of a column that doesn't fit into a type; empty if that isn't found."""
     try:
         found = parsed(series, dtype, strict=False) if series.dtype == pl.String() else series.cast(dtype, strict=False)
-    except pl.exceptions.PolarsError:
+    except ERRORS_OF_POLARS:
         return ""
     wrong = series.filter(found.is_null() & series.is_not_null()).head(1).to_list()
     return shorten(str(wrong[0])) if wrong else ""

@@ -13,7 +13,7 @@ import polars as pl
 from mainspring.data.ingestion import lines
 from mainspring.data.ingestion.alignment import parsed
 from mainspring.data.ingestion.formats import Options
-from mainspring.data.ingestion.kinds import holds_large, is_exact
+from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS, holds_large, is_exact
 from mainspring.data.ingestion.source import Reading
 from mainspring.data.ingestion.streams import Blocks
 from mainspring.errors import InvalidError, listed, shorten
@@ -50,7 +50,10 @@ class Delimited:
                 self.header = None
                 continue  # nothing but empty lines so far
             header = self.header
-            frame = self._parsed(self._even(block, line), block, line)
+            try:
+                frame = self._parsed(self._even(block, line), block, line)
+            except ERRORS_OF_POLARS as error:
+                raise self._malformed(block, line, error) from error
             yield frame, Position(self.blocks.taken_bytes, end, header)
 
     @property
@@ -67,7 +70,7 @@ class Delimited:
         try:
             header = next((row for row in reader if row), [])
         except csv.Error as error:
-            raise InvalidError(self.blocks.uri, str(error), "CSV with a header") from error
+            raise self._no_header(block, reader.line_num) from error
         where = f"{self.blocks.uri}, line {reader.line_num}"
         twice = [name for name, count in Counter(header).items() if count > 1]
         if twice:
@@ -77,6 +80,13 @@ class Delimited:
         self.header = header
         split = block.split(b"\n", reader.line_num)
         return (split[reader.line_num] if len(split) > reader.line_num else b""), reader.line_num
+
+    def _no_header(self, block: bytes, line: int) -> InvalidError:
+        where, given = f"{self.blocks.uri}, line {max(line, 1)}", shorten(block[:100].decode("utf-8", "replace"))
+        if b"\r" in block.partition(b"\n")[0].rstrip(b"\r"):
+            expected = "text whose lines end with a line feed, with or without a carriage return before it"
+            return InvalidError(where, given, expected, "tr '\\r' '\\n' makes such lines of those of old Macs.")
+        return InvalidError(where, given, "the header of a CSV file", "Is a quote left open?")
 
     def _even(self, block: bytes, line: int) -> bytes:
         """The block without empty lines, all others with as many fields as the header; `ragged="pad"` fills short ones."""
@@ -132,10 +142,10 @@ class Delimited:
         try:
             found = self._read_seen(data, readable)
             frame = self._read(data, readable | self._seen) if found is None else found
-        except pl.exceptions.PolarsError:
+        except ERRORS_OF_POLARS:
             try:
                 frame = self._read(data, readable)  # types seen so far may widen
-            except pl.exceptions.PolarsError as error:
+            except ERRORS_OF_POLARS as error:
                 raise self._misfit(data, block, line, readable, error) from error
         self._expect_exact(frame, data, block, line)
         frame = self._with_codes(frame, data, even)
@@ -174,7 +184,7 @@ class Delimited:
         assert self.header is not None
         try:
             as_text = self._read_text(data, self.header)
-        except pl.exceptions.PolarsError:
+        except ERRORS_OF_POLARS:
             return self._malformed(block, line, error)
         for name, dtype in types.items():
             if dtype == pl.String():
@@ -193,7 +203,8 @@ class Delimited:
         assert self.header is not None
         place = lines.stray_quote(block, self._separator, self._quote)
         if place is None:
-            return InvalidError(self.blocks.uri, shorten(str(error)), f"CSV with the columns {listed(self.header)}")
+            where = f"{self.blocks.uri}, lines from {line + 1}"
+            return InvalidError(where, shorten(str(error)), f"CSV with the columns {listed(self.header)}")
         begin, number = block.rfind(b"\n", 0, place) + 1, line + block.count(b"\n", 0, place) + 1
         return InvalidError(
             f"{self.blocks.uri}, line {number}",
@@ -237,7 +248,9 @@ class Delimited:
         return self._read(data, dict.fromkeys(names, pl.String()), infer=False, columns=names)
 
     def _where(self, block: bytes, line: int, row: int, name: str) -> str:
-        number = next(number for at, (number, _) in enumerate(lines.records(block, self._quote, line)) if at == row)
+        assert self.header is not None
+        found = lines.records(block, self._quote, line, empty=len(self.header) == 1)
+        number = next(number for at, (number, _) in enumerate(found) if at == row)
         return f"{self.blocks.uri}, line {number}, column `{name}`"
 
 

@@ -18,6 +18,7 @@ import polars as pl
 from mainspring.data.ingestion.delimited import Delimited
 from mainspring.data.ingestion.formats import Options, options_of, part_of
 from mainspring.data.ingestion.jsonlines import json_frames
+from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS
 from mainspring.data.ingestion.places import Parts, Place, files_in, known_by, place_of
 from mainspring.data.ingestion.source import Batch, Interrupted, Reading, StaleState, State
 from mainspring.data.ingestion.streams import Blocks, DigestedStream, Prefix, decompressed
@@ -289,5 +290,5 @@ class _ItemReading:
                 end = min(row + _PARQUET_ROWS, rows)
                 position = {"whole": digest} if end == rows else {"row": end, "digest": digest}
                 yield frame, position, self.item.size_bytes * end // rows if rows else self.item.size_bytes
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except (*ERRORS_OF_POLARS, OSError) as error:
             raise InvalidError(self.item.uri, shorten(str(error)), "a whole Parquet file") from error

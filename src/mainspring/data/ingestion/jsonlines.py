@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from mainspring.data.ingestion.kinds import expect_kinds
+from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS, expect_kinds
 from mainspring.data.ingestion.source import Reading
 from mainspring.data.ingestion.streams import Blocks
 from mainspring.errors import InvalidError, shorten
@@ -41,7 +41,7 @@ def json_frames(blocks: Blocks, reading: Reading) -> Iterator[tuple[pl.DataFrame
         try:
             frame = _parsed(block, blocks.uri, line, overrides)
             _expect_kinds(frame, block, blocks.uri, line, reading)
-        except (msgspec.MsgspecError, RecursionError) as error:  # half a surrogate pair
+        except (msgspec.MsgspecError, RecursionError, *ERRORS_OF_POLARS) as error:  # e.g. half a surrogate pair
             raise _misfit(block, blocks.uri, line, error) from error
         yield frame, LinePosition(blocks.taken_bytes, line + block.count(b"\n"))
 
@@ -70,7 +70,7 @@ def _parsed(block: bytes, uri: str, line: int, overrides: dict[str, pl.DataType]
         found = frame.schema
         present = {name: dtype for name, dtype in overrides.items() if name in found and found[name] != dtype}
         return pl.read_ndjson(block, infer_schema_length=None, schema_overrides=present) if present else frame
-    except pl.exceptions.PolarsError as error:
+    except ERRORS_OF_POLARS as error:
         raise _misfit(block, uri, line, error) from error
 
 

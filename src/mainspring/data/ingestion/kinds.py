@@ -12,6 +12,9 @@ import polars as pl
 
 from mainspring.errors import InvalidError
 
+ERRORS_OF_POLARS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+"""All that reading may end with; a panic of its native code is no error by Python's classes."""
+
 _EXACT = 1 << 53  # up to here each whole number is a float of its own
 
 

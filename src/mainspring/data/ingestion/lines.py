@@ -11,15 +11,17 @@ _NEWLINE, _RETURN, _ZERO = 10, 13, 48
 _SIGNS = np.frombuffer(b"+-", np.uint8)
 
 
-def records(block: bytes, quote: bytes, line: int) -> Iterator[tuple[int, bytes]]:
+def records(block: bytes, quote: bytes, line: int, *, empty: bool = False) -> Iterator[tuple[int, bytes]]:
     r"""Each record that holds anything, with the number of its first line, `line` lines standing before the block.
+
+    With `empty` also lines that hold nothing, which of one column are rows.
 
     >>> list(records(b"a,b\n\nd,e", b"", 7))
     [(8, b'a,b'), (10, b'd,e')]
     """
     first, parts, is_open = 0, list[bytes](), False
     for number, text in enumerate(block.split(b"\n"), line + 1):
-        if not parts and not text.strip(b"\r"):
+        if not (parts or empty or text.strip(b"\r")):
             continue
         first = first if parts else number
         parts.append(text)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from mainspring.data.ingestion.kinds import expect_kinds
+from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS, expect_kinds
 from mainspring.data.ingestion.source import Reading
 from mainspring.errors import InvalidError, shorten
 
@@ -26,7 +26,7 @@ def frame_of(records: list[dict[str, Any]], origin: str, reading: Reading) -> pl
         raise InvalidError(f"{origin}, column `{name}`", kinds, "values of one type")
     try:
         frame = pl.from_dicts(records, infer_schema_length=None, schema_overrides=overrides, strict=True)
-    except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
+    except (TypeError, OverflowError, *ERRORS_OF_POLARS) as error:
         raise InvalidError(origin, shorten(str(error)), "records that make one table") from error
 
     def hold(texts: Any) -> None:

@@ -20,7 +20,7 @@ import polars as pl
 from blake3 import blake3
 
 from mainspring.data._sources import source_of_address
-from mainspring.data.ingestion.kinds import is_exact
+from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS, is_exact
 from mainspring.data.ingestion.source import Batch, Reading, State, behind_cursor
 from mainspring.errors import InvalidError, close_names, counted, listed, shorten
 
@@ -181,7 +181,7 @@ class Sql(msgspec.Struct, frozen=True):
             self._expect_exact(name, values)
         try:
             found = pl.Series(name, values, dtype=dtype, strict=True)
-        except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
+        except (TypeError, OverflowError, *ERRORS_OF_POLARS) as error:
             raise InvalidError(
                 f"{self._origin}, column `{name}`", shorten(str(error)),
                 f"values of one type{f', `{str(dtype).lower()}`' if dtype is not None else ''}", "Cast it in the query.",

@@ -20,6 +20,7 @@ BLOCK_BYTES = 16 << 20
 _LONGEST_RECORD = 256 << 20
 _READ_BYTES = 1 << 20
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_MARK_BYTES = 3
 _MAGIC = ((b"\x1f\x8b", "gzip"), (b"BZh", "bz2"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"))
 _MAGIC_BYTES = 6
 
@@ -135,7 +136,7 @@ class Blocks:
         self._file, self._quote, self._skip = file, quote, skip
         self._encoding, self._declared = encoding, encoding
         self._decoder: codecs.IncrementalDecoder | None = None
-        self._is_begun = False
+        self._is_begun, self._is_leading = False, True
         self._lines_decoded = line
 
     def __iter__(self) -> Iterator[bytes]:
@@ -182,16 +183,20 @@ class Blocks:
             return data or None
         try:
             text = self._decoder.decode(data, final=not data)
-        except UnicodeDecodeError as error:
-            raise self._undecodable(data, error.start) from error
+        except UnicodeError as error:  # UTF-16 that begins with no mark, where one was declared, stands at no byte
+            raise self._undecodable(data, getattr(error, "start", 0)) from error
+        if self._is_leading:  # what joins files puts one mark behind another
+            text = text.lstrip("\ufeff")
+            self._is_leading = not text
         self._lines_decoded += text.count("\n")
         return text.encode() if data or text else None
 
     def _begin(self, data: bytes) -> bytes:
         self._is_begun = True
+        data = self._at_least(data, _MARK_BYTES)
         for mark, encoding in _MARKS:
             if data.startswith(mark) and _fits(self._encoding, encoding):
-                self._encoding, data = encoding, data[len(mark) :]
+                self._encoding = encoding
                 break
         if self._encoding == "auto":
             self._encoding = "utf-8"
@@ -201,6 +206,15 @@ class Blocks:
             raise InvalidError("encoding", self._encoding, "a text encoding, e.g. `utf-8` or `cp1252`") from error
         if info.name not in ("utf-8", "utf-8-sig", "ascii"):
             self._decoder = info.incrementaldecoder()
+            return data
+        while data.startswith(codecs.BOM_UTF8):
+            data = self._at_least(data[len(codecs.BOM_UTF8) :], len(codecs.BOM_UTF8))
+        return data
+
+    def _at_least(self, data: bytes, count: int) -> bytes:
+        """These bytes, and so many of those behind them that a mark isn't cut."""
+        while len(data) < count and (more := read_some(self._file, self.uri, _READ_BYTES)):
+            data += more
         return data
 
     def _check(self, block: bytes) -> None:
@@ -219,7 +233,8 @@ class Blocks:
             if self._declared == "auto"
             else "Another encoding is meant."
         )
-        return InvalidError(f"{self.uri}, line {line}", f"byte 0x{data[start]:02x}", f"text in {self._encoding}", hint)
+        given = f"byte 0x{data[start]:02x}" if start < len(data) else "the end of the file"
+        return InvalidError(f"{self.uri}, line {line}", given, f"text in {self._encoding}", hint)
 
     def _last_end(self, data: bytes) -> int:
         """Where the last whole record ends: behind a line break outside of quotes."""
