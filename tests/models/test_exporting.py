@@ -85,6 +85,23 @@ MODELS: dict[str, Callable[[], tuple[Any, Any]]] = {
 }
 
 
+ALONE = "import runpy, sys; sys.modules['mainspring'] = None; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
+
+
+def ask(program: Path, lines: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Run the program in a process that can't import Mainspring."""
+    command = [sys.executable, "-Ic", ALONE, str(program), *arguments]
+    return subprocess.run(command, input=lines, capture_output=True, check=False)
+
+
+def alone(folder: Path, program: str = "predict.py") -> list[Any]:
+    """What a folder answers of the table in such a process."""
+    lines = b"".join(msgspec.json.encode(each) + b"\n" for each in TABLE.to_dicts())
+    answered = ask(folder / program, lines, str(folder))
+    assert answered.returncode == 0, answered.stderr.decode()
+    return [json.loads(line) for line in answered.stdout.splitlines()]
+
+
 def linear(**more: Any) -> ModelVersion:
     return register(LogisticRegression().fit(TABLE, LATE), "late", signature=TABLE, **more)
 
@@ -121,20 +138,14 @@ def test_the_program_answers_lines_and_needs_no_mainspring(workspace: Workspace,
         export_model(version, tmp_path / "out", form="onnx")
     export_onnx(version)
     export_model(version, tmp_path / "out", form="onnx")
-    alone = "import runpy, sys; sys.modules['mainspring'] = None; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
-
-    def ask(lines: bytes) -> subprocess.CompletedProcess[bytes]:
-        command = [sys.executable, "-Ic", alone, str(tmp_path / "out/predict.py")]
-        return subprocess.run(command, input=lines, capture_output=True, check=False)
-
-    answered = ask(b"".join(msgspec.json.encode(each) + b"\n" for each in TABLE.to_dicts()))
-    assert [json.loads(line) for line in answered.stdout.splitlines()] == load_onnx(version)(TABLE.to_dicts())
-    wrong = ask(b'{"a": "x", "b": 1}\n')
+    assert alone(tmp_path / "out") == load_onnx(version)(TABLE.to_dicts())
+    wrong = ask(tmp_path / "out/predict.py", b'{"a": "x", "b": 1}\n')
     assert (wrong.returncode, wrong.stderr) == (1, b"Error: [0].a: 'x', expected f64\n")
 
 
-def test_the_program_imports_nothing_of_mainspring() -> None:
-    source = Path(exporting.__file__).with_name("predict.py").read_text(encoding="utf-8")
+@pytest.mark.parametrize("program", ["predict.py", "torch_program.py"])
+def test_the_program_imports_nothing_of_mainspring(program: str) -> None:
+    source = Path(exporting.__file__).with_name(program).read_text(encoding="utf-8")
     nodes = list(ast.walk(ast.parse(source)))
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
@@ -229,20 +240,27 @@ class Silent:
         return [None for _ in records]
 
 
-def test_definitions_of_the_project_and_what_only_mainspring_reads_do_not_go_along(
+def test_a_class_of_the_project_goes_along_unless_only_a_pickle_has_it_or_only_mainspring_reads_it(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = "from sklearn.linear_model import LinearRegression\nclass Line(LinearRegression): pass\n"
+    source = (
+        "import mainspring\nfrom sklearn.linear_model import LinearRegression\nclass Line(LinearRegression): pass\n"
+    )
     (tmp_path / "own_lines.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     from own_lines import Line  # type: ignore[import-not-found]  # written just now
 
     with importing_from([tmp_path]):
-        for pickled in (False, True):
-            version = register(Line().fit(TABLE.to_numpy(), LATE), f"own-{pickled}", signature=TABLE, pickled=pickled)
-            version = allow_pickle(version, note="mine") if pickled else version
-            with pytest.raises(CodecError, match=r"definitions of the project, which don't go along: `own_lines"):
-                export_model(version, tmp_path / "out")
+        model = Line().fit(TABLE.to_numpy(), LATE)
+        pickled = allow_pickle(register(model, "own-pickled", signature=TABLE, pickled=True), note="mine")
+        with pytest.raises(CodecError, match=r"definitions of the project, which don't go along: `own_lines"):
+            export_model(pickled, tmp_path / "out")
+        version = register(model, "own", signature=TABLE)
+        export_model(version, tmp_path / "own")
+        with pytest.raises(ValueError, match=r"Another module `own_lines` is loaded, from .*own_lines\.py"):
+            run_path(str(tmp_path / "own/predict.py"))["load"]()
+        assert alone(tmp_path / "own") == Predictor.load(version, workspace.blobs)(TABLE.to_dicts())
+    assert "import mainspring" not in (tmp_path / "own/code/own_lines.py").read_text()
     sys.modules.pop("own_lines")
     plain = register({"no": "model"}, "odd", signature=Signature((Field("x", "f64"),)))
     with pytest.raises(CodecError, match="which only Mainspring reads"):

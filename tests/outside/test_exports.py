@@ -15,6 +15,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from mainspring.artifacts.project import importing_from
 from mainspring.models import ModelVersion, Predictor, export_model, register, register_folder
 from mainspring.workspace import Workspace, using
 from tests.outside.environments import environment
@@ -52,6 +53,20 @@ mlflow.lightgbm.save_model(model, "estimator", signature=infer_signature(rows), 
 mlflow.lightgbm.save_model(model.booster_, "booster", signature=infer_signature(rows))
 mlflow.pytorch.save_model(torch.nn.Linear(2, 1), "net", input_example=numpy.zeros((2, 2), "float32"))
 print(json.dumps({"estimator": model.predict(rows).tolist(), "booster": model.predict_proba(rows).tolist()}))
+"""
+NET = """
+import torch
+from mainspring.artifacts import keep_arguments
+
+@keep_arguments
+class Net(torch.nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Linear(2, width), torch.nn.Tanh(), torch.nn.Linear(width, 1))
+
+    def predict(self, rows):
+        with torch.no_grad():
+            return self.layers(torch.as_tensor(rows, dtype=torch.float32))[:, 0].double().numpy()
 """
 BOOSTER = """
 import json, mlflow, pandas
@@ -100,6 +115,29 @@ def test_mlflow_loads_the_booster_of_an_exported_model_of_lightgbm(workspace: Wo
     answered = environment("mlflow-3.17").run("python", "-W", "ignore", "-c", BOOSTER, cwd=tmp_path)
     expected = Predictor.load(version, workspace.blobs)(RECORDS)
     assert json.loads(answered) == ["Booster", expected, expected]
+
+
+@pytest.mark.timeout(1_200)
+def test_mlflow_loads_an_exported_module_of_pytorch(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_net.py").write_text(NET)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(type(workspace.project), "source_roots", property(lambda _: (tmp_path,)))
+    from own_net import Net  # type: ignore[import-not-found]  # written just now
+
+    with importing_from([tmp_path]):
+        version = register(Net(3).eval(), "net", signature=ROWS, input_kind="numpy")
+        expected = Predictor.load(version, workspace.blobs)(RECORDS)
+    away = tmp_path / "away"
+    export_model(version, away / "out", form="mlflow")
+    export_model(version, away / "plain")
+    (away / "records.json").write_text(json.dumps(RECORDS))
+    trainer = environment("mlflow-torch", over=environment("mlflow-3.17"))
+    answered, _ = json.loads(trainer.run("python", "-W", "ignore", "-c", LOADED, "out", cwd=away))
+    assert answered == pytest.approx(expected, rel=1e-6)
+    plain = json.loads(trainer.run("python", "-c", ASK.replace('"out"', '"plain"'), cwd=away))
+    assert plain == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.timeout(1_200)

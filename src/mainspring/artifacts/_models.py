@@ -77,15 +77,19 @@ class ModelCodec(ABC):
 
     def decode(self, encoded: Encoded, blobs: BlobAccess) -> Any:
         """A new model, of a class of the library or of the project."""
-        record = codec_named(_RECORD).decode(encoded, blobs)
         try:
-            name, payload, state = record["class"], blobs.read(record["payload"]), record["state"]
+            name, state, payload = self.read(encoded, blobs)
             return self.put_together(self._class(name), state, payload)
         except (CodecError, MemoryError, OSError):
             raise
         except Exception as error:
             text = shorten(f"{type(error).__name__}: {error}", 300)
             raise CodecError(f"The blob `{encoded.blob[:12]}` is not a stored model: {text}") from error
+
+    def read(self, encoded: Encoded, blobs: BlobAccess) -> tuple[str, dict[str, Any], bytes]:
+        """The class as `module:qualname`, the state and the payload of what is stored; nothing of the class is looked up."""
+        record = codec_named(_RECORD).decode(encoded, blobs)
+        return record["class"], record["state"], blobs.read(record["payload"])
 
     def preview(self, value: Any) -> Preview:
         """The model's class and parameters."""

@@ -58,7 +58,7 @@ def _split(path: str) -> tuple[str, str]:
     home, _, name = path.rpartition(".")
     outermost = home
     while home:
-        if home in ("__main__", script.get()) or _file(home) is not None:
+        if home in ("__main__", script.get()) or module_file(home) is not None:
             return home, name
         home, _, last = home.rpartition(".")
         name = f"{last}.{name}"
@@ -79,14 +79,14 @@ def _module(name: str) -> ModuleType:
             text = shorten(f"{type(error).__name__}: {error}", 200)
             raise CodecError(f"the module `{name}` can't be imported: {text}") from error
     module = sys.modules[name]
-    expected, place = _file(name), getattr(module, "__file__", None)
+    expected, place = module_file(name), getattr(module, "__file__", None)
     if expected is None or place is None or Path(place).resolve() != expected.resolve():
         raise CodecError(f"another module `{name}` than the project's is loaded, from {place}")
     return module
 
 
-def _file(name: str) -> Path | None:
-    """Where the project has a module, as Python's own search would find it."""
+def module_file(name: str) -> Path | None:
+    """Where the project has a module, as Python's own search would find it; None if it has none of this name."""
     if not all(part.isidentifier() for part in name.split(".")):
         return None
     for folder in _folders():

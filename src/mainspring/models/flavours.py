@@ -213,7 +213,7 @@ def _lightgbm(said: MLModel, data: bytes) -> Any:
     if not isinstance(classes, list) or len(classes) != max(scores, 2):
         raise InvalidError(f"{FILE}.flavors.lightgbm.classes", shorten(classes), f"a list of {max(scores, 2)} classes")
     # Fitted on nothing but the classes, so that LightGBM itself sets what it keeps beside the booster.
-    model = lightgbm.LGBMClassifier(n_estimators=1, verbosity=-1)
+    model: Any = lightgbm.LGBMClassifier(n_estimators=1, verbosity=-1)
     model.fit([[0.0] * booster.num_feature()] * len(classes), classes)
     vars(model).update(_Booster=booster)
     return model

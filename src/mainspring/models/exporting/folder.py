@@ -6,6 +6,9 @@ Invariant: what stands in the place is whole, holds nothing of the project, and 
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.resources import files as resources
 from pathlib import Path
@@ -29,6 +32,13 @@ from mainspring.workspace import Workspace, current_workspace
 
 ExportForm = Literal["folder", "mlflow", "onnx"]
 _PROGRAM, _SAID, _DIGESTS = "predict.py", "model.json", "SHA256SUMS"
+_ALONE = """
+import runpy, sys
+program, folder, *hidden = sys.argv[1:]
+sys.argv[1:], sys.modules["mainspring"] = [folder], None
+sys.path[:] = [each for each in sys.path if each not in hidden]
+runpy.run_path(program, run_name="__main__")
+"""
 _USE = {
     "folder": "`python predict.py < records.jsonl`, or `from predict import load`. `pip install -r requirements.txt` first.",
     "mlflow": '`mlflow.pyfunc.load_model(".")`, or `mlflow models serve -m .`.',
@@ -88,7 +98,7 @@ def export_model(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
         program = f"code/{EXPORTED}.py" if form == "mlflow" else _PROGRAM
-        _expect_alike(unfinished, program, records, native)
+        _expect_alike(unfinished, program, records, native, model, workspace)
     return ModelExport(str(version), form, str(target), model.format, len(records), digests)
 
 
@@ -111,7 +121,7 @@ def _files(
     said = {
         "model_version": str(version), "content_digest": version.content_digest, "licence": version.licence,
         "python": pins.python, "file": model.file, "sha256": hashlib.sha256(model.data).hexdigest(),
-        "format": model.format, "settings": model.settings, "input_kind": kind,
+        "format": model.format, "settings": model.settings, "input_kind": kind, "code": model.defines,
         "inputs": [msgspec.structs.asdict(field) for field in signature.inputs],
         "output": msgspec.structs.asdict(signature.output),
     }  # fmt: skip
@@ -122,6 +132,7 @@ def _files(
         f"installed {whence}, with Python {pins.python}. `sha256sum -c {_DIGESTS}` checks the files.\n"
     )
     files = {
+        **{f"code/{path}": data for path, data in model.code.items()},
         model.file: model.data,
         _SAID: msgspec.json.format(msgspec.json.encode(said)),
         "README.md": readme.encode(),
@@ -132,15 +143,36 @@ def _files(
     return files | {f"code/{EXPORTED}.py": program} | mlflow_files(version, signature, model, pins, records)
 
 
-def _expect_alike(folder: Path, program: str, records: Sequence[Mapping[str, Any]], native: Predictor) -> None:
+def _expect_alike(
+    folder: Path, program: str, records: Sequence[Mapping[str, Any]], native: Predictor, model: Portable, workspace: Workspace
+) -> None:  # fmt: skip
     """Hold what was exported to what it was made of; raises `CodecError`."""
     try:
-        given = run_path(str(folder / program))["load"](folder).predict(records)
+        if model.code:
+            given = _answered_alone(folder, program, records, workspace)
+        else:
+            given = run_path(str(folder / program))["load"](folder).predict(records)
     except (ImportError, MemoryError):
         raise
     except Exception as error:  # each library has its own
-        text = shorten(f"{type(error).__name__}: {error}", 300)
+        text = str(error) if isinstance(error, CodecError) else shorten(f"{type(error).__name__}: {error}", 300)
         raise CodecError(f"The exported model doesn't answer the version's example: {text}") from error
     for row, (ours, theirs) in enumerate(zip(native(records), given, strict=True)):
         if ours != theirs:
             raise CodecError(f"The exported model answers otherwise: {ours} → {theirs} in row {row} of the example.")
+
+
+def _answered_alone(
+    folder: Path, program: str, records: Sequence[Mapping[str, Any]], workspace: Workspace
+) -> list[Any]:
+    """The answers of a process that has neither Mainspring nor the project: both are loaded in this one."""
+    hidden = [str(each.resolve()) for each in (*workspace.project.source_roots, workspace.project.root)]
+    command = [sys.executable, "-I", "-c", _ALONE, str(folder / program), str(folder), *hidden]
+    # As many threads as here: others may add in another order.
+    torch = sys.modules.get("torch")
+    threads = {} if torch is None else {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    lines = b"".join(msgspec.json.encode(record) + b"\n" for record in records)
+    done = subprocess.run(command, input=lines, capture_output=True, check=False, env={**os.environ, **threads})
+    if done.returncode:
+        raise CodecError(shorten(done.stderr.decode(errors="replace").strip().rpartition("\n")[2], 300))
+    return [msgspec.json.decode(line) for line in done.stdout.splitlines()]

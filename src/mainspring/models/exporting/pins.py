@@ -22,8 +22,8 @@ class Pins(msgspec.Struct, frozen=True):
     recorded: bool
 
     def lines(self) -> list[str]:
-        """As a file of requirements has them."""
-        return [f"{name}=={version}" for name, version in self.distributions.items()]
+        """As a file of requirements has them, without builds such as `+cpu`, which only one index has."""
+        return [f"{name}=={version.partition('+')[0]}" for name, version in self.distributions.items()]
 
 
 def pins_of(

@@ -6,7 +6,8 @@ import json
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from importlib.resources import files as resources
 from io import BytesIO
 from pathlib import Path
 from pickletools import genops
@@ -14,14 +15,20 @@ from typing import Any
 
 import msgspec
 
+from mainspring.artifacts import Encoded
 from mainspring.artifacts.onnx import OnnxModel
+from mainspring.artifacts.project import importing_from
 from mainspring.errors import CodecError
+from mainspring.models.exporting.definitions import definitions_of
+from mainspring.models.exporting.modules import SaidModule
 from mainspring.models.pickled import CODEC, allowed_bytes
 from mainspring.models.registry import load_model
 from mainspring.models.version import ModelVersion, expect_model
 from mainspring.runs.environment import installed
+from mainspring.store import BlobStore
 from mainspring.workspace import Workspace
 
+_BUILDS = "mainspring_torch.py"
 _INSTEAD = (
     "Export it as ONNX (mainspring models onnx REF, then --format onnx), or register it as one that has a format."
 )
@@ -31,7 +38,8 @@ class Portable(msgspec.Struct, frozen=True):
     """A model as a file: its name, bytes, the format that `predict.py` reads, and settings for that.
 
     `modules` are the top-level modules that loading it imports. `written_here` says that a library that is installed here
-    wrote the bytes just now, rather than when the version was registered: that library's version is the one to pin.
+    wrote the bytes just now, rather than when the version was registered: that library's version is the one to pin. `code` are
+    source files that go along, by their paths in a folder of their own; `defines` the modules that they are, with these paths.
     """
 
     file: str
@@ -40,6 +48,8 @@ class Portable(msgspec.Struct, frozen=True):
     modules: frozenset[str]
     settings: Mapping[str, Any] = {}
     written_here: bool = False
+    code: Mapping[str, bytes] = {}
+    defines: Mapping[str, str] = {}
 
 
 def portable(version: ModelVersion, workspace: Workspace) -> Portable:
@@ -47,18 +57,20 @@ def portable(version: ModelVersion, workspace: Workspace) -> Portable:
 
     Raises:
         NotAllowedError: it isn't loaded here, or it is a pickle that nobody allowed.
-        CodecError: its codec has no form that others read, or it holds definitions of the project.
+        CodecError: its codec has no form that others read, or it holds definitions of the project that can't go along.
     """
     encoded, _ = expect_model(version)
     model = load_model(version, workspace)  # also the proof that each of its types may be loaded
     if encoded.codec == CODEC:
         return _pickle(version, allowed_bytes(version, workspace), workspace)
-    if encoded.codec not in _FORMATS:
+    if encoded.codec not in (*_FORMATS, *_WITH_CODE):
         raise CodecError(f"`{version}` is stored by `{encoded.codec}`, which only Mainspring reads. {_INSTEAD}")
+    if encoded.codec in _WITH_CODE:
+        with importing_from(workspace.project.source_roots):
+            return _WITH_CODE[encoded.codec](encoded, workspace.blobs)
     if encoded.brings:
         raise _project(version, encoded.brings)
-    data = workspace.blobs.read(encoded.blob) if encoded.codec in ("sklearn", "onnx") else b""
-    return _FORMATS[encoded.codec](model, data)
+    return _FORMATS[encoded.codec](model)
 
 
 def graph(model: OnnxModel) -> Portable:
@@ -67,15 +79,33 @@ def graph(model: OnnxModel) -> Portable:
     return Portable("model.onnx", model.data, "onnx", frozenset({"onnxruntime", "numpy"}), settings)
 
 
-def _sklearn(_: Any, data: bytes) -> Portable:
+def _torch(encoded: Encoded, blobs: BlobStore) -> Portable:
+    found = SaidModule(encoded, blobs)
+    program = (resources("mainspring.models.exporting") / "torch_program.py").read_bytes()
+    modules = frozenset({"torch", "safetensors", "numpy"})
+    plain = Portable("model.safetensors", found.weights, "torch", modules, found.settings)
+    return _with_code(plain, {*found.references, *encoded.brings}, {_BUILDS: program})
+
+
+def _with_code(model: Portable, references: Collection[str], programs: Mapping[str, bytes]) -> Portable:
+    """A model with the definitions of the project that it needs, and programs."""
+    found = definitions_of(sorted(references))
+    own = {name.partition(".")[0] for name in found.modules}
+    return msgspec.structs.replace(
+        model, modules=(model.modules | found.imports) - own, code={**found.files, **programs},
+        defines={**found.modules, **{path.removesuffix(".py"): path for path in programs}},
+    )  # fmt: skip
+
+
+def _sklearn(encoded: Encoded, blobs: BlobStore) -> Portable:
     import skops.io
 
+    data = blobs.read(encoded.blob)
     with zipfile.ZipFile(BytesIO(data)) as archive:
         schema = json.loads(archive.read("schema.json"))
     trusted = sorted(skops.io.get_untrusted_types(data=data))
-    return Portable(
-        "model.skops", data, "skops", frozenset({"skops", "sklearn", *_modules(schema)}), {"trusted": trusted}
-    )
+    modules = frozenset({"skops", "sklearn", *_modules(schema)})
+    return _with_code(Portable("model.skops", data, "skops", modules, {"trusted": trusted}), encoded.brings, {})
 
 
 def _modules(node: Any) -> set[str]:
@@ -85,7 +115,7 @@ def _modules(node: Any) -> set[str]:
     return own.union(*map(_modules, items))
 
 
-def _xgboost(model: Any, _: bytes) -> Portable:
+def _xgboost(model: Any) -> Portable:
     if not hasattr(model, "get_params"):
         raise CodecError("A bare `Booster` of XGBoost takes XGBoost's own matrix, no records. Register an estimator.")
     plain = {name: value for name, value in model.get_params().items() if isinstance(value, bool | int | str)}
@@ -96,7 +126,7 @@ def _xgboost(model: Any, _: bytes) -> Portable:
     )
 
 
-def _lightgbm(model: Any, _: bytes) -> Portable:
+def _lightgbm(model: Any) -> Portable:
     booster = getattr(model, "booster_", model)
     classes = getattr(model, "classes_", None)
     settings = {"classes": None if classes is None else classes.tolist()}
@@ -105,7 +135,7 @@ def _lightgbm(model: Any, _: bytes) -> Portable:
     return Portable("model.txt", data, "lightgbm", frozenset({"lightgbm", "numpy"}), settings, written_here=True)
 
 
-def _catboost(model: Any, _: bytes) -> Portable:
+def _catboost(model: Any) -> Portable:
     settings = {"class": type(model).__qualname__}
     data = _saved(model, "model.cbm")
     return Portable("model.cbm", data, "catboost", frozenset({"catboost", "numpy"}), settings, written_here=True)
@@ -135,7 +165,7 @@ def _project(version: ModelVersion, names: Iterable[str]) -> CodecError:
     return CodecError(f"`{version}` holds definitions of the project, which don't go along: {said}. {_INSTEAD}")
 
 
-_FORMATS: dict[str, Callable[[Any, bytes], Portable]] = {
-    "sklearn": _sklearn, "xgboost": _xgboost, "lightgbm": _lightgbm, "catboost": _catboost,
-    "onnx": lambda model, _: graph(model),
+_FORMATS: dict[str, Callable[[Any], Portable]] = {
+    "xgboost": _xgboost, "lightgbm": _lightgbm, "catboost": _catboost, "onnx": graph,
 }  # fmt: skip
+_WITH_CODE: dict[str, Callable[[Encoded, BlobStore], Portable]] = {"sklearn": _sklearn, "torch.module": _torch}

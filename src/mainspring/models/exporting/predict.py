@@ -40,6 +40,7 @@ class Model:
         self.version: str = said["model_version"]
         self.inputs: list[dict[str, Any]] = said["inputs"]
         self.output: dict[str, Any] = said["output"]
+        _import_from(folder / "code", said["code"])
         self._model = _LOADERS[said["format"]](data, said["settings"])
         self._table = _TABLES[said["input_kind"]]
 
@@ -99,6 +100,18 @@ def load(folder: Path | str = _HERE) -> Model:
 def predict(records: Sequence[dict[str, Any]]) -> list[Any]:
     """One prediction for each record, by a model that is loaded for this call."""
     return load().predict(records)
+
+
+def _import_from(folder: Path, modules: dict[str, str]) -> None:
+    """Let the modules that go along be found, by their paths in the folder; one that is loaded already must be the same."""
+    for name, path in modules.items():
+        loaded = getattr(sys.modules.get(name), "__file__", None)
+        if name in sys.modules and (not loaded or Path(loaded).read_bytes() != (folder / path).read_bytes()):
+            raise ValueError(
+                f"Another module `{name}` is loaded, from {loaded}. Load this model in a process of its own."
+            )
+    if modules and str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
 
 
 def _value(value: Any, field: dict[str, Any]) -> Any:
@@ -209,6 +222,10 @@ class _Onnx:
         return self._session.run([self._session.get_outputs()[place].name], fed)[0]
 
 
+def _torch(data: bytes, settings: dict[str, Any]) -> Any:
+    return import_module("mainspring_torch").build(data, settings)
+
+
 def _pickle(data: bytes, settings: dict[str, Any]) -> Any:  # noqa: ARG001  # every loader takes settings
     """Runs whatever code the file holds; a person allowed it before it was exported."""
     return import_module("pickle").loads(data)
@@ -216,6 +233,7 @@ def _pickle(data: bytes, settings: dict[str, Any]) -> Any:  # noqa: ARG001  # ev
 
 _LOADERS: dict[str, Callable[[bytes, dict[str, Any]], Any]] = {
     "skops": _skops, "xgboost": _xgboost, "lightgbm": _LightGBM, "catboost": _catboost, "onnx": _Onnx, "pickle": _pickle,
+    "torch": _torch,
 }  # fmt: skip
 
 
