@@ -16,34 +16,15 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, PowerTransformer, StandardScaler
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no stubs
 
 from mainspring.errors import InvalidError
 from mainspring.models import Output, Predictor, Signature
-from mainspring.models.onnx_export import _Compared, _converted
 from mainspring.models.onnx_probes import _beside_jumps, probes
-from mainspring.models.onnx_trees import _before_rounding
+from mainspring.models.onnx_trees import before_rounding
+from tests.models.onnx_rows import NUMBERS, answers_alike, records_of, scores, table
 
 pytestmark = pytest.mark.one_backend("nothing is stored")
-ROWS = 400
-NUMBERS, SCALED = ["age", "income", "amount"], StandardScaler()
-
-
-def table(seed: int, *, holes: bool = False) -> pd.DataFrame:
-    """Whole, rounded and continuous numbers, a category and a flag."""
-    random = np.random.default_rng(seed)
-    made = pd.DataFrame({
-        "age": random.integers(18, 90, ROWS), "income": random.normal(50, 10, ROWS).round(1),
-        "amount": random.normal(0, 1, ROWS), "cat": random.choice(list("xyz"), ROWS), "flag": random.random(ROWS) < 0.5,
-    })  # fmt: skip
-    if holes:
-        made.loc[random.random(ROWS) < 0.1, ["income", "amount"]] = np.nan
-    return made
-
-
-def records_of(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = rows.astype(object).where(rows.notna(), None).to_dict("records")
-    return found
+SCALED = StandardScaler()
 
 
 FEW: dict[str, Any] = {"random_state": 0}
@@ -74,31 +55,6 @@ REGRESSORS = {
     "histogram": ensemble.HistGradientBoostingRegressor(max_iter=4), "linear": LinearRegression(),
     "counts": ensemble.HistGradientBoostingRegressor(max_iter=4, loss="poisson"),
 }  # fmt: skip
-
-
-def answers_alike(model: Any, output: Output, target: Any, *, holes: bool = False) -> None:
-    """Fit, export by five rows and probes, and compare rows that the export never saw."""
-    given = table(0, holes=holes)
-    columns = given.columns if hasattr(model, "steps") and hasattr(model[0], "transformers") else NUMBERS
-    with threadpool_limits(1):
-        model.fit(given[columns], target)
-        native = Predictor(model, Signature.infer(given[columns], output=output), "pandas")
-        real = records_of(given[columns][:5])
-        made, said = probes(model, native, real)
-        assert len(made) >= 2_000
-        compared = _Compared([*real, *made], [*native(real), *said], len(real), 1e-5, 1e-6)
-        form, kind, graph, error = _converted(model, native, compared)
-        assert form in ("numpy of doubles", "columns of doubles")
-        assert error < 1e-6
-        fresh = records_of(table(1, holes=holes)[columns])
-        expected = native(fresh)
-    again = _Compared(fresh, expected, 0, 1e-5, 1e-6)
-    assert again.off(Predictor(graph, native.signature, kind)(fresh))[1] is None
-
-
-def scores() -> Any:
-    given = table(0)
-    return given["age"] / 90 + given["income"] / 100 + np.random.default_rng(2).normal(0, 0.3, ROWS)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -137,10 +93,10 @@ def test_what_cannot_be_made_equal_is_refused_with_the_row() -> None:
 def test_a_value_rounds_to_at_most_the_threshold_up_to_the_double_that_stands_for_it() -> None:
     random = np.random.default_rng(0)
     given = np.concatenate([random.normal(size=500), random.normal(size=50).astype("f4"), [0.0, 1e-40, 3e38, 0.1]])
-    found = _before_rounding(given)
+    found = before_rounding(given)
     assert (found.astype(np.float32) <= given).all()
     assert (np.nextafter(found, math.inf).astype(np.float32) > given).all()
-    assert _before_rounding(np.array([math.inf]))[0] == math.inf
+    assert before_rounding(np.array([math.inf]))[0] == math.inf
 
 
 def test_probes_stand_on_both_sides_of_a_split_behind_other_steps() -> None:

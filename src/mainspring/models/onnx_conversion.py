@@ -16,6 +16,8 @@ from mainspring.models.signature import FLOATS, INTEGERS, Field, Signature
 from mainspring.models.version import InputKind
 
 OPSET = {"": 17, "ai.onnx.ml": 3}  # what onnxruntime runs since 1.12
+_CONVERTED = ("sklearn", "xgboost", "lightgbm")
+_MODULE = "torch.nn.modules.module.Module"
 _ONE_ARRAY = "input"
 _WHOLE = ("Int64TensorType", "BooleanTensorType")
 _NUMBERS = (*_WHOLE, "FloatTensorType")
@@ -36,11 +38,16 @@ def attempts(model: Any, signature: Signature, takes: InputKind) -> Iterator[Att
     if library == "catboost":
         yield "CatBoost's own", "numpy", lambda: _catboost(model)
         return
-    if library != "sklearn":
+    if any(f"{each.__module__}.{each.__qualname__}" == _MODULE for each in type(model).__mro__):
+        from mainspring.models import onnx_torch
+
+        yield from onnx_torch.attempts(model, signature)
+        return
+    if library not in _CONVERTED:
         kind = f"{type(model).__module__}.{type(model).__qualname__}"
         raise CodecError(
-            f"`{kind}` has no converter to ONNX here; models of scikit-learn and of CatBoost have one. Make the "
-            "graph with the library's own tools (torch.onnx, onnxmltools), and register it by "
+            f"`{kind}` has no converter to ONNX here; models of scikit-learn, XGBoost, LightGBM and CatBoost, and modules "
+            "of PyTorch have one. Make the graph with the library's own tools, and register it by "
             "`mainspring.models.register_onnx(FILE, NAME)`."
         )
     yield from ((way.form, way.kind, partial(_sklearn, model, way)) for way in _ways(signature, takes))
@@ -83,15 +90,18 @@ def _sklearn(model: Any, way: _Way) -> OnnxModel:
         from skl2onnx.common import data_types  # type: ignore[import-untyped]  # skl2onnx has no stubs
     except ImportError as error:
         raise MissingExtraError("skl2onnx", "onnx", "Exporting a scikit-learn model to ONNX") from error
-    from mainspring.models import onnx_steps, onnx_trees
+    from mainspring.models import onnx_forests, onnx_lightgbm, onnx_steps, onnx_trees, onnx_xgboost
 
+    boosted = onnx_lightgbm.converters() | onnx_xgboost.converters()
+    maps = hasattr(model, "predict_proba") and type(_last(model)) not in boosted
     inputs = [(name, getattr(data_types, inner)([None, width])) for name, width, inner, _ in way.inputs]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         made = convert_sklearn(
             model, initial_types=inputs, target_opset=OPSET,
-            custom_conversion_functions=onnx_trees.converters() | onnx_steps.converters(),
-            options={id(model): {"zipmap": False}} if hasattr(model, "predict_proba") else None,
+            custom_conversion_functions=onnx_forests.converters() | onnx_steps.converters() | boosted,
+            custom_shape_calculators=dict.fromkeys(boosted, onnx_trees.declare),
+            options={id(model): {"zipmap": False}} if maps else None,
         )  # fmt: skip
     onnx_trees.settle(made)
     for place, (_, width, inner, outer) in enumerate(way.inputs):
@@ -99,6 +109,11 @@ def _sklearn(model: Any, way: _Way) -> OnnxModel:
             _cast_input(made.graph, place, getattr(data_types, outer)([None, width]))
     _name_inputs(made.graph, [name for name, _ in inputs])
     return OnnxModel(made.SerializeToString())
+
+
+def _last(model: Any) -> Any:
+    """What answers: of a pipeline its last step."""
+    return _last(model.steps[-1][1]) if hasattr(model, "steps") else model
 
 
 def _cast_input(graph: Any, place: int, outer: Any) -> None:

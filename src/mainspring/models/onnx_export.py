@@ -234,7 +234,7 @@ class _Compared(NamedTuple):
 
 def _converted(model: Any, native: Predictor, compared: _Compared) -> tuple[str, InputKind, OnnxModel, float]:
     """The first graph that answers alike, and how far it is off at most."""
-    tried = list[str]()
+    tried: dict[str, list[str]] = {}
     worst: tuple[str, str] | None = None
     for form, kind, convert in attempts(model, native.signature, native.input_kind):
         try:
@@ -243,7 +243,7 @@ def _converted(model: Any, native: Predictor, compared: _Compared) -> tuple[str,
         except (ImportError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001  # converters and onnxruntime raise anything; all of it is told below
-            tried.append(f"{form}: {shorten(' '.join(str(error).split()), 200)}")
+            tried.setdefault(shorten(" ".join(str(error).split()), 200), []).append(form)
             continue
         largest, place = compared.off(given)
         if place is None:
@@ -252,7 +252,8 @@ def _converted(model: Any, native: Predictor, compared: _Compared) -> tuple[str,
     if worst:
         within = f"the model's answer within {compared.atol} + {compared.rtol} · |native|"
         raise InvalidError("graph", worst[0], within, worst[1])
-    raise CodecError(f"`{type(model).__qualname__}` can't be converted to ONNX. {' · '.join(tried)}")
+    said = " · ".join(f"{reason} (as {', '.join(forms)})" for reason, forms in tried.items())
+    raise CodecError(f"`{type(model).__qualname__}` can't be converted to ONNX. {said}")
 
 
 def _pairs(old: Any, new: Any) -> list[tuple[float, float]]:

@@ -33,11 +33,11 @@ class Nodes:
         return name
 
     def known(self, values: Any) -> str:
-        """A constant of doubles, whole numbers or texts."""
+        """A constant of doubles, floats, whole numbers, booleans or texts."""
         array = np.asarray(values)
         name: str = self.scope.get_unique_variable_name("made_constant")
-        kinds = {"f": self.types.DOUBLE, "i": self.types.INT64}
-        kind = kinds.get(array.dtype.kind, self.types.STRING)
+        kinds = {"f8": self.types.DOUBLE, "f4": self.types.FLOAT, "i8": self.types.INT64, "b1": self.types.BOOL}
+        kind = kinds.get(array.dtype.str[1:], self.types.STRING)
         flat = [str(each).encode() if kind == self.types.STRING else each for each in array.ravel().tolist()]
         self.container.add_initializer(name, kind, list(array.shape), flat)
         return name

@@ -1,24 +1,20 @@
-"""Trees, forests and boosting of scikit-learn as nodes of ONNX that decide as they do: by doubles, with their rounding.
+"""Trees of any library as nodes of ONNX.
 
-Invariant: a row takes the same branch at every split. Classic trees round what they compare to 32 bits before they compare it
-with a double, histogram boosting does not. skl2onnx's own nodes have thresholds and sums of 32 bits.
+Invariant: a row takes the same branch at every split, in the precision in which the library compares and adds.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mainspring.errors import CodecError
 from mainspring.models.onnx_nodes import Nodes
 
-_DOMAIN, _VERSION = "ai.onnx.ml", 5  # `TreeEnsemble` of doubles; onnxruntime runs it since 1.20
+_DOMAIN, _VERSION = "ai.onnx.ml", 5  # has `TreeEnsemble`; onnxruntime runs it since 1.20
 _AT_ONCE = 4_096  # values a row that one gathering of leaves may hold
-_OPTIONS = ("raw_scores", "decision_path", "decision_leaf")
-Convert = Callable[[Any, Any, Any], None]
 
 
 class Tree(NamedTuple):
@@ -33,67 +29,7 @@ class Tree(NamedTuple):
     values: Any
 
 
-def converters() -> dict[type, Convert]:
-    """What makes nodes of each kind of estimator, in the way in which skl2onnx calls it."""
-    from sklearn import ensemble, tree
-
-    made: dict[type, Convert] = {ensemble.HistGradientBoostingClassifier: _boosted_classes}
-    made[ensemble.HistGradientBoostingRegressor] = made[ensemble.GradientBoostingRegressor] = _boosted_number
-    made[ensemble.GradientBoostingClassifier] = _boosted_classes
-    for kind in (tree.DecisionTreeClassifier, tree.ExtraTreeClassifier):
-        made[kind] = made[getattr(ensemble, _forest_of(kind.__name__))] = _voted
-    for kind in (tree.DecisionTreeRegressor, tree.ExtraTreeRegressor):
-        made[kind] = made[getattr(ensemble, _forest_of(kind.__name__))] = _averaged
-    return {kind: _or_by_library(kind, convert) for kind, convert in made.items()}
-
-
-def _forest_of(kind: str) -> str:
-    return kind.replace("DecisionTree", "RandomForest").replace("ExtraTree", "ExtraTrees")
-
-
-def _or_by_library(kind: type, convert: Convert) -> Convert:
-    """As given; where paths, leaves or raw scores are asked for, as part of another estimator, by skl2onnx's own."""
-    from skl2onnx._supported_operators import sklearn_operator_name_map  # type: ignore[import-untyped]  # skl2onnx has no stubs
-    from skl2onnx.common._registration import get_converter  # type: ignore[import-untyped]  # skl2onnx has no stubs
-
-    by_library = get_converter(sklearn_operator_name_map[kind])
-
-    def chosen(scope: Any, operator: Any, container: Any) -> None:
-        model = operator.raw_operator
-        asked = container.get_options(model, dict.fromkeys(_OPTIONS, False), fail=False) or {}
-        if not any(asked.get(name) for name in _OPTIONS):
-            convert(scope, operator, container)
-            return
-        for tree in _trees(model):
-            if not all(
-                map(math.isfinite, tree.threshold.tolist())
-            ):  # skl2onnx 1.20 looks for the next number without end
-                raise CodecError("A tree splits missing values from all others, which the converter can't express.")
-        by_library(scope, operator, container)
-
-    return chosen
-
-
-def _trees(model: Any) -> Iterator[Tree]:
-    """The trees of an estimator, in the order in which it adds them; the leaves of boosting hold what they add."""
-    if hasattr(model, "_predictors"):
-        for one in model._predictors:
-            yield from (_histogram_tree(each.nodes) for each in one)
-        return
-    scale = model.learning_rate if hasattr(model, "learning_rate") else None
-    for each in np.ravel(model.estimators_) if hasattr(model, "estimators_") else [model]:
-        yield _classic_tree(each.tree_, scale)
-
-
-def _classic_tree(tree: Any, scale: float | None) -> Tree:
-    values = tree.value[:, 0, :] if scale is None else scale * tree.value[:, 0, :]
-    missing = getattr(tree, "missing_go_to_left", np.zeros(tree.node_count, np.uint8))
-    is_leaf = tree.children_left < 0
-    threshold = _before_rounding(tree.threshold)
-    return Tree(tree.children_left, tree.children_right, tree.feature, threshold, missing, is_leaf, values)
-
-
-def _before_rounding(thresholds: Any) -> Any:
+def before_rounding(thresholds: Any) -> Any:
     """The largest doubles that are at most the thresholds when they are rounded to 32 bits."""
     with np.errstate(over="ignore"):
         below = thresholds.astype(np.float32)
@@ -104,44 +40,60 @@ def _before_rounding(thresholds: Any) -> Any:
     return np.where(np.isfinite(above), found, thresholds)
 
 
-def _histogram_tree(nodes: Any) -> Tree:
-    if nodes["is_categorical"].any():
-        raise CodecError("Histogram boosting over categories has no converter: encode them before it (OrdinalEncoder).")
-    left, right = nodes["left"].astype(np.int64), nodes["right"].astype(np.int64)
-    missing, is_leaf = nodes["missing_go_to_left"], nodes["is_leaf"].astype(bool)
-    return Tree(left, right, nodes["feature_idx"], nodes["num_threshold"], missing, is_leaf, nodes["value"][:, None])
-
-
-def _constant(value: float) -> Tree:
+def constant(value: float) -> Tree:
+    """A tree that answers every row alike."""
     zero, one = np.zeros(1, np.int64), np.ones(1, bool)
     return Tree(zero, zero, zero, np.zeros(1), zero, one, np.array([[value]]))
 
 
-class _Trees(Nodes):
-    """Nodes of trees."""
+class Trees(Nodes):
+    """Nodes of trees; with `floats`, what they compare and add is rounded to 32 bits."""
 
-    def summed(self, trees: list[Tree], targets: int) -> str:
-        """What the leaves of all trees add up to, in turn for each target: [N, targets]."""
-        return self._ensemble(trees, [n % targets for n in range(len(trees))], [tree.values[:, 0] for tree in trees])
+    def __init__(self, scope: Any, operator: Any, container: Any, *, floats: bool = False) -> None:
+        super().__init__(scope, operator, container)
+        self._dtype: type[np.floating[Any]] = np.float32 if floats else np.float64
+        if floats:
+            self.rows = self.add("Cast", [self.rows], to=self.types.FLOAT)
 
-    def spread(self, trees: list[Tree]) -> str:
+    def number(self, value: float) -> str:
+        """A constant in the precision of the trees."""
+        return self.known(np.array([value], self._dtype))
+
+    def widen(self, choices: Sequence[tuple[int, frozenset[int]]]) -> None:
+        """Add a column for each choice: 1 where the whole part of a column is one of the categories, else 0."""
+        parts = [self.rows]
+        for feature, group in itertools.groupby(choices, key=lambda choice: choice[0]):
+            sets = [chosen for _, chosen in group]
+            top = max(max(chosen, default=0) for chosen in sets)
+            table = np.array([[float(code in chosen) for chosen in sets] for code in range(-1, top + 2)])
+            column = self.add("Gather", [self.rows, self.known(feature)], axis=1)
+            column = self.add("Where", [self.add("IsNaN", [column]), self.number(-1.0), column])
+            column = self.add("Min", [self.add("Max", [column, self.number(-1.0)]), self.number(top + 1.0)])
+            codes = self.add("Cast", [column], to=self.types.INT64)
+            places = self.add("Add", [codes, self.known([1])])
+            parts.append(self.add("Gather", [self.known(table), places], axis=0))
+        self.rows = parts[0] if len(parts) == 1 else self.add("Concat", parts, axis=1)
+
+    def summed(self, trees: Sequence[Tree], targets: Sequence[int]) -> str:
+        """What the leaves of the trees add up to, in their order, each for its target: [N, targets]."""
+        return self._ensemble(trees, targets, [tree.values[:, 0] for tree in trees])
+
+    def spread(self, trees: Sequence[Tree]) -> str:
         """The sum of what the leaves hold, which is a value for each class: [N, classes]."""
         width = max(1, _AT_ONCE // trees[0].values.shape[1])
-        return self._sum([self._gathered(trees[n : n + width]) for n in range(0, len(trees), width)])
-
-    def _sum(self, parts: list[str]) -> str:
+        parts = [self._gathered(trees[n : n + width]) for n in range(0, len(trees), width)]
         return parts[0] if len(parts) == 1 else self.add("Sum", parts)
 
-    def _gathered(self, trees: list[Tree]) -> str:
+    def _gathered(self, trees: Sequence[Tree]) -> str:
         """Each tree tells the number of its leaf, by which the leaf's values are looked up."""
         begins = np.cumsum([0, *(len(tree.values) for tree in trees)])
         numbers = [np.arange(begin, begin + len(tree.values)) * 1.0 for begin, tree in zip(begins, trees, strict=False)]
-        leaves = self._ensemble(trees, list(range(len(trees))), numbers)
+        leaves = self._ensemble(trees, range(len(trees)), numbers)
         places = self.add("Cast", [leaves], to=self.types.INT64)
         values = self.add("Gather", [self.known(np.concatenate([tree.values for tree in trees])), places], axis=0)
         return self.add("ReduceSum", [values, self.known([1])], keepdims=0)
 
-    def _ensemble(self, trees: list[Tree], targets: list[int], weights: list[Any]) -> str:
+    def _ensemble(self, trees: Sequence[Tree], targets: Sequence[int], weights: Sequence[Any]) -> str:
         from onnx.numpy_helper import from_array
 
         inner = leaves = 0
@@ -152,8 +104,8 @@ class _Trees(Nodes):
             inner, leaves = inner + len(parts["nodes_splits"][-1]), leaves + int(tree.is_leaf.sum())
         whole = {name: np.concatenate(values) for name, values in parts.items()}
         tensors: dict[str, Any] = {
-            "nodes_splits": whole.pop("nodes_splits").astype(np.float64),
-            "leaf_weights": whole.pop("leaf_weights").astype(np.float64),
+            "nodes_splits": whole.pop("nodes_splits").astype(self._dtype),
+            "leaf_weights": whole.pop("leaf_weights").astype(self._dtype),
             "nodes_modes": np.zeros(inner, np.uint8),
         }
         return self.add(
@@ -161,6 +113,21 @@ class _Trees(Nodes):
             aggregate_function=1, post_transform=0, **{name: values.tolist() for name, values in whole.items()},
             **{name: from_array(values) for name, values in tensors.items()},
         )  # fmt: skip
+
+    def give_scores(self, scores: str) -> None:
+        """Of what several classes scored, make the greatest one the label, and the scores the probabilities."""
+        self.give_classes(self.add("ArgMax", [scores], axis=1, keepdims=0))
+        self.give(1, scores)
+
+    def both(self, second: str) -> str:
+        """The probabilities of both classes: [N, 2] of [N, 1]."""
+        first = self.add("Sub", [self.number(1.0), second])
+        return self.add("Concat", [first, second], axis=1)
+
+    def is_true(self, condition: str) -> None:
+        """Make the second class the label where a condition [N, 1] holds."""
+        whole = self.add("Cast", [condition], to=self.types.INT64)
+        self.give_classes(self.add("Reshape", [whole, self.known([-1])]))
 
 
 def _attributes(tree: Tree, target: int, weights: Any, inner: int, leaves: int) -> dict[str, Any]:
@@ -184,72 +151,15 @@ def _attributes(tree: Tree, target: int, weights: Any, inner: int, leaves: int) 
     }  # fmt: skip
 
 
-def _voted(scope: Any, operator: Any, container: Any) -> None:
-    """A tree of classes, or a forest of them: the mean of what the leaves hold."""
-    model = _expect_one_output(operator.raw_operator)
-    nodes, trees = _Trees(scope, operator, container), list(_trees(model))
-    shares = nodes.spread(trees)
-    if hasattr(model, "estimators_"):
-        shares = nodes.add("Div", [shares, nodes.known([float(len(trees))])])
-    nodes.give_classes(nodes.add("ArgMax", [shares], axis=1, keepdims=0))
-    nodes.give(1, shares)
+def declare(operator: Any) -> None:
+    """Say of which types the outputs of another library's estimator are, as skl2onnx asks it."""
+    from skl2onnx.common.data_types import DoubleTensorType, Int64TensorType  # type: ignore[import-untyped]  # skl2onnx has no stubs
 
-
-def _averaged(scope: Any, operator: Any, container: Any) -> None:
-    model = _expect_one_output(operator.raw_operator)
-    nodes, trees = _Trees(scope, operator, container), list(_trees(model))
-    total = nodes.summed(trees, 1)
-    nodes.give(0, nodes.add("Div", [total, nodes.known([float(len(trees))])]))
-
-
-def _expect_one_output(model: Any) -> Any:
-    if model.n_outputs_ != 1:
-        raise CodecError("Trees with several outputs have no converter.")
-    return model
-
-
-def _raw_sum(nodes: _Trees, model: Any) -> tuple[str, int]:
-    """What boosting adds up, and of how many columns it is."""
-    if hasattr(model, "_predictors"):
-        if getattr(model, "_preprocessor", None) is not None:
-            raise CodecError(
-                "Histogram boosting over categories has no converter: encode them before it (OrdinalEncoder)."
-            )
-        begins = model._baseline_prediction
-    elif model.init_ == "zero" or type(model.init_).__module__ == "sklearn.dummy":
-        begins = model._raw_predict_init(np.zeros((1, model.n_features_in_)))
-    else:
-        raise CodecError("Boosting that begins with another model has no converter.")
-    begins = np.ravel(begins)
-    return nodes.summed([*map(_constant, begins), *_trees(model)], len(begins)), len(begins)
-
-
-def _boosted_classes(scope: Any, operator: Any, container: Any) -> None:
-    model = operator.raw_operator
-    nodes = _Trees(scope, operator, container)
-    raw, width = _raw_sum(nodes, model)
-    if width > 1:
-        nodes.give_classes(nodes.add("ArgMax", [raw], axis=1, keepdims=0))
-        return nodes.give(1, nodes.add("Softmax", [raw], axis=1))
-    zero = nodes.known([0.0])
-    beyond = nodes.add("Greater" if hasattr(model, "_predictors") else "GreaterOrEqual", [raw, zero])
-    places = nodes.add("Reshape", [nodes.add("Cast", [beyond], to=nodes.types.INT64), nodes.known([-1])])
-    nodes.give_classes(places)
-    if getattr(model, "loss", None) == "exponential":
-        raw = nodes.add("Mul", [raw, nodes.known([2.0])])
-    second = nodes.add("Sigmoid", [raw])
-    first = nodes.add("Sub", [nodes.known([1.0]), second])
-    return nodes.give(1, nodes.add("Concat", [first, second], axis=1))
-
-
-def _boosted_number(scope: Any, operator: Any, container: Any) -> None:
-    model = operator.raw_operator
-    nodes = _Trees(scope, operator, container)
-    raw, _ = _raw_sum(nodes, model)
-    link = getattr(getattr(model._loss, "link", None), "name", type(model._loss.link).__name__)
-    if "log" in link.lower() and hasattr(model, "_predictors"):
-        raw = nodes.add("Exp", [raw])
-    nodes.give(0, raw)
+    width = len(getattr(operator.raw_operator, "classes_", ())) or 1
+    *label, answers = operator.outputs
+    for output in label:
+        output.type = Int64TensorType([None])
+    answers.type = DoubleTensorType([None, width])
 
 
 def settle(model: Any) -> None:
