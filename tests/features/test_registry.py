@@ -219,6 +219,10 @@ def test_a_function_that_fails_only_when_its_rows_are_collected_is_named(call: s
         ({"transform": "SELECT nothing FROM weather"}, "weather_at.transform"),
         ({"transform": "SELECT at, wind FROM weather"}, 'words of SQL, too, need double quotes: "at"'),
         ({"features": [agg.mean("origin", "1h")], "ttl": None}, "origin"),
+        (
+            {"features": [pl.col("wind").cast(pl.Int128)]},
+            "weather_at.wind: `i128` is not a type that can be served online",
+        ),
     ],
 )
 @pytest.mark.one_backend("nothing is stored")

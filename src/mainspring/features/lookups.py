@@ -12,6 +12,7 @@ import polars as pl
 from mainspring.artifacts.spool import BATCH_BYTES
 from mainspring.data.tables.memory import StoredRows
 from mainspring.data.tables.type_names import named_type
+from mainspring.features.aggregation.aggregation import aggregation
 from mainspring.features.aggregation.backfill import aggregate_as_of
 from mainspring.features.definitions.frames import typed_columns
 from mainspring.features.definitions.records import ViewRecord
@@ -60,7 +61,8 @@ class Lookup(msgspec.Struct, frozen=True, kw_only=True):
         return join_frames(rows, history, msgspec.structs.replace(self.by, keys=by.keys, at=by.at), tally).columns
 
     def _aggregated(self, rows: pl.DataFrame, events: pl.DataFrame, by: Columns, tally: Tally) -> pl.DataFrame:
-        wanted = [each for each in self.view.aggregates if any(one.name in self.features for one in each.features())]
+        asked = [each for each in self.view.aggregates if any(one.name in self.features for one in each.features())]
+        wanted = aggregation(asked, self.view.columns)
 
         def answers(*, guard: bool) -> pl.DataFrame:
             found = aggregate_as_of(

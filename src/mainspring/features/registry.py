@@ -17,11 +17,12 @@ from mainspring.errors import ConflictError, ExistsError, InvalidError, WrongTyp
 from mainspring.features._store import DefinitionStore, new_definition
 from mainspring.features.definitions.changes import changes
 from mainspring.features.definitions.entity import Entity
-from mainspring.features.definitions.records import Definition, Kind, Record, content_digest
+from mainspring.features.definitions.records import Definition, Kind, Record, ViewRecord, content_digest
 from mainspring.features.definitions.resolving import Resolver
 from mainspring.features.definitions.service import FeatureService, OnDemandView
 from mainspring.features.definitions.stream import Stream
 from mainspring.features.definitions.view import FeatureView, Projection
+from mainspring.features.online.packing import expect_servable
 from mainspring.features.uses import Use, uses_of
 from mainspring.ledger import new_id
 from mainspring.workspace import Workspace, current_workspace
@@ -181,6 +182,8 @@ def _planned(
     found = []
     for (kind, name), each in declared.items():
         record: Record = getattr(resolver, kind)(each)
+        if isinstance(record, ViewRecord):
+            expect_servable(record)
         change = _change(kind, name, heads.get((kind, name)), record)
         assert change.after is not None
         planned[kind, name] = change.after

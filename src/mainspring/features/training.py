@@ -124,7 +124,8 @@ def training_set(
 
     Raises:
         NotFoundError: there is no such service, dataset or column; the nearest are named.
-        InvalidError: a column has a type that doesn't fit, a time is null, or a column is called like a feature.
+        InvalidError: a column has a type that doesn't fit, also one of a source that has another in the view's version; a time
+            is null, or a column is called like a feature.
         WrongTypeError: a value of the request doesn't fit the declared type of its column.
     """
     import polars as pl

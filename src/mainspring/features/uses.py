@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import msgspec
 
+from mainspring.errors import MainspringError
 from mainspring.features._store import DefinitionStore, parts_of
 from mainspring.features.definitions.records import Definition, OnDemandRecord, ServiceRecord
 from mainspring.models import ModelStore
 from mainspring.workspace import Workspace, current_workspace
+
+_Result = TypeVar("_Result")
 
 
 class Use(msgspec.Struct, frozen=True):
@@ -67,6 +71,20 @@ def live_versions(name: str, store: DefinitionStore, workspace: Workspace) -> li
         if kind == "service" and head.retired_at is None:
             used |= _standing_on(head, store)
     return [each for each in versions if each.id in used or (each.id == newest.id and newest.retired_at is None)]
+
+
+def each_tried(versions: Iterable[Definition], act: Callable[[Definition], _Result]) -> list[_Result]:
+    """What an action on each version gives; one that fails holds up no other, and the first error is raised in the end."""
+    found: list[_Result] = []
+    failed: list[MainspringError] = []
+    for each in versions:
+        try:
+            found.append(act(each))
+        except MainspringError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
+    return found
 
 
 def _standing_on(definition: Definition, store: DefinitionStore) -> set[str]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from mainspring.errors import InvalidError, NotFoundError, WrongTypeError, close_names
 from mainspring.features.aggregation.aggregation import aggregation
 from mainspring.features.definitions.composing import composed, given_fields, part_of
-from mainspring.features.definitions.entity import Key
 from mainspring.features.definitions.expressions import written
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import (
@@ -158,11 +157,6 @@ def _typed(record: ViewRecord, empty: pl.LazyFrame, functions: Functions) -> Vie
     given = transformed(record, empty, functions).collect_schema()
     with fitted(record):
         rows = view_rows(record, pl.LazyFrame(schema=given) if record.transform is None else empty, functions).collect()
-    for key in record.keys:
-        _expect_key(record.name, key, given[key.name])
-    for name in filter(None, (record.event_time, record.created_time)):
-        if not isinstance(given[name], pl.Datetime | pl.Date):
-            raise InvalidError(f"{record.name}.{name}", f"{given[name]}", "a column of dates or times")
     types = dict(schema_of(rows))
     if record.aggregates:
         columns = {each.column: types[each.column] for each in record.aggregates if each.column}
@@ -186,20 +180,6 @@ def _with_defaults(record: ServiceRecord, service: FeatureService) -> ServiceRec
     types = {field.name: field.dtype for field in record.fields}
     typed_frame({name: (types[name], [value]) for name, value in defaults.items()})
     return msgspec.structs.replace(record, outage=service.outage, defaults=defaults)
-
-
-def _expect_key(view: str, key: Key, dtype: pl.DataType) -> None:
-    import polars as pl
-
-    texts = isinstance(dtype, pl.String | pl.Categorical | pl.Enum)
-    fits = {
-        "int": dtype.is_integer(), "str": texts, "bytes": dtype == pl.Binary(), "uuid": texts or dtype == pl.Binary(),
-    }  # fmt: skip
-    if not fits[key.type]:
-        raise InvalidError(
-            f"{view}.{key.name}", f"{dtype}", f"a column that holds keys of type {key.type}",
-            "Say the type with the entity: Entity(name, {column: type}).",
-        )  # fmt: skip
 
 
 def _dtype(where: str, dtype: object) -> str:

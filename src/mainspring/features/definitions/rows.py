@@ -1,4 +1,4 @@
-"""The rows of a view: the source's rows through its transform, as columns of keys, times and features.
+"""The rows of a view: the source's rows through its transform, as columns of keys, times and features of its types.
 
 One function for every use: training sets, materialisation, streams and checks of a definition.
 """
@@ -14,6 +14,7 @@ from mainspring.errors import InvalidError, MainspringError, WrongTypeError, clo
 from mainspring.features.definitions.expressions import read
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Python, Sql, ViewRecord
+from mainspring.features.definitions.types import of_declared_types
 from mainspring.features.history.uuids import uuid_column
 from mainspring.streams.columns import OWN
 
@@ -128,10 +129,10 @@ def view_rows(record: ViewRecord, source: pl.LazyFrame, functions: Functions) ->
     Raises as `transformed`, and:
 
     Raises:
-        InvalidError: a column is missing; the nearest is named.
+        InvalidError: a column is missing, the nearest is named; or it is of another type than in this version of the view.
     """
     rows = transformed(record, source, functions)
-    known = rows.collect_schema().names()
+    known = rows.collect_schema()
     own = [key.name for key in record.keys]
     uuids = {key.name for key in record.keys if key.type == "uuid"}
     own += [each for each in (record.event_time, record.created_time, record.event_id) if each]
@@ -139,14 +140,52 @@ def view_rows(record: ViewRecord, source: pl.LazyFrame, functions: Functions) ->
     needed = list(dict.fromkeys([*own, *columns]))
     for name in [*needed, *(field.name for field in record.fields if not field.formula and not record.aggregates)]:
         if name not in known:
-            near = close_names(name, known)
-            hint = f"Nearest: {near[0]}." if near else f"There are {', '.join(known)}."
+            near = close_names(name, known.names())
+            hint = f"Nearest: {near[0]}." if near else f"There are {', '.join(known.names())}."
             raise InvalidError(f"{record.name}.{name}", name, f"a column of {_origin(record)}", hint)
+    _expect_own(record, known)
     # So that one entity has one key, whoever compares it.
     told = [uuid_column(name) if name in uuids else name for name in dict.fromkeys(own)]
     if record.aggregates:
-        return rows.select(*told, *(name for name in needed if name not in own))
-    return rows.select(*told, *(read(field.formula, field.name) for field in record.fields))
+        return _typed(record, rows.select(*told, *(name for name in needed if name not in own)))
+    return _typed(record, rows.select(*told, *(read(field.formula, field.name) for field in record.fields)))
+
+
+def _typed(record: ViewRecord, rows: pl.LazyFrame) -> pl.LazyFrame:
+    """The rows with the types of this version, as far as they are known: while it is resolved they are not."""
+    declared = dict(record.columns)
+    if not record.aggregates:
+        declared = {field.name: field.dtype for field in record.fields if field.dtype}
+    taken = (each.name for each in record.fields if read(each.formula, each.name).meta.undo_aliases().meta.is_column())
+    plain = () if record.transform else {*record.columns, *taken}
+
+    def refused(name: str, given: str) -> InvalidError:
+        return InvalidError(
+            f"{record.name}.{name}", given, f"{declared[name]}, its type in this version of the view",
+            "Apply the view again: its new version has the type that there is now.",
+        )  # fmt: skip
+
+    return of_declared_types(rows, declared, plain, refused)
+
+
+def _expect_own(record: ViewRecord, schema: pl.Schema) -> None:
+    """Go on only if the keys can be keys, and the times are times."""
+    import polars as pl
+
+    for key in record.keys:
+        dtype = schema[key.name]
+        texts = isinstance(dtype, pl.String | pl.Categorical | pl.Enum)
+        fits = {
+            "int": dtype.is_integer(), "str": texts, "bytes": dtype == pl.Binary(), "uuid": texts or dtype == pl.Binary(),
+        }  # fmt: skip
+        if not fits[key.type]:
+            raise InvalidError(
+                f"{record.name}.{key.name}", f"{dtype}", f"a column that holds keys of type {key.type}",
+                "Say the type with the entity: Entity(name, {column: type}).",
+            )  # fmt: skip
+    for name in filter(None, (record.event_time, record.created_time)):
+        if not isinstance(schema[name], pl.Datetime | pl.Date):
+            raise InvalidError(f"{record.name}.{name}", f"{schema[name]}", "a column of dates or times")
 
 
 def _origin(record: ViewRecord) -> str:

@@ -77,6 +77,9 @@ class Origins:
         else:
             schema = dataset(record.source, self.workspace).latest().scan().collect_schema()
         columns = {field.name: field.name for field in record.fields}
+        # What is read is asked of a source whose types may have changed since.
+        untyped = tuple(msgspec.structs.replace(field, dtype="") for field in record.fields)
+        record = msgspec.structs.replace(record, fields=untyped, columns={})
         for each in record.aggregates:
             columns |= {one.name: each.column or record.event_time for one in each.features()}
         read = {name: self._read(record, schema, name) for name in dict.fromkeys(columns.values())}

@@ -66,9 +66,8 @@ def view_statistics(view: Definition, source: DatasetVersion, workspace: Workspa
 def _computed(view: Definition, source: DatasetVersion, workspace: Workspace) -> ViewStatistics:
     record = view.record
     assert isinstance(record, ViewRecord)
-    rows = view_rows(record, source.scan(), Functions(workspace))
     with fitted(record):
-        return _of_rows(record, source, rows)
+        return _of_rows(record, source, view_rows(record, source.scan(), Functions(workspace)))
 
 
 def _of_rows(record: ViewRecord, source: DatasetVersion, rows: pl.LazyFrame) -> ViewStatistics:

@@ -27,7 +27,7 @@ from mainspring.features.online.places import watermark_place
 from mainspring.features.online.rows import CREATED, expect_of_single_rows, timed_rows
 from mainspring.features.online.states import Change, StoredTiles, state_of
 from mainspring.features.online.watermark import Watermark, allowance_us, read_watermark
-from mainspring.features.uses import live_versions
+from mainspring.features.uses import each_tried, live_versions
 from mainspring.store import Lease
 from mainspring.store.keyvalue import checked_changes
 from mainspring.streams import Consumer, Event, EventLog, Patience, open_log
@@ -74,15 +74,7 @@ def feed(
     with using(workspace):
         if follow is not None:
             return _Feeder(views, follow, max_events, max_wait_s, workspace).run()
-        found, failed = [], []
-        for each in _fed_versions(views, workspace):
-            try:
-                found.append(_once(each, max_events, workspace))
-            except MainspringError as error:
-                failed.append(error)
-        if failed:
-            raise failed[0]
-        return found
+        return each_tried(_fed_versions(views, workspace), lambda each: _once(each, max_events, workspace))
 
 
 def fields_of(stream: str, workspace: Workspace | None = None) -> dict[str, str]:

@@ -39,7 +39,7 @@ from mainspring.features.online.places import TILE_BYTES, watermark_place
 from mainspring.features.online.rows import CREATED, EVENT, timed_rows, visible, with_keys
 from mainspring.features.online.states import Change, StoredValues, state_of, writes
 from mainspring.features.online.watermark import Running, Watermark, allowance_us, read_watermark
-from mainspring.features.uses import live_versions
+from mainspring.features.uses import each_tried, live_versions
 from mainspring.store import Lease
 from mainspring.store.heartbeat import kept_alive
 from mainspring.streams.columns import EVENT_OFFSET
@@ -78,13 +78,15 @@ def materialize(
 
     Rows that were appended since the last time are read alone, where the view's rows stand each for itself. An instant before
     that of the last time counts as that one. An entity whose stored event was pushed and is newer keeps it, unless `full`:
-    then the store afterwards holds what the source holds. It may run beside `push` and itself, and again after a kill.
+    then the store afterwards holds what the source holds. It may run beside `push` and itself, and again after a kill. A
+    version that the source doesn't fit any more holds up no other, and keeps what it has.
 
     Of a view over a stream the events that its dataset holds are stored; what came later is brought by `feed`.
 
     Raises:
         NotFoundError: there is no such view, or its dataset is gone.
-        InvalidError: a time is null, or `until` has no time zone.
+        InvalidError: a column of the source is gone, or is of another type than in this version; a time is null, or `until`
+            has no time zone.
         WrongTypeError: `until` is no datetime.
         ConflictError: the view is being fed, or for a minute somebody else materializes it.
         NotAllowedError: the view is retired, and no model uses it.
@@ -97,7 +99,7 @@ def materialize(
     if not wanted:
         raise NotAllowedError(f"The view `{view}` is retired, and no model uses it.")
     with using(workspace):
-        first, *others = [_Work(each, store, workspace).run(until_us, full=full) for each in wanted]
+        first, *others = each_tried(wanted, lambda one: _Work(one, store, workspace).run(until_us, full=full))
     return msgspec.structs.replace(first, others=tuple(others))
 
 
@@ -172,11 +174,11 @@ class _Work:
         before = read_watermark(data)
         until_us = until_us if before is None or full else max(until_us, before.until_us)
         increment = increment_of(self.record, version, before, full=full)
-        fence = self._begun(data, version, until_us, lease)
         source = version.scan().slice(increment.first)
         found = timed_rows(self.record, source, self.functions, increment.first)
         keyed = with_keys(self.record, found)
         rows = visible(keyed, until_us)
+        fence = self._begun(data, version, until_us, lease)  # only now: a source that doesn't fit begins nothing
         begins_us = until_us - self.allowance_us
         written, wanted = self._write(rows, begins_us, fence, replaces=increment.replaces)
         removed = self._remove_others(wanted, fence, keeps_pushed=not full) if increment.replaces else 0

@@ -18,7 +18,7 @@ import numpy as np
 
 from mainspring.data.tables.type_names import named_type
 from mainspring.errors import ConflictError, InvalidError
-from mainspring.features.definitions.records import Field
+from mainspring.features.definitions.records import Field, ViewRecord
 
 if TYPE_CHECKING:
     import polars as pl
@@ -73,6 +73,24 @@ def is_pushed(data: bytes) -> bool:
     return data[RANK.size + 3] >= _PUSHED >> 24
 
 
+def expect_servable(record: ViewRecord) -> None:
+    """Go on only if the features of a view have types that can be stored online.
+
+    Raises:
+        InvalidError: one has not; it is named.
+    """
+    for field in () if record.aggregates else record.fields:
+        try:
+            _kind(named_type(field.dtype, field.name))
+        except InvalidError as error:
+            raise InvalidError(
+                f"{record.name}.{field.name}",
+                field.dtype,
+                "a type that can be served online",
+                "Cast it to another one.",
+            ) from error
+
+
 class Packing:
     """How the features of one version of a view are stored. `number` is that version's."""
 
@@ -96,7 +114,7 @@ class Packing:
         """The bytes of each row, in their order; the frame holds the features.
 
         Raises:
-            InvalidError: a value is longer than 4 GiB with the others of its row.
+            InvalidError: a column is of another type than its feature, or a value longer than 4 GiB with the others of its row.
         """
         rows = frame.height
         if not rows:
@@ -105,7 +123,7 @@ class Packing:
         head["e"] = event_us.astype(np.int64).view(np.uint64) ^ np.uint64(_BIAS)
         head["c"] = created_us.astype(np.int64).view(np.uint64) ^ np.uint64(_BIAS)
         head["v"] = self.number | (_PUSHED if is_pushed else 0)
-        columns = [frame.get_column(field.name) for field in self.fields]
+        columns = [self._expect_type(place, frame.get_column(field.name)) for place, field in enumerate(self.fields)]
         nulls = np.zeros((len(columns), rows), bool)
         for place, column in enumerate(columns):
             if column.null_count():  # which is known, and most columns have none
@@ -124,6 +142,12 @@ class Packing:
         whole = np.concatenate([whole, _as_bytes(np.ascontiguousarray(ends.T.astype(_END)), rows)], axis=1)
         heads = _cut(whole.tobytes(), whole.shape[1], rows)
         return list(map(b"".join, zip(heads, *loose, strict=True)))
+
+    def _expect_type(self, place: int, column: pl.Series) -> pl.Series:
+        """The column as it is: NumPy would cast another silently, and unsafely."""
+        if column.dtype != self._types[place]:
+            raise InvalidError(column.name, str(column.dtype), f"of the feature's type, {self.fields[place].dtype}")
+        return column
 
     def unpack(self, data: bytes, names: Sequence[str] | None = None) -> Packed:
         """What is stored, with the values of these features, or of all, as Python values; None is null.

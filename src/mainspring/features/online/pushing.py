@@ -19,7 +19,7 @@ from mainspring.features.definitions.rows import source_types
 from mainspring.features.history.instants import expect_shown
 from mainspring.features.online.rows import CREATED, EVENT, expect_of_single_rows, timed_rows
 from mainspring.features.online.states import StoredTiles, StoredValues, state_of
-from mainspring.features.uses import live_versions
+from mainspring.features.uses import each_tried, live_versions
 from mainspring.store import KeyValue
 from mainspring.streams import Patience
 from mainspring.workspace import Workspace, current_workspace
@@ -36,12 +36,12 @@ def push(view: str | Definition, rows: Any, *, workspace: Workspace | None = Non
     A view by its name is pushed to in all versions of that source that models use. `rows` are a table or dicts with the columns
     that the source has and values that fit their types there; others are left out. Transform and expressions are applied. A
     newer event stays. What is stored says that it was pushed, until the source gives it. Rows of a view over a stream also have
-    the columns of its events, `received_at` among them.
+    the columns of its events, `received_at` among them. A version that they don't fit holds up no other.
 
     Raises:
         NotFoundError: there is no such view, or its dataset is gone.
         InvalidError: it is a view of aggregates, or of expressions over other rows; a column is missing, a time or key null, a
-            time not in the years 1 to 9999.
+            time not in the years 1 to 9999; a column of the source is of another type than in a version of the view.
         WrongTypeError: a value doesn't fit the type of its column; it is named.
         NotAllowedError: the view is retired, and no model uses it.
         StorageError: the store can't be written.
@@ -58,11 +58,8 @@ def push(view: str | Definition, rows: Any, *, workspace: Workspace | None = Non
     if isinstance(rows, list) and not rows:
         return 0
     frame = _typed(rows, types, uuids_of(record))
-    count = store_rows(newest, frame, workspace)
-    for each in older:
-        if takes_rows(each, record.source):
-            store_rows(each, frame, workspace)
-    return count
+    wanted = [newest, *(each for each in older if takes_rows(each, record.source))]
+    return each_tried(wanted, lambda each: store_rows(each, frame, workspace))[0]
 
 
 def _typed(rows: Any, types: Mapping[str, str], uuids: Collection[str]) -> pl.DataFrame:

@@ -54,12 +54,12 @@ def verify(
     with using(workspace):
         sources = Sources(workspace)
         folder = vectors_folder(workspace)
-        failed: dict[str, MainspringError] = {}
+        failed: dict[str, Exception] = {}
         for each, logged in logged_reads(folder, services, since_us=since_us, until_us=until_us, rows=_ROWS):
             if each not in failed:
                 try:
                     done += tallies[each].take(logged, sources)
-                except MainspringError as error:
+                except Exception as error:  # noqa: BLE001  # whatever one service fails with, the others are judged
                     failed[each] = error
             if progress is not None:
                 progress(done)
@@ -73,8 +73,12 @@ def verify(
         verified=sum(each.verified for each in seen), mismatched=sum(each.mismatched for each in seen),
         stale=sum(each.stale for each in seen), views=tuple(view for each in seen for view in each.views(workspace)),
         mismatches=tuple(example for each in seen for example in each.examples),
-        failed={str(services[each]): str(error) for each, error in failed.items()},
+        failed={str(services[each]): _told(error) for each, error in failed.items()},
     )  # fmt: skip
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, MainspringError) else f"{type(error).__name__}: {error}"
 
 
 def _services(name: str | Definition, store: DefinitionStore) -> dict[str, Definition]:

@@ -22,7 +22,7 @@ from mainspring.features.definitions.rows import source_types
 from mainspring.features.online.materializing import iter_materialized
 from mainspring.features.online.pushing import push, store_rows, takes_rows, uuids_of
 from mainspring.features.server.shapes import Frame, MaterializeRequest, PushRequest, WriteRequest, bytes_of
-from mainspring.features.uses import live_versions
+from mainspring.features.uses import each_tried, live_versions
 from mainspring.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -58,9 +58,9 @@ def push_rows(request: PushRequest, workspace: Workspace) -> dict[str, Any]:
     if request.to != "offline":
         store, source = DefinitionStore(workspace.database, workspace.ledger), view_record(views[0]).source
         live = [each for view in views for each in live_versions(view.name, store, workspace)]
-        answer["online"] = {
-            str(each): push(each, frame, workspace=workspace) for each in live if takes_rows(each, source)
-        }
+        wanted = [each for each in live if takes_rows(each, source)]
+        counts = each_tried(wanted, lambda each: push(each, frame, workspace=workspace))
+        answer["online"] = dict(zip(map(str, wanted), counts, strict=True))
     if offline:
         source = view_record(views[0]).source
         note = f"pushed to {request.push_source_name}"

@@ -1,0 +1,118 @@
+"""The types that a version of a view has for ever: what its source gives later is of them, or is refused.
+
+One rule, wherever values come from and go to: a column that the view takes as it is may come in a type of which each value is
+exactly one of the declared type; what is computed must be of the declared type itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Container, Mapping
+from typing import TYPE_CHECKING
+
+from mainspring.errors import InvalidError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_NUMBER = re.compile(r"([iuf])(\d+)")
+_EXACT_BITS = {"f16": 11, "f32": 24, "f64": 53}  # of the whole numbers that a float holds, their sign aside
+
+
+def of_declared_types(
+    rows: pl.LazyFrame, declared: Mapping[str, str], as_they_are: Container[str], refused: Callable[[str, str], InvalidError]
+) -> pl.LazyFrame:  # fmt: skip
+    """Rows whose columns have the declared types; only those that are taken `as_they_are` may come in a narrower one.
+
+    `refused` makes the error of a column with the name of the type that it has.
+
+    Raises:
+        InvalidError: a column is of another type.
+    """
+    from mainspring.data.tables.type_names import name_of_type, named_type
+
+    schema = rows.collect_schema()
+    changed = []
+    for name, told in declared.items():
+        wanted, given = named_type(told, name), schema[name]
+        if given == wanted:
+            continue
+        if name not in as_they_are or not holds(wanted, given):
+            raise refused(name, name_of_type(given))
+        changed.append(_cast(name, given, wanted))
+    return rows.with_columns(changed) if changed else rows
+
+
+def holds(wanted: pl.DataType, given: pl.DataType) -> bool:
+    """Whether each value of the given type is, exactly, one of the wanted type.
+
+    >>> import polars as pl
+    >>> holds(pl.Int64(), pl.UInt32()), holds(pl.Int64(), pl.UInt64()), holds(pl.Float64(), pl.Int64())
+    (True, False, False)
+    >>> holds(pl.Datetime("us", "UTC"), pl.Datetime("ms", "UTC")), holds(pl.Datetime("ms"), pl.Datetime("us"))
+    (True, False)
+    """
+    import polars as pl
+
+    if wanted == given or given == pl.Null():
+        return True
+    if isinstance(wanted, pl.Datetime) and isinstance(given, pl.Datetime):
+        is_of_zones = (wanted.time_zone is None) == (given.time_zone is None)
+        return is_of_zones and _is_coarser(given.time_unit, wanted.time_unit)
+    if isinstance(wanted, pl.Duration) and isinstance(given, pl.Duration):
+        return _is_coarser(given.time_unit, wanted.time_unit)
+    return _plainly_holds(wanted, given)
+
+
+def _plainly_holds(wanted: pl.DataType, given: pl.DataType) -> bool:
+    """The same, where a cast is all that it takes."""
+    import polars as pl
+
+    from mainspring.data.tables.nested import instance
+
+    if wanted == given:
+        return True
+    if isinstance(wanted, pl.String):
+        return isinstance(given, pl.Categorical | pl.Enum)
+    if isinstance(wanted, pl.Decimal) and isinstance(given, pl.Decimal):
+        scales = given.scale <= wanted.scale
+        return scales and (given.precision or 38) - given.scale <= (wanted.precision or 38) - wanted.scale
+    if isinstance(wanted, pl.Array):
+        if not isinstance(given, pl.Array) or given.size != wanted.size:
+            return False
+        return _plainly_holds(instance(wanted.inner), instance(given.inner))
+    if isinstance(wanted, pl.List) and isinstance(given, pl.List | pl.Array):
+        return _plainly_holds(instance(wanted.inner), instance(given.inner))
+    return _holds_numbers(wanted, given)
+
+
+def _holds_numbers(wanted: pl.DataType, given: pl.DataType) -> bool:
+    from mainspring.data.tables.type_names import name_of_type
+
+    name = name_of_type(wanted)
+    ours, theirs = _NUMBER.fullmatch(name), _NUMBER.fullmatch(name_of_type(given))
+    if ours is None or theirs is None:
+        return False
+    (kind, bits), (other, width) = ((found[1], int(found[2])) for found in (ours, theirs))
+    if other == kind:
+        return width <= bits
+    if other == "f" or kind == "u":
+        return False
+    return width - (other == "i") <= (_EXACT_BITS[name] if kind == "f" else bits - 1)
+
+
+def _is_coarser(given: str, wanted: str) -> bool:
+    # What nanoseconds hold ends in 2262.
+    return given == wanted or (given, wanted) == ("ms", "us")
+
+
+def _cast(name: str, given: pl.DataType, wanted: pl.DataType) -> pl.Expr:
+    import polars as pl
+
+    column = pl.col(name)
+    if isinstance(given, pl.Datetime | pl.Duration) and isinstance(wanted, pl.Datetime | pl.Duration):
+        column = column.to_physical()
+        if given.time_unit != wanted.time_unit:
+            # A strict cast of units panics where a time overflows (Polars 2.1); one of numbers says so.
+            column = (column.cast(pl.Int128) * 1_000).cast(pl.Int64)
+    return column.cast(wanted)
