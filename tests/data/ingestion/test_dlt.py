@@ -37,6 +37,19 @@ def test_only_what_is_new_is_taken() -> None:
     assert str(dataset("flights").to_polars().schema["at"]) == "Datetime(time_unit='us', time_zone='UTC')"
 
 
+def test_a_resource_without_records_replaces_all_rows() -> None:
+    assert ingest(Dlt(dlt.resource([{"n": 1}], name="numbers")), to="numbers").rows == 1
+    done = ingest(Dlt(dlt.resource([], name="numbers")), to="numbers", mode="replace")
+    assert done.version is not None
+    assert (done.version.rows, done.version.schema) == (0, (("n", "i64"),))
+
+
+def test_a_resource_that_keeps_nothing_in_mind_is_appended_once_more_which_is_told() -> None:
+    numbers = [ingest(Dlt(dlt.resource([{"n": 1}], name="numbers")), to="numbers") for _ in range(2)]
+    assert [len(each.warnings) for each in numbers] == [0, 1]
+    assert "was read before and has no cursor: its rows were appended once more" in numbers[1].warnings[0]
+
+
 def test_frames_are_taken_as_they_are() -> None:
     frames = [pa.table({"n": [1]}), pl.DataFrame({"n": [2]}).to_pandas(), [{"n": 3}, {"n": None}], {"n": 4}]
     resource = dlt.resource(iter(frames), name="frames")

@@ -179,6 +179,27 @@ def test_a_cursor_does_not_go_on_where_reading_without_one_was(server: Api) -> N
     assert ids() == [7]
 
 
+def test_an_api_without_records_replaces_all_rows(server: Api) -> None:
+    server.answer = lambda _: Answer([{"id": 7}])
+    ingest(Http(f"{server.url}/a"), to="flights")
+    server.answer = lambda _: Answer([])
+    done = ingest(Http(f"{server.url}/a"), to="flights", mode="replace")
+    assert done.version is not None
+    assert (str(done.version), done.version.schema, ids()) == ("flights/2", (("id", "i64"),), [])
+
+
+def test_a_replacing_ingest_asks_for_all_pages_anew(server: Api) -> None:
+    pages(server, LinkHeader())
+    whole = server.answer
+    server.answer = lambda asked: Answer(status=400) if asked.params.get("start") == "3" else whole(asked)
+    source = Http(f"{server.url}/items", "data.items")
+    with pytest.raises(StorageError):
+        ingest(source, to="flights", mode="replace")
+    server.answer, server.asked = whole, []
+    assert ingest(source, to="flights", mode="replace").resumed_rows == 0
+    assert (len(server.asked), ids()) == (3, list(range(7)))
+
+
 def test_attempts_count_for_each_page_anew(server: Api) -> None:
     pages(server, PageNumber())
     whole, source = server.answer, Http(f"{server.url}/items", "data.items", PageNumber())

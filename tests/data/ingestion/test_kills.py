@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mainspring import clock
 from mainspring.data import dataset
 from mainspring.data.ingestion import Limits, Progress, ingest, list_cursors, streams
 from mainspring.errors import ConflictError
@@ -118,6 +119,47 @@ def test_what_was_staged_for_another_reading_is_let_go(
         months[0] = -1
     assert (done.rows, done.resumed_rows) == (200, 0)
     assert sorted(dataset("flights").to_polars()["n"].to_list()) == months
+
+
+@pytest.mark.parametrize("change", ["deleted", "edited", "nothing"])
+def test_a_replacing_ingest_goes_on_only_behind_files_that_are_as_they_were(
+    workspace: Workspace, raw: Path, months: list[int], change: str
+) -> None:
+    ingest(raw, to="flights")
+
+    def stop(progress: Progress) -> None:
+        if progress.rows >= 90:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest(raw, to="flights", mode="replace", limits=Limits(rows=20), progress=stop)
+    if change == "deleted":
+        (raw / "0.csv").unlink()
+        months = months[ROWS:]
+    elif change == "edited":
+        (raw / "0.csv").write_text("n\n-1\n")
+        months = [-1, *months[ROWS:]]
+    done = ingest(raw, to="flights", mode="replace", limits=Limits(rows=20))
+    assert dataset("flights").to_polars()["n"].to_list() == months
+    assert (done.resumed_rows > 0) == (change == "nothing")
+
+
+def test_what_was_told_and_when_reading_began_outlive_an_interruption(workspace: Workspace, raw: Path) -> None:
+    for name in ("a", "b", "c"):
+        (raw / f"{name}.csv").write_text("n;m\n1;2\n")
+    times: list[int] = []
+
+    def stop(progress: Progress) -> None:
+        times.append(clock.now_us())
+        if progress.rows == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest(raw, to="flights", limits=Limits(rows=1), progress=stop)
+    done = ingest(raw, to="flights", limits=Limits(rows=1))
+    assert done.version is not None
+    assert (done.resumed_rows, done.version.extracted_at <= times[0]) == (2, True)
+    assert ["a.csv was read as one column" in done.warnings[0], len(done.warnings)] == [True, 3]
 
 
 def test_one_source_is_read_by_one_process_at_a_time(workspace: Workspace, raw: Path, months: list[int]) -> None:

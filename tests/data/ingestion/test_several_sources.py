@@ -12,9 +12,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mainspring.data import dataset, remove_version
+from mainspring.data import check, dataset, remove_version
 from mainspring.data.ingestion import Batch, Limits, Reading, Retry, forget_cursor, ingest, list_cursors
-from mainspring.errors import ConflictError, NotFoundError, UnavailableError
+from mainspring.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from mainspring.workspace import Workspace
 
 
@@ -59,6 +59,33 @@ def test_a_replacing_ingest_forgets_how_far_others_were_read(workspace: Workspac
     assert "how far others were read is forgotten: `files raw/y2024`, `mine`" in done.warnings[0]
     again = [ingest(years / "y2024/*.csv", to="t"), ingest(Numbers("mine", 7), to="t")]
     assert ([each.rows for each in again], held()) == ([1, 1], [7, 2024, 2025])
+
+
+@pytest.mark.parametrize(("ending", "now", "kind"), [("csv", "x\n", "i64"), ("csv", "", "i64"), ("jsonl", "", "i64")])
+def test_a_file_without_rows_replaces_all_rows_and_what_others_read(
+    workspace: Workspace, raw: Path, ending: str, now: str, kind: str
+) -> None:
+    (raw / f"a.{ending}").write_text("x\n1\n" if ending == "csv" else '{"x": 1}\n')
+    ingest(raw, to="t")
+    ingest(Numbers("mine", 7), to="t")
+    (raw / f"a.{ending}").write_text(now)
+    counted = [check.row_count(at_least=1)]
+    with pytest.raises(InvalidError, match="0 rows"):
+        ingest(raw, to="t", mode="replace", checks=counted)
+    assert held() == [1, 7]
+    done = ingest(raw, to="t", mode="replace", checks=[check.not_null("x")])
+    assert done.version is not None
+    assert (str(done.version), done.version.rows, done.version.schema) == ("t/3", 0, (("x", kind),))
+    assert (done.report is not None, [each.source for each in list_cursors("t")]) == (True, ["files raw"])
+    assert ingest(raw, to="t").rows == 0
+    assert ingest(Numbers("mine", 7), to="t").rows == 1
+
+
+def test_a_replacing_ingest_of_nothing_where_nothing_was_makes_no_version(workspace: Workspace, raw: Path) -> None:
+    (raw / "a.jsonl").write_text("")
+    assert ingest(raw, to="t", mode="replace").version is None
+    (raw / "a.jsonl").write_text('{"x": 1}\n')
+    assert ingest(raw, to="t", mode="upsert", key="x").rows == 1
 
 
 def test_a_replacing_ingest_that_fails_forgets_nothing(workspace: Workspace, years: Path) -> None:

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from mainspring.data import dataset
-from mainspring.data.ingestion import Batch, Retry, Sql, forget_cursor, ingest, list_cursors
+from mainspring.data.ingestion import Batch, Limits, Retry, Sql, forget_cursor, ingest, list_cursors
 from mainspring.errors import InvalidError, NotFoundError, UnavailableError
 from mainspring.testing.plugin import Backend
 from mainspring.workspace import Workspace
@@ -162,6 +162,42 @@ def test_a_table_without_rows_has_its_cursor(url: str, run: Run) -> None:
     assert ingest(url, to="flights", table="flight", cursor="id").rows == 0
     run("INSERT INTO flight VALUES (1)")
     assert [ingest(url, to="flights", table="flight", cursor="id").rows for _ in range(2)] == [1, 0]
+
+
+@pytest.mark.parametrize("cursor", ["", "id"])
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_a_replacing_reading_that_was_broken_off_takes_what_is_there_then(
+    url: str, run: Run, monkeypatch: pytest.MonkeyPatch, cursor: str, is_killed: bool
+) -> None:
+    run(
+        "CREATE TABLE flight (id INTEGER, day TEXT)", "INSERT INTO flight VALUES (1, 'a'), (2, 'a'), (3, 'a'), (4, 'a')"
+    )
+    source = Sql(url, "flight", cursor=cursor, batch_rows=1)
+
+    def meanwhile(_: float = 0) -> None:
+        run("DELETE FROM flight WHERE id = 1", "UPDATE flight SET day = 'b' WHERE id = 2")
+
+    broken_off(monkeypatch, [2])
+    if is_killed:
+        with pytest.raises(UnavailableError):
+            ingest(source, to="flights", mode="replace", retry=Retry(attempts=1), limits=Limits(rows=1))
+        meanwhile()
+    done = ingest(source, to="flights", mode="replace", retry=Retry(sleep=meanwhile), limits=Limits(rows=1))
+    assert (done.resumed_rows, sorted(rows())) == (0, [(2, "b"), (3, "a"), (4, "a")])
+    if cursor:
+        assert ingest(source, to="flights").rows == 0
+
+
+@pytest.mark.parametrize("cursor", ["", "id"])
+def test_a_table_that_is_empty_now_replaces_all_rows(url: str, run: Run, cursor: str) -> None:
+    run("CREATE TABLE flight (id INTEGER, day TEXT)", "INSERT INTO flight VALUES (1, 'a')")
+    ingest(url, to="flights", table="flight", cursor=cursor)
+    run("DELETE FROM flight")
+    done = ingest(url, to="flights", table="flight", cursor=cursor, mode="replace")
+    assert done.version is not None
+    assert (str(done.version), rows(), done.version.columns) == ("flights/2", [], ("id", "day"))
+    run("INSERT INTO flight VALUES (1, 'a')")
+    assert ingest(url, to="flights", table="flight", cursor=cursor).rows == 1
 
 
 def test_a_query_may_end_with_a_comment(url: str, run: Run) -> None:

@@ -102,7 +102,7 @@ def ingest(
             source, to=name, mode=wanted, key=key, types=column_types(types), checks=checks, quarantine=quarantine, note=note,
             workspace=workspace, progress=progress, **options,
         )  # fmt: skip
-    invocation.show(_document(done), lambda: _said(done, name))
+    invocation.show(_document(done), lambda: _said(done, name, wanted))
 
 
 @click.command(cls=Command)
@@ -143,12 +143,12 @@ def _document(done: Ingested) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _said(done: Ingested, name: str) -> str:
+def _said(done: Ingested, name: str, mode: str) -> str:
     version = done.version
     if version is None:
         return f"There was nothing to read; {name} has no version yet."
     told = f"{text.counted(done.rows, 'row') if done.rows else 'no rows'} read, {text.size(done.size_bytes)}"
-    read = told if done.rows or done.size_bytes else "nothing new"
+    read = told if done.rows or done.size_bytes or mode == "replace" else "nothing new"
     lines = [f"{text.bold(str(version))}  {read}; holds {version.amount}, content {text.short(version.content_digest)}"]
     if done.resumed_rows:
         lines.append(

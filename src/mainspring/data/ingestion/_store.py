@@ -28,8 +28,8 @@ MIGRATIONS = [
     );
     CREATE TABLE dataset_staged (
         dataset TEXT NOT NULL, source TEXT NOT NULL, position INTEGER NOT NULL, settings TEXT NOT NULL,
-        state TEXT NOT NULL, parts TEXT NOT NULL, sources TEXT NOT NULL, size_bytes INTEGER NOT NULL,
-        staged_at INTEGER NOT NULL, PRIMARY KEY (dataset, source, position)
+        state TEXT NOT NULL, parts TEXT NOT NULL, sources TEXT NOT NULL, warnings TEXT NOT NULL, size_bytes INTEGER NOT NULL,
+        begun_at INTEGER NOT NULL, staged_at INTEGER NOT NULL, PRIMARY KEY (dataset, source, position)
     )
     """,
 ]
@@ -52,12 +52,14 @@ class Cursor(msgspec.Struct, frozen=True):
 
 
 class Staged(msgspec.Struct, frozen=True):
-    """Rows that were read but not committed: their parts, and the state behind them."""
+    """Rows that were read but not committed: their parts, the state behind them, and when the reading of all of them began."""
 
     parts: tuple[Part, ...]
     state: State
     sources: tuple[Source, ...]
     size_bytes: int
+    begun_us: int
+    warnings: tuple[str, ...] = ()
 
 
 class IngestStore:
@@ -94,8 +96,8 @@ class IngestStore:
                 (clock.now_us(), self.dataset, self.source),
             )
         rows = self.database.query(
-            "SELECT settings, parts, state, sources, size_bytes FROM dataset_staged WHERE dataset = ? AND source = ?"
-            " ORDER BY position",
+            "SELECT settings, parts, state, sources, size_bytes, begun_at, warnings FROM dataset_staged"
+            " WHERE dataset = ? AND source = ? ORDER BY position",
             (self.dataset, self.source),
         )
         return [
@@ -103,31 +105,25 @@ class IngestStore:
                 settings,
                 Staged(
                     msgspec.json.decode(parts, type=tuple[Part, ...]), msgspec.json.decode(state),
-                    msgspec.json.decode(sources, type=tuple[Source, ...]), size_bytes,
+                    msgspec.json.decode(sources, type=tuple[Source, ...]), size_bytes, begun_us,
+                    msgspec.json.decode(warnings, type=tuple[str, ...]),
                 ),
             )
-            for settings, parts, state, sources, size_bytes in rows
+            for settings, parts, state, sources, size_bytes, begun_us, warnings in rows
         ]  # fmt: skip
 
     def stage(self, lease: Lease, settings: str, position: int, staged: Staged) -> None:
         """Keep rows that were read; refused if the lease was taken over."""
-        parts, state, sources = (_text(value) for value in (staged.parts, staged.state, staged.sources))
+        kept = (staged.state, staged.parts, staged.sources, staged.warnings)
         with self.database.transaction() as tx:
             self._leases.check(tx, lease)
             tx.execute(
-                "INSERT INTO dataset_staged VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO dataset_staged VALUES ({', '.join('?' * 11)})",
                 (
-                    self.dataset,
-                    self.source,
-                    position,
-                    settings,
-                    state,
-                    parts,
-                    sources,
-                    staged.size_bytes,
+                    self.dataset, self.source, position, settings, *map(_text, kept), staged.size_bytes, staged.begun_us,
                     clock.now_us(),
                 ),
-            )
+            )  # fmt: skip
 
     def discard(self, lease: Lease) -> None:
         """Let go of everything staged."""

@@ -90,6 +90,12 @@ class Alignment:
         """Rows that were taken before a column came or widened, with the types that the ingest ended with."""
         return Alignment(self.types or {}, self.types or {}).take(frame, origin, sparse=True)
 
+    def fill(self, before: Mapping[str, pl.DataType]) -> None:
+        """Give a table that no row came for its columns, which only a header may have named, with the types that they had."""
+        types = self.types if self.types is not None else dict(before)
+        known = {name: before.get(name, dtype) if dtype == pl.Null() else dtype for name, dtype in types.items()}
+        self.types = known | {name: dtype for name, dtype in self.declared.items() if name in known} or None
+
     def _check_columns(self, frame: pl.DataFrame, origin: str, sparse: bool) -> None:
         assert self.types is not None
         given = frame.schema

@@ -14,7 +14,7 @@ import polars as pl
 
 from mainspring.data._sources import source_of_address
 from mainspring.data.ingestion.records import frame_of
-from mainspring.data.ingestion.source import Batch, Reading, State
+from mainspring.data.ingestion.source import Batch, Reading, State, told_of_repetition
 from mainspring.data.tables.frames import as_polars
 from mainspring.errors import MainspringError, MissingExtraError, StorageError, UnavailableError, shorten
 from mainspring.secrets import redact
@@ -53,6 +53,7 @@ class Dlt(msgspec.Struct, frozen=True):
         if reading.is_resumed:
             return  # it came to its end
         kept: dict[str, Any] = json.typed_loads(state["dlt"]) if state and "dlt" in state else {}
+        has_none = state is not None and not kept and reading.mode == "append"
         records: list[dict[str, Any]] = []
         for item in self._items(kept):
             if isinstance(item, dict):
@@ -65,7 +66,10 @@ class Dlt(msgspec.Struct, frozen=True):
         if records:
             yield self._batch(frame_of(records, self.identity, reading))
         source = source_of_address(self.identity.replace(" ", "://"))
-        yield Batch(frame=None, state={"dlt": json.typed_dumps(kept)}, origin=self.identity, sources=(source,))
+        yield Batch(
+            frame=None, state={"dlt": json.typed_dumps(kept)}, origin=self.identity, sources=(source,),
+            warning=told_of_repetition(self.identity) if has_none else "",
+        )  # fmt: skip
 
     def _batch(self, frame: pl.DataFrame) -> Batch:
         return Batch(frame=frame, state=None, origin=self.identity, size_bytes=int(frame.estimated_size()), sparse=True)

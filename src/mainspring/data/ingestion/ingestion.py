@@ -14,7 +14,6 @@ import msgspec
 import polars as pl
 from blake3 import blake3
 
-from mainspring import clock
 from mainspring.data._store import DatasetStore
 from mainspring.data.commit import commit_draft
 from mainspring.data.ingestion._store import Cursor, IngestStore, list_stored
@@ -25,7 +24,16 @@ from mainspring.data.ingestion.places import overlap
 from mainspring.data.ingestion.progress import Listener
 from mainspring.data.ingestion.reader import Reader
 from mainspring.data.ingestion.retry import Retry
-from mainspring.data.ingestion.source import BatchSource, IngestMode, ReadByCursor, Reading, State, identity_in
+from mainspring.data.ingestion.source import (
+    BatchSource,
+    IngestMode,
+    KnowsWhatChanged,
+    ReadByCursor,
+    Reading,
+    State,
+    identity_in,
+    told_of_repetition,
+)
 from mainspring.data.ingestion.staging import Limits, Staging
 from mainspring.data.tables.draft import TableDraft
 from mainspring.data.tables.edits import EditDraft
@@ -136,7 +144,6 @@ class _Ingest:
         """Read, check, commit."""
         identity = self.store.source
         with leased(self.workspace, self.store) as lease:
-            extracted_us = clock.now_us()
             cursor = self.store.cursor()
             before = cursor.state if cursor and self.mode != "replace" else None
             self.others = {} if self.mode == "replace" else self.store.others()
@@ -146,12 +153,14 @@ class _Ingest:
             known = (self.source, self.mode, self.key, sorted(self.types.items()), before, beside)
             settings = blake3(repr(known).encode()).hexdigest()
             staging = Staging(self.store, lease, settings, self.workspace.blobs, alignment, limits)
+            if self.mode == "replace" and not isinstance(self.source, KnowsWhatChanged):
+                staging.discard()  # nobody can say whether rows that an interrupted ingest read are there still
             reading = Reading(self.mode, alignment.decided, identity=identity, others=self.others)
             reader = Reader(self.source, identity, staging, retry, progress)
             try:
                 with _keeping(staging):
                     reader.read(reading, before)
-                version, report = self._committed(staging, lease, before, extracted_us)
+                version, report = self._committed(staging, lease, before)
             except InvalidError:
                 staging.discard()  # so that the next ingest reads the source again, which may be mended
                 raise
@@ -169,8 +178,7 @@ class _Ingest:
             return self._of_one_database()
         if not isinstance(self.source, ReadByCursor) or self.source.cursor:
             return ()
-        told = f"{self.store.source} was read before and has no cursor: its rows were appended once more."
-        return (f"{told} A cursor, mode='replace' or mode='upsert' takes each once.",)
+        return (told_of_repetition(self.store.source),)
 
     def _of_one_database(self) -> tuple[str, ...]:
         """A query beside a table or another query: each is read from its own beginning, whatever rows they share."""
@@ -201,12 +209,11 @@ class _Ingest:
     def _alignment(self) -> Alignment:
         """The columns of the newest version, if rows go behind it, else those declared."""
         head = self.datasets.head(self.name)
+        if head is not None and head.kind != "table":
+            raise InvalidError("dataset", self.name, "a table", f"It is a {head.kind}; choose another name.")
         if head is None or self.mode == "replace":
             return Alignment(self.types)
-        if head.kind != "table":
-            raise InvalidError("dataset", self.name, "a table", f"It is a {head.kind}; choose another name.")
-        parts = read_listing(self.workspace.blobs, head.manifest).parts
-        known = parquet_schema(self.workspace.blobs.path(parts[0].blob)) if parts else pl.Schema()
+        known = self._types_of(head)
         for name, dtype in self.types.items():
             if name in known and filled(known[name], dtype) != dtype and not is_open(known[name]):
                 raise InvalidError(
@@ -214,12 +221,21 @@ class _Ingest:
                 )
         return Alignment({name: dtype for name, dtype in self.types.items() if name in known}, known)
 
+    def _types_of(self, version: DatasetVersion | None) -> Mapping[str, pl.DataType]:
+        """The columns of a version; none if there is none."""
+        if version is None:
+            return {}
+        parts = read_listing(self.workspace.blobs, version.manifest).parts
+        return parquet_schema(self.workspace.blobs.path(parts[0].blob)) if parts else {}
+
     def _committed(
-        self, staging: Staging, lease: Lease, before: State | None, extracted_us: int
+        self, staging: Staging, lease: Lease, before: State | None
     ) -> tuple[DatasetVersion | None, Report | None]:
         """The version with the rows that were read, and the report of its checks; the newest one if there are none."""
         state = staging.state if staging.state is not None else before or {}
         head = self.datasets.head(self.name)
+        if self.mode == "replace" and not staging.rows:
+            staging.alignment.fill(self._types_of(head))
         if staging.alignment.types is None or (not staging.rows and head is not None and self.mode != "replace"):
             if state != (before or {}):
                 self.store.move(lease, before, state, self.others)
@@ -234,7 +250,7 @@ class _Ingest:
         staging.settle()
         rows = staging if self.mode != "upsert" else self._last_of_each_key(staging)
         about: dict[str, Any] = {
-            "sources": _once(staging.sources), "note": self.note, "extracted_us": extracted_us, "extra": [settle],
+            "sources": _once(staging.sources), "note": self.note, "extracted_us": staging.begun_us, "extra": [settle],
         }  # fmt: skip
         if self.checks is None:
             self._widen(staging, head)

@@ -7,7 +7,7 @@ the file at work was read.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -77,6 +77,13 @@ class ItemSource(Options, frozen=True):
         total = sum(item.size_bytes for item in self.items() if not known.is_unchanged(item, part_of(self, item.name)))
         return total - int(partial.get("size_bytes", 0))
 
+    def still_holds(self, state: State) -> bool:
+        """Whether each file that was read is there and holds the same bytes; the one at work is looked at later."""
+        there = {item.name: item for item in self.items()}
+        return all(
+            name in there and _is_as_read(there[name], parts.values()) for name, parts in state.get("files", {}).items()
+        )
+
     def batches(self, state: State | None, reading: Reading) -> Iterator[Batch]:
         """The rows of new and changed files."""
         return read_items(self.items(), self, state, reading)
@@ -105,6 +112,16 @@ def read_items(items: Iterable[Item], options: Options, state: State | None, rea
             yield (
                 msgspec.structs.replace(batch, warning=" ".join(filter(None, (batch.warning, told)))) if told else batch
             )
+
+
+def _is_as_read(item: Item, parts: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a file is as it was when parts of it were read, by its stamp or else by its bytes."""
+    unsure = [part for part in parts if not item.is_known(part["stamp"])]
+    if not unsure:
+        return True
+    with item.local() as path:
+        digest = blob_digest(path)
+    return all(part["digest"] == digest for part in unsure)
 
 
 def _told_of_folders(item: Item, columns: list[str], reading: Reading) -> str:

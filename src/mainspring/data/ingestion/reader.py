@@ -12,7 +12,15 @@ import polars as pl
 
 from mainspring.data.ingestion.progress import Listener, Progress
 from mainspring.data.ingestion.retry import Retry
-from mainspring.data.ingestion.source import BatchSource, Interrupted, KnowsItsSize, Reading, StaleState, State
+from mainspring.data.ingestion.source import (
+    BatchSource,
+    Interrupted,
+    KnowsItsSize,
+    KnowsWhatChanged,
+    Reading,
+    StaleState,
+    State,
+)
 from mainspring.data.ingestion.staging import Staging
 from mainspring.errors import InvalidError, MainspringError, StorageError
 
@@ -50,6 +58,8 @@ class Reader:
     def _read_on(self, reading: Reading, before: State | None) -> None:
         staging = self.staging
         is_resumed = staging.state is not None
+        if reading.mode == "replace" and staging.state is not None and isinstance(self.source, KnowsWhatChanged):
+            self._expect_unchanged(staging.state, self.source)
         known = {name: dtype for name, dtype in (staging.alignment.types or {}).items() if dtype != pl.Null()}
         reading = msgspec.structs.replace(reading, is_resumed=is_resumed, known=known)
         total = self._total(before, reading)
@@ -59,6 +69,11 @@ class Reader:
                 self._furthest, self._failures = staging.reached, 0
             self._tell(total, batch.origin)
         staging.flush()
+
+    def _expect_unchanged(self, state: State, source: KnowsWhatChanged) -> None:
+        """A version that replaces all rows holds what there is now, so it goes on behind nothing else."""
+        if not source.still_holds(state):
+            raise StaleState
 
     def _begin_anew(self) -> None:
         """What was read has changed. The first time that is what an interrupted ingest finds, later ones are waited out."""

@@ -84,6 +84,17 @@ class KnowsItsSize(Protocol):
 
 
 @runtime_checkable
+class KnowsWhatChanged(Protocol):
+    """A source that can say whether rows that were read are there still. To replace all rows by those that others are read
+    anew: what an interrupted ingest has read of them may be another by now.
+    """
+
+    def still_holds(self, state: State) -> bool:
+        """Whether what was read for that state is what there is now."""
+        ...
+
+
+@runtime_checkable
 class ReadByCursor(Protocol):
     """A source of which only what is new is read, if the column is named that tells."""
 
@@ -97,6 +108,12 @@ class Placed(Protocol):
     def identity_from(self, root: Path) -> str:
         """Its identity, in which what lies below that folder is named from there."""
         ...
+
+
+def told_of_repetition(identity: str) -> str:
+    """That a source was appended whose state doesn't say how far it was read."""
+    told = f"{identity} was read before and has no cursor: its rows were appended once more."
+    return f"{told} A cursor, mode='replace' or mode='upsert' takes each once."
 
 
 def identity_in(source: BatchSource, root: Path) -> str:

@@ -103,6 +103,7 @@ class Sql(msgspec.Struct, frozen=True):
 
     def _read(self, answer: Answer, last: _Last | None, reading: Reading, warning: str) -> Iterator[Batch]:
         place = answer.columns.index(self.cursor) if self.cursor else -1
+        is_whole = not self.cursor or reading.mode == "replace"  # of one snapshot, so that nothing is gone on with
         taken = (
             Counter(last.taken) if last else Counter[str]()
         )  # by earlier readings, at the value where this one begins
@@ -112,8 +113,9 @@ class Sql(msgspec.Struct, frozen=True):
             if self.cursor:
                 rows, last = self._new(rows, place, last, taken)
             frame = self._frame(rows, answer, reading)
+            state = last.state(self.cursor) if last and not is_whole else None
             yield Batch(
-                frame=frame, state=last.state(self.cursor) if last else None, origin=self._origin, size_bytes=size_bytes,
+                frame=frame, state=state, origin=self._origin, size_bytes=size_bytes,
                 sources=() if done else (self._lineage,), warning="" if done else warning,
             )  # fmt: skip
             done = True
@@ -123,8 +125,8 @@ class Sql(msgspec.Struct, frozen=True):
                 frame=self._frame([], answer, reading), state=state, origin=self._origin, sources=(self._lineage,),
                 warning=warning,
             )  # fmt: skip
-        elif not self.cursor:
-            yield Batch(frame=None, state={}, origin=self._origin)
+        elif is_whole:
+            yield Batch(frame=None, state=last.state(self.cursor) if last else {}, origin=self._origin)
 
     def _told_of_nulls(self, driver: SqlDriver) -> str:
         """What is behind no value of the cursor, and so never read."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import msgspec
 import polars as pl
 
+from mainspring import clock
 from mainspring.data.ingestion._store import IngestStore, Staged
 from mainspring.data.ingestion.alignment import Alignment
 from mainspring.data.ingestion.source import Batch, State
@@ -30,7 +31,9 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Staging:
-    """The batches of one ingest. `state` is that behind the last batch taken, staged or not."""
+    """The batches of one ingest. `state` is that behind the last batch taken, staged or not; `begun_us` is when the reading
+    of these rows began, by whichever process.
+    """
 
     def __init__(
         self, store: IngestStore, lease: Lease, settings: str, blobs: BlobStore, alignment: Alignment, limits: Limits
@@ -47,6 +50,7 @@ class Staging:
         self._staged_state: State | None = None
         self._pending: list[pl.DataFrame] = []
         self._pending_sources: list[Source] = []
+        self._pending_warnings: list[str] = []
         self._pending_rows = self._pending_bytes = self._read_bytes = 0
         self._since = time.monotonic()
         self.alignment = self._first = alignment
@@ -69,7 +73,9 @@ class Staging:
             self._pending_rows += frame.height
             self._pending_bytes += int(frame.estimated_size())
             self.rows += frame.height
-        self.warnings += [batch.warning] if batch.warning else []
+        if batch.warning:
+            self.warnings.append(batch.warning)
+            self._pending_warnings.append(batch.warning)
         self.sources.extend(batch.sources)
         self._pending_sources.extend(batch.sources)
         self.size_bytes += batch.size_bytes
@@ -83,7 +89,8 @@ class Staging:
         """Make what came together a part, and keep it if reading can go on behind it."""
         parts = self._written()
         if self._is_resumable and self.state is not None and self.state != self._staged_state:
-            staged = Staged(parts, self.state, tuple(self._pending_sources), self._read_bytes)
+            sources, warnings = tuple(self._pending_sources), tuple(self._pending_warnings)
+            staged = Staged(parts, self.state, sources, self._read_bytes, self.begun_us, warnings)
             self.store.stage(self.lease, self.settings, self._position, staged)
             self._position += 1
             self._staged_state = self.state
@@ -125,10 +132,11 @@ class Staging:
         self.alignment = Alignment(self._first.declared, self._first.known)
         self.parts, self.sources, self.warnings, self._position = [], [], [], 0
         self._is_resumable, self._staged_state = True, None
+        self.begun_us = clock.now_us()
         self._begin_part()
 
     def _begin_part(self) -> None:
-        self._pending, self._pending_sources = [], []
+        self._pending, self._pending_sources, self._pending_warnings = [], [], []
         self._pending_rows = self._pending_bytes = self._read_bytes = 0
         self._since = time.monotonic()
 
@@ -150,6 +158,8 @@ class Staging:
             self.rows += part.rows
         self.parts.extend(staged.parts)
         self.sources.extend(staged.sources)
+        self.warnings.extend(staged.warnings)
+        self.begun_us = min(self.begun_us, staged.begun_us)
         self.size_bytes += staged.size_bytes
         self.state = self._staged_state = staged.state
         self._position += 1
