@@ -126,14 +126,19 @@ class Metrics:
         Of those only that fulfil all conditions, which are on metrics.
         """
         direction, sign = ("DESC", "<=") if highest else ("ASC", ">=")
-        sql, values = "SELECT series, value FROM metric_latest AS best WHERE key = ? AND is_nan = 0", [key]
+        values: list[Any] = [key]
+        sql = "SELECT series, value FROM metric_latest AS best WHERE key = ? AND is_nan = 0"
         if after is not None:
             sql, values = f"{sql} AND value {sign} ?", [*values, after]
         for condition in where:
+            # One value, looked up by the primary key: of EXISTS PostgreSQL makes a join that reads all of a key for each row.
             holds, others = _holds(condition)
-            there = "NOT EXISTS" if condition.operator == "IS NULL" else "EXISTS"
-            same = f"SELECT 1 FROM metric_latest AS latest WHERE latest.series = best.series AND {holds}"
-            sql, values = f"{sql} AND {there} ({same})", [*values, *others]
+            of_one = "SELECT {} FROM metric_latest AS latest WHERE latest.series = best.series AND latest.key = ?"
+            if condition.operator == "IS NULL":
+                sql, values = f"{sql} AND ({of_one.format('1')}) IS NULL", [*values, condition.key]
+            else:
+                told = of_one.format(f"CASE WHEN {holds} THEN 1 ELSE 0 END")
+                sql, values = f"{sql} AND ({told}) = 1", [*values, *others, condition.key]
         return dict(self.database.query(f"{sql} ORDER BY value {direction} LIMIT ?", [*values, count]))
 
     def matching(self, condition: Condition, series: Sequence[str]) -> set[str]:
@@ -141,9 +146,8 @@ class Metrics:
         don't. NaN is unequal to every number.
         """
         holds, values = _holds(condition)
-        return {
-            each for (each,) in self._among(series, f"SELECT series FROM metric_latest AS latest WHERE {holds}", values)
-        }
+        sql = f"SELECT series FROM metric_latest AS latest WHERE key = ? AND ({holds})"
+        return {each for (each,) in self._among(series, sql, [condition.key, *values])}
 
     def _among(self, series: Sequence[str], sql: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         """The rows that a statement finds for these series; of many, all that it finds, which is quicker then."""
@@ -161,14 +165,13 @@ class Metrics:
                 tx.execute(f"DELETE FROM metric_latest WHERE series IN ({marks})", batch)
 
 
-def _holds(condition: Condition) -> tuple[str, list[Any]]:
-    """A condition on a row `latest`; that there is one is all that IS NULL and IS NOT NULL ask."""
-    sql, values = "latest.key = ?", [condition.key]
+def _holds(condition: Condition) -> tuple[str, tuple[Any, ...]]:
+    """A condition on a row `latest` of its key; that there is one is all that IS NULL and IS NOT NULL ask."""
     if condition.operator in ("IS NULL", "IS NOT NULL"):
-        return sql, values
-    compared, others = comparison("latest.value", condition)
+        return "1 = 1", ()
+    compared, values = comparison("latest.value", condition)
     either = "latest.is_nan = 1 OR" if condition.operator == "!=" else "latest.is_nan = 0 AND"
-    return f"{sql} AND ({either} {compared})", [*values, *others]
+    return f"{either} {compared}", values
 
 
 def _row(series: str, point: Metric) -> _Row:
