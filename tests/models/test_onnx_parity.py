@@ -83,6 +83,25 @@ def test_what_is_missing_goes_the_models_way(model: Any) -> None:
     answers_alike(model, Output("probability", (0, 1)), scores() > 1.1, holes=True)
 
 
+CODES = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2)
+UNKNOWN = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)
+
+
+@pytest.mark.filterwarnings("ignore:Found unknown categories")
+@pytest.mark.parametrize("holes", [False, True], ids=["whole", "with holes"])
+@pytest.mark.parametrize(
+    "encoder",
+    [OneHotEncoder(handle_unknown="ignore"), OneHotEncoder(drop="first", handle_unknown="ignore"), CODES, UNKNOWN],
+    ids=["one-hot", "one left out", "codes", "unknown as missing"],
+)
+def test_encoders_of_numbers_tell_apart_what_is_no_whole_number(encoder: Any, holes: bool) -> None:
+    """The column `income` has one decimal, and the probes any: half a category is none."""
+    model = make_pipeline(make_column_transformer((encoder, ["income"]), ("passthrough", ["age", "amount"])), HISTOGRAM)
+    if hasattr(encoder, "sparse_output"):
+        encoder.set_params(sparse_output=False)
+    answers_alike(model, Output("probability", (0, 1)), scores() > 1.1, holes=holes)
+
+
 def test_what_cannot_be_made_equal_is_refused_with_the_row() -> None:
     """The converter takes the power of a column by 32 bits, and the forest behind it sees that."""
     model = make_pipeline(PowerTransformer(), ensemble.RandomForestRegressor(3, **FEW))

@@ -12,19 +12,24 @@ from mainspring.models.onnx_nodes import Nodes
 def converters() -> dict[type, Any]:
     """What makes nodes of each kind of step, in the way in which skl2onnx calls it."""
     from sklearn.impute import SimpleImputer
+    from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
-    return {SimpleImputer: _imputed}
+    return {SimpleImputer: _imputed, OneHotEncoder: _spread, OrdinalEncoder: _ordered}
+
+
+def _by_library(scope: Any, operator: Any, container: Any) -> None:
+    from skl2onnx._supported_operators import sklearn_operator_name_map  # type: ignore[import-untyped]  # skl2onnx has no stubs
+    from skl2onnx.common._registration import get_converter  # type: ignore[import-untyped]  # skl2onnx has no stubs
+
+    get_converter(sklearn_operator_name_map[type(operator.raw_operator)])(scope, operator, container)
 
 
 def _imputed(scope: Any, operator: Any, container: Any) -> None:
     """Numbers that are missing; texts, indicators and columns without any value are left to skl2onnx."""
-    from skl2onnx._supported_operators import sklearn_operator_name_map  # type: ignore[import-untyped]  # skl2onnx has no stubs
-    from skl2onnx.common._registration import get_converter  # type: ignore[import-untyped]  # skl2onnx has no stubs
-
     model = operator.raw_operator
     fills = np.asarray(model.statistics_)
     if fills.dtype.kind not in "iuf" or np.isnan(fills).any() or model.add_indicator:
-        get_converter(sklearn_operator_name_map[type(model)])(scope, operator, container)
+        _by_library(scope, operator, container)
         return
     nodes = Nodes(scope, operator, container)
     if isinstance(model.missing_values, float) and np.isnan(model.missing_values):
@@ -32,3 +37,60 @@ def _imputed(scope: Any, operator: Any, container: Any) -> None:
     else:
         missing = nodes.add("Equal", [nodes.rows, nodes.known(float(model.missing_values))])
     nodes.give(0, nodes.add("Where", [missing, nodes.known(fills.astype(np.float64)), nodes.rows]))
+
+
+def _spread(scope: Any, operator: Any, container: Any) -> None:
+    """One-hot columns of numbers, which skl2onnx cuts to whole ones; its own of texts and of rare categories."""
+    model = operator.raw_operator
+    if not _encodes_numbers(operator):
+        _by_library(scope, operator, container)
+        return
+    nodes = Nodes(scope, operator, container)
+    dropped = model.drop_idx_ if model.drop_idx_ is not None else [None] * len(model.categories_)
+    parts = [
+        _matches(nodes, column, categories if left_out is None else np.delete(categories, left_out))
+        for column, (categories, left_out) in enumerate(zip(model.categories_, dropped, strict=True))
+    ]
+    whole = parts[0] if len(parts) == 1 else nodes.add("Concat", parts, axis=1)
+    nodes.give(0, nodes.add("Cast", [whole], to=nodes.types.DOUBLE))
+
+
+def _ordered(scope: Any, operator: Any, container: Any) -> None:
+    """The places of numbers among their categories."""
+    model = operator.raw_operator
+    codes = [model.encoded_missing_value, model.unknown_value if model.handle_unknown == "use_encoded_value" else -1]
+    is_whole = type(operator.outputs[0].type).__name__ == "Int64TensorType"
+    if not _encodes_numbers(operator) or (is_whole and np.isnan(codes).any()):
+        _by_library(scope, operator, container)
+        return
+    nodes = Nodes(scope, operator, container)
+    missing, unknown = (nodes.known(np.array([[code]], np.float64)) for code in codes)
+    parts = []
+    for column, categories in enumerate(model.categories_):
+        found = nodes.add("Cast", [_matches(nodes, column, categories)], to=nodes.types.DOUBLE)
+        known = nodes.add("ReduceMax", [found], axes=[1], keepdims=1)
+        place = nodes.add("Cast", [nodes.add("ArgMax", [found], axis=1, keepdims=1)], to=nodes.types.DOUBLE)
+        code = nodes.add("Where", [nodes.add("Cast", [known], to=nodes.types.BOOL), place, unknown])
+        if np.isnan(categories[-1]):
+            code = nodes.add("Where", [nodes.add("IsNaN", [_column(nodes, column)]), missing, code])
+        parts.append(code)
+    nodes.give(0, parts[0] if len(parts) == 1 else nodes.add("Concat", parts, axis=1))
+
+
+def _encodes_numbers(operator: Any) -> bool:
+    model = operator.raw_operator
+    is_rare = getattr(model, "_infrequent_enabled", False)
+    return not is_rare and all(len(each) and each.dtype.kind in "fiu" for each in model.categories_)
+
+
+def _column(nodes: Nodes, place: int) -> str:
+    return nodes.add("Gather", [nodes.rows, nodes.known([place])], axis=1)
+
+
+def _matches(nodes: Nodes, place: int, categories: Any) -> str:
+    """Whether a column is each of the categories: [N, categories]; the last may be that it is missing."""
+    column, numbers = _column(nodes, place), categories[~np.isnan(categories)]
+    found = nodes.add("Equal", [column, nodes.known(numbers.astype(np.float64))])
+    if len(numbers) == len(categories):
+        return found
+    return nodes.add("Concat", [found, nodes.add("IsNaN", [column])], axis=1)
