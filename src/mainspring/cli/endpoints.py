@@ -21,7 +21,8 @@ def label_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say how labels join the predictions of an endpoint."""
     options = (
         click.option(
-            "--label-key", multiple=True, metavar="NAME", help="Labels join by this column of requests; '' for none any more."
+            "--label-key", multiple=True, metavar="NAME", callback=lambda _context, _option, given: _names(given),
+            help="Labels join by this column of requests; '' for none any more."
         ),
         click.option(
             "--label-window", metavar="3d[,1h]", help="How long before a label's event, and after it, its prediction was asked."
@@ -102,12 +103,40 @@ def bind_one(
 
     bound = bind(
         endpoint, target, version=version, overrides=overrides, runtime=runtime, log=log, log_share=log_share,
-        redact=_names(redact), note=note, workspace=invocation.workspace, **labels | {"label_key": _names(labels["label_key"])},
+        redact=_names(redact), note=note, workspace=invocation.workspace, **labels,
     )  # fmt: skip
     invocation.show(
         {"endpoint": _document(bound, invocation.workspace)},
         lambda: f"{bound.name} serves {bound.serves} ({bound.target}){' by ONNX' if bound.runtime == 'onnx' else ''}",
     )
+
+
+@endpoints.command("outside")
+@click.argument("endpoint")
+@click.option("--version", required=True, metavar="NAME", help="The version that answers, as the service calls it.")
+@click.option(
+    "--log-share", type=click.FloatRange(0, 1), metavar="SHARE", help="Of requests that are logged; at first 1."
+)
+@click.option("--redact", multiple=True, metavar="NAME", help="Leave this column out of the log; '' for none any more.")
+@label_options
+@click.pass_obj
+def declare_outside(
+    invocation: Invocation,
+    /,
+    endpoint: str,
+    version: str,
+    log_share: float | None,
+    redact: tuple[str, ...],
+    **labels: Any,
+) -> None:
+    """Declare a service that runs elsewhere, whose predictions and labels are logged here, as ENDPOINT."""
+    from mainspring.serving import outside_service
+
+    made = outside_service(
+        endpoint, version, log_share=log_share, redact=_names(redact), workspace=invocation.workspace, **labels
+    )
+    document = _document(made.endpoint, invocation.workspace)
+    invocation.show({"endpoint": document}, f"{endpoint} is a service that runs outside, at version {version}.")
 
 
 def _names(given: tuple[str, ...]) -> list[str] | None:
@@ -138,9 +167,9 @@ def _shown(found: dict[str, Any]) -> str:
     return text.facts(
         [
             ("endpoint", text.bold(found["name"])),
-            ("bound to", found["target"]),
+            ("bound to", found["target"] or "a service that runs outside"),
             ("serves", found["serves"]),
-            ("runtime", found["runtime"]),
+            ("runtime", found["runtime"] if found["target"] else ""),
             ("reads", features_read(found["features"])),
             ("overrides", "a request may hold features" if found["overrides"] else ""),
             ("log", found["log"] + (f", {found['log_share']:.3g} of requests" if found["log_share"] < 1 else "")),
@@ -158,7 +187,7 @@ def _listed(found: list[dict[str, Any]]) -> str:
     rows = [
         [
             each["name"],
-            each["target"],
+            each["target"] or "outside",
             each["serves"],
             features_read(each["features"]),
             str(each["generation"]),

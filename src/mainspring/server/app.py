@@ -1,4 +1,4 @@
-"""The HTTP face of a workspace, as a raw ASGI application: MLflow's client API, approvals, health, metrics.
+"""The HTTP face of a workspace, as a raw ASGI application: MLflow's client API, approvals, logs of services.
 
 Records are read and written in threads, as databases wait. A file is streamed to the disk first and gets its name when it is
 whole, so that an upload that is cut off leaves nothing.
@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 from mainspring.errors import InvalidError, MainspringError, NotAllowedError
 from mainspring.ledger import Actor, acting
 from mainspring.secrets import redact
-from mainspring.server import approvals
+from mainspring.server import approvals, outside
 from mainspring.server.mlflow.adoption import Adoption
 from mainspring.server.mlflow.artifacts import open_file, put_file
 from mainspring.server.mlflow.records import Records
@@ -39,7 +39,7 @@ _API = "/api"
 _PROXY = ("/api/2.0/mlflow-artifacts/artifacts/", "/ajax-api/2.0/mlflow-artifacts/artifacts/")
 _INFO = ("/api/3.0/mlflow/server-info", "/ajax-api/3.0/mlflow/server-info")
 _THREADS = 16  # that may wait for a store
-_TABLE = Table((*ROUTES, *approvals.ROUTES))
+_TABLE = Table((*ROUTES, *approvals.ROUTES, *outside.ROUTES))
 _VERSION = "3.17.2"
 """The MLflow version that is spoken, for clients that ask."""
 _WORK = Counted(
@@ -97,6 +97,8 @@ class ServerApp(WebApp):
                         "mlflow": _VERSION,
                         "tracking_uri": "this address",
                         "approvals": "/api/1.0/approvals",
+                        "predictions": "/api/1.0/predictions/ENDPOINT",
+                        "feedback": "/api/1.0/feedback/ENDPOINT",
                         "docs": "docs/mlflow.md",
                     }
                 )

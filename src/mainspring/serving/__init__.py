@@ -1,6 +1,7 @@
 """Serving: endpoints, which are stable names for `model@alias`, and the HTTP server that answers for one.
 
-`bind` makes an endpoint or moves it, `serve` answers requests until it is told to stop, `load_predictor` answers in Python.
+`bind` makes an endpoint or moves it, `serve` answers requests until it is told to stop, `load_predictor` answers in Python, and
+`outside_service` logs what a service that runs elsewhere answers.
 """
 
 from mainspring.lazy import exports
@@ -12,6 +13,8 @@ __getattr__, __dir__, __all__ = exports(
             ("Endpoint", "Logging", "Runtime", "bind", "get_endpoint", "list_endpoints"), "mainspring.serving.endpoint"
         ),
         **dict.fromkeys(("OnlinePredictor", "load_predictor", "service_of"), "mainspring.serving.online"),
+        **dict.fromkeys(("OutsideService", "find_outside_service", "outside_service"), "mainspring.serving.outside"),
+        "LabelRule": "mainspring.serving.label_rule",
         "ServingApp": "mainspring.serving.app",
         "serve": "mainspring.serving.server",
     },

@@ -17,7 +17,11 @@ from mainspring.serving.endpoint import (
 from mainspring.serving.endpoint import (
     list_endpoints as list_endpoints,
 )
+from mainspring.serving.label_rule import LabelRule as LabelRule
 from mainspring.serving.online import OnlinePredictor as OnlinePredictor
 from mainspring.serving.online import load_predictor as load_predictor
 from mainspring.serving.online import service_of as service_of
+from mainspring.serving.outside import OutsideService as OutsideService
+from mainspring.serving.outside import find_outside_service as find_outside_service
+from mainspring.serving.outside import outside_service as outside_service
 from mainspring.serving.server import serve as serve

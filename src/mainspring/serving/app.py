@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mainspring.errors import MainspringError, StorageError, WrongTypeError, close_names, shorten
@@ -18,6 +19,7 @@ from mainspring.models.predictor import plain
 from mainspring.secrets import redact
 from mainspring.serving.batching import MANY_ROWS, TIMEOUT_S, Batcher
 from mainspring.serving.endpoint import EndpointStore
+from mainspring.serving.feedback.wire import expect_taken, read_labels
 from mainspring.serving.live import Live, load_live
 from mainspring.serving.online import Filled
 from mainspring.serving.openapi import document
@@ -25,7 +27,16 @@ from mainspring.serving.page import describe, page_of
 from mainspring.serving.predictions.record import Entry
 from mainspring.serving.protocols.call import Call, Outcome
 from mainspring.serving.protocols.inference import HEADER_LENGTH
-from mainspring.serving.protocols.paths import INFER, INVOCATIONS, MODEL, MODEL_READY, PREDICT, Place, place_of
+from mainspring.serving.protocols.paths import (
+    FEEDBACK,
+    INFER,
+    INVOCATIONS,
+    MODEL,
+    MODEL_READY,
+    PREDICT,
+    Place,
+    place_of,
+)
 from mainspring.serving.protocols.records import read_records, write_records
 from mainspring.streams.wire import time_us
 from mainspring.web.app import JSON, MOST_ENTITIES, READS, Answer, Request, RequestError, WebApp, encode
@@ -40,6 +51,7 @@ _READERS = 16  # threads that wait for a store on another machine
 _RETRY = ((b"retry-after", b"1"),)
 _POST = b"POST"
 _HEALTH = "/v2/health/"
+_SMALL_BYTES = 16_384  # of labels, whose check takes about a millisecond
 _OVERDUE_S = 0.25
 _HTML = b"text/html; charset=utf-8"
 _PREDICTIONS = Counted(
@@ -62,7 +74,7 @@ class ServingApp(WebApp):
 
     methods: ClassVar[dict[str, bytes]] = WebApp.methods | {
         "/": READS, "/docs": READS, "/openapi.json": READS, "/ping": READS, "/version": READS, PREDICT: _POST,
-        INVOCATIONS: _POST, "/v2": READS, "/v2/health/live": READS, "/v2/health/ready": READS, MODEL: READS,
+        INVOCATIONS: _POST, FEEDBACK: _POST, "/v2": READS, "/v2/health/live": READS, "/v2/health/ready": READS, MODEL: READS,
         MODEL_READY: READS, INFER: _POST,
     }  # fmt: skip
     probes = WebApp.probes | {"/ping", "/v2/health/live", "/v2/health/ready"}
@@ -95,6 +107,8 @@ class ServingApp(WebApp):
             return await self._infer(request)
         if route == INVOCATIONS:
             return await self._invoke(request)
+        if route == FEEDBACK:
+            return await self._take_labels(request)
         if route in (MODEL, MODEL_READY):
             return self._model(route, request)
         if route in ("/", "/docs", "/openapi.json"):
@@ -133,6 +147,12 @@ class ServingApp(WebApp):
         ):
             counts = [({"endpoint": name}, counted[name, kind]) for name, counted in logged.items()]
             lines += counter(f"mainspring_predictions_{kind}_total", about, counts) if counts else []
+        labels = [
+            ({"endpoint": name, "outcome": kind}, n)
+            for name, live in self.live.items()
+            for kind, n in live.intake.counts
+        ]
+        lines += counter("mainspring_labels_total", "Labels that came here, by what became of them.", labels)
         if dropped:
             about = "Sampled vectors that are too large for their log."
             lines += counter("mainspring_vectors_dropped_total", about, dropped)
@@ -168,6 +188,18 @@ class ServingApp(WebApp):
         call = live.invocations.read(await self.body(request), request.kind)
         outcome = await self._outcome(live, call, request)
         return self._signed(live, live.invocations.write(call, outcome), outcome)
+
+    async def _take_labels(self, request: Request) -> Answer:
+        live = self._asked(request, place_of(request.path))
+        body = await self.body(request)
+        records = enumerate(read_labels(body, request.kind))
+        take = partial(live.intake, records, "http")
+        try:  # what takes longer than a few predictions holds none up
+            taken = take() if len(body) <= _SMALL_BYTES else await asyncio.to_thread(take)
+        except StorageError as error:
+            _log.warning("request %s: %s", request.id.decode(), redact(str(error)))
+            raise RequestError(503, "Labels can't be logged now. Send all of them again.", _RETRY) from error
+        return Answer(encode(expect_taken(taken) | {"id": request.id.decode()}))
 
     def _model(self, route: str, request: Request) -> Answer:
         place = place_of(request.path)
@@ -302,8 +334,10 @@ class ServingApp(WebApp):
         if row is None:
             raise MainspringError("the endpoint is gone")
         if row.generation != self.live[name].endpoint.generation:
-            self._retired.append(self.live[name].batcher)  # requests that began with it end with it
+            before = self.live[name]
+            self._retired.append(before.batcher)  # requests that began with it end with it
             self.live[name] = load_live(self.workspace, row.name, timeout_s=self._timeout_s)
+            self.live[name].intake.go_on(before.intake)
 
 
 def _version() -> str:

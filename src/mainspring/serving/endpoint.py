@@ -98,7 +98,7 @@ class Endpoint(msgspec.Struct, frozen=True):
         return self.id
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.target} = {self.serves}"
+        return f"{self.name}: {self.target or 'outside'} = {self.serves}"
 
 
 _COLUMNS = ", ".join(Endpoint.__struct_fields__)

@@ -12,7 +12,8 @@ from mainspring.errors import MainspringError
 from mainspring.models import ModelVersion, example_of, get_model_version, inputs_of
 from mainspring.secrets import redact
 from mainspring.serving.batching import SLOW_S, TIMEOUT_S, Batcher
-from mainspring.serving.endpoint import Endpoint, get_endpoint
+from mainspring.serving.endpoint import Endpoint, expect_inside, get_endpoint
+from mainspring.serving.feedback.intake import LabelIntake
 from mainspring.serving.online import OnlinePredictor, load_predictor
 from mainspring.serving.predictions.log import PredictionLog, prediction_log
 from mainspring.serving.predictions.record import Source
@@ -28,12 +29,13 @@ class Live:
     """A predictor ready to answer, in each of the protocols. A request that began with it ends with it.
 
     `batcher` answers; `reads_apart` says that reading its features takes long enough to be worth a thread, which from another
-    machine always does. `example` are records that it takes. `log` is where its predictions are logged, None if they aren't.
+    machine always does. `example` are records that it takes. `log` is where its predictions are logged, None if they aren't,
+    and `intake` takes their labels.
     """
 
     def __init__(
         self, endpoint: Endpoint, version: ModelVersion, predictor: OnlinePredictor, example: list[Any], *,
-        is_remote: bool, timeout_s: float = TIMEOUT_S, log: PredictionLog | None = None,
+        is_remote: bool, intake: LabelIntake, timeout_s: float = TIMEOUT_S, log: PredictionLog | None = None,
     ) -> None:  # fmt: skip
         self.endpoint = endpoint
         self.version = version
@@ -46,7 +48,7 @@ class Live:
         columns, _ = model.check(given)
         call_s = _call_s(lambda rows: model.answer(columns, len(rows)), given)
         names = [field.name for field in model.signature.inputs]
-        self.log = log
+        self.log, self.intake = log, intake
         predictor.keeps_reads = log is not None
         write = None if log is None else partial(log.write, Source.of(endpoint, predictor))
         self.batcher = Batcher(model.answer, names, call_s=call_s, timeout_s=timeout_s, log=write)
@@ -69,16 +71,19 @@ def load_live(workspace: Workspace, name: str, *, timeout_s: float = TIMEOUT_S) 
 
     Raises:
         NotFoundError: no such endpoint.
+        NotAllowedError: a service that runs outside answers for it.
         CorruptBlobError: the model's bytes no longer match their digest.
         CodecError: the model holds a definition that the project doesn't have.
     """
     endpoint = get_endpoint(name, workspace)
+    expect_inside(endpoint)
     version = get_model_version(endpoint.version, workspace)
     predictor = load_predictor(endpoint, workspace=workspace)
     example = example_of(version, workspace.blobs)
     log = prediction_log(workspace) if endpoint.log != "off" else None
     is_remote = workspace.online_folder is None
-    live = Live(endpoint, version, predictor, example, is_remote=is_remote, timeout_s=timeout_s, log=log)
+    intake = LabelIntake(endpoint, workspace)
+    live = Live(endpoint, version, predictor, example, is_remote=is_remote, intake=intake, timeout_s=timeout_s, log=log)
     if predictor.reader is not None and not {*predictor.reader.request, *predictor.reader.names} & {*endpoint.redact}:
         from mainspring.features.parity import VectorLog
 

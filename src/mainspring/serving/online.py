@@ -19,7 +19,7 @@ from mainspring.models.predictor import Prediction, expect_none
 from mainspring.models.records import MOST_PROBLEMS, RecordCheck
 from mainspring.models.rows import RowDecoder
 from mainspring.models.signature import Columns
-from mainspring.serving.endpoint import Endpoint, EndpointStore, Runtime, expect_runtime
+from mainspring.serving.endpoint import Endpoint, EndpointStore, Runtime, expect_inside, expect_runtime
 from mainspring.workspace import Workspace, current_workspace
 
 if TYPE_CHECKING:
@@ -180,6 +180,7 @@ def load_predictor(
 
     Raises:
         NotFoundError: there is no such endpoint, model, version or alias, or it has no graph.
+        NotAllowedError: a service that runs outside answers for the endpoint.
         CorruptBlobError: the model's bytes no longer match their digest.
         CodecError: the model holds a definition that the project doesn't have.
     """
@@ -188,6 +189,7 @@ def load_predictor(
         given = EndpointStore(workspace.database).find(given) or get_model_version(given, workspace)
     by, version = "", given
     if isinstance(version, Endpoint):
+        expect_inside(version)
         by, overrides = f", served by {version.name}", version.overrides if overrides is None else overrides
         runtime = runtime or version.runtime
         version = get_model_version(version.version, workspace)

@@ -10,7 +10,7 @@ import msgspec
 from mainspring.models import Field, Signature
 from mainspring.models.signature import FLOATS, INTEGERS, Output
 from mainspring.serving.live import Live
-from mainspring.serving.protocols.paths import INVOCATIONS, PREDICT
+from mainspring.serving.protocols.paths import FEEDBACK, INVOCATIONS, PREDICT
 
 Schema = dict[str, Any]
 _WRONG = {"400": "This is not the protocol", "422": "The rows are not what the model takes; `problems` names each"}
@@ -25,6 +25,7 @@ def document(served: Sequence[Live], *, with_token: bool, version: str) -> Schem
         for suffix in ("", f"/{name}") if place == 0 else (f"/{name}",):
             paths[PREDICT + suffix] = {"post": _predict(live)}
             paths[INVOCATIONS + suffix] = {"post": _invocations(live)}
+            paths[FEEDBACK + suffix] = {"post": _feedback(live)}
         paths[f"/v2/models/{name}"] = {"get": _operation(live, "What the model takes and gives", {"type": "object"})}
         paths[f"/v2/models/{name}/infer"] = {"post": _infer(live)}
     for path, said in (
@@ -133,6 +134,26 @@ def _infer(live: Live) -> Schema:
     return _operation(
         live, "The same in the Open Inference Protocol v2, tensors as JSON or bytes", {"type": "object"}, body
     )
+
+
+def _feedback(live: Live) -> Schema:
+    text: Schema = {"type": "string"}
+    key: Schema = {"type": "object", "required": list(live.endpoint.labels.key), "additionalProperties": False}
+    key["properties"] = {name: {} for name in live.endpoint.labels.key}
+    field = live.intake.check.label
+    moment: Schema = {"type": "string", "format": "date-time"}
+    one: Schema = {
+        "type": "object",
+        "properties": {
+            "prediction": text, **({"key": key} if live.endpoint.labels.key else {}),
+            "label": _schema(field) if field else {}, "event_at": moment, "known_at": moment, "id": text,
+        },
+        "required": ["label"],
+    }  # fmt: skip
+    labels = {"type": "object", "properties": {"labels": {"type": "array", "items": one}}, "required": ["labels"]}
+    counts = {"accepted": {"type": "integer"}, "refused": {"type": "integer"}, "id": text}
+    body = {"application/json": {"schema": labels}}
+    return _operation(live, "Labels of predictions, whenever they come", {"type": "object", "properties": counts}, body)
 
 
 def _operation(live: Live, summary: str, gives: Schema, body: Schema | None = None) -> Schema:

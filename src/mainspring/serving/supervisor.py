@@ -27,7 +27,7 @@ import msgspec
 from mainspring.artifacts.project import import_folders
 from mainspring.errors import UnavailableError
 from mainspring.pipelines.seeds import threads_environment
-from mainspring.serving.endpoint import get_endpoint
+from mainspring.serving.endpoint import expect_inside, get_endpoint
 from mainspring.serving.worker import Order
 from mainspring.web.siblings import figures_of
 from mainspring.workspace import Workspace
@@ -93,10 +93,11 @@ class Supervisor:
 
         Raises:
             NotFoundError: no such endpoint.
+            NotAllowedError: a service that runs outside answers for one.
             UnavailableError: the workers don't start; what the last one said.
         """
         for name in self._endpoints:
-            get_endpoint(name, self._workspace)
+            expect_inside(get_endpoint(name, self._workspace))
         with ExitStack() as stack:
             self._figures = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mainspring-serve-")))
             stack.callback(self._kill)

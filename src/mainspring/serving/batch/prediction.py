@@ -26,7 +26,7 @@ from mainspring.serving.batch.checking import expect_columns
 from mainspring.serving.batch.inputs import Input, read_input
 from mainspring.serving.batch.parts import Part, PartStore, begun_at
 from mainspring.serving.batch.progress import Listener, Meter
-from mainspring.serving.endpoint import Endpoint, EndpointStore, Runtime
+from mainspring.serving.endpoint import Endpoint, EndpointStore, Runtime, expect_inside
 from mainspring.serving.online import OnlinePredictor, load_predictor
 from mainspring.store import Transaction
 from mainspring.workspace import Workspace, current_workspace, using
@@ -91,6 +91,7 @@ def _resolved(
     if isinstance(model, str):
         model = EndpointStore(workspace.database).find(model) or get_model_version(model, workspace)
     if isinstance(model, Endpoint):
+        expect_inside(model)
         return get_model_version(model.version, workspace), runtime or model.runtime
     return model, runtime or "native"
 

@@ -6,6 +6,7 @@ A label has the id that it is given, or one of its content, so that what comes a
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -86,7 +87,7 @@ class LabelIntake:
         self.check = LabelCheck(endpoint, workspace)
         self._log = feedback_log(workspace)
         self._lock = threading.Lock()
-        self.accepted = self.refused = 0
+        self._counts = Counter[str]()
 
     def __call__(self, records: Iterable[tuple[int, Any]], source: str) -> Taken:
         """Log the records, given with their places, that are right, and say what is wrong with the others.
@@ -102,8 +103,18 @@ class LabelIntake:
             accepted, refused = accepted + len(checked.labels.ids), refused + len(checked.problems)
             problems += checked.problems[: MOST_PROBLEMS - len(problems)]
         with self._lock:
-            self.accepted, self.refused = self.accepted + accepted, self.refused + refused
+            self._counts.update(accepted=accepted, refused=refused)
         return Taken(accepted, refused, problems=tuple(problems))
+
+    @property
+    def counts(self) -> list[tuple[str, int]]:
+        """How many labels were `accepted` and `refused` so far."""
+        return [(outcome, self._counts[outcome]) for outcome in ("accepted", "refused")]
+
+    def go_on(self, before: LabelIntake) -> None:
+        """Count from where another stopped, which the endpoint had before it moved."""
+        with self._lock:
+            self._counts.update(before._counts)
 
 
 def log_labels(

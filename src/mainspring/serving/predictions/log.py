@@ -58,24 +58,32 @@ class PredictionLog:
         Raises:
             RequestError: 503, the disk is full or the folder not writable, and the log is required; 413, a row is too large.
         """
+        try:
+            self.append(source, calls)
+        except (StorageError, WrongTypeError) as error:
+            self._failed(source, error, sum(entry.rows for entry, _ in calls))
+
+    def append(self, source: Source, calls: Sequence[tuple[Entry, Sequence[Any]]]) -> None:
+        """The same, whatever the endpoint says of a log that can't be written.
+
+        Raises:
+            StorageError: the disk is full or the folder not writable; nothing of them is kept.
+            WrongTypeError: a row is larger than a record may be.
+        """
         if os.getpid() != self._process:
             self._lock = threading.Lock()
             self._begin()
         now_us, now = clock.now_us(), time.perf_counter()
         records: list[bytes] = []
         rows = 0
-        try:
-            with self._lock:
-                for entry, outputs in calls:
-                    entry.first = self._ids.take(entry.rows, now_us)
-                    if source.is_whole or is_sampled(entry.first, source.limit):
-                        latency_us = int((now - entry.began) * 1e6)
-                        records += records_of(entry, source, now_us, latency_us, outputs)
-                        rows += entry.rows
-                self._writer.append(records)
-        except (StorageError, WrongTypeError) as error:
-            self._failed(source, error, sum(entry.rows for entry, _ in calls))
-            return
+        with self._lock:
+            for entry, outputs in calls:
+                entry.first = self._ids.take(entry.rows, now_us)
+                if source.is_whole or is_sampled(entry.first, source.limit):
+                    latency_us = int((now - entry.began) * 1e6)
+                    records += records_of(entry, source, now_us, latency_us, outputs)
+                    rows += entry.rows
+            self._writer.append(records)
         self.counts[source.endpoint, "logged"] += rows
 
     def _failed(self, source: Source, error: Exception, rows: int) -> None:

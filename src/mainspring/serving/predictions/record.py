@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from mainspring.serving.online import OnlinePredictor
 
 
+OUTSIDE = "outside"
+"""The runtime of what a service that runs outside answered."""
+
+
 class ReadFeatures(msgspec.Struct, frozen=True, array_like=True):
     """Features as they were read for some rows: of a version of a service, as of an instant, in one read of the store.
 
@@ -86,7 +90,7 @@ class Source:
         role: str = "stable",
     ) -> None:
         self.endpoint, self.generation, self.version = endpoint.name, endpoint.generation, endpoint.version
-        self.role, self.runtime = role, endpoint.runtime
+        self.role, self.runtime = role, OUTSIDE if endpoint.is_outside else endpoint.runtime
         self.redact = frozenset(endpoint.redact)
         self.is_required = endpoint.log == "required"
         self.is_whole, self.limit = endpoint.log_share == 1, sample_limit(endpoint.log_share)

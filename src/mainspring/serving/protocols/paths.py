@@ -10,9 +10,9 @@ from urllib.parse import unquote
 INFER = "/v2/models/{model}/infer"
 MODEL = "/v2/models/{model}"
 MODEL_READY = "/v2/models/{model}/ready"
-PREDICT, INVOCATIONS = "/predict", "/invocations"
+PREDICT, INVOCATIONS, FEEDBACK = "/predict", "/invocations", "/feedback"
 _MODEL = re.compile(r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?(?P<act>/infer|/ready)?/?")
-_NAMED = re.compile(rf"(?P<route>{PREDICT}|{INVOCATIONS})/(?P<name>[^/]+)")
+_NAMED = re.compile(rf"(?P<route>{PREDICT}|{INVOCATIONS}|{FEEDBACK})/(?P<name>[^/]+)")
 
 
 class Place(NamedTuple):
