@@ -61,6 +61,8 @@ SETTINGS = {
         Setting("threads", int, 0, "threads of numerical libraries in each step; 0 means one for each core"),
         Setting("seed", int, 0, "the seed of runs that name none"),
         Setting("lease_s", float, 15.0, "how long a silent worker keeps its work, in seconds"),
+        Setting("mirror", str, "", "where runs are mirrored when they end: wandb, W&B's offline format; empty is nowhere"),
+        Setting("mirror_folder", str, "{root}/.mainspring/mirror", "folder of the mirrors"),
         Setting("gc_grace_h", float, 24.0, "how long unreferenced blobs are kept, in hours"),
         Setting(
             "vectors_share", float, 0.01, "share of served feature vectors that are logged, to be verified: 0 to 1"

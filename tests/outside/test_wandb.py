@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,47 @@ except ZeroDivisionError:
     pass
 print(run.id)
 """
+
+
+STEP = """
+import mainspring as ms
+
+@ms.step
+def train(depth: int) -> int:
+    ms.log_metric("loss", 0.5)
+    return depth
+
+@ms.pipeline
+def main(depth: int = 3):
+    return train(depth)
+"""
+
+
+@pytest.mark.timeout(1_200)
+def test_runs_that_end_are_mirrored_by_a_process_of_its_own(client: Environment, tmp_path: Path) -> None:
+    (tmp_path / "mainspring.toml").write_text('mirror = "wandb"\n')
+    (tmp_path / "log.py").write_text(LOG)
+    (tmp_path / "flow.py").write_text(STEP)
+    settings = with_ours_behind(tmp_path, without="WANDB_")
+
+    def called(*arguments: str) -> str:
+        command = [client.program("python"), *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "NotMirrored" not in done.stderr
+        return done.stdout
+
+    called("log.py")
+    called("-m", "mainspring", "run", "--quiet", "flow.py")
+    home, until = tmp_path / ".mainspring" / "mirror" / "wandb", time.monotonic() + 120
+    while len(found := [each for each in home.glob("offline-run-*") if each.is_dir()]) < 4:
+        assert time.monotonic() < until, sorted(home.glob("*"))
+        time.sleep(0.1)
+    kinds = []
+    for each in found:
+        lines = client.run("wandb", "leet", "inspect", "--json", str(each), cwd=tmp_path).splitlines()
+        kinds += [told["run"]["job_type"] for told in map(json.loads, lines) if told["type"] == "run"]
+    assert sorted(kinds) == ["pipeline", "script", "script", "task"]
 
 
 @pytest.mark.timeout(1_200)

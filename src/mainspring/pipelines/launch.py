@@ -32,7 +32,7 @@ from mainspring.pipelines.results import RunResult
 from mainspring.pipelines.session import Session, code_folder
 from mainspring.pipelines.step import Step
 from mainspring.pipelines.task import DONE, RunRequest, Task, TaskState
-from mainspring.runs import Run, RunState, RunStore
+from mainspring.runs import Run, RunState, RunStore, mirror_soon
 from mainspring.runs.code import CodeTree
 from mainspring.runs.git import GitQuery
 from mainspring.store import Lease
@@ -266,6 +266,7 @@ def _finish(session: Session, run: Run, lease: Lease, state: RunState, error: st
         session.store.cancel_attempts(tx, run.id)
         RunStore(workspace.database, workspace.ledger).finish(tx, run.id, state, error)
         workspace.leases.release_in(tx, lease)
+    mirror_soon(workspace, run.id)
     session.fingerprinter.flush()
     _tidy(workspace.scratch / run.id)
 

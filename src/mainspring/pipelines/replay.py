@@ -31,7 +31,7 @@ from mainspring.pipelines.plan import Tasks
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.session import Session, code_folder
 from mainspring.pipelines.task import DONE, Task, TaskState
-from mainspring.runs import Run, RunState, RunStore, read_environment
+from mainspring.runs import Run, RunState, RunStore, mirror_soon, read_environment
 from mainspring.store import Transaction
 from mainspring.workspace import Workspace
 
@@ -351,6 +351,7 @@ def _closed(workspace: Workspace, replay: Run, report: ReplayReport, engine: Eng
         runs.finish(tx, replay.id, state, f"{failed.name}: {failed.error}" if failed else None)
         workspace.leases.release_in(tx, engine.run_lease)
         workspace.ledger.append(tx, "run.replayed", report.run_id, {"replay": replay.id, "verdict": report.verdict})
+    mirror_soon(workspace, replay.id)
 
 
 def _leave_out(engine: Engine, tx: Transaction) -> None:

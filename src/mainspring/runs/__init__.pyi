@@ -36,6 +36,9 @@ from mainspring.runs.logging import log_tag as log_tag
 from mainspring.runs.logging import log_text as log_text
 from mainspring.runs.metrics import Metric as Metric
 from mainspring.runs.metrics import Metrics as Metrics
+from mainspring.runs.mirroring import NotMirrored as NotMirrored
+from mainspring.runs.mirroring import mirror_ended as mirror_ended
+from mainspring.runs.mirroring import mirror_soon as mirror_soon
 from mainspring.runs.page import Page as Page
 from mainspring.runs.run import Run as Run
 from mainspring.runs.run import RunState as RunState

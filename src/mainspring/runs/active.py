@@ -24,6 +24,7 @@ from mainspring.runs.files import RunFiles
 from mainspring.runs.git import GitQuery
 from mainspring.runs.limits import KEY_CHARACTERS, checked_name, checked_param, checked_text
 from mainspring.runs.metrics import Metrics
+from mainspring.runs.mirroring import mirror_soon
 from mainspring.runs.printed import Printed
 from mainspring.runs.run import Run, RunState
 from mainspring.runs.system import EVERY_S, SystemMetrics
@@ -136,6 +137,8 @@ class ActiveRun(RunLog):
             self._store.update(tx, self.id, log=log, cpu_s=self._meter.cpu_s, peak_bytes=self._meter.peak_memory_bytes)
             self._store.finish(tx, self.id, state, error)
             self.workspace.leases.release_in(tx, self._lease)
+        if current_scope() is None:  # else whatever this belongs to ends, too
+            mirror_soon(self.workspace, self.id)
         if refused is not None:
             raise refused
 

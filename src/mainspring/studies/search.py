@@ -17,9 +17,9 @@ from optuna.storages import JournalStorage
 from optuna.trial import TrialState as OptunaState
 
 from mainspring.errors import ConflictError, LeaseLostError
-from mainspring.ledger import within_task
+from mainspring.ledger import current_scope, within_task
 from mainspring.pipelines.seeds import seed_everything, task_seed
-from mainspring.runs import RunLog, RunState
+from mainspring.runs import RunLog, RunState, mirror_soon
 from mainspring.secrets import redact
 from mainspring.store import Lease
 from mainspring.store.heartbeat import Heartbeat
@@ -110,6 +110,8 @@ class Search:
                 self.store.leases.release_in(tx, self._lease)
         if self._lease:
             self._heartbeat.let_go(self._lease)
+        if is_last and current_scope() is None:
+            mirror_soon(self.workspace, self.study.id)
 
     def recover(self, *, watched: Collection[str] = ()) -> None:
         """Put the trials of processes that are gone in line again, or fail those that took too many with them.

@@ -11,6 +11,7 @@ from mainspring import clock
 from mainspring.errors import InvalidError, NotFoundError
 from mainspring.runs.inputs import DatasetInput
 from mainspring.runs.limits import checked_key
+from mainspring.runs.mirroring import mirror_soon
 from mainspring.runs.run import CLIENT_KIND, Run, RunState
 from mainspring.runs.search import STATUS, search_runs
 from mainspring.server.mlflow import metrics
@@ -137,6 +138,9 @@ def _update(records: Records, asked: _Update) -> Told:
             records.runs.set_tags(tx, run.id, {_NAME: asked.run_name})
         if run.kind == CLIENT_KIND and asked.status is not None:
             _change_state(records, tx, run, _state(asked.status), asked.end_time)
+    # In a step the pipeline's end does it: what a step starts would count as seen by it.
+    if records.adoption is None and records.run(run.id).state is not RunState.RUNNING:
+        mirror_soon(records.workspace, run.id)
     return {"run_info": _info(records, records.run(run.id))}
 
 
