@@ -224,6 +224,11 @@ def test_a_damaged_input_is_made_again_when_a_step_needs_it(lab: Lab, how: str, 
     assert again.value["a"].to_list() == [3, 6, 9]
     assert states(again) == {"load": "succeeded", "double": "succeeded"}
     assert lab.open().blobs.read(first._store.artifacts.get(task_of(first, "load").outputs["result"]).encoded.blob)
+    # The lineage is that of what ran in the end.
+    load, double = (task_of(again, name) for name in ("load", "double"))
+    assert lab.workspace.database.query("SELECT reused_from FROM task WHERE id = ?", (load.id,)) == [(None,)]
+    used = {(edge.role, edge.dst) for edge in lab.workspace.ledger.edges([load.id, double.id]) if edge.role != "part_of"}
+    assert used == {("uses:frame", load.outputs["result"])}
 
 
 @pytest.mark.parametrize("how", ["missing", "corrupt"])

@@ -87,7 +87,7 @@ def test_one_interrupt_stops_cleanly_and_resume_goes_on(lab: Lab, runner: str, n
     assert [len(again._store.attempts(task.id)) for task in again.tasks] == [1, 2, 1]
 
 
-@pytest.mark.parametrize("runner", ["inline", POOL])
+@pytest.mark.parametrize("runner", ["inline", POOL, DETACHED])
 def test_a_second_interrupt_ends_the_process_at_once_and_resume_goes_on(lab: Lab, runner: str) -> None:
     body = STUBBORN if runner == "inline" else WAITS
     process, marker = started(
@@ -103,6 +103,10 @@ def test_a_second_interrupt_ends_the_process_at_once_and_resume_goes_on(lab: Lab
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
     assert process.returncode in ((130,) if runner == "inline" else (130, 1))
+    until = time.monotonic() + 30
+    while not is_gone(int(marker.read_text())):
+        assert time.monotonic() < until
+        time.sleep(0.01)
     marker.with_name("marker.go").touch()
     run = RunStore(lab.workspace.database).get("latest")
     assert lab.resume(run.id, runner=runner).value == 3

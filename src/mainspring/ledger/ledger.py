@@ -96,6 +96,10 @@ class Ledger:
             "INSERT INTO edge VALUES (?, ?, ?, ?) ON CONFLICT (src, role, dst) DO NOTHING", (src, role, dst, by_task)
         )
 
+    def retract(self, tx: Transaction, task: str) -> None:
+        """Take back what a task recorded that it used: a new attempt records it anew."""
+        tx.execute("DELETE FROM edge WHERE src = ? AND by_task = ?", (task, task))
+
     def append(
         self,
         tx: Transaction,

@@ -139,9 +139,10 @@ class TaskStore:
             tx.insert("attempt", {name: getattr(attempt, name) for name in Attempt.__struct_fields__})
             self.update(
                 tx, task.id, state=TaskState.RUNNING, started_at=task.started_at or now, error=None, seed=task.seed,
-                fingerprint=task.fingerprint, cache_key=task.cache_key, reasons=task.reasons,
+                reused_from=None, fingerprint=task.fingerprint, cache_key=task.cache_key, reasons=task.reasons,
                 arguments=task.own_arguments,
             )  # fmt: skip
+            self.ledger.retract(tx, task.id)
             self._uses(tx, task)
         return attempt, lease
 

@@ -91,6 +91,11 @@ class Engine:
             raise NotFoundError("step", flying.task.step)
         execute(self.place, flying.task, flying.attempt, flying.lease, lambda: function, flying.log_path)
 
+    def abandon(self) -> None:
+        """This process is about to end without more ado: let none that it started go on."""
+        for runner in list(self._runners.values()):
+            runner.abandon()
+
     def _round(self) -> bool:
         """One look at everything; False when there is nothing left to do."""
         lost = self._heartbeat.lost.get(self.run_lease.name)

@@ -22,6 +22,7 @@ def interrupts(engine: Engine, listener: Listener) -> Iterator[None]:
 
     def stop(number: int, _frame: FrameType | None) -> None:
         if engine.interrupted:
+            engine.abandon()
             os._exit(128 + number)
         engine.stop_requested = engine.interrupted = engine.place.interrupted = True
         listener.stopping()

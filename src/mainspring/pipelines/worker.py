@@ -77,7 +77,8 @@ def _obey(workspace: Workspace, store: TaskStore, order: WorkOrder) -> None:
         with suppress(LeaseLostError):
             execute(place, task, attempt, lease, partial(_imported, place, task, run.module), log_path)
     finally:
-        os.chdir(before)
+        with suppress(FileNotFoundError):  # whoever gave the order was killed, and its folders are gone
+            os.chdir(before)
 
 
 def _imported(place: Place, task: Task, entry: str) -> Any:

@@ -45,18 +45,13 @@ class DetachedRunner:
         """How many more processes may be started."""
         return self._size - len(self._running)
 
-    @property
-    def pids(self) -> list[int]:
-        """The processes that were started and not given up yet; each leads a process group."""
-        return [process.pid for _, process, _ in self._running.values()]
-
     def submit(self, order: WorkOrder) -> None:
         """Start a process for it."""
         scratch = Scratch()
         try:
             process = subprocess.Popen(
                 self._program(order), cwd=scratch.path, env=self._environment | {"TMPDIR": str(scratch.path)},
-                stdin=subprocess.DEVNULL, start_new_session=True,
+                stdin=subprocess.DEVNULL, start_new_session=True, pass_fds=(scratch.lock,),
             )  # fmt: skip
         except OSError as error:
             raise StorageError(str(scratch.path), f"the worker can't be started ({error.strerror})") from error
@@ -88,15 +83,19 @@ class DetachedRunner:
             self._leave(order_id, kill=True)
         return exits
 
+    def abandon(self) -> None:
+        """Kill the processes; their leases run out, or are taken over."""
+        for _, process, _ in list(self._running.values()):
+            _kill(process)
+
     def close(self) -> None:
         """Kill what still runs."""
         self.cancel()
 
     def _leave(self, order_id: str, *, kill: bool) -> None:
-        _, process, scratch = self._running.pop(order_id)
+        _, process, scratch = self._running[order_id]
         if kill or process.poll() is not None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill(process)  # before it is forgotten: an interrupt may come in between
             process.wait()
             scratch.close()
         else:
@@ -106,3 +105,10 @@ class DetachedRunner:
                 scratch.close()
             except subprocess.TimeoutExpired:
                 self._leaving.append(scratch)  # it goes with this runner
+        del self._running[order_id]
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process with its group, which it leads."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)

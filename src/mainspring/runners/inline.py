@@ -37,5 +37,8 @@ class InlineRunner:
         """Nothing is in flight between two calls."""
         return self.wait(0)
 
+    def abandon(self) -> None:
+        """There is no other process."""
+
     def close(self) -> None:
         """There is nothing to give back."""

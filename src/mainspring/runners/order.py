@@ -57,6 +57,10 @@ class Runner(Protocol):
         """Stop all orders in flight and give their exits."""
         ...
 
+    def abandon(self) -> None:
+        """Let nothing outlive this process, which is about to end; may interrupt any other call."""
+        ...
+
     def close(self) -> None:
         """Give back every process; orders in flight are killed."""
         ...

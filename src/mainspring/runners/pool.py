@@ -56,6 +56,9 @@ class PoolRunner:
                 exits.append(Exit(order=order.id, kind="cancelled", message="it was cancelled"))
         return exits
 
+    def abandon(self) -> None:
+        """Workers end when nobody is there to give them orders."""
+
     def close(self) -> None:
         """End the workers."""
         for child in self._children:

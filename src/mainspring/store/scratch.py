@@ -22,6 +22,8 @@ _LOCK = "in-use"
 class Scratch:
     """A new folder, `path`, removed when it is closed, or with this object, or after its process was killed.
 
+    A process that inherits the descriptor `lock` keeps the folder for its own life.
+
     >>> with Scratch() as folder:
     ...     _ = (folder / "rows.parquet").write_bytes(b"")
     >>> folder.exists()
@@ -34,12 +36,12 @@ class Scratch:
         parent = Path(tempfile.gettempdir())
         _sweep(parent)
         made = Path(tempfile.mkdtemp(prefix="mainspring-new-"))
-        lock = os.open(made / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        self.lock = os.open(made / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
         folder = made.rename(parent / made.name.replace("mainspring-new-", _PREFIX))  # only now may a sweep look at it
         self.path = folder / "files"
         self.path.mkdir()
-        self._remove = weakref.finalize(self, _remove, folder, lock, os.getpid())
+        self._remove = weakref.finalize(self, _remove, folder, self.lock, os.getpid())
 
     def close(self) -> None:
         """Remove the folder and what is in it."""

@@ -299,7 +299,7 @@ class TestPrograms:
     def test_every_way_to_start_a_program_is_seen(self, watch: Watch) -> None:
         ways: list[tuple[Callable[[], object], str]] = [
             (lambda: subprocess.run(["true", "a"], check=True), "true a"),
-            (lambda: subprocess.run("true b", shell=True, check=True), "/bin/sh -c true b"),
+            (lambda: subprocess.run("true b", shell=True, check=True), "/bin/sh -c 'true b'"),
             (lambda: os.system("true c"), "true c"),
             (lambda: os.waitpid(os.posix_spawn("/bin/true", ["true", "d"], {}), 0), "true d"),
             (lambda: os.spawnv(os.P_WAIT, "/bin/true", ["true", "e"]), "fork"),
@@ -309,6 +309,29 @@ class TestPrograms:
                 way()
             assert [seen.kind for seen in observer.seen] == ["subprocess"]
             assert names(observer)[0][1] == name
+
+    @pytest.mark.parametrize(
+        ("start", "name"),
+        [
+            (lambda: subprocess.run(["true", "--password", "q8Xw3 Lm5"], check=True), "true --password '[redacted]'"),
+            (lambda: subprocess.run(["true", "--api-key", "q8Xw3Lm5"], check=True), "true --api-key [redacted]"),
+            (
+                lambda: subprocess.run(["true", "-H", "X-Api-Key: q8Xw3Lm5"], check=True),
+                "true -H 'X-Api-Key: [redacted]'",
+            ),
+            (lambda: os.system("true --token 'q8Xw3 Lm5'"), "true --token '[redacted]'"),
+            (
+                lambda: subprocess.run("true --token 'q8Xw3 Lm5'", shell=True, check=True),
+                """/bin/sh -c 'true --token '"'"'[redacted]'"'"''""",
+            ),
+        ],
+    )
+    def test_a_secret_among_the_words_of_a_program_is_not_recorded(
+        self, watch: Watch, start: Callable[[], object], name: str
+    ) -> None:
+        with watch() as observer:
+            start()
+        assert names(observer)[0][1] == name
 
     def test_a_child_that_multiprocessing_spawns_is_seen(self, watch: Watch) -> None:
         import multiprocessing.util

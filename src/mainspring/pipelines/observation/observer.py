@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack
@@ -246,7 +247,8 @@ class Observer:
         words = _words(arguments)
         name = _words(program)[0] if program is not None else (words or [""])[0].split(" ")[0]
         if not is_known_program(name, first_frame(sys._getframe(1))):
-            self._note("subprocess", " ".join(words) or name)
+            # Each word by itself, too: quoting hides what stands in a line that a shell is to run.
+            self._note("subprocess", shlex.join(map(redact, words)) if len(words) > 1 else (words or [name])[0])
 
     def variable(self, name: str) -> None:
         """An environment variable is read by project code; what libraries ask for on their own does not count."""
