@@ -6,6 +6,7 @@ import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -31,6 +32,7 @@ from mainspring.features.online.materializing import alone
 from mainspring.features.online.places import tiles_prefix, watermark_place
 from mainspring.models import Field, Signature, register
 from mainspring.workspace import Workspace
+from tests.features.conftest import Ticks
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
 ORIGINS = [{"origin": origin} for origin in "abcd"]
@@ -225,3 +227,47 @@ def test_what_cannot_be_materialized_says_so(workspace: Workspace) -> None:
         materialize("weather_at")
     with alone(get_definition("view", "o"), workspace, patience_s=0):
         pass
+
+
+def test_an_instant_of_which_tiles_are_gone_has_no_answer_and_others_are_right(workspace: Workspace) -> None:
+    chance = random.Random(3)
+    hours = sorted(chance.uniform(0, 100) for _ in range(200))
+    dataset("weather").commit(rows(*((chance.choice("abc"), hour, 1.0) for hour in hours)))
+    apply(FeatureService("late", [wind(), wind_of_columns()]))
+    for view in ("weather_at", "plain"):
+        materialize(view, until=at(100))
+    reader = FeatureReader(get_definition("service", "late"), workspace)
+    begins_us = us(at(100)) - int(workspace.project.settings.late_events_days * 86_400_000_000)
+    for hour in (0.0, 50.0, 99.0, 100.0, (begins_us - us(START)) / 3_600_000_000 - 0.01):
+        aggregates = [vector.statuses[:4] for vector in reader.read(ORIGINS, at_us=us(at(hour)))]
+        are_gone = us(at(hour)) < begins_us
+        assert all((each == ["NOT_KEPT"] * 4) == are_gone for each in aggregates)
+        if not are_gone:
+            found = [repr(tuple(v.values[:4])) for v in reader.read(ORIGINS, at_us=us(at(hour)))]
+            asked = pl.DataFrame(ORIGINS).with_columns(when=pl.lit(at(hour)))
+            rows_of = training_set(asked, "late", time="when").frame.drop("origin", "when").rows()
+            assert found == [repr(row[:4]) for row in rows_of]
+
+
+def test_a_clock_that_is_behind_finds_the_present_kept(workspace: Workspace, ticks: Ticks) -> None:
+    ticks.now = us(at(10))
+    dataset("weather").commit(rows(("a", 9.5, 2.0)))
+    apply(FeatureService("late", [wind()]))
+    materialize("weather_at")
+    place = watermark_place(get_definition("view", "weather_at"))
+    mark = watermark_of("weather_at")
+    assert mark is not None
+    ahead = msgspec.structs.replace(mark, begins_us=ticks.now + 4_000_000)
+    workspace.online.write([(place, ahead.packed())])
+    (vector,) = FeatureReader(get_definition("service", "late"), workspace).read([{"origin": "a"}])
+    assert (vector.values[0], vector.statuses[0]) == (2.0, "PRESENT")
+
+
+def wind_of_columns() -> FeatureView:
+    return FeatureView(
+        "plain",
+        entity=Entity("origin"),
+        source="weather",
+        event_time="at",
+        features=[pl.col("wind").alias("plain_wind")],
+    )

@@ -6,6 +6,7 @@ this would take much memory, one after another for some of them.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ from mainspring.features.online.entities import entity_encoder
 from mainspring.features.online.outages import GuardedStore, Need, Outage
 from mainspring.features.online.packing import Packing, Unpacked, is_pushed
 from mainspring.features.online.places import tiles_of_entity, tiles_prefix, values_prefix, watermark_place
+from mainspring.features.online.watermark import allowance_us, read_watermark
 from mainspring.workspace import Workspace
 
 _PRESENT, _NULL, _OUTSIDE, _UNKNOWN, _NOT_KEPT = (
@@ -85,13 +87,15 @@ class FeatureReader:
         self.names = tuple(field.name for field in record.fields)
         self._online = GuardedStore(record, workspace)
         self._may_wait = bool(record.on_demand) or workspace.online_folder is None
-        self._parts = [_part(part, store) for part in record.parts]
+        self._parts = [_part(part, store, workspace) for part in record.parts]
         demanded = store.by_id(part.version for part in record.on_demand)
-        self._demanded = [_Demanded.of(part, demanded[part.version], store) for part in record.on_demand]
+        self._demanded = [_Demanded.of(part, demanded[part.version], store, workspace) for part in record.on_demand]
         self._all_parts = [*self._parts, *(part for each in self._demanded for part in each.inputs)]
         self.views = tuple({part.view.id: part.view for part in self._all_parts}.values())
         self.keys = tuple(dict.fromkeys(key.name for part in self._all_parts for key in part.keys))
         self._marks = [watermark_place(view) for view in self.views]
+        folded = [part.view for part in self._all_parts if isinstance(part, _Folded)]
+        self._folded_marks = [*dict.fromkeys(map(watermark_place, folded))]
         self.places_per_entity = sum(part.span for part in self._all_parts)
         self.rows_at_once = max(_PLACES_AT_ONCE // max(self.places_per_entity, 1), 1)
         self._functions = Functions(workspace)
@@ -142,10 +146,11 @@ class FeatureReader:
         try:
             places = self._places(entities, at)
             try:
-                stored = self._online.get_many(places)
+                stored = self._online.get_many([*places, *self._folded_marks] if self._folded_marks else places)
             except StorageError as error:
                 return self._without_store(entities, places, at, error)
-            return self._answered(entities, stored, at)
+            marks = dict(zip(self._folded_marks, stored[len(places) :], strict=True))
+            return self._answered(entities, stored, at, marks)
         except _ClockBehindError as behind:
             return self._read(entities, behind.at_us)
 
@@ -179,7 +184,8 @@ class FeatureReader:
                 if data is not None and is_pushed(as_of(data, at) or data):
                     pushed[place] |= 1 << number
             start += part.span * len(entities)
-        return Reading(at, self._answered(entities, values, at), tuple(marks), pushed)
+        vectors = self._answered(entities, values, at, dict(zip(self._marks, marks, strict=True)))
+        return Reading(at, vectors, tuple(marks), pushed)
 
     def _places(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> list[bytes]:
         keys: list[bytes] = []
@@ -188,10 +194,12 @@ class FeatureReader:
         return keys
 
     def _answered(
-        self, entities: Sequence[Mapping[str, Any]], stored: Sequence[bytes | None], at_us: int
-    ) -> list[Vector]:
+        self, entities: Sequence[Mapping[str, Any]], stored: Sequence[bytes | None], at_us: int,
+        marks: Mapping[bytes, bytes | None],
+    ) -> list[Vector]:  # fmt: skip
+        """The vectors of what is stored, by the watermarks of views of aggregates."""
         values = iter(stored)
-        answers = [part.answers(len(entities), values, at_us) for part in self._all_parts]
+        answers = [part.answers(len(entities), values, at_us, marks) for part in self._all_parts]
         own, inner = answers[: len(self._parts)], answers[len(self._parts) :]
         columns = [*own, *self._computed(entities, inner)]
         if len(columns) == 1 and self._order is None:
@@ -204,11 +212,14 @@ class FeatureReader:
         """What is declared for an outage: the store's error, or vectors with marks."""
         if self._online.policy == "fail":
             raise error
-        known, count = self._online.recall(places), len(entities)
-        vectors = self._answered(entities, [each.data if each else None for each in known], at_us)
+        count = len(entities)
+        known = self._online.recall([*places, *self._folded_marks])
+        data = [each.data if each else None for each in known]
+        marks = dict(zip(self._folded_marks, data[len(places) :], strict=True))
+        vectors = self._answered(entities, data, at_us, marks)
         outage = self._outage()
         found = []
-        for vector, seen in zip(vectors, outage.read_us(known, count), strict=True):
+        for vector, seen in zip(vectors, outage.read_us(known[: len(places)], count), strict=True):
             values, statuses, oldest = outage.marked(vector.values, vector.statuses, seen)
             found.append(Vector(values, statuses, vector.event_us, False, oldest))
         return found
@@ -249,6 +260,13 @@ class _ClockBehindError(Exception):
         self.at_us = at_us
 
 
+def _expect_past(at_us: int, kept_us: int) -> None:
+    """Go on if an instant, before those of which something is kept, is a past one, and not of a clock that is behind."""
+    now_us = clock.now_us()
+    if at_us > now_us - _PRESENT_US and kept_us <= now_us + _CLOCKS_APART_US:
+        raise _ClockBehindError(kept_us)
+
+
 class _Stored:
     """The part of a service that is stored as values."""
 
@@ -272,7 +290,7 @@ class _Stored:
         prefix, key = self._prefix, self._key
         return [prefix + key(entity) for entity in entities]
 
-    def answers(self, count: int, stored: Any, at_us: int) -> list[Vector]:
+    def answers(self, count: int, stored: Any, at_us: int, marks: Mapping[bytes, bytes | None]) -> list[Vector]:  # noqa: ARG002  # the signature of parts
         read, width, present = self._read, len(self.names), self._present
         oldest_us = at_us - self._ttl_us if self._ttl_us is not None else None
         found = []
@@ -285,7 +303,8 @@ class _Stored:
                 continue
             event_us, created_us, values, _, is_whole = read(data)
             if event_us > at_us or created_us > at_us:
-                found.append(self._ahead(max(event_us, created_us), at_us))
+                _expect_past(at_us, max(event_us, created_us))
+                found.append(self._not_kept)
                 continue
             event = [event_us] * width
             if oldest_us is not None and event_us < oldest_us:
@@ -295,18 +314,11 @@ class _Stored:
                 found.append(Vector(values, statuses, event))
         return found
 
-    def _ahead(self, due_us: int, at_us: int) -> Vector:
-        """What is said where all that is stored is newer than the instant."""
-        now_us = clock.now_us()
-        if at_us > now_us - _PRESENT_US and due_us <= now_us + _CLOCKS_APART_US:
-            raise _ClockBehindError(due_us)
-        return self._not_kept
-
 
 class _Folded:
     """The part of a service that is stored as tiles of aggregates."""
 
-    def __init__(self, part: Part, view: Definition) -> None:
+    def __init__(self, part: Part, view: Definition, late_us: int) -> None:
         record = view.record
         assert isinstance(record, ViewRecord)
         self.view, self.names, self.types, self._features = view, part.names, _types(part, record), part.features
@@ -315,13 +327,22 @@ class _Folded:
         self.span = len(tiles_of_read(self._spec, 0))  # as at any other instant
         places = places_of_read(self._spec)
         self.needs = [places[name] for name in part.features]
+        self._mark, self._allowance_us = watermark_place(view), late_us
+        self._begun: tuple[bytes | None, int] = None, clock.FIRST_US
+        count = len(part.features)
+        self._not_kept = Vector([None] * count, [_NOT_KEPT] * count, [None] * count)
 
     def places(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> list[bytes]:
         ends = [tile.key(b"") for tile in tiles_of_read(self._spec, at_us)]
         begins = [tiles_of_entity(self._prefix, self._key(entity)) for entity in entities]
         return [begin + end for begin in begins for end in ends]
 
-    def answers(self, count: int, stored: Any, at_us: int) -> list[Vector]:
+    def answers(self, count: int, stored: Any, at_us: int, marks: Mapping[bytes, bytes | None]) -> list[Vector]:
+        begins_us = self._begins_us(marks[self._mark])
+        if at_us < begins_us:
+            _expect_past(at_us, begins_us)
+            deque(islice(stored, count * self.span), maxlen=0)
+            return [self._not_kept] * count
         tiles = tiles_of_read(self._spec, at_us)
         known: dict[tuple[bytes | None, ...], Vector] = {}  # many flights of one carrier ask for the same
         found = []
@@ -331,6 +352,17 @@ class _Folded:
                 known[data] = self._answer(tiles, data, at_us)
             found.append(known[data])
         return found
+
+    def _begins_us(self, mark: bytes | None) -> int:
+        """From when on the tiles that an instant needs are kept, also while a materialization drops others."""
+        known, begins_us = self._begun
+        if known != mark:
+            begins_us, found = clock.FIRST_US, read_watermark(mark)
+            if found is not None:
+                running = [found.running.until_us - self._allowance_us] if found.running else []
+                begins_us = max([begins_us if found.begins_us is None else found.begins_us, *running])
+            self._begun = mark, begins_us
+        return begins_us
 
     def _answer(self, tiles: Sequence[TileId], data: Sequence[bytes | None], at_us: int) -> Vector:
         held = {tile: each for tile, each in zip(tiles, data, strict=True) if each is not None}
@@ -349,10 +381,10 @@ class _Demanded(NamedTuple):
     names: tuple[str, ...]
 
     @classmethod
-    def of(cls, part: Part, definition: Definition, store: DefinitionStore) -> _Demanded:
+    def of(cls, part: Part, definition: Definition, store: DefinitionStore, workspace: Workspace) -> _Demanded:
         record = definition.record
         assert isinstance(record, OnDemandRecord)
-        return cls(record, [_part(each, store) for each in record.inputs], part.features, part.names)
+        return cls(record, [_part(each, store, workspace) for each in record.inputs], part.features, part.names)
 
     def computed(
         self, entities: Sequence[Mapping[str, Any]], inputs: list[list[Vector]], functions: Functions
@@ -382,10 +414,10 @@ def spec_of(record: ViewRecord) -> Aggregation:
     return aggregation(record.aggregates, record.columns)
 
 
-def _part(part: Part, store: DefinitionStore) -> _Stored | _Folded:
+def _part(part: Part, store: DefinitionStore, workspace: Workspace) -> _Stored | _Folded:
     view = store.by_id([part.version])[part.version]
     assert isinstance(view.record, ViewRecord)
-    return _Folded(part, view) if view.record.aggregates else _Stored(part, view)
+    return _Folded(part, view, allowance_us(workspace)) if view.record.aggregates else _Stored(part, view)
 
 
 def _types(part: Part, record: ViewRecord) -> tuple[str, ...]:
