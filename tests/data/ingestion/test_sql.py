@@ -120,6 +120,47 @@ def test_equal_rows_are_as_many_as_there_are_wherever_batches_end(url: str, run:
     assert counts == [5, 0, 1, 0, 4, 0]
 
 
+def _comparison(name: str, sign: str) -> str:
+    body = f"AS 'SELECT lower($1::text) {sign} lower($2::text)' LANGUAGE sql IMMUTABLE STRICT"
+    function = f"CREATE FUNCTION ci_{name}(ci, ci) RETURNS bool {body}"
+    return f"{function}; CREATE OPERATOR {sign} (LEFTARG = ci, RIGHTARG = ci, PROCEDURE = ci_{name})"
+
+
+ANY_CASE = (
+    "CREATE TYPE ci",
+    "CREATE FUNCTION ci_in(cstring) RETURNS ci AS 'textin' LANGUAGE internal IMMUTABLE STRICT",
+    "CREATE FUNCTION ci_out(ci) RETURNS cstring AS 'textout' LANGUAGE internal IMMUTABLE STRICT",
+    "CREATE TYPE ci (INPUT = ci_in, OUTPUT = ci_out, STORAGE = extended, COLLATABLE = true, CATEGORY = 'S')",
+    "CREATE CAST (ci AS text) WITHOUT FUNCTION AS IMPLICIT",
+    *(_comparison(*each) for each in (("lt", "<"), ("le", "<="), ("eq", "="), ("ge", ">="), ("gt", ">"))),
+    "CREATE FUNCTION ci_cmp(ci, ci) RETURNS int AS 'SELECT bttextcmp(lower($1::text), lower($2::text))' LANGUAGE sql",
+    """CREATE OPERATOR CLASS ci_ops DEFAULT FOR TYPE ci USING btree AS
+    OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >, FUNCTION 1 ci_cmp(ci, ci)""",
+)
+"""A type of texts as `citext` is one, which the server of the tests has no library for."""
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2, 50_000])
+@pytest.mark.parametrize("kind", ["TEXT", "TEXT COLLATE NOCASE", "TEXT COLLATE RTRIM", "ci"])
+def test_values_that_are_the_same_to_the_database_are_taken_once(
+    url: str, run: Run, kind: str, batch_rows: int
+) -> None:
+    if url.startswith("postgres"):
+        kind = "ci" if kind != "TEXT" else kind
+        run(*ANY_CASE)
+    run(f"CREATE TABLE x (code {kind}, v INTEGER)", "INSERT INTO x VALUES ('a', 0), ('B', 1), ('b', 2), ('b ', 3)")
+    sources = [Sql(url, "x", cursor="code", batch_rows=batch_rows)]
+    sources += [Sql(url, query="SELECT code, v FROM x WHERE '5 %' LIKE '%'", cursor="code", batch_rows=batch_rows)]
+    assert [ingest(each, to=each.table or "q").rows for each in sources * 2] == [4, 4, 0, 0]
+    for last in ("max(code)", "upper(max(code))", "lower(max(code))"):
+        run(f"INSERT INTO x SELECT {last}, 9 FROM x WHERE v < 9")
+    run("INSERT INTO x VALUES ('c', 9), ('C', 9), ('c ', 9)")
+    last = "SELECT code FROM x WHERE v < 9 ORDER BY code DESC LIMIT 1"
+    fresh = ingest(url, to="new", query=f"SELECT v FROM x WHERE v = 9 AND code >= ({last})").rows
+    assert fresh >= 3
+    assert [ingest(each, to=each.table or "q").rows for each in sources * 2] == [fresh, fresh, 0, 0]
+
+
 def test_equal_rows_are_counted_over_an_interruption(url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run("CREATE TABLE sale (day TEXT, amount INTEGER)", f"INSERT INTO sale VALUES {equal('2013-01-01', 7)}")
     broken_off(monkeypatch, [1, 2])

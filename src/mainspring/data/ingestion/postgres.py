@@ -73,7 +73,7 @@ class Driver:
 
 class _Answer:
     def __init__(self, cursor: Any, connection: psycopg.Connection[Any]) -> None:
-        self._cursor = cursor
+        self._cursor, self._connection = cursor, connection
         columns = cursor.description or ()
         self.columns = [column.name for column in columns]
         self.types = {column.name: dtype for column in columns if (dtype := _type_of(column, connection)) is not None}
@@ -82,6 +82,11 @@ class _Answer:
         """Rows."""
         rows: list[tuple[Any, ...]] = self._cursor.fetchmany(count)
         return rows
+
+    def ask(self, sql: str, params: tuple[Any, ...]) -> Any:
+        """One value."""
+        row = self._connection.execute(sql, params).fetchone()
+        return None if row is None else row[0]
 
 
 def _type_of(column: Any, connection: psycopg.Connection[Any]) -> pl.DataType | None:

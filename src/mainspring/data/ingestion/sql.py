@@ -1,17 +1,20 @@
 """Tables and queries of SQLite and PostgreSQL, read through a server-side cursor; incremental by a column that only grows.
 
 Rows with the last value seen may still be joined by others with the same, so reading goes on at that value. Those that were
-taken are known by their digests and how often each was there, so equal rows are as many as in the database.
+taken are known by their digests and how often each was there, so equal rows are as many as in the database, which is asked
+whether values that differ are the same to it, as texts of a collation may be.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime
 from decimal import Decimal
 from importlib import import_module
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -41,6 +44,10 @@ class Answer(Protocol):
 
     def fetch(self, count: int) -> list[tuple[Value, ...]]:
         """At most so many rows; none at the end."""
+        ...
+
+    def ask(self, sql: str, params: tuple[Value, ...]) -> Value:
+        """The one value that another query gives, on the same connection."""
         ...
 
 
@@ -99,9 +106,11 @@ class Sql(msgspec.Struct, frozen=True):
             if self.cursor and self.cursor not in answer.columns:
                 hint = ", ".join(close_names(self.cursor, answer.columns)) or listed(answer.columns)
                 raise InvalidError("cursor", self.cursor, f"a column of `{self._origin}`", f"There is: {hint}.")
-            yield from self._read(answer, last, reading, warning)
+            yield from self._read(answer, last, reading, warning, self._equality(driver, answer))
 
-    def _read(self, answer: Answer, last: _Last | None, reading: Reading, warning: str) -> Iterator[Batch]:
+    def _read(
+        self, answer: Answer, last: _Last | None, reading: Reading, warning: str, same: _Equality
+    ) -> Iterator[Batch]:
         place = answer.columns.index(self.cursor) if self.cursor else -1
         is_whole = not self.cursor or reading.mode == "replace"  # of one snapshot, so that nothing is gone on with
         taken = (
@@ -111,7 +120,7 @@ class Sql(msgspec.Struct, frozen=True):
         while rows := answer.fetch(self.batch_rows):
             size_bytes = sum(map(_size, rows[:100])) * len(rows) // min(len(rows), 100)
             if self.cursor:
-                rows, last = self._new(rows, place, last, taken)
+                rows, last = self._new(rows, place, last, taken, same)
             frame = self._frame(rows, answer, reading)
             state = last.state(self.cursor) if last and not is_whole else None
             yield Batch(
@@ -136,17 +145,25 @@ class Sql(msgspec.Struct, frozen=True):
         told = f"{counted(count, 'row')} of {self._origin} {'lacks' if count == 1 else 'lack'} the cursor"
         return f"{told} `{self.cursor}`: no ingest by it reads what has none." if count else ""
 
+    def _equality(self, driver: SqlDriver, answer: Answer) -> _Equality:
+        inner, column = self._inner(driver), driver.quoted(self.cursor)
+        inner = inner.replace("%", "%%") if driver.mark == "%s" else inner
+        # No row is read: the first half gives the second one's value the type and the collation of the column.
+        found = f"SELECT {column} AS x FROM {inner} WHERE 1 = 0 UNION ALL SELECT {driver.mark}"
+        return _Equality(answer, f"SELECT x = {driver.mark} FROM ({found}) AS of_cursor")
+
     def _new(
-        self, rows: list[tuple[Value, ...]], place: int, last: _Last | None, taken: Counter[str]
+        self, rows: list[tuple[Value, ...]], place: int, last: _Last | None, taken: Counter[str], same: _Equality
     ) -> tuple[list[tuple[Value, ...]], _Last]:
         """The rows that were not taken before, and the last value behind them; what is met of `taken` goes from it."""
-        if any(row[place] is None for row in rows):
+        values = [row[place] for row in rows]
+        if any(value is None for value in values):
             raise InvalidError(f"{self._origin}, column `{self.cursor}`", None, "a cursor without nulls")
-        value, fresh = rows[-1][place], Counter[str]()
-        kept = []
-        for row in rows:
-            is_met = last is not None and bool(taken) and row[place] == last.value
-            ends = row[place] == value
+        known = same.run(values, last.value) if last is not None and taken.total() else 0
+        ending = len(values) - same.run(reversed(values), values[-1])
+        kept, fresh = [], Counter[str]()
+        for number, row in enumerate(rows):
+            is_met, ends = number < known, number >= ending
             digest = _digest(row) if is_met or ends else ""
             if is_met and taken[digest]:
                 taken[digest] -= 1
@@ -154,11 +171,11 @@ class Sql(msgspec.Struct, frozen=True):
             kept.append(row)
             if ends:
                 fresh[digest] += 1
-        if last is not None and last.value == value:
+        if last is not None and ending == 0 and same(values[-1], last.value):
             last.taken.update(fresh)
             return kept, last
         taken.clear()
-        return kept, _Last(value, fresh)
+        return kept, _Last(values[-1], fresh)
 
     def _frame(self, rows: list[tuple[Value, ...]], answer: Answer, reading: Reading) -> pl.DataFrame:
         types = {name: reading.types.get(name) or answer.types.get(name) for name in answer.columns}
@@ -238,6 +255,28 @@ class Sql(msgspec.Struct, frozen=True):
         return source_of_address(f"{place}#{self.table}" if self.table else place)
 
 
+class _Equality:
+    """Whether values of a cursor are the same to the database. Only texts that differ may be, and are asked about."""
+
+    def __init__(self, answer: Answer, sql: str) -> None:
+        self._answer, self._sql = answer, sql
+        self._known: dict[tuple[str, str], bool] = {}
+
+    def __call__(self, one: Value, other: Value) -> bool:
+        """Whether they are."""
+        if one == other or (one != one and other != other):  # to a database NaN is itself
+            return True
+        if not (isinstance(one, str) and isinstance(other, str)):
+            return False
+        if (one, other) not in self._known:
+            self._known[one, other] = bool(self._answer.ask(self._sql, (other, one)))
+        return self._known[one, other]
+
+    def run(self, values: Iterable[Value], value: Value) -> int:
+        """How many of the first values are the same as this one."""
+        return sum(1 for _ in takewhile(lambda each: self(each, value), values))
+
+
 class _Last(msgspec.Struct, frozen=True):
     """The last value of a cursor, and how many rows of each digest were taken that have it."""
 
@@ -258,8 +297,8 @@ class _Last(msgspec.Struct, frozen=True):
         kind = type(self.value).__name__
         if kind not in ("int", "float", "str", "datetime", "date", "Decimal"):
             raise InvalidError("cursor", self.value, "a number, a time or a text")
-        is_plain = kind in ("int", "float", "str")
-        last = self.value if is_plain else str(self.value) if kind == "Decimal" else self.value.isoformat()
+        is_plain = kind in ("int", "str") or (kind == "float" and math.isfinite(self.value))
+        last = self.value if is_plain else self.value.isoformat() if kind in ("date", "datetime") else str(self.value)
         return {"cursor": cursor, "last": last, "kind": kind, "taken": dict(self.taken)}
 
 

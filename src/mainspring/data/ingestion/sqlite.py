@@ -67,13 +67,18 @@ class Driver:
 
 class _Answer:
     def __init__(self, connection: sqlite3.Connection, cursor: sqlite3.Cursor, sql: str) -> None:
-        self._cursor = cursor
+        self._cursor, self._connection = cursor, connection
         self.columns = [column[0] for column in cursor.description]
         self.types = self._declared(connection, sql)
 
     def fetch(self, count: int) -> list[tuple[Any, ...]]:
         """Rows."""
         return self._cursor.fetchmany(count)
+
+    def ask(self, sql: str, params: tuple[Any, ...]) -> Any:
+        """One value."""
+        row = self._connection.execute(sql, params).fetchone()
+        return None if row is None else row[0]
 
     def _declared(self, connection: sqlite3.Connection, sql: str) -> dict[str, pl.DataType]:
         """The types of a table's columns; those of a query's are inferred."""
