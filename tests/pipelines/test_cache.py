@@ -227,7 +227,9 @@ def test_a_damaged_input_is_made_again_when_a_step_needs_it(lab: Lab, how: str, 
     # The lineage is that of what ran in the end.
     load, double = (task_of(again, name) for name in ("load", "double"))
     assert lab.workspace.database.query("SELECT reused_from FROM task WHERE id = ?", (load.id,)) == [(None,)]
-    used = {(edge.role, edge.dst) for edge in lab.workspace.ledger.edges([load.id, double.id]) if edge.role != "part_of"}
+    used = {
+        (edge.role, edge.dst) for edge in lab.workspace.ledger.edges([load.id, double.id]) if edge.role != "part_of"
+    }
     assert used == {("uses:frame", load.outputs["result"])}
 
 
@@ -264,3 +266,35 @@ def test_a_monkeypatched_helper_makes_the_result_not_reusable_and_refuses_the_po
     assert states(refused)["work"] == "failed"
     assert "can't run in another process" in (task_of(refused, "work").error or "")
     assert lab.run().value == [0, 2, 4]
+
+
+TRIES = """
+import mainspring as ms
+from pathlib import Path
+
+@ms.step(retries=1)
+def use(marker: str):
+    base = ms.dataset("base").to_polars()
+    if not Path(marker).exists():
+        Path(marker).touch()
+        ms.dataset("derived").commit(base)
+        raise ValueError("the first time")
+    return base.height
+
+@ms.pipeline
+def main(marker: str):
+    return use(marker)
+"""
+
+
+def test_a_version_that_a_failed_attempt_made_keeps_where_it_came_from(lab: Lab) -> None:
+    from mainspring.data import dataset
+    from mainspring.workspace import using
+
+    with using(lab.workspace):
+        base = dataset("base").commit(pl.DataFrame({"a": [1, 2]}))
+    lab.write(TRIES)
+    assert lab.run(params={"marker": str(lab.root.parent / "marker")}).value == 2
+    with using(lab.workspace):
+        derived = dataset("derived").latest()
+    assert base.id in {edge.dst for edge in lab.workspace.ledger.walk(derived.id)}

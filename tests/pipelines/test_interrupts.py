@@ -112,6 +112,29 @@ def test_a_second_interrupt_ends_the_process_at_once_and_resume_goes_on(lab: Lab
     assert lab.resume(run.id, runner=runner).value == 3
 
 
+HAS_CHILD = (
+    "import subprocess\n    child = subprocess.Popen(['sleep', '1000'])\n"
+    "    Path(marker + '.child').write_text(str(child.pid))\n    while True:\n        time.sleep(0.01)"
+)
+
+
+@pytest.mark.parametrize("interrupts", [1, 2])
+@pytest.mark.parametrize("runner", [POOL, DETACHED])
+def test_what_a_step_has_started_ends_with_its_run(lab: Lab, runner: str, interrupts: int) -> None:
+    process, marker = started(lab, runner, HAS_CHILD)
+    child = marker.with_name("marker.child")
+    until = time.monotonic() + 30
+    while not (child.exists() and child.read_text()):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    for _ in range(interrupts):
+        process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    while not (is_gone(int(child.read_text())) and is_gone(int(marker.read_text()))):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
 def test_a_run_that_was_killed_is_shown_as_interrupted(lab: Lab) -> None:
     process, _ = started(lab, "inline", WAITS)
     store = RunStore(lab.workspace.database)

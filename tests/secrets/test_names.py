@@ -14,16 +14,17 @@ NAMES_OF_SECRETS = """
     SSHPASS sshpass PASSWORD1 PASSWORD_PROD password_old passphrase pwd dbPwd DB_PWD userPwd userpwd secret
     SECRET_KEY SECRET_KEY_BASE client_secret api_key apiKey apikey X-Api-Key ENCRYPTION_KEY FERNET_KEY
     AIRFLOW__CORE__FERNET_KEY RAILS_MASTER_KEY SIGNING_KEY private_key AZURE_STORAGE_KEY KAGGLE_KEY AccountKey
-    aws_secret_access_key token tokens APIToken OAuthToken accessToken ACCESSTOKEN GITLAB_DEPLOYTOKEN HF_TOKEN
-    GITHUB_PAT REDISCLI_AUTH NPM_AUTH credentials aws.credential
+    aws_secret_access_key token APIToken OAuthToken accessToken api_token hf_token MY_TOKEN ACCESSTOKEN
+    GITLAB_DEPLOYTOKEN HF_TOKEN GITHUB_PAT REDISCLI_AUTH NPM_AUTH credentials aws.credential
 """.split()
 
 
 OTHER_NAMES = """
-    tokenizer max_tokens max_tokens_per_row MAX_TOKENS n_tokens pad_token eos_token mask_token padtoken stop_tokens token_count
-    first_pass low_pass band_pass bandpass bypass compass one_pass passes passenger passed SKIP_PASS secretary secret_name
-    password_length password_file credentials_path key sort_key cache_key storage_key primary_key keyword author auth use_auth
-    path pattern compat PATH patience
+    tokens PWD oov_token sos_token src_token token_str label_token draft_tokens train_tokens tokenizer
+    max_tokens max_tokens_per_row MAX_TOKENS n_tokens pad_token eos_token mask_token padtoken stop_tokens
+    token_count first_pass low_pass band_pass bandpass bypass compass one_pass passes passenger passed
+    SKIP_PASS secretary secret_name password_length password_file credentials_path key sort_key cache_key
+    storage_key primary_key keyword author auth use_auth path pattern compat PATH patience
 """.split()
 
 

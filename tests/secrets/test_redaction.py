@@ -82,6 +82,22 @@ def test_ordinary_text_and_references_stay(text: str) -> None:
     assert redact(text) == text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tokens: 131.07k", "train_tokens=1.2e9", "tokens: 123,456", "masked_tokens: 0.15000", "token: 0.00012",
+        "test_pass: 0.9876",
+        "processing tokens: 10000it", "tokens: 100%|###|", "second pass: 0.3333 s", "tests pass: 1234", "tokens: torch.Tensor",
+        "tokens = text.split()", "assert tokens == expected", "{'token': 2829, 'token_str': 'surprised'}",
+        "cookie: chocolate chips",
+        "authorization: required", "python -u train.py:main", "docker run -u me:staff x", "sort -u a:bcdefgh", "PWD=/work/main",
+        "password = os.environ['PW']", "password = getpass()", "token = tokenizer(text)[0]", "pad_token='[PAD]'",
+    ],
+)  # fmt: skip
+def test_logs_of_training_stay_readable(text: str) -> None:
+    assert redact(text) == text
+
+
 def test_redacting_twice_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_PASSWORD", "some-long-password")
     once = redact("password=some-long-password and postgresql://me:abcd1234@db")
@@ -150,7 +166,25 @@ def test_a_private_key_in_one_line_ends_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a" * 60_000, "password" * 8_000, "://a:" * 12_000, "token='" * 9_000, "x" * 9 + ",;" * 9_000]
+    "text",
+    [
+        "a" * 60_000,
+        "password" * 8_000,
+        "://a:" * 12_000,
+        "token='" * 9_000,
+        "x" * 9 + ",;" * 9_000,
+        "key=" * 20_000,
+        "password=abcd" + "})" * 40_000 + "x",
+        "?key=a" * 15_000,
+        "-u " + "x" * 60_000,
+        "-u " + "a1" * 40_000,
+        "sk-" * 30_000,
+        "a.key=b.key=c.key=" * 5_000,
+        "eyJ" * 30_000,
+        "mysql -p " * 10_000,
+        "curl -u " * 10_000,
+        "password=" + "{" * 60_000,
+    ],
 )
 def test_hostile_lines_are_searched_in_time_that_grows_with_their_length(text: str) -> None:
     assert len(redact(text)) > 1000
@@ -186,7 +220,22 @@ def test_a_parameter_is_recorded_without_its_secrets(name: str, value: Any, kept
         ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl end", "[redacted] end"),
         ("https://x.blob.core.windows.net/c?sp=r&sig=abcdEFGH1234%2Babcd&x=1", "https://x.blob.core.windows.net/c?sp=r&sig=[redacted]&x=1"),
         ("AccountName=x;AccountKey=abcd1234==;Suffix=y", "AccountName=x;AccountKey=[redacted];Suffix=y"),
-        ("Cookie: session=abcdef123", "Cookie: [redacted]"),
+        ("Cookie: a=b; session=abcdef123", "Cookie: [redacted]"),
+        ("Authorization: ApiKey abcd1234abcd", "Authorization: ApiKey [redacted]"),
+        ("password: str = 'hunter22'", "password: str = '[redacted]'"),
+        ("password: str='hunter22'", "password: str='[redacted]'"),
+        ("API_KEY: Final = 'hunter22'", "API_KEY: Final = '[redacted]'"),
+        ("password = Secret('hunter22')", "password = Secret('[redacted]')"),
+        ('password = ("hunter22")', 'password = ("[redacted]")'),
+        ('password = """hunter22"""', 'password = """[redacted]"""'),
+        ("os.getenv('DB_PASSWORD', 'hunter22')", "os.getenv('DB_PASSWORD', '[redacted]')"),
+        ("environ.setdefault('API_TOKEN', 'hunter22')", "environ.setdefault('API_TOKEN', '[redacted]')"),
+        ("password=abcd\\ efgh n=3", "password=[redacted] n=3"),
+        ("sshpass -p hunter22 ssh h", "sshpass -p [redacted] ssh h"),
+        ("redis-cli -h h -a hunter22 ping", "redis-cli -h h -a [redacted] ping"),
+        ("docker login -u me -p hunter22 h", "docker login -u me -p [redacted] h"),
+        ("""sh -c 'true --token '"'"'hunter22'"'"''""", """sh -c 'true --token '"'"'[redacted]'"'"''"""),
+        ("true --password \\\n  hunter22", "true --password \\\n  [redacted]"),
     ],
 )  # fmt: skip
 def test_secrets_of_commands_and_addresses_are_redacted(text: str, shown: str) -> None:

@@ -97,8 +97,11 @@ class Ledger:
         )
 
     def retract(self, tx: Transaction, task: str) -> None:
-        """Take back what a task recorded that it used: a new attempt records it anew."""
-        tx.execute("DELETE FROM edge WHERE src = ? AND by_task = ?", (task, task))
+        """Take back which arguments a task had and what it reused: a new attempt records it anew. What it read stays."""
+        tx.execute(
+            "DELETE FROM edge WHERE src = ? AND by_task = ? AND (role = 'reused' OR substr(role, 1, 5) = 'uses:')",
+            (task, task),
+        )
 
     def append(
         self,

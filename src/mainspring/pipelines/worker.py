@@ -7,7 +7,9 @@ URLs in its environment, supervises a worker of its own and records how that end
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -133,14 +135,16 @@ def _see_through(workspace: Workspace, task_id: str, token: int) -> int:
         folder=folder / "worker",
     )
     flying = InFlight(task, attempt, lease, log_path)
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())  # whoever started this one gave it up
     with Heartbeat(workspace.leases, float(workspace.project.settings.lease_s)) as heartbeat:
         heartbeat.hold(lease)
         child.submit(flying.order)
-        while (found := child.poll()) is None and not heartbeat.lost:
+        while (found := child.poll()) is None and not heartbeat.lost and not stopped.is_set():
             time.sleep(min(child.due_s(), _POLL_S))
     child.kill()
     if found is None:
-        return 1  # somebody else has the task now
+        return 1  # somebody else has the task now, or nobody
     if found.kind != "done":
         with suppress(LeaseLostError):
             record_exit(store, workspace.blobs, flying, found)

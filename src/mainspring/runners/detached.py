@@ -18,6 +18,7 @@ from mainspring.runners.order import Exit, WorkOrder
 from mainspring.store.scratch import Scratch
 
 _POLL_S = 0.02
+_GRACE_S = 1.0
 
 
 class DetachedRunner:
@@ -77,38 +78,34 @@ class DetachedRunner:
             time.sleep(_POLL_S)
 
     def cancel(self) -> list[Exit]:
-        """Kill the processes."""
+        """End the processes and what they have started."""
         exits = [Exit(order=order_id, kind="cancelled", message="it was cancelled") for order_id in self._running]
+        self.abandon()
         for order_id in list(self._running):
             self._leave(order_id, kill=True)
         return exits
 
     def abandon(self) -> None:
-        """Kill the processes; their leases run out, or are taken over."""
+        """Tell the processes to end their workers and themselves; their leases run out, or are taken over."""
         for _, process, _ in list(self._running.values()):
-            _kill(process)
+            with suppress(ProcessLookupError, PermissionError):
+                process.send_signal(signal.SIGTERM)
 
     def close(self) -> None:
-        """Kill what still runs."""
+        """End what still runs."""
         self.cancel()
 
     def _leave(self, order_id: str, *, kill: bool) -> None:
         _, process, scratch = self._running[order_id]
-        if kill or process.poll() is not None:
-            _kill(process)  # before it is forgotten: an interrupt may come in between
-            process.wait()
-            scratch.close()
-        else:
-            # Its end is in the database; the process itself is just leaving. One whose lease ran out may still be stopped.
-            try:
-                process.wait(1.0)
-                scratch.close()
-            except subprocess.TimeoutExpired:
+        try:
+            process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            if not kill:  # its end is in the database, but one whose lease ran out may still be stopped
                 self._leaving.append(scratch)  # it goes with this runner
+                del self._running[order_id]
+                return
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        scratch.close()
         del self._running[order_id]
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process with its group, which it leads."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)

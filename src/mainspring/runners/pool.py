@@ -57,7 +57,9 @@ class PoolRunner:
         return exits
 
     def abandon(self) -> None:
-        """Workers end when nobody is there to give them orders."""
+        """Kill the workers and what they have started."""
+        for child in list(self._children):
+            child.abandon()
 
     def close(self) -> None:
         """End the workers."""

@@ -134,6 +134,12 @@ class ChildProcess:
         process.wait()
         self._close_pipes()
 
+    def abandon(self) -> None:
+        """Kill the same without waiting, as this process is about to end."""
+        if (process := self._process) is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+
     def stop(self) -> None:
         """Let an idle worker end by itself; kill it if it doesn't within two seconds."""
         process = self._process

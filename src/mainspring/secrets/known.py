@@ -13,7 +13,6 @@ SHORTEST_INSIDE = 8  # shorter ones stand in ordinary texts by chance
 _SHORTEST = 4  # shorter values would blank out ordinary words
 _SHORTEST_DIGITS = 6  # as would shorter numbers
 _REFERENCE = ("secret:env/", "secret:file/")
-_NO_SECRETS = ("PWD", "OLDPWD")  # the shell's working directory, not a password
 # Set by whoever installs a database or a server: they hide nothing, and stand in ordinary texts.
 _DEFAULTS = frozenset(
     """admin administrator changeme change-me change_me default disabled enabled example false guest localhost mainspring minio
@@ -51,7 +50,7 @@ def _ordered(in_environment: tuple[tuple[str, str], ...], count: int) -> tuple[t
 def _in_environment() -> Iterator[tuple[str, str]]:
     """The references to variables that hold secrets, with their values."""
     for name in os.environ:
-        if not names_secret(name) or name in _NO_SECRETS:
+        if not names_secret(name):
             continue
         value = os.environ.get(name, "")
         is_number = value.isdigit() and (len(value) < _SHORTEST_DIGITS or name.lower().endswith("tokens"))

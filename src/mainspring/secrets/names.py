@@ -1,7 +1,7 @@
 """Which names say by convention that they hold a secret: one rule for parameters, variables, options and settings.
 
 A name is its words, at separators and humps. The last one decides, with the one before where it has other uses (`sort_key`,
-`pad_token`, `first_pass`); what says where or in which form a secret is held is left out (`PASSWORD_PROD`, `PASSWORD2`).
+`pad_token`, `first_pass`); where a secret is used is left out (`PASSWORD_PROD`, `PASSWORD2`). Variables are more often secrets.
 """
 
 from __future__ import annotations
@@ -10,26 +10,37 @@ import re
 from functools import lru_cache
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_]+")
-_SECRETS = ("password", "passwd", "passphrase", "passwort", "pwd", "secret", "credential")
+_SECRETS = ("password", "passwd", "passphrase", "passwort", "passcode", "pwd", "secret", "credential")
 _KEYS = frozenset(
-    """access account admin aes api auth cipher crypto deploy encrypt encryption fernet hmac jwt license licence master private
-    secret sign signing ssh subscription""".split()
+    """access account admin aes api auth cipher consumer crypto deploy encrypt encryption fernet gpg hmac jwt license
+    licence master pgp private rsa secret sign signing ssh subscription""".split()
 )
-_KEYS_OF_VARIABLES = frozenset("app application client kaggle service session shared storage wandb webhook".split())
-# A language model's tokens, and places in sequences.
-_OTHER_TOKENS = frozenset(
-    """begin bos cached cls completion count eos end eot first generated image input last mask max min more n new next num
-    number output pad padding per prefix prompt reasoning sep space special start stop suffix top total unk""".split()
+_KEYS_OF_VARIABLES = frozenset(
+    """anthropic app application aws azure client cohere datadog gcp google huggingface kaggle mistral openai pinecone
+    s3 sendgrid service session shared storage stripe twilio wandb webhook""".split()
+)
+# Whose tokens are no text's: a language model has a dozen names for those of its own.
+_TOKENS = frozenset(
+    """access account admin api app auth azure bearer bot ci client consul csrf deploy device discord docker gcp gh git
+    github gitlab google hf huggingface id identity influx install jwt kaggle login mlflow npm o oauth personal
+    private push pypi refresh registry sas secret security service session slack telegram user vault wandb web
+    webhook xsrf""".split()
+)
+_TEXTS = frozenset(
+    """begin bos cached class cls completion context draft end eos eot eval first generated image input label last mask
+    masked max min n new next num number oov output pad padding per prefix prompt query reasoning sep sos source
+    space special split src start stop suffix target test tgt top total train unk unknown""".split()
 )
 # Runs over something, filters, and words that end so.
-_OTHER_PASSES = frozenset(
-    """all backward band bi bottom by com double each encom fast final first forward full half high im inner last low multi next
-    no one only outer over per render second single skip slow sub sur third train tres two under wave""".split()
+_PASSES = frozenset(
+    """all backward band bi bottom by com data double each encom fast final first forward full half high im inner last
+    low multi next no one only outer over per render second single skip slow sub sur test tests third train tres two
+    under wave""".split()
 )
 _BEHIND = frozenset(
-    """backup base current default dev development main new old plain previous primary prod production raw secondary stage
-    staging str string test testing text value""".split()
+    """backup base current dev development new old pem previous primary prod production secondary stage staging""".split()
 )
+_DIRECTORIES = ("PWD", "OLDPWD")  # of the shell: no passwords
 
 
 def names_secret(name: str) -> bool:
@@ -48,21 +59,20 @@ def _names_secret(name: str) -> bool:
     words = [word.lower() for word in _WORD.findall(name)]
     while len(words) > 1 and words[-1] in _BEHIND:
         words.pop()
-    if not words:
+    if not words or name in _DIRECTORIES:
         return False
-    last, before = _singular(words[-1]), words[-2] if len(words) > 1 else ""
+    last, before = words[-1], words[-2] if len(words) > 1 else ""
     is_variable = name.isupper()
-    if last.endswith(_SECRETS):
+    if last.removesuffix("s").endswith(_SECRETS):
         return True
     if last.endswith("token"):
-        return (last.removesuffix("token") or before) not in _OTHER_TOKENS
+        whose = last.removesuffix("token") or before
+        return not whose or whose in _TOKENS or (is_variable and whose not in _TEXTS)
     if last.endswith("pass"):
-        return (last.removesuffix("pass") or before) not in _OTHER_PASSES
+        return (last.removesuffix("pass") or before) not in _PASSES
     if last.endswith("key"):
         whose = last.removesuffix("key") or before
         return whose in _KEYS or (is_variable and whose in _KEYS_OF_VARIABLES)
-    return is_variable and bool(before) and last in ("auth", "pat")
-
-
-def _singular(word: str) -> str:
-    return word if word.endswith("ss") else word.removesuffix("s")
+    if last == "pat":
+        return before in _TOKENS
+    return is_variable and (last == "jwt" or (last == "auth" and bool(before)))
