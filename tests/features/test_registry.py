@@ -291,6 +291,17 @@ def test_a_service_takes_its_views_along_and_changes_with_them() -> None:
 
 
 @pytest.mark.one_backend("nothing is stored")
+@pytest.mark.parametrize(
+    "over", [pl.col("z") - pl.col("z").mean(), pl.col("z").shift(1), pl.col("z").rank(), pl.col("z").sum().over("z")]
+)
+def test_an_on_demand_feature_depends_on_no_other_row_of_a_request(over: pl.Expr) -> None:
+    with pytest.raises(
+        InvalidError, match=r"alone\.r: .* is not an expression of single rows\. What is answered would"
+    ):
+        apply(OnDemandView("alone", request={"z": "i64"}, features={"fine": pl.col("z").replace({1: 2}), "r": over}))
+
+
+@pytest.mark.one_backend("nothing is stored")
 def test_services_and_on_demand_views_are_held_to_what_they_stand_on() -> None:
     with pytest.raises(NotFoundError, match=r"No feature `weather_at:wnid`\. Nearest: wind"):
         view()["wnid"]
