@@ -119,32 +119,33 @@ def ingest(
     note_moving("source", found.identity)
     from mainspring.data import dataset  # a package's own name; its module of the same name would stand in its place
 
+    workspace, retry = workspace or current_workspace(), retry or Retry()
+    root = workspace.project.root
+    identity = retry.ask(lambda: identity_in(found, root))
     return _Ingest(
-        found, dataset(to, workspace or current_workspace()).name, mode, keys, types or {}, checks, quarantine,
-        note, workspace or current_workspace(),
-    ).run(retry or Retry(), limits or Limits(), progress)  # fmt: skip
+        found, identity, dataset(to, workspace).name, mode, keys, types or {}, checks, quarantine, note, workspace
+    ).run(retry, limits or Limits(), progress)
 
 
 class _Ingest:
     """One ingest, and what it knows from the beginning."""
 
     def __init__(
-        self, source: BatchSource, name: str, mode: IngestMode, key: tuple[str, ...], types: Mapping[str, Any],
-        checks: Any, quarantine: str, note: str, workspace: Workspace,
+        self, source: BatchSource, identity: str, name: str, mode: IngestMode, key: tuple[str, ...],
+        types: Mapping[str, Any], checks: Any, quarantine: str, note: str, workspace: Workspace,
     ) -> None:  # fmt: skip
         self.source, self.name, self.mode, self.key = source, name, mode, key
         self.types, self.checks, self.quarantine = declared_types(types), checks, quarantine
         self.note, self.workspace = note, workspace
         self.datasets = DatasetStore(workspace.database, workspace.ledger)
         self.others: dict[str, State] = {}
-        identity = identity_in(source, workspace.project.root)
         self.store = IngestStore(workspace.database, workspace.ledger, name, identity)
 
     def run(self, retry: Retry, limits: Limits, progress: Listener | None) -> Ingested:
         """Read, check, commit."""
         identity = self.store.source
         with leased(self.workspace, self.store) as lease:
-            cursor = self.store.cursor()
+            cursor = self.store.cursor(otherwise=self.source.identity)
             before = cursor.state if cursor and self.mode != "replace" else None
             self.others = {} if self.mode == "replace" else self.store.others()
             alignment = self._alignment()
