@@ -14,8 +14,8 @@ from mainspring.data.tables.memory import StoredRows
 from mainspring.data.tables.type_names import named_type
 from mainspring.features.aggregation.aggregation import aggregation
 from mainspring.features.aggregation.backfill import aggregate_as_of
-from mainspring.features.definitions.frames import typed_columns
 from mainspring.features.definitions.expressions import over_other_rows
+from mainspring.features.definitions.frames import typed_columns
 from mainspring.features.definitions.records import ViewRecord
 from mainspring.features.history import AsOf, JoinReport
 from mainspring.features.history.cutting import answer_by_key
