@@ -256,7 +256,7 @@ def test_whatever_types_a_stream_is_declared_with_what_is_served_is_what_is_trai
             applied = outcome(lambda dtype=dtype: apply(FeatureService("s", [counts(dtype), counts_of_windows(dtype)])))
             refused += isinstance(applied, MainspringError)
         value = chance.choice((1, 2.5, "3", None))
-        send("clicks", [{"k": chance.choice("ab"), "n": value}], time=None)
+        send("clicks", [{"k": chance.choice("ab"), "n": value}])
         is_whole = chance.random() < 0.7
         if is_whole:
             ingest_stream("clicks", fields_of("clicks"))
