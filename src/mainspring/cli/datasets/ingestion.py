@@ -84,6 +84,8 @@ def ingest(
     from mainspring.data.ingestion import ingest as ingest_into
     from mainspring.errors import NotFoundError
 
+    if quarantine and not schema_file:
+        raise click.UsageError("--quarantine needs --schema, whose checks say which rows are set apart there.")
     workspace = invocation.start_in(invocation.project)
     options: dict[str, Any] = {option: value for option, value in given.items() if value}
     options |= {"format": format_} if format_ else {}

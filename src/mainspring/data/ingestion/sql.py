@@ -241,7 +241,8 @@ class Sql(msgspec.Struct, frozen=True):
     def _inner(self, driver: SqlDriver) -> str:
         """The table, or the query as one."""
         if bool(self.table) == bool(self.query):
-            raise InvalidError("table", self.table, "a table or else a query, one of both")
+            hint = "Give a table, table='…', or else a query, query='…'."
+            raise InvalidError("source", driver.place, "one table or query that is to be read", hint)
         if self.table and not _NAME.fullmatch(self.table):
             raise InvalidError("table", self.table, "the name of a table", "Anything else goes into `query`.")
         query = f"({self.query.rstrip().rstrip(';')}\n) AS rows_of_query"  # it may end with a comment
