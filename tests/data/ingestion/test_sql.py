@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from mainspring.data import dataset
-from mainspring.data.ingestion import Batch, Limits, Retry, Sql, forget_cursor, ingest, list_cursors
+from mainspring.data.ingestion import Batch, Limits, Progress, Retry, Sql, forget_cursor, ingest, list_cursors
 from mainspring.errors import InvalidError, NotFoundError, UnavailableError
 from mainspring.store.address import Address
 from mainspring.testing.plugin import Backend
@@ -350,6 +350,21 @@ class TestOnePostgresTable:
             tx.execute("UPDATE dataset_cursor SET source = ?", (known,))
         assert ingest(address, to="sales", table=table, cursor="id").rows == 0
         assert len(list_cursors("sales")) == 1
+
+
+@pytest.mark.parametrize("cursor", ["", "id"])
+def test_progress_tells_what_is_left_of_a_table(url: str, run: Run, cursor: str) -> None:
+    run("CREATE TABLE flight (id INTEGER)", f"INSERT INTO flight VALUES {', '.join(f'({n})' for n in range(100))}")
+    run("ANALYZE flight")
+    told: list[Progress] = []
+    ingest(Sql(url, "flight", cursor=cursor, batch_rows=40), to="flights", progress=told.append)
+    assert [(each.rows, each.total_rows) for each in told[1:4]] == [(40, 100), (80, 100), (100, 100)]
+    assert [each.eta_s is None or each.eta_s > 0 for each in told[1:3]] == [True, True]
+    assert (told[1].eta_s is not None, told[3].eta_s) == (True, 0)
+    if cursor:
+        run("INSERT INTO flight VALUES (100)")
+        ingest(Sql(url, "flight", cursor=cursor), to="flights", progress=told.append)
+        assert told[-1].total_rows in (1, 2)  # the last one taken, too
 
 
 def test_a_query_with_percent_signs_is_read_from_its_cursor_on(url: str, run: Run) -> None:

@@ -178,4 +178,5 @@ def _behind(state: dict[str, Any]) -> str:
 def _line(progress: Progress) -> str:
     total = f" of {text.size(progress.total_bytes)}" if progress.total_bytes is not None else ""
     eta = f", {text.duration(progress.eta_s)} left" if progress.eta_s is not None else ""
-    return f"{progress.rows:,} rows, {text.size(progress.size_bytes)}{total}{eta}"
+    rows = f" of {progress.total_rows:,}" if progress.total_rows is not None else ""
+    return f"{progress.rows:,}{rows} rows, {text.size(progress.size_bytes)}{total}{eta}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,6 +60,12 @@ class Driver:
     def quoted(self, name: str) -> str:
         """In double quotes."""
         return '"' + name.replace('"', '""') + '"'
+
+    def expected(self, sql: str, params: tuple[Any, ...], *, is_table: bool) -> int | None:  # noqa: ARG002  # planned alike
+        """As the server's planner estimates them."""
+        with self._connected() as connection:
+            ((plan,),) = connection.execute(f"EXPLAIN (FORMAT JSON) {sql}", params or None).fetchall()
+        return int((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]["Plan Rows"])
 
     @contextmanager
     def query(self, sql: str, params: tuple[Any, ...]) -> Iterator[_Answer]:

@@ -76,6 +76,10 @@ class SqlDriver(Protocol):
         """A name as SQL has it."""
         ...
 
+    def expected(self, sql: str, params: tuple[Value, ...], *, is_table: bool) -> int | None:
+        """About how many rows a query will give; None if only running it would tell."""
+        ...
+
     def query(self, sql: str, params: tuple[Value, ...]) -> AbstractContextManager[Answer]:
         """Run a query in a transaction that only reads."""
         ...
@@ -105,6 +109,13 @@ class Sql(msgspec.Struct, frozen=True):
         self._inner(driver)  # raises if there is no saying what is meant
         found = driver.located(root, self.table)
         return f"{found.place} {found.table or self._what(found.scope)}"
+
+    def total_rows(self, state: State | None, reading: Reading) -> int | None:
+        """About how many rows there are behind the state, as the database counts or estimates them."""
+        driver = self._driver()
+        state = behind_cursor(state, self.cursor, self._origin, reading.mode) if self.cursor else None
+        last = _Last.of(state) if state and "last" in state else None
+        return driver.expected(*self._statement(driver, last), is_table=bool(self.table))
 
     def batches(self, state: State | None, reading: Reading) -> Iterator[Batch]:
         """The rows behind the last value of the cursor; all of them if there is no cursor."""
