@@ -209,6 +209,14 @@ def test_whatever_types_a_history_has_what_is_served_is_what_is_trained(
     assert refused
 
 
+@here
+def test_a_pushed_row_without_a_column_says_which(workspace: Workspace, ticks: Ticks) -> None:
+    dataset("raw").commit(source(ticks, pl.Series([1])))
+    apply(FeatureService("s", [view("v")]))
+    with pytest.raises(InvalidError, match=r"v\.at: `k, x` is not rows with the column `at` of `raw`"):
+        push("v", {"k": "a", "x": 1})
+
+
 def counts(dtype: str, **changed: Any) -> FeatureView:
     stream = Stream("clicks", {"k": "str", "n": dtype})
     return FeatureView("counted", entity=Entity("k"), source=stream, **{"features": ["n"], **changed})

@@ -215,6 +215,7 @@ def test_a_function_that_fails_only_when_its_rows_are_collected_is_named(call: s
         ({"entity": Entity("origin", {"origin": int})}, "`String` is not a column that holds keys of type int"),
         ({"source": "wether"}, "No dataset `wether`. Nearest: weather"),
         ({"features": [pl.col("temp").map_elements(abs).alias("x")]}, "Put a function of Python into `transform`"),
+        ({"features": [pl.col("temp").shuffle().alias("x")]}, "Functions that give something else each time"),
         ({"features": [pl.col("origin").str.to_uppercase() + 1]}, "weather_at.features"),
         ({"transform": "SELECT nothing FROM weather"}, "weather_at.transform"),
         ({"transform": "SELECT at, wind FROM weather"}, 'words of SQL, too, need double quotes: "at"'),

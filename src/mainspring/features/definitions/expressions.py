@@ -31,9 +31,11 @@ def written(expression: Any, where: str) -> tuple[str, str]:
         text = serialised(expression)
         expect_plain(text)
     except InvalidError as error:
+        is_foreign = "a function of Python" in str(error)
         raise InvalidError(
-            where, str(expression), "an expression of Polars' own functions",
-            "Put a function of Python into `transform`: it is recorded with its code.",
+            where, str(expression), "an expression of Polars' own functions that can be recorded",
+            "Put a function of Python into `transform`: it is recorded with its code." if is_foreign else
+            "Functions that give something else each time, and some rare ones, can't be.",
         ) from error  # fmt: skip
     return text, str(expression)
 
