@@ -18,7 +18,8 @@ os.environ.setdefault("POLARS_MAX_THREADS", "1")
 import numpy as np
 import polars as pl
 
-from mainspring.features.aggregation import Aggregate, EntityState, agg, aggregate_as_of, aggregation
+from mainspring.features.aggregation import Aggregate, EntityState, agg, aggregate_as_of, aggregation, tiles_of_read
+from mainspring.features.aggregation.reading import WindowReads
 
 DAYS = 30
 
@@ -65,8 +66,10 @@ def online(events: pl.DataFrame) -> tuple[float, float]:
     update = seconds(lambda: [state.update(event_id, at, {"delay": delay}, at) for event_id, at, delay in taken])
     last = taken[-1][1]
     reads = [last - 60_000_000 * back for back in range(20)]
-    state.read(last)
-    return update / len(taken), seconds(lambda: [state.read(at) for at in reads]) / len(reads)
+    stored, windows = state.changes(), WindowReads(spec)
+    asked = [([stored.get(tile) for tile in tiles_of_read(spec, at)], at) for at in [last, *reads]]
+    windows.read(b"1", *asked[0])
+    return update / len(taken), seconds(lambda: [windows.read(b"1", *each) for each in asked[1:]]) / len(reads)
 
 
 def compare(events: pl.DataFrame, rows: pl.DataFrame, window: str, rounds: int) -> None:

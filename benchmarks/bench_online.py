@@ -1,7 +1,9 @@
-"""Features for 1, 10, 100 and 1,000 entities, 12 values each: in process, and over HTTP in Feast's shape.
+"""Features for 1, 10, 100 and 1,000 entities, 12 values each: in process, and over HTTP in Feast's shape; and aggregates.
 
 Floors of the same run: bare LMDB (one read transaction with a `get` for each key) and, for HTTP, a raw ASGI echo that decodes
-and encodes bodies of the same sizes. Budgets in process: 15 µs for 1 entity, 0.5 ms for 100, p50. `--small` runs it briefly.
+and encodes bodies of the same sizes. Budgets in process: 15 µs for 1 entity, 0.5 ms for 100, p50, of stored values. Aggregates
+over 1 h, and over 1 h, 6 h and 7 d, take a `get` for each tile (13 and 242); their floor is that of those. `--small` runs it
+briefly.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,16 @@ import numpy as np
 import polars as pl
 
 from mainspring.data import dataset
-from mainspring.features import Entity, FeatureReader, FeatureService, FeatureView, apply, get_definition, materialize
+from mainspring.features import (
+    Entity,
+    FeatureReader,
+    FeatureService,
+    FeatureView,
+    agg,
+    apply,
+    get_definition,
+    materialize,
+)
 from mainspring.testing.processes import start_server
 from mainspring.workspace import Workspace, using
 
@@ -115,6 +126,42 @@ def main() -> None:
             apply(FeatureService("all", [view]))
             materialize("user")
             measure(workspace, folder, count, rounds)
+            aggregates(workspace, rounds, 5_000 if "--small" in sys.argv else 400_000)
+
+
+def aggregates(workspace: Workspace, rounds: int, events: int) -> None:
+    """Windows of one entity among 100: of those that were just read, and with nothing kept of earlier reads."""
+    chance, now = np.random.default_rng(2), datetime.now(UTC)
+    ago = [timedelta(seconds=each) for each in np.sort(chance.integers(0, 8 * 86_400, events))[::-1].tolist()]
+    rows = {"carrier": chance.integers(0, 100, events), "at": [now - each for each in ago]}
+    dataset("arrivals").commit(pl.DataFrame({**rows, "delay": chance.normal(10, 30, events)}))
+    for windows in (["1h"], ["1h", "6h", "7d"]):
+        name = f"delay_{windows[-1]}"
+        view = FeatureView(
+            name, entity=Entity("carrier", {"carrier": int}), source="arrivals", event_time="at",
+            features=[agg.mean("delay", windows), agg.max("delay", windows), agg.count(windows=windows)],
+        )  # fmt: skip
+        apply(FeatureService(name, [view]))
+        materialize(name)
+        definition = get_definition("service", name)
+        rounds = min(rounds, 500)
+        reader, asked = (
+            FeatureReader(definition, workspace),
+            [{"carrier": int(n)} for n in chance.integers(0, 100, rounds)],
+        )
+        new = [(FeatureReader(definition, workspace), [one]) for one in asked]
+        keys = [reader._places([one], int(now.timestamp() * 1e6)) for one in asked]
+        for carrier in range(100):
+            reader.read([{"carrier": carrier}])
+        known = iter(asked)
+        calls: list[Callable[[], object]] = [
+            lambda reader=reader, known=known: reader.read([next(known)]),
+            lambda new=new: (one := new.pop())[0].read(one[1]),
+            lambda keys=keys: workspace.online.get_many(keys.pop()),
+        ]  # fmt: skip
+        warm, cold, least = measured_us(calls, rounds)
+        told(f"aggregates, {', '.join(windows)}", warm, least, None)
+        told("  for the first time", cold, least, None)
 
 
 def measure(workspace: Workspace, folder: Path, count: int, rounds: int) -> None:

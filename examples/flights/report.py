@@ -110,7 +110,7 @@ def _known(made: TrainingSet) -> list[object]:
     told = f"{len(made.features)} features of {made.service} for {made.frame.height:,} flights, each as of its hour:"
     table = _table("view", "source", ">found", ">would have seen what nobody knew yet")
     for view in {report.view: report for report in made.reports}.values():
-        leaked = f"{view.guard.changed:,} flights" if view.guard.possible else "[dim]no created time[/dim]"
+        leaked = f"{view.guard.changed:,} flights" if view.guard.possible else f"[dim]{view.guard.why}[/dim]"
         table.add_row(view.view, view.source, f"{100 * (view.coverage or 0):.1f} %", leaked)
     return [told, "", table]
 

@@ -61,7 +61,9 @@ SETTINGS = {
         Setting("threads", int, 0, "threads of numerical libraries in each step; 0 means one for each core"),
         Setting("seed", int, 0, "the seed of runs that name none"),
         Setting("lease_s", float, 15.0, "how long a silent worker keeps its work, in seconds"),
-        Setting("mirror", str, "", "where runs are mirrored when they end: wandb, W&B's offline format; empty is nowhere"),
+        Setting(
+            "mirror", str, "", "where runs are mirrored when they end: wandb, W&B's offline format; empty is nowhere"
+        ),
         Setting("mirror_folder", str, "{root}/.mainspring/mirror", "folder of the mirrors"),
         Setting("gc_grace_h", float, 24.0, "how long unreferenced blobs are kept, in hours"),
         Setting(
@@ -71,6 +73,10 @@ SETTINGS = {
         Setting("serve_host", str, "127.0.0.1", "address that servers bind to"),
         Setting("serve_port", int, 8080, "port of `mainspring serve`"),
         Setting("serve_token", str, "", "secret reference to the token that requests must bear; needed off loopback"),
+        Setting(
+            "serve_authentication", str, "token", "who admits requests: token, or platform, one in front of the server"
+        ),
+        Setting("serve_endpoint", str, "", "endpoint, or path of one, that `mainspring serve` answers for unless told"),
     )
 }
 

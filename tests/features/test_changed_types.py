@@ -12,6 +12,7 @@ import pytest
 
 from mainspring import clock
 from mainspring.data import dataset
+from mainspring.data.ingestion import ingest_stream
 from mainspring.errors import InvalidError, MainspringError
 from mainspring.features import (
     Entity,
@@ -19,18 +20,23 @@ from mainspring.features import (
     FeatureService,
     FeatureView,
     Materialized,
+    Stream,
     VectorLog,
     agg,
     apply,
+    feed,
+    fields_of,
     get_definition,
     iter_materialized,
     materialize,
+    plan,
     push,
     store_training_set,
     training_set,
     verify,
 )
 from mainspring.features.parity import judging, verifying
+from mainspring.streams import send
 from mainspring.workspace import Workspace
 from tests.features.conftest import Ticks
 
@@ -201,6 +207,89 @@ def test_whatever_types_a_history_has_what_is_served_is_what_is_trained(
     report = verify()
     assert (report.mismatches, report.failed, report.vectors, report.verified) == ((), {}, logged, logged)
     assert refused
+
+
+@here
+def test_a_pushed_row_without_a_column_says_which(workspace: Workspace, ticks: Ticks) -> None:
+    dataset("raw").commit(source(ticks, pl.Series([1])))
+    apply(FeatureService("s", [view("v")]))
+    with pytest.raises(InvalidError, match=r"v\.at: `k, x` is not rows with the column `at` of `raw`"):
+        push("v", {"k": "a", "x": 1})
+
+
+def counts(dtype: str, **changed: Any) -> FeatureView:
+    stream = Stream("clicks", {"k": "str", "n": dtype})
+    return FeatureView("counted", entity=Entity("k"), source=stream, **{"features": ["n"], **changed})
+
+
+def test_a_field_of_a_stream_keeps_its_type_where_something_has_it(workspace: Workspace) -> None:
+    apply(FeatureService("s", [counts("i64")]))
+    apply(FeatureService("s", [counts("i32")]))  # nothing has it yet
+    beside = FeatureView(
+        "beside", entity=Entity("k"), source=Stream("clicks", {"n": "f64", "k": "str"}), features=["n"]
+    )
+    with pytest.raises(InvalidError, match=r"stream `clicks`\.n: `f64` is not i32, as in counted/2\. Give what is"):
+        apply(beside)
+    send("clicks", [{"k": "a", "n": 3}])
+    ingest_stream("clicks", fields_of("clicks"))
+    with pytest.raises(InvalidError, match=r"stream `clicks`\.n: `f64` is not i32, as in clicks/1"):
+        plan(FeatureService("s", [counts("f64")]), retire=True)
+    assert [each.view for each in feed()] == ["counted/2"]
+    wider = Stream("clicks", {"k": "str", "n": "i32", "m": "f64"})
+    apply(FeatureView("counted", entity=Entity("k"), source=wider, features=["n", "m"]))
+
+
+def test_a_dataset_that_got_other_types_than_the_view_is_not_fed_from(workspace: Workspace) -> None:
+    apply(FeatureService("s", [counts("f64")]))
+    send("clicks", [{"k": "a", "n": 3}])
+    ingest_stream("clicks", {"k": "str", "n": "i64"})
+    with pytest.raises(InvalidError, match=r"counted\.n: `i64` is not f64, its type in this version.*clicks/1"):
+        feed()
+    with pytest.raises(InvalidError, match=r"counted\.n: `i64` is not f64"):
+        materialize("counted")
+
+
+@here
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_types_a_stream_is_declared_with_what_is_served_is_what_is_trained(
+    workspace: Workspace, ticks: Ticks, seed: int
+) -> None:
+    chance, refused, number = random.Random(seed), 0, 0
+    apply(FeatureService("s", [counts("i64"), counts_of_windows("i64")]))
+    log = VectorLog(workspace, share=1)
+    for step in range(10):
+        ticks.now += 60_000_000
+        if chance.random() < 0.5:
+            dtype = chance.choice(("i64", "f64", "str", "i32"))
+            applied = outcome(lambda dtype=dtype: apply(FeatureService("s", [counts(dtype), counts_of_windows(dtype)])))
+            refused += isinstance(applied, MainspringError)
+        value = chance.choice((1, 2.5, "3", None))
+        send("clicks", [{"k": chance.choice("ab"), "n": value}])
+        is_whole = chance.random() < 0.7
+        if is_whole:
+            ingest_stream("clicks", fields_of("clicks"))
+        feed()
+        reader = FeatureReader(get_definition("service", "s"), workspace)
+        at_us = ticks.now + 1_000_000
+        vectors = log.read(reader, [{"k": "a"}, {"k": "b"}], [f"{step}/0", f"{step}/1"], at_us=at_us)
+        number += 2
+        if is_whole:
+            rows = pl.DataFrame({"k": ["a", "b"], "t": [clock.from_us(at_us)] * 2})
+            made = training_set(rows, "s", time="t").frame
+            assert [tuple(each.values) for each in vectors] == [row[2:] for row in made.rows()]
+    ingest_stream("clicks", fields_of("clicks"))
+    report = verify()
+    assert (report.mismatches, report.verified) == ((), report.vectors)
+    # A version of types that the dataset never had, as it was made later, can't be judged, and says so.
+    assert all("its type in this version of the view" in each for each in report.failed.values())
+    assert report.verified == number or report.failed
+
+
+def counts_of_windows(dtype: str) -> FeatureView:
+    stream = Stream("clicks", {"k": "str", "n": dtype})
+    return FeatureView(
+        "windows", entity=Entity("k"), source=stream, features=[agg.last("n", "1h"), agg.count("n", "1h")]
+    )
 
 
 def outcome(act: Any) -> Any:

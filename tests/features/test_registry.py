@@ -215,6 +215,7 @@ def test_a_function_that_fails_only_when_its_rows_are_collected_is_named(call: s
         ({"entity": Entity("origin", {"origin": int})}, "`String` is not a column that holds keys of type int"),
         ({"source": "wether"}, "No dataset `wether`. Nearest: weather"),
         ({"features": [pl.col("temp").map_elements(abs).alias("x")]}, "Put a function of Python into `transform`"),
+        ({"features": [pl.col("temp").shuffle().alias("x")]}, "Functions that give something else each time"),
         ({"features": [pl.col("origin").str.to_uppercase() + 1]}, "weather_at.features"),
         ({"transform": "SELECT nothing FROM weather"}, "weather_at.transform"),
         ({"transform": "SELECT at, wind FROM weather"}, 'words of SQL, too, need double quotes: "at"'),
@@ -288,6 +289,17 @@ def test_a_service_takes_its_views_along_and_changes_with_them() -> None:
         ("weather_at", "changed"), ("calendar", "changed"), ("delays", "changed"),
     ]  # fmt: skip
     assert changed.changes[2].differences[0] == "view `weather_at` has a new version"
+
+
+@pytest.mark.one_backend("nothing is stored")
+@pytest.mark.parametrize(
+    "over", [pl.col("z") - pl.col("z").mean(), pl.col("z").shift(1), pl.col("z").rank(), pl.col("z").sum().over("z")]
+)
+def test_an_on_demand_feature_depends_on_no_other_row_of_a_request(over: pl.Expr) -> None:
+    with pytest.raises(
+        InvalidError, match=r"alone\.r: .* is not an expression of single rows\. What is answered would"
+    ):
+        apply(OnDemandView("alone", request={"z": "i64"}, features={"fine": pl.col("z").replace({1: 2}), "r": over}))
 
 
 @pytest.mark.one_backend("nothing is stored")

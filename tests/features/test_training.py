@@ -30,6 +30,7 @@ from mainspring.features import (
 )
 from mainspring.testing.workspaces import Lab
 from mainspring.workspace import Workspace, using
+from tests.features.conftest import Module
 
 START = datetime(2013, 1, 1, 5, tzinfo=UTC)
 
@@ -116,6 +117,45 @@ def test_the_report_says_what_was_found_and_what_the_guard_kept_out(late: Featur
     leaking = training_set(FLIGHTS, late, time="leaves_at", guard=False)
     assert leaking.frame["delay_mean_6h"].to_list() == [50.0, 5.0, 50.0, None]
     assert leaking.reports[2].guard.changed == 0
+
+
+@pytest.mark.one_backend("what the report says of a definition")
+@pytest.mark.parametrize(
+    ("made_by", "why"),
+    [
+        ({"features": [pl.col("n").sum().over("k").alias("total"), "n"]}, "`total` looks at other rows"),
+        ({"features": ["total"], "transform": "SELECT *, SUM(n) OVER (PARTITION BY k) AS total FROM raw"},
+         "its SQL may look at other rows"),
+        ({"features": ["total"], "transform": "blind:totals"}, "`blind:totals` may look at other rows"),
+    ],
+)  # fmt: skip
+def test_a_leak_that_can_not_be_told_is_said_to_be(
+    workspace: Workspace, module: Module, made_by: dict[str, Any], why: str
+) -> None:
+    totals = "import polars as pl\ndef totals(rows):\n    return rows.with_columns(total=pl.col('n').sum().over('k'))\n"
+    if made_by.get("transform") == "blind:totals":
+        made_by = {**made_by, "transform": module("blind", totals).totals}
+    times = [at(0), at(1), at(2)]
+    dataset("raw").commit(pl.DataFrame({"k": ["a"] * 3, "at": times, "known": times, "n": [1, 2, 3]}))
+    view = FeatureView(
+        "totals", entity=Entity("k"), source="raw", event_time="at", created_time="known", **made_by
+    )  # fmt: skip
+    apply(FeatureService("blind", [view]))
+    rows = pl.DataFrame({"k": ["a"], "t": [at(0.5)]})
+    made = training_set(rows, "blind", time="t")
+    assert made.frame["total"].to_list() == [6]  # of rows that nobody knew yet
+    stored = store_training_set(rows, "blind", time="t", to="blind_set")
+    for report in (made.reports[0], stored.reports[0]):
+        assert (report.guard.possible, report.guard.on, report.guard.why) == (False, True, why)
+    assert f"{why}: a leak can't be told" in str(made)
+    plain = FeatureView(
+        "plain", entity=Entity("k"), source="raw", event_time="at", created_time="known", features=["n"]
+    )
+    apply(FeatureService("seen", [plain]))
+    assert training_set(rows, "seen", time="t").reports[0].guard.possible
+    if isinstance(made_by["features"][0], pl.Expr):  # of a view's features those count that are asked for
+        apply(FeatureService("some", [view["n"]]))
+        assert training_set(rows, "some", time="t").reports[0].guard.possible
 
 
 def test_sources_are_named_versions_or_those_of_a_time(late: FeatureService) -> None:

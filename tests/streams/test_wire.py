@@ -44,7 +44,9 @@ def test_what_is_left_out_is_made() -> None:
         (3, "[0]: `3` is an int, expected an event"),
         ({"id": 3, "data": {}}, "[0].id: `3` is an int, expected text"),
         ({"id": "", "data": {}}, "[0].id: `` is not text of at least one character"),
-        ({"id": "a"}, "[0].data: `None` is a NoneType, expected an object"),
+        ({"id": "a"}, "[0].data: `id` is not an event with `data`"),
+        ({}, "[0].data: `{}` is not an event with `data`"),
+        ({"id": "a", "data": None}, "[0].data: `None` is a NoneType, expected an object"),
         ({"id": "a", "data": [1]}, "[0].data: `[1]` is a list"),
         ({"id": "a", "data": {}, "time": None}, "[0].time: `None` is a NoneType, expected a time"),
         ({"id": "a", "data": {}, "time": "soon"}, "[0].time: `soon` is not a time"),
@@ -55,7 +57,7 @@ def test_what_is_left_out_is_made() -> None:
         (CLOUD | {"source": ""}, "[0].source: `` is a str, expected text"),
         (CLOUD | {"data_base64": "AA=="}, "[0].data_base64: `AA==` is not data as a JSON object"),
     ],
-    ids=range(13),
+    ids=range(15),
 )
 def test_what_is_wrong_is_said_with_its_path(record: Any, problem: str) -> None:
     events, problems = events_of([record, {"data": {}}])

@@ -11,6 +11,8 @@ from contextlib import suppress
 import click
 
 _ARGUMENT = re.compile(r"`?\b([a-z_]+)=('[^']*'|\{[^{}]*\}|\[[^\[\]]*\])`?")
+_CALLS = {"forget_cursor()": "from_the_beginning"}
+"""What Python calls and a flag does."""
 
 
 def in_options(message: str, parameters: Iterable[click.Parameter]) -> str:
@@ -22,8 +24,14 @@ def in_options(message: str, parameters: Iterable[click.Parameter]) -> str:
     >>> pad = click.Option(["--pad"], is_flag=True)
     >>> in_options("Give types={'b': 'str'}, or ragged='pad', or mode='x'.", [types, pad])
     "Give `--type b=str`, or `--pad`, or mode='x'."
+    >>> in_options("Call forget_cursor().", [click.Option(["--from-the-beginning"], is_flag=True)])
+    'Call `--from-the-beginning`.'
     """
     options = {(option.name or "").rstrip("_"): option for option in parameters if isinstance(option, click.Option)}
+
+    for call, name in _CALLS.items():
+        if (flag := options.get(name)) is not None:
+            message = message.replace(call, f"`{_long(flag)}`")
 
     def option(found: re.Match[str]) -> str:
         value: object = None

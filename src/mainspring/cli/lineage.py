@@ -35,6 +35,8 @@ def lineage(invocation: Invocation, thing: str, other: str, down: bool, depth: i
     task, an artifact or anything else that was recorded, or a prefix of it.
     """
     workspace = invocation.workspace
+    from mainspring.data.removed import removed_nodes
+
     start = find_node(workspace, thing)
     if other:
         end = find_node(workspace, other)
@@ -44,13 +46,13 @@ def lineage(invocation: Invocation, thing: str, other: str, down: bool, depth: i
         if path is None:
             raise NotFoundError("way to", other, hint="Neither comes from the other.", owner=f"`{thing}`")
         nodes = workspace.ledger.nodes([start, *(edge.dst for edge in path)])
-        gone = _removed(workspace, nodes)
+        gone = removed_nodes(nodes, workspace)
         shown = {"path": _edges(path), "nodes": _nodes(nodes, gone)}
         invocation.show(shown, lambda: "\n".join(way(start, path, nodes, gone)))
         return
     edges = _walked(workspace, start, down=down)
     nodes = workspace.ledger.nodes({start} | {end for edge in edges for end in (edge.src, edge.dst)})
-    gone = _removed(workspace, nodes)
+    gone = removed_nodes(nodes, workspace)
     tree = Tree(edges, nodes, down=down, everything=everything, removed=gone)
     invocation.show(
         {"start": start, "edges": _edges(edges), "nodes": _nodes(nodes, gone)},
@@ -154,16 +156,3 @@ def _edges(edges: list[Edge]) -> list[dict[str, Any]]:
 
 def _nodes(nodes: dict[str, Node], removed: dict[str, int]) -> list[dict[str, Any]]:
     return [msgspec.to_builtins(node) | {"removed_at": removed.get(node.id)} for node in nodes.values()]
-
-
-def _removed(workspace: Workspace, nodes: dict[str, Node]) -> dict[str, int]:
-    """The nodes whose data is kept no longer, and since when: checkpoints and versions that were let go."""
-    from mainspring.artifacts.record import ArtifactStore
-    from mainspring.data._store import DatasetStore
-
-    found: dict[str, int] = {}
-    for kind, store in (("artifact", ArtifactStore), ("dataset_version", DatasetStore)):
-        ids = [node.id for node in nodes.values() if node.kind == kind]
-        if ids:  # else there may be no table of them
-            found |= store(workspace.database, workspace.ledger).removed(ids)
-    return found

@@ -31,6 +31,7 @@ COMMANDS = {
     "predict": (f"{_HOME}predict:predict", "Predict all rows of a dataset or a query."),
     "loadtest": (f"{_HOME}loadtest:loadtest", "Ask a server at given rates and say what it holds."),
     "predictions": (f"{_HOME}predictions:predictions", "Look into the log of predictions."),
+    "explain": (f"{_HOME}explain:explain", "Say what a prediction came from, down to the bytes."),
     "feedback": (f"{_HOME}feedback:feedback", "Log labels of predictions and see how many have one."),
     "server": (f"{_HOME}server:server", "Answer MLflow's clients over HTTP: runs, files, models."),
     "tokens": (f"{_HOME}tokens:tokens", "Make, list and revoke the tokens of people for the server."),

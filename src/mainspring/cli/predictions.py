@@ -36,14 +36,10 @@ def list_newest(invocation: Invocation, endpoint: str, limit: int) -> None:
 @click.pass_obj
 def show_one(invocation: Invocation, prediction: str) -> None:
     """Show a prediction by its ID: what was asked, what was read, what was answered by which version, and its labels."""
-    from mainspring.errors import NotFoundError
     from mainspring.serving.feedback import labels_of
-    from mainspring.serving.predictions import find_prediction
+    from mainspring.serving.predictions import get_prediction
 
-    row = find_prediction(prediction, invocation.workspace)
-    if row is None:
-        raise NotFoundError("prediction", prediction, hint="Other machines' are found once they are compacted there.")
-    found = _plain(row)
+    found = _plain(get_prediction(prediction, invocation.workspace))
     labels = [_plain(label) for label in labels_of(prediction, workspace=invocation.workspace)]
     invocation.show({"prediction": found, "labels": labels}, lambda: _shown(found, labels))
 

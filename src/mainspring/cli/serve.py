@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 import msgspec
 
@@ -10,7 +12,7 @@ from mainspring.cli.endpoints import features_of, features_read
 
 
 @click.command(cls=Command)
-@click.argument("endpoints", nargs=-1, required=True, metavar="ENDPOINT|PATH...")
+@click.argument("endpoints", nargs=-1, metavar="[ENDPOINT|PATH]...")
 @click.option("--host", metavar="ADDRESS", help="Address to bind to; off this machine it needs serve_token.")
 @click.option("--port", type=click.IntRange(0, 65_535), metavar="P", help="Port to bind to; 0 takes a free one.")
 @click.option(
@@ -35,7 +37,10 @@ def serve(
 ) -> None:  # fmt: skip
     """Answer predictions of each ENDPOINT over HTTP until Ctrl-C.
 
-    PATH is an ONNX file or an MLflow model's folder: it is registered, and bound to an endpoint of its name.
+    PATH is an ONNX file or an MLflow model's folder, which is registered and bound to an endpoint of its name, or an endpoint that
+    was sealed for an image. Without any, it is
+    the endpoint of the setting `serve_endpoint`. The port, and the paths of probes and predictions, may come from Vertex AI's
+    variables AIP_HTTP_PORT, AIP_HEALTH_ROUTE and AIP_PREDICT_ROUTE.
 
     In the Open Inference Protocol v2 (/v2/models/ENDPOINT/infer), in MLflow's scoring protocol (/invocations/ENDPOINT) and for
     people (/predict/ENDPOINT, /docs); /predict and /invocations are the first endpoint's. With --json the first line of stdout
@@ -43,8 +48,13 @@ def serve(
     """
     from mainspring.serving import get_endpoint
     from mainspring.serving import serve as serve_endpoint
+    from mainspring.serving.contract import contract_of
     from mainspring.serving.elsewhere import endpoint_for, is_model_path
 
+    contract = contract_of(os.environ)
+    endpoints = endpoints or tuple(filter(None, [invocation.project.settings.serve_endpoint]))
+    if not endpoints:
+        raise click.UsageError("Name an ENDPOINT or PATH, or set `serve_endpoint`.")
     if any(map(is_model_path, endpoints)):
         invocation.start_in(invocation.project)
     endpoints = tuple(endpoint_for(each, invocation.workspace) for each in endpoints)
@@ -63,6 +73,7 @@ def serve(
                 click.echo(f"{name if others else 'It'} reads the features of {read}.")
 
     serve_endpoint(
-        invocation.workspace, *dict.fromkeys(endpoints), host=host, port=port, on_ready=ready, replay=replay,
-        max_entities=max_entities, timeout_s=timeout_s, workers=workers,
+        invocation.workspace, *dict.fromkeys(endpoints), host=host, port=contract.port if port is None else port,
+        on_ready=ready, replay=replay, max_entities=max_entities, timeout_s=timeout_s, workers=workers,
+        routes=contract.routes,
     )  # fmt: skip

@@ -14,6 +14,7 @@ from mainspring.data.tables.memory import StoredRows
 from mainspring.data.tables.type_names import named_type
 from mainspring.features.aggregation.aggregation import aggregation
 from mainspring.features.aggregation.backfill import aggregate_as_of
+from mainspring.features.definitions.expressions import over_other_rows
 from mainspring.features.definitions.frames import typed_columns
 from mainspring.features.definitions.records import ViewRecord
 from mainspring.features.history import AsOf, JoinReport
@@ -46,6 +47,7 @@ class Lookup(msgspec.Struct, frozen=True, kw_only=True):
         return AsOf(
             keys=self.keys, at=self.at, event_time=view.event_time, created_time=view.created_time or None,
             columns=values if view.aggregates else self.features, ttl_us=view.ttl_us, guard=self.guard,
+            blind=over_other_rows(view, self.features),
         )  # fmt: skip
 
     def typed(self, rows: pl.DataFrame) -> pl.DataFrame:

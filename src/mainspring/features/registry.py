@@ -12,12 +12,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from mainspring.data import DatasetVersion
+from mainspring.data import DatasetVersion, dataset
+from mainspring.data.tables.type_names import named_type
 from mainspring.errors import ConflictError, ExistsError, InvalidError, WrongTypeError
 from mainspring.features._store import DefinitionStore, new_definition
 from mainspring.features.definitions.changes import changes
 from mainspring.features.definitions.entity import Entity
-from mainspring.features.definitions.records import Definition, Kind, Record, ViewRecord, content_digest
+from mainspring.features.definitions.records import Definition, Kind, Record, ViewRecord, content_digest, view_record
 from mainspring.features.definitions.resolving import Resolver
 from mainspring.features.definitions.service import FeatureService, OnDemandView
 from mainspring.features.definitions.stream import Stream
@@ -179,6 +180,7 @@ def _planned(
     planned: dict[tuple[str, str], Definition] = {}
     resolver = Resolver(workspace, lambda kind, name: planned[kind, name], sources)
     _expect_one_meaning(declared)
+    _expect_known_types(declared, heads, store, workspace, retire=retire)
     found = []
     for (kind, name), each in declared.items():
         record: Record = getattr(resolver, kind)(each)
@@ -247,3 +249,30 @@ def _expect_one_meaning(declared: dict[tuple[Kind, str], Declared]) -> None:
                     raise InvalidError(
                         f"{kind} `{name}`", f"{value}", f"the same in every view, as before: {known[name]}"
                     )
+
+
+def _expect_known_types(
+    declared: dict[tuple[Kind, str], Declared], heads: Mapping[tuple[Kind, str], Definition], store: DefinitionStore,
+    workspace: Workspace, *, retire: bool,
+) -> None:  # fmt: skip
+    """A field of a stream keeps its type: in the stream's dataset, in views that stay, and in versions that models use."""
+    streams = [each.source for each in declared.values() if isinstance(each, FeatureView)]
+    for stream in {each.name: each for each in streams if isinstance(each, Stream)}.values():
+        known: dict[str, tuple[str, str]] = {}
+        for (kind, name), head in heads.items():
+            if kind != "view" or view_record(head).source != stream.name:
+                continue
+            versions = store.versions("view", name)
+            used = uses_of(versions, store, workspace)
+            stays = (kind, name) not in declared and head.retired_at is None and not retire
+            for each in [one for one in versions if one.id in used or (stays and one.id == head.id)]:
+                known |= {field: (str(each), dtype) for field, dtype in (view_record(each).stream or {}).items()}
+        for newest in dataset(stream.name, workspace).versions()[:1]:
+            known |= {field: (str(newest), dtype) for field, dtype in newest.schema}
+        for field, dtype in stream.fields.items():
+            place, told = known.get(field, ("", dtype))
+            if named_type(told, field) != named_type(dtype, field):
+                raise InvalidError(
+                    f"stream `{stream.name}`.{field}", dtype, f"{told}, as in {place}",
+                    "Give what is of another type a name of its own, or send it to another stream.",
+                )  # fmt: skip

@@ -322,5 +322,5 @@ def _said(report: ViewReport) -> str:
     if report.guard.changed:
         parts.append(f", {report.guard.changed:,} rows would have seen what was not known yet")
     if not report.guard.possible:
-        parts.append(", no created time: a leak can't be told")
+        parts.append(f", {report.guard.why}: a leak can't be told")
     return "".join(parts)

@@ -207,6 +207,24 @@ class ModelStore:
             self.ledger.append(tx, "model.registered", version.id, told)
         return version
 
+    def admit(self, tx: Transaction, model: RegisteredModel, version: ModelVersion) -> None:
+        """Record a version of another workspace as it is there, id and number included; one that is here stays as it is.
+
+        Raises:
+            ExistsError: another model has the name here.
+        """
+        here = tx.query_one("SELECT id FROM model WHERE name = ? AND deleted_at IS NULL", (model.name,))
+        if here is not None and here[0] != model.id:
+            raise ExistsError("model", model.name, "It is not the one that this version is of.")
+        if here is None:
+            _rows.insert(tx, "model", model)
+            self.ledger.append(tx, "model.created", model.id, {"model": model.name})
+        if tx.query_one("SELECT 1 FROM model_version WHERE id = ?", (version.id,)) is None:
+            _rows.insert(tx, "model_version", version, without="name", model=model.id)
+            self.ledger.node(tx, "model_version", version.id, str(version), version.content_digest or None)
+            told = {"model": version.name, "number": version.number}
+            self.ledger.append(tx, "model_version.admitted", version.id, told)
+
     def recorded(self, version: ModelVersion, task: str) -> ModelVersion | None:
         """The version that a task made or found by registering this, or None if what it registered has other content.
 

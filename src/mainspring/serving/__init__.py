@@ -14,6 +14,8 @@ __getattr__, __dir__, __all__ = exports(
         ),
         **dict.fromkeys(("OnlinePredictor", "load_predictor", "service_of"), "mainspring.serving.online"),
         **dict.fromkeys(("OutsideService", "find_outside_service", "outside_service"), "mainspring.serving.outside"),
+        **dict.fromkeys(("Explanation", "explain"), "mainspring.serving.explanation"),
+        **dict.fromkeys(("Proposal", "Runtime", "proposed_runtime"), "mainspring.serving.runtime"),
         "LabelRule": "mainspring.serving.label_rule",
         "ServingApp": "mainspring.serving.app",
         "serve": "mainspring.serving.server",

@@ -14,6 +14,8 @@ from mainspring.serving.endpoint import (
 from mainspring.serving.endpoint import (
     get_endpoint as get_endpoint,
 )
+from mainspring.serving.explanation import Explanation as Explanation
+from mainspring.serving.explanation import explain as explain
 from mainspring.serving.endpoint import (
     list_endpoints as list_endpoints,
 )

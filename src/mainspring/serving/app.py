@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -69,7 +69,7 @@ class ServingApp(WebApp):
     Features of a few rows that aren't read within `features_timeout_s` are a 503, whatever the store's own patience is, and an
     answer that the model doesn't give within `timeout_s` is a 504. In a `replay` of recorded traffic a request says in
     `Feature-Time` as of when its features are read; otherwise that is now. `max_entities` is how many rows a request may have
-    whose features are read.
+    whose features are read. `routes` are paths that a platform asks, each with ours that answers it.
     """
 
     methods: ClassVar[dict[str, bytes]] = WebApp.methods | {
@@ -81,9 +81,11 @@ class ServingApp(WebApp):
 
     def __init__(
         self, workspace: Workspace, *endpoints: str, poll_s: float = 1.0, features_timeout_s: float = 5.0,
-        timeout_s: float = TIMEOUT_S, replay: bool = False, max_entities: int = MOST_ENTITIES, **limits: Any,
+        timeout_s: float = TIMEOUT_S, replay: bool = False, max_entities: int = MOST_ENTITIES,
+        routes: Mapping[str, str] | None = None, **limits: Any,
     ) -> None:  # fmt: skip
         self.workspace = workspace
+        self._routes = dict(routes or {})
         self._timeout_s = timeout_s
         self.live = {name: load_live(workspace, name, timeout_s=timeout_s) for name in endpoints}
         self._readers = ThreadPoolExecutor(_READERS, "features")
@@ -97,7 +99,10 @@ class ServingApp(WebApp):
 
     def route(self, path: str) -> str:
         """The route that a path belongs to."""
-        return place_of(path).route
+        return self._place(path).route
+
+    def _place(self, path: str) -> Place:
+        return place_of(self._routes.get(path, path))
 
     async def respond(self, route: str, request: Request) -> Answer:
         """Answer an admitted request."""
@@ -169,7 +174,7 @@ class ServingApp(WebApp):
             live.batcher.close()
 
     async def _predict(self, request: Request) -> Answer:
-        live = self._asked(request, place_of(request.path))
+        live = self._asked(request, self._place(request.path))
         if request.kind != JSON:
             raise RequestError(415, "Send JSON, with `Content-Type: application/json`.")
         call = read_records(await self.body(request), live.predictor)
@@ -177,20 +182,20 @@ class ServingApp(WebApp):
         return self._signed(live, write_records(call, outcome, live.name), outcome)
 
     async def _infer(self, request: Request) -> Answer:
-        place = place_of(request.path)
+        place = self._place(request.path)
         live = self._asked(request, place)
         call = live.inference.read(await self.body(request), request.headers.get(HEADER_LENGTH))
         outcome = await self._outcome(live, call, request)
         return self._signed(live, live.inference.write(call, outcome, place.name, str(live.version.number)), outcome)
 
     async def _invoke(self, request: Request) -> Answer:
-        live = self._asked(request, place_of(request.path))
+        live = self._asked(request, self._place(request.path))
         call = live.invocations.read(await self.body(request), request.kind)
         outcome = await self._outcome(live, call, request)
         return self._signed(live, live.invocations.write(call, outcome), outcome)
 
     async def _take_labels(self, request: Request) -> Answer:
-        live = self._asked(request, place_of(request.path))
+        live = self._asked(request, self._place(request.path))
         body = await self.body(request)
         records = enumerate(read_labels(body, request.kind))
         take = partial(live.intake, records, "http")
@@ -202,7 +207,7 @@ class ServingApp(WebApp):
         return Answer(encode(expect_taken(taken) | {"id": request.id.decode()}))
 
     def _model(self, route: str, request: Request) -> Answer:
-        place = place_of(request.path)
+        place = self._place(request.path)
         live = self._asked(request, place)
         if route == MODEL_READY:
             is_ready = self.is_ready()

@@ -8,6 +8,8 @@ from pathlib import Path
 from mainspring.errors import InvalidError
 from mainspring.models import ModelVersion, register_folder, register_onnx
 from mainspring.serving.endpoint import EndpointStore, bind
+from mainspring.serving.sealed import DESCRIPTION as SEALED
+from mainspring.serving.sealed import unseal
 from mainspring.workspace import Workspace, current_workspace
 
 _ALIAS = "production"
@@ -15,9 +17,9 @@ _DESCRIPTION = "MLmodel"
 
 
 def is_model_path(given: str) -> bool:
-    """Whether this is a model that lies somewhere: an ONNX file, or a folder as MLflow writes it."""
+    """Whether this is a model that lies somewhere: an ONNX file, a folder as MLflow writes it, or a sealed endpoint."""
     path = Path(given)
-    return "/" in given or path.suffix == ".onnx" or (path / _DESCRIPTION).is_file()
+    return "/" in given or path.suffix == ".onnx" or any((path / name).is_file() for name in (_DESCRIPTION, SEALED))
 
 
 def endpoint_for(given: str, workspace: Workspace | None = None) -> str:
@@ -25,13 +27,14 @@ def endpoint_for(given: str, workspace: Workspace | None = None) -> str:
 
     The endpoint and the model have the name of the file or folder. The same content is the same version, so that doing it
     again changes nothing; other content is the next version, to which the endpoint moves. An endpoint that is there
-    by the very name is meant before a path.
+    by the very name is meant before a path. A sealed endpoint is bound as it was.
 
     Raises:
         NotFoundError: there is no such file.
         InvalidError: it is no model, its name is none for an endpoint, or an endpoint of the name serves another model.
         NotAllowedError: the folder's model can't be loaded without running its code; the text says what to do.
         CodecError: the file is no ONNX graph.
+        ExistsError: a sealed endpoint, or its model, has the name of another one here.
         MissingExtraError: what reads such a model is not installed.
     """
     workspace = workspace or current_workspace()
@@ -39,6 +42,8 @@ def endpoint_for(given: str, workspace: Workspace | None = None) -> str:
     if not is_model_path(given) or endpoints.find(given) is not None:
         return given
     path = Path(given)
+    if (path / SEALED).is_file():
+        return unseal(path, workspace).name
     name = re.sub(r"[^A-Za-z0-9_.\-]+", "-", path.resolve().stem if path.suffix == ".onnx" else path.resolve().name)
     before = endpoints.find(name)
     if before is not None and before.target != f"{name}@{_ALIAS}":
@@ -51,7 +56,9 @@ def endpoint_for(given: str, workspace: Workspace | None = None) -> str:
 def _registered(path: Path, name: str, workspace: Workspace) -> ModelVersion:
     if path.is_dir():
         if not (path / _DESCRIPTION).is_file():
-            raise InvalidError("path", str(path), f"an ONNX file, or a folder with an `{_DESCRIPTION}` file")
+            raise InvalidError(
+                "path", str(path), f"an ONNX file, or a folder with an `{_DESCRIPTION}` or `{SEALED}` file"
+            )
         return register_folder(path, name, workspace=workspace)
     if path.is_file() and path.suffix != ".onnx":
         raise InvalidError("path", str(path), f"an ONNX file (.onnx), or a folder with an `{_DESCRIPTION}` file")

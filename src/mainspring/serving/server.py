@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mainspring.serving.app import ServingApp
 from mainspring.serving.batching import TIMEOUT_S
 from mainspring.web.app import MOST_ENTITIES
-from mainspring.web.server import address_of, listen, serve_app, token_of
+from mainspring.web.server import address_of, is_behind, listen, serve_app, token_of
 from mainspring.workspace import Workspace
 
 
@@ -24,6 +24,7 @@ def serve(
     timeout_s: float = TIMEOUT_S,
     workers: int | None = None,
     patience_s: float = 5.0,
+    routes: Mapping[str, str] | None = None,
 ) -> None:
     """Answer for endpoints until SIGTERM or SIGINT; requests that were begun are answered first.
 
@@ -36,28 +37,29 @@ def serve(
 
     With `workers` as many processes answer, each with models of its own; they are replaced when they die, and one after another
     on SIGHUP. To be called in the main thread then. One whose event loop is held up for `patience_s` longer than a request
-    may take is killed.
+    may take is killed. `routes` are paths that a platform asks, each with ours that answers it.
 
     Raises:
         NotFoundError: no such endpoint.
-        NotAllowedError: the host is not a loopback address, and no token is set.
-        ConfigError: the address can't be bound.
+        NotAllowedError: the host is not a loopback address, and neither is a token set nor does a platform authenticate.
+        ConfigError: the address can't be bound, or a setting is wrong.
         UnavailableError: workers don't start.
     """
     settings = workspace.project.settings
     options: dict[str, Any] = {
-        "replay": replay, "max_body_bytes": max_body_bytes, "max_entities": max_entities, "timeout_s": timeout_s
+        "replay": replay, "max_body_bytes": max_body_bytes, "max_entities": max_entities, "timeout_s": timeout_s,
+        "routes": dict(routes or {}), "is_behind": is_behind(settings),
     }  # fmt: skip
     if workers is None:
 
         def make(token: str) -> ServingApp:
             return ServingApp(workspace, *endpoints, token=token, **options)
 
-        serve_app(settings, make, host=host, port=port, on_ready=on_ready)
+        serve_app(settings, make, host=host, port=port, on_ready=on_ready, behind=is_behind(settings))
         return
     from mainspring.serving.supervisor import Supervisor
 
-    token_of(settings, host)
+    token_of(settings, host, behind=is_behind(settings))
     with listen(settings, host=host, port=port) as listener:
         address = address_of(settings, listener, host=host)
         silence_s = timeout_s + patience_s

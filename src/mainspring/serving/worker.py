@@ -41,7 +41,7 @@ class Order(msgspec.Struct, frozen=True):
 def work(order: Order) -> None:
     """Answer until the parent ends, or says so."""
     from mainspring.serving.app import ServingApp
-    from mainspring.web.server import run_app, token_of
+    from mainspring.web.server import is_behind, run_app, token_of
 
     listener, line = socket.socket(fileno=order.listener), socket.socket(fileno=order.link)
     for inherited in (listener, line):
@@ -51,7 +51,8 @@ def work(order: Order) -> None:
     project = Project(root, Settings.load(root, overrides=order.settings))
     try:
         with Workspace.open(project=project) as workspace, using(workspace), importing_from(_paths(order.folders)):
-            app = ServingApp(workspace, *order.endpoints, token=token_of(project.settings, order.host), **order.options)
+            token = token_of(project.settings, order.host, behind=is_behind(project.settings))
+            app = ServingApp(workspace, *order.endpoints, token=token, **order.options)
             app.siblings = link.siblings
             run_app(app, listener, lambda: link.tell("ready"), link)
     except MainspringError as error:

@@ -120,6 +120,8 @@ def _event(record: Any) -> Event:
             raise WrongTypeError(name, record[name], "text")
     if record.get("id") == "":
         raise InvalidError("id", "", "text of at least one character; without an id one is made")
+    if "data" not in record:
+        raise InvalidError("data", ", ".join(record) or "{}", 'an event with `data`, e.g. {"data": {"delay": 3}}')
     at_us = time_us(record["time"]) if "time" in record else None
     return event_of(record.get("data"), id=record.get("id", ""), time_us=at_us, type=record.get("type", ""))
 

@@ -85,20 +85,22 @@ class WebApp:
     """An ASGI application. A subclass adds to `methods` and answers its routes in `respond`.
 
     `token`, if not empty, must be borne by every request but the probes. `methods` are the routes with what they take; `probes`
-    are those that say whether the server lives, or is ready.
+    are those that say whether the server lives, or is ready. `is_behind` declares that a platform authenticates whoever asks.
     """
 
     methods: ClassVar[dict[str, bytes]] = {"/metrics": READS} | dict.fromkeys(_PROBES, READS)
     probes: ClassVar[frozenset[str]] = frozenset(_PROBES)
 
     def __init__(
-        self, metrics: Metrics, *, token: str = "", max_body_bytes: int = 16 << 20, read_timeout_s: float = 30.0
-    ) -> None:
+        self, metrics: Metrics, *, token: str = "", max_body_bytes: int = 16 << 20, read_timeout_s: float = 30.0,
+        is_behind: bool = False,
+    ) -> None:  # fmt: skip
         self.metrics = metrics
         self.is_draining = False
         self.siblings: Siblings | None = None
         self.has_token = bool(token)
         self._token = token.encode()
+        self._is_behind = is_behind
         self._max_body_bytes, self.read_timeout_s = max_body_bytes, read_timeout_s
         self._reading: dict[asyncio.Task[Any] | None, float] = {}
 
@@ -158,7 +160,9 @@ class WebApp:
         if self._token:
             if not hmac.compare_digest(borne(request.headers), self._token):
                 raise unauthenticated("This needs `Authorization: Bearer TOKEN`.")
-        elif not all(_is_of_here(request.headers[each]) for each in _SENDERS if each in request.headers):
+        elif not self._is_behind and not all(
+            _is_of_here(request.headers[each]) for each in _SENDERS if each in request.headers
+        ):
             said = "Without a token this answers to the names of this machine alone: 127.0.0.1, localhost. Set serve_token."
             raise RequestError(403, said)
 

@@ -24,6 +24,7 @@ DRAIN_S = 30
 LINGER_S = 5
 """How long a worker that leaves answers on its connections, each for the last time; one idle for longer is closed."""
 _KEEP_ALIVE_S = 75
+_PLATFORM = "platform"
 _TICKS = 10  # uvicorn's, of a tenth of a second
 _TURN_S = 0.05
 
@@ -81,17 +82,18 @@ def serve_app(
     host: str | None = None,
     port: int | None = None,
     on_ready: Callable[[str], None] | None = None,
+    behind: bool = False,
 ) -> None:
     """Serve what `make` gives for a token until SIGTERM or SIGINT; requests that were begun are answered first.
 
     Host, port and token are those of the settings unless given; port 0 takes a free one. `on_ready` gets the address once
-    the socket listens.
+    the socket listens. `behind` says that a platform authenticates whoever asks.
 
     Raises:
         NotAllowedError: the host is not a loopback address, and no token is set.
         ConfigError: the address can't be bound.
     """
-    app = make(token_of(settings, host))
+    app = make(token_of(settings, host, behind=behind))
     with listen(settings, host=host, port=port) as listener:
         address = address_of(settings, listener, host=host)
         run_app(app, listener, lambda: on_ready(address) if on_ready else None)
@@ -103,17 +105,29 @@ def run_app(app: WebApp, listener: socket.socket, on_listening: Callable[[], Non
         _Server(_config(app), app, on_listening, link).run(sockets=[listener])
 
 
-def token_of(settings: Settings, host: str | None = None) -> str:
+def is_behind(settings: Settings) -> bool:
+    """Whether a platform authenticates requests before they come here, as `serve_authentication` declares.
+
+    Raises:
+        ConfigError: the setting is neither `token` nor `platform`.
+    """
+    if settings.serve_authentication not in ("token", _PLATFORM):
+        given = settings.serve_authentication
+        raise ConfigError(f"`serve_authentication = {given!r}`: expected `token` or `platform`")
+    return bool(settings.serve_authentication == _PLATFORM)
+
+
+def token_of(settings: Settings, host: str | None = None, *, behind: bool = False) -> str:
     """The token that requests must bear, or "".
 
     Raises:
-        NotAllowedError: the host is not a loopback address, and no token is set.
+        NotAllowedError: the host is not a loopback address, no token is set, and no platform is declared to authenticate.
         ConfigError: the setting holds the token itself.
     """
     if settings.serve_token and not is_reference(settings.serve_token):
         raise ConfigError("`serve_token` takes a secret reference, e.g. secret:env/SERVE_TOKEN, never the token itself")
     token = resolve(settings.serve_token)
-    check_listen(settings.serve_host if host is None else host, authenticated=bool(token))
+    check_listen(settings.serve_host if host is None else host, authenticated=bool(token) or behind)
     return token
 
 

@@ -106,3 +106,27 @@ def test_a_schema_stops_a_month_or_sets_its_rows_apart(tmp_path: Path) -> None:
     assert done.stdout.startswith("flights/1  2 rows read"), done.stderr
     assert "quar  delay between -120 and 1440: 1 row fails (50 %)" in done.stdout
     assert "apart/1" in mainspring("data", "show", "apart", cwd=tmp_path).stdout
+
+
+def test_hints_are_options(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "app.db") as app:
+        app.execute("CREATE TABLE flight (id INTEGER, day INTEGER)")
+        app.execute("INSERT INTO flight VALUES (1, 1)")
+    app.close()
+
+    def run(*words: str) -> Result:
+        with chdir(tmp_path):
+            return CliRunner().invoke(
+                cli, ["data", "ingest", "app.db", "--to", "flights", *words], prog_name="mainspring"
+            )
+
+    assert "Give a table, `--table '…'`, or else a query, `--query '…'`." in run().stderr
+    assert run("--table", "flight", "--cursor", "id").exit_code == 0
+    other = run("--table", "flight", "--cursor", "day").stderr
+    assert ["`--mode replace`" in other, "`--from-the-beginning`" in other, "forget_cursor" in other] == [
+        True,
+        True,
+        False,
+    ]
+    apart = run("--table", "flight", "--quarantine", "apart")
+    assert (apart.exit_code, "--quarantine needs --schema" in apart.stderr) == (2, True)

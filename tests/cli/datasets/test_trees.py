@@ -257,3 +257,10 @@ def test_nothing_heavy_is_loaded_for_status(project: Path) -> None:
         [sys.executable, "-c", code], cwd=project, env=os.environ, capture_output=True, text=True, check=True
     )
     assert ran.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_project_itself_has_no_place_for_a_pointer(project: Path) -> None:
+    for here, path in ((project, "."), (project / "photos", "..")):
+        refused = call("data", "add", path, cwd=here)
+        assert (refused.exit_code, "`--no-pointer`" in refused.stderr) == (1, True)
+    assert not list(project.parent.glob("*.data.toml"))

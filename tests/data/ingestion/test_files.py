@@ -479,6 +479,37 @@ def test_json_lines_may_lack_columns(raw: Path) -> None:
         ingest(raw, to="lines")
 
 
+@pytest.mark.parametrize("block_bytes", [1, 1 << 20])
+def test_json_lines_without_any_column_are_rows_of_nulls(
+    raw: Path, block_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(streams, "_READ_BYTES", block_bytes)
+    (raw / "a.jsonl").write_text('{"x": 1}\n{}\n')
+    ingest(raw, to="flights")
+    (raw / "b.jsonl").write_text("{}\n{}\n")
+    assert (ingest(raw, to="flights").rows, rows()) == (2, [(1,), (None,), (None,), (None,)])
+    with pytest.raises(InvalidError, match=r"b\.jsonl: `rows without any` is not a table with a column"):
+        ingest(raw / "b.jsonl", to="others")
+
+
+@pytest.mark.parametrize("before", ["", "id\n1\n"])
+def test_a_wrong_key_is_told_before_all_is_read(raw: Path, before: str) -> None:
+    (raw / "a.csv").write_text(before or "id\n1\n")
+    if before:
+        ingest(raw / "a.csv", to="flights")
+    (raw / "b.csv").write_text("id\nbroken,line\n")
+    with pytest.raises(InvalidError, match=r"key: `idd` is not a column of `flights`\. There is `id`"):
+        ingest(raw, to="flights", mode="upsert", key="idd")
+
+
+def test_what_an_ingest_is_told_is_looked_at_before_it_reads(raw: Path) -> None:
+    with pytest.raises(InvalidError, match="key: `id, id` is not a key that names each of its columns once"):
+        ingest(raw, to="flights", mode="upsert", key=("id", "id"))
+    with pytest.raises(InvalidError, match="quarantine: `apart` is not given together with checks"):
+        ingest(raw, to="flights", quarantine="apart")
+
+
 def test_texts_and_numbers_are_not_mixed_silently(raw: Path) -> None:
     (raw / "a.ndjson").write_text('{"n": "x", "o": {"n": 1}}\n{"n": 5}\n')
     with pytest.raises(InvalidError, match=r"a\.ndjson, line 2, column `n`: `5` is not text"):

@@ -195,3 +195,14 @@ def test_an_upsert_sets_rows_without_a_key_apart(workspace: Workspace) -> None:
     assert done.version is not None
     assert done.version.to_polars()["n"].to_list() == [1, 2, 3]
     assert dataset("apart").to_polars()["n"].to_list() == [None]
+
+
+def test_rows_that_give_way_to_one_that_is_set_apart_are_told_of(workspace: Workspace) -> None:
+    given = pl.DataFrame({"n": [1, 1, 2], "v": [1, 99, 3]})
+    ingest(Rows(pl.DataFrame({"n": [1], "v": [0]})), to="numbers", mode="upsert", key="n")
+    forget_cursor("numbers", Rows(given))
+    checks = [check.between("v", 0, 5, severity="quarantine")]
+    done = ingest(Rows(given), to="numbers", mode="upsert", key="n", checks=checks, quarantine="apart")
+    assert dataset("numbers").to_polars().rows() == [(1, 0), (2, 3)]
+    assert dataset("apart").to_polars()["v"].to_list() == [99]
+    assert ["1 row of rows gave way to later ones" in told for told in done.warnings] == [True]

@@ -12,8 +12,9 @@ import psycopg
 import pytest
 
 from mainspring.data import dataset
-from mainspring.data.ingestion import Batch, Limits, Retry, Sql, forget_cursor, ingest, list_cursors
+from mainspring.data.ingestion import Batch, Limits, Progress, Retry, Sql, forget_cursor, ingest, list_cursors
 from mainspring.errors import InvalidError, NotFoundError, UnavailableError
+from mainspring.store.address import Address
 from mainspring.testing.plugin import Backend
 from mainspring.workspace import Workspace
 
@@ -283,6 +284,89 @@ def test_a_database_file_is_one_source_however_it_is_named(
     assert [cursor.source for cursor in list_cursors("flights")] == ["app.db flight"]
 
 
+@pytest.mark.one_backend("SQLite's names of tables")
+def test_a_table_of_sqlite_is_one_source_however_it_is_named(workspace: Workspace, url: str, run: Run) -> None:
+    run("CREATE TABLE Sale (id INTEGER, price DECIMAL(10, 2))", "INSERT INTO Sale VALUES (1, 2)")
+    named = ["sale", "main.Sale", "MAIN.SALE", "Sale"]
+    assert [ingest(url, to="sales", table=name, cursor="id").rows for name in named] == [1, 0, 0, 0]
+    assert [cursor.source for cursor in list_cursors("sales")] == ["app.db Sale"]
+    assert dataset("sales").latest().schema == (("id", "i64"), ("price", "f64"))
+    done = ingest(url, to="other", table="main.sale")
+    assert done.version is not None
+    assert done.version.schema == dataset("sales").latest().schema
+    forget_cursor("sales", url, table="SALE")
+
+
+class TestOnePostgresTable:
+    """Host, port, database, schema and table are what makes it, not who reads it and how."""
+
+    @pytest.fixture
+    def addresses(self, workspace: Workspace, postgres: Any) -> Iterator[list[tuple[str, str]]]:
+        """Ways to name one table."""
+        base, _, schema = postgres.url().partition("&schema=")
+        user = f"reader_{schema}"
+        with psycopg.connect(base, autocommit=True) as connection:
+            for statement in (
+                f"CREATE SCHEMA {schema}", f"CREATE TABLE {schema}.sale (id INTEGER)", f"INSERT INTO {schema}.sale VALUES (1)",
+                f"CREATE ROLE {user} LOGIN SUPERUSER", f"ALTER ROLE {user} SET search_path = {schema}",
+            ):  # fmt: skip
+                connection.execute(statement)
+            other = base.replace("postgres:@", f"{user}@")
+            yield [
+                (f"{base}&schema={schema}", "sale"),
+                (base, f"{schema}.sale"),
+                (other, "sale"),
+                (f"{base}&sslmode=prefer", f"{schema}.sale"),
+                (f"{base.replace('postgresql:', 'postgres:')}&application_name=x", f"{schema}.sale"),
+                (f"{base}&options=-csearch_path%3D{schema}", "sale"),
+                (f"{base}&connect_timeout=3&schema=public", f"{schema}.sale"),
+            ]
+            connection.execute(f"DROP ROLE {user}")
+
+    @pytest.mark.one_backend("the source is a server")
+    def test_it_is_one_source_however_it_is_named(self, addresses: list[tuple[str, str]]) -> None:
+        counts = [ingest(address, to="sales", table=table, cursor="id").rows for address, table in addresses]
+        assert (counts, len(list_cursors("sales"))) == ([1] + [0] * (len(addresses) - 1), 1)
+        assert list_cursors("sales")[0].source.endswith(f"/postgres {addresses[1][1]}")
+        forget_cursor("sales", addresses[2][0], table="sale")
+
+    @pytest.mark.one_backend("the source is a server")
+    def test_a_query_beside_it_is_told_of_whoever_reads_it(self, addresses: list[tuple[str, str]]) -> None:
+        ingest(addresses[0][0], to="sales", table="sale", cursor="id")
+        (address, table), query = addresses[3], "SELECT id FROM {}"
+        assert len(ingest(address, to="sales", query=query.format(table), cursor="id").warnings) == 1
+        named = [(addresses[0][0], "sale"), (addresses[2][0], "sale;"), (addresses[5][0], "sale")]
+        assert [ingest(each, to="q", query=query.format(name), cursor="id").rows for each, name in named] == [1, 0, 0]
+        assert ingest(addresses[1][0], to="q", query="SELECT 1 AS id", cursor="id").rows == 1
+
+    @pytest.mark.one_backend("the source is a server")
+    def test_a_cursor_that_is_kept_under_the_address_is_gone_on_with(
+        self, addresses: list[tuple[str, str]], workspace: Workspace
+    ) -> None:
+        address, table = addresses[0]
+        ingest(address, to="sales", table=table, cursor="id")
+        known = f"{Address(address).place} {table}"
+        with workspace.database.transaction() as tx:
+            tx.execute("UPDATE dataset_cursor SET source = ?", (known,))
+        assert ingest(address, to="sales", table=table, cursor="id").rows == 0
+        assert len(list_cursors("sales")) == 1
+
+
+@pytest.mark.parametrize("cursor", ["", "id"])
+def test_progress_tells_what_is_left_of_a_table(url: str, run: Run, cursor: str) -> None:
+    run("CREATE TABLE flight (id INTEGER)", f"INSERT INTO flight VALUES {', '.join(f'({n})' for n in range(100))}")
+    run("ANALYZE flight")
+    told: list[Progress] = []
+    ingest(Sql(url, "flight", cursor=cursor, batch_rows=40), to="flights", progress=told.append)
+    assert [(each.rows, each.total_rows) for each in told[1:4]] == [(40, 100), (80, 100), (100, 100)]
+    assert [each.eta_s is None or each.eta_s > 0 for each in told[1:3]] == [True, True]
+    assert (told[1].eta_s is not None, told[3].eta_s) == (True, 0)
+    if cursor:
+        run("INSERT INTO flight VALUES (100)")
+        ingest(Sql(url, "flight", cursor=cursor), to="flights", progress=told.append)
+        assert told[-1].total_rows in (1, 2)  # the last one taken, too
+
+
 def test_a_query_with_percent_signs_is_read_from_its_cursor_on(url: str, run: Run) -> None:
     run("CREATE TABLE flight (id INTEGER, carrier TEXT)", "INSERT INTO flight VALUES (1, 'UA'), (2, 'AA')")
     query = "SELECT id, carrier AS c FROM flight WHERE carrier LIKE '%A%';"
@@ -318,7 +402,7 @@ def test_a_cursor_is_a_column_without_nulls(url: str, run: Run) -> None:
 def test_what_can_not_be_asked_says_why(url: str, run: Run) -> None:
     with pytest.raises(InvalidError, match="is not a query that can be run"):
         ingest(url, to="flights", table="nothing")
-    with pytest.raises(InvalidError, match="is not a table or else a query"):
+    with pytest.raises(InvalidError, match=r"is not one table or query .* table='…'"):
         ingest(url, to="flights")
     with pytest.raises(InvalidError, match="is not the name of a table"):
         ingest(url, to="flights", table="flight; DROP TABLE x")

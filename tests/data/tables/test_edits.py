@@ -279,3 +279,10 @@ def test_a_replay_edits_nothing(workspace: Workspace) -> None:
         with pytest.raises(NotAllowedError):
             table.upsert(people(ann=9), key="name")
     assert len(table.versions()) == 3
+
+
+def test_a_condition_on_a_column_that_is_not_there_names_those_that_are(workspace: Workspace) -> None:
+    dataset("numbers").commit(pl.DataFrame({"n": [1]}))
+    with pytest.raises(InvalidError, match="nope") as told:
+        dataset("numbers").delete(where="nope > 1")
+    assert "stored at" not in str(told.value)

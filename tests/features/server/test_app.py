@@ -193,7 +193,9 @@ def test_keys_and_values_of_every_kind(running: Running) -> None:
         (404, {"features": ["weather_at:wimd"], "entities": {}}, "No feature `weather_at:wimd`. Nearest: wind."),
         (422, {"features": ["wind"], "entities": {}}, "`wind` is not a name like `view:feature`"),
         (422, {"features": ["weather_at:wind"] * 2, "entities": {}}, "`wind` is not different names of features"),
-        (422, {"entities": {"origin": ["EWR"]}}, "either `feature_service` or `features`"),
+        (422, {"entities": {"origin": ["EWR"]}}, "`no features` is not either `feature_service` or `features`"),
+        (422, {"feature_service": "late", "features": ["weather_at:wind"], "entities": {"origin": ["EWR"]}},
+         "`feature_service and features` is not either"),
         (422, {"features": ["weather_at:wind"], "entities": {"orgin": ["EWR"]}}, "`origin`. Nearest: orgin."),
         (422, {"features": ["weather_at:wind"], "entities": {"origin": [7]}}, "expected a key of type str"),
         (422, {"features": ["weather_at:wind"], "entities": {"origin": [None]}}, "origin: `null` is not a key"),
@@ -202,7 +204,7 @@ def test_keys_and_values_of_every_kind(running: Running) -> None:
         (422, {"features": ["weather_at:wind"], "entities": {"origin": ["EWR"] * 501}}, "at most 500 in one request"),
         (422, {"features": ["double:winds"], "entities": {"origin": ["EWR"], "factor": ["x"]}}, "factor"),
     ],
-    ids=range(13),
+    ids=range(14),
 )  # fmt: skip
 def test_what_is_wrong_is_said_as_feasts_clients_read_it(
     running: Running, status: int, body: dict[str, Any], message: str
@@ -268,7 +270,7 @@ def test_bytes_are_written_as_they_are_read(running: Running) -> None:
     ("status", "path", "body", "message"),
     [
         (422, "/push", {"push_source_name": "kinds", "df": {"b": ["YQ==", "é"]}}, "df.b[1]: `é`"),
-        (422, "/push", {"push_source_name": "weather_at", "df": {"wind": []}}, "`origin` is not a column"),
+        (422, "/push", {"push_source_name": "weather_at", "df": {"wind": []}}, "rows with the column `origin`"),
         (422, "/push", {"push_source_name": "weather_at"}, "missing required field `df`"),
         (404, "/materialize-incremental", {"feature_views": ["counts", "nope"]}, "No feature view `nope`"),
         (404, "/push", {"push_source_name": "wether", "df": {}}, "No push source `wether`. Nearest: weather"),

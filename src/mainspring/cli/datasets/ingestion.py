@@ -84,6 +84,8 @@ def ingest(
     from mainspring.data.ingestion import ingest as ingest_into
     from mainspring.errors import NotFoundError
 
+    if quarantine and not schema_file:
+        raise click.UsageError("--quarantine needs --schema, whose checks say which rows are set apart there.")
     workspace = invocation.start_in(invocation.project)
     options: dict[str, Any] = {option: value for option, value in given.items() if value}
     options |= {"format": format_} if format_ else {}
@@ -176,4 +178,5 @@ def _behind(state: dict[str, Any]) -> str:
 def _line(progress: Progress) -> str:
     total = f" of {text.size(progress.total_bytes)}" if progress.total_bytes is not None else ""
     eta = f", {text.duration(progress.eta_s)} left" if progress.eta_s is not None else ""
-    return f"{progress.rows:,} rows, {text.size(progress.size_bytes)}{total}{eta}"
+    rows = f" of {progress.total_rows:,}" if progress.total_rows is not None else ""
+    return f"{progress.rows:,}{rows} rows, {text.size(progress.size_bytes)}{total}{eta}"

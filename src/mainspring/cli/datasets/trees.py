@@ -54,9 +54,13 @@ def add(
     """
     from mainspring.data import dataset
     from mainspring.data.trees.pointer import pointer_file, read_pointer, write_pointer
+    from mainspring.errors import InvalidError
 
     workspace = invocation.start_in(invocation.project)
     path = path if path.name not in ("", "..") else path.resolve()  # `.` has no name to put a pointer beside
+    if not no_pointer and workspace.project.root.resolve().is_relative_to(path.resolve()):
+        hint = "Add a folder below it, or say `--no-pointer`."
+        raise InvalidError("PATH", str(path), "in the project, where a pointer could stand beside it", hint)
     file = pointer_file(path)
     pointer = read_pointer(file) if file.exists() else None
     name = name or (pointer.dataset if pointer else path.resolve().stem if path.is_file() else path.resolve().name)

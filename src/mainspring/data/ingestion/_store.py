@@ -76,10 +76,18 @@ class IngestStore:
         self._leases = Leases(database)
         database.migrate("ingestion", MIGRATIONS)
 
-    def cursor(self) -> Cursor | None:
-        """The committed state, or None if the source was never read to its end."""
-        found = [each for each in list_stored(self.database, self.dataset) if each.source == self.source]
-        return found[0] if found else None
+    def cursor(self, otherwise: str = "") -> Cursor | None:
+        """The committed state, or None if the source was never read to its end.
+
+        One that is kept under what the source was called `otherwise` becomes this one's.
+        """
+        found = {each.source: each for each in list_stored(self.database, self.dataset)}
+        if self.source not in found and otherwise in found and not is_of_files(self.source):
+            with self.database.transaction() as tx:
+                named = "UPDATE dataset_cursor SET source = ? WHERE dataset = ? AND source = ?"
+                tx.execute(named, (self.source, self.dataset, otherwise))
+            return msgspec.structs.replace(found[otherwise], source=self.source)
+        return found.get(self.source)
 
     def others(self) -> dict[str, State]:
         """The states of the dataset's other sources."""

@@ -67,6 +67,8 @@ class Alignment:
             InvalidError: a column is missing or unknown, or its values don't fit its type.
         """
         schema_of(frame)
+        if frame.height and not (frame.columns or self.types):  # as of JSON lines that are all `{}`
+            raise InvalidError(origin, "rows without any", "a table with a column", "Rows before them may say which.")
         if self.types is None:
             self.types = {name: self.decided.get(name, dtype) for name, dtype in frame.schema.items()}
             if absent := [name for name in self.decided if name not in self.types]:
@@ -79,12 +81,12 @@ class Alignment:
         types, given = self.types, frame.schema
         if list(given.items()) == list(types.items()):
             return frame
-        return frame.select(
+        return frame.with_columns(  # which keeps the number of rows of a frame without columns
             _cast(frame[name], dtype, f"{origin}, column `{name}`")
             if name in given
             else pl.lit(None, dtype).alias(name)
             for name, dtype in types.items()
-        )
+        ).select(list(types))
 
     def settle(self, frame: pl.DataFrame, origin: str) -> pl.DataFrame:
         """Rows that were taken before a column came or widened, with the types that the ingest ended with."""

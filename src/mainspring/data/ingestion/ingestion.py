@@ -34,7 +34,7 @@ from mainspring.data.ingestion.source import (
     identity_in,
     told_of_repetition,
 )
-from mainspring.data.ingestion.staging import Limits, Staging
+from mainspring.data.ingestion.staging import Limits, Staging, expect_key
 from mainspring.data.tables.draft import TableDraft
 from mainspring.data.tables.edits import EditDraft
 from mainspring.data.tables.keys import ByKey
@@ -45,7 +45,7 @@ from mainspring.data.tables.rows import FrameDraft
 from mainspring.data.tables.widening import filled, is_open
 from mainspring.data.version import DatasetVersion, Source
 from mainspring.data.widening import widen
-from mainspring.errors import ConflictError, InvalidError, MainspringError, NotAllowedError, listed, shorten
+from mainspring.errors import ConflictError, InvalidError, MainspringError, NotAllowedError, counted, listed, shorten
 from mainspring.ledger import is_replay, note_moving
 from mainspring.store import Lease, Transaction
 from mainspring.store.heartbeat import kept_alive
@@ -110,6 +110,12 @@ def ingest(
     keys = (key,) if isinstance(key, str) else tuple(key)
     if (mode == "upsert") != bool(keys):
         raise InvalidError("key", ", ".join(keys), "the columns of the key with mode='upsert', and nothing otherwise")
+    if keys:
+        ByKey(to, keys)  # raises if they are none
+    if quarantine and checks is None:
+        raise InvalidError(
+            "quarantine", quarantine, "given together with checks", "They say which rows are set apart there."
+        )
     found = as_source(source, options)
     if is_replay():
         raise NotAllowedError(
@@ -119,32 +125,34 @@ def ingest(
     note_moving("source", found.identity)
     from mainspring.data import dataset  # a package's own name; its module of the same name would stand in its place
 
+    workspace, retry = workspace or current_workspace(), retry or Retry()
+    root = workspace.project.root
+    identity = retry.ask(lambda: identity_in(found, root))
     return _Ingest(
-        found, dataset(to, workspace or current_workspace()).name, mode, keys, types or {}, checks, quarantine,
-        note, workspace or current_workspace(),
-    ).run(retry or Retry(), limits or Limits(), progress)  # fmt: skip
+        found, identity, dataset(to, workspace).name, mode, keys, types or {}, checks, quarantine, note, workspace
+    ).run(retry, limits or Limits(), progress)
 
 
 class _Ingest:
     """One ingest, and what it knows from the beginning."""
 
     def __init__(
-        self, source: BatchSource, name: str, mode: IngestMode, key: tuple[str, ...], types: Mapping[str, Any],
-        checks: Any, quarantine: str, note: str, workspace: Workspace,
+        self, source: BatchSource, identity: str, name: str, mode: IngestMode, key: tuple[str, ...],
+        types: Mapping[str, Any], checks: Any, quarantine: str, note: str, workspace: Workspace,
     ) -> None:  # fmt: skip
         self.source, self.name, self.mode, self.key = source, name, mode, key
         self.types, self.checks, self.quarantine = declared_types(types), checks, quarantine
         self.note, self.workspace = note, workspace
         self.datasets = DatasetStore(workspace.database, workspace.ledger)
         self.others: dict[str, State] = {}
-        identity = identity_in(source, workspace.project.root)
+        self.superseded: tuple[str, ...] = ()
         self.store = IngestStore(workspace.database, workspace.ledger, name, identity)
 
     def run(self, retry: Retry, limits: Limits, progress: Listener | None) -> Ingested:
         """Read, check, commit."""
         identity = self.store.source
         with leased(self.workspace, self.store) as lease:
-            cursor = self.store.cursor()
+            cursor = self.store.cursor(otherwise=self.source.identity)
             before = cursor.state if cursor and self.mode != "replace" else None
             self.others = {} if self.mode == "replace" else self.store.others()
             alignment = self._alignment()
@@ -152,7 +160,7 @@ class _Ingest:
             beside = sorted((each, state) for each, state in self.others.items() if overlap(identity, each))
             known = (self.source, self.mode, self.key, sorted(self.types.items()), before, beside)
             settings = blake3(repr(known).encode()).hexdigest()
-            staging = Staging(self.store, lease, settings, self.workspace.blobs, alignment, limits)
+            staging = Staging(self.store, lease, settings, self.workspace.blobs, alignment, limits, self.key)
             if self.mode == "replace" and not isinstance(self.source, KnowsWhatChanged):
                 staging.discard()  # nobody can say whether rows that an interrupted ingest read are there still
             reading = Reading(self.mode, alignment.decided, identity=identity, others=self.others)
@@ -198,13 +206,14 @@ class _Ingest:
 
     def _apart(self, cursor: Cursor | None, version: DatasetVersion | None) -> Iterator[str]:
         """What was read and isn't there any more, or will be read again."""
+        yield from self.superseded
         if self.store.forgotten:
             told = f"{version} has the rows of {self.store.source} alone, so how far others were read is forgotten"
             yield f"{told}: {listed(list(self.store.forgotten))}."
         replaced = self.store.replaced_by or (cursor.replaced_by if cursor and self.mode != "replace" else None)
         if replaced:
             told = f"{replaced} replaced by hand what was read of {self.store.source} before, which is not read again"
-            yield f"{told}. forget_cursor() or --from-the-beginning brings it back."
+            yield f"{told}. forget_cursor() brings it back."
 
     def _alignment(self) -> Alignment:
         """The columns of the newest version, if rows go behind it, else those declared."""
@@ -214,6 +223,7 @@ class _Ingest:
         if head is None or self.mode == "replace":
             return Alignment(self.types)
         known = self._types_of(head)
+        expect_key(self.key if known else (), known, self.name)
         for name, dtype in self.types.items():
             if name in known and filled(known[name], dtype) != dtype and not is_open(known[name]):
                 raise InvalidError(
@@ -266,7 +276,24 @@ class _Ingest:
             if staging.alignment.widened:
                 admission.judge(head)  # what is stopped widens nothing
                 self._widen(staging, head)
-            return admission.commit(self._draft, **about), admission.report
+            version = admission.commit(self._draft, **about)
+            self.superseded = self._superseded(staging, admission.apart)
+            return version, admission.report
+
+    def _superseded(self, staging: Staging, apart: Table | None) -> tuple[str, ...]:
+        """That rows gave way to later ones of their key which were set apart, so that neither is in the dataset."""
+        if self.mode != "upsert" or apart is None:
+            return ()
+        rows = apart.lazy() if isinstance(apart, pl.DataFrame | pl.LazyFrame) else apart.scan()
+        keys = rows.select(self.key).unique()
+        sharing = staging.scan().select(self.key).join(keys, on=self.key, how="semi", nulls_equal=True)
+        count = sharing.select(pl.len()).collect().item() - keys.select(pl.len()).collect().item()
+        if not count:
+            return ()
+        told = (
+            f"{counted(count, 'row')} of {self.store.source} gave way to later ones of the same key that were set apart"
+        )
+        return (f"{told}: the dataset has neither, and what it had of that key before.",)
 
     def _widen(self, staging: Staging, head: DatasetVersion | None) -> None:
         """Give the newest version the columns and types that came while rows for it were read."""
@@ -275,8 +302,7 @@ class _Ingest:
             widen(self.name, staging.alignment.types or {}, self.workspace, note=told)
 
     def _last_of_each_key(self, staging: Staging) -> pl.DataFrame:
-        if missing := [name for name in self.key if name not in (staging.alignment.types or {})]:
-            raise InvalidError("key", missing[0], f"a column of `{self.name}`")
+        expect_key(self.key, staging.alignment.types or {}, self.name)
         return staging.scan().unique(self.key, keep="last", maintain_order=True).collect(engine="in-memory")
 
     def _draft(self, rows: Table) -> TableDraft:

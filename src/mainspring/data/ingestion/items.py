@@ -216,8 +216,9 @@ class _ItemReading:
                 self._expect_unchanged()
                 warning = " ".join(filter(None, (self._warning, self._told_of_same_bytes(digest))))
                 state = self._ended(digest)
+            is_any = bool(frame.columns or frame.height)
             yield Batch(
-                frame=frame if frame.columns else None, state=state, origin=item.uri, size_bytes=total - read_bytes,
+                frame=frame if is_any else None, state=state, origin=item.uri, size_bytes=total - read_bytes,
                 sources=(item.lineage(digest),) if digest else (), sparse=self.options.format == "ndjson",
                 warning=warning,
             )  # fmt: skip

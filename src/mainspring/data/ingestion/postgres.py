@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import polars as pl
 
+from mainspring.data.ingestion.sql import Located
 from mainspring.errors import InvalidError, MissingExtraError, StorageError, UnavailableError
 from mainspring.store.address import Address
 
@@ -19,6 +22,10 @@ except ImportError as error:
     raise MissingExtraError("psycopg", "postgres", "Reading from PostgreSQL") from error
 
 _CONNECT_TIMEOUT_S = 10
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_TABLE = """
+SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = to_regclass(%s)
+"""
 _AS_TEXT = ("uuid", "json", "jsonb", "inet", "cidr", "xml")
 _TYPES: dict[str, pl.DataType] = {
     "bool": pl.Boolean(), "int2": pl.Int16(), "int4": pl.Int32(), "int8": pl.Int64(), "oid": pl.Int64(),
@@ -37,17 +44,39 @@ class Driver:
         self._address = Address(url, default_port=5432)
         self.place = self._address.place
 
-    def place_from(self, root: Path) -> str:  # noqa: ARG002  # a server is nowhere in the project
-        """The server, whoever reads it."""
-        return self.place
+    def located(self, root: Path | None, table: str) -> Located:  # noqa: ARG002  # a server is nowhere in the project
+        """Host, port and database, and the table with its schema; the scope is the schemas in which names are looked up."""
+        with self._connected() as connection:
+            name = ".".join(map(self.quoted, table.split(".")))
+            found = connection.execute(_TABLE, (name,)).fetchone()
+            ((schemas,),) = connection.execute("SELECT current_schemas(false)").fetchall()
+            told = connection.info
+            host = str(self._address.options.get("host") or self._address.host or told.host)
+            host = host if host.startswith("/") else host.lower()
+            host = "localhost" if host in _LOOPBACK else f"[{host}]" if ":" in host else quote(host, safe=",")
+            place = f"postgresql://{host}:{told.port}/{told.dbname}"
+        return Located(place, ".".join(found) if found else "", "" if schemas == ["public"] else f" in {schemas}")
 
     def quoted(self, name: str) -> str:
         """In double quotes."""
         return '"' + name.replace('"', '""') + '"'
 
+    def expected(self, sql: str, params: tuple[Any, ...], *, is_table: bool) -> int | None:  # noqa: ARG002  # planned alike
+        """As the server's planner estimates them."""
+        with self._connected() as connection:
+            ((plan,),) = connection.execute(f"EXPLAIN (FORMAT JSON) {sql}", params or None).fetchall()
+        return int((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]["Plan Rows"])
+
     @contextmanager
     def query(self, sql: str, params: tuple[Any, ...]) -> Iterator[_Answer]:
         """Run a query in a snapshot that only reads."""
+        with self._connected() as connection, connection.cursor(name="mainspring") as cursor:
+            # Without parameters a percent sign stands for itself.
+            cursor.execute(sql, params or None)
+            yield _Answer(cursor, connection)
+
+    @contextmanager
+    def _connected(self) -> Iterator[psycopg.Connection[Any]]:
         settings: dict[str, Any] = self._address.connection_settings(drop=("schema",))
         schema = self._address.options.get("schema")
         try:
@@ -59,10 +88,7 @@ class Driver:
                     connection.execute("SELECT set_config('search_path', %s, false)", (schema,))
                 for kind in _AS_TEXT:
                     connection.adapters.register_loader(kind, TextLoader)
-                with connection.cursor(name="mainspring") as cursor:
-                    # Without parameters a percent sign stands for itself.
-                    cursor.execute(sql, params or None)
-                    yield _Answer(cursor, connection)
+                yield connection
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise UnavailableError(self.place, f"the database can't be reached ({_first_line(error)})") from error
         except (psycopg.ProgrammingError, psycopg.DataError) as error:

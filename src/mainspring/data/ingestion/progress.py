@@ -8,7 +8,9 @@ import msgspec
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """Rows and bytes read so far, those of an earlier, interrupted ingest included; `total_bytes` if that is known."""
+    """Rows and bytes read so far, those of an earlier, interrupted ingest included; `total_bytes` or about how many rows there
+    will be, if that is known.
+    """
 
     rows: int
     size_bytes: int
@@ -16,6 +18,8 @@ class Progress(msgspec.Struct, frozen=True):
     elapsed_s: float
     origin: str = ""
     fresh_bytes: int = 0
+    total_rows: int | None = None
+    fresh_rows: int = 0
 
     @property
     def eta_s(self) -> float | None:
@@ -24,9 +28,12 @@ class Progress(msgspec.Struct, frozen=True):
         >>> Progress(10, 100, 300, 2.0, fresh_bytes=100).eta_s
         4.0
         """
-        if self.total_bytes is None or not self.fresh_bytes or self.elapsed_s <= 0:
+        total, done, fresh = self.total_bytes, self.size_bytes, self.fresh_bytes
+        if total is None:
+            total, done, fresh = self.total_rows, self.rows, self.fresh_rows
+        if total is None or not fresh or self.elapsed_s <= 0:
             return None
-        return max(self.total_bytes - self.size_bytes, 0) * self.elapsed_s / self.fresh_bytes
+        return max(total - done, 0) * self.elapsed_s / fresh
 
 
 Listener = Callable[[Progress], None]

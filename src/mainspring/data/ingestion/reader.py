@@ -15,6 +15,7 @@ from mainspring.data.ingestion.retry import Retry
 from mainspring.data.ingestion.source import (
     BatchSource,
     Interrupted,
+    KnowsItsRows,
     KnowsItsSize,
     KnowsWhatChanged,
     Reading,
@@ -35,6 +36,7 @@ class Reader:
         self.retry, self.progress = retry, progress
         self.retries = 0
         self._failures = self._changes = 0
+        self._total_rows: int | None = None
         self._furthest = staging.reached
         self._begun = time.monotonic()
 
@@ -63,7 +65,11 @@ class Reader:
         known = {name: dtype for name, dtype in (staging.alignment.types or {}).items() if dtype != pl.Null()}
         reading = msgspec.structs.replace(reading, is_resumed=is_resumed, known=known)
         total = self._total(before, reading)
-        for batch in self.source.batches(staging.state if is_resumed else before, reading):
+        state = staging.state if is_resumed else before
+        if self.progress is not None and isinstance(self.source, KnowsItsRows):
+            rows = self.source.total_rows(state, reading)
+            self._total_rows = None if rows is None else rows + staging.rows
+        for batch in self.source.batches(state, reading):
             staging.take(batch)
             if staging.reached > self._furthest:
                 self._furthest, self._failures = staging.reached, 0
@@ -110,4 +116,6 @@ class Reader:
             staging = self.staging
             fresh = staging.size_bytes - staging.resumed_bytes
             elapsed_s = time.monotonic() - self._begun
-            self.progress(Progress(staging.rows, staging.size_bytes, total, elapsed_s, origin, fresh))
+            fresh_rows = staging.rows - staging.resumed_rows
+            counts = (staging.rows, staging.size_bytes, total, elapsed_s, origin, fresh, self._total_rows, fresh_rows)
+            self.progress(Progress(*counts))

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import count
+from typing import TypeVar
 
 import msgspec
+
+from mainspring.errors import MainspringError
+
+Answer = TypeVar("Answer")
 
 
 class Retry(msgspec.Struct, frozen=True):
@@ -19,6 +25,17 @@ class Retry(msgspec.Struct, frozen=True):
     first_wait_s: float = 0.5
     most_wait_s: float = 60.0
     sleep: Callable[[float], None] = time.sleep
+
+    def ask(self, question: Callable[[], Answer]) -> Answer:
+        """What a question gives that is asked again after transient failures."""
+        for failures in count(1):
+            try:
+                return question()
+            except MainspringError as error:
+                if not error.transient or failures >= self.attempts:
+                    raise
+            self.sleep(self.wait_s(failures, None))
+        raise AssertionError
 
     def wait_s(self, failures: int, asked_s: float | None) -> float:
         """How long to wait after so many failures."""

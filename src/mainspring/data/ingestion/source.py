@@ -84,6 +84,15 @@ class KnowsItsSize(Protocol):
 
 
 @runtime_checkable
+class KnowsItsRows(Protocol):
+    """A source that can say beforehand about how many rows it will give."""
+
+    def total_rows(self, state: State | None, reading: Reading) -> int | None:
+        """The rows to read from that state on; None if counting would cost as much as reading."""
+        ...
+
+
+@runtime_checkable
 class KnowsWhatChanged(Protocol):
     """A source that can say whether rows that were read are there still. To replace all rows by those that others are read
     anew: what an interrupted ingest has read of them may be another by now.

@@ -16,7 +16,7 @@ from decimal import Decimal
 from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import msgspec
 import polars as pl
@@ -51,6 +51,16 @@ class Answer(Protocol):
         ...
 
 
+class Located(NamedTuple):
+    """A database without what says nothing of it (user, options), and a table by its own name; `scope` tells where names of
+    a query are looked up, if not where they are for everybody. `table` is empty if there is none of that name.
+    """
+
+    place: str
+    table: str
+    scope: str = ""
+
+
 class SqlDriver(Protocol):
     """One database. Errors of the third party leave it as errors of ours."""
 
@@ -58,12 +68,16 @@ class SqlDriver(Protocol):
     mark: str
     """The placeholder of a parameter."""
 
-    def place_from(self, root: Path) -> str:
-        """Where it is, seen from a project's root."""
+    def located(self, root: Path | None, table: str) -> Located:
+        """Where it is, seen from a project's root, and which table a name means there, as the database says."""
         ...
 
     def quoted(self, name: str) -> str:
         """A name as SQL has it."""
+        ...
+
+    def expected(self, sql: str, params: tuple[Value, ...], *, is_table: bool) -> int | None:
+        """About how many rows a query will give; None if only running it would tell."""
         ...
 
     def query(self, sql: str, params: tuple[Value, ...]) -> AbstractContextManager[Answer]:
@@ -86,12 +100,22 @@ class Sql(msgspec.Struct, frozen=True):
 
     @property
     def identity(self) -> str:
-        """The address without its secrets, and the table or the query's text."""
-        return f"{self._driver().place} {self._what}"
+        """The address without its secrets, and the table or the query's text, as they are given."""
+        return f"{self._driver().place} {self._what('')}"
 
     def identity_from(self, root: Path) -> str:
-        """The same, with a file in a project named from its root."""
-        return f"{self._driver().place_from(root)} {self._what}"
+        """Database and table by the names that they have there, however they are named here; a file from a project's root."""
+        driver = self._driver()
+        self._inner(driver)  # raises if there is no saying what is meant
+        found = driver.located(root, self.table)
+        return f"{found.place} {found.table or self._what(found.scope)}"
+
+    def total_rows(self, state: State | None, reading: Reading) -> int | None:
+        """About how many rows there are behind the state, as the database counts or estimates them."""
+        driver = self._driver()
+        state = behind_cursor(state, self.cursor, self._origin, reading.mode) if self.cursor else None
+        last = _Last.of(state) if state and "last" in state else None
+        return driver.expected(*self._statement(driver, last), is_table=bool(self.table))
 
     def batches(self, state: State | None, reading: Reading) -> Iterator[Batch]:
         """The rows behind the last value of the cursor; all of them if there is no cursor."""
@@ -228,7 +252,8 @@ class Sql(msgspec.Struct, frozen=True):
     def _inner(self, driver: SqlDriver) -> str:
         """The table, or the query as one."""
         if bool(self.table) == bool(self.query):
-            raise InvalidError("table", self.table, "a table or else a query, one of both")
+            hint = "Give a table, table='…', or else a query, query='…'."
+            raise InvalidError("source", driver.place, "one table or query that is to be read", hint)
         if self.table and not _NAME.fullmatch(self.table):
             raise InvalidError("table", self.table, "the name of a table", "Anything else goes into `query`.")
         query = f"({self.query.rstrip().rstrip(';')}\n) AS rows_of_query"  # it may end with a comment
@@ -241,9 +266,9 @@ class Sql(msgspec.Struct, frozen=True):
         module = import_module(f"mainspring.data.ingestion.{_DRIVERS[scheme]}")
         return cast("SqlDriver", module.Driver(self.url))
 
-    @property
-    def _what(self) -> str:
-        return self.table or f"query {blake3(' '.join(self.query.split()).encode()).hexdigest()[:12]}"
+    def _what(self, scope: str) -> str:
+        text = " ".join(self.query.rstrip().rstrip(";").split())
+        return self.table or f"query {blake3(f'{text}{scope}'.encode()).hexdigest()[:12]}"
 
     @property
     def _origin(self) -> str:

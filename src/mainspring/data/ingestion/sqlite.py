@@ -13,8 +13,10 @@ from urllib.parse import quote, unquote
 import polars as pl
 
 from mainspring.data.ingestion.source import name_from
+from mainspring.data.ingestion.sql import Located
 from mainspring.errors import InvalidError, NotFoundError, StorageError, UnavailableError
 
+_TABLE = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name = ? COLLATE NOCASE"
 _FOR_ANOTHER = ("locked", "busy")
 # What SQLite keeps in columns declared so, whatever else it lets in; other declared types are inferred from values.
 _AFFINITIES = (
@@ -36,14 +38,27 @@ class Driver:
         self.path = Path(unquote(url.removeprefix("sqlite:///")) if self.is_address else url).expanduser()
         self.place = f"sqlite:///{self.path.resolve().as_posix()}"
 
-    def place_from(self, root: Path) -> str:
-        """The file as it is named from there, or absolute."""
-        name = name_from(root, self.path)
-        return f"sqlite:///{name}" if name.startswith("/") else name
+    def located(self, root: Path | None, table: str) -> Located:
+        """The file as it is named from there, or absolute, and the table as it was created: names go by letters of any case."""
+        name = name_from(root, self.path) if root else self.path.resolve().as_posix()
+        schema, _, bare = table.rpartition(".")
+        place = f"sqlite:///{name}" if name.startswith("/") else name
+        if not bare or schema.lower() not in ("", "main"):
+            return Located(place, "")
+        with self.query(_TABLE, (bare,)) as answer:
+            found = answer.fetch(1)
+        return Located(place, found[0][0] if found else "")
 
     def quoted(self, name: str) -> str:
         """In double quotes."""
         return '"' + name.replace('"', '""') + '"'
+
+    def expected(self, sql: str, params: tuple[Any, ...], *, is_table: bool) -> int | None:
+        """Counted for a table, which takes a small part of the time that reading does."""
+        if not is_table:
+            return None
+        with self.query(f"SELECT COUNT(*) FROM ({sql})", params) as answer:
+            return int(answer.fetch(1)[0][0])
 
     @contextmanager
     def query(self, sql: str, params: tuple[Any, ...]) -> Iterator[_Answer]:
@@ -82,7 +97,7 @@ class _Answer:
 
     def _declared(self, connection: sqlite3.Connection, sql: str) -> dict[str, pl.DataType]:
         """The types of a table's columns; those of a query's are inferred."""
-        table = re.match(r'SELECT \* FROM "([^"]+)"(?: |$)', sql)
+        table = re.match(r'SELECT \* FROM (?:"(?i:main)"\.)?"([^"]+)"(?: |$)', sql)
         if table is None:
             return {}
         found: dict[str, pl.DataType] = {}

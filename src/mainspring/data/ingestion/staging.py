@@ -6,7 +6,7 @@ A part is written when 32 MiB, half a million rows, or five seconds of rows have
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 import polars as pl
@@ -18,7 +18,7 @@ from mainspring.data.ingestion.source import Batch, State
 from mainspring.data.tables.manifest import Part
 from mainspring.data.tables.parts import parquet_schema, read_parts, scan_parts, write_parts
 from mainspring.data.version import Source
-from mainspring.errors import InvalidError, NotFoundError, StorageError
+from mainspring.errors import InvalidError, NotFoundError, StorageError, close_names, listed
 from mainspring.store import BlobStore, Lease
 
 
@@ -30,16 +30,24 @@ class Limits(msgspec.Struct, frozen=True):
     seconds: float = 5.0
 
 
+def expect_key(key: Sequence[str], columns: Collection[str], name: str) -> None:
+    """Go on only if a table has the columns of a key; raises `InvalidError`."""
+    if missing := [each for each in key if each not in columns]:
+        near = close_names(missing[0], columns) or list(columns)
+        raise InvalidError("key", missing[0], f"a column of `{name}`", f"There is {listed(near)}.")
+
+
 class Staging:
     """The batches of one ingest. `state` is that behind the last batch taken, staged or not; `begun_us` is when the reading
     of these rows began, by whichever process.
     """
 
     def __init__(
-        self, store: IngestStore, lease: Lease, settings: str, blobs: BlobStore, alignment: Alignment, limits: Limits
-    ) -> None:
+        self, store: IngestStore, lease: Lease, settings: str, blobs: BlobStore, alignment: Alignment, limits: Limits,
+        key: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
         self.store, self.lease, self.settings, self.blobs = store, lease, settings, blobs
-        self.limits = limits
+        self.limits, self.key = limits, key
         self.rows = self.size_bytes = 0
         self.state: State | None = None
         self.sources: list[Source] = []
@@ -67,6 +75,8 @@ class Staging:
         """Add a batch; with a state behind it, what came together may become a part that outlives this process."""
         if batch.frame is not None:
             frame = self.alignment.take(batch.frame, batch.origin or self.store.source, sparse=batch.sparse)
+            if not batch.sparse:  # otherwise a column of it may still come
+                expect_key(self.key, frame.schema, self.store.dataset)
             if self._pending and frame.schema != self._pending[-1].schema:
                 self._pending = [self.alignment.settle(each, "rows before") for each in self._pending]
             self._pending.append(frame)

@@ -46,6 +46,8 @@ class ByKey:
         self.wanted = wanted
         if not self.key or not all(isinstance(name, str) for name in self.key):
             raise InvalidError("key", key, "one or more names of columns")
+        if len(set(self.key)) < len(self.key):
+            raise InvalidError("key", ", ".join(self.key), "a key that names each of its columns once")
 
     def __call__(self, blobs: BlobStore, parts: tuple[Part, ...], given: pl.DataFrame | None, schema: Schema) -> Hits:
         if given is None:
@@ -132,6 +134,7 @@ class Where:
         index = _free(_INDEX, [name for name, _ in schema])
         try:
             condition = pl.sql_expr(self.condition) if isinstance(self.condition, str) else self.condition
+            types_of(blobs, parts).filter(condition)  # its errors name columns, of which the index is none
             scanned = scan_parts(blobs, parts, index)
             found = scanned.filter(condition).select(index).collect()[index].to_numpy()
         except (pl.exceptions.PolarsError, TypeError) as error:

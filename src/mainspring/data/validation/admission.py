@@ -100,6 +100,11 @@ class Admission:
             raise InvalidError("quarantine", self.quarantine, "a table", hint)
 
     @property
+    def apart(self) -> Table | None:
+        """The rows that are set apart, until this is closed; None if there are none."""
+        return self._bad
+
+    @property
     def _looks_at_versions(self) -> bool:
         assert self.report is not None
         return any(one.check.kind in _OF_VERSIONS and not one.check.dataset for one in self.report.results)

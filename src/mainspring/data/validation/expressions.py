@@ -42,9 +42,9 @@ _FUNCTIONS = _FAMILIES | frozenset(
     Skew SumHorizontal TopK TopKBy ToPhysical Truncate Unique UniqueCounts UpperBound ValueCounts""".split()
 )
 _ROW_WISE = frozenset(
-    """Abs AllHorizontal AnyHorizontal AsStruct Cbrt Ceil Clip Coalesce Exp FillNull Floor IsBetween IsFinite IsIn IsInfinite
-    IsNan IsNotNan IsNotNull IsNull Log Log1p MaxHorizontal MeanHorizontal MinHorizontal Negate Not Round RoundSF Sign
-    SumHorizontal ToPhysical Truncate""".split()
+    """Abs AllHorizontal AnyHorizontal AsStruct Cbrt Ceil Clip Coalesce Cut Exp FillNull Floor Hash IsBetween IsFinite IsIn
+    IsInfinite IsNan IsNotNan IsNotNull IsNull Log Log1p MaxHorizontal MeanHorizontal MinHorizontal Negate Not Replace
+    ReplaceStrict Round RoundSF Sign SumHorizontal ToPhysical Truncate""".split()
 )
 _ROW_WISE_FAMILIES = frozenset("ArrayExpr ListExpr Pow StringExpr StructExpr TemporalExpr Trigonometry".split())
 

@@ -1,12 +1,17 @@
-"""Expressions of Polars as definitions keep them: text that says the same in the next release's words, or is refused."""
+"""Expressions of Polars as definitions keep them: text that says the same in the next release's words, or is refused.
+
+Also which of them, and of transforms, surely look at one row at a time.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING, Any
 
 from mainspring.data.validation.conditions import formula
-from mainspring.data.validation.expressions import expect_plain, serialised
+from mainspring.data.validation.expressions import expect_plain, is_row_wise, serialised
 from mainspring.errors import InvalidError, WrongTypeError
+from mainspring.features.definitions.records import Field, Sql, ViewRecord
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,9 +31,11 @@ def written(expression: Any, where: str) -> tuple[str, str]:
         text = serialised(expression)
         expect_plain(text)
     except InvalidError as error:
+        is_foreign = "a function of Python" in str(error)
         raise InvalidError(
-            where, str(expression), "an expression of Polars' own functions",
-            "Put a function of Python into `transform`: it is recorded with its code.",
+            where, str(expression), "an expression of Polars' own functions that can be recorded",
+            "Put a function of Python into `transform`: it is recorded with its code." if is_foreign else
+            "Functions that give something else each time, and some rare ones, can't be.",
         ) from error  # fmt: skip
     return text, str(expression)
 
@@ -38,3 +45,22 @@ def read(text: str, name: str) -> pl.Expr:
     import polars as pl
 
     return (formula(text) if text else pl.col(name)).alias(name)
+
+
+def field_over_others(fields: Iterable[Field]) -> Field | None:
+    """The first feature whose expression may look at other rows."""
+    formulas = ((field, read(field.formula, field.name)) for field in fields if field.formula)
+    return next((field for field, formula in formulas if not is_row_wise(formula.meta.undo_aliases())), None)
+
+
+def over_other_rows(record: ViewRecord, features: Container[str] | None = None) -> str:
+    """What of a view may look at several rows of its source, in words; empty if each row surely makes its own alone.
+
+    Asked for some of its `features` the expressions of others don't count.
+    """
+    if isinstance(record.transform, Sql):
+        return "its SQL may look at other rows"
+    if record.transform is not None:
+        return f"`{record.transform.module}:{record.transform.qualname}` may look at other rows"
+    field = field_over_others(each for each in record.fields if features is None or each.name in features)
+    return f"`{field.name}` looks at other rows" if field is not None else ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mainspring.errors import InvalidError, NotFoundError, WrongTypeError, close_names
 from mainspring.features.aggregation.aggregation import aggregation
 from mainspring.features.definitions.composing import composed, given_fields, part_of
-from mainspring.features.definitions.expressions import written
+from mainspring.features.definitions.expressions import field_over_others, written
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import (
     About,
@@ -92,6 +92,11 @@ class Resolver:
             fields = tuple(Field(name, _dtype(f"{view.name}.{name}", dtype)) for name, dtype in view.features.items())
         else:
             fields = tuple(_field(view.name, *each) for each in view.features.items())
+            if (over := field_over_others(fields)) is not None:
+                raise InvalidError(
+                    f"{view.name}.{over.name}", over.shown, "an expression of single rows",
+                    "What is answered would depend on who else is asked for in the request.",
+                )  # fmt: skip
         record = OnDemandRecord(
             name=view.name, request=dict(view.request), inputs=inputs, transform=transform, fields=fields,
             about=_about(view),

@@ -57,10 +57,11 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AsOf(Columns, frozen=True, kw_only=True):
-    """Which columns are joined, and how; the arguments of `join_as_of`."""
+    """Which columns are joined, and how; the arguments of `join_as_of`. `blind` says why the guard can't tell leaks, if so."""
 
     ttl_us: int | None = None
     guard: bool = True
+    blind: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,7 +70,7 @@ class AsOf(Columns, frozen=True, kw_only=True):
 
     def new_tally(self) -> Tally:
         """Counts of nothing yet."""
-        return Tally(guard_possible=self.created_time is not None, guard_on=self.guard)
+        return Tally(guard_on=self.guard, blind=self.blind if self.created_time else "no created time")
 
 
 class Values(msgspec.Struct, frozen=True):

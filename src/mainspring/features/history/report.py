@@ -26,12 +26,14 @@ class AgeSummary(msgspec.Struct, frozen=True):
 class GuardReport(msgspec.Struct, frozen=True, kw_only=True):
     """What was not seen because it was created only after the instant of its row.
 
-    `possible` is False if the history has no created time: then nothing is known of leaks. `changed` rows would have had a
+    `possible` is False if leaks can't be told, and `why` says why not: the history has no created time, or its rows are
+    made of several of the source, of which one may be newer than the time of what is made. `changed` rows would have had a
     value of a row not known yet: for `replaced` of them an older one was taken, `lost` have none.
     """
 
     possible: bool
     on: bool
+    why: str = ""
     changed: int = 0
     replaced: int = 0
     lost: int = 0
@@ -60,8 +62,8 @@ class JoinReport(msgspec.Struct, frozen=True, kw_only=True):
 class Tally:
     """Adds up what parts of a join found, in bounded memory."""
 
-    def __init__(self, *, guard_possible: bool, guard_on: bool) -> None:
-        self.guard = GuardReport(possible=guard_possible, on=guard_on)
+    def __init__(self, *, guard_on: bool, blind: str = "") -> None:
+        self.guard = GuardReport(possible=not blind, on=guard_on, why=blind)
         self.rows = self.found = self.outside = 0
         self.nulls: dict[str, int] = {}
         self._bins: np.ndarray[Any, np.dtype[np.int64]] = np.zeros(_BINS, np.int64)

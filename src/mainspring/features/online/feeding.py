@@ -18,6 +18,7 @@ import polars as pl
 
 from mainspring.data import dataset
 from mainspring.data.ingestion import EventTable, newest_of_stream
+from mainspring.data.tables.type_names import named_type
 from mainspring.errors import ConflictError, InvalidError, MainspringError, NotFoundError, WrongTypeError
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.functions import Functions
@@ -327,7 +328,17 @@ def _known(before: Watermark, rows: pl.DataFrame, received_us: int) -> int | Non
 
 
 def _types(record: ViewRecord, workspace: Workspace) -> dict[str, str]:
-    """The types by which events are taken or set apart: all that the stream's dataset and views know, as there."""
+    """The types by which events are taken or set apart: all that the stream's dataset and views know, as there.
+
+    Raises:
+        InvalidError: the dataset has a field in another type than the view.
+    """
     versions = dataset(record.source, workspace).versions()
     known = {name: dtype for name, dtype in (versions[0].schema if versions else ()) if name not in OWN}
+    for name, dtype in (record.stream or {}).items():
+        if name in known and named_type(known[name], name) != named_type(dtype, name):
+            raise InvalidError(
+                f"{record.name}.{name}", known[name], f"{dtype}, its type in this version of the view",
+                f"That is its type in {versions[0]}: apply the view with it.",
+            )  # fmt: skip
     return {**fields_of(record.source, workspace), **known, **(record.stream or {})}

@@ -58,6 +58,7 @@ def push(view: str | Definition, rows: Any, *, workspace: Workspace | None = Non
     if isinstance(rows, list) and not rows:
         return 0
     frame = _typed(rows, types, uuids_of(record))
+    _expect_columns(record, types, frame)
     wanted = [newest, *(each for each in older if takes_rows(each, record.source))]
     return each_tried(wanted, lambda each: store_rows(each, frame, workspace))[0]
 
@@ -80,6 +81,16 @@ def _typed(rows: Any, types: Mapping[str, str], uuids: Collection[str]) -> pl.Da
     objects = [name for name in known if name in uuids and frame.schema[name] == pl.Object]
     plain = [pl.Series(name, _plain(frame.get_column(name).to_list(), types[name])) for name in objects]
     return typed_columns(frame.select(list(known)).with_columns(plain), known)
+
+
+def _expect_columns(record: ViewRecord, types: Mapping[str, str], frame: pl.DataFrame) -> None:
+    """Go on only if rows have the columns that a view takes as they are; what a transform needs it says itself."""
+    needed = [key.name for key in record.keys] + [record.event_time, record.created_time]
+    needed += [field.name for field in record.fields if not field.formula]
+    for name in filter(None, needed if record.transform is None else ()):
+        if name in types and name not in frame.columns:
+            given = ", ".join(frame.columns) or "none of its columns"
+            raise InvalidError(f"{record.name}.{name}", given, f"rows with the column `{name}` of `{record.source}`")
 
 
 def _plain(values: Sequence[Any], dtype: str) -> list[Any]:

@@ -17,8 +17,8 @@ from mainspring import clock
 from mainspring.errors import InvalidError, StorageError
 from mainspring.features._store import DefinitionStore
 from mainspring.features.aggregation.aggregation import Aggregation, aggregation
-from mainspring.features.aggregation.state import EntityState, places_of_read, tiles_of_read
-from mainspring.features.aggregation.tiles import TileId
+from mainspring.features.aggregation.reading import WindowReads
+from mainspring.features.aggregation.state import places_of_read
 from mainspring.features.definitions.demand import computed
 from mainspring.features.definitions.entity import Key
 from mainspring.features.definitions.functions import Functions
@@ -199,7 +199,7 @@ class FeatureReader:
     ) -> list[Vector]:  # fmt: skip
         """The vectors of what is stored, by the watermarks of views of aggregates."""
         values = iter(stored)
-        answers = [part.answers(len(entities), values, at_us, marks) for part in self._all_parts]
+        answers = [part.answers(entities, values, at_us, marks) for part in self._all_parts]
         own, inner = answers[: len(self._parts)], answers[len(self._parts) :]
         columns = [*own, *self._computed(entities, inner)]
         if len(columns) == 1 and self._order is None:
@@ -290,11 +290,13 @@ class _Stored:
         prefix, key = self._prefix, self._key
         return [prefix + key(entity) for entity in entities]
 
-    def answers(self, count: int, stored: Any, at_us: int, marks: Mapping[bytes, bytes | None]) -> list[Vector]:  # noqa: ARG002  # the signature of parts
+    def answers(
+        self, entities: Sequence[Mapping[str, Any]], stored: Any, at_us: int, marks: Mapping[bytes, bytes | None]  # noqa: ARG002  # the signature of parts
+    ) -> list[Vector]:  # fmt: skip
         read, width, present = self._read, len(self.names), self._present
         oldest_us = at_us - self._ttl_us if self._ttl_us is not None else None
         found = []
-        for data in islice(stored, count):
+        for data in islice(stored, len(entities)):
             if data is None:
                 found.append(self._unknown)
                 continue
@@ -324,7 +326,8 @@ class _Folded:
         self.view, self.names, self.types, self._features = view, part.names, _types(part, record), part.features
         self._prefix, self.keys = tiles_prefix(view), _asked(part, record)
         self._key, self._spec = entity_encoder(_asked(part, record)), spec_of(record)
-        self.span = len(tiles_of_read(self._spec, 0))  # as at any other instant
+        self._reads = WindowReads(self._spec)
+        self.span = self._reads.span
         places = places_of_read(self._spec)
         self.needs = [places[name] for name in part.features]
         self._mark, self._allowance_us = watermark_place(view), late_us
@@ -333,24 +336,25 @@ class _Folded:
         self._not_kept = Vector([None] * count, [_NOT_KEPT] * count, [None] * count)
 
     def places(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> list[bytes]:
-        ends = [tile.key(b"") for tile in tiles_of_read(self._spec, at_us)]
+        ends = self._reads.ends(at_us)
         begins = [tiles_of_entity(self._prefix, self._key(entity)) for entity in entities]
         return [begin + end for begin in begins for end in ends]
 
-    def answers(self, count: int, stored: Any, at_us: int, marks: Mapping[bytes, bytes | None]) -> list[Vector]:
+    def answers(
+        self, entities: Sequence[Mapping[str, Any]], stored: Any, at_us: int, marks: Mapping[bytes, bytes | None]
+    ) -> list[Vector]:
         begins_us = self._begins_us(marks[self._mark])
         if at_us < begins_us:
+            deque(islice(stored, len(entities) * self.span), maxlen=0)
             _expect_past(at_us, begins_us)
-            deque(islice(stored, count * self.span), maxlen=0)
-            return [self._not_kept] * count
-        tiles = tiles_of_read(self._spec, at_us)
-        known: dict[tuple[bytes | None, ...], Vector] = {}  # many flights of one carrier ask for the same
+            return [self._not_kept] * len(entities)
+        known: dict[bytes, Vector] = {}  # many flights of one carrier ask for the same
         found = []
-        for _ in range(count):
-            data = tuple(islice(stored, len(tiles)))
-            if data not in known:
-                known[data] = self._answer(tiles, data, at_us)
-            found.append(known[data])
+        for entity in entities:
+            key, data = self._key(entity), [*islice(stored, self.span)]
+            if key not in known:
+                known[key] = self._answer(key, data, at_us)
+            found.append(known[key])
         return found
 
     def _begins_us(self, mark: bytes | None) -> int:
@@ -364,11 +368,10 @@ class _Folded:
             self._begun = mark, begins_us
         return begins_us
 
-    def _answer(self, tiles: Sequence[TileId], data: Sequence[bytes | None], at_us: int) -> Vector:
-        held = {tile: each for tile, each in zip(tiles, data, strict=True) if each is not None}
-        values = EntityState(self._spec, held).read(at_us)
+    def _answer(self, entity: bytes, data: Sequence[bytes | None], at_us: int) -> Vector:
+        values = self._reads.read(entity, data, at_us)
         told = [values[name] for name in self._features]
-        empty = _UNKNOWN if not held else _NULL
+        empty = _UNKNOWN if not any(data) else _NULL
         return Vector(told, [empty if value is None else _PRESENT for value in told], [None] * len(told))
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from mainspring.data.validation.expressions import is_row_wise
 from mainspring.errors import InvalidError
-from mainspring.features.definitions.expressions import read
+from mainspring.features.definitions.expressions import field_over_others, over_other_rows
 from mainspring.features.definitions.functions import Functions
-from mainspring.features.definitions.records import Field, ViewRecord
+from mainspring.features.definitions.records import ViewRecord
 from mainspring.features.definitions.rows import fitted, view_rows
 from mainspring.features.history.instants import microseconds
 
@@ -64,7 +63,7 @@ def newest(record: ViewRecord, rows: pl.DataFrame) -> pl.DataFrame:
 
 def is_of_single_rows(record: ViewRecord) -> bool:
     """Whether each row of the source surely makes its row of the view alone, so that parts make what the whole does."""
-    return record.transform is None and _over_others(record) is None
+    return not over_other_rows(record)
 
 
 def expect_of_single_rows(record: ViewRecord) -> None:
@@ -73,13 +72,7 @@ def expect_of_single_rows(record: ViewRecord) -> None:
     Raises:
         InvalidError: an expression looks at other rows.
     """
-    if (field := _over_others(record)) is not None:
+    if (field := field_over_others(record.fields)) is not None:
         raise InvalidError(
             f"{record.name}.{field.name}", field.shown, "an expression of single rows", "Rows come in any batches."
         )
-
-
-def _over_others(record: ViewRecord) -> Field | None:
-    """A feature whose expression may look at other rows."""
-    formulas = ((field, read(field.formula, field.name)) for field in record.fields if field.formula)
-    return next((field for field, formula in formulas if not is_row_wise(formula.meta.undo_aliases())), None)

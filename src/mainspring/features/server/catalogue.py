@@ -99,8 +99,8 @@ class Catalogue:
 
     def _definition(self, wanted: Wanted) -> Definition:
         if bool(wanted.service) == bool(wanted.features):
-            said = "one with both" if wanted.service else "one with neither"
-            raise InvalidError("request", said, "one with either `feature_service` or `features`, at least one")
+            given = "feature_service and features" if wanted.service else "no features"
+            raise InvalidError("request", given, "either `feature_service` or `features`, at least one")
         if wanted.service:
             return self._store.get("service", wanted.service)
         return choose_features(wanted.features, full_names=wanted.full_names, workspace=self._workspace)

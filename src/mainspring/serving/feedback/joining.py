@@ -49,16 +49,28 @@ class Coverage(msgspec.Struct, frozen=True):
 
 
 class _Join(NamedTuple):
-    """Predictions of a span and beyond, those in the span, and labels, as they were known at an instant."""
+    """Predictions of a span and beyond, and labels, as they were known at an instant."""
 
     endpoint: Endpoint
     whole: pl.LazyFrame
-    span: pl.Expr
-    labels: pl.LazyFrame
+    labels: pl.DataFrame
 
-    def pairs(self) -> pl.LazyFrame:
-        """Labels with their predictions, all that there are."""
-        return pairs(_keyed(self.whole, self.endpoint), self.labels, self.endpoint.labels)
+    def keyed(self) -> pl.DataFrame:
+        """The predictions as they are matched. What a shadow answered is apart: it was asked what another one was."""
+        schema = self.whole.collect_schema()
+        none = pl.lit(None, dtype=pl.String)
+        keys = [
+            (text_of(f"input.{name}", schema) if f"input.{name}" in schema else none).alias(f"key.{name}")
+            for name in self.endpoint.labels.key
+        ]
+        group = pl.when(pl.col("role") == "shadow").then(pl.col("version")).otherwise(pl.lit(""))
+        return self.whole.select("id", pl.col("at").to_physical(), group.alias("group"), *keys).collect()
+
+    def pairs(self) -> pl.DataFrame:
+        """Labels with their predictions, where they name these of any."""
+        is_keyed = self.endpoint.labels.key and self.labels["prediction"].null_count()
+        predictions = self.keyed() if is_keyed else pl.DataFrame(schema={"id": pl.String})
+        return pairs(predictions, self.labels, self.endpoint.labels)
 
 
 def labelled(
@@ -69,6 +81,7 @@ def labelled(
 
     The columns are those of `scan_predictions` and `label`, `label_id`, `label_event_at`, `label_known_at`, which are null
     where there is no label. With `as_of` predictions and labels are those that were known at that instant.
+    Labels are read and matched here and now, the predictions that they are joined to when the frame is computed.
 
     Raises:
         NotFoundError: no such endpoint.
@@ -79,7 +92,8 @@ def labelled(
         id="prediction", label="label", label_id="id",
         **{f"label_{name}": pl.col(name).cast(_AT) for name in _INSTANTS},
     )  # fmt: skip
-    return join.whole.filter(join.span).join(chosen, on="id", how="left")
+    in_span = _between(pl.col("at").to_physical(), since, until)
+    return join.whole.filter(in_span).join(chosen.lazy(), on="id", how="left")
 
 
 def coverage(
@@ -88,22 +102,15 @@ def coverage(
 ) -> Coverage:  # fmt: skip
     """How many of an endpoint's predictions have a label, and with what delay; raises as `labelled` does."""
     join = _join(endpoint, None, None, as_of, workspace or current_workspace())
-    found = join.pairs()
-    in_span = _between(pl.col("event_at"), since, until)
-    waiting = join.labels.filter(in_span).join(found, on="id", how="anti").select(pl.len())
-    delays = (
-        join.whole.select(prediction="id", at=pl.col("at").to_physical())
-        .filter(_between(pl.col("at"), since, until))
-        .join(counting(found, join.endpoint.labels), on="prediction", how="left")
-        .select((pl.col("known_at") - pl.col("at")).alias("delay"))
-    )
-    kept, left = pl.collect_all([delays, waiting])
-    delay = kept["delay"].drop_nulls()
+    rule, asked = join.endpoint.labels, join.keyed()
+    found = pairs(asked, join.labels, rule).join(asked.select(prediction="id", at="at"), on="prediction")
+    left = join.labels.filter(_between(pl.col("event_at"), since, until)).join(found, on="id", how="anti")
+    in_span = _between(pl.col("at"), since, until)
+    delay = counting(found.filter(in_span), rule).select(pl.col("known_at") - pl.col("at")).to_series()
     quantiles = [delay.quantile(each, "linear") for each in _QUANTILES]
     delay_s = tuple(each / 1e6 for each in quantiles if each is not None)
-    return Coverage(
-        endpoint, kept.height, len(delay), left.item(), (delay_s[0], delay_s[1], delay_s[2]) if delay_s else None
-    )
+    whole = (delay_s[0], delay_s[1], delay_s[2]) if delay_s else None
+    return Coverage(endpoint, asked.filter(in_span).height, len(delay), left.height, whole)
 
 
 def labels_of(prediction_id: str, *, workspace: Workspace | None = None) -> list[dict[str, Any]]:
@@ -119,8 +126,8 @@ def labels_of(prediction_id: str, *, workspace: Workspace | None = None) -> list
         raise NotFoundError("prediction", prediction_id)
     at_us = to_us(row["at"])
     join = _join(row["endpoint"], row["at"], from_us(at_us + 1), None, workspace)
-    own = join.pairs().filter(prediction=prediction_id).collect()
-    chosen = set(counting(own.lazy(), join.endpoint.labels).collect()["id"])
+    own = join.pairs().filter(prediction=prediction_id)
+    chosen = counting(own, join.endpoint.labels)["id"].implode()
     told = own.with_columns(pl.col(_INSTANTS).cast(_AT), counts=pl.col("id").is_in(chosen)).drop("prediction")
     return told.sort("counts", "known_at", "id", descending=True).to_dicts()
 
@@ -138,7 +145,7 @@ def scan_labels(
     """
     workspace = workspace or current_workspace()
     found = _labels(get_endpoint(endpoint, workspace), LAST_US if as_of is None else to_us(as_of), workspace)
-    return found.with_columns(pl.col(*_INSTANTS, "logged_at").cast(_AT))
+    return found.lazy().with_columns(pl.col(*_INSTANTS, "logged_at").cast(_AT))
 
 
 def _join(
@@ -154,10 +161,10 @@ def _join(
     known_us = LAST_US if as_of is None else to_us(as_of)
     if as_of is not None:
         whole = whole.filter(pl.col("at").to_physical() <= known_us)
-    return _Join(found, whole, _between(pl.col("at").to_physical(), since, until), _labels(found, known_us, workspace))
+    return _Join(found, whole, _labels(found, known_us, workspace))
 
 
-def _labels(endpoint: Endpoint, known_us: int, workspace: Workspace) -> pl.LazyFrame:
+def _labels(endpoint: Endpoint, known_us: int, workspace: Workspace) -> pl.DataFrame:
     """The labels of an endpoint that were known at an instant, each once, with instants as microseconds."""
 
     def is_wanted(record: Labels) -> bool:
@@ -169,19 +176,7 @@ def _labels(endpoint: Endpoint, known_us: int, workspace: Workspace) -> pl.LazyF
     records = uncompacted(live, parts)
     frames += [frame_of(records).lazy()] if records else []
     labels = united(frames, endpoint.labels.key).with_columns(pl.col(*_INSTANTS, "logged_at").to_physical())
-    return distinct(labels.filter(pl.col("known_at") <= known_us))
-
-
-def _keyed(predictions: pl.LazyFrame, endpoint: Endpoint) -> pl.LazyFrame:
-    """Predictions as they are matched. What a shadow answered is apart: it was asked what another one was."""
-    schema = predictions.collect_schema()
-    none = pl.lit(None, dtype=pl.String)
-    keys = [
-        (text_of(f"input.{name}", schema) if f"input.{name}" in schema else none).alias(f"key.{name}")
-        for name in endpoint.labels.key
-    ]
-    group = pl.when(pl.col("role") == "shadow").then(pl.col("version")).otherwise(pl.lit(""))
-    return predictions.select("id", pl.col("at").to_physical(), group.alias("group"), *keys)
+    return distinct(labels.filter(pl.col("known_at") <= known_us).collect())
 
 
 def _between(at_us: pl.Expr, since: datetime | None, until: datetime | None) -> pl.Expr:

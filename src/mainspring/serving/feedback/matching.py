@@ -7,6 +7,7 @@ instants as microseconds and keys as texts. A key with a null in it is of nothin
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import polars as pl
 
@@ -16,39 +17,44 @@ PAIR = ("prediction", "id", "event_at", "known_at", "label")
 _GROUP = "group"
 
 
-def distinct(labels: pl.LazyFrame) -> pl.LazyFrame:
+def distinct(labels: pl.DataFrame) -> pl.DataFrame:
     """Labels without those that came again: of one id the one that was known first."""
-    told = [name for name in labels.collect_schema() if name not in ("id", "known_at", "logged_at", "source")]
-    again = pl.col("id").is_duplicated()
-    first = labels.filter(again).sort("known_at", *told, nulls_last=True)
-    return pl.concat([labels.filter(~again), first.unique("id", keep="first", maintain_order=True)])
+    told = [name for name in labels.columns if name not in ("id", "known_at", "logged_at", "source")]
+    return _one_of_each(labels, ["id"], ["known_at", *told], [False] * (len(told) + 1))
 
 
-def pairs(predictions: pl.LazyFrame, labels: pl.LazyFrame, rule: LabelRule) -> pl.LazyFrame:
-    """Every label with the predictions that it is of, as `PAIR`; one that names its prediction is of that one alone."""
-    by_id = labels.filter(pl.col("prediction").is_not_null())
-    found = by_id.join(predictions.select(prediction="id"), on="prediction", how="semi").select(PAIR)
-    if not rule.key:
-        return found
+def pairs(predictions: pl.DataFrame, labels: pl.DataFrame, rule: LabelRule) -> pl.DataFrame:
+    """Every label with the predictions that it is of, as `PAIR`; one that names its prediction is of that one alone, whether
+    it is among these or not.
+    """
+    found = labels.filter(pl.col("prediction").is_not_null()).select(PAIR)
     keys = [f"key.{name}" for name in rule.key]
-    is_whole = pl.all_horizontal(pl.col(name).is_not_null() for name in keys)
+    is_whole = pl.all_horizontal(pl.lit(True), *(pl.col(name).is_not_null() for name in keys))
+    told = labels.filter(pl.col("prediction").is_null(), is_whole).drop("prediction") if keys else labels.clear()
+    if not told.height:
+        return found
     asked = predictions.filter(is_whole).select("id", "at", _GROUP, *keys)
-    told = labels.filter(pl.col("prediction").is_null(), is_whole).drop("prediction")
     told = told.join(asked.select(_GROUP).unique(), how="cross")
-    return pl.concat([found, _by_key(asked, told, [_GROUP, *keys], rule).select(PAIR)])
+    matched = _by_key(asked, told, [_GROUP, *keys], rule).select(PAIR)
+    return pl.concat([found, matched]) if found.height else matched
 
 
-def counting(found: pl.LazyFrame, rule: LabelRule) -> pl.LazyFrame:
+def counting(found: pl.DataFrame, rule: LabelRule) -> pl.DataFrame:
     """Of the labels of each prediction the one that counts; of equal ones that with the greater id."""
     ways = {"newest": ("known_at", "event_at"), "first": ("event_at", "known_at"), "last": ("event_at", "known_at")}
-    by = [*ways[rule.pick], "id"]
-    several = pl.col("prediction").is_duplicated()
-    in_order = found.filter(several).sort(by, descending=[rule.pick != "first", True, True])
-    chosen = in_order.unique("prediction", keep="first", maintain_order=True)
-    return pl.concat([found.filter(~several), chosen])
+    return _one_of_each(found, ["prediction"], [*ways[rule.pick], "id"], [rule.pick != "first", True, True])
 
 
-def _by_key(asked: pl.LazyFrame, told: pl.LazyFrame, by: Sequence[str], rule: LabelRule) -> pl.LazyFrame:
+def _one_of_each(rows: pl.DataFrame, of: list[str], by: list[str], descending: list[bool]) -> pl.DataFrame:
+    """Of the rows that are equal in some columns the first in an order; only those of which there are several are sorted."""
+    again = rows.select(pl.struct(of).hash().is_duplicated()).to_series()  # hashes that collide by chance do no harm
+    if not again.any():
+        return rows
+    several = rows.filter(again).sort(by, descending=descending, nulls_last=True)
+    return pl.concat([rows.filter(~again), several.unique(of, keep="first", maintain_order=True)])
+
+
+def _by_key(asked: pl.DataFrame, told: pl.DataFrame, by: Sequence[str], rule: LabelRule) -> pl.DataFrame:
     """Labels with the predictions of their key within the window. Of several at one instant the last id counts, with
     `first` the first.
     """
@@ -66,26 +72,23 @@ def _by_key(asked: pl.LazyFrame, told: pl.LazyFrame, by: Sequence[str], rule: La
     after = _nearest(told, named, by, 0, "forward", rule.after_us, last_first=True)
     # A label that both found has the nearer one, of equally near ones the earlier.
     both = pl.concat([before, after]).with_columns(distance=(pl.col("event_at") - pl.col("at")).abs())
-    twice = pl.struct("id", _GROUP).is_duplicated()
-    chosen = both.filter(twice).sort("distance", "at", descending=[False, False])
-    return pl.concat([both.filter(~twice), chosen.unique(["id", _GROUP], keep="first", maintain_order=True)])
+    return _one_of_each(both, ["id", _GROUP], ["distance", "at"], [False, False])
 
 
 def _nearest(
-    told: pl.LazyFrame, asked: pl.LazyFrame, by: Sequence[str], shift_us: int, way: str, within_us: int, *,
-    last_first: bool = False,
-) -> pl.LazyFrame:  # fmt: skip
+    told: pl.DataFrame, asked: pl.DataFrame, by: Sequence[str], shift_us: int, way: Literal["backward", "forward"],
+    within_us: int, *, last_first: bool = False,
+) -> pl.DataFrame:  # fmt: skip
     """Each label with the prediction of its key that is nearest to its event, shifted, on one side, if there is one."""
     left = told.with_columns(on=pl.col("event_at") + shift_us).sort("on")
     right = asked.sort("at", "prediction", descending=[False, last_first]).with_columns(on="at")
     joined = left.join_asof(
-        right, on="on", by=list(by), strategy="backward" if way == "backward" else "forward", tolerance=within_us,
-        check_sortedness=False,
+        right, on="on", by=list(by), strategy=way, tolerance=within_us, check_sortedness=False,
     )  # fmt: skip
     return joined.filter(pl.col("prediction").is_not_null()).drop("on")
 
 
-def _all(asked: pl.LazyFrame, told: pl.LazyFrame, by: Sequence[str], rule: LabelRule) -> pl.LazyFrame:
+def _all(asked: pl.DataFrame, told: pl.DataFrame, by: Sequence[str], rule: LabelRule) -> pl.DataFrame:
     """Every pair within the window: candidates share one of two stretches of time as long as it, so that keys that come again
     for years don't multiply.
     """

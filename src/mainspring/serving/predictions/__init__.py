@@ -11,6 +11,6 @@ __getattr__, __dir__, __all__ = exports(
         "compact_predictions": ".compacting",
         **dict.fromkeys(("Entry", "Logged", "Source"), ".record"),
         **dict.fromkeys(("PredictionLog", "prediction_log"), ".log"),
-        **dict.fromkeys(("find_prediction", "scan_predictions"), ".finding"),
+        **dict.fromkeys(("find_prediction", "get_prediction", "scan_predictions"), ".finding"),
     },
 )

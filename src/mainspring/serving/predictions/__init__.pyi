@@ -1,5 +1,6 @@
 from mainspring.serving.predictions.compacting import compact_predictions as compact_predictions
 from mainspring.serving.predictions.finding import find_prediction as find_prediction
+from mainspring.serving.predictions.finding import get_prediction as get_prediction
 from mainspring.serving.predictions.finding import scan_predictions as scan_predictions
 from mainspring.serving.predictions.log import PredictionLog as PredictionLog
 from mainspring.serving.predictions.log import prediction_log as prediction_log

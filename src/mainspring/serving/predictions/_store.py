@@ -42,6 +42,10 @@ class PredictionParts(PartStore[PredictionPart]):
         """The parts that may hold an id."""
         return self.where("writer = ? AND first_id <= ? AND last_id >= ?", (writer, prediction_id, prediction_id))
 
+    def by(self, writer: str) -> list[PredictionPart]:
+        """The parts of a writer."""
+        return self.where("writer = ?", (writer,))
+
     def of(self, endpoint: str, since_us: int, until_us: int) -> list[PredictionPart]:
         """The parts of an endpoint with predictions in a span, the end not in it."""
         return self.where("endpoint = ? AND last_at >= ? AND first_at < ?", (endpoint, since_us, until_us))

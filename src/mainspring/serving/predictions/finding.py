@@ -14,12 +14,12 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from mainspring.clock import FIRST_US, LAST_US, to_us
-from mainspring.errors import NotFoundError
+from mainspring.clock import FIRST_US, LAST_US, from_us, to_us
+from mainspring.errors import NotFoundError, counted
 from mainspring.serving.parts import read_records, scan_part, uncompacted
 from mainspring.serving.predictions._store import PredictionParts
 from mainspring.serving.predictions.frames import SCHEMA, frame_of, types_of
-from mainspring.serving.predictions.ids import id_at, writer_of
+from mainspring.serving.predictions.ids import id_at, time_of, writer_of
 from mainspring.serving.predictions.log import predictions_folder
 from mainspring.serving.predictions.record import Logged, decode
 from mainspring.store import list_segments, read_segment
@@ -56,6 +56,40 @@ def find_prediction(prediction_id: str, workspace: Workspace | None = None) -> d
         if found.height:
             return found.row(0, named=True)
     return None
+
+
+def get_prediction(prediction_id: str, workspace: Workspace | None = None) -> dict[str, Any]:
+    """A prediction by its id, as `find_prediction` gives it.
+
+    Raises:
+        InvalidError: it is no id.
+        NotFoundError: it isn't in the log; the text says where was looked.
+        StorageError: the log can't be read.
+    """
+    workspace = workspace or current_workspace()
+    found = find_prediction(prediction_id, workspace)
+    if found is None:
+        raise NotFoundError("prediction", prediction_id, hint=_looked(prediction_id, workspace))
+    return found
+
+
+def _looked(prediction_id: str, workspace: Workspace) -> str:
+    """Where a prediction was looked for that isn't there, and why it may not be."""
+    writer, folder = writer_of(prediction_id), predictions_folder(workspace)
+    segments = [each for each in list_segments(folder) if each.name.endswith(f"-{writer}.segment")]
+    parts = PredictionParts(workspace.database).by(writer)
+    where = f"{counted(len(segments), 'segment')} here and {counted(len(parts), 'compacted part')}"
+    given_us = time_of(prediction_id)
+    given = f"of {from_us(given_us):%Y-%m-%d %H:%M:%S} UTC, " if given_us <= LAST_US else ""
+    if not segments and not parts:
+        return (
+            f"It is {given}and nothing of its writer `{writer}` is in {folder} or in the workspace's compacted parts. "
+            "Another machine's predictions are found once they are compacted there."
+        )
+    return (
+        f"It is {given}and is not in what its writer `{writer}` left: {where}. "
+        "An endpoint that logs a share of its requests answers ids that are not in the log."
+    )
 
 
 def scan_predictions(

@@ -1,4 +1,5 @@
-"""Records of predictions as a table: a row for each, `input.NAME`, `feature.NAME`, `status.NAME`, and `output`.
+"""Records of predictions as a table: a row for each, `input.NAME`, `feature.NAME`, `status.NAME`,
+`event_at.NAME`, and `output`.
 
 The same records give the same table, live or compacted. Values that their declared type can't hold stay texts.
 """
@@ -72,6 +73,7 @@ def _own(record: Logged) -> dict[str, Sequence[Any]]:
         for place, name in enumerate(record.features.names):
             found[f"feature.{name}"] = [row[place] for row in record.features.values]
             found[f"status.{name}"] = [row[place] for row in record.features.statuses]
+            found[f"event_at.{name}"] = [row[place] for row in record.features.event_us]
     first = record.outputs[0]
     if isinstance(first, dict):
         return found | {f"output.{name}": [each[name] for each in record.outputs] for name in first}
@@ -80,6 +82,8 @@ def _own(record: Logged) -> dict[str, Sequence[Any]]:
 
 def _typed(name: str, values: list[Any], types: Mapping[str, str]) -> pl.Series:
     kind, _, own = name.partition(".")
+    if kind == "event_at":
+        return pl.Series(name, values, dtype=AT)
     return typed_column(name, values, types.get(own, "") if kind in ("input", "feature") else "")
 
 

@@ -69,3 +69,12 @@ def writer_of(given_id: str) -> str:
     if _FORM.fullmatch(given_id) is None:
         raise InvalidError("prediction", given_id, "an id of 32 hexadecimal digits, as it was answered with")
     return given_id[_TIME:_WRITER]
+
+
+def time_of(given_id: str) -> int:
+    """When it was given, in microseconds since 1970.
+
+    >>> time_of("000000000f424000c0ffee0000000000")
+    1000000
+    """
+    return int(given_id[:_TIME], 16)

@@ -1,0 +1,127 @@
+"""One view of everything that a prediction came from."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from mainspring.clock import from_us, to_us
+from mainspring.data import get_dataset_version
+from mainspring.errors import NotFoundError, listed
+from mainspring.ledger import Node
+from mainspring.models import ModelStore, ModelVersion
+from mainspring.serving.endpoint import EndpointStore
+from mainspring.serving.explanation.origin import Origin, datasets_of, run_of, sources_of, walked
+from mainspring.serving.explanation.reads import features_read
+from mainspring.serving.explanation.record import Binding, Explanation, ReadView, UsedDataset
+from mainspring.serving.feedback import labels_of
+from mainspring.serving.predictions import get_prediction
+from mainspring.workspace import Workspace, current_workspace
+
+_EVENTS_AT_ONCE = 1000
+
+
+def explain(prediction_id: str, *, workspace: Workspace | None = None) -> Explanation:
+    """Where a prediction came from: who bound what answered it, the model and the run that made it, the features that were
+    read with what they were read from, and all of that down to source files and their digests.
+
+    What isn't known is said in `gaps`; nothing of it is an error.
+
+    Raises:
+        InvalidError: it is no id of a prediction.
+        NotFoundError: it isn't in the log; the text says where was looked.
+        StorageError: the log can't be read.
+    """
+    workspace = workspace or current_workspace()
+    row = get_prediction(prediction_id, workspace)
+    binding = _binding(row, workspace)
+    model = ModelStore(workspace.database, workspace.ledger).find("v.id = ?", (row["version"],))
+    service, features, views = features_read(row, workspace)
+    read, unknown = _read_from(views, workspace)
+    start = Node(row["id"], "prediction", f"prediction of {row['endpoint']}", None, to_us(row["at"]))
+    model_id = model.id if model else None
+    origin = walked(start, model_id, [(view, node) for node, own in read.items() for view in own], workspace)
+    run = run_of(origin, model.id, model.run, workspace) if model else None
+    datasets = datasets_of(origin, model_id, read)
+    gaps = [
+        *_gaps_of_log(row, binding), *_gaps_of_model(row, model, run is not None, origin, datasets, workspace), *unknown,
+    ]  # fmt: skip
+    return Explanation(
+        id=row["id"], at=row["at"], prediction=row, labels=tuple(labels_of(prediction_id, workspace=workspace)),
+        binding=binding, model=str(model) if model else "", model_id=model_id or "",
+        model_digest=model.content_digest if model else "", run=run, features_service=service,
+        features_at=row["features_at"], features=tuple(features), views=tuple(views), datasets=tuple(datasets),
+        sources=tuple(sources_of(origin)), nodes=tuple(origin.nodes.values()), edges=tuple(origin.edges),
+        removed=origin.removed, gaps=tuple(gaps),
+    )  # fmt: skip
+
+
+def _binding(row: dict[str, Any], workspace: Workspace) -> Binding | None:
+    """What was bound when it was answered, by the event that told of it."""
+    endpoint = EndpointStore(workspace.database).find(row["endpoint"])
+    if endpoint is None:
+        return None
+    seq = 0
+    while events := workspace.ledger.events(seq, subject=endpoint.id, limit=_EVENTS_AT_ONCE):
+        for event in events:
+            if event.payload.get("generation") == row["generation"]:
+                told = event.payload
+                return Binding(
+                    endpoint=endpoint.name, generation=row["generation"], target=told.get("target", ""),
+                    moved_at=from_us(event.at), actor=event.actor, verified=event.verified, note=told.get("note", ""),
+                    redact=tuple(told.get("redact", ())),
+                )  # fmt: skip
+        seq = events[-1].seq
+    return None
+
+
+def _read_from(views: list[ReadView], workspace: Workspace) -> tuple[dict[str, list[ReadView]], list[str]]:
+    """The views that were read, by the nodes of the dataset versions that the store reflected; and those that have none."""
+    found: dict[str, list[ReadView]] = {}
+    gaps = []
+    for view in views:
+        if not view.dataset_version:
+            gaps.append(
+                f"What `{view.view}` had read of the stream `{view.source}` are its events up to offset {view.offset:,}."
+                if view.offset is not None
+                else f"The online store had only what was pushed into `{view.view}`."
+            )
+            continue
+        try:
+            version = get_dataset_version(view.dataset_version, workspace)
+        except NotFoundError as error:
+            gaps.append(f"What `{view.view}` was read from is not known: {error}")
+        else:
+            found.setdefault(version.id, []).append(view)
+    return found, gaps
+
+
+def _gaps_of_log(row: dict[str, Any], binding: Binding | None) -> list[str]:
+    if binding is None:
+        return [f"The ledger knows no generation {row['generation']} of an endpoint `{row['endpoint']}`."]
+    return [f"Never logged here: {listed(binding.redact)} (redacted)."] if binding.redact else []
+
+
+def _gaps_of_model(
+    row: dict[str, Any], model: ModelVersion | None, has_run: bool, origin: Origin, datasets: list[UsedDataset],
+    workspace: Workspace,
+) -> list[str]:  # fmt: skip
+    if model is None:
+        service = f"`{row['endpoint']}` is a service that runs outside"
+        return [f"{service}: what its version `{row['version']}` was made of is not recorded here."]
+    gaps = []
+    if model.deleted_at is not None:
+        gaps.append(f"The model version {model} was deleted at {from_us(model.deleted_at):%Y-%m-%d %H:%M} UTC.")
+    if model.encoded is not None:
+        gone = [blob for blob in (model.encoded.blob, *model.encoded.blobs) if not workspace.blobs.exists(blob)]
+        if gone:
+            gaps.append(f"Bytes of the model version {model} are no longer in the blob store: {listed(gone)}.")
+    if not has_run:
+        gaps.append(f"No run made {model}: it was registered outside of one, so its code is not recorded.")
+    if not any(each.trained for each in datasets):
+        gaps.append(f"No version of a dataset is recorded from which {model} was made.")
+    with suppress(StopIteration):
+        name = next(origin.nodes[node].label for node in origin.removed)
+        more = len(origin.removed) - 1
+        gaps.append(f"Data was removed on the way: {name}{f' and {more:,} more' if more else ''}.")
+    return gaps
