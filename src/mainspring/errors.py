@@ -14,6 +14,7 @@ MainspringError
 ├── NotServedError (LookupError)       a server has no such route
 ├── UnsupportedError (RuntimeError)    what a server doesn't take; clients may go another way
 ├── StepError (RuntimeError)           a step failed: its place, kind, attempt and log
+├── ModelError (RuntimeError)           a model failed in a process of its own
 ├── RebuildError (RuntimeError)         a recorded environment can't be had here
 ├── NotAllowedError (PermissionError)  the action needs a permission that was not given
 ├── ConflictError (RuntimeError)       somebody else changed it first; transient
@@ -21,6 +22,7 @@ MainspringError
 └── StorageError (OSError)             state can't be read or written: the directory or address is named
     ├── CorruptBlobError               stored bytes no longer match their digest
     └── UnavailableError               a database or blob store can't be reached; transient
+        └── ModelAwayError             a model's own process ended or isn't ready; transient
 """
 
 from __future__ import annotations
@@ -162,6 +164,16 @@ class StepError(MainspringError, RuntimeError):
         super().__init__(f"Step `{step}` failed ({kind}, attempt {attempt}): {message}")
 
 
+class ModelError(MainspringError, RuntimeError):
+    """A model failed in a process of its own. `kind` is the type of what it raised, `trace` where, as text."""
+
+    code = "model_failed"
+
+    def __init__(self, model: str, kind: str, message: str, trace: str = "") -> None:
+        self.model, self.kind, self.message, self.trace = model, kind, message, trace
+        super().__init__(f"{model} failed in its own process: {kind}: {message}")
+
+
 class RebuildError(MainspringError, RuntimeError):
     """A recorded environment can't be had here. `missing` names what is lacking."""
 
@@ -230,6 +242,16 @@ class UnavailableError(StorageError):
 
     code = "unavailable"
     transient = True
+
+
+class ModelAwayError(UnavailableError):
+    """A model's own process ended or isn't ready. `retry_s` is after how many seconds it is worth asking again."""
+
+    code = "model_away"
+
+    def __init__(self, model: str, reason: str, retry_s: float) -> None:
+        self.model, self.retry_s = model, retry_s
+        super().__init__(model, reason)
 
 
 @contextmanager

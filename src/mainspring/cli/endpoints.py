@@ -79,7 +79,7 @@ def show_one(invocation: Invocation, endpoint: str) -> None:
 )
 @click.option(
     "--runtime", type=click.Choice(["native", "onnx"]),
-    help="Whether the model itself answers or its ONNX graph (`models onnx`); at first the model.",
+    help="Whether the model itself answers or its ONNX graph (`models onnx`); at first what answered one row faster.",
 )  # fmt: skip
 @click.option(
     "--log", type=click.Choice(["required", "best-effort", "off"]),
@@ -91,24 +91,30 @@ def show_one(invocation: Invocation, endpoint: str) -> None:
 @click.option(
     "--redact", multiple=True, metavar="NAME", help="Leave this column or feature out of the log; '' for none any more."
 )
+@click.option(
+    "--isolated/--no-isolated", default=None,
+    help="Whether its model has a process of its own, as one has anyway whose library isn't here in the recorded release.",
+)  # fmt: skip
+@click.option(
+    "--memory-mb", type=click.IntRange(0), metavar="MB",
+    help="Memory above which the model's own process is started anew; 0 is no limit.",
+)  # fmt: skip
 @label_options
 @click.option("--note", default="", metavar="TEXT", help="Kept with the move.")
 @click.pass_obj
 def bind_one(
     invocation: Invocation, /, endpoint: str, target: str, version: str, overrides: bool | None, runtime: Runtime | None,
-    log: Logging | None, log_share: float | None, redact: tuple[str, ...], note: str, **labels: Any,
+    log: Logging | None, log_share: float | None, redact: tuple[str, ...], isolated: bool | None,
+    memory_mb: int | None, note: str, **labels: Any,
 ) -> None:  # fmt: skip
     """Make ENDPOINT serve MODEL@ALIAS, or move what it serves to another version. Running servers follow."""
     from mainspring.serving import bind
 
     bound = bind(
         endpoint, target, version=version, overrides=overrides, runtime=runtime, log=log, log_share=log_share,
-        redact=_names(redact), note=note, workspace=invocation.workspace, **labels,
+        redact=_names(redact), isolated=isolated, memory_mb=memory_mb, note=note, workspace=invocation.workspace, **labels,
     )  # fmt: skip
-    invocation.show(
-        {"endpoint": _document(bound, invocation.workspace)},
-        lambda: f"{bound.name} serves {bound.serves} ({bound.target}){' by ONNX' if bound.runtime == 'onnx' else ''}",
-    )
+    invocation.show({"endpoint": _document(bound, invocation.workspace)}, lambda: _bound(bound))
 
 
 @endpoints.command("outside")
@@ -137,6 +143,12 @@ def declare_outside(
     )
     document = _document(made.endpoint, invocation.workspace)
     invocation.show({"endpoint": document}, f"{endpoint} is a service that runs outside, at version {version}.")
+
+
+def _bound(bound: Endpoint) -> str:
+    by = " by ONNX" if bound.runtime == "onnx" else ""
+    why = f"\n{bound.runtime} is proposed: {bound.runtime_reason}" if by and bound.runtime_reason else ""
+    return f"{bound.name} serves {bound.serves} ({bound.target}){by}{why}"
 
 
 def _names(given: tuple[str, ...]) -> list[str] | None:
@@ -169,7 +181,8 @@ def _shown(found: dict[str, Any]) -> str:
             ("endpoint", text.bold(found["name"])),
             ("bound to", found["target"] or "a service that runs outside"),
             ("serves", found["serves"]),
-            ("runtime", found["runtime"] if found["target"] else ""),
+            ("runtime", _runtime(found) if found["target"] else ""),
+            ("process", _process(found)),
             ("reads", features_read(found["features"])),
             ("overrides", "a request may hold features" if found["overrides"] else ""),
             ("log", found["log"] + (f", {found['log_share']:.3g} of requests" if found["log_share"] < 1 else "")),
@@ -179,6 +192,16 @@ def _shown(found: dict[str, Any]) -> str:
             ("moved", text.moment(found["moved_at"])),
         ]
     )
+
+
+def _runtime(found: dict[str, Any]) -> str:
+    reason = found["runtime_reason"]
+    return f"{found['runtime']}, {f'proposed: {reason}' if reason else 'chosen'}"
+
+
+def _process(found: dict[str, Any]) -> str:
+    limit = f", started anew above {found['memory_mb']:,} MiB" if found["memory_mb"] else ""
+    return f"its own{limit}" if found["isolated"] or limit else ""
 
 
 def _listed(found: list[dict[str, Any]]) -> str:

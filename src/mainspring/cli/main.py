@@ -28,6 +28,7 @@ COMMANDS = {
     "models": (f"{_HOME}models:models", "List model versions and move aliases."),
     "endpoints": (f"{_HOME}endpoints:endpoints", "List endpoints and bind them to models."),
     "serve": (f"{_HOME}serve:serve", "Answer predictions of an endpoint over HTTP."),
+    "build": (f"{_HOME}build:build", "Build a container image of an endpoint."),
     "predict": (f"{_HOME}predict:predict", "Predict all rows of a dataset or a query."),
     "loadtest": (f"{_HOME}loadtest:loadtest", "Ask a server at given rates and say what it holds."),
     "predictions": (f"{_HOME}predictions:predictions", "Look into the log of predictions."),

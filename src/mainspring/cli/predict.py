@@ -44,7 +44,7 @@ _READERS = {".parquet": "scan_parquet", ".csv": "scan_csv", ".jsonl": "scan_ndjs
 @click.option(
     "--runtime",
     type=click.Choice(["native", "onnx"]),
-    help="Whether the model answers or its graph; at first as the endpoint.",
+    help="Whether the model answers or its graph; at first as the endpoint, of a version what is faster in large batches.",
 )
 @click.option(
     "--time", default="", metavar="COLUMN", help="Join features as they were known at this instant; at first as of now."
@@ -100,6 +100,8 @@ def _said(done: BatchPrediction) -> str:
     lines = [
         f"{text.bold(str(done.version))}  {text.counted(done.rows, 'row')} predicted by {done.model} ({done.runtime})"
     ]
+    if done.runtime_reason and done.runtime == "onnx":
+        lines.append(f"{done.runtime} is proposed: {done.runtime_reason}")
     if done.reused:
         lines.append(f"{text.counted(done.reused, 'row')} stood ready from an earlier job")
     if done.quarantined is not None:

@@ -5,13 +5,14 @@ No state but the model: the same records give the same answers. Polars and panda
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from inspect import isgeneratorfunction
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from mainspring.errors import InvalidError, WrongTypeError, counted
+from mainspring.errors import InvalidError, UnsupportedError, WrongTypeError, counted
 from mainspring.models.records import RecordCheck
 from mainspring.models.rows import RowDecoder
 from mainspring.models.signature import Columns, Problem, Signature
@@ -43,6 +44,15 @@ class Predictor:
         self._check = RecordCheck(signature)
         self.decode = RowDecoder(signature).decode
         self._table = _TABLES[input_kind](signature)
+        self._yields = getattr(model, "predict_stream", None)
+        self._only_yields = self._yields is None and isgeneratorfunction(model.predict)
+        if self._only_yields:
+            self._yields = model.predict
+
+    @property
+    def streams(self) -> bool:
+        """Whether the model can give its answer to a row in parts."""
+        return self._yields is not None
 
     @classmethod
     def load(cls, version: ModelVersion, blobs: BlobStore, *, workspace: Workspace | None = None) -> Predictor:
@@ -75,6 +85,18 @@ class Predictor:
         expect_none(problems, len(records))
         return self.answer(columns, len(records))
 
+    @property
+    def restarts(self) -> int | None:
+        """How often the model's own process was replaced; None if it is in this one."""
+        return None
+
+    def give_up(self) -> bool:
+        """End a call that takes too long, if that can be done; what it was asked for fails then."""
+        return False
+
+    def close(self) -> None:
+        """Let go of what it holds outside this process."""
+
     def check(self, records: Sequence[Any]) -> tuple[Columns, list[Problem]]:
         """Records as columns, and what is wrong with them."""
         return self._check(records)
@@ -87,6 +109,11 @@ class Predictor:
         """
         if not rows:
             return []
+        if self._only_yields:
+            names = [field.name for field in self.signature.inputs]
+            return [
+                whole([*self.stream({name: columns[name][row : row + 1] for name in names})]) for row in range(rows)
+            ]
         table, output = self._table(columns), self.signature.output
         if output.kind in ("probability", "probabilities"):
             given = np.asarray(self.model.predict_proba(table))
@@ -100,6 +127,42 @@ class Predictor:
             given = given[:, 0]
         _check_answers(given, (rows,))
         return given.tolist()  # type: ignore[no-any-return]  # NumPy types it loosely
+
+    def stream(self, columns: Columns) -> Iterator[Any]:
+        """The parts of the answer to one row that was checked, as plain values, each made when it is asked for.
+
+        Raises:
+            UnsupportedError: the model answers in one piece.
+            WrongTypeError: a part is nothing that JSON has a form for.
+        """
+        if self._yields is None:
+            raise UnsupportedError("This model answers in one piece.")
+        for part in self._yields(self._table(columns)):
+            yield _plain_part(part)
+
+
+def whole(parts: Sequence[Any]) -> Any:
+    """The answer that came in these parts: their text, if all are texts, else a list of them.
+
+    >>> whole(["on ", "time"]), whole([1, "x"])
+    ('on time', [1, 'x'])
+    """
+    return "".join(parts) if parts and all(isinstance(part, str) for part in parts) else list(parts)
+
+
+def _plain_part(part: Any) -> Any:
+    if type(part) in (str, int, bool):
+        return part
+    try:
+        return msgspec.json.decode(msgspec.json.encode(part, enc_hook=_plain_array))
+    except (TypeError, ValueError) as error:
+        raise WrongTypeError("model", part, "parts that JSON has a form for") from error
+
+
+def _plain_array(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(type(value).__name__)
 
 
 def expect_none(problems: Sequence[Problem], records: int) -> None:

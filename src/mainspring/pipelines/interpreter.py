@@ -1,4 +1,4 @@
-"""The Python that workers run in: this one, or a virtual environment with the distributions that a run recorded.
+"""The Python that workers run in: this one, or a virtual environment with the distributions that were recorded.
 
 Invariant: an environment is built apart and renamed when it is whole, and used only while it holds what was recorded.
 Mainspring itself, and what is installed here for editing, is taken as it stands here, by links: no index has it.
@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,28 +41,43 @@ def this_interpreter() -> Interpreter:
     return Interpreter(sys.executable)
 
 
-def rebuilt_interpreter(recorded: Environment, cache: Path) -> Interpreter:
+def rebuilt_interpreter(
+    recorded: Environment, cache: Path, *, needed: Collection[str] | None = None, asked_by: str = "mainspring replay"
+) -> Interpreter:
     """An interpreter with the recorded distributions, by pip as it is configured here; kept in the folder of caches.
+
+    With `needed` it has these and what they require, as far as that was recorded in the recorded versions, and no others;
+    one that wasn't recorded is of the version that is installed here. `asked_by` is the command that an error tells to call.
 
     Raises:
         RebuildError: it takes another Python than this, pip isn't installed here, or it can't get a distribution.
     """
     here = f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
-    needed = f"{recorded.implementation} {recorded.python_minor}"
-    if needed != here:
-        hint = f"Call `mainspring replay` by a Python {recorded.python_minor} that has Mainspring."
-        raise RebuildError(f"{needed}", f"as this is {here}", hint)
-    own = {_SELF, *installed(cache).editable}
-    pins = {name: version for name, version in sorted(recorded.distributions.items()) if name not in own}
-    key = msgspec.json.encode((pins, sys.version, sys.base_prefix, platform_name()))
+    wanted = f"{recorded.implementation} {recorded.python_minor}"
+    if wanted != here:
+        hint = f"Call `{asked_by}` by a Python {recorded.python_minor} that has Mainspring."
+        raise RebuildError(f"{wanted}", f"as this is {here}", hint)
+    present = installed(cache)
+    own = {_SELF, *present.editable}
+    known = recorded.distributions | ({} if needed is None else _unrecorded(needed, recorded, present.versions))
+    pins = {name: version for name, version in sorted(known.items()) if name not in own}
+    roots = None if needed is None else sorted({*needed} & pins.keys())
+    key = msgspec.json.encode(
+        (pins, sys.version, sys.base_prefix, platform_name(), *([] if roots is None else [roots]))
+    )
     folder = cache / FOLDER / blake3(key).hexdigest(16)
-    if folder.is_dir() and not _holds(folder, pins, own):
+    if folder.is_dir() and not _holds(folder, pins, own, roots):
         shutil.rmtree(folder, ignore_errors=True)
     if not folder.is_dir():
-        _build(folder, pins)
+        _build(folder, pins, roots)
     os.utime(folder)  # for the collector: it is in use
     link_distributions({_SELF, *(own & recorded.distributions.keys())}, _packages(folder))
     return Interpreter(str(folder / "bin" / "python"), (str(_packages(folder)),))
+
+
+def _unrecorded(needed: Collection[str], recorded: Environment, here: Mapping[str, str]) -> dict[str, str]:
+    """The versions here of what is needed and wasn't recorded."""
+    return {name: here[name] for name in needed if name in here and name not in recorded.distributions}
 
 
 def link_distributions(names: Collection[str], packages: Path) -> None:
@@ -85,25 +100,30 @@ def _link(link: Path, target: Path) -> None:
         made.replace(link)
 
 
-def _holds(folder: Path, pins: dict[str, str], own: Collection[str]) -> bool:
-    """Whether exactly the pins are installed there."""
+def _holds(folder: Path, pins: dict[str, str], own: Collection[str], roots: Sequence[str] | None) -> bool:
+    """Whether exactly the pins are installed there; or the roots, and whatever else of the pins."""
     there = snapshot([str(_packages(folder))]).distributions
-    return {name: version for name, version in there.items() if name not in own} == pins
+    found = {name: version for name, version in there.items() if name not in own}
+    if roots is None:
+        return found == pins
+    return found.keys() >= {*roots} and all(pins.get(name, version) == version for name, version in found.items())
 
 
-def _build(folder: Path, pins: dict[str, str]) -> None:
+def _build(folder: Path, pins: dict[str, str], roots: Sequence[str] | None) -> None:
     if find_spec("pip") is None:
         raise RebuildError("pip", "which installs the recorded distributions", "Install it: python -m ensurepip")
     partial = folder.with_name(f"{folder.name}.{new_id()}")
     try:
         _called("-m", "venv", "--without-pip", str(partial))
         if pins:
-            lock = partial / "pins.txt"
-            lock.write_text("".join(f"{name}=={version}\n" for name, version in pins.items()))
-            python = str(partial / "bin" / "python")
+            lock, wanted = partial / "pins.txt", partial / "needed.txt"
+            lines = {name: f"{name}=={version}\n" for name, version in pins.items()}
+            lock.write_text("".join(lines.values()))
+            wanted.write_text("".join(lines[name] for name in (pins if roots is None else roots)))
+            how = ("--no-deps",) if roots is None else ("-c", str(lock))
             _called(
-                "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-input", "--retries", "1",
-                "--disable-pip-version-check", "-r", str(lock),
+                "-m", "pip", "--python", str(partial / "bin" / "python"), "install", "-q", *how, "--no-input",
+                "--retries", "1", "--disable-pip-version-check", "-r", str(wanted),
             )  # fmt: skip
         with suppress(OSError):  # another process was first
             partial.rename(folder)

@@ -20,7 +20,7 @@ def serve_orders(ready: Callable[[], Callable[[WorkOrder], None]]) -> NoReturn:
 
     `ready` opens what the work needs and gives what obeys an order; the supervisor's end is noticed meanwhile, too.
     """
-    _end_with_parent()
+    end_with_parent()
     orders, answers = int(os.environ["MAINSPRING_ORDERS"]), int(os.environ["MAINSPRING_ANSWERS"])
     for pipe in (orders, answers):
         os.set_inheritable(pipe, False)
@@ -56,7 +56,7 @@ class _Lines:
         os._exit(0)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """On Linux, have the kernel end this process with the one that started it, even while C code holds it."""
     if sys.platform != "linux":
         return

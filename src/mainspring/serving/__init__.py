@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = exports(
     __name__,
     {
         **dict.fromkeys(
-            ("Endpoint", "Logging", "Runtime", "bind", "get_endpoint", "list_endpoints"), "mainspring.serving.endpoint"
+            ("Endpoint", "Logging", "bind", "get_endpoint", "list_endpoints"), "mainspring.serving.endpoint"
         ),
         **dict.fromkeys(("OnlinePredictor", "load_predictor", "service_of"), "mainspring.serving.online"),
         **dict.fromkeys(("OutsideService", "find_outside_service", "outside_service"), "mainspring.serving.outside"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
@@ -14,10 +15,18 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mainspring.errors import MainspringError, StorageError, WrongTypeError, close_names, shorten
+from mainspring.errors import (
+    MainspringError,
+    ModelAwayError,
+    ModelError,
+    StorageError,
+    WrongTypeError,
+    close_names,
+    shorten,
+)
 from mainspring.models.predictor import plain
 from mainspring.secrets import redact
-from mainspring.serving.batching import MANY_ROWS, TIMEOUT_S, Batcher
+from mainspring.serving.batching import MANY_ROWS, TIMEOUT_S
 from mainspring.serving.endpoint import EndpointStore
 from mainspring.serving.feedback.wire import expect_taken, read_labels
 from mainspring.serving.live import Live, load_live
@@ -95,7 +104,7 @@ class ServingApp(WebApp):
         self._endpoints = EndpointStore(workspace.database)
         self._poll_s = poll_s
         self._first = endpoints[0]
-        self._retired: list[Batcher] = []
+        self._retired: list[Live] = []
 
     def route(self, path: str) -> str:
         """The route that a path belongs to."""
@@ -142,6 +151,12 @@ class ServingApp(WebApp):
                 dropped.append(({"endpoint": name}, live.predictor.log.dropped))
         lines = gauge("mainspring_model_info", "The model version that answers.", versions)
         lines += counter("mainspring_stuck_total", "Batches that the model was given up on.", stuck)
+        replaced = [
+            ({"endpoint": name}, live.restarts) for name, live in self.live.items() if live.restarts is not None
+        ]
+        if replaced:
+            about = "Processes of a model that died, hung or leaked, and were replaced."
+            lines += counter("mainspring_model_processes_replaced_total", about, replaced)
         if self._statuses:
             counts = [({"endpoint": name, "status": each}, n) for (name, each), n in sorted(self._statuses.items())]
             lines += counter("mainspring_features_total", "Features that were read for predictions, by status.", counts)
@@ -170,8 +185,7 @@ class ServingApp(WebApp):
     async def settle(self) -> None:
         """Wait for no store and no model any longer."""
         self._readers.shutdown(wait=False, cancel_futures=True)
-        for live in self.live.values():
-            live.batcher.close()
+        await asyncio.gather(*(asyncio.to_thread(live.close) for live in (*self.live.values(), *self._retired)))
 
     async def _predict(self, request: Request) -> Answer:
         live = self._asked(request, self._place(request.path))
@@ -258,6 +272,8 @@ class ServingApp(WebApp):
             answers = await live.batcher.answer(filled.columns, call.rows, entry)
         except RequestError:
             raise
+        except ModelAwayError as error:
+            raise _away(error) from error
         except (Exception, SystemExit) as error:
             raise _failed(request, live.name, error) from error
         return Outcome(answers, request_id, statuses, entry.first)
@@ -313,11 +329,11 @@ class ServingApp(WebApp):
         """Give up the calls that take too long."""
         while True:
             await asyncio.sleep(min(_OVERDUE_S, self._timeout_s / 4))
-            for batcher in (*(live.batcher for live in self.live.values()), *self._retired):
-                batcher.end_overdue()
-            for batcher in [each for each in self._retired if each.is_idle]:
-                self._retired.remove(batcher)
-                batcher.close()
+            for live in (*self.live.values(), *self._retired):
+                live.batcher.end_overdue()
+            for live in [each for each in self._retired if each.is_idle]:
+                self._retired.remove(live)
+                await asyncio.to_thread(live.close)
 
     async def _follow(self) -> None:
         """Look each second whether an endpoint moved; the new model is loaded and warm before it answers."""
@@ -340,7 +356,7 @@ class ServingApp(WebApp):
             raise MainspringError("the endpoint is gone")
         if row.generation != self.live[name].endpoint.generation:
             before = self.live[name]
-            self._retired.append(before.batcher)  # requests that began with it end with it
+            self._retired.append(before)  # requests that began with it end with it
             self.live[name] = load_live(self.workspace, row.name, timeout_s=self._timeout_s)
             self.live[name].intake.go_on(before.intake)
 
@@ -351,8 +367,15 @@ def _version() -> str:
     return __version__
 
 
+def _away(error: ModelAwayError) -> RequestError:
+    """The answer while a model's own process is started again."""
+    return RequestError(503, str(error), ((b"retry-after", b"%d" % math.ceil(error.retry_s)),))
+
+
 def _failed(request: Request, what: str, error: BaseException) -> RequestError:
     """The answer to a request at which code of the project failed."""
-    _log.error("request %s: %s failed", request.id.decode(), what, exc_info=error)
-    text = f"{what} failed on this request ({type(error).__name__}). The log of the server has more."
+    trace = f"\n{redact(error.trace)}" if isinstance(error, ModelError) else ""
+    _log.error("request %s: %s failed%s", request.id.decode(), what, trace, exc_info=error)
+    kind = error.kind if isinstance(error, ModelError) else type(error).__name__
+    text = f"{what} failed on this request ({kind}). The log of the server has more."
     return RequestError(500, text)

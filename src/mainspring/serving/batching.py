@@ -48,15 +48,19 @@ class Batcher:
     `answer` takes columns and their number of rows, and `names` are the columns that it needs. It takes about `call_s`: what is
     quick is not worth a turn of the loop in which others could join it, and what is slow is worth a thread. A call is given
     up after `timeout_s`, whether it waits or is being answered. `log` gets the entries of calls with their answers before these
-    are given; what it raises is raised to each of the calls.
+    are given; what it raises is raised to each of the calls. `give_up` ends a call that hangs, and tells whether it could;
+    then all calls are made in a thread, which is free again.
     """
 
     def __init__(
         self, answer: Callable[[Columns, int], Answers], names: Sequence[str], *, call_s: float,
         most_rows: int = MOST_ROWS, most_waiting: int = MOST_WAITING, timeout_s: float = TIMEOUT_S, log: Log | None = None,
+        give_up: Callable[[], bool] | None = None,
     ) -> None:  # fmt: skip
         self._answer, self._names, self._log = answer, tuple(names), log
-        self.is_quick, self.is_slow = call_s < _QUICK_S, call_s > SLOW_S
+        self._give_up = give_up
+        self.is_slow = call_s > SLOW_S or give_up is not None
+        self.is_quick = call_s < _QUICK_S and not self.is_slow
         self._most_rows, self._most_waiting, self._timeout_s = most_rows, most_waiting, timeout_s
         self._waiting: deque[_Waiting] = deque()
         self._rows_waiting = 0
@@ -103,6 +107,8 @@ class Batcher:
             said = f"The model did not answer within {self._timeout_s:g} s."
             call.answered.set_exception(RequestError(504, said))
         if self._running and self._thread is not None and all(call.answered.done() for call in self._running):
+            if self._give_up is not None and self._give_up():
+                return  # its thread is told, and goes on with what waits
             self.stuck += 1  # its thread can't be stopped; another one answers what comes
             self._running = []
             self._thread.shutdown(wait=False)

@@ -18,7 +18,6 @@ from mainspring.models import (
     ModelStore,
     ModelVersion,
     check_alias,
-    expect_graph,
     expect_loadable,
     expect_model,
     get_model_version,
@@ -26,6 +25,7 @@ from mainspring.models import (
 )
 from mainspring.secrets import redact
 from mainspring.serving.label_rule import LabelRule, Match, Pick, changed_rule, expect_in_log
+from mainspring.serving.runtime import ONLINE_ROWS, Runtime, expect_runtime, proposed_runtime
 from mainspring.store import Database, Transaction
 from mainspring.workspace import Workspace, current_workspace
 
@@ -35,11 +35,11 @@ MIGRATIONS = [
         name TEXT PRIMARY KEY, id TEXT NOT NULL, model TEXT NOT NULL, alias TEXT NOT NULL, version TEXT NOT NULL,
         number INTEGER NOT NULL, generation INTEGER NOT NULL, overrides INTEGER NOT NULL, runtime TEXT NOT NULL,
         log TEXT NOT NULL, log_share REAL NOT NULL, redact TEXT NOT NULL, labels TEXT NOT NULL,
-        created_at INTEGER NOT NULL, moved_at INTEGER NOT NULL
+        created_at INTEGER NOT NULL, moved_at INTEGER NOT NULL, isolated INTEGER NOT NULL, memory_mb INTEGER NOT NULL,
+        runtime_reason TEXT NOT NULL
     )
     """,
 ]
-Runtime = Literal["native", "onnx"]
 Logging = Literal["required", "best-effort", "off"]
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 _AT_FIRST = {
@@ -49,6 +49,9 @@ _AT_FIRST = {
     "log_share": 1.0,
     "redact": (),
     "labels": LabelRule(),
+    "isolated": False,
+    "memory_mb": 0,
+    "runtime_reason": "",
 }
 
 
@@ -58,7 +61,9 @@ class Endpoint(msgspec.Struct, frozen=True):
     `overrides` says that a request may hold features that are read from the online store otherwise, `runtime` whether the
     model itself or its ONNX graph answers. Of its predictions the share `log_share` is logged: `required` before they are
     answered, `best-effort` also answered if the log can't be written, or `off`; columns and features in `redact` are left out.
-    `labels` says how labels join. What an outside service answers has no `model` here, and `version` is the service's own word.
+    `labels` says how labels join. A model that is `isolated`, or may hold `memory_mb` at most (0: any), has a process of its
+    own. `runtime_reason` is why its runtime was proposed, empty if somebody chose it. What an outside service answers has no
+    `model` here, and `version` is the service's own word.
     """
 
     name: str
@@ -76,6 +81,9 @@ class Endpoint(msgspec.Struct, frozen=True):
     labels: LabelRule
     created_at: int
     moved_at: int
+    isolated: bool = False
+    memory_mb: int = 0
+    runtime_reason: str = ""
 
     @property
     def target(self) -> str:
@@ -101,6 +109,7 @@ class Endpoint(msgspec.Struct, frozen=True):
         return f"{self.name}: {self.target or 'outside'} = {self.serves}"
 
 
+_FLAGS = ("overrides", "isolated")
 _COLUMNS = ", ".join(Endpoint.__struct_fields__)
 
 
@@ -125,30 +134,37 @@ class EndpointStore:
         """Write the row anew."""
         tx.execute("DELETE FROM endpoint WHERE name = ?", (endpoint.name,))
         listed = {name: msgspec.json.encode(getattr(endpoint, name)).decode() for name in ("redact", "labels")}
-        tx.insert("endpoint", msgspec.to_builtins(endpoint) | {"overrides": int(endpoint.overrides)} | listed)
+        tx.insert(
+            "endpoint", msgspec.to_builtins(endpoint) | {name: int(getattr(endpoint, name)) for name in _FLAGS} | listed
+        )
 
 
 def _endpoint(row: Sequence[Any]) -> Endpoint:
     values = dict(zip(Endpoint.__struct_fields__, row, strict=True))
     redact = msgspec.json.decode(values["redact"], type=tuple[str, ...])
     labels = msgspec.json.decode(values["labels"], type=LabelRule)
-    return Endpoint(**values | {"overrides": bool(values["overrides"]), "redact": redact, "labels": labels})
+    flags = {name: bool(values[name]) for name in _FLAGS}
+    return Endpoint(**values | flags | {"redact": redact, "labels": labels})
 
 
 def bind(
     name: str, target: str = "", *, version: str = "", overrides: bool | None = None, runtime: Runtime | None = None,
     log: Logging | None = None, log_share: float | None = None, redact: Sequence[str] | None = None,
     label_key: Sequence[str] | None = None, label_window: str | None = None, label_match: Match | None = None,
-    label_pick: Pick | None = None, label_type: str | None = None, note: str = "", workspace: Workspace | None = None,
+    label_pick: Pick | None = None, label_type: str | None = None, isolated: bool | None = None, memory_mb: int | None = None,
+    note: str = "", workspace: Workspace | None = None,
 ) -> Endpoint:  # fmt: skip
     """Make an endpoint serve `model@alias`, or move what it serves to a version.
 
     `target` may be left out for an endpoint that exists. `version` is any reference to a version of the model; left out,
     the alias stays where it points. With `overrides` a request may hold features of the model, which are read from the
-    online store otherwise; left out, it stays as it is, at first False. The `runtime` stays, too, at first `native`; with
-    `onnx` the graph answers that `export_onnx` made of the version. So do `log` (at first `required`), `log_share` (1) and
-    `redact` (nothing): whether predictions are logged, which share of the requests, without which columns and features;
-    and so do the options of `LabelRule`. Running servers follow within about a second. In a replay nothing is moved.
+    online store otherwise; left out, it stays as it is, at first False. The `runtime` stays, too, once it is chosen:
+    `native`, or `onnx`, by which the graph answers that `export_onnx` made of the version. As long as nobody chose, each
+    version that the endpoint moves to is answered by what answered a single row faster when its graph was made. So do `log`
+    (at first `required`), `log_share` (1) and `redact` (nothing): whether predictions are logged, which share of the
+    requests, without which columns and features; and so do the options of `LabelRule`, and `isolated` and `memory_mb`, which
+    give the model a process of its own, with a limit of memory above which it is started anew; 0 is none. Running servers
+    follow within about a second. In a replay nothing is moved.
 
     Raises:
         NotFoundError: no such endpoint (and no target given), model, version or alias; or the version has no ONNX graph.
@@ -172,15 +188,15 @@ def bind(
     if chosen.name != model:
         raise InvalidError("version", version, f"a version of `{model}`")
     expect_loadable(chosen, workspace.database)
-    asked = runtime or (before.runtime if before else "native")
-    expect_runtime(chosen, asked, workspace)
+    runtime, reason = _runtime(before, runtime, chosen, workspace)
     labels = changed_rule(
         before.labels if before else LabelRule(), key=label_key, window=label_window, match=label_match, pick=label_pick,
         type=label_type,
     )  # fmt: skip
     options = options_of(
-        before, overrides=overrides, runtime=runtime, log=log, log_share=log_share, redact=redact, labels=labels
-    )
+        before, overrides=overrides, runtime=runtime, runtime_reason=reason, log=log, log_share=log_share, redact=redact,
+        labels=labels, isolated=isolated, memory_mb=memory_mb,
+    )  # fmt: skip
     _expect_taken(redact or (), chosen, workspace)
     expect_in_log(labels, _held(chosen, workspace) if labels.key else None, options["redact"])
     if is_replay():
@@ -189,6 +205,21 @@ def bind(
         return before
     with workspace.database.transaction() as tx:
         return _bind(tx, workspace, models, endpoints, name, alias, chosen, options, note)
+
+
+def _runtime(
+    before: Endpoint | None, asked: Runtime | None, version: ModelVersion, workspace: Workspace
+) -> tuple[Runtime, str]:
+    """What answers, as it was chosen, or as it is proposed for the version, and why."""
+    is_chosen = asked is not None or (before is not None and not before.runtime_reason)
+    if before is not None and asked is None and (is_chosen or before.version == version.id):
+        asked, reason = before.runtime, before.runtime_reason
+    elif asked is None:
+        asked, reason = proposed_runtime(version, ONLINE_ROWS, workspace)
+    else:
+        reason = ""
+    expect_runtime(version, asked, workspace)
+    return asked, reason
 
 
 def _before(endpoints: EndpointStore, name: str) -> Endpoint | None:
@@ -237,6 +268,8 @@ def options_of(before: Endpoint | None, **given: Any) -> dict[str, Any]:
         raise InvalidError("log", given["log"], "`required`, `best-effort` or `off`")
     if given["log_share"] is not None and not 0 <= given["log_share"] <= 1:
         raise InvalidError("log_share", given["log_share"], "a share of requests from 0 to 1")
+    if given.get("memory_mb") is not None and given["memory_mb"] < 0:
+        raise InvalidError("memory_mb", given["memory_mb"], "mebibytes, or 0 for any number of them")
     if isinstance(given["redact"], str):
         raise InvalidError("redact", given["redact"], "a list of names of columns and features")
     chosen = {name: value for name, value in given.items() if value is not None}
@@ -270,19 +303,6 @@ def _held(version: ModelVersion, workspace: Workspace) -> list[str]:
 
     features = get_definition("service", version.features, workspace).feature_set(workspace)
     return [*features.request, *[name for name in names if name not in {*features.request, *features.features}]]
-
-
-def expect_runtime(version: ModelVersion, runtime: Runtime, workspace: Workspace) -> None:
-    """Go on only with a runtime that a version has.
-
-    Raises:
-        InvalidError: there is no such runtime.
-        NotFoundError: the version has no ONNX graph.
-    """
-    if runtime not in get_args(Runtime):
-        raise InvalidError("runtime", runtime, "`native` or `onnx`")
-    if runtime == "onnx":
-        expect_graph(version, workspace)
 
 
 def _bind(

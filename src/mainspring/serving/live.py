@@ -51,10 +51,31 @@ class Live:
         self.log, self.intake = log, intake
         predictor.keeps_reads = log is not None
         write = None if log is None else partial(log.write, Source.of(endpoint, predictor))
-        self.batcher = Batcher(model.answer, names, call_s=call_s, timeout_s=timeout_s, log=write)
+        give_up = model.give_up if self.is_isolated else None
+        self.batcher = Batcher(model.answer, names, call_s=call_s, timeout_s=timeout_s, log=write, give_up=give_up)
         self.inference = Inference(predictor.takes, model.signature)
         self.invocations = Invocations(predictor.takes, predictor.check)
         self.reads_apart = is_remote or _call_s(self._read, self.example) > SLOW_S
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits for an answer."""
+        return self.batcher.is_idle
+
+    @property
+    def is_isolated(self) -> bool:
+        """Whether the model is in a process of its own."""
+        return self.restarts is not None
+
+    @property
+    def restarts(self) -> int | None:
+        """How often the model's own process was replaced; None if it has none."""
+        return self.predictor.predictor.restarts
+
+    def close(self) -> None:
+        """Answer no more: end the model's thread, and its own process if it has one."""
+        self.batcher.close()
+        self.predictor.close()
 
     def _read(self, example: Sequence[Any]) -> None:
         """Read the example's features, if it has keys; what keeps that from succeeding may pass."""

@@ -19,7 +19,8 @@ from mainspring.models.predictor import Prediction, expect_none
 from mainspring.models.records import MOST_PROBLEMS, RecordCheck
 from mainspring.models.rows import RowDecoder
 from mainspring.models.signature import Columns
-from mainspring.serving.endpoint import Endpoint, EndpointStore, Runtime, expect_inside, expect_runtime
+from mainspring.serving.endpoint import Endpoint, EndpointStore, expect_inside
+from mainspring.serving.runtime import Runtime, expect_runtime
 from mainspring.workspace import Workspace, current_workspace
 
 if TYPE_CHECKING:
@@ -85,6 +86,10 @@ class OnlinePredictor:
         filled = self.fill(columns, len(records))
         expect_none(filled.problems, len(records))
         return self.predictor.answer(filled.columns, len(records))
+
+    def close(self) -> None:
+        """End the model's own process, if it has one."""
+        self.predictor.close()
 
     def check(self, records: Sequence[Any]) -> tuple[Columns, list[Problem]]:
         """Records as columns, and what is wrong with them. Features that some give are columns, too."""
@@ -176,10 +181,14 @@ def load_predictor(
 
     It stays with the version that is served now. Requests may hold features if the endpoint takes them, or with `overrides`.
     With the runtime `onnx` it is the graph that `export_onnx` made of the version, which needs neither the model's library nor
-    Polars; an endpoint's is its own if none is said, a version's `native`.
+    Polars; an endpoint's is its own if none is said, a version's `native`. The model of an endpoint that is isolated, or that
+    was registered with another release of its library than is here, is in a process of its own, until the predictor is closed
+    or no longer used.
 
     Raises:
         NotFoundError: there is no such endpoint, model, version or alias, or it has no graph.
+        RebuildError: the environment of a model that needs a process of its own can't be had.
+        UnavailableError: its own process can't load the model.
         NotAllowedError: a service that runs outside answers for the endpoint.
         CorruptBlobError: the model's bytes no longer match their digest.
         CodecError: the model holds a definition that the project doesn't have.
@@ -187,14 +196,15 @@ def load_predictor(
     workspace = workspace or current_workspace()
     if isinstance(given, str):
         given = EndpointStore(workspace.database).find(given) or get_model_version(given, workspace)
-    by, version = "", given
+    by, version, endpoint = "", given, None
     if isinstance(version, Endpoint):
         expect_inside(version)
         by, overrides = f", served by {version.name}", version.overrides if overrides is None else overrides
         runtime = runtime or version.runtime
+        endpoint = replace(version, runtime=runtime)
         version = get_model_version(version.version, workspace)
     with importing_from(workspace.project.source_roots), depended_on(f"model version {version}{by}"):
-        predictor = _loaded(version, runtime or "native", workspace)
+        predictor = _loaded(version, runtime or "native", endpoint, workspace)
     service = service_of(version, workspace)
     if service is None:
         return OnlinePredictor(predictor)
@@ -203,8 +213,14 @@ def load_predictor(
     return OnlinePredictor(predictor, FeatureReader(service, workspace), overrides=bool(overrides))
 
 
-def _loaded(version: ModelVersion, runtime: Runtime, workspace: Workspace) -> Predictor:
+def _loaded(version: ModelVersion, runtime: Runtime, endpoint: Endpoint | None, workspace: Workspace) -> Predictor:
     expect_runtime(version, runtime, workspace)
+    if endpoint is not None and (endpoint.isolated or endpoint.memory_mb or runtime == "native"):
+        from mainspring.serving.isolation import isolated_predictor, isolation_of
+
+        isolation = isolation_of(endpoint, version, workspace)
+        if isolation is not None:
+            return isolated_predictor(version, runtime, isolation, workspace)
     if runtime == "onnx":
         return load_onnx(version, workspace)
     return Predictor.load(version, workspace.blobs, workspace=workspace)

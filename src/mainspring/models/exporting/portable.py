@@ -21,6 +21,7 @@ from mainspring.artifacts.project import importing_from
 from mainspring.errors import CodecError
 from mainspring.models.exporting.definitions import definitions_of
 from mainspring.models.exporting.modules import SaidModule
+from mainspring.models.libraries import named_modules
 from mainspring.models.pickled import CODEC, allowed_bytes
 from mainspring.models.registry import load_model
 from mainspring.models.version import ModelVersion, expect_model
@@ -104,15 +105,8 @@ def _sklearn(encoded: Encoded, blobs: BlobStore) -> Portable:
     with zipfile.ZipFile(BytesIO(data)) as archive:
         schema = json.loads(archive.read("schema.json"))
     trusted = sorted(skops.io.get_untrusted_types(data=data))
-    modules = frozenset({"skops", "sklearn", *_modules(schema)})
+    modules = frozenset({"skops", "sklearn", *named_modules(schema)})
     return _with_code(Portable("model.skops", data, "skops", modules, {"trusted": trusted}), encoded.brings, {})
-
-
-def _modules(node: Any) -> set[str]:
-    """The top-level modules that a skops schema names."""
-    items = list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else []
-    own = {str(node["__module__"]).partition(".")[0]} if isinstance(node, dict) and "__module__" in node else set()
-    return own.union(*map(_modules, items))
 
 
 def _xgboost(model: Any) -> Portable:

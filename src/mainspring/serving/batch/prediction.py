@@ -23,11 +23,12 @@ from mainspring.errors import InvalidError, NotFoundError, close_names
 from mainspring.models import ModelVersion, get_model_version
 from mainspring.serving.batch.answering import VERSION_COLUMN, Answering, Answers, History, answer_columns
 from mainspring.serving.batch.checking import expect_columns
-from mainspring.serving.batch.inputs import Input, read_input
+from mainspring.serving.batch.inputs import BLOCK_ROWS, Input, read_input
 from mainspring.serving.batch.parts import Part, PartStore, begun_at
 from mainspring.serving.batch.progress import Listener, Meter
-from mainspring.serving.endpoint import Endpoint, EndpointStore, Runtime, expect_inside
+from mainspring.serving.endpoint import Endpoint, EndpointStore, expect_inside
 from mainspring.serving.online import OnlinePredictor, load_predictor
+from mainspring.serving.runtime import Proposal, Runtime, proposed_runtime
 from mainspring.store import Transaction
 from mainspring.workspace import Workspace, current_workspace, using
 
@@ -42,6 +43,7 @@ class BatchPrediction(msgspec.Struct, frozen=True, kw_only=True):
     """What a batch prediction made: `version` has the predictions, `quarantined` the rows that don't fit.
 
     `rows` were answered by the `model` version on the `runtime`, `reused` of them by an earlier job; `apart` were set apart.
+    `runtime_reason` is why the runtime was proposed, empty if it was chosen, or is the endpoint's.
     """
 
     version: DatasetVersion
@@ -51,6 +53,7 @@ class BatchPrediction(msgspec.Struct, frozen=True, kw_only=True):
     reused: int
     apart: int
     quarantined: DatasetVersion | None
+    runtime_reason: str = ""
 
 
 def predict_batch(
@@ -63,7 +66,8 @@ def predict_batch(
     `model` is an endpoint, which is found before a model of its name, or any reference to a version; `data` a dataset
     version or a reference to one, a lazy frame, or a table; `source` says what the last two were read from. A row has the
     columns `keep`, by default those that the model doesn't take itself, then `column` (or one for each class) and
-    `model_version`. The runtime is the endpoint's if none is said, of a version `native`.
+    `model_version`. The runtime is the endpoint's if none is said, of a version the one that answered large batches faster when
+    its graph was made, `native` if it has none; it is one for the whole job.
 
     Of a model with a feature service the features are read by the keys from the online store, as of one instant, the job's
     begin; or, with `time`, joined as they were known at the instant in that column, as in training. Rows that don't fit stop
@@ -78,8 +82,9 @@ def predict_batch(
     """
     workspace = workspace or current_workspace()
     with using(workspace), ExitStack() as stack:
-        version, by = _resolved(model, runtime, workspace)
-        predictor = load_predictor(version, runtime=by, workspace=workspace)
+        served, version, by = _resolved(model, runtime, workspace)
+        predictor = load_predictor(served or version, overrides=False, runtime=by.runtime, workspace=workspace)
+        stack.callback(predictor.close)
         given = read_input(data, workspace, stack)
         job = _Job(workspace, version, by, predictor, given, keep, column, time, quarantine)
         return job.run(to, source, note, Meter(given.rows, progress), stack)
@@ -87,13 +92,15 @@ def predict_batch(
 
 def _resolved(
     model: str | Endpoint | ModelVersion, runtime: Runtime | None, workspace: Workspace
-) -> tuple[ModelVersion, Runtime]:
+) -> tuple[Endpoint | None, ModelVersion, Proposal]:
+    """The endpoint, if it is one, the version, and the runtime, with the reason if nobody chose it."""
     if isinstance(model, str):
         model = EndpointStore(workspace.database).find(model) or get_model_version(model, workspace)
     if isinstance(model, Endpoint):
         expect_inside(model)
-        return get_model_version(model.version, workspace), runtime or model.runtime
-    return model, runtime or "native"
+        return model, get_model_version(model.version, workspace), Proposal(runtime or model.runtime, "")
+    proposed = Proposal(runtime, "") if runtime else proposed_runtime(model, BLOCK_ROWS, workspace)
+    return None, model, proposed
 
 
 class _Piece(NamedTuple):
@@ -108,10 +115,10 @@ class _Job:
     """One batch prediction."""
 
     def __init__(
-        self, workspace: Workspace, version: ModelVersion, runtime: Runtime, predictor: OnlinePredictor, given: Input,
+        self, workspace: Workspace, version: ModelVersion, by: Proposal, predictor: OnlinePredictor, given: Input,
         keep: Sequence[str] | None, column: str, time: str, quarantine: str,
     ) -> None:  # fmt: skip
-        self.workspace, self.version, self.runtime, self.given = workspace, version, runtime, given
+        self.workspace, self.version, self.by, self.given = workspace, version, by, given
         self.quarantine, self.predictor, self.time = quarantine, predictor, time
         taken = self._taken()
         keep = self._kept(keep, [*_names(answer_columns([], predictor.takes.output, column)), VERSION_COLUMN])
@@ -119,7 +126,7 @@ class _Job:
         self.columns = [name for name in given.columns if quarantine or name in used]
         history = at_us = self.begun = None
         said: dict[str, Any] = {
-            "recipe": _RECIPE, "model": version.content_digest, "version": str(version), "runtime": runtime, "keep": keep,
+            "recipe": _RECIPE, "model": version.content_digest, "version": str(version), "runtime": by.runtime, "keep": keep,
             "column": column, "time": time, "features": version.features, "apart": bool(quarantine),
         }  # fmt: skip
         if time:
@@ -144,8 +151,9 @@ class _Job:
         versions = self._commit(to, made, source, note, meter, stack)
         apart = versions[1] if len(versions) > 1 else None
         return BatchPrediction(
-            version=versions[0], model=str(self.version), runtime=self.runtime, rows=versions[0].rows,
+            version=versions[0], model=str(self.version), runtime=self.by.runtime, rows=versions[0].rows,
             reused=meter.reused, apart=meter.rows - versions[0].rows, quarantined=apart,
+            runtime_reason=self.by.reason,
         )  # fmt: skip
 
     def _taken(self) -> list[str]:
@@ -242,8 +250,8 @@ class _Job:
     def _recording(self, meter: Meter) -> Callable[[Transaction, DatasetVersion], None]:
         """What is recorded with the version: which model on which runtime, and how much of it was made before."""
         told = {
-            "model": str(self.version), "runtime": self.runtime, "input": str(self.given), "rows": meter.rows,
-            "reused": meter.reused, "features": "history" if self.time else "online" if self.begun else "",
+            "model": str(self.version), "runtime": self.by.runtime, "runtime_reason": self.by.reason, "input": str(self.given),
+            "rows": meter.rows, "reused": meter.reused, "features": "history" if self.time else "online" if self.begun else "",
         }  # fmt: skip
 
         def record(tx: Transaction, version: DatasetVersion) -> None:

@@ -1,0 +1,120 @@
+"""Serving a sealed endpoint once, in a process of its own, to see that it answers and what it imports for that.
+
+It is the command that the image runs, asked over HTTP in each protocol, so that what a protocol imports late counts.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Timer
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from mainspring.errors import MainspringError, shorten
+from mainspring.models import example_of, expect_model, inputs_of
+from mainspring.serving.sealed import Sealed, write_sealed
+from mainspring.workspace import Workspace
+
+_JSON, _ANSWER_S, _TIMEOUT_S = "application/json", 60.0, 300.0
+_FOREIGN = ("AIP_", "MAINSPRING_")
+
+
+def imported_by(sealed: Sealed, workspace: Workspace) -> dict[str, str]:
+    """The files of the modules that serving a sealed endpoint imports, by the modules' names.
+
+    It has to be ready, and to answer its example, unless it reads features, which may be away here. What only one of the
+    protocols doesn't take is no fault: not every type is a tensor.
+
+    Raises:
+        MainspringError: it doesn't.
+    """
+    with tempfile.TemporaryDirectory(prefix="mainspring-build-") as scratch:
+        folder, report, work = (Path(scratch) / name for name in ("sealed", "report.json", "work"))
+        write_sealed(sealed, folder, workspace)
+        work.mkdir()
+        command = [sys.executable, "-P", "-m", "mainspring.deploy.traced", str(report)]
+        with subprocess.Popen(
+            [*command, "serve", "--json", "--host", "127.0.0.1", "--port", "0", str(folder)], cwd=work,
+            env=_environment(workspace), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            watch = Timer(_TIMEOUT_S, process.kill)
+            watch.start()
+            try:
+                assert process.stdout is not None
+                told = process.stdout.readline()
+                refused = _asked(sealed, workspace, msgspec.json.decode(told)["url"]) if told else ""
+                process.terminate()
+                errors = process.communicate()[1].decode(errors="replace").strip()
+            finally:
+                watch.cancel()
+                process.kill()
+        name = sealed.endpoint.name
+        if refused:
+            raise MainspringError(f"`{name}` doesn't answer as an image has to: {shorten(refused, 400)}")
+        if not told or not report.is_file():
+            last = errors.rpartition("\n")[2] or f"it took longer than {_TIMEOUT_S:g} s"
+            raise MainspringError(f"`{name}` can't be served as an image serves it: {shorten(last, 400)}")
+        return msgspec.json.decode(report.read_bytes(), type=dict[str, str])
+
+
+def _environment(workspace: Workspace) -> dict[str, str]:
+    """This process's, without settings of Mainspring other than where modules and features are."""
+    settings = workspace.project.settings
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    return kept | {
+        "MAINSPRING_SOURCE": os.pathsep.join(map(str, workspace.project.source_roots)),
+        "MAINSPRING_FEATURES": os.pathsep.join(settings.features), "MAINSPRING_ONLINE": str(settings.online),
+    }  # fmt: skip
+
+
+def _asked(sealed: Sealed, workspace: Workspace, url: str) -> str:
+    """What was answered otherwise than it has to be; empty if nothing was."""
+    expected = ("/ready",) if sealed.reads_features else ("/ready", "/predict")
+    requests = _requests(sealed.endpoint.name, _example(sealed, workspace))
+    return "; ".join(
+        said for path, body in requests for said in _refusals(url, path, body) if path in expected
+    )  # fmt: skip
+
+
+def _example(sealed: Sealed, workspace: Workspace) -> list[Any]:
+    _, signature = expect_model(sealed.version)
+    return list(inputs_of(example_of(sealed.version, workspace.blobs), signature))
+
+
+def _requests(name: str, example: list[Any]) -> Iterator[tuple[str, bytes]]:
+    """Paths with their bodies; an endpoint without an example is asked for descriptions alone."""
+    for path in ("/ready", "/docs", "/openapi.json", "/metrics", f"/v2/models/{name}"):
+        yield path, b""
+    if example:
+        yield "/predict", msgspec.json.encode({"records": example})
+        yield "/invocations", msgspec.json.encode({"dataframe_records": example})
+        inputs = [_tensor(key, [row.get(key) for row in example]) for key in example[0]]
+        yield f"/v2/models/{name}/infer", msgspec.json.encode({"inputs": inputs})
+
+
+def _tensor(name: str, values: list[Any]) -> dict[str, Any]:
+    kinds = {type(value) for value in values if value is not None}
+    kind = "BOOL" if kinds == {bool} else "INT64" if kinds == {int} else "FP64" if kinds <= {int, float} else "BYTES"
+    return {"name": name, "shape": [len(values)], "datatype": kind, "data": values}
+
+
+def _refusals(url: str, path: str, body: bytes) -> Iterator[str]:
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=_ANSWER_S)
+    try:
+        connection.request("POST" if body else "GET", path, body or None, {"content-type": _JSON} if body else {})
+        answer = connection.getresponse()
+        said = answer.read()
+        if answer.status != http.client.OK:
+            yield f"{path} answers {answer.status}: {said.decode(errors='replace')[:300]}"
+    except (OSError, http.client.HTTPException) as error:
+        yield f"{path}: {error}"
+    finally:
+        connection.close()

@@ -1,0 +1,253 @@
+"""A model's own process, kept up: started, asked one question at a time, watched, and replaced when it dies, hangs or leaks.
+
+Invariant: whatever the model does, who asks gets an answer or an error at once after the process has ended.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import count
+
+from mainspring.errors import ModelAwayError, ModelError, UnavailableError
+from mainspring.pipelines.interpreter import Interpreter
+from mainspring.runners.resources import rss_bytes
+from mainspring.secrets import redact
+from mainspring.serving.isolation.wire import Asked, Order, Told, receive, send
+
+_log = logging.getLogger("mainspring.serving")
+_MODULE = "mainspring.serving.isolation.worker"
+_LOOK_S = 0.1
+_START_S = 120.0  # imports from a slow disk, of a cold environment
+_GRACE_S = 2.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 30.0
+_YOUNG_S = 10.0
+_MIB = 1 << 20
+
+
+class _Child:
+    """One process, from its start to its end."""
+
+    def __init__(self, program: Sequence[str], environment: dict[str, str], folder: str, name: str) -> None:
+        self.line, theirs = socket.socketpair()
+        self.number, self._began_at = next(_numbers), time.monotonic()
+        with theirs:
+            self.process = subprocess.Popen(
+                [*program, str(theirs.fileno())], pass_fds=(theirs.fileno(),), env=environment, cwd=folder,
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C is for who serves, and a kill reaches what the model has started
+            )  # fmt: skip
+        self._reader = threading.Thread(target=self._pass_on, args=(name,), name="stderr", daemon=True)
+        self._reader.start()
+
+    def is_old(self) -> bool:
+        """Whether it lived so long that the next may be started at once."""
+        return time.monotonic() - self._began_at > _YOUNG_S
+
+    def kill(self) -> None:
+        """End it at once; whoever waits for its answer is told."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    def end(self, grace_s: float = 0.0) -> None:
+        """Let it end by itself within a time, then kill it, and forget it."""
+        with suppress(OSError):
+            self.line.shutdown(socket.SHUT_RDWR)
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(grace_s)
+        self.kill()
+        self.process.wait()
+        self._reader.join(_GRACE_S)
+        self.line.close()
+
+    def _pass_on(self, name: str) -> None:
+        """Its last words, and those before, are for the log."""
+        assert self.process.stderr is not None
+        with self.process.stderr as said:
+            for text in said:
+                _log.warning("%s: %s", name, redact(text.decode(errors="replace").rstrip()))
+
+
+class ModelProcess:
+    """A process that answers for one model version, called `name`, for any number of threads.
+
+    One that holds more than `memory_bytes` is replaced. Used as a context it ends at the end of the block.
+    """
+
+    def __init__(self, name: str, order: Order, interpreter: Interpreter, *, memory_bytes: int | None = None) -> None:
+        self.name, self._order, self._interpreter, self._memory_bytes = name, order, interpreter, memory_bytes
+        self.replaced = 0
+        self.streams = False
+        self._child: _Child | None = None
+        self._calls = threading.Lock()
+        self._looks, self._began, self._ends = threading.Event(), threading.Event(), threading.Event()
+        self._refusal: UnavailableError | None = None
+        self._starting: _Child | None = None
+        self._retry_s, self._young = 1.0, 0
+        self._watcher: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until its model is loaded and warm; from then on it is kept up.
+
+        Raises:
+            UnavailableError: it doesn't start; what it said.
+        """
+        # The kernel ends a process with the thread that started it, so all are started by the one that watches them.
+        self._watcher = threading.Thread(target=self._watch, name=f"watches {self.name}", daemon=True)
+        self._watcher.start()
+        self._began.wait()
+        if self._refusal is not None:
+            raise self._refusal
+
+    @property
+    def pid(self) -> int | None:
+        """The process that answers now."""
+        child = self._child
+        return None if child is None else child.process.pid
+
+    @property
+    def child(self) -> int:
+        """The number of the process that answers now; 0 if none does. A process that replaces another has a new one."""
+        child = self._child
+        return 0 if child is None else child.number
+
+    def ask(self, asked: Asked, *, child: int | None = None) -> Told:
+        """What it answers, of the `child` that is meant if only that one can.
+
+        Raises:
+            ModelError: the model raised something.
+            ModelAwayError: the process ended meanwhile, or another is being started.
+        """
+        with self._calls:
+            now = self._child
+            if now is None or child not in (None, now.number):
+                raise ModelAwayError(self.name, "its process is being started again", self._retry_s)
+            try:
+                send(now.line, asked)
+                told = receive(now.line, Told)
+            except (EOFError, OSError) as error:
+                if self._child is now:
+                    self._child = None
+                self._looks.set()
+                now.kill()
+                raise ModelAwayError(self.name, "its process ended on this request", self._retry_s) from error
+        if told.error:
+            raise ModelError(self.name, told.error, told.message, told.trace)
+        return told
+
+    def end_stream(self, stream: int, child: int) -> None:
+        """Have the model make no more parts of an answer; what keeps that from reaching it has ended them."""
+        with suppress(ModelAwayError, ModelError):
+            self.ask(Asked(stream=stream, ends=True), child=child)
+
+    def give_up(self) -> None:
+        """End the call that takes too long, and the process with it; another takes its place."""
+        child = self._child
+        if child is not None:
+            _log.warning("%s: its process does not answer and is replaced", self.name)
+            child.kill()
+
+    def close(self) -> None:
+        """End the process, after what it has begun if that is done in two seconds."""
+        self._ends.set()
+        self._looks.set()
+        starting = self._starting
+        if starting is not None:
+            starting.kill()
+        if self._watcher is not None:
+            self._watcher.join()
+        self._watcher = None
+
+    def _watch(self) -> None:
+        """Keep a process up until the end."""
+        try:
+            child: _Child | None = self._started()
+        except UnavailableError as error:
+            self._refusal = error
+            return
+        finally:
+            self._began.set()
+        while not self._ends.is_set():
+            self._looks.wait(_LOOK_S)
+            self._looks.clear()
+            if child is not None and self._is_well(child):
+                continue
+            if child is not None:
+                self._child = None
+                child.end()
+                self.replaced += 1
+            child = None if self._ends.is_set() else self._replacement()
+        self._child = None
+        if child is not None:
+            if self._calls.acquire(timeout=_GRACE_S):
+                self._calls.release()
+            child.end(_GRACE_S)
+
+    def _is_well(self, child: _Child) -> bool:
+        code = child.process.poll()
+        if code is not None or self._child is not child:
+            _log.warning("%s: its process %s and is replaced", self.name, _ending(code))
+            self._young = 0 if child.is_old() else self._young
+            return False
+        used = rss_bytes(child.process.pid) if self._memory_bytes is not None else 0
+        if self._memory_bytes is not None and used > self._memory_bytes:
+            said = "%s: its process holds %d MiB, more than its limit of %d MiB, and is replaced"
+            _log.warning(said, self.name, used // _MIB, self._memory_bytes // _MIB)
+            return False
+        return True
+
+    def _replacement(self) -> _Child | None:
+        """Another process, after a pause that grows while they end young; None if it doesn't start, or all is to end."""
+        pause_s = min(_FIRST_PAUSE_S * 2**self._young, _LONGEST_PAUSE_S) if self._young else 0.0
+        self._young = min(self._young + 1, 20)
+        self._retry_s = max(1.0, pause_s)
+        if self._ends.wait(pause_s):
+            return None
+        try:
+            return self._started()
+        except UnavailableError as error:
+            _log.warning("%s", redact(str(error)))
+            return None
+
+    def _started(self) -> _Child:
+        """A process that is ready, which answers from now on."""
+        folders = os.pathsep.join(self._order.folders)
+        if self._interpreter.paths is None:
+            folders = os.pathsep.join(dict.fromkeys([*self._order.folders, *filter(None, sys.path)]))
+        program = [self._interpreter.program, "-P", "-m", _MODULE]
+        child = self._starting = _Child(program, os.environ | {"PYTHONPATH": folders}, self._order.root, self.name)
+        try:
+            child.line.settimeout(_START_S)
+            send(child.line, self._order)
+            told = receive(child.line, Told)
+            child.line.settimeout(None)
+        except (EOFError, OSError) as error:
+            slow = f"its process isn't ready within {_START_S:g} s"
+            child.end()
+            how = slow if isinstance(error, TimeoutError) else f"its process {_ending(child.process.returncode)}"
+            raise UnavailableError(self.name, f"{how}, before it was ready; the log has more") from error
+        finally:
+            self._starting = None
+        if told.error:
+            child.end(_GRACE_S)
+            raise UnavailableError(self.name, f"its own process can't load it: {told.message.rstrip('.')}")
+        self.streams = bool(told.answers)
+        self._child = child
+        return child
+
+
+def _ending(code: int | None) -> str:
+    if code is None:
+        return "doesn't answer"
+    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+
+
+_numbers = count(1)

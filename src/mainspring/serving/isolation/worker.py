@@ -1,0 +1,99 @@
+"""The program of a model's own process: it loads one version, answers its example once, and then what it is asked.
+
+It ends when the process that serves does, whatever the model is doing then.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from mainspring.artifacts.project import importing_from
+from mainspring.config import Settings
+from mainspring.errors import MainspringError
+from mainspring.models import Predictor, example_of, get_model_version, inputs_of, load_onnx
+from mainspring.runners.worker import end_with_parent
+from mainspring.serving.isolation.wire import Asked, Order, Told, columns_of, receive, send
+from mainspring.workspace import Project, Workspace, using
+
+
+def main(line: socket.socket) -> None:
+    """Obey until the other side is gone."""
+    end_with_parent()
+    line.set_inheritable(False)  # processes of the model must not keep it open
+    os.dup2(2, 1)  # what the model prints is for the log
+    order = receive(line, Order)
+    folders = [Path(folder) for folder in order.folders]
+    project = Project(Path(order.root), Settings.load(Path(order.root), overrides=order.settings))
+    with importing_from(folders), Workspace.open(project=project) as workspace, using(workspace):
+        try:
+            predictor = _loaded(order, workspace)
+        except MainspringError as error:
+            send(line, Told(error=type(error).__name__, message=str(error)))
+            return
+        send(line, Told(predictor.streams))
+        _answer(line, predictor)
+
+
+def _loaded(order: Order, workspace: Workspace) -> Predictor:
+    version = get_model_version(order.version, workspace)
+    if order.runtime == "onnx":
+        predictor = load_onnx(version, workspace)
+    else:
+        predictor = Predictor.load(version, workspace.blobs, workspace=workspace)
+    example = inputs_of(example_of(version, workspace.blobs), predictor.signature)
+    if example:
+        predictor(example)  # its first call is slower than those to come
+    return predictor
+
+
+def _answer(line: socket.socket, predictor: Predictor) -> None:
+    frames: SimpleQueue[Asked] = SimpleQueue()
+    threading.Thread(target=_read, args=(line, frames), name="asked", daemon=True).start()
+    streams: dict[int, Iterator[Any]] = {}
+    while True:
+        send(line, _told(frames.get(), predictor, streams))
+
+
+def _read(line: socket.socket, frames: SimpleQueue[Asked]) -> None:
+    """Read ahead, so that the other side's end is noticed while the model works."""
+    try:
+        while True:
+            frames.put(receive(line, Asked))
+    except (EOFError, OSError):
+        os._exit(0)
+
+
+def _told(given: Asked, predictor: Predictor, streams: dict[int, Iterator[Any]]) -> Told:
+    try:
+        if not given.stream:
+            return Told(predictor.answer(columns_of(given), given.rows))
+        return _part(given, predictor, streams)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # a model may raise anything; it is told to who asked
+        return Told(error=type(error).__name__, message=str(error), trace=traceback.format_exc())
+
+
+def _part(given: Asked, predictor: Predictor, streams: dict[int, Iterator[Any]]) -> Told:
+    """The next part of an answer; the rows come with the question for the first."""
+    if given.rows:
+        streams[given.stream] = predictor.stream(columns_of(given))
+    if given.ends:
+        stream: Any = streams.pop(given.stream, None)
+        if stream is not None:
+            stream.close()
+        return Told()
+    for part in streams[given.stream]:
+        return Told(part, has_more=True)
+    del streams[given.stream]
+    return Told()
+
+
+if __name__ == "__main__":
+    main(socket.socket(fileno=int(sys.argv[1])))

@@ -1,0 +1,142 @@
+"""A model in a process of its own answers as it would here, and whatever becomes of the process, who asks is told at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mainspring.errors import ModelAwayError, ModelError, UnavailableError
+from mainspring.serving import OnlinePredictor, bind, load_predictor
+from mainspring.serving.isolation import IsolatedPredictor
+from mainspring.serving.isolation.process import ModelProcess
+from mainspring.workspace import Workspace, using
+from tests.serving.lines import make_project
+
+pytestmark = pytest.mark.one_backend("the process opens the workspace through the doors that have their own suites")
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    folder = tmp_path_factory.mktemp("isolated")
+    make_project(folder)
+    with Workspace.open(folder) as opened, using(opened):
+        bind("lines", isolated=True, memory_mb=4_000)
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def predictor(workspace: Workspace) -> Iterator[OnlinePredictor]:
+    found = load_predictor("lines", workspace=workspace)
+    yield found
+    found.close()
+
+
+def process_of(predictor: OnlinePredictor) -> ModelProcess:
+    assert isinstance(predictor.predictor, IsolatedPredictor)
+    return predictor.predictor.process
+
+
+def asked(predictor: OnlinePredictor, value: float) -> float:
+    """The answer, from the process that stands in the place of one that ended if need be."""
+    while True:
+        try:
+            (found,) = predictor([{"x": value}])
+        except ModelAwayError:
+            threading.Event().wait(0.02)  # leaves the process that starts a processor
+            continue
+        return float(found)  # type: ignore[arg-type]  # a number
+
+
+def test_another_process_answers_and_this_one_checks(predictor: OnlinePredictor) -> None:
+    assert predictor([{"x": 1}, {"x": 2.5}]) == pytest.approx([2.0, 5.0])
+    assert asked(predictor, -1) == process_of(predictor).pid != os.getpid()
+    with pytest.raises(ValueError, match="unknown column"):
+        predictor([{"y": 1}])
+
+
+def test_what_the_model_raises_comes_with_its_type_and_its_place(predictor: OnlinePredictor) -> None:
+    with pytest.raises(ModelError, match="line/1 failed in its own process: ValueError: unlucky") as caught:
+        predictor([{"x": -2}])
+    assert (caught.value.kind, "in predict" in caught.value.trace) == ("ValueError", True)
+    with pytest.raises(ModelError, match="answers of shape"):
+        predictor([{"x": -3}])
+    assert predictor([{"x": 3}]) == pytest.approx([6.0])
+
+
+@pytest.mark.parametrize("end", [-4, *(pytest.param(each, marks=pytest.mark.journey) for each in (-6, "killed"))])
+def test_a_process_that_ends_is_told_and_replaced(
+    predictor: OnlinePredictor, end: float | str, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, replaced = process_of(predictor).pid, process_of(predictor).replaced
+    assert before is not None
+    if isinstance(end, str):
+        os.kill(before, signal.SIGKILL)
+        psutil.wait_procs([psutil.Process(before)] if psutil.pid_exists(before) else [], timeout=10)
+    else:
+        with pytest.raises(ModelAwayError, match="its process ended on this request") as caught:
+            predictor([{"x": end}])
+        assert caught.value.retry_s >= 1
+    with caplog.at_level(logging.WARNING):
+        assert asked(predictor, 3) == pytest.approx(6.0)
+    assert process_of(predictor).pid != before
+    assert process_of(predictor).replaced == replaced + 1
+
+
+@pytest.mark.journey  # a process loads its model
+def test_a_call_that_hangs_is_ended_with_its_process(predictor: OnlinePredictor) -> None:
+    process, told = process_of(predictor), list[str]()
+    before = process.pid
+
+    def ask() -> None:
+        with pytest.raises(ModelAwayError) as caught:
+            predictor([{"x": -5}])
+        told.append(str(caught.value))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    while not process._calls.locked():  # the call is on its way
+        pass
+    assert predictor.predictor.give_up()
+    thread.join(20)
+    assert "ended" in told[0]
+    assert asked(predictor, 3) == pytest.approx(6.0)
+    assert process.pid != before
+
+
+@pytest.mark.journey  # a process loads its model
+def test_a_process_that_holds_too_much_is_replaced_and_one_that_is_closed_is_gone(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    bind("lines", memory_mb=1)
+    with caplog.at_level(logging.WARNING, "mainspring.serving"):
+        found = load_predictor("lines", workspace=workspace)
+        while not process_of(found).replaced:
+            threading.Event().wait(0.02)
+    assert "more than its limit of 1 MiB" in caplog.text
+    pid = process_of(found).pid
+    found.close()
+    assert pid is None or not psutil.pid_exists(pid)
+    with pytest.raises(ModelAwayError):
+        found([{"x": 1}])
+    bind("lines", memory_mb=4_000)
+
+
+@pytest.mark.journey  # a process loads its model
+def test_a_process_that_can_not_load_its_model_says_why(workspace: Workspace) -> None:
+    module = Path(workspace.project.root) / "crooked.py"
+    text = module.read_text()
+    try:
+        module.write_text("")
+        with pytest.raises(
+            UnavailableError, match=r"line/1: its own process can't load it: .*no `Line` at its top level"
+        ):
+            load_predictor("lines", workspace=workspace)
+    finally:
+        module.write_text(text)
