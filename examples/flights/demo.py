@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from urllib.request import Request, urlopen
 
 import report
 from flights import ALIAS, MODEL, features
-from flights.live import ASKED, Hour, hours, settled, told
+from flights.live import ASKED, Hour, Label, hours, labels, settled, told
 from flights.months import deliver, receive
 
 from mainspring.evaluation import approve, is_approved
@@ -32,6 +33,9 @@ SAID = {
 }
 SERVICE = features.late.name
 SENT = 1_000
+MONTH = """SELECT time_hour, carrier, flight, origin, dest, tailnum, CAST(distance AS DOUBLE) AS distance
+FROM flights WHERE month = 12 AND arr_delay IS NOT NULL ORDER BY time_hour, carrier, flight"""
+PREDICTED = "december"
 QUIET = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
 CLOSER = (
     ("runs show latest", "who, when, environment, steps, metrics"),
@@ -43,6 +47,8 @@ CLOSER = (
     (f"models card {MODEL}/latest", "the card, to read or extend"),
     (f"lineage {ENDPOINT}", "every step of the way"),
     (f"features show {SERVICE}", "the features, and who uses them"),
+    (f"feedback show {ENDPOINT}", "labels of its predictions, and how late they came"),
+    (f"data show {PREDICTED}", "a month predicted in batch"),
     ("data log months", "the versions that months became"),
     (f"serve {ENDPOINT}", "answers POST /predict"),
 )
@@ -50,7 +56,7 @@ CLOSER = (
 
 def mainspring(*arguments: str) -> None:
     """Run a command as a person would type it; what it gives is in the report."""
-    print(f"$ mainspring {' '.join(arguments)}", flush=True)
+    print(f"$ mainspring {shlex.join(arguments)}", flush=True)
     done = subprocess.run([*MAINSPRING, *arguments], cwd=HERE, env=QUIET, stdout=subprocess.DEVNULL, check=False)
     if done.returncode:
         sys.exit(f"`mainspring {' '.join(arguments)}` failed; the lines above say why.")
@@ -62,13 +68,27 @@ def asked(*arguments: str) -> dict:
     return json.loads(done.stdout)
 
 
-def ask(url: str, hour: Hour) -> list[float]:
-    """The served probabilities of being late for the flights of an hour, asked when it begins; the request has their keys."""
+def ask(url: str, hour: Hour) -> tuple[list[float], list[str]]:
+    """The served probabilities of being late for the flights of an hour, asked when it begins, and the ids of the predictions.
+
+    The request has the flights' keys.
+    """
     records = [{name: flight[name] for name in ASKED} for flight in hour.flights]
-    body = json.dumps({"records": records}, default=str).encode()
-    headers = {"Content-Type": "application/json", "Feature-Time": hour.begins.isoformat()}
-    with urlopen(Request(f"{url}/predict", body, headers)) as response:
-        return json.load(response)["predictions"]
+    answer = posted(f"{url}/predict", {"records": records}, {"Feature-Time": hour.begins.isoformat()})
+    return answer["predictions"], answer["ids"]
+
+
+def tell(url: str, known: list[Label]) -> None:
+    """Send whether flights came late, each for its prediction."""
+    if known:
+        posted(f"{url}/feedback", {"labels": [{"prediction": each.prediction, "label": each.late} for each in known]})
+
+
+def posted(url: str, content: dict, headers: dict[str, str] | None = None) -> dict:
+    """What a server answers to JSON."""
+    body = json.dumps(content, default=str).encode()
+    with urlopen(Request(url, body, {"Content-Type": "application/json", **(headers or {})})) as response:
+        return json.load(response)
 
 
 @contextmanager
@@ -90,6 +110,12 @@ def address(server: subprocess.Popen) -> str:
     if not line:
         sys.exit("The server did not start; the lines above say why.")
     return json.loads(line)["url"]
+
+
+def parted(awaited: list[Label], hour: Hour) -> tuple[list[Label], list[Label]]:
+    """What is known when an hour begins, and what is not yet."""
+    known = [label for label in awaited if label.known_at <= hour.begins]
+    return known, [label for label in awaited if label.known_at > hour.begins]
 
 
 def promoted(page: report.Page, version: ModelVersion) -> None:
@@ -127,7 +153,7 @@ def main() -> None:
         lived = hours(later, SENT)
         # The rest of the year is lived through, an hour at a time, with a clock that the requests tell.
         mainspring("features", "materialize", "--full", "--until", f"{lived[0].begins:%Y-%m-%dT%H:%M:%S}")
-        answers, before = [], time.perf_counter()
+        answers, predictions, awaited, sent, before = [], [], [], [], time.perf_counter()
         with (
             running("features", "feed", "--follow"),
             running("serve", ENDPOINT, "--port", "0", "--replay") as server,
@@ -136,13 +162,26 @@ def main() -> None:
             for hour in lived:
                 told(hour)
                 settled(hour)
-                answers += ask(url, hour)
+                known, awaited = parted(awaited, hour)
+                tell(url, known)
+                found, ids = ask(url, hour)
+                answers, predictions = answers + found, predictions + ids
+                awaited, sent = awaited + labels(hour, ids), sent + known
+            tell(url, awaited)  # and the rest of the day
+            sent += awaited
         seconds = time.perf_counter() - before
     title = f"Endpoint {ENDPOINT}, which serves {version} as {TARGET}"
     flights = [flight for hour in lived for flight in hour.flights]
     report.of_the_endpoint(page, title, flights, answers, url=url, seconds=seconds)
+    with Workspace.open(HERE) as workspace, using(workspace):
+        report.of_the_labels(page, sent, ENDPOINT)
     mainspring("stream", "ingest", features.arrivals.name)
     report.of_the_parity(page, asked("features", "verify", SERVICE))
+    mainspring("predict", ENDPOINT, "--query", MONTH, "--from", "flights", "--time", "time_hour", "--to", PREDICTED)
+    with Workspace.open(HERE) as workspace, using(workspace):
+        report.of_the_batch(page, PREDICTED, flights, answers)
+    likeliest = max(range(len(answers)), key=answers.__getitem__)
+    report.of_the_explanation(page, flights[likeliest], asked("explain", predictions[likeliest]))
     report.of_the_lineage(page, ENDPOINT, asked("lineage", ENDPOINT))
     deliver(HERE / "arrivals")
     with Workspace.open(HERE) as workspace, using(workspace):

@@ -2,12 +2,14 @@
 
 import calendar
 import sys
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import polars as pl
 from flights.features import NEW_YORK
+from flights.live import Label
 from flights.months import APART, DATASET, Delivery
 from rich.console import Console
 from rich.padding import Padding
@@ -16,11 +18,13 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+import mainspring as ms
 from mainspring.data import Report
 from mainspring.evaluation import Approval, Calibration, Comparison, Evaluation, Fairness, GateReport
 from mainspring.features import TrainingSet
 from mainspring.models import AliasMove, ModelCard
 from mainspring.pipelines import RunResult
+from mainspring.serving.feedback import labelled
 from mainspring.stats import Interval
 
 WIDTH = 100
@@ -231,6 +235,64 @@ def of_the_endpoint(
         late = sum(flight["late"] for _, flight in ranked[start:end]) / (end - start)
         fifths.add_row(name, f"{end - start:,}", f"{100 * said:.0f} %", f"{100 * late:.0f} %")
     page.section(title, told, "", few, "", fifths)
+
+
+def of_the_labels(page: Page, sent: list[Label], endpoint: str) -> None:
+    """Labels that came as late as they were, and what they say of the predictions in the log."""
+    waits = sorted(label.known_at - label.asked_at for label in sent)
+    told = (
+        f"{len(sent):,} labels came, each when its flight had arrived: the first {_hours(waits[0])} after it was asked about,"
+        f" half of them within {_hours(waits[len(waits) // 2])}, the last after {_hours(waits[-1])}."
+    )
+    ids = [label.prediction for label in sent]
+    logged = labelled(endpoint).filter(pl.col("id").is_in(ids)).select("output", "label").collect()
+    late, rank = logged["label"], logged["output"].rank()
+    area = (rank.filter(late).sum() - late.sum() * (late.sum() + 1) / 2) / (late.sum() * (~late).sum())
+    joined = (
+        f"Joined to the log, {late.len():,} predictions have one: {100 * logged['output'].mean():.1f} % predicted late,"
+        f" {100 * late.mean():.1f} % came late, roc_auc {area:.4f}."
+    )
+    page.section("Labels, as late as they were", told, joined)
+
+
+def of_the_batch(page: Page, name: str, flights: list[dict], answers: list[float]) -> None:
+    """A month in batch, and the flights of it that were asked about over HTTP."""
+    version = ms.dataset(name).latest()
+    month = version.to_polars().select("time_hour", "carrier", "flight", "prediction")
+    served = pl.DataFrame([{key: flight[key] for key in ("time_hour", "carrier", "flight")} for flight in flights])
+    both = served.with_columns(answer=pl.Series(answers)).join(
+        month, on=["time_hour", "carrier", "flight"], how="inner"
+    )
+    same = (both["answer"] == both["prediction"]).sum()
+    told = f"{version.rows:,} flights as {version}, with the features as they were known at the hour of each."
+    beside = f"Of the {len(answers):,} that were asked about over HTTP, {same:,} have the same answer, bit for bit."
+    page.section("A month in batch", told, beside)
+
+
+def of_the_explanation(page: Page, flight: dict, found: dict) -> None:
+    """What one prediction came from: its answer and label, some features as they were read, and the files behind it all."""
+    name = f"{flight['carrier']} {flight['flight']} {flight['origin']}–{flight['dest']}"
+    label = next((each["label"] for each in found["labels"] if each["counts"]), None)
+    came = {True: "It came late", False: "It was on time", None: "It has no label yet"}[label]
+    answered = f"{name}: {100 * found['prediction']['output']:.0f} % late, said {found['model']}. {came}."
+    made = f"{found['model']} was made by {found['run']['task_name']} of run {found['run']['id'][:12]}."
+    sources = {view["view"]: view["dataset_version"] or f"stream {view['source']}" for view in found["views"]}
+    features = _table("a feature of each view", ">as it was read", "of", "from")
+    shown = set()
+    for each in found["features"]:
+        if each["value"] is not None and not shown & set(each["views"]):
+            shown |= set(each["views"])
+            known = dict.fromkeys(sources[view] for view in each["views"] if view in sources)
+            features.add_row(each["name"], f"{each['value']:,.2f}", ", ".join(each["views"]), ", ".join(known))
+    files = _table("raw file", "digest")
+    for source in found["sources"]:
+        if source["kind"] == "source_file":
+            files.add_row(Path(source["label"]).name, source["content_digest"][:DIGITS])
+    page.section(f"The prediction {found['id']} explained", answered, made, "", features, "", files)
+
+
+def _hours(wait: timedelta) -> str:
+    return f"{wait // timedelta(hours=1)} h {wait % timedelta(hours=1) // timedelta(minutes=1):02} min"
 
 
 def of_the_parity(page: Page, found: dict) -> None:

@@ -70,7 +70,15 @@ def test_the_demo_tells_what_happened(project: Path) -> None:
         r"  planes +planes/1 +85\.2 % +no created time",
         r"Endpoint delays, which serves flight-delay/1 as flight-delay@champion ─+",
         r"  likeliest fifth +188 +\d+ % +\d+ %",
+        r"  940 labels came, each when its flight had arrived: the first 0 h 41 min after it was asked about,",
+        r"  Joined to the log, 940 predictions have one: 30\.\d % predicted late, 36\.9 % came late, roc_auc",
         r"  carrier_delays/1 +940 +940 +0 +0",
+        r"  27,020 flights as december/1, with the features as they were known at the hour of each\.",
+        r"  Of the 940 that were asked about over HTTP, 940 have the same answer, bit for bit\.",
+        r"The prediction [0-9a-f]{32} explained ─+",
+        r"  B6 2002 JFK–BUF: 9\d % late, said flight-delay/1\. It came late\.",
+        r"  carrier_delay_\w+ +-?[\d.]+ +carrier_delays/1 +stream arrivals",
+        r"  flights\.pkl\.compress +[0-9a-f]{16}",
         r"          │   └── flights\.pkl\.compress  [0-9a-f]{16}",
     ):
         assert re.search(f"^{line}", told, re.MULTILINE), f"{line}\n{told}"

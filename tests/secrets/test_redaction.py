@@ -90,7 +90,8 @@ def test_ordinary_text_and_references_stay(text: str) -> None:
         "processing tokens: 10000it", "tokens: 100%|###|", "second pass: 0.3333 s", "tests pass: 1234", "tokens: torch.Tensor",
         "tokens = text.split()", "assert tokens == expected", "{'token': 2829, 'token_str': 'surprised'}",
         "cookie: chocolate chips",
-        "authorization: required", "python -u train.py:main", "docker run -u me:staff x", "sort -u a:bcdefgh", "PWD=/srv/project",
+        "authorization: required", "python -u train.py:main", "docker run -u me:staff x", "sort -u a:bcdefgh",
+        "PWD=/srv/project",
         "password = os.environ['PW']", "password = getpass()", "token = tokenizer(text)[0]", "pad_token='[PAD]'",
     ],
 )  # fmt: skip

@@ -1,4 +1,7 @@
-"""The last month as it would be lived through: arrivals are told as they come, and each hour's flights are asked about."""
+"""The last month as it would be lived through: arrivals are told as they come, and each hour's flights are asked about.
+
+Whether they came late is known when they have arrived.
+"""
 
 import time
 from datetime import datetime
@@ -8,7 +11,7 @@ import polars as pl
 
 import mainspring as ms
 from flights import features
-from flights.training import LATER_FROM, arrivals, border
+from flights.training import LATER_FROM, arrivals, border, event_id
 from mainspring.features import materialize, watermark_of
 from mainspring.streams import open_log, send
 from mainspring.workspace import current_workspace
@@ -18,7 +21,7 @@ _PATIENCE_S = 60.0
 
 
 class Hour(msgspec.Struct, frozen=True):
-    """Flights that leave in an hour, and the arrivals that became known since the hour before this one."""
+    """Flights that leave in an hour, each with when its arrival is known, and the arrivals since the hour before this one."""
 
     begins: datetime
     flights: list[dict]
@@ -28,6 +31,7 @@ class Hour(msgspec.Struct, frozen=True):
 def hours(later: pl.DataFrame, count: int) -> list[Hour]:
     """Hours through the month, one after the other, with about `count` flights in all."""
     events = arrivals(ms.dataset("flights").latest().to_polars()).filter(pl.col("known_at") > border(LATER_FROM))
+    later = later.with_columns(event_id()).join(events.select("event_id", "known_at"), on="event_id", how="left")
     every = later.partition_by("time_hour", maintain_order=True, include_key=True)
     each = max(1, round(later.height / count))
     found, since = [], border(LATER_FROM)
@@ -43,6 +47,23 @@ def told(hour: Hour) -> None:
     """Send what became known to the stream. What is sent again has no effect."""
     for event in hour.arrivals.select("event_id", "event_time", *features.arrivals.fields).iter_slices(5_000):
         send(features.arrivals.name, event, id="event_id", time="event_time")
+
+
+class Label(msgspec.Struct, frozen=True):
+    """Whether a flight came late, of the prediction with this id, and when it was asked and known."""
+
+    prediction: str
+    late: bool
+    asked_at: datetime
+    known_at: datetime
+
+
+def labels(hour: Hour, predictions: list[str]) -> list[Label]:
+    """What will be known of an hour's flights, whose predictions have these ids."""
+    return [
+        Label(prediction, flight["late"], hour.begins, flight["known_at"])
+        for prediction, flight in zip(predictions, hour.flights, strict=True)
+    ]
 
 
 def settled(hour: Hour) -> None:

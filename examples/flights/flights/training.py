@@ -22,15 +22,21 @@ def border(day: str) -> datetime:
     return datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(features.NEW_YORK)).astimezone(UTC)
 
 
+def event_id() -> pl.Expr:
+    """What names a flight's arrival in the stream."""
+    return pl.concat_str(pl.col("time_hour").dt.strftime("%Y%m%dT%H"), "carrier", "flight", separator="-").alias(
+        "event_id"
+    )
+
+
 def arrivals(flights: pl.DataFrame) -> pl.DataFrame:
     """Of each flight that arrived an event, in the order in which they became known: when it left, and how late it came."""
     arrived = flights.filter(pl.col("arr_delay").is_not_null())
     departs = pl.col("time_hour") + pl.duration(minutes=pl.col("minute"))
     minutes = pl.col("dep_delay") + pl.col("air_time").fill_null(pl.col("distance") / 8) + TAXI_MINUTES
-    id_parts = [pl.col("time_hour").dt.strftime("%Y%m%dT%H"), "carrier", "flight"]
     known_at = departs + pl.duration(minutes=minutes.cast(pl.Int64))
     return arrived.select(
-        event_id=pl.concat_str(id_parts, separator="-"), event_time=departs, received_at=known_at, event_offset=pl.lit(0),
+        event_id(), event_time=departs, received_at=known_at, event_offset=pl.lit(0),
         carrier="carrier", origin="origin", tailnum="tailnum", delay=pl.col("arr_delay").cast(pl.Float64), known_at=known_at,
     ).with_columns(pl.col("event_offset").cast(pl.Int64)).sort("known_at", "event_id")  # fmt: skip
 
