@@ -6,15 +6,19 @@ import os
 import random
 import signal
 import subprocess
+import tempfile
 import time
+from bisect import bisect_right
 from collections import defaultdict
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mainspring.errors import ConflictError, InvalidError, NotFoundError, StorageError
-from mainspring.store import SegmentWriter, list_segments, read_segments, remove_segment
+from mainspring.store import SegmentWriter, last_record, list_segments, read_segments, remove_segment
 from mainspring.testing._writers import numbered
 from mainspring.testing.processes import Child
 from mainspring.testing.threads import at_once
@@ -210,3 +214,32 @@ def test_a_read_only_folder_is_named_and_read(small_disk: Path) -> None:
         writer.append([b"more"])
     with pytest.raises(StorageError, match=f"{small_disk}/log: Read-only"):
         remove_segment(small_disk / "log", list_segments(small_disk / "log")[0].name)
+
+
+@given(st.lists(st.text("abc", max_size=3)), st.text("abc", max_size=3), st.integers(0, 12))
+def test_the_last_record_up_to_a_key_is_that_of_reading_them_all(keys: list[str], most: str, torn: int) -> None:
+    keys.sort()
+    with tempfile.TemporaryDirectory() as folder:
+        writer = SegmentWriter(folder)
+        writer.append([f"{key} {place}".encode() for place, key in enumerate(keys)] or [b"~"])
+        path = only_file(Path(folder))
+        with path.open("ab") as file:
+            file.write(b"\x20\0\0\0 torn by a kill"[:torn])
+        found = last_record(folder, path.name, lambda record: record.decode().partition(" ")[0], most)
+        writer.close()
+    place = bisect_right(keys, most) - 1
+    assert found == (f"{keys[place]} {place}".encode() if place >= 0 else None)
+
+
+def test_a_damaged_record_is_not_given_and_another_one_is(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        writer = SegmentWriter(tmp_path)
+        stack.callback(writer.close)
+        writer.append([b"a", b"b", b"c"])
+    path = only_file(tmp_path)
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert last_record(tmp_path, path.name, bytes.decode, "b") == b"b"
+    with pytest.raises(StorageError, match="damaged at byte 26"):
+        last_record(tmp_path, path.name, bytes.decode, "y")
+    with pytest.raises(NotFoundError):
+        last_record(tmp_path, "0" * 16 + "-00000000.segment", bytes.decode, "b")

@@ -79,7 +79,7 @@ class PartStore(Generic[PartKind]):
 
 
 def compact_segments(
-    folder: Path, store: PartStore[PartKind], parts_of: Callable[[Sequence[bytes], str], list[PartKind]],
+    folder: Path, store: PartStore[PartKind], parts_of: Callable[[Iterable[bytes], str], list[PartKind]],
     workspace: Workspace,
 ) -> Compacted:  # fmt: skip
     """Compact the closed segments of a folder of this machine, one by one; those that are written to are left alone.
@@ -99,7 +99,7 @@ def compact_segments(
                 continue
             if not store.is_compacted(segment.name):
                 leases.heartbeat(lease)
-                made = parts_of([each.record for each in read_segment(folder, segment.name)], segment.name)
+                made = parts_of((each.record for each in read_segment(folder, segment.name)), segment.name)
                 with workspace.database.transaction() as tx:
                     leases.check(tx, lease)
                     for part in made:
@@ -112,15 +112,13 @@ def compact_segments(
     return Compacted(segments, parts, rows)
 
 
-def read_records(
-    folder: Path, decode: Callable[[bytes], Read], is_wanted: Callable[[Read], bool]
-) -> dict[str, list[Read]]:
-    """The records that lie in segments now, those that are wanted, by segment."""
+def read_records(folder: Path, wanted: Callable[[bytes], Read | None]) -> dict[str, list[Read]]:
+    """The records that lie in segments now, by segment, as `wanted` decodes them; where it gives None, they are left out."""
     found: dict[str, list[Read]] = {}
     for segment in list_segments(folder):
         with suppress(NotFoundError):  # compacted since it was listed: it is in the manifest
-            records = (decode(each.record) for each in read_segment(folder, segment.name))
-            found[segment.name] = [record for record in records if is_wanted(record)]
+            records = [wanted(each.record) for each in read_segment(folder, segment.name)]
+            found[segment.name] = [record for record in records if record is not None]
     return found
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from mainspring.serving.app import ServingApp
 from mainspring.serving.batching import TIMEOUT_S
+from mainspring.serving.compaction import compacting
 from mainspring.web.app import MOST_ENTITIES
 from mainspring.web.server import address_of, is_behind, listen, serve_app, token_of
 from mainspring.workspace import Workspace
@@ -39,6 +40,8 @@ def serve(
     on SIGHUP. To be called in the main thread then. One whose event loop is held up for `patience_s` longer than a request
     may take is killed. `routes` are paths that a platform asks, each with ours that answers it.
 
+    Meanwhile the closed segments of this machine's logs are compacted, unless the setting `serve_compact_s` is 0.
+
     Raises:
         NotFoundError: no such endpoint.
         NotAllowedError: the host is not a loopback address, and neither is a token set nor does a platform authenticate.
@@ -55,7 +58,8 @@ def serve(
         def make(token: str) -> ServingApp:
             return ServingApp(workspace, *endpoints, token=token, **options)
 
-        serve_app(settings, make, host=host, port=port, on_ready=on_ready, behind=is_behind(settings))
+        with compacting(workspace, settings.serve_compact_s):
+            serve_app(settings, make, host=host, port=port, on_ready=on_ready, behind=is_behind(settings))
         return
     from mainspring.serving.supervisor import Supervisor
 
@@ -66,4 +70,5 @@ def serve(
         supervisor = Supervisor(
             workspace, endpoints, listener, workers, host=host, options=options, silence_s=silence_s
         )
-        supervisor.run(lambda: on_ready(address) if on_ready else None)
+        with compacting(workspace, settings.serve_compact_s):
+            supervisor.run(lambda: on_ready(address) if on_ready else None)

@@ -11,15 +11,18 @@ from typing import Any
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from mainspring.cli.main import cli
 from mainspring.clock import from_us
-from mainspring.errors import MainspringError
+from mainspring.errors import MainspringError, StorageError
 from mainspring.models import Field, Output, Signature, register
 from mainspring.serving import bind, get_endpoint, parts
 from mainspring.serving.predictions import (
     Entry,
+    Logged,
     PredictionLog,
     Source,
     compact_predictions,
@@ -27,7 +30,8 @@ from mainspring.serving.predictions import (
     scan_predictions,
 )
 from mainspring.serving.predictions._store import gc_roots
-from mainspring.serving.predictions.ids import ids_from
+from mainspring.serving.predictions.frames import Rows
+from mainspring.serving.predictions.ids import PredictionIds, id_at, ids_from
 from mainspring.serving.predictions.log import predictions_folder
 from mainspring.store import list_segments
 from mainspring.testing.plugin import Backend
@@ -119,6 +123,60 @@ def test_a_compaction_that_was_killed_before_it_removed_a_segment_is_ended_by_th
     assert_frame_equal(everything(workspace), before)
     assert list_segments(predictions_folder(workspace)) == []
     assert len({*logs.ids}) == before.height
+
+
+@pytest.mark.one_backend("the frame is made of records alone")
+@given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from(["x", "y", "xy"]), st.booleans()), max_size=12), st.data())
+def test_the_same_records_give_the_same_table_however_they_are_cut(
+    asked: list[tuple[int, str, bool]], data: st.DataObject
+) -> None:
+    """Requests of several rows, with other columns, with one answer or one for each class."""
+    ids = PredictionIds("00c0ffee")
+    records = [
+        Logged(
+            ids.take(rows, number), rows, number, f"r{number}", "e", 1, "v", "stable", "native", "", number,
+            {name: [f"{name}{number}-{row}" for row in range(rows)] for name in names},
+            [{"a": 0.25, "b": float(row)} if by_class else float(row) for row in range(rows)],
+        )
+        for number, (rows, names, by_class) in enumerate(asked)
+    ]  # fmt: skip
+    gathered = Rows()
+    cut = data.draw(st.integers(0, len(records)))
+    for some in (records[:cut], records[cut:]):
+        gathered.add(some)
+    expected = [
+        {"id": id_at(record.id, row), "at": record.at_us, "request_id": record.request_id}
+        | {f"input.{name}": values[row] for name, values in record.inputs.items()}
+        | _answer(record.outputs[row])
+        for record in records
+        for row in range(record.rows)
+    ]
+    frame = gathered.frame({}).with_columns(pl.col("at").to_physical())
+    assert [
+        {name: row.get(name) for name in own} for own, row in zip(expected, frame.to_dicts(), strict=True)
+    ] == expected
+    for own, row in zip(expected, frame.to_dicts(), strict=True):
+        assert all(row[name] is None for name in row.keys() - own.keys() if name.startswith(("input.", "output")))
+    assert frame["latency_us"].to_list() == [record.latency_us for record in records for _ in range(record.rows)]
+
+
+def _answer(output: Any) -> dict[str, Any]:
+    return (
+        {f"output.{name}": value for name, value in output.items()} if isinstance(output, dict) else {"output": output}
+    )
+
+
+def test_one_is_found_in_a_damaged_segment_and_what_is_damaged_says_so(workspace: Workspace, logs: Logs) -> None:
+    folder = predictions_folder(workspace)
+    segment = list_segments(folder)[0].name
+    own = [each for each in logs.ids if segment.endswith(f"-{each[14:22]}.segment")]
+    path = folder / segment
+    size = path.stat().st_size
+    whole = path.read_bytes()
+    path.write_bytes(whole[: size - 3] + bytes([whole[size - 3] ^ 1]) + whole[size - 2 :])
+    assert find_prediction(own[0]) is not None
+    with pytest.raises(StorageError, match="damaged"):
+        [find_prediction(each) for each in own]
 
 
 def test_a_span_is_the_rows_between_its_instants(workspace: Workspace, logs: Logs) -> None:

@@ -14,7 +14,7 @@ from mainspring.serving.endpoint import EndpointStore
 from mainspring.serving.explanation.origin import Origin, datasets_of, run_of, sources_of, walked
 from mainspring.serving.explanation.reads import features_read
 from mainspring.serving.explanation.record import Binding, Explanation, ReadView, UsedDataset
-from mainspring.serving.feedback import labels_of
+from mainspring.serving.feedback.joining import labels_of_row
 from mainspring.serving.predictions import get_prediction
 from mainspring.workspace import Workspace, current_workspace
 
@@ -47,7 +47,7 @@ def explain(prediction_id: str, *, workspace: Workspace | None = None) -> Explan
         *_gaps_of_log(row, binding), *_gaps_of_model(row, model, run is not None, origin, datasets, workspace), *unknown,
     ]  # fmt: skip
     return Explanation(
-        id=row["id"], at=row["at"], prediction=row, labels=tuple(labels_of(prediction_id, workspace=workspace)),
+        id=row["id"], at=row["at"], prediction=row, labels=tuple(labels_of_row(row, workspace)),
         binding=binding, model=str(model) if model else "", model_id=model_id or "",
         model_digest=model.content_digest if model else "", run=run, features_service=service,
         features_at=row["features_at"], features=tuple(features), views=tuple(views), datasets=tuple(datasets),

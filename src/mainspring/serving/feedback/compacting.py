@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import attrgetter
 
@@ -27,7 +27,7 @@ def compact_feedback(workspace: Workspace | None = None) -> Compacted:
     """
     workspace = workspace or current_workspace()
 
-    def parts_of(data: Sequence[bytes], segment: str) -> list[FeedbackPart]:
+    def parts_of(data: Iterable[bytes], segment: str) -> list[FeedbackPart]:
         records = sorted(map(decode, data), key=attrgetter("endpoint"))
         own = groupby(records, attrgetter("endpoint"))
         return [part_of(list(labels), endpoint, segment, workspace) for endpoint, labels in own]

@@ -124,9 +124,23 @@ def labels_of(prediction_id: str, *, workspace: Workspace | None = None) -> list
     row = find_prediction(prediction_id, workspace)
     if row is None:
         raise NotFoundError("prediction", prediction_id)
-    at_us = to_us(row["at"])
-    join = _join(row["endpoint"], row["at"], from_us(at_us + 1), None, workspace)
-    own = join.pairs().filter(prediction=prediction_id)
+    return labels_of_row(row, workspace)
+
+
+def labels_of_row(row: dict[str, Any], workspace: Workspace) -> list[dict[str, Any]]:
+    """Every label of a prediction that was found, in the order of `labels_of`.
+
+    Without a key no other prediction is looked at: labels name theirs.
+    """
+    endpoint = get_endpoint(row["endpoint"], workspace)
+    if endpoint.labels.key:
+        join = _join(row["endpoint"], row["at"], from_us(to_us(row["at"]) + 1), None, workspace)
+    else:
+        alone = pl.LazyFrame(
+            [{name: row[name] for name in ("id", "at", "role", "version")}], schema_overrides={"at": _AT}
+        )
+        join = _Join(endpoint, alone, _labels(endpoint, LAST_US, workspace))
+    own = join.pairs().filter(prediction=row["id"])
     chosen = counting(own, join.endpoint.labels)["id"].implode()
     told = own.with_columns(pl.col(_INSTANTS).cast(_AT), counts=pl.col("id").is_in(chosen)).drop("prediction")
     return told.sort("counts", "known_at", "id", descending=True).to_dicts()
@@ -167,10 +181,11 @@ def _join(
 def _labels(endpoint: Endpoint, known_us: int, workspace: Workspace) -> pl.DataFrame:
     """The labels of an endpoint that were known at an instant, each once, with instants as microseconds."""
 
-    def is_wanted(record: Labels) -> bool:
-        return record.endpoint == endpoint.name
+    def wanted(data: bytes) -> Labels | None:
+        record = decode(data)
+        return record if record.endpoint == endpoint.name else None
 
-    live = read_records(feedback_folder(workspace), decode, is_wanted)
+    live = read_records(feedback_folder(workspace), wanted)
     parts = FeedbackParts(workspace.database).of(endpoint.name)
     frames = [scan_part(part, workspace) for part in parts if part.first_known_at <= known_us]
     records = uncompacted(live, parts)

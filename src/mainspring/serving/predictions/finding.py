@@ -15,20 +15,25 @@ import msgspec
 import polars as pl
 
 from mainspring.clock import FIRST_US, LAST_US, from_us, to_us
-from mainspring.errors import NotFoundError, counted
+from mainspring.errors import NotFoundError, StorageError, counted
 from mainspring.serving.parts import read_records, scan_part, uncompacted
 from mainspring.serving.predictions._store import PredictionParts
 from mainspring.serving.predictions.frames import SCHEMA, frame_of, types_of
 from mainspring.serving.predictions.ids import id_at, time_of, writer_of
 from mainspring.serving.predictions.log import predictions_folder
 from mainspring.serving.predictions.record import Logged, decode
-from mainspring.store import list_segments, read_segment
+from mainspring.store import last_record, list_segments, read_segment
 from mainspring.workspace import Workspace, current_workspace
 
 
 class _Head(msgspec.Struct, frozen=True, array_like=True):
+    """What can be asked of a record before the whole of it is decoded."""
+
     id: str
     rows: int
+    at_us: int
+    request_id: str
+    endpoint: str
 
 
 _head = msgspec.msgpack.Decoder(_Head).decode
@@ -107,10 +112,11 @@ def scan_predictions(
     since_us = FIRST_US if since is None else to_us(since)
     until_us = LAST_US if until is None else to_us(until)
 
-    def is_wanted(record: Logged) -> bool:
-        return record.endpoint == endpoint and since_us <= record.at_us < until_us
+    def wanted(data: bytes) -> Logged | None:
+        head = _head(data)
+        return decode(data) if head.endpoint == endpoint and since_us <= head.at_us < until_us else None
 
-    live = read_records(predictions_folder(workspace), decode, is_wanted)
+    live = read_records(predictions_folder(workspace), wanted)
     parts = PredictionParts(workspace.database).of(endpoint, since_us, until_us)
     by_version: dict[str, list[Logged]] = {}
     for record in uncompacted(live, parts):
@@ -130,13 +136,19 @@ def _in_segments(folder: Path, writer: str, prediction_id: str) -> Logged | None
         if segment.name.endswith(f"-{writer}.segment"):
             begun += [(_head(data).id, segment.name) for data in islice(_records(folder, segment.name), 1)]
     place = bisect_right(begun, prediction_id, key=itemgetter(0)) - 1
-    for data in _records(folder, begun[place][1]) if place >= 0 else ():
-        head = _head(data)
-        if head.id > prediction_id:
-            return None
-        if prediction_id <= id_at(head.id, head.rows - 1):
+    return _in_segment(folder, begun[place][1], prediction_id) if place >= 0 else None
+
+
+def _in_segment(folder: Path, name: str, prediction_id: str) -> Logged | None:
+    with suppress(NotFoundError, StorageError, msgspec.MsgspecError):  # what is damaged says so below
+        data = last_record(folder, name, lambda data: _head(data).id, prediction_id)
+        if data is not None and _holds(_head(data), prediction_id):
             return decode(data)
-    return None
+    return next((decode(data) for data in _records(folder, name) if _holds(_head(data), prediction_id)), None)
+
+
+def _holds(head: _Head, prediction_id: str) -> bool:
+    return head.id <= prediction_id <= id_at(head.id, head.rows - 1)
 
 
 def _records(folder: Path, name: str) -> Iterator[bytes]:

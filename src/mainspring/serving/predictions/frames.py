@@ -1,5 +1,4 @@
-"""Records of predictions as a table: a row for each, `input.NAME`, `feature.NAME`, `status.NAME`,
-`event_at.NAME`, and `output`.
+"""Records of predictions as a table: a row for each, `input.NAME`, `feature.NAME`, `status.NAME`, `event_at.NAME`, `output`.
 
 The same records give the same table, live or compacted. Values that their declared type can't hold stay texts.
 """
@@ -7,6 +6,8 @@ The same records give the same table, live or compacted. Values that their decla
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain, groupby
+from operator import attrgetter
 from typing import Any
 
 import polars as pl
@@ -25,22 +26,73 @@ SCHEMA: dict[str, Any] = {
     "features_service": pl.String, "features_at": AT, "features_views": pl.List(pl.String),
     "features_watermarks": pl.List(pl.Binary),
 }  # fmt: skip
+_OF_FEATURES = {"service": "service", "at": "at_us", "views": "views", "watermarks": "watermarks"}
+_OF_RECORD = {
+    "at": "at_us", "request_id": "request_id", "endpoint": "endpoint", "generation": "generation", "version": "version",
+    "role": "role", "runtime": "runtime", "route_key": "route_key", "latency_us": "latency_us",
+}  # fmt: skip
+_ALIKE = {
+    "endpoint", "generation", "version", "role", "runtime", "features_service", "features_at", "features_views",
+    "features_watermarks",
+}  # fmt: skip
+
+
+class Rows:
+    """The rows of one version's records, gathered column by column, so that the records need not be held.
+
+    Records come in the order of their ids. The same ones give the same table, however they were cut into calls of `add`.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._ids: list[str] = []
+        self._repeats: list[int] = []
+        self._shared: dict[str, list[Any]] = {name: [] for name in SCHEMA if name != "id"}
+        self._own: dict[str, list[Any]] = {}
+
+    def add(self, records: Sequence[Logged]) -> None:
+        """Gather the rows of more records."""
+        for _, alike in groupby(records, _form):
+            self._add(list(alike))
+
+    def frame(self, types: Mapping[str, str]) -> pl.DataFrame:
+        """The rows as a table; `types` are those of the version's inputs, by name."""
+        places = None if self.count == len(self._repeats) else _places(self._repeats)
+        columns = [pl.Series("id", self._ids, dtype=SCHEMA["id"])]
+        for name, values in self._shared.items():
+            made = _column(name, values)
+            columns.append(made if places is None else made.gather(places))
+        return pl.DataFrame([*columns, *(_typed(name, values, types) for name, values in self._own.items())])
+
+    def _add(self, records: list[Logged]) -> None:
+        """Gather records that have the same columns."""
+        repeats = [record.rows for record in records]
+        rows = sum(repeats)
+        if rows == len(records):
+            self._ids += [record.id for record in records]
+        else:
+            self._ids += chain.from_iterable([ids_from(record.id, record.rows) for record in records])
+        self._repeats += repeats
+        for name, of in _OF_RECORD.items():
+            self._shared[name] += map(attrgetter(of), records)
+        features = [record.features for record in records]
+        for name, of in _OF_FEATURES.items():
+            self._shared[f"features_{name}"] += [each and getattr(each, of) for each in features]
+        for name, values in _own(records).items():
+            if name not in self._own:
+                self._own[name] = [None] * self.count
+            self._own[name] += values
+        self.count += rows
+        for values in self._own.values():
+            if len(values) < self.count:
+                values.extend([None] * (self.count - len(values)))
 
 
 def frame_of(records: Sequence[Logged], types: Mapping[str, str]) -> pl.DataFrame:
     """The rows of one version's records; `types` are those of its inputs, by name."""
-    columns: dict[str, list[Any]] = {name: [] for name in SCHEMA}
-    more: dict[str, list[Any]] = {}
-    rows = 0
-    for record in records:
-        _add_shared(columns, record)
-        for name, values in _own(record).items():
-            more.setdefault(name, [None] * rows).extend(values)
-        rows += record.rows
-        for values in more.values():
-            values.extend([None] * (rows - len(values)))
-    frame = pl.DataFrame({name: pl.Series(name, values, dtype=SCHEMA[name]) for name, values in columns.items()})
-    return frame.with_columns([_typed(name, values, types) for name, values in more.items()])
+    rows = Rows()
+    rows.add(records)
+    return rows.frame(types)
 
 
 def types_of(version: str, workspace: Workspace) -> dict[str, str]:
@@ -51,33 +103,42 @@ def types_of(version: str, workspace: Workspace) -> dict[str, str]:
         return {}
 
 
-def _add_shared(columns: dict[str, list[Any]], record: Logged) -> None:
-    features = record.features
-    shared = {
-        "at": record.at_us, "request_id": record.request_id, "endpoint": record.endpoint,
-        "generation": record.generation, "version": record.version, "role": record.role, "runtime": record.runtime,
-        "route_key": record.route_key, "latency_us": record.latency_us,
-        "features_service": features and features.service, "features_at": features and features.at_us,
-        "features_views": features and list(features.views),
-        "features_watermarks": features and list(features.watermarks),
-    }  # fmt: skip
-    columns["id"] += ids_from(record.id, record.rows)
-    for name, value in shared.items():
-        columns[name] += [value] * record.rows
+def _form(record: Logged) -> tuple[Any, ...]:
+    """What decides which columns a record has."""
+    first, features = record.outputs[0], record.features
+    return (*record.inputs, None, features and features.names, tuple(first) if isinstance(first, dict) else None)
 
 
-def _own(record: Logged) -> dict[str, Sequence[Any]]:
-    """The columns that a version has of its own."""
-    found: dict[str, Sequence[Any]] = {f"input.{name}": values for name, values in record.inputs.items()}
-    if record.features is not None:
-        for place, name in enumerate(record.features.names):
-            found[f"feature.{name}"] = [row[place] for row in record.features.values]
-            found[f"status.{name}"] = [row[place] for row in record.features.statuses]
-            found[f"event_at.{name}"] = [row[place] for row in record.features.event_us]
-    first = record.outputs[0]
-    if isinstance(first, dict):
-        return found | {f"output.{name}": [each[name] for each in record.outputs] for name in first}
-    return found | {"output": record.outputs}
+def _own(records: list[Logged]) -> dict[str, list[Any]]:
+    """The columns that a version has of its own, of records that have the same."""
+    first = records[0]
+    found = {f"input.{name}": list(chain.from_iterable([r.inputs[name] for r in records])) for name in first.inputs}
+    if first.features is not None:
+        for kind, of in (("feature", "values"), ("status", "statuses"), ("event_at", "event_us")):
+            rows = chain.from_iterable([getattr(record.features, of) for record in records])
+            for name, values in zip(first.features.names, zip(*rows, strict=True), strict=True):
+                found[f"{kind}.{name}"] = list(values)
+    outputs = list(chain.from_iterable([record.outputs for record in records]))
+    if isinstance(first.outputs[0], dict):
+        return found | {f"output.{name}": [each[name] for each in outputs] for name in first.outputs[0]}
+    return found | {"output": outputs}
+
+
+def _places(repeats: list[int]) -> pl.Series:
+    """For each row, the place of its record."""
+    import numpy as np
+
+    return pl.Series(np.repeat(np.arange(len(repeats)), repeats))
+
+
+def _column(name: str, values: list[Any]) -> pl.Series:
+    """A column that rows of a record share; of what is alike in most records, each value is made once."""
+    if name not in _ALIKE:
+        return pl.Series(name, values, dtype=SCHEMA[name])
+    distinct = {value: place for place, value in enumerate(dict.fromkeys(values))}
+    told = [list(value) if isinstance(value, tuple) else value for value in distinct]
+    made = pl.Series(name, told, dtype=SCHEMA[name])
+    return made.gather(pl.Series([distinct[value] for value in values], dtype=pl.UInt32))
 
 
 def _typed(name: str, values: list[Any], types: Mapping[str, str]) -> pl.Series:
@@ -89,7 +150,7 @@ def _typed(name: str, values: list[Any], types: Mapping[str, str]) -> pl.Series:
 
 def typed_column(name: str, values: Sequence[Any], declared: str = "") -> pl.Series:
     """Values of the declared type if it holds them all, else of the type that they have, or as texts."""
-    missing = sum(value is None for value in values)
+    missing = values.count(None)
     if declared:
         made = pl.Series(name, values, dtype=named_type(declared, name), strict=False)
         if made.null_count() == missing:
