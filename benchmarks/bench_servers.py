@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -185,7 +185,8 @@ def running(case: Case, place: Path) -> Iterator[tuple[int, psutil.Process]]:
         asyncio.run(answered(case, port, process, place / "server.log"))
         yield port, psutil.Process(process.pid)
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it ended by itself, as is told
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
@@ -223,7 +224,7 @@ def used_s(process: psutil.Process) -> float:
 async def requests(case: Case, port: int, count: int) -> None:
     """One connection's requests, one behind the other."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = f"POST {case.path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(case.body)}\r\n\r\n"
+    head = f"POST {case.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(case.body)}\r\n\r\n"
     try:
         for _ in range(count):
             writer.write(head.encode() + case.body)

@@ -221,6 +221,8 @@ def test_a_parameter_is_recorded_without_its_secrets(name: str, value: Any, kept
         ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl end", "[redacted] end"),
         ("https://x.blob.core.windows.net/c?sp=r&sig=abcdEFGH1234%2Babcd&x=1", "https://x.blob.core.windows.net/c?sp=r&sig=[redacted]&x=1"),
         ("AccountName=x;AccountKey=abcd1234==;Suffix=y", "AccountName=x;AccountKey=[redacted];Suffix=y"),
+        ("API key: hunter22hunter", "API key: [redacted]"),
+        ("secret key = 'hunter22'", "secret key = '[redacted]'"),
         ("Cookie: a=b; session=abcdef123", "Cookie: [redacted]"),
         ("Authorization: ApiKey abcd1234abcd", "Authorization: ApiKey [redacted]"),
         ("password: str = 'hunter22'", "password: str = '[redacted]'"),

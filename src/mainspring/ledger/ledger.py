@@ -97,10 +97,14 @@ class Ledger:
         )
 
     def retract(self, tx: Transaction, task: str) -> None:
-        """Take back which arguments a task had and what it reused: a new attempt records it anew. What it read stays."""
+        """Take back which arguments a task had and what it reused: a new attempt records it anew.
+
+        What it read stays, and all of it where something was made of it by then.
+        """
         tx.execute(
-            "DELETE FROM edge WHERE src = ? AND by_task = ? AND (role = 'reused' OR substr(role, 1, 5) = 'uses:')",
-            (task, task),
+            "DELETE FROM edge WHERE src = ? AND by_task = ? AND (role = 'reused' OR substr(role, 1, 5) = 'uses:')"
+            " AND NOT EXISTS (SELECT 1 FROM edge made WHERE made.dst = ? AND made.role = 'made_by')",
+            (task, task, task),
         )
 
     def append(

@@ -90,6 +90,11 @@ _NAMED = Shape(
     rf"(?:{_ANNOTATED}|(?!{_ANNOTATED})(?:\\?[\"'])?\]?[ \t]{{0,8}}[:=]{{1,2}}>?)[ \t]{{0,8}}"
     rf"(?:(?:(?:[A-Za-z_][\w.]{{0,40}})?\({{1,2}})?{_QUOTED}|{_VALUE})",
 )
+_WORDS = Shape(  # as people write a name
+    r"(?<![\w.\-])(?P<name>(?i:api|secret|access|private|encryption|signing)[ ](?i:key|token))",
+    ("key", "token"),
+    rf"[ \t]{{0,8}}[:=][ \t]{{0,8}}(?:{_QUOTED}|{_VALUE})",
+)
 _DEFAULT = Shape(  # of a variable that is not set
     rf"(?:getenv|setdefault|environ\.get)\([ \t]{{0,8}}[\"']{_NAME}", ("getenv", "setdefault", "environ.get"),
     rf"[\"'][ \t]{{0,8}},[ \t]{{0,8}}{_QUOTED}",
@@ -116,7 +121,7 @@ SURE_SHAPES = (  # not met in ordinary prose
     Shape(KEY_BLOCK, ("private key-----",)), *_TOKENS, _AUTHORIZATION, _IN_URL, _SIGNATURE, _IN_SETTINGS
 )  # fmt: skip
 # Order matters: the whole key block first, then the shapes of well-known tokens, then `name = value`.
-SHAPES = (*SURE_SHAPES[:-1], _BEARER, _COOKIE, _PHRASE, _DEFAULT, _NAMED, _OPTION, _OWN_OPTION)
+SHAPES = (*SURE_SHAPES[:-1], _BEARER, _COOKIE, _PHRASE, _WORDS, _DEFAULT, _NAMED, _OPTION, _OWN_OPTION)
 _NUMBER = re.compile(r"[~≈±+\-]?\d[\d.,:_]*(?:[eE][+\-]?\d+)?(?:%.*|[|/].*|[A-Za-z]{0,3})")
 
 

@@ -29,6 +29,7 @@ Redact = Callable[[str], str]
 Tee = Callable[[str], None]
 
 _LONGEST_LINE = 65_536
+_SHORT = 1_024  # a line that is written anew with each piece of it
 _FOLLOW_EVERY_S = 0.05
 _RAW = ".raw"
 _LINE_BUFFERED = 1  # _IOLBF in stdio.h, on Linux and macOS
@@ -67,7 +68,7 @@ def absorb(path: Path, redact: Redact | None = None) -> None:
 
 
 class _Log:
-    """A log file: whole lines redacted, the unfinished one visible at once and rewritten as it grows.
+    """A log file: whole lines redacted, the unfinished one visible at once and rewritten as it grows, a long one by an eighth.
 
     It is made with its first text: most steps print nothing, and making a file is the dearest call of a small step.
     """
@@ -79,6 +80,7 @@ class _Log:
         self._is_over = False
         self._tee, self._redaction = tee, LineRedaction(redact or str)
         self._pending = ""
+        self._length = 0  # of the unfinished line when it was written
         self._owner: object = None
         self._lock = threading.RLock()
 
@@ -111,8 +113,11 @@ class _Log:
             if len(self._pending) > _LONGEST_LINE:
                 self._finish(self._pending)
                 self._pending = ""
-            if self._pending:
+            length = len(self._pending)
+            # Each writing looks through all of it, so that a long line would take time by the square of its length.
+            if length and (length <= _SHORT or not self._length <= length <= self._length * 9 // 8):
                 self._put(self._redaction.part(self._shown(self._pending)))
+                self._length = length
 
     def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,6 +131,7 @@ class _Log:
     def _finish(self, line: str) -> None:
         shown = self._redaction.line(self._shown(line))
         length = self._put(shown + "\n")  # which may have to find the end first
+        self._length = 0
         self._end += length
         if self._tee is not None:
             token = _log.set(None)
