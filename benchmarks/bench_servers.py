@@ -224,7 +224,8 @@ def used_s(process: psutil.Process) -> float:
 async def requests(case: Case, port: int, count: int) -> None:
     """One connection's requests, one behind the other."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = f"POST {case.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(case.body)}\r\n\r\n"
+    head = f"POST {case.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    head += f"Content-Length: {len(case.body)}\r\n\r\n"
     try:
         for _ in range(count):
             writer.write(head.encode() + case.body)
