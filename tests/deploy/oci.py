@@ -1,4 +1,4 @@
-"""Holds an OCI image layout to the specification (v1.1.0), with the standard library and the words of the specification alone.
+"""Holds an OCI image layout to the specification (v1.1.0), by the standard library and the words of the specification alone."""
 
 from __future__ import annotations
 
