@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -75,11 +76,11 @@ def _url(told: bytes) -> str:
 
 def _reason(told: bytes, errors: bytes) -> str:
     """Why it ended: the error that the command tells in JSON, or else the last line that it wrote."""
-    try:
-        return str(msgspec.json.decode(told, type=dict[str, dict[str, str]])["error"]["message"])
-    except (msgspec.MsgspecError, KeyError):
-        last = errors.decode(errors="replace").strip().rpartition("\n")[2]
-        return shorten(last, 400) or f"it took longer than {_TIMEOUT_S:g} s"
+    for said in (told, errors):
+        with suppress(msgspec.MsgspecError, KeyError):
+            return str(msgspec.json.decode(said, type=dict[str, dict[str, str]])["error"]["message"])
+    last = errors.decode(errors="replace").strip().rpartition("\n")[2]
+    return shorten(last, 400) or f"it took longer than {_TIMEOUT_S:g} s"
 
 
 def _environment(workspace: Workspace) -> dict[str, str]:
