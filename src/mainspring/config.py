@@ -73,7 +73,10 @@ SETTINGS = {
         Setting("serve_host", str, "127.0.0.1", "address that servers bind to"),
         Setting("serve_port", int, 8080, "port of `mainspring serve`"),
         Setting(
-            "serve_compact_s", float, 60.0, "how often a server looks for closed logs to compact, in seconds; 0 for never"
+            "serve_compact_s",
+            float,
+            60.0,
+            "how often a server looks for closed logs to compact, in seconds; 0 for never",
         ),
         Setting("serve_token", str, "", "secret reference to the token that requests must bear; needed off loopback"),
         Setting(

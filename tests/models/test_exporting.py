@@ -49,17 +49,17 @@ LATE = (TABLE["a"] > 0).cast(int).to_numpy()
 THREE = [str(each) for each in TABLE["b"].to_numpy() % 3]
 
 
-def lightgbm(kind: str, target: Any) -> Any:
+def lightgbm(kind: str, target: Any, **more: Any) -> Any:
     import lightgbm as library
 
-    made = getattr(library, kind)(n_estimators=3, n_jobs=1, verbose=-1, min_child_samples=1)
+    made = getattr(library, kind)(n_estimators=3, n_jobs=1, verbose=-1, min_child_samples=1, **more)
     return made.fit(TABLE.to_pandas(), target)
 
 
-def xgboost(kind: str) -> Any:
+def xgboost(kind: str, target: Any = LATE, **more: Any) -> Any:
     import xgboost as library
 
-    return getattr(library, kind)(n_estimators=3, n_jobs=1).fit(TABLE.to_pandas(), LATE)
+    return getattr(library, kind)(n_estimators=3, n_jobs=1, **more).fit(TABLE.to_pandas(), target)
 
 
 def catboost() -> Any:
@@ -82,6 +82,18 @@ MODELS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "lightgbm-three": lambda: (lightgbm("LGBMClassifier", THREE), TABLE.to_pandas()),
     "lightgbm-regressor": lambda: (lightgbm("LGBMRegressor", LATE), TABLE.to_pandas()),
     "catboost": lambda: (catboost(), TABLE.to_pandas()),
+}
+
+
+# What no file of their libraries says, or heeds when it is opened.
+ENDS = TABLE["b"].is_in([0, 1, 7, 8]).cast(int).to_numpy()
+SETTINGS: dict[str, Callable[[], Any]] = {
+    "zero missing": lambda: xgboost("XGBRegressor", ENDS, missing=0.0),
+    "number missing": lambda: xgboost("XGBClassifier", ENDS, missing=8),
+    "infinity missing": lambda: xgboost("XGBRegressor", ENDS, missing=float("inf")),
+    "stopping early": lambda: lightgbm(
+        "LGBMClassifier", LATE, pred_early_stop=True, pred_early_stop_freq=1, pred_early_stop_margin=0.1
+    ),
 }
 
 
@@ -116,6 +128,23 @@ def test_a_folder_answers_as_its_version(name: str, workspace: Workspace, tmp_pa
     assert run_path(str(tmp_path / "out/predict.py"))["predict"](records) == Predictor.load(version, workspace.blobs)(
         records
     )
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("form", ["folder", "mlflow"])
+def test_what_only_the_estimator_knows_goes_along_and_mlflow_is_not_told_to_open_the_file_without(
+    name: str, form: Any, workspace: Workspace, tmp_path: Path
+) -> None:
+    model, place = SETTINGS[name](), tmp_path / "out"
+    harmless = TABLE.filter(pl.col("b").is_between(1, 7))  # rows that don't tell zero or eight from what is missing
+    version = register(model, "settings", signature=TABLE.to_pandas(), input_example=harmless[:1].to_pandas())
+    export_model(version, place, form=form)
+    expected = Predictor.load(version, workspace.blobs)(TABLE.to_dicts())
+    program = "code/mainspring_predict.py" if form == "mlflow" else "predict.py"
+    assert run_path(str(place / program))["load"](place).predict(TABLE.to_dicts()) == expected
+    if form == "mlflow":
+        assert list(read_mlmodel((place / "MLmodel").read_bytes()).flavours) == ["python_function"]
+        assert "from its project" in register_folder(place, "back").refusal
 
 
 def test_labels_and_pickles_go_along(workspace: Workspace, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -72,6 +73,22 @@ def test_several_classes_and_their_labels_are_the_models(model: Any) -> None:
     thirds = pd.qcut(scores(), 3, labels=False)
     answers_alike(model, THREE, thirds, holes=True)
     answers_alike(model, Output("label", (0, 1, 2)), thirds)
+
+
+@pytest.mark.parametrize("classes", [("no", "yes"), ("a", "b", "ü")])
+@pytest.mark.parametrize("output", ["shares", "label"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        lightgbm.LGBMClassifier(**L), make_pipeline(StandardScaler(), lightgbm.LGBMClassifier(**L)),
+        make_pipeline(StandardScaler(), GradientBoostingClassifier(n_estimators=3, max_depth=2)),
+    ],
+    ids=["lightgbm", "scaled lightgbm", "scaled scikit-learn"],
+)  # fmt: skip
+def test_classes_may_be_texts(model: Any, output: str, classes: tuple[str, ...]) -> None:
+    target = np.array(classes)[pd.qcut(scores(), len(classes), labels=False)]
+    shares = Output("probability" if len(classes) == 2 else "probabilities", classes)
+    answers_alike(model, shares if output == "shares" else Output("label", classes), target)
 
 
 def test_labels_of_two_classes_turn_where_the_models_do() -> None:

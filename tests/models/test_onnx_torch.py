@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 from mainspring.errors import CodecError, InvalidError
-from mainspring.models import Field, Output, Predictor, Signature, export_onnx, load_onnx, register
+from mainspring.models import Field, Output, Predictor, Signature, export_onnx, load_onnx, onnx_export, register
 from mainspring.models.onnx_conversion import attempts
 from mainspring.models.onnx_export import _Compared, _converted
 from mainspring.models.onnx_probes import probes
@@ -141,15 +142,52 @@ def test_what_a_graph_has_no_inputs_or_answers_for_is_refused_by_name() -> None:
         next(attempts(Net(3), signature_of(Output("label", ("x", "y", "z")), "a", "b"), "numpy"))
 
 
-def test_a_registered_module_is_exported_and_timed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+MODES = """
+import torch
+from torch import nn
+
+class Modes(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 1))
+
+    def forward(self, rows):
+        return self.layers(rows)
+
+    def predict(self, rows):
+        with torch.no_grad():
+            return self(torch.as_tensor(rows).float()).numpy()
+
+class Switching(Modes):
+    def predict(self, rows):
+        self.layers.eval()  # and the module around them not
+        return super().predict(rows)
+"""
+
+
+@pytest.mark.parametrize("name", ["Modes", "Switching"])
+def test_a_registered_module_is_exported_and_timed_in_the_mode_in_which_it_is(
+    name: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = workspace.project.root
-    text = "from torch import nn\n\nclass Line(nn.Linear):\n    def predict(self, rows):\n        return self(%s).detach()\n"
-    (folder / "onnx_line.py").write_text("import torch\n" + text % "torch.as_tensor(rows).float()")
+    (folder / "onnx_modes.py").write_text(MODES)
+    monkeypatch.delitem(sys.modules, "onnx_modes", raising=False)
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))
-    model = import_module("onnx_line").Line(2, 1)
-    version = register(model, "line", signature=TABLE, input_kind="numpy")
+    model = getattr(import_module("onnx_modes"), name)()
+    model.train(name == "Switching")
+    version = register(model, "modes", signature=TABLE, input_kind="numpy")
+    modes: list[list[bool]] = []
+    timed = onnx_export._timed
+
+    def watched(native: Predictor, graph: Predictor, records: Any) -> Any:
+        found = timed(native, graph, records)
+        modes.append([each.training for each in native.model.modules()])
+        return found
+
+    monkeypatch.setattr(onnx_export, "_timed", watched)
     found = export_onnx(version)
     assert (found.form, found.input_kind, found.timings[0].rows) == ("PyTorch's own, numpy, as given", "numpy", 1)
+    assert modes == [[name == "Switching", *[False] * 5]]
     expected = model.predict(TABLE.to_numpy())[:, 0].tolist()
     assert load_onnx(version)(TABLE.to_dicts()) == pytest.approx(expected, rel=1e-5, abs=1e-6)

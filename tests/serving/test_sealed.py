@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import polars as pl
 import pytest
 from sklearn.linear_model import LinearRegression
 
+from mainspring.data import dataset
 from mainspring.errors import ExistsError, InvalidError, NotAllowedError, NotFoundError
+from mainspring.features import Entity, FeatureService, FeatureView, apply, materialize, training_set
 from mainspring.models import export_onnx, get_model_version, register, set_version_tags
 from mainspring.serving import bind, get_endpoint, load_predictor
 from mainspring.serving.elsewhere import endpoint_for
@@ -127,6 +130,29 @@ def test_a_damaged_folder_is_refused_before_anything_is_bound(
             read_sealed(folder)
     with pytest.raises(NotFoundError):
         get_endpoint("lines", other)
+
+
+@pytest.mark.one_backend("definitions are rows like others")
+def test_features_come_along_and_want_a_store_that_is_fed(workspace: Workspace, tmp_path: Path) -> None:
+    at = datetime(2013, 1, 1, 5, tzinfo=UTC)
+    dataset("weather").commit(pl.DataFrame({"origin": ["EWR", "JFK"], "at": [at, at], "wind": [5.0, 45.0]}))
+    view = FeatureView("weather_at", entity=Entity("origin"), source="weather", event_time="at", features=["wind"])
+    apply(FeatureService("weather", [view]))
+    materialize("weather_at")
+    asked = pl.DataFrame({"origin": ["EWR", "JFK"], "leaves_at": [at, at], "delay": [2.0, 3.0]})
+    made = training_set(asked, "weather", time="leaves_at")
+    inputs = made.frame.select("delay", "wind")
+    register(LinearRegression().fit(inputs, [1.0, 2.0]), "line", signature=inputs, features=made)
+    bind("lines", "line@production", version="line/1", runtime="native")
+    folder = sealed_in(tmp_path / "sealed", workspace)
+    expected = load_predictor("lines")([{"origin": "JFK", "delay": 3.0}])
+    (tmp_path / "other").mkdir()
+    with Workspace.open(tmp_path / "other") as unfed, pytest.raises(NotAllowedError, match="no online store is named"):
+        unseal(folder, unfed)
+    store = {"online": workspace.project.settings.online}
+    with Workspace.open(tmp_path / "other", overrides=store) as fed, using(fed):
+        assert unseal(folder, fed) == unseal(folder, fed)
+        assert load_predictor("lines")([{"origin": "JFK", "delay": 3.0}]) == expected
 
 
 @pytest.mark.one_backend("no store is asked")

@@ -12,23 +12,25 @@ from mainspring.cli.app import Command, Invocation
 from mainspring.cli.tree import Tree
 
 if TYPE_CHECKING:
-    from mainspring.serving.explanation import Binding, Explanation, ModelRun, ReadFeature
+    from mainspring.serving.explanation import Attribution, Binding, Explanation, ModelRun, ReadFeature
 
 _FOLLOWS = "follows"
+_BAR = 30
 
 
 @click.command(cls=Command)
 @click.argument("prediction", metavar="PREDICTION")
+@click.option("--features", is_flag=True, help="Also how much each input moved the answer (the extra `shap`).")
 @click.option("--depth", type=click.IntRange(min=1), default=100, metavar="N", help="At most so many steps away.")
 @click.option(
     "--all", "everything", is_flag=True, help="Each of many that are alike, and the versions before those used."
 )
 @click.pass_obj
-def explain(invocation: Invocation, prediction: str, depth: int, everything: bool) -> None:
+def explain(invocation: Invocation, prediction: str, features: bool, depth: int, everything: bool) -> None:
     """Explain PREDICTION, by its id: what answered and who released it, what was read, and what all of that came from."""
     from mainspring.serving import explain as explained
 
-    found = explained(prediction, workspace=invocation.workspace)
+    found = explained(prediction, attribution=features, workspace=invocation.workspace)
     invocation.show(document(found), lambda: "\n".join(_told(found, depth, everything=everything)))
 
 
@@ -48,6 +50,8 @@ def _told(found: Explanation, depth: int, *, everything: bool) -> Iterator[str]:
         yield from ("", text.bold(f"Features of {found.features_service}, read {_instant(found.features_at)}"))
         heads = ["feature", "value", "status", "of the row at", "view", "from"]
         yield text.table(heads, [_feature(each, found) for each in found.features])
+    if found.attribution is not None:
+        yield from ("", *_bars(found.attribution))
     if found.edges:
         edges = [edge for edge in found.edges if everything or edge.role != _FOLLOWS]
         nodes = {node.id: node for node in found.nodes}
@@ -55,6 +59,20 @@ def _told(found: Explanation, depth: int, *, everything: bool) -> Iterator[str]:
         yield from ("", *tree.lines(found.id, depth), *tree.sources())
     if found.gaps:
         yield from ("", text.bold("Not known, or gone"), *(f"  {gap}" for gap in found.gaps))
+
+
+def _bars(found: Attribution) -> Iterator[str]:
+    """What each input added, the largest first, as bars."""
+    of = f" of {found.output}" if found.output else ""
+    yield text.bold(
+        f"What moved the answer{of} from {found.base:.6g}, that of {found.background}, to {found.answer:.6g}"
+    )
+    longest = max((abs(value) for value in found.values.values()), default=0.0) or 1.0
+    width = max(map(len, found.values), default=0)
+    for name, value in sorted(found.values.items(), key=lambda each: -abs(each[1])):
+        bar = "█" * round(abs(value) / longest * _BAR) or "▏"
+        yield f"  {name.ljust(width)}  {value:+12.6g}  {click.style(bar, fg='red' if value < 0 else 'green')}"
+    yield text.dim(f"  Shapley values ({found.method}) by shap, of the native model")
 
 
 def _facts(found: Explanation) -> Iterator[tuple[str, str]]:

@@ -37,10 +37,9 @@ def serve(
 ) -> None:  # fmt: skip
     """Answer predictions of each ENDPOINT over HTTP until Ctrl-C.
 
-    PATH is an ONNX file or an MLflow model's folder, which is registered and bound to an endpoint of its name, or an endpoint that
-    was sealed for an image. Without any, it is
-    the endpoint of the setting `serve_endpoint`. The port, and the paths of probes and predictions, may come from Vertex AI's
-    variables AIP_HTTP_PORT, AIP_HEALTH_ROUTE and AIP_PREDICT_ROUTE.
+    PATH is an ONNX file or an MLflow model's folder, which is registered and bound to an endpoint of its name, or an endpoint
+    that was sealed for an image. Without any, it is the endpoint of the setting `serve_endpoint`. The port, and the paths of
+    probes and predictions, may come from Vertex AI's variables AIP_HTTP_PORT, AIP_HEALTH_ROUTE and AIP_PREDICT_ROUTE.
 
     In the Open Inference Protocol v2 (/v2/models/ENDPOINT/infer), in MLflow's scoring protocol (/invocations/ENDPOINT) and for
     people (/predict/ENDPOINT, /docs); /predict and /invocations are the first endpoint's. With --json the first line of stdout

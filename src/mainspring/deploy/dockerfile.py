@@ -10,6 +10,7 @@ import msgspec
 from mainspring.deploy.base import default_base, is_path
 from mainspring.deploy.contents import (
     GROUP,
+    HOME,
     LIBRARY,
     PORT_NUMBER,
     SEALED,
@@ -32,6 +33,7 @@ from mainspring.runs.environment import snapshot
 from mainspring.serving.sealed import seal, sealed_files
 from mainspring.workspace import Workspace, current_workspace
 
+_NAMES_SECRET = "MAINSPRING_SERVE_TOKEN"
 _IGNORED = "**\n!endpoint/**\n!source/**\n!wheels/**\n!requirements.txt\n"
 
 
@@ -95,16 +97,16 @@ def _dockerfile(base: str, wheel: str, declared: dict[str, str], said: dict[str,
     """The lines: what changes least comes first, so that a new version of the model rebuilds the last ones only."""
     program = wheel.rpartition("/")[2]
     install = [
-        f"RUN pip install --no-cache-dir --no-deps --only-binary :all: --target /{LIBRARY} -r /tmp/requirements.txt \\",
-        f" && pip install --no-cache-dir --no-deps --target /{LIBRARY} /tmp/{program} \\",
-        f" && rm /tmp/requirements.txt /tmp/{program} \\",
+        f"RUN pip install --no-cache-dir --no-deps --only-binary :all: --target /{LIBRARY} -r /{HOME}/requirements.txt \\",
+        f" && pip install --no-cache-dir --no-deps --target /{LIBRARY} /{HOME}/{program} \\",
         f" && install -d -o {USER} -g {GROUP} -m 0770 /{STATE}",
     ]
     lines = [
         f"FROM {base}", "",
-        f"COPY requirements.txt {wheel} /tmp/", *install, "",
+        f"COPY requirements.txt {wheel} /{HOME}/", *install, "",
         *([f"COPY source /{SOURCE}"] if has_source else []),
         f"COPY endpoint /{SEALED}", "",
+        *(["# hadolint ignore=DL3064  # a reference to a secret, never one"] if _NAMES_SECRET in declared else []),
         _pairs("ENV", declared), _pairs("LABEL", said), "",
         f"USER {USER}:{GROUP}", f"WORKDIR /{STATE}", f'VOLUME ["/{STATE}"]', f"EXPOSE {PORT_NUMBER}",
         f"HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD {json.dumps(health_check('python3'))}",

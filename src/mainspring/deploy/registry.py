@@ -29,6 +29,7 @@ _TIMEOUT_S = 30.0
 _HUB, _HUB_HOST, _OFFICIAL = "docker.io", "registry-1.docker.io", "library"
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 _NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+|/)[a-z0-9]+)*")
+_HOST = re.compile(r"[\w.-]+(?::\d+)?")
 _TAG = re.compile(r"\w[\w.-]{0,127}")
 
 
@@ -54,12 +55,13 @@ class Reference(msgspec.Struct, frozen=True):
         first, slash, rest = name.partition("/")
         is_host = bool(slash) and ("." in first or ":" in first or first == "localhost")
         registry, path = (first, rest) if is_host else (_HUB, name)
-        repository, _, tag = path.partition(":")
+        repository, colon, tag = path.partition(":")
         if registry == _HUB and "/" not in repository:
             repository = f"{_OFFICIAL}/{repository}"
         if digest:
             blob_path(digest)
-        if not _NAME.fullmatch(repository) or (tag and not _TAG.fullmatch(tag)):
+        is_name = _HOST.fullmatch(registry) and _NAME.fullmatch(repository)
+        if not is_name or (colon and not _TAG.fullmatch(tag)):
             raise InvalidError("base", text, "an image such as docker.io/library/python:3.11-slim, or a path of one")
         return cls(registry, repository, tag or ("" if digest else "latest"), digest)
 

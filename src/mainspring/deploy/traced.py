@@ -1,4 +1,4 @@
-"""`python -m mainspring.deploy.traced REPORT ARGUMENTS...`: the command `mainspring`, which reports at its end what it imported.
+"""`python -m mainspring.deploy.traced REPORT ARGUMENTS...`: the command `mainspring`, which tells at its end what it imported.
 
 The report is a JSON object: the file of each module by its name, without what this environment imports into every process.
 """

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -50,19 +51,36 @@ def imported_by(sealed: Sealed, workspace: Workspace) -> dict[str, str]:
             try:
                 assert process.stdout is not None
                 told = process.stdout.readline()
-                refused = _asked(sealed, workspace, msgspec.json.decode(told)["url"]) if told else ""
+                url = _url(told)
+                refused = _asked(sealed, workspace, url) if url else ""
                 process.terminate()
-                errors = process.communicate()[1].decode(errors="replace").strip()
+                rest, errors = process.communicate()
             finally:
                 watch.cancel()
                 process.kill()
         name = sealed.endpoint.name
         if refused:
             raise MainspringError(f"`{name}` doesn't answer as an image has to: {shorten(refused, 400)}")
-        if not told or not report.is_file():
-            last = errors.rpartition("\n")[2] or f"it took longer than {_TIMEOUT_S:g} s"
-            raise MainspringError(f"`{name}` can't be served as an image serves it: {shorten(last, 400)}")
+        if not url or not report.is_file():
+            raise MainspringError(f"`{name}` can't be served as an image serves it: {_reason(told + rest, errors)}")
         return msgspec.json.decode(report.read_bytes(), type=dict[str, str])
+
+
+def _url(told: bytes) -> str:
+    """Where the server answers, if its first line says so; an error is several lines."""
+    try:
+        return str(msgspec.json.decode(told, type=dict[str, Any]).get("url", ""))
+    except msgspec.MsgspecError:
+        return ""
+
+
+def _reason(told: bytes, errors: bytes) -> str:
+    """Why it ended: the error that the command tells in JSON, or else the last line that it wrote."""
+    for said in (told, errors):
+        with suppress(msgspec.MsgspecError, KeyError):
+            return str(msgspec.json.decode(said, type=dict[str, dict[str, str]])["error"]["message"])
+    last = errors.decode(errors="replace").strip().rpartition("\n")[2]
+    return shorten(last, 400) or f"it took longer than {_TIMEOUT_S:g} s"
 
 
 def _environment(workspace: Workspace) -> dict[str, str]:

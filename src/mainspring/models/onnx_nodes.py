@@ -9,6 +9,11 @@ import numpy as np
 from mainspring.errors import CodecError
 
 
+def are_texts(classes: Any) -> bool:
+    """Whether the names of classes are texts in a graph; all others are whole numbers."""
+    return classes.dtype.kind in "UO"
+
+
 class Nodes:
     """Nodes on the columns of an operator's inputs, `rows`, which are doubles; its outputs are given at last."""
 
@@ -54,5 +59,5 @@ class Nodes:
         classes = self.operator.raw_operator.classes_
         if classes.dtype.kind not in "iubfUO" or (classes.dtype.kind == "f" and (classes % 1).any()):
             raise CodecError(f"Classes of the type {classes.dtype} have no form in ONNX.")
-        known = self.known(classes if classes.dtype.kind in "UO" else classes.astype(np.int64))
+        known = self.known(classes if are_texts(classes) else classes.astype(np.int64))
         self.add("Gather", [known, places], self.operator.outputs[0].full_name, axis=0)

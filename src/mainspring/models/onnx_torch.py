@@ -9,6 +9,7 @@ import inspect
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -114,11 +115,23 @@ def _both(given: torch.Tensor) -> torch.Tensor:
 
 
 def _traced(module: nn.Module, given: _Given, finish: Finish) -> OnnxModel:
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad(), _keeping_modes(module):
         file = Path(folder) / "model.onnx"
         warnings.simplefilter("ignore")  # of a tracer that sees one path, and of the exporter's age
         torch.onnx.export(
-            _Answers(module, finish), given.tensors, str(file), dynamo=False, opset_version=_OPSET, input_names=given.names,
-            output_names=["answer"], dynamic_axes={name: {0: "rows"} for name in (*given.names, "answer")},
+            _Answers(module, finish).eval(), given.tensors, str(file), dynamo=False, opset_version=_OPSET,
+            input_names=given.names, output_names=["answer"],
+            dynamic_axes={name: {0: "rows"} for name in (*given.names, "answer")},
         )  # fmt: skip
         return OnnxModel(file.read_bytes())
+
+
+@contextmanager
+def _keeping_modes(module: nn.Module) -> Iterator[None]:
+    """Give each part of a module back the mode that it was in."""
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        yield
+    finally:
+        for part, was in modes:
+            part.training = was

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mainspring.models.onnx_nodes import Nodes
+from mainspring.models.onnx_nodes import Nodes, are_texts
 
 _DOMAIN, _VERSION = "ai.onnx.ml", 5  # has `TreeEnsemble`; onnxruntime runs it since 1.20
 _AT_ONCE = 4_096  # values a row that one gathering of leaves may hold
@@ -153,13 +153,13 @@ def _attributes(tree: Tree, target: int, weights: Any, inner: int, leaves: int) 
 
 def declare(operator: Any) -> None:
     """Say of which types the outputs of another library's estimator are, as skl2onnx asks it."""
-    from skl2onnx.common.data_types import DoubleTensorType, Int64TensorType  # type: ignore[import-untyped]  # skl2onnx has no stubs
+    from skl2onnx.common import data_types  # type: ignore[import-untyped]  # skl2onnx has no stubs
 
-    width = len(getattr(operator.raw_operator, "classes_", ())) or 1
+    classes = np.asarray(getattr(operator.raw_operator, "classes_", ()))
     *label, answers = operator.outputs
     for output in label:
-        output.type = Int64TensorType([None])
-    answers.type = DoubleTensorType([None, width])
+        output.type = data_types.StringTensorType([None]) if are_texts(classes) else data_types.Int64TensorType([None])
+    answers.type = data_types.DoubleTensorType([None, len(classes) or 1])
 
 
 def settle(model: Any) -> None:

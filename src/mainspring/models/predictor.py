@@ -5,7 +5,7 @@ No state but the model: the same records give the same answers. Polars and panda
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from inspect import isgeneratorfunction
 from typing import Any
 
@@ -128,7 +128,7 @@ class Predictor:
         _check_answers(given, (rows,))
         return given.tolist()  # type: ignore[no-any-return]  # NumPy types it loosely
 
-    def stream(self, columns: Columns) -> Iterator[Any]:
+    def stream(self, columns: Columns) -> Generator[Any, None, None]:
         """The parts of the answer to one row that was checked, as plain values, each made when it is asked for.
 
         Raises:

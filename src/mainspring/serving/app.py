@@ -47,6 +47,7 @@ from mainspring.serving.protocols.paths import (
     place_of,
 )
 from mainspring.serving.protocols.records import read_records, write_records
+from mainspring.serving.streaming import Form, StreamedAnswer, Streams, form_of
 from mainspring.streams.wire import time_us
 from mainspring.web.app import JSON, MOST_ENTITIES, READS, Answer, Request, RequestError, WebApp, encode
 from mainspring.web.metrics import Counted, Metrics, counter, gauge
@@ -98,6 +99,7 @@ class ServingApp(WebApp):
         self._timeout_s = timeout_s
         self.live = {name: load_live(workspace, name, timeout_s=timeout_s) for name in endpoints}
         self._readers = ThreadPoolExecutor(_READERS, "features")
+        self._streams = Streams(timeout_s)
         self._features_timeout_s, self._replay, self._max_entities = features_timeout_s, replay, max_entities
         self._statuses: Counter[tuple[str, str]] = Counter()
         super().__init__(Metrics({"endpoint": endpoints[0]} if len(endpoints) == 1 else {}, _PREDICTIONS), **limits)
@@ -185,15 +187,34 @@ class ServingApp(WebApp):
     async def settle(self) -> None:
         """Wait for no store and no model any longer."""
         self._readers.shutdown(wait=False, cancel_futures=True)
+        self._streams.close()
         await asyncio.gather(*(asyncio.to_thread(live.close) for live in (*self.live.values(), *self._retired)))
 
     async def _predict(self, request: Request) -> Answer:
         live = self._asked(request, self._place(request.path))
         if request.kind != JSON:
             raise RequestError(415, "Send JSON, with `Content-Type: application/json`.")
+        form = form_of(request.headers.get(b"accept", b""))
         call = read_records(await self.body(request), live.predictor)
+        if form is not None:
+            return await self._stream(live, call, request, form)
         outcome = await self._outcome(live, call, request)
         return self._signed(live, write_records(call, outcome, live.name), outcome)
+
+    async def _stream(self, live: Live, call: Call, request: Request, form: Form) -> Answer:
+        """The answer to a record, in parts as the model makes them."""
+        model = live.predictor.predictor
+        if not model.streams:
+            raise RequestError(406, f"{live.name} answers in one piece. Send `Accept: application/json`.")
+        if call.rows != 1:
+            raise RequestError(422, f"{call.rows:,} records; an answer in parts is of one.")
+        filled, entry = await self._begun(live, call, request)
+        told: dict[str, Any] = {"model_version": live.name, "id": entry.request_id}
+        if live.predictor.reader is not None:
+            told["features"] = filled.statuses
+        stream = self._streams.begin(model.stream(filled.columns))
+        parts = StreamedAnswer(stream, form, entry, told, self._timeout_s, live.write)
+        return Answer(b"", form.kind, rows=1, headers=((b"x-model-version", live.header),), parts=parts)
 
     async def _infer(self, request: Request) -> Answer:
         place = self._place(request.path)
@@ -260,14 +281,10 @@ class ServingApp(WebApp):
 
     async def _outcome(self, live: Live, call: Call, request: Request) -> Outcome:
         """The answers to a call, with the features that are read for it."""
-        began = time.perf_counter()
-        reader = live.predictor.reader
-        filled = Filled(call.columns) if reader is None else await self._filled(live, reader, call, request)
-        request_id, statuses = request.id.decode(), None if reader is None else filled.statuses
+        filled, entry = await self._begun(live, call, request)
+        statuses = None if live.predictor.reader is None else filled.statuses
         if not call.rows:
-            return Outcome([], request_id, statuses)
-        route_key = request.headers.get(b"x-route-key", b"").decode("latin-1")
-        entry = Entry(request_id, route_key, began, call.columns, call.rows, filled.reads)
+            return Outcome([], entry.request_id, statuses)
         try:
             answers = await live.batcher.answer(filled.columns, call.rows, entry)
         except RequestError:
@@ -276,7 +293,15 @@ class ServingApp(WebApp):
             raise _away(error) from error
         except (Exception, SystemExit) as error:
             raise _failed(request, live.name, error) from error
-        return Outcome(answers, request_id, statuses, entry.first)
+        return Outcome(answers, entry.request_id, statuses, entry.first)
+
+    async def _begun(self, live: Live, call: Call, request: Request) -> tuple[Filled, Entry]:
+        """What the model takes, and what is logged of it."""
+        began = time.perf_counter()
+        reader = live.predictor.reader
+        filled = Filled(call.columns) if reader is None else await self._filled(live, reader, call, request)
+        route_key = request.headers.get(b"x-route-key", b"").decode("latin-1")
+        return filled, Entry(request.id.decode(), route_key, began, call.columns, call.rows, filled.reads)
 
     @staticmethod
     def _signed(live: Live, answer: Answer, outcome: Outcome) -> Answer:

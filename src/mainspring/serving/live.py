@@ -50,9 +50,9 @@ class Live:
         names = [field.name for field in model.signature.inputs]
         self.log, self.intake = log, intake
         predictor.keeps_reads = log is not None
-        write = None if log is None else partial(log.write, Source.of(endpoint, predictor))
+        self.write = None if log is None else partial(log.write, Source.of(endpoint, predictor))
         give_up = model.give_up if self.is_isolated else None
-        self.batcher = Batcher(model.answer, names, call_s=call_s, timeout_s=timeout_s, log=write, give_up=give_up)
+        self.batcher = Batcher(model.answer, names, call_s=call_s, timeout_s=timeout_s, log=self.write, give_up=give_up)
         self.inference = Inference(predictor.takes, model.signature)
         self.invocations = Invocations(predictor.takes, predictor.check)
         self.reads_apart = is_remote or _call_s(self._read, self.example) > SLOW_S

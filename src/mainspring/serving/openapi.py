@@ -116,7 +116,24 @@ def _predict(live: Live) -> Schema:
             "ids": {"type": "array", "items": {"type": "string"}},
         },
     }
-    return _operation(live, f"One prediction for each record, by {live.name}", gives, body)
+    told = _operation(live, f"One prediction for each record, by {live.name}", gives, body)
+    if live.predictor.predictor.streams:
+        told["responses"]["200"]["content"] |= _PARTS
+        told["responses"]["406"] = {"description": "The model answers in one piece"}
+    return told
+
+
+_PARTS: Schema = {
+    "text/event-stream": {
+        "schema": {
+            "type": "string",
+            "description": "For one record: an event with {part} each, then the event `end` with {id, ids}, or `error`.",
+        }
+    },
+    "application/x-ndjson": {
+        "schema": {"type": "object", "properties": {"part": {}, "end": {"type": "object"}, "error": {"type": "object"}}}
+    },
+}
 
 
 def _invocations(live: Live) -> Schema:

@@ -55,6 +55,7 @@ def describe(live: Live, *, with_token: bool) -> dict[str, Any]:
             "overrides": live.predictor.overrides,
         },
         "output": msgspec.to_builtins(live.predictor.predictor.signature.output),
+        "streams": live.predictor.predictor.streams,
         "metrics": live.version.metrics,
         "example": {"records": records},
         "curl": f"curl -H 'Content-Type: application/json'{token} -d '{quoted}' $ADDRESS{PREDICT}/{live.endpoint.name}",

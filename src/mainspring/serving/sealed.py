@@ -6,7 +6,8 @@ evidence and nobody's name: the version's id leads to these in the workspace tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from mainspring.models.pickled import CODEC
 from mainspring.models.version import exports_of
 from mainspring.runs.files import RunFile, RunFiles
 from mainspring.serving.endpoint import Endpoint, EndpointStore, expect_inside, get_endpoint
+from mainspring.store import Transaction
 from mainspring.workspace import Workspace, current_workspace
 
 if TYPE_CHECKING:
@@ -162,18 +164,12 @@ def _bound(sealed: Sealed, endpoints: EndpointStore, before: Endpoint | None, wo
     endpoint = replace(sealed.endpoint, generation=before.generation + 1 if before else 1)
     version, files = sealed.version, RunFiles(workspace)
     models = ModelStore(workspace.database, workspace.ledger)
-    definitions = _known_definitions(sealed)
+    definitions = _missing_definitions(sealed, workspace)
     with workspace.database.transaction() as tx:
         models.admit(tx, sealed.model, version)
         files.name(tx, exports_of(version), sealed.graph)
-        if definitions:
-            from mainspring.features._store import DefinitionStore
-
-            features = DefinitionStore(workspace.database, workspace.ledger)
-            here = features.by_id(each.id for each in definitions)
-            for each in definitions:
-                if each.id not in here:
-                    features.add(tx, each)
+        for add in definitions:
+            add(tx)
         if before is not None and before.target != endpoint.target:
             models.unbind(tx, before.model, before.alias, by=before.name)
         workspace.ledger.node(tx, "endpoint", endpoint.id, endpoint.name)
@@ -209,12 +205,17 @@ def _definitions(version: ModelVersion, workspace: Workspace) -> list[Definition
     return [msgspec.structs.replace(each, actor="") for each in found.values()]
 
 
-def _known_definitions(sealed: Sealed) -> list[Definition]:
+def _missing_definitions(sealed: Sealed, workspace: Workspace) -> list[Callable[[Transaction], None]]:
+    """What adds each definition that is not here, in a transaction."""
     if not sealed.definitions:
         return []
     from mainspring.features import Definition
+    from mainspring.features._store import DefinitionStore
 
-    return msgspec.convert(list(sealed.definitions), list[Definition])
+    store = DefinitionStore(workspace.database, workspace.ledger)
+    definitions = msgspec.convert(list(sealed.definitions), list[Definition])
+    here = store.by_id(each.id for each in definitions)
+    return [partial(store.add, definition=each) for each in definitions if each.id not in here]
 
 
 def _code_of(definition: Definition) -> tuple[str, ...]:

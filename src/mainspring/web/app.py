@@ -11,7 +11,7 @@ import hmac
 import os
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, BinaryIO, ClassVar, NamedTuple
@@ -23,9 +23,8 @@ from mainspring.config import is_loopback
 from mainspring.ledger import Actor, new_id
 from mainspring.web.metrics import CONTENT_TYPE, Metrics
 from mainspring.web.siblings import Siblings
+from mainspring.web.streaming import Parts, Receive, Send, send_parts
 
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 Scope = dict[str, Any]
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -71,7 +70,9 @@ class Request:
 
 
 class Answer(NamedTuple):
-    """What is answered; `rows` is how much work that was, for the counters. A `file` is sent for the body, and closed."""
+    """What is answered; `rows` is how much work that was, for the counters. A `file` is sent for the body, and closed, and so
+    are `parts`, as they are made.
+    """
 
     body: bytes
     kind: bytes = JSON
@@ -79,6 +80,7 @@ class Answer(NamedTuple):
     rows: int = 0
     file: BinaryIO | None = None
     headers: Headers = ()
+    parts: Parts | None = None
 
 
 class WebApp:
@@ -226,7 +228,11 @@ class WebApp:
             return
         finally:
             self.metrics.in_flight -= 1
-        body, kind, status, rows, file, extra = answer
+        if answer.parts is not None:
+            await self._send_live(answer, answer.parts, request, send)
+            self.metrics.count(counted, answer.parts.status, time.perf_counter() - began, answer.rows)
+            return
+        body, kind, status, rows, file, extra, _ = answer
         size = len(body) if file is None else os.fstat(file.fileno()).st_size
         headers = [
             (b"content-type", kind), (b"content-length", b"%d" % size), (b"x-request-id", request.id),
@@ -234,9 +240,22 @@ class WebApp:
         ]  # fmt: skip
         await send({"type": "http.response.start", "status": status, "headers": headers})
         if file is not None:
-            await _send_parts(file, send)
+            await _send_file(file, send)
         await send({"type": "http.response.body", "body": body})
         self.metrics.count(counted, status, time.perf_counter() - began, rows)
+
+    async def _send_live(self, answer: Answer, parts: Parts, request: Request, send: Send) -> None:
+        """Send an answer while it is made."""
+        headers = [
+            (b"content-type", answer.kind), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"),
+            (b"x-request-id", request.id), *self.headers(), *answer.headers,
+        ]  # fmt: skip
+        self.metrics.in_flight += 1
+        try:
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            await send_parts(parts, request.receive, send)
+        finally:
+            self.metrics.in_flight -= 1
 
     def _expect_served(self, method: str, route: str) -> None:
         methods = self.methods.get(route)
@@ -315,7 +334,7 @@ def unauthenticated(said: str) -> RequestError:
     return RequestError(401, said, ((b"www-authenticate", b"Bearer"),))
 
 
-async def _send_parts(file: BinaryIO, send: Send) -> None:
+async def _send_file(file: BinaryIO, send: Send) -> None:
     """Send what a file holds, a part at a time, and close it."""
     with file:
         while part := await asyncio.to_thread(file.read, _PART_BYTES):

@@ -83,6 +83,8 @@ def _mlmodel(version: ModelVersion, signature: Signature, model: Portable, pins:
 
 def _native(model: Portable, pins: Pins) -> dict[str, dict[str, Any]]:
     """The flavour of MLflow that loads the file itself, if it gives back what was exported."""
+    if model.needs_settings:
+        return {}
     at = pins.distributions
     if model.format == "skops":
         trusted = model.settings["trusted"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import tempfile
 import zipfile
@@ -34,13 +35,17 @@ _INSTEAD = (
     "Export it as ONNX (mainspring models onnx REF, then --format onnx), or register it as one that has a format."
 )
 
+# What an estimator of LightGBM passes on with each call; a booster's file holds it, and doesn't heed it.
+_OF_PREDICTING = ("pred_early_stop", "pred_early_stop_freq", "pred_early_stop_margin", "predict_disable_shape_check")
+
 
 class Portable(msgspec.Struct, frozen=True):
     """A model as a file: its name, bytes, the format that `predict.py` reads, and settings for that.
 
     `modules` are the top-level modules that loading it imports. `written_here` says that a library that is installed here
-    wrote the bytes just now, rather than when the version was registered: that library's version is the one to pin. `code` are
-    source files that go along, by their paths in a folder of their own; `defines` the modules that they are, with these paths.
+    wrote the bytes just now, rather than when the version was registered: that library's version is the one to pin.
+    `needs_settings` says that the library itself, which opens the file without them, would answer otherwise. `code` are source
+    files that go along, by their paths in a folder of their own; `defines` the modules that they are, with these paths.
     """
 
     file: str
@@ -49,6 +54,7 @@ class Portable(msgspec.Struct, frozen=True):
     modules: frozenset[str]
     settings: Mapping[str, Any] = {}
     written_here: bool = False
+    needs_settings: bool = False
     code: Mapping[str, bytes] = {}
     defines: Mapping[str, str] = {}
 
@@ -112,21 +118,29 @@ def _sklearn(encoded: Encoded, blobs: BlobStore) -> Portable:
 def _xgboost(model: Any) -> Portable:
     if not hasattr(model, "get_params"):
         raise CodecError("A bare `Booster` of XGBoost takes XGBoost's own matrix, no records. Register an estimator.")
-    plain = {name: value for name, value in model.get_params().items() if isinstance(value, bool | int | str)}
-    settings = {"class": type(model).__qualname__, "params": plain}
+    params = model.get_params()
+    missing = float(params.pop("missing"))  # said as text, as it may be NaN or infinite
+    plain = {name: value for name, value in params.items() if isinstance(value, bool | int | str)}
+    settings = {"class": type(model).__qualname__, "params": plain, "missing": str(missing)}
     data = _saved(model, "model.ubj")
     return Portable(
-        "model.ubj", data, "xgboost", frozenset({"xgboost", "sklearn", "numpy"}), settings, written_here=True
-    )
+        "model.ubj", data, "xgboost", frozenset({"xgboost", "sklearn", "numpy"}), settings, written_here=True,
+        needs_settings=not math.isnan(missing),
+    )  # fmt: skip
 
 
 def _lightgbm(model: Any) -> Portable:
     booster = getattr(model, "booster_", model)
     classes = getattr(model, "classes_", None)
-    settings = {"classes": None if classes is None else classes.tolist()}
+    params = model.get_params() if hasattr(model, "get_params") else {}
+    given = {name: params[name] for name in _OF_PREDICTING if name in params}
+    settings = {"classes": None if classes is None else classes.tolist(), "predict": given}
     # Without a number of rounds it is those up to the best, which are the ones that predict.
     data = booster.model_to_string().encode()
-    return Portable("model.txt", data, "lightgbm", frozenset({"lightgbm", "numpy"}), settings, written_here=True)
+    return Portable(
+        "model.txt", data, "lightgbm", frozenset({"lightgbm", "numpy"}), settings, written_here=True,
+        needs_settings=bool(given),
+    )  # fmt: skip
 
 
 def _catboost(model: Any) -> Portable:

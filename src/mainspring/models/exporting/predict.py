@@ -157,7 +157,8 @@ def _skops(data: bytes, settings: dict[str, Any]) -> Any:
 
 
 def _xgboost(data: bytes, settings: dict[str, Any]) -> Any:
-    model = getattr(import_module("xgboost"), settings["class"])(**settings["params"])
+    kind = getattr(import_module("xgboost"), settings["class"])
+    model = kind(**settings["params"], missing=float(settings["missing"]))
     model.load_model(bytearray(data))
     return model
 
@@ -171,19 +172,19 @@ class _LightGBM:
 
     def __init__(self, data: bytes, settings: dict[str, Any]) -> None:
         self._booster = import_module("lightgbm").Booster(model_str=data.decode())
-        self._classes = settings["classes"]
+        self._classes, self._given = settings["classes"], settings["predict"]
 
     def predict_proba(self, table: Any) -> Any:
         import numpy as np
 
-        given = np.asarray(self._booster.predict(table))
+        given = np.asarray(self._booster.predict(table, **self._given))
         return np.column_stack([1.0 - given, given]) if given.ndim == 1 else given
 
     def predict(self, table: Any) -> Any:
         import numpy as np
 
         if self._classes is None:
-            return self._booster.predict(table)
+            return self._booster.predict(table, **self._given)
         return np.asarray(self._classes)[self.predict_proba(table).argmax(axis=1)]
 
 

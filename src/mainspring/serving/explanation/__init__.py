@@ -9,6 +9,8 @@ __getattr__, __dir__, __all__ = exports(
     __name__,
     {
         "explain": ".explaining",
-        **dict.fromkeys(("Binding", "Explanation", "ModelRun", "ReadFeature", "ReadView", "UsedDataset"), ".record"),
+        **dict.fromkeys(
+            ("Attribution", "Binding", "Explanation", "ModelRun", "ReadFeature", "ReadView", "UsedDataset"), ".record"
+        ),
     },
 )

@@ -11,6 +11,7 @@ from mainspring.errors import NotFoundError, listed
 from mainspring.ledger import Node
 from mainspring.models import ModelStore, ModelVersion
 from mainspring.serving.endpoint import EndpointStore
+from mainspring.serving.explanation.attribution import attributed
 from mainspring.serving.explanation.origin import Origin, datasets_of, run_of, sources_of, walked
 from mainspring.serving.explanation.reads import features_read
 from mainspring.serving.explanation.record import Binding, Explanation, ReadView, UsedDataset
@@ -21,11 +22,12 @@ from mainspring.workspace import Workspace, current_workspace
 _EVENTS_AT_ONCE = 1000
 
 
-def explain(prediction_id: str, *, workspace: Workspace | None = None) -> Explanation:
+def explain(prediction_id: str, *, attribution: bool = False, workspace: Workspace | None = None) -> Explanation:
     """Where a prediction came from: who bound what answered it, the model and the run that made it, the features that were
     read with what they were read from, and all of that down to source files and their digests.
 
-    What isn't known is said in `gaps`; nothing of it is an error.
+    What isn't known is said in `gaps`; nothing of it is an error. With `attribution` also what each input added to the
+    answer, by the extra `shap`; that loads the model, and raises what `attributed` raises.
 
     Raises:
         InvalidError: it is no id of a prediction.
@@ -53,6 +55,7 @@ def explain(prediction_id: str, *, workspace: Workspace | None = None) -> Explan
         features_at=row["features_at"], features=tuple(features), views=tuple(views), datasets=tuple(datasets),
         sources=tuple(sources_of(origin)), nodes=tuple(origin.nodes.values()), edges=tuple(origin.edges),
         removed=origin.removed, gaps=tuple(gaps),
+        attribution=attributed(row, datasets, workspace) if attribution else None,
     )  # fmt: skip
 
 

@@ -86,6 +86,21 @@ class UsedDataset(msgspec.Struct, frozen=True, kw_only=True):
     removed_at: datetime | None
 
 
+class Attribution(msgspec.Struct, frozen=True, kw_only=True):
+    """What each input added to the answer, compared with what is answered on average over the background: `base`.
+
+    `output` is the class whose probability is meant, empty where there is one number. `method` is the explainer,
+    `background` says which rows those are.
+    """
+
+    values: dict[str, float]
+    base: float
+    answer: float
+    output: str
+    method: str
+    background: str
+
+
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """A prediction with everything that it came from.
 
@@ -113,6 +128,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     edges: tuple[Edge, ...]
     removed: dict[str, int]
     gaps: tuple[str, ...]
+    attribution: Attribution | None = None
 
     @property
     def inputs(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator
 from itertools import count
 from typing import Any
 
@@ -49,7 +49,7 @@ class IsolatedPredictor(Predictor):
         answers: list[Prediction] = self.process.ask(asked(columns, rows, self._names)).answers
         return answers
 
-    def stream(self, columns: Columns) -> Iterator[Any]:
+    def stream(self, columns: Columns) -> Generator[Any, None, None]:
         """The parts of the answer to one row, each made when it is asked for.
 
         Raises:

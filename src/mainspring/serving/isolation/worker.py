@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -57,7 +57,7 @@ def _loaded(order: Order, workspace: Workspace) -> Predictor:
 def _answer(line: socket.socket, predictor: Predictor) -> None:
     frames: SimpleQueue[Asked] = SimpleQueue()
     threading.Thread(target=_read, args=(line, frames), name="asked", daemon=True).start()
-    streams: dict[int, Iterator[Any]] = {}
+    streams: dict[int, Generator[Any, None, None]] = {}
     while True:
         send(line, _told(frames.get(), predictor, streams))
 
@@ -71,7 +71,7 @@ def _read(line: socket.socket, frames: SimpleQueue[Asked]) -> None:
         os._exit(0)
 
 
-def _told(given: Asked, predictor: Predictor, streams: dict[int, Iterator[Any]]) -> Told:
+def _told(given: Asked, predictor: Predictor, streams: dict[int, Generator[Any, None, None]]) -> Told:
     try:
         if not given.stream:
             return Told(predictor.answer(columns_of(given), given.rows))
@@ -80,12 +80,12 @@ def _told(given: Asked, predictor: Predictor, streams: dict[int, Iterator[Any]])
         return Told(error=type(error).__name__, message=str(error), trace=traceback.format_exc())
 
 
-def _part(given: Asked, predictor: Predictor, streams: dict[int, Iterator[Any]]) -> Told:
+def _part(given: Asked, predictor: Predictor, streams: dict[int, Generator[Any, None, None]]) -> Told:
     """The next part of an answer; the rows come with the question for the first."""
     if given.rows:
         streams[given.stream] = predictor.stream(columns_of(given))
     if given.ends:
-        stream: Any = streams.pop(given.stream, None)
+        stream = streams.pop(given.stream, None)
         if stream is not None:
             stream.close()
         return Told()

@@ -1,0 +1,84 @@
+"""How much each input moved one answer: the logged row, the version's own predictor, and rows to compare it with.
+
+Invariant: `base` and the sum of `values` are the answer, in the answer's own unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mainspring.artifacts.project import importing_from
+from mainspring.data import get_dataset_version
+from mainspring.errors import InvalidError, NotFoundError, counted
+from mainspring.models import ModelVersion, Predictor, example_of, get_model_version, inputs_of
+from mainspring.models.predictor import expect_none
+from mainspring.serving.explanation.record import Attribution, UsedDataset
+from mainspring.workspace import Workspace
+
+_ROWS = 50
+
+
+def attributed(row: Mapping[str, Any], datasets: Sequence[UsedDataset], workspace: Workspace) -> Attribution:
+    """The attribution of a logged row, by the native model of its version, with the `shap` extra.
+
+    Raises:
+        MissingExtraError: `shap` is not installed.
+        NotFoundError: the version is gone; a column of the row was never logged; or there are no rows to compare it with.
+        InvalidError: the model answers with classes, which are no numbers.
+        StorageError: the model's bytes are gone or damaged.
+    """
+    from mainspring.serving.explanation.attribution_shap import shap_values
+
+    version = get_model_version(row["version"], workspace)
+    with importing_from(workspace.project.source_roots):
+        predictor = Predictor.load(version, workspace.blobs, workspace=workspace)
+    inputs = [field.name for field in predictor.signature.inputs]
+    columns, problems = predictor.check([_record(row, inputs)])
+    expect_none(problems, 1)
+    rows, background = _background(version, inputs, datasets, predictor, workspace)
+    (answer,) = predictor.answer(columns, 1)
+    output = max(answer, key=lambda name: answer[name]) if isinstance(answer, dict) else ""
+    if isinstance(answer, str) or predictor.signature.output.kind not in ("number", "probability", "probabilities"):
+        raise InvalidError(
+            "output", predictor.signature.output.kind, "a number or probabilities, which can be added up"
+        )
+    values, base, method = shap_values(predictor, columns, rows, output)
+    whole = float(answer[output] if isinstance(answer, dict) else answer)
+    told = dict(zip(inputs, values, strict=True))
+    return Attribution(values=told, base=base, answer=whole, output=output, method=method, background=background)
+
+
+def _record(row: Mapping[str, Any], inputs: Sequence[str]) -> dict[str, Any]:
+    """What the model took of a logged row: what was asked, or read where the request held nothing."""
+    found = {}
+    for name in inputs:
+        given, read = f"input.{name}", f"feature.{name}"
+        if given not in row and read not in row:
+            hint = "It is never logged (redact), so what it did can't be told."
+            raise NotFoundError("input", name, hint=hint, owner=f"The logged row of {row['id']}")
+        found[name] = row[read] if row.get(given) is None and read in row else row[given]
+    return found
+
+
+def _background(
+    version: ModelVersion, inputs: Sequence[str], datasets: Sequence[UsedDataset], predictor: Predictor,
+    workspace: Workspace,
+) -> tuple[dict[str, Any], str]:  # fmt: skip
+    """Rows as columns: some of the dataset that the model was made from, if it has all inputs, else the input example."""
+    for used in datasets:
+        if used.trained and used.removed_at is None:
+            dataset = get_dataset_version(used.id, workspace)
+            if dataset.kind == "table" and {*inputs} <= {*dataset.scan().collect_schema().names()}:
+                every = max(dataset.rows // _ROWS, 1)
+                found = dataset.scan().select(inputs).gather_every(every).head(_ROWS).collect().to_dicts()
+                columns, problems = predictor.check(found)
+                if found and not problems:
+                    return dict(columns), f"{counted(len(found), 'row')} of {used.version}"
+    example = inputs_of(example_of(version, workspace.blobs), predictor.signature)[:_ROWS]
+    columns, problems = predictor.check(example)
+    if not example or problems:
+        raise NotFoundError(
+            "input example", str(version), hint="Register the version with one: its answer is compared with those rows."
+        )
+    return dict(columns), f"{counted(len(example), 'row')} of the input example"

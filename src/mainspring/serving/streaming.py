@@ -1,0 +1,158 @@
+"""Answers in parts, as models give them that yield: each part is an event, and the last one tells the id.
+
+Invariant: the whole answer is logged before the last event goes out. What ends earlier is no prediction and is not logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from mainspring.errors import ModelAwayError, ModelError
+from mainspring.models.predictor import whole
+from mainspring.secrets import redact
+from mainspring.serving.predictions.ids import ids_from
+from mainspring.serving.predictions.record import Entry
+from mainspring.web.app import RequestError, encode
+
+_log = logging.getLogger("mainspring.serving")
+MOST_STREAMS = 32
+"""Answers that are made in parts at once in one process, each in a thread."""
+_RETRY = ((b"retry-after", b"1"),)
+_END: Any = object()
+
+
+class Form(NamedTuple):
+    """How events are written: the media type, and what makes bytes of a kind of event and what it tells."""
+
+    kind: bytes
+    write: Callable[[str, Any], bytes]
+
+
+def _event(kind: str, told: Any) -> bytes:
+    name = b"" if kind == "part" else b"event: %s\n" % kind.encode()
+    return b"%sdata: %s\n\n" % (name, encode({"part": told} if kind == "part" else told))
+
+
+def _line(kind: str, told: Any) -> bytes:
+    return encode({"part": told} if kind == "part" else {kind: told}) + b"\n"
+
+
+FORMS = (Form(b"text/event-stream", _event), Form(b"application/x-ndjson", _line))
+
+
+def form_of(accept: bytes) -> Form | None:
+    """The form in which parts are asked for; None if the answer is to come in one piece.
+
+    >>> form_of(b"text/event-stream").kind, form_of(b"*/*")
+    (b'text/event-stream', None)
+    """
+    kinds = [each.partition(b";")[0].strip().lower() for each in accept.split(b",")]
+    return next((form for form in FORMS if form.kind in kinds), None)
+
+
+class Streams:
+    """What makes parts in threads, for one application; a model that hangs keeps its thread until it goes on."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self.open = 0
+        self._threads = ThreadPoolExecutor(MOST_STREAMS, "streams")
+
+    def begin(self, parts: Generator[Any, None, None]) -> Stream:
+        """Make the parts of an answer, each when it is asked for.
+
+        Raises:
+            RequestError: 503, so many are being made that there is no thread for it.
+        """
+        if self.open >= MOST_STREAMS:
+            raise RequestError(503, "So many answers are being streamed that this one is not begun. Ask later.", _RETRY)
+        return Stream(self, self._threads, parts)
+
+    def close(self) -> None:
+        """Begin no more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class Stream:
+    """The parts of one answer, in threads, one after another."""
+
+    def __init__(self, streams: Streams, threads: ThreadPoolExecutor, parts: Generator[Any, None, None]) -> None:
+        self._streams, self._threads, self._parts = streams, threads, parts
+        self._work: asyncio.Future[Any] | None = None
+
+    async def next(self) -> Any:
+        """The next part, or `_END`.
+
+        Raises:
+            RequestError: 504, it isn't made in time; the model is asked for nothing more when it is.
+            Exception: what the model raised.
+        """
+        timeout_s = self._streams.timeout_s
+        self._streams.open += self._work is None
+        self._work = asyncio.get_running_loop().run_in_executor(self._threads, next, self._parts, _END)
+        done, _ = await asyncio.wait({self._work}, timeout=timeout_s)
+        if not done:
+            raise RequestError(504, f"The model did not make the next part within {timeout_s:g} s.")
+        return self._work.result()
+
+    def end(self) -> None:
+        """Ask for nothing more: the generator is closed in its thread, once it has made what it is making."""
+        if self._work is not None:
+            self._work.add_done_callback(lambda _: self._close())
+
+    def _close(self) -> None:
+        with suppress(RuntimeError):  # the server has ended
+            closing = asyncio.get_running_loop().run_in_executor(self._threads, self._parts.close)
+            closing.add_done_callback(self._closed)
+
+    def _closed(self, closing: asyncio.Future[Any]) -> None:
+        self._streams.open -= 1
+        if not closing.cancelled() and (error := closing.exception()) is not None:
+            _log.warning("a model that was asked for nothing more raised %s", redact(repr(error)))
+
+
+class StreamedAnswer:
+    """One answer as it is sent: parts, then the event that tells the id, or the one that tells what went wrong.
+
+    `log` takes the request with its whole answer, and gives it its id.
+    """
+
+    def __init__(
+        self, stream: Stream, form: Form, entry: Entry, told: dict[str, Any], patience_s: float,
+        log: Callable[[Sequence[tuple[Entry, Sequence[Any]]]], None] | None,
+    ) -> None:  # fmt: skip
+        self.status, self.patience_s = 200, patience_s
+        self._stream, self._form, self._entry, self._told, self._log = stream, form, entry, told, log
+
+    async def made(self) -> AsyncGenerator[bytes, None]:
+        """The events."""
+        parts: list[Any] = []
+        try:
+            while (part := await self._stream.next()) is not _END:
+                parts.append(part)
+                yield self._form.write("part", part)
+            if self._log is not None:
+                self._log([(self._entry, [whole(parts)])])
+            ids = {"ids": ids_from(self._entry.first, 1)} if self._entry.first else {}
+            yield self._form.write("end", self._told | ids)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a model may raise anything; it is told to who asked
+            yield self._form.write("error", self._failure(error))
+        finally:
+            self._stream.end()
+
+    def _failure(self, error: BaseException) -> dict[str, Any]:
+        request_id, model = self._entry.request_id, self._told["model_version"]
+        if isinstance(error, RequestError):
+            self.status, text = error.status, error.body["error"]
+        elif isinstance(error, ModelAwayError):
+            self.status, text = 503, str(error)
+        else:
+            kind = error.kind if isinstance(error, ModelError) else type(error).__name__
+            _log.error("request %s: %s failed", request_id, model, exc_info=error)
+            self.status, text = 500, f"{model} failed on this request ({kind}). The log of the server has more."
+        return {"error": text, "status": self.status, "id": request_id}

@@ -1,0 +1,63 @@
+"""An answer that is sent in parts while it is made: no faster than the client takes them, and not at all once it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, Protocol
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+GONE = 499
+"""The status by which an answer is counted whose client went away."""
+
+
+class Parts(Protocol):
+    """An answer in parts. `status` tells, at the end, what became of it; a client has `patience_s` to take a part."""
+
+    status: int
+    patience_s: float
+
+    def made(self) -> AsyncGenerator[bytes, None]:
+        """The parts, each made when it is asked for; closed as soon as nobody asks any more."""
+
+
+async def send_parts(parts: Parts, receive: Receive, send: Send) -> None:
+    """Send the parts, and nothing more once the client is gone; then the connection is not used again.
+
+    The body of the request was read.
+    """
+    gone = asyncio.ensure_future(_departure(receive))
+    try:
+        async with aclosing(parts.made()) as made:
+            while (part := await _next(made, gone)) != b"":
+                if part is None:
+                    await send({"type": "http.response.body", "body": b""})
+                    return
+                async with asyncio.timeout(parts.patience_s):
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+    except TimeoutError:  # it doesn't read what it asked for
+        pass
+    finally:
+        gone.cancel()
+    parts.status = GONE
+
+
+async def _next(made: AsyncGenerator[bytes, None], gone: asyncio.Future[None]) -> bytes | None:
+    """The next part; None at the end, and nothing if the client is gone."""
+    coming: asyncio.Future[bytes | None] = asyncio.ensure_future(anext(made, None))
+    waited: set[asyncio.Future[Any]] = {coming, gone}
+    try:
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        if not coming.done():
+            coming.cancel()
+            await asyncio.wait({coming})
+    return b"" if gone.done() or coming.cancelled() else coming.result()
+
+
+async def _departure(receive: Receive) -> None:
+    """Wait until the client is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,70 @@
+"""The context of a Dockerfile: pinned, for nobody, and with the same variables as an image that is built here."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from mainspring.deploy import write_dockerfile
+from mainspring.deploy.contents import variables
+from mainspring.deploy.needs import Needs
+from mainspring.deploy.tree import File
+from mainspring.errors import ExistsError, InvalidError
+from mainspring.serving.sealed import read_sealed
+from mainspring.workspace import Workspace
+from tests.deploy.bases import MINOR
+
+pytestmark = pytest.mark.one_backend("what is sealed has a suite on each")
+NEEDS = Needs(MINOR, {"click": "8.5.1", "numpy": "2.4.6"}, frozenset(), {"own.py": File(b"x = 1\n")})
+
+
+@pytest.fixture
+def context(project: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("mainspring.deploy.dockerfile.needs_of", lambda *_: NEEDS)
+    folder = tmp_path / "context"
+    write_dockerfile("lines", folder, base="python:3.11-slim")
+    return folder
+
+
+def instructions(folder: Path) -> dict[str, list[str]]:
+    """The arguments of each instruction, by its name."""
+    found: dict[str, list[str]] = {}
+    text = (folder / "Dockerfile").read_text().replace("\\\n", " ")
+    for line in text.splitlines():
+        if line:
+            name, _, rest = line.partition(" ")
+            found.setdefault(name, []).append(rest)
+    return found
+
+
+def test_it_has_the_user_port_probe_and_command_of_an_image(context: Path) -> None:
+    said = instructions(context)
+    assert (said["USER"], said["EXPOSE"], said["WORKDIR"]) == (["65532:0"], ["8080"], ["/var/lib/mainspring"])
+    assert said["ENTRYPOINT"] == ['["python3", "-P", "-m", "mainspring"]']
+    assert "/ready" in said["HEALTHCHECK"][0]
+    declared = dict(word.split("=", 1) for word in shlex.split(said["ENV"][0]))
+    assert declared == variables(NEEDS, "token")
+
+
+def test_everything_is_pinned_and_lies_in_the_context(context: Path) -> None:
+    said = instructions(context)
+    assert said["FROM"] == ["docker.io/library/python:3.11-slim"]
+    assert (context / "requirements.txt").read_text() == "click==8.5.1\nnumpy==2.4.6\n"
+    copied = [word for line in said["COPY"] for word in line.split()[:-1]]
+    assert [each for each in copied if not (context / each).exists()] == []
+    assert re.fullmatch(r"wheels/mainspring-[\d.]+-py3-none-any\.whl", copied[1])
+    assert (context / "source" / "own.py").read_text() == "x = 1\n"
+    assert read_sealed(context / "endpoint").endpoint.name == "lines"
+
+
+def test_what_is_there_stays_and_a_base_has_to_have_a_name(context: Path, project: Workspace, tmp_path: Path) -> None:
+    with pytest.raises(ExistsError):
+        write_dockerfile("lines", context)
+    with pytest.raises(InvalidError, match="which a Dockerfile can name"):
+        write_dockerfile("lines", tmp_path / "other", base=str(tmp_path))
+    with pytest.raises(InvalidError, match="`token` or `platform`"):
+        write_dockerfile("lines", tmp_path / "other", authentication="none")  # type: ignore[arg-type]  # what a caller may say
+    assert not (tmp_path / "other").exists()

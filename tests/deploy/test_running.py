@@ -1,0 +1,123 @@
+"""Images that really run: unpacked into a folder that is the root of a process, and two builds that differ in nothing."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mainspring.deploy import build_image
+from mainspring.workspace import Workspace
+from tests.deploy.bases import running_base
+from tests.deploy.conftest import with_endpoint
+from tests.deploy.oci import Checked, unpacked
+
+pytestmark = [
+    pytest.mark.journey, pytest.mark.one_backend("an image holds its own workspace"),
+    pytest.mark.skipif(sys.platform != "linux", reason="images are of Linux"),
+]  # fmt: skip
+BUILD = """
+import os, sys
+os.umask(int(sys.argv[1], 8))
+from mainspring.__main__ import main
+sys.argv = ["mainspring", "build", *sys.argv[2:]]
+main()
+"""
+
+
+@contextmanager
+def container(image: Checked, root: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """The image's command in a folder as its root, as its user, with its variables and none of this process's."""
+    inner = image.config["config"]
+    user = ["--userspec", inner["User"]] if os.geteuid() == 0 else []
+    outside = [] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user"]
+    given = {"PATH": os.environ["PATH"]} | {name: value for name, value in image.environment.items() if name != "PATH"}
+    # `chroot` starts in the root; the working directory of an image is where its workspace is.
+    place = ["-C", inner["WorkingDir"]]
+    command = [*outside, "chroot", *user, str(root), *inner["Entrypoint"], *place, *inner["Cmd"], "--json"]
+    process = subprocess.Popen(
+        command, env=given | variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.communicate(timeout=30)
+
+
+def asked(port: int, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("POST" if body else "GET", path, json.dumps(body) if body else None, headers)
+    answer = connection.getresponse()
+    said = answer.read()
+    connection.close()
+    return answer.status, json.loads(said)
+
+
+@pytest.fixture(scope="module")
+def image(project: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Checked:
+    folder = tmp_path_factory.mktemp("image")
+    build_image("lines", folder / "lines.tar", base=str(running_base(folder / "base")))
+    return Checked(unpacked(folder / "lines.tar", folder / "layout"))
+
+
+def test_it_answers_with_a_token_and_logs_as_nobody(image: Checked, tmp_path: Path) -> None:
+    root = image.unpack(tmp_path / "root")
+    with container(image, root, MAINSPRING_SERVE_PORT="0", SERVE_TOKEN="t0p") as process:
+        assert process.stdout is not None
+        port = int(json.loads(process.stdout.readline())["url"].rpartition(":")[2])
+        assert asked(port, "/ping")[0] == 200
+        assert asked(port, "/predict", {"x": 3.0, "y": 1.0})[0] == 401
+        bearing = {"authorization": "Bearer t0p", "content-type": "application/json"}
+        status, said = asked(port, "/predict", {"x": 1.0, "y": 0.5}, **bearing)
+        assert (status, said["predictions"], said["model_version"]) == (200, [pytest.approx(2.0)], "line/1")
+        frame = {"dataframe_split": {"columns": ["x", "y"], "data": [[2.0, 1.0]]}}
+        assert asked(port, "/invocations", frame, **bearing) == (200, {"predictions": [pytest.approx(4.0)]})
+    segments = [
+        path for path in (root / "var/lib/mainspring").rglob("*") if "predictions" in path.parts and path.is_file()
+    ]
+    assert segments
+    if os.geteuid() == 0:
+        assert {path.stat().st_uid for path in segments} == {65532}
+
+
+def test_without_a_token_it_does_not_start(image: Checked, tmp_path: Path) -> None:
+    with container(image, image.unpack(tmp_path / "root"), MAINSPRING_SERVE_PORT="0") as process:
+        said = "".join(process.communicate(timeout=60))
+    assert process.returncode == 1
+    assert json.loads(said)["error"]["code"] == "secret"
+    assert "SERVE_TOKEN" in said
+
+
+def test_two_builds_from_two_paths_are_one_image(image: Checked, tmp_path: Path, project: Workspace) -> None:
+    """Another copy of the project, another path of the base, another umask, language, time zone and hash seed."""
+    copy = tmp_path / "elsewhere" / "of another name"
+    shutil.copytree(project.project.root, copy)
+    shutil.rmtree(copy / ".mainspring" / "cache", ignore_errors=True)
+    base = tmp_path / "b"
+    shutil.copytree(image.layout.parent / "base", base)
+    other = {
+        "PYTHONHASHSEED": "4242", "LC_ALL": "C", "TZ": "Asia/Tokyo", "PATH": os.environ["PATH"], "HOME": str(tmp_path),
+    }  # fmt: skip
+    command = [sys.executable, "-c", BUILD, "0077", "lines", "--base", str(base), "-o", "out.tar", "--json"]
+    done = subprocess.run(command, cwd=copy, env=other, capture_output=True, check=True)
+    assert json.loads(done.stdout)["digest"] == image.digest
+    again = Checked(unpacked(copy / "out.tar", tmp_path / "again"))
+    assert again.manifest == image.manifest
+
+
+def test_another_endpoint_is_another_image(image: Checked, tmp_path: Path) -> None:
+    with_endpoint(tmp_path / "second")
+    with Workspace.open(tmp_path / "second") as second:
+        told = build_image("lines", tmp_path / "out.tar", base=str(image.layout.parent / "base"), workspace=second)
+    assert told.digest != image.digest

@@ -1,0 +1,142 @@
+"""What each input added and the base are the answer, for every kind of model; and what can't be told says why."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from mainspring.cli.main import cli
+from mainspring.errors import InvalidError, MissingExtraError, NotFoundError
+from mainspring.models import get_model_version, register
+from mainspring.serving import bind, explain, get_endpoint, load_predictor, outside_service
+from mainspring.serving.predictions import Entry, Source, prediction_log
+from mainspring.testing.plugin import Backend
+from mainspring.workspace import Workspace
+from tests.serving.explanation.conftest import Released
+
+RANDOM = np.random.default_rng(0)
+TABLE = pl.DataFrame({f"x{number}": RANDOM.normal(size=80) for number in range(4)})
+LABELS = (TABLE["x0"] + TABLE["x1"] * TABLE["x2"] > 0).to_numpy().astype(int)
+THREE = LABELS + (TABLE["x3"] > 0).to_numpy().astype(int)
+
+
+def trees(table: pl.DataFrame) -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return HistGradientBoostingClassifier(max_iter=5, random_state=0).fit(table, LABELS)
+
+
+def forest(table: pl.DataFrame) -> Any:
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(4, random_state=0).fit(table, THREE)
+
+
+def linear(table: pl.DataFrame) -> Any:
+    from sklearn.linear_model import LinearRegression
+
+    return LinearRegression().fit(table, THREE)
+
+
+def words(table: pl.DataFrame) -> Any:
+    from sklearn.compose import make_column_transformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    encoded = make_column_transformer((OneHotEncoder(), ["word"]), remainder="passthrough")
+    return make_pipeline(encoded, LogisticRegression()).fit(table, LABELS)
+
+
+def asked(name: str, record: dict[str, Any]) -> str:
+    """Log what the endpoint answers to a record, and give its id."""
+    predictor = load_predictor(name)
+    (answer,) = predictor([record])
+    entry = Entry("r", "", 0.0, {column: [value] for column, value in record.items()}, 1)
+    from mainspring.workspace import current_workspace
+
+    prediction_log(current_workspace()).write(Source(get_endpoint(name)), [(entry, [answer])])
+    return entry.first
+
+
+@pytest.mark.one_backend("the same model, loaded from any")
+@pytest.mark.parametrize(
+    ("made", "table", "method"),
+    [
+        (trees, TABLE, "tree"), (forest, TABLE, "tree"), (linear, TABLE, "linear"),
+        (words, TABLE.with_columns(word=pl.Series(["a", "b"] * 40)), "kernel"),
+        (words, TABLE.with_columns(word=pl.Series(["a", "b"] * 40), **{f"y{n}": pl.col("x0") * n for n in range(7)}),
+         "kernel"),
+    ],
+)  # fmt: skip
+def test_the_base_and_what_each_input_added_are_the_answer(
+    workspace: Workspace, made: Any, table: pl.DataFrame, method: str
+) -> None:
+    register(made(table), "m", input_example=table.head(5))
+    bind("e", "m@production", version="m/1")
+    found = explain(asked("e", table.row(30, named=True)), attribution=True)
+    told = found.attribution
+    assert told is not None
+    assert (told.method, told.background, [*told.values]) == (method, "5 rows of the input example", table.columns)
+    assert told.base + sum(told.values.values()) == pytest.approx(told.answer, abs=1e-6)
+    output = found.output[told.output] if told.output else found.output
+    assert told.answer == pytest.approx(output, abs=1e-9)
+    assert workspace.ledger.last_seq() > 0
+
+
+def test_features_are_attributed_as_they_were_read(backend: Backend, released: Released) -> None:
+    told = explain(released.ids[1], attribution=True).attribution
+    assert told is not None
+    assert {*told.values} == {"wind", "dest_wind", "distance"}
+    assert told.base + sum(told.values.values()) == pytest.approx(told.answer, abs=1e-6)
+    where = [
+        "-C",
+        str(released.folder),
+        "--set",
+        f"database={backend.database_url}",
+        "--set",
+        f"blobs={backend.blob_url}",
+    ]
+    shown = CliRunner().invoke(cli, [*where, "explain", released.ids[1], "--features"], env={"COLUMNS": "150"}).stdout
+    bars = [line for line in shown.splitlines() if "█" in line]
+    assert bars[0].split()[0] == max(told.values, key=lambda name: abs(told.values[name]))
+    assert f"to {told.answer:.6g}" in shown
+
+
+@pytest.mark.one_backend("nothing of a backend is asked")
+def test_without_shap_the_extra_is_named(released: Released, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "shap", None)
+    with pytest.raises(MissingExtraError, match=r"mainspring\[shap\]"):
+        explain(released.ids[0], attribution=True)
+
+
+def test_what_was_never_logged_or_is_gone_is_named(workspace: Workspace, released: Released) -> None:
+    version = get_model_version("delay/1")
+    assert version.encoded is not None
+    bind("delays", redact=["distance"])
+    entry = Entry("r", "", 0.0, {"distance": [3.0]}, 1)
+    prediction_log(workspace).write(Source(get_endpoint("delays")), [(entry, [0.5])])
+    with pytest.raises(NotFoundError, match=r"has no input `wind`\. It is never logged"):
+        explain(entry.first, attribution=True)
+    workspace.blobs.condemn(version.encoded.blob)
+    workspace.blobs.destroy(version.encoded.blob)
+    with pytest.raises(NotFoundError, match="blob"):
+        explain(released.ids[0], attribution=True)
+
+
+def test_an_outside_service_and_a_model_of_labels_have_none(workspace: Workspace) -> None:
+    (prediction,) = outside_service("fraud", "2024-03").log([{"card": "c1"}], [0.03])
+    with pytest.raises(NotFoundError, match="2024-03"):
+        explain(prediction, attribution=True)
+    from sklearn.svm import LinearSVC
+
+    register(LinearSVC().fit(TABLE, np.array(["no", "yes"])[LABELS]), "svc", input_example=TABLE.head(3))
+    bind("labels", "svc@production", version="svc/1")
+    with pytest.raises(InvalidError, match="a number or probabilities"):
+        explain(asked("labels", TABLE.row(0, named=True)), attribution=True)
+    assert workspace.ledger.last_seq() > 0

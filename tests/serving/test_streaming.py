@@ -1,0 +1,234 @@
+"""Models that yield answer in parts: as fast as they are read, as long as somebody reads, and logged before the end is told."""
+
+from __future__ import annotations
+
+import http.client
+import importlib
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+
+from mainspring.artifacts.project import importing_from
+from mainspring.errors import InvalidError
+from mainspring.models import Field, Signature, register
+from mainspring.models.predictor import Predictor
+from mainspring.serving import bind, load_predictor
+from mainspring.serving.app import ServingApp
+from mainspring.serving.predictions import get_prediction
+from mainspring.web.server import serve_aside
+from mainspring.workspace import Workspace, using
+
+# What it does beside answering is told by files in the folder, so that it is seen from whatever process it runs in.
+MODULE = """
+from pathlib import Path
+from threading import Event
+from sklearn.base import BaseEstimator
+
+GO = Event()
+
+class Teller(BaseEstimator):
+    def __init__(self, folder=""):
+        self.folder = folder
+
+    def predict(self, rows):
+        (count,) = rows["count"].to_list()
+        made = 0
+        try:
+            while made != count:
+                if made == 1 and count == -2: raise ValueError("unlucky")
+                if made == 1 and count == -5: GO.wait(20)
+                made += 1
+                Path(self.folder, "made").write_text(str(made))
+                yield f"word {made} " if count != -3 else "x" * 100_000
+        finally:
+            Path(self.folder, f"closed{count}").touch()
+
+class Plain(BaseEstimator):
+    def predict(self, rows):
+        return [0.0] * len(rows)
+"""
+EVENTS, LINES = "text/event-stream", "application/x-ndjson"
+pytestmark = pytest.mark.one_backend("the server reads both through the doors that have their own suites")
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    folder = tmp_path_factory.mktemp("told")
+    (folder / "telling.py").write_text(MODULE)
+    sys.path.insert(0, str(folder))
+    try:
+        with Workspace.open(folder) as opened, using(opened), importing_from([folder]):
+            module: Any = importlib.import_module("telling")
+            register(module.Teller(str(folder)), "teller", input_example=pl.DataFrame({"count": [2]}))
+            register(module.Plain(), "plain", input_example=pl.DataFrame({"count": [2]}))
+            for name in ("teller", "plain"):
+                bind(name, f"{name}@production", version=f"{name}/1")
+            yield opened
+    finally:
+        sys.path.remove(str(folder))
+        sys.modules.pop("telling", None)
+
+
+@pytest.fixture(scope="module")
+def address(workspace: Workspace) -> Iterator[str]:
+    with serve_aside(ServingApp(workspace, "teller", "plain", timeout_s=0.4)) as found:
+        yield found
+
+
+@contextmanager
+def asked(address: str, count: object, accept: str, path: str = "/predict") -> Iterator[http.client.HTTPResponse]:
+    link = http.client.HTTPConnection(urlsplit(address).netloc, timeout=20)
+    body = msgspec.json.encode(count if isinstance(count, list) else [{"count": count}])
+    link.request("POST", path, body, {"Content-Type": "application/json", "Accept": accept})
+    try:
+        yield link.getresponse()
+    finally:
+        link.close()
+
+
+def told(answer: http.client.HTTPResponse) -> list[Any]:
+    return [msgspec.json.decode(line) for line in answer.read().splitlines()]
+
+
+def until(file: Path) -> None:
+    while not file.exists():
+        threading.Event().wait(0.01)
+
+
+def test_parts_are_events_and_the_last_one_tells_the_id_of_what_is_logged(address: str, workspace: Workspace) -> None:
+    with asked(address, 3, f"{EVENTS}, */*") as answer:
+        assert (answer.status, answer.headers["Content-Type"], answer.headers["X-Model-Version"]) == (
+            200,
+            EVENTS,
+            "teller/1",
+        )
+        *parts, end, rest = answer.read().decode().split("\n\n")
+    assert parts == [f'data: {{"part":"word {each} "}}' for each in (1, 2, 3)]
+    name, _, data = end.partition("\ndata: ")
+    last = msgspec.json.decode(data)
+    assert (name, rest, last["model_version"], last["id"]) == (
+        "event: end",
+        "",
+        "teller/1",
+        answer.headers["X-Request-Id"],
+    )
+    assert get_prediction(last["ids"][0], workspace)["output"] == "word 1 word 2 word 3 "
+
+
+def test_parts_are_lines_of_json(address: str) -> None:
+    with asked(address, 2, LINES, "/predict/teller") as answer:
+        *parts, end = told(answer)
+    assert parts == [{"part": "word 1 "}, {"part": "word 2 "}]
+    assert end["end"]["ids"]
+    with asked(address, 0, LINES) as answer:
+        assert [*told(answer)[0]] == ["end"]
+
+
+def test_the_description_tells_of_parts_where_there_are_some(address: str) -> None:
+    link = http.client.HTTPConnection(urlsplit(address).netloc, timeout=20)
+    link.request("GET", "/openapi.json")
+    paths = msgspec.json.decode(link.getresponse().read())["paths"]
+    link.close()
+    kinds = {
+        path: {*paths[path]["post"]["responses"]["200"]["content"]} for path in ("/predict/teller", "/predict/plain")
+    }
+    assert kinds == {"/predict/teller": {"application/json", EVENTS, LINES}, "/predict/plain": {"application/json"}}
+
+
+def test_without_asking_for_parts_the_answer_is_one_piece(address: str) -> None:
+    with asked(address, 3, "application/json") as answer:
+        assert msgspec.json.decode(answer.read())["predictions"] == ["word 1 word 2 word 3 "]
+
+
+@pytest.mark.parametrize(
+    ("path", "rows", "status", "said"),
+    [
+        ("/predict/plain", [{"count": 1}], 406, "answers in one piece"),
+        ("/predict", [{"count": 1}, {"count": 2}], 422, "2 records; an answer in parts is of one"),
+        ("/predict", [{"count": "x"}], 422, "expected a whole number"),
+    ],
+)
+def test_what_can_not_be_streamed_is_refused(address: str, path: str, rows: list[Any], status: int, said: str) -> None:
+    with asked(address, rows, EVENTS, path) as answer:
+        assert answer.status == status
+        assert said in msgspec.json.decode(answer.read())["error"]
+
+
+@pytest.mark.parametrize(("count", "status", "said"), [(-2, 500, "ValueError"), (-5, 504, "next part within 0.4 s")])
+def test_what_goes_wrong_is_the_last_event_and_is_not_logged(
+    address: str, count: int, status: int, said: str, workspace: Workspace
+) -> None:
+    go: threading.Event = sys.modules["telling"].GO
+    go.clear()
+    with asked(address, count, LINES) as answer:
+        part, last = told(answer)
+    go.set()
+    until(Path(workspace.project.root) / f"closed{count}")
+    assert part == {"part": "word 1 "}
+    assert (last["error"]["status"], said in last["error"]["error"]) == (status, True)
+    assert last["error"]["id"] == answer.headers["X-Request-Id"]
+
+
+@pytest.mark.parametrize("count", [-1, -3])
+def test_a_client_that_leaves_or_does_not_read_stops_the_generator(
+    address: str, workspace: Workspace, count: int
+) -> None:
+    folder = Path(workspace.project.root)
+    with asked(address, count, EVENTS) as answer:
+        assert answer.readline().startswith(b"data: ")
+        if count == -3:  # its parts are large: they wait for whoever reads, and then nobody does
+            until(folder / "closed-3")
+            made = int((folder / "made").read_text())
+            assert made < 1_000
+    until(folder / f"closed{count}")
+    link = http.client.HTTPConnection(urlsplit(address).netloc, timeout=20)
+    counted = ""
+    while 'code="499"' not in counted:
+        link.request("GET", "/metrics")
+        counted = link.getresponse().read().decode()
+    link.close()
+
+
+@pytest.mark.journey  # a process loads its model
+def test_a_process_of_its_own_streams_too_and_stops_when_nobody_reads(workspace: Workspace) -> None:
+    bind("apart", "teller@apart", version="teller/1", isolated=True)
+    predictor = load_predictor("apart", workspace=workspace)
+    model = predictor.predictor
+    try:
+        assert [*model.stream({"count": [2]})] == ["word 1 ", "word 2 "]
+        endless = model.stream({"count": [-7]})
+        assert [next(endless), next(endless)] == ["word 1 ", "word 2 "]
+        assert predictor([{"count": 1}]) == ["word 1 "]
+        endless.close()
+        assert (Path(workspace.project.root) / "closed-7").exists()
+    finally:
+        predictor.close()
+
+
+def test_parts_are_plain_values() -> None:
+    class Counter:
+        def predict(self, _rows: Any) -> Any:
+            return np.array([0.0])
+
+        def predict_stream(self, rows: Any) -> Iterator[Any]:
+            yield {"n": np.array([1, 2]), "at": np.float64(rows[0, 0])}
+            yield 2
+            yield object()
+
+    predictor = Predictor(Counter(), Signature((Field("n", "f64"),)), "numpy")
+    parts = predictor.stream({"n": [0.5]})
+    assert [next(parts), next(parts)] == [{"n": [1, 2], "at": 0.5}, 2]
+    with pytest.raises(TypeError, match="parts that JSON has a form for"):
+        next(parts)
+    assert predictor([{"n": 1}]) == [0.0]
+    with pytest.raises(InvalidError):
+        predictor([{"n": "x"}])
