@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from mainspring.errors import ModelAwayError, ModelError
@@ -45,6 +46,7 @@ def _line(kind: str, told: Any) -> bytes:
 FORMS = (Form(b"text/event-stream", _event), Form(b"application/x-ndjson", _line))
 
 
+@lru_cache(maxsize=256)  # asked for each request, of a few values
 def form_of(accept: bytes) -> Form | None:
     """The form in which parts are asked for; None if the answer is to come in one piece.
 
