@@ -298,3 +298,74 @@ def test_a_version_that_a_failed_attempt_made_keeps_where_it_came_from(lab: Lab)
     with using(lab.workspace):
         derived = dataset("derived").latest()
     assert base.id in {edge.dst for edge in lab.workspace.ledger.walk(derived.id)}
+
+
+ATTEMPTS = """
+import mainspring as ms
+import polars as pl
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+def number(name):
+    return int((HERE / name).read_text())
+
+@ms.step(cache=False)
+def load():
+    return pl.DataFrame({"a": [number("n")]})
+
+@ms.step
+def work(frame):
+    ms.dataset("src").to_polars()
+    if number("commits"):
+        ms.dataset("made").commit(frame)
+    if number("fails"):
+        raise ValueError("fails")
+    return frame * 2
+
+@ms.pipeline
+def main():
+    return work(load())
+"""
+
+
+@pytest.mark.parametrize("commits", [0, 1])
+def test_what_each_attempt_made_came_from_what_that_attempt_had(lab: Lab, commits: int) -> None:
+    from mainspring.data import dataset
+    from mainspring.workspace import using
+
+    def put(**numbers: int) -> None:
+        for name, value in numbers.items():
+            (lab.root / name).write_text(str(value))
+
+    def used(node: str) -> set[tuple[str, str]]:
+        own = ("uses:", "reads", "reused")
+        return {(edge.role, edge.dst) for edge in lab.workspace.ledger.edges([node]) if edge.role.startswith(own)}
+
+    def maker(node: str) -> str:
+        return next(edge.dst for edge in lab.workspace.ledger.edges([node]) if edge.role == "made_by")
+
+    with using(lab.workspace):
+        sources = [dataset("src").commit(pl.DataFrame({"n": [1]}))]
+    put(n=1, commits=commits, fails=1)
+    lab.write(ATTEMPTS)
+    failed = lab.run()
+    first = task_of(failed, "load").outputs["result"]
+    damage(lab, first, "missing")
+    with using(lab.workspace):
+        sources.append(dataset("src").commit(pl.DataFrame({"n": [2]})))
+    put(n=5, fails=0)
+    resumed = lab.resume(failed.run.id)
+    load, work = (task_of(resumed, name) for name in ("load", "work"))
+    assert resumed.value["a"].to_list() == [10]
+    assert used(work.id) == {("uses:frame", load.outputs["result"]), ("reads", sources[1].id)}
+    assert maker(work.outputs["result"]) == work.id
+    assert maker(first) != load.id
+    if commits:
+        with using(lab.workspace):
+            versions = [dataset("made").version(number) for number in (1, 2)]
+        before, after = (maker(version.id) for version in versions)
+        assert after == work.id
+        assert used(before) == {("uses:frame", first), ("reads", sources[0].id)}
+        assert ("attempt_of", work.id) in {(edge.role, edge.dst) for edge in lab.workspace.ledger.edges([before])}
+        assert lab.workspace.ledger.get_node(before).label == "work, attempt 1"

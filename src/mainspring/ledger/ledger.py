@@ -96,16 +96,18 @@ class Ledger:
             "INSERT INTO edge VALUES (?, ?, ?, ?) ON CONFLICT (src, role, dst) DO NOTHING", (src, role, dst, by_task)
         )
 
-    def retract(self, tx: Transaction, task: str) -> None:
-        """Take back which arguments a task had and what it reused: a new attempt records it anew.
+    def set_aside(self, tx: Transaction, task: str, attempt: str = "", label: str = "") -> None:
+        """Part what an attempt of a task recorded from what the next one will: it goes, as nothing came of it.
 
-        What it read stays, and all of it where something was made of it by then.
+        If something was made by it, that was made by a node of its own from here on, which has all that the attempt recorded.
         """
-        tx.execute(
-            "DELETE FROM edge WHERE src = ? AND by_task = ? AND (role = 'reused' OR substr(role, 1, 5) = 'uses:')"
-            " AND NOT EXISTS (SELECT 1 FROM edge made WHERE made.dst = ? AND made.role = 'made_by')",
-            (task, task, task),
-        )
+        if not attempt or tx.query_one("SELECT 1 FROM edge WHERE dst = ? AND role = 'made_by'", (task,)) is None:
+            tx.execute("DELETE FROM edge WHERE src = ? AND by_task = ?", (task, task))
+            return
+        self.node(tx, "attempt", attempt, label)
+        tx.execute("UPDATE edge SET src = ? WHERE src = ? AND by_task = ?", (attempt, task, task))
+        tx.execute("UPDATE edge SET dst = ? WHERE dst = ? AND role = 'made_by'", (attempt, task))
+        self.edge(tx, attempt, "attempt_of", task, task)
 
     def append(
         self,

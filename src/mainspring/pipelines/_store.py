@@ -130,10 +130,10 @@ class TaskStore:
         with self.database.transaction() as tx:
             self.leases.check(tx, run_lease)
             lease = self.leases.claim_in(tx, f"task:{task.id}", owner, ttl_s)
-            last = tx.query_one("SELECT MAX(number) FROM attempt WHERE task = ?", (task.id,))
+            last = self._set_aside(tx, task)
             now = clock.now_us()
             attempt = Attempt(
-                id=new_id(), task=task.id, number=((last and last[0]) or 0) + 1, state="running", runner=runner,
+                id=new_id(), task=task.id, number=last + 1, state="running", runner=runner,
                 worker=owner, token=lease.token, started_at=now,
             )  # fmt: skip
             tx.insert("attempt", {name: getattr(attempt, name) for name in Attempt.__struct_fields__})
@@ -142,7 +142,6 @@ class TaskStore:
                 reused_from=None, fingerprint=task.fingerprint, cache_key=task.cache_key, reasons=task.reasons,
                 arguments=task.own_arguments,
             )  # fmt: skip
-            self.ledger.retract(tx, task.id)
             self._uses(tx, task)
         return attempt, lease
 
@@ -206,6 +205,7 @@ class TaskStore:
     def reuse(self, tx: Transaction, task: Task, origin: Task) -> None:
         """Record that a task took an earlier one's result: `reused` edges, no new artifacts."""
         now = clock.now_us()
+        self._set_aside(tx, task)
         self.update(
             tx, task.id, state=TaskState.REUSED, started_at=now, ended_at=now, outputs=origin.outputs,
             reused_from=origin.reused_from or origin.id, fingerprint=task.fingerprint, cache_key=task.cache_key,
@@ -341,6 +341,13 @@ class TaskStore:
                 self._parent = _task(row)
             _share(task, self._parent)
         return task
+
+    def _set_aside(self, tx: Transaction, task: Task) -> int:
+        """Part what was recorded of the task so far from what comes; gives the number of its last attempt."""
+        last = tx.query_one("SELECT id, number FROM attempt WHERE task = ? ORDER BY number DESC LIMIT 1", (task.id,))
+        attempt, number = last or ("", 0)
+        self.ledger.set_aside(tx, task.id, attempt, f"{task.name}, attempt {number}")
+        return int(number)
 
     def _uses(self, tx: Transaction, task: Task) -> None:
         for parameter, binding in task.own_arguments.items():

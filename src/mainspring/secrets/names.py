@@ -70,8 +70,10 @@ def _names_secret(name: str) -> bool:
         return not whose or whose in _TOKENS or (is_variable and whose not in _TEXTS)
     if last.endswith("pass"):
         return (last.removesuffix("pass") or before) not in _PASSES
-    if last.endswith("key"):
-        whose = last.removesuffix("key") or before
+    if last == "phrase":
+        return before == "pass"
+    if last.removesuffix("s").endswith("key"):
+        whose = last.removesuffix("s").removesuffix("key") or before
         return whose in _KEYS or (is_variable and whose in _KEYS_OF_VARIABLES)
     if last == "pat":
         return before in _TOKENS

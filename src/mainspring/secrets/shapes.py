@@ -91,9 +91,9 @@ _NAMED = Shape(
     rf"(?:(?:(?:[A-Za-z_][\w.]{{0,40}})?\({{1,2}})?{_QUOTED}|{_VALUE})",
 )
 _WORDS = Shape(  # as people write a name
-    r"(?<![\w.\-])(?P<name>(?i:api|secret|access|private|encryption|signing)[ ](?i:key|token))",
-    ("key", "token"),
-    rf"[ \t]{{0,8}}[:=][ \t]{{0,8}}(?:{_QUOTED}|{_VALUE})",
+    r"(?<![\w.\-])(?P<name>[A-Za-z]{2,20}[ \t]{1,3}(?i:keys?|tokens?|phrase))",
+    ("key", "token", "phrase"),
+    rf"(?:\\?[\"'])?[ \t]{{0,8}}[:=][ \t]{{0,8}}(?:{_QUOTED}|{_VALUE})",
 )
 _DEFAULT = Shape(  # of a variable that is not set
     rf"(?:getenv|setdefault|environ\.get)\([ \t]{{0,8}}[\"']{_NAME}", ("getenv", "setdefault", "environ.get"),

@@ -50,6 +50,20 @@ class TestInline:
             print("other", file=sys.stderr)
             assert path.read_text() == "begin *** end\nother\n"
 
+    def test_a_long_unfinished_line_is_written_by_eighths_and_a_bar_each_time(self, tmp_path: Path) -> None:
+        log = tmp_path / "x.log"
+        seen = []
+        with capture(log):
+            for piece in range(5_000):
+                print(".", end="", flush=True)
+                seen.append(len(log.read_text()) / (piece + 1))
+            for frame in range(3):
+                print("\r" + "#" * 2_000 + f" {frame}", end="", flush=True)
+                assert log.read_text().endswith(f"# {frame}")
+        assert min(seen) > 0.85
+        assert len(set(seen)) > 2
+        assert log.read_text() == "#" * 2_000 + " 2\n"
+
     def test_a_line_that_gets_shorter_when_redacted_leaves_no_rest(self, tmp_path: Path) -> None:
         path = tmp_path / "log"
         with capture(path, redact=lambda line: "" if "x" in line else line):

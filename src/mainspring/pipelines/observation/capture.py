@@ -80,7 +80,7 @@ class _Log:
         self._is_over = False
         self._tee, self._redaction = tee, LineRedaction(redact or str)
         self._pending = ""
-        self._length = 0  # of the unfinished line when it was written
+        self._written = ""  # of the unfinished line
         self._owner: object = None
         self._lock = threading.RLock()
 
@@ -113,11 +113,14 @@ class _Log:
             if len(self._pending) > _LONGEST_LINE:
                 self._finish(self._pending)
                 self._pending = ""
-            length = len(self._pending)
             # Each writing looks through all of it, so that a long line would take time by the square of its length.
-            if length and (length <= _SHORT or not self._length <= length <= self._length * 9 // 8):
+            if self._pending and (
+                len(self._pending) <= _SHORT
+                or len(self._pending) > len(self._written) * 9 // 8
+                or not self._pending.startswith(self._written)
+            ):
                 self._put(self._redaction.part(self._shown(self._pending)))
-                self._length = length
+                self._written = self._pending
 
     def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,7 +134,7 @@ class _Log:
     def _finish(self, line: str) -> None:
         shown = self._redaction.line(self._shown(line))
         length = self._put(shown + "\n")  # which may have to find the end first
-        self._length = 0
+        self._written = ""
         self._end += length
         if self._tee is not None:
             token = _log.set(None)
