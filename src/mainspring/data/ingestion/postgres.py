@@ -22,6 +22,7 @@ except ImportError as error:
     raise MissingExtraError("psycopg", "postgres", "Reading from PostgreSQL") from error
 
 _CONNECT_TIMEOUT_S = 10
+_MOST_DIGITS = 38  # of a decimal of Polars
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _TABLE = """
 SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = to_regclass(%s)
@@ -98,6 +99,8 @@ class Driver:
 
 
 class _Answer:
+    is_typed = True
+
     def __init__(self, cursor: Any, connection: psycopg.Connection[Any]) -> None:
         self._cursor, self._connection = cursor, connection
         columns = cursor.description or ()
@@ -120,7 +123,8 @@ def _type_of(column: Any, connection: psycopg.Connection[Any]) -> pl.DataType | 
     known = connection.adapters.types.get(column.type_code)
     name = known.name if known else ""
     if name == "numeric":
-        return pl.Decimal(column.precision, column.scale) if column.precision else None
+        is_held = column.precision and 0 <= column.scale <= column.precision <= _MOST_DIGITS
+        return pl.Decimal(column.precision, column.scale) if is_held else None
     if known is not None and known.array_oid == column.type_code:
         inner = _TYPES.get(name)
         return pl.List(inner) if inner is not None else None
