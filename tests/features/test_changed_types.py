@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -122,6 +122,38 @@ def test_a_narrower_column_is_the_same_feature(workspace: Workspace, ticks: Tick
     if len(features) == 1:
         assert push("v", {"k": "a", "at": clock.from_us(ticks.now), "x": 9}) == 1
         assert read("s", workspace, ticks, 1) == [[9]]
+
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LISTS: dict[str, tuple[Any, Any, list[Any]]] = {
+    "coarser times": (pl.List(pl.Datetime("us", "UTC")), pl.List(pl.Datetime("ms", "UTC")), [[NOON], []]),
+    "times of another zone": (pl.List(pl.Datetime("us", "UTC")), pl.List(pl.Datetime("us", "Europe/Berlin")), [[NOON], None]),
+    "coarser durations": (pl.List(pl.Duration("us")), pl.List(pl.Duration("ms")), [[timedelta(1), None], []]),
+    "empty lists alone": (pl.List(pl.Int64), pl.List(pl.Null), [[], []]),
+    "lists of nulls": (pl.List(pl.String), pl.List(pl.Null), [[None], []]),
+    "lists of empty lists": (pl.List(pl.List(pl.Int8)), pl.List(pl.List(pl.Null)), [[[]], [[None]]]),
+    "structs": (pl.Struct({"n": pl.Int64, "l": pl.List(pl.Int8)}), pl.Struct({"n": pl.Int8, "l": pl.List(pl.Null)}),
+                [{"n": 1, "l": []}, {"n": None, "l": None}]),
+}  # fmt: skip
+
+
+@here
+@pytest.mark.parametrize("case", LISTS)
+def test_lists_of_what_is_held_are_held_on_every_path(workspace: Workspace, ticks: Ticks, case: str) -> None:
+    declared, given, values = LISTS[case]
+    dataset("raw").commit(source(ticks, pl.Series([None, None], dtype=declared)))
+    apply(FeatureService("s", [view("v")]))
+    dataset("raw").commit(source(ticks, pl.Series(values, dtype=given)))
+    found = training_set(asked(ticks), "s", time="t").frame
+    stored = store_training_set(asked(ticks), "s", time="t", to="o").version.to_polars()
+    assert found.schema["x"] == stored.schema["x"] == declared
+    assert found["x"].to_list() == stored["x"].to_list() == values
+    assert materialize("v").stored == 2
+    assert read("s", workspace, ticks) == [[each] for each in values]
+    ticks.now += 600_000_000
+    turned = source(ticks, pl.Series(values[::-1], dtype=given))
+    assert push("v", turned) == 2
+    assert read("s", workspace, ticks) == [[each] for each in reversed(values)]
 
 
 @here
