@@ -176,6 +176,20 @@ def test_one_that_fits_no_more_holds_up_no_other(workspace: Workspace, ticks: Ti
 
 
 @here
+def test_several_that_can_not_be_materialized_are_counted(
+    workspace: Workspace, ticks: Ticks, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("one", "other", "raw"):
+        dataset(name).commit(source(ticks, pl.Series([1, 2])))
+        apply(view(f"v_{name}", of=name))
+    for name in ("one", "other"):
+        dataset(name).commit(source(ticks, pl.Series([1.5, 2.5])))
+        with pytest.raises(InvalidError, match=r"v_one\.x"):
+            list(iter_materialized())
+        assert ("2 views were not materialized" in caplog.text) == (name == "other")
+
+
+@here
 def test_a_service_that_can_not_be_verified_ends_nothing(
     workspace: Workspace, ticks: Ticks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
