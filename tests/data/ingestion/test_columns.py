@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mainspring.data import dataset
-from mainspring.data.ingestion import Sql, ingest
+from mainspring.data.ingestion import Sql, ingest, list_cursors
 from mainspring.data.ingestion.columns import Column
 from mainspring.errors import InvalidError
 from mainspring.workspace import Workspace
@@ -121,3 +121,29 @@ def test_numbers_of_any_kind_are_the_same_numbers_or_refused(values: list[float 
     except InvalidError:
         return
     assert found == values
+
+
+@pytest.mark.one_backend("the source is a server")
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ("TIMESTAMPTZ 'infinity'", "infinity"), ("DATE '0044-03-15 BC'", "0044-03-15 BC"),
+        ("INTERVAL '1 year 2 days'", "1 year 2 days"), ("ARRAY[INTERVAL '1 month']", '{"1 mon"}'),
+        ("'[2020-01-01,infinity]'::daterange", "2020-01-01,infinity"),
+    ],
+)  # fmt: skip
+def test_a_time_that_python_has_no_value_for_is_named(
+    workspace: Workspace, postgres: Any, given: str, value: str
+) -> None:
+    query = f"SELECT n AS id, CASE n WHEN 4 THEN {given} END AS x FROM generate_series(1, 5) AS n"
+    with pytest.raises(InvalidError, match=f"row 4, column `x`: `.?{value}.* is not a value"):
+        ingest(Sql(postgres.url(), query=query, batch_rows=3), to="t")
+
+
+@pytest.mark.one_backend("the source is a server")
+def test_a_socket_is_one_source_however_its_folder_is_written(workspace: Workspace, postgres: Any) -> None:
+    folder = postgres.url().partition("host=")[2].partition("&")[0]
+    for name, count in ((folder, 1), (f"{folder}/", 0), (f"{folder}/../{folder.rpartition('/')[2]}", 0)):
+        source = Sql(postgres.url().replace(folder, name, 1), query="SELECT 1 AS id", cursor="id")
+        assert ingest(source, to="t").rows == count
+    assert len(list_cursors("t")) == 1

@@ -54,7 +54,7 @@ class Answer(Protocol):
 
 class Located(NamedTuple):
     """A database without what says nothing of it (user, options), and a table by its own name; `scope` tells where names of
-    a query are looked up, if not where they are for everybody. `table` is empty if there is none of that name.
+    a query are looked up, if not where they are for everybody. `table` is empty if there is none of that name, nor was one.
     """
 
     place: str
