@@ -52,7 +52,9 @@ class Column:
 
     def _holds_numbers(self, kinds: set[type], wanted: pl.DataType | None) -> bool:
         """Whether whole numbers and others are one column of floats."""
-        is_float = self.told == pl.Float64() or {int, float} <= kinds or (int in kinds and wanted == pl.Float64())
+        if int not in kinds:
+            return False
+        is_float = self.told == pl.Float64() or float in kinds or wanted == pl.Float64()
         return is_float and self.told in (None, pl.Float64())
 
     def _own(self) -> pl.Series:
@@ -95,7 +97,7 @@ class Column:
             return None
         scale = whole = 0
         for row, value in enumerate(self.values):
-            for each in _leaves(value):
+            for each in _leaves(value) if isinstance(value, list) else () if value is None else (value,):
                 if not each.is_finite():
                     hint = (
                         f"types={{{self.name!r}: 'f64'}} reads it."
@@ -103,9 +105,11 @@ class Column:
                         else "Cast it in the query to float8[]."
                     )
                     raise self._misfit(row, "a number that a decimal holds", hint, each)
+                if self.told is not None:  # which the database holds them to
+                    continue
                 scale = max(scale, -int(each.as_tuple().exponent))
                 whole = max(whole, each.adjusted() + 1)
-                if self.told is None and whole + scale > _DIGITS:
+                if whole + scale > _DIGITS:
                     expected = f"a number of at most {_DIGITS} digits, {scale} of them behind the point"
                     raise self._misfit(row, expected, "Round it in the query, or cast it to text.", each)
         if self.told is not None:
