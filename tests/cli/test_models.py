@@ -70,6 +70,7 @@ def test_a_card_is_extended_and_written_as_a_page(project: Path) -> None:
         "card", "line/1"
     )
     assert "Only lines." in (project / "card.html").read_text()
+    assert "There is no folder" in shown("card", "line/1", "--html", str(project / "no" / "card.html"), code=1)
     assert "--section" in shown("card", "line/1", "--text", "x", code=2)
 
 

@@ -53,6 +53,8 @@ def test_a_study_is_listed_shown_drawn_and_resumed(tmp_path: Path, monkeypatch: 
     assert "ValueError: not three" in told(tmp_path, "show", "late")
     drawn = asked(tmp_path, "plot", "late", "-o", str(tmp_path / "late.svg"))
     assert Path(drawn["file"]).read_text().startswith("<?xml")
+    refused = asked(tmp_path, "plot", "late", "-o", str(tmp_path / "no" / "late.svg"), status=1)
+    assert refused["error"]["code"] == "storage"
     assert asked(tmp_path, "show", "lat", status=1)["error"]["code"] == "not_found"
     del sys.modules["goals"]
 

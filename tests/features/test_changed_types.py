@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -124,6 +124,38 @@ def test_a_narrower_column_is_the_same_feature(workspace: Workspace, ticks: Tick
         assert read("s", workspace, ticks, 1) == [[9]]
 
 
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LISTS: dict[str, tuple[Any, Any, list[Any]]] = {
+    "coarser times": (pl.List(pl.Datetime("us", "UTC")), pl.List(pl.Datetime("ms", "UTC")), [[NOON], []]),
+    "times of another zone": (pl.List(pl.Datetime("us", "UTC")), pl.List(pl.Datetime("us", "Europe/Berlin")), [[NOON], None]),
+    "coarser durations": (pl.List(pl.Duration("us")), pl.List(pl.Duration("ms")), [[timedelta(1), None], []]),
+    "empty lists alone": (pl.List(pl.Int64), pl.List(pl.Null), [[], []]),
+    "lists of nulls": (pl.List(pl.String), pl.List(pl.Null), [[None], []]),
+    "lists of empty lists": (pl.List(pl.List(pl.Int8)), pl.List(pl.List(pl.Null)), [[[]], [[None]]]),
+    "structs": (pl.Struct({"n": pl.Int64, "l": pl.List(pl.Int8)}), pl.Struct({"n": pl.Int8, "l": pl.List(pl.Null)}),
+                [{"n": 1, "l": []}, {"n": None, "l": None}]),
+}  # fmt: skip
+
+
+@here
+@pytest.mark.parametrize("case", LISTS)
+def test_lists_of_what_is_held_are_held_on_every_path(workspace: Workspace, ticks: Ticks, case: str) -> None:
+    declared, given, values = LISTS[case]
+    dataset("raw").commit(source(ticks, pl.Series([None, None], dtype=declared)))
+    apply(FeatureService("s", [view("v")]))
+    dataset("raw").commit(source(ticks, pl.Series(values, dtype=given)))
+    found = training_set(asked(ticks), "s", time="t").frame
+    stored = store_training_set(asked(ticks), "s", time="t", to="o").version.to_polars()
+    assert found.schema["x"] == stored.schema["x"] == declared
+    assert found["x"].to_list() == stored["x"].to_list() == values
+    assert materialize("v").stored == 2
+    assert read("s", workspace, ticks) == [[each] for each in values]
+    ticks.now += 600_000_000
+    turned = source(ticks, pl.Series(values[::-1], dtype=given))
+    assert push("v", turned) == 2
+    assert read("s", workspace, ticks) == [[each] for each in reversed(values)]
+
+
 @here
 def test_one_that_fits_no_more_holds_up_no_other(workspace: Workspace, ticks: Ticks) -> None:
     for name in ("other", "raw"):
@@ -141,6 +173,20 @@ def test_one_that_fits_no_more_holds_up_no_other(workspace: Workspace, ticks: Ti
     with pytest.raises(InvalidError, match=r"v\.x: `f64` is not i64"):
         push("v", {"k": "a", "at": clock.from_us(ticks.now), "x": 7.9})
     assert (read("old", workspace, ticks, 1), read("new", workspace, ticks)) == ([[1]], [[7.9], [2.5]])
+
+
+@here
+def test_several_that_can_not_be_materialized_are_counted(
+    workspace: Workspace, ticks: Ticks, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("one", "other", "raw"):
+        dataset(name).commit(source(ticks, pl.Series([1, 2])))
+        apply(view(f"v_{name}", of=name))
+    for name in ("one", "other"):
+        dataset(name).commit(source(ticks, pl.Series([1.5, 2.5])))
+        with pytest.raises(InvalidError, match=r"v_one\.x"):
+            list(iter_materialized())
+        assert ("2 views were not materialized" in caplog.text) == (name == "other")
 
 
 @here

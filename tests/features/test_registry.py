@@ -293,13 +293,70 @@ def test_a_service_takes_its_views_along_and_changes_with_them() -> None:
 
 @pytest.mark.one_backend("nothing is stored")
 @pytest.mark.parametrize(
-    "over", [pl.col("z") - pl.col("z").mean(), pl.col("z").shift(1), pl.col("z").rank(), pl.col("z").sum().over("z")]
-)
+    "over",
+    [
+        pl.col("z") - pl.col("z").mean(), pl.col("z").shift(1), pl.col("z").rank(), pl.col("z").sum().over("z"), pl.len(),
+        pl.col("z").is_in(pl.col("y")), pl.col("z").replace(pl.col("y"), pl.col("z")), pl.col("s").str.to_date(strict=False),
+        pl.col("z") + pl.lit(pl.Series([1, 2])), pl.col("s").cast(pl.Categorical).to_physical(),
+    ],
+)  # fmt: skip
 def test_an_on_demand_feature_depends_on_no_other_row_of_a_request(over: pl.Expr) -> None:
+    request = {"z": "i64", "y": "i64", "s": "str"}
+    alone = OnDemandView("alone", request=request, features={"fine": pl.col("z").replace({1: 2}), "r": over})
     with pytest.raises(
         InvalidError, match=r"alone\.r: .* is not an expression of single rows\. What is answered would"
     ):
-        apply(OnDemandView("alone", request={"z": "i64"}, features={"fine": pl.col("z").replace({1: 2}), "r": over}))
+        apply(alone)
+
+
+@pytest.mark.one_backend("nothing is stored")
+def test_no_feature_shows_the_codes_of_categories(workspace: Workspace) -> None:
+    at = [datetime(2026, 1, 1, tzinfo=UTC)]
+    dataset("raw").commit(pl.DataFrame({"k": ["a"], "at": at, "w": pl.Series(["x"], dtype=pl.Categorical), "s": ["x"]}))
+    codes = pl.col("w").to_physical()
+    for shown in (
+        codes,
+        pl.col("s").cast(pl.Categorical).to_physical(),
+        codes.sum().over("s"),
+        pl.max_horizontal("w", "w"),
+    ):
+        with pytest.raises(
+            InvalidError, match=r"raw_at\.n: .* is not the same in each process, as the codes of categories"
+        ):
+            apply(FeatureView("raw_at", entity=Entity("k"), source="raw", event_time="at", features=[shown.alias("n")]))
+    with pytest.raises(InvalidError, match=r"asked\.n: .* is not the same in each process"):
+        apply(OnDemandView("asked", request={"w": "cat"}, features={"n": codes}))
+    for hidden in (
+        pl.col("s").cast(pl.Enum(["x"])).to_physical(),
+        pl.col("w") == "x",
+        pl.col("w").cast(pl.String).hash(),
+    ):
+        apply(FeatureView("raw_at", entity=Entity("k"), source="raw", event_time="at", features=[hidden.alias("n")]))
+
+
+@pytest.mark.one_backend("nothing is stored")
+def test_a_count_of_rows_is_none_of_a_column(workspace: Workspace) -> None:
+    at = [datetime(2026, 1, 1, tzinfo=UTC)] * 2
+    dataset("raw").commit(pl.DataFrame({"k": ["a", "b"], "at": at, "Len": [77, 88]}))
+    counted = FeatureView(
+        "raw_at", entity=Entity("k"), source="raw", event_time="at", features=[pl.len().alias("n"), pl.col("Len")]
+    )
+    apply(FeatureService("s", [counted]))
+    made = training_set(pl.DataFrame({"k": ["a", "b"], "t": at}), "s", time="t")
+    assert made.frame.select("n", "Len").rows() == [(2, 77), (2, 88)]
+
+
+@pytest.mark.one_backend("nothing is stored")
+def test_the_guard_knows_what_looks_into_other_rows_of_a_column(workspace: Workspace) -> None:
+    at = [datetime(2026, 1, 1, tzinfo=UTC)] * 2
+    dataset("raw").commit(pl.DataFrame({"k": ["a", "b"], "at": at, "made": at, "id": [1, 2], "bad": [2, None]}))
+    among = pl.col("id").is_in(pl.col("bad")).alias("n")
+    view = FeatureView(
+        "raw_at", entity=Entity("k"), source="raw", event_time="at", created_time="made", features=[among]
+    )
+    apply(FeatureService("s", [view]))
+    made = training_set(pl.DataFrame({"k": ["a", "b"], "t": at}), "s", time="t")
+    assert (made.reports[0].guard.possible, made.reports[0].guard.why) == (False, "`n` looks at other rows")
 
 
 @pytest.mark.one_backend("nothing is stored")

@@ -172,6 +172,17 @@ def test_the_program_answers_lines_and_needs_no_mainspring(workspace: Workspace,
     assert (wrong.returncode, wrong.stderr) == (1, b"Error: [0].a: 'x', expected f64\n")
 
 
+def test_a_library_that_is_missing_is_named_with_what_installs_it(workspace: Workspace, tmp_path: Path) -> None:
+    export_model(linear(), tmp_path / "out")
+    for library in ("polars", "skops"):
+        hidden = ALONE.replace("mainspring", library)
+        command = [sys.executable, "-Ic", hidden, str(tmp_path / "out/predict.py")]
+        answered = subprocess.run(command, input=b"", capture_output=True, check=False, cwd=tmp_path)
+        [line] = answered.stderr.decode().splitlines()
+        assert (answered.returncode, library in line) == (1, True), line
+        assert f"`pip install -r {tmp_path / 'out/requirements.txt'}`" in line
+
+
 @pytest.mark.parametrize("program", ["predict.py", "torch_program.py"])
 def test_the_program_imports_nothing_of_mainspring(program: str) -> None:
     source = Path(exporting.__file__).with_name(program).read_text(encoding="utf-8")

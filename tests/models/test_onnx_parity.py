@@ -83,6 +83,14 @@ def test_what_is_missing_goes_the_models_way(model: Any) -> None:
     answers_alike(model, Output("probability", (0, 1)), scores() > 1.1, holes=True)
 
 
+@pytest.mark.parametrize("short", [["amount"], NUMBERS], ids=["one", "all"])
+@pytest.mark.parametrize("model", [FOREST, HISTOGRAM], ids=["forest", "histogram"])
+def test_columns_of_32_bits_are_rounded_as_the_table_rounds_them(model: Any, short: list[str]) -> None:
+    answers_alike(
+        model, Output("probability", (0, 1)), scores() > 1.1, holes=True, short=short, forms=("numpy of doubles",)
+    )
+
+
 CODES = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2)
 UNKNOWN = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mainspring.runs import NotMirrored, RunState, RunStore, mirror_ended, start_run
+from mainspring.runs import Mirrored, NotMirrored, RunState, RunStore, mirror_ended, start_run
 from mainspring.testing.plugin import Backend
 from mainspring.workspace import Workspace
 
@@ -22,12 +23,14 @@ class Client:
         self.mirrored: list[str] = []
         self.started = 0
         self.error: BaseException | None = None
+        self.left_out: list[str] = []
 
-    def mirror(self, run: str, folder: Path, *, workspace: Workspace) -> None:
+    def mirror(self, run: str, folder: Path, *, workspace: Workspace) -> Mirrored:
         if self.error is not None:
             raise self.error
         assert folder.is_relative_to(workspace.project.root)
         self.mirrored.append(run)
+        return Mirrored(run, str(folder), 0, 0, self.left_out)
 
     def start(self, _: Workspace) -> None:
         self.started += 1
@@ -106,6 +109,25 @@ def test_a_mirror_that_fails_is_told_of_when_the_next_run_ends_and_no_run_fails_
     ended(workspace)
     assert mirror_ended(workspace) == 2
     assert RunStore(workspace.database).get(following).state is RunState.SUCCEEDED
+
+
+def test_what_has_no_place_in_a_mirror_is_told_of_when_the_next_run_ends_and_once(
+    workspace: Workspace, client: Client
+) -> None:
+    first, second = ended(workspace), ended(workspace)
+    client.left_out = ["2 points before step 0", "the file config.yaml: W&B's own has this name"]
+    assert mirror_ended(workspace) == 2
+    client.left_out = []
+    told = r"2 runs mirrored without.*Of (\w+): 2 points before step 0; the file config\.yaml.*export wandb (\w+ \w+) "
+    with pytest.warns(NotMirrored, match=told) as warned:
+        ended(workspace)
+    found = re.search(told, str(warned[0].message))
+    assert found is not None
+    assert found[1] in (first, second)
+    assert found[2].split() == sorted([first, second])
+    assert len(warned) == 1
+    assert mirror_ended(workspace) == 1
+    ended(workspace)
 
 
 def test_without_the_client_the_run_ends_as_it_did_and_the_extra_is_named(

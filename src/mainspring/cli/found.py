@@ -89,7 +89,9 @@ def compare(
         names, directions={**dict.fromkeys(more, "max"), **dict.fromkeys(less, "min")}, workspace=invocation.workspace
     )
     if html is not None:
-        html.write_text(found.to_html(), encoding="utf-8")
+        from mainspring.store.named_file import write_named
+
+        write_named(html, found.to_html())
     document = {
         "runs": [{"id": run.id, "name": run.name} for run in found.runs], "params": found.params,
         "metrics": found.metrics, "best": found.best, "html": str(html) if html else None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -189,7 +188,9 @@ def show_card(invocation: Invocation, reference: str, page: str | None, section:
     approval = {"approval": approval_facts(approval_of(reference, invocation.workspace))}
     card = model_card(reference, more=approval, workspace=invocation.workspace)
     if page:
-        Path(page).write_text(card.to_html(), encoding="utf-8")
+        from mainspring.store.named_file import write_named
+
+        write_named(page, card.to_html())
     invocation.show(msgspec.to_builtins(card), lambda: f"{card.version}: {page}" if page else card.to_markdown())
 
 
@@ -262,7 +263,9 @@ def make_graph(invocation: Invocation, reference: str, rtol: float, atol: float,
     workspace = invocation.workspace
     found = export_onnx(reference, rtol=rtol, atol=atol, workspace=workspace)
     if output:
-        Path(output).write_bytes(load_onnx(get_model_version(found.version, workspace), workspace).model.data)
+        from mainspring.store.named_file import write_named
+
+        write_named(output, load_onnx(get_model_version(found.version, workspace), workspace).model.data)
     slower = (
         f"from {found.native_faster_from:,} rows on" if found.native_faster_from else "at no size that was measured"
     )

@@ -17,6 +17,7 @@ from mainspring.evaluation.fairness import Fairness
 from mainspring.evaluation.gate import GateReport
 from mainspring.evaluation.robustness import Robustness
 from mainspring.stats import Interval
+from mainspring.store.named_file import write_named
 
 _MOST_POINTS = 200
 _MOST_ROWS = 30  # of a plot: the worst of more slices
@@ -78,10 +79,8 @@ class EvaluationReport(msgspec.Struct, frozen=True):
         return f'<!doctype html>\n<html lang="en">{page}</html>\n'
 
     def write_html(self, path: str | Path) -> Path:
-        """Write the page; an existing file is replaced."""
-        place = Path(path)
-        place.write_text(self.to_html(), encoding="utf-8")
-        return place
+        """Write the page; an existing file is replaced. Raises `StorageError`."""
+        return write_named(path, self.to_html())
 
     def _parts(self) -> list[tuple[str, Any]]:
         named = [

@@ -14,7 +14,7 @@ __getattr__, __dir__, __all__ = exports(
         ),
         **dict.fromkeys(("Field", "Output", "Problem", "Signature"), "mainspring.models.signature"),
         **dict.fromkeys(("FeatureSet", "GivesFeatures"), "mainspring.models.feature_set"),
-        "register": "mainspring.models.registration",
+        **dict.fromkeys(("InTraining", "register"), "mainspring.models.registration"),
         **dict.fromkeys(("create_version", "register_folder"), "mainspring.models.folder"),
         "register_onnx": "mainspring.models.onnx",
         **dict.fromkeys(("allow_pickle", "revoke_pickle"), "mainspring.models.permission"),

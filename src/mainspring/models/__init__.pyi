@@ -46,6 +46,7 @@ from mainspring.models.registered import get_model as get_model
 from mainspring.models.registered import rename_model as rename_model
 from mainspring.models.registered import set_model_tags as set_model_tags
 from mainspring.models.registered import update_model as update_model
+from mainspring.models.registration import InTraining as InTraining
 from mainspring.models.registration import register as register
 from mainspring.models.registry import get_model_version as get_model_version
 from mainspring.models.registry import list_model_versions as list_model_versions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,11 +54,15 @@ def attempts(model: Any, signature: Signature, takes: InputKind) -> Iterator[Att
 
 
 class _Way(NamedTuple):
-    """A form of a graph, the kind of table it takes, and its inputs: their names, widths, and types within and without."""
+    """A form of a graph, the kind of table it takes, and its inputs: their names, widths, and types within and without.
+
+    `rounded` says of each column of one array whether it is rounded to 32 bits.
+    """
 
     form: str
     kind: InputKind
     inputs: tuple[tuple[str, int, str, str], ...]
+    rounded: tuple[bool, ...] = ()
 
 
 def _ways(signature: Signature, takes: InputKind) -> Iterator[_Way]:
@@ -73,8 +77,10 @@ def _ways(signature: Signature, takes: InputKind) -> Iterator[_Way]:
     exact = [kind if kind in _WHOLE else made for kind, made in zip(outer, inner, strict=True)]
     is_numeric = all(field.dtype in FLOATS or field.dtype in INTEGERS for field in fields)
     names, ones = [each.name for each in fields], [1] * width
-    if is_numeric and "FloatTensorType" not in outer:
-        yield _Way("numpy of doubles", "numpy", ((_ONE_ARRAY, width, "DoubleTensorType", "DoubleTensorType"),))
+    if is_numeric:
+        rounded = tuple(kind == "FloatTensorType" for kind in outer)
+        array = (_ONE_ARRAY, width, "DoubleTensorType", "FloatTensorType" if all(rounded) else "DoubleTensorType")
+        yield _Way("numpy of doubles", "numpy", (array,), rounded)
     yield _Way("columns of doubles", "columns", tuple(zip(names, ones, inner, outer, strict=True)))
     if exact != inner:
         form = "columns of doubles and whole numbers"
@@ -104,6 +110,8 @@ def _sklearn(model: Any, way: _Way) -> OnnxModel:
             options={id(model): {"zipmap": False}} if maps else None,
         )  # fmt: skip
     onnx_trees.settle(made)
+    if any(way.rounded) and not all(way.rounded):
+        _round_columns(made.graph, way.rounded)
     for place, (_, width, inner, outer) in enumerate(way.inputs):
         if inner != outer:
             _cast_input(made.graph, place, getattr(data_types, outer)([None, width]))
@@ -125,6 +133,25 @@ def _cast_input(graph: Any, place: int, outer: Any) -> None:
     _renamed(graph, {name: within})
     port.name, port.type.tensor_type.elem_type = name, outer.to_onnx_type().tensor_type.elem_type
     graph.node.insert(0, helper.make_node("Cast", [name], [within], to=TensorProto.DOUBLE, name=within))
+
+
+def _round_columns(graph: Any, rounded: Sequence[bool]) -> None:
+    """Round these columns of the array that a graph takes to 32 bits."""
+    from onnx import TensorProto, helper
+
+    known = set(_renamed(graph, {}))
+    name = graph.input[0].name
+    short, wide, which, within = (_fresh(f"{name}_{each}", known) for each in ("short", "wide", "which", "rounded"))
+    _renamed(graph, {name: within})
+    graph.input[0].name = name
+    graph.initializer.append(helper.make_tensor(which, TensorProto.BOOL, [len(rounded)], list(rounded)))
+    nodes = (
+        helper.make_node("Cast", [name], [short], to=TensorProto.FLOAT, name=short),
+        helper.make_node("Cast", [short], [wide], to=TensorProto.DOUBLE, name=wide),
+        helper.make_node("Where", [which, wide, name], [within], name=within),
+    )
+    for place, node in enumerate(nodes):
+        graph.node.insert(place, node)
 
 
 def _fresh(name: str, known: set[str]) -> str:

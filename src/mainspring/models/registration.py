@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -16,13 +17,19 @@ from mainspring.models._store import ModelStore
 from mainspring.models.feature_set import FeatureSet, GivesFeatures, expect_fit
 from mainspring.models.needs import measure_needs
 from mainspring.models.pickled import save_pickled
-from mainspring.models.signature import Output, Signature
+from mainspring.models.signature import FLOATS, INTEGERS, Output, Signature
 from mainspring.models.version import InputKind, ModelVersion
 from mainspring.runs.environment import snapshot
 from mainspring.secrets import redact
 from mainspring.workspace import Workspace, current_workspace
 
 _EXAMPLE_ROWS = 5
+_NUMBERS_ONLY = ("xgboost", "lightgbm")
+_BY_MODE = ("_DropoutNd", "_BatchNorm")  # bases of the layers of PyTorch that answer otherwise in training
+
+
+class InTraining(UserWarning):  # a warning, named like `NotMirrored`
+    """A module was registered in the mode in which it is trained, and so answers otherwise than it will be meant to."""
 
 
 def register(
@@ -59,6 +66,9 @@ def register(
         InvalidError: no signature can be made, the model doesn't answer its example, or the service doesn't fit its inputs.
         WrongTypeError: `features` are no version of a service, nor made by one.
         CodecError: no codec takes the model, or what one stored can't be loaded.
+
+    Warns:
+        InTraining: a module of PyTorch is in training mode, and holds dropout or batch norm.
     """
     workspace = workspace or current_workspace()
     name = check_model_name(name)
@@ -70,12 +80,16 @@ def register(
     made = _signature(model, signature, example)
     given = _given(features, workspace)
     records = _records(example, made, given)
+    _expect_numbers(model, made, kind)
     if given is not None:
         expect_fit(made, given)
     if records:
         _try(model, made, kind, records)
         if given is not None and not isinstance(signature, Signature) and hasattr(model, "predict"):
             made = _with_nulls(model, made, kind, records, given)
+    if _is_training(model):
+        said = "is registered in training mode, in which dropout and batch norm make its answers random or those of a batch"
+        warnings.warn(f"`{name}` {said}. Call `model.eval()` before.", InTraining, stacklevel=2)
     content_digest, encoded = _saved(model, workspace, pickled=pickled)
     store = ModelStore(workspace.database, workspace.ledger)
     version = ModelVersion(
@@ -172,6 +186,25 @@ def _rows(example: Any) -> list[dict[str, Any]]:
     from mainspring.data import as_polars
 
     return as_polars(example, drop_index=True).head(_EXAMPLE_ROWS).fill_nan(None).to_dicts()
+
+
+def _expect_numbers(model: Any, signature: Signature, kind: InputKind) -> None:
+    """Refuse columns that reach a model of boosted trees as texts, of which it takes none."""
+    library = type(model).__module__.partition(".")[0]
+    for field in signature.inputs:
+        is_number = field.dtype in FLOATS or field.dtype in INTEGERS or field.dtype == "bool"
+        if library in _NUMBERS_ONLY and kind == "pandas" and not is_number:
+            hint = f"`{library}` is handed no categories of pandas here: fit it on their codes, as a column of numbers."
+            raise InvalidError(f"signature.{field.name}", field.dtype, "a column of numbers or booleans", hint)
+
+
+def _is_training(model: Any) -> bool:
+    """Whether a part of a module of PyTorch that answers otherwise in training is in that mode."""
+    if not isinstance(getattr(model, "training", None), bool) or not hasattr(model, "modules"):
+        return False
+    return any(
+        part.training and any(base.__name__ in _BY_MODE for base in type(part).__mro__) for part in model.modules()
+    )
 
 
 def _try(model: Any, signature: Signature, kind: InputKind, records: list[dict[str, Any]]) -> None:

@@ -12,6 +12,7 @@ import threading
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from mainspring.errors import (
     ConflictError,
@@ -32,7 +33,9 @@ from mainspring.workspace import Workspace
 MIGRATIONS = [
     """
     CREATE TABLE mirror (target TEXT PRIMARY KEY, seq INTEGER NOT NULL);
-    CREATE TABLE mirror_failure (target TEXT NOT NULL, run TEXT NOT NULL, error TEXT NOT NULL, PRIMARY KEY (target, run))
+    CREATE TABLE mirror_untold (
+        target TEXT NOT NULL, run TEXT NOT NULL, error TEXT NOT NULL, left_out TEXT NOT NULL, PRIMARY KEY (target, run)
+    )
     """,
 ]
 _TARGETS = ("wandb",)
@@ -42,13 +45,13 @@ _SETTINGS = ("database", "blobs", "mirror", "mirror_folder")
 
 
 class NotMirrored(UserWarning):  # a warning, named like `PointsWait`
-    """A run ended and was not, or could not be, mirrored; the run itself is as it is without."""
+    """A run ended and was not, or could not be, mirrored, or not all of it; the run itself is as it is without."""
 
 
 def mirror_soon(workspace: Workspace, run: str) -> None:
     """Have the runs that ended mirrored by another process, if the project says so; `run` is the one that just did.
 
-    Warns, and does no more, if that can't be, and if a mirror failed since the last warning.
+    Warns, and does no more, if that can't be, and of what failed or had no place in a mirror since the last warning.
     """
     target = workspace.project.settings.mirror
     if not target:
@@ -56,24 +59,32 @@ def mirror_soon(workspace: Workspace, run: str) -> None:
     try:
         _expect_possible(target)
         _begin_with(workspace, target, run)
-        failed = _failed(workspace, target)
+        untold = _untold(workspace, target)
         _start(workspace)
     except (MainspringError, OSError) as error:
         _warn(f"The run {run[:12]} ended as it did, but is not mirrored: {error}")
         return
+    folder = workspace.project.settings.mirror_folder
+    failed = {run: each.error for run, each in untold.items() if each.error}
+    partial = {run: each.left_out for run, each in untold.items() if each.left_out}
     if failed:
-        names = " ".join(sorted(failed))
-        folder = workspace.project.settings.mirror_folder
         _warn(
             f"{counted(len(failed), 'run')} not mirrored: {next(iter(failed.values()))}"
-            f" `mainspring export {target} {names} {folder}` tries again."
+            f" `mainspring export {target} {' '.join(sorted(failed))} {folder}` tries again."
+        )
+    if partial:
+        first = next(iter(partial))
+        _warn(
+            f"{counted(len(partial), 'run')} mirrored without what {target} has no place for. Of {first}: {partial[first]}."
+            f" `mainspring export {target} {' '.join(sorted(partial))} {folder}` tells of each."
         )
 
 
 def mirror_ended(workspace: Workspace) -> int:
     """Mirror the runs that ended and are not mirrored yet, unless another process does; gives how many.
 
-    A run that fails to be mirrored is noted, to be told of at the next run's end, and left behind.
+    A run that fails to be mirrored is noted, to be told of at the next run's end, and left behind; what had no place in a
+    mirror is noted, too.
     """
     target = workspace.project.settings.mirror
     _expect_possible(target)
@@ -98,30 +109,37 @@ def _mirror(workspace: Workspace, target: str, lease: Lease, event: Event) -> bo
     """Mirror the run of one event, and put the cursor behind it."""
     from mainspring.runs.wandb import mirror_to_wandb
 
-    error: str | None = None
+    done: _Done | None = None
     if event.kind in _ENDS:
         try:
-            mirror_to_wandb(event.subject, Path(workspace.project.settings.mirror_folder), workspace=workspace)
-            error = ""
+            folder = Path(workspace.project.settings.mirror_folder)
+            done = _Done(left_out="; ".join(mirror_to_wandb(event.subject, folder, workspace=workspace).left_out))
         except (ConflictError, NotFoundError):  # it goes on, and will end once more; or it was purged
-            error = None
+            done = None
         except Exception as raised:  # noqa: BLE001  # whatever W&B's client raises is this mirror's failure alone
-            error = shorten(redact(f"{type(raised).__name__}: {raised}"), 300)
-    return _advance(workspace, target, lease, event, error)
+            done = _Done(error=shorten(redact(f"{type(raised).__name__}: {raised}"), 300))
+    return _advance(workspace, target, lease, event, done)
 
 
-def _advance(workspace: Workspace, target: str, lease: Lease, event: Event, error: str | None) -> bool:
-    """Put the cursor behind an event, and note the `error` of its mirror: empty if there is one, None if there was none
-    to be made. Gives whether there is one.
+class _Done(NamedTuple):
+    """How a mirror was made: why it wasn't, and what had no place in it; empty if nothing is to be told."""
+
+    error: str = ""
+    left_out: str = ""
+
+
+def _advance(workspace: Workspace, target: str, lease: Lease, event: Event, done: _Done | None) -> bool:
+    """Put the cursor behind an event, and note what is to be told of its mirror, None if there was none to be made. Gives
+    whether there is one.
     """
     with workspace.database.transaction() as tx:
         workspace.leases.check(tx, lease)
         tx.execute("UPDATE mirror SET seq = ? WHERE target = ?", (event.seq, target))
-        if error is not None:
-            tx.execute("DELETE FROM mirror_failure WHERE target = ? AND run = ?", (target, event.subject))
-        if error:
-            tx.execute("INSERT INTO mirror_failure VALUES (?, ?, ?)", (target, event.subject, error))
-    return error == ""
+        if done is not None:
+            tx.execute("DELETE FROM mirror_untold WHERE target = ? AND run = ?", (target, event.subject))
+        if done is not None and any(done):
+            tx.execute("INSERT INTO mirror_untold VALUES (?, ?, ?, ?)", (target, event.subject, *done))
+    return done is not None and not done.error
 
 
 def _waiting(workspace: Workspace, target: str) -> list[Event]:
@@ -140,14 +158,14 @@ def _begin_with(workspace: Workspace, target: str, run: str) -> None:
         tx.execute("INSERT INTO mirror VALUES (?, ?) ON CONFLICT (target) DO NOTHING", (target, before))
 
 
-def _failed(workspace: Workspace, target: str) -> dict[str, str]:
-    """The runs whose mirrors failed since this was asked last, with why."""
-    if not workspace.database.query_one("SELECT 1 FROM mirror_failure WHERE target = ?", (target,)):
+def _untold(workspace: Workspace, target: str) -> dict[str, _Done]:
+    """What is to be told of mirrors, by their runs, since this was asked last."""
+    if not workspace.database.query_one("SELECT 1 FROM mirror_untold WHERE target = ?", (target,)):
         return {}
     with workspace.database.transaction() as tx:
-        rows = tx.query("SELECT run, error FROM mirror_failure WHERE target = ?", (target,))
-        tx.execute("DELETE FROM mirror_failure WHERE target = ?", (target,))
-    return dict(rows)
+        rows = tx.query("SELECT run, error, left_out FROM mirror_untold WHERE target = ?", (target,))
+        tx.execute("DELETE FROM mirror_untold WHERE target = ?", (target,))
+    return {run: _Done(*told) for run, *told in rows}
 
 
 def _expect_possible(target: str) -> None:

@@ -5,6 +5,7 @@ A mirror is written apart and moved to its place when it is whole; the place fol
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -30,6 +31,7 @@ _LONGEST_TAG = 64
 _THEIRS = re.compile(
     r"(wandb-.*|config\.yaml|output\.log|requirements\.txt|media/.*)"
 )  # what their client writes there
+_CONFIG = "_wandb"  # where their client keeps its own among the parameters
 _US = 1_000_000
 
 
@@ -81,16 +83,22 @@ def _write(client: Any, workspace: Workspace, run: Run, part: Path) -> tuple[Mir
     fitting = [tag for tag in tags if len(tag) <= _LONGEST_TAG]
     if len(fitting) < len(tags):
         left_out.append(f"{counted(len(tags) - len(fitting), 'tag')} of more than {_LONGEST_TAG} characters")
+    params = {key: value for key, value in run.params.items() if key != _CONFIG}
+    if len(params) < len(run.params):
+        left_out.append(f"the parameter {_CONFIG}: W&B's own has this name")
     with _quiet():
         told = client.init(
-            mode="offline", dir=str(part), id=run.id, name=run.name, config=run.params, notes=run.note or None,
+            mode="offline", dir=str(part), id=run.id, name=run.name, config=params, notes=run.note or None,
             project=_NO_PROJECT.sub("-", run.experiment)[:_LONGEST_PROJECT], group=run.parent, job_type=run.kind,
             tags=fitting, reinit="create_new", settings=_settings(client),
         )  # fmt: skip
         for step, row in rows:
             told.log(row, step=step, commit=True)
         latest = metrics.latest_values(run.series)
-        told.summary.update({key: value for key, value in latest.items() if _is_free(key)})
+        # Of NaN their client makes null in a summary; in the points it is this text.
+        told.summary.update(
+            {key: "NaN" if math.isnan(value) else value for key, value in latest.items() if _is_free(key)}
+        )
         files = _copy(RunFiles(workspace), run.id, told, left_out)
         written = Path(told.dir).parent
         told.finish(exit_code=0 if run.state is RunState.SUCCEEDED else 1)

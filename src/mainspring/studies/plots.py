@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mainspring.errors import InvalidError, MissingExtraError, NotFoundError
+from mainspring.store.named_file import write_named
 
 if TYPE_CHECKING:
     import optuna
@@ -86,13 +87,13 @@ class Plot:
 
         Raises:
             InvalidError: the file ends otherwise.
+            StorageError: it can't be written.
         """
         path = Path(path)
         if path.suffix not in (".html", ".svg", ".png"):
             raise InvalidError("plot", str(path), "a file that ends in .html, .svg or .png")
         drawn: str | bytes = getattr(self, path.suffix[1:])
-        path.write_bytes(drawn.encode() if isinstance(drawn, str) else drawn)
-        return path
+        return write_named(path, drawn)
 
     def _drawn(self, form: str) -> bytes:
         import matplotlib as mpl

@@ -132,6 +132,9 @@ def test_a_file_is_printed_without_a_checkout(project: Path) -> None:
     called("data", "add", "photos", "--dataset", "cards", cwd=project)
     assert called("data", "open", "cards", "sub/b.bin", cwd=project) == "two"
     called("data", "open", "cards@1", "a.txt", "-o", "copy", cwd=project)
+    assert "There is no folder `no`" in called(
+        "data", "open", "cards@1", "a.txt", "-o", "no/copy", cwd=project, status=1
+    )
     assert (project / "copy").read_bytes() == b"one"
     assert document("data", "open", "cards/1", "a.txt", cwd=project)["file"]["media_type"] == "text/plain"
     assert "Nearest: a.txt" in called("data", "open", "cards", "a.tx", cwd=project, status=1)

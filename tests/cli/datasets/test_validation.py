@@ -11,7 +11,7 @@ from PIL import Image
 
 from mainspring.data import check, dataset
 from mainspring.workspace import Workspace, using
-from tests.cli.conftest import mainspring
+from tests.cli.conftest import called, mainspring
 
 FLIGHTS = pl.DataFrame({"id": range(40), "carrier": ["UA", "AA"] * 20})
 
@@ -75,3 +75,12 @@ def test_a_version_shows_what_its_checks_found(folder: Path) -> None:
     assert "warned: 1 of 2 checks passed" in shown
     assert "carrier in [UA, AA]: 40 rows fail (100 %)" in shown
     assert "checks" not in mainspring("data", "show", "flights/1", cwd=folder).stdout
+
+
+def test_a_page_or_sheet_that_can_not_be_written_is_told(folder: Path) -> None:
+    schema = called("data", "propose", "flights/1", cwd=folder)
+    (folder / "flights.schema.toml").write_text(schema)
+    for words in (("check", "flights/1", "--html", "no/out"), ("show", "cards", "--sheet", "no/out")):
+        assert "no/out: it can't be written" in called("data", *words, cwd=folder, status=1)
+    called("data", "show", "cards", "--sheet", "sheet.png", cwd=folder)
+    assert (folder / "sheet.png").read_bytes().startswith(b"\x89PNG")

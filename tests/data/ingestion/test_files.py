@@ -142,6 +142,9 @@ def test_compressed_files_are_read_and_cut_off_ones_refused(
         (b"\xef\xbb\xbf" + "name\nZoë\n".encode(), "auto"),
         (b"\xef\xbb\xbf" + "name\nZoë\n".encode(), "utf-8-sig"),
         ("name\nZoë\n".encode("utf-16"), "auto"),
+        ("name\nZoë\n".encode("utf-32"), "auto"),
+        ("name\nZoë\n".encode("utf-32"), "UTF_32"),
+        ("\ufeffname\nZoë\n".encode("utf-32-be"), "auto"),
         ("name\nZoë\n".encode("cp1252"), "cp1252"),
         ("name\nZoë\n".encode("latin-1"), "latin-1"),
     ],
@@ -153,7 +156,7 @@ def test_encodings_are_known_by_their_mark_or_declared(raw: Path, data: bytes, e
 
 
 @pytest.mark.parametrize("block_bytes", [2, 1 << 20])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
 def test_several_marks_at_the_beginning_are_no_text(
     raw: Path, ending: str, encoding: str, block_bytes: int, monkeypatch: pytest.MonkeyPatch
@@ -316,7 +319,7 @@ def test_columns_are_inferred_from_all_files_of_one_ingest(raw: Path) -> None:
 def test_a_whole_number_that_a_float_can_not_hold_is_refused(raw: Path) -> None:
     (raw / "a.csv").write_text(f"n\n{2**53 + 1}\n")
     (raw / "b.csv").write_text("n\n0.5\n")
-    with pytest.raises(InvalidError, match="rows before, column `n`: `i64` is not its type, `f64`"):
+    with pytest.raises(InvalidError, match="rows before, column `n`: `9007199254740993` is not its type, `f64`"):
         ingest(raw, to="numbers")
 
 
@@ -674,7 +677,15 @@ def test_ten_thousand_columns_are_columns(raw: Path) -> None:
         ("a.nothing", {}, "`nothing` is not one of csv, ndjson, parquet, excel"),
         ("a.csv", {"separtor": ";"}, "`separtor` is not an option of Files. Nearest: separator"),
         ("a.csv", {"ragged": "fill"}, "ragged"),
-        ("a.csv", {"separator": ";;"}, "one ASCII character"),
+        ("a.csv", {"separator": ";;"}, "separator: `;;` is not one ASCII character"),
+        ("a.csv", {"separator": ""}, "separator: `` is not one ASCII character"),
+        ("a.csv", {"separator": '"'}, 'separator: `"` is not one ASCII character other than `quote`'),
+        ("a.csv", {"separator": "'", "quote": "'"}, "other than `quote`"),
+        ("a.csv", {"quote": "''"}, "quote: `''` is not one ASCII character, or none"),
+        ("a.csv", {"encoding": "base64"}, "encoding: `base64` is not a text encoding, e.g. `utf-8`"),
+        ("a.csv", {"encoding": "rot13"}, "encoding: `rot13` is not a text encoding"),
+        ("a.csv", {"encoding": ""}, "encoding: `` is not a text encoding"),
+        ("nothing.csv", {"encoding": "cp1253x"}, "`cp1253x` is not .* Nearest: cp1253"),
         ("ftp://host/a.csv", {}, "is not an address of one of"),
     ],
 )

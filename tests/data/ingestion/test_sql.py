@@ -178,6 +178,14 @@ def test_another_cursor_does_not_go_on_where_the_first_one_was(url: str, run: Ru
     assert ingest(url, to="flights", table="flight", cursor="day").rows == 1
 
 
+def test_a_table_that_was_dropped_is_forgotten_by_the_name_it_was_read_with(url: str, run: Run) -> None:
+    run("CREATE TABLE flight (id INTEGER)", "INSERT INTO flight VALUES (7)")
+    ingest(url, to="flights", table="flight", cursor="id")
+    run("DROP TABLE flight")
+    forget_cursor("flights", url, table="flight")
+    assert list_cursors("flights") == []
+
+
 @pytest.mark.parametrize("mode", ["append", "replace"])
 def test_a_cursor_does_not_go_on_where_reading_without_one_was(url: str, run: Run, mode: Any) -> None:
     run("CREATE TABLE flight (id INTEGER)", "INSERT INTO flight VALUES (1), (2)")

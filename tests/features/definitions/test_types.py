@@ -58,6 +58,15 @@ def test_numbers_are_held_if_the_hardest_ones_survive(wanted: str, given: str) -
         ("list[f64]", pl.Series([[1.5, None], []], dtype=pl.List(pl.Float32))),
         ("list[i64]", pl.Series([[1, 2]], dtype=pl.Array(pl.Int8, 2))),
         ("array[f64, 2]", pl.Series([[1.5, 2.5]], dtype=pl.Array(pl.Float32, 2))),
+        ("list[i64]", pl.Series([[], None], dtype=pl.List(pl.Null))), ("list[list[str]]", pl.Series([[[None]], [[]], []])),
+        ("list[datetime[us, UTC]]", pl.Series([[NOON, None], [], None], dtype=pl.List(pl.Datetime("ms", "Asia/Tokyo")))),
+        ("list[datetime[us]]", pl.Series([[datetime(2026, 3, 1)]], dtype=pl.Array(pl.Datetime("ms"), 1))),
+        ("array[duration[us], 1]", pl.Series([[timedelta(1)], None], dtype=pl.Array(pl.Duration("ms"), 1))),
+        ("list[list[duration[us]]]", pl.Series([[[timedelta(1)], []], [None]], dtype=pl.List(pl.List(pl.Duration("ms"))))),
+        ('struct{"a": i64, "t": list[datetime[us, UTC]]}', pl.Series(
+            [{"a": 1, "t": [NOON]}, {"a": None, "t": None}, None],
+            dtype=pl.Struct({"a": pl.Int8, "t": pl.List(pl.Datetime("ms", "Europe/Berlin"))}),
+        )),
     ],
 )  # fmt: skip
 def test_what_is_held_is_the_same_in_the_declared_type(wanted: str, column: pl.Series) -> None:
@@ -72,7 +81,10 @@ def test_what_is_held_is_the_same_in_the_declared_type(wanted: str, column: pl.S
         ("datetime[ms]", "datetime[us]"), ("datetime[ns]", "datetime[us]"), ("datetime[us]", "datetime[us, UTC]"),
         ("datetime[us]", "date"), ("str", "i64"), ("i64", "bool"), ("bool", "i8"), ("decimal[10, 2]", "decimal[10, 1]"),
         ("array[f32, 3]", "array[f32, 4]"), ("array[f32, 3]", "list[f32]"), ("list[i8]", "list[i64]"),
-        ('struct{"a": i64}', 'struct{"b": i64}'), ("list[datetime[us]]", "list[datetime[ms]]"),
+        ('struct{"a": i64}', 'struct{"b": i64}'), ("list[datetime[ms]]", "list[datetime[us]]"),
+        ("list[datetime[us]]", "list[datetime[us, UTC]]"), ("list[duration[ms]]", "list[duration[us]]"),
+        ('struct{"a": i64, "b": i64}', 'struct{"a": i64}'), ('struct{"a": i8}', 'struct{"a": i64}'),
+        ("i64", "list[null]"), ("list[list[i64]]", "list[i64]"),
     ],
 )  # fmt: skip
 def test_what_would_lose_something_is_refused_with_both_types(wanted: str, given: str) -> None:
@@ -87,10 +99,13 @@ def test_what_is_computed_must_be_of_the_type_itself() -> None:
         of_declared_types(rows, {"x": "i64"}, (), refused)
 
 
-def test_a_time_beyond_the_declared_type_is_an_error_and_no_other_time() -> None:
-    far = pl.LazyFrame({"x": pl.Series([10**17]).cast(pl.Datetime("ms"))})
+@pytest.mark.parametrize("depth", range(3))
+def test_a_time_beyond_the_declared_type_is_an_error_and_no_other_time(depth: int) -> None:
+    far, wanted = pl.Series("x", [10**17]).cast(pl.Datetime("ms")), "datetime[us]"
+    for _ in range(depth):
+        far, wanted = far.implode(), f"list[{wanted}]"
     with pytest.raises(pl.exceptions.InvalidOperationError):
-        of_declared_types(far, {"x": "datetime[us]"}, {"x"}, refused).collect()
+        of_declared_types(far.to_frame().lazy(), {"x": wanted}, {"x"}, refused).collect()
 
 
 def refused(name: str, given: str) -> InvalidError:

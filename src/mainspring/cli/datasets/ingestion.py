@@ -38,10 +38,8 @@ if TYPE_CHECKING:
 @click.option(
     "--format", "format_", type=click.Choice(["csv", "ndjson", "parquet", "excel"]), help="If names don't say it."
 )
-@click.option(
-    "--encoding", default="", help="Of text files, e.g. cp1252.  [default: UTF-8, or what a file's mark says]"
-)
-@click.option("--separator", default="", help="Of CSV.  [default: a comma]")
+@click.option("--encoding", help="Of text files, e.g. cp1252.  [default: UTF-8, or what a file's mark says]")
+@click.option("--separator", help="Of CSV.  [default: a comma]")
 @click.option("--quote", metavar="CHARACTER", help="Of CSV; '' if quotes are plain text.  [default: \"]")
 @click.option(
     "--null",
@@ -70,8 +68,8 @@ if TYPE_CHECKING:
 @click.pass_obj
 def ingest(
     invocation: Invocation, /, source: str, name: str, mode: str | None, key: tuple[str, ...], types: tuple[str, ...],
-    format_: str | None, quote: str | None, null_values: tuple[str, ...], pad: bool, schema_file: str | None,
-    quarantine: str, note: str, from_the_beginning: bool, **given: str | None,
+    format_: str | None, encoding: str | None, separator: str | None, quote: str | None, null_values: tuple[str, ...],
+    pad: bool, schema_file: str | None, quarantine: str, note: str, from_the_beginning: bool, **given: str | None,
 ) -> None:  # fmt: skip
     """Read what is new in files, a database, an API or a bucket, and make it a version of a table.
 
@@ -89,7 +87,8 @@ def ingest(
     workspace = invocation.start_in(invocation.project)
     options: dict[str, Any] = {option: value for option, value in given.items() if value}
     options |= {"format": format_} if format_ else {}
-    options |= {"quote": quote} if quote is not None else {}
+    said = {"encoding": encoding, "separator": separator, "quote": quote}  # empty ones are said, too
+    options |= {option: value for option, value in said.items() if value is not None}
     options |= {"null_values": null_values} if null_values else {}
     options |= {"ragged": "pad"} if pad else {}
     checks = Schema.load(schema_file) if schema_file else None

@@ -200,14 +200,13 @@ def _tree(profile: Any) -> str:
 
 
 def _write_sheet(profile: Any, file: str) -> None:
-    from pathlib import Path
-
     from mainspring.errors import InvalidError
+    from mainspring.store.named_file import write_named
 
     data = getattr(profile, "contact_sheet", b"")
     if not data:
         raise InvalidError("--sheet", file, "a tree with images", "Thumbnails need the extra mainspring[images].")
-    Path(file).write_bytes(data)
+    write_named(file, data)
 
 
 def _source(source: Source) -> str:

@@ -98,7 +98,9 @@ def leakage(
         near_duplicates=not no_near,
     )  # fmt: skip
     if html is not None:
-        _write(html, report.to_html())
+        from mainspring.store.named_file import write_named
+
+        write_named(html, report.to_html())
     invocation.show(msgspec.json.decode(report.to_json()), lambda: _leaks(report))
     if strict:
         report.raise_for_stop()
@@ -165,12 +167,3 @@ def _leaks(report: LeakageReport) -> str:
         for line, finding in zip(lines, report.findings, strict=True)
     ]
     return "\n".join([text.bold(head), *coloured])
-
-
-def _write(path: Path, page: str) -> None:
-    from mainspring.errors import StorageError
-
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(str(path), f"the page can't be written ({error.strerror or error})") from error

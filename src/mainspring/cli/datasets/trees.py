@@ -154,7 +154,9 @@ def open_file(invocation: Invocation, reference: str, file: str, output: Path | 
     with TreeReader(workspace.blobs, version.manifest, str(version)) as reader:
         found = tree_file(reader.entry(file))
         if output is not None:
-            with reader.open(file) as source, output.open("wb") as target:
+            from mainspring.store.named_file import named_file
+
+            with reader.open(file) as source, named_file(output) as target:
                 shutil.copyfileobj(source, target, 1 << 20)
         elif not invocation.json:
             with reader.open(file) as source:

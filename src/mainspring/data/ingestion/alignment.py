@@ -82,7 +82,7 @@ class Alignment:
         if list(given.items()) == list(types.items()):
             return frame
         return frame.with_columns(  # which keeps the number of rows of a frame without columns
-            _cast(frame[name], dtype, f"{origin}, column `{name}`")
+            exactly(frame[name], dtype, f"{origin}, column `{name}`")
             if name in given
             else pl.lit(None, dtype).alias(name)
             for name, dtype in types.items()
@@ -133,7 +133,7 @@ class Alignment:
             self.types[name] = wide
 
 
-def _cast(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
+def exactly(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
     """A column brought to a type, nested ones part by part; what can't be held there exactly is an `InvalidError`."""
     given = series.dtype
     if given == dtype:
@@ -142,21 +142,21 @@ def _cast(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
         if isinstance(given, pl.Struct) and isinstance(dtype, pl.Struct):
             if more := sorted(fields_of(given).keys() - fields_of(dtype)):
                 raise _misfit(path, f"{name_of_type(given)} (the field `{more[0]}` is new)", dtype)
-            return by_fields(series, dtype, lambda part, kind: _cast(part, kind, path))
+            return by_fields(series, dtype, lambda part, kind: exactly(part, kind, path))
         if isinstance(given, pl.List | pl.Array) and isinstance(dtype, pl.List | pl.Array):
-            return by_items(series, dtype, lambda part, kind: _cast(part, kind, path))
+            return by_items(series, dtype, lambda part, kind: exactly(part, kind, path))
         if given == pl.String():
             return _cast_texts(series, dtype, path)
         if isinstance(given, pl.Date | pl.Datetime) and isinstance(dtype, pl.Date | pl.Datetime):
             series = _without_zone(series, dtype, path)
             if isinstance(dtype, pl.Datetime) and dtype.time_zone and not getattr(series.dtype, "time_zone", None):
-                wall = _cast(series, pl.Datetime(dtype.time_unit), path)
+                wall = exactly(series, pl.Datetime(dtype.time_unit), path)
                 return _in_zone(wall, dtype.time_zone, path)
         found = series.cast(dtype)
     except ERRORS_OF_POLARS as error:
         raise _misfit(path, _unfit(series, dtype) or shorten(str(error)), dtype) from error
-    if not _is_exact(series, found):
-        raise _misfit(path, name_of_type(given), dtype)
+    if lost := _lost(series, found):
+        raise _misfit(path, lost, dtype)
     return found
 
 
@@ -267,22 +267,25 @@ def _read_times(texts: pl.Series, dtype: pl.Datetime, zone: str | None, strict: 
     return found.set(wrapped, None)
 
 
-def _is_exact(before: pl.Series, after: pl.Series) -> bool:
-    """Whether a cast kept every value and its meaning. Text that was parsed did, or it would have failed."""
+def _lost(before: pl.Series, after: pl.Series) -> str:
+    """What a cast didn't keep: the first such value, or the type if it has another meaning; empty if it kept everything.
+
+    Text that was parsed was kept, or that would have failed.
+    """
     given, wanted = before.dtype, after.dtype
     if given in (wanted, pl.Null(), pl.String()):
-        return True
+        return ""
     if wanted == pl.Null():
-        return before.null_count() == len(before)
-    if given.is_integer() and wanted.is_float():
-        return bool(after.cast(pl.Int128()).eq_missing(before.cast(pl.Int128())).all())
+        return "" if before.null_count() == len(before) else name_of_type(given)
     if given.is_float() and wanted.is_integer():
-        return False
-    if given.is_float() and wanted.is_float():
-        return bool(after.cast(pl.Float64()).eq_missing(before.cast(pl.Float64())).all())
+        return name_of_type(given)
     if _kind(given) != _kind(wanted) and not (given.is_integer() and wanted == pl.Boolean()):  # SQLite's 0 and 1
-        return False
-    return bool(after.cast(given).eq_missing(before).all())
+        return name_of_type(given)
+    back = given
+    if wanted.is_float() and not given.is_decimal():
+        back = pl.Int128() if given.is_integer() else pl.Float64()
+    lost = before.filter(~after.cast(back).eq_missing(before.cast(back))).head(1).to_list()
+    return shorten(str(lost[0])) if lost else ""
 
 
 def _kind(dtype: pl.DataType) -> str:

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from mainspring.data.ingestion.streams import expect_encoding
 from mainspring.errors import InvalidError, close_names
 
 Format = Literal["", "csv", "ndjson", "parquet", "excel"]
@@ -19,7 +20,8 @@ _COMPRESSED = ("gz", "bz2", "xz", "zst", "zstd")
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How files are read. What is left out is known by the name's ending, a byte-order mark, or is CSV's custom.
 
-    `encoding` is `auto` (UTF-8, or what a byte-order mark says) or declared. `ragged="pad"` fills lines that are short with
+    `encoding` is `auto` (UTF-8, or what a byte-order mark says) or declared, and so is `separator` (a comma, or a tab if the
+    name says so). `ragged="pad"` fills lines that are short with
     nulls; long ones are an error always. `dates` looks for dates in text columns of CSV. `sheet` is Excel's, the first if
     empty. `changed` is what becomes of a file that was read before and differs now: `refuse`, or be read `again`; an
     upsert reads it again without being told.
@@ -27,13 +29,22 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     format: Format = ""
     encoding: str = "auto"
-    separator: str = ""
+    separator: str = "auto"
     quote: str = '"'
     ragged: Literal["refuse", "pad"] = "refuse"
     null_values: tuple[str, ...] = ()
     dates: bool = False
     sheet: str = ""
     changed: Literal["refuse", "again"] = "refuse"
+
+    def __post_init__(self) -> None:
+        """Raises `InvalidError` if text can't be written so."""
+        expect_encoding(self.encoding)
+        if len(self.quote.encode()) > 1:
+            raise InvalidError("quote", self.quote, "one ASCII character, or none if quotes are plain text")
+        one = len(self.separator.encode()) == 1 and self.separator not in (self.quote, "\n", "\r")
+        if self.separator != "auto" and not one:
+            raise InvalidError("separator", self.separator, "one ASCII character other than `quote` and line breaks")
 
 
 def options_of(given: Options, name: str) -> Options:
@@ -54,9 +65,7 @@ def options_of(given: Options, name: str) -> Options:
             f"{name}: format", found or ending, "one of csv, ndjson, parquet, excel",
             f"Say format='…'{f', or name it .{near[0]}' if near else ''}.",
         )  # fmt: skip
-    separator = given.separator or ("\t" if ending == "tsv" else ",")
-    if found == "csv" and not (len(separator.encode()) == 1 and len(given.quote.encode()) <= 1):
-        raise InvalidError("separator", separator, "one ASCII character, as `quote` is one or none")
+    separator = ("\t" if ending == "tsv" else ",") if given.separator == "auto" else given.separator
     return msgspec.structs.replace(given, format=found, separator=separator)
 
 

@@ -56,5 +56,7 @@ def made(kind: Any, first: str, options: dict[str, Any]) -> BatchSource:
     try:
         found: BatchSource = msgspec.convert({own: first, **options}, kind)
     except msgspec.ValidationError as error:
+        if isinstance(error.__cause__, InvalidError):
+            raise error.__cause__ from None
         raise InvalidError("options", str(error), f"what {kind.__name__} takes") from error
     return found

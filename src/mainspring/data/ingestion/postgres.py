@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,11 +19,15 @@ from mainspring.store.address import Address
 
 try:
     import psycopg
+    from psycopg.adapt import Transformer
+    from psycopg.pq import Format
+    from psycopg.types.datetime import IntervalLoader
     from psycopg.types.string import TextLoader
 except ImportError as error:
     raise MissingExtraError("psycopg", "postgres", "Reading from PostgreSQL") from error
 
 _CONNECT_TIMEOUT_S = 10
+_MOST_DIGITS = 38  # of a decimal of Polars
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _TABLE = """
 SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = to_regclass(%s)
@@ -52,9 +58,11 @@ class Driver:
             ((schemas,),) = connection.execute("SELECT current_schemas(false)").fetchall()
             told = connection.info
             host = str(self._address.options.get("host") or self._address.host or told.host)
-            host = host if host.startswith("/") else host.lower()
+            host = normpath(host) if host.startswith("/") else host.lower()
             host = "localhost" if host in _LOOPBACK else f"[{host}]" if ":" in host else quote(host, safe=",")
             place = f"postgresql://{host}:{told.port}/{told.dbname}"
+        if not found and table and "." not in table and schemas:  # it was dropped, or never there
+            found = (schemas[0], table)
         return Located(place, ".".join(found) if found else "", "" if schemas == ["public"] else f" in {schemas}")
 
     def quoted(self, name: str) -> str:
@@ -73,7 +81,7 @@ class Driver:
         with self._connected() as connection, connection.cursor(name="mainspring") as cursor:
             # Without parameters a percent sign stands for itself.
             cursor.execute(sql, params or None)
-            yield _Answer(cursor, connection)
+            yield _Answer(cursor, connection, self.place)
 
     @contextmanager
     def _connected(self) -> Iterator[psycopg.Connection[Any]]:
@@ -84,8 +92,10 @@ class Driver:
                 connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
                 connection.read_only = True
                 connection.execute("SET TIME ZONE 'UTC'")
+                connection.execute("SET IntervalStyle = 'postgres'")
                 if schema:
                     connection.execute("SELECT set_config('search_path', %s, false)", (schema,))
+                connection.adapters.register_loader("interval", _SpanLoader)
                 for kind in _AS_TEXT:
                     connection.adapters.register_loader(kind, TextLoader)
                 yield connection
@@ -97,17 +107,51 @@ class Driver:
             raise StorageError(self.place, _first_line(error)) from error
 
 
+class _SpanLoader(IntervalLoader):
+    """Spans of time; psycopg takes a month for thirty days, and a year for twelve of them."""
+
+    def load(self, data: Any) -> timedelta:
+        """One of days and less."""
+        if b"mon" in bytes(data) or b"year" in bytes(data):
+            raise psycopg.DataError("months are of no one length")
+        return super().load(data)
+
+
 class _Answer:
-    def __init__(self, cursor: Any, connection: psycopg.Connection[Any]) -> None:
-        self._cursor, self._connection = cursor, connection
+    is_typed = True
+
+    def __init__(self, cursor: Any, connection: psycopg.Connection[Any], place: str) -> None:
+        self._cursor, self._connection, self._place = cursor, connection, place
+        self._fetched = 0
         columns = cursor.description or ()
         self.columns = [column.name for column in columns]
         self.types = {column.name: dtype for column in columns if (dtype := _type_of(column, connection)) is not None}
 
     def fetch(self, count: int) -> list[tuple[Any, ...]]:
         """Rows."""
-        rows: list[tuple[Any, ...]] = self._cursor.fetchmany(count)
+        try:
+            rows: list[tuple[Any, ...]] = self._cursor.fetchmany(count)
+        except psycopg.DataError as error:
+            raise self._unloadable(self._cursor.pgresult) or error from error
+        self._fetched += len(rows)
         return rows
+
+    def _unloadable(self, result: Any) -> InvalidError | None:
+        """The first value of what was fetched that Python has nothing for, such as the time `infinity`."""
+        loading = Transformer.from_context(self._connection)
+        for row in range(result.ntuples):
+            for number, name in enumerate(self.columns):
+                value = result.get_value(row, number)
+                try:
+                    if value is not None:
+                        loading.get_loader(result.ftype(number), Format(result.fformat(number))).load(value)
+                except psycopg.DataError as error:
+                    return InvalidError(
+                        f"{self._place}, row {self._fetched + row + 1}, column `{name}`", value.decode(),
+                        f"a value that a column holds ({_first_line(error).partition(':')[0]})",
+                        "Make it null or text in the query.",
+                    )  # fmt: skip
+        return None
 
     def ask(self, sql: str, params: tuple[Any, ...]) -> Any:
         """One value."""
@@ -120,7 +164,8 @@ def _type_of(column: Any, connection: psycopg.Connection[Any]) -> pl.DataType | 
     known = connection.adapters.types.get(column.type_code)
     name = known.name if known else ""
     if name == "numeric":
-        return pl.Decimal(column.precision, column.scale) if column.precision else None
+        is_held = column.precision and 0 <= column.scale <= column.precision <= _MOST_DIGITS
+        return pl.Decimal(column.precision, column.scale) if is_held else None
     if known is not None and known.array_oid == column.type_code:
         inner = _TYPES.get(name)
         return pl.List(inner) if inner is not None else None

@@ -23,9 +23,9 @@ import polars as pl
 from blake3 import blake3
 
 from mainspring.data._sources import source_of_address
-from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS, is_exact
+from mainspring.data.ingestion.columns import Column, Value
 from mainspring.data.ingestion.source import Batch, Reading, State, behind_cursor
-from mainspring.errors import InvalidError, close_names, counted, listed, shorten
+from mainspring.errors import InvalidError, close_names, counted, listed
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 _ROWS = 50_000
 _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)?")
 _DRIVERS = {"sqlite": "sqlite", "postgresql": "postgres", "postgres": "postgres"}
-Value = Any  # of a column
 
 
 class Answer(Protocol):
@@ -41,6 +40,8 @@ class Answer(Protocol):
 
     columns: list[str]
     types: dict[str, pl.DataType]
+    is_typed: bool
+    """Whether a column holds values of its type alone."""
 
     def fetch(self, count: int) -> list[tuple[Value, ...]]:
         """At most so many rows; none at the end."""
@@ -53,7 +54,7 @@ class Answer(Protocol):
 
 class Located(NamedTuple):
     """A database without what says nothing of it (user, options), and a table by its own name; `scope` tells where names of
-    a query are looked up, if not where they are for everybody. `table` is empty if there is none of that name.
+    a query are looked up, if not where they are for everybody. `table` is empty if there is none of that name, nor was one.
     """
 
     place: str
@@ -140,22 +141,23 @@ class Sql(msgspec.Struct, frozen=True):
         taken = (
             Counter(last.taken) if last else Counter[str]()
         )  # by earlier readings, at the value where this one begins
-        done = False
+        done, first = False, 0
         while rows := answer.fetch(self.batch_rows):
+            fetched = len(rows)
             size_bytes = sum(map(_size, rows[:100])) * len(rows) // min(len(rows), 100)
             if self.cursor:
                 rows, last = self._new(rows, place, last, taken, same)
-            frame = self._frame(rows, answer, reading)
+            frame = self._frame(rows, answer, reading, first)
             state = last.state(self.cursor) if last and not is_whole else None
             yield Batch(
                 frame=frame, state=state, origin=self._origin, size_bytes=size_bytes,
                 sources=() if done else (self._lineage,), warning="" if done else warning,
             )  # fmt: skip
-            done = True
+            done, first = True, first + fetched
         if not done:
             state = last.state(self.cursor) if last else {"cursor": self.cursor} if self.cursor else {}
             yield Batch(
-                frame=self._frame([], answer, reading), state=state, origin=self._origin, sources=(self._lineage,),
+                frame=self._frame([], answer, reading, 0), state=state, origin=self._origin, sources=(self._lineage,),
                 warning=warning,
             )  # fmt: skip
         elif is_whole:
@@ -201,43 +203,21 @@ class Sql(msgspec.Struct, frozen=True):
         taken.clear()
         return kept, _Last(values[-1], fresh)
 
-    def _frame(self, rows: list[tuple[Value, ...]], answer: Answer, reading: Reading) -> pl.DataFrame:
-        types = {name: reading.types.get(name) or answer.types.get(name) for name in answer.columns}
+    def _frame(self, rows: list[tuple[Value, ...]], answer: Answer, reading: Reading, first: int) -> pl.DataFrame:
         if len(set(answer.columns)) < len(answer.columns):
             twice = next(name for name in answer.columns if answer.columns.count(name) > 1)
             raise InvalidError(self._origin, twice, "the name of one column alone")
-        return pl.DataFrame(
-            [
-                self._column(name, [row[number] for row in rows], types[name])
-                for number, name in enumerate(answer.columns)
-            ]
-        )
 
-    def _column(self, name: str, values: list[Value], dtype: pl.DataType | None) -> pl.Series:
-        if dtype is not None and (dtype.is_temporal() or dtype == pl.Boolean()) and _holds(values, str | int):
-            dtype = None  # SQLite has no times and flags; the alignment makes them of text
-        if isinstance(dtype, pl.Decimal) and _holds(values, int | float):
-            values, dtype = [None if value is None else _plain(value) for value in values], None  # nor decimals
-        if dtype is None and _holds(values, float) and _holds(values, int):
-            dtype = pl.Float64()
-        if dtype == pl.Float64():
-            self._expect_exact(name, values)
-        try:
-            found = pl.Series(name, values, dtype=dtype, strict=True)
-        except (TypeError, OverflowError, *ERRORS_OF_POLARS) as error:
-            raise InvalidError(
-                f"{self._origin}, column `{name}`", shorten(str(error)),
-                f"values of one type{f', `{str(dtype).lower()}`' if dtype is not None else ''}", "Cast it in the query.",
-            ) from error  # fmt: skip
-        return found
+        def named(row: int) -> str:
+            place = answer.columns.index(self.cursor) if self.cursor else -1
+            return f"{self._origin}, row {f'{self.cursor}={rows[row][place]}' if self.cursor else first + row + 1}"
 
-    def _expect_exact(self, name: str, values: list[Value]) -> None:
-        large = next((value for value in values if isinstance(value, int) and not is_exact(value)), None)
-        if large is not None:
-            raise InvalidError(
-                f"{self._origin}, column `{name}`", large, "a number that a float holds exactly",
-                "A type such as decimal[20, 0], or a cast in the query, keeps its digits.",
-            )  # fmt: skip
+        columns = []
+        for number, name in enumerate(answer.columns):
+            wanted, told = reading.types.get(name), answer.types.get(name)
+            told = told if answer.is_typed or wanted is None else None
+            columns.append(Column(name, [row[number] for row in rows], told, named).series(wanted))
+        return pl.DataFrame(columns)
 
     def _statement(self, driver: SqlDriver, last: _Last | None) -> tuple[str, tuple[Value, ...]]:
         inner = self._inner(driver)
@@ -331,14 +311,5 @@ def _digest(row: tuple[Value, ...]) -> str:
     return blake3(repr(row).encode()).hexdigest()[:32]
 
 
-def _plain(value: Value) -> str:
-    """A number as it is written in decimal, without an exponent."""
-    return format(Decimal(str(value)), "f") if isinstance(value, int | float) else str(value)
-
-
 def _size(row: tuple[Value, ...]) -> int:
     return sum(len(value) if isinstance(value, str | bytes) else 8 for value in row)
-
-
-def _holds(values: list[Value], kinds: Any) -> bool:
-    return any(isinstance(value, kinds) for value in values)

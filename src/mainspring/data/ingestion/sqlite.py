@@ -81,6 +81,8 @@ class Driver:
 
 
 class _Answer:
+    is_typed = False
+
     def __init__(self, connection: sqlite3.Connection, cursor: sqlite3.Cursor, sql: str) -> None:
         self._cursor, self._connection = cursor, connection
         self.columns = [column[0] for column in cursor.description]

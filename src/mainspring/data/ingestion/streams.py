@@ -9,20 +9,25 @@ import io
 import lzma
 import zlib
 from collections.abc import Iterator
+from encodings.aliases import aliases
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from blake3 import blake3
 
 from mainspring.data.ingestion.source import StaleState
-from mainspring.errors import InvalidError, MissingExtraError, StorageError
+from mainspring.errors import InvalidError, MissingExtraError, StorageError, close_names
 
 BLOCK_BYTES = 16 << 20
 _LONGEST_RECORD = 256 << 20
 _READ_BYTES = 1 << 20
-_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
-_MARK_BYTES = 3
+_MARKS = (  # that of UTF-32 begins as that of UTF-16 does
+    (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"), (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"),
+)  # fmt: skip
+_MARK_BYTES = 4
 _MAGIC = ((b"\x1f\x8b", "gzip"), (b"BZh", "bz2"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"))
 _MAGIC_BYTES = 6
+_NO_TEXT = {"base64-codec", "bz2-codec", "hex-codec", "quopri-codec", "rot-13", "uu-codec", "zlib-codec", "mbcs", "oem"}
 
 
 class Prefix(NamedTuple):
@@ -200,10 +205,7 @@ class Blocks:
                 break
         if self._encoding == "auto":
             self._encoding = "utf-8"
-        try:
-            info = codecs.lookup(self._encoding)
-        except LookupError as error:
-            raise InvalidError("encoding", self._encoding, "a text encoding, e.g. `utf-8` or `cp1252`") from error
+        info = codecs.lookup(self._encoding)
         if info.name not in ("utf-8", "utf-8-sig", "ascii"):
             self._decoder = info.incrementaldecoder()
             return data
@@ -263,5 +265,19 @@ def read_some(file: BinaryIO, uri: str, size: int) -> bytes:
         raise StorageError(uri, f"the compressed file is cut off or damaged ({error})") from error
 
 
+def expect_encoding(name: str) -> None:
+    """Go on only if it is `auto` or text is written so; raises `InvalidError`, as of `base64`, which Python knows, too."""
+    try:
+        if name != "auto":
+            "".encode(name)
+            codecs.getincrementaldecoder(name)
+    except (LookupError, ValueError) as error:
+        near = close_names(name.lower(), sorted({each.replace("_", "-") for each in aliases.values()} - _NO_TEXT))
+        hint = f"Nearest: {', '.join(near)}." if near else ""
+        raise InvalidError(
+            "encoding", name, "a text encoding, e.g. `utf-8`, `utf-16`, `cp1252` or `latin-1`", hint
+        ) from error
+
+
 def _fits(declared: str, marked: str) -> bool:
-    return declared == "auto" or declared.lower().replace("_", "-") in (marked, "utf-8-sig", "utf-16", "utf8")
+    return declared == "auto" or marked.startswith(codecs.lookup(declared).name.removesuffix("-sig"))

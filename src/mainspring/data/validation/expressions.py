@@ -7,7 +7,7 @@ path of a library. So only kinds of nodes are taken that are known here.
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import BytesIO, StringIO
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -46,20 +46,29 @@ _ROW_WISE = frozenset(
     IsInfinite IsNan IsNotNan IsNotNull IsNull Log Log1p MaxHorizontal MeanHorizontal MinHorizontal Negate Not Replace
     ReplaceStrict Round RoundSF Sign SumHorizontal ToPhysical Truncate""".split()
 )
+# The inputs that Polars takes as a set for all rows, or (2.1) reads otherwise in one row than in several.
+_SAME_FOR_ALL = {
+    "IsIn": (1,), "Replace": (1, 2), "ReplaceStrict": (1, 2), ("StringExpr", "Replace"): (1, 2),
+    ("StringExpr", "ContainsAny"): (1,), ("ListExpr", "CountMatches"): (1,), ("ArrayExpr", "CountMatches"): (1,),
+}  # fmt: skip
+# What may show the numbers that categories have in one process: Polars (2.1) also takes the largest by them.
+_CODES = frozenset("Hash MaxHorizontal MinHorizontal PeakMax PeakMin ToPhysical".split())
+_CODES_OF_ITEMS = frozenset((family, name) for family in ("ArrayExpr", "ListExpr") for name in ("Max", "Min"))
 _ROW_WISE_FAMILIES = frozenset("ArrayExpr ListExpr Pow StringExpr StructExpr TemporalExpr Trigonometry".split())
 
 
 def serialised(expression: pl.Expr) -> str:
-    """An expression as text: Polars' JSON, or, as that has only finite numbers, the base64 of its binary form.
+    """An expression as text: Polars' JSON, or the base64 of its binary form where JSON lacks a number or reads as SQL.
 
     >>> import polars as pl
     >>> serialised(pl.col("x")), serialised(pl.col("x").fill_null(float("inf")))[:12]
     ('{"Column":"x"}', 'polars:gahGd')
     """
     text = expression.meta.serialize(format="json")
-    if "null" in text:
+    is_name = not text.startswith("{")  # as "Len", which is also a quoted column of SQL
+    if is_name or "null" in text:
         data = expression.meta.serialize(format="binary")
-        if not all(map(_is_finite, _walked(msgspec.msgpack.decode(data)))):
+        if is_name or not all(map(_is_finite, _walked(msgspec.msgpack.decode(data)))):
             return _BINARY + b64encode(data).decode()
     return text
 
@@ -182,7 +191,8 @@ def _is_foreign(node: Any) -> bool:
 def is_row_wise(expression: pl.Expr) -> bool:
     """Whether an expression surely looks at one row at a time, so that batches of rows give what the whole gives.
 
-    Polars' `meta.is_row_separable` looks at the outermost call alone. A form that isn't known here counts as not.
+    Polars' `meta.is_row_separable` looks at the outermost call alone. A form that isn't known here counts as not, and so
+    does `is_in` with a column, which may be one of lists: `list.contains` surely looks into a row's own.
     """
     return _is_row_wise(msgspec.json.decode(expression.meta.serialize(format="json")))
 
@@ -191,14 +201,88 @@ def _is_row_wise(node: Any) -> bool:
     if not isinstance(node, dict) or len(node) != 1:
         return False
     ((kind, body),) = node.items()
-    if kind in ("Column", "Literal"):
-        return True
+    if kind == "Literal":
+        return not _is_series(node) or _literal(node).len() == 1
     if kind == "Function":
-        family, name = _function(body)
-        own = name if family == "Boolean" else family
-        is_of_values = family in _ROW_WISE_FAMILIES and "Vertical" not in name and name != "Explode"
-        known = own in _ROW_WISE or is_of_values
-        return known and all(map(_is_row_wise, body.get("input", [None])))
-    if kind not in ("BinaryExpr", "Cast", "Ternary") or not isinstance(body, dict):
+        return _is_row_wise_function(body)
+    if kind in ("BinaryExpr", "Cast", "Ternary") and isinstance(body, dict):
+        return all(_is_row_wise(body.get(name)) for name in _INNER[kind])
+    return bool(kind == "Column")
+
+
+def _is_row_wise_function(body: dict[str, Any]) -> bool:
+    family, name = _function(body)
+    own = name if family == "Boolean" else family
+    is_of_values = family in _ROW_WISE_FAMILIES and "Vertical" not in name and name not in ("Explode", "Sample")
+    if not (own in _ROW_WISE or is_of_values) or _infers_a_format(body):
         return False
-    return all(_is_row_wise(body.get(name)) for name in _INNER[kind])
+    inputs = body.get("input", [None])
+    if _may_show_codes(body) and any(map(_makes_categories, _walked(inputs))):
+        return False
+    same = _SAME_FOR_ALL.get((family, name)) or _SAME_FOR_ALL.get(own, ())
+    return all(_is_same_for_all(each) if place in same else _is_row_wise(each) for place, each in enumerate(inputs))
+
+
+def _infers_a_format(body: dict[str, Any]) -> bool:
+    """Whether text is read as times by a format that Polars takes from the first value of a batch."""
+    found = next((each["Strptime"] for each in _walked(body["function"]) if _has(each, "Strptime")), None)
+    return found is not None and found[1].get("format") is None
+
+
+def _is_same_for_all(node: Any) -> bool:
+    """Whether a node is one value, or one set of values, for each row."""
+    if not _has(node, "Literal"):
+        return False
+    return not _is_series(node) or (values := _literal(node)).len() == 1 or not values.dtype.is_nested()
+
+
+def _is_series(node: dict[str, Any]) -> bool:
+    return _has(node["Literal"], "Series")
+
+
+def _literal(node: dict[str, Any]) -> pl.Series:
+    import polars as pl
+
+    return pl.select(pl.Expr.deserialize(BytesIO(msgspec.json.encode(node)), format="json")).to_series()
+
+
+def shows_codes(expression: pl.Expr, schema: Mapping[str, pl.DataType]) -> bool:
+    """Whether an expression may give the numbers of categories, or their order: another process has others.
+
+    Those of an enum are everywhere the same.
+    """
+    pending = [msgspec.msgpack.decode(expression.meta.serialize(format="binary"))]
+    while pending:
+        node = pending.pop()
+        shown = node["Function"].get("input") if _has(node, "Function") and _may_show_codes(node["Function"]) else ()
+        if any(_has_categories(each, schema) for each in shown or ()):
+            return True
+        pending += _inner(node)
+    return False
+
+
+def _may_show_codes(body: dict[str, Any]) -> bool:
+    function = _function(body)
+    return function[0] in _CODES or function in _CODES_OF_ITEMS
+
+
+def _has_categories(node: Any, schema: Mapping[str, pl.DataType]) -> bool:
+    """Whether an expression gives categories, in lists and structs, too; of what is inside of one, whether they are near."""
+    import polars as pl
+
+    try:
+        given = pl.Expr.deserialize(BytesIO(msgspec.msgpack.encode(node)), format="binary")
+        types = [*pl.LazyFrame(schema=dict(schema)).select(given).collect_schema().values()]
+    except pl.exceptions.PolarsError:
+        if any(map(_makes_categories, _walked(node))):
+            return True
+        types = [*schema.values()]
+    return any("Categorical" in repr(each) for each in types)
+
+
+def _makes_categories(node: Any) -> bool:
+    return _has(node, "Cast") and any(_has(each, "Categorical") for each in _walked(node["Cast"]["dtype"]))
+
+
+def _has(node: Any, name: str) -> bool:
+    return isinstance(node, dict) and name in node

@@ -10,6 +10,7 @@ import msgspec
 
 from mainspring.data.validation.checks import Check
 from mainspring.errors import InvalidError, counted
+from mainspring.store.named_file import write_named
 
 if TYPE_CHECKING:
     import polars as pl
@@ -119,9 +120,8 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
         return text
 
     def save_html(self, path: Path | str) -> Path:
-        """Write the page to a file."""
-        Path(path).write_text(self.to_html(), encoding="utf-8")
-        return Path(path)
+        """Write the page to a file; raises `StorageError`."""
+        return write_named(path, self.to_html())
 
     def __repr__(self) -> str:
         stops = "" if self.passed else ", stopped"

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from mainspring.data.validation.checks import Check, check
+from mainspring.store.named_file import write_named
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -67,9 +68,8 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return text
 
     def save(self, path: Path | str) -> Path:
-        """Write the schema to a file."""
-        Path(path).write_text(self.dumps(), encoding="utf-8")
-        return Path(path)
+        """Write the schema to a file; raises `StorageError`."""
+        return write_named(path, self.dumps())
 
 
 def _file() -> Any:

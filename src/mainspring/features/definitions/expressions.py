@@ -5,16 +5,21 @@ Also which of them, and of transforms, surely look at one row at a time.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mainspring.data.validation.conditions import formula
-from mainspring.data.validation.expressions import expect_plain, is_row_wise, serialised
+from mainspring.data.validation.expressions import expect_plain, is_row_wise, serialised, shows_codes
 from mainspring.errors import InvalidError, WrongTypeError
 from mainspring.features.definitions.records import Field, Sql, ViewRecord
 
 if TYPE_CHECKING:
     import polars as pl
+
+# What often makes an expression look at other rows unseen.
+ALONE = (
+    "A set that is looked up in is literal (`list.contains` looks into a row's own); times in text need their format."
+)
 
 
 def written(expression: Any, where: str) -> tuple[str, str]:
@@ -45,6 +50,20 @@ def read(text: str, name: str) -> pl.Expr:
     import polars as pl
 
     return (formula(text) if text else pl.col(name)).alias(name)
+
+
+def expect_no_codes(name: str, fields: Iterable[Field], schema: Mapping[str, pl.DataType]) -> None:
+    """Go on only if no feature of what has this name shows the numbers of categories.
+
+    Raises:
+        InvalidError: one may: another process, or this one later, would give other values.
+    """
+    for field in fields:
+        if field.formula and shows_codes(read(field.formula, field.name), schema):
+            raise InvalidError(
+                f"{name}.{field.name}", field.shown, "the same in each process, as the codes of categories are not",
+                "Cast them to `pl.String`, or to a `pl.Enum`, whose codes are its own.",
+            )  # fmt: skip
 
 
 def field_over_others(fields: Iterable[Field]) -> Field | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mainspring.errors import InvalidError, NotFoundError, WrongTypeError, close_names
 from mainspring.features.aggregation.aggregation import aggregation
 from mainspring.features.definitions.composing import composed, given_fields, part_of
-from mainspring.features.definitions.expressions import field_over_others, written
+from mainspring.features.definitions.expressions import ALONE, expect_no_codes, field_over_others, written
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import (
     About,
@@ -95,7 +95,7 @@ class Resolver:
             if (over := field_over_others(fields)) is not None:
                 raise InvalidError(
                     f"{view.name}.{over.name}", over.shown, "an expression of single rows",
-                    "What is answered would depend on who else is asked for in the request.",
+                    f"What is answered would depend on who else is asked for in the request. {ALONE}",
                 )  # fmt: skip
         record = OnDemandRecord(
             name=view.name, request=dict(view.request), inputs=inputs, transform=transform, fields=fields,
@@ -209,6 +209,7 @@ def _computed(record: OnDemandRecord, schema: Mapping[str, pl.DataType], functio
     from mainspring.features.definitions.demand import computed
 
     frame = pl.DataFrame(schema=dict(schema))
+    expect_no_codes(record.name, record.fields, frame.schema)
     found = dict(schema_of(computed(record, frame, functions)))
     if record.transform is None:
         fields = tuple(msgspec.structs.replace(field, dtype=found[field.name]) for field in record.fields)

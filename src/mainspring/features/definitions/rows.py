@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mainspring.errors import InvalidError, MainspringError, WrongTypeError, close_names
-from mainspring.features.definitions.expressions import read
+from mainspring.features.definitions.expressions import expect_no_codes, read
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Python, Sql, ViewRecord
 from mainspring.features.definitions.types import of_declared_types
@@ -129,7 +129,8 @@ def view_rows(record: ViewRecord, source: pl.LazyFrame, functions: Functions) ->
     Raises as `transformed`, and:
 
     Raises:
-        InvalidError: a column is missing, the nearest is named; or it is of another type than in this version of the view.
+        InvalidError: a column is missing, the nearest is named; or it is of another type than in this version of the view;
+            or an expression shows the codes of categories.
     """
     rows = transformed(record, source, functions)
     known = rows.collect_schema()
@@ -148,6 +149,7 @@ def view_rows(record: ViewRecord, source: pl.LazyFrame, functions: Functions) ->
     told = [uuid_column(name) if name in uuids else name for name in dict.fromkeys(own)]
     if record.aggregates:
         return _typed(record, rows.select(*told, *(name for name in needed if name not in own)))
+    expect_no_codes(record.name, record.fields, known)
     return _typed(record, rows.select(*told, *(read(field.formula, field.name) for field in record.fields)))
 
 

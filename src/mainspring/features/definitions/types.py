@@ -29,6 +29,8 @@ def of_declared_types(
     Raises:
         InvalidError: a column is of another type.
     """
+    import polars as pl
+
     from mainspring.data.tables.type_names import name_of_type, named_type
 
     schema = rows.collect_schema()
@@ -39,7 +41,7 @@ def of_declared_types(
             continue
         if name not in as_they_are or not holds(wanted, given):
             raise refused(name, name_of_type(given))
-        changed.append(_cast(name, given, wanted))
+        changed.append(_cast(pl.col(name), given, wanted).alias(name))
     return rows.with_columns(changed) if changed else rows
 
 
@@ -61,29 +63,28 @@ def holds(wanted: pl.DataType, given: pl.DataType) -> bool:
         return is_of_zones and _is_coarser(given.time_unit, wanted.time_unit)
     if isinstance(wanted, pl.Duration) and isinstance(given, pl.Duration):
         return _is_coarser(given.time_unit, wanted.time_unit)
-    return _plainly_holds(wanted, given)
-
-
-def _plainly_holds(wanted: pl.DataType, given: pl.DataType) -> bool:
-    """The same, where a cast is all that it takes."""
-    import polars as pl
-
-    from mainspring.data.tables.nested import instance
-
-    if wanted == given:
-        return True
     if isinstance(wanted, pl.String):
         return isinstance(given, pl.Categorical | pl.Enum)
     if isinstance(wanted, pl.Decimal) and isinstance(given, pl.Decimal):
         scales = given.scale <= wanted.scale
         return scales and (given.precision or 38) - given.scale <= (wanted.precision or 38) - wanted.scale
-    if isinstance(wanted, pl.Array):
-        if not isinstance(given, pl.Array) or given.size != wanted.size:
-            return False
-        return _plainly_holds(instance(wanted.inner), instance(given.inner))
-    if isinstance(wanted, pl.List) and isinstance(given, pl.List | pl.Array):
-        return _plainly_holds(instance(wanted.inner), instance(given.inner))
-    return _holds_numbers(wanted, given)
+    return _holds_items(wanted, given) if wanted.is_nested() else _holds_numbers(wanted, given)
+
+
+def _holds_items(wanted: pl.DataType, given: pl.DataType) -> bool:
+    """The same of lists, arrays and structs, whose items or fields are held one by one."""
+    import polars as pl
+
+    from mainspring.data.tables.nested import fields_of, instance
+
+    if isinstance(wanted, pl.Struct):
+        ours, theirs = fields_of(wanted), fields_of(given)
+        return list(ours) == list(theirs) and all(holds(ours[name], theirs[name]) for name in ours)
+    if not isinstance(wanted, pl.List | pl.Array) or not isinstance(given, pl.List | pl.Array):
+        return False
+    if isinstance(wanted, pl.Array) and not (isinstance(given, pl.Array) and given.size == wanted.size):
+        return False
+    return holds(instance(wanted.inner), instance(given.inner))
 
 
 def _holds_numbers(wanted: pl.DataType, given: pl.DataType) -> bool:
@@ -106,13 +107,37 @@ def _is_coarser(given: str, wanted: str) -> bool:
     return given == wanted or (given, wanted) == ("ms", "us")
 
 
-def _cast(name: str, given: pl.DataType, wanted: pl.DataType) -> pl.Expr:
+def _cast(column: pl.Expr, given: pl.DataType, wanted: pl.DataType) -> pl.Expr:
     import polars as pl
 
-    column = pl.col(name)
-    if isinstance(given, pl.Datetime | pl.Duration) and isinstance(wanted, pl.Datetime | pl.Duration):
-        column = column.to_physical()
-        if given.time_unit != wanted.time_unit:
-            # A strict cast of units panics where a time overflows (Polars 2.1); one of numbers says so.
-            column = (column.cast(pl.Int128) * 1_000).cast(pl.Int64)
+    from mainspring.data.tables.nested import fields_of, instance
+
+    if given == wanted or not _has_times(given):
+        return column.cast(wanted)
+    if isinstance(given, pl.Struct):
+        kinds = fields_of(wanted)
+        fields = [_cast(column.struct.field(name), kind, kinds[name]) for name, kind in fields_of(given).items()]
+        return pl.when(column.is_not_null()).then(pl.struct(fields))
+    if isinstance(given, pl.List | pl.Array) and isinstance(wanted, pl.List | pl.Array):
+        items = column.arr.to_list() if isinstance(given, pl.Array) else column
+        cast = items.list.eval(_cast(pl.element(), instance(given.inner), instance(wanted.inner)))
+        return cast.list.to_array(wanted.size) if isinstance(wanted, pl.Array) else cast
+    column = column.to_physical()
+    if _unit(given) != _unit(wanted):
+        # A strict cast of units panics where a time overflows (Polars 2.1); one of numbers says so.
+        column = (column.cast(pl.Int128) * 1_000).cast(pl.Int64)
     return column.cast(wanted)
+
+
+def _unit(dtype: pl.DataType) -> str:
+    return str(getattr(dtype, "time_unit", ""))
+
+
+def _has_times(dtype: pl.DataType) -> bool:
+    import polars as pl
+
+    from mainspring.data.tables.nested import fields_of, instance
+
+    if isinstance(dtype, pl.List | pl.Array):
+        return _has_times(instance(dtype.inner))
+    return isinstance(dtype, pl.Datetime | pl.Duration) or any(map(_has_times, fields_of(dtype).values()))

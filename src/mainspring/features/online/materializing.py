@@ -127,8 +127,8 @@ def iter_materialized(
 ) -> Iterator[Materialized]:  # fmt: skip
     """Views or versions one after the other, each when it is done; without any as `materialize_all`.
 
-    One that can't be materialized holds up no other: what was wrong is logged, and the first error raised in the end. Raises
-    as `materialize`.
+    One that can't be materialized holds up no other: what was wrong is logged, as is, of several, their number; and the first
+    error is raised in the end. Raises as `materialize`.
     """
     workspace = workspace or current_workspace()
     failed: list[MainspringError] = []
@@ -138,6 +138,8 @@ def iter_materialized(
         except MainspringError as error:
             _log.warning("%s was not materialized: %s", view, error)
             failed.append(error)
+    if len(failed) > 1:
+        _log.warning("%d views were not materialized", len(failed))
     if failed:
         raise failed[0]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from mainspring.errors import InvalidError
-from mainspring.features.definitions.expressions import field_over_others, over_other_rows
+from mainspring.features.definitions.expressions import ALONE, field_over_others, over_other_rows
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import ViewRecord
 from mainspring.features.definitions.rows import fitted, view_rows
@@ -74,5 +74,6 @@ def expect_of_single_rows(record: ViewRecord) -> None:
     """
     if (field := field_over_others(record.fields)) is not None:
         raise InvalidError(
-            f"{record.name}.{field.name}", field.shown, "an expression of single rows", "Rows come in any batches."
-        )
+            f"{record.name}.{field.name}", field.shown, "an expression of single rows",
+            f"Rows come in any batches. {ALONE}",
+        )  # fmt: skip

@@ -41,7 +41,13 @@ class Model:
         self.inputs: list[dict[str, Any]] = said["inputs"]
         self.output: dict[str, Any] = said["output"]
         _import_from(folder / "code", said["code"])
-        self._model = _LOADERS[said["format"]](data, said["settings"])
+        try:
+            for name in ("numpy", *({"pandas", "polars"} & {said["input_kind"]})):
+                import_module(name)
+            self._model = _LOADERS[said["format"]](data, said["settings"])
+        except ImportError as error:
+            needed = f"`pip install -r {folder / 'requirements.txt'}` installs what the model needs."
+            raise ImportError(f"{error}. {needed}", name=error.name, path=error.path) from error
         self._table = _TABLES[said["input_kind"]]
 
     def predict(self, records: Sequence[dict[str, Any]]) -> list[Any]:
@@ -346,7 +352,7 @@ def main() -> int:
         model = load(*sys.argv[1:2])
         for batch in _batches(sys.stdin):
             sys.stdout.writelines(f"{json.dumps(answer)}\n" for answer in model.predict(batch))
-    except ValueError as error:
+    except (ValueError, ImportError) as error:
         sys.stderr.write(f"Error: {error}\n")
         return 1
     return 0

@@ -15,6 +15,7 @@ from mainspring.runs.html import html_table
 from mainspring.serving.loadtest.chart import latency_chart
 from mainspring.serving.loadtest.limits import Limit
 from mainspring.serving.loadtest.measured import QUANTILES, Measured, is_good
+from mainspring.store.named_file import write_named
 
 METRICS = {
     "mainspring_requests_in_flight": "what to scale on: requests being answered, by server",
@@ -164,10 +165,8 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def write_html(self, path: str | Path, *, rate: float | None = None, headroom: float = 0.3) -> Path:
-        """Write the page; an existing file is replaced."""
-        place = Path(path)
-        place.write_text(self.to_html(rate=rate, headroom=headroom), encoding="utf-8")
-        return place
+        """Write the page; an existing file is replaced. Raises `StorageError`."""
+        return write_named(path, self.to_html(rate=rate, headroom=headroom))
 
     def _row(self, step: Measured) -> list[str]:
         errors = ", ".join(f"{count} × {outcome}" for outcome, count in step.outcomes.items() if not is_good(outcome))

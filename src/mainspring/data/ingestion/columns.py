@@ -1,0 +1,161 @@
+"""Columns of the values that a database gives: each in a type of its own first, which keeps them, then in the decided one.
+
+Polars rounds what it is given a type for, and decimals in lists even without: so the type that keeps all is found here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import time
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from mainspring.data.ingestion.alignment import exactly
+from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS, is_exact
+from mainspring.data.tables.type_names import name_of_type
+from mainspring.errors import InvalidError, shorten
+
+Value = Any  # of a column
+Naming = Callable[[int], str]
+"""The name of a row by its place."""
+_DIGITS = 38  # of a decimal
+_TOO_LARGE = "a number that a float holds exactly"
+_TOO_LARGE_HINT = "A type such as decimal[20, 0], or a cast in the query, keeps its digits."
+
+
+class Column:
+    """The values of one column. `told` is the type that the database says they have; `named` names a row for errors."""
+
+    def __init__(self, name: str, values: Sequence[Value], told: pl.DataType | None, named: Naming) -> None:
+        self.name, self.values, self.told, self.named = name, values, told, named
+
+    def series(self, wanted: pl.DataType | None) -> pl.Series:
+        """The values in their own type, or exactly in the one that is wanted.
+
+        Raises:
+            InvalidError: they are of several types, or there is one that the type can't hold; row and value are named.
+        """
+        kinds = {type(value) for value in self.values} - {type(None)}
+        is_plain = kinds <= {int, float, str, bytes}  # as SQLite has them, whose types are those of values
+        if Decimal in kinds and wanted is not None and wanted.is_float():
+            return self._floats(wanted)
+        if is_plain and isinstance(wanted, pl.Decimal | pl.Float32) and kinds & {int, float} and self.told is None:
+            own = pl.Series(self.name, [None if value is None else _plain(value) for value in self.values], pl.String())
+        elif is_plain and self._holds_numbers(kinds, wanted):
+            own = self._numbers()
+        else:
+            own = self._own()
+        return own if wanted is None else self._brought(own, wanted)
+
+    def _holds_numbers(self, kinds: set[type], wanted: pl.DataType | None) -> bool:
+        """Whether whole numbers and others are one column of floats."""
+        if int not in kinds:
+            return False
+        is_float = self.told == pl.Float64() or float in kinds or wanted == pl.Float64()
+        return is_float and self.told in (None, pl.Float64())
+
+    def _own(self) -> pl.Series:
+        dtype = self._decimals() or self.told
+        try:
+            found = pl.Series(self.name, self.values, dtype=dtype, strict=True)
+        except (TypeError, OverflowError, *ERRORS_OF_POLARS) as error:
+            row = self._first(lambda rows: pl.Series(self.name, self.values[:rows], dtype=dtype, strict=True))
+            expected = f"values of one type{f', `{name_of_type(dtype)}`' if dtype is not None else ''}"
+            raise self._misfit(row, expected, "Cast it in the query.") from error
+        zoned = isinstance(found.dtype, pl.Time) and any(getattr(value, "tzinfo", None) for value in self.values)
+        if found.dtype == pl.Object() or zoned:
+            kind = time if zoned else object
+            row = next(row for row, value in enumerate(self.values) if isinstance(value, kind))
+            raise self._misfit(row, "a value of a type that columns have", "Cast it in the query, e.g. to text.")
+        return found
+
+    def _numbers(self) -> pl.Series:
+        """Whole numbers and others as floats that hold them."""
+        for row, value in enumerate(self.values):
+            if isinstance(value, int) and not is_exact(value):
+                raise self._misfit(row, _TOO_LARGE, _TOO_LARGE_HINT)
+        return Column(
+            self.name, [float(v) if isinstance(v, int) else v for v in self.values], pl.Float64(), self.named
+        )._own()
+
+    def _floats(self, wanted: pl.DataType) -> pl.Series:
+        """Decimals as floats that are written with the same digits; NaN and the infinities are themselves."""
+        kind = np.float32 if wanted == pl.Float32() else float
+        found = [None if value is None else kind(value) for value in self.values]
+        for row, (value, number) in enumerate(zip(self.values, found, strict=True)):
+            if value is not None and value.is_finite() and Decimal(str(number)) != value:
+                raise self._misfit(row, _TOO_LARGE, _TOO_LARGE_HINT)
+        return pl.Series(self.name, found, dtype=wanted)
+
+    def _decimals(self) -> pl.DataType | None:
+        """The type of decimals, also in lists, that keeps all their digits; None if these aren't any."""
+        sample = next((value for value in self.values if next(_leaves(value), None) is not None), None)
+        if not isinstance(next(_leaves(sample), None), Decimal):
+            return None
+        scale = whole = 0
+        for row, value in enumerate(self.values):
+            for each in _leaves(value) if isinstance(value, list) else () if value is None else (value,):
+                if not each.is_finite():
+                    hint = (
+                        f"types={{{self.name!r}: 'f64'}} reads it."
+                        if value is each
+                        else "Cast it in the query to float8[]."
+                    )
+                    raise self._misfit(row, "a number that a decimal holds", hint, each)
+                if self.told is not None:  # which the database holds them to
+                    continue
+                scale = max(scale, -int(each.as_tuple().exponent))
+                whole = max(whole, each.adjusted() + 1)
+                if whole + scale > _DIGITS:
+                    expected = f"a number of at most {_DIGITS} digits, {scale} of them behind the point"
+                    raise self._misfit(row, expected, "Round it in the query, or cast it to text.", each)
+        if self.told is not None:
+            return self.told
+        dtype: pl.DataType = pl.Decimal(_DIGITS, scale)
+        while isinstance(sample, list):
+            dtype, sample = pl.List(dtype), next((each for each in sample if each is not None), None)
+        return dtype
+
+    def _brought(self, own: pl.Series, wanted: pl.DataType) -> pl.Series:
+        try:
+            return exactly(own, wanted, f"column `{self.name}`")
+        except InvalidError:
+            row = self._first(lambda rows: exactly(own[:rows], wanted, ""))
+            exactly(own[row : row + 1], wanted, self._path(row))
+            raise  # it holds alone, so which row it is can't be told
+
+    def _first(self, attempt: Callable[[int], object]) -> int:
+        """The row without which, and those behind it, the values before would do."""
+        low, high = 0, len(self.values)
+        while high - low > 1:
+            middle = (low + high) // 2
+            try:
+                attempt(middle)
+                low = middle
+            except (TypeError, OverflowError, InvalidError, *ERRORS_OF_POLARS):
+                high = middle
+        return low
+
+    def _path(self, row: int) -> str:
+        return f"{self.named(row)}, column `{self.name}`"
+
+    def _misfit(self, row: int, expected: str, hint: str, value: Value = None) -> InvalidError:
+        given = self.values[row] if value is None else value
+        return InvalidError(self._path(row), shorten(str(given)), expected, hint)
+
+
+def _leaves(value: Value) -> Iterator[Value]:
+    """What lists hold, at any depth, without nulls."""
+    if isinstance(value, list):
+        for each in value:
+            yield from _leaves(each)
+    elif value is not None:
+        yield value
+
+
+def _plain(value: Value) -> str:
+    """A number as it is written in decimal, without an exponent."""
+    return format(Decimal(str(value)), "f") if isinstance(value, int | float) else str(value)

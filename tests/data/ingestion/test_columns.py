@@ -1,0 +1,149 @@
+"""Values of a database keep all that they say, or are refused by row, column and value."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mainspring.data import dataset
+from mainspring.data.ingestion import Sql, ingest, list_cursors
+from mainspring.data.ingestion.columns import Column
+from mainspring.errors import InvalidError
+from mainspring.workspace import Workspace
+
+NEW_YORK = "America/New_York"
+BIG = 2**53 + 1
+
+
+def read(url: str, given: str, dtype: Any = None, *, to: str = "t") -> list[Any]:
+    """What a version holds in the column `x`, behind a reading of that expression."""
+    types = {} if dtype is None else {"x": dtype}
+    ingest(Sql(url, query=f"SELECT 1 AS id, {given} AS x"), to=to, types=types)
+    return dataset(to).to_polars()["x"].to_list()
+
+
+@pytest.mark.one_backend("the source is a server")
+@pytest.mark.parametrize(
+    ("given", "dtype", "value"),
+    [
+        ("1.005", "decimal[10, 2]", "1.005"), ("12345678901234567890.12345", "f64", "12345678901234567890.12345"),
+        (f"{BIG}::numeric(20, 0)", "f64", str(BIG)), (f"{BIG}::int8", "f64", str(BIG)), ("0.1::float8", "f32", "0.1"),
+        ("ARRAY[1.25, 9.999]", "list[decimal[10, 2]]", "9.999"), ("1.5", "i64", "1.5"), ("70000", "i16", "70000"),
+        ("TIMESTAMP '2020-01-01 12:34:56.123456'", pl.Datetime("ms"), "2020-01-01 12:34:56.123456"),
+        ("TIMESTAMP '2020-01-01 12:34'", "date", "2020-01-01 12:34:00"), ("TRUE", "i64", "bool"), ("15", "str", "i32"),
+        ("'NaN'::numeric", None, "NaN"), ("'NaN'::numeric(6, 2)", None, "NaN"), ("'-Infinity'::numeric", None, "-Infinity"),
+        ("ARRAY[1, 'NaN'::numeric]", None, "NaN"), ("1e60::numeric", None, "1000"), ("int4range(1, 3)", None, r"\[1, 3\)"),
+        ("'12:00+02'::timetz", None, r"12:00:00\+02:00"), ("ARRAY[[1, 2], [3, 4]]", None, r"\[\[1, 2\], \[3, 4\]\]"),
+    ],
+)  # fmt: skip
+def test_what_a_type_of_postgres_would_lose_is_refused(
+    workspace: Workspace, postgres: Any, given: str, dtype: Any, value: str
+) -> None:
+    with pytest.raises(InvalidError, match=f"query, row 1, column `x`: `{value}.*` is not "):
+        read(postgres.url(), given, dtype)
+
+
+@pytest.mark.one_backend("the source is a server")
+@pytest.mark.parametrize(
+    ("given", "dtype", "value"),
+    [
+        ("1.500", "decimal[10, 2]", Decimal("1.50")), ("0.1", "f64", 0.1), ("0.125", "f32", 0.125),
+        ("7::numeric", "i64", 7), ("'-Infinity'::numeric", "f64", float("-inf")), ("1e300::numeric", "f64", 1e300),
+        ("ARRAY[1.25, NULL, 9.999]", None, [Decimal("1.250"), None, Decimal("9.999")]), ("70000::int8", "i32", 70000),
+        ("TIMESTAMPTZ '2020-07-01 12:00+02'", "datetime", dt.datetime(2020, 7, 1, 10)), ("'5'::text", "i64", 5),
+        ("DATE '2020-01-01'", "datetime", dt.datetime(2020, 1, 1)),
+        ("TIMESTAMP '2020-01-01 12:34:56.123'", pl.Datetime("ms"), dt.datetime(2020, 1, 1, 12, 34, 56, 123000)),
+    ],
+)  # fmt: skip
+def test_what_a_type_holds_is_kept(workspace: Workspace, postgres: Any, given: str, dtype: Any, value: Any) -> None:
+    assert read(postgres.url(), given, dtype) == [value]
+
+
+def test_a_numeric_goes_behind_others_only_as_it_is(workspace: Workspace, postgres: Any) -> None:
+    assert read(postgres.url(), "10.25") == [Decimal("10.25")]
+    for finer in ("9.999", "0.001"):
+        with pytest.raises(InvalidError, match=rf"`{finer}` is not its type, `decimal\[38, 2\]`"):
+            read(postgres.url(), finer)
+    assert read(postgres.url(), "9.5") == [Decimal("10.25"), Decimal("9.50")]
+    (nan,) = read(postgres.url(), "'NaN'::numeric", "f64", to="floats")
+    assert nan != nan
+    rows = "(VALUES (1, 1.1), (2, 3.125), (3, 10)) AS v(id, x)"
+    ingest(Sql(postgres.url(), query=f"SELECT * FROM {rows}", cursor="id", batch_rows=1), to="finer")
+    assert dataset("finer").to_polars()["x"].to_list() == [Decimal("1.1"), Decimal("3.125"), Decimal(10)]
+
+
+@pytest.mark.one_backend("the source is a server")
+def test_a_timestamp_without_a_zone_is_of_the_columns_zone(workspace: Workspace, postgres: Any) -> None:
+    (found,) = read(postgres.url(), "TIMESTAMP '2020-07-01 12:00'", f"datetime[{NEW_YORK}]")
+    assert found.isoformat() == "2020-07-01T12:00:00-04:00"
+    read(postgres.url(), "TIMESTAMPTZ '2020-07-01 12:00+00'", f"datetime[{NEW_YORK}]", to="zoned")
+    assert dataset("zoned").to_polars()["x"].to_list()[0].isoformat() == "2020-07-01T08:00:00-04:00"
+
+
+@pytest.mark.one_backend("the source is a server")
+def test_a_row_that_does_not_fit_is_named_by_its_cursor_or_its_number(workspace: Workspace, postgres: Any) -> None:
+    query = "SELECT n AS id, CASE n WHEN 5 THEN 'NaN'::numeric ELSE n END AS x FROM generate_series(1, 8) AS n"
+    with pytest.raises(InvalidError, match=r"row 5, column `x`: `NaN` .* types=\{'x': 'f64'\} reads it"):
+        ingest(Sql(postgres.url(), query=query, batch_rows=3), to="t")
+    with pytest.raises(InvalidError, match="row id=5, column `x`: `NaN`"):
+        ingest(Sql(postgres.url(), query=query, batch_rows=3, cursor="id"), to="t")
+    with pytest.raises(InvalidError, match=r"row 5, column `x`: `0\.75"):
+        ingest(Sql(postgres.url(), query=query.replace("'NaN'", "0.75")), to="t", types={"x": "decimal[10, 1]"})
+
+
+DECIMALS = st.decimals(-(10**9), 10**9, places=6, allow_nan=False).map(lambda each: each.normalize())
+
+
+@given(st.lists(st.none() | DECIMALS, min_size=1), st.integers(0, 6))
+def test_decimals_come_out_as_they_went_in_or_not_at_all(values: list[Decimal | None], scale: int) -> None:
+    column = Column("x", values, None, str)
+    assert column.series(None).to_list() == values
+    exact = all(value is None or value == round(value, scale) for value in values)
+    wanted = pl.Decimal(38, scale)
+    if exact:
+        assert column.series(wanted).to_list() == values
+        return
+    first = next(row for row, value in enumerate(values) if value is not None and value != round(value, scale))
+    with pytest.raises(InvalidError, match=f"^{first}, column `x`: `{values[first]:f}"):
+        column.series(wanted)
+
+
+@given(st.lists(st.none() | st.integers() | st.floats(allow_nan=False)))
+def test_numbers_of_any_kind_are_the_same_numbers_or_refused(values: list[float | None]) -> None:
+    try:
+        found = Column("x", values, None, str).series(pl.Float64()).to_list()
+    except InvalidError:
+        return
+    assert found == values
+
+
+@pytest.mark.one_backend("the source is a server")
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ("TIMESTAMPTZ 'infinity'", "infinity"), ("DATE '0044-03-15 BC'", "0044-03-15 BC"),
+        ("INTERVAL '1 year 2 days'", "1 year 2 days"), ("ARRAY[INTERVAL '1 month']", '{"1 mon"}'),
+        ("'[2020-01-01,infinity]'::daterange", "2020-01-01,infinity"),
+    ],
+)  # fmt: skip
+def test_a_time_that_python_has_no_value_for_is_named(
+    workspace: Workspace, postgres: Any, given: str, value: str
+) -> None:
+    query = f"SELECT n AS id, CASE n WHEN 4 THEN {given} END AS x FROM generate_series(1, 5) AS n"
+    with pytest.raises(InvalidError, match=f"row 4, column `x`: `.?{value}.* is not a value"):
+        ingest(Sql(postgres.url(), query=query, batch_rows=3), to="t")
+
+
+@pytest.mark.one_backend("the source is a server")
+def test_a_socket_is_one_source_however_its_folder_is_written(workspace: Workspace, postgres: Any) -> None:
+    folder = postgres.url().partition("host=")[2].partition("&")[0]
+    for name, count in ((folder, 1), (f"{folder}/", 0), (f"{folder}/../{folder.rpartition('/')[2]}", 0)):
+        source = Sql(postgres.url().replace(folder, name, 1), query="SELECT 1 AS id", cursor="id")
+        assert ingest(source, to="t").rows == count
+    assert len(list_cursors("t")) == 1

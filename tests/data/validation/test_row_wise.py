@@ -1,0 +1,196 @@
+"""What is judged to look at one row at a time gives the same for a table, for each of its rows, and in another process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from datetime import date, datetime
+from inspect import signature
+from itertools import product
+from typing import Any
+
+import polars as pl
+import pytest
+
+from mainspring.data.validation.conditions import formula
+from mainspring.data.validation.expressions import expect_plain, is_row_wise, serialised, shows_codes
+from mainspring.errors import InvalidError
+
+c = pl.col
+FRAME = pl.DataFrame(
+    {
+        "a": [1, 2, 3, 2, None], "b": [3, 1, 9, 2, 2], "f": [0.5, -1.0, 2.25, None, 4.0],
+        "s": ["abc", "bcd", "zc", None, "b"], "p": ["b", "c", "zc", "x", "b"],
+        "z": ["2026-01-02", "03/04/2026", "2026-01-02T03:04:05", "10:30", "10:30:00.5"],
+        "l": [[1, 2], [3], [], None, [2, 2, 1]], "m": [["b", "a"], ["c"], ["x", None], [], ["a", "c"]],
+        "t": [datetime(2026, 1, 2, 3, 4, 5), datetime(2025, 12, 31), None, datetime(2024, 2, 29), datetime(1969, 7, 20)],
+        "d": [date(2026, 1, 2), None, date(2024, 2, 29), date(2000, 1, 1), date(1969, 7, 20)],
+        "w": ["b", "a", "c", None, "b"], "v": ["c", "c", "a", "a", "b"],
+    }
+).with_columns(
+    c("w", "v").cast(pl.Categorical), r=pl.concat_arr(c("b"), c("b") * 2), u=pl.struct("a", "s"),
+    k=c("m").cast(pl.List(pl.Categorical)), e=c("s").cast(pl.Enum(["abc", "bcd", "zc", "b"])), g=c("t") - datetime(2020, 1, 1),
+)  # fmt: skip
+SUBJECTS = {"": "aslwk", "str": "sz", "list": "lmk", "arr": "r", "dt": "tdg", "struct": "u", "cat": "w"}
+GIVEN: tuple[Any, ...] = (
+    1, "b", "%Y-%m-%d", "1d", True, [1, 2], {1: 5}, pl.Series([9, 1, 2, 2, 7]), pl.Series(["b", "c", "zc", "q", "b"]),
+    pl.Series([[1], [2], [3], [4], [5]]), c("a"), c("b"), c("p"), c("l"), c("m"), c("v"), pl.Categorical, pl.String, pl.Date,
+    pl.Datetime("us"), pl.UInt32, ["x", "y"],
+)  # fmt: skip
+PAIRS = tuple(product((1, [1, 2], c("b"), c("p"), "b"), (2, [7, 8], c("a"), c("v"), "x")))
+NAMED: tuple[dict[str, Any], ...] = (
+    {}, {"strict": False}, {"seed": 1}, {"null_on_oob": True}, {"strategy": "forward"}, {"default": None},
+)  # fmt: skip
+BY_HAND = (
+    c("a") + pl.lit(pl.Series([1, 2, 3, 4, 5])), c("a") + pl.lit(pl.Series([4])),
+    pl.when(c("a").is_in(c("b"))).then(1).otherwise(0), pl.len(),
+    pl.when(c("b").is_in([1, 2])).then("a").otherwise(pl.lit(pl.Series([5, 6, 7, 8, 9]))), pl.max_horizontal("a", "b"),
+    pl.max_horizontal("w", "v"), pl.min_horizontal("w", "v"), pl.mean_horizontal("a", "f"), pl.sum_horizontal("a", "f"),
+    pl.coalesce("a", "b"), pl.concat_str("s", "p"), pl.concat_list("a", "b"), pl.struct("a", "w").struct.json_encode(),
+    pl.len() + c("a"), c("s").cast(pl.Categorical).to_physical(), c("s").cast(pl.Categorical) == c("v"), c("w") < c("v"),
+    c("k").list.eval(pl.element().to_physical()), pl.struct("w").to_physical(), c("e").to_physical(),
+    c("s").cast(pl.Categorical).hash(1),
+    c("k").hash(1), pl.max_horizontal(c("s").cast(pl.Categorical), c("p").cast(pl.Categorical)), c("a").is_in(c("l")),
+    c("a").is_in(c("b").cast(pl.String)), c("l").list.contains(c("a")),
+    c("a").is_in(pl.lit(pl.Series([[1], [2], [3], [2], [5]]))),
+    *(c("z").str.strptime(kind, strict=False) for kind in (pl.Date, pl.Time, pl.Datetime("us"), pl.Datetime("us", "UTC"))),
+    *(c("z").str.strptime(pl.Date, form, strict=False) for form in ("%Y-%m-%d", "%d/%m/%Y")),
+    c("a").replace(c("b"), c("a")), c("a").replace({1: 2, 3: 4}), c("a").replace_strict({1: 2}, default=c("b")),
+    c("a").replace_strict(c("b"), c("b"), default=None), c("a").replace(pl.Series([1, 2]), pl.Series([8, 9])),
+)  # fmt: skip
+
+
+def called(of: Any, name: str) -> Iterator[pl.Expr]:
+    """What a method makes of one or two arguments that it takes."""
+    method = getattr(of, name)
+    if not callable(method):
+        return
+    known = signature(method).parameters
+    options = [each for each in NAMED if each.keys() <= known.keys()]
+    for values, named in (*product([(), *((each,) for each in GIVEN)], options), *((pair, {}) for pair in PAIRS)):
+        try:
+            made = method(*values, **named)
+        except Exception:  # noqa: BLE001  # most arguments don't fit, and each method says so in its own way
+            continue
+        if isinstance(made, pl.Expr):
+            yield made
+
+
+def recordable() -> dict[str, pl.Expr]:
+    """What Polars' own methods make of columns, as records keep it, by its text."""
+    found: dict[str, pl.Expr] = {}
+    for space, names in SUBJECTS.items():
+        for subject in map(c, names):
+            of = getattr(subject, space) if space else subject
+            for name in {"__add__", "__lt__", "__eq__", *(each for each in dir(of) if each[0] != "_")} - {"inspect"}:
+                for made in called(of, name) if hasattr(of, name) else ():
+                    keep(found, made)
+    for made in BY_HAND:
+        keep(found, made)
+    return found
+
+
+def keep(found: dict[str, pl.Expr], made: pl.Expr) -> None:
+    try:
+        text = serialised(made.meta.undo_aliases())
+        if text not in found:
+            expect_plain(text)
+            found[text] = formula(text).alias("x")
+    except (InvalidError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return
+
+
+def given(frame: pl.DataFrame, expression: pl.Expr) -> list[Any] | None:
+    """What an expression gives, as text that tells values apart; None if it fails."""
+    try:
+        return [repr(each) for each in frame.with_columns(expression)["x"].to_list()]
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, TypeError, OverflowError):
+        return None
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[str, pl.Expr]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what goes with the next release is recordable still
+        return recordable()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_a_table_gives_its_parts_give(known: dict[str, pl.Expr]) -> None:
+    judged = {text: each for text, each in known.items() if is_row_wise(each.meta.undo_aliases())}
+    different, count = {}, 0
+    for expression in judged.values():
+        if (whole := given(FRAME, expression)) is None:
+            continue  # it gives nothing that anything could differ from
+        count += 1
+        alone = [given(FRAME[place : place + 1], expression) for place in range(FRAME.height)]
+        if alone != [[each] for each in whole] or given(FRAME.reverse(), expression) != whole[::-1]:
+            different[str(expression)] = whole, alone
+    assert different == {}
+    assert count > 1_000
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_another_process_gives_otherwise_shows_codes(known: dict[str, pl.Expr]) -> None:
+    of_categories = {
+        text: each for text, each in known.items()
+        if is_row_wise(each.meta.undo_aliases()) or "ToPhysical" in text
+        if {"w", "v", "k"} & {*each.meta.root_names()} or "Categorical" in text
+    }  # fmt: skip
+    one, other = (elsewhere(order, [*of_categories]) for order in ("abczx", "xzcba"))
+    different = {text for text in of_categories if one[text] != other[text]}
+    assert {text for text in different if not shows_codes(formula(text), FRAME.schema)} == set()
+    assert len(different) > 3
+    assert any(one[text] is not None for text in of_categories)
+
+
+def elsewhere(categories: str, texts: list[str]) -> dict[str, Any]:
+    """What expressions give in a process in which these categories were made first, in this order."""
+    script = f"""if True:
+        import json, runpy, sys, warnings
+        import polars as pl
+        warnings.simplefilter("ignore")
+        first = pl.Series({[*categories]!r}, dtype=pl.Categorical)
+        test = runpy.run_path({__file__!r})
+        given, frame, formula = test["given"], test["FRAME"], test["formula"]
+        print(json.dumps({{text: given(frame, formula(text).alias("x")) for text in json.load(sys.stdin)}}))
+    """
+    ran = subprocess.run(
+        [sys.executable, "-c", script], input=json.dumps(texts), capture_output=True, text=True, check=True
+    )
+    found: dict[str, Any] = json.loads(ran.stdout)
+    return found
+
+
+def test_a_set_is_literal_and_a_format_is_given() -> None:
+    each = [c("a").is_in([1, 2]), c("a").is_in(pl.Series([1, 2])), c("a").replace({1: 2}), c("s").str.to_date("%Y"),
+            c("a").replace_strict({1: 2}, default=c("b")), c("a") + pl.lit(pl.Series([1])),
+            c("l").list.contains(c("a")), c("s").cast(pl.Enum(["b"])).to_physical(), c("a").hash()]  # fmt: skip
+    assert [str(one) for one in each if not is_row_wise(one)] == []
+    others = [c("a").is_in(c("b")), c("a").is_in(c("b").implode()), c("a").replace(c("b"), c("f")), c("s").str.to_date(),
+              c("a").replace_strict(c("b"), c("f"), default=None), c("a") + pl.lit(pl.Series([1, 2])),
+              c("s").str.to_datetime(), c("s").str.to_time(), c("s").str.strptime(pl.Date), pl.sql_expr("date(s)"),
+              c("s").cast(pl.Categorical).to_physical(), c("a").is_in(pl.Series([[1], [2]]))]  # fmt: skip
+    assert [str(one) for one in others if is_row_wise(one)] == []
+
+
+def test_codes_of_categories_are_told_from_others() -> None:
+    shown = [c("w").to_physical(), c("k").hash(), c("s").cast(pl.Categorical).to_physical() + 1, pl.max_horizontal("w", "v"),
+             c("k").list.eval(pl.element().to_physical()), c("k").list.max(), c("w").to_physical().sum().over("a")]  # fmt: skip
+    assert [str(one) for one in shown if not shows_codes(one, FRAME.schema)] == []
+    hidden = [c("e").to_physical(), c("s").hash(), c("w").cast(pl.String).hash(), c("w") == "b", c("t").to_physical(),
+              c("w").is_in(["a"]), c("l").list.max(), pl.max_horizontal("a", "b"), pl.len()]  # fmt: skip
+    assert [str(one) for one in hidden if shows_codes(one, FRAME.schema)] == []
+
+
+def test_the_number_of_rows_is_not_a_column_of_that_name() -> None:
+    for expression in (pl.len(), pl.len() + 1):
+        kept = formula(serialised(expression))
+        assert (
+            pl.DataFrame({"Len": [7, 8, 9]}).select(kept).item()
+            == pl.DataFrame({"Len": [7, 8, 9]}).select(expression).item()
+        )
+    assert FRAME.rename({"a": "Len"}).select(formula('"Len" + 1')).to_series().to_list() == [2, 3, 4, 3, None]

@@ -1,0 +1,71 @@
+"""What is told when a model is registered that would answer otherwise than it was meant to, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mainspring.errors import InvalidError
+from mainspring.models import Field, InTraining, Signature, register
+from mainspring.workspace import Workspace
+
+pytestmark = pytest.mark.one_backend("the registry's stores have their own suites on both")
+TABLE = pd.DataFrame({"a": np.arange(40.0), "k": pd.Categorical(["x", "y"] * 20)})
+LATE = np.array([0, 1, 0, 0, 1] * 8)
+
+
+def xgboost(**more: Any) -> Any:
+    import xgboost as library
+
+    return library.XGBClassifier(n_estimators=2, n_jobs=1, **more)
+
+
+def lightgbm() -> Any:
+    import lightgbm as library
+
+    return library.LGBMClassifier(n_estimators=2, n_jobs=1, verbose=-1)
+
+
+@pytest.mark.parametrize("made", [lambda: xgboost(enable_categorical=True), lightgbm], ids=["xgboost", "lightgbm"])
+def test_categories_of_pandas_are_refused_by_their_column_where_a_model_gets_none(
+    made: Callable[[], Any], workspace: Workspace
+) -> None:
+    model = made().fit(TABLE, LATE)
+    for more in ({}, {"input_example": TABLE[:2]}):
+        with pytest.raises(InvalidError, match=r"signature\.k: .*numbers or booleans.*their codes"):
+            register(model, "late", signature=TABLE, **more)
+    codes = TABLE.assign(k=TABLE["k"].cat.codes)
+    register(made().fit(codes, LATE), "late", signature=codes)
+
+
+LAYERS = """
+from torch import nn
+
+class Layers(nn.Module):
+    def __init__(self, last):
+        super().__init__()
+        self.last = last
+        self.layers = nn.Sequential(nn.Linear(1, 2), nn.Dropout(0.5) if last else nn.ReLU())
+
+    def predict(self, rows):
+        raise NotImplementedError
+"""
+
+
+def test_a_module_whose_dropout_is_left_in_training_is_warned_of(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    (workspace.project.root / "training_layers.py").write_text(LAYERS)
+    monkeypatch.chdir(workspace.project.root)
+    monkeypatch.syspath_prepend(str(workspace.project.root))
+    layers, signature = import_module("training_layers").Layers, Signature((Field("a", "f64"),))
+    register(layers(False), "plain", signature=signature, input_kind="numpy")
+    register(layers(True).eval(), "done", signature=signature, input_kind="numpy")
+    assert not [each for each in recwarn if each.category is InTraining]
+    with pytest.warns(InTraining, match=r"`late` is registered in training mode.*model\.eval\(\)"):
+        register(layers(True), "late", signature=signature, input_kind="numpy")
