@@ -134,3 +134,21 @@ def test_a_model_that_hangs_is_given_up_and_another_thread_answers() -> None:
         found.close()
 
     asyncio.run(ask())
+
+
+@pytest.mark.parametrize("raised", [StopIteration("none"), asyncio.CancelledError(), SystemExit(3), GeneratorExit()])
+@pytest.mark.parametrize("call_s", [SLOW, PLAIN, QUICK])
+def test_whatever_a_model_raises_fails_its_call_alone(raised: BaseException, call_s: float) -> None:
+    def model(columns: Columns, _: int) -> list[Any]:
+        if 13 in columns["x"]:
+            raise raised
+        return [*columns["x"]]
+
+    async def twice() -> list[Any]:
+        found = batcher(model, call_s)
+        return [await all_of(found, [[1], [13], [2]]) for _ in range(2)]
+
+    for one, failed, two in asyncio.run(twice()):
+        assert (one, two) == ([1], [2])
+        assert isinstance(failed, RuntimeError)
+        assert type(raised).__name__ in str(failed)

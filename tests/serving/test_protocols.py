@@ -219,6 +219,41 @@ def test_csv_cells_are_what_the_columns_are(seer: Asked) -> None:
     assert seer("/invocations", b"x", content_type="application/x-parquet").status_code == 415
 
 
+def test_csv_without_a_header_has_the_columns_of_the_model(asked: Asked) -> None:
+    headed = asked("/invocations", b"a,b\n0.5,1\n2.5,0\n", content_type="text/csv").json()
+    assert asked("/invocations", b"0.5,1\n2.5,0\n", content_type="text/csv").json() == headed
+    assert len(asked("/invocations", b"0.5,1\n", content_type="text/csv").json()["predictions"]) == 1
+    assert asked("/invocations", b"a,b\n", content_type="text/csv").json() == {"predictions": []}
+    for body, said in (
+        (b"a,b,a\n1,2,3\n", "`a` stands twice"),
+        (b"a,c\n", "`c`, which is no column"),
+        (b"1,2,3\n", "`1`"),
+    ):
+        refused = asked("/invocations", body, content_type="text/csv")
+        assert refused.status_code in (400, 422)
+        assert said in refused.json()["error"]
+
+
+def test_answers_of_another_type_are_an_error(workspace: Workspace) -> None:
+    table = pl.DataFrame({"a": [0.0, 1.0]})
+    register(LinearRegression().fit(table, [1.0, 2.0]), "typed", input_example=table)
+    bind("typed", "typed@production", version="typed/1")
+    app = ServingApp(workspace, "typed")
+    for answer, status in (([1.5], 200), (["x"], 500), ([None], 500)):
+        app.live["typed"].predictor.predictor.model = Told(answer)
+        assert Asked(app)("/predict", json.dumps({"records": [{"a": 1.0}]}).encode()).status_code == status
+
+
+class Told:
+    """Answers what it was told to."""
+
+    def __init__(self, answer: list[Any]) -> None:
+        self.answer = answer
+
+    def predict(self, _: Any) -> list[Any]:
+        return self.answer
+
+
 def test_headers_say_and_demand_the_version(asked: Asked) -> None:
     assert asked("/predict", json.dumps(ROWS).encode(), x_model_version="1").headers["x-model-version"] == "line/1"
     refused = asked.json("/predict", ROWS, 409, x_model_version="line/2")
@@ -230,8 +265,15 @@ def test_packed_bodies_are_read_and_bombs_are_not(asked: Asked) -> None:
     assert asked("/predict", gzip.compress(body), content_encoding="gzip").status_code == 200
     assert asked("/predict", gzip.compress(b" " * (17 << 20)), content_encoding="gzip").status_code == 413
     assert asked("/predict", gzip.compress(body)[:-9], content_encoding="gzip").status_code == 400
+    members = gzip.compress(body[:5]) + gzip.compress(b"") + gzip.compress(body[5:])
+    assert asked("/predict", members, content_encoding="gzip").json()["predictions"]
+    assert asked("/predict", gzip.compress(body) + b"behind", content_encoding="gzip").status_code == 400
     assert asked("/predict", body, content_encoding="deflate").status_code == 400
     assert asked("/predict", body, content_encoding="br").status_code == 415
+
+
+def test_whoever_looks_at_the_load_is_no_part_of_it(asked: Asked) -> None:
+    assert "\nmainspring_requests_in_flight 0\n" in asked("/metrics").text
 
 
 def test_probes_and_descriptions(asked: Asked) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from mainspring.errors import InvalidError, UnsupportedError, WrongTypeError, counted
+from mainspring.errors import InvalidError, UnsupportedError, WrongTypeError, counted, shorten
 from mainspring.models.records import RecordCheck
 from mainspring.models.rows import RowDecoder
-from mainspring.models.signature import Columns, Problem, Signature
+from mainspring.models.signature import Columns, Output, Problem, Signature
 from mainspring.models.version import InputKind, ModelVersion, expect_model
 from mainspring.store import BlobStore
 from mainspring.workspace import Workspace, current_workspace
@@ -126,6 +126,7 @@ class Predictor:
         if given.shape == (rows, 1):
             given = given[:, 0]
         _check_answers(given, (rows,))
+        _expect_kind(given, output)
         return given.tolist()  # type: ignore[no-any-return]  # NumPy types it loosely
 
     def stream(self, columns: Columns) -> Generator[Any, None, None]:
@@ -202,6 +203,17 @@ def _check_answers(given: Any, shape: tuple[int, ...]) -> None:
         raise InvalidError("model", f"answers of shape {given.shape}", f"answers of shape {shape}")
     if given.dtype.kind == "f" and not np.isfinite(given).all():
         raise InvalidError("model", "NaN or infinity", "a finite answer for every record")
+
+
+def _expect_kind(given: Any, output: Output) -> None:
+    """Hold the type of answers to what the version gives: numbers, or labels such as its classes."""
+    if given.dtype.kind in "biuf":
+        return
+    if output.kind == "label" and not all(isinstance(each, int | float) for each in output.classes or ("",)):
+        return
+    wrong = [each for each in given.tolist() if not isinstance(each, int | float)]
+    if wrong:
+        raise InvalidError("model", f"the answer {shorten(repr(wrong[0]), 60)}", "a number for every record")
 
 
 def _numpy(signature: Signature) -> Callable[[Columns], Any]:

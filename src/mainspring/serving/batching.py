@@ -86,7 +86,10 @@ class Batcher:
         if self._waiting and self._rows_waiting + rows > self._most_waiting:
             raise RequestError(503, "So many requests wait that this one is not taken. Send it later.", self._retry())
         if self.is_quick and rows <= MANY_ROWS and self.is_idle:
-            answers = self._answer(columns, rows)
+            try:
+                answers = self._answer(columns, rows)
+            except BaseException as error:
+                raise _tellable(error) from error
             if self._log is not None:
                 self._log([(entry, answers)])
             return answers
@@ -202,12 +205,12 @@ def _answered(
     if len(batch) == 1:
         try:
             return [answer(batch[0].columns, batch[0].rows)]
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # it is told to who asked, and logged there
-            return [error]
+        except BaseException as error:  # noqa: BLE001  # it is told to who asked, and logged there
+            return [_tellable(error)]
     rows = sum(call.rows for call in batch)
     try:
         together = answer(merged([call[:2] for call in batch], names), rows)
-    except (Exception, SystemExit):  # noqa: BLE001  # which of the calls it was is found out below
+    except BaseException:  # noqa: BLE001  # which of the calls it was is found out below
         return [each for call in batch for each in _answered(answer, names, [call])]
     found: list[Answers | BaseException] = []
     at = 0
@@ -215,6 +218,15 @@ def _answered(
         found.append(together[at : at + call.rows])
         at += call.rows
     return found
+
+
+def _tellable(error: BaseException) -> Exception:
+    """What a model raised as one that the event loop makes nothing else of: it ends, cancels and stops by some of them."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration | StopAsyncIteration):
+        return error
+    told = RuntimeError(f"The model raised {type(error).__name__}: {error}")
+    told.__cause__ = error
+    return told
 
 
 def _tell(batch: Sequence[_Waiting], found: Sequence[Answers | BaseException]) -> None:

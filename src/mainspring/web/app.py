@@ -212,7 +212,8 @@ class WebApp:
         request = Request(scope["path"], dict(scope["headers"]), receive, scope["method"], query)
         route = self.route(request.path)
         counted = route if route in self.methods else "other"
-        self.metrics.in_flight += 1
+        is_work = route not in self.probes and route != "/metrics"  # whoever looks at the load is no part of it
+        self.metrics.in_flight += is_work
         try:
             self._expect_served(request.method, route)
             if route not in self.probes:
@@ -227,7 +228,7 @@ class WebApp:
                 raise
             return
         finally:
-            self.metrics.in_flight -= 1
+            self.metrics.in_flight -= is_work
         if answer.parts is not None:
             await self._send_live(answer, answer.parts, request, send)
             self.metrics.count(counted, answer.parts.status, time.perf_counter() - began, answer.rows)
@@ -270,15 +271,20 @@ class WebApp:
             raise RequestError(
                 415, "Send bodies as they are, or packed by gzip or deflate, as `Content-Encoding` says."
             )
-        unpacking = zlib.decompressobj(_WINDOWS[coding.strip().lower()])
-        try:
-            found = unpacking.decompress(body, self._max_body_bytes + 1)
-        except zlib.error as error:
-            raise RequestError(400, f"The body is not what `Content-Encoding` says: {error}.") from error
-        if len(found) > self._max_body_bytes:
-            raise self._too_large()
-        if not unpacking.eof:
-            raise RequestError(400, "The body is not what `Content-Encoding` says: it ends too early.")
+        window, found = _WINDOWS[coding.strip().lower()], b""
+        while body or not found:  # gzip may have several members, one behind the other (RFC 1952, section 2.2)
+            unpacking = zlib.decompressobj(window)
+            try:
+                found += unpacking.decompress(body, self._max_body_bytes + 1 - len(found))
+            except zlib.error as error:
+                raise RequestError(400, f"The body is not what `Content-Encoding` says: {error}.") from error
+            if len(found) > self._max_body_bytes:
+                raise self._too_large()
+            if not unpacking.eof:
+                raise RequestError(400, "The body is not what `Content-Encoding` says: it ends too early.")
+            body = unpacking.unused_data
+            if not found and not body:
+                break
         return found
 
     def _too_large(self) -> RequestError:

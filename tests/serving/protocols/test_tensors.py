@@ -140,3 +140,9 @@ def test_whatever_comes_is_a_tensor_of_its_shape_or_refused(
         return
     assert found.shape == shape
     assert found.dtype == np.dtype(KINDS[datatype])
+
+
+@pytest.mark.parametrize("shape", [(1 << 62, 0), (0, 1 << 70), (0, (1 << 63) - 1, 2)])
+def test_a_shape_that_no_array_can_have_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(TensorError, match="too large"):
+        array_of(Tensor("x", shape, "FP64", []))

@@ -119,6 +119,13 @@ class Invocations:
         if not rows:
             raise RequestError(400, "This is no CSV: it has no header line.")
         names, *data = rows
+        if not {*names} & {*self._types} and len(names) == len(self._names):
+            names, data = self._names, rows  # without a header, as SageMaker's callers send it
+        twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
+        if twice is not None:
+            raise RequestError(400, f"The column `{shorten(twice, 40)}` stands twice in the header.")
+        if not data and (strange := [name for name in names if name not in self._types]):
+            raise RequestError(422, f"The header names `{shorten(strange[0], 40)}`, which is no column that is taken.")
         return [
             {name: self._value(name, text) for name, text in self._zipped(names, row).items()} for row in data if row
         ]

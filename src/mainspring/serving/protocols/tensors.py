@@ -73,7 +73,10 @@ def array_of(tensor: Tensor, binary: memoryview | None = None) -> Array:
         raise _wrong(tensor, "there is neither `data` nor, in its parameters, `binary_data_size`")
     else:
         elements = _checked(tensor, _flat(tensor, count), kind)
-    shaped: Array = elements.reshape(tensor.shape)
+    try:
+        shaped: Array = elements.reshape(tensor.shape)
+    except (ValueError, OverflowError) as error:  # a dimension of none that is beyond what an index can be
+        raise _wrong(tensor, f"the shape {shorten(list(tensor.shape), 60)} is too large") from error
     return shaped
 
 
