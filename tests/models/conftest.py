@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from mainspring.artifacts.project import importing_from
 from mainspring.models import Field, ModelVersion, Signature, register
 from mainspring.testing.plugin import Backend
 from mainspring.workspace import Workspace, using
@@ -22,7 +23,8 @@ class Registers(Protocol):
 @pytest.fixture
 def workspace(backend: Backend, tmp_path: Path) -> Iterator[Workspace]:
     where = {"database": backend.database_url, "blobs": backend.blob_url}
-    with Workspace.open(tmp_path, overrides=where) as opened, using(opened):
+    # A run that an earlier test made in this process leaves its project's folders behind.
+    with Workspace.open(tmp_path, overrides=where) as opened, using(opened), importing_from(()):
         yield opened
 
 
