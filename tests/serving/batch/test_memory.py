@@ -38,6 +38,8 @@ print(meter.peak_memory_bytes)
 
 
 def peak_of(folder: Path, pieces: int) -> int:
+    folder.mkdir()
+    (folder / "mainspring.toml").touch()
     # The allocator of Polars gives back what is free after a while, which says nothing of what is held.
     variables = os.environ | {"MIMALLOC_PURGE_DELAY": "0", "_RJEM_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0"}
     ran = subprocess.run(
