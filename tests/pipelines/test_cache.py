@@ -367,5 +367,9 @@ def test_what_each_attempt_made_came_from_what_that_attempt_had(lab: Lab, commit
         before, after = (maker(version.id) for version in versions)
         assert after == work.id
         assert used(before) == {("uses:frame", first), ("reads", sources[0].id)}
-        assert ("attempt_of", work.id) in {(edge.role, edge.dst) for edge in lab.workspace.ledger.edges([before])}
-        assert lab.workspace.ledger.get_node(before).label == "work, attempt 1"
+        assert lab.workspace.ledger.get_node(before).label == "1 of work"
+        products = (versions[0].id, work.outputs["result"])
+        walked = [{edge.dst for edge in lab.workspace.ledger.walk(product)} for product in products]
+        assert {first, sources[0].id, failed.run.id} <= walked[0]
+        assert not {load.outputs["result"], sources[1].id} & walked[0]
+        assert first not in walked[1]

@@ -21,7 +21,7 @@ from mainspring.workspace import Workspace, current_workspace
 
 _ATTEMPTS = 100  # each failed one means that somebody committed, compacted, tagged or removed meanwhile
 _ITS_OWN = "follows"  # the edge to the version before, which says nothing of use
-_RUNS = {"run", "task"}
+_RUNS = {"run", "task", "attempt"}
 
 
 class Kept(msgspec.Struct, frozen=True):

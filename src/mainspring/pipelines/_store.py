@@ -346,7 +346,7 @@ class TaskStore:
         """Part what was recorded of the task so far from what comes; gives the number of its last attempt."""
         last = tx.query_one("SELECT id, number FROM attempt WHERE task = ? ORDER BY number DESC LIMIT 1", (task.id,))
         attempt, number = last or ("", 0)
-        self.ledger.set_aside(tx, task.id, attempt, f"{task.name}, attempt {number}")
+        self.ledger.set_aside(tx, task.id, task.run, attempt, f"{number} of {task.name}")
         return int(number)
 
     def _uses(self, tx: Transaction, task: Task) -> None:
