@@ -204,10 +204,10 @@ import numpy as np
 
 @ms.step
 def draw():
-    return float(np.random.default_rng().random()) SCALE
+    return np.random.default_rng().random(50) SCALE  # so many that they aren't all the same twice
 
 @ms.step
-def after(n: float):
+def after(drawn: np.ndarray):
     return 1
 
 @ms.pipeline
