@@ -33,7 +33,8 @@ SAID = {
 }
 SERVICE = features.late.name
 SENT = 1_000
-MONTH = """SELECT time_hour, carrier, flight, origin, dest, tailnum, CAST(distance AS DOUBLE) AS distance
+MONTH = """
+SELECT time_hour, carrier, flight, origin, dest, tailnum, CAST(distance AS DOUBLE) AS distance
 FROM flights WHERE month = 12 AND arr_delay IS NOT NULL ORDER BY time_hour, carrier, flight"""
 PREDICTED = "december"
 QUIET = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
@@ -177,7 +178,7 @@ def main() -> None:
         report.of_the_labels(page, sent, ENDPOINT)
     mainspring("stream", "ingest", features.arrivals.name)
     report.of_the_parity(page, asked("features", "verify", SERVICE))
-    mainspring("predict", ENDPOINT, "--query", MONTH, "--from", "flights", "--time", "time_hour", "--to", PREDICTED)
+    mainspring("predict", ENDPOINT, "--from", "flights", "--time", "time_hour", "--to", PREDICTED, "--query", MONTH)
     with Workspace.open(HERE) as workspace, using(workspace):
         report.of_the_batch(page, PREDICTED, flights, answers)
     likeliest = max(range(len(answers)), key=answers.__getitem__)

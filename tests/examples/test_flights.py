@@ -218,7 +218,9 @@ def test_served_features_are_those_of_training_bit_for_bit(
     found = document(project, "features", "verify", "late")
     assert (found["vectors"], found["verified"], found["mismatched"], found["stale"]) == (1_880, 1_880, 0, 0)
     parts = [text.partition("Endpoint delays")[2] for text in ((project / "first.txt").read_text(), again.stdout)]
-    first, second = (re.findall(r"^  .*(?: min | % ).*$", part.partition("Parity")[0], re.MULTILINE) for part in parts)
+    first, second = (
+        re.findall(r"^  .*(?: min | % ).*$", part.partition("Labels, as late")[0], re.MULTILINE) for part in parts
+    )
     assert len(first) == 11
     assert first == second
 
