@@ -85,6 +85,35 @@ def test_an_edge_is_recorded_once_for_each_role(ledger: Ledger) -> None:
     assert edges == [Edge("a", "input", "b", "t1"), Edge("a", "model", "b", None)]
 
 
+def test_all_that_came_of_an_attempt_is_parted_from_what_comes_of_the_next(ledger: Ledger) -> None:
+    def linked(*, down: bool) -> dict[str, set[tuple[str, str]]]:
+        edges = ledger.edges(["task", "one", "two"], "down" if down else "up")
+        found: dict[str, set[tuple[str, str]]] = {}
+        for edge in edges:
+            here, other = (edge.dst, edge.src) if down else (edge.src, edge.dst)
+            found.setdefault(here, set()).add((edge.role, other))
+        return found
+
+    own = ("part_of", "run")
+    with ledger.database.transaction() as tx:
+        ledger.node(tx, "task", "task")
+        ledger.edge(tx, "task", "part_of", "run")
+        ledger.edge(tx, "item", "part_of", "task")
+        ledger.edge(tx, "task", "reads", "a", "task")
+        ledger.set_aside(tx, "task", "run", "one", "1 of task")
+    assert linked(down=False) == {"task": {own}}
+    roles = {"made_by", "checkpoint_of", "logged_by", "what_comes_later"}
+    with ledger.database.transaction() as tx:
+        ledger.edge(tx, "task", "reads", "b", "task")
+        for role in roles:
+            ledger.edge(tx, f"of {role}", role, "task", "task")
+        ledger.set_aside(tx, "task", "run", "two", "2 of task")
+        ledger.edge(tx, "task", "reads", "c", "task")
+    assert linked(down=False) == {"task": {own, ("reads", "c")}, "two": {own, ("reads", "b")}}
+    assert linked(down=True) == {"task": {("part_of", "item")}, "two": {(role, f"of {role}") for role in roles}}
+    assert (ledger.get_node("two").kind, ledger.get_node("two").label) == ("attempt", "2 of task")
+
+
 def test_walks_and_paths_agree_with_a_search_by_hand(ledger: Ledger) -> None:
     chance = random.Random(11)
     names = [f"n{number:02}" for number in range(40)]

@@ -29,7 +29,7 @@ def train(depth: int) -> str:
     return run.info.run_id
 
 
-@ms.step
+@ms.step(retries=1, backoff_s=0)
 def fail(after: str) -> str:
     import mlflow
 
@@ -48,10 +48,13 @@ from mainspring.runs import Metrics, RunFiles, RunStore, search_runs
 from mainspring.workspace import Workspace
 workspace = Workspace.open()
 names = {run.id: run.name for run in search_runs(workspace=workspace)}
+def logged_by(run):
+    makers = [edge.dst for edge in workspace.ledger.edges([run]) if edge.role == "logged_by"]
+    return [f"{node.kind} {node.label}" for node in workspace.ledger.nodes(makers).values()]
 print(json.dumps(sorted(
     [run.kind, run.name, names.get(run.parent), run.state.value,
      {key: point.value for key, point in Metrics(workspace.metrics).latest(run.series).items()},
-     [file.path for file in RunFiles(workspace).list(run.id)], run.params]
+     [file.path for file in RunFiles(workspace).list(run.id)], run.params, logged_by(run.id)]
     for run in search_runs(workspace=workspace)
 )))
 """
@@ -74,9 +77,10 @@ def test_the_first_run_of_a_client_is_the_steps(tmp_path: Path) -> None:
     looked = run("-c", LOOK)
     assert looked.returncode == 0, looked.stderr
     assert json.loads(looked.stdout) == [
-        ["mlflow", "child", "train", "succeeded", {"auc": 0.25}, [], {}],
-        ["mlflow", "left open", "train", "succeeded", {}, [], {}],
-        ["pipeline", "main", None, "failed", {}, [], {"depth": 3}],
-        ["task", "fail", "main", "failed", {"auc": 0.1}, [], {}],
-        ["task", "train", "main", "succeeded", {"auc": 0.5, "ours": 1.0}, ["a.txt"], {"depth": "3"}],
+        ["mlflow", "child", "train", "succeeded", {"auc": 0.25}, [], {}, []],
+        ["mlflow", "left open", "train", "succeeded", {}, [], {}, []],
+        ["pipeline", "main", None, "failed", {}, [], {"depth": 3}, []],
+        ["task", "fail", "main", "failed", {"auc": 0.1}, [], {}, ["attempt 1 of fail"]],
+        ["task", "fail", "main", "failed", {"auc": 0.1}, [], {}, ["task fail"]],
+        ["task", "train", "main", "succeeded", {"auc": 0.5, "ours": 1.0}, ["a.txt"], {"depth": "3"}, ["task train"]],
     ]

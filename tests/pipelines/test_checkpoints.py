@@ -97,7 +97,8 @@ def expect_one_node_each(lab: Lab, task: str, epochs: int) -> None:
     for _ in range(2):
         collect(lab.workspace, grace_s=0)
     ledger, store = lab.workspace.ledger, CheckpointStore(lab.workspace.database)
-    made = [edge.src for edge in ledger.edges([task], "down") if edge.role == "checkpoint_of"]
+    attempts = [each.id for each in TaskStore(lab.workspace.database, ledger, lab.workspace.leases).attempts(task)]
+    made = [edge.src for edge in ledger.edges([task, *attempts], "down") if edge.role == "checkpoint_of"]
     labels = sorted(node.label for node in ledger.nodes(made).values())
     assert labels == sorted(f"state[{epoch + 1}]" for epoch in range(epochs))
     kept = store.of(task)

@@ -69,6 +69,9 @@ def test_a_step_that_was_cut_goes_on_with_its_study(lab: Lab, monkeypatch: pytes
     assert states(lab.resume(first.run.id))["search"] == "succeeded"
     (again,) = list_studies(workspace=lab.workspace)
     assert [trial.run for trial in again.trials()] == runs
+    loggers = [edge.dst for edge in lab.workspace.ledger.edges([study.id]) if edge.role == "logged_by"]
+    nodes = lab.workspace.ledger.nodes(loggers).values()
+    assert sorted((node.kind, node.label) for node in nodes) == [("attempt", "1 of search"), ("task", "search")]
 
 
 WATCHED = """

@@ -99,16 +99,15 @@ class Ledger:
     def set_aside(self, tx: Transaction, task: str, run: str, attempt: str = "", label: str = "") -> None:
         """Part what an attempt of a task recorded from what the next one will: it goes, as nothing came of it.
 
-        If something was made by it, that was made by a node of its own from here on, a part of the run, which has all that the
-        attempt recorded.
+        If something did (an edge that the task recorded leads to it, whatever its role), that came of a node of its own from
+        here on, a part of the run, which has all that the attempt recorded.
         """
-        made = "dst = ? AND role IN ('made_by', 'confirmed_by')"
-        if not attempt or tx.query_one(f"SELECT 1 FROM edge WHERE {made}", (task,)) is None:
+        if not attempt or tx.query_one("SELECT 1 FROM edge WHERE dst = ? AND by_task = ?", (task, task)) is None:
             tx.execute("DELETE FROM edge WHERE src = ? AND by_task = ?", (task, task))
             return
         self.node(tx, "attempt", attempt, label)
-        tx.execute("UPDATE edge SET src = ? WHERE src = ? AND by_task = ?", (attempt, task, task))
-        tx.execute(f"UPDATE edge SET dst = ? WHERE {made}", (attempt, task))
+        for end in ("src", "dst"):
+            tx.execute(f"UPDATE edge SET {end} = ? WHERE {end} = ? AND by_task = ?", (attempt, task, task))
         self.edge(tx, attempt, "part_of", run)
 
     def append(

@@ -70,7 +70,7 @@ class TaskStore:
             self.ledger.node(tx, "task", task.id, task.name)
             self.ledger.edge(tx, task.id, "part_of", task.run)
             if task.map_of:
-                self.ledger.edge(tx, task.id, "part_of", task.map_of, task.map_of)
+                self.ledger.edge(tx, task.id, "part_of", task.map_of)
 
     def of_run(self, run_id: str) -> list[Task]:
         """The tasks of a run, in the order of the calls; mapped ones behind what they belong to."""

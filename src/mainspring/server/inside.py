@@ -72,6 +72,7 @@ def _opener(step: StepAtWork) -> Any:
                     tx, kind="task", name=step.name, id=new_id(), experiment=experiment, parent=step.run,
                     series=step.log.series,
                 )  # fmt: skip
+                step.workspace.ledger.edge(tx, made.id, "logged_by", step.task, step.task)
             step.log.run = made.id
         return step.log.run
 

@@ -157,7 +157,7 @@ def resume_study(
     )
     _check(definition, timeout_s=timeout_s, jobs=jobs)
     objective = find_objective(definition.objective)
-    record = _continued(workspace, record, definition)
+    record = _continued(workspace, record, definition, _here(workspace))
     _drive(workspace, record, objective, timeout_s=timeout_s, jobs=jobs, on_trial=on_trial)
     return Study(workspace, record)
 
@@ -196,8 +196,7 @@ def _record(
                 made = store.runs.create(tx, kind="study", name=name, **run.fields)
                 if run.code is not None:
                     run.code(tx, made.id)
-                if here.task:
-                    workspace.ledger.edge(tx, made.id, "logged_by", here.task.id, here.task.id)
+                _link(workspace, tx, made.id, here)
                 for artifact in artifacts.values():
                     known.add(tx, artifact, by_task=None)
                     workspace.ledger.edge(tx, made.id, "uses", artifact.id)
@@ -216,7 +215,13 @@ def _record(
         raise ConflictError(
             f"The study `{name}` was begun with other inputs, so its trials can't be compared with new ones."
         )
-    return _continued(workspace, found, msgspec.structs.replace(definition, inputs=found.definition.inputs))
+    return _continued(workspace, found, msgspec.structs.replace(definition, inputs=found.definition.inputs), here)
+
+
+def _link(workspace: Workspace, tx: Transaction, study: str, here: _Here) -> None:
+    """Record that the task at work logs to a study, which an earlier attempt may have begun."""
+    if here.task:
+        workspace.ledger.edge(tx, study, "logged_by", here.task.id, here.task.id)
 
 
 class _Run(NamedTuple):
@@ -255,11 +260,12 @@ def _run_fields(workspace: Workspace, name: str, definition: Definition, here: _
     return _Run(fields, keep)
 
 
-def _continued(workspace: Workspace, record: StudyRecord, definition: Definition) -> StudyRecord:
+def _continued(workspace: Workspace, record: StudyRecord, definition: Definition, here: _Here) -> StudyRecord:
     store = StudyStore(workspace)
     record = msgspec.structs.replace(record, definition=definition)
     with workspace.database.transaction() as tx:
         store.redefine(tx, record)
+        _link(workspace, tx, record.id, here)
         run = store.runs.get(record.id)
         if run.state is not RunState.RUNNING:
             store.runs.resume(tx, run)
