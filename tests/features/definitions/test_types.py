@@ -99,6 +99,25 @@ def test_what_is_computed_must_be_of_the_type_itself() -> None:
         of_declared_types(rows, {"x": "i64"}, (), refused)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "given"), [
+        ("i64", "null"), ("list[i64]", "list[null]"), ('struct{"a": list[str], "b": i8}', 'struct{"a": null, "b": i8}'),
+        ("array[f32, 2]", "array[null, 2]"), ("list[list[decimal[10, 2]]]", "list[list[null]]"), ("enum[\"a\"]", "null"),
+    ],
+)  # fmt: skip
+def test_what_is_computed_of_nulls_alone_is_of_each_type(wanted: str, given: str) -> None:
+    rows = pl.LazyFrame([pl.Series("x", [None, None], dtype=named_type(given, ""))])
+    found = of_declared_types(rows, {"x": wanted}, (), refused).collect()
+    assert found.equals(pl.DataFrame([pl.Series("x", [None, None], dtype=named_type(wanted, ""))]))
+
+
+def test_what_is_not_of_the_type_that_polars_planned_is_refused_when_it_is_there() -> None:
+    rows = pl.LazyFrame({"x": [[1]], "y": [["a"]]}).select(pl.col("x").list.set_union("y"))
+    assert rows.collect_schema()["x"] == pl.List(pl.Int64)
+    with pytest.raises(pl.exceptions.SchemaError, match=r"`x` is List\(String\), expected List\(Int64\)"):
+        of_declared_types(rows, {"x": "list[i64]"}, (), refused).collect()
+
+
 @pytest.mark.parametrize("depth", range(3))
 def test_a_time_beyond_the_declared_type_is_an_error_and_no_other_time(depth: int) -> None:
     far, wanted = pl.Series("x", [10**17]).cast(pl.Datetime("ms")), "datetime[us]"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from mainspring.errors import InvalidError, WrongTypeError, close_names
 from mainspring.features.definitions.expressions import read
 from mainspring.features.definitions.functions import Functions
-from mainspring.features.definitions.records import OnDemandRecord
+from mainspring.features.definitions.records import OnDemandRecord, Python
+from mainspring.features.definitions.types import is_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -17,21 +18,43 @@ def computed(record: OnDemandRecord, frame: pl.DataFrame, functions: Functions) 
     """The features of a frame that holds the columns of the request and of the inputs; a row for each row, in order.
 
     Raises:
-        InvalidError: the function or an expression fails, gives other rows, or misses a feature.
+        InvalidError: the function or an expression fails, gives other rows or types, or misses a feature.
         WrongTypeError: the function gives no frame.
     """
     import polars as pl
 
-    names = [field.name for field in record.fields]
-    if record.transform is None:
-        try:
-            return frame.select(read(field.formula, field.name) for field in record.fields)
-        except pl.exceptions.PolarsError as error:
-            said = str(error).split("\n")[0]
-            raise InvalidError(f"{record.name}.features", said, "expressions over request and inputs") from error
-    where = f"{record.transform.module}:{record.transform.qualname}"
+    if record.transform is not None:
+        return _typed(record, _called(record, record.transform, frame, functions))
     try:
-        found = functions.load(record.transform)(frame)
+        return _typed(record, frame.select(read(field.formula, field.name) for field in record.fields))
+    except pl.exceptions.PolarsError as error:
+        said = str(error).split("\n")[0]
+        raise InvalidError(f"{record.name}.features", said, "expressions over request and inputs") from error
+
+
+def _typed(record: OnDemandRecord, found: pl.DataFrame) -> pl.DataFrame:
+    """What was computed, of the types of this version as far as they are known; nulls alone may be of any."""
+    from mainspring.data.tables.type_names import name_of_type, named_type
+
+    changed = []
+    for field in record.fields:
+        column = found.get_column(field.name)
+        if not field.dtype or column.dtype == (wanted := named_type(field.dtype, field.name)):
+            continue
+        if not is_of(wanted, column.dtype):
+            given, expected = name_of_type(column.dtype), f"{field.dtype}, its type in this version of the view"
+            raise InvalidError(f"{record.name}.{field.name}", given, expected)
+        changed.append(column.cast(wanted))
+    return found.with_columns(changed) if changed else found
+
+
+def _called(record: OnDemandRecord, transform: Python, frame: pl.DataFrame, functions: Functions) -> pl.DataFrame:
+    import polars as pl
+
+    names = [field.name for field in record.fields]
+    where = f"{transform.module}:{transform.qualname}"
+    try:
+        found = functions.load(transform)(frame)
     except InvalidError:
         raise
     except Exception as error:

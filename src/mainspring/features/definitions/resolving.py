@@ -211,10 +211,5 @@ def _computed(record: OnDemandRecord, schema: Mapping[str, pl.DataType], functio
     frame = pl.DataFrame(schema=dict(schema))
     expect_no_codes(record.name, record.fields, frame.schema)
     found = dict(schema_of(computed(record, frame, functions)))
-    if record.transform is None:
-        fields = tuple(msgspec.structs.replace(field, dtype=found[field.name]) for field in record.fields)
-        return msgspec.structs.replace(record, fields=fields)
-    for field in record.fields:
-        if found[field.name] != field.dtype:
-            raise InvalidError(f"{record.name}.{field.name}", found[field.name], f"what was declared, {field.dtype}")
-    return record
+    fields = tuple(msgspec.structs.replace(field, dtype=field.dtype or found[field.name]) for field in record.fields)
+    return msgspec.structs.replace(record, fields=fields)

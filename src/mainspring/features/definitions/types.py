@@ -1,13 +1,13 @@
 """The types that a version of a view has for ever: what its source gives later is of them, or is refused.
 
 One rule, wherever values come from and go to: a column that the view takes as it is may come in a type of which each value is
-exactly one of the declared type; what is computed must be of the declared type itself.
+exactly one of the declared type; what is computed must be of the declared type itself, but where it is null all over.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from mainspring.errors import InvalidError
@@ -24,10 +24,11 @@ def of_declared_types(
 ) -> pl.LazyFrame:  # fmt: skip
     """Rows whose columns have the declared types; only those that are taken `as_they_are` may come in a narrower one.
 
-    `refused` makes the error of a column with the name of the type that it has.
+    `refused` makes the error of a column with the name of the type that it has. Lists and structs that are computed are looked
+    at again when they are: of nulls alone they may be of another type than Polars plans.
 
     Raises:
-        InvalidError: a column is of another type.
+        InvalidError: a column is of another type. When rows are collected it is Polars' error.
     """
     import polars as pl
 
@@ -37,12 +38,40 @@ def of_declared_types(
     changed = []
     for name, told in declared.items():
         wanted, given = named_type(told, name), schema[name]
-        if given == wanted:
-            continue
-        if name not in as_they_are or not holds(wanted, given):
+        is_computed = name not in as_they_are
+        if not (is_of(wanted, given) if is_computed else holds(wanted, given)):
             raise refused(name, name_of_type(given))
-        changed.append(_cast(pl.col(name), given, wanted).alias(name))
+        if is_computed and wanted.is_nested():
+            changed.append(_held(pl.col(name), wanted))
+        elif given != wanted:
+            changed.append(_cast(pl.col(name), given, wanted).alias(name))
     return rows.with_columns(changed) if changed else rows
+
+
+def is_of(wanted: pl.DataType, given: pl.DataType) -> bool:
+    """Whether a type is the wanted one, but for parts of which nothing but nulls is known.
+
+    >>> import polars as pl
+    >>> is_of(pl.List(pl.Int8()), pl.List(pl.Null())), is_of(pl.List(pl.Int8()), pl.Null()), is_of(pl.Int64(), pl.Int8())
+    (True, True, False)
+    """
+    import polars as pl
+
+    if given in (wanted, pl.Null()):
+        return True
+    return _is_alike(wanted, given) and all(is_of(*each) for each in _parts(wanted, given))
+
+
+def _held(column: pl.Expr, wanted: pl.DataType) -> pl.Expr:
+    """The column in the wanted type, whatever Polars (2.1) planned: it plans `list.diff` of nulls to be what it isn't."""
+    import polars as pl
+
+    def held(values: pl.Series) -> pl.Series:
+        if not is_of(wanted, values.dtype):
+            raise pl.exceptions.SchemaError(f"`{values.name}` is {values.dtype}, expected {wanted}")
+        return values.cast(wanted)
+
+    return column.map_batches(held, return_dtype=wanted, is_elementwise=True)
 
 
 def holds(wanted: pl.DataType, given: pl.DataType) -> bool:
@@ -75,16 +104,33 @@ def _holds_items(wanted: pl.DataType, given: pl.DataType) -> bool:
     """The same of lists, arrays and structs, whose items or fields are held one by one."""
     import polars as pl
 
+    is_list = isinstance(wanted, pl.List) and isinstance(given, pl.Array)
+    return (is_list or _is_alike(wanted, given)) and all(holds(*each) for each in _parts(wanted, given))
+
+
+def _is_alike(wanted: pl.DataType, given: pl.DataType) -> bool:
+    """Whether both are lists, arrays of one size, or structs of the same fields."""
+    import polars as pl
+
+    from mainspring.data.tables.nested import fields_of
+
+    if isinstance(wanted, pl.Array) and isinstance(given, pl.Array):
+        return given.size == wanted.size
+    if isinstance(wanted, pl.Struct) and isinstance(given, pl.Struct):
+        return list(fields_of(wanted)) == list(fields_of(given))
+    return isinstance(wanted, pl.List) and isinstance(given, pl.List)
+
+
+def _parts(*both: pl.DataType) -> Iterator[tuple[pl.DataType, ...]]:
+    """The types of the items of two lists or arrays, or of the fields of two structs."""
+    import polars as pl
+
     from mainspring.data.tables.nested import fields_of, instance
 
-    if isinstance(wanted, pl.Struct):
-        ours, theirs = fields_of(wanted), fields_of(given)
-        return list(ours) == list(theirs) and all(holds(ours[name], theirs[name]) for name in ours)
-    if not isinstance(wanted, pl.List | pl.Array) or not isinstance(given, pl.List | pl.Array):
-        return False
-    if isinstance(wanted, pl.Array) and not (isinstance(given, pl.Array) and given.size == wanted.size):
-        return False
-    return holds(instance(wanted.inner), instance(given.inner))
+    parts = (
+        [instance(each.inner)] if isinstance(each, pl.List | pl.Array) else fields_of(each).values() for each in both
+    )
+    return zip(*parts, strict=True)
 
 
 def _holds_numbers(wanted: pl.DataType, given: pl.DataType) -> bool:
