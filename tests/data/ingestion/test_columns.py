@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import polars as pl
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,20 @@ from mainspring.workspace import Workspace
 
 NEW_YORK = "America/New_York"
 BIG = 2**53 + 1
+
+
+@pytest.fixture
+def made(workspace: Workspace, postgres: Any) -> str:
+    """A database with types of its own."""
+    url: str = postgres.url()
+    base, _, schema = url.partition("&schema=")
+    with psycopg.connect(base, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {schema}")
+        connection.execute(f"SET search_path = {schema}")
+        connection.execute("CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE DOMAIN price AS numeric(8, 2)")
+        connection.execute("CREATE DOMAIN whole AS int4; CREATE DOMAIN odd AS whole CHECK (VALUE % 2 = 1)")
+        connection.execute("CREATE TYPE pair AS (a int4, b text)")
+    return url
 
 
 def read(url: str, given: str, dtype: Any = None, *, to: str = "t") -> list[Any]:
@@ -39,7 +54,8 @@ def read(url: str, given: str, dtype: Any = None, *, to: str = "t") -> list[Any]
         ("TIMESTAMP '2020-01-01 12:34'", "date", "2020-01-01 12:34:00"), ("TRUE", "i64", "bool"), ("15", "str", "i32"),
         ("'NaN'::numeric", None, "NaN"), ("'NaN'::numeric(6, 2)", None, "NaN"), ("'-Infinity'::numeric", None, "-Infinity"),
         ("ARRAY[1, 'NaN'::numeric]", None, "NaN"), ("1e60::numeric", None, "1000"), ("int4range(1, 3)", None, r"\[1, 3\)"),
-        ("'12:00+02'::timetz", None, r"12:00:00\+02:00"), ("ARRAY[[1, 2], [3, 4]]", None, r"\[\[1, 2\], \[3, 4\]\]"),
+        ("'12:00+02'::timetz", None, r"12:00:00\+02:00"), ("ARRAY['12:00+02'::timetz]", None, r"12:00:00\+02:00"),
+        ("ARRAY[[NULL, '12:00+02'::timetz]]", None, r"12:00:00\+02:00"), ("ARRAY[int4range(1, 3)]", None, r"\[1, 3\)"),
     ],
 )  # fmt: skip
 def test_what_a_type_of_postgres_would_lose_is_refused(
@@ -76,6 +92,40 @@ def test_a_numeric_goes_behind_others_only_as_it_is(workspace: Workspace, postgr
     rows = "(VALUES (1, 1.1), (2, 3.125), (3, 10)) AS v(id, x)"
     ingest(Sql(postgres.url(), query=f"SELECT * FROM {rows}", cursor="id", batch_rows=1), to="finer")
     assert dataset("finer").to_polars()["x"].to_list() == [Decimal("1.1"), Decimal("3.125"), Decimal(10)]
+
+
+@pytest.mark.one_backend("the source is a server")
+@pytest.mark.parametrize(
+    ("given", "dtype", "value"),
+    [
+        ("ARRAY[1.5, NULL]::numeric(6, 2)[]", "list[decimal[6, 2]]", [Decimal("1.50"), None]),
+        ("ARRAY[]::numeric(6, 2)[]", "list[decimal[6, 2]]", []), ("ARRAY[NULL]::int8[]", "list[i64]", [None]),
+        ("ARRAY[[NULL, 2.5], [3, 4]]::numeric(6, 2)[]", "list[list[decimal[6, 2]]]", [[None, 2.5], [3, 4]]),
+        ("ARRAY[[1.25::numeric]]", "list[list[decimal[38, 2]]]", [[Decimal("1.25")]]),
+        ("ARRAY[[1, 2], [3, NULL]]", "list[list[i32]]", [[1, 2], [3, None]]),
+        ("ARRAY['\\x00ff'::bytea, NULL]", "list[bin]", [b"\x00\xff", None]), ("ARRAY['[1]'::jsonb]", "list[str]", ["[1]"]),
+        ("ARRAY[TIME '12:00:00.5']", "list[time]", [dt.time(12, 0, 0, 500_000)]), ("ROW(1, NULL, 'a b')", "str", '(1,,"a b")'),
+        ("ARRAY['ok', NULL]::mood[]", "list[str]", ["ok", None]), ("'ok'::mood", "str", "ok"), ("5::odd", "i32", 5),
+        ("ARRAY[5, NULL]::odd[]", "list[i32]", [5, None]), ("ARRAY[1.5]::price[]", "list[decimal[38, 2]]", [Decimal("1.50")]),
+        ("ARRAY[(1, 'x')::pair]", "list[str]", ["(1,x)"]),
+    ],
+)  # fmt: skip
+def test_values_of_postgres_come_with_their_type(made: str, given: str, dtype: str, value: Any) -> None:
+    assert read(made, given) == [value]
+    assert dict(dataset("t").latest().schema)["x"] == dtype
+
+
+@pytest.mark.one_backend("the source is a server")
+def test_arrays_of_several_dimensions_are_no_one_column(workspace: Workspace, postgres: Any) -> None:
+    def query(third: str) -> str:
+        return f"SELECT * FROM (VALUES (1, ARRAY[[1], [2]]), (2, NULL), (3, {third})) AS v(id, x)"
+
+    with pytest.raises(
+        InvalidError, match=r"row 3, column `x`: `\[5\]` is not values of one type, `list\[list\[i32\]\]`"
+    ):
+        ingest(Sql(postgres.url(), query=query("ARRAY[5]")), to="t")
+    ingest(Sql(postgres.url(), query=query("'{}'")), to="t")
+    assert dataset("t").to_polars()["x"].to_list() == [[[1], [2]], None, []]
 
 
 @pytest.mark.one_backend("the source is a server")

@@ -6,7 +6,7 @@ Polars rounds what it is given a type for, and decimals in lists even without: s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import time
+from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -15,12 +15,14 @@ import polars as pl
 
 from mainspring.data.ingestion.alignment import exactly
 from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS, is_exact
+from mainspring.data.tables.nested import leaf_of
 from mainspring.data.tables.type_names import name_of_type
 from mainspring.errors import InvalidError, shorten
 
 Value = Any  # of a column
 Naming = Callable[[int], str]
 """The name of a row by its place."""
+_COLUMNAR = (bool, int, float, Decimal, str, bytes, date, time, timedelta)  # of which columns are made
 _DIGITS = 38  # of a decimal
 _TOO_LARGE = "a number that a float holds exactly"
 _TOO_LARGE_HINT = "A type such as decimal[20, 0], or a cast in the query, keeps its digits."
@@ -58,19 +60,35 @@ class Column:
         return is_float and self.told in (None, pl.Float64())
 
     def _own(self) -> pl.Series:
-        dtype = self._decimals() or self.told
+        dtype = self._kept()
         try:
             found = pl.Series(self.name, self.values, dtype=dtype, strict=True)
         except (TypeError, OverflowError, *ERRORS_OF_POLARS) as error:
+            self._expect_columnar()
             row = self._first(lambda rows: pl.Series(self.name, self.values[:rows], dtype=dtype, strict=True))
             expected = f"values of one type{f', `{name_of_type(dtype)}`' if dtype is not None else ''}"
             raise self._misfit(row, expected, "Cast it in the query.") from error
-        zoned = isinstance(found.dtype, pl.Time) and any(getattr(value, "tzinfo", None) for value in self.values)
-        if found.dtype == pl.Object() or zoned:
-            kind = time if zoned else object
-            row = next(row for row, value in enumerate(self.values) if isinstance(value, kind))
-            raise self._misfit(row, "a value of a type that columns have", "Cast it in the query, e.g. to text.")
+        if dtype is None and leaf_of(found.dtype) in (pl.Object(), pl.Time()):
+            self._expect_columnar()
         return found
+
+    def _kept(self) -> pl.DataType | None:
+        """The type that keeps the values, as deep as they are: databases don't say how many dimensions an array has."""
+        dtype = self._decimals() or self.told
+        if dtype is None or (self.told is not None and not isinstance(self.told, pl.List)):
+            return dtype
+        deepest, dtype = max(map(_depth, self.values), default=0), leaf_of(dtype)
+        for _ in range(max(deepest, int(self.told is not None))):
+            dtype = pl.List(dtype)
+        return dtype
+
+    def _expect_columnar(self) -> None:
+        """Refuse values of which there are no columns, such as ranges, and times of day in a zone, which Polars would cut."""
+        for row, value in enumerate(self.values):
+            for each in _leaves(value):
+                if not isinstance(each, _COLUMNAR) or (isinstance(each, time) and each.tzinfo):
+                    expected = "a value of a type that columns have"
+                    raise self._misfit(row, expected, "Cast it in the query, e.g. to text.", each)
 
     def _numbers(self) -> pl.Series:
         """Whole numbers and others as floats that hold them."""
@@ -91,7 +109,7 @@ class Column:
         return pl.Series(self.name, found, dtype=wanted)
 
     def _decimals(self) -> pl.DataType | None:
-        """The type of decimals, also in lists, that keeps all their digits; None if these aren't any."""
+        """The type that keeps all digits of decimals, also of those in lists; None if there are none."""
         sample = next((value for value in self.values if next(_leaves(value), None) is not None), None)
         if not isinstance(next(_leaves(sample), None), Decimal):
             return None
@@ -112,12 +130,7 @@ class Column:
                 if whole + scale > _DIGITS:
                     expected = f"a number of at most {_DIGITS} digits, {scale} of them behind the point"
                     raise self._misfit(row, expected, "Round it in the query, or cast it to text.", each)
-        if self.told is not None:
-            return self.told
-        dtype: pl.DataType = pl.Decimal(_DIGITS, scale)
-        while isinstance(sample, list):
-            dtype, sample = pl.List(dtype), next((each for each in sample if each is not None), None)
-        return dtype
+        return self.told or pl.Decimal(_DIGITS, scale)
 
     def _brought(self, own: pl.Series, wanted: pl.DataType) -> pl.Series:
         try:
@@ -154,6 +167,14 @@ def _leaves(value: Value) -> Iterator[Value]:
             yield from _leaves(each)
     elif value is not None:
         yield value
+
+
+def _depth(value: Value) -> int:
+    """How many lists stand around the first value, or null, of a list."""
+    depth = 0
+    while isinstance(value, list):
+        depth, value = depth + 1, next((each for each in value if each is not None), None)
+    return depth
 
 
 def _plain(value: Value) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from os.path import normpath
@@ -21,6 +21,7 @@ try:
     import psycopg
     from psycopg.adapt import Transformer
     from psycopg.pq import Format
+    from psycopg.types import TypeInfo
     from psycopg.types.datetime import IntervalLoader
     from psycopg.types.string import TextLoader
 except ImportError as error:
@@ -32,7 +33,17 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _TABLE = """
 SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = to_regclass(%s)
 """
-_AS_TEXT = ("uuid", "json", "jsonb", "inet", "cidr", "xml")
+# Arrays of types that a database has of its own: their elements, and the type that is behind a domain.
+_ARRAYS = """
+WITH RECURSIVE behind AS (
+    SELECT typarray AS array_oid, oid AS element, typdelim, oid, typname, typtype, typbasetype FROM pg_type
+    WHERE typarray <> 0 AND typarray = ANY(%s)
+    UNION ALL
+    SELECT array_oid, element, behind.typdelim, base.oid, base.typname, base.typtype, base.typbasetype
+    FROM behind JOIN pg_type base ON base.oid = behind.typbasetype WHERE behind.typtype = 'd'
+) SELECT array_oid, element, typdelim, oid, typname FROM behind WHERE typtype <> 'd'
+"""
+_AS_TEXT = ("uuid", "json", "jsonb", "inet", "cidr", "xml", "record")
 _TYPES: dict[str, pl.DataType] = {
     "bool": pl.Boolean(), "int2": pl.Int16(), "int4": pl.Int32(), "int8": pl.Int64(), "oid": pl.Int64(),
     "float4": pl.Float32(), "float8": pl.Float64(), "text": pl.String(), "varchar": pl.String(), "bpchar": pl.String(),
@@ -78,10 +89,13 @@ class Driver:
     @contextmanager
     def query(self, sql: str, params: tuple[Any, ...]) -> Iterator[_Answer]:
         """Run a query in a snapshot that only reads."""
-        with self._connected() as connection, connection.cursor(name="mainspring") as cursor:
-            # Without parameters a percent sign stands for itself.
-            cursor.execute(sql, params or None)
-            yield _Answer(cursor, connection, self.place)
+        with self._connected() as connection, _opened(connection, sql, params) as cursor:
+            if not _learn_arrays(cursor.description or (), connection):
+                yield _Answer(cursor, connection, self.place)
+                return
+            cursor.close()  # nothing was read yet; what it knows of types it had from the beginning
+            with _opened(connection, sql, params) as knowing:
+                yield _Answer(knowing, connection, self.place)
 
     @contextmanager
     def _connected(self) -> Iterator[psycopg.Connection[Any]]:
@@ -148,7 +162,7 @@ class _Answer:
                 except psycopg.DataError as error:
                     return InvalidError(
                         f"{self._place}, row {self._fetched + row + 1}, column `{name}`", value.decode(),
-                        f"a value that a column holds ({_first_line(error).partition(':')[0]})",
+                        f"a value that a column holds ({_first_line(error).partition(': ')[0]})",
                         "Make it null or text in the query.",
                     )  # fmt: skip
         return None
@@ -159,17 +173,37 @@ class _Answer:
         return None if row is None else row[0]
 
 
+@contextmanager
+def _opened(
+    connection: psycopg.Connection[Any], sql: str, params: tuple[Any, ...]
+) -> Iterator[psycopg.ServerCursor[Any]]:
+    with connection.cursor(name="mainspring") as cursor:
+        yield cursor.execute(sql, params or None)  # without parameters a percent sign stands for itself
+
+
+def _learn_arrays(columns: Sequence[Any], connection: psycopg.Connection[Any]) -> bool:
+    """Have arrays of enums, domains and the like read as lists of what their elements are read as; whether there are any."""
+    adapters = connection.adapters
+    unknown = [column.type_code for column in columns if adapters.types.get(column.type_code) is None]
+    found = connection.execute(_ARRAYS, (unknown,)).fetchall() if unknown else []
+    for array, element, delimiter, base, name in found:
+        TypeInfo(name, element, array, delimiter=delimiter).register(connection)
+        if loader := adapters.get_loader(base, Format.TEXT):
+            adapters.register_loader(element, loader)
+    return bool(found)
+
+
 def _type_of(column: Any, connection: psycopg.Connection[Any]) -> pl.DataType | None:
     """The type of a column; None if values must say it."""
     known = connection.adapters.types.get(column.type_code)
-    name = known.name if known else ""
-    if name == "numeric":
+    if known is None:
+        return None
+    dtype = _TYPES.get(known.name)
+    if known.name == "numeric":
         is_held = column.precision and 0 <= column.scale <= column.precision <= _MOST_DIGITS
-        return pl.Decimal(column.precision, column.scale) if is_held else None
-    if known is not None and known.array_oid == column.type_code:
-        inner = _TYPES.get(name)
-        return pl.List(inner) if inner is not None else None
-    return _TYPES.get(name)
+        dtype = pl.Decimal(column.precision, column.scale) if is_held else None
+    is_array = known.array_oid == column.type_code
+    return pl.List(dtype) if is_array and dtype is not None else dtype
 
 
 def _first_line(error: Exception) -> str:

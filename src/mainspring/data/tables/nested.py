@@ -16,6 +16,17 @@ def instance(dtype: object) -> pl.DataType:
     return dtype() if isinstance(dtype, type) and issubclass(dtype, pl.DataType) else dtype  # type: ignore[return-value]  # either form of a type
 
 
+def leaf_of(dtype: pl.DataType) -> pl.DataType:
+    """The type of what lists hold at last; of anything else itself.
+
+    >>> leaf_of(pl.List(pl.List(pl.Int8())))
+    Int8
+    """
+    while isinstance(dtype, pl.List):
+        dtype = instance(dtype.inner)
+    return dtype
+
+
 def structs(name: str, fields: Sequence[pl.Series], is_there: pl.Series) -> pl.Series:
     """Structs of these fields, null where none is there.
 
