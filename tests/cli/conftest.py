@@ -87,6 +87,31 @@ def other():
     return load(7)
 """
 
+# A step that makes something, fails, and goes on from its checkpoint when it is tried again.
+TRIED = """
+import mainspring as ms
+import polars as pl
+
+
+@ms.step(retries=1, backoff_s=0)
+def train() -> int:
+    kept = ms.checkpoints(keep_last=1)
+    ms.log_metric("loss", 0.5)
+    print("begun")
+    if kept.latest() is None:
+        for step in range(2):
+            kept.save([step], step=step)
+        ms.dataset("made").commit(pl.DataFrame({"a": [1]}))
+        raise ValueError("the first time")
+    kept.load(kept.latest())
+    return 1
+
+
+@ms.pipeline
+def main():
+    return train()
+"""
+
 
 def mainspring(*words: str, cwd: Path, **variables: str) -> Called:
     """Call the command line in a process of its own, which has the hash seed that it would start again for."""
@@ -157,3 +182,13 @@ def look(ran: Path) -> Callable[..., Result]:
         return CliRunner().invoke(cli, ["-C", str(ran), *words], prog_name="mainspring")
 
     return call
+
+
+@pytest.fixture(scope="session")
+def tried(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose only step failed, when it had made something, and was tried again."""
+    folder = tmp_path_factory.mktemp("tried")
+    (folder / "flow.py").write_text(TRIED)
+    (folder / "mainspring.toml").write_text('[pipelines]\nmain = "flow:main"\n')
+    assert mainspring("run", "-q", "--runner", "inline", cwd=folder).returncode == 0
+    return folder

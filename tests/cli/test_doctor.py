@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -95,3 +96,18 @@ def test_what_depends_on_each_of_many_blobs_is_told_with_what_to_do(tmp_path: Pa
         assert re.search(f"on it depend: {told}\n +{remedy}", found.stdout), found.stdout
     kinds = r"\d with results, \d with recorded code or environments, 2 with logs"
     assert re.search(rf"WRONG  blobs: \d+ are corrupt or missing: {kinds}", found.stdout), found.stdout
+
+
+def test_the_damaged_result_of_an_attempt_is_named_with_its_step_and_run(tried: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(tried, folder)
+    document = json.loads(
+        CliRunner().invoke(cli, ["-C", str(folder), "runs", "checkpoints", "latest", "--json"]).stdout
+    )
+    (kept,) = document["checkpoints"]
+    (blob,) = (folder / ".mainspring" / "blobs").rglob(f"*{kept['encoded']['blob'][6:]}")
+    blob.chmod(0o644)
+    blob.write_bytes(b"spoilt")
+    found = CliRunner().invoke(cli, ["-C", str(folder), "doctor", "--blobs"])
+    run = document["run"][:12]
+    assert f"checkpoint `state[1]` of attempt 1 of step `train` in run {run} (main)" in found.stdout

@@ -238,3 +238,38 @@ def test_items_of_a_mapped_step_are_folded(tmp_path: Path) -> None:
     assert mainspring("run", "many.py", "-q", cwd=tmp_path).returncode == 0
     assert "each[7]" not in look(tmp_path, "runs", "show", "latest").stdout
     assert "each[7]" in look(tmp_path, "runs", "show", "latest", "--all").stdout
+
+
+def test_a_step_tells_what_each_of_its_attempts_had_and_made(tried: Path) -> None:
+    task = json.loads(look(tried, "runs", "show", "latest", "train", "--json").stdout)["task"]
+    first, second = task["attempts"]
+    made = [
+        [(each["role"], each["label"], each["removed_at"] is None) for each in one["made"]] for one in (first, second)
+    ]
+    assert made == [
+        [("checkpoint_of", "state[0]", False), ("checkpoint_of", "state[1]", True), ("made_by", "made/1", True)],
+        [("made_by", "result", True), ("logged_by", "train", True)],
+    ]
+    assert [(each["role"], each["label"]) for each in second["had"]] == [("uses", "state[1]")]
+    assert (first["had"], first["metrics"], second["metrics"]) == ([], {"loss": 0.5}, {"loss": 0.5})
+    assert task["made"] == []
+    shown = look(tried, "runs", "show", "latest", "train").stdout
+    told = [line.split(maxsplit=1)[1] if "attempts" in line else line.strip() for line in shown.splitlines()]
+    assert told[told.index("1: failed (ValueError: the first time)") :][:7] == [
+        "1: failed (ValueError: the first time)",
+        "kept the checkpoint artifact state[1], artifact state[0] (removed)",
+        "made dataset version made/1",
+        "metrics loss = 0.5",
+        "2: succeeded",
+        "made artifact result",
+        "logged run train",
+    ]
+    (hint,) = [line for line in shown.splitlines() if line.startswith("printed")]
+    assert look(tried, *hint.split()[2:]).stdout.count("begun") == 2
+
+
+def test_the_lineage_of_what_a_failed_attempt_made_names_the_attempt(tried: Path) -> None:
+    assert "made by attempt 1 of train" in look(tried, "lineage", "made").stdout
+    assert "checkpoint of attempt 1 of train" in look(tried, "lineage", "latest").stdout
+    run = json.loads(look(tried, "runs", "show", "latest", "--json").stdout)["run"]["id"]
+    assert "has attempt 1 of train" in look(tried, "lineage", run, "--down").stdout

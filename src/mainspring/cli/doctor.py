@@ -191,7 +191,8 @@ def _results(workspace: Workspace, digest: str) -> Iterator[str]:
     holding = "SELECT id, name FROM artifact WHERE encoded LIKE ? AND removed_at IS NULL"
     for artifact, name in database.query(holding, (f"%{digest}%",)):
         row = database.query_one(
-            "SELECT edge.role, task.name, run.id, run.name FROM edge LEFT JOIN task ON task.id = edge.dst"
+            "SELECT edge.role, attempt.number, task.name, run.id, run.name FROM edge"
+            " LEFT JOIN attempt ON attempt.id = edge.dst LEFT JOIN task ON task.id = COALESCE(attempt.task, edge.dst)"
             " JOIN run ON run.id = COALESCE(task.run, edge.dst)"
             " WHERE edge.src = ? AND edge.role IN ('made_by', 'checkpoint_of')",
             (artifact,),
@@ -199,9 +200,10 @@ def _results(workspace: Workspace, digest: str) -> Iterator[str]:
         if row is None:
             yield f"`{name}`, which a pipeline was given"
         else:
-            role, step, run, run_name = row
+            role, attempt, step, run, run_name = row
             kind, of_step = "output" if role == "made_by" else "checkpoint", f" of step `{step}`" if step else ""
-            yield f"{kind} `{name}`{of_step} in run {text.short(run)} ({run_name})"
+            of_attempt = f" of attempt {attempt}" if attempt else ""
+            yield f"{kind} `{name}`{of_attempt}{of_step} in run {text.short(run)} ({run_name})"
         yield from _made_from(workspace, artifact)
 
 

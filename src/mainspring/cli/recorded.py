@@ -8,6 +8,7 @@ import click
 
 from mainspring.cli import text
 from mainspring.cli.app import Invocation
+from mainspring.cli.attempts import attempt_records, shown_attempts
 from mainspring.cli.records import listing, step_document, task_store, text_line
 from mainspring.errors import NotFoundError, close_names, listed
 
@@ -29,7 +30,7 @@ def show_step(invocation: Invocation, run: Run, name: str) -> None:
         near = close_names(name, names)
         hint = "" if near else f"Its steps: {listed(names)}." if names else "It has no steps."
         raise NotFoundError("step", name, near, hint, owner=f"Run {text.short(run.id)}")
-    document = step_document(invocation.workspace, run, task)
+    document = step_document(invocation.workspace, run, task, attempt_records(invocation.workspace, task))
     invocation.show(document, lambda: _step(run, task, document["task"]))
 
 
@@ -37,16 +38,14 @@ def _step(run: Run, task: Task, record: dict[str, Any]) -> str:
     from mainspring.cli.records import shown_files, undeclared
 
     reused = record["reused_from_run"]
-    tried = [
-        f"{each['number']}: {each['state']}{_of(each)}" for each in record["attempts"] if len(record["attempts"]) > 1
-    ]
+    earlier = " --attempts" if any(each["log"] for each in record["attempts"][:-1]) else ""
     facts = [
         ("step", f"{text.bold(task.name)}  {text.state(task.state)}  ({task.step})"),
         ("run", f"{text.short(run.id)}, {run.name}"),
         ("reused from", f"run {text.short(reused)}" if reused else ""),
         ("took", text.duration(task.wall_s)),
         ("used", ", ".join(part for part in (_cpu(task), _memory(task)) if part)),
-        ("attempts", "\n".join(tried)),
+        ("attempts", shown_attempts(record["attempts"])),
         ("why", "\n".join(task.reasons)),
         ("undeclared", "\n".join(line.removeprefix("undeclared ") for line in undeclared(task))),
         ("seed", str(task.seed)),
@@ -57,7 +56,10 @@ def _step(run: Run, task: Task, record: dict[str, Any]) -> str:
         ("read", "\n".join(node["label"] for node in record["read"])),
         ("made", "\n".join(node["label"] for node in record["made"])),
         ("error", click.style(task.error, fg="red") if task.error else ""),
-        ("printed", f"mainspring logs {text.short(run.id)} {task.name}" if task.log or reused else ""),
+        (
+            "printed",
+            f"mainspring logs {text.short(run.id)} {task.name}{earlier}" if task.log or reused or earlier else "",
+        ),
     ]
     parts = [text.facts(facts)]
     for title, found in (
@@ -89,10 +91,6 @@ def _values(found: dict[str, list[dict[str, Any]]]) -> list[list[str]]:
             ]
         )
     return rows
-
-
-def _of(attempt: dict[str, Any]) -> str:
-    return f" ({text_line(attempt['message'])})" if attempt["message"] else ""
 
 
 def _cpu(task: Task) -> str:

@@ -91,14 +91,10 @@ def task_records(workspace: Workspace, tasks: Sequence[Task]) -> list[dict[str, 
     return records
 
 
-def step_document(workspace: Workspace, run: Run, task: Task) -> dict[str, Any]:
+def step_document(workspace: Workspace, run: Run, task: Task, attempts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """One task with everything that is known of it: inputs, outputs, attempts, what it read, made and logged."""
     store = task_store(workspace)
     inputs = {name: list(_ends(workspace, binding, {})) for name, binding in (task.arguments or task.bindings).items()}
-    attempts: list[dict[str, Any]] = [
-        msgspec.to_builtins(attempt) | {"started_at": iso(attempt.started_at), "ended_at": iso(attempt.ended_at)}
-        for attempt in store.attempts(task.id)
-    ]
     read, made = touched(workspace, task.id)
     origin = store.get(task.reused_from) if task.reused_from else None
     more = {
