@@ -40,11 +40,25 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Raises `InvalidError` if text can't be written so."""
         expect_encoding(self.encoding)
-        if len(self.quote.encode()) > 1:
-            raise InvalidError("quote", self.quote, "one ASCII character, or none if quotes are plain text")
-        one = len(self.separator.encode()) == 1 and self.separator not in (self.quote, "\n", "\r")
-        if self.separator != "auto" and not one:
-            raise InvalidError("separator", self.separator, "one ASCII character other than `quote` and line breaks")
+        if self.quote and not _is_sign(self.quote, spaces=False):
+            expected = (
+                "one ASCII character, or none if quotes are plain text, and no letter, digit, space or line break"
+            )
+            raise InvalidError("quote", _shown(self.quote), expected)
+        if self.separator != "auto" and (not _is_sign(self.separator) or self.separator == self.quote):
+            expected = "one ASCII character other than `quote`, letters, digits and line breaks"
+            raise InvalidError("separator", _shown(self.separator), expected)
+
+
+def _is_sign(text: str, *, spaces: bool = True) -> bool:
+    """Whether a text is one character that may stand between fields, or around them without `spaces`, but not in them."""
+    is_one = len(text) == 1 and text.isascii() and not text.isalnum() and text not in "\n\r\0"
+    return is_one and (spaces or (text.isprintable() and text != " "))
+
+
+def _shown(text: str) -> str:
+    """A text whose line breaks, tabs and the like can be seen."""
+    return repr(text)[1:-1]
 
 
 def options_of(given: Options, name: str) -> Options:
