@@ -123,3 +123,26 @@ def test_requests_in_a_row_are_answered_in_a_row(place: Place) -> None:
     assert [told.index(b"[%d]" % each) for each in (0, 1, 2, 3, 4, 9)] == sorted(
         told.index(b"[%d]" % each) for each in (0, 1, 2, 3, 4, 9)
     )
+
+
+@pytest.mark.parametrize("offer", [b"h2c", b"websocket", b"TLS/1.3"])
+@pytest.mark.parametrize(
+    "body", [b"Content-Length: 3\r\n\r\n[%d]", b"Transfer-Encoding: chunked\r\n\r\n3\r\n[%d]\r\n0\r\n\r\n"]
+)
+def test_offers_of_another_protocol_are_not_taken_and_cost_no_body(place: Place, offer: bytes, body: bytes) -> None:
+    one = HEAD + b"Connection: keep-alive, Upgrade\r\nUpgrade: %s\r\n" % offer + body
+    last = HEAD + b"Connection: close\r\nContent-Length: 3\r\n\r\n[9]"
+    sent = b"".join(one % each for each in range(3)) + last
+    for parts in ([sent], [sent[at : at + 7] for at in range(0, len(sent), 7)]):
+        told = place.told(*parts)
+        assert [each.endswith(b"[%d]" % number) for each, number in zip(answers(told), (0, 1, 2, 9), strict=True)] == [
+            True
+        ] * 4
+    assert (
+        status(place.told(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\n\r\n"))
+        == 404
+    )
+
+
+def answers(told: bytes) -> list[bytes]:
+    return [b"HTTP/1.1 200" + each for each in told.split(b"HTTP/1.1 200")[1:]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from asyncio import Transport
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MOST_HEAD_BYTES = 1 << 16
@@ -16,11 +17,15 @@ _REFUSALS = {408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
 
 class Connection(HttpToolsProtocol):
-    """A connection. A request's line and headers that are too long are a 431, and that don't come in time a 408."""
+    """A connection. A request's line and headers that are too long are a 431, and that don't come in time a 408.
+
+    Offers of another protocol are not taken (RFC 9110, section 7.8): the request is answered as one without.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._is_head = True  # what comes next precedes a body
+        self._is_offer = False  # the request that is being read offers another protocol
         self._head_bytes = self._fed = 0
         self._since: float | None = None
 
@@ -33,7 +38,9 @@ class Connection(HttpToolsProtocol):
             if not self._fed:
                 self._since = self.loop.time()
             self._fed += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        while data:
+            data = self._parsed(data)
         if self._is_head and self._fed > MOST_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(431)
 
@@ -53,10 +60,14 @@ class Connection(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._is_head = False
-        super().on_headers_complete()
+        self._is_offer = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        if not self._is_offer:
+            self._is_head = False
+            super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        if self._is_offer:
+            return
         self._is_head, self._head_bytes, self._fed, self._since = True, 0, 0, None
         super().on_message_complete()
 
@@ -75,6 +86,26 @@ class Connection(HttpToolsProtocol):
             self._refuse(408)
         elif waited > silence_s:
             self.transport.close()
+
+    def _parsed(self, data: bytes) -> bytes:
+        """Parse what came; gives what is to be parsed next, as what follows an offer is the other protocol to the parser."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._is_offer:
+                return self._without_offer() + data[upgrade.args[0] :]
+        return b""
+
+    def _without_offer(self) -> bytes:
+        """The head that was read, without its offer, for a parser that is new."""
+        line = b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        lines = (b"%s: %s\r\n" % header for header in self.headers if header[0] != b"upgrade")
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        self._head_bytes = 0
+        return b"".join([line, *lines, b"\r\n"])
 
     def _is_answering(self) -> bool:
         cycle: Any = self.cycle  # None before the first request, whatever its annotation says
