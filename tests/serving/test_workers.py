@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
 from mainspring.errors import NotFoundError, UnavailableError
 from mainspring.serving import serve
+from mainspring.testing.processes import start_server
 from mainspring.workspace import Workspace, using
 from tests.serving.lines import Load, Server, make_project, served
 
+COMMAND = "import sys; from mainspring.__main__ import main; sys.argv = ['mainspring', *{arguments}]; main()"
 FEW_TRIES = "import mainspring.serving.supervisor as supervisor; supervisor.MOST_TRIES = 1"
 pytestmark = [
     pytest.mark.journey,
@@ -119,6 +123,20 @@ def test_a_worker_that_hangs_is_replaced(folder: Path) -> None:
         with pytest.raises(OSError):  # noqa: PT011  # how a connection breaks has several names
             running.ask(-5)
         assert running.pids(1) != {before}
+
+
+def test_a_server_of_the_command_line_outlives_the_process_that_answers(folder: Path) -> None:
+    process, told = start_server(COMMAND.format(arguments=["serve", "lines", "--port", "0", "--json"]), folder)
+    url = urlsplit(json.loads(told)["url"])
+    running = Server(process, url.hostname or "", url.port or 0)
+    try:
+        (before,) = running.pids(1)
+        with pytest.raises(OSError):  # noqa: PT011  # how a connection breaks has several names
+            running.ask(-4)
+        assert running.pids(1).isdisjoint({before, process.pid})
+    finally:
+        process.terminate()
+        process.communicate()
 
 
 @pytest.mark.slow  # several processes load their models

@@ -27,13 +27,14 @@ from mainspring.cli.endpoints import features_of, features_read
     help="After which a request that the model has not answered is given up, with a 504.",
 )  # fmt: skip
 @click.option(
-    "--workers", type=click.IntRange(1), metavar="N",
-    help="How many processes answer; one that dies is replaced, and SIGHUP replaces all, one after another.",
+    "--workers", type=click.IntRange(0), default=1, show_default=True, metavar="N",
+    help="How many processes answer; one that dies or hangs is replaced, and SIGHUP replaces all, one after another."
+    " With 0 this process answers, and nobody watches it.",
 )  # fmt: skip
 @click.pass_obj
 def serve(
     invocation: Invocation, endpoints: tuple[str, ...], host: str | None, port: int | None, replay: bool,
-    max_entities: int, timeout_s: float, workers: int | None,
+    max_entities: int, timeout_s: float, workers: int,
 ) -> None:  # fmt: skip
     """Answer predictions of each ENDPOINT over HTTP until Ctrl-C.
 
@@ -73,6 +74,6 @@ def serve(
 
     serve_endpoint(
         invocation.workspace, *dict.fromkeys(endpoints), host=host, port=contract.port if port is None else port,
-        on_ready=ready, replay=replay, max_entities=max_entities, timeout_s=timeout_s, workers=workers,
+        on_ready=ready, replay=replay, max_entities=max_entities, timeout_s=timeout_s, workers=workers or None,
         routes=contract.routes,
     )  # fmt: skip

@@ -34,6 +34,8 @@ def imported_by(sealed: Sealed, workspace: Workspace) -> dict[str, str]:
     It has to be ready, and to answer its example, unless it reads features, which may be away here. What only one of the
     protocols doesn't take is no fault: not every type is a tensor.
 
+    One process answers, so that one report tells all.
+
     Raises:
         MainspringError: it doesn't.
     """
@@ -43,7 +45,7 @@ def imported_by(sealed: Sealed, workspace: Workspace) -> dict[str, str]:
         work.mkdir()
         command = [sys.executable, "-P", "-m", "mainspring.deploy.traced", str(report)]
         with subprocess.Popen(
-            [*command, "serve", "--json", "--host", "127.0.0.1", "--port", "0", str(folder)], cwd=work,
+            [*command, "serve", "--workers", "0", "--json", "--host", "127.0.0.1", "--port", "0", str(folder)], cwd=work,
             env=_environment(workspace), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         ) as process:  # fmt: skip
             watch = Timer(_TIMEOUT_S, process.kill)

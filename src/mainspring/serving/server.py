@@ -38,7 +38,8 @@ def serve(
 
     With `workers` as many processes answer, each with models of its own; they are replaced when they die, and one after another
     on SIGHUP. To be called in the main thread then. One whose event loop is held up for `patience_s` longer than a request
-    may take is killed. `routes` are paths that a platform asks, each with ours that answers it.
+    may take is killed. Without, this process answers, and a quick model that hangs holds it up for good. `routes` are paths
+    that a platform asks, each with ours that answers it.
 
     Meanwhile the closed segments of this machine's logs are compacted, unless the setting `serve_compact_s` is 0.
 

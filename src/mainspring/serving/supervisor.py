@@ -99,7 +99,9 @@ class Supervisor:
         for name in self._endpoints:
             expect_inside(get_endpoint(name, self._workspace))
         with ExitStack() as stack:
-            self._figures = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mainspring-serve-")))
+            folder = self._workspace.cache / "serving"  # an image may have no folder for temporary files
+            folder.mkdir(parents=True, exist_ok=True)
+            self._figures = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
             stack.callback(self._kill)
             stack.enter_context(self._signals())
             while not (self._is_stopping and not self._workers):
