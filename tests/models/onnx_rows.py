@@ -10,8 +10,9 @@ import pandas as pd
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no stubs
 
 from mainspring.models import Output, Predictor, Signature
-from mainspring.models.onnx_export import _Compared, _converted
-from mainspring.models.onnx_probes import probes
+from mainspring.models.onnx_export import _converted
+from mainspring.models.parity import Parity
+from mainspring.models.probes import probes
 
 DOUBLES = ("numpy of doubles", "columns of doubles")
 ROWS = 400
@@ -48,13 +49,13 @@ def answers_alike(
         real = records_of(given[columns][:5])
         made, said = probes(model, native, real)
         assert len(made) >= 2_000
-        compared = _Compared([*real, *made], [*native(real), *said], len(real), 1e-5, 1e-6)
+        compared = Parity([*real, *made], [*native(real), *said], len(real), 1e-5, 1e-6)
         form, kind, graph, error = _converted(model, native, compared)
         assert form in forms
         assert error < 1e-6
         fresh = records_of(table(1, holes=holes)[columns])
         expected = native(fresh)
-    again = _Compared(fresh, expected, 0, 1e-5, 1e-6)
+    again = Parity(fresh, expected, 0, 1e-5, 1e-6)
     assert again.off(Predictor(graph, native.signature, kind)(fresh))[1] is None
 
 

@@ -23,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mainspring.artifacts.project import importing_from
-from mainspring.errors import CodecError, ExistsError, InvalidError, NotAllowedError, NotFoundError
+from mainspring.errors import CodecError, ExistsError, InvalidError, NotAllowedError, NotFoundError, WrongTypeError
 from mainspring.models import (
     Field,
     ModelVersion,
@@ -38,7 +38,10 @@ from mainspring.models import (
     register_folder,
 )
 from mainspring.models.exporting import folder as exporting
+from mainspring.models.exporting import portable
+from mainspring.models.exporting.portable import Portable
 from mainspring.models.mlmodel import read_mlmodel
+from mainspring.models.probes import few_probes
 from mainspring.runs import environment
 from mainspring.workspace import Workspace
 
@@ -145,6 +148,60 @@ def test_what_only_the_estimator_knows_goes_along_and_mlflow_is_not_told_to_open
     if form == "mlflow":
         assert list(read_mlmodel((place / "MLmodel").read_bytes()).flavours) == ["python_function"]
         assert "from its project" in register_folder(place, "back").refusal
+
+
+def test_what_the_example_would_not_show_is_found_on_rows_that_are_made_up(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harmless = TABLE.filter(pl.col("b").is_between(1, 7))
+    version = register(
+        SETTINGS["zero missing"](), "odd", signature=TABLE.to_pandas(), input_example=harmless[:5].to_pandas()
+    )
+    whole = export_model(version, tmp_path / "whole")
+    assert (whole.tried_rows, whole.probes > 200) == (5, True)
+    written = portable._FORMATS["xgboost"]
+
+    def without_settings(model: Any) -> Portable:
+        found = written(model)
+        return msgspec.structs.replace(found, settings={**found.settings, "missing": "nan"})
+
+    monkeypatch.setitem(portable._FORMATS, "xgboost", without_settings)
+    with pytest.raises(CodecError, match=r"answers otherwise: .* in a made-up row\. The row is \{'a': .*, 'b': 0\}"):
+        export_model(version, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_made_up_is_within_the_signature_and_of_what_the_model_takes(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """Without an example, too; a column of dates can't be made up."""
+
+    class Picky(LinearRegression):  # type: ignore[misc]  # scikit-learn has no types
+        def predict(self, rows: Any) -> Any:
+            if (rows["n"] == 0).any():
+                raise ZeroDivisionError
+            return rows["n"] / 2
+
+    fields = (Field("n", "u8"), Field("text", "str", nullable=True), Field("x", "f64", nullable=True))
+    native = Predictor(Picky(), Signature(fields), "pandas")
+    rows = few_probes(native.model, native, [])
+    assert rows == few_probes(native.model, native, [])
+    assert native.check(rows)[1] == []
+    assert 0 not in {row["n"] for row in rows}
+    assert {None, "", "0"} < {row["text"] for row in rows}
+    assert {None, 0.0, 1.0, -1.0, 1_000.0, -1_000.0} <= {row["x"] for row in rows}
+    dated = Predictor(Picky(), Signature((*fields, Field("day", "date"))), "pandas")
+    assert few_probes(dated.model, dated, []) == []
+
+
+def test_a_bare_booster_of_xgboost_is_refused_with_what_to_register(workspace: Workspace, tmp_path: Path) -> None:
+    booster = xgboost("XGBRegressor", ENDS).get_booster()
+    with pytest.raises(WrongTypeError, match=r"XGBoost's own matrix\. Register an estimator: `made = xgboost\.XGBReg"):
+        register(booster, "bare", signature=TABLE, input_kind="numpy")
+    version = register(booster, "bare", signature=Signature.infer(TABLE), input_kind="numpy")
+    for export in (lambda: export_onnx(version), lambda: export_model(version, tmp_path / "out")):
+        with pytest.raises(WrongTypeError, match="Register an estimator"):
+            export()
 
 
 def test_labels_and_pickles_go_along(workspace: Workspace, tmp_path: Path) -> None:
@@ -285,10 +342,12 @@ def test_a_class_of_the_project_goes_along_unless_only_a_pickle_has_it_or_only_m
 ) -> None:
     source = (
         "import mainspring\nfrom sklearn.linear_model import LinearRegression\nclass Line(LinearRegression): pass\n"
+        "from dataclasses import dataclass\n@dataclass\nclass Rule:\n    n: int\n"
+        "    def predict(self, rows): return rows[:, 0] * self.n\n"
     )
     (tmp_path / "own_lines.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
-    from own_lines import Line  # type: ignore[import-not-found]  # written just now
+    from own_lines import Line, Rule  # type: ignore[import-not-found]  # written just now
 
     with importing_from([tmp_path]):
         model = Line().fit(TABLE.to_numpy(), LATE)
@@ -300,11 +359,11 @@ def test_a_class_of_the_project_goes_along_unless_only_a_pickle_has_it_or_only_m
         with pytest.raises(ValueError, match=r"Another module `own_lines` is loaded, from .*own_lines\.py"):
             run_path(str(tmp_path / "own/predict.py"))["load"]()
         assert alone(tmp_path / "own") == Predictor.load(version, workspace.blobs)(TABLE.to_dicts())
+        plain = register(Rule(2), "odd", signature=Signature((Field("x", "f64"),)), input_kind="numpy")
+        with pytest.raises(CodecError, match="which only Mainspring reads"):
+            export_model(plain, tmp_path / "out")
     assert "import mainspring" not in (tmp_path / "own/code/own_lines.py").read_text()
     sys.modules.pop("own_lines")
-    plain = register({"no": "model"}, "odd", signature=Signature((Field("x", "f64"),)))
-    with pytest.raises(CodecError, match="which only Mainspring reads"):
-        export_model(plain, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from mainspring.errors import CodecError, InvalidError
 from mainspring.models import Field, Output, Predictor, Signature
 from mainspring.models.onnx_conversion import attempts
-from mainspring.models.onnx_probes import beside
+from mainspring.models.probes import beside
 from tests.models.onnx_rows import answers_alike, scores
 
 pytestmark = pytest.mark.one_backend("nothing is stored")

@@ -19,8 +19,10 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, PowerTransforme
 
 from mainspring.errors import InvalidError
 from mainspring.models import Output, Predictor, Signature
-from mainspring.models.onnx_probes import _beside_jumps, probes
+from mainspring.models.onnx_export import _converted
 from mainspring.models.onnx_trees import before_rounding
+from mainspring.models.parity import Parity
+from mainspring.models.probes import _beside_jumps, probes
 from tests.models.onnx_rows import NUMBERS, answers_alike, records_of, scores, table
 
 pytestmark = pytest.mark.one_backend("nothing is stored")
@@ -110,11 +112,31 @@ def test_encoders_of_numbers_tell_apart_what_is_no_whole_number(encoder: Any, ho
     answers_alike(model, Output("probability", (0, 1)), scores() > 1.1, holes=holes)
 
 
+@pytest.mark.parametrize(
+    "model", [LogisticRegression(), HISTOGRAM, make_pipeline(StandardScaler(), FOREST)],
+    ids=["linear", "histogram", "scaled forest"],
+)  # fmt: skip
+def test_labels_may_be_false_and_true(model: Any) -> None:
+    answers_alike(model, Output("label", (False, True)), scores() > 1.1)
+
+
 def test_what_cannot_be_made_equal_is_refused_with_the_row() -> None:
     """The converter takes the power of a column by 32 bits, and the forest behind it sees that."""
     model = make_pipeline(PowerTransformer(), ensemble.RandomForestRegressor(3, **FEW))
     with pytest.raises(InvalidError, match=r"in a made-up row.* The row is \{'age': "):
         answers_alike(model, Output("number"), scores())
+
+
+def test_a_text_that_may_be_null_is_refused_with_what_to_do() -> None:
+    given = table(0).assign(cat=lambda rows: rows["cat"].where(rows["age"] > 30, None))
+    columns = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["cat"]), ("passthrough", ["age"]))
+    model = make_pipeline(columns, LogisticRegression()).fit(given[["cat", "age"]], scores() > 1.1)
+    native = Predictor(model, Signature.infer(given[["cat", "age"]], output=Output("probability", (0, 1))), "pandas")
+    rows = records_of(given[["cat", "age"]])
+    with pytest.raises(
+        InvalidError, match="no null among texts: give `cat` a text for what is missing before the model"
+    ):
+        _converted(model, native, Parity(rows, native(rows), len(rows), 1e-5, 1e-6))
 
 
 def test_a_value_rounds_to_at_most_the_threshold_up_to_the_double_that_stands_for_it() -> None:

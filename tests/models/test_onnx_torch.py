@@ -15,8 +15,9 @@ from torch import nn
 from mainspring.errors import CodecError, InvalidError
 from mainspring.models import Field, Output, Predictor, Signature, export_onnx, load_onnx, onnx_export, register
 from mainspring.models.onnx_conversion import attempts
-from mainspring.models.onnx_export import _Compared, _converted
-from mainspring.models.onnx_probes import probes
+from mainspring.models.onnx_export import _converted
+from mainspring.models.parity import Parity
+from mainspring.models.probes import probes
 from mainspring.models.version import InputKind
 from mainspring.workspace import Workspace
 
@@ -96,9 +97,7 @@ def exported(model: Any, output: Output, fields: Any = ("a", "b"), kind: InputKi
     real = [{field.name: 1 if field.dtype == "i64" else 0.5 for field in native.signature.inputs}]
     made, said = probes(model, native, real)
     assert len(made) >= 1_000
-    form, takes, graph, error = _converted(
-        model, native, _Compared([*real, *made], [*native(real), *said], 1, 1e-5, 1e-6)
-    )
+    form, takes, graph, error = _converted(model, native, Parity([*real, *made], [*native(real), *said], 1, 1e-5, 1e-6))
     assert error < 1e-4
     found = Predictor(graph, native.signature, takes)
     assert [len(found(made[:n])) for n in (1, 2, 700)] == [1, 2, 700]
@@ -119,6 +118,16 @@ def test_numbers_are_those_of_the_module(dtype: torch.dtype) -> None:
 )  # fmt: skip
 def test_scores_become_what_the_module_makes_of_them(out: int, output: Output, form: str) -> None:
     assert exported(Net(out), output)[0] == f"PyTorch's own, numpy, {form}"
+
+
+def test_labels_may_be_false_and_true() -> None:
+    class Boolean(Net):
+        def predict(self, rows: Any) -> Any:
+            return super().predict(rows) == 1
+
+    form, graph = exported(Boolean(2), Output("label", (False, True)))
+    assert form == "PyTorch's own, numpy, greatest"
+    assert [type(each) for each in graph([{"a": 1.0, "b": 2.0}])] == [bool]
 
 
 def test_a_tensor_for_each_column_is_an_input_of_its_own() -> None:

@@ -244,7 +244,8 @@ def export_folder(invocation: Invocation, reference: str, folder: str, form: Exp
     from mainspring.models import export_model
 
     made = export_model(reference, folder, form=form, workspace=invocation.workspace)
-    tried = f"answered {text.counted(made.tried_rows, 'row')} alike" if made.tried_rows else "no example to try it on"
+    rows = made.tried_rows + made.probes
+    tried = f"answered {text.counted(rows, 'row')} alike" if rows else "no rows to try it on"
     invocation.show(
         msgspec.to_builtins(made), f"{made.version} is in {made.path}: {text.counted(len(made.files), 'file')}, {tried}"
     )

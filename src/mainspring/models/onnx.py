@@ -117,4 +117,4 @@ def _output(model: OnnxModel, classes: tuple[Any, ...]) -> Output:
     if len(first.shape) > 2 or (len(first.shape) == 2 and first.shape[1] != 1):
         hint = "Say what it is: output=Output('probabilities', classes)."
         raise InvalidError(f"output {first.name}", first.shape, "one answer for each row", hint)
-    return Output("label", classes) if first.dtype in ("O", "i8") else Output("number")
+    return Output("label", classes) if first.dtype in ("O", "i8", "?") else Output("number")

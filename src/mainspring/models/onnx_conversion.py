@@ -116,6 +116,8 @@ def _sklearn(model: Any, way: _Way) -> OnnxModel:
         if inner != outer:
             _cast_input(made.graph, place, getattr(data_types, outer)([None, width]))
     _name_inputs(made.graph, [name for name, _ in inputs])
+    if getattr(getattr(model, "classes_", None), "dtype", "") == "bool":
+        _cast_labels(made.graph)
     return OnnxModel(made.SerializeToString())
 
 
@@ -133,6 +135,17 @@ def _cast_input(graph: Any, place: int, outer: Any) -> None:
     _renamed(graph, {name: within})
     port.name, port.type.tensor_type.elem_type = name, outer.to_onnx_type().tensor_type.elem_type
     graph.node.insert(0, helper.make_node("Cast", [name], [within], to=TensorProto.DOUBLE, name=within))
+
+
+def _cast_labels(graph: Any) -> None:
+    """Let a graph give false and true, of which the converters make 0 and 1."""
+    from onnx import TensorProto, helper
+
+    port = graph.output[0]
+    name, within = port.name, _fresh(f"{port.name}_whole", set(_renamed(graph, {})))
+    _renamed(graph, {name: within})
+    port.name, port.type.tensor_type.elem_type = name, TensorProto.BOOL
+    graph.node.append(helper.make_node("Cast", [within], [name], to=TensorProto.BOOL, name=within))
 
 
 def _round_columns(graph: Any, rounded: Sequence[bool]) -> None:
@@ -187,12 +200,17 @@ def _renamed(graph: Any, given: dict[str, str]) -> list[str]:
     return found
 
 
+def is_text(field: Field) -> bool:
+    """Whether a graph takes texts for it."""
+    return field.dtype in ("str", "cat") or field.dtype.startswith("enum")
+
+
 def _tensor(field: Field, tensor: str) -> str:
     if field.dtype in FLOATS or (field.dtype in INTEGERS and field.nullable):
         return f"{tensor}TensorType"
     if field.dtype in INTEGERS:
         return "Int64TensorType"
-    if field.dtype in ("str", "cat") or field.dtype.startswith("enum"):
+    if is_text(field):
         return "StringTensorType"
     if field.dtype == "bool":
         return "BooleanTensorType"

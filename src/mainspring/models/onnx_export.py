@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -15,9 +15,10 @@ from mainspring import clock
 from mainspring.artifacts.onnx import OnnxCodec, OnnxModel
 from mainspring.errors import CodecError, InvalidError, MainspringError, NotAllowedError, NotFoundError, shorten
 from mainspring.ledger import is_replay
-from mainspring.models.onnx_conversion import attempts
-from mainspring.models.onnx_probes import probes
+from mainspring.models.onnx_conversion import attempts, is_text
+from mainspring.models.parity import Parity
 from mainspring.models.predictor import Predictor, example_of, inputs_of
+from mainspring.models.probes import probes
 from mainspring.models.registry import get_model_version, load_model, model_store
 from mainspring.models.signature import Signature
 from mainspring.models.version import InputKind, ModelVersion, expect_model, exports_of
@@ -88,7 +89,7 @@ def export_onnx(
     native = Predictor(model, signature, version.input_kind)
     records = _records(version, signature, rows, native, workspace)
     made, answers = probes(model, native, records)
-    compared = _Compared([*records, *made], [*native(records), *answers], len(records), rtol, atol)
+    compared = Parity([*records, *made], [*native(records), *answers], len(records), rtol, atol)
     form, kind, graph, error = _converted(model, native, compared)
     timings = tuple(_timed(native, Predictor(graph, signature, kind), records))
     found = OnnxExport(
@@ -204,35 +205,7 @@ def _rows_of(table: Any, signature: Signature) -> list[dict[str, Any]]:
     return rows
 
 
-class _Compared(NamedTuple):
-    """Rows, the real ones first, what the model answers to them, and how far a graph may be off."""
-
-    rows: list[dict[str, Any]]
-    answers: list[Any]
-    real: int
-    rtol: float
-    atol: float
-
-    def off(self, given: Sequence[Any]) -> tuple[float, int | None]:
-        """The largest absolute difference, and the row that is furthest beyond the tolerance, None if none is."""
-        largest, beyond, place = 0.0, 0.0, None
-        for row, (old, new) in enumerate(zip(self.answers, given, strict=True)):
-            for a, b in _pairs(old, new):
-                off = abs(a - b)
-                largest = max(largest, off)
-                excess = off - (self.atol + self.rtol * abs(a))
-                if excess > beyond:
-                    beyond, place = excess, row
-        return largest, place
-
-    def told(self, place: int, given: Any) -> tuple[str, str]:
-        """What is wrong in a row, and the row."""
-        where = f"in row {place}" if place < self.real else "in a made-up row"
-        said = f"{shorten(self.answers[place], 40)} → {shorten(given, 40)} {where}"
-        return said, f"The row is {shorten(self.rows[place], 300)}. Nothing was kept."
-
-
-def _converted(model: Any, native: Predictor, compared: _Compared) -> tuple[str, InputKind, OnnxModel, float]:
+def _converted(model: Any, native: Predictor, compared: Parity) -> tuple[str, InputKind, OnnxModel, float]:
     """The first graph that answers alike, and how far it is off at most."""
     tried: dict[str, list[str]] = {}
     worst: tuple[str, str] | None = None
@@ -249,20 +222,20 @@ def _converted(model: Any, native: Predictor, compared: _Compared) -> tuple[str,
         if place is None:
             return form, kind, graph, largest
         worst = worst or compared.told(place, given[place])
+    hint = _of_nulls(native.signature)
     if worst:
         within = f"the model's answer within {compared.atol} + {compared.rtol} · |native|"
-        raise InvalidError("graph", worst[0], within, worst[1])
+        raise InvalidError("graph", worst[0], within, f"{worst[1]} Nothing was kept.{hint}")
     said = " · ".join(f"{reason} (as {', '.join(forms)})" for reason, forms in tried.items())
-    raise CodecError(f"`{type(model).__qualname__}` can't be converted to ONNX. {said}")
+    raise CodecError(f"`{type(model).__qualname__}` can't be converted to ONNX. {said}{hint}")
 
 
-def _pairs(old: Any, new: Any) -> list[tuple[float, float]]:
-    """The numbers of two answers; a label that differs is infinitely far off."""
-    if isinstance(old, dict):
-        return [pair for name in old for pair in _pairs(old[name], new.get(name, "nothing"))]
-    if isinstance(old, float) and isinstance(new, int | float) and not isinstance(new, bool):
-        return [(old, float(new))]
-    return [(0.0, 0.0 if type(old) is type(new) and old == new else float("inf"))]
+def _of_nulls(signature: Signature) -> str:
+    """What to do if a text may be null, which no graph takes; nothing if none may."""
+    names = [f"`{field.name}`" for field in signature.inputs if field.nullable and is_text(field)]
+    if not names:
+        return ""
+    return f" A graph has no null among texts: give {', '.join(names)} a text for what is missing before the model is fitted."
 
 
 def _timed(native: Predictor, graph: Predictor, records: list[dict[str, Any]]) -> list[Timing]:

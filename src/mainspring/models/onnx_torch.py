@@ -94,13 +94,13 @@ def _finishes(output: Output) -> list[tuple[str, Finish]]:
             ("as given", _both), ("sigmoid", lambda y: _both(y.sigmoid())),
             ("softmax", lambda y: y.softmax(1)),
         ]  # fmt: skip
-    if not all(type(each) is int for each in output.classes) or not output.classes:
+    if not all(type(each) in (int, bool) for each in output.classes) or not output.classes:
         raise CodecError(
-            "A graph of PyTorch gives labels only of classes that are whole numbers, named in the signature."
+            "A graph of PyTorch gives labels only of classes that are whole numbers or false and true, named in the signature."
         )
     classes = torch.tensor(output.classes)
     return [
-        ("as given", lambda y: y.long()), ("greatest", lambda y: classes[y.argmax(1)]),
+        ("as given", lambda y: y.to(classes.dtype)), ("greatest", lambda y: classes[y.argmax(1)]),
         ("above 0", lambda y: classes[(y.flatten() > 0).long()]),
         ("above 0.5", lambda y: classes[(y.flatten() > 0.5).long()]),
     ]  # fmt: skip

@@ -39,6 +39,11 @@ class Predictor:
     def __init__(self, model: Any, signature: Signature, input_kind: InputKind) -> None:
         if not hasattr(model, "predict"):
             raise WrongTypeError("model", model, "a model with a `predict` method")
+        if f"{type(model).__module__}.{type(model).__qualname__}" == "xgboost.core.Booster":
+            told = "Register an estimator: `made = xgboost.XGBRegressor(); made.load_model(booster.save_raw())`."
+            raise WrongTypeError(
+                "model", model, "a model that takes rows; a bare booster takes XGBoost's own matrix", told
+            )
         self.model = model
         self.signature, self.input_kind = signature, input_kind
         self._check = RecordCheck(signature)

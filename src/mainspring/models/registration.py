@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from mainspring.artifacts import Encoded, save
-from mainspring.errors import InvalidError, NotAllowedError, WrongTypeError
+from mainspring.errors import InvalidError, MainspringError, NotAllowedError, WrongTypeError
 from mainspring.ledger import Replay, current_replay
 from mainspring.models._rules import check_model_name
 from mainspring.models._store import ModelStore
@@ -214,7 +214,7 @@ def _try(model: Any, signature: Signature, kind: InputKind, records: list[dict[s
 
     try:
         Predictor(model, signature, kind)(inputs_of(records, signature) or records)
-    except InvalidError:
+    except MainspringError:
         raise
     except Exception as error:
         raise InvalidError(

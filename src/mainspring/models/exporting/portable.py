@@ -24,7 +24,6 @@ from mainspring.models.exporting.definitions import definitions_of
 from mainspring.models.exporting.modules import SaidModule
 from mainspring.models.libraries import named_modules
 from mainspring.models.pickled import CODEC, allowed_bytes
-from mainspring.models.registry import load_model
 from mainspring.models.version import ModelVersion, expect_model
 from mainspring.runs.environment import installed
 from mainspring.store import BlobStore
@@ -59,15 +58,14 @@ class Portable(msgspec.Struct, frozen=True):
     defines: Mapping[str, str] = {}
 
 
-def portable(version: ModelVersion, workspace: Workspace) -> Portable:
-    """The model of a version as it goes along without Mainspring.
+def portable(version: ModelVersion, model: Any, workspace: Workspace) -> Portable:
+    """The model of a version, which was loaded and so holds no type that may not be, as it goes along without Mainspring.
 
     Raises:
-        NotAllowedError: it isn't loaded here, or it is a pickle that nobody allowed.
+        NotAllowedError: it is a pickle that nobody allowed.
         CodecError: its codec has no form that others read, or it holds definitions of the project that can't go along.
     """
     encoded, _ = expect_model(version)
-    model = load_model(version, workspace)  # also the proof that each of its types may be loaded
     if encoded.codec == CODEC:
         return _pickle(version, allowed_bytes(version, workspace), workspace)
     if encoded.codec not in (*_FORMATS, *_WITH_CODE):
@@ -116,8 +114,6 @@ def _sklearn(encoded: Encoded, blobs: BlobStore) -> Portable:
 
 
 def _xgboost(model: Any) -> Portable:
-    if not hasattr(model, "get_params"):
-        raise CodecError("A bare `Booster` of XGBoost takes XGBoost's own matrix, no records. Register an estimator.")
     params = model.get_params()
     missing = float(params.pop("missing"))  # said as text, as it may be NaN or infinite
     plain = {name: value for name, value in params.items() if isinstance(value, bool | int | str)}

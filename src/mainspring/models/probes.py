@@ -1,4 +1,4 @@
-"""Rows made up to hold a graph to its model: what a few real rows would never touch, and both sides of where answers jump.
+"""Rows made up to hold another form to its model: what a few real rows would never touch, and both sides of answers' jumps.
 
 They come from the signature, real rows and the model itself, by a fixed seed. Rows that the model refuses are left out.
 """
@@ -12,17 +12,16 @@ from contextlib import AbstractContextManager, nullcontext
 from random import Random
 from typing import Any
 
-from mainspring.models.onnx_hints import Known, hints_of
+from mainspring.models.hints import Known, hints_of
 from mainspring.models.predictor import Prediction, Predictor
 from mainspring.models.signature import FLOATS, INTEGERS, Field, Signature
 
 Row = dict[str, Any]
-_ROWS, _OTHERS = 2_000, 40  # of any values; of each column with an unknown text, and with a null
-_PAIRS, _JUMPS, _STEPS = (
-    800,
-    200,
-    80,
-)  # rows to change in one column; jumps to look for; halvings until doubles are neighbours
+_ROWS, _OTHERS = 2_000, 40  # of any values; of each column with an unknown text, with a null, and with an odd number
+_FEW, _FEW_OTHERS = 200, 4  # the same, where values are only passed on
+_PAIRS, _JUMPS = 800, 200  # rows to change in one column; jumps to look for
+_STEPS = 80  # halvings until doubles are neighbours
+_FAR = 1_000
 _MOST_REFUSALS = 300
 _EDGE = 1e-9  # what is rounded to 32 bits is sixty times as far off
 _UNKNOWN = ("never seen before", "", "0", "Ünknown")
@@ -30,22 +29,37 @@ _UNKNOWN = ("never seen before", "", "0", "Ünknown")
 
 def probes(model: Any, native: Predictor, real: Sequence[Row], seed: int = 0) -> tuple[list[Row], list[Prediction]]:
     """At least 2,000 rows, as far as the model takes them, and what it answers."""
-    random, signature = Random(seed), native.signature
+    makers, random = _makers(model, native.signature, real), Random(seed)
+    if not makers:
+        return [], []
+    with _one_thread():
+        rows, answers = answered(native, _usual(makers, _ROWS, random))
+        jumps = list(_beside_jumps(native, rows, answers, random))
+        for more in (*_rare(native.signature, makers, _OTHERS, random), jumps):
+            kept, said = answered(native, more)
+            rows, answers = rows + kept, answers + said
+    return rows, answers
+
+
+def few_probes(model: Any, native: Predictor, real: Sequence[Row], seed: int = 0) -> list[Row]:
+    """Some hundred rows that the model takes, for a form by the same library: of any values, and with the rare ones."""
+    makers, random = _makers(model, native.signature, real), Random(seed)
+    if not makers:
+        return []
+    with _one_thread():
+        groups = (_usual(makers, _FEW, random), *_rare(native.signature, makers, _FEW_OTHERS, random))
+        return [row for group in groups for row in answered(native, group)[0]]
+
+
+def _makers(model: Any, signature: Signature, real: Sequence[Row]) -> dict[str, _Values]:
+    """What makes values of each column; nothing if those of one can't be made up and no real row has one."""
     known = hints_of(model, signature)
     makers = {field.name: _Values(field, [row.get(field.name) for row in real], known) for field in signature.inputs}
-    if not all(maker.usual for maker in makers.values()):
-        return [], []  # a column whose values can't be made up, of which no real row has one
-    with _one_thread():
-        return _made(native, makers, random)
+    return makers if all(maker.usual for maker in makers.values()) else {}
 
 
-def _made(native: Predictor, makers: dict[str, _Values], random: Random) -> tuple[list[Row], list[Prediction]]:
-    rows, answers = answered(native, [{name: made.draw(random) for name, made in makers.items()} for _ in range(_ROWS)])
-    jumps = list(_beside_jumps(native, rows, answers, random))
-    for more in (*_rare(native.signature, makers, random), jumps):
-        kept, said = answered(native, more)
-        rows, answers = rows + kept, answers + said
-    return rows, answers
+def _usual(makers: dict[str, _Values], count: int, random: Random) -> list[Row]:
+    return [{name: made.draw(random) for name, made in makers.items()} for _ in range(count)]
 
 
 def _one_thread() -> AbstractContextManager[Any]:
@@ -93,6 +107,15 @@ class _Values:
         elif field.dtype in ("str", "cat"):
             self.usual = self.usual or list(_UNKNOWN)
 
+    def odd(self) -> list[Any]:
+        """Of numbers nothing, and what is far beyond their range on both sides."""
+        is_whole = self.field.dtype in INTEGERS
+        if not is_whole and self.field.dtype not in FLOATS:
+            return []
+        far = (self.low, self.high, -self.low, -self.high, _FAR * self.low, _FAR * self.high)
+        found = [0, *map(round, far)] if is_whole else [0.0, -0.0, *far]
+        return [value for value in dict.fromkeys(found) if not self.field.check(value)[1]]
+
     def draw(self, random: Random) -> Any:
         """A usual value, one near it, or any within or beside their range: continuous, rounded or whole."""
         if self.field.dtype in INTEGERS:
@@ -136,20 +159,25 @@ def beside(value: float) -> Iterator[float]:
             yield from (each for each in (float(other), (float(short) + float(other)) / 2) if math.isfinite(each))
 
 
-def _rare(signature: Signature, makers: dict[str, _Values], random: Random) -> Iterator[list[Row]]:
-    """Rows with a text that was never seen, and with nulls, for each column apart: the model may refuse them."""
+def _rare(signature: Signature, makers: dict[str, _Values], count: int, random: Random) -> Iterator[list[Row]]:
+    """Rows with a text that was never seen, nulls, and odd numbers, for each column apart: the model may refuse them."""
 
-    def usual() -> Row:
-        return {name: made.draw(random) for name, made in makers.items()}
+    def with_one(name: str, values: Sequence[Any]) -> list[Row]:
+        return [row | {name: random.choice(values)} for row in _usual(makers, count, random)]
 
     for field in signature.inputs:
         if field.dtype in ("str", "cat"):
-            yield [usual() | {field.name: random.choice(_UNKNOWN)} for _ in range(_OTHERS)]
+            yield with_one(field.name, _UNKNOWN)
         if field.nullable:
-            yield [usual() | {field.name: None} for _ in range(_OTHERS)]
+            yield with_one(field.name, [None])
+        if odd := makers[field.name].odd():
+            yield with_one(field.name, odd)
     if any(field.nullable for field in signature.inputs):
         holes = [field.name for field in signature.inputs if field.nullable]
-        yield [usual() | dict.fromkeys(random.sample(holes, random.randint(1, len(holes)))) for _ in range(_OTHERS)]
+        yield [
+            row | dict.fromkeys(random.sample(holes, random.randint(1, len(holes))))
+            for row in _usual(makers, count, random)
+        ]
 
 
 def _beside_jumps(native: Predictor, rows: list[Row], answers: list[Prediction], random: Random) -> Iterator[Row]:
