@@ -84,24 +84,24 @@ _IN_SETTINGS = Shape(  # of a query string, or of a database driver
     rf"(?<![^\s?&;,]){_NAME}=", _OF_NAMES, rf"{_STANDS_IN}(?P<value>(?=[^\s&;,]{{0,64}}\d)[^\s&;,\"']{{4,}})"
 )
 _ANNOTATED = r"(?:[ \t]{0,8}:[ \t]{0,8}[A-Za-z_][\w.\[\], |]{0,64}=(?=[ \t]{0,8}[\w.(]{0,40}[bBrRuUfF]{0,2}[\"']))"
-_NAMED = Shape(
-    rf"(?<![\w.\-]){_NAME}",
-    _OF_NAMES,
+_GIVEN = (  # what stands between a name and its value
     rf"(?:{_ANNOTATED}|(?!{_ANNOTATED})(?:\\?[\"'])?\]?[ \t]{{0,8}}[:=]{{1,2}}>?)[ \t]{{0,8}}"
-    rf"(?:(?:(?:[A-Za-z_][\w.]{{0,40}})?\({{1,2}})?{_QUOTED}|{_VALUE})",
 )
-_WORDS = Shape(  # as people write a name
-    r"(?<![\w.\-])(?P<name>[A-Za-z]{2,20}[ \t]{1,3}(?i:keys?|tokens?|phrase))",
-    ("key", "token", "phrase"),
-    rf"(?:\\?[\"'])?[ \t]{{0,8}}[:=][ \t]{{0,8}}(?:{_QUOTED}|{_VALUE})",
+_WRAPPED = rf"(?:(?:[A-Za-z_][\w.]{{0,40}})?\({{1,2}})?{_QUOTED}"
+_NAMED = Shape(rf"(?<![\w.\-]){_NAME}", _OF_NAMES, rf"{_GIVEN}(?:{_WRAPPED}|{_VALUE})")
+_WORDS = Shape(  # as people write a name; of those who tell about a key, many give no value
+    r"(?<![\w.\-])(?P<name>[A-Za-z]{2,20}[ \t]{1,3}(?i:key|token))",
+    ("key", "token"),
+    rf"(?:\\?[\"'])?[ \t]{{0,8}}[:=][ \t]{{0,8}}(?:{_QUOTED}|(?=[^\s\"',;]{{0,64}}\d|[^\s\"',;]{{20}}){_VALUE})",
 )
+_PHRASE = Shape(  # several words: to the end of the line, to what closes a quote around it, or to the next `name=`
+    r"(?<![\w.\-])(?P<name>[\w.\-]*+(?i:(?<=passphrase))|(?i:pass[ \t]{1,3}phrase))", ("phrase",),
+    rf"{_GIVEN}(?:{_WRAPPED}|(?:\\?[\"'])?(?!\s){_STANDS_IN}{_NOTHING}(?!str[ \t]{{0,8}}(?:[,)=|]|$))"
+    r"(?P<value>(?:(?![})\]]{0,8}[,;&][ \t]{0,8}[\w.\-]{1,64}=)[^\n\"']|(?<=\w)[\"'](?=\w)){4,}))",
+)  # fmt: skip
 _DEFAULT = Shape(  # of a variable that is not set
     rf"(?:getenv|setdefault|environ\.get)\([ \t]{{0,8}}[\"']{_NAME}", ("getenv", "setdefault", "environ.get"),
     rf"[\"'][ \t]{{0,8}},[ \t]{{0,8}}{_QUOTED}",
-)  # fmt: skip
-_PHRASE = Shape(  # several words
-    r"(?<![\w.\-])(?P<name>[\w.\-]*+(?i:(?<=passphrase)))[ \t]{0,8}[:=]", ("passphrase",),
-    rf"[ \t]{{0,8}}+{_STANDS_IN}{_NOTHING}(?P<value>[^\n\"',;]{{4,}})",
 )  # fmt: skip
 _OPTION = Shape(  # of a command, as a line or as a list
     rf"(?<![\w\-])--?{_NAME}", _OF_NAMES,
