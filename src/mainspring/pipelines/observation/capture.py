@@ -30,6 +30,7 @@ Tee = Callable[[str], None]
 
 _LONGEST_LINE = 65_536
 _SHORT = 1_024  # a line that is written anew with each piece of it
+_MOST_UNWRITTEN = 2_048  # characters of an unfinished line, which a kill loses; each writing looks through the whole line
 _FOLLOW_EVERY_S = 0.05
 _RAW = ".raw"
 _LINE_BUFFERED = 1  # _IOLBF in stdio.h, on Linux and macOS
@@ -68,8 +69,9 @@ def absorb(path: Path, redact: Redact | None = None) -> None:
 
 
 class _Log:
-    """A log file: whole lines redacted, the unfinished one visible at once and rewritten as it grows, a long one by an eighth.
+    """A log file: whole lines redacted, the unfinished one visible at once and rewritten as it grows.
 
+    Of a long one the last part may not be there yet: an eighth of it, and never more than 2,048 characters.
     It is made with its first text: most steps print nothing, and making a file is the dearest call of a small step.
     """
 
@@ -113,14 +115,18 @@ class _Log:
             if len(self._pending) > _LONGEST_LINE:
                 self._finish(self._pending)
                 self._pending = ""
-            # Each writing looks through all of it, so that a long line would take time by the square of its length.
-            if self._pending and (
-                len(self._pending) <= _SHORT
-                or len(self._pending) > len(self._written) * 9 // 8
-                or not self._pending.startswith(self._written)
-            ):
+            if self._pending and self._is_due(self._pending):
                 self._put(self._redaction.part(self._shown(self._pending)))
                 self._written = self._pending
+
+    def _is_due(self, line: str) -> bool:
+        """Whether an unfinished line is written anew: not with each piece of a long one, which would take time by its square."""
+        grown = len(line) - len(self._written)
+        return (
+            len(line) <= _SHORT
+            or grown > min(len(self._written) // 8, _MOST_UNWRITTEN)
+            or not line.startswith(self._written)
+        )
 
     def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
