@@ -165,13 +165,15 @@ class StepError(MainspringError, RuntimeError):
 
 
 class ModelError(MainspringError, RuntimeError):
-    """A model failed in a process of its own. `kind` is the type of what it raised, `trace` where, as text."""
+    """A model failed, in its own process or `where` is said. `kind` is the type of what it raised, `trace` where, as text."""
 
     code = "model_failed"
 
-    def __init__(self, model: str, kind: str, message: str, trace: str = "") -> None:
+    def __init__(
+        self, model: str, kind: str, message: str, trace: str = "", *, where: str = "in its own process"
+    ) -> None:
         self.model, self.kind, self.message, self.trace = model, kind, message, trace
-        super().__init__(f"{model} failed in its own process: {kind}: {message}")
+        super().__init__(f"{model} failed {where}: {kind}{': ' if message else ''}{message}")
 
 
 class RebuildError(MainspringError, RuntimeError):

@@ -100,6 +100,8 @@ def _said(done: BatchPrediction) -> str:
     lines = [
         f"{text.bold(str(done.version))}  {text.counted(done.rows, 'row')} predicted by {done.model} ({done.runtime})"
     ]
+    if not done.rows + done.apart:
+        lines.append("no row came, so the version has its columns alone")
     if done.runtime_reason and done.runtime == "onnx":
         lines.append(f"{done.runtime} is proposed: {done.runtime_reason}")
     if done.reused:

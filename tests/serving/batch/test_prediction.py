@@ -19,7 +19,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
 from mainspring.data import dataset
-from mainspring.errors import InvalidError, NotFoundError
+from mainspring.errors import InvalidError, ModelError, NotFoundError
 from mainspring.models import Field, Signature, export_onnx, register
 from mainspring.serving import bind, load_predictor
 from mainspring.serving.batch import BatchProgress, inputs, predict_batch
@@ -180,6 +180,28 @@ def test_a_second_run_predicts_the_new_rows_only(workspace: Workspace, monkeypat
     assert predict_batch("model/1", "rows", to="predictions").version == grown.version
     register(RandomForestRegressor(2, random_state=1).fit(NUMBERS.to_numpy(), TABLE["a"]), "model", signature=NUMBERS)
     assert predict_batch("model/2", "rows", to="predictions").reused == 0
+
+
+@one
+@pytest.mark.parametrize("raised", [StopIteration(), ValueError("un\nlucky"), SystemExit(3)])
+def test_what_a_model_raises_is_told_with_its_rows(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, raised: BaseException
+) -> None:
+    def predict(_: Any, rows: Any) -> Any:
+        if len(rows) == 10:
+            raise raised
+        return np.zeros(len(rows))
+
+    register(EXACT["forest"]()[0], "model", signature=NUMBERS)
+    monkeypatch.setattr(inputs, "BLOCK_ROWS", 30)
+    monkeypatch.setattr(RandomForestRegressor, "predict", predict)
+    said = rf"model/1 failed on rows 90 to 99: {type(raised).__name__}(: |$)"
+    with pytest.raises(ModelError, match=said) as caught:
+        predict_batch("model/1", TABLE, to="predictions")
+    assert caught.value.__cause__ is raised
+    assert "\n" not in str(caught.value)
+    with pytest.raises(NotFoundError, match="`predictions`"):
+        dataset("predictions").latest()
 
 
 def test_a_table_without_rows_has_predictions_without_rows(workspace: Workspace) -> None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import polars as pl
 
 from mainspring.data.validation.quarantine import REASONS
-from mainspring.errors import InvalidError, counted
+from mainspring.errors import InvalidError, MainspringError, ModelError, counted, shorten
 from mainspring.models import Problem
 from mainspring.models.predictor import Prediction, plain
 from mainspring.models.records import MOST_PROBLEMS
-from mainspring.models.signature import Output
+from mainspring.models.signature import Columns, Output
 from mainspring.serving.batch.checking import Checked, check_table
 from mainspring.serving.online import OnlinePredictor
 from mainspring.workspace import Workspace
@@ -58,6 +58,7 @@ class Answering(NamedTuple):
 
         Raises:
             InvalidError: rows don't fit, and are not to be set apart; the first are named by row and column.
+            ModelError: the model raised something on these rows.
             StorageError: the online store can't be read.
         """
         rows, apart = block.with_columns(_numbers(block, first_row)), []
@@ -68,11 +69,21 @@ class Answering(NamedTuple):
             reasons = ["; ".join(map(str, checked.problems[place])) for place in bad]
             apart.append(rows[bad].with_columns(pl.Series(REASONS, reasons, dtype=pl.String)))
             rows = rows.filter(~pl.int_range(pl.len()).is_in(bad))
-        given = self.predictor.predictor.answer(checked.columns, rows.height)
+        given = self._given(checked.columns, rows[_ROW])
         answers = answer_columns(given, self.predictor.predictor.signature.output, self.column)
         made = pl.DataFrame([*rows.select(self.keep).get_columns(), *answers])
         made = made.with_columns(pl.lit(self.model).alias(VERSION_COLUMN))
         return Answers(made, pl.concat(apart).sort(_ROW).drop(_ROW) if apart else None)
+
+    def _given(self, columns: Columns, numbers: pl.Series) -> list[Prediction]:
+        """What the model answers to the rows of these numbers."""
+        try:
+            return self.predictor.predictor.answer(columns, numbers.len())
+        except MainspringError:
+            raise
+        except (Exception, SystemExit) as error:
+            where = f"on rows {numbers[0]:,} to {numbers[-1]:,}"
+            raise ModelError(self.model, type(error).__name__, shorten(str(error), 300), where=where) from error
 
     def _checked(self, rows: pl.DataFrame) -> Checked:
         """The model's columns, and what is wrong with them, by the row's place."""

@@ -78,6 +78,7 @@ def predict_batch(
     Raises:
         NotFoundError: there is no such model, dataset or column; or no ONNX graph.
         InvalidError: rows don't fit the signature; the first are named by row and column. A column would be there twice.
+        ModelError: the model failed, on the rows that are named.
         StorageError: the online store can't be read, or a disk is full.
     """
     workspace = workspace or current_workspace()
