@@ -192,7 +192,10 @@ def test_capacity_cores_and_servers_follow_from_the_last_step_within_the_limits(
     assert report.facts()["load_capacity_per_s"].value == 200
     assert report.facts()["load_p99_ms"].value == pytest.approx(40)
     assert "One server answers 200 requests a second within p99<=50ms, 400 a second and core." in report.advice()
-    assert "at least 100" in report_of(measured(100, 0.01)).advice()[0]
+    assert "1,000 requests a second need 10 of them with 50% headroom." in report.advice(rate=1_000, headroom=0.5)
+    unbounded = report_of(measured(100, 0.01)).advice(rate=1_000, headroom=0.5)
+    assert "at least 100" in unbounded[0]
+    assert "need at most 20 of them" in unbounded[1]
 
 
 def test_without_a_step_within_the_limits_nothing_is_promised() -> None:
@@ -206,9 +209,11 @@ def test_without_a_step_within_the_limits_nothing_is_promised() -> None:
     assert report_of(silent, limits=(limit_of("errors=99%"),)).best is None
 
 
-@pytest.mark.parametrize("more", [{"driver_cores": 0.95}, {"late_s": 0.05}])
-def test_a_driver_that_is_the_bottleneck_is_said(more: dict[str, float]) -> None:
-    assert "The driver was the bottleneck" in report_of(measured(100, 0.1, **more)).advice()[0]
+def test_a_driver_that_is_the_bottleneck_or_was_held_up_is_said() -> None:
+    busy, late = ({"driver_cores": 0.95}, {"driver_cores": 0.08, "late_s": 0.05})
+    assert "bottleneck: it was busy for 95% of a core" in report_of(measured(100, 0.1, **busy)).advice()[0]
+    said = report_of(measured(100, 0.1, **late)).advice()[0]
+    assert "held up: it sent 1 of 100 requests 50.0 ms late or later, though it was busy for 8% of a core only" in said
 
 
 @pytest.mark.parametrize("steps", [1, 4])

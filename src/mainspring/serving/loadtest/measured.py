@@ -49,10 +49,15 @@ class Measured(msgspec.Struct, frozen=True):
         return 1 - self.answered / self.requests
 
     @property
+    def is_driver_busy(self) -> bool:
+        """Whether the driver had hardly a core's time left."""
+        return self.driver_cores > _BUSY_SHARE
+
+    @property
     def driver_limits(self) -> bool:
         """Whether the driver itself may be what was measured."""
         p99 = self.quantiles_s.get("p99", 0.0)
-        return self.driver_cores > _BUSY_SHARE or self.late_s > max(_LATE_S, 0.2 * p99)
+        return self.is_driver_busy or self.late_s > max(_LATE_S, 0.2 * p99)
 
 
 def is_good(outcome: str) -> bool:

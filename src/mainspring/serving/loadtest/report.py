@@ -114,11 +114,7 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
         """What follows, in sentences."""
         said = []
         if self.driver_limits:
-            last = self.steps[-1]
-            said.append(
-                f"The driver was the bottleneck: it used {last.driver_cores:.0%} of a core and sent up to "
-                f"{last.late_s * 1e3:.1f} ms late. The numbers are its own; ask at lower rates, or from another machine."
-            )
+            said.append(_driver_said(self.steps[-1]))
         if self.capacity_per_s is None:
             return [*said, f"No step was within the limits: {', '.join(self.broken(self.steps[0]))}."]
         least = "" if self.is_bounded else "at least "
@@ -127,7 +123,8 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
         said.append(f"One server answers {least}{self.capacity_per_s:,.0f} requests a second{held}{core}.")
         if rate is not None:
             number = self.servers(rate, headroom=headroom)
-            said.append(f"{rate:,g} requests a second need {number} of them with {headroom:.0%} headroom.")
+            most = "" if self.is_bounded else "at most "
+            said.append(f"{rate:,g} requests a second need {most}{number} of them with {headroom:.0%} headroom.")
         target = self.in_flight_target(headroom=headroom)
         if target is not None:
             said.append(
@@ -175,3 +172,13 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
         broken = ", ".join(self.broken(step))
         held = f"breaks {broken}" if broken else "hold" if self.limits else ""
         return [f"{step.rate:,.5g}", f"{step.answered_per_s:,.1f}", errors or "0", *times, cores, held]
+
+
+def _driver_said(step: Measured) -> str:
+    """That the numbers of a step are also the driver's, and why."""
+    if step.is_driver_busy:
+        said = f"The driver was the bottleneck: it was busy for {step.driver_cores:.0%} of a core."
+        return f"{said} The numbers are its own; ask at lower rates, or from another machine."
+    late = f"it sent 1 of 100 requests {step.late_s * 1e3:.1f} ms late or later"
+    said = f"The driver was held up: {late}, though it was busy for {step.driver_cores:.0%} of a core only."
+    return f"{said} Latencies hold that; ask from a machine with idle processors."
