@@ -34,27 +34,41 @@ _FAMILIES = frozenset(
     TemporalExpr Trigonometry""".split()
 )
 _FUNCTIONS = _FAMILIES | frozenset(
-    """Abs ArgMax ArgMin ArgSort ArgUnique ArgWhere AsStruct BottomK Cbrt Ceil Clip Coalesce ConcatExpr Correlation CumCount
-    CumMax CumMin CumProd CumSum Cut Diff DropNans DropNulls Entropy EwmMean EwmStd EwmVar Exp ExtendConstant FillNull
+    """Abs ArgMax ArgMin ArgSort ArgUnique ArgWhere AsStruct Atan2 BottomK Cbrt Ceil Clip Coalesce ConcatExpr Correlation
+    CumCount CumMax CumMin CumProd CumSum Cut Diff DropNans DropNulls Entropy EwmMean EwmStd EwmVar Exp ExtendConstant FillNull
     FillNullWithStrategy Floor GatherEvery Hash Hist IndexOf Interpolate InterpolateBy Kurtosis Log Log1p LowerBound
     MaxHorizontal MeanHorizontal MinHorizontal Mode Negate NullCount PctChange PeakMax PeakMin Product QCut Quantile RLE
     RLEID Rank Repeat RepeatBy Replace ReplaceStrict Reshape Reverse Round RoundSF SearchSorted Shift ShiftAndFill Sign
     Skew SumHorizontal TopK TopKBy ToPhysical Truncate Unique UniqueCounts UpperBound ValueCounts""".split()
 )
 _ROW_WISE = frozenset(
-    """Abs AllHorizontal AnyHorizontal AsStruct Cbrt Ceil Clip Coalesce Cut Exp FillNull Floor Hash IsBetween IsFinite IsIn
-    IsInfinite IsNan IsNotNan IsNotNull IsNull Log Log1p MaxHorizontal MeanHorizontal MinHorizontal Negate Not Replace
-    ReplaceStrict Round RoundSF Sign SumHorizontal ToPhysical Truncate""".split()
+    """Abs AllHorizontal AnyHorizontal AsStruct Atan2 Cbrt Ceil Clip Coalesce CountOnes CountZeros Cut DateRanges DatetimeRanges
+    EndsWith Exp FillNull Floor Hash IntRanges IsBetween IsClose IsFinite IsIn IsInfinite IsNan IsNotNan IsNotNull IsNull
+    LeadingOnes LeadingZeros LenBytes LenChars LinearSpaces Log Log1p MaxHorizontal MeanHorizontal MinHorizontal Negate Not
+    RepeatBy Replace ReplaceStrict Round RoundSF Sign Slice StartsWith SumHorizontal TimeRanges ToPhysical TrailingOnes
+    TrailingZeros Truncate""".split()
 )
+_OF_BOTH_KINDS = frozenset(("Bitwise", "Boolean", "Categorical", "Range"))  # families of which only some are row-wise
+# Beside the row-wise ones, what looks at one list's items alone where it is evaluated inside of lists.
+_OF_ITEMS = frozenset(
+    """All Any ArgMax ArgMin ArgUnique CumCount CumMax CumMin CumProd CumSum Diff DropNans DropNulls FillNullWithStrategy
+    NullCount PctChange Product Rank Reverse Shift ShiftAndFill Unique""".split()
+)
+_KINDS_OF_ITEMS = frozenset(("Agg", "Filter", "Gather", "Slice", "Sort"))
 # The inputs that Polars takes as a set for all rows, or (2.1) reads otherwise in one row than in several.
 _SAME_FOR_ALL = {
     "IsIn": (1,), "Replace": (1, 2), "ReplaceStrict": (1, 2), ("StringExpr", "Replace"): (1, 2),
     ("StringExpr", "ContainsAny"): (1,), ("ListExpr", "CountMatches"): (1,), ("ArrayExpr", "CountMatches"): (1,),
 }  # fmt: skip
+_STRICT_GET = {"ArrayExpr": {"Get": False}}  # to which Polars (2.1) says in several rows that a null index is out of bounds
 # What may show the numbers that categories have in one process: Polars (2.1) also takes the largest by them.
 _CODES = frozenset("Hash MaxHorizontal MinHorizontal PeakMax PeakMin ToPhysical".split())
-_CODES_OF_ITEMS = frozenset((family, name) for family in ("ArrayExpr", "ListExpr") for name in ("Max", "Min"))
-_ROW_WISE_FAMILIES = frozenset("ArrayExpr ListExpr Pow StringExpr StructExpr TemporalExpr Trigonometry".split())
+_CODES_IN_FAMILIES = frozenset(
+    [("Categorical", "Physical"), *((family, name) for family in ("ArrayExpr", "ListExpr") for name in ("Max", "Min"))]
+)
+_ROW_WISE_FAMILIES = frozenset(
+    "ArrayExpr BinaryExpr ListExpr Pow StringExpr StructExpr TemporalExpr Trigonometry".split()
+)
 
 
 def serialised(expression: pl.Expr) -> str:
@@ -197,30 +211,56 @@ def is_row_wise(expression: pl.Expr) -> bool:
     return _is_row_wise(msgspec.json.decode(expression.meta.serialize(format="json")))
 
 
-def _is_row_wise(node: Any) -> bool:
+def _is_row_wise(node: Any, *, in_lists: bool = False) -> bool:
+    """Of what is evaluated `in_lists`: whether it looks at one list at a time, and at nothing beside it."""
+    if node == "Element":
+        return in_lists
     if not isinstance(node, dict) or len(node) != 1:
         return False
     ((kind, body),) = node.items()
     if kind == "Literal":
         return not _is_series(node) or _literal(node).len() == 1
+    if kind in ("Column", "Field"):
+        return not in_lists or body == ""  # as which `list.filter` names the items
     if kind == "Function":
-        return _is_row_wise_function(body)
-    if kind in ("BinaryExpr", "Cast", "Ternary") and isinstance(body, dict):
-        return all(_is_row_wise(body.get(name)) for name in _INNER[kind])
-    return bool(kind == "Column")
+        return _is_row_wise_function(body, in_lists=in_lists)
+    if kind in ("Eval", "StructEval"):
+        return _is_row_wise_evaluation(kind, body, in_lists=in_lists)
+    is_known = kind in ("Alias", "BinaryExpr", "Cast", "Ternary") or (in_lists and kind in _KINDS_OF_ITEMS)
+    return is_known and all(_is_row_wise(each, in_lists=in_lists) for each in _inner(node))
 
 
-def _is_row_wise_function(body: dict[str, Any]) -> bool:
+def _is_row_wise_evaluation(kind: str, body: dict[str, Any], *, in_lists: bool) -> bool:
+    """Whether what is evaluated inside of lists, arrays or structs, and these themselves, are of single rows."""
+    if "Cumulative" in body.get("variant", ()):
+        return False
+    subject, *inside = _inner({kind: body})
+    is_inside = in_lists or kind == "Eval"
+    return _is_row_wise(subject, in_lists=in_lists) and all(_is_row_wise(each, in_lists=is_inside) for each in inside)
+
+
+def _is_row_wise_function(body: dict[str, Any], *, in_lists: bool) -> bool:
     family, name = _function(body)
-    own = name if family == "Boolean" else family
+    own = name if family in _OF_BOTH_KINDS else family
     is_of_values = family in _ROW_WISE_FAMILIES and "Vertical" not in name and name not in ("Explode", "Sample")
-    if not (own in _ROW_WISE or is_of_values) or _infers_a_format(body):
+    is_of_items = in_lists and own in _OF_ITEMS and not _is_of_any_order(body)
+    if not (own in _ROW_WISE or is_of_values or is_of_items) or _infers_a_format(body):
         return False
     inputs = body.get("input", [None])
     if _may_show_codes(body) and any(map(_makes_categories, _walked(inputs))):
         return False
     same = _SAME_FOR_ALL.get((family, name)) or _SAME_FOR_ALL.get(own, ())
-    return all(_is_same_for_all(each) if place in same else _is_row_wise(each) for place, each in enumerate(inputs))
+    if body["function"] == _STRICT_GET:
+        same = (1,)
+    return all(
+        _is_same_for_all(each) if place in same else _is_row_wise(each, in_lists=in_lists)
+        for place, each in enumerate(inputs)
+    )
+
+
+def _is_of_any_order(body: dict[str, Any]) -> bool:
+    """Whether a function may give another order, or another choice, each time."""
+    return body["function"] == {"Unique": False} or "Random" in str(body["function"])
 
 
 def _infers_a_format(body: dict[str, Any]) -> bool:
@@ -263,7 +303,7 @@ def shows_codes(expression: pl.Expr, schema: Mapping[str, pl.DataType]) -> bool:
 
 def _may_show_codes(body: dict[str, Any]) -> bool:
     function = _function(body)
-    return function[0] in _CODES or function in _CODES_OF_ITEMS
+    return function[0] in _CODES or function in _CODES_IN_FAMILIES
 
 
 def _has_categories(node: Any, schema: Mapping[str, pl.DataType]) -> bool:

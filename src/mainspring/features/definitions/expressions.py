@@ -69,7 +69,7 @@ def expect_no_codes(name: str, fields: Iterable[Field], schema: Mapping[str, pl.
 def field_over_others(fields: Iterable[Field]) -> Field | None:
     """The first feature whose expression may look at other rows."""
     formulas = ((field, read(field.formula, field.name)) for field in fields if field.formula)
-    return next((field for field, formula in formulas if not is_row_wise(formula.meta.undo_aliases())), None)
+    return next((field for field, formula in formulas if not is_row_wise(formula)), None)
 
 
 def over_other_rows(record: ViewRecord, features: Container[str] | None = None) -> str:
