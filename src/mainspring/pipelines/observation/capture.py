@@ -30,7 +30,7 @@ Tee = Callable[[str], None]
 
 _LONGEST_LINE = 65_536
 _SHORT = 1_024  # a line that is written anew with each piece of it
-_MOST_UNWRITTEN = 2_048  # characters of an unfinished line, which a kill loses; each writing looks through the whole line
+_MOST_UNWRITTEN = 2_048  # characters of an unfinished line, which a kill loses
 _FOLLOW_EVERY_S = 0.05
 _RAW = ".raw"
 _LINE_BUFFERED = 1  # _IOLBF in stdio.h, on Linux and macOS
@@ -120,7 +120,7 @@ class _Log:
                 self._written = self._pending
 
     def _is_due(self, line: str) -> bool:
-        """Whether an unfinished line is written anew: not with each piece of a long one, which would take time by its square."""
+        """Whether an unfinished line is written anew. Each writing looks through all of it: of a long one not for each piece."""
         grown = len(line) - len(self._written)
         return (
             len(line) <= _SHORT
