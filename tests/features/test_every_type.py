@@ -115,7 +115,7 @@ def test_each_is_the_same_on_every_path(workspace: Workspace, ticks: Ticks) -> N
 LISTS = pl.List(pl.Int64)
 OF_NULLS: dict[str, pl.Expr] = {
     "differences": pl.col("l").list.diff(),  # Polars plans a list of integers, and gives one of nulls
-    "inside": pl.struct(pl.col("l").list.diff(), "n"),
+    "inside": pl.struct(pl.col("l").list.diff().alias("inner"), "l"),
     "every": pl.col("l").list.gather_every(pl.col("n"), 0),
     "number": pl.col("n") + 1,
 }

@@ -73,6 +73,16 @@ def test_a_view_is_recorded_with_the_types_of_its_data(workspace: Workspace) -> 
     ]
 
 
+def test_a_feature_has_its_name_beside_it_and_the_fields_of_a_struct_have_theirs(workspace: Workspace) -> None:
+    apply(view(features=[pl.struct(pl.col("wind").alias("speed"), "temp").alias("inner").alias("weather")]))
+    record = get_definition("view", "weather_at").record
+    assert [(each.name, each.dtype) for each in record.fields] == [("weather", 'struct{"speed": i64, "temp": f64}')]
+    assert rows(record, WEATHER, workspace)["weather"].to_list() == [
+        {"speed": 5, "temp": 30.0},
+        {"speed": None, "temp": 40.0},
+    ]
+
+
 def test_numbers_that_are_not_finite_are_values_of_expressions(workspace: Workspace) -> None:
     apply(view(features=[pl.col("temp").clip(upper_bound=math.inf).fill_null(math.nan), pl.col("wind").fill_null(0)]))
     record = get_definition("view", "weather_at").record

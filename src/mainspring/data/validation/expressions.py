@@ -60,7 +60,8 @@ _SAME_FOR_ALL = {
     "IsIn": (1,), "Replace": (1, 2), "ReplaceStrict": (1, 2), ("StringExpr", "Replace"): (1, 2),
     ("StringExpr", "ContainsAny"): (1,), ("ListExpr", "CountMatches"): (1,), ("ArrayExpr", "CountMatches"): (1,),
 }  # fmt: skip
-_STRICT_GET = {"ArrayExpr": {"Get": False}}  # to which Polars (2.1) says in several rows that a null index is out of bounds
+# Polars (2.1) finds a null index out of bounds, but in a row alone.
+_STRICT_GET = {"ArrayExpr": {"Get": False}}
 # What may show the numbers that categories have in one process: Polars (2.1) also takes the largest by them.
 _CODES = frozenset("Hash MaxHorizontal MinHorizontal PeakMax PeakMin ToPhysical".split())
 _CODES_IN_FAMILIES = frozenset(

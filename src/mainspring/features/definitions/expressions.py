@@ -31,7 +31,7 @@ def written(expression: Any, where: str) -> tuple[str, str]:
     """
     if not hasattr(expression, "meta"):
         raise WrongTypeError(where, expression, "a column's name or a Polars expression")
-    expression = expression.meta.undo_aliases()  # the name is kept beside it
+    expression = _unnamed(expression)  # the name is kept beside it
     try:
         text = serialised(expression)
         expect_plain(text)
@@ -43,6 +43,14 @@ def written(expression: Any, where: str) -> tuple[str, str]:
             "Functions that give something else each time, and some rare ones, can't be.",
         ) from error  # fmt: skip
     return text, str(expression)
+
+
+def _unnamed(expression: pl.Expr) -> pl.Expr:
+    """An expression without its own names; those of what is inside, such as the fields of a struct, it keeps."""
+    bare = expression.meta.undo_aliases()
+    while len(inner := expression.meta.pop()) == 1 and inner[0].meta.undo_aliases().meta.eq(bare):
+        (expression,) = inner
+    return expression
 
 
 def read(text: str, name: str) -> pl.Expr:
