@@ -16,6 +16,7 @@ from blake3 import blake3
 
 from mainspring.artifacts.codec import EQUAL, BlobAccess, Comparison, Encoded, Preview, Tolerance, meaning_digest
 from mainspring.artifacts.numpy import compare_arrays
+from mainspring.artifacts.torch_program import tensors_of
 from mainspring.errors import CodecError, MissingExtraError, shorten
 
 _TYPES = (torch.Tensor, torch.nn.Parameter)
@@ -149,20 +150,14 @@ def unpack(data: bytes) -> dict[str, torch.Tensor]:
     Raises:
         CodecError: the bytes are no such file.
     """
-    library = safetensors()
+    safetensors()
     try:
-        length = int.from_bytes(data[:8], "little")
-        kept = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_NOTES])
-        stored = library.load(data)
-        made: dict[str, torch.Tensor] = {}
-        for name, (first, kind, gradient) in kept.items():
-            made[name] = made[first] if first != name else _made(stored[name], kind, gradient)
+        return tensors_of(data)
     except MemoryError:
         raise
     except Exception as error:
         text = shorten(f"{type(error).__name__}: {error}", 200)
         raise CodecError(f"These are no stored tensors: {text}") from error
-    return made
 
 
 def keeps_gradient(value: torch.Tensor) -> bool:
@@ -175,12 +170,6 @@ def _only(found: dict[str, torch.Tensor], names: list[str]) -> list[torch.Tensor
     if found.keys() != set(names):
         raise CodecError(f"These are other tensors than were stored: {shorten(sorted(found), 200)}.")
     return [found[name] for name in names]
-
-
-def _made(tensor: torch.Tensor, kind: str, gradient: bool) -> torch.Tensor:
-    if kind == "parameter":
-        return torch.nn.Parameter(tensor, requires_grad=gradient)
-    return tensor.requires_grad_(gradient) if gradient else tensor
 
 
 def _kind(value: torch.Tensor) -> str:

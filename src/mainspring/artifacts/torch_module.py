@@ -19,6 +19,7 @@ from mainspring.artifacts._models import ModelCodec, Parts, reference_to, referr
 from mainspring.artifacts._tree import is_tree
 from mainspring.artifacts.arguments import KEPT, kept_arguments
 from mainspring.artifacts.torch import check, content, pack, unpack
+from mainspring.artifacts.torch_program import called, hold, put_aside, restore
 from mainspring.errors import CodecError, shorten
 
 _OWN = frozenset(vars(nn.Module())) | {KEPT}  # what every module holds
@@ -52,20 +53,9 @@ class ModuleCodec(ModelCodec):
 
     def put_together(self, cls: type, state: dict[str, Any], payload: bytes) -> nn.Module:
         """The constructor called with the arguments, without drawing random numbers that anybody misses, then the weights."""
-        arguments = _Read().read(state["arguments"])
         with torch.random.fork_rng(devices=()):
-            value = _built(cls, arguments)
-        tensors = unpack(payload)
-        _put_aside(value, {name: tensors.pop(name, None) for name in state.get("aside", ())})
-        value.load_state_dict(tensors, strict=True, assign=True)
-        _hold(value, state["modules"])
-        for first, *others in state["tied"]:
-            for name in others:
-                owner, _, last = name.rpartition(".")
-                value.get_submodule(owner).register_parameter(last, value.get_parameter(first))
-        frozen = set(state["frozen"])
-        for name, parameter in value.named_parameters():
-            parameter.requires_grad_(name not in frozen)
+            value: nn.Module = called(cls, _read(state["arguments"]))
+        restore(value, unpack(payload), state, _read)
         return value
 
     def content(self, value: nn.Module) -> Any:
@@ -133,7 +123,7 @@ class _Read:
         if tag == "$dict":
             return {key: self.read(item) for key, item in inner}
         if tag == "$module":
-            self._built.append(_built(_module_class(inner["class"]), self.read(inner["arguments"])))
+            self._built.append(called(_module_class(inner["class"]), self.read(inner["arguments"])))
             return self._built[-1]
         if tag == "$again":
             return self._built[inner]
@@ -145,6 +135,10 @@ class _Read:
                 torch.Size(said) if kind == "Size" else torch.device(said) if kind == "device" else getattr(torch, said)
             )
         return tree
+
+
+def _read(tree: Any) -> Any:
+    return _Read().read(tree)
 
 
 def _reference(value: Any) -> str:
@@ -226,13 +220,6 @@ def _aside(value: nn.Module) -> dict[str, torch.Tensor | None]:
     }
 
 
-def _put_aside(value: nn.Module, buffers: dict[str, torch.Tensor | None]) -> None:
-    """The inverse of `_aside`, whatever the constructor put there."""
-    for name, buffer in buffers.items():
-        owner, _, last = name.rpartition(".")
-        value.get_submodule(owner).register_buffer(last, buffer, persistent=False)
-
-
 def _frozen(value: nn.Module) -> list[str]:
     return [name for name, parameter in value.named_parameters() if not parameter.requires_grad]
 
@@ -262,14 +249,6 @@ def _held(value: nn.Module) -> dict[str, Any]:
 def _is_own(module: nn.Module) -> bool:
     """Whether it is one of PyTorch's own layers."""
     return type(module).__module__.partition(".")[0] == _LIBRARY
-
-
-def _hold(value: nn.Module, modules: dict[str, Any]) -> None:
-    """The inverse of `_held`."""
-    for name, held in modules.items():
-        module = value.get_submodule(name)
-        module.training = held["training"]
-        vars(module).update(_Read().read(held["attributes"]))
 
 
 def _arguments(value: nn.Module) -> dict[str, Any]:
@@ -310,18 +289,12 @@ def _recurrent(value: nn.Module) -> dict[str, Any]:
     return kept if isinstance(value, nn.LSTM) else {name: item for name, item in kept.items() if name != "proj_size"}
 
 
-def _built(cls: type, arguments: dict[str, Any]) -> nn.Module:
-    named = {name: item for name, item in arguments.items() if name != "*"}
-    made: nn.Module = cls(*arguments.get("*", ()), **named)
-    return made
-
-
 def _try(value: nn.Module, tree: Any, held: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
     """Build it, and hold its weights and layers against those of the value."""
     kind = type(value).__qualname__
     try:
         with torch.random.fork_rng(devices=()):
-            again = _built(type(value), _Read().read(tree))
+            again = called(type(value), _read(tree))
     except TypeError as error:
         raise CodecError(
             f"`{kind}` can't be built again with what is known of its arguments: {error}. {_ADVICE}"
@@ -337,7 +310,7 @@ def _try(value: nn.Module, tree: Any, held: dict[str, Any], weights: dict[str, t
     else:
         told = _other_layer(value, again, held)
     if not told:
-        _put_aside(again, aside)
+        put_aside(again, aside)
     else:
         raise CodecError(f"`{kind}` is built otherwise with what is known of its arguments: {told}. {_ADVICE}")
 
@@ -351,7 +324,7 @@ def _other_layer(value: nn.Module, again: nn.Module, held: dict[str, Any]) -> st
             return f"the layer `{name}` is {new} and not {old}"
     if hooked := _hooked(again):
         return f"it gets a hook at `{hooked}`"
-    _hold(again, held)
+    hold(again, held, _read)
     for name, module in expected.items():
         if _is_own(module) and (key := _other_attribute(module, found[name])):
             return f"`{key}` of `{name or type(value).__qualname__}` is not what it was set to"

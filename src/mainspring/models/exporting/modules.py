@@ -1,6 +1,6 @@
 """A module of PyTorch as a file of safetensors, how it is built as JSON, and the project's definitions that it is built of.
 
-What is said is the codec's (`artifacts.torch_module`); `torch_program` reads it.
+What is said is the codec's (`artifacts.torch_module`); `artifacts.torch_program` reads it.
 """
 
 from __future__ import annotations

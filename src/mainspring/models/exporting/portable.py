@@ -86,7 +86,7 @@ def graph(model: OnnxModel) -> Portable:
 
 def _torch(encoded: Encoded, blobs: BlobStore) -> Portable:
     found = SaidModule(encoded, blobs)
-    program = (resources("mainspring.models.exporting") / "torch_program.py").read_bytes()
+    program = (resources("mainspring.artifacts") / "torch_program.py").read_bytes()
     modules = frozenset({"torch", "safetensors", "numpy"})
     plain = Portable("model.safetensors", found.weights, "torch", modules, found.settings)
     return _with_code(plain, {*found.references, *encoded.brings}, {_BUILDS: program})
