@@ -75,6 +75,32 @@ def test_a_date_begins_where_the_column_is_and_a_zoned_time_is_one_only_there() 
 
 
 @pytest.mark.parametrize(
+    ("given", "is_told"),
+    [
+        ("2024-03-10 02:30", True), ("2024-11-03 01:30", True), ("late", False), ("2024-02-30 10:00", False),
+        ("2024-02-30T10:00Z", False), ("2024-01-01 10:00:00.1234567", False), (5, False), (True, False),
+    ],
+)  # fmt: skip
+def test_clocks_are_spoken_of_only_where_they_are_to_blame(given: Any, is_told: bool) -> None:
+    with pytest.raises(InvalidError) as told:
+        brought(pl.Series([given]), pl.Datetime("us", NEW_YORK))
+    assert ("clocks" in str(told.value)) == is_told
+
+
+@pytest.mark.parametrize("before", [[], [None], ["2020-01-01"], ["late"]])
+@pytest.mark.parametrize("text", ["01/02/2020 10:00", "31.01.2020", "10:00", ""])
+def test_which_texts_are_times_does_not_depend_on_those_before(before: list[Any], text: str) -> None:
+    with pytest.raises(InvalidError, match=f"`{'late' if 'late' in before else text}` is not its type, `datetime"):
+        brought(pl.Series([*before, text], dtype=pl.String), pl.Datetime("us"))
+
+
+def test_a_misfit_is_named_by_its_row() -> None:
+    frame = pl.DataFrame({"v": ["1.25", None, "1.125", "x"]})
+    with pytest.raises(InvalidError, match=r"^line 14, column `v`: `1\.125` .* holds it: `decimal\[38, 3\]`"):
+        Alignment({"v": pl.Decimal(10, 2)}).take(frame, "a file", named=lambda row: f"line {row + 12}")
+
+
+@pytest.mark.parametrize(
     ("given", "dtype", "values"),
     [
         (

@@ -87,6 +87,9 @@ def test_a_numeric_goes_behind_others_only_as_it_is(workspace: Workspace, postgr
         with pytest.raises(InvalidError, match=rf"`{finer}` is not its type, `decimal\[38, 2\]`"):
             read(postgres.url(), finer)
     assert read(postgres.url(), "9.5") == [Decimal("10.25"), Decimal("9.50")]
+    assert read(postgres.url(), "round(9.999, 2)") == [Decimal("10.25"), Decimal("9.50"), Decimal("10.00")]
+    assert read(postgres.url(), "9.999", "decimal[38, 3]")[3] == Decimal("9.999")
+    assert str(dataset("t").latest().schema[1]) == "('x', 'decimal[38, 3]')"
     (nan,) = read(postgres.url(), "'NaN'::numeric", "f64", to="floats")
     assert nan != nan
     rows = "(VALUES (1, 1.1), (2, 3.125), (3, 10)) AS v(id, x)"
@@ -145,6 +148,29 @@ def test_a_row_that_does_not_fit_is_named_by_its_cursor_or_its_number(workspace:
         ingest(Sql(postgres.url(), query=query, batch_rows=3, cursor="id"), to="t")
     with pytest.raises(InvalidError, match=r"row 5, column `x`: `0\.75"):
         ingest(Sql(postgres.url(), query=query.replace("'NaN'", "0.75")), to="t", types={"x": "decimal[10, 1]"})
+
+
+@pytest.mark.one_backend("the source is a server")
+def test_the_hints_for_a_numeric_that_nothing_holds_lead_somewhere(workspace: Workspace, postgres: Any) -> None:
+    def source(column: str) -> Sql:
+        rows = "(VALUES (1, 1e30::numeric), (2, 1e-20), (3, 12345678901234567.25)) AS v(id, x)"
+        return Sql(postgres.url(), query=f"SELECT id, {column} AS x FROM {rows}", batch_rows=1)
+
+    ingest(Sql(postgres.url(), query="SELECT 1 AS id, 0.5 AS x"), to="t")
+    with pytest.raises(InvalidError, match=r"`1E-20` .* `decimal\[38, 20\]`"):
+        ingest(source("x"), to="t")
+    with pytest.raises(
+        InvalidError, match="No decimal holds it and 20 places: make text of the column in the source, with"
+    ):
+        ingest(source("x"), to="t", types={"x": "decimal[38, 20]"})
+    with pytest.raises(
+        InvalidError, match=r"`12345678901234567\.25` .* In the query a cast to text keeps its digits, and one"
+    ):
+        ingest(source("x"), to="f", types={"x": "f64"})
+    ingest(source("x::float8"), to="f", types={"x": "f64"})
+    assert dataset("f").to_polars()["x"].to_list() == [1e30, 1e-20, 12345678901234567.25]
+    ingest(source("x::text"), to="t", mode="replace")
+    assert dataset("t").to_polars()["x"].to_list()[2] == "12345678901234567.25"
 
 
 DECIMALS = st.decimals(-(10**9), 10**9, places=6, allow_nan=False).map(lambda each: each.normalize())

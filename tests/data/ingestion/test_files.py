@@ -5,14 +5,12 @@ from __future__ import annotations
 import bz2
 import cProfile
 import gzip
-import io
 import json
 import lzma
 import os
 import random
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -21,17 +19,9 @@ import polars as pl
 import pytest
 import xlsxwriter
 import zstandard
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from mainspring.data import check, dataset
-from mainspring.data.ingestion import Files, Limits, Progress, Retry, forget_cursor, ingest, list_cursors, streams
-from mainspring.data.ingestion.alignment import Alignment
-from mainspring.data.ingestion.delimited import Delimited
-from mainspring.data.ingestion.formats import Options
-from mainspring.data.ingestion.jsonlines import json_frames
-from mainspring.data.ingestion.source import Reading
-from mainspring.data.ingestion.streams import Blocks
+from mainspring.data.ingestion import Files, Progress, Retry, forget_cursor, ingest, list_cursors, streams
 from mainspring.errors import InvalidError, NotFoundError, StorageError
 from mainspring.workspace import Workspace
 
@@ -169,70 +159,6 @@ def test_several_marks_at_the_beginning_are_no_text(
     assert (dataset("flights").latest().columns, rows()) == (("x",), [(1,)])
 
 
-VALUES = [
-    "1",
-    "2.5",
-    "007",
-    "é",
-    '"q"',
-    '"q,x"',
-    '"a""b"',
-    "",
-    "NaN",
-    "1e400",
-    "9" * 20,
-    "2013-01-01",
-    " 5",
-    '5"',
-    "\r",
-]
-NAMES = ["a", "b", " a", '"b"', "é", "\ufeffa", "\r", ""]
-LINES = [
-    '{"a": 1}',
-    "{}",
-    "",
-    '{"a": null}',
-    '{"a": [1]}',
-    '{"a": {}}',
-    '{"a": 1.5}',
-    "null",
-    '{"a": "\\ud800"}',
-    "\ufeff",
-]
-
-
-@given(data=st.data())
-@settings(max_examples=250)
-def test_whatever_a_text_file_holds_only_our_errors_come_of_it(data: st.DataObject) -> None:
-    width, break_ = data.draw(st.integers(1, 3)), data.draw(st.sampled_from(["\n", "\r\n", "\r"]))
-    is_csv, dtype = data.draw(st.booleans()), data.draw(st.sampled_from([pl.Int64(), pl.Date(), pl.Float64(), None]))
-    cells = st.lists(st.sampled_from(VALUES), min_size=width, max_size=width).map(",".join)
-    head = data.draw(st.lists(st.sampled_from(NAMES), min_size=width, max_size=width).map(",".join))
-    body = data.draw(st.lists(cells if is_csv else st.sampled_from(LINES), max_size=6))
-    text = "\ufeff" * data.draw(st.integers(0, 3)) + break_.join([head, *body] if is_csv else body)
-    file = io.BytesIO(text.encode(data.draw(st.sampled_from(["utf-8", "utf-16", "utf-16-be", "cp1252"])), "replace"))
-    options = Options(separator=",", quote=data.draw(st.sampled_from(["", '"'])), ragged="pad")
-    blocks = Blocks(file, "a", encoding=data.draw(st.sampled_from(["auto", "utf-16", "utf-8"])), quote=b'"')
-    reading = Reading("append", {} if dtype is None else {"a": dtype})
-    with suppress(InvalidError):
-        for frame, _ in (
-            Delimited(blocks, options, reading, {}, None).frames() if is_csv else json_frames(blocks, reading)
-        ):
-            Alignment(reading.types).take(frame, "a", sparse=True)
-
-
-def test_lines_that_end_as_those_of_old_macs_are_told(raw: Path) -> None:
-    (raw / "a.csv").write_bytes(b"a,b\r1,2\r")
-    with pytest.raises(InvalidError, match=r"a\.csv, line 1: .* is not text whose lines end with a line feed"):
-        ingest(raw, to="flights")
-
-
-def test_a_value_behind_an_empty_line_of_one_column_is_named_with_its_line(raw: Path) -> None:
-    (raw / "a.csv").write_text("x\n\n1\nlate\n")
-    with pytest.raises(InvalidError, match=r"a\.csv, line 4, column `x`: `late`"):
-        ingest(raw, to="flights", types={"x": "i64"})
-
-
 def test_what_is_not_text_in_its_encoding_is_named_with_its_line(raw: Path) -> None:
     (raw / "names.csv").write_bytes("name\nAda\nZoë\n".encode("cp1252"))
     with pytest.raises(InvalidError, match=r"names\.csv, line 3: `byte 0xeb` is not text in utf-8.*encoding='cp1252'"):
@@ -242,22 +168,6 @@ def test_what_is_not_text_in_its_encoding_is_named_with_its_line(raw: Path) -> N
         ingest(raw / "names.csv", to="names", encoding="cp1252")
     with pytest.raises(InvalidError, match="`cp9999` is not a text encoding"):
         ingest(raw / "names.csv", to="names", encoding="cp9999")
-
-
-@pytest.mark.parametrize("line", ["2013-01-03,B6", "2013-01-03,B6,1,2"])
-def test_a_ragged_line_is_named(raw: Path, line: str) -> None:
-    (raw / "jan.csv").write_text(f'{CSV}2013-01-04,"two\nlines",1\n\n{line}\n')
-    with pytest.raises(InvalidError, match=rf"jan\.csv, line 7: `{line}` is not a line of 3 fields"):
-        ingest(raw / "jan.csv", to="flights")
-
-
-def test_short_lines_are_filled_where_that_is_asked_for_and_long_ones_never_cut(raw: Path) -> None:
-    (raw / "jan.csv").write_text(f"{CSV}2013-01-03\n")
-    ingest(raw / "jan.csv", to="flights", ragged="pad")
-    assert rows()[2] == ("2013-01-03", None, None)
-    (raw / "feb.csv").write_text(f"{CSV}2013-01-03,a,1,2\n")
-    with pytest.raises(InvalidError, match=r"feb\.csv, line 4"):
-        ingest(raw / "feb.csv", to="flights", ragged="pad")
 
 
 def test_a_value_that_does_not_fit_its_column_is_named_with_its_line(raw: Path) -> None:
@@ -272,15 +182,6 @@ def test_a_value_that_does_not_fit_its_column_is_named_with_its_line(raw: Path) 
 
 
 @pytest.mark.parametrize(
-    ("header", "said"), [("day,day", "`day` is not the name of one column alone"), ("day,", "names each column")]
-)
-def test_a_header_names_each_column_once(raw: Path, header: str, said: str) -> None:
-    (raw / "jan.csv").write_text(f"{header}\n1,2\n")
-    with pytest.raises(InvalidError, match=said):
-        ingest(raw, to="flights")
-
-
-@pytest.mark.parametrize(
     ("text", "said"), [("day,carrier\n1,UA\n", "`delay`"), ("day,carrier,delay,gate\n1,UA,1,2\n", "`gate`")]
 )
 def test_a_renamed_column_is_named(raw: Path, text: str, said: str) -> None:
@@ -289,20 +190,6 @@ def test_a_renamed_column_is_named(raw: Path, text: str, said: str) -> None:
     (raw / "feb.csv").write_text(text)
     with pytest.raises(InvalidError, match=rf"feb\.csv.*{said}"):
         ingest(raw, to="flights")
-
-
-def test_a_header_that_is_one_column_by_the_separator_is_told(raw: Path) -> None:
-    (raw / "a.csv").write_text("a;b\n1;2\n")
-    (warning,) = ingest(raw / "a.csv", to="one").warnings
-    assert warning.endswith("a.csv was read as one column, `a;b`. The header has more fields with separator=';'.")
-    assert ingest(raw / "a.csv", to="two", separator=";").warnings == ()
-
-
-def test_empty_lines_are_no_header(raw: Path) -> None:
-    (raw / "a.csv").write_text("\n\r\n")
-    assert ingest(raw / "a.csv", to="a").version is None
-    (raw / "b.csv").write_text("\n\r\na,b\n1,2\n")
-    assert ingest(raw / "b.csv", to="b").rows == 1
 
 
 def test_columns_are_inferred_from_all_files_of_one_ingest(raw: Path) -> None:
@@ -363,38 +250,6 @@ def test_large_whole_numbers_are_kept(raw: Path, block_bytes: int, monkeypatch: 
     assert rows("numbers") == [(1,), (10**20,)]
 
 
-@pytest.mark.parametrize("zero_led", ["00501", "-007", '"00501"', "00.5"])
-def test_numbers_that_begin_with_zeros_are_text(raw: Path, zero_led: str) -> None:
-    (raw / "a.csv").write_text(f"n,zip,at,share\n0,10001,05:30,0.5\n20,{zero_led},06:00,-0.25\n")
-    ingest(raw, to="zips")
-    assert rows("zips") == [(0, "10001", "05:30", 0.5), (20, zero_led.strip('"'), "06:00", -0.25)]
-    assert ingest(raw, to="numbers", types={"zip": "f64"}).widened == {}
-    assert dataset("numbers").to_polars()["zip"][0] == 10001.0
-    (raw / "a.csv").write_text("zip\n10001\n")
-    (raw / "b.csv").write_text(f"zip\n{zero_led}\n")
-    with pytest.raises(InvalidError, match=r"b\.csv, column `zip`: `str` is not its type .*types={'zip': 'str'}"):
-        ingest(raw, to="others")
-
-
-@pytest.mark.parametrize("line", ['1,5" pipe,2', '1,5",2', '1,"5"x,2'])
-def test_a_quote_that_is_out_of_place_is_named_with_its_line(raw: Path, line: str) -> None:
-    (raw / "a.csv").write_text(f'a,b,c\n0,"x\n""y""",1\n{line}\n3,z,4\n')
-    with pytest.raises(InvalidError, match=rf"a\.csv, line 4: `{line}` is not a line whose quotes stand around"):
-        ingest(raw, to="pipes")
-    (raw / "a.csv").write_text(f"a,b,c\n{line}\n")
-    ingest(raw, to="pipes", quote="")
-    assert rows("pipes") == [(1, line.split(",")[1], 2)]
-
-
-@pytest.mark.parametrize(
-    ("line", "said"), [("1,2,3", "line 3: `1,2,3` is not a line of 2 fields"), ("late,2", "line 3, column `n`: `late`")]
-)
-def test_what_is_wrong_behind_a_long_field_is_named(raw: Path, line: str, said: str) -> None:
-    (raw / "a.csv").write_text(f"n,text\n1,{'x' * 200_000}\n{line}\n")
-    with pytest.raises(InvalidError, match=said):
-        ingest(raw, to="texts", types={"n": "i64"})
-
-
 @pytest.mark.parametrize("mode", ["append", "upsert"])
 @pytest.mark.parametrize(("first", "types"), [("a,b\n1,\n2,\n", {}), ("a,b\n", {}), ("a,b\n1,\n2,\n", {"b": "str"})])
 def test_a_column_without_values_gets_the_type_of_the_first_ones(
@@ -412,6 +267,22 @@ def test_a_column_without_values_gets_the_type_of_the_first_ones(
     assert dataset("n").version(done.version.number - 1).to_polars().rows() == before.to_polars().rows()
 
 
+def test_a_declared_type_may_be_a_wider_one_than_the_datasets(raw: Path) -> None:
+    (raw / "a.csv").write_text(f"x\n{'9' * 36}.5\n")
+    ingest(raw / "a.csv", to="sales", types={"x": "decimal[38, 1]"})
+    (raw / "b.csv").write_text("x\n0.25\n")
+    done = ingest(raw / "b.csv", to="sales", types={"x": "decimal[38, 2]"})
+    assert done.widened == {"x": "decimal[38, 1] became decimal[38, 2]"}
+    assert [str(x) for x in dataset("sales").to_polars()["x"]] == [f"{'9' * 36}.50", "0.25"]
+    (raw / "c.csv").write_text("x\n0.125\n")
+    with pytest.raises(InvalidError, match=r"sales: .* is not a table whose values the wider types hold"):
+        ingest(raw / "c.csv", to="sales", types={"x": "decimal[38, 3]"})
+    with pytest.raises(
+        InvalidError, match=r"types\.x: `decimal\[38, 1\]` is not the column's type in `sales/3`, .*'replace'"
+    ):
+        ingest(raw / "c.csv", to="sales", types={"x": "decimal[38, 1]"})
+
+
 def test_what_is_stopped_widens_nothing(raw: Path) -> None:
     (raw / "1.csv").write_text("a,b\n1,\n")
     version = ingest(raw, to="n").version
@@ -420,21 +291,6 @@ def test_what_is_stopped_widens_nothing(raw: Path) -> None:
         ingest(raw, to="n", checks=[check.is_in("b", ["y"])])
     assert dataset("n").latest() == version
     assert ingest(raw, to="n", checks=[check.is_in("b", ["x"])]).rows == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ('a,b\n1,"x\ny"\n2,"un', r'line 4: `2,"un` is not a line whose quotes .* Is a quote missing'),
-        ('a,b\n1,"x\ny"\n2,"un\n3,4\n', r'line 4: `2,"un` is not a line whose quotes'),
-        ("a;b\n1;2\n3;4,5\n", r"line 3: `3;4,5` .* The header has more fields with separator=';'"),
-        ("a\n1.5\n-1e400\n", r"line 3, column `a`: `-1e400` is not a number that a float holds"),
-    ],
-)
-def test_what_is_wrong_with_text_is_named_with_its_line(raw: Path, text: str, said: str) -> None:
-    (raw / "a.csv").write_text(text)
-    with pytest.raises(InvalidError, match=rf"a\.csv, {said}"):
-        ingest(raw, to="t")
 
 
 def test_infinity_is_a_number_if_a_file_says_so(raw: Path) -> None:
@@ -642,17 +498,6 @@ def test_progress_tells_rows_bytes_and_what_is_left(raw: Path, monkeypatch: pyte
     assert [each.rows for each in told] == sorted(each.rows for each in told)
     assert {each.total_bytes for each in told} == {8002}
     assert (told[-1].rows, told[-1].size_bytes, told[-1].eta_s) == (1000, 8002, 0.0)
-
-
-@pytest.mark.parametrize("quote", ['"a,\nb"', '"say ""hi"""', "plain"])
-def test_blocks_end_with_records_wherever_they_are_cut(raw: Path, quote: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "n,text\n" + "".join(f"{n},{quote}\n" for n in range(200))
-    (raw / "a.csv").write_text(text)
-    ingest(raw, to="whole")
-    for size in (7, 64, 333):
-        monkeypatch.setattr(streams, "BLOCK_BYTES", size)
-        monkeypatch.setattr(streams, "_READ_BYTES", 5)
-        assert ingest(raw, to=f"cut{size}", limits=Limits(rows=20)).version == dataset("whole").latest()
 
 
 def test_nothing_at_all_is_no_version(raw: Path) -> None:

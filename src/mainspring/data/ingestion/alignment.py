@@ -8,8 +8,9 @@ names origin and column.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from decimal import Decimal
 from typing import Literal
 
 import polars as pl
@@ -22,6 +23,10 @@ from mainspring.data.tables.widening import filled, is_open, wider
 from mainspring.errors import InvalidError, shorten
 
 Types = dict[str, pl.DataType]
+Naming = Callable[[int], str]
+"""Where a row stood, by its place in a batch."""
+_HINT = "Cast it in the source, or declare another type."
+MOST_DIGITS = 38  # of a decimal
 _PLACES = {"ms": 3, "us": 6, "ns": 9}  # of a second
 
 
@@ -60,8 +65,10 @@ class Alignment:
             if self.known is not None and self.known[name] != dtype
         }
 
-    def take(self, frame: pl.DataFrame, origin: str, *, sparse: bool = False) -> pl.DataFrame:
-        """A batch with the types of the ingest so far, which may widen by it.
+    def take(
+        self, frame: pl.DataFrame, origin: str, *, sparse: bool = False, named: Naming | None = None
+    ) -> pl.DataFrame:
+        """A batch with the types of the ingest so far, which may widen by it; `named` says where a row stood, for errors.
 
         Raises:
             InvalidError: a column is missing or unknown, or its values don't fit its type.
@@ -82,7 +89,7 @@ class Alignment:
         if list(given.items()) == list(types.items()):
             return frame
         return frame.with_columns(  # which keeps the number of rows of a frame without columns
-            exactly(frame[name], dtype, f"{origin}, column `{name}`")
+            brought(frame[name], dtype, named or (lambda _: origin))
             if name in given
             else pl.lit(None, dtype).alias(name)
             for name, dtype in types.items()
@@ -133,6 +140,30 @@ class Alignment:
             self.types[name] = wide
 
 
+def brought(series: pl.Series, dtype: pl.DataType, named: Naming) -> pl.Series:
+    """`exactly`, with an error that names the row."""
+    try:
+        return exactly(series, dtype, series.name)
+    except InvalidError:
+        row = first_unfit(len(series), lambda rows: exactly(series[:rows], dtype, ""))
+        path = f"{named(row)}, column `{series.name}`"
+        exactly(series[row : row + 1], dtype, path)
+        return exactly(series, dtype, path)  # alone it would do, as a null among texts
+
+
+def first_unfit(count: int, attempt: Callable[[int], object]) -> int:
+    """The row of so many without which, and those behind it, an attempt with the rows before succeeds."""
+    low, high = 0, count
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            attempt(middle)
+            low = middle
+        except (TypeError, OverflowError, InvalidError, *ERRORS_OF_POLARS):
+            high = middle
+    return low
+
+
 def exactly(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
     """A column brought to a type, nested ones part by part; what can't be held there exactly is an `InvalidError`."""
     given = series.dtype
@@ -154,20 +185,21 @@ def exactly(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
                 return _in_zone(wall, dtype.time_zone, path)
         found = series.cast(dtype)
     except ERRORS_OF_POLARS as error:
-        raise _misfit(path, _unfit(series, dtype) or shorten(str(error)), dtype) from error
+        wrong = _unfit(series, dtype)
+        hint = _of_clocks(dtype) if _is_of_clocks(wrong, dtype) else ""
+        raise _misfit(path, shorten(str(wrong[0] if len(wrong) else error)), dtype, hint) from error
     if lost := _lost(series, found):
         raise _misfit(path, lost, dtype)
     return found
 
 
-def _unfit(series: pl.Series, dtype: pl.DataType) -> str:
-    """The first value of a column that doesn't fit into a type; empty if that isn't found."""
+def _unfit(series: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """The first value of a column that doesn't fit into a type; none if that isn't found."""
     try:
         found = parsed(series, dtype, strict=False) if series.dtype == pl.String() else series.cast(dtype, strict=False)
     except ERRORS_OF_POLARS:
-        return ""
-    wrong = series.filter(found.is_null() & series.is_not_null()).head(1).to_list()
-    return shorten(str(wrong[0])) if wrong else ""
+        return series.clear()
+    return series.filter(found.is_null() & series.is_not_null()).head(1)
 
 
 def _cast_texts(texts: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
@@ -203,8 +235,20 @@ def _in_zone(wall: pl.Series, zone: str, path: str) -> pl.Series:
     """Times of a place; one that its clocks show twice, or skip, is an `InvalidError`."""
     found = wall.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
     if wrong := wall.filter(found.is_null() & wall.is_not_null()).head(1).to_list():
-        raise _misfit(path, str(wrong[0]), found.dtype)
+        raise _misfit(path, str(wrong[0]), found.dtype, _of_clocks(found.dtype))
     return found
+
+
+def _is_of_clocks(wrong: pl.Series, dtype: pl.DataType) -> bool:
+    """Whether a text that is no time of a zone would be one without a zone."""
+    if wrong.dtype != pl.String() or not isinstance(dtype, pl.Datetime) or not dtype.time_zone:
+        return False
+    return bool(parsed(wrong, pl.Datetime(dtype.time_unit), strict=False).is_not_null().any())
+
+
+def _of_clocks(dtype: pl.DataType) -> str:
+    zone = getattr(dtype, "time_zone", None)
+    return f"The clocks of {zone} skip that time or show it twice; an offset says which is meant."
 
 
 def _expect_places(texts: pl.Series, dtype: pl.DataType, path: str) -> None:
@@ -256,11 +300,18 @@ def _parsed_times(series: pl.Series, dtype: pl.Datetime, strict: bool) -> pl.Ser
 
 
 def _read_times(texts: pl.Series, dtype: pl.Datetime, zone: str | None, strict: bool) -> pl.Series:
-    found = texts.str.to_datetime(time_zone=zone, time_unit=dtype.time_unit, strict=strict)
+    def read(unit: Literal["ms", "us", "ns"], *, strict: bool) -> pl.Series:
+        # By what is first Polars takes the day to stand before the month, or finds that nothing can be read.
+        leading = pl.Series([f"2000-01-01T00:00:00{'Z' if zone else ''}"])
+        return (
+            leading.append(texts).str.to_datetime(time_zone=zone, time_unit=unit, strict=strict)[1:].alias(texts.name)
+        )
+
+    found = read(dtype.time_unit, strict=strict)
     if dtype.time_unit != "ns":
         return found
     # 64 bits hold nanoseconds of the years 1677 to 2262, beyond which Polars wraps around.
-    real = texts.str.to_datetime(time_zone=zone, time_unit="us", strict=False)
+    real = read("us", strict=False)
     wrapped = ((found.dt.cast_time_unit("us") - real).abs() > timedelta(microseconds=1)).fill_null(value=False)
     if strict and wrapped.any():
         raise pl.exceptions.InvalidOperationError(f"{texts.filter(wrapped)[0]} is beyond the years of nanoseconds")
@@ -297,8 +348,19 @@ def _kind(dtype: pl.DataType) -> str:
     return "text" if dtype in (pl.String, pl.Categorical, pl.Enum) else str(dtype.base_type())
 
 
-def _misfit(path: str, given: str, dtype: pl.DataType) -> InvalidError:
-    hint = "Cast it in the source, or declare another type."
-    if isinstance(dtype, pl.Datetime) and dtype.time_zone not in (None, "UTC"):
-        hint = f"If the clocks of {dtype.time_zone} skip that time or show it twice, an offset says which is meant."
+def _misfit(path: str, given: str, dtype: pl.DataType, hint: str = "") -> InvalidError:
+    hint = hint or (_of_digits(given, dtype) if isinstance(dtype, pl.Decimal) else _HINT)
     return InvalidError(path, given, f"its type, `{name_of_type(dtype)}`", hint)
+
+
+def _of_digits(given: str, dtype: pl.Decimal) -> str:
+    """What to do with a number that a decimal can't hold."""
+    try:
+        number = Decimal(given).normalize()
+        scale = max(dtype.scale, -int(number.as_tuple().exponent))
+    except (ArithmeticError, ValueError, TypeError):  # it is no number, or none that is finite
+        return _HINT
+    if max(number.adjusted() + 1, 0) + scale > MOST_DIGITS:
+        told = f"No decimal holds it and {scale} places" if scale else "No decimal holds it"
+        return f"{told}: make text of the column in the source, with mode='replace' if it has rows."
+    return f"Round it in the source, or declare a type that holds it: `decimal[{MOST_DIGITS}, {scale}]`."

@@ -5,7 +5,7 @@ Polars rounds what it is given a type for, and decimals in lists even without: s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,19 +13,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mainspring.data.ingestion.alignment import exactly
+from mainspring.data.ingestion.alignment import MOST_DIGITS, Naming, brought, first_unfit
 from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS, is_exact
 from mainspring.data.tables.nested import leaf_of
 from mainspring.data.tables.type_names import name_of_type
 from mainspring.errors import InvalidError, shorten
 
 Value = Any  # of a column
-Naming = Callable[[int], str]
-"""The name of a row by its place."""
 _COLUMNAR = (bool, int, float, Decimal, str, bytes, date, time, timedelta)  # of which columns are made
-_DIGITS = 38  # of a decimal
 _TOO_LARGE = "a number that a float holds exactly"
-_TOO_LARGE_HINT = "A type such as decimal[20, 0], or a cast in the query, keeps its digits."
+_TOO_LARGE_HINT = "In the query a cast to text keeps its digits, and one to a float rounds it."
 
 
 class Column:
@@ -50,7 +47,7 @@ class Column:
             own = self._numbers()
         else:
             own = self._own()
-        return own if wanted is None else self._brought(own, wanted)
+        return own if wanted is None else brought(own, wanted, self.named)
 
     def _holds_numbers(self, kinds: set[type], wanted: pl.DataType | None) -> bool:
         """Whether whole numbers and others are one column of floats."""
@@ -65,7 +62,9 @@ class Column:
             found = pl.Series(self.name, self.values, dtype=dtype, strict=True)
         except (TypeError, OverflowError, *ERRORS_OF_POLARS) as error:
             self._expect_columnar()
-            row = self._first(lambda rows: pl.Series(self.name, self.values[:rows], dtype=dtype, strict=True))
+            row = first_unfit(
+                len(self.values), lambda rows: pl.Series(self.name, self.values[:rows], dtype=dtype, strict=True)
+            )
             expected = f"values of one type{f', `{name_of_type(dtype)}`' if dtype is not None else ''}"
             raise self._misfit(row, expected, "Cast it in the query.") from error
         if dtype is None and leaf_of(found.dtype) in (pl.Object(), pl.Time()):
@@ -117,40 +116,18 @@ class Column:
         for row, value in enumerate(self.values):
             for each in _leaves(value) if isinstance(value, list) else () if value is None else (value,):
                 if not each.is_finite():
-                    hint = (
-                        f"types={{{self.name!r}: 'f64'}} reads it."
-                        if value is each
-                        else "Cast it in the query to float8[]."
-                    )
+                    is_alone = value is each
+                    floats = f"types={{{self.name!r}: 'f64'}} reads it" if is_alone else "a cast to float8[] reads it"
+                    hint = f"Make it null in the query; in a column of floats {floats}."
                     raise self._misfit(row, "a number that a decimal holds", hint, each)
                 if self.told is not None:  # which the database holds them to
                     continue
                 scale = max(scale, -int(each.as_tuple().exponent))
                 whole = max(whole, each.adjusted() + 1)
-                if whole + scale > _DIGITS:
-                    expected = f"a number of at most {_DIGITS} digits, {scale} of them behind the point"
+                if whole + scale > MOST_DIGITS:
+                    expected = f"a number of at most {MOST_DIGITS} digits, {scale} of them behind the point"
                     raise self._misfit(row, expected, "Round it in the query, or cast it to text.", each)
-        return self.told or pl.Decimal(_DIGITS, scale)
-
-    def _brought(self, own: pl.Series, wanted: pl.DataType) -> pl.Series:
-        try:
-            return exactly(own, wanted, f"column `{self.name}`")
-        except InvalidError:
-            row = self._first(lambda rows: exactly(own[:rows], wanted, ""))
-            exactly(own[row : row + 1], wanted, self._path(row))
-            raise  # it holds alone, so which row it is can't be told
-
-    def _first(self, attempt: Callable[[int], object]) -> int:
-        """The row without which, and those behind it, the values before would do."""
-        low, high = 0, len(self.values)
-        while high - low > 1:
-            middle = (low + high) // 2
-            try:
-                attempt(middle)
-                low = middle
-            except (TypeError, OverflowError, InvalidError, *ERRORS_OF_POLARS):
-                high = middle
-        return low
+        return self.told or pl.Decimal(MOST_DIGITS, scale)
 
     def _path(self, row: int) -> str:
         return f"{self.named(row)}, column `{self.name}`"

@@ -6,12 +6,13 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import polars as pl
 
 from mainspring.data.ingestion import lines
-from mainspring.data.ingestion.alignment import parsed
+from mainspring.data.ingestion.alignment import Naming, parsed
 from mainspring.data.ingestion.formats import Options
 from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS, holds_large, is_exact
 from mainspring.data.ingestion.source import Reading
@@ -38,8 +39,8 @@ class Delimited:
         self._seen = seen
         self._separator, self._quote = options.separator.encode(), options.quote.encode()
 
-    def frames(self) -> Iterator[tuple[pl.DataFrame, Position]]:
-        """The rows of each block, with the position behind it."""
+    def frames(self) -> Iterator[tuple[pl.DataFrame, Position, Naming]]:
+        """The rows of each block, with the position behind it and where each row stood."""
         for block in self.blocks:
             line = self.blocks.line
             end = line + block.count(b"\n")
@@ -54,7 +55,7 @@ class Delimited:
                 frame = self._parsed(self._even(block, line), block, line)
             except ERRORS_OF_POLARS as error:
                 raise self._malformed(block, line, error) from error
-            yield frame, Position(self.blocks.taken_bytes, end, header)
+            yield frame, Position(self.blocks.taken_bytes, end, header), partial(self._line_of, block, line)
 
     @property
     def warning(self) -> str:
@@ -248,10 +249,13 @@ class Delimited:
         return self._read(data, dict.fromkeys(names, pl.String()), infer=False, columns=names)
 
     def _where(self, block: bytes, line: int, row: int, name: str) -> str:
+        return f"{self._line_of(block, line, row)}, column `{name}`"
+
+    def _line_of(self, block: bytes, line: int, row: int) -> str:
         assert self.header is not None
         found = lines.records(block, self._quote, line, empty=len(self.header) == 1)
         number = next(number for at, (number, _) in enumerate(found) if at == row)
-        return f"{self.blocks.uri}, line {number}, column `{name}`"
+        return f"{self.blocks.uri}, line {number}"
 
 
 def _readable(dtype: pl.DataType) -> pl.DataType:

@@ -42,7 +42,8 @@ from mainspring.data.tables.lazy import LazyDraft
 from mainspring.data.tables.manifest import read_listing
 from mainspring.data.tables.parts import parquet_schema
 from mainspring.data.tables.rows import FrameDraft
-from mainspring.data.tables.widening import filled, is_open
+from mainspring.data.tables.type_names import name_of_type
+from mainspring.data.tables.widening import filled, is_open, wider
 from mainspring.data.version import DatasetVersion, Source
 from mainspring.data.widening import widen
 from mainspring.errors import ConflictError, InvalidError, MainspringError, NotAllowedError, counted, listed, shorten
@@ -225,9 +226,12 @@ class _Ingest:
         known = self._types_of(head)
         expect_key(self.key if known else (), known, self.name)
         for name, dtype in self.types.items():
-            if name in known and filled(known[name], dtype) != dtype and not is_open(known[name]):
+            if name not in known or is_open(known[name]):
+                continue
+            if dtype not in (filled(known[name], dtype), wider(known[name], dtype)):
+                expected = f"the column's type in `{head}`, `{dict(head.schema)[name]}`, or a wider one"
                 raise InvalidError(
-                    f"types.{name}", dtype, f"the column's type in `{head}`, `{dict(head.schema)[name]}`"
+                    f"types.{name}", name_of_type(dtype), expected, "mode='replace' makes a table of any."
                 )
         return Alignment({name: dtype for name, dtype in self.types.items() if name in known}, known)
 

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Protocol
 import msgspec
 import polars as pl
 
+from mainspring.data.ingestion.alignment import Naming
 from mainspring.data.ingestion.delimited import Delimited
 from mainspring.data.ingestion.formats import Options, options_of, part_of
 from mainspring.data.ingestion.jsonlines import json_frames
@@ -28,7 +29,8 @@ from mainspring.store import blob_digest
 
 _PARQUET_ROWS = 1 << 18
 Stamp = list[Any]
-Rows = Iterator[tuple[pl.DataFrame, dict[str, Any], int]]  # a batch, where reading goes on behind it, and bytes read
+Rows = Iterator[tuple[pl.DataFrame, dict[str, Any], int, Naming]]
+"""A batch, where reading goes on behind it, the bytes read, and where each row stood."""
 
 
 class Item(Protocol):
@@ -207,7 +209,7 @@ class _ItemReading:
             return
         read_bytes = int(partial["size_bytes"]) if partial else 0
         rows = self._rows_of_text(partial) if self.options.format in ("csv", "ndjson") else self._rows_of_file(partial)
-        for frame, position, total in rows:
+        for frame, position, total, named in rows:
             warning = ""
             digest = position.pop("whole", "")
             if not digest:
@@ -218,9 +220,9 @@ class _ItemReading:
                 state = self._ended(digest)
             is_any = bool(frame.columns or frame.height)
             yield Batch(
-                frame=frame if is_any else None, state=state, origin=item.uri, size_bytes=total - read_bytes,
-                sources=(item.lineage(digest),) if digest else (), sparse=self.options.format == "ndjson",
-                warning=warning,
+                frame=frame if is_any else None, state=state, origin=item.uri, named=named,
+                size_bytes=total - read_bytes, sources=(item.lineage(digest),) if digest else (),
+                sparse=self.options.format == "ndjson", warning=warning,
             )  # fmt: skip
             read_bytes = total
 
@@ -266,6 +268,9 @@ class _ItemReading:
             error = ConflictError(f"{self.item.uri} changed while it was read; nothing of it was committed.")
             raise Interrupted(error)
 
+    def _row_of(self, start: int) -> Naming:
+        return lambda row: f"{self.item.uri}, row {start + row + 1}"
+
     def _rows_of_text(self, partial: dict[str, Any] | None) -> Rows:
         item, options = self.item, self.options
         with item.open() as raw:
@@ -277,12 +282,13 @@ class _ItemReading:
             )  # fmt: skip
             header = partial["header"] if partial else None
             lines = Delimited(blocks, options, self.reading, self.seen, header) if options.format == "csv" else None
-            frames: Iterator[tuple[pl.DataFrame, Any]] = lines.frames() if lines else json_frames(blocks, self.reading)
-            for frame, position in frames:
-                yield frame, {**position._asdict(), "prefix": list(stream.prefix)}, stream.size_bytes
+            frames: Iterator[tuple[pl.DataFrame, Any, Naming]]
+            frames = lines.frames() if lines else json_frames(blocks, self.reading)
+            for frame, position, named in frames:
+                yield frame, {**position._asdict(), "prefix": list(stream.prefix)}, stream.size_bytes, named
             self._warning = lines.warning if lines else ""
             prefix = stream.drain()
-            yield pl.DataFrame(), {"whole": prefix.digest}, prefix.size_bytes
+            yield pl.DataFrame(), {"whole": prefix.digest}, prefix.size_bytes, self._row_of(0)
 
     def _rows_of_file(self, partial: dict[str, Any] | None) -> Rows:
         item = self.item
@@ -295,7 +301,7 @@ class _ItemReading:
 
                 frame, sheet = read_sheet(path, item.uri, self.options)
                 self.parts.add(sheet)
-                yield frame, {"whole": digest}, item.size_bytes
+                yield frame, {"whole": digest}, item.size_bytes, self._row_of(0)
                 return
             yield from self._rows_of_parquet(path, digest, partial["row"] if partial else 0)
 
@@ -307,6 +313,7 @@ class _ItemReading:
                 frame = table.slice(row, _PARQUET_ROWS).collect()
                 end = min(row + _PARQUET_ROWS, rows)
                 position = {"whole": digest} if end == rows else {"row": end, "digest": digest}
-                yield frame, position, self.item.size_bytes * end // rows if rows else self.item.size_bytes
+                size_bytes = self.item.size_bytes * end // rows if rows else self.item.size_bytes
+                yield frame, position, size_bytes, self._row_of(row)
         except (*ERRORS_OF_POLARS, OSError) as error:
             raise InvalidError(self.item.uri, shorten(str(error)), "a whole Parquet file") from error

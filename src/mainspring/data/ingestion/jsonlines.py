@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import polars as pl
 
+from mainspring.data.ingestion.alignment import Naming
 from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS, expect_kinds
 from mainspring.data.ingestion.source import Reading
 from mainspring.data.ingestion.streams import Blocks
@@ -28,8 +31,8 @@ class LinePosition(NamedTuple):
     line: int
 
 
-def json_frames(blocks: Blocks, reading: Reading) -> Iterator[tuple[pl.DataFrame, LinePosition]]:
-    """The rows of each block, with the position behind it.
+def json_frames(blocks: Blocks, reading: Reading) -> Iterator[tuple[pl.DataFrame, LinePosition, Naming]]:
+    """The rows of each block, with the position behind it and where each row stood.
 
     Raises:
         InvalidError: a line holds no JSON object, or columns of it don't fit together; which, is named.
@@ -43,7 +46,8 @@ def json_frames(blocks: Blocks, reading: Reading) -> Iterator[tuple[pl.DataFrame
             _expect_kinds(frame, block, blocks.uri, line, reading)
         except (msgspec.MsgspecError, RecursionError, *ERRORS_OF_POLARS) as error:  # e.g. half a surrogate pair
             raise _misfit(block, blocks.uri, line, error) from error
-        yield frame, LinePosition(blocks.taken_bytes, line + block.count(b"\n"))
+        position = LinePosition(blocks.taken_bytes, line + block.count(b"\n"))
+        yield frame, position, partial(_line_of, block, blocks.uri, line)
 
 
 def _expect_flat(block: bytes, uri: str, line: int) -> None:
@@ -86,6 +90,11 @@ def _rows(block: bytes, uri: str, line: int) -> Iterator[tuple[str, dict[str, An
     for number, text in enumerate(block.split(b"\n"), line + 1):
         if text.strip():
             yield f"{uri}, line {number}", msgspec.json.decode(text)
+
+
+def _line_of(block: bytes, uri: str, line: int, row: int) -> str:
+    where, _ = next(islice(_rows(block, uri, line), row, None))
+    return where
 
 
 def _misfit(block: bytes, uri: str, line: int, error: Exception) -> InvalidError:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import polars as pl
 
+from mainspring.data.ingestion.alignment import MOST_DIGITS
 from mainspring.data.ingestion.sql import Located
 from mainspring.errors import InvalidError, MissingExtraError, StorageError, UnavailableError
 from mainspring.store.address import Address
@@ -28,7 +29,6 @@ except ImportError as error:
     raise MissingExtraError("psycopg", "postgres", "Reading from PostgreSQL") from error
 
 _CONNECT_TIMEOUT_S = 10
-_MOST_DIGITS = 38  # of a decimal of Polars
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _TABLE = """
 SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = to_regclass(%s)
@@ -200,7 +200,7 @@ def _type_of(column: Any, connection: psycopg.Connection[Any]) -> pl.DataType | 
         return None
     dtype = _TYPES.get(known.name)
     if known.name == "numeric":
-        is_held = column.precision and 0 <= column.scale <= column.precision <= _MOST_DIGITS
+        is_held = column.precision and 0 <= column.scale <= column.precision <= MOST_DIGITS
         dtype = pl.Decimal(column.precision, column.scale) if is_held else None
     is_array = known.array_oid == column.type_code
     return pl.List(dtype) if is_array and dtype is not None else dtype

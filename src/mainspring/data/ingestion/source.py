@@ -6,7 +6,7 @@ lost or taken twice, whenever the process is killed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -25,13 +25,15 @@ IngestMode = Literal["append", "replace", "upsert"]
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """Some rows, and the state behind them; None if reading can't go on from there but must begin anew.
 
-    `origin` names where they stood, for errors; `size_bytes` is what was read for them; `sources` what was read to its end
-    with them, for the lineage. In `sparse` ones a column may be absent, which means null. `warning` is told to people.
+    `origin` names where they stood, for errors, and `named` each row by its place in the frame, else its number in the
+    ingest does; `size_bytes` is what was read for them; `sources` what was read to its end with them, for the lineage. In
+    `sparse` ones a column may be absent, which means null. `warning` is told to people.
     """
 
     frame: pl.DataFrame | None
     state: State | None
     origin: str = ""
+    named: Callable[[int], str] | None = None
     size_bytes: int = 0
     sources: tuple[Source, ...] = ()
     sparse: bool = False

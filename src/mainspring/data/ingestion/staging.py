@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 
 import msgspec
 import polars as pl
@@ -74,7 +75,9 @@ class Staging:
     def take(self, batch: Batch) -> None:
         """Add a batch; with a state behind it, what came together may become a part that outlives this process."""
         if batch.frame is not None:
-            frame = self.alignment.take(batch.frame, batch.origin or self.store.source, sparse=batch.sparse)
+            origin = batch.origin or self.store.source
+            named = batch.named or partial(_numbered, origin, self.rows)
+            frame = self.alignment.take(batch.frame, origin, sparse=batch.sparse, named=named)
             if not batch.sparse:  # otherwise a column of it may still come
                 expect_key(self.key, frame.schema, self.store.dataset)
             if self._pending and frame.schema != self._pending[-1].schema:
@@ -184,3 +187,7 @@ class Staging:
     def _written(self) -> tuple[Part, ...]:
         frames = [frame for frame in self._pending if frame.height]
         return write_parts(pl.concat(frames), self.blobs) if frames else ()
+
+
+def _numbered(origin: str, before: int, row: int) -> str:
+    return f"{origin}, row {before + row + 1}"

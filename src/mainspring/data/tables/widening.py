@@ -12,7 +12,7 @@ from mainspring.data.tables.manifest import Listing, read_listing
 from mainspring.data.tables.nested import fields_of, instance
 from mainspring.data.tables.parts import scan_parts
 from mainspring.data.version import DatasetVersion
-from mainspring.errors import InvalidError
+from mainspring.errors import InvalidError, shorten
 from mainspring.store import BlobStore
 
 _INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Int128, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
@@ -87,7 +87,7 @@ class WidenedDraft(TableDraft):
         """Compute the version's rows with the wider types.
 
         Raises:
-            InvalidError: it has a column more, or one whose values aren't of the type that it is to have.
+            InvalidError: it has a column more, or one with values that the type which it is to have doesn't hold.
         """
         parts = read_listing(self.blobs, head.manifest).parts if head is not None else ()
         rows = scan_parts(self.blobs, parts) if parts else pl.LazyFrame()
@@ -96,7 +96,12 @@ class WidenedDraft(TableDraft):
             self._expect_wider(name, dtype)
         self._expect_exact(rows, known)
         self.close()
-        self._rows = LazyDraft(self.name, rows.select(self._column(name, known) for name in self.types), self.blobs)
+        wide = rows.select(self._column(name, known) for name in self.types)
+        try:
+            self._rows = LazyDraft(self.name, wide, self.blobs)
+        except pl.exceptions.InvalidOperationError as error:  # a decimal whose digits are too many for more places
+            told = shorten(str(error).partition("\n")[0])
+            raise InvalidError(self.name, told, "a table whose values the wider types hold") from error
         self._rows.put_behind(None)
         self._digest = self._rows.digest
 
