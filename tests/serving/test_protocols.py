@@ -128,6 +128,34 @@ def test_all_protocols_give_the_same(asked: Asked, name: str) -> None:
         assert (answer["model_name"], answer["model_version"], answer["id"]) == (name, "1", "mine")
 
 
+def test_what_is_optional_and_null_is_as_if_it_were_not_there(asked: Asked) -> None:
+    tensor = {"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [0.5, 1.0]}
+    plain = asked.json("/v2/models/line/infer", {"inputs": [tensor]})
+    outputs: Any
+    for outputs in (
+        None,
+        [{"name": "predictions", "parameters": None}],
+        [{"name": "predictions", "parameters": {"binary_data": None}}],
+    ):
+        for parameters in (None, {"binary_data_output": None}, {"binary_data_size": None}):
+            body = {
+                "id": None,
+                "parameters": parameters,
+                "inputs": [tensor | {"parameters": parameters}],
+                "outputs": outputs,
+            }
+            answer = asked.json("/v2/models/line/infer", body)
+            assert answer["outputs"] == plain["outputs"]
+            assert answer["id"]
+    binary = asked(
+        "/v2/models/line/infer",
+        json.dumps({"inputs": [tensor], "outputs": None, "parameters": {"binary_data_output": True}}).encode(),
+    )
+    assert "inference-header-content-length" in binary.headers
+    split = {"dataframe_split": {"columns": None, "index": None, "data": [[0.5, 1.0]]}, "params": None}
+    assert asked.json("/invocations/line", split)["predictions"] == plain["outputs"][0]["data"]
+
+
 def test_binary_tensors_go_in_and_out(asked: Asked) -> None:
     matrix = np.array([[row["a"], row["b"]] for row in ROWS], dtype="<f4")
     parts = [np.ascontiguousarray(matrix[:, place]).tobytes() for place in (0, 1)]

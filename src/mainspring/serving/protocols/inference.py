@@ -29,18 +29,26 @@ _DATATYPES = {f"{sign}{bits}": f"{word}{bits}" for sign, word in (("i", "INT"), 
 
 class _Output(msgspec.Struct, frozen=True):
     name: str
-    parameters: Parameters = Parameters()
+    parameters: Parameters | None = None
 
 
 class _Options(msgspec.Struct, frozen=True):
-    binary_data_output: bool = False
+    binary_data_output: bool | None = None
 
 
 class _Infer(msgspec.Struct, frozen=True):
     inputs: tuple[Tensor, ...]
-    id: str = ""
-    parameters: _Options = _Options()
-    outputs: tuple[_Output, ...] = ()
+    id: str | None = None
+    parameters: _Options | None = None
+    outputs: tuple[_Output, ...] | None = None
+
+    @property
+    def wants_binary(self) -> bool:
+        """Whether the answer's tensor is to come as bytes: its own parameter wins over the request's."""
+        own = self.outputs[0].parameters if self.outputs else None
+        if own is not None and own.binary_data is not None:
+            return own.binary_data
+        return bool(self.parameters and self.parameters.binary_data_output)
 
 
 _decode = msgspec.json.Decoder(_Infer).decode
@@ -84,7 +92,7 @@ class Inference:
             asked = _decode(body[:size] if size < len(body) else body)
         except (ValueError, RecursionError) as error:
             raise RequestError(400, f"This is no inference request: {str(error)[:200]}") from error
-        for output in asked.outputs:
+        for output in asked.outputs or ():
             if output.name != OUTPUT:
                 raise RequestError(400, f"There is no output `{shorten(output.name, 60)}`, only `{OUTPUT}`.")
         try:
@@ -93,8 +101,7 @@ class Inference:
         except TensorError as error:
             raise RequestError(400, str(error)) from error
         columns, rows = self._columns(asked.inputs, arrays)
-        binary = asked.outputs[0].parameters.binary_data if asked.outputs else None
-        return Call(columns, rows, (asked.id, asked.parameters.binary_data_output if binary is None else binary))
+        return Call(columns, rows, (asked.id, asked.wants_binary))
 
     def write(self, call: Call, outcome: Outcome, name: str, version: str) -> Answer:
         """The answer to a call, as JSON, or as JSON and bytes if it asked for these."""

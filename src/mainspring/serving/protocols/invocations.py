@@ -78,7 +78,8 @@ class Invocations:
 
     def _split(self, value: Any) -> list[Any]:
         rows = value.get("data") if isinstance(value, dict) else None
-        names = value.get("columns", self._names) if isinstance(value, dict) else None
+        names = value.get("columns") if isinstance(value, dict) else None
+        names = self._names if names is None else names
         if (
             not isinstance(rows, list)
             or not isinstance(names, list)

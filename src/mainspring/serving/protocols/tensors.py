@@ -50,7 +50,12 @@ class Tensor(msgspec.Struct, frozen=True):
     shape: tuple[int, ...]
     datatype: str
     data: Any = None
-    parameters: Parameters = Parameters()
+    parameters: Parameters | None = None
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Of its elements that come as bytes; None if they come in JSON."""
+        return None if self.parameters is None else self.parameters.binary_data_size
 
 
 def array_of(tensor: Tensor, binary: memoryview | None = None) -> Array:
@@ -85,7 +90,7 @@ def split(tensors: Sequence[Tensor], rest: bytes) -> list[memoryview | None]:
     found: list[memoryview | None] = []
     at, view = 0, memoryview(rest)
     for tensor in tensors:
-        size = tensor.parameters.binary_data_size
+        size = tensor.size_bytes
         if size is None:
             found.append(None)
             continue
