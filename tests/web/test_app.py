@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import zlib
 from typing import Any, ClassVar, NamedTuple
 
 import pytest
@@ -126,3 +128,20 @@ def test_a_draining_server_says_so_and_lives() -> None:
     app.is_draining = True
     assert asyncio.run(ask(app, "/health", method="GET")).status == 503
     assert asyncio.run(ask(app, "/live", method="GET")).status == 200
+
+
+@pytest.mark.parametrize(("packed", "status"), [
+    (gzip.compress(b"[1,") + gzip.compress(b"") * 100_000 + gzip.compress(b"2]"), 200),  # in time by their number alone
+    (zlib.compress(b"[1,2]"), 200),
+    (gzip.compress(b"[1,2]") + gzip.compress(b" ")[:-1], 400),
+    (gzip.compress(b"[1,2]") + b"behind", 400),
+    (gzip.compress(b" " * 500) + gzip.compress(b" " * 525), 413),
+    (b"", 400),
+])  # fmt: skip
+def test_a_packed_body_may_have_many_members_and_is_never_unpacked_beyond_the_limit(packed: bytes, status: int) -> None:
+    coding = "deflate" if packed[:1] == b"x" else "gzip"
+    answered = asyncio.run(
+        ask(Echo(max_body_bytes=1_024 if status == 413 else 1 << 24), "/echo/a", packed, content_encoding=coding)
+    )
+    assert answered.status == status
+    assert status != 200 or json.loads(answered.body) == [1, 2]

@@ -34,6 +34,7 @@ _PROBES = ("/health", "/live", "/ready")
 MOST_ENTITIES = 10_000
 """How many entities a request may name whose features are read, unless a server is told otherwise."""
 _LONGEST_ID = 128
+_PACKED_BYTES = 1 << 14  # unpacked at once: of these, what is behind a member is copied for each member
 _PART_BYTES = 1 << 20
 _OVERDUE = 0.0
 _WINDOWS = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
@@ -271,20 +272,12 @@ class WebApp:
             raise RequestError(
                 415, "Send bodies as they are, or packed by gzip or deflate, as `Content-Encoding` says."
             )
-        window, found = _WINDOWS[coding.strip().lower()], b""
-        while body or not found:  # gzip may have several members, one behind the other (RFC 1952, section 2.2)
-            unpacking = zlib.decompressobj(window)
-            try:
-                found += unpacking.decompress(body, self._max_body_bytes + 1 - len(found))
-            except zlib.error as error:
-                raise RequestError(400, f"The body is not what `Content-Encoding` says: {error}.") from error
-            if len(found) > self._max_body_bytes:
-                raise self._too_large()
-            if not unpacking.eof:
-                raise RequestError(400, "The body is not what `Content-Encoding` says: it ends too early.")
-            body = unpacking.unused_data
-            if not found and not body:
-                break
+        try:
+            found = _unpacked(body, _WINDOWS[coding.strip().lower()], self._max_body_bytes + 1)
+        except (zlib.error, EOFError) as error:
+            raise RequestError(400, f"The body is not what `Content-Encoding` says: {error}.") from error
+        if len(found) > self._max_body_bytes:
+            raise self._too_large()
         return found
 
     def _too_large(self) -> RequestError:
@@ -338,6 +331,29 @@ def borne(headers: dict[bytes, bytes]) -> bytes:
 def unauthenticated(said: str) -> RequestError:
     """What refuses a request that bears no token which admits."""
     return RequestError(401, said, ((b"www-authenticate", b"Bearer"),))
+
+
+def _unpacked(body: bytes, window: int, most: int) -> bytes:
+    """What a body holds in gzip or deflate, at most so many bytes of it.
+
+    Gzip may have several members, one behind the other (RFC 1952, section 2.2).
+
+    Raises:
+        zlib.error, EOFError: it is neither, or ends too early.
+    """
+    unpacking, found = zlib.decompressobj(window), bytearray()
+    for start in range(0, len(body), _PACKED_BYTES):
+        part = body[start : start + _PACKED_BYTES]
+        while part:
+            if unpacking.eof:
+                unpacking = zlib.decompressobj(window)
+            found += unpacking.decompress(part, most - len(found))
+            if len(found) >= most:
+                return bytes(found)
+            part = unpacking.unused_data
+    if not unpacking.eof:
+        raise EOFError("it ends too early")
+    return bytes(found)
 
 
 async def _send_file(file: BinaryIO, send: Send) -> None:
