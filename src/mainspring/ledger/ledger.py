@@ -14,7 +14,7 @@ import msgspec
 from mainspring import clock
 from mainspring.errors import NotFoundError
 from mainspring.ledger.actor import Actor, current_actor
-from mainspring.store import Database, Transaction
+from mainspring.store import Database, Transaction, batches
 
 MIGRATIONS = [
     """
@@ -34,7 +34,6 @@ MIGRATIONS = [
     CREATE INDEX event_by_subject ON event (subject, seq)
     """,
 ]
-_BATCH = 400  # placeholders in one statement
 _BEHIND_IDS = "~"  # sorts behind every character of an id
 _NODE = "SELECT id, kind, label, content_digest, created_at FROM node"
 Direction = Literal["up", "down"]
@@ -161,8 +160,7 @@ class Ledger:
     def nodes(self, ids: Iterable[str]) -> dict[str, Node]:
         """The nodes among these ids, by id."""
         found = {}
-        for batch in _batches(ids):
-            marks = ", ".join("?" * len(batch))
+        for batch, marks in batches(ids):
             rows = self.database.query(f"{_NODE} WHERE id IN ({marks})", batch)
             found.update({row[0]: Node(*row) for row in rows})
         return found
@@ -192,8 +190,7 @@ class Ledger:
         end, other = ("src", "dst") if direction == "up" else ("dst", "src")
         tail = "" if at_most is None else f" ORDER BY {end}, role, {other} LIMIT ?"
         left = at_most
-        for batch in _batches(ids):
-            marks = ", ".join("?" * len(batch))
+        for batch, marks in batches(ids):
             statement = f"SELECT src, role, dst, by_task FROM edge WHERE {end} IN ({marks}){tail}"
             rows = self.database.query(statement, batch if left is None else [*batch, left])
             yield from (Edge(*row) for row in rows)
@@ -275,9 +272,3 @@ def _traced(came: dict[str, Edge], src: str, dst: str) -> list[Edge]:
         steps.append(came[dst])
         dst = came[dst].src
     return steps[::-1]
-
-
-def _batches(ids: Iterable[str]) -> Iterator[list[str]]:
-    everything = list(ids)
-    for start in range(0, len(everything), _BATCH):
-        yield everything[start : start + _BATCH]

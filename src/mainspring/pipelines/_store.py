@@ -16,7 +16,7 @@ from mainspring.artifacts.record import Artifact, ArtifactStore
 from mainspring.ledger import Ledger, new_id
 from mainspring.pipelines.graph import Binding, Entries, FromTask, Items, Stored
 from mainspring.pipelines.task import UNFINISHED, Attempt, RunRequest, Task, TaskState, Usage
-from mainspring.store import Database, Lease, Leases, Transaction
+from mainspring.store import Database, Lease, Leases, Transaction, batches
 
 MIGRATIONS = [
     """
@@ -45,7 +45,6 @@ MIGRATIONS = [
 ]
 _JSON = {"options", "bindings", "arguments", "tolerates", "reasons", "outputs", "seen"}
 _COLUMNS = ", ".join(Task.__struct_fields__)
-_BATCH = 400  # placeholders in one statement
 _ATTEMPT_COLUMNS = ", ".join(Attempt.__struct_fields__)
 
 
@@ -276,16 +275,10 @@ class TaskStore:
         """The runs of the tasks that logged something, by task; a reused task has that of the task it was taken from."""
         found = {task.id: task.child_run for task in tasks if task.child_run}
         reused = {task.id: task.reused_from for task in tasks if task.reused_from}
-        origins = sorted(set(reused.values()))
         logged: dict[str, str] = {}
-        for start in range(0, len(origins), _BATCH):
-            batch = origins[start : start + _BATCH]
-            marks = ", ".join("?" * len(batch))
-            logged |= dict(
-                self.database.query(
-                    f"SELECT id, child_run FROM task WHERE child_run IS NOT NULL AND id IN ({marks})", batch
-                )
-            )
+        for batch, marks in batches(reused.values()):
+            sql = f"SELECT id, child_run FROM task WHERE child_run IS NOT NULL AND id IN ({marks})"
+            logged |= dict(self.database.query(sql, batch))
         return found | {task: logged[origin] for task, origin in reused.items() if origin in logged}
 
     def drop_entry(self, key: str) -> None:
