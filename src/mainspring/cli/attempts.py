@@ -76,6 +76,6 @@ def _ends(workspace: Workspace, nodes: list[str], direction: Direction) -> dict[
     removed = removed_nodes(others, workspace)
     found: dict[str, list[dict[str, Any]]] = {node: [] for node in nodes}
     for edge, (node, other) in sorted(zip(edges, pairs, strict=True), key=lambda each: each[1]):
-        more = {"role": edge.role, "removed_at": iso(removed.get(other))}
+        more = {"role": edge.role, "removed_at": removed.get(other)}
         found[node].append(msgspec.to_builtins(others[other]) | more)
     return found

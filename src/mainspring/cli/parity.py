@@ -9,7 +9,7 @@ import msgspec
 
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
-from mainspring.cli.instants import instant
+from mainspring.cli.instants import found_instant
 from mainspring.cli.progress_line import progress_line
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def verify_vectors(invocation: Invocation, service: str, since: str) -> int:
     from mainspring.features import verify
 
     workspace = invocation.workspace
-    at = instant(since, "--since") if since else None
+    at = found_instant(since, "--since")
     with progress_line(invocation, _line) as progress:
         report = verify(service, since=at, progress=progress, workspace=workspace)
     document = msgspec.to_builtins(report) | {"passed": report.passed, **report.metrics}

@@ -120,7 +120,7 @@ class _Log:
                 self._written = self._pending
 
     def _is_due(self, line: str) -> bool:
-        """Whether an unfinished line is written anew. Each writing looks through all of it: of a long one not for each piece."""
+        """Whether an unfinished line is written anew, all of which is looked through then: a long one not for each piece."""
         grown = len(line) - len(self._written)
         return (
             len(line) <= _SHORT
