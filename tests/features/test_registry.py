@@ -310,13 +310,19 @@ def test_a_service_takes_its_views_along_and_changes_with_them() -> None:
         pl.col("z") + pl.lit(pl.Series([1, 2])), pl.col("s").cast(pl.Categorical).to_physical(),
     ],
 )  # fmt: skip
-def test_an_on_demand_feature_depends_on_no_other_row_of_a_request(over: pl.Expr) -> None:
+def test_a_feature_on_demand_or_of_events_depends_on_no_other_row(over: pl.Expr) -> None:
     request = {"z": "i64", "y": "i64", "s": "str"}
-    alone = OnDemandView("alone", request=request, features={"fine": pl.col("z").replace({1: 2}), "r": over})
+    features = {"fine": pl.col("z").replace({1: 2}), "r": over}
     with pytest.raises(
         InvalidError, match=r"alone\.r: .* is not an expression of single rows\. What is answered would"
     ):
-        apply(alone)
+        apply(OnDemandView("alone", request=request, features=features))
+    stream = Stream("events", request)
+    with pytest.raises(
+        InvalidError, match=r"fed\.r: .* is not an expression of single rows\. Rows come in any batches\."
+    ):
+        apply(FeatureView("fed", entity=Entity("y", {"y": int}), source=stream, features=features))
+    assert list_definitions() == []
 
 
 @pytest.mark.one_backend("nothing is stored")

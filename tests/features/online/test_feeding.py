@@ -251,16 +251,11 @@ def test_what_is_not_fed_says_so(workspace: Workspace) -> None:
         pl.DataFrame({"carrier": ["UA"], "at": [START_US], "wind": [1]}).cast({"at": pl.Datetime})
     )
     weather = FeatureView("weather", entity=Entity("carrier"), source="weather", event_time="at", features=["wind"])
-    before = FeatureView(
-        "before", entity=FLIGHT, source=ARRIVALS, features=[pl.col("delay").shift(1).alias("delay_before")]
-    )
-    apply(FeatureService("late", [weather]), before)
+    apply(FeatureService("late", [weather]), last())
     with pytest.raises(InvalidError, match="a view over a stream"):
         feed("weather")
-    with pytest.raises(InvalidError, match="an expression of single rows"):
-        feed()
-    with alone(get_definition("view", "before"), workspace, patience_s=0), pytest.raises(ConflictError):
-        feed("before")
+    with alone(get_definition("view", "last"), workspace, patience_s=0), pytest.raises(ConflictError):
+        feed("last")
 
 
 def test_an_event_that_cannot_be_stored_stops_nothing(workspace: Workspace, ticks: Ticks) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 # What often makes an expression look at other rows unseen.
-ALONE = (
+_ALONE = (
     "A set that is looked up in is literal (`list.contains` looks into a row's own); times in text need their format."
 )
 
@@ -78,6 +78,16 @@ def field_over_others(fields: Iterable[Field]) -> Field | None:
     """The first feature whose expression may look at other rows."""
     formulas = ((field, read(field.formula, field.name)) for field in fields if field.formula)
     return next((field for field, formula in formulas if not is_row_wise(formula)), None)
+
+
+def expect_of_single_rows(name: str, fields: Iterable[Field], why: str = "Rows come in any batches.") -> None:
+    """Go on only if each feature of what has this name is surely made of one row, for the reason that is told.
+
+    Raises:
+        InvalidError: an expression may look at other rows.
+    """
+    if (over := field_over_others(fields)) is not None:
+        raise InvalidError(f"{name}.{over.name}", over.shown, "an expression of single rows", f"{why} {_ALONE}")
 
 
 def over_other_rows(record: ViewRecord, features: Container[str] | None = None) -> str:

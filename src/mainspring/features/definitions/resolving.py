@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mainspring.errors import InvalidError, NotFoundError, WrongTypeError, close_names
 from mainspring.features.aggregation.aggregation import aggregation
 from mainspring.features.definitions.composing import composed, given_fields, part_of
-from mainspring.features.definitions.expressions import ALONE, expect_no_codes, field_over_others, written
+from mainspring.features.definitions.expressions import expect_no_codes, expect_of_single_rows, written
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import (
     About,
@@ -50,7 +50,8 @@ class Resolver:
         """A view's record.
 
         Raises:
-            InvalidError: a column is missing or has a type that it can't have; it is named with the nearest.
+            InvalidError: a column is missing or has a type that it can't have; it is named with the nearest. Or a feature of a
+                stream's events looks at several of them.
             NotFoundError: there is no such dataset.
         """
         stream = view.source if isinstance(view.source, Stream) else None
@@ -61,6 +62,8 @@ class Resolver:
             transform=self._transform(view), fields=tuple(_field(view.name, *each) for each in view.features.items()),
             aggregates=view.aggregates, about=_about(view),
         )  # fmt: skip
+        if stream is not None:
+            expect_of_single_rows(view.name, draft.fields)
         return _typed(draft, self._empty(draft), self.functions)
 
     def _transform(self, view: FeatureView) -> Sql | Python | None:
@@ -92,11 +95,9 @@ class Resolver:
             fields = tuple(Field(name, _dtype(f"{view.name}.{name}", dtype)) for name, dtype in view.features.items())
         else:
             fields = tuple(_field(view.name, *each) for each in view.features.items())
-            if (over := field_over_others(fields)) is not None:
-                raise InvalidError(
-                    f"{view.name}.{over.name}", over.shown, "an expression of single rows",
-                    f"What is answered would depend on who else is asked for in the request. {ALONE}",
-                )  # fmt: skip
+            expect_of_single_rows(
+                view.name, fields, "What is answered would depend on who else is asked for in the request."
+            )
         record = OnDemandRecord(
             name=view.name, request=dict(view.request), inputs=inputs, transform=transform, fields=fields,
             about=_about(view),

@@ -25,7 +25,7 @@ from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, ViewRecord
 from mainspring.features.online.materializing import alone, backfill
 from mainspring.features.online.places import watermark_place
-from mainspring.features.online.rows import CREATED, expect_of_single_rows, timed_rows
+from mainspring.features.online.rows import CREATED, timed_rows
 from mainspring.features.online.states import Change, StoredTiles, state_of
 from mainspring.features.online.watermark import Watermark, allowance_us, read_watermark
 from mainspring.features.uses import each_tried, live_versions
@@ -67,7 +67,7 @@ def feed(
 
     Raises:
         NotFoundError: there is no such view, or events that were not read yet were trimmed.
-        InvalidError: a view has no stream, or features that are not of single events.
+        InvalidError: a view has no stream, or its stream's dataset a field in another type.
         ConflictError: another process feeds a view (not with `follow`).
         StorageError: the store can't be written, or a tile of aggregates would be larger than it takes.
     """
@@ -148,7 +148,6 @@ class _ViewSink:
     def __init__(self, definition: Definition, workspace: Workspace) -> None:
         record = definition.record
         assert isinstance(record, ViewRecord)
-        expect_of_single_rows(record)
         self.definition, self.record, self.workspace, self.online = definition, record, workspace, workspace.online
         self.allowance_us = allowance_us(workspace)
         self.state, self.place = state_of(definition), watermark_place(definition)

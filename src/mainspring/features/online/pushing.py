@@ -12,12 +12,13 @@ from uuid import UUID
 
 from mainspring.errors import ConflictError, InvalidError, NotAllowedError
 from mainspring.features._store import DefinitionStore
+from mainspring.features.definitions.expressions import expect_of_single_rows
 from mainspring.features.definitions.frames import typed_columns, typed_frame
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, ViewRecord, view_record
 from mainspring.features.definitions.rows import source_types
 from mainspring.features.history.instants import expect_shown
-from mainspring.features.online.rows import CREATED, EVENT, expect_of_single_rows, timed_rows
+from mainspring.features.online.rows import CREATED, EVENT, timed_rows
 from mainspring.features.online.states import StoredTiles, StoredValues, state_of
 from mainspring.features.uses import each_tried, live_versions
 from mainspring.store import KeyValue
@@ -115,7 +116,7 @@ def store_rows(definition: Definition, rows: pl.DataFrame, workspace: Workspace)
     Raises as `push`.
     """
     record, state = view_record(definition), _stored_values(definition)
-    expect_of_single_rows(record)
+    expect_of_single_rows(record.name, record.fields)
     given = timed_rows(record, rows.lazy(), Functions(workspace))
     for name, times in ((record.event_time, EVENT), (record.created_time, CREATED)):
         expect_shown(given[times], f"{record.name}.{name}")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from mainspring.errors import InvalidError
-from mainspring.features.definitions.expressions import ALONE, field_over_others, over_other_rows
+from mainspring.features.definitions.expressions import over_other_rows
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import ViewRecord
 from mainspring.features.definitions.rows import fitted, view_rows
@@ -64,16 +63,3 @@ def newest(record: ViewRecord, rows: pl.DataFrame) -> pl.DataFrame:
 def is_of_single_rows(record: ViewRecord) -> bool:
     """Whether each row of the source surely makes its row of the view alone, so that parts make what the whole does."""
     return not over_other_rows(record)
-
-
-def expect_of_single_rows(record: ViewRecord) -> None:
-    """Go on only if rows that come in any batches give what they give together; of a transform that is taken for granted.
-
-    Raises:
-        InvalidError: an expression looks at other rows.
-    """
-    if (field := field_over_others(record.fields)) is not None:
-        raise InvalidError(
-            f"{record.name}.{field.name}", field.shown, "an expression of single rows",
-            f"Rows come in any batches. {ALONE}",
-        )  # fmt: skip
