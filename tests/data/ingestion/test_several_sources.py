@@ -118,6 +118,49 @@ def test_a_file_is_read_once_by_whatever_glob(workspace: Workspace, years: Path)
         assert (held(name), [each.warnings for each in done]) == ([2024, 2025], [()] * len(globs)), order
 
 
+def linked(link: Path, target: str) -> None:
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(target)
+
+
+def test_a_link_is_what_it_leads_to_by_whatever_glob(workspace: Workspace, years: Path) -> None:
+    linked(years / "latest", "y2025")
+    linked(years / "this.csv", "y2025/a.csv")
+    linked(years / "out" / "old", "../../elsewhere")
+    put(years.parent, "elsewhere/b.csv", 1999)
+    globs = [
+        "y2025/*.csv",
+        "*/*.csv",
+        "latest/*.csv",
+        "latest/a.csv",
+        "this.csv",
+        "*.csv",
+        "out/old/*",
+        "../elsewhere/*.csv",
+    ]
+    globs += ["out/*/*.csv", "**/*.csv", "latest"]
+    for order in (globs, globs[::-1], *(random.Random(seed).sample(globs, len(globs)) for seed in range(3))):
+        name = f"t{len(list_cursors())}"
+        done = [ingest(years / each, to=name) for each in order]
+        assert (held(name), [each.warnings for each in done]) == ([1999, 2024, 2025], [()] * len(globs)), order
+
+
+def test_a_link_that_moves_on_is_another_file_and_one_into_a_store_the_same(workspace: Workspace, raw: Path) -> None:
+    for number in (1, 2):
+        put(raw, f"months/{number}.csv", number)
+        put(raw, f".cache/{number}0", number * 10)
+    for name, targets in (("latest.csv", ("months/1.csv", "months/2.csv")), ("kept.csv", (".cache/10", ".cache/20"))):
+        for target in targets:
+            (raw / name).unlink(missing_ok=True)
+            linked(raw / name, target)
+            if target == ".cache/20":
+                with pytest.raises(InvalidError, match=r"kept\.csv: `changed since it was read"):
+                    ingest(raw / name, to="t")
+            else:
+                assert ingest(raw / name, to="t").rows == 1
+    assert (ingest(raw / "months/*.csv", to="t").rows, held()) == (0, [1, 2, 10])
+
+
 def test_a_file_is_known_by_its_bytes_where_its_times_say_nothing(workspace: Workspace, years: Path) -> None:
     ingest(years / "y2024/*.csv", to="t")
     put(years, "y2024/a.csv", 2024)

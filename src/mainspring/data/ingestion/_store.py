@@ -11,7 +11,7 @@ from datetime import timedelta
 import msgspec
 
 from mainspring import clock
-from mainspring.data.ingestion.places import Below, Place, files_in, is_of_files, overlap, place_of, without
+from mainspring.data.ingestion.places import Below, Place, files_in, is_of_files, may_share, place_of, without
 from mainspring.data.ingestion.source import State
 from mainspring.data.tables.manifest import Part
 from mainspring.data.version import DatasetVersion, Source
@@ -222,7 +222,7 @@ class IngestStore:
         where = "WHERE dataset = ? AND source = ?"
         for source in self._sources(tx):
             row = tx.query_one(f"SELECT state FROM dataset_cursor {where}", (self.dataset, source))
-            if source == self.source or row is None or not overlap(self.source, source):
+            if source == self.source or row is None or not may_share(self.source, source):
                 continue
             state: State = msgspec.json.decode(row[0])
             files, rest = files_in(source, state), without(source, state, places)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from glob import has_magic
 from itertools import islice
@@ -28,6 +28,7 @@ class Files(ItemSource, frozen=True):
 
     New and changed ones are read, known by size, times and inode, and by their bytes where those can't be trusted. Their
     names are kept relative to the fixed part of the glob, and that to the project's root, so that a project can be moved.
+    A link is what it leads to, unless that is hidden or has another ending, as where contents are stored by their digests.
     """
 
     pattern: str
@@ -49,11 +50,12 @@ class Files(ItemSource, frozen=True):
         """
         base, rest = _parts(self.pattern)
         folder = _folder(self.pattern)
-        found = sorted(folder.glob(rest), key=_by_name) if rest else [base]
+        found: Iterable[Path] = folder.glob(rest) if rest else [base]
         if not rest and base.is_dir():
-            found = sorted((path for path in base.iterdir() if _is_table(path.name)), key=_by_name)
-        named = ((path, path.relative_to(folder).as_posix()) for path in found if path.is_file())
-        items: list[Item] = [LocalItem(path, name) for path, name in named if not (rest and is_hidden(rest, name))]
+            found = (path for path in base.iterdir() if _is_table(path.name))
+        seen = (path for path in found if not (rest and is_hidden(rest, path.relative_to(folder).as_posix())))
+        named = _named((path for path in seen if path.is_file()), folder)
+        items: list[Item] = [LocalItem(named[name], name) for name in sorted(named, key=lambda each: each.split("/"))]
         if not items:
             raise NotFoundError("file", self.pattern, hint=_hint(folder, is_folder=not rest and base.is_dir()))
         return items
@@ -121,6 +123,25 @@ def _folder(pattern: str) -> Path:
     return base if rest or base.is_dir() else base.parent
 
 
+def _named(paths: Iterable[Path], folder: Path) -> dict[str, Path]:
+    """Each file once, by the name that it has seen from a folder without links on the way."""
+    root, parents = folder.resolve(), dict[Path, Path]()
+    found: dict[str, Path] = {}
+    for path in paths:
+        if path.parent not in parents:
+            parents[path.parent] = path.parent.resolve()
+        real = parents[path.parent] / path.name
+        if real.is_symlink():
+            real = real.resolve()
+        given = path.relative_to(folder).as_posix()
+        name = (real.relative_to(root) if real.is_relative_to(root) else Path(os.path.relpath(real, root))).as_posix()
+        if real.suffix != path.suffix or is_hidden("*", name.replace("../", "")):
+            name = given
+        if name == given or name not in found:
+            found[name] = path
+    return found
+
+
 def _hint(folder: Path, *, is_folder: bool) -> str:
     """What there is in place of files that aren't there."""
     if is_folder:
@@ -131,10 +152,6 @@ def _hint(folder: Path, *, is_folder: bool) -> str:
             return f"It holds folders alone; a glob reads what is in them: '{glob}'."
     near = sorted(each.name for each in folder.iterdir())[:5] if folder.is_dir() else []
     return f"In `{folder}` there are {listed(near)}." if near else f"There is nothing in `{folder}`."
-
-
-def _by_name(path: Path) -> tuple[str, ...]:
-    return path.parts  # which comparing paths would make anew each time
 
 
 def _is_table(name: str) -> bool:

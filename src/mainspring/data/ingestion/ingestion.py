@@ -20,7 +20,7 @@ from mainspring.data.ingestion._store import Cursor, IngestStore, list_stored
 from mainspring.data.ingestion.alignment import Alignment, declared_types
 from mainspring.data.ingestion.draft import StagedDraft
 from mainspring.data.ingestion.opening import as_source
-from mainspring.data.ingestion.places import overlap
+from mainspring.data.ingestion.places import may_share
 from mainspring.data.ingestion.progress import Listener
 from mainspring.data.ingestion.reader import Reader
 from mainspring.data.ingestion.retry import Retry
@@ -158,7 +158,7 @@ class _Ingest:
             self.others = {} if self.mode == "replace" else self.store.others()
             alignment = self._alignment()
             # Rows staged behind another state, e.g. before the dataset was removed, are not this ingest's.
-            beside = sorted((each, state) for each, state in self.others.items() if overlap(identity, each))
+            beside = sorted((each, state) for each, state in self.others.items() if may_share(identity, each))
             known = (self.source, self.mode, self.key, sorted(self.types.items()), before, beside)
             settings = blake3(repr(known).encode()).hexdigest()
             staging = Staging(self.store, lease, settings, self.workspace.blobs, alignment, limits, self.key)

@@ -6,6 +6,7 @@ A file is in one cursor at a time, that of the source which read it last.
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
+from posixpath import normpath
 from typing import Any
 
 from mainspring.data.ingestion.source import State
@@ -18,7 +19,7 @@ _FILES, _BUCKET = "files ", "s3://"
 def place_of(source: str, name: str = "") -> Place:
     """The folder that a source reads, or a file in it, from the project's root, that of the machine, or its bucket.
 
-    >>> place_of("files raw/may", "a.csv") == place_of("files .", "raw/may/a.csv")
+    >>> place_of("files raw/may", "a.csv") == place_of("files .", "raw/may/a.csv") == place_of("files in", "../raw/may/a.csv")
     True
     >>> place_of("files /raw"), place_of("s3://flights/raw", "a.csv")
     (('files /', 'raw'), ('s3://flights', 'raw', 'a.csv'))
@@ -31,6 +32,7 @@ def place_of(source: str, name: str = "") -> Place:
         bucket, _, folder = source.removeprefix(_BUCKET).partition("/")
         root = f"{_BUCKET}{bucket}"
     path = f"{folder}/{name}" if folder and name else folder or name
+    path = normpath(path) if path and source.startswith(_FILES) else path  # a link may have led out of the folder
     return (root, *path.split("/")) if path else (root,)
 
 
@@ -45,16 +47,16 @@ def is_of_files(source: str) -> bool:
     return source.startswith((_FILES, _BUCKET))
 
 
-def overlap(one: str, other: str) -> bool:
-    """Whether the folder of one source is that of the other, or lies in it.
+def may_share(one: str, other: str) -> bool:
+    """Whether two sources may reach one file: links lead from any folder to any other, but there are none in buckets.
 
-    >>> overlap("files raw", "files raw/may"), overlap("files raw", "files rawhide"), overlap("files .", "files /raw")
+    >>> may_share("files raw", "files new"), may_share("files raw", "files /raw"), may_share("s3://a/raw", "s3://a/rawhide")
     (True, False, False)
     """
     if not (is_of_files(one) and is_of_files(other)):
         return False
     first, second = place_of(one), place_of(other)
-    least = min(len(first), len(second))
+    least = 1 if one.startswith(_FILES) else min(len(first), len(second))
     return first[:least] == second[:least]
 
 
@@ -63,7 +65,7 @@ def known_by(source: str, others: Mapping[str, State]) -> dict[Place, Parts]:
     return {
         place_of(other, name): parts
         for other, state in others.items()
-        if overlap(source, other)
+        if may_share(source, other)
         for name, parts in files_in(other, state).items()
     }
 
