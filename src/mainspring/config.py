@@ -83,6 +83,7 @@ SETTINGS = {
             "serve_authentication", str, "token", "who admits requests: token, or platform, one in front of the server"
         ),
         Setting("serve_endpoint", str, "", "endpoint, or path of one, that `mainspring serve` answers for unless told"),
+        Setting("image_base", str, "", "image that images are built on unless told, best by its digest"),
     )
 }
 

@@ -60,6 +60,18 @@ def test_everything_is_pinned_and_lies_in_the_context(context: Path) -> None:
     assert read_sealed(context / "endpoint").endpoint.name == "lines"
 
 
+def test_a_base_is_pinned_once_for_the_project(
+    project: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mainspring.deploy.dockerfile.needs_of", lambda *_: NEEDS)
+    pinned = f"docker.io/library/python:{MINOR}-slim@sha256:{'0a' * 32}"
+    with Workspace.open(project.project.root, overrides={"image_base": pinned}) as workspace:
+        for base, expected in (("", pinned), ("python:3.12", "docker.io/library/python:3.12")):
+            folder = tmp_path / (base or "setting")
+            write_dockerfile("lines", folder, base=base, workspace=workspace)
+            assert instructions(folder)["FROM"] == [expected]
+
+
 def test_what_is_there_stays_and_a_base_has_to_have_a_name(context: Path, project: Workspace, tmp_path: Path) -> None:
     with pytest.raises(ExistsError):
         write_dockerfile("lines", context)

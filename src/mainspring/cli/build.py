@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     "--base",
     default="",
     metavar="IMAGE|PATH",
-    help="What to build on; docker.io/library/python:MINOR-slim if not said.",
+    help="What to build on; the setting image_base, or docker.io/library/python:MINOR-slim if not said.",
 )
 @click.option("--tag", default="", metavar="NAME:TAG", help="The image's name; ENDPOINT:NUMBER if not said.")
 @click.option(

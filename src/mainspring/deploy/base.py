@@ -41,7 +41,7 @@ class Base(msgspec.Struct, frozen=True):
 
 
 def default_base(python_minor: str) -> str:
-    """The image that is built on unless another is named."""
+    """The image that is built on unless another is named, here or in the setting `image_base`."""
     return f"docker.io/library/python:{python_minor}-slim"
 
 

@@ -54,7 +54,8 @@ def write_dockerfile(
     """Write a folder from which `podman build` or `docker build` makes an image of what an endpoint serves now.
 
     The distributions are pinned and installed from wheels alone, Mainspring from one that lies in the context. The folder is
-    there whole or not at all. A base that is named by its digest makes the build depend on no moving tag.
+    there whole or not at all. `base` is an image in a registry, by default that of the setting `image_base`, or
+    `python:MINOR-slim`; named by its digest, it makes the build depend on no moving tag.
 
     Raises:
         NotFoundError: no such endpoint, or its version has no recorded environment.
@@ -70,6 +71,7 @@ def write_dockerfile(
     check_authentication(authentication)
     if target.exists():
         raise ExistsError("file or folder", str(target), "Name a folder that is not there.")
+    base = base or workspace.project.settings.image_base
     if base and is_path(base):
         raise InvalidError("base", base, "an image in a registry, which a Dockerfile can name")
     sealed = seal(name, workspace)

@@ -68,11 +68,12 @@ def build_image(
 ) -> BuiltImage:  # fmt: skip
     """Build an image of what an endpoint serves now: an OCI layout, in one tar if `output` ends with `.tar`.
 
-    In it are the base's layers, the distributions that serving imports in the versions of the model version's lock, Mainspring,
-    and the sealed endpoint. It answers on port 8080 as a user without rights, with a token that the container gets as
-    SERVE_TOKEN, or, with the authentication `platform`, whoever reaches it. `base` is an OCI layout on this machine or an image
-    in a registry, by default `python:MINOR-slim`; `wheels` a folder of wheels that come before those that are installed here.
-    The same endpoint, base and wheels give the same digest. What is written is there whole or not at all.
+    In it are the base's layers, the distributions that serving imports in the versions of the model version's lock,
+    Mainspring, and the sealed endpoint. It answers on port 8080 as a user without rights, with a token that the container
+    gets as SERVE_TOKEN, or, with the authentication `platform`, whoever reaches it. `base` is an OCI layout on this machine
+    or an image in a registry, by default that of the setting `image_base`, or `python:MINOR-slim`; `wheels` a folder of
+    wheels that come before those that are installed here. The same endpoint, base and wheels give the same digest. What is
+    written is there whole or not at all.
 
     Raises:
         NotFoundError: no such endpoint, its version has no recorded environment, or the registry has no such base.
@@ -99,7 +100,8 @@ def build_image(
         blobs = root / "blobs" / "sha256"
         blobs.mkdir(parents=True)
         tell("reading the base")
-        below_it = read_base(base or default_base(needs.python), platform, needs.python, workspace.cache, blobs)
+        base = base or workspace.project.settings.image_base or default_base(needs.python)
+        below_it = read_base(base, platform, needs.python, workspace.cache, blobs)
         layers = _layers(sealed, needs, platform, times, blobs, Path(wheels) if wheels else None, workspace, tell)
         said = labels(sealed, authentication, times, workspace) | _based_on(below_it)
         config = _config(below_it, layers, variables(needs, authentication), said, platform, times)
