@@ -70,6 +70,12 @@ class Fold(msgspec.Struct, frozen=True):
         """A state that can be changed while this one stays."""
         return state
 
+    def joined(self, earlier: State | None, later: State | None) -> State | None:
+        """The state of both, of which None is nothing; the earlier one may be changed, the later one stays."""
+        if later is None:
+            return earlier
+        return self.own(later) if earlier is None else self.merge(earlier, later)
+
 
 class Count(Fold, frozen=True):
     """How many values."""

@@ -114,11 +114,11 @@ class WindowReads:
         whole: State | None = None
         while start < own:
             end = (start // GROUP_TILES + 1) * GROUP_TILES
-            whole = _added(fold, whole, run(start, end)[place])
+            whole = fold.joined(whole, run(start, end)[place])
             start = end
         for tile, states in single.items():
             if tile >= start:
-                whole = _added(fold, whole, states[place])
+                whole = fold.joined(whole, states[place])
         return whole
 
     def _run(
@@ -141,7 +141,7 @@ class WindowReads:
                 partials = Tile.decode(data, hop.hop).partials_at(hop.hop.hop_us, at_us)
             heads.append(found)
             known_us = max(known_us, known)
-            states = [_added(*each) for each in zip(hop.folds, states, partials, strict=True)]
+            states = [fold.joined(*both) for fold, *both in zip(hop.folds, states, partials, strict=True)]
         made = _Run(heads, known_us, states)
         if known_us <= at_us:
             self._keep(key, made)
@@ -155,12 +155,6 @@ class WindowReads:
             self._runs[key] = run
             while self._size_bytes > _KEPT_BYTES:
                 self._size_bytes -= _size(self._runs.pop(next(iter(self._runs))))
-
-
-def _added(fold: Fold, state: State | None, later: State | None) -> State | None:
-    if later is None:
-        return state
-    return fold.own(later) if state is None else fold.merge(state, later)
 
 
 def _head(data: bytes, hop: Hop) -> tuple[bytes, int, States]:

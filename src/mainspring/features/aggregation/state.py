@@ -152,11 +152,7 @@ def _reach(hop: Hop, at_us: int, window_us: int) -> range:
 
 def _merged(feature: Feature, partials: Mapping[int, list[State | None]], head: int) -> State | None:
     """The state of tiles by number, in order: those of a group first, but for the head's, then the groups."""
-    fold = feature.use.fold
-
-    def added(state: State | None, later: State) -> State:
-        return fold.own(later) if state is None else fold.merge(state, later)
-
+    joined = feature.use.fold.joined
     whole: State | None = None
     group: State | None = None
     current = None
@@ -165,6 +161,6 @@ def _merged(feature: Feature, partials: Mapping[int, list[State | None]], head: 
         if later is None:
             continue
         if number // GROUP_TILES != current or current == head // GROUP_TILES:
-            whole, group, current = whole if group is None else added(whole, group), None, number // GROUP_TILES
-        group = added(group, later)
-    return whole if group is None else added(whole, group)
+            whole, group, current = joined(whole, group), None, number // GROUP_TILES
+        group = joined(group, later)
+    return joined(whole, group)
