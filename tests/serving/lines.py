@@ -8,11 +8,11 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -25,6 +25,7 @@ from mainspring.serving import bind
 from mainspring.testing.processes import start_server
 from mainspring.workspace import Workspace, using
 
+Answered = TypeVar("Answered")
 MODULE = """
 import os, time
 import numpy as np
@@ -113,6 +114,33 @@ def served(folder: Path, *, first: str = "", **options: Any) -> Iterator[Server]
     finally:
         process.terminate()
         process.communicate()
+
+
+def answers_until_killed(
+    folder: Path, ask: Callable[[http.client.HTTPConnection], Answered], *, least: int, clients: int
+) -> list[Answered]:
+    """What a server answered to clients that ask again and again, until it is killed after `least` answers."""
+    answers: list[Answered] = []
+    enough = threading.Event()
+
+    def go_on(server: Server) -> None:
+        link = http.client.HTTPConnection(server.host, server.port, timeout=20)
+        with closing(link), suppress(OSError, http.client.HTTPException, ValueError):  # it was killed, perhaps half way
+            while True:
+                answers.append(ask(link))
+                if len(answers) >= least:
+                    enough.set()
+
+    with served(folder) as server:
+        threads = [threading.Thread(target=go_on, args=(server,)) for _ in range(clients)]
+        for thread in threads:
+            thread.start()
+        assert enough.wait(30)
+        server.process.kill()
+        server.process.wait()
+        for thread in threads:
+            thread.join()
+    return answers
 
 
 class Load:

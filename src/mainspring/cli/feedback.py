@@ -10,6 +10,7 @@ import msgspec
 
 from mainspring.cli import text
 from mainspring.cli.app import Group, Invocation
+from mainspring.cli.compacted import show_compacted
 from mainspring.cli.instants import found_instant
 
 if TYPE_CHECKING:
@@ -101,11 +102,7 @@ def compact(invocation: Invocation) -> None:
     """Turn the closed segments of labels of this machine into Parquet in the workspace's blob store."""
     from mainspring.serving.feedback import compact_feedback
 
-    done = compact_feedback(invocation.workspace)
-    invocation.show(
-        msgspec.to_builtins(done),
-        lambda: f"{done.rows:,} labels of {done.segments} segments are {done.parts} parts.",
-    )
+    show_compacted(invocation, compact_feedback(invocation.workspace), "labels")
 
 
 def _log_file(invocation: Invocation, endpoint: str, file: str, columns: dict[str, str]) -> Taken:

@@ -9,6 +9,7 @@ import click
 
 from mainspring.cli import text
 from mainspring.cli.app import Group, Invocation
+from mainspring.cli.compacted import show_compacted
 
 
 @click.group(cls=Group)
@@ -48,15 +49,9 @@ def show_one(invocation: Invocation, prediction: str) -> None:
 @click.pass_obj
 def compact(invocation: Invocation) -> None:
     """Turn the closed segments of this machine into Parquet in the workspace's blob store."""
-    import msgspec
-
     from mainspring.serving.predictions import compact_predictions
 
-    done = compact_predictions(invocation.workspace)
-    invocation.show(
-        msgspec.to_builtins(done),
-        lambda: f"{done.rows:,} rows of {done.segments} segments are {done.parts} parts.",
-    )
+    show_compacted(invocation, compact_predictions(invocation.workspace), "rows")
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

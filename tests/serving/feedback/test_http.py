@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import threading
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection
+from itertools import chain
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -17,17 +16,10 @@ import pytest
 from mainspring.serving import Endpoint, ServingApp, bind
 from mainspring.serving.feedback import labelled, scan_labels
 from mainspring.serving.feedback.intake import FeedbackLog
-from mainspring.testing.processes import start_server
 from mainspring.workspace import Workspace, using
-from tests.serving.lines import make_project
+from tests.serving.lines import answers_until_killed, make_project
 
 one_backend = pytest.mark.one_backend("the log is files")
-PROGRAM = """
-from mainspring.serving import serve
-from mainspring.workspace import Workspace
-serve(Workspace.open(), "lines", port=0, on_ready=lambda address: print(address, flush=True))
-"""
-_CLIENTS = 4
 _NDJSON = "application/x-ndjson"
 
 
@@ -112,21 +104,12 @@ def test_a_server_follows_how_labels_join(workspace: Workspace, app: ServingApp)
     assert app.live["delays"].intake.counts == [("accepted", 1), ("refused", 1)]
 
 
-def _send(address: str, acknowledged: set[str], enough: threading.Event, count: int) -> None:
-    """Send labels until the server is gone, and take down which were acknowledged."""
-    url = urlsplit(address)
-    connection = HTTPConnection(url.hostname or "", url.port, timeout=20)
-    try:
-        while True:
-            ids = [f"{random.getrandbits(128):032x}" for _ in range(3)]
-            body = json.dumps([{"prediction": each, "label": 1.0} for each in ids])
-            connection.request("POST", "/feedback", body, {"Content-Type": "application/json"})
-            if json.loads(connection.getresponse().read())["accepted"] == len(ids):
-                acknowledged.update(ids)
-            if len(acknowledged) >= count:
-                enough.set()
-    except (OSError, HTTPException, ValueError):  # it was killed, perhaps in the middle of an answer
-        connection.close()
+def _sent(link: HTTPConnection) -> list[str]:
+    """The predictions whose labels are sent, and acknowledged."""
+    ids = [f"{random.getrandbits(128):032x}" for _ in range(3)]
+    body = json.dumps([{"prediction": each, "label": 1.0} for each in ids])
+    link.request("POST", "/feedback", body, {"Content-Type": "application/json"})
+    return ids if json.loads(link.getresponse().read())["accepted"] == len(ids) else []
 
 
 @one_backend
@@ -135,16 +118,8 @@ def test_no_acknowledged_label_is_missing_after_a_kill(tmp_path: Path, kills: in
     make_project(tmp_path)
     acknowledged: set[str] = set()
     for _ in range(kills):
-        process, address = start_server(PROGRAM, tmp_path)
-        enough, count = threading.Event(), len(acknowledged) + random.randrange(50, 200)
-        clients = [threading.Thread(target=_send, args=(address, acknowledged, enough, count)) for _ in range(_CLIENTS)]
-        for client in clients:
-            client.start()
-        assert enough.wait(30)
-        process.kill()
-        process.communicate()
-        for client in clients:
-            client.join()
+        answers = answers_until_killed(tmp_path, _sent, least=random.randrange(20, 70), clients=4)
+        acknowledged.update(chain.from_iterable(answers))
     with Workspace.open(tmp_path) as workspace, using(workspace):
         found = set(scan_labels("lines").collect()["prediction"])
     assert acknowledged <= found
