@@ -29,6 +29,7 @@ from mainspring.secrets import redact
 from mainspring.serving.batching import MANY_ROWS, TIMEOUT_S
 from mainspring.serving.endpoint import EndpointStore
 from mainspring.serving.feedback.wire import expect_taken, read_labels
+from mainspring.serving.figures import figures
 from mainspring.serving.live import Live, load_live
 from mainspring.serving.online import Filled
 from mainspring.serving.openapi import document
@@ -50,7 +51,7 @@ from mainspring.serving.protocols.records import read_records, write_records
 from mainspring.serving.streaming import Form, StreamedAnswer, Streams, form_of
 from mainspring.streams.wire import time_us
 from mainspring.web.app import JSON, MOST_ENTITIES, READS, Answer, Request, RequestError, WebApp, encode
-from mainspring.web.metrics import Counted, Metrics, counter, gauge
+from mainspring.web.metrics import Counted, Metrics
 from mainspring.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -144,41 +145,7 @@ class ServingApp(WebApp):
 
     def told(self) -> Sequence[str]:
         """The versions that answer, and what became of features and threads."""
-        versions, stuck, dropped = [], [], []
-        for name, live in self.live.items():
-            version = live.version
-            versions.append(({"endpoint": name, "model": version.name, "version": str(version.number)}, 1))
-            stuck.append(({"endpoint": name}, live.batcher.stuck))
-            if live.predictor.log is not None:
-                dropped.append(({"endpoint": name}, live.predictor.log.dropped))
-        lines = gauge("mainspring_model_info", "The model version that answers.", versions)
-        lines += counter("mainspring_stuck_total", "Batches that the model was given up on.", stuck)
-        replaced = [
-            ({"endpoint": name}, live.restarts) for name, live in self.live.items() if live.restarts is not None
-        ]
-        if replaced:
-            about = "Processes of a model that died, hung or leaked, and were replaced."
-            lines += counter("mainspring_model_processes_replaced_total", about, replaced)
-        if self._statuses:
-            counts = [({"endpoint": name, "status": each}, n) for (name, each), n in sorted(self._statuses.items())]
-            lines += counter("mainspring_features_total", "Features that were read for predictions, by status.", counts)
-        logged = {name: live.log.counts for name, live in self.live.items() if live.log is not None}
-        for kind, about in (
-            ("logged", "Predictions in the log."),
-            ("unlogged", "Predictions that the log could not take."),
-        ):
-            counts = [({"endpoint": name}, counted[name, kind]) for name, counted in logged.items()]
-            lines += counter(f"mainspring_predictions_{kind}_total", about, counts) if counts else []
-        labels = [
-            ({"endpoint": name, "outcome": kind}, n)
-            for name, live in self.live.items()
-            for kind, n in live.intake.counts
-        ]
-        lines += counter("mainspring_labels_total", "Labels that came here, by what became of them.", labels)
-        if dropped:
-            about = "Sampled vectors that are too large for their log."
-            lines += counter("mainspring_vectors_dropped_total", about, dropped)
-        return lines
+        return figures(self.live, self._statuses)
 
     def chores(self) -> list[Coroutine[Any, Any, None]]:
         """Besides, the endpoints are followed, and calls that take too long are given up."""
