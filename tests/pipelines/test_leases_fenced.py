@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -39,9 +40,10 @@ except LeaseLostError as error:
 TTL_S = 0.6
 
 
-def wait_for(marker: Path, lab: Lab) -> list[int]:
+def wait_for(marker: Path, engine: subprocess.Popen[str]) -> list[int]:
     until = time.monotonic() + 120  # a busy machine takes long to start a process
     while not (marker.exists() and " " in marker.read_text()):
+        assert engine.poll() is None, engine.communicate(timeout=5)
         assert time.monotonic() < until
         time.sleep(0.01)
     return [int(pid) for pid in marker.read_text().split()]
@@ -52,7 +54,7 @@ def test_a_stopped_engine_is_refused_when_it_goes_on(lab: Lab, runner: str) -> N
     marker = lab.root.parent / "marker"
     lab.write(FLOW)
     process = lab.start(ENGINE.format(marker=str(marker), runner=runner), MAINSPRING_LEASE_S=str(TTL_S))
-    worker = wait_for(marker, lab)[0]
+    worker = wait_for(marker, process)[0]
     stopped = {process.pid, worker}
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
@@ -77,11 +79,11 @@ def test_a_stopped_detached_worker_is_refused_when_it_goes_on(lab: Lab) -> None:
     marker = lab.root.parent / "marker"
     lab.write(FLOW.replace("@ms.step\n", "@ms.step(retries=1, backoff_s=0)\n"))
     process = lab.start(ENGINE.format(marker=str(marker), runner="detached"), MAINSPRING_LEASE_S=str(TTL_S))
-    stopped = wait_for(marker, lab)
+    stopped = wait_for(marker, process)
     for pid in reversed(stopped):
         os.kill(pid, signal.SIGSTOP)
     marker.unlink()
-    second = wait_for(marker, lab)  # the engine saw the lease run out and gave the task out again
+    second = wait_for(marker, process)  # the engine saw the lease run out and gave the task out again
     assert second[0] != stopped[0]
     marker.with_name("marker.go").touch()
     process.wait(timeout=30)
@@ -108,7 +110,7 @@ def test_a_run_that_somebody_drives_is_not_resumed(lab: Lab) -> None:
     marker = lab.root.parent / "marker"
     lab.write(FLOW)
     process = lab.start(ENGINE.format(marker=str(marker), runner="inline"))
-    wait_for(marker, lab)
+    wait_for(marker, process)
     with pytest.raises(ConflictError, match="is running"):
         lab.resume("latest")
     marker.with_name("marker.go").touch()
