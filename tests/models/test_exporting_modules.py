@@ -15,6 +15,7 @@ from mainspring.artifacts.project import importing_from
 from mainspring.errors import CodecError
 from mainspring.models import ModelVersion, Predictor, export_model, register, register_folder
 from mainspring.models.exporting.definitions import definitions_of
+from mainspring.models.registration import InTraining
 from mainspring.workspace import Workspace
 from tests.models.test_exporting import TABLE, alone
 
@@ -144,6 +145,18 @@ def test_an_mlflow_model_of_a_module_loads_by_the_same_program(
     assert alone(tmp_path / "out", "code/mainspring_predict.py") == expected
     back = register_folder(tmp_path / "out", "back")
     assert "it is an export of a model of Mainspring" in back.refusal
+
+
+def test_a_module_in_training_mode_is_refused_with_what_to_do(
+    version: ModelVersion, workspace: Workspace, tmp_path: Path
+) -> None:
+    from mainspring.models import load_model
+
+    net: Any = load_model(version)
+    with pytest.warns(InTraining):
+        training = register(net.train(), "training", signature=TABLE, input_kind="numpy")
+    with pytest.raises(CodecError, match=r"answers otherwise: .* training mode: call its `\.eval\(\)` before"):
+        export_model(training, tmp_path / "out")
 
 
 def test_what_has_no_form_without_mainspring_is_named(

@@ -142,6 +142,20 @@ def test_what_predict_adds_and_branches_on_values_are_refused_by_the_comparison(
             exported(model, Output("number"))
 
 
+class Dropping(Net):
+    """A module that is asked in training mode, without the norm that takes no single row there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers[2] = nn.Identity()
+        self.train()
+
+
+def test_a_module_in_training_mode_is_refused_with_what_to_do() -> None:
+    with pytest.raises(InvalidError, match=r"when it is asked again, .* in training mode: call its `\.eval\(\)`"):
+        exported(Dropping(), Output("number"))
+
+
 def test_what_a_graph_has_no_inputs_or_answers_for_is_refused_by_name() -> None:
     with pytest.raises(CodecError, match=r"`ByColumn\.forward` takes 2 tensors, and the signature has 3 columns"):
         next(attempts(ByColumn(), signature_of(Output("number"), "a", "b", "c"), "columns"))

@@ -225,7 +225,8 @@ def _converted(model: Any, native: Predictor, compared: Parity) -> tuple[str, In
     hint = _of_nulls(native.signature)
     if worst:
         within = f"the model's answer within {compared.atol} + {compared.rtol} · |native|"
-        raise InvalidError("graph", worst[0], within, f"{worst[1]} Nothing was kept.{hint}")
+        told = f"{worst[1]} Nothing was kept.{hint}{compared.own_fault(native)}"
+        raise InvalidError("graph", worst[0], within, told)
     said = " · ".join(f"{reason} (as {', '.join(forms)})" for reason, forms in tried.items())
     raise CodecError(f"`{type(model).__qualname__}` can't be converted to ONNX. {said}{hint}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from mainspring.errors import shorten
@@ -37,6 +37,16 @@ class Parity(NamedTuple):
         where = f"in row {place}" if place < self.real else "in a made-up row"
         said = f"{shorten(self.answers[place], 40)} → {shorten(given, 40)} {where}"
         return said, f"The row is {shorten(self.rows[place], 300)}."
+
+    def own_fault(self, native: Callable[[list[dict[str, Any]]], Sequence[Any]]) -> str:
+        """What is wrong with the model, if it doesn't answer half of the rows as it did all of them; "" if it does."""
+        half = self._replace(rows=self.rows[::2], answers=self.answers[::2])
+        if half.off(native(half.rows))[1] is None:
+            return ""
+        return (
+            " The model itself answers otherwise when it is asked again, as a module of PyTorch does in training mode: call"
+            " its `.eval()` before it is registered."
+        )
 
 
 def _pairs(old: Any, new: Any) -> list[tuple[float, float]]:

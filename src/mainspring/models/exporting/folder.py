@@ -107,10 +107,20 @@ def export_model(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
         program = f"code/{EXPORTED}.py" if form == "mlflow" else _PROGRAM
-        made = few_probes(native.model, native, records)
-        rows = [*records, *made]
-        _expect_alike(unfinished, program, Parity(rows, native(rows), len(records), _RTOL, _ATOL), model, workspace)
-    return ModelExport(str(version), form, str(target), model.format, len(records), digests, len(made))
+        rows = [*records, *few_probes(native.model, native, records)]
+        expected = Parity(rows, native(rows), len(records), _RTOL, _ATOL)
+        given = _answered(unfinished, program, rows, model, workspace)
+        _expect_alike(expected, given, native)
+    made = len(rows) - len(records)
+    return ModelExport(str(version), form, str(target), model.format, len(records), digests, made)
+
+
+def _expect_alike(expected: Parity, given: Sequence[Any], native: Predictor) -> None:
+    """Hold what was exported to what it was made of; raises `CodecError`."""
+    _, place = expected.off(given)
+    if place is not None:
+        told = ". ".join(expected.told(place, given[place])) + expected.own_fault(native)
+        raise CodecError(f"The exported model answers otherwise: {told}")
 
 
 def _chosen(
@@ -154,21 +164,20 @@ def _files(
     return files | {f"code/{EXPORTED}.py": program} | mlflow_files(version, signature, model, pins, records)
 
 
-def _expect_alike(folder: Path, program: str, expected: Parity, model: Portable, workspace: Workspace) -> None:
-    """Hold what was exported to what it was made of; raises `CodecError`."""
+def _answered(
+    folder: Path, program: str, rows: Sequence[Mapping[str, Any]], model: Portable, workspace: Workspace
+) -> list[Any]:
+    """What was exported answers to rows; raises `CodecError`."""
     try:
         if model.code:
-            given = _answered_alone(folder, program, expected.rows, workspace)
-        else:
-            given = run_path(str(folder / program))["load"](folder).predict(expected.rows)
+            return _answered_alone(folder, program, rows, workspace)
+        answers: list[Any] = run_path(str(folder / program))["load"](folder).predict(rows)
     except (ImportError, MemoryError):
         raise
     except Exception as error:  # each library has its own
         text = str(error) if isinstance(error, CodecError) else shorten(f"{type(error).__name__}: {error}", 300)
         raise CodecError(f"The exported model doesn't answer rows that the version answers: {text}") from error
-    _, place = expected.off(given)
-    if place is not None:
-        raise CodecError(f"The exported model answers otherwise: {'. '.join(expected.told(place, given[place]))}")
+    return answers
 
 
 def _answered_alone(
