@@ -94,6 +94,13 @@ def test_which_texts_are_times_does_not_depend_on_those_before(before: list[Any]
         brought(pl.Series([*before, text], dtype=pl.String), pl.Datetime("us"))
 
 
+@pytest.mark.parametrize("text", ["01/02/2020", "20200102", "2020-13-01", ""])
+def test_the_year_of_a_date_comes_first(text: str) -> None:
+    assert brought(pl.Series(["2020-01-02", "2020/01/02"]), pl.Date()).n_unique() == 1
+    with pytest.raises(InvalidError, match=f"`{text}` is not its type, `date`.* null_values="):
+        brought(pl.Series([text]), pl.Date())
+
+
 def test_a_misfit_is_named_by_its_row() -> None:
     frame = pl.DataFrame({"v": ["1.25", None, "1.125", "x"]})
     with pytest.raises(InvalidError, match=r"^line 14, column `v`: `1\.125` .* holds it: `decimal\[38, 3\]`"):

@@ -102,6 +102,12 @@ def test_a_text_that_is_no_value_of_its_type_is_named_with_its_line(raw: Path, f
                 ingest(raw / name, to="times", types={"y": dtype})
 
 
+def test_a_date_with_the_day_first_is_refused(raw: Path) -> None:
+    (raw / "a.csv").write_text("day\n01/02/2020\n")
+    with pytest.raises(InvalidError, match=r"a\.csv, line 2, column `day`: `01/02/2020` is not its type, `date`"):
+        ingest(raw, to="days", types={"day": "date"})
+
+
 def test_a_value_of_a_file_without_lines_is_named_with_its_row(raw: Path) -> None:
     pl.DataFrame({"x": ["2020-01-01 10:00", None, "10:00"]}).write_parquet(raw / "a.parquet")
     with pytest.raises(InvalidError, match=r"a\.parquet, row 3, column `x`: `10:00` is not its type, `datetime\[us\]`"):

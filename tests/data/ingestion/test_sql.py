@@ -469,6 +469,19 @@ def test_decimals_are_declared_as_they_are_shown(workspace: Workspace, url: str,
 
 
 @pytest.mark.one_backend("SQLite keeps values of any type in a column")
+def test_values_of_several_types_are_text_where_that_is_declared(workspace: Workspace, url: str, run: Run) -> None:
+    run("CREATE TABLE flight (delay)", "INSERT INTO flight VALUES (1), ('late'), (2.5), (NULL)")
+    source = Sql(url, "flight", batch_rows=1)
+    with pytest.raises(InvalidError, match=r"column `delay`: `str` is not .* types=\{'delay': 'str'\}"):
+        ingest(source, to="flights")
+    ingest(source, to="flights", types={"delay": "str"})
+    assert rows() == [("1",), ("late",), ("2.5",), (None,)]
+    run("INSERT INTO flight VALUES (x'00')")
+    with pytest.raises(InvalidError, match="row 5, column `delay`: `bin` is not its type, `str`"):
+        ingest(source, to="flights", mode="replace", types={"delay": "str"})
+
+
+@pytest.mark.one_backend("SQLite keeps values of any type in a column")
 def test_values_of_another_type_than_their_column_are_named(workspace: Workspace, url: str, run: Run) -> None:
     run("CREATE TABLE flight (delay INTEGER)", "INSERT INTO flight VALUES (1), ('late')")
     with pytest.raises(InvalidError, match="column `delay`"):

@@ -26,6 +26,7 @@ Types = dict[str, pl.DataType]
 Naming = Callable[[int], str]
 """Where a row stood, by its place in a batch."""
 _HINT = "Cast it in the source, or declare another type."
+_OF_TEXT = f"{_HINT} Of CSV null_values=['…'] names texts that mean null."
 MOST_DIGITS = 38  # of a decimal
 _PLACES = {"ms": 3, "us": 6, "ns": 9}  # of a second
 
@@ -186,7 +187,7 @@ def exactly(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
         found = series.cast(dtype)
     except ERRORS_OF_POLARS as error:
         wrong = _unfit(series, dtype)
-        hint = _of_clocks(dtype) if _is_of_clocks(wrong, dtype) else ""
+        hint = _of_clocks(dtype) if _is_of_clocks(wrong, dtype) else _OF_TEXT if given == pl.String() else _HINT
         raise _misfit(path, shorten(str(wrong[0] if len(wrong) else error)), dtype, hint) from error
     if lost := _lost(series, found):
         raise _misfit(path, lost, dtype)
@@ -274,7 +275,7 @@ def parsed(series: pl.Series, dtype: pl.DataType, *, strict: bool = True) -> pl.
     if isinstance(dtype, pl.Datetime):
         return _parsed_times(series, dtype, strict)
     if dtype == pl.Date():
-        return series.str.to_date("%Y-%m-%d", strict=strict)
+        return series.str.replace_all("/", "-", literal=True).str.to_date("%Y-%m-%d", strict=strict)
     if dtype == pl.Time():
         return series.str.to_time("%H:%M:%S%.f", strict=strict)
     if dtype == pl.Boolean():
@@ -348,18 +349,18 @@ def _kind(dtype: pl.DataType) -> str:
     return "text" if dtype in (pl.String, pl.Categorical, pl.Enum) else str(dtype.base_type())
 
 
-def _misfit(path: str, given: str, dtype: pl.DataType, hint: str = "") -> InvalidError:
-    hint = hint or (_of_digits(given, dtype) if isinstance(dtype, pl.Decimal) else _HINT)
-    return InvalidError(path, given, f"its type, `{name_of_type(dtype)}`", hint)
+def _misfit(path: str, given: str, dtype: pl.DataType, hint: str = _HINT) -> InvalidError:
+    digits = _of_digits(given, dtype) if isinstance(dtype, pl.Decimal) else ""
+    return InvalidError(path, given, f"its type, `{name_of_type(dtype)}`", digits or hint)
 
 
 def _of_digits(given: str, dtype: pl.Decimal) -> str:
-    """What to do with a number that a decimal can't hold."""
+    """What to do with a number that a decimal can't hold; empty if it is none."""
     try:
         number = Decimal(given).normalize()
         scale = max(dtype.scale, -int(number.as_tuple().exponent))
     except (ArithmeticError, ValueError, TypeError):  # it is no number, or none that is finite
-        return _HINT
+        return ""
     if max(number.adjusted() + 1, 0) + scale > MOST_DIGITS:
         told = f"No decimal holds it and {scale} places" if scale else "No decimal holds it"
         return f"{told}: make text of the column in the source, with mode='replace' if it has rows."

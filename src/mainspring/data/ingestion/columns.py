@@ -41,7 +41,8 @@ class Column:
         is_plain = kinds <= {int, float, str, bytes}  # as SQLite has them, whose types are those of values
         if Decimal in kinds and wanted is not None and wanted.is_float():
             return self._floats(wanted)
-        if is_plain and isinstance(wanted, pl.Decimal | pl.Float32) and kinds & {int, float} and self.told is None:
+        by_digits = isinstance(wanted, pl.Decimal | pl.Float32 | pl.String) and bytes not in kinds
+        if is_plain and by_digits and kinds & {int, float} and self.told is None:
             own = pl.Series(self.name, [None if value is None else _plain(value) for value in self.values], pl.String())
         elif is_plain and self._holds_numbers(kinds, wanted):
             own = self._numbers()

@@ -260,4 +260,4 @@ class Delimited:
 
 def _readable(dtype: pl.DataType) -> pl.DataType:
     """The type that Polars reads a column as, from which the decided one is made afterwards."""
-    return dtype if dtype.is_integer() or dtype.is_float() or dtype in (pl.Date, pl.Boolean) else pl.String()
+    return dtype if dtype.is_integer() or dtype.is_float() or dtype == pl.Boolean() else pl.String()
