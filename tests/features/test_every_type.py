@@ -153,6 +153,42 @@ def test_what_is_computed_of_nulls_alone_is_of_the_declared_type(
     assert (verify("s").mismatches, verify("s").verified) == ((), 2)
 
 
+BEYOND: dict[str, tuple[pl.Expr, str]] = {
+    "time": (pl.from_epoch("n", time_unit="s"), r"\.x: `2534\d+` is not microseconds"),
+    "list": (pl.concat_list(pl.from_epoch("n", time_unit="s")), r"\.x\[\]: `2534\d+` is not microseconds"),
+    "struct": (pl.struct(pl.from_epoch("n", time_unit="s").alias("at")), r"\.x\.at: `2534\d+` is not microseconds"),
+    "panic": (pl.lit("x").str.zfill(pl.col("n")), "Formatting argument out of range"),
+}
+
+
+@pytest.mark.parametrize("case", BEYOND)
+def test_what_nobody_can_be_shown_and_what_polars_panics_at_is_refused_on_every_path(
+    workspace: Workspace, ticks: Ticks, case: str
+) -> None:
+    formula, said = BEYOND[case]
+    now, far = clock.from_us(ticks.now), 253_402_300_800  # the year 10000, in seconds
+    dataset("raw").commit(pl.DataFrame({"k": ["a"], "at": [now], "n": [far]}))
+    stored = FeatureView("v", entity=Entity("k"), source="raw", event_time="at", features={"x": formula})
+    fed = FeatureView(
+        "w", entity=Entity("k"), source=Stream("events", {"k": "str", "n": "i64"}), features={"x": formula}
+    )
+    apply(
+        FeatureService("s", [OnDemandView("asked", request={"n": "i64"}, inputs=[], features={"x": formula})]),
+        stored,
+        fed,
+    )
+    send("events", [{"k": "a", "n": far}, {"k": "b", "n": 1}])
+    rows = pl.DataFrame({"n": [far], "t": [now]})
+    for attempt in (
+        lambda: FeatureReader(get_definition("service", "s"), workspace).read([{"n": far}]),
+        lambda: training_set(rows, "s", time="t"),
+        lambda: materialize("v"),
+    ):
+        with pytest.raises(InvalidError, match=said):
+            attempt()
+    assert [(each.offset, each.apart) for each in feed("w")] == [(2, 1)]
+
+
 @pytest.mark.parametrize(("value", "expected"), [(None, None), (0.5, [0.5])])
 def test_a_function_of_nulls_alone_gives_the_declared_type(
     workspace: Workspace, ticks: Ticks, module: Module, value: float | None, expected: list[float] | None

@@ -9,6 +9,7 @@ from mainspring.features.definitions.expressions import read
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import OnDemandRecord, Python
 from mainspring.features.definitions.types import is_of
+from mainspring.features.history.instants import expect_values_shown
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,18 +28,22 @@ def computed(record: OnDemandRecord, frame: pl.DataFrame, functions: Functions) 
         return _typed(record, _called(record, record.transform, frame, functions))
     try:
         return _typed(record, frame.select(read(field.formula, field.name) for field in record.fields))
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         said = str(error).split("\n")[0]
         raise InvalidError(f"{record.name}.features", said, "expressions over request and inputs") from error
 
 
 def _typed(record: OnDemandRecord, found: pl.DataFrame) -> pl.DataFrame:
-    """What was computed, of the types of this version as far as they are known; nulls alone may be of any."""
+    """What was computed, of the types of this version as far as they are known; nulls alone may be of any.
+
+    A time that nobody could be shown is refused, here as where it would be stored.
+    """
     from mainspring.data.tables.type_names import name_of_type, named_type
 
     changed = []
     for field in record.fields:
         column = found.get_column(field.name)
+        expect_values_shown(column, f"{record.name}.{field.name}")
         if not field.dtype or column.dtype == (wanted := named_type(field.dtype, field.name)):
             continue
         if not is_of(wanted, column.dtype):
@@ -57,7 +62,7 @@ def _called(record: OnDemandRecord, transform: Python, frame: pl.DataFrame, func
         found = functions.load(transform)(frame)
     except InvalidError:
         raise
-    except Exception as error:
+    except (Exception, pl.exceptions.PanicException) as error:
         said = f"{type(error).__name__}: {error}"
         raise InvalidError(f"{record.name}.transform", where, "a function that takes a frame", said) from error
     if not isinstance(found, pl.DataFrame):

@@ -73,7 +73,7 @@ def _called(name: str, function: Callable[..., Any], recorded: Python, source: p
     where = f"{recorded.module}:{recorded.qualname}"
     try:
         found = function(source)
-    except Exception as error:
+    except (Exception, pl.exceptions.PanicException) as error:
         said = f"{type(error).__name__}: {error}"
         raise InvalidError(f"{name}.transform", where, "a function that takes a lazy frame", said) from error
     if not isinstance(found, pl.DataFrame | pl.LazyFrame):
@@ -101,11 +101,14 @@ def fitted(record: ViewRecord) -> Iterator[None]:
 
 @contextmanager
 def _failing(field: str, place: str) -> Iterator[None]:
+    import polars as pl
+
     try:
         yield
     except (MainspringError, OSError, MemoryError):
         raise
-    except Exception as error:  # a function of Python may raise anything
+    # A function of Python may raise anything; what Polars panics at is no Exception, and would pass every door.
+    except (Exception, pl.exceptions.PanicException) as error:
         first, *_ = str(error).split("\n\n")  # without Polars' plan
         raise InvalidError(field, place, "computable of these rows", f"{type(error).__name__}: {first}") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from mainspring import clock
+from mainspring.data.tables.nested import fields_of, instance
 from mainspring.errors import InvalidError, counted
 
 
@@ -43,3 +44,22 @@ def expect_shown(times_us: pl.Series, path: str) -> None:
     if beyond.len():
         said = f"So in {counted(beyond.len(), 'row')}. Is it in nanoseconds?"
         raise InvalidError(path, beyond[0], clock.SHOWN, said)
+
+
+def expect_values_shown(column: pl.Series, path: str) -> None:
+    """The same of the dates and times of a column, at any depth of lists and structs."""
+    if not _has_instants(column.dtype):
+        return
+    if isinstance(column.dtype, pl.Struct):
+        for name in fields_of(column.dtype):
+            expect_values_shown(column.struct.field(name), f"{path}.{name}")
+    elif isinstance(column.dtype, pl.List | pl.Array):
+        expect_values_shown(column.explode(), f"{path}[]")
+    else:
+        expect_shown(column.drop_nulls().dt.timestamp("us"), path)
+
+
+def _has_instants(dtype: pl.DataType) -> bool:
+    if isinstance(dtype, pl.List | pl.Array):
+        return _has_instants(instance(dtype.inner))
+    return isinstance(dtype, pl.Datetime | pl.Date) or any(map(_has_instants, fields_of(dtype).values()))

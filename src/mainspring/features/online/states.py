@@ -19,7 +19,7 @@ from mainspring.features.aggregation.duration import duration_text
 from mainspring.features.aggregation.sources import column
 from mainspring.features.aggregation.tiles import ALWAYS_US, Event, Tile, TileId
 from mainspring.features.definitions.records import Definition, ViewRecord
-from mainspring.features.history.instants import expect_shown
+from mainspring.features.history.instants import expect_values_shown
 from mainspring.features.online.ahead import due_us, is_plain, links, merged
 from mainspring.features.online.entities import entities_bytes
 from mainspring.features.online.packing import Packing
@@ -62,8 +62,7 @@ class StoredValues:
         times = [rows[name].to_numpy().astype(np.int64) for name in (EVENT, CREATED)]
         features = rows.select(field.name for field in self.record.fields)
         for each in features:
-            if isinstance(each.dtype, pl.Datetime | pl.Date):
-                expect_shown(each.drop_nulls().dt.timestamp("us"), f"{self.record.name}.{each.name}")
+            expect_values_shown(each, f"{self.record.name}.{each.name}")
         values = self._packing.pack(features, times[0], times[1], is_pushed=is_pushed)
         keys = map(self.prefix.__add__, entities_bytes(self.record.keys, rows))
         return list(zip(keys, values, strict=True))
