@@ -67,7 +67,7 @@ class ExistsError(MainspringError, ValueError):
 
     def __init__(self, kind: str, name: str, hint: str = "") -> None:
         self.kind, self.name = kind, name
-        super().__init__(f"There is a {kind} `{name}` already.{' ' + hint if hint else ''}")
+        super().__init__(f"There is {article(kind)} `{name}` already.{' ' + hint if hint else ''}")
 
 
 class InvalidError(MainspringError, ValueError):

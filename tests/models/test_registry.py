@@ -141,10 +141,10 @@ def test_versions_are_found_by_every_form(workspace: Workspace) -> None:
     }.items():  # fmt: skip
         assert get_model_version(ref) == expected
     for ref, message in {
-        "lnie": r"No model `lnie`\. Nearest: line",
+        "lnie": r"No registered model `lnie`\. Nearest: line",
         "line/9": "The newest is line/2",
         "line@champoin": "Nearest: line@champion",
-        "nope@x": "No model `nope`",
+        "nope@x": "No registered model `nope`",
     }.items():
         with pytest.raises(NotFoundError, match=message):
             get_model_version(ref)

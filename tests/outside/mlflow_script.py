@@ -105,6 +105,14 @@ def refused(call, *args, **kwargs):
     return "nothing was wrong"
 
 
+def pages(search, *args, max_results=2, **asked):
+    """What a search finds, page after page."""
+    found = [search(*args, max_results=max_results, **asked)]
+    while found[-1].token:
+        found.append(search(*args, max_results=max_results, page_token=found[-1].token, **asked))
+    return found
+
+
 def experiments(client):
     names = [f"exp-{letter}" for letter in "abcde"] + ['slash/ed "q" 😀']
     made = {name: client.create_experiment(name, tags={"n": str(n)}) for n, name in enumerate(names)}
@@ -142,14 +150,13 @@ def experiments(client):
     told["bad search"] = [
         refused(client.search_experiments, filter_string=each) for each in ("nam = 'x'", "name > 'a'", "name = 1")
     ]
-    page = client.search_experiments(max_results=2, order_by=["name"])
-    pages = [[each.name for each in page]]
-    while page.token:
-        page = client.search_experiments(max_results=2, order_by=["name"], page_token=page.token)
-        pages.append([each.name for each in page])
-    told["pages"] = pages
+    told["pages"] = [[each.name for each in page] for page in pages(client.search_experiments, order_by=["name"])]
     client.restore_experiment(made["exp-c"])
     told["restored"] = client.get_experiment(made["exp-c"]).lifecycle_stage
+    told["restored twice"] = refused(client.restore_experiment, made["exp-c"])
+    client.delete_experiment(made["exp-c"])
+    told["deleted twice"] = refused(client.delete_experiment, made["exp-c"])
+    client.restore_experiment(made["exp-c"])
     return told
 
 
@@ -271,15 +278,8 @@ def searched(client, experiment, ids):
         each.info.run_name
         for each in client.search_runs([experiment], f"attributes.run_id IN ('{ids[0]}', '{ids[3]}')")
     ]
-    page, pages = client.search_runs([experiment], "params.depth != ''", max_results=3, order_by=["metrics.auc"]), []
-    while True:
-        pages.append([each.info.run_name for each in page])
-        if not page.token:
-            break
-        page = client.search_runs(
-            [experiment], "params.depth != ''", max_results=3, order_by=["metrics.auc"], page_token=page.token
-        )
-    told["pages"] = pages
+    found = pages(client.search_runs, [experiment], "params.depth != ''", max_results=3, order_by=["metrics.auc"])
+    told["pages"] = [[each.info.run_name for each in page] for page in found]
     frame = mlflow.search_runs(["0", experiment], "attributes.status = 'FAILED'")
     told["frame"] = [sorted(frame.columns), frame["metrics.auc"].tolist()]
     return told
@@ -339,7 +339,25 @@ def kept(client):
     found = client.get_run(run.info.run_id)
     lists = refused(client.search_runs, [run.info.experiment_id], "tags.colour IN ('red', 'blue')")
     text = refused(client.search_model_versions, "version_number = 'a'")
+    client.set_tag(run.info.run_id, "long", "x" * 8001)
+    odd = refused(client.log_param, run.info.run_id, "p!@", "1")
+    made = client.create_run(run.info.experiment_id)
+    client.update_run(made.info.run_id, status="FINISHED")
+    client.create_registered_model("kept")
+    client.create_model_version("kept", f"runs:/{run.info.run_id}/nothing", run.info.run_id)
+    client.set_registered_model_alias("kept", "live", "1")
+    named = [list(each.aliases) for each in client.search_model_versions("name = 'kept'")]
+    client.delete_registered_model("kept")
+    client.create_experiment("taken")
+    default = [refused(client.rename_experiment, "0", "taken"), refused(client.delete_experiment, "0")]
+    if default[-1] == "nothing was wrong":
+        client.restore_experiment("0")
     return {
+        "characters of tags": len(client.get_run(run.info.run_id).data.tags["long"]),
+        "odd name": odd,
+        "ended": client.get_run(made.info.run_id).info.end_time is not None,
+        "aliases found": named,
+        "default": default,
         "metrics": found.data.metrics,
         "characters": len(found.data.params["long"]),
         "lists of tags": lists,
@@ -636,12 +654,9 @@ def described_models(client):
         refused(client.search_registered_models, each) for each in ("name > 'a'", "what = 'x'", "name LIKE 1")
     ]
     told["bad version filter"] = refused(client.search_model_versions, "what = 'x'")
-    page = client.search_registered_models(max_results=2, order_by=["name DESC"])
-    pages = [[each.name for each in page]]
-    while page.token:
-        page = client.search_registered_models(max_results=2, order_by=["name DESC"], page_token=page.token)
-        pages.append([each.name for each in page])
-    told["pages"] = pages
+    told["pages"] = [
+        [each.name for each in page] for page in pages(client.search_registered_models, order_by=["name DESC"])
+    ]
     client.rename_registered_model("model 0", "model zero")
     told["renamed"] = [
         client.get_registered_model("model zero").name,
@@ -742,7 +757,18 @@ def prompts(client):
     told["nobody"] = mlflow.genai.load_prompt("prompts:/nobody/1", allow_missing=True)
     mlflow.genai.delete_prompt_alias("greeting", "live")
     told["alias is gone"] = refused(mlflow.genai.load_prompt, "prompts:/greeting@live")
+    told["kinds of errors"] = [
+        raised(each) for each in ("prompts:/nobody/1", "prompts:/greeting@live", "prompts:/greeting/9")
+    ]
     return told
+
+
+def raised(prompt):
+    """The type of the error that loading a prompt ends with, which MLflow's client makes of what the server says."""
+    try:
+        mlflow.genai.load_prompt(prompt)
+    except MlflowException as error:
+        return [type(error).__name__, error.error_code]
 
 
 SECTIONS = [experiments, runs, kept, artifacts, datasets, autologging, registry, logged_models, prompts]

@@ -107,10 +107,14 @@ def test_a_client_sees_the_same_of_both_servers(client: Environment, tmp_path: P
     assert wanted.pop("kept") == {
         "metrics": {"high": LARGEST, "low": -LARGEST}, "characters": 6_000, "lists of tags": REFUSED,
         "text for a number": FINE if client.folder.name == "mlflow-3.16" else REFUSED,
+        "characters of tags": 8_000, "odd name": REFUSED, "ended": False, "aliases found": [[]],
+        "default": ["BAD_REQUEST", FINE],
     }  # fmt: skip
     assert found.pop("kept") == {
         "metrics": {"high": math.inf, "low": -math.inf}, "characters": 6_001, "lists of tags": FINE,
         "text for a number": REFUSED,
+        "characters of tags": 8_001, "odd name": FINE, "ended": True, "aliases found": [["live"]],
+        "default": [REFUSED, REFUSED],
     }  # fmt: skip
     assert list(found) == list(wanted)
     for section, told in wanted.items():

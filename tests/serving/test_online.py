@@ -99,7 +99,7 @@ def test_a_predictor_is_found_by_endpoint_and_by_model(workspace: Workspace) -> 
     assert load_predictor("delays").overrides
     assert not load_predictor("delays", overrides=False).overrides
     assert not load_predictor("delay@production").overrides
-    with pytest.raises(NotFoundError, match="No model `dealy`"):
+    with pytest.raises(NotFoundError, match="No registered model `dealy`"):
         load_predictor("dealy")
 
 

@@ -98,7 +98,7 @@ class ModelStore:
         """A model; raises `NotFoundError` with the nearest names."""
         found = self._models("name = ? AND deleted_at IS NULL", (name,))
         if not found:
-            raise NotFoundError("model", name, close_names(name, self.names()))
+            raise NotFoundError("registered model", name, close_names(name, self.names()))
         return found[0]
 
     def create_model(

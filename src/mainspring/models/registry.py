@@ -54,7 +54,7 @@ def get_model_version(ref: str | ModelVersion, workspace: Workspace | None = Non
     if not slash and name not in store.names():
         found = store.find("v.id >= ? AND v.id < ?", (ref, ref + "g")) if len(ref) >= _SHORTEST_PREFIX else None
         if found is None:
-            raise NotFoundError("model", ref, close_names(ref, store.names()))
+            raise NotFoundError("registered model", ref, close_names(ref, store.names()))
         return there(found)
     return _of_model(store, ref, name, version)
 

@@ -40,6 +40,24 @@ def test_a_version_is_found_by_number_alias_and_stage(client: Client, registered
     assert alias_history("iris", "champion", workspace)[0].note
 
 
+@pytest.mark.one_backend("the order is made of what a store gives")
+def test_the_latest_versions_come_in_the_order_of_their_stages_first_versions(client: Client, registered: str) -> None:
+    for _ in range(2):
+        client.post("model-versions/create", name=registered, source="models:/iris/1")
+    client.post("model-versions/transition-stage", name=registered, version="2", stage="Staging")
+    found = client.get("registered-models/get", name=registered)["registered_model"]["latest_versions"]
+    assert [(each["version"], each["current_stage"]) for each in found] == [("3", "None"), ("2", "Staging")]
+
+
+@pytest.mark.one_backend("texts are those of errors")
+def test_errors_speak_of_registered_models_which_clients_of_prompts_read_as_prompts(client: Client) -> None:
+    missing = client.get("registered-models/get", name="nobody")
+    assert (missing["error_code"], missing["message"]) == ("RESOURCE_DOES_NOT_EXIST", "No registered model `nobody`.")
+    client.post("registered-models/create", name="greeting")
+    other = client.get("registered-models/alias", name="greeting", alias="live")
+    assert other["message"].startswith("registered model alias: `live` is not one of greeting")
+
+
 def test_a_version_keeps_its_files_when_the_logged_model_goes(client: Client, registered: str, model_id: str) -> None:
     client.post(f"logged-models/{model_id}", method="DELETE")
     uri = client.get("model-versions/get-download-uri", name=registered, version="1")["artifact_uri"]

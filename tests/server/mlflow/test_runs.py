@@ -152,6 +152,8 @@ def test_an_experiment_is_deleted_and_comes_back(client: Client) -> None:
     assert client.get("experiments/get", experiment_id=number)["experiment"]["lifecycle_stage"] == "deleted"
     refused = client.ask("POST", "/api/2.0/mlflow/runs/create", content=msgspec.json.encode({"experiment_id": number}))
     assert refused.json()["error_code"] == "INVALID_PARAMETER_VALUE"
+    assert client.post("experiments/delete", experiment_id=number)["error_code"] == "RESOURCE_DOES_NOT_EXIST"
     client.post("experiments/restore", experiment_id=number)
+    assert client.post("experiments/restore", experiment_id=number)["error_code"] == "RESOURCE_DOES_NOT_EXIST"
     assert [each["name"] for each in client.post("experiments/search")["experiments"]] == ["flights", "Default"]
     assert client.get("experiments/get", experiment_id="flights")["error_code"] == "RESOURCE_DOES_NOT_EXIST"

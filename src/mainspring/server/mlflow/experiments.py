@@ -84,13 +84,21 @@ def _rename(records: Records, asked: _Rename) -> Told:
 
 
 def _delete(records: Records, asked: _Ref) -> Told:
-    records.experiments.delete(records.experiment(asked.experiment_id).number)
+    records.experiments.delete(_in_view(records, asked, "active").number)
     return {}
 
 
 def _restore(records: Records, asked: _Ref) -> Told:
-    records.experiments.restore(records.experiment(asked.experiment_id).number)
+    records.experiments.restore(_in_view(records, asked, "deleted").number)
     return {}
+
+
+def _in_view(records: Records, asked: _Ref, view: View) -> Experiment:
+    """An experiment that is active or deleted, as MLflow wants it of what is to be the other; raises `NotFoundError`."""
+    found = records.experiment(asked.experiment_id)
+    if (found.deleted_at is None) != (view == "active"):
+        raise NotFoundError(f"{view} experiment", found.name)
+    return found
 
 
 def _set_tag(records: Records, asked: _Tag) -> Told:

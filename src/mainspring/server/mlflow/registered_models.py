@@ -84,12 +84,9 @@ def told(records: Records, model: RegisteredModel) -> Told:
 
 
 def _latest(records: Records, name: str, asked: tuple[str, ...] = ()) -> list[ModelVersion]:
-    """The newest version in each stage."""
+    """The newest version in each stage; the stages in the order of their first versions, as MLflow's clients get them."""
     wanted = {check_stage(each) for each in asked} or set(STAGES)
-    newest: dict[str, ModelVersion] = {}
-    for version in records.models.versions(name):
-        if version.stage in wanted:
-            newest.setdefault(version.stage, version)
+    newest = {each.stage: each for each in reversed(records.models.versions(name)) if each.stage in wanted}
     return list(newest.values())
 
 
@@ -162,7 +159,9 @@ def _by_alias(records: Records, asked: _Alias) -> Told:
         version = get_model_version(f"{asked.name}/latest", records.workspace)
     elif records.models.alias(records.models.model(asked.name).name, asked.alias) is None:
         known = [each.alias for each in records.models.aliases(asked.name)]
-        raise InvalidError("alias", asked.alias, f"one of {asked.name}: {', '.join(known) or 'it has none'}")
+        raise InvalidError(
+            "registered model alias", asked.alias, f"one of {asked.name}: {', '.join(known) or 'it has none'}"
+        )
     else:
         version = get_model_version(f"{asked.name}@{asked.alias}", records.workspace)
     return {"model_version": model_versions.told(records, version)}
