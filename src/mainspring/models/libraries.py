@@ -33,19 +33,19 @@ def libraries_of(encoded: Encoded, blobs: BlobStore) -> frozenset[str]:
         return frozenset(_PICKLED)
     if encoded.codec == _ESTIMATORS:
         with zipfile.ZipFile(BytesIO(blobs.read(encoded.blob))) as archive:
-            return frozenset({"skops", "sklearn", *named_modules(json.loads(archive.read("schema.json")))})
+            return frozenset({"skops", "sklearn", *_named_modules(json.loads(archive.read("schema.json")))})
     return frozenset(_OF_CODECS.get(encoded.codec, ()))
 
 
-def named_modules(node: Any) -> set[str]:
+def _named_modules(node: Any) -> set[str]:
     """The top-level modules that a skops schema names.
 
-    >>> sorted(named_modules({"__module__": "sklearn.tree", "content": [{"__module__": "numpy"}, 1]}))
+    >>> sorted(_named_modules({"__module__": "sklearn.tree", "content": [{"__module__": "numpy"}, 1]}))
     ['numpy', 'sklearn']
     """
     items = list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else []
     own = {str(node["__module__"]).partition(".")[0]} if isinstance(node, dict) and "__module__" in node else set()
-    return own.union(*map(named_modules, items))
+    return own.union(*map(_named_modules, items))
 
 
 def distributions_needed(version: ModelVersion, lock: Environment, here: Installed, blobs: BlobStore) -> frozenset[str]:

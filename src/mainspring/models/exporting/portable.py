@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import tempfile
-import zipfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib.resources import files as resources
-from io import BytesIO
 from pathlib import Path
 from pickletools import genops
 from typing import Any
@@ -22,7 +19,7 @@ from mainspring.artifacts.project import importing_from
 from mainspring.errors import CodecError
 from mainspring.models.exporting.definitions import definitions_of
 from mainspring.models.exporting.modules import SaidModule
-from mainspring.models.libraries import named_modules
+from mainspring.models.libraries import libraries_of
 from mainspring.models.pickled import CODEC, allowed_bytes
 from mainspring.models.version import ModelVersion, expect_model
 from mainspring.runs.environment import installed
@@ -106,10 +103,8 @@ def _sklearn(encoded: Encoded, blobs: BlobStore) -> Portable:
     import skops.io
 
     data = blobs.read(encoded.blob)
-    with zipfile.ZipFile(BytesIO(data)) as archive:
-        schema = json.loads(archive.read("schema.json"))
     trusted = sorted(skops.io.get_untrusted_types(data=data))
-    modules = frozenset({"skops", "sklearn", *named_modules(schema)})
+    modules = libraries_of(encoded, blobs)
     return _with_code(Portable("model.skops", data, "skops", modules, {"trusted": trusted}), encoded.brings, {})
 
 
