@@ -139,6 +139,9 @@ def test_nested_values_are_brought_part_by_part_in_any_order(
         ([[1.5]], pl.List(pl.Int64()), "f64"),
         ([{"a": 1, "n": 2}], pl.Struct({"a": pl.Int64()}), "the field `n` is new"),
         ([[1], [2, 3]], pl.Array(pl.Int64(), 2), "width"),
+        ([[1]], pl.Int64(), r"`list\[i64\]` is not its type, `i64`"),
+        ([dt.timedelta(1)], pl.String(), r"`duration\[us\]` is not"),
+        (["{}"], pl.Struct({"a": pl.Int64()}), "`str` is not its type"),
     ],
 )
 def test_nested_values_that_do_not_fit_are_refused(given: list[Any], dtype: pl.DataType, said: str) -> None:

@@ -186,12 +186,20 @@ def exactly(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
                 return _in_zone(wall, dtype.time_zone, path)
         found = series.cast(dtype)
     except ERRORS_OF_POLARS as error:
-        wrong = _unfit(series, dtype)
-        hint = _of_clocks(dtype) if _is_of_clocks(wrong, dtype) else _OF_TEXT if given == pl.String() else _HINT
-        raise _misfit(path, shorten(str(wrong[0] if len(wrong) else error)), dtype, hint) from error
+        raise _uncast(series, dtype, path, error) from error
     if lost := _lost(series, found):
         raise _misfit(path, lost, dtype)
     return found
+
+
+def _uncast(series: pl.Series, dtype: pl.DataType, path: str, error: BaseException) -> InvalidError:
+    """By the first value that doesn't fit, else by the type that values of another one can't be made of."""
+    given, wrong = series.dtype, _unfit(series, dtype)
+    hint = _of_clocks(dtype) if _is_of_clocks(wrong, dtype) else _OF_TEXT if given == pl.String() else _HINT
+    if len(wrong):
+        return _misfit(path, shorten(str(wrong[0])), dtype, hint)
+    is_another = _kind(given) != _kind(dtype) and not (given.is_nested() and dtype.is_nested())
+    return _misfit(path, name_of_type(given) if is_another else shorten(str(error)), dtype, hint)
 
 
 def _unfit(series: pl.Series, dtype: pl.DataType) -> pl.Series:
