@@ -24,7 +24,6 @@ from mainspring.errors import (
     close_names,
     shorten,
 )
-from mainspring.models.predictor import plain
 from mainspring.secrets import redact
 from mainspring.serving.batching import MANY_ROWS, TIMEOUT_S
 from mainspring.serving.endpoint import EndpointStore
@@ -283,14 +282,13 @@ class ServingApp(WebApp):
                 422, f"{call.rows:,} rows; features are read for at most {self._max_entities:,} in one request."
             )
         fill, request_id, at_us = live.predictor.fill, request.id.decode(), self._asked_at(request)
-        columns = {name: plain(values) for name, values in call.columns.items()}  # keys are looked up by them
         try:
             if live.reads_apart or reader.is_slow(call.rows):
                 async with asyncio.timeout(self._features_timeout_s if call.rows <= MANY_ROWS else None):
                     loop = asyncio.get_running_loop()
-                    filled = await loop.run_in_executor(self._readers, fill, columns, call.rows, request_id, at_us)
+                    filled = await loop.run_in_executor(self._readers, fill, call.columns, call.rows, request_id, at_us)
             else:
-                filled = fill(columns, call.rows, request_id, at_us)
+                filled = fill(call.columns, call.rows, request_id, at_us)
         except (StorageError, TimeoutError) as error:
             _log.warning("request %s: %s", request_id, redact(str(error)) or "the features were not read in time")
             raise RequestError(503, "The features can't be read now. Send the request again.", _RETRY) from error

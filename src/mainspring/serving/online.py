@@ -15,7 +15,7 @@ from mainspring.artifacts.project import importing_from
 from mainspring.errors import depended_on
 from mainspring.ledger import new_id
 from mainspring.models import Field, ModelVersion, Predictor, Problem, Signature, get_model_version, load_onnx
-from mainspring.models.predictor import Prediction, expect_none
+from mainspring.models.predictor import Prediction, expect_none, plain
 from mainspring.models.records import MOST_PROBLEMS, RecordCheck
 from mainspring.models.rows import RowDecoder
 from mainspring.models.signature import Columns
@@ -25,7 +25,7 @@ from mainspring.workspace import Workspace, current_workspace
 
 if TYPE_CHECKING:
     from mainspring.features import Definition, FeatureReader, Vector
-    from mainspring.features.online.reader import Reading
+    from mainspring.features.online.vectors import Reading
     from mainspring.features.parity import VectorLog
 
 OVERRIDDEN = "OVERRIDDEN"
@@ -114,13 +114,13 @@ class OnlinePredictor:
         """
         if self.reader is None or not rows:
             return Filled(columns)
-        asked = zip(*[columns[name] for name in self._asked], strict=True)
+        asked = zip(*[plain(columns[name]) for name in self._asked], strict=True)
         vectors, reads = self._read([dict(zip(self._asked, row, strict=True)) for row in asked], request_id, at_us)
         values = list(zip(*[vector.values for vector in vectors], strict=True))
         read: dict[str, Sequence[Any]] = {name: values[place] for name, place in self._read_at}
         overridden = self.features.keys() & columns.keys() if self.overrides else ()
         for name in overridden:
-            given = zip(columns[name], read[name], strict=True)
+            given = zip(plain(columns[name]), read[name], strict=True)
             read[name] = [value if own is _ABSENT else own for own, value in given]
         problems = [
             each for field, place in self._certain for each in _missing(field, place, read[field.name], vectors)

@@ -13,7 +13,7 @@ import polars as pl
 from mainspring.data.validation.quarantine import REASONS
 from mainspring.errors import InvalidError, MainspringError, ModelError, counted, shorten
 from mainspring.models import Problem
-from mainspring.models.predictor import Prediction, plain
+from mainspring.models.predictor import Prediction
 from mainspring.models.records import MOST_PROBLEMS
 from mainspring.models.signature import Columns, Output
 from mainspring.serving.batch.checking import Checked, check_table
@@ -98,8 +98,7 @@ class Answering(NamedTuple):
         checked = check_table(rows, self.predictor.takes.inputs)
         if reader is None or checked.problems:
             return checked
-        asked = {name: plain(values) for name, values in checked.columns.items()}
-        filled = self.predictor.fill(asked, rows.height, at_us=self.at_us).columns
+        filled = self.predictor.fill(checked.columns, rows.height, at_us=self.at_us).columns
         problems: dict[int, list[Problem]] = {}
         for field in self.predictor.features.values():
             if not field.nullable:
