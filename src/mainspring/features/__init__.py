@@ -26,7 +26,8 @@ __getattr__, __dir__, __all__ = exports(
             ("Materialized", "iter_materialized", "materialize", "materialize_all"), ".online.materializing"
         ),
         "push": ".online.pushing",
-        **dict.fromkeys(("FeatureReader", "Vector"), ".online.reader"),
+        "FeatureReader": ".online.reader",
+        "Vector": ".online.vector",
         "VectorLog": ".parity.log",
         "ParityReport": ".parity.report",
         "verify": ".parity.verifying",

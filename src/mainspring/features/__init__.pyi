@@ -23,7 +23,7 @@ from mainspring.features.online.materializing import materialize as materialize
 from mainspring.features.online.materializing import materialize_all as materialize_all
 from mainspring.features.online.pushing import push as push
 from mainspring.features.online.reader import FeatureReader as FeatureReader
-from mainspring.features.online.reader import Vector as Vector
+from mainspring.features.online.vector import Vector as Vector
 from mainspring.features.online.watermark import Watermark as Watermark
 from mainspring.features.online.watermark import watermark_of as watermark_of
 from mainspring.features.parity.log import VectorLog as VectorLog

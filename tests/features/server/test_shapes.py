@@ -8,7 +8,7 @@ import pytest
 
 from mainspring import clock
 from mainspring.features.definitions.records import Field
-from mainspring.features.online.reader import Vector
+from mainspring.features.online.vector import Vector
 from mainspring.features.server.shapes import online_answer, time_text
 
 NAN, INFINITE = float("nan"), float("inf")

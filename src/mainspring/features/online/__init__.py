@@ -1,6 +1,7 @@
 """Features for serving: keys and values as bytes in the online store, the newest event of each entity.
 
-`entities` are keys, `packing` values, `places` where they stand; `materializing` brings them there, `reader` answers.
+`entities` are keys, `packing` values, `places` where they stand; `materializing` brings them there, `reader` answers from
+the `parts` of a service.
 """
 
 from mainspring.lazy import exports
@@ -14,6 +15,7 @@ __getattr__, __dir__, __all__ = exports(
         "push": ".pushing",
         **dict.fromkeys(("Packed", "Packing"), ".packing"),
         **dict.fromkeys(("Running", "Watermark", "read_watermark", "watermark_of"), ".watermark"),
-        **dict.fromkeys(("FeatureReader", "Vector"), ".reader"),
+        "FeatureReader": ".reader",
+        "Vector": ".vector",
     },
 )

@@ -11,7 +11,7 @@ from mainspring.features.online.packing import Packed as Packed
 from mainspring.features.online.packing import Packing as Packing
 from mainspring.features.online.pushing import push as push
 from mainspring.features.online.reader import FeatureReader as FeatureReader
-from mainspring.features.online.reader import Vector as Vector
+from mainspring.features.online.vector import Vector as Vector
 from mainspring.features.online.watermark import Running as Running
 from mainspring.features.online.watermark import Watermark as Watermark
 from mainspring.features.online.watermark import read_watermark as read_watermark

@@ -6,53 +6,26 @@ this would take much memory, one after another for some of them.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from mainspring import clock
 from mainspring.errors import InvalidError, StorageError
 from mainspring.features._store import DefinitionStore
-from mainspring.features.aggregation.aggregation import Aggregation, aggregation
-from mainspring.features.aggregation.reading import WindowReads
-from mainspring.features.aggregation.state import places_of_read
-from mainspring.features.definitions.demand import computed
-from mainspring.features.definitions.entity import Key
 from mainspring.features.definitions.functions import Functions
-from mainspring.features.definitions.records import Definition, OnDemandRecord, Part, ServiceRecord, ViewRecord
-from mainspring.features.history.status import Status
-from mainspring.features.online.ahead import FLAGS, IS_CHAIN, as_of
-from mainspring.features.online.entities import entity_encoder
+from mainspring.features.definitions.records import Definition, ServiceRecord
+from mainspring.features.online.ahead import as_of
 from mainspring.features.online.outages import GuardedStore, Need, Outage
-from mainspring.features.online.packing import Packing, Unpacked, is_pushed
-from mainspring.features.online.places import tiles_of_entity, tiles_prefix, values_prefix, watermark_place
-from mainspring.features.online.watermark import allowance_us, read_watermark
+from mainspring.features.online.packing import is_pushed
+from mainspring.features.online.parts import ClockBehindError, DemandedPart, FoldedPart, StoredPart, part_of_view
+from mainspring.features.online.places import watermark_place
+from mainspring.features.online.vector import Vector
 from mainspring.workspace import Workspace
 
-_PRESENT, _NULL, _OUTSIDE, _UNKNOWN, _NOT_KEPT = (
-    each.value
-    for each in (Status.PRESENT, Status.NULL_VALUE, Status.OUTSIDE_MAX_AGE, Status.NOT_FOUND, Status.NOT_KEPT)
-)
-_CLOCKS_APART_US = 10_000_000
-_PRESENT_US = 1_000_000  # how long after its instant a read still is one of the present
 _PLACES_AT_ONCE = 10_000  # of one read; their keys take about a megabyte
 _QUICK_PLACES = 256  # of a local store: about a millisecond
-
-
-class Vector(msgspec.Struct, frozen=True):
-    """The features of one entity, in the order of the service's `names`. Times are microseconds, None if there is none.
-
-    `is_live` says that it was read from the store; if not, `read_us` is when the oldest of what it was made of was.
-    """
-
-    values: Sequence[Any]
-    statuses: Sequence[str]
-    event_us: Sequence[int | None]
-    is_live: bool = True
-    read_us: int | None = None
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -87,14 +60,14 @@ class FeatureReader:
         self.names = tuple(field.name for field in record.fields)
         self._online = GuardedStore(record, workspace)
         self._may_wait = bool(record.on_demand) or workspace.online_folder is None
-        self._parts = [_part(part, store, workspace) for part in record.parts]
+        self._parts = [part_of_view(part, store, workspace) for part in record.parts]
         demanded = store.by_id(part.version for part in record.on_demand)
-        self._demanded = [_Demanded.of(part, demanded[part.version], store, workspace) for part in record.on_demand]
+        self._demanded = [DemandedPart.of(part, demanded[part.version], store, workspace) for part in record.on_demand]
         self._all_parts = [*self._parts, *(part for each in self._demanded for part in each.inputs)]
         self.views = tuple({part.view.id: part.view for part in self._all_parts}.values())
         self.keys = tuple(dict.fromkeys(key.name for part in self._all_parts for key in part.keys))
         self._marks = [watermark_place(view) for view in self.views]
-        folded = [part.view for part in self._all_parts if isinstance(part, _Folded)]
+        folded = [part.view for part in self._all_parts if isinstance(part, FoldedPart)]
         self._folded_marks = [*dict.fromkeys(map(watermark_place, folded))]
         self.places_per_entity = sum(part.span for part in self._all_parts)
         self.rows_at_once = max(_PLACES_AT_ONCE // max(self.places_per_entity, 1), 1)
@@ -151,7 +124,7 @@ class FeatureReader:
                 return self._without_store(entities, places, at, error)
             marks = dict(zip(self._folded_marks, stored[len(places) :], strict=True))
             return self._answered(entities, stored, at, marks)
-        except _ClockBehindError as behind:
+        except ClockBehindError as behind:
             return self._read(entities, behind.at_us)
 
     def reading(
@@ -165,7 +138,7 @@ class FeatureReader:
         asked = range(len(entities)) if wanted is None else wanted
         try:
             return self._reading(entities, at, asked)
-        except _ClockBehindError as behind:
+        except ClockBehindError as behind:
             return self.reading(entities, at_us=behind.at_us, wanted=wanted)
 
     def _reading(self, entities: Sequence[Mapping[str, Any]], at: int, wanted: Sequence[int]) -> Reading:
@@ -179,7 +152,7 @@ class FeatureReader:
         pushed = [0] * len(entities)
         start = 0
         for number, part in enumerate(self._all_parts):
-            for place in wanted if isinstance(part, _Stored) else ():
+            for place in wanted if isinstance(part, StoredPart) else ():
                 data = values[start + place]
                 if data is not None and is_pushed(as_of(data, at) or data):
                     pushed[place] |= 1 << number
@@ -251,183 +224,3 @@ class FeatureReader:
         if self._order is None:
             return Vector(values, statuses, event_us)
         return Vector(*([told[place] for place in self._order] for told in (values, statuses, event_us)))  # type: ignore[arg-type]  # three lists of their own types
-
-
-class _ClockBehindError(Exception):
-    """The present of another machine is ahead of this one's."""
-
-    def __init__(self, at_us: int) -> None:
-        self.at_us = at_us
-
-
-def _expect_past(at_us: int, kept_us: int) -> None:
-    """Go on if an instant, before those of which something is kept, is a past one, and not of a clock that is behind."""
-    now_us = clock.now_us()
-    if at_us > now_us - _PRESENT_US and kept_us <= now_us + _CLOCKS_APART_US:
-        raise _ClockBehindError(kept_us)
-
-
-class _Stored:
-    """The part of a service that is stored as values."""
-
-    span = 1  # how many places an entity has
-
-    def __init__(self, part: Part, view: Definition) -> None:
-        record = view.record
-        assert isinstance(record, ViewRecord)
-        self.view, self.names, self.types, self._ttl_us = view, part.names, _types(part, record), record.ttl_us
-        self._prefix, self.keys = values_prefix(view), _asked(part, record)
-        self._key = entity_encoder(_asked(part, record))
-        self._read: Callable[[bytes], Unpacked] = Packing(record.fields, view.number).reader(part.features)
-        count = len(part.features)
-        self.needs = [range(self.span)] * count
-        self._unknown = Vector([None] * count, [_UNKNOWN] * count, [None] * count)
-        self._not_kept = Vector([None] * count, [_NOT_KEPT] * count, [None] * count)
-        self._outside = [_OUTSIDE] * count
-        self._present = [_PRESENT] * count
-
-    def places(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> list[bytes]:  # noqa: ARG002  # the signature of parts
-        prefix, key = self._prefix, self._key
-        return [prefix + key(entity) for entity in entities]
-
-    def answers(
-        self, entities: Sequence[Mapping[str, Any]], stored: Any, at_us: int, marks: Mapping[bytes, bytes | None]  # noqa: ARG002  # the signature of parts
-    ) -> list[Vector]:  # fmt: skip
-        read, width, present = self._read, len(self.names), self._present
-        oldest_us = at_us - self._ttl_us if self._ttl_us is not None else None
-        found = []
-        for data in islice(stored, len(entities)):
-            if data is None:
-                found.append(self._unknown)
-                continue
-            if data[FLAGS] & IS_CHAIN and (data := as_of(data, at_us)) is None:
-                found.append(self._unknown)
-                continue
-            event_us, created_us, values, _, is_whole = read(data)
-            if event_us > at_us or created_us > at_us:
-                _expect_past(at_us, max(event_us, created_us))
-                found.append(self._not_kept)
-                continue
-            event = [event_us] * width
-            if oldest_us is not None and event_us < oldest_us:
-                found.append(Vector([None] * width, self._outside, event))
-            else:
-                statuses = present if is_whole else [_NULL if value is None else _PRESENT for value in values]
-                found.append(Vector(values, statuses, event))
-        return found
-
-
-class _Folded:
-    """The part of a service that is stored as tiles of aggregates."""
-
-    def __init__(self, part: Part, view: Definition, late_us: int) -> None:
-        record = view.record
-        assert isinstance(record, ViewRecord)
-        self.view, self.names, self.types, self._features = view, part.names, _types(part, record), part.features
-        self._prefix, self.keys = tiles_prefix(view), _asked(part, record)
-        self._key, self._spec = entity_encoder(_asked(part, record)), spec_of(record)
-        self._reads = WindowReads(self._spec)
-        self.span = self._reads.span
-        places = places_of_read(self._spec)
-        self.needs = [places[name] for name in part.features]
-        self._mark, self._allowance_us = watermark_place(view), late_us
-        self._begun: tuple[bytes | None, int] = None, clock.FIRST_US
-        count = len(part.features)
-        self._not_kept = Vector([None] * count, [_NOT_KEPT] * count, [None] * count)
-
-    def places(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> list[bytes]:
-        ends = self._reads.ends(at_us)
-        begins = [tiles_of_entity(self._prefix, self._key(entity)) for entity in entities]
-        return [begin + end for begin in begins for end in ends]
-
-    def answers(
-        self, entities: Sequence[Mapping[str, Any]], stored: Any, at_us: int, marks: Mapping[bytes, bytes | None]
-    ) -> list[Vector]:
-        begins_us = self._begins_us(marks[self._mark])
-        if at_us < begins_us:
-            deque(islice(stored, len(entities) * self.span), maxlen=0)
-            _expect_past(at_us, begins_us)
-            return [self._not_kept] * len(entities)
-        known: dict[bytes, Vector] = {}  # many flights of one carrier ask for the same
-        found = []
-        for entity in entities:
-            key, data = self._key(entity), [*islice(stored, self.span)]
-            if key not in known:
-                known[key] = self._answer(key, data, at_us)
-            found.append(known[key])
-        return found
-
-    def _begins_us(self, mark: bytes | None) -> int:
-        """From when on the tiles that an instant needs are kept, also while a materialization drops others."""
-        known, begins_us = self._begun
-        if known != mark:
-            begins_us, found = clock.FIRST_US, read_watermark(mark)
-            if found is not None:
-                running = [found.running.until_us - self._allowance_us] if found.running else []
-                begins_us = max([begins_us if found.begins_us is None else found.begins_us, *running])
-            self._begun = mark, begins_us
-        return begins_us
-
-    def _answer(self, entity: bytes, data: Sequence[bytes | None], at_us: int) -> Vector:
-        values = self._reads.read(entity, data, at_us)
-        told = [values[name] for name in self._features]
-        empty = _UNKNOWN if not any(data) else _NULL
-        return Vector(told, [empty if value is None else _PRESENT for value in told], [None] * len(told))
-
-
-class _Demanded(NamedTuple):
-    """An on-demand view with the parts of other views that it takes."""
-
-    record: OnDemandRecord
-    inputs: list[_Stored | _Folded]
-    features: tuple[str, ...]
-    names: tuple[str, ...]
-
-    @classmethod
-    def of(cls, part: Part, definition: Definition, store: DefinitionStore, workspace: Workspace) -> _Demanded:
-        record = definition.record
-        assert isinstance(record, OnDemandRecord)
-        return cls(record, [_part(each, store, workspace) for each in record.inputs], part.features, part.names)
-
-    def computed(
-        self, entities: Sequence[Mapping[str, Any]], inputs: list[list[Vector]], functions: Functions
-    ) -> list[Vector]:
-        from mainspring.features.definitions.frames import typed_frame
-
-        columns = {name: (dtype, _given(name, entities)) for name, dtype in self.record.request.items()}
-        for part, vectors in zip(self.inputs, inputs, strict=True):
-            for place, (name, dtype) in enumerate(zip(part.names, part.types, strict=True)):
-                columns[name] = dtype, [vector.values[place] for vector in vectors]
-        found = computed(self.record, typed_frame(columns), functions)
-        rows = (found if tuple(found.columns) == tuple(self.features) else found.select(self.features)).rows()
-        nothing = [None] * len(self.names)
-        return [Vector(list(row), [_NULL if value is None else _PRESENT for value in row], nothing) for row in rows]
-
-
-def _given(name: str, entities: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """A column of the request; a null is a value, what is not there is none."""
-    try:
-        return [entity[name] for entity in entities]
-    except KeyError as error:
-        raise InvalidError(name, "missing", "a column of each request, which may be null") from error
-
-
-def spec_of(record: ViewRecord) -> Aggregation:
-    """The aggregates of a view, held to the types of their columns."""
-    return aggregation(record.aggregates, record.columns)
-
-
-def _part(part: Part, store: DefinitionStore, workspace: Workspace) -> _Stored | _Folded:
-    view = store.by_id([part.version])[part.version]
-    assert isinstance(view.record, ViewRecord)
-    return _Folded(part, view, allowance_us(workspace)) if view.record.aggregates else _Stored(part, view)
-
-
-def _types(part: Part, record: ViewRecord) -> tuple[str, ...]:
-    types = {field.name: field.dtype for field in record.fields}
-    return tuple(types[name] for name in part.features)
-
-
-def _asked(part: Part, record: ViewRecord) -> tuple[Key, ...]:
-    """The view's keys by the columns of the request."""
-    return tuple(Key(part.keys.get(key.name, key.name), key.type) for key in record.keys)

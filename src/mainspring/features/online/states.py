@@ -13,8 +13,7 @@ import polars as pl
 
 from mainspring import clock
 from mainspring.errors import InvalidError, StorageError, counted, shorten
-from mainspring.features.aggregation.aggregation import Aggregation, Hop
-from mainspring.features.aggregation.aggregation import aggregation as held
+from mainspring.features.aggregation.aggregation import Aggregation, Hop, aggregation
 from mainspring.features.aggregation.duration import duration_text
 from mainspring.features.aggregation.sources import column
 from mainspring.features.aggregation.tiles import ALWAYS_US, Event, Tile, TileId
@@ -126,7 +125,7 @@ class StoredTiles:
         record = definition.record
         assert isinstance(record, ViewRecord)
         self.definition, self.record, self.prefix = definition, record, tiles_prefix(definition)
-        self.spec: Aggregation = held(record.aggregates, record.columns)
+        self.spec = spec_of(record)
         self._hops = {hop.hop_us: hop for hop in self.spec.hops}
 
     def begins(self, hop: Hop, begins_us: int) -> int:
@@ -266,6 +265,11 @@ def _plain(found: Any) -> Any:
     values = data.astype(object)
     values[found.null] = None
     return values
+
+
+def spec_of(record: ViewRecord) -> Aggregation:
+    """The aggregates of a view, held to the types of their columns."""
+    return aggregation(record.aggregates, record.columns)
 
 
 def state_of(definition: Definition) -> StoredValues | StoredTiles:

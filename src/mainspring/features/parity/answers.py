@@ -11,8 +11,8 @@ import polars as pl
 from mainspring.features.aggregation import aggregate_as_of
 from mainspring.features.definitions.records import Part, ViewRecord
 from mainspring.features.history import join_as_of
-from mainspring.features.online.reader import spec_of
 from mainspring.features.online.rows import EVENT
+from mainspring.features.online.states import spec_of
 from mainspring.features.parity.past import KNOWN, Past, Whole, chains
 from mainspring.features.parity.reads import Reads
 

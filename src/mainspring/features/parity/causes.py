@@ -21,8 +21,8 @@ from mainspring.features.definitions.demand import computed
 from mainspring.features.definitions.records import Definition, OnDemandRecord, ViewRecord
 from mainspring.features.history.keys import comparable_keys
 from mainspring.features.history.status import Status
-from mainspring.features.online.reader import spec_of
 from mainspring.features.online.rows import CREATED, EVENT
+from mainspring.features.online.states import spec_of
 from mainspring.features.online.watermark import watermark_of
 from mainspring.features.parity.answers import Answers, Asked, answers, answers_as_of, asked_of
 from mainspring.features.parity.bits import Mask, Served

@@ -17,7 +17,8 @@ import msgspec
 
 from mainspring import clock
 from mainspring.errors import ConflictError, InvalidError, NotFoundError, counted
-from mainspring.features.online.reader import FeatureReader, Reading, Vector
+from mainspring.features.online.reader import FeatureReader, Reading
+from mainspring.features.online.vector import Vector
 from mainspring.ledger import is_sampled, sample_limit
 from mainspring.store import SegmentWriter, list_segments, remove_segment
 from mainspring.store.segments import LARGEST_RECORD_BYTES

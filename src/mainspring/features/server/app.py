@@ -17,7 +17,7 @@ import msgspec
 
 from mainspring.errors import InvalidError, MainspringError, NotAllowedError, NotFoundError, WrongTypeError
 from mainspring.features.definitions.records import ServiceRecord
-from mainspring.features.online.reader import Vector
+from mainspring.features.online.vector import Vector
 from mainspring.features.parity.log import VectorLog
 from mainspring.features.parity.recorded import parity_lines
 from mainspring.features.server.catalogue import Catalogue, Entry, Wanted

@@ -20,7 +20,7 @@ import msgspec
 from mainspring import clock
 from mainspring.errors import InvalidError, NotFoundError, WrongTypeError, close_names
 from mainspring.features.definitions.records import Field
-from mainspring.features.online.reader import Vector
+from mainspring.features.online.vector import Vector
 from mainspring.web.app import RequestError
 from mainspring.web.body import read_json
 
