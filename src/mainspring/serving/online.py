@@ -25,7 +25,7 @@ from mainspring.workspace import Workspace, current_workspace
 
 if TYPE_CHECKING:
     from mainspring.features import Definition, FeatureReader, Vector
-    from mainspring.features.online.vectors import Reading
+    from mainspring.features.online.reader import Reading
     from mainspring.features.parity import VectorLog
 
 OVERRIDDEN = "OVERRIDDEN"
