@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
@@ -17,8 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mainspring.errors import (
     MainspringError,
-    ModelAwayError,
-    ModelError,
     StorageError,
     WrongTypeError,
     close_names,
@@ -27,6 +24,7 @@ from mainspring.errors import (
 from mainspring.secrets import redact
 from mainspring.serving.batching import MANY_ROWS, TIMEOUT_S
 from mainspring.serving.endpoint import EndpointStore
+from mainspring.serving.failures import refusal_of
 from mainspring.serving.feedback.wire import expect_taken, read_labels
 from mainspring.serving.figures import figures
 from mainspring.serving.live import Live, load_live
@@ -255,10 +253,8 @@ class ServingApp(WebApp):
             answers = await live.batcher.answer(filled.columns, call.rows, entry)
         except RequestError:
             raise
-        except ModelAwayError as error:
-            raise _away(error) from error
         except (Exception, SystemExit) as error:
-            raise _failed(request, live.name, error) from error
+            raise refusal_of(error, entry.request_id, live.name) from error
         return Outcome(answers, entry.request_id, statuses, entry.first)
 
     async def _begun(self, live: Live, call: Call, request: Request) -> tuple[Filled, Entry]:
@@ -295,7 +291,7 @@ class ServingApp(WebApp):
         except WrongTypeError as error:  # a value of the request that its declared type can't hold
             raise RequestError(422, str(error)) from error
         except Exception as error:
-            raise _failed(request, f"reading the features of {live.name}", error) from error
+            raise refusal_of(error, request_id, f"reading the features of {live.name}") from error
         if filled.problems:
             raise RequestError(422, str(filled.problems[0]), problems=filled.problems)
         for status, number in filled.statuses.items():
@@ -355,17 +351,3 @@ def _version() -> str:
     from mainspring import __version__
 
     return __version__
-
-
-def _away(error: ModelAwayError) -> RequestError:
-    """The answer while a model's own process is started again."""
-    return RequestError(503, str(error), ((b"retry-after", b"%d" % math.ceil(error.retry_s)),))
-
-
-def _failed(request: Request, what: str, error: BaseException) -> RequestError:
-    """The answer to a request at which code of the project failed."""
-    trace = f"\n{redact(error.trace)}" if isinstance(error, ModelError) else ""
-    _log.error("request %s: %s failed%s", request.id.decode(), what, trace, exc_info=error)
-    kind = error.kind if isinstance(error, ModelError) else type(error).__name__
-    text = f"{what} failed on this request ({kind}). The log of the server has more."
-    return RequestError(500, text)

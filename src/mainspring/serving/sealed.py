@@ -190,10 +190,7 @@ def _definitions(version: ModelVersion, workspace: Workspace) -> list[Definition
     """The version of the service and all that it stands on, what others stand on first."""
     if version.features is None:
         return []
-    from mainspring.features._store import (
-        DefinitionStore,
-        parts_of,
-    )  # a model without features is served without Polars
+    from mainspring.features._store import DefinitionStore, parts_of  # one without features is served without Polars
 
     store = DefinitionStore(workspace.database, workspace.ledger)
     found: dict[str, Definition] = {}
@@ -240,5 +237,5 @@ def _plain_version(version: ModelVersion) -> ModelVersion:
     """Without evidence, people, and what may change of it."""
     return replace(
         version, evaluation=None, gates=None, actor="", note="", description="", tags={}, stage="None", source="",
-        licence=version.licence, needs=None, updated_at=version.created_at,
+        needs=None, updated_at=version.created_at,
     )  # fmt: skip

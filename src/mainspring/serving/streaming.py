@@ -13,9 +13,9 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from mainspring.errors import ModelAwayError, ModelError
 from mainspring.models.predictor import whole
 from mainspring.secrets import redact
+from mainspring.serving.failures import refusal_of
 from mainspring.serving.predictions.ids import ids_from
 from mainspring.serving.predictions.record import Entry
 from mainspring.web.app import RequestError, encode
@@ -148,13 +148,6 @@ class StreamedAnswer:
             self._stream.end()
 
     def _failure(self, error: BaseException) -> dict[str, Any]:
-        request_id, model = self._entry.request_id, self._told["model_version"]
-        if isinstance(error, RequestError):
-            self.status, text = error.status, error.body["error"]
-        elif isinstance(error, ModelAwayError):
-            self.status, text = 503, str(error)
-        else:
-            kind = error.kind if isinstance(error, ModelError) else type(error).__name__
-            _log.error("request %s: %s failed", request_id, model, exc_info=error)
-            self.status, text = 500, f"{model} failed on this request ({kind}). The log of the server has more."
-        return {"error": text, "status": self.status, "id": request_id}
+        refused = refusal_of(error, self._entry.request_id, self._told["model_version"])
+        self.status = refused.status
+        return {"error": refused.body["error"], "status": refused.status, "id": self._entry.request_id}

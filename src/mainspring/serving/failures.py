@@ -1,0 +1,24 @@
+"""What is answered to a request at which code of the project failed, or its model's process is away."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+from mainspring.errors import ModelAwayError, ModelError
+from mainspring.secrets import redact
+from mainspring.web.app import RequestError
+
+_log = logging.getLogger("mainspring.serving")
+
+
+def refusal_of(error: BaseException, request_id: str, what: str) -> RequestError:
+    """The answer to a request at which `what` raised this. What is the server's to look into is in its log."""
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, ModelAwayError):
+        return RequestError(503, str(error), ((b"retry-after", b"%d" % math.ceil(error.retry_s)),))
+    trace = f"\n{redact(error.trace)}" if isinstance(error, ModelError) else ""
+    _log.error("request %s: %s failed%s", request_id, what, trace, exc_info=error)
+    kind = error.kind if isinstance(error, ModelError) else type(error).__name__
+    return RequestError(500, f"{what} failed on this request ({kind}). The log of the server has more.")
