@@ -125,4 +125,4 @@ def test_a_version_is_exported_and_a_place_that_is_taken_is_refused(tmp_path: Pa
         True,
     )
     assert "empty or not there" in shown("export", "taken", str(tmp_path / "out"), code=1)
-    assert "5 files, answered 204 rows alike" in shown("export", "taken/1", str(tmp_path / "other"))
+    assert "5 files, answered 205 rows alike" in shown("export", "taken/1", str(tmp_path / "other"))

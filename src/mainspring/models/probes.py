@@ -33,9 +33,10 @@ def probes(model: Any, native: Predictor, real: Sequence[Row], seed: int = 0) ->
     if not makers:
         return [], []
     with _one_thread():
-        rows, answers = answered(native, _usual(makers, _ROWS, random))
+        usual = _usual(makers, _ROWS, random)
+        rows, answers = answered(native, usual)
         jumps = list(_beside_jumps(native, rows, answers, random))
-        for more in (*_rare(native.signature, makers, _OTHERS, random), jumps):
+        for more in (*_rare(native.signature, makers, usual, _OTHERS, random), jumps):
             kept, said = answered(native, more)
             rows, answers = rows + kept, answers + said
     return rows, answers
@@ -47,8 +48,9 @@ def few_probes(model: Any, native: Predictor, real: Sequence[Row], seed: int = 0
     if not makers:
         return []
     with _one_thread():
-        groups = (_usual(makers, _FEW, random), *_rare(native.signature, makers, _FEW_OTHERS, random))
-        return [row for group in groups for row in answered(native, group)[0]]
+        usual = _usual(makers, _FEW, random)
+        groups = (usual, *_rare(native.signature, makers, usual, _FEW_OTHERS, random))
+        return answered(native, [row for group in groups for row in group])[0]
 
 
 def _makers(model: Any, signature: Signature, real: Sequence[Row]) -> dict[str, _Values]:
@@ -113,7 +115,7 @@ class _Values:
         if not is_whole and self.field.dtype not in FLOATS:
             return []
         far = (self.low, self.high, -self.low, -self.high, _FAR * self.low, _FAR * self.high)
-        found = [0, *map(round, far)] if is_whole else [0.0, -0.0, *far]
+        found = [0, *map(round, far)] if is_whole else [0.0, *far]
         return [value for value in dict.fromkeys(found) if not self.field.check(value)[1]]
 
     def draw(self, random: Random) -> Any:
@@ -159,11 +161,14 @@ def beside(value: float) -> Iterator[float]:
             yield from (each for each in (float(other), (float(short) + float(other)) / 2) if math.isfinite(each))
 
 
-def _rare(signature: Signature, makers: dict[str, _Values], count: int, random: Random) -> Iterator[list[Row]]:
-    """Rows with a text that was never seen, nulls, and odd numbers, for each column apart: the model may refuse them."""
+def _rare(
+    signature: Signature, makers: dict[str, _Values], usual: Sequence[Row], count: int, random: Random
+) -> Iterator[list[Row]]:
+    """Usual rows with a text that was never seen, nulls, and odd numbers, for each column apart: the model may refuse them."""
 
     def with_one(name: str, values: Sequence[Any]) -> list[Row]:
-        return [row | {name: random.choice(values)} for row in _usual(makers, count, random)]
+        rows = random.choices(usual, k=max(count, len(values)))
+        return [row | {name: values[place % len(values)]} for place, row in enumerate(rows)]
 
     for field in signature.inputs:
         if field.dtype in ("str", "cat"):
@@ -176,7 +181,7 @@ def _rare(signature: Signature, makers: dict[str, _Values], count: int, random: 
         holes = [field.name for field in signature.inputs if field.nullable]
         yield [
             row | dict.fromkeys(random.sample(holes, random.randint(1, len(holes))))
-            for row in _usual(makers, count, random)
+            for row in random.choices(usual, k=count)
         ]
 
 

@@ -21,6 +21,7 @@ class RecordCheck:
     def __init__(self, signature: Signature) -> None:
         self.signature = signature
         self._names = [field.name for field in signature.inputs]
+        self._known = frozenset(self._names)
         self._all = _getter(self._names)
         self._floats = _getter([field.name for field in signature.inputs if field.dtype in FLOATS])
         self._narrow = [field.name for field in signature.inputs if field.dtype == "f32"]
@@ -75,22 +76,21 @@ class RecordCheck:
                 continue
             problems += self._unknown(number, record)
             for field in self.signature.inputs:
-                path = f"[{number}].{field.name}"
                 if field.name not in record:
-                    problems.append(Problem(path, f"missing, expected {field.expects}"))
+                    problems.append(Problem(f"[{number}].{field.name}", f"missing, expected {field.expects}"))
                     continue
                 value, wrong = field.check(record[field.name])
                 columns[field.name].append(value)
                 if wrong:
-                    problems.append(Problem(path, wrong))
+                    problems.append(Problem(f"[{number}].{field.name}", wrong))
         return dict(columns), problems[:MOST_PROBLEMS]
 
     def _unknown(self, number: int, record: dict[Any, Any]) -> list[Problem]:
-        known = [field.name for field in self.signature.inputs]
         problems = []
         for name in record:
-            if name not in known:
-                near = close_names(str(name), [each for each in known if each not in record] or known)
+            if name not in self._known:
+                missing = [each for each in self._names if each not in record]
+                near = close_names(str(name), missing or self._names)
                 said = f"unknown column{f', nearest: {near[0]}' if near else ''}"
                 problems.append(Problem(f"[{number}].{shorten(str(name), 40)}", said))
         return problems[:MOST_PROBLEMS]
