@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from mainspring import clock
+from mainspring.errors import WrongTypeError
 from mainspring.features.definitions.records import Field
 from mainspring.features.online.vector import Vector
-from mainspring.features.server.shapes import online_answer, time_text
+from mainspring.features.server.shapes import entities_of, online_answer, time_text
 
 NAN, INFINITE = float("nan"), float("inf")
 
@@ -28,6 +29,13 @@ NAN, INFINITE = float("nan"), float("inf")
 def test_numbers_that_are_not_finite_are_texts_at_any_depth(dtype: str, value: Any, told: Any) -> None:
     answer = online_answer({"k": ["a"]}, {"k": "str"}, ["x"], [Field("x", dtype)], [Vector([value], ["PRESENT"], [0])])
     assert answer["results"][1]["values"] in ([told], (told,))
+
+
+def test_bytes_of_a_request_are_base64_in_keys_and_columns() -> None:
+    found = entities_of({"k": ["YQ=="], "data": ["AP8="]}, {"k": "bytes", "data": "bin"})
+    assert found == [{"k": b"a", "data": b"\0\xff"}]
+    with pytest.raises(WrongTypeError, match=r"data\[0\]: .* expected bytes in base64"):
+        entities_of({"data": ["?"]}, {"data": "bin"})
 
 
 def test_a_stored_time_that_no_text_says_fails_no_answer() -> None:

@@ -84,7 +84,7 @@ def entities_of(given: Frame, wanted: Mapping[str, str]) -> list[dict[str, Any]]
     Raises:
         NotFoundError: a column is missing.
         InvalidError: columns have different lengths.
-        WrongTypeError: a key of bytes is not base64.
+        WrongTypeError: bytes, of a key or another column, are not base64.
     """
     for name in wanted:
         if name not in given:
@@ -93,7 +93,9 @@ def entities_of(given: Frame, wanted: Mapping[str, str]) -> list[dict[str, Any]]
     if len(set(counts.values())) > 1:
         told = ", ".join(f"{count:,} of {name}" for name, count in counts.items())
         raise InvalidError("entities", told, "as many values in each column")
-    columns = [bytes_of(name, given[name]) if dtype == "bytes" else given[name] for name, dtype in wanted.items()]
+    columns = [
+        bytes_of(name, given[name]) if dtype in ("bin", "bytes") else given[name] for name, dtype in wanted.items()
+    ]
     return [dict(zip(wanted, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
