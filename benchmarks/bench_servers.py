@@ -116,7 +116,7 @@ def own(place: Path, model: Any, rows: np.ndarray) -> list[Case]:
     with Workspace.open(place) as workspace, using(workspace):
         version = register(model, "flights", input_example=table[:5])
         export_onnx(version, rows=table)
-        bind("native", "flights@production", version=str(version))
+        bind("native", "flights@production", version=str(version), runtime="native")
         bind("onnx", "flights@portable", version=str(version), runtime="onnx")
     body = json.dumps({"records": table[:1].to_dicts()}).encode()
     serve = [sys.executable, "-m", "mainspring", "serve"]
