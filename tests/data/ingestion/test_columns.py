@@ -119,16 +119,32 @@ def test_values_of_postgres_come_with_their_type(made: str, given: str, dtype: s
 
 
 @pytest.mark.one_backend("the source is a server")
-def test_arrays_of_several_dimensions_are_no_one_column(workspace: Workspace, postgres: Any) -> None:
-    def query(third: str) -> str:
-        return f"SELECT * FROM (VALUES (1, ARRAY[[1], [2]]), (2, NULL), (3, {third})) AS v(id, x)"
+@pytest.mark.parametrize(
+    "element",
+    ["int4", "text", "varchar", "uuid", "mood", "bytea", "jsonb", "bool", "date", "numeric", "odd"],
+)
+def test_arrays_of_several_dimensions_are_no_one_column(made: str, element: str) -> None:
+    value = {"mood": "ok", "bool": "t", "date": "2020-01-01", "uuid": "0" * 32}.get(element, "1")
 
-    with pytest.raises(
-        InvalidError, match=r"row 3, column `x`: `\[5\]` is not values of one type, `list\[list\[i32\]\]`"
-    ):
-        ingest(Sql(postgres.url(), query=query("ARRAY[5]")), to="t")
-    ingest(Sql(postgres.url(), query=query("'{}'")), to="t")
-    assert dataset("t").to_polars()["x"].to_list() == [[[1], [2]], None, []]
+    def query(*arrays: str) -> str:
+        rows = ", ".join(f"({n}, '{each.replace('v', value)}'::{element}[])" for n, each in enumerate(arrays, 1))
+        return f"SELECT * FROM (VALUES {rows}, (9, NULL)) AS v(id, x)"
+
+    for arrays, row in ((("{{v},{v}}", "{}", "{v}"), 3), (("{v}", "{{v,v}}"), 1), (("{NULL,v}", "{{{v}}}"), 1)):
+        with pytest.raises(InvalidError, match=rf"row {row}, column `x`: `\[.*\]` is not values of one type"):
+            ingest(Sql(made, query=query(*arrays)), to="t")
+    ingest(Sql(made, query=query("{{v},{NULL}}", "{}", "{}")), to="t")
+    (first, *others) = dataset("t").to_polars()["x"].to_list()
+    assert (len(first), first[1], others) == (2, [None], [[], [], None])
+
+
+@pytest.mark.one_backend("the source is a server")
+def test_a_text_is_no_list_of_it(made: str) -> None:
+    assert read(made, "ARRAY['a']") == [["a"]]
+    with pytest.raises(InvalidError, match=r"row 1, column `x`: `str` is not its type, `list\[str\]`"):
+        read(made, "'a'::text")
+    with pytest.raises(InvalidError, match=r"row 1, column `x`: `str` is not its type, `list\[str\]`"):
+        read(made, "ARRAY['a']", "list[list[str]]", to="deep")
 
 
 @pytest.mark.one_backend("the source is a server")

@@ -59,6 +59,7 @@ class Column:
 
     def _own(self) -> pl.Series:
         dtype = self._kept()
+        self._expect_depth(dtype)
         try:
             found = pl.Series(self.name, self.values, dtype=dtype, strict=True)
         except (TypeError, OverflowError, *ERRORS_OF_POLARS) as error:
@@ -66,8 +67,7 @@ class Column:
             row = first_unfit(
                 len(self.values), lambda rows: pl.Series(self.name, self.values[:rows], dtype=dtype, strict=True)
             )
-            expected = f"values of one type{f', `{name_of_type(dtype)}`' if dtype is not None else ''}"
-            raise self._misfit(row, expected, "Cast it in the query.") from error
+            raise self._misfit(row, _of_one_type(dtype), "Cast it in the query.") from error
         if dtype is None and leaf_of(found.dtype) in (pl.Object(), pl.Time()):
             self._expect_columnar()
         return found
@@ -81,6 +81,13 @@ class Column:
         for _ in range(max(deepest, int(self.told is not None))):
             dtype = pl.List(dtype)
         return dtype
+
+    def _expect_depth(self, dtype: pl.DataType | None) -> None:
+        """Refuse arrays of fewer dimensions than others: around texts Polars puts the lists that they lack."""
+        depth = max(map(_depth, self.values), default=0)
+        for row, value in enumerate(self.values if depth else ()):
+            if next(_leaves(value), None) is not None and _depth(value) != depth:
+                raise self._misfit(row, _of_one_type(dtype), "Cast it in the query.")
 
     def _expect_columnar(self) -> None:
         """Refuse values of which there are no columns, such as ranges, and times of day in a zone, which Polars would cut."""
@@ -153,6 +160,10 @@ def _depth(value: Value) -> int:
     while isinstance(value, list):
         depth, value = depth + 1, next((each for each in value if each is not None), None)
     return depth
+
+
+def _of_one_type(dtype: pl.DataType | None) -> str:
+    return f"values of one type{f', `{name_of_type(dtype)}`' if dtype is not None else ''}"
 
 
 def _plain(value: Value) -> str:
