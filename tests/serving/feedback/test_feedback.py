@@ -30,7 +30,7 @@ from mainspring.serving.feedback import (
 )
 from mainspring.serving.feedback._store import FeedbackParts, gc_roots
 from mainspring.serving.feedback.intake import FeedbackLog, feedback_log
-from mainspring.serving.feedback.tables import read_file
+from mainspring.serving.feedback.tables import read_file, read_table
 from mainspring.serving.label_rule import LabelRule, changed_rule
 from mainspring.serving.predictions import compact_predictions, prediction_log
 from mainspring.workspace import Workspace
@@ -103,6 +103,29 @@ def test_what_is_wrong_is_refused_with_its_place_and_the_rest_is_logged(flights:
     assert found() == {right["prediction"]: 1.0}
     with pytest.raises(InvalidError, match=r'\[0\].label: "late" is a str, expected a number. Logged: 1\.'):
         log_labels("delays", [wrong["[1].label"], right])
+
+
+@one_backend
+@pytest.mark.parametrize("number", [1_795_286_135, 1_795_286_135_540, 1_795_286_135_540_752, 1.5, True])
+def test_a_time_that_is_a_number_is_refused_whatever_its_unit_is(flights: Endpoint, ask: Ask, number: Any) -> None:
+    right = {"prediction": ask(START_US), "label": 1.0}
+    told = LabelIntake(flights, _workspace())(
+        enumerate([{**right, "known_at": number}, {**right, "event_at": number}, right]), "python"
+    )
+    assert [each.path for each in told.problems] == ["[0].known_at", "[1].event_at"]
+    assert "is a number" in told.problems[0].message
+    assert "a time such as 2026-01-31T09:00:00Z" in told.problems[0].message
+    assert told.accepted == 1
+
+
+@one_backend
+def test_a_column_of_integers_is_no_column_of_times(flights: Endpoint, ask: Ask, tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(f"prediction,label,known_at\n{ask(START_US)},1.0,1795286135\n")
+    intake = LabelIntake(flights, _workspace())
+    for table in (read_file(path, intake.check, {}), read_table(pl.read_csv(path), intake.check, {})):
+        (problem,) = intake(table.records, "cli").problems
+        assert str(problem).startswith("[0].known_at: 1795286135 is a number")
 
 
 def _workspace() -> Workspace:

@@ -21,6 +21,7 @@ _LONGEST = 200  # characters of an id that is given
 _LONGEST_TEXT = 100_000
 _PREDICTION = re.compile(r"[0-9a-f]{32}")
 _INSTANTS = "a time such as 2026-01-31T09:00:00Z"
+_NUMBER = "is a number, whose unit can't be told; expected a datetime, or " + _INSTANTS
 _CLASSES = {bool: "bool", int: "i64", float: "f64", str: "str"}
 
 
@@ -139,6 +140,8 @@ def _instant(record: Mapping[str, Any], name: str) -> int | None:
     given = record.get(name)
     if given is None:
         return None
+    if isinstance(given, int | float):
+        raise _Refused(name, f"{shorten(given, 40)} {_NUMBER}")
     try:
         at_us = time_us(given)
     except (MainspringError, OverflowError):
