@@ -37,6 +37,83 @@ try:
 except LeaseLostError as error:
     print("refused:", error)
 """
+# A step that is stopped and goes on late writes what nobody else has, as it names its process.
+WRITER = """
+import os, time
+from pathlib import Path
+
+import polars as pl
+from mainspring.data.retention import remove_version
+from mainspring.data import HashSplit, split_dataset
+from mainspring.errors import LeaseLostError
+from mainspring.evaluation import approve
+from mainspring.models import (
+    create_model, delete_alias, extend_card, register, set_alias, set_stage, set_version_tags,
+)
+from mainspring.serving import bind
+from sklearn.dummy import DummyRegressor
+
+def registered():
+    rows = pl.DataFrame({"x": [1.0, 2.0]}).to_pandas()
+    return register(DummyRegressor().fit(rows, [os.getpid()] * 2), "delay", signature=rows)
+
+def logged_run():
+    with ms.start_run(str(os.getpid())) as run:
+        run.log_param("n", os.getpid())
+
+def objective(x: float):
+    return x
+
+def tuned():
+    ms.tune(objective, name=f"s{os.getpid()}", space={"x": ms.floats(0.0, 1.0)}, direction="minimize", trials=1)
+
+def frame(n=None):
+    return pl.DataFrame({"n": [n or os.getpid()]})
+
+WRITES = {
+    "commit": lambda: ms.dataset("frames").commit(frame()),
+    "append": lambda: ms.dataset("frames").append(frame()),
+    "confirmation": lambda: ms.dataset("constant").commit(frame(1)),
+    "tag": lambda: ms.dataset("constant").tag("latest", f"p{os.getpid()}"),
+    "look-up": lambda: ms.dataset("constant", as_of="latest").to_polars(),
+    "removal": lambda: remove_version("frames/1", force=True),
+    "split": lambda: split_dataset(ms.dataset("frames").latest(), HashSplit("n")),
+    "version": registered,
+    "alias": lambda: set_alias("delay/1", f"a{os.getpid()}"),
+    "alias removed": lambda: delete_alias("delay", "a1"),
+    "stage": lambda: set_stage("delay/1", "Staging", note=str(os.getpid())),
+    "tags": lambda: set_version_tags("delay/1", {"by": str(os.getpid())}),
+    "card": lambda: extend_card("delay/1", "Made by", str(os.getpid())),
+    "model": lambda: create_model(f"m{os.getpid()}"),
+    "approval": lambda: approve("delay/1", role="owner", comment=str(os.getpid())),
+    "endpoint": lambda: bind(f"e{os.getpid()}", f"delay@e{os.getpid()}", version="delay/1"),
+    "checkpoint": lambda: ms.checkpoints().save([os.getpid()], step=1),
+    "run": logged_run,
+    "study": tuned,
+}
+
+@ms.step
+def writes(marker: str):
+    Path(marker).write_text(f"{os.getpid()} {os.getppid()}")
+    while not Path(marker + ".go").exists():
+        time.sleep(0.01)
+    told = {}
+    for name, write in WRITES.items():
+        try:
+            write()
+            told[name] = "written"
+        except LeaseLostError:
+            told[name] = "refused"
+        except Exception as error:
+            told[name] = repr(error)
+    Path(f"{marker}.{os.getpid()}").write_text("\\n".join(f"{name}: {what}" for name, what in told.items()))
+    ms.log_metric("n", os.getpid())
+    ms.log_param("n", os.getpid())
+
+@ms.pipeline
+def main(marker: str):
+    return writes(marker)
+"""
 TTL_S = 0.6
 WORKER_TTL_S = 3.0  # a busy machine lets a worker that starts renew nothing for a second
 
@@ -74,6 +151,44 @@ def test_a_stopped_engine_is_refused_when_it_goes_on(lab: Lab, runner: str) -> N
     assert out.startswith("refused: The lease"), (out, err)
     assert everything(lab) == before
     assert [each.state for each in taken._store.attempts(taken.tasks[0].id)] == ["lost", "succeeded"]
+
+
+def test_nothing_that_a_stopped_step_writes_when_it_goes_on_is_kept(lab: Lab) -> None:
+    marker = lab.root.parent / "marker"
+    lab.write(WRITER)
+    process = lab.start(ENGINE.format(marker=str(marker), runner="inline"), MAINSPRING_LEASE_S=str(TTL_S))
+    wait_for(marker, process)
+    os.kill(process.pid, signal.SIGSTOP)
+    (run,) = [row[0] for row in lab.workspace.database.query("SELECT id FROM run")]
+    until = time.monotonic() + 120  # a busy machine takes long to start a process
+    while lab.workspace.leases.held(f"run:{run}"):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    marker.with_name("marker.go").touch()
+    lab.resume(run)
+    written = outcomes(marker, os.getpid())
+    assert {name: what for name, what in written.items() if what != "written"} == {}
+    before = whole_record(lab)
+    os.kill(process.pid, signal.SIGCONT)
+    out, err = process.communicate(timeout=60)
+    assert out.startswith("refused: The lease"), (out, err)
+    assert outcomes(marker, process.pid) == dict.fromkeys(written, "refused")
+    assert whole_record(lab) == before
+
+
+def outcomes(marker: Path, pid: int) -> dict[str, str]:
+    """What became of each write of the step, in that process."""
+    lines = marker.with_name(f"{marker.name}.{pid}").read_text().splitlines()
+    return {name: what for name, _, what in (line.partition(": ") for line in lines)}
+
+
+def whole_record(lab: Lab) -> dict[str, list[object]]:
+    """Every row of the workspace's database but the leases, of which a process that goes on lets its own run out."""
+    database = lab.workspace.database
+    return {
+        table: sorted(database.query(f"SELECT * FROM {table}"), key=repr)
+        for table in sorted(database._driver.tables() - {"lease"})
+    }
 
 
 def test_a_stopped_detached_worker_is_refused_when_it_goes_on(lab: Lab) -> None:

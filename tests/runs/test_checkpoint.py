@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -119,11 +120,10 @@ def test_rules_without_a_sense_are_refused(at_work: Workspace) -> None:
 
 
 def test_a_task_that_was_taken_over_keeps_nothing(workspace: Workspace) -> None:
-    def taken(_: Any) -> None:
-        raise LeaseLostError("task:x", 1, 2)
-
-    with using(workspace), within_task("c" * 32, key="k", check=taken):
+    lease, outside = workspace.leases.claim("task:x", "other-host:boot:1:1", 600.0), copy_context()
+    with using(workspace), within_task("c" * 32, key="k"), workspace.leases.fencing(lease):
         kept: Checkpoints = checkpoints()
+        outside.run(workspace.leases.release, lease)
         with pytest.raises(LeaseLostError):
             kept.save(1, step=1)
         assert kept.kept() == []

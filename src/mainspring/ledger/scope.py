@@ -6,33 +6,25 @@ own, so an open run is also found from a context that never saw it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
-
-from mainspring.store import Transaction
-
-Check = Callable[[Transaction], None]
 
 
 class Scope:
     """A task or run at work: the id that lineage names, and what takes in what is logged meanwhile.
 
-    `key` says what the work is made of, code and inputs, where that is known; `check` refuses a commit of work that somebody
-    else has taken over.
+    `key` says what the work is made of, code and inputs, where that is known.
     """
 
-    __slots__ = ("check", "id", "is_open", "key", "log", "outer")
+    __slots__ = ("id", "is_open", "key", "log", "outer")
 
-    def __init__(
-        self, node_id: str, log: Any = None, outer: Scope | None = None, *, key: str = "", check: Check | None = None
-    ) -> None:
+    def __init__(self, node_id: str, log: Any = None, outer: Scope | None = None, *, key: str = "") -> None:
         self.id = node_id
         self.log = log
         self.outer = outer
         self.key = key
-        self.check = check
         self.is_open = True
 
 
@@ -119,14 +111,12 @@ def moving_noted(into: list[tuple[str, str]] | None = None) -> Iterator[list[tup
 
 
 @contextmanager
-def within_task(
-    task_id: str, *, replay: Replay | None = None, log: Any = None, key: str = "", check: Check | None = None
-) -> Iterator[None]:
+def within_task(task_id: str, *, replay: Replay | None = None, log: Any = None, key: str = "") -> Iterator[None]:
     """Record the block's work as that task's, or as a repetition of another's; `log` takes in what is logged in it.
 
-    `key` and `check` are those of the scope.
+    `key` is that of the scope.
     """
-    scope_token, replay_token = _scope.set(Scope(task_id, log, key=key, check=check)), _replay.set(replay)
+    scope_token, replay_token = _scope.set(Scope(task_id, log, key=key)), _replay.set(replay)
     try:
         yield
     finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection
 from contextlib import ExitStack, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +109,8 @@ def execute(place: Place, task: Task, attempt: Attempt, lease: Lease, find: Find
     place.failures.pop(task.id, None)  # with all that its frames hold
     seen: tuple[Observation, ...] = ()
     try:
-        held = partial(place.workspace.leases.check, lease=lease)
-        result, observer, imported = _call(place, task, find, log_path, meter, run_log, held)
+        with place.workspace.leases.fencing(lease):
+            result, observer, imported = _call(place, task, find, log_path, meter, run_log)
         with stored_paths_told(observer.keep):
             outputs = _saved(place, task, result)
         seen = (*observer.seen, *imported)
@@ -143,13 +142,7 @@ def execute(place: Place, task: Task, attempt: Attempt, lease: Lease, find: Find
 
 
 def _call(
-    place: Place,
-    task: Task,
-    find: Find,
-    log_path: Path,
-    meter: ResourceMeter,
-    run_log: RunLog,
-    check: Callable[[Transaction], None],
+    place: Place, task: Task, find: Find, log_path: Path, meter: ResourceMeter, run_log: RunLog
 ) -> tuple[Any, Observer, list[Observation]]:
     parts = place.store.fingerprint_parts(task.fingerprint) if task.fingerprint else {}
     observer = Observer(
@@ -169,7 +162,7 @@ def _call(
             stack.enter_context(surroundings_kept())
             stack.enter_context(using(place.workspace))
             stack.enter_context(
-                within_task(task.id, replay=_replay(place, task), log=run_log, key=task.cache_key or "", check=check)
+                within_task(task.id, replay=_replay(place, task), log=run_log, key=task.cache_key or "")
             )
             stack.enter_context(declared.scratch_folder(log_path.with_suffix("")))
             stack.enter_context(capture(log_path, tee=tee, fd=place.isolated, redact=redact))

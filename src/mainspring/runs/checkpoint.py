@@ -106,8 +106,6 @@ class Checkpoints:
             new_id(), self._scope.id, self._work, self._name, number, found, digest, encoded, preview, clock.now_us()
         )
         with self._workspace.database.transaction() as tx:
-            if self._scope.check is not None:
-                self._scope.check(tx)
             self._store.add(tx, made)
             self._store.remove(tx, self._let_go(self._store.of(self._scope.id, self._name, self._work, tx)))
         self._step, self._since = number, time.monotonic()
@@ -153,8 +151,6 @@ class Checkpoints:
         self._store.expect_kept(checkpoint)
         value = load(checkpoint.encoded, self._workspace.blobs)
         with self._workspace.database.transaction() as tx:
-            if self._scope.check is not None:
-                self._scope.check(tx)
             self._store.ledger.edge(tx, self._scope.id, "uses", checkpoint.id, self._scope.id)
         return value
 

@@ -10,8 +10,9 @@ wherever NULL can be sorted, ESCAPE written out in LIKE (whose case counts), no 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from threading import get_ident
 from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
@@ -128,10 +129,13 @@ class Transaction:
         self._open_here.open = True
         try:
             self._driver.begin()
+            self._thread = get_ident()
+            for fenced, check in _fences.get():
+                if fenced == place:
+                    check(self)
         except BaseException:
             self._undo()
             raise
-        self._thread = get_ident()
         return self
 
     def __exit__(
@@ -175,6 +179,9 @@ class Transaction:
         if self._failed:
             raise self._half_done()
         return self._driver
+
+
+_fences: ContextVar[tuple[tuple[str, Callable[[Transaction], None]], ...]] = ContextVar("fences", default=())
 
 
 class _OpenHere(threading.local):
@@ -228,6 +235,19 @@ class Database:
             StorageError: the directory is read-only, the disk is full, or the server is gone.
         """
         return Transaction(self._driver, self._open_here)
+
+    @contextmanager
+    def fenced(self, check: Callable[[Transaction], None]) -> Iterator[None]:
+        """Call `check` first in every transaction on this database that the block begins, whichever object it is begun by.
+
+        What it raises undoes the transaction. It holds in contexts copied from the block's, also once that has ended, and
+        with the checks of blocks around it; not in threads that begin without a context, nor on other databases.
+        """
+        token = _fences.set((*_fences.get(), (self.place, check)))
+        try:
+            yield
+        finally:
+            _fences.reset(token)
 
     def migrate(self, room: str, migrations: Sequence[str], *, within: Transaction | None = None) -> None:
         """Bring a room's tables to the newest schema; a no-op when they are there.

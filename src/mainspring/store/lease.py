@@ -8,7 +8,8 @@ locking").
 from __future__ import annotations
 
 import os
-from functools import lru_cache
+from contextlib import AbstractContextManager
+from functools import lru_cache, partial
 
 import msgspec
 
@@ -102,6 +103,10 @@ class Leases:
         row = tx.query_one("SELECT token, expires_at FROM lease WHERE name = ?", (lease.name,))
         if row is None or row[0] != lease.token or row[1] == 0:
             raise LeaseLostError(lease.name, lease.token, row[0] if row and row[1] else None)
+
+    def fencing(self, lease: Lease) -> AbstractContextManager[None]:
+        """For `with`: every transaction on this database that is begun in the block checks the lease, as `check` does."""
+        return self.database.fenced(partial(self.check, lease=lease))
 
     def held(self, name: str) -> bool:
         """Whether a live owner holds the lease now."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from contextvars import copy_context
+from pathlib import Path
 
 import pytest
 
 from mainspring.errors import ConflictError, LeaseLostError
-from mainspring.store import Database, Lease, Leases, process_owner
+from mainspring.store import Database, Lease, Leases, open_database, process_owner
+from mainspring.testing import _actors
 from mainspring.testing.databases import OnDatabase
 from mainspring.testing.processes import Child
 
@@ -80,6 +83,31 @@ class LeaseContract(OnDatabase):
             commit_late()
         assert database.query("SELECT * FROM note") == []
 
+    def test_every_transaction_of_a_fenced_block_is_refused_once_the_lease_is_lost(
+        self, leases: Leases, database: Database, url: str
+    ) -> None:
+        lease, outside, other = leases.claim("a", _ELSEWHERE, _LONG_S), copy_context(), open_database(url)
+        within = leases.claim("within", _ELSEWHERE, _LONG_S)
+        with leases.fencing(lease), leases.fencing(within):
+            assert not _is_refused(database)
+            outside.run(leases.release, lease)
+            assert _is_refused(database)
+            assert _is_refused(other)
+            assert not outside.run(_is_refused, database)
+            late = copy_context()
+        assert late.run(_is_refused, database)
+        assert not _is_refused(database)
+        assert len(database.query("SELECT * FROM note")) == 3
+        other.close()
+
+    def test_a_fence_is_of_one_database(self, leases: Leases, tmp_path: Path) -> None:
+        other = _actors.opened(f"sqlite://{tmp_path}/other.db")
+        lease, outside = leases.claim("a", _ELSEWHERE, _LONG_S), copy_context()
+        with leases.fencing(lease):
+            outside.run(leases.release, lease)
+            assert not _is_refused(other)
+        other.close()
+
     def test_the_lease_of_a_killed_process_is_taken_over_at_once(self, leases: Leases, url: str) -> None:
         with Child(f"{_ACTORS}:work_under_lease", url, "train", _LONG_S) as child:
             assert child.read() == "1"
@@ -112,3 +140,13 @@ class LeaseContract(OnDatabase):
                 leases.check(tx, lease)
 
         return commit
+
+
+def _is_refused(database: Database) -> bool:
+    """Whether a lease that is lost keeps this context from writing a note."""
+    try:
+        with database.transaction() as tx:
+            tx.execute("INSERT INTO note SELECT COUNT(*), 'a note' FROM note")
+    except LeaseLostError:
+        return True
+    return False
