@@ -101,6 +101,47 @@ def test_the_year_of_a_date_comes_first(text: str) -> None:
         brought(pl.Series([text]), pl.Date())
 
 
+@pytest.mark.parametrize(
+    ("given", "texts"),
+    [
+        ([-(2**80), 5, None], ["-1208925819614629174706176", "5", None]), ([True, False], ["true", "false"]),
+        ([0.5, 2.0, 1e20, 1e-7, None], ["0.5", "2.0", "100000000000000000000", "0.0000001", None]),
+        ([[1, None], []], [["1", None], []]), ([dt.date(2020, 1, 2)], ["2020-01-02"]),
+        ([float("nan"), float("-inf")], ["NaN", "-inf"]),
+    ],
+)  # fmt: skip
+def test_a_column_of_text_takes_what_is_parsed_as_the_same_again(given: list[Any], texts: list[Any]) -> None:
+    series = pl.Series(given)
+    dtype = pl.List(pl.String()) if isinstance(given[0], list) else pl.String()
+    assert brought(series, dtype).to_list() == texts
+    assert brought(brought(series, dtype), series.dtype).equals(series)
+
+
+@pytest.mark.parametrize("blanks", [" {}", "{}\t ", "\u00a0{} "])
+@pytest.mark.parametrize(
+    ("text", "dtype"),
+    [
+        ("8", pl.Int64()), ("8.5", pl.Float64()), ("8.5", pl.Decimal(6, 2)), ("2020-01-02", pl.Date()), ("True", pl.Boolean()),
+        ("2020-01-02T10:00Z", pl.Datetime("us", "UTC")), ("10:00:00", pl.Time()),
+    ],
+)  # fmt: skip
+def test_blanks_around_a_value_are_passed_over(blanks: str, text: str, dtype: pl.DataType) -> None:
+    assert brought(pl.Series([blanks.format(text)]), dtype).equals(brought(pl.Series([text]), dtype))
+    assert brought(pl.Series([blanks.format(text)]), pl.String()).to_list() == [blanks.format(text)]
+    for wrong in ("8 8x", "8_0", "\uff18x"):
+        with pytest.raises(InvalidError, match=f"`{wrong}` is not its type, .* Cast it in the source, or"):
+            brought(pl.Series([blanks.format(wrong)]), dtype)
+    with pytest.raises(InvalidError, match="`' '` is not its type"):
+        brought(pl.Series(["   "]), dtype)
+
+
+def test_whole_numbers_are_whole_also_if_they_come_as_floats() -> None:
+    assert brought(pl.Series([1.0, None, -(2.0**60)]), pl.Int64()).to_list() == [1, None, -(2**60)]
+    for wrong in (1.5, float("nan"), 1e20):
+        with pytest.raises(InvalidError, match=rf"`{str(wrong).replace('+', '.')}` is not its type, `i64`"):
+            brought(pl.Series([1.0, wrong]), pl.Int64())
+
+
 def test_a_misfit_is_named_by_its_row() -> None:
     frame = pl.DataFrame({"v": ["1.25", None, "1.125", "x"]})
     with pytest.raises(InvalidError, match=r"^line 14, column `v`: `1\.125` .* holds it: `decimal\[38, 3\]`"):
@@ -136,7 +177,7 @@ def test_nested_values_are_brought_part_by_part_in_any_order(
 @pytest.mark.parametrize(
     ("given", "dtype", "said"),
     [
-        ([[1.5]], pl.List(pl.Int64()), "f64"),
+        ([[1.0, 1.5]], pl.List(pl.Int64()), r"`1\.5` is not its type, `i64`"),
         ([{"a": 1, "n": 2}], pl.Struct({"a": pl.Int64()}), "the field `n` is new"),
         ([[1], [2, 3]], pl.Array(pl.Int64(), 2), "width"),
         ([[1]], pl.Int64(), r"`list\[i64\]` is not its type, `i64`"),

@@ -51,7 +51,8 @@ def read(url: str, given: str, dtype: Any = None, *, to: str = "t") -> list[Any]
         (f"{BIG}::numeric(20, 0)", "f64", str(BIG)), (f"{BIG}::int8", "f64", str(BIG)), ("0.1::float8", "f32", "0.1"),
         ("ARRAY[1.25, 9.999]", "list[decimal[10, 2]]", "9.999"), ("1.5", "i64", "1.5"), ("70000", "i16", "70000"),
         ("TIMESTAMP '2020-01-01 12:34:56.123456'", pl.Datetime("ms"), "2020-01-01 12:34:56.123456"),
-        ("TIMESTAMP '2020-01-01 12:34'", "date", "2020-01-01 12:34:00"), ("TRUE", "i64", "bool"), ("15", "str", "i32"),
+        ("TIMESTAMP '2020-01-01 12:34'", "date", "2020-01-01 12:34:00"), ("TRUE", "i64", "bool"),
+        ("TIME '12:00'", "str", "time"),
         ("'NaN'::numeric", None, "NaN"), ("'NaN'::numeric(6, 2)", None, "NaN"), ("'-Infinity'::numeric", None, "-Infinity"),
         ("ARRAY[1, 'NaN'::numeric]", None, "NaN"), ("1e60::numeric", None, "1000"), ("int4range(1, 3)", None, r"\[1, 3\)"),
         ("'12:00+02'::timetz", None, r"12:00:00\+02:00"), ("ARRAY['12:00+02'::timetz]", None, r"12:00:00\+02:00"),
@@ -73,7 +74,7 @@ def test_what_a_type_of_postgres_would_lose_is_refused(
         ("7::numeric", "i64", 7), ("'-Infinity'::numeric", "f64", float("-inf")), ("1e300::numeric", "f64", 1e300),
         ("ARRAY[1.25, NULL, 9.999]", None, [Decimal("1.250"), None, Decimal("9.999")]), ("70000::int8", "i32", 70000),
         ("TIMESTAMPTZ '2020-07-01 12:00+02'", "datetime", dt.datetime(2020, 7, 1, 10)), ("'5'::text", "i64", 5),
-        ("DATE '2020-01-01'", "datetime", dt.datetime(2020, 1, 1)),
+        ("15", "str", "15"), ("1.50", "str", "1.50"), ("DATE '2020-01-01'", "datetime", dt.datetime(2020, 1, 1)),
         ("TIMESTAMP '2020-01-01 12:34:56.123'", pl.Datetime("ms"), dt.datetime(2020, 1, 1, 12, 34, 56, 123000)),
     ],
 )  # fmt: skip

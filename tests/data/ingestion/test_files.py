@@ -9,6 +9,7 @@ import json
 import lzma
 import os
 import random
+import re
 import shutil
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -175,7 +176,7 @@ def test_a_value_that_does_not_fit_its_column_is_named_with_its_line(raw: Path) 
     ingest(raw, to="flights")
     (raw / "feb.csv").write_text("day,carrier,delay\n2013-02-01,UA,3\n2013-02-02,UA,late\n")
     with pytest.raises(
-        InvalidError, match=r"feb\.csv, line 3, column `delay`: `late` is not a value of the column's type"
+        InvalidError, match=r"feb\.csv, line 3, column `delay`: `late` is not its type, `i64`.* null_values="
     ):
         ingest(raw, to="flights")
     assert ingest(raw, to="flights", null_values=["late"]).rows == 2
@@ -375,6 +376,123 @@ def test_texts_and_numbers_are_not_mixed_silently(raw: Path) -> None:
         ingest(raw, to="lines")
     ingest(raw, to="lines", types={"n": "str"})
     assert dataset("lines").to_polars()["n"].to_list() == ["x", "5"]
+
+
+HINT = r"types=\{'v': 'str'\}"
+OF_KINDS = [
+    (["5", "'x'", "2.50", "true", "1e20"], ["5", "x", "2.5", "true", "100000000000000000000"]),
+    (["[1]", "'x'"], ["[1]", "x"]), (["{'a': [1]}", "[2]", "3"], ['{"a":[1]}', "[2]", "3"]), (["true", "5"], ["true", "5"]),
+    (["5", "{'a': 1}"], ["5", '{"a":1}']), (["1.0", "'x'"], ["1.0", "x"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("values", "texts"), OF_KINDS)
+@pytest.mark.parametrize("block_bytes", [1, 1 << 20])
+def test_of_values_of_several_kinds_text_is_made_where_it_is_declared(
+    raw: Path, values: list[str], texts: list[str], block_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(streams, "_READ_BYTES", 1)
+    (raw / "a.ndjson").write_text("".join(f'{{"n": 0, "v": {each}}}\n'.replace("'", '"') for each in values))
+    with pytest.raises(InvalidError, match=rf"a\.ndjson.*column `v`: .*{HINT}"):
+        ingest(raw, to="lines")
+    ingest(raw, to="lines", types={"v": "str"})
+    assert dataset("lines").to_polars()["v"].to_list() == texts
+    (raw / "b.ndjson").write_text('{"n": 1, "v": 7}\n')
+    ingest(raw, to="lines")
+    assert dataset("lines").to_polars()["v"].to_list() == [*texts, "7"]
+
+
+def test_within_lists_and_objects_text_is_made_where_it_is_declared(raw: Path) -> None:
+    lines = [
+        '{"l": ["a", 1]}',
+        '{"l": [2.0, null]}',
+        '{"l": [], "o": {"s": 5, "t": [1]}}',
+        '{"o": {"s": "x", "t": ["y"]}}',
+    ]
+    (raw / "a.ndjson").write_text("\n".join(lines))
+    with pytest.raises(InvalidError, match=r"a\.ndjson, line 1, column `l`: `1` is not text.*types={'l': 'str'}"):
+        ingest(raw, to="lines")
+    objects = pl.Struct({"s": pl.String(), "t": pl.List(pl.String())})
+    ingest(raw, to="lines", types={"l": "list[str]", "o": objects})
+    rows = [(["a", "1"], None), (["2.0", None], None), ([], {"s": "5", "t": ["1"]}), (None, {"s": "x", "t": ["y"]})]
+    assert dataset("lines").to_polars().select("l", "o").rows() == rows
+    ingest(raw, to="texts", types={"l": "str", "o": "str"})
+    assert dataset("texts").to_polars().row(0, named=True)["l"] == '["a",1]'
+
+
+def test_files_whose_columns_differ_in_kind_are_read_as_text(raw: Path) -> None:
+    for name, values in (
+        ("a", [1, 2]),
+        ("b", ["x", "y"]),
+        ("c", [0.5, None]),
+        ("d", [True, False]),
+        ("e", [date(2020, 1, 2)]),
+    ):
+        pl.DataFrame({"v": values}).write_parquet(raw / f"{name}.parquet")
+    with pytest.raises(InvalidError, match=rf"b\.parquet, column `v`: `str` is not its type .*{HINT}"):
+        ingest(raw, to="lines")
+    ingest(raw, to="lines", types={"v": "str"})
+    assert dataset("lines").to_polars()["v"].to_list() == [
+        "1",
+        "2",
+        "x",
+        "y",
+        "0.5",
+        None,
+        "true",
+        "false",
+        "2020-01-02",
+    ]
+    pl.DataFrame({"v": [[1]]}).write_parquet(raw / "b.parquet")
+    with pytest.raises(InvalidError, match=r"b\.parquet, column `v`: .* Cast it in the source\.$"):
+        ingest(raw, to="lists")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "line", "value"),
+    [
+        ("i64", '"late"', "late"), ("i64", "1.5", "1.5"), ("i64", '{"x": 1}', '{"x":1}'), ("i64", "[1]", "[1]"),
+        ("i64", "true", "true"), ("i8", "300", "300"), ("f64", '"late"', "late"),
+        ("f64", "9007199254740993", "9007199254740993"),
+        ("bool", "5", "5"), ("date", "5", "5"), ("list[i64]", '["late"]', "late"), ("list[i64]", "5", "5"),
+        ("i64", '"8 8"', "8 8"), ("i64", '" "', "' '"), ("decimal[6, 2]", '"8_0"', "8_0"),
+    ],
+)  # fmt: skip
+def test_a_value_of_json_that_does_not_fit_is_named_with_its_line(raw: Path, dtype: str, line: str, value: str) -> None:
+    fits = {"bool": "true", "date": '"2020-01-02"', "list[i64]": "[1]"}.get(dtype, "1")
+    (raw / "a.ndjson").write_text(f'{{"n": {fits}}}\n{{"n": null}}\n{{"n": {line}}}\n')
+    with pytest.raises(InvalidError, match=rf"a\.ndjson, line 3, column `n`: `{re.escape(value)}` is not .*\. [A-Z]"):
+        ingest(raw, to="lines", types={"n": dtype})
+    (raw / "a.ndjson").write_text(f'{{"n": {fits}}}\n')
+    ingest(raw, to="lines", types={"n": dtype})
+    (raw / "b.ndjson").write_text(f'{{"n": {fits}}}\n{{"n": {line}}}\n')
+    with pytest.raises(InvalidError, match=rf"b\.ndjson, line 2, column `n`: `{re.escape(value)}` is not "):
+        ingest(raw, to="lines")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "texts", "values"),
+    [
+        ("i64", ["1", " 8 ", "-3"], [1, 8, -3]), ("f64", ["1.5", "8 ", "1e3"], [1.5, 8.0, 1000.0]),
+        ("bool", ["true", " False"], [True, False]), ("i64", ["1", "8\u00a0"], [1.0, 8]),
+    ],
+)  # fmt: skip
+def test_texts_are_parsed_in_json_as_they_are_in_csv(
+    raw: Path, dtype: str, texts: list[str], values: list[Any]
+) -> None:
+    (raw / "a.ndjson").write_text("".join(f"{json.dumps({'n': each})}\n" for each in [*texts, *values]))
+    (raw / "a.csv").write_text("n,m\n" + "".join(f"{each},0\n" for each in texts))
+    ingest(raw / "a.ndjson", to="json", types={"n": dtype})
+    ingest(raw / "a.csv", to="csv", types={"n": dtype})
+    assert dataset("json").to_polars()["n"].to_list() == [*values, *values]
+    assert dataset("csv").to_polars()["n"].to_list() == values
+
+
+def test_of_a_name_that_stands_twice_the_first_value_counts_also_where_text_is_made(raw: Path) -> None:
+    (raw / "a.ndjson").write_text('{"n": 1, "v": 1, "v": 2, "n": 3}\n{"n": 2, "v": "x"}\n')
+    ingest(raw, to="lines", types={"v": "str"})
+    assert dataset("lines").to_polars().rows() == [(1, "1"), (2, "x")]
 
 
 def test_parquet_is_read_in_pieces(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,34 @@ def test_only_what_is_new_is_asked_for_and_ties_are_taken_once(server: Api) -> N
     assert [asked.params for asked in server.asked] == [{}, {"since": "2013-01-02"}, {"since": "2013-01-02"}]
 
 
+@pytest.mark.parametrize("pages_of", [1, 3])
+def test_of_values_of_several_kinds_text_is_made_where_it_is_declared(server: Api, pages_of: int) -> None:
+    there = [{"id": n, "v": each} for n, each in enumerate([5, "x", 2.5, True, [1, "a"], {"a": 1.0}])]
+    server.answer = lambda asked: Answer(there[int(asked.params["offset"]) :][:pages_of])
+    source = Http(f"{server.url}/items", paging=Offset(limit=pages_of))
+    with pytest.raises(InvalidError, match=r"/items.*, column `v`: .* types=\{'v': 'str'\}"):
+        ingest(source, to="t")
+    ingest(source, to="t", types={"v": "str"})
+    assert dataset("t").to_polars()["v"].to_list() == ["5", "x", "2.5", "true", '[1,"a"]', '{"a":1.0}']
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "shown"),
+    [
+        ("f64", "late", "late"), ("i64", 1.5, r"1\.5"), ("i64", {"x": 1}, r"\{.x.: ?1\}"), ("i8", 300, "300"),
+        ("f64", "8 8", "8 8"), ("list[i64]", ["late"], "late"), ("list[i64]", 5, "5"), ("i64", [1], r"\[1\]"),
+    ],
+)  # fmt: skip
+def test_a_value_that_does_not_fit_is_named_with_its_row(server: Api, dtype: str, value: Any, shown: str) -> None:
+    fits = [1] if dtype == "list[i64]" else 1
+    server.answer = lambda _: Answer([{"v": fits}, {}, {"v": value}])
+    with pytest.raises(InvalidError, match=rf"/items, (row|record) 3, column `v`: `{shown}` is not .*\. [A-Z]"):
+        ingest(f"{server.url}/items", to="t", types={"v": dtype})
+    server.answer = lambda _: Answer([{"v": "8 "}, {"v": 2}] if dtype == "f64" else [])
+    ingest(f"{server.url}/items", to="t", types={"v": dtype})
+    assert dtype != "f64" or dataset("t").to_polars()["v"].to_list() == [8.0, 2.0]
+
+
 def test_a_busy_server_is_asked_again_after_what_it_says(server: Api) -> None:
     answers = iter([Answer(status=429, headers={"Retry-After": "7"}), Answer(status=503), Answer([{"id": 1}])])
     server.answer = lambda _: next(answers)

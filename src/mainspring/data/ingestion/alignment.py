@@ -8,6 +8,7 @@ names origin and column.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from decimal import Decimal
@@ -28,6 +29,9 @@ Naming = Callable[[int], str]
 _HINT = "Cast it in the source, or declare another type."
 _OF_TEXT = f"{_HINT} Of CSV null_values=['…'] names texts that mean null."
 MOST_DIGITS = 38  # of a decimal
+_NUMBER = re.compile(
+    r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*"
+)  # Python takes other digits, and underscores
 _PLACES = {"ms": 3, "us": 6, "ns": 9}  # of a second
 
 
@@ -85,7 +89,7 @@ class Alignment:
                 self.types |= {name: self.decided[name] for name in absent}
         self._check_columns(frame, origin, sparse)
         for name, dtype in frame.schema.items():
-            self._widen(name, dtype, origin)
+            self._widen(name, dtype, origin, sparse)
         types, given = self.types, frame.schema
         if list(given.items()) == list(types.items()):
             return frame
@@ -124,7 +128,7 @@ class Alignment:
             self.types[name] = self.decided.get(name, given[name])
             self.widened[name] = "came later; null before"
 
-    def _widen(self, name: str, dtype: pl.DataType, origin: str) -> None:
+    def _widen(self, name: str, dtype: pl.DataType, origin: str, sparse: bool) -> None:
         assert self.types is not None
         known = self.types[name]
         if known == dtype or name in self.declared:
@@ -133,12 +137,24 @@ class Alignment:
         if wide is None:
             raise InvalidError(
                 f"{origin}, column `{name}`", name_of_type(dtype), f"its type in the rows before, `{name_of_type(known)}`",
-                f"Declare it, e.g. types={{{name!r}: 'str'}}.",
+                _of_another(name, (known, dtype), is_text_made=sparse),
             )  # fmt: skip
         if wide != known:
             if known != pl.Null() or self.known is not None:
                 self.widened[name] = f"{name_of_type(known)} became {name_of_type(wide)}"
             self.types[name] = wide
+
+
+def _of_another(name: str, types: tuple[pl.DataType, ...], *, is_text_made: bool) -> str:
+    """What to do about values of two types in one column; of JSON text is made of any."""
+    if is_text_made or all(each == pl.String() or _is_written(each) for each in types):
+        return f"Declare it, e.g. types={{{name!r}: 'str'}}."
+    return "Cast it in the source."
+
+
+def _is_written(dtype: pl.DataType) -> bool:
+    """Whether text is made of values of a type, where a column is text."""
+    return dtype.is_numeric() or dtype in (pl.Boolean(), pl.Date())
 
 
 def brought(series: pl.Series, dtype: pl.DataType, named: Naming) -> pl.Series:
@@ -179,6 +195,8 @@ def exactly(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
             return by_items(series, dtype, lambda part, kind: exactly(part, kind, path))
         if given == pl.String():
             return _cast_texts(series, dtype, path)
+        if dtype == pl.String() and _is_written(given):
+            return _written(series)
         if isinstance(given, pl.Date | pl.Datetime) and isinstance(dtype, pl.Date | pl.Datetime):
             series = _without_zone(series, dtype, path)
             if isinstance(dtype, pl.Datetime) and dtype.time_zone and not getattr(series.dtype, "time_zone", None):
@@ -192,14 +210,30 @@ def exactly(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
     return found
 
 
+def _written(series: pl.Series) -> pl.Series:
+    """Numbers, dates, true and false as text that is parsed as the same again; numbers in decimal without an exponent."""
+    texts = series.cast(pl.String())
+    large = texts.str.contains("[0-9]e").fill_null(value=False) if series.dtype.is_float() else None
+    if large is None or not large.any():
+        return texts
+    digits = texts.filter(large).map_elements(lambda text: format(Decimal(text), "f"), return_dtype=pl.String())
+    return texts.scatter(large.arg_true(), digits)
+
+
 def _uncast(series: pl.Series, dtype: pl.DataType, path: str, error: BaseException) -> InvalidError:
     """By the first value that doesn't fit, else by the type that values of another one can't be made of."""
     given, wrong = series.dtype, _unfit(series, dtype)
     hint = _of_clocks(dtype) if _is_of_clocks(wrong, dtype) else _OF_TEXT if given == pl.String() else _HINT
     if len(wrong):
-        return _misfit(path, shorten(str(wrong[0])), dtype, hint)
+        return _misfit(path, _shown(wrong[0]), dtype, hint)
     is_another = _kind(given) != _kind(dtype) and not (given.is_nested() and dtype.is_nested())
     return _misfit(path, name_of_type(given) if is_another else shorten(str(error)), dtype, hint)
+
+
+def _shown(value: object) -> str:
+    """A value as text, in quotes if nothing of it could be seen."""
+    text = str(value)
+    return repr(text) if text and not text.strip() else shorten(text)
 
 
 def _unfit(series: pl.Series, dtype: pl.DataType) -> pl.Series:
@@ -213,6 +247,7 @@ def _unfit(series: pl.Series, dtype: pl.DataType) -> pl.Series:
 
 def _cast_texts(texts: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
     found = parsed(texts, dtype)
+    texts = _bare(texts, dtype)
     _expect_places(texts, dtype, path)
     if dtype.is_float():
         whole = texts.str.contains(r"^[+-]?\d+$").fill_null(value=False)
@@ -279,7 +314,11 @@ def _expect_places(texts: pl.Series, dtype: pl.DataType, path: str) -> None:
 
 
 def parsed(series: pl.Series, dtype: pl.DataType, *, strict: bool = True) -> pl.Series:
-    """Text as values of a type; what can't be read is null if it isn't `strict`, else an error of Polars."""
+    """Text as values of a type; what can't be read is null if it isn't `strict`, else an error of Polars.
+
+    Blanks around a value are passed over, except where text is wanted.
+    """
+    series = _bare(series, dtype)
     if isinstance(dtype, pl.Datetime):
         return _parsed_times(series, dtype, strict)
     if dtype == pl.Date():
@@ -293,6 +332,10 @@ def parsed(series: pl.Series, dtype: pl.DataType, *, strict: bool = True) -> pl.
             return lower.replace_strict(words, return_dtype=pl.Boolean())
         return lower.replace_strict(words, default=None, return_dtype=pl.Boolean())
     return series.cast(dtype, strict=strict)
+
+
+def _bare(texts: pl.Series, dtype: pl.DataType) -> pl.Series:
+    return texts if dtype in (pl.String, pl.Categorical, pl.Enum, pl.Binary) else texts.str.strip_chars()
 
 
 def _parsed_times(series: pl.Series, dtype: pl.Datetime, strict: bool) -> pl.Series:
@@ -337,8 +380,6 @@ def _lost(before: pl.Series, after: pl.Series) -> str:
         return ""
     if wanted == pl.Null():
         return "" if before.null_count() == len(before) else name_of_type(given)
-    if given.is_float() and wanted.is_integer():
-        return name_of_type(given)
     if _kind(given) != _kind(wanted) and not (given.is_integer() and wanted == pl.Boolean()):  # SQLite's 0 and 1
         return name_of_type(given)
     back = given
@@ -364,11 +405,10 @@ def _misfit(path: str, given: str, dtype: pl.DataType, hint: str = _HINT) -> Inv
 
 def _of_digits(given: str, dtype: pl.Decimal) -> str:
     """What to do with a number that a decimal can't hold; empty if it is none."""
-    try:
-        number = Decimal(given).normalize()
-        scale = max(dtype.scale, -int(number.as_tuple().exponent))
-    except (ArithmeticError, ValueError, TypeError):  # it is no number, or none that is finite
+    if not _NUMBER.fullmatch(given):
         return ""
+    number = Decimal(given).normalize()
+    scale = max(dtype.scale, -int(number.as_tuple().exponent))
     if max(number.adjusted() + 1, 0) + scale > MOST_DIGITS:
         told = f"No decimal holds it and {scale} places" if scale else "No decimal holds it"
         return f"{told}: make text of the column in the source, with mode='replace' if it has rows."

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from mainspring.data.ingestion.alignment import MOST_DIGITS, Naming, brought, first_unfit
-from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS, is_exact
+from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS, is_exact, text_of
 from mainspring.data.tables.nested import leaf_of
 from mainspring.data.tables.type_names import name_of_type
 from mainspring.errors import InvalidError, shorten
@@ -43,7 +43,9 @@ class Column:
             return self._floats(wanted)
         by_digits = isinstance(wanted, pl.Decimal | pl.Float32 | pl.String) and bytes not in kinds
         if is_plain and by_digits and kinds & {int, float} and self.told is None:
-            own = pl.Series(self.name, [None if value is None else _plain(value) for value in self.values], pl.String())
+            own = pl.Series(
+                self.name, [None if value is None else text_of(value) for value in self.values], pl.String()
+            )
         elif is_plain and self._holds_numbers(kinds, wanted):
             own = self._numbers()
         else:
@@ -164,8 +166,3 @@ def _depth(value: Value) -> int:
 
 def _of_one_type(dtype: pl.DataType | None) -> str:
     return f"values of one type{f', `{name_of_type(dtype)}`' if dtype is not None else ''}"
-
-
-def _plain(value: Value) -> str:
-    """A number as it is written in decimal, without an exponent."""
-    return format(Decimal(str(value)), "f") if isinstance(value, int | float) else str(value)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import polars as pl
 
 from mainspring.data.ingestion import lines
-from mainspring.data.ingestion.alignment import Naming, parsed
+from mainspring.data.ingestion.alignment import Naming
 from mainspring.data.ingestion.formats import Options
 from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS, holds_large, is_exact
 from mainspring.data.ingestion.source import Reading
@@ -146,8 +146,8 @@ class Delimited:
         except ERRORS_OF_POLARS:
             try:
                 frame = self._read(data, readable)  # types seen so far may widen
-            except ERRORS_OF_POLARS as error:
-                raise self._misfit(data, block, line, readable, error) from error
+            except ERRORS_OF_POLARS:  # what doesn't fit is named when the decided types are made of text
+                frame = self._read(data, dict.fromkeys(readable, pl.String()))
         self._expect_exact(frame, data, block, line)
         frame = self._with_codes(frame, data, even)
         empty = {name for name in header if name not in decided and frame[name].null_count() == frame.height}
@@ -177,27 +177,6 @@ class Delimited:
             null_values=list(options.null_values) or None, missing_columns="insert",
             infer_schema_length=None if infer else 0, try_parse_dates=options.dates,
         )  # fmt: skip
-
-    def _misfit(
-        self, data: bytes, block: bytes, line: int, types: dict[str, pl.DataType], error: Exception
-    ) -> InvalidError:
-        """The value that can't be read as its column's type, with its line."""
-        assert self.header is not None
-        try:
-            as_text = self._read_text(data, self.header)
-        except ERRORS_OF_POLARS:
-            return self._malformed(block, line, error)
-        for name, dtype in types.items():
-            if dtype == pl.String():
-                continue
-            read = parsed(as_text[name].str.strip_chars(), dtype, strict=False)
-            wrong = (read.is_null() & as_text[name].is_not_null()).arg_true()
-            if len(wrong):
-                row = int(wrong[0])
-                expected = f"a value of the column's type, `{str(dtype).lower()}`"
-                hint = "null_values=['…'] names texts that mean null."
-                return InvalidError(self._where(block, line, row, name), as_text[name][row], expected, hint)
-        return self._malformed(block, line, error)
 
     def _malformed(self, block: bytes, line: int, error: Exception) -> InvalidError:
         """The quote that is out of place, or what Polars says."""

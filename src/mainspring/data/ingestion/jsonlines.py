@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -13,7 +14,15 @@ import numpy as np
 import polars as pl
 
 from mainspring.data.ingestion.alignment import Naming
-from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS, expect_kinds
+from mainspring.data.ingestion.kinds import (
+    ERRORS_OF_POLARS,
+    Types,
+    expect_kinds,
+    expect_one_kind,
+    has_text,
+    texted,
+    texts_of,
+)
 from mainspring.data.ingestion.source import Reading
 from mainspring.data.ingestion.streams import Blocks
 from mainspring.errors import InvalidError, shorten
@@ -37,13 +46,11 @@ def json_frames(blocks: Blocks, reading: Reading) -> Iterator[tuple[pl.DataFrame
     Raises:
         InvalidError: a line holds no JSON object, or columns of it don't fit together; which, is named.
     """
-    overrides = {name: dtype for name, dtype in reading.types.items() if dtype.is_numeric() and not dtype.is_decimal()}
     for block in blocks:
         line = blocks.line
         _expect_flat(block, blocks.uri, line)
         try:
-            frame = _parsed(block, blocks.uri, line, overrides)
-            _expect_kinds(frame, block, blocks.uri, line, reading)
+            frame = _framed(block, blocks.uri, line, reading.types)
         except (msgspec.MsgspecError, RecursionError, *ERRORS_OF_POLARS) as error:  # e.g. half a surrogate pair
             raise _misfit(block, blocks.uri, line, error) from error
         position = LinePosition(blocks.taken_bytes, line + block.count(b"\n"))
@@ -66,30 +73,51 @@ def _depth(text: bytes) -> int:
     return int(np.cumsum(np.isin(signs, _OPENING) * 2 - 1).max(initial=0))
 
 
-def _parsed(block: bytes, uri: str, line: int, overrides: dict[str, pl.DataType]) -> pl.DataFrame:
-    if not block.strip():
-        return pl.DataFrame()
+def _framed(block: bytes, uri: str, line: int, types: Types) -> pl.DataFrame:
+    """The rows of a block; text is made only of what isn't text, or not of one kind, where a type was decided."""
+    texts = texts_of({name: dtype for name, dtype in types.items() if has_text(dtype)})
     try:
-        frame = pl.read_ndjson(block, infer_schema_length=None)
-        found = frame.schema
-        present = {name: dtype for name, dtype in overrides.items() if name in found and found[name] != dtype}
-        return pl.read_ndjson(block, infer_schema_length=None, schema_overrides=present) if present else frame
-    except ERRORS_OF_POLARS as error:
-        raise _misfit(block, uri, line, error) from error
+        if texts is not None:
+            msgspec.json.Decoder(texts).decode_lines(block)
+        frame = _parsed(block, types)
+    except (msgspec.ValidationError, *ERRORS_OF_POLARS):
+        rows = texted([row for _, row in _rows(block, uri, line)], types)
+        try:
+            frame = _parsed(b"".join(msgspec.json.encode(row) + b"\n" for row in rows), types)
+        except ERRORS_OF_POLARS:
+            places = (where for where, _ in _rows(block, uri, line))
+            expect_one_kind(zip(places, rows, strict=True), types)
+            raise
 
-
-def _expect_kinds(frame: pl.DataFrame, block: bytes, uri: str, line: int, reading: Reading) -> None:
     def hold(texts: Any) -> None:
         msgspec.json.Decoder(texts).decode_lines(block)
 
-    free = [name for name, dtype in reading.types.items() if dtype == pl.String()]
-    expect_kinds(frame, free, hold, lambda: _rows(block, uri, line))
+    expect_kinds(frame, types, hold, lambda: _rows(block, uri, line))
+    return frame
+
+
+def _parsed(block: bytes, types: Types) -> pl.DataFrame:
+    if not block.strip():
+        return pl.DataFrame()
+    frame = pl.read_ndjson(block, infer_schema_length=None)
+    # Digits that a float of 64 bits holds are cut if it becomes one of 32; read as such they mean the nearest one.
+    short = [name for name, dtype in frame.schema.items() if dtype == pl.Float64() and types.get(name) == pl.Float32()]
+    overrides = dict.fromkeys(short, pl.Float32())
+    return pl.read_ndjson(block, infer_schema_length=None, schema_overrides=overrides) if short else frame
 
 
 def _rows(block: bytes, uri: str, line: int) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, text in enumerate(block.split(b"\n"), line + 1):
         if text.strip():
-            yield f"{uri}, line {number}", msgspec.json.decode(text)
+            msgspec.json.decode(text, type=dict[str, Any])  # stricter than what keeps the first of two values of a name
+            yield f"{uri}, line {number}", json.loads(text, object_pairs_hook=_first_values)
+
+
+def _first_values(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        found.setdefault(name, value)
+    return found
 
 
 def _line_of(block: bytes, uri: str, line: int, row: int) -> str:

@@ -1,10 +1,12 @@
 """Values of JSON, held to the types that Polars gave their columns: of anything among texts it makes text, and it rounds
 whole numbers among floats. Whether it comes to that depends on where blocks end, so both are refused, wherever they do.
+Where text is decided on, text is made of whatever comes, by one rule for all sources.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from decimal import Decimal
 from typing import Any, TypedDict
 
 import msgspec
@@ -15,6 +17,12 @@ from mainspring.errors import InvalidError
 ERRORS_OF_POLARS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 """All that reading may end with; a panic of its native code is no error by Python's classes."""
 
+Types = Mapping[str, pl.DataType]
+_KINDS = {
+    bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object",
+}  # fmt: skip
+_TEXT = "text, as in other lines"
+_CAST = "Make it of one kind in the source."
 _EXACT = 1 << 53  # up to here each whole number is a float of its own
 
 
@@ -39,47 +47,126 @@ def holds_large(series: pl.Series) -> bool:
     return series.dtype.is_float() and bool((series.abs() >= _EXACT).any())
 
 
+def text_of(value: Any) -> Any:
+    """A value of JSON as text: numbers in decimal without an exponent, lists and objects as JSON; times and such as they are.
+
+    >>> text_of(5), text_of(2.50), text_of(1e20), text_of(True), text_of({"a": [1]})
+    ('5', '2.5', '100000000000000000000', 'true', '{"a":[1]}')
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float | Decimal):
+        return format(Decimal(str(value)), "f")
+    return msgspec.json.encode(value).decode() if isinstance(value, dict | list) else value
+
+
+def texted(rows: list[dict[str, Any]], types: Types) -> list[dict[str, Any]]:
+    """Rows with texts where the decided types have text, and in a column of several kinds, which is to be parsed."""
+    for name, dtype in types.items():
+        if has_text(dtype):
+            rows = [{**row, name: _texted(row[name], dtype)} if name in row else row for row in rows]
+        elif not dtype.is_nested() and _is_mixed(row.get(name) for row in rows):
+            rows = [{**row, name: _as_written(row[name])} if row.get(name) is not None else row for row in rows]
+    return rows
+
+
+def _is_mixed(values: Iterable[Any]) -> bool:
+    return len({_kind_of(value) for value in values if value is not None}) > 1
+
+
+def _as_written(value: Any) -> Any:
+    """As text that is parsed: of a whole number without what is behind its point."""
+    return text_of(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+def _texted(value: Any, dtype: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(dtype, pl.Struct) and isinstance(value, Mapping):
+        return {**value, **{f.name: _texted(value[f.name], f.dtype) for f in dtype.fields if f.name in value}}
+    if isinstance(dtype, pl.List) and isinstance(value, list):
+        return [_texted(each, dtype.inner) for each in value]
+    return text_of(value) if dtype == pl.String() else value
+
+
+def has_text(dtype: Any) -> bool:
+    """Whether there is text in a type, as deep as it is."""
+    return _text_of(dtype) is not None
+
+
+def expect_one_kind(rows: Iterable[tuple[str, Mapping[str, Any]]], types: Types) -> None:
+    """Refuse the first value that is of another kind than those before it, by its row and column."""
+    kinds: dict[str, str] = {}
+    for where, row in rows:
+        for path, value in _parts_of(row, ""):
+            kind = _kind_of(value)
+            if kinds.setdefault(path, kind) != kind:
+                name = path.partition(".")[0].partition("[")[0]
+                hint = _CAST if name in types else f"types={{{name!r}: 'str'}} makes text of the column."
+                place = f"{where}, column `{path.replace('[]', '')}`"
+                raise InvalidError(place, text_of(value), f"{kinds[path]}, as in the rows before", hint)
+
+
+def _parts_of(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """What a value holds, with its path; without nulls."""
+    if isinstance(value, Mapping):
+        parts = [(f"{path}.{name}" if path else name, each) for name, each in value.items()]
+    else:
+        parts = [(f"{path}[]", each) for each in value] if isinstance(value, list) else []
+    for inner, each in parts:
+        if each is not None:
+            yield inner, each
+            yield from _parts_of(each, inner)
+
+
+def _kind_of(value: Any) -> str:
+    return _KINDS.get(type(value), f"a {type(value).__name__}")
+
+
 def expect_kinds(
     frame: pl.DataFrame,
-    free: Collection[str],
+    decided: Collection[str],
     hold: Callable[[Any], object],
     rows: Callable[[], Iterable[tuple[str, Mapping[str, Any]]]],
 ) -> None:
-    """Hold the rows of a frame to its types, except for the columns of which text may be made.
+    """Hold the rows of a frame to its types; those of columns that are decided are held to them later.
 
     `hold` decodes or converts the rows by the rules of msgspec to a type; `rows` gives them one by one, with their places.
 
     Raises:
         InvalidError: a value is no text as others of its column are, or a whole number that floats don't hold.
     """
-    schema = {name: dtype for name, dtype in frame.schema.items() if name not in free}
-    texts = _texts_of(schema)
+    texts = texts_of(frame.schema, free=decided)
     try:
         if texts is not None:
             hold(texts)
-        is_suspect = any(holds_large(frame[name]) for name in schema)
+        is_suspect = any(holds_large(frame[name]) for name in frame.columns)
     except msgspec.ValidationError:
         is_suspect = True
     if not is_suspect:
         return
     for where, row in rows():
-        for path, value, expected in _odd(row, pl.Struct(schema), ""):
+        for path, value, expected in _odd(row, pl.Struct(frame.schema), ""):
             name = path.partition(".")[0]
+            if name in decided and expected == _TEXT:
+                continue
             raise InvalidError(
                 f"{where}, column `{path}`", value, expected, f"types={{{name!r}: 'str'}} makes text of the column."
             )
 
 
-def _texts_of(fields: Mapping[str, Any]) -> Any:
-    """What msgspec holds rows to: text, where a column has text; None if there is none."""
-    found = {name: inner for name, dtype in fields.items() if (inner := _text_of(dtype)) is not None}
+def texts_of(fields: Mapping[str, Any], free: Collection[str] = ()) -> Any:
+    """What msgspec holds rows to: text, where a column has text, of `free` ones whatever can be decoded; None if none has."""
+    found = {
+        name: Any if name in free else inner for name, dtype in fields.items() if (inner := _text_of(dtype)) is not None
+    }
     # Keys may be any text, which only this form allows; those that aren't named are passed over.
     return TypedDict("Row", found, total=False) if found else None  # type: ignore[operator]  # mypy wants it as a literal
 
 
 def _text_of(dtype: Any) -> Any:
     if isinstance(dtype, pl.Struct):
-        inner = _texts_of({field.name: field.dtype for field in dtype.fields})
+        inner = texts_of({field.name: field.dtype for field in dtype.fields})
     elif isinstance(dtype, pl.List):
         inner = _text_of(dtype.inner)
         inner = None if inner is None else list[inner]  # type: ignore[valid-type]  # made while it runs
@@ -99,6 +186,6 @@ def _odd(value: Any, dtype: Any, path: str) -> Iterator[tuple[str, Any, str]]:
         for each in value:
             yield from _odd(each, dtype.inner, path)
     elif dtype == pl.String() and not isinstance(value, str):
-        yield path, value, "text, as in other lines"
+        yield path, value, _TEXT
     elif dtype in (pl.Float64(), pl.Float32()) and isinstance(value, int) and not is_exact(value):
         yield path, value, "a number that a float holds exactly, as others of its column are no whole ones"

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS, expect_kinds
+from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS, expect_kinds, expect_one_kind, texted
 from mainspring.data.ingestion.source import Reading
 from mainspring.errors import InvalidError, shorten
 
@@ -18,12 +18,13 @@ def frame_of(records: list[dict[str, Any]], origin: str, reading: Reading) -> pl
     Raises:
         InvalidError: the values of a column are of several kinds; it is named.
     """
+    records = texted(records, reading.types)
+    rows = [(f"{origin}, record {number}", record) for number, record in enumerate(records, 1)]
     names = {name for record in records for name in record}
-    plain = {name: dtype for name, dtype in reading.types.items() if dtype.is_numeric() and not dtype.is_decimal()}
-    overrides = {name: dtype for name, dtype in plain.items() if name in names}
-    if name := _mixed(records):  # Polars would make text of them
-        kinds = " and ".join(sorted({type(each[name]).__name__ for each in records if each.get(name) is not None}))
-        raise InvalidError(f"{origin}, column `{name}`", kinds, "values of one type")
+    short = {name for name, dtype in reading.types.items() if dtype == pl.Float32()} & names
+    floats = [name for name in short if any(type(record.get(name)) is float for record in records)]
+    overrides = dict.fromkeys(floats, pl.Float32())
+    expect_one_kind(rows, reading.types)  # Polars would make text of them
     try:
         frame = pl.from_dicts(records, infer_schema_length=None, schema_overrides=overrides, strict=True)
     except (TypeError, OverflowError, *ERRORS_OF_POLARS) as error:
@@ -32,14 +33,5 @@ def frame_of(records: list[dict[str, Any]], origin: str, reading: Reading) -> pl
     def hold(texts: Any) -> None:
         msgspec.convert(records, list[texts])
 
-    expect_kinds(frame, (), hold, lambda: ((origin, record) for record in records))
+    expect_kinds(frame, reading.types, hold, lambda: rows)
     return frame
-
-
-def _mixed(records: list[dict[str, Any]]) -> str:
-    """The first column with values of several kinds."""
-    for name in dict.fromkeys(name for record in records for name in record):
-        kinds = {type(record[name]) for record in records if record.get(name) is not None}
-        if len(kinds) > 1 and kinds != {int, float}:
-            return name
-    return ""
