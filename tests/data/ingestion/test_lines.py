@@ -108,6 +108,39 @@ def test_a_date_with_the_day_first_is_refused(raw: Path) -> None:
         ingest(raw, to="days", types={"day": "date"})
 
 
+@pytest.mark.parametrize(
+    ("texts", "dtype"),
+    [
+        (["2024-01-02", "2024-12-31"], "date"), (["01/02/2024", "03/04/2024"], "str"), (["31.12.2024"], "str"),
+        (["2024/01/02"], "str"), (["2024-01-02", "01-02-2024"], "str"), (["2024-02-30"], "str"), (["20240102"], "i64"),
+        (["2024-01-02T10:00", "2024-01-02 10:00:00.5"], "datetime[us]"), (["01/02/2024 10:00"], "str"),
+        (["2024-01-02T10:00Z", "2024-01-02 10:00:00+02:00"], "datetime[us, UTC]"), (["2024-01-02", "late"], "str"),
+        (["2024-01-02T10:00Z", "2024-01-02T10:00"], "str"), (["2024-01-02T10:00:00.1234567"], "str"),
+        (["10:00:00", "23:59:59.5"], "time"), (["2024-01-02", "2024-01-02T10:00"], "str"),
+    ],
+)  # fmt: skip
+def test_dates_that_are_looked_for_have_the_year_first(raw: Path, texts: list[str], dtype: str) -> None:
+    (raw / "a.csv").write_text("n,at\n" + "".join(f"1,{each}\n" for each in [*texts, ""]))
+    ingest(raw, to="times", dates=True)
+    assert dict(dataset("times").latest().schema)["at"] == dtype
+    found = [None if each is None else str(each) for each in dataset("times").to_polars()["at"]]
+    assert dtype not in ("str", "date") or found == [*texts, None]
+
+
+def test_dates_that_were_found_in_a_block_are_looked_for_in_those_behind_it(
+    raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(streams, "_READ_BYTES", 1)
+    (raw / "a.csv").write_text("n,at\n1,2024-01-02\n2,2024-12-31\n3,01/02/2024\n")
+    with pytest.raises(
+        InvalidError, match=r"a\.csv, column `at`: `str` is not its type .*`date`.* types={'at': 'str'}"
+    ):
+        ingest(raw, to="times", dates=True)
+    ingest(raw, to="times", dates=True, types={"at": "str"})
+    assert dataset("times").to_polars()["at"].to_list() == ["2024-01-02", "2024-12-31", "01/02/2024"]
+
+
 def test_a_value_of_a_file_without_lines_is_named_with_its_row(raw: Path) -> None:
     pl.DataFrame({"x": ["2020-01-01 10:00", None, "10:00"]}).write_parquet(raw / "a.parquet")
     with pytest.raises(InvalidError, match=r"a\.parquet, row 3, column `x`: `10:00` is not its type, `datetime\[us\]`"):

@@ -12,12 +12,19 @@ from typing import NamedTuple
 import polars as pl
 
 from mainspring.data.ingestion import lines
-from mainspring.data.ingestion.alignment import Naming
+from mainspring.data.ingestion.alignment import Naming, parsed
 from mainspring.data.ingestion.formats import Options
 from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS, holds_large, is_exact
 from mainspring.data.ingestion.source import Reading
 from mainspring.data.ingestion.streams import Blocks
 from mainspring.errors import InvalidError, listed, shorten
+
+_DAY, _CLOCK = "[0-9]{4}-[0-9]{2}-[0-9]{2}", "[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?"
+_TIMES = (
+    (f"^{_DAY}$", pl.Date()), (f"^{_DAY}[T ]{_CLOCK}$", pl.Datetime("us")),
+    (f"^{_DAY}[T ]{_CLOCK}(Z|[+-][0-9]{{2}}:?[0-9]{{2}})$", pl.Datetime("us", "UTC")),
+    ("^[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?$", pl.Time()),
+)  # fmt: skip
 
 
 class Position(NamedTuple):
@@ -142,14 +149,15 @@ class Delimited:
         data = text.getvalue().encode() + even
         try:
             found = self._read_seen(data, readable)
-            frame = self._read(data, readable | self._seen) if found is None else found
+            seen = {name: _readable(dtype) for name, dtype in self._seen.items()}
+            frame = self._read(data, readable | seen) if found is None else found
         except ERRORS_OF_POLARS:
             try:
                 frame = self._read(data, readable)  # types seen so far may widen
             except ERRORS_OF_POLARS:  # what doesn't fit is named when the decided types are made of text
                 frame = self._read(data, dict.fromkeys(readable, pl.String()))
         self._expect_exact(frame, data, block, line)
-        frame = self._with_codes(frame, data, even)
+        frame = self._with_times(self._with_codes(frame, data, even))
         empty = {name for name in header if name not in decided and frame[name].null_count() == frame.height}
         self._seen.update(
             (name, dtype) for name, dtype in frame.schema.items() if name not in decided and name not in empty
@@ -161,7 +169,7 @@ class Delimited:
         long as reading, even for columns whose types are given.
         """
         assert self.header is not None
-        types = {**self._seen, **types}
+        types = {name: _readable(dtype) for name, dtype in self._seen.items()} | types
         unseen = [name for name in self.header if name not in types]
         if len(unseen) == len(self.header):
             return None
@@ -175,7 +183,7 @@ class Delimited:
         return pl.read_csv(
             data, columns=columns, separator=options.separator, quote_char=options.quote or None, schema_overrides=types,
             null_values=list(options.null_values) or None, missing_columns="insert",
-            infer_schema_length=None if infer else 0, try_parse_dates=options.dates,
+            infer_schema_length=None if infer else 0,
         )  # fmt: skip
 
     def _malformed(self, block: bytes, line: int, error: Exception) -> InvalidError:
@@ -224,6 +232,13 @@ class Delimited:
         texts = self._read_text(data, led)
         return frame.with_columns(texts[name] for name in led if texts[name].str.contains(r"^[+-]?0\d").any())
 
+    def _with_times(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The frame with the types of times for texts that are such, if they are looked for and nothing was decided."""
+        texts = [
+            name for name, dtype in frame.schema.items() if dtype == pl.String() and name not in self.reading.types
+        ]
+        return frame.with_columns(_timed(frame[name]) for name in texts) if self.options.dates else frame
+
     def _read_text(self, data: bytes, names: list[str]) -> pl.DataFrame:
         return self._read(data, dict.fromkeys(names, pl.String()), infer=False, columns=names)
 
@@ -240,3 +255,12 @@ class Delimited:
 def _readable(dtype: pl.DataType) -> pl.DataType:
     """The type that Polars reads a column as, from which the decided one is made afterwards."""
     return dtype if dtype.is_integer() or dtype.is_float() or dtype == pl.Boolean() else pl.String()
+
+
+def _timed(texts: pl.Series) -> pl.Series:
+    """Texts as the times that all of them are by ISO 8601, else as they are. Polars would take the day to come first, too."""
+    for expression, dtype in _TIMES:
+        if texts.str.contains(expression).all() and texts.null_count() < len(texts):
+            found = parsed(texts, dtype, strict=False)
+            return found if found.null_count() == texts.null_count() else texts
+    return texts

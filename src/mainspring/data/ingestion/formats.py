@@ -22,7 +22,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     `encoding` is `auto` (UTF-8, or what a byte-order mark says) or declared, and so is `separator` (a comma, or a tab if the
     name says so). `ragged="pad"` fills lines that are short with
-    nulls; long ones are an error always. `dates` looks for dates in text columns of CSV. `sheet` is Excel's, the first if
+    nulls; long ones are an error always. `dates` looks for dates and times of ISO 8601 in text columns of CSV. `sheet` is Excel's, the first if
     empty. `changed` is what becomes of a file that was read before and differs now: `refuse`, or be read `again`; an
     upsert reads it again without being told.
     """
