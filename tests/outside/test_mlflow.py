@@ -21,10 +21,15 @@ from urllib.request import urlopen
 
 import pytest
 
+from mainspring.errors import NotAllowedError
+from mainspring.models import allow_pickle, export_onnx
+from mainspring.serving import bind, load_predictor
 from mainspring.testing.processes import start_server
+from mainspring.workspace import Workspace, using
 from tests.outside.environments import Environment, environment
 
 SCRIPT = Path(__file__).parent / "mlflow_script.py"
+SERVING_SCRIPT = Path(__file__).parent / "mlflow_serving_script.py"
 TORCH_SCRIPT = Path(__file__).parent / "mlflow_torch_script.py"
 SERVER = """
 from mainspring.server import serve
@@ -133,6 +138,24 @@ def test_what_pytorch_logs_by_itself_is_the_same_in_both_servers(tmp_path: Path)
     with theirs(client, tmp_path / "theirs") as address:
         assert found == seen(trainer, address, tmp_path / "theirs", script=TORCH_SCRIPT)
     assert found["loaded"]
+
+
+@pytest.mark.timeout(1_200)
+def test_what_a_client_registers_is_served_with_the_clients_own_predictions(
+    client: Environment, tmp_path: Path
+) -> None:
+    with ours(tmp_path) as address:
+        told = seen(client, address, tmp_path, script=SERVING_SCRIPT)
+    rows = told.pop("rows")
+    with Workspace.open(tmp_path) as workspace, using(workspace):
+        with pytest.raises(NotAllowedError, match=r"models allow-pickle REF.*models convert REF"):
+            load_predictor("pickled/1")
+        allow_pickle("pickled/1", note="ours")
+        for name, each in told.items():
+            assert each["seen"] == ["READY", True, True], name
+            bind(name, f"{name}@live", version=f"{name}/1")
+            assert load_predictor(f"{name}@live")(rows) == each["predicted"], name
+        assert export_onnx("trees/1").largest_error < 1e-6
 
 
 @pytest.mark.timeout(1_200)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from mainspring.artifacts import meaning_digest
-from mainspring.errors import InvalidError, MainspringError, NotAllowedError
+from mainspring.errors import InvalidError, MainspringError, NotAllowedError, shorten
 from mainspring.ledger import is_replay
 from mainspring.models._rules import check_model_name, check_tags, check_text
 from mainspring.models._store import ModelStore
@@ -21,6 +21,8 @@ from mainspring.runs.files import RunFile, RunFiles, checked_path
 from mainspring.secrets import redact
 from mainspring.store import BlobStore
 from mainspring.workspace import Workspace, current_workspace
+
+_AGAIN = "Register the model itself, or the folder that it lies in by mainspring.models.register_folder(...)."
 
 
 def register_folder(
@@ -56,9 +58,11 @@ def register_folder(
 
 def create_version(
     name: str, files: Files, *, run: str | None = None, source: str = "", description: str = "",
-    tags: Mapping[str, str] | None = None, workspace: Workspace | None = None,
+    tags: Mapping[str, str] | None = None, came_from: Sequence[str] = (), workspace: Workspace | None = None,
 ) -> ModelVersion:  # fmt: skip
     """Record a new version of a model from files whose blobs are there, by their paths in the folder; there may be none.
+
+    They are read as `register_folder` reads them. `came_from` are nodes of the lineage.
 
     Raises:
         InvalidError: the name, a path or a tag can't be kept.
@@ -67,32 +71,56 @@ def create_version(
     said = {"description": check_text("description", description), "tags": check_tags(tags or {})}
     kept = {checked_path(path): RunFile(path, False, each.size_bytes, each.digest) for path, each in files.items()}
     fields = {"run": run, "source": check_text("source", source), "note": ""} | said
-    return _record(kept, name, fields, workspace or current_workspace(), always=True)
+    return _record(kept, name, fields, workspace or current_workspace(), came_from, always=True)
 
 
-def _record(files: Files, name: str, fields: dict[str, Any], workspace: Workspace, *, always: bool) -> ModelVersion:
+def complete_version(version: ModelVersion, files: Files, workspace: Workspace) -> ModelVersion:
+    """Give a version that was recorded before its files were all there what they are now, and read the model in them."""
+    store, kept = ModelStore(workspace.database, workspace.ledger), RunFiles(workspace)
+    content, loadable = _read(files, version.source, workspace)
+    content["needs"] = _needs(loadable, files, content["refusal"], workspace)
+    with store.database.transaction() as tx:
+        kept.remove(tx, version.id)
+        kept.name(tx, version.id, list(files.values()))
+        return store.change_version(tx, store.version(version.id), "completed", **content)
+
+
+def _record(
+    files: Files, name: str, fields: dict[str, Any], workspace: Workspace, came_from: Sequence[str] = (), *, always: bool
+) -> ModelVersion:  # fmt: skip
     name, store, kept = check_model_name(name), ModelStore(workspace.database, workspace.ledger), RunFiles(workspace)
-    said, refusal = read_said(files, workspace.blobs)
-    loadable = None
-    if said is not None:
-        loadable, refusal = read_model(said, files, workspace)
-    content = _content_digest(files, said)
-    version = ModelVersion(
-        id="", name=name, number=0, content_digest=content, files=content or None, refusal=refusal,
-        encoded=loadable.encoded if loadable else None, signature=loadable.signature if loadable else None,
-        input_kind=loadable.input_kind if loadable else "records",
-        input_example=workspace.blobs.put(msgspec.json.encode(loadable.example)) if loadable and loadable.example else None,
-        metrics={}, evaluation=None, gates=None, features=None, created_at=0, actor="", **fields,
-    )  # fmt: skip
+    content, loadable = _read(files, fields["source"], workspace)
     if is_replay():
-        known = store.find("m.name = ? AND v.content_digest = ?", (name, content))
+        known = store.find("m.name = ? AND v.content_digest = ?", (name, content["content_digest"]))
         if known is None:
             raise NotAllowedError(
                 f"A replay registers nothing, and no version of `{name}` has these files: it differs."
             )
         return known
-    version = msgspec.structs.replace(version, needs=_needs(loadable, files, refusal, workspace))
-    return store.add(version, always=always, also=lambda tx, made: kept.name(tx, made.id, list(files.values())))
+    version = ModelVersion(
+        id="", name=name, number=0, metrics={}, evaluation=None, gates=None, features=None, created_at=0, actor="",
+        needs=_needs(loadable, files, content["refusal"], workspace), **content, **fields,
+    )  # fmt: skip
+    return store.add(
+        version, came_from, always=always, also=lambda tx, made: kept.name(tx, made.id, list(files.values()))
+    )
+
+
+def _read(files: Files, source: str, workspace: Workspace) -> tuple[dict[str, Any], Loadable | None]:
+    """What a version records of a folder and the model in it, by the names of its fields, and the model if it loads."""
+    said, refusal = read_said(files, workspace.blobs)
+    loadable = None
+    if said is not None:
+        loadable, refusal = read_model(said, files, workspace)
+    elif not files and "/" in source:  # of a prompt MLflow's clients say `dummy-source`
+        refusal = f"there were no files at `{shorten(source, 100)}`, or none that are read here. {_AGAIN}"
+    digest = _content_digest(files, said)
+    return {
+        "content_digest": digest, "files": digest or None, "refusal": refusal,
+        "encoded": loadable.encoded if loadable else None, "signature": loadable.signature if loadable else None,
+        "input_kind": loadable.input_kind if loadable else "records",
+        "input_example": workspace.blobs.put(msgspec.json.encode(loadable.example)) if loadable and loadable.example else None,
+    }, loadable  # fmt: skip
 
 
 def _needs(loadable: Loadable | None, files: Files, refusal: str, workspace: Workspace) -> ResourceNeeds | None:
@@ -114,7 +142,7 @@ def _content_digest(files: Files, said: MLModel | None) -> str:
 def read_said(files: Files, blobs: BlobStore) -> tuple[MLModel | None, str]:
     """What the folder says of its model, or why that isn't known."""
     if FILE not in files:
-        return None, f"it has no `{FILE}` file." if files else ""
+        return None, f"it has no `{FILE}` file. {_AGAIN}" if files else ""
     try:
         return read_mlmodel(blobs.read(files[FILE].digest or "")), ""
     except MainspringError as error:

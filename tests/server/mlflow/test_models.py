@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
+from sklearn.tree import DecisionTreeClassifier
 
 from mainspring.errors import NotAllowedError
-from mainspring.models import alias_history, get_model_version, load_model, move_bound_alias
+from mainspring.models import (
+    Predictor,
+    alias_history,
+    get_model_version,
+    load_model,
+    move_bound_alias,
+    register_folder,
+)
+from mainspring.runs.files import RunFiles
 from mainspring.workspace import Workspace
+from tests.models.mlflow_folders import LATE, TABLE, folder
 from tests.server.conftest import Client
 
 
@@ -67,9 +80,84 @@ def test_a_version_keeps_its_files_when_the_logged_model_goes(client: Client, re
     assert (refused.status_code, refused.json()["error_code"]) == (403, "PERMISSION_DENIED")
 
 
-def test_a_version_that_is_only_files_is_not_loaded(registered: str, workspace: Workspace) -> None:
-    with pytest.raises(NotAllowedError, match="MLflow"):
+def test_a_version_whose_model_runs_code_is_not_loaded(registered: str, workspace: Workspace) -> None:
+    with pytest.raises(NotAllowedError, match=r"Python code of its own.*register\(\.\.\.\)"):
         load_model(f"{registered}/1", workspace)
+
+
+def log(client: Client, folder: Path) -> str:
+    """A logged model with the files of a folder, which isn't ended."""
+    model: str = client.post("logged-models", experiment_id="0", name="m")["model"]["info"]["model_id"]
+    for file in folder.iterdir():
+        assert client.file("PUT", f"0/models/{model}/artifacts/{file.name}", file.read_bytes()).status_code == 200
+    return model
+
+
+def register(client: Client, model: str) -> dict[str, Any]:
+    client.post("registered-models/create", name="late")
+    said: dict[str, Any] = {"name": "late", "source": f"models:/{model}", "tags": [{"key": "a", "value": "b"}]}
+    found: dict[str, Any] = client.post("model-versions/create", model_id=model, **said)["model_version"]
+    return found
+
+
+def test_the_model_of_a_clients_version_is_read_as_that_of_a_folder(
+    client: Client, workspace: Workspace, tmp_path: Path
+) -> None:
+    tree = DecisionTreeClassifier().fit(TABLE, LATE)
+    model = log(client, folder(tmp_path / "skops", tree))
+    told = register(client, model)
+    version = get_model_version("late/1", workspace)
+    assert version == register_folder(tmp_path / "skops", "late", workspace=workspace)
+    records = TABLE.to_dict("records")
+    assert Predictor.load(version, workspace.blobs, workspace=workspace)(records) == LATE
+    assert (version.refusal, version.needs is not None, version.tags) == ("", True, {"a": "b"})
+    assert (told["source"], told["status"], told["tags"]) == (
+        f"models:/{model}", "READY", [{"key": "a", "value": "b"}]
+    )  # fmt: skip
+
+
+@pytest.mark.one_backend("what is read is not of the store")
+def test_a_clients_pickle_says_how_it_is_allowed_and_converted(
+    client: Client, workspace: Workspace, tmp_path: Path
+) -> None:
+    register(client, log(client, folder(tmp_path / "it", DecisionTreeClassifier().fit(TABLE, LATE), "pickle")))
+    with pytest.raises(NotAllowedError, match=r"models allow-pickle REF.*models convert REF"):
+        load_model("late/1", workspace)
+
+
+@pytest.mark.one_backend("what is read is not of the store")
+def test_a_version_of_a_model_that_is_still_written_is_read_when_that_ends(
+    client: Client, workspace: Workspace, tmp_path: Path
+) -> None:
+    written = folder(tmp_path / "it", DecisionTreeClassifier().fit(TABLE, LATE))
+    (written / "MLmodel").rename(tmp_path / "MLmodel")
+    model = log(client, written)
+    register(client, model)
+    with pytest.raises(NotAllowedError, match="no `MLmodel` file"):
+        load_model("late/1", workspace)
+    client.file("PUT", f"0/models/{model}/artifacts/MLmodel", (tmp_path / "MLmodel").read_bytes())
+    client.post(f"logged-models/{model}", method="PATCH", status="LOGGED_MODEL_READY")
+    assert load_model("late/1", workspace).predict(TABLE).tolist() == LATE
+    assert sorted(RunFiles(workspace).walk(get_model_version("late/1", workspace).id)) == sorted(
+        ["MLmodel", *(each.name for each in written.iterdir())]
+    )
+
+
+@pytest.mark.one_backend("what is read is not of the store")
+def test_a_version_of_files_elsewhere_says_so(client: Client, workspace: Workspace) -> None:
+    client.post("registered-models/create", name="late")
+    client.post("model-versions/create", name="late", source="s3://bucket/model")
+    with pytest.raises(NotAllowedError, match=r"no files at `s3://bucket/model`.*register_folder"):
+        load_model("late/1", workspace)
+
+
+@pytest.mark.one_backend("a path is checked before it reaches a store")
+def test_a_path_of_a_folder_is_no_place_for_a_file(client: Client) -> None:
+    """Clients send `plots/#1.png` as `plots/`, as what follows is a fragment of an address."""
+    run = client.run()
+    refused = client.file("PUT", f"0/{run}/artifacts/plots/", b"one")
+    assert (refused.status_code, refused.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert client.get("artifacts/list", run_id=run)["files"] == []
 
 
 def test_a_bound_alias_is_not_a_clients_to_move(client: Client, registered: str, workspace: Workspace) -> None:

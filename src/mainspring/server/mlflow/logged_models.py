@@ -8,6 +8,7 @@ import msgspec
 
 from mainspring.errors import InvalidError
 from mainspring.models.logged import LoggedMetric, LoggedModel
+from mainspring.server.mlflow import model_versions
 from mainspring.server.mlflow.records import Records, address
 from mainspring.server.mlflow.wire import Pair, Route, Told, mapped, ms, number, paged, pairs
 
@@ -86,7 +87,11 @@ def _finalize(records: Records, asked: _Finalize) -> Told:
     status = _STATUSES.get(str(asked.status))
     if status is None:
         raise InvalidError("status", asked.status, f"one of {', '.join(_TOLD.values())}")
-    return _one(records, records.logged.finalize(asked.model_id, status))
+    was = records.logged.get(asked.model_id).status
+    model = records.logged.finalize(asked.model_id, status)
+    if status == "READY" != was:
+        model_versions.complete(records, model.id)
+    return _one(records, model)
 
 
 def _set_tags(records: Records, asked: _Tags) -> Told:

@@ -1,7 +1,7 @@
 """Versions of registered models, as MLflow's clients make and read them.
 
 A version keeps files of its own, named by the blobs of the run or logged model that it came from, so that it stays whole when
-those are deleted. Mainspring records it, but does not load what MLflow pickled.
+those are deleted. The model in them is read as that of any folder of MLflow; what MLflow pickled is not opened.
 """
 
 from __future__ import annotations
@@ -13,19 +13,17 @@ import msgspec
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError
 from mainspring.ledger import is_replay
 from mainspring.models import versions
+from mainspring.models.folder import complete_version, create_version
 from mainspring.models.registry import get_model_version
 from mainspring.models.version import ModelVersion
 from mainspring.runs.files import RunFile
 from mainspring.server.mlflow.records import Records, address
 from mainspring.server.mlflow.wire import Pair, Route, Told, mapped, ms, pairs
-from mainspring.store import Transaction
-from mainspring.store.blobs import blob_digest
 
 _LOGGED = re.compile(r"models:/(?P<model>m-[0-9a-f]{32})(?:/(?P<path>.*))?")
 _OF_RUN = re.compile(r"runs:/(?P<run>[0-9a-f]{32})(?:/(?P<path>.*))?")
 _OF_VERSION = re.compile(r"models:/(?P<name>[^/@:]+)/(?P<number>\d{1,9})")
 _PROXIED = "mlflow-artifacts:/"
-_REFUSAL = "It came from an MLflow client as files: load it with MLflow, or register the model itself to serve it here."
 
 
 class _Create(msgspec.Struct, frozen=True):
@@ -100,19 +98,11 @@ def _create(records: Records, asked: _Create) -> Told:
     if run:
         records.run(run)
     files = _files(records, owner, folder)
-    digest = blob_digest(msgspec.json.encode([[each.path, each.digest] for each in files])) if files else ""
-    version = ModelVersion(
-        id="", name=asked.name, number=0, content_digest=digest, encoded=None, signature=None, input_kind="records",
-        input_example=None, metrics={}, evaluation=None, gates=None, features=None, created_at=0, actor="", note="",
-        description=asked.description, tags=mapped(asked.tags), run=run or None, source=asked.source,
-        files=digest or None, refusal=_REFUSAL,
-    )  # fmt: skip
-
-    def also(tx: Transaction, made: ModelVersion) -> None:
-        records.files.name(tx, made.id, files)
-
     records.models.model(asked.name)
-    made = records.models.add(version, [owner] if owner else [], also=also, always=True)
+    made = create_version(
+        asked.name, {each.path: each for each in files}, run=run or None, source=asked.source, tags=mapped(asked.tags),
+        description=asked.description, came_from=[owner] if owner else [], workspace=records.workspace,
+    )  # fmt: skip
     if logged is not None:
         _note_on(records, logged.id, made)
     return {"model_version": told(records, made)}
@@ -148,6 +138,15 @@ def _files(records: Records, owner: str, folder: str) -> list[RunFile]:
                 return list(records.files.walk(model.id).values())
     skip = len(folder) + 1 if folder else 0
     return [msgspec.structs.replace(each, path=path[skip:]) for path, each in found.items()]
+
+
+def complete(records: Records, model_id: str) -> None:
+    """Read the versions again that were made of a logged model before it was whole."""
+    for version in records.models.select("v.source LIKE ? AND v.deleted_at IS NULL", (f"models:/{model_id}%",)):
+        found = _LOGGED.fullmatch(version.source)
+        if found is not None and version.encoded is None:
+            files = _files(records, model_id, found["path"] or "")
+            complete_version(version, {each.path: each for each in files}, records.workspace)
 
 
 def _note_on(records: Records, model_id: str, version: ModelVersion) -> None:

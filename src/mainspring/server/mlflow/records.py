@@ -93,7 +93,7 @@ class Records:
             InvalidError: it leads nowhere.
         """
         expect_inside(path)
-        found = _PLACE.fullmatch(path.strip("/"))
+        found = _PLACE.fullmatch(path.lstrip("/"))
         if found is None:
             raise InvalidError("path", path, "one below a run or a logged model: EXPERIMENT/RUN/artifacts/…")
         return found["owner"], found["path"] or ""
