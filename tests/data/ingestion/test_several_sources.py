@@ -145,6 +145,31 @@ def test_a_link_is_what_it_leads_to_by_whatever_glob(workspace: Workspace, years
         assert (held(name), [each.warnings for each in done]) == ([1999, 2024, 2025], [()] * len(globs)), order
 
 
+def test_two_stars_go_into_linked_folders_each_once(workspace: Workspace, years: Path) -> None:
+    put(years.parent, "store/jan/b.csv", 1999)
+    put(years.parent, "store/.hidden/b.csv", 1998)
+    for link, target in (
+        ("out", "../store"), ("again", "../store"), ("y2024/up", "../../raw"), ("y2024/next", "../y2025"),
+        ("y2025/next", "../y2024"), ("gone", "nowhere"), ("y2025/self", "."),
+    ):  # fmt: skip
+        linked(years / link, target)
+    for number, (glob, numbers) in enumerate(
+        {
+            "**/*.csv": [1999, 2024, 2025], "**/jan/*.csv": [1999], "out/**/*.csv": [1999], "**/next/**/a.csv": [2024, 2025],
+            "y2024/**/*.csv": [1999, 2024, 2025], "**/**/b.csv": [1999], "**/up/y2025/a.csv": [2025],
+        }.items()
+    ):  # fmt: skip
+        done = ingest(years / glob, to=f"t{number}")
+        assert (held(f"t{number}"), done.warnings) == (numbers, ()), glob
+    assert [ingest(years / glob, to="t0").rows for glob in ("*/*.csv", "out/jan/*.csv", "../store/**/*.csv")] == [
+        0,
+        0,
+        0,
+    ]
+    shown = next(cursor for cursor in list_cursors("t0") if cursor.source == "files raw")
+    assert sorted(shown.state["files"]) == ["../store/jan/b.csv", "y2024/a.csv", "y2025/a.csv"]
+
+
 def test_a_link_that_moves_on_is_another_file_and_one_into_a_store_the_same(workspace: Workspace, raw: Path) -> None:
     for number in (1, 2):
         put(raw, f"months/{number}.csv", number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from glob import has_magic
@@ -50,7 +51,9 @@ class Files(ItemSource, frozen=True):
         """
         base, rest = _parts(self.pattern)
         folder = _folder(self.pattern)
-        found: Iterable[Path] = folder.glob(rest) if rest else [base]
+        found: Iterable[Path] = (
+            _matching(folder, PurePosixPath(rest).parts, is_all=is_hidden("*", rest)) if rest else [base]
+        )
         if not rest and base.is_dir():
             found = (path for path in base.iterdir() if _is_table(path.name))
         seen = (path for path in found if not (rest and is_hidden(rest, path.relative_to(folder).as_posix())))
@@ -121,6 +124,40 @@ def _folder(pattern: str) -> Path:
     """What names are relative to."""
     base, rest = _parts(pattern)
     return base if rest or base.is_dir() else base.parent
+
+
+def _matching(folder: Path, parts: tuple[str, ...], *, is_all: bool) -> Iterator[Path]:
+    """What a glob finds in a folder, of hidden folders only with `is_all`; `pathlib` passes over linked folders behind `**`."""
+    part, rest = parts[0], parts[1:]
+    found: Iterable[Path] = [folder / part]
+    if part == "**":
+        found = _below(folder, is_all=is_all)
+    elif has_magic(part):
+        found = folder.glob(part)
+    for here in found:
+        if rest:
+            yield from _matching(here, rest, is_all=is_all) if here.is_dir() else ()
+        elif part != "**":
+            yield here
+
+
+def _below(folder: Path, *, is_all: bool) -> Iterator[Path]:
+    """A folder and all in it, each once however links lead there, and by a name without links if it has one."""
+    seen: set[Path] = set()
+    pending, links = [folder], deque[Path]()
+    while pending or links:
+        here = pending.pop() if pending else links.popleft()
+        if (real := here.resolve()) in seen:
+            continue
+        seen.add(real)
+        yield here
+        try:
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    if entry.is_dir() and (is_all or not is_hidden("*", entry.name)):
+                        (links if entry.is_symlink() else pending).append(here / entry.name)
+        except PermissionError:  # which other globs pass over, too
+            continue
 
 
 def _named(paths: Iterable[Path], folder: Path) -> dict[str, Path]:

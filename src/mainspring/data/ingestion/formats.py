@@ -21,10 +21,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How files are read. What is left out is known by the name's ending, a byte-order mark, or is CSV's custom.
 
     `encoding` is `auto` (UTF-8, or what a byte-order mark says) or declared, and so is `separator` (a comma, or a tab if the
-    name says so). `ragged="pad"` fills lines that are short with
-    nulls; long ones are an error always. `dates` looks for dates and times of ISO 8601 in text columns of CSV. `sheet` is Excel's, the first if
-    empty. `changed` is what becomes of a file that was read before and differs now: `refuse`, or be read `again`; an
-    upsert reads it again without being told.
+    name says so). `ragged="pad"` fills lines that are short with nulls; long ones are an error always. `dates` looks for
+    dates and times of ISO 8601 in text columns of CSV. `sheet` is Excel's, the first if empty. `changed` is what becomes of
+    a file that was read before and differs now: `refuse`, or be read `again`; an upsert reads it again without being told.
     """
 
     format: Format = ""
