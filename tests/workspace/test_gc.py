@@ -12,7 +12,9 @@ import pytest
 
 from mainspring import clock
 from mainspring.errors import ConflictError
+from mainspring.runs import RunStore
 from mainspring.store import Database
+from mainspring.store.lease import process_owner
 from mainspring.testing.plugin import Backend
 from mainspring.workspace import Workspace, collect
 
@@ -169,3 +171,36 @@ def test_what_dead_runs_left_goes_and_what_a_running_one_needs_stays(workspace: 
     collect(workspace, grace_s=0, roots=[named])
     assert not list((workspace.cache / "environments").iterdir())
     assert not list(workspace.scratch.iterdir())
+
+
+@pytest.mark.parametrize("owner", ["own", "far:boot:17:0"])
+def test_a_run_whose_process_may_live_is_left_alone_though_its_lease_has_lapsed(
+    workspace: Workspace, owner: str
+) -> None:
+    owner = process_owner() if owner == "own" else owner
+    lease = workspace.leases.claim("run:slow", owner, -1)
+    (workspace.scratch / "slow").mkdir(parents=True)
+    collect(workspace, grace_s=0, roots=[named])
+    assert (workspace.scratch / "slow").exists()
+    workspace.leases.heartbeat(lease, 60)  # it goes on
+
+
+def test_what_a_process_elsewhere_left_goes_when_its_lease_lapsed_long_ago(workspace: Workspace) -> None:
+    workspace.leases.claim("run:gone", "far:boot:17:0", -3601)
+    (workspace.scratch / "gone").mkdir(parents=True)
+    collect(workspace, grace_s=0, roots=[named])
+    assert not (workspace.scratch / "gone").exists()
+
+
+def test_what_a_killed_script_printed_is_added_to_its_log_once(workspace: Workspace) -> None:
+    runs = RunStore(workspace.database, workspace.ledger)
+    with workspace.database.transaction() as tx:
+        run = runs.create(tx, kind="script", name="trial")
+        runs.update(tx, run.id, log=workspace.blobs.put(b"before\n"))
+    path = workspace.scratch / run.id / "run.log"
+    path.parent.mkdir(parents=True)
+    for _ in range(2):  # as if the first collector had been killed before it removed the file
+        path.write_text("told\n")
+        collect(workspace, grace_s=3600)
+        assert not path.exists()
+        assert workspace.blobs.read(runs.get(run.id).log or "") == b"before\ntold\n"

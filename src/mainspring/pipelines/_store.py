@@ -6,7 +6,7 @@ when the attempt's lease was taken over.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -45,6 +45,8 @@ MIGRATIONS = [
 ]
 _JSON = {"options", "bindings", "arguments", "tolerates", "reasons", "outputs", "seen"}
 _COLUMNS = ", ".join(Task.__struct_fields__)
+_GONE = "its process is gone"
+INTERRUPTED = "interrupted"  # shown of what is recorded as running
 _ATTEMPT_COLUMNS = ", ".join(Attempt.__struct_fields__)
 
 
@@ -118,6 +120,27 @@ class TaskStore:
         """The attempts of a task, first to last."""
         rows = self.database.query(f"SELECT {_ATTEMPT_COLUMNS} FROM attempt WHERE task = ? ORDER BY number", (task_id,))
         return [Attempt(**dict(zip(Attempt.__struct_fields__, row, strict=True))) for row in rows]
+
+    def shown_state(self, task_id: str, state: str) -> str:
+        """The state, of a task or attempt of it, as it is: what runs, and nobody works on any more, was interrupted."""
+        if state != TaskState.RUNNING or self.leases.held(f"task:{task_id}"):
+            return str(state)
+        return INTERRUPTED
+
+    def open_attempts(self, run_id: str) -> list[Attempt]:
+        """The attempts of a run that have no end yet."""
+        columns = ", ".join(f"attempt.{name}" for name in Attempt.__struct_fields__)
+        rows = self.database.query(
+            f"SELECT {columns} FROM attempt JOIN task ON task.id = attempt.task"
+            " WHERE task.run = ? AND attempt.state = 'running'",
+            (run_id,),
+        )
+        return [Attempt(**dict(zip(Attempt.__struct_fields__, row, strict=True))) for row in rows]
+
+    def hand_in_log(self, attempt_id: str, log: str) -> None:
+        """Keep what an attempt printed that has no log; it needs no lease, for nobody else knows."""
+        with self.database.transaction() as tx:
+            tx.execute("UPDATE attempt SET log = ? WHERE id = ? AND log IS NULL", (log, attempt_id))
 
     def begin(self, task: Task, *, run_lease: Lease, runner: str, owner: str, ttl_s: float) -> tuple[Attempt, Lease]:
         """Start an attempt: lease, attempt and state in one transaction.
@@ -208,18 +231,26 @@ class TaskStore:
         self.update(
             tx, task.id, state=TaskState.REUSED, started_at=now, ended_at=now, outputs=origin.outputs,
             reused_from=origin.reused_from or origin.id, fingerprint=task.fingerprint, cache_key=task.cache_key,
-            arguments=task.own_arguments, seed=task.seed, reasons=[], error=None,
+            arguments=task.own_arguments, seed=task.seed, reasons=[], error=None, wall_s=None, cpu_s=None,
+            peak_bytes=None, log=None,
         )  # fmt: skip
         self._uses(tx, task)
         for artifact_id in origin.outputs.values():
             self.ledger.edge(tx, task.id, "reused", artifact_id, task.id)
         self.ledger.append(tx, "task.reused", task.id, {"run": task.run, "name": task.name})
 
-    def lose_attempts(self, tx: Transaction, run_id: str) -> int:
-        """Close the attempts that a dead driver left open and put their tasks back in line; gives their number."""
+    def lose_attempts(
+        self, tx: Transaction, run_id: str, logs: Mapping[str, str] = {}, elsewhere: Mapping[str, str] = {}
+    ) -> int:
+        """Close the attempts that a dead driver left open and put their tasks back in line; gives their number.
+
+        `logs` are the blobs with what they printed, `elsewhere` the hosts where that is instead, both by attempt.
+        """
         rows = self._open_attempts(tx, run_id)
         for attempt_id, task_id in rows:
-            self._end_attempt(tx, attempt_id, "lost", kind="lost", message="its process is gone")
+            host = elsewhere.get(attempt_id)
+            message = f"its process is gone, and what it printed is not here: it ran on `{host}`" if host else _GONE
+            self._end_attempt(tx, attempt_id, "lost", kind="lost", message=message, log=logs.get(attempt_id))
             tx.execute("UPDATE lease SET expires_at = 0 WHERE name = ?", (f"task:{task_id}",))
         tx.execute(
             "UPDATE task SET state = ?, error = NULL, ended_at = NULL WHERE run = ? AND state NOT IN (?, ?, ?)",
@@ -227,10 +258,11 @@ class TaskStore:
         )
         return len(rows)
 
-    def cancel_attempts(self, tx: Transaction, run_id: str) -> None:
-        """Close what is still open when its run ends: attempts with their leases, and tasks."""
+    def cancel_attempts(self, tx: Transaction, run_id: str, logs: Mapping[str, str] = {}) -> None:
+        """Close what is still open when its run ends: attempts with their leases and logs, and tasks."""
         for attempt_id, task_id in self._open_attempts(tx, run_id):
-            self._end_attempt(tx, attempt_id, "cancelled", kind="cancelled", message="the run ended")
+            log = logs.get(attempt_id)
+            self._end_attempt(tx, attempt_id, "cancelled", kind="cancelled", message="the run ended", log=log)
             tx.execute("UPDATE lease SET expires_at = 0 WHERE name = ?", (f"task:{task_id}",))
         tx.execute(
             "UPDATE task SET state = ?, error = 'the run ended before', ended_at = ? WHERE run = ? AND state IN (?, ?, ?)",
@@ -319,7 +351,7 @@ class TaskStore:
     ) -> None:  # fmt: skip
         used = (usage.wall_s, usage.cpu_s, usage.peak_bytes) if usage else (None, None, None)
         tx.execute(
-            "UPDATE attempt SET state = ?, ended_at = ?, kind = ?, message = ?, log = ?, wall_s = ?, cpu_s = ?,"
+            "UPDATE attempt SET state = ?, ended_at = ?, kind = ?, message = ?, log = COALESCE(?, log), wall_s = ?, cpu_s = ?,"
             " peak_bytes = ? WHERE id = ?",
             (state, clock.now_us(), kind, message, log, *used, attempt_id),
         )

@@ -152,6 +152,7 @@ class Engine:
                 origin.outputs,
                 origin.reused_from or origin.id,
             )
+            task.wall_s = task.cpu_s = task.peak_bytes = task.log = None  # those of an attempt that failed before
             self._ended(task)
             return
         live = list(fingerprint.differences)

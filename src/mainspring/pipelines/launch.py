@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ from blake3 import blake3
 
 from mainspring.artifacts.record import Artifact
 from mainspring.artifacts.script import script
-from mainspring.errors import ConflictError, GraphError, NotFoundError
+from mainspring.errors import ConflictError, GraphError, NotFoundError, StorageError
 from mainspring.ledger import new_id
 from mainspring.pipelines.code.tree import read_tree
 from mainspring.pipelines.decision import Decider
@@ -26,6 +27,7 @@ from mainspring.pipelines.observation.importing import ImportWatch
 from mainspring.pipelines.observation.observer import Observer
 from mainspring.pipelines.observation.places import own_addresses, own_paths
 from mainspring.pipelines.plan import Functions, Tasks, bound_outputs, named_outputs, planned
+from mainspring.pipelines.printed import Printed, keep_printed
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.request import requested, shown_params
 from mainspring.pipelines.results import RunResult
@@ -137,13 +139,16 @@ def resume_run(
     lease = _claimed(workspace, run)
     try:
         session, functions = _resumed_session(workspace, run, jobs, runner, listener)
+        printed = keep_printed(workspace, session.store, run.id)
         with workspace.database.transaction() as tx:
             workspace.leases.check(tx, lease)
-            session.store.lose_attempts(tx, run.id)
+            session.store.lose_attempts(tx, run.id, printed.logs, printed.elsewhere)
             runs.resume(tx, run)
     except BaseException:
         workspace.leases.release(lease)
         raise
+    for host in sorted(set(printed.elsewhere.values())):
+        listener.noted(f"what the steps that were under way had printed is not here: they ran on `{host}`")
     tasks = session.store.of_run(run.id)
     line = Tasks(tasks, functions)
     for task in tasks:
@@ -259,16 +264,30 @@ def _finish(session: Session, run: Run, lease: Lease, state: RunState, error: st
     outputs = {}
     if state is RunState.SUCCEEDED:
         outputs = {name: engine.tasks.resolved(binding) for name, binding in session.store.outputs(run.id).items()}
+    printed = Printed({}, {}) if state is RunState.SUCCEEDED else _printed(session, run, lease)
     with workspace.database.transaction() as tx:
         if not _still_ours(workspace, tx, lease):
             return
         session.store.set_outputs(tx, run.id, outputs)
-        session.store.cancel_attempts(tx, run.id)
+        session.store.cancel_attempts(tx, run.id, printed.logs if printed else {})
         RunStore(workspace.database, workspace.ledger).finish(tx, run.id, state, error)
         workspace.leases.release_in(tx, lease)
     mirror_soon(workspace, run.id)
     session.fingerprinter.flush()
-    _tidy(workspace.scratch / run.id)
+    if printed is not None:
+        _tidy(workspace.scratch / run.id)
+
+
+def _printed(session: Session, run: Run, lease: Lease) -> Printed | None:
+    """What attempts printed that are still open; None if it can't be kept, so that the files stay."""
+    workspace = session.workspace
+    with suppress(
+        StorageError, ConflictError
+    ):  # a full disk, which is often why a run ends; or it is somebody else's now
+        with workspace.database.transaction() as tx:
+            workspace.leases.check(tx, lease)
+        return keep_printed(workspace, session.store, run.id)
+    return None
 
 
 def _still_ours(workspace: Workspace, tx: Any, lease: Lease) -> bool:

@@ -7,10 +7,9 @@ from pathlib import Path
 import msgspec
 
 from mainspring.pipelines._store import TaskStore
-from mainspring.pipelines.observation.capture import absorb
+from mainspring.pipelines.printed import log_blob
 from mainspring.pipelines.task import Attempt, Task, TaskState, Usage
 from mainspring.runners import Exit, WorkOrder
-from mainspring.secrets import redact
 from mainspring.store import BlobStore, Lease
 
 _MIB = 1 << 20
@@ -41,17 +40,9 @@ def record_exit(store: TaskStore, blobs: BlobStore, flying: InFlight, found: Exi
     Raises:
         LeaseLostError: it had recorded its result and died afterwards, or the task was taken over.
     """
-    absorb(flying.log_path, redact)
-    log = blobs.put(flying.log_path) if _has_text(flying.log_path) else None
+    log = log_blob(flying.log_path, blobs)
     state = TaskState.CANCELLED if found.kind == "cancelled" else TaskState.FAILED
     usage = Usage(found.wall_s, None, found.peak_bytes)
     task = flying.task
     store.fail(task, flying.attempt, flying.lease, found.kind, found.message, usage=usage, log=log, state=state)
     task.state, task.error, task.log = state, found.message, log
-
-
-def _has_text(path: Path) -> bool:
-    try:
-        return path.stat().st_size > 0
-    except OSError:
-        return False

@@ -30,6 +30,7 @@ from mainspring.pipelines.execution import Place, execute
 from mainspring.pipelines.leftovers import leftovers, note_late_imports, unlike_the_original
 from mainspring.pipelines.observation.importing import ImportWatch
 from mainspring.pipelines.orders import InFlight, record_exit
+from mainspring.pipelines.printed import log_blob
 from mainspring.pipelines.seeds import seed_everything
 from mainspring.pipelines.session import WORKER, code_folder, source_roots
 from mainspring.pipelines.step import Step
@@ -143,8 +144,11 @@ def _see_through(workspace: Workspace, task_id: str, token: int) -> int:
         while (found := child.poll()) is None and not heartbeat.lost and not stopped.is_set():
             time.sleep(min(child.due_s(), _POLL_S))
     child.kill()
-    if found is None:
-        return 1  # somebody else has the task now, or nobody
+    if found is None:  # somebody else has the task now, or nobody; what was printed is the attempt's all the same
+        log = log_blob(log_path, workspace.blobs)
+        if log is not None:
+            store.hand_in_log(attempt.id, log)
+        return 1
     if found.kind != "done":
         with suppress(LeaseLostError):
             record_exit(store, workspace.blobs, flying, found)

@@ -25,7 +25,7 @@ from mainspring.runs.git import GitQuery
 from mainspring.runs.limits import KEY_CHARACTERS, checked_name, checked_param, checked_text
 from mainspring.runs.metrics import Metrics
 from mainspring.runs.mirroring import mirror_soon
-from mainspring.runs.printed import Printed
+from mainspring.runs.printed import LOG_NAME, Printed
 from mainspring.runs.run import Run, RunState
 from mainspring.runs.system import EVERY_S, SystemMetrics
 from mainspring.runs.tracking import RunLog
@@ -66,7 +66,7 @@ class ActiveRun(RunLog):
         self._system: SystemMetrics | None = None
         self._log_before = workspace.blobs.read(run.log).decode() if run.log else ""
         atexit.register(self._end_with_the_process)
-        self._printed = Printed(workspace.scratch / run.id / "run.log")
+        self._printed = Printed(workspace.scratch / run.id / LOG_NAME)
         self._meter = ResourceMeter().__enter__()
 
     def log_artifact(self, name: str, value: object) -> None:

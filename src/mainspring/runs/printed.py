@@ -10,11 +10,36 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mainspring.secrets import LineRedaction
 
+if TYPE_CHECKING:
+    from mainspring.workspace import Workspace
+
+LOG_NAME = "run.log"
 _LONGEST_LINE = 65_536
+
+
+def keep_before_removal(workspace: Workspace, run_id: str) -> None:
+    """Add what a script whose process is gone printed to its run's log: what the collector does before it tidies up."""
+    from mainspring.runs._store import RunStore
+
+    path = workspace.scratch / run_id / LOG_NAME
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return
+    store = RunStore(workspace.database, workspace.ledger)
+    run = store.get_many([run_id]).get(run_id)
+    if run is None:
+        return
+    before = workspace.blobs.read(run.log) if run.log else b""
+    if not before.endswith(text):  # else the file has outlived it: a collector was killed here
+        log = workspace.blobs.put(before + text)
+        with workspace.database.transaction() as tx:
+            store.update(tx, run_id, log=log)
+    path.unlink(missing_ok=True)
 
 
 class Printed:

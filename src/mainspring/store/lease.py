@@ -113,6 +113,17 @@ class Leases:
         row = self.database.query_one("SELECT owner, expires_at FROM lease WHERE name = ?", (name,))
         return row is not None and row[1] > self.now_us() and not _is_dead_here(row[0])
 
+    def idle_s(self, name: str) -> float:
+        """For how long nobody can have been at work under a lease, in seconds.
+
+        Infinite if it was given back, or whoever had it is a dead process of this machine. A process that lives may go on
+        though its lease lapsed, so of one of this machine it is 0; of one elsewhere the time since the lapse.
+        """
+        row = self.database.query_one("SELECT owner, expires_at FROM lease WHERE name = ?", (name,))
+        if row is None or row[1] == 0 or _is_dead_here(row[0]):
+            return float("inf")
+        return 0.0 if _is_here(row[0]) else max(self.now_us() - row[1], 0) / 1e6
+
     def held_names(self, prefix: str) -> list[str]:
         """The names, beginning so, of the leases that somebody has now."""
         rows = self.database.query("SELECT name FROM lease WHERE name >= ? AND name < ?", (prefix, prefix + "~"))
@@ -136,10 +147,14 @@ def process_owner() -> str:
 
 def _is_dead_here(owner: str) -> bool:
     """Whether the owner was a process of this machine that is gone; anybody else is taken for alive."""
-    host, boot, pid, started = (owner.split(":") + [""] * 4)[:4]
-    if host != _host() or boot != _boot_id() or not pid.isdigit():
-        return False
-    return _started(int(pid)) != started
+    _, _, pid, started = (owner.split(":") + [""] * 4)[:4]
+    return _is_here(owner) and _started(int(pid)) != started
+
+
+def _is_here(owner: str) -> bool:
+    """Whether the owner is, or was, a process of this machine."""
+    host, boot, pid = (owner.split(":") + [""] * 3)[:3]
+    return host == _host() and boot == _boot_id() and pid.isdigit()
 
 
 def _host() -> str:

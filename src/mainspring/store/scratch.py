@@ -54,6 +54,13 @@ class Scratch:
         self.close()
 
 
+def find_in_scratch(name: str) -> Path | None:
+    """What is called so in one of the folders of this machine, also of a process that was killed; None if nothing is."""
+    import tempfile
+
+    return next(Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/files/{name}"), None)
+
+
 def _remove(folder: Path, lock: int, pid: int) -> None:
     if os.getpid() == pid:  # a forked child shares its parent's folder but doesn't own it
         import shutil

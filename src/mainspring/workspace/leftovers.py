@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from mainspring.errors import ConflictError
+from mainspring.lazy import registered
 from mainspring.workspace.workspace import Workspace
 
+LOGS = "mainspring.gc_logs"
 _LEASE_S = 60.0
+_SILENT_S = 3600.0  # a process elsewhere whose lease lapsed longer ago is taken for dead
+KeepLogs = Callable[[Workspace, str], None]
+"""Keeps what is in a run's scratch folder alone of what it printed; the run's lease is held meanwhile."""
 
 
 def remove_leftovers(workspace: Workspace, *, older_than_s: float) -> int:
     """Remove what no run that is under way needs; gives the bytes that were freed.
 
     Logs, code and environments stay for `older_than_s`. What a dead worker printed, unredacted, and the scratch folders of its
-    steps go at once.
+    steps go at once, when what was printed is kept with its run. A run whose process may live is left alone, though its lease
+    has lapsed: of another machine's, for an hour or `older_than_s`, whichever is longer.
     """
     return sum(_scratch(workspace, older_than_s)) + sum(_code(workspace, older_than_s))
 
 
 def _scratch(workspace: Workspace, older_than_s: float) -> Iterator[int]:
+    keepers: list[KeepLogs] = registered(LOGS)
     for run in _folders(workspace.scratch):
+        if workspace.leases.idle_s(f"run:{run.name}") < max(older_than_s, _SILENT_S):
+            continue
         try:
             lease = workspace.leases.claim(f"run:{run.name}", workspace.owner, _LEASE_S)
         except ConflictError:
             continue
         try:
+            for keep in keepers:
+                keep(workspace, run.name)
             if _age_s(workspace, run) >= older_than_s:
                 yield _removed(run)
             else:

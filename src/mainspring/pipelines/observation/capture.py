@@ -58,7 +58,7 @@ def absorb(path: Path, redact: Redact | None = None) -> None:
 
     Repeating it is harmless; a log without a raw file is complete already.
     """
-    for raw in path.parent.glob(f"{glob_escape(path.name)}.*{_RAW}"):
+    for raw in _raws(path):
         start = int(raw.name[len(path.name) + 1 : -len(_RAW)])
         finished = path.with_name(path.name + ".absorbed")
         finished.write_bytes(path.read_bytes()[:start] if path.exists() else b"")
@@ -66,6 +66,15 @@ def absorb(path: Path, redact: Redact | None = None) -> None:
             log.write(raw.read_text("utf-8", "replace"), None)
         os.replace(finished, path)
         raw.unlink(missing_ok=True)
+
+
+def has_raw(path: Path) -> bool:
+    """Whether a worker died, or is at work, whose log `absorb` would finish."""
+    return any(True for _ in _raws(path))
+
+
+def _raws(path: Path) -> Iterator[Path]:
+    return path.parent.glob(f"{glob_escape(path.name)}.*{_RAW}")
 
 
 class _Log:

@@ -1,0 +1,90 @@
+"""What attempts printed whose driver died: found on this machine, and kept as their logs before its folders go.
+
+Invariant: a file with the only copy is never removed before the log is named by its attempt.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from mainspring.errors import StorageError
+from mainspring.pipelines._store import TaskStore
+from mainspring.pipelines.observation.capture import absorb, has_raw
+from mainspring.pipelines.task import Attempt
+from mainspring.secrets import redact
+from mainspring.store import BlobStore
+from mainspring.store.scratch import find_in_scratch
+from mainspring.workspace import Workspace
+
+
+class Printed(msgspec.Struct, frozen=True):
+    """What is here of the open attempts of a run: logs as blobs, and whose are elsewhere (the host), by attempt."""
+
+    logs: dict[str, str]
+    elsewhere: dict[str, str]
+
+
+def keep_printed(workspace: Workspace, store: TaskStore, run_id: str) -> Printed:
+    """Put what the open attempts of a run printed into blobs, which nothing names yet; the files stay.
+
+    Raises:
+        StorageError: a file can't be read, or a blob not be written.
+    """
+    kept = Printed({}, {})
+    for attempt in store.open_attempts(run_id):
+        path = log_file(workspace, run_id, attempt)
+        if path is not None:
+            log = log_blob(path, workspace.blobs)
+            if log is not None:
+                kept.logs[attempt.id] = log
+        elif attempt.log is None and not _was_here(workspace, run_id, attempt):
+            kept.elsewhere[attempt.id] = attempt.worker.partition(":")[0]
+    return kept
+
+
+def log_file(workspace: Workspace, run_id: str, attempt: Attempt) -> Path | None:
+    """Where the log of an attempt is on this machine that is under way, or whose driver died; None if it has none here."""
+    name = f"{attempt.id}.log"
+    path: Path | None = workspace.scratch / run_id / name
+    if attempt.runner == "detached":
+        path = find_in_scratch(name)
+    return path if path is not None and (path.exists() or has_raw(path)) else None
+
+
+def log_blob(path: Path, blobs: BlobStore) -> str | None:
+    """A log whose process is gone as a blob, finished and redacted; None if nothing was printed.
+
+    Raises:
+        StorageError: it can't be read or written.
+    """
+    try:
+        absorb(path, redact)
+        return blobs.put(path) if path.stat().st_size else None
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(str(path), f"what a step printed can't be kept ({error.strerror})") from error
+
+
+def keep_before_removal(workspace: Workspace, run_id: str) -> None:
+    """Name the logs of a run that nobody drives by its open attempts: what the collector does before it tidies up."""
+    store = TaskStore(workspace.database, workspace.ledger, workspace.leases)
+    for attempt_id, log in keep_printed(workspace, store, run_id).logs.items():
+        store.hand_in_log(attempt_id, log)
+
+
+def unkept(workspace: Workspace, run_id: str) -> bool:
+    """Whether the scratch folder has the only copy of what attempts of a run printed."""
+    store = TaskStore(workspace.database, workspace.ledger, workspace.leases)
+    folder = workspace.scratch / run_id
+    found = (log_file(workspace, run_id, each) for each in store.open_attempts(run_id) if each.log is None)
+    return any(path is not None and path.parent == folder for path in found)
+
+
+def _was_here(workspace: Workspace, run_id: str, attempt: Attempt) -> bool:
+    """Whether the attempt's folder is here, so that one without a log printed nothing."""
+    if attempt.runner == "detached":
+        return find_in_scratch(attempt.id) is not None
+    return (workspace.scratch / run_id).is_dir()

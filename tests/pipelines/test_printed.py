@@ -1,0 +1,136 @@
+"""What a step printed whose driver was killed: it stays with its attempt, whatever goes on or tidies up afterwards."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mainspring.pipelines.progress import Listener
+from mainspring.pipelines.task import Attempt
+from mainspring.runs import RunStore
+from mainspring.testing.workspaces import Lab
+from mainspring.workspace import collect
+
+FLOW = """
+import time
+from pathlib import Path
+
+@ms.step
+def work(marker: str):
+    if Path(marker).exists():
+        print("again")
+        return 1
+    print("kept")
+    Path(marker).touch()
+    time.sleep(600)
+
+@ms.pipeline
+def main(marker: str):
+    return work(marker)
+"""
+
+
+def soon(found: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not found():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def killed(lab: Lab, runner: str) -> str:
+    """Run it in a process that is killed once the step has printed; gives the run."""
+    lab.write(FLOW)
+    marker = lab.root.parent / "marker"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"from flow import main; main.run(marker={str(marker)!r}, options={{'runner': {runner!r}}})"],
+        cwd=lab.root, env=lab.environment(MAINSPRING_LEASE_S="1.5"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ) as engine:  # fmt: skip  # no pipes: a detached worker lives on and holds them
+        try:
+            soon(lambda: marker.exists() or engine.poll() is not None)
+            assert engine.poll() is None
+        finally:
+            engine.send_signal(signal.SIGKILL)
+    (run,) = RunStore(lab.workspace.database, lab.workspace.ledger).list(limit=1)
+    return run.id
+
+
+def attempts(lab: Lab, run: str) -> list[Attempt]:
+    from mainspring.pipelines._store import TaskStore
+
+    store = TaskStore(lab.workspace.database, lab.workspace.ledger, lab.workspace.leases)
+    (task,) = store.of_run(run)
+    return store.attempts(task.id)
+
+
+def printed(lab: Lab, attempt: Attempt) -> str | None:
+    return lab.workspace.blobs.read(attempt.log).decode() if attempt.log else None
+
+
+@pytest.mark.parametrize("runner", ["inline", "pool", "detached"])
+def test_what_a_killed_attempt_printed_stays_when_the_run_goes_on(lab: Lab, runner: str) -> None:
+    run = killed(lab, runner)
+    assert lab.resume(run, runner="inline").succeeded
+    soon(lambda: attempts(lab, run)[0].log is not None)  # a detached worker that lived on hands it in
+    assert [(each.state, printed(lab, each)) for each in attempts(lab, run)] == [
+        ("lost", "kept\n"), ("succeeded", "again\n"),
+    ]  # fmt: skip
+    assert not (lab.workspace.scratch / run).exists()
+
+
+@pytest.mark.one_backend("where the files of a run are is not the backends' affair")
+def test_a_resume_where_the_scratch_is_not_says_so(lab: Lab) -> None:
+    notes: list[str] = []
+
+    class Notes(Listener):
+        def noted(self, line: str) -> None:
+            notes.append(line)
+
+    run = killed(lab, "inline")
+    lab.workspace.scratch.rename(lab.root.parent / "elsewhere")
+    assert lab.resume(run, listener=Notes()).succeeded
+    first, _ = attempts(lab, run)
+    host = first.worker.partition(":")[0]
+    assert (first.log, first.message) == (
+        None, f"its process is gone, and what it printed is not here: it ran on `{host}`",
+    )  # fmt: skip
+    assert notes == [f"what the steps that were under way had printed is not here: they ran on `{host}`"]
+
+
+@pytest.mark.one_backend("where the files of a run are is not the backends' affair")
+@pytest.mark.parametrize("grace_s", [0, 3600])
+def test_the_collector_keeps_what_an_interrupted_run_printed(lab: Lab, grace_s: float) -> None:
+    run = killed(lab, "pool")
+    folder = lab.workspace.scratch / run
+    collect(lab.workspace, grace_s=grace_s)
+    assert [path.name for path in folder.glob("*.raw")] == []
+    assert folder.exists() == bool(grace_s)
+    (open_,) = attempts(lab, run)
+    assert (open_.state, printed(lab, open_)) == ("running", "kept\n")
+    assert lab.resume(run).succeeded
+    assert [printed(lab, each) for each in attempts(lab, run)] == ["kept\n", "again\n"]
+
+
+@pytest.mark.one_backend("where the files of a run are is not the backends' affair")
+def test_a_failure_of_the_engine_itself_keeps_what_its_steps_had_printed(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mainspring.pipelines import execution
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("the engine")
+
+    monkeypatch.setattr(execution, "_record_success", broken)
+    monkeypatch.setattr(execution, "_record_failure", broken)
+    marker = Path(lab.root.parent / "marker")
+    marker.touch()
+    with pytest.raises(RuntimeError, match="the engine"):
+        lab.write_and_run(FLOW, params={"marker": str(marker)}, runner="inline")
+    (run,) = RunStore(lab.workspace.database, lab.workspace.ledger).list(limit=1)
+    (ended,) = attempts(lab, run.id)
+    assert (ended.state, printed(lab, ended)) == ("cancelled", "again\n")
