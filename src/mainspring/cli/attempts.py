@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mainspring.cli.records import iso, task_store, text_line
+from mainspring.cli.records import iso, node_record, task_store, text_line
 from mainspring.cli.tree import role_in_words
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ def attempt_records(workspace: Workspace, task: Task) -> list[dict[str, Any]]:
     """
     from mainspring.runs import Metrics, named_numbers
 
-    attempts = task_store(workspace).attempts(task.id)
+    store = task_store(workspace)
+    attempts = store.attempts(task.id)
     nodes = [each.id for each in attempts]
     # What the last one had and made stands at the task until the next begins, or the task takes an earlier result.
     if nodes and task.reused_from is None:
@@ -36,16 +37,19 @@ def attempt_records(workspace: Workspace, task: Task) -> list[dict[str, Any]]:
     return [
         msgspec.to_builtins(each)
         | {
-            "started_at": iso(each.started_at), "ended_at": iso(each.ended_at), "had": had[node], "made": made[node],
-            "metrics": named_numbers(metrics.latest_values(each.id)),
+            "state": store.shown_state(task.id, each.state), "started_at": iso(each.started_at), "ended_at": iso(each.ended_at),
+            "had": had[node], "made": made[node], "metrics": named_numbers(metrics.latest_values(each.id)),
         }
         for each, node in zip(attempts, nodes, strict=True)
     ]  # fmt: skip
 
 
-def shown_attempts(records: list[dict[str, Any]]) -> str:
-    """How each of several attempts ended and what came of it, a line for each kind; empty for an only one."""
-    return "\n".join(line for each in records for line in _lines(each)) if len(records) > 1 else ""
+def shown_attempts(records: list[dict[str, Any]], *, reused: bool) -> str:
+    """How each of several attempts ended and what came of it, a line for each kind; empty for an only one.
+
+    What was reused is no attempt's, so then even one is told.
+    """
+    return "\n".join(line for each in records for line in _lines(each)) if len(records) > (not reused) else ""
 
 
 def _lines(attempt: dict[str, Any]) -> Iterator[str]:
@@ -76,6 +80,6 @@ def _ends(workspace: Workspace, nodes: list[str], direction: Direction) -> dict[
     removed = removed_nodes(others, workspace)
     found: dict[str, list[dict[str, Any]]] = {node: [] for node in nodes}
     for edge, (node, other) in sorted(zip(edges, pairs, strict=True), key=lambda each: each[1]):
-        more = {"role": edge.role, "removed_at": removed.get(other)}
-        found[node].append(msgspec.to_builtins(others[other]) | more)
+        more = {"role": edge.role, "removed_at": iso(removed.get(other))}
+        found[node].append(node_record(others[other]) | more)
     return found

@@ -17,10 +17,12 @@ from mainspring.cli.app import Command, Invocation
 from mainspring.errors import MainspringError, StorageError
 
 if TYPE_CHECKING:
+    from mainspring.runs import Run
     from mainspring.workspace import Workspace
 
 _LITTLE_SPACE_BYTES = 1 << 30
 _SHOWN_DEPENDENTS = 5
+_MOST_RUNS = 1000
 _HOLDS = {"data": "data", "result": "results", "code": "recorded code or environments", "log": "logs"}
 _REMEDIES = {
     "data": "Adding or committing the same data again stores it anew.",
@@ -103,9 +105,8 @@ def _database(workspace: Workspace) -> Iterator[Finding]:
 def _runs(workspace: Workspace) -> Iterator[Finding]:
     from mainspring.runs import RunState, RunStore
 
-    store = RunStore(workspace.database, workspace.ledger)
-    running = store.list(state=RunState.RUNNING, limit=1000)
-    left = [run for run in running if store.shown_state(run, workspace.leases) is RunState.INTERRUPTED]
+    running = RunStore(workspace.database, workspace.ledger).list(state=RunState.RUNNING, limit=_MOST_RUNS)
+    left = _interrupted(workspace)
     if left:
         names = ", ".join(text.short(run.id) for run in left[:_SHOWN_DEPENDENTS])
         yield Finding(
@@ -118,12 +119,37 @@ def _runs(workspace: Workspace) -> Iterator[Finding]:
         yield Finding("runs", True, f"{text.counted(len(running), 'run')} under way, none left over")
 
 
+def _interrupted(workspace: Workspace) -> list[Run]:
+    from mainspring.runs import RunState, RunStore
+
+    store = RunStore(workspace.database, workspace.ledger)
+    running = store.list(state=RunState.RUNNING, limit=_MOST_RUNS)
+    return [run for run in running if store.shown_state(run, workspace.leases) is RunState.INTERRUPTED]
+
+
+def _with_only_copies(workspace: Workspace) -> list[Run]:
+    """The interrupted runs of which the scratch folder alone has what they printed."""
+    from mainspring.pipelines.printed import unkept
+    from mainspring.runs.printed import LOG_NAME
+
+    return [
+        run
+        for run in _interrupted(workspace)
+        if unkept(workspace, run.id) or (workspace.scratch / run.id / LOG_NAME).exists()
+    ]
+
+
 def _folders(workspace: Workspace) -> Iterator[Finding]:
     cache = workspace.cache
     yield Finding("cache", True, f"{cache}, {text.size(_size(cache))}: safe to delete at any time")
     scratch = workspace.scratch
     if scratch.is_dir() and any(scratch.iterdir()):
-        yield Finding("scratch", True, f"{scratch}, {text.size(_size(scratch))}: safe to delete while nothing runs")
+        held = f"{scratch}, {text.size(_size(scratch))}"
+        if runs := _with_only_copies(workspace):
+            told = f"{held}: nothing else has what {text.counted(len(runs), 'interrupted run')} printed"
+            yield Finding("scratch", True, told, "`mainspring gc` keeps that with the runs; then it is safe to delete.")
+        else:
+            yield Finding("scratch", True, f"{held}: safe to delete while nothing runs")
     kept = [place for place in (workspace.database.place, workspace.blobs.place) if place.startswith("/")]
     if kept:
         yield Finding("state", True, f"{' and '.join(kept)}: never delete or edit these by hand")

@@ -9,6 +9,7 @@ import click
 
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
+from mainspring.cli.records import iso, node_record
 from mainspring.cli.tree import Tree
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def document(found: Explanation) -> dict[str, Any]:
 
     told: dict[str, Any] = msgspec.to_builtins(found, enc_hook=str, builtin_types=(bytes,))
     told["prediction"].pop("features_watermarks", None)
-    nodes = [node | {"removed_at": found.removed.get(node["id"])} for node in told["nodes"]]
+    nodes = [node_record(node) | {"removed_at": iso(found.removed.get(node.id))} for node in found.nodes]
     return {name: value for name, value in told.items() if name != "removed"} | {"nodes": nodes}
 
 

@@ -18,6 +18,9 @@ def gc(invocation: Invocation, dry_run: bool, grace_h: float | None) -> None:
 
     In two phases: what nothing has named for the grace period is set aside, still readable; what was set aside a grace
     period ago, and nothing has named since, is destroyed. It may run beside anything.
+
+    Of runs that are over or were killed it also removes what they left on this machine; what an interrupted one printed is
+    kept with the run first. A run whose process may live is left alone.
     """
     from mainspring.workspace import collect
 

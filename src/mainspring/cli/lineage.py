@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from mainspring.cli.app import Command, Invocation
+from mainspring.cli.records import iso, node_record
 from mainspring.cli.tree import Tree, way
 from mainspring.errors import InvalidError, NotFoundError, StorageError, close_names, listed
 
@@ -155,4 +156,4 @@ def _edges(edges: list[Edge]) -> list[dict[str, Any]]:
 
 
 def _nodes(nodes: dict[str, Node], removed: dict[str, int]) -> list[dict[str, Any]]:
-    return [msgspec.to_builtins(node) | {"removed_at": removed.get(node.id)} for node in nodes.values()]
+    return [node_record(node) | {"removed_at": iso(removed.get(node.id))} for node in nodes.values()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +12,7 @@ from mainspring.cli.app import Command, Invocation
 from mainspring.errors import NotFoundError, close_names, listed
 
 if TYPE_CHECKING:
+    from mainspring.pipelines._store import TaskStore
     from mainspring.pipelines.task import Attempt, Task
     from mainspring.runs import Run
     from mainspring.workspace import Workspace
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("name", metavar="RUN")
 @click.argument("step", default="", metavar="[STEP]")
-@click.option("--attempts", is_flag=True, help="Also what earlier attempts printed.")
+@click.option("--attempts", is_flag=True, help="Also what earlier attempts printed, before a step was reused too.")
 @click.pass_obj
 def logs(invocation: Invocation, name: str, step: str, attempts: bool) -> None:
     """Show what the steps of RUN printed, or STEP alone; of a script's run, what the script printed.
@@ -41,9 +43,8 @@ def logs(invocation: Invocation, name: str, step: str, attempts: bool) -> None:
         near = close_names(step, names)
         hint = "" if near else f"Its steps: {listed(names)}."
         raise NotFoundError("step", step, near, hint, owner=f"Run {text.short(run.id)}")
-    chosen = [(store.get(task.reused_from) if task.reused_from else None) or task for task in chosen]
-    tried = [(task, attempt) for task in chosen for attempt in store.attempts(task.id)[0 if attempts else -1 :]]
-    found = [_log(workspace, task, attempt) for task, attempt in tried]
+    tried = [each for task in chosen for each in _tried(store, task)[0 if attempts else -1 :]]
+    found = [_log(workspace, store, task, attempt) for task, attempt in tried]
     started = {task.id for task, _ in tried}
     found += [_refusal(task) for task in leaves(chosen) if task.state == "failed" and task.id not in started]
     if not tasks:
@@ -52,25 +53,37 @@ def logs(invocation: Invocation, name: str, step: str, attempts: bool) -> None:
     invocation.show({"run": run.id, "logs": found}, lambda: _shown(run.id, found, alone=alone))
 
 
+def _tried(store: TaskStore, task: Task) -> list[tuple[Task, Attempt]]:
+    """The attempts of a task; behind its own, of a reused one, those of the task that it was taken from."""
+    origin = store.get(task.reused_from) if task.reused_from else None
+    return [(each, attempt) for each in (task, origin) if each is not None for attempt in store.attempts(each.id)]
+
+
 def _script_log(workspace: Workspace, run: Run) -> dict[str, Any]:
-    path = workspace.scratch / run.id / "run.log"
-    if run.log:
-        printed = workspace.blobs.read(run.log).decode("utf-8", "replace")
-    else:
-        printed = path.read_text("utf-8", "replace") if path.exists() else ""
-    return {"step": "", "run": run.id, "attempt": 1, "state": run.state.value, "text": printed}
+    from mainspring.cli.records import run_store
+    from mainspring.runs.printed import LOG_NAME
+
+    printed = workspace.blobs.read(run.log).decode("utf-8", "replace") if run.log else ""
+    with suppress(FileNotFoundError):  # it goes on, or was killed
+        printed += (workspace.scratch / run.id / LOG_NAME).read_text("utf-8", "replace")
+    state = run_store(workspace).shown_state(run, workspace.leases).value
+    return {"step": "", "run": run.id, "attempt": 1, "state": state, "text": printed}
 
 
-def _log(workspace: Workspace, task: Task, attempt: Attempt) -> dict[str, Any]:
-    path = workspace.scratch / task.run / f"{attempt.id}.log"
+def _log(workspace: Workspace, store: TaskStore, task: Task, attempt: Attempt) -> dict[str, Any]:
+    from mainspring.pipelines.printed import log_file
+
+    printed = ""
     if attempt.log:
         printed = workspace.blobs.read(attempt.log).decode("utf-8", "replace")
-    elif attempt.state == "running" and path.exists():
-        printed = path.read_text("utf-8", "replace")
-    else:
-        printed = ""
-    record = {"step": task.name, "run": task.run, "attempt": attempt.number, "state": attempt.state}
-    return record | {"text": printed}
+    elif attempt.state == "running" and (path := log_file(workspace, task.run, attempt)) is not None:
+        with suppress(FileNotFoundError):  # it has ended meanwhile, or has only a raw one yet
+            printed = path.read_text("utf-8", "replace")
+    return {
+        "step": task.name, "run": task.run, "attempt": attempt.number,
+        "state": store.shown_state(task.id, attempt.state), "text": printed,
+        "note": attempt.message if attempt.kind == "lost" and not attempt.log else None,
+    }  # fmt: skip
 
 
 def _refusal(task: Task) -> dict[str, Any]:
@@ -83,8 +96,10 @@ def _shown(run_id: str, found: list[dict[str, Any]], *, alone: bool) -> str:
         return str(found[0]["text"]).rstrip("\n")
     parts = []
     for log in found:
-        if log["text"]:
+        if log["text"] or log.get("note"):
             which = f" (attempt {log['attempt']})" if log["attempt"] > 1 else ""
             which += f" (reused from run {text.short(log['run'])})" if log["run"] != run_id else ""
-            parts.append(f"{text.bold(log['step'])}{which}  {text.state(log['state'])}\n{log['text'].rstrip()}")
+            parts.append(
+                f"{text.bold(log['step'])}{which}  {text.state(log['state'])}\n{log['text'].rstrip() or text.dim(log['note'])}"
+            )
     return "\n\n".join(parts) if parts else "Nothing was printed."

@@ -38,14 +38,15 @@ def _step(run: Run, task: Task, record: dict[str, Any]) -> str:
     from mainspring.cli.records import shown_files, undeclared
 
     reused = record["reused_from_run"]
-    earlier = " --attempts" if any(each["log"] for each in record["attempts"][:-1]) else ""
+    before = record["attempts"] if reused else record["attempts"][:-1]
+    earlier = " --attempts" if any(each["log"] for each in before) else ""
     facts = [
-        ("step", f"{text.bold(task.name)}  {text.state(task.state)}  ({task.step})"),
+        ("step", f"{text.bold(task.name)}  {text.state(record['state'])}  ({task.step})"),
         ("run", f"{text.short(run.id)}, {run.name}"),
         ("reused from", f"run {text.short(reused)}" if reused else ""),
         ("took", text.duration(task.wall_s)),
         ("used", ", ".join(part for part in (_cpu(task), _memory(task)) if part)),
-        ("attempts", shown_attempts(record["attempts"])),
+        ("attempts", shown_attempts(record["attempts"], reused=bool(reused))),
         ("why", "\n".join(task.reasons)),
         ("undeclared", "\n".join(line.removeprefix("undeclared ") for line in undeclared(task))),
         ("seed", str(task.seed)),

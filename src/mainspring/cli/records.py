@@ -15,6 +15,7 @@ from mainspring.cli import text
 
 if TYPE_CHECKING:
     from mainspring.artifacts.record import Artifact
+    from mainspring.ledger.ledger import Node
     from mainspring.pipelines._store import TaskStore
     from mainspring.pipelines.graph import Binding
     from mainspring.pipelines.task import Task
@@ -80,6 +81,7 @@ def task_records(workspace: Workspace, tasks: Sequence[Task]) -> list[dict[str, 
         records.append(
             named_numbers(record)
             | {
+                "state": store.shown_state(task.id, task.state),
                 "started_at": iso(task.started_at), "ended_at": iso(task.ended_at),
                 "outputs": {n: artifact_record(artifacts[id_]) for n, id_ in task.outputs.items() if id_ in artifacts},
                 "metrics": named_numbers(metrics.latest_values(own.series)) if own else {},
@@ -182,8 +184,8 @@ def touched(workspace: Workspace, node_id: str) -> tuple[list[dict[str, Any]], l
     nodes = ledger.nodes({*read, *made})
     first, second = ([nodes[id_] for id_ in dict.fromkeys(ids) if id_ in nodes] for ids in (read, made))
     return (
-        [msgspec.to_builtins(node) for node in first],
-        [msgspec.to_builtins(node) for node in second if node.kind != "artifact"],
+        [node_record(node) for node in first],
+        [node_record(node) for node in second if node.kind != "artifact"],
     )
 
 
@@ -218,6 +220,12 @@ def task_store(workspace: Workspace) -> TaskStore:
 def iso(at_us: int | None) -> str | None:
     """A stored time in ISO 8601, UTC."""
     return None if at_us is None else clock.from_us(at_us).isoformat()
+
+
+def node_record(node: Node) -> dict[str, Any]:
+    """A node of the lineage as a document."""
+    record: dict[str, Any] = msgspec.to_builtins(node)
+    return record | {"created_at": iso(node.created_at)}
 
 
 def text_line(value: str) -> str:

@@ -138,7 +138,8 @@ def _shown(workspace: Workspace, run: Run, document: dict[str, Any], *, everythi
     parts = [_facts(run, document)]
     tasks = task_store(workspace).of_run(run.id)
     if tasks:
-        rows = [_row(task, run) for task in (tasks if everything else _folded(tasks))]
+        states = {record["id"]: record["state"] for record in document["tasks"]}
+        rows = [_row(task, run, states[task.id]) for task in (tasks if everything else _folded(tasks))]
         parts.append(text.table(["step", "state", "took", "memory", "why"], rows))
     if metrics := _metrics(document):
         parts.append(text.table(["metric", "value", "from"], metrics))
@@ -217,7 +218,7 @@ def _folded(tasks: list[Task]) -> list[Task]:
     ]  # fmt: skip
 
 
-def _row(task: Task, run: Run) -> list[str]:
+def _row(task: Task, run: Run, state: str) -> list[str]:
     from mainspring.cli.records import text_line, undeclared
     from mainspring.pipelines.task import TaskState
 
@@ -228,7 +229,7 @@ def _row(task: Task, run: Run) -> list[str]:
     name = f"  {task.name}" if task.map_of else task.name
     return [
         name,
-        text.state(task.state),
+        text.state(state),
         text.duration(task.wall_s),
         text.size(task.peak_bytes),
         text_line("; ".join(why)),
