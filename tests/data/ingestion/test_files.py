@@ -521,6 +521,31 @@ def test_a_sheet_of_excel_is_read_by_name(raw: Path) -> None:
         ingest(raw, to="others")
 
 
+def test_whole_numbers_of_a_sheet_are_whole(raw: Path) -> None:
+    cells: list[list[Any]] = [
+        ["id", "share", "code", "none", "on"],
+        [1, 1, "x", None, True],
+        [],
+        [2**53, 2.5, 7, None, False],
+    ]
+    with xlsxwriter.Workbook(raw / "a.xlsx") as book:
+        sheet = book.add_worksheet("A")
+        for number, row in enumerate(cells):
+            sheet.write_row(number, 0, row)
+    ingest(raw, to="inferred")
+    assert rows("inferred") == [(1, 1.0, "x", None, True), (None,) * 5, (2**53, 2.5, "7", None, False)]
+    types: dict[str, Any] = {"id": "str", "share": "str", "on": "str"}
+    ingest(raw, to="texts", types=types)
+    assert rows("texts")[2] == (str(2**53), "2.5", "7", None, "false")
+    for kind in ("i64", "i128", "f64", "decimal[20, 2]"):
+        ingest(raw, to="declared", types={"id": kind}, mode="replace")
+        assert [row[0] for row in rows("declared")] == [1, None, 2**53]
+    with pytest.raises(
+        InvalidError, match=r"a\.xlsx, row 3 below the header, column `share`: `2\.5` is not its type, `i64`"
+    ):
+        ingest(raw, to="shares", types={"share": "i64"})
+
+
 def workbook(path: Path, sheets: dict[str, float]) -> None:
     """A workbook with a number on each sheet."""
     with xlsxwriter.Workbook(path) as book:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,14 +17,20 @@ except ImportError as error:
     raise MissingExtraError("fastexcel", "excel", "Reading an Excel file") from error
 
 
+_MOST_WHOLE = 1 << 62  # well within 64 bits
+
+
 def first_sheet(path: Path, uri: str) -> str:
     """The name of the sheet that is read where none is asked for; raises `InvalidError`."""
     with _mapped(uri):
         return str(fastexcel.read_excel(path).sheet_names[0])
 
 
-def read_sheet(path: Path, uri: str, options: Options) -> tuple[pl.DataFrame, str]:
+def read_sheet(path: Path, uri: str, options: Options, types: Mapping[str, pl.DataType]) -> tuple[pl.DataFrame, str]:
     """One sheet, its first row being the header, and its name.
+
+    All numbers of a sheet are floats; a column of whole ones is one of whole numbers. Where text is decided on, a cell that
+    holds something else is read as its text.
 
     Raises:
         InvalidError: it is no such file, or has no such sheet; the sheets are named.
@@ -37,8 +43,20 @@ def read_sheet(path: Path, uri: str, options: Options) -> tuple[pl.DataFrame, st
             raise InvalidError(f"{uri}: sheet", options.sheet, "a sheet of it", f"There are {listed(near)}.")
         sheet = options.sheet or names[0]
         frame = book.load_sheet(sheet, schema_sample_rows=None).to_polars()
+        others = [name for name, dtype in frame.schema.items() if dtype != types.get(name, dtype) == pl.String()]
+        if others:
+            frame = book.load_sheet(sheet, schema_sample_rows=None, dtypes=dict.fromkeys(others, "string")).to_polars()
+    frame = frame.with_columns(frame[name].cast(pl.Int64()) for name in frame.columns if _is_whole(frame[name]))
     empty = [name for name in frame.columns if frame[name].null_count() == frame.height]
     return frame.with_columns(pl.lit(None).alias(name) for name in empty), sheet
+
+
+def _is_whole(column: pl.Series) -> bool:
+    if not column.dtype.is_float():
+        return False
+    return bool(((column.round() == column) & (column.abs() <= _MOST_WHOLE)).all()) and column.null_count() < len(
+        column
+    )
 
 
 @contextmanager

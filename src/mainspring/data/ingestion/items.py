@@ -299,9 +299,15 @@ class _ItemReading:
             if self.options.format == "excel":
                 from mainspring.data.ingestion.excel import read_sheet
 
-                frame, sheet = read_sheet(path, item.uri, self.options)
+                frame, sheet = read_sheet(path, item.uri, self.options, self.reading.types)
                 self.parts.add(sheet)
-                yield frame, {"whole": digest}, item.size_bytes, self._row_of(0)
+                # Where a sheet begins isn't told, but rows that are empty there count.
+                yield (
+                    frame,
+                    {"whole": digest},
+                    item.size_bytes,
+                    lambda row: f"{item.uri}, row {row + 1} below the header",
+                )
                 return
             yield from self._rows_of_parquet(path, digest, partial["row"] if partial else 0)
 
