@@ -45,11 +45,12 @@ KEY_BLOCK = r"(?s:-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(-----END [A-Z ]{0,4
 KEY_LINE = r"[\s\"'|>]*(?:[A-Za-z0-9+/=]+|-----END [A-Z ]*PRIVATE KEY-----)[\s\"',;)\\]*"
 _START = r"(?<![A-Za-z0-9_\-])"
 _PREFIXES = ("gh", "glpat", "xox", "xapp", "hf", "sk", "pk", "npm", "pypi", "_v1")
+_KNOWN = r"(?:gh[opsu]|github_pat|glpat|xox[bp]|xapp|hf|[ps]k|npm|pypi|do[op]_v1)[_-]"
 _TOKENS = (
     Shape(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b", ("akia", "asia")),
     Shape(r"\bms_[0-9a-f]{12}_[A-Za-z0-9_\-]{43}", ("ms_",)),  # a person's, of Mainspring's server
     Shape(
-        rf"{_START}(?:gh[opsu]|github_pat|glpat|xox[bp]|xapp|hf|[ps]k|npm|pypi|do[op]_v1)[_-]"
+        rf"{_START}{_KNOWN}"
         r"(?=[A-Za-z_\-]{0,64}\d)[A-Za-z0-9_\-]{16,}",
         _PREFIXES,
     ),
@@ -89,10 +90,14 @@ _GIVEN = (  # what stands between a name and its value
 )
 _WRAPPED = rf"(?:(?:[A-Za-z_][\w.]{{0,40}})?\({{1,2}})?{_QUOTED}"
 _NAMED = Shape(rf"(?<![\w.\-]){_NAME}", _OF_NAMES, rf"{_GIVEN}(?:{_WRAPPED}|{_VALUE})")
+# What no word is: it has a digit, is long, has underscores and is not short, or begins as known keys do.
+_NO_WORD = (
+    rf"(?=[^\s\"',;]{{0,64}}\d|[^\s\"',;]{{20}}|(?=[^\s\"',;_]{{0,64}}_)[^\s\"',;]{{16}}|{_KNOWN}[^\s\"',;]{{8}})"
+)
 _WORDS = Shape(  # as people write a name; of those who tell about a key, many give no value
     r"(?<![\w.\-])(?P<name>[A-Za-z]{2,20}[ \t]{1,3}(?i:key|token))",
     ("key", "token"),
-    rf"(?:\\?[\"'])?[ \t]{{0,8}}[:=][ \t]{{0,8}}(?:{_QUOTED}|(?=[^\s\"',;]{{0,64}}\d|[^\s\"',;]{{20}}){_VALUE})",
+    rf"(?:\\?[\"'])?[ \t]{{0,8}}[:=][ \t]{{0,8}}(?:{_QUOTED}|{_NO_WORD}{_VALUE})",
 )
 _PHRASE = Shape(  # several words: to the end of the line, to what closes a quote around it, or to the next `name=`
     r"(?<![\w.\-])(?P<name>[\w.\-]*+(?i:(?<=passphrase))|(?i:pass[ \t]{1,3}phrase))", ("phrase",),
@@ -122,6 +127,7 @@ SURE_SHAPES = (  # not met in ordinary prose
 )  # fmt: skip
 # Order matters: the whole key block first, then the shapes of well-known tokens, then `name = value`.
 SHAPES = (*SURE_SHAPES[:-1], _BEARER, _COOKIE, _PHRASE, _WORDS, _DEFAULT, _NAMED, _OPTION, _OWN_OPTION)
+_WORD_BEFORE = r"(?<![\w.\-])([A-Za-z]{2,20})[ \t]{1,3}\Z"
 _NUMBER = re.compile(r"[~≈±+\-]?\d[\d.,:_]*(?:[eE][+\-]?\d+)?(?:%.*|[|/].*|[A-Za-z]{0,3})")
 
 
@@ -164,8 +170,18 @@ def _secrets(shape: Shape, text: str) -> Iterator[tuple[int, int]]:
             continue
         group = next((each for each in ("quoted", "value") if found.groupdict().get(each) is not None), 0)
         at = max(found.end(), at)
-        if found[group] != "[redacted]" and not _is_quantity(name, found[group]):
+        if found[group] == "[redacted]" or _is_quantity(name, found[group]):
+            continue
+        if not (group == "value" and _is_told(text, match.start(), found)):
             yield found.span(group)
+
+
+def _is_told(text: str, start: int, found: re.Match[str]) -> bool:
+    """Whether a word behind `token:` tells about a token that people name in two words, so that `_WORDS` decides."""
+    if not text.startswith(("token:", "Token:"), start) or not found["value"].isalpha() or "=" in found[0]:
+        return False
+    before = _compiled(_WORD_BEFORE).search(text, max(start - 24, 0), start)
+    return before is not None and names_secret(f"{before[1]} token") and not re.match(_NO_WORD, found["value"])
 
 
 def _is_quantity(name: str | None, value: str) -> bool:
