@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from mainspring.data import dataset
-from mainspring.errors import InvalidError, NotAllowedError, NotFoundError
+from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, WrongTypeError
 from mainspring.ledger import Replay, new_id, within_task
 from mainspring.models import (
     Field,
@@ -166,6 +166,11 @@ def test_an_alias_moves_and_keeps_its_history(workspace: Workspace) -> None:
     for wrong in ("", "latest", "v3", "12", "a@b", "a/b"):
         with pytest.raises(InvalidError, match="and not a version"):
             set_alias("line/1", wrong)
+
+
+def test_an_alias_that_is_no_text_is_named(workspace: Workspace) -> None:
+    with pytest.raises(WrongTypeError, match="alias: `1` is an int, expected a text"):
+        set_alias("delay", 1, workspace=workspace)  # type: ignore[arg-type]  # what a caller without types gives
 
 
 def test_a_bound_alias_moves_only_by_its_endpoint(workspace: Workspace) -> None:

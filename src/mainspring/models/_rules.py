@@ -34,7 +34,10 @@ def check_alias(alias: str) -> None:
 
     Raises:
         InvalidError: it is empty, a number, `latest`, or has characters other than letters, digits, `_`, `-` and `.`.
+        WrongTypeError: it is no text.
     """
+    if not isinstance(alias, str):
+        raise WrongTypeError("alias", alias, "a text")
     plain = alias.replace("_", "a").replace("-", "a").replace(".", "a")
     if not (plain.isascii() and plain.isalnum()) or alias.removeprefix("v").isdecimal() or alias == "latest":
         raise InvalidError("alias", alias, "a name of letters, digits, `_`, `-` and `.`, and not a version")

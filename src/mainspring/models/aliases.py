@@ -33,7 +33,7 @@ def set_alias(
 
     Raises:
         NotAllowedError: an endpoint serves the alias, and the text says what moves it; or a guard says what is missing.
-        InvalidError: the alias is no name.
+        InvalidError, WrongTypeError: the alias is no name.
         NotFoundError: no such version, or it was deleted.
     """
     check_alias(alias)
