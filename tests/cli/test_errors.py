@@ -94,6 +94,8 @@ def test_looking_makes_no_workspace(tmp_path: Path) -> None:
         (("--cuont", "3"), "`cuont`. Nearest: count."),
         (("--count", "three"), "parameter `count`: `three` is not an int."),
         (("broken.py",), "`broken` is not Python"),
+        (("importer.py",), "importing `importer` failed: `broken.py` is not Python: invalid syntax"),
+        (("unknown.py",), "has no attribute `map` ({project}/unknown.py:3)"),
         (("raises.py",), "ZeroDivisionError"),
         (("empty.py",), "@ms.pipeline"),
         (("two.py",), "two.py:first, two.py:second"),
@@ -103,6 +105,8 @@ def test_looking_makes_no_workspace(tmp_path: Path) -> None:
 )
 def test_a_wrong_target_or_parameter_is_named(project: Path, words: tuple[str, ...], said: str) -> None:
     (project / "broken.py").write_text("def f(:\n")
+    (project / "importer.py").write_text("import broken\n")
+    (project / "unknown.py").write_text("import mainspring as ms\n\nms.map(len, [])\n")
     (project / "raises.py").write_text("1 / 0\n")
     (project / "empty.py").write_text("")
     (project / "list.json").write_text("[1]")
@@ -111,7 +115,7 @@ def test_a_wrong_target_or_parameter_is_named(project: Path, words: tuple[str, .
     )
     result = call("run", *words, cwd=project)
     assert result.exit_code == 1
-    assert said in result.stderr
+    assert said.replace("{project}", str(project)) in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
+from mainspring import lazy
 from mainspring.errors import MainspringError, close_names
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ def described(error: BaseException) -> str:
     """
     message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     places = list(_places(error))
-    if isinstance(error, MainspringError):
+    if isinstance(error, MainspringError) or (places and places[-1][0] == lazy.__file__):  # a name that we don't have
         places = [place for place in places if not place[0].startswith(_OURS)]
     return f"{message} ({places[-1][0]}:{places[-1][1]})" if places else message
 

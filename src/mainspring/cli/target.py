@@ -151,9 +151,18 @@ def _imported(name: str, known: list[str], hint: str = _HINT) -> ModuleType:
         with _watched():
             return import_module(name)
     except SyntaxError as error:
-        raise GraphError(f"`{name}` is not Python: {error.msg} ({error.filename}:{error.lineno})") from error
+        raise GraphError(_no_python(name, error)) from error
     except (Exception, SystemExit) as error:
         raise GraphError(f"importing `{name}` failed: {described(error)}") from error
+
+
+def _no_python(name: str, error: SyntaxError) -> str:
+    """What is wrong in which file, and that it is one which the module imports."""
+    place = f"{error.filename}:{error.lineno}"
+    own = find_spec(name)
+    if own is None or error.filename in (None, own.origin):
+        return f"`{name}` is not Python: {error.msg} ({place})"
+    return f"importing `{name}` failed: `{Path(error.filename).name}` is not Python: {error.msg} ({place})"
 
 
 def _exists(module: str) -> bool:
