@@ -25,6 +25,7 @@ from mainspring import errors
             RuntimeError,
             "`a==1` can't be had, there is no network.",
         ),
+        (errors.WorkerError("m/1 failed", "model_failed"), RuntimeError, "m/1 failed"),
         (errors.StorageError("/x", "the disk is full"), OSError, "/x: the disk is full."),
         (errors.MissingExtraError("skops", "sklearn", "Saving"), ImportError, "pip install 'mainspring[sklearn]'"),
     ],

@@ -15,6 +15,7 @@ MainspringError
 ├── UnsupportedError (RuntimeError)    what a server doesn't take; clients may go another way
 ├── StepError (RuntimeError)           a step failed: its place, kind, attempt and log
 ├── ModelError (RuntimeError)           a model failed in a process of its own
+├── WorkerError (RuntimeError)         the workers of a server don't start; the code is that of why
 ├── RebuildError (RuntimeError)         a recorded environment can't be had here
 ├── NotAllowedError (PermissionError)  the action needs a permission that was not given
 ├── ConflictError (RuntimeError)       somebody else changed it first; transient
@@ -174,6 +175,16 @@ class ModelError(MainspringError, RuntimeError):
     ) -> None:
         self.model, self.kind, self.message, self.trace = model, kind, message, trace
         super().__init__(f"{model} failed {where}: {kind}{': ' if message else ''}{message}")
+
+
+class WorkerError(MainspringError, RuntimeError):
+    """The workers of a server don't start. Its `code` is that of what the last one said, if it said something."""
+
+    code = "worker_failed"
+
+    def __init__(self, said: str, code: str = "") -> None:
+        self.said, self.code = said, code or type(self).code
+        super().__init__(said)
 
 
 class RebuildError(MainspringError, RuntimeError):

@@ -18,9 +18,10 @@ import polars as pl
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from mainspring.errors import ConfigError, NotAllowedError, NotFoundError
+from mainspring.errors import ConfigError, ModelError, NotAllowedError, NotFoundError
 from mainspring.models import Field, Signature, register
 from mainspring.serving import bind, serve
+from mainspring.serving.worker import Failure
 from mainspring.testing.processes import start_server
 from mainspring.workspace import Workspace, using
 
@@ -232,6 +233,26 @@ def test_what_keeps_a_server_from_starting_is_said_before_it_listens(tmp_path: P
             taken.listen()
             with pytest.raises(ConfigError, match="can't be listened on"):
                 serve(workspace, "delays", port=taken.getsockname()[1])
+
+
+@pytest.mark.parametrize("raised", [RuntimeError("no luck"), SystemExit(3)])
+def test_what_a_model_raises_at_its_warm_up_is_told_as_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: BaseException
+) -> None:
+    def fail(*_: object) -> None:
+        raise raised
+
+    with Workspace.open(tmp_path) as workspace, using(workspace):
+        registered(1.0)
+        bind("delays", "line@production", version="line/1")
+        monkeypatch.setattr(LinearRegression, "predict", fail)
+        with pytest.raises(
+            ModelError, match=f"line/1 failed at its warm-up: {type(raised).__name__}: {raised}"
+        ) as caught:
+            serve(workspace, "delays", port=0)
+        failure = Failure.of(caught.value)
+        assert (failure.code, failure.text) == ("model_failed", str(caught.value))
+        assert "in fail" in failure.trace
 
 
 def test_a_token_is_a_reference_never_the_value(tmp_path: Path) -> None:

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
 import signal
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import msgspec
 import psutil
 import pytest
 
-from mainspring.errors import NotFoundError, UnavailableError
+from mainspring.errors import NotFoundError, WorkerError
 from mainspring.serving import serve
+from mainspring.serving.supervisor import figures_folder
+from mainspring.serving.worker import Order
 from mainspring.testing.processes import start_server
 from mainspring.workspace import Workspace, using
 from tests.serving.lines import Load, Server, make_project, served
 
 COMMAND = "import sys; from mainspring.__main__ import main; sys.argv = ['mainspring', *{arguments}]; main()"
 FEW_TRIES = "import mainspring.serving.supervisor as supervisor; supervisor.MOST_TRIES = 1"
+SLOW_CALLS = "import os; os.environ['LINES_CALL'] = 'time.sleep(0.005)'"  # so that each is made in a thread
 pytestmark = [
     pytest.mark.journey,
     pytest.mark.one_backend("the server reads both through the doors that have their own suites"),
@@ -38,6 +47,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(folder: Path) -> Iterator[Server]:
     with served(folder, workers=2) as running:
         yield running
+
+
+@contextmanager
+def hanging(server: Server, asked: int, told: Path) -> Iterator[None]:
+    """A request that hangs meanwhile; it makes a file before it does."""
+    with closing(http.client.HTTPConnection(server.host, server.port)) as link:
+        link.request("POST", "/predict", b'[{"x": %d}]' % asked, {"Content-Type": "application/json"})
+        while not told.exists():
+            pass
+        yield
+
+
+def assert_ended(*pids: int) -> None:
+    """Wait for the end of processes, which are not ours to wait for."""
+    psutil.wait_procs([psutil.Process(each) for each in pids if psutil.pid_exists(each)], timeout=20)
+    assert not any(psutil.pid_exists(each) for each in pids)
 
 
 def counted(server: Server) -> dict[str, int]:
@@ -109,10 +134,46 @@ def test_workers_leave_when_their_parent_is_killed(folder: Path) -> None:
     with served(folder, workers=2) as running:
         workers = running.pids(2)
         running.process.kill()
-        psutil.wait_procs([psutil.Process(each) for each in workers if psutil.pid_exists(each)], timeout=20)
-        assert not any(psutil.pid_exists(each) for each in workers)
+        assert_ended(*workers)
         with pytest.raises(ConnectionRefusedError):
             running.connect()
+
+
+@pytest.mark.slow  # processes that hang are given up after seconds
+@pytest.mark.parametrize(
+    ("first", "asked"),
+    [("", -5), ("", -7), (SLOW_CALLS, -5)],
+    ids=["in the event loop", "in C code that holds the interpreter", "in a thread"],
+)
+def test_a_worker_whose_model_hangs_ends_with_its_parent(folder: Path, first: str, asked: int) -> None:
+    with served(folder, first=first, workers=1, timeout_s=0.5, patience_s=1.0) as running:
+        (worker,) = running.pids(1)
+        with hanging(running, asked, folder / f"hangs-{worker}"):
+            running.process.kill()
+            assert_ended(worker)
+        with pytest.raises(ConnectionRefusedError):
+            running.connect()
+
+
+@pytest.mark.slow  # processes that hang are given up after seconds
+@pytest.mark.parametrize(("first", "patience_s"), [("", 1), (SLOW_CALLS, 5)], ids=["in the event loop", "in a thread"])
+def test_a_server_whose_model_hangs_ends_soon_after_the_time_limit(folder: Path, first: str, patience_s: int) -> None:
+    with served(folder, first=first, workers=1, timeout_s=0.5, patience_s=patience_s) as running:
+        (worker,) = running.pids(1)
+        with hanging(running, -5, folder / f"hangs-{worker}"):
+            running.process.terminate()
+            _, said = running.process.communicate(timeout=15)  # a drain may take 36 s
+        assert running.process.returncode == 0
+        assert said.count("hangs and is killed") == (0 if first else 1)
+
+
+def test_a_worker_that_has_no_parent_any_more_does_nothing() -> None:
+    order = Order(
+        root="", settings={}, folders=[], endpoints=[], options={}, host=None, number=0, listener=-1, link=-1, figures="",
+        silence_s=1.0, parent=0,
+    )  # fmt: skip
+    program = [sys.executable, "-m", "mainspring.serving.worker"]
+    assert subprocess.run(program, input=msgspec.msgpack.encode(order), check=False).returncode == 0
 
 
 @pytest.mark.slow  # several processes load their models
@@ -148,9 +209,70 @@ def test_workers_that_can_not_start_end_the_server_with_what_they_said(tmp_path:
         with served(tmp_path, workers=1, first=FEW_TRIES) as running:
             (worker,) = running.pids(1)
             (tmp_path / "crooked.py").write_text("")
-            with pytest.raises(UnavailableError, match="no `Line` at its top level"):
+            with pytest.raises(WorkerError, match=r"^The .*no `Line` at its top level") as caught:
                 serve(workspace, "lines", port=0, workers=1)
+            assert caught.value.code == "codec"
             os.kill(worker, signal.SIGKILL)
             _, said = running.process.communicate(timeout=60)
         assert running.process.returncode == 1
         assert "no `Line` at its top level" in said
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [("RuntimeError('no luck')", "RuntimeError: no luck"), ("SystemExit(3)", "SystemExit: 3")],
+)
+def test_what_a_model_raises_at_its_warm_up_is_told_with_its_code(folder: Path, raised: str, said: str) -> None:
+    environment = os.environ | {"LINES_CALL": f"raise {raised}"}
+    program = [sys.executable, "-m", "mainspring", "serve", "lines", "--port", "0"]
+
+    def told(*arguments: str) -> tuple[str, str]:
+        command = [*program[:3], *arguments, *program[3:], "--json"]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        return done.stdout, done.stderr
+
+    out, err = told()
+    message = f"line/1 failed at its warm-up: {said}"
+    assert (json.loads(out), err) == ({"error": {"code": "model_failed", "message": message}}, "")
+    if "3" not in said:
+        assert "crooked.py" in told("-v")[1]
+
+
+def test_figures_have_a_folder_wherever_one_can_be_written_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    with ExitStack() as stack:
+        own, other = (figures_folder(tmp_path / each, stack) for each in ("new/serving", "file/serving"))
+        assert own is not None
+        assert own.parent == tmp_path / "new" / "serving"
+        assert other is not None
+        assert other.parent == Path(tempfile.gettempdir())
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+        assert figures_folder(tmp_path / "file" / "serving", stack) is None
+    assert not own.exists()
+
+
+def test_a_server_without_a_folder_that_can_be_written_answers(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    first = f"import tempfile; tempfile.tempdir = '{tmp_path}/file'\n"
+    first += "from pathlib import Path; from mainspring.workspace import Workspace as W\n"
+    first += f"W.cache = Path('{tmp_path}/file')\n"
+    with served(folder, first=first, workers=1) as running:
+        assert running.ask(3)[1]["predictions"] == pytest.approx([6.0])
+        assert sum(counted(running).values()) == 1
+
+
+def test_a_server_whose_reader_is_gone_answers_and_says_where(folder: Path) -> None:
+    program = [sys.executable, "-m", "mainspring", "serve", "lines", "--port", "0"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with subprocess.Popen(program, cwd=folder, stdout=writing, stderr=subprocess.PIPE, text=True) as process:
+        os.close(writing)
+        assert process.stderr is not None
+        url = urlsplit(process.stderr.readline().split()[-1])
+        assert Server(process, url.hostname or "", url.port or 0).ask(3)[0] == 200
+        process.terminate()
+        assert process.communicate()[1] == ""
+    assert process.returncode == 0

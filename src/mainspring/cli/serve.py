@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import click
 import msgspec
@@ -60,6 +61,14 @@ def serve(
     endpoints = tuple(endpoint_for(each, invocation.workspace) for each in endpoints)
 
     def ready(url: str) -> None:
+        try:
+            tell(url)
+        except BrokenPipeError:  # whoever read it is gone; clients of the server aren't
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), sys.stdout.fileno())
+            click.echo(f"Nobody reads stdout. {endpoints[0]} is ready at {url}", err=True)
+
+    def tell(url: str) -> None:
         if invocation.json:
             click.echo(msgspec.json.encode({"endpoint": endpoints[0], "endpoints": endpoints, "url": url}))
             return

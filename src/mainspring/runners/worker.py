@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -58,11 +59,19 @@ class _Lines:
 
 def end_with_parent() -> None:
     """On Linux, have the kernel end this process with the one that started it, even while C code holds it."""
+    _at_end_of_parent(signal.SIGKILL)
+
+
+def outlive_parent() -> None:
+    """Have the kernel end this process no more with the one that started it."""
+    _at_end_of_parent(0)
+
+
+def _at_end_of_parent(number: int) -> None:
     if sys.platform != "linux":
         return
     import ctypes
-    import signal
 
     pr_set_pdeathsig = 1
     with suppress(OSError):
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, number)

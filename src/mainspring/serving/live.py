@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from mainspring.errors import MainspringError
-from mainspring.models import ModelVersion, example_of, get_model_version, inputs_of
+from mainspring.errors import MainspringError, ModelError
+from mainspring.models import ModelVersion, Predictor, example_of, get_model_version, inputs_of
+from mainspring.models.signature import Columns
 from mainspring.secrets import redact
 from mainspring.serving.batching import SLOW_S, TIMEOUT_S, Batcher
 from mainspring.serving.endpoint import Endpoint, expect_inside, get_endpoint
@@ -46,7 +47,7 @@ class Live:
         model = predictor.predictor
         given = inputs_of(example, model.signature)
         columns, _ = model.check(given)
-        call_s = _call_s(lambda rows: model.answer(columns, len(rows)), given)
+        call_s = _call_s(lambda rows: self._warm(model, columns, len(rows)), given)
         names = [field.name for field in model.signature.inputs]
         self.log, self.intake = log, intake
         predictor.keeps_reads = log is not None
@@ -77,6 +78,15 @@ class Live:
         self.batcher.close()
         self.predictor.close()
 
+    def _warm(self, model: Predictor, columns: Columns, rows: int) -> None:
+        """Have the model answer its example; what it raises is told as its own."""
+        try:
+            model.answer(columns, rows)
+        except MainspringError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise ModelError(self.name, type(error).__name__, str(error), where="at its warm-up") from error
+
     def _read(self, example: Sequence[Any]) -> None:
         """Read the example's features, if it has keys; what keeps that from succeeding may pass."""
         columns, problems = self.predictor.check(example)
@@ -95,6 +105,7 @@ def load_live(workspace: Workspace, name: str, *, timeout_s: float = TIMEOUT_S) 
         NotAllowedError: a service that runs outside answers for it.
         CorruptBlobError: the model's bytes no longer match their digest.
         CodecError: the model holds a definition that the project doesn't have.
+        ModelError: the model failed on its example.
     """
     endpoint = get_endpoint(name, workspace)
     expect_inside(endpoint)

@@ -47,7 +47,8 @@ def serve(
         NotFoundError: no such endpoint.
         NotAllowedError: the host is not a loopback address, and neither is a token set nor does a platform authenticate.
         ConfigError: the address can't be bound, or a setting is wrong.
-        UnavailableError: workers don't start.
+        WorkerError: workers don't start; what the last one said.
+        ModelError: a model failed at its warm-up, and there are no workers.
     """
     settings = workspace.project.settings
     options: dict[str, Any] = {

@@ -25,10 +25,10 @@ from typing import Any
 import msgspec
 
 from mainspring.artifacts.project import import_folders
-from mainspring.errors import UnavailableError
+from mainspring.errors import WorkerError
 from mainspring.pipelines.seeds import threads_environment
 from mainspring.serving.endpoint import expect_inside, get_endpoint
-from mainspring.serving.worker import Order
+from mainspring.serving.worker import Failure, Order
 from mainspring.web.siblings import figures_of
 from mainspring.workspace import Workspace
 
@@ -52,7 +52,8 @@ class _Worker:
         self.is_ready = False
         self.until: float | None = None
         self.replaces: _Worker | None = None
-        self.error = ""
+        self.failure: Failure | None = None
+        self.is_killed = False
         self.is_silent = False  # it closed its end of the line
         self._read = b""
 
@@ -94,14 +95,14 @@ class Supervisor:
         Raises:
             NotFoundError: no such endpoint.
             NotAllowedError: a service that runs outside answers for one.
-            UnavailableError: the workers don't start; what the last one said.
+            WorkerError: the workers don't start; what the last one said.
         """
         for name in self._endpoints:
             expect_inside(get_endpoint(name, self._workspace))
         with ExitStack() as stack:
-            folder = self._workspace.cache / "serving"  # an image may have no folder for temporary files
-            folder.mkdir(parents=True, exist_ok=True)
-            self._figures = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
+            self._figures = figures_folder(self._workspace.cache / "serving", stack)
+            if self._figures is None and self._count > 1:
+                _log.warning("no folder can be written: each worker tells at /metrics what it counted itself")
             stack.callback(self._kill)
             stack.enter_context(self._signals())
             while not (self._is_stopping and not self._workers):
@@ -156,7 +157,7 @@ class Supervisor:
             if worker.replaces is not None:
                 self._lead_out(worker.replaces)
         elif kind == "error":
-            worker.error = text
+            worker.failure = msgspec.json.decode(text, type=Failure)
         elif kind == "stuck" and worker.until is None and worker not in self._due:
             _log.warning("worker %d is stuck and is replaced", worker.number)
             self._due.append(worker)
@@ -188,27 +189,27 @@ class Supervisor:
         if self._quick > 1:  # the first is replaced at once
             self._not_before = now + min(_FIRST_PAUSE_S * 2 ** min(self._quick, 20), _LONGEST_PAUSE_S)
         how = _ending(worker.process.returncode)
-        said = f"worker {worker.number} {how}{': ' if worker.error else ''}{worker.error}"
         if worker.is_ready:
-            _log.warning("%s; another takes its place", said)
+            _log.warning("worker %d %s; another takes its place", worker.number, how)
             return
         self._unready += 1
         if worker.replaces is not None and worker.replaces in self._due:
             self._due.remove(worker.replaces)  # a living one is worth more; one that is stuck says so again
         answers = any(each.is_ready for each in self._workers)
         if not answers and (self._unready >= MOST_TRIES or not self._was_ready):
-            raise UnavailableError("serve", worker.error.rstrip(".") or f"a worker {how} before it was ready")
-        _log.warning("%s before it was ready", said)
+            raise _error_of(worker.failure) if worker.failure else WorkerError(f"A worker {how} before it was ready.")
+        said = f": {worker.failure.text}" if worker.failure else ""
+        _log.warning("worker %d %s before it was ready%s", worker.number, how, said)
 
     def _end_overdue(self) -> None:
         now = time.monotonic()
-        for worker in self._workers:
-            if worker.until is not None and now > worker.until:
-                _log.warning("worker %d did not leave in time and is killed", worker.number)
+        for worker in [each for each in self._workers if not each.is_killed]:
+            is_overdue = worker.until is not None and now > worker.until
+            if is_overdue or (worker.is_ready and now - worker.heard > self._silence_s):
+                how = "did not leave in time" if is_overdue else "hangs"
+                _log.warning("worker %d %s and is killed", worker.number, how)
                 worker.process.kill()
-            elif worker.is_ready and worker.until is None and now - worker.heard > self._silence_s:
-                _log.warning("worker %d hangs and is killed", worker.number)
-                worker.process.kill()
+                worker.is_killed = True
 
     def _fill(self) -> None:
         """Start what is missing, or what replaces the next one that is due."""
@@ -232,7 +233,7 @@ class Supervisor:
             root=str(self._workspace.project.root), folders=[str(each) for each in import_folders.get()],
             settings={name: each.value for name, each in settings.origins.items()}, endpoints=self._endpoints,
             options=self._options, host=self._host, number=number, listener=self._listener.fileno(),
-            link=theirs.fileno(), figures=str(self._figures),
+            link=theirs.fileno(), figures=str(self._figures or ""), silence_s=self._silence_s, parent=os.getpid(),
         )  # fmt: skip
         threads = (int(settings.threads) or os.cpu_count() or 1) // self._count
         process = subprocess.Popen(
@@ -264,7 +265,9 @@ class Supervisor:
         with suppress(KeyError):
             self._selector.unregister(worker.line)
         worker.line.close()
-        figures_of(self._figures, worker.number).unlink(missing_ok=True)
+        if self._figures is not None:
+            with suppress(OSError):  # the disk became read-only meanwhile
+                figures_of(self._figures, worker.number).unlink(missing_ok=True)
 
     def _kill(self) -> None:
         for worker in [*self._workers]:
@@ -272,6 +275,25 @@ class Supervisor:
             worker.process.wait()
             self._forget(worker)
         self._selector.close()
+
+
+def figures_folder(preferred: Path, stack: ExitStack) -> Path | None:
+    """A folder for the time of the stack: an image may have none for temporary files, and a machine a workspace that can't be
+    written; None if there is neither.
+    """
+    for place in (preferred, None):
+        with suppress(OSError):
+            if place is not None:
+                place.mkdir(parents=True, exist_ok=True)
+            made = tempfile.TemporaryDirectory(dir=place, ignore_cleanup_errors=True)
+            return Path(stack.enter_context(made))
+    return None
+
+
+def _error_of(failure: Failure) -> WorkerError:
+    error = WorkerError(failure.text, failure.code)
+    error.add_note(f"In the worker:\n{failure.trace}")
+    return error
 
 
 def _ending(code: int) -> str:

@@ -1,11 +1,13 @@
 """A worker's end of the line to the process that started it: it says how it is, and learns that nobody needs it any more.
 
-One line a message: `ready`, then `alive` or `stuck` each second; `error TEXT` if it can't start. The end of the other side
-means that the worker is to leave, whether it was closed or its process died.
+One line a message: `ready`, then `alive` or `stuck` each second; `error` and what it is if it can't start. The end of the other
+side means that the worker is to leave, whether it was closed or its process died. A worker whose event loop doesn't turn learns
+nothing, and ends itself.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,12 +18,19 @@ from mainspring.web.siblings import Siblings
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
+_LATER_S = 2.0  # the other side, if it lives, is the first to act, and says so
+_END_S = 2.0
+_STDERR = 2
+
 
 class Link:
-    """The line of a worker; what it counted is told to its siblings as it beats."""
+    """The line of a worker; what it counted is told to its siblings as it beats.
 
-    def __init__(self, line: socket.socket, siblings: Siblings) -> None:
-        self._line, self.siblings = line, siblings
+    If it doesn't beat for `silence_s` and a bit, the process ends, and its threads' tracebacks are on stderr.
+    """
+
+    def __init__(self, line: socket.socket, siblings: Siblings, silence_s: float) -> None:
+        self._line, self.siblings, self._silence_s = line, siblings, silence_s
         line.setblocking(False)
 
     def tell(self, message: str) -> None:
@@ -31,9 +40,14 @@ class Link:
 
     def beat(self, *, is_stuck: bool, counted: str) -> None:
         """Say how the worker is, and what it counted."""
+        _end_in(self._silence_s + _LATER_S)
         self.tell("stuck" if is_stuck else "alive")
         with suppress(OSError):  # a full disk: the figures are older than a second then
             self.siblings.publish(counted)
+
+    def end(self) -> None:
+        """Have the process end in two seconds, though a thread hangs that its interpreter waits for."""
+        _end_in(_END_S)
 
     def on_end(self, loop: AbstractEventLoop, leave: Callable[[], None]) -> None:
         """Have `leave` called when the other side has ended."""
@@ -46,3 +60,8 @@ class Link:
             leave()
 
         loop.add_reader(self._line, read)
+
+
+def _end_in(seconds: float) -> None:
+    """End the process then, unless this is called again before: by a thread of C, which waits for no Python code."""
+    faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)

@@ -61,6 +61,21 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.is_draining = True
+        if self._link is None:
+            await self._drain(sockets)
+            return
+        beating = asyncio.create_task(self._go_on_beating(self._link))
+        await self._drain(sockets)
+        beating.cancel()
+        self._link.end()
+
+    async def _go_on_beating(self, link: Link) -> None:
+        """What drains is watched as before: uvicorn ticks no more."""
+        while True:
+            link.beat(is_stuck=False, counted=self._app.counted())
+            await asyncio.sleep(1)
+
+    async def _drain(self, sockets: list[socket.socket] | None) -> None:
         if self._leaves:
             for server in self.servers:
                 server.close()

@@ -13,13 +13,15 @@ _SUFFIX = ".prom"
 
 
 class Siblings:
-    """One of the workers, by its number, among those of a folder."""
+    """One of the workers, by its number, among those of a folder; without one it knows of no other."""
 
-    def __init__(self, folder: Path, number: int) -> None:
+    def __init__(self, folder: Path | None, number: int) -> None:
         self._folder, self._number = folder, number
 
     def publish(self, counted: str) -> None:
         """Write this worker's figures, whole or not at all."""
+        if self._folder is None:
+            return
         path = figures_of(self._folder, self._number)
         partial = path.with_suffix(".partial")
         partial.write_text(counted)
@@ -28,7 +30,7 @@ class Siblings:
     def text(self, counted: str) -> str:
         """This worker's figures, as they are, and those of the others, as they were a second ago at most."""
         texts = {}
-        for path in self._folder.glob(f"*{_SUFFIX}"):
+        for path in self._folder.glob(f"*{_SUFFIX}") if self._folder is not None else ():
             try:
                 texts[int(path.stem)] = path.read_text()
             except FileNotFoundError:  # it ended meanwhile
