@@ -240,7 +240,7 @@ class _Work:
         types = {name: dtype for name, dtype in self.record.request.items() if name in keys and name != self.time}
         lookup = Lookup(view=record, features=part.features, keys=keys, types=types, at=self.time, guard=self.guard)
         with fitted(record):
-            found = rows.look_up(lookup, view_rows(record, version.scan(), self.functions))
+            found = rows.look_up(lookup, view_rows(record, version.scan(), self.functions, part.features))
         report = msgspec.structs.asdict(found.report)
         self.reports.append(ViewReport(view=part.view, source=str(version), **report))
         return (

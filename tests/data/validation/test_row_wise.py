@@ -8,14 +8,17 @@ import sys
 import warnings
 from collections.abc import Iterator
 from datetime import date, datetime
+from decimal import Decimal
 from inspect import signature
-from itertools import product
+from itertools import chain, product
+from random import Random
 from typing import Any
 
 import polars as pl
 import pytest
 
 from mainspring.data.validation.conditions import formula
+from mainspring.data.validation.evaluation import evaluated
 from mainspring.data.validation.expressions import expect_plain, is_row_wise, serialised, shows_codes
 from mainspring.errors import InvalidError
 
@@ -118,6 +121,14 @@ def given(frame: pl.DataFrame, expression: pl.Expr) -> list[Any] | None:
         return None
 
 
+def shown(frame: pl.DataFrame, text: str) -> list[str] | None:
+    """The same of what is recorded, evaluated as features are."""
+    try:
+        return [repr(each) for each in evaluated(frame, {"x": text})["x"].to_list()]
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, TypeError, OverflowError):
+        return None
+
+
 @pytest.fixture(scope="module")
 def known() -> dict[str, pl.Expr]:
     with warnings.catch_warnings():
@@ -130,20 +141,105 @@ def test_what_a_table_gives_its_parts_give(known: dict[str, pl.Expr]) -> None:
     judged = {text: each for text, each in known.items() if is_row_wise(each)}
     different: dict[str, Any] = {}
     count = 0
-    for expression in judged.values():
-        whole = given(FRAME, expression)
-        if whole is None and given(FRAME.clear(), expression) is None:
+    for text in judged:
+        whole = shown(FRAME, text)
+        if whole is None and shown(FRAME.clear(), text) is None:
             continue  # no definition is made of it
-        alone = [given(FRAME[place : place + 1], expression) for place in range(FRAME.height)]
+        alone = [shown(FRAME[place : place + 1], text) for place in range(FRAME.height)]
         if whole is None:
             if None not in alone:
-                different[str(expression)] = whole, alone
+                different[text] = whole, alone
             continue
         count += 1
-        if alone != [[each] for each in whole] or given(FRAME.reverse(), expression) != whole[::-1]:
-            different[str(expression)] = whole, alone
+        if alone != [[each] for each in whole] or shown(FRAME.reverse(), text) != whole[::-1]:
+            different[text] = whole, alone
     assert different == {}
     assert count > 1_000
+
+
+def numbers() -> Iterator[pl.Expr]:
+    """Arithmetic between columns, lists, arrays and constants that have no short form in base two."""
+    columns = [c(name) for name in ("a", "b", "p", "i", "k", "s", "m", "l", "r", "o")]
+    constants: tuple[Any, ...] = (3, 7, 5.67, 1 / 3, Decimal("0.3"))
+    for one, other in product(columns, (*columns, *constants)):
+        yield from (one / other, one * other, one % other, one**other)
+    for one in columns:
+        yield from (pl.lit(1 / 3) / one, 7**one, (one - 12.34) / 5.67, one.exp(), one.log())
+    for lists in (
+        c("l").list,
+        c("o").list,
+        (c("l") * c("l")).list,
+        (c("l") - c("a")).list,
+        c("r").arr,
+        (c("r") / 3).arr,
+    ):
+        yield from (getattr(lists, name)() for name in ("sum", "mean", "std", "min", "median"))
+        item = pl.element()
+        yield from (lists.agg(each) for each in (item.sum(), item.std(), (item / 3).sum(), item.max() / 7))
+        yield from (
+            lists.eval(each) for each in (item / 3, item**0.3, item / item.sum(), (item - item.mean()) / item.std())
+        )
+    yield from (
+        pl.concat_list("a", "b").list.sum(),
+        pl.mean_horizontal("a", "b", "p"),
+        pl.struct(c("a") / 3, c("l") / 3),
+    )
+    yield from (
+        c("l").list.eval(pl.element().filter(pl.element() > 2)).list.eval(pl.element() / 3),
+        c("l") / c("l").list.sum(),
+    )
+
+
+def drawn(rows: int) -> pl.DataFrame:
+    """Numbers of any size, wide lists and arrays among which are nulls, empty ones and a list of one item."""
+    draw = Random(rows)
+
+    def floats(count: int) -> list[float]:
+        return [draw.gauss(0, 1) * 10.0 ** draw.randint(-4, 6) for _ in range(count)]
+
+    wide = pl.Array(pl.Float64, 130)
+    wholes = [draw.randint(-(10**6), 10**6) for _ in range(rows)]
+    return pl.DataFrame(
+        {
+            "a": floats(rows), "b": floats(rows), "p": [draw.choice((0.5, 2.0, 3.0, -1.0, 1 / 3, 1.7)) for _ in range(rows)],
+            "i": wholes, "k": [draw.randint(-3, 4) for _ in range(rows)],
+            "s": pl.Series(floats(rows), dtype=pl.Float32), "m": pl.Series(wholes).cast(pl.Decimal(20, 2)),
+            "l": [None, [], [None, 1.1], floats(1), *(floats(draw.choice((1, 3, 129, 300))) for _ in range(rows - 4))],
+            "o": [[each] if place == 5 else [] for place, each in enumerate(floats(rows))],
+            "r": pl.Series([None, [None] * 130, *(floats(130) for _ in range(rows - 2))], dtype=wide),
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_numbers_have_the_same_bits_alone_in_parts_and_in_columns_of_chunks() -> None:
+    frame, different, count = drawn(16), dict[str, Any](), 0
+    alone = [frame[place : place + 1] for place in range(frame.height)]
+    for made in filter(is_row_wise, numbers()):
+        text = serialised(made)
+        if (whole := shown(frame, text)) is None:
+            continue
+        count += 1
+        found = {"alone": [shown(each, text) for each in alone], "in chunks": [shown(pl.concat(alone), text)]}
+        found["parts"] = [shown(frame[begin : begin + 3], text) for begin in range(0, frame.height, 3)]
+        for parts, each in found.items():
+            if [*chain.from_iterable(part or ["failed"] for part in each)] != whole:
+                different[f"{made} {parts}"] = whole, each
+    assert different == {}
+    assert count > 300
+
+
+def test_a_column_that_is_one_value_repeated_is_reckoned_with_as_any() -> None:
+    text = serialised(c("a") / 3)
+    whole = pl.DataFrame({"n": [1, 2], "a": [0.7, 0.7]})
+    assert shown(whole.select("n").with_columns(a=pl.lit(0.7)), text) == shown(whole, text)
+
+
+def test_features_of_many_rows_and_constants_stand_in_the_order_asked_for() -> None:
+    texts = {"n": serialised(pl.lit(5)), "t": serialised(c("a") / 4), "r": serialised(c("a").sum()), "a": ""}
+    for height in (1, 3):
+        found = evaluated(pl.DataFrame({"a": [8.0] * height}), texts)
+        assert found.rows() == [(5, 2.0, 8.0 * height, 8.0)] * height
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mainspring.errors import InvalidError, WrongTypeError, close_names
-from mainspring.features.definitions.expressions import read
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import OnDemandRecord, Python
 from mainspring.features.definitions.types import is_of
@@ -24,10 +23,12 @@ def computed(record: OnDemandRecord, frame: pl.DataFrame, functions: Functions) 
     """
     import polars as pl
 
+    from mainspring.data.validation.evaluation import evaluated
+
     if record.transform is not None:
         return _typed(record, _called(record, record.transform, frame, functions))
     try:
-        return _typed(record, frame.select(read(field.formula, field.name) for field in record.fields))
+        return _typed(record, evaluated(frame, {field.name: field.formula for field in record.fields}))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         said = str(error).split("\n")[0]
         raise InvalidError(f"{record.name}.features", said, "expressions over request and inputs") from error
@@ -56,9 +57,13 @@ def _typed(record: OnDemandRecord, found: pl.DataFrame) -> pl.DataFrame:
 def _called(record: OnDemandRecord, transform: Python, frame: pl.DataFrame, functions: Functions) -> pl.DataFrame:
     import polars as pl
 
+    from mainspring.data.validation.evaluation import twice
+
     names = [field.name for field in record.fields]
-    where = f"{transform.module}:{transform.qualname}"
+    where, height = f"{transform.module}:{transform.qualname}", frame.height
     try:
+        # Polars reckons otherwise with one row (see `evaluated`).
+        frame = twice(frame) if height == 1 else frame
         found = functions.load(transform)(frame)
     except InvalidError:
         raise
@@ -76,4 +81,4 @@ def _called(record: OnDemandRecord, transform: Python, frame: pl.DataFrame, func
         raise InvalidError(
             f"{record.name}.transform", f"{found.height:,} rows", f"{frame.height:,} rows, as were given"
         )
-    return found.select(names)
+    return found.select(names).head(height)

@@ -6,14 +6,16 @@ One function for every use: training sets, materialisation, streams and checks o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
 
 from mainspring.errors import InvalidError, MainspringError, WrongTypeError, close_names
 from mainspring.features.definitions.expressions import expect_no_codes, read
 from mainspring.features.definitions.functions import Functions
-from mainspring.features.definitions.records import Python, Sql, ViewRecord
+from mainspring.features.definitions.records import Field, Python, Sql, ViewRecord
 from mainspring.features.definitions.types import of_declared_types
 from mainspring.features.history.uuids import uuid_column
 from mainspring.streams.columns import OWN
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from mainspring.workspace import Workspace
+
+_GIVEN = "__given "  # before the names of columns of which features are computed
 
 
 def source_schema(stream: dict[str, str]) -> dict[str, pl.DataType]:
@@ -126,8 +130,11 @@ def _quoting(text: str, said: str, source: pl.LazyFrame) -> str:
     return f" Columns that are words of SQL, too, need double quotes: {', '.join(names)}." if names else ""
 
 
-def view_rows(record: ViewRecord, source: pl.LazyFrame, functions: Functions) -> pl.LazyFrame:
-    """The rows of a view: its keys, times and features; of a view of aggregates the columns that they are of.
+def view_rows(
+    record: ViewRecord, source: pl.LazyFrame, functions: Functions, features: Container[str] | None = None
+) -> pl.LazyFrame:
+    """The rows of a view: its keys, times and features, or only some of these; of a view of aggregates the columns that they
+    are of.
 
     Raises as `transformed`, and:
 
@@ -153,7 +160,36 @@ def view_rows(record: ViewRecord, source: pl.LazyFrame, functions: Functions) ->
     if record.aggregates:
         return _typed(record, rows.select(*told, *(name for name in needed if name not in own)))
     expect_no_codes(record.name, record.fields, known)
-    return _typed(record, rows.select(*told, *(read(field.formula, field.name) for field in record.fields)))
+    if features is not None:
+        record = structs.replace(record, fields=tuple(field for field in record.fields if field.name in features))
+    return _typed(record, _with_features(rows, told, record.fields))
+
+
+def _with_features(rows: pl.LazyFrame, told: list[str | pl.Expr], fields: Sequence[Field]) -> pl.LazyFrame:
+    """What is told of rows, and their features; those of single rows are the same whatever parts the rows come in."""
+    import polars as pl
+
+    from mainspring.data.validation.evaluation import evaluated, parsed
+
+    single = {field.name: field.formula for field in fields if field.formula and parsed(field.formula).is_computed}
+    others = [read(field.formula, field.name) for field in fields if field.name not in single]
+    shown = rows.select(*told, *others)
+    if not single:
+        return shown
+    needed = {f"{_GIVEN}{name}": name for formula in single.values() for name in parsed(formula).columns}
+    schema = {**shown.collect_schema()}
+    names = [*[*schema][: len(told)], *(field.name for field in fields)]
+    schema |= {**rows.select(read(text, name) for name, text in single.items()).collect_schema()}
+
+    def computed(frame: pl.DataFrame) -> pl.DataFrame:
+        given = pl.DataFrame([frame.get_column(place).alias(name) for place, name in needed.items()])
+        return frame.drop(needed).hstack(evaluated(given, single)).select(names)
+
+    given = rows.select(*told, *others, *(pl.col(name).alias(place) for place, name in needed.items()))
+    # What is planned may not be what comes (see `of_declared_types`).
+    return given.map_batches(
+        computed, schema={name: schema[name] for name in names}, streamable=True, validate_output_schema=False
+    )
 
 
 def _typed(record: ViewRecord, rows: pl.LazyFrame) -> pl.LazyFrame:
