@@ -284,6 +284,45 @@ def test_a_declared_type_may_be_a_wider_one_than_the_datasets(raw: Path) -> None
         ingest(raw / "c.csv", to="sales", types={"x": "decimal[38, 1]"})
 
 
+@pytest.mark.parametrize(
+    ("known", "wanted", "fits"),
+    [
+        ("decimal[10, 2]", "decimal[20, 2]", True), ("decimal[10, 2]", "decimal[12, 4]", True), ("i8", "i16", True),
+        ("u8", "i16", True), ("decimal[10, 2]", "decimal[10, 4]", False), ("i16", "u16", False), ("i64", "i32", False),
+        ("f64", "f32", False), ("list[i8]", "list[i32]", True), ("list[i8]", "i32", False),
+    ],
+)  # fmt: skip
+def test_a_type_is_wider_that_holds_all_values_of_the_datasets(raw: Path, known: str, wanted: str, fits: bool) -> None:
+    value = "[1]" if "list" in known else "1"
+    for name in ("a", "b"):
+        (raw / f"{name}.ndjson").write_text(f'{{"x": {value}}}\n')
+    ingest(raw / "a.ndjson", to="sales", types={"x": known})
+    if fits:
+        ingest(raw, to="sales", types={"x": wanted})
+        assert (dict(dataset("sales").latest().schema)["x"], len(rows("sales"))) == (wanted, 2)
+        return
+    with pytest.raises(InvalidError, match=r"is not the column's type in `sales/1`, .*, or a wider one"):
+        ingest(raw, to="sales", types={"x": wanted})
+
+
+def test_a_file_that_was_empty_is_read_when_it_is_filled(raw: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        (raw / name).write_text("")
+    assert ingest(raw, to="flights").warnings == ()
+    for name in ("a.csv", "b.csv"):
+        (raw / name).write_text(CSV.replace("UA", name))
+    assert ingest(raw, to="flights").rows == 4
+
+
+def test_the_texts_that_mean_null_are_spoken_of_where_there_are_some(raw: Path) -> None:
+    (raw / "a.csv").write_text("n\nlate\n")
+    (raw / "a.ndjson").write_text('{"n": "late"}\n')
+    for name in ("a.csv", "a.ndjson"):
+        with pytest.raises(InvalidError, match="`late` is not its type, `i64`") as refused:
+            ingest(raw / name, to="flights", types={"n": "i64"})
+        assert ("null_values=" in str(refused.value)) == (name == "a.csv")
+
+
 def test_what_is_stopped_widens_nothing(raw: Path) -> None:
     (raw / "1.csv").write_text("a,b\n1,\n")
     version = ingest(raw, to="n").version

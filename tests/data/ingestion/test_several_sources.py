@@ -7,6 +7,7 @@ import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -210,6 +211,12 @@ def test_copies_are_told_of_across_sources(workspace: Workspace, years: Path) ->
     assert [each.partition("b.csv ")[2] for each in done.warnings] == [
         "holds the same bytes as `raw/y2024/a.csv`, which was read, too: its rows are there twice."
     ]
+    with TemporaryDirectory() as elsewhere:
+        put(Path(elsewhere), "a.csv", 7)
+        ingest(f"{elsewhere}/*.csv", to="t")
+        shutil.copy(f"{elsewhere}/a.csv", years / "y2025/c.csv")
+        (warning,) = ingest(years / "y2025/*.csv", to="t").warnings
+        assert f"same bytes as `{Path(elsewhere).resolve()}/a.csv`" in warning
 
 
 def test_what_is_forgotten_is_forgotten_in_every_cursor_that_knows_it(workspace: Workspace, years: Path) -> None:

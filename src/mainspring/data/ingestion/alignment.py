@@ -27,7 +27,6 @@ Types = dict[str, pl.DataType]
 Naming = Callable[[int], str]
 """Where a row stood, by its place in a batch."""
 _HINT = "Cast it in the source, or declare another type."
-_OF_TEXT = f"{_HINT} Of CSV null_values=['…'] names texts that mean null."
 MOST_DIGITS = 38  # of a decimal
 _NUMBER = re.compile(
     r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*"
@@ -71,9 +70,11 @@ class Alignment:
         }
 
     def take(
-        self, frame: pl.DataFrame, origin: str, *, sparse: bool = False, named: Naming | None = None
+        self, frame: pl.DataFrame, origin: str, *, sparse: bool = False, named: Naming | None = None, hint: str = ""
     ) -> pl.DataFrame:
         """A batch with the types of the ingest so far, which may widen by it; `named` says where a row stood, for errors.
+
+        `hint` is said of a text that doesn't fit.
 
         Raises:
             InvalidError: a column is missing or unknown, or its values don't fit its type.
@@ -94,7 +95,7 @@ class Alignment:
         if list(given.items()) == list(types.items()):
             return frame
         return frame.with_columns(  # which keeps the number of rows of a frame without columns
-            brought(frame[name], dtype, named or (lambda _: origin))
+            brought(frame[name], dtype, named or (lambda _: origin), hint)
             if name in given
             else pl.lit(None, dtype).alias(name)
             for name, dtype in types.items()
@@ -157,14 +158,19 @@ def _is_written(dtype: pl.DataType) -> bool:
     return dtype.is_numeric() or dtype in (pl.Boolean(), pl.Date())
 
 
-def brought(series: pl.Series, dtype: pl.DataType, named: Naming) -> pl.Series:
-    """`exactly`, with an error that names the row."""
+def brought(series: pl.Series, dtype: pl.DataType, named: Naming, hint: str = "") -> pl.Series:
+    """`exactly`, with an error that names the row, and a hint more if it is of text."""
     try:
         return exactly(series, dtype, series.name)
     except InvalidError:
         row = first_unfit(len(series), lambda rows: exactly(series[:rows], dtype, ""))
         path = f"{named(row)}, column `{series.name}`"
-        exactly(series[row : row + 1], dtype, path)
+        try:
+            exactly(series[row : row + 1], dtype, path)
+        except InvalidError as error:
+            if not hint or series.dtype != pl.String() or error.hint != _HINT:
+                raise
+            raise InvalidError(path, error.given, error.expected, f"{_HINT} {hint}") from error
         return exactly(series, dtype, path)  # alone it would do, as a null among texts
 
 
@@ -223,7 +229,7 @@ def _written(series: pl.Series) -> pl.Series:
 def _uncast(series: pl.Series, dtype: pl.DataType, path: str, error: BaseException) -> InvalidError:
     """By the first value that doesn't fit, else by the type that values of another one can't be made of."""
     given, wrong = series.dtype, _unfit(series, dtype)
-    hint = _of_clocks(dtype) if _is_of_clocks(wrong, dtype) else _OF_TEXT if given == pl.String() else _HINT
+    hint = _of_clocks(dtype) if _is_of_clocks(wrong, dtype) else _HINT
     if len(wrong):
         return _misfit(path, _shown(wrong[0]), dtype, hint)
     is_another = _kind(given) != _kind(dtype) and not (given.is_nested() and dtype.is_nested())

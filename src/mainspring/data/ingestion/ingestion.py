@@ -43,7 +43,7 @@ from mainspring.data.tables.manifest import read_listing
 from mainspring.data.tables.parts import parquet_schema
 from mainspring.data.tables.rows import FrameDraft
 from mainspring.data.tables.type_names import name_of_type
-from mainspring.data.tables.widening import filled, is_open, wider
+from mainspring.data.tables.widening import filled, holds, is_open
 from mainspring.data.version import DatasetVersion, Source
 from mainspring.data.widening import widen
 from mainspring.errors import ConflictError, InvalidError, MainspringError, NotAllowedError, counted, listed, shorten
@@ -228,7 +228,7 @@ class _Ingest:
         for name, dtype in self.types.items():
             if name not in known or is_open(known[name]):
                 continue
-            if dtype not in (filled(known[name], dtype), wider(known[name], dtype)):
+            if dtype != filled(known[name], dtype) and not holds(dtype, known[name]):
                 expected = f"the column's type in `{head}`, `{dict(head.schema)[name]}`, or a wider one"
                 raise InvalidError(
                     f"types.{name}", name_of_type(dtype), expected, "mode='replace' makes a table of any."

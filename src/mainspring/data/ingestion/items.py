@@ -14,13 +14,14 @@ from typing import Any, BinaryIO, Protocol
 
 import msgspec
 import polars as pl
+from blake3 import blake3
 
 from mainspring.data.ingestion.alignment import Naming
 from mainspring.data.ingestion.delimited import Delimited
 from mainspring.data.ingestion.formats import Options, options_of, part_of
 from mainspring.data.ingestion.jsonlines import json_frames
 from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS
-from mainspring.data.ingestion.places import Parts, Place, files_in, known_by, place_of
+from mainspring.data.ingestion.places import Parts, Place, files_in, known_by, path_of, place_of
 from mainspring.data.ingestion.source import Batch, Interrupted, Reading, StaleState, State
 from mainspring.data.ingestion.streams import Blocks, DigestedStream, Prefix, decompressed
 from mainspring.data.version import Source
@@ -28,6 +29,8 @@ from mainspring.errors import ConflictError, InvalidError, shorten
 from mainspring.store import blob_digest
 
 _PARQUET_ROWS = 1 << 18
+_OF_NULLS = "null_values=['…'] names texts that mean null."
+_EMPTY = blake3(b"").hexdigest()
 Stamp = list[Any]
 Rows = Iterator[tuple[pl.DataFrame, dict[str, Any], int, Naming]]
 """A batch, where reading goes on behind it, the bytes read, and where each row stood."""
@@ -179,10 +182,12 @@ class _Known:
     def same_as(self, item: Item, digest: str) -> str:
         """The name of another file that was read and held these bytes; empty if there is none."""
         source, name = self._homes.get(digest, (self._identity, item.name))
+        if digest == _EMPTY:
+            return ""
         if source == self._identity:
             return "" if name == item.name else name
-        _, *path = place_of(source, name)
-        return "" if place_of(source, name) == place_of(self._identity, item.name) else "/".join(path)
+        place = place_of(source, name)
+        return "" if place == place_of(self._identity, item.name) else path_of(place)
 
     def state(self, partial: dict[str, Any] | None) -> State:
         """As JSON, with how far the file at work was read."""
@@ -222,7 +227,7 @@ class _ItemReading:
             yield Batch(
                 frame=frame if is_any else None, state=state, origin=item.uri, named=named,
                 size_bytes=total - read_bytes, sources=(item.lineage(digest),) if digest else (),
-                sparse=self.options.format == "ndjson", warning=warning,
+                sparse=self.options.format == "ndjson", warning=warning, hint=_OF_NULLS if self.options.format == "csv" else "",
             )  # fmt: skip
             read_bytes = total
 
@@ -248,6 +253,7 @@ class _ItemReading:
 
                 self.parts.add(first_sheet(path, self.item.uri))
             read = [before[part]["digest"] for part in self.parts if part in before]
+            read = [digest for digest in read if digest != _EMPTY]  # of which no row was read
             if not read:
                 return ""
             digest = blob_digest(path)

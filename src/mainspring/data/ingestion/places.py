@@ -36,6 +36,16 @@ def place_of(source: str, name: str = "") -> Place:
     return (root, *path.split("/")) if path else (root,)
 
 
+def path_of(place: Place) -> str:
+    """A place as people name it: from the project's root, or that of the machine, or with its bucket.
+
+    >>> path_of(place_of("files raw", "a.csv")), path_of(place_of("files /raw", "a.csv")), path_of(place_of("s3://b/raw", "a"))
+    ('raw/a.csv', '/raw/a.csv', 's3://b/raw/a')
+    """
+    root, *path = place
+    return "/".join(([] if root == f"{_FILES}." else [root.removeprefix(f"{_FILES}/")]) + path)
+
+
 def files_in(source: str, state: State) -> dict[str, Parts]:
     """The files that a source has read, by name; none if it reads no files."""
     found: dict[str, Parts] = state.get("files", {}) if is_of_files(source) else {}

@@ -27,7 +27,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 
     `origin` names where they stood, for errors, and `named` each row by its place in the frame, else its number in the
     ingest does; `size_bytes` is what was read for them; `sources` what was read to its end with them, for the lineage. In
-    `sparse` ones a column may be absent, which means null. `warning` is told to people.
+    `sparse` ones a column may be absent, which means null. `warning` is told to people, `hint` beside a text that doesn't fit.
     """
 
     frame: pl.DataFrame | None
@@ -38,6 +38,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[Source, ...] = ()
     sparse: bool = False
     warning: str = ""
+    hint: str = ""
 
 
 class Reading(msgspec.Struct, frozen=True):

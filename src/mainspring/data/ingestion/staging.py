@@ -77,7 +77,7 @@ class Staging:
         if batch.frame is not None:
             origin = batch.origin or self.store.source
             named = batch.named or partial(_numbered, origin, self.rows)
-            frame = self.alignment.take(batch.frame, origin, sparse=batch.sparse, named=named)
+            frame = self.alignment.take(batch.frame, origin, sparse=batch.sparse, named=named, hint=batch.hint)
             if not batch.sparse:  # otherwise a column of it may still come
                 expect_key(self.key, frame.schema, self.store.dataset)
             if self._pending and frame.schema != self._pending[-1].schema:

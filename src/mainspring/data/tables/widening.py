@@ -47,6 +47,31 @@ def wider(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
     return pl.Float64() if isinstance(one, numeric) and isinstance(other, numeric) else None
 
 
+def holds(wide: pl.DataType, dtype: pl.DataType) -> bool:
+    """Whether a type holds all values of another one; one of floats or of 38 digits may not, which `WidenedDraft` looks at.
+
+    >>> holds(pl.Decimal(20, 2), pl.Decimal(10, 2)), holds(pl.Decimal(10, 4), pl.Decimal(10, 2)), holds(pl.Int16(), pl.UInt8())
+    (True, False, True)
+    """
+    if wider(dtype, wide) == wide:
+        return True
+    if isinstance(wide, pl.Decimal) and isinstance(dtype, pl.Decimal):
+        return wide.scale >= dtype.scale and wide.precision - wide.scale >= dtype.precision - dtype.scale
+    if isinstance(wide, _INTEGERS) and isinstance(dtype, _INTEGERS):
+        (low, high), (least, most) = _range(wide), _range(dtype)
+        return low <= least and most <= high
+    if isinstance(wide, pl.List) and isinstance(dtype, pl.List):
+        return holds(instance(wide.inner), instance(dtype.inner))
+    if isinstance(wide, pl.Struct) and isinstance(dtype, pl.Struct):
+        fields = fields_of(wide)
+        return all(name in fields and holds(fields[name], kind) for name, kind in fields_of(dtype).items())
+    return False
+
+
+def _range(dtype: pl.DataType) -> tuple[int, int]:
+    return tuple(pl.select(low=dtype.min(), high=dtype.max()).row(0))  # type: ignore[attr-defined]  # types of whole numbers have them
+
+
 def is_open(dtype: pl.DataType) -> bool:
     """Whether no value can have a type, so that which one a column has is still to be found out.
 
@@ -117,7 +142,7 @@ class WidenedDraft(TableDraft):
 
     def _expect_wider(self, name: str, dtype: pl.DataType) -> None:
         wanted = self.types.get(name)
-        if wanted is None or wider(dtype, wanted) != wanted:
+        if wanted is None or not holds(wanted, dtype):
             raise InvalidError(
                 f"{self.name}.{name}", dtype, f"a column that becomes {wanted}", "It was replaced meanwhile."
             )
