@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import html
 import json
+import shlex
 from collections.abc import Iterator
 from datetime import date
 from typing import Any, cast
@@ -99,6 +101,14 @@ class Seer:
 
     def predict(self, rows: list[dict[str, Any]]) -> list[str]:
         return ["seen" if repr(list(row.values())) == repr(list(MEANT.values())) else "unseen" for row in rows]
+
+
+def test_a_request_to_try_is_taken_also_where_the_model_has_no_example(seer: Asked) -> None:
+    told = seer.json("/")
+    shown = json.loads(shlex.split(told["curl"])[4])
+    assert shown == told["example"]
+    assert len(seer.json("/predict", shown)["predictions"]) == 1
+    assert html.escape(told["curl"]) in seer("/docs").text
 
 
 ROWS: list[dict[str, Any]] = [{"a": 0.5, "b": 1.0}, {"a": 2.5, "b": 0.0}, {"a": 7, "b": -1}]

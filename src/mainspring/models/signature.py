@@ -7,6 +7,7 @@ inferred from. A whole number passes for a float; nothing else is converted.
 from __future__ import annotations
 
 import math
+import re
 import sys
 from base64 import b64decode
 from collections.abc import Callable, Sequence
@@ -25,6 +26,9 @@ FLOATS = {"f32": (2 - 2**-23) * 2.0**127, "f64": sys.float_info.max}  # the larg
 _PARSED: dict[str, tuple[type, Callable[[str], Any]]] = {
     "uuid": (UUID, UUID), "bin": (bytes, lambda text: b64decode(text, validate=True)),
 }  # fmt: skip
+
+
+_ZONED = re.compile(r"\[(?![nmu]s\]|[nmu]s,\s*None\])")
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -56,6 +60,23 @@ class Field(msgspec.Struct, frozen=True):
         if self.dtype == "date" or self.dtype.startswith("datetime"):
             return "a date" if self.dtype == "date" else "a time (ISO 8601)"
         return {"uuid": "a UUID", "bin": "bytes (base64)"}.get(self.dtype, "text")
+
+    @property
+    def sample(self) -> Any:
+        """A value that it takes, as JSON has it.
+
+        >>> [Field("x", dtype).sample for dtype in ("i8", "f64", "date", "datetime[us, UTC]", 'enum["a", "b"]')]
+        [0, 0.0, '2000-01-01', '2000-01-01T00:00:00Z', 'a']
+        """
+        if self.dtype.startswith("enum"):
+            return next(iter(msgspec.json.decode(self.dtype.removeprefix("enum"))), None)
+        if self.dtype.startswith("datetime"):
+            return "2000-01-01T00:00:00Z" if _ZONED.search(self.dtype) else "2000-01-01T00:00:00"
+        if self.dtype in INTEGERS:
+            return 0
+        if self.dtype in FLOATS:
+            return 0.0
+        return {"bool": False, "date": "2000-01-01", "uuid": str(UUID(int=0)), "bin": ""}.get(self.dtype, "text")
 
     def check(self, value: Any) -> tuple[Any, str]:
         """A value as the model gets it, and what is wrong with it (nothing: an empty text)."""

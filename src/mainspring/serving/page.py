@@ -34,7 +34,7 @@ _SCRIPT = (
 def describe(live: Live, *, with_token: bool) -> dict[str, Any]:
     """The endpoint, the version that answers, its signature, and a request to try."""
     takes, reader = live.predictor.takes, live.predictor.reader
-    records = live.example[:1] or [{field.name: None for field in takes.inputs}]
+    records = live.example[:1] or [{field.name: field.sample for field in takes.inputs}]
     example = msgspec.json.encode({"records": records}).decode()
     token = " -H 'Authorization: Bearer TOKEN'" if with_token else ""
     quoted = example.replace("'", "'\\''")
