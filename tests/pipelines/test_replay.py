@@ -466,24 +466,25 @@ TRIED_TWICE = """
 import polars as pl
 
 @ms.step(retries=1, backoff_s=0)
-def put(marker: str):
+def put(marker: str, same: bool):
     import os
-    version = ms.dataset("t").append(pl.DataFrame({"n": [1]}))
+    version = ms.dataset("t").append(pl.DataFrame({"n": [same or os.path.exists(marker)]}))
     if not os.path.exists(marker):
         open(marker, "w").close()
         raise ValueError
     return version
 
 @ms.pipeline
-def main(marker: str):
-    return put(marker)
+def main(marker: str, same: bool):
+    return put(marker, same)
 """
 
 
-@pytest.mark.one_backend("which attempt made a version is told by times and rows of both alike")
-def test_a_replay_is_given_what_the_last_attempt_committed(lab: Lab) -> None:
-    result = lab.write_and_run(TRIED_TWICE, params={"marker": str(lab.root.parent / "marker")})
-    assert result.value.number == 2
+@pytest.mark.one_backend("which attempt made a version is told by edges and rows of both alike")
+@pytest.mark.parametrize("same", [True, False])
+def test_a_replay_is_given_what_the_last_attempt_committed_or_took_over(lab: Lab, same: bool) -> None:
+    result = lab.write_and_run(TRIED_TWICE, params={"marker": str(lab.root.parent / "marker"), "same": same})
+    assert result.value.number == (1 if same else 2)
     assert replayed(lab, result.id).verdict == "VERIFIED"
 
 

@@ -47,7 +47,7 @@ _BLOBS_OF = (
     " WHERE dataset = ?"
 )
 _SHORTEST_PREFIX = 6
-_CONFIRMED = "confirmed_by"
+_CONFIRMED, _MADE = "confirmed_by", "made_by"
 _HOMES_OF_STATE = ("mainspring.data.ingestion._store",)
 """Modules that keep something by a dataset's name, found by theirs: they stand on this one. Each has `forgetting(database)` and
 `replacing(database)`."""
@@ -160,6 +160,18 @@ class DatasetStore:
         edges = self.ledger.edges([task], "down")
         same = [self.by_id(edge.src) for edge in edges if edge.role == _CONFIRMED]
         return [version_from_row(row) for row in made], [each for each in same if each and each.dataset == name]
+
+    def made_by(self, makers: Iterable[str]) -> dict[str, str]:
+        """What tasks, or attempts that were set aside, made, each with its maker, both by their nodes."""
+        return {edge.src: edge.dst for edge in self.ledger.edges(makers, "down") if edge.role == _MADE}
+
+    def numbers(self, name: str, ids: Iterable[str]) -> dict[int, str]:
+        """Those among these ids that are versions of a dataset, by number, in order."""
+        found: list[tuple[int, str]] = []
+        for batch, marks in batches(ids):
+            sql = f"SELECT number, id FROM dataset_version WHERE dataset = ? AND id IN ({marks})"
+            found += self.database.query(sql, [name, *batch])
+        return dict(sorted(found))
 
     def profile(self, content_digest: str) -> str | None:
         """The profile that was kept for a content, or None."""
@@ -358,6 +370,20 @@ class DatasetStore:
 
         return write
 
+    def taking_over(self, version: DatasetVersion, attempt: str, head: DatasetVersion) -> Write:
+        """What records that the task at work made a version which an earlier attempt of it did.
+
+        It gives None if the head is another by now, or the attempt's version was taken over already.
+        """
+        task = current_task() or ""
+
+        def write(tx: Transaction) -> DatasetVersion | None:
+            row = tx.query_one("SELECT head FROM dataset WHERE name = ?", (version.dataset,))
+            is_same = row is not None and row[0] == head.id
+            return version if is_same and self.ledger.take_over(tx, version.id, _MADE, attempt, task) else None
+
+        return write
+
     def report(self, version: str) -> str | None:
         """The report of the checks that a version was committed with, as JSON, or None."""
         row = self.database.query_one("SELECT report FROM dataset_report WHERE version = ?", (version,))
@@ -390,7 +416,7 @@ class DatasetStore:
             ledger.edge(tx, version.id, "follows", version.parent, task)
         self._link_sources(tx, version, version.source, homes)
         if task:
-            ledger.edge(tx, version.id, "made_by", task, task)
+            ledger.edge(tx, version.id, _MADE, task, task)
         told = {"dataset": version.dataset, "number": version.number, "rows": version.rows, "files": version.files}
         ledger.append(tx, "dataset.committed", version.id, told | {"content_digest": version.content_digest})
 

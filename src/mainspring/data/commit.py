@@ -8,6 +8,7 @@ from mainspring.data._store import DatasetStore, Extra, Write
 from mainspring.data.draft import Draft, Making, Wanted
 from mainspring.data.repair import repaired
 from mainspring.data.replays import recorded_versions
+from mainspring.data.retries import taken_over
 from mainspring.data.version import DatasetVersion, Source
 from mainspring.errors import ConflictError, InvalidError, NotAllowedError, NotFoundError
 from mainspring.ledger import current_replay
@@ -20,14 +21,14 @@ _ATTEMPTS = 1_000  # each failed one means that another writer committed
 
 def commit_draft(
     workspace: Workspace, name: str, draft: Draft, *, behind: bool, sources: tuple[Source, ...] = (), note: str = "",
-    extracted_us: int, extra: Sequence[Extra] = (),
+    extracted_us: int, extra: Sequence[Extra] = (), once: bool = False,
 ) -> DatasetVersion:  # fmt: skip
     """Make a draft the newest version of a dataset: content of its own, or (`behind`) a change of the newest one.
 
     If nothing changed, the newest version is given, and the lineage gets the sources and who found it so; blobs of it that
     were found corrupt are stored anew. `extra` is run in the transaction of the version. In a replay nothing is committed:
-    the version that this made or found then is given. A table whose layout is scattered by now is compacted behind the
-    caller's back.
+    the version that this made or found then is given. `once` is as for `commit_onto`. A table whose layout is scattered by now
+    is compacted behind the caller's back.
 
     Raises:
         InvalidError: the dataset is of another kind, or the draft doesn't fit behind its newest version.
@@ -36,7 +37,7 @@ def commit_draft(
             is pinned to an outside table.
     """
     wanted = Wanted(name, draft, behind, sources, note, extra)
-    return commit_drafts(workspace, [wanted], extracted_us=extracted_us)[0]
+    return commit_onto(workspace, name, lambda _: [wanted], extracted_us=extracted_us, once=once)[0]
 
 
 def commit_drafts(workspace: Workspace, wanted: Sequence[Wanted], *, extracted_us: int) -> list[DatasetVersion]:
@@ -44,16 +45,22 @@ def commit_drafts(workspace: Workspace, wanted: Sequence[Wanted], *, extracted_u
     return commit_onto(workspace, wanted[0].name, lambda _: wanted, extracted_us=extracted_us)
 
 
-def commit_onto(workspace: Workspace, name: str, make: Making, *, extracted_us: int) -> list[DatasetVersion]:
+def commit_onto(
+    workspace: Workspace, name: str, make: Making, *, extracted_us: int, once: bool = False
+) -> list[DatasetVersion]:
     """Make what follows from the newest version of a dataset the newest versions, all in one transaction or none.
 
     `make` is asked again if another writer was faster, so what it decides by the version is true when it is committed. In a
-    replay it is asked for the versions behind which something was put then. Raises as `commit_draft` and `make` do.
+    replay it is asked for the versions behind which something was put then. With `once` the task at work, if it is tried
+    again, is given the versions that an earlier attempt made by appending the same, if they still hold (`retries`): what went
+    with them was written then. An edit that is repeated comes to the same without. Raises as `commit_draft` and `make` do.
     """
     store = DatasetStore(workspace.database, workspace.ledger)
     replay = current_replay()
     if replay is not None:
         return recorded_versions(store, replay, name, make)
+    if once and (taken := taken_over(workspace, store, name, make)) is not None:
+        return taken
     for _ in range(_ATTEMPTS):
         heads = {name: store.head(name)}
         try:

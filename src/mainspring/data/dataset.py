@@ -94,11 +94,11 @@ class Dataset:
         rows: Any = frame if type(frame).__name__ == "LazyFrame" else as_polars(frame)
         if checks is not None:
             with self._admission(rows, checks, quarantine, behind=behind) as admission:
-                return admission.commit(**self._about(source, note, extracted_at))
+                return admission.commit(**self._about(source, note, extracted_at), once=behind)
         if rows is frame and type(rows).__name__ == "LazyFrame":
             return self._commit_lazy(rows, source, note, extracted_at, behind=behind)
         draft = FrameDraft(self.name, rows, self.workspace.blobs, before=self._draft)
-        version = self._commit(draft, source, note, extracted_at, behind=behind)
+        version = self._commit(draft, source, note, extracted_at, behind=behind, once=behind)
         if not is_replay():
             self._draft = draft.settled(version)
         return version
@@ -108,7 +108,7 @@ class Dataset:
 
         draft = LazyDraft(self.name, frame, self.workspace.blobs)
         try:
-            return self._commit(draft, *given, behind=behind)
+            return self._commit(draft, *given, behind=behind, once=behind)
         finally:
             draft.close()
 
@@ -140,11 +140,11 @@ class Dataset:
         return {"sources": describe_sources(source), "note": note, "extracted_us": extracted_us}
 
     def _commit(
-        self, draft: Draft, source: Any, note: str, extracted_at: datetime | None, *, behind: bool
+        self, draft: Draft, source: Any, note: str, extracted_at: datetime | None, *, behind: bool, once: bool = False
     ) -> DatasetVersion:
         self._expect_now()
         about = self._about(source, note, extracted_at)
-        return commit_draft(self.workspace, self.name, draft, behind=behind, **about)
+        return commit_draft(self.workspace, self.name, draft, behind=behind, **about, once=once)
 
     def _expect_now(self) -> None:
         if self.as_of is not None:

@@ -41,7 +41,7 @@ def recorded_versions(store: DatasetStore, replay: Replay, name: str, make: Maki
     for at, outcome in enumerate(own or _outcomes_of_any(store, name)):
         base = store.by_id(outcome.base) if outcome.base else None
         try:
-            others = _as_recorded(make, base, outcome.version)
+            others = as_recorded(make, base, outcome.version)
         except (InvalidError, NotFoundError, FileNotFoundError) as error:
             # What doesn't fit behind a version was not put behind it; or what that version names is gone.
             problem, removed = error, base if base is not None and base.removed_at else removed
@@ -65,12 +65,13 @@ def _recorded_version(store: DatasetStore, replay: Replay, wanted: Wanted) -> Da
 
 
 def _outcomes_of(store: DatasetStore, name: str, replay: Replay) -> list[_Outcome]:
-    """What the repeated task's commits came to, in their order; what an earlier attempt of it made comes last."""
+    """What the repeated task's commits came to, in their order; what only an earlier attempt of it made comes last."""
     made, same = store.outcomes(name, replay.task)
+    own = store.made_by([replay.task])
     found = [*(_Outcome(each, each.parent) for each in made), *(_Outcome(each, each.id) for each in same)]
 
     def place(outcome: _Outcome) -> tuple[bool, int, bool]:
-        is_earlier = outcome.is_made and outcome.version.created_at < replay.began_at
+        is_earlier = outcome.is_made and outcome.version.id not in own
         return is_earlier, outcome.version.number, not outcome.is_made  # a version is found unchanged once it is made
 
     return sorted(found, key=place)
@@ -82,7 +83,7 @@ def _outcomes_of_any(store: DatasetStore, name: str) -> list[_Outcome]:
     return [*(_Outcome(each, each.parent) for each in versions), *(_Outcome(each, each.id) for each in versions)]
 
 
-def _as_recorded(make: Making, base: DatasetVersion | None, version: DatasetVersion) -> Sequence[Wanted] | None:
+def as_recorded(make: Making, base: DatasetVersion | None, version: DatasetVersion) -> Sequence[Wanted] | None:
     """What is committed together with the version if the commit makes that of this base; None if it makes another one."""
     own, *others = make(base)
     own.draft.put_behind(base if own.behind else None)

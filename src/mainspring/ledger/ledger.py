@@ -109,6 +109,11 @@ class Ledger:
             tx.execute(f"UPDATE edge SET {end} = ? WHERE {end} = ? AND by_task = ?", (attempt, task, task))
         self.edge(tx, attempt, "part_of", run)
 
+    def take_over(self, tx: Transaction, src: str, role: str, attempt: str, task: str) -> bool:
+        """Give a task back one edge that was set aside to an attempt of it; False if it is not there any more."""
+        sql = "UPDATE edge SET dst = ? WHERE src = ? AND role = ? AND dst = ?"
+        return tx.execute(sql, (task, src, role, attempt)) > 0
+
     def append(
         self,
         tx: Transaction,

@@ -6,7 +6,7 @@ own, so an open run is also found from a context that never saw it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -15,30 +15,33 @@ from typing import Any
 class Scope:
     """A task or run at work: the id that lineage names, and what takes in what is logged meanwhile.
 
-    `key` says what the work is made of, code and inputs, where that is known.
+    `key` says what the work is made of, code and inputs, where that is known. `earlier` are the nodes of a task's attempts
+    before this one: what came of those hangs on them (`Ledger.set_aside`).
     """
 
-    __slots__ = ("id", "is_open", "key", "log", "outer")
+    __slots__ = ("earlier", "id", "is_open", "key", "log", "outer")
 
-    def __init__(self, node_id: str, log: Any = None, outer: Scope | None = None, *, key: str = "") -> None:
+    def __init__(
+        self, node_id: str, log: Any = None, outer: Scope | None = None, *, key: str = "", earlier: Sequence[str] = ()
+    ) -> None:
         self.id = node_id
         self.log = log
         self.outer = outer
         self.key = key
+        self.earlier = tuple(earlier)
         self.is_open = True
 
 
 class Replay:
-    """The task that the one at work repeats: its id, and when its last attempt began, in microseconds.
+    """The task that the one at work repeats, by its id.
 
     `outcomes` is where rooms keep what that task's calls came to, in their order, and how far they have given it.
     """
 
-    __slots__ = ("began_at", "outcomes", "task")
+    __slots__ = ("outcomes", "task")
 
-    def __init__(self, task: str, began_at: int = 0) -> None:
+    def __init__(self, task: str) -> None:
         self.task = task
-        self.began_at = began_at
         self.outcomes: dict[Any, Any] = {}
 
 
@@ -111,12 +114,14 @@ def moving_noted(into: list[tuple[str, str]] | None = None) -> Iterator[list[tup
 
 
 @contextmanager
-def within_task(task_id: str, *, replay: Replay | None = None, log: Any = None, key: str = "") -> Iterator[None]:
+def within_task(
+    task_id: str, *, replay: Replay | None = None, log: Any = None, key: str = "", earlier: Sequence[str] = ()
+) -> Iterator[None]:
     """Record the block's work as that task's, or as a repetition of another's; `log` takes in what is logged in it.
 
-    `key` is that of the scope.
+    `key` and `earlier` are those of the scope.
     """
-    scope_token, replay_token = _scope.set(Scope(task_id, log, key=key)), _replay.set(replay)
+    scope_token, replay_token = _scope.set(Scope(task_id, log, key=key, earlier=earlier)), _replay.set(replay)
     try:
         yield
     finally:

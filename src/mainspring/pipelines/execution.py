@@ -110,7 +110,7 @@ def execute(place: Place, task: Task, attempt: Attempt, lease: Lease, find: Find
     seen: tuple[Observation, ...] = ()
     try:
         with place.workspace.leases.fencing(lease):
-            result, observer, imported = _call(place, task, find, log_path, meter, run_log)
+            result, observer, imported = _call(place, task, attempt, find, log_path, meter, run_log)
         with stored_paths_told(observer.keep):
             outputs = _saved(place, task, result)
         seen = (*observer.seen, *imported)
@@ -142,7 +142,7 @@ def execute(place: Place, task: Task, attempt: Attempt, lease: Lease, find: Find
 
 
 def _call(
-    place: Place, task: Task, find: Find, log_path: Path, meter: ResourceMeter, run_log: RunLog
+    place: Place, task: Task, attempt: Attempt, find: Find, log_path: Path, meter: ResourceMeter, run_log: RunLog
 ) -> tuple[Any, Observer, list[Observation]]:
     parts = place.store.fingerprint_parts(task.fingerprint) if task.fingerprint else {}
     observer = Observer(
@@ -161,8 +161,9 @@ def _call(
             begin_hooks = stack.enter_context(hooks_ended())
             stack.enter_context(surroundings_kept())
             stack.enter_context(using(place.workspace))
+            replay, earlier = Replay(task.replay_of) if task.replay_of else None, _earlier(place, attempt)
             stack.enter_context(
-                within_task(task.id, replay=_replay(place, task), log=run_log, key=task.cache_key or "")
+                within_task(task.id, replay=replay, log=run_log, key=task.cache_key or "", earlier=earlier)
             )
             stack.enter_context(declared.scratch_folder(log_path.with_suffix("")))
             stack.enter_context(capture(log_path, tee=tee, fd=place.isolated, redact=redact))
@@ -185,11 +186,11 @@ def _call(
         declared.project_root.reset(root_token)
 
 
-def _replay(place: Place, task: Task) -> Replay | None:
-    """What a task of a replay repeats: of several attempts the last, of which the outputs are."""
-    if task.replay_of is None:
-        return None
-    return Replay(task.replay_of, max((each.started_at for each in place.store.attempts(task.replay_of)), default=0))
+def _earlier(place: Place, attempt: Attempt) -> list[str]:
+    """The attempts of the task before this one."""
+    if attempt.number == 1:
+        return []
+    return [each.id for each in place.store.attempts(attempt.task) if each.number < attempt.number]
 
 
 def _seen_at_import(place: Place, task: Task, parts: dict[str, str]) -> list[Observation]:

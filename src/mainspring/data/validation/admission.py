@@ -111,12 +111,12 @@ class Admission:
 
     def commit(
         self, drafting: Drafting | None = None, *, sources: tuple[Source, ...], note: str, extracted_us: int,
-        extra: Sequence[Extra] = (),
+        extra: Sequence[Extra] = (), once: bool = False,
     ) -> DatasetVersion:  # fmt: skip
         """Make a version of the rows that may go in, and one of those set apart, with the report, in one transaction.
 
         `drafting` says how rows become a version, if not as they are. The rows are judged anew whenever another writer was
-        faster. Raises as `judge` and `commit_draft` do.
+        faster; `once` is as for `commit_onto`. Raises as `judge` and `commit_draft` do.
         """
         made: tuple[Report, list[Wanted]] | None = None
 
@@ -128,7 +128,7 @@ class Admission:
                 made = report, self._wanted(report, drafting or self._draft, sources, note, extra)
             return made[1]
 
-        version, *apart = commit_onto(self.workspace, self.name, make, extracted_us=extracted_us)
+        version, *apart = commit_onto(self.workspace, self.name, make, extracted_us=extracted_us, once=once)
         self._expect_as_recorded(version, apart)
         assert self.report is not None
         if self._count and self._count == self.report.rows:
