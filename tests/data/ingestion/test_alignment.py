@@ -183,6 +183,9 @@ def test_nested_values_are_brought_part_by_part_in_any_order(
         ([[1]], pl.Int64(), r"`list\[i64\]` is not its type, `i64`"),
         ([dt.timedelta(1)], pl.String(), r"`duration\[us\]` is not"),
         (["{}"], pl.Struct({"a": pl.Int64()}), "`str` is not its type"),
+        ([{"a": 1}], pl.Int8(), "`struct.* is not its type, `i8`"),
+        ([{"a": 1}], pl.List(pl.Int64()), "`struct.* is not its type, `list"),
+        ([1], pl.List(pl.Int64()), "`i64` is not its type, `list"),
     ],
 )
 def test_nested_values_that_do_not_fit_are_refused(given: list[Any], dtype: pl.DataType, said: str) -> None:

@@ -102,6 +102,16 @@ def test_a_text_that_is_no_value_of_its_type_is_named_with_its_line(raw: Path, f
                 ingest(raw / name, to="times", types={"y": dtype})
 
 
+@pytest.mark.parametrize(("dtype", "value"), [("i64", "8"), ("f64", "8.5"), ("bool", "true"), ("decimal[4, 1]", "8.5")])
+def test_blanks_around_a_value_change_nothing_else_in_its_column(raw: Path, dtype: str, value: str) -> None:
+    for name, text in (("bare", value), ("padded", f" {value} "), ("quoted", f'"{value}\t"')):
+        empty = '""' if dtype != "decimal[4, 1]" else ""
+        (raw / f"{name}.csv").write_text(f"n,v\n1,{value}\n2,{empty}\n3,\n4,{text}\n")
+        ingest(raw / f"{name}.csv", to=name, types={"v": dtype})
+    assert dataset("padded").to_polars().equals(dataset("bare").to_polars())
+    assert dataset("quoted").to_polars().equals(dataset("bare").to_polars())
+
+
 def test_a_date_with_the_day_first_is_refused(raw: Path) -> None:
     (raw / "a.csv").write_text("day\n01/02/2020\n")
     with pytest.raises(InvalidError, match=r"a\.csv, line 2, column `day`: `01/02/2020` is not its type, `date`"):

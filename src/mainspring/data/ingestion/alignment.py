@@ -199,6 +199,8 @@ def exactly(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
             return by_fields(series, dtype, lambda part, kind: exactly(part, kind, path))
         if isinstance(given, pl.List | pl.Array) and isinstance(dtype, pl.List | pl.Array):
             return by_items(series, dtype, lambda part, kind: exactly(part, kind, path))
+        if given.is_nested() or (dtype.is_nested() and given != pl.Null()):  # of a struct Polars would cast the fields
+            raise _misfit(path, name_of_type(given), dtype)
         if given == pl.String():
             return _cast_texts(series, dtype, path)
         if dtype == pl.String() and _is_written(given):

@@ -156,6 +156,8 @@ class Delimited:
                 frame = self._read(data, readable)  # types seen so far may widen
             except ERRORS_OF_POLARS:  # what doesn't fit is named when the decided types are made of text
                 frame = self._read(data, dict.fromkeys(readable, pl.String()))
+                parsed_ones = [name for name, dtype in readable.items() if dtype != pl.String()]
+                frame = frame.with_columns(pl.col(name).replace("", None) for name in parsed_ones)  # of empty quotes
         self._expect_exact(frame, data, block, line)
         frame = self._with_times(self._with_codes(frame, data, even))
         empty = {name for name in header if name not in decided and frame[name].null_count() == frame.height}
