@@ -72,6 +72,18 @@ def test_a_base_is_pinned_once_for_the_project(
             assert instructions(folder)["FROM"] == [expected]
 
 
+@pytest.mark.parametrize("base", ["./base", "UPPER/case"])
+def test_a_base_of_the_project_that_is_none_is_named_as_its_setting(
+    project: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: str
+) -> None:
+    monkeypatch.setattr("mainspring.deploy.dockerfile.needs_of", lambda *_: NEEDS)
+    with Workspace.open(project.project.root, overrides={"image_base": base}) as workspace:
+        with pytest.raises(InvalidError, match=f"^image_base: `{base}` is not an image"):
+            write_dockerfile("lines", tmp_path / "context", workspace=workspace)
+        with pytest.raises(InvalidError, match=f"^base: `{base}` is not an image"):
+            write_dockerfile("lines", tmp_path / "context", base=base, workspace=workspace)
+
+
 def test_what_is_there_stays_and_a_base_has_to_have_a_name(context: Path, project: Workspace, tmp_path: Path) -> None:
     with pytest.raises(ExistsError):
         write_dockerfile("lines", context)

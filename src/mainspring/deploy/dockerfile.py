@@ -71,12 +71,13 @@ def write_dockerfile(
     check_authentication(authentication)
     if target.exists():
         raise ExistsError("file or folder", str(target), "Name a folder that is not there.")
+    given = "base" if base else "image_base"
     base = base or workspace.project.settings.image_base
     if base and is_path(base):
-        raise InvalidError("base", base, "an image in a registry, which a Dockerfile can name")
+        raise InvalidError(given, base, "an image in a registry, which a Dockerfile can name")
     sealed = seal(name, workspace)
     needs = needs_of(sealed, workspace)
-    reference = Reference.parse(base or default_base(needs.python))
+    reference = Reference.parse(base or default_base(needs.python), given)
     wheel = f"wheels/mainspring-{snapshot().distributions['mainspring']}-py3-none-any.whl"
     files: dict[str, bytes | Path] = {f"endpoint/{path}": content for path, content in sealed_files(sealed, workspace)}
     files |= {f"source/{path}": file.content for path, file in needs.sources.items()}

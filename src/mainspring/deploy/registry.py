@@ -42,8 +42,8 @@ class Reference(msgspec.Struct, frozen=True):
     digest: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> Reference:
-        """A reference as people write it.
+    def parse(cls, text: str, name: str = "base") -> Reference:
+        """A reference as people write it; `name` is what they gave it as.
 
         Raises:
             InvalidError: it is none.
@@ -51,10 +51,10 @@ class Reference(msgspec.Struct, frozen=True):
         >>> str(Reference.parse("python:3.11-slim"))
         'docker.io/library/python:3.11-slim'
         """
-        name, _, digest = text.partition("@")
-        first, slash, rest = name.partition("/")
+        place, _, digest = text.partition("@")
+        first, slash, rest = place.partition("/")
         is_host = bool(slash) and ("." in first or ":" in first or first == "localhost")
-        registry, path = (first, rest) if is_host else (_HUB, name)
+        registry, path = (first, rest) if is_host else (_HUB, place)
         repository, colon, tag = path.partition(":")
         if registry == _HUB and "/" not in repository:
             repository = f"{_OFFICIAL}/{repository}"
@@ -62,7 +62,7 @@ class Reference(msgspec.Struct, frozen=True):
             blob_path(digest)
         is_name = _HOST.fullmatch(registry) and _NAME.fullmatch(repository)
         if not is_name or (colon and not _TAG.fullmatch(tag)):
-            raise InvalidError("base", text, "an image such as docker.io/library/python:3.11-slim, or a path of one")
+            raise InvalidError(name, text, "an image such as docker.io/library/python:3.11-slim, or a path of one")
         return cls(registry, repository, tag or ("" if digest else "latest"), digest)
 
     def __str__(self) -> str:
