@@ -210,6 +210,29 @@ def test_a_table_without_rows_has_predictions_without_rows(workspace: Workspace)
     assert (done.rows, done.version.columns) == (0, ("id", "carrier", "prediction", "model_version"))
 
 
+@pytest.mark.one_backend("it is refused before anything is made")
+def test_the_dataset_that_is_read_gets_no_predictions(workspace: Workspace) -> None:
+    register(EXACT["forest"]()[0], "model", signature=NUMBERS)
+    read = dataset("rows").commit(NUMBERS)
+    for given, options in (
+        ("rows", {"to": "rows"}), (read, {"to": "out", "quarantine": "rows"}),
+        (NUMBERS.lazy(), {"to": "rows", "source": [read]}),
+    ):  # fmt: skip
+        with pytest.raises(InvalidError, match="`rows` is not another dataset than the one that is read"):
+            predict_batch("model/1", given, **options)
+    assert dataset("rows").latest().number == 1
+
+
+@pytest.mark.one_backend("it is refused before anything is made")
+@pytest.mark.parametrize(("name", "content"), [("zero.csv", ""), ("zero.jsonl", ""), ("torn.csv", 'x0\n"1')])
+def test_a_file_that_can_not_be_read_is_named(workspace: Workspace, tmp_path: Path, name: str, content: str) -> None:
+    register(EXACT["forest"]()[0], "model", signature=NUMBERS)
+    (tmp_path / name).write_text(content)
+    reader = pl.scan_csv if name.endswith("csv") else pl.scan_ndjson
+    with pytest.raises(InvalidError, match=rf"data: `.*{name}` is not a table that can be read\. "):
+        predict_batch("model/1", reader(tmp_path / name), to="out", source=tmp_path / name)
+
+
 def test_features_are_read_as_of_now_or_joined_as_they_were(workspace: Workspace) -> None:
     late()
     rows = pl.DataFrame([REQUEST | {"leaves_at": NOW}] * 3).with_columns(flight=pl.Series([2, 1, 9]))

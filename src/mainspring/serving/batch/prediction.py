@@ -77,7 +77,8 @@ def predict_batch(
 
     Raises:
         NotFoundError: there is no such model, dataset or column; or no ONNX graph.
-        InvalidError: rows don't fit the signature; the first are named by row and column. A column would be there twice.
+        InvalidError: rows don't fit the signature; the first are named by row and column. A column would be there twice. The
+            table can't be read, or is of the dataset that would get the predictions.
         ModelError: the model failed, on the rows that are named.
         StorageError: the online store can't be read, or a disk is full.
     """
@@ -86,7 +87,8 @@ def predict_batch(
         served, version, by = _resolved(model, runtime, workspace)
         predictor = load_predictor(served or version, overrides=False, runtime=by.runtime, workspace=workspace)
         stack.callback(predictor.close)
-        given = read_input(data, workspace, stack)
+        given = read_input(data, workspace, stack, source)
+        _expect_apart([to, quarantine], [given.version, *_listed(source)])
         job = _Job(workspace, version, by, predictor, given, keep, column, time, quarantine)
         return job.run(to, source, note, Meter(given.rows, progress), stack)
 
@@ -102,6 +104,14 @@ def _resolved(
         return model, get_model_version(model.version, workspace), Proposal(runtime or model.runtime, "")
     proposed = Proposal(runtime, "") if runtime else proposed_runtime(model, BLOCK_ROWS, workspace)
     return None, model, proposed
+
+
+def _expect_apart(made: Sequence[str], read: Sequence[Any]) -> None:
+    """Go on only if no dataset is read that gets a version."""
+    for path, name in zip(("to", "quarantine"), made, strict=True):
+        if name and any(isinstance(each, DatasetVersion) and each.dataset == name for each in read):
+            said = "Its newest version would no longer be what is read."
+            raise InvalidError(path, name, "another dataset than the one that is read", said)
 
 
 class _Piece(NamedTuple):
