@@ -196,6 +196,8 @@ def test_capacity_cores_and_servers_follow_from_the_last_step_within_the_limits(
     unbounded = report_of(measured(100, 0.01)).advice(rate=1_000, headroom=0.5)
     assert "at least 100" in unbounded[0]
     assert "need at most 20 of them" in unbounded[1]
+    assert unbounded[2:] == ["No limit broke: what to scale on is told by a test up to a rate at which one does."]
+    assert report_of(measured(100, 0.01)).in_flight_target() is None
 
 
 def test_without_a_step_within_the_limits_nothing_is_promised() -> None:

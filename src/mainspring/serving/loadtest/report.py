@@ -94,8 +94,11 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
         return max(math.ceil(rate / (self.capacity_per_s * (1 - headroom)) - 1e-9), 1)
 
     def in_flight_target(self, *, headroom: float = 0.3) -> float | None:
-        """Requests under way in one server at its share of the capacity, by Little's law: rate times mean latency."""
-        best = self.best
+        """Requests under way in one server at its share of the capacity, by Little's law: rate times mean latency.
+
+        None if no limit broke: a server that could answer more has few of them under way.
+        """
+        best = self.best if self.is_bounded else None
         return None if best is None or best.mean_s is None else best.answered_per_s * (1 - headroom) * best.mean_s
 
     def facts(self) -> dict[str, Fact]:
@@ -126,6 +129,8 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
             most = "" if self.is_bounded else "at most "
             said.append(f"{rate:,g} requests a second need {most}{number} of them with {headroom:.0%} headroom.")
         target = self.in_flight_target(headroom=headroom)
+        if not self.is_bounded:
+            said.append("No limit broke: what to scale on is told by a test up to a rate at which one does.")
         if target is not None:
             said.append(
                 f"Scale on mainspring_requests_in_flight, to {target:.2g} a server; watch mainspring_predict_seconds (p99) "
