@@ -61,7 +61,9 @@ def test_a_file_and_a_dataset_give_their_labels_and_what_is_refused_is_told(shel
     (tmp_path / "labels.csv").write_text("card,truth\nc0,1\nc1,maybe\nc2,\n")
     refused = shell.call("feedback", "add", "fraud", str(tmp_path / "labels.csv"), "--column", "label=truth")
     assert refused.exit_code == 1
-    assert '[1].label: "maybe" is a str, expected a number. Logged: 1.' in refused.stderr
+    assert '[1].label: "maybe" is a str, expected a number. Logged: 1. 1 row without a label.' in refused.stderr
+    unnamed = shell.call("feedback", "add", "fraud", str(tmp_path / "labels.csv"))
+    assert "Say which column it is by `--column label=...`." in unnamed.stderr
     dataset("truths").commit(pl.DataFrame({"card": ["c1", "c2"], "label": [0.0, None]}))
     assert (
         "1 label logged. 1 row without a label." in shell.call("feedback", "add", "fraud", "--dataset", "truths").output

@@ -73,6 +73,15 @@ def test_what_is_no_prediction_is_refused_whole(workspace: Workspace) -> None:
         service.log([{"x": 1}, 5], [1.0, 2.0])
     assert service.log([], []) == []
     assert scan_predictions("fraud").collect().height == 0
+    keyed = outside_service("keyed", "1", label_key=["card"], label_window="1d")
+    for given, said in (
+        ([{"card": None}, {"crad": 1, "x": 2}], r"inputs\[1\]: `crad, x` is not columns of which one is `card`"),
+        (pl.DataFrame({"x": [1, 2]}), "inputs: `x` is not columns of which one is `card`"),
+    ):
+        with pytest.raises(InvalidError, match=said):
+            keyed.log(given, [1.0, 2.0])
+    assert scan_predictions("keyed").collect().height == 0
+    assert len(keyed.log([{"card": None}], [1.0])) == 1
     for name, version in (("a/b", "1"), ("a", ""), ("a", "m/1"), ("a", "x" * 300)):
         with pytest.raises(InvalidError):
             outside_service(name, version)

@@ -33,11 +33,13 @@ def feedback() -> None:
 @click.option("--label", default=None, metavar="VALUE", help="One label.")
 @click.option("--event-at", default="", metavar="TIME", help="When what it tells happened; at first when it is known.")
 @click.option("--known-at", default="", metavar="TIME", help="When it was known; at first now.")
-@click.option("--column", multiple=True, metavar="FIELD=COLUMN", help="Which column is which field: label=arr_delay.")
+@click.option(
+    "--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Which column is which field: label=arr_delay."
+)
 @click.pass_obj
 def add(
     invocation: Invocation, endpoint: str, file: str, dataset: str, prediction: str, key: tuple[str, ...],
-    label: str | None, event_at: str, known_at: str, column: tuple[str, ...],
+    label: str | None, event_at: str, known_at: str, columns: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Log labels of predictions of ENDPOINT: of FILE (CSV, Parquet, JSON, JSONL), of a dataset, or one by --label.
 
@@ -49,11 +51,11 @@ def add(
         raise click.UsageError("One label is that of a prediction (--id) or has a key (--key): --id ID --label VALUE.")
     from mainspring.serving.feedback import log_dataset
 
-    columns = dict(_pair(each, "--column") for each in column)
+    chosen = dict(_pair(each, "--column") for each in columns)
     if dataset:
-        taken = log_dataset(endpoint, dataset, columns=columns, workspace=invocation.workspace)
+        taken = log_dataset(endpoint, dataset, columns=chosen, workspace=invocation.workspace)
     elif file:
-        taken = _log_file(invocation, endpoint, file, columns)
+        taken = _log_file(invocation, endpoint, file, chosen)
     else:
         one = {"prediction": prediction or None, "key": dict(_pair(each, "--key") for each in key) or None}
         times = {"event_at": event_at or None, "known_at": known_at or None}

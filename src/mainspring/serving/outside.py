@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -50,10 +50,11 @@ class OutsideService:
         process. What is redacted is left out; if a share is logged, the others have ids, too.
 
         Raises:
-            InvalidError: there is not one output for each input, or one is no output.
+            InvalidError: there is not one output for each input, or one is no output; or an input lacks a column of the key by
+                which labels join.
             StorageError: the log can't be written; with `log="best-effort"` that is passed over, and counted.
         """
-        columns, rows = _columns(inputs)
+        columns, rows = _columns(inputs, self.endpoint.labels.key)
         answers = _outputs(outputs, rows)
         if not rows:
             return []
@@ -162,19 +163,28 @@ def _declared(workspace: Workspace, name: str, version: str, options: dict[str, 
     return endpoint
 
 
-def _columns(inputs: Any) -> tuple[Columns, int]:
-    """Records, or a table, as columns; what a record lacks is null."""
+def _columns(inputs: Any, key: Sequence[str]) -> tuple[Columns, int]:
+    """Records, or a table, as columns; what a record lacks is null, and it lacks no column of the key."""
     if not isinstance(inputs, list | tuple):
         from mainspring.data import as_polars
 
         frame = as_polars(inputs, drop_index=True)
+        _expect_key(key, frame.columns, "inputs")
         return {name: frame[name].to_list() for name in frame.columns}, frame.height
     names: dict[str, None] = {}
     for place, record in enumerate(inputs):
         if not isinstance(record, Mapping) or not all(isinstance(name, str) for name in record):
             raise WrongTypeError(f"inputs[{place}]", record, "a record of columns by name")
+        _expect_key(key, record, f"inputs[{place}]")
         names |= dict.fromkeys(record)
     return {name: [record.get(name) for record in inputs] for name in names}, len(inputs)
+
+
+def _expect_key(key: Sequence[str], names: Collection[str], path: str) -> None:
+    for name in key:
+        if name not in names:
+            said = "Labels join by it (`label_key`); a value that isn't known is null."
+            raise InvalidError(path, ", ".join(names), f"columns of which one is `{name}`", said)
 
 
 def _outputs(outputs: Any, rows: int) -> list[Any]:

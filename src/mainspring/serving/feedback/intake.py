@@ -51,7 +51,8 @@ class Taken(msgspec.Struct, frozen=True):
         if self.refused:
             given = f"{self.refused:,} of {counted(self.refused + self.accepted, 'record')}"
             said = "; ".join(str(each) for each in self.problems[:5])
-            raise InvalidError("labels", given, "what the endpoint takes", f"{said}. Logged: {self.accepted:,}.")
+            empty = f" {counted(self.empty, 'row')} without a label." if self.empty else ""
+            raise InvalidError("labels", given, "what the endpoint takes", f"{said}. Logged: {self.accepted:,}.{empty}")
         return self
 
 

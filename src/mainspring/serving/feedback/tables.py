@@ -109,7 +109,7 @@ def columns_of(names: list[str], key: tuple[str, ...], columns: Mapping[str, str
     lacking = [name for name in key if name not in chosen] or ([] if key else [PREDICTION])
     if LABEL not in chosen or (lacking and PREDICTION not in chosen):
         missing = LABEL if LABEL not in chosen else lacking[0]
-        hint = f"Say which column it is by columns={{{missing!r}: ...}}."
+        hint = f"Say which column it is by columns={{{missing!r}: '...'}}."
         raise InvalidError("columns", missing, f"among those of the table: {listed(names)}", hint)
     return chosen
 
