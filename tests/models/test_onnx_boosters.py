@@ -205,5 +205,7 @@ def test_the_graphs_of_catboost_are_held_to_the_model_too() -> None:
     answers_alike(catboost.CatBoostClassifier(**few), THREE, thirds, holes=True, forms=("CatBoost's own",))
     with pytest.raises(InvalidError, match="is not the model's answer within"):  # it leaves out the exponential
         answers_alike(catboost.CatBoostRegressor(**few, loss_function="Poisson"), NUMBER, np.maximum(scores(), 0.1))
+    with pytest.raises(InvalidError, match=r"The graph is of 32 bits.* which atol=\S+ would allow"):
+        answers_alike(catboost.CatBoostRegressor(**few | {"iterations": 100}), NUMBER, (scores() - 1) * 1e4)
     with pytest.raises(CodecError, match=r"CatBoost can't export the model: .*non symmetric trees"):
         answers_alike(catboost.CatBoostRegressor(**few, grow_policy="Depthwise"), NUMBER, scores())

@@ -156,6 +156,39 @@ def test_a_module_in_training_mode_is_refused_with_what_to_do() -> None:
         exported(Dropping(), Output("number"))
 
 
+class OfBatch(Net):
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return super().forward(rows - rows.mean(0))
+
+
+def test_a_module_that_depends_on_other_rows_is_not_told_to_leave_training() -> None:
+    with pytest.raises(InvalidError, match="asked again with other rows: its answer is to depend on the row alone"):
+        exported(OfBatch(), Output("number"))
+
+
+class Attentive(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.TransformerEncoderLayer(2, 1, 4, batch_first=True)
+        self.eval()
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return super().forward(self.attention(rows[:, None])[:, 0])
+
+
+def test_attention_is_traced_by_its_parts_and_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    exported(Attentive(), Output("number"))
+    with pytest.raises(CodecError):
+        exported(Complex(), Output("number"))
+    assert capfd.readouterr() == ("", "")
+
+
+class Complex(Net):
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = torch.linalg.eigvals(rows[:, :, None] * rows[:, None, :]).real.sum(1)
+        return found
+
+
 def test_what_a_graph_has_no_inputs_or_answers_for_is_refused_by_name() -> None:
     with pytest.raises(CodecError, match=r"`ByColumn\.forward` takes 2 tensors, and the signature has 3 columns"):
         next(attempts(ByColumn(), signature_of(Output("number"), "a", "b", "c"), "columns"))

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from mainspring.errors import InvalidError
-from mainspring.models import Field, InTraining, Signature, register
+from mainspring.models import Field, InTraining, Output, Signature, register
+from mainspring.models.registration import output_of
 from mainspring.workspace import Workspace
 
 pytestmark = pytest.mark.one_backend("the registry's stores have their own suites on both")
@@ -69,3 +71,17 @@ def test_a_module_whose_dropout_is_left_in_training_is_warned_of(
     assert not [each for each in recwarn if each.category is InTraining]
     with pytest.warns(InTraining, match=r"`late` is registered in training mode.*model\.eval\(\)"):
         register(layers(True), "late", signature=signature, input_kind="numpy")
+
+
+class Listing:
+    """A classifier that keeps its classes as a list."""
+
+    classes_ = ["early", "late"]  # noqa: RUF012  # as an estimator has it
+
+    def predict(self, rows: Any) -> Any:
+        return np.array(self.classes_)[(np.asarray(rows)[:, 0] > 0).astype(int)]
+
+
+def test_classes_may_be_a_list() -> None:
+    assert output_of(Listing()) == Output("label", ("early", "late"))
+    assert output_of(LogisticRegression().fit([[0.0], [1.0]], [False, True])) == Output("probability", (False, True))

@@ -50,11 +50,11 @@ class OnnxModel:
         options.intra_op_num_threads = options.inter_op_num_threads = (
             1  # a server has its own; more change the last bits
         )
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # errors are raised, and told once
         try:
             return onnxruntime.InferenceSession(self.data, options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            raise CodecError(f"onnxruntime can't load the graph: {shorten(str(error), 200)}") from error
+            raise CodecError(f"onnxruntime can't load the graph: {shorten(str(error), 400)}") from error
 
     @cached_property
     def inputs(self) -> tuple[Port, ...]:

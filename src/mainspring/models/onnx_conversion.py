@@ -6,8 +6,10 @@ import itertools
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any, NamedTuple
 
 from mainspring.artifacts.onnx import OnnxModel
@@ -96,18 +98,27 @@ def _sklearn(model: Any, way: _Way) -> OnnxModel:
         from skl2onnx.common import data_types  # type: ignore[import-untyped]  # skl2onnx has no stubs
     except ImportError as error:
         raise MissingExtraError("skl2onnx", "onnx", "Exporting a scikit-learn model to ONNX") from error
-    from mainspring.models import onnx_forests, onnx_lightgbm, onnx_steps, onnx_trees, onnx_xgboost
+    from mainspring.models import (
+        onnx_forests,
+        onnx_lightgbm,
+        onnx_linear,
+        onnx_steps,
+        onnx_trees,
+        onnx_vectors,
+        onnx_xgboost,
+    )
 
-    boosted = onnx_lightgbm.converters() | onnx_xgboost.converters()
-    maps = hasattr(model, "predict_proba") and type(_last(model)) not in boosted
+    boosted, last = onnx_lightgbm.converters() | onnx_xgboost.converters(), _last(model)
+    own = onnx_forests.converters() | onnx_steps.converters() | onnx_linear.converters() | onnx_vectors.converters()
+    declared = dict.fromkeys(boosted, onnx_trees.declare) | onnx_linear.declarations() | onnx_vectors.declarations()
     inputs = [(name, getattr(data_types, inner)([None, width])) for name, width, inner, _ in way.inputs]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _naming_the_part(model):
         warnings.simplefilter("ignore")
         made = convert_sklearn(
             model, initial_types=inputs, target_opset=OPSET,
-            custom_conversion_functions=onnx_forests.converters() | onnx_steps.converters() | boosted,
-            custom_shape_calculators=dict.fromkeys(boosted, onnx_trees.declare),
-            options={id(model): {"zipmap": False}} if maps else None,
+            custom_conversion_functions=own | boosted,
+            custom_shape_calculators=declared,
+            options={id(last): {"zipmap": False} if _maps(last) else {}},
         )  # fmt: skip
     onnx_trees.settle(made)
     if any(way.rounded) and not all(way.rounded):
@@ -121,9 +132,33 @@ def _sklearn(model: Any, way: _Way) -> OnnxModel:
     return OnnxModel(made.SerializeToString())
 
 
+@contextmanager
+def _naming_the_part(model: Any) -> Iterator[None]:
+    """Say of which estimator the converter's own error is, which it doesn't tell itself."""
+    try:
+        yield
+    except (ImportError, MemoryError, CodecError):
+        raise
+    except Exception as error:  # skl2onnx raises anything
+        handled = [frame.f_locals.get("operator") for frame, _ in walk_tb(error.__traceback__)]
+        parts = [part for each in handled if (part := getattr(each, "raw_operator", None)) is not None]
+        name = type(parts[-1] if parts else model).__qualname__
+        text = shorten(" ".join(str(error).split()), 250)
+        raise CodecError(f"skl2onnx has no graph of `{name}`: {text}") from error
+
+
 def _last(model: Any) -> Any:
     """What answers: of a pipeline its last step."""
     return _last(model.steps[-1][1]) if hasattr(model, "steps") else model
+
+
+def _maps(model: Any) -> bool:
+    """Whether skl2onnx makes a map of the scores of each row, unless it is told otherwise."""
+    from skl2onnx._supported_operators import sklearn_operator_name_map  # type: ignore[import-untyped]  # skl2onnx has no stubs
+    from skl2onnx.common._registration import get_converter  # type: ignore[import-untyped]  # skl2onnx has no stubs
+
+    known = sklearn_operator_name_map.get(type(model))
+    return known is not None and "zipmap" in (get_converter(known).get_allowed_options() or ())
 
 
 def _cast_input(graph: Any, place: int, outer: Any) -> None:

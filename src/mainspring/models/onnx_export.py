@@ -19,6 +19,7 @@ from mainspring.models.onnx_conversion import attempts, is_text
 from mainspring.models.parity import Parity
 from mainspring.models.predictor import Predictor, example_of, inputs_of
 from mainspring.models.probes import probes
+from mainspring.models.registration import is_training
 from mainspring.models.registry import get_model_version, load_model, model_store
 from mainspring.models.signature import Signature
 from mainspring.models.version import InputKind, ModelVersion, expect_model, exports_of
@@ -208,7 +209,7 @@ def _rows_of(table: Any, signature: Signature) -> list[dict[str, Any]]:
 def _converted(model: Any, native: Predictor, compared: Parity) -> tuple[str, InputKind, OnnxModel, float]:
     """The first graph that answers alike, and how far it is off at most."""
     tried: dict[str, list[str]] = {}
-    worst: tuple[str, str] | None = None
+    worst: tuple[str, str, str] | None = None
     for form, kind, convert in attempts(model, native.signature, native.input_kind):
         try:
             graph = convert()
@@ -216,16 +217,18 @@ def _converted(model: Any, native: Predictor, compared: Parity) -> tuple[str, In
         except (ImportError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001  # converters and onnxruntime raise anything; all of it is told below
-            tried.setdefault(shorten(" ".join(str(error).split()), 200), []).append(form)
+            tried.setdefault(shorten(" ".join(str(error).split()), 450), []).append(form)
             continue
         largest, place = compared.off(given)
         if place is None:
             return form, kind, graph, largest
-        worst = worst or compared.told(place, given[place])
+        worst = worst or (*compared.told(place, given[place]), compared.rounding(place, given[place], form))
     hint = _of_nulls(native.signature)
     if worst:
         within = f"the model's answer within {compared.atol} + {compared.rtol} · |native|"
-        told = f"{worst[1]} Nothing was kept.{hint}{compared.own_fault(native)}"
+        told = (
+            f"{worst[1]} Nothing was kept.{worst[2]}{hint}{compared.own_fault(native, is_training=is_training(model))}"
+        )
         raise InvalidError("graph", worst[0], within, told)
     said = " · ".join(f"{reason} (as {', '.join(forms)})" for reason, forms in tried.items())
     raise CodecError(f"`{type(model).__qualname__}` can't be converted to ONNX. {said}{hint}")

@@ -14,6 +14,22 @@ def are_texts(classes: Any) -> bool:
     return classes.dtype.kind in "UO"
 
 
+def declare_doubles(operator: Any) -> None:
+    """Say of which types an estimator's outputs are, as skl2onnx does; its floats are doubles where it takes doubles.
+
+    By itself skl2onnx looks at the first column, also where that is made of texts.
+    """
+    from skl2onnx._supported_operators import sklearn_operator_name_map  # type: ignore[import-untyped]  # skl2onnx has no stubs
+    from skl2onnx.common import data_types  # type: ignore[import-untyped]  # skl2onnx has no stubs
+    from skl2onnx.common._registration import get_shape_calculator  # type: ignore[import-untyped]  # skl2onnx has no stubs
+
+    get_shape_calculator(sklearn_operator_name_map[type(operator.raw_operator)])(operator)
+    if isinstance(operator.inputs[0].type, data_types.DoubleTensorType):
+        for output in operator.outputs:
+            if isinstance(output.type, data_types.FloatTensorType):
+                output.type = data_types.DoubleTensorType(output.type.shape)
+
+
 class Nodes:
     """Nodes on the columns of an operator's inputs, `rows`, which are doubles; its outputs are given at last."""
 

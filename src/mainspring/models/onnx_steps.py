@@ -17,7 +17,8 @@ def converters() -> dict[type, Any]:
     return {SimpleImputer: _imputed, OneHotEncoder: _spread, OrdinalEncoder: _ordered}
 
 
-def _by_library(scope: Any, operator: Any, container: Any) -> None:
+def by_library(scope: Any, operator: Any, container: Any) -> None:
+    """Leave an operator to the converter that skl2onnx has of its kind."""
     from skl2onnx._supported_operators import sklearn_operator_name_map  # type: ignore[import-untyped]  # skl2onnx has no stubs
     from skl2onnx.common._registration import get_converter  # type: ignore[import-untyped]  # skl2onnx has no stubs
 
@@ -29,7 +30,7 @@ def _imputed(scope: Any, operator: Any, container: Any) -> None:
     model = operator.raw_operator
     fills = np.asarray(model.statistics_)
     if fills.dtype.kind not in "iuf" or np.isnan(fills).any() or model.add_indicator:
-        _by_library(scope, operator, container)
+        by_library(scope, operator, container)
         return
     nodes = Nodes(scope, operator, container)
     if isinstance(model.missing_values, float) and np.isnan(model.missing_values):
@@ -43,7 +44,7 @@ def _spread(scope: Any, operator: Any, container: Any) -> None:
     """One-hot columns of numbers, which skl2onnx cuts to whole ones; its own of texts and of rare categories."""
     model = operator.raw_operator
     if not _encodes_numbers(operator):
-        _by_library(scope, operator, container)
+        by_library(scope, operator, container)
         return
     nodes = Nodes(scope, operator, container)
     dropped = model.drop_idx_ if model.drop_idx_ is not None else [None] * len(model.categories_)
@@ -61,7 +62,7 @@ def _ordered(scope: Any, operator: Any, container: Any) -> None:
     codes = [model.encoded_missing_value, model.unknown_value if model.handle_unknown == "use_encoded_value" else -1]
     is_whole = type(operator.outputs[0].type).__name__ == "Int64TensorType"
     if not _encodes_numbers(operator) or (is_whole and np.isnan(codes).any()):
-        _by_library(scope, operator, container)
+        by_library(scope, operator, container)
         return
     nodes = Nodes(scope, operator, container)
     missing, unknown = (nodes.known(np.array([[code]], np.float64)) for code in codes)

@@ -115,15 +115,38 @@ def _both(given: torch.Tensor) -> torch.Tensor:
 
 
 def _traced(module: nn.Module, given: _Given, finish: Finish) -> OnnxModel:
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad(), _keeping_modes(module):
+    with tempfile.TemporaryDirectory() as folder, _quiet(), torch.no_grad(), _keeping_modes(module), _slow_path():
         file = Path(folder) / "model.onnx"
-        warnings.simplefilter("ignore")  # of a tracer that sees one path, and of the exporter's age
         torch.onnx.export(
             _Answers(module, finish).eval(), given.tensors, str(file), dynamo=False, opset_version=_OPSET,
             input_names=given.names, output_names=["answer"],
             dynamic_axes={name: {0: "rows"} for name in (*given.names, "answer")},
         )  # fmt: skip
         return OnnxModel(file.read_bytes())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Pass over warnings of a tracer that sees one path and of the exporter's age, and the graph that it prints on failure."""
+    said = torch._C._jit_onnx_log  # PyTorch 2.13 prints it, `verbose` or not, by code in C
+    torch._C._jit_onnx_log = lambda *_: None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch._C._jit_onnx_log = said
+
+
+@contextmanager
+def _slow_path() -> Iterator[None]:
+    """Let attention be traced by its parts: what PyTorch does of it at once has no graph."""
+    was = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from mainspring.errors import shorten
 
+_ROUNDED = 1e-5  # of the largest answer: what sums of a few hundred numbers of 32 bits may be off
+
 
 class Parity(NamedTuple):
     """Rows, the `real` ones first and those made up behind them, what the model answers to them, and the tolerance.
@@ -38,14 +40,31 @@ class Parity(NamedTuple):
         said = f"{shorten(self.answers[place], 40)} → {shorten(given, 40)} {where}"
         return said, f"The row is {shorten(self.rows[place], 300)}."
 
-    def own_fault(self, native: Callable[[list[dict[str, Any]]], Sequence[Any]]) -> str:
+    def rounding(self, place: int, given: Any, form: str) -> str:
+        """What 32 bits have to do with a row, if the graph of this form has them, and their rounding may be all; else ""."""
+        is_short = "floats" in form or form.startswith("CatBoost")
+        largest = max((abs(a) for answer in self.answers for a, _ in _pairs(answer, answer)), default=0.0)
+        off = max(abs(a - b) for a, b in _pairs(self.answers[place], given))
+        if not is_short or off > _ROUNDED * largest:
+            return ""
+        return (
+            f" The graph is of 32 bits, which round answers of up to {largest:.4g} by about as much: it is off by {off:.1g},"
+            f" which atol={2 * off:.1g} would allow."
+        )
+
+    def own_fault(self, native: Callable[[list[dict[str, Any]]], Sequence[Any]], *, is_training: bool) -> str:
         """What is wrong with the model, if it doesn't answer half of the rows as it did all of them; "" if it does."""
         half = self._replace(rows=self.rows[::2], answers=self.answers[::2])
         if half.off(native(half.rows))[1] is None:
             return ""
+        if is_training:
+            return (
+                " The model itself answers otherwise when it is asked again, as a module of PyTorch does in training mode:"
+                " call its `.eval()` before it is registered."
+            )
         return (
-            " The model itself answers otherwise when it is asked again, as a module of PyTorch does in training mode: call"
-            " its `.eval()` before it is registered."
+            " The model itself answers a row otherwise when it is asked again with other rows: its answer is to depend on"
+            " the row alone, and on nothing drawn at random."
         )
 
 

@@ -87,7 +87,7 @@ def register(
         _try(model, made, kind, records)
         if given is not None and not isinstance(signature, Signature) and hasattr(model, "predict"):
             made = _with_nulls(model, made, kind, records, given)
-    if _is_training(model):
+    if is_training(model):
         said = "is registered in training mode, in which dropout and batch norm make its answers random or those of a batch"
         warnings.warn(f"`{name}` {said}. Call `model.eval()` before.", InTraining, stacklevel=2)
     content_digest, encoded = _saved(model, workspace, pickled=pickled)
@@ -146,10 +146,10 @@ def _signature(model: Any, signature: Any, example: Any) -> Signature:
 
 def output_of(model: Any) -> Output:
     """What the model gives, by the conventions of scikit-learn."""
-    classes = getattr(model, "classes_", None)
-    if classes is None or not hasattr(classes, "tolist"):
+    classes: Any = getattr(model, "classes_", None)
+    if not isinstance(classes, list | tuple) and not hasattr(classes, "tolist"):
         return Output("number")
-    values = tuple(classes.tolist())
+    values = tuple(classes.tolist() if hasattr(classes, "tolist") else classes)
     if not hasattr(model, "predict_proba"):
         return Output("label", values)
     return Output("probability" if len(values) == 2 else "probabilities", values)
@@ -198,7 +198,7 @@ def _expect_numbers(model: Any, signature: Signature, kind: InputKind) -> None:
             raise InvalidError(f"signature.{field.name}", field.dtype, "a column of numbers or booleans", hint)
 
 
-def _is_training(model: Any) -> bool:
+def is_training(model: Any) -> bool:
     """Whether a part of a module of PyTorch that answers otherwise in training is in that mode."""
     if not isinstance(getattr(model, "training", None), bool) or not hasattr(model, "modules"):
         return False

@@ -28,6 +28,7 @@ from mainspring.models.onnx_export import load_onnx
 from mainspring.models.parity import Parity
 from mainspring.models.predictor import Predictor, example_of, inputs_of
 from mainspring.models.probes import few_probes
+from mainspring.models.registration import is_training
 from mainspring.models.registry import get_model_version, load_model
 from mainspring.models.signature import Signature
 from mainspring.models.version import InputKind, ModelVersion, expect_model
@@ -119,7 +120,9 @@ def _expect_alike(expected: Parity, given: Sequence[Any], native: Predictor) -> 
     """Hold what was exported to what it was made of; raises `CodecError`."""
     _, place = expected.off(given)
     if place is not None:
-        told = ". ".join(expected.told(place, given[place])) + expected.own_fault(native)
+        told = ". ".join(expected.told(place, given[place])) + expected.own_fault(
+            native, is_training=is_training(native.model)
+        )
         raise CodecError(f"The exported model answers otherwise: {told}")
 
 
