@@ -21,6 +21,7 @@ from mainspring.features import (
     OnDemandView,
     Stream,
     VectorLog,
+    agg,
     apply,
     feed,
     get_definition,
@@ -189,6 +190,44 @@ def test_what_nobody_can_be_shown_and_what_polars_panics_at_is_refused_on_every_
     assert [(each.offset, each.apart) for each in feed("w")] == [(2, 1)]
 
 
+FAR = {
+    "milliseconds": pl.Series([2**60], dtype=pl.Int64).cast(pl.Datetime("ms")),
+    "microseconds": pl.Series([2**60], dtype=pl.Int64).cast(pl.Datetime("us", "UTC")),
+    "days": pl.Series([1_767_225_600], dtype=pl.Int32).cast(pl.Date),
+    "days of long ago": pl.Series([-800_000], dtype=pl.Int32).cast(pl.Date),
+}
+
+
+@pytest.mark.parametrize("kind", FAR)
+def test_times_that_overflow_are_refused_wherever_they_stand(workspace: Workspace, ticks: Ticks, kind: str) -> None:
+    now, far, usual = clock.from_us(ticks.now), FAR[kind], pl.Series([datetime(2026, 1, 1, tzinfo=UTC)])
+    frame = pl.DataFrame({"k": ["a"], "n": [1]})
+    dataset("values").commit(frame.with_columns(at=usual, x=far, l=far.implode(), s=pl.struct(at=far, eager=True)))
+    dataset("events").commit(frame.with_columns(at=far))
+    name = name_of_type(far.dtype)
+    asked = OnDemandView("asked", request={"w": name}, inputs=[], features={"y": pl.col("w").dt.year()})
+    views = [
+        FeatureView(each, entity=Entity("k"), source="values", event_time="at", features=[each])
+        for each in ("x", "l", "s")
+    ]
+    views.append(FeatureView("e", entity=Entity("k"), source="events", event_time="at", features=["n"]))
+    views.append(
+        FeatureView("g", entity=Entity("k"), source="events", event_time="at", features=[agg.count(windows="1h")])
+    )
+    usable = FeatureView("n", entity=Entity("k"), source="values", event_time="at", features=["n"])
+    apply(*(FeatureService(f"s_{each.name}", [each]) for each in views), FeatureService("usable", [usable, asked]))
+    for each in views:
+        with pytest.raises(InvalidError, match=rf"{each.name}\.\w+\S*: `-?\d+` is not microseconds since 1970"):
+            materialize(each.name)
+        with pytest.raises(InvalidError, match=r"`-?\d+` is not microseconds since 1970"):
+            training_set(frame.select("k", t=pl.lit(now)), f"s_{each.name}", time="t")
+    assert materialize("n").stored == 1
+    for columns, said in (((far, usual.cast(far.dtype)), "rows.t"), ((usual, far), "w")):
+        rows = frame.select("k", t=columns[0], w=columns[1])
+        with pytest.raises(InvalidError, match=rf"{said}: `-?\d+` is not microseconds since 1970"):
+            training_set(rows, "usable", time="t")
+
+
 @pytest.mark.parametrize(("value", "expected"), [(None, None), (0.5, [0.5])])
 def test_a_function_of_nulls_alone_gives_the_declared_type(
     workspace: Workspace, ticks: Ticks, module: Module, value: float | None, expected: list[float] | None
@@ -214,7 +253,7 @@ def test_a_function_that_gives_another_type_is_refused_on_both_paths(
         import polars as pl
 
         def other(frame):
-            return frame.select(x="n") if frame["n"].sum() < 9 else frame.select(x=pl.col("n").cast(pl.String))
+            return frame.select(x="n") if (frame["n"].max() or 0) < 9 else frame.select(x=pl.col("n").cast(pl.String))
     """)  # fmt: skip
     view = OnDemandView("asked", request={"n": "i64"}, inputs=[], features={"x": "i64"}, transform=made.other)
     apply(FeatureService("s", [view]))

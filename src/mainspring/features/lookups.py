@@ -19,6 +19,7 @@ from mainspring.features.definitions.frames import typed_columns
 from mainspring.features.definitions.records import ViewRecord
 from mainspring.features.history import AsOf, JoinReport
 from mainspring.features.history.cutting import answer_by_key
+from mainspring.features.history.instants import expect_values_shown
 from mainspring.features.history.join import Columns, join_frames
 from mainspring.features.history.report import Tally
 
@@ -55,9 +56,19 @@ class Lookup(msgspec.Struct, frozen=True, kw_only=True):
         return typed_columns(rows, self.types)
 
     def answer(self, rows: pl.DataFrame, history: pl.DataFrame, by: Columns, tally: Tally) -> list[pl.Series]:
-        """The features for each row, counted; the columns of rows and history are called as `by` says."""
+        """The features for each row, counted; the columns of rows and history are called as `by` says.
+
+        Raises:
+            InvalidError: a time or a feature is one that nobody could be shown, as where it would be stored.
+        """
+        expect_values_shown(rows.get_column(by.at), f"rows.{self.at}")
+        for name in filter(None, (by.event_time, by.created_time)):
+            expect_values_shown(history.get_column(name), f"{self.view.name}.{name}")
         answer = self._aggregated if self.view.aggregates else self._joined
-        return list(answer(rows, history, by, tally).select(self.features))
+        found = list(answer(rows, history, by, tally).select(self.features))
+        for each in found:
+            expect_values_shown(each, f"{self.view.name}.{each.name}")
+        return found
 
     def _joined(self, rows: pl.DataFrame, history: pl.DataFrame, by: Columns, tally: Tally) -> pl.DataFrame:
         return join_frames(rows, history, msgspec.structs.replace(self.by, keys=by.keys, at=by.at), tally).columns

@@ -23,6 +23,7 @@ from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, OnDemandRecord, Part, ServiceRecord, ViewRecord
 from mainspring.features.definitions.rows import fitted, view_rows
 from mainspring.features.definitions.service import FeatureService
+from mainspring.features.history.instants import expect_values_shown
 from mainspring.features.history.report import JoinReport
 from mainspring.ledger import current_task, note_moving
 from mainspring.models import FeatureSet
@@ -240,7 +241,7 @@ class _Work:
         types = {name: dtype for name, dtype in self.record.request.items() if name in keys and name != self.time}
         lookup = Lookup(view=record, features=part.features, keys=keys, types=types, at=self.time, guard=self.guard)
         with fitted(record):
-            found = rows.look_up(lookup, view_rows(record, version.scan(), self.functions, part.features))
+            found = rows.look_up(lookup, view_rows(record, version.scan(), self.functions))
         report = msgspec.structs.asdict(found.report)
         self.reports.append(ViewReport(view=part.view, source=str(version), **report))
         return (
@@ -260,6 +261,8 @@ class _Work:
         import polars as pl
 
         for batch, *given in zip(rows.batches(), *inputs, strict=True):
+            for name in record.request:
+                expect_values_shown(batch.get_column(name), f"rows.{name}")
             request = typed_columns(batch.select(list(record.request)), record.request)
             frame = pl.DataFrame([*request, *(series for each in given for series in each.values())])
             yield {series.name: series for series in computed(record, frame, self.functions)}

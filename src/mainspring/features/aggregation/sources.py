@@ -11,6 +11,7 @@ import polars as pl
 from mainspring.errors import InvalidError, NotFoundError, WrongTypeError, close_names, counted
 from mainspring.features.aggregation.chains import Array
 from mainspring.features.aggregation.values import ValueType
+from mainspring.features.history.instants import microseconds
 from mainspring.features.history.keys import comparable_keys
 
 _ENTITY = "__entity"
@@ -59,14 +60,14 @@ def micros(frame: pl.DataFrame, column: str, what: str) -> Array:
 
     Raises:
         WrongTypeError: it holds no instants.
-        InvalidError: instants are missing.
+        InvalidError: instants are missing, or such that no datetime can show them.
     """
     series = frame[column]
     if not isinstance(series.dtype, pl.Datetime | pl.Date):
         raise WrongTypeError(f"{what} `{column}`", series.dtype, "a column of Datetime or Date")
     if missing := series.null_count():
         raise InvalidError(f"{what} `{column}`", f"null in {counted(missing, 'row')}", "an instant", "Drop these rows.")
-    return series.cast(pl.Datetime("us")).to_physical().to_numpy()
+    return microseconds(series, f"{what} `{column}`").to_numpy()
 
 
 def entities(rows: pl.DataFrame, events: pl.DataFrame, keys: Mapping[str, str]) -> tuple[Array, Array]:

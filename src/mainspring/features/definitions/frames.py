@@ -18,6 +18,7 @@ import msgspec
 
 from mainspring.data.tables.type_names import name_of_type, named_type
 from mainspring.errors import WrongTypeError
+from mainspring.features.history.instants import expect_values_shown
 from mainspring.features.history.uuids import is_uuid_text, uuid_text, uuid_texts
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def typed_columns(frame: pl.DataFrame, types: Mapping[str, str]) -> pl.DataFrame
 
     Raises:
         WrongTypeError: a value doesn't fit its type; its column is named.
+        InvalidError: a time is one that no datetime can show.
 
     >>> import polars as pl
     >>> typed_columns(pl.DataFrame({"n": [300]}, schema={"n": pl.Int16}), {"n": "i64"})["n"]**2
@@ -164,6 +166,7 @@ def _of_column(column: pl.Series, type_name: str) -> pl.Series:
     given, dtype = column.dtype, named_type(type_name, column.name)
     if given == dtype:
         return column
+    expect_values_shown(column, column.name)  # cast, what overflows would be null
     if given.is_integer() and dtype.is_integer():
         return _expect_equal(column, column.cast(dtype, strict=False), type_name)
     if isinstance(given, pl.Datetime | pl.Date) and isinstance(dtype, pl.Datetime | pl.Date):

@@ -6,11 +6,9 @@ One function for every use: training sets, materialisation, streams and checks o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-
-from msgspec import structs
 
 from mainspring.errors import InvalidError, MainspringError, WrongTypeError, close_names
 from mainspring.features.definitions.expressions import expect_no_codes, read
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from mainspring.workspace import Workspace
-
-_GIVEN = "__given "  # before the names of columns of which features are computed
 
 
 def source_schema(stream: dict[str, str]) -> dict[str, pl.DataType]:
@@ -130,11 +126,8 @@ def _quoting(text: str, said: str, source: pl.LazyFrame) -> str:
     return f" Columns that are words of SQL, too, need double quotes: {', '.join(names)}." if names else ""
 
 
-def view_rows(
-    record: ViewRecord, source: pl.LazyFrame, functions: Functions, features: Container[str] | None = None
-) -> pl.LazyFrame:
-    """The rows of a view: its keys, times and features, or only some of these; of a view of aggregates the columns that they
-    are of.
+def view_rows(record: ViewRecord, source: pl.LazyFrame, functions: Functions) -> pl.LazyFrame:
+    """The rows of a view: its keys, times and features; of a view of aggregates the columns that they are of.
 
     Raises as `transformed`, and:
 
@@ -160,36 +153,24 @@ def view_rows(
     if record.aggregates:
         return _typed(record, rows.select(*told, *(name for name in needed if name not in own)))
     expect_no_codes(record.name, record.fields, known)
-    if features is not None:
-        record = structs.replace(record, fields=tuple(field for field in record.fields if field.name in features))
-    return _typed(record, _with_features(rows, told, record.fields))
+    shown = rows.select(read(field.formula, field.name) for field in record.fields).collect_schema()
+    return _typed(record, rows.select(*told, *(_computed(field, shown[field.name]) for field in record.fields)))
 
 
-def _with_features(rows: pl.LazyFrame, told: list[str | pl.Expr], fields: Sequence[Field]) -> pl.LazyFrame:
-    """What is told of rows, and their features; those of single rows are the same whatever parts the rows come in."""
+def _computed(field: Field, dtype: pl.DataType) -> pl.Expr:
+    """A feature; one of single rows is the same whatever parts the rows come in, and whatever other columns are read."""
     import polars as pl
 
     from mainspring.data.validation.evaluation import evaluated, parsed
 
-    single = {field.name: field.formula for field in fields if field.formula and parsed(field.formula).is_computed}
-    others = [read(field.formula, field.name) for field in fields if field.name not in single]
-    shown = rows.select(*told, *others)
-    if not single:
-        return shown
-    needed = {f"{_GIVEN}{name}": name for formula in single.values() for name in parsed(formula).columns}
-    schema = {**shown.collect_schema()}
-    names = [*[*schema][: len(told)], *(field.name for field in fields)]
-    schema |= {**rows.select(read(text, name) for name, text in single.items()).collect_schema()}
+    if not field.formula or not (known := parsed(field.formula)).is_computed:
+        return read(field.formula, field.name)
 
-    def computed(frame: pl.DataFrame) -> pl.DataFrame:
-        given = pl.DataFrame([frame.get_column(place).alias(name) for place, name in needed.items()])
-        return frame.drop(needed).hstack(evaluated(given, single)).select(names)
+    def of_batch(given: Sequence[pl.Series]) -> pl.Series:
+        columns = (series.alias(name) for name, series in zip(known.columns, given, strict=True))
+        return evaluated(pl.DataFrame(columns), {field.name: field.formula}).to_series()
 
-    given = rows.select(*told, *others, *(pl.col(name).alias(place) for place, name in needed.items()))
-    # What is planned may not be what comes (see `of_declared_types`).
-    return given.map_batches(
-        computed, schema={name: schema[name] for name in names}, streamable=True, validate_output_schema=False
-    )
+    return pl.map_batches(list(known.columns), of_batch, return_dtype=dtype, is_elementwise=True).alias(field.name)
 
 
 def _typed(record: ViewRecord, rows: pl.LazyFrame) -> pl.LazyFrame:

@@ -8,6 +8,9 @@ from mainspring import clock
 from mainspring.data.tables.nested import fields_of, instance
 from mainspring.errors import InvalidError, counted
 
+_DAY_US = 86_400_000_000
+_UNITS_US = {"ms": 1_000, "us": 1, "ns": 0}  # nanoseconds can't say what is not shown
+
 
 def microseconds(column: pl.Series, path: str = "") -> pl.Series:
     """A column of times as `Int64`.
@@ -16,14 +19,17 @@ def microseconds(column: pl.Series, path: str = "") -> pl.Series:
     midnight, UTC. `path` says in errors where the column stands.
 
     Raises:
-        InvalidError: it is of another type, or a row has no time.
+        InvalidError: it is of another type, a row has no time, or one beyond 64 bits.
 
     >>> from datetime import date
     >>> microseconds(pl.Series([date(1970, 1, 2)])).to_list()
     [86400000000]
     """
     expect_times(column.dtype, column.null_count(), path or column.name)
-    return column.dt.timestamp("us")
+    found = column.dt.timestamp("us")
+    if found.null_count():  # beyond 64 bits
+        expect_shown(column, path or column.name)
+    return found
 
 
 def expect_times(dtype: pl.DataType, nulls: int, path: str) -> None:
@@ -34,16 +40,21 @@ def expect_times(dtype: pl.DataType, nulls: int, path: str) -> None:
         raise InvalidError(path, counted(nulls, "null"), "a time in every row", "Drop these rows, or fill in a time.")
 
 
-def expect_shown(times_us: pl.Series, path: str) -> None:
-    """Refuse times in microseconds that no datetime can show, and so nobody who reads them.
+def expect_shown(times: pl.Series, path: str) -> None:
+    """Refuse times, or whole microseconds since 1970, that no datetime can show, and so nobody who reads them.
 
     Raises:
         InvalidError: the first of them, and how many there are.
     """
-    beyond = times_us.filter(~times_us.is_between(clock.FIRST_US, clock.LAST_US))
+    unit_us = _DAY_US if times.dtype == pl.Date() else _UNITS_US[getattr(times.dtype, "time_unit", "us")]
+    if not unit_us:
+        return
+    # Compared as they are: in microseconds the farthest would overflow, which to Polars is null.
+    whole = times.to_physical()
+    beyond = whole.filter(~whole.is_between(-(-clock.FIRST_US // unit_us), clock.LAST_US // unit_us))
     if beyond.len():
         said = f"So in {counted(beyond.len(), 'row')}. Is it in nanoseconds?"
-        raise InvalidError(path, beyond[0], clock.SHOWN, said)
+        raise InvalidError(path, beyond[0] * unit_us, clock.SHOWN, said)
 
 
 def expect_values_shown(column: pl.Series, path: str) -> None:
@@ -56,7 +67,7 @@ def expect_values_shown(column: pl.Series, path: str) -> None:
     elif isinstance(column.dtype, pl.List | pl.Array):
         expect_values_shown(column.explode(), f"{path}[]")
     else:
-        expect_shown(column.drop_nulls().dt.timestamp("us"), path)
+        expect_shown(column, path)
 
 
 def _has_instants(dtype: pl.DataType) -> bool:

@@ -17,8 +17,7 @@ from mainspring.features.definitions.frames import typed_columns, typed_frame
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, ViewRecord, view_record
 from mainspring.features.definitions.rows import source_types
-from mainspring.features.history.instants import expect_shown
-from mainspring.features.online.rows import CREATED, EVENT, timed_rows
+from mainspring.features.online.rows import timed_rows
 from mainspring.features.online.states import StoredTiles, StoredValues, state_of
 from mainspring.features.uses import each_tried, live_versions
 from mainspring.store import KeyValue
@@ -118,8 +117,6 @@ def store_rows(definition: Definition, rows: pl.DataFrame, workspace: Workspace)
     record, state = view_record(definition), _stored_values(definition)
     expect_of_single_rows(record.name, record.fields)
     given = timed_rows(record, rows.lazy(), Functions(workspace))
-    for name, times in ((record.event_time, EVENT), (record.created_time, CREATED)):
-        expect_shown(given[times], f"{record.name}.{name}")
     changed: set[bytes] = set()
     for part in given.iter_slices(_AT_ONCE):
         changed |= _put(state, part, workspace.online)

@@ -8,7 +8,7 @@ from mainspring.features.definitions.expressions import over_other_rows
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import ViewRecord
 from mainspring.features.definitions.rows import fitted, view_rows
-from mainspring.features.history.instants import microseconds
+from mainspring.features.history.instants import expect_shown, microseconds
 
 EVENT, CREATED, NUMBER = "__event_us", "__created_us", "__number"  # no feature is called so
 
@@ -19,7 +19,7 @@ def timed_rows(record: ViewRecord, source: pl.LazyFrame, functions: Functions, f
     What has no created time was known at its event time.
 
     Raises:
-        InvalidError: a time is null; a transform or an expression doesn't fit the rows.
+        InvalidError: a time is null, or one that no datetime can show; a transform or an expression doesn't fit the rows.
     """
     with fitted(record):
         frame = view_rows(record, source, functions).collect(engine="in-memory")
@@ -27,6 +27,8 @@ def timed_rows(record: ViewRecord, source: pl.LazyFrame, functions: Functions, f
     created = event
     if record.created_time:
         created = microseconds(frame.get_column(record.created_time), f"{record.name}.{record.created_time}")
+    for name, times in ((record.event_time, event), (record.created_time, created)):
+        expect_shown(times, f"{record.name}.{name}")
     number = pl.int_range(first, first + frame.height, eager=True)
     return frame.with_columns(event.alias(EVENT), created.alias(CREATED), number.alias(NUMBER))
 
