@@ -10,6 +10,7 @@ import pytest
 from sklearn import linear_model, svm
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import VotingClassifier
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -35,8 +36,8 @@ def spread(model: Any, *, first: bool = False, **more: Any) -> Any:
 @pytest.mark.parametrize("model", [
     linear_model.RidgeClassifier(), make_pipeline(SCALED, svm.LinearSVC()), make_pipeline(SCALED, svm.SVC()),
     spread(linear_model.SGDClassifier(random_state=0), handle_unknown="ignore"),
-    spread(linear_model.LogisticRegression(max_iter=2_000), first=True),
-], ids=["ridge", "linear vectors", "vectors", "descent behind columns", "logistic behind texts"])  # fmt: skip
+    spread(linear_model.LogisticRegression(max_iter=2_000), first=True), spread(GaussianNB(), first=True),
+], ids=["ridge", "linear vectors", "vectors", "descent", "logistic behind texts", "Bayes behind texts"])  # fmt: skip
 def test_labels_of_two_classes_are_the_models(model: Any) -> None:
     answers_alike(model, TWO, LATE)
 
@@ -57,8 +58,14 @@ def test_numbers_of_vectors_are_the_models() -> None:
     answers_alike(make_pipeline(SCALED, svm.SVR()), Output("number"), scores())
 
 
+class Own(linear_model.LogisticRegression):  # type: ignore[misc]  # scikit-learn has no types
+    """A kind that the converter doesn't know."""
+
+
 def test_what_has_no_graph_is_named() -> None:
     """The converter's own words don't say of what they are."""
     model = VotingClassifier([("one", linear_model.LogisticRegression())], voting="soft")
     with pytest.raises(CodecError, match="skl2onnx has no graph of `VotingClassifier`: flatten_transform==True"):
         answers_alike(make_pipeline(SCALED, model), Output("probability", (0, 1)), LATE)
+    with pytest.raises(CodecError, match=r"skl2onnx has no graph of `\w+`: .*Own"):
+        answers_alike(make_pipeline(SCALED, Own()), Output("label", (0, 1)), LATE)

@@ -98,29 +98,19 @@ def _sklearn(model: Any, way: _Way) -> OnnxModel:
         from skl2onnx.common import data_types  # type: ignore[import-untyped]  # skl2onnx has no stubs
     except ImportError as error:
         raise MissingExtraError("skl2onnx", "onnx", "Exporting a scikit-learn model to ONNX") from error
-    from mainspring.models import (
-        onnx_forests,
-        onnx_lightgbm,
-        onnx_linear,
-        onnx_steps,
-        onnx_trees,
-        onnx_vectors,
-        onnx_xgboost,
-    )
+    from mainspring.models.onnx_trees import settle
 
-    boosted, last = onnx_lightgbm.converters() | onnx_xgboost.converters(), _last(model)
-    own = onnx_forests.converters() | onnx_steps.converters() | onnx_linear.converters() | onnx_vectors.converters()
-    declared = dict.fromkeys(boosted, onnx_trees.declare) | onnx_linear.declarations() | onnx_vectors.declarations()
+    last = _last(model)
+    own, declared = _converters(last)
     inputs = [(name, getattr(data_types, inner)([None, width])) for name, width, inner, _ in way.inputs]
     with warnings.catch_warnings(), _naming_the_part(model):
         warnings.simplefilter("ignore")
         made = convert_sklearn(
             model, initial_types=inputs, target_opset=OPSET,
-            custom_conversion_functions=own | boosted,
-            custom_shape_calculators=declared,
+            custom_conversion_functions=own, custom_shape_calculators=declared,
             options={id(last): {"zipmap": False} if _maps(last) else {}},
         )  # fmt: skip
-    onnx_trees.settle(made)
+    settle(made)
     if any(way.rounded) and not all(way.rounded):
         _round_columns(made.graph, way.rounded)
     for place, (_, width, inner, outer) in enumerate(way.inputs):
@@ -147,6 +137,20 @@ def _naming_the_part(model: Any) -> Iterator[None]:
         raise CodecError(f"skl2onnx has no graph of `{name}`: {text}") from error
 
 
+def _converters(last: Any) -> tuple[dict[type, Any], dict[type, Any]]:
+    """What makes nodes of estimators, and what declares the outputs of the one that answers, by their types."""
+    from skl2onnx._supported_operators import sklearn_operator_name_map  # type: ignore[import-untyped]  # skl2onnx has no stubs
+
+    from mainspring.models import onnx_forests, onnx_lightgbm, onnx_linear, onnx_steps, onnx_vectors, onnx_xgboost
+    from mainspring.models.onnx_nodes import declare_doubles
+    from mainspring.models.onnx_trees import declare
+
+    boosted = onnx_lightgbm.converters() | onnx_xgboost.converters()
+    own = onnx_forests.converters() | onnx_steps.converters() | onnx_linear.converters() | onnx_vectors.converters()
+    known = {type(last): declare_doubles} if type(last) in sklearn_operator_name_map else {}
+    return own | boosted, known | dict.fromkeys(boosted, declare)
+
+
 def _last(model: Any) -> Any:
     """What answers: of a pipeline its last step."""
     return _last(model.steps[-1][1]) if hasattr(model, "steps") else model
@@ -154,7 +158,7 @@ def _last(model: Any) -> Any:
 
 def _maps(model: Any) -> bool:
     """Whether skl2onnx makes a map of the scores of each row, unless it is told otherwise."""
-    from skl2onnx._supported_operators import sklearn_operator_name_map  # type: ignore[import-untyped]  # skl2onnx has no stubs
+    from skl2onnx._supported_operators import sklearn_operator_name_map
     from skl2onnx.common._registration import get_converter  # type: ignore[import-untyped]  # skl2onnx has no stubs
 
     known = sklearn_operator_name_map.get(type(model))

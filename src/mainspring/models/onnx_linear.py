@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mainspring.models.onnx_nodes import Nodes, declare_doubles
+from mainspring.models.onnx_nodes import Nodes
 from mainspring.models.onnx_steps import by_library
 
 _OPTIONS = ("raw_scores", "nocl", "output_class_labels")
@@ -17,21 +17,13 @@ _OPTIONS = ("raw_scores", "nocl", "output_class_labels")
 
 def converters() -> dict[type, Any]:
     """What makes nodes of each kind of classifier, in the way in which skl2onnx calls it."""
-    return dict.fromkeys(_kinds(), _scored)
-
-
-def declarations() -> dict[type, Any]:
-    """What says of which types the outputs of each kind are, in the way in which skl2onnx asks it."""
-    return dict.fromkeys(_kinds(), declare_doubles)
-
-
-def _kinds() -> list[type]:
     from sklearn import linear_model, svm
 
-    return [
+    kinds = (
         linear_model.LogisticRegression, linear_model.LogisticRegressionCV, linear_model.RidgeClassifier,
         linear_model.RidgeClassifierCV, linear_model.Perceptron, linear_model.SGDClassifier, svm.LinearSVC,
-    ]  # fmt: skip
+    )  # fmt: skip
+    return dict.fromkeys(kinds, _scored)
 
 
 def _scored(scope: Any, operator: Any, container: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mainspring.models.onnx_nodes import Nodes, declare_doubles
+from mainspring.models.onnx_nodes import Nodes
 from mainspring.models.onnx_steps import by_library
 
 _KERNELS = ("linear", "poly", "rbf", "sigmoid")
@@ -21,11 +21,6 @@ def converters() -> dict[type, Any]:
     from sklearn.svm import SVC, SVR, NuSVC, NuSVR
 
     return {SVC: _voted, NuSVC: _voted, SVR: _weighed, NuSVR: _weighed}
-
-
-def declarations() -> dict[type, Any]:
-    """What says of which types the outputs of each kind are, in the way in which skl2onnx asks it."""
-    return dict.fromkeys(converters(), declare_doubles)
 
 
 def _is_plain(model: Any) -> bool:
