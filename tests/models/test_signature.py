@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, time, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -51,6 +52,41 @@ def test_a_problem_is_named_by_its_path(change: dict[str, Any], problem: str) ->
 @pytest.mark.parametrize("record", [None, 3, "x", [1, 2], [["dep_delay", 1]]])
 def test_what_is_no_record_is_named(record: object) -> None:
     assert "is not a record of columns" in str(RecordCheck(SIGNATURE)([record])[1][0])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "told", "found"),
+    [
+        ("list[f64]", [1, 2.5, None], [1.0, 2.5, None]),
+        ("list[f32]", np.array([0.5, 1.0]), [0.5, 1.0]),
+        ("list[i8]", pl.Series([3, 4]), [3, 4]),
+        ("list[i8]", "[3, null]", [3, None]),
+        ("array[f64, 2]", (1.0, 2.0), [1.0, 2.0]),
+        ("list[array[str, 1]]", [["a"], ["b"]], [["a"], ["b"]]),
+        ("list[bin]", ["/w==", b"a"], [b"\xff", b"a"]),
+        ('struct{"a": i64, "b": list[date]}', {"a": 1, "b": ["2013-01-31"]}, {"a": 1, "b": [date(2013, 1, 31)]}),
+        ("decimal[4, 2]", "1.50", Decimal("1.50")),
+        ("decimal[4, 2]", 12.25, Decimal("12.25")),
+        ("decimal[4, 2]", 0, Decimal(0)),
+        ("duration[us]", "-PT1.5S", timedelta(seconds=-1.5)),
+        ("time", "08:30:00.000001", time(8, 30, 0, 1)),
+        ("list[i8]", [300], "item 0: 300 does not fit i8"),
+        ("list[f64]", [1.0, float("inf")], "item 1: inf is not a finite number"),
+        ("list[f32]", [1e300], "item 0: 1e+300 does not fit f32"),
+        ("list[str]", "a", "a list, each text"),
+        ("array[f64, 2]", [1.0], "it has 1 item, expected a list of 2, each a number"),
+        ("list[f64]", None, "null, expected"),
+        ('struct{"a": i64}', {"b": 1}, "an object of `a`: a whole number"),
+        ("decimal[4, 2]", "123", "does not fit decimal[4, 2]"),
+        ("decimal[4, 2]", True, "True is a bool"),
+        ("duration[us]", 3, "3 is an int, expected a duration (ISO 8601)"),
+    ],
+)  # fmt: skip
+def test_values_with_parts_decimals_and_durations_are_read(dtype: str, told: object, found: object) -> None:
+    field = Field("x", dtype)
+    value, wrong = field.check(told)
+    assert (value, wrong) == (found, "") if not isinstance(found, str) else found in wrong
+    assert field.check(msgspec.json.decode(msgspec.json.encode(field.sample)))[1] == ""
 
 
 def test_nulls_pass_where_the_signature_takes_them() -> None:

@@ -97,7 +97,7 @@ class _Values:
         self.field = field
         taken = [*seen, *known.get(field.name, ())]
         found = [value for each in taken for value, wrong in [field.check(_plain(each, field))] if not wrong]
-        self.usual = [value for value in dict.fromkeys(found) if value is not None]
+        self.usual = [*{repr(value): value for value in found if value is not None}.values()]  # lists have no hash
         if field.dtype in FLOATS or field.dtype in INTEGERS:
             numbers = [float(value) for value in self.usual] or [-1.0, 1.0]
             self.low, self.high = min(numbers), max(numbers)

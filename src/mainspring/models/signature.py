@@ -10,24 +10,29 @@ import math
 import re
 import sys
 from base64 import b64decode
-from collections.abc import Callable, Sequence
-from datetime import date, datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
 
-from mainspring.errors import article, close_names, shorten
+from mainspring.errors import article, close_names, counted, shorten
 
 OutputKind = Literal["number", "label", "probability", "probabilities"]
 Columns = dict[str, Sequence[Any]]
 INTEGERS = {f"{sign}{bits}": (bits, sign == "i") for sign in "iu" for bits in (8, 16, 32, 64, 128)}
 FLOATS = {"f32": (2 - 2**-23) * 2.0**127, "f64": sys.float_info.max}  # the largest of each
 _PARSED: dict[str, tuple[type, Callable[[str], Any]]] = {
-    "uuid": (UUID, UUID), "bin": (bytes, lambda text: b64decode(text, validate=True)),
+    "uuid": (UUID, UUID), "bin": (bytes, lambda text: b64decode(text, validate=True)), "time": (time, time.fromisoformat),
+    "duration": (timedelta, lambda text: msgspec.convert(text, timedelta, strict=True)),
 }  # fmt: skip
 
 
+_LISTS = re.compile(r"(?:list\[(.+)\]|array\[(.+),\s*(\d+)\])", re.DOTALL)
+_DECIMAL = re.compile(r"decimal\[(\d+),\s*(\d+)\]")
 _ZONED = re.compile(r"\[(?![nmu]s\]|[nmu]s,\s*None\])")
 
 
@@ -59,14 +64,37 @@ class Field(msgspec.Struct, frozen=True):
             return "true or false"
         if self.dtype == "date" or self.dtype.startswith("datetime"):
             return "a date" if self.dtype == "date" else "a time (ISO 8601)"
-        return {"uuid": "a UUID", "bin": "bytes (base64)"}.get(self.dtype, "text")
+        if self.fields is not None:
+            return f"an object of {', '.join(f'`{each.name}`: {each.expects}' for each in self.fields.values())}"
+        if self.item is not None:
+            return f"a list{'' if self.size is None else f' of {self.size:,}'}, each {self.item.expects}"
+        if self.dtype.startswith("decimal"):
+            return "a decimal (text or number)"
+        return _EXPECTED.get(self.dtype.partition("[")[0], "text")
+
+    @property
+    def item(self) -> Field | None:
+        """What a list or array holds, also null; None of what is neither."""
+        found = _LISTS.fullmatch(self.dtype)
+        return Field(self.name, (found[1] or found[2]).strip(), nullable=True) if found else None
+
+    @property
+    def size(self) -> int | None:
+        """How many items an array has; None of what is none."""
+        found = _LISTS.fullmatch(self.dtype)
+        return int(found[3]) if found and found[3] else None
+
+    @property
+    def fields(self) -> dict[str, Field] | None:
+        """The fields of a struct, each of which may be null; None of what is none."""
+        return _fields_of(self.dtype) if self.dtype.startswith("struct{") else None
 
     @property
     def sample(self) -> Any:
         """A value that it takes, as JSON has it.
 
-        >>> [Field("x", dtype).sample for dtype in ("i8", "f64", "date", "datetime[us, UTC]", 'enum["a", "b"]')]
-        [0, 0.0, '2000-01-01', '2000-01-01T00:00:00Z', 'a']
+        >>> [Field("x", dtype).sample for dtype in ("i8", "f64", "datetime[us, UTC]", 'enum["a", "b"]', "array[f32, 3]")]
+        [0, 0.0, '2000-01-01T00:00:00Z', 'a', [0.0, 0.0, 0.0]]
         """
         if self.dtype.startswith("enum"):
             return next(iter(msgspec.json.decode(self.dtype.removeprefix("enum"))), None)
@@ -76,7 +104,11 @@ class Field(msgspec.Struct, frozen=True):
             return 0
         if self.dtype in FLOATS:
             return 0.0
-        return {"bool": False, "date": "2000-01-01", "uuid": str(UUID(int=0)), "bin": ""}.get(self.dtype, "text")
+        if self.fields is not None:
+            return {name: each.sample for name, each in self.fields.items()}
+        if self.item is not None:
+            return [self.item.sample] * (2 if self.size is None else self.size)
+        return _SAMPLES.get(self.dtype.partition("[")[0], "text")
 
     def check(self, value: Any) -> tuple[Any, str]:
         """A value as the model gets it, and what is wrong with it (nothing: an empty text)."""
@@ -90,8 +122,12 @@ class Field(msgspec.Struct, frozen=True):
             return self._integer(value)
         if self.dtype == "date" or self.dtype.startswith("datetime"):
             return self._time(value)
-        if self.dtype in _PARSED:
+        if self.dtype.partition("[")[0] in _PARSED:
             return self._parsed(value)
+        if _LISTS.fullmatch(self.dtype) or self.dtype.startswith("struct{"):
+            return self._composed(value)
+        if self.dtype.startswith("decimal"):
+            return self._decimal(value)
         if self.dtype.startswith("enum") and isinstance(value, str):
             known = msgspec.json.decode(self.dtype.removeprefix("enum"))
             if value in known:
@@ -129,7 +165,7 @@ class Field(msgspec.Struct, frozen=True):
             return None, self._wrong(value)
 
     def _parsed(self, value: Any) -> tuple[Any, str]:
-        kind, parse = _PARSED[self.dtype]
+        kind, parse = _PARSED[self.dtype.partition("[")[0]]
         if isinstance(value, kind):
             return value, ""
         try:
@@ -137,10 +173,81 @@ class Field(msgspec.Struct, frozen=True):
         except (TypeError, ValueError, AttributeError):
             return None, self._wrong(value)
 
+    def _decimal(self, value: Any) -> tuple[Any, str]:
+        if type(value) not in (Decimal, int, float, str):
+            return None, self._wrong(value)
+        try:
+            number = Decimal(str(value))
+        except ArithmeticError:
+            return None, self._wrong(value)
+        if not number.is_finite():
+            return None, self._wrong(value)
+        told = _DECIMAL.fullmatch(self.dtype)
+        digits, scale = (int(told[1]), int(told[2])) if told else (38, 0)
+        exponent = int(number.normalize().as_tuple().exponent)
+        fits = not number or (-exponent <= scale and number.adjusted() < digits - scale)
+        return number, "" if fits else f"{shorten(str(value), 40)} does not fit {self.dtype}"
+
+    def _composed(self, value: Any) -> tuple[Any, str]:
+        """A list, an array or a struct, part by part; where a protocol has nothing but texts, of its JSON."""
+        if isinstance(value, str | bytes):
+            try:
+                value = msgspec.json.decode(value)
+            except msgspec.MsgspecError:
+                return None, self._wrong(value)
+        if (fields := self.fields) is not None:
+            return self._struct(value, fields)
+        item = self.item
+        assert item is not None
+        given = value.tolist() if hasattr(value, "tolist") else value.to_list() if hasattr(value, "to_list") else value
+        if not isinstance(given, list | tuple):
+            return None, self._wrong(value)
+        if self.size not in (None, len(given)):
+            return None, f"it has {counted(len(given), 'item')}, expected {self.expects}"
+        if item.dtype in FLOATS and {*map(type, given)} <= {float}:  # an embedding, seen whole
+            most = max(map(abs, given), default=0.0)
+            if most <= FLOATS[item.dtype] and math.isfinite(sum(given)):
+                return list(given), ""
+        found = []
+        for place, each in enumerate(given):
+            made, wrong = item.check(each)
+            if wrong:
+                return None, f"item {place:,}: {wrong}"
+            found.append(made)
+        return found, ""
+
+    def _struct(self, value: Any, fields: Mapping[str, Field]) -> tuple[Any, str]:
+        if not isinstance(value, dict) or not value.keys() <= fields.keys():
+            return None, self._wrong(value)
+        found = {}
+        for name, field in fields.items():
+            found[name], wrong = field.check(value.get(name))
+            if wrong:
+                return None, f"`{name}`: {wrong}"
+        return found, ""
+
     def _wrong(self, value: Any) -> str:
         if isinstance(value, str):
             return f'"{shorten(value, 40)}" is a str, expected {self.expects}'
         return f"{shorten(value, 40)} is {article(type(value).__name__)}, expected {self.expects}"
+
+
+_EXPECTED = {
+    "uuid": "a UUID", "bin": "bytes (base64)", "time": "a time of day (ISO 8601)", "duration": "a duration (ISO 8601)",
+}  # fmt: skip
+_SAMPLES = {
+    "bool": False, "date": "2000-01-01", "uuid": str(UUID(int=0)), "bin": "", "decimal": "0", "time": "00:00:00",
+    "duration": "PT0S",
+}  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def _fields_of(dtype: str) -> dict[str, Field]:
+    from mainspring.data.tables.nested import fields_of
+    from mainspring.data.tables.type_names import name_of_type, named_type
+
+    known = fields_of(named_type(dtype, "signature"))
+    return {name: Field(name, name_of_type(kind), nullable=True) for name, kind in known.items()}
 
 
 class Output(msgspec.Struct, frozen=True):

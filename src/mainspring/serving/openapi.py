@@ -79,16 +79,24 @@ def _schema(field: Field) -> Schema:
         kind = {"type": "number"}
     elif field.dtype == "bool":
         kind = {"type": "boolean"}
+    elif field.item is not None:
+        kind = {"type": "array", "items": _schema(field.item)}
+        kind |= {"minItems": field.size, "maxItems": field.size} if field.size is not None else {}
+    elif field.fields is not None:
+        parts = {name: _schema(each) for name, each in field.fields.items()}
+        kind = {"type": "object", "properties": parts, "additionalProperties": False}
+    elif field.dtype.startswith("decimal"):
+        kind = {"type": ["string", "number"]}
     elif field.dtype.startswith("enum"):
         kind["enum"] = msgspec.json.decode(field.dtype.removeprefix("enum"))
     elif field.dtype == "bin":
         kind["contentEncoding"] = "base64"
-    elif field.dtype in ("date", "uuid"):
-        kind["format"] = field.dtype
+    elif field.dtype in ("date", "uuid", "time") or field.dtype.startswith("duration"):
+        kind["format"] = field.dtype.partition("[")[0]
     elif field.dtype.startswith("datetime"):
         kind["format"] = "date-time"
     if field.nullable:
-        kind["type"] = [kind["type"], "null"]
+        kind["type"] = [*([kind["type"]] if isinstance(kind["type"], str) else kind["type"]), "null"]
         if "enum" in kind:
             kind["enum"] = [*kind["enum"], None]
     return kind

@@ -19,7 +19,17 @@ VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(), st.binary(), st.dates(), st.datetimes(),
     st.times(), st.timedeltas(), st.decimals(allow_nan=False, allow_infinity=False), st.uuids(),
 )  # fmt: skip
-ONE_KIND = st.sampled_from([st.integers(), st.floats(allow_nan=False), st.text(), st.datetimes(), st.uuids(), VALUES])
+NESTED = st.recursive(
+    VALUES,
+    lambda each: st.lists(each, max_size=3) | st.dictionaries(st.text(max_size=3), each, max_size=3),
+    max_leaves=6,
+)
+ONE_KIND = st.sampled_from(
+    [
+        st.integers(), st.floats(allow_nan=False), st.text(), st.datetimes(), st.uuids(), VALUES, NESTED,
+        st.lists(st.floats(allow_nan=False)),
+    ]
+)  # fmt: skip
 
 
 def through(columns: dict[str, Any], rows: int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -16,7 +17,7 @@ import msgspec
 from mainspring.artifacts import Encoded
 from mainspring.artifacts.onnx import OnnxModel
 from mainspring.artifacts.project import importing_from
-from mainspring.errors import CodecError
+from mainspring.errors import CodecError, InvalidError
 from mainspring.models.exporting.definitions import definitions_of
 from mainspring.models.exporting.modules import SaidModule
 from mainspring.models.libraries import libraries_of
@@ -26,6 +27,7 @@ from mainspring.runs.environment import installed
 from mainspring.store import BlobStore
 from mainspring.workspace import Workspace
 
+_FORMLESS = re.compile(r"list\[|array\[|struct\{|decimal|duration|time$")
 _BUILDS = "mainspring_torch.py"
 _INSTEAD = (
     "Export it as ONNX (mainspring models onnx REF, then --format onnx), or register it as one that has a format."
@@ -61,8 +63,13 @@ def portable(version: ModelVersion, model: Any, workspace: Workspace) -> Portabl
     Raises:
         NotAllowedError: it is a pickle that nobody allowed.
         CodecError: its codec has no form that others read, or it holds definitions of the project that can't go along.
+        InvalidError: it takes a column for which `predict.py` has no form: lists, structs, decimals, durations, times of day.
     """
-    encoded, _ = expect_model(version)
+    encoded, signature = expect_model(version)
+    for field in signature.inputs:
+        if _FORMLESS.match(field.dtype):
+            wanted = "a column of numbers, texts, booleans, dates, instants, bytes or UUIDs"
+            raise InvalidError(f"signature.{field.name}", field.dtype, wanted, "Mainspring itself serves it.")
     if encoded.codec == CODEC:
         return _pickle(version, allowed_bytes(version, workspace), workspace)
     if encoded.codec not in (*_FORMATS, *_WITH_CODE):

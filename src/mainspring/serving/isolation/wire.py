@@ -5,8 +5,9 @@ Numbers of NumPy are their bytes; values that MessagePack has no form for are te
 
 from __future__ import annotations
 
+import math
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ _MOST_READ_BYTES = 1 << 20
 _MICROSECOND = timedelta(microseconds=1)
 _NATIVE = frozenset({float, int, str, bool, bytes, type(None)})
 _WIDEST = 1 << 64
+_FLOATS, _LIST, _STRUCT = "floats", "list", "struct"
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -112,8 +114,22 @@ def columns_of(given: Asked) -> Columns:
         column: Any = np.frombuffer(values.data, values.dtype).copy() if isinstance(values, Numbers) else values
         found[name] = column
     for name, texts in given.other.items():
-        found[name] = [None if value is None else _KINDS[value[0]][2](value[1]) for value in texts.values]
+        found[name] = [*map(_value, texts.values)]
     return found
+
+
+def _value(text: Sequence[str] | None) -> Any:
+    """The value that was sent as the name of its type and a text."""
+    if text is None:
+        return None
+    kind, told = text
+    if kind == _FLOATS:
+        return msgspec.json.decode(told)
+    if kind == _LIST:
+        return [*map(_value, msgspec.json.decode(told))]
+    if kind == _STRUCT:
+        return {name: _value(each) for name, each in msgspec.json.decode(told).items()}
+    return _KINDS[kind][2](told)
 
 
 def send(line: socket.socket, frame: Order | Asked | Told) -> None:
@@ -149,4 +165,13 @@ def _text(name: str, value: Any) -> tuple[str, str]:
     for kind, (of, to_text, _) in _KINDS.items():
         if type(value) is of or (isinstance(value, of) and of not in (int, float, str, bytes)):
             return kind, to_text(value)
-    raise WrongTypeError(name, value, "a value that a process can be sent: a number, text, time, bytes or UUID")
+    if isinstance(value, list | tuple) and {*map(type, value)} == {float} and math.isfinite(sum(value)):
+        return _FLOATS, msgspec.json.encode(value).decode()  # an embedding
+    if isinstance(value, list | tuple):
+        return _LIST, msgspec.json.encode([None if each is None else _text(name, each) for each in value]).decode()
+    if isinstance(value, dict):
+        parts = {str(key): None if each is None else _text(name, each) for key, each in value.items()}
+        return _STRUCT, msgspec.json.encode(parts).decode()
+    raise WrongTypeError(
+        name, value, "a value that a process can be sent: a number, text, time, bytes, UUID, list or dict"
+    )

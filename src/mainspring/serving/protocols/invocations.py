@@ -96,7 +96,14 @@ class Invocations:
                 400, f"The columns of `inputs` have {', '.join(map(str, sorted(counts)))} rows, expected as many each."
             )
         rows = zip(*columns.values(), strict=True)
-        return [dict(zip(columns, map(_bare, row), strict=True)) for row in rows]
+        return [{name: self._bare(name, each) for name, each in zip(columns, row, strict=True)} for row in rows]
+
+    def _bare(self, name: str, value: Any) -> Any:
+        """The value of a row that is a list of one, as a tensor of one column has it; where lists are taken it is that list."""
+        is_one = (
+            isinstance(value, list) and len(value) == 1 and not self._types.get(name, "").startswith(("list", "array"))
+        )
+        return value[0] if is_one else value
 
     def _named(self, row: Any) -> Any:
         """A row as a record: one without names has the columns of the signature, in order."""
@@ -144,8 +151,3 @@ class Invocations:
             except ValueError:
                 return text
         return text
-
-
-def _bare(value: Any) -> Any:
-    """The value of a row that is a list of one, as a tensor of one column has it."""
-    return value[0] if isinstance(value, list) and len(value) == 1 else value
