@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 import pytest
 
 from mainspring.data import dataset
-from mainspring.errors import ExistsError, InvalidError, NotFoundError
+from mainspring.errors import ExistsError, InvalidError, NotFoundError, WrongTypeError
 from mainspring.features import (
     Entity,
     FeatureService,
@@ -323,6 +323,28 @@ def test_a_feature_on_demand_or_of_events_depends_on_no_other_row(over: pl.Expr)
     ):
         apply(FeatureView("fed", entity=Entity("y", {"y": int}), source=stream, features=features))
     assert list_definitions() == []
+
+
+@pytest.mark.one_backend("nothing is stored")
+@pytest.mark.parametrize(
+    ("over", "hint"),
+    [
+        (pl.col("z").shift(), ""), (pl.col("z").is_in(pl.col("y")), "A set that is looked up in is literal"),
+        (pl.col("s").str.to_date(strict=False), "Times in text need their format."),
+        (pl.col("l").list.unique(), "`list.unique` needs"),
+    ],
+)  # fmt: skip
+def test_why_an_expression_is_not_of_single_rows_is_told_where_it_is_known(over: pl.Expr, hint: str) -> None:
+    request = {"z": "i64", "y": "i64", "s": "str", "l": "list[i64]"}
+    with pytest.raises(InvalidError, match=rf"in the request\.{f' {hint}' if hint else '$'}"):
+        apply(OnDemandView("alone", request=request, features={"r": over}))
+
+
+@pytest.mark.one_backend("nothing is stored")
+def test_keys_are_names_of_columns() -> None:
+    for keys in (int, 3, [int], {1: int}):
+        with pytest.raises(WrongTypeError, match=r"keys: .* expected a column, several, or columns with their types"):
+            Entity("doc", cast(Any, keys))
 
 
 @pytest.mark.one_backend("nothing is stored")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import polars as pl
 import pytest
 
 from mainspring import clock
 from mainspring.data import dataset
+from mainspring.errors import WrongTypeError
 from mainspring.features import (
     Entity,
     FeatureReader,
@@ -43,6 +45,12 @@ def reader(workspace: Workspace) -> FeatureReader:
     materialize("sums", until=now)
     materialize("newest", until=now)
     return FeatureReader(get_definition("service", "both"), workspace)
+
+
+def test_one_entity_is_read_as_a_list_of_one(reader: FeatureReader) -> None:
+    for attempt in (reader.read, reader.reading):
+        with pytest.raises(WrongTypeError, match="expected a list of entities, each a mapping of columns"):
+            attempt(cast(Any, {"origin": "EWR"}))
 
 
 def test_a_read_is_cut_by_the_places_that_it_takes(workspace: Workspace, reader: FeatureReader) -> None:

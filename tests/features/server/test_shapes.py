@@ -38,6 +38,20 @@ def test_bytes_of_a_request_are_base64_in_keys_and_columns() -> None:
         entities_of({"data": ["?"]}, {"data": "bin"})
 
 
+@pytest.mark.parametrize(
+    ("dtype", "given", "found"),
+    [
+        ("list[bin]", ["AP8=", None], [b"\0\xff", None]), ("list[bin]", None, None), ("list[list[bin]]", [["AA=="]], [[b"\0"]]),
+        ("array[bin, 1]", ["AA=="], [b"\0"]), ('struct{"bin": i64, "b": bin}', {"bin": 3, "b": "AA=="}, {"bin": 3, "b": b"\0"}),
+        ('struct{"bin": i64}', {"bin": "AA=="}, {"bin": "AA=="}), ("list[str]", ["AA=="], ["AA=="]),
+    ],
+)  # fmt: skip
+def test_bytes_within_lists_and_structs_are_base64_as_answers_give_them(dtype: str, given: Any, found: Any) -> None:
+    assert entities_of({"data": [given]}, {"data": dtype}) == [{"data": found}]
+    with pytest.raises(WrongTypeError, match=r"data\[0\]\[1\]: .* expected bytes in base64"):
+        entities_of({"data": [["AA==", "?"]]}, {"data": "list[bin]"})
+
+
 def test_a_stored_time_that_no_text_says_fails_no_answer() -> None:
     assert time_text(clock.LAST_US + 1) == time_text(clock.LAST_US) == "9999-12-31T23:59:59.999999Z"
     assert time_text(-(1 << 63)) == "0001-01-01T00:00:00Z"

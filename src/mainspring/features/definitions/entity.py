@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from mainspring.errors import InvalidError, close_names
+from mainspring.errors import InvalidError, WrongTypeError, close_names
 from mainspring.features.definitions.names import expect_name
 
 KeyType = Literal["int", "str", "bytes", "uuid"]
@@ -31,6 +31,7 @@ class Entity:
 
     Raises:
         InvalidError: a name or a type can't be one.
+        WrongTypeError: the keys are no names of columns.
 
     >>> Entity("carrier").keys
     (Key(name='carrier', type='str'),)
@@ -51,6 +52,9 @@ class Entity:
 
 
 def _keys(given: Keys) -> tuple[Key, ...]:
+    told: object = given  # whatever its type says
+    if not isinstance(told, str | Mapping | Sequence) or not all(isinstance(each, str) for each in told):
+        raise WrongTypeError("keys", given, "a column, several, or columns with their types", 'E.g. {"user": int}.')
     names = [given] if isinstance(given, str) else list(given)
     if not names or len(set(names)) < len(names):
         raise InvalidError("keys", names, "one column, or several different ones")

@@ -16,10 +16,15 @@ from mainspring.features.definitions.records import Field, Sql, ViewRecord
 if TYPE_CHECKING:
     import polars as pl
 
-# What often makes an expression look at other rows unseen.
-_ALONE = (
-    "A set that is looked up in is literal (`list.contains` looks into a row's own); times in text need their format."
-)
+# What often makes an expression look at other rows unseen, by what of it is shown.
+_ALONE = {
+    (".is_in(", ".replace", ".contains_any("): (
+        "A set that is looked up in is literal (`list.contains` looks into a row's own)."
+    ),
+    (".strptime(",): "Times in text need their format.",
+    ("unique(",): "`list.unique` needs `maintain_order=True`.",
+    (".arr.get(",): "`arr.get` by a column needs `null_on_oob=True`.",
+}
 
 
 def written(expression: Any, where: str) -> tuple[str, str]:
@@ -87,7 +92,8 @@ def expect_of_single_rows(name: str, fields: Iterable[Field], why: str = "Rows c
         InvalidError: an expression may look at other rows.
     """
     if (over := field_over_others(fields)) is not None:
-        raise InvalidError(f"{name}.{over.name}", over.shown, "an expression of single rows", f"{why} {_ALONE}")
+        hints = [hint for words, hint in _ALONE.items() if any(word in over.shown for word in words)]
+        raise InvalidError(f"{name}.{over.name}", over.shown, "an expression of single rows", " ".join([why, *hints]))
 
 
 def over_other_rows(record: ViewRecord, features: Container[str] | None = None) -> str:

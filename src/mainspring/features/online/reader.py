@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from mainspring import clock
-from mainspring.errors import InvalidError, StorageError
+from mainspring.errors import InvalidError, StorageError, WrongTypeError
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Definition, ServiceRecord
@@ -102,9 +102,10 @@ class FeatureReader:
 
         Raises:
             InvalidError: a column of the request is missing, or a key null; it is named. Another column may be null.
-            WrongTypeError: a column of the request has a value that doesn't fit its type.
+            WrongTypeError: a column of the request has a value that doesn't fit its type, or it is no list of entities.
             StorageError: the online store can't be read, and the service declares nothing for that.
         """
+        _expect_several(entities)
         at = clock.now_us() if at_us is None else at_us
         if len(entities) <= self.rows_at_once:
             return self._read(entities, at)
@@ -134,6 +135,7 @@ class FeatureReader:
 
         `pushed` is told of the vectors at the places `wanted`, or of all.
         """
+        _expect_several(entities)
         at = clock.now_us() if at_us is None else at_us
         asked = range(len(entities)) if wanted is None else wanted
         try:
@@ -224,3 +226,10 @@ class FeatureReader:
         if self._order is None:
             return Vector(values, statuses, event_us)
         return Vector(*([told[place] for place in self._order] for told in (values, statuses, event_us)))  # type: ignore[arg-type]  # three lists of their own types
+
+
+def _expect_several(entities: object) -> None:
+    if isinstance(entities, dict | str):  # of which each item would be taken for an entity
+        raise WrongTypeError(
+            "entities", entities, "a list of entities, each a mapping of columns", "Put it into a list."
+        )

@@ -12,7 +12,7 @@ from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -24,9 +24,13 @@ from mainspring.features.online.vector import Vector
 from mainspring.web.app import RequestError
 from mainspring.web.body import read_json
 
+if TYPE_CHECKING:
+    import polars as pl
+
 _NO_TIME = "1970-01-01T00:00:00Z"
 _PRESENT = "PRESENT"
 _UUID_IN_BASE64 = 24  # characters
+_BYTES = re.compile(r"\bbin\b")
 _FLOAT = re.compile(r"\bf(?:32|64)\b")  # anywhere in a type
 Body = TypeVar("Body", bound=msgspec.Struct)
 Frame = dict[str, list[Any]]
@@ -93,10 +97,43 @@ def entities_of(given: Frame, wanted: Mapping[str, str]) -> list[dict[str, Any]]
     if len(set(counts.values())) > 1:
         told = ", ".join(f"{count:,} of {name}" for name, count in counts.items())
         raise InvalidError("entities", told, "as many values in each column")
-    columns = [
-        bytes_of(name, given[name]) if dtype in ("bin", "bytes") else given[name] for name, dtype in wanted.items()
-    ]
+    columns = [with_bytes(name, given[name], dtype) for name, dtype in wanted.items()]
     return [dict(zip(wanted, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def with_bytes(name: str, values: Sequence[Any], dtype: str, *, is_uuid: bool = False) -> Sequence[Any]:
+    """Values of JSON with the bytes that their type has, also in lists and structs; raises as `bytes_of`.
+
+    >>> with_bytes("keys", [["YWI=", None], None], "list[bin]")
+    [[b'ab', None], None]
+    """
+    if dtype in ("bin", "bytes"):
+        return bytes_of(name, values, is_uuid=is_uuid)
+    if not _BYTES.search(dtype):
+        return values
+    from mainspring.data.tables.type_names import named_type
+
+    kind = named_type(dtype, name)
+    return [_with_bytes(f"{name}[{place}]", value, kind) for place, value in enumerate(values)]
+
+
+def _with_bytes(path: str, value: Any, kind: pl.DataType) -> Any:
+    import polars as pl
+
+    from mainspring.data.tables.nested import fields_of, instance
+
+    if isinstance(kind, pl.List | pl.Array) and isinstance(value, list):
+        inner = instance(kind.inner)
+        if isinstance(inner, pl.Binary):
+            return bytes_of(path, value)
+        return [_with_bytes(f"{path}[{place}]", each, inner) for place, each in enumerate(value)]
+    if isinstance(kind, pl.Struct) and isinstance(value, dict):
+        known = fields_of(kind)
+        return {
+            name: _with_bytes(f"{path}.{name}", each, known[name]) if name in known else each
+            for name, each in value.items()
+        }
+    return bytes_of(path, [value])[0] if isinstance(kind, pl.Binary) else value
 
 
 def bytes_of(name: str, values: Sequence[Any], *, is_uuid: bool = False) -> list[bytes | None]:

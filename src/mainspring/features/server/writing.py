@@ -21,7 +21,7 @@ from mainspring.features.definitions.records import Definition, Field, ViewRecor
 from mainspring.features.definitions.rows import source_types
 from mainspring.features.online.materializing import iter_materialized
 from mainspring.features.online.pushing import push, store_rows, takes_rows, uuids_of
-from mainspring.features.server.shapes import Frame, MaterializeRequest, PushRequest, WriteRequest, bytes_of
+from mainspring.features.server.shapes import Frame, MaterializeRequest, PushRequest, WriteRequest, with_bytes
 from mainspring.features.uses import each_tried, live_versions
 from mainspring.workspace import Workspace
 
@@ -174,9 +174,8 @@ def _framed(columns: Frame, types: Mapping[str, str], uuids: Collection[str] = (
     known = columns or {name: [] for name in types}  # no columns are no rows
     told = {}
     for name in (each for each in types if each in known):
-        dtype, values, path = types[name], known[name], f"{_DF}{name}"
-        is_raw = dtype in ("bin", "bytes")
-        told[path] = dtype, bytes_of(path, values, is_uuid=name in uuids) if is_raw else values
+        path = f"{_DF}{name}"
+        told[path] = types[name], with_bytes(path, known[name], types[name], is_uuid=name in uuids)
     return typed_frame(told).rename(lambda path: path.removeprefix(_DF))
 
 
