@@ -40,7 +40,7 @@ class Formula(NamedTuple):
 def parsed(text: str) -> Formula:
     """A recorded expression; raises as `formula`.
 
-    >>> parsed("list_sum(x) / n").columns
+    >>> parsed("abs(x) / n").columns
     ('x', 'n')
     """
     expression = formula(text)
