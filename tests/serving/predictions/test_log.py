@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mainspring.data.tables.type_names import named_type
 from mainspring.errors import InvalidError, StorageError
 from mainspring.models import Field, Output, Signature, register
 from mainspring.serving import ServingApp, bind
 from mainspring.serving.predictions import Logged
+from mainspring.serving.predictions.frames import typed_column
 from mainspring.serving.predictions.ids import PredictionIds, ids_from, place_from, writer_of
 from mainspring.serving.predictions.log import PredictionLog, predictions_folder
 from mainspring.serving.predictions.record import Entry, Source, decode
@@ -272,3 +274,16 @@ def test_a_forked_child_writes_under_a_name_of_its_own(workspace: Workspace) -> 
     assert sorted(writers.values()) == [2, 3]
     assert writers[writer_of(first)] == 3
     assert len(rows_of(logged(workspace))) == 3
+
+
+@pytest.mark.parametrize(
+    ("dtype", "told"),
+    [
+        ("duration[us]", ["PT1H", None]), ("list[duration[us]]", [["PT1H"], []]), ("decimal[10, 2]", ["1.50"]),
+        ("time", ["01:02:03"]), ("array[f32, 2]", [[0.5, 1.0], None]), ('struct{"a": i64}', [{"a": 1}]),
+    ],
+)  # fmt: skip
+def test_logged_values_with_parts_decimals_and_durations_have_the_declared_type(dtype: str, told: list[Any]) -> None:
+    found = typed_column("input.x", told, dtype)
+    assert found.dtype == named_type(dtype, "x")
+    assert found.null_count() == told.count(None)

@@ -40,7 +40,8 @@ class Formula(NamedTuple):
 def parsed(text: str) -> Formula:
     """A recorded expression; raises as `formula`.
 
-    >>> parsed("abs(x) / n").columns
+    >>> from mainspring.data.validation.expressions import serialised
+    >>> parsed(serialised(pl.col("x") / pl.col("n"))).columns
     ('x', 'n')
     """
     expression = formula(text)
@@ -60,7 +61,10 @@ def evaluated(frame: pl.DataFrame, formulas: Mapping[str, str]) -> pl.DataFrame:
 
     Raises as Polars does.
 
-    >>> evaluated(pl.DataFrame({"a": [0.7]}), {"third": "a / 3"})["third"].item() == 0.7 * (1 / 3)
+    >>> from mainspring.data.validation.expressions import serialised
+    >>> third = serialised(pl.col("a") / 3)
+    >>> alone, among = (evaluated(pl.DataFrame({"a": values}), {"x": third}) for values in ([0.7], [0.7, 5.5]))
+    >>> alone["x"].item() == among["x"][0]
     True
     """
     kinds: dict[tuple[bool, bool], dict[str, Formula]] = {}

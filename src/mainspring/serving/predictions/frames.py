@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from mainspring.data.tables.type_names import named_type
-from mainspring.errors import NotFoundError
+from mainspring.errors import NotFoundError, WrongTypeError
 from mainspring.models import expect_model, get_model_version
 from mainspring.serving.predictions.ids import ids_from
 from mainspring.serving.predictions.record import Logged
@@ -151,6 +151,13 @@ def _typed(name: str, values: list[Any], types: Mapping[str, str]) -> pl.Series:
 def typed_column(name: str, values: Sequence[Any], declared: str = "") -> pl.Series:
     """Values of the declared type if it holds them all, else of the type that they have, or as texts."""
     missing = values.count(None)
+    if "duration" in declared:  # which are ISO 8601 in the log, and Polars reads none
+        from mainspring.features.definitions.frames import typed_frame
+
+        try:
+            return typed_frame({name: (declared, values)}).to_series()
+        except WrongTypeError:
+            declared = ""
     if declared:
         made = pl.Series(name, values, dtype=named_type(declared, name), strict=False)
         if made.null_count() == missing:
