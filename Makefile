@@ -6,7 +6,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 VENV := .venv
 PY := $(VENV)/bin/python
-JOBS ?= 2
+# More than the two cores of CI: tests wait for processes that they start, kill and stop.
+JOBS ?= 3
 ARGS ?=
 # The first interpreter that really runs (a version manager's shim may not) and is new enough.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -25,7 +26,7 @@ test: lint ## Check everything: lint, types, layers, tests, doctests, documentat
 
 test-journeys: $(VENV)/.test ## Run whole commands as their users call them: demos, each benchmark small, servers of workers
 	@$(PY) -m compileall -q src; \
-	$(PY) -m pytest -q -n $(JOBS) --dist loadfile -m "journey and not soak" tests/examples tests/house tests/serving $(ARGS)
+	$(PY) -m pytest -q -n 2 --dist loadfile -m "journey and not soak" tests/examples tests/house tests/serving $(ARGS)
 
 lint: $(VENV)/.test ## Check style, types and the layers of the house
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports
@@ -38,7 +39,7 @@ bench: $(VENV)/.test ## Measure the budgets, each as a ratio to a floor of the s
 	[ -e "$$file" ] || continue; echo "== $$file"; $(PY) "$$file" $(ARGS) || status=1; done; exit $$status
 
 soak: $(VENV)/.test ## Run the long campaigns that make test leaves out
-	@HYPOTHESIS_PROFILE=soak $(PY) -m pytest -q -n $(JOBS) -m soak --timeout 7200 $(ARGS); status=$$?; \
+	@HYPOTHESIS_PROFILE=soak $(PY) -m pytest -q -n 2 -m soak --timeout 7200 $(ARGS); status=$$?; \
 	if [ $$status -eq 5 ]; then echo "There are no soak tests yet."; else exit $$status; fi
 
 test-outside: $(VENV)/.test ## Talk to real outside clients and services (needs the network)
