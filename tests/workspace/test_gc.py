@@ -179,9 +179,13 @@ def test_a_run_whose_process_may_live_is_left_alone_though_its_lease_has_lapsed(
 ) -> None:
     owner = process_owner() if owner == "own" else owner
     lease = workspace.leases.claim("run:slow", owner, -1)
-    (workspace.scratch / "slow").mkdir(parents=True)
+    with workspace.database.transaction() as tx:
+        workspace.ledger.edge(tx, "slow", "ran", "code-of-slow")
+    kept = workspace.scratch / "slow", workspace.cache / "code" / "code-of-slow"
+    for folder in kept:
+        folder.mkdir(parents=True)
     collect(workspace, grace_s=0, roots=[named])
-    assert (workspace.scratch / "slow").exists()
+    assert all(folder.exists() for folder in kept)
     workspace.leases.heartbeat(lease, 60)  # it goes on
 
 

@@ -127,6 +127,10 @@ SURE_SHAPES = (  # not met in ordinary prose
 )  # fmt: skip
 # Order matters: the whole key block first, then the shapes of well-known tokens, then `name = value`.
 SHAPES = (*SURE_SHAPES[:-1], _BEARER, _COOKIE, _PHRASE, _WORDS, _DEFAULT, _NAMED, _OPTION, _OWN_OPTION)
+_TOLD = frozenset(
+    "absent accepted blank denied deleted empty expired expires expiring failed found ignored invalid malformed missing none"
+    " not null ok optional present rejected required revoked set unknown unset unused used valid verified wrong".split()
+)  # of a token; any other word may be one
 _WORD_BEFORE = r"(?<![\w.\-])([A-Za-z]{2,20})[ \t]{1,3}\Z"
 _NUMBER = re.compile(r"[~≈±+\-]?\d[\d.,:_]*(?:[eE][+\-]?\d+)?(?:%.*|[|/].*|[A-Za-z]{0,3})")
 
@@ -177,11 +181,11 @@ def _secrets(shape: Shape, text: str) -> Iterator[tuple[int, int]]:
 
 
 def _is_told(text: str, start: int, found: re.Match[str]) -> bool:
-    """Whether a word behind `token:` tells about a token that people name in two words, so that `_WORDS` decides."""
-    if not text.startswith(("token:", "Token:"), start) or not found["value"].isalpha() or "=" in found[0]:
+    """Whether a word behind `token:` tells about a token that people name in two words, as in `access token: expired`."""
+    if found["value"] not in _TOLD or not text.startswith(("token:", "Token:"), start):
         return False
     before = _compiled(_WORD_BEFORE).search(text, max(start - 24, 0), start)
-    return before is not None and names_secret(f"{before[1]} token") and not re.match(_NO_WORD, found["value"])
+    return before is not None and names_secret(f"{before[1]} token")
 
 
 def _is_quantity(name: str | None, value: str) -> bool:

@@ -124,10 +124,10 @@ class Leases:
             return float("inf")
         return 0.0 if _is_here(row[0]) else max(self.now_us() - row[1], 0) / 1e6
 
-    def held_names(self, prefix: str) -> list[str]:
-        """The names, beginning so, of the leases that somebody has now."""
-        rows = self.database.query("SELECT name FROM lease WHERE name >= ? AND name < ?", (prefix, prefix + "~"))
-        return [name for (name,) in rows if self.held(name)]
+    def names(self, prefix: str) -> list[str]:
+        """The names, beginning so, of the leases that were not given back, whether or not their time is over."""
+        said = "SELECT name FROM lease WHERE name >= ? AND name < ? AND expires_at > 0"
+        return [name for (name,) in self.database.query(said, (prefix, prefix + "~"))]
 
     def holder(self, name: str) -> str:
         """Who had the lease last, as an owner; empty if nobody ever had."""

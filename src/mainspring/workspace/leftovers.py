@@ -31,7 +31,7 @@ def remove_leftovers(workspace: Workspace, *, older_than_s: float) -> int:
 def _scratch(workspace: Workspace, older_than_s: float) -> Iterator[int]:
     keepers: list[KeepLogs] = registered(LOGS)
     for run in _folders(workspace.scratch):
-        if workspace.leases.idle_s(f"run:{run.name}") < max(older_than_s, _SILENT_S):
+        if _may_live(workspace, f"run:{run.name}", older_than_s):
             continue
         try:
             lease = workspace.leases.claim(f"run:{run.name}", workspace.owner, _LEASE_S)
@@ -49,14 +49,19 @@ def _scratch(workspace: Workspace, older_than_s: float) -> Iterator[int]:
 
 
 def _code(workspace: Workspace, older_than_s: float) -> Iterator[int]:
-    """Folders of code and environments that were not used lately, unless a run under way may start another worker in one."""
-    running = [name.removeprefix("run:") for name in workspace.leases.held_names("run:")]
+    """Folders of code and environments not used lately, unless a run that may live may start another worker in one."""
+    begun = workspace.leases.names("run:")
+    running = [name.removeprefix("run:") for name in begun if _may_live(workspace, name, older_than_s)]
     used = {edge.dst for edge in workspace.ledger.edges(running) if edge.role == "ran"}
     unused = [folder for folder in _folders(workspace.cache / "code") if folder.name not in used]
     unused += [] if running else _folders(workspace.cache / "environments")
     for folder in unused:
         if _age_s(workspace, folder) >= older_than_s:
             yield _removed(folder)
+
+
+def _may_live(workspace: Workspace, run: str, older_than_s: float) -> bool:
+    return workspace.leases.idle_s(run) < max(older_than_s, _SILENT_S)
 
 
 def _folders(parent: Path) -> list[Path]:
