@@ -585,6 +585,35 @@ def test_whole_numbers_of_a_sheet_are_whole(raw: Path) -> None:
         ingest(raw, to="shares", types={"share": "i64"})
 
 
+def test_numbers_of_a_sheet_keep_their_digits_as_text_and_texts_are_as_they_are(raw: Path) -> None:
+    numbers = [1.5e-10, 3.3e-05, -1e-20, 0.1 + 0.2, 1 / 3, 1e300, 2.0**64, 2.0]
+    texts = ["01", "1.50", "0", "18446744073709551616", "nan", "true", "x"]
+    with xlsxwriter.Workbook(raw / "a.xlsx") as book:
+        sheet = book.add_worksheet("A")
+        sheet.write_row(0, 0, ["mixed", "number"])
+        sheet.write_column(1, 0, [*texts, *numbers, True])
+        sheet.write_column(1, 1, numbers)
+    for types in ({}, {"mixed": "str", "number": "str"}):
+        ingest(raw, to="t", types=types, mode="replace")
+        found = dataset("t").to_polars()
+        assert found["mixed"].to_list()[: len(texts)] == texts
+        assert found["mixed"].to_list()[-2:] == ["2", "true"]
+        for column in ["mixed", "number"] if types else ["mixed"]:
+            kept = found[column].to_list()[len(texts) if column == "mixed" else 0 :][: len(numbers)]
+            assert [float(text) for text in kept] == [float(f"{number:.16g}") for number in numbers]  # as it is written
+            assert (kept[0], kept[1], kept[5]) == ("0.00000000015", "0.000033", f"1{'0' * 300}")
+
+
+@pytest.mark.parametrize("dtype", ["list[i64]", "date", "i64", "decimal[10, 2]", "struct{x: i64}"])
+def test_a_column_without_values_is_of_the_declared_type(raw: Path, dtype: str) -> None:
+    kind: Any = pl.Struct({"x": pl.Int64()}) if dtype.startswith("struct") else dtype
+    (raw / "a.csv").write_text("a,b\n,1\n")
+    pl.DataFrame({"a": pl.Series([None], dtype=pl.String()), "b": [2]}).write_parquet(raw / "b.parquet")
+    (raw / "c.ndjson").write_text('{"a":null,"b":3}\n{"b":4}\n')
+    ingest(raw, to="t", types={"a": kind})
+    assert rows("t") == [(None, 1), (None, 2), (None, 3), (None, 4)]
+
+
 def workbook(path: Path, sheets: dict[str, float]) -> None:
     """A workbook with a number on each sheet."""
     with xlsxwriter.Workbook(path) as book:
