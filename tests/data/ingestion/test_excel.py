@@ -18,7 +18,7 @@ pytestmark = [
 ]
 
 
-def rows(name: str) -> list[tuple[Any, ...]]:
+def rows(name: str = "flights") -> list[tuple[Any, ...]]:
     return dataset(name).to_polars().rows()
 
 
