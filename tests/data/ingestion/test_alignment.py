@@ -174,6 +174,24 @@ def test_nested_values_are_brought_part_by_part_in_any_order(
     assert brought(pl.Series(given), dtype).to_list() == values
 
 
+KINDS = [
+    pl.Int64(), pl.Float32(), pl.Decimal(10, 2), pl.String(), pl.Boolean(), pl.Date(), pl.Datetime("us", NEW_YORK), pl.Time(),
+    pl.Duration("us"), pl.Binary(), pl.List(pl.Int64()), pl.Array(pl.Int8(), 2), ORDER, ITEMS, pl.Null(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", KINDS[:-1])
+def test_a_column_of_nulls_is_of_any_type(dtype: pl.DataType) -> None:
+    for given in KINDS:
+        for count in (0, 2):
+            assert brought(pl.Series([None] * count, dtype=given), dtype).to_list() == [None] * count
+    assert brought(pl.Series([[], [None], None], dtype=pl.List(pl.String())), pl.List(dtype)).to_list() == [
+        [],
+        [None],
+        None,
+    ]
+
+
 @pytest.mark.parametrize(
     ("given", "dtype", "said"),
     [

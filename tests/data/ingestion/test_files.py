@@ -18,7 +18,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-import xlsxwriter
 import zstandard
 
 from mainspring.data import check, dataset
@@ -545,65 +544,14 @@ def test_parquet_is_read_in_pieces(raw: Path, monkeypatch: pytest.MonkeyPatch) -
         ingest(raw, to="numbers")
 
 
-def test_a_sheet_of_excel_is_read_by_name(raw: Path) -> None:
-    with xlsxwriter.Workbook(raw / "a.xlsx") as book:
-        for name in ("first", "flights"):
-            sheet = book.add_worksheet(name)
-            sheet.write_row(0, 0, ["carrier", "delay"])
-            sheet.write_row(1, 0, [name, 5.5])
-    ingest(raw, to="flights", sheet="flights")
-    assert rows() == [("flights", 5.5)]
-    with pytest.raises(InvalidError, match=r"a\.xlsx: sheet: `flihgts` is not a sheet of it. There are `flights`"):
-        ingest(raw, to="others", sheet="flihgts")
-    (raw / "a.xlsx").write_bytes(b"PK nothing")
-    with pytest.raises(InvalidError, match="is not a spreadsheet that can be read"):
-        ingest(raw, to="others")
-
-
-def test_whole_numbers_of_a_sheet_are_whole(raw: Path) -> None:
-    cells: list[list[Any]] = [
-        ["id", "share", "code", "none", "on"],
-        [1, 1, "x", None, True],
-        [],
-        [2**53, 2.5, 7, None, False],
-    ]
-    with xlsxwriter.Workbook(raw / "a.xlsx") as book:
-        sheet = book.add_worksheet("A")
-        for number, row in enumerate(cells):
-            sheet.write_row(number, 0, row)
-    ingest(raw, to="inferred")
-    assert rows("inferred") == [(1, 1.0, "x", None, True), (None,) * 5, (2**53, 2.5, "7", None, False)]
-    types: dict[str, Any] = {"id": "str", "share": "str", "on": "str"}
-    ingest(raw, to="texts", types=types)
-    assert rows("texts")[2] == (str(2**53), "2.5", "7", None, "false")
-    for kind in ("i64", "i128", "f64", "decimal[20, 2]"):
-        ingest(raw, to="declared", types={"id": kind}, mode="replace")
-        assert [row[0] for row in rows("declared")] == [1, None, 2**53]
-    with pytest.raises(
-        InvalidError, match=r"a\.xlsx, row 3 below the header, column `share`: `2\.5` is not its type, `i64`"
-    ):
-        ingest(raw, to="shares", types={"share": "i64"})
-
-
-def workbook(path: Path, sheets: dict[str, float]) -> None:
-    """A workbook with a number on each sheet."""
-    with xlsxwriter.Workbook(path) as book:
-        for name, number in sheets.items():
-            sheet = book.add_worksheet(name)
-            sheet.write_row(0, 0, ["n"])
-            sheet.write_row(1, 0, [number])
-
-
-def test_each_sheet_of_a_workbook_is_read_once(raw: Path) -> None:
-    workbook(raw / "a.xlsx", {"A": 1.5, "B": 2.5})
-    assert [ingest(raw, to="numbers", sheet=sheet).rows for sheet in ("A", "B", "A", "", "A")] == [1, 1, 0, 0, 0]
-    assert [ingest(raw, to="others", sheet=sheet).rows for sheet in ("", "A", "B", "")] == [1, 0, 1, 0]
-    assert (rows("numbers"), rows("others")) == ([(1.5,), (2.5,)], [(1.5,), (2.5,)])
-    assert [list(cursor.state["files"]) for cursor in list_cursors("numbers")] == [["a.xlsx"]]
-    workbook(raw / "a.xlsx", {"A": 1.5, "B": 2.5, "C": 3.5})
-    with pytest.raises(InvalidError, match=r"a\.xlsx: `changed since it was read"):
-        ingest(raw, to="numbers", sheet="B")
-    assert ingest(raw, to="numbers", sheet="C").rows == 1
+@pytest.mark.parametrize("dtype", ["list[i64]", "date", "i64", "decimal[10, 2]", "struct{x: i64}"])
+def test_a_column_without_values_is_of_the_declared_type(raw: Path, dtype: str) -> None:
+    kind: Any = pl.Struct({"x": pl.Int64()}) if dtype.startswith("struct") else dtype
+    (raw / "a.csv").write_text("a,b\n,1\n")
+    pl.DataFrame({"a": pl.Series([None], dtype=pl.String()), "b": [2]}).write_parquet(raw / "b.parquet")
+    (raw / "c.ndjson").write_text('{"a":null,"b":3}\n{"b":4}\n')
+    ingest(raw, to="t", types={"a": kind})
+    assert rows("t") == [(None, 1), (None, 2), (None, 3), (None, 4)]
 
 
 def test_options_that_change_how_values_are_read_do_not_repeat_rows(raw: Path) -> None:

@@ -169,6 +169,31 @@ def test_two_stars_go_into_linked_folders_each_once(workspace: Workspace, years:
     ]
 
 
+@pytest.mark.parametrize(
+    "glob", ["**/*.csv", "**/**/*.csv", "*/**/*.csv", "**/l*/**/*.csv", "*/**/**/6.csv", "**/s/**/*.csv", "**/l*/*"]
+)
+def test_a_file_is_read_and_remembered_once_by_whatever_names(workspace: Workspace, raw: Path, glob: str) -> None:
+    put(raw, "h/.cache/6.csv", 6)
+    put(raw, "h/.cache/deep/7.txt", 7)
+    for link, target in (
+        ("p/l1", "../h/.cache"), ("p/s/l2", "../../h/.cache"), ("p/s/again", "l2"), ("p/s/kept.csv", "../../h/.cache/6.csv"),
+        ("p/l3/other.csv", "../../h/.cache/deep/7.txt"), ("p/s/l4/one.csv", "../../../h/.cache/deep/7.txt"),
+    ):  # fmt: skip
+        linked(raw / link, target)
+    for _ in range(2):
+        done = ingest(raw / glob, to="t")
+        assert (held(), done.warnings) == (sorted(set(held())), ())
+    assert 6 in held()
+    assert len(list_cursors("t")[0].state["files"]) == len(held())
+
+
+def test_two_stars_within_a_name_are_refused(workspace: Workspace, raw: Path) -> None:
+    put(raw, "some/a.csv", 1)
+    for glob in ("s**/*.csv", "**e/*.csv", "some/**.csv"):
+        with pytest.raises(InvalidError, match=r"glob: `.*` is not `\*\*` alone between two slashes"):
+            ingest(raw / glob, to="t")
+
+
 def test_a_link_that_moves_on_is_another_file_and_one_into_a_store_the_same(workspace: Workspace, raw: Path) -> None:
     for number in (1, 2):
         put(raw, f"months/{number}.csv", number)

@@ -18,7 +18,7 @@ import polars as pl
 
 from mainspring.artifacts.table import schema_of
 from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS
-from mainspring.data.tables.nested import by_fields, by_items, fields_of
+from mainspring.data.tables.nested import by_fields, by_items, fields_of, nulls
 from mainspring.data.tables.type_names import name_of_type, named_type
 from mainspring.data.tables.widening import filled, is_open, wider
 from mainspring.errors import InvalidError, shorten
@@ -192,6 +192,8 @@ def exactly(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
     given = series.dtype
     if given == dtype:
         return series
+    if series.null_count() == len(series):
+        return nulls(series.name, dtype, len(series))
     try:
         if isinstance(given, pl.Struct) and isinstance(dtype, pl.Struct):
             if more := sorted(fields_of(given).keys() - fields_of(dtype)):
@@ -199,7 +201,7 @@ def exactly(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
             return by_fields(series, dtype, lambda part, kind: exactly(part, kind, path))
         if isinstance(given, pl.List | pl.Array) and isinstance(dtype, pl.List | pl.Array):
             return by_items(series, dtype, lambda part, kind: exactly(part, kind, path))
-        if given.is_nested() or (dtype.is_nested() and given != pl.Null()):  # of a struct Polars would cast the fields
+        if given.is_nested() or dtype.is_nested():  # of a struct Polars would cast the fields
             raise _misfit(path, name_of_type(given), dtype)
         if given == pl.String():
             return _cast_texts(series, dtype, path)

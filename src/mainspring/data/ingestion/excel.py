@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from mainspring.data.ingestion.formats import Options
+from mainspring.data.ingestion.kinds import written
 from mainspring.errors import InvalidError, MissingExtraError, close_names, listed, shorten
 
 try:
@@ -17,6 +18,7 @@ except ImportError as error:
     raise MissingExtraError("fastexcel", "excel", "Reading an Excel file") from error
 
 
+_NUMBER = "^-?[0-9]"
 _MOST_WHOLE = 1 << 62  # well within 64 bits
 
 
@@ -42,13 +44,37 @@ def read_sheet(path: Path, uri: str, options: Options, types: Mapping[str, pl.Da
             near = close_names(options.sheet, names) or names
             raise InvalidError(f"{uri}: sheet", options.sheet, "a sheet of it", f"There are {listed(near)}.")
         sheet = options.sheet or names[0]
-        frame = book.load_sheet(sheet, schema_sample_rows=None).to_polars()
-        others = [name for name, dtype in frame.schema.items() if dtype != types.get(name, dtype) == pl.String()]
-        if others:
-            frame = book.load_sheet(sheet, schema_sample_rows=None, dtypes=dict.fromkeys(others, "string")).to_polars()
+        frame = _loaded(book, sheet)
+        wanted = {name for name, dtype in frame.schema.items() if dtype != types.get(name, dtype) == pl.String()}
+        if wanted:
+            frame = _loaded(book, sheet, dict.fromkeys(wanted, "string"))
+        frame = _with_digits(frame, book, sheet)
     frame = frame.with_columns(frame[name].cast(pl.Int64()) for name in frame.columns if _is_whole(frame[name]))
     empty = [name for name in frame.columns if frame[name].null_count() == frame.height]
     return frame.with_columns(pl.lit(None).alias(name) for name in empty), sheet
+
+
+def _loaded(
+    book: fastexcel.ExcelReader, sheet: str, types: dict[str | int, fastexcel.DType] | None = None
+) -> pl.DataFrame:
+    return book.load_sheet(sheet, schema_sample_rows=None, dtypes=types).to_polars()
+
+
+def _with_digits(frame: pl.DataFrame, book: fastexcel.ExcelReader, sheet: str) -> pl.DataFrame:
+    """The frame with all digits of numbers in its columns of text, where fastexcel rounds to nine places."""
+    names = [
+        name for name, dtype in frame.schema.items() if dtype == pl.String() and frame[name].str.contains(_NUMBER).any()
+    ]
+    if not names:
+        return frame
+    numbers = _loaded(book, sheet, dict.fromkeys(names, "float"))
+    others = _loaded(book, sheet, dict.fromkeys(names, "boolean"))  # which a text is none of, also one of digits
+    return frame.with_columns(_with_numbers(frame[name], numbers[name], others[name].is_not_null()) for name in names)
+
+
+def _with_numbers(texts: pl.Series, numbers: pl.Series, is_number: pl.Series) -> pl.Series:
+    places = (is_number & texts.str.contains(_NUMBER).fill_null(value=False)).arg_true()
+    return texts.scatter(places, [written(number) for number in numbers[places]]) if len(places) else texts
 
 
 def _is_whole(column: pl.Series) -> bool:

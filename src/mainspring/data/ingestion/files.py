@@ -18,7 +18,7 @@ from mainspring.data.ingestion.formats import FORMATS
 from mainspring.data.ingestion.items import Item, ItemSource, Stamp
 from mainspring.data.ingestion.source import name_from
 from mainspring.data.version import Source
-from mainspring.errors import NotFoundError, StorageError, listed
+from mainspring.errors import InvalidError, NotFoundError, StorageError, listed
 from mainspring.store.stamps import is_racy, real_time_ns
 
 _LOOKED_AT = 10_000  # files and folders, to name a glob in place of a folder
@@ -47,6 +47,7 @@ class Files(ItemSource, frozen=True):
         """The files, by name.
 
         Raises:
+            InvalidError: it is no glob.
             NotFoundError: there is none.
         """
         base, rest = _parts(self.pattern)
@@ -129,6 +130,13 @@ def _folder(pattern: str) -> Path:
 def _matching(folder: Path, parts: tuple[str, ...], *, is_all: bool) -> Iterator[Path]:
     """What a glob finds in a folder, of hidden folders only with `is_all`; `pathlib` passes over linked folders behind `**`."""
     part, rest = parts[0], parts[1:]
+    if part == "**":
+        while rest[:1] == ("**",):  # which lead nowhere else
+            rest = rest[1:]
+    elif "**" in part:
+        raise InvalidError(
+            "glob", part, "`**` alone between two slashes", "Within a name one `*` stands for any of it."
+        )
     found: Iterable[Path] = [folder / part]
     if part == "**":
         found = _below(folder, is_all=is_all)
@@ -161,9 +169,9 @@ def _below(folder: Path, *, is_all: bool) -> Iterator[Path]:
 
 
 def _named(paths: Iterable[Path], folder: Path) -> dict[str, Path]:
-    """Each file once, by the name that it has seen from a folder without links on the way."""
+    """Each file once, by the name that it has seen from a folder without links on the way, else by the first of a link's."""
     root, parents = folder.resolve(), dict[Path, Path]()
-    found: dict[str, Path] = {}
+    found: dict[Path, tuple[tuple[bool, bool, list[str]], str, Path]] = {}
     for path in paths:
         if path.parent not in parents:
             parents[path.parent] = path.parent.resolve()
@@ -171,12 +179,13 @@ def _named(paths: Iterable[Path], folder: Path) -> dict[str, Path]:
         if real.is_symlink():
             real = real.resolve()
         given = path.relative_to(folder).as_posix()
-        name = (real.relative_to(root) if real.is_relative_to(root) else Path(os.path.relpath(real, root))).as_posix()
-        if real.suffix != path.suffix or is_hidden("*", name.replace("../", "")):
-            name = given
-        if name == given or name not in found:
-            found[name] = path
-    return found
+        own = (real.relative_to(root) if real.is_relative_to(root) else Path(os.path.relpath(real, root))).as_posix()
+        is_own = real.suffix == path.suffix and not is_hidden("*", own.replace("../", ""))
+        name = own if is_own else given
+        rank = (name != own, name != given, given.split("/"))
+        if real not in found or rank < found[real][0]:
+            found[real] = (rank, name, path)
+    return {name: path for _, name, path in found.values()}
 
 
 def _hint(folder: Path, *, is_folder: bool) -> str:

@@ -60,23 +60,28 @@ def text_of(value: Any) -> Any:
     return msgspec.json.encode(value).decode() if isinstance(value, dict | list) else value
 
 
+def written(value: Any) -> Any:
+    """As text that is parsed again: `text_of`, but of a whole number without what is behind its point.
+
+    >>> written(5.0), written(1.5e-10), written(1e23), written("5.0")
+    ('5', '0.00000000015', '100000000000000000000000', '5.0')
+    """
+    text = text_of(value)
+    return text.removesuffix(".0") if isinstance(value, float) else text
+
+
 def texted(rows: list[dict[str, Any]], types: Types) -> list[dict[str, Any]]:
     """Rows with texts where the decided types have text, and in a column of several kinds, which is to be parsed."""
     for name, dtype in types.items():
         if has_text(dtype):
             rows = [{**row, name: _texted(row[name], dtype)} if name in row else row for row in rows]
         elif not dtype.is_nested() and _is_mixed(row.get(name) for row in rows):
-            rows = [{**row, name: _as_written(row[name])} if row.get(name) is not None else row for row in rows]
+            rows = [{**row, name: written(row[name])} if row.get(name) is not None else row for row in rows]
     return rows
 
 
 def _is_mixed(values: Iterable[Any]) -> bool:
     return len({_kind_of(value) for value in values if value is not None}) > 1
-
-
-def _as_written(value: Any) -> Any:
-    """As text that is parsed: of a whole number without what is behind its point."""
-    return text_of(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _texted(value: Any, dtype: Any) -> Any:
