@@ -13,6 +13,7 @@ import re
 import shutil
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -439,6 +440,23 @@ def test_of_values_of_several_kinds_text_is_made_where_it_is_declared(
     (raw / "b.ndjson").write_text('{"n": 1, "v": 7}\n')
     ingest(raw, to="lines")
     assert dataset("lines").to_polars()["v"].to_list() == [*texts, "7"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "numbers"),
+    [
+        ("i64", ["9007199254740993", "1.0", "2"]), ("decimal[38, 18]", ["1.1", "3"]),
+        ("decimal[38, 1]", ["9007199254740993", "1.5"]), ("decimal[38, 10]", ["1234567890123456.25", '"1"', "1e3"]),
+        ("list[decimal[38, 10]]", ["[1234567890123456.25, 1]", "[]"]),
+    ],
+)  # fmt: skip
+def test_numbers_of_json_keep_their_digits_in_whole_numbers_and_decimals(
+    raw: Path, dtype: str, numbers: list[str]
+) -> None:
+    (raw / "a.ndjson").write_text("".join(f'{{"v":{each}}}\n' for each in numbers))
+    ingest(raw, to="t", types={"v": dtype})
+    wanted = [json.loads(each.replace('"', ""), parse_float=Decimal) for each in numbers]
+    assert [row[0] for row in rows("t")] == wanted
 
 
 def test_within_lists_and_objects_text_is_made_where_it_is_declared(raw: Path) -> None:

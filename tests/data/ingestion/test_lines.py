@@ -151,6 +151,17 @@ def test_dates_that_were_found_in_a_block_are_looked_for_in_those_behind_it(
     assert dataset("times").to_polars()["at"].to_list() == ["2024-01-02", "2024-12-31", "01/02/2024"]
 
 
+@pytest.mark.parametrize(("first", "zone"), [("2020-01-02 10:00", None), ("2020-01-02T10:00Z", "UTC")])
+@pytest.mark.parametrize("later", ["2020-01-02 11:00", "2020-01-02 11:00Z", "2020-01-02T13:00+02:00"])
+def test_times_with_a_zone_and_without_are_of_utc_in_one_column(raw: Path, first: str, zone: str, later: str) -> None:
+    for number, text in enumerate((first, later)):
+        (raw / f"{number}.csv").write_text(f"at\n{text}\n")
+    ingest(raw, to="times", dates=True)
+    found = dataset("times").to_polars()["at"]
+    assert found.dtype == pl.Datetime("us", zone)
+    assert [each.hour for each in found] == [10, 11]
+
+
 def test_a_value_of_a_file_without_lines_is_named_with_its_row(raw: Path) -> None:
     pl.DataFrame({"x": ["2020-01-01 10:00", None, "10:00"]}).write_parquet(raw / "a.parquet")
     with pytest.raises(InvalidError, match=r"a\.parquet, row 3, column `x`: `10:00` is not its type, `datetime\[us\]`"):

@@ -207,6 +207,8 @@ def exactly(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
             return _cast_texts(series, dtype, path)
         if dtype == pl.String() and _is_written(given):
             return _written(series)
+        if given.is_float() and isinstance(dtype, pl.Decimal):  # by the digits that are shown, none of what is binary
+            return _cast_texts(_written(series), dtype, path)
         if isinstance(given, pl.Date | pl.Datetime) and isinstance(dtype, pl.Date | pl.Datetime):
             series = _without_zone(series, dtype, path)
             if isinstance(dtype, pl.Datetime) and dtype.time_zone and not getattr(series.dtype, "time_zone", None):

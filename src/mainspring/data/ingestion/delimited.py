@@ -239,7 +239,11 @@ class Delimited:
         texts = [
             name for name, dtype in frame.schema.items() if dtype == pl.String() and name not in self.reading.types
         ]
-        return frame.with_columns(_timed(frame[name]) for name in texts) if self.options.dates else frame
+        return (
+            frame.with_columns(_timed(frame[name], self._seen.get(name)) for name in texts)
+            if self.options.dates
+            else frame
+        )
 
     def _read_text(self, data: bytes, names: list[str]) -> pl.DataFrame:
         return self._read(data, dict.fromkeys(names, pl.String()), infer=False, columns=names)
@@ -259,10 +263,14 @@ def _readable(dtype: pl.DataType) -> pl.DataType:
     return dtype if dtype.is_integer() or dtype.is_float() or dtype == pl.Boolean() else pl.String()
 
 
-def _timed(texts: pl.Series) -> pl.Series:
-    """Texts as the times that all of them are by ISO 8601, else as they are. Polars would take the day to come first, too."""
+def _timed(texts: pl.Series, seen: pl.DataType | None) -> pl.Series:
+    """Texts as the times that all of them are by ISO 8601, else as they are. Polars would take the day to come first, too.
+
+    Behind times without a zone those with one are in UTC, and the other way round.
+    """
     for expression, dtype in _TIMES:
         if texts.str.contains(expression).all() and texts.null_count() < len(texts):
-            found = parsed(texts, dtype, strict=False)
+            is_another = isinstance(dtype, pl.Datetime) and isinstance(seen, pl.Datetime)
+            found = parsed(texts, seen if is_another and seen is not None else dtype, strict=False)
             return found if found.null_count() == texts.null_count() else texts
     return texts

@@ -71,17 +71,21 @@ def written(value: Any) -> Any:
 
 
 def texted(rows: list[dict[str, Any]], types: Types) -> list[dict[str, Any]]:
-    """Rows with texts where the decided types have text, and in a column of several kinds, which is to be parsed."""
+    """Rows with texts where the decided types have text or decimals, and in a column of several kinds, which is to be parsed.
+
+    Whole numbers and others are of several kinds where whole ones are decided on, which floats may not hold.
+    """
     for name, dtype in types.items():
-        if has_text(dtype):
+        if has_text(dtype) or has_decimal(dtype):
             rows = [{**row, name: _texted(row[name], dtype)} if name in row else row for row in rows]
-        elif not dtype.is_nested() and _is_mixed(row.get(name) for row in rows):
+        elif not dtype.is_nested() and _is_mixed((row.get(name) for row in rows), dtype):
             rows = [{**row, name: written(row[name])} if row.get(name) is not None else row for row in rows]
     return rows
 
 
-def _is_mixed(values: Iterable[Any]) -> bool:
-    return len({_kind_of(value) for value in values if value is not None}) > 1
+def _is_mixed(values: Iterable[Any], dtype: pl.DataType) -> bool:
+    kinds = {type(value) if dtype.is_integer() else _kind_of(value) for value in values if value is not None}
+    return len(kinds) > 1
 
 
 def _texted(value: Any, dtype: Any) -> Any:
@@ -91,12 +95,38 @@ def _texted(value: Any, dtype: Any) -> Any:
         return {**value, **{f.name: _texted(value[f.name], f.dtype) for f in dtype.fields if f.name in value}}
     if isinstance(dtype, pl.List) and isinstance(value, list):
         return [_texted(each, dtype.inner) for each in value]
+    if isinstance(dtype, pl.Decimal):
+        return written(value)
     return text_of(value) if dtype == pl.String() else value
 
 
 def has_text(dtype: Any) -> bool:
     """Whether there is text in a type, as deep as it is."""
     return _text_of(dtype) is not None
+
+
+def has_decimal(dtype: Any) -> bool:
+    """Whether there are decimals in a type, as deep as it is.
+
+    >>> has_decimal(pl.List(pl.Struct({"x": pl.Decimal(10, 2)}))), has_decimal(pl.Float64())
+    (True, False)
+    """
+    return any(isinstance(leaf, pl.Decimal) for leaf in _leaves(dtype))
+
+
+def has_float(dtype: Any) -> bool:
+    """Whether there are floats in a type, as deep as it is."""
+    return any(leaf.is_float() for leaf in _leaves(dtype))
+
+
+def _leaves(dtype: Any) -> Iterator[pl.DataType]:
+    if isinstance(dtype, pl.Struct):
+        for field in dtype.fields:
+            yield from _leaves(field.dtype)
+    elif isinstance(dtype, pl.List):
+        yield from _leaves(dtype.inner)
+    else:
+        yield dtype
 
 
 def expect_one_kind(rows: Iterable[tuple[str, Mapping[str, Any]]], types: Types) -> None:
