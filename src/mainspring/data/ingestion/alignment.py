@@ -17,7 +17,7 @@ from typing import Literal
 import polars as pl
 
 from mainspring.artifacts.table import schema_of
-from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS
+from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS, HINT
 from mainspring.data.tables.nested import by_fields, by_items, fields_of, nulls
 from mainspring.data.tables.type_names import name_of_type, named_type
 from mainspring.data.tables.widening import filled, is_open, wider
@@ -26,7 +26,6 @@ from mainspring.errors import InvalidError, shorten
 Types = dict[str, pl.DataType]
 Naming = Callable[[int], str]
 """Where a row stood, by its place in a batch."""
-_HINT = "Cast it in the source, or declare another type."
 MOST_DIGITS = 38  # of a decimal
 _NUMBER = re.compile(
     r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*"
@@ -168,9 +167,9 @@ def brought(series: pl.Series, dtype: pl.DataType, named: Naming, hint: str = ""
         try:
             exactly(series[row : row + 1], dtype, path)
         except InvalidError as error:
-            if not hint or series.dtype != pl.String() or error.hint != _HINT:
+            if not hint or series.dtype != pl.String() or error.hint != HINT:
                 raise
-            raise InvalidError(path, error.given, error.expected, f"{_HINT} {hint}") from error
+            raise InvalidError(path, error.given, error.expected, f"{HINT} {hint}") from error
         return exactly(series, dtype, path)  # alone it would do, as a null among texts
 
 
@@ -235,7 +234,7 @@ def _written(series: pl.Series) -> pl.Series:
 def _uncast(series: pl.Series, dtype: pl.DataType, path: str, error: BaseException) -> InvalidError:
     """By the first value that doesn't fit, else by the type that values of another one can't be made of."""
     given, wrong = series.dtype, _unfit(series, dtype)
-    hint = _of_clocks(dtype) if _is_of_clocks(wrong, dtype) else _HINT
+    hint = _of_clocks(dtype) if _is_of_clocks(wrong, dtype) else HINT
     if len(wrong):
         return _misfit(path, _shown(wrong[0]), dtype, hint)
     is_another = _kind(given) != _kind(dtype) and not (given.is_nested() and dtype.is_nested())
@@ -346,8 +345,17 @@ def parsed(series: pl.Series, dtype: pl.DataType, *, strict: bool = True) -> pl.
     return series.cast(dtype, strict=strict)
 
 
+def passes_blanks(dtype: pl.DataType) -> bool:
+    """Whether blanks around a text mean nothing where values of a type are made of it.
+
+    >>> passes_blanks(pl.Date()), passes_blanks(pl.String())
+    (True, False)
+    """
+    return dtype not in (pl.String, pl.Categorical, pl.Enum, pl.Binary)
+
+
 def _bare(texts: pl.Series, dtype: pl.DataType) -> pl.Series:
-    return texts if dtype in (pl.String, pl.Categorical, pl.Enum, pl.Binary) else texts.str.strip_chars()
+    return texts.str.strip_chars() if passes_blanks(dtype) else texts
 
 
 def _parsed_times(series: pl.Series, dtype: pl.Datetime, strict: bool) -> pl.Series:
@@ -410,7 +418,7 @@ def _kind(dtype: pl.DataType) -> str:
     return "text" if dtype in (pl.String, pl.Categorical, pl.Enum) else str(dtype.base_type())
 
 
-def _misfit(path: str, given: str, dtype: pl.DataType, hint: str = _HINT) -> InvalidError:
+def _misfit(path: str, given: str, dtype: pl.DataType, hint: str = HINT) -> InvalidError:
     digits = _of_digits(given, dtype) if isinstance(dtype, pl.Decimal) else ""
     return InvalidError(path, given, f"its type, `{name_of_type(dtype)}`", digits or hint)
 

@@ -20,10 +20,12 @@ from mainspring.data.ingestion.kinds import (
     Types,
     expect_kinds,
     expect_one_kind,
+    expect_shapes,
     has_decimal,
     has_float,
     has_text,
     holds_large,
+    is_shaped,
     texted,
     texts_of,
 )
@@ -85,9 +87,12 @@ def _framed(block: bytes, uri: str, line: int, types: Types) -> pl.DataFrame:
         try:
             frame = _parsed(b"".join(msgspec.json.encode(row) + b"\n" for row in rows), types)
         except ERRORS_OF_POLARS:
-            places = (where for where, _, _ in _rows(block, uri, line))
-            expect_one_kind(zip(places, rows, strict=True), types)
+            placed = [(where, row) for (where, _, _), row in zip(_rows(block, uri, line), rows, strict=True)]
+            expect_shapes(placed, types)
+            expect_one_kind(placed, types)
             raise
+    if not all(is_shaped(frame.schema[name], types[name]) for name in frame.columns if name in types):
+        expect_shapes(((where, row) for where, _, row in _rows(block, uri, line)), types)
 
     def hold(texts: Any) -> None:
         msgspec.json.Decoder(texts).decode_lines(block)

@@ -12,7 +12,8 @@ from typing import Any, TypedDict
 import msgspec
 import polars as pl
 
-from mainspring.errors import InvalidError
+from mainspring.data.tables.type_names import name_of_type
+from mainspring.errors import InvalidError, shorten
 
 ERRORS_OF_POLARS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 """All that reading may end with; a panic of its native code is no error by Python's classes."""
@@ -22,6 +23,7 @@ _KINDS = {
     bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object",
 }  # fmt: skip
 _TEXT = "text, as in other lines"
+HINT = "Cast it in the source, or declare another type."
 _CAST = "Make it of one kind in the source."
 _EXACT = 1 << 53  # up to here each whole number is a float of its own
 
@@ -140,6 +142,51 @@ def expect_one_kind(rows: Iterable[tuple[str, Mapping[str, Any]]], types: Types)
                 hint = _CAST if name in types else f"types={{{name!r}: 'str'}} makes text of the column."
                 place = f"{where}, column `{path.replace('[]', '')}`"
                 raise InvalidError(place, text_of(value), f"{kinds[path]}, as in the rows before", hint)
+
+
+def is_shaped(given: Any, wanted: Any) -> bool:
+    """Whether a type has lists and structs where another has them, or no values.
+
+    >>> is_shaped(pl.List(pl.String()), pl.List(pl.Int8())), is_shaped(pl.String(), pl.List(pl.Int8()))
+    (True, False)
+    """
+    if given == pl.Null():
+        return True
+    if isinstance(wanted, pl.List | pl.Array):
+        return isinstance(given, pl.List | pl.Array) and is_shaped(given.inner, wanted.inner)
+    if isinstance(wanted, pl.Struct):
+        kinds = {field.name: field.dtype for field in wanted.fields}
+        return isinstance(given, pl.Struct) and all(
+            field.name not in kinds or is_shaped(field.dtype, kinds[field.name]) for field in given.fields
+        )
+    return True
+
+
+def expect_shapes(rows: Iterable[tuple[str, Mapping[str, Any]]], types: Types) -> None:
+    """Refuse the first value that is no list, or no object, where its decided type has them."""
+    nested = {name: dtype for name, dtype in types.items() if dtype.is_nested()}
+    for where, row in rows if nested else ():
+        for name, dtype in nested.items():
+            for value, expected in _unshaped(row.get(name), dtype):
+                shown = f"its type, `{name_of_type(expected)}`"
+                raise InvalidError(f"{where}, column `{name}`", shorten(str(text_of(value))), shown, HINT)
+
+
+def _unshaped(value: Any, dtype: Any) -> Iterator[tuple[Any, Any]]:
+    if value is None:
+        return
+    if isinstance(dtype, pl.Struct):
+        if not isinstance(value, Mapping):
+            yield value, dtype
+            return
+        for field in dtype.fields:
+            yield from _unshaped(value.get(field.name), field.dtype)
+    elif isinstance(dtype, pl.List | pl.Array):
+        if not isinstance(value, list):
+            yield value, dtype
+            return
+        for each in value:
+            yield from _unshaped(each, dtype.inner)
 
 
 def _parts_of(value: Any, path: str) -> Iterator[tuple[str, Any]]:
