@@ -60,6 +60,7 @@ class Alignment:
         self.declared = dict(declared)
         closed = {name: dtype for name, dtype in (known or {}).items() if not is_open(dtype)}
         self.decided = closed | self.declared
+        self._textless: set[str] = set()  # columns with values of which no text is made, whatever is declared
         self.known = None if known is None else dict(known)
         self.types: Types | None = None if self.known is None else self.known | self.declared
         self.widened = {
@@ -90,6 +91,8 @@ class Alignment:
         self._check_columns(frame, origin, sparse)
         for name, dtype in frame.schema.items():
             self._widen(name, dtype, origin, sparse)
+            if not (sparse or dtype in (pl.String(), pl.Null()) or _is_written(dtype)):
+                self._textless.add(name)
         types, given = self.types, frame.schema
         if list(given.items()) == list(types.items()):
             return frame
@@ -137,19 +140,18 @@ class Alignment:
         if wide is None:
             raise InvalidError(
                 f"{origin}, column `{name}`", name_of_type(dtype), f"its type in the rows before, `{name_of_type(known)}`",
-                _of_another(name, (known, dtype), is_text_made=sparse),
+                self._of_another(name, dtype, sparse),
             )  # fmt: skip
         if wide != known:
             if known != pl.Null() or self.known is not None:
                 self.widened[name] = f"{name_of_type(known)} became {name_of_type(wide)}"
             self.types[name] = wide
 
-
-def _of_another(name: str, types: tuple[pl.DataType, ...], *, is_text_made: bool) -> str:
-    """What to do about values of two types in one column; of JSON text is made of any."""
-    if is_text_made or all(each == pl.String() or _is_written(each) for each in types):
-        return f"Declare it, e.g. types={{{name!r}: 'str'}}."
-    return "Cast it in the source."
+    def _of_another(self, name: str, dtype: pl.DataType, sparse: bool) -> str:
+        """What to do about values of two types in one column; of JSON text is made of any."""
+        if name not in self._textless and (sparse or dtype == pl.String() or _is_written(dtype)):
+            return f"Declare it, e.g. types={{{name!r}: 'str'}}."
+        return "Cast it in the source."
 
 
 def _is_written(dtype: pl.DataType) -> bool:
