@@ -135,6 +135,21 @@ def test_blanks_around_a_value_are_passed_over(blanks: str, text: str, dtype: pl
         brought(pl.Series(["   "]), dtype)
 
 
+@pytest.mark.parametrize(
+    ("number", "dtype", "text"),
+    [
+        (1.1, pl.Decimal(38, 18), "1.100000000000000000"), (-1.5e-10, pl.Decimal(38, 20), "-1.5000000000E-10"),
+        (123456789.123, pl.Decimal(38, 12), "123456789.123000000000"), (1e20, pl.Decimal(38, 2), "100000000000000000000.00"),
+    ],
+)  # fmt: skip
+def test_a_decimal_has_the_digits_of_a_number_and_no_more(number: float, dtype: pl.DataType, text: str) -> None:
+    assert str(brought(pl.Series([number]), dtype)[0]) == text
+    assert str(brought(pl.Series([[number]]), pl.List(dtype))[0][0]) == text
+    for wrong in (1.255, float("nan"), float("inf")):
+        with pytest.raises(InvalidError, match="is not its type, `decimal"):
+            brought(pl.Series([wrong]), pl.Decimal(10, 2))
+
+
 def test_whole_numbers_are_whole_also_if_they_come_as_floats() -> None:
     assert brought(pl.Series([1.0, None, -(2.0**60)]), pl.Int64()).to_list() == [1, None, -(2**60)]
     for wrong in (1.5, float("nan"), 1e20):

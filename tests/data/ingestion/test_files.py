@@ -13,6 +13,7 @@ import re
 import shutil
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -439,6 +440,42 @@ def test_of_values_of_several_kinds_text_is_made_where_it_is_declared(
     (raw / "b.ndjson").write_text('{"n": 1, "v": 7}\n')
     ingest(raw, to="lines")
     assert dataset("lines").to_polars()["v"].to_list() == [*texts, "7"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "numbers"),
+    [
+        ("i64", ["9007199254740993", "1.0", "2"]), ("decimal[38, 18]", ["1.1", "3"]),
+        ("decimal[38, 1]", ["9007199254740993", "1.5"]), ("decimal[38, 10]", ["1234567890123456.25", '"1"', "1e3"]),
+        ("list[decimal[38, 10]]", ["[1234567890123456.25, 1]", "[]"]),
+    ],
+)  # fmt: skip
+def test_numbers_of_json_keep_their_digits_in_whole_numbers_and_decimals(
+    raw: Path, dtype: str, numbers: list[str]
+) -> None:
+    (raw / "a.ndjson").write_text("".join(f'{{"v":{each}}}\n' for each in numbers))
+    ingest(raw, to="t", types={"v": dtype})
+    wanted = [json.loads(each.replace('"', ""), parse_float=Decimal) for each in numbers]
+    assert [row[0] for row in rows("t")] == wanted
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fits", "wrong", "shown"),
+    [
+        ("list[i64]", "[1]", '"bad"', "bad"), ("list[str]", '["x"]', '"y"', "y"), ("list[i64]", "[1]", "5", "5"),
+        ("list[list[i64]]", "[[1]]", "[2]", "2"), (pl.Struct({"k": pl.Int64()}), '{"k":1}', '"x"', "x"),
+        (pl.Struct({"k": pl.List(pl.Int64())}), '{"k":[1]}', '{"k":"z"}', "z"), ("list[i64]", "null", '"bad"', "bad"),
+    ],
+)  # fmt: skip
+def test_what_is_no_list_or_object_where_that_is_declared_is_named_with_its_line(
+    raw: Path, dtype: Any, fits: str, wrong: str, shown: str
+) -> None:
+    for number, lines in enumerate(([fits] * 4 + [wrong], [wrong] + [fits] * 4)):
+        (raw / "a.ndjson").write_text("".join(f'{{"v":{each}}}\n' for each in lines))
+        with pytest.raises(
+            InvalidError, match=rf"ndjson, line {(5, 1)[number]}, column `v`: `{shown}` is not its type"
+        ):
+            ingest(raw, to="t", types={"v": dtype})
 
 
 def test_within_lists_and_objects_text_is_made_where_it_is_declared(raw: Path) -> None:

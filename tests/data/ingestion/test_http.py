@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -103,6 +104,16 @@ def test_of_values_of_several_kinds_text_is_made_where_it_is_declared(server: Ap
         ingest(source, to="t")
     ingest(source, to="t", types={"v": "str"})
     assert dataset("t").to_polars()["v"].to_list() == ["5", "x", "2.5", "true", '[1,"a"]', '{"a":1.0}']
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [("i64", [2**53 + 1, 1.0]), ("decimal[38, 18]", [1.1, 3]), ("decimal[38, 1]", [2**53 + 1, 1.5, "2"])],
+)
+def test_numbers_keep_their_digits_in_whole_numbers_and_decimals(server: Api, dtype: str, values: list[Any]) -> None:
+    server.answer = lambda _: Answer([{"v": each} for each in values])
+    ingest(f"{server.url}/items", to="t", types={"v": dtype})
+    assert dataset("t").to_polars()["v"].to_list() == [Decimal(str(each)) for each in values]
 
 
 @pytest.mark.parametrize(

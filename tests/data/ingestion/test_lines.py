@@ -112,6 +112,16 @@ def test_blanks_around_a_value_change_nothing_else_in_its_column(raw: Path, dtyp
     assert dataset("quoted").to_polars().equals(dataset("bare").to_polars())
 
 
+@pytest.mark.parametrize("value", ["1", "1.5", "2020-01-02", "10:00:00", "true"])
+@pytest.mark.parametrize("meant", ["NA", " NA"])
+def test_blanks_around_a_text_that_means_null_are_passed_over(raw: Path, value: str, meant: str) -> None:
+    dtype = {"1": "i64", "1.5": "decimal[4, 1]", "2020-01-02": "date", "true": "bool"}.get(value, "time")
+    (raw / "a.csv").write_text(f'n,v,t\n1,{value},x\n2, NA ,y\n3," NA", NA z\n4,\tNA,\n')
+    ingest(raw, to="t", types={"v": dtype, "t": "str"}, null_values=[meant])
+    assert dataset("t").to_polars()["v"].null_count() == 3
+    assert dataset("t").to_polars()["t"].to_list() == ["x", "y", " NA z", None]
+
+
 def test_a_date_with_the_day_first_is_refused(raw: Path) -> None:
     (raw / "a.csv").write_text("day\n01/02/2020\n")
     with pytest.raises(InvalidError, match=r"a\.csv, line 2, column `day`: `01/02/2020` is not its type, `date`"):
@@ -149,6 +159,17 @@ def test_dates_that_were_found_in_a_block_are_looked_for_in_those_behind_it(
         ingest(raw, to="times", dates=True)
     ingest(raw, to="times", dates=True, types={"at": "str"})
     assert dataset("times").to_polars()["at"].to_list() == ["2024-01-02", "2024-12-31", "01/02/2024"]
+
+
+@pytest.mark.parametrize(("first", "zone"), [("2020-01-02 10:00", None), ("2020-01-02T10:00Z", "UTC")])
+@pytest.mark.parametrize("later", ["2020-01-02 11:00", "2020-01-02 11:00Z", "2020-01-02T13:00+02:00"])
+def test_times_with_a_zone_and_without_are_of_utc_in_one_column(raw: Path, first: str, zone: str, later: str) -> None:
+    for number, text in enumerate((first, later)):
+        (raw / f"{number}.csv").write_text(f"at\n{text}\n")
+    ingest(raw, to="times", dates=True)
+    found = dataset("times").to_polars()["at"]
+    assert found.dtype == pl.Datetime("us", zone)
+    assert [each.hour for each in found] == [10, 11]
 
 
 def test_a_value_of_a_file_without_lines_is_named_with_its_row(raw: Path) -> None:

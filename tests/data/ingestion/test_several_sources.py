@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -227,6 +229,27 @@ def test_an_upsert_takes_what_is_in_a_file_now_and_not_what_another_glob_found_t
         put(years, "y2024/a.csv", number)
         counts.append(ingest(years / glob, to="t", mode="upsert", key="x").rows)
     assert counts == [1, 2, 1]  # of the two the second file was new
+
+
+@pytest.mark.parametrize("value", [[1], datetime(2020, 1, 2, 10), 5, "x"])
+@pytest.mark.parametrize("first", ["parquet", "ndjson"])
+@pytest.mark.parametrize("other", ["csv", "ndjson", "parquet"])
+def test_to_declare_text_is_advised_only_where_it_helps(
+    workspace: Workspace, raw: Path, value: Any, first: str, other: str
+) -> None:
+    frame = pl.DataFrame({"v": [value]})
+    (frame.write_parquet if first == "parquet" else frame.write_ndjson)(raw / f"a.{first}")
+    text, later = ("x", '"x"') if value == 5 else ("true", "true")
+    (raw / f"b.{other}").write_text(f"v\n{text}\n" if other == "csv" else f'{{"v":{later}}}\n')
+    if other == "parquet":
+        pl.DataFrame({"v": [json.loads(later)]}).write_parquet(raw / "b.parquet")
+    with pytest.raises(InvalidError, match=r"Cast it|types={'v': 'str'}") as told:
+        ingest(raw, to="t")
+    if "'str'" in str(told.value):
+        ingest(raw, to="t", types={"v": "str"})
+    else:
+        with pytest.raises(InvalidError, match="its type, `str`"):
+            ingest(raw, to="t", types={"v": "str"})
 
 
 def test_copies_are_told_of_across_sources(workspace: Workspace, years: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Literal
 import polars as pl
 
 from mainspring.artifacts.table import schema_of
-from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS
+from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS, HINT
 from mainspring.data.tables.nested import by_fields, by_items, fields_of, nulls
 from mainspring.data.tables.type_names import name_of_type, named_type
 from mainspring.data.tables.widening import filled, is_open, wider
@@ -26,7 +26,6 @@ from mainspring.errors import InvalidError, shorten
 Types = dict[str, pl.DataType]
 Naming = Callable[[int], str]
 """Where a row stood, by its place in a batch."""
-_HINT = "Cast it in the source, or declare another type."
 MOST_DIGITS = 38  # of a decimal
 _NUMBER = re.compile(
     r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*"
@@ -61,6 +60,7 @@ class Alignment:
         self.declared = dict(declared)
         closed = {name: dtype for name, dtype in (known or {}).items() if not is_open(dtype)}
         self.decided = closed | self.declared
+        self._textless: set[str] = set()  # columns with values of which no text is made, whatever is declared
         self.known = None if known is None else dict(known)
         self.types: Types | None = None if self.known is None else self.known | self.declared
         self.widened = {
@@ -91,6 +91,8 @@ class Alignment:
         self._check_columns(frame, origin, sparse)
         for name, dtype in frame.schema.items():
             self._widen(name, dtype, origin, sparse)
+            if not (sparse or dtype in (pl.String(), pl.Null()) or _is_written(dtype)):
+                self._textless.add(name)
         types, given = self.types, frame.schema
         if list(given.items()) == list(types.items()):
             return frame
@@ -138,19 +140,18 @@ class Alignment:
         if wide is None:
             raise InvalidError(
                 f"{origin}, column `{name}`", name_of_type(dtype), f"its type in the rows before, `{name_of_type(known)}`",
-                _of_another(name, (known, dtype), is_text_made=sparse),
+                self._of_another(name, dtype, sparse),
             )  # fmt: skip
         if wide != known:
             if known != pl.Null() or self.known is not None:
                 self.widened[name] = f"{name_of_type(known)} became {name_of_type(wide)}"
             self.types[name] = wide
 
-
-def _of_another(name: str, types: tuple[pl.DataType, ...], *, is_text_made: bool) -> str:
-    """What to do about values of two types in one column; of JSON text is made of any."""
-    if is_text_made or all(each == pl.String() or _is_written(each) for each in types):
-        return f"Declare it, e.g. types={{{name!r}: 'str'}}."
-    return "Cast it in the source."
+    def _of_another(self, name: str, dtype: pl.DataType, sparse: bool) -> str:
+        """What to do about values of two types in one column; of JSON text is made of any."""
+        if name not in self._textless and (sparse or dtype == pl.String() or _is_written(dtype)):
+            return f"Declare it, e.g. types={{{name!r}: 'str'}}."
+        return "Cast it in the source."
 
 
 def _is_written(dtype: pl.DataType) -> bool:
@@ -168,9 +169,9 @@ def brought(series: pl.Series, dtype: pl.DataType, named: Naming, hint: str = ""
         try:
             exactly(series[row : row + 1], dtype, path)
         except InvalidError as error:
-            if not hint or series.dtype != pl.String() or error.hint != _HINT:
+            if not hint or series.dtype != pl.String() or error.hint != HINT:
                 raise
-            raise InvalidError(path, error.given, error.expected, f"{_HINT} {hint}") from error
+            raise InvalidError(path, error.given, error.expected, f"{HINT} {hint}") from error
         return exactly(series, dtype, path)  # alone it would do, as a null among texts
 
 
@@ -207,6 +208,8 @@ def exactly(series: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
             return _cast_texts(series, dtype, path)
         if dtype == pl.String() and _is_written(given):
             return _written(series)
+        if given.is_float() and isinstance(dtype, pl.Decimal):  # by the digits that are shown, none of what is binary
+            return _cast_texts(_written(series), dtype, path)
         if isinstance(given, pl.Date | pl.Datetime) and isinstance(dtype, pl.Date | pl.Datetime):
             series = _without_zone(series, dtype, path)
             if isinstance(dtype, pl.Datetime) and dtype.time_zone and not getattr(series.dtype, "time_zone", None):
@@ -233,7 +236,7 @@ def _written(series: pl.Series) -> pl.Series:
 def _uncast(series: pl.Series, dtype: pl.DataType, path: str, error: BaseException) -> InvalidError:
     """By the first value that doesn't fit, else by the type that values of another one can't be made of."""
     given, wrong = series.dtype, _unfit(series, dtype)
-    hint = _of_clocks(dtype) if _is_of_clocks(wrong, dtype) else _HINT
+    hint = _of_clocks(dtype) if _is_of_clocks(wrong, dtype) else HINT
     if len(wrong):
         return _misfit(path, _shown(wrong[0]), dtype, hint)
     is_another = _kind(given) != _kind(dtype) and not (given.is_nested() and dtype.is_nested())
@@ -344,8 +347,17 @@ def parsed(series: pl.Series, dtype: pl.DataType, *, strict: bool = True) -> pl.
     return series.cast(dtype, strict=strict)
 
 
+def passes_blanks(dtype: pl.DataType) -> bool:
+    """Whether blanks around a text mean nothing where values of a type are made of it.
+
+    >>> passes_blanks(pl.Date()), passes_blanks(pl.String())
+    (True, False)
+    """
+    return dtype not in (pl.String, pl.Categorical, pl.Enum, pl.Binary)
+
+
 def _bare(texts: pl.Series, dtype: pl.DataType) -> pl.Series:
-    return texts if dtype in (pl.String, pl.Categorical, pl.Enum, pl.Binary) else texts.str.strip_chars()
+    return texts.str.strip_chars() if passes_blanks(dtype) else texts
 
 
 def _parsed_times(series: pl.Series, dtype: pl.Datetime, strict: bool) -> pl.Series:
@@ -408,7 +420,7 @@ def _kind(dtype: pl.DataType) -> str:
     return "text" if dtype in (pl.String, pl.Categorical, pl.Enum) else str(dtype.base_type())
 
 
-def _misfit(path: str, given: str, dtype: pl.DataType, hint: str = _HINT) -> InvalidError:
+def _misfit(path: str, given: str, dtype: pl.DataType, hint: str = HINT) -> InvalidError:
     digits = _of_digits(given, dtype) if isinstance(dtype, pl.Decimal) else ""
     return InvalidError(path, given, f"its type, `{name_of_type(dtype)}`", digits or hint)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import polars as pl
 
 from mainspring.data.ingestion import lines
-from mainspring.data.ingestion.alignment import Naming, parsed
+from mainspring.data.ingestion.alignment import Naming, parsed, passes_blanks
 from mainspring.data.ingestion.formats import Options
 from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS, holds_large, is_exact
 from mainspring.data.ingestion.source import Reading
@@ -158,6 +158,7 @@ class Delimited:
                 frame = self._read(data, dict.fromkeys(readable, pl.String()))
                 parsed_ones = [name for name, dtype in readable.items() if dtype != pl.String()]
                 frame = frame.with_columns(pl.col(name).replace("", None) for name in parsed_ones)  # of empty quotes
+        frame = self._without_nulls(frame, decided)
         self._expect_exact(frame, data, block, line)
         frame = self._with_times(self._with_codes(frame, data, even))
         empty = {name for name in header if name not in decided and frame[name].null_count() == frame.height}
@@ -234,12 +235,26 @@ class Delimited:
         texts = self._read_text(data, led)
         return frame.with_columns(texts[name] for name in led if texts[name].str.contains(r"^[+-]?0\d").any())
 
+    def _without_nulls(self, frame: pl.DataFrame, decided: dict[str, pl.DataType]) -> pl.DataFrame:
+        """The frame with nulls for texts that mean it, where blanks stand around them as they may around values."""
+        if not self.options.null_values:
+            return frame
+        meant = [text.strip() for text in self.options.null_values]
+        names = [name for name, dtype in decided.items() if passes_blanks(dtype) and frame.schema[name] == pl.String()]
+        return frame.with_columns(
+            pl.when(~pl.col(name).str.strip_chars().is_in(meant)).then(pl.col(name)) for name in names
+        )
+
     def _with_times(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The frame with the types of times for texts that are such, if they are looked for and nothing was decided."""
         texts = [
             name for name, dtype in frame.schema.items() if dtype == pl.String() and name not in self.reading.types
         ]
-        return frame.with_columns(_timed(frame[name]) for name in texts) if self.options.dates else frame
+        return (
+            frame.with_columns(_timed(frame[name], self._seen.get(name)) for name in texts)
+            if self.options.dates
+            else frame
+        )
 
     def _read_text(self, data: bytes, names: list[str]) -> pl.DataFrame:
         return self._read(data, dict.fromkeys(names, pl.String()), infer=False, columns=names)
@@ -259,10 +274,14 @@ def _readable(dtype: pl.DataType) -> pl.DataType:
     return dtype if dtype.is_integer() or dtype.is_float() or dtype == pl.Boolean() else pl.String()
 
 
-def _timed(texts: pl.Series) -> pl.Series:
-    """Texts as the times that all of them are by ISO 8601, else as they are. Polars would take the day to come first, too."""
+def _timed(texts: pl.Series, seen: pl.DataType | None) -> pl.Series:
+    """Texts as the times that all of them are by ISO 8601, else as they are. Polars would take the day to come first, too.
+
+    Behind times without a zone those with one are in UTC, and the other way round.
+    """
     for expression, dtype in _TIMES:
         if texts.str.contains(expression).all() and texts.null_count() < len(texts):
-            found = parsed(texts, dtype, strict=False)
+            is_another = isinstance(dtype, pl.Datetime) and isinstance(seen, pl.Datetime)
+            found = parsed(texts, seen if is_another and seen is not None else dtype, strict=False)
             return found if found.null_count() == texts.null_count() else texts
     return texts

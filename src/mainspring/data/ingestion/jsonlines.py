@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
@@ -19,7 +20,12 @@ from mainspring.data.ingestion.kinds import (
     Types,
     expect_kinds,
     expect_one_kind,
+    expect_shapes,
+    has_decimal,
+    has_float,
     has_text,
+    holds_large,
+    is_shaped,
     texted,
     texts_of,
 )
@@ -75,25 +81,55 @@ def _depth(text: bytes) -> int:
 
 def _framed(block: bytes, uri: str, line: int, types: Types) -> pl.DataFrame:
     """The rows of a block; text is made only of what isn't text, or not of one kind, where a type was decided."""
-    texts = texts_of({name: dtype for name, dtype in types.items() if has_text(dtype)})
-    try:
-        if texts is not None:
-            msgspec.json.Decoder(texts).decode_lines(block)
-        frame = _parsed(block, types)
-    except (msgspec.ValidationError, *ERRORS_OF_POLARS):
-        rows = texted([row for _, row in _rows(block, uri, line)], types)
+    frame = _as_given(block, types)
+    if frame is None:
+        rows = texted([_with_digits(text, row, types) for _, text, row in _rows(block, uri, line)], types)
         try:
             frame = _parsed(b"".join(msgspec.json.encode(row) + b"\n" for row in rows), types)
         except ERRORS_OF_POLARS:
-            places = (where for where, _ in _rows(block, uri, line))
-            expect_one_kind(zip(places, rows, strict=True), types)
+            placed = [(where, row) for (where, _, _), row in zip(_rows(block, uri, line), rows, strict=True)]
+            expect_shapes(placed, types)
+            expect_one_kind(placed, types)
             raise
+    if not all(is_shaped(frame.schema[name], types[name]) for name in frame.columns if name in types):
+        expect_shapes(((where, row) for where, _, row in _rows(block, uri, line)), types)
 
     def hold(texts: Any) -> None:
         msgspec.json.Decoder(texts).decode_lines(block)
 
-    expect_kinds(frame, types, hold, lambda: _rows(block, uri, line))
+    expect_kinds(frame, types, hold, lambda: ((where, row) for where, _, row in _rows(block, uri, line)))
     return frame
+
+
+def _as_given(block: bytes, types: Types) -> pl.DataFrame | None:
+    """The rows of a block as Polars reads them; None if text is to be made of some, or floats don't have their digits."""
+    try:
+        _expect_texts(block, {name: dtype for name, dtype in types.items() if has_text(dtype)})
+        frame = _parsed(block, types)
+        _expect_texts(block, {name: dtype for name, dtype in frame.schema.items() if has_decimal(types.get(name))})
+    except (msgspec.ValidationError, *ERRORS_OF_POLARS):
+        return None
+    given = {name: types[name] for name in frame.columns if name in types and has_float(frame.schema[name])}
+    is_short = any(
+        has_decimal(dtype) or (dtype.is_integer() and holds_large(frame[name])) for name, dtype in given.items()
+    )
+    return None if is_short else frame
+
+
+def _expect_texts(block: bytes, types: Types) -> None:
+    """Raise msgspec's error if a value is no text where one of these types has it."""
+    texts = texts_of(types)
+    if texts is not None:
+        msgspec.json.Decoder(texts).decode_lines(block)
+
+
+def _with_digits(text: bytes, row: dict[str, Any], types: Types) -> dict[str, Any]:
+    """A row with numbers as they are written where decimals are decided on."""
+    names = [name for name, dtype in types.items() if name in row and has_decimal(dtype)]
+    if not names:
+        return row
+    exact = json.loads(text, object_pairs_hook=_first_values, parse_float=Decimal)
+    return row | {name: exact[name] for name in names}
 
 
 def _parsed(block: bytes, types: Types) -> pl.DataFrame:
@@ -106,11 +142,12 @@ def _parsed(block: bytes, types: Types) -> pl.DataFrame:
     return pl.read_ndjson(block, infer_schema_length=None, schema_overrides=overrides) if short else frame
 
 
-def _rows(block: bytes, uri: str, line: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def _rows(block: bytes, uri: str, line: int) -> Iterator[tuple[str, bytes, dict[str, Any]]]:
+    """Each line that isn't empty: where it is, its text and its object."""
     for number, text in enumerate(block.split(b"\n"), line + 1):
         if text.strip():
             msgspec.json.decode(text, type=dict[str, Any])  # stricter than what keeps the first of two values of a name
-            yield f"{uri}, line {number}", json.loads(text, object_pairs_hook=_first_values)
+            yield f"{uri}, line {number}", text, json.loads(text, object_pairs_hook=_first_values)
 
 
 def _first_values(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -121,7 +158,7 @@ def _first_values(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _line_of(block: bytes, uri: str, line: int, row: int) -> str:
-    where, _ = next(islice(_rows(block, uri, line), row, None))
+    where, _, _ = next(islice(_rows(block, uri, line), row, None))
     return where
 
 

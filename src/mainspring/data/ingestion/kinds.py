@@ -12,7 +12,8 @@ from typing import Any, TypedDict
 import msgspec
 import polars as pl
 
-from mainspring.errors import InvalidError
+from mainspring.data.tables.type_names import name_of_type
+from mainspring.errors import InvalidError, shorten
 
 ERRORS_OF_POLARS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 """All that reading may end with; a panic of its native code is no error by Python's classes."""
@@ -22,6 +23,7 @@ _KINDS = {
     bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object",
 }  # fmt: skip
 _TEXT = "text, as in other lines"
+HINT = "Cast it in the source, or declare another type."
 _CAST = "Make it of one kind in the source."
 _EXACT = 1 << 53  # up to here each whole number is a float of its own
 
@@ -71,17 +73,21 @@ def written(value: Any) -> Any:
 
 
 def texted(rows: list[dict[str, Any]], types: Types) -> list[dict[str, Any]]:
-    """Rows with texts where the decided types have text, and in a column of several kinds, which is to be parsed."""
+    """Rows with texts where the decided types have text or decimals, and in a column of several kinds, which is to be parsed.
+
+    Whole numbers and others are of several kinds where whole ones are decided on, which floats may not hold.
+    """
     for name, dtype in types.items():
-        if has_text(dtype):
+        if has_text(dtype) or has_decimal(dtype):
             rows = [{**row, name: _texted(row[name], dtype)} if name in row else row for row in rows]
-        elif not dtype.is_nested() and _is_mixed(row.get(name) for row in rows):
+        elif not dtype.is_nested() and _is_mixed((row.get(name) for row in rows), dtype):
             rows = [{**row, name: written(row[name])} if row.get(name) is not None else row for row in rows]
     return rows
 
 
-def _is_mixed(values: Iterable[Any]) -> bool:
-    return len({_kind_of(value) for value in values if value is not None}) > 1
+def _is_mixed(values: Iterable[Any], dtype: pl.DataType) -> bool:
+    kinds = {type(value) if dtype.is_integer() else _kind_of(value) for value in values if value is not None}
+    return len(kinds) > 1
 
 
 def _texted(value: Any, dtype: Any) -> Any:
@@ -91,12 +97,38 @@ def _texted(value: Any, dtype: Any) -> Any:
         return {**value, **{f.name: _texted(value[f.name], f.dtype) for f in dtype.fields if f.name in value}}
     if isinstance(dtype, pl.List) and isinstance(value, list):
         return [_texted(each, dtype.inner) for each in value]
+    if isinstance(dtype, pl.Decimal):
+        return written(value)
     return text_of(value) if dtype == pl.String() else value
 
 
 def has_text(dtype: Any) -> bool:
     """Whether there is text in a type, as deep as it is."""
     return _text_of(dtype) is not None
+
+
+def has_decimal(dtype: Any) -> bool:
+    """Whether there are decimals in a type, as deep as it is.
+
+    >>> has_decimal(pl.List(pl.Struct({"x": pl.Decimal(10, 2)}))), has_decimal(pl.Float64())
+    (True, False)
+    """
+    return any(isinstance(leaf, pl.Decimal) for leaf in _leaves(dtype))
+
+
+def has_float(dtype: Any) -> bool:
+    """Whether there are floats in a type, as deep as it is."""
+    return any(leaf.is_float() for leaf in _leaves(dtype))
+
+
+def _leaves(dtype: Any) -> Iterator[pl.DataType]:
+    if isinstance(dtype, pl.Struct):
+        for field in dtype.fields:
+            yield from _leaves(field.dtype)
+    elif isinstance(dtype, pl.List):
+        yield from _leaves(dtype.inner)
+    else:
+        yield dtype
 
 
 def expect_one_kind(rows: Iterable[tuple[str, Mapping[str, Any]]], types: Types) -> None:
@@ -110,6 +142,51 @@ def expect_one_kind(rows: Iterable[tuple[str, Mapping[str, Any]]], types: Types)
                 hint = _CAST if name in types else f"types={{{name!r}: 'str'}} makes text of the column."
                 place = f"{where}, column `{path.replace('[]', '')}`"
                 raise InvalidError(place, text_of(value), f"{kinds[path]}, as in the rows before", hint)
+
+
+def is_shaped(given: Any, wanted: Any) -> bool:
+    """Whether a type has lists and structs where another has them, or no values.
+
+    >>> is_shaped(pl.List(pl.String()), pl.List(pl.Int8())), is_shaped(pl.String(), pl.List(pl.Int8()))
+    (True, False)
+    """
+    if given == pl.Null():
+        return True
+    if isinstance(wanted, pl.List | pl.Array):
+        return isinstance(given, pl.List | pl.Array) and is_shaped(given.inner, wanted.inner)
+    if isinstance(wanted, pl.Struct):
+        kinds = {field.name: field.dtype for field in wanted.fields}
+        return isinstance(given, pl.Struct) and all(
+            field.name not in kinds or is_shaped(field.dtype, kinds[field.name]) for field in given.fields
+        )
+    return True
+
+
+def expect_shapes(rows: Iterable[tuple[str, Mapping[str, Any]]], types: Types) -> None:
+    """Refuse the first value that is no list, or no object, where its decided type has them."""
+    nested = {name: dtype for name, dtype in types.items() if dtype.is_nested()}
+    for where, row in rows if nested else ():
+        for name, dtype in nested.items():
+            for value, expected in _unshaped(row.get(name), dtype):
+                shown = f"its type, `{name_of_type(expected)}`"
+                raise InvalidError(f"{where}, column `{name}`", shorten(str(text_of(value))), shown, HINT)
+
+
+def _unshaped(value: Any, dtype: Any) -> Iterator[tuple[Any, Any]]:
+    if value is None:
+        return
+    if isinstance(dtype, pl.Struct):
+        if not isinstance(value, Mapping):
+            yield value, dtype
+            return
+        for field in dtype.fields:
+            yield from _unshaped(value.get(field.name), field.dtype)
+    elif isinstance(dtype, pl.List | pl.Array):
+        if not isinstance(value, list):
+            yield value, dtype
+            return
+        for each in value:
+            yield from _unshaped(each, dtype.inner)
 
 
 def _parts_of(value: Any, path: str) -> Iterator[tuple[str, Any]]:

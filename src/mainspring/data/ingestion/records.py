@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS, expect_kinds, expect_one_kind, texted
+from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS, expect_kinds, expect_one_kind, expect_shapes, texted
 from mainspring.data.ingestion.source import Reading
 from mainspring.errors import InvalidError, shorten
 
@@ -24,6 +24,7 @@ def frame_of(records: list[dict[str, Any]], origin: str, reading: Reading) -> pl
     short = {name for name, dtype in reading.types.items() if dtype == pl.Float32()} & names
     floats = [name for name in short if any(type(record.get(name)) is float for record in records)]
     overrides = dict.fromkeys(floats, pl.Float32())
+    expect_shapes(rows, reading.types)
     expect_one_kind(rows, reading.types)  # Polars would make text of them
     try:
         frame = pl.from_dicts(records, infer_schema_length=None, schema_overrides=overrides, strict=True)
