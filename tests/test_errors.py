@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,6 +42,11 @@ def test_a_long_value_is_shortened_to_one_line() -> None:
     text = str(errors.InvalidError("path", "line\n" * 1000, "short"))
     assert len(text) < 200
     assert "\n" not in text
+
+
+def test_the_path_of_a_file_is_whole() -> None:
+    path = Path("/folder" * 40)
+    assert f"`{path}`" in str(errors.InvalidError("data", path, "short"))
 
 
 def test_a_lost_lease_is_no_reason_to_try_again() -> None:

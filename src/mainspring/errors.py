@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import PurePath
 
 
 class MainspringError(Exception):
@@ -313,11 +314,13 @@ def counted(count: int, noun: str) -> str:
 
 
 def shorten(value: object, at_most: int = 80) -> str:
-    """A value as text that fits an error line.
+    """A value as text that fits an error line; the path of a file is whole, as it is of no use otherwise.
 
     >>> shorten("x" * 200, 10)
     'xxxxxxx...'
     """
+    if isinstance(value, PurePath):
+        return str(value)
     text = value if isinstance(value, str) else repr(value)
     text = " ".join(text.split())
     return text if len(text) <= at_most else text[: at_most - 3] + "..."

@@ -49,7 +49,7 @@ def read_input(data: Any, workspace: Workspace, stack: ExitStack, source: Any = 
         try:
             spool = stack.enter_context(Spool(data))
         except pl.exceptions.PolarsError as error:
-            given = str(source) if isinstance(source, Path) else "the table"
+            given = source if isinstance(source, Path) else "the table"
             said = shorten(str(error), _LONGEST)
             raise InvalidError("data", given, "a table that can be read", f"{said[:1].upper()}{said[1:]}.") from error
         return Input(spool.batches(BLOCK_ROWS), next(spool.batches(1)), spool.schema.names(), spool.rows, None)
