@@ -127,6 +127,16 @@ def wait_for(marker: Path, engine: subprocess.Popen[str]) -> list[int]:
     return [int(pid) for pid in marker.read_text().split()]
 
 
+def lapsed_run(lab: Lab) -> str:
+    """The one run there is, once nobody holds its lease any more."""
+    (run,) = [str(row[0]) for row in lab.workspace.database.query("SELECT id FROM run")]
+    until = time.monotonic() + 120  # a busy machine takes long to start a process
+    while lab.workspace.leases.held(f"run:{run}"):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return run
+
+
 @pytest.mark.parametrize("runner", ["inline", "pool"])
 def test_a_stopped_engine_is_refused_when_it_goes_on(lab: Lab, runner: str) -> None:
     marker = lab.root.parent / "marker"
@@ -136,11 +146,7 @@ def test_a_stopped_engine_is_refused_when_it_goes_on(lab: Lab, runner: str) -> N
     stopped = {process.pid, worker}
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
-    (run,) = [row[0] for row in lab.workspace.database.query("SELECT id FROM run")]
-    until = time.monotonic() + 120  # a busy machine takes long to start a process
-    while lab.workspace.leases.held(f"run:{run}"):
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    run = lapsed_run(lab)
     marker.with_name("marker.go").touch()
     taken = lab.resume(run)
     assert taken.value == "marker"
@@ -159,11 +165,7 @@ def test_nothing_that_a_stopped_step_writes_when_it_goes_on_is_kept(lab: Lab) ->
     process = lab.start(ENGINE.format(marker=str(marker), runner="inline"), MAINSPRING_LEASE_S=str(TTL_S))
     wait_for(marker, process)
     os.kill(process.pid, signal.SIGSTOP)
-    (run,) = [row[0] for row in lab.workspace.database.query("SELECT id FROM run")]
-    until = time.monotonic() + 120  # a busy machine takes long to start a process
-    while lab.workspace.leases.held(f"run:{run}"):
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    run = lapsed_run(lab)
     marker.with_name("marker.go").touch()
     lab.resume(run)
     written = outcomes(marker, os.getpid())
