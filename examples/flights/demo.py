@@ -119,6 +119,21 @@ def parted(awaited: list[Label], hour: Hour) -> tuple[list[Label], list[Label]]:
     return known, [label for label in awaited if label.known_at > hour.begins]
 
 
+def lived_through(url: str, lived: list[Hour]) -> tuple[list[float], list[str], list[Label]]:
+    """The predictions of these hours, their ids, and the labels that were sent, each when it was known."""
+    answers, predictions, awaited, sent = [], [], [], []
+    for hour in lived:
+        told(hour)
+        settled(hour)
+        known, awaited = parted(awaited, hour)
+        tell(url, known)
+        found, ids = ask(url, hour)
+        answers, predictions = answers + found, predictions + ids
+        awaited, sent = awaited + labels(hour, ids), sent + known
+    tell(url, awaited)  # and the rest of the day
+    return answers, predictions, sent + awaited
+
+
 def promoted(page: report.Page, version: ModelVersion) -> None:
     """Describe the version for those who are to decide on it, have it approved, and serve it."""
     if not (card := model_card(version)).notes:
@@ -153,24 +168,12 @@ def main() -> None:
         promoted(page, version)
         lived = hours(later, SENT)
         # The rest of the year is lived through, an hour at a time, with a clock that the requests tell.
-        mainspring("features", "materialize", "--full", "--until", f"{lived[0].begins:%Y-%m-%dT%H:%M:%S}")
-        answers, predictions, awaited, sent, before = [], [], [], [], time.perf_counter()
-        with (
-            running("features", "feed", "--follow"),
-            running("serve", ENDPOINT, "--port", "0", "--replay") as server,
-        ):
-            url = address(server)
-            for hour in lived:
-                told(hour)
-                settled(hour)
-                known, awaited = parted(awaited, hour)
-                tell(url, known)
-                found, ids = ask(url, hour)
-                answers, predictions = answers + found, predictions + ids
-                awaited, sent = awaited + labels(hour, ids), sent + known
-            tell(url, awaited)  # and the rest of the day
-            sent += awaited
-        seconds = time.perf_counter() - before
+        with running("serve", ENDPOINT, "--port", "0", "--replay") as server:
+            mainspring("features", "materialize", "--full", "--until", f"{lived[0].begins:%Y-%m-%dT%H:%M:%S}")
+            with running("features", "feed", "--follow"):
+                url, before = address(server), time.perf_counter()
+                answers, predictions, sent = lived_through(url, lived)
+                seconds = time.perf_counter() - before
     title = f"Endpoint {ENDPOINT}, which serves {version} as {TARGET}"
     flights = [flight for hour in lived for flight in hour.flights]
     report.of_the_endpoint(page, title, flights, answers, url=url, seconds=seconds)

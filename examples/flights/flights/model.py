@@ -55,16 +55,21 @@ def fit(train: pl.DataFrame, params: dict, rounds: int) -> Pipeline:
     return model
 
 
+@ms.step
+def identified(model: Pipeline) -> str:
+    """What a model is called by its content."""
+    return content_digest(model)
+
+
 @ms.step(cache=False)
-def rival(model: Pipeline) -> ModelVersion | None:
-    """Whom the model is to replace: the last champion that is another model. The registry is asked each time."""
-    digest = content_digest(model)
+def rival(content: str) -> ModelVersion | None:
+    """Whom a model is to replace: the last champion that is another one. The registry is asked each time."""
     try:
         moves = alias_history(MODEL, ALIAS)
     except NotFoundError:
         return None
     versions = (get_model_version(f"{MODEL}/{move.to_number}") for move in moves if move.to_number)
-    return next((version for version in versions if version.content_digest != digest), None)
+    return next((version for version in versions if version.content_digest != content), None)
 
 
 @ms.step

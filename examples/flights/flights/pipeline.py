@@ -2,7 +2,7 @@
 
 import mainspring as ms
 from flights.evaluation import DAYS, assess, baseline, compared, decided, examined, measured
-from flights.model import fit, registered, rival
+from flights.model import fit, identified, registered, rival
 from flights.tables import checked, ingest
 from flights.training import LATER_FROM, asked, counted, defined, known, split, told
 from flights.tuning import tuned
@@ -32,7 +32,7 @@ def main(
     usual = baseline(train, test)
     validated = assess.named("assess-validation")(model, validation, "validation")
     tested = assess.named("assess-test")(model, test, "test", DAYS)
-    comparison = compared(model, rival(model), train, test)
+    comparison = compared(model, rival(identified(model)), train, test)
     honest, fair = examined(model, test)
     gates = decided(tested, comparison, honest, fair, goal_gates())
     return {

@@ -19,6 +19,8 @@ from mainspring.models.predictor import Prediction, expect_none, plain
 from mainspring.models.records import MOST_PROBLEMS, RecordCheck
 from mainspring.models.rows import RowDecoder
 from mainspring.models.signature import Columns
+from mainspring.models.version import expect_model
+from mainspring.serving.deferred import DeferredPredictor
 from mainspring.serving.endpoint import Endpoint, EndpointStore, expect_inside
 from mainspring.serving.runtime import Runtime, expect_runtime
 from mainspring.workspace import Workspace, current_workspace
@@ -175,7 +177,7 @@ class OnlinePredictor:
 
 def load_predictor(
     given: str | Endpoint | ModelVersion, *, overrides: bool | None = None, runtime: Runtime | None = None,
-    workspace: Workspace | None = None,
+    deferred: bool = False, workspace: Workspace | None = None,
 ) -> OnlinePredictor:  # fmt: skip
     """The predictor of an endpoint, or of a model version by any reference; an endpoint is found before a model of its name.
 
@@ -183,7 +185,7 @@ def load_predictor(
     With the runtime `onnx` it is the graph that `export_onnx` made of the version, which needs neither the model's library nor
     Polars; an endpoint's is its own if none is said, a version's `native`. The model of an endpoint that is isolated, or that
     was registered with another release of its library than is here, is in a process of its own, until the predictor is closed
-    or no longer used.
+    or no longer used. If it is `deferred`, the model is loaded by the first answer, in which errors of loading are raised then.
 
     Raises:
         NotFoundError: there is no such endpoint, model, version or alias, or it has no graph.
@@ -203,8 +205,15 @@ def load_predictor(
         runtime = runtime or version.runtime
         endpoint = replace(version, runtime=runtime)
         version = get_model_version(version.version, workspace)
-    with importing_from(workspace.project.source_roots), depended_on(f"model version {version}{by}"):
-        predictor = _loaded(version, runtime or "native", endpoint, workspace)
+    runtime, asked = runtime or "native", f"model version {version}{by}"
+    with depended_on(asked):
+        expect_runtime(version, runtime, workspace)
+
+    def load() -> Predictor:
+        with importing_from(workspace.project.source_roots), depended_on(asked):
+            return _loaded(version, runtime, endpoint, workspace)
+
+    predictor = DeferredPredictor(expect_model(version)[1], version.input_kind, load) if deferred else load()
     service = service_of(version, workspace)
     if service is None:
         return OnlinePredictor(predictor)
@@ -214,7 +223,6 @@ def load_predictor(
 
 
 def _loaded(version: ModelVersion, runtime: Runtime, endpoint: Endpoint | None, workspace: Workspace) -> Predictor:
-    expect_runtime(version, runtime, workspace)
     if endpoint is not None and (endpoint.isolated or endpoint.memory_mb or runtime == "native"):
         from mainspring.serving.isolation import isolated_predictor, isolation_of
 

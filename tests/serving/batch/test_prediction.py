@@ -19,8 +19,9 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
 from mainspring.data import dataset
-from mainspring.errors import InvalidError, ModelError, NotFoundError
+from mainspring.errors import CorruptBlobError, InvalidError, ModelError, NotFoundError
 from mainspring.models import Field, Signature, export_onnx, register
+from mainspring.models.version import expect_model
 from mainspring.serving import bind, load_predictor
 from mainspring.serving.batch import BatchProgress, inputs, predict_batch
 from mainspring.workspace import Workspace, using
@@ -180,6 +181,19 @@ def test_a_second_run_predicts_the_new_rows_only(workspace: Workspace, monkeypat
     assert predict_batch("model/1", "rows", to="predictions").version == grown.version
     register(RandomForestRegressor(2, random_state=1).fit(NUMBERS.to_numpy(), TABLE["a"]), "model", signature=NUMBERS)
     assert predict_batch("model/2", "rows", to="predictions").reused == 0
+
+
+@one
+def test_a_job_whose_parts_are_all_there_loads_no_model(workspace: Workspace) -> None:
+    version = register(EXACT["forest"]()[0], "model", signature=NUMBERS)
+    made = predict_batch("model/1", TABLE, to="predictions").version
+    blob = workspace.blobs.path(expect_model(version)[0].blob)
+    blob.chmod(0o600)
+    blob.write_bytes(b"no longer the model")
+    again = predict_batch("model/1", TABLE, to="predictions")
+    assert (again.version, again.reused) == (made, TABLE.height)
+    with pytest.raises(CorruptBlobError):
+        predict_batch("model/1", TABLE[1:], to="others")
 
 
 @one

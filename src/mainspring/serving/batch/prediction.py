@@ -85,7 +85,9 @@ def predict_batch(
     workspace = workspace or current_workspace()
     with using(workspace), ExitStack() as stack:
         served, version, by = _resolved(model, runtime, workspace)
-        predictor = load_predictor(served or version, overrides=False, runtime=by.runtime, workspace=workspace)
+        predictor = load_predictor(
+            served or version, overrides=False, runtime=by.runtime, deferred=True, workspace=workspace
+        )
         stack.callback(predictor.close)
         given = read_input(data, workspace, stack, source)
         _expect_apart([to, quarantine], [given.version, *_listed(source)])

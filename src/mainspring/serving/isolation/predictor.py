@@ -8,11 +8,11 @@ from itertools import count
 from typing import Any
 
 from mainspring.artifacts.project import import_folders
-from mainspring.errors import UnsupportedError
 from mainspring.models import ModelVersion, Predictor
 from mainspring.models.predictor import Prediction
 from mainspring.models.signature import Columns, Signature
 from mainspring.models.version import expect_model
+from mainspring.serving.deferred import Absent
 from mainspring.serving.isolation.environment import Isolation
 from mainspring.serving.isolation.process import ModelProcess
 from mainspring.serving.isolation.wire import Order, asked
@@ -20,18 +20,11 @@ from mainspring.serving.runtime import Runtime
 from mainspring.workspace import Workspace
 
 
-class _Elsewhere:
-    """Stands for a model that isn't loaded here."""
-
-    def predict(self, _table: Any) -> Any:
-        raise UnsupportedError("The model is in a process of its own, which takes columns and no tables.")
-
-
 class IsolatedPredictor(Predictor):
     """Answers as the model does in its own process, which ends when this is closed or no longer used."""
 
     def __init__(self, process: ModelProcess, signature: Signature) -> None:
-        super().__init__(_Elsewhere(), signature, "columns")
+        super().__init__(Absent(), signature, "columns")
         self.process = process
         self._names = tuple(field.name for field in signature.inputs)
         self._streams = count(1)

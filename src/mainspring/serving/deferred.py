@@ -1,0 +1,50 @@
+"""A predictor that loads its model when rows are first to be answered: a job whose answers are all there loads none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import cached_property
+from typing import Any
+
+from mainspring.errors import UnsupportedError
+from mainspring.models import Predictor, Signature
+from mainspring.models.predictor import Prediction
+from mainspring.models.signature import Columns
+from mainspring.models.version import InputKind
+
+
+class Absent:
+    """Stands for a model that isn't loaded here."""
+
+    def predict(self, _table: Any) -> Any:
+        raise UnsupportedError("The model isn't loaded here; its predictor answers columns and no tables.")
+
+
+class DeferredPredictor(Predictor):
+    """Answers by the predictor that `load` gives, which is called once, by the first answer; for one thread."""
+
+    def __init__(self, signature: Signature, input_kind: InputKind, load: Callable[[], Predictor]) -> None:
+        super().__init__(Absent(), signature, input_kind)
+        self._load = load
+
+    @cached_property
+    def _loaded(self) -> Predictor:
+        return self._load()
+
+    def answer(self, columns: Columns, rows: int) -> list[Prediction]:
+        """Predictions for columns that were checked; raises what loading the model and calling it do."""
+        return self._loaded.answer(columns, rows)
+
+    def stream(self, columns: Columns) -> Generator[Any, None, None]:
+        """The parts of the answer to one row, each made when it is asked for."""
+        return self._loaded.stream(columns)
+
+    @property
+    def streams(self) -> bool:
+        """Whether the model can give its answer to a row in parts."""
+        return self._loaded.streams
+
+    def close(self) -> None:
+        """End the model's own process, if there is one by now."""
+        if "_loaded" in self.__dict__:
+            self._loaded.close()
