@@ -103,7 +103,8 @@ def test_a_numeric_goes_behind_others_only_as_it_is(workspace: Workspace, postgr
     ("given", "dtype", "value"),
     [
         ("ARRAY[1.5, NULL]::numeric(6, 2)[]", "list[decimal[6, 2]]", [Decimal("1.50"), None]),
-        ("ARRAY[]::numeric(6, 2)[]", "list[decimal[6, 2]]", []), ("ARRAY[NULL]::int8[]", "list[i64]", [None]),
+        ("ARRAY[]::numeric(6, 2)[]", "list[null]", []), ("NULL::int4[]", "list[null]", None),
+        ("ARRAY[NULL]::int8[]", "list[i64]", [None]),
         ("ARRAY[[NULL, 2.5], [3, 4]]::numeric(6, 2)[]", "list[list[decimal[6, 2]]]", [[None, 2.5], [3, 4]]),
         ("ARRAY[[1.25::numeric]]", "list[list[decimal[38, 2]]]", [[Decimal("1.25")]]),
         ("ARRAY[[1, 2], [3, NULL]]", "list[list[i32]]", [[1, 2], [3, None]]),
@@ -137,6 +138,28 @@ def test_arrays_of_several_dimensions_are_no_one_column(made: str, element: str)
     ingest(Sql(made, query=query("{{v},{NULL}}", "{}", "{}")), to="t")
     (first, *others) = dataset("t").to_polars()["x"].to_list()
     assert (len(first), first[1], others) == (2, [None], [[], [], None])
+
+
+@pytest.mark.one_backend("the source is a server")
+@pytest.mark.parametrize("declared", [{}, {"x": "list[list[i64]]"}])
+@pytest.mark.parametrize("batch_rows", [1, 2, 9])
+def test_arrays_have_the_dimensions_of_the_first_that_has_an_item(
+    made: str, declared: dict[str, str], batch_rows: int
+) -> None:
+    def given(*arrays: str | None) -> Sql:
+        rows = ", ".join(f"({n}, {each}::int4[])" for n, each in enumerate(arrays, 1))
+        return Sql(made, query=f"SELECT * FROM (VALUES {rows}) AS v(id, x)", cursor="id", batch_rows=batch_rows)
+
+    arrays = ["NULL", "'{}'", "'{{1,2}}'", "'{}'", "NULL", "'{{3}}'"]
+    values = [None, [], [[1, 2]], [], None, [[3]]]
+    done = ingest(given(*arrays), to="t", types=declared)
+    assert (dataset("t").to_polars()["x"].to_list(), done.widened) == (values, {})
+    for number in range(1, len(arrays) + 1):
+        ingest(given(*arrays[:number]), to="grown", types=declared, mode="upsert", key="id")
+    assert dataset("grown").to_polars().sort("id")["x"].to_list() == values
+    if not declared:
+        with pytest.raises(InvalidError, match=r"row (id=)?4, column `x`: .* is not .*`list\[list\[i32\]\]`.*Cast it"):
+            ingest(given("'{}'", "'{{1}}'", "NULL", "'{5}'"), to="mixed")
 
 
 @pytest.mark.one_backend("the source is a server")

@@ -154,7 +154,7 @@ def test_dates_that_were_found_in_a_block_are_looked_for_in_those_behind_it(
     monkeypatch.setattr(streams, "_READ_BYTES", 1)
     (raw / "a.csv").write_text("n,at\n1,2024-01-02\n2,2024-12-31\n3,01/02/2024\n")
     with pytest.raises(
-        InvalidError, match=r"a\.csv, column `at`: `str` is not its type .*`date`.* types={'at': 'str'}"
+        InvalidError, match=r"a\.csv, line 4, column `at`: `str` is not its type .*`date`.* types={'at': 'str'}"
     ):
         ingest(raw, to="times", dates=True)
     ingest(raw, to="times", dates=True, types={"at": "str"})
@@ -226,7 +226,9 @@ def test_numbers_that_begin_with_zeros_are_text(raw: Path, zero_led: str) -> Non
     assert dataset("numbers").to_polars()["zip"][0] == 10001.0
     (raw / "a.csv").write_text("zip\n10001\n")
     (raw / "b.csv").write_text(f"zip\n{zero_led}\n")
-    with pytest.raises(InvalidError, match=r"b\.csv, column `zip`: `str` is not its type .*types={'zip': 'str'}"):
+    with pytest.raises(
+        InvalidError, match=r"b\.csv(, line 2)?, column `zip`: `str` is not its type .*types={'zip': 'str'}"
+    ):
         ingest(raw, to="others")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mainspring.data.ingestion.alignment import MOST_DIGITS, Naming, brought, first_unfit
+from mainspring.data.ingestion.conversion import MOST_DIGITS, Naming, brought, first_unfit
 from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS, is_exact, text_of
 from mainspring.data.tables.nested import leaf_of
 from mainspring.data.tables.type_names import name_of_type
@@ -75,12 +75,16 @@ class Column:
         return found
 
     def _kept(self) -> pl.DataType | None:
-        """The type that keeps the values, as deep as they are: databases don't say how many dimensions an array has."""
+        """The type that keeps the values, as deep as they are: databases don't say how many dimensions an array has. So what
+        lists hold that are all empty is left open.
+        """
         dtype = self._decimals() or self.told
         if dtype is None or (self.told is not None and not isinstance(self.told, pl.List)):
             return dtype
         deepest, dtype = max(map(_depth, self.values), default=0), leaf_of(dtype)
-        for _ in range(max(deepest, int(self.told is not None))):
+        if self.told is not None and not any(self.values):
+            return pl.List(pl.Null())
+        for _ in range(deepest):
             dtype = pl.List(dtype)
         return dtype
 

@@ -16,7 +16,7 @@ import msgspec
 import polars as pl
 from blake3 import blake3
 
-from mainspring.data.ingestion.alignment import Naming
+from mainspring.data.ingestion.conversion import Naming
 from mainspring.data.ingestion.delimited import Delimited
 from mainspring.data.ingestion.formats import Options, options_of, part_of
 from mainspring.data.ingestion.jsonlines import json_frames

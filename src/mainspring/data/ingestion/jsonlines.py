@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from mainspring.data.ingestion.alignment import Naming
+from mainspring.data.ingestion.conversion import Naming
 from mainspring.data.ingestion.kinds import (
     ERRORS_OF_POLARS,
     Types,
