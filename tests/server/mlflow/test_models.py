@@ -144,6 +144,27 @@ def test_a_version_of_a_model_that_is_still_written_is_read_when_that_ends(
 
 
 @pytest.mark.one_backend("what is read is not of the store")
+@pytest.mark.parametrize("source", ["runs:/{run}/m", "mlflow-artifacts:/0/{run}/artifacts/m"])
+def test_files_that_come_into_a_runs_folder_later_are_the_versions_until_it_loads(
+    client: Client, workspace: Workspace, tmp_path: Path, source: str
+) -> None:
+    written, run = folder(tmp_path / "it", DecisionTreeClassifier().fit(TABLE, LATE)), client.run()
+    client.post("registered-models/create", name="late")
+    client.post("model-versions/create", name="late", source=source.format(run=run), run_id=run)
+    for name in ("input_example.json", "MLmodel", "model.skops"):
+        assert get_model_version("late/1", workspace).encoded is None
+        assert client.file("PUT", f"0/{run}/artifacts/m/{name}", (written / name).read_bytes()).status_code == 200
+    assert load_model("late/1", workspace).predict(TABLE).tolist() == LATE
+    whole = get_model_version("late/1", workspace)
+    client.file("PUT", f"0/{run}/artifacts/m/later.txt", b"more")
+    client.file("PUT", f"0/{run}/artifacts/m/MLmodel", b"other")
+    assert get_model_version("late/1", workspace) == whole
+    uri = client.get("model-versions/get-download-uri", name="late", version="1")["artifact_uri"]
+    assert whole.id in uri
+    assert sorted(RunFiles(workspace).walk(whole.id)) == ["MLmodel", "input_example.json", "model.skops"]
+
+
+@pytest.mark.one_backend("what is read is not of the store")
 def test_a_version_of_files_elsewhere_says_so(client: Client, workspace: Workspace) -> None:
     client.post("registered-models/create", name="late")
     client.post("model-versions/create", name="late", source="s3://bucket/model")
