@@ -42,6 +42,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._app, self._on_listening, self._link = app, on_listening, link
         self._leaves = False
+        app.under_way = self.server_state.tasks
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
