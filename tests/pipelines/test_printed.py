@@ -49,9 +49,9 @@ def soon(found: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def killed(lab: Lab, runner: str) -> str:
+def killed(lab: Lab, runner: str, flow: str = FLOW) -> str:
     """Run it in a process that is killed once the step has printed; gives the run."""
-    with started(lab, runner) as engine:
+    with started(lab, runner, flow) as engine:
         engine.send_signal(signal.SIGKILL)
     (run,) = RunStore(lab.workspace.database, lab.workspace.ledger).list(limit=1)
     return run.id
@@ -63,9 +63,9 @@ def workers(lab: Lab) -> list[int]:
 
 
 @contextmanager
-def started(lab: Lab, runner: str) -> Iterator[subprocess.Popen[bytes]]:
+def started(lab: Lab, runner: str, flow: str = FLOW) -> Iterator[subprocess.Popen[bytes]]:
     """A process that runs it, once the step has printed."""
-    lab.write(FLOW)
+    lab.write(flow)
     marker = lab.root.parent / "marker"
     with subprocess.Popen(
         [sys.executable, "-c", f"from flow import main; main.run(marker={str(marker)!r}, options={{'runner': {runner!r}}})"],
@@ -133,8 +133,21 @@ def test_what_a_detached_worker_printed_stays_if_it_is_killed_or_falls_silent(la
     for pid in workers(lab):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    assert [(each.state, printed(lab, each)) for each in attempts(lab, run.id)] == [
+    first, second = attempts(lab, run.id)
+    assert [(each.state, printed(lab, each)) for each in (first, second)] == [
         ("failed", "kept\n"), ("succeeded", "again\n"),
+    ]  # fmt: skip
+    assert (first.kind, first.wall_s, second.wall_s is None) == ("lost", None, False)
+
+
+@pytest.mark.one_backend("where the files of a run are is not the backends' affair")
+def test_that_an_attempt_printed_nothing_is_known_once_the_collector_removed_its_folder(lab: Lab) -> None:
+    run = killed(lab, "pool", FLOW.replace('print("kept")', "pass"))
+    collect(lab.workspace, grace_s=3600)
+    assert not (lab.workspace.scratch / run).exists()
+    assert lab.resume(run).succeeded
+    assert [(each.message, printed(lab, each)) for each in attempts(lab, run)] == [
+        ("its process is gone", ""), (None, "again\n"),
     ]  # fmt: skip
 
 

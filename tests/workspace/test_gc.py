@@ -202,8 +202,8 @@ def test_what_a_killed_script_printed_is_added_to_its_log_once(workspace: Worksp
         run = runs.create(tx, kind="script", name="trial")
         runs.update(tx, run.id, log=workspace.blobs.put(b"before\n"))
     path = workspace.scratch / run.id / "run.log"
-    path.parent.mkdir(parents=True)
     for _ in range(2):  # as if the first collector had been killed before it removed the file
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("told\n")
         collect(workspace, grace_s=3600)
         assert not path.exists()

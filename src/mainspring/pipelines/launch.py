@@ -265,7 +265,7 @@ def _finish(session: Session, run: Run, lease: Lease, state: RunState, error: st
     outputs = {}
     if state is RunState.SUCCEEDED:
         outputs = {name: engine.tasks.resolved(binding) for name, binding in session.store.outputs(run.id).items()}
-    printed = Printed({}, {}) if state is RunState.SUCCEEDED else _printed(session, run, lease)
+    printed = Printed() if state is RunState.SUCCEEDED else _printed(session, run, lease)
     with workspace.database.transaction() as tx:
         if not _still_ours(workspace, tx, lease):
             return

@@ -21,10 +21,14 @@ from mainspring.workspace import Workspace
 
 
 class Printed(msgspec.Struct, frozen=True):
-    """What is here of the open attempts of a run: logs as blobs, and where those are that are not here, by attempt."""
+    """What is here of the open attempts of a run: logs as blobs, and where those are that are not here, by attempt.
 
-    logs: dict[str, str]
-    elsewhere: dict[str, str]
+    `silent` are the attempts that printed nothing.
+    """
+
+    logs: dict[str, str] = {}
+    elsewhere: dict[str, str] = {}
+    silent: list[str] = []
 
     def drop(self) -> None:
         """Remove what is kept by now from the folders of killed detached workers; call it when the logs are named."""
@@ -38,18 +42,20 @@ def keep_printed(workspace: Workspace, store: TaskStore, run_id: str) -> Printed
     Raises:
         StorageError: a file can't be read, or a blob not be written.
     """
-    kept = Printed({}, {})
+    kept = Printed()
     for attempt in store.open_attempts(run_id):
-        path = log_file(workspace, run_id, attempt)
+        path, log = log_file(workspace, run_id, attempt), None
         if path is not None:
             log = (
                 _detached_log(path, workspace.blobs)
                 if attempt.runner == "detached"
                 else log_blob(path, workspace.blobs)
             )
-            if log is not None:
-                kept.logs[attempt.id] = log
-        elif attempt.log is None and not _was_here(workspace, run_id, attempt):
+        if log is not None:
+            kept.logs[attempt.id] = log
+        elif attempt.log is None and (path is not None or _was_here(workspace, run_id, attempt)):
+            kept.silent.append(attempt.id)
+        elif attempt.log is None:
             host, here = (owner.partition(":")[0] for owner in (attempt.worker, workspace.owner))
             kept.elsewhere[attempt.id] = "its folder on this machine is gone" if host == here else f"it ran on `{host}`"
     return kept
@@ -84,7 +90,10 @@ def log_blob(path: Path, blobs: BlobStore) -> str | None:
     """
     try:
         absorb(path, redact)
-        return blobs.put(path) if path.stat().st_size else None
+        if path.stat().st_size:
+            return blobs.put(path)
+        path.unlink()
+        return None
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -95,7 +104,8 @@ def keep_before_removal(workspace: Workspace, run_id: str) -> None:
     """Name the logs of a run that nobody drives by its open attempts: what the collector does before it tidies up."""
     store = TaskStore(workspace.database, workspace.ledger, workspace.leases)
     printed = keep_printed(workspace, store, run_id)
-    for attempt_id, log in printed.logs.items():
+    nothing = workspace.blobs.put(b"") if printed.silent else ""  # else its folder would be missed when the run goes on
+    for attempt_id, log in [*printed.logs.items(), *((each, nothing) for each in printed.silent)]:
         store.hand_in_log(attempt_id, log)
     printed.drop()
 

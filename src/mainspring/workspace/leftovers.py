@@ -44,6 +44,8 @@ def _scratch(workspace: Workspace, older_than_s: float) -> Iterator[int]:
                 yield _removed(run)
             else:
                 yield from (_removed(path) for path in list(run.iterdir()) if path.is_dir() or path.suffix == ".raw")
+                with suppress(OSError):  # a log is in it
+                    run.rmdir()
         finally:
             workspace.leases.release(lease)
 
