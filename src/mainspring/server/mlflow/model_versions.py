@@ -154,7 +154,7 @@ def add_files(records: Records, owner: str) -> None:
     """
     for version in _unread(records, f"runs:/{owner}", f"{_PROXIED}%/{owner}/artifacts"):
         known = records.files.walk(version.id)
-        files = {each.path: each for each in _files(records, *_owner(records, version.source))} | known
+        files = {each.path: each for each in _files(records, *_owner(records, version.source))} | dict(known)
         if len(files) > len(known):
             complete_version(version, files, records.workspace)
 
