@@ -189,6 +189,20 @@ def test_a_run_whose_process_may_live_is_left_alone_though_its_lease_has_lapsed(
     workspace.leases.heartbeat(lease, 60)  # it goes on
 
 
+def test_the_code_that_a_replay_runs_stays(workspace: Workspace) -> None:
+    lease = workspace.leases.claim("run:again", process_owner(), 60)
+    with workspace.database.transaction() as tx:
+        workspace.ledger.edge(tx, "then", "ran", "code-of-then")
+        workspace.ledger.edge(tx, "again", "replays", "then")
+    folder = workspace.cache / "code" / "code-of-then"
+    folder.mkdir(parents=True)
+    collect(workspace, grace_s=0, roots=[named])
+    assert folder.exists()
+    workspace.leases.release(lease)
+    collect(workspace, grace_s=0, roots=[named])
+    assert not folder.exists()
+
+
 def test_what_a_process_elsewhere_left_goes_when_its_lease_lapsed_long_ago(workspace: Workspace) -> None:
     workspace.leases.claim("run:gone", "far:boot:17:0", -3601)
     (workspace.scratch / "gone").mkdir(parents=True)

@@ -54,7 +54,10 @@ def _code(workspace: Workspace, older_than_s: float) -> Iterator[int]:
     """Folders of code and environments not used lately, unless a run that may live may start another worker in one."""
     begun = workspace.leases.names("run:")
     running = [name.removeprefix("run:") for name in begun if _may_live(workspace, name, older_than_s)]
-    used = {edge.dst for edge in workspace.ledger.edges(running) if edge.role == "ran"}
+    replayed = [
+        edge.dst for edge in workspace.ledger.edges(running) if edge.role == "replays"
+    ]  # whose code a replay runs
+    used = {edge.dst for edge in workspace.ledger.edges([*running, *replayed]) if edge.role == "ran"}
     unused = [folder for folder in _folders(workspace.cache / "code") if folder.name not in used]
     unused += [] if running else _folders(workspace.cache / "environments")
     for folder in unused:
