@@ -163,6 +163,20 @@ def test_arrays_have_the_dimensions_of_the_first_that_has_an_item(
 
 
 @pytest.mark.one_backend("the source is a server")
+@pytest.mark.parametrize("batch_rows", [1, 2, 9])
+def test_a_numeric_has_one_text_whatever_others_it_is_read_with(made: str, batch_rows: int) -> None:
+    values = "(1, 1.5), (2, 1.500), (3, 1e10), (4, NULL), (5, 0.0000001), (6, 'NaN')"
+    arrays = "CASE WHEN x <> 'NaN' THEN ARRAY[x, NULL, 2::numeric(4, 1)] END AS several, x::numeric(20, 8) AS held"
+    query = f"SELECT *, {arrays} FROM (VALUES {values}) AS v(id, x)"
+    types = {"x": "str", "several": "list[str]", "held": "str"}
+    ingest(Sql(made, query=query, batch_rows=batch_rows), to="t", types=types)
+    found = dataset("t").to_polars()
+    assert found["x"].to_list() == ["1.5", "1.500", "10000000000", None, "0.0000001", "NaN"]
+    assert found["several"][:2].to_list() == [["1.5", None, "2.0"], ["1.500", None, "2.0"]]
+    assert found["held"][:2].to_list() == ["1.50000000", "1.50000000"]
+
+
+@pytest.mark.one_backend("the source is a server")
 def test_a_text_is_no_list_of_it(made: str) -> None:
     assert read(made, "ARRAY['a']") == [["a"]]
     with pytest.raises(InvalidError, match=r"row 1, column `x`: `str` is not its type, `list\[str\]`"):

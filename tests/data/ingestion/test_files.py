@@ -783,29 +783,3 @@ def test_brackets_in_strings_and_beside_each_other_are_not_nested(raw: Path) -> 
     (raw / "a.ndjson").write_text("".join(f"{json.dumps(each)}\n" for each in records))
     ingest(raw / "a.ndjson", to="flights")
     assert dataset("flights").to_polars().to_dicts() == records
-
-
-def test_a_column_of_the_dataset_without_values_may_be_declared_of_any_type(raw: Path) -> None:
-    pl.DataFrame({"id": [1, 2], "note": pl.Series([None, None], dtype=pl.Float64)}).write_parquet(raw / "a.parquet")
-    ingest(raw, to="notes")
-    pl.DataFrame({"id": [3], "note": ["late"]}).write_parquet(raw / "b.parquet")
-    with pytest.raises(InvalidError, match=r"b\.parquet, row 1, column `note`: `late` is not its type, `f64`"):
-        ingest(raw, to="notes")
-    ingest(raw, to="notes", types={"note": "str"})
-    assert dataset("notes").to_polars().rows() == [(1, None), (2, None), (3, "late")]
-    with pytest.raises(InvalidError, match=r"types\.note: `list\[i64\]` is not the column's type"):
-        ingest(raw, to="notes", types={"note": "list[i64]"})
-
-
-def test_an_interrupted_ingest_goes_on_with_columns_that_have_no_value_yet(raw: Path) -> None:
-    for name, values in (("a", pl.Series([None], dtype=pl.Float64)), ("b", pl.Series(["x"]))):
-        pl.DataFrame({"note": values}).write_parquet(raw / f"{name}.parquet")
-
-    def stop(told: Progress) -> None:
-        if told.rows:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        ingest(raw, to="notes", progress=stop)
-    assert ingest(raw, to="notes").resumed_rows == 1
-    assert dataset("notes").to_polars()["note"].to_list() == [None, "x"]

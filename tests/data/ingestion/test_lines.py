@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -275,3 +276,13 @@ def test_blocks_end_with_records_wherever_they_are_cut(raw: Path, quote: str, mo
         monkeypatch.setattr(streams, "BLOCK_BYTES", size)
         monkeypatch.setattr(streams, "_READ_BYTES", 5)
         assert ingest(raw, to=f"cut{size}", limits=Limits(rows=20)).version == dataset("whole").latest()
+
+
+@given(st.lists(st.sampled_from(["0.1", "-2.5E-3", "1e5", "7", "null", '"0.25"', " 3.10 ", "0.10000000000000001", ""])))
+def test_decimals_of_json_have_the_digits_that_are_written(values: list[str]) -> None:
+    lines = ['{"x": 0.5, "x": 1.5}', *(f'{{"x":{each}}}' if each else '{"y": 1}\n' for each in values)]
+    types = {"x": pl.Decimal(38, 17)}
+    blocks = Blocks(io.BytesIO("\n".join(lines).encode()), "a.ndjson")
+    ((frame, _, _),) = json_frames(blocks, Reading("append", types))
+    wanted = [Decimal(each.strip().strip('"')) if each not in ("null", "") else None for each in values]
+    assert Alignment(types).take(frame, "a", sparse=True)["x"].to_list() == [Decimal("0.5"), *wanted]

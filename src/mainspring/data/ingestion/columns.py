@@ -41,6 +41,8 @@ class Column:
         is_plain = kinds <= {int, float, str, bytes}  # as SQLite has them, whose types are those of values
         if Decimal in kinds and wanted is not None and wanted.is_float():
             return self._floats(wanted)
+        if wanted is not None and leaf_of(wanted) == pl.String() and self._holds_decimals():
+            return Column(self.name, [_texted(value) for value in self.values], None, self.named).series(wanted)
         by_digits = isinstance(wanted, pl.Decimal | pl.Float32 | pl.String) and bytes not in kinds
         if is_plain and by_digits and kinds & {int, float} and self.told is None:
             own = pl.Series(
@@ -123,8 +125,7 @@ class Column:
 
     def _decimals(self) -> pl.DataType | None:
         """The type that keeps all digits of decimals, also of those in lists; None if there are none."""
-        sample = next((value for value in self.values if next(_leaves(value), None) is not None), None)
-        if not isinstance(next(_leaves(sample), None), Decimal):
+        if not self._holds_decimals():
             return None
         scale = whole = 0
         for row, value in enumerate(self.values):
@@ -143,6 +144,9 @@ class Column:
                     raise self._misfit(row, expected, "Round it in the query, or cast it to text.", each)
         return self.told or pl.Decimal(MOST_DIGITS, scale)
 
+    def _holds_decimals(self) -> bool:
+        return isinstance(next((each for value in self.values for each in _leaves(value)), None), Decimal)
+
     def _path(self, row: int) -> str:
         return f"{self.named(row)}, column `{self.name}`"
 
@@ -158,6 +162,13 @@ def _leaves(value: Value) -> Iterator[Value]:
             yield from _leaves(each)
     elif value is not None:
         yield value
+
+
+def _texted(value: Value) -> Value:
+    """A decimal, or each of lists of them, by its own digits, whatever others of its batch have."""
+    if isinstance(value, list):
+        return [_texted(each) for each in value]
+    return format(value, "f") if isinstance(value, Decimal) else value
 
 
 def _depth(value: Value) -> int:
