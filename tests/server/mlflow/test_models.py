@@ -62,6 +62,16 @@ def test_the_latest_versions_come_in_the_order_of_their_stages_first_versions(cl
     assert [(each["version"], each["current_stage"]) for each in found] == [("3", "None"), ("2", "Staging")]
 
 
+@pytest.mark.one_backend("the order is made of what a store gives")
+def test_versions_of_a_model_that_was_renamed_are_those_that_changed_last(client: Client, registered: str) -> None:
+    client.post("registered-models/create", name="other")
+    client.post("model-versions/create", name="other", source="models:/iris/1")
+    client.post("registered-models/rename", name=registered, new_name="flowers")
+    found = client.get("model-versions/search")["model_versions"]
+    assert [each["name"] for each in found] == ["flowers", "other"]
+    assert found[0]["last_updated_timestamp"] >= found[1]["last_updated_timestamp"]
+
+
 @pytest.mark.one_backend("texts are those of errors")
 def test_errors_speak_of_registered_models_which_clients_of_prompts_read_as_prompts(client: Client) -> None:
     missing = client.get("registered-models/get", name="nobody")
