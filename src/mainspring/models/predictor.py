@@ -23,7 +23,11 @@ from mainspring.models.version import InputKind, ModelVersion, expect_model
 from mainspring.store import BlobStore
 from mainspring.workspace import Workspace, current_workspace
 
-_NUMBERS = {f"{kind}{size * 8}": f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)} | {"f32": "f4", "f64": "f8"}
+_NUMBERS = {f"{kind}{size * 8}": f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)} | {
+    "f16": "f2",
+    "f32": "f4",
+    "f64": "f8",
+}
 _FEW = 64  # answers whose values are looked at faster one by one
 Prediction = float | int | str | bool | dict[str, float]
 
