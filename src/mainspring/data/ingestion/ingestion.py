@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from mainspring.data._store import DatasetStore
 from mainspring.data.commit import commit_draft
-from mainspring.data.ingestion._store import Cursor, IngestStore, list_stored
+from mainspring.data.ingestion._store import Cursor, IngestStore, StagedRows, list_staged, list_stored
 from mainspring.data.ingestion.alignment import Alignment, declared_types
 from mainspring.data.ingestion.draft import StagedDraft
 from mainspring.data.ingestion.opening import as_source
@@ -360,6 +360,11 @@ def _once(sources: Sequence[Source]) -> tuple[Source, ...]:
 def list_cursors(name: str = "", workspace: Workspace | None = None) -> list[Cursor]:
     """How far each source was read into a dataset, or into any."""
     return list_stored((workspace or current_workspace()).database, name)
+
+
+def list_uncommitted(name: str = "", workspace: Workspace | None = None) -> list[StagedRows]:
+    """What ingests into a dataset, or into any, have read that isn't committed: those that run, or were interrupted."""
+    return list_staged((workspace or current_workspace()).database, name)
 
 
 def forget_cursor(name: str, source: Any, workspace: Workspace | None = None, **options: Any) -> None:

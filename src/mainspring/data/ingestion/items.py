@@ -255,12 +255,14 @@ class _ItemReading:
 
                 self.parts.add(first_sheet(path, self.item.uri))
             read = {each[part]["digest"]: each[part]["rows"] for each in before for part in self.parts if part in each}
-            if not any(read.values()):
+            if not read:
                 return ""
             digest = blob_digest(path)
         if digest in read:
             self._rows = read[digest]
             return digest
+        if not any(read.values()):
+            return ""
         if self.reading.is_resumed:
             raise StaleState  # the rows of it may be staged only; begin from what is committed
         if self.reading.mode != "append" or self.options.changed == "again":
