@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mainspring.errors import CodecError
 from mainspring.models.onnx_nodes import Nodes
 
 # onnxruntime goes by `en_US.UTF-8` where none is named, which containers rarely have; this one every Linux has.
@@ -37,6 +38,10 @@ def by_library(scope: Any, operator: Any, container: Any) -> None:
 def _worded(scope: Any, operator: Any, container: Any) -> None:
     """Counts of words as skl2onnx makes them, but that letters and words are those of all languages, on every machine."""
     model = operator.raw_operator
+    if model.analyzer == "word" and model.ngram_range[1] > 1 and model.get_stop_words():
+        raise CodecError(
+            "A graph can't leave out stop words within several words: `ngram_range=(1, 1)` or no `stop_words`."
+        )
     is_usual = model.analyzer == "word" and model.token_pattern == _WORDS
     container.options = dict(container.options or {}) | {
         id(model): {"locale": _LOCALE} | ({"tokenexp": _WORDS_OF_RE2} if is_usual else {})
