@@ -34,7 +34,8 @@ def at(zone: str, time: dt.datetime) -> pl.Series:
         (["1.25", "2.5E+1", "150e-2", "100.100", None], pl.Decimal(10, 2), ["1.25", "25.00", "1.50", "100.10", None]),
         (["7", "1.5", "-inf"], pl.Float64(), [7.0, 1.5, float("-inf")]),
         (["2024-01-01 10:00:00"], pl.Datetime("us", NEW_YORK), ["2024-01-01 10:00:00-05:00"]),
-        (["10:00:00.123456789"], pl.Time(), ["10:00:00.123456"]),
+        (["10:00:00.123456789", "23:59"], pl.Time(), ["10:00:00.123456", "23:59:00"]),
+        (["2.0", "-12.", "+3.00", None], pl.Int8(), [2, -12, 3, None]),
     ],
 )
 def test_texts_are_parsed(texts: list[str | None], dtype: pl.DataType, values: list[Any]) -> None:

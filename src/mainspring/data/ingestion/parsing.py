@@ -19,13 +19,15 @@ def parsed(series: pl.Series, dtype: pl.DataType, *, strict: bool = True) -> pl.
     if dtype == pl.Date():
         return series.str.replace_all("/", "-", literal=True).str.to_date("%Y-%m-%d", strict=strict)
     if dtype == pl.Time():
-        return series.str.to_time("%H:%M:%S%.f", strict=strict)
+        return series.str.replace(r"^(\d\d:\d\d)$", "${1}:00").str.to_time("%H:%M:%S%.f", strict=strict)
     if dtype == pl.Boolean():
         words = {"true": True, "false": False}
         lower = series.str.to_lowercase()
         if strict:
             return lower.replace_strict(words, return_dtype=pl.Boolean())
         return lower.replace_strict(words, default=None, return_dtype=pl.Boolean())
+    if dtype.is_integer():  # as pandas writes whole numbers of a column with nulls
+        series = series.str.replace(r"^([+-]?\d+)\.0*$", "${1}")
     return series.cast(dtype, strict=strict)
 
 
