@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -189,9 +188,29 @@ def running(case: Case, place: Path) -> Iterator[tuple[int, psutil.Process]]:
         asyncio.run(answered(case, port, process, place / "server.log"))
         yield port, psutil.Process(process.pid)
     finally:
-        with suppress(ProcessLookupError):  # it ended by itself, as is told
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a server and whatever it started, in whichever groups and sessions that is."""
+    killed: set[psutil.Process] = set()
+    while left := {each for each in started_by(process.pid) if each not in killed}:
+        for each in left:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        killed |= left
+    process.wait()
+    psutil.wait_procs([*killed], READY_S)
+
+
+def started_by(pid: int) -> set[psutil.Process]:
+    """A process, its children with theirs, and those of its session that lost their parents, with theirs."""
+    found = set()
+    for each in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, ProcessLookupError, PermissionError):
+            if each.pid == pid or os.getsid(each.pid) == pid:
+                found |= {each, *each.children(recursive=True)}
+    return found
 
 
 async def answered(case: Case, port: int, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -78,6 +78,9 @@ SETTINGS = {
             60.0,
             "how often a server looks for closed logs to compact, in seconds; 0 for never",
         ),
+        Setting(
+            "serve_drain_s", float, 30.0, "how long a server that stops waits for requests that were begun, in seconds"
+        ),
         Setting("serve_token", str, "", "secret reference to the token that requests must bear; needed off loopback"),
         Setting(
             "serve_authentication", str, "token", "who admits requests: token, or platform, one in front of the server"

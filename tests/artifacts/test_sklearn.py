@@ -18,6 +18,7 @@ from sklearn.ensemble import (
     StackingClassifier,
     VotingClassifier,
 )
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, make_scorer
@@ -64,6 +65,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "selection": lambda: fit(make_pipeline(SelectKBest(k=2), SVC())),
     "voting": lambda: fit(VotingClassifier([("a", LogisticRegression()), ("b", GaussianNB())], voting="soft")),
     "stacking": lambda: fit(StackingClassifier([("a", LogisticRegression()), ("b", GaussianNB())], cv=2)),
+    "words": lambda: TfidfVectorizer(stop_words=["the", "a"]).fit(["the good", "a bad"]),
     "unfitted": LogisticRegression,
 }
 

@@ -214,7 +214,7 @@ def test_a_leaf_has_the_same_meaning_wherever_it_is_shared() -> None:
         (object(), "builtins.object"),
         ([1, object()], r"\$\[1\]"),
         ({"a": [1, lambda: 0]}, r"\$\.a\[1\].*function"),
-        (defaultdict(int), "defaultdict"),
+        (defaultdict(int), r"defaultdict`\. Return `dict\(…\)` of it"),
         (Fit("a", 1.0, object()), r"\$\.table"),
         ({np}, "module"),
         ([np.longdouble(1)], r"\$\[0\].*longdouble"),

@@ -72,6 +72,14 @@ def test_runs_and_experiments_are_deleted_and_restored(call: Call, ids: list[str
 
 
 @pytest.mark.one_backend("the command line calls what other tests run on both")
+def test_a_run_that_goes_on_is_not_deleted(call: Call, ids: list[str], tmp_path: Path) -> None:
+    with Workspace.open(tmp_path) as workspace, start_run("now", workspace=workspace):
+        assert "now" in call("runs", "delete", ids[0], "latest", "--json", status=1)["error"]["message"]
+    assert len(call("runs", "--json")["runs"]) == 3
+    assert call("runs", "delete", "latest").startswith("Deleted now")
+
+
+@pytest.mark.one_backend("the command line calls what other tests run on both")
 def test_the_run_that_was_deleted_last_is_the_latest_to_restore_and_what_changes_nothing_says_so(
     call: Call, ids: list[str]
 ) -> None:

@@ -90,7 +90,7 @@ def test_a_killed_attempt_is_interrupted_and_keeps_its_log(killed: Path) -> None
 def test_what_a_lost_attempt_printed_elsewhere_is_said(killed: Path) -> None:
     (killed / ".mainspring" / "scratch").rename(killed / "elsewhere")
     resumed = mainspring("resume", "latest", cwd=killed)
-    assert "had printed is not here: they ran on" in resumed.stderr + resumed.stdout
+    assert "had printed is not here: its folder on this machine is gone" in resumed.stderr + resumed.stdout
     assert "what it printed is not here" in called("logs", "latest", "work", "--attempts", cwd=killed)
 
 

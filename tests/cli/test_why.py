@@ -97,6 +97,13 @@ def test_a_step_that_is_gone_is_named(short: Path) -> None:
     assert mainspring("why", "s", cwd=short).stdout.splitlines()[-1].split()[0] == "gone"
 
 
+@pytest.mark.parametrize("word", ["pipe.py", "pipe.py:main", "none.py"])
+def test_of_a_file_it_says_which_command_tells(short: Path, word: str) -> None:
+    told = mainspring("why", word, cwd=short)
+    assert (told.exit_code, told.stdout) == (1, "")
+    assert f"`mainspring run {word} --dry-run` says why" in told.stderr
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

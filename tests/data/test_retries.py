@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mainspring.data import check, dataset
+from mainspring.data import DatasetVersion, check, dataset
 from mainspring.errors import InvalidError
-from mainspring.ledger import within_task
+from mainspring.ledger import close_scope, open_scope, within_task
 from mainspring.workspace import Workspace, using
 
 
@@ -172,6 +172,35 @@ def test_rows_that_were_set_apart_are_there_once(attempt: Tries, workspace: Work
         assert (version.number, names(), names("apart")) == (1, "a", "x")
     with pytest.raises(InvalidError, match="unique"):
         table.append(rows("a"), checks=checks, quarantine="apart")
+
+
+@pytest.mark.parametrize("first", ["run", "step"])
+@pytest.mark.parametrize("second", ["another", "run", "step"])
+def test_what_was_appended_in_a_run_of_the_step_is_the_steps(
+    attempt: Tries, workspace: Workspace, first: str, second: str
+) -> None:
+    def appended(name: str, run: str) -> DatasetVersion:
+        if run == "step":
+            return dataset("t").append(rows(name))
+        outer, inner = open_scope("outer"), open_scope(run)
+        try:
+            return dataset("t").append(rows(name))
+        finally:
+            close_scope(inner)
+            close_scope(outer)
+
+    with attempt():
+        made = [appended("a", first), appended("b", "run"), appended("a", "step")]
+    for number in range(2):
+        with attempt():
+            again = [appended("a", second), appended("b", "step"), appended("a", "run")]
+            assert [each.id for each in again] == [each.id for each in made], number
+    with within_task("task", earlier=attempt.earlier):
+        assert appended("a", second).made_by == ("task" if second == "step" else second)
+        assert dataset("t").append(rows("c")).number == 4
+    maker = {edge.role: edge.dst for edge in workspace.ledger.edges([made[0].id])}
+    assert maker == ({"made_by": "task"} if second == "step" else {"made_by": second, "made_within": "task"})
+    assert names() == "abac"
 
 
 def test_a_version_is_taken_over_once_by_processes_that_share_an_attempt(attempt: Tries) -> None:

@@ -187,6 +187,16 @@ def test_a_base_that_is_none_is_refused_and_nothing_is_left(
     assert [path for path in tmp_path.iterdir() if "out" in path.name] == []
 
 
+def test_a_base_of_the_project_that_is_none_is_named_as_its_setting(
+    project: Workspace, quick: None, tmp_path: Path
+) -> None:
+    with Workspace.open(project.project.root, overrides={"image_base": "No Image"}) as workspace:
+        with pytest.raises(InvalidError, match=r"^image_base: `No Image` is not an image"):
+            build_image("lines", tmp_path / "out.tar", workspace=workspace)
+        with pytest.raises(InvalidError, match=r"^base: `None at all` is not an image"):
+            build_image("lines", tmp_path / "out.tar", base="None at all", workspace=workspace)
+
+
 def test_a_base_without_this_python_is_refused(
     made: Made, project: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

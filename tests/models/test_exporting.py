@@ -387,6 +387,30 @@ def test_an_mlflow_model_says_what_it_takes_and_comes_back(workspace: Workspace,
         )
 
 
+@pytest.mark.parametrize("name", ["array", "pipeline", "xgboost", "xgboost-regressor", "catboost"])
+def test_the_flavour_that_is_said_answers_as_the_version(name: str, workspace: Workspace, tmp_path: Path) -> None:
+    model, given = MODELS[name]()
+    export_model(register(model, name, signature=given), tmp_path / "out", form="mlflow")
+    assert len(read_mlmodel((tmp_path / "out/MLmodel").read_bytes()).flavours) == 2
+
+
+@pytest.mark.parametrize("name", ["zero missing", "stopping early"])
+def test_a_flavour_that_answers_otherwise_is_refused_though_the_program_answers_alike(
+    name: str, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = register(SETTINGS[name](), "settings", signature=TABLE.to_pandas(), input_example=TABLE[:2].to_pandas())
+    library = "lightgbm" if name == "stopping early" else "xgboost"
+    written = portable._FORMATS[library]
+
+    def as_if_whole(model: Any) -> Portable:
+        return msgspec.structs.replace(written(model), needs_settings=False)
+
+    monkeypatch.setitem(portable._FORMATS, library, as_if_whole)
+    with pytest.raises(CodecError, match=f"answers otherwise by MLflow's flavour `{library}`: .* The row is"):
+        export_model(version, tmp_path / "out", form="mlflow")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("name", [name for name in MODELS if name.startswith("lightgbm")])
 def test_a_model_of_lightgbm_is_a_booster_for_mlflow_and_comes_back_as_it_was(
     name: str, workspace: Workspace, tmp_path: Path

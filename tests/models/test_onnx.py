@@ -22,10 +22,15 @@ from mainspring.workspace import Workspace
 pytestmark = pytest.mark.one_backend("the registry has its own suite on both")
 
 
-def saved(path: Path, nodes: list[Any], inputs: list[Any], outputs: list[Any], *, opsets: Any = ()) -> Path:
+def graph_of(nodes: list[Any], inputs: list[Any], outputs: list[Any], *, opsets: Any = ()) -> bytes:
     graph = helper.make_graph(nodes, "g", inputs, outputs)
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), *opsets], ir_version=9)
-    path.write_bytes(made.SerializeToString())
+    found: bytes = made.SerializeToString()
+    return found
+
+
+def saved(path: Path, nodes: list[Any], inputs: list[Any], outputs: list[Any], *, opsets: Any = ()) -> Path:
+    path.write_bytes(graph_of(nodes, inputs, outputs, opsets=opsets))
     return path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -19,12 +20,17 @@ NAMES = ("mlflow-3.17", "mlserver", "bentoml")
 def test_every_server_answers_and_is_measured() -> None:
     for name in NAMES:
         environment(name)
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / "bench_servers.py"), "--small"], text=True, capture_output=True, check=False,
-        env=os.environ | {"PYTHONWARNINGS": ""}, timeout=1_500,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    measured = dict(re.findall(r"^(.+?) +([\d.]+) µs of CPU a request", done.stdout, re.MULTILINE))
+    with subprocess.Popen(
+        [sys.executable, str(ROOT / "benchmarks" / "bench_servers.py"), "--small"], text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env=os.environ | {"PYTHONWARNINGS": ""},
+    ) as measuring:  # fmt: skip
+        try:
+            told, failed = measuring.communicate(timeout=1_500)
+        except BaseException:
+            measuring.send_signal(signal.SIGINT)  # it ends the server that it runs
+            raise
+    assert measuring.returncode == 0, told + failed
+    measured = dict(re.findall(r"^(.+?) +([\d.]+) µs of CPU a request", told, re.MULTILINE))
     assert [*measured] == [
         "echo", "mainspring", "mainspring, ONNX", "mlflow models serve", "MLServer", "MLServer, batching", "BentoML",
         "BentoML, batching",

@@ -60,6 +60,7 @@ def registered():
 def logged_run():
     with ms.start_run(str(os.getpid())) as run:
         run.log_param("n", os.getpid())
+        run.log_metric("n", os.getpid())
 
 def objective(x: float):
     return x
@@ -185,10 +186,10 @@ def outcomes(marker: Path, pid: int) -> dict[str, str]:
 
 
 def whole_record(lab: Lab) -> dict[str, list[object]]:
-    """Every row of the workspace's database but the leases, of which a process that goes on lets its own run out."""
-    database = lab.workspace.database
+    """Every row of the workspace's databases but the leases, of which a process that goes on lets its own run out."""
     return {
-        table: sorted(database.query(f"SELECT * FROM {table}"), key=repr)
+        f"{table} in {database.place}": sorted(database.query(f"SELECT * FROM {table}"), key=repr)
+        for database in (lab.workspace.database, lab.workspace.metrics)
         for table in sorted(database._driver.tables() - {"lease"})
     }
 

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from mainspring.pipelines.printed import unkept
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.task import Attempt
 from mainspring.runs import RunStore
+from mainspring.store.scratch import Scratch
 from mainspring.testing.workspaces import Lab
 from mainspring.workspace import collect
 
 FLOW = """
-import time
+import os, time
 from pathlib import Path
 
-@ms.step
+@ms.step(retries=1, backoff_s=0)
 def work(marker: str):
     if Path(marker).exists():
         print("again")
         return 1
     print("kept")
-    Path(marker).touch()
+    Path(marker + ".new").write_text(f"{os.getpid()} {os.getppid()}")
+    os.rename(marker + ".new", marker)
     time.sleep(600)
 
 @ms.pipeline
@@ -43,9 +49,23 @@ def soon(found: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def killed(lab: Lab, runner: str) -> str:
+def killed(lab: Lab, runner: str, flow: str = FLOW) -> str:
     """Run it in a process that is killed once the step has printed; gives the run."""
-    lab.write(FLOW)
+    with started(lab, runner, flow) as engine:
+        engine.send_signal(signal.SIGKILL)
+    (run,) = RunStore(lab.workspace.database, lab.workspace.ledger).list(limit=1)
+    return run.id
+
+
+def workers(lab: Lab) -> list[int]:
+    """The process that the step is in and the one that started that, a detached worker."""
+    return [int(pid) for pid in (lab.root.parent / "marker").read_text().split()]
+
+
+@contextmanager
+def started(lab: Lab, runner: str, flow: str = FLOW) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that runs it, once the step has printed."""
+    lab.write(flow)
     marker = lab.root.parent / "marker"
     with subprocess.Popen(
         [sys.executable, "-c", f"from flow import main; main.run(marker={str(marker)!r}, options={{'runner': {runner!r}}})"],
@@ -54,10 +74,9 @@ def killed(lab: Lab, runner: str) -> str:
         try:
             soon(lambda: marker.exists() or engine.poll() is not None)
             assert engine.poll() is None
+            yield engine
         finally:
             engine.send_signal(signal.SIGKILL)
-    (run,) = RunStore(lab.workspace.database, lab.workspace.ledger).list(limit=1)
-    return run.id
 
 
 def attempts(lab: Lab, run: str) -> list[Attempt]:
@@ -84,7 +103,8 @@ def test_what_a_killed_attempt_printed_stays_when_the_run_goes_on(lab: Lab, runn
 
 
 @pytest.mark.one_backend("where the files of a run are is not the backends' affair")
-def test_a_resume_where_the_scratch_is_not_says_so(lab: Lab) -> None:
+@pytest.mark.parametrize("here", [True, False])
+def test_a_resume_where_the_scratch_is_not_says_so(lab: Lab, here: bool) -> None:
     notes: list[str] = []
 
     class Notes(Listener):
@@ -93,13 +113,66 @@ def test_a_resume_where_the_scratch_is_not_says_so(lab: Lab) -> None:
 
     run = killed(lab, "inline")
     lab.workspace.scratch.rename(lab.root.parent / "elsewhere")
+    if not here:
+        with lab.workspace.database.transaction() as tx:
+            tx.execute("UPDATE attempt SET worker = 'another:boot:1:1'")
     assert lab.resume(run, listener=Notes()).succeeded
     first, _ = attempts(lab, run)
-    host = first.worker.partition(":")[0]
-    assert (first.log, first.message) == (
-        None, f"its process is gone, and what it printed is not here: it ran on `{host}`",
-    )  # fmt: skip
-    assert notes == [f"what the steps that were under way had printed is not here: they ran on `{host}`"]
+    place = "its folder on this machine is gone" if here else "it ran on `another`"
+    assert (first.log, first.message) == (None, f"its process is gone, and what it printed is not here: {place}")
+    assert notes == [f"what a step that was under way had printed is not here: {place}"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_what_a_detached_worker_printed_stays_if_it_is_killed_or_falls_silent(lab: Lab, how: signal.Signals) -> None:
+    with started(lab, "detached") as engine:
+        for pid in reversed(workers(lab)):
+            os.kill(pid, how)
+        assert engine.wait(60) == 0
+    (run,) = RunStore(lab.workspace.database, lab.workspace.ledger).list(limit=1)
+    for pid in workers(lab):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    first, second = attempts(lab, run.id)
+    assert [(each.state, printed(lab, each)) for each in (first, second)] == [
+        ("failed", "kept\n"), ("succeeded", "again\n"),
+    ]  # fmt: skip
+    assert (first.kind, first.wall_s, second.wall_s is None) == ("lost", None, False)
+
+
+@pytest.mark.one_backend("where the files of a run are is not the backends' affair")
+def test_that_an_attempt_printed_nothing_is_known_once_the_collector_removed_its_folder(lab: Lab) -> None:
+    run = killed(lab, "pool", FLOW.replace('print("kept")', "pass"))
+    collect(lab.workspace, grace_s=3600)
+    assert not (lab.workspace.scratch / run).exists()
+    assert lab.resume(run).succeeded
+    assert [(each.message, printed(lab, each)) for each in attempts(lab, run)] == [
+        ("its process is gone", ""), (None, "again\n"),
+    ]  # fmt: skip
+
+
+@pytest.mark.one_backend("where the files of a run are is not the backends' affair")
+@pytest.mark.parametrize("by", ["resume", "gc"])
+def test_what_a_detached_worker_printed_outlives_it_and_its_run(
+    lab: Lab, by: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path_factory.mktemp("tmp")
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    run = killed(lab, "detached")
+    for pid in reversed(workers(lab)):
+        os.kill(pid, signal.SIGKILL)
+    soon(lambda: not lab.workspace.leases.held(f"run:{run}"))
+    Scratch().close()  # takes away what nobody needs
+    (folder,) = unkept(lab.workspace, run)
+    assert folder.is_relative_to(temporary)
+    if by == "gc":
+        collect(lab.workspace, grace_s=0)
+        assert unkept(lab.workspace, run) == []
+        assert not folder.exists()
+    assert lab.resume(run, runner="inline").succeeded
+    assert [printed(lab, each) for each in attempts(lab, run)] == ["kept\n", "again\n"]
+    assert not folder.exists()
 
 
 @pytest.mark.one_backend("where the files of a run are is not the backends' affair")

@@ -89,6 +89,21 @@ def test_only_the_successful_attempts_metrics_are_the_runs(lab: Lab, counter: st
     assert task_of(result, "flaky").child_run == child.id
 
 
+@pytest.mark.parametrize("runner", ["inline", "pool"])
+def test_points_are_kept_however_an_attempt_ends(lab: Lab, counter: str, runner: str) -> None:
+    lab.write(
+        FLOW.replace(
+            "    print(", "    inner = ms.start_run(f'inner {tries}')\n    inner.log_metric('n', tries)\n    print("
+        )
+    )
+    result = lab.run(params={"counter": counter}, runner=runner)
+    metrics, runs = Metrics(lab.workspace.metrics), RunStore(lab.workspace.database)
+    tries = result._store.attempts(task_of(result, "flaky").id)
+    assert [metrics.latest_values(each.id) for each in tries] == [{"tries": n} for n in (1.0, 2.0, 3.0)]
+    inner = sorted((run for run in runs.list() if run.kind == "script"), key=lambda run: run.name)
+    assert [metrics.latest_values(each.series) for each in inner] == [{"n": n} for n in (1.0, 2.0, 3.0)]
+
+
 def test_a_run_that_fails_raises_from_the_pipelines_own_run(lab: Lab) -> None:
     lab.write(
         """

@@ -15,8 +15,9 @@ import pytest
 
 import mainspring as ms
 from mainspring.errors import InvalidError, StorageError, WrongTypeError
-from mainspring.runs import Metric, Metrics, PointsWait, RunFiles, RunInputs, RunStore, start_run
+from mainspring.runs import Metric, Metrics, PointsDropped, PointsWait, RunFiles, RunInputs, RunStore, start_run
 from mainspring.runs.writer import PointWriter, writer_of
+from mainspring.store import Lease
 from mainspring.testing.threads import at_once
 from mainspring.testing.workspaces import Lab
 from mainspring.workspace import Workspace
@@ -97,6 +98,33 @@ def test_a_failure_is_raised_where_is_logged_next_and_the_points_wait(stubborn: 
     writer.put("s", point(1))
     writer.close()
     assert [each.step for each in stubborn.history("s", "loss")] == [0, 1]
+
+
+def test_points_of_an_attempt_that_lost_its_lease_are_dropped_which_is_told_once(workspace: Workspace) -> None:
+    leases, writer = workspace.leases, PointWriter(Metrics(workspace.metrics), workspace.database)
+    late, held = (leases.claim(name, "another:host:1:1", 0.0) for name in ("late", "held"))
+
+    def put(series: str, lease: Lease, step: int) -> None:
+        with leases.fencing(lease):
+            writer.put(series, point(step))
+
+    put("late", late, 1)
+    writer.flush()
+    leases.claim("late", "host:boot:1:1", 60.0)
+    for step in (2, 3):
+        put("late", late, step)
+        put("held", held, step)
+        writer.put("outside", point(step))
+    with pytest.warns(PointsDropped, match="lost its lease: 2 points"):
+        writer.flush()
+    put("late", late, 4)
+    with pytest.warns(PointsDropped, match="lost its lease: 1 points"):
+        writer.close()
+    steps = {
+        each: [one.step for one in Metrics(workspace.metrics).history(each, "loss")]
+        for each in ("late", "held", "outside")
+    }
+    assert (steps, writer.dropped) == ({"late": [1], "held": [2, 3], "outside": [2, 3]}, 3)
 
 
 def test_threads_lose_nothing(workspace: Workspace) -> None:

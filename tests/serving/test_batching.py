@@ -152,3 +152,28 @@ def test_whatever_a_model_raises_fails_its_call_alone(raised: BaseException, cal
         assert (one, two) == ([1], [2])
         assert isinstance(failed, RuntimeError)
         assert type(raised).__name__ in str(failed)
+
+
+@pytest.mark.parametrize(("call_s", "waits"), [(QUICK, False), (PLAIN, False), (SLOW, True)])
+def test_a_call_that_is_alone_is_answered_at_once(call_s: float, waits: bool) -> None:
+    logged: list[Any] = []
+
+    async def begun() -> None:
+        found = batcher(Model(), call_s, log=logged.extend)
+        answers = asyncio.ensure_future(found.answer({"x": [1]}, 1, "entry", is_alone=True))
+        await asyncio.sleep(0)  # the task's own turn
+        assert answers.done() is not waits
+        assert await answers == [2]
+
+    asyncio.run(begun())
+    assert logged == [("entry", [2])]
+
+
+def test_a_call_that_is_alone_waits_behind_others() -> None:
+    async def begun() -> list[Any]:
+        model = Model()
+        found = batcher(model, PLAIN)
+        await asyncio.gather(found.answer({"x": [1]}, 1), found.answer({"x": [2]}, 1, is_alone=True))
+        return model.batches
+
+    assert asyncio.run(begun()) == [2]

@@ -324,3 +324,114 @@ def test_probes_and_descriptions(asked: Asked) -> None:
     page = asked("/docs").text
     assert all(f"<h1>{name} · {name}/1</h1>" in page for name in ("line", "kinds", "late"))
     assert "http://" not in page.replace("http://127.0.0.1", "")
+
+
+EMBEDDED = Signature(
+    (
+        Field("emb", "array[f32, 4]"), Field("any", "list[f64]"), Field("half", "f16"),
+        Field("grid", "array[array[i16, 2], 3]"), Field("halves", "list[f16]"), Field("flags", "list[bool]"),
+    ),
+)  # fmt: skip
+
+
+class Held:
+    """A model that keeps what it was given."""
+
+    def predict(self, rows: list[dict[str, Any]]) -> list[float]:
+        self.given = rows
+        return [1.0] * len(rows)
+
+
+@pytest.fixture
+def embedded(workspace: Workspace) -> Asked:
+    register(LinearRegression().fit([[0.0]], [1.0]), "embedded", signature=EMBEDDED, input_kind="records")
+    bind("embedded", "embedded@production", version="embedded/1")
+    asked = Asked(ServingApp(workspace, "embedded"))
+    cast(Any, asked.app.live["embedded"].predictor.predictor).model = Held()
+    return asked
+
+
+def arrays_of(rows: int) -> dict[str, tuple[str, np.ndarray[Any, Any]]]:
+    draw = np.random.default_rng(5)
+    return {
+        "emb": ("FP32", draw.normal(size=(rows, 4)).astype("f4")), "any": ("FP64", draw.normal(size=(rows, 7))),
+        "half": ("FP16", draw.normal(size=(rows, 1)).astype("f2")),
+        "grid": ("INT16", draw.integers(-9, 9, size=(rows, 3, 2)).astype("i2")),
+        "halves": ("FP16", draw.normal(size=(rows, 2)).astype("f2")), "flags": ("BOOL", draw.normal(size=(rows, 2)) > 0),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["flat", "nested", "bytes"])
+def test_embeddings_are_tensors_with_a_dimension_of_their_own(embedded: Asked, form: str) -> None:
+    tensors, parts = [], []
+    for name, (datatype, array) in arrays_of(2).items():
+        about: dict[str, Any] = {"name": name, "shape": list(array.shape), "datatype": datatype}
+        if form == "bytes":
+            parts.append(array.tobytes())
+            tensors.append(about | {"parameters": {"binary_data_size": len(parts[-1])}})
+        else:
+            tensors.append(about | {"data": (array.ravel() if form == "flat" else array).tolist()})
+    head = json.dumps({"inputs": tensors}).encode()
+    answer = embedded(
+        "/v2/models/embedded/infer", head + b"".join(parts), inference_header_content_length=str(len(head))
+    )
+    assert answer.json()["outputs"][0]["data"] == [1.0, 1.0]
+    given = cast(Any, embedded.app.live["embedded"].predictor.predictor).model.given
+    for name, (_, array) in arrays_of(2).items():
+        wanted = array.ravel() if name == "half" else array
+        assert [row[name] for row in given] == wanted.tolist(), name
+    told = {each["name"]: (each["datatype"], each["shape"]) for each in embedded.json("/v2/models/embedded")["inputs"]}
+    assert told == {
+        "emb": ("FP32", [-1, 4]), "any": ("FP64", [-1, -1]), "half": ("FP16", [-1, 1]), "grid": ("INT16", [-1, 3, 2]),
+        "halves": ("FP16", [-1, -1]), "flags": ("BOOL", [-1, -1]),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"shape": [2, 3], "data": [0.0] * 6}, "its shape is [2, 3], expected [rows, 4]"),
+        ({"shape": [8], "data": [0.0] * 8}, "its shape is [8], expected [rows, 4]"),
+        ({"datatype": "BOOL", "data": [True] * 8}, "its datatype is BOOL, expected FP32: a number"),
+        ({"datatype": "FP64", "data": [0.0] * 5 + [1e300, 0.0, 0.0]}, "emb[1]: item 1: 1e+300 does not fit f32"),
+    ],
+)
+def test_an_embedding_that_does_not_fit_is_told(embedded: Asked, change: dict[str, Any], said: str) -> None:
+    tensors = [
+        {"name": name, "shape": list(array.shape), "datatype": datatype, "data": array.ravel().tolist()}
+        for name, (datatype, array) in arrays_of(2).items()
+    ]
+    answer = embedded.json("/v2/models/embedded/infer", {"inputs": [tensors[0] | change, *tensors[1:]]}, 422)
+    assert said in str(answer)
+
+
+def test_lists_of_several_sizes_come_as_texts_and_missing_items_as_nan(embedded: Asked) -> None:
+    tensors = [
+        {"name": name, "shape": list(array.shape), "datatype": datatype, "data": array.ravel().tolist()}
+        for name, (datatype, array) in arrays_of(2).items()
+    ]
+    tensors[0]["data"] = [None, *tensors[0]["data"][1:]]
+    tensors[1] = {"name": "any", "shape": [2, 1], "datatype": "BYTES", "data": ["[1.5]", "[2, null, 3.5]"]}
+    embedded.json("/v2/models/embedded/infer", {"inputs": tensors})
+    given = cast(Any, embedded.app.live["embedded"].predictor.predictor).model.given
+    assert [row["any"] for row in given] == [[1.5], [2.0, None, 3.5]]
+    assert given[0]["emb"][0] is None
+
+
+def test_numbers_of_sixteen_bits_are_numbers_in_every_form(workspace: Workspace) -> None:
+    table = pl.DataFrame({"a": [0.5, 1.5]}, schema={"a": pl.Float16})
+    register(LinearRegression().fit(table.cast(pl.Float64), [1.0, 2.0]), "halves", input_example=table)
+    bind("halves", "halves@production", version="halves/1")
+    asked = Asked(ServingApp(workspace, "halves"))
+    assert asked.json("/predict", {"records": [{"a": 0.5}, {"a": 1}]})["predictions"] == pytest.approx([1.0, 1.5])
+    (output,) = asked.json(
+        "/v2/models/halves/infer", {"inputs": [{"name": "a", "shape": [1, 1], "datatype": "FP16", "data": [0.5]}]}
+    )["outputs"]
+    assert output["data"] == pytest.approx([1.0])
+    (problem,) = asked.json("/predict", {"records": [{"a": 70_000.0}]}, 422)["problems"]
+    assert problem["message"] == "70000.0 does not fit f16"
+    (problem,) = asked.json("/predict", {"records": [{"a": "0.5"}]}, 422)["problems"]
+    assert problem["message"] == '"0.5" is a str, expected a number'
+    assert asked.json("/invocations", {"dataframe_split": {"columns": ["a"], "data": [[0.5]]}})[
+        "predictions"
+    ] == pytest.approx([1.0])

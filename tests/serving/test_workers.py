@@ -167,6 +167,17 @@ def test_a_server_whose_model_hangs_ends_soon_after_the_time_limit(folder: Path,
         assert said.count("hangs and is killed") == (0 if first else 1)
 
 
+@pytest.mark.slow  # processes that hang are given up after seconds
+def test_a_server_that_stops_waits_for_what_hangs_as_long_as_its_setting_says(folder: Path) -> None:
+    with served(folder, first="import os; os.environ['MAINSPRING_SERVE_DRAIN_S'] = '0'", workers=1) as running:
+        (worker,) = running.pids(1)
+        with hanging(running, -5, folder / f"hangs-{worker}"):
+            running.process.terminate()
+            _, said = running.process.communicate(timeout=15)  # the time limit is 30 s
+        assert running.process.returncode == 0
+        assert said.count("did not leave in time and is killed") == 1
+
+
 def test_a_worker_that_has_no_parent_any_more_does_nothing() -> None:
     order = Order(
         root="", settings={}, folders=[], endpoints=[], options={}, host=None, number=0, listener=-1, link=-1, figures="",

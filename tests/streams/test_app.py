@@ -79,7 +79,7 @@ def test_events_of_every_form_are_kept_and_told(running: Running) -> None:
         (400, b'{"data": {"x": NaN}}', "data.x is nan"),
         (422, b'[{"data": {}}, {"data": {}, "time": null}]', "[1].time: `None`"),
         (422, b'{"x": 1}', "[0].x: `1` is not a field of an event"),
-        (422, b'{"time": 1795286135540752000, "data": {}}', "[0].time: `1795286135540752000` is not microseconds"),
+        (422, b'{"time": 1795286135, "data": {}}', "The unit of a number can't be told"),
         (422, b'[{"data": {}}, {"id": "a\\u0000b", "data": {}}]', "[1].id"),
         (413, b" " * 100_001, "larger than 100,000 bytes"),
     ],

@@ -51,13 +51,14 @@ def test_what_is_left_out_is_made() -> None:
         ({"id": "a", "data": {}, "time": None}, "[0].time: `None` is a NoneType, expected a time"),
         ({"id": "a", "data": {}, "time": "soon"}, "[0].time: `soon` is not a time"),
         ({"id": "a", "data": {}, "time": 1.5}, "[0].time: `1.5` is a float"),
+        ({"id": "a", "data": {}, "time": 1_790_000_000}, "[0].time: `1790000000` is an int"),
         ({"id": "a", "data": {}, "time": True}, "[0].time: `True` is a bool"),
         ({"id": "a", "dta": {}}, "[0].dta: `{}` is not a field of an event: id, time, data, type. Nearest: data."),
         (CLOUD | {"specversion": "0.3"}, "[0].specversion: `0.3` is not 1.0"),
         (CLOUD | {"source": ""}, "[0].source: `` is a str, expected text"),
         (CLOUD | {"data_base64": "AA=="}, "[0].data_base64: `AA==` is not data as a JSON object"),
     ],
-    ids=range(15),
+    ids=range(16),
 )
 def test_what_is_wrong_is_said_with_its_path(record: Any, problem: str) -> None:
     events, problems = events_of([record, {"data": {}}])

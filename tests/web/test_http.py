@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from mainspring.web.http import Exchange
 from mainspring.web.server import serve_aside
 from tests.web.test_app import Echo
 
@@ -146,3 +152,74 @@ def test_offers_of_another_protocol_are_not_taken_and_cost_no_body(place: Place,
 
 def answers(told: bytes) -> list[bytes]:
     return [b"HTTP/1.1 200" + each for each in told.split(b"HTTP/1.1 200")[1:]]
+
+
+def test_a_long_head_behind_another_request_is_a_431(place: Place) -> None:
+    first = HEAD + b"Content-Length: 3\r\n\r\n[1]"
+    for cut in (len(first), len(first) + 40_000):
+        sent = first + HEAD + b"X-Long: " + b"a" * 70_000 + b"\r\n\r\n"
+        assert b" 431 " in place.told(sent[:cut], sent[cut:])
+
+
+def test_a_connection_that_is_silent_after_its_answer_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mainspring.web.server._KEEP_ALIVE_S", 0.05)
+    with serve_aside(Echo()) as address:
+        url = urlsplit(address)
+        answer = Place(url.hostname or "", url.port or 0).told(HEAD + b"Content-Length: 3\r\n\r\n[1]")
+    assert answer.endswith(b"[1]")
+    assert b"connection: close" not in answer
+
+
+class Wire:
+    """A transport, a gate of writes and a log, which keep what comes."""
+
+    write_paused = False
+
+    def __init__(self) -> None:
+        self.written, self.is_closed = b"", False
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+async def sent_by(kind: Any, method: str, keep_alive: bool, messages: list[Any]) -> Any:
+    wire, ended = Wire(), []
+    made = kind(
+        {"method": method}, wire, wire, logging.getLogger(), logging.getLogger(), False, [(b"date", b"today")],
+        asyncio.Event(), False, keep_alive, lambda: ended.append(True),
+    )  # fmt: skip
+    failure = None
+    try:
+        for message in messages:
+            await made.send(message)
+    except RuntimeError as error:
+        failure = str(error)
+    return failure, wire.is_closed, made.response_complete, made.message_event.is_set(), ended, wire.written
+
+
+HEADERS = [
+    (b"content-length", b"3"), (b"content-length", b"4"), (b"content-type", b"text/plain"), (b"connection", b"close"),
+    (b"connection", b"keep-alive"), (b"x-id", b"7"), (b"transfer-encoding", b"chunked"), (b"x-name", "Zoë".encode()),
+    (b"x-split", b"a\r\nx-more: b"), (b"x-null", b"\0"), (b"Content-Length", b"3"),
+]  # fmt: skip
+
+
+@given(
+    method=st.sampled_from(["GET", "HEAD", "POST"]),
+    keep_alive=st.booleans(),
+    headers=st.lists(st.sampled_from(HEADERS), max_size=4),
+    parts=st.lists(st.sampled_from([b"", b"abc", b"a"]), max_size=3),
+)
+def test_an_answer_is_what_uvicorn_makes_of_it(
+    method: str, keep_alive: bool, headers: list[tuple[bytes, bytes]], parts: list[bytes]
+) -> None:
+    messages: list[Any] = [{"type": "http.response.start", "status": 200, "headers": headers}]
+    messages += [{"type": "http.response.body", "body": part, "more_body": True} for part in parts[:-1]]
+    messages += [{"type": "http.response.body", "body": part} for part in parts[-1:]]
+    *ours, written = asyncio.run(sent_by(Exchange, method, keep_alive, messages))
+    *theirs, expected = asyncio.run(sent_by(RequestResponseCycle, method, keep_alive, messages))
+    assert ours == theirs or not parts  # a head alone is kept back
+    assert written == expected or not parts

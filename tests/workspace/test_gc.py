@@ -189,6 +189,20 @@ def test_a_run_whose_process_may_live_is_left_alone_though_its_lease_has_lapsed(
     workspace.leases.heartbeat(lease, 60)  # it goes on
 
 
+def test_the_code_that_a_replay_runs_stays(workspace: Workspace) -> None:
+    lease = workspace.leases.claim("run:again", process_owner(), 60)
+    with workspace.database.transaction() as tx:
+        workspace.ledger.edge(tx, "then", "ran", "code-of-then")
+        workspace.ledger.edge(tx, "again", "replays", "then")
+    folder = workspace.cache / "code" / "code-of-then"
+    folder.mkdir(parents=True)
+    collect(workspace, grace_s=0, roots=[named])
+    assert folder.exists()
+    workspace.leases.release(lease)
+    collect(workspace, grace_s=0, roots=[named])
+    assert not folder.exists()
+
+
 def test_what_a_process_elsewhere_left_goes_when_its_lease_lapsed_long_ago(workspace: Workspace) -> None:
     workspace.leases.claim("run:gone", "far:boot:17:0", -3601)
     (workspace.scratch / "gone").mkdir(parents=True)
@@ -202,8 +216,8 @@ def test_what_a_killed_script_printed_is_added_to_its_log_once(workspace: Worksp
         run = runs.create(tx, kind="script", name="trial")
         runs.update(tx, run.id, log=workspace.blobs.put(b"before\n"))
     path = workspace.scratch / run.id / "run.log"
-    path.parent.mkdir(parents=True)
     for _ in range(2):  # as if the first collector had been killed before it removed the file
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("told\n")
         collect(workspace, grace_s=3600)
         assert not path.exists()

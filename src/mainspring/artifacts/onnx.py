@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -16,6 +17,8 @@ _TYPES = {
     "tensor(float)": "f4", "tensor(double)": "f8", "tensor(int64)": "i8", "tensor(int32)": "i4", "tensor(bool)": "?",
     "tensor(string)": "O",
 }  # fmt: skip
+
+_NO_LOCALE = re.compile(r"Failed to construct locale with name:\s*([\w.@-]+?)(?=:|\s|$)")
 
 
 class Port(NamedTuple):
@@ -54,7 +57,7 @@ class OnnxModel:
         try:
             return onnxruntime.InferenceSession(self.data, options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            raise CodecError(f"onnxruntime can't load the graph: {shorten(str(error), 400)}") from error
+            raise CodecError(_unloadable(str(error))) from error
 
     @cached_property
     def inputs(self) -> tuple[Port, ...]:
@@ -84,6 +87,18 @@ class OnnxModel:
             only = self.inputs[0]
             fed = {only.name: np.asarray(table).astype(only.dtype or "f4", copy=False)}
         return self._session.run([output], fed)[0]
+
+
+def _unloadable(told: str) -> str:
+    """Why onnxruntime can't load a graph; of a locale that isn't here, what to do, too."""
+    missing = _NO_LOCALE.search(told)
+    if missing is None:
+        return f"onnxruntime can't load the graph: {shorten(told, 400)}"
+    return (
+        f"The graph makes letters small or great by the locale `{missing[1]}`, which isn't installed here. Install it (on "
+        f"Debian and Ubuntu the package `locales`, then `localedef -i en_US -f UTF-8 en_US.UTF-8`), or name one that every "
+        'Linux has in its nodes `StringNormalizer`: the attribute locale="C.UTF-8".'
+    )
 
 
 def _shaped(values: Sequence[Any], port: Port) -> Any:

@@ -175,6 +175,11 @@ def no_codec(value: object) -> str:
     if isinstance(value, (Generator, AsyncGenerator)):
         name = getattr(value, "__qualname__", cls.__qualname__)
         return f"`{name}` is a generator. A step returns, it doesn't yield: return a value, or `list(…)` of what it yields."
+    if isinstance(value, dict):
+        return (
+            f"No codec takes a value of type `{cls.__module__}.{cls.__qualname__}`. Return `dict(…)` of it, or register a"
+            " codec for the type: `mainspring.artifacts.register(MyCodec())`."
+        )
     return (
         f"No codec takes a value of type `{cls.__module__}.{cls.__qualname__}`. Return a table, array, model, path, "
         "dataclass or plain Python value instead, or register a codec for the type: "

@@ -30,6 +30,10 @@ from mainspring.errors import CodecError, MissingExtraError, shorten
 # skops asks scikit-learn for all its estimators, which imports its adapter of PyTorch on the way: 1.5 s, 180 MB.
 _TORCH = "sklearn.externals.array_api_compat.torch"
 
+# What holds an address in the memory of the process: of the stop words that a vectorizer of texts has looked through, so that
+# it looks again when it is loaded.
+_ADDRESSES = ("_stop_words_id",)
+
 # What skops doesn't trust by itself though scikit-learn's own estimators hold it, found by fitting and dumping every one
 # of them. Keyed by the first scikit-learn version that a list is for.
 _ALLOWED: dict[tuple[int, int], frozenset[str]] = {
@@ -290,6 +294,8 @@ class _Renumbered:
         return made
 
     def _item(self, key: str, item: Any) -> Any:
+        if key in _ADDRESSES and isinstance(item, dict):
+            item = {**item, "content": "0"}
         return self.files.get(item, item) if key == "file" and isinstance(item, str) else self.node(item)
 
     def _id(self, node: dict[str, Any]) -> int:

@@ -127,29 +127,30 @@ def _interrupted(workspace: Workspace) -> list[Run]:
     return [run for run in running if store.shown_state(run, workspace.leases) is RunState.INTERRUPTED]
 
 
-def _with_only_copies(workspace: Workspace) -> list[Run]:
-    """The interrupted runs of which the scratch folder alone has what they printed."""
+def _with_only_copies(workspace: Workspace) -> dict[Path, set[str]]:
+    """The folders that alone have what interrupted runs printed, with those runs: the scratch folder, and those of workers."""
     from mainspring.pipelines.printed import unkept
     from mainspring.runs.printed import LOG_NAME
 
-    return [
-        run
-        for run in _interrupted(workspace)
-        if unkept(workspace, run.id) or (workspace.scratch / run.id / LOG_NAME).exists()
-    ]
+    found: dict[Path, set[str]] = {}
+    for run in _interrupted(workspace):
+        own = workspace.scratch / run.id
+        for folder in [*unkept(workspace, run.id), *([own] if (own / LOG_NAME).exists() else [])]:
+            found.setdefault(workspace.scratch if folder == own else folder, set()).add(run.id)
+    return found
 
 
 def _folders(workspace: Workspace) -> Iterator[Finding]:
     cache = workspace.cache
     yield Finding("cache", True, f"{cache}, {text.size(_size(cache))}: safe to delete at any time")
+    only = _with_only_copies(workspace)
+    for folder, runs in only.items():
+        held = f"{folder}, {text.size(_size(folder))}"
+        told = f"{held}: nothing else has what {text.counted(len(runs), 'interrupted run')} printed"
+        yield Finding("scratch", True, told, "`mainspring gc` keeps that with the runs; then it is safe to delete.")
     scratch = workspace.scratch
-    if scratch.is_dir() and any(scratch.iterdir()):
-        held = f"{scratch}, {text.size(_size(scratch))}"
-        if runs := _with_only_copies(workspace):
-            told = f"{held}: nothing else has what {text.counted(len(runs), 'interrupted run')} printed"
-            yield Finding("scratch", True, told, "`mainspring gc` keeps that with the runs; then it is safe to delete.")
-        else:
-            yield Finding("scratch", True, f"{held}: safe to delete while nothing runs")
+    if scratch not in only and scratch.is_dir() and any(scratch.iterdir()):
+        yield Finding("scratch", True, f"{scratch}, {text.size(_size(scratch))}: safe to delete while nothing runs")
     kept = [place for place in (workspace.database.place, workspace.blobs.place) if place.startswith("/")]
     if kept:
         yield Finding("state", True, f"{' and '.join(kept)}: never delete or edit these by hand")

@@ -8,6 +8,7 @@ import click
 
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
+from mainspring.errors import ConflictError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 def delete(invocation: Invocation, names: tuple[str, ...]) -> None:
     """Hide runs, and those of their steps, until they are restored. `runs list --deleted` lists them."""
     store = _store(invocation)
-    _change(invocation, [store.get(name) for name in names], store.delete, "Deleted", "was deleted already")
+    found = [store.get(name) for name in names]
+    for run in found:
+        _expect_ended(invocation, store, run)
+    _change(invocation, found, store.delete, "Deleted", "was deleted already")
 
 
 @click.command(cls=Command)
@@ -61,6 +65,16 @@ def _change(
     lines += [f"{_named(run)} {otherwise}." for run in old]
     document = {"runs": [run.id for run in new], "unchanged": [run.id for run in old]}
     invocation.show(document, "\n".join(lines))
+
+
+def _expect_ended(invocation: Invocation, store: RunStore, run: Run) -> None:
+    from mainspring.runs import RunState
+    from mainspring.runs.run import CLIENT_KIND
+
+    # Whether a client of MLflow still works on its run isn't known here.
+    if run.kind != CLIENT_KIND and store.shown_state(run, invocation.workspace.leases) is RunState.RUNNING:
+        pipelines = f" `mainspring cancel {text.short(run.id)}` stops it." if run.kind == "pipeline" else ""
+        raise ConflictError(f"The run {_named(run)} is running; it can be deleted when it has ended.{pipelines}")
 
 
 def _named(run: Run) -> str:

@@ -180,7 +180,7 @@ def touched(workspace: Workspace, node_id: str) -> tuple[list[dict[str, Any]], l
     """The records (dataset and model versions) that a task or script read, and those that it made, as lineage nodes."""
     ledger = workspace.ledger
     read = [edge.dst for edge in ledger.edges([node_id]) if edge.role == "reads"]
-    made = [edge.src for edge in ledger.edges([node_id], "down") if edge.role == "made_by"]
+    made = [edge.src for edge in ledger.edges([node_id], "down") if edge.role in ("made_by", "made_within")]
     nodes = ledger.nodes({*read, *made})
     first, second = ([nodes[id_] for id_ in dict.fromkeys(ids) if id_ in nodes] for ids in (read, made))
     return (

@@ -21,6 +21,7 @@ _INDEX = re.compile(r"\[(\d+)\](?=[^\[\]]*$)")
 # Roles are named from what was made to what it was made from; the second word is the way back.
 _WORDS = {
     "made_by": ("made by", "made"),
+    "made_within": ("made within", "made"),
     "answered_by": ("answered by", "answered"),
     "uses": ("uses", "used by"),
     "checkpoint_of": ("checkpoint of", "kept the checkpoint"),

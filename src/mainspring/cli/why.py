@@ -9,6 +9,7 @@ import click
 
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
+from mainspring.errors import InvalidError
 
 if TYPE_CHECKING:
     from mainspring.pipelines.why import Present, Reason
@@ -38,6 +39,9 @@ def why(invocation: Invocation, words: tuple[str, ...]) -> None:
 
     if len(words) > 2:
         raise click.UsageError(f"`{words[2]}` is one word too many.")
+    if words and words[0].partition(":")[0].endswith(".py"):
+        hint = f"`mainspring run {words[0]} --dry-run` says why the steps of a file would run."
+        raise InvalidError("run or step", words[0], "the name of one, or the id of a run", hint)
     name = words[0] if words and (len(words) == 2 or _is_run(words[0])) else ""
     step = words[-1] if words and not (name and len(words) == 1) else None
     workspace = invocation.workspace

@@ -13,7 +13,7 @@ from mainspring.artifacts.paths import stored_blob
 from mainspring.artifacts.record import ArtifactStore
 from mainspring.data.version import DatasetVersion, Source, version_from_row
 from mainspring.errors import InvalidError, NotFoundError, close_names
-from mainspring.ledger import Ledger, current_actor, current_task, new_id
+from mainspring.ledger import Ledger, current_actor, current_scope, current_task, new_id
 from mainspring.store import Database, Transaction, batches
 
 MIGRATIONS = [
@@ -47,7 +47,7 @@ _BLOBS_OF = (
     " WHERE dataset = ?"
 )
 _SHORTEST_PREFIX = 6
-_CONFIRMED, _MADE = "confirmed_by", "made_by"
+_CONFIRMED, _MADE, _WITHIN = "confirmed_by", "made_by", "made_within"
 _HOMES_OF_STATE = ("mainspring.data.ingestion._store",)
 """Modules that keep something by a dataset's name, found by theirs: they stand on this one. Each has `forgetting(database)` and
 `replacing(database)`."""
@@ -162,8 +162,8 @@ class DatasetStore:
         return [version_from_row(row) for row in made], [each for each in same if each and each.dataset == name]
 
     def made_by(self, makers: Iterable[str]) -> dict[str, str]:
-        """What tasks, or attempts that were set aside, made, each with its maker, both by their nodes."""
-        return {edge.src: edge.dst for edge in self.ledger.edges(makers, "down") if edge.role == _MADE}
+        """What tasks, or attempts that were set aside, made, in runs of theirs too, each with its maker, by their nodes."""
+        return {edge.src: edge.dst for edge in self.ledger.edges(makers, "down") if edge.role in (_MADE, _WITHIN)}
 
     def numbers(self, name: str, ids: Iterable[str]) -> dict[int, str]:
         """Those among these ids that are versions of a dataset, by number, in order."""
@@ -371,16 +371,19 @@ class DatasetStore:
         return write
 
     def taking_over(self, version: DatasetVersion, attempt: str, head: DatasetVersion) -> Write:
-        """What records that the task at work made a version which an earlier attempt of it did.
+        """What records that the task or run at work made a version which an earlier attempt of the task did.
 
         It gives None if the head is another by now, or the attempt's version was taken over already.
         """
-        task = current_task() or ""
+        taken = msgspec.structs.replace(version, made_by=current_task())
 
         def write(tx: Transaction) -> DatasetVersion | None:
             row = tx.query_one("SELECT head FROM dataset WHERE name = ?", (version.dataset,))
-            is_same = row is not None and row[0] == head.id
-            return version if is_same and self.ledger.take_over(tx, version.id, _MADE, attempt, task) else None
+            if row is None or row[0] != head.id or not self.ledger.part(tx, version.id, (_MADE, _WITHIN), attempt):
+                return None
+            tx.execute("UPDATE dataset_version SET made_by = ? WHERE id = ?", (taken.made_by, taken.id))
+            self._link_makers(tx, taken)
+            return taken
 
         return write
 
@@ -415,10 +418,17 @@ class DatasetStore:
         if version.parent:
             ledger.edge(tx, version.id, "follows", version.parent, task)
         self._link_sources(tx, version, version.source, homes)
-        if task:
-            ledger.edge(tx, version.id, _MADE, task, task)
+        self._link_makers(tx, version)
         told = {"dataset": version.dataset, "number": version.number, "rows": version.rows, "files": version.files}
         ledger.append(tx, "dataset.committed", version.id, told | {"content_digest": version.content_digest})
+
+    def _link_makers(self, tx: Transaction, version: DatasetVersion) -> None:
+        """Lead a version to the task or run at work, and to the task that opened that run."""
+        scope = current_scope()
+        if scope is not None:
+            self.ledger.edge(tx, version.id, _MADE, scope.id, scope.id)
+            if scope.task not in ("", scope.id):
+                self.ledger.edge(tx, version.id, _WITHIN, scope.task, scope.task)
 
     def _homes(self, sources: Sequence[Source]) -> dict[str, list[str]]:
         """The artifacts that sources lie in, by the source's node.

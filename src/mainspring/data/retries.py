@@ -2,7 +2,8 @@
 
 A version counts if the rows, put behind what they were put behind then, have its content, and the table still begins with its
 rows, so nothing of it was deleted or replaced since. Each counts once, in their order, until this attempt commits anything
-else. All of that is read from the ledger, so processes that a step forks don't take over the same one.
+else; runs that an attempt opens itself are parts of it. All of that is read from the ledger, so processes that a step forks
+don't take over the same one.
 """
 
 from __future__ import annotations
@@ -59,9 +60,9 @@ def _one_made_before(store: DatasetStore, blobs: BlobStore, wanted: Wanted) -> W
 
 def _set_aside(store: DatasetStore, scope: Scope, name: str) -> Iterator[tuple[DatasetVersion, str]]:
     """The versions that earlier attempts made, behind all that this one made or took over; each with its attempt."""
-    makers = store.made_by([scope.id, *scope.earlier])
+    makers = store.made_by([scope.task, *scope.earlier])
     numbers = store.numbers(name, makers)
-    last = max((number for number, each in numbers.items() if makers[each] == scope.id), default=0)
+    last = max((number for number, each in numbers.items() if makers[each] == scope.task), default=0)
     for number, each in numbers.items():
         version = store.by_id(each) if number > last else None
         if version is not None and version.removed_at is None:

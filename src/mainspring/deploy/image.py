@@ -100,8 +100,12 @@ def build_image(
         blobs = root / "blobs" / "sha256"
         blobs.mkdir(parents=True)
         tell("reading the base")
+        given = "base" if base else "image_base"
         base = base or workspace.project.settings.image_base or default_base(needs.python)
-        below_it = read_base(base, platform, needs.python, workspace.cache, blobs)
+        try:
+            below_it = read_base(base, platform, needs.python, workspace.cache, blobs)
+        except InvalidError as error:
+            raise error.at(given) from error
         layers = _layers(sealed, needs, platform, times, blobs, Path(wheels) if wheels else None, workspace, tell)
         said = labels(sealed, authentication, times, workspace) | _based_on(below_it)
         config = _config(below_it, layers, variables(needs, authentication), said, platform, times)

@@ -10,8 +10,11 @@ from mainspring import clock
 
 _SCALE = 1 << 32
 _MIX = 0x9E3779B1  # odd: a CRC alone keeps the patterns of numbered ids
+_RANDOM_DIGITS = 18
+_POOL = 256  # ids for which random digits are drawn at once
 _lock = threading.Lock()
 _last_us = 0
+_drawn: list[str] = []
 
 
 def new_id() -> str:
@@ -21,10 +24,24 @@ def new_id() -> str:
     >>> len(first), first < second
     (32, True)
     """
-    global _last_us  # the one piece of state: what this process gave last
+    global _last_us  # the one piece of state: what this process gave last, and what it drew for the next ones
     with _lock:
         _last_us = at_us = max(clock.now_us(), _last_us + 1)
-    return f"{at_us:014x}{os.urandom(9).hex()}"
+        if not _drawn:
+            digits = os.urandom(_POOL * _RANDOM_DIGITS // 2).hex()
+            _drawn.extend(digits[start : start + _RANDOM_DIGITS] for start in range(0, len(digits), _RANDOM_DIGITS))
+        own = _drawn.pop()
+    return f"{at_us:014x}{own}"
+
+
+def _in_child() -> None:
+    """A forked child draws for itself, whoever held the lock."""
+    global _lock
+    _lock = threading.Lock()
+    _drawn.clear()
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 def sample_limit(share: float) -> int:

@@ -109,10 +109,13 @@ class Ledger:
             tx.execute(f"UPDATE edge SET {end} = ? WHERE {end} = ? AND by_task = ?", (attempt, task, task))
         self.edge(tx, attempt, "part_of", run)
 
-    def take_over(self, tx: Transaction, src: str, role: str, attempt: str, task: str) -> bool:
-        """Give a task back one edge that was set aside to an attempt of it; False if it is not there any more."""
-        sql = "UPDATE edge SET dst = ? WHERE src = ? AND role = ? AND dst = ?"
-        return tx.execute(sql, (task, src, role, attempt)) > 0
+    def part(self, tx: Transaction, src: str, roles: Sequence[str], dst: str) -> bool:
+        """Remove the edges of these roles from `src`, if one of them leads to `dst`; False, and nothing goes, if none does."""
+        where, params = f"src = ? AND role IN ({', '.join('?' * len(roles))})", [src, *roles]
+        if (dst,) not in tx.query(f"SELECT dst FROM edge WHERE {where}", params):
+            return False
+        tx.execute(f"DELETE FROM edge WHERE {where}", params)
+        return True
 
     def append(
         self,

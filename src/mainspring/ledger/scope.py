@@ -16,18 +16,21 @@ class Scope:
     """A task or run at work: the id that lineage names, and what takes in what is logged meanwhile.
 
     `key` says what the work is made of, code and inputs, where that is known. `earlier` are the nodes of a task's attempts
-    before this one: what came of those hangs on them (`Ledger.set_aside`).
+    before this one: what came of those hangs on them (`Ledger.set_aside`). `task` is the task at work, also of a run that it
+    opens itself, which has its `earlier` too; empty for a script's run.
     """
 
-    __slots__ = ("earlier", "id", "is_open", "key", "log", "outer")
+    __slots__ = ("earlier", "id", "is_open", "key", "log", "outer", "task")
 
     def __init__(
-        self, node_id: str, log: Any = None, outer: Scope | None = None, *, key: str = "", earlier: Sequence[str] = ()
-    ) -> None:
+        self, node_id: str, log: Any = None, outer: Scope | None = None, *, task: str = "", key: str = "",
+        earlier: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         self.id = node_id
         self.log = log
         self.outer = outer
         self.key = key
+        self.task = task
         self.earlier = tuple(earlier)
         self.is_open = True
 
@@ -67,7 +70,8 @@ def current_task() -> str | None:
 
 def open_scope(node_id: str, log: Any = None) -> Scope:
     """Record what follows as the work of a run, until `close_scope`."""
-    scope = Scope(node_id, log, _scope.get())
+    outer = _scope.get()
+    scope = Scope(node_id, log, outer, task=outer.task, earlier=outer.earlier) if outer else Scope(node_id, log)
     _scope.set(scope)
     _open.append(scope)
     return scope
@@ -121,7 +125,8 @@ def within_task(
 
     `key` and `earlier` are those of the scope.
     """
-    scope_token, replay_token = _scope.set(Scope(task_id, log, key=key, earlier=earlier)), _replay.set(replay)
+    scope = Scope(task_id, log, task=task_id, key=key, earlier=earlier)
+    scope_token, replay_token = _scope.set(scope), _replay.set(replay)
     try:
         yield
     finally:

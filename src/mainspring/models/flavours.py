@@ -57,8 +57,11 @@ class Loadable(msgspec.Struct, frozen=True):
     example: list[dict[str, Any]] = []
 
 
-def read_model(said: MLModel, files: Files, workspace: Workspace) -> tuple[Loadable | None, str]:
-    """The model that can be loaded from these files, or why none can."""
+def read_model(
+    said: MLModel, files: Files, workspace: Workspace, blobs: BlobStore | None = None
+) -> tuple[Loadable | None, str]:
+    """The model that can be loaded from these files, or why none can; `blobs` has them if the workspace doesn't."""
+    blobs = workspace.blobs if blobs is None else blobs
     try:
         with importing_from(workspace.project.source_roots):
             form = pickle_form(said)
@@ -68,7 +71,7 @@ def read_model(said: MLModel, files: Files, workspace: Workspace) -> tuple[Loada
                 )
             for flavour, read in _READERS.items():
                 if flavour in said.flavours:
-                    return read(said, files, workspace.blobs), ""
+                    return read(said, files, blobs), ""
     except MainspringError as error:
         return None, str(error)
     return None, _refusal(said)

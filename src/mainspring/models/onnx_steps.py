@@ -6,23 +6,47 @@ from typing import Any
 
 import numpy as np
 
+from mainspring.errors import CodecError
 from mainspring.models.onnx_nodes import Nodes
+
+# onnxruntime goes by `en_US.UTF-8` where none is named, which containers rarely have; this one every Linux has.
+_LOCALE = "C.UTF-8"
+_WORDS, _WORDS_OF_RE2 = r"(?u)\b\w\w+\b", r"[\p{L}\p{N}_]{2,}"  # skl2onnx makes the former words of ASCII alone
 
 
 def converters() -> dict[type, Any]:
     """What makes nodes of each kind of step, in the way in which skl2onnx calls it."""
+    from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
     from sklearn.impute import SimpleImputer
     from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
-    return {SimpleImputer: _imputed, OneHotEncoder: _spread, OrdinalEncoder: _ordered}
+    steps = {SimpleImputer: _imputed, OneHotEncoder: _spread, OrdinalEncoder: _ordered}
+    return steps | {CountVectorizer: _worded, TfidfVectorizer: _worded}
 
 
 def by_library(scope: Any, operator: Any, container: Any) -> None:
-    """Leave an operator to the converter that skl2onnx has of its kind."""
+    """Leave an operator to the converter that skl2onnx has of its kind, or of the part of it that this one stands for."""
     from skl2onnx._supported_operators import sklearn_operator_name_map  # type: ignore[import-untyped]  # skl2onnx has no stubs
     from skl2onnx.common._registration import get_converter  # type: ignore[import-untyped]  # skl2onnx has no stubs
 
-    get_converter(sklearn_operator_name_map[type(operator.raw_operator)])(scope, operator, container)
+    whole = sklearn_operator_name_map[type(operator.raw_operator)]
+    get_converter(operator.type if operator.type in sklearn_operator_name_map.values() else whole)(
+        scope, operator, container
+    )
+
+
+def _worded(scope: Any, operator: Any, container: Any) -> None:
+    """Counts of words as skl2onnx makes them, but that letters and words are those of all languages, on every machine."""
+    model = operator.raw_operator
+    if model.analyzer == "word" and model.ngram_range[1] > 1 and model.get_stop_words():
+        raise CodecError(
+            "A graph can't leave out stop words within several words: `ngram_range=(1, 1)` or no `stop_words`."
+        )
+    is_usual = model.analyzer == "word" and model.token_pattern == _WORDS
+    container.options = dict(container.options or {}) | {
+        id(model): {"locale": _LOCALE} | ({"tokenexp": _WORDS_OF_RE2} if is_usual else {})
+    }
+    by_library(scope, operator, container)
 
 
 def _imputed(scope: Any, operator: Any, container: Any) -> None:

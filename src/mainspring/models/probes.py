@@ -24,6 +24,7 @@ _STEPS = 80  # halvings until doubles are neighbours
 _FAR = 1_000
 _MOST_REFUSALS = 300
 _EDGE = 1e-9  # what is rounded to 32 bits is sixty times as far off
+_WORDS = 12  # of a text that is made up
 _UNKNOWN = ("never seen before", "", "0", "Ünknown")
 
 
@@ -172,7 +173,7 @@ def _rare(
 
     for field in signature.inputs:
         if field.dtype in ("str", "cat"):
-            yield with_one(field.name, _UNKNOWN)
+            yield with_one(field.name, (*_UNKNOWN, *_mixed(makers[field.name].usual, random)))
         if field.nullable:
             yield with_one(field.name, [None])
         if odd := makers[field.name].odd():
@@ -183,6 +184,15 @@ def _rare(
             row | dict.fromkeys(random.sample(holes, random.randint(1, len(holes))))
             for row in random.choices(usual, k=count)
         ]
+
+
+def _mixed(texts: Sequence[str], random: Random) -> list[str]:
+    """Texts of the words of usual ones in other orders, small and great, for what looks at words."""
+    words = [word for text in texts for word in text.split()]
+    if len(words) == len(texts):
+        return []
+    made = [" ".join(random.choices(words, k=random.randint(1, _WORDS))) for _ in range(_OTHERS)]
+    return [text.upper() if place % 4 == 0 else text for place, text in enumerate(made)]
 
 
 def _beside_jumps(native: Predictor, rows: list[Row], answers: list[Prediction], random: Random) -> Iterator[Row]:

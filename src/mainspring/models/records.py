@@ -24,7 +24,9 @@ class RecordCheck:
         self._known = frozenset(self._names)
         self._all = _getter(self._names)
         self._floats = _getter([field.name for field in signature.inputs if field.dtype in FLOATS])
-        self._narrow = [field.name for field in signature.inputs if field.dtype == "f32"]
+        self._narrow = [
+            (field.name, FLOATS[field.dtype]) for field in signature.inputs if field.dtype in ("f16", "f32")
+        ]
         self._groups = [
             (_getter(names), {kind})
             for kind, names in (
@@ -55,7 +57,7 @@ class RecordCheck:
         floats = self._floats(record)
         if not set(map(type, floats)) <= _NUMBERS or not all(map(math.isfinite, floats)):
             return False
-        if not all(abs(record[name]) <= FLOATS["f32"] for name in self._narrow):
+        if not all(abs(record[name]) <= most for name, most in self._narrow):
             return False
         for getter, kinds in self._groups:
             values = getter(record)

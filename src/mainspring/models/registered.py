@@ -86,6 +86,8 @@ def rename_model(name: str, new_name: str, *, workspace: Workspace | None = None
                 raise ExistsError("model", new_name)
         renamed = store.change_model(tx, model, "renamed", name=new_name)
         if renamed != model:
+            # As with MLflow, whose clients list first what changed last: a version's name is part of it.
+            tx.execute("UPDATE model_version SET updated_at = ? WHERE model = ?", (renamed.updated_at, model.id))
             _expect_promotable(tx, store, new_name, workspace or current_workspace())
         return renamed
 

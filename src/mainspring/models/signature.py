@@ -24,7 +24,7 @@ from mainspring.errors import article, close_names, counted, shorten
 OutputKind = Literal["number", "label", "probability", "probabilities"]
 Columns = dict[str, Sequence[Any]]
 INTEGERS = {f"{sign}{bits}": (bits, sign == "i") for sign in "iu" for bits in (8, 16, 32, 64, 128)}
-FLOATS = {"f32": (2 - 2**-23) * 2.0**127, "f64": sys.float_info.max}  # the largest of each
+FLOATS = {"f16": 65504.0, "f32": (2 - 2**-23) * 2.0**127, "f64": sys.float_info.max}  # the largest of each
 _PARSED: dict[str, tuple[type, Callable[[str], Any]]] = {
     "uuid": (UUID, UUID), "bin": (bytes, lambda text: b64decode(text, validate=True)), "time": (time, time.fromisoformat),
     "duration": (timedelta, lambda text: msgspec.convert(text, timedelta, strict=True)),

@@ -138,9 +138,9 @@ class TaskStore:
         return [Attempt(**dict(zip(Attempt.__struct_fields__, row, strict=True))) for row in rows]
 
     def hand_in_log(self, attempt_id: str, log: str) -> None:
-        """Keep what an attempt printed that has no log; it needs no lease, for nobody else knows."""
+        """Keep what an attempt printed, in place of what was known of that; it needs no lease, for nobody else knows more."""
         with self.database.transaction() as tx:
-            tx.execute("UPDATE attempt SET log = ? WHERE id = ? AND log IS NULL", (log, attempt_id))
+            tx.execute("UPDATE attempt SET log = ? WHERE id = ?", (log, attempt_id))
 
     def begin(self, task: Task, *, run_lease: Lease, runner: str, owner: str, ttl_s: float) -> tuple[Attempt, Lease]:
         """Start an attempt: lease, attempt and state in one transaction.
@@ -244,12 +244,12 @@ class TaskStore:
     ) -> int:
         """Close the attempts that a dead driver left open and put their tasks back in line; gives their number.
 
-        `logs` are the blobs with what they printed, `elsewhere` the hosts where that is instead, both by attempt.
+        `logs` are the blobs with what they printed, `elsewhere` says where that is instead, both by attempt.
         """
         rows = self._open_attempts(tx, run_id)
         for attempt_id, task_id in rows:
-            host = elsewhere.get(attempt_id)
-            message = f"its process is gone, and what it printed is not here: it ran on `{host}`" if host else _GONE
+            place = elsewhere.get(attempt_id)
+            message = f"{_GONE}, and what it printed is not here: {place}" if place else _GONE
             self._end_attempt(tx, attempt_id, "lost", kind="lost", message=message, log=logs.get(attempt_id))
             tx.execute("UPDATE lease SET expires_at = 0 WHERE name = ?", (f"task:{task_id}",))
         tx.execute(

@@ -120,6 +120,10 @@ def execute(place: Place, task: Task, attempt: Attempt, lease: Lease, find: Find
         error, kind = (raised.error, "unreadable") if isinstance(raised, _UnreadError) else (raised, "error")
         if place.isolated and isinstance(error, FileNotFoundError):
             declared.say_undeclared(error, place.root)
+        with suppress(
+            StorageError
+        ):  # the points of an attempt are kept as long as it has its lease; it is raised below
+            run_log.write_points()
         _record_failure(place, task, attempt, lease, error, kind, log_path, _usage(meter))
         _end_failed_run(place, run_log, error)
         if not (place.isolated or task.options.may_fail):

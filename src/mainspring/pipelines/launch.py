@@ -147,8 +147,9 @@ def resume_run(
     except BaseException:
         workspace.leases.release(lease)
         raise
-    for host in sorted(set(printed.elsewhere.values())):
-        listener.noted(f"what the steps that were under way had printed is not here: they ran on `{host}`")
+    printed.drop()
+    for place in sorted(set(printed.elsewhere.values())):
+        listener.noted(f"what a step that was under way had printed is not here: {place}")
     tasks = session.store.of_run(run.id)
     line = Tasks(tasks, functions)
     for task in tasks:
@@ -264,7 +265,7 @@ def _finish(session: Session, run: Run, lease: Lease, state: RunState, error: st
     outputs = {}
     if state is RunState.SUCCEEDED:
         outputs = {name: engine.tasks.resolved(binding) for name, binding in session.store.outputs(run.id).items()}
-    printed = Printed({}, {}) if state is RunState.SUCCEEDED else _printed(session, run, lease)
+    printed = Printed() if state is RunState.SUCCEEDED else _printed(session, run, lease)
     with workspace.database.transaction() as tx:
         if not _still_ours(workspace, tx, lease):
             return
@@ -275,6 +276,7 @@ def _finish(session: Session, run: Run, lease: Lease, state: RunState, error: st
     mirror_soon(workspace, run.id)
     session.fingerprinter.flush()
     if printed is not None:
+        printed.drop()
         _tidy(workspace.scratch / run.id)
 
 

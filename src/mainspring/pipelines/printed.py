@@ -5,6 +5,7 @@ Invariant: a file with the only copy is never removed before the log is named by
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -15,15 +16,24 @@ from mainspring.pipelines.observation.capture import absorb, has_raw
 from mainspring.pipelines.task import Attempt
 from mainspring.secrets import redact
 from mainspring.store import BlobStore
-from mainspring.store.scratch import find_in_scratch
+from mainspring.store.scratch import Scratch, drop_from_scratch, find_in_scratch
 from mainspring.workspace import Workspace
 
 
 class Printed(msgspec.Struct, frozen=True):
-    """What is here of the open attempts of a run: logs as blobs, and whose are elsewhere (the host), by attempt."""
+    """What is here of the open attempts of a run: logs as blobs, and where those are that are not here, by attempt.
 
-    logs: dict[str, str]
-    elsewhere: dict[str, str]
+    `silent` are the attempts that printed nothing.
+    """
+
+    logs: dict[str, str] = {}
+    elsewhere: dict[str, str] = {}
+    silent: list[str] = []
+
+    def drop(self) -> None:
+        """Remove what is kept by now from the folders of killed detached workers; call it when the logs are named."""
+        for attempt_id in self.logs:
+            drop_from_scratch(f"{attempt_id}.log*")
 
 
 def keep_printed(workspace: Workspace, store: TaskStore, run_id: str) -> Printed:
@@ -32,15 +42,22 @@ def keep_printed(workspace: Workspace, store: TaskStore, run_id: str) -> Printed
     Raises:
         StorageError: a file can't be read, or a blob not be written.
     """
-    kept = Printed({}, {})
+    kept = Printed()
     for attempt in store.open_attempts(run_id):
-        path = log_file(workspace, run_id, attempt)
+        path, log = log_file(workspace, run_id, attempt), None
         if path is not None:
-            log = log_blob(path, workspace.blobs)
-            if log is not None:
-                kept.logs[attempt.id] = log
-        elif attempt.log is None and not _was_here(workspace, run_id, attempt):
-            kept.elsewhere[attempt.id] = attempt.worker.partition(":")[0]
+            log = (
+                _detached_log(path, workspace.blobs)
+                if attempt.runner == "detached"
+                else log_blob(path, workspace.blobs)
+            )
+        if log is not None:
+            kept.logs[attempt.id] = log
+        elif attempt.log is None and (path is not None or _was_here(workspace, run_id, attempt)):
+            kept.silent.append(attempt.id)
+        elif attempt.log is None:
+            host, here = (owner.partition(":")[0] for owner in (attempt.worker, workspace.owner))
+            kept.elsewhere[attempt.id] = "its folder on this machine is gone" if host == here else f"it ran on `{host}`"
     return kept
 
 
@@ -49,8 +66,20 @@ def log_file(workspace: Workspace, run_id: str, attempt: Attempt) -> Path | None
     name = f"{attempt.id}.log"
     path: Path | None = workspace.scratch / run_id / name
     if attempt.runner == "detached":
-        path = find_in_scratch(name)
+        found = find_in_scratch(f"{name}*")
+        path = found and found.with_name(name)
     return path if path is not None and (path.exists() or has_raw(path)) else None
+
+
+def _detached_log(path: Path, blobs: BlobStore) -> str | None:
+    """As `log_blob`, of a worker that may live, whose files stay as they are."""
+    import shutil
+
+    with Scratch() as folder:
+        with suppress(FileNotFoundError):  # it ended meanwhile
+            for each in path.parent.glob(f"{path.name}*"):
+                shutil.copy2(each, folder)
+        return log_blob(folder / path.name, blobs)
 
 
 def log_blob(path: Path, blobs: BlobStore) -> str | None:
@@ -61,7 +90,10 @@ def log_blob(path: Path, blobs: BlobStore) -> str | None:
     """
     try:
         absorb(path, redact)
-        return blobs.put(path) if path.stat().st_size else None
+        if path.stat().st_size:
+            return blobs.put(path)
+        path.unlink()
+        return None
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -71,20 +103,22 @@ def log_blob(path: Path, blobs: BlobStore) -> str | None:
 def keep_before_removal(workspace: Workspace, run_id: str) -> None:
     """Name the logs of a run that nobody drives by its open attempts: what the collector does before it tidies up."""
     store = TaskStore(workspace.database, workspace.ledger, workspace.leases)
-    for attempt_id, log in keep_printed(workspace, store, run_id).logs.items():
+    printed = keep_printed(workspace, store, run_id)
+    nothing = workspace.blobs.put(b"") if printed.silent else ""  # else its folder would be missed when the run goes on
+    for attempt_id, log in [*printed.logs.items(), *((each, nothing) for each in printed.silent)]:
         store.hand_in_log(attempt_id, log)
+    printed.drop()
 
 
-def unkept(workspace: Workspace, run_id: str) -> bool:
-    """Whether the scratch folder has the only copy of what attempts of a run printed."""
+def unkept(workspace: Workspace, run_id: str) -> list[Path]:
+    """The folders that have the only copy of what attempts of a run printed."""
     store = TaskStore(workspace.database, workspace.ledger, workspace.leases)
-    folder = workspace.scratch / run_id
     found = (log_file(workspace, run_id, each) for each in store.open_attempts(run_id) if each.log is None)
-    return any(path is not None and path.parent == folder for path in found)
+    return list(dict.fromkeys(path.parent for path in found if path is not None))
 
 
 def _was_here(workspace: Workspace, run_id: str, attempt: Attempt) -> bool:
     """Whether the attempt's folder is here, so that one without a log printed nothing."""
     if attempt.runner == "detached":
-        return find_in_scratch(attempt.id) is not None
+        return find_in_scratch(f"{attempt.id}*") is not None
     return (workspace.scratch / run_id).is_dir()

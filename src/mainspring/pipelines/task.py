@@ -137,9 +137,9 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """What an attempt used: wall and processor seconds, peak resident bytes."""
+    """What an attempt used: wall and processor seconds, peak resident bytes; None for what nobody saw."""
 
-    wall_s: float
+    wall_s: float | None
     cpu_s: float | None
     peak_bytes: int | None
 

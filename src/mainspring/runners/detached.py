@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from mainspring.errors import StorageError
 from mainspring.runners.order import Exit, WorkOrder
@@ -48,7 +49,7 @@ class DetachedRunner:
 
     def submit(self, order: WorkOrder) -> None:
         """Start a process for it."""
-        scratch = Scratch()
+        scratch = Scratch(keeps=_logs_of(order))
         try:
             process = subprocess.Popen(
                 self._program(order), cwd=scratch.path, env=self._environment | {"TMPDIR": str(scratch.path)},
@@ -72,7 +73,7 @@ class DetachedRunner:
                     )
                 if found is not None:
                     exits.append(found)
-                    self._leave(order.id, kill=False)
+                    self._leave(order.id, kill=False, unrecorded=found.kind == "lost")
             if exits or not self._running or time.monotonic() >= until:
                 return exits
             time.sleep(_POLL_S)
@@ -82,7 +83,7 @@ class DetachedRunner:
         exits = [Exit(order=order_id, kind="cancelled", message="it was cancelled") for order_id in self._running]
         self.abandon()
         for order_id in list(self._running):
-            self._leave(order_id, kill=True)
+            self._leave(order_id, kill=True, unrecorded=True)
         return exits
 
     def abandon(self) -> None:
@@ -95,17 +96,36 @@ class DetachedRunner:
         """End what still runs."""
         self.cancel()
 
-    def _leave(self, order_id: str, *, kill: bool) -> None:
-        _, process, scratch = self._running[order_id]
+    def _leave(self, order_id: str, *, kill: bool, unrecorded: bool) -> None:
+        order, process, scratch = self._running.pop(order_id)
+        self._leaving.append(scratch)  # it goes with this runner
         try:
             process.wait(_GRACE_S)
+            stopped = False
         except subprocess.TimeoutExpired:
-            if not kill:  # its end is in the database, but one whose lease ran out may still be stopped
-                self._leaving.append(scratch)  # it goes with this runner
-                del self._running[order_id]
-                return
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        scratch.close()
-        del self._running[order_id]
+            stopped = not kill  # its end is in the database, but one whose lease ran out may still be stopped
+        if not stopped:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if unrecorded:
+            _bring_logs(order, scratch.path)
+        if not stopped:
+            self._leaving.remove(scratch)
+            scratch.close()
+
+
+def _logs_of(order: WorkOrder) -> str:
+    return f"{Path(order.log_path).name}*"
+
+
+def _bring_logs(order: WorkOrder, folder: Path) -> None:
+    """Copy what a worker printed to where whoever gave the order looks for it."""
+    import shutil
+
+    target = Path(order.log_path).parent
+    try:
+        for path in folder.glob(_logs_of(order)):
+            shutil.copy2(path, target / path.name)
+    except OSError as error:
+        raise StorageError(str(target), f"what a step printed can't be kept ({error.strerror})") from error

@@ -22,13 +22,13 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
     """How the work on an order ended, as seen from outside.
 
     `kind` is `done` when whoever executed it has recorded the result, good or bad; otherwise timeout, memory, signal,
-    exit, lost or cancelled, and `message` says it in words.
+    exit, lost or cancelled, and `message` says it in words. How long it took and its peak are None if nobody saw that.
     """
 
     order: str
     kind: str
     message: str = ""
-    wall_s: float = 0.0
+    wall_s: float | None = None
     peak_bytes: int | None = None
 
 

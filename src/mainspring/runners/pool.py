@@ -47,14 +47,7 @@ class PoolRunner:
 
     def cancel(self) -> list[Exit]:
         """Kill the workers that have an order."""
-        exits = []
-        for child in self._children:
-            if child.order is not None:
-                order = child.order
-                child.kill()
-                child.order = None
-                exits.append(Exit(order=order.id, kind="cancelled", message="it was cancelled"))
-        return exits
+        return [found for child in self._children if (found := child.cancel()) is not None]
 
     def abandon(self) -> None:
         """Kill the workers and what they have started."""

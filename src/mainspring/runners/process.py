@@ -152,6 +152,10 @@ class ChildProcess:
             process.wait(_GRACE_S)
         self.kill()
 
+    def cancel(self) -> Exit | None:
+        """Kill it if it has an order, and say how that ended."""
+        return None if self.order is None else self._ended(self.order, "cancelled", "it was cancelled")
+
     def _answered(self, order: WorkOrder) -> bool:
         while select.select([self._answers], [], [], 0)[0]:
             data = os.read(self._answers, 65536)

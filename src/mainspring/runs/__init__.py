@@ -26,6 +26,7 @@ __getattr__, __dir__, __all__ = exports(
         "Mirrored": ".wandb",
         "NotMirrored": ".mirroring",
         "Page": ".page",
+        "PointsDropped": ".writer",
         "PointsWait": ".writer",
         "Run": ".run",
         "RunFile": ".files",

@@ -48,4 +48,5 @@ from mainspring.runs.training import EarlyStopping as EarlyStopping
 from mainspring.runs.training import TrainingState as TrainingState
 from mainspring.runs.wandb import Mirrored as Mirrored
 from mainspring.runs.wandb import mirror_to_wandb as mirror_to_wandb
+from mainspring.runs.writer import PointsDropped as PointsDropped
 from mainspring.runs.writer import PointsWait as PointsWait

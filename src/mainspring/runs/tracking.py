@@ -17,7 +17,7 @@ from mainspring.runs.files import RunFile, RunFiles, checked_path, clash
 from mainspring.runs.inputs import DatasetInput, RunInputs, checked_input
 from mainspring.runs.limits import checked_key, checked_name, checked_param, checked_text
 from mainspring.runs.metrics import Metric
-from mainspring.runs.writer import PointWriter, writer_of
+from mainspring.runs.writer import PointWriter, flush_points, writer_of
 from mainspring.secrets import redact, refuse_output, refuse_value
 
 if TYPE_CHECKING:
@@ -172,9 +172,8 @@ class RunLog:
         RunInputs(self.workspace.database, self.workspace.ledger).log_inputs(tx, run_id, self.inputs)
 
     def write_points(self) -> None:
-        """Wait until every metric point is written; when this returns, they survive a kill."""
-        if self._writer is not None:
-            self._writer.flush()
+        """Wait until every metric point is written, also of runs within this one; when this returns, they survive a kill."""
+        flush_points(self.workspace)
 
 
 def _float(key: str, value: object) -> float:

@@ -1,7 +1,8 @@
 """Writes metric points behind the caller's back: a bounded queue, and one thread that writes in groups, for all runs.
 
-Invariant: a point leaves the queue when it is committed, so nothing is dropped. A full queue makes callers wait. What
-goes wrong is raised where points are logged or flushed next, and tried again meanwhile.
+Invariant: a point leaves the queue when it is committed, so nothing is dropped but what an attempt logged that lost its lease,
+which is asked once for a group. A full queue makes callers wait. What goes wrong is raised where points are logged or flushed
+next, and tried again meanwhile.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import weakref
 from collections import deque
 from itertools import islice
 
+from mainspring.errors import LeaseLostError
 from mainspring.runs.metrics import Metric, Metrics
+from mainspring.store import Database, Fences, current_fences
 from mainspring.workspace import Workspace
 
 MOST = 100_000  # points that wait
@@ -28,22 +31,32 @@ class PointsWait(UserWarning):
     """Points are logged faster than they can be written, so that logging waits."""
 
 
-class PointWriter:
-    """The queue and the thread of a workspace in this process. Ask `writer_of` for it."""
+class PointsDropped(UserWarning):
+    """Points were logged by an attempt of a step that had lost its lease, so they are not kept."""
 
-    def __init__(self, metrics: Metrics, *, most: int = MOST) -> None:
+
+class PointWriter:
+    """The queue and the thread of a workspace in this process. Ask `writer_of` for it.
+
+    `leases` is the database that the leases are in to which the points of a fenced block are held.
+    """
+
+    def __init__(self, metrics: Metrics, leases: Database | None = None, *, most: int = MOST) -> None:
         self._metrics = metrics
+        self.leases = leases
         self._most = most
         self.waits = 0
         """How often logging waited for room in the queue."""
+        self.dropped = 0
+        """How many points were not kept, as their attempt had lost its lease."""
         self.after_fork()
         _writers.add(self)
 
     def after_fork(self) -> None:
         """Begin with nothing: what waited in the parent is the parent's to write, and its thread is not here."""
         self._changed = threading.Condition(threading.RLock())
-        self._queue: deque[tuple[str, Metric]] = deque()
-        self._put = self._written = 0
+        self._queue: deque[tuple[str, Metric, Fences]] = deque()
+        self._put = self._written = self._untold = 0
         self._error: Exception | None = None
         self._is_urgent = self._is_closed = False
         self._thread: threading.Thread | None = None
@@ -57,7 +70,7 @@ class PointWriter:
         with self._changed:
             if len(self._queue) >= self._most:
                 self._wait_for_room()
-            self._queue.append((series, point))
+            self._queue.append((series, point, current_fences()))
             self._put += 1
             waiting = len(self._queue)
             if waiting == 1 or waiting == GROUP:
@@ -66,7 +79,7 @@ class PointWriter:
                 self._raise()
 
     def flush(self) -> None:
-        """Wait until every point that was put before is committed; then it survives a kill.
+        """Wait until every point that was put before is committed, or dropped; then it survives a kill.
 
         Raises:
             StorageError: they could not be written; they wait and are tried again.
@@ -80,6 +93,13 @@ class PointWriter:
                 if self._error is not None:
                     self._raise()
                 self._wait()
+            untold, self._untold = self._untold, 0
+        if untold:
+            warnings.warn(
+                f"Not kept, as the attempt of a step that logged them had lost its lease: {untold:,} points of metrics.",
+                PointsDropped,
+                stacklevel=3,
+            )
 
     def close(self) -> None:
         """Write what waits and end the thread."""
@@ -155,32 +175,53 @@ class PointWriter:
     def _write_group(self) -> bool:
         """Write the points that wait longest, without the lock meanwhile; whether it went well."""
         group = list(islice(self._queue, GROUP))
-        points: dict[str, list[Metric]] = {}
-        for series, point in group:
-            points.setdefault(series, []).append(point)
-        error = self._unlocked(points)
+        dropped, error = self._unlocked(group)
         if error is None:
             for _ in group:
                 self._queue.popleft()
             self._written += len(group)
+            self.dropped += dropped
+            self._untold += dropped
         self._error = error
         self._changed.notify_all()
         return error is None
 
-    def _unlocked(self, points: dict[str, list[Metric]]) -> Exception | None:
+    def _unlocked(self, group: list[tuple[str, Metric, Fences]]) -> tuple[int, Exception | None]:
+        """Write points while others log; gives how many were dropped, and what went wrong."""
         self._changed.release()
         try:
-            self._metrics.append_many(points)
+            lost = {fences for fences in {each[2] for each in group} if self._is_lost(fences)}
+            points: dict[str, list[Metric]] = {}
+            for series, point, fences in group:
+                if fences not in lost:
+                    points.setdefault(series, []).append(point)
+            if points:
+                self._metrics.append_many(points)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is raised to who logs
-            return error
+            return 0, error
         finally:
             self._changed.acquire()
-        return None
+        return len(group) - sum(map(len, points.values())), None
+
+    def _is_lost(self, fences: Fences) -> bool:
+        try:
+            if self.leases is not None:
+                self.leases.hold_to(fences)
+        except LeaseLostError:
+            return True
+        return False
 
 
 def writer_of(workspace: Workspace) -> PointWriter:
     """The one writer of a workspace in this process, closed with the workspace."""
-    return workspace.keep(_NAME, lambda: PointWriter(Metrics(workspace.metrics)))
+    return workspace.keep(_NAME, lambda: PointWriter(Metrics(workspace.metrics), workspace.database))
+
+
+def flush_points(workspace: Workspace) -> None:
+    """Wait until every point that anybody in this process logged to a workspace is written; raises as `flush` does."""
+    for writer in list(_writers):
+        if writer.leases is workspace.database:
+            writer.flush()
 
 
 def _flush_with_child_process(writer: PointWriter) -> None:

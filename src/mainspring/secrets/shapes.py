@@ -89,7 +89,8 @@ _GIVEN = (  # what stands between a name and its value
     rf"(?:{_ANNOTATED}|(?!{_ANNOTATED})(?:\\?[\"'])?\]?[ \t]{{0,8}}[:=]{{1,2}}>?)[ \t]{{0,8}}"
 )
 _WRAPPED = rf"(?:(?:[A-Za-z_][\w.]{{0,40}})?\({{1,2}})?{_QUOTED}"
-_NAMED = Shape(rf"(?<![\w.\-]){_NAME}", _OF_NAMES, rf"{_GIVEN}(?:{_WRAPPED}|{_VALUE})")
+_SET_TO = r"(?:(?i:set|changed)[ \t]{1,3}to[ \t]{1,3})?+"
+_NAMED = Shape(rf"(?<![\w.\-]){_NAME}", _OF_NAMES, rf"{_GIVEN}{_SET_TO}(?:{_WRAPPED}|{_VALUE})")
 # What no word is: it has a digit, is long, has underscores and is not short, or begins as known keys do.
 _NO_WORD = (
     rf"(?=[^\s\"',;]{{0,64}}\d|[^\s\"',;]{{20}}|(?=[^\s\"',;_]{{0,64}}_)[^\s\"',;]{{16}}|{_KNOWN}[^\s\"',;]{{8}})"
@@ -129,8 +130,9 @@ SURE_SHAPES = (  # not met in ordinary prose
 SHAPES = (*SURE_SHAPES[:-1], _BEARER, _COOKIE, _PHRASE, _WORDS, _DEFAULT, _NAMED, _OPTION, _OWN_OPTION)
 _TOLD = frozenset(
     "absent accepted blank denied deleted empty expired expires expiring failed found ignored invalid malformed missing none"
-    " not null ok optional present rejected required revoked set unknown unset unused used valid verified wrong".split()
+    " optional present rejected required revoked unknown unset unused used valid verified wrong".split()
 )  # of a token; any other word may be one
+_BEHIND_WORD = rf"(?<=:)[ \t]{{1,3}}(?:\\?[\"'])?{_NO_WORD}{_VALUE}"  # as in `invalid: hunter22`
 _WORD_BEFORE = r"(?<![\w.\-])([A-Za-z]{2,20})[ \t]{1,3}\Z"
 _NUMBER = re.compile(r"[~≈±+\-]?\d[\d.,:_]*(?:[eE][+\-]?\d+)?(?:%.*|[|/].*|[A-Za-z]{0,3})")
 
@@ -176,13 +178,17 @@ def _secrets(shape: Shape, text: str) -> Iterator[tuple[int, int]]:
         at = max(found.end(), at)
         if found[group] == "[redacted]" or _is_quantity(name, found[group]):
             continue
-        if not (group == "value" and _is_told(text, match.start(), found)):
-            yield found.span(group)
+        if group == "value" and _is_told(text, match.start(), found):
+            found = _compiled(_BEHIND_WORD).match(text, found.end("value"))
+            if found is None or _is_quantity(name, found["value"]):
+                continue
+            at = found.end()
+        yield found.span(group)
 
 
 def _is_told(text: str, start: int, found: re.Match[str]) -> bool:
     """Whether a word behind `token:` tells about a token that people name in two words, as in `access token: expired`."""
-    if found["value"] not in _TOLD or not text.startswith(("token:", "Token:"), start):
+    if found["value"].rstrip(":") not in _TOLD or not text.startswith(("token:", "Token:"), start):
         return False
     before = _compiled(_WORD_BEFORE).search(text, max(start - 24, 0), start)
     return before is not None and names_secret(f"{before[1]} token")

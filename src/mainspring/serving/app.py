@@ -250,7 +250,7 @@ class ServingApp(WebApp):
         if not call.rows:
             return Outcome([], entry.request_id, statuses)
         try:
-            answers = await live.batcher.answer(filled.columns, call.rows, entry)
+            answers = await live.batcher.answer(filled.columns, call.rows, entry, is_alone=self.is_alone())
         except RequestError:
             raise
         except (Exception, SystemExit) as error:
@@ -269,7 +269,8 @@ class ServingApp(WebApp):
     def _signed(live: Live, answer: Answer, outcome: Outcome) -> Answer:
         """An answer with the version that gave it, and the id of its first prediction."""
         told = ((b"x-prediction-id", outcome.first.encode()),) if outcome.first else ()
-        return answer._replace(headers=((b"x-model-version", live.header), *told, *answer.headers))
+        headers = ((b"x-model-version", live.header), *told, *answer.headers)
+        return Answer(answer.body, answer.kind, answer.status, answer.rows, headers=headers)
 
     async def _filled(self, live: Live, reader: FeatureReader, call: Call, request: Request) -> Filled:
         """What the model takes, with the features that are read for it."""
@@ -277,7 +278,8 @@ class ServingApp(WebApp):
             raise RequestError(
                 422, f"{call.rows:,} rows; features are read for at most {self._max_entities:,} in one request."
             )
-        fill, request_id, at_us = live.predictor.fill, request.id.decode(), self._asked_at(request)
+        fill, request_id = live.predictor.fill, request.id.decode()
+        at_us = self._asked_at(request) if b"feature-time" in request.headers else None
         try:
             if live.reads_apart or reader.is_slow(call.rows):
                 async with asyncio.timeout(self._features_timeout_s if call.rows <= MANY_ROWS else None):
@@ -300,7 +302,7 @@ class ServingApp(WebApp):
 
     def _asked_at(self, request: Request) -> int | None:
         """The instant that a request is a replay of; None is now."""
-        given = request.headers.get(b"feature-time", b"").decode("latin-1")
+        given = request.headers[b"feature-time"].decode("latin-1")
         if not given:
             return None
         if not self._replay:

@@ -6,7 +6,7 @@ The version of the service is the one that the model was registered with, so tha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
@@ -69,6 +69,8 @@ class OnlinePredictor:
         self._asked = () if reader is None else tuple(reader.request)
         self.features = {field.name: field for field in signature.inputs if field.name in places}
         self._read_at = [(name, places[name]) for name in self.features]
+        wanted = [place for _, place in self._read_at]
+        self._chosen = None if wanted == [*range(len(places))] else wanted
         self._certain = [(field, places[name]) for name, field in self.features.items() if not field.nullable]
 
     def __call__(self, records: Any) -> list[Prediction]:
@@ -116,17 +118,21 @@ class OnlinePredictor:
         """
         if self.reader is None or not rows:
             return Filled(columns)
-        asked = zip(*[plain(columns[name]) for name in self._asked], strict=True)
-        vectors, reads = self._read([dict(zip(self._asked, row, strict=True)) for row in asked], request_id, at_us)
-        values = list(zip(*[vector.values for vector in vectors], strict=True))
-        read: dict[str, Sequence[Any]] = {name: values[place] for name, place in self._read_at}
+        asked = [plain(columns[name]) for name in self._asked]
+        entities = [dict(zip(self._asked, row, strict=True)) for row in zip(*asked, strict=True)]
+        vectors, reads = self._read(entities, request_id, at_us)
+        values: Iterable[tuple[Any, ...]] = zip(*[vector.values for vector in vectors], strict=True)
+        if self._chosen is not None:
+            whole = [*values]
+            values = [whole[place] for place in self._chosen]
+        read: dict[str, Sequence[Any]] = dict(zip(self.features, values, strict=True))
         overridden = self.features.keys() & columns.keys() if self.overrides else ()
         for name in overridden:
             given = zip(plain(columns[name]), read[name], strict=True)
             read[name] = [value if own is _ABSENT else own for own, value in given]
-        problems = [
-            each for field, place in self._certain for each in _missing(field, place, read[field.name], vectors)
-        ]
+        problems: list[Problem] = []
+        for field, place in self._certain:
+            problems += _missing(field, place, read[field.name], vectors)
         statuses = self._statuses(vectors, columns, overridden)
         return Filled({**columns, **read}, statuses, problems[:MOST_PROBLEMS], reads)
 
@@ -135,16 +141,17 @@ class OnlinePredictor:
     ) -> tuple[list[Vector], Sequence[Reading]]:
         reader = self.reader
         assert reader is not None
-        first = request_id or new_id()
-        ids = [] if self.log is None else [f"{first}-{row}" for row in range(len(entities))]
-        if not self.keeps_reads:
-            if self.log is None:
-                return reader.read(entities, at_us=at_us), ()
-            return self.log.read(reader, entities, ids, at_us=at_us), ()
-        if self.log is None:
-            reads = [reader.reading(some, at_us=at_us, wanted=()) for some in reader.batches(entities)]
-        else:
+        reads: Sequence[Reading]
+        if self.log is not None:
+            first = request_id or new_id()
+            ids = [f"{first}-{row}" for row in range(len(entities))]
+            if not self.keeps_reads:
+                return self.log.read(reader, entities, ids, at_us=at_us), ()
             reads = self.log.readings(reader, entities, ids, at_us=at_us)
+        elif not self.keeps_reads:
+            return reader.read(entities, at_us=at_us), ()
+        else:
+            reads = [reader.reading(some, at_us=at_us, wanted=()) for some in reader.batches(entities)]
         return reads[0].vectors if len(reads) == 1 else [vector for each in reads for vector in each.vectors], reads
 
     def _statuses(self, vectors: Sequence[Vector], columns: Columns, overridden: Collection[str]) -> Mapping[str, int]:

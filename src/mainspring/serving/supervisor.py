@@ -29,6 +29,7 @@ from mainspring.errors import WorkerError
 from mainspring.pipelines.seeds import threads_environment
 from mainspring.serving.endpoint import expect_inside, get_endpoint
 from mainspring.serving.worker import Failure, Order
+from mainspring.web.server import LINGER_S, drain_of
 from mainspring.web.siblings import figures_of
 from mainspring.workspace import Workspace
 
@@ -79,6 +80,7 @@ class Supervisor:
     ) -> None:  # fmt: skip
         self._workspace, self._endpoints, self._listener = workspace, list(endpoints), listener
         self._count, self._host, self._options, self._silence_s = count, host, options, silence_s
+        self._drain_s = drain_of(workspace.project.settings)
         self._workers: list[_Worker] = []
         self._due: list[_Worker] = []  # living ones that are to be replaced, the first one first
         self._selector = selectors.DefaultSelector()
@@ -170,7 +172,7 @@ class Supervisor:
             elif number in (signal.SIGTERM, signal.SIGINT):
                 for worker in self._workers:
                     worker.process.send_signal(signal.SIGKILL if self._is_stopping else signal.SIGTERM)
-                    worker.until = time.monotonic() + _drain_s()
+                    worker.until = time.monotonic() + self._drain_s + _BEAT_S
                 self._is_stopping = True
 
     def _bury(self) -> None:
@@ -253,7 +255,7 @@ class Supervisor:
 
     def _lead_out(self, worker: _Worker) -> None:
         """Have a worker leave once its connections have their last answers."""
-        worker.until = time.monotonic() + _drain_s()
+        worker.until = time.monotonic() + self._drain_s + LINGER_S + _BEAT_S
         with suppress(OSError):
             worker.line.shutdown(socket.SHUT_WR)
 
@@ -298,9 +300,3 @@ def _error_of(failure: Failure) -> WorkerError:
 
 def _ending(code: int) -> str:
     return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-
-
-def _drain_s() -> float:
-    from mainspring.web.server import DRAIN_S, LINGER_S
-
-    return DRAIN_S + LINGER_S + _BEAT_S

@@ -67,7 +67,7 @@ class Failure(msgspec.Struct, frozen=True):
 def work(order: Order) -> None:
     """Answer until the parent ends, or says so."""
     from mainspring.serving.app import ServingApp
-    from mainspring.web.server import is_behind, run_app, token_of
+    from mainspring.web.server import drain_of, is_behind, run_app, token_of
 
     end_with_parent()  # until it is ready, nothing is in its hands
     if os.getppid() != order.parent:
@@ -88,7 +88,7 @@ def work(order: Order) -> None:
             token = token_of(project.settings, order.host, behind=is_behind(project.settings))
             app = ServingApp(workspace, *order.endpoints, token=token, **order.options)
             app.siblings = link.siblings
-            run_app(app, listener, ready, link)
+            run_app(app, listener, ready, link, drain_s=drain_of(project.settings))
     except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever the project's code raises, the parent says it
         link.tell(f"error {msgspec.json.encode(Failure.of(error)).decode()}")
         link.end()

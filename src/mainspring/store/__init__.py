@@ -5,7 +5,7 @@ Nothing above this package opens a file or a connection of its own. A URL choose
 """
 
 from mainspring.store.blobs import BlobInfo, BlobStore, blob_digest
-from mainspring.store.database import BATCH, Database, Driver, Transaction, batches
+from mainspring.store.database import BATCH, Database, Driver, Fences, Transaction, batches, current_fences
 from mainspring.store.keyvalue import KeyValue
 from mainspring.store.lease import Lease, Leases, process_owner
 from mainspring.store.segments import (
@@ -26,6 +26,7 @@ __all__ = [
     "BlobStore",
     "Database",
     "Driver",
+    "Fences",
     "KeyValue",
     "Lease",
     "Leases",
@@ -34,6 +35,7 @@ __all__ = [
     "SegmentWriter",
     "Transaction",
     "batches",
+    "current_fences",
     "blob_digest",
     "last_record",
     "list_segments",

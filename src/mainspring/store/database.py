@@ -181,7 +181,19 @@ class Transaction:
         return self._driver
 
 
-_fences: ContextVar[tuple[tuple[str, Callable[[Transaction], None]], ...]] = ContextVar("fences", default=())
+class Reader(Protocol):
+    """What a check reads by: a transaction, or the database as of its last commit."""
+
+    def query_one(self, sql: str, params: Sequence[Value] = ()) -> Row | None:
+        """The first row, or None."""
+        ...
+
+
+Check = Callable[[Reader], None]
+Fences = tuple[tuple[str, Check], ...]
+_fences: ContextVar[Fences] = ContextVar("fences", default=())
+current_fences = _fences.get
+"""The checks of the blocks around here (`Database.fenced`), each with the place of its database; for `Database.hold_to`."""
 
 
 class _OpenHere(threading.local):
@@ -237,7 +249,7 @@ class Database:
         return Transaction(self._driver, self._open_here)
 
     @contextmanager
-    def fenced(self, check: Callable[[Transaction], None]) -> Iterator[None]:
+    def fenced(self, check: Check) -> Iterator[None]:
         """Call `check` first in every transaction on this database that the block begins, whichever object it is begun by.
 
         What it raises undoes the transaction. It holds in contexts copied from the block's, also once that has ended, and
@@ -248,6 +260,15 @@ class Database:
             yield
         finally:
             _fences.reset(token)
+
+    def hold_to(self, fences: Fences) -> None:
+        """Call the checks of other blocks that are on this database, as a transaction that they began would, but as of now.
+
+        What is written somewhere else than here can so be refused, except for what is on its way meanwhile.
+        """
+        for fenced, check in fences:
+            if fenced == self.place:
+                check(self)
 
     def migrate(self, room: str, migrations: Sequence[str], *, within: Transaction | None = None) -> None:
         """Bring a room's tables to the newest schema; a no-op when they are there.

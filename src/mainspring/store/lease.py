@@ -14,7 +14,7 @@ from functools import lru_cache, partial
 import msgspec
 
 from mainspring.errors import ConflictError, LeaseLostError
-from mainspring.store.database import Database, Transaction
+from mainspring.store.database import Database, Reader, Transaction
 
 MIGRATIONS = [
     """
@@ -92,7 +92,7 @@ class Leases:
         """`release` as part of the caller's transaction."""
         tx.execute("UPDATE lease SET expires_at = 0 WHERE name = ? AND token = ?", (lease.name, lease.token))
 
-    def check(self, tx: Transaction, lease: Lease) -> None:
+    def check(self, tx: Reader, lease: Lease) -> None:
         """Refuse a commit whose lease was taken over or released.
 
         An expired lease that nobody took over still commits: the token, not the clock, decides.

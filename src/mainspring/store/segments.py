@@ -324,7 +324,7 @@ def _framed(record: bytes) -> bytes:
     if len(record) > LARGEST_RECORD_BYTES:
         raise InvalidError("record", f"{len(record):,} bytes", "a record of at most 16 MiB")
     length = len(record).to_bytes(4, "little")
-    return length + crc32(record, crc32(length)).to_bytes(4, "little") + record
+    return b"%s%s%s" % (length, crc32(record, crc32(length)).to_bytes(4, "little"), record)
 
 
 def _names(folder: Path) -> list[str]:

@@ -78,17 +78,15 @@ def read_events(body: bytes) -> list[Event]:
 
 
 def time_us(value: Any) -> int:
-    """The instant of a datetime, a date (midnight), ISO 8601 text (without a zone in UTC), or microseconds since 1970.
+    """The instant, in microseconds since 1970, of a datetime, a date (midnight), or ISO 8601 text (without a zone in UTC).
 
     Raises:
-        WrongTypeError: it is none of these.
+        WrongTypeError: it is none of these, such as a number, whose unit can't be told.
         InvalidError: the text is no time.
 
-    >>> time_us("1970-01-01T01:00:00+01:00"), time_us("1970-01-02"), time_us(5)
-    (0, 86400000000, 5)
+    >>> time_us("1970-01-01T01:00:00+01:00"), time_us("1970-01-02")
+    (0, 86400000000)
     """
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
@@ -97,7 +95,9 @@ def time_us(value: Any) -> int:
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day, tzinfo=UTC)
     if not isinstance(value, datetime):
-        raise WrongTypeError("time", value, "a time such as 2026-01-31T09:00:00Z, or microseconds since 1970")
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        hint = "The unit of a number can't be told: make it a datetime, or text." if is_number else ""
+        raise WrongTypeError("time", value, "a time such as 2026-01-31T09:00:00Z", hint)
     return clock.to_us(value if value.tzinfo else value.replace(tzinfo=UTC))
 
 

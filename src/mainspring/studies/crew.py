@@ -88,7 +88,7 @@ class Crew:
 
     def _fail(self, number: int, ended: Exit) -> None:
         try:
-            self._search.fail(number, f"{ended.kind}: {ended.message}", cost=ended.wall_s)
+            self._search.fail(number, f"{ended.kind}: {ended.message}", cost=ended.wall_s or 0.0)
         except (TakenError, LeaseLostError):  # it was told before its process ended
             self._search.told(number)
 

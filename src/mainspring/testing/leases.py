@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mainspring.errors import ConflictError, LeaseLostError
-from mainspring.store import Database, Lease, Leases, open_database, process_owner
+from mainspring.store import Database, Lease, Leases, current_fences, open_database, process_owner
 from mainspring.testing import _actors
 from mainspring.testing.databases import OnDatabase
 from mainspring.testing.processes import Child
@@ -98,6 +98,19 @@ class LeaseContract(OnDatabase):
         assert late.run(_is_refused, database)
         assert not _is_refused(database)
         assert len(database.query("SELECT * FROM note")) == 3
+        other.close()
+
+    def test_what_is_written_elsewhere_is_held_to_the_fences_of_its_block(self, leases: Leases, tmp_path: Path) -> None:
+        lease = leases.claim("a", _ELSEWHERE, 0.0)
+        with leases.fencing(lease):
+            fences = current_fences()
+        other = _actors.opened(f"sqlite://{tmp_path}/other.db")
+        for database in (leases.database, other):
+            database.hold_to(fences)
+        leases.claim("a", process_owner(), _LONG_S)
+        other.hold_to(fences)
+        with pytest.raises(LeaseLostError):
+            leases.database.hold_to(fences)
         other.close()
 
     def test_a_fence_is_of_one_database(self, leases: Leases, tmp_path: Path) -> None:

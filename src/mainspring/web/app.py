@@ -11,7 +11,7 @@ import hmac
 import os
 import time
 import zlib
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, BinaryIO, ClassVar, NamedTuple
@@ -67,7 +67,8 @@ class Request:
     @property
     def kind(self) -> bytes:
         """The media type of the body, JSON if none is named."""
-        return self.headers.get(b"content-type", JSON).partition(b";")[0].strip().lower()
+        given = self.headers.get(b"content-type", JSON)
+        return JSON if given == JSON else given.partition(b";")[0].strip().lower()
 
 
 class Answer(NamedTuple):
@@ -89,6 +90,7 @@ class WebApp:
 
     `token`, if not empty, must be borne by every request but the probes. `methods` are the routes with what they take; `probes`
     are those that say whether the server lives, or is ready. `is_behind` declares that a platform authenticates whoever asks.
+    `under_way` are the requests that its server has read and not answered, if that says.
     """
 
     methods: ClassVar[dict[str, bytes]] = {"/metrics": READS} | dict.fromkeys(_PROBES, READS)
@@ -106,6 +108,8 @@ class WebApp:
         self._is_behind = is_behind
         self._max_body_bytes, self.read_timeout_s = max_body_bytes, read_timeout_s
         self._reading: dict[asyncio.Task[Any] | None, float] = {}
+        self._taken = {route: frozenset(methods.decode().split(", ")) for route, methods in self.methods.items()}
+        self.under_way: Collection[Any] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's request, or the life of the server."""
@@ -154,6 +158,10 @@ class WebApp:
     async def settle(self) -> None:
         """End what was begun, when the last request is answered."""
 
+    def is_alone(self) -> bool:
+        """Whether the request that is being answered is the only one that came."""
+        return self.under_way is not None and len(self.under_way) == 1
+
     async def admit(self, request: Request) -> None:
         """Refuse a request, unless for a probe, that bears no token where one is needed, or that a page of another site sent.
 
@@ -163,11 +171,12 @@ class WebApp:
         if self._token:
             if not hmac.compare_digest(borne(request.headers), self._token):
                 raise unauthenticated("This needs `Authorization: Bearer TOKEN`.")
-        elif not self._is_behind and not all(
-            _is_of_here(request.headers[each]) for each in _SENDERS if each in request.headers
-        ):
-            said = "Without a token this answers to the names of this machine alone: 127.0.0.1, localhost. Set serve_token."
-            raise RequestError(403, said)
+            return
+        for each in () if self._is_behind else _SENDERS:
+            sender = request.headers.get(each)
+            if sender is not None and not _is_of_here(sender):
+                said = "Without a token this answers to the names of this machine alone: 127.0.0.1, localhost. Set serve_token."
+                raise RequestError(403, said)
 
     async def body(self, request: Request) -> bytes:
         """The body of a request, whole, and unpacked if it is compressed.
@@ -260,10 +269,11 @@ class WebApp:
             self.metrics.in_flight -= 1
 
     def _expect_served(self, method: str, route: str) -> None:
-        methods = self.methods.get(route)
-        if methods is None:
+        taken = self._taken.get(route)
+        if taken is None:
             raise RequestError(404, f"There is no {route[:100]} here. See GET / for what there is.")
-        if method.encode() not in methods.split(b", "):
+        if method not in taken:
+            methods = self.methods[route]
             raise RequestError(405, f"{route} takes {methods.decode()}.", ((b"allow", methods),))
 
     def _inflated(self, body: bytes, coding: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """uvicorn's connections, with limits that it lacks: what precedes a body has an end and comes in time, or is refused.
 
-What waits for its time is looked through once a second: a timer for each request would cost more than its parsing.
+What waits for its time is looked through once a second: a timer for each request would cost more than its parsing. An answer
+in one piece is written in one piece.
 """
 
 from __future__ import annotations
@@ -9,11 +10,58 @@ from asyncio import Transport
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 MOST_HEAD_BYTES = 1 << 16
 """Of the first line and the headers of a request."""
+_BINDING = (b"\nconnection:", b"\ntransfer-encoding:")  # what says more of a connection than one answer
+_START = "http.response.start"
 _REFUSALS = {408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
+
+
+class Exchange(RequestResponseCycle):
+    """A request and its answer. The head of an answer whose length is known is kept back until its body can go with it."""
+
+    head: dict[str, Any] | None = None
+
+    async def send(self, message: Any) -> None:
+        """As uvicorn sends it, which looks at each header by itself."""
+        head, self.head = self.head, None
+        if head is not None:
+            if self._is_whole(message) and self._write(head, message["body"]):
+                return
+            await super().send(head)  # type: ignore[arg-type]  # uvicorn's type of messages
+        elif message["type"] == _START and not self.response_started and _has_length(message):
+            self.head = message
+            return
+        await super().send(message)
+
+    def _is_whole(self, message: dict[str, Any]) -> bool:
+        """Whether this is all of a body, which can be written now."""
+        is_open = not self.disconnected and not self.flow.write_paused and self.scope["method"] != "HEAD"
+        return is_open and message["type"] == "http.response.body" and not message.get("more_body")
+
+    def _write(self, head: dict[str, Any], body: bytes) -> bool:
+        """Write an answer and end the exchange; False if there is anything in the headers that uvicorn is to look at."""
+        headers = [*self.default_headers, *head["headers"]]
+        lines = [STATUS_LINE[head["status"]], *(b"%s: %s\r\n" % header for header in headers)]
+        text = b"".join(lines)
+        is_plain = text.isascii() and text.count(b"\n") == text.count(b"\r") == len(lines) and b"\0" not in text
+        lower = text.lower()
+        if not is_plain or not self.keep_alive or b"\ncontent-length: %d\r" % len(body) not in lower:
+            return False
+        if any(each in lower for each in _BINDING):
+            return False
+        self.transport.write(b"%s\r\n%s" % (text, body))
+        self.waiting_for_100_continue, self.expected_content_length = False, 0
+        self.response_started = self.response_complete = True
+        self.message_event.set()
+        self.on_response()
+        return True
+
+
+def _has_length(head: dict[str, Any]) -> bool:
+    return any(name == b"content-length" for name, _ in head["headers"])
 
 
 class Connection(HttpToolsProtocol):
@@ -26,7 +74,8 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._is_head = True  # what comes next precedes a body
         self._is_offer = False  # the request that is being read offers another protocol
-        self._head_bytes = self._fed = 0
+        self._fed = 0
+        self._came = self._part = 0  # bytes since the head began, at least its own, and those of the last piece
         self._since: float | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn itself does
@@ -34,11 +83,12 @@ class Connection(HttpToolsProtocol):
         self._since = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
+        self._part = len(data)
         if self._is_head:
             if not self._fed:
                 self._since = self.loop.time()
-            self._fed += len(data)
-        self._unset_keepalive_if_required()
+            self._fed += self._part
+            self._came += self._part
         while data:
             data = self._parsed(data)
         if self._is_head and self._fed > MOST_HEAD_BYTES and not self.transport.is_closing():
@@ -51,38 +101,43 @@ class Connection(HttpToolsProtocol):
         self.cycle.keep_alive = False
         return True
 
-    def on_url(self, url: bytes) -> None:
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
+        if self._is_long():
+            raise ValueError("the request's head is too large")  # the parser ends, and `send_400_response` is called
         self._is_offer = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
         if not self._is_offer:
             self._is_head = False
             super().on_headers_complete()
+            self.cycle.__class__ = Exchange  # uvicorn makes its own, which did nothing yet
 
     def on_message_complete(self) -> None:
         if self._is_offer:
             return
-        self._is_head, self._head_bytes, self._fed, self._since = True, 0, 0, None
         super().on_message_complete()
+        self._is_head, self._fed, self._came = True, 0, self._part
+        self._since = None if self._is_answering() else self.loop.time()
+
+    def on_response_complete(self) -> None:
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        if not self._fed:
+            self._since = self.loop.time()  # instead of uvicorn's timer
 
     def send_400_response(self, msg: str) -> None:
-        if self._head_bytes > MOST_HEAD_BYTES:
+        if self._is_head and self._is_long():
             self._refuse(431)
         else:
             super().send_400_response(msg)
 
     def end_if_overdue(self, head_s: float, silence_s: float) -> None:
         """Close a connection whose request doesn't come: it began over `head_s` ago, or nothing came for `silence_s`."""
-        if not self._is_head or self._since is None or self._is_answering() or self.transport.is_closing():
+        if self._since is None or self._is_answering() or self.transport.is_closing():
             return
         waited = self.loop.time() - self._since
-        if self._fed and waited > head_s:
+        if self._is_head and self._fed and waited > head_s:
             self._refuse(408)
         elif waited > silence_s:
             self.transport.close()
@@ -104,17 +159,17 @@ class Connection(HttpToolsProtocol):
         lines = (b"%s: %s\r\n" % header for header in self.headers if header[0] != b"upgrade")
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
-        self._head_bytes = 0
         return b"".join([line, *lines, b"\r\n"])
 
     def _is_answering(self) -> bool:
         cycle: Any = self.cycle  # None before the first request, whatever its annotation says
         return cycle is not None and not cycle.response_complete
 
-    def _count(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > MOST_HEAD_BYTES:
-            raise ValueError("the request's head is too large")  # the parser ends, and `send_400_response` is called
+    def _is_long(self) -> bool:
+        """Whether the head, as far as it was parsed, is too long. It is looked at only if so much came at all."""
+        if self._came <= MOST_HEAD_BYTES:
+            return False
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MOST_HEAD_BYTES
 
     def _refuse(self, status: int) -> None:
         reason = _REFUSALS[status]

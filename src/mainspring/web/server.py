@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import ceil
 
 import uvicorn
 
@@ -19,11 +20,12 @@ from mainspring.web.app import WebApp
 from mainspring.web.http import Connection
 from mainspring.web.link import Link
 
-DRAIN_S = 30
-"""How long requests that were begun may take when a server stops."""
+DRAIN_S = 30.0
+"""How long requests that were begun may take when a server stops, unless `serve_drain_s` says otherwise."""
 LINGER_S = 5
 """How long a worker that leaves answers on its connections, each for the last time; one idle for longer is closed."""
 _KEEP_ALIVE_S = 75
+_LONGEST_S = 86_400
 _PLATFORM = "platform"
 _TICKS = 10  # uvicorn's, of a tenth of a second
 _TURN_S = 0.05
@@ -42,6 +44,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._app, self._on_listening, self._link = app, on_listening, link
         self._leaves = False
+        app.under_way = self.server_state.tasks
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -111,13 +114,27 @@ def serve_app(
     app = make(token_of(settings, host, behind=behind))
     with listen(settings, host=host, port=port) as listener:
         address = address_of(settings, listener, host=host)
-        run_app(app, listener, lambda: on_ready(address) if on_ready else None)
+        run_app(app, listener, lambda: on_ready(address) if on_ready else None, drain_s=drain_of(settings))
 
 
-def run_app(app: WebApp, listener: socket.socket, on_listening: Callable[[], None], link: Link | None = None) -> None:
-    """Answer on a listening socket until SIGTERM, SIGINT or the end of the link; what was begun is answered first."""
+def run_app(
+    app: WebApp, listener: socket.socket, on_listening: Callable[[], None], link: Link | None = None, *,
+    drain_s: float = DRAIN_S,
+) -> None:  # fmt: skip
+    """Answer on a listening socket until SIGTERM, SIGINT or the end of the link; what was begun may take `drain_s` then."""
     with _quiet_signals():
-        _Server(_config(app), app, on_listening, link).run(sockets=[listener])
+        _Server(_config(app, drain_s=drain_s), app, on_listening, link).run(sockets=[listener])
+
+
+def drain_of(settings: Settings) -> float:
+    """How long requests that were begun may take when a server stops.
+
+    Raises:
+        ConfigError: the setting is no time.
+    """
+    if not 0 <= settings.serve_drain_s <= _LONGEST_S:
+        raise ConfigError(f"`serve_drain_s = {settings.serve_drain_s}`: expected seconds from 0 to {_LONGEST_S:,}")
+    return float(settings.serve_drain_s)
 
 
 def is_behind(settings: Settings) -> bool:
@@ -183,9 +200,9 @@ def serve_aside(app: WebApp) -> Iterator[str]:
             thread.join(DRAIN_S)
 
 
-def _config(app: WebApp, log_level: str | None = None) -> uvicorn.Config:
+def _config(app: WebApp, log_level: str | None = None, *, drain_s: float = DRAIN_S) -> uvicorn.Config:
     return uvicorn.Config(
-        app, http=Connection, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=DRAIN_S,
+        app, http=Connection, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=ceil(drain_s),
         timeout_keep_alive=_KEEP_ALIVE_S, server_header=False, ws="none", proxy_headers=False, log_level=log_level,
     )  # fmt: skip
 

@@ -44,6 +44,8 @@ def _scratch(workspace: Workspace, older_than_s: float) -> Iterator[int]:
                 yield _removed(run)
             else:
                 yield from (_removed(path) for path in list(run.iterdir()) if path.is_dir() or path.suffix == ".raw")
+                with suppress(OSError):  # a log is in it
+                    run.rmdir()
         finally:
             workspace.leases.release(lease)
 
@@ -52,7 +54,10 @@ def _code(workspace: Workspace, older_than_s: float) -> Iterator[int]:
     """Folders of code and environments not used lately, unless a run that may live may start another worker in one."""
     begun = workspace.leases.names("run:")
     running = [name.removeprefix("run:") for name in begun if _may_live(workspace, name, older_than_s)]
-    used = {edge.dst for edge in workspace.ledger.edges(running) if edge.role == "ran"}
+    replayed = [
+        edge.dst for edge in workspace.ledger.edges(running) if edge.role == "replays"
+    ]  # whose code a replay runs
+    used = {edge.dst for edge in workspace.ledger.edges([*running, *replayed]) if edge.role == "ran"}
     unused = [folder for folder in _folders(workspace.cache / "code") if folder.name not in used]
     unused += [] if running else _folders(workspace.cache / "environments")
     for folder in unused:

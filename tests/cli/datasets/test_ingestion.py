@@ -7,9 +7,12 @@ import sqlite3
 from contextlib import chdir
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from mainspring.cli.main import cli
+from mainspring.data.ingestion import Progress, ingest
+from mainspring.workspace import Workspace
 from tests.cli.conftest import mainspring
 
 
@@ -43,6 +46,27 @@ def test_what_should_be_looked_at_is_said(tmp_path: Path) -> None:
     run("ingest", "feb.csv", "--to", "other")
     listed = [line.split()[0] for line in run("sources").splitlines()]
     assert listed == ["dataset", "flights", "other"]
+
+
+def test_what_an_interrupted_ingest_has_read_is_listed(tmp_path: Path) -> None:
+    def stop(told: Progress) -> None:
+        if told.rows > 1:
+            raise KeyboardInterrupt
+
+    def run(*words: str) -> str:
+        with chdir(tmp_path):
+            return CliRunner().invoke(cli, ["data", *words], prog_name="mainspring", catch_exceptions=False).stdout
+
+    (tmp_path / "raw").mkdir()
+    for number in range(3):
+        (tmp_path / "raw" / f"{number}.csv").write_text(f"delay\n{number}\n")
+    with chdir(tmp_path), Workspace.open(tmp_path) as workspace, pytest.raises(KeyboardInterrupt):
+        ingest("raw/*.csv", to="flights", workspace=workspace, progress=stop)
+    assert run("sources", "flights").splitlines()[1].endswith("2 rows, not committed")
+    (told,) = json.loads(run("sources", "--json"))["uncommitted"]
+    assert (told["dataset"], told["source"], told["rows"]) == ("flights", "files raw", 2)
+    assert "2 rows of them stood ready" in run("ingest", "raw/*.csv", "--to", "flights")
+    assert run("sources", "flights").splitlines()[1].endswith("3 files")
 
 
 def test_a_table_is_upserted_by_its_key(tmp_path: Path) -> None:

@@ -34,7 +34,8 @@ def at(zone: str, time: dt.datetime) -> pl.Series:
         (["1.25", "2.5E+1", "150e-2", "100.100", None], pl.Decimal(10, 2), ["1.25", "25.00", "1.50", "100.10", None]),
         (["7", "1.5", "-inf"], pl.Float64(), [7.0, 1.5, float("-inf")]),
         (["2024-01-01 10:00:00"], pl.Datetime("us", NEW_YORK), ["2024-01-01 10:00:00-05:00"]),
-        (["10:00:00.123456789"], pl.Time(), ["10:00:00.123456"]),
+        (["10:00:00.123456789", "23:59"], pl.Time(), ["10:00:00.123456", "23:59:00"]),
+        (["2.0", "-12.", "+3.00", None], pl.Int8(), [2, -12, 3, None]),
     ],
 )
 def test_texts_are_parsed(texts: list[str | None], dtype: pl.DataType, values: list[Any]) -> None:
@@ -224,6 +225,25 @@ def test_a_column_of_nulls_is_of_any_type(dtype: pl.DataType) -> None:
 def test_nested_values_that_do_not_fit_are_refused(given: list[Any], dtype: pl.DataType, said: str) -> None:
     with pytest.raises(InvalidError, match=said):
         brought(pl.Series(given), dtype)
+
+
+@pytest.mark.parametrize("empty", [pl.Null(), pl.String(), pl.List(pl.Int8()), pl.Struct({"x": pl.Date()})])
+@pytest.mark.parametrize("values", [[1.5, None], ["a"], [[1]], [dt.date(2020, 1, 1)]])
+def test_a_column_has_the_type_of_its_values_whatever_those_without_have(empty: pl.DataType, values: list[Any]) -> None:
+    nulls, given = pl.DataFrame({"v": [None, None]}, schema={"v": empty}), pl.DataFrame({"v": values})
+    for batches in ([nulls, given, nulls], [given, nulls], [nulls.clear(), nulls, given]):
+        alignment = Alignment({})
+        taken = [alignment.take(each, "a file") for each in batches]
+        found = pl.concat([alignment.settle(each, "before") for each in taken])
+        assert found["v"].drop_nulls().to_list() == [value for value in values if value is not None]
+        assert alignment.types == dict(given.schema)
+
+
+def test_a_value_of_another_type_than_those_before_is_named_by_its_row() -> None:
+    alignment = Alignment({})
+    alignment.take(pl.DataFrame({"v": [1]}), "a file")
+    with pytest.raises(InvalidError, match="line 3, column `v`: `str` is not its type in the rows before, `i64`"):
+        alignment.take(pl.DataFrame({"v": ["5", "x", None]}), "a file", named=lambda row: f"line {row + 2}")
 
 
 def test_what_a_known_type_left_open_is_filled_and_no_more() -> None:

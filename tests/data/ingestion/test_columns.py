@@ -103,7 +103,8 @@ def test_a_numeric_goes_behind_others_only_as_it_is(workspace: Workspace, postgr
     ("given", "dtype", "value"),
     [
         ("ARRAY[1.5, NULL]::numeric(6, 2)[]", "list[decimal[6, 2]]", [Decimal("1.50"), None]),
-        ("ARRAY[]::numeric(6, 2)[]", "list[decimal[6, 2]]", []), ("ARRAY[NULL]::int8[]", "list[i64]", [None]),
+        ("ARRAY[]::numeric(6, 2)[]", "list[null]", []), ("NULL::int4[]", "list[null]", None),
+        ("ARRAY[NULL]::int8[]", "list[i64]", [None]),
         ("ARRAY[[NULL, 2.5], [3, 4]]::numeric(6, 2)[]", "list[list[decimal[6, 2]]]", [[None, 2.5], [3, 4]]),
         ("ARRAY[[1.25::numeric]]", "list[list[decimal[38, 2]]]", [[Decimal("1.25")]]),
         ("ARRAY[[1, 2], [3, NULL]]", "list[list[i32]]", [[1, 2], [3, None]]),
@@ -137,6 +138,42 @@ def test_arrays_of_several_dimensions_are_no_one_column(made: str, element: str)
     ingest(Sql(made, query=query("{{v},{NULL}}", "{}", "{}")), to="t")
     (first, *others) = dataset("t").to_polars()["x"].to_list()
     assert (len(first), first[1], others) == (2, [None], [[], [], None])
+
+
+@pytest.mark.one_backend("the source is a server")
+@pytest.mark.parametrize("declared", [{}, {"x": "list[list[i64]]"}])
+@pytest.mark.parametrize("batch_rows", [1, 2, 9])
+def test_arrays_have_the_dimensions_of_the_first_that_has_an_item(
+    made: str, declared: dict[str, str], batch_rows: int
+) -> None:
+    def given(*arrays: str | None) -> Sql:
+        rows = ", ".join(f"({n}, {each}::int4[])" for n, each in enumerate(arrays, 1))
+        return Sql(made, query=f"SELECT * FROM (VALUES {rows}) AS v(id, x)", cursor="id", batch_rows=batch_rows)
+
+    arrays = ["NULL", "'{}'", "'{{1,2}}'", "'{}'", "NULL", "'{{3}}'"]
+    values = [None, [], [[1, 2]], [], None, [[3]]]
+    done = ingest(given(*arrays), to="t", types=declared)
+    assert (dataset("t").to_polars()["x"].to_list(), done.widened) == (values, {})
+    for number in range(1, len(arrays) + 1):
+        ingest(given(*arrays[:number]), to="grown", types=declared, mode="upsert", key="id")
+    assert dataset("grown").to_polars().sort("id")["x"].to_list() == values
+    if not declared:
+        with pytest.raises(InvalidError, match=r"row (id=)?4, column `x`: .* is not .*`list\[list\[i32\]\]`.*Cast it"):
+            ingest(given("'{}'", "'{{1}}'", "NULL", "'{5}'"), to="mixed")
+
+
+@pytest.mark.one_backend("the source is a server")
+@pytest.mark.parametrize("batch_rows", [1, 2, 9])
+def test_a_numeric_has_one_text_whatever_others_it_is_read_with(made: str, batch_rows: int) -> None:
+    values = "(1, 1.5), (2, 1.500), (3, 1e10), (4, NULL), (5, 0.0000001), (6, 'NaN')"
+    arrays = "CASE WHEN x <> 'NaN' THEN ARRAY[x, NULL, 2::numeric(4, 1)] END AS several, x::numeric(20, 8) AS held"
+    query = f"SELECT *, {arrays} FROM (VALUES {values}) AS v(id, x)"
+    types = {"x": "str", "several": "list[str]", "held": "str"}
+    ingest(Sql(made, query=query, batch_rows=batch_rows), to="t", types=types)
+    found = dataset("t").to_polars()
+    assert found["x"].to_list() == ["1.5", "1.500", "10000000000", None, "0.0000001", "NaN"]
+    assert found["several"][:2].to_list() == [["1.5", None, "2.0"], ["1.500", None, "2.0"]]
+    assert found["held"][:2].to_list() == ["1.50000000", "1.50000000"]
 
 
 @pytest.mark.one_backend("the source is a server")

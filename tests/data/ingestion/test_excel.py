@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import xlsxwriter
 
@@ -100,3 +102,12 @@ def test_each_sheet_of_a_workbook_is_read_once(raw: Path) -> None:
     with pytest.raises(InvalidError, match=r"a\.xlsx: `changed since it was read"):
         ingest(raw, to="numbers", sheet="B")
     assert ingest(raw, to="numbers", sheet="C").rows == 1
+
+
+def test_times_without_a_day_are_times_and_others_have_theirs(raw: Path) -> None:
+    clock, at = [dt.time(5), None, dt.time(6, 30)], [dt.datetime(2020, 1, 1), None, dt.datetime(2020, 1, 2, 6, 30)]
+    pl.DataFrame({"clock": clock, "at": at}).write_excel(raw / "a.xlsx")
+    ingest(raw / "a.xlsx", to="t")
+    assert dataset("t").to_polars().to_dict(as_series=False) == {"clock": clock, "at": at}
+    ingest(raw / "a.xlsx", to="declared", types={"clock": "time", "at": "datetime"})
+    assert dataset("declared").to_polars()["clock"].to_list() == clock

@@ -505,7 +505,7 @@ def test_files_whose_columns_differ_in_kind_are_read_as_text(raw: Path) -> None:
         ("e", [date(2020, 1, 2)]),
     ):
         pl.DataFrame({"v": values}).write_parquet(raw / f"{name}.parquet")
-    with pytest.raises(InvalidError, match=rf"b\.parquet, column `v`: `str` is not its type .*{HINT}"):
+    with pytest.raises(InvalidError, match=rf"b\.parquet, row 1, column `v`: `str` is not its type .*{HINT}"):
         ingest(raw, to="lines")
     ingest(raw, to="lines", types={"v": "str"})
     assert dataset("lines").to_polars()["v"].to_list() == [
@@ -520,7 +520,7 @@ def test_files_whose_columns_differ_in_kind_are_read_as_text(raw: Path) -> None:
         "2020-01-02",
     ]
     pl.DataFrame({"v": [[1]]}).write_parquet(raw / "b.parquet")
-    with pytest.raises(InvalidError, match=r"b\.parquet, column `v`: .* Cast it in the source\.$"):
+    with pytest.raises(InvalidError, match=r"b\.parquet, row 1, column `v`: .* Cast it in the source\.$"):
         ingest(raw, to="lists")
 
 

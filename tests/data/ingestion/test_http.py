@@ -348,3 +348,17 @@ def test_records_may_lack_columns_and_bring_new_ones(server: Api) -> None:
 def test_a_server_that_is_not_there_is_transient() -> None:
     with pytest.raises(UnavailableError, match="can't be reached"):
         ingest("http://127.0.0.1:9/flights", to="flights", retry=Retry(attempts=1))
+
+
+def test_a_decimal_has_the_digits_that_an_api_writes(server: Api) -> None:
+    body = '[{"id": 1, "x": 0.10000000000000001, "of": {"x": 0.30000000000000001, "share": 0.5}},'
+    body += ' {"id": 2, "x": 12345678901234567.25, "of": {"x": 1, "share": 1}}]'
+    server.answer = lambda _: Answer(text=body)
+    types = {"x": "decimal[38, 17]", "of": 'struct{"x": decimal[38, 17], "share": f64}'}
+    ingest(Http(f"{server.url}/items", cursor="id", since="after"), to="t", types=types)
+    assert [str(each) for each in dataset("t").to_polars()["x"]] == [
+        "0.10000000000000001", "12345678901234567.25000000000000000",
+    ]  # fmt: skip
+    assert [each["share"] for each in dataset("t").to_polars()["of"]] == [0.5, 1.0]
+    assert str(dataset("t").to_polars()["of"][0]["x"]) == "0.30000000000000001"
+    assert ingest(Http(f"{server.url}/items", cursor="id", since="after"), to="t", types=types).rows == 1

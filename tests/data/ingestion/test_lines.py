@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -154,7 +155,7 @@ def test_dates_that_were_found_in_a_block_are_looked_for_in_those_behind_it(
     monkeypatch.setattr(streams, "_READ_BYTES", 1)
     (raw / "a.csv").write_text("n,at\n1,2024-01-02\n2,2024-12-31\n3,01/02/2024\n")
     with pytest.raises(
-        InvalidError, match=r"a\.csv, column `at`: `str` is not its type .*`date`.* types={'at': 'str'}"
+        InvalidError, match=r"a\.csv, line 4, column `at`: `str` is not its type .*`date`.* types={'at': 'str'}"
     ):
         ingest(raw, to="times", dates=True)
     ingest(raw, to="times", dates=True, types={"at": "str"})
@@ -226,7 +227,9 @@ def test_numbers_that_begin_with_zeros_are_text(raw: Path, zero_led: str) -> Non
     assert dataset("numbers").to_polars()["zip"][0] == 10001.0
     (raw / "a.csv").write_text("zip\n10001\n")
     (raw / "b.csv").write_text(f"zip\n{zero_led}\n")
-    with pytest.raises(InvalidError, match=r"b\.csv, column `zip`: `str` is not its type .*types={'zip': 'str'}"):
+    with pytest.raises(
+        InvalidError, match=r"b\.csv(, line 2)?, column `zip`: `str` is not its type .*types={'zip': 'str'}"
+    ):
         ingest(raw, to="others")
 
 
@@ -273,3 +276,13 @@ def test_blocks_end_with_records_wherever_they_are_cut(raw: Path, quote: str, mo
         monkeypatch.setattr(streams, "BLOCK_BYTES", size)
         monkeypatch.setattr(streams, "_READ_BYTES", 5)
         assert ingest(raw, to=f"cut{size}", limits=Limits(rows=20)).version == dataset("whole").latest()
+
+
+@given(st.lists(st.sampled_from(["0.1", "-2.5E-3", "1e5", "7", "null", '"0.25"', " 3.10 ", "0.10000000000000001", ""])))
+def test_decimals_of_json_have_the_digits_that_are_written(values: list[str]) -> None:
+    lines = ['{"x": 0.5, "x": 1.5}', *(f'{{"x":{each}}}' if each else '{"y": 1}\n' for each in values)]
+    types = {"x": pl.Decimal(38, 17)}
+    blocks = Blocks(io.BytesIO("\n".join(lines).encode()), "a.ndjson")
+    ((frame, _, _),) = json_frames(blocks, Reading("append", types))
+    wanted = [Decimal(each.strip().strip('"')) if each not in ("null", "") else None for each in values]
+    assert Alignment(types).take(frame, "a", sparse=True)["x"].to_list() == [Decimal("0.5"), *wanted]

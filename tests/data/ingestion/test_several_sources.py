@@ -174,7 +174,7 @@ def test_two_stars_go_into_linked_folders_each_once(workspace: Workspace, years:
 @pytest.mark.parametrize(
     "glob", ["**/*.csv", "**/**/*.csv", "*/**/*.csv", "**/l*/**/*.csv", "*/**/**/6.csv", "**/s/**/*.csv", "**/l*/*"]
 )
-def test_a_file_is_read_and_remembered_once_by_whatever_names(workspace: Workspace, raw: Path, glob: str) -> None:
+def test_a_file_is_read_once_and_remembered_by_each_of_its_names(workspace: Workspace, raw: Path, glob: str) -> None:
     put(raw, "h/.cache/6.csv", 6)
     put(raw, "h/.cache/deep/7.txt", 7)
     for link, target in (
@@ -186,7 +186,8 @@ def test_a_file_is_read_and_remembered_once_by_whatever_names(workspace: Workspa
         done = ingest(raw / glob, to="t")
         assert (held(), done.warnings) == (sorted(set(held())), ())
     assert 6 in held()
-    assert len(list_cursors("t")[0].state["files"]) == len(held())
+    files = list_cursors("t")[0].state["files"].values()
+    assert len({part["digest"] for parts in files for part in parts.values()}) == len(held())
 
 
 def test_two_stars_within_a_name_are_refused(workspace: Workspace, raw: Path) -> None:
@@ -315,3 +316,21 @@ def test_rows_that_were_replaced_by_hand_are_told_until_new_ones_come(workspace:
     dataset("t").commit(pl.DataFrame({"x": [0]}))
     assert ingest(Numbers("mine", 1, 2, 3), to="t", mode="replace").warnings == ()
     assert ingest(Numbers("mine", 1, 2, 3), to="t").warnings == ()
+
+
+@pytest.mark.parametrize("first", ["b", "a"])
+def test_a_file_that_several_links_to_a_store_reach_is_read_once(workspace: Workspace, raw: Path, first: str) -> None:
+    store = raw.parent / ".store"
+    store.mkdir()
+    (store / "1").write_text("n\n1\n")
+    other = {"a": "b", "b": "a"}[first]
+    (raw / f"{first}.csv").symlink_to(store / "1")
+    assert ingest(raw, to="t").rows == 1
+    (raw / f"{other}.csv").symlink_to(store / "1")
+    assert (ingest(raw, to="t").rows, ingest(raw / f"{other}.csv", to="t").rows) == (0, 0)
+    (raw / f"{first}.csv").unlink()
+    assert ingest(raw, to="t").rows == 0
+    (store / "2").write_text("n\n2\n")
+    (raw / f"{first}.csv").symlink_to(store / "2")
+    with pytest.raises(InvalidError, match=rf"{first}\.csv: `changed since it was read"):
+        ingest(raw, to="t")

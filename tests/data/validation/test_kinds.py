@@ -18,8 +18,7 @@ from polars.plugins import register_plugin_function
 from mainspring import clock
 from mainspring.data import Check, CheckResult, check, dataset, validate
 from mainspring.data.validation import validators
-from mainspring.data.validation.conditions import formula
-from mainspring.data.validation.expressions import is_row_wise, serialised
+from mainspring.data.validation.expressions import formula, is_row_wise, serialised
 from mainspring.data.validation.validators import repeats
 from mainspring.errors import InvalidError
 from mainspring.workspace import Workspace

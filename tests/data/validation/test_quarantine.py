@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial, partialmethod
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
@@ -49,6 +50,21 @@ def test_nothing_to_set_apart_keeps_the_columns() -> None:
     good, bad = validate(FLIGHTS[:1], CHECKS).split()
     assert (good.height, bad.height, bad.columns[-1]) == (1, 0, "quarantine_reasons")
     assert bad.schema == validate(FLIGHTS, CHECKS).split()[1].schema
+
+
+def test_a_row_alone_is_judged_as_in_a_table_of_any_batches() -> None:
+    draw = Random(7)
+    frame = pl.DataFrame({"id": range(200), "x": [draw.gauss(0, 9) for _ in range(200)]})
+    # Just between what a division is alone and what it is among others.
+    frame = frame.with_columns(bound=(pl.col("x") / 3.3))
+    checks = [check.expression("as in a table", pl.col("x") / 3.3 == pl.col("bound"), severity="quarantine"),
+              check.expression("in SQL", "x / 3.3 >= bound", severity="quarantine")]  # fmt: skip
+    whole = validate(frame, checks).split()[1]["id"].to_list()
+    alone = [at for at in range(200) if validate(frame[at : at + 1], checks).split()[1].height]
+    chunks = pl.concat([frame[at : at + 1] for at in range(200)], rechunk=False)
+    batches = validate(frame.lazy(), checks, batch_rows=1)
+    assert alone == whole == validate(chunks, checks).split()[1]["id"].to_list() == []
+    assert [each.failing for each in batches.results] == [0, 0]
 
 
 def test_a_stored_report_is_split_with_its_table() -> None:

@@ -17,9 +17,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mainspring.data.validation.conditions import formula
 from mainspring.data.validation.evaluation import evaluated
-from mainspring.data.validation.expressions import expect_plain, is_row_wise, serialised, shows_codes
+from mainspring.data.validation.expressions import expect_plain, formula, is_row_wise, serialised, shows_codes
 from mainspring.errors import InvalidError
 
 c = pl.col
@@ -65,6 +64,7 @@ BY_HAND = (
     *(c("z").str.strptime(kind, strict=False) for kind in (pl.Date, pl.Time, pl.Datetime("us"), pl.Datetime("us", "UTC"))),
     *(c("z").str.strptime(pl.Date, form, strict=False) for form in ("%Y-%m-%d", "%d/%m/%Y")),
     c("a").replace(c("b"), c("a")), c("a").replace({1: 2, 3: 4}), c("a").replace_strict({1: 2}, default=c("b")),
+    *map(pl.sql_expr, ("f / 3.3", "a / 3", "f % 0.7", "a // 3", "f - 3.3", "POW(f, 2)", "ROUND(f, 1)", "f > 2.5")),
     c("a").replace_strict(c("b"), c("b"), default=None), c("a").replace(pl.Series([1, 2]), pl.Series([8, 9])),
 )  # fmt: skip
 
@@ -179,6 +179,7 @@ def numbers() -> Iterator[pl.Expr]:
         yield from (
             lists.eval(each) for each in (item / 3, item**0.3, item / item.sum(), (item - item.mean()) / item.std())
         )
+    yield from map(pl.sql_expr, ("a / 3.3", "a / 7", "i / 7", "a % 0.7", "m / 7", "POW(a, 0.3)", "s / 3.3", "a // 0.7"))
     yield from (
         pl.concat_list("a", "b").list.sum(),
         pl.mean_horizontal("a", "b", "p"),
@@ -227,6 +228,19 @@ def test_numbers_have_the_same_bits_alone_in_parts_and_in_columns_of_chunks() ->
                 different[f"{made} {parts}"] = whole, each
     assert different == {}
     assert count > 300
+
+
+def test_the_only_item_of_many_lists_is_reckoned_with_as_among_others() -> None:
+    draw = Random(5)
+    for made in (c("l") / 7, c("l") / 3.3, c("l").list.eval(pl.element() / 7), c("l").list.sum(), c("l").list.mean(),
+                 c("w") / 7, c("w").list.eval(pl.element() / 7)):  # fmt: skip
+        text = serialised(made)
+        for _ in range(20):
+            item, whole = draw.gauss(0, 99), draw.randint(0, 10**6)
+            alone = pl.DataFrame({"l": [*[[]] * 50, [item], *[[]] * 49], "w": [*[[]] * 50, [whole], *[[]] * 49]},
+                                 schema={"l": pl.List(pl.Float64), "w": pl.List(pl.Int64)})  # fmt: skip
+            among = pl.concat([alone, pl.DataFrame({"l": [[0.1, 0.3]], "w": [[5, 7]]})])
+            assert shown(alone, text) == (shown(among, text) or [])[:100], str(made)
 
 
 def test_a_column_that_is_one_value_repeated_is_reckoned_with_as_any() -> None:
@@ -284,6 +298,13 @@ def test_a_set_is_literal_and_a_format_is_given() -> None:
               c("s").str.to_datetime(), c("s").str.to_time(), c("s").str.strptime(pl.Date), pl.sql_expr("date(s)"),
               c("s").cast(pl.Categorical).to_physical(), c("a").is_in(pl.Series([[1], [2]]))]  # fmt: skip
     assert [str(one) for one in others if is_row_wise(one)] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["a / 3.3", "a > 2.5", "MOD(a, 3)", "a IN (1.5, 2)", "POW(a, 2) - 1.5", "ROUND(f, 1) = 0.5"]
+)
+def test_arithmetic_in_sql_is_of_single_rows(text: str) -> None:
+    assert is_row_wise(formula(text))
 
 
 def test_arguments_may_be_columns_and_what_is_evaluated_in_lists_looks_at_one_list() -> None:

@@ -9,14 +9,17 @@ import polars as pl
 import pytest
 
 from mainspring.data import dataset
+from mainspring.data.ingestion import ingest_stream
 from mainspring.features import (
     Entity,
     FeatureReader,
     FeatureService,
     FeatureView,
     OnDemandView,
+    Stream,
     VectorLog,
     apply,
+    feed,
     get_definition,
     materialize,
     push,
@@ -24,7 +27,9 @@ from mainspring.features import (
     training_set,
     verify,
 )
+from mainspring.streams import send
 from mainspring.workspace import Workspace
+from tests.features.conftest import Module
 
 pytestmark = pytest.mark.one_backend("what is computed of rows, whatever store they come from")
 c = pl.col
@@ -51,6 +56,58 @@ def source(chance: random.Random) -> pl.DataFrame:
             "tags": [[chance.gauss(0, 9)] if place % 3 else [] for place in range(ROWS)],
         }
     )  # fmt: skip
+
+
+OWN = """
+    import polars as pl
+
+    SHARE = pl.col("x") / 12.34
+
+    def scaled(rows):
+        kept = rows.filter(pl.col("x") / 3 < 30)
+        return kept.with_columns(share=SHARE, tenth=(pl.col("l") / 7).list.mean(), part=pl.col("x").abs() ** 0.3)
+
+    def asked(frame):
+        return frame.with_columns(seventh=pl.col("amt") / 7, parts=pl.col("share") / pl.col("amt"), lists=pl.col("l") / 3)
+"""
+FEATURES = ["share", "tenth", "part"]
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_functions_over_columns_give_a_row_the_same_bits_in_any_batch(
+    workspace: Workspace, module: Module, is_stream: bool
+) -> None:
+    chance, made = random.Random(4), module("own", OWN)
+    data = [{"u": at, "x": chance.gauss(0, 50), "l": [chance.gauss(0, 9)] * (at % 3)} for at in range(ROWS)]
+    view = FeatureView("scaled", entity=Entity("u", {"u": int}), transform=made.scaled, features=FEATURES,
+                       **({"source": Stream("xs", {"u": "i64", "x": "f64", "l": "list[f64]"})} if is_stream else
+                          {"source": "xs", "event_time": "at"}))  # fmt: skip
+    asked = OnDemandView("asked", request={"amt": "f64", "l": "list[f64]"}, inputs=[view["share"]], transform=made.asked,
+                         features={"seventh": "f64", "parts": "f64", "lists": "list[f64]"})  # fmt: skip
+    rows = pl.DataFrame(data).with_columns(at=pl.lit(AT))
+    if not is_stream:
+        dataset("xs").commit(rows)
+    apply(FeatureService("all", [view, asked]))
+    if is_stream:
+        for each in data:
+            send("xs", [each])
+            feed(max_events=1)
+        ingest_stream("xs", {"u": "i64", "x": "f64", "l": "list[f64]"})
+    else:
+        for at in range(ROWS):
+            push("scaled", rows[at : at + 1])
+    reader = FeatureReader(get_definition("service", "all"), workspace)
+    requests = [{"u": at, "amt": chance.gauss(0, 99), "l": [chance.gauss(0, 9)] * (at % 3)} for at in range(ROWS)]
+    log = VectorLog(workspace, share=1)
+    alone = [log.read(reader, [each], [f"{each['u']}/0"])[0].values for each in requests]
+    assert repr(alone) == repr([each.values for each in reader.read(requests)])
+    asked_at = pl.lit(datetime.now(UTC))
+    found = training_set(pl.DataFrame(requests).with_columns(t=asked_at), "all", time="t").frame
+    assert repr(alone) == repr([list(each) for each in found.select(reader.names).rows()])
+    if not is_stream:
+        materialize("scaled", full=True)
+        assert repr(alone) == repr([each.values for each in reader.read(requests)])
+    assert verify("all").passed
 
 
 def test_what_is_computed_of_a_row_hangs_on_no_other(workspace: Workspace) -> None:

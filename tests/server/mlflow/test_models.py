@@ -62,6 +62,16 @@ def test_the_latest_versions_come_in_the_order_of_their_stages_first_versions(cl
     assert [(each["version"], each["current_stage"]) for each in found] == [("3", "None"), ("2", "Staging")]
 
 
+@pytest.mark.one_backend("the order is made of what a store gives")
+def test_versions_of_a_model_that_was_renamed_are_those_that_changed_last(client: Client, registered: str) -> None:
+    client.post("registered-models/create", name="other")
+    client.post("model-versions/create", name="other", source="models:/iris/1")
+    client.post("registered-models/rename", name=registered, new_name="flowers")
+    found = client.get("model-versions/search")["model_versions"]
+    assert [each["name"] for each in found] == ["flowers", "other"]
+    assert found[0]["last_updated_timestamp"] >= found[1]["last_updated_timestamp"]
+
+
 @pytest.mark.one_backend("texts are those of errors")
 def test_errors_speak_of_registered_models_which_clients_of_prompts_read_as_prompts(client: Client) -> None:
     missing = client.get("registered-models/get", name="nobody")
@@ -141,6 +151,27 @@ def test_a_version_of_a_model_that_is_still_written_is_read_when_that_ends(
     assert sorted(RunFiles(workspace).walk(get_model_version("late/1", workspace).id)) == sorted(
         ["MLmodel", *(each.name for each in written.iterdir())]
     )
+
+
+@pytest.mark.one_backend("what is read is not of the store")
+@pytest.mark.parametrize("source", ["runs:/{run}/m", "mlflow-artifacts:/0/{run}/artifacts/m"])
+def test_files_that_come_into_a_runs_folder_later_are_the_versions_until_it_loads(
+    client: Client, workspace: Workspace, tmp_path: Path, source: str
+) -> None:
+    written, run = folder(tmp_path / "it", DecisionTreeClassifier().fit(TABLE, LATE)), client.run()
+    client.post("registered-models/create", name="late")
+    client.post("model-versions/create", name="late", source=source.format(run=run), run_id=run)
+    for name in ("input_example.json", "MLmodel", "model.skops"):
+        assert get_model_version("late/1", workspace).encoded is None
+        assert client.file("PUT", f"0/{run}/artifacts/m/{name}", (written / name).read_bytes()).status_code == 200
+    assert load_model("late/1", workspace).predict(TABLE).tolist() == LATE
+    whole = get_model_version("late/1", workspace)
+    client.file("PUT", f"0/{run}/artifacts/m/later.txt", b"more")
+    client.file("PUT", f"0/{run}/artifacts/m/MLmodel", b"other")
+    assert get_model_version("late/1", workspace) == whole
+    uri = client.get("model-versions/get-download-uri", name="late", version="1")["artifact_uri"]
+    assert whole.id in uri
+    assert sorted(RunFiles(workspace).walk(whole.id)) == ["MLmodel", "input_example.json", "model.skops"]
 
 
 @pytest.mark.one_backend("what is read is not of the store")

@@ -110,16 +110,26 @@ def ingest(
 @click.argument("name", metavar="[DATASET]", default="")
 @click.pass_obj
 def sources(invocation: Invocation, name: str) -> None:
-    """List what was ingested into DATASET, or into any, and how far each source was read."""
-    from mainspring.data.ingestion import list_cursors
+    """List what was ingested into DATASET, or into any, and how far each source was read.
 
-    found = list_cursors(name, invocation.workspace)
+    Also what was read and isn't committed: that ingest runs, or was interrupted, and
+    the next one with the same source and options goes on behind it.
+    """
+    from mainspring.data.ingestion import list_cursors, list_uncommitted
+
+    found, staged = list_cursors(name, invocation.workspace), list_uncommitted(name, invocation.workspace)
     rows = [
         [each.dataset, each.source, text.moment(each.moved_at), _behind(each.state)][bool(name) :] for each in found
     ]
+    rows += [
+        [each.dataset, each.source, text.moment(each.staged_at), f"{text.counted(each.rows, 'row')}, not committed"][
+            bool(name) :
+        ]
+        for each in staged
+    ]
     head = ["dataset", "source", "read", "up to"][bool(name) :]
     invocation.show(
-        {"dataset": name, "sources": [msgspec.to_builtins(each) for each in found]},
+        {"dataset": name, "sources": msgspec.to_builtins(found), "uncommitted": msgspec.to_builtins(staged)},
         lambda: text.table(head, rows) if rows else f"Nothing was ingested{f' into {name}' if name else ''}.",
     )
 

@@ -8,13 +8,16 @@ from mainspring.lazy import exports
 __getattr__, __dir__, __all__ = exports(
     __name__,
     {
-        **dict.fromkeys(("Ingested", "forget_cursor", "ingest", "list_cursors"), "mainspring.data.ingestion.ingestion"),
+        **dict.fromkeys(
+            ("Ingested", "forget_cursor", "ingest", "list_cursors", "list_uncommitted"),
+            "mainspring.data.ingestion.ingestion",
+        ),
         **dict.fromkeys(
             ("StreamIngested", "ingest_stream", "ingested_to", "left_out_of", "newest_of_stream"),
             "mainspring.data.ingestion.consuming",
         ),
         "EventTable": "mainspring.data.ingestion.events",
-        "Cursor": "mainspring.data.ingestion._store",
+        **dict.fromkeys(("Cursor", "StagedRows"), "mainspring.data.ingestion._store"),
         **dict.fromkeys(
             ("Batch", "BatchSource", "Interrupted", "Reading", "StaleState"), "mainspring.data.ingestion.source"
         ),

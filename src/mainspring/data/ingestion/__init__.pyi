@@ -1,4 +1,5 @@
 from mainspring.data.ingestion._store import Cursor as Cursor
+from mainspring.data.ingestion._store import StagedRows as StagedRows
 from mainspring.data.ingestion.consuming import StreamIngested as StreamIngested
 from mainspring.data.ingestion.consuming import ingest_stream as ingest_stream
 from mainspring.data.ingestion.consuming import ingested_to as ingested_to
@@ -12,6 +13,7 @@ from mainspring.data.ingestion.ingestion import Ingested as Ingested
 from mainspring.data.ingestion.ingestion import forget_cursor as forget_cursor
 from mainspring.data.ingestion.ingestion import ingest as ingest
 from mainspring.data.ingestion.ingestion import list_cursors as list_cursors
+from mainspring.data.ingestion.ingestion import list_uncommitted as list_uncommitted
 from mainspring.data.ingestion.objects import Objects as Objects
 from mainspring.data.ingestion.paging import LinkHeader as LinkHeader
 from mainspring.data.ingestion.paging import NextLink as NextLink

@@ -62,6 +62,16 @@ class Staged(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
 
+class StagedRows(msgspec.Struct, frozen=True):
+    """How much an ingest has read that isn't committed: it runs, or was interrupted, and the next one like it goes on there."""
+
+    dataset: str
+    source: str
+    rows: int
+    size_bytes: int
+    staged_at: int
+
+
 class IngestStore:
     """States and staged parts of one dataset and source, changed under a lease.
 
@@ -251,6 +261,21 @@ def list_stored(database: Database, dataset: str = "") -> list[Cursor]:
     )
     found = (Cursor(a, b, msgspec.json.decode(c), *rest) for a, b, c, *rest in rows)
     return sorted(found, key=lambda each: (each.dataset, each.source))
+
+
+def list_staged(database: Database, dataset: str = "") -> list[StagedRows]:
+    """What ingests into a dataset, or any, have read but not committed, by name."""
+    database.migrate("ingestion", MIGRATIONS)
+    where, params = ("WHERE dataset = ?", (dataset,)) if dataset else ("", ())
+    found: dict[tuple[str, str], StagedRows] = {}
+    for name, source, parts, size_bytes, at in database.query(
+        f"SELECT dataset, source, parts, size_bytes, staged_at FROM dataset_staged {where} ORDER BY dataset, source",
+        params,
+    ):
+        before = found.get((name, source), StagedRows(name, source, 0, 0, at))
+        rows = before.rows + sum(part.rows for part in msgspec.json.decode(parts, type=tuple[Part, ...]))
+        found[name, source] = StagedRows(name, source, rows, before.size_bytes + size_bytes, max(before.staged_at, at))
+    return list(found.values())
 
 
 def forgetting(database: Database) -> Callable[[Transaction, str], None]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mainspring.data.ingestion.alignment import MOST_DIGITS, Naming, brought, first_unfit
+from mainspring.data.ingestion.conversion import MOST_DIGITS, Naming, brought, first_unfit
 from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS, is_exact, text_of
 from mainspring.data.tables.nested import leaf_of
 from mainspring.data.tables.type_names import name_of_type
@@ -41,6 +41,8 @@ class Column:
         is_plain = kinds <= {int, float, str, bytes}  # as SQLite has them, whose types are those of values
         if Decimal in kinds and wanted is not None and wanted.is_float():
             return self._floats(wanted)
+        if wanted is not None and leaf_of(wanted) == pl.String() and self._holds_decimals():
+            return Column(self.name, [_texted(value) for value in self.values], None, self.named).series(wanted)
         by_digits = isinstance(wanted, pl.Decimal | pl.Float32 | pl.String) and bytes not in kinds
         if is_plain and by_digits and kinds & {int, float} and self.told is None:
             own = pl.Series(
@@ -75,12 +77,16 @@ class Column:
         return found
 
     def _kept(self) -> pl.DataType | None:
-        """The type that keeps the values, as deep as they are: databases don't say how many dimensions an array has."""
+        """The type that keeps the values, as deep as they are: databases don't say how many dimensions an array has. So what
+        lists hold that are all empty is left open.
+        """
         dtype = self._decimals() or self.told
         if dtype is None or (self.told is not None and not isinstance(self.told, pl.List)):
             return dtype
         deepest, dtype = max(map(_depth, self.values), default=0), leaf_of(dtype)
-        for _ in range(max(deepest, int(self.told is not None))):
+        if self.told is not None and not any(self.values):
+            return pl.List(pl.Null())
+        for _ in range(deepest):
             dtype = pl.List(dtype)
         return dtype
 
@@ -119,8 +125,7 @@ class Column:
 
     def _decimals(self) -> pl.DataType | None:
         """The type that keeps all digits of decimals, also of those in lists; None if there are none."""
-        sample = next((value for value in self.values if next(_leaves(value), None) is not None), None)
-        if not isinstance(next(_leaves(sample), None), Decimal):
+        if not self._holds_decimals():
             return None
         scale = whole = 0
         for row, value in enumerate(self.values):
@@ -139,6 +144,9 @@ class Column:
                     raise self._misfit(row, expected, "Round it in the query, or cast it to text.", each)
         return self.told or pl.Decimal(MOST_DIGITS, scale)
 
+    def _holds_decimals(self) -> bool:
+        return isinstance(next((each for value in self.values for each in _leaves(value)), None), Decimal)
+
     def _path(self, row: int) -> str:
         return f"{self.named(row)}, column `{self.name}`"
 
@@ -154,6 +162,13 @@ def _leaves(value: Value) -> Iterator[Value]:
             yield from _leaves(each)
     elif value is not None:
         yield value
+
+
+def _texted(value: Value) -> Value:
+    """A decimal, or each of lists of them, by its own digits, whatever others of its batch have."""
+    if isinstance(value, list):
+        return [_texted(each) for each in value]
+    return format(value, "f") if isinstance(value, Decimal) else value
 
 
 def _depth(value: Value) -> int:

@@ -12,9 +12,10 @@ from typing import NamedTuple
 import polars as pl
 
 from mainspring.data.ingestion import lines
-from mainspring.data.ingestion.alignment import Naming, parsed, passes_blanks
+from mainspring.data.ingestion.conversion import Naming
 from mainspring.data.ingestion.formats import Options
 from mainspring.data.ingestion.kinds import ERRORS_OF_POLARS, holds_large, is_exact
+from mainspring.data.ingestion.parsing import parsed, passes_blanks
 from mainspring.data.ingestion.source import Reading
 from mainspring.data.ingestion.streams import Blocks
 from mainspring.errors import InvalidError, listed, shorten

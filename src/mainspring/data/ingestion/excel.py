@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -19,6 +20,7 @@ except ImportError as error:
 
 
 _NUMBER = "^-?[0-9]"
+_NO_DAY = date(1899, 12, 31)
 _MOST_WHOLE = 1 << 62  # well within 64 bits
 
 
@@ -31,8 +33,8 @@ def first_sheet(path: Path, uri: str) -> str:
 def read_sheet(path: Path, uri: str, options: Options, types: Mapping[str, pl.DataType]) -> tuple[pl.DataFrame, str]:
     """One sheet, its first row being the header, and its name.
 
-    All numbers of a sheet are floats; a column of whole ones is one of whole numbers. Where text is decided on, a cell that
-    holds something else is read as its text.
+    All numbers of a sheet are floats; a column of whole ones is one of whole numbers. One of times that all have no day is one
+    of times. Where text is decided on, a cell that holds something else is read as its text.
 
     Raises:
         InvalidError: it is no such file, or has no such sheet; the sheets are named.
@@ -50,6 +52,8 @@ def read_sheet(path: Path, uri: str, options: Options, types: Mapping[str, pl.Da
             frame = _loaded(book, sheet, dict.fromkeys(wanted, "string"))
         frame = _with_digits(frame, book, sheet)
     frame = frame.with_columns(frame[name].cast(pl.Int64()) for name in frame.columns if _is_whole(frame[name]))
+    clocks = [name for name in frame.columns if _is_of_clock(frame[name])]
+    frame = frame.with_columns(pl.col(name).dt.time() for name in clocks)
     empty = [name for name in frame.columns if frame[name].null_count() == frame.height]
     return frame.with_columns(pl.lit(None).alias(name) for name in empty), sheet
 
@@ -75,6 +79,15 @@ def _with_digits(frame: pl.DataFrame, book: fastexcel.ExcelReader, sheet: str) -
 def _with_numbers(texts: pl.Series, numbers: pl.Series, is_number: pl.Series) -> pl.Series:
     places = (is_number & texts.str.contains(_NUMBER).fill_null(value=False)).arg_true()
     return texts.scatter(places, [written(number) for number in numbers[places]]) if len(places) else texts
+
+
+def _is_of_clock(column: pl.Series) -> bool:
+    """Whether times are all of the day before the first that a sheet has: they were written without one."""
+    return (
+        isinstance(column.dtype, pl.Datetime)
+        and bool((column.dt.date() == _NO_DAY).all())
+        and column.null_count() < len(column)
+    )
 
 
 def _is_whole(column: pl.Series) -> bool:

@@ -59,7 +59,7 @@ class Files(ItemSource, frozen=True):
             found = (path for path in base.iterdir() if _is_table(path.name))
         seen = (path for path in found if not (rest and is_hidden(rest, path.relative_to(folder).as_posix())))
         named = _named((path for path in seen if path.is_file()), folder)
-        items: list[Item] = [LocalItem(named[name], name) for name in sorted(named, key=lambda each: each.split("/"))]
+        items: list[Item] = [LocalItem(path, names) for names, path in named]
         if not items:
             raise NotFoundError("file", self.pattern, hint=_hint(folder, is_folder=not rest and base.is_dir()))
         return items
@@ -71,8 +71,8 @@ class LocalItem:
     The second time, that of the last change of anything about the file, can't be set back.
     """
 
-    def __init__(self, path: Path, name: str) -> None:
-        self.path, self.name, self.uri = path, name, str(path)
+    def __init__(self, path: Path, names: tuple[str, ...]) -> None:
+        self.path, self.name, self.names, self.uri = path, names[0], names, str(path)
         self.stamp = self.present_stamp()
         self.size_bytes = int(self.stamp[0])
 
@@ -168,10 +168,10 @@ def _below(folder: Path, *, is_all: bool) -> Iterator[Path]:
             continue
 
 
-def _named(paths: Iterable[Path], folder: Path) -> dict[str, Path]:
-    """Each file once, by the name that it has seen from a folder without links on the way, else by the first of a link's."""
+def _named(paths: Iterable[Path], folder: Path) -> list[tuple[tuple[str, ...], Path]]:
+    """Each file once, by the name that it has seen from a folder without links on the way, else by those of its links."""
     root, parents = folder.resolve(), dict[Path, Path]()
-    found: dict[Path, tuple[tuple[bool, bool, list[str]], str, Path]] = {}
+    found: dict[Path, list[tuple[tuple[bool, bool, list[str]], str, Path]]] = {}
     for path in paths:
         if path.parent not in parents:
             parents[path.parent] = path.parent.resolve()
@@ -182,10 +182,10 @@ def _named(paths: Iterable[Path], folder: Path) -> dict[str, Path]:
         own = (real.relative_to(root) if real.is_relative_to(root) else Path(os.path.relpath(real, root))).as_posix()
         is_own = real.suffix == path.suffix and not is_hidden("*", own.replace("../", ""))
         name = own if is_own else given
-        rank = (name != own, name != given, given.split("/"))
-        if real not in found or rank < found[real][0]:
-            found[real] = (rank, name, path)
-    return {name: path for _, name, path in found.values()}
+        found.setdefault(real, []).append(((name != own, name != given, given.split("/")), name, path))
+    sorted_ways = (sorted(ways) for ways in found.values())
+    named = [(tuple(dict.fromkeys(name for _, name, _ in ways)), ways[0][2]) for ways in sorted_ways]
+    return sorted(named, key=lambda each: each[0][0].split("/"))
 
 
 def _hint(folder: Path, *, is_folder: bool) -> str:

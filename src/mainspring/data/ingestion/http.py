@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qsl, urljoin, urlsplit
@@ -19,6 +20,7 @@ from blake3 import blake3
 
 from mainspring import clock
 from mainspring.data._sources import source_of_address
+from mainspring.data.ingestion.kinds import has_decimal
 from mainspring.data.ingestion.paging import LinkHeader, NextLink, Offset, Page, PageNumber, Paging, Token, at_path
 from mainspring.data.ingestion.parameters import Pairs, SourceSecrets, telling
 from mainspring.data.ingestion.records import frame_of
@@ -73,7 +75,7 @@ class Http(msgspec.Struct, frozen=True):
             while page is not None:
                 answer = self._asked(client, page, seen.start)
                 following = self._following(page, answer)
-                records = seen.new(answer.found, self.cursor, self._origin)
+                records = answer.records_at(seen.new(answer.found, self.cursor, self._origin), reading)
                 frame = frame_of(records, self._origin, reading) if records else None
                 yield Batch(
                     frame=frame, state=self._behind(seen, following, secrets), origin=self._origin,
@@ -200,6 +202,7 @@ class _Answer:
         self.url = str(response.url)
         self.size_bytes = len(response.content)
         self.next_link = response.links.get("next", {}).get("url")
+        self._content, self._path = response.content, path
         try:
             self.document: Any = msgspec.json.decode(response.content)
         except msgspec.MsgspecError as error:
@@ -210,6 +213,17 @@ class _Answer:
             raise InvalidError(origin, shorten(redact(response.text)), expected)
         self.found: list[dict[str, Any]] = found
         self.records = len(found)
+
+    def records_at(self, places: list[int], reading: Reading) -> list[dict[str, Any]]:
+        """Some of the records, with numbers as they are written where decimals are decided on."""
+        names = [name for name, dtype in reading.types.items() if has_decimal(dtype)]
+        if not names:
+            return [self.found[place] for place in places]
+        exact = at_path(msgspec.json.Decoder(float_hook=Decimal).decode(self._content), self._path)
+        return [
+            {**self.found[place], **{name: exact[place][name] for name in names if name in exact[place]}}
+            for place in places
+        ]
 
 
 class _Seen:
@@ -228,9 +242,9 @@ class _Seen:
             found = {**found, "start": found.get("high"), "known": found.get("taken", {})}
         return cls(found.get("start"), found.get("known", {}), found.get("high"), found.get("taken", {}))
 
-    def new(self, records: list[dict[str, Any]], cursor: str, origin: str) -> list[dict[str, Any]]:
-        """The records that were not taken by a reading before; the greatest value moves with them."""
-        return [each for each in records if not cursor or self._takes(each, cursor, origin)]
+    def new(self, records: list[dict[str, Any]], cursor: str, origin: str) -> list[int]:
+        """The places of the records that were not taken by a reading before; the greatest value moves with them."""
+        return [place for place, each in enumerate(records) if not cursor or self._takes(each, cursor, origin)]
 
     def _takes(self, record: dict[str, Any], cursor: str, origin: str) -> bool:
         value = at_path(record, cursor)

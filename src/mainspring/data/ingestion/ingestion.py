@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from mainspring.data._store import DatasetStore
 from mainspring.data.commit import commit_draft
-from mainspring.data.ingestion._store import Cursor, IngestStore, list_stored
+from mainspring.data.ingestion._store import Cursor, IngestStore, StagedRows, list_staged, list_stored
 from mainspring.data.ingestion.alignment import Alignment, declared_types
 from mainspring.data.ingestion.draft import StagedDraft
 from mainspring.data.ingestion.opening import as_source
@@ -39,11 +39,11 @@ from mainspring.data.tables.draft import TableDraft
 from mainspring.data.tables.edits import EditDraft
 from mainspring.data.tables.keys import ByKey
 from mainspring.data.tables.lazy import LazyDraft
-from mainspring.data.tables.manifest import read_listing
-from mainspring.data.tables.parts import parquet_schema
+from mainspring.data.tables.manifest import Part, read_listing
+from mainspring.data.tables.parts import parquet_schema, scan_parts
 from mainspring.data.tables.rows import FrameDraft
 from mainspring.data.tables.type_names import name_of_type
-from mainspring.data.tables.widening import filled, holds, is_open
+from mainspring.data.tables.widening import filled, holds, without_values
 from mainspring.data.version import DatasetVersion, Source
 from mainspring.data.widening import widen
 from mainspring.errors import ConflictError, InvalidError, MainspringError, NotAllowedError, counted, listed, shorten
@@ -225,10 +225,14 @@ class _Ingest:
             return Alignment(self.types)
         known = self._types_of(head)
         expect_key(self.key if known else (), known, self.name)
-        for name, dtype in self.types.items():
-            if name not in known or is_open(known[name]):
-                continue
-            if dtype != filled(known[name], dtype) and not holds(dtype, known[name]):
+        others = {
+            name: dtype
+            for name, dtype in self.types.items()
+            if name in known and dtype != filled(known[name], dtype) and not holds(dtype, known[name])
+        }
+        empty = without_values(scan_parts(self.workspace.blobs, self._parts_of(head)), others) if others else ()
+        for name, dtype in others.items():
+            if name not in empty:
                 expected = f"the column's type in `{head}`, `{dict(head.schema)[name]}`, or a wider one"
                 raise InvalidError(
                     f"types.{name}", name_of_type(dtype), expected, "mode='replace' makes a table of any."
@@ -237,10 +241,11 @@ class _Ingest:
 
     def _types_of(self, version: DatasetVersion | None) -> Mapping[str, pl.DataType]:
         """The columns of a version; none if there is none."""
-        if version is None:
-            return {}
-        parts = read_listing(self.workspace.blobs, version.manifest).parts
+        parts = self._parts_of(version)
         return parquet_schema(self.workspace.blobs.path(parts[0].blob)) if parts else {}
+
+    def _parts_of(self, version: DatasetVersion | None) -> tuple[Part, ...]:
+        return read_listing(self.workspace.blobs, version.manifest).parts if version is not None else ()
 
     def _committed(
         self, staging: Staging, lease: Lease, before: State | None
@@ -355,6 +360,11 @@ def _once(sources: Sequence[Source]) -> tuple[Source, ...]:
 def list_cursors(name: str = "", workspace: Workspace | None = None) -> list[Cursor]:
     """How far each source was read into a dataset, or into any."""
     return list_stored((workspace or current_workspace()).database, name)
+
+
+def list_uncommitted(name: str = "", workspace: Workspace | None = None) -> list[StagedRows]:
+    """What ingests into a dataset, or into any, have read that isn't committed: those that run, or were interrupted."""
+    return list_staged((workspace or current_workspace()).database, name)
 
 
 def forget_cursor(name: str, source: Any, workspace: Workspace | None = None, **options: Any) -> None:

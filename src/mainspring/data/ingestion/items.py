@@ -1,7 +1,7 @@
 """Files wherever they lie, as a source: which of them are new or changed, and their rows with the state behind each batch.
 
-The state knows each file that was read by name, each part of it (a sheet, or the whole) by stamp and digest, and how far
-the file at work was read.
+The state knows each file that was read by its names, each part of it (a sheet, or the whole) by stamp, digest and how many
+rows it had, and how far the file at work was read. A part without rows, as of a header alone, was not read.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from typing import Any, BinaryIO, Protocol
 
 import msgspec
 import polars as pl
-from blake3 import blake3
 
-from mainspring.data.ingestion.alignment import Naming
+from mainspring.data.ingestion.conversion import Naming
 from mainspring.data.ingestion.delimited import Delimited
 from mainspring.data.ingestion.formats import Options, options_of, part_of
 from mainspring.data.ingestion.jsonlines import json_frames
@@ -30,16 +29,16 @@ from mainspring.store import blob_digest
 
 _PARQUET_ROWS = 1 << 18
 _OF_NULLS = "null_values=['…'] names texts that mean null."
-_EMPTY = blake3(b"").hexdigest()
 Stamp = list[Any]
 Rows = Iterator[tuple[pl.DataFrame, dict[str, Any], int, Naming]]
 """A batch, where reading goes on behind it, the bytes read, and where each row stood."""
 
 
 class Item(Protocol):
-    """One file. `stamp` is JSON that changes when the file does."""
+    """One file, by the first of the `names` that lead to it. `stamp` is JSON that changes when the file does."""
 
     name: str
+    names: tuple[str, ...]
     uri: str
     stamp: Stamp
     size_bytes: int
@@ -84,7 +83,7 @@ class ItemSource(Options, frozen=True):
 
     def still_holds(self, state: State) -> bool:
         """Whether each file that was read is there and holds the same bytes; the one at work is looked at later."""
-        there = {item.name: item for item in self.items()}
+        there = {name: item for item in self.items() for name in item.names}
         return all(
             name in there and _is_as_read(there[name], parts.values()) for name, parts in state.get("files", {}).items()
         )
@@ -105,10 +104,10 @@ def read_items(items: Iterable[Item], options: Options, state: State | None, rea
     found = list(items)
     seen = dict(reading.known)
     is_told = known.is_any
-    if partial is not None and partial["name"] not in {item.name for item in found}:
+    if partial is not None and not any(partial["name"] in item.names for item in found):
         raise StaleState
     for item in found:
-        here = partial if partial is not None and partial["name"] == item.name else None
+        here = partial if partial is not None and partial["name"] in item.names else None
         if here is None and known.is_unchanged(item, part_of(options, item.name)):
             continue
         for batch in _ItemReading(item, options_of(options, item.name), known, seen, reading).batches(here):
@@ -156,6 +155,7 @@ class _Known:
             for source, files in states.items()
             for name, parts in files.items()
             for part in parts.values()
+            if part["rows"]
         }
 
     @property
@@ -164,28 +164,27 @@ class _Known:
         return bool(self._homes)
 
     def parts(self, name: str) -> Parts:
-        """What was read of a file: stamp and digest of each part."""
+        """What was read of a file by a name: stamp, digest and rows of each part."""
         own = self.files.get(name, {})
         return {**self._elsewhere.get(place_of(self._identity, name), {}), **own} if self._elsewhere else own
 
     def is_unchanged(self, item: Item, part: str) -> bool:
-        """Whether that part of a file was read, and its stamp says that the file is as it was."""
-        before = self.parts(item.name).get(part)
-        return before is not None and item.is_known(before["stamp"])
+        """Whether that part of a file was read by each of its names, and its stamp says that the file is as it was."""
+        before = [self.parts(name).get(part) for name in item.names]
+        return all(each is not None and item.is_known(each["stamp"]) for each in before)
 
-    def learn(self, item: Item, parts: Iterable[str], digest: str) -> None:
+    def learn(self, item: Item, parts: Iterable[str], digest: str, rows: int) -> None:
         """Parts of a file were read to their end."""
-        read = {part: {"stamp": item.stamp, "digest": digest} for part in parts}
-        self.files = {**self.files, item.name: {**self.parts(item.name), **read}}
-        self._homes.setdefault(digest, (self._identity, item.name))
+        read = {part: {"stamp": item.stamp, "digest": digest, "rows": rows} for part in parts}
+        self.files = {**self.files, **{name: {**self.parts(name), **read} for name in item.names}}
+        if rows:
+            self._homes.setdefault(digest, (self._identity, item.name))
 
     def same_as(self, item: Item, digest: str) -> str:
         """The name of another file that was read and held these bytes; empty if there is none."""
         source, name = self._homes.get(digest, (self._identity, item.name))
-        if digest == _EMPTY:
-            return ""
         if source == self._identity:
-            return "" if name == item.name else name
+            return "" if name in item.names else name
         place = place_of(source, name)
         return "" if place == place_of(self._identity, item.name) else path_of(place)
 
@@ -202,13 +201,14 @@ class _ItemReading:
     ) -> None:
         self.item, self.options, self.known, self.seen, self.reading = item, options, known, seen, reading
         self.parts = {part_of(options, item.name)}
-        self._warning = ""
+        self._rows, self._warning = 0, ""
 
     def batches(self, partial: dict[str, Any] | None) -> Iterator[Batch]:
         """Its rows, then a batch without rows that tells its digest."""
         item = self.item
         if partial is not None and not item.fits(partial["stamp"]):
             raise StaleState
+        self._rows = int(partial["rows"]) if partial else 0
         if digest := self._digest_as_before():
             yield Batch(frame=None, state=self._ended(digest), origin=item.uri)
             return
@@ -216,9 +216,11 @@ class _ItemReading:
         rows = self._rows_of_text(partial) if self.options.format in ("csv", "ndjson") else self._rows_of_file(partial)
         for frame, position, total, named in rows:
             warning = ""
+            self._rows += frame.height
             digest = position.pop("whole", "")
             if not digest:
-                state = self.known.state({"name": item.name, "stamp": item.stamp, "size_bytes": total, **position})
+                at = {"name": item.name, "stamp": item.stamp, "size_bytes": total, "rows": self._rows}
+                state = self.known.state({**at, **position})
             else:
                 self._expect_unchanged()
                 warning = " ".join(filter(None, (self._warning, self._told_of_same_bytes(digest))))
@@ -232,19 +234,19 @@ class _ItemReading:
             read_bytes = total
 
     def _told_of_same_bytes(self, digest: str) -> str:
-        other = self.known.same_as(self.item, digest) if self.reading.mode != "upsert" else ""
+        other = self.known.same_as(self.item, digest) if self._rows and self.reading.mode != "upsert" else ""
         return (
             other
             and f"{self.item.uri} holds the same bytes as `{other}`, which was read, too: its rows are there twice."
         )
 
     def _ended(self, digest: str) -> State:
-        self.known.learn(self.item, self.parts, digest)
+        self.known.learn(self.item, self.parts, digest, self._rows)
         return self.known.state(None)
 
     def _digest_as_before(self) -> str:
         """The digest of a file that was read before and holds the same bytes; another one may not be appended."""
-        before = self.known.parts(self.item.name)
+        before = [parts for name in self.item.names if (parts := self.known.parts(name))]
         if not before:
             return ""
         with self.item.local() as path:
@@ -252,19 +254,21 @@ class _ItemReading:
                 from mainspring.data.ingestion.excel import first_sheet
 
                 self.parts.add(first_sheet(path, self.item.uri))
-            read = [before[part]["digest"] for part in self.parts if part in before]
-            read = [digest for digest in read if digest != _EMPTY]  # of which no row was read
+            read = {each[part]["digest"]: each[part]["rows"] for each in before for part in self.parts if part in each}
             if not read:
                 return ""
             digest = blob_digest(path)
         if digest in read:
+            self._rows = read[digest]
             return digest
+        if not any(read.values()):
+            return ""
         if self.reading.is_resumed:
             raise StaleState  # the rows of it may be staged only; begin from what is committed
         if self.reading.mode != "append" or self.options.changed == "again":
             return ""
         raise InvalidError(
-            self.item.uri, f"changed since it was read ({read[0][:12]})", "a file as it was",
+            self.item.uri, f"changed since it was read ({min(read)[:12]})", "a file as it was",
             "To append its rows would repeat those read before. mode='upsert' with a key takes what changed,"
             " changed='again' appends all of it once more.",
         )  # fmt: skip

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from mainspring.data.ingestion.alignment import Naming
+from mainspring.data.ingestion.conversion import Naming
 from mainspring.data.ingestion.kinds import (
     ERRORS_OF_POLARS,
     Types,
@@ -26,8 +26,10 @@ from mainspring.data.ingestion.kinds import (
     has_text,
     holds_large,
     is_shaped,
+    keyed,
     texted,
     texts_of,
+    written,
 )
 from mainspring.data.ingestion.source import Reading
 from mainspring.data.ingestion.streams import Blocks
@@ -107,6 +109,7 @@ def _as_given(block: bytes, types: Types) -> pl.DataFrame | None:
         _expect_texts(block, {name: dtype for name, dtype in types.items() if has_text(dtype)})
         frame = _parsed(block, types)
         _expect_texts(block, {name: dtype for name, dtype in frame.schema.items() if has_decimal(types.get(name))})
+        frame = _with_exact(frame, block, types)
     except (msgspec.ValidationError, *ERRORS_OF_POLARS):
         return None
     given = {name: types[name] for name in frame.columns if name in types and has_float(frame.schema[name])}
@@ -114,6 +117,33 @@ def _as_given(block: bytes, types: Types) -> pl.DataFrame | None:
         has_decimal(dtype) or (dtype.is_integer() and holds_large(frame[name])) for name, dtype in given.items()
     )
     return None if is_short else frame
+
+
+def _with_exact(frame: pl.DataFrame, block: bytes, types: Types) -> pl.DataFrame:
+    """The frame with the texts of numbers, instead of the floats nearest to them, in columns where decimals are decided on."""
+    names = [
+        name for name, dtype in frame.schema.items() if dtype.is_float() and isinstance(types.get(name), pl.Decimal)
+    ]
+    if not names:
+        return frame
+    rows: list[dict[str, Any]] = msgspec.json.Decoder(keyed(dict.fromkeys(names, msgspec.Raw))).decode_lines(block)
+    columns = [_digits(name, [row.get(name) for row in rows]) for name in names]
+    # Of a name that stands twice, or of what Polars makes a number of, another value would come.
+    is_same = len(rows) == frame.height and all(
+        column.cast(pl.Float64(), strict=False).eq_missing(frame[column.name].cast(pl.Float64())).all()
+        for column in columns
+    )
+    return frame.with_columns(columns) if is_same else frame
+
+
+def _digits(name: str, values: list[msgspec.Raw | None]) -> pl.Series:
+    texts = (
+        pl.Series(name, [value and bytes(value) for value in values], pl.Binary())
+        .cast(pl.String())
+        .replace("null", None)
+    )
+    powers = texts.str.contains("[eE]").fill_null(value=False).arg_true()
+    return texts.scatter(powers, [written(Decimal(text)) for text in texts[powers]]) if len(powers) else texts
 
 
 def _expect_texts(block: bytes, types: Types) -> None:

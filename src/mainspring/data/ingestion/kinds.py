@@ -99,7 +99,9 @@ def _texted(value: Any, dtype: Any) -> Any:
         return [_texted(each, dtype.inner) for each in value]
     if isinstance(dtype, pl.Decimal):
         return written(value)
-    return text_of(value) if dtype == pl.String() else value
+    if dtype == pl.String():
+        return text_of(value)
+    return float(value) if isinstance(value, Decimal) else value  # beside decimals in one struct
 
 
 def has_text(dtype: Any) -> bool:
@@ -242,8 +244,12 @@ def texts_of(fields: Mapping[str, Any], free: Collection[str] = ()) -> Any:
     found = {
         name: Any if name in free else inner for name, dtype in fields.items() if (inner := _text_of(dtype)) is not None
     }
-    # Keys may be any text, which only this form allows; those that aren't named are passed over.
-    return TypedDict("Row", found, total=False) if found else None  # type: ignore[operator]  # mypy wants it as a literal
+    return keyed(found) if found else None
+
+
+def keyed(kinds: dict[str, Any]) -> Any:
+    """What msgspec holds objects to by keys, which may be any text; those that aren't named are passed over."""
+    return TypedDict("Row", kinds, total=False)  # type: ignore[operator]  # mypy wants it as a literal
 
 
 def _text_of(dtype: Any) -> Any:

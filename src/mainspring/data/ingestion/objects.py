@@ -72,6 +72,7 @@ class ObjectItem:
     def __init__(self, store: S3Store, meta: Any, folder: str, uri: str) -> None:
         self._store, self._key = store, meta["path"]
         self.name, self.uri = self._key.removeprefix(f"{folder}/" if folder else ""), uri
+        self.names: tuple[str, ...] = (self.name,)
         self.stamp = _stamp(meta)
         self.size_bytes = int(meta["size"])
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import polars as pl
 
-from mainspring.data.ingestion.alignment import MOST_DIGITS
+from mainspring.data.ingestion.conversion import MOST_DIGITS
 from mainspring.data.ingestion.sql import Located
 from mainspring.errors import InvalidError, MissingExtraError, StorageError, UnavailableError
 from mainspring.store.address import Address

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
@@ -24,6 +25,7 @@ from blake3 import blake3
 
 from mainspring.data._sources import source_of_address
 from mainspring.data.ingestion.columns import Column, Value
+from mainspring.data.ingestion.conversion import Naming
 from mainspring.data.ingestion.source import Batch, Reading, State, behind_cursor
 from mainspring.errors import InvalidError, close_names, counted, listed
 
@@ -147,17 +149,17 @@ class Sql(msgspec.Struct, frozen=True):
             size_bytes = sum(map(_size, rows[:100])) * len(rows) // min(len(rows), 100)
             if self.cursor:
                 rows, last = self._new(rows, place, last, taken, same)
-            frame = self._frame(rows, answer, reading, first)
+            named = partial(self._named, rows, place, first)
             state = last.state(self.cursor) if last and not is_whole else None
             yield Batch(
-                frame=frame, state=state, origin=self._origin, size_bytes=size_bytes,
-                sources=() if done else (self._lineage,), warning="" if done else warning,
+                frame=self._frame(rows, answer, reading, named), state=state, origin=self._origin, named=named,
+                size_bytes=size_bytes, sources=() if done else (self._lineage,), warning="" if done else warning,
             )  # fmt: skip
             done, first = True, first + fetched
         if not done:
             state = last.state(self.cursor) if last else {"cursor": self.cursor} if self.cursor else {}
             yield Batch(
-                frame=self._frame([], answer, reading, 0), state=state, origin=self._origin, sources=(self._lineage,),
+                frame=self._frame([], answer, reading, str), state=state, origin=self._origin, sources=(self._lineage,),
                 warning=warning,
             )  # fmt: skip
         elif is_whole:
@@ -203,15 +205,13 @@ class Sql(msgspec.Struct, frozen=True):
         taken.clear()
         return kept, _Last(values[-1], fresh)
 
-    def _frame(self, rows: list[tuple[Value, ...]], answer: Answer, reading: Reading, first: int) -> pl.DataFrame:
+    def _named(self, rows: list[tuple[Value, ...]], place: int, first: int, row: int) -> str:
+        return f"{self._origin}, row {f'{self.cursor}={rows[row][place]}' if self.cursor else first + row + 1}"
+
+    def _frame(self, rows: list[tuple[Value, ...]], answer: Answer, reading: Reading, named: Naming) -> pl.DataFrame:
         if len(set(answer.columns)) < len(answer.columns):
             twice = next(name for name in answer.columns if answer.columns.count(name) > 1)
             raise InvalidError(self._origin, twice, "the name of one column alone")
-
-        def named(row: int) -> str:
-            place = answer.columns.index(self.cursor) if self.cursor else -1
-            return f"{self._origin}, row {f'{self.cursor}={rows[row][place]}' if self.cursor else first + row + 1}"
-
         columns = []
         for number, name in enumerate(answer.columns):
             wanted, told = reading.types.get(name), answer.types.get(name)

@@ -166,8 +166,7 @@ class Staging:
 
     def _recall(self, staged: Staged) -> None:
         for part in staged.parts:
-            frame = pl.DataFrame(schema=parquet_schema(self.blobs.path(part.blob)))
-            self.alignment.take(frame, "staged rows", sparse=True)
+            self.alignment.recall(scan_parts(self.blobs, (part,)))
             self.rows += part.rows
         self.parts.extend(staged.parts)
         self.sources.extend(staged.sources)

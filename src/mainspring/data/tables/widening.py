@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import polars as pl
 
@@ -81,6 +81,16 @@ def is_open(dtype: pl.DataType) -> bool:
     return dtype == pl.Null() or (isinstance(dtype, pl.List) and is_open(instance(dtype.inner)))
 
 
+def without_values(rows: pl.LazyFrame, columns: Iterable[str]) -> set[str]:
+    """Which of these columns hold no value, so that they may get any type.
+
+    >>> without_values(pl.LazyFrame({"id": [1, 2], "note": [None, None]}), ["id", "note"])
+    {'note'}
+    """
+    found = rows.select(pl.col(name).is_null().all() for name in columns).collect(engine="streaming")
+    return {name for name in found.columns if found[name].item()}
+
+
 def filled(known: pl.DataType, given: pl.DataType) -> pl.DataType:
     """A type whose parts that hold no value have the types of another's.
 
@@ -98,7 +108,8 @@ def filled(known: pl.DataType, given: pl.DataType) -> pl.DataType:
 
 
 class WidenedDraft(TableDraft):
-    """The rows of the version that it is put behind, with these columns: a new one is null there. Close it at the end.
+    """The rows of the version that it is put behind, with these columns: a new one is null there, and one that holds no
+    value gets any type. Close it at the end.
 
     Column types are part of the content digest, so it is a content of its own, and its parts are written anew.
     """
@@ -117,8 +128,13 @@ class WidenedDraft(TableDraft):
         parts = read_listing(self.blobs, head.manifest).parts if head is not None else ()
         rows = scan_parts(self.blobs, parts) if parts else pl.LazyFrame()
         known = rows.collect_schema()
-        for name, dtype in known.items():
-            self._expect_wider(name, dtype)
+        others = {name: dtype for name, dtype in known.items() if not self._is_held(name, dtype)}
+        empty = without_values(rows, [name for name in others if name in self.types]) if others else set()
+        for name, dtype in others.items():
+            if name not in empty:
+                expected = f"a column that becomes {self.types.get(name)}"
+                raise InvalidError(f"{self.name}.{name}", dtype, expected, "It was replaced meanwhile.")
+        known = pl.Schema({name: dtype for name, dtype in known.items() if name not in empty})
         self._expect_exact(rows, known)
         self.close()
         wide = rows.select(self._column(name, known) for name in self.types)
@@ -140,12 +156,8 @@ class WidenedDraft(TableDraft):
         if self._rows is not None:
             self._rows.close()
 
-    def _expect_wider(self, name: str, dtype: pl.DataType) -> None:
-        wanted = self.types.get(name)
-        if wanted is None or not holds(wanted, dtype):
-            raise InvalidError(
-                f"{self.name}.{name}", dtype, f"a column that becomes {wanted}", "It was replaced meanwhile."
-            )
+    def _is_held(self, name: str, dtype: pl.DataType) -> bool:
+        return name in self.types and holds(self.types[name], dtype)
 
     def _expect_exact(self, rows: pl.LazyFrame, known: pl.Schema) -> None:
         whole = [name for name, dtype in known.items() if dtype.is_integer() and self.types[name].is_float()]

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from mainspring.data.validation.checks import Check
-from mainspring.data.validation.expressions import expression_of, is_serialised
+from mainspring.data.validation.evaluation import in_any_parts
 from mainspring.errors import InvalidError
 
 _ISO: dict[type[pl.DataType], Callable[[str], Any]] = {pl.Date: date.fromisoformat, pl.Time: time.fromisoformat}
@@ -26,22 +26,12 @@ def failing(check: Check, schema: pl.Schema, keys: pl.DataFrame | None = None) -
     if not check.is_of_rows:
         raise InvalidError("check", check.name, "a check of single rows")
     if check.kind == "expression":
-        return formula(check.formula).not_()
+        return in_any_parts(check.formula).not_()
     if check.kind == "unique":
         return _repeated(check, keys)
     if check.kind == "in_dataset":
         return _unknown(check, schema, keys)
     return _of_a_column(check, pl.col(check.columns[0]), schema[check.columns[0]])
-
-
-def formula(text: str) -> pl.Expr:
-    """The expression that a check was declared with: SQL, or what Polars serialised.
-
-    Raises:
-        InvalidError: it is none, or a function of Python or of a plugin is in it: whoever wrote a schema file or a report
-            could run code by it.
-    """
-    return expression_of(text) if is_serialised(text) else pl.sql_expr(text)
 
 
 def mismatched(column: pl.Expr, dtype: pl.DataType, pattern: str) -> pl.Expr:

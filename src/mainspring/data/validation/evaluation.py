@@ -2,38 +2,43 @@
 
 Polars (2.1) reckons otherwise with a column of one value: there alone `a / 3` is not `a * (1 / 3)`, and `a ** b` goes another
 way. It also takes for one a chunk of one row, a thread's part of few rows, and the only item of all lists. And it adds up the
-items of lists in another order where one of them, in whatever row, is null.
+items of lists in another order where one of them, in whatever row, is null. So `stable` writes an expression otherwise, and
+what still hangs on the height is evaluated of the rows twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from io import BytesIO
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
 import polars as pl
 
-from mainspring.data.validation.conditions import formula
-from mainspring.data.validation.expressions import is_row_wise
+from mainspring.data.validation.expressions import formula, is_row_wise
+from mainspring.data.validation.stable import hangs_on_height, of_tree, stable, tree_of
 
 _OF_ITEMS = ("List", "Array", "Eval", "RepeatBy", "Range", "Spaces")  # in the names of what makes, or looks into, lists
-_SUMS = {(f"{kind}Expr", name): f"{kind}Agg" for kind in ("List", "Array") for name in ("Sum", "Mean")}
 
 
 class Formula(NamedTuple):
-    """A recorded expression as it is evaluated, and whether it is of single rows; `columns` are those that it needs then."""
+    """A recorded expression, and whether it is of single rows; `columns` are those that it needs then.
+
+    One that `hangs_on_height` is of single rows, and Polars alone may give other bits for a row than for several.
+    """
 
     expression: pl.Expr
     is_row_wise: bool
     columns: tuple[str, ...]
     is_of_items: bool
+    hangs_on_height: bool
 
-    @property
-    def is_computed(self) -> bool:
-        """Whether it is of single rows, and more than a column or a constant."""
-        return self.is_row_wise and bool(self.columns) and not self.expression.meta.undo_aliases().meta.is_column()
+
+class Prepared(NamedTuple):
+    """An expression as it is evaluated over columns of certain types, and of which heights it needs the rows twice."""
+
+    expression: pl.Expr
+    alone_twice: bool
+    always_twice: bool
 
 
 @lru_cache(maxsize=4096)
@@ -45,15 +50,22 @@ def parsed(text: str) -> Formula:
     ('x', 'n')
     """
     expression = formula(text)
-    tree = msgspec.msgpack.decode(expression.meta.serialize(format="binary"))
     if not is_row_wise(expression):
-        return Formula(expression, is_row_wise=False, columns=(), is_of_items=False)
+        return Formula(expression, is_row_wise=False, columns=(), is_of_items=False, hangs_on_height=False)
     is_of_items = any(word in expression.meta.serialize(format="json") for word in _OF_ITEMS)
-    if is_of_items:
-        data = msgspec.msgpack.encode(_in_order(tree))
-        expression = pl.Expr.deserialize(BytesIO(data), format="binary")
     columns = tuple(dict.fromkeys(expression.meta.root_names()))
-    return Formula(expression, is_row_wise=True, columns=columns, is_of_items=is_of_items)
+    hangs = bool(columns) and hangs_on_height(tree_of(expression))
+    return Formula(expression, is_row_wise=True, columns=columns, is_of_items=is_of_items, hangs_on_height=hangs)
+
+
+@lru_cache(maxsize=4096)
+def prepared(text: str, types: tuple[pl.DataType, ...]) -> Prepared:
+    """A recorded expression of single rows as it is evaluated over its columns of these types; raises as `formula`."""
+    known = parsed(text)
+    schema = dict(zip(known.columns, types, strict=True))
+    tree, hangs = stable(tree_of(known.expression), schema)
+    is_of_items = known.is_of_items or any(dtype.is_nested() for dtype in types)
+    return Prepared(of_tree(tree), hangs, hangs and is_of_items)
 
 
 def evaluated(frame: pl.DataFrame, formulas: Mapping[str, str]) -> pl.DataFrame:
@@ -62,16 +74,18 @@ def evaluated(frame: pl.DataFrame, formulas: Mapping[str, str]) -> pl.DataFrame:
     Raises as Polars does.
 
     >>> from mainspring.data.validation.expressions import serialised
-    >>> third = serialised(pl.col("a") / 3)
-    >>> alone, among = (evaluated(pl.DataFrame({"a": values}), {"x": third}) for values in ([0.7], [0.7, 5.5]))
+    >>> third = serialised(pl.col("n") / 3)
+    >>> alone, among = (evaluated(pl.DataFrame({"n": values}), {"x": third}) for values in ([5], [5, 7]))
     >>> alone["x"].item() == among["x"][0]
     True
     """
-    kinds: dict[tuple[bool, bool], dict[str, Formula]] = {}
+    kinds: dict[bool | None, dict[str, pl.Expr]] = {}
+    needed: dict[bool | None, dict[str, None]] = {}
     for name, text in formulas.items():
-        known = parsed(text) if text else Formula(pl.col(name), is_row_wise=True, columns=(name,), is_of_items=False)
-        kinds.setdefault((known.is_row_wise, known.is_of_items), {})[name] = known
-    made = [_of_kind(frame, kind, *is_so) for is_so, kind in kinds.items()]
+        is_twice, expression, columns = _to_evaluate(frame, name, text)
+        kinds.setdefault(is_twice, {})[name] = expression.alias(name)
+        needed.setdefault(is_twice, {}).update(dict.fromkeys(columns))
+    made = [_of_kind(frame, kinds[each], [*needed[each]], each) for each in kinds]
     return made[0] if len(made) == 1 else pl.concat(made, how="horizontal").select(list(formulas))
 
 
@@ -80,28 +94,40 @@ def twice(frame: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame([each.append(each).rechunk() for each in frame.get_columns()])
 
 
-def _of_kind(frame: pl.DataFrame, kind: Mapping[str, Formula], is_row_wise: bool, is_of_items: bool) -> pl.DataFrame:
-    expressions = [known.expression.alias(name) for name, known in kind.items()]
-    needed = {name: None for known in kind.values() for name in known.columns}
-    if not is_row_wise or not needed:
-        return frame.with_columns(expressions).select(list(kind))
+def in_any_parts(text: str) -> pl.Expr:
+    """A recorded expression for Polars' own plans; one of single rows has the same bits whatever parts rows come in there.
+
+    Raises as `formula`.
+    """
+    known = parsed(text)
+    if not known.hangs_on_height:
+        return known.expression
+
+    def of_batch(given: Sequence[pl.Series]) -> pl.Series:
+        columns = (series.alias(name) for name, series in zip(known.columns, given, strict=True))
+        return evaluated(pl.DataFrame(columns), {"": text}).to_series()
+
+    dtype = pl.dtype_of(known.expression)
+    return pl.map_batches(list(known.columns), of_batch, return_dtype=dtype, is_elementwise=True)
+
+
+def _to_evaluate(frame: pl.DataFrame, name: str, text: str) -> tuple[bool | None, pl.Expr, tuple[str, ...]]:
+    """Whether an expression needs the rows twice, or None if it is evaluated as it is; and of which columns."""
+    if not text:
+        return False, pl.col(name), (name,)
+    known = parsed(text)
+    if not known.is_row_wise or not known.columns:
+        return None, known.expression, ()
+    how = prepared(text, tuple(frame.get_column(column).dtype for column in known.columns))
+    return (how.alone_twice if frame.height == 1 else how.always_twice), how.expression, known.columns
+
+
+def _of_kind(
+    frame: pl.DataFrame, kind: Mapping[str, pl.Expr], needed: list[str], is_twice: bool | None
+) -> pl.DataFrame:
+    if is_twice is None:
+        return frame.with_columns(kind.values()).select(list(kind))
     # Made anew of series: a column that is one value, repeated, Polars keeps as that value and reckons with it so.
     given, height = pl.DataFrame([frame.get_column(name).rechunk() for name in needed]), frame.height
-    if height == 1 or is_of_items or any(dtype.is_nested() for dtype in given.dtypes):
-        given = twice(given)  # in lists the items are then an even number
-    found = given.select(expressions)
+    found = (twice(given) if is_twice else given).select(kind.values())
     return found if found.height == height else found.head(height)
-
-
-def _in_order(node: Any) -> Any:
-    """An expression's tree in which items are added up list by list, whatever other rows hold."""
-    if isinstance(node, list):
-        return [_in_order(each) for each in node]
-    if not isinstance(node, dict) or "Literal" in node:
-        return node
-    if isinstance(body := node.get("Function"), dict) and isinstance(function := body.get("function"), dict):
-        ((family, name),) = function.items()
-        if isinstance(name, str) and (variant := _SUMS.get((family, name))):
-            added = {"Agg": {name: "Element"}}
-            return {"Eval": {"expr": _in_order(body["input"][0]), "evaluation": added, "variant": variant}}
-    return {key: _in_order(value) for key, value in node.items()}

@@ -30,8 +30,8 @@ _INNER = {
     "Rolling": ("function", "index_column"),
 }  # fmt: skip
 _FAMILIES = frozenset(
-    """ArrayExpr BinaryExpr Bitwise Boolean Categorical ListExpr Pow Range RollingExpr RollingExprBy StringExpr StructExpr
-    TemporalExpr Trigonometry""".split()
+    """ArrayExpr BinaryExpr Bitwise Boolean Categorical ListExpr Pow Range RollingExpr RollingExprBy Sql StringExpr
+    StructExpr TemporalExpr Trigonometry""".split()
 )
 _FUNCTIONS = _FAMILIES | frozenset(
     """Abs ArgMax ArgMin ArgSort ArgUnique ArgWhere AsStruct Atan2 BottomK Cbrt Ceil Clip Coalesce ConcatExpr Correlation
@@ -42,13 +42,16 @@ _FUNCTIONS = _FAMILIES | frozenset(
     Skew SumHorizontal TopK TopKBy ToPhysical Truncate Unique UniqueCounts UpperBound ValueCounts""".split()
 )
 _ROW_WISE = frozenset(
-    """Abs AllHorizontal AnyHorizontal AsStruct Atan2 Cbrt Ceil Clip Coalesce CountOnes CountZeros Cut DateRanges DatetimeRanges
+    """Abs AllHorizontal AnyHorizontal AsStruct Atan2 Binary Cbrt Ceil Clip Coalesce CountOnes CountZeros Cut DateRanges
+    DatetimeRanges
     EndsWith Exp FillNull Floor Hash IntRanges IsBetween IsClose IsFinite IsIn IsInfinite IsNan IsNotNan IsNotNull IsNull
     LeadingOnes LeadingZeros LenBytes LenChars LinearSpaces Log Log1p MaxHorizontal MeanHorizontal MinHorizontal Negate Not
-    RepeatBy Replace ReplaceStrict Round RoundSF Sign Slice StartsWith SumHorizontal TimeRanges ToPhysical TrailingOnes
+    RepeatBy Replace ReplaceStrict Round RoundSF Sign Slice StartsWith SumHorizontal TimeRanges ToFloat ToPhysical TrailingOnes
     TrailingZeros Truncate""".split()
 )
-_OF_BOTH_KINDS = frozenset(("Bitwise", "Boolean", "Categorical", "Range"))  # families of which only some are row-wise
+_OF_BOTH_KINDS = frozenset(
+    ("Bitwise", "Boolean", "Categorical", "Range", "Sql")
+)  # families of which only some are row-wise
 # Beside the row-wise ones, what looks at one list's items alone where it is evaluated inside of lists.
 _OF_ITEMS = frozenset(
     """All Any ArgMax ArgMin ArgUnique CumCount CumMax CumMin CumProd CumSum Diff DropNans DropNulls FillNullWithStrategy
@@ -108,6 +111,18 @@ def expression_of(text: str) -> pl.Expr:
         return pl.Expr.deserialize(StringIO(text), format="json")
     except pl.exceptions.PanicException as error:  # no Exception: it would pass every door
         raise InvalidError("formula", text, "an expression as Polars serialises it") from error
+
+
+def formula(text: str) -> pl.Expr:
+    """The expression that a check was declared with: SQL, or what Polars serialised.
+
+    Raises:
+        InvalidError: it is none, or a function of Python or of a plugin is in it: whoever wrote a schema file or a report
+            could run code by it.
+    """
+    import polars as pl
+
+    return expression_of(text) if is_serialised(text) else pl.sql_expr(text)
 
 
 def _tree(text: str) -> Any:

@@ -14,8 +14,8 @@ import msgspec
 import polars as pl
 
 from mainspring.data.tables.memory import StoredRows
-from mainspring.data.validation.conditions import failing, formula
-from mainspring.data.validation.expressions import is_row_wise
+from mainspring.data.validation.conditions import failing
+from mainspring.data.validation.expressions import formula, is_row_wise
 from mainspring.data.validation.references import keys_of, keys_taken, looked_up
 from mainspring.data.validation.report import CheckResult, Report
 from mainspring.data.validation.rows import Rows

@@ -9,9 +9,9 @@ import polars as pl
 
 from mainspring.data.validation.checks import Check
 from mainspring.data.validation.comparison import PreviousValidator
-from mainspring.data.validation.conditions import failing, formula
+from mainspring.data.validation.conditions import failing
 from mainspring.data.validation.declared import declared
-from mainspring.data.validation.expressions import is_row_wise
+from mainspring.data.validation.expressions import formula, is_row_wise
 from mainspring.data.validation.references import keys_of, keys_taken, previous_of, rows_added
 from mainspring.data.validation.report import CheckResult, Report
 from mainspring.data.validation.rows import BATCH_ROWS, Rows

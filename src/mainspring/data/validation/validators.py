@@ -14,8 +14,9 @@ import polars as pl
 from mainspring import clock
 from mainspring.artifacts.table import schema_of
 from mainspring.data.validation.checks import Check
-from mainspring.data.validation.conditions import failing, fitted, formula, mismatched
+from mainspring.data.validation.conditions import failing, fitted, mismatched
 from mainspring.data.validation.declaration import span
+from mainspring.data.validation.expressions import formula
 from mainspring.data.validation.report import CheckResult
 from mainspring.data.validation.rows import Rows
 from mainspring.errors import close_names, counted, shorten

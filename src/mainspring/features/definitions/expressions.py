@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mainspring.data.validation.conditions import formula
-from mainspring.data.validation.expressions import expect_plain, is_row_wise, serialised, shows_codes
+from mainspring.data.validation.expressions import expect_plain, formula, is_row_wise, serialised, shows_codes
 from mainspring.errors import InvalidError, WrongTypeError
 from mainspring.features.definitions.records import Field, Sql, ViewRecord
 

@@ -6,7 +6,7 @@ One function for every use: training sets, materialisation, streams and checks o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -70,15 +70,17 @@ def transformed(record: ViewRecord, source: pl.LazyFrame, functions: Functions) 
 def _called(name: str, function: Callable[..., Any], recorded: Python, source: pl.LazyFrame) -> pl.LazyFrame:
     import polars as pl
 
+    from mainspring.features.definitions.handed import HandedLazyFrame, plain
+
     where = f"{recorded.module}:{recorded.qualname}"
     try:
-        found = function(source)
+        found = function(HandedLazyFrame.of(source))
     except (Exception, pl.exceptions.PanicException) as error:
         said = f"{type(error).__name__}: {error}"
         raise InvalidError(f"{name}.transform", where, "a function that takes a lazy frame", said) from error
     if not isinstance(found, pl.DataFrame | pl.LazyFrame):
         raise WrongTypeError(f"{name}.transform", found, f"a frame from {where}")
-    rows = found.lazy()
+    rows = plain(found).lazy()
     with _failing(f"{name}.transform", where):
         rows.collect_schema()  # Polars says only here that a column is missing
     return rows
@@ -153,24 +155,14 @@ def view_rows(record: ViewRecord, source: pl.LazyFrame, functions: Functions) ->
     if record.aggregates:
         return _typed(record, rows.select(*told, *(name for name in needed if name not in own)))
     expect_no_codes(record.name, record.fields, known)
-    shown = rows.select(read(field.formula, field.name) for field in record.fields).collect_schema()
-    return _typed(record, rows.select(*told, *(_computed(field, shown[field.name]) for field in record.fields)))
+    return _typed(record, rows.select(*told, *map(_computed, record.fields)))
 
 
-def _computed(field: Field, dtype: pl.DataType) -> pl.Expr:
+def _computed(field: Field) -> pl.Expr:
     """A feature; one of single rows is the same whatever parts the rows come in, and whatever other columns are read."""
-    import polars as pl
+    from mainspring.data.validation.evaluation import in_any_parts
 
-    from mainspring.data.validation.evaluation import evaluated, parsed
-
-    if not field.formula or not (known := parsed(field.formula)).is_computed:
-        return read(field.formula, field.name)
-
-    def of_batch(given: Sequence[pl.Series]) -> pl.Series:
-        columns = (series.alias(name) for name, series in zip(known.columns, given, strict=True))
-        return evaluated(pl.DataFrame(columns), {field.name: field.formula}).to_series()
-
-    return pl.map_batches(list(known.columns), of_batch, return_dtype=dtype, is_elementwise=True).alias(field.name)
+    return (in_any_parts(field.formula) if field.formula else read("", field.name)).alias(field.name)
 
 
 def _typed(record: ViewRecord, rows: pl.LazyFrame) -> pl.LazyFrame:

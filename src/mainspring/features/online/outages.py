@@ -71,9 +71,9 @@ class _Reads:
         self._reason = ""
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        if self._resting_until and time.monotonic() < self._resting_until:
-            raise UnavailableError(self._online.place, self._reason)
         began = time.monotonic()
+        if began < self._resting_until:
+            raise UnavailableError(self._online.place, self._reason)
         try:
             return self._online.get_many(keys)
         except UnavailableError as error:

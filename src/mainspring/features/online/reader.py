@@ -74,6 +74,8 @@ class FeatureReader:
         self._functions = Functions(workspace)
         told = [name for part in self._parts for name in part.names] + [n for d in self._demanded for n in d.names]
         self._order = None if tuple(told) == self.names else [told.index(name) for name in self.names]
+        is_one = len(self._all_parts) == 1 and not self._demanded and self._order is None
+        self._only = self._parts[0] if is_one else None
 
     def taken(self, entities: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
         """The columns of the request as they were taken, by entity: keys as they are, all else in its declared type.
@@ -123,7 +125,7 @@ class FeatureReader:
                 stored = self._online.get_many([*places, *self._folded_marks] if self._folded_marks else places)
             except StorageError as error:
                 return self._without_store(entities, places, at, error)
-            marks = dict(zip(self._folded_marks, stored[len(places) :], strict=True))
+            marks = dict(zip(self._folded_marks, stored[len(places) :], strict=True)) if self._folded_marks else {}
             return self._answered(entities, stored, at, marks)
         except ClockBehindError as behind:
             return self._read(entities, behind.at_us)
@@ -163,6 +165,8 @@ class FeatureReader:
         return Reading(at, vectors, tuple(marks), pushed)
 
     def _places(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> list[bytes]:
+        if self._only is not None:
+            return self._only.places(entities, at_us)
         keys: list[bytes] = []
         for part in self._all_parts:
             keys += part.places(entities, at_us)
@@ -173,12 +177,12 @@ class FeatureReader:
         marks: Mapping[bytes, bytes | None],
     ) -> list[Vector]:  # fmt: skip
         """The vectors of what is stored, by the watermarks of views of aggregates."""
+        if self._only is not None:
+            return self._only.answers(entities, iter(stored), at_us, marks)
         values = iter(stored)
         answers = [part.answers(entities, values, at_us, marks) for part in self._all_parts]
         own, inner = answers[: len(self._parts)], answers[len(self._parts) :]
         columns = [*own, *self._computed(entities, inner)]
-        if len(columns) == 1 and self._order is None:
-            return columns[0]
         return [self._vector(parts) for parts in zip(*columns, strict=True)]
 
     def _without_store(

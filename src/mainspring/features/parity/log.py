@@ -91,6 +91,8 @@ class VectorLog:
             InvalidError, WrongTypeError, StorageError: as `reader.read`; StorageError also if the log can't be written.
         """
         limit = self._limit if share is None else sample_limit(share)
+        if len(entities) == 1 and not is_sampled(ids[0], limit):
+            return reader.read(entities, at_us=at_us)
         at = clock.now_us() if at_us is None else at_us
         vectors: list[Vector] = []
         for some in reader.batches(entities):

@@ -14,16 +14,19 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files as resources
 from pathlib import Path
 from runpy import run_path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import msgspec
 
+from mainspring.artifacts import load
 from mainspring.errors import CodecError, ExistsError, InvalidError, shorten
 from mainspring.models.card import model_card
 from mainspring.models.exporting.mlflow import mlflow_files
 from mainspring.models.exporting.pins import Pins, pins_of
 from mainspring.models.exporting.portable import Portable, graph, portable
-from mainspring.models.mlmodel import EXPORTED
+from mainspring.models.flavours import read_model
+from mainspring.models.mlmodel import EXPORTED, FILE, read_mlmodel
 from mainspring.models.onnx_export import load_onnx
 from mainspring.models.parity import Parity
 from mainspring.models.predictor import Predictor, example_of, inputs_of
@@ -32,6 +35,8 @@ from mainspring.models.registration import is_training
 from mainspring.models.registry import get_model_version, load_model
 from mainspring.models.signature import Signature
 from mainspring.models.version import InputKind, ModelVersion, expect_model
+from mainspring.runs.files import RunFile
+from mainspring.store.local import LocalBlobs
 from mainspring.workspace import Workspace, current_workspace
 
 ExportForm = Literal["folder", "mlflow", "onnx"]
@@ -112,18 +117,39 @@ def export_model(
         expected = Parity(rows, native(rows), len(records), _RTOL, _ATOL)
         given = _answered(unfinished, program, rows, model, workspace)
         _expect_alike(expected, given, native)
+        if form == "mlflow" and not model.code:  # whose definitions this process has from the project
+            _try_flavour(unfinished, expected, native, workspace)
     made = len(rows) - len(records)
     return ModelExport(str(version), form, str(target), model.format, len(records), digests, made)
 
 
-def _expect_alike(expected: Parity, given: Sequence[Any], native: Predictor) -> None:
+def _try_flavour(folder: Path, expected: Parity, native: Predictor, workspace: Workspace) -> None:
+    """Open the file as the flavour of MLflow does that is said for it, by what reads such folders; raises `CodecError`."""
+    said = read_mlmodel((folder / FILE).read_bytes())
+    named = [each for each in said.flavours if each != "python_function"]
+    if not named:
+        return
+    with TemporaryDirectory() as apart:
+        blobs = LocalBlobs(Path(apart))
+        files = {
+            each.name: RunFile(each.name, False, each.stat().st_size, blobs.put(each))
+            for each in folder.iterdir() if each.is_file()
+        }  # fmt: skip
+        found, refusal = read_model(said, files, workspace, blobs)
+        if found is None:
+            raise CodecError(f"By MLflow's flavour `{named[0]}` the exported model doesn't load: {refusal}")
+        opened = Predictor(load(found.encoded, blobs), native.signature, native.input_kind)
+        _expect_alike(expected, opened(expected.rows), native, f" by MLflow's flavour `{named[0]}`")
+
+
+def _expect_alike(expected: Parity, given: Sequence[Any], native: Predictor, how: str = "") -> None:
     """Hold what was exported to what it was made of; raises `CodecError`."""
     _, place = expected.off(given)
     if place is not None:
         told = ". ".join(expected.told(place, given[place])) + expected.own_fault(
             native, is_training=is_training(native.model)
         )
-        raise CodecError(f"The exported model answers otherwise: {told}")
+        raise CodecError(f"The exported model answers otherwise{how}: {told}")
 
 
 def _chosen(

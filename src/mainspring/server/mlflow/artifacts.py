@@ -9,6 +9,7 @@ import msgspec
 
 from mainspring.errors import UnsupportedError
 from mainspring.runs.files import RunFile, checked_path
+from mainspring.server.mlflow import model_versions
 from mainspring.server.mlflow.records import Records, address, expect_inside
 from mainspring.server.mlflow.wire import Route, Told
 
@@ -81,6 +82,8 @@ def put_file(records: Records, path: str, content: Path) -> None:
     checked_path(place)
     records.expect_writable(owner)
     records.files.put(owner, place, content)
+    if not owner.startswith("m-"):  # a logged model's are read when it is ready
+        model_versions.add_files(records, owner)
 
 
 def listed(records: Records, owner: str, folder: str) -> list[Told]:

@@ -91,7 +91,7 @@ def _own_address(records: Records, version: ModelVersion) -> str:
 def _create(records: Records, asked: _Create) -> Told:
     if is_replay():
         raise NotAllowedError(f"A replay registers nothing, and `{asked.name}` was asked to have a new version.")
-    owner, folder = _owner(records, asked)
+    owner, folder = _owner(records, asked.source)
     model_id = asked.model_id or (owner if owner.startswith("m-") else "")
     logged = records.logged.get(model_id) if model_id else None
     run = asked.run_id or (logged.run if logged else "") or ""
@@ -108,9 +108,8 @@ def _create(records: Records, asked: _Create) -> Told:
     return {"model_version": told(records, made)}
 
 
-def _owner(records: Records, asked: _Create) -> tuple[str, str]:
+def _owner(records: Records, source: str) -> tuple[str, str]:
     """Whose files a source names, and the folder there; nobody's if they lie elsewhere."""
-    source = asked.source
     if found := _LOGGED.fullmatch(source):
         return records.logged.get(found["model"]).id, found["path"] or ""
     if found := _OF_RUN.fullmatch(source):
@@ -142,11 +141,29 @@ def _files(records: Records, owner: str, folder: str) -> list[RunFile]:
 
 def complete(records: Records, model_id: str) -> None:
     """Read the versions again that were made of a logged model before it was whole."""
-    for version in records.models.select("v.source LIKE ? AND v.deleted_at IS NULL", (f"models:/{model_id}%",)):
-        found = _LOGGED.fullmatch(version.source)
-        if found is not None and version.encoded is None:
-            files = _files(records, model_id, found["path"] or "")
-            complete_version(version, {each.path: each for each in files}, records.workspace)
+    model = records.logged.get(model_id)
+    for version in _unread(records, f"models:/{model_id}", *([f"runs:/{model.run}/{model.name}"] if model.run else [])):
+        files = _files(records, *_owner(records, version.source))
+        complete_version(version, {each.path: each for each in files}, records.workspace)
+
+
+def add_files(records: Records, owner: str) -> None:
+    """Give versions of a run's folder what came into it since, while no model of theirs is loaded here.
+
+    MLflow looks into the folder at each download. What a version has stays as it was.
+    """
+    for version in _unread(records, f"runs:/{owner}", f"{_PROXIED}%/{owner}/artifacts"):
+        known = records.files.walk(version.id)
+        files = {each.path: each for each in _files(records, *_owner(records, version.source))} | dict(known)
+        if len(files) > len(known):
+            complete_version(version, files, records.workspace)
+
+
+def _unread(records: Records, *sources: str) -> list[ModelVersion]:
+    """Versions without a loaded model whose sources begin so."""
+    where = " OR ".join(["v.source LIKE ?"] * len(sources))
+    found = records.models.select(f"({where}) AND v.deleted_at IS NULL", tuple(f"{each}%" for each in sources))
+    return [version for version in found if version.encoded is None]
 
 
 def _note_on(records: Records, model_id: str, version: ModelVersion) -> None:

@@ -85,7 +85,7 @@ def _checked_singly(values: Sequence[object], field: Field, problems: dict[int, 
 def _vectorised(series: pl.Series, field: Field) -> tuple[pl.Series | None, pl.Series]:
     """Which rows fit, and the values in the model's type; None where only single values can be judged."""
     dtype = series.dtype
-    if field.dtype in FLOATS and (dtype.is_integer() or dtype in (pl.Float32, pl.Float64)):
+    if field.dtype in FLOATS and (dtype.is_integer() or dtype.is_float()):
         # A wider integer is rounded once, as `float` does.
         typed = series.cast(pl.Float64).fill_nan(None)
         fits = typed.is_finite() & (typed.abs() <= FLOATS[field.dtype])

@@ -30,12 +30,15 @@ class PredictionIds:
         self.writer = writer or os.urandom(WRITER_DIGITS // 2).hex()
         self._next = 0
         self._last_us = 0
+        self._own = ""
 
     def take(self, rows: int, at_us: int) -> str:
         """The first of so many ids; a clock that went back is waited for."""
-        self._last_us = at_us = max(at_us, self._last_us)
+        if at_us > self._last_us or not self._own:
+            self._last_us = at_us = max(at_us, self._last_us)
+            self._own = f"{at_us:014x}{self.writer}"
         first, self._next = self._next, self._next + rows
-        return f"{at_us:014x}{self.writer}{first:010x}"
+        return f"{self._own}{first:010x}"
 
 
 def ids_from(first: str, rows: int) -> list[str]:

@@ -23,7 +23,7 @@ HEADER_LENGTH = b"inference-header-content-length"
 BINARY = b"application/octet-stream"
 OUTPUT = "predictions"
 _DATATYPES = {f"{sign}{bits}": f"{word}{bits}" for sign, word in (("i", "INT"), ("u", "UINT")) for bits in (8, 16, 32, 64)} | {
-    "f32": "FP32", "f64": "FP64", "bool": "BOOL",
+    "f16": "FP16", "f32": "FP32", "f64": "FP64", "bool": "BOOL",
 }  # fmt: skip
 
 
@@ -68,7 +68,8 @@ class Inference:
     def metadata(self, name: str, versions: Sequence[str]) -> dict[str, Any]:
         """What a client is told of the model."""
         inputs = [
-            {"name": field.name, "datatype": datatype_of(field), "shape": [-1, 1]} for field in self._takes.inputs
+            {"name": field.name, "datatype": datatype_of(field), "shape": [-1, *(_sizes(field) or [1])]}
+            for field in self._takes.inputs
         ]
         output: dict[str, Any] = {"name": OUTPUT, "datatype": self.gives, "shape": self._shape(-1)}
         if self._output.classes:
@@ -127,12 +128,16 @@ class Inference:
         columns: dict[str, Any] = {}
         counts = set()
         for tensor, array in zip(tensors, arrays, strict=True):
-            if array.ndim != 1 and array.shape[1:] != (1,):
+            field = self._fields.get(tensor.name)
+            if field is not None and _sizes(field) and array.dtype.kind != "O":
+                columns[tensor.name], some = _lists_of(field, tensor, array)
+                problems += some
+            elif array.ndim != 1 and array.shape[1:] != (1,):
                 problems.append(
                     Problem(tensor.name, f"its shape is {list(tensor.shape)}, expected [rows] or [rows, 1]")
                 )
-            elif tensor.name in self._fields:
-                columns[tensor.name], some = values_of(self._fields[tensor.name], tensor.datatype, array.reshape(-1))
+            elif field is not None:
+                columns[tensor.name], some = values_of(field, tensor.datatype, array.reshape(-1))
                 problems += some
             counts.add(len(array) if array.ndim else 1)
         if len(counts) > 1 and not problems:
@@ -166,8 +171,42 @@ class Inference:
 
 
 def datatype_of(field: Field) -> str:
-    """The datatype in which a column comes: numbers and booleans as they are, all else as texts."""
-    return _DATATYPES.get(field.dtype, "BYTES")
+    """The datatype in which a column comes: numbers, booleans and lists of them as they are, all else as texts."""
+    return _DATATYPES.get(_leaf(field).dtype, "BYTES")
+
+
+def _leaf(field: Field) -> Field:
+    while (item := field.item) is not None:
+        field = item
+    return field
+
+
+def _sizes(field: Field) -> list[int]:
+    """The dimensions of a value that is a list, or an array, of what a tensor has for itself; -1 where any size is taken."""
+    if _leaf(field).dtype not in _DATATYPES:
+        return []
+    sizes: list[int] = []
+    while (item := field.item) is not None:
+        sizes.append(-1 if field.size is None else field.size)
+        field = item
+    return sizes
+
+
+def _lists_of(field: Field, tensor: Tensor, array: Array) -> tuple[Any, list[Problem]]:
+    """A tensor's rows as lists, and what is wrong with them."""
+    sizes = _sizes(field)
+    shape = array.shape[1:]
+    if len(shape) != len(sizes) or any(size not in (-1, own) for size, own in zip(sizes, shape, strict=True)):
+        expected = ", ".join("any" if size == -1 else f"{size}" for size in sizes)
+        return None, [Problem(field.name, f"its shape is {list(tensor.shape)}, expected [rows, {expected}]")]
+    leaf = _leaf(field)
+    flat, problems = values_of(Field(field.name, leaf.dtype, nullable=True), tensor.datatype, array.reshape(-1))
+    if flat is None:
+        return None, problems
+    if problems:  # told by row and item
+        return _checked(field, array)
+    items = flat if isinstance(flat, np.ndarray) else np.array(flat, dtype=object)
+    return items.reshape(array.shape).tolist(), []
 
 
 def values_of(field: Field, datatype: str, array: Array) -> tuple[Any, list[Problem]]:
