@@ -64,7 +64,7 @@ class ChangeCollector(Collector):
     def visit_Expr(self, node: ast.Expr) -> None:
         for call in _calls_for_effect(node.value):
             self._call(call)
-        self.generic_visit(node)
+        super().visit_Expr(node)
 
     def visit_Call(self, node: ast.Call) -> None:
         if _is_changing(node.func) or self.canonical(node.func) in _CHANGING_WHEN_MADE:

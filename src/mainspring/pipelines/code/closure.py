@@ -86,7 +86,7 @@ class Project:
 
     def only_makes(self, module: str, unit: Unit) -> bool:
         """Whether a statement does nothing but make an object, which nobody gets but by the name that it binds."""
-        if not unit.makes or unit.dynamic or unit.mentions:
+        if not unit.makes or unit.dynamic or unit.mentions or unit.asks:
             return False
         classes = list(self.definitions(module, unit.makes))
         found = self.facts(classes[0][0]) if len(classes) == 1 else None
@@ -130,6 +130,8 @@ class Walk:
         self.env: set[str] = set()
         self.broken: set[str] = set()
         self.units: set[tuple[str, int]] = set()
+        self._words: set[str] = set()
+        self._looking_up: set[str] = set()
         self._chains: set[tuple[str, tuple[str, ...]]] = set()
         self._belows: set[str] = set()
         self.follows_subclasses = False
@@ -163,6 +165,11 @@ class Walk:
     def mention(self, text: str) -> Walk:
         """Follow `module:name` or `module.name`, if it names a definition of the project."""
         self._do(self._mention, text)
+        return self._run()
+
+    def ask(self, module: str, names: Iterable[str]) -> Walk:
+        """Follow those words of a text that name something at the top of a module."""
+        self._ask(module, names)
         return self._run()
 
     def execute(self, module: str, place: int) -> Walk:
@@ -236,6 +243,24 @@ class Walk:
             self._dynamic(module, *item.split(":", 1))
         for text in unit.mentions:
             self._do(self._mention, text)
+        self._ask(module, unit.asks)
+        self._look_up(module, unit)
+
+    def _ask(self, module: str, names: Iterable[str]) -> None:
+        facts = self.project.facts(module)
+        if facts is not None:
+            tops = facts.bound.keys() | facts.imported.keys()
+            self._follow_references(module, [name for name in names if name.partition(".")[0] in tops])
+
+    def _look_up(self, module: str, unit: Unit) -> None:
+        """Hold what texts say against all modules that look names up: a text may be a constant of another module."""
+        new = {*unit.asks, *unit.words} - self._words
+        self._words |= new
+        for home in self._looking_up if new else ():
+            self._ask(home, new)
+        if unit.looks_up and module not in self._looking_up:
+            self._looking_up.add(module)
+            self._ask(module, self._words)
 
     def _follow_references(self, module: str, references: Iterable[str]) -> None:
         for reference in references:

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
-from mainspring.pipelines.code.inline import source_nodes
+from mainspring.pipelines.code.inline import asked_by, source_nodes
 from mainspring.pipelines.code.live import unwrapped
 
 _FUTURE_ANNOTATIONS = 0x1000000
@@ -104,7 +104,7 @@ class _Writer:
         self._open(name, function)
         scope, own = _scope(function), getattr(node, "name", name)
         self._open(own, function)
-        for used in sorted(_used(node)):
+        for used in sorted(_used(node) | asked_by(function, node)):
             if used in scope and scope[used] is not function:
                 self._take_from(function, used, scope[used])
         for path in sorted(_dotted(node, scope)):

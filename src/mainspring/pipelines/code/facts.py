@@ -39,6 +39,8 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     `references` are dotted names as written. `dynamic` holds "scope:reason" pairs, where the scope is `own` (names of
     this module can't be resolved), `all` (nor those of any project module) or `subclasses`. `after` counts the effects
     before a computed constant, because their order decides its value. `registers`: making a subclass runs code.
+    `asks` are names in its texts that a library may look up at the top of the module, `words` all names in the texts of a
+    constant, and `looks_up` says that it uses something which does that.
     `reads` are the calls that look like reading where the statement is executed, `bodies` those in its functions, as
     `env:NAME` or `file:line: call`; `calls` are the names that it calls when it is executed. `changes` are the names of
     what it changes then, `body_changes` those of what its functions change, and what it binds may be one of `stands_for`.
@@ -58,6 +60,9 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     registers: bool = False
     after: int = 0
     mentions: tuple[str, ...] = ()
+    asks: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    looks_up: bool = False
     reads: tuple[str, ...] = ()
     bodies: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()

@@ -6,11 +6,12 @@ Their source is found by their code object; the names in it are looked up in the
 from __future__ import annotations
 
 import ast
+import copy
 import functools
 import linecache
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 
@@ -24,6 +25,7 @@ from mainspring.pipelines.code.live import unwrapped
 from mainspring.pipelines.code.names import Collector, ModuleNames
 from mainspring.pipelines.code.objects import code_digest
 from mainspring.pipelines.code.source import normalised
+from mainspring.pipelines.code.texts import asked_in, texts_in, words_in
 
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
 
@@ -46,6 +48,8 @@ class LiveWalk:
         self.notes: list[str] = []
         self.files: set[tuple[Path, str]] = set()
         self.seen: dict[int, object] = {}
+        self._words: set[str] = set()
+        self._looking_up: list[tuple[FunctionType | type, ModuleNames]] = []
 
     def value(self, label: str, value: object, rest: tuple[str, ...]) -> None:
         """Take in a live value that the code calls `label`, and the attributes that it takes from it."""
@@ -64,6 +68,7 @@ class LiveWalk:
         elif not isinstance(value, (*_ATOMS, list, tuple, dict, set, frozenset)) and unwrapped(value):
             self.value(label, unwrapped(value)[0], ())
         else:
+            self._look_up({word for text in texts_in(value) for word in words_in(text) if word != text})
             self.parts[f"value {label}"] = blake3(self._text(label, value).encode("utf-8", "replace")).hexdigest(16)
 
     def file_parts(self) -> list[str]:
@@ -138,15 +143,18 @@ class LiveWalk:
             return
         space = _namespace(value)
         names = _module_names(value.__module__, space)
-        collector = Collector(names)
-        for node in nodes:
-            collector.visit(node)
+        collector = _collected(names, nodes)
         text = "\0".join(normalised(node) for node in nodes)
         self.parts[f"source {name}"] = blake3(text.encode("utf-8", "surrogatepass")).hexdigest(16)
         self._load_imports(space)
         self._declared(collector, space)
         for reference in sorted(collector.references):
             self._reference(value, names, space, reference.split("."))
+        self._ask(value, names, collector.asked)
+        self._look_up(collector.asked)
+        if collector.looks_up_marked:
+            self._looking_up.append((value, names))
+            self._ask(value, names, self._words)
         if isinstance(value, FunctionType):
             for kind, given in (("defaults", value.__defaults__), ("keyword defaults", value.__kwdefaults__)):
                 if given:
@@ -165,6 +173,25 @@ class LiveWalk:
             self.walk.load(value.__module__).reach(value.__module__, *chain)
         elif root in space:
             self.value(f"{value.__module__}.{root}", space[root], rest)
+
+    def _ask(self, value: FunctionType | type, names: ModuleNames, words: Collection[str]) -> None:
+        """Take in what words of texts stand for where a library looks them up."""
+        if value.__module__ != "__main__" and self.project.facts(value.__module__) is not None:
+            self.walk.load(value.__module__).ask(value.__module__, words)
+            return
+        space = _namespace(value)
+        local = {found.alias for found in names.imports}
+        for word in sorted(words):
+            root = word.partition(".")[0]
+            if root in space or root in local:
+                self._reference(value, names, space, word.split("."))
+
+    def _look_up(self, words: Collection[str]) -> None:
+        """Hold new words of texts against everything that looks names up."""
+        new = set(words) - self._words
+        self._words |= new
+        for value, names in list(self._looking_up):
+            self._ask(value, names, new)
 
     def _load_imports(self, space: Mapping[str, object]) -> None:
         """Project modules that the namespace imported have run, so what they run counts."""
@@ -222,6 +249,24 @@ def _module_names(module: str, space: Mapping[str, object]) -> ModuleNames:
         else:
             names.defined.add(name)
     return names
+
+
+def _collected(names: ModuleNames, nodes: Iterable[ast.AST]) -> Collector:
+    collector = Collector(names)
+    for node in nodes:
+        collector.visit(node)
+    return collector
+
+
+def asked_by(function: FunctionType, node: ast.AST) -> set[str]:
+    """The first names of what texts in a function, or in values that it uses, ask for where it stands."""
+    space = function.__globals__
+    collector = _collected(_module_names(function.__module__, space), [copy.deepcopy(node)])
+    asked = set(collector.asked)
+    for reference in collector.references:
+        for text in texts_in(space.get(reference)):
+            asked |= words_in(text) if collector.looks_up_any else asked_in(text)
+    return {name.partition(".")[0] for name in asked}
 
 
 def source_nodes(value: FunctionType | type) -> list[ast.AST]:

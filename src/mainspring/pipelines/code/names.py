@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from mainspring.pipelines.code.facts import Import, is_mention
 from mainspring.pipelines.code.purity import called, is_step_decorator
 from mainspring.pipelines.code.scopes import FunctionNode, Scope, class_scope, comprehension_scope, function_scope
+from mainspring.pipelines.code.texts import asked_in, is_given_tables, looks_up, words_in
 
 _OWN = {"eval", "exec", "globals", "vars"}
 _ALL = {
@@ -70,7 +71,16 @@ class Collector(ast.NodeVisitor):
         self.env: set[str] = set()
         self.assigned: set[str] = set()
         self.mentions: set[str] = set()
+        self.words: set[str] = set()  # of texts that are more than one word
+        self.looks_up_marked = self.looks_up_any = False
         self.problem = ""
+        self._asked: set[str] = set()
+        self._lone: set[str] = set()
+
+    @property
+    def asked(self) -> set[str]:
+        """The dotted names in texts that a library may look up at the top of the module."""
+        return self._asked | (self.words | self._lone if self.looks_up_any else set())
 
     # names
 
@@ -111,10 +121,12 @@ class Collector(ast.NodeVisitor):
             self.assigned.add(node.id)
         if self.scopes or isinstance(node.ctx, ast.Load):
             self.refer([node.id])
+        self._note_look_up(self.canonical(node), "")
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         if node.attr == "__subclasses__":
             self.dynamic.add("subclasses:__subclasses__")
+        self._note_look_up(self.canonical(node), node.attr)
         parts = chain_of(node)
         if not parts:
             self.generic_visit(node)
@@ -123,9 +135,37 @@ class Collector(ast.NodeVisitor):
             self.dynamic.add(f"all:{self.canonical(node)}")
         self.refer(parts)
 
+    # texts
+
+    def visit_Expr(self, node: ast.Expr) -> None:
+        if not isinstance(node.value, ast.Constant):  # else a docstring
+            self.generic_visit(node)
+
     def visit_Constant(self, node: ast.Constant) -> None:
-        if isinstance(node.value, str) and is_mention(node.value):
-            self.mentions.add(node.value)
+        if isinstance(node.value, str):
+            if is_mention(node.value):
+                self.mentions.add(node.value)
+            self._note_text(node.value)
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
+        self._note_text("?".join(str(part.value) for part in node.values if isinstance(part, ast.Constant)))
+        for part in node.values:
+            if not isinstance(part, ast.Constant):
+                self.visit(part)
+
+    def _note_text(self, text: str) -> None:
+        words = words_in(text)
+        (self._lone if words == {text} else self.words).update(self._at_top(words))
+        self._asked.update(self._at_top(asked_in(text)))
+
+    def _at_top(self, names: set[str]) -> Iterator[str]:
+        for name in names:
+            yield from self.outer(name.split("."))
+
+    def _note_look_up(self, name: str, last: str) -> None:
+        marked, of_any = looks_up(name, last or name.rpartition(".")[2])
+        self.looks_up_marked |= marked
+        self.looks_up_any |= of_any
 
     # scopes
 
@@ -227,6 +267,8 @@ class Collector(ast.NodeVisitor):
             self._declare(node, name)
         elif name == "typing.cast" and _is_text(node.args[:1]):
             self.annotation(node.args[0])
+        elif is_given_tables(name):
+            node = ast.Call(node.func, [each for each in node.args if not _is_text([each])], node.keywords)
         elif name == "logging.getLogger":
             return  # its argument is the name of a logger, not of a module
         self.generic_visit(node)

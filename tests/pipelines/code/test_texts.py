@@ -1,0 +1,154 @@
+"""Names in texts that a library looks up where it is called: in a frame's query, in SQL, in a formula."""
+
+from __future__ import annotations
+
+import linecache
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from mainspring.pipelines.code.excerpt import excerpt_of
+from mainspring.pipelines.code.fingerprint import compare
+from tests.pipelines.projects import Sources
+
+ASKED: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
+    "an imported constant in a query": (
+        {"steps": "from lims import LIMIT\ndef go(f): return f.query('x > @LIMIT')", "lims": "LIMIT = 1"},
+        {"lims": "LIMIT = 6"},
+        "constant lims.LIMIT changed",
+    ),
+    "an attribute of a module": (
+        {"steps": "import consts\ndef go(f): return f.query('x > @consts.LIM')", "consts": "LIM = 1\nOTHER = 1"},
+        {"consts": "LIM = 6\nOTHER = 1"},
+        "constant consts.LIM changed",
+    ),
+    "a function in eval": (
+        {"steps": "def shift(x): return x + 1\ndef go(f): return f.eval('@shift(x)')"},
+        {"steps": "def shift(x): return x + 2\ndef go(f): return f.eval('@shift(x)')"},
+        "code steps.shift changed",
+    ),
+    "a part of an f-string, beside another": (
+        {"steps": "LIMIT = 1\ndef go(f, c): return f.query(f'{c} > 1 and ' f'{c} < @LIMIT')"},
+        {"steps": "LIMIT = 6\ndef go(f, c): return f.query(f'{c} > 1 and ' f'{c} < @LIMIT')"},
+        "constant steps.LIMIT changed",
+    ),
+    "an import in the function": (
+        {"steps": "def go(f):\n  from lims import LIMIT\n  return f.query('x > @LIMIT')", "lims": "LIMIT = 1"},
+        {"lims": "LIMIT = 6"},
+        "constant lims.LIMIT changed",
+    ),
+    "a constant text of another module, asked where it is used": (
+        {
+            "steps": "from texts import RULES\nLIMIT = 1\ndef go(f): return [f.query(r) for r in RULES]",
+            "texts": "RULES = ['x > @LIMIT']",
+        },
+        {"steps": "from texts import RULES\nLIMIT = 6\ndef go(f): return [f.query(r) for r in RULES]"},
+        "constant steps.LIMIT changed",
+    ),
+    "unmarked in pandas.eval, in a constant": (
+        {"steps": "import pandas as pd\nRULE = 'LIMIT + 1'\nLIMIT = 1\ndef go(): return pd.eval(RULE)"},
+        {"steps": "import pandas as pd\nRULE = 'LIMIT + 1'\nLIMIT = 6\ndef go(): return pd.eval(RULE)"},
+        "constant steps.LIMIT changed",
+    ),
+    "a function that makes the table of an SQL text": (
+        {"steps": "import duckdb\nT = {'v': [1]}\ndef go(): return duckdb.sql('select sum(v) from T').fetchall()"},
+        {"steps": "import duckdb\nT = {'v': [2]}\ndef go(): return duckdb.sql('select sum(v) from T').fetchall()"},
+        "constant steps.T changed",
+    ),
+    "tables by their names alone": (
+        {"steps": "import polars as pl\nA = [1]\ndef go(): return [pl.sql(f'from {t}') for t in ('A',)]"},
+        {"steps": "import polars as pl\nA = [2]\ndef go(): return [pl.sql(f'from {t}') for t in ('A',)]"},
+        "constant steps.A changed",
+    ),
+    "SQL that another module runs": (
+        {
+            "steps": "from engine import run\nA = [1]\ndef go(): return run('SELECT v FROM A')",
+            "engine": "def run(text): return text",
+        },
+        {"steps": "from engine import run\nA = [2]\ndef go(): return run('SELECT v FROM A')"},
+        "constant steps.A changed",
+    ),
+    "a formula": (
+        {"steps": "def scale(x): return x\ndef go(ols, f): return ols('y ~ scale(x)', f)"},
+        {"steps": "def scale(x): return -x\ndef go(ols, f): return ols('y ~ scale(x)', f)"},
+        "code steps.scale changed",
+    ),
+}
+NOT_ASKED = {
+    "a docstring": 'def go(f):\n  """Select x > @OTHER from OTHER."""\n  return f.query("x > 1")',
+    "a column": "def go(f): return f.query('OTHER > 1')['OTHER']",
+    "a parameter of that name": "def go(OTHER): return duckdb.sql('select sum(v) from OTHER')",
+    "a text that says something": "def go(f): return 'the OTHER of x'",
+    "a table given by name": "import mainspring as ms\n@ms.sql('SELECT v FROM OTHER')\ndef go(t): ...",
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_a_change_of_what_a_text_asks_for_changes_the_fingerprint(name: str, tmp_path: Path) -> None:
+    files, edit, line = ASKED[name]
+    project = Sources(tmp_path, **files)
+    old = project.of()
+    project.write(**edit)
+    assert compare(old, project.of()) == [line]
+
+
+@pytest.mark.parametrize("name", NOT_ASKED)
+def test_what_no_text_asks_for_does_not_count(name: str, tmp_path: Path) -> None:
+    text = f"import duckdb\n{NOT_ASKED[name]}\n"
+    project = Sources(tmp_path, steps=text + "OTHER = 1")
+    old = project.of()
+    project.write(steps=text + "OTHER = 2")
+    assert compare(old, project.of()) == []
+
+
+BEFORE = """
+import duckdb
+import pandas as pd
+import polars as pl
+
+LIMIT = 3
+RULE = "x > @LIMIT"
+D = pl.DataFrame({"v": [1, 2]})
+"""
+CELLS = {
+    "a query": "def go(f):\n    return len(f.query('x > @LIMIT'))",
+    "a query's text in a constant": "def go(f):\n    return len(f.query(RULE))",
+    "a query in what it calls": "def keep(f, t):\n    return f.query(t)\ndef go(f):\n    return len(keep(f, RULE))",
+}
+FRAMES = {
+    "DuckDB": "def go(f):\n    return duckdb.sql('select sum(v) from D').fetchall()",
+    "Polars": "def go(f):\n    return pl.sql('select sum(v) from D').collect().item()",
+}
+
+
+def cell(text: str, name: str) -> dict[str, Any]:
+    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(text, name, "exec"), space)
+    return space
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_what_a_text_in_a_notebook_asks_for_counts_and_is_in_the_excerpt(name: str, tmp_path: Path) -> None:
+    fingerprinter = Sources(tmp_path).fingerprinter()
+    functions = [cell(BEFORE.replace("3", limit) + CELLS[name], f"<cell {name} {limit}>")["go"] for limit in ("3", "1")]
+    old, new = map(fingerprinter.of_function, functions)
+    assert old.reusable
+    assert compare(old, new) == ["value __main__.LIMIT changed"]
+    excerpt = excerpt_of(functions[0])
+    assert excerpt.problem == ""
+    space: dict[str, Any] = {"__name__": excerpt.module}
+    exec(compile(excerpt.text, excerpt.module, "exec"), space)
+    assert space[excerpt.name](pd.DataFrame({"x": [2, 4, 6]})) == 2
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_a_notebooks_frame_that_sql_asks_for_is_neither_reused_nor_in_an_excerpt(name: str, tmp_path: Path) -> None:
+    function = cell(BEFORE + FRAMES[name], f"<cell {name}>")["go"]
+    assert isinstance(function, FunctionType)
+    found = Sources(tmp_path).fingerprinter().of_function(function)
+    assert [note for note in found.unresolved if "`__main__.D`" in note]
+    assert excerpt_of(function).problem == "It uses `D`, a DataFrame, which its source doesn't hold."
