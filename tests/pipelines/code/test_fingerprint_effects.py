@@ -116,6 +116,29 @@ def test_a_statement_that_only_defines_does_not_count(name: str, tmp_path: Path)
     assert not effects(project.of())
 
 
+@pytest.mark.parametrize("name", ["a default argument", "a type hint"])
+def test_of_a_definition_only_what_it_evaluates_has_an_effect(name: str, tmp_path: Path) -> None:
+    head = REGISTRY + "def far(): return 1\n" + EFFECTS[name].rpartition("return")[0]
+    project = Sources(tmp_path, steps=STEPS, plug=head + "return far()")
+    old = project.of()
+    assert effects(old) == ["effects plug: unrelated"]
+    project.write(plug=head.replace("far(): return 1", "far(): return 2") + "return far() + 1")
+    assert project.of() == old
+    project.write(plug=head.replace("two(): return 2", "two(): return 3") + "return far()")
+    assert compare(old, project.of()) == ["code plug.two changed"]
+
+
+def test_a_default_that_a_class_makes_reaches_the_class_and_not_the_body(tmp_path: Path) -> None:
+    plug = "import dataclasses\nREG = []\n@dataclasses.dataclass(frozen=True)\nclass Conf:\n  n: int = 1\n"
+    main = "def far(): return 1\ndef main(n: int = 1, conf: Conf = Conf()): return far()\n"
+    project = Sources(tmp_path, steps=STEPS, plug=plug + main)
+    old = project.of()
+    project.write(plug=plug + main.replace("return far()", "return -far()").replace("return 1", "return 2"))
+    assert project.of() == old
+    project.write(plug=plug.replace("n: int = 1", "n: int = 2") + main)
+    assert compare(old, project.of()) == ["code plug.Conf changed"]
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -181,12 +181,29 @@ def _is_pure_callee(node: ast.expr, canonical: Canonical) -> bool:
 
 def is_plain_function(node: ast.FunctionDef | ast.AsyncFunctionDef, canonical: Canonical) -> bool:
     """Whether defining it does nothing else: neither its decorators nor its defaults and hints."""
-    if not all(is_pure_decorator(decorator, canonical) for decorator in node.decorator_list):
+    if not is_purely_decorated(node, canonical):
         return False
+    return _are_constant(_defaults(node), canonical) and _are_plain_hints(_hints(node), canonical)
+
+
+def is_purely_decorated(node: ast.FunctionDef | ast.AsyncFunctionDef, canonical: Canonical) -> bool:
+    """Whether nothing gets the function while it is defined, so that its body can't run then."""
+    return all(is_pure_decorator(decorator, canonical) for decorator in node.decorator_list)
+
+
+def evaluated_by(node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.Tuple:
+    """What defining a function evaluates beside its decorators: its defaults and hints."""
+    return ast.Tuple([each for each in [*_defaults(node), *_hints(node)] if each is not None], ast.Load())
+
+
+def _defaults(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.expr | None]:
+    return [*node.args.defaults, *node.args.kw_defaults]
+
+
+def _hints(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.expr | None]:
     given = node.args
     arguments = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
-    hints = [node.returns, *(argument.annotation for argument in arguments if argument is not None)]
-    return _are_constant([*given.defaults, *given.kw_defaults], canonical) and _are_plain_hints(hints, canonical)
+    return [node.returns, *(argument.annotation for argument in arguments if argument is not None)]
 
 
 def _are_plain_hints(hints: Iterable[ast.expr | None], canonical: Canonical) -> bool:

@@ -15,9 +15,11 @@ from mainspring.pipelines.code.objects import codes_of, digest_of
 from mainspring.pipelines.code.purity import (
     Canonical,
     declares,
+    evaluated_by,
     is_constant,
     is_plain_class,
     is_plain_function,
+    is_purely_decorated,
     runs_on_subclassing,
 )  # fmt: skip
 from mainspring.pipelines.code.suspects import Suspects, handles_in
@@ -98,23 +100,32 @@ class _Units:
         if isinstance(statement, (*_IMPORTS, ast.Pass)) or _is_docstring(statement):
             self.texts.append(normalised(statement))
             return
+        kind = self._kind(statement, Collector(self.names))
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) and kind == EFFECT:
+            if is_purely_decorated(statement, Collector(self.names).canonical):
+                # Only what defining it evaluates has an effect: its body runs where something calls it.
+                self._take(evaluated_by(statement), EFFECT, label=statement.name)
+                kind = DEFINITION
+        self._take(statement, kind)
+
+    def _take(self, node: ast.stmt | ast.expr, kind: str, *, label: str = "") -> None:
         collector = ChangeCollector(self.names)
-        kind = self._kind(statement, collector)
-        bases: tuple[str, ...] = ()
-        if isinstance(statement, ast.ClassDef):
-            bases = tuple(name for base in statement.bases for name in references_of(self.names, base))
-        registers = isinstance(statement, ast.ClassDef) and runs_on_subclassing(statement, collector.canonical)
         suspects = Suspects(collector.canonical, self.handles, self.filename)
-        suspects.visit(statement)
-        collector.visit(statement)
-        binds = _binds(statement) + tuple(sorted(collector.assigned))
+        suspects.visit(node)
+        made = node if isinstance(node, ast.ClassDef) else None
+        bases = tuple(name for base in made.bases for name in references_of(self.names, base)) if made else ()
+        registers = made is not None and runs_on_subclassing(made, collector.canonical)
+        collector.visit(node)
+        binds = (_binds(node) if isinstance(node, ast.stmt) else ()) + tuple(sorted(collector.assigned))
         if kind == EFFECT or (kind == CONSTANT and self.seen.intersection(binds)):
             self.effects += 1
-        self._note_declared(statement, binds, collector.canonical)
+        if isinstance(node, ast.stmt):
+            self._note_declared(node, binds, collector.canonical)
+            label = _label(node, binds) if kind == EFFECT or bases else ""
         self.seen.update(binds)
         if kind == EFFECT:
             self.made.update(binds)
-        self.texts.append(normalised(statement))
+        self.texts.append(normalised(node))
         self.found.append(
             Unit(
                 kind,
@@ -138,11 +149,9 @@ class _Units:
                 changes=tuple(sorted(collector.changes)),
                 body_changes=tuple(sorted(collector.body_changes)),
                 stands_for=tuple(sorted(collector.stands_for)),
-                label=_label(statement, binds) if kind == EFFECT or bases else "",
-                makes=class_made(statement, self.names) if kind == EFFECT else "",
-                keeps=isinstance(statement, ast.ClassDef)
-                and kind == DEFINITION
-                and only_keeps(statement, collector.canonical),
+                label=label,
+                makes=class_made(node, self.names) if kind == EFFECT and isinstance(node, ast.stmt) else "",
+                keeps=made is not None and kind == DEFINITION and only_keeps(made, collector.canonical),
             )
         )
 
