@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.compose import ColumnTransformer
+import scipy.stats as st
+import sklearn.experimental.enable_iterative_imputer  # noqa: F401  # scikit-learn shows its imputer after that alone
+from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     HistGradientBoostingClassifier,
@@ -19,17 +24,27 @@ from sklearn.ensemble import (
     VotingClassifier,
 )
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.feature_selection import SelectKBest
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score, make_scorer
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.feature_selection import SelectKBest, mutual_info_classif
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import DotProduct, Matern, RationalQuadratic
+from sklearn.impute import IterativeImputer
+from sklearn.linear_model import LogisticRegression, Ridge, TweedieRegressor
+from sklearn.metrics import f1_score, make_scorer, r2_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    RandomizedSearchCV,
+    StratifiedKFold,
+    TimeSeriesSplit,
+    TunedThresholdClassifierCV,
+)
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler, scale
 from sklearn.svm import SVC
 
 from mainspring.artifacts import Tolerance, codec_for, compare, content_digest, load, save
+from mainspring.artifacts.codec import Encoded
 from mainspring.artifacts.project import importing_from
 from mainspring.artifacts.script import script
 from mainspring.errors import CodecError
@@ -167,3 +182,139 @@ def test_a_search_comes_back_as_it_was(tmp_path: Path, scoring: Any) -> None:
     features = data()[0][["a", "b", "c"]]
     assert again.best_params_ == search.best_params_
     assert (again.predict(features) == search.predict(features)).all()
+
+
+def on_all_columns(step: Any) -> Any:
+    return make_pipeline(ColumnTransformer([("n", step, make_column_selector(dtype_include=np.number))]), Ridge())
+
+
+def searched(model: Any, **values: Any) -> RandomizedSearchCV:
+    return RandomizedSearchCV(model, values, n_iter=2, cv=2, random_state=0)
+
+
+# What needs a class or function of its own in the dump; each was refused by a list of the default choices.
+CHOICES: dict[str, Callable[[], Any]] = {
+    "selector": lambda: on_all_columns(StandardScaler()),
+    "scores": lambda: make_pipeline(SelectKBest(mutual_info_classif, k=2), LogisticRegression()),
+    "kernels": lambda: GaussianProcessRegressor(Matern() + RationalQuadratic() * DotProduct()),
+    "tweedie": lambda: TweedieRegressor(power=1.5),
+    "chebyshev": lambda: KNeighborsClassifier(metric="chebyshev"),
+    "boosting that scores": lambda: HistGradientBoostingClassifier(early_stopping=True, scoring="roc_auc", max_iter=2),
+    "whole numbers": lambda: searched(LogisticRegression(), max_iter=st.randint(50, 60)),
+    "numbers": lambda: searched(LogisticRegression(), C=st.uniform(0.1, scale=4), tol=st.loguniform(1e-5, 1e-3)),
+    "threshold": lambda: TunedThresholdClassifierCV(LogisticRegression(), cv=2),
+    "imputer": lambda: make_pipeline(IterativeImputer(), LogisticRegression()),
+    "functions": lambda: make_pipeline(FunctionTransformer(np.nan_to_num), FunctionTransformer(scale), Ridge()),
+    "splits": lambda: GridSearchCV(Ridge(), {"alpha": [1, 2]}, cv=TimeSeriesSplit(2), scoring=make_scorer(r2_score)),
+}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_choices_of_parameters_are_stored(name: str, blobs: FolderBlobs) -> None:
+    import skops.io
+
+    features, model = data()[0][["a", "b", "c"]], fit(CHOICES[name]())
+    digest, encoded, _ = save(model, blobs)
+    again = load(encoded, blobs)
+    assert content_digest(again) == digest
+    assert np.array_equal(model.predict(features), again.predict(features))
+    stored = blobs.read(encoded.blob)
+    alone = skops.io.loads(stored, trusted=skops.io.get_untrusted_types(data=stored))
+    assert np.array_equal(model.predict(features), alone.predict(features))
+
+
+def test_a_distribution_that_skops_stored_draws_the_same_and_none_of_its_text_is_executed(blobs: FolderBlobs) -> None:
+    import skops.io
+
+    value = FunctionTransformer(kw_args={"loc": st.norm(scale=2), "all": st.beta(2, 3, loc=1)})
+    codec, written = codec_for(value), skops.io.dumps(value)
+    again = codec.decode(Encoded("sklearn", blobs.put(written), 1), blobs).kw_args
+    for name, own in value.kw_args.items():
+        assert again[name].rvs(5, random_state=0).tolist() == own.rvs(5, random_state=0).tolist()
+    evil = json.dumps('\nraise SystemExit("executed")\n')
+
+    def turned(node: dict[str, Any]) -> dict[str, Any]:
+        return {key: {**each, "content": evil} if key == "_parse_arg_template" else each for key, each in node.items()}
+
+    changed = _with_schema(written, turned)
+    named = skops.io.get_untrusted_types(data=changed)
+    with pytest.raises(SystemExit, match="executed"):
+        skops.io.loads(changed, trusted=named)
+    assert codec.decode(Encoded("sklearn", blobs.put(changed), 1), blobs).kw_args["loc"].std() == 2
+    as_loss = {"__reduce__": {"args": EMPTY}, "__loader__": "LossNode"}
+    for node in ({"__loader__": "ObjectNode"}, as_loss, {"__loader__": "TypeNode"}):
+        forged = _forged("scipy.stats._continuous_distns", "uniform_gen", {"content": EMPTY, **node})
+        with pytest.raises(CodecError, match="not stored as skops stores one"):
+            codec.decode(Encoded("sklearn", blobs.put(forged), 1), blobs)
+
+
+EMPTY = {"__class__": "tuple", "__module__": "builtins", "__loader__": "TupleNode", "content": []}
+
+
+def _with_schema(data: bytes, change: Callable[[dict[str, Any]], dict[str, Any]]) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(made, "w") as new:
+        for name in set(old.namelist()) - {"schema.json"}:
+            new.writestr(name, old.read(name))
+        new.writestr("schema.json", json.dumps(json.loads(old.read("schema.json"), object_hook=change)))
+    return made.getvalue()
+
+
+def _forged(module: str, name: str, node: dict[str, Any]) -> bytes:
+    """A dump of a transformer whose function is made by a node that names any class or function."""
+    import skops.io
+
+    named = {"__class__": name, "__module__": module, **node}
+    return _with_schema(
+        skops.io.dumps(FunctionTransformer(np.sin)),
+        lambda old: {key: named if key == "func" else each for key, each in old.items()},
+    )
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "os.system",
+        "posix.system",
+        "builtins.eval",
+        "builtins.open",
+        "subprocess.Popen",
+        "importlib.import_module",
+        "numpy.load",
+        "numpy.fromfile",
+        "numpy.memmap",
+        "numpy.genfromtxt",
+        "numpy.vectorize",
+        "pandas.read_pickle",
+        "joblib.numpy_pickle.load",
+        "joblib.memory.Memory",
+        "scipy.io.loadmat",
+        "scipy.stats._distn_infrastructure.rv_continuous",
+        "sklearn.datasets._svmlight_format_io.load_svmlight_file",
+        "sklearn.datasets._openml.fetch_openml",
+        "sklearn.datasets.load_svmlight_file",
+        "sklearn.utils._testing.assert_run_python_script_without_output",
+        "sklearn.utils._mocking.CheckingClassifier",
+        "sklearn.utils.parallel.Parallel",
+        "sklearn.metrics._scorer.get_scorer",
+        "sklearn.externals._arff.load",
+        "sklearn.metrics.os.system",
+    ],
+)
+@pytest.mark.parametrize("loader", ["FunctionNode", "TypeNode", "ObjectNode", "ConstructorFromReduceNode", "LossNode"])
+def test_nothing_that_opens_or_executes_may_be_named(
+    path: str, loader: str, blobs: FolderBlobs, tmp_path: Path
+) -> None:
+    module, _, name = path.rpartition(".")
+    forged = _forged(module, name, {"__loader__": loader, "content": EMPTY, "__reduce__": {"args": EMPTY}})
+    with importing_from([tmp_path]), pytest.raises(CodecError, match=f"`{path}`.* not on the list") as refused:
+        codec_for(LogisticRegression()).decode(Encoded("sklearn", blobs.put(forged), 1), blobs)
+    assert "has no module" not in str(refused.value)
+
+
+def test_what_leads_back_to_itself_is_refused_with_advice(blobs: FolderBlobs) -> None:
+    around: list[Any] = []
+    around.append(around)
+    with pytest.raises(CodecError, match=r"leads back to itself.*`best_estimator_`"):
+        save(FunctionTransformer(kw_args={"of": around}), blobs)

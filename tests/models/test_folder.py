@@ -9,8 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.preprocessing import FunctionTransformer
+from scipy import stats
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.model_selection import RandomizedSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from mainspring.artifacts import content_digest
 from mainspring.errors import InvalidError, NotAllowedError
@@ -89,6 +93,16 @@ def test_a_skops_file_that_asks_for_an_unknown_type_is_kept_and_refused(workspac
     version = register_folder(folder(tmp_path / "m", FunctionTransformer(json.dumps).fit(TABLE)), "odd")
     with pytest.raises(NotAllowedError, match=r"`json\.dumps`, which is not on the list"):
         load_model(version)
+
+
+def test_a_search_over_distributions_that_mlflow_stored_loads(workspace: Workspace, tmp_path: Path) -> None:
+    chosen = make_column_transformer((StandardScaler(), make_column_selector(dtype_include=np.number)))
+    search = RandomizedSearchCV(
+        make_pipeline(chosen, Ridge()), {"ridge__alpha": stats.uniform(0.1, scale=2)}, n_iter=2, cv=2, random_state=0
+    ).fit(TABLE, TABLE.iloc[:, 0])
+    again = load_model(register_folder(folder(tmp_path / "m", search), "searched"))
+    assert again.predict(TABLE).tolist() == search.predict(TABLE).tolist()
+    assert again.param_distributions["ridge__alpha"].support() == (0.1, 2.1)
 
 
 def test_a_folder_that_is_none_is_refused(workspace: Workspace, tmp_path: Path) -> None:

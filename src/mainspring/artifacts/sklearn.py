@@ -1,8 +1,8 @@
 """The codec of scikit-learn estimators: skops, rewritten canonically.
 
 Ids are renumbered in walk order, files named by content, entries sorted, dates fixed, and padding inside structured arrays
-zeroed, so that a refit gives the same bytes. What may be loaded is on our own list or defined in the project; what the file
-wants is never asked.
+zeroed, so that a refit gives the same bytes. What may be loaded is allowed by our own rule or defined in the project; what the
+file wants is never asked.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 from blake3 import blake3
 
+from mainspring.artifacts._allowed import is_allowed, is_installed
 from mainspring.artifacts._compare import compare_trees
+from mainspring.artifacts._distributions import as_calls, without_cycles
 from mainspring.artifacts.codec import EQUAL, BlobAccess, Comparison, Encoded, Preview, Tolerance, meaning_digest
 from mainspring.artifacts.numpy import ArrayCodec, canonical, compare_arrays
 from mainspring.artifacts.project import find_definition
@@ -34,71 +36,6 @@ _TORCH = "sklearn.externals.array_api_compat.torch"
 # it looks again when it is loaded.
 _ADDRESSES = ("_stop_words_id",)
 
-# What skops doesn't trust by itself though scikit-learn's own estimators hold it, found by fitting and dumping every one
-# of them. Keyed by the first scikit-learn version that a list is for.
-_ALLOWED: dict[tuple[int, int], frozenset[str]] = {
-    (1, 0): frozenset(
-        {
-            # Histogram boosting with categories keeps `partial(check_array, …)`. A partial is as safe as what it binds,
-            # which is a node of its own and must be allowed itself.
-            "functools.partial",
-            "sklearn.utils.validation.check_array",
-            "numpy.dtype",
-            "numpy.mean",
-            "scipy._lib.array_api_compat.numpy._aliases.asarray",
-            "scipy.interpolate._bsplines.BSpline",
-            "scipy.sparse._csr.csr_matrix",
-            "sklearn._loss.link.IdentityLink",
-            "sklearn._loss.link.Interval",
-            "sklearn._loss.link.LogitLink",
-            "sklearn._loss.loss.HalfTweedieLossIdentity",
-            "sklearn.calibration._CalibratedClassifier",
-            "sklearn.calibration._SigmoidCalibration",
-            "sklearn.cluster._bisect_k_means._BisectingTree",
-            "sklearn.cluster._kmeans._kmeans_single_lloyd",
-            "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
-            "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-            "sklearn.feature_selection._univariate_selection.chi2",
-            "sklearn.feature_selection._univariate_selection.f_classif",
-            "sklearn.feature_selection._univariate_selection.f_regression",
-            "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
-            "sklearn.gaussian_process.kernels.ConstantKernel",
-            "sklearn.gaussian_process.kernels.Product",
-            "sklearn.gaussian_process.kernels.RBF",
-            "sklearn.gaussian_process.kernels.Sum",
-            "sklearn.gaussian_process.kernels.WhiteKernel",
-            "sklearn.metrics._dist_metrics.EuclideanDistance64",
-            "sklearn.metrics._dist_metrics.ManhattanDistance64",
-            "sklearn.metrics._dist_metrics.MinkowskiDistance64",
-            "sklearn.neighbors._ball_tree.BallTree",
-            "sklearn.neighbors._kd_tree.KDTree",
-            "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-            "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
-            "sklearn.tree._tree.Tree",
-            "sklearn.utils._bunch.Bunch",
-        }
-    ),
-}
-
-# What a search holds: scorers, the metrics that they compute, and how rows were split. None does more than compute.
-_OF_SEARCHES = {
-    "sklearn.metrics._scorer": "_MultimetricScorer _PassthroughScorer _Scorer _ThresholdScorer _ProbaScorer _PredictScorer"
-    " negative_likelihood_ratio positive_likelihood_ratio",
-    "sklearn.metrics._classification": "accuracy_score balanced_accuracy_score brier_score_loss cohen_kappa_score"
-    " d2_brier_score d2_log_loss_score f1_score fbeta_score hamming_loss hinge_loss jaccard_score log_loss"
-    " matthews_corrcoef precision_score recall_score zero_one_loss",
-    "sklearn.metrics._ranking": "auc average_precision_score coverage_error dcg_score"
-    " label_ranking_average_precision_score ndcg_score roc_auc_score top_k_accuracy_score",
-    "sklearn.metrics._regression": "d2_absolute_error_score d2_pinball_score d2_tweedie_score explained_variance_score"
-    " max_error mean_absolute_error mean_absolute_percentage_error mean_gamma_deviance mean_pinball_loss"
-    " mean_poisson_deviance mean_squared_error mean_squared_log_error mean_tweedie_deviance median_absolute_error"
-    " r2_score root_mean_squared_error root_mean_squared_log_error",
-    "sklearn.metrics.cluster._supervised": "adjusted_mutual_info_score adjusted_rand_score completeness_score"
-    " fowlkes_mallows_score homogeneity_score mutual_info_score normalized_mutual_info_score rand_score v_measure_score",
-    "sklearn.model_selection._split": "GroupKFold GroupShuffleSplit KFold LeaveOneGroupOut LeaveOneOut LeavePGroupsOut"
-    " LeavePOut PredefinedSplit RepeatedKFold RepeatedStratifiedKFold ShuffleSplit StratifiedGroupKFold StratifiedKFold"
-    " StratifiedShuffleSplit TimeSeriesSplit",
-}
 # An immutable object may be one or two with the same value, which no program asks about.
 _SHARED_BY_CHANCE = frozenset(
     {"JsonNode", "TupleNode", "TypeNode", "FunctionNode", "SliceNode", "OperatorFuncNode", "DTypeNode", "BytesNode"}
@@ -133,9 +70,15 @@ class EstimatorCodec:
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="Duplicate name", category=UserWarning)
-                data = skops.dumps(value)
+                with without_cycles():
+                    data = skops.dumps(value)
         except MemoryError:
             raise
+        except RecursionError as error:
+            raise CodecError(
+                f"skops can't store `{shorten(value)}`: something in it leads back to itself. Leave that out: of a search "
+                "store its `best_estimator_`; or keep the model as a pickle (`pickled=True`), which somebody has to allow."
+            ) from error
         except Exception as error:
             raise CodecError(f"skops can't store `{shorten(value)}`: {shorten(str(error), 200)}") from error
         brings = _definitions(skops.get_untrusted_types(data=data))
@@ -145,8 +88,7 @@ class EstimatorCodec:
         """A new estimator, of allowed types and of definitions of the project only."""
         skops, data = _skops(), blobs.read(encoded.blob)
         try:
-            if script.get() != "__main__":
-                data = _of_this_process(data)
+            data = _of_this_process(data)
             untrusted = skops.get_untrusted_types(data=data)
             _definitions(untrusted)
             return skops.loads(data, trusted=untrusted)
@@ -175,16 +117,6 @@ class EstimatorCodec:
         return found if found.kind != "equal" else Comparison("values", "What the estimators dump differs.")
 
 
-def allowed_types() -> frozenset[str]:
-    """What may be loaded beside what skops trusts, for the scikit-learn that is installed."""
-    import sklearn
-
-    major, minor = (int(part) for part in sklearn.__version__.split(".")[:2])
-    lists = [names for version, names in _ALLOWED.items() if version <= (major, minor)]
-    of_searches = [f"{module}.{name}" for module, names in _OF_SEARCHES.items() for name in names.split()]
-    return frozenset(of_searches).union(*lists)
-
-
 def _definitions(untrusted: list[str]) -> tuple[str, ...]:
     """The project's definitions among the types that a dump names beside those that are trusted anyway.
 
@@ -192,14 +124,17 @@ def _definitions(untrusted: list[str]) -> tuple[str, ...]:
         CodecError: one is neither allowed nor the project's.
     """
     found = set()
-    for name in sorted(set(untrusted) - allowed_types()):
+    for name in sorted(untrusted):
+        if is_allowed(name):
+            continue
         try:
             found.add(find_definition(name))
         except CodecError as error:
+            why = "" if is_installed(name) else f", and not the project's: {error}"
             raise CodecError(
-                f"The estimator holds `{name}`, which is not on the list of what may be loaded, and not the project's: "
-                f"{error}. Use types that are on it and top-level definitions of the project, register a codec for its "
-                "class, or keep the model as a pickle (`pickled=True`), which somebody has to allow."
+                f"The estimator holds `{name}`, which is not on the list of what may be loaded{why}. Use estimators of "
+                "scikit-learn, their parts and functions of numbers, and top-level definitions of the project; register a "
+                "codec for its class; or keep the model as a pickle (`pickled=True`), which somebody has to allow."
             ) from error
     return tuple(sorted(found))
 
@@ -246,14 +181,23 @@ def _canonical(data: bytes, recipe: int) -> tuple[str, bytes]:
 
 
 def _of_this_process(data: bytes) -> bytes:
-    """A dump in which definitions of the script that runs stand in `__main__`, where this process has them."""
+    """A dump in which definitions of the script that runs stand in `__main__`, where this process has them.
+
+    No state of a distribution is in it either.
+    """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         contents = {name: archive.read(name) for name in archive.namelist()}
-    schema = contents["schema.json"]
-    contents["schema.json"] = json.dumps(
-        json.loads(schema, object_hook=partial(_moved, script.get(), "__main__"))
-    ).encode()
-    return data if contents["schema.json"] == schema else _zip(contents)
+    schema = json.loads(contents["schema.json"])
+    # A script that runs under its own name has no other.
+    moves = script.get() != "__main__"
+    moved = (
+        json.loads(contents["schema.json"], object_hook=partial(_moved, script.get(), "__main__")) if moves else schema
+    )
+    ours = as_calls(moved)
+    if ours == schema:
+        return data
+    contents["schema.json"] = json.dumps(ours).encode()
+    return _zip(contents)
 
 
 def _moved(old: str, new: str, node: dict[str, Any]) -> dict[str, Any]:
