@@ -35,6 +35,11 @@ LOOKS_LIKE_READING = [
     "from a import load\nT = load()",
     "import a\nT = a.load()",
     "import mainspring as ms\nT = ms.file('x').read_text() + open('y').read()",
+    "import mainspring as ms\n@ms.step\ndef get():\n    return open('x').read()\nT = get()",
+    "import mainspring as ms\n@ms.pipeline\ndef p():\n    return open('x').read()\np.run()",
+    "import duckdb\nT = duckdb.connect('x').query('from y')",
+    "T = con.query('SELECT a FROM b')",
+    "from missing import load\nT = load()",
 ]
 LOOKS_HARMLESS = [
     "T = 3",
@@ -55,9 +60,13 @@ LOOKS_HARMLESS = [
     "import mainspring as ms\nimport polars as pl\nT = pl.read_csv(ms.file('x.csv'))",
     "import mainspring as ms\nT = ms.env('X')",
     "from a import load\ndef f():\n    return load()",
+    "def load_rows(n):\n    return [n]\nT = load_rows(3)",
+    "from a import load_none\nT = load_none('x.csv')",
+    "import pandas as pd\nF = pd.DataFrame({'x': [1]})\nT = F.query('x > 1')",
+    "import mainspring as ms\n@ms.step\ndef load(p):\n    return open(p)\n@ms.pipeline\ndef p():\n    return load('x')\np.run()",
     "import numpy as np\nT = np.array([1.5, 2])\nR = np.random.default_rng(3)",
 ]
-A = "def load():\n    return open('x').read()\n"
+A = "def load():\n    return open('x').read()\ndef load_none(path):\n    return len(path)\n"
 
 
 def suspects(tmp_path: Path, text: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 
 from mainspring.errors import GraphError
 from mainspring.pipelines.code.analyses import Analyses
-from mainspring.pipelines.code.facts import EFFECT, Import, ModuleFacts, Unit
+from mainspring.pipelines.code.facts import DEFINITION, EFFECT, Import, ModuleFacts, Suspect, Unit
 from mainspring.pipelines.code.modules import Found, ProjectModules
 
 _ALWAYS_THERE = {"__name__", "__file__", "__doc__", "__package__", "__spec__", "__path__", "__loader__"}
@@ -96,6 +96,13 @@ class Project:
         """The statements of the project that bind what a dotted name at the top of a module stands for."""
         return self._definitions(module, name.split("."), 0)
 
+    def units(self, module: str, name: str) -> Iterator[Unit]:
+        """The statements themselves that bind what a dotted name at the top of a module stands for."""
+        for home, place in self.definitions(module, name):
+            facts = self.facts(home)
+            if facts is not None:
+                yield facts.units[place]
+
     def _definitions(self, module: str, chain: list[str], depth: int) -> Iterator[tuple[str, int]]:
         facts = self.facts(module)
         if not chain or depth > 20:
@@ -114,11 +121,13 @@ class Walk:
     """Everything found so far. `load` and `reach` add to it; a finished walk can be copied and continued.
 
     With `by_name`, what a loaded module only makes (`CFG = Cfg()`) leads to the class where the name is used, not before.
+    With `at_once`, steps that a pipeline names are left out: they run later, as tasks.
     """
 
-    def __init__(self, project: Project, *, by_name: bool = False) -> None:
+    def __init__(self, project: Project, *, by_name: bool = False, at_once: bool = False) -> None:
         self.project = project
         self._by_name = by_name
+        self._at_once = at_once
         self.loaded: set[str] = set()
         self.names: set[tuple[str, str]] = set()
         self.wholes: dict[str, str] = {}
@@ -238,13 +247,19 @@ class Walk:
             raise GraphError(unit.problem)
         self.files.update((module, path) for path in unit.files)
         self.env.update(unit.env)
-        self._follow_references(module, unit.references)
+        is_plan = self._at_once and unit.mark == "pipeline"
+        self._follow_references(
+            module, [name for name in unit.references if not (is_plan and self._is_step(module, name))]
+        )
         for item in unit.dynamic:
             self._dynamic(module, *item.split(":", 1))
         for text in unit.mentions:
             self._do(self._mention, text)
         self._ask(module, unit.asks)
         self._look_up(module, unit)
+
+    def _is_step(self, module: str, name: str) -> bool:
+        return bool(found := list(self.project.units(module, name))) and all(unit.mark == "step" for unit in found)
 
     def _ask(self, module: str, names: Iterable[str]) -> None:
         facts = self.project.facts(module)
@@ -395,9 +410,11 @@ def name_units(facts: ModuleFacts, name: str) -> list[Unit]:
     return [facts.units[place] for place in facts.bound.get(name, ())]
 
 
-def called_units(project: Project, module: str, calls: Iterable[str]) -> Iterator[tuple[str, Unit]]:
+def called_units(
+    project: Project, module: str, calls: Iterable[str], *, at_once: bool = False
+) -> Iterator[tuple[str, Unit]]:
     """What calls of these names at the top of a module reach, each statement with its module."""
-    walk = Walk(project)
+    walk = Walk(project, at_once=at_once)
     for chain in sorted(set(calls)):
         walk.reach(module, *chain.split("."))
     for home, place in walk.units:
@@ -412,7 +429,13 @@ def import_suspects(project: Project, module: str, units: Collection[Unit] | Non
     if facts is None:
         return ()
     units = facts.units if units is None else units
-    found = {read for unit in units for read in unit.reads}
+    found = {(module, read) for unit in units for read in unit.reads}
     calls = (chain for unit in units for chain in unit.calls)
-    found.update(read for _, unit in called_units(project, module, calls) for read in unit.bodies)
-    return tuple(sorted(found))
+    reached = called_units(project, module, calls, at_once=True)
+    found.update((home, read) for home, unit in reached for read in unit.bodies)
+    return tuple(sorted({read.text for home, read in found if not _is_judged_by_body(project, home, read)}))
+
+
+def _is_judged_by_body(project: Project, module: str, read: Suspect) -> bool:
+    units = list(project.units(module, read.of)) if read.of else []
+    return bool(units) and all(unit.kind == DEFINITION for unit in units)

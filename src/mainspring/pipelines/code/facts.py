@@ -33,6 +33,16 @@ class Import(msgspec.Struct, frozen=True, array_like=True):
         return f"{self.module}.{self.name}" if self.name else self.module
 
 
+class Suspect(msgspec.Struct, frozen=True, array_like=True, order=True):
+    """A call that looks like reading, as `env:NAME` or `file:line: call`.
+
+    Where only the name of what is called, `of`, looks so, a function of the project is judged by its body instead.
+    """
+
+    text: str
+    of: str = ""
+
+
 class Unit(msgspec.Struct, frozen=True, array_like=True):
     """One module-level statement: what it binds, what it says, and which names it uses.
 
@@ -41,11 +51,12 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     before a computed constant, because their order decides its value. `registers`: making a subclass runs code.
     `asks` are names in its texts that a library may look up at the top of the module, `words` all names in the texts of a
     constant, and `looks_up` says that it uses something which does that.
-    `reads` are the calls that look like reading where the statement is executed, `bodies` those in its functions, as
-    `env:NAME` or `file:line: call`; `calls` are the names that it calls when it is executed. `changes` are the names of
-    what it changes then, `body_changes` those of what its functions change, and what it binds may be one of `stands_for`.
+    `reads` are the calls that look like reading where the statement is executed, `bodies` those in its functions; `calls` are
+    the names that it calls when it is executed. `changes` are the names of what it changes then, `body_changes` those of what
+    its functions change, and what it binds may be one of `stands_for`.
     `label` is what people know a statement with an effect by. `makes` is the class of which the statement only makes an
     object, for the names that it binds; `keeps` says of a class that making one only keeps what it is given.
+    `mark` is `step` or `pipeline` for a function that is one.
     """
 
     kind: str
@@ -63,8 +74,8 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     asks: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     looks_up: bool = False
-    reads: tuple[str, ...] = ()
-    bodies: tuple[str, ...] = ()
+    reads: tuple[Suspect, ...] = ()
+    bodies: tuple[Suspect, ...] = ()
     calls: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
     body_changes: tuple[str, ...] = ()
@@ -72,6 +83,7 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     label: str = ""
     makes: str = ""
     keeps: bool = False
+    mark: str = ""
 
 
 class ModuleFacts(msgspec.Struct, frozen=True, array_like=True):

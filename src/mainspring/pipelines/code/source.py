@@ -14,12 +14,14 @@ from mainspring.pipelines.code.names import Collector, ModuleNames, bind_module,
 from mainspring.pipelines.code.objects import codes_of, digest_of
 from mainspring.pipelines.code.purity import (
     Canonical,
+    called,
     declares,
     evaluated_by,
     is_constant,
     is_plain_class,
     is_plain_function,
     is_purely_decorated,
+    is_step_decorator,
     runs_on_subclassing,
 )  # fmt: skip
 from mainspring.pipelines.code.suspects import Suspects, handles_in
@@ -100,11 +102,13 @@ class _Units:
         if isinstance(statement, (*_IMPORTS, ast.Pass)) or _is_docstring(statement):
             self.texts.append(normalised(statement))
             return
-        kind = self._kind(statement, Collector(self.names))
-        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) and kind == EFFECT:
-            if is_purely_decorated(statement, Collector(self.names).canonical):
-                # Only what defining it evaluates has an effect: its body runs where something calls it.
-                self._take(evaluated_by(statement), EFFECT, label=statement.name)
+        names = Collector(self.names)
+        kind = self._kind(statement, names)
+        match statement:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() if is_purely_decorated(statement, names.canonical):
+                # Only what defining it evaluates can have an effect: its body runs where something calls it.
+                if kind == EFFECT:
+                    self._take(evaluated_by(statement), EFFECT, label=statement.name)
                 kind = DEFINITION
         self._take(statement, kind)
 
@@ -112,6 +116,7 @@ class _Units:
         collector = ChangeCollector(self.names)
         suspects = Suspects(collector.canonical, self.handles, self.filename)
         suspects.visit(node)
+        mark = _mark(node, collector.canonical)
         made = node if isinstance(node, ast.ClassDef) else None
         bases = tuple(name for base in made.bases for name in references_of(self.names, base)) if made else ()
         registers = made is not None and runs_on_subclassing(made, collector.canonical)
@@ -151,6 +156,7 @@ class _Units:
                 stands_for=tuple(sorted(collector.stands_for)),
                 label=label,
                 makes=class_made(node, self.names) if kind == EFFECT and isinstance(node, ast.stmt) else "",
+                mark=mark,
                 keeps=made is not None and kind == DEFINITION and only_keeps(made, collector.canonical),
             )
         )
@@ -266,6 +272,12 @@ def _binds(statement: ast.stmt) -> tuple[str, ...]:
     bind_module(names, [statement])
     # an import inside try or if is a binding too: the condition around it decides
     return tuple(sorted(names.defined | {alias for alias in names.aliases if alias != "*"}))
+
+
+def _mark(node: ast.AST, canonical: Canonical) -> str:
+    """`step` or `pipeline` for what is decorated so."""
+    names = [canonical(called(each)) for each in getattr(node, "decorator_list", ())]
+    return next((name.rpartition(".")[2] for name in names if is_step_decorator(name)), "")
 
 
 def _marks(tree: ast.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:

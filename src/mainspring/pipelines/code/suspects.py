@@ -10,8 +10,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterable
 
+from mainspring.pipelines.code.facts import Suspect
 from mainspring.pipelines.code.names import chain_of
 from mainspring.pipelines.code.purity import PURE_CALLS, called, is_pure_decorator, is_step_decorator
+from mainspring.pipelines.code.texts import is_sql
 
 Canonical = Callable[[ast.expr], str]
 
@@ -48,8 +50,8 @@ class Suspects(ast.NodeVisitor):
     """
 
     def __init__(self, canonical: Canonical, handles: Iterable[str], filename: str) -> None:
-        self.reads: set[str] = set()
-        self.bodies: set[str] = set()
+        self.reads: set[Suspect] = set()
+        self.bodies: set[Suspect] = set()
         self.calls: set[str] = set()
         self._canonical = canonical
         self._handles = frozenset(handles)
@@ -131,7 +133,8 @@ class Suspects(ast.NodeVisitor):
         if len(shown) > _SHOWN_LENGTH:
             shown = shown[: _SHOWN_LENGTH - 1] + "…"
         text = f"env:{variable}" if variable else f"{self._filename}:{node.lineno}: {' '.join(shown.split())}"
-        (self.bodies if self._depth else self.reads).add(text)
+        chain = chain_of(node.func) if isinstance(node, ast.Call) and not variable else []
+        (self.bodies if self._depth else self.reads).add(Suspect(text, ".".join(chain)))
 
     def _note_call(self, function: ast.expr) -> None:
         chain = chain_of(function)
@@ -153,6 +156,8 @@ class Suspects(ast.NodeVisitor):
         name, last = self._canonical(node.func), _last(node.func)
         if name in PURE_CALLS or self._is_judged(node):
             return False
+        if last == "query" and _is_text_but_no_sql(node.args):
+            return False  # of a frame
         if name.startswith(_READING_HOMES) or _is_reader(last):
             return name != "mainspring.file"
         given = [*node.args, *(word.value for word in node.keywords)]
@@ -208,6 +213,11 @@ def _is_path(node: ast.expr) -> bool:
 
 def _is_data_file(text: str) -> bool:
     return "." in text and "\n" not in text and text.rpartition(".")[2] in _DATA_FILES
+
+
+def _is_text_but_no_sql(given: list[ast.expr]) -> bool:
+    texts = [each.value for each in ast.walk(given[0]) if isinstance(each, ast.Constant)] if given else []
+    return bool(texts) and all(isinstance(each, str) and not is_sql(each) for each in texts[:1])
 
 
 def _text(node: ast.expr) -> str:

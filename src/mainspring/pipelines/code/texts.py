@@ -32,10 +32,15 @@ def asked_in(text: str) -> set[str]:
     ['D', 'FROM', 'SELECT', 'v']
     """
     found = set(_MARKED.findall(text)) if "@" in text else set()
-    first = text.lstrip(" \t\n(")[:12].split(None, 1)[:1]
-    if (first and first[0].lower() in _FIRST_WORDS) or _FORMULA in text:
+    if is_sql(text) or _FORMULA in text:
         found |= words_in(text)
     return found
+
+
+def is_sql(text: str) -> bool:
+    """Whether a text begins as SQL does."""
+    first = text.lstrip(" \t\n(")[:12].split(None, 1)[:1]
+    return bool(first) and first[0].lower() in _FIRST_WORDS
 
 
 def words_in(text: str) -> set[str]:
