@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from mainspring.config import PROJECT_FILES, Settings, read_table
 from mainspring.errors import ExistsError, StorageError
+
+STATE_FOLDER = ".mainspring"
 
 
 class Project:
@@ -51,8 +56,26 @@ def find_project(
     return Project(root, Settings.load(root, overrides=overrides, profile=profile, file=file))
 
 
-def init_project(folder: str | Path) -> list[Path]:
-    """Make a project of one file that runs; gives the files that were written. Nothing that exists is touched.
+def ignore_state(root: Path) -> None:
+    """Have Git pass over the folder of a project's state, if it is there; a `.gitignore` that is in it is left alone.
+
+    A ledger that Git puts back to an older commit has lost what it recorded since.
+    """
+    file = root / STATE_FOLDER / ".gitignore"
+    with suppress(OSError):  # no such folder, or one that can't be written to
+        with file.open("x") as opened:
+            opened.write("# Git would put the state back with the code.\n*\n")
+
+
+class InitializedProject(msgspec.Struct, frozen=True):
+    """The files of a new project: those that were `written`, and those that were there and are `left` as they were."""
+
+    written: list[Path]
+    left: list[Path]
+
+
+def init_project(folder: str | Path) -> InitializedProject:
+    """Make a project of one file that runs. Nothing that exists is touched.
 
     Raises:
         ExistsError: the folder is a project already.
@@ -62,21 +85,23 @@ def init_project(folder: str | Path) -> list[Path]:
     for name in PROJECT_FILES:
         if (folder / name).exists() and read_table(folder / name) is not None:
             raise ExistsError("project", str(folder.resolve()), "Run its pipeline with `mainspring run`.")
-    written = []
+    written, left = [], []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in _TEMPLATES.items():
             path = folder / name
-            if not path.exists():
-                path.write_text(text.replace("NAME", folder.resolve().name))
-                written.append(path)
+            if path.exists():
+                left.append(path)
+                continue
+            path.write_text(text.replace("NAME", folder.resolve().name))
+            written.append(path)
     except OSError as error:
         raise StorageError(str(folder), f"the project can't be written ({error.strerror})") from error
-    return written
+    return InitializedProject(written, left)
 
 
 def _is_project(folder: Path) -> bool:
-    if (folder / "mainspring.toml").exists() or (folder / ".mainspring").is_dir():
+    if (folder / "mainspring.toml").exists() or (folder / STATE_FOLDER).is_dir():
         return True
     pyproject = folder / "pyproject.toml"
     return pyproject.exists() and read_table(pyproject) is not None

@@ -9,9 +9,9 @@ import os
 import re
 from contextlib import suppress
 
+from mainspring.workspace.project import STATE_FOLDER
 from mainspring.workspace.workspace import Workspace, find_workspace
 
-STATE_FOLDER = ".mainspring"
 _MARKS = ("mainspring.db", "blobs", "cache")
 _OF_STEPS = ("scratch", "cache")  # where files of steps and the recorded code lie
 

@@ -23,7 +23,7 @@ from mainspring.store import (
     open_keyvalue,
     process_owner,
 )
-from mainspring.workspace.project import Project, find_project
+from mainspring.workspace.project import Project, find_project, ignore_state
 
 _PATIENCE_S = 5.0
 
@@ -76,10 +76,15 @@ class Workspace:
         project = project or find_project(start, overrides=overrides)
         settings = project.settings
         if not create and not _is_there(settings.database):
-            raise NotFoundError(
-                "workspace", str(project.root), hint="`mainspring run` makes one; `-C DIR` looks elsewhere."
+            hint = (
+                "`mainspring run` makes an empty one; `-C DIR` looks elsewhere. A clone of a repository has the code and "
+                "its pointers alone: the settings `database` and `blobs` name the workspace that has their data."
             )
-        return cls(project, open_database(_url(settings.database)), open_blobs(_url(settings.blobs)))
+            raise NotFoundError("workspace", str(project.root), hint=hint)
+        workspace = cls(project, open_database(_url(settings.database)), open_blobs(_url(settings.blobs)))
+        if create:
+            ignore_state(project.root)
+        return workspace
 
     @cached_property
     def metrics(self) -> Database:
