@@ -181,6 +181,22 @@ def test_a_run_is_found_by_id_prefix_and_latest(workspace: Workspace, runs: RunS
         runs.get(second.id[:5])
 
 
+def test_the_latest_run_is_no_replay_and_the_newest_that_is_told_is_listed(
+    workspace: Workspace, runs: RunStore
+) -> None:
+    with pytest.raises(NotFoundError, match="No run `latest`"):
+        runs.get("latest")
+    with workspace.database.transaction() as tx:
+        first = runs.create(tx, kind="pipeline", name="p")
+        replay = runs.create(tx, kind="replay", name="p", replay_of=first.id)
+    assert runs.get("latest").id == first.id
+    with workspace.database.transaction() as tx:
+        runs.create(tx, kind="task", name="inner", parent=first.id)
+        runs.delete(tx, runs.create(tx, kind="script", name="deleted").id)
+    with pytest.raises(NotFoundError, match=f"The newest is {replay.id[:12]}"):
+        runs.get("zzz")
+
+
 @pytest.mark.parametrize("name", ["ffff0000", "", "abc", "not an id", "%", "0660_"])
 def test_an_unknown_run_is_named(runs: RunStore, workspace: Workspace, name: str) -> None:
     with start_run("one", workspace=workspace):

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from mainspring.workspace import Workspace
 
 _SHORTEST_PREFIX = 6
-_LOOKED_AT = 1000  # runs among which `latest` is the newest that is no replay
 
 
 @click.command(cls=Command)
@@ -128,7 +127,7 @@ def _by_id(workspace: Workspace, thing: str) -> str | None:
 
     if thing == "latest":
         runs = RunStore(workspace.database, workspace.ledger)
-        return next((run for run in runs.list(limit=_LOOKED_AT) if not run.replay_of), runs.get(thing)).id
+        return runs.get(thing).id
     if len(thing) < _SHORTEST_PREFIX:
         return None
     found = workspace.ledger.starting(thing) or workspace.ledger.same_content(thing)

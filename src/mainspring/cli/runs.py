@@ -87,7 +87,8 @@ def show_run(
     """Show RUN: who ran what, when, from which code and environment; its steps, metrics and outputs.
 
     With STEP: its inputs, outputs, attempts, and what it read and logged. RUN is an id, a unique prefix of one, or
-    `latest`; so it is everywhere.
+    `latest`, the newest run that is no replay; so it is everywhere. Where only a run of a pipeline will do (`why`,
+    `resume`, `replay`), it is the newest of these.
     """
     from mainspring.cli import recorded
     from mainspring.cli.records import run_document, run_store

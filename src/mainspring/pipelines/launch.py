@@ -160,7 +160,7 @@ def resume_run(
 
 
 def pipeline_run(runs: RunStore, name: str) -> Run:
-    """A run by its id or a prefix of it; `latest` is the newest run of a pipeline, which a replay is not.
+    """A run by its id or a prefix of it; `latest` is the newest of a pipeline that is no replay.
 
     Raises:
         NotFoundError: there is no such run, or no run of a pipeline yet.

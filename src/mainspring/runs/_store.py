@@ -187,7 +187,9 @@ class RunStore:
         return {name: found[artifact] for name, artifact in rows}
 
     def get(self, name: str, *, deleted: bool = False) -> Run:
-        """A run by its id, a unique prefix of it, or `latest`: the newest, or with `deleted` the one deleted last.
+        """A run by its id, a unique prefix of it, or `latest`: the newest that is no replay.
+
+        With `deleted`, `latest` is the one deleted last.
 
         Raises:
             NotFoundError: no such run; the nearest ids are named.
@@ -195,7 +197,8 @@ class RunStore:
         """
         if name == "latest":
             order = "run.deleted_at DESC, run.id DESC" if deleted else "run.id DESC"
-            rows = self.database.query(f"{SELECT} WHERE {_top(deleted)} ORDER BY {order} LIMIT 1")
+            among = _top(deleted) if deleted else f"{_top(deleted)} AND run.kind <> 'replay'"
+            rows = self.database.query(f"{SELECT} WHERE {among} ORDER BY {order} LIMIT 1")
             if deleted and not rows:
                 raise NotFoundError("deleted run", name, hint="`mainspring runs list --deleted` lists those there are.")
         else:
@@ -205,7 +208,8 @@ class RunStore:
         if not rows or (len(name) < _SHORTEST_PREFIX and name != "latest"):
             known = [row[0] for row in self.database.query("SELECT id FROM run ORDER BY id DESC LIMIT 200")]
             near = close_names(name, [run_id[: max(len(name), 12)] for run_id in known])
-            newest = f"The newest is {known[0][:12]}. " if known and not near else ""
+            listed = [] if near else self.list(limit=1)
+            newest = f"The newest is {listed[0].id[:12]}. " if listed else ""
             raise NotFoundError("run", name, near, f"{newest}`mainspring runs` lists them.")
         if len(rows) > 1:
             raise InvalidError("run", name, "a unique prefix", f"It fits {rows[0][0]} and {rows[1][0]}.")

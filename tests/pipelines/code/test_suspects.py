@@ -63,7 +63,7 @@ LOOKS_HARMLESS = [
     "def load_rows(n):\n    return [n]\nT = load_rows(3)",
     "from a import load_none\nT = load_none('x.csv')",
     "import pandas as pd\nF = pd.DataFrame({'x': [1]})\nT = F.query('x > 1')",
-    "import mainspring as ms\n@ms.step\ndef load(p):\n    return open(p)\n@ms.pipeline\ndef p():\n    return load('x')\np.run()",
+    "import mainspring as ms\n@ms.step\ndef load(p):\n return open(p)\n@ms.pipeline\ndef p():\n    return load('x')\np.run()",
     "import numpy as np\nT = np.array([1.5, 2])\nR = np.random.default_rng(3)",
 ]
 A = "def load():\n    return open('x').read()\ndef load_none(path):\n    return len(path)\n"
