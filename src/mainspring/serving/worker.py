@@ -91,7 +91,7 @@ def work(order: Order) -> None:
             run_app(app, listener, ready, link, drain_s=drain_of(project.settings))
     except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever the project's code raises, the parent says it
         link.tell(f"error {msgspec.json.encode(Failure.of(error)).decode()}")
-        link.end()
+        link.end(1)
         sys.exit(1)
 
 

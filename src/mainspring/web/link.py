@@ -8,7 +8,11 @@ nothing, and ends itself.
 from __future__ import annotations
 
 import faulthandler
+import os
 import socket
+import sys
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -45,9 +49,13 @@ class Link:
         with suppress(OSError):  # a full disk: the figures are older than a second then
             self.siblings.publish(counted)
 
-    def end(self) -> None:
-        """Have the process end in two seconds, though a thread hangs that its interpreter waits for."""
-        _end_in(_END_S)
+    def end(self, status: int = 0) -> None:
+        """Have the process end with this status in two seconds, though a thread hangs that its interpreter waits for.
+
+        It ends by itself if nothing hangs. What holds up every thread of Python is ended as one that doesn't beat.
+        """
+        _end_in(self._silence_s + _LATER_S)
+        threading.Thread(target=_end_quietly, args=(status,), name="end of the worker", daemon=True).start()
 
     def on_end(self, loop: AbstractEventLoop, leave: Callable[[], None]) -> None:
         """Have `leave` called when the other side has ended."""
@@ -60,6 +68,14 @@ class Link:
             leave()
 
         loop.add_reader(self._line, read)
+
+
+def _end_quietly(status: int) -> None:
+    time.sleep(_END_S)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, or there is none
+            stream.flush()
+    os._exit(status)
 
 
 def _end_in(seconds: float) -> None:
