@@ -19,10 +19,15 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import pandas as pd
 import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from mainspring.errors import NotAllowedError
-from mainspring.models import allow_pickle, export_onnx
+from mainspring.models import allow_pickle, export_onnx, register, set_alias
 from mainspring.serving import bind, load_predictor
 from mainspring.testing.processes import start_server
 from mainspring.workspace import Workspace, using
@@ -156,6 +161,27 @@ def test_what_a_client_registers_is_served_with_the_clients_own_predictions(
             bind(name, f"{name}@live", version=f"{name}/1")
             assert load_predictor(f"{name}@live")(rows) == each["predicted"], name
         assert export_onnx("trees/1").largest_error < 1e-6
+
+
+@pytest.mark.timeout(1_200)
+def test_a_client_loads_a_model_that_was_registered_here(client: Environment, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": [n % 7 / 2 for n in range(40)], "city": ["ab"[n % 2] for n in range(40)]})
+    rows, late = frame.to_dict("records"), [int(x > 1) for x in frame["x"]]
+    columns = make_column_transformer((StandardScaler(), ["x"]), (OneHotEncoder(), ["city"]))
+    with Workspace.open(tmp_path) as workspace, using(workspace):
+        register(make_pipeline(columns, LogisticRegression()).fit(frame, late), "own", signature=frame)
+        set_alias("own/1", "prod")
+        wanted = load_predictor("own@prod")(rows)
+    asked = """
+import json, sys, mlflow, pandas
+mlflow.set_tracking_uri(sys.argv[1])
+rows = pandas.DataFrame(json.loads(sys.argv[2]))
+for uri in ("models:/own@prod", "models:/own/1"):
+    print(json.dumps(mlflow.pyfunc.load_model(uri).predict(rows).tolist()))
+"""
+    with ours(tmp_path) as address:
+        told = client.run("python", "-W", "ignore", "-c", asked, address, json.dumps(rows), cwd=tmp_path)
+    assert [json.loads(line) for line in told.splitlines()[-2:]] == [wanted, wanted]
 
 
 @pytest.mark.timeout(1_200)

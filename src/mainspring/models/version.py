@@ -14,6 +14,7 @@ from mainspring.models.signature import Signature
 InputKind = Literal["polars", "pandas", "numpy", "records", "columns"]
 Stage = Literal["None", "Staging", "Production", "Archived"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
+EXPORTS = ".exports"  # behind a version's id, the owner of what was made of it
 
 
 class RegisteredModel(msgspec.Struct, frozen=True):
@@ -116,7 +117,7 @@ def expect_model(version: ModelVersion) -> tuple[Encoded, Signature]:
 
 def exports_of(version: ModelVersion) -> str:
     """The owner, as files have one, of what was made of a version, apart from the files that it came as."""
-    return f"{version.id}.exports"
+    return f"{version.id}{EXPORTS}"
 
 
 class Alias(msgspec.Struct, frozen=True):

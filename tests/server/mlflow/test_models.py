@@ -17,6 +17,8 @@ from mainspring.models import (
     move_bound_alias,
     register_folder,
 )
+from mainspring.models import register as register_model
+from mainspring.models.version import ModelVersion, exports_of
 from mainspring.runs.files import RunFiles
 from mainspring.workspace import Workspace
 from tests.models.mlflow_folders import LATE, TABLE, folder
@@ -246,3 +248,67 @@ def test_metrics_of_a_logged_model_are_searched(client: Client, model_id: str) -
     told = client.get(f"logged-models/{model_id}")["model"]
     assert [each["value"] for each in told["data"]["metrics"]] == [0.7, 0.9]
     assert told["info"]["status"] == "LOGGED_MODEL_READY"
+
+
+def native(workspace: Workspace, model: Any, name: str) -> ModelVersion:
+    return register_model(model, name, signature=TABLE, input_example=TABLE[:3], workspace=workspace)
+
+
+def test_a_model_registered_here_is_given_as_the_folder_that_it_is_exported_as(
+    client: Client, workspace: Workspace, tmp_path: Path
+) -> None:
+    tree = DecisionTreeClassifier().fit(TABLE, LATE)
+    version = native(workspace, tree, "own")
+    asked = {"name": "own", "version": "1"}
+    uri = client.get("model-versions/get-download-uri", **asked)["artifact_uri"]
+    assert client.get("model-versions/get", **asked)["model_version"]["source"] == uri
+    root = uri.removeprefix("mlflow-artifacts:/")
+    kept = RunFiles(workspace).walk(exports_of(version))
+    listed = client.ask("GET", "/api/2.0/mlflow-artifacts/artifacts", params={"path": root}).json()["files"]
+    assert {"MLmodel", "code", "model.skops"} <= {each["path"] for each in listed}
+    for path in kept:
+        place = tmp_path / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(client.file("GET", f"{root}/{path.removeprefix('mlflow/')}").content)
+    again = register_folder(tmp_path / "mlflow", "again", workspace=workspace)
+    assert load_model(again, workspace).predict(TABLE).tolist() == tree.predict(TABLE).tolist()
+    refused = client.file("PUT", f"{root}/MLmodel", b"other")
+    assert (refused.status_code, refused.json()["error_code"]) == (403, "PERMISSION_DENIED")
+    assert client.get("model-versions/get-download-uri", **asked)["artifact_uri"] == uri
+    assert RunFiles(workspace).walk(exports_of(version)) == kept
+    client.post("model-versions/delete", method="DELETE", **asked)
+    assert client.file("GET", f"{root}/MLmodel").status_code == 404
+
+
+@pytest.mark.one_backend("what is made is not of the store")
+def test_the_folder_is_made_by_whoever_asks_first_also_for_a_file_and_a_copy(
+    client: Client, workspace: Workspace
+) -> None:
+    native(workspace, DecisionTreeClassifier().fit(TABLE, LATE), "own")
+    source = client.get("model-versions/get", name="own", version="1")["model_version"]["source"]
+    said = client.file("GET", f"{source.removeprefix('mlflow-artifacts:/')}/MLmodel")
+    assert (said.status_code, "flavors" in said.json()) == (200, True)
+    native(workspace, DecisionTreeClassifier(max_depth=1).fit(TABLE, LATE), "other")
+    client.post("registered-models/create", name="copied")
+    client.post("model-versions/create", name="copied", source="models:/other/1")
+    assert load_model("copied/1", workspace).max_depth == 1
+
+
+@pytest.mark.one_backend("what is refused is not of the store")
+def test_a_folder_that_another_process_makes_is_asked_for_again_and_one_that_cant_be_made_says_why(
+    client: Client, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = native(workspace, DecisionTreeClassifier().fit(TABLE, LATE), "own")
+    lease = workspace.leases.claim(f"mlflow-folder:{version.id}", workspace.owner, 60)
+    path = "/api/2.0/mlflow/model-versions/get-download-uri"
+    busy = client.ask("GET", path, params={"name": "own", "version": "1"})
+    assert (busy.status_code, busy.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+    workspace.leases.release(lease)
+    register_model(
+        DecisionTreeClassifier().fit(TABLE, LATE), "shut", signature=TABLE, pickled=True, workspace=workspace
+    )
+    refused = client.get("model-versions/get-download-uri", name="shut", version="1")
+    assert refused["error_code"] == "RESOURCE_DOES_NOT_EXIST"
+    assert "shut/1" in refused["message"]
+    assert "can't be exported as one" in refused["message"]
+    assert "load_model" in refused["message"]

@@ -47,6 +47,7 @@ def _list_model(records: Records, asked: _ListModel) -> Told:
 
 def _list_proxied(records: Records, asked: _ListProxied) -> Told:
     owner, folder = records.place(asked.path)
+    model_versions.keep_folder(records, owner)
     prefix = len(folder.strip("/")) + 1 if folder.strip("/") else 0
     return {"files": [each | {"path": each["path"][prefix:]} for each in listed(records, owner, folder)]}
 
@@ -65,8 +66,9 @@ def _in_parts(records: Records, asked: _Proxied) -> Told:
 
 
 def open_file(records: Records, path: str) -> BinaryIO:
-    """A file by its path in the proxy, opened to be read; raises `NotFoundError` and `InvalidError`."""
+    """A file by its path in the proxy, opened to be read; raises `NotFoundError`, `InvalidError` and `StorageError`."""
     owner, place = records.place(path)
+    model_versions.keep_folder(records, owner)
     return records.files.open(owner, place)
 
 

@@ -13,9 +13,10 @@ import msgspec
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError
 from mainspring.ledger import is_replay
 from mainspring.models import versions
+from mainspring.models.exporting.kept import FOLDER, keep_mlflow_folder
 from mainspring.models.folder import complete_version, create_version
 from mainspring.models.registry import get_model_version
-from mainspring.models.version import ModelVersion
+from mainspring.models.version import EXPORTS, ModelVersion, exports_of
 from mainspring.runs.files import RunFile
 from mainspring.server.mlflow.records import Records, address
 from mainspring.server.mlflow.wire import Pair, Route, Told, mapped, ms, pairs
@@ -83,9 +84,38 @@ def told(records: Records, version: ModelVersion) -> Told:
 
 
 def _own_address(records: Records, version: ModelVersion) -> str:
+    """Where a client finds the files of a version: those that it came as, or the folder that it is exported as."""
     run = records.runs.get_many([version.run]).get(version.run) if version.run else None
     number = records.experiments.get(run.experiment).number if run else 0
-    return address(number, version.id)
+    if _came_as_files(version):
+        return address(number, version.id)
+    return f"{address(number, exports_of(version))}/{FOLDER}"
+
+
+def _came_as_files(version: ModelVersion) -> bool:
+    return version.files is not None or version.encoded is None
+
+
+def keep_folder(records: Records, owner: str) -> None:
+    """Make the folder that a version is exported as, if these are such files and they aren't there yet.
+
+    Raises:
+        NotFoundError: the version is not there, or can't be exported as a folder of MLflow.
+        StorageError: another process is making it now.
+    """
+    if owner.endswith(EXPORTS):
+        version = records.models.find("v.id = ? AND v.deleted_at IS NULL", (owner.removesuffix(EXPORTS),))
+        if version is None:
+            raise NotFoundError("model version", owner.removesuffix(EXPORTS))
+        keep_mlflow_folder(version, records.workspace)
+
+
+def _folder_of(records: Records, version: ModelVersion) -> tuple[str, str]:
+    """Whose files those of a version are, and the folder there, which is made if it isn't there; raises as `keep_folder`."""
+    if _came_as_files(version):
+        return version.id, ""
+    keep_mlflow_folder(version, records.workspace)
+    return exports_of(version), FOLDER
 
 
 def _create(records: Records, asked: _Create) -> Told:
@@ -101,7 +131,7 @@ def _create(records: Records, asked: _Create) -> Told:
     records.models.model(asked.name)
     made = create_version(
         asked.name, {each.path: each for each in files}, run=run or None, source=asked.source, tags=mapped(asked.tags),
-        description=asked.description, came_from=[owner] if owner else [], workspace=records.workspace,
+        description=asked.description, came_from=[owner.removesuffix(EXPORTS)] if owner else [], workspace=records.workspace,
     )  # fmt: skip
     if logged is not None:
         _note_on(records, logged.id, made)
@@ -115,7 +145,7 @@ def _owner(records: Records, source: str) -> tuple[str, str]:
     if found := _OF_RUN.fullmatch(source):
         return records.run(found["run"]).id, found["path"] or ""
     if found := _OF_VERSION.fullmatch(source):
-        return find(records, found["name"], found["number"]).id, ""
+        return _folder_of(records, find(records, found["name"], found["number"]))
     if source.startswith(_PROXIED):
         return records.place(source.removeprefix(_PROXIED))
     if source.startswith(("/", "file:", ".")):
@@ -191,9 +221,10 @@ def _delete(records: Records, asked: _Ref) -> Told:
 
 def _uri(records: Records, asked: _Ref) -> Told:
     version = find(records, asked.name, asked.version)
-    if not records.files.walk(version.id) and not version.source:
-        raise NotFoundError("folder", str(version), hint="It was registered as a model, not as an MLflow folder.")
-    uri = _own_address(records, version) if records.files.list(version.id) else version.source
+    owner, _ = _folder_of(records, version)
+    uri = _own_address(records, version) if records.files.list(owner) else version.source
+    if not uri:
+        raise NotFoundError("folder", str(version), hint="It was registered without files.")
     return {"artifact_uri": uri}
 
 

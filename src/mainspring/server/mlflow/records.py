@@ -9,6 +9,7 @@ from mainspring.errors import InvalidError, NotAllowedError, NotFoundError
 from mainspring.ledger import Ledger
 from mainspring.models._store import ModelStore
 from mainspring.models.logged import LoggedModelStore
+from mainspring.models.version import EXPORTS
 from mainspring.runs._store import RunStore
 from mainspring.runs.experiment import Experiment
 from mainspring.runs.files import RunFiles
@@ -28,7 +29,7 @@ MIGRATIONS = [
 ]
 _RUN = re.compile(r"[0-9a-f]{32}")
 _PLACE = re.compile(
-    r"(?P<number>\d{1,18})/(?:models/)?(?P<owner>(?:m-)?[0-9a-f]{32})/artifacts(?:/(?P<path>.*))?",
+    r"(?P<number>\d{1,18})/(?:models/)?(?P<owner>m-[0-9a-f]{32}|[0-9a-f]{32}(?:\.exports)?)/artifacts(?:/(?P<path>.*))?",
     re.DOTALL,
 )
 
@@ -109,7 +110,7 @@ class Records:
         if owner.startswith("m-"):
             self.logged.get(owner)
         else:
-            if self.models.find("v.id = ?", (owner,)) is not None:
+            if owner.endswith(EXPORTS) or self.models.find("v.id = ?", (owner,)) is not None:
                 raise NotAllowedError("The files of a registered version never change. Register another version.")
             self.open_run(owner)
 
