@@ -63,7 +63,10 @@ def runs(client: MlflowClient, first: str, gone: str) -> None:
     data = Dataset("flights", "d1g3st", "local", json.dumps({"uri": "/data"}), json.dumps({"a": 1}), None)
     tags = [InputTag("mlflow.data.context", "training")]
     models(client, first, own, data)
-    client.log_inputs(own, [DatasetInput(data, tags)], [LoggedModelInput(logged(client, first)[0].model_id)])
+    later = Dataset("a later one", "d1g3st", "local", json.dumps({"uri": "/data"}), None, None)
+    client.log_inputs(
+        own, [DatasetInput(data, tags), DatasetInput(later, [])], [LoggedModelInput(logged(client, first)[0].model_id)]
+    )
     client.set_terminated(own, "FINISHED", 1_700_000_002_456)
 
 
@@ -111,6 +114,7 @@ def read(client: MlflowClient, folder: Path) -> dict[str, object]:
     told: dict[str, object] = {f"experiment {each.experiment_id}": plain(each) for each in experiments}
     for each in found:
         told[f"run {each.info.run_id}"] = plain(client.get_run(each.info.run_id))
+        told[f"datasets {each.info.run_id}"] = {"in order": [used.dataset.name for used in each.inputs.dataset_inputs]}
         for key in each.data.metrics:
             history = client.get_metric_history(each.info.run_id, key)
             told[f"history {each.info.run_id} {key}"] = sorted(

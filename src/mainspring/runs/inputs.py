@@ -61,7 +61,9 @@ class RunInputs:
             InvalidError: a name or text can't be kept.
         """
         marks = ", ".join("?" * (len(_FIELDS) + 3))
-        for given in inputs:
+        (last,) = tx.query_one("SELECT MAX(at) FROM run_input WHERE run = ?", (run_id,)) or (None,)
+        # Each has a time of its own, by which they keep the order in which they were told.
+        for at, given in enumerate(inputs, max(clock.now_us(), (last or 0) + 1)):
             checked_input(given)
             row = tx.query_one(
                 "SELECT tags FROM run_input WHERE run = ? AND name = ? AND digest = ?",
@@ -73,7 +75,7 @@ class RunInputs:
             tx.execute(
                 f"INSERT INTO run_input VALUES ({marks}) ON CONFLICT (run, name, digest) DO UPDATE"
                 " SET tags = excluded.tags, context = excluded.context",
-                [run_id, *values, msgspec.json.encode(tags).decode(), context, clock.now_us()],
+                [run_id, *values, msgspec.json.encode(tags).decode(), context, at],
             )
 
     def inputs(self, run_id: str) -> list[DatasetInput]:

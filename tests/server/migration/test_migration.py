@@ -14,7 +14,7 @@ from mainspring.errors import ConflictError, ExistsError, InvalidError, NotFound
 from mainspring.models import create_model, delete_version, get_model_version, set_alias, set_stage
 from mainspring.models.folder import create_version
 from mainspring.models.logged import LoggedMetric
-from mainspring.runs import ExperimentStore, RunState, RunStore
+from mainspring.runs import ExperimentStore, RunState, RunStore, search_runs
 from mainspring.runs.files import RunFiles
 from mainspring.runs.inputs import DatasetInput
 from mainspring.runs.metrics import Metric
@@ -99,6 +99,17 @@ def test_a_store_comes_back_as_it_was(source: Workspace, target: Workspace, tmp_
     export_mlflow(second, workspace=target)
     assert _rows(second) == _rows(first)
     assert _files(second) == _files(first)
+
+
+def test_datasets_keep_the_order_in_which_they_were_told(source: Workspace, target: Workspace, tmp_path: Path) -> None:
+    told = ["train", "eval", "all", "before"]
+    records = Records(source)
+    run = next(each.id for each in search_runs(workspace=source) if each.name == "child")
+    with source.database.transaction() as tx:
+        records.inputs.log_inputs(tx, run, [DatasetInput(name, "d", "local", "{}") for name in told[:3]])
+        records.inputs.log_inputs(tx, run, [DatasetInput(name, "d", "local", "{}") for name in (told[3], told[0])])
+    import_mlflow(export_mlflow(tmp_path / "out", workspace=source).uri, workspace=target)
+    assert [each.name for each in Records(target).inputs.inputs(run)] == told
 
 
 def test_records_keep_ids_times_and_values(source: Workspace, target: Workspace, tmp_path: Path) -> None:

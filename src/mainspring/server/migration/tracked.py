@@ -229,7 +229,8 @@ class TrackedDatabase:
         for uuid, *row in self.connection.execute(
             f"SELECT i.input_uuid, {', '.join(f'd.{name}' for name in names)} FROM inputs i"
             " JOIN datasets d ON d.dataset_uuid = i.source_id WHERE i.source_type = 'DATASET'"
-            " AND i.destination_type = 'RUN' AND i.destination_id = ? ORDER BY d.name, d.digest",
+            # MLflow asks in no order, and SQLite answers in that of the rows.
+            " AND i.destination_type = 'RUN' AND i.destination_id = ? ORDER BY i.rowid",
             (run_id,),
         ).fetchall():
             tags = self._said("input_tags", "input_uuid", uuid, key="name").get(uuid, {})
