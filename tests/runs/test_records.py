@@ -21,6 +21,7 @@ from mainspring.runs import (
     start_run,
 )
 from mainspring.runs.purging import purge
+from mainspring.runs.run import CLIENT_KIND
 from mainspring.workspace import Workspace, collect, using
 
 
@@ -161,6 +162,17 @@ def test_datasets_used_are_told_and_merged(workspace: Workspace, run_id: str) ->
     flights, weather = inputs.inputs(run_id)
     assert (flights.source, flights.tags) == ("https://example.org", {"context": "train", "kind": "raw"})
     assert weather == DatasetInput("weather", "def")
+
+
+def test_a_collection_leaves_a_deleted_run_that_goes_on(workspace: Workspace, runs: RunStore) -> None:
+    with start_run("still", workspace=workspace) as still:
+        with workspace.database.transaction() as tx:
+            client = runs.create(tx, kind=CLIENT_KIND, name="of a client").id
+        for each in (still.id, client):
+            change(workspace, runs, "delete", each)
+        assert purge(workspace, 0) == 1
+        assert runs.get(still.id).deleted_at is not None
+    assert purge(workspace, 0) == 1
 
 
 def test_a_collection_purges_what_was_deleted_before_its_grace(workspace: Workspace, runs: RunStore) -> None:

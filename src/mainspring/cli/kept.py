@@ -68,11 +68,7 @@ def _change(
 
 
 def _expect_ended(invocation: Invocation, store: RunStore, run: Run) -> None:
-    from mainspring.runs import RunState
-    from mainspring.runs.run import CLIENT_KIND
-
-    # Whether a client of MLflow still works on its run isn't known here.
-    if run.kind != CLIENT_KIND and store.shown_state(run, invocation.workspace.leases) is RunState.RUNNING:
+    if store.goes_on(run, invocation.workspace.leases):
         pipelines = f" `mainspring cancel {text.short(run.id)}` stops it." if run.kind == "pipeline" else ""
         raise ConflictError(f"The run {_named(run)} is running; it can be deleted when it has ended.{pipelines}")
 

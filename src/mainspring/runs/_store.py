@@ -258,6 +258,10 @@ class RunStore:
             cut = not any(leases.held(f"run:{owner}") for owner in {run.parent or run.id, run.id})
         return RunState.INTERRUPTED if cut else RunState.RUNNING
 
+    def goes_on(self, run: Run, leases: Leases) -> bool:
+        """Whether a process works on a run; of a client of MLflow that isn't known here, and counts as no."""
+        return run.kind != CLIENT_KIND and self.shown_state(run, leases) is RunState.RUNNING
+
     def experiment_of(self, run: Run) -> Experiment:
         """The experiment that a run belongs to."""
         return self.experiments.get(run.experiment)
