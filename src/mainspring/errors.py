@@ -219,9 +219,11 @@ class LeaseLostError(ConflictError):
     code = "lease_lost"
     transient = False
 
-    def __init__(self, name: str, token: int, current: int | None) -> None:
+    def __init__(self, name: str, token: int, current: int | None, *, was_taken_over: bool = False) -> None:
         self.name, self.token, self.current = name, token, current
         now = f"token {current} holds it now" if current is not None else "nobody holds it now"
+        if was_taken_over:
+            now = "another process took it over, and has ended since"
         super().__init__(f"The lease `{name}` with token {token} is lost: {now}. Nothing was committed.")
 
 

@@ -102,7 +102,9 @@ class Leases:
         """
         row = tx.query_one("SELECT token, expires_at FROM lease WHERE name = ?", (lease.name,))
         if row is None or row[0] != lease.token or row[1] == 0:
-            raise LeaseLostError(lease.name, lease.token, row[0] if row and row[1] else None)
+            current = row[0] if row and row[1] else None
+            was_taken_over = row is not None and current is None and row[0] != lease.token
+            raise LeaseLostError(lease.name, lease.token, current, was_taken_over=was_taken_over)
 
     def fencing(self, lease: Lease) -> AbstractContextManager[None]:
         """For `with`: every transaction on this database that is begun in the block checks the lease, as `check` does."""

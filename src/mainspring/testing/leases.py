@@ -70,6 +70,12 @@ class LeaseContract(OnDatabase):
         with pytest.raises(LeaseLostError, match="nobody"):
             self._commit(leases)(lease)
 
+    def test_a_lease_that_was_taken_over_and_released_says_so(self, leases: Leases) -> None:
+        lease = leases.claim("train", _ELSEWHERE, 0.0)
+        leases.release(leases.claim("train", process_owner(), _LONG_S))
+        with pytest.raises(LeaseLostError, match="another process took it over, and has ended since"):
+            self._commit(leases)(lease)
+
     def test_a_refused_commit_writes_nothing(self, leases: Leases, database: Database) -> None:
         lease = leases.claim("train", _ELSEWHERE, 0.0)
         leases.claim("train", process_owner(), _LONG_S)
