@@ -26,7 +26,8 @@ _EXAMPLES = 5  # of each feature and cause
 )
 @click.pass_obj
 def verify_vectors(invocation: Invocation, service: str, since: str) -> int:
-    """Recompute the logged vectors of SERVICE (name or NAME/N; of all services) offline, and compare them bit for bit.
+    """Recompute the logged vectors of SERVICE (name or NAME/N; of all services) offline, and compare them bit for bit;
+    what functions of Python give, within rounding.
 
     Exit status: 0 if nothing differs, 1 if a vector does, or a service can't be verified.
     """
@@ -52,15 +53,25 @@ def _told(report: ParityReport) -> str:
     rows = [
         [
             each.service, each.view + (f" ({each.prefix})" if each.prefix else ""), f"{each.verified:,}",
-            f"{each.mismatched:,}" if each.mismatched else "",
+            f"{each.rounded:,}" if each.rounded else "", f"{each.mismatched:,}" if each.mismatched else "",
             f"{unjudged:,}" if (unjudged := each.vectors - each.verified - each.mismatched) else "",
             f"{each.stale:,}" if each.stale else "",
             text.duration(each.behind_us / 1e6) if each.behind_us else "", ", ".join(each.causes),
         ]
         for each in report.views
     ]  # fmt: skip
-    headers = ["service", "view", "verified", "differ", "not judged", "stale", "behind by", "likely cause"]
-    lines = [first, "", text.table(headers, rows, drop=["behind by", "not judged"])]
+    headers = [
+        "service",
+        "view",
+        "verified",
+        "within rounding",
+        "differ",
+        "not judged",
+        "stale",
+        "behind by",
+        "likely cause",
+    ]
+    lines = [first, "", text.table(headers, rows, drop=["behind by", "not judged", "within rounding"])]
     if report.mismatches:
         lines += ["", _examples(report.mismatches)]
     lines += [f"{text.bold(service)} can't be verified: {why}" for service, why in report.failed.items()]

@@ -1,8 +1,12 @@
-"""A row gives the same bits alone, among others and in chunks: on demand, materialized, pushed, and in training sets."""
+"""A row gives the same bits alone, among others and in chunks: on demand, materialized, pushed, and in training sets.
+
+What a function of Python gives of rows of a source is the same within rounding, and verified so.
+"""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import polars as pl
@@ -27,6 +31,8 @@ from mainspring.features import (
     training_set,
     verify,
 )
+from mainspring.features.definitions.functions import Functions
+from mainspring.features.definitions.records import Python
 from mainspring.streams import send
 from mainspring.workspace import Workspace
 from tests.features.conftest import Module
@@ -61,53 +67,85 @@ def source(chance: random.Random) -> pl.DataFrame:
 OWN = """
     import polars as pl
 
-    SHARE = pl.col("x") / 12.34
-
     def scaled(rows):
-        kept = rows.filter(pl.col("x") / 3 < 30)
-        return kept.with_columns(share=SHARE, tenth=(pl.col("l") / 7).list.mean(), part=pl.col("x").abs() ** 0.3)
+        x, y = pl.col("x"), pl.col("y")
+        return rows.with_columns(
+            share=x / 12.34, total=pl.sum_horizontal(pl.col("x", "y") / 3), part=x.abs() ** 0.3, half=(x / 7).cast(pl.Float32),
+            parts=pl.concat_list(x / 3, y / 7), pair=pl.struct(a=x / y, b=y / 3), name=pl.lit("n"),
+        )
 
     def asked(frame):
         return frame.with_columns(seventh=pl.col("amt") / 7, parts=pl.col("share") / pl.col("amt"), lists=pl.col("l") / 3)
 """
-FEATURES = ["share", "tenth", "part"]
+FEATURES = ["share", "total", "part", "half", "parts", "pair", "name"]
 
 
-@pytest.mark.parametrize("is_stream", [False, True])
-def test_functions_over_columns_give_a_row_the_same_bits_in_any_batch(
-    workspace: Workspace, module: Module, is_stream: bool
+def scaled_one_by_one(workspace: Workspace, module: Module) -> FeatureView:
+    """A view by a function of Python that was fed events one by one, in a service that was read and logged one by one."""
+    chance, made = random.Random(4), module("own", OWN)
+    view = FeatureView(
+        "scaled", entity=Entity("u", {"u": int}), source=Stream("xs", {"u": "i64", "x": "f64", "y": "f64"}),
+        transform=made.scaled, features=FEATURES,
+    )  # fmt: skip
+    apply(FeatureService("all", [view]))
+    reader, log = FeatureReader(get_definition("service", "all"), workspace), VectorLog(workspace, share=1)
+    for at in range(ROWS):
+        send("xs", [{"u": at, "x": chance.gauss(0, 50), "y": chance.gauss(0, 50)}])
+        feed(max_events=1)
+        log.read(reader, [{"u": at}], [f"{at}/0"])
+    ingest_stream("xs", {"u": "i64", "x": "f64", "y": "f64"})
+    return view
+
+
+def test_what_a_function_gives_alone_and_in_a_table_is_verified_within_rounding_which_is_counted(
+    workspace: Workspace, module: Module
+) -> None:
+    scaled_one_by_one(workspace, module)
+    report = verify("all")
+    assert (report.passed, report.verified, report.mismatched, report.stale) == (True, ROWS, 0, 0)
+    rounded = {each.feature: each.rounded for each in report.views[0].features}
+    assert min(rounded["share"], rounded["parts"]) > rounded["name"] == 0
+    assert 0 < max(rounded.values()) <= report.rounded <= ROWS
+    assert f"bit for bit but {report.rounded} within rounding" in str(report)
+
+
+def test_a_function_that_gave_a_billionth_more_is_found(
+    workspace: Workspace, module: Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = Functions.load
+
+    def skewed(functions: Functions, recorded: Python) -> Callable[[pl.LazyFrame], pl.LazyFrame]:
+        function = known(functions, recorded)
+        return lambda rows: function(rows).with_columns(c("share") * (1 + 1e-9))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Functions, "load", skewed)
+        scaled_one_by_one(workspace, module)
+    report = verify("all")
+    assert (report.mismatched, {each.feature for each in report.mismatches}) == (ROWS, {"share"})
+
+
+def test_a_function_on_demand_gives_a_row_the_same_bits_alone_as_in_a_table(
+    workspace: Workspace, module: Module
 ) -> None:
     chance, made = random.Random(4), module("own", OWN)
-    data = [{"u": at, "x": chance.gauss(0, 50), "l": [chance.gauss(0, 9)] * (at % 3)} for at in range(ROWS)]
-    view = FeatureView("scaled", entity=Entity("u", {"u": int}), transform=made.scaled, features=FEATURES,
-                       **({"source": Stream("xs", {"u": "i64", "x": "f64", "l": "list[f64]"})} if is_stream else
-                          {"source": "xs", "event_time": "at"}))  # fmt: skip
+    view = FeatureView(
+        "xs", entity=Entity("u", {"u": int}), source="xs", event_time="at", features=[(c("x") / 3).alias("share")]
+    )
     asked = OnDemandView("asked", request={"amt": "f64", "l": "list[f64]"}, inputs=[view["share"]], transform=made.asked,
                          features={"seventh": "f64", "parts": "f64", "lists": "list[f64]"})  # fmt: skip
-    rows = pl.DataFrame(data).with_columns(at=pl.lit(AT))
-    if not is_stream:
-        dataset("xs").commit(rows)
-    apply(FeatureService("all", [view, asked]))
-    if is_stream:
-        for each in data:
-            send("xs", [each])
-            feed(max_events=1)
-        ingest_stream("xs", {"u": "i64", "x": "f64", "l": "list[f64]"})
-    else:
-        for at in range(ROWS):
-            push("scaled", rows[at : at + 1])
+    dataset("xs").commit(pl.DataFrame({"u": at, "x": chance.gauss(0, 50), "at": AT} for at in range(ROWS)))
+    apply(FeatureService("all", [asked]))
+    materialize("xs")
     reader = FeatureReader(get_definition("service", "all"), workspace)
     requests = [{"u": at, "amt": chance.gauss(0, 99), "l": [chance.gauss(0, 9)] * (at % 3)} for at in range(ROWS)]
     log = VectorLog(workspace, share=1)
     alone = [log.read(reader, [each], [f"{each['u']}/0"])[0].values for each in requests]
     assert repr(alone) == repr([each.values for each in reader.read(requests)])
-    asked_at = pl.lit(datetime.now(UTC))
-    found = training_set(pl.DataFrame(requests).with_columns(t=asked_at), "all", time="t").frame
+    found = training_set(pl.DataFrame(requests).with_columns(t=pl.lit(datetime.now(UTC))), "all", time="t").frame
     assert repr(alone) == repr([list(each) for each in found.select(reader.names).rows()])
-    if not is_stream:
-        materialize("scaled", full=True)
-        assert repr(alone) == repr([each.values for each in reader.read(requests)])
-    assert verify("all").passed
+    report = verify("all")
+    assert (report.passed, report.rounded) == (True, 0)
 
 
 def test_what_is_computed_of_a_row_hangs_on_no_other(workspace: Workspace) -> None:

@@ -372,7 +372,8 @@ def test_a_verification_is_recorded_and_a_gate_can_stand_on_it(workspace: Worksp
     report = verify(since=at(3.25))
     assert (report.vectors, report.metrics["parity"]) == (16, 1.0)
     (event,) = [each for each in workspace.ledger.events(subject=served.reader.service.id) if "verified" in each.kind]
-    assert event.payload == {"service": "late/1", "vectors": 16, "verified": 16, "mismatched": 0, "stale": 0}
+    counts = {"vectors": 16, "verified": 16, "rounded": 0, "mismatched": 0, "stale": 0}
+    assert event.payload == {"service": "late/1", **counts}
     found = find_verification("late")
     assert found is not None
     assert (found.service, found.verified, found.mismatched) == ("late/1", 16, 0)

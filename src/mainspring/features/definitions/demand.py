@@ -58,14 +58,13 @@ def _called(record: OnDemandRecord, transform: Python, frame: pl.DataFrame, func
     import polars as pl
 
     from mainspring.data.validation.evaluation import twice
-    from mainspring.features.definitions.handed import HandedFrame, plain
 
     names = [field.name for field in record.fields]
     where, height = f"{transform.module}:{transform.qualname}", frame.height
     try:
-        # Series, too, reckon otherwise with one row (see `evaluated`).
+        # Polars reckons otherwise with one row (see `evaluated`).
         frame = twice(frame) if height == 1 else frame
-        found = functions.load(transform)(HandedFrame.of(frame))
+        found = functions.load(transform)(frame)
     except InvalidError:
         raise
     except (Exception, pl.exceptions.PanicException) as error:
@@ -82,4 +81,4 @@ def _called(record: OnDemandRecord, transform: Python, frame: pl.DataFrame, func
         raise InvalidError(
             f"{record.name}.transform", f"{found.height:,} rows", f"{frame.height:,} rows, as were given"
         )
-    return plain(found).select(names).head(height)
+    return found.select(names).head(height)

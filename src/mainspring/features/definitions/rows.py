@@ -70,17 +70,15 @@ def transformed(record: ViewRecord, source: pl.LazyFrame, functions: Functions) 
 def _called(name: str, function: Callable[..., Any], recorded: Python, source: pl.LazyFrame) -> pl.LazyFrame:
     import polars as pl
 
-    from mainspring.features.definitions.handed import HandedLazyFrame, plain
-
     where = f"{recorded.module}:{recorded.qualname}"
     try:
-        found = function(HandedLazyFrame.of(source))
+        found = function(source)
     except (Exception, pl.exceptions.PanicException) as error:
         said = f"{type(error).__name__}: {error}"
         raise InvalidError(f"{name}.transform", where, "a function that takes a lazy frame", said) from error
     if not isinstance(found, pl.DataFrame | pl.LazyFrame):
         raise WrongTypeError(f"{name}.transform", found, f"a frame from {where}")
-    rows = plain(found).lazy()
+    rows = found.lazy()
     with _failing(f"{name}.transform", where):
         rows.collect_schema()  # Polars says only here that a column is missing
     return rows

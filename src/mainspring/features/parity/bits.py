@@ -1,4 +1,7 @@
-"""Whether served and recomputed values are the same bits: −0.0 is not 0.0, and a NaN is a NaN whatever it carries."""
+"""Whether served and recomputed values are the same bits: −0.0 is not 0.0, and a NaN is a NaN whatever it carries.
+
+Of what functions of Python compute: whether they are the same but for rounding.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,12 @@ Mask = npt.NDArray[np.bool_]
 
 _NAN, _NULL = -1, -2  # as bits of floats: those of NaN that are taken for one another
 _EXACT = (pl.String, pl.Boolean, pl.Binary)  # equal values are the same bits
+_MOST_ULPS = 4
+_BITS_OF: dict[type[pl.DataType], tuple[Any, Any]] = {
+    pl.Float16: (np.float16, np.int16),
+    pl.Float32: (np.float32, np.int32),
+    pl.Float64: (np.float64, np.int64),
+}
 
 
 class Told:
@@ -42,13 +51,32 @@ class Told:
         pairs = zip(self.values, expected.to_list(), strict=True)
         return np.array([place for place, (one, other) in enumerate(pairs) if not same(one, other)], np.int64)
 
+    def beyond_rounding(self, expected: pl.Series) -> Whole:
+        """The places at which other values differ by more than rounding.
+
+        >>> Told([0.1 + 0.2, 0.3, None]).beyond_rounding(pl.Series([0.3, 0.4, None])).tolist()
+        [1]
+        """
+        places = self.differing(expected)
+        if not _has_floats(expected.dtype):
+            return places
+        others = expected.gather(places).to_list()
+        pairs = zip(places.tolist(), others, strict=True)
+        return np.array(
+            [place for place, other in pairs if not rounded(self.values[place], other, expected.dtype)], np.int64
+        )
+
     @cached_property
     def _bits(self) -> Whole:
         return _bits(pl.Series(self.values, dtype=pl.Float64))
 
 
 class Served(dict[str, Told]):
-    """The values of several features of the same reads, by feature."""
+    """The values of several features of the same reads, by feature; those that `may_round` agree if rounding is all."""
+
+    def __init__(self, told: Iterable[tuple[str, Told]], *, may_round: bool = False) -> None:
+        super().__init__(told)
+        self.may_round = may_round
 
     def differs(self, expected: pl.DataFrame) -> Mask:
         """Where one of them differs."""
@@ -60,8 +88,9 @@ class Served(dict[str, Told]):
         found = {}
         for name, told in self.items():
             if name in expected.columns:
+                other = expected.get_column(name)
                 found[name] = np.ones(len(told.values), bool)
-                found[name][told.differing(expected.get_column(name))] = False
+                found[name][told.beyond_rounding(other) if self.may_round else told.differing(other)] = False
         return found
 
     def wrong(self, expected: pl.DataFrame, among: Mask) -> dict[str, Whole]:
@@ -69,12 +98,27 @@ class Served(dict[str, Told]):
         found = {name: np.flatnonzero(~agrees & among) for name, agrees in self.agreeing(expected).items()}
         return {name: places for name, places in found.items() if len(places)}
 
+    def rounded(self, expected: pl.DataFrame, among: Mask) -> dict[str, Whole]:
+        """The places at which each is the same but for rounding, among some; without those that nowhere are."""
+        found = {}
+        for name, agrees in self.agreeing(expected).items() if self.may_round else ():
+            exact = np.ones(len(agrees), bool)
+            exact[self[name].differing(expected.get_column(name))] = False
+            found[name] = np.flatnonzero(agrees & ~exact & among)
+        return {name: places for name, places in found.items() if len(places)}
+
+    def agrees(self, place: int, values: Sequence[Any], types: Sequence[pl.DataType]) -> bool:
+        """Whether those of one read are these, of these types, in the order of the features."""
+        pairs = zip(self.values(), values, types, strict=True)
+        if not self.may_round:
+            return all(same(told.values[place], value) for told, value, _ in pairs)
+        return all(rounded(told.values[place], value, dtype) for told, value, dtype in pairs)
+
     def taken(self, places: Whole, names: Iterable[str] | None = None) -> Served:
         """Those of some reads, and some features."""
-        return Served(
-            (name, Told([self[name].values[place] for place in places.tolist()]))
-            for name in (self if names is None else names)
-        )
+        wanted = self if names is None else names
+        told = ((name, Told([self[name].values[place] for place in places.tolist()])) for name in wanted)
+        return Served(told, may_round=self.may_round)
 
 
 def same(one: Any, other: Any) -> bool:
@@ -95,6 +139,41 @@ def same(one: Any, other: Any) -> bool:
         # Between zones an hour that is told twice equals nothing (PEP 495), so both are told in one that has none.
         return one == other if one.tzinfo is None else one.astimezone(UTC) == other.astimezone(UTC)
     return type(one) is type(other) and bool(one == other)
+
+
+def rounded(one: Any, other: Any, dtype: pl.DataType) -> bool:
+    """Whether two values of a type are the same but for rounding: floats at most 4 units in the last place of theirs apart.
+
+    >>> rounded([0.1 + 0.2, None], [0.3, None], pl.List(pl.Float64())), rounded(1.0, 1.0 + 2**-49, pl.Float64())
+    (True, False)
+    >>> rounded({"a": 1.0}, {"a": 1.0 + 2**-23}, pl.Struct({"a": pl.Float32()}))
+    True
+    """
+    if one is None or other is None:
+        return one is other
+    if (kinds := _BITS_OF.get(dtype.base_type())) is not None:
+        numbers = np.array([one, other], kinds[0])
+        first, second = (_order(bits, 8 * numbers.itemsize) for bits in numbers.view(kinds[1]).tolist())
+        return same(one, other) or (bool(np.isfinite(numbers).all()) and abs(first - second) <= _MOST_ULPS)
+    if isinstance(dtype, pl.List | pl.Array):
+        inner = _type(dtype.inner)
+        return len(one) == len(other) and all(rounded(*pair, inner) for pair in zip(one, other, strict=True))
+    if isinstance(dtype, pl.Struct):
+        return all(rounded(one[field.name], other[field.name], _type(field.dtype)) for field in dtype.fields)
+    return same(one, other)
+
+
+def _order(bits: int, width: int) -> int:
+    """The place of a float among all of its type, by its bits as a signed number of this width."""
+    return bits if bits >= 0 else -(2 ** (width - 1)) - bits
+
+
+def _type(dtype: Any) -> pl.DataType:
+    return dtype if isinstance(dtype, pl.DataType) else dtype()
+
+
+def _has_floats(dtype: pl.DataType) -> bool:
+    return "Float" in repr(dtype)
 
 
 def _bits(values: pl.Series) -> Whole:

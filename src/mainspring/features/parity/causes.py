@@ -65,7 +65,7 @@ def explained(reads: Reads, judged: Judged, sources: Sources, demand: Demand | N
         return []
     places = np.unique(np.concatenate(list(sample.values())))
     spots = {name: np.searchsorted(places, found) for name, found in sample.items()}
-    served = reads.served(judged.part).taken(places, sample)
+    served = judged.served.taken(places, sample)
     open_spots = {name: set(found.tolist()) for name, found in spots.items()}
     tries: list[_Try] = []
     search = _of_demand(demand, served, places) if demand else _Search(reads, judged, sources, served, places).tries()

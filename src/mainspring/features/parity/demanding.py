@@ -21,6 +21,7 @@ from mainspring.features.parity.judging import (
     is_behind,
     is_running,
     levels_of,
+    may_round,
     recomputed,
 )
 from mainspring.features.parity.reads import Reads
@@ -50,7 +51,8 @@ class Demand:
         self.definition = sources.store.by_id([part.version])[part.version]
         assert isinstance(self.definition.record, OnDemandRecord)
         self.record: OnDemandRecord = self.definition.record
-        self.request, self.served = reads.request(self.record.request), reads.served(part)
+        self.request = reads.request(self.record.request)
+        self.served = reads.served(part, may_round=may_round(self.definition, sources))
         self.inputs = [self._given(first + number, each) for number, each in enumerate(self.record.inputs)]
 
     def judged(self) -> Judged:
@@ -78,6 +80,8 @@ class Demand:
             Answers(now, None),
             stale,
             np.zeros(rows, np.int64),
+            self.served,
+            self.served.rounded(expected, verdicts == Verdict.VERIFIED),
         )
 
     def values(self, inputs: Sequence[pl.DataFrame], request: pl.DataFrame | None = None) -> pl.DataFrame:

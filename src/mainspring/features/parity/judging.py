@@ -16,14 +16,15 @@ from mainspring.data.ingestion import newest_of_stream
 from mainspring.errors import InvalidError, NotFoundError
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.functions import Functions
-from mainspring.features.definitions.records import Definition, Part, ViewRecord, view_record
+from mainspring.features.definitions.records import Definition, OnDemandRecord, Part, Python, ViewRecord, view_record
 from mainspring.features.definitions.rows import source_schema
 from mainspring.features.history.keys import comparable_keys, key_names
 from mainspring.features.history.status import Status
 from mainspring.features.online.rows import CREATED, EVENT
 from mainspring.features.online.watermark import Watermark
+from mainspring.features.parity.alone import made_alone
 from mainspring.features.parity.answers import Answers, Asked, answers_as_of, answers_now, asked_of, joined
-from mainspring.features.parity.bits import Mask, same
+from mainspring.features.parity.bits import Mask, Served
 from mainspring.features.parity.past import EVERYTHING, NEEDS, NOTHING, Past, Whole
 from mainspring.features.parity.reads import Marks, Reads
 from mainspring.workspace import Workspace
@@ -51,7 +52,8 @@ class Judged(NamedTuple):
     """The verdicts on one part of a service, the one of this number. `wrong` are the places of reads that differ, by feature.
 
     `stale` reads would have had another value with all that was known at their instants, and `waiting_us` says for how long
-    something known had been waiting to be seen. `now` is what a training set answers.
+    something known had been waiting to be seen. `now` is what a training set answers. `rounded` are the places of
+    verified reads that differ from what is expected by rounding, by feature.
     """
 
     number: int
@@ -63,6 +65,16 @@ class Judged(NamedTuple):
     now: Answers
     stale: Mask
     waiting_us: Whole
+    served: Served
+    rounded: dict[str, Whole]
+
+    @property
+    def is_rounded(self) -> Mask:
+        """Where a feature is `rounded`."""
+        found = np.zeros(len(self.verdicts), bool)
+        for places in self.rounded.values():
+            found[places] = True
+        return found
 
 
 class Sources:
@@ -140,6 +152,16 @@ class Sources:
         return found
 
 
+def may_round(definition: Definition, sources: Sources) -> bool:
+    """Whether values come through a function of Python, of which Polars may round otherwise in other batches."""
+    record = definition.record
+    assert isinstance(record, ViewRecord | OnDemandRecord)
+    if isinstance(record.transform, Python):
+        return True
+    inputs = [part.version for part in record.inputs] if isinstance(record, OnDemandRecord) else []
+    return any(may_round(view, sources) for view in sources.store.by_id(inputs).values())
+
+
 def judged(reads: Reads, number: int, part: Part, sources: Sources) -> Judged:
     """The verdicts on a part of stored values, the service's part of this number.
 
@@ -161,7 +183,7 @@ class _Judging:
         self.levels = levels_of(self.view, self.marks)
         self.newest = sources.newest(self.view)
         self.pushed = reads.is_pushed(number)
-        self.served = reads.served(part)
+        self.served = reads.served(part, may_round=may_round(self.view, sources))
         self.event_us = reads.event_us[part.names[0]]
 
     def run(self) -> Judged:
@@ -175,11 +197,16 @@ class _Judging:
             verdicts[self._open(verdicts, is_running(self.marks))] = Verdict.UNSETTLED
         self._settle_running(verdicts)
         self._settle_pushed(verdicts)
+        alone = self._settle_alone(verdicts, expected)
         verdicts[self._open(verdicts, is_behind(self.view, self.marks, self.sources))] = Verdict.PENDING
         features = self.served.wrong(expected.values, verdicts == Verdict.DIFFERS)
-        stale &= verdicts == Verdict.VERIFIED
+        stale &= (verdicts == Verdict.VERIFIED) & ~alone
         waiting = self.newest.waiting_us(self.asked.at, self.levels)
-        return Judged(self.number, self.part, self.view, verdicts, features, expected, now, stale, waiting)
+        rounded = self.served.rounded(expected.values, verdicts == Verdict.VERIFIED)
+        for name, places in self.served.wrong(expected.values, alone).items():
+            rounded[name] = np.union1d(places, rounded.get(name, places))
+        found = features, expected, now, stale, waiting, self.served, rounded
+        return Judged(self.number, self.part, self.view, verdicts, *found)
 
     def _is_not_kept(self) -> Mask:
         """Where the reader said that all it found was newer than the instant."""
@@ -216,6 +243,20 @@ class _Judging:
         verdicts[places[~known]] = Verdict.PENDING
         verdicts[places[equal]] = Verdict.VERIFIED
 
+    def _settle_alone(self, verdicts: Verdicts, expected: Answers) -> Mask:
+        """What a function of Python makes of a row alone is as good as what it makes of it among others; gives where."""
+        settled = np.zeros(len(verdicts), bool)
+        if expected.event_us is None or not isinstance(self.record.transform, Python):
+            return settled
+        served_us = pl.Series(EVENT, self.event_us, pl.Int64)
+        places = self._open(verdicts, (served_us == expected.event_us).fill_null(False).to_numpy())
+        past = made_alone(self.asked.taken(places), served_us.gather(places), self.newest) if len(places) else None
+        if past is not None:
+            _, equal = self._found(places, past)
+            settled[places[equal]] = True
+            verdicts[settled] = Verdict.VERIFIED
+        return settled
+
     def _found(self, places: Whole, past: Past, level: int = EVERYTHING) -> tuple[Mask, Mask]:
         """Whether a source has rows of the times that these reads gave values of, and whether one that was known by then has
         their values.
@@ -229,12 +270,12 @@ class _Judging:
         wanted = pl.DataFrame([*left, events]).with_row_index("__row")
         names = [*key_names(len(keys)), EVENT]
         rows = wanted.join(pl.DataFrame([*right, *history.select(EVENT, CREATED, *self.part.features)]), on=names)
+        types = [history.schema[name] for name in self.part.features]
         for row, event_us, created_us, *values in rows.select("__row", EVENT, CREATED, *self.part.features).iter_rows():
             place = int(places[row])
             known[row] = True
             if max(event_us, created_us) <= self.asked.at[place]:
-                served = [self.served[name].values[place] for name in self.part.features]
-                equal[row] |= same(self._with_ttl(place, values), served)
+                equal[row] |= self.served.agrees(place, self._with_ttl(place, values), types)
         return known, equal
 
     def _with_ttl(self, place: int, values: list[Any]) -> list[Any]:

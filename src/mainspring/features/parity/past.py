@@ -30,7 +30,7 @@ class Past:
     """The rows of a view over one version of its source, with their times and the levels that they need."""
 
     def __init__(self, record: ViewRecord, source: pl.LazyFrame, functions: Functions) -> None:
-        self.record = record
+        self.record, self.source, self.functions = record, source, functions
         frame = _rows(record, source, functions)
         needs = pl.col(EVENT_OFFSET) if record.stream is not None else pl.max_horizontal(EVENT, CREATED)
         frame = frame.with_columns(needs.alias(NEEDS))

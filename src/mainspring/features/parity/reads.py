@@ -64,9 +64,10 @@ class Reads:
             for name, kind in types.items()
         })  # fmt: skip
 
-    def served(self, part: Part) -> Served:
+    def served(self, part: Part, *, may_round: bool = False) -> Served:
         """The values of a part, by the names that its view has for them."""
-        return Served((name, self._told[shown]) for name, shown in zip(part.features, part.names, strict=True))
+        told = ((name, self._told[shown]) for name, shown in zip(part.features, part.names, strict=True))
+        return Served(told, may_round=may_round)
 
     def is_pushed(self, number: int) -> npt.NDArray[np.bool_]:
         """Where the value of the part of this number came by `push`."""

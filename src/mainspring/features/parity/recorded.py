@@ -14,12 +14,16 @@ _PAGE = 1000
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """How many vectors of a service's version were logged, are verified, and differ; when, in microseconds since 1970."""
+    """How many vectors of a service's version were logged, are verified (some within rounding), and differ.
+
+    When that was, is in microseconds since 1970.
+    """
 
     service: str
     at_us: int
     vectors: int
     verified: int
+    rounded: int = 0
     mismatched: int
     stale: int
 
@@ -52,7 +56,7 @@ def parity_lines(workspace: Workspace) -> list[str]:
     judged = [(each, each.verified + each.mismatched) for each in found]
     shares = [({"service": each.service}, each.verified / of) for each, of in judged if of]
     differing = [({"service": each.service}, each.mismatched) for each in found]
-    share = "Share of served feature vectors that the offline path gives bit for bit, by the newest verification."
+    share = "Share of served feature vectors that the offline path gives, by the newest verification."
     count = "Served feature vectors that differ from what the offline path gives, by the newest verification."
     return [
         *gauge("mainspring_feature_parity", share, shares),

@@ -54,21 +54,23 @@ class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FeatureParity(msgspec.Struct, frozen=True, kw_only=True):
-    """One feature of a view in a service: how many values were compared, and how many differ."""
+    """One feature of a view in a service: how many values were compared, differ, and are equal within rounding."""
 
     feature: str
     compared: int
     mismatches: int
+    rounded: int = 0
 
 
 class ViewParity(msgspec.Struct, frozen=True, kw_only=True):
     """One view's version in a service's version.
 
-    `verified` vectors have the same bits in all its features, `mismatched` have not. Told apart is what can't be judged (yet):
-    `pending` until the source has what was pushed or streamed, `unsettled` in the middle of a materialization, `gone` with
-    the version of the source. `stale` are the verified ones that would have another value with all that was known at their
-    instants. In `behind` reads something known was not in the store yet, for `behind_us` at most. `interrupted` says that there
-    are unsettled ones, and a materialization was killed that nobody has run again.
+    `verified` vectors have the same bits in all its features (`rounded` ones of them but for rounding by a function of
+    Python), `mismatched` have not. Told apart is what can't be judged (yet): `pending` until the source has what was pushed
+    or streamed, `unsettled` in the middle of a materialization, `gone` with the version of the source. `stale` are the
+    verified ones that would have another value with all that was known at their instants. In `behind` reads something known
+    was not in the store yet, for `behind_us` at most. `interrupted` says that there are unsettled ones, and a materialization
+    was killed that nobody has run again.
     """
 
     service: str
@@ -76,6 +78,7 @@ class ViewParity(msgspec.Struct, frozen=True, kw_only=True):
     prefix: str = ""
     vectors: int
     verified: int
+    rounded: int = 0
     mismatched: int
     pending: int
     unsettled: int
@@ -91,7 +94,8 @@ class ViewParity(msgspec.Struct, frozen=True, kw_only=True):
 class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a verification found. `mismatches` are examples, some for each feature; the counts are of all.
 
-    A vector is `verified` if all its views are, `mismatched` if one is; the others are `unjudged`.
+    A vector is `verified` if all its views are, `mismatched` if one is; the others are `unjudged`. Of the
+    verified ones `rounded` are so within rounding.
     """
 
     service: str
@@ -99,6 +103,7 @@ class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
     until_us: int | None
     vectors: int
     verified: int
+    rounded: int = 0
     mismatched: int
     stale: int
     views: tuple[ViewParity, ...]
@@ -157,7 +162,8 @@ def said(view: ViewParity) -> str:
     ... ))
     '7 of 9 verified, 2 differ (ttl), 1 stale'
     """
-    parts = [f"{view.verified:,} of {view.vectors:,} verified"]
+    within = f" ({view.rounded:,} within rounding)" if view.rounded else ""
+    parts = [f"{view.verified:,} of {view.vectors:,} verified{within}"]
     if view.mismatched:
         causes = ", ".join(name for name, _ in Counter(view.causes).most_common())
         parts.append(f"{view.mismatched:,} differ ({causes})")
@@ -179,4 +185,5 @@ def _headline(report: ParityReport) -> str:
             f"{report.mismatched:,} of {report.vectors:,} served vectors{of} differ from what the offline path gives."
         )
     rest = f"; {report.unjudged:,} can't be judged (yet)" if report.unjudged else ""
-    return f"{report.verified:,} of {report.vectors:,} served vectors{of} are what the offline path gives, bit for bit{rest}."
+    how = f"bit for bit but {report.rounded:,} within rounding" if report.rounded else "bit for bit"
+    return f"{report.verified:,} of {report.vectors:,} served vectors{of} are what the offline path gives, {how}{rest}."

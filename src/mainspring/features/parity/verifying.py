@@ -36,9 +36,9 @@ def verify(
     """Recompute the logged vectors of a service (`name`: all its versions, `name/N` or a version: one; default: all).
 
     Each value is computed again by the path that makes training sets, by the definition that served it, over what the online
-    store reflected when it was read, and compared bit for bit. What was found is recorded as an event of each service's
-    version. A service that can't be verified holds up no other: the report says what was wrong, and has not passed. `progress`
-    is called with the number of vectors that are done.
+    store reflected when it was read, and compared bit for bit; what functions of Python give, within rounding, which is
+    counted. What was found is recorded as an event of each service's version. A service that can't be verified holds up no
+    other: the report says what was wrong, and has not passed. `progress` is called with the number of vectors that are done.
 
     Raises:
         NotFoundError: there is no such service, or the dataset of a view is gone.
@@ -70,7 +70,8 @@ def verify(
         tally.record(workspace)
     return ParityReport(
         service=str(service), since_us=since_us, until_us=until_us, vectors=sum(each.vectors for each in seen),
-        verified=sum(each.verified for each in seen), mismatched=sum(each.mismatched for each in seen),
+        verified=sum(each.verified for each in seen),
+        rounded=sum(each.rounded for each in seen), mismatched=sum(each.mismatched for each in seen),
         stale=sum(each.stale for each in seen), views=tuple(view for each in seen for view in each.views(workspace)),
         mismatches=tuple(example for each in seen for example in each.examples),
         failed={str(services[each]): _told(error) for each, error in failed.items()},
@@ -99,7 +100,7 @@ class _Tally:
     def __init__(self, definition: Definition) -> None:
         assert isinstance(definition.record, ServiceRecord)
         self.definition, self.service = definition, definition.record
-        self.vectors = self.verified = self.mismatched = self.stale = 0
+        self.vectors = self.verified = self.rounded = self.mismatched = self.stale = 0
         self.examples: list[Mismatch] = []
         self._views: dict[str, _ViewTally] = {}
 
@@ -118,6 +119,8 @@ class _Tally:
         worst = np.max([each.verdicts for each, _ in all_judged], axis=0)
         self.vectors += len(reads.ids)
         self.verified += int((worst == Verdict.VERIFIED).sum())
+        within = np.any([each.is_rounded for each, _ in all_judged], axis=0)
+        self.rounded += int((within & (worst == Verdict.VERIFIED)).sum())
         self.mismatched += int((worst == Verdict.DIFFERS).sum())
         stale = np.any([each.stale for each, _ in all_judged], axis=0)
         self.stale += int((stale & (worst == Verdict.VERIFIED)).sum())
@@ -151,7 +154,7 @@ class _Tally:
     def record(self, workspace: Workspace) -> None:
         """Note what was found as an event of the service's version."""
         told = {
-            "service": str(self.definition), "vectors": self.vectors, "verified": self.verified,
+            "service": str(self.definition), "vectors": self.vectors, "verified": self.verified, "rounded": self.rounded,
             "mismatched": self.mismatched, "stale": self.stale,
         }  # fmt: skip
         with workspace.database.transaction() as tx:
@@ -165,13 +168,16 @@ class _ViewTally:
         self.definition, self.view, self.part = found.view, str(found.view), found.part
         self.verdicts: Counter[int] = Counter()
         self.mismatches: Counter[str] = Counter()
+        self.rounded: Counter[str] = Counter()
         self.causes: Counter[str] = Counter()
-        self.stale = self.behind = self.behind_us = 0
+        self.stale = self.behind = self.behind_us = self.within_rounding = 0
 
     def add(self, found: Judged) -> None:
         """Count verdicts."""
         self.verdicts.update(found.verdicts.tolist())
         self.mismatches.update({name: len(places) for name, places in found.wrong.items()})
+        self.rounded.update({name: len(places) for name, places in found.rounded.items()})
+        self.within_rounding += int(found.is_rounded.sum())
         self.stale += int(found.stale.sum())
         self.behind += int((found.waiting_us > 0).sum())
         self.behind_us = max(self.behind_us, int(found.waiting_us.max(initial=0)))
@@ -184,12 +190,15 @@ class _ViewTally:
         of = {each: self.verdicts[int(each)] for each in Verdict}
         compared = of[Verdict.VERIFIED] + of[Verdict.DIFFERS]
         features = tuple(
-            FeatureParity(feature=shown, compared=compared, mismatches=self.mismatches[name])
+            FeatureParity(
+                feature=shown, compared=compared, mismatches=self.mismatches[name], rounded=self.rounded[name]
+            )
             for name, shown in zip(self.part.features, self.part.names, strict=True)
         )
         return ViewParity(
             service=service, view=self.view, prefix=self.part.prefix, vectors=sum(of.values()),
-            verified=of[Verdict.VERIFIED], mismatched=of[Verdict.DIFFERS], pending=of[Verdict.PENDING],
+            verified=of[Verdict.VERIFIED], rounded=self.within_rounding,
+            mismatched=of[Verdict.DIFFERS], pending=of[Verdict.PENDING],
             unsettled=of[Verdict.UNSETTLED], gone=of[Verdict.GONE], stale=self.stale, behind=self.behind,
             behind_us=self.behind_us, interrupted=interrupted, features=features, causes=dict(self.causes.most_common()),
         )  # fmt: skip
