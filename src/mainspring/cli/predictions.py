@@ -20,14 +20,15 @@ def predictions() -> None:
 @predictions.command("list")
 @click.argument("endpoint")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="The newest so many.")
+@click.option("--role", metavar="ROLE", help="Those of this role; at first those of all but `loadtest`.")
 @click.pass_obj
-def list_newest(invocation: Invocation, endpoint: str, limit: int) -> None:
+def list_newest(invocation: Invocation, endpoint: str, limit: int, role: str | None) -> None:
     """List the newest predictions of ENDPOINT, those that this machine can see."""
     from mainspring.serving import get_endpoint
     from mainspring.serving.predictions import scan_predictions
 
     get_endpoint(endpoint, invocation.workspace)
-    frame = scan_predictions(endpoint, workspace=invocation.workspace).top_k(limit, by="id").collect()
+    frame = scan_predictions(endpoint, role=role, workspace=invocation.workspace).top_k(limit, by="id").collect()
     found = [_plain(row) for row in frame.sort("id", descending=True).to_dicts()]
     invocation.show({"predictions": found}, lambda: _listed(found))
 

@@ -31,7 +31,7 @@ from mainspring.serving.live import Live, load_live
 from mainspring.serving.online import Filled
 from mainspring.serving.openapi import document
 from mainspring.serving.page import describe, page_of
-from mainspring.serving.predictions.record import Entry
+from mainspring.serving.predictions.record import LOADTEST, Entry
 from mainspring.serving.protocols.call import Call, Outcome
 from mainspring.serving.protocols.inference import HEADER_LENGTH
 from mainspring.serving.protocols.paths import (
@@ -61,6 +61,8 @@ _POST = b"POST"
 _HEALTH = "/v2/health/"
 _SMALL_BYTES = 16_384  # of labels, whose check takes about a millisecond
 _OVERDUE_S = 0.25
+ROLE = b"mainspring-role"
+"""The header in which a load test says that it is one."""
 _HTML = b"text/html; charset=utf-8"
 _PREDICTIONS = Counted(
     frozenset({PREDICT, INVOCATIONS, INFER}),
@@ -263,7 +265,18 @@ class ServingApp(WebApp):
         reader = live.predictor.reader
         filled = Filled(call.columns) if reader is None else await self._filled(live, reader, call, request)
         route_key = request.headers.get(b"x-route-key", b"").decode("latin-1")
-        return filled, Entry(request.id.decode(), route_key, began, call.columns, call.rows, filled.reads)
+        role = self._role(request) if ROLE in request.headers else ""
+        return filled, Entry(request.id.decode(), route_key, began, call.columns, call.rows, filled.reads, role)
+
+    @staticmethod
+    def _role(request: Request) -> str:
+        """The role that a request claims: that of a load test, and no other."""
+        given = request.headers[ROLE].decode("latin-1")
+        if given != LOADTEST:
+            raise RequestError(
+                422, f"Mainspring-Role: `{shorten(given, 40)}` is not `{LOADTEST}`, the only one to claim."
+            )
+        return LOADTEST
 
     @staticmethod
     def _signed(live: Live, answer: Answer, outcome: Outcome) -> Answer:

@@ -51,9 +51,9 @@ def flights(workspace: Workspace) -> Endpoint:
 def ask(workspace: Workspace, flights: Endpoint) -> Callable[..., str]:
     """Log a prediction, and give its id."""
 
-    def asked(at_us: int, flight: str = "UA1", day: str = "2024-10-04", output: float = 1.0) -> str:
+    def asked(at_us: int, flight: str = "UA1", day: str = "2024-10-04", output: float = 1.0, role: str = "") -> str:
         with set_clock(at_us):
-            entry = Entry("r", "", 0.0, {"flight": [flight], "day": [day], "x": [1.0]}, 1)
+            entry = Entry("r", "", 0.0, {"flight": [flight], "day": [day], "x": [1.0]}, 1, role=role)
             prediction_log(workspace).write(Source(get_endpoint("delays")), [(entry, [output])])
         return entry.first
 

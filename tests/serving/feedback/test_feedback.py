@@ -61,6 +61,16 @@ def test_a_label_joins_by_id_or_by_key_within_its_window(ask: Ask) -> None:
     assert (told.predictions, told.labelled, told.share, told.waiting) == (3, 3, 1.0, 1)
 
 
+def test_a_label_by_key_passes_over_what_a_load_test_asked(ask: Ask) -> None:
+    real, driven = ask(START_US), ask(START_US + DAY_US, role="loadtest")
+    log_labels("delays", [by_key(5, event_at=at(1))])
+    assert found() == {real: 5.0}
+    assert (coverage("delays").predictions, coverage("delays").labelled) == (1, 1)
+    assert labels_of(driven) == []
+    log_labels("delays", [{"prediction": driven, "label": 3}])
+    assert [each["label"] for each in labels_of(driven)] == [3.0]
+
+
 def test_a_repeat_changes_nothing_and_a_correction_keeps_what_was(ask: Ask) -> None:
     prediction = ask(START_US)
     for day, label in ((1, 5.0), (2, 6.0), (3, 5.0)):

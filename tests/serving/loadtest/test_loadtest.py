@@ -36,6 +36,7 @@ from mainspring.serving.loadtest import (
     server_at,
 )  # fmt: skip
 from mainspring.serving.loadtest.processes import cpu_of_port
+from mainspring.serving.predictions import find_prediction, scan_predictions
 from mainspring.web.server import serve_aside
 from mainspring.workspace import Workspace
 
@@ -137,6 +138,15 @@ def test_an_endpoint_is_asked_with_its_example(line: str, protocol: Any) -> None
         assert json.loads(answer)["predictions"] == pytest.approx([2.0] * 3)
     else:
         assert np.frombuffer(answer[-24:]).tolist() == pytest.approx([2.0] * 3)
+
+
+def test_what_a_load_test_asked_is_logged_apart(workspace: Workspace, line: str) -> None:
+    target = server_at(line)
+    load_test(target, posts(target, records_of(target)), [Step(100, 0.04)], connections=1)
+    assert scan_predictions("line").collect().height == 0
+    asked = scan_predictions("line", role="loadtest").collect()
+    assert asked["role"].to_list() == ["loadtest"] * 5
+    assert find_prediction(asked["id"][0], workspace) == asked.row(0, named=True)
 
 
 def test_a_report_is_kept_with_the_version_that_answered(workspace: Workspace, line: str) -> None:

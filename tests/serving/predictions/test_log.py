@@ -18,7 +18,7 @@ from mainspring.data.tables.type_names import named_type
 from mainspring.errors import InvalidError, StorageError
 from mainspring.models import Field, Output, Signature, register
 from mainspring.serving import ServingApp, bind
-from mainspring.serving.predictions import Logged
+from mainspring.serving.predictions import Logged, compact_predictions, prediction_log, scan_predictions
 from mainspring.serving.predictions.frames import typed_column
 from mainspring.serving.predictions.ids import PredictionIds, ids_from, place_from, writer_of
 from mainspring.serving.predictions.log import PredictionLog, predictions_folder
@@ -206,6 +206,22 @@ def test_a_share_is_logged_or_nothing(workspace: Workspace) -> None:
     assert {each.id for each in logged(workspace)} < answered
     status, headers, answer = asked(served(workspace, log="off"), {"x": 1, "who": "me"})
     assert (status, "ids" in answer, "x-prediction-id" in headers) == (200, False, False)
+
+
+@one_backend
+def test_a_request_claims_the_role_of_a_load_test_and_no_other(workspace: Workspace) -> None:
+    registered()
+    app = served(workspace)
+    marked = asked(app, {"x": 1, "who": "me"}, mainspring_role="loadtest")[2]["ids"]
+    plain = asked(app, {"x": 2, "who": "me"})[2]["ids"]
+    status, _, answer = asked(app, {"x": 3, "who": "me"}, mainspring_role="shadow")
+    assert (status, "`shadow` is not `loadtest`" in answer["error"]) == (422, True)
+    assert {each.id: each.role for each in logged(workspace)} == {marked[0]: "loadtest", plain[0]: "stable"}
+    assert scan_predictions("doubles").collect()["id"].to_list() == plain
+    prediction_log(workspace).rotate()
+    assert compact_predictions(workspace).rows == 2
+    assert scan_predictions("doubles").collect()["id"].to_list() == plain
+    assert scan_predictions("doubles", role="loadtest").collect()["id"].to_list() == marked
 
 
 def everything_in(folder: Path) -> bytes:

@@ -16,10 +16,12 @@ import msgspec
 
 from mainspring.errors import InvalidError, UnavailableError, shorten
 from mainspring.serving.loadtest.processes import cpu_of_port
+from mainspring.serving.predictions.record import LOADTEST
 from mainspring.workspace import Workspace
 
 _ANSWER_S = 30
 _START_S = 120
+_MARK = f"Mainspring-Role: {LOADTEST}\r\n".encode()
 
 
 class Reply(NamedTuple):
@@ -45,11 +47,11 @@ class Target(NamedTuple):
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}{self.path}"
 
     def head(self, path: str, size_bytes: int, more: bytes = b"") -> bytes:
-        """The head of a request that posts so many bytes; `more` are lines of it."""
+        """The head of a request that posts so many bytes, marked as a load test's; `more` are lines of it."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         token = b"Authorization: Bearer %s\r\n" % self.token.encode() if self.token else b""
         line = f"POST {path} HTTP/1.1\r\nHost: {host}:{self.port}\r\nContent-Length: {size_bytes}\r\n"
-        return line.encode() + token + more + b"\r\n"
+        return line.encode() + _MARK + token + more + b"\r\n"
 
     def get(self, path: str) -> Any:
         """What the server says at a path, as JSON.

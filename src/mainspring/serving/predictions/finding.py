@@ -21,7 +21,7 @@ from mainspring.serving.predictions._store import PredictionParts
 from mainspring.serving.predictions.frames import SCHEMA, frame_of, types_of
 from mainspring.serving.predictions.ids import id_at, time_of, writer_of
 from mainspring.serving.predictions.log import predictions_folder
-from mainspring.serving.predictions.record import Logged, decode
+from mainspring.serving.predictions.record import LOADTEST, Logged, decode
 from mainspring.store import last_record, list_segments, read_segment
 from mainspring.workspace import Workspace, current_workspace
 
@@ -34,6 +34,9 @@ class _Head(msgspec.Struct, frozen=True, array_like=True):
     at_us: int
     request_id: str
     endpoint: str
+    generation: int
+    version: str
+    role: str
 
 
 _head = msgspec.msgpack.Decoder(_Head).decode
@@ -98,9 +101,12 @@ def _looked(prediction_id: str, workspace: Workspace) -> str:
 
 
 def scan_predictions(
-    endpoint: str, since: datetime | None = None, until: datetime | None = None, *, workspace: Workspace | None = None
-) -> pl.LazyFrame:
+    endpoint: str, since: datetime | None = None, until: datetime | None = None, *, role: str | None = None,
+    workspace: Workspace | None = None,
+) -> pl.LazyFrame:  # fmt: skip
     """The predictions of an endpoint from one instant up to before another, as a lazy frame in no order.
+
+    They are those of one `role`, or else of all but `loadtest`.
 
     Beside what all have: `input.NAME` for what requests held, `feature.NAME` and `status.NAME` for what was read, and `output`,
     or `output.CLASS` for the probabilities of several classes. A column that not all versions have is null elsewhere.
@@ -114,7 +120,8 @@ def scan_predictions(
 
     def wanted(data: bytes) -> Logged | None:
         head = _head(data)
-        return decode(data) if head.endpoint == endpoint and since_us <= head.at_us < until_us else None
+        is_asked = head.role != LOADTEST if role is None else head.role == role
+        return decode(data) if is_asked and head.endpoint == endpoint and since_us <= head.at_us < until_us else None
 
     live = read_records(predictions_folder(workspace), wanted)
     parts = PredictionParts(workspace.database).of(endpoint, since_us, until_us)
@@ -126,7 +133,8 @@ def scan_predictions(
     if not frames:
         return pl.LazyFrame(schema=SCHEMA)
     at = pl.col("at").to_physical()
-    return pl.concat(frames, how="diagonal_relaxed").filter(at >= since_us, at < until_us)
+    is_asked = pl.col("role") != LOADTEST if role is None else pl.col("role") == role
+    return pl.concat(frames, how="diagonal_relaxed").filter(at >= since_us, at < until_us, is_asked)
 
 
 def _in_segments(folder: Path, writer: str, prediction_id: str) -> Logged | None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 OUTSIDE = "outside"
 """The runtime of what a service that runs outside answered."""
+LOADTEST = "loadtest"
+"""The role of what a load test asked for: it is in the log, and in nothing that is told of an endpoint's predictions."""
 
 
 class ReadFeatures(msgspec.Struct, frozen=True, array_like=True):
@@ -66,16 +68,17 @@ class Logged(msgspec.Struct, frozen=True, array_like=True):
 class Entry:
     """A request to be logged: `columns` as it gave them, `reads` of its features, `began` by the performance counter.
 
-    `first` is the id of its first row, once it is logged.
+    `first` is the id of its first row, once it is logged. With a `role` it has that one instead of its model's.
     """
 
-    __slots__ = ("began", "columns", "first", "reads", "request_id", "route_key", "rows")
+    __slots__ = ("began", "columns", "first", "reads", "request_id", "role", "route_key", "rows")
 
     def __init__(
-        self, request_id: str, route_key: str, began: float, columns: Columns, rows: int, reads: Sequence[Reading] = ()
-    ) -> None:
+        self, request_id: str, route_key: str, began: float, columns: Columns, rows: int, reads: Sequence[Reading] = (),
+        role: str = "",
+    ) -> None:  # fmt: skip
         self.request_id, self.route_key, self.began = request_id, route_key, began
-        self.columns, self.rows, self.reads = columns, rows, reads
+        self.columns, self.rows, self.reads, self.role = columns, rows, reads, role
         self.first = ""
 
 
@@ -131,8 +134,8 @@ def records_of(entry: Entry, source: Source, at_us: int, latency_us: int, output
     if source.redact:
         inputs = {name: values for name, values in inputs.items() if name not in source.redact}
     whole = Logged(
-        entry.first, entry.rows, at_us, entry.request_id, source.endpoint, source.generation, source.version, source.role,
-        source.runtime, entry.route_key, latency_us, inputs, outputs,
+        entry.first, entry.rows, at_us, entry.request_id, source.endpoint, source.generation, source.version,
+        entry.role or source.role, source.runtime, entry.route_key, latency_us, inputs, outputs,
         source.read_features(reads[0]) if len(reads) == 1 else None,
     )  # fmt: skip
     if len(reads) < 2:
