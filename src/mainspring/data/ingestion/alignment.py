@@ -15,7 +15,7 @@ from mainspring.artifacts.table import schema_of
 from mainspring.data.ingestion.conversion import Naming, brought, is_written, unfit_row
 from mainspring.data.tables.type_names import name_of_type, named_type
 from mainspring.data.tables.widening import filled, is_open, wider
-from mainspring.errors import InvalidError
+from mainspring.errors import InvalidError, close_names, listed
 
 Types = dict[str, pl.DataType]
 
@@ -38,24 +38,31 @@ def _declared(name: str, kind: object) -> pl.DataType:
 
 
 class Alignment:
-    """The columns of one ingest; types that are `declared` are fixed, and so are those `known`, beside which none may come.
+    """The columns of one ingest; types that are `declared` are fixed, and so are those `known`.
 
-    Known types that hold no value, `null` or lists of it, aren't decided yet.
+    Known types that hold no value, `null` or lists of it, aren't decided yet. A column that is declared may be absent, which
+    means null, or come later; others may where batches are sparse and none are known, or if the ingest `unites` columns.
     """
 
-    def __init__(self, declared: Mapping[str, pl.DataType], known: Mapping[str, pl.DataType] | None = None) -> None:
-        self.declared = dict(declared)
+    def __init__(
+        self, declared: Mapping[str, pl.DataType], known: Mapping[str, pl.DataType] | None = None, *, unites: bool = False
+    ) -> None:  # fmt: skip
+        self.declared, self.unites = dict(declared), unites
+        self.absent: dict[str, str] = {}  # columns that a table lacks, by what is the first to lack them
         closed = {name: dtype for name, dtype in (known or {}).items() if not is_open(dtype)}
         self.decided = closed | self.declared
         self._valued: set[str] = set()  # columns in which a value was seen
         self._textless: set[str] = set()  # columns with values of which no text is made, whatever is declared
         self.known = None if known is None else dict(known)
-        self.types: Types | None = None if self.known is None else self.known | self.declared
-        self.widened = {
-            name: f"{name_of_type(self.known[name])} became {name_of_type(dtype)}"
-            for name, dtype in self.declared.items()
-            if self.known is not None and self.known[name] != dtype
-        }
+        self.types: Types | None = None
+        self.widened: dict[str, str] = {}
+        if self.known is not None:
+            self.types = {name: self.declared.get(name, dtype) for name, dtype in self.known.items()}
+            self.widened = {
+                name: f"{name_of_type(dtype)} became {name_of_type(self.types[name])}"
+                for name, dtype in self.known.items()
+                if self.types[name] != dtype
+            }
 
     def take(
         self, frame: pl.DataFrame, origin: str, *, sparse: bool = False, named: Naming | None = None, hint: str = "",
@@ -73,10 +80,8 @@ class Alignment:
             raise InvalidError(origin, "rows without any", "a table with a column", "Rows before them may say which.")
         if self.types is None:
             self.types = {name: self.decided.get(name, dtype) for name, dtype in frame.schema.items()}
-            if absent := [name for name in self.decided if name not in self.types]:
-                if not sparse:
-                    raise InvalidError(origin, ", ".join(frame.columns), f"a table with the column `{absent[0]}`")
-                self.types |= {name: self.decided[name] for name in absent}
+            if sparse:
+                self.types |= {name: dtype for name, dtype in self.decided.items() if name not in self.types}
         self._check_columns(frame, origin, sparse)
         named = named or (lambda _: origin)
         for column in frame.iter_columns():
@@ -99,6 +104,8 @@ class Alignment:
         asked = [name for name in empty.columns if name not in self.decided and name not in self._valued]
         found = rows.select(pl.col(asked).is_not_null().any()).collect().row(0) if asked else ()
         without = {name for name, has_values in zip(asked, found, strict=True) if not has_values}
+        if self.types is None:
+            self.types = {name: self.decided.get(name, dtype) for name, dtype in empty.schema.items()}
         self.take(empty, "staged rows", sparse=True, valued=set(empty.columns) - without)
 
     def settle(self, frame: pl.DataFrame, origin: str) -> pl.DataFrame:
@@ -111,21 +118,38 @@ class Alignment:
         known = {name: before.get(name, dtype) if dtype == pl.Null() else dtype for name, dtype in types.items()}
         self.types = known | {name: dtype for name, dtype in self.declared.items() if name in known} or None
 
+    @property
+    def notes(self) -> list[str]:
+        """What was taken for null because a table lacks the column."""
+        return [f"{origin} lacks the column `{name}`, which is null there." for name, origin in self.absent.items()]
+
+    def expect_declared(self, origin: str) -> None:
+        """Go on only if every column that was declared for a new table came; raises `InvalidError`."""
+        if self.known is None and self.types is not None:
+            for name in self.declared:
+                if name not in self.types:
+                    near = close_names(name, self.types)
+                    hint = f"Nearest: {listed(near)}." if near else ""
+                    raise InvalidError(
+                        origin, ", ".join(self.types), f"a table with the declared column `{name}`", hint
+                    )
+
     def _check_columns(self, frame: pl.DataFrame, origin: str, sparse: bool) -> None:
         assert self.types is not None
         given = frame.schema
-        missing = [name for name in self.types if name not in given]
-        if missing and not sparse:
-            raise InvalidError(
-                origin, ", ".join(frame.columns), f"a table with the column `{missing[0]}`, which the rows before have"
-            )
-        unknown = [name for name in frame.columns if name not in self.types]
-        if unknown and (not sparse or self.known is not None):
-            raise InvalidError(
-                f"{origin}, column `{unknown[0]}`", unknown[0], "a column that the rows before have",
-                "mode='replace' makes a table with other columns.",
-            )  # fmt: skip
-        for name in unknown:
+        for name in () if sparse else [name for name in self.types if name not in given]:
+            if not (self.unites or name in self.declared):
+                raise InvalidError(
+                    origin, ", ".join(frame.columns), f"a table with the column `{name}`, which the rows before have",
+                    f"If rows may lack it, declare it, and it is null there: {_declaration(name, self.types[name])}.",
+                )  # fmt: skip
+            self.absent.setdefault(name, origin)
+        for name in [name for name in frame.columns if name not in self.types]:
+            if not (self.unites or name in self.declared or (sparse and self.known is None)):
+                raise InvalidError(
+                    f"{origin}, column `{name}`", name, "a column that the rows before have",
+                    f"If it is new, declare it, and it is null before: {_declaration(name, given[name])}.",
+                )  # fmt: skip
             self.types[name] = self.decided.get(name, given[name])
             self.widened[name] = "came later; null before"
 
@@ -156,3 +180,8 @@ class Alignment:
         if name not in self._textless and (sparse or dtype == pl.String() or is_written(dtype)):
             return f"Declare it, e.g. types={{{name!r}: 'str'}}."
         return "Cast it in the source."
+
+
+def _declaration(name: str, dtype: pl.DataType) -> str:
+    kind = "str" if is_open(dtype) else name_of_type(dtype)
+    return f"types={{{name!r}: {kind!r}}} (`--type {name}={kind}`)"

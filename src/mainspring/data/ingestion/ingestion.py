@@ -169,6 +169,7 @@ class _Ingest:
             try:
                 with _keeping(staging):
                     reader.read(reading, before)
+                staging.alignment.expect_declared(self.store.source)
                 version, report = self._committed(staging, lease, before)
             except InvalidError:
                 staging.discard()  # so that the next ingest reads the source again, which may be mended
@@ -177,7 +178,10 @@ class _Ingest:
             version=version, rows=staging.rows, size_bytes=staging.size_bytes,
             state=before if staging.state is None else staging.state,
             resumed_rows=staging.resumed_rows, retries=reader.retries, widened=staging.alignment.widened, report=report,
-            warnings=(*staging.warnings, *self._read_anew(cursor, staging.rows), *self._apart(cursor, version)),
+            warnings=(
+                *staging.warnings, *staging.alignment.notes, *self._read_anew(cursor, staging.rows),
+                *self._apart(cursor, version),
+            ),
         )  # fmt: skip
 
     def _read_anew(self, cursor: Cursor | None, rows: int) -> tuple[str, ...]:
@@ -222,7 +226,7 @@ class _Ingest:
         if head is not None and head.kind != "table":
             raise InvalidError("dataset", self.name, "a table", f"It is a {head.kind}; choose another name.")
         if head is None or self.mode == "replace":
-            return Alignment(self.types)
+            return Alignment(self.types, unites=self.mode == "replace")
         known = self._types_of(head)
         expect_key(self.key if known else (), known, self.name)
         others = {
@@ -237,7 +241,7 @@ class _Ingest:
                 raise InvalidError(
                     f"types.{name}", name_of_type(dtype), expected, "mode='replace' makes a table of any."
                 )
-        return Alignment({name: dtype for name, dtype in self.types.items() if name in known}, known)
+        return Alignment(self.types, known)
 
     def _types_of(self, version: DatasetVersion | None) -> Mapping[str, pl.DataType]:
         """The columns of a version; none if there is none."""
