@@ -37,6 +37,11 @@ FILLED = make_column_transformer(
     (make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), NUMBERS),
     (OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), ["cat"]),
 )
+COMMON, SAID = SimpleImputer(strategy="most_frequent"), SimpleImputer(strategy="constant", fill_value="none")
+FILLED_TEXTS, SAID_TEXTS = (
+    make_column_transformer((SimpleImputer(), NUMBERS), (make_pipeline(fills, ENCODED[0]), ["cat"]))
+    for fills in (COMMON, SAID)
+)
 FOREST = ensemble.RandomForestClassifier(3, **FEW)
 HISTOGRAM = ensemble.HistGradientBoostingClassifier(max_iter=4)
 GRADIENT = ensemble.GradientBoostingClassifier(n_estimators=5)
@@ -50,6 +55,8 @@ CLASSIFIERS = {
     "bagged": ensemble.BaggingClassifier(tree.DecisionTreeClassifier(), 3, **FEW),
     "mixed forest": make_pipeline(MIXED, FOREST), "passed forest": make_pipeline(PASSED, FOREST),
     "passed histogram": make_pipeline(PASSED, HISTOGRAM),
+    "filled texts": make_pipeline(FILLED_TEXTS, LogisticRegression()),
+    "said texts": make_pipeline(SAID_TEXTS, LogisticRegression()),
 }  # fmt: skip
 REGRESSORS = {
     "forest": ensemble.RandomForestRegressor(3, **FEW), "extra trees": ensemble.ExtraTreesRegressor(3, **FEW),
@@ -127,9 +134,10 @@ def test_what_cannot_be_made_equal_is_refused_with_the_row() -> None:
         answers_alike(model, Output("number"), scores())
 
 
-def test_a_text_that_may_be_null_is_refused_with_what_to_do() -> None:
+@pytest.mark.parametrize("first", [ENCODED[0], make_pipeline(COMMON, ENCODED[0])], ids=["encoded", "filled"])
+def test_a_text_that_may_be_null_is_refused_with_what_to_do(first: Any) -> None:
     given = table(0).assign(cat=lambda rows: rows["cat"].where(rows["age"] > 30, None))
-    columns = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["cat"]), ("passthrough", ["age"]))
+    columns = make_column_transformer((first, ["cat"]), ("passthrough", ["age"]))
     model = make_pipeline(columns, LogisticRegression()).fit(given[["cat", "age"]], scores() > 1.1)
     native = Predictor(model, Signature.infer(given[["cat", "age"]], output=Output("probability", (0, 1))), "pandas")
     rows = records_of(given[["cat", "age"]])

@@ -239,7 +239,10 @@ def _of_nulls(signature: Signature) -> str:
     names = [f"`{field.name}`" for field in signature.inputs if field.nullable and is_text(field)]
     if not names:
         return ""
-    return f" A graph has no null among texts: give {', '.join(names)} a text for what is missing before the model is fitted."
+    return (
+        f" A graph has no null among texts: give {', '.join(names)} a text for what is missing before the model is fitted "
+        "(`SimpleImputer(missing_values=...)` fills that), or a signature without nulls if none will come."
+    )
 
 
 def _timed(native: Predictor, graph: Predictor, records: list[dict[str, Any]]) -> list[Timing]:

@@ -50,8 +50,16 @@ def _worded(scope: Any, operator: Any, container: Any) -> None:
 
 
 def _imputed(scope: Any, operator: Any, container: Any) -> None:
-    """Numbers that are missing; texts, indicators and columns without any value are left to skl2onnx."""
+    """Numbers that are missing; of texts, which are never null in a graph, nothing is, unless a text stands for it.
+
+    Indicators and columns without any value are left to skl2onnx.
+    """
     model = operator.raw_operator
+    if _imputes_nulls_of_texts(operator):
+        texts = [each.full_name for each in operator.inputs]
+        output, name = operator.outputs[0].full_name, scope.get_unique_operator_name("Concat")
+        container.add_node("Concat", texts, output, name=name, axis=1)
+        return
     fills = np.asarray(model.statistics_)
     if fills.dtype.kind not in "iuf" or np.isnan(fills).any() or model.add_indicator:
         by_library(scope, operator, container)
@@ -62,6 +70,13 @@ def _imputed(scope: Any, operator: Any, container: Any) -> None:
     else:
         missing = nodes.add("Equal", [nodes.rows, nodes.known(float(model.missing_values))])
     nodes.give(0, nodes.add("Where", [missing, nodes.known(fills.astype(np.float64)), nodes.rows]))
+
+
+def _imputes_nulls_of_texts(operator: Any) -> bool:
+    model = operator.raw_operator
+    is_text = all(type(each.type).__name__ == "StringTensorType" for each in operator.inputs)
+    is_kept = all(isinstance(fill, str) for fill in model.statistics_) and not model.add_indicator
+    return is_text and is_kept and not isinstance(model.missing_values, str)
 
 
 def _spread(scope: Any, operator: Any, container: Any) -> None:
