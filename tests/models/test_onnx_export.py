@@ -14,6 +14,7 @@ from onnx import helper
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
@@ -74,6 +75,16 @@ def test_linear_and_boosted_models_and_pipelines_of_columns_answer_alike(workspa
             assert [max(row, key=row.get) for row in graph] == [max(row, key=row.get) for row in native]
         else:
             assert graph == pytest.approx(native, rel=found.rtol, abs=found.atol)
+
+
+def test_the_graph_of_a_search_is_that_of_the_best_that_it_fitted(workspace: Workspace) -> None:
+    given = MIXED.to_pandas()
+    columns = make_column_transformer((StandardScaler(), ["a", "b"]), (OneHotEncoder(handle_unknown="ignore"), ["c"]))
+    search = GridSearchCV(make_pipeline(columns, LogisticRegression()), {"logisticregression__C": [0.1, 1.0]}, cv=2)
+    version = register(search.fit(given, LATE), "searched", signature=given)
+    assert export_onnx(version, rows=MIXED).largest_error < 1e-6
+    native, graph = both(version, MIXED, workspace)
+    assert graph == pytest.approx(native)
 
 
 def test_columns_of_any_name_are_the_inputs_of_the_graph(workspace: Workspace) -> None:

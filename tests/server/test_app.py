@@ -123,3 +123,9 @@ def test_a_file_needs_a_run_that_is_there(client: Client) -> None:
     run_id = client.run()
     client.post("runs/delete", run_id=run_id)
     assert client.file("PUT", f"0/{run_id}/artifacts/x", b"x").json()["error_code"] == "INVALID_PARAMETER_VALUE"
+
+
+@pytest.mark.one_backend("nothing is stored")
+def test_a_page_of_another_site_is_denied_in_the_words_of_mlflows_clients(client: Client) -> None:
+    told = client.ask("GET", "/api/2.0/mlflow/experiments/search", headers={"origin": "https://evil.example"})
+    assert (told.status_code, told.json()["error_code"]) == (403, "PERMISSION_DENIED")

@@ -110,7 +110,12 @@ class ServerApp(WebApp):
 
     def refusal(self, refused: RequestError) -> dict[str, Any]:
         """As MLflow's clients read it, also what no route of theirs was asked for."""
-        codes = {401: "UNAUTHENTICATED", 404: "ENDPOINT_NOT_FOUND", 413: "INVALID_PARAMETER_VALUE"}
+        codes = {
+            401: "UNAUTHENTICATED",
+            403: "PERMISSION_DENIED",
+            404: "ENDPOINT_NOT_FOUND",
+            413: "INVALID_PARAMETER_VALUE",
+        }
         return {"error_code": codes.get(refused.status, "INTERNAL_ERROR"), "message": str(refused)} | refused.body
 
     async def settle(self) -> None:
