@@ -5,12 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from mainspring.errors import ConflictError, LeaseLostError, NotFoundError, StorageError, UnavailableError
 from mainspring.store import Database, Transaction, open_keyvalue
-from mainspring.streams import Consumer, DatabaseSink, Event, EventLog, KeyValueSink, OffsetStore, event_of, log_at
+from mainspring.streams import (
+    Consumer,
+    DatabaseSink,
+    Event,
+    EventLog,
+    KeyValueSink,
+    OffsetStore,
+    consumer,
+    event_of,
+    log_at,
+)
 from mainspring.testing import _actors
 from mainspring.testing._streams import note
 from mainspring.testing.plugin import Backend
@@ -57,6 +68,23 @@ def test_batches_are_as_large_as_they_may_be(log: EventLog) -> None:
     consumer = Consumer(log, "s", sink, max_events=4, max_wait_s=0)
     assert [consumer.step() for _ in range(4)] == [4, 4, 2, 0]
     assert [event.id for event in sink.applied] == [str(number) for number in range(10)]
+
+
+def test_batches_grow_while_they_are_quick_and_shrink_when_they_are_slow(
+    log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.append("s", [event_of({}) for _ in range(6000)])
+    sink, now_s = ListSink(), [0.0]
+    monkeypatch.setattr(consumer, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+
+    def takes_s() -> None:
+        now_s[0] += 2.0 if len(sink.batches) in (3, 4, 5) else 0.3 if len(sink.batches) == 6 else 0.1
+
+    sink.fail = takes_s
+    paced = Consumer(log, "s", sink, max_events=1500, max_wait_s=0, step_s=1.0)
+    for _ in range(9):
+        paced.step()
+    assert sink.batches == [500, 1000, 1500, 1500, 750, 375, 187, 187, 11]
 
 
 def test_a_batch_waits_for_more_but_not_for_ever(log: EventLog) -> None:

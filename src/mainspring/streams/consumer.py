@@ -17,6 +17,7 @@ from mainspring.streams.log import EventLog
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 1.0
 _IDLE_S = 0.5
+_FIRST_EVENTS = 500
 
 
 class Sink(Protocol):
@@ -56,14 +57,19 @@ class Patience:
 
 
 class Consumer:
-    """Applies a stream to a sink, in batches of at most `max_events` that wait at most `max_wait_s` to become full."""
+    """Applies a stream to a sink, in batches of at most `max_events` that wait at most `max_wait_s` to become full.
+
+    With `step_s` batches begin small, grow while they are applied in a quarter of that, and shrink when they take longer: so
+    one that is killed again and again gets on, however long an event takes.
+    """
 
     def __init__(
         self, log: EventLog, stream: str, sink: Sink, *, max_events: int = 1000, max_wait_s: float = 0.05,
-        patience_s: float = 60.0,
+        patience_s: float = 60.0, step_s: float | None = None,
     ) -> None:  # fmt: skip
         self.log, self.stream, self.sink = log, stream, sink
         self.max_events, self.max_wait_s, self.patience_s = max_events, max_wait_s, patience_s
+        self.step_s, self._most = step_s, max_events if step_s is None else min(max_events, _FIRST_EVENTS)
         self._offset: int | None = None
 
     def step(self, timeout_s: float = 0.0) -> int:
@@ -80,7 +86,9 @@ class Consumer:
         events = self._batch(self._offset, timeout_s)
         if events:
             expect, self._offset = self._offset, None
+            started = time.monotonic()
             self.sink.apply(events, expect, events[-1].offset)
+            self._pace(time.monotonic() - started)
             self._offset = events[-1].offset
         return len(events)
 
@@ -111,13 +119,19 @@ class Consumer:
             )
         return offset
 
+    def _pace(self, took_s: float) -> None:
+        if self.step_s is not None and took_s > self.step_s:
+            self._most = max(1, self._most // 2)
+        elif self.step_s is not None and took_s < self.step_s / 4:
+            self._most = min(self.max_events, self._most * 2)
+
     def _batch(self, after: int, timeout_s: float) -> list[Event]:
-        events = self.log.read(self.stream, after, self.max_events)
+        events = self.log.read(self.stream, after, self._most)
         if not events and timeout_s > 0 and self.log.wait(self.stream, after, timeout_s):
-            events = self.log.read(self.stream, after, self.max_events)
+            events = self.log.read(self.stream, after, self._most)
         until = time.monotonic() + self.max_wait_s
-        while events and len(events) < self.max_events and (left_s := until - time.monotonic()) > 0:
+        while events and len(events) < self._most and (left_s := until - time.monotonic()) > 0:
             last = events[-1].offset
             if self.log.wait(self.stream, last, left_s):
-                events += self.log.read(self.stream, last, self.max_events - len(events))
+                events += self.log.read(self.stream, last, self._most - len(events))
         return events

@@ -8,6 +8,7 @@ import pytest
 
 from mainspring.errors import CodecError, InvalidError, WrongTypeError
 from mainspring.features.aggregation import EntityState, TileId, agg, aggregation, tiles_of_event, tiles_of_read
+from mainspring.features.aggregation.tiles import Event, Tile
 
 SECOND_US = 1_000_000
 SPEC = aggregation(
@@ -27,6 +28,31 @@ def test_the_order_of_arrival_leaves_no_trace_in_the_bytes() -> None:
             state.update(event_id, time_us, {"x": value}, time_us + 5)
         stored.add(tuple(sorted(state.changes().items())))
     assert len(stored) == 1
+
+
+def test_late_events_that_come_together_fold_a_tile_once_to_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(4)
+    (hop, _) = SPEC.hops
+    draws = (rng.randrange(SECOND_US) for _ in range(90))
+    events = [
+        Event(time, f"e{at}", time + rng.randrange(5), (rng.choice((0.1, 1e16, None)),))
+        for at, time in enumerate(draws)
+    ]
+    whole = Tile.of(hop, [(*each[:3], *each.values) for each in sorted(events)]).encode()
+    folds: list[int] = []
+    states = Tile._states
+    monkeypatch.setattr(Tile, "_states", lambda tile, values: folds.append(len(values)) or states(tile, values))
+    for size in (1, 7, 40, 90):
+        tile = Tile(hop)
+        for at in range(0, len(events), size):
+            batch, before = sorted(events[at : at + size]), len(folds)
+            again = sorted(Event(each.time, each.id, each.known_us + 1, (7.0,)) for each in batch)
+            assert (tile.take_all(batch), tile.take_all(batch), tile.take_all(again)) == (True, False, False)
+            assert len(folds) - before <= 1
+        assert tile.encode() == whole
+    first = [each._replace(known_us=each.known_us - 9, values=(2.0,)) for each in sorted(events)]
+    assert (tile.take_all(first), tile.take_all(sorted(events))) == (True, False)
+    assert tile.encode() == Tile.of(hop, [(*each[:3], *each.values) for each in first]).encode()
 
 
 @pytest.mark.parametrize("turned", [False, True])

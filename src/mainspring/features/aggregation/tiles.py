@@ -1,13 +1,13 @@
 """One tile of an entity: its events in the order (time, id), and the partial states of all of them.
 
-An event that is the newest of its tile costs one update; one out of order folds the tile again, so that the order of
-arrival leaves no trace. Events are decoded only where they are needed.
+An event that is the newest of its tile costs one update; those out of order that come together fold the tile again, once,
+so that the order of arrival leaves no trace. Events are decoded only where they are needed.
 """
 
 from __future__ import annotations
 
 import struct
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -96,16 +96,7 @@ class Tile:
     def of(cls, hop: Hop, rows: Sequence[tuple[Any, ...]]) -> Tile:
         """The tile of events in order, each once, at least one: time into the tile, id, when known, then the values."""
         tile = cls(hop)
-        tile.count, tile.last = len(rows), (rows[-1][0], rows[-1][1])
-        tile.known_us = max(row[2] for row in rows)
-        header = 1 if len(rows) < 1 << 4 else 3 if len(rows) < 1 << 16 else 5
-        tile._blob = bytearray(_ENCODER.encode(rows)[header:])
-        everything = [True] * len(rows)
-        columns = [[row[3 + place] for row in rows] for place in range(len(hop.columns))]
-        tile.partials = [
-            use.state(everything if place < 0 else columns[place])
-            for use, place in zip(hop.uses, hop.places, strict=True)
-        ]
+        tile._hold(rows)
         return tile
 
     def encode(self) -> bytes:
@@ -125,17 +116,23 @@ class Tile:
 
     def take(self, event: Event) -> bool:
         """`add` of an event as tiles keep it."""
-        if event[:2] <= self.last:
-            return self._insert(event)
-        self._append(event)
-        return True
+        return self.take_all([event])
+
+    def take_all(self, events: Sequence[Event]) -> bool:
+        """`take` of events in the order (time, id), each of these once; gives whether one of them changes anything."""
+        late = bisect_right(events, self.last, key=lambda event: event[:2])
+        is_new = self._insert(events[:late]) if late else False
+        for event in events[late:]:
+            self._append(event)
+        return is_new or late < len(events)
 
     def partials_at(self, time: int, known_by_us: int | None) -> list[State | None]:
         """The states of the events up to a time in the tile which were known by an instant; None is known whenever."""
         by_us = known_by_us if known_by_us is not None else 2**63
         if self.last[0] <= time and self.known_us <= by_us:
             return self.partials
-        return self._folded([event for event in self.events() if event.time <= time and event.known_us <= by_us])
+        seen = [event.values for event in self.events() if event.time <= time and event.known_us <= by_us]
+        return self._states(seen)
 
     def events(self) -> list[Event]:
         """The events in order."""
@@ -153,27 +150,35 @@ class Tile:
         self.known_us = max(self.known_us, event.known_us)
         self._fold(self.partials, event)
 
-    def _insert(self, event: Event) -> bool:
-        """Put an event between others and fold all again; gives whether that changes anything."""
-        events = self.events()
-        place = bisect_left(events, (event.time, event.id))
-        if place < len(events) and events[place][:2] == event[:2]:
-            if event.known_us >= events[place].known_us:
-                return False
-            events[place] = event
-        else:
-            events.insert(place, event)
-        self.count, self.last = len(events), events[-1][:2]
-        self.known_us = max(event.known_us for event in events)
-        self._blob = bytearray().join(map(_packed, events))
-        self.partials = self._folded(events)
+    def _insert(self, late: Sequence[Event]) -> bool:
+        """Put events between others and fold all again; gives whether that changes anything."""
+        held = {event[:2]: event for event in self.events()}
+        known = len(held)
+        changed = [each for each in late if each[:2] in held and each.known_us < held[each[:2]].known_us]
+        for event in late:
+            held.setdefault(event[:2], event)
+        held.update((event[:2], event) for event in changed)
+        if len(held) == known and not changed:
+            return False
+        self._events = [held[place] for place in sorted(held)]
+        self._hold([(*event[:3], *event.values) for event in self._events])
         return True
 
-    def _folded(self, events: list[Event]) -> list[State | None]:
-        partials: list[State | None] = [None] * len(self._hop.uses)
-        for event in events:
-            self._fold(partials, event)
-        return partials
+    def _hold(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Be the tile of events in order: time into the tile, id, when known, then the values."""
+        self.count, self.last = len(rows), (rows[-1][0], rows[-1][1])
+        self.known_us = max(row[2] for row in rows)
+        header = 1 if len(rows) < 1 << 4 else 3 if len(rows) < 1 << 16 else 5
+        self._blob = bytearray(_ENCODER.encode(rows)[header:])
+        self.partials = self._states([row[3:] for row in rows])
+
+    def _states(self, values: Sequence[tuple[Plain, ...]]) -> list[State | None]:
+        everything = [True] * len(values)
+        columns = [[row[place] for row in values] for place in range(len(self._hop.columns))]
+        return [
+            use.state(everything if place < 0 else columns[place])
+            for use, place in zip(self._hop.uses, self._hop.places, strict=True)
+        ]
 
     def _fold(self, partials: list[Any], event: Event) -> None:
         values = event.values

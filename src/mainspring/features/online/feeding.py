@@ -36,6 +36,7 @@ from mainspring.streams.columns import OWN
 from mainspring.workspace import Workspace, current_workspace, using
 
 _MOST_EVENTS = 5_000
+_STEP_S = 1.0  # of what a feeder that is killed does again
 _LOOK_AGAIN_S = 2.0
 _SWEPT_AT_ONCE = 1_000
 _log = logging.getLogger(__name__)
@@ -124,7 +125,7 @@ def _consumer(sink: _ViewSink, max_events: int, max_wait_s: float, lease: Lease)
     backfill(sink.definition, sink.workspace, lease)
     log = open_log(sink.workspace)
     _expect_all(log, sink)
-    return Consumer(log, sink.record.source, sink, max_events=max_events, max_wait_s=max_wait_s)
+    return Consumer(log, sink.record.source, sink, max_events=max_events, max_wait_s=max_wait_s, step_s=_STEP_S)
 
 
 def _expect_all(log: EventLog, sink: _ViewSink) -> None:

@@ -195,10 +195,8 @@ class StoredTiles:
             if data is None:
                 found.append((place, self._encoded(place, Tile.of(hop, rows[first:end]))))
                 continue
-            tile, is_new = Tile.decode(data, hop), False
-            for time, event_id, known_us, *values in rows[first:end]:
-                is_new = tile.take(Event(time, event_id, known_us, tuple(values))) or is_new
-            if is_new:
+            tile = Tile.decode(data, hop)
+            if tile.take_all([Event(*row[:3], row[3:]) for row in rows[first:end]]):
                 found.append((place, self._encoded(place, tile)))
         return found
 
