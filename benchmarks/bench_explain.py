@@ -1,5 +1,7 @@
 """A million logged predictions of three writers, before and partly compacted: one by its id, `mainspring explain`, compaction.
 
+The endpoint's labels join by a key; those that are explained have a label of theirs.
+
 Compaction's floor is decoding the same records and writing the same table. The floor of finding one among all is finding it
 among a thousand; that of the command, in a fresh process, is an interpreter that imports Polars. `--small` runs it once.
 """
@@ -19,8 +21,16 @@ from bench_table_commit import seconds
 
 from mainspring.models import Field, Output, Signature, register
 from mainspring.serving import bind, get_endpoint
+from mainspring.serving.feedback import log_labels
 from mainspring.serving.parts import stored_frame
-from mainspring.serving.predictions import Entry, PredictionLog, Source, compact_predictions, find_prediction
+from mainspring.serving.predictions import (
+    Entry,
+    PredictionLog,
+    Source,
+    compact_predictions,
+    find_prediction,
+    get_prediction,
+)
 from mainspring.serving.predictions.frames import frame_of, types_of
 from mainspring.serving.predictions.log import predictions_folder
 from mainspring.serving.predictions.record import decode
@@ -86,6 +96,7 @@ def found(workspace: Workspace, ids: list[str], least: float, rounds: int) -> No
     told("find_prediction, the slowest of 20", max(best(partial(find_prediction, each), rounds) for each in ids), least)
     start = best(lambda: subprocess.run([sys.executable, "-c", "import polars"], check=True), rounds)
     root = workspace.project.root
+    log_labels("delays", [{"key": {"who": get_prediction(each)["input.who"]}, "label": 1} for each in ids])
     took = [best(partial(command, root, "explain", each), rounds) for each in (ids[0], ids[len(ids) // 2], ids[-1])]
     told("mainspring explain, the slowest of 3", max(took), start)
 
@@ -100,7 +111,7 @@ def main() -> None:
             from sklearn.linear_model import LinearRegression
 
             register(LinearRegression(), "m", signature=signature, input_kind="records")
-            bind("delays", "m@production", version="m/1")
+            bind("delays", "m@production", version="m/1", label_key=["who"], label_window="3d")
             segments = predictions_folder(workspace)
             few = logged(segments, 1_000)
             least = best(partial(find_prediction, few[0]), rounds)

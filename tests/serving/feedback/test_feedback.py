@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -18,6 +19,7 @@ from mainspring.models import Field, Output, Signature, register
 from mainspring.serving import Endpoint, bind, get_endpoint
 from mainspring.serving.feedback import (
     LabelIntake,
+    alike,
     compact_feedback,
     compacting,
     coverage,
@@ -69,6 +71,39 @@ def test_a_label_by_key_passes_over_what_a_load_test_asked(ask: Ask) -> None:
     assert labels_of(driven) == []
     log_labels("delays", [{"prediction": driven, "label": 3}])
     assert [each["label"] for each in labels_of(driven)] == [3.0]
+
+
+@one_backend
+@pytest.mark.parametrize("rule", [{}, {"label_match": "all"}, {"label_match": "first"}, {"label_window": "2d,1d"}])
+def test_the_labels_of_one_prediction_are_those_that_the_whole_log_gives_it(
+    workspace: Workspace, ask: Ask, rule: dict[str, Any]
+) -> None:
+    bind("delays", **rule)
+    random = np.random.default_rng(7)
+    days, names = random.integers(0, 8, 40), random.choice(["UA1", "UA2", "UA3"], 40)
+    ids = []
+    for number, (day, name) in enumerate(zip(days, names, strict=True)):
+        ids.append(ask(START_US + int(day) * DAY_US // 2, name))
+        if number == 20:
+            prediction_log(workspace).rotate()
+            compact_predictions(workspace)
+    told = [by_key(number, random.choice(["UA1", "UA2"]), event_at=at(number / 3)) for number in range(15)]
+    log_labels("delays", [*told, {"prediction": ids[3], "label": 100}])
+    whole = dict(labelled("delays").select("id", "label_id").collect().iter_rows())
+    counting = {each: [label["id"] for label in labels_of(each) if label["counts"]] for each in ids}
+    assert counting == {each: [label] if label else [] for each, label in whole.items()}
+    assert 5 < len(list(filter(None, whole.values()))) < 40
+
+
+@one_backend
+def test_no_other_prediction_is_read_for_one_whose_key_has_no_label(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = ask(START_US)
+    log_labels("delays", [by_key(5, "UA2", event_at=at(1)), {"prediction": own, "label": 2}])
+    monkeypatch.delattr(alike, "read_records")
+    assert [each["label"] for each in labels_of(own)] == [2.0]
+    log_labels("delays", [by_key(5, event_at=at(1))])
+    with pytest.raises(NameError):
+        labels_of(own)
 
 
 def test_a_repeat_changes_nothing_and_a_correction_keeps_what_was(ask: Ask) -> None:

@@ -16,17 +16,21 @@ from mainspring.clock import FIRST_US, LAST_US, from_us, to_us
 from mainspring.errors import NotFoundError
 from mainspring.serving.endpoint import Endpoint, get_endpoint
 from mainspring.serving.feedback._store import FeedbackParts
+from mainspring.serving.feedback.alike import alike, key_of
 from mainspring.serving.feedback.frames import frame_of, text_of, united
 from mainspring.serving.feedback.intake import feedback_folder
 from mainspring.serving.feedback.matching import counting, distinct, pairs
 from mainspring.serving.feedback.record import Labels, decode
 from mainspring.serving.parts import read_records, scan_part, uncompacted
 from mainspring.serving.predictions import find_prediction, scan_predictions
+from mainspring.serving.predictions.frames import types_of
+from mainspring.serving.predictions.record import LOADTEST
 from mainspring.workspace import Workspace, current_workspace
 
 _INSTANTS = ("event_at", "known_at")
 _QUANTILES = (0.5, 0.9, 0.99)
 _AT = pl.Datetime("us", "UTC")
+_GROUP = pl.when(pl.col("role") == "shadow").then(pl.col("version")).otherwise(pl.lit("")).alias("group")
 
 
 class Coverage(msgspec.Struct, frozen=True):
@@ -63,8 +67,7 @@ class _Join(NamedTuple):
             (text_of(f"input.{name}", schema) if f"input.{name}" in schema else none).alias(f"key.{name}")
             for name in self.endpoint.labels.key
         ]
-        group = pl.when(pl.col("role") == "shadow").then(pl.col("version")).otherwise(pl.lit(""))
-        return self.whole.select("id", pl.col("at").to_physical(), group.alias("group"), *keys).collect()
+        return self.whole.select("id", pl.col("at").to_physical(), _GROUP, *keys).collect()
 
     def pairs(self) -> pl.DataFrame:
         """Labels with their predictions, where they name these of any."""
@@ -130,18 +133,25 @@ def labels_of(prediction_id: str, *, workspace: Workspace | None = None) -> list
 def labels_of_row(row: dict[str, Any], workspace: Workspace) -> list[dict[str, Any]]:
     """Every label of a prediction that was found, in the order of `labels_of`.
 
-    Without a key no other prediction is looked at: labels name theirs.
+    Other predictions are looked at only if a label has its key, and of these only those that have it, too.
     """
     endpoint = get_endpoint(row["endpoint"], workspace)
-    if endpoint.labels.key:
-        join = _join(row["endpoint"], row["at"], from_us(to_us(row["at"]) + 1), None, workspace)
-    else:
-        alone = pl.LazyFrame(
-            [{name: row[name] for name in ("id", "at", "role", "version")}], schema_overrides={"at": _AT}
+    rule, at_us, types = endpoint.labels, to_us(row["at"]), types_of(row["version"], workspace)
+    key = {} if row["role"] == LOADTEST else key_of(row, rule.key, types)
+    key = {name: text for name, text in key.items() if text is not None}
+    is_keyed = pl.lit(len(key) > 0 and len(key) == len(rule.key))
+    has_key = [pl.col(f"key.{name}") == text for name, text in key.items()]
+    in_reach = pl.col("event_at").is_between(at_us - rule.after_us, at_us + rule.before_us)
+    is_its = pl.all_horizontal(is_keyed, pl.col("prediction").is_null(), in_reach, *has_key)
+    labels = _labels(endpoint, LAST_US, workspace).filter((pl.col("prediction") == row["id"]) | is_its)
+    asked = pl.DataFrame()
+    if labels["prediction"].null_count():
+        reach_us = rule.before_us + rule.after_us
+        asked = alike(endpoint.name, key, at_us - reach_us, at_us + reach_us + 1, workspace).select(
+            "id", "at", _GROUP, *(f"key.{name}" for name in key)
         )
-        join = _Join(endpoint, alone, _labels(endpoint, LAST_US, workspace))
-    own = join.pairs().filter(prediction=row["id"])
-    chosen = counting(own, join.endpoint.labels)["id"].implode()
+    own = pairs(asked, labels, rule).filter(prediction=row["id"])
+    chosen = counting(own, rule)["id"].implode()
     told = own.with_columns(pl.col(_INSTANTS).cast(_AT), counts=pl.col("id").is_in(chosen)).drop("prediction")
     return told.sort("counts", "known_at", "id", descending=True).to_dicts()
 
