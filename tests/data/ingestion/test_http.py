@@ -151,6 +151,34 @@ def test_pages_that_were_read_are_not_asked_for_again(server: Api) -> None:
     assert [asked.params["page"] for asked in server.asked] == ["1", "2", "2", "3", "3", "4"]
 
 
+@pytest.mark.parametrize("since", ["day", ""])
+def test_records_below_the_cursor_are_left_out_and_counted(server: Api, since: str) -> None:
+    """Of an API that looks at the day alone, or at nothing."""
+    there = [{"at": f"2013-01-0{day}T{hour}", "id": f"{day}-{hour}"} for day in (1, 2) for hour in (10, 11)]
+    server.answer = lambda asked: Answer(
+        [each for each in there if not since or each["at"][:10] >= asked.params.get("since", "")[:10]]
+    )
+    source = Http(f"{server.url}/flights", cursor="at", since="since")
+    assert ingest(source, to="flights").rows == 4
+    there.append({"at": "2013-01-02T12", "id": "2-12"})
+    done = ingest(source, to="flights")
+    assert (done.rows, len(done.warnings)) == (1, 1)
+    left = "1 record" if since else "3 records"
+    assert f"gave {left} whose `at` is below `2013-01-02T11`" in done.warnings[0]
+    assert dataset("flights").to_polars()["id"].to_list() == [each["id"] for each in there]
+
+
+def test_an_upsert_takes_a_record_that_changed_back(server: Api) -> None:
+    record = {"id": 1, "at": "2013-01-01", "v": "old"}
+    server.answer = lambda _: Answer([dict(record)])
+    source = Http(f"{server.url}/flights", cursor="at", since="since")
+    for value in ("old", "new", "old"):
+        record["v"] = value
+        version = ingest(source, to="flights", mode="upsert", key="id").version
+        assert dataset("flights").to_polars()["v"].to_list() == [value]
+    assert ingest(source, to="flights", mode="upsert", key="id").version == version
+
+
 def test_equal_records_are_as_many_as_were_given(server: Api) -> None:
     there = [{"at": "2013-01-01"}] * 5
     server.answer = lambda asked: Answer([each for each in there if each["at"] >= asked.params.get("since", "")])

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from mainspring.data import check, dataset, get_dataset_version
+from mainspring.data.differences import TableDiff
 from mainspring.data.ingestion import Ingested, ingest
 from mainspring.data.ingestion.source import IngestMode
 from mainspring.errors import InvalidError
@@ -56,6 +57,7 @@ def test_a_new_column_is_taken_as_its_refusal_says(raw: Path, write: Write, mode
     first, newest = get_dataset_version("t/1"), dataset("t").latest()
     assert first.to_polars().rows() == [(1, 10)]
     difference = first.diff(newest, key="id")
+    assert isinstance(difference, TableDiff)
     assert ([each.name for each in difference.schema], difference.added, difference.changed) == (["x"], 1, 0)
     write(raw / "3", NEW.with_columns(id=pl.lit(3)))
     assert (ingested(raw, mode).widened, rows()[2]) == ({}, (3, 20, "a"))

@@ -25,7 +25,15 @@ from mainspring.data.ingestion.paging import LinkHeader, NextLink, Offset, Page,
 from mainspring.data.ingestion.parameters import Pairs, SourceSecrets, telling
 from mainspring.data.ingestion.records import frame_of
 from mainspring.data.ingestion.source import Batch, Interrupted, Reading, State, behind_cursor
-from mainspring.errors import InvalidError, MissingExtraError, NotFoundError, StorageError, UnavailableError, shorten
+from mainspring.errors import (
+    InvalidError,
+    MissingExtraError,
+    NotFoundError,
+    StorageError,
+    UnavailableError,
+    counted,
+    shorten,
+)
 from mainspring.secrets import redact, resolve
 
 try:
@@ -43,7 +51,8 @@ class Http(msgspec.Struct, frozen=True):
 
     `headers`, `params` and `token` (sent as `Authorization: Bearer`) may hold secret references. With `cursor`, a column that
     only grows, the parameter `since` of the first request says its greatest value so far; rows at that value which the API
-    gives once more are left out. 408, 425, 429 and 5xx are tried again, after what `Retry-After` asks for.
+    gives once more are left out, and so are those below it, which are counted; an upsert takes both. 408, 425, 429 and 5xx
+    are tried again, after what `Retry-After` asks for.
     """
 
     url: str
@@ -67,7 +76,7 @@ class Http(msgspec.Struct, frozen=True):
             raise InvalidError("cursor", self.cursor, "said together with `since`, the parameter that takes its value")
         if self.cursor:
             state = behind_cursor(state, self.cursor, self._origin, reading.mode)
-        seen = _Seen.of(state)
+        seen = _Seen.of(state, is_again=reading.mode == "upsert")
         secrets = SourceSecrets([self.token, *self.headers.values(), *(str(value) for _, value in self._given)])
         page = self._page(state, reading, secrets)
         told = False
@@ -80,8 +89,16 @@ class Http(msgspec.Struct, frozen=True):
                 yield Batch(
                     frame=frame, state=self._behind(seen, following, secrets), origin=self._origin,
                     size_bytes=answer.size_bytes, sparse=True, sources=() if told else (source_of_address(self._address),),
+                    warning=self._told_of_old(seen) if following is None else "",
                 )  # fmt: skip
                 told, page = True, following
+
+    def _told_of_old(self, seen: _Seen) -> str:
+        """How many records have a value of the cursor that is behind us."""
+        if not seen.old:
+            return ""
+        told = f"{self._origin} gave {counted(seen.old, 'record')} whose `{self.cursor}` is below `{seen.start}`"
+        return f"{told}, from which on it was asked: left out as taken before. mode='upsert' with a key takes them."
 
     def _page(self, state: State | None, reading: Reading, secrets: SourceSecrets) -> Page | None:
         """The page to go on with; None if all were read."""
@@ -228,19 +245,26 @@ class _Answer:
 
 class _Seen:
     """The greatest value of the cursor: `start` when the reading began, `high` so far, and how many records of each digest
-    have it. `known` are those at `start` that the API may give once more.
+    have it. `known` are those at `start` that the API may give once more, `old` counts those that it gives below. A reading
+    that takes what was taken before `is_again`.
     """
 
-    def __init__(self, start: Any, known: dict[str, int], high: Any, taken: dict[str, int]) -> None:
+    def __init__(
+        self, start: Any, known: dict[str, int], high: Any, taken: dict[str, int], *, is_again: bool = False
+    ) -> None:
         self.start, self.known, self.high, self.taken = start, Counter(known), high, Counter(taken)
+        self.is_again, self.old = is_again, 0
 
     @classmethod
-    def of(cls, state: State | None) -> _Seen:
+    def of(cls, state: State | None, *, is_again: bool) -> _Seen:
         """From its JSON. Behind the last page the next reading starts from what was the greatest."""
         found = state or {}
         if not found.get("page"):
-            found = {**found, "start": found.get("high"), "known": found.get("taken", {})}
-        return cls(found.get("start"), found.get("known", {}), found.get("high"), found.get("taken", {}))
+            taken = {} if is_again else found.get("taken", {})
+            found = {**found, "start": found.get("high"), "known": taken, "taken": taken}
+        return cls(
+            found.get("start"), found.get("known", {}), found.get("high"), found.get("taken", {}), is_again=is_again
+        )
 
     def new(self, records: list[dict[str, Any]], cursor: str, origin: str) -> list[int]:
         """The places of the records that were not taken by a reading before; the greatest value moves with them."""
@@ -255,6 +279,9 @@ class _Seen:
             raise InvalidError(f"{origin}, column `{cursor}`", value, f"of one kind with `{self.high}`, seen before")
         if self.high is None or value > self.high:
             self.high, self.taken = value, Counter()
+        if self.start is not None and value < self.start and not self.is_again:
+            self.old += 1
+            return False
         if value not in (self.high, self.start):
             return True
         digest = blake3(msgspec.json.encode(record, order="sorted")).hexdigest()[:32]

@@ -33,6 +33,11 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _TABLE = """
 SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = to_regclass(%s)
 """
+_KEY = """
+SELECT attname FROM pg_index JOIN pg_class ON pg_class.oid = indrelid
+JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY(indkey)
+WHERE indrelid = to_regclass(%s) AND indisprimary AND (relkind = 'p' OR NOT relhassubclass)
+"""
 # Arrays of types that a database has of its own: their elements, and the type that is behind a domain.
 _ARRAYS = """
 WITH RECURSIVE behind AS (
@@ -85,6 +90,12 @@ class Driver:
         with self._connected() as connection:
             ((plan,),) = connection.execute(f"EXPLAIN (FORMAT JSON) {sql}", params or None).fetchall()
         return int((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]["Plan Rows"])
+
+    def is_key(self, table: str, column: str) -> bool:
+        """As the server says; of a table that others inherit from, whose rows its key doesn't bind, none is."""
+        with self._connected() as connection:
+            name = ".".join(map(self.quoted, table.split(".")))
+            return connection.execute(_KEY, (name,)).fetchall() == [(column,)]
 
     @contextmanager
     def query(self, sql: str, params: tuple[Any, ...]) -> Iterator[_Answer]:

@@ -26,7 +26,7 @@ from blake3 import blake3
 from mainspring.data._sources import source_of_address
 from mainspring.data.ingestion.columns import Column, Value
 from mainspring.data.ingestion.conversion import Naming
-from mainspring.data.ingestion.source import Batch, Reading, State, behind_cursor
+from mainspring.data.ingestion.source import Batch, IngestMode, Reading, State, behind_cursor
 from mainspring.errors import InvalidError, close_names, counted, listed
 
 if TYPE_CHECKING:
@@ -83,6 +83,10 @@ class SqlDriver(Protocol):
         """About how many rows a query will give; None if only running it would tell."""
         ...
 
+    def is_key(self, table: str, column: str) -> bool:
+        """Whether a column alone is the table's primary key."""
+        ...
+
     def query(self, sql: str, params: tuple[Value, ...]) -> AbstractContextManager[Answer]:
         """Run a query in a transaction that only reads."""
         ...
@@ -118,7 +122,7 @@ class Sql(msgspec.Struct, frozen=True):
         driver = self._driver()
         state = behind_cursor(state, self.cursor, self._origin, reading.mode) if self.cursor else None
         last = _Last.of(state) if state and "last" in state else None
-        return driver.expected(*self._statement(driver, last), is_table=bool(self.table))
+        return driver.expected(*self._statement(driver, last, reading.mode), is_table=bool(self.table))
 
     def batches(self, state: State | None, reading: Reading) -> Iterator[Batch]:
         """The rows behind the last value of the cursor; all of them if there is no cursor."""
@@ -127,7 +131,9 @@ class Sql(msgspec.Struct, frozen=True):
         driver = self._driver()
         state = behind_cursor(state, self.cursor, self._origin, reading.mode) if self.cursor else None
         last = _Last.of(state) if state and "last" in state else None
-        sql, params = self._statement(driver, last)
+        if last and reading.mode == "upsert":  # a row may have changed back to what it was when it was taken
+            last.taken.clear()
+        sql, params = self._statement(driver, last, reading.mode)
         warning = self._told_of_nulls(driver) if last else ""
         with driver.query(sql, params) as answer:
             if self.cursor and self.cursor not in answer.columns:
@@ -148,7 +154,7 @@ class Sql(msgspec.Struct, frozen=True):
             fetched = len(rows)
             size_bytes = sum(map(_size, rows[:100])) * len(rows) // min(len(rows), 100)
             if self.cursor:
-                rows, last = self._new(rows, place, last, taken, same)
+                rows, last = self._new(rows, answer.columns, last, taken, same)
             named = partial(self._named, rows, place, first)
             state = last.state(self.cursor) if last and not is_whole else None
             yield Batch(
@@ -181,9 +187,15 @@ class Sql(msgspec.Struct, frozen=True):
         return _Equality(answer, f"SELECT x = {driver.mark} FROM ({found}) AS of_cursor")
 
     def _new(
-        self, rows: list[tuple[Value, ...]], place: int, last: _Last | None, taken: Counter[str], same: _Equality
+        self,
+        rows: list[tuple[Value, ...]],
+        columns: list[str],
+        last: _Last | None,
+        taken: Counter[str],
+        same: _Equality,
     ) -> tuple[list[tuple[Value, ...]], _Last]:
         """The rows that were not taken before, and the last value behind them; what is met of `taken` goes from it."""
+        place = columns.index(self.cursor)
         values = [row[place] for row in rows]
         if any(value is None for value in values):
             raise InvalidError(f"{self._origin}, column `{self.cursor}`", None, "a cursor without nulls")
@@ -192,7 +204,7 @@ class Sql(msgspec.Struct, frozen=True):
         kept, fresh = [], Counter[str]()
         for number, row in enumerate(rows):
             is_met, ends = number < known, number >= ending
-            digest = _digest(row) if is_met or ends else ""
+            digest = _digest(columns, row) if is_met or ends else ""
             if is_met and taken[digest]:
                 taken[digest] -= 1
                 continue
@@ -219,7 +231,7 @@ class Sql(msgspec.Struct, frozen=True):
             columns.append(Column(name, [row[number] for row in rows], told, named).series(wanted))
         return pl.DataFrame(columns)
 
-    def _statement(self, driver: SqlDriver, last: _Last | None) -> tuple[str, tuple[Value, ...]]:
+    def _statement(self, driver: SqlDriver, last: _Last | None, mode: IngestMode) -> tuple[str, tuple[Value, ...]]:
         inner = self._inner(driver)
         if not self.cursor:
             return f"SELECT * FROM {inner}", ()
@@ -227,7 +239,9 @@ class Sql(msgspec.Struct, frozen=True):
         if last is None:
             return f"SELECT * FROM {inner} ORDER BY {column}", ()
         inner = inner.replace("%", "%%") if driver.mark == "%s" else inner
-        return f"SELECT * FROM {inner} WHERE {column} >= {driver.mark} ORDER BY {column}", (last.value,)
+        is_behind = mode == "append" and self.table and driver.is_key(self.table, self.cursor)
+        sign = ">" if is_behind else ">="
+        return f"SELECT * FROM {inner} WHERE {column} {sign} {driver.mark} ORDER BY {column}", (last.value,)
 
     def _inner(self, driver: SqlDriver) -> str:
         """The table, or the query as one."""
@@ -307,8 +321,16 @@ class _Last(msgspec.Struct, frozen=True):
         return {"cursor": cursor, "last": last, "kind": kind, "taken": dict(self.taken)}
 
 
-def _digest(row: tuple[Value, ...]) -> str:
-    return blake3(repr(row).encode()).hexdigest()[:32]
+def _digest(columns: list[str], row: tuple[Value, ...]) -> str:
+    """Of what a row says: it is as before where its numbers have another type, or a column without a value was added."""
+    said = sorted((name, _plain(value)) for name, value in zip(columns, row, strict=True) if value is not None)
+    return blake3(repr(said).encode()).hexdigest()[:32]
+
+
+def _plain(value: Value) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not math.isfinite(value):
+        return repr(value)
+    return "{}/{}".format(*value.as_integer_ratio())
 
 
 def _size(row: tuple[Value, ...]) -> int:

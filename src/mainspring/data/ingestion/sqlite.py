@@ -17,6 +17,7 @@ from mainspring.data.ingestion.sql import Located
 from mainspring.errors import InvalidError, NotFoundError, StorageError, UnavailableError
 
 _TABLE = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name = ? COLLATE NOCASE"
+_KEY = "SELECT name FROM pragma_table_info(?) WHERE pk > 0"
 _FOR_ANOTHER = ("locked", "busy")
 # What SQLite keeps in columns declared so, whatever else it lets in; other declared types are inferred from values.
 _AFFINITIES = (
@@ -59,6 +60,11 @@ class Driver:
             return None
         with self.query(f"SELECT COUNT(*) FROM ({sql})", params) as answer:
             return int(answer.fetch(1)[0][0])
+
+    def is_key(self, table: str, column: str) -> bool:
+        """As the table was created."""
+        with self.query(_KEY, (table.rpartition(".")[2],)) as answer:
+            return answer.fetch(2) == [(column,)]
 
     @contextmanager
     def query(self, sql: str, params: tuple[Any, ...]) -> Iterator[_Answer]:
