@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mainspring.errors import StepError
+from mainspring.ledger import current_scope
 from mainspring.pipelines.progress import Listener
 from mainspring.pipelines.task import Task
 from mainspring.runs import Metrics, RunStore
@@ -102,6 +103,10 @@ def test_points_are_kept_however_an_attempt_ends(lab: Lab, counter: str, runner:
     assert [metrics.latest_values(each.id) for each in tries] == [{"tries": n} for n in (1.0, 2.0, 3.0)]
     inner = sorted((run for run in runs.list() if run.kind == "script"), key=lambda run: run.name)
     assert [metrics.latest_values(each.series) for each in inner] == [{"n": n} for n in (1.0, 2.0, 3.0)]
+    assert [(each.name, each.state) for each in inner] == [
+        ("inner 1", "failed"), ("inner 2", "failed"), ("inner 3", "succeeded")
+    ]  # fmt: skip
+    assert current_scope() is None
 
 
 def test_a_run_that_fails_raises_from_the_pipelines_own_run(lab: Lab) -> None:

@@ -7,9 +7,11 @@ own, so an open run is also found from a context that never saw it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
+
+from mainspring.errors import MainspringError
 
 
 class Scope:
@@ -123,12 +125,24 @@ def within_task(
 ) -> Iterator[None]:
     """Record the block's work as that task's, or as a repetition of another's; `log` takes in what is logged in it.
 
-    `key` and `earlier` are those of the scope.
+    `key` and `earlier` are those of the scope. Runs that the task opens and leaves open end with it, by the exception that ends
+    it, if one does.
     """
     scope = Scope(task_id, log, task=task_id, key=key, earlier=earlier)
     scope_token, replay_token = _scope.set(scope), _replay.set(replay)
     try:
-        yield
+        try:
+            yield
+        except BaseException as error:
+            with suppress(MainspringError):  # why the task failed is what is told
+                _end_left(task_id, error)
+            raise
+        _end_left(task_id, None)
     finally:
         _replay.reset(replay_token)
         _scope.reset(scope_token)
+
+
+def _end_left(task_id: str, error: BaseException | None) -> None:
+    for scope in [each for each in reversed(_open) if each.task == task_id]:
+        scope.log.end_by(error)

@@ -44,7 +44,7 @@ class ActiveRun(RunLog):
     """A run that a script or notebook keeps open. Use as a context manager, or call `end()`.
 
     Several may be open; the one opened last is active, and they may end in any order. One that is still open when its
-    process exits ends then: failed if by an uncaught exception, else succeeded.
+    process exits ends then: failed if by an uncaught exception, else succeeded; one that a step opened, with the step.
     """
 
     def __init__(self, workspace: Workspace, run: Run, sources: dict[str, bytes]) -> None:
@@ -157,7 +157,7 @@ class ActiveRun(RunLog):
         """End a run that could not begin, as it was before if it was resumed."""
         self._forget()
         if before.ended_at is None:
-            self._end_by(error)
+            self.end_by(error)
         else:
             self.end(before.state, before.error)
 
@@ -169,9 +169,10 @@ class ActiveRun(RunLog):
             return
         error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)  # set by an uncaught one
         with suppress(MainspringError):  # the workspace may be closed or gone; then the run shows as interrupted
-            self._end_by(error)
+            self.end_by(error)
 
-    def _end_by(self, error: BaseException | None) -> None:
+    def end_by(self, error: BaseException | None) -> None:
+        """End as by that exception, or by none; raises as `end`."""
         if error is None or (isinstance(error, SystemExit) and not error.code):
             self.end()
         else:
@@ -191,7 +192,7 @@ class ActiveRun(RunLog):
             import traceback
 
             self._printed.add("".join(traceback.format_exception(kind, error, trace)))
-        self._end_by(error)
+        self.end_by(error)
 
     def __repr__(self) -> str:
         return f"<run {self.name} {self.id[:12]} {'ended' if self._ended else 'running'}>"
