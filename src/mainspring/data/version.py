@@ -237,8 +237,9 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """
         self.expect("tree")
         found: Checkout = _home("trees.checkout").checkout(
-            current_workspace(), self.manifest, str(self), folder, force=force, paths=paths, progress=progress
-        )
+            current_workspace(), self.dataset, self.manifest, str(self), folder, force=force, paths=paths,
+            progress=progress,
+        )  # fmt: skip
         return found
 
     def _tree(self) -> Any:

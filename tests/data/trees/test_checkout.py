@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,41 @@ def test_the_executable_bit_follows(workspace: Workspace, tmp_path: Path) -> Non
         version.checkout(out)
         assert os.access(out / "a", os.X_OK) == wanted
         assert tree_status(out, version).is_clean
+
+
+def test_a_link_that_was_added_is_a_versions(workspace: Workspace, tmp_path: Path) -> None:
+    place = content(tmp_path / "x", {"a": b"a", "b": b"b"})
+    (place / "current").symlink_to("a")
+    first = dataset("cards").add(place)
+    (place / "current").unlink()
+    (place / "current").symlink_to("b")
+    (place / "later").symlink_to("b")
+    second = dataset("cards").add(place)
+    done = first.checkout(place)
+    assert (done.written, done.removed, os.readlink(place / "current")) == (("current",), ("later",), "a")
+    second.checkout(place)
+    (place / "current").unlink()
+    (place / "current").symlink_to("later")
+    with pytest.raises(NotAllowedError, match="`current` would be lost"):
+        first.checkout(place)
+
+
+def test_a_folder_that_is_a_version_is_replaced_without_an_index(workspace: Workspace, tmp_path: Path) -> None:
+    place = content(tmp_path / "x", {"a": b"1", "b": b"2"})
+    (place / "link").symlink_to("a")
+    first = dataset("cards").add(place)
+    rewrite(place / "a", b"3")
+    (place / "c").write_bytes(b"4")
+    second = dataset("cards").add(place)
+    shutil.rmtree(workspace.cache)
+    done = first.checkout(place)
+    assert (done.written, done.removed, tree_of(place)["a"]) == (("a",), ("c",), b"1")
+    moved = place.rename(tmp_path / "moved")
+    assert second.checkout(moved).written == ("a", "c")
+    shutil.rmtree(workspace.cache)
+    rewrite(moved / "a", b"5")
+    with pytest.raises(NotAllowedError, match="`a` would be lost"):
+        first.checkout(moved)
 
 
 def test_no_write_goes_through_a_link_in_the_folder(workspace: Workspace, tmp_path: Path) -> None:

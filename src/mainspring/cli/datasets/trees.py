@@ -191,7 +191,7 @@ def _restored(file: Path, force: bool, paths: tuple[str, ...], progress: Progres
     target = pointed(file).absolute()
     only = target.name if pointer.kind == "file" else ""
     done = write_out(
-        current_workspace(), version.manifest, str(version), target.parent if only else target, force=force,
+        current_workspace(), version.dataset, version.manifest, str(version), target.parent if only else target, force=force,
         paths=paths or None, prefix=pointer.into, only=only, progress=progress,
     )  # fmt: skip
     return str(version), done

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from mainspring.data._store import DatasetStore
 from mainspring.data.damage import UNREADABLE
 from mainspring.data.files import Checkout, Progress
 from mainspring.data.trees.copies import WorkingCopy
@@ -38,7 +39,7 @@ class _Plan:
 
 
 def checkout(
-    workspace: Workspace, manifest: str, subject: str, folder: str | Path, *, force: bool = False,
+    workspace: Workspace, dataset: str, manifest: str, subject: str, folder: str | Path, *, force: bool = False,
     paths: Iterable[str] | None = None, prefix: str = "", only: str = "", progress: Progress | None = None,
 ) -> Checkout:  # fmt: skip
     """Write a version, or a folder of it (`prefix`), or one file of it (`only`); see `DatasetVersion.checkout`."""
@@ -47,7 +48,7 @@ def checkout(
         wanted = below(reader.entries, prefix, only)
         chosen = wanted if paths is None else _chosen(wanted, paths, subject)
         copy = WorkingCopy(workspace, place)
-        former = below(_pending(workspace, copy), prefix, only)
+        former = below(_pending(workspace, copy), prefix, only) or _before_the_index(copy, dataset, prefix, only)
         plan = _planned(copy, wanted, chosen, former, force=force, is_whole=paths is None)
         if plan.conflicts:
             copy.save()
@@ -82,6 +83,22 @@ def _pending(workspace: Workspace, copy: WorkingCopy) -> Entries:
     if copy.index.pending:
         with suppress(StorageError):
             return read_listing(workspace.blobs, copy.index.pending).entries
+    return {}
+
+
+def _before_the_index(copy: WorkingCopy, dataset: str, prefix: str, only: str) -> Entries:
+    """The files of the newest version that is exactly what is here, where no index says what was placed.
+
+    The index is lost with the cache, and where a project is moved.
+    """
+    if not copy.found or any(seen.placed for seen in copy.index.files.values()):
+        return {}
+    for version in DatasetStore(copy.workspace.database).versions(dataset):
+        if prefix or only or version.files == len(copy.found):
+            with suppress(StorageError, NotFoundError):
+                entries = below(read_listing(copy.workspace.blobs, version.manifest).entries, prefix, only)
+                if copy.is_exactly(entries):
+                    return entries
     return {}
 
 

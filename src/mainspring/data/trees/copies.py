@@ -58,6 +58,13 @@ class WorkingCopy:
             return False
         return self.digest(path) == entry.digest
 
+    def is_exactly(self, entries: Entries) -> bool:
+        """Whether these files and no others are here."""
+        return self.found.keys() == entries.keys() and all(
+            self.holds(path, entry) and (entry.form == LINK or self.found[path].executable == entry.executable)
+            for path, entry in entries.items()
+        )
+
     def is_placed(self, path: str, former: Entry | None) -> bool:
         """Whether what is here is what a version placed: the last one, or (`former`) one whose checkout was begun."""
         if former is not None and self.holds(path, former):
@@ -85,6 +92,7 @@ class WorkingCopy:
         """Say that a file that is here is a version's, with its executable bit."""
         stamp = self.found[path]
         if entry.form == LINK:
+            self.index.note(path, stamp, entry.digest, real_time_ns(), placed=entry.digest)
             return
         file = os.path.join(self.place.folder, path)
         if stamp.executable != entry.executable:

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from blake3 import blake3
+
 from mainspring.data._sources import name_of, source_of_file, source_of_folder
 from mainspring.data.damage import corrupt_blobs, tell_repaired
 from mainspring.data.files import Progress
@@ -18,6 +20,7 @@ from mainspring.data.trees.scan import Stamp, place_of, scan, unreadable
 from mainspring.data.version import DatasetVersion, Source
 from mainspring.errors import InvalidError
 from mainspring.ledger import is_replay
+from mainspring.store.stamps import real_time_ns
 from mainspring.workspace import Workspace
 
 
@@ -81,7 +84,7 @@ class StagedFiles:
             write_index(self._workspace.cache, self._place, self._new)
 
     def _taken(self, found: dict[str, Stamp]) -> dict[str, Entry]:
-        self._take_links([path for path, stamp in found.items() if stamp.is_link])
+        self._take_links({path: stamp for path, stamp in found.items() if stamp.is_link})
         unread: list[tuple[str, Stamp]] = []
         for path, stamp in found.items():
             if stamp.is_link:
@@ -112,10 +115,11 @@ class StagedFiles:
             self._progress(len(unread), done, total)
         return self._archiver.finish()
 
-    def _take_links(self, paths: list[str]) -> None:
+    def _take_links(self, found: dict[str, Stamp]) -> None:
         """Links first: one that leads out is refused before anything is read."""
-        for path in paths:
+        for path, stamp in found.items():
             file = os.path.join(self._place.folder, path)
+            read_at_ns = real_time_ns()
             try:
                 target = os.fsencode(os.readlink(file))
                 target.decode()
@@ -124,9 +128,12 @@ class StagedFiles:
             except UnicodeDecodeError as error:
                 raise InvalidError(file, repr(target), "a link to a name in UTF-8") from error
             self._archiver.add_link(self._prefix + path, target)
+            old = self._old.files.get(path)
+            placed = old.placed if old is not None else b""
+            self._new.note(path, stamp, blake3(target).digest(), read_at_ns, placed=placed)
         entries = self._archiver.entries.items()
         links = {path.removeprefix(self._prefix): entry for path, entry in entries if entry.form == LINK}
-        for path in paths:
+        for path in found:
             entry = links[path]
             if problem := link_problem(path, entry.target, links):
                 expected = "a link within the tree to a file or folder of it"
