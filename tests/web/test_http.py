@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import struct
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from typing import Any, NamedTuple
@@ -15,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from mainspring.web import Answer, Request
 from mainspring.web.http import Exchange
 from mainspring.web.server import serve_aside
 from tests.web.test_app import Echo
@@ -113,6 +116,51 @@ def test_a_client_that_closes_its_half_is_answered(place: Place) -> None:
         link.shutdown(socket.SHUT_WR)
         assert rest(link) == b""
     assert is_well(place)
+
+
+def test_what_was_asked_as_a_whole_is_answered_though_the_next_is_cut(place: Place) -> None:
+    one = HEAD + b"Content-Length: 3\r\n\r\n[%d]"
+    for cut in (HEAD, one[:-2], b"PO"):
+        with place.connect() as link:
+            link.sendall(one % 1 + one % 2 + cut)
+            link.shutdown(socket.SHUT_WR)
+            assert [each.endswith(b"[%d]" % number) for number, each in enumerate(answers(rest(link)), 1)] == [
+                True,
+                True,
+            ]
+
+
+class Late(Echo):
+    """Says what it was told when it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may = threading.Event()
+
+    async def respond(self, route: str, request: Request) -> Answer:
+        answer = await super().respond(route, request)
+        if request.path == "/echo/late":
+            await asyncio.to_thread(self.may.wait, 10)
+        return answer
+
+
+def test_a_client_that_leaves_with_requests_unanswered_leaves_no_word(caplog: pytest.LogCaptureFixture) -> None:
+    app = Late()
+    with serve_aside(app) as address:
+        url = urlsplit(address)
+        place = Place(url.hostname or "", url.port or 0)
+        one = HEAD.replace(b"/a", b"/late") + b"Content-Length: 3\r\n\r\n[1]"
+        for sent in (one + one[:-2], one * 3):
+            for is_reset in (False, True):
+                with place.connect() as link:
+                    link.sendall(sent)
+                    assert is_well(place)
+                    if is_reset:
+                        link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                assert is_well(place)
+        app.may.set()
+        assert is_well(place)
+    assert [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING] == []
 
 
 def test_idle_connections_hold_up_nobody(place: Place) -> None:

@@ -7,6 +7,7 @@ in one piece is written in one piece.
 from __future__ import annotations
 
 from asyncio import Transport
+from collections import deque
 from typing import Any
 
 import httptools
@@ -72,6 +73,7 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._running: RequestResponseCycle | None = None  # what was begun last
         self._is_head = True  # what comes next precedes a body
         self._is_offer = False  # the request that is being read offers another protocol
         self._fed = 0
@@ -95,11 +97,21 @@ class Connection(HttpToolsProtocol):
             self._refuse(431)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's signature; uvicorn's own answers nothing
-        """Keep a connection that its client has closed for writing until what it asked for is answered."""
-        if self.transport.is_closing() or not self._is_answering() or self.cycle.more_body:
+        """Keep a connection that its client has closed for writing until all that it asked for as a whole is answered."""
+        asked = [each for each in self._unanswered() if not each.more_body]
+        if self.transport.is_closing() or not asked:
+            self._leave()
             return False
+        self.pipeline = deque(
+            each for each in self.pipeline if not each[0].more_body
+        )  # the last, whose rest won't come
+        self.cycle = asked[-1]
         self.cycle.keep_alive = False
         return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
+        super().connection_lost(exc)
 
     def on_headers_complete(self) -> None:
         if self._is_long():
@@ -141,6 +153,22 @@ class Connection(HttpToolsProtocol):
             self._refuse(408)
         elif waited > silence_s:
             self.transport.close()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _unanswered(self) -> list[RequestResponseCycle]:
+        """What was asked and has no answer yet, in order: uvicorn itself knows only the last."""
+        begun = [self._running] if self._running is not None and not self._running.response_complete else []
+        return [*begun, *(cycle for cycle, _ in reversed(self.pipeline))]
+
+    def _leave(self) -> None:
+        """Write nothing more to a client that is gone, and begin nothing that it asked for."""
+        for each in self._unanswered():
+            each.disconnected = True
+            each.message_event.set()
+        self.pipeline.clear()
 
     def _parsed(self, data: bytes) -> bytes:
         """Parse what came; gives what is to be parsed next, as what follows an offer is the other protocol to the parser."""

@@ -137,8 +137,8 @@ def labels_of_row(row: dict[str, Any], workspace: Workspace) -> list[dict[str, A
     """
     endpoint = get_endpoint(row["endpoint"], workspace)
     rule, at_us, types = endpoint.labels, to_us(row["at"]), types_of(row["version"], workspace)
-    key = {} if row["role"] == LOADTEST else key_of(row, rule.key, types)
-    key = {name: text for name, text in key.items() if text is not None}
+    texts = {} if row["role"] == LOADTEST else key_of(row, rule.key, types)
+    key = {name: text for name, text in texts.items() if text is not None}
     is_keyed = pl.lit(len(key) > 0 and len(key) == len(rule.key))
     has_key = [pl.col(f"key.{name}") == text for name, text in key.items()]
     in_reach = pl.col("event_at").is_between(at_us - rule.after_us, at_us + rule.before_us)
