@@ -67,6 +67,14 @@ def test_a_row_alone_is_judged_as_in_a_table_of_any_batches() -> None:
     assert [each.failing for each in batches.results] == [0, 0]
 
 
+@pytest.mark.parametrize("made", [pl.col("l").list.filter(pl.element() / 3 < 0).list.len() == 0,
+                                  pl.col("l").list.filter(pl.element() < 0).list.sum() / 2 == 0])  # fmt: skip
+def test_a_check_of_some_items_of_lists_shows_the_rows_that_fail(made: pl.Expr) -> None:
+    frame = pl.DataFrame({"l": [[1.0, -2.0], [3.0]]})
+    (result,) = validate(frame, [check.expression("none below zero", made)]).results
+    assert (result.failing, result.examples) == (1, ({"l": "[1.0, -2.0]"},))
+
+
 def test_a_stored_report_is_split_with_its_table() -> None:
     read = msgspec.json.decode(msgspec.json.encode(validate(FLIGHTS, CHECKS)), type=Report)
     assert read.split(FLIGHTS)[1].height == 2

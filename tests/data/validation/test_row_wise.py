@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import warnings
@@ -17,7 +18,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mainspring.data.validation.evaluation import evaluated
+from mainspring.data.validation.evaluation import evaluated, in_any_parts, parsed
 from mainspring.data.validation.expressions import expect_plain, formula, is_row_wise, serialised, shows_codes
 from mainspring.errors import InvalidError
 
@@ -345,3 +346,88 @@ def test_the_number_of_rows_is_not_a_column_of_that_name() -> None:
             == pl.DataFrame({"Len": [7, 8, 9]}).select(expression).item()
         )
     assert FRAME.rename({"a": "Len"}).select(formula('"Len" + 1')).to_series().to_list() == [2, 3, 4, 3, None]
+
+
+def structs() -> Iterator[pl.Expr]:
+    """Fields whose names are those of other columns, and what is made of them; and lists of which some items are left."""
+    for one, other in product(
+        (c("a") / 3, c("a") / c("b"), (c("b") - 1.5) / 0.7), (c("b") / 7, c("i") / 7, c("a").abs() ** 0.3)
+    ):
+        for made in (pl.struct(a=one, b=other), pl.struct(b=one, a=other), pl.struct(one.alias("r"), other.alias("a"))):
+            yield from (made, made.struct.field("a"), made.struct.json_encode(), made.struct.rename_fields(["p", "q"]))
+            yield from (made.struct.with_fields(z=pl.field("a") / 3), pl.concat_list(made), pl.struct(x=made, a=one))
+        yield c("s").struct.with_fields(z=pl.field("b") / 3, b=pl.field("a") * one)
+    item = pl.element()
+    for kept in (
+        c("l").list.filter(item / 3 > 1),
+        c("l").list.filter((item > 0) & item.is_not_null()),
+        c("l").list.filter(item < 0),
+    ):
+        yield from (
+            kept,
+            kept.list.sum(),
+            kept.list.mean() / 3,
+            kept.list.len() / 7,
+            kept / 3,
+            kept.list.eval(item / 0.7),
+        )
+
+
+def is_near(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return abs(one - other) <= math.ulp(other)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return list(one) == list(other) and all(map(is_near, one.values(), other.values()))
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(is_near, one, other))
+    return bool(one == other)
+
+
+def test_fields_and_items_are_those_that_polars_gives() -> None:
+    draw = Random(6)
+
+    def number() -> float | None:
+        return draw.choice((draw.gauss(0, 9), draw.gauss(0, 9), None))
+
+    frame = pl.DataFrame({
+        "a": [number() for _ in range(9)], "b": [draw.gauss(0, 9) for _ in range(9)], "i": range(1, 10),
+        "s": [{"a": draw.gauss(0, 9), "b": draw.gauss(0, 9)} for _ in range(9)],
+        "l": [[number() for _ in range(draw.randrange(5))] for _ in range(8)] + [None],
+    }, schema_overrides={"l": pl.List(pl.Float64)})  # fmt: skip
+    for made in structs():
+        text, plain = serialised(made), frame.select(x=made)
+        assert is_row_wise(made), str(made)
+        found = evaluated(frame, {"x": text})
+        assert (found.schema, is_near(found["x"].to_list(), plain["x"].to_list())) == (plain.schema, True), str(made)
+        assert frame.lazy().select(x=in_any_parts(text)).collect()["x"].to_list() == found["x"].to_list(), str(made)
+        alone = [evaluated(frame[at : at + 1], {"x": text})["x"].to_list() for at in range(9)]
+        assert repr([value for (value,) in alone]) == repr(found["x"].to_list()), str(made)
+
+
+def test_a_column_without_a_name_is_one_beside_the_items_of_lists() -> None:
+    frame = pl.DataFrame({"": [0.7, 5.5], "l": [[1.0, -1.0], [2.0]]})
+    kept = c("l").list.filter(pl.element() > 0).list.len()
+    for made, columns in ((c("") / 3 + kept, ("", "l")), (kept, ("l",))):
+        assert parsed(serialised(made)).columns == columns
+        assert evaluated(frame, {"x": serialised(made)})["x"].to_list() == frame.select(made).to_series().to_list()
+
+
+@pytest.mark.parametrize("dtype", [pl.Float16, pl.Float32, pl.Float64])
+def test_sums_of_lists_of_any_floats_hang_on_no_other_list(dtype: type[pl.DataType]) -> None:
+    draw = Random(2)
+    rows = [[draw.gauss(0, 1) for _ in range(8)] for _ in range(60)]
+    whole = pl.DataFrame({"l": [*rows, [1.0, None], None, []]}, schema={"l": pl.List(dtype)})
+    lists = c("l")
+    for made in (
+        lists.list.sum(),
+        lists.list.mean(),
+        lists.list.eval(pl.element() ** 2).list.sum(),
+        (lists / 3).list.sum(),
+    ):
+        text = serialised(made)
+        found = evaluated(whole, {"x": text})["x"]
+        assert (found.dtype, found[61]) == (dtype, None)
+        assert repr(found.to_list()[:60]) == repr(evaluated(whole[:60], {"x": text})["x"].to_list())
+        assert repr(found.to_list()) == repr(
+            [evaluated(whole[at : at + 1], {"x": text})["x"].item() for at in range(63)]
+        )

@@ -48,7 +48,8 @@ def scored() -> FeatureView:
     return FeatureView(
         "scored", entity=Entity("u", {"u": int}), source="users", event_time="at",
         features=["x", ((c("x") - 12.34) / 5.67).alias("z"), (c("x").abs() ** c("p")).alias("power"), squares.alias("norm"),
-                  (c("tags") / 7).alias("sevenths"), c("emb").arr.sum().alias("total")],
+                  (c("tags") / 7).alias("sevenths"), c("tags").list.filter(pl.element() > 0).list.sum().alias("positive"),
+                  pl.struct(p=c("x") / c("p"), x=c("p") / 3).alias("pair"), c("emb").arr.sum().alias("total")],
     )  # fmt: skip
 
 
@@ -158,7 +159,8 @@ def test_what_is_computed_of_a_row_hangs_on_no_other(workspace: Workspace) -> No
     view = scored()
     asked = OnDemandView(
         "asked", request={"amt": "f64"}, inputs=[view["x"]],
-        features={"third": c("amt") / 3, "part": c("amt") / c("x"), "grown": c("amt").abs() ** c("x").sin(), "one": pl.lit(1)},
+        features={"third": c("amt") / 3, "part": c("amt") / c("x"), "grown": c("amt").abs() ** c("x").sin(), "one": pl.lit(1),
+                  "kept": pl.concat_list("amt", "x").list.filter(pl.element() > 0).list.len() / 7},
     )  # fmt: skip
     apply(FeatureService("all", [view, asked]))
     materialize("scored")

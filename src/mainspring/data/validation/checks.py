@@ -173,6 +173,8 @@ class check:  # noqa: N801  # read as `check.not_null("dep_time")`
     def expression(name: str, formula: str | pl.Expr, *, severity: Severity = "stop") -> Check:
         """An expression is true, or null, in every row: SQL (`"arrived > departed"`) or Polars.
 
+        One of a single value (`"avg(delay) < 60"`) is of the whole table, so that it can't set rows apart.
+
         Raises:
             InvalidError: it is no expression, or calls a function of Python or of a plugin, which no record can hold.
         """

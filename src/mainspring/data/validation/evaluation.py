@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from mainspring.data.validation.expressions import formula, is_row_wise
+from mainspring.data.validation.expressions import columns_of, formula, is_row_wise
 from mainspring.data.validation.stable import hangs_on_height, of_tree, stable, tree_of
 
 _OF_ITEMS = ("List", "Array", "Eval", "RepeatBy", "Range", "Spaces")  # in the names of what makes, or looks into, lists
@@ -53,7 +53,7 @@ def parsed(text: str) -> Formula:
     if not is_row_wise(expression):
         return Formula(expression, is_row_wise=False, columns=(), is_of_items=False, hangs_on_height=False)
     is_of_items = any(word in expression.meta.serialize(format="json") for word in _OF_ITEMS)
-    columns = tuple(dict.fromkeys(expression.meta.root_names()))
+    columns = columns_of(expression)
     hangs = bool(columns) and hangs_on_height(tree_of(expression))
     return Formula(expression, is_row_wise=True, columns=columns, is_of_items=is_of_items, hangs_on_height=hangs)
 
@@ -91,7 +91,7 @@ def evaluated(frame: pl.DataFrame, formulas: Mapping[str, str]) -> pl.DataFrame:
 
 def twice(frame: pl.DataFrame) -> pl.DataFrame:
     """The rows, and then once more, in columns with which Polars reckons as with those of a table."""
-    return pl.DataFrame([each.append(each).rechunk() for each in frame.get_columns()])
+    return pl.DataFrame({each.name: each.append(each).rechunk() for each in frame.get_columns()})
 
 
 def in_any_parts(text: str) -> pl.Expr:
@@ -104,7 +104,7 @@ def in_any_parts(text: str) -> pl.Expr:
         return known.expression
 
     def of_batch(given: Sequence[pl.Series]) -> pl.Series:
-        columns = (series.alias(name) for name, series in zip(known.columns, given, strict=True))
+        columns = dict(zip(known.columns, given, strict=True))
         return evaluated(pl.DataFrame(columns), {"": text}).to_series()
 
     dtype = pl.dtype_of(known.expression)
@@ -128,6 +128,6 @@ def _of_kind(
     if is_twice is None:
         return frame.with_columns(kind.values()).select(list(kind))
     # Made anew of series: a column that is one value, repeated, Polars keeps as that value and reckons with it so.
-    given, height = pl.DataFrame([frame.get_column(name).rechunk() for name in needed]), frame.height
+    given, height = pl.DataFrame({name: frame.get_column(name).rechunk() for name in needed}), frame.height
     found = (twice(given) if is_twice else given).select(kind.values())
     return found if found.height == height else found.head(height)

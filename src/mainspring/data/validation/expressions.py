@@ -125,6 +125,30 @@ def formula(text: str) -> pl.Expr:
     return expression_of(text) if is_serialised(text) else pl.sql_expr(text)
 
 
+def columns_of(expression: pl.Expr) -> tuple[str, ...]:
+    """The columns that an expression names, each once. What `list.filter` calls "" are the items of a list.
+
+    >>> import polars as pl
+    >>> columns_of(pl.col("l").list.filter(pl.element() > 0).list.len() / pl.col("n"))
+    ('l', 'n')
+    """
+    names = dict.fromkeys(expression.meta.root_names())
+    if "" in names and not _names_nothing(msgspec.msgpack.decode(expression.meta.serialize(format="binary"))):
+        del names[""]
+    return tuple(names)
+
+
+def _names_nothing(node: Any) -> bool:
+    """Whether a column that is called "" is named outside of what is evaluated in lists."""
+    if isinstance(node, list):
+        return any(map(_names_nothing, node))
+    if not isinstance(node, dict) or "Literal" in node:
+        return False
+    if _has(node, "Eval"):
+        return _names_nothing(node["Eval"]["expr"])
+    return node == {"Column": ""} or any(map(_names_nothing, node.values()))
+
+
 def _tree(text: str) -> Any:
     if text.startswith(_BINARY):
         return msgspec.msgpack.decode(b64decode(text.removeprefix(_BINARY), validate=True))

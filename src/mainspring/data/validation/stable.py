@@ -15,6 +15,7 @@ import polars as pl
 
 _SUMS = {("ListExpr", "Sum"), ("ListExpr", "Mean"), ("ArrayExpr", "Sum"), ("ArrayExpr", "Mean")}
 _BY_HEIGHT = frozenset(("TrueDivide", "FloorDivide", "Divide", "Modulus"))  # with one value another way than with many
+_FLOATS = (pl.Float64, pl.Float32, pl.Float16)
 _ITEM = "item"
 
 
@@ -90,7 +91,7 @@ class _Writer:
         self.hangs |= _is_by_height(body)
         if (family, name) in _SUMS:
             inner = _inner(self._type(body["input"][0], item))
-            if inner in (pl.Float64, pl.Float32):
+            if inner in _FLOATS:
                 lists = of_tree(given[0]).arr.to_list() if family == "ArrayExpr" else of_tree(given[0])
                 return tree_of(_sum(lists, inner) if name == "Sum" else _mean(lists, inner))
         return {"Function": {**body, "input": given, "function": function}}
@@ -102,7 +103,7 @@ class _Writer:
         value = pl.select(of_tree(right)).to_series()
         dtype = _leaf(self._type(left, item))
         is_number = value.len() == 1 and value.dtype.is_numeric() and not value.dtype.is_decimal()
-        if dtype not in (pl.Float64, pl.Float32) or not is_number or not value[0]:
+        if dtype not in _FLOATS or not is_number or not value[0]:
             return None
         if "Dyn" not in known and value.dtype != dtype:
             return None  # whose type decides that of the quotient
@@ -113,10 +114,10 @@ class _Writer:
         if item is not None:
             node, schema = _of_column(node), {_ITEM: item}
         try:
-            (found,) = pl.LazyFrame(schema=schema).select(of_tree(node).alias("")).collect_schema().values()
+            found = [*pl.LazyFrame(schema=schema).select(of_tree(node)).collect_schema().values()]
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
             return None
-        return found
+        return found[0] if len(found) == 1 else None
 
 
 def _named(body: dict[str, Any]) -> tuple[str, str]:
@@ -150,7 +151,7 @@ def _mean(lists: pl.Expr, inner: pl.DataType) -> pl.Expr:
 
 def _of_column(node: Any) -> Any:
     """What is evaluated inside of lists, of a column of items."""
-    if node == "Element":
+    if node in ("Element", {"Column": ""}):  # as which `list.filter` names the items
         return {"Column": _ITEM}
     if isinstance(node, list):
         return [_of_column(each) for each in node]

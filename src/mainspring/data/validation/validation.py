@@ -24,6 +24,7 @@ from mainspring.data.validation.validators import (
     RowValidator,
     UniqueValidator,
     Validator,
+    ValueValidator,
     WalkedValidator,
     said,
     standing,
@@ -121,6 +122,8 @@ def _validator(check: Check, rows: Rows, others: _Others, key: tuple[str, ...]) 
             return DistinctValidator(check, rows.schema)
         if check.kind in ("dtype", "only_columns", "column_order"):
             return Validator(check)
+        if check.kind == "expression" and _is_of_one_value(check, rows.schema):
+            return ValueValidator(check)
         if check.kind == "expression" and not rows.is_whole and not is_row_wise(formula(check.formula)):
             return WalkedValidator(check, rows.schema, key)
         keys, against = others.keys(check, rows)
@@ -130,6 +133,16 @@ def _validator(check: Check, rows: Rows, others: _Others, key: tuple[str, ...]) 
         return validator
     except _FAULTS as error:
         return Validator(check, said(error))
+
+
+def _is_of_one_value(check: Check, schema: pl.Schema) -> bool:
+    """Whether an expression gives one value however many rows there are: also where there is none."""
+    if is_row_wise(expression := formula(check.formula)) and expression.meta.root_names():
+        return False
+    try:
+        return pl.DataFrame(schema=schema).select(expression).height == 1
+    except _FAULTS:  # what can't be applied says so where it is asked of rows
+        return False
 
 
 def _ask(batch: pl.DataFrame, validators: list[Validator]) -> None:

@@ -16,7 +16,7 @@ from mainspring.artifacts.table import schema_of
 from mainspring.data.validation.checks import Check
 from mainspring.data.validation.conditions import failing, fitted, mismatched
 from mainspring.data.validation.declaration import span
-from mainspring.data.validation.expressions import formula
+from mainspring.data.validation.expressions import columns_of, formula
 from mainspring.data.validation.report import CheckResult
 from mainspring.data.validation.rows import Rows
 from mainspring.errors import close_names, counted, shorten
@@ -64,6 +64,20 @@ class CountValidator(Validator):
         if (low is not None and height < low) or (high is not None and height > high):
             self.message = f"the table has {counted(height, 'row')}"
         return self.result(not self.message)
+
+
+class ValueValidator(Validator):
+    """An expression of one value for the whole table, such as `avg(x) > 1`, which no single row passes or fails."""
+
+    def finish(self, rows: Rows, height: int) -> CheckResult:  # noqa: ARG002  # it is asked of all rows at once
+        """Passed if it is true, or null."""
+        if self.check.severity == "quarantine":
+            self.message = "it has one value for the whole table, so no rows can be set apart: it may `stop` or `warn`"
+            return self.result(False)
+        wrong = rows.table.lazy().select(formula(self.check.formula).not_()).collect(engine="streaming").item()
+        if wrong:
+            self.message = "it is false of the table"
+        return self.result(not wrong)
 
 
 class FreshValidator(Validator):
@@ -136,7 +150,7 @@ class RowValidator(Validator):
         self.against = against
         self.keys = keys
         self.expression = failing(check, schema, keys)
-        named = check.columns or tuple(dict.fromkeys(self.expression.meta.root_names())) or tuple(schema)
+        named = check.columns or columns_of(self.expression) or tuple(schema)
         self.shown = tuple(dict.fromkeys([*(name for name in key if name in schema), *named]))
 
     def asks(self, batch: pl.DataFrame) -> list[pl.Expr]:  # noqa: ARG002  # the same for each

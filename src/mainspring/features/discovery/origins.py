@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mainspring.data import dataset
+from mainspring.data.validation.expressions import columns_of
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.demand import computed
 from mainspring.features.definitions.functions import Functions
@@ -153,7 +154,7 @@ class Asked:
         names = self._schema.names() if wanted is None else wanted
         self.columns.update(names)
         if predicate is not None:
-            self.columns.update(predicate.meta.root_names())
+            self.columns.update(columns_of(predicate))
         yield pl.DataFrame(schema={name: self._schema[name] for name in names})
 
 

@@ -237,10 +237,11 @@ class _Kind(NamedTuple):
 
 
 _FORMATS = {
-    "i8": "b", "i16": "h", "i32": "i", "i64": "q", "u8": "B", "u16": "H", "u32": "I", "u64": "Q", "f32": "f", "f64": "d",
+    "i8": "b", "i16": "h", "i32": "i", "i64": "q", "u8": "B", "u16": "H", "u32": "I", "u64": "Q", "f16": "e",
+    "f32": "f", "f64": "d",
 }  # fmt: skip
 _CODES = {"i8": "i1", "i16": "<i2", "i32": "<i4", "i64": "<i8", "u8": "u1", "u16": "<u2", "u32": "<u4", "u64": "<u8",
-          "f32": "<f4", "f64": "<f8"}  # fmt: skip
+          "f16": "<f2", "f32": "<f4", "f64": "<f8"}  # fmt: skip
 
 
 def _kind(dtype: pl.DataType) -> _Kind:
