@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from mainspring.data.tables.type_names import named_type
 from mainspring.errors import InvalidError, StorageError
 from mainspring.models import Field, Output, Signature, register
-from mainspring.serving import ServingApp, bind
+from mainspring.serving import ServingApp, bind, get_endpoint
 from mainspring.serving.predictions import Logged, compact_predictions, prediction_log, scan_predictions
 from mainspring.serving.predictions.frames import typed_column
 from mainspring.serving.predictions.ids import PredictionIds, ids_from, place_from, writer_of
@@ -266,8 +267,6 @@ def test_features_are_logged_as_they_were_read(workspace: Workspace) -> None:
 def test_a_request_that_is_larger_than_a_record_is_several(workspace: Workspace) -> None:
     registered()
     bind("doubles", "double@production", version="double/1")
-    from mainspring.serving import get_endpoint
-
     log = PredictionLog(predictions_folder(workspace))
     columns: dict[str, Any] = {"x": list(range(9)), "who": ["w" * (5 << 20)] * 9}
     entry = Entry("r", "", 0.0, columns, 9)
@@ -290,6 +289,30 @@ def test_a_forked_child_writes_under_a_name_of_its_own(workspace: Workspace) -> 
     assert sorted(writers.values()) == [2, 3]
     assert writers[writer_of(first)] == 3
     assert len(rows_of(logged(workspace))) == 3
+
+
+@one_backend
+def test_threads_of_a_forked_child_that_log_first_write_as_one(workspace: Workspace) -> None:
+    registered()
+    bind("doubles", "double@production", version="double/1")
+    log, source = prediction_log(workspace), Source(get_endpoint("doubles"))
+    child = os.fork()
+    if not child:
+        ids, start = log._ids, threading.Barrier(4)
+
+        def write() -> None:
+            start.wait()
+            log.write(source, [(Entry("r", "", 0.0, {"x": [1.0], "who": ["me"]}, 1), [2.0])])
+
+        threads = [threading.Thread(target=write) for _ in range(4)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        os._exit(0 if log._ids is ids else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert len({each.id[14:22] for each in logged(workspace)}) == 1
+    assert len(logged(workspace)) == 4
 
 
 @pytest.mark.parametrize(

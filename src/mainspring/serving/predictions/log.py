@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,12 +40,12 @@ class PredictionLog:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.counts: Counter[tuple[str, str]] = Counter()
-        self._lock = threading.Lock()
         self._begin()
+        _logs.add(self)
 
     def _begin(self) -> None:
+        self._lock = threading.Lock()
         self._ids = PredictionIds()
-        self._process = os.getpid()
         self._writer = SegmentWriter(self.folder, self._ids.writer)
 
     @property
@@ -70,9 +71,6 @@ class PredictionLog:
             StorageError: the disk is full or the folder not writable; nothing of them is kept.
             WrongTypeError: a row is larger than a record may be.
         """
-        if os.getpid() != self._process:
-            self._lock = threading.Lock()
-            self._begin()
         now_us, now = clock.now_us(), time.perf_counter()
         records: list[bytes] = []
         rows = 0
@@ -103,6 +101,18 @@ class PredictionLog:
     def close(self) -> None:
         """End the log of this process."""
         self._writer.close()
+
+
+_logs: weakref.WeakSet[PredictionLog] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    """Before any thread of the child logs: two that began it would write ids of one into the segment of another."""
+    for log in list(_logs):
+        log._begin()
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 def predictions_folder(workspace: Workspace) -> Path:
