@@ -140,3 +140,23 @@ def test_counts_agree_with_a_slow_obvious_count(numbers: list[int | None]) -> No
         sum(number not in (1, 2) for number in present),
         sum(numbers.count(number) > 1 for number in numbers),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "formula", ["avg(id) > 10", pl.col("id").mean() > 10, "count(*) > 10", (pl.col("id") > 9).any()]
+)
+@pytest.mark.parametrize("batch_rows", [2, 100])
+def test_an_expression_of_one_value_is_of_the_table(formula: str | pl.Expr, batch_rows: int) -> None:
+    frame = pl.DataFrame({"id": [1, 2, 3, 4]})
+    for table in (frame, frame.lazy(), frame.head(1), frame.clear()):
+        (result,) = validate(table, [check.expression("sane", formula)], batch_rows=batch_rows).results
+        assert (result.failing, result.examples) == (0, ())
+        assert result.passed == (table is not frame and isinstance(table, pl.DataFrame) and _is_null(table, formula))
+        assert result.passed or str(result).endswith("sane: it is false of the table")
+    report = validate(frame, [check.expression("sane", formula, severity="quarantine")], batch_rows=batch_rows)
+    with pytest.raises(InvalidError, match="sane: it has one value for the whole table, so no rows can be set apart"):
+        report.split()
+
+
+def _is_null(table: pl.DataFrame, formula: str | pl.Expr) -> bool:
+    return table.select(pl.sql_expr(formula) if isinstance(formula, str) else formula).item() is None
