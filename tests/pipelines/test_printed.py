@@ -69,7 +69,7 @@ def started(lab: Lab, runner: str, flow: str = FLOW) -> Iterator[subprocess.Pope
     marker = lab.root.parent / "marker"
     with subprocess.Popen(
         [sys.executable, "-c", f"from flow import main; main.run(marker={str(marker)!r}, options={{'runner': {runner!r}}})"],
-        cwd=lab.root, env=lab.environment(MAINSPRING_LEASE_S="1.5"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        cwd=lab.root, env=lab.environment(MAINSPRING_LEASE_S="3"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ) as engine:  # fmt: skip  # no pipes: a detached worker lives on and holds them
         try:
             soon(lambda: marker.exists() or engine.poll() is not None)
