@@ -491,3 +491,9 @@ def test_a_missing_definition_names_the_nearest() -> None:
         get_definition("view", "wether_at")
     with pytest.raises(NotFoundError, match="No feature view `weather_at/7`"):
         get_definition("view", "weather_at/7")
+
+
+def test_features_on_demand_without_names_are_refused_by_what_was_given() -> None:
+    listed: Any = ["x"]
+    with pytest.raises(WrongTypeError, match=r"asked.features: `\['x'\]` is a list, expected features by name"):
+        OnDemandView("asked", request={"x": "f64"}, features=listed)

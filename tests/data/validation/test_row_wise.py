@@ -426,7 +426,8 @@ def test_sums_of_lists_of_any_floats_hang_on_no_other_list(dtype: type[pl.DataTy
     ):
         text = serialised(made)
         found = evaluated(whole, {"x": text})["x"]
-        assert (found.dtype, found[61]) == (dtype, None)
+        assert found.dtype == dtype
+        assert found[61] is None
         assert repr(found.to_list()[:60]) == repr(evaluated(whole[:60], {"x": text})["x"].to_list())
         assert repr(found.to_list()) == repr(
             [evaluated(whole[at : at + 1], {"x": text})["x"].item() for at in range(63)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -41,7 +43,12 @@ def test_late_events_that_come_together_fold_a_tile_once_to_the_same_bytes(monke
     whole = Tile.of(hop, [(*each[:3], *each.values) for each in sorted(events)]).encode()
     folds: list[int] = []
     states = Tile._states
-    monkeypatch.setattr(Tile, "_states", lambda tile, values: folds.append(len(values)) or states(tile, values))
+
+    def counted(tile: Tile, values: Sequence[tuple[Any, ...]]) -> list[Any]:
+        folds.append(len(values))
+        return states(tile, values)
+
+    monkeypatch.setattr(Tile, "_states", counted)
     for size in (1, 7, 40, 90):
         tile = Tile(hop)
         for at in range(0, len(events), size):

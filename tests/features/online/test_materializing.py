@@ -279,6 +279,9 @@ def test_keys_of_uuids_are_pushed_in_any_form(workspace: Workspace, kind: type) 
         push("tails", [{**row, "tail": ids[1], "n": 1}, {**row, "tail": bad, "n": 1}])
     with pytest.raises(InvalidError, match="tail: `1 null` is not a key in every row"):
         push("tails", [{**row, "tail": ids[1], "n": 1}, {**row, "tail": None, "n": 1}])
+    for alone in ([{**row, "tail": None, "n": 1}], [{**row, "tail": None, "n": 1}] * 3):
+        with pytest.raises(InvalidError, match=r"tail: `.* nulls?` is not a key in every row"):
+            push("tails", alone)
 
 
 @pytest.mark.parametrize("features", [["wind"], [agg.sum("wind", "9h")]])

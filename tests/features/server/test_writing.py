@@ -111,6 +111,13 @@ def test_aggregates_over_a_source_keep_no_push_from_its_other_views(workspace: W
     assert push_rows(PushRequest("counts", row, "offline"), workspace)["offline"] == {"rows": "rows/3"}
 
 
+def test_rows_without_a_key_alone_are_refused_and_no_version_has_them(workspace: Workspace) -> None:
+    row: dict[str, list[Any]] = {"user": [None], "at": [told(1)], "known": [told(2)], "value": [5.0]}
+    with pytest.raises(InvalidError, match=r"newest.user: `1 null` is not a key in every row"):
+        push_rows(PushRequest("rows", row, "online_and_offline"), workspace)
+    assert dataset("rows").latest().number == 1
+
+
 def test_a_retired_view_that_nobody_uses_takes_no_rows(workspace: Workspace) -> None:
     row = {"user": ["a"], "at": [START], "known": [START], "value": [5.0]}
     apply(FeatureView("other", entity=USER, source="rows", event_time="at", features=["value"]), retire=True)

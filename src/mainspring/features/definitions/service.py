@@ -40,6 +40,10 @@ class OnDemandView:
     ) -> None:  # fmt: skip
         self.name, self.request = expect_name("view", name), dict(request or {})
         self.inputs = tuple(_projected(each) for each in inputs)
+        if not isinstance(features, Mapping):  # from Python without types anything comes
+            raise WrongTypeError(
+                f"{name}.features", features, "features by name: expressions, or types with `transform`"
+            )
         self.features, self.transform = dict(features), transform
         self.description, self.owner, self.tags = description, owner, tuple(tags)
         if not self.request and not self.inputs:

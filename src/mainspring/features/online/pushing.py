@@ -10,7 +10,7 @@ from threading import Event as Pause
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from mainspring.errors import ConflictError, InvalidError, NotAllowedError
+from mainspring.errors import ConflictError, InvalidError, NotAllowedError, counted
 from mainspring.features._store import DefinitionStore
 from mainspring.features.definitions.expressions import expect_of_single_rows
 from mainspring.features.definitions.frames import typed_columns, typed_frame
@@ -117,6 +117,10 @@ def store_rows(definition: Definition, rows: pl.DataFrame, workspace: Workspace)
     record, state = view_record(definition), _stored_values(definition)
     expect_of_single_rows(record.name, record.fields)
     given = timed_rows(record, rows.lazy(), Functions(workspace))
+    for key in record.keys:
+        if nulls := given.get_column(key.name).null_count():
+            path = f"{record.name}.{key.name}"
+            raise InvalidError(path, counted(nulls, "null"), "a key in every row", "Drop these rows.")
     changed: set[bytes] = set()
     for part in given.iter_slices(_AT_ONCE):
         changed |= _put(state, part, workspace.online)

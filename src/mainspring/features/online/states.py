@@ -196,7 +196,7 @@ class StoredTiles:
                 found.append((place, self._encoded(place, Tile.of(hop, rows[first:end]))))
                 continue
             tile = Tile.decode(data, hop)
-            if tile.take_all([Event(*row[:3], row[3:]) for row in rows[first:end]]):
+            if tile.take_all([Event(row[0], row[1], row[2], row[3:]) for row in rows[first:end]]):
                 found.append((place, self._encoded(place, tile)))
         return found
 
