@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import importlib
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import polars as pl
 import pytest
 
 from mainspring.artifacts.project import importing_from
-from mainspring.errors import InvalidError
+from mainspring.errors import InvalidError, WrongTypeError
 from mainspring.models import Field, Signature, register
 from mainspring.models.predictor import Predictor
 from mainspring.serving import bind, load_predictor
@@ -131,6 +132,26 @@ def test_parts_are_lines_of_json(address: str) -> None:
     assert end["end"]["ids"]
     with asked(address, 0, LINES) as answer:
         assert [*told(answer)[0]] == ["end"]
+
+
+def test_a_client_that_knows_no_chunks_gets_the_parts_until_the_connection_ends(address: str) -> None:
+    url, body = urlsplit(address), b'{"count": 2}'
+    with socket.create_connection((url.hostname or "", url.port or 0), timeout=20) as link:
+        head = f"POST /predict HTTP/1.0\r\nContent-Type: application/json\r\nAccept: {LINES}\r\n"
+        link.sendall(b"%sContent-Length: %d\r\n\r\n%s" % (head.encode(), len(body), body))
+        with link.makefile("rb") as answer:
+            told_head, _, lines = answer.read().partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in told_head.lower()
+    assert [list(msgspec.json.decode(line)) for line in lines.splitlines()] == [["part"], ["part"], ["end"]]
+
+
+def test_a_model_that_answers_in_parts_alone_is_refused_where_it_is_registered(workspace: Workspace) -> None:
+    class Alone:
+        def predict_stream(self, rows: Any) -> Iterator[Any]:
+            yield rows
+
+    with pytest.raises(WrongTypeError, match="a model with a `predict` method"):
+        register(Alone(), "alone", input_example=pl.DataFrame({"count": [2]}), workspace=workspace)
 
 
 def test_the_description_tells_of_parts_where_there_are_some(address: str) -> None:

@@ -64,7 +64,7 @@ def register(
     Raises:
         NotAllowedError: a gate failed (its reasons are given); or this is a replay, and what was recorded has other content.
         InvalidError: no signature can be made, the model doesn't answer its example, or the service doesn't fit its inputs.
-        WrongTypeError: `features` are no version of a service, nor made by one.
+        WrongTypeError: `features` are no version of a service, nor made by one; or the model has `predict_stream` alone.
         CodecError: no codec takes the model, or what one stored can't be loaded.
 
     Warns:
@@ -77,6 +77,9 @@ def register(
         raise NotAllowedError(f"`{name}` is not registered: the gates did not pass. {failed}")
     example = input_example if input_example is not None else None if isinstance(signature, Signature) else signature
     kind = input_kind or _input_kind(model, example)
+    if hasattr(model, "predict_stream") and not hasattr(model, "predict"):
+        hint = "Give it a `predict` that answers in one piece, or let `predict` yield instead of `predict_stream`."
+        raise WrongTypeError("model", model, "a model with a `predict` method", hint)
     made = _signature(model, signature, example)
     given = _given(features, workspace)
     records = _records(example, made, given)

@@ -24,6 +24,7 @@ class Exchange(RequestResponseCycle):
     """A request and its answer. The head of an answer whose length is known is kept back until its body can go with it."""
 
     head: dict[str, Any] | None = None
+    ends_by_close = False
 
     async def send(self, message: Any) -> None:
         """As uvicorn sends it, which looks at each header by itself."""
@@ -35,6 +36,10 @@ class Exchange(RequestResponseCycle):
         elif message["type"] == _START and not self.response_started and _has_length(message):
             self.head = message
             return
+        if message["type"] == _START and not self.response_started and self.scope.get("http_version") == "1.0":
+            self.ends_by_close, self.chunked_encoding = True, False  # it knows no chunks (RFC 9112, section 6.1)
+        elif self.ends_by_close:
+            self.expected_content_length = len(message.get("body", b""))
         await super().send(message)
 
     def _is_whole(self, message: dict[str, Any]) -> bool:
