@@ -13,7 +13,7 @@ from tests.cli.conftest import mainspring
 
 
 def test_parquet_goes_in_and_out(tmp_path: Path) -> None:
-    pl.DataFrame({"day": [1, 1, 2], "delay": [5.0, None, 1.0]}).write_parquet(tmp_path / "raw.parquet")
+    pl.DataFrame({"day": [1, 1, 2], "delay": [5.0, None, 1.0], "id": [1, 2, 3]}).write_parquet(tmp_path / "raw.parquet")
     done = mainspring("data", "import", "raw.parquet", "--to", "flights", "--note", "raw", cwd=tmp_path)
     assert (done.stdout, done.stderr) == ("flights/1 holds 3 rows\n", "")
     done = mainspring("data", "export", "flights@1", "out.parquet", cwd=tmp_path)
@@ -27,6 +27,8 @@ def test_parquet_goes_in_and_out(tmp_path: Path) -> None:
     assert "(parquet)" in mainspring("data", "export", "flights", "out.PQ", cwd=tmp_path).stdout
     words = ["data", "export", "flights", "days", "--partition-by", "day", "--force", "--json"]
     assert json.loads(mainspring(*words, cwd=tmp_path).stdout)["exported"]["files"] == 2
+    words[5] = "day,delay"
+    assert json.loads(mainspring(*words, cwd=tmp_path).stdout)["exported"]["files"] == 3
 
 
 def test_a_delta_table_is_imported_pinned_and_exported(tmp_path: Path) -> None:

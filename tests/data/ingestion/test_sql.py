@@ -445,6 +445,14 @@ def test_what_can_not_be_asked_says_why(url: str, run: Run) -> None:
         ingest(url, to="flights", table="flight; DROP TABLE x")
 
 
+def test_a_table_has_the_name_that_it_has_in_quotes(url: str, run: Run) -> None:
+    run('CREATE TABLE "Daily Flights-2" (id INTEGER)', 'INSERT INTO "Daily Flights-2" VALUES (1)')
+    source = Sql(url, "Daily Flights-2", cursor="id")
+    assert ingest(source, to="flights").rows == 1
+    run('INSERT INTO "Daily Flights-2" VALUES (2)')
+    assert (ingest(source, to="flights").rows, rows()) == (1, [(1,), (2,)])
+
+
 def test_no_rows_are_a_table_with_its_columns(url: str, run: Run) -> None:
     run("CREATE TABLE flight (id INTEGER, carrier TEXT)")
     version = ingest(url, to="flights", table="flight").version

@@ -31,7 +31,9 @@ _FORMATS = click.Choice(["parquet", "delta", "dvc"])
 @click.option(
     "--format", "form", type=_FORMATS, help="Else by the end of PATH: `.parquet`, `.dvc`; any other is Delta."
 )
-@click.option("--partition-by", multiple=True, metavar="COLUMN", help="Parquet: folders by the values of this column.")
+@click.option(
+    "--partition-by", multiple=True, metavar="COLUMN", help="Parquet: folders by its values; several with commas."
+)
 @click.option("--append", is_flag=True, help="Delta: add the rows to the table that is there.")
 @click.option("--force", is_flag=True, help="Write in place of what is there; of a Delta table, as its next version.")
 @click.option(
@@ -55,9 +57,10 @@ def export(
     if version.kind == "tree" and form != "dvc":
         hint = f"`mainspring data checkout {version} {place}` writes its files, `--format dvc` gives them to DVC."
         raise InvalidError("dataset", str(version), "a table", hint)
+    columns = [each for given in partition_by for each in ([given] if given in version.columns else given.split(","))]
     with progress_bar("exporting", invocation) as progress:
         if form == "parquet":
-            written = export_parquet(version, place, partition_by=partition_by, overwrite=force)
+            written = export_parquet(version, place, partition_by=columns, overwrite=force)
         elif form == "delta":
             written = export_delta(version, place, mode="append" if append else "overwrite" if force else "error")
         else:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 _ROWS = 50_000
-_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)?")
+_NAME = re.compile(r"[^\W\d][\w $-]*(\.[^\W\d][\w $-]*)?")
 _DRIVERS = {"sqlite": "sqlite", "postgresql": "postgres", "postgres": "postgres"}
 
 
