@@ -20,6 +20,7 @@ import pytest
 
 from mainspring.data.validation.evaluation import evaluated, in_any_parts, parsed
 from mainspring.data.validation.expressions import expect_plain, formula, is_row_wise, serialised, shows_codes
+from mainspring.data.validation.stable import of_tree, spelled_out, tree_of
 from mainspring.errors import InvalidError
 
 c = pl.col
@@ -432,3 +433,17 @@ def test_sums_of_lists_of_any_floats_hang_on_no_other_list(dtype: type[pl.DataTy
         assert repr(found.to_list()) == repr(
             [evaluated(whole[at : at + 1], {"x": text})["x"].item() for at in range(63)]
         )
+
+
+def test_columns_that_are_named_together_are_arguments_one_by_one() -> None:
+    frame = pl.DataFrame({"a": [1.5, 2.5], "b": [3.5, None], "p": [True, False], "q": [True, True]})
+    both, flags = c("a", "b"), c("p", "q")
+    for made in (
+        pl.sum_horizontal(both / 3), pl.mean_horizontal(both.abs() * 2, "a"), pl.max_horizontal(both), pl.coalesce(c("b", "a")),
+        pl.struct(both / 3), pl.concat_list(both / 3), pl.concat_list(both / 7).list.sum() / 3, pl.all_horizontal(flags),
+        pl.any_horizontal(flags.not_()), pl.sum_horizontal(pl.max_horizontal(both), both),
+    ):  # fmt: skip
+        told = of_tree(spelled_out(tree_of(made)))
+        assert (is_row_wise(told), frame.select(x=told).equals(frame.select(x=made))) == (True, True), str(made)
+    for left in (pl.sum_horizontal(both + c("b", "a")), pl.sum_horizontal(pl.exclude("p", "q")), both / 3):
+        assert tree_of(left) == spelled_out(tree_of(left))

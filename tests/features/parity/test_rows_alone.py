@@ -160,6 +160,7 @@ def test_what_is_computed_of_a_row_hangs_on_no_other(workspace: Workspace) -> No
     asked = OnDemandView(
         "asked", request={"amt": "f64"}, inputs=[view["x"]],
         features={"third": c("amt") / 3, "part": c("amt") / c("x"), "grown": c("amt").abs() ** c("x").sin(), "one": pl.lit(1),
+                  "both": pl.sum_horizontal(c("amt", "x") / 3),
                   "kept": pl.concat_list("amt", "x").list.filter(pl.element() > 0).list.len() / 7},
     )  # fmt: skip
     apply(FeatureService("all", [view, asked]))

@@ -17,6 +17,10 @@ _SUMS = {("ListExpr", "Sum"), ("ListExpr", "Mean"), ("ArrayExpr", "Sum"), ("Arra
 _BY_HEIGHT = frozenset(("TrueDivide", "FloorDivide", "Divide", "Modulus"))  # with one value another way than with many
 _FLOATS = (pl.Float64, pl.Float32, pl.Float16)
 _ITEM = "item"
+_OF_ANY_NUMBER = {
+    "AllHorizontal", "AnyHorizontal", "SumHorizontal", "MeanHorizontal", "MaxHorizontal", "MinHorizontal", "Coalesce",
+    "AsStruct", ("Boolean", "AllHorizontal"), ("Boolean", "AnyHorizontal"), ("ListExpr", "Concat"),
+}  # fmt: skip
 
 
 def tree_of(expression: pl.Expr) -> Any:
@@ -27,6 +31,22 @@ def tree_of(expression: pl.Expr) -> Any:
 def of_tree(tree: Any) -> pl.Expr:
     """The expression of nodes."""
     return pl.Expr.deserialize(BytesIO(msgspec.msgpack.encode(tree)), format="binary")
+
+
+def spelled_out(tree: Any) -> Any:
+    """An expression's nodes with an argument for each column, where several that are named together are arguments.
+
+    >>> str(of_tree(spelled_out(tree_of(pl.sum_horizontal(pl.col("a", "b"))))))
+    'col("a").sum_horizontal([col("b")])'
+    """
+    if isinstance(tree, list):
+        return [spelled_out(each) for each in tree]
+    if not isinstance(tree, dict) or "Literal" in tree:
+        return tree
+    tree = {key: spelled_out(value) for key, value in tree.items()}
+    if isinstance(body := tree.get("Function"), dict) and _takes_any_number(body):
+        body["input"] = [one for each in body["input"] for one in _each_column(each)]
+    return tree
 
 
 def hangs_on_height(tree: Any) -> bool:
@@ -125,6 +145,36 @@ def _named(body: dict[str, Any]) -> tuple[str, str]:
     function = body["function"]
     family, name = next(iter(function.items())) if isinstance(function, dict) else (function, "")
     return str(family), name if isinstance(name, str) else ""
+
+
+def _takes_any_number(body: dict[str, Any]) -> bool:
+    family, name = _named(body)
+    return family in _OF_ANY_NUMBER or (family, name) in _OF_ANY_NUMBER
+
+
+def _each_column(node: Any) -> list[Any]:
+    """A node for each of the columns that it names together in one place; itself if that isn't so."""
+    found: list[Any] = []
+    _look(node, found)
+    if len(found) != 1 or not (isinstance(found[0], dict) and "ByName" in found[0]):
+        return [node]
+    return [_replaced(node, {"Column": name}) for name in found[0]["ByName"]["names"]]
+
+
+def _look(node: Any, selectors: list[Any]) -> None:
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+        if key == "Selector":
+            selectors.append(value)
+        elif key != "Literal":
+            _look(value, selectors)
+
+
+def _replaced(node: Any, column: dict[str, str]) -> Any:
+    if isinstance(node, list):
+        return [_replaced(each, column) for each in node]
+    if not isinstance(node, dict) or "Literal" in node:
+        return node
+    return column if "Selector" in node else {key: _replaced(value, column) for key, value in node.items()}
 
 
 def _is_division(body: dict[str, Any]) -> bool:

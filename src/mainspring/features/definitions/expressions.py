@@ -39,6 +39,7 @@ def written(expression: Any, where: str) -> tuple[str, str]:
     try:
         text = serialised(expression)
         expect_plain(text)
+        text = _spelled_out(expression, text)
     except InvalidError as error:
         is_foreign = "a function of Python" in str(error)
         raise InvalidError(
@@ -47,6 +48,15 @@ def written(expression: Any, where: str) -> tuple[str, str]:
             "Functions that give something else each time, and some rare ones, can't be.",
         ) from error  # fmt: skip
     return text, str(expression)
+
+
+def _spelled_out(expression: pl.Expr, text: str) -> str:
+    """The text of an expression in which columns are arguments one by one, also where they are named together."""
+    from mainspring.data.validation.stable import of_tree, spelled_out, tree_of
+
+    if not expression.meta.has_multiple_outputs():  # as Polars tells where columns are named together anywhere
+        return text
+    return serialised(of_tree(spelled_out(tree_of(expression))))
 
 
 def _unnamed(expression: pl.Expr) -> pl.Expr:
