@@ -389,4 +389,4 @@ def test_a_decimal_has_the_digits_that_an_api_writes(server: Api) -> None:
     ]  # fmt: skip
     assert [each["share"] for each in dataset("t").to_polars()["of"]] == [0.5, 1.0]
     assert str(dataset("t").to_polars()["of"][0]["x"]) == "0.30000000000000001"
-    assert ingest(Http(f"{server.url}/items", cursor="id", since="after"), to="t", types=types).rows == 1
+    assert ingest(Http(f"{server.url}/items", cursor="id", since="after"), to="t", types=types).rows == 0
