@@ -132,6 +132,17 @@ def test_a_number_too_large_for_half_the_bits_is_named_the_quick_way_and_the_car
     assert quick.decode(msgspec.json.encode({"records": [{"n": value, "m": 0.0}]})) is None
 
 
+@pytest.mark.parametrize("count", [1, 4_096, 4_097, 10_000])
+def test_many_rows_are_read_alike_in_both_forms_and_both_ways(count: int) -> None:
+    signature = Signature((Field("n", "i64"), Field("who", "str", nullable=True)))
+    records = [{"n": number, "who": f"{number}" if number % 3 else None} for number in range(count)]
+    careful, _ = RecordCheck(signature)(records)
+    for form in (records, {"records": records}):
+        quick = RowDecoder(signature).decode(msgspec.json.encode(form))
+        assert quick is not None
+        assert ({name: list(values) for name, values in quick[0].items()}, quick[1]) == (careful, count)
+
+
 def test_problems_are_counted_to_twenty() -> None:
     assert len(RecordCheck(SIGNATURE)([{}] * 1000)[1]) == 20
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -60,6 +60,8 @@ _RETRY = ((b"retry-after", b"1"),)
 _POST = b"POST"
 _HEALTH = "/v2/health/"
 _SMALL_BYTES = 16_384  # of labels, whose check takes about a millisecond
+_LARGE_BYTES = 65_536  # of records, whose check takes about a millisecond if nothing is wrong with them
+_MANY_ANSWERS = 4_096  # written in about a millisecond
 _OVERDUE_S = 0.25
 ROLE = b"mainspring-role"
 """The header in which a load test says that it is one."""
@@ -161,11 +163,11 @@ class ServingApp(WebApp):
         if request.kind != JSON:
             raise RequestError(415, "Send JSON, with `Content-Type: application/json`.")
         form = form_of(request.headers.get(b"accept", b""))
-        call = read_records(await self.body(request), live.predictor)
+        call = await self._read(request, read_records, live.predictor)
         if form is not None:
             return await self._stream(live, call, request, form)
         outcome = await self._outcome(live, call, request)
-        return self._signed(live, write_records(call, outcome, live.name), outcome)
+        return self._signed(live, await _written(call, write_records, call, outcome, live.name), outcome)
 
     async def _stream(self, live: Live, call: Call, request: Request, form: Form) -> Answer:
         """The answer to a record, in parts as the model makes them."""
@@ -185,15 +187,23 @@ class ServingApp(WebApp):
     async def _infer(self, request: Request) -> Answer:
         place = self._place(request.path)
         live = self._asked(request, place)
-        call = live.inference.read(await self.body(request), request.headers.get(HEADER_LENGTH))
+        call = await self._read(request, live.inference.read, request.headers.get(HEADER_LENGTH))
         outcome = await self._outcome(live, call, request)
-        return self._signed(live, live.inference.write(call, outcome, place.name, str(live.version.number)), outcome)
+        number = str(live.version.number)
+        return self._signed(
+            live, await _written(call, live.inference.write, call, outcome, place.name, number), outcome
+        )
 
     async def _invoke(self, request: Request) -> Answer:
         live = self._asked(request, self._place(request.path))
-        call = live.invocations.read(await self.body(request), request.kind)
+        call = await self._read(request, live.invocations.read, request.kind)
         outcome = await self._outcome(live, call, request)
-        return self._signed(live, live.invocations.write(call, outcome), outcome)
+        return self._signed(live, await _written(call, live.invocations.write, call, outcome), outcome)
+
+    async def _read(self, request: Request, read: Callable[..., Call], *told: Any) -> Call:
+        """What a request asks, as `read` makes it of its body; a large one is read in a thread, and holds up no other."""
+        body = await self.body(request)
+        return read(body, *told) if len(body) <= _LARGE_BYTES else await asyncio.to_thread(read, body, *told)
 
     async def _take_labels(self, request: Request) -> Answer:
         live = self._asked(request, self._place(request.path))
@@ -360,6 +370,11 @@ class ServingApp(WebApp):
             self._retired.append(before)  # requests that began with it end with it
             self.live[name] = load_live(self.workspace, row.name, timeout_s=self._timeout_s)
             self.live[name].intake.go_on(before.intake)
+
+
+async def _written(call: Call, write: Callable[..., Answer], *told: Any) -> Answer:
+    """The answer to a call; one of many rows is written in a thread."""
+    return write(*told) if call.rows <= _MANY_ANSWERS else await asyncio.to_thread(write, *told)
 
 
 def _version() -> str:

@@ -292,6 +292,30 @@ def test_a_forked_child_writes_under_a_name_of_its_own(workspace: Workspace) -> 
 
 
 @one_backend
+def test_a_large_request_holds_up_no_other(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    registered()
+    app = served(workspace)
+    predictor, small_is_answered = app.live["doubles"].predictor, threading.Event()
+    decode_body = predictor.decode
+
+    def late(body: bytes) -> Any:
+        assert len(body) < 1_000 or small_is_answered.wait(10)
+        return decode_body(body)
+
+    monkeypatch.setattr(predictor, "decode", late)
+
+    async def both() -> tuple[Any, Any]:
+        large = asyncio.create_task(post(app, [{"x": 1, "who": "me"}] * 5_000))
+        small = await post(app, [{"x": 2, "who": "me"}])
+        small_is_answered.set()
+        return small, await large
+
+    small, large = asyncio.run(both())
+    assert (small[2]["predictions"], large[2]["predictions"]) == ([4.0], [2.0] * 5_000)
+    assert len(set(large[2]["ids"])) == 5_000
+
+
+@one_backend
 def test_threads_of_a_forked_child_that_log_first_write_as_one(workspace: Workspace) -> None:
     registered()
     bind("doubles", "double@production", version="double/1")
