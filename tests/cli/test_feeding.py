@@ -65,6 +65,9 @@ def test_streams_are_fed_and_kept(call: Call) -> None:
     assert call("stream", "ingest", "arrivals").output.strip() == told
     again = json.loads(call("stream", "ingest", "arrivals", "--json").output)
     assert again == {"stream": "arrivals", "version": "arrivals/1", "events": 0, "apart": 0, "offset": 2}
+    (listed,) = json.loads(call("stream", "list", "--json").output)["streams"]
+    assert listed["consumers"] == {"dataset": 2, "delays/1": 2}
+    assert call("stream", "list").output.splitlines()[1].endswith("dataset 2, delays/1 2")
     assert call("data", "sources", "arrivals").output.splitlines()[1].endswith("offset 2")
     refused = call("stream", "ingest", "arrivals", "--field", "delay")
     assert (refused.exit_code, "--field: `delay` is not COLUMN=TYPE" in refused.output) == (2, True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import click
 import msgspec
@@ -13,7 +13,8 @@ from mainspring.cli.app import Group, Invocation
 
 if TYPE_CHECKING:
     from mainspring.data.ingestion import StreamIngested
-    from mainspring.streams import Appended, Applied, Event, EventLog, Stream
+    from mainspring.streams import Appended, Event, EventLog, Stream
+    from mainspring.workspace import Workspace
 
 _WAIT_S = 3600.0
 _AT_ONCE = 1000
@@ -28,14 +29,25 @@ def stream() -> None:
 @click.pass_obj
 def list_all(invocation: Invocation) -> None:
     """List streams with their last offset, and who has applied them how far."""
-    from mainspring.streams import OffsetStore, open_log
+    from mainspring.streams import open_log
 
     found = open_log(invocation.workspace).streams()
-    applied = OffsetStore(invocation.workspace.database).list()
+    applied = {each.name: _applied(each.name, invocation.workspace) for each in found}
     invocation.show(
-        {"streams": [_document(each, [by for by in applied if by.stream == each.name]) for each in found]},
+        {"streams": [msgspec.to_builtins(each) | {"consumers": applied[each.name]} for each in found]},
         lambda: _listed(found, applied),
     )
+
+
+def _applied(stream: str, workspace: Workspace) -> dict[str, int]:
+    """How far whom has applied a stream: its dataset, views, and consumers of one's own."""
+    from mainspring.data.ingestion import ingested_to
+    from mainspring.features import fed_to
+    from mainspring.streams import OffsetStore
+
+    own = {each.consumer: each.offset for each in OffsetStore(workspace.database).list() if each.stream == stream}
+    offset = ingested_to(stream, workspace=workspace)
+    return ({"dataset": offset} if offset else {}) | fed_to(stream, workspace) | own
 
 
 @stream.command("send")
@@ -189,12 +201,7 @@ def _ingested(done: StreamIngested) -> str:
     return f"{text.counted(done.events, 'event')} of {done.stream} read{apart}, up to offset {done.offset:,}{where}"
 
 
-def _document(found: Stream, applied: list[Applied]) -> dict[str, Any]:
-    document: dict[str, Any] = msgspec.to_builtins(found)
-    return document | {"consumers": {each.consumer: each.offset for each in applied}}
-
-
-def _listed(found: list[Stream], applied: list[Applied]) -> str:
+def _listed(found: list[Stream], applied: dict[str, dict[str, int]]) -> str:
     if not found:
         return "No streams. `mainspring stream send STREAM FILE` makes one."
     rows = [
@@ -203,7 +210,7 @@ def _listed(found: list[Stream], applied: list[Applied]) -> str:
             f"{each.end:,}",
             f"{each.trimmed:,}" if each.trimmed else "",
             text.moment(each.received_us),
-            ", ".join(f"{by.consumer} {by.offset:,}" for by in applied if by.stream == each.name),
+            ", ".join(f"{name} {offset:,}" for name, offset in applied[each.name].items()),
         ]
         for each in found
     ]

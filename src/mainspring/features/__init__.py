@@ -20,7 +20,7 @@ __getattr__, __dir__, __all__ = exports(
         **dict.fromkeys(
             ("Change", "Plan", "apply", "find_definition", "get_definition", "list_definitions", "plan"), ".registry"
         ),
-        **dict.fromkeys(("Fed", "feed", "fields_of"), ".online.feeding"),
+        **dict.fromkeys(("Fed", "feed", "fed_to", "fields_of"), ".online.feeding"),
         **dict.fromkeys(("Watermark", "watermark_of"), ".online.watermark"),
         **dict.fromkeys(
             ("Materialized", "iter_materialized", "materialize", "materialize_all"), ".online.materializing"

@@ -15,6 +15,7 @@ from mainspring.features.discovery.portrait import describe as describe
 from mainspring.features.discovery.search import Match as Match
 from mainspring.features.discovery.search import search_definitions as search_definitions
 from mainspring.features.online.feeding import Fed as Fed
+from mainspring.features.online.feeding import fed_to as fed_to
 from mainspring.features.online.feeding import feed as feed
 from mainspring.features.online.feeding import fields_of as fields_of
 from mainspring.features.online.materializing import Materialized as Materialized

@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = exports(
     __name__,
     {
         **dict.fromkeys(("entities_bytes", "entity_bytes"), ".entities"),
-        **dict.fromkeys(("Fed", "feed", "fields_of"), ".feeding"),
+        **dict.fromkeys(("Fed", "feed", "fed_to", "fields_of"), ".feeding"),
         **dict.fromkeys(("Materialized", "iter_materialized", "materialize", "materialize_all"), ".materializing"),
         "push": ".pushing",
         **dict.fromkeys(("Packed", "Packing"), ".packing"),

@@ -1,6 +1,7 @@
 from mainspring.features.online.entities import entities_bytes as entities_bytes
 from mainspring.features.online.entities import entity_bytes as entity_bytes
 from mainspring.features.online.feeding import Fed as Fed
+from mainspring.features.online.feeding import fed_to as fed_to
 from mainspring.features.online.feeding import feed as feed
 from mainspring.features.online.feeding import fields_of as fields_of
 from mainspring.features.online.materializing import Materialized as Materialized

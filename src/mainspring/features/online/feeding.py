@@ -92,6 +92,21 @@ def fields_of(stream: str, workspace: Workspace | None = None) -> dict[str, str]
     return found
 
 
+def fed_to(stream: str, workspace: Workspace | None = None) -> dict[str, int]:
+    """The offsets up to which the views over a stream have its events in the online store, by version of the view.
+
+    Raises:
+        StorageError: the store can't be read.
+    """
+    workspace = workspace or current_workspace()
+    found: dict[str, int] = {}
+    for each in _fed_versions((), workspace):
+        if isinstance(each.record, ViewRecord) and each.record.source == stream:
+            mark = read_watermark(workspace.online.get(watermark_place(each)))
+            found |= {str(each): mark.offset} if mark and mark.offset else {}
+    return found
+
+
 def _fed_versions(views: Sequence[str | Definition], workspace: Workspace) -> list[Definition]:
     """The versions to feed, those of all views over streams if none are named."""
     store = DefinitionStore(workspace.database, workspace.ledger)
