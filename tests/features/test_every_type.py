@@ -267,3 +267,16 @@ def test_a_function_that_gives_another_type_is_refused_on_both_paths(
     ):
         with pytest.raises(InvalidError, match=r"asked\.x: `str` is not i64, its type in this version of the view"):
             attempt()
+
+
+def test_a_function_that_gives_other_rows_of_one_is_told_that_it_was_given_two(
+    workspace: Workspace, module: Module
+) -> None:
+    made = module("unlike", """
+        def unlike(frame):
+            return frame.filter(frame["n"] > 0)
+    """)  # fmt: skip
+    view = OnDemandView("asked", request={"n": "i64"}, inputs=[], features={"n": "i64"}, transform=made.unlike)
+    apply(FeatureService("s", [view]))
+    with pytest.raises(InvalidError, match=r"`0 rows` is not 2 rows, as were given. One row is given twice."):
+        FeatureReader(get_definition("service", "s"), workspace).read([{"n": -1}])

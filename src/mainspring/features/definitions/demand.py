@@ -79,6 +79,7 @@ def _called(record: OnDemandRecord, transform: Python, frame: pl.DataFrame, func
         )  # fmt: skip
     if found.height != frame.height:
         raise InvalidError(
-            f"{record.name}.transform", f"{found.height:,} rows", f"{frame.height:,} rows, as were given"
-        )
+            f"{record.name}.transform", f"{found.height:,} rows", f"{frame.height:,} rows, as were given",
+            "One row is given twice." if height == 1 else "",
+        )  # fmt: skip
     return found.select(names).head(height)
