@@ -18,7 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mainspring.errors import ConflictError, InvalidError, NotFoundError, StorageError
-from mainspring.store import SegmentWriter, last_record, list_segments, read_segments, remove_segment
+from mainspring.store import (
+    SegmentWriter,
+    last_record,
+    list_segments,
+    read_segment,
+    read_segments,
+    records_holding,
+    remove_segment,
+)
 from mainspring.testing._writers import numbered
 from mainspring.testing.processes import Child
 from mainspring.testing.threads import at_once
@@ -243,3 +251,18 @@ def test_a_damaged_record_is_not_given_and_another_one_is(tmp_path: Path) -> Non
         last_record(tmp_path, path.name, bytes.decode, "y")
     with pytest.raises(NotFoundError):
         last_record(tmp_path, "0" * 16 + "-00000000.segment", bytes.decode, "b")
+
+
+@given(
+    st.lists(st.text("abc\0", max_size=6).map(str.encode), max_size=8),
+    st.lists(st.text("abc\0", min_size=1, max_size=3).map(str.encode)),
+)
+def test_records_that_hold_bytes_are_those_of_reading_them_all(records: list[bytes], any_of: list[bytes]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        writer = SegmentWriter(folder)
+        writer.append(records)
+        writer.close()
+        for segment in list_segments(folder):
+            whole = [each.record for each in read_segment(folder, segment.name)]
+            expected = [each for each in whole if any(one in each for one in any_of)]
+            assert records_holding(folder, segment.name, any_of) == expected

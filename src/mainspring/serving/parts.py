@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import msgspec
 
 from mainspring.errors import NotFoundError
-from mainspring.store import Database, Leases, Transaction, list_segments, read_segment, remove_segment
+from mainspring.store import Database, Leases, Transaction, list_segments, read_segment, records_holding, remove_segment
 from mainspring.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -112,12 +112,19 @@ def compact_segments(
     return Compacted(segments, parts, rows)
 
 
-def read_records(folder: Path, wanted: Callable[[bytes], Read | None]) -> dict[str, list[Read]]:
-    """The records that lie in segments now, by segment, as `wanted` decodes them; where it gives None, they are left out."""
+def read_records(
+    folder: Path, wanted: Callable[[bytes], Read | None], any_of: Sequence[bytes] = ()
+) -> dict[str, list[Read]]:  # fmt: skip
+    """The records that lie in segments now, by segment, as `wanted` decodes them; where it gives None, they are left out.
+
+    With `any_of` they are those in which one of these texts of bytes lies, and others cost next to nothing.
+    """
     found: dict[str, list[Read]] = {}
     for segment in list_segments(folder):
         with suppress(NotFoundError):  # compacted since it was listed: it is in the manifest
-            records = [wanted(each.record) for each in read_segment(folder, segment.name)]
+            held = records_holding(folder, segment.name, any_of) if any_of else None
+            whole = (each.record for each in read_segment(folder, segment.name)) if held is None else held
+            records = [wanted(each) for each in whole]
             found[segment.name] = [record for record in records if record is not None]
     return found
 

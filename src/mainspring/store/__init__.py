@@ -16,6 +16,7 @@ from mainspring.store.segments import (
     list_segments,
     read_segment,
     read_segments,
+    records_holding,
     remove_segment,
 )
 from mainspring.store.urls import open_blobs, open_database, open_keyvalue
@@ -38,6 +39,7 @@ __all__ = [
     "current_fences",
     "blob_digest",
     "last_record",
+    "records_holding",
     "list_segments",
     "open_blobs",
     "open_database",

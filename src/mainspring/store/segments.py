@@ -226,11 +226,7 @@ def last_record(folder: str | Path, name: str, key: Callable[[bytes], str], most
         NotFoundError: there is none, or it was removed.
         StorageError: that record is damaged.
     """
-    path = Path(folder, name)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise NotFoundError("segment", name, hint=f"It is not in {folder}.") from error
+    data = _whole(folder, name)
     starts = _starts(data)
 
     def record(start: int) -> bytes:
@@ -239,9 +235,48 @@ def last_record(folder: str | Path, name: str, key: Callable[[bytes], str], most
     place = bisect_right(starts, most, key=lambda start: key(record(start))) - 1
     if place < 0:
         return None
-    found, start = record(starts[place]), starts[place]
-    if crc32(found, crc32(data[start : start + 4])) != _header(data, start)[1]:
-        raise StorageError(str(path), f"the segment is damaged at byte {start:,}")
+    return _verified(folder, name, data, starts[place])
+
+
+def records_holding(folder: str | Path, name: str, any_of: Sequence[bytes]) -> list[bytes]:
+    """The records of a segment in which one of some texts of bytes lies, in order; these alone are verified.
+
+    Raises:
+        NotFoundError: there is none, or it was removed.
+        StorageError: one of them is damaged.
+    """
+    data = _whole(folder, name)
+    if not any(each in data for each in any_of):
+        return []
+    starts = _starts(data)
+    found: set[int] = set()
+    for each in any_of:
+        at = data.find(each)
+        while at >= 0:
+            place = bisect_right(starts, at) - 1
+            if place < 0:
+                at = data.find(each, at + 1)
+                continue
+            end = starts[place] + _HEADER_BYTES + _header(data, starts[place])[0]
+            if at + len(each) <= end and at >= starts[place] + _HEADER_BYTES:
+                found.add(starts[place])
+            at = data.find(each, max(at + 1, end if starts[place] in found else 0))
+    return [_verified(folder, name, data, start) for start in sorted(found)]
+
+
+def _whole(folder: str | Path, name: str) -> bytes:
+    try:
+        return Path(folder, name).read_bytes()
+    except FileNotFoundError as error:
+        raise NotFoundError("segment", name, hint=f"It is not in {folder}.") from error
+
+
+def _verified(folder: str | Path, name: str, data: bytes, start: int) -> bytes:
+    """The record of the frame that begins there."""
+    length, digest = _header(data, start)
+    found = data[start + _HEADER_BYTES : start + _HEADER_BYTES + length]
+    if crc32(found, crc32(data[start : start + 4])) != digest:
+        raise StorageError(str(Path(folder, name)), f"the segment is damaged at byte {start:,}")
     return found
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -104,6 +105,19 @@ def test_no_other_prediction_is_read_for_one_whose_key_has_no_label(ask: Ask, mo
     log_labels("delays", [by_key(5, event_at=at(1))])
     with pytest.raises(NameError):
         labels_of(own)
+
+
+@pytest.mark.parametrize("value", ["UA1", "a number 7", 1545, 1545.0, "1545", -70_000, 1 << 40])
+def test_a_value_of_a_key_is_in_its_record_in_one_of_its_forms(value: Any) -> None:
+    text = str(int(value)) if isinstance(value, float) else str(value)
+    forms = alike.forms_of({"input.flight": value}, {"flight": text})
+    assert forms
+    assert any(each in msgspec.msgpack.encode(["r", {"flight": [1, value]}]) for each in forms)
+
+
+@pytest.mark.parametrize("value", [True, 7, 1.5, "1.50", "nan", "ab", date(2024, 10, 4)])
+def test_a_value_that_may_be_written_otherwise_is_looked_for_in_every_record(value: Any) -> None:
+    assert not alike.forms_of({"input.flight": value}, {"flight": str(value)})
 
 
 def test_a_repeat_changes_nothing_and_a_correction_keeps_what_was(ask: Ask) -> None:

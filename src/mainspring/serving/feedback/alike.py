@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, chain
 from typing import Any
@@ -38,6 +39,9 @@ class _Asked(msgspec.Struct, frozen=True, array_like=True):
     inputs: dict[str, Any]
 
 
+_INTEGER = re.compile(r"-?[0-9]{1,16}")
+_NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?|nan|-?inf|true|false", re.IGNORECASE)
+_LEAST_BYTES = 3
 _decode = msgspec.msgpack.Decoder(_Asked).decode
 
 
@@ -50,12 +54,34 @@ def key_of(row: Mapping[str, Any], names: Sequence[str], types: Mapping[str, str
     return frame.select(text_of(name, frame.schema) for name in names).row(0, named=True)
 
 
+def forms_of(row: Mapping[str, Any], key: Mapping[str, str]) -> Sequence[bytes]:
+    """The forms that one value of a prediction's key may have in a record, one of which is in every record that has the key.
+
+    None at all if that can't be told, or if they are so short that most records hold them by chance.
+    """
+    found = [_forms(row.get(f"input.{name}"), text) for name, text in key.items()]
+    return max(found, key=lambda forms: min(map(len, forms), default=0), default=())
+
+
+def _forms(value: Any, text: str) -> Sequence[bytes]:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ()  # what JSON has no type for is written in several ways
+    if _INTEGER.fullmatch(text) and abs(int(text)) < 1 << 53:
+        forms = [text.encode(), *map(msgspec.msgpack.encode, (int(text), float(text)))]
+    elif isinstance(value, str) and not _NUMBER.fullmatch(text):
+        forms = [text.encode()]
+    else:
+        return ()
+    return forms if min(map(len, forms)) >= _LEAST_BYTES else ()
+
+
 def alike(
-    endpoint: str, key: Mapping[str, str], since_us: int, until_us: int, workspace: Workspace
+    endpoint: str, key: Mapping[str, str], any_of: Sequence[bytes], since_us: int, until_us: int, workspace: Workspace
 ) -> pl.DataFrame:  # fmt: skip
     """The predictions with a key, from one instant up to before another, without those of load tests.
 
-    As `id`, `at` in microseconds, `role`, `version` and `key.NAME`.
+    `any_of` are the forms of one of its values in the log, where `forms_of` knows them. The answer is `id`, `at` (microseconds),
+    `role`, `version` and `key.NAME`.
 
     Raises:
         StorageError: the log can't be read.
@@ -68,7 +94,7 @@ def alike(
         own = {name: record.inputs.get(name, [None] * record.rows) for name in key}
         return msgspec.structs.replace(record, inputs=own)
 
-    live = read_records(predictions_folder(workspace), wanted)
+    live = read_records(predictions_folder(workspace), wanted, any_of)
     parts = PredictionParts(workspace.database).of(endpoint, since_us, until_us)
     by_version: dict[str, list[_Asked]] = {}
     for record in uncompacted(live, parts):

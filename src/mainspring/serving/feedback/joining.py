@@ -16,7 +16,7 @@ from mainspring.clock import FIRST_US, LAST_US, from_us, to_us
 from mainspring.errors import NotFoundError
 from mainspring.serving.endpoint import Endpoint, get_endpoint
 from mainspring.serving.feedback._store import FeedbackParts
-from mainspring.serving.feedback.alike import alike, key_of
+from mainspring.serving.feedback.alike import alike, forms_of, key_of
 from mainspring.serving.feedback.frames import frame_of, text_of, united
 from mainspring.serving.feedback.intake import feedback_folder
 from mainspring.serving.feedback.matching import counting, distinct, pairs
@@ -147,7 +147,7 @@ def labels_of_row(row: dict[str, Any], workspace: Workspace) -> list[dict[str, A
     asked = pl.DataFrame()
     if labels["prediction"].null_count():
         reach_us = rule.before_us + rule.after_us
-        asked = alike(endpoint.name, key, at_us - reach_us, at_us + reach_us + 1, workspace).select(
+        asked = alike(endpoint.name, key, forms_of(row, key), at_us - reach_us, at_us + reach_us + 1, workspace).select(
             "id", "at", _GROUP, *(f"key.{name}" for name in key)
         )
     own = pairs(asked, labels, rule).filter(prediction=row["id"])
