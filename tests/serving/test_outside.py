@@ -75,8 +75,8 @@ def test_what_is_no_prediction_is_refused_whole(workspace: Workspace) -> None:
     assert scan_predictions("fraud").collect().height == 0
     keyed = outside_service("keyed", "1", label_key=["card"], label_window="1d")
     for given, said in (
-        ([{"card": None}, {"crad": 1, "x": 2}], r"inputs\[1\]: `crad, x` is not columns of which one is `card`"),
-        (pl.DataFrame({"x": [1, 2]}), "inputs: `x` is not columns of which one is `card`"),
+        ([{"card": None}, {"crad": 1, "x": 2}], r"inputs\[1\]: `crad, x` is not all columns, as `card` is missing"),
+        (pl.DataFrame({"x": [1, 2]}), "inputs: `x` is not all columns, as `card` is missing"),
     ):
         with pytest.raises(InvalidError, match=said):
             keyed.log(given, [1.0, 2.0])

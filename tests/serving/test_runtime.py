@@ -52,7 +52,7 @@ def test_the_model_itself_is_proposed_from_the_measured_crossover_on(times: list
 def test_a_runtime_that_nobody_chose_is_proposed_for_each_version_and_a_chosen_one_stays(workspace: Workspace) -> None:
     first = registered(1.0)
     bound = bind("live", "line@production", version=str(first))
-    assert (bound.runtime, bound.runtime_reason) == ("native", "there is no ONNX graph of it")
+    assert (bound.runtime, bound.runtime_reason) == ("native", "there was no ONNX graph of it then")
     export_onnx(first)
     assert bind("live", log_share=0.5).runtime == "native", (
         "one version is answered by one runtime until it is bound anew"
@@ -76,7 +76,7 @@ def test_a_batch_of_a_version_takes_what_is_faster_in_large_batches_and_of_an_en
 ) -> None:
     dataset("rows").commit(TABLE)
     version = registered(1.0)
-    assert predict_batch(version, "rows", to="out").runtime_reason == "there is no ONNX graph of it"
+    assert predict_batch(version, "rows", to="out").runtime_reason == "there was no ONNX graph of it then"
     export_onnx(version)
     found = find_onnx_export(version, workspace)
     assert found is not None

@@ -184,7 +184,7 @@ def _expect_key(key: Sequence[str], names: Collection[str], path: str) -> None:
     for name in key:
         if name not in names:
             said = "Labels join by it (`label_key`); a value that isn't known is null."
-            raise InvalidError(path, ", ".join(names), f"columns of which one is `{name}`", said)
+            raise InvalidError(path, ", ".join(names), f"all columns, as `{name}` is missing", said)
 
 
 def _outputs(outputs: Any, rows: int) -> list[Any]:

@@ -27,7 +27,7 @@ def proposed_runtime(version: ModelVersion, rows: int, workspace: Workspace) -> 
     """The runtime that answered so many rows faster when the version's graph was made; the model itself if there is none."""
     found = find_onnx_export(version, workspace)
     if found is None:
-        return Proposal("native", "there is no ONNX graph of it")
+        return Proposal("native", "there was no ONNX graph of it then")
     if find_spec("onnxruntime") is None:
         return Proposal("native", "onnxruntime is not installed here")
     is_native_faster = found.native_faster_from is not None and rows >= found.native_faster_from

@@ -80,7 +80,7 @@ def alike(
 ) -> pl.DataFrame:  # fmt: skip
     """The predictions with a key, from one instant up to before another, without those of load tests.
 
-    `any_of` are the forms of one of its values in the log, where `forms_of` knows them. The answer is `id`, `at` (microseconds),
+    `any_of` are the forms of one of its values in the log, where `forms_of` knows them. The answer is `id`, `at` in µs,
     `role`, `version` and `key.NAME`.
 
     Raises:
