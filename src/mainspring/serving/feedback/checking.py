@@ -43,7 +43,6 @@ class LabelCheck:
         self.endpoint, self.key = endpoint.name, endpoint.labels.key
         signature = _signature(endpoint, workspace)
         self.label = _label_field(endpoint, signature)
-        self.classes = signature.output.classes if signature and not endpoint.labels.type else ()
         inputs = signature.inputs if signature else ()
         self.key_fields = {field.name: field for field in inputs if field.name in self.key}
 
@@ -127,11 +126,6 @@ class LabelCheck:
         value = record[LABEL]
         if self.label is not None:
             value, wrong = self.label.check(value)
-            if not wrong and self.classes and value not in self.classes:
-                classes = listed([str(each) for each in self.classes])
-                wrong = (
-                    f"{shorten(value, 40)} is none of the classes {classes}; with a `label_type` others are taken, too"
-                )
         else:
             is_plain = isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
             wrong = "" if is_plain else f"{shorten(value, 40)} is not a number, text, true or false"
