@@ -15,6 +15,7 @@ from blake3 import blake3
 
 from mainspring.secrets import redact
 from mainspring.store import BlobStore
+from mainspring.store.own_work import at_own_work
 
 _PLAIN = 0o644
 _NOT_OURS = frozenset(("site-packages", "dist-packages"))
@@ -59,6 +60,7 @@ def keep_sources(sources: Mapping[str, bytes], blobs: BlobStore) -> CodeTree:
     return CodeTree(digest, blobs.put(manifest), entries)
 
 
+@at_own_work()
 def script_sources(root: Path, known: Mapping[str, bytes] | None = None) -> dict[str, bytes]:
     """The script or the cells that run in this process, and the modules below `root` that it has loaded, by path.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mainspring.secrets import redact
+from mainspring.store.own_work import at_own_work
 
 if TYPE_CHECKING:
     from subprocess import Popen
@@ -54,6 +55,7 @@ class GitQuery:
             diff = diff[:_LARGEST_DIFF] + f"\n[cut: {len(diff):,} characters in all]\n"
         return GitState(outputs[0].strip(), diff)
 
+    @at_own_work()
     def _ask(self, *arguments: str) -> Popen[bytes] | None:
         import subprocess
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mainspring.secrets import LineRedaction
+from mainspring.store.own_work import at_own_work
 
 if TYPE_CHECKING:
     from mainspring.workspace import Workspace
@@ -67,6 +68,7 @@ class Printed:
             if lines:
                 self._write(lines)
 
+    @at_own_work()
     def end(self) -> bytes:
         """Give the streams back and the log; the file is removed."""
         for name, stream in self._streams.items():
