@@ -39,8 +39,9 @@ def test_a_new_project_is_made_run_looked_at_and_replayed(tmp_path: Path) -> Non
 
     replayed = mainspring("replay", "latest", cwd=folder)
     assert (replayed.returncode, replayed.stdout.split()[0]) == (0, "VERIFIED")
-    # A replay is a run of its own, so `latest` is it now.
-    assert "replay of" in mainspring("runs", "show", "latest", cwd=folder).stdout
+    # A replay is a run of its own, which is newer; `latest` stays the run that was replayed.
+    assert "  replay  " in mainspring("runs", cwd=folder).stdout
+    assert "replay of" not in mainspring("runs", "show", "latest", cwd=folder).stdout
 
 
 def test_a_failed_run_says_what_failed_and_how_to_go_on(project: Path) -> None:
