@@ -10,11 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats as st
-import sklearn.experimental.enable_iterative_imputer  # noqa: F401  # scikit-learn shows its imputer after that alone
+import sklearn.experimental.enable_halving_search_cv
+import sklearn.experimental.enable_iterative_imputer  # noqa: F401  # scikit-learn shows both after these alone
 from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -32,6 +34,8 @@ from sklearn.linear_model import LogisticRegression, Ridge, TweedieRegressor
 from sklearn.metrics import f1_score, make_scorer, r2_score
 from sklearn.model_selection import (
     GridSearchCV,
+    HalvingGridSearchCV,
+    HalvingRandomSearchCV,
     RandomizedSearchCV,
     StratifiedKFold,
     TimeSeriesSplit,
@@ -222,6 +226,25 @@ def test_choices_of_parameters_are_stored(name: str, blobs: FolderBlobs) -> None
     stored = blobs.read(encoded.blob)
     alone = skops.io.loads(stored, trusted=skops.io.get_untrusted_types(data=stored))
     assert np.array_equal(model.predict(features), alone.predict(features))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_what_may_be_loaded_does_not_depend_on_what_a_process_has_imported(tmp_path: Path) -> None:
+    made = [CHOICES[name]() for name in ("selector", "kernels", "tweedie", "chebyshev", "imputer", "functions")]
+    made.append(HalvingGridSearchCV(Ridge(), {"alpha": [1, 2]}, cv=2, min_resources=100, random_state=0))
+    made.append(HalvingRandomSearchCV(Ridge(), {"alpha": st.uniform(1, 2)}, cv=2, min_resources=100, random_state=0))
+    models = {**fit_all(), **{str(place): fit(model) for place, model in enumerate(made)}}
+    blobs = FolderBlobs(tmp_path)
+    encoded = msgspec.json.encode({name: save(model, blobs)[1] for name, model in models.items()})
+    setup = f"""
+import msgspec, pathlib
+from mainspring.artifacts import load
+from mainspring.artifacts.codec import Encoded
+from mainspring.testing.codecs import FolderBlobs
+blobs, stored = FolderBlobs(pathlib.Path({str(tmp_path)!r})), msgspec.json.decode({encoded!r}, type=dict[str, Encoded])
+"""
+    loaded = "{name: load(each, blobs) for name, each in stored.items()}"
+    assert digest_in_fresh_process(loaded, hash_seed=1, setup=setup) == content_digest(models)
 
 
 def test_a_distribution_that_skops_stored_draws_the_same_and_none_of_its_text_is_executed(blobs: FolderBlobs) -> None:

@@ -1,7 +1,7 @@
 """What a stored estimator may hold beside what skops trusts: a rule over the libraries that are installed.
 
-A name is looked up among modules that scikit-learn has loaded by itself; none is imported because a file names it. What is
-allowed computes on numbers: skops may call it with arguments of the file's choice while it loads.
+A name is looked up in scikit-learn's own packages of estimators, whose modules are imported for it, so that the same is allowed
+in every process. What is allowed computes on numbers: skops may call it with arguments of the file's choice while it loads.
 """
 
 from __future__ import annotations
@@ -9,17 +9,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from mainspring.artifacts._distributions import is_distribution
 
-# Of the modules below these nothing is allowed for its base: they load data, run tests, or hold what others have written.
-_CLOSED = frozenset({"datasets", "utils", "externals", "tests", "conftest", "experimental"})
+# What scikit-learn's own estimators are defined in. The other packages load data, or hold what others have written.
+_PACKAGES = frozenset(
+    "_loss base calibration cluster compose covariance cross_decomposition decomposition discriminant_analysis dummy ensemble "
+    "feature_extraction feature_selection frozen gaussian_process impute isotonic kernel_approximation kernel_ridge "
+    "linear_model manifold metrics mixture model_selection multiclass multioutput naive_bayes neighbors neural_network "
+    "pipeline preprocessing random_projection semi_supervised svm tree".split()
+)
+_CLOSED = frozenset({"tests", "conftest"})  # inside those
 
-# Every subclass of these that scikit-learn defines outside `_CLOSED` is a parameter or a fitted part of an estimator.
+# Every subclass of these that scikit-learn defines in its packages of estimators is a parameter or a fitted part of one.
 _BASES = {
     "sklearn.base": "BaseEstimator",
     "sklearn._loss.link": "BaseLink",
@@ -84,18 +91,26 @@ def is_installed(name: str) -> bool:
 
 def _is_kind(name: str) -> bool:
     home, _, own = name.rpartition(".")
-    parts = home.split(".")
-    if parts[0] != "sklearn" or _CLOSED.intersection(parts):
-        return False
-    found = getattr(sys.modules.get(home), own, None)
+    found = getattr(_module(home), own, None)
     if not isinstance(found, type) or (found.__module__, found.__qualname__) != (home, own):
         return False
     return issubclass(found, _bases())
 
 
+def _module(home: str) -> ModuleType | None:
+    """A module of estimators, imported if need be: scikit-learn leaves out those that it calls experimental."""
+    top, *parts = home.split(".")
+    if top != "sklearn" or not _PACKAGES.issuperset(parts[:1]) or _CLOSED.intersection(parts):
+        return None
+    try:
+        return import_module(home)
+    except ImportError:
+        return None
+
+
 @cache
 def _bases() -> tuple[type, ...]:
-    found = (getattr(sys.modules.get(home), own, None) for home, names in _BASES.items() for own in names.split())
+    found = (getattr(_module(home), own, None) for home, names in _BASES.items() for own in names.split())
     return tuple(each for each in found if isinstance(each, type))
 
 
@@ -120,7 +135,7 @@ def _functions() -> Iterator[Any]:
     from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS, distance_metrics
 
     for home in _FUNCTIONS:
-        module = sys.modules[home]
+        module = import_module(home)
         for own in set(module.__all__) - _NO_NUMBERS:
             found = getattr(module, own, None)
             if isinstance(found, FunctionType) and found.__module__.startswith(f"{home}."):
