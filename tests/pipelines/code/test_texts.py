@@ -66,9 +66,37 @@ ASKED: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
     "SQL that another module runs": (
         {
             "steps": "from engine import run\nA = [1]\ndef go(): return run('SELECT v FROM A')",
-            "engine": "def run(text): return text",
+            "engine": "import polars as pl\ndef run(text): return pl.sql(text)",
         },
         {"steps": "from engine import run\nA = [2]\ndef go(): return run('SELECT v FROM A')"},
+        "constant steps.A changed",
+    ),
+    "a text that a local holds, put together": (
+        {"steps": "LIMIT = 1\ndef go(f):\n  rule = 'x > 0'\n  rule += ' and x > @LIMIT'\n  return f.query(rule)"},
+        {"steps": "LIMIT = 6\ndef go(f):\n  rule = 'x > 0'\n  rule += ' and x > @LIMIT'\n  return f.query(rule)"},
+        "constant steps.LIMIT changed",
+    ),
+    "a text that a function of another module is given": (
+        {
+            "steps": "from rules import keep\ndef go(f): return keep(f, 'x > @LIMIT')",
+            "rules": "LIMIT = 1\ndef keep(f, text): return f.query(text)",
+        },
+        {"rules": "LIMIT = 6\ndef keep(f, text): return f.query(text)"},
+        "constant rules.LIMIT changed",
+    ),
+    "a table by a constant's name, of a connection": (
+        {"steps": "T = 'A'\nA = [1]\ndef go(con): return con.execute(f'select v from b, {T}')"},
+        {"steps": "T = 'A'\nA = [2]\ndef go(con): return con.execute(f'select v from b, {T}')"},
+        "constant steps.A changed",
+    ),
+    "a default": (
+        {"steps": "LIMIT = 1\ndef go(f, rule='x > @LIMIT'): return f.query(rule)"},
+        {"steps": "LIMIT = 6\ndef go(f, rule='x > @LIMIT'): return f.query(rule)"},
+        "constant steps.LIMIT changed",
+    ),
+    "an SQL function that is handed on": (
+        {"steps": "import duckdb\nA = [1]\nQ = ['from A']\ndef go(): return list(map(duckdb.sql, Q))"},
+        {"steps": "import duckdb\nA = [2]\nQ = ['from A']\ndef go(): return list(map(duckdb.sql, Q))"},
         "constant steps.A changed",
     ),
     "a formula": (
@@ -82,6 +110,17 @@ NOT_ASKED = {
     "a column": "def go(f): return f.query('OTHER > 1')['OTHER']",
     "a parameter of that name": "def go(OTHER): return duckdb.sql('select sum(v) from OTHER')",
     "a text that says something": "def go(f): return 'the OTHER of x'",
+    "another text of a function that queries": "def go(f): print('@OTHER, from OTHER'); return f.query('x > 1')",
+    "a column in SQL": "def go(con): return con.execute('select OTHER from t where OTHER > 3 order by OTHER')",
+    "a column that SQL takes something from": "def go(con): return con.sql('select extract(day from OTHER) from t')",
+    "a table that SQL makes itself": "def go(con): return con.sql('with OTHER as (select 1) select * from OTHER')",
+    "a value in SQL": "def go(con): return con.sql(\"select * from t where a = 'from OTHER'\")",
+    "an address": "def go(f): return f.query('x == \"me@OTHER.example\"')",
+    "prose that begins as SQL": "def go(n): print(f'From {n} rows, from OTHER, on'); print('Select from OTHER')",
+    "an exception's text": "def go(n): raise ValueError('Select one from OTHER')",
+    "a method of another kind": "def go(net): return net.evaluate('from OTHER')",
+    "a function of its own that is called so": "def execute(t): return t\ndef go(): return execute('from OTHER')",
+    "no text at all": "TITLE = 'Delays of OTHER, scored by delays@OTHER'\ndef go(net): return net.eval(), TITLE",
     "a table given by name": "import mainspring as ms\n@ms.sql('SELECT v FROM OTHER')\ndef go(t): ...",
 }
 
@@ -152,3 +191,48 @@ def test_a_notebooks_frame_that_sql_asks_for_is_neither_reused_nor_in_an_excerpt
     found = Sources(tmp_path).fingerprinter().of_function(function)
     assert [note for note in found.unresolved if "`__main__.D`" in note]
     assert excerpt_of(function).problem == "It uses `D`, a DataFrame, which its source doesn't hold."
+
+
+PROSE = {
+    "what is printed": "import features, load, train\ndef go(n): print(f'From {n} rows of load, on to train and report'); "
+    "print('Create features', n); print('Merge train, load'); print('With features:', load.ROWS, features.F, train.T)",
+    "an exception": "import features, load\ndef go(): raise ValueError('Describe load, from features', load.ROWS, features.F)",
+    "an evaluation": "import features, load\ndef go(net): return net.evaluate('load'), 'from load', load.ROWS, features.F",
+    "a mode and an address": "import features, load\nTITLE = 'Delays, load of features, me@load.example, delays@features'\n"
+    "def go(net): net.eval(); return TITLE, net.query(), load.ROWS, features.F",
+    "a module's name alone": "import load\ndef go(f): return f.query('x > @load'), f.sql('select x from load'), load.ROWS",
+}
+
+
+@pytest.mark.parametrize("name", PROSE)
+def test_prose_that_names_modules_uses_nothing_of_them(name: str, tmp_path: Path) -> None:
+    modules = {"features": "F = 1\nOTHER = 1", "load": "ROWS = 1\nOTHER = 1", "train": "T = 1\nOTHER = 1"}
+    project = Sources(tmp_path, steps=PROSE[name], **modules)
+    old = project.of()
+    project.write(**{module: text.replace("OTHER = 1", "OTHER = 2") for module, text in modules.items()})
+    assert old.reusable
+    assert compare(old, project.of()) == []
+
+
+NOTEBOOK = """
+import pandas as pd
+
+df = model = train = test = x = pd.DataFrame({"v": [1, 2]})
+def evaluate(text):
+    return len(text)
+"""
+WORDS = {
+    "what is printed": "def go(acc=1):\n    print('With model and test:', acc)\n    print(f'Select from {acc} of train')",
+    "columns in SQL": "def go(con=None):\n    return con and con.execute('select count(x) from t where x > 3')",
+    "its own function": "def go():\n    return evaluate('from df, with model')",
+    "a method": "def go(net=None):\n    return net and (net.evaluate('from df'), net.eval('x > model'), net.fit('train'))",
+    "an alias": "def go():\n    return 'scored by delays@model', 'me@df.example'",
+}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_words_in_a_notebook_that_are_called_as_its_frames_use_nothing(name: str, tmp_path: Path) -> None:
+    function = cell(NOTEBOOK + WORDS[name], f"<cell words {name}>")["go"]
+    found = Sources(tmp_path).fingerprinter().of_function(function)
+    assert not found.unresolved
+    assert excerpt_of(function).problem == ""

@@ -10,9 +10,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from mainspring.pipelines.code.names import Collector, ModuleNames, chain_of
+from mainspring.pipelines.code.names import Collector, ModuleNames
 from mainspring.pipelines.code.purity import called, is_pure_decorator, only_wraps, tells_only
-from mainspring.pipelines.code.scopes import FunctionNode, Scope
+from mainspring.pipelines.code.scopes import FunctionNode, Scope, chain_of
 
 # So begin the names of what changes something even where its result is kept: `old = np.seterr(all="raise")`.
 _CHANGING = ("register", "set", "use_", "enable", "disable", "patch", "install", "override", "configure")

@@ -10,7 +10,19 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 
 from mainspring.errors import GraphError
 from mainspring.pipelines.code.analyses import Analyses
-from mainspring.pipelines.code.facts import DEFINITION, EFFECT, Import, ModuleFacts, Suspect, Unit
+from mainspring.pipelines.code.facts import (
+    DEFINITION,
+    EFFECT,
+    LONE,
+    MARKED,
+    TABLES,
+    Asked,
+    Import,
+    LookUp,
+    ModuleFacts,
+    Suspect,
+    Unit,
+)
 from mainspring.pipelines.code.modules import Found, ProjectModules
 
 _ALWAYS_THERE = {"__name__", "__file__", "__doc__", "__package__", "__spec__", "__path__", "__loader__"}
@@ -86,7 +98,7 @@ class Project:
 
     def only_makes(self, module: str, unit: Unit) -> bool:
         """Whether a statement does nothing but make an object, which nobody gets but by the name that it binds."""
-        if not unit.makes or unit.dynamic or unit.mentions or unit.asks:
+        if not unit.makes or unit.dynamic or unit.mentions or unit.formulas or unit.look_ups:
             return False
         classes = list(self.definitions(module, unit.makes))
         found = self.facts(classes[0][0]) if len(classes) == 1 else None
@@ -139,8 +151,9 @@ class Walk:
         self.env: set[str] = set()
         self.broken: set[str] = set()
         self.units: set[tuple[str, int]] = set()
-        self._words: set[str] = set()
-        self._looking_up: set[str] = set()
+        self._held: set[tuple[str, str]] = set()
+        self._standing: set[tuple[str, str]] = set()
+        self._looking_up: set[tuple[str, str]] = set()
         self._chains: set[tuple[str, tuple[str, ...]]] = set()
         self._belows: set[str] = set()
         self.follows_subclasses = False
@@ -255,27 +268,70 @@ class Walk:
             self._dynamic(module, *item.split(":", 1))
         for text in unit.mentions:
             self._do(self._mention, text)
-        self._ask(module, unit.asks)
-        self._look_up(module, unit)
+        self._ask(module, unit.formulas)
+        self._hold(module, unit.asked)
+        for each in unit.look_ups:
+            self._look_up(module, each)
 
     def _is_step(self, module: str, name: str) -> bool:
         return bool(found := list(self.project.units(module, name))) and all(unit.mark == "step" for unit in found)
 
     def _ask(self, module: str, names: Iterable[str]) -> None:
-        facts = self.project.facts(module)
-        if facts is not None:
-            tops = facts.bound.keys() | facts.imported.keys()
-            self._follow_references(module, [name for name in names if name.partition(".")[0] in tops])
+        for name in names:
+            chain = tuple(name.split("."))
+            if self._names_something(module, chain):
+                self._do(self._resolve, module, chain)
 
-    def _look_up(self, module: str, unit: Unit) -> None:
-        """Hold what texts say against all modules that look names up: a text may be a constant of another module."""
-        new = {*unit.asks, *unit.words} - self._words
-        self._words |= new
-        for home in self._looking_up if new else ():
-            self._ask(home, new)
-        if unit.looks_up and module not in self._looking_up:
-            self._looking_up.add(module)
-            self._ask(module, self._words)
+    def _names_something(self, module: str, chain: tuple[str, ...]) -> bool:
+        """Whether a module binds a name at its top; a module alone is no value that a library takes."""
+        facts = self.project.facts(module)
+        if facts is None or chain[0] in facts.bound:
+            return facts is not None
+        found = [facts.imports[place] for place in facts.imported.get(chain[0], ())]
+        return any(len(chain) > 1 or (each.name and self.project.find(each.target) is None) for each in found)
+
+    def _look_up(self, module: str, call: LookUp) -> None:
+        """Follow what a call looks up, unless it calls the project's own; texts that it isn't known to get may be any."""
+        if call.by and any(self.project.units(module, call.by)):
+            return
+        self._ask(module, call.names)
+        for text in call.texts:
+            self._ask(module, self._said_by(module, text, call.kinds))
+        for text in call.parts if TABLES in call.kinds else ():
+            self._ask(module, self._said_by(module, text, (LONE,)))
+        new = {(module, kind) for kind in call.kinds if call.is_open} - self._looking_up
+        standing = self._standing if not self.looks_up_tables else set()
+        self._looking_up |= new
+        for home, kind in new:
+            self._ask(home, {name for held, name in self._held if held == kind})
+        for home, name in standing if self.looks_up_tables else ():
+            self._ask(home, [name])
+
+    @property
+    def looks_up_tables(self) -> bool:
+        """Whether something runs SQL that isn't known; Polars looks its tables up in all that called."""
+        return any(kind == TABLES for _, kind in self._looking_up)
+
+    def _said_by(self, module: str, name: str, kinds: Iterable[str], depth: int = 0) -> set[str]:
+        """The names of some kinds in the texts of what a name stands for, and of what that is made of."""
+        found: set[str] = set()
+        for home, place in self.project.definitions(module, name) if depth < 3 else ():
+            facts = self.project.facts(home)
+            if facts is not None and facts.units[place].kind != DEFINITION:
+                found |= facts.units[place].asked.of(*kinds)
+                for inner in facts.units[place].references:
+                    found |= self._said_by(home, inner, kinds, depth + 1)
+        return found
+
+    def _hold(self, module: str, asked: Asked) -> None:
+        """Hold names in texts against all that looks up names of their kind in texts which aren't known."""
+        new = {(kind, name) for kind in (MARKED, TABLES) for name in asked.of(kind)} - self._held
+        self._held |= new
+        self._standing |= {(module, name) for name in asked.tables}
+        for home, kind in self._looking_up if new else ():
+            self._ask(home, {name for held, name in new if held == kind})
+        if self.looks_up_tables:
+            self._ask(module, asked.tables)
 
     def _follow_references(self, module: str, references: Iterable[str]) -> None:
         for reference in references:

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
-from mainspring.pipelines.code.inline import asked_by, source_nodes
+from mainspring.pipelines.code.inline import asked_by, handed_on, source_nodes
 from mainspring.pipelines.code.live import unwrapped
 
 _FUTURE_ANNOTATIONS = 0x1000000
@@ -72,6 +72,7 @@ def excerpt_of(function: Callable[..., object]) -> Excerpt:
         inner = _innermost(function)
         if not isinstance(inner, FunctionType):
             raise _Missing("It is no Python function.")
+        writer.handed = handed_on(inner)
         writer.define(_STEP if inner.__name__ == "<lambda>" else inner.__name__, inner)
     except _Missing as missing:
         return Excerpt(problem=str(missing))
@@ -94,6 +95,7 @@ class _Writer:
         self.imports: list[str] = []
         self.lines: list[str] = []
         self.modules: set[str] = set()
+        self.handed: set[str] = set()  # kinds of names that are looked up in texts which functions hand on
 
     def define(self, name: str, function: FunctionType) -> None:
         """Write a function from its source under a name."""
@@ -104,7 +106,7 @@ class _Writer:
         self._open(name, function)
         scope, own = _scope(function), getattr(node, "name", name)
         self._open(own, function)
-        for used in sorted(_used(node) | asked_by(function, node)):
+        for used in sorted(_used(node) | asked_by(function, node, self.handed)):
             if used in scope and scope[used] is not function:
                 self._take_from(function, used, scope[used])
         for path in sorted(_dotted(node, scope)):

@@ -12,6 +12,8 @@ import msgspec
 DEFINITION, CONSTANT, EFFECT = "definition", "constant", "effect"
 NOT_REUSABLE = "not reusable: "
 """How a note begins that keeps a result from being taken by later runs."""
+MARKED, TABLES, WORDS, LONE = "marked", "tables", "words", "lone"
+"""Which names in a text are meant: see `Asked`."""
 _MENTION = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*[.:][^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
 
@@ -43,14 +45,42 @@ class Suspect(msgspec.Struct, frozen=True, array_like=True, order=True):
     of: str = ""
 
 
+class Asked(msgspec.Struct, frozen=True, array_like=True):
+    """The dotted names in texts: after `@`, where SQL takes a table, all words, and those that are a whole text."""
+
+    marked: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    lone: tuple[str, ...] = ()
+
+    def of(self, *kinds: str) -> set[str]:
+        """The names of some kinds."""
+        return {name for kind in kinds for name in getattr(self, kind)}
+
+
+class LookUp(msgspec.Struct, frozen=True, array_like=True):
+    """A use of what looks names of these `kinds` up, called `by`, and what it is given.
+
+    `names` stand in texts that are known; `texts` are dotted names of what holds more texts, `parts` of what is put into
+    one. `is_open`: some texts are not known.
+    """
+
+    by: str
+    kinds: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    is_open: bool = True
+
+
 class Unit(msgspec.Struct, frozen=True, array_like=True):
     """One module-level statement: what it binds, what it says, and which names it uses.
 
     `references` are dotted names as written. `dynamic` holds "scope:reason" pairs, where the scope is `own` (names of
     this module can't be resolved), `all` (nor those of any project module) or `subclasses`. `after` counts the effects
     before a computed constant, because their order decides its value. `registers`: making a subclass runs code.
-    `asks` are names in its texts that a library may look up at the top of the module, `words` all names in the texts of a
-    constant, and `looks_up` says that it uses something which does that.
+    `formulas` are functions that its texts call as formulas; `asked` are names in texts that may be given to something
+    which looks them up, as its `look_ups` do.
     `reads` are the calls that look like reading where the statement is executed, `bodies` those in its functions; `calls` are
     the names that it calls when it is executed. `changes` are the names of what it changes then, `body_changes` those of what
     its functions change, and what it binds may be one of `stands_for`.
@@ -71,9 +101,9 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     registers: bool = False
     after: int = 0
     mentions: tuple[str, ...] = ()
-    asks: tuple[str, ...] = ()
-    words: tuple[str, ...] = ()
-    looks_up: bool = False
+    formulas: tuple[str, ...] = ()
+    asked: Asked = Asked()
+    look_ups: tuple[LookUp, ...] = ()
     reads: tuple[Suspect, ...] = ()
     bodies: tuple[Suspect, ...] = ()
     calls: tuple[str, ...] = ()

@@ -179,6 +179,7 @@ class Fingerprinter:
             return self.of(home, qualname, carried=carried, live=True)
         found = LiveWalk(self.project, self.root, self.content)
         found.value(getattr(function, "__qualname__", repr(function)), function, ())
+        found.ask_callers()
         files = found.file_parts()
         for text in carried:
             found.walk.mention(text)

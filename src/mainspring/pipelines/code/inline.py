@@ -20,13 +20,14 @@ from blake3 import blake3
 from mainspring.errors import GraphError
 from mainspring.pipelines.code.closure import Project, Walk
 from mainspring.pipelines.code.declared import place_of
-from mainspring.pipelines.code.facts import NOT_REUSABLE
+from mainspring.pipelines.code.facts import LONE, MARKED, NOT_REUSABLE, TABLES, LookUp
 from mainspring.pipelines.code.live import unwrapped
 from mainspring.pipelines.code.names import Collector, ModuleNames
 from mainspring.pipelines.code.objects import code_digest
 from mainspring.pipelines.code.source import normalised
-from mainspring.pipelines.code.texts import asked_in, texts_in, words_in
+from mainspring.pipelines.code.texts import names_in, texts_in
 
+_HELD = (MARKED, TABLES)  # what may be asked for in a text that is handed on
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
 
 
@@ -48,8 +49,9 @@ class LiveWalk:
         self.notes: list[str] = []
         self.files: set[tuple[Path, str]] = set()
         self.seen: dict[int, object] = {}
-        self._words: set[str] = set()
-        self._looking_up: list[tuple[FunctionType | type, ModuleNames]] = []
+        self._held: set[tuple[str, str]] = set()
+        self._looking_up: list[tuple[FunctionType | type, ModuleNames, str]] = []
+        self._standing: list[tuple[FunctionType | type, ModuleNames, tuple[str, ...]]] = []
 
     def value(self, label: str, value: object, rest: tuple[str, ...]) -> None:
         """Take in a live value that the code calls `label`, and the attributes that it takes from it."""
@@ -68,8 +70,14 @@ class LiveWalk:
         elif not isinstance(value, (*_ATOMS, list, tuple, dict, set, frozenset)) and unwrapped(value):
             self.value(label, unwrapped(value)[0], ())
         else:
-            self._look_up({word for text in texts_in(value) for word in words_in(text) if word != text})
+            texts = list(texts_in(value))
+            self._hold({(kind, name) for kind in _HELD for text in texts for name in names_in(text, kind)})
             self.parts[f"value {label}"] = blake3(self._text(label, value).encode("utf-8", "replace")).hexdigest(16)
+
+    def ask_callers(self) -> None:
+        """Take in the tables of SQL that is handed on to a module: Polars looks them up in all that called."""
+        for value, names, tables in self._standing if self.walk.looks_up_tables else ():
+            self._ask(value, names, tables)
 
     def file_parts(self) -> list[str]:
         """Add the declared files to the parts; gives their names."""
@@ -150,11 +158,11 @@ class LiveWalk:
         self._declared(collector, space)
         for reference in sorted(collector.references):
             self._reference(value, names, space, reference.split("."))
-        self._ask(value, names, collector.asked)
-        self._look_up(collector.asked)
-        if collector.looks_up_marked:
-            self._looking_up.append((value, names))
-            self._ask(value, names, self._words)
+        self._ask(value, names, collector.formulas)
+        self._hold({(kind, name) for kind in _HELD for name in collector.asked.of(kind)})
+        self._standing.append((value, names, collector.asked.tables))
+        for call in collector.look_ups:
+            self._look_up(value, names, call)
         if isinstance(value, FunctionType):
             for kind, given in (("defaults", value.__defaults__), ("keyword defaults", value.__kwdefaults__)):
                 if given:
@@ -174,24 +182,33 @@ class LiveWalk:
         elif root in space:
             self.value(f"{value.__module__}.{root}", space[root], rest)
 
-    def _ask(self, value: FunctionType | type, names: ModuleNames, words: Collection[str]) -> None:
-        """Take in what words of texts stand for where a library looks them up."""
+    def _ask(self, value: FunctionType | type, names: ModuleNames, asked: Collection[str]) -> None:
+        """Take in what names in texts stand for where a library looks them up."""
         if value.__module__ != "__main__" and self.project.facts(value.__module__) is not None:
-            self.walk.load(value.__module__).ask(value.__module__, words)
+            self.walk.load(value.__module__).ask(value.__module__, asked)
             return
         space = _namespace(value)
         local = {found.alias for found in names.imports}
-        for word in sorted(words):
-            root = word.partition(".")[0]
-            if root in space or root in local:
-                self._reference(value, names, space, word.split("."))
+        for name in sorted(asked):
+            root, dot, _ = name.partition(".")
+            if root in local or (root in space and (dot or not isinstance(space[root], ModuleType))):
+                self._reference(value, names, space, name.split("."))
 
-    def _look_up(self, words: Collection[str]) -> None:
-        """Hold new words of texts against everything that looks names up."""
-        new = set(words) - self._words
-        self._words |= new
-        for value, names in list(self._looking_up):
-            self._ask(value, names, new)
+    def _look_up(self, value: FunctionType | type, names: ModuleNames, call: LookUp) -> None:
+        """Take in what a call looks up; texts that it isn't known to get may be any that are met."""
+        if is_own(self.project.owns, call, value):
+            return
+        self._ask(value, names, looked_up(call, value))
+        for kind in call.kinds if call.is_open else ():
+            self._looking_up.append((value, names, kind))
+            self._ask(value, names, {name for held, name in self._held if held == kind})
+
+    def _hold(self, asked: set[tuple[str, str]]) -> None:
+        """Hold new names in texts against everything that looks names up in texts which aren't known."""
+        new = asked - self._held
+        self._held |= new
+        for value, names, kind in list(self._looking_up) if new else ():
+            self._ask(value, names, {name for held, name in new if held == kind})
 
     def _load_imports(self, space: Mapping[str, object]) -> None:
         """Project modules that the namespace imported have run, so what they run counts."""
@@ -258,15 +275,65 @@ def _collected(names: ModuleNames, nodes: Iterable[ast.AST]) -> Collector:
     return collector
 
 
-def asked_by(function: FunctionType, node: ast.AST) -> set[str]:
-    """The first names of what texts in a function, or in values that it uses, ask for where it stands."""
-    space = function.__globals__
-    collector = _collected(_module_names(function.__module__, space), [copy.deepcopy(node)])
-    asked = set(collector.asked)
-    for reference in collector.references:
-        for text in texts_in(space.get(reference)):
-            asked |= words_in(text) if collector.looks_up_any else asked_in(text)
+def looked_up(call: LookUp, value: FunctionType | type) -> set[str]:
+    """The names that a call in a live function looks up, in the texts that it has and those that it takes by name."""
+    found = set(call.names)
+    for names, kinds in ((call.texts, call.kinds), (call.parts, (LONE,) if TABLES in call.kinds else ())):
+        for each in names:
+            found.update(name for text in texts_in(_value_of(value, each)) for name in names_in(text, *kinds))
+    return found
+
+
+def is_own(owns: Callable[[str], bool], call: LookUp, value: FunctionType | type) -> bool:
+    """Whether what a call in a live function calls is defined by the project or the notebook, and looks up nothing here."""
+    called = _value_of(value, call.by) if call.by else None
+    return isinstance(called, (FunctionType, type)) and (called.__module__ == "__main__" or owns(called.__module__))
+
+
+def _value_of(value: FunctionType | type, name: str) -> object:
+    """What a dotted name stands for where a live function is; None if that is nothing."""
+    root, *rest = name.split(".")
+    found = _cells(value).get(root, _namespace(value).get(root))
+    for attribute in rest:
+        found = getattr(found, "__dict__", {}).get(attribute)  # no code of theirs is run
+    return found
+
+
+def asked_by(function: FunctionType, node: ast.AST, handed: Collection[str]) -> set[str]:
+    """The first names of what texts in a function, or in values that it uses, ask for where it stands.
+
+    Texts that it hands on ask for names of the kinds that are `handed`.
+    """
+    collector = _live_collector(function, node)
+    asked = {*collector.formulas, *collector.asked.of(*handed)}
+    for call in collector.look_ups:
+        if not is_own(lambda _: False, call, function):
+            asked |= looked_up(call, function)
+    for reference in collector.references if handed else ():
+        texts = texts_in(_value_of(function, reference)) if "." not in reference else ()
+        asked |= {name for text in texts for name in names_in(text, *handed)}
     return {name.partition(".")[0] for name in asked}
+
+
+def handed_on(function: FunctionType) -> set[str]:
+    """The kinds of names that a live function, or one that it uses, looks up in texts which aren't known there."""
+    kinds: set[str] = set()
+    pending, met = [function], set()
+    while pending:
+        each = pending.pop()
+        met.add(id(each))
+        for collector in [_live_collector(each, node) for node in source_nodes(each)]:
+            opened = [call for call in collector.look_ups if call.is_open and not is_own(lambda _: False, call, each)]
+            kinds.update(kind for call in opened for kind in call.kinds)
+            for value in [_value_of(each, reference) for reference in collector.references]:
+                inner = (unwrapped(value) or [value])[0] if callable(value) else value
+                if isinstance(inner, FunctionType) and inner.__module__ == each.__module__ and id(inner) not in met:
+                    pending.append(inner)
+    return kinds.intersection(_HELD)
+
+
+def _live_collector(function: FunctionType, node: ast.AST) -> Collector:
+    return _collected(_module_names(function.__module__, function.__globals__), [copy.deepcopy(node)])
 
 
 def source_nodes(value: FunctionType | type) -> list[ast.AST]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from mainspring.pipelines.code.names import ModuleNames, chain_of, references_of
+from mainspring.pipelines.code.names import ModuleNames, references_of
 from mainspring.pipelines.code.purity import Canonical, called
+from mainspring.pipelines.code.scopes import chain_of
 
 # With these an object does more, while it is made or gone, than to keep what it is given.
 _ACTING = frozenset({"__new__", "__post_init__", "__setattr__", "__delattr__", "__del__", "__getattribute__"})

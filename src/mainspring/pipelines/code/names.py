@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from mainspring.pipelines.code.facts import Import, is_mention
+from mainspring.pipelines.code.facts import LONE, MARKED, TABLES, WORDS, Asked, Import, LookUp, is_mention
+from mainspring.pipelines.code.lookups import Given, given_texts, is_given_tables, looked_up_by, tells
 from mainspring.pipelines.code.purity import called, is_step_decorator
-from mainspring.pipelines.code.scopes import FunctionNode, Scope, class_scope, comprehension_scope, function_scope
-from mainspring.pipelines.code.texts import asked_in, is_given_tables, looks_up, words_in
+from mainspring.pipelines.code.scopes import (
+    FunctionNode,
+    Scope,
+    chain_of,
+    class_scope,
+    comprehension_scope,
+    function_scope,
+)
+from mainspring.pipelines.code.texts import formula_in, names_in
 
 _OWN = {"eval", "exec", "globals", "vars"}
 _ALL = {
@@ -71,16 +79,16 @@ class Collector(ast.NodeVisitor):
         self.env: set[str] = set()
         self.assigned: set[str] = set()
         self.mentions: set[str] = set()
-        self.words: set[str] = set()  # of texts that are more than one word
-        self.looks_up_marked = self.looks_up_any = False
+        self.formulas: set[str] = set()
+        self.look_ups: list[LookUp] = []
         self.problem = ""
-        self._asked: set[str] = set()
-        self._lone: set[str] = set()
+        self._asked: dict[str, set[str]] = {MARKED: set(), TABLES: set(), WORDS: set(), LONE: set()}
+        self._seen: set[int] = set()  # functions of calls that are noted
 
     @property
-    def asked(self) -> set[str]:
-        """The dotted names in texts that a library may look up at the top of the module."""
-        return self._asked | (self.words | self._lone if self.looks_up_any else set())
+    def asked(self) -> Asked:
+        """The dotted names in texts that may be given to something: those of constants, and arguments."""
+        return Asked(*(tuple(sorted(names)) for names in self._asked.values()))
 
     # names
 
@@ -121,12 +129,12 @@ class Collector(ast.NodeVisitor):
             self.assigned.add(node.id)
         if self.scopes or isinstance(node.ctx, ast.Load):
             self.refer([node.id])
-        self._note_look_up(self.canonical(node), "")
+        self._note_function(node)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         if node.attr == "__subclasses__":
             self.dynamic.add("subclasses:__subclasses__")
-        self._note_look_up(self.canonical(node), node.attr)
+        self._note_function(node)
         parts = chain_of(node)
         if not parts:
             self.generic_visit(node)
@@ -145,27 +153,66 @@ class Collector(ast.NodeVisitor):
         if isinstance(node.value, str):
             if is_mention(node.value):
                 self.mentions.add(node.value)
-            self._note_text(node.value)
+            self.formulas.update(self._at_top(formula_in(node.value)))
+            if not any(scope.deferred for scope in self.scopes):
+                self._hold({node.value})
 
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
-        self._note_text("?".join(str(part.value) for part in node.values if isinstance(part, ast.Constant)))
-        for part in node.values:
-            if not isinstance(part, ast.Constant):
-                self.visit(part)
-
-    def _note_text(self, text: str) -> None:
-        words = words_in(text)
-        (self._lone if words == {text} else self.words).update(self._at_top(words))
-        self._asked.update(self._at_top(asked_in(text)))
+    def _hold(self, texts: set[str], kinds: Iterable[str] = (MARKED, TABLES, WORDS, LONE)) -> None:
+        for kind in kinds:
+            self._asked[kind].update(self._at_top({name for text in texts for name in names_in(text, kind)}))
 
     def _at_top(self, names: set[str]) -> Iterator[str]:
         for name in names:
             yield from self.outer(name.split("."))
 
-    def _note_look_up(self, name: str, last: str) -> None:
-        marked, of_any = looks_up(name, last or name.rpartition(".")[2])
-        self.looks_up_marked |= marked
-        self.looks_up_any |= of_any
+    def keep(self, value: ast.expr) -> None:
+        """Take in the texts that a constant is, also those that are put together."""
+        given = self._given()
+        given.take(value)
+        self._hold(given.texts)
+
+    def _given(self) -> Given:
+        return Given(self.outer, self._local)
+
+    def _local(self, name: str) -> tuple[list[ast.expr], bool] | None:
+        """What a local is bound to, and whether that is not all; None for a name of the module."""
+        for scope in reversed(self.scopes):
+            if name in scope.imports or name in scope.outer:
+                return None
+            if name in scope.names:
+                values = scope.values.get(name, [])
+                return values, name in scope.given or not values
+        return None
+
+    def _note_texts(self, node: ast.Call, name: str) -> None:
+        """Note what a call looks up in the texts that it is given, or that it is given texts which it may hand on."""
+        kinds = looked_up_by(node.func, name)
+        given = self._given()
+        if kinds:
+            self._seen.add(id(node.func))
+            for each in given_texts(node):
+                given.take(each)
+            found = {found for text in given.texts for found in names_in(text, *kinds)}
+            self._look_up(node.func, kinds, given, found)
+        elif name.partition(".")[0] != "mainspring" and not tells(node.func):
+            for each in [*node.args, *(word.value for word in node.keywords)]:
+                if isinstance(each, (ast.Constant, ast.JoinedStr)):
+                    given.take(each)
+            self._hold(given.texts, (MARKED, TABLES))
+
+    def _note_function(self, node: ast.Name | ast.Attribute) -> None:
+        """Note what looks names up and is handed on itself, so that anything may call it."""
+        kinds = looked_up_by(node, self.canonical(node)) if isinstance(node.ctx, ast.Load) else ()
+        if kinds and id(node) not in self._seen:
+            given = self._given()
+            given.is_open = True
+            self._look_up(node, kinds, given, set())
+
+    def _look_up(self, function: ast.expr, kinds: tuple[str, ...], given: Given, found: set[str]) -> None:
+        by = self.outer(chain) if (chain := chain_of(function)) else []
+        names = tuple(sorted(self._at_top(found)))
+        texts, parts = tuple(sorted(given.names)), tuple(sorted(given.parts))
+        self.look_ups.append(LookUp(by[0] if by else "", kinds, names, texts, parts, given.is_open))
 
     # scopes
 
@@ -254,6 +301,7 @@ class Collector(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         name = self.canonical(node.func)
+        self._note_texts(node, name)
         if name in {"getattr", "hasattr"} and _is_text(node.args[1:2]) and chain_of(node.args[0]):
             self.refer([*chain_of(node.args[0]), *_texts(node.args[1:2])])
             node = ast.Call(node.func, node.args[2:], node.keywords)
@@ -315,15 +363,6 @@ def references_of(module: ModuleNames, node: ast.expr) -> Mapping[str, None]:
     collector = Collector(module)
     collector.visit(node)
     return dict.fromkeys(sorted(collector.references))
-
-
-def chain_of(node: ast.expr) -> list[str]:
-    """The names of a dotted expression, outermost last; empty if it is none."""
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    return [node.id, *reversed(parts)] if isinstance(node, ast.Name) else []
 
 
 def _is_text(nodes: list[ast.expr]) -> bool:

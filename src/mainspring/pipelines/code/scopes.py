@@ -13,7 +13,8 @@ _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 class Scope:
     """The names of one function, class or comprehension. `imports` maps an alias to the keys of its imports.
 
-    What is `deferred` is executed by a call, not where it stands.
+    What is `deferred` is executed by a call, not where it stands. `values` are what its names are bound to or taken from,
+    `given` are those that the caller binds.
     """
 
     def __init__(self, *, deferred: bool = False) -> None:
@@ -21,6 +22,8 @@ class Scope:
         self.outer: set[str] = set()
         self.statements: list[ast.Import | ast.ImportFrom] = []
         self.imports: dict[str, list[str]] = {}
+        self.values: dict[str, list[ast.expr]] = {}
+        self.given: set[str] = set()
         self.deferred = deferred
 
     def collect(self, nodes: Iterable[ast.AST]) -> Scope:
@@ -32,8 +35,10 @@ class Scope:
             if isinstance(node, _SCOPES):
                 continue
             if isinstance(node, _COMPREHENSIONS):
-                walrus = (inner for inner in ast.walk(node) if isinstance(inner, ast.NamedExpr))
-                self.names.update(inner.target.id for inner in walrus)
+                for inner in ast.walk(node):
+                    if isinstance(inner, ast.NamedExpr):
+                        self.names.add(inner.target.id)
+                        self.give(inner.target, inner.value)
                 continue
             pending.extend(ast.iter_child_nodes(node))
         return self
@@ -52,8 +57,25 @@ class Scope:
                 self.outer.update(names)
             case ast.Import() | ast.ImportFrom():
                 self.statements.append(node)
+            case ast.Assign(targets=targets, value=value):
+                for target in targets:
+                    self.give(target, value)
+            case (
+                ast.AnnAssign(target=target, value=ast.expr() as value)
+                | ast.AugAssign(target=target, value=value)
+                | ast.NamedExpr(target=target, value=value)
+                | ast.For(target=target, iter=value)
+                | ast.AsyncFor(target=target, iter=value)
+            ):
+                self.give(target, value)
             case _:
                 pass
+
+    def give(self, target: ast.expr, value: ast.expr) -> None:
+        """Note what the names in a target are bound to."""
+        for node in ast.walk(target):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                self.values.setdefault(node.id, []).append(value)
 
 
 def function_scope(node: FunctionNode) -> Scope:
@@ -63,6 +85,16 @@ def function_scope(node: FunctionNode) -> Scope:
     for argument in [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]:
         if argument is not None:
             scope.names.add(argument.arg)
+            scope.given.add(argument.arg)
+    named = [*given.posonlyargs, *given.args]
+    defaults = zip(
+        [*named[len(named) - len(given.defaults) :], *given.kwonlyargs],
+        [*given.defaults, *given.kw_defaults],
+        strict=True,
+    )
+    for argument, default in defaults:
+        if default is not None:
+            scope.values[argument.arg] = [default]
     return scope.collect(node.body if isinstance(node.body, list) else [node.body])
 
 
@@ -70,7 +102,7 @@ def comprehension_scope(generators: list[ast.comprehension]) -> Scope:
     """The scope of a comprehension: its targets."""
     scope = Scope()
     for generator in generators:
-        scope.collect([generator.target])
+        scope.collect([generator.target]).give(generator.target, generator.iter)
     return scope
 
 
@@ -79,3 +111,12 @@ def class_scope(node: ast.ClassDef) -> Scope:
     scope = Scope().collect(node.body)
     scope.names.clear()
     return scope
+
+
+def chain_of(node: ast.expr) -> list[str]:
+    """The names of a dotted expression, outermost last; empty if it is none."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return [node.id, *reversed(parts)] if isinstance(node, ast.Name) else []

@@ -121,6 +121,8 @@ class _Units:
         bases = tuple(name for base in made.bases for name in references_of(self.names, base)) if made else ()
         registers = made is not None and runs_on_subclassing(made, collector.canonical)
         collector.visit(node)
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+            collector.keep(node.value)
         binds = (_binds(node) if isinstance(node, ast.stmt) else ()) + tuple(sorted(collector.assigned))
         if kind == EFFECT or (kind == CONSTANT and self.seen.intersection(binds)):
             self.effects += 1
@@ -145,9 +147,9 @@ class _Units:
                 registers=registers,
                 after=self.effects if kind == CONSTANT and collector.references else 0,
                 mentions=tuple(sorted(collector.mentions)),
-                asks=tuple(sorted(collector.asked)),
-                words=tuple(sorted(collector.words)) if kind == CONSTANT else (),
-                looks_up=collector.looks_up_marked,
+                formulas=tuple(sorted(collector.formulas)),
+                asked=collector.asked,
+                look_ups=tuple(collector.look_ups),
                 reads=tuple(sorted(suspects.reads)),
                 bodies=tuple(sorted(suspects.bodies)),
                 calls=tuple(sorted(suspects.calls)),

@@ -11,8 +11,8 @@ import ast
 from collections.abc import Callable, Iterable
 
 from mainspring.pipelines.code.facts import Suspect
-from mainspring.pipelines.code.names import chain_of
 from mainspring.pipelines.code.purity import PURE_CALLS, called, is_pure_decorator, is_step_decorator
+from mainspring.pipelines.code.scopes import chain_of
 from mainspring.pipelines.code.texts import is_sql
 
 Canonical = Callable[[ast.expr], str]
