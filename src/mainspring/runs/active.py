@@ -62,6 +62,7 @@ class ActiveRun(RunLog):
         self._scope = open_scope(run.id, self)
         self._inside = ExitStack()
         self._ended = False
+        self._cause: BaseException | None = None
         self._pid = os.getpid()
         self._system: SystemMetrics | None = None
         self._log_before = workspace.blobs.read(run.log).decode() if run.log else ""
@@ -122,11 +123,20 @@ class ActiveRun(RunLog):
             state, error = RunState.FAILED, redact(f"{type(refused).__name__}: {refused}")
         else:
             refused = None  # why it failed is what it ends with
+        self._finish(state, error)
         self._ended = True
         atexit.unregister(self._end_with_the_process)
+        self._heartbeat.__exit__()
+        self._printed.remove()
+        if current_scope() is None:  # else whatever this belongs to ends, too
+            mirror_soon(self.workspace, self.id)
+        if refused is not None:
+            raise refused
+
+    def _finish(self, state: RunState, error: str | None) -> None:
+        """Record the end and what is known only then; if that can't be written now, it can be done once more."""
         self._meter.__exit__(None, None, None)
         close_scope(self._scope)
-        self._heartbeat.__exit__()
         text = self._log_before + redact(self._printed.end().decode("utf-8", "replace"))
         self.flush()
         log = self.workspace.blobs.put(text.encode()) if text else None
@@ -137,10 +147,6 @@ class ActiveRun(RunLog):
             self._store.update(tx, self.id, log=log, cpu_s=self._meter.cpu_s, peak_bytes=self._meter.peak_memory_bytes)
             self._store.finish(tx, self.id, state, error)
             self.workspace.leases.release_in(tx, self._lease)
-        if current_scope() is None:  # else whatever this belongs to ends, too
-            mirror_soon(self.workspace, self.id)
-        if refused is not None:
-            raise refused
 
     def _flushed(self) -> ConflictError | InvalidError | None:
         """What keeps a part of what waits from being written; all the rest then is."""
@@ -167,7 +173,8 @@ class ActiveRun(RunLog):
             with suppress(MainspringError):
                 self.write_points()
             return
-        error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)  # set by an uncaught one
+        uncaught = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
+        error = self._cause or uncaught  # what failed it, if that could not be written then
         with suppress(MainspringError):  # the workspace may be closed or gone; then the run shows as interrupted
             self.end_by(error)
 
@@ -191,6 +198,7 @@ class ActiveRun(RunLog):
         if error is not None and not self._ended:
             import traceback
 
+            self._cause = error
             self._printed.add("".join(traceback.format_exception(kind, error, trace)))
         self.end_by(error)
 

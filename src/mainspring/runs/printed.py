@@ -1,7 +1,8 @@
 """What a script or notebook prints while its run is open: shown as ever, and kept in the run's log.
 
 `sys.stdout` and `sys.stderr` are replaced by streams that hand everything on. What C code and child processes write to the
-file descriptors is not seen. A stream whose run has ended only hands on, so runs may end in any order.
+file descriptors is not seen. A stream whose run has ended only hands on, so runs may end in any order. No fault of the
+log's disk reaches who prints.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +23,11 @@ if TYPE_CHECKING:
 
 LOG_NAME = "run.log"
 _LONGEST_LINE = 65_536
+_MOST_WAITING = 1 << 20  # bytes
+
+
+class LogWaits(UserWarning):
+    """What a run prints is shown, and can't be written to its log now."""
 
 
 def keep_before_removal(workspace: Workspace, run_id: str) -> None:
@@ -52,6 +60,9 @@ class Printed:
         self._redaction = LineRedaction()
         self._lock = threading.RLock()
         self._is_open = True
+        self._waiting = bytearray()
+        self._left_out = 0
+        self._warned = False
         self._streams = {name: _Echo(getattr(sys, name), name, self) for name in ("stdout", "stderr")}
         for name, stream in self._streams.items():
             replace_stream(name, stream)
@@ -70,34 +81,70 @@ class Printed:
 
     @at_own_work()
     def end(self) -> bytes:
-        """Give the streams back and the log; the file is removed."""
+        """Give the streams back and the log; a second call gives it again. The file stays until `remove`."""
         for name, stream in self._streams.items():
             stream.is_open = False
             if getattr(sys, name) is stream:
                 replace_stream(name, _live(stream))
         with self._lock:
             self._write([rest for rest in self._pending.values() if rest])
+            self._pending = {}
             self._is_open = False
-        try:
-            text = self._path.read_bytes()
-            self._path.unlink()
+            try:
+                kept = self._path.read_bytes()
+            except FileNotFoundError:
+                kept = b""
+            return kept + bytes(self._waiting) + self._gap()
+
+    @at_own_work()
+    def remove(self) -> None:
+        """Remove the file, whose text is kept elsewhere now."""
+        with suppress(OSError):  # there is none, or something else is in the folder
+            self._path.unlink(missing_ok=True)
             self._path.parent.rmdir()
-        except FileNotFoundError:
-            return b""
-        except OSError:  # something else is in the folder
-            pass
-        return text
 
     def _write(self, lines: list[str]) -> None:
         text = "".join(f"{self._redaction.line(line.rstrip(chr(13)).rpartition(chr(13))[2])}\n" for line in lines)
-        if not text:
+        data = text.encode("utf-8", "backslashreplace")
+        if self._waiting and (self._left_out or len(self._waiting) + len(data) > _MOST_WAITING):
+            self._left_out += len(data)
+        else:
+            self._waiting += data
+        if not self._waiting:
             return
+        try:
+            self._write_waiting()
+        except OSError as error:
+            self._warn(error)
+
+    def _write_waiting(self) -> None:
+        """Append what waits to the file; on an error what was not written goes on waiting."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            os.write(file, text.encode("utf-8", "backslashreplace"))
+            while self._waiting:
+                del self._waiting[: os.write(file, self._waiting)]  # a disk may take a part
+                if not self._waiting:
+                    self._waiting += self._gap()
+                    self._left_out = 0
         finally:
             os.close(file)
+
+    def _gap(self) -> bytes:
+        return (
+            f"[{self._left_out:,} bytes that were printed here could not be kept]\n".encode() if self._left_out else b""
+        )
+
+    def _warn(self, error: OSError) -> None:
+        if self._warned:
+            return
+        self._warned = True
+        warnings.warn(
+            f"What the run prints can't be written to `{self._path}`: {error.strerror}. It is shown all the same, and up to "
+            f"{_MOST_WAITING:,} bytes of it wait until that is possible. Free some space.",
+            LogWaits,
+            stacklevel=5,
+        )
 
 
 class _Echo:
