@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 
 import pytest
 
+from mainspring.runs import RunStore
 from mainspring.testing.runners import POOL
 from mainspring.testing.workspaces import Lab, states, task_of
 
@@ -56,3 +58,12 @@ def test_what_a_step_reads_and_starts_in_its_run_counts(checkout: Lab, runner: s
     second = checkout.run(runner=runner)
     assert states(second) == {"fit": "succeeded"}
     assert seen in " ".join(task_of(second, "fit").reasons)
+
+
+@pytest.mark.one_backend("a command is a process of its own")
+@pytest.mark.parametrize("runner", ["inline", "pool"])
+def test_a_run_of_a_step_on_the_command_line_is_named_after_the_projects_file(checkout: Lab, runner: str) -> None:
+    command = [sys.executable, "-m", "mainspring", "run", "flow:main", "--runner", runner]
+    subprocess.run(command, cwd=checkout.root, env=checkout.environment(), check=True, capture_output=True)
+    store = RunStore(checkout.workspace.database, checkout.workspace.ledger)
+    assert [run.target for run in store.list() if run.kind == "script"] == ["flow.py"]

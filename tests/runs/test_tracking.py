@@ -181,6 +181,13 @@ def test_a_run_is_found_by_id_prefix_and_latest(workspace: Workspace, runs: RunS
         runs.get(second.id[:5])
 
 
+def test_that_replays_alone_are_left_is_said_of_the_latest_run(workspace: Workspace, runs: RunStore) -> None:
+    with workspace.database.transaction() as tx:
+        runs.create(tx, kind="replay", name="p")
+    with pytest.raises(NotFoundError, match="There are replays alone"):
+        runs.get("latest")
+
+
 def test_the_latest_run_is_no_replay_and_the_newest_that_is_told_is_listed(
     workspace: Workspace, runs: RunStore
 ) -> None:

@@ -210,6 +210,8 @@ class RunStore:
             near = close_names(name, [run_id[: max(len(name), 12)] for run_id in known])
             listed = [] if near else self.list(limit=1)
             newest = f"The newest is {listed[0].id[:12]}. " if listed else ""
+            if listed and name == "latest":  # else one of them would be it
+                newest = f"There are replays alone, which it never is. {newest}"
             raise NotFoundError("run", name, near, f"{newest}`mainspring runs` lists them.")
         if len(rows) > 1:
             raise InvalidError("run", name, "a unique prefix", f"It fits {rows[0][0]} and {rows[1][0]}.")

@@ -90,6 +90,9 @@ def script_name(root: Path) -> str:
     file = main.get("__file__")
     if notebook or not isinstance(file, str):
         return _path(Path(notebook), root) if notebook else ""
+    if file.startswith(_below(_OURS)) or Path(file).name == "mainspring":  # our command: it runs the project's modules
+        others = (_path(other, root) for other in _loaded(root, main) if str(other) != os.path.abspath(file))
+        return next(others, "")
     return _path(Path(file), root)
 
 
