@@ -152,7 +152,7 @@ def test_pages_that_were_read_are_not_asked_for_again(server: Api) -> None:
 
 
 @pytest.mark.parametrize("since", ["day", ""])
-def test_records_below_the_cursor_are_left_out_and_counted(server: Api, since: str) -> None:
+def test_records_that_were_taken_are_left_out_and_counted(server: Api, since: str) -> None:
     """Of an API that looks at the day alone, or at nothing."""
     there = [{"at": f"2013-01-0{day}T{hour}", "id": f"{day}-{hour}"} for day in (1, 2) for hour in (10, 11)]
     server.answer = lambda asked: Answer(
@@ -160,12 +160,102 @@ def test_records_below_the_cursor_are_left_out_and_counted(server: Api, since: s
     )
     source = Http(f"{server.url}/flights", cursor="at", since="since")
     assert ingest(source, to="flights").rows == 4
-    there.append({"at": "2013-01-02T12", "id": "2-12"})
+    for hour in (12, 13):
+        left = hour - 11 if since else hour - 9
+        there.append({"at": f"2013-01-02T{hour}", "id": f"2-{hour}"})
+        done = ingest(source, to="flights")
+        assert (done.rows, len(done.warnings)) == (1, 1)
+        told = "1 record that {} gave before was" if left == 1 else f"{left} records that {{}} gave before were"
+        assert done.warnings[0] == f"{told.format(server.url + '/flights')} left out."
+    there.append(late := {"at": "2013-01-02T09", "id": "late"})
     done = ingest(source, to="flights")
-    assert (done.rows, len(done.warnings)) == (1, 1)
-    left = "1 record" if since else "3 records"
-    assert f"gave {left} whose `at` is below `2013-01-02T11`" in done.warnings[0]
-    assert dataset("flights").to_polars()["id"].to_list() == [each["id"] for each in there]
+    assert (done.rows, "1 record whose `at` is below `2013-01-02T13`" in done.warnings[0]) == (1, True)
+    assert "was appended: late, changed" in done.warnings[0]
+    assert ids() == [each["id"] for each in there]
+    assert there[-1] == late
+    assert ingest(source, to="flights").rows == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "at_once"),
+    [
+        (["7", "8", "9"], ["10", "80"], 1),
+        (["2013-01-01T02:30:00.5"], ["2013-01-01T02:30:01", "2013-01-01T02:30:01.25"], 50),
+        (["2013-01-01T02:30:00Z"], ["2013-01-01T02:30:00.5Z"], 50),
+        (["2013-01-01T02:30+02:00"], ["2013-01-01T02:10+01:00"], 1),
+        (["v8", "v9"], ["v10", "v11"], 50),
+        (["b", "a"], ["B"], 1),
+    ],
+)
+def test_no_record_is_lost_by_an_order_that_is_the_apis_own(
+    server: Api, first: list[str], later: list[str], at_once: int
+) -> None:
+    """The API knows what came later by its place in the list."""
+    there = [{"id": each} for each in first]
+
+    def answer(asked: Asked) -> Answer:
+        begin = next((n for n, each in enumerate(there) if each["id"] == asked.params.get("since")), 0)
+        start = begin + int(asked.params.get("offset", 0))
+        return Answer(there[start : start + at_once])
+
+    server.answer = answer
+    source = Http(f"{server.url}/orders", paging=Offset(limit=at_once), cursor="id", since="since")
+    ingest(source, to="orders")
+    for each in later:
+        there.append({"id": each})
+        assert ingest(source, to="orders").rows == 1
+        assert ingest(source, to="orders").rows == 0
+    assert ids("orders") == [*first, *later]
+
+
+def test_digits_and_times_are_asked_from_the_greatest_as_such(server: Api) -> None:
+    there = [{"id": str(n)} for n in range(1, 81)]
+    server.answer = lambda asked: Answer(
+        [each for each in there if int(each["id"]) >= int(asked.params.get("since", 0))]
+    )
+    source = Http(f"{server.url}/orders", cursor="id", since="since")
+    ingest(source, to="orders")
+    there.append({"id": "101"})
+    assert (ingest(source, to="orders").rows, server.asked[-1].params["since"]) == (1, "80")
+
+
+@pytest.mark.parametrize("is_descending", [False, True])
+def test_of_many_records_the_newest_are_known(
+    server: Api, is_descending: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "_KNOWN", 3)
+    there = [{"id": n} for n in range(8)]
+    if is_descending:
+        there.reverse()
+    server.answer = lambda asked: Answer(
+        [each for each in there if each["id"] >= int(asked.params.get("since", 2)) - 2]
+    )
+    source = Http(f"{server.url}/orders", cursor="id", since="since")
+    assert ingest(source, to="orders").rows == 8
+    assert ingest(source, to="orders").rows == 0
+    (cursor,) = list_cursors("orders")
+    assert len(cursor.state["taken"]) == 3
+
+
+def test_an_answer_without_records_forgets_nothing(server: Api) -> None:
+    answers = iter([[{"id": 1}], [], [{"id": 1}, {"id": 2}]])
+    server.answer = lambda _: Answer(next(answers))
+    source = Http(f"{server.url}/orders", cursor="id", since="since")
+    assert [ingest(source, to="orders").rows for _ in range(3)] == [1, 0, 1]
+
+
+def test_what_was_left_out_before_a_page_failed_is_counted(server: Api) -> None:
+    there = [{"id": n} for n in range(6)]
+    busy = iter([False])
+    server.answer = lambda asked: (
+        Answer(status=503) if next(busy, False) else Answer(there[int(asked.params["offset"]) :][:2])
+    )
+    source = Http(f"{server.url}/orders", paging=Offset(limit=2), cursor="id", since="since")
+    ingest(source, to="orders")
+    busy = iter([False, True])
+    done = ingest(source, to="orders", retry=AT_ONCE)
+    assert (done.rows, done.retries) == (0, 1)
+    assert done.warnings[0].startswith("5 records that ")
 
 
 def test_an_upsert_takes_a_record_that_changed_back(server: Api) -> None:
@@ -204,7 +294,7 @@ def test_the_cost_of_records_at_one_value_of_the_cursor_does_not_grow() -> None:
             compared += 1
             return str.__eq__(self, other)
 
-    seen = http._Seen(1, {Text(n): 1 for n in range(2_000)}, 1, {})
+    seen = http._Seen({"start": 1, "high": 1, "known": {Text(n): 1 for n in range(2_000)}})
     assert len(seen.new([{"id": n, "at": 1} for n in range(2_000)], "at", "api")) == 2_000
     assert compared < 100
 

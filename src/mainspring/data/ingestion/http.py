@@ -6,7 +6,7 @@ the next reading asks to start from. What a source sends is sent to one origin o
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -42,6 +42,8 @@ except ImportError as error:
     raise MissingExtraError("httpx", "http", "Reading over HTTP") from error
 
 _TIMEOUT_S = 60.0
+_KNOWN = 100_000  # records by their digests: 4 MB of state
+_DIGITS = 1_000  # Python refuses numbers of more than 4,300
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 Pages = Paging | LinkHeader | NextLink | PageNumber | Offset | Token
 
@@ -50,8 +52,8 @@ class Http(msgspec.Struct, frozen=True):
     """Records of a JSON API: a list at the path `records` of each page, or the page itself.
 
     `headers`, `params` and `token` (sent as `Authorization: Bearer`) may hold secret references. With `cursor`, a column that
-    only grows, the parameter `since` of the first request says its greatest value so far; rows at that value which the API
-    gives once more are left out, and so are those below it, which are counted; an upsert takes both. 408, 425, 429 and 5xx
+    only grows, the parameter `since` of the first request says its greatest value so far; records that the reading before was
+    given are left out, by their digests, and others are taken, also those below it; an upsert takes all. 408, 425, 429 and 5xx
     are tried again, after what `Retry-After` asks for.
     """
 
@@ -89,16 +91,22 @@ class Http(msgspec.Struct, frozen=True):
                 yield Batch(
                     frame=frame, state=self._behind(seen, following, secrets), origin=self._origin,
                     size_bytes=answer.size_bytes, sparse=True, sources=() if told else (source_of_address(self._address),),
-                    warning=self._told_of_old(seen) if following is None else "",
+                    warning=self._told(seen) if following is None else "",
                 )  # fmt: skip
                 told, page = True, following
 
-    def _told_of_old(self, seen: _Seen) -> str:
-        """How many records have a value of the cursor that is behind us."""
-        if not seen.old:
-            return ""
-        told = f"{self._origin} gave {counted(seen.old, 'record')} whose `{self.cursor}` is below `{seen.start}`"
-        return f"{told}, from which on it was asked: left out as taken before. mode='upsert' with a key takes them."
+    def _told(self, seen: _Seen) -> str:
+        """How many records were given again, and how many came late."""
+        told = []
+        if seen.left:
+            told.append(f"{counted(seen.left, 'record')} that {self._origin} gave before {_were(seen.left)} left out.")
+        if seen.late:
+            below = f"whose `{self.cursor}` is below `{seen.start}`, from which on it was asked,"
+            told.append(
+                f"{counted(seen.late, 'record')} {below} {_were(seen.late)} appended: late, changed, or not known any more of"
+                " so many. mode='upsert' with a key takes each once."
+            )
+        return " ".join(told)
 
     def _page(self, state: State | None, reading: Reading, secrets: SourceSecrets) -> Page | None:
         """The page to go on with; None if all were read."""
@@ -204,6 +212,10 @@ def _origin_of(url: str) -> tuple[str, str, int | None]:
     return found.scheme, found.host, found.port
 
 
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
 def _resolved(value: str | int) -> str | int:
     return resolve(value) if isinstance(value, str) else value
 
@@ -244,27 +256,27 @@ class _Answer:
 
 
 class _Seen:
-    """The greatest value of the cursor: `start` when the reading began, `high` so far, and how many records of each digest
-    have it. `known` are those at `start` that the API may give once more, `old` counts those that it gives below. A reading
-    that takes what was taken before `is_again`.
+    """What was taken: `known` are the records of the reading before by their digests, with how often each was given, and
+    `taken` those that this one met, the newest of them where they are many. It asks from `start`; `high` is the greatest value
+    of the cursor so far, of which the next one asks.
+
+    A record is left out only if it is known: an API may look at the day alone, and may order texts otherwise than we do. To ask
+    from any value that was given misses nothing, so `high` needs no order that is the API's. `left` counts what was left out
+    beside `start`, `late` what was taken from below it. A reading that takes what was taken before `is_again`.
     """
 
-    def __init__(
-        self, start: Any, known: dict[str, int], high: Any, taken: dict[str, int], *, is_again: bool = False
-    ) -> None:
-        self.start, self.known, self.high, self.taken = start, Counter(known), high, Counter(taken)
-        self.is_again, self.old = is_again, 0
+    def __init__(self, state: State, *, is_again: bool = False) -> None:
+        self.start, self.high, self.is_again = state.get("start"), state.get("high"), is_again
+        self.known, self.taken = Counter[str](state.get("known", {})), OrderedDict[str, int](state.get("taken", {}))
+        self.left, self.late = state.get("left", 0), state.get("late", 0)
 
     @classmethod
     def of(cls, state: State | None, *, is_again: bool) -> _Seen:
         """From its JSON. Behind the last page the next reading starts from what was the greatest."""
         found = state or {}
         if not found.get("page"):
-            taken = {} if is_again else found.get("taken", {})
-            found = {**found, "start": found.get("high"), "known": taken, "taken": taken}
-        return cls(
-            found.get("start"), found.get("known", {}), found.get("high"), found.get("taken", {}), is_again=is_again
-        )
+            found = {"start": found.get("high"), "high": found.get("high"), "known": found.get("taken", {})}
+        return cls(found, is_again=is_again)
 
     def new(self, records: list[dict[str, Any]], cursor: str, origin: str) -> list[int]:
         """The places of the records that were not taken by a reading before; the greatest value moves with them."""
@@ -277,29 +289,57 @@ class _Seen:
             raise InvalidError(f"{origin}, column `{cursor}`", value, "a cursor that each record has: text or number")
         if self.high is not None and is_text != isinstance(self.high, str):
             raise InvalidError(f"{origin}, column `{cursor}`", value, f"of one kind with `{self.high}`, seen before")
-        if self.high is None or value > self.high:
-            self.high, self.taken = value, Counter()
-        if self.start is not None and value < self.start and not self.is_again:
-            self.old += 1
-            return False
-        if value not in (self.high, self.start):
-            return True
+        is_high = self.high is None or is_below(self.high, value, otherwise=str(self.high) < str(value))
+        self.high = value if is_high else self.high
         digest = blake3(msgspec.json.encode(record, order="sorted")).hexdigest()[:32]
-        if value == self.start and self.known[digest]:
+        self._remember(digest, value)
+        if self.known[digest] and not self.is_again:
             self.known[digest] -= 1
-            if not self.known[digest]:
-                del self.known[digest]
+            self.left += value != self.start
             return False
-        if value == self.high:
-            self.taken[digest] += 1
+        self.late += not self.is_again and self.start is not None and is_below(value, self.start)
         return True
 
+    def _remember(self, digest: str, value: Any) -> None:
+        """That it was met; of too many the first are forgotten, or these if the greatest come first."""
+        if digest not in self.taken and len(self.taken) >= _KNOWN:
+            if self.high is not None and is_below(value, self.high):
+                return
+            self.taken.popitem(last=False)
+        self.taken[digest] = self.taken.get(digest, 0) + 1
+
     def state(self, cursor: str, page: Page | None) -> State:
-        """As JSON, with the page to go on with."""
-        found: State = {"page": page, "high": self.high, "taken": dict(self.taken)} | (
-            {"cursor": cursor} if cursor else {}
-        )
-        return found | {"start": self.start, "known": dict(self.known)} if page else found
+        """As JSON, with the page to go on with. A reading that met nothing says nothing of what is known."""
+        if not cursor:
+            return {"page": page, "high": None, "taken": {}}
+        found: State = {"page": page, "high": self.high, "taken": dict(self.taken), "cursor": cursor}
+        known = {digest: count for digest, count in self.known.items() if count} if page or not self.taken else {}
+        if not page:
+            return found if self.taken else found | {"taken": known}
+        return found | {"start": self.start, "known": known, "left": self.left, "late": self.late}
+
+
+def is_below(one: float | str, other: float | str, *, otherwise: bool = False) -> bool:
+    """Whether a value of a cursor is less than another by an order that no API has otherwise: that of numbers, also as digits,
+    and of times, both with or both without a zone. Of others nothing is known but what is said `otherwise`.
+
+    >>> is_below("9", "10"), is_below("2013-01-01T02:10+01:00", "2013-01-01T02:30+02:00"), is_below("a", "b")
+    (True, False, False)
+    """
+    (kind, first), (other_kind, second) = _ordered(one), _ordered(other)
+    return bool(first < second) if kind and kind == other_kind else otherwise
+
+
+def _ordered(value: float | str) -> tuple[str, Any]:
+    if not isinstance(value, str):
+        return "number", value
+    if value.isascii() and value.isdigit() and len(value) <= _DIGITS:
+        return "number", int(value)
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        return "", None
+    return "time" if at.tzinfo is None else "zoned time", at
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:
