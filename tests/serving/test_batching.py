@@ -110,6 +110,22 @@ def test_a_full_queue_says_when_to_come_again() -> None:
     assert [each for each in answers if not isinstance(each, RequestError)] == [[0], [2], [4], [12], [14], [16]]
 
 
+def test_however_large_a_call_is_it_waits_and_small_ones_beside_it() -> None:
+    model = Model()
+    model.go.clear()
+
+    async def ask() -> list[Any]:
+        found = batcher(model, SLOW, most_waiting=16)
+        sizes = [1, 1, 100, 1, 200, 1, *[100] * 9]
+        tasks = [asyncio.create_task(found.answer({"x": [1] * rows}, rows)) for rows in sizes]
+        await asyncio.sleep(0.01)
+        model.go.set()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        return [503 if isinstance(each, RequestError) else len(each) for each in answers]
+
+    assert asyncio.run(ask()) == [1, 1, 100, 1, 200, 1, *[100] * 4, *[503] * 5]
+
+
 def test_a_model_that_hangs_is_given_up_and_another_thread_answers() -> None:
     hung, model = threading.Event(), Model()
 

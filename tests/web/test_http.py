@@ -271,3 +271,13 @@ def test_an_answer_is_what_uvicorn_makes_of_it(
     *theirs, expected = asyncio.run(sent_by(RequestResponseCycle, method, keep_alive, messages))
     assert ours == theirs or not parts  # a head alone is kept back
     assert written == expected or not parts
+
+
+def test_of_an_answer_that_fails_before_its_body_the_failure_alone_is_told() -> None:
+    begun = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"3")]}
+    failed = {"type": "http.response.start", "status": 500, "headers": [(b"connection", b"close")]}
+    messages = [begun, failed, {"type": "http.response.body", "body": b"sorry"}]
+    failure, is_closed, is_complete, *_, written = asyncio.run(sent_by(Exchange, "GET", True, messages))
+    assert (failure, is_closed, is_complete) == (None, True, True)
+    assert written.startswith(b"HTTP/1.1 500 ")
+    assert written.count(b"HTTP/1.1") == 1

@@ -24,7 +24,7 @@ Log = Callable[[Sequence[tuple[Any, Answers]]], None]
 MOST_ROWS = 1_024
 """Rows in one batch; a call with more is a batch of its own."""
 MOST_WAITING = 65_536
-"""Rows that may wait, unless they are one call's."""
+"""Rows that may wait; however many a call has, it counts as an eighth of them at most."""
 TIMEOUT_S = 30.0
 SLOW_S = 0.002
 """A call that takes longer is worth a thread."""
@@ -64,7 +64,7 @@ class Batcher:
         self.is_quick = call_s < _QUICK_S and not self.is_slow
         self._most_rows, self._most_waiting, self._timeout_s = most_rows, most_waiting, timeout_s
         self._waiting: deque[_Waiting] = deque()
-        self._rows_waiting = 0
+        self._rows_waiting = self._weight_waiting = 0
         self._running: list[_Waiting] = []
         self._is_scheduled = False
         self._thread: ThreadPoolExecutor | None = None
@@ -84,7 +84,7 @@ class Batcher:
             RequestError: 503, so many rows wait that this call would have to wait too long; 504, it was not answered in time.
             Exception: what the model raised on this call; other calls of the batch are not touched by it.
         """
-        if self._waiting and self._rows_waiting + rows > self._most_waiting:
+        if self._waiting and self._weight_waiting + self._weight(rows) > self._most_waiting:
             raise RequestError(503, "So many requests wait that this one is not taken. Send it later.", self._retry())
         if (is_alone or self.is_quick) and not self.is_slow and rows <= MANY_ROWS and self.is_idle:
             try:
@@ -98,6 +98,7 @@ class Batcher:
         call = _Waiting(columns, rows, loop.create_future(), time.monotonic() + self._timeout_s, entry)
         self._waiting.append(call)
         self._rows_waiting += rows
+        self._weight_waiting += self._weight(rows)
         if not self._is_scheduled:
             self._is_scheduled = True
             loop.call_soon(self._run)  # behind the requests that came in the same turn of the loop
@@ -130,6 +131,10 @@ class Batcher:
             self._thread.shutdown(wait=False)
             self._thread = None
 
+    def _weight(self, rows: int) -> int:
+        """What a call counts of the rows that may wait: one large call refuses no small ones, nor they it."""
+        return min(rows, max(self._most_waiting // 8, 1))
+
     def _retry(self) -> tuple[tuple[bytes, bytes], ...]:
         batches = math.ceil(self._rows_waiting / self._most_rows)
         return ((b"retry-after", b"%d" % max(1, math.ceil(batches * self._batch_s))),)
@@ -151,6 +156,7 @@ class Batcher:
         while self._waiting and (not batch or rows + self._waiting[0].rows <= self._most_rows):
             call = self._waiting.popleft()
             self._rows_waiting -= call.rows
+            self._weight_waiting -= self._weight(call.rows)
             if not call.answered.done():  # given up, or its client is gone
                 batch.append(call)
                 rows += call.rows

@@ -29,13 +29,14 @@ class Exchange(RequestResponseCycle):
     async def send(self, message: Any) -> None:
         """As uvicorn sends it, which looks at each header by itself."""
         head, self.head = self.head, None
-        if head is not None:
+        if message["type"] == _START:  # a head that was kept back is none: what failed behind it is told instead
+            if not self.response_started and _has_length(message):
+                self.head = message
+                return
+        elif head is not None:
             if self._is_whole(message) and self._write(head, message["body"]):
                 return
             await super().send(head)  # type: ignore[arg-type]  # uvicorn's type of messages
-        elif message["type"] == _START and not self.response_started and _has_length(message):
-            self.head = message
-            return
         if message["type"] == _START and not self.response_started and self.scope.get("http_version") == "1.0":
             self.ends_by_close, self.chunked_encoding = True, False  # it knows no chunks (RFC 9112, section 6.1)
         elif self.ends_by_close:
