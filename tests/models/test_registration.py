@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
 
 from mainspring.errors import InvalidError
 from mainspring.models import Field, InTraining, Output, Signature, register
@@ -85,3 +90,35 @@ class Listing:
 def test_classes_may_be_a_list() -> None:
     assert output_of(Listing()) == Output("label", ("early", "late"))
     assert output_of(LogisticRegression().fit([[0.0], [1.0]], [False, True])) == Output("probability", (False, True))
+
+
+MULTI_LABEL: dict[str, Callable[[], Any]] = {
+    "chain": lambda: ClassifierChain(LogisticRegression()),
+    "each": lambda: MultiOutputClassifier(LogisticRegression()),
+    "one against the rest": lambda: OneVsRestClassifier(LogisticRegression()),
+    "pipeline": lambda: make_pipeline(OneVsRestClassifier(LogisticRegression())),
+    "forest": lambda: RandomForestClassifier(2),
+    "network": lambda: MLPClassifier((2,), max_iter=2),
+}
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+@pytest.mark.parametrize("name", MULTI_LABEL)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_classifier_of_several_labels_is_refused_unless_its_output_is_declared(
+    name: str, labels: int, workspace: Workspace
+) -> None:
+    table = TABLE[["a"]]
+    model = MULTI_LABEL[name]().fit(table, np.stack([LATE, 1 - LATE, TABLE["a"] > 9], axis=1)[:, :labels])
+    with pytest.raises(InvalidError, match=rf"shape \(5, {labels}\).*\(5,\).*register a model for each"):
+        register(model, "several", signature=table, workspace=workspace)
+    if name == "network" and labels == 2:
+        declared = Signature((Field("a", "f64"),), Output("probability", (0, 1)))
+        assert register(model, "second", signature=declared, input_example=table, workspace=workspace).number == 1
+
+
+def test_a_classifier_of_one_label_in_a_column_is_registered(workspace: Workspace) -> None:
+    model = OneVsRestClassifier(LogisticRegression()).fit(TABLE[["a"]], LATE)
+    made = register(model, "one", signature=TABLE[["a"]], workspace=workspace)
+    assert made.signature is not None
+    assert made.signature.output == Output("probability", (0, 1))

@@ -142,6 +142,17 @@ class Predictor:
         _expect_kind(given, output)
         return given.tolist()  # type: ignore[no-any-return]  # NumPy types it loosely
 
+    def expect_one_label(self, records: Sequence[Any]) -> None:
+        """Refuse a classifier that predicts several labels for each of these records: its probabilities are of no one label.
+
+        Raises:
+            InvalidError: it does.
+        """
+        if self.signature.output.kind in ("probability", "probabilities") and not self._only_yields:
+            given = np.asarray(self.model.predict(self._table(self.check(records)[0])))
+            if given.ndim > 1:
+                _check_answers(given[:, 0] if given.shape[1] == 1 else given, (len(records),))
+
     def stream(self, columns: Columns) -> Generator[Any, None, None]:
         """The parts of the answer to one row that was checked, as plain values, each made when it is asked for.
 
@@ -213,7 +224,9 @@ def plain(values: Any) -> Sequence[Any]:
 
 def _check_answers(given: Any, shape: tuple[int, ...]) -> None:
     if given.shape != shape:
-        raise InvalidError("model", f"answers of shape {given.shape}", f"answers of shape {shape}")
+        is_several = len(shape) == 1 and given.shape[:1] == shape
+        hint = "It gives several values for a record: register a model for each of them." if is_several else ""
+        raise InvalidError("model", f"answers of shape {given.shape}", f"answers of shape {shape}", hint)
     if given.dtype.kind == "f" and not _is_finite(given):
         raise InvalidError("model", "NaN or infinity", "a finite answer for every record")
 

@@ -87,7 +87,7 @@ def register(
     if given is not None:
         expect_fit(made, given)
     if records:
-        _try(model, made, kind, records)
+        _try(model, made, kind, records, is_inferred=not isinstance(signature, Signature))
         if given is not None and not isinstance(signature, Signature) and hasattr(model, "predict"):
             made = _with_nulls(model, made, kind, records, given)
     if is_training(model):
@@ -148,11 +148,13 @@ def _signature(model: Any, signature: Any, example: Any) -> Signature:
 
 
 def output_of(model: Any) -> Output:
-    """What the model gives, by the conventions of scikit-learn."""
+    """What the model gives, by the conventions of scikit-learn; numbers where it has classes for each of several labels."""
     classes: Any = getattr(model, "classes_", None)
     if not isinstance(classes, list | tuple) and not hasattr(classes, "tolist"):
         return Output("number")
-    values = tuple(classes.tolist() if hasattr(classes, "tolist") else classes)
+    values = tuple(each.tolist() if hasattr(each, "tolist") else each for each in classes)
+    if any(isinstance(each, list | tuple) for each in values):
+        return Output("number")
     if not hasattr(model, "predict_proba"):
         return Output("label", values)
     return Output("probability" if len(values) == 2 else "probabilities", values)
@@ -210,13 +212,20 @@ def is_training(model: Any) -> bool:
     )
 
 
-def _try(model: Any, signature: Signature, kind: InputKind, records: list[dict[str, Any]]) -> None:
+def _try(
+    model: Any, signature: Signature, kind: InputKind, records: list[dict[str, Any]], *, is_inferred: bool = False
+) -> None:
+    """Have the model answer its example; if its output was inferred, also with what it predicts beside probabilities."""
     if not hasattr(model, "predict"):
         return
     from mainspring.models.predictor import Predictor, inputs_of
 
+    given = inputs_of(records, signature) or records
     try:
-        Predictor(model, signature, kind)(inputs_of(records, signature) or records)
+        predictor = Predictor(model, signature, kind)
+        predictor(given)
+        if is_inferred:
+            predictor.expect_one_label(given)
     except MainspringError:
         raise
     except Exception as error:
