@@ -12,7 +12,7 @@ from mainspring.data.tables.memory import StoredRows, in_memory_bytes
 from mainspring.data.version import DatasetVersion
 
 BATCH_ROWS = 500_000
-_WHOLE_BYTES = 512 << 20  # of memory
+_WHOLE_BYTES = 64 << 20  # of memory; checks of unique texts take six times as much beside it
 
 
 class Rows:
