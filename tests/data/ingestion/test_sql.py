@@ -137,6 +137,17 @@ def test_a_row_is_taken_once_whatever_types_columns_get(url: str, run: Run, key:
     assert ingest(source, to="sales", types=types).rows == 1
 
 
+@pytest.mark.parametrize("counts", ["", " AUTOINCREMENT"])
+def test_a_row_is_taken_that_got_the_number_of_a_deleted_one(url: str, run: Run, counts: str) -> None:
+    kind = f"INTEGER PRIMARY KEY{counts}" if url.startswith("sqlite") else "SERIAL PRIMARY KEY"
+    run(f"CREATE TABLE sale (id {kind}, v TEXT)", "INSERT INTO sale (v) VALUES ('a'), ('b')")
+    source = Sql(url, "sale", cursor="id")
+    assert ingest(source, to="sales").rows == 2
+    run("DELETE FROM sale WHERE v = 'b'", "INSERT INTO sale (v) VALUES ('c')")
+    assert [ingest(source, to="sales").rows for _ in range(2)] == [1, 0]
+    assert dataset("sales").to_polars()["v"].to_list() == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("batch_rows", [2, 50_000])
 def test_equal_rows_are_as_many_as_there_are_wherever_batches_end(url: str, run: Run, batch_rows: int) -> None:
     run("CREATE TABLE sale (day TEXT, amount INTEGER)")

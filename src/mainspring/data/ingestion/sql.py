@@ -84,7 +84,7 @@ class SqlDriver(Protocol):
         ...
 
     def is_key(self, table: str, column: str) -> bool:
-        """Whether a column alone is the table's primary key."""
+        """Whether a column alone is the table's primary key, none of whose values is given out twice."""
         ...
 
     def query(self, sql: str, params: tuple[Value, ...]) -> AbstractContextManager[Answer]:

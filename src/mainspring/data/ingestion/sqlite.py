@@ -17,7 +17,9 @@ from mainspring.data.ingestion.sql import Located
 from mainspring.errors import InvalidError, NotFoundError, StorageError, UnavailableError
 
 _TABLE = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name = ? COLLATE NOCASE"
-_KEY = "SELECT name FROM pragma_table_info(?) WHERE pk > 0"
+_KEY = "SELECT name, upper(type) FROM pragma_table_info(?) WHERE pk > 0"
+_COUNTS = "SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'"  # made with the first AUTOINCREMENT, then kept
+_COUNTED = "SELECT 1 FROM sqlite_sequence WHERE name = ? COLLATE NOCASE"
 _FOR_ANOTHER = ("locked", "busy")
 # What SQLite keeps in columns declared so, whatever else it lets in; other declared types are inferred from values.
 _AFFINITIES = (
@@ -62,9 +64,18 @@ class Driver:
             return int(answer.fetch(1)[0][0])
 
     def is_key(self, table: str, column: str) -> bool:
-        """As the table was created."""
-        with self.query(_KEY, (table.rpartition(".")[2],)) as answer:
-            return answer.fetch(2) == [(column,)]
+        """As the table was created. The greatest `INTEGER PRIMARY KEY` is given out again when its row was deleted, without
+        `AUTOINCREMENT`.
+        """
+        name = table.rpartition(".")[2]
+        found = self._all(_KEY, name)
+        if [each[0] for each in found] != [column]:
+            return False
+        return found[0][1] != "INTEGER" or bool(self._all(_COUNTS) and self._all(_COUNTED, name))
+
+    def _all(self, sql: str, *params: Any) -> list[tuple[Any, ...]]:
+        with self.query(sql, params) as answer:
+            return answer.fetch(2)
 
     @contextmanager
     def query(self, sql: str, params: tuple[Any, ...]) -> Iterator[_Answer]:
