@@ -40,19 +40,18 @@ def _declared(name: str, kind: object) -> pl.DataType:
 class Alignment:
     """The columns of one ingest; types that are `declared` are fixed, and so are those `known`.
 
-    Known types that hold no value, `null` or lists of it, aren't decided yet. A column that is declared may be absent, which
-    means null, or come later; others may where batches are sparse and none are known, or if the ingest `unites` columns.
+    Known types that hold no value, `null` or lists of it, aren't decided yet. A column that is declared may come later, and is
+    null before, as others may where batches are sparse and none are known; no table lacks one that rows before it have,
+    unless it is sparse: a file that broke is none whose values are null.
     """
 
-    def __init__(
-        self, declared: Mapping[str, pl.DataType], known: Mapping[str, pl.DataType] | None = None, *, unites: bool = False
-    ) -> None:  # fmt: skip
-        self.declared, self.unites = dict(declared), unites
-        self.absent: dict[str, str] = {}  # columns that a table lacks, by what is the first to lack them
+    def __init__(self, declared: Mapping[str, pl.DataType], known: Mapping[str, pl.DataType] | None = None) -> None:
+        self.declared = dict(declared)
         closed = {name: dtype for name, dtype in (known or {}).items() if not is_open(dtype)}
         self.decided = closed | self.declared
         self._valued: set[str] = set()  # columns in which a value was seen
         self._textless: set[str] = set()  # columns with values of which no text is made, whatever is declared
+        self._is_dense = False  # whether rows came that have all of their columns
         self.known = None if known is None else dict(known)
         self.types: Types | None = None
         self.widened: dict[str, str] = {}
@@ -83,6 +82,7 @@ class Alignment:
             if sparse:
                 self.types |= {name: dtype for name, dtype in self.decided.items() if name not in self.types}
         self._check_columns(frame, origin, sparse)
+        self._is_dense = self._is_dense or (frame.height > 0 and not sparse)
         named = named or (lambda _: origin)
         for column in frame.iter_columns():
             if column.name in valued or column.null_count() < len(column):
@@ -118,34 +118,31 @@ class Alignment:
         known = {name: before.get(name, dtype) if dtype == pl.Null() else dtype for name, dtype in types.items()}
         self.types = known | {name: dtype for name, dtype in self.declared.items() if name in known} or None
 
-    @property
-    def notes(self) -> list[str]:
-        """What was taken for null because a table lacks the column."""
-        return [f"{origin} lacks the column `{name}`, which is null there." for name, origin in self.absent.items()]
-
     def expect_declared(self, origin: str) -> None:
-        """Go on only if every column that was declared for a new table came; raises `InvalidError`."""
-        if self.known is None and self.types is not None:
-            for name in self.declared:
-                if name not in self.types:
-                    near = close_names(name, self.types)
-                    hint = f"Nearest: {listed(near)}." if near else ""
-                    raise InvalidError(
-                        origin, ", ".join(self.types), f"a table with the declared column `{name}`", hint
-                    )
+        """Go on only if every column that was declared came, for a new table or with rows that say all of theirs.
+
+        Raises:
+            InvalidError: one didn't.
+        """
+        if self.types is None or not (self.known is None or self._is_dense):
+            return
+        for name in self.declared:
+            if name not in self.types:
+                near = close_names(name, self.types)
+                hint = f"Nearest: {listed(near)}." if near else ""
+                raise InvalidError(origin, ", ".join(self.types), f"a table with the declared column `{name}`", hint)
 
     def _check_columns(self, frame: pl.DataFrame, origin: str, sparse: bool) -> None:
         assert self.types is not None
         given = frame.schema
-        for name in () if sparse else [name for name in self.types if name not in given]:
-            if not (self.unites or name in self.declared):
-                raise InvalidError(
-                    origin, ", ".join(frame.columns), f"a table with the column `{name}`, which the rows before have",
-                    f"If rows may lack it, declare it, and it is null there: {_declaration(name, self.types[name])}.",
-                )  # fmt: skip
-            self.absent.setdefault(name, origin)
+        missing = [name for name in self.types if name not in given]
+        if missing and not sparse:
+            raise InvalidError(
+                origin, ", ".join(frame.columns), f"a table with the column `{missing[0]}`, which the rows before have",
+                "If it has no values there, add the column to the source, empty.",
+            )  # fmt: skip
         for name in [name for name in frame.columns if name not in self.types]:
-            if not (self.unites or name in self.declared or (sparse and self.known is None)):
+            if not (name in self.declared or (sparse and self.known is None)):
                 raise InvalidError(
                     f"{origin}, column `{name}`", name, "a column that the rows before have",
                     f"If it is new, declare it, and it is null before: {_declaration(name, given[name])}.",

@@ -179,8 +179,7 @@ class _Ingest:
             state=before if staging.state is None else staging.state,
             resumed_rows=staging.resumed_rows, retries=reader.retries, widened=staging.alignment.widened, report=report,
             warnings=(
-                *staging.warnings, *staging.alignment.notes, *self._read_anew(cursor, staging.rows),
-                *self._apart(cursor, version),
+                *staging.warnings, *self._read_anew(cursor, staging.rows), *self._apart(cursor, version),
             ),
         )  # fmt: skip
 
@@ -226,7 +225,7 @@ class _Ingest:
         if head is not None and head.kind != "table":
             raise InvalidError("dataset", self.name, "a table", f"It is a {head.kind}; choose another name.")
         if head is None or self.mode == "replace":
-            return Alignment(self.types, unites=self.mode == "replace")
+            return Alignment(self.types)
         known = self._types_of(head)
         expect_key(self.key if known else (), known, self.name)
         others = {

@@ -142,7 +142,7 @@ class Staging:
             yield from frame.iter_slices(rows or max(frame.height, 1))
 
     def _reset(self) -> None:
-        self.alignment = Alignment(self._first.declared, self._first.known, unites=self._first.unites)
+        self.alignment = Alignment(self._first.declared, self._first.known)
         self.parts, self.sources, self.warnings, self._position = [], [], [], 0
         self._is_resumable, self._staged_state = True, None
         self.begun_us = clock.now_us()
