@@ -162,6 +162,10 @@ def test_datasets_used_are_told_and_merged(workspace: Workspace, run_id: str) ->
     flights, weather = inputs.inputs(run_id)
     assert (flights.source, flights.tags) == ("https://example.org", {"context": "train", "kind": "raw"})
     assert weather == DatasetInput("weather", "def")
+    again = DatasetInput("flights", "abc", tags={"context": "eval", "more": "x"})
+    with workspace.database.transaction() as tx:
+        inputs.log_inputs(tx, run_id, [again, DatasetInput("new", "1", tags={"context": "a"}), again], merge=False)
+    assert inputs.inputs(run_id) == [flights, weather, DatasetInput("new", "1", tags={"context": "a"})]
 
 
 def test_a_collection_leaves_a_deleted_run_that_goes_on(workspace: Workspace, runs: RunStore) -> None:

@@ -54,8 +54,10 @@ class RunInputs:
         self.ledger = ledger or Ledger(database)
         database.migrate("runs", MIGRATIONS)
 
-    def log_inputs(self, tx: Transaction, run_id: str, inputs: Iterable[DatasetInput]) -> None:
+    def log_inputs(self, tx: Transaction, run_id: str, inputs: Iterable[DatasetInput], *, merge: bool = True) -> None:
         """Record datasets as used; one that is there already, by name and digest, gets the new tags besides its own.
+
+        Without `merge` it stays as it was first told, as MLflow has it.
 
         Raises:
             InvalidError: a name or text can't be kept.
@@ -69,6 +71,8 @@ class RunInputs:
                 "SELECT tags FROM run_input WHERE run = ? AND name = ? AND digest = ?",
                 (run_id, given.name, given.digest),
             )
+            if row and not merge:
+                continue
             tags = (msgspec.json.decode(row[0]) if row else {}) | given.tags
             values = [getattr(given, name) for name in _FIELDS if name != "tags"]
             context = tags.get("mlflow.data.context") or tags.get("context") or ""

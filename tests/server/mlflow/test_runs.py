@@ -145,6 +145,16 @@ def test_datasets_and_models_that_a_run_used_are_told(client: Client) -> None:
     assert run["outputs"]["model_outputs"] == [{"model_id": model, "step": 7}]
 
 
+def test_a_dataset_that_is_told_again_keeps_its_first_context(client: Client) -> None:
+    run_id = client.run()
+    dataset = {"name": "flights", "digest": "abc", "source_type": "local", "source": "{}"}
+    for context in ("train", "eval"):
+        tags = [{"key": "mlflow.data.context", "value": context}]
+        client.post("runs/log-inputs", run_id=run_id, datasets=[{"dataset": dataset, "tags": tags}])
+    (told,) = client.get("runs/get", run_id=run_id)["run"]["inputs"]["dataset_inputs"]
+    assert told["tags"] == [{"key": "mlflow.data.context", "value": "train"}]
+
+
 def test_an_experiment_is_deleted_and_comes_back(client: Client) -> None:
     number = client.post("experiments/create", name="flights")["experiment_id"]
     assert client.post("experiments/create", name="flights")["error_code"] == "RESOURCE_ALREADY_EXISTS"

@@ -237,7 +237,7 @@ def _log_inputs(records: Records, asked: _Inputs) -> Told:
     run = records.open_run(asked.id)
     given = [msgspec.structs.replace(each.dataset, tags=mapped(each.tags)) for each in asked.datasets]
     with records.database.transaction() as tx:
-        records.inputs.log_inputs(tx, run.id, given)
+        records.inputs.log_inputs(tx, run.id, given, merge=False)
         _link(records, tx, run, "input", asked.models)
     return {}
 
