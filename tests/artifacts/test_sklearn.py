@@ -17,6 +17,7 @@ import pytest
 import scipy.stats as st
 import sklearn.experimental.enable_halving_search_cv
 import sklearn.experimental.enable_iterative_imputer  # noqa: F401  # scikit-learn shows both after these alone
+from sklearn.cluster import Birch
 from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -334,6 +335,11 @@ def test_nothing_that_opens_or_executes_may_be_named(
     with importing_from([tmp_path]), pytest.raises(CodecError, match=f"`{path}`.* not on the list") as refused:
         codec_for(LogisticRegression()).decode(Encoded("sklearn", blobs.put(forged), 1), blobs)
     assert "has no module" not in str(refused.value)
+
+
+def test_what_skops_can_not_store_is_refused_with_advice(blobs: FolderBlobs) -> None:
+    with pytest.raises(CodecError, match=r"can't store `Birch.*`pickled=True`"):
+        save(fit(Birch(n_clusters=2)), blobs)
 
 
 def test_what_leads_back_to_itself_is_refused_with_advice(blobs: FolderBlobs) -> None:

@@ -40,6 +40,7 @@ _ADDRESSES = ("_stop_words_id",)
 _SHARED_BY_CHANCE = frozenset(
     {"JsonNode", "TupleNode", "TypeNode", "FunctionNode", "SliceNode", "OperatorFuncNode", "DTypeNode", "BytesNode"}
 )
+_AS_PICKLE = "You may keep the model as a pickle (`pickled=True`), which somebody has to allow."
 _FIXED_DATE = (1980, 1, 1, 0, 0, 0)
 
 
@@ -80,7 +81,9 @@ class EstimatorCodec:
                 "store its `best_estimator_`; or keep the model as a pickle (`pickled=True`), which somebody has to allow."
             ) from error
         except Exception as error:
-            raise CodecError(f"skops can't store `{shorten(value)}`: {shorten(str(error), 200)}") from error
+            raise CodecError(
+                f"skops can't store `{shorten(value)}`: {shorten(str(error), 200)} {_AS_PICKLE}"
+            ) from error
         brings = _definitions(skops.get_untrusted_types(data=data))
         return (*_canonical(data, self.recipe), brings)
 
