@@ -1,6 +1,6 @@
 """A row gives the same bits alone, among others and in chunks: on demand, materialized, pushed, and in training sets.
 
-What a function of Python gives of rows of a source is the same within rounding, and verified so.
+What a function of Python leaves as a single row itself is the same within rounding, and verified so.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from mainspring.features import (
 )
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Python
+from mainspring.features.parity.report import Cause
 from mainspring.streams import send
 from mainspring.workspace import Workspace
 from tests.features.conftest import Module
@@ -75,39 +76,93 @@ OWN = """
             parts=pl.concat_list(x / 3, y / 7), pair=pl.struct(a=x / y, b=y / 3), name=pl.lit("n"),
         )
 
+    def parted(rows):
+        return pl.concat([scaled(rows.filter(pl.col("x") < 0)), scaled(rows.filter(pl.col("x") >= 0))])
+
+    def centred(rows):
+        x = pl.col("x")
+        return rows.with_columns(share=x - x.mean(), total=x.shift(1), part=pl.len().over(pl.lit(1)), name=pl.lit("n"))
+
     def asked(frame):
         return frame.with_columns(seventh=pl.col("amt") / 7, parts=pl.col("share") / pl.col("amt"), lists=pl.col("l") / 3)
 """
 FEATURES = ["share", "total", "part", "half", "parts", "pair", "name"]
 
 
-def scaled_one_by_one(workspace: Workspace, module: Module) -> FeatureView:
-    """A view by a function of Python that was fed events one by one, in a service that was read and logged one by one."""
+TYPES = {"u": "i64", "x": "f64", "y": "f64"}
+
+
+def fed(workspace: Workspace, module: Module, function: str, features: list[str], at_once: int = 1) -> None:
+    """A view by a function of Python that was fed so many events at once, in a service that was read and logged after each."""
     chance, made = random.Random(4), module("own", OWN)
     view = FeatureView(
-        "scaled", entity=Entity("u", {"u": int}), source=Stream("xs", {"u": "i64", "x": "f64", "y": "f64"}),
-        transform=made.scaled, features=FEATURES,
+        "scaled", entity=Entity("u", {"u": int}), source=Stream("xs", TYPES), transform=getattr(made, function),
+        features=features,
     )  # fmt: skip
     apply(FeatureService("all", [view]))
     reader, log = FeatureReader(get_definition("service", "all"), workspace), VectorLog(workspace, share=1)
-    for at in range(ROWS):
-        send("xs", [{"u": at, "x": chance.gauss(0, 50), "y": chance.gauss(0, 50)}])
-        feed(max_events=1)
-        log.read(reader, [{"u": at}], [f"{at}/0"])
-    ingest_stream("xs", {"u": "i64", "x": "f64", "y": "f64"})
-    return view
+    for first in range(0, ROWS, at_once):
+        users = range(first, first + at_once)
+        send("xs", [{"u": u, "x": abs(chance.gauss(0, 50)) * (-1) ** u, "y": chance.gauss(0, 50)} for u in users])
+        feed(max_events=at_once)
+        log.read(reader, [{"u": u} for u in users], [f"{u}/0" for u in users])
+    ingest_stream("xs", TYPES)
 
 
-def test_what_a_function_gives_alone_and_in_a_table_is_verified_within_rounding_which_is_counted(
+def test_what_a_function_gives_of_rows_that_are_fed_one_by_one_has_the_bits_of_a_table(
     workspace: Workspace, module: Module
 ) -> None:
-    scaled_one_by_one(workspace, module)
+    fed(workspace, module, "scaled", FEATURES)
+    report = verify("all")
+    assert (report.passed, report.verified, report.rounded, report.stale) == (True, ROWS, 0, 0)
+
+
+def test_what_a_function_gives_of_rows_that_are_pushed_one_by_one_has_the_bits_of_a_table(
+    workspace: Workspace, module: Module
+) -> None:
+    chance, made = random.Random(4), module("own", OWN)
+    rows = pl.DataFrame({"u": u, "at": AT, "x": chance.gauss(0, 50), "y": chance.gauss(0, 50)} for u in range(ROWS))
+    dataset("xs").commit(rows.clear())
+    view = FeatureView("scaled", entity=Entity("u", {"u": int}), source="xs", event_time="at", transform=made.scaled,
+                       features=FEATURES)  # fmt: skip
+    apply(FeatureService("all", [view]))
+    reader = FeatureReader(get_definition("service", "all"), workspace)
+    requests = [{"u": u} for u in range(ROWS)]
+    for u in range(ROWS):
+        push("scaled", rows[u : u + 1])
+    pushed = [
+        each.values for each in VectorLog(workspace, share=1).read(reader, requests, [f"{u}/0" for u in range(ROWS)])
+    ]
+    dataset("xs").append(rows)
+    report = verify("all")
+    assert (report.passed, report.verified, report.rounded) == (True, ROWS, 0)
+    materialize("scaled", full=True)
+    assert repr(pushed) == repr([each.values for each in reader.read(requests)])
+    dataset("xs").commit(rows[:1])
+    one = training_set(pl.DataFrame({"u": [0], "t": [datetime.now(UTC)]}), "all", time="t").frame
+    assert repr([*one.select(reader.names).row(0)]) == repr([*pushed[0]])
+
+
+def test_what_a_function_leaves_as_a_single_row_is_verified_within_rounding_which_is_counted(
+    workspace: Workspace, module: Module
+) -> None:
+    fed(workspace, module, "parted", FEATURES, at_once=2)
     report = verify("all")
     assert (report.passed, report.verified, report.mismatched, report.stale) == (True, ROWS, 0, 0)
     rounded = {each.feature: each.rounded for each in report.views[0].features}
     assert min(rounded["share"], rounded["parts"]) > rounded["name"] == 0
     assert 0 < max(rounded.values()) <= report.rounded <= ROWS
     assert f"bit for bit but {report.rounded} within rounding" in str(report)
+
+
+def test_a_function_that_looks_at_other_rows_is_found(workspace: Workspace, module: Module) -> None:
+    fed(workspace, module, "centred", ["share", "total", "part", "name"])
+    report = verify("all")
+    assert (report.passed, report.rounded) == (False, 0)
+    assert {(each.feature, each.cause) for each in report.mismatches} == {
+        (name, Cause.OTHER_ROWS) for name in ("share", "total", "part")
+    }
+    assert {each.served for each in report.mismatches if each.feature == "part"} == {1}
 
 
 def test_a_function_that_gave_a_billionth_more_is_found(
@@ -121,7 +176,7 @@ def test_a_function_that_gave_a_billionth_more_is_found(
 
     with monkeypatch.context() as patch:
         patch.setattr(Functions, "load", skewed)
-        scaled_one_by_one(workspace, module)
+        fed(workspace, module, "scaled", FEATURES)
     report = verify("all")
     assert (report.mismatched, {each.feature for each in report.mismatches}) == (ROWS, {"share"})
 

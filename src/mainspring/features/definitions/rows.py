@@ -14,6 +14,7 @@ from mainspring.errors import InvalidError, MainspringError, WrongTypeError, clo
 from mainspring.features.definitions.expressions import expect_no_codes, read
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import Field, Python, Sql, ViewRecord
+from mainspring.features.definitions.single import of_one_row
 from mainspring.features.definitions.types import of_declared_types
 from mainspring.features.history.uuids import uuid_column
 from mainspring.streams.columns import OWN
@@ -46,8 +47,10 @@ def source_types(record: ViewRecord, workspace: Workspace) -> dict[str, str]:
     return dict(version.schema)
 
 
-def transformed(record: ViewRecord, source: pl.LazyFrame, functions: Functions) -> pl.LazyFrame:
-    """What a view's transform makes of rows of its source, all columns.
+def transformed(
+    record: ViewRecord, source: pl.LazyFrame, functions: Functions, *, is_empty: bool = False
+) -> pl.LazyFrame:
+    """What a view's transform makes of rows of its source, all columns. One that surely `is_empty` is not asked for rows.
 
     Raises:
         InvalidError: the query or the function fails; what it said is told.
@@ -64,22 +67,38 @@ def transformed(record: ViewRecord, source: pl.LazyFrame, functions: Functions) 
             text = record.transform.text
             said = f"{error}{_quoting(text, str(error), source)}"
             raise InvalidError(f"{record.name}.transform", text, "a query", said) from error
-    return _called(record.name, functions.load(record.transform), record.transform, source)
+    called = _called if is_empty else _called_in_any_parts
+    function, where = functions.load(record.transform), f"{record.transform.module}:{record.transform.qualname}"
+    return called(f"{record.name}.transform", function, where, source)
 
 
-def _called(name: str, function: Callable[..., Any], recorded: Python, source: pl.LazyFrame) -> pl.LazyFrame:
+def _called_in_any_parts(name: str, function: Callable[..., Any], where: str, source: pl.LazyFrame) -> pl.LazyFrame:
+    """What a function gives; of a single row with the bits of a batch."""
     import polars as pl
 
-    where = f"{recorded.module}:{recorded.qualname}"
+    if source.limit(2).select(pl.len()).collect(engine="in-memory").item() != 1:  # a file is read for no column
+        return _called(name, function, where, source)
+
+    def made(rows: pl.DataFrame) -> pl.DataFrame:
+        found = _called(name, function, where, rows.lazy())
+        with _failing(name, where):
+            return found.collect(engine="in-memory")
+
+    return of_one_row(made, source.collect(engine="in-memory")).lazy()
+
+
+def _called(name: str, function: Callable[..., Any], where: str, source: pl.LazyFrame) -> pl.LazyFrame:
+    import polars as pl
+
     try:
         found = function(source)
     except (Exception, pl.exceptions.PanicException) as error:
         said = f"{type(error).__name__}: {error}"
-        raise InvalidError(f"{name}.transform", where, "a function that takes a lazy frame", said) from error
+        raise InvalidError(name, where, "a function that takes a lazy frame", said) from error
     if not isinstance(found, pl.DataFrame | pl.LazyFrame):
-        raise WrongTypeError(f"{name}.transform", found, f"a frame from {where}")
+        raise WrongTypeError(name, found, f"a frame from {where}")
     rows = found.lazy()
-    with _failing(f"{name}.transform", where):
+    with _failing(name, where):
         rows.collect_schema()  # Polars says only here that a column is missing
     return rows
 
@@ -126,7 +145,9 @@ def _quoting(text: str, said: str, source: pl.LazyFrame) -> str:
     return f" Columns that are words of SQL, too, need double quotes: {', '.join(names)}." if names else ""
 
 
-def view_rows(record: ViewRecord, source: pl.LazyFrame, functions: Functions) -> pl.LazyFrame:
+def view_rows(
+    record: ViewRecord, source: pl.LazyFrame, functions: Functions, *, is_empty: bool = False
+) -> pl.LazyFrame:
     """The rows of a view: its keys, times and features; of a view of aggregates the columns that they are of.
 
     Raises as `transformed`, and:
@@ -135,7 +156,7 @@ def view_rows(record: ViewRecord, source: pl.LazyFrame, functions: Functions) ->
         InvalidError: a column is missing, the nearest is named; or it is of another type than in this version of the view;
             or an expression shows the codes of categories.
     """
-    rows = transformed(record, source, functions)
+    rows = transformed(record, source, functions, is_empty=is_empty)
     known = rows.collect_schema()
     own = [key.name for key in record.keys]
     uuids = {key.name for key in record.keys if key.type == "uuid"}

@@ -95,7 +95,7 @@ class Origins:
             given = transformed(record, pl.LazyFrame(schema=schema), self.functions).collect_schema()
             record = msgspec.structs.replace(record, transform=None)
         asked = Asked(given)
-        view_rows(record, asked.frame(), self.functions).select(name).collect(engine="in-memory")
+        view_rows(record, asked.frame(), self.functions, is_empty=True).select(name).collect(engine="in-memory")
         read = tuple(column for column in given.names() if column in asked.columns)
         if sql is None:
             return read

@@ -18,8 +18,9 @@ from mainspring.data.ingestion import left_out_of
 from mainspring.errors import MainspringError
 from mainspring.features.aggregation import WindowedAggregate
 from mainspring.features.definitions.demand import computed
-from mainspring.features.definitions.records import Definition, OnDemandRecord, ViewRecord
-from mainspring.features.history.keys import comparable_keys
+from mainspring.features.definitions.records import Definition, OnDemandRecord, Python, ViewRecord
+from mainspring.features.history.instants import microseconds
+from mainspring.features.history.keys import comparable_keys, key_names
 from mainspring.features.history.status import Status
 from mainspring.features.online.rows import CREATED, EVENT
 from mainspring.features.online.states import spec_of
@@ -121,6 +122,7 @@ class _Search:
             yield from self._ttl()
         yield from self._definitions()
         newest = limited(self.sources.newest(self.judged.view), self.asked)
+        yield from self._other_rows()
         yield self._late()
         yield from self._versions()
         if not self.record.aggregates:
@@ -129,6 +131,30 @@ class _Search:
         for offset_us in OFFSETS_US:
             shifted = answers_as_of(self.asked, newest.shifted(offset_us), self.levels)
             yield self._try(Cause.ZONE, f"it is right by times that are {_hours(offset_us)} off", shifted)
+
+    def _other_rows(self) -> Iterator[_Try]:
+        """What a function of Python makes of the rows of these keys and times one by one, as when they are pushed or fed."""
+        past, record = self.sources.newest(self.judged.view), self.record
+        keys = {self.asked.part.keys.get(key.name, key.name): key.name for key in record.keys}
+        known = {*past.source.collect_schema()}
+        if (
+            record.aggregates
+            or not isinstance(record.transform, Python)
+            or not {*keys.values(), record.event_time} <= known
+        ):
+            return
+        frame = past.source.collect(engine="in-memory")
+        left, right = comparable_keys(self.asked.rows, frame, keys)
+        times = microseconds(frame.get_column(record.event_time), f"{record.name}.{record.event_time}")
+        wanted = pl.DataFrame([*left, pl.Series(EVENT, self._event_us(), pl.Int64)])
+        rows = pl.DataFrame([*right, times.alias(EVENT)]).with_row_index("__row")
+        found = rows.join(wanted, on=[*key_names(len(keys)), EVENT], how="semi").get_column("__row").head(_SAMPLE)
+        made = [Past(record, frame[row : row + 1].lazy(), past.functions).frame for row in found.to_list()]
+        if made:
+            answered = answers_as_of(self.asked, past.of(pl.concat(made)), self.levels)
+            yield self._try(
+                Cause.OTHER_ROWS, "the function gives it of that row alone, so it looks at others", answered
+            )
 
     def _left_out(self) -> Iterator[_Try]:
         """Reads of a store that had events which nobody has any more."""

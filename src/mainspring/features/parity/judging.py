@@ -22,7 +22,6 @@ from mainspring.features.history.keys import comparable_keys, key_names
 from mainspring.features.history.status import Status
 from mainspring.features.online.rows import CREATED, EVENT
 from mainspring.features.online.watermark import Watermark
-from mainspring.features.parity.alone import made_alone
 from mainspring.features.parity.answers import Answers, Asked, answers_as_of, answers_now, asked_of, joined
 from mainspring.features.parity.bits import Mask, Served
 from mainspring.features.parity.past import EVERYTHING, NEEDS, NOTHING, Past, Whole
@@ -197,14 +196,11 @@ class _Judging:
             verdicts[self._open(verdicts, is_running(self.marks))] = Verdict.UNSETTLED
         self._settle_running(verdicts)
         self._settle_pushed(verdicts)
-        alone = self._settle_alone(verdicts, expected)
         verdicts[self._open(verdicts, is_behind(self.view, self.marks, self.sources))] = Verdict.PENDING
         features = self.served.wrong(expected.values, verdicts == Verdict.DIFFERS)
-        stale &= (verdicts == Verdict.VERIFIED) & ~alone
+        stale &= verdicts == Verdict.VERIFIED
         waiting = self.newest.waiting_us(self.asked.at, self.levels)
         rounded = self.served.rounded(expected.values, verdicts == Verdict.VERIFIED)
-        for name, places in self.served.wrong(expected.values, alone).items():
-            rounded[name] = np.union1d(places, rounded.get(name, places))
         found = features, expected, now, stale, waiting, self.served, rounded
         return Judged(self.number, self.part, self.view, verdicts, *found)
 
@@ -242,20 +238,6 @@ class _Judging:
         known, equal = self._found(places, self.newest)
         verdicts[places[~known]] = Verdict.PENDING
         verdicts[places[equal]] = Verdict.VERIFIED
-
-    def _settle_alone(self, verdicts: Verdicts, expected: Answers) -> Mask:
-        """What a function of Python makes of a row alone is as good as what it makes of it among others; gives where."""
-        settled = np.zeros(len(verdicts), bool)
-        if expected.event_us is None or not isinstance(self.record.transform, Python):
-            return settled
-        served_us = pl.Series(EVENT, self.event_us, pl.Int64)
-        places = self._open(verdicts, (served_us == expected.event_us).fill_null(False).to_numpy())
-        past = made_alone(self.asked.taken(places), served_us.gather(places), self.newest) if len(places) else None
-        if past is not None:
-            _, equal = self._found(places, past)
-            settled[places[equal]] = True
-            verdicts[settled] = Verdict.VERIFIED
-        return settled
 
     def _found(self, places: Whole, past: Past, level: int = EVERYTHING) -> tuple[Mask, Mask]:
         """Whether a source has rows of the times that these reads gave values of, and whether one that was known by then has

@@ -31,6 +31,8 @@ class Cause(StrEnum):
     """What was pushed is not what the source has now."""
     LEFT_OUT = "left out"
     """The store has events that the stream's dataset went on without."""
+    OTHER_ROWS = "other rows"
+    """The view's function gives it of the row alone: it looks at other rows, of which there are others each time."""
     INPUTS = "inputs"
     """It is computed of features that differ."""
     UNKNOWN = "unknown"
