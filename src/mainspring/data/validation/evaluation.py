@@ -85,8 +85,12 @@ def evaluated(frame: pl.DataFrame, formulas: Mapping[str, str]) -> pl.DataFrame:
         is_twice, expression, columns = _to_evaluate(frame, name, text)
         kinds.setdefault(is_twice, {})[name] = expression.alias(name)
         needed.setdefault(is_twice, {}).update(dict.fromkeys(columns))
+    if frame.height == 1 and {True, False} <= kinds.keys():  # one row costs what its plans cost, not what they compute
+        kinds[True] |= kinds.pop(False)
+        needed[True] |= needed.pop(False)
     made = [_of_kind(frame, kinds[each], [*needed[each]], each) for each in kinds]
-    return made[0] if len(made) == 1 else pl.concat(made, how="horizontal").select(list(formulas))
+    found = made[0] if len(made) == 1 else pl.concat(made, how="horizontal")
+    return found if found.columns == [*formulas] else found.select(list(formulas))
 
 
 def twice(frame: pl.DataFrame) -> pl.DataFrame:
