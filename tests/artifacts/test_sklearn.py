@@ -99,6 +99,16 @@ def test_a_refit_has_the_same_digest(name: str) -> None:
     assert content_digest(MODELS[name]()) == content_digest(MODELS[name]())
 
 
+@pytest.mark.parametrize("algorithm", ["kd_tree", "ball_tree"])
+def test_a_tree_of_neighbours_that_was_asked_is_the_same(algorithm: str, blobs: FolderBlobs) -> None:
+    model = fit(KNeighborsClassifier(algorithm=algorithm))
+    digest, features = content_digest(model), data()[0][["a", "b", "c"]]
+    answers = model.predict(features)
+    again = load(save(model, blobs)[1], blobs)
+    assert content_digest(model) == content_digest(again) == digest
+    assert np.array_equal(again.predict(features), answers)
+
+
 def test_estimators_keep_the_laws(blobs: FolderBlobs) -> None:
     check_codec_laws(None, [make() for make in MODELS.values()], blobs)
 

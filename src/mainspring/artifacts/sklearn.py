@@ -36,6 +36,10 @@ _TORCH = "sklearn.externals.array_api_compat.torch"
 # it looks again when it is loaded.
 _ADDRESSES = ("_stop_words_id",)
 
+# Of the state of a tree of neighbours: how often it was trimmed, asked and split since it was made.
+_TREES = ("sklearn.neighbors._kd_tree", "sklearn.neighbors._ball_tree")
+_COUNTERS = range(7, 11)
+
 # An immutable object may be one or two with the same value, which no program asks about.
 _SHARED_BY_CHANCE = frozenset(
     {"JsonNode", "TupleNode", "TypeNode", "FunctionNode", "SliceNode", "OperatorFuncNode", "DTypeNode", "BytesNode"}
@@ -137,7 +141,8 @@ def _definitions(untrusted: list[str]) -> tuple[str, ...]:
             raise CodecError(
                 f"The estimator holds `{name}`, which is not on the list of what may be loaded{why}. Use estimators of "
                 "scikit-learn, their parts and functions of numbers, and top-level definitions of the project; register a "
-                "codec for its class; or keep the model as a pickle (`pickled=True`), which somebody has to allow."
+                "codec for its class; of a search store its `best_estimator_`; or keep the model as a pickle "
+                "(`pickled=True`), which somebody has to allow."
             ) from error
     return tuple(sorted(found))
 
@@ -235,6 +240,8 @@ class _Renumbered:
                 **node,
                 "content": sorted(node["content"], key=lambda n: json.dumps(_Renumbered(self.files).node(n))),
             }
+        if node.get("__module__") in _TREES and node.get("__loader__") == "ObjectNode":
+            node = _unused(node)
         made = {key: self._item(key, item) for key, item in node.items() if key != "__id__"}
         if "__id__" in node:
             made["__id__"] = self._id(node)
@@ -253,6 +260,16 @@ class _Renumbered:
         if node.get("__loader__") not in _SHARED_BY_CHANCE:
             self.ids[node["__id__"]] = self.count
         return self.count
+
+
+def _unused(tree: dict[str, Any]) -> dict[str, Any]:
+    """A tree of neighbours as if nothing had been asked of it yet."""
+    state = tree["content"]
+    items = [
+        {**item, "content": "0"} if place in _COUNTERS and item["__loader__"] == "JsonNode" else item
+        for place, item in enumerate(state["content"])
+    ]
+    return {**tree, "content": {**state, "content": items}}
 
 
 def _zip(contents: dict[str, bytes]) -> bytes:
