@@ -215,6 +215,8 @@ def test_a_number_of_resamples_is_a_whole_one(wrong: Any) -> None:
         (lambda: LOOSE.measure_cost(len, pl.DataFrame({"k": [1]}), batches=[0]), "batches"),
         (lambda: LOOSE.measure_cost(len, pl.DataFrame({"k": [1]}), batches=["1"]), "batches"),
         (lambda: naive_scale({"a": [1, 2, 3]}, series=["a", ""]), "No series"),
+        (lambda: naive_scale([1, 2, 3], season=0), "season: `0` is not a whole number"),
+        (lambda: naive_scale([1, 2, 3], season=-1), "season: `-1` is not a whole number"),
         (lambda: LOOSE.fairness([0, 1], [0.1, 0.9], ["x", "y"], threshold="0.5"), "threshold"),
     ],
 )  # fmt: skip

@@ -135,11 +135,13 @@ def naive_scale(history: Any, *, season: int = 1, series: Any = None) -> Scale:
     series of each row that is evaluated.
 
     Raises:
-        InvalidError: a series isn't longer than a season, or it never varies.
+        InvalidError: a season is no whole number of at least one, a series isn't longer than it, or it never varies.
 
     >>> naive_scale([1, 3, 2, 6]).absolute
     2.3333333333333335
     """
+    if type(season) is not int or season < 1:
+        raise InvalidError("season", season, "a whole number of rows, at least 1")
     if not isinstance(history, Mapping):
         return _scale("history", history, season)
     known = {name: _scale(f"history of {name}", values, season) for name, values in history.items()}
