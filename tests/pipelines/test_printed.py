@@ -67,9 +67,10 @@ def started(lab: Lab, runner: str, flow: str = FLOW) -> Iterator[subprocess.Pope
     """A process that runs it, once the step has printed."""
     lab.write(flow)
     marker = lab.root.parent / "marker"
-    with subprocess.Popen(
+    told = lab.root.parent / "told"
+    with told.open("wb") as stderr, subprocess.Popen(
         [sys.executable, "-c", f"from flow import main; main.run(marker={str(marker)!r}, options={{'runner': {runner!r}}})"],
-        cwd=lab.root, env=lab.environment(MAINSPRING_LEASE_S="3"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        cwd=lab.root, env=lab.environment(MAINSPRING_LEASE_S="3"), stdout=subprocess.DEVNULL, stderr=stderr,
     ) as engine:  # fmt: skip  # no pipes: a detached worker lives on and holds them
         try:
             soon(lambda: marker.exists() or engine.poll() is not None)
@@ -128,7 +129,7 @@ def test_what_a_detached_worker_printed_stays_if_it_is_killed_or_falls_silent(la
     with started(lab, "detached") as engine:
         for pid in reversed(workers(lab)):
             os.kill(pid, how)
-        assert engine.wait(60) == 0
+        assert engine.wait(60) == 0, (lab.root.parent / "told").read_text()
     (run,) = RunStore(lab.workspace.database, lab.workspace.ledger).list(limit=1)
     for pid in workers(lab):
         with suppress(ProcessLookupError):
