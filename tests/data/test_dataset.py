@@ -151,6 +151,17 @@ def test_an_append_must_fit_and_says_which_column_does_not(workspace: Workspace)
     assert flights.latest().rows == 1
 
 
+def test_values_behind_a_column_without_any_are_refused_with_what_to_do() -> None:
+    old, new = pl.DataFrame({"id": [1], "x": [None]}), pl.DataFrame({"id": [2], "x": ["a"]})
+    dataset("t").commit(old)
+    with pytest.raises(
+        InvalidError, match=r"t\.x: `str` is not the column's type, `null`\. .*`commit\(\)` the whole table"
+    ):
+        dataset("t").append(new)
+    whole = pl.concat([old.cast({"x": pl.String}), new])
+    assert dataset("t").commit(whole).to_polars().rows() == [(1, None), (2, "a")]
+
+
 def test_an_append_takes_columns_in_any_order_and_a_column_of_nulls(workspace: Workspace) -> None:
     flights = dataset("t")
     flights.commit(pl.DataFrame({"a": [1], "b": ["x"]}))

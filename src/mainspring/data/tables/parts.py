@@ -34,6 +34,9 @@ CHUNK_ROWS = 16 * LEAF_ROWS
 _IN_MEMORY_BYTES = 64 << 20
 Schema = tuple[tuple[str, str], ...]
 AnyFrame = TypeVar("AnyFrame", pl.DataFrame, pl.LazyFrame)
+_UNTYPED = (
+    "It held no value so far: `ingest()` of the rows, as a file, gives it their type, or `commit()` the whole table."
+)
 
 
 def write_parts(frame: pl.DataFrame, blobs: BlobStore) -> tuple[Part, ...]:
@@ -188,7 +191,8 @@ def aligned(frame: pl.DataFrame, schema: Schema, blobs: BlobStore, part: Part | 
         frame = frame.with_columns(pl.col(name).cast(types[name]) for name in nulls)
     for name, kind in schema_of(frame):
         if kind != wanted[name]:
-            raise InvalidError(f"{subject}.{name}", kind, f"the column's type, `{wanted[name]}`", "Cast it first.")
+            hint = "Cast it first." if wanted[name] != "null" else _UNTYPED
+            raise InvalidError(f"{subject}.{name}", kind, f"the column's type, `{wanted[name]}`", hint)
     return frame
 
 
