@@ -99,6 +99,32 @@ ASKED: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
         {"steps": "import duckdb\nA = [2]\nQ = ['from A']\ndef go(): return list(map(duckdb.sql, Q))"},
         "constant steps.A changed",
     ),
+    "a text of a class": (
+        {"steps": "LIMIT = 1\nclass Rules: cond = 'x > @LIMIT'\ndef go(f): return f.query(Rules.cond)"},
+        {"steps": "LIMIT = 6\nclass Rules: cond = 'x > @LIMIT'\ndef go(f): return f.query(Rules.cond)"},
+        "constant steps.LIMIT changed",
+    ),
+    "a text that a function returns": (
+        {"steps": "LIMIT = 1\ndef rule(): return 'x > @LIMIT'\ndef go(f): return f.query(rule())"},
+        {"steps": "LIMIT = 6\ndef rule(): return 'x > @LIMIT'\ndef go(f): return f.query(rule())"},
+        "constant steps.LIMIT changed",
+    ),
+    "texts that are joined": (
+        {"steps": "LIMIT = 1\ndef go(f):\n  r = ['x > @LIMIT']\n  r.append('x < 9')\n  return f.query(' & '.join(r))"},
+        {"steps": "LIMIT = 6\ndef go(f):\n  r = ['x > @LIMIT']\n  r.append('x < 9')\n  return f.query(' & '.join(r))"},
+        "constant steps.LIMIT changed",
+    ),
+    "a text that an object keeps": (
+        {
+            "steps": "LIMIT = 1\nclass R:\n  def __init__(s): s.t = 'x > @LIMIT'\n"
+            "  def of(s, f): return f.query(s.t)\ndef go(f): return R().of(f)"
+        },
+        {
+            "steps": "LIMIT = 6\nclass R:\n  def __init__(s): s.t = 'x > @LIMIT'\n"
+            "  def of(s, f): return f.query(s.t)\ndef go(f): return R().of(f)"
+        },
+        "constant steps.LIMIT changed",
+    ),
     "a formula": (
         {"steps": "def scale(x): return x\ndef go(ols, f): return ols('y ~ scale(x)', f)"},
         {"steps": "def scale(x): return -x\ndef go(ols, f): return ols('y ~ scale(x)', f)"},

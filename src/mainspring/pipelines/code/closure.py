@@ -299,13 +299,19 @@ class Walk:
             self._ask(module, self._said_by(module, text, call.kinds))
         for text in call.parts if TABLES in call.kinds else ():
             self._ask(module, self._said_by(module, text, (LONE,)))
-        new = {(module, kind) for kind in call.kinds if call.is_open} - self._looking_up
+        is_open = call.is_open or not all(self._is_constant(module, text) for text in call.texts)
+        new = {(module, kind) for kind in call.kinds if is_open} - self._looking_up
         standing = self._standing if not self.looks_up_tables else set()
         self._looking_up |= new
         for home, kind in new:
             self._ask(home, {name for held, name in self._held if held == kind})
         for home, name in standing if self.looks_up_tables else ():
             self._ask(home, [name])
+
+    def _is_constant(self, module: str, name: str) -> bool:
+        """Whether a name stands for a value at the top of a module of the project, so that its texts are known."""
+        found = [(self.project.facts(home), place) for home, place in self.project.definitions(module, name)]
+        return any(facts is not None and facts.units[place].kind != DEFINITION for facts, place in found)
 
     @property
     def looks_up_tables(self) -> bool:

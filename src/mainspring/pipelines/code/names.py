@@ -84,10 +84,11 @@ class Collector(ast.NodeVisitor):
         self.problem = ""
         self._asked: dict[str, set[str]] = {MARKED: set(), TABLES: set(), WORDS: set(), LONE: set()}
         self._seen: set[int] = set()  # functions of calls that are noted
+        self._telling = 0  # how many calls around only tell people what they are given
 
     @property
     def asked(self) -> Asked:
-        """The dotted names in texts that may be given to something: those of constants, and arguments."""
+        """The dotted names in texts that may be given to something: all but what is only told to people."""
         return Asked(*(tuple(sorted(names)) for names in self._asked.values()))
 
     # names
@@ -156,6 +157,8 @@ class Collector(ast.NodeVisitor):
             self.formulas.update(self._at_top(formula_in(node.value)))
             if not any(scope.deferred for scope in self.scopes):
                 self._hold({node.value})
+            elif not self._telling:
+                self._hold({node.value}, (MARKED, TABLES))
 
     def _hold(self, texts: set[str], kinds: Iterable[str] = (MARKED, TABLES, WORDS, LONE)) -> None:
         for kind in kinds:
@@ -319,7 +322,9 @@ class Collector(ast.NodeVisitor):
             node = ast.Call(node.func, [each for each in node.args if not _is_text([each])], node.keywords)
         elif name == "logging.getLogger":
             return  # its argument is the name of a logger, not of a module
+        self._telling += (is_told := tells(node.func))
         self.generic_visit(node)
+        self._telling -= is_told
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         if self.canonical(node.value) == "sys.modules" and getattr(node.slice, "id", "") == "__name__":

@@ -18,7 +18,7 @@ _LONGEST = 50_000  # characters: longer is data
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _TOKEN = re.compile(rf"'(?:[^']|'')*'|\"(?P<quoted>[^\"]+)\"|(?P<name>{_CHAIN})|\S")
 _FIRST_WORDS = frozenset(
-    "select with from insert create copy pivot unpivot summarize describe explain merge update delete table".split()
+    "select with from insert create copy pivot unpivot summarize describe explain merge update delete table values".split()
 )
 _BEFORE_TABLES = frozenset("from join into update table copy describe summarize pivot unpivot".split())
 _BETWEEN = frozenset("lateral only into from table or replace overwrite temp temporary if not exists".split())
@@ -48,10 +48,12 @@ def marked_in(text: str) -> set[str]:
 
 
 def tables_in(text: str) -> set[str]:
-    """The names that stand where SQL takes a table, in a text that begins as SQL does.
+    """The names that stand where SQL takes a table, in a text of which a statement begins as SQL does.
 
     >>> sorted(tables_in('WITH a AS (FROM t) SELECT x, extract(year FROM d) FROM a, "u" JOIN v USING (x) WHERE y > 3'))
     ['t', 'u', 'v']
+    >>> sorted(tables_in("SET threads=1; MERGE INTO t USING u ON a = b")), tables_in("WITH d AS (FROM d) FROM d")
+    (['t', 'u'], {'d'})
     >>> tables_in("SELECT 1 FROM range(3)"), tables_in("a word from the model")
     (set(), set())
     """
@@ -59,14 +61,27 @@ def tables_in(text: str) -> set[str]:
     if not is_sql(text):
         return set()
     text = _TAKES_COLUMN.sub("(", text)
-    own = {name.lower() for pattern in (_WITHIN, _MADE) for name in pattern.findall(text)}
+    own = {name.lower() for name in _MADE.findall(text)}
+    for made in _WITHIN.finditer(text):  # `WITH d AS (FROM d)` reads another d
+        if made[1].lower() not in {name.lower() for name in _at_tables(_enclosed(text[made.end() :]))}:
+            own.add(made[1].lower())
     return {name for name in _at_tables(text) if name.lower() not in own}
 
 
 def is_sql(text: str) -> bool:
-    """Whether a text begins as SQL does."""
-    first = _NAME.match(text.lstrip(" \t\r\n(")[:12])
-    return first is not None and first[0].lower() in _FIRST_WORDS
+    """Whether a statement of a text begins as SQL does."""
+    firsts = [_NAME.match(each.lstrip(" \t\r\n(")[:12]) for each in text.split(";")]
+    return any(first is not None and first[0].lower() in _FIRST_WORDS for first in firsts)
+
+
+def _enclosed(text: str) -> str:
+    """What is before the parenthesis that closes one open before the text."""
+    depth = 1
+    for place, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if not depth:
+            return text[:place]
+    return text
 
 
 def _at_tables(text: str) -> Iterator[str]:
@@ -81,8 +96,8 @@ def _at_tables(text: str) -> Iterator[str]:
             levels = levels[:-1] or [(False, False)]
         elif said == ",":
             levels[-1] = (is_list, is_list)
-        elif said in _BEFORE_TABLES:
-            levels[-1] = (said in ("from", "join"), True)
+        elif said in _BEFORE_TABLES or (said == "using" and not text[token.end() :].lstrip().startswith("(")):
+            levels[-1] = (said in ("from", "join", "using"), True)
         elif said in _AFTER_LISTS:
             levels[-1] = (False, False)
         elif is_next and said not in _BETWEEN:
