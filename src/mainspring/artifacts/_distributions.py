@@ -7,7 +7,7 @@ holds one is rewritten to the call, whose arguments SciPy checks.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -117,8 +117,10 @@ def _extend_skops() -> None:
     from scipy.stats import rv_continuous, rv_discrete
     from scipy.stats._distn_infrastructure import rv_frozen
     from sklearn.base import BaseEstimator
-    from skops.io._general import object_get_state
+    from skops.io import _general
     from skops.io._utils import _get_state, get_module, get_state
+
+    plain: Callable[[Any, Any], _Node] = _general.object_get_state
 
     def call(value: Any, arguments: tuple[Any, ...], context: Any) -> _Node:
         kind = type(value)
@@ -128,14 +130,14 @@ def _extend_skops() -> None:
     def generator(value: Any, context: Any) -> _Node:
         name = f"{type(value).__module__}.{type(value).__name__}"
         if not _dumping.get() or name not in _generators():
-            return object_get_state(value, context)  # type: ignore[no-any-return]  # skops has no types
+            return plain(value, context)
         own = value._random_state if value._random_state is not _rand else None
         params = {**value._updated_ctor_param(), "seed": own}
         return call(value, tuple(params.get(each) for each in _generators()[name]), context)
 
     def frozen(value: Any, context: Any) -> _Node:
         if not _dumping.get():
-            return object_get_state(value, context)  # type: ignore[no-any-return]  # skops has no types
+            return plain(value, context)
         shapes, *fixed = value.dist._parse_args(*value.args, **value.kwds)
         count = len(_FROZEN.get(f"{type(value).__module__}.{type(value).__name__}", ()))
         return call(value, (value.dist, *shapes, *fixed[:count]), context)
@@ -148,7 +150,7 @@ def _extend_skops() -> None:
             kept = {key: each for key, each in vars(value).items() if key not in own}
             value = object.__new__(type(value))
             vars(value).update(kept)
-        return object_get_state(value, context)  # type: ignore[no-any-return]  # skops has no types
+        return plain(value, context)
 
     for kind, dump in (
         (rv_continuous, generator),

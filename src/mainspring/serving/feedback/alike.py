@@ -16,23 +16,15 @@ from mainspring.serving.predictions._store import PredictionParts
 from mainspring.serving.predictions.frames import typed_column, types_of
 from mainspring.serving.predictions.ids import id_at
 from mainspring.serving.predictions.log import predictions_folder
-from mainspring.serving.predictions.record import LOADTEST
+from mainspring.serving.predictions.record import LOADTEST, Head
 from mainspring.workspace import Workspace
 
 _SCHEMA: dict[str, Any] = {"id": pl.String, "at": pl.Int64, "role": pl.String, "version": pl.String}
 
 
-class _Asked(msgspec.Struct, frozen=True, array_like=True):
+class _Asked(Head, frozen=True, array_like=True):
     """A record as far as its inputs: what follows them is not decoded."""
 
-    id: str
-    rows: int
-    at_us: int
-    request_id: str
-    endpoint: str
-    generation: int
-    version: str
-    role: str
     runtime: str
     route_key: str
     latency_us: int

@@ -21,25 +21,11 @@ from mainspring.serving.predictions._store import PredictionParts
 from mainspring.serving.predictions.frames import SCHEMA, frame_of, types_of
 from mainspring.serving.predictions.ids import id_at, time_of, writer_of
 from mainspring.serving.predictions.log import predictions_folder
-from mainspring.serving.predictions.record import LOADTEST, Logged, decode
+from mainspring.serving.predictions.record import LOADTEST, Head, Logged, decode
 from mainspring.store import last_record, list_segments, read_segment
 from mainspring.workspace import Workspace, current_workspace
 
-
-class _Head(msgspec.Struct, frozen=True, array_like=True):
-    """What can be asked of a record before the whole of it is decoded."""
-
-    id: str
-    rows: int
-    at_us: int
-    request_id: str
-    endpoint: str
-    generation: int
-    version: str
-    role: str
-
-
-_head = msgspec.msgpack.Decoder(_Head).decode
+_head = msgspec.msgpack.Decoder(Head).decode
 
 
 def find_prediction(prediction_id: str, workspace: Workspace | None = None) -> dict[str, Any] | None:
@@ -155,7 +141,7 @@ def _in_segment(folder: Path, name: str, prediction_id: str) -> Logged | None:
     return next((decode(data) for data in _records(folder, name) if _holds(_head(data), prediction_id)), None)
 
 
-def _holds(head: _Head, prediction_id: str) -> bool:
+def _holds(head: Head, prediction_id: str) -> bool:
     return head.id <= prediction_id <= id_at(head.id, head.rows - 1)
 
 

@@ -46,8 +46,8 @@ class ReadFeatures(msgspec.Struct, frozen=True, array_like=True):
     event_us: Sequence[Sequence[int | None]]
 
 
-class Logged(msgspec.Struct, frozen=True, array_like=True):
-    """Rows that one version answered in one request. `at_us` is the clock's, `latency_us` from the request's body to here."""
+class Head(msgspec.Struct, frozen=True, array_like=True):
+    """What can be asked of a record before the whole of it is decoded. `at_us` is the clock's."""
 
     id: str
     rows: int
@@ -57,6 +57,11 @@ class Logged(msgspec.Struct, frozen=True, array_like=True):
     generation: int
     version: str
     role: str
+
+
+class Logged(Head, frozen=True, array_like=True):
+    """Rows that one version answered in one request. `latency_us` is from the request's body to here."""
+
     runtime: str
     route_key: str
     latency_us: int
