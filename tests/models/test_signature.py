@@ -212,3 +212,8 @@ def test_columns_may_come_in_any_order_and_more_of_them(kind: Any) -> None:
     predictor = Predictor(Model(), Signature((Field("a", "f64"), Field("b", "f64"))), kind)
     assert predictor.answer({"b": (2.0,), "key": ("x",), "a": (1.0,)}, 1) == [1.0]
     assert seen == [[1.0, 2.0] if kind == "numpy" else ["a", "b"]]
+
+
+@pytest.mark.parametrize("value", [b"[\xf5]", b"[" * 100_000, "[\udcf5]"])
+def test_a_text_of_json_that_is_none_is_refused(value: object) -> None:
+    assert "a list" in Field("x", "list[str]").check(value)[1]

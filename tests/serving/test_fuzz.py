@@ -133,3 +133,24 @@ def test_binary_tensors_are_answered_or_refused(app: ServingApp, document: Any, 
     headers = {b"inference-header-content-length": b"%d" % max(0, len(head) + off)}
     tail += struct.pack("<d", 1.0)
     assert asyncio.run(answered(app, "POST", "/v2/models/lines/infer", headers, head + tail)) in REFUSED | {200}
+
+
+@pytest.mark.parametrize("path", ["/predict", "/invocations", "/v2/models/lines/infer"])
+@pytest.mark.parametrize(
+    "body", [b'{"fli\xf5ht": 1}', '[{"Verspätung": 3}]'.encode("latin-1"), b'{"records": [{"\xe4": 3}]}']
+)
+def test_a_name_that_is_no_utf8_is_refused(app: ServingApp, path: str, body: bytes) -> None:
+    headers = {b"content-type": b"application/json"}
+    assert asyncio.run(answered(app, "POST", path, headers, body)) == 400
+
+
+def test_a_byte_order_mark_before_a_body_is_passed_over(app: ServingApp) -> None:
+    headers = {b"content-type": b"application/json"}
+    rows = b'\xef\xbb\xbf[{"a": 1.0, "b": 1}]'
+    tensors = b'\xef\xbb\xbf{"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [1.0, 1.0]}]}'
+    assert asyncio.run(answered(app, "POST", "/predict", headers, rows)) == 200
+    assert (
+        asyncio.run(answered(app, "POST", "/invocations", headers, rows.replace(b"[", b'{"instances": [', 1) + b"}"))
+        == 200
+    )
+    assert asyncio.run(answered(app, "POST", "/v2/models/lines/infer", headers, tensors)) in {200, 422}

@@ -124,3 +124,9 @@ def test_an_event_is_read_back_as_it_was_sent(workspace: Workspace) -> None:
 def test_a_stored_time_that_no_datetime_shows_stops_no_reader() -> None:
     assert shown(Event("a", clock.LAST_US, b"{}"))["time"] == datetime.max.replace(tzinfo=UTC)
     assert shown(Event("a", clock.LAST_US + 1, b"{}"))["time"] == clock.LAST_US + 1
+
+
+def test_a_file_with_bytes_that_are_no_text_is_refused_by_its_line() -> None:
+    with pytest.raises(InvalidError, match="line 2"):
+        read_events(b'{"data": {"x": 1}}\n{"data": {"fli\xf5ht": 1}}\n')
+    assert read_events(b'\xef\xbb\xbf{"data": {"x": 1}}\n{"data": {}}\n')[0].data == {"x": 1}

@@ -12,6 +12,7 @@ from mainspring.cli import text
 from mainspring.cli.app import Group, Invocation
 from mainspring.cli.compacted import show_compacted
 from mainspring.cli.instants import found_instant
+from mainspring.foreign import read_foreign
 
 if TYPE_CHECKING:
     from mainspring.serving.feedback import Coverage, Taken
@@ -134,8 +135,8 @@ def _value(given: str, field: Any) -> Any:
     if field is not None and field.dtype[0] not in "fiub":
         return given
     try:
-        value = msgspec.json.decode(given)
-    except msgspec.DecodeError:
+        value = read_foreign(given)
+    except ValueError:
         return given
     return value if isinstance(value, int | float | bool) else given
 

@@ -201,16 +201,16 @@ def _from_file(file: Path) -> dict[str, Any]:
         ConfigError: it is neither JSON nor TOML.
         WrongTypeError: it holds something else than names and values.
     """
-    import msgspec
+    from mainspring.foreign import read_foreign
 
     try:
-        text = file.read_text()
+        text = file.read_text("utf-8-sig")
         if file.suffix == ".toml":
             import tomllib
 
             values: Any = tomllib.loads(text)
         else:
-            values = msgspec.json.decode(text)
+            values = read_foreign(text)
     except ValueError as error:  # what both readers raise, and bytes that are no text
         raise ConfigError(f"this is not {'TOML' if file.suffix == '.toml' else 'JSON'}: {error}", str(file)) from error
     if not isinstance(values, dict):

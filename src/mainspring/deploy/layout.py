@@ -17,6 +17,7 @@ import msgspec
 
 from mainspring.deploy.layers import Descriptor
 from mainspring.errors import InvalidError, NotFoundError, StorageError, shorten
+from mainspring.foreign import read_foreign
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -27,6 +28,7 @@ VERSION = {"imageLayoutVersion": "1.0.0"}
 CHUNK_BYTES = 1 << 20
 _MOST_DOCUMENT_BYTES = 4 << 20  # what registries take for a manifest
 _DEPTH = 4  # of indexes within indexes
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Blobs(Protocol):
@@ -96,8 +98,8 @@ def opened_layout(path: Path) -> Iterator[tuple[dict[str, Any], Blobs]]:
                 FolderBlobs(path) if path.is_dir() else TarBlobs(stack.enter_context(tarfile.open(path)), path.name)
             )
             with blobs.member("index.json") as file:
-                index = msgspec.json.decode(file.read(_MOST_DOCUMENT_BYTES), type=dict[str, Any])
-        except (OSError, tarfile.TarError, msgspec.MsgspecError, NotFoundError) as error:
+                index = read_foreign(file.read(_MOST_DOCUMENT_BYTES), _decode)
+        except (OSError, tarfile.TarError, ValueError, NotFoundError) as error:
             said = (
                 f"{shorten(str(error), 200)} Docker's older form becomes one by `skopeo copy docker-archive:… oci:…`."
             )
@@ -138,8 +140,9 @@ def read_document(descriptor: Descriptor, blobs: Blobs) -> dict[str, Any]:
         data = file.read(_MOST_DOCUMENT_BYTES + 1)
     expect_digest(descriptor.digest, f"sha256:{hashlib.sha256(data).hexdigest()}")
     try:
-        return msgspec.json.decode(data, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
+        document: dict[str, Any] = read_foreign(data, _decode)
+        return document
+    except ValueError as error:
         raise InvalidError("base", descriptor.digest, "a JSON document", shorten(str(error), 200)) from error
 
 

@@ -24,6 +24,7 @@ from mainspring.config import is_loopback
 from mainspring.deploy.layers import Descriptor
 from mainspring.deploy.layout import CHUNK_BYTES, INDEXES, MANIFESTS, blob_path, expect_digest
 from mainspring.errors import InvalidError, NotFoundError, UnavailableError, shorten
+from mainspring.foreign import read_foreign
 
 _TIMEOUT_S = 30.0
 _HUB, _HUB_HOST, _OFFICIAL = "docker.io", "registry-1.docker.io", "library"
@@ -31,6 +32,7 @@ _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 _NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+|/)[a-z0-9]+)*")
 _HOST = re.compile(r"[\w.-]+(?::\d+)?")
 _TAG = re.compile(r"\w[\w.-]{0,127}")
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -118,8 +120,8 @@ class RegistryBlobs:
         return kept.open("rb")
 
     def _described(self, data: bytes, digest: str) -> dict[str, Any]:
-        with suppress(msgspec.MsgspecError):
-            found = msgspec.json.decode(data, type=dict[str, Any])
+        with suppress(ValueError):
+            found = read_foreign(data, _decode)
             kind = found.get("mediaType") or (INDEXES if "manifests" in found else MANIFESTS)[0]
             return {"mediaType": kind, "digest": digest, "size": len(data)}
         raise InvalidError("base", str(self._reference), "an image: the registry answers with no manifest")
@@ -166,7 +168,7 @@ class RegistryBlobs:
         if not realm.startswith(("https://", f"{urllib.parse.urlsplit(self._url).scheme}://")):
             raise ValueError("it wants a login")
         with self._asked(f"{realm}?{urllib.parse.urlencode(asked)}", {}) as answer:
-            said = msgspec.json.decode(answer.read(), type=dict[str, Any])
+            said = read_foreign(answer.read(), _decode)
         return str(said.get("token") or said.get("access_token") or "")
 
     @staticmethod

@@ -14,6 +14,7 @@ import msgspec
 from mainspring.artifacts import Encoded, load, save
 from mainspring.artifacts.project import importing_from
 from mainspring.errors import InvalidError, MainspringError, MissingExtraError, NotAllowedError, shorten
+from mainspring.foreign import read_foreign
 from mainspring.models.mlmodel import EXPORTED, FILE, MLModel
 from mainspring.models.onnx import read_onnx, signature_of
 from mainspring.models.predictor import Predictor
@@ -256,10 +257,10 @@ def _example(said: MLModel, files: Files, blobs: BlobStore) -> list[dict[str, An
     if file is None:
         return []
     try:
-        table = msgspec.json.decode(blobs.read(file.digest or ""))
+        table = read_foreign(blobs.read(file.digest or ""))
         columns, rows = table["columns"], table["data"]
         return [dict(zip(map(str, columns), row, strict=True)) for row in rows[:_EXAMPLE_ROWS]]
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError):
         return []
 
 

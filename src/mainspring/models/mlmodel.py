@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from mainspring.errors import InvalidError, MissingExtraError, shorten
+from mainspring.foreign import read_foreign
 from mainspring.models.signature import Field
 
 FILE = "MLmodel"
@@ -79,8 +80,8 @@ def read_mlmodel(data: bytes) -> MLModel:
 def _inputs(text: Any) -> tuple[Field, ...] | None:
     """Columns as MLflow writes them; None of what are no columns, such as images or nested objects."""
     try:
-        columns = msgspec.json.decode(text)
-    except (msgspec.DecodeError, TypeError) as error:
+        columns = read_foreign(text)
+    except (ValueError, TypeError) as error:
         raise InvalidError(f"{FILE}.signature", shorten(text), "a list of columns as JSON") from error
     if not isinstance(columns, list) or not all(isinstance(column, Mapping) for column in columns):
         return None

@@ -37,7 +37,7 @@ class RowDecoder:
             return None
         try:
             found = self._decode(body)
-        except msgspec.MsgspecError:
+        except ValueError:  # also of a name that is not UTF-8
             return None
         rows = found if type(found) is list else found.records
         if not rows:

@@ -20,6 +20,7 @@ from uuid import UUID
 import msgspec
 
 from mainspring.errors import article, close_names, counted, shorten
+from mainspring.foreign import read_foreign
 
 OutputKind = Literal["number", "label", "probability", "probabilities"]
 Columns = dict[str, Sequence[Any]]
@@ -192,8 +193,8 @@ class Field(msgspec.Struct, frozen=True):
         """A list, an array or a struct, part by part; where a protocol has nothing but texts, of its JSON."""
         if isinstance(value, str | bytes):
             try:
-                value = msgspec.json.decode(value)
-            except msgspec.MsgspecError:
+                value = read_foreign(value)
+            except ValueError:
                 return None, self._wrong(value)
         if (fields := self.fields) is not None:
             return self._struct(value, fields)

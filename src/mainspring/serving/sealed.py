@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from mainspring.errors import ExistsError, InvalidError, NotAllowedError, shorten
+from mainspring.foreign import read_foreign
 from mainspring.models import (
     ModelStore,
     ModelVersion,
@@ -126,10 +127,10 @@ def read_sealed(folder: Path) -> Sealed:
     """
     expected = f"a folder with a sealed endpoint ({DESCRIPTION})"
     try:
-        sealed = msgspec.json.decode((folder / DESCRIPTION).read_bytes(), type=Sealed)
+        sealed: Sealed = read_foreign((folder / DESCRIPTION).read_bytes(), msgspec.json.Decoder(Sealed).decode)
     except OSError as error:
         raise InvalidError("path", str(folder), expected, f"{error.strerror}.") from error
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         raise InvalidError("path", str(folder), expected, f"{shorten(str(error), 200)}.") from error
     if sealed.format != _FORMAT:
         raise InvalidError("path", str(folder), f"of format {_FORMAT}, which this Mainspring reads")

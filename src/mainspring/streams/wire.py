@@ -13,13 +13,13 @@ import msgspec
 
 from mainspring import clock
 from mainspring.errors import InvalidError, MainspringError, WrongTypeError, close_names
+from mainspring.foreign import read_foreign
 from mainspring.streams.event import Event, event_of
 
 LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 DOCUMENTS = ("application/json", "application/cloudevents+json", "application/cloudevents-batch+json")
 _FIELDS = ("id", "time", "data", "type")
 _SPEC = "specversion"
-_decode = msgspec.json.Decoder().decode
 
 
 def events_of(records: Iterable[Any]) -> tuple[list[Event], list[str]]:
@@ -51,15 +51,15 @@ def read_records(body: bytes) -> list[Any]:
         InvalidError: it is neither; the line is named.
     """
     try:
-        return records_of(_decode(body))
-    except msgspec.DecodeError:
+        return records_of(read_foreign(body))
+    except ValueError:
         pass
     records = []
     for number, line in enumerate(body.splitlines(), 1):
         if line.strip():
             try:
-                records.append(_decode(line))
-            except msgspec.DecodeError as error:
+                records.append(read_foreign(line))
+            except ValueError as error:
                 raise InvalidError(f"line {number}", line.decode(errors="replace"), f"JSON ({error})") from error
     return records
 

@@ -6,11 +6,8 @@ import json
 import math
 from typing import Any
 
-import msgspec
-
+from mainspring.foreign import read_foreign
 from mainspring.web.app import RequestError
-
-_decode = msgspec.json.Decoder().decode
 
 
 def read_json(body: bytes) -> Any:
@@ -20,8 +17,8 @@ def read_json(body: bytes) -> Any:
         RequestError: 400, as it is not JSON.
     """
     try:
-        return _decode(body)
-    except (ValueError, RecursionError) as error:
+        return read_foreign(body)
+    except ValueError as error:
         raise RequestError(400, f"This is not JSON: {_not_finite(body) or str(error)[:200]}") from error
 
 

@@ -34,6 +34,7 @@ from mainspring.errors import (
     counted,
     shorten,
 )
+from mainspring.foreign import read_foreign
 from mainspring.secrets import redact, resolve
 
 try:
@@ -233,8 +234,8 @@ class _Answer:
         self.next_link = response.links.get("next", {}).get("url")
         self._content, self._path = response.content, path
         try:
-            self.document: Any = msgspec.json.decode(response.content)
-        except msgspec.MsgspecError as error:
+            self.document: Any = read_foreign(response.content)
+        except ValueError as error:
             raise InvalidError(origin, shorten(redact(response.text)), f"a JSON document ({error})") from error
         found = at_path(self.document, path)
         if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
@@ -248,7 +249,7 @@ class _Answer:
         names = [name for name, dtype in reading.types.items() if has_decimal(dtype)]
         if not names:
             return [self.found[place] for place in places]
-        exact = at_path(msgspec.json.Decoder(float_hook=Decimal).decode(self._content), self._path)
+        exact = at_path(read_foreign(self._content, msgspec.json.Decoder(float_hook=Decimal).decode), self._path)
         return [
             {**self.found[place], **{name: exact[place][name] for name in names if name in exact[place]}}
             for place in places

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from mainspring.errors import InvalidError, NotFoundError, shorten
+from mainspring.foreign import read_foreign
 from mainspring.serving.loadtest.target import Target, model_path
 from mainspring.serving.protocols.paths import PREDICT
 from mainspring.workspace import Workspace
@@ -99,8 +100,8 @@ def _lines(file: Path) -> list[Any]:
     with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                value = msgspec.json.decode(line) if line.strip() else []
-            except (msgspec.DecodeError, RecursionError) as error:
+                value = read_foreign(line) if line.strip() else []
+            except ValueError as error:
                 raise InvalidError(f"{file}, line {number}", shorten(line, 80), "JSON") from error
             found += value if isinstance(value, list) else [value]
             if len(found) >= _MOST_RECORDS:

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from mainspring.errors import InvalidError, UnavailableError, shorten
+from mainspring.foreign import read_foreign
 from mainspring.serving.loadtest.processes import cpu_of_port
 from mainspring.serving.predictions.record import LOADTEST
 from mainspring.workspace import Workspace
@@ -67,8 +68,8 @@ class Target(NamedTuple):
             body = answer.read()
             if answer.status != 200:
                 raise UnavailableError(str(self), f"{path} is answered with {answer.status} {_said(body)}")
-            return msgspec.json.decode(body)
-        except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
+            return read_foreign(body)
+        except (OSError, http.client.HTTPException, ValueError) as error:
             raise UnavailableError(str(self), f"{path} gives no JSON ({error})") from error
         finally:
             connection.close()

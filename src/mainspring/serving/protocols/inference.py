@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from mainspring.errors import close_names, shorten
+from mainspring.foreign import read_foreign
 from mainspring.models import Field, Problem, Signature
 from mainspring.models.records import MOST_PROBLEMS
 from mainspring.models.signature import FLOATS, INTEGERS, Columns
@@ -90,8 +91,8 @@ class Inference:
         """
         size = _size(header_length, len(body))
         try:
-            asked = _decode(body[:size] if size < len(body) else body)
-        except (ValueError, RecursionError) as error:
+            asked = read_foreign(body[:size] if size < len(body) else body, _decode)
+        except ValueError as error:
             raise RequestError(400, f"This is no inference request: {str(error)[:200]}") from error
         for output in asked.outputs or ():
             if output.name != OUTPUT:
