@@ -13,6 +13,7 @@ from mainspring.data.version import DatasetVersion
 
 BATCH_ROWS = 500_000
 _WHOLE_BYTES = 64 << 20  # of memory; checks of unique texts take six times as much beside it
+_BATCH_BYTES = 128 << 20  # of memory: wide rows come fewer at a time
 
 
 class Rows:
@@ -21,7 +22,9 @@ class Rows:
     def __init__(self, table: Any, batch_rows: int = BATCH_ROWS) -> None:
         self._stored: StoredRows | None = None
         if isinstance(table, StoredRows):
-            self._stored = table if in_memory_bytes(table) > _WHOLE_BYTES else None
+            size_bytes = in_memory_bytes(table)
+            self._stored = table if size_bytes > _WHOLE_BYTES else None
+            batch_rows = min(batch_rows, max(_BATCH_BYTES * table.rows // max(size_bytes, 1), 1))
             if isinstance(table, DatasetVersion) and self._stored is None:
                 table = table.to_polars()
             else:

@@ -6,6 +6,7 @@ A validator's expressions go into the one select that all of them share; only wh
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time
 from typing import Any
 
@@ -266,14 +267,10 @@ class UniqueValidator(RowValidator):
 
     def _look_in_parts(self, rows: Rows, height: int) -> None:
         """Find the keys whose hashes repeat, then look at the rows of those alone."""
-        hashed = pl.struct(self.check.columns).hash(seed=7)
-        parts = height * 24 // _BUCKET_BYTES + 1  # eight bytes each, as many again twice to sort them
-        for part in range(parts):
-            own = hashed.filter(hashed % parts == part).alias("hash")
-            found = pl.concat([batch.select(own) for batch in rows.batches(list(self.check.columns))])["hash"].sort()
-            twice = found.filter(found == found.shift())
-            if self.keys is not None:
-                twice = pl.concat([twice, self.keys.select(own)["hash"]])
+        keys = pl.struct(self.check.columns)
+        hashed = keys.hash(seed=7)
+        taken = None if self.keys is None else self.keys.select(hashed.alias("hash"))["hash"]
+        for _, twice in repeated_hashes(rows, {"": keys}, height, taken):
             if len(twice):
                 self._look_at(rows, hashed, twice.unique(), 2 * len(twice))
 
@@ -287,6 +284,26 @@ class UniqueValidator(RowValidator):
             suspicious = hashed.is_in(looked_for.implode())
             keys = pl.concat([batch.filter(suspicious) for batch in rows.batches(columns)])
             super().take(keys.select(self.expression.sum()).row(0), keys)
+
+
+def repeated_hashes(
+    rows: Rows, keys: Mapping[str, pl.Expr], height: int, taken: pl.Series | None = None
+) -> Iterator[tuple[str, pl.Series]]:
+    """The hashes (seed 7) that keys of rows share, by the name of the key: in parts that memory has room for, each equal
+    hash in one of them. Those of keys that are `taken` already are all given.
+    """
+    parts = height * len(keys) * 24 // _BUCKET_BYTES + 1  # eight bytes each, as many again twice to sort them
+    columns = list(dict.fromkeys(name for key in keys.values() for name in key.meta.root_names()))
+    hashes = [key.hash(seed=7).alias(name) for name, key in keys.items()]
+    for part in range(parts):
+        found: dict[str, list[pl.Series]] = {name: [] for name in keys}
+        for batch in rows.batches(columns):
+            for values in batch.select(hashes).iter_columns():
+                found[values.name].append(values.filter(values % parts == part))
+        for name in keys:
+            values = pl.concat(found.pop(name)).sort()
+            twice = values.filter(values == values.shift())
+            yield name, twice if taken is None else pl.concat([twice, taken.filter(taken % parts == part)])
 
 
 def repeats(batch: pl.DataFrame, name: str) -> bool:
