@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -41,6 +42,7 @@ from mainspring.models import (
 from mainspring.models.exporting import folder as exporting
 from mainspring.models.exporting import portable
 from mainspring.models.exporting.portable import Portable
+from mainspring.models.libraries import libraries_of
 from mainspring.models.mlmodel import read_mlmodel
 from mainspring.models.probes import few_probes
 from mainspring.runs import environment
@@ -203,6 +205,34 @@ def test_a_bare_booster_of_xgboost_is_refused_with_what_to_register(workspace: W
     for export in (lambda: export_onnx(version), lambda: export_model(version, tmp_path / "out")):
         with pytest.raises(WrongTypeError, match="Register an estimator"):
             export()
+
+
+@pytest.mark.parametrize(
+    ("library", "made"),
+    [
+        ("xgboost", lambda: xgboost("XGBClassifier")),
+        ("lightgbm", lambda: lightgbm("LGBMClassifier", LATE)),
+        ("catboost", lambda: catboost()),
+    ],
+    ids=["xgboost", "lightgbm", "catboost"],
+)
+def test_a_pipeline_around_a_booster_registers_and_goes_along_as_its_graph_alone(
+    library: str, made: Callable[[], Any], workspace: Workspace, tmp_path: Path
+) -> None:
+    model = make_pipeline(StandardScaler(), clone(made())).fit(TABLE.to_pandas(), LATE)
+    version = register(model, "inside", signature=TABLE.to_pandas())
+    answers = Predictor.load(version, workspace.blobs)(TABLE.to_dicts())
+    assert version.encoded is not None
+    assert answers == model.predict_proba(TABLE.to_pandas())[:, 1].tolist()
+    assert {"sklearn", "skops", library} <= libraries_of(version.encoded, workspace.blobs)
+    for export in (
+        lambda: export_model(version, tmp_path / "out"),
+        lambda: export_model(version, tmp_path / "out", form="mlflow"),
+    ):
+        with pytest.raises(CodecError, match=f"stored by `{library}`.*mainspring models onnx"):
+            export()
+    if library != "catboost":
+        assert export_onnx(version).largest_error < 1e-6
 
 
 def test_labels_and_pickles_go_along(workspace: Workspace, tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
-from mainspring.errors import InvalidError
+from mainspring.errors import CodecError, InvalidError
 from mainspring.models import Field, InTraining, Output, Signature, register
 from mainspring.models.registration import output_of
 from mainspring.workspace import Workspace
@@ -122,3 +123,9 @@ def test_a_classifier_of_one_label_in_a_column_is_registered(workspace: Workspac
     made = register(model, "one", signature=TABLE[["a"]], workspace=workspace)
     assert made.signature is not None
     assert made.signature.output == Output("probability", (0, 1))
+
+
+def test_what_no_codec_takes_is_refused_with_the_way_of_a_pickle(workspace: Workspace) -> None:
+    model = make_pipeline(FunctionTransformer(lambda rows: rows), LogisticRegression()).fit(TABLE[["a"]], LATE)
+    with pytest.raises(CodecError, match=r"at `\.steps\[0\]\[1\]\.func`.*`pickled=True`"):
+        register(model, "late", signature=TABLE[["a"]], workspace=workspace)

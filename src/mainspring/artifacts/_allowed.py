@@ -16,6 +16,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from mainspring.artifacts._distributions import is_distribution
+from mainspring.artifacts.leaves import MODEL, TEXT_METHODS
 
 # What scikit-learn's own estimators are defined in. The other packages load data, or hold what others have written.
 _PACKAGES = frozenset(
@@ -46,7 +47,9 @@ _PARTS = {
     # node of its own and must be allowed itself.
     "functools": "partial",
     "builtins": "object",
-    "numpy": "dtype clip max mean median min nan_to_num nanmean nanmedian round std sum",
+    "numpy": "all any argmax argmin argsort average clip concatenate cumprod cumsum diff dtype hstack max mean median min "
+    "nan_to_num nanargmax nanargmin nanmax nanmean nanmedian nanmin nanpercentile nanprod nanquantile nanstd nansum nanvar "
+    "percentile prod ptp quantile ravel reshape round sort squeeze std sum transpose var vstack",
     "scipy._lib.array_api_compat.numpy._aliases": "asarray",
     "scipy.interpolate._bsplines": "BSpline",
     "scipy.sparse._csr": "csr_matrix",
@@ -74,7 +77,7 @@ _NO_NUMBERS = frozenset({"check_scoring", "get_scorer", "get_scorer_names", "mak
 
 def is_allowed(name: str) -> bool:
     """Whether a stored estimator may name this class or function, which skops doesn't trust by itself."""
-    return name in _named() or is_distribution(name) or _is_kind(name)
+    return name == MODEL or name in TEXT_METHODS or name in _named() or is_distribution(name) or _is_kind(name)
 
 
 def is_installed(name: str) -> bool:

@@ -112,13 +112,20 @@ class Registry:
             raise CodecError(f"No codec `{name}`.{nearest} Register the codec that wrote the value before loading it.")
         return codec
 
-    def _find(self, value: object) -> Codec | None:
+    def adapter_of(self, value: object) -> Codec | None:
+        """The codec of a value's class, or of the next one that it derives from; None of Python's own values."""
         for cls in type(value).__mro__:
             name = f"{cls.__module__}.{cls.__qualname__}"
             if name in self._by_type:
                 return self._by_type[name]
             if name in _ADAPTERS:
                 return self._built_in(_ADAPTERS[name])
+        return None
+
+    def _find(self, value: object) -> Codec | None:
+        adapter = self.adapter_of(value)
+        if adapter is not None:
+            return adapter
         if not is_tree(value):
             return None
         survey = Survey(value)
@@ -226,6 +233,11 @@ def codec_for(value: object) -> Codec:
     (True, False)
     """
     return REGISTRY.for_value(value)
+
+
+def adapter_of(value: object) -> Codec | None:
+    """The codec that is known for a value's class, or one that it derives from; None if there is none."""
+    return REGISTRY.adapter_of(value)
 
 
 def codec_named(name: str) -> Codec:

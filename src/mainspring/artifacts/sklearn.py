@@ -24,6 +24,7 @@ from mainspring.artifacts._allowed import is_allowed, is_installed
 from mainspring.artifacts._compare import compare_trees
 from mainspring.artifacts._distributions import as_calls, without_cycles
 from mainspring.artifacts.codec import EQUAL, BlobAccess, Comparison, Encoded, Preview, Tolerance, meaning_digest
+from mainspring.artifacts.leaves import LEAF, extend_skops, leaf_codec, leaves_apart, leaves_of, read_leaf
 from mainspring.artifacts.numpy import ArrayCodec, canonical, compare_arrays
 from mainspring.artifacts.project import find_definition
 from mainspring.artifacts.script import script
@@ -44,7 +45,6 @@ _COUNTERS = range(7, 11)
 _SHARED_BY_CHANCE = frozenset(
     {"JsonNode", "TupleNode", "TypeNode", "FunctionNode", "SliceNode", "OperatorFuncNode", "DTypeNode", "BytesNode"}
 )
-_AS_PICKLE = "You may keep the model as a pickle (`pickled=True`), which somebody has to allow."
 _FIXED_DATE = (1980, 1, 1, 0, 0, 0)
 
 
@@ -75,30 +75,31 @@ class EstimatorCodec:
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="Duplicate name", category=UserWarning)
-                with without_cycles():
+                with without_cycles(), leaves_apart():
                     data = skops.dumps(value)
-        except MemoryError:
+        except (CodecError, MemoryError):
             raise
         except RecursionError as error:
             raise CodecError(
                 f"skops can't store `{shorten(value)}`: something in it leads back to itself. Leave that out: of a search "
-                "store its `best_estimator_`; or keep the model as a pickle (`pickled=True`), which somebody has to allow."
+                "keep its `best_estimator_`."
             ) from error
         except Exception as error:
             raise CodecError(
-                f"skops can't store `{shorten(value)}`: {shorten(str(error), 200)} {_AS_PICKLE}"
+                f"skops can't store `{shorten(value)}`: {shorten(str(error), 200)} Use another estimator, or keep what you "
+                "need of what was fitted, as arrays."
             ) from error
-        brings = _definitions(skops.get_untrusted_types(data=data))
-        return (*_canonical(data, self.recipe), brings)
+        brings = {*_definitions(data), *(name for leaf in leaves_of(data) for name in leaf.encoded.brings)}
+        return (*_canonical(data, self.recipe), tuple(sorted(brings)))
 
     def decode(self, encoded: Encoded, blobs: BlobAccess) -> Any:
         """A new estimator, of allowed types and of definitions of the project only."""
         skops, data = _skops(), blobs.read(encoded.blob)
         try:
             data = _of_this_process(data)
-            untrusted = skops.get_untrusted_types(data=data)
-            _definitions(untrusted)
-            return skops.loads(data, trusted=untrusted)
+            extend_skops()
+            _definitions(data)
+            return skops.loads(data, trusted=skops.get_untrusted_types(data=data))
         except (CodecError, MemoryError):
             raise
         except Exception as error:
@@ -124,14 +125,14 @@ class EstimatorCodec:
         return found if found.kind != "equal" else Comparison("values", "What the estimators dump differs.")
 
 
-def _definitions(untrusted: list[str]) -> tuple[str, ...]:
+def _definitions(data: bytes) -> tuple[str, ...]:
     """The project's definitions among the types that a dump names beside those that are trusted anyway.
 
     Raises:
         CodecError: one is neither allowed nor the project's.
     """
     found = set()
-    for name in sorted(untrusted):
+    for name in _skops().get_untrusted_types(data=data):
         if is_allowed(name):
             continue
         try:
@@ -139,12 +140,32 @@ def _definitions(untrusted: list[str]) -> tuple[str, ...]:
         except CodecError as error:
             why = "" if is_installed(name) else f", and not the project's: {error}"
             raise CodecError(
-                f"The estimator holds `{name}`, which is not on the list of what may be loaded{why}. Use estimators of "
-                "scikit-learn, their parts and functions of numbers, and top-level definitions of the project; register a "
-                "codec for its class; of a search store its `best_estimator_`; or keep the model as a pickle "
-                "(`pickled=True`), which somebody has to allow."
+                f"The estimator holds `{name}`{_place(data, name)}, which is not on the list of what may be loaded{why}. "
+                "Use estimators of scikit-learn, XGBoost, LightGBM and CatBoost, their parts and functions of numbers, and "
+                "top-level definitions of the project; of a search keep its `best_estimator_`."
             ) from error
     return tuple(sorted(found))
+
+
+def _place(data: bytes, name: str) -> str:
+    """Where in a dump a type or function is named, as ` at .steps[0][1].tokenizer`; nothing if that can't be told."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        found = next(_places(json.loads(archive.read("schema.json")), name, ""), "")
+    return f" at `{found}`" if found else ""
+
+
+def _places(node: Any, name: str, path: str) -> Iterator[str]:
+    content = node.get("content") if isinstance(node, dict) else None
+    if isinstance(node, dict) and f"{name}.".startswith(f"{node.get('__module__')}.{node.get('__class__')}."):
+        yield path
+    if isinstance(content, dict) and "__loader__" in content:
+        yield from _places(content, name, path)
+    elif isinstance(content, dict):
+        for key, each in content.items():
+            yield from _places(each, name, f"{path}.{key}")
+    elif isinstance(content, list):
+        for place, each in enumerate(content):
+            yield from _places(each, name, f"{path}[{place}]")
 
 
 @contextmanager
@@ -213,6 +234,8 @@ def _moved(old: str, new: str, node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _canonical_file(name: str, content: bytes) -> tuple[str, bytes]:
+    if name.endswith(LEAF):
+        return read_leaf(content).digest, content
     if not name.endswith(".npy"):
         return blake3(content).hexdigest(), content
     array = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
@@ -288,7 +311,10 @@ def _state(value: Any) -> Any:
 
 
 def _compare_leaf(old: Any, new: Any, tolerance: Tolerance) -> Comparison:
-    if isinstance(old, np.ndarray) and old.dtype.hasobject:
+    model = leaf_codec(old)
+    if model is not None:
+        return model.compare(old, new, tolerance)
+    if isinstance(old, np.ndarray) and (old.dtype.hasobject or isinstance(old, np.ma.MaskedArray)):
         return compare_trees(old.tolist(), new.tolist(), tolerance, _compare_leaf)
     if isinstance(old, np.ndarray):
         found = compare_arrays(old, new, tolerance)

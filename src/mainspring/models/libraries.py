@@ -11,6 +11,7 @@ from io import BytesIO
 from typing import Any
 
 from mainspring.artifacts import Encoded
+from mainspring.artifacts.leaves import leaves_of
 from mainspring.models.pickled import CODEC
 from mainspring.models.version import ModelVersion
 from mainspring.runs import EnvironmentDifference
@@ -32,8 +33,11 @@ def libraries_of(encoded: Encoded, blobs: BlobStore) -> frozenset[str]:
     if encoded.codec == CODEC:
         return frozenset(_PICKLED)
     if encoded.codec == _ESTIMATORS:
-        with zipfile.ZipFile(BytesIO(blobs.read(encoded.blob))) as archive:
-            return frozenset({"skops", "sklearn", *_named_modules(json.loads(archive.read("schema.json")))})
+        data = blobs.read(encoded.blob)
+        with zipfile.ZipFile(BytesIO(data)) as archive:
+            named = _named_modules(json.loads(archive.read("schema.json"))) - {"mainspring"}
+        inside = (_OF_CODECS[leaf.encoded.codec] for leaf in leaves_of(data))
+        return frozenset({"skops", "sklearn"}.union(named, *inside))
     return frozenset(_OF_CODECS.get(encoded.codec, ()))
 
 

@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from mainspring.artifacts import Encoded, save
-from mainspring.errors import InvalidError, MainspringError, NotAllowedError, WrongTypeError
+from mainspring.errors import CodecError, InvalidError, MainspringError, NotAllowedError, WrongTypeError
 from mainspring.ledger import Replay, current_replay
 from mainspring.models._rules import check_model_name
 from mainspring.models._store import ModelStore
@@ -112,7 +112,12 @@ def register(
 def _saved(model: Any, workspace: Workspace, *, pickled: bool) -> tuple[str, Encoded]:
     if pickled:
         return save_pickled(model, workspace)
-    content_digest, encoded, _ = save(model, workspace.blobs)
+    try:
+        content_digest, encoded, _ = save(model, workspace.blobs)
+    except CodecError as error:
+        raise CodecError(
+            f"{error} Or register it as a pickle (`pickled=True`), which somebody has to allow."
+        ) from error
     return content_digest, encoded
 
 

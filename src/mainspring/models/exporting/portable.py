@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from mainspring.artifacts import Encoded
+from mainspring.artifacts.leaves import leaves_of
 from mainspring.artifacts.onnx import OnnxModel
 from mainspring.artifacts.project import importing_from
 from mainspring.errors import CodecError, InvalidError
@@ -110,6 +111,11 @@ def _sklearn(encoded: Encoded, blobs: BlobStore) -> Portable:
     import skops.io
 
     data = blobs.read(encoded.blob)
+    inside = sorted({leaf.encoded.codec for leaf in leaves_of(data)})
+    if inside:
+        raise CodecError(
+            f"The estimator holds a model stored by `{inside[0]}`, and only Mainspring reads the two together. {_INSTEAD}"
+        )
     trusted = sorted(skops.io.get_untrusted_types(data=data))
     modules = libraries_of(encoded, blobs)
     return _with_code(Portable("model.skops", data, "skops", modules, {"trusted": trusted}), encoded.brings, {})
