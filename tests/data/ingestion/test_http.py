@@ -19,9 +19,9 @@ from mainspring.data.ingestion import (
     Paging,
     Retry,
     Token,
-    http,
     ingest,
     list_cursors,
+    seen,
 )
 from mainspring.errors import InvalidError, NotFoundError, StorageError, UnavailableError
 from mainspring.workspace import Workspace
@@ -223,7 +223,7 @@ def test_digits_and_times_are_asked_from_the_greatest_as_such(server: Api) -> No
 def test_of_many_records_the_newest_are_known(
     server: Api, is_descending: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "_KNOWN", 3)
+    monkeypatch.setattr(seen, "_KNOWN", 3)
     there = [{"id": n} for n in range(8)]
     if is_descending:
         there.reverse()
@@ -294,8 +294,8 @@ def test_the_cost_of_records_at_one_value_of_the_cursor_does_not_grow() -> None:
             compared += 1
             return str.__eq__(self, other)
 
-    seen = http._Seen({"start": 1, "high": 1, "known": {Text(n): 1 for n in range(2_000)}})
-    assert len(seen.new([{"id": n, "at": 1} for n in range(2_000)], "at", "api")) == 2_000
+    found = seen.Seen({"start": 1, "high": 1, "known": {Text(n): 1 for n in range(2_000)}}, "at")
+    assert len(found.new([{"id": n, "at": 1} for n in range(2_000)], "api")) == 2_000
     assert compared < 100
 
 

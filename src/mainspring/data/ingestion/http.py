@@ -6,7 +6,6 @@ the next reading asks to start from. What a source sends is sent to one origin o
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,7 +15,6 @@ from typing import Any
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import msgspec
-from blake3 import blake3
 
 from mainspring import clock
 from mainspring.data._sources import source_of_address
@@ -24,6 +22,7 @@ from mainspring.data.ingestion.kinds import has_decimal
 from mainspring.data.ingestion.paging import LinkHeader, NextLink, Offset, Page, PageNumber, Paging, Token, at_path
 from mainspring.data.ingestion.parameters import Pairs, SourceSecrets, telling
 from mainspring.data.ingestion.records import frame_of
+from mainspring.data.ingestion.seen import Seen
 from mainspring.data.ingestion.source import Batch, Interrupted, Reading, State, behind_cursor
 from mainspring.errors import (
     InvalidError,
@@ -43,8 +42,6 @@ except ImportError as error:
     raise MissingExtraError("httpx", "http", "Reading over HTTP") from error
 
 _TIMEOUT_S = 60.0
-_KNOWN = 100_000  # records by their digests: 4 MB of state
-_DIGITS = 1_000  # Python refuses numbers of more than 4,300
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 Pages = Paging | LinkHeader | NextLink | PageNumber | Offset | Token
 
@@ -79,7 +76,7 @@ class Http(msgspec.Struct, frozen=True):
             raise InvalidError("cursor", self.cursor, "said together with `since`, the parameter that takes its value")
         if self.cursor:
             state = behind_cursor(state, self.cursor, self._origin, reading.mode)
-        seen = _Seen.of(state, is_again=reading.mode == "upsert")
+        seen = Seen.of(state, self.cursor, is_again=reading.mode == "upsert")
         secrets = SourceSecrets([self.token, *self.headers.values(), *(str(value) for _, value in self._given)])
         page = self._page(state, reading, secrets)
         told = False
@@ -87,7 +84,7 @@ class Http(msgspec.Struct, frozen=True):
             while page is not None:
                 answer = self._asked(client, page, seen.start)
                 following = self._following(page, answer)
-                records = answer.records_at(seen.new(answer.found, self.cursor, self._origin), reading)
+                records = answer.records_at(seen.new(answer.found, self._origin), reading)
                 frame = frame_of(records, self._origin, reading) if records else None
                 yield Batch(
                     frame=frame, state=self._behind(seen, following, secrets), origin=self._origin,
@@ -96,9 +93,14 @@ class Http(msgspec.Struct, frozen=True):
                 )  # fmt: skip
                 told, page = True, following
 
-    def _told(self, seen: _Seen) -> str:
+    def _told(self, seen: Seen) -> str:
         """How many records were given again, and how many came late."""
         told = []
+        if seen.again:
+            told.append(
+                f"{counted(seen.again, 'record')} equal to what an earlier page of this reading of {self._origin} held"
+                f" {_were(seen.again)} left out: pages shift when records come in between."
+            )
         if seen.left:
             told.append(f"{counted(seen.left, 'record')} that {self._origin} gave before {_were(seen.left)} left out.")
         if seen.late:
@@ -116,12 +118,12 @@ class Http(msgspec.Struct, frozen=True):
             return {name: secrets.shown(value) if isinstance(value, str) else value for name, value in stored.items()}
         return None if reading.is_resumed else self.paging.first()
 
-    def _behind(self, seen: _Seen, page: Page | None, secrets: SourceSecrets) -> State | None:
+    def _behind(self, seen: Seen, page: Page | None, secrets: SourceSecrets) -> State | None:
         """The state behind a page; None if the next one can't be told without a secret, so that reading begins anew."""
         hidden = {
             name: secrets.hidden(value) if isinstance(value, str) else value for name, value in (page or {}).items()
         }
-        return None if None in hidden.values() else seen.state(self.cursor, hidden or None)
+        return None if None in hidden.values() else seen.state(hidden or None)
 
     def _following(self, page: Page, answer: _Answer) -> Page | None:
         following = self.paging.after(page, answer)
@@ -254,93 +256,6 @@ class _Answer:
             {**self.found[place], **{name: exact[place][name] for name in names if name in exact[place]}}
             for place in places
         ]
-
-
-class _Seen:
-    """What was taken: `known` are the records of the reading before by their digests, with how often each was given, and
-    `taken` those that this one met, the newest of them where they are many. It asks from `start`; `high` is the greatest value
-    of the cursor so far, of which the next one asks.
-
-    A record is left out only if it is known: an API may look at the day alone, and may order texts otherwise than we do. To ask
-    from any value that was given misses nothing, so `high` needs no order that is the API's. `left` counts what was left out
-    beside `start`, `late` what was taken from below it. A reading that takes what was taken before `is_again`.
-    """
-
-    def __init__(self, state: State, *, is_again: bool = False) -> None:
-        self.start, self.high, self.is_again = state.get("start"), state.get("high"), is_again
-        self.known, self.taken = Counter[str](state.get("known", {})), OrderedDict[str, int](state.get("taken", {}))
-        self.left, self.late = state.get("left", 0), state.get("late", 0)
-
-    @classmethod
-    def of(cls, state: State | None, *, is_again: bool) -> _Seen:
-        """From its JSON. Behind the last page the next reading starts from what was the greatest."""
-        found = state or {}
-        if not found.get("page"):
-            found = {"start": found.get("high"), "high": found.get("high"), "known": found.get("taken", {})}
-        return cls(found, is_again=is_again)
-
-    def new(self, records: list[dict[str, Any]], cursor: str, origin: str) -> list[int]:
-        """The places of the records that were not taken by a reading before; the greatest value moves with them."""
-        return [place for place, each in enumerate(records) if not cursor or self._takes(each, cursor, origin)]
-
-    def _takes(self, record: dict[str, Any], cursor: str, origin: str) -> bool:
-        value = at_path(record, cursor)
-        is_text = isinstance(value, str)
-        if not isinstance(value, int | float | str) or isinstance(value, bool):
-            raise InvalidError(f"{origin}, column `{cursor}`", value, "a cursor that each record has: text or number")
-        if self.high is not None and is_text != isinstance(self.high, str):
-            raise InvalidError(f"{origin}, column `{cursor}`", value, f"of one kind with `{self.high}`, seen before")
-        is_high = self.high is None or is_below(self.high, value, otherwise=str(self.high) < str(value))
-        self.high = value if is_high else self.high
-        digest = blake3(msgspec.json.encode(record, order="sorted")).hexdigest()[:32]
-        self._remember(digest, value)
-        if self.known[digest] and not self.is_again:
-            self.known[digest] -= 1
-            self.left += value != self.start
-            return False
-        self.late += not self.is_again and self.start is not None and is_below(value, self.start)
-        return True
-
-    def _remember(self, digest: str, value: Any) -> None:
-        """That it was met; of too many the first are forgotten, or these if the greatest come first."""
-        if digest not in self.taken and len(self.taken) >= _KNOWN:
-            if self.high is not None and is_below(value, self.high):
-                return
-            self.taken.popitem(last=False)
-        self.taken[digest] = self.taken.get(digest, 0) + 1
-
-    def state(self, cursor: str, page: Page | None) -> State:
-        """As JSON, with the page to go on with. A reading that met nothing says nothing of what is known."""
-        if not cursor:
-            return {"page": page, "high": None, "taken": {}}
-        found: State = {"page": page, "high": self.high, "taken": dict(self.taken), "cursor": cursor}
-        known = {digest: count for digest, count in self.known.items() if count} if page or not self.taken else {}
-        if not page:
-            return found if self.taken else found | {"taken": known}
-        return found | {"start": self.start, "known": known, "left": self.left, "late": self.late}
-
-
-def is_below(one: float | str, other: float | str, *, otherwise: bool = False) -> bool:
-    """Whether a value of a cursor is less than another by an order that no API has otherwise: that of numbers, also as digits,
-    and of times, both with or both without a zone. Of others nothing is known but what is said `otherwise`.
-
-    >>> is_below("9", "10"), is_below("2013-01-01T02:10+01:00", "2013-01-01T02:30+02:00"), is_below("a", "b")
-    (True, False, False)
-    """
-    (kind, first), (other_kind, second) = _ordered(one), _ordered(other)
-    return bool(first < second) if kind and kind == other_kind else otherwise
-
-
-def _ordered(value: float | str) -> tuple[str, Any]:
-    if not isinstance(value, str):
-        return "number", value
-    if value.isascii() and value.isdigit() and len(value) <= _DIGITS:
-        return "number", int(value)
-    try:
-        at = datetime.fromisoformat(value)
-    except ValueError:
-        return "", None
-    return "time" if at.tzinfo is None else "zoned time", at
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:
