@@ -173,6 +173,7 @@ class PostgresDriver:
     def _connected(self) -> _Connection:
         settings: dict[str, Any] = {"connect_timeout": _CONNECT_TIMEOUT_S, "application_name": "mainspring"}
         settings |= self.address.connection_settings(drop=("schema",))
+        settings["client_encoding"] = "UTF8"  # else text of a database in SQL_ASCII comes as bytes
         connection: _Connection = psycopg.connect(autocommit=True, **settings)
         connection.adapters.register_loader("numeric", _Number)
         try:

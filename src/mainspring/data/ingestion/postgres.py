@@ -28,7 +28,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("psycopg", "postgres", "Reading from PostgreSQL") from error
 
-_CONNECT_TIMEOUT_S = 10
+_DEFAULTS: dict[str, Any] = {"connect_timeout": 10, "client_encoding": "UTF8"}
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _TABLE = """
 SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = to_regclass(%s)
@@ -113,7 +113,7 @@ class Driver:
         settings: dict[str, Any] = self._address.connection_settings(drop=("schema",))
         schema = self._address.options.get("schema")
         try:
-            with psycopg.connect(**{"connect_timeout": _CONNECT_TIMEOUT_S, **settings}) as connection:
+            with psycopg.connect(**{**_DEFAULTS, **settings}) as connection:
                 connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
                 connection.read_only = True
                 connection.execute("SET TIME ZONE 'UTC'")
@@ -126,6 +126,9 @@ class Driver:
                 yield connection
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise UnavailableError(self.place, f"the database can't be reached ({_first_line(error)})") from error
+        except psycopg.errors.CharacterNotInRepertoire as error:
+            hint = "If it is in another encoding, the address says which, as in `?client_encoding=LATIN1`."
+            raise InvalidError(self.place, _first_line(error), "text in UTF-8", hint) from error
         except (psycopg.ProgrammingError, psycopg.DataError) as error:
             raise InvalidError(self.place, _first_line(error), "a query that can be run") from error
         except psycopg.Error as error:
