@@ -154,3 +154,11 @@ def test_hints_are_options(tmp_path: Path) -> None:
     ]
     apart = run("--table", "flight", "--quarantine", "apart")
     assert (apart.exit_code, "--quarantine needs --schema" in apart.stderr) == (2, True)
+
+
+def test_a_column_that_came_is_declared_by_an_option_that_is_named_once(tmp_path: Path) -> None:
+    for name, lines in (("jan.csv", "a\n1\n"), ("feb.csv", "a,gate\n2,A7\n")):
+        (tmp_path / name).write_text(lines)
+    mainspring("data", "ingest", "jan.csv", "--to", "t", cwd=tmp_path)
+    refused = mainspring("data", "ingest", "feb.csv", "--to", "t", cwd=tmp_path)
+    assert refused.stderr.rstrip().endswith("declare it, and it is null before: `--type gate=str`.")

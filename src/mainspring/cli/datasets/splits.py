@@ -32,9 +32,14 @@ _NUMBERS = ("i", "u", "f")  # how the types of numbers begin
     "shares",
     multiple=True,
     metavar="PART=SHARE",
-    help="A part and its share.  [default: train=0.8, test=0.2]",
+    help="A part and its share; not with `--by time`.  [default: train=0.8, test=0.2]",
 )
-@click.option("--at", multiple=True, metavar="INSTANT", help="With `--by time`: where to cut; may be repeated.")
+@click.option(
+    "--at",
+    multiple=True,
+    metavar="INSTANT",
+    help="With `--by time`, in place of `--share`: where to cut; may be repeated.",
+)
 @click.option("--salt", default="", help="With `--by hash`: another salt gives another split.")
 @click.option("--seed", type=int, default=0, show_default=True, help="With `--by group` and `--by strata`.")
 @click.option("--prefix", default="", help="Name the parts PREFIX-PART rather than DATASET-PART.")

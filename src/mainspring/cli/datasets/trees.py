@@ -92,8 +92,9 @@ def checkout(invocation: Invocation, what: str, folder: Path | None, force: bool
     """Write a version's files into a folder.
 
     Without arguments, what every pointer here and below names. With the PATH of one, that. With a dataset, the version of
-    REF (else the newest) into DIR (else a folder of the dataset's name). Changed files are named and left alone. What
-    can't be written is named, and all else is written.
+    REF (else the newest) into DIR (else a folder of the dataset's name). Changed files that it would write over are named,
+    and then nothing is written into that folder without `--force`; those that the version lacks are left alone. What can't
+    be written is named, and all else is written.
     """
     from mainspring.data import get_dataset_version
     from mainspring.data.trees.pointer import find_pointers, pointer_file

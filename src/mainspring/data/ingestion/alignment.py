@@ -181,4 +181,4 @@ class Alignment:
 
 def _declaration(name: str, dtype: pl.DataType) -> str:
     kind = "str" if is_open(dtype) else name_of_type(dtype)
-    return f"types={{{name!r}: {kind!r}}} (`--type {name}={kind}`)"
+    return f"types={{{name!r}: {kind!r}}}"
