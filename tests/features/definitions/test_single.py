@@ -111,3 +111,14 @@ def test_a_function_that_refuses_equal_rows_gets_the_row_alone_and_its_own_refus
 
     with pytest.raises(InvalidError, match="none"):
         of_one_row(refuses, row)
+
+
+def test_a_row_alone_is_computed_as_in_a_whole_block_of_a_table() -> None:
+    def in_blocks(rows: pl.DataFrame) -> pl.DataFrame:  # as OpenBLAS does: what is left of eights is added up otherwise
+        whole = rows.height // 8 * 8
+        parts = [c("a") + c("b") + 0.1, c("a") + (c("b") + 0.1)]
+        return pl.concat([rows[:whole].select(x=parts[0]), rows[whole:].select(x=parts[1])])
+
+    frame = drawn()
+    assert of_rows(in_blocks, frame).equals(in_blocks(frame))
+    assert not pl.concat([in_blocks(frame[at : at + 1]) for at in range(ROWS)]).equals(in_blocks(frame))

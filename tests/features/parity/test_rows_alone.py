@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -67,6 +68,7 @@ def source(chance: random.Random) -> pl.DataFrame:
 
 
 OWN = """
+    import numpy as np
     import polars as pl
 
     def scaled(rows):
@@ -82,6 +84,20 @@ OWN = """
     def centred(rows):
         x = pl.col("x")
         return rows.with_columns(share=x - x.mean(), total=x.shift(1), part=pl.len().over(pl.lit(1)), name=pl.lit("n"))
+
+    WEIGHTS = np.random.default_rng(0).normal(size=(512, 2))
+
+    def projected(rows):
+        frame = rows.collect(engine="in-memory")
+        return frame.with_columns(score=pl.Series((frame["emb"].to_numpy() @ WEIGHTS)[:, 0]), count=pl.len())
+
+    def cosine(frame):
+        given = frame["q"].to_numpy()
+        found = (given @ WEIGHTS)[:, 1] / np.linalg.norm(given, axis=1)
+        return pl.DataFrame({"fit": found, "part": found - frame["score"].to_numpy()})
+
+    def share(frame):
+        return frame.select(share=pl.col("amt") / pl.col("amt").sum())
 
     def asked(frame):
         return frame.with_columns(seventh=pl.col("amt") / 7, parts=pl.col("share") / pl.col("amt"), lists=pl.col("l") / 3)
@@ -163,6 +179,78 @@ def test_a_function_that_looks_at_other_rows_is_found(workspace: Workspace, modu
         (name, Cause.OTHER_ROWS) for name in ("share", "total", "part")
     }
     assert {each.served for each in report.mismatches if each.feature == "part"} == {1}
+
+
+def test_products_of_matrices_are_verified_within_their_rounding(workspace: Workspace, module: Module) -> None:
+    chance, made = np.random.default_rng(4), module("own", OWN)
+    wide = pl.Array(pl.Float64, 512)
+    numbers = pl.Series("emb", chance.normal(size=(90, 512)), dtype=wide)
+    rows = pl.DataFrame({"u": range(90), "at": [AT] * 90}).with_columns(numbers)
+    dataset("xs").commit(rows.clear())
+    view = FeatureView("projected", entity=Entity("u", {"u": int}), source="xs", event_time="at", transform=made.projected,
+                       features=["score"])  # fmt: skip
+    cosine = OnDemandView("cosine", request={"q": "array[f64, 512]"}, inputs=[view["score"]], transform=made.cosine,
+                          features={"fit": "f64", "part": "f64"})  # fmt: skip
+    apply(FeatureService("own", [view]), FeatureService("asked", [cosine]))
+    for first in range(0, 90, 3):
+        push("projected", rows[first : first + 3])
+    log = VectorLog(workspace, share=1)
+    requests = [{"u": row["u"], "q": row["emb"]} for row in rows.to_dicts()]
+    for name in ("own", "asked"):
+        reader = FeatureReader(get_definition("service", name), workspace)
+        for first in range(0, 90, 3):
+            log.read(reader, requests[first : first + 3], [f"{name}{first + at}/0" for at in range(3)])
+    dataset("xs").append(rows)
+    for name in ("own", "asked"):
+        report = verify(name)
+        assert (report.passed, report.verified) == (True, 90), report
+
+
+def test_a_function_that_looks_at_other_rows_is_found_in_what_was_pushed(workspace: Workspace, module: Module) -> None:
+    made = module("own", OWN)
+    rows = pl.DataFrame({"u": u, "at": AT, "x": float(u), "y": 1.0} for u in range(6))
+    dataset("xs").commit(rows.clear())
+    view = FeatureView("centred", entity=Entity("u", {"u": int}), source="xs", event_time="at", transform=made.centred,
+                       features=["share"])  # fmt: skip
+    apply(FeatureService("all", [view]))
+    for first, end in ((0, 1), (1, 2), (2, 6)):
+        push("centred", rows[first:end])
+    reader = FeatureReader(get_definition("service", "all"), workspace)
+    VectorLog(workspace, share=1).read(reader, [{"u": u} for u in range(6)], [f"{u}/0" for u in range(6)])
+    dataset("xs").append(rows)
+    report = verify("all")
+    assert report.mismatched == 6
+    assert {each.cause for each in report.mismatches} == {Cause.OTHER_ROWS}
+
+
+def test_a_function_on_demand_that_looks_at_other_rows_is_found(workspace: Workspace, module: Module) -> None:
+    made = module("own", OWN)
+    asked = OnDemandView("asked", request={"amt": "f64"}, transform=made.share, features={"share": "f64"})
+    apply(FeatureService("all", [asked]))
+    reader, log = FeatureReader(get_definition("service", "all"), workspace), VectorLog(workspace, share=1)
+    assert log.read(reader, [{"amt": 7.0}], ["a/0"])[0].values == [1.0]
+    log.read(reader, [{"amt": 1.0}, {"amt": 2.0}], ["b/0", "b/1"])
+    report = verify("all")
+    assert report.mismatched == 3
+    assert {each.cause for each in report.mismatches} == {Cause.OTHER_ROWS}
+
+
+def test_of_a_pushed_row_what_differs_from_the_sources_row_of_its_time_is_told_and_no_more(
+    workspace: Workspace,
+) -> None:
+    before = pl.DataFrame({"u": [1], "at": [AT], "x": [1], "y": [1.0], "z": ["a"]})
+    later = before.with_columns(at=AT + timedelta(hours=1), x=pl.lit(10, pl.Int64), y=10.5, z=pl.lit("q"))
+    dataset("xs").commit(before)
+    view = FeatureView("xs", entity=Entity("u", {"u": int}), source="xs", event_time="at", features=["x", "y", "z"])
+    apply(FeatureService("all", [view]))
+    materialize("xs")
+    push("xs", later)
+    reader = FeatureReader(get_definition("service", "all"), workspace)
+    VectorLog(workspace, share=1).read(reader, [{"u": 1}], ["a/0"])
+    dataset("xs").append(later.with_columns(y=99.5))
+    (found,) = verify("all").mismatches
+    assert (found.feature, found.served, found.expected, found.cause) == ("y", 10.5, 99.5, Cause.PUSHED)
+    assert found.expected_event_us == found.served_event_us
 
 
 def test_a_function_that_gave_a_billionth_more_is_found(

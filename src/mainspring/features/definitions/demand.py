@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mainspring.errors import InvalidError, WrongTypeError, close_names
+from mainspring.errors import InvalidError, WrongTypeError, close_names, counted
 from mainspring.features.definitions.functions import Functions
 from mainspring.features.definitions.records import OnDemandRecord, Python
+from mainspring.features.definitions.single import of_one_row
 from mainspring.features.definitions.types import is_of
 from mainspring.features.history.instants import expect_values_shown
 
@@ -55,16 +57,24 @@ def _typed(record: OnDemandRecord, found: pl.DataFrame) -> pl.DataFrame:
 
 
 def _called(record: OnDemandRecord, transform: Python, frame: pl.DataFrame, functions: Functions) -> pl.DataFrame:
+    """What the function gives; of a single row with the bits of a batch."""
+    function = functions.load(transform)
+
+    def made(rows: pl.DataFrame) -> pl.DataFrame:
+        return _given(record, transform, function, rows)
+
+    return of_one_row(made, frame) if frame.height == 1 else made(frame)
+
+
+def _given(
+    record: OnDemandRecord, transform: Python, function: Callable[[pl.DataFrame], object], frame: pl.DataFrame
+) -> pl.DataFrame:
     import polars as pl
 
-    from mainspring.data.validation.evaluation import twice
-
     names = [field.name for field in record.fields]
-    where, height = f"{transform.module}:{transform.qualname}", frame.height
+    where = f"{transform.module}:{transform.qualname}"
     try:
-        # Polars reckons otherwise with one row (see `evaluated`).
-        frame = twice(frame) if height == 1 else frame
-        found = functions.load(transform)(frame)
+        found = function(frame)
     except InvalidError:
         raise
     except (Exception, pl.exceptions.PanicException) as error:
@@ -79,7 +89,6 @@ def _called(record: OnDemandRecord, transform: Python, frame: pl.DataFrame, func
         )  # fmt: skip
     if found.height != frame.height:
         raise InvalidError(
-            f"{record.name}.transform", f"{found.height:,} rows", f"{frame.height:,} rows, as were given",
-            "One row is given twice." if height == 1 else "",
-        )  # fmt: skip
-    return found.select(names).head(height)
+            f"{record.name}.transform", counted(found.height, "row"), f"{counted(frame.height, 'row')}, as given"
+        )
+    return found.select(names)

@@ -16,17 +16,15 @@ import numpy.typing as npt
 import polars as pl
 
 from mainspring.features.parity.past import Whole
+from mainspring.features.parity.rounding import Floats, Moved, allowed
 
 Mask = npt.NDArray[np.bool_]
 
 _NAN, _NULL = -1, -2  # as bits of floats: those of NaN that are taken for one another
 _EXACT = (pl.String, pl.Boolean, pl.Binary)  # equal values are the same bits
 _MOST_ULPS = 4
-_BITS_OF: dict[type[pl.DataType], tuple[Any, Any]] = {
-    pl.Float16: (np.float16, np.int16),
-    pl.Float32: (np.float32, np.int32),
-    pl.Float64: (np.float64, np.int64),
-}
+_KINDS: dict[type[pl.DataType], Any] = {pl.Float16: np.float16, pl.Float32: np.float32, pl.Float64: np.float64}
+_BITS_OF: dict[Any, Any] = {np.float16: np.int16, np.float32: np.int32, np.float64: np.int64}
 
 
 class Told:
@@ -51,8 +49,9 @@ class Told:
         pairs = zip(self.values, expected.to_list(), strict=True)
         return np.array([place for place, (one, other) in enumerate(pairs) if not same(one, other)], np.int64)
 
-    def beyond_rounding(self, expected: pl.Series) -> Whole:
-        """The places at which other values differ by more than rounding.
+    def beyond_rounding(self, expected: pl.Series, moved: Moved | None = None) -> Whole:
+        """The places at which other values differ by more than rounding, by 4 units in the last place and as far as they are
+        off when the numbers that they are computed of are `moved`.
 
         >>> Told([0.1 + 0.2, 0.3, None]).beyond_rounding(pl.Series([0.3, 0.4, None])).tolist()
         [1]
@@ -62,8 +61,20 @@ class Told:
             return places
         others = expected.gather(places).to_list()
         pairs = zip(places.tolist(), others, strict=True)
+        left = [place for place, other in pairs if not rounded(self.values[place], other, expected.dtype)]
+        found = np.array(left, np.int64)
+        frames = moved() if left and moved else ()
+        return self._beyond_moves(expected, found, [frame.get_column(expected.name) for frame in frames])
+
+    def _beyond_moves(self, expected: pl.Series, places: Whole, moves: Sequence[pl.Series]) -> Whole:
+        """Those of the places at which a value differs by more than by the moves."""
+        if not moves:
+            return places
+        dtype, scale = expected.dtype, _scale(expected)
+        others = zip(*(each.gather(places).to_list() for each in moves), strict=True)
+        rows = zip(places.tolist(), expected.gather(places).to_list(), others, strict=True)
         return np.array(
-            [place for place, other in pairs if not rounded(self.values[place], other, expected.dtype)], np.int64
+            [place for place, one, moved in rows if not rounded(self.values[place], one, dtype, moved, scale)], np.int64
         )
 
     @cached_property
@@ -78,41 +89,34 @@ class Served(dict[str, Told]):
         super().__init__(told)
         self.may_round = may_round
 
-    def differs(self, expected: pl.DataFrame) -> Mask:
+    def differs(self, expected: pl.DataFrame, moved: Moved | None = None) -> Mask:
         """Where one of them differs."""
-        found: Mask = ~np.all(list(self.agreeing(expected).values()), axis=0)
+        found: Mask = ~np.all(list(self.agreeing(expected, moved).values()), axis=0)
         return found
 
-    def agreeing(self, expected: pl.DataFrame) -> dict[str, Mask]:
+    def agreeing(self, expected: pl.DataFrame, moved: Moved | None = None) -> dict[str, Mask]:
         """Where each is the same, of those that are expected."""
         found = {}
         for name, told in self.items():
             if name in expected.columns:
                 other = expected.get_column(name)
                 found[name] = np.ones(len(told.values), bool)
-                found[name][told.beyond_rounding(other) if self.may_round else told.differing(other)] = False
+                found[name][told.beyond_rounding(other, moved) if self.may_round else told.differing(other)] = False
         return found
 
-    def wrong(self, expected: pl.DataFrame, among: Mask) -> dict[str, Whole]:
+    def wrong(self, expected: pl.DataFrame, among: Mask, moved: Moved | None = None) -> dict[str, Whole]:
         """The places at which each differs, among some; without those that nowhere do."""
-        found = {name: np.flatnonzero(~agrees & among) for name, agrees in self.agreeing(expected).items()}
+        found = {name: np.flatnonzero(~agrees & among) for name, agrees in self.agreeing(expected, moved).items()}
         return {name: places for name, places in found.items() if len(places)}
 
-    def rounded(self, expected: pl.DataFrame, among: Mask) -> dict[str, Whole]:
+    def rounded(self, expected: pl.DataFrame, among: Mask, moved: Moved | None = None) -> dict[str, Whole]:
         """The places at which each is the same but for rounding, among some; without those that nowhere are."""
         found = {}
-        for name, agrees in self.agreeing(expected).items() if self.may_round else ():
+        for name, agrees in self.agreeing(expected, moved).items() if self.may_round else ():
             exact = np.ones(len(agrees), bool)
             exact[self[name].differing(expected.get_column(name))] = False
             found[name] = np.flatnonzero(agrees & ~exact & among)
         return {name: places for name, places in found.items() if len(places)}
-
-    def agrees(self, place: int, values: Sequence[Any], types: Sequence[pl.DataType]) -> bool:
-        """Whether those of one read are these, of these types, in the order of the features."""
-        pairs = zip(self.values(), values, types, strict=True)
-        if not self.may_round:
-            return all(same(told.values[place], value) for told, value, _ in pairs)
-        return all(rounded(told.values[place], value, dtype) for told, value, dtype in pairs)
 
     def taken(self, places: Whole, names: Iterable[str] | None = None) -> Served:
         """Those of some reads, and some features."""
@@ -141,31 +145,78 @@ def same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
-def rounded(one: Any, other: Any, dtype: pl.DataType) -> bool:
-    """Whether two values of a type are the same but for rounding: floats at most 4 units in the last place of theirs apart.
+def rounded(one: Any, other: Any, dtype: pl.DataType, moved: Sequence[Any] = (), scale: float = 0) -> bool:
+    """Whether two values of a type are the same but for rounding: floats at most 4 units in the last place of theirs apart, or
+    as far as the other is off when what it is computed of is `moved`.
 
     >>> rounded([0.1 + 0.2, None], [0.3, None], pl.List(pl.Float64())), rounded(1.0, 1.0 + 2**-49, pl.Float64())
     (True, False)
     >>> rounded({"a": 1.0}, {"a": 1.0 + 2**-23}, pl.Struct({"a": pl.Float32()}))
     True
+    >>> rounded(1.0, 1.0 + 1e-14, pl.Float64(), [1.0 + 2e-14]), rounded(1.0, 1.0 + 1e-12, pl.Float64(), [1.0 + 2e-14])
+    (True, False)
     """
     if one is None or other is None:
         return one is other
-    if (kinds := _BITS_OF.get(dtype.base_type())) is not None:
-        numbers = np.array([one, other], kinds[0])
-        first, second = (_order(bits, 8 * numbers.itemsize) for bits in numbers.view(kinds[1]).tolist())
-        return same(one, other) or (bool(np.isfinite(numbers).all()) and abs(first - second) <= _MOST_ULPS)
+    if (kind := _KINDS.get(dtype.base_type())) is not None:
+        others = [[each] for each in moved if each is not None]
+        return bool(_near(np.array([one], kind), np.array([other], kind), others, scale))
     if isinstance(dtype, pl.List | pl.Array):
-        inner = _type(dtype.inner)
-        return len(one) == len(other) and all(rounded(*pair, inner) for pair in zip(one, other, strict=True))
+        return _lists_rounded(one, other, _type(dtype.inner), [each for each in moved if each is not None])
     if isinstance(dtype, pl.Struct):
-        return all(rounded(one[field.name], other[field.name], _type(field.dtype)) for field in dtype.fields)
+        inside = [each for each in moved if each is not None]
+        return all(
+            rounded(one[name], other[name], _type(inner), [each[name] for each in inside])
+            for name, inner in ((field.name, field.dtype) for field in dtype.fields)
+        )
     return same(one, other)
 
 
-def _order(bits: int, width: int) -> int:
-    """The place of a float among all of its type, by its bits as a signed number of this width."""
-    return bits if bits >= 0 else -(2 ** (width - 1)) - bits
+def _lists_rounded(
+    one: Sequence[Any], other: Sequence[Any], inner: pl.DataType, moved: Sequence[Sequence[Any]]
+) -> bool:
+    if len(one) != len(other):
+        return False
+    moved = [each for each in moved if len(each) == len(other)]
+    kind = _KINDS.get(inner.base_type())
+    if kind is None or None in one or None in other:
+        others = [[each[place] for each in moved] for place in range(len(other))]
+        return all(
+            rounded(*pair, inner, found) for pair, found in zip(zip(one, other, strict=True), others, strict=True)
+        )
+    numbers = np.array(other, kind)
+    scale = np.abs(numbers[np.isfinite(numbers)]).max(initial=0)
+    return bool(_near(np.array(one, kind), numbers, [each for each in moved if None not in each], float(scale)))
+
+
+def _near(one: Floats, other: Floats, moved: Sequence[Sequence[Any]], scale: float) -> bool:
+    """Whether all numbers of one type are the same but for rounding."""
+    apart = one.view(_BITS_OF[one.dtype.type]) != other.view(_BITS_OF[one.dtype.type])
+    places = np.flatnonzero(apart & ~(np.isnan(one) & np.isnan(other)))
+    one, other = one[places], other[places]
+    if not (np.isfinite(one) & np.isfinite(other)).all():
+        return False
+    far = np.array(
+        [abs(_order(first) - _order(second)) > _MOST_ULPS for first, second in zip(one, other, strict=True)], bool
+    )
+    if not far.any():
+        return True
+    others = [np.array(each, other.dtype)[places][far] for each in moved]
+    return bool((np.abs(one[far] - other[far]) <= allowed(other[far], others, scale)).all())
+
+
+def _order(number: np.floating[Any]) -> int:
+    """The place of a float among all of its type."""
+    bits = int(number.view(_BITS_OF[type(number)]))
+    return bits if bits >= 0 else -(2 ** (8 * number.itemsize - 1)) - bits
+
+
+def _scale(expected: pl.Series) -> float:
+    """A large size of numbers among the usual ones; 0 of what is none."""
+    if not expected.dtype.is_float():
+        return 0
+    sizes = expected.drop_nulls().abs()
+    return float(sizes.filter(sizes.is_finite()).cast(pl.Float64).quantile(0.9) or 0)
 
 
 def _type(dtype: Any) -> pl.DataType:

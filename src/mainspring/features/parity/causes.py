@@ -26,19 +26,22 @@ from mainspring.features.online.rows import CREATED, EVENT
 from mainspring.features.online.states import spec_of
 from mainspring.features.online.watermark import watermark_of
 from mainspring.features.parity.answers import Answers, Asked, answers, answers_as_of, asked_of
-from mainspring.features.parity.bits import Mask, Served
+from mainspring.features.parity.bits import Mask, Served, same
 from mainspring.features.parity.demanding import Demand
 from mainspring.features.parity.floats import is_near, order_of
 from mainspring.features.parity.judging import Judged, Sources, levels_of, recomputed
-from mainspring.features.parity.past import NEEDS, Past, Whole
+from mainspring.features.parity.past import EVERYTHING, NEEDS, Past, Whole
 from mainspring.features.parity.reads import Marks, Reads
 from mainspring.features.parity.report import Cause
 
 _SAMPLE = 30  # reads of each feature
+_ROWS = 4 * _SAMPLE  # given to a function one by one
 _VERSIONS = 5
 _MINUTE_US = 60_000_000
 _HOURS = [hour * sign for hour in range(1, 15) for sign in (1, -1)]
 _ODD_HOURS = [3.5, -3.5, 4.5, 5.5, 5.75, 6.5, 8.75, 9.5, -9.5, 10.5, 12.75]
+_ALONE = "the function gives it of that row alone, so it looks at others"
+_AMONG = "the function gives something else of that row alone than among others, so it looks at them"
 OFFSETS_US = [int(hours * 60) * _MINUTE_US for hours in (*_HOURS, *_ODD_HOURS)]  # of the zones that there are
 
 
@@ -69,7 +72,11 @@ def explained(reads: Reads, judged: Judged, sources: Sources, demand: Demand | N
     served = judged.served.taken(places, sample)
     open_spots = {name: set(found.tolist()) for name, found in spots.items()}
     tries: list[_Try] = []
-    search = _of_demand(demand, served, places) if demand else _Search(reads, judged, sources, served, places).tries()
+    search = (
+        _of_demand(demand, judged.expected.taken(places).values, served, places)
+        if demand
+        else _Search(reads, judged, sources, served, places).tries()
+    )
     for each in search:
         tries.append(each)
         for name, mask in each.holds.items():
@@ -112,17 +119,19 @@ class _Search:
         self.marks = Marks(marks.seen, marks.which[places])
         self.levels = levels_of(judged.view, self.marks)
         self.expected = judged.expected.taken(places)
+        self.pushed = reads.is_pushed(judged.number)[places]
 
     def tries(self) -> Iterator[_Try]:
         """One after the other, the cheap ones first."""
-        pushed = self.reads.is_pushed(self.judged.number)[self.places]
-        yield from self._pushed(pushed) if pushed.any() else ()
+        if self.pushed.any():
+            yield from self._other_rows()
+            yield from self._pushed(self.pushed)
         yield from self._floats()
         if not self.record.aggregates:
             yield from self._ttl()
         yield from self._definitions()
         newest = limited(self.sources.newest(self.judged.view), self.asked)
-        yield from self._other_rows()
+        yield from () if self.pushed.any() else self._other_rows()
         yield self._late()
         yield from self._versions()
         if not self.record.aggregates:
@@ -148,13 +157,19 @@ class _Search:
         times = microseconds(frame.get_column(record.event_time), f"{record.name}.{record.event_time}")
         wanted = pl.DataFrame([*left, pl.Series(EVENT, self._event_us(), pl.Int64)])
         rows = pl.DataFrame([*right, times.alias(EVENT)]).with_row_index("__row")
-        found = rows.join(wanted, on=[*key_names(len(keys)), EVENT], how="semi").get_column("__row").head(_SAMPLE)
+        found = rows.join(wanted, on=[*key_names(len(keys)), EVENT], how="semi").get_column("__row").head(_ROWS)
         made = [Past(record, frame[row : row + 1].lazy(), past.functions).frame for row in found.to_list()]
-        if made:
-            answered = answers_as_of(self.asked, past.of(pl.concat(made)), self.levels)
-            yield self._try(
-                Cause.OTHER_ROWS, "the function gives it of that row alone, so it looks at others", answered
-            )
+        if not made:
+            return
+        levels = np.where(self.pushed, EVERYTHING, self.levels)
+        alone = answers_as_of(self.asked, past.of(pl.concat(made)), levels)
+        yield self._try(Cause.OTHER_ROWS, _ALONE, alone)
+        # What came by a push or a stream came in batches. What is materialized is made of all rows, as it is here.
+        assert alone.event_us is not None
+        of_batches = self.pushed | np.full(len(self.places), record.stream is not None)
+        is_that_row = (alone.event_us == pl.Series(self._event_us(), dtype=pl.Int64)).fill_null(value=False).to_numpy()
+        others = _unlike(self.served, alone.values, self.expected.values)
+        yield _Try(Cause.OTHER_ROWS, _AMONG, {name: mask & of_batches & is_that_row for name, mask in others.items()})
 
     def _left_out(self) -> Iterator[_Try]:
         """Reads of a store that had events which nobody has any more."""
@@ -175,7 +190,7 @@ class _Search:
         for found in (self._future(), self._late()):
             yield found._replace(holds={name: mask & pushed & ~now[name] for name, mask in found.holds.items()})
         yield _Try(
-            Cause.PUSHED, "the source's row of that time says something else", dict.fromkeys(self.served, pushed)
+            Cause.PUSHED, "the source's row of that time gives something else", dict.fromkeys(self.served, pushed)
         )
 
     def _future(self) -> _Try:
@@ -258,7 +273,7 @@ class _Search:
             yield _Try(Cause.FLOATS, f"it is right when added up {said}", {feature.name: mask})
 
 
-def _of_demand(demand: Demand, served: Served, places: Whole) -> Iterator[_Try]:
+def _of_demand(demand: Demand, expected: pl.DataFrame, served: Served, places: Whole) -> Iterator[_Try]:
     """Explanations for features that are computed on demand."""
 
     def attempt(cause: Cause, why: str, values: pl.DataFrame) -> _Try:
@@ -267,7 +282,12 @@ def _of_demand(demand: Demand, served: Served, places: Whole) -> Iterator[_Try]:
     inputs = [each.base[places] for each in demand.inputs]
     request = demand.request[places]
     yield attempt(Cause.INPUTS, "it is computed of features that differ, too", demand.as_served()[places])
-    yield _near(served, demand.values(inputs, request))
+    yield _near(served, expected)
+    if isinstance(demand.record.transform, Python):
+        rows = [slice(row, row + 1) for row in range(len(places))]
+        alone = pl.concat(demand.values([each[row] for each in inputs], request[row]) for row in rows)
+        yield attempt(Cause.OTHER_ROWS, _ALONE, alone)
+        yield _Try(Cause.OTHER_ROWS, _AMONG, _unlike(served, alone, expected))
     for other in demand.sources.store.versions("on_demand", demand.definition.name)[: _VERSIONS + 1]:
         record = other.record
         assert isinstance(record, OnDemandRecord)
@@ -281,6 +301,16 @@ def _of_demand(demand: Demand, served: Served, places: Whole) -> Iterator[_Try]:
         shifted = [_shifted(frame, offset_us) for frame in (request, *inputs)]
         values = demand.values(shifted[1:], shifted[0])
         yield attempt(Cause.ZONE, f"it is right by times that are {_hours(offset_us)} off", values)
+
+
+def _unlike(served: Served, alone: pl.DataFrame, among: pl.DataFrame) -> dict[str, Mask]:
+    """Where two ways to compute a feature are further apart than any rounding."""
+    return {
+        name: np.array(
+            [not (same(*pair) or is_near(*pair)) for pair in zip(alone[name], among[name], strict=True)], bool
+        )
+        for name in served
+    }
 
 
 def _near(served: Served, expected: pl.DataFrame) -> _Try:

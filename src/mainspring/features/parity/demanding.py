@@ -10,7 +10,7 @@ import polars as pl
 
 from mainspring.features.definitions.demand import computed
 from mainspring.features.definitions.frames import typed_frame
-from mainspring.features.definitions.records import OnDemandRecord, Part, ViewRecord
+from mainspring.features.definitions.records import OnDemandRecord, Part, ViewRecord, view_record
 from mainspring.features.parity.answers import Answers, answers_now, asked_of
 from mainspring.features.parity.judging import (
     Judged,
@@ -25,6 +25,7 @@ from mainspring.features.parity.judging import (
     recomputed,
 )
 from mainspring.features.parity.reads import Reads
+from mainspring.features.parity.rounding import Moved, moved
 
 
 class Given(NamedTuple):
@@ -37,6 +38,11 @@ class Given(NamedTuple):
     now: pl.DataFrame
     served: pl.DataFrame | None
     excuse: Verdicts
+
+    @property
+    def seen(self) -> pl.DataFrame:
+        """As they were served, as far as they were."""
+        return self.base if self.served is None else self.served
 
 
 class Demand:
@@ -60,16 +66,24 @@ class Demand:
         rows = len(self.reads.at)
         expected, now = (self.values([getattr(each, of) for each in self.inputs]) for of in ("base", "now"))
         verdicts = np.full(rows, Verdict.DIFFERS, np.int8)
-        tries = [expected, now, self.values([each.reached for each in self.inputs]), self.as_served()]
-        for values in tries if self.inputs else tries[:1]:
-            verdicts[~self.served.differs(values)] = Verdict.VERIFIED
+        off = self.moved("base")
+        tries = [(expected, off)]
+        if self.inputs:
+            tries += [
+                (now, self.moved("now")),
+                (self.values([each.reached for each in self.inputs]), self.moved("reached")),
+            ]
+            tries += [(self.as_served(), self.moved("seen"))]
+        for values, moves in tries:
+            verdicts[~self.served.differs(values, moves)] = Verdict.VERIFIED
         for other in self.others:
             if any(_is_same(other.part, each) for each in self.record.inputs):
-                verdicts[(other.verdicts == Verdict.DIFFERS) & self.served.differs(expected)] = Verdict.DIFFERS
+                wrong = self.served.differs(expected, off)
+                verdicts[(other.verdicts == Verdict.DIFFERS) & wrong] = Verdict.DIFFERS
         for each in self.inputs:
             verdicts = np.where(verdicts == Verdict.DIFFERS, each.excuse, verdicts)
-        features = self.served.wrong(expected, verdicts == Verdict.DIFFERS)
-        stale = self.served.differs(now) & (verdicts == Verdict.VERIFIED)
+        features = self.served.wrong(expected, verdicts == Verdict.DIFFERS, off)
+        stale = self.served.differs(now, self.moved("now")) & (verdicts == Verdict.VERIFIED)
         return Judged(
             -1,
             self.part,
@@ -81,8 +95,30 @@ class Demand:
             stale,
             np.zeros(rows, np.int64),
             self.served,
-            self.served.rounded(expected, verdicts == Verdict.VERIFIED),
+            self.served.rounded(expected, verdicts == Verdict.VERIFIED, off),
         )
+
+    def moved(self, of: str) -> Moved:
+        """What the function gives for the request and these states of the inputs when their numbers are off."""
+
+        def again(sources: Sources) -> pl.DataFrame:
+            assert sources.move is not None
+            inputs = [self._input(number, of, sources) for number in range(len(self.inputs))]
+            return self.values([sources.move.of(each) for each in inputs], sources.move.of(self.request))
+
+        return moved(self.sources.moves if self.served.may_round else (), again)
+
+    def _input(self, number: int, of: str, sources: Sources) -> pl.DataFrame:
+        """A state of an input, which these sources give if a function of Python makes it and it isn't what was served."""
+        given, part = self.inputs[number], self.record.inputs[number]
+        view = self.sources.store.by_id([part.version])[part.version]
+        if not may_round(view, self.sources) or (of == "seen" and given.served is not None):
+            found: pl.DataFrame = getattr(given, of)
+            return found
+        asked, marks = asked_of(part, view_record(view), self.reads), self.reads.marks(view.id)
+        if of == "now":
+            return _named(answers_now(asked, sources.newest(view)), part)
+        return _named(recomputed(asked, view, finished(marks) if of == "reached" else marks, sources)[0], part)
 
     def values(self, inputs: Sequence[pl.DataFrame], request: pl.DataFrame | None = None) -> pl.DataFrame:
         """What the function gives for inputs; `request` is another than the one that was made, if given."""
@@ -92,7 +128,7 @@ class Demand:
 
     def as_served(self) -> pl.DataFrame:
         """What the function gives for the inputs that were served beside it, as far as they were."""
-        return self.values([each.base if each.served is None else each.served for each in self.inputs])
+        return self.values([each.seen for each in self.inputs])
 
     def _given(self, number: int, part: Part) -> Given:
         view = self.sources.store.by_id([part.version])[part.version]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -26,8 +28,10 @@ from mainspring.features.parity.answers import Answers, Asked, answers_as_of, an
 from mainspring.features.parity.bits import Mask, Served
 from mainspring.features.parity.past import EVERYTHING, NEEDS, NOTHING, Past, Whole
 from mainspring.features.parity.reads import Marks, Reads
+from mainspring.features.parity.rounding import MOVES, Move, Moved, moved
 from mainspring.workspace import Workspace
 
+_OF = "__of"  # no feature is called so
 Verdicts = npt.NDArray[np.int8]
 _KEPT_BYTES = 512 << 20  # of versions of sources in memory
 
@@ -79,14 +83,22 @@ class Judged(NamedTuple):
 class Sources:
     """The past of views by version of their source, read once and kept while it is of use."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
+    def __init__(self, workspace: Workspace, move: Move | None = None, functions: Functions | None = None) -> None:
+        self.workspace, self.move = workspace, move
         self.store = DefinitionStore(workspace.database, workspace.ledger)
-        self.functions = Functions(workspace)
+        self.functions = functions or Functions(workspace)
         self._past: dict[tuple[str, str], Past] = {}
         self._newest: dict[str, DatasetVersion] = {}
         self._fits: dict[str, DatasetVersion] = {}
         self._read_to: dict[str, int] = {}
+
+    @cached_property
+    def moves(self) -> tuple[Sources, ...]:
+        """The same with numbers that are off."""
+        found = tuple(Sources(self.workspace, move, self.functions) for move in MOVES)
+        for each in found:  # the newest is the same to all
+            each._newest, each._read_to = self._newest, self._read_to
+        return found
 
     def newest(self, view: Definition) -> Past:
         """Of the version of the source that is the newest when it is first asked for; if that doesn't fit the view any more,
@@ -141,14 +153,22 @@ class Sources:
 
     def _of(self, view: Definition, version: DatasetVersion) -> Past:
         key = view.id, version.id
-        found = self._past.pop(key, None) or Past(view_record(view), version.scan(), self.functions)
+        found = self._past.pop(key, None) or self._read(view_record(view), version)
         free = _KEPT_BYTES - found.size_bytes
+        if self.move is not None:  # one of many
+            free = _KEPT_BYTES // len(MOVES) - found.size_bytes
+            if free < 0:
+                return found
         for other, past in reversed([*self._past.items()]):  # what was used last is kept first
             free -= past.size_bytes
             if free < 0:
                 del self._past[other]
         self._past[key] = found
         return found
+
+    def _read(self, record: ViewRecord, version: DatasetVersion) -> Past:
+        source = version.scan()
+        return Past(record, self.move.of_source(record, source) if self.move else source, self.functions)
 
 
 def may_round(definition: Definition, sources: Sources) -> bool:
@@ -188,19 +208,21 @@ class _Judging:
     def run(self) -> Judged:
         expected, gone = recomputed(self.asked, self.view, self.marks, self.sources)
         now = answers_now(self.asked, self.newest)
-        wrong, stale = self.served.differs(expected.values), self.served.differs(now.values)
+        off = self._moved(lambda sources: recomputed(self.asked, self.view, self.marks, sources)[0].values)
+        off_now = self._moved(lambda sources: answers_now(self.asked, sources.newest(self.view)).values)
+        wrong, stale = self.served.differs(expected.values, off), self.served.differs(now.values, off_now)
         verdicts = np.where(wrong, Verdict.DIFFERS, Verdict.VERIFIED).astype(np.int8)
         verdicts[wrong & ~stale] = Verdict.VERIFIED  # a training set gives just that
         verdicts[gone | (wrong & ((self.asked.at < _begins(self.marks)) | self._is_not_kept()))] = Verdict.GONE
         if self.record.aggregates:
             verdicts[self._open(verdicts, is_running(self.marks))] = Verdict.UNSETTLED
         self._settle_running(verdicts)
-        self._settle_pushed(verdicts)
+        expected, off = self._settle_pushed(verdicts, expected, off)
         verdicts[self._open(verdicts, is_behind(self.view, self.marks, self.sources))] = Verdict.PENDING
-        features = self.served.wrong(expected.values, verdicts == Verdict.DIFFERS)
+        features = self.served.wrong(expected.values, verdicts == Verdict.DIFFERS, off)
         stale &= verdicts == Verdict.VERIFIED
         waiting = self.newest.waiting_us(self.asked.at, self.levels)
-        rounded = self.served.rounded(expected.values, verdicts == Verdict.VERIFIED)
+        rounded = self.served.rounded(expected.values, verdicts == Verdict.VERIFIED, off)
         found = features, expected, now, stale, waiting, self.served, rounded
         return Judged(self.number, self.part, self.view, verdicts, *found)
 
@@ -220,51 +242,109 @@ class _Judging:
                 continue
             open_ones = (verdicts == Verdict.DIFFERS) | (verdicts == Verdict.UNSETTLED)
             places = np.flatnonzero(open_ones & (self.marks.which == number))
-            past = self.sources.find(self.view, mark.running.version)
+            version = mark.running.version
+            past = self.sources.find(self.view, version)
             if not len(places) or past is None:
                 continue
-            ended = answers_as_of(self.asked.taken(places), past, ends[places])
-            verdicts[places[~self.served.taken(places).differs(ended.values)]] = Verdict.VERIFIED
+            ended = self._ended(places, past, ends)
+            off = self._moved(self._ending(places, version, ends))
+            verdicts[places[~self.served.taken(places).differs(ended, off)]] = Verdict.VERIFIED
             if not self.record.aggregates:
                 left = places[verdicts[places] == Verdict.DIFFERS]
-                _, equal = self._found(left, past, int(ends[places[0]]))
+                equal = self._found(left, version, int(ends[places[0]])).equal
                 verdicts[left[equal]] = Verdict.VERIFIED
 
-    def _settle_pushed(self, verdicts: Verdicts) -> None:
-        """What was pushed is held to the source's row of the same time, once there is one."""
+    def _ending(self, places: Whole, version: str, ends: Whole) -> Callable[[Sources], pl.DataFrame]:
+        return lambda sources: self._ended(places, sources.find(self.view, version), ends)
+
+    def _ended(self, places: Whole, past: Past | None, ends: Whole) -> pl.DataFrame:
+        assert past is not None
+        return answers_as_of(self.asked.taken(places), past, ends[places]).values
+
+    def _settle_pushed(self, verdicts: Verdicts, expected: Answers, off: Moved) -> tuple[Answers, Moved]:
+        """What was pushed is held to the source's row of the same time, once there is one; that is what is expected then."""
         places = self._open(verdicts, self.pushed)
         if not len(places):
-            return
-        known, equal = self._found(places, self.newest)
-        verdicts[places[~known]] = Verdict.PENDING
-        verdicts[places[equal]] = Verdict.VERIFIED
+            return expected, off
+        found = self._found(places, "")
+        verdicts[places[~found.known]] = Verdict.PENDING
+        verdicts[places[found.equal]] = Verdict.VERIFIED
+        if not len(found.row) or expected.event_us is None:
+            return expected, off
+        where, row = places[found.of], found.row
 
-    def _found(self, places: Whole, past: Past, level: int = EVERYTHING) -> tuple[Mask, Mask]:
-        """Whether a source has rows of the times that these reads gave values of, and whether one that was known by then has
-        their values.
-        """
+        def again(sources: Sources) -> pl.DataFrame | None:
+            other = self._rows(places, sources.find(self.view, ""), EVERYTHING)
+            values = recomputed(self.asked, self.view, self.marks, sources)[0].values
+            return self._values_like(found.rows, other, lambda rows: _replaced(values, where, rows[row]))
+
+        values = _replaced(expected.values, where, found.rows.select(expected.values.columns)[row])
+        events = _replaced(expected.event_us.to_frame(), where, found.rows.select(EVENT)[row]).to_series()
+        return Answers(values, events), self._moved(again)
+
+    def _found(self, places: Whole, version: str, level: int = EVERYTHING) -> _Found:
+        """The rows of a version of the source that are of the times of which these reads gave values."""
+        rows = self._rows(places, self.sources.find(self.view, version), level)
+
+        def again(sources: Sources) -> pl.DataFrame | None:
+            return self._values_like(
+                rows, self._rows(places, sources.find(self.view, version), level), lambda found: found
+            )
+
+        of = rows.get_column(_OF).to_numpy().astype(np.int64)
+        is_visible = rows.select(pl.max_horizontal(EVENT, CREATED)).to_series().to_numpy() <= self.asked.at[places[of]]
+        differs = self.served.taken(places[of]).differs(rows.select(self.part.features), self._moved(again))
         known, equal = np.zeros(len(places), bool), np.zeros(len(places), bool)
+        known[of] = True
+        equal[of[is_visible & ~differs]] = True
+        best = {
+            int(of[row]): int(row) for among in (is_visible, is_visible & ~differs) for row in np.flatnonzero(among)
+        }
+        return _Found(rows, known, equal, np.array([*best], np.int64), np.array([*best.values()], np.int64))
+
+    def _rows(self, places: Whole, past: Past | None, level: int) -> pl.DataFrame:
+        """Of each read the rows of its key and time, in the order of their created times."""
+        assert past is not None
         asked = self.asked.taken(places)
         history = past.frame.filter(pl.col(NEEDS) <= level)
         keys = {self.part.keys.get(key.name, key.name): key.name for key in self.record.keys}
         left, right = comparable_keys(asked.rows, history, keys)
         events = pl.Series(EVENT, [self.event_us[place] for place in places.tolist()], pl.Int64)
-        wanted = pl.DataFrame([*left, events]).with_row_index("__row")
+        wanted = pl.DataFrame([*left, events, pl.Series("__at", asked.at)]).with_row_index(_OF)
         names = [*key_names(len(keys)), EVENT]
-        rows = wanted.join(pl.DataFrame([*right, *history.select(EVENT, CREATED, *self.part.features)]), on=names)
-        types = [history.schema[name] for name in self.part.features]
-        for row, event_us, created_us, *values in rows.select("__row", EVENT, CREATED, *self.part.features).iter_rows():
-            place = int(places[row])
-            known[row] = True
-            if max(event_us, created_us) <= self.asked.at[place]:
-                equal[row] |= self.served.agrees(place, self._with_ttl(place, values), types)
-        return known, equal
+        held = pl.DataFrame([*right, *history.select(EVENT, CREATED, *self.part.features)])
+        rows = wanted.join(held, on=names, maintain_order="left_right")
+        if self.record.ttl_us is not None:
+            is_young = pl.col("__at") - pl.col(EVENT) <= self.record.ttl_us
+            rows = rows.with_columns(pl.when(is_young).then(pl.col(name)).alias(name) for name in self.part.features)
+        return rows.select(_OF, EVENT, CREATED, *self.part.features)
 
-    def _with_ttl(self, place: int, values: list[Any]) -> list[Any]:
-        event = self.event_us[place]
-        ttl_us = self.record.ttl_us
-        is_old = ttl_us is not None and event is not None and int(self.asked.at[place]) - event > ttl_us
-        return [None] * len(values) if is_old else values
+    def _values_like(
+        self, rows: pl.DataFrame, other: pl.DataFrame, of: Callable[[pl.DataFrame], pl.DataFrame]
+    ) -> pl.DataFrame | None:
+        """What is made of the values of other rows, if they are the same rows."""
+        names = [_OF, EVENT, CREATED]
+        return of(other.select(self.part.features)) if other.select(names).equals(rows.select(names)) else None
+
+    def _moved(self, made: Callable[[Sources], pl.DataFrame | None]) -> Moved:
+        return moved(self.sources.moves if self.served.may_round else (), made)
+
+
+class _Found(NamedTuple):
+    """Rows of reads, which reads have one and which have one that is what they gave. Of the reads `of` the best is at `row`."""
+
+    rows: pl.DataFrame
+    known: Mask
+    equal: Mask
+    of: Whole
+    row: Whole
+
+
+def _replaced(values: pl.DataFrame, places: Whole, others: pl.DataFrame) -> pl.DataFrame:
+    """Rows with others at some places."""
+    order = np.arange(values.height)
+    order[places] = values.height + np.arange(len(places))
+    return pl.concat([values, others.rename(dict(zip(others.columns, values.columns, strict=True)))])[order]
 
 
 def recomputed(asked: Asked, view: Definition, marks: Marks, sources: Sources) -> tuple[Answers, Mask]:

@@ -1,0 +1,114 @@
+"""How far values of functions of Python may be off: clean ones agree whatever kernels and blocks they came by, others don't."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pytest
+
+from mainspring.features.parity.bits import Served, Told
+from mainspring.features.parity.rounding import MOVES, moved
+
+Numbers = npt.NDArray[Any]
+ROWS = 500
+WEIGHTS = np.random.default_rng(1).normal(size=(64, 4))
+
+
+def weights(rows: Numbers, columns: slice) -> Numbers:
+    found: Numbers = WEIGHTS[:, columns].astype(np.float32 if rows.dtype == np.float32 else np.float64)
+    return found
+
+
+def probability(rows: Numbers) -> Numbers:
+    found: Numbers = 0.5 + 0.5 * np.tanh(rows @ weights(rows, slice(1)).ravel() / 9)
+    return found
+
+
+FUNCTIONS: dict[str, Callable[[Numbers], Numbers]] = {
+    "a vector's product": lambda rows: rows @ weights(rows, slice(1)).ravel(),
+    "a matrix's product": lambda rows: (rows @ weights(rows, slice(2)))[:, 1],
+    "a cosine": lambda rows: rows @ weights(rows, slice(1)).ravel() / np.linalg.norm(rows, axis=1),
+    "a component": lambda rows: ((rows - weights(rows, slice(3, 4)).ravel()) @ weights(rows, slice(2)))[:, 0],
+    "a probability": probability,
+}
+
+
+def given(dtype: Any) -> pl.DataFrame:
+    numbers = np.random.default_rng(2).normal(size=(ROWS, 64))
+    # Sums that cancel: the rest is small beside what is added up.
+    numbers[::2, 32:] = -numbers[::2, :32] * (WEIGHTS[:32, 0] / WEIGHTS[32:, 0])
+    made = np.round(9 * numbers) if dtype == np.int64 else numbers
+    return pl.DataFrame({"e": made.astype(dtype)})
+
+
+def called(function: Callable[[Numbers], Numbers], frame: pl.DataFrame) -> pl.DataFrame:
+    return pl.DataFrame({"x": function(frame["e"].to_numpy())})
+
+
+def in_blocks(function: Callable[[Numbers], Numbers], frame: pl.DataFrame) -> list[float]:
+    """What is made of blocks of one to five rows."""
+    made, first = [], 0
+    while first < frame.height:
+        size = first % 5 + 1
+        made.append(called(function, frame[first : first + size]))
+        first += size
+    return pl.concat(made)["x"].to_list()
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
+def test_of_clean_values_none_differs_and_of_others_all_do(name: str, dtype: Any) -> None:
+    function, frame = FUNCTIONS[name], given(dtype)
+    expected = called(function, frame)
+    off = moved(MOVES, lambda move: called(function, move.of(frame)))
+    told = in_blocks(function, frame)
+
+    def differing(values: list[Any]) -> Numbers:
+        found: Numbers = Served([("x", Told(values))], may_round=True).differs(expected, off)
+        return found
+
+    assert not differing(told).any()
+    known, clean = expected["x"].to_numpy(), np.array(told)
+    skew, smallest = (1e-3, 1e-2) if expected["x"].dtype == pl.Float32 else (1e-6, 1e-9)
+    for skewed in (clean * (1 + skew), np.roll(clean, 1)):
+        is_other = np.abs(skewed - known) > smallest * np.abs(known).max() * skew
+        assert is_other.sum() > ROWS / 3
+        assert differing(skewed.tolist())[is_other].all()
+
+
+def test_a_threshold_at_a_value_and_a_row_that_is_gone_excuse_nothing() -> None:
+    frame = pl.DataFrame({"x": [10.0, 10.0, 3.0]})
+
+    def priced(given: pl.DataFrame) -> pl.DataFrame:
+        return given.select(x=pl.when(pl.col("x") >= 10).then(2.5).otherwise(0.5))
+
+    off = moved(MOVES, lambda move: priced(move.of(frame)))
+    assert any(each["x"].to_list() != [2.5, 2.5, 0.5] for each in off())
+    served = Served([("x", Told([0.5, 2.5, 0.5]))], may_round=True)
+    assert served.differs(priced(frame), off).tolist() == [True, False, False]
+
+
+def test_every_number_of_a_frame_is_moved_a_little_and_nothing_else() -> None:
+    frame = pl.DataFrame(
+        {
+            "k": [1, 2, 3], "f": [1.0, None, float("inf")], "text": ["a", None, "c"], "flag": [True, False, None],
+            "short": pl.Series([1.5, 2.5, None], dtype=pl.Float32), "lists": [[1.0, None], [], None],
+            "arrays": pl.Series([[1.0, 2.0], None, [3.0, 4.0]], dtype=pl.Array(pl.Float64, 2)),
+            "pair": [{"p": 1.0, "q": "x"}, None, {"p": None, "q": "y"}], "deep": [[[1], None], [[2, 3]], []],
+        }
+    )  # fmt: skip
+    for move in MOVES:
+        found = move.of(frame, {"k"})
+        assert move.of(frame.clear(), {"k"}).schema == found.schema
+        assert found.select("k", "text", "flag").equals(frame.select("k", "text", "flag"))
+        assert not found.equals(frame)
+        for name in ("f", "short"):
+            assert found[name].is_null().equals(frame[name].is_null())
+            assert np.allclose(found[name].drop_nulls(), frame[name].drop_nulls(), rtol=1e-5, atol=0)
+        assert repr(found.select(pl.col("lists", "arrays", "pair", "deep")).rows()).count("None") == 6
+        assert found["lists"].list.len().to_list() == [2, 0, None]
+        assert [len(each) for each in found["deep"].to_list()] == [2, 1, 0]
