@@ -304,9 +304,7 @@ def _resumed(workspace: Workspace, store: RunStore, name: str) -> tuple[ActiveRu
             "run to resume", name, "one that can go on: it is deleted", "`mainspring runs restore` helps."
         )
     if run.kind in _OF_PIPELINES:
-        raise InvalidError(
-            "run to resume", name, "a script's run", f"`mainspring run --resume {name}` resumes a pipeline's."
-        )
+        raise InvalidError("run to resume", name, "a script's run", f"`mainspring resume {name}` resumes a pipeline's.")
     active = ActiveRun(workspace, run, script_sources(workspace.project.root))  # refused while somebody holds its lease
     try:
         with workspace.database.transaction() as tx:

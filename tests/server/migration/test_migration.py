@@ -201,7 +201,7 @@ def test_a_model_of_the_same_name_stops_before_anything_is_written(
 ) -> None:
     create_model("churn", workspace=target)
     uri = export_mlflow(tmp_path / "out", workspace=source).uri
-    with pytest.raises(ConflictError, match="mainspring models rename churn NAME"):
+    with pytest.raises(ConflictError, match=r'rename_model\("churn", NAME\)'):
         import_mlflow(uri, workspace=target)
     assert RunStore(target.database).get_many(_ids(source)) == {}
 

@@ -144,7 +144,7 @@ class _Import:
             if model.name in here and self.marks.of(StoredModel, model.name) is None:
                 raise ConflictError(
                     f"A model `{model.name}` was registered here and there, and the versions of both have the same numbers."
-                    f" Give the one here another name: mainspring models rename {model.name} NAME"
+                    f' Give the one here another name: `mainspring.models.rename_model("{model.name}", NAME)`.'
                 )
 
     def _fate(self, kind: type[StoredRun | StoredLoggedModel | StoredModel], record_id: str, digest: str) -> Fate:
