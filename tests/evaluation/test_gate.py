@@ -41,6 +41,15 @@ def test_a_gate_on_the_worst_slice() -> None:
     assert not decide(evaluation, [Gate("accuracy", at_least=0.0, worst_slice="month")]).passed
 
 
+def test_a_misspelt_slice_is_told_with_the_nearest() -> None:
+    slices = (SliceValues("carrier", "AA", 20, {"roc_auc": 0.5}), SliceValues("origin", "LAX", 20, {"roc_auc": 0.5}))
+    evaluation = Evaluation(1000, {"roc_auc": 0.71}, {"roc_auc": True}, slices)
+    report = decide(evaluation, [Gate("roc_auc", at_least=0.6, worst_slice="carier")])
+    assert report.reasons[0].reason.endswith("there is no evidence. Nearest slice: carrier.")
+    assert str(report).endswith("at least 0.6000, but it is not defined. Nearest slice: carrier")
+    assert "Nearest" not in str(decide(evaluation, [Gate("roc_auc", at_least=0.6, worst_slice="month")]))
+
+
 def test_a_gate_report_is_a_table_of_values_and_bounds() -> None:
     slices = (SliceValues("carrier", "AA", 20, {"roc_auc": 0.5, "brier": None}),)
     rates = {"roc_auc": True, "brier": False}
@@ -55,7 +64,7 @@ def test_a_gate_report_is_a_table_of_values_and_bounds() -> None:
         "2 of 4 gates passed",
         "  pass  roc_auc                        0.7100  at least 0.6500, at most 0.9000",
         "  FAIL  roc_auc on carrier=AA (worst)  0.5000  at least 0.6000",
-        "  FAIL  brier on the worst slice            –  at most 0.2000",
+        "  FAIL  brier on the worst slice            –  at most 0.2000, but it is not defined",
         "  pass  roc_auc                        0.7100  there is no champion to compare with",
     ]
     assert repr(decide(evaluation, gates)) == "<gates failed, 2 of 4>"

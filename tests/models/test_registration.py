@@ -118,6 +118,18 @@ def test_a_classifier_of_several_labels_is_refused_unless_its_output_is_declared
         assert register(model, "second", signature=declared, input_example=table, workspace=workspace).number == 1
 
 
+@pytest.mark.parametrize("name", ["chain", "forest"])
+@pytest.mark.parametrize("example", [None, TABLE[["a"]]], ids=["alone", "with an example"])
+def test_a_classifier_of_several_labels_is_refused_under_a_signature_without_an_output(
+    name: str, example: Any, workspace: Workspace
+) -> None:
+    model = MULTI_LABEL[name]().fit(TABLE[["a"]], np.stack([LATE, 1 - LATE], axis=1))
+    with pytest.raises(InvalidError, match="egister a model for each"):
+        register(
+            model, "several", signature=Signature((Field("a", "f64"),)), input_example=example, workspace=workspace
+        )
+
+
 def test_a_classifier_of_one_label_in_a_column_is_registered(workspace: Workspace) -> None:
     model = OneVsRestClassifier(LogisticRegression()).fit(TABLE[["a"]], LATE)
     made = register(model, "one", signature=TABLE[["a"]], workspace=workspace)

@@ -164,7 +164,7 @@ def test_figures_are_kept_as_images_and_pages(workspace: Workspace) -> None:
     import plotly.graph_objects
     from matplotlib.figure import Figure
 
-    from mainspring.errors import WrongTypeError
+    from mainspring.errors import CodecError, WrongTypeError
     from mainspring.runs import RunFiles
 
     figure = Figure()
@@ -176,6 +176,9 @@ def test_figures_are_kept_as_images_and_pages(workspace: Workspace) -> None:
             ms.log_figure(figure, "line.html")
         with pytest.raises(WrongTypeError, match="Matplotlib or Plotly"):
             ms.log_figure("line", "line.png")
+        for each in (figure, plotly.graph_objects.Figure()):
+            with pytest.raises(CodecError, match=r"figure `line`.*`log_figure\(figure, path\)`"):
+                ms.log_artifact("line", each)
     files = RunFiles(workspace)
     with files.open(run.id, "plots/line.png") as image:
         assert image.read(4) == b"\x89PNG"

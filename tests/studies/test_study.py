@@ -110,6 +110,11 @@ def test_a_grid_is_tried_once_each_and_other_metrics_are_kept(lab: Lab) -> None:
     assert points == [(1, "a"), (1, "bb"), (2, "a"), (2, "bb"), (3, "a"), (3, "bb")]
     again = search(lab, objective=scored, space=space, sampler="grid", metric="auc", direction="maximize", trials=None)
     assert told(again) == told(found)
+    part = search(
+        lab, "part", objective=scored, space=space, sampler="grid", metric="auc", direction="maximize", trials=2
+    )
+    assert [trial.number for trial in part.trials()] == [0, 1]
+    assert [trial.number for trial in part.trials("waiting")] == [2, 3, 4, 5]
     run = RunStore(lab.workspace.database).get(found.best.run or "")
     assert set(Metrics(lab.workspace.metrics).latest_values(run.series)) == {"size", "auc"}
 

@@ -102,7 +102,7 @@ def resume_one(invocation: Invocation, name: str, trials: int | None, timeout_s:
 def _document(study: Study) -> dict[str, Any]:
     trials = study.trials()
     states: dict[str, int] = {}
-    for trial in trials:
+    for trial in (*trials, *(each for each in study.trials("waiting") if each.is_untried)):
         states[trial.state.value] = states.get(trial.state.value, 0) + 1
     best = [msgspec.to_builtins(trial) for trial in study.pareto] if states.get("complete") else []
     return {

@@ -19,7 +19,6 @@ from mainspring.evaluation.cost import measure_cost as measure_cost
 from mainspring.evaluation.evaluate import evaluate as evaluate
 from mainspring.evaluation.evaluation import Evaluation as Evaluation
 from mainspring.evaluation.evaluation import SliceValues as SliceValues
-from mainspring.evaluation.evaluation import recorded_evaluation as recorded_evaluation
 from mainspring.evaluation.evidence import Evidence as Evidence
 from mainspring.evaluation.evidence import Fact as Fact
 from mainspring.evaluation.fairness import Fairness as Fairness
@@ -38,6 +37,7 @@ from mainspring.evaluation.policy import Decision as Decision
 from mainspring.evaluation.policy import Objection as Objection
 from mainspring.evaluation.policy import Policy as Policy
 from mainspring.evaluation.policy import Requirement as Requirement
+from mainspring.evaluation.recorded import recorded_evaluation as recorded_evaluation
 from mainspring.evaluation.report import Curves as Curves
 from mainspring.evaluation.report import EvaluationReport as EvaluationReport
 from mainspring.evaluation.report import curves as curves

@@ -16,7 +16,7 @@ from blake3 import blake3
 from msgspec.structs import replace
 
 from mainspring import clock
-from mainspring.errors import ConflictError, InvalidError, NotAllowedError, NotFoundError, listed
+from mainspring.errors import ConflictError, InvalidError, NotAllowedError, NotFoundError, close_names, listed
 from mainspring.evaluation._store import DecisionStore
 from mainspring.evaluation.given import expect_text
 from mainspring.evaluation.policy import Case, Decision, Objection, Policy, Requirement, Verdict, read_policies
@@ -220,11 +220,22 @@ def _decide(
             store.add(tx, decision)
             told = {"decision": decision.id, "role": role, "comment": comment, "evidence": _digest(parts)}
             workspace.ledger.append(tx, f"approval.{verdict}", version.id, told)
+        _tell_unknown_role(found, role, _covering(workspace, found.name))
     standing = is_approved(found, workspace=workspace)
     for each in standing.uncounted if made else ():
         if each.decision == made:
             _log.warning("%s, policy %s: %s It is kept.", found, each.policy, each.reason)
     return standing
+
+
+def _tell_unknown_role(version: ModelVersion, role: str, policies: list[Policy]) -> None:
+    """Warn of a role that none of the policies which cover a version names, if it is like one that they do."""
+    known = {name for policy in policies for name in (*policy.roles, *policy.members)}
+    near = close_names(role, known - {role}) if role not in known else []
+    if near:
+        _log.warning(
+            "%s: no policy that covers it names the role `%s`. Nearest: %s. It is kept.", version, role, near[0]
+        )
 
 
 def _own(store: DecisionStore, version: ModelVersion, actor: Actor) -> Decision | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -100,8 +100,3 @@ class Evaluation(Tabled, frozen=True):
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else value
-
-
-def recorded_evaluation(version: Any) -> Evaluation | None:
-    """The evaluation that a model version was registered with, to compare a challenger with; None if there was none."""
-    return None if version.evaluation is None else msgspec.convert(version.evaluation, Evaluation)

@@ -205,8 +205,10 @@ def _judge(gate: Gate, known: _Known) -> GateResult:
     where = f"{worst.slice}={worst.value}" if worst else ""
     if value is None:
         on = f" on the slices of {gate.worst_slice.replace('*', '') or 'any column'}" if gate.worst_slice else ""
-        reason = f"{gate.metric}{on} is not defined, so there is no evidence."
-        return GateResult(gate, False, reason, asked=told)
+        near = close_names(gate.worst_slice, {each.slice for each in known.evaluation.slices} - {gate.worst_slice})
+        nearest = f" Nearest slice: {near[0]}." if near else ""
+        reason = f"{gate.metric}{on} is not defined, so there is no evidence.{nearest}"
+        return GateResult(gate, False, reason, asked=f"{told}, but it is not defined.{nearest}".removesuffix("."))
     on = f" on the worst slice, {where} ({worst.rows:,} rows)," if worst else ""
     on = on or (f" ({measured.where})" if measured.where else "")
     needs = ", ".join(bound if bound in (_NO_CHAMPION, _NOT_MEASURED) else f"{bound} is asked" for _, bound in asked)

@@ -90,6 +90,8 @@ def register(
         _try(model, made, kind, records, is_inferred=not isinstance(signature, Signature))
         if given is not None and not isinstance(signature, Signature) and hasattr(model, "predict"):
             made = _with_nulls(model, made, kind, records, given)
+    else:
+        _expect_one_label(model, made)
     if is_training(model):
         said = "is registered in training mode, in which dropout and batch norm make its answers random or those of a batch"
         warnings.warn(f"`{name}` {said}. Call `model.eval()` before.", InTraining, stacklevel=2)
@@ -206,6 +208,16 @@ def _expect_numbers(model: Any, signature: Signature, kind: InputKind) -> None:
         if library in _NUMBERS_ONLY and kind == "pandas" and not is_number:
             hint = f"`{library}` is handed no categories of pandas here: fit it on their codes, as a column of numbers."
             raise InvalidError(f"signature.{field.name}", field.dtype, "a column of numbers or booleans", hint)
+
+
+def _expect_one_label(model: Any, signature: Signature) -> None:
+    """Refuse a classifier of several labels under a signature that declares no output: each prediction would fail."""
+    classes = getattr(model, "classes_", None)
+    is_several = isinstance(classes, list) and any(hasattr(each, "tolist") and each.ndim for each in classes)
+    if signature.output == Output("number") and (is_several or getattr(model, "multilabel_", False) is True):
+        raise InvalidError(
+            "model", type(model).__qualname__, "one that gives one label", "Register a model for each label."
+        )
 
 
 def is_training(model: Any) -> bool:

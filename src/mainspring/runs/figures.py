@@ -15,6 +15,11 @@ _PAGES = (".html", ".json")
 _TABLES = (".csv", ".json", ".parquet")
 
 
+def is_figure(value: object) -> bool:
+    """Whether a value is a figure of Matplotlib or Plotly."""
+    return hasattr(value, "savefig") or (hasattr(value, "to_html") and hasattr(value, "to_plotly_json"))
+
+
 def figure_bytes(figure: Any, path: str) -> bytes:
     """A figure of Matplotlib as an image, of Plotly as a page that needs no network, or as JSON."""
     suffix = PurePosixPath(path).suffix.lower()

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mainspring import clock
-from mainspring.errors import ConflictError, InvalidError, WrongTypeError, shorten
+from mainspring.errors import CodecError, ConflictError, InvalidError, WrongTypeError, shorten
 from mainspring.ledger import current_scope
+from mainspring.runs.figures import is_figure
 from mainspring.runs.files import RunFile, RunFiles, checked_path, clash
 from mainspring.runs.inputs import DatasetInput, RunInputs, checked_input
 from mainspring.runs.limits import checked_key, checked_name, checked_param, checked_text
@@ -133,7 +134,14 @@ class RunLog:
         refuse_value(place, name, value)
         refuse_output(place, value)
         store = ArtifactStore(self.workspace.database, self.workspace.ledger)
-        self.artifacts[name] = store.describe(name, save(value, self.workspace.blobs), value)
+        try:
+            saved = save(value, self.workspace.blobs)
+        except CodecError as error:
+            if not is_figure(value):
+                raise
+            said = f"No codec takes the figure `{name}`. `log_figure(figure, path)` keeps it as a file of the run."
+            raise CodecError(said) from error
+        self.artifacts[name] = store.describe(name, saved, value)
 
     def log_bytes(self, path: str, data: bytes | Path) -> None:
         """Keep a file under a relative path; the last one of a path counts.

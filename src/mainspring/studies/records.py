@@ -45,6 +45,11 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
         return next(iter(self.values.values()), None)
 
     @property
+    def is_untried(self) -> bool:
+        """Whether it is a point of a grid that nobody has begun yet."""
+        return self.state is TrialState.WAITING and not self.attempts
+
+    @property
     def duration_s(self) -> float | None:
         """Seconds of the last attempt; None while it goes on."""
         return None if self.started_at is None or self.ended_at is None else (self.ended_at - self.started_at) / 1e6

@@ -39,9 +39,12 @@ class Study:
         return self._record.definition
 
     def trials(self, state: str | None = None, *, taken_over: bool = False) -> list[Trial]:
-        """Its trials by number, those of one state if one is named; with `taken_over` also those of a warm start."""
-        found = StudyStore(self.workspace).trials(self.id)
-        return [each for each in found if state in (None, each.state) and (taken_over or each.taken_from is None)]
+        """Its trials by number, those of one state if one is named; with `taken_over` also those of a warm start.
+
+        Points of a grid that no trial has begun are given as `"waiting"` alone.
+        """
+        found = [each for each in StudyStore(self.workspace).trials(self.id) if taken_over or each.taken_from is None]
+        return [each for each in found if each.state == state or (state is None and not each.is_untried)]
 
     @property
     def best(self) -> Trial:
