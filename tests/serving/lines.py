@@ -41,6 +41,9 @@ class Line(LinearRegression):
         if asked in (-5, -7): open(f"hangs-{os.getpid()}", "w").close()
         if asked == -5: time.sleep(3600)
         if asked == -6: os.kill(os.getpid(), 11)
+        if asked == -8:
+            open("waits", "w").close()
+            while not os.path.exists("goes-on"): time.sleep(0.01)
         if asked == -7: ctypes.PyDLL(None).sleep(3600)  # with the interpreter's lock
         return np.where(rows[:, 0] == -1, os.getpid(), super().predict(rows))
 """

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -50,13 +50,13 @@ def server(folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def hanging(server: Server, asked: int, told: Path) -> Iterator[None]:
-    """A request that hangs meanwhile; it makes a file before it does."""
+def hanging(server: Server, asked: int, told: Path) -> Iterator[http.client.HTTPConnection]:
+    """The connection of a request that hangs meanwhile; it makes a file before it does."""
     with closing(http.client.HTTPConnection(server.host, server.port)) as link:
         link.request("POST", "/predict", b'[{"x": %d}]' % asked, {"Content-Type": "application/json"})
         while not told.exists():
             pass
-        yield
+        yield link
 
 
 def assert_ended(*pids: int) -> None:
@@ -176,6 +176,68 @@ def test_a_server_that_stops_waits_for_what_hangs_as_long_as_its_setting_says(fo
             _, said = running.process.communicate(timeout=15)  # the time limit is 30 s
         assert running.process.returncode == 0
         assert said.count("did not leave in time and is killed") == 1
+
+
+@pytest.mark.slow  # several processes load their models
+@pytest.mark.parametrize("workers", [None, 1, 2])
+def test_a_server_that_stops_is_not_ready_and_answers_what_comes_until_it_is_done(
+    folder: Path, workers: int | None
+) -> None:
+    for name in ("waits", "goes-on"):
+        (folder / name).unlink(missing_ok=True)
+    with served(folder, first=SLOW_CALLS, workers=workers) as running:
+        kept = http.client.HTTPConnection(running.host, running.port, timeout=20)
+        with closing(kept), hanging(running, -8, folder / "waits") as link:
+            kept.request("GET", "/ready")
+            assert kept.getresponse().read() == b'{"status":"ok"}'
+            running.process.terminate()
+            is_last = False
+            while not is_last:
+                kept.request("GET", "/ready")
+                answer = kept.getresponse()
+                is_last = answer.headers["Connection"] == "close"
+                assert (answer.status, answer.read()) == (
+                    (503, b'{"status":"draining"}') if is_last else (200, b'{"status":"ok"}')
+                )
+            assert running.get("/health")[0] == 503
+            with closing(http.client.HTTPConnection(running.host, running.port, timeout=20)) as late:
+                late.request("POST", "/predict", b'[{"x": 3}]', {"Content-Type": "application/json"})
+                (folder / "goes-on").touch()
+                assert [link.getresponse().status, late.getresponse().status] == [200, 200]
+        assert running.process.wait(15) == 0
+        with pytest.raises(ConnectionRefusedError):
+            running.connect()
+
+
+@pytest.mark.slow  # several processes load their models
+@pytest.mark.parametrize("workers", [None, 1, 2])
+def test_clients_that_go_when_a_server_is_not_ready_lose_no_request(folder: Path, workers: int | None) -> None:
+    with served(folder, workers=workers) as running:
+        with Load(running, clients=12) as load:
+            load.wait(200)
+            running.process.terminate()
+            while running.get("/ready")[0] == 200:
+                pass
+            load.wait(200)
+        assert (load.wrong, load.lost) == ([], [])
+        assert running.process.wait(15) == 0
+
+
+@pytest.mark.slow  # what hangs is waited for
+@pytest.mark.parametrize("workers", [None, 1])
+def test_who_comes_to_a_server_that_goes_on_stopping_is_answered_or_refused(folder: Path, workers: int | None) -> None:
+    for name in ("waits", "goes-on"):
+        (folder / name).unlink(missing_ok=True)
+    with served(folder, first=SLOW_CALLS, workers=workers) as running:
+        with hanging(running, -8, folder / "waits") as link:
+            running.process.terminate()
+            with suppress(ConnectionRefusedError):
+                while running.get("/ready")[0] in (200, 503):
+                    pass
+            assert running.process.poll() is None
+            (folder / "goes-on").touch()
+            assert link.getresponse().status == 200
+        assert running.process.wait(15) == 0
 
 
 def test_a_worker_that_has_no_parent_any_more_does_nothing() -> None:

@@ -174,6 +174,7 @@ class Supervisor:
                     worker.process.send_signal(signal.SIGKILL if self._is_stopping else signal.SIGTERM)
                     worker.until = time.monotonic() + self._drain_s + _BEAT_S
                 self._is_stopping = True
+                self._listener.close()  # so that the last worker's end of listening is that of the socket
 
     def _bury(self) -> None:
         """Forget who has ended, and note it if nobody told them to."""

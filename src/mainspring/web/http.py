@@ -133,7 +133,7 @@ class Connection(HttpToolsProtocol):
             return
         super().on_message_complete()
         self._is_head, self._fed, self._came = True, 0, self._part
-        self._since = None if self._is_answering() else self.loop.time()
+        self._since = None if self.is_answering() else self.loop.time()
 
     def on_response_complete(self) -> None:
         if self.pipeline or self.transport.is_closing():
@@ -152,13 +152,24 @@ class Connection(HttpToolsProtocol):
 
     def end_if_overdue(self, head_s: float, silence_s: float) -> None:
         """Close a connection whose request doesn't come: it began over `head_s` ago, or nothing came for `silence_s`."""
-        if self._since is None or self._is_answering() or self.transport.is_closing():
+        if self._since is None or self.is_answering() or self.transport.is_closing():
             return
         waited = self.loop.time() - self._since
         if self._is_head and self._fed and waited > head_s:
             self._refuse(408)
         elif waited > silence_s:
             self.transport.close()
+
+    def is_answering(self) -> bool:
+        """Whether a request that was begun has no answer yet."""
+        cycle: Any = self.cycle  # None before the first request, whatever its annotation says
+        return cycle is not None and not cycle.response_complete
+
+    def is_quiet(self, silence_s: float) -> bool:
+        """Whether nothing is asked, and nothing has come for so long."""
+        if self._since is None or self._fed or self.is_answering() or self.transport.is_closing():
+            return False
+        return self.loop.time() - self._since >= silence_s
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
@@ -194,10 +205,6 @@ class Connection(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
         return b"".join([line, *lines, b"\r\n"])
-
-    def _is_answering(self) -> bool:
-        cycle: Any = self.cycle  # None before the first request, whatever its annotation says
-        return cycle is not None and not cycle.response_complete
 
     def _is_long(self) -> bool:
         """Whether the head, as far as it was parsed, is too long. It is looked at only if so much came at all."""

@@ -8,8 +8,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from math import ceil
+from contextlib import contextmanager, suppress
+from types import FrameType
 
 import uvicorn
 
@@ -22,8 +22,10 @@ from mainspring.web.link import Link
 
 DRAIN_S = 30.0
 """How long requests that were begun may take when a server stops, unless `serve_drain_s` says otherwise."""
-LINGER_S = 5
-"""How long a worker that leaves answers on its connections, each for the last time; one idle for longer is closed."""
+LINGER_S = 5.0
+"""How long at most a server that stops takes new connections, and a worker that leaves waits for requests on those it has."""
+QUIET_S = 0.25
+"""A server to which nothing comes for so long takes no more connections when it stops, and a connection is closed then."""
 _KEEP_ALIVE_S = 75
 _LONGEST_S = 86_400
 _PLATFORM = "platform"
@@ -34,17 +36,27 @@ _TURN_S = 0.05
 class _Server(uvicorn.Server):
     """uvicorn, which says when it listens, and tells the application when it drains.
 
-    One with a `link` is a worker among others, and leaves when its link ends: a connection that is used until then bears
-    `Connection: close` in its last answer, so that no client sends a request into a connection that is being closed.
+    What drains answers on each connection for the last time, with `Connection: close`, so that no client sends a request into
+    a connection that is being closed. It goes on taking connections until nothing more comes, for `linger_s` at most; those
+    that the kernel has taken by then are answered, and others refused. One with a `link` is a worker among others, and leaves
+    when its link ends: it takes no more, as others do.
     """
 
     def __init__(
-        self, config: uvicorn.Config, app: WebApp, on_listening: Callable[[], None], link: Link | None = None
-    ) -> None:
+        self, config: uvicorn.Config, app: WebApp, on_listening: Callable[[], None], link: Link | None = None, *,
+        drain_s: float = DRAIN_S, linger_s: float = LINGER_S,
+    ) -> None:  # fmt: skip
         super().__init__(config)
         self._app, self._on_listening, self._link = app, on_listening, link
+        self._drain_s, self._linger_s = drain_s, min(linger_s, drain_s)
         self._leaves = False
+        self._answered, self._answered_at = 0, -QUIET_S
         app.under_way = self.server_state.tasks
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.force_exit = bool(self._captured_signals)
+        super().handle_exit(sig, frame)
+        self._app.is_draining = True  # so that the next probe is told, whenever uvicorn looks
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -59,7 +71,9 @@ class _Server(uvicorn.Server):
                 if isinstance(connection, Connection):
                     connection.end_if_overdue(self._app.read_timeout_s, _KEEP_ALIVE_S)
         if self._link is not None and counter % _TICKS == 0:
-            self._link.beat(is_stuck=not self._app.is_ready(), counted=self._app.counted())
+            is_stuck = not (self._app.is_draining or self._app.is_ready())
+            self._link.beat(is_stuck=is_stuck, counted=self._app.counted())
+        self._is_busy()
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -79,15 +93,50 @@ class _Server(uvicorn.Server):
             await asyncio.sleep(1)
 
     async def _drain(self, sockets: list[socket.socket] | None) -> None:
-        if self._leaves:
-            for server in self.servers:
-                server.close()
-            until = time.monotonic() + LINGER_S
-            while (  # noqa: ASYNC110  # uvicorn's set of connections tells nobody when it changes
-                self.server_state.connections and time.monotonic() < until and not self.force_exit
-            ):
-                await asyncio.sleep(_TURN_S)
+        leaves, began = self._leaves, time.monotonic()
+        if not leaves:
+            await self._wait_while(lambda: self._is_busy() or bool(self._ended(QUIET_S)), began + self._linger_s)
+        for listener in sockets or []:
+            await self._take_waiting(listener)
+        for server in self.servers:
+            server.close()
+        last_s = LINGER_S if leaves else min(QUIET_S, self._linger_s)
+        await self._wait_while(
+            lambda: any(not each.is_answering() for each in self._ended(last_s)), time.monotonic() + last_s
+        )
+        left_s = self._drain_s if leaves else max(0.0, began + self._drain_s - time.monotonic())
+        self.config.timeout_graceful_shutdown = left_s  # type: ignore[assignment]  # asyncio gets it, and takes any number
         await super().shutdown(sockets)
+
+    async def _wait_while(self, goes_on: Callable[[], bool], until: float) -> None:
+        while (  # noqa: ASYNC110  # uvicorn's set of connections tells nobody when it changes
+            not self.force_exit and goes_on() and time.monotonic() < until
+        ):
+            await asyncio.sleep(_TURN_S)
+
+    async def _take_waiting(self, listener: socket.socket) -> None:
+        """Take the connections that the kernel has taken, which it would reset with the listener that nobody else has."""
+        loop, state = asyncio.get_running_loop(), self.lifespan.state
+        with suppress(OSError):  # there is none any more
+            while True:
+                taken, _ = listener.accept()
+                await loop.connect_accepted_socket(
+                    lambda: Connection(config=self.config, server_state=self.server_state, app_state=state), taken
+                )
+
+    def _is_busy(self) -> bool:
+        """Whether requests were answered within the last quarter of a second."""
+        if self._answered != self.server_state.total_requests:
+            self._answered, self._answered_at = self.server_state.total_requests, time.monotonic()
+        return time.monotonic() - self._answered_at < QUIET_S
+
+    def _ended(self, quiet_s: float) -> list[Connection]:
+        """Close the connections on which nothing came for so long; gives the others."""
+        connections = [each for each in self.server_state.connections if isinstance(each, Connection)]
+        quiet = [each for each in connections if each.is_quiet(quiet_s)]
+        for each in quiet:
+            each.shutdown()
+        return [each for each in connections if each not in quiet]
 
     def _leave(self) -> None:
         self._leaves = self.should_exit = True
@@ -123,7 +172,7 @@ def run_app(
 ) -> None:  # fmt: skip
     """Answer on a listening socket until SIGTERM, SIGINT or the end of the link; what was begun may take `drain_s` then."""
     with _quiet_signals():
-        _Server(_config(app, drain_s=drain_s), app, on_listening, link).run(sockets=[listener])
+        _Server(_config(app), app, on_listening, link, drain_s=drain_s).run(sockets=[listener])
 
 
 def drain_of(settings: Settings) -> float:
@@ -189,7 +238,7 @@ def serve_aside(app: WebApp) -> Iterator[str]:
     ready = threading.Event()
     with _listener("127.0.0.1", 0) as listener:
         # Whoever works in this process did not ask for a server's log.
-        server = _Server(_config(app, log_level="warning"), app, ready.set)
+        server = _Server(_config(app, log_level="warning"), app, ready.set, linger_s=0)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server", daemon=True)
         thread.start()
         ready.wait(DRAIN_S)
@@ -200,10 +249,10 @@ def serve_aside(app: WebApp) -> Iterator[str]:
             thread.join(DRAIN_S)
 
 
-def _config(app: WebApp, log_level: str | None = None, *, drain_s: float = DRAIN_S) -> uvicorn.Config:
+def _config(app: WebApp, log_level: str | None = None) -> uvicorn.Config:
     return uvicorn.Config(
-        app, http=Connection, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=ceil(drain_s),
-        timeout_keep_alive=_KEEP_ALIVE_S, server_header=False, ws="none", proxy_headers=False, log_level=log_level,
+        app, http=Connection, log_config=None, access_log=False, lifespan="on", timeout_keep_alive=_KEEP_ALIVE_S,
+        server_header=False, ws="none", proxy_headers=False, log_level=log_level,
     )  # fmt: skip
 
 
