@@ -185,6 +185,25 @@ def test_following_takes_up_what_comes(workspace: Workspace) -> None:
     assert feed()[0].events == 0
 
 
+def test_a_follower_says_once_that_another_process_feeds(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    apply(FeatureService("late", [last()]))
+    stop, tries = Stop(), []
+
+    def counted(*given: Any, **named: Any) -> Any:
+        tries.append(given)
+        if len(tries) == 3:
+            stop.set()
+        return alone(*given, **named)
+
+    monkeypatch.setattr(feeding, "_LOOK_AGAIN_S", 0.001)
+    with alone(get_definition("view", "last"), workspace, patience_s=0.0):
+        monkeypatch.setattr(feeding, "alone", counted)
+        feed(follow=stop)
+    assert [each.getMessage() for each in caplog.records] == ["another process feeds last/1, waiting"]
+
+
 def test_events_that_nobody_has_any_more_are_missed_aloud(workspace: Workspace) -> None:
     apply(FeatureService("late", [last()]))
     send("arrivals", [{**ENTITIES[0], "delay": 1.0}] * 3)

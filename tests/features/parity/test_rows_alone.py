@@ -238,8 +238,10 @@ def test_a_function_on_demand_that_looks_at_other_rows_is_found(workspace: Works
 def test_of_a_pushed_row_what_differs_from_the_sources_row_of_its_time_is_told_and_no_more(
     workspace: Workspace,
 ) -> None:
-    before = pl.DataFrame({"u": [1], "at": [AT], "x": [1], "y": [1.0], "z": ["a"]})
-    later = before.with_columns(at=AT + timedelta(hours=1), x=pl.lit(10, pl.Int64), y=10.5, z=pl.lit("q"))
+    before = pl.DataFrame({"u": [1], "at": [AT], "x": [1], "y": [[1.0]], "z": ["a"]})
+    later = before.with_columns(
+        at=AT + timedelta(hours=1), x=pl.lit(10, pl.Int64), y=pl.lit(pl.Series([[10.5]])), z=pl.lit("q")
+    )
     dataset("xs").commit(before)
     view = FeatureView("xs", entity=Entity("u", {"u": int}), source="xs", event_time="at", features=["x", "y", "z"])
     apply(FeatureService("all", [view]))
@@ -247,9 +249,9 @@ def test_of_a_pushed_row_what_differs_from_the_sources_row_of_its_time_is_told_a
     push("xs", later)
     reader = FeatureReader(get_definition("service", "all"), workspace)
     VectorLog(workspace, share=1).read(reader, [{"u": 1}], ["a/0"])
-    dataset("xs").append(later.with_columns(y=99.5))
+    dataset("xs").append(later.with_columns(y=pl.lit(pl.Series([[99.5]]))))
     (found,) = verify("all").mismatches
-    assert (found.feature, found.served, found.expected, found.cause) == ("y", 10.5, 99.5, Cause.PUSHED)
+    assert (found.feature, found.served, found.expected, found.cause) == ("y", [10.5], [99.5], Cause.PUSHED)
     assert found.expected_event_us == found.served_event_us
 
 

@@ -266,6 +266,7 @@ class _Feeder:
         self.threads: dict[str, Thread] = {}
         self.sinks: dict[str, _ViewSink] = {}
         self.failed: dict[str, Exception] = {}
+        self.waiting: set[str] = set()  # for another process to end; said once
         self._wanted: list[Definition] = []
         self._seen = -1
 
@@ -310,8 +311,12 @@ class _Feeder:
             with using(self.workspace), ExitStack() as stack:
                 try:
                     lease = stack.enter_context(alone(definition, self.workspace, patience_s=0.0))
-                except ConflictError:
-                    return  # another process feeds it; it is looked at again
+                except ConflictError:  # it is looked at again
+                    if definition.id not in self.waiting:
+                        _log.warning("another process feeds %s, waiting", definition)
+                        self.waiting.add(definition.id)
+                    return
+                self.waiting.discard(definition.id)
                 self._feed(definition, lease, ending)
         except Exception as error:  # noqa: BLE001  # a thread's failure is its view's, and is raised in the end
             _log.error("%s is not fed any more: %s", definition, error, exc_info=not isinstance(error, MainspringError))

@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
 import numpy as np
+import polars as pl
 
 from mainspring import clock
 from mainspring.errors import MainspringError, StorageError
@@ -78,6 +80,11 @@ def verify(
     )  # fmt: skip
 
 
+def _plain(value: Any) -> Any:
+    """A value as it is served: a list where Polars has a column."""
+    return value.to_list() if isinstance(value, pl.Series) else value
+
+
 def _told(error: Exception) -> str:
     return str(error) if isinstance(error, MainspringError) else f"{type(error).__name__}: {error}"
 
@@ -141,7 +148,7 @@ class _Tally:
                     Mismatch(
                         vector=reads.ids[place], service=str(self.definition), view=str(found.view), feature=name,
                         entity={key: reads.given[key][place] for key in asked}, at_us=int(reads.at[place]),
-                        served=reads.values[name][place], expected=found.expected.values[each.feature][place],
+                        served=reads.values[name][place], expected=_plain(found.expected.values[each.feature][place]),
                         served_event_us=reads.event_us[name][place],
                         expected_event_us=None if events is None else events[place], cause=each.cause, why=each.why,
                     )
