@@ -1,19 +1,28 @@
-"""What an image needs beside its base, found by serving the sealed endpoint once: distributions, modules of the project."""
+"""What an image needs beside its base, found by serving the sealed endpoint: distributions, modules of the project.
+
+Invariant: it depends on what the endpoint and those whom it needs declare, not on what else is installed here. Libraries
+import what they find (scikit-learn has pytest, pandas), so what was imported is no need by itself.
+"""
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 
 import msgspec
 
 from mainspring.deploy.tree import File
 from mainspring.deploy.trial import imported_by
-from mainspring.errors import NotAllowedError
+from mainspring.errors import MainspringError, NotAllowedError
+from mainspring.models.libraries import distributions_needed
 from mainspring.runs import read_environment
-from mainspring.runs.environment import Installed, installed, platform_name, snapshot
+from mainspring.runs.environment import Environment, Installed, installed, normalised, platform_name, snapshot
+from mainspring.serving.isolation.environment import own_distributions
 from mainspring.serving.sealed import Sealed
 from mainspring.workspace import Workspace
 
@@ -33,23 +42,24 @@ class Needs(msgspec.Struct, frozen=True):
 
 
 def needs_of(sealed: Sealed, workspace: Workspace) -> Needs:
-    """Serve a sealed endpoint in a process of its own, ask it, and see what that took.
+    """Serve a sealed endpoint in a process of its own, ask it, and see what that took of what it declares to need.
+
+    If it imported more, it is served again without that, and has to answer. What it says is missing then is taken.
 
     Distributions have the versions that were recorded when the version was registered; what wasn't there then, those from here.
 
     Raises:
         NotFoundError: the version has no recorded environment.
         NotAllowedError: that is of another Python or system than this one, so that nothing here tells what it needs.
-        MainspringError: it doesn't answer its example.
+        MainspringError: it doesn't answer its example, or not without what nobody declares.
     """
     lock = read_environment(workspace.blobs, sealed.version.environment, f"Model version {sealed.version}")
     here = snapshot()
     if (lock.python_minor, lock.implementation) != (here.python_minor, here.implementation):
         said = f"`{sealed.version}` was registered with {lock.implementation} {lock.python_minor}, and this is "
         raise NotAllowedError(f"{said}{here.implementation} {here.python_minor}. Build its image with that.")
-    modules = imported_by(sealed, workspace)
-    known = installed(workspace.cache)
-    roots = workspace.project.source_roots
+    known, roots = installed(workspace.cache), workspace.project.source_roots
+    modules = _modules(sealed, lock, known, workspace)
     sources = {path: File(Path(file)) for file in modules.values() if (path := _within(roots, file))}
     foreign = {name: file for name, file in modules.items() if not _within(roots, file)}
     found = known.closure(_distributions(foreign, known))
@@ -75,6 +85,49 @@ def machine_name(machine: str) -> str:
     ('amd64', 'arm64')
     """
     return {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(machine, machine)
+
+
+def _modules(sealed: Sealed, lock: Environment, known: Installed, workspace: Workspace) -> dict[str, str]:
+    """The files of the modules that serving imports where nothing is but what it needs."""
+    modules, roots = imported_by(sealed, workspace), workspace.project.source_roots
+    own = {name: Path(file) for name, file in modules.items() if _within(roots, file)}
+    needed = {
+        *own_distributions(lock, known),
+        *known.distributions_of(chain.from_iterable(map(_imports, own.values()))),
+    }
+    if sealed.graph:
+        needed |= {*known.distributions_of(["onnxruntime"])}
+    else:
+        needed |= distributions_needed(sealed.version, lock, known, workspace.blobs)
+    foreign = {name: file for name, file in modules.items() if name not in own}
+    tops = {name.partition(".")[0] for name in own}
+    while other := _distributions(foreign, known) - known.closure(needed).keys():
+        try:
+            return imported_by(sealed, workspace, _hidden(known, known.closure(needed)) - tops)
+        except MainspringError as error:
+            words = {normalised(word) for word in re.findall(r"[\w.-]+", str(error))}
+            missing = {each for each in other if words & {each, *map(normalised, known.modules_of(each))}}
+            if not missing:
+                said = f"It doesn't answer without {', '.join(sorted(other))}, which nothing that it needs declares: {error}"
+                raise MainspringError(said) from error
+            needed |= missing
+    return modules
+
+
+def _hidden(known: Installed, needed: Mapping[str, str]) -> set[str]:
+    """The distributions that are not needed, and the top-level modules that no needed one provides."""
+    others = known.versions.keys() - needed.keys() - {_OWN}
+    modules = {name for name, providers in known.providers.items() if others.issuperset(providers)}
+    return others | (modules - sys.stdlib_module_names)
+
+
+def _imports(file: Path) -> Iterator[str]:
+    """The top-level modules that a module of the project imports, wherever in it."""
+    for node in ast.walk(ast.parse(file.read_bytes())) if file.suffix == ".py" else ():
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
 
 
 def _distributions(modules: Mapping[str, str], known: Installed) -> set[str]:

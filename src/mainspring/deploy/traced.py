@@ -1,7 +1,8 @@
 """`python -m mainspring.deploy.traced REPORT ARGUMENTS...`: the command `mainspring`, which tells at its end what it imported.
 
 The report is a JSON object: the file of each module by its name, without what this environment imports into every process,
-and with what a server's parent imports.
+and with what a server's parent imports. What the variable `TRACED_HIDDEN` names, distributions and modules, is
+not here for the process, as it isn't for a container without it.
 """
 
 from __future__ import annotations
@@ -9,10 +10,17 @@ from __future__ import annotations
 import atexit
 import importlib
 import json
+import os
+import re
 import runpy
 import sys
+from collections.abc import Iterable, Sequence
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+HIDDEN = "TRACED_HIDDEN"
 _PARENT = "mainspring.serving.supervisor"
 _BEFORE = frozenset(name for name in sys.modules if not name.startswith("mainspring"))
 
@@ -23,7 +31,39 @@ def report(path: Path) -> None:
     path.write_text(json.dumps({name: file for name, file in sorted(loaded.items()) if isinstance(file, str)}))
 
 
+class Narrowed:
+    """A finder of modules and distributions, without some top-level modules and distributions."""
+
+    def __init__(self, finder: Any, hidden: frozenset[str]) -> None:
+        self._finder, self._hidden = finder, hidden
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """As the finder does it, if the module is not hidden."""
+        if name.partition(".")[0] in self._hidden:
+            return None
+        found: ModuleSpec | None = self._finder.find_spec(name, path, target)
+        return found
+
+    def find_distributions(self, *context: Any) -> Iterable[Any]:
+        """As the finder does it, without those that are hidden."""
+        found = getattr(self._finder, "find_distributions", lambda *_: ())(*context)
+        return (each for each in found if re.sub(r"[-_.]+", "-", each.name or "").lower() not in self._hidden)
+
+    def invalidate_caches(self) -> None:
+        """As the finder does it."""
+        getattr(self._finder, "invalidate_caches", lambda: None)()
+
+
+def hide(names: Iterable[str]) -> None:
+    """Have this process import and know nothing of these modules and distributions."""
+    hidden = frozenset(names)
+    sys.meta_path[:] = [Narrowed(finder, hidden) for finder in sys.meta_path]
+
+
 if __name__ == "__main__":
+    hide(os.environ.pop(HIDDEN, "").split())
     importlib.import_module(_PARENT)
     atexit.register(report, Path(sys.argv[1]))
     sys.argv = ["mainspring", *sys.argv[2:]]

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Timer
@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from mainspring.deploy.traced import HIDDEN
 from mainspring.errors import MainspringError, shorten
 from mainspring.models import example_of, expect_model, inputs_of
 from mainspring.serving.sealed import Sealed, write_sealed
@@ -28,8 +29,10 @@ _JSON, _ANSWER_S, _TIMEOUT_S = "application/json", 60.0, 300.0
 _FOREIGN = ("AIP_", "MAINSPRING_")
 
 
-def imported_by(sealed: Sealed, workspace: Workspace) -> dict[str, str]:
+def imported_by(sealed: Sealed, workspace: Workspace, hidden: Iterable[str] = ()) -> dict[str, str]:
     """The files of the modules that serving a sealed endpoint imports, by the modules' names.
+
+    Distributions and top-level modules that are `hidden` are not there for that process.
 
     It has to be ready, and to answer its example, unless it reads features, which may be away here. What only one of the
     protocols doesn't take is no fault: not every type is a tensor.
@@ -46,7 +49,8 @@ def imported_by(sealed: Sealed, workspace: Workspace) -> dict[str, str]:
         command = [sys.executable, "-P", "-m", "mainspring.deploy.traced", str(report)]
         with subprocess.Popen(
             [*command, "serve", "--workers", "0", "--json", "--host", "127.0.0.1", "--port", "0", str(folder)], cwd=work,
-            env=_environment(workspace), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=_environment(workspace, hidden), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            bufsize=0,  # what was read ahead of the first line would be lost to `communicate`
         ) as process:  # fmt: skip
             watch = Timer(_TIMEOUT_S, process.kill)
             watch.start()
@@ -55,7 +59,8 @@ def imported_by(sealed: Sealed, workspace: Workspace) -> dict[str, str]:
                 told = process.stdout.readline()
                 url = _url(told)
                 refused = _asked(sealed, workspace, url) if url else ""
-                process.terminate()
+                if url:  # else it ends by itself, after it has said why
+                    process.terminate()
                 rest, errors = process.communicate()
             finally:
                 watch.cancel()
@@ -85,12 +90,13 @@ def _reason(told: bytes, errors: bytes) -> str:
     return shorten(last, 400) or f"it took longer than {_TIMEOUT_S:g} s"
 
 
-def _environment(workspace: Workspace) -> dict[str, str]:
+def _environment(workspace: Workspace, hidden: Iterable[str]) -> dict[str, str]:
     """This process's, without settings of Mainspring other than where modules and features are."""
     settings = workspace.project.settings
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
     return kept | {
         "MAINSPRING_SOURCE": os.pathsep.join(map(str, workspace.project.source_roots)),
+        HIDDEN: " ".join(sorted(hidden)),
         "MAINSPRING_FEATURES": os.pathsep.join(settings.features), "MAINSPRING_ONLINE": str(settings.online),
     }  # fmt: skip
 

@@ -63,6 +63,16 @@ def isolation_of(endpoint: Endpoint, version: ModelVersion, workspace: Workspace
     return Isolation(found, memory, reason)
 
 
+def own_distributions(lock: Environment, here: Installed) -> set[str]:
+    """What Mainspring itself requires: always, and of the recorded distributions those by which it reaches its stores."""
+    own = {
+        requirement.partition("[")[0]
+        for extra, requirement in here.requirements.get(_SELF, ())
+        if not extra or (extra in _STORES and requirement.partition("[")[0] in lock.distributions)
+    }
+    return own | ({"psycopg-binary"} & lock.distributions.keys())
+
+
 def _needed(version: ModelVersion, lock: Environment, here: Installed, workspace: Workspace) -> set[str] | None:
     """The distributions that answering needs, Mainspring's own among them; None, all that were recorded, where code of the
     project is called, which may import any.
@@ -70,10 +80,4 @@ def _needed(version: ModelVersion, lock: Environment, here: Installed, workspace
     encoded = version.encoded
     if encoded is None or encoded.brings or encoded.codec == CODEC:
         return None if lock.distributions.keys() & {"numpy", "msgspec"} else set()
-    own = {
-        requirement.partition("[")[0]
-        for extra, requirement in here.requirements.get(_SELF, ())
-        if not extra or (extra in _STORES and requirement.partition("[")[0] in lock.distributions)
-    }
-    psycopg = {"psycopg-binary"} & lock.distributions.keys()
-    return {*own, *psycopg, *distributions_needed(version, lock, here, workspace.blobs)}
+    return {*own_distributions(lock, here), *distributions_needed(version, lock, here, workspace.blobs)}
