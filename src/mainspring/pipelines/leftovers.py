@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 
 from mainspring.pipelines.code import declared
-from mainspring.pipelines.code.closure import Project
 from mainspring.pipelines.code.facts import NOT_REUSABLE
 from mainspring.pipelines.code.live import VALUE, first_values
+from mainspring.pipelines.code.project import Project
 from mainspring.pipelines.decision import Decider
 from mainspring.pipelines.observation.imports import on_import
 from mainspring.pipelines.observation.memories import Read, memories

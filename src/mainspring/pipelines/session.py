@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,9 +117,16 @@ class Session:
             return {}, {}
         from mainspring.pipelines.code.excerpt import excerpt_of, files_of
 
-        known = {function: excerpt_of(function) for function in live.values()}
+        known = {function: excerpt_of(function, self._asked(function)) for function in live.values()}
         excerpts = {position: known[function] for position, function in live.items()}
         return excerpts, files_of(excerpts, self._import_root())
+
+    def _asked(self, function: Callable[..., Any]) -> Mapping[int, Collection[str]]:
+        """The names that texts ask for in a function which no module gives back, by the id of the function they are in."""
+        try:
+            return self.fingerprinter.live_walk(function).asked
+        except GraphError:
+            return {}
 
     def _files(self, function: Callable[..., Any]) -> tuple[str, ...]:
         """The files that a function declares which no module gives back; what is wrong with it is said when it is called."""

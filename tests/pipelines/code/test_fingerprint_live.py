@@ -187,6 +187,13 @@ def test_a_closure_counts_by_the_values_it_holds(project: Sources) -> None:
     assert found.unresolved == ("not reusable: closure over `n` (of type object), which can't be recorded",)
 
 
+def test_a_value_that_two_functions_use_counts_by_what_it_holds(project: Sources) -> None:
+    space = cell("KEPT = [1]\ndef other(): return KEPT\ndef go(): return KEPT, other()\n")
+    old = of(project, space["go"])
+    space["KEPT"][0] = 2
+    assert compare(old, of(project, space["go"])) == ["value __main__.KEPT changed"]
+
+
 def test_a_function_without_source_is_not_reusable(project: Sources) -> None:
     space: dict[str, Any] = {"__name__": "__main__"}
     exec("def go(): return 1", space)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mainspring.pipelines.code.excerpt import excerpt_of
+from mainspring.pipelines.code.excerpt import Excerpt, excerpt_of
 from mainspring.pipelines.code.fingerprint import compare
 from tests.pipelines.projects import Sources
 
@@ -125,6 +125,23 @@ ASKED: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
         },
         "constant steps.LIMIT changed",
     ),
+    "a constant of constants of other modules": (
+        {
+            "steps": "import rules\ndef go(f): return f.query(rules.BOTH)\nLIMIT = 1",
+            "rules": "from late import LATE as RULE\nBOTH = f'x > 0 and {RULE}'",
+            "late": "LATE = 'x > @LIMIT'",
+        },
+        {"steps": "import rules\ndef go(f): return f.query(rules.BOTH)\nLIMIT = 6"},
+        "constant steps.LIMIT changed",
+    ),
+    "a method that another module runs": (
+        {
+            "steps": "from engine import run\nLIMIT = 1\ndef go(f): return run(f, 'x > @LIMIT')",
+            "engine": "import pandas as pd\nrun = pd.DataFrame.query",
+        },
+        {"steps": "from engine import run\nLIMIT = 6\ndef go(f): return run(f, 'x > @LIMIT')"},
+        "constant steps.LIMIT changed",
+    ),
     "a formula": (
         {"steps": "def scale(x): return x\ndef go(ols, f): return ols('y ~ scale(x)', f)"},
         {"steps": "def scale(x): return -x\ndef go(ols, f): return ols('y ~ scale(x)', f)"},
@@ -147,6 +164,17 @@ NOT_ASKED = {
     "a method of another kind": "def go(net): return net.evaluate('from OTHER')",
     "a function of its own that is called so": "def execute(t): return t\ndef go(): return execute('from OTHER')",
     "no text at all": "TITLE = 'Delays of OTHER, scored by delays@OTHER'\ndef go(net): return net.eval(), TITLE",
+    "what a told text is put together of": "LATE = 'x > 1'\nBOTH = f'{LATE} and y > 2'\n"
+    "def go(f, a):\n  r = f'({BOTH})' if a else '%s or %s' % (LATE, ' and '.join(('x', LATE)))\n  return {'OTHER': f.query(r)}",
+    "a function of that name in SQL that isn't told": "def go(con, t): return con.execute(f'select OTHER2 from {t}'), 'go'",
+    "an assertion's text": "def go(f, r):\n  assert r, '@OTHER'\n  return f.query(r)",
+    "a CTE with columns": "def go(con): return con.sql('with OTHER (a, b) as materialized (select 1) select a from OTHER, t')",
+    "a recursive CTE": "def go(con): return con.sql('with recursive OTHER as (select 1 union from OTHER) from OTHER')",
+    "half a character": "HALF = '\\ud800'\ndef go(f): return f.query('x > 1'), f.query(HALF)",
+    "a comment in SQL": "def go(con): return con.sql('select 1 -- from OTHER\\n/* from OTHER */')",
+    "a value of a query with parameters": "def go(con, d): return con.execute('select a from t where b = ?', [d]), 'OTHER'",
+    "a condition of Polars": "import polars as pl\n"
+    "def go(f, m): return f.filter(pl.col('OTHER') > 1).filter(pl.col('a').is_in(m)), 'OTHER'",
     "a table given by name": "import mainspring as ms\n@ms.sql('SELECT v FROM OTHER')\ndef go(t): ...",
 }
 
@@ -196,6 +224,14 @@ def cell(text: str, name: str) -> dict[str, Any]:
     return space
 
 
+def given_back(excerpt: Excerpt) -> Any:
+    """The function that nothing but an excerpt's text gives."""
+    assert excerpt.problem == ""
+    space: dict[str, Any] = {"__name__": excerpt.module}
+    exec(compile(excerpt.text, excerpt.module, "exec"), space)
+    return space[excerpt.name]
+
+
 @pytest.mark.parametrize("name", CELLS)
 def test_what_a_text_in_a_notebook_asks_for_counts_and_is_in_the_excerpt(name: str, tmp_path: Path) -> None:
     fingerprinter = Sources(tmp_path).fingerprinter()
@@ -203,20 +239,20 @@ def test_what_a_text_in_a_notebook_asks_for_counts_and_is_in_the_excerpt(name: s
     old, new = map(fingerprinter.of_function, functions)
     assert old.reusable
     assert compare(old, new) == ["value __main__.LIMIT changed"]
-    excerpt = excerpt_of(functions[0])
-    assert excerpt.problem == ""
-    space: dict[str, Any] = {"__name__": excerpt.module}
-    exec(compile(excerpt.text, excerpt.module, "exec"), space)
-    assert space[excerpt.name](pd.DataFrame({"x": [2, 4, 6]})) == 2
+    excerpt = excerpt_of(functions[0], fingerprinter.live_walk(functions[0]).asked)
+    assert given_back(excerpt)(pd.DataFrame({"x": [2, 4, 6]})) == 2
 
 
 @pytest.mark.parametrize("name", FRAMES)
 def test_a_notebooks_frame_that_sql_asks_for_is_neither_reused_nor_in_an_excerpt(name: str, tmp_path: Path) -> None:
     function = cell(BEFORE + FRAMES[name], f"<cell {name}>")["go"]
     assert isinstance(function, FunctionType)
-    found = Sources(tmp_path).fingerprinter().of_function(function)
-    assert [note for note in found.unresolved if "`__main__.D`" in note]
-    assert excerpt_of(function).problem == "It uses `D`, a DataFrame, which its source doesn't hold."
+    fingerprinter = Sources(tmp_path).fingerprinter()
+    assert [note for note in fingerprinter.of_function(function).unresolved if "`__main__.D`" in note]
+    assert (
+        excerpt_of(function, fingerprinter.live_walk(function).asked).problem
+        == "It uses `D`, a DataFrame, which its source doesn't hold."
+    )
 
 
 PROSE = {
@@ -259,6 +295,6 @@ WORDS = {
 @pytest.mark.parametrize("name", WORDS)
 def test_words_in_a_notebook_that_are_called_as_its_frames_use_nothing(name: str, tmp_path: Path) -> None:
     function = cell(NOTEBOOK + WORDS[name], f"<cell words {name}>")["go"]
-    found = Sources(tmp_path).fingerprinter().of_function(function)
-    assert not found.unresolved
-    assert excerpt_of(function).problem == ""
+    fingerprinter = Sources(tmp_path).fingerprinter()
+    assert not fingerprinter.of_function(function).unresolved
+    assert excerpt_of(function, fingerprinter.live_walk(function).asked).problem == ""

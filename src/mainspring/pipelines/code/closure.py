@@ -9,124 +9,24 @@ import copy
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from mainspring.errors import GraphError
-from mainspring.pipelines.code.analyses import Analyses
 from mainspring.pipelines.code.facts import (
     DEFINITION,
     EFFECT,
-    LONE,
-    MARKED,
     TABLES,
-    Asked,
     Import,
     LookUp,
     ModuleFacts,
     Suspect,
     Unit,
 )
-from mainspring.pipelines.code.modules import Found, ProjectModules
+from mainspring.pipelines.code.project import Project
+from mainspring.pipelines.code.texts import ANY, Texts, names_in
 
 _ALWAYS_THERE = {"__name__", "__file__", "__doc__", "__package__", "__spec__", "__path__", "__loader__"}
 RUN_BY_DUCKDB = frozenset(
     ["mainspring.sql", *(f"mainspring.data.{name}" for name in ("sql", "query", "scan_query"))]
 )  # the engine's release is a part of what they give
 _Step = tuple[Callable[..., None], tuple[object, ...]]
-
-
-class Project:
-    """The facts of a project's modules by name."""
-
-    def __init__(self, modules: ProjectModules, analyses: Analyses) -> None:
-        self.modules = modules
-        self.analyses = analyses
-        self._facts: dict[str, ModuleFacts | None] = {}
-        self._registering: dict[tuple[str, int], bool] = {}
-
-    def find(self, name: str) -> Found | None:
-        """The project's module of that name, if it has one."""
-        return self.modules.find(name)
-
-    def facts(self, name: str) -> ModuleFacts | None:
-        """The analysis of a module; `None` for a namespace package or a module that is not the project's."""
-        if name not in self._facts:
-            found = self.modules.find(name)
-            if found is None or found.path is None:
-                self._facts[name] = None
-            else:
-                shown = self.modules.shown(found.path)
-                self._facts[name] = self.analyses.facts(found.path, name, package=found.package, shown=shown)
-        return self._facts[name]
-
-    def add(self, facts: ModuleFacts) -> None:
-        """Take in a module that no file of the project holds, such as a script or a notebook's cell."""
-        self._facts[facts.name] = facts
-
-    def owns(self, name: str) -> bool:
-        """Whether a dotted name begins with a module of the project."""
-        top = name.partition(".")[0]
-        return self._facts.get(top) is not None or self.find(top) is not None
-
-    def mentioned(self, text: str) -> tuple[str, tuple[str, ...]] | None:
-        """The module and the names in it that `module:name` or `module.name` stands for, if the project has them."""
-        module, colon, rest = text.partition(":")
-        names = rest.split(".") if colon else []
-        while module and self.find(module) is None and not colon:
-            module, _, last = module.rpartition(".")
-            names.insert(0, last)
-        if not module or self.find(module) is None:
-            return None
-        try:
-            facts = self.facts(module)
-        except GraphError:
-            return None
-        if names and (facts is None or (names[0] not in facts.bound and names[0] not in facts.imported)):
-            return None
-        return module, tuple(names)
-
-    def registers(self, module: str, place: int, depth: int = 0) -> bool:
-        """Whether defining this class runs code of a base class in the project (`__init_subclass__`, a metaclass)."""
-        key = (module, place)
-        if key not in self._registering:
-            self._registering[key] = False
-            facts = self.facts(module)
-            bases = facts.units[place].bases if facts is not None and depth < 50 else ()
-            for base in bases:
-                for home, unit in self.definitions(module, base):
-                    found = self.facts(home)
-                    if found is not None and (found.units[unit].registers or self.registers(home, unit, depth + 1)):
-                        self._registering[key] = True
-        return self._registering[key]
-
-    def only_makes(self, module: str, unit: Unit) -> bool:
-        """Whether a statement does nothing but make an object, which nobody gets but by the name that it binds."""
-        if not unit.makes or unit.dynamic or unit.mentions or unit.formulas or unit.look_ups:
-            return False
-        classes = list(self.definitions(module, unit.makes))
-        found = self.facts(classes[0][0]) if len(classes) == 1 else None
-        return found is not None and found.units[classes[0][1]].keeps
-
-    def definitions(self, module: str, name: str) -> Iterator[tuple[str, int]]:
-        """The statements of the project that bind what a dotted name at the top of a module stands for."""
-        return self._definitions(module, name.split("."), 0)
-
-    def units(self, module: str, name: str) -> Iterator[Unit]:
-        """The statements themselves that bind what a dotted name at the top of a module stands for."""
-        for home, place in self.definitions(module, name):
-            facts = self.facts(home)
-            if facts is not None:
-                yield facts.units[place]
-
-    def _definitions(self, module: str, chain: list[str], depth: int) -> Iterator[tuple[str, int]]:
-        facts = self.facts(module)
-        if not chain or depth > 20:
-            return
-        head, rest = chain[0], chain[1:]
-        if facts is not None:
-            yield from ((module, place) for place in facts.bound.get(head, ()) if not rest)
-            for place in facts.imported.get(head, ()):
-                found = facts.imports[place]
-                yield from self._definitions(found.module, [*([found.name] if found.name else []), *rest], depth + 1)
-        if self.find(f"{module}.{head}") is not None:
-            yield from self._definitions(f"{module}.{head}", rest, depth + 1)
 
 
 class Walk:
@@ -151,9 +51,10 @@ class Walk:
         self.env: set[str] = set()
         self.broken: set[str] = set()
         self.units: set[tuple[str, int]] = set()
-        self._held: set[tuple[str, str]] = set()
-        self._standing: set[tuple[str, str]] = set()
-        self._looking_up: set[tuple[str, str]] = set()
+        self.texts = Texts()
+        self.open: set[tuple[str, LookUp]] = set()
+        self.wide: set[tuple[str, str]] = set()
+        self._asked_for = (0, 0, 0, 0)
         self._chains: set[tuple[str, tuple[str, ...]]] = set()
         self._belows: set[str] = set()
         self.follows_subclasses = False
@@ -165,40 +66,40 @@ class Walk:
         """A walk that continues from here on its own."""
         other = copy.copy(self)
         for name, value in vars(self).items():
-            if isinstance(value, (set, dict, list)):
+            if isinstance(value, (set, dict, list, Texts)):
                 setattr(other, name, value.copy())
         return other
 
     def load(self, module: str) -> Walk:
         """Run everything that importing the module runs."""
         self._do(self._load, module)
-        return self._run()
+        return self.settle()
 
     def reach(self, module: str, *chain: str) -> Walk:
         """Follow a dotted name used at the top of a module."""
         self._do(self._resolve, module, chain)
-        return self._run()
+        return self.settle()
 
     def attribute(self, module: str, *chain: str) -> Walk:
         """Follow a dotted name taken from a module object."""
         self._do(self._attribute, module, chain)
-        return self._run()
+        return self.settle()
 
     def mention(self, text: str) -> Walk:
         """Follow `module:name` or `module.name`, if it names a definition of the project."""
         self._do(self._mention, text)
-        return self._run()
+        return self.settle()
 
     def ask(self, module: str, names: Iterable[str]) -> Walk:
         """Follow those words of a text that name something at the top of a module."""
         self._ask(module, names)
-        return self._run()
+        return self.settle()
 
     def execute(self, module: str, place: int) -> Walk:
         """Follow one statement of a module that was loaded by something else."""
         self.registered.add((module, place))
         self._do(self._unit, module, place)
-        return self._run()
+        return self.settle()
 
     def units_of(self, module: str) -> list[Unit]:
         """The statements of a module that were followed."""
@@ -208,11 +109,17 @@ class Walk:
     def _do(self, action: Callable[..., None], *arguments: object) -> None:
         self._pending.append((action, arguments))
 
-    def _run(self) -> Walk:
-        while self._pending:
-            action, arguments = self._pending.pop()
-            action(*arguments)
-        return self
+    def settle(self) -> Walk:
+        """Follow all that is still to do."""
+        while True:
+            while self._pending:
+                action, arguments = self._pending.pop()
+                action(*arguments)
+            now = (len(self.texts), len(self.open), len(self.wide), len(self.units))
+            if now == self._asked_for:
+                return self
+            self._asked_for = now
+            self._ask_open()
 
     # loading
 
@@ -269,7 +176,7 @@ class Walk:
         for text in unit.mentions:
             self._do(self._mention, text)
         self._ask(module, unit.formulas)
-        self._hold(module, unit.asked)
+        self.texts.take(unit.asked)
         for each in unit.look_ups:
             self._look_up(module, each)
 
@@ -279,7 +186,7 @@ class Walk:
     def _ask(self, module: str, names: Iterable[str]) -> None:
         for name in names:
             chain = tuple(name.split("."))
-            if self._names_something(module, chain):
+            if (module, chain) not in self._chains and self._names_something(module, chain):
                 self._do(self._resolve, module, chain)
 
     def _names_something(self, module: str, chain: tuple[str, ...]) -> bool:
@@ -291,53 +198,44 @@ class Walk:
         return any(len(chain) > 1 or (each.name and self.project.find(each.target) is None) for each in found)
 
     def _look_up(self, module: str, call: LookUp) -> None:
-        """Follow what a call looks up, unless it calls the project's own; texts that it isn't known to get may be any."""
+        """Follow what a call looks up in texts that are told, unless it calls the project's own; note it if others aren't."""
         if call.by and any(self.project.units(module, call.by)):
             return
-        self._ask(module, call.names)
-        for text in call.texts:
-            self._ask(module, self._said_by(module, text, call.kinds))
-        for text in call.parts if TABLES in call.kinds else ():
-            self._ask(module, self._said_by(module, text, (LONE,)))
-        is_open = call.is_open or not all(self._is_constant(module, text) for text in call.texts)
-        new = {(module, kind) for kind in call.kinds if is_open} - self._looking_up
-        standing = self._standing if not self.looks_up_tables else set()
-        self._looking_up |= new
-        for home, kind in new:
-            self._ask(home, {name for held, name in self._held if held == kind})
-        for home, name in standing if self.looks_up_tables else ():
-            self._ask(home, [name])
+        texts = self.project.composed(module, call.texts)
+        if call.is_open or texts is None:
+            self.open.add((module, call))
+        for kind in call.kinds:
+            names = {name for text in texts or () for name in names_in(text, kind)}
+            self.look_up(module, call.at_top(names), kind)
+            self.note_wide(call, kind, names, is_open=call.is_open or texts is None)
 
-    def _is_constant(self, module: str, name: str) -> bool:
-        """Whether a name stands for a value at the top of a module of the project, so that its texts are known."""
-        found = [(self.project.facts(home), place) for home, place in self.project.definitions(module, name)]
-        return any(facts is not None and facts.units[place].kind != DEFINITION for facts, place in found)
+    def note_wide(self, call: LookUp, kind: str, names: set[str], *, is_open: bool) -> None:
+        """Note what is looked up in other modules too: tables, as Polars does, or by what is handed on to them."""
+        if call.is_wide:
+            self.wide |= {(kind, name) for name in call.at_top(names) & names}
+        if is_open and (call.is_wide or kind == TABLES):
+            self.wide.add((kind, ANY))
 
-    @property
-    def looks_up_tables(self) -> bool:
-        """Whether something runs SQL that isn't known; Polars looks its tables up in all that called."""
-        return any(kind == TABLES for _, kind in self._looking_up)
+    def look_up(self, module: str, names: Iterable[str], kind: str) -> Walk:
+        """Follow names of a kind in texts."""
+        self._ask(module, [name for name in names if kind != TABLES or not self.project.defines(module, name)])
+        return self
 
-    def _said_by(self, module: str, name: str, kinds: Iterable[str], depth: int = 0) -> set[str]:
-        """The names of some kinds in the texts of what a name stands for, and of what that is made of."""
-        found: set[str] = set()
-        for home, place in self.project.definitions(module, name) if depth < 3 else ():
-            facts = self.project.facts(home)
-            if facts is not None and facts.units[place].kind != DEFINITION:
-                found |= facts.units[place].asked.of(*kinds)
-                for inner in facts.units[place].references:
-                    found |= self._said_by(home, inner, kinds, depth + 1)
-        return found
+    def _ask_open(self) -> None:
+        """Follow all that may be looked up in texts which aren't told."""
+        for module, call in list(self.open):
+            for kind in call.kinds:
+                self.look_up(
+                    module, call.at_top(self.texts.of(kind, self.project.bound(module) | dict(call.own).keys())), kind
+                )
+        for module in {module for module, _ in self.units if self.wide}:
+            for kind, names in self.asked_everywhere(self.project.bound(module)):
+                self.look_up(module, names, kind)
 
-    def _hold(self, module: str, asked: Asked) -> None:
-        """Hold names in texts against all that looks up names of their kind in texts which aren't known."""
-        new = {(kind, name) for kind in (MARKED, TABLES) for name in asked.of(kind)} - self._held
-        self._held |= new
-        self._standing |= {(module, name) for name in asked.tables}
-        for home, kind in self._looking_up if new else ():
-            self._ask(home, {name for held, name in new if held == kind})
-        if self.looks_up_tables:
-            self._ask(module, asked.tables)
+    def asked_everywhere(self, bound: Collection[str]) -> Iterator[tuple[str, set[str]]]:
+        """The names that are looked up in each module that is reached, where these are `bound`, with their kinds."""
+        for kind, name in self.wide:
+            yield kind, self.texts.of(kind, bound) if name == ANY else {name}
 
     def _follow_references(self, module: str, references: Iterable[str]) -> None:
         for reference in references:

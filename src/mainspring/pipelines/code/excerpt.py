@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path, PurePath
 from types import FunctionType, ModuleType
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
-from mainspring.pipelines.code.inline import asked_by, handed_on, source_nodes
+from mainspring.pipelines.code.inline import source_nodes
 from mainspring.pipelines.code.live import unwrapped
 
 _FUTURE_ANNOTATIONS = 0x1000000
@@ -65,14 +65,13 @@ def is_of_excerpts(path: str) -> bool:
     return name == _INDEX or _FILE.fullmatch(name) is not None
 
 
-def excerpt_of(function: Callable[..., object]) -> Excerpt:
-    """The excerpt of a live function."""
-    writer = _Writer()
+def excerpt_of(function: Callable[..., object], asked: Mapping[int, Collection[str]] | None = None) -> Excerpt:
+    """The excerpt of a live function; `asked` are names that texts ask for, by the id of the function where they are."""
+    writer = _Writer(asked or {})
     try:
         inner = _innermost(function)
         if not isinstance(inner, FunctionType):
             raise _Missing("It is no Python function.")
-        writer.handed = handed_on(inner)
         writer.define(_STEP if inner.__name__ == "<lambda>" else inner.__name__, inner)
     except _Missing as missing:
         return Excerpt(problem=str(missing))
@@ -90,12 +89,12 @@ def excerpt_of(function: Callable[..., object]) -> Excerpt:
 class _Writer:
     """Writes definitions, each after those that it uses."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked: Mapping[int, Collection[str]]) -> None:
+        self.asked = asked
         self.taken: dict[str, object] = {}
         self.imports: list[str] = []
         self.lines: list[str] = []
         self.modules: set[str] = set()
-        self.handed: set[str] = set()  # kinds of names that are looked up in texts which functions hand on
 
     def define(self, name: str, function: FunctionType) -> None:
         """Write a function from its source under a name."""
@@ -106,7 +105,7 @@ class _Writer:
         self._open(name, function)
         scope, own = _scope(function), getattr(node, "name", name)
         self._open(own, function)
-        for used in sorted(_used(node) | asked_by(function, node, self.handed)):
+        for used in sorted(_used(node).union(self.asked.get(id(function), ()))):
             if used in scope and scope[used] is not function:
                 self._take_from(function, used, scope[used])
         for path in sorted(_dotted(node, scope)):

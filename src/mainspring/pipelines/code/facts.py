@@ -6,14 +6,15 @@ Pure data: reading a cached analysis needs no parser. A module is cut into units
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import msgspec
 
 DEFINITION, CONSTANT, EFFECT = "definition", "constant", "effect"
 NOT_REUSABLE = "not reusable: "
 """How a note begins that keeps a result from being taken by later runs."""
-MARKED, TABLES, WORDS, LONE = "marked", "tables", "words", "lone"
-"""Which names in a text are meant: see `Asked`."""
+MARKED, TABLES, WORDS = "marked", "tables", "words"
+"""Which names in a text are meant: those after `@`, those where SQL takes a table, or all."""
 _MENTION = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*[.:][^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
 
@@ -46,31 +47,32 @@ class Suspect(msgspec.Struct, frozen=True, array_like=True, order=True):
 
 
 class Asked(msgspec.Struct, frozen=True, array_like=True):
-    """The dotted names in texts: after `@`, where SQL takes a table, all words, and those that are a whole text."""
+    """The dotted names in texts that may be put together: those after `@`, `*` for an `@` at a part's end, and all words."""
 
     marked: tuple[str, ...] = ()
-    tables: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
-    lone: tuple[str, ...] = ()
-
-    def of(self, *kinds: str) -> set[str]:
-        """The names of some kinds."""
-        return {name for kind in kinds for name in getattr(self, kind)}
 
 
 class LookUp(msgspec.Struct, frozen=True, array_like=True):
-    """A use of what looks names of these `kinds` up, called `by`, and what it is given.
+    """A use of what looks names of these `kinds` up in texts, called `by`.
 
-    `names` stand in texts that are known; `texts` are dotted names of what holds more texts, `parts` of what is put into
-    one. `is_open`: some texts are not known.
+    `texts` are those that it is told to be given, in which a name between NULs stands for a told text; with `is_open`,
+    it may be given others. `own` are the names that the function around it binds, each with the imports that it stands
+    for. With `is_wide`, names are looked up in what called it too.
     """
 
     by: str
     kinds: tuple[str, ...]
-    names: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
-    parts: tuple[str, ...] = ()
+    own: tuple[tuple[str, tuple[str, ...]], ...] = ()
     is_open: bool = True
+    is_wide: bool = False
+
+    def at_top(self, names: Iterable[str]) -> set[str]:
+        """What names in its texts are at the top of its module; nothing for what the function around it binds."""
+        own = dict(self.own)
+        found = ((root, dot, rest) for root, dot, rest in (name.partition(".") for name in names))
+        return {f"{key}{dot}{rest}" for root, dot, rest in found for key in own.get(root, (root,))}
 
 
 class Unit(msgspec.Struct, frozen=True, array_like=True):
@@ -79,8 +81,9 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     `references` are dotted names as written. `dynamic` holds "scope:reason" pairs, where the scope is `own` (names of
     this module can't be resolved), `all` (nor those of any project module) or `subclasses`. `after` counts the effects
     before a computed constant, because their order decides its value. `registers`: making a subclass runs code.
-    `formulas` are functions that its texts call as formulas; `asked` are names in texts that may be given to something
-    which looks them up, as its `look_ups` do.
+    `formulas` are functions that its texts call as formulas; `asked` are names in its texts but for those that are only told
+    to people, `look_ups` what looks names up in texts, and `told` the texts one of which the names that it binds stand for,
+    written as in a `LookUp`; none if that can't be told.
     `reads` are the calls that look like reading where the statement is executed, `bodies` those in its functions; `calls` are
     the names that it calls when it is executed. `changes` are the names of what it changes then, `body_changes` those of what
     its functions change, and what it binds may be one of `stands_for`.
@@ -104,6 +107,7 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     formulas: tuple[str, ...] = ()
     asked: Asked = Asked()
     look_ups: tuple[LookUp, ...] = ()
+    told: tuple[str, ...] = ()
     reads: tuple[Suspect, ...] = ()
     bodies: tuple[Suspect, ...] = ()
     calls: tuple[str, ...] = ()

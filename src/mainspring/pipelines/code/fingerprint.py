@@ -10,19 +10,23 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from blake3 import blake3
 
 from mainspring.errors import GraphError, close_names
 from mainspring.pipelines.code.analyses import Analyses
-from mainspring.pipelines.code.closure import Project, Walk, import_suspects, name_units
+from mainspring.pipelines.code.closure import Walk, import_suspects, name_units
 from mainspring.pipelines.code.facts import CONSTANT, DEFINITION, EFFECT, NOT_REUSABLE, Unit
 from mainspring.pipelines.code.live import VALUE, Live
 from mainspring.pipelines.code.modules import ModuleFile, ProjectModules
+from mainspring.pipelines.code.project import Project
 from mainspring.pipelines.code.reads import ReadParts, import_reads, recalled, shown_part, value_digest
 from mainspring.runs.environment import Environment, Installed, installed
+
+if TYPE_CHECKING:
+    from mainspring.pipelines.code.inline import LiveWalk
 
 # Raise it whenever the same code would get another digest.
 _RECIPE = "fingerprint 1"
@@ -172,20 +176,30 @@ class Fingerprinter:
 
         Taken from its source and the live values of the names it uses.
         """
-        from mainspring.pipelines.code.inline import LiveWalk, home_of
+        from mainspring.pipelines.code.inline import home_of
 
         home, qualname = home_of(function)
         if home != "__main__" and "<" not in qualname and self.project.facts(home) is not None:
             return self.of(home, qualname, carried=carried, live=True)
-        found = LiveWalk(self.project, self.root, self.content)
-        found.value(getattr(function, "__qualname__", repr(function)), function, ())
-        found.ask_callers()
+        found = self.live_walk(function)
         files = found.file_parts()
         for text in carried:
             found.walk.mention(text)
         done = self.finish(found.walk, found.parts, found.notes)
         done = self._with_values(done, Live(self.project, found.walk))
         return msgspec.structs.replace(done, files=tuple(sorted({*done.files, *files})))
+
+    def live_walk(self, function: Callable[..., object]) -> LiveWalk:
+        """What a function that can't be imported by name stands on.
+
+        Raises:
+            GraphError: as `of`.
+        """
+        from mainspring.pipelines.code.inline import LiveWalk
+
+        found = LiveWalk(self.project, self.root, self.content)
+        found.value(getattr(function, "__qualname__", repr(function)), function, ())
+        return found.settle()
 
     def modules(self, module: str) -> list[ModuleFile]:
         """The project modules that a module loads, itself included, sorted by name.

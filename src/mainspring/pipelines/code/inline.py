@@ -6,7 +6,6 @@ Their source is found by their code object; the names in it are looked up in the
 from __future__ import annotations
 
 import ast
-import copy
 import functools
 import linecache
 import os
@@ -18,16 +17,16 @@ from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, Modul
 from blake3 import blake3
 
 from mainspring.errors import GraphError
-from mainspring.pipelines.code.closure import Project, Walk
+from mainspring.pipelines.code.closure import Walk
 from mainspring.pipelines.code.declared import place_of
-from mainspring.pipelines.code.facts import LONE, MARKED, NOT_REUSABLE, TABLES, LookUp
+from mainspring.pipelines.code.facts import NOT_REUSABLE, TABLES, LookUp
 from mainspring.pipelines.code.live import unwrapped
 from mainspring.pipelines.code.names import Collector, ModuleNames
 from mainspring.pipelines.code.objects import code_digest
+from mainspring.pipelines.code.project import Project
 from mainspring.pipelines.code.source import normalised
-from mainspring.pipelines.code.texts import names_in, texts_in
+from mainspring.pipelines.code.texts import asked_in, composed, names_in, texts_in
 
-_HELD = (MARKED, TABLES)  # what may be asked for in a text that is handed on
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
 
 
@@ -49,9 +48,12 @@ class LiveWalk:
         self.notes: list[str] = []
         self.files: set[tuple[Path, str]] = set()
         self.seen: dict[int, object] = {}
-        self._held: set[tuple[str, str]] = set()
-        self._looking_up: list[tuple[FunctionType | type, ModuleNames, str]] = []
-        self._standing: list[tuple[FunctionType | type, ModuleNames, tuple[str, ...]]] = []
+        self.asked: dict[int, set[str]] = {}  # by the id of a function: names that texts ask for where it is
+        self._kept: dict[tuple[int, str], object] = {}
+        self._labels: dict[int, str] = {}
+        self._sources: list[tuple[FunctionType | type, ModuleNames]] = []
+        self._look_ups: list[tuple[FunctionType | type, ModuleNames, LookUp]] = []
+        self._rebound: set[str] = set()
 
     def value(self, label: str, value: object, rest: tuple[str, ...]) -> None:
         """Take in a live value that the code calls `label`, and the attributes that it takes from it."""
@@ -64,20 +66,40 @@ class LiveWalk:
             self.value(f"{label}.__self__", value.__self__, ())
         elif isinstance(value, functools.partial):
             self.value(label, value.func, ())
-            self.value(f"{label} (arguments)", [list(value.args), dict(value.keywords)], ())
+            self._keep(f"{label} (arguments)", value, [list(value.args), dict(value.keywords)])
         elif isinstance(value, (FunctionType, type)):
             self._defined(label, value)
         elif not isinstance(value, (*_ATOMS, list, tuple, dict, set, frozenset)) and unwrapped(value):
             self.value(label, unwrapped(value)[0], ())
         else:
-            texts = list(texts_in(value))
-            self._hold({(kind, name) for kind in _HELD for text in texts for name in names_in(text, kind)})
-            self.parts[f"value {label}"] = blake3(self._text(label, value).encode("utf-8", "replace")).hexdigest(16)
+            self._keep(label, value, value)
 
-    def ask_callers(self) -> None:
-        """Take in the tables of SQL that is handed on to a module: Polars looks them up in all that called."""
-        for value, names, tables in self._standing if self.walk.looks_up_tables else ():
-            self._ask(value, names, tables)
+    def _keep(self, label: str, holder: object, value: object) -> None:
+        """Take in a plain value, once for what holds it and a name."""
+        if (id(holder), label) in self._kept:
+            return
+        self._kept[id(holder), label] = holder
+        self.walk.texts.take(asked_in(set(texts_in(value))))
+        digest = blake3(self._text(label, value).encode("utf-8", "replace")).hexdigest(16)
+        # In closures, a name may stand for several values.
+        self.parts[f"value {label}"] = " ".join(sorted({digest, *self.parts.get(f"value {label}", "").split()}))
+
+    def settle(self) -> LiveWalk:
+        """Take in all that is looked up in texts: what they ask for may hold further texts."""
+        before = None
+        while before != (before := self._size()):
+            for each in list(self._look_ups):
+                self._look_up(*each)
+            self.walk.settle()
+            for value, names in list(self._sources) if self.walk.wide else ():
+                for kind, asked in list(self.walk.asked_everywhere(_names_of(value))):
+                    self._ask(value, names, asked, kind)
+        return self
+
+    def _size(self) -> tuple[int, ...]:
+        walk = self.walk
+        reached = len(walk.texts), len(walk.open), len(walk.wide), len(walk.units)
+        return (*reached, len(self._look_ups), len(self._rebound), len(self._kept), len(self.seen))
 
     def file_parts(self) -> list[str]:
         """Add the declared files to the parts; gives their names."""
@@ -92,9 +114,9 @@ class LiveWalk:
         """A constant as canonical text; what is no constant is taken in by itself, or noted as not recordable."""
         if isinstance(value, _ATOMS):
             return f"{type(value).__name__}:{value!r}"
-        if id(value) in self.seen:
-            return "(again)"
-        self.seen[id(value)] = value
+        if id(value) in self._labels:
+            return f"(again {self._labels[id(value)]})"
+        self.seen[id(value)], self._labels[id(value)] = value, label
         if isinstance(value, Mapping):
             rows = [f"{self._text(label, key)}={self._text(f'{label}[{key!r}]', each)}" for key, each in value.items()]
             return f"{type(value).__name__}{{{','.join(rows)}}}"
@@ -159,10 +181,12 @@ class LiveWalk:
         for reference in sorted(collector.references):
             self._reference(value, names, space, reference.split("."))
         self._ask(value, names, collector.formulas)
-        self._hold({(kind, name) for kind in _HELD for name in collector.asked.of(kind)})
-        self._standing.append((value, names, collector.asked.tables))
-        for call in collector.look_ups:
-            self._look_up(value, names, call)
+        self._rebound |= collector.assigned
+        self.walk.texts.take(collector.asked)
+        self._sources.append((value, names))
+        self._look_ups += [(value, names, call) for call in collector.look_ups if not self._is_own(call, value)]
+        if isinstance(value, type):
+            self.walk.texts.take(asked_in(set(texts_in(dict(vars(value))))))  # also what it was given later
         if isinstance(value, FunctionType):
             for kind, given in (("defaults", value.__defaults__), ("keyword defaults", value.__kwdefaults__)):
                 if given:
@@ -182,33 +206,47 @@ class LiveWalk:
         elif root in space:
             self.value(f"{value.__module__}.{root}", space[root], rest)
 
-    def _ask(self, value: FunctionType | type, names: ModuleNames, asked: Collection[str]) -> None:
+    def _ask(self, value: FunctionType | type, names: ModuleNames, asked: Collection[str], kind: str = "") -> None:
         """Take in what names in texts stand for where a library looks them up."""
-        if value.__module__ != "__main__" and self.project.facts(value.__module__) is not None:
-            self.walk.load(value.__module__).ask(value.__module__, asked)
-            return
-        space = _namespace(value)
+        space, cells = _namespace(value), _cells(value)
+        is_sourced = value.__module__ != "__main__" and self.project.facts(value.__module__) is not None
         local = {found.alias for found in names.imports}
         for name in sorted(asked):
             root, dot, _ = name.partition(".")
-            if root in local or (root in space and (dot or not isinstance(space[root], ModuleType))):
+            found = cells.get(root, space.get(root))
+            if is_sourced and root not in cells and root not in local:
+                self.walk.load(value.__module__).look_up(value.__module__, [name], kind).settle()
+            elif root in local or (
+                (root in cells or root in space) and not _is_none_of(kind, found, is_chain=bool(dot))
+            ):
+                self.asked.setdefault(id(value), set()).add(root)
                 self._reference(value, names, space, name.split("."))
 
     def _look_up(self, value: FunctionType | type, names: ModuleNames, call: LookUp) -> None:
-        """Take in what a call looks up; texts that it isn't known to get may be any that are met."""
-        if is_own(self.project.owns, call, value):
-            return
-        self._ask(value, names, looked_up(call, value))
-        for kind in call.kinds if call.is_open else ():
-            self._looking_up.append((value, names, kind))
-            self._ask(value, names, {name for held, name in self._held if held == kind})
+        """Take in what a call looks up in texts that are told; in others, any that are met may stand."""
+        found = [composed(text, lambda name: self._told(value, names, name)) for text in call.texts]
+        is_open = call.is_open or None in found
+        bound = _names_of(value) | dict(call.own).keys()
+        for kind in call.kinds:
+            told = {name for texts in found for text in texts or () for name in names_in(text, kind)}
+            self.walk.note_wide(call, kind, told, is_open=is_open)
+            self._ask(value, names, call.at_top(told | (self.walk.texts.of(kind, bound) if is_open else set())), kind)
 
-    def _hold(self, asked: set[tuple[str, str]]) -> None:
-        """Hold new names in texts against everything that looks names up in texts which aren't known."""
-        new = asked - self._held
-        self._held |= new
-        for value, names, kind in list(self._looking_up) if new else ():
-            self._ask(value, names, {name for held, name in new if held == kind})
+    def _told(self, value: FunctionType | type, names: ModuleNames, name: str) -> list[str] | None:
+        """The text that a dotted name stands for where a live function is, unless that may become another."""
+        root, *rest = name.split(".")
+        local = next((each for each in names.imports if each.alias == root), None)
+        found = sys.modules.get(local.module) if local is not None else _value_of(value, root)
+        for attribute in ([local.name] if local is not None and local.name else []) + rest:
+            found = vars(found).get(attribute) if isinstance(found, ModuleType) else None
+        return [found] if type(found) is str and root not in self._rebound else None
+
+    def _is_own(self, call: LookUp, value: FunctionType | type) -> bool:
+        """Whether what a call in a live function calls is defined by the project or the notebook: its body is met itself."""
+        found = _value_of(value, call.by) if call.by else None
+        return isinstance(found, (FunctionType, type)) and (
+            found.__module__ == "__main__" or self.project.owns(found.__module__)
+        )
 
     def _load_imports(self, space: Mapping[str, object]) -> None:
         """Project modules that the namespace imported have run, so what they run counts."""
@@ -254,6 +292,15 @@ def _cells(value: FunctionType | type) -> dict[str, object]:
     return found
 
 
+def _names_of(value: FunctionType | type) -> set[str]:
+    return {*_namespace(value), *_cells(value)}
+
+
+def _is_none_of(kind: str, value: object, *, is_chain: bool) -> bool:
+    """Whether a value is none that a library takes from a text: a module alone, or as a table something that is called."""
+    return (isinstance(value, ModuleType) and not is_chain) or (kind == TABLES and callable(value))
+
+
 def _module_names(module: str, space: Mapping[str, object]) -> ModuleNames:
     """The aliases of a live namespace, so that `ms.step` is known whatever it is called there."""
     names = ModuleNames(module, package=False)
@@ -275,21 +322,6 @@ def _collected(names: ModuleNames, nodes: Iterable[ast.AST]) -> Collector:
     return collector
 
 
-def looked_up(call: LookUp, value: FunctionType | type) -> set[str]:
-    """The names that a call in a live function looks up, in the texts that it has and those that it takes by name."""
-    found = set(call.names)
-    for names, kinds in ((call.texts, call.kinds), (call.parts, (LONE,) if TABLES in call.kinds else ())):
-        for each in names:
-            found.update(name for text in texts_in(_value_of(value, each)) for name in names_in(text, *kinds))
-    return found
-
-
-def is_own(owns: Callable[[str], bool], call: LookUp, value: FunctionType | type) -> bool:
-    """Whether what a call in a live function calls is defined by the project or the notebook, and looks up nothing here."""
-    called = _value_of(value, call.by) if call.by else None
-    return isinstance(called, (FunctionType, type)) and (called.__module__ == "__main__" or owns(called.__module__))
-
-
 def _value_of(value: FunctionType | type, name: str) -> object:
     """What a dotted name stands for where a live function is; None if that is nothing."""
     root, *rest = name.split(".")
@@ -297,43 +329,6 @@ def _value_of(value: FunctionType | type, name: str) -> object:
     for attribute in rest:
         found = getattr(found, "__dict__", {}).get(attribute)  # no code of theirs is run
     return found
-
-
-def asked_by(function: FunctionType, node: ast.AST, handed: Collection[str]) -> set[str]:
-    """The first names of what texts in a function, or in values that it uses, ask for where it stands.
-
-    Texts that it hands on ask for names of the kinds that are `handed`.
-    """
-    collector = _live_collector(function, node)
-    asked = {*collector.formulas, *collector.asked.of(*handed)}
-    for call in collector.look_ups:
-        if not is_own(lambda _: False, call, function):
-            asked |= looked_up(call, function)
-    for reference in collector.references if handed else ():
-        texts = texts_in(_value_of(function, reference)) if "." not in reference else ()
-        asked |= {name for text in texts for name in names_in(text, *handed)}
-    return {name.partition(".")[0] for name in asked}
-
-
-def handed_on(function: FunctionType) -> set[str]:
-    """The kinds of names that a live function, or one that it uses, looks up in texts which aren't known there."""
-    kinds: set[str] = set()
-    pending, met = [function], set()
-    while pending:
-        each = pending.pop()
-        met.add(id(each))
-        for collector in [_live_collector(each, node) for node in source_nodes(each)]:
-            opened = [call for call in collector.look_ups if call.is_open and not is_own(lambda _: False, call, each)]
-            kinds.update(kind for call in opened for kind in call.kinds)
-            for value in [_value_of(each, reference) for reference in collector.references]:
-                inner = (unwrapped(value) or [value])[0] if callable(value) else value
-                if isinstance(inner, FunctionType) and inner.__module__ == each.__module__ and id(inner) not in met:
-                    pending.append(inner)
-    return kinds.intersection(_HELD)
-
-
-def _live_collector(function: FunctionType, node: ast.AST) -> Collector:
-    return _collected(_module_names(function.__module__, function.__globals__), [copy.deepcopy(node)])
 
 
 def source_nodes(value: FunctionType | type) -> list[ast.AST]:

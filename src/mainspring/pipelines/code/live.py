@@ -16,9 +16,10 @@ from typing import Any
 
 import msgspec
 
-from mainspring.pipelines.code.closure import Project, Walk
+from mainspring.pipelines.code.closure import Walk
 from mainspring.pipelines.code.facts import EFFECT, ModuleFacts
 from mainspring.pipelines.code.objects import code_digest
+from mainspring.pipelines.code.project import Project
 from mainspring.pipelines.code.state import ATOMS, TooLargeError, is_immutable, state_digest
 
 _SAYS = "is not what its source says (replaced at run time, or edited since it was imported)"

@@ -5,8 +5,19 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Mapping
 
-from mainspring.pipelines.code.facts import LONE, MARKED, TABLES, WORDS, Asked, Import, LookUp, is_mention
-from mainspring.pipelines.code.lookups import Given, given_texts, is_given_tables, looked_up_by, tells
+from mainspring.pipelines.code.facts import TABLES, Asked, Import, LookUp, is_mention
+from mainspring.pipelines.code.lookups import (
+    ENGINES,
+    Told,
+    formula_in,
+    given_texts,
+    is_engine,
+    is_given_tables,
+    is_of_relation,
+    is_text,
+    looked_up_by,
+    tells,
+)
 from mainspring.pipelines.code.purity import called, is_step_decorator
 from mainspring.pipelines.code.scopes import (
     FunctionNode,
@@ -16,7 +27,7 @@ from mainspring.pipelines.code.scopes import (
     comprehension_scope,
     function_scope,
 )
-from mainspring.pipelines.code.texts import formula_in, names_in
+from mainspring.pipelines.code.texts import asked_in
 
 _OWN = {"eval", "exec", "globals", "vars"}
 _ALL = {
@@ -25,6 +36,8 @@ _ALL = {
     "pkgutil.walk_packages",
 }  # fmt: skip
 _IMPORTERS = {"importlib.import_module", "__import__", "importlib.__import__"}
+
+_NAMING = {"getattr", "operator.methodcaller"}  # their texts name methods
 
 
 class ModuleNames:
@@ -82,14 +95,14 @@ class Collector(ast.NodeVisitor):
         self.formulas: set[str] = set()
         self.look_ups: list[LookUp] = []
         self.problem = ""
-        self._asked: dict[str, set[str]] = {MARKED: set(), TABLES: set(), WORDS: set(), LONE: set()}
+        self._texts: set[str] = set()  # all but those that are only told to people
         self._seen: set[int] = set()  # functions of calls that are noted
-        self._telling = 0  # how many calls around only tell people what they are given
+        self._is_telling = False  # whether the texts here are only told to people
 
     @property
     def asked(self) -> Asked:
-        """The dotted names in texts that may be given to something: all but what is only told to people."""
-        return Asked(*(tuple(sorted(names)) for names in self._asked.values()))
+        """The dotted names in its texts, but for those that are only told to people."""
+        return asked_in(self._texts)
 
     # names
 
@@ -154,68 +167,72 @@ class Collector(ast.NodeVisitor):
         if isinstance(node.value, str):
             if is_mention(node.value):
                 self.mentions.add(node.value)
-            self.formulas.update(self._at_top(formula_in(node.value)))
-            if not any(scope.deferred for scope in self.scopes):
-                self._hold({node.value})
-            elif not self._telling:
-                self._hold({node.value}, (MARKED, TABLES))
+            for name in formula_in(node.value):
+                self.formulas.update(self.outer(name.split(".")))
+            self._texts.update([] if self._is_telling else [node.value])
 
-    def _hold(self, texts: set[str], kinds: Iterable[str] = (MARKED, TABLES, WORDS, LONE)) -> None:
-        for kind in kinds:
-            self._asked[kind].update(self._at_top({name for text in texts for name in names_in(text, kind)}))
+    def visit_Raise(self, node: ast.Raise) -> None:
+        match node.exc:
+            case ast.Call(func=function, args=args, keywords=keywords):
+                self.visit(function)
+                self._tell([*args, *keywords])
+            case ast.expr() as raised:
+                self.visit(raised)
+        if node.cause is not None:
+            self.visit(node.cause)
 
-    def _at_top(self, names: set[str]) -> Iterator[str]:
-        for name in names:
-            yield from self.outer(name.split("."))
+    def visit_Assert(self, node: ast.Assert) -> None:
+        self.visit(node.test)
+        self._tell([node.msg] if node.msg is not None else [])
 
-    def keep(self, value: ast.expr) -> None:
-        """Take in the texts that a constant is, also those that are put together."""
-        given = self._given()
-        given.take(value)
-        self._hold(given.texts)
+    def _tell(self, nodes: Iterable[ast.AST], *, is_telling: bool = True) -> None:
+        """Visit what is only told to people, or what isn't."""
+        before, self._is_telling = self._is_telling, is_telling
+        for node in nodes:
+            self.visit(node)
+        self._is_telling = before
 
-    def _given(self) -> Given:
-        return Given(self.outer, self._local)
-
-    def _local(self, name: str) -> tuple[list[ast.expr], bool] | None:
-        """What a local is bound to, and whether that is not all; None for a name of the module."""
-        for scope in reversed(self.scopes):
-            if name in scope.imports or name in scope.outer:
-                return None
-            if name in scope.names:
-                values = scope.values.get(name, [])
-                return values, name in scope.given or not values
-        return None
+    def told(self, node: ast.expr) -> frozenset[str] | None:
+        """The texts that an expression is told to be where it stands; None if that isn't told."""
+        return Told(self.scopes, self.canonical).of(node)
 
     def _note_texts(self, node: ast.Call, name: str) -> None:
-        """Note what a call looks up in the texts that it is given, or that it is given texts which it may hand on."""
-        kinds = looked_up_by(node.func, name)
-        given = self._given()
-        if kinds:
-            self._seen.add(id(node.func))
-            for each in given_texts(node):
-                given.take(each)
-            found = {found for text in given.texts for found in names_in(text, *kinds)}
-            self._look_up(node.func, kinds, given, found)
-        elif name.partition(".")[0] != "mainspring" and not tells(node.func):
-            for each in [*node.args, *(word.value for word in node.keywords)]:
-                if isinstance(each, (ast.Constant, ast.JoinedStr)):
-                    given.take(each)
-            self._hold(given.texts, (MARKED, TABLES))
+        """Note that a call looks names up in the texts that it is given."""
+        kinds, is_relation = looked_up_by(node.func, name), False
+        if not kinds and is_of_relation(node.func):
+            kinds, is_relation = (TABLES,), True
+        if not kinds:
+            return
+        self._seen.add(id(node.func))
+        found = [(self.told(each), each) for each in given_texts(node)]
+        texts = {text for told, _ in found for text in told or ()}
+        is_open = any(
+            told is None and (not is_relation or is_text(each) or self._knows(*ENGINES)) for told, each in found
+        )
+        if texts or is_open:
+            is_wide = self._knows("polars") and not is_engine(name)  # which looks into all frames
+            self._look_up(node.func, kinds, texts, is_open=is_open, is_wide=is_wide)
+
+    def _knows(self, *libraries: str) -> bool:
+        """Whether the module imports a library."""
+        known = [*self.module.aliases.values(), *(found.module for found in self.module.imports)]
+        return any(name.partition(".")[0] in libraries for name in known)
 
     def _note_function(self, node: ast.Name | ast.Attribute) -> None:
         """Note what looks names up and is handed on itself, so that anything may call it."""
         kinds = looked_up_by(node, self.canonical(node)) if isinstance(node.ctx, ast.Load) else ()
         if kinds and id(node) not in self._seen:
-            given = self._given()
-            given.is_open = True
-            self._look_up(node, kinds, given, set())
+            self._look_up(node, kinds, (), is_open=True, is_wide=True)
 
-    def _look_up(self, function: ast.expr, kinds: tuple[str, ...], given: Given, found: set[str]) -> None:
+    def _look_up(
+        self, function: ast.expr, kinds: tuple[str, ...], texts: Iterable[str], *, is_open: bool, is_wide: bool
+    ) -> None:
         by = self.outer(chain) if (chain := chain_of(function)) else []
-        names = tuple(sorted(self._at_top(found)))
-        texts, parts = tuple(sorted(given.names)), tuple(sorted(given.parts))
-        self.look_ups.append(LookUp(by[0] if by else "", kinds, names, texts, parts, given.is_open))
+        # Libraries look into the frame that calls them: names of functions further out are there only if they are used.
+        scope = self.scopes[-1] if self.scopes else Scope()
+        own = dict.fromkeys(scope.names - scope.outer, ()) | {name: tuple(k) for name, k in scope.imports.items()}
+        called = by[0] if by else ""
+        self.look_ups.append(LookUp(called, kinds, tuple(sorted(texts)), tuple(sorted(own.items())), is_open, is_wide))
 
     # scopes
 
@@ -278,7 +295,7 @@ class Collector(ast.NodeVisitor):
         inner: list[ast.expr] = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
         for place, generator in enumerate(node.generators):
             inner += generator.ifs + ([generator.iter] if place else [])
-        self._inside(comprehension_scope(node.generators), inner)
+        self._inside(comprehension_scope([each.target for each in node.generators]), inner)
 
     visit_ListComp = visit_SetComp = visit_GeneratorExp = visit_DictComp = _comprehension
 
@@ -305,6 +322,9 @@ class Collector(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> None:
         name = self.canonical(node.func)
         self._note_texts(node, name)
+        if name in _NAMING:
+            for method in (each for each in node.args if _is_text([each])):
+                self._note_function(ast.Attribute(node.func, _texts([method])[0], ast.Load()))
         if name in {"getattr", "hasattr"} and _is_text(node.args[1:2]) and chain_of(node.args[0]):
             self.refer([*chain_of(node.args[0]), *_texts(node.args[1:2])])
             node = ast.Call(node.func, node.args[2:], node.keywords)
@@ -322,9 +342,8 @@ class Collector(ast.NodeVisitor):
             node = ast.Call(node.func, [each for each in node.args if not _is_text([each])], node.keywords)
         elif name == "logging.getLogger":
             return  # its argument is the name of a logger, not of a module
-        self._telling += (is_told := tells(node.func))
-        self.generic_visit(node)
-        self._telling -= is_told
+        goes_on = self._is_telling and isinstance(node.func, ast.Attribute) and is_text(node.func.value)
+        self._tell(ast.iter_child_nodes(node), is_telling=tells(node, name) or goes_on)
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         if self.canonical(node.value) == "sys.modules" and getattr(node.slice, "id", "") == "__name__":

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from mainspring.pipelines.code.closure import Project, Walk, called_units
+from mainspring.pipelines.code.closure import Walk, called_units
 from mainspring.pipelines.code.facts import DEFINITION, EFFECT
 from mainspring.pipelines.code.held import is_literal
 from mainspring.pipelines.code.objects import digest_of
+from mainspring.pipelines.code.project import Project
 from mainspring.pipelines.code.purity import tells_only
 
 _PART = "registrations "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterable
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
@@ -13,8 +14,8 @@ _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 class Scope:
     """The names of one function, class or comprehension. `imports` maps an alias to the keys of its imports.
 
-    What is `deferred` is executed by a call, not where it stands. `values` are what its names are bound to or taken from,
-    `given` are those that the caller binds.
+    What is `deferred` is executed by a call, not where it stands. `times` counts how often a name is bound, `values` are
+    what plain assignments bind.
     """
 
     def __init__(self, *, deferred: bool = False) -> None:
@@ -22,8 +23,8 @@ class Scope:
         self.outer: set[str] = set()
         self.statements: list[ast.Import | ast.ImportFrom] = []
         self.imports: dict[str, list[str]] = {}
-        self.values: dict[str, list[ast.expr]] = {}
-        self.given: set[str] = set()
+        self.times: Counter[str] = Counter()
+        self.values: dict[str, ast.expr] = {}
         self.deferred = deferred
 
     def collect(self, nodes: Iterable[ast.AST]) -> Scope:
@@ -33,12 +34,13 @@ class Scope:
             node = pending.pop()
             self._bind(node)
             if isinstance(node, _SCOPES):
+                inside = (inner.names for inner in ast.walk(node) if isinstance(inner, ast.Nonlocal))
+                self.times.update(name for names in inside for name in [*names, *names])
                 continue
             if isinstance(node, _COMPREHENSIONS):
                 for inner in ast.walk(node):
                     if isinstance(inner, ast.NamedExpr):
-                        self.names.add(inner.target.id)
-                        self.give(inner.target, inner.value)
+                        self._bind(inner.target)
                 continue
             pending.extend(ast.iter_child_nodes(node))
         return self
@@ -46,36 +48,30 @@ class Scope:
     def _bind(self, node: ast.AST) -> None:
         match node:
             case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
-                self.names.add(name)
+                self._add(name)
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                self.names.add(name)
+                self._add(name)
             case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
-                self.names.add(name)
+                self._add(name)
             case ast.MatchMapping(rest=str(name)):
-                self.names.add(name)
+                self._add(name)
             case ast.Global(names=names):
                 self.outer.update(names)
+            case ast.Nonlocal(names=names):
+                self.times.update([*names, *names])
             case ast.Import() | ast.ImportFrom():
                 self.statements.append(node)
+                self.times.update(alias.asname or alias.name.partition(".")[0] for alias in node.names)
             case ast.Assign(targets=targets, value=value):
-                for target in targets:
-                    self.give(target, value)
-            case (
-                ast.AnnAssign(target=target, value=ast.expr() as value)
-                | ast.AugAssign(target=target, value=value)
-                | ast.NamedExpr(target=target, value=value)
-                | ast.For(target=target, iter=value)
-                | ast.AsyncFor(target=target, iter=value)
-            ):
-                self.give(target, value)
+                self.values.update({target.id: value for target in targets if isinstance(target, ast.Name)})
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                self.values[name] = value
             case _:
                 pass
 
-    def give(self, target: ast.expr, value: ast.expr) -> None:
-        """Note what the names in a target are bound to."""
-        for node in ast.walk(target):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                self.values.setdefault(node.id, []).append(value)
+    def _add(self, name: str) -> None:
+        self.names.add(name)
+        self.times[name] += 1
 
 
 def function_scope(node: FunctionNode) -> Scope:
@@ -85,25 +81,13 @@ def function_scope(node: FunctionNode) -> Scope:
     for argument in [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]:
         if argument is not None:
             scope.names.add(argument.arg)
-            scope.given.add(argument.arg)
-    named = [*given.posonlyargs, *given.args]
-    defaults = zip(
-        [*named[len(named) - len(given.defaults) :], *given.kwonlyargs],
-        [*given.defaults, *given.kw_defaults],
-        strict=True,
-    )
-    for argument, default in defaults:
-        if default is not None:
-            scope.values[argument.arg] = [default]
+            scope.times[argument.arg] += 1
     return scope.collect(node.body if isinstance(node.body, list) else [node.body])
 
 
-def comprehension_scope(generators: list[ast.comprehension]) -> Scope:
+def comprehension_scope(targets: list[ast.expr]) -> Scope:
     """The scope of a comprehension: its targets."""
-    scope = Scope()
-    for generator in generators:
-        scope.collect([generator.target]).give(generator.target, generator.iter)
-    return scope
+    return Scope().collect(targets)
 
 
 def class_scope(node: ast.ClassDef) -> Scope:

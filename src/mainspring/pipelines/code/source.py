@@ -121,8 +121,6 @@ class _Units:
         bases = tuple(name for base in made.bases for name in references_of(self.names, base)) if made else ()
         registers = made is not None and runs_on_subclassing(made, collector.canonical)
         collector.visit(node)
-        if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
-            collector.keep(node.value)
         binds = (_binds(node) if isinstance(node, ast.stmt) else ()) + tuple(sorted(collector.assigned))
         if kind == EFFECT or (kind == CONSTANT and self.seen.intersection(binds)):
             self.effects += 1
@@ -150,6 +148,7 @@ class _Units:
                 formulas=tuple(sorted(collector.formulas)),
                 asked=collector.asked,
                 look_ups=tuple(collector.look_ups),
+                told=_told(node, collector),
                 reads=tuple(sorted(suspects.reads)),
                 bodies=tuple(sorted(suspects.bodies)),
                 calls=tuple(sorted(suspects.calls)),
@@ -229,6 +228,16 @@ def _is_main_guard(test: ast.expr) -> bool:
 
 def _is_type_checking(test: ast.expr) -> bool:
     return getattr(test, "id", getattr(test, "attr", "")) == "TYPE_CHECKING"
+
+
+def _told(node: ast.AST, collector: Collector) -> tuple[str, ...]:
+    """The texts one of which the names are that a plain assignment binds; none if that isn't told."""
+    match node:
+        case ast.Assign(targets=targets, value=value) if all(isinstance(target, ast.Name) for target in targets):
+            return tuple(sorted(collector.told(value) or ()))
+        case ast.AnnAssign(target=ast.Name(), value=ast.expr() as value):
+            return tuple(sorted(collector.told(value) or ()))
+    return ()
 
 
 def _label(statement: ast.stmt, binds: tuple[str, ...]) -> str:

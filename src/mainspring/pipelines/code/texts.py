@@ -1,40 +1,132 @@
 """Names in texts that a library looks up where it is called: `frame.query("x > @LIMIT")`, `duckdb.sql("from D")`.
 
-Only what stands where such a name can: after `@`, or where SQL takes a table. All other words are columns or prose.
+Of a text that is told, what stands where such a name can: after `@`, or where SQL takes a table. A name too many is
+harmless, one too few gives a stale result.
 """
 
 from __future__ import annotations
 
-import ast
+import itertools
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 
-from mainspring.pipelines.code.facts import LONE, MARKED, TABLES, WORDS
+from mainspring.pipelines.code.facts import MARKED, TABLES, WORDS, Asked
+
+ANY = "*"
+"""Beside names in texts: any others. After an `@` anything may be put, or a text isn't told."""
+_MOST = 100  # texts that one may be
+_LONGEST = 100_000  # characters of a text that is put together
 
 _CHAIN = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
-_NAME, _MARKED = re.compile(_CHAIN), re.compile(rf"(?<!\w)@\s*({_CHAIN})")
-_LONGEST = 50_000  # characters: longer is data
-
-_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
-_TOKEN = re.compile(rf"'(?:[^']|'')*'|\"(?P<quoted>[^\"]+)\"|(?P<name>{_CHAIN})|\S")
+_NAME, _MARKED = re.compile(_CHAIN), re.compile(rf"(?<!\w)@\s*({_CHAIN}(?:\.(?=$|[{{%]))?)")
+_OPEN_MARK = re.compile(r"(?<!\w)@(?!\s*[^\W\d])")
+_TOKEN = re.compile(
+    rf"[eE]'(?:\\.|''|[^'\\])*'|'(?P<text>(?:[^']|'')*)'|\"(?P<quoted>[^\"]+)\"|--[^\n]*|/\*.*?\*/"
+    rf"|(?P<tag>\$\w*\$).*?(?P=tag)|(?P<name>{_CHAIN})|\S",
+    re.DOTALL,
+)
 _FIRST_WORDS = frozenset(
     "select with from insert create copy pivot unpivot summarize describe explain merge update delete table values".split()
 )
-_BEFORE_TABLES = frozenset("from join into update table copy describe summarize pivot unpivot".split())
-_BETWEEN = frozenset("lateral only into from table or replace overwrite temp temporary if not exists".split())
+_OPENS = re.compile(r"\s*\(")
+_BEFORE_TABLES = frozenset(
+    """from join into update table view copy describe desc show summarize pivot unpivot pivot_wider pivot_longer using
+    """.split()
+)
+_BETWEEN = frozenset("lateral only table or replace overwrite temp temporary if not exists".split())
 _AFTER_LISTS = frozenset(
     """select where group order having limit union intersect except set values window qualify returning offset sample
     """.split()
 )
-_TAKES_COLUMN = re.compile(
-    r"\bdistinct\s+from\b|\b(?:extract|trim|substring|overlay|position)\s*\([^()]*?\bfrom\b", re.IGNORECASE
-)
-_WITHIN = re.compile(r"\b([^\W\d]\w*)\s*(?:\([^()]*\)\s*)?as\s+(?:not\s+)?(?:materialized\s+)?\(", re.IGNORECASE)
-_MADE = re.compile(rf"\b(?:table|view)\s+(?:if\s+not\s+exists\s+)?({_CHAIN})\s+as\b", re.IGNORECASE)
+_NO_TABLES = frozenset(["select", "from", "with"])
+_TAKES_COLUMN = frozenset("extract trim substring overlay position".split())  # of which `from` is a part
+_TAKES_TEXT = frozenset("query query_table".split())
+
+
+class Texts:
+    """The names in the texts of the code that is reached, for what looks names up in texts which aren't told."""
+
+    def __init__(self) -> None:
+        self._marked = _Names()
+        self._words = _Names()
+
+    def __len__(self) -> int:
+        return len(self._marked.all) + len(self._words.all)
+
+    def copy(self) -> Texts:
+        """The same names, to go on from."""
+        other = Texts()
+        other._marked.add(self._marked.all)
+        other._words.add(self._words.all)
+        return other
+
+    def take(self, asked: Asked) -> None:
+        """Take in the names in texts."""
+        self._marked.add(asked.marked)
+        self._words.add(asked.words)
+
+    def of(self, kind: str, bound: Collection[str]) -> set[str]:
+        """The names of a kind that may mean one of those `bound`; one that `_` ends or begins may be a part of a name.
+
+        >>> texts = Texts()
+        >>> texts.take(asked_in(["sum(x) from flights_", "a.b"]))
+        >>> sorted(texts.of(TABLES, ["flights_2023", "x", "a", "c"]))
+        ['a.b', 'flights_2023', 'x']
+        """
+        return (self._marked if kind == MARKED and ANY not in self._marked.all else self._words).within(bound)
+
+
+class _Names:
+    """Dotted names by their first parts, for a look-up costs what is bound in a module, not what stands in all texts."""
+
+    def __init__(self) -> None:
+        self.all: set[str] = set()
+        self._of: dict[str, set[str]] = {}
+        self._begins: tuple[str, ...] = ()
+        self._ends: tuple[str, ...] = ()
+
+    def add(self, names: Collection[str]) -> None:
+        new = set(names) - self.all
+        self.all |= new
+        for name in new:
+            self._of.setdefault(name.partition(".")[0], set()).add(name)
+        self._begins += tuple(name for name in new if name[-1] == "_" != name[0])
+        self._ends += tuple(name for name in new if name[0] == "_" != name[-1])
+
+    def within(self, bound: Collection[str]) -> set[str]:
+        found = {name for each in bound for name in self._of.get(each, ())}
+        return found | {each for each in bound if each.startswith(self._begins) or each.endswith(self._ends)}
+
+
+def asked_in(texts: Collection[str]) -> Asked:
+    """The names in texts that may be put together with others.
+
+    >>> asked_in(["x > @consts.LIM", "y > @"])
+    Asked(marked=('*', 'consts.LIM'), words=('consts.LIM', 'x', 'y'))
+    """
+    marked = {name for text in texts for name in marked_in(text)}
+    marked |= {ANY for text in texts if _OPEN_MARK.search(text)}
+    return Asked(tuple(sorted(marked)), tuple(sorted({name for text in texts for name in words_in(text)})))
+
+
+def composed(told: str, of: Callable[[str], Collection[str] | None]) -> set[str] | None:
+    r"""The texts that a told text may be, in which a name between NULs stands for the texts `of` it; None if one isn't told.
+
+    >>> composed("a \0B\0", {"B": ["c", "d"]}.get) == {"a c", "a d"}
+    True
+    """
+    pieces = told.split("\0")
+    choices = [of(piece) if place % 2 else [piece] for place, piece in enumerate(pieces)]
+    known = [each for each in choices if each]
+    if len(known) < len(choices) or math.prod(map(len, known)) > _MOST:
+        return None
+    found = {"".join(chosen) for chosen in itertools.product(*known)}
+    return found if max(map(len, found)) <= _LONGEST else None
 
 
 def names_in(text: str, *kinds: str) -> set[str]:
-    """The dotted names of some kinds in a text.
+    """The dotted names of some kinds in a told text.
 
     >>> sorted(names_in("x > @consts.LIMIT and y == 'me@here.example'", MARKED))
     ['consts.LIMIT']
@@ -43,29 +135,95 @@ def names_in(text: str, *kinds: str) -> set[str]:
 
 
 def marked_in(text: str) -> set[str]:
-    """The names after an `@` that is no part of a word."""
-    return set(_MARKED.findall(text)) if "@" in text else set()
+    """The names after an `@` that is no part of a word; of one that goes on elsewhere, anything that is in it.
+
+    >>> sorted(marked_in("x > @LIMIT and y < @consts."))
+    ['LIMIT', 'consts.*']
+    """
+    found = _MARKED.findall(text) if "@" in text else []
+    return {f"{name}*" if name.endswith(".") else name for name in found}
+
+
+def words_in(text: str) -> set[str]:
+    """Everything in a text that may be a dotted name."""
+    return set(_NAME.findall(text))
+
+
+class _Level:
+    """What is known within an open parenthesis of SQL: the tokens so far, and the tables that are its own."""
+
+    def __init__(self, function: str = "", *, is_next: bool = False) -> None:
+        self.function = function
+        self.is_list = is_next  # a list of tables goes on
+        self.is_next = is_next  # a table comes next
+        self.said: list[str] = []
+        self.own: set[str] = set()
+        self.makes = ""
+
+    def made(self) -> str:
+        """The table that `WITH name (columns) AS MATERIALIZED` makes of the parenthesis which opens now."""
+        said = [each for each in self.said[-6:] if each not in ("materialized", "not")]
+        if "with" not in self.said or said[-1:] != ["as"]:
+            return ""
+        return next((each for each in reversed(said[:-1]) if each not in "()"), "")
 
 
 def tables_in(text: str) -> set[str]:
-    """The names that stand where SQL takes a table, in a text of which a statement begins as SQL does.
+    """The names that stand where SQL takes a table, or the whole text.
 
     >>> sorted(tables_in('WITH a AS (FROM t) SELECT x, extract(year FROM d) FROM a, "u" JOIN v USING (x) WHERE y > 3'))
     ['t', 'u', 'v']
     >>> sorted(tables_in("SET threads=1; MERGE INTO t USING u ON a = b")), tables_in("WITH d AS (FROM d) FROM d")
     (['t', 'u'], {'d'})
-    >>> tables_in("SELECT 1 FROM range(3)"), tables_in("a word from the model")
-    (set(), set())
+    >>> sorted(tables_in("WITH a AS (FROM b), b AS (SELECT 1) FROM b")), tables_in("x IN (SELECT '--', y FROM t -- from u")
+    (['b'], {'t'})
+    >>> tables_in("SELECT 1 FROM range(3)"), tables_in("flights"), tables_in("FROM query_table(['a'])")
+    (set(), {'flights'}, {'a'})
     """
-    text = _COMMENT.sub(" ", text[:_LONGEST])
-    if not is_sql(text):
-        return set()
-    text = _TAKES_COLUMN.sub("(", text)
-    own = {name.lower() for name in _MADE.findall(text)}
-    for made in _WITHIN.finditer(text):  # `WITH d AS (FROM d)` reads another d
-        if made[1].lower() not in {name.lower() for name in _at_tables(_enclosed(text[made.end() :]))}:
-            own.add(made[1].lower())
-    return {name for name in _at_tables(text) if name.lower() not in own}
+    return {text} if _NAME.fullmatch(text) else set(_at_tables(text))
+
+
+def _at_tables(text: str) -> Iterator[str]:
+    levels = [_Level()]
+    for token in _TOKEN.finditer(text):
+        said, level = token[0].lower(), levels[-1]
+        if said.startswith(("--", "/*")):
+            continue
+        last = level.said[-1] if level.said else ""
+        is_column = said == "from" and (level.function in _TAKES_COLUMN or last == "distinct")
+        name = token["quoted"] or token["name"] or token["text"]
+        is_before = _OPENS.match(text, token.end()) is not None  # before a parenthesis
+        is_taken = level.is_next and said not in _NO_TABLES and not (level.is_list and is_before)
+        if name and is_taken and not any(name.lower() in each.own for each in levels):
+            yield name
+        if token["text"] and level.function in _TAKES_TEXT:
+            yield from words_in(token["text"])
+        if said == "(":
+            levels.append(_Level(last, is_next=level.is_next))
+            levels[-1].makes, level.is_next = level.made(), False
+            level.own.update({levels[-1].makes} if "recursive" in level.said else ())
+        elif said == ")":
+            closed = levels.pop()
+            levels = levels or [_Level()]
+            levels[-1].own.add(closed.makes)
+            levels[-1].said.append(said)
+        elif said == ";":
+            levels = [_Level()]
+        else:
+            _go_on(level, said, is_column=is_column or (said == "using" and is_before))
+        level.said.append(said.strip('"'))
+
+
+def _go_on(level: _Level, said: str, *, is_column: bool) -> None:
+    """Note what a word, comma or sign says about the tokens after it."""
+    if said == ",":
+        level.is_next = level.is_list
+    elif said in _BEFORE_TABLES and not is_column:
+        level.is_list, level.is_next = said in ("from", "join", "using"), True
+    elif said in _AFTER_LISTS:
+        level.is_list = level.is_next = False
+    elif said not in _BETWEEN and said != "[":
+        level.is_next = False
 
 
 def is_sql(text: str) -> bool:
@@ -74,73 +232,22 @@ def is_sql(text: str) -> bool:
     return any(first is not None and first[0].lower() in _FIRST_WORDS for first in firsts)
 
 
-def _enclosed(text: str) -> str:
-    """What is before the parenthesis that closes one open before the text."""
-    depth = 1
-    for place, character in enumerate(text):
-        depth += (character == "(") - (character == ")")
-        if not depth:
-            return text[:place]
-    return text
+def texts_in(value: object) -> Iterator[str]:
+    """The texts that a plain value holds, however deep.
 
-
-def _at_tables(text: str) -> Iterator[str]:
-    # Per open parenthesis: whether a list of tables goes on, and whether a table comes next.
-    levels = [(False, False)]
-    for token in _TOKEN.finditer(text):
-        said, (is_list, is_next) = token[0].lower(), levels[-1]
-        if said == "(":
-            levels.append((is_next, is_next))
-            levels[-2] = (is_list, False)
-        elif said == ")":
-            levels = levels[:-1] or [(False, False)]
-        elif said == ",":
-            levels[-1] = (is_list, is_list)
-        elif said in _BEFORE_TABLES or (said == "using" and not text[token.end() :].lstrip().startswith("(")):
-            levels[-1] = (said in ("from", "join", "using"), True)
-        elif said in _AFTER_LISTS:
-            levels[-1] = (False, False)
-        elif is_next and said not in _BETWEEN:
-            levels[-1] = (is_list, False)
-            name = token["quoted"] or token["name"]
-            if name and not (is_list and text[token.end() :].lstrip().startswith("(")):  # else a function
-                yield name
-
-
-def formula_in(text: str) -> set[str]:
-    """The functions that a formula calls.
-
-    >>> sorted(formula_in("y ~ scale(x) + z")), sorted(formula_in("takes ~ 5 s (with load)"))
-    (['scale'], [])
+    >>> cycle = ["a", {"b": ("c",)}]
+    >>> cycle.append(cycle)
+    >>> sorted(texts_in(cycle))
+    ['a', 'b', 'c']
     """
-    left, tilde, right = text.partition("~")
-    if not tilde or len(text) > _LONGEST:
-        return set()
-    try:
-        trees = [ast.parse(side.strip(), mode="eval") for side in (left, right) if side.strip()]
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return set()
-    calls = [node.func for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    return {ast.unparse(function) for function in calls if isinstance(function, (ast.Name, ast.Attribute))}
+    pending, met = [value], set[int]()
+    while pending:
+        each = pending.pop()
+        if isinstance(each, str):
+            yield each
+        elif isinstance(each, (list, tuple, set, frozenset, dict)) and id(each) not in met:
+            met.add(id(each))
+            pending += [*each, *each.values()] if isinstance(each, dict) else each
 
 
-def words_in(text: str) -> set[str]:
-    """Everything in a text that may be a dotted name."""
-    return set(_NAME.findall(text)) if len(text) <= _LONGEST else set()
-
-
-def lone_in(text: str) -> set[str]:
-    """The text, if it is a dotted name."""
-    return {text} if len(text) <= _LONGEST and _NAME.fullmatch(text) else set()
-
-
-_IN = {MARKED: marked_in, TABLES: tables_in, WORDS: words_in, LONE: lone_in}
-
-
-def texts_in(value: object, depth: int = 0) -> Iterator[str]:
-    """The texts that a plain value holds."""
-    if isinstance(value, str):
-        yield value
-    elif depth < 5 and isinstance(value, (list, tuple, set, frozenset, dict)):
-        for each in [*value, *value.values()] if isinstance(value, dict) else value:
-            yield from texts_in(each, depth + 1)
+_IN = {MARKED: marked_in, TABLES: tables_in, WORDS: words_in}
