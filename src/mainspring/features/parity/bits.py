@@ -153,8 +153,8 @@ def rounded(one: Any, other: Any, dtype: pl.DataType, moved: Sequence[Any] = (),
     (True, False)
     >>> rounded({"a": 1.0}, {"a": 1.0 + 2**-23}, pl.Struct({"a": pl.Float32()}))
     True
-    >>> rounded(1.0, 1.0 + 1e-14, pl.Float64(), [1.0 + 2e-14]), rounded(1.0, 1.0 + 1e-12, pl.Float64(), [1.0 + 2e-14])
-    (True, False)
+    >>> [rounded(1.0 + off, 1.0, pl.Float64(), moved=[1.0 + 2e-14]) for off in (1e-14, 1e-12)]
+    [True, False]
     """
     if one is None or other is None:
         return one is other
