@@ -19,20 +19,20 @@ help: ## List the targets
 demo: $(VENV)/.examples ## Run the example project, raw flights to a served model (again: from the cache)
 	@cd examples/flights && ../../$(PY) demo.py $(ARGS)
 
-test: lint ## Check everything: lint, types, layers, tests, doctests, documentation
+test: lint ## Check everything that is quick: lint, types, layers, tests, doctests
 	@seed=$${PYTHONHASHSEED:-$$($(PY) -c 'import secrets; print(secrets.randbelow(2**32))')}; \
 	echo "PYTHONHASHSEED=$$seed"; $(PY) -m compileall -q src; \
 	PYTHONDONTWRITEBYTECODE= PYTHONHASHSEED=$$seed $(PY) -m pytest -q -n $(JOBS) --dist worksteal $(ARGS)
 
-test-journeys: $(VENV)/.test ## Run whole commands as their users call them: demos, each benchmark small, servers of workers
+test-journeys: $(VENV)/.test ## Run whole commands as their users call them: README, docs, demos, images, each benchmark small
 	@$(PY) -m compileall -q src; \
-	$(PY) -m pytest -q -n 2 --dist loadfile -m "journey and not soak" tests/examples tests/house tests/serving $(ARGS)
+	$(PY) -m pytest -q -n 2 --dist loadfile -m "journey and not soak" tests $(ARGS)
 
 lint: $(VENV)/.test ## Check style, types and the layers of the house
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports
 
 docs: $(VENV)/.test ## Write docs/cli.md anew from --help, and run the examples in README and docs
-	@$(PY) docs/generate_cli.py && $(PY) -m pytest -q tests/docs $(ARGS)
+	@$(PY) docs/generate_cli.py && $(PY) -m pytest -q -m "not soak" tests/docs $(ARGS)
 
 bench: $(VENV)/.test ## Measure the budgets, each as a ratio to a floor of the same run
 	@$(PY) -m compileall -q src; status=0; for file in benchmarks/bench_*.py; do \

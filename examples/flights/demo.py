@@ -57,9 +57,17 @@ CLOSER = (
 
 def mainspring(*arguments: str) -> None:
     """Run a command as a person would type it; what it gives is in the report."""
-    print(f"$ mainspring {shlex.join(arguments)}", flush=True)
-    done = subprocess.run([*MAINSPRING, *arguments], cwd=HERE, env=QUIET, stdout=subprocess.DEVNULL, check=False)
-    if done.returncode:
+    with beside(*arguments, after=""):
+        pass
+
+
+@contextmanager
+def beside(*arguments: str, after: str = " &") -> Iterator[None]:
+    """Run a command beside what the block does, and wait for its end."""
+    print(f"$ mainspring {shlex.join(arguments)}{after}", flush=True)
+    process = subprocess.Popen([*MAINSPRING, *arguments], cwd=HERE, env=QUIET, stdout=subprocess.DEVNULL)
+    yield
+    if process.wait():
         sys.exit(f"`mainspring {' '.join(arguments)}` failed; the lines above say why.")
 
 
@@ -179,9 +187,9 @@ def main() -> None:
     report.of_the_endpoint(page, title, flights, answers, url=url, seconds=seconds)
     with Workspace.open(HERE) as workspace, using(workspace):
         report.of_the_labels(page, sent, ENDPOINT)
-    mainspring("stream", "ingest", features.arrivals.name)
-    report.of_the_parity(page, asked("features", "verify", SERVICE))
-    mainspring("predict", ENDPOINT, "--from", "flights", "--time", "time_hour", "--to", PREDICTED, "--query", MONTH)
+    with beside("predict", ENDPOINT, "--from", "flights", "--time", "time_hour", "--to", PREDICTED, "--query", MONTH):
+        mainspring("stream", "ingest", features.arrivals.name)
+        report.of_the_parity(page, asked("features", "verify", SERVICE))
     with Workspace.open(HERE) as workspace, using(workspace):
         report.of_the_batch(page, PREDICTED, flights, answers)
     likeliest = max(range(len(answers)), key=answers.__getitem__)

@@ -47,6 +47,7 @@ def run(page: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("page", EXECUTED, ids=name_of)
 def test_the_examples_of_a_page_run_as_shown(page: Path, tmp_path: Path) -> None:
     ran = run(page, tmp_path)
