@@ -91,7 +91,7 @@ def test_a_served_version_must_be_loadable(workspace: Workspace, tmp_path: Path)
 
 def test_a_skops_file_that_asks_for_an_unknown_type_is_kept_and_refused(workspace: Workspace, tmp_path: Path) -> None:
     version = register_folder(folder(tmp_path / "m", FunctionTransformer(json.dumps).fit(TABLE)), "odd")
-    with pytest.raises(NotAllowedError, match=r"`json\.dumps`, which is not on the list"):
+    with pytest.raises(NotAllowedError, match=r"`json\.dumps` at `\.func`, which is not on the list"):
         load_model(version)
 
 
