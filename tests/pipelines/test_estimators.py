@@ -101,7 +101,10 @@ def test_a_registered_model_is_loaded_where_nothing_of_the_project_is_imported(p
     [
         ("FunctionTransformer(lambda X: X)", "no name to be found by"),
         ("FunctionTransformer(__import__('os').system)", "`posix.system` at `.func`, which is not on the list"),
-        ("FunctionTransformer(borrowed)", "doesn't define `borrowed` itself|`posix.system` at `.func`, which is not on the list"),
+        (
+            "FunctionTransformer(borrowed)",
+            "doesn't define `borrowed` itself|`posix.system` at `.func`, which is not on the list",
+        ),
         ("inner()", "the module `flow` has no `Inner` at its top level"),
     ],
 )
