@@ -208,6 +208,30 @@ def test_a_class_of_the_notebook_counts_by_its_source(project: Sources) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("later", "changed"),
+    [
+        ("T.n = 2", "value __main__.T.n changed"),
+        ("T.names.append('c')", "value __main__.T.names changed"),
+        ("T.added = {'k': (1, 2)}", "value __main__.T.added is new"),
+        ("def other(self): return 3\nT.f = other", "source __main__.other is new"),
+        ("T.s = staticmethod(lambda: 4)", "source __main__.<lambda> is new"),
+    ],
+)
+def test_what_a_class_of_the_notebook_is_given_later_counts(project: Sources, later: str, changed: str) -> None:
+    text = (
+        "class T:\n  n = 1\n  names = ['a']\n  def f(self): return 1\n  def s(): return 2\ndef go(): return T().f()\n"
+    )
+    space = cell(text)
+    old = of(project, space["go"])
+    assert old.reusable
+    assert of(project, space["go"]) == old
+    cell(later, "<cell 2>", space)
+    found = of(project, space["go"])
+    assert found.reusable
+    assert changed in compare(old, found)
+
+
 def test_a_class_without_methods_is_found_in_the_latest_cell(project: Sources) -> None:
     text = "class Row:\n  n: int\ndef go(x: Row): return x\n"
     old = of(project, cell(text, "<cell 7>")["go"])

@@ -186,11 +186,23 @@ class LiveWalk:
         self._sources.append((value, names))
         self._look_ups += [(value, names, call) for call in collector.look_ups if not self._is_own(call, value)]
         if isinstance(value, type):
-            self.walk.texts.take(asked_in(set(texts_in(dict(vars(value))))))  # also what it was given later
+            self._given_later(name, value)
         if isinstance(value, FunctionType):
             for kind, given in (("defaults", value.__defaults__), ("keyword defaults", value.__kwdefaults__)):
                 if given:
                     self.value(f"{name} ({kind})", given, ())
+
+    def _given_later(self, name: str, value: type) -> None:
+        """Take in what a class has now, which statements behind its body may have set: plain values, and others' functions."""
+        self.walk.texts.take(asked_in(set(texts_in(dict(vars(value))))))
+        for attribute, each in vars(value).items():
+            each = getattr(each, "__func__", each)
+            if attribute.startswith("__"):
+                continue
+            if _is_plain(each):
+                self._keep(f"{name}.{attribute}", value, each)
+            elif isinstance(each, FunctionType) and not each.__qualname__.startswith(f"{value.__qualname__}."):
+                self.value(f"{name}.{attribute}", each, ())
 
     def _reference(
         self, value: FunctionType | type, names: ModuleNames, space: Mapping[str, object], chain: list[str]
@@ -313,6 +325,15 @@ def _module_names(module: str, space: Mapping[str, object]) -> ModuleNames:
         else:
             names.defined.add(name)
     return names
+
+
+def _is_plain(value: object, depth: int = 0) -> bool:
+    """Whether a value holds nothing but constants."""
+    if isinstance(value, Mapping):
+        value = [*value, *value.values()]
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return depth < 20 and all(_is_plain(each, depth + 1) for each in value)
+    return type(value) in _ATOMS
 
 
 def _collected(names: ModuleNames, nodes: Iterable[ast.AST]) -> Collector:
