@@ -20,6 +20,8 @@ from mainspring.store.scratch import Scratch
 
 _POLL_S = 0.02
 _GRACE_S = 1.0
+# Workers that were left because they had not ended, until they have: an ended child that nobody asks for stays a zombie.
+_left: set[subprocess.Popen[bytes]] = set()
 
 
 class DetachedRunner:
@@ -50,6 +52,7 @@ class DetachedRunner:
     def submit(self, order: WorkOrder) -> None:
         """Start a process for it."""
         scratch = Scratch(keeps=_logs_of(order))
+        _left.difference_update([each for each in _left if each.poll() is not None])
         try:
             process = subprocess.Popen(
                 self._program(order), cwd=scratch.path, env=self._environment | {"TMPDIR": str(scratch.path)},
@@ -104,7 +107,9 @@ class DetachedRunner:
             stopped = False
         except subprocess.TimeoutExpired:
             stopped = not kill  # its end is in the database, but one whose lease ran out may still be stopped
-        if not stopped:
+        if stopped:
+            _left.add(process)
+        else:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -194,6 +194,46 @@ def test_a_value_that_two_functions_use_counts_by_what_it_holds(project: Sources
     assert compare(old, of(project, space["go"])) == ["value __main__.KEPT changed"]
 
 
+HOLDERS = {
+    "a dict": "HELD = {'late': late}\ndef go(x): return HELD['late'](x)\n",
+    "a list": "HELD = [late, T]\ndef go(x): return [each(x) for each in HELD]\n",
+    "a lambda in a dict": "HELD = {'late': lambda x: late(x)}\ndef go(x): return HELD['late'](x)\n",
+    "a registry": "HELD = {}\nHELD['late'] = late\ndef go(x): return HELD['late'](x)\n",
+    "a partial's argument": "HELD = functools.partial(map, late)\ndef go(x): return list(HELD(x))\n",
+    "a closure": "def make(held):\n  def go(x): return held[0](x)\n  return go\ngo = make([late])\n",
+    "a method of a dict": "get = {'late': late}.get\ndef go(x): return get('late')(x)\n",
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_a_function_that_something_holds_counts_by_its_source(holder: str, project: Sources) -> None:
+    text = (
+        "import functools\ndef late(x): return x > 3\nclass T:\n  def __init__(self, x): self.x = x\n" + HOLDERS[holder]
+    )
+    old = of(project, cell(text)["go"])
+    assert of(project, cell(text)["go"]) == old
+    new = of(project, cell(text.replace("x > 3", "x > 7"), "<later>")["go"])
+    assert old.reusable
+    assert "source __main__.late changed" in compare(old, new)
+
+
+def test_a_method_of_a_plain_value_counts_by_the_value(project: Sources) -> None:
+    space = cell("CODES = {'a': 1}\nget = CODES.get\ndef go(x): return get(x)\n")
+    old = of(project, space["go"])
+    assert old.reusable
+    space["CODES"]["a"] = 2
+    assert compare(old, of(project, space["go"])) == ["value __main__.get.__self__ changed"]
+
+
+def test_an_object_that_can_be_called_is_not_believed_to_be_known(project: Sources) -> None:
+    text = "class Scale:\n  def __init__(self, k): self.k = k\n  def __call__(self, x): return x * self.k\n"
+    assert not of(project, cell(text + "scale = Scale(2)\ndef go(x): return scale(x)\n")["go"]).reusable
+    known = "from operator import itemgetter\nfrom polars import col\nfirst = itemgetter({})\ndef go(x): return col, first(x)\n"
+    old, new = (of(project, cell(known.format(each))["go"]) for each in "12")
+    assert old.reusable
+    assert new != old
+
+
 def test_a_function_without_source_is_not_reusable(project: Sources) -> None:
     space: dict[str, Any] = {"__name__": "__main__"}
     exec("def go(): return 1", space)

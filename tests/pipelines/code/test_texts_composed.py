@@ -100,6 +100,20 @@ QUERIES = {
     "a strip that joins": "def go(f): return f.query('x > @LIM '.strip() + 'IT')",
     "a match": "def go(f, k=1):\n  match k:\n    case 1: r = 'x > @LIMIT'\n    case _: r = 'x'\n  return f.query(r)",
     "eval": "def go(f): return f[f.eval('x > {}'.format('@LIMIT'))]",
+    "a method of one's own called error": "class Checks:\n  def __init__(s): s.rules = []\n"
+    "  def error(s, t):\n    s.rules.append(t)\n    return s\n"
+    "def go(f): return f.query(Checks().error('x > @LIMIT').rules[0])",
+    "a warning of one's own": "class RangeWarning:\n  def __init__(s, t): s.t = t\n"
+    "def go(f): return f.query(RangeWarning('x > @LIMIT').t)",
+    "a name's parts on both sides": "LIMIT_LATE = LIMIT\ndef go(f):\n"
+    "  return f.query(' and '.join(f'x > @{b}_{c}' for b, c in [('LIMIT', 'LATE')]))",
+    "a name's part in the middle": "MAX_LATE_2 = LIMIT\ndef go(f, b='MAX', n=2): return f.query(f'x > @{b}_LATE_{n}')",
+    "the name of an argument": "def above(f, **n): return f.query(' and '.join(f'{c} > @{b}' for b, c in n.items()))\n"
+    "def go(f): return above(f, LIMIT='x')",
+    "a partial of a method of a class": "from functools import partial\nimport pandas as pd\n"
+    "late = partial(pd.DataFrame.query, expr='x > @LIMIT')\ndef go(f): return late(f)",
+    "methods in a dict": "import pandas as pd\nHOW = {'query': pd.DataFrame.query}\n"
+    "def go(f): return HOW['query'](f, 'x > @LIMIT')",
     "dedent": "from textwrap import dedent\ndef go(f): return f.query(dedent('''\n  x > @LIMIT'''))",
 }
 FLIGHTS = "import duckdb, polars as pl\nimport pandas as pd\nflights = pd.DataFrame({'n': [LIMIT, 2]})\n"

@@ -21,12 +21,16 @@ from mainspring.pipelines.code.closure import Walk
 from mainspring.pipelines.code.declared import place_of
 from mainspring.pipelines.code.facts import NOT_REUSABLE, TABLES, LookUp
 from mainspring.pipelines.code.live import unwrapped
+from mainspring.pipelines.code.lookups import looked_up_by
 from mainspring.pipelines.code.names import Collector, ModuleNames
 from mainspring.pipelines.code.objects import code_digest
 from mainspring.pipelines.code.project import Project
 from mainspring.pipelines.code.source import normalised
-from mainspring.pipelines.code.texts import asked_in, composed, names_in, texts_in
+from mainspring.pipelines.code.texts import ANY, asked_in, composed, names_in, texts_in
 
+_OF_NAMES = frozenset({"typing", "types", "operator"})
+"""Modules whose objects say in their representation all that they are."""
+_FOLLOWED = (FunctionType, type, BuiltinFunctionType, MethodType, functools.partial, ModuleType)
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
 
 
@@ -50,7 +54,7 @@ class LiveWalk:
         self.seen: dict[int, object] = {}
         self.asked: dict[int, set[str]] = {}  # by the id of a function: names that texts ask for where it is
         self._kept: dict[tuple[int, str], object] = {}
-        self._labels: dict[int, str] = {}
+        self._labels: dict[int, tuple[str, object]] = {}
         self._sources: list[tuple[FunctionType | type, ModuleNames]] = []
         self._look_ups: list[tuple[FunctionType | type, ModuleNames, LookUp]] = []
         self._rebound: set[str] = set()
@@ -61,12 +65,15 @@ class LiveWalk:
             self._module(label, value.__name__, rest)
         elif isinstance(value, (BuiltinFunctionType, _ufunc_type())):
             self._outside(label, value)
+            if isinstance(holder := getattr(value, "__self__", None), (list, tuple, dict, set)):  # of `get = CODES.get`
+                self._keep(f"{label}.__self__", holder, holder)
         elif isinstance(value, MethodType):
             self.value(label, value.__func__, ())
             self.value(f"{label}.__self__", value.__self__, ())
         elif isinstance(value, functools.partial):
             self.value(label, value.func, ())
             self._keep(f"{label} (arguments)", value, [list(value.args), dict(value.keywords)])
+            self._handed_on(value.func)
         elif isinstance(value, (FunctionType, type)):
             self._defined(label, value)
         elif not isinstance(value, (*_ATOMS, list, tuple, dict, set, frozenset)) and unwrapped(value):
@@ -115,8 +122,8 @@ class LiveWalk:
         if isinstance(value, _ATOMS):
             return f"{type(value).__name__}:{value!r}"
         if id(value) in self._labels:
-            return f"(again {self._labels[id(value)]})"
-        self.seen[id(value)], self._labels[id(value)] = value, label
+            return f"(again {self._labels[id(value)][0]})"
+        self._labels[id(value)] = label, value
         if isinstance(value, Mapping):
             rows = [f"{self._text(label, key)}={self._text(f'{label}[{key!r}]', each)}" for key, each in value.items()]
             return f"{type(value).__name__}{{{','.join(rows)}}}"
@@ -128,13 +135,24 @@ class LiveWalk:
             return f"{type(value).__name__}[{','.join(sorted(self._text(label, each) for each in value))}]"
         if isinstance(value, os.PathLike):
             return f"path:{os.fspath(value)!r}"
-        if callable(value) or isinstance(value, ModuleType):
+        if isinstance(value, _FOLLOWED) or unwrapped(value):
             self.value(label, value, ())
+            self._handed_on(value)
             return f"<{label}>"
+        if callable(value) and (hasattr(value, "__qualname__") or type(value).__module__ in _OF_NAMES):
+            self._outside(label, value)
+            return repr(value) if type(value).__module__ in _OF_NAMES else f"<{label}>"
         self.notes.append(
             f"{NOT_REUSABLE}closure over `{label}` (of type {type(value).__qualname__}), which can't be recorded"
         )
         return f"<{type(value).__qualname__}>"
+
+    def _handed_on(self, value: object) -> None:
+        """Note a function of a library that looks names up in texts, and is called by a name that doesn't say so."""
+        home, name = str(getattr(value, "__module__", "")), str(getattr(value, "__qualname__", ""))
+        function = ast.Name(name.rpartition(".")[2])
+        if kinds := looked_up_by(function, f"{home}.{name}") if home and not self.project.owns(home) else ():
+            self.walk.wide |= {(kind, ANY) for kind in kinds}
 
     def _module(self, label: str, name: str, rest: tuple[str, ...]) -> None:
         if self.project.owns(name) and name != "__main__":

@@ -6,6 +6,7 @@ A text is told only if it is wholly a literal, or put together of told texts; of
 from __future__ import annotations
 
 import ast
+import builtins
 import itertools
 import math
 import re
@@ -36,7 +37,10 @@ _OTHER_KEYWORDS = frozenset(
     "params parameters alias multiple_parameter_sets inplace engine parser level target eager truediv connection con".split()
 )
 _TAKE_ONE = frozenset(["execute", "executemany"])  # their other arguments are values
-_TELLS = frozenset("print debug info warning error exception critical log echo warn getLogger".split())
+# To people, by methods of what is called so, or by functions of these modules: a class of one's own may have an `error` that
+# keeps a rule.
+_TELLS = frozenset("print debug info warning error exception critical log echo secho warn".split())
+_TELLERS = frozenset("log logger logging loguru structlog warnings click typer rich console".split())
 _CONDITIONS = frozenset(f"polars.{name}" for name in ("col", "lit", "when", "all_horizontal", "any_horizontal"))
 _STRIPS: dict[str, Callable[[str], str]] = {"strip": str.strip, "lstrip": str.lstrip, "rstrip": str.rstrip}
 _NEVER_TOLD = re.compile("[\0\ud800-\udfff]")  # nothing that asks for a name has these: a NUL, and half a character
@@ -82,10 +86,29 @@ def is_engine(name: str) -> bool:
 
 
 def tells(node: ast.Call, name: str) -> bool:
-    """Whether a call only tells people the texts that it is given: it prints or logs them, or makes an exception."""
-    last = node.func.attr if isinstance(node.func, ast.Attribute) else name.rpartition(".")[2]
-    is_telling = last in _TELLS or last.endswith(("Error", "Exception", "Warning"))
-    return is_telling and not any(word.arg in ("file", None) for word in node.keywords)
+    """Whether a call only tells people the texts that it is given: it prints or logs them, or makes an exception.
+
+    >>> [tells(ast.parse(call, mode="eval").body, "") for call in ("self._log.info('x')", "self.error('x')")]
+    [True, False]
+    """
+    if any(word.arg in ("file", None) for word in node.keywords):
+        return False
+    root, _, rest = name.removeprefix("builtins.").partition(".")
+    if not rest and isinstance(made := vars(builtins).get(root), type) and issubclass(made, BaseException):
+        return True
+    if isinstance(node.func, ast.Attribute):
+        return node.func.attr in _TELLS and (root in _TELLERS or _is_teller(node.func.value))
+    return root == "print" or (root in _TELLERS and rest.rpartition(".")[2] in {*_TELLS, "getLogger"})
+
+
+def _is_teller(node: ast.expr) -> bool:
+    """Whether what something is called says that it logs or prints: `log`, `_app_logger`, `getLogger(…)`."""
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return not _TELLERS.isdisjoint(name.lower().split("_"))
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
+            return name.lower().endswith("logger")
+    return False
 
 
 def given_texts(node: ast.Call) -> list[ast.expr]:

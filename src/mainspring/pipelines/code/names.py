@@ -171,6 +171,11 @@ class Collector(ast.NodeVisitor):
                 self.formulas.update(self.outer(name.split(".")))
             self._texts.update([] if self._is_telling else [node.value])
 
+    def visit_keyword(self, node: ast.keyword) -> None:
+        """The name of an argument is a text to what is called with it: `above(LIMIT="fare")`."""
+        self._texts.update([node.arg] if node.arg and not self._is_telling else [])
+        self.generic_visit(node)
+
     def visit_Raise(self, node: ast.Raise) -> None:
         match node.exc:
             case ast.Call(func=function, args=args, keywords=keywords):

@@ -69,10 +69,15 @@ class Texts:
     def of(self, kind: str, bound: Collection[str]) -> set[str]:
         """The names of a kind that may mean one of those `bound`; one that `_` ends or begins may be a part of a name.
 
+        One with `_` at both ends (`f"{name}_{year}"`) is, where what is before or behind it is a word, too, or a number.
+
         >>> texts = Texts()
         >>> texts.take(asked_in(["sum(x) from flights_", "a.b"]))
         >>> sorted(texts.of(TABLES, ["flights_2023", "x", "a", "c"]))
         ['a.b', 'flights_2023', 'x']
+        >>> texts.take(asked_in(["_", "fare"]))
+        >>> sorted(texts.of(TABLES, ["MAX_fare", "y_2013", "y_z", "z"]))
+        ['MAX_fare', 'y_2013']
         """
         return (self._marked if kind == MARKED and ANY not in self._marked.all else self._words).within(bound)
 
@@ -85,6 +90,7 @@ class _Names:
         self._of: dict[str, set[str]] = {}
         self._begins: tuple[str, ...] = ()
         self._ends: tuple[str, ...] = ()
+        self._middles: tuple[str, ...] = ()
 
     def add(self, names: Collection[str]) -> None:
         new = set(names) - self.all
@@ -93,10 +99,22 @@ class _Names:
             self._of.setdefault(name.partition(".")[0], set()).add(name)
         self._begins += tuple(name for name in new if name[-1] == "_" != name[0])
         self._ends += tuple(name for name in new if name[0] == "_" != name[-1])
+        self._middles += tuple(name for name in new if name[0] == "_" == name[-1])
 
     def within(self, bound: Collection[str]) -> set[str]:
         found = {name for each in bound for name in self._of.get(each, ())}
-        return found | {each for each in bound if each.startswith(self._begins) or each.endswith(self._ends)}
+        found |= {each for each in bound if each.startswith(self._begins) or each.endswith(self._ends)}
+        return found | {each for each in bound if any(map(self._is_around, self._splits(each)))}
+
+    def _splits(self, name: str) -> Iterator[tuple[str, str]]:
+        """What is before and behind each part of a name that may be the middle of it."""
+        for middle in self._middles:
+            for place in range(1, len(name) - len(middle)):
+                if name.startswith(middle, place):
+                    yield name[:place], name[place + len(middle) :]
+
+    def _is_around(self, sides: tuple[str, str]) -> bool:
+        return any(side in self.all or side.isdecimal() for side in sides)
 
 
 def asked_in(texts: Collection[str]) -> Asked:
