@@ -157,6 +157,29 @@ def test_a_callback_has_no_stored_form(blobs: FolderBlobs) -> None:
         save(xgboost.XGBClassifier(callbacks=[xgboost.callback.EarlyStopping(rounds=2)]), blobs)
 
 
+@pytest.mark.parametrize(
+    ("model", "key"),
+    [
+        (xgboost.XGBRegressor(n_estimators=1, objective=lambda y, p: (p - y, np.ones_like(y))), "objective"),
+        (xgboost.XGBRegressor(n_estimators=1, eval_metric=lambda y, p: float(np.mean(y - p))), "eval_metric"),
+        (lightgbm.LGBMRegressor(objective=lambda y, p: (p - y, np.ones_like(y))), "objective"),
+        (catboost.CatBoostRegressor(loss_function=object()), "loss_function"),
+    ],
+    ids=["xgboost", "xgboost metric", "lightgbm", "catboost"],
+)
+def test_a_function_as_objective_is_refused_with_what_to_do(model: Any, key: str, blobs: FolderBlobs) -> None:
+    with pytest.raises(CodecError, match=rf"\$\.{key}: .*built in, given by its name") as told:
+        save(model, blobs)
+    is_xgboost = isinstance(model, xgboost.XGBRegressor)
+    assert str(told.value).endswith("set it to None after the fit.") == is_xgboost
+    if is_xgboost:
+        rows = np.arange(20.0).reshape(10, 2)
+        model.fit(rows, rows[:, 0])
+        answers = model.predict(rows)
+        model.set_params(**{key: None})
+        assert (load(save(model, blobs)[1], blobs).predict(rows) == answers).all()
+
+
 def test_a_class_of_another_library_is_not_built(blobs: FolderBlobs) -> None:
     codec = codec_for(xgboost.XGBClassifier())
     for name in ("subprocess:Popen", "xgboost.sklearn:XGBModelBase", "xgboost.core:DMatrix", "xgboost.core:os"):

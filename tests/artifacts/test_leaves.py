@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,7 @@ from xgboost.callback import EarlyStopping
 
 from mainspring.artifacts import codec_for, compare, content_digest, load, save
 from mainspring.artifacts.codec import Encoded
+from mainspring.artifacts.leaves import models_in
 from mainspring.artifacts.project import importing_from
 from mainspring.errors import CodecError
 from mainspring.testing.codecs import FolderBlobs, check_codec_laws, digest_in_fresh_process
@@ -263,6 +265,35 @@ def test_a_refusal_names_the_parameter(blobs: FolderBlobs, tmp_path: Path) -> No
     model: BaseEstimator = make_pipeline(CountVectorizer(preprocessor=str.encode), LogisticRegression())
     with importing_from([tmp_path]), pytest.raises(CodecError, match=r"at `\.steps\[0\]\[1\]\.preprocessor`"):
         save(model, blobs)
+
+
+def test_a_refusal_names_the_place_of_what_is_refused_and_no_other(blobs: FolderBlobs, tmp_path: Path) -> None:
+    data = stored(make_pipeline(FunctionTransformer(str.lower), LogisticRegression()), blobs)
+
+    def change(files: dict[str, bytes]) -> dict[str, bytes]:
+        return {**files, "schema.json": files["schema.json"].replace(b'"str.lower"', b'"str.format"')}
+
+    said = r"`builtins\.str\.format` at `\.steps\[0\]\[1\]\.func`"
+    with importing_from([tmp_path]), pytest.raises(CodecError, match=said):
+        decoded(rewritten(data, change), blobs)
+
+
+@pytest.mark.parametrize(
+    "function", [np.where, math.log, json.dumps, str.format], ids=["numpy", "math", "json", "method"]
+)
+def test_a_refused_function_is_to_be_wrapped(function: Any, blobs: FolderBlobs, tmp_path: Path) -> None:
+    with importing_from([tmp_path]), pytest.raises(CodecError, match=r"at `\.func`.*Wrap it in a top-level function"):
+        save(FunctionTransformer(function), blobs)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_every_model_inside_an_estimator_is_found(library: str) -> None:
+    for name, model in fitted(library).items():
+        kind = type(LIBRARIES[library]())
+        found = list(models_in(model))
+        assert found, name
+        assert all(isinstance(each, kind) for each in found), name
+        assert any(hasattr(each, "classes_") for each in found), name
 
 
 def test_an_estimator_without_a_leaf_is_stored_as_before(blobs: FolderBlobs) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import RandomForestClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.neural_network import MLPClassifier
@@ -49,6 +51,68 @@ def test_categories_of_pandas_are_refused_by_their_column_where_a_model_gets_non
             register(model, "late", signature=TABLE, **more)
     codes = TABLE.assign(k=TABLE["k"].cat.codes)
     register(made().fit(codes, LATE), "late", signature=codes)
+
+
+AROUND: dict[str, Callable[[Any], Any]] = {
+    "alone": lambda model: model,
+    "pipeline": lambda model: make_pipeline("passthrough", model),
+    "calibrated": lambda model: CalibratedClassifierCV(model, cv=2),
+    "voting": lambda model: VotingClassifier([("a", model)]),
+    "search": lambda model: GridSearchCV(model, {"n_estimators": [1, 2]}, cv=2),
+}
+
+
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("made", [lambda: xgboost(enable_categorical=True), lightgbm], ids=["xgboost", "lightgbm"])
+@pytest.mark.parametrize("values", ["texts", "numbers"])
+def test_categories_that_reach_a_model_inside_an_estimator_are_refused_by_their_column(
+    made: Callable[[], Any], around: str, values: str, workspace: Workspace
+) -> None:
+    codes = TABLE["k"].cat.codes
+    table = TABLE if values == "texts" else TABLE.assign(k=codes.map(lambda code: code * 10 + 5).astype("category"))
+    model = AROUND[around](made()).fit(table, LATE)
+    told = r"^signature\.k: .*their codes" if values == "texts" or "XGB" in repr(model) else "their codes"
+    for more in ({}, {"input_example": table[:2]}):
+        with pytest.raises(InvalidError, match=told):
+            register(model, "late", signature=table, workspace=workspace, **more)
+    plain = TABLE.assign(k=codes)
+    register(AROUND[around](made()).fit(plain, LATE), "late", signature=plain, workspace=workspace)
+
+
+def as_categories(rows: Any) -> Any:
+    return rows.assign(k=rows["k"].astype(str).astype("category"))
+
+
+def test_categories_that_a_pipeline_makes_itself_are_no_reason_to_refuse(workspace: Workspace) -> None:
+    model = make_pipeline(FunctionTransformer(as_categories), lightgbm()).fit(TABLE, LATE)
+    assert register(model, "late", signature=TABLE, workspace=workspace, pickled=True).number == 1
+
+
+def test_catboost_is_handed_categories_as_texts(workspace: Workspace) -> None:
+    from catboost import CatBoostClassifier
+
+    model = CatBoostClassifier(iterations=2, verbose=False, allow_writing_files=False, cat_features=["k"])
+    version = register(model.fit(TABLE, LATE), "late", signature=TABLE, workspace=workspace)
+    assert version.input_kind == "pandas"
+
+
+def test_what_a_model_does_not_answer_is_told_of_what_was_given(workspace: Workspace) -> None:
+    model = LogisticRegression().fit(TABLE[["a"]], LATE)
+    for given in ("signature", "input_example"):
+        with pytest.raises(InvalidError, match=rf"^{given}: "):
+            register(model, "late", workspace=workspace, **{given: TABLE})
+
+
+@pytest.mark.parametrize("around", ["alone", "pipeline"])
+def test_several_labels_of_xgboost_are_refused_under_a_signature_without_an_output(
+    around: str, workspace: Workspace
+) -> None:
+    takes, table = Signature((Field("a", "f64"),)), TABLE[["a"]]
+    model = AROUND[around](xgboost()).fit(table, np.stack([LATE, 1 - LATE], axis=1))
+    with pytest.raises(InvalidError, match="egister a model for each"):
+        register(model, "several", signature=takes, workspace=workspace)
+    one = AROUND[around](xgboost()).fit(table, LATE)
+    assert register(one, "one", signature=takes, workspace=workspace).number == 1
 
 
 LAYERS = """

@@ -17,6 +17,7 @@ from mainspring.artifacts.project import find_definition
 from mainspring.artifacts.registry import codec_for, codec_named, content_digest, save_value
 from mainspring.errors import CodecError, shorten
 
+_BY_NAME = ("objective", "loss_function", "eval_metric")  # parameters that may be functions or objects as well
 _RECORD = "bundle"  # the codec of the record, with leaves or without
 
 
@@ -39,6 +40,7 @@ class ModelCodec(ABC):
     library: str
     types: tuple[str, ...]
     immutable = False
+    afterwards = ""  # what else may be done about a function that was given as objective or metric
 
     @abstractmethod
     def take_apart(self, value: Any) -> Parts:
@@ -112,12 +114,24 @@ class ModelCodec(ABC):
 
     def _apart(self, value: Any) -> Parts:
         try:
-            return self.take_apart(value)
+            parts = self.take_apart(value)
         except (CodecError, MemoryError):
             raise
         except Exception as error:
             text = shorten(f"{type(error).__name__}: {error}", 300)
             raise CodecError(f"{self.library} can't store `{shorten(value)}`: {text}") from error
+        params = parts.state.get("params")
+        for key, item in {**parts.state, **(params if isinstance(params, dict) else {})}.items():
+            if key in _BY_NAME:
+                self._expect_stored(key, item)
+        return parts
+
+    def _expect_stored(self, key: str, item: Any) -> None:
+        try:
+            content_digest(item)
+        except CodecError as error:
+            said = f"At $.{key}: a function or object of one's own has no stored form. Fit with one that is built in"
+            raise CodecError(f"{said}, given by its name{self.afterwards}.") from error
 
     def _digest(self, name: str, state: str, parts: Parts) -> str:
         return meaning_digest(self.name, self.recipe, name, state, parts.meaning or parts.payload)

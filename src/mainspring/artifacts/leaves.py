@@ -93,6 +93,24 @@ def leaf_codec(value: object) -> ModelCodec | None:
     return codec if isinstance(codec, ModelCodec) else None
 
 
+def models_in(value: object) -> Iterator[Any]:
+    """The models of other libraries in an estimator, itself included, fitted or not; each once."""
+    waiting, seen = [value], dict[int, object]()
+    while waiting:
+        item = waiting.pop()
+        if id(item) in seen:
+            continue
+        seen[id(item)] = item
+        if isinstance(item, dict):
+            waiting += item.values()
+        elif isinstance(item, list | tuple):
+            waiting += item
+        elif leaf_codec(item) is not None:
+            yield item
+        elif hasattr(item, "get_params") or type(item).__module__.startswith("sklearn."):
+            waiting += getattr(item, "__dict__", {}).values()
+
+
 def read_leaf(content: bytes) -> Leaf:
     """What the file of a leaf says.
 

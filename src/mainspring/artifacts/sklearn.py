@@ -45,6 +45,15 @@ _COUNTERS = range(7, 11)
 _SHARED_BY_CHANCE = frozenset(
     {"JsonNode", "TupleNode", "TypeNode", "FunctionNode", "SliceNode", "OperatorFuncNode", "DTypeNode", "BytesNode"}
 )
+
+# How skops stores functions; those written in C, and methods of texts, as types.
+_OF_FUNCTIONS = frozenset({"FunctionNode", "MethodNode", "TypeNode", "TextMethodNode"})
+_METHOD = "builtins.method_descriptor"
+_WRAP = "Wrap it in a top-level function of the project."
+_USE = (
+    "Use estimators of scikit-learn, XGBoost, LightGBM and CatBoost, their parts and functions of numbers, and top-level "
+    "definitions of the project; of a search keep its `best_estimator_`."
+)
 _FIXED_DATE = (1980, 1, 1, 0, 0, 0)
 
 
@@ -139,25 +148,30 @@ def _definitions(data: bytes) -> tuple[str, ...]:
             found.add(find_definition(name))
         except CodecError as error:
             why = "" if is_installed(name) else f", and not the project's: {error}"
-            raise CodecError(
-                f"The estimator holds `{name}`{_place(data, name)}, which is not on the list of what may be loaded{why}. "
-                "Use estimators of scikit-learn, XGBoost, LightGBM and CatBoost, their parts and functions of numbers, and "
-                "top-level definitions of the project; of a search keep its `best_estimator_`."
-            ) from error
+            place, is_function = _place(data, name)
+            said = f"The estimator holds `{name}`{place}, which is not on the list of what may be loaded{why}. "
+            raise CodecError(said + (_WRAP if is_function else _USE)) from error
     return tuple(sorted(found))
 
 
-def _place(data: bytes, name: str) -> str:
-    """Where in a dump a type or function is named, as ` at .steps[0][1].tokenizer`; nothing if that can't be told."""
+def _place(data: bytes, name: str) -> tuple[str, bool]:
+    """Where in a dump a type or function is named, as ` at .steps[0][1].tokenizer`, and whether it is a function.
+
+    The place is empty if it can't be told.
+    """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        found = next(_places(json.loads(archive.read("schema.json")), name, ""), "")
-    return f" at `{found}`" if found else ""
+        path, loader = next(_places(json.loads(archive.read("schema.json")), name, ""), ("", ""))
+    return f" at `{path}`" if path else "", loader in _OF_FUNCTIONS or name == _METHOD
 
 
-def _places(node: Any, name: str, path: str) -> Iterator[str]:
+def _places(node: Any, name: str, path: str) -> Iterator[tuple[str, str]]:
     content = node.get("content") if isinstance(node, dict) else None
-    if isinstance(node, dict) and f"{name}.".startswith(f"{node.get('__module__')}.{node.get('__class__')}."):
-        yield path
+    if isinstance(node, dict):
+        named, loader = f"{node.get('__module__')}.{node.get('__class__')}", str(node.get("__loader__"))
+        if loader == "MethodNode":
+            named += f".{content.get('func')}" if isinstance(content, dict) else ""
+        if named == name:
+            yield path, loader
     if isinstance(content, dict) and "__loader__" in content:
         yield from _places(content, name, path)
     elif isinstance(content, dict):

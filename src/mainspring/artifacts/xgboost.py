@@ -16,6 +16,7 @@ class BoosterCodec(ModelCodec):
 
     name, recipe, library = "xgboost", 1, "xgboost"
     types = ("xgboost.core.Booster", "xgboost.sklearn.XGBModel")
+    afterwards = ", or set it to None after the fit"  # the booster holds what answers need
 
     def take_apart(self, value: Any) -> Parts:
         """An estimator's state is its attributes; a booster has none."""

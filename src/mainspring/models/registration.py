@@ -14,17 +14,17 @@ from mainspring.errors import CodecError, InvalidError, MainspringError, NotAllo
 from mainspring.ledger import Replay, current_replay
 from mainspring.models._rules import check_model_name
 from mainspring.models._store import ModelStore
+from mainspring.models.boosted import expect_numbers, gives_several, of_categories, takes_categories
 from mainspring.models.feature_set import FeatureSet, GivesFeatures, expect_fit
 from mainspring.models.needs import measure_needs
 from mainspring.models.pickled import save_pickled
-from mainspring.models.signature import FLOATS, INTEGERS, Output, Signature
+from mainspring.models.signature import Output, Signature
 from mainspring.models.version import InputKind, ModelVersion
 from mainspring.runs.environment import snapshot
 from mainspring.secrets import redact
 from mainspring.workspace import Workspace, current_workspace
 
 _EXAMPLE_ROWS = 5
-_NUMBERS_ONLY = ("xgboost", "lightgbm")
 _BY_MODE = ("_DropoutNd", "_BatchNorm")  # bases of the layers of PyTorch that answer otherwise in training
 
 
@@ -83,11 +83,13 @@ def register(
     made = _signature(model, signature, example)
     given = _given(features, workspace)
     records = _records(example, made, given)
-    _expect_numbers(model, made, kind)
+    if kind == "pandas":
+        expect_numbers(model, made)
     if given is not None:
         expect_fit(made, given)
     if records:
-        _try(model, made, kind, records, is_inferred=not isinstance(signature, Signature))
+        path = "signature" if input_example is None else "input_example"
+        _try(model, made, kind, records, path, is_inferred=not isinstance(signature, Signature))
         if given is not None and not isinstance(signature, Signature) and hasattr(model, "predict"):
             made = _with_nulls(model, made, kind, records, given)
     else:
@@ -172,8 +174,9 @@ def _input_kind(model: Any, example: Any) -> InputKind:
     if not hasattr(model, "predict"):
         return "records"
     named = getattr(model, "feature_names_in_", None) is not None
-    if named or not hasattr(model, "n_features_in_"):
-        return "pandas" if type(example).__module__.partition(".")[0] == "pandas" else "polars"
+    is_pandas = type(example).__module__.partition(".")[0] == "pandas"
+    if named or not hasattr(model, "n_features_in_") or (is_pandas and takes_categories(model)):
+        return "pandas" if is_pandas else "polars"
     return "numpy"
 
 
@@ -200,21 +203,12 @@ def _rows(example: Any) -> list[dict[str, Any]]:
     return as_polars(example, drop_index=True).head(_EXAMPLE_ROWS).fill_nan(None).to_dicts()
 
 
-def _expect_numbers(model: Any, signature: Signature, kind: InputKind) -> None:
-    """Refuse columns that reach a model of boosted trees as texts, of which it takes none."""
-    library = type(model).__module__.partition(".")[0]
-    for field in signature.inputs:
-        is_number = field.dtype in FLOATS or field.dtype in INTEGERS or field.dtype == "bool"
-        if library in _NUMBERS_ONLY and kind == "pandas" and not is_number:
-            hint = f"`{library}` is handed no categories of pandas here: fit it on their codes, as a column of numbers."
-            raise InvalidError(f"signature.{field.name}", field.dtype, "a column of numbers or booleans", hint)
-
-
 def _expect_one_label(model: Any, signature: Signature) -> None:
-    """Refuse a classifier of several labels under a signature that declares no output: each prediction would fail."""
+    """Refuse a model of several labels under a signature that declares no output: each prediction would fail."""
     classes = getattr(model, "classes_", None)
     is_several = isinstance(classes, list) and any(hasattr(each, "tolist") and each.ndim for each in classes)
-    if signature.output == Output("number") and (is_several or getattr(model, "multilabel_", False) is True):
+    is_several = is_several or getattr(model, "multilabel_", False) is True or gives_several(model)
+    if signature.output == Output("number") and is_several:
         raise InvalidError(
             "model", type(model).__qualname__, "one that gives one label", "Register a model for each label."
         )
@@ -230,9 +224,15 @@ def is_training(model: Any) -> bool:
 
 
 def _try(
-    model: Any, signature: Signature, kind: InputKind, records: list[dict[str, Any]], *, is_inferred: bool = False
+    model: Any,
+    signature: Signature,
+    kind: InputKind,
+    records: list[dict[str, Any]],
+    path: str = "input_example",
+    *,
+    is_inferred: bool = False,
 ) -> None:
-    """Have the model answer its example; if its output was inferred, also with what it predicts beside probabilities."""
+    """Have the model answer its example, given as `path`; if its output was inferred, also with what it predicts as labels."""
     if not hasattr(model, "predict"):
         return
     from mainspring.models.predictor import Predictor, inputs_of
@@ -246,8 +246,9 @@ def _try(
     except MainspringError:
         raise
     except Exception as error:
-        raise InvalidError(
-            "input_example", type(error).__name__, "an example that the model answers", str(error)
+        told = of_categories(model, signature)
+        raise told or InvalidError(
+            path, type(error).__name__, "an example that the model answers", str(error)
         ) from error
 
 
