@@ -306,7 +306,6 @@ def test_a_policy_that_can_not_be_kept_refuses(opens: Opens, monkeypatch: pytest
             set_stage(version, "Archived")
 
 
-@pytest.mark.one_backend("what is wrong is seen before a store is asked")
 def test_a_misspelt_role_is_told_with_the_nearest_that_a_policy_names(
     workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -317,6 +316,7 @@ def test_a_misspelt_role_is_told_with_the_nearest_that_a_policy_names(
         assert [told in each for each in caplog.messages if "Nearest" in each] == ([True] if told else [])
 
 
+@pytest.mark.one_backend("what is wrong is seen before a store is asked")
 def test_wrong_roles_and_comments_are_refused(workspace: Workspace) -> None:
     version = line()
     for role in ("", " ", "a\nb", "x" * 101):

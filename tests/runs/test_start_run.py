@@ -176,7 +176,8 @@ def test_figures_are_kept_as_images_and_pages(workspace: Workspace) -> None:
             ms.log_figure(figure, "line.html")
         with pytest.raises(WrongTypeError, match="Matplotlib or Plotly"):
             ms.log_figure("line", "line.png")
-        for each in (figure, plotly.graph_objects.Figure()):
+        inside: dict[str, object] = {"deep": [figure]}
+        for each in (figure, plotly.graph_objects.Figure(), figure.axes[0], figure.axes, {"f": figure}, inside):
             with pytest.raises(CodecError, match=r"figure `line`.*`log_figure\(figure, path\)`"):
                 ms.log_artifact("line", each)
     files = RunFiles(workspace)

@@ -13,6 +13,7 @@ def recorded_evaluation(ref: str | ModelVersion, *, workspace: Workspace | None 
     """The evaluation that a model version was registered with, to compare a challenger with; None if there was none.
 
     Raises:
+        WrongTypeError, InvalidError: it is no reference, or an empty one.
         NotFoundError: no such version; the nearest names are given.
     """
     found = get_model_version(ref, workspace).evaluation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mainspring.errors import InvalidError, NotFoundError, close_names, depended_on
+from mainspring.errors import InvalidError, NotFoundError, WrongTypeError, close_names, depended_on
 from mainspring.models._store import ModelStore, there
 from mainspring.models.version import STAGES, ModelVersion
 from mainspring.workspace import Workspace, current_workspace
@@ -41,12 +41,17 @@ def get_model_version(ref: str | ModelVersion, workspace: Workspace | None = Non
     A version that is given is read anew.
 
     Raises:
+        WrongTypeError, InvalidError: it is no reference, or an empty one.
         NotFoundError: nothing fits; the nearest names are given.
         RemovedError: it was deleted.
     """
     store = model_store(workspace)
     if isinstance(ref, ModelVersion):
         return store.version(ref.id)
+    if not isinstance(ref, str):
+        raise WrongTypeError("model version", ref, f"a version, or {_FORMS}")
+    if not ref.strip():
+        raise InvalidError("model version", ref, f"one of {_FORMS}")
     name, at, alias = ref.partition("@")
     if at:
         return _aliased(store, name, alias)

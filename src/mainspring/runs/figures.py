@@ -15,9 +15,15 @@ _PAGES = (".html", ".json")
 _TABLES = (".csv", ".json", ".parquet")
 
 
-def is_figure(value: object) -> bool:
-    """Whether a value is a figure of Matplotlib or Plotly."""
-    return hasattr(value, "savefig") or (hasattr(value, "to_html") and hasattr(value, "to_plotly_json"))
+def holds_figure(value: object) -> bool:
+    """Whether a value is a figure of Matplotlib or Plotly, axes of one, or a dict or list with one inside."""
+    if isinstance(value, dict | list | tuple):
+        return any(holds_figure(each) for each in (value.values() if isinstance(value, dict) else value))
+    return (
+        hasattr(value, "savefig")
+        or (hasattr(value, "get_figure") and hasattr(value, "plot"))
+        or (hasattr(value, "to_html") and hasattr(value, "to_plotly_json"))
+    )
 
 
 def figure_bytes(figure: Any, path: str) -> bytes:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mainspring import clock
 from mainspring.errors import CodecError, ConflictError, InvalidError, WrongTypeError, shorten
 from mainspring.ledger import current_scope
-from mainspring.runs.figures import is_figure
+from mainspring.runs.figures import holds_figure
 from mainspring.runs.files import RunFile, RunFiles, checked_path, clash
 from mainspring.runs.inputs import DatasetInput, RunInputs, checked_input
 from mainspring.runs.limits import checked_key, checked_name, checked_param, checked_text
@@ -137,7 +137,7 @@ class RunLog:
         try:
             saved = save(value, self.workspace.blobs)
         except CodecError as error:
-            if not is_figure(value):
+            if not holds_figure(value):
                 raise
             said = f"No codec takes the figure `{name}`. `log_figure(figure, path)` keeps it as a file of the run."
             raise CodecError(said) from error
