@@ -74,13 +74,33 @@ def test_the_next_ingest_goes_on_with_the_page_that_failed(server: Api, status: 
     pages(server, LinkHeader())
     whole = server.answer
     server.answer = lambda asked: Answer(status=status) if asked.params.get("start") == "3" else whole(asked)
-    source = Http(f"{server.url}/items", "data.items")
+    source = Http(f"{server.url}/items", "data.items", cursor="id", since="since")
     with pytest.raises(StorageError, match=f"it answered {status}"):
         ingest(source, to="flights", retry=AT_ONCE)
     server.answer, server.asked = whole, []
     done = ingest(source, to="flights")
     assert (done.rows, done.resumed_rows, [asked.params["start"] for asked in server.asked]) == (7, 3, ["3", "6"])
     assert ids() == list(range(7))
+
+
+def test_without_a_cursor_an_interrupted_ingest_begins_anew(server: Api) -> None:
+    """Nothing would tell what came in between, nor which of equal records are one."""
+    there = [{"v": n} for n in (3, 2, 1)]
+    busy = True
+
+    def answer(asked: Asked) -> Answer:
+        start = int(asked.params["offset"])
+        return Answer(status=400) if busy and start else Answer(there[start:][:2])
+
+    server.answer = answer
+    source = Http(f"{server.url}/items", paging=Offset(limit=2))
+    with pytest.raises(StorageError):
+        ingest(source, to="t", retry=AT_ONCE)
+    busy = False
+    there.insert(0, {"v": 4})
+    done = ingest(source, to="t")
+    assert (done.rows, done.resumed_rows, done.warnings) == (4, 0, ())
+    assert dataset("t").to_polars()["v"].to_list() == [4, 3, 2, 1]
 
 
 def test_only_what_is_new_is_asked_for_and_ties_are_taken_once(server: Api) -> None:
@@ -295,7 +315,7 @@ def test_the_cost_of_records_at_one_value_of_the_cursor_does_not_grow() -> None:
             return str.__eq__(self, other)
 
     found = seen.Seen({"start": 1, "high": 1, "known": {Text(n): 1 for n in range(2_000)}}, "at")
-    assert len(found.new([{"id": n, "at": 1} for n in range(2_000)], "api")) == 2_000
+    assert len(found.new([{"id": n, "at": 1} for n in range(2_000)], "api", {}, lambda _: [])) == 2_000
     assert compared < 100
 
 
@@ -359,7 +379,8 @@ def test_a_replacing_ingest_asks_for_all_pages_anew(server: Api) -> None:
 
 def test_attempts_count_for_each_page_anew(server: Api) -> None:
     pages(server, PageNumber())
-    whole, source = server.answer, Http(f"{server.url}/items", "data.items", PageNumber())
+    whole = server.answer
+    source = Http(f"{server.url}/items", "data.items", PageNumber(), cursor="id", since="since")
     failing = iter([False, True, True])
     server.answer = lambda asked: Answer(status=500) if next(failing, True) else whole(asked)
     waits: list[float] = []

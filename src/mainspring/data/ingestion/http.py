@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
@@ -26,6 +27,7 @@ from mainspring.data.ingestion.seen import Seen
 from mainspring.data.ingestion.source import Batch, Interrupted, Reading, State, behind_cursor
 from mainspring.errors import (
     InvalidError,
+    MainspringError,
     MissingExtraError,
     NotFoundError,
     StorageError,
@@ -66,6 +68,11 @@ class Http(msgspec.Struct, frozen=True):
     timeout_s: float = _TIMEOUT_S
 
     @property
+    def is_of_one_go(self) -> bool:
+        """Without a cursor, since nothing tells what shifted until an interrupted ingest goes on."""
+        return not self.cursor
+
+    @property
     def identity(self) -> str:
         """The address with the parameters that tell it from others, without secrets and paging, and the records' path."""
         return f"{self._address} {self.records}".rstrip()
@@ -84,7 +91,9 @@ class Http(msgspec.Struct, frozen=True):
             while page is not None:
                 answer = self._asked(client, page, seen.start)
                 following = self._following(page, answer)
-                records = answer.records_at(seen.new(answer.found, self._origin), reading)
+                asked = partial(self._again, client, seen.start, secrets)
+                places = seen.new(answer.found, self._origin, _hidden(page, secrets), asked)
+                records = answer.records_at(places, reading)
                 frame = frame_of(records, self._origin, reading) if records else None
                 yield Batch(
                     frame=frame, state=self._behind(seen, following, secrets), origin=self._origin,
@@ -101,6 +110,13 @@ class Http(msgspec.Struct, frozen=True):
                 f"{counted(seen.again, 'record')} equal to what an earlier page of this reading of {self._origin} held"
                 f" {_were(seen.again)} left out: pages shift when records come in between."
             )
+        if seen.twice:
+            told.append(
+                f"{counted(seen.twice, 'record')} equal to what the page before of {self._origin} held {_were(seen.twice)}"
+                " taken: if records came in between, so that pages shifted, they are there twice."
+                f"{'' if self.cursor else ' A cursor takes each once, as'} mode='upsert' with a key"
+                f"{' takes each once' if self.cursor else ' does'}."
+            )
         if seen.left:
             told.append(f"{counted(seen.left, 'record')} that {self._origin} gave before {_were(seen.left)} left out.")
         if seen.late:
@@ -115,15 +131,24 @@ class Http(msgspec.Struct, frozen=True):
         """The page to go on with; None if all were read."""
         stored = (state or {}).get("page")
         if stored:
-            return {name: secrets.shown(value) if isinstance(value, str) else value for name, value in stored.items()}
+            return _shown(stored, secrets)
         return None if reading.is_resumed else self.paging.first()
 
     def _behind(self, seen: Seen, page: Page | None, secrets: SourceSecrets) -> State | None:
         """The state behind a page; None if the next one can't be told without a secret, so that reading begins anew."""
-        hidden = {
-            name: secrets.hidden(value) if isinstance(value, str) else value for name, value in (page or {}).items()
-        }
-        return None if None in hidden.values() else seen.state(hidden or None)
+        hidden = _hidden(page or {}, secrets)
+        return None if hidden is None else seen.state(hidden or None)
+
+    def _again(
+        self, client: httpx.Client, start: Any, secrets: SourceSecrets, page: Page
+    ) -> list[dict[str, Any]] | None:
+        """A page's records once more; None if it can't be read by now, as by a token that counts once."""
+        try:
+            return self._asked(client, _shown(page, secrets), start).found
+        except MainspringError as error:
+            if error.transient:
+                raise
+            return None
 
     def _following(self, page: Page, answer: _Answer) -> Page | None:
         following = self.paging.after(page, answer)
@@ -213,6 +238,17 @@ class Http(msgspec.Struct, frozen=True):
 def _origin_of(url: str) -> tuple[str, str, int | None]:
     found = httpx.URL(url)
     return found.scheme, found.host, found.port
+
+
+def _hidden(page: Page, secrets: SourceSecrets) -> Page | None:
+    """A page as it is recorded; None if it can't be told without a secret."""
+    found = {name: secrets.hidden(value) if isinstance(value, str) else value for name, value in page.items()}
+    return None if None in found.values() else found
+
+
+def _shown(page: Page, secrets: SourceSecrets) -> Page:
+    """A page that was `_hidden`, as it was."""
+    return {name: secrets.shown(value) if isinstance(value, str) else value for name, value in page.items()}
 
 
 def _were(count: int) -> str:

@@ -30,6 +30,7 @@ from mainspring.data.ingestion.source import (
     KnowsWhatChanged,
     ReadByCursor,
     Reading,
+    ReadInOneGo,
     State,
     identity_in,
     told_of_repetition,
@@ -162,8 +163,8 @@ class _Ingest:
             known = (self.source, self.mode, self.key, sorted(self.types.items()), before, beside)
             settings = blake3(repr(known).encode()).hexdigest()
             staging = Staging(self.store, lease, settings, self.workspace.blobs, alignment, limits, self.key)
-            if self.mode == "replace" and not isinstance(self.source, KnowsWhatChanged):
-                staging.discard()  # nobody can say whether rows that an interrupted ingest read are there still
+            if self._lets_go():
+                staging.discard()
             reading = Reading(self.mode, alignment.decided, identity=identity, others=self.others)
             reader = Reader(self.source, identity, staging, retry, progress)
             try:
@@ -182,6 +183,12 @@ class _Ingest:
                 *staging.warnings, *self._read_anew(cursor, staging.rows), *self._apart(cursor, version),
             ),
         )  # fmt: skip
+
+    def _lets_go(self) -> bool:
+        """Whether nobody can say whether the rows that an interrupted ingest read are there still, or where it was."""
+        if self.mode == "replace":
+            return not isinstance(self.source, KnowsWhatChanged)
+        return self.mode == "append" and isinstance(self.source, ReadInOneGo) and self.source.is_of_one_go
 
     def _read_anew(self, cursor: Cursor | None, rows: int) -> tuple[str, ...]:
         if not rows or self.mode != "append":

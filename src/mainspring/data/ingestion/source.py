@@ -107,6 +107,13 @@ class KnowsWhatChanged(Protocol):
 
 
 @runtime_checkable
+class ReadInOneGo(Protocol):
+    """A source whose places may be others when an interrupted ingest goes on, so that it is read anew, but for an upsert."""
+
+    is_of_one_go: bool
+
+
+@runtime_checkable
 class ReadByCursor(Protocol):
     """A source of which only what is new is read, if the column is named that tells."""
 
