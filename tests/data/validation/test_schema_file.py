@@ -187,6 +187,13 @@ def test_what_is_proposed_is_written_in_short_lines() -> None:
     assert '\nis_in = [\n    "xxx' in long.dumps()
 
 
+@given(st.lists(st.text('a,"\n\r\t\\\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029 ]', max_size=4), min_size=1, max_size=4))
+def test_texts_of_a_set_survive_their_file(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
+    """With what counts as the end of a line elsewhere, too."""
+    schema = Schema(columns=(Column(name="a", checks=(check.is_in("a", texts),)),))
+    assert Schema.load(schema.save(tmp_path_factory.mktemp("schema") / "t.toml")) == schema
+
+
 def test_a_version_gets_its_name(workspace: Workspace) -> None:
     assert propose_schema(dataset("t").commit(pl.DataFrame({"a": [1]}))).name == "t"
 

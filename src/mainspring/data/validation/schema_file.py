@@ -95,7 +95,7 @@ def schema_text(schema: Schema) -> str:
 
 def _on_one_line(written: re.Match[str]) -> str:
     """A list of plain values in one line, if there is room for it."""
-    items = (line.strip().removesuffix(",") for line in written["items"].splitlines())
+    items = (line.strip().removesuffix(",") for line in written["items"].removesuffix("\n").split("\n"))
     line = f"{written['key']} = [{', '.join(items)}]"
     return line if len(line) <= _LINE_LETTERS else written[0]
 
