@@ -46,6 +46,9 @@ def test_text_of_a_source_without_an_encoding_is_utf_8_or_what_the_address_says(
         ingest(Sql(undeclared, table="old"), to="old")
     ingest(Sql(f"{undeclared}&client_encoding=LATIN1", table="old"), to="old")
     assert dataset("old").to_polars()["name"].to_list() == ["Ulm", "Köln"]
+    for unknown in ("SQL_ASCII", "BOGUS"):
+        with pytest.raises(InvalidError, match=rf"client_encoding: `{unknown}` is not an encoding .*=LATIN1`"):
+            ingest(Sql(f"{undeclared}&client_encoding={unknown}", table="old"), to="other")
 
 
 def test_a_workspace_lives_in_a_database_without_an_encoding(undeclared: str, tmp_path: Path) -> None:

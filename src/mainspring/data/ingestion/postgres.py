@@ -29,6 +29,9 @@ except ImportError as error:
     raise MissingExtraError("psycopg", "postgres", "Reading from PostgreSQL") from error
 
 _DEFAULTS: dict[str, Any] = {"connect_timeout": 10, "client_encoding": "UTF8"}
+_ENCODING_HINT = (
+    "If its text is in another encoding than UTF-8, the address says which, as in `?client_encoding=LATIN1`."
+)
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _TABLE = """
 SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = to_regclass(%s)
@@ -114,6 +117,7 @@ class Driver:
         schema = self._address.options.get("schema")
         try:
             with psycopg.connect(**{**_DEFAULTS, **settings}) as connection:
+                self._expect_encoding(connection.info.parameter_status("client_encoding") != "SQL_ASCII")
                 connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
                 connection.read_only = True
                 connection.execute("SET TIME ZONE 'UTC'")
@@ -125,14 +129,22 @@ class Driver:
                     connection.adapters.register_loader(kind, TextLoader)
                 yield connection
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            self._expect_encoding('"client_encoding"' not in str(error))
             raise UnavailableError(self.place, f"the database can't be reached ({_first_line(error)})") from error
         except psycopg.errors.CharacterNotInRepertoire as error:
-            hint = "If it is in another encoding, the address says which, as in `?client_encoding=LATIN1`."
-            raise InvalidError(self.place, _first_line(error), "text in UTF-8", hint) from error
+            raise InvalidError(self.place, _first_line(error), "text in UTF-8", _ENCODING_HINT) from error
         except (psycopg.ProgrammingError, psycopg.DataError) as error:
             raise InvalidError(self.place, _first_line(error), "a query that can be run") from error
         except psycopg.Error as error:
             raise StorageError(self.place, _first_line(error)) from error
+
+    def _expect_encoding(self, is_known: bool) -> None:
+        """Without an encoding text would be bytes."""
+        if not is_known:
+            given = self._address.options.get("client_encoding", "SQL_ASCII")
+            raise InvalidError(
+                f"{self.place}: client_encoding", given, "an encoding that text has on this server", _ENCODING_HINT
+            )
 
 
 class _SpanLoader(IntervalLoader):
