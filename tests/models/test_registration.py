@@ -94,6 +94,9 @@ def test_catboost_is_handed_categories_as_texts(workspace: Workspace) -> None:
     model = CatBoostClassifier(iterations=2, verbose=False, allow_writing_files=False, cat_features=["k"])
     version = register(model.fit(TABLE, LATE), "late", signature=TABLE, workspace=workspace)
     assert version.input_kind == "pandas"
+    inside = CalibratedClassifierCV(CatBoostClassifier(iterations=2, verbose=False, allow_writing_files=False), cv=2)
+    table = TABLE[["a"]]
+    assert register(inside.fit(table, LATE), "inside", signature=table, workspace=workspace).number == 1
 
 
 def test_what_a_model_does_not_answer_is_told_of_what_was_given(workspace: Workspace) -> None:

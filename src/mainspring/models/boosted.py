@@ -42,7 +42,8 @@ def of_categories(model: Any, signature: Signature) -> InvalidError | None:
 
 def takes_categories(model: Any) -> bool:
     """Whether a model of CatBoost, alone or inside an estimator, was fitted on categories, which it takes as texts."""
-    return any(library_of(each) == "catboost" and each.get_cat_feature_indices() for each in models_in(model))
+    fitted = (each for each in models_in(model) if library_of(each) == "catboost" and each.is_fitted())
+    return any(each.get_cat_feature_indices() for each in fitted)
 
 
 def gives_several(model: Any) -> bool:
