@@ -194,6 +194,14 @@ def test_texts_of_a_set_survive_their_file(tmp_path_factory: pytest.TempPathFact
     assert Schema.load(schema.save(tmp_path_factory.mktemp("schema") / "t.toml")) == schema
 
 
+@pytest.mark.parametrize("most", [2**100, 2**127 - 1])
+def test_a_range_is_proposed_where_numbers_hold_its_bounds(most: int) -> None:
+    frame = pl.DataFrame({"a": pl.Series([-most, most, 5], dtype=pl.Int128)})
+    (column,) = propose_schema(frame).columns
+    assert [one.kind for one in column.checks] == (["between"] if most == 2**100 else [])
+    assert validate(frame, propose_schema(frame)).failed == ()
+
+
 def test_a_version_gets_its_name(workspace: Workspace) -> None:
     assert propose_schema(dataset("t").commit(pl.DataFrame({"a": [1]}))).name == "t"
 

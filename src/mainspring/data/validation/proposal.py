@@ -22,6 +22,7 @@ _MOST_CATEGORIES = 20
 _FEWEST_ROWS_EACH = 5  # per category, on average: fewer are no set yet
 _FEWEST_ROWS_OF_A_KEY = 20
 _SLACK = 0.1
+_GREATEST_WHOLE = 2**127 - 1  # that Polars compares with
 
 
 def propose_schema(table: Any, *, name: str = "") -> Schema:
@@ -147,8 +148,10 @@ class _Seen:
         if high <= 0:
             outer[1] = min(outer[1], 0.0)
         bounds = _rounded(outer[0], outer[1], whole=self.dtype.is_integer())
+        if bounds is None or (self.dtype.is_integer() and max(map(abs, bounds)) > _GREATEST_WHOLE):
+            return None
         # Of floats that are hardly apart rounding may cut one off.
-        return None if bounds is None else check.between(self.name, min(bounds[0], low), max(bounds[1], high))
+        return check.between(self.name, min(bounds[0], low), max(bounds[1], high))
 
     def _texts(self, present: int) -> Check | None:
         """The set of values where they are few, else their shape."""
