@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from mainspring.features.parity.bits import Served, Told
-from mainspring.features.parity.rounding import MOVES, moved
+from mainspring.features.parity.rounding import DOUBLE, MOVES, moved
 
 Numbers = npt.NDArray[Any]
 ROWS = 500
@@ -80,6 +80,54 @@ def test_of_clean_values_none_differs_and_of_others_all_do(name: str, dtype: Any
         assert differing(skewed.tolist())[is_other].all()
 
 
+def in_single(function: Callable[[Numbers], Numbers], dtype: Any) -> Callable[[Numbers], Numbers]:
+    """The same in 32 bits, given as floats of another type."""
+
+    def found(rows: Numbers) -> Numbers:
+        made: Numbers = function(rows.astype(np.float32)).astype(dtype)
+        return made
+
+    return found
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_of_a_function_that_computes_in_32_bits_clean_values_are_rounded_and_others_differ(
+    name: str, dtype: Any
+) -> None:
+    function, frame = in_single(FUNCTIONS[name], dtype), given(np.float64)
+    expected = called(function, frame)
+    off = moved(MOVES, lambda move: called(function, move.of(frame)))
+    assert expected.equals(off(DOUBLE)[0])  # 64 bits show nothing
+    told = np.array(in_blocks(function, frame))
+    assert (told != expected["x"].to_numpy()).any()
+
+    def differing(values: Numbers) -> Numbers:
+        found: Numbers = Served([("x", Told(values.tolist()))], may_round=True).differs(expected, off)
+        return found
+
+    assert not differing(told).any()
+    known = expected["x"].to_numpy()
+    for skewed in ((told * (1 + 1e-3)).astype(np.float32).astype(dtype), np.roll(told, 1)):
+        is_other = np.abs(skewed - known) > 1e-5 * np.abs(known).max()
+        assert is_other.sum() > ROWS / 3
+        assert differing(skewed)[is_other].all()
+    if dtype == np.float64:  # of more digits than 32 bits have
+        assert differing(told * (1 + 1e-7)).mean() > 0.99
+
+
+def test_numbers_of_64_bits_that_would_fit_in_32_excuse_nothing() -> None:
+    frame = pl.DataFrame({"x": np.random.default_rng(3).integers(0, 900_000, 200) / 4})
+
+    def half(given: pl.DataFrame) -> pl.DataFrame:
+        return given.select("x", y=pl.col("x").round(0), z=pl.col("x") / 3)
+
+    off = moved(MOVES, lambda move: half(move.of(frame)))
+    for name, least in (("x", 0.25), ("y", 1.0), ("z", 1e-6)):
+        values = (half(frame)[name] + least).to_list()
+        assert Served([(name, Told(values))], may_round=True).differs(half(frame), off).all()
+
+
 def test_a_threshold_at_a_value_and_a_row_that_is_gone_excuse_nothing() -> None:
     frame = pl.DataFrame({"x": [10.0, 10.0, 3.0]})
 
@@ -87,7 +135,7 @@ def test_a_threshold_at_a_value_and_a_row_that_is_gone_excuse_nothing() -> None:
         return given.select(x=pl.when(pl.col("x") >= 10).then(2.5).otherwise(0.5))
 
     off = moved(MOVES, lambda move: priced(move.of(frame)))
-    assert any(each["x"].to_list() != [2.5, 2.5, 0.5] for each in off())
+    assert any(each["x"].to_list() != [2.5, 2.5, 0.5] for each in off(DOUBLE))
     served = Served([("x", Told([0.5, 2.5, 0.5]))], may_round=True)
     assert served.differs(priced(frame), off).tolist() == [True, False, False]
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from mainspring.features.parity.past import Whole
-from mainspring.features.parity.rounding import Floats, Moved, allowed
+from mainspring.features.parity.rounding import DOUBLE, SINGLE, Floats, Moved, allowed
 
 Mask = npt.NDArray[np.bool_]
 
@@ -56,26 +56,29 @@ class Told:
         >>> Told([0.1 + 0.2, 0.3, None]).beyond_rounding(pl.Series([0.3, 0.4, None])).tolist()
         [1]
         """
-        places = self.differing(expected)
+        left = self.differing(expected)
         if not _has_floats(expected.dtype):
-            return places
-        others = expected.gather(places).to_list()
-        pairs = zip(places.tolist(), others, strict=True)
-        left = [place for place, other in pairs if not rounded(self.values[place], other, expected.dtype)]
-        found = np.array(left, np.int64)
-        frames = moved() if left and moved else ()
-        return self._beyond_moves(expected, found, [frame.get_column(expected.name) for frame in frames])
+            return left
+        left = self._beyond(expected, left, moved, DOUBLE)
+        single = in_single(expected) if len(left) else None
+        if single is None:
+            return left
+        told = pl.Series([self.values[place] for place in left.tolist()], dtype=expected.dtype)
+        fits = told.eq_missing(told.cast(single.dtype).cast(told.dtype)).to_numpy()
+        return np.sort(np.concatenate([left[~fits], self._beyond(single, left[fits], moved, SINGLE)]))
 
-    def _beyond_moves(self, expected: pl.Series, places: Whole, moves: Sequence[pl.Series]) -> Whole:
-        """Those of the places at which a value differs by more than by the moves."""
-        if not moves:
-            return places
+    def _beyond(self, expected: pl.Series, places: Whole, moved: Moved | None, unit: float) -> Whole:
+        """Those of the places at which a value differs by more than by its last bits and by moves of such units."""
+        left = self._apart(expected, places, ())
+        frames = moved(unit) if moved and len(left) else ()
+        return self._apart(expected, left, [frame.get_column(expected.name) for frame in frames]) if frames else left
+
+    def _apart(self, expected: pl.Series, places: Whole, moves: Sequence[pl.Series]) -> Whole:
         dtype, scale = expected.dtype, _scale(expected)
-        others = zip(*(each.gather(places).to_list() for each in moves), strict=True)
+        others = zip(*(each.gather(places).to_list() for each in moves), strict=True) if moves else [()] * len(places)
         rows = zip(places.tolist(), expected.gather(places).to_list(), others, strict=True)
-        return np.array(
-            [place for place, one, moved in rows if not rounded(self.values[place], one, dtype, moved, scale)], np.int64
-        )
+        found = [place for place, one, moved in rows if not rounded(self.values[place], one, dtype, moved, scale)]
+        return np.array(found, np.int64)
 
     @cached_property
     def _bits(self) -> Whole:
@@ -217,6 +220,50 @@ def _scale(expected: pl.Series) -> float:
         return 0
     sizes = expected.drop_nulls().abs()
     return float(sizes.filter(sizes.is_finite()).cast(pl.Float64).quantile(0.9) or 0)
+
+
+def in_single(expected: pl.Series) -> pl.Series | None:
+    """Values as floats of 32 bits, if they are such: by their type, or as floats of 64 bits that have no more digits.
+
+    Of the numbers that aren't whole at least half need more than 20 bits: prices in quarters would fit in 32 bits, too, and
+    show nothing.
+
+    >>> thirds = pl.Series([1 / 3, 2 / 3])
+    >>> [in_single(each) is not None for each in (thirds, thirds.cast(pl.Float32).cast(pl.Float64), pl.Series([0.25, 3.0]))]
+    [False, True, False]
+    """
+    dtype = _single(expected.dtype)
+    if dtype == expected.dtype:
+        return expected if "Float32" in repr(dtype) else None
+    numbers = np.concatenate(_numbers(expected)).astype(np.float64)
+    numbers = numbers[np.isfinite(numbers) & (numbers % 1 != 0)]
+    with np.errstate(over="ignore"):
+        short = numbers.astype(np.float32)
+    if not len(numbers) or (short != numbers).any() or ((short.view(np.int32) & 15) != 0).mean() < 0.5:
+        return None
+    return expected.cast(dtype)
+
+
+def _single(dtype: pl.DataType) -> pl.DataType:
+    """A type with floats of 32 bits in the place of those of 64."""
+    if isinstance(dtype, pl.Struct):
+        return pl.Struct({field.name: _single(_type(field.dtype)) for field in dtype.fields})
+    if isinstance(dtype, pl.List):
+        return pl.List(_single(_type(dtype.inner)))
+    if isinstance(dtype, pl.Array):
+        return pl.Array(_single(_type(dtype.inner)), dtype.size)
+    return pl.Float32() if dtype == pl.Float64() else dtype
+
+
+def _numbers(values: pl.Series) -> list[Floats]:
+    """All floats, of each field of structs and inside of lists."""
+    dtype = values.dtype
+    if isinstance(dtype, pl.Struct):
+        return [each for field in dtype.fields for each in _numbers(values.struct.field(field.name))]
+    if isinstance(dtype, pl.List | pl.Array):
+        lists = values.cast(pl.List(dtype.inner)) if isinstance(dtype, pl.Array) else values
+        return _numbers(lists.drop_nulls().explode(empty_as_null=False))
+    return [values.drop_nulls().to_numpy()] if dtype.is_float() else []
 
 
 def _type(dtype: Any) -> pl.DataType:

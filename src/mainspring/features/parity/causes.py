@@ -5,9 +5,10 @@ Of several explanations that one is named which holds for the most reads of a fe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,7 +16,6 @@ import polars as pl
 
 from mainspring.data import dataset
 from mainspring.data.ingestion import left_out_of
-from mainspring.errors import MainspringError
 from mainspring.features.aggregation import WindowedAggregate
 from mainspring.features.definitions.demand import computed
 from mainspring.features.definitions.records import Definition, OnDemandRecord, Python, ViewRecord
@@ -26,13 +26,14 @@ from mainspring.features.online.rows import CREATED, EVENT
 from mainspring.features.online.states import spec_of
 from mainspring.features.online.watermark import watermark_of
 from mainspring.features.parity.answers import Answers, Asked, answers, answers_as_of, asked_of
-from mainspring.features.parity.bits import Mask, Served, same
+from mainspring.features.parity.bits import Mask, Served
 from mainspring.features.parity.demanding import Demand
-from mainspring.features.parity.floats import is_near, order_of
+from mainspring.features.parity.floats import is_near, order_of, tolerance_of
 from mainspring.features.parity.judging import Judged, Sources, levels_of, recomputed
 from mainspring.features.parity.past import EVERYTHING, NEEDS, Past, Whole
 from mainspring.features.parity.reads import Marks, Reads
 from mainspring.features.parity.report import Cause
+from mainspring.features.parity.rounding import REFUSED
 
 _SAMPLE = 30  # reads of each feature
 _ROWS = 4 * _SAMPLE  # given to a function one by one
@@ -62,6 +63,10 @@ class _Try(NamedTuple):
     holds: dict[str, Mask]
 
 
+_Step = Callable[[], Iterable[_Try]]
+"""A part of a search, which may call functions of the project with what they refuse."""
+
+
 def explained(reads: Reads, judged: Judged, sources: Sources, demand: Demand | None = None) -> list[Explained]:
     """The likely causes for some of what differs: of each feature the first reads of the log."""
     sample = {name: places[:_SAMPLE] for name, places in judged.wrong.items()}
@@ -72,12 +77,12 @@ def explained(reads: Reads, judged: Judged, sources: Sources, demand: Demand | N
     served = judged.served.taken(places, sample)
     open_spots = {name: set(found.tolist()) for name, found in spots.items()}
     tries: list[_Try] = []
-    search = (
-        _of_demand(demand, judged.expected.taken(places).values, served, places)
+    steps = (
+        _DemandSearch(demand, judged.expected.taken(places).values, served, places).steps()
         if demand
-        else _Search(reads, judged, sources, served, places).tries()
+        else _Search(reads, judged, sources, served, places).steps()
     )
-    for each in search:
+    for each in _tried(steps):
         tries.append(each)
         for name, mask in each.holds.items():
             if all(mask[spots[name]]):  # nothing explains more
@@ -89,6 +94,13 @@ def explained(reads: Reads, judged: Judged, sources: Sources, demand: Demand | N
         for name, found in spots.items()
         for spot, cause in _covered(name, found.tolist(), tries).items()
     ]
+
+
+def _tried(steps: Iterable[_Step]) -> Iterator[_Try]:
+    """What each step finds, up to where a function refuses what it is given."""
+    for step in steps:
+        with suppress(*REFUSED):
+            yield from step()
 
 
 def _covered(name: str, spots: list[int], tries: list[_Try]) -> dict[int, tuple[Cause, str]]:
@@ -121,25 +133,30 @@ class _Search:
         self.expected = judged.expected.taken(places)
         self.pushed = reads.is_pushed(judged.number)[places]
 
-    def tries(self) -> Iterator[_Try]:
+    def steps(self) -> Iterator[_Step]:
         """One after the other, the cheap ones first."""
-        if self.pushed.any():
-            yield from self._other_rows()
-            yield from self._pushed(self.pushed)
-        yield from self._floats()
+        is_pushed = bool(self.pushed.any())
+        if is_pushed:
+            yield self._other_rows
+            yield self._pushed
+        yield self._floats
         if not self.record.aggregates:
-            yield from self._ttl()
+            yield self._ttl
         yield from self._definitions()
-        newest = limited(self.sources.newest(self.judged.view), self.asked)
-        yield from () if self.pushed.any() else self._other_rows()
-        yield self._late()
+        if not is_pushed:
+            yield self._other_rows
+        yield lambda: [self._late()]
         yield from self._versions()
         if not self.record.aggregates:
-            yield self._future()
-        yield from self._left_out()
+            yield lambda: [self._future()]
+        yield self._left_out
+        newest = limited(self.sources.newest(self.judged.view), self.asked)
         for offset_us in OFFSETS_US:
-            shifted = answers_as_of(self.asked, newest.shifted(offset_us), self.levels)
-            yield self._try(Cause.ZONE, f"it is right by times that are {_hours(offset_us)} off", shifted)
+            yield partial(self._zone, newest, offset_us)
+
+    def _zone(self, newest: Past, offset_us: int) -> Iterator[_Try]:
+        shifted = answers_as_of(self.asked, newest.shifted(offset_us), self.levels)
+        yield self._try(Cause.ZONE, f"it is right by times that are {_hours(offset_us)} off", shifted)
 
     def _other_rows(self) -> Iterator[_Try]:
         """What a function of Python makes of the rows of these keys and times one by one, as when they are pushed or fed."""
@@ -184,14 +201,13 @@ class _Search:
                 why = f"the view had the events {ranges}, which `{self.record.source}` went on without{tip}"
                 yield _Try(Cause.LEFT_OUT, why, dict.fromkeys(self.served, self.marks.which == number))
 
-    def _pushed(self, pushed: Mask) -> Iterator[_Try]:
+    def _pushed(self) -> Iterator[_Try]:
         """What was pushed is served as it came, also before its time."""
         now = self.served.agreeing(self.judged.now.taken(self.places).values)
         for found in (self._future(), self._late()):
-            yield found._replace(holds={name: mask & pushed & ~now[name] for name, mask in found.holds.items()})
-        yield _Try(
-            Cause.PUSHED, "the source's row of that time gives something else", dict.fromkeys(self.served, pushed)
-        )
+            yield found._replace(holds={name: mask & self.pushed & ~now[name] for name, mask in found.holds.items()})
+        why = "the source's row of that time gives something else"
+        yield _Try(Cause.PUSHED, why, dict.fromkeys(self.served, self.pushed))
 
     def _future(self) -> _Try:
         pairs = zip(self._event_us(), self.asked.at.tolist(), strict=True)
@@ -223,7 +239,7 @@ class _Search:
         }
         yield _Try(Cause.TTL, "it counted as older than the time to live", old)
 
-    def _definitions(self) -> Iterator[_Try]:
+    def _definitions(self) -> Iterator[_Step]:
         view = self.judged.view
         for other in self.sources.store.versions("view", view.name)[: _VERSIONS + 1]:
             record = other.record
@@ -234,21 +250,27 @@ class _Search:
             features = tuple(name for name in self.judged.part.features if name in known)
             if features:
                 part = msgspec.structs.replace(self.judged.part, version=other.id, features=features)
-                found = self._recomputed(self.asked._replace(part=part, record=record), other)
-                yield self._try(Cause.DEFINITION, f"{other} gives it", found)
+                yield partial(self._definition, self.asked._replace(part=part, record=record), other)
+
+    def _definition(self, asked: Asked, other: Definition) -> Iterator[_Try]:
+        yield self._try(Cause.DEFINITION, f"{other} gives it", self._recomputed(asked, other))
 
     def _recomputed(self, asked: Asked, view: Definition) -> Answers:
         return recomputed(asked, view, self.marks, self.sources)[0]
 
-    def _versions(self) -> Iterator[_Try]:
+    def _versions(self) -> Iterator[_Step]:
         """Rows that were changed or removed since: they are in an earlier version of the source."""
         if self.record.stream is not None:
             return
         seen = {mark.version for mark in self.marks.seen if mark is not None}
         for version in dataset(self.record.source, self.sources.workspace).versions()[: _VERSIONS + 1]:
-            past = None if str(version) in seen else self.sources.find(self.judged.view, str(version))
-            if past is not None:
-                yield self._try(Cause.SOURCE, f"{version} gives it", answers_as_of(self.asked, past, self.levels))
+            if str(version) not in seen:
+                yield partial(self._version, str(version))
+
+    def _version(self, version: str) -> Iterator[_Try]:
+        past = self.sources.find(self.judged.view, version)
+        if past is not None:
+            yield self._try(Cause.SOURCE, f"{version} gives it", answers_as_of(self.asked, past, self.levels))
 
     def _floats(self) -> Iterator[_Try]:
         for hop in spec_of(self.record).hops if self.record.aggregates else ():
@@ -273,52 +295,68 @@ class _Search:
             yield _Try(Cause.FLOATS, f"it is right when added up {said}", {feature.name: mask})
 
 
-def _of_demand(demand: Demand, expected: pl.DataFrame, served: Served, places: Whole) -> Iterator[_Try]:
+class _DemandSearch:
     """Explanations for features that are computed on demand."""
 
-    def attempt(cause: Cause, why: str, values: pl.DataFrame) -> _Try:
-        return _Try(cause, why, served.agreeing(values))
+    def __init__(self, demand: Demand, expected: pl.DataFrame, served: Served, places: Whole) -> None:
+        self.demand, self.expected, self.served, self.places = demand, expected, served, places
+        self.inputs = [each.base[places] for each in demand.inputs]
+        self.request = demand.request[places]
 
-    inputs = [each.base[places] for each in demand.inputs]
-    request = demand.request[places]
-    yield attempt(Cause.INPUTS, "it is computed of features that differ, too", demand.as_served()[places])
-    yield _near(served, expected)
-    if isinstance(demand.record.transform, Python):
-        rows = [slice(row, row + 1) for row in range(len(places))]
-        alone = pl.concat(demand.values([each[row] for each in inputs], request[row]) for row in rows)
-        yield attempt(Cause.OTHER_ROWS, _ALONE, alone)
-        yield _Try(Cause.OTHER_ROWS, _AMONG, _unlike(served, alone, expected))
-    for other in demand.sources.store.versions("on_demand", demand.definition.name)[: _VERSIONS + 1]:
-        record = other.record
-        assert isinstance(record, OnDemandRecord)
-        if other.id != demand.definition.id:
-            with suppress(MainspringError, pl.exceptions.PolarsError):
-                frame = pl.concat([request, *inputs], how="horizontal")
-                found = computed(record, frame, demand.sources.functions)
-                if all(name in found.columns for name in served):
-                    yield attempt(Cause.DEFINITION, f"{other} gives it", found)
-    for offset_us in OFFSETS_US:
-        shifted = [_shifted(frame, offset_us) for frame in (request, *inputs)]
-        values = demand.values(shifted[1:], shifted[0])
-        yield attempt(Cause.ZONE, f"it is right by times that are {_hours(offset_us)} off", values)
+    def steps(self) -> Iterator[_Step]:
+        """One after the other, the cheap ones first."""
+        yield self._of_inputs
+        yield lambda: [_near(self.served, self.expected)]
+        if isinstance(self.demand.record.transform, Python):
+            yield self._other_rows
+        definition = self.demand.definition
+        for other in self.demand.sources.store.versions("on_demand", definition.name)[: _VERSIONS + 1]:
+            if other.id != definition.id:
+                yield partial(self._definition, other)
+        for offset_us in OFFSETS_US:
+            yield partial(self._zone, offset_us)
+
+    def _of_inputs(self) -> Iterator[_Try]:
+        served = self.demand.as_served()[self.places]
+        yield self._try(Cause.INPUTS, "it is computed of features that differ, too", served)
+
+    def _other_rows(self) -> Iterator[_Try]:
+        rows = [slice(row, row + 1) for row in range(len(self.places))]
+        made = self.demand.values
+        alone = pl.concat(made([each[row] for each in self.inputs], self.request[row]) for row in rows)
+        yield self._try(Cause.OTHER_ROWS, _ALONE, alone)
+        yield _Try(Cause.OTHER_ROWS, _AMONG, _unlike(self.served, alone, self.expected))
+
+    def _definition(self, other: Definition) -> Iterator[_Try]:
+        assert isinstance(other.record, OnDemandRecord)
+        frame = pl.concat([self.request, *self.inputs], how="horizontal")
+        found = computed(other.record, frame, self.demand.sources.functions)
+        if all(name in found.columns for name in self.served):
+            yield self._try(Cause.DEFINITION, f"{other} gives it", found)
+
+    def _zone(self, offset_us: int) -> Iterator[_Try]:
+        request, *inputs = (_shifted(frame, offset_us) for frame in (self.request, *self.inputs))
+        values = self.demand.values(inputs, request)
+        yield self._try(Cause.ZONE, f"it is right by times that are {_hours(offset_us)} off", values)
+
+    def _try(self, cause: Cause, why: str, values: pl.DataFrame) -> _Try:
+        return _Try(cause, why, self.served.agreeing(values))
 
 
 def _unlike(served: Served, alone: pl.DataFrame, among: pl.DataFrame) -> dict[str, Mask]:
     """Where two ways to compute a feature are further apart than any rounding."""
-    return {
-        name: np.array(
-            [not (same(*pair) or is_near(*pair)) for pair in zip(alone[name], among[name], strict=True)], bool
-        )
-        for name in served
-    }
+    return {name: ~_is_near(alone[name].to_list(), among[name]) for name in served}
 
 
 def _near(served: Served, expected: pl.DataFrame) -> _Try:
-    holds = {}
-    for name, told in served.items():
-        pairs = zip(told.values, expected[name].to_list(), strict=True)
-        holds[name] = np.array([is_near(*pair) for pair in pairs], bool)
+    holds = {name: _is_near(told.values, expected[name]) for name, told in served.items()}
     return _Try(Cause.FLOATS, "it differs in its last bits", holds)
+
+
+def _is_near(values: Sequence[Any], expected: pl.Series) -> Mask:
+    tolerance = tolerance_of(expected)
+    pairs = zip(values, expected.to_list(), strict=True)
+    return np.array([is_near(*pair, tolerance) for pair in pairs], bool)
 
 
 def limited(past: Past, asked: Asked) -> Past:

@@ -4,24 +4,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mainspring.features.parity.bits import same
+from mainspring.features.parity.bits import in_single, same
 
-_NEAR = 1e-9
+if TYPE_CHECKING:
+    import polars as pl
+
+_NEAR, _NEAR_SINGLE = 1e-9, 1e-5
 
 
-def is_near(one: Any, other: Any) -> bool:
-    """Whether two floats, or two lists with them, differ in their last bits at most.
+def tolerance_of(expected: pl.Series) -> float:
+    """By how much of their size floats of this feature differ at most in their last bits."""
+    return _NEAR if in_single(expected) is None else _NEAR_SINGLE
+
+
+def is_near(one: Any, other: Any, tolerance: float = _NEAR) -> bool:
+    """Whether two values are the same but for the last bits of floats, inside of lists and structs, too.
 
     >>> is_near(0.1 + 0.2, 0.3), is_near(0.3, 0.4), is_near([1.0, 0.1 + 0.2], [1.0, 0.3]), is_near(None, 0.3)
     (True, False, True, False)
+    >>> is_near({"a": [0.1 + 0.2]}, {"a": [0.3]}), is_near({"a": 0.3}, {"b": 0.3})
+    (True, False)
     """
     if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=_NEAR) or same(one, other)
+        return math.isclose(one, other, rel_tol=tolerance) or same(one, other)
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(is_near, one, other))
-    return False
+        return len(one) == len(other) and all(is_near(*pair, tolerance) for pair in zip(one, other, strict=True))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(is_near(one[name], other[name], tolerance) for name in one)
+    return same(one, other)
 
 
 def order_of(kind: str, values: Sequence[float], served: Any) -> str:

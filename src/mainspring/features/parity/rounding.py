@@ -3,12 +3,13 @@
 What is computed in another order is, to within a few roundings, what exact arithmetic gives of numbers that are off in their
 last places (backward stability: Higham, *Accuracy and Stability of Numerical Algorithms*, chapter 1). So the offline path is
 run again over sources whose numbers are off by up to 16 units in the last place, each its own way; by more where there are
-more than 64 to add up, as the square root of their number.
+more than 64 to add up, as the square root of their number. Of a function that computes in 32 bits, of numbers of 64, these are
+units of 32 bits: it takes no note of less.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
@@ -25,27 +26,30 @@ _MOST, _FEW = 16, 64  # units in the last place, of so many numbers
 _FACTOR = 4  # OpenBLAS' ways to multiply are at most 1.4 times as far apart as eight moves, in 64 to 1,536 dimensions
 Floats = npt.NDArray[np.floating[Any]]
 _Source = TypeVar("_Source")
-Moved = Callable[[], Sequence[pl.DataFrame]]
-"""What is expected, once for each move of the numbers that it is computed of; empty if it can't be computed so."""
+Moved = Callable[[float], Sequence[pl.DataFrame]]
+"""What is expected, once for each move by units of this size of the numbers that it is computed of; empty if it can't be
+computed so.
+"""
+DOUBLE, SINGLE = 2.0**-52, 2.0**-23  # a unit in the last place of 1
+REFUSED = (MainspringError, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+"""What is raised where a function of the project refuses what it is given, e.g. one that takes whole numbers."""
 
 
 class Move(NamedTuple):
     """One way in which all numbers are off. Whole numbers are moved, too, as floats, if `with_whole`: a function may add
-    them up as such.
+    them up as such. `unit` is the smallest by which a number is off, as a part of it.
     """
 
     seed: int
     with_whole: bool
+    unit: float = DOUBLE
 
     def of_source(self, record: ViewRecord, source: pl.LazyFrame) -> pl.LazyFrame:
         """Rows of a view's source; its keys, times and whole numbers that are features stay."""
         stays = {key.name for key in record.keys} | {record.event_time, record.created_time, record.event_id, *OWN}
         schema = source.collect_schema()
         stays |= {field.name for field in record.fields if schema.get(field.name, pl.Null()).is_integer()}
-        made = {
-            name: dtype if name in stays else _moved_type(dtype, with_whole=self.with_whole)
-            for name, dtype in schema.items()
-        }
+        made = {name: dtype if name in stays else self._type(dtype) for name, dtype in schema.items()}
         return source.map_batches(
             lambda rows: self.of(rows, stays), schema=made, predicate_pushdown=False, projection_pushdown=False,
             slice_pushdown=False,
@@ -54,26 +58,27 @@ class Move(NamedTuple):
     def of(self, frame: pl.DataFrame, stays: Container[str] = ()) -> pl.DataFrame:
         """The columns that don't stay, moved."""
         chance = np.random.default_rng(self.seed)
-        return frame.with_columns(
-            _moved(each, chance, frame.width, with_whole=self.with_whole)
-            for each in frame.get_columns()
-            if each.name not in stays
-        )
+        columns = (each for each in frame.get_columns() if each.name not in stays)
+        return frame.with_columns(_moved(each, chance, frame.width, self) for each in columns)
+
+    def _type(self, dtype: pl.DataType) -> pl.DataType:
+        return _moved(pl.Series([], dtype=dtype), np.random.default_rng(0), 1, self).dtype
 
 
-MOVES = tuple(Move(seed, with_whole=seed % 2 > 0) for seed in range(8))
+MOVES = tuple(Move(seed, seed % 2 > 0, unit) for unit in (DOUBLE, SINGLE) for seed in range(8))
 
 
-def moved(sources: Iterable[_Source], made: Callable[[_Source], pl.DataFrame | None]) -> Moved:
-    """What is made of each of these, if anything can be; they are only asked when it is."""
+def moved(sources: Sequence[_Source], made: Callable[[_Source], pl.DataFrame | None]) -> Moved:
+    """What is made of each of these, one for each of `MOVES` or none, if anything can be; they are only asked when it is."""
 
     @cache
-    def found() -> list[pl.DataFrame]:
+    def found(unit: float) -> list[pl.DataFrame]:
         frames = []
-        for each in sources:
-            with suppress(MainspringError, pl.exceptions.PolarsError):  # e.g. a function that takes whole numbers
-                if (frame := made(each)) is not None:
-                    frames.append(frame)
+        for move, each in zip(MOVES, sources, strict=False):
+            if move.unit == unit:
+                with suppress(*REFUSED):
+                    if (frame := made(each)) is not None:
+                        frames.append(frame)
         return frames
 
     return found
@@ -95,40 +100,34 @@ def allowed(expected: Floats, others: Sequence[Floats], scale: float) -> Floats:
     return _FACTOR * spread
 
 
-def _moved_type(dtype: pl.DataType, *, with_whole: bool) -> pl.DataType:
-    return _moved(pl.Series([], dtype=dtype), np.random.default_rng(0), 1, with_whole=with_whole).dtype
-
-
-def _moved(column: pl.Series, chance: np.random.Generator, width: int, *, with_whole: bool) -> pl.Series:
+def _moved(column: pl.Series, chance: np.random.Generator, width: int, move: Move) -> pl.Series:
     """A column whose floats are off, inside of lists, arrays and structs, too; `width` are added up at most."""
     dtype = column.dtype
-    if with_whole and dtype.is_integer():
+    if move.with_whole and dtype.is_integer():
         column, dtype = column.cast(pl.Float64), pl.Float64()
     if dtype.is_float():
-        eps = 2.0**-10 if dtype == pl.Float16() else 2.0**-23 if dtype == pl.Float32() else 2.0**-52
+        unit = 2.0**-10 if dtype == pl.Float16() else SINGLE if dtype == pl.Float32() else move.unit
         most = round(_MOST * max(1, width / _FEW) ** 0.5)
-        off = chance.integers(-most, most + 1, len(column)) * eps
+        off = chance.integers(-most, most + 1, len(column)) * unit
         return (column.cast(pl.Float64) * pl.Series(1 + off, dtype=pl.Float64)).cast(dtype)
     if isinstance(dtype, pl.Struct):
-        fields = [
-            _moved(column.struct.field(field.name), chance, width, with_whole=with_whole) for field in dtype.fields
-        ]
+        fields = [_moved(column.struct.field(field.name), chance, width, move) for field in dtype.fields]
         made = pl.DataFrame(fields).to_struct(column.name)
         return made if not column.null_count() else pl.select(pl.when(column.is_not_null()).then(made)).to_series()
     if isinstance(dtype, pl.List | pl.Array):
-        return _of_lists(column, dtype, chance, width, with_whole=with_whole)
+        return _of_lists(column, dtype, chance, width, move)
     return column
 
 
 def _of_lists(
-    column: pl.Series, dtype: pl.List | pl.Array, chance: np.random.Generator, width: int, *, with_whole: bool
+    column: pl.Series, dtype: pl.List | pl.Array, chance: np.random.Generator, width: int, move: Move
 ) -> pl.Series:
     inner: Any = dtype.inner
     lists = column.cast(pl.List(inner)) if isinstance(dtype, pl.Array) else column
     values = lists.drop_nulls().explode(empty_as_null=False)
     sizes = lists.list.len()
     longest = int(sizes.fill_null(0).to_numpy().max(initial=0))
-    found = _moved(values, chance, max(width, longest), with_whole=with_whole)
+    found = _moved(values, chance, max(width, longest), move)
     if found is values:
         return column
     rows = pl.Series(np.repeat(np.arange(len(lists)), sizes.fill_null(0).to_numpy()))
