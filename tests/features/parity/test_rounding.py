@@ -116,6 +116,20 @@ def test_of_a_function_that_computes_in_32_bits_clean_values_are_rounded_and_oth
         assert differing(told * (1 + 1e-7)).mean() > 0.99
 
 
+def test_a_default_of_64_bits_is_held_to_64_bits_beside_what_is_computed_in_32() -> None:
+    frame = given(np.float64).with_row_index("row")
+
+    def scored(rows: pl.DataFrame) -> pl.DataFrame:
+        score = called(in_single(FUNCTIONS["a matrix's product"], np.float64), rows)["x"]
+        return pl.DataFrame({"x": pl.select(pl.when(rows["row"] % 3 == 0).then(0.1).otherwise(score)).to_series()})
+
+    expected = scored(frame)
+    off = moved(MOVES, lambda move: scored(move.of(frame.drop("row")).with_columns(frame["row"])))
+    values = expected["x"].to_numpy() * (1 + 2.0**-22)
+    served = Served([("x", Told(values.astype(np.float32).astype(np.float64).tolist()))], may_round=True)
+    assert served.differs(expected, off).tolist() == [row % 3 == 0 for row in range(ROWS)]
+
+
 def test_numbers_of_64_bits_that_would_fit_in_32_excuse_nothing() -> None:
     frame = pl.DataFrame({"x": np.random.default_rng(3).integers(0, 900_000, 200) / 4})
 

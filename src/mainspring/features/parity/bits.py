@@ -64,7 +64,8 @@ class Told:
         if single is None:
             return left
         told = pl.Series([self.values[place] for place in left.tolist()], dtype=expected.dtype)
-        fits = told.eq_missing(told.cast(single.dtype).cast(told.dtype)).to_numpy()
+        pairs = (told, expected.gather(left))
+        fits = np.all([each.eq_missing(each.cast(single.dtype).cast(each.dtype)).to_numpy() for each in pairs], axis=0)
         return np.sort(np.concatenate([left[~fits], self._beyond(single, left[fits], moved, SINGLE)]))
 
     def _beyond(self, expected: pl.Series, places: Whole, moved: Moved | None, unit: float) -> Whole:
@@ -223,10 +224,10 @@ def _scale(expected: pl.Series) -> float:
 
 
 def in_single(expected: pl.Series) -> pl.Series | None:
-    """Values as floats of 32 bits, if they are such: by their type, or as floats of 64 bits that have no more digits.
+    """Values as floats of 32 bits, if they are such: by their type, or as floats of 64 bits that have no more digits, as at
+    least half of those that aren't whole: another may be a default.
 
-    Of the numbers that aren't whole at least half need more than 20 bits: prices in quarters would fit in 32 bits, too, and
-    show nothing.
+    These need more than 20 bits: prices in quarters would fit in 32 bits, too, and show nothing.
 
     >>> thirds = pl.Series([1 / 3, 2 / 3])
     >>> [in_single(each) is not None for each in (thirds, thirds.cast(pl.Float32).cast(pl.Float64), pl.Series([0.25, 3.0]))]
@@ -239,9 +240,8 @@ def in_single(expected: pl.Series) -> pl.Series | None:
     numbers = numbers[np.isfinite(numbers) & (numbers % 1 != 0)]
     with np.errstate(over="ignore"):
         short = numbers.astype(np.float32)
-    if not len(numbers) or (short != numbers).any() or ((short.view(np.int32) & 15) != 0).mean() < 0.5:
-        return None
-    return expected.cast(dtype)
+    is_single = (short == numbers) & ((short.view(np.int32) & 15) != 0)
+    return expected.cast(dtype) if len(numbers) and is_single.mean() >= 0.5 else None
 
 
 def _single(dtype: pl.DataType) -> pl.DataType:
