@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import pickle
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from mainspring import errors
         (errors.WorkerError("m/1 failed", "model_failed"), RuntimeError, "m/1 failed"),
         (errors.StorageError("/x", "the disk is full"), OSError, "/x: the disk is full."),
         (errors.MissingExtraError("skops", "sklearn", "Saving"), ImportError, "pip install 'mainspring[sklearn]'"),
+        (errors.MissingLibraryError("libgomp.so.1", "`lightgbm`"), OSError, "Run: apt-get install libgomp1"),
+        (errors.MissingLibraryError("libodd.so.2", "`odd`"), OSError, "`odd` needs the shared library `libodd.so.2`"),
     ],
 )
 def test_an_error_is_the_builtin_it_refines_and_says_what_is_wrong(error: Any, builtin: type, text: str) -> None:
@@ -62,3 +65,14 @@ def test_misspelt_names_find_their_neighbours_and_strange_ones_nothing() -> None
 
 def test_a_plain_error_crosses_processes() -> None:
     assert str(pickle.loads(pickle.dumps(errors.MainspringError("text")))) == "text"
+
+
+def test_what_a_loader_says_is_missing_is_named_and_nothing_else_is_taken_for_it() -> None:
+    """The first is what glibc really says."""
+    with pytest.raises(OSError, match="libnowhere") as real:
+        ctypes.CDLL("libnowhere.so.7")
+    found = errors.MissingLibraryError.of(real.value, "It")
+    assert found is not None
+    assert found.library == "libnowhere.so.7"
+    assert errors.MissingLibraryError.of(FileNotFoundError(2, "No such file", "libnowhere.so.7"), "It") is None
+    assert errors.MissingLibraryError.of(ValueError(str(real.value)), "It") is None

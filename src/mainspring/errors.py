@@ -9,6 +9,7 @@ MainspringError
 ├── ConfigError (ValueError)           a setting is wrong: where it was set, and what it takes
 ├── SecretError (LookupError)          a secret reference can't be resolved
 ├── MissingExtraError (ImportError)    an optional dependency is not installed
+├── MissingLibraryError (OSError)      a shared library of the system is not installed
 ├── GraphError (ValueError)            a pipeline can't be run as declared: cycle, missing output, unknown step
 ├── CodecError (TypeError)             no codec takes a value, or one can't keep its promise for it
 ├── NotServedError (LookupError)       a server has no such route
@@ -28,9 +29,13 @@ MainspringError
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePath
+
+_NOT_LOADED = re.compile(r"(?P<library>[^\s/:]+\.so[.\d]*): cannot open shared object file")  # as glibc says it
+_PACKAGES = {"libgomp.so.1": "libgomp1"}  # of Debian, by the library
 
 
 class MainspringError(Exception):
@@ -123,6 +128,24 @@ class MissingExtraError(MainspringError, ImportError):
     def __init__(self, module: str, extra: str, purpose: str) -> None:
         self.module, self.extra = module, extra
         super().__init__(f"{purpose} needs `{module}`, which is not installed. Run: pip install 'mainspring[{extra}]'")
+
+
+class MissingLibraryError(MainspringError, OSError):
+    """A shared library of the system, which something is linked to, is not installed."""
+
+    code = "missing_library"
+
+    def __init__(self, library: str, purpose: str) -> None:
+        self.library = library
+        package = _PACKAGES.get(library)
+        install = f"Run: apt-get install {package}" if package else "Install the package of this system that has it."
+        super().__init__(f"{purpose} needs the shared library `{library}`, which this system doesn't have. {install}")
+
+    @classmethod
+    def of(cls, error: Exception, purpose: str) -> MissingLibraryError | None:
+        """The same as what a loader says, if that is what it says."""
+        found = _NOT_LOADED.search(str(error)) if isinstance(error, OSError | ImportError) else None
+        return cls(found["library"], purpose) if found else None
 
 
 class GraphError(MainspringError, ValueError):

@@ -31,7 +31,7 @@ from mainspring.artifacts import codec_for, compare, content_digest, load, save
 from mainspring.artifacts.codec import Encoded
 from mainspring.artifacts.leaves import models_in
 from mainspring.artifacts.project import importing_from
-from mainspring.errors import CodecError
+from mainspring.errors import CodecError, MissingLibraryError
 from mainspring.testing.codecs import FolderBlobs, check_codec_laws, digest_in_fresh_process
 
 RANDOM = np.random.default_rng(0)
@@ -300,3 +300,16 @@ def test_an_estimator_without_a_leaf_is_stored_as_before(blobs: FolderBlobs) -> 
     with zipfile.ZipFile(io.BytesIO(stored(StandardScaler(), blobs))) as archive:
         assert archive.namelist() == ["schema.json"]
         assert "StandardScaler" in msgspec.json.decode(archive.read("schema.json"))["__class__"]
+
+
+@pytest.mark.parametrize("model", [LGBMClassifier(n_estimators=2), make_pipeline(LGBMClassifier(n_estimators=2))])
+def test_a_missing_shared_library_is_named_and_no_fault_of_the_blob(
+    model: Any, blobs: FolderBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: Any, **__: Any) -> None:
+        raise OSError("libgomp.so.1: cannot open shared object file: No such file or directory")
+
+    saved = save(model.fit(ROWS, TARGET), blobs)
+    monkeypatch.setattr("lightgbm.Booster", missing)
+    with pytest.raises(MissingLibraryError, match=r"^`lightgbm` needs .* `libgomp\.so\.1`.*apt-get install libgomp1$"):
+        load(saved[1], blobs)

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ _LEFT_OUT = (
     "tkinter",
     "turtledemo",
 )
-# What wheels of manylinux may expect of every system, and no more.
+# What wheels of manylinux may expect of every system, and no more: libgomp.so.1 is not among it.
 _EXPECTED = (
     "libstdc++.so.6",
     "libgcc_s.so.1",
@@ -40,14 +40,13 @@ _EXPECTED = (
     "librt.so.1",
     "libdl.so.2",
     "libutil.so.1",
-    "libgomp.so.1",
 )
 
 
-def empty_base(folder: Path, *paths: str) -> Path:
+def empty_base(folder: Path, *paths: str, variables: Sequence[str] = ()) -> Path:
     """A layout of an image that holds nothing but a file called Python, and empty files of these paths."""
     tree = {PROGRAM: File(b"", is_program=True), **{path: File(b"") for path in paths}}
-    return _base(folder, tree, {"Env": ["PATH=/usr/local/bin:/usr/bin"], "Labels": {"who": "base"}})
+    return _base(folder, tree, {"Env": ["PATH=/usr/local/bin:/usr/bin", *variables], "Labels": {"who": "base"}})
 
 
 def running_base(folder: Path) -> Path:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from mainspring.deploy import write_dockerfile
 from mainspring.deploy.contents import variables
 from mainspring.deploy.needs import Needs
+from mainspring.deploy.shared import SharedLibrary
 from mainspring.deploy.tree import File
 from mainspring.errors import ExistsError, InvalidError
 from mainspring.serving.sealed import read_sealed
@@ -92,3 +95,20 @@ def test_what_is_there_stays_and_a_base_has_to_have_a_name(context: Path, projec
     with pytest.raises(InvalidError, match="`token` or `platform`"):
         write_dockerfile("lines", tmp_path / "other", authentication="none")  # type: ignore[arg-type]  # what a caller may say
     assert not (tmp_path / "other").exists()
+
+
+def test_shared_libraries_lie_in_the_context_and_are_looked_for_behind_the_bases(
+    project: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs = replace(NEEDS, shared=(SharedLibrary("libgomp.so.1", File(b"OpenMP"), ("lightgbm",)),))
+    monkeypatch.setattr("mainspring.deploy.dockerfile.needs_of", lambda *_: needs)
+    told = write_dockerfile("lines", tmp_path / "context", base="python:3.11-slim")
+    said = instructions(tmp_path / "context")
+    assert told.shared_libraries == {"libgomp.so.1": ("lightgbm",)}
+    assert (tmp_path / "context" / "shared" / "libgomp.so.1").read_bytes() == b"OpenMP"
+    assert "shared /opt/mainspring/shared" in said["COPY"]
+    assert "!shared/**" in (tmp_path / "context" / ".dockerignore").read_text().splitlines()
+    for given, expected in (("", "/opt/mainspring/shared"), ("/opt/own", "/opt/own:/opt/mainspring/shared")):
+        command = ["sh", "-c", f"{said['ENV'][0]}; echo $LD_LIBRARY_PATH"]  # a builder replaces words as a shell does
+        done = subprocess.run(command, env={"LD_LIBRARY_PATH": given}, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == expected

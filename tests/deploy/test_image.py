@@ -16,6 +16,9 @@ from sklearn.linear_model import LinearRegression
 
 from mainspring.cli.main import cli
 from mainspring.deploy import BuiltImage, build_image
+from mainspring.deploy.needs import Needs
+from mainspring.deploy.shared import SharedLibrary
+from mainspring.deploy.tree import File
 from mainspring.errors import (
     ExistsError,
     InvalidError,
@@ -152,9 +155,38 @@ def test_a_platform_in_front_is_declared_and_a_time_is_taken(
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is built needs nothing, so that what is refused behind that is refused at once."""
-    from mainspring.deploy.needs import Needs
-
     monkeypatch.setattr("mainspring.deploy.image.needs_of", lambda *_: Needs(MINOR, {}, frozenset(), {}))
+
+
+def test_shared_libraries_that_the_base_lacks_are_in_it_and_found(
+    made: Made, project: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gomp = SharedLibrary("libgomp.so.1", File(b"OpenMP"), ("lightgbm",))
+    needs = Needs(MINOR, {}, frozenset(), {}, (gomp,))
+    monkeypatch.setattr("mainspring.deploy.image.needs_of", lambda *_: needs)
+    told = build_image("lines", tmp_path / "layout", base=str(made.base))
+    image = Checked(tmp_path / "layout")
+    assert told.shared_libraries == {"libgomp.so.1": ("lightgbm",)}
+    assert image.read(f"{image.environment['LD_LIBRARY_PATH'].removeprefix('/')}/libgomp.so.1") == b"OpenMP"
+    base = empty_base(tmp_path / "having", "usr/lib/x86_64-linux-gnu/libgomp.so.1")
+    assert build_image("lines", tmp_path / "without", base=str(base)).shared_libraries == {}
+    without = Checked(tmp_path / "without")
+    assert "LD_LIBRARY_PATH" not in without.environment
+    assert not [path for path in without.entries(1) if "libgomp" in path]
+    monkeypatch.setattr("mainspring.deploy.image.is_own_platform", lambda _: False)
+    with pytest.raises(InvalidError, match=r"libgomp\.so\.1 of lightgbm.*This machine has none for linux/"):
+        build_image("lines", tmp_path / "other", base=str(made.base))
+    assert not (tmp_path / "other").exists()
+
+
+def test_where_the_base_looks_for_shared_libraries_comes_first(
+    project: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs = Needs(MINOR, {}, frozenset(), {}, (SharedLibrary("liba.so.1", File(b"a"), ("a",)),))
+    monkeypatch.setattr("mainspring.deploy.image.needs_of", lambda *_: needs)
+    base = empty_base(tmp_path / "base", variables=["LD_LIBRARY_PATH=/opt/own"])
+    build_image("lines", tmp_path / "layout", base=str(base))
+    assert Checked(tmp_path / "layout").environment["LD_LIBRARY_PATH"] == "/opt/own:/opt/mainspring/shared"
 
 
 def test_a_base_that_is_none_is_refused_and_nothing_is_left(
@@ -200,8 +232,6 @@ def test_a_base_of_the_project_that_is_none_is_named_as_its_setting(
 def test_a_base_without_this_python_is_refused(
     made: Made, project: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mainspring.deploy.needs import Needs
-
     monkeypatch.setattr("mainspring.deploy.image.needs_of", lambda *_: Needs("3.99", {}, frozenset(), {}))
     with pytest.raises(InvalidError, match=re.escape("no bin/python3.99")):
         build_image("lines", tmp_path / "out.tar", base=str(made.base))
@@ -216,8 +246,6 @@ def test_a_full_disk_is_said_and_nothing_is_left(made: Made, project: Workspace,
 def test_a_distribution_without_a_wheel_is_named(
     made: Made, project: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mainspring.deploy.needs import Needs
-
     monkeypatch.setattr(
         "mainspring.deploy.image.needs_of", lambda *_: Needs(MINOR, {"no-such-thing": "1.0"}, frozenset(), {})
     )

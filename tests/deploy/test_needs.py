@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from mainspring.deploy import needs
 from mainspring.deploy.needs import needs_of
 from mainspring.deploy.traced import Narrowed
+from mainspring.deploy.trial import Traced
 from mainspring.errors import MainspringError
 from mainspring.models import register
 from mainspring.serving import bind
@@ -52,13 +53,13 @@ def test_what_a_model_says_is_missing_is_brought(project: Workspace) -> None:
 def test_what_is_missing_is_taken_if_it_is_told_and_else_refused_by_name(
     project: Workspace, monkeypatch: pytest.MonkeyPatch, said: str
 ) -> None:
-    def imported(_sealed: Sealed, _workspace: Workspace, hidden: Any = ()) -> dict[str, str]:
+    def imported(_sealed: Sealed, _workspace: Workspace, hidden: Any = ()) -> Traced:
         if "pandas" in hidden:
             raise MainspringError(said)
         beside = {} if "pytest" in hidden else {"pytest": str(pytest.__file__)}
-        return beside | {"pandas": str(pl.__file__), "numpy": str(pl.__file__)}
+        return Traced(beside | {"pandas": str(pl.__file__), "numpy": str(pl.__file__)})
 
-    monkeypatch.setattr(needs, "imported_by", imported)
+    monkeypatch.setattr(needs, "traced_of", imported)
     if "pandas" in said:
         found = needs_of(seal("lines", project), project).distributions
         assert {"pandas", "numpy", "python-dateutil"} <= found.keys()

@@ -13,10 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import lightgbm
+import numpy as np
+import polars as pl
 import pytest
 
 from mainspring.deploy import build_image
-from mainspring.workspace import Workspace
+from mainspring.models import register
+from mainspring.serving import bind
+from mainspring.workspace import Workspace, using
 from tests.deploy.bases import running_base
 from tests.deploy.conftest import with_endpoint
 from tests.deploy.oci import Checked, unpacked
@@ -121,3 +126,33 @@ def test_another_endpoint_is_another_image(image: Checked, tmp_path: Path) -> No
     with Workspace.open(tmp_path / "second") as second:
         told = build_image("lines", tmp_path / "out.tar", base=str(image.layout.parent / "base"), workspace=second)
     assert told.digest != image.digest
+
+
+@pytest.fixture(scope="module")
+def boosted(tmp_path_factory: pytest.TempPathFactory) -> Checked:
+    """An image of a booster of LightGBM, native, on a base without libgomp."""
+    folder = tmp_path_factory.mktemp("boosted")
+    (folder / "project").mkdir()
+    with Workspace.open(folder / "project") as opened, using(opened):
+        data = lightgbm.Dataset(np.array([[1.0], [2.0]] * 20), [2.0, 4.0] * 20)
+        booster = lightgbm.train({"verbose": -1, "num_threads": 1}, data, 2)
+        register(booster, "steps", input_example=pl.DataFrame({"x": [1.0, 2.0]}))
+        bind("steps", "steps@production", version="steps/1")
+        told = build_image("steps", folder / "steps.tar", base=str(running_base(folder / "base")))
+    assert told.shared_libraries == {"libgomp.so.1": ("lightgbm",)}
+    return Checked(unpacked(folder / "steps.tar", folder / "layout"))
+
+
+def test_a_model_of_lightgbm_runs_on_a_base_without_its_library(boosted: Checked, tmp_path: Path) -> None:
+    root = boosted.unpack(tmp_path / "root")
+    with container(boosted, root, MAINSPRING_SERVE_PORT="0", SERVE_TOKEN="t0p") as process:
+        assert process.stdout is not None
+        port = int(json.loads(process.stdout.readline())["url"].rpartition(":")[2])
+        bearing = {"authorization": "Bearer t0p", "content-type": "application/json"}
+        assert asked(port, "/predict", {"x": 1.0}, **bearing)[0] == 200
+    (root / "opt/mainspring/shared/libgomp.so.1").unlink()
+    with container(boosted, root, MAINSPRING_SERVE_PORT="0", SERVE_TOKEN="t0p") as process:
+        said = "".join(process.communicate(timeout=60))
+    assert process.returncode == 1
+    assert "needs the shared library `libgomp.so.1`" in said
+    assert "apt-get install libgomp1" in said

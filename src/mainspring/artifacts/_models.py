@@ -15,7 +15,7 @@ from mainspring.artifacts._compare import compare_trees
 from mainspring.artifacts.codec import EQUAL, BlobAccess, Comparison, Encoded, Preview, Tolerance, meaning_digest
 from mainspring.artifacts.project import find_definition
 from mainspring.artifacts.registry import codec_for, codec_named, content_digest, save_value
-from mainspring.errors import CodecError, shorten
+from mainspring.errors import CodecError, MissingLibraryError, shorten
 
 _BY_NAME = ("objective", "loss_function", "eval_metric")  # parameters that may be functions or objects as well
 _RECORD = "bundle"  # the codec of the record, with leaves or without
@@ -82,9 +82,13 @@ class ModelCodec(ABC):
         try:
             name, state, payload = self.read(encoded, blobs)
             return self.put_together(self._class(name), state, payload)
-        except (CodecError, MemoryError, OSError):
+        except (CodecError, MemoryError):
             raise
         except Exception as error:
+            if missing := MissingLibraryError.of(error, f"`{self.library}`"):
+                raise missing from error
+            if isinstance(error, OSError):
+                raise
             text = shorten(f"{type(error).__name__}: {error}", 300)
             raise CodecError(f"The blob `{encoded.blob[:12]}` is not a stored model: {text}") from error
 

@@ -28,7 +28,7 @@ from mainspring.artifacts.leaves import LEAF, extend_skops, leaf_codec, leaves_a
 from mainspring.artifacts.numpy import ArrayCodec, canonical, compare_arrays
 from mainspring.artifacts.project import find_definition
 from mainspring.artifacts.script import script
-from mainspring.errors import CodecError, MissingExtraError, shorten
+from mainspring.errors import CodecError, MissingExtraError, MissingLibraryError, shorten
 
 # skops asks scikit-learn for all its estimators, which imports its adapter of PyTorch on the way: 1.5 s, 180 MB.
 _TORCH = "sklearn.externals.array_api_compat.torch"
@@ -109,9 +109,11 @@ class EstimatorCodec:
             extend_skops()
             _definitions(data)
             return skops.loads(data, trusted=skops.get_untrusted_types(data=data))
-        except (CodecError, MemoryError):
+        except (CodecError, MemoryError, MissingLibraryError):
             raise
         except Exception as error:
+            if missing := MissingLibraryError.of(error, "Loading this estimator"):
+                raise missing from error
             text = shorten(f"{type(error).__name__}: {error}", 200)
             raise CodecError(f"The blob `{encoded.blob[:12]}` is not a stored estimator: {text}") from error
 

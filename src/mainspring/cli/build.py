@@ -67,7 +67,8 @@ def _write_context(invocation: Invocation, endpoint: str, folder: str, base: str
         endpoint, folder, base=base, authentication=authentication, workspace=invocation.workspace
     )  # fmt: skip
     said = f"{endpoint} ({written.version}) can be built on {written.base}"
-    invocation.show(written, f"{said}: podman build -t {endpoint} {written.path}")
+    shared = _shared(written.shared_libraries)
+    invocation.show(written, f"{shared}{said}: podman build -t {endpoint} {written.path}")
 
 
 def _told(built: BuiltImage, authentication: str) -> str:
@@ -76,5 +77,12 @@ def _told(built: BuiltImage, authentication: str) -> str:
     return (
         f"{built.reference} ({built.version}) for {built.platform}: {built.digest}\n"
         f"{text.size(built.size_bytes)} ({layers}) on {text.size(built.base_size_bytes)} of {built.base}\n"
+        f"{_shared(built.shared_libraries)}"
         f"podman load -i {built.path} && podman run -p 8080:8080 {give}{built.reference}"
     )
+
+
+def _shared(libraries: dict[str, tuple[str, ...]]) -> str:
+    """A line of the shared libraries of this machine that go along; nothing if none do."""
+    told = "; ".join(f"{name} of {', '.join(owners)}" for name, owners in libraries.items())
+    return f"shared libraries: {told}\n" if told else ""

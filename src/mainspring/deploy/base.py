@@ -21,17 +21,22 @@ _LAYERS: Mapping[str, str] = {
     LAYER: LAYER, _PLAIN: _PLAIN, "application/vnd.docker.image.rootfs.diff.tar.gzip": LAYER,
     "application/vnd.docker.image.rootfs.diff.tar": _PLAIN,
 }  # fmt: skip
+_LIBRARY = re.compile(r"(?:usr/)?(?:local/)?lib(?:64)?/(?:[^/]+-linux-gnu/)?(?P<name>[^/]+\.so(?:\.\d+)*)")
 _MUSL = re.compile(r"(?:usr/)?lib/ld-musl-[^/]+")
 
 
 class Base(msgspec.Struct, frozen=True):
-    """An image to build on: how it is called, its digest, its configuration, its layers, and where its Python is."""
+    """An image to build on: how it is called, its digest, its configuration, its layers, where its Python is.
+
+    `libraries` are the names of its shared libraries, where the loader looks for them.
+    """
 
     name: str
     digest: str
     config: dict[str, Any]
     layers: tuple[Descriptor, ...]
     python: str
+    libraries: frozenset[str]
 
     @property
     def variables(self) -> dict[str, str]:
@@ -89,13 +94,14 @@ def read_base(given: str, platform: str, python_minor: str, cache: Path, target:
                 raise InvalidError("base", given, "an image with layers of tar or gzip", f"One is {layer.media_type}.")
             copy_blob(layer, blobs, target)
             layers.append(Descriptor(_LAYERS[layer.media_type], layer.digest, layer.size))
-    python = _python(given, python_minor, [target / layer.digest.removeprefix("sha256:") for layer in layers])
-    return Base(str(reference) if reference else "", image.digest, image.config, tuple(layers), python)
+    paths = _paths(given, [target / layer.digest.removeprefix("sha256:") for layer in layers])
+    libraries = frozenset(found["name"] for found in map(_LIBRARY.fullmatch, paths) if found)
+    python, name = _python(given, python_minor, paths), str(reference) if reference else ""
+    return Base(name, image.digest, image.config, tuple(layers), python, libraries)
 
 
-def _python(name: str, minor: str, layers: list[Path]) -> str:
-    """The interpreter of a minor version, the one of /usr/local first, as images of Python have it."""
-    program = re.compile(rf"(?:usr/local/|usr/|opt/[^/]+/)?bin/python{re.escape(minor)}")
+def _paths(name: str, layers: list[Path]) -> set[str]:
+    """The paths of all layers, none with the loader of musl."""
     found: set[str] = set()
     for layer in layers:
         try:
@@ -105,7 +111,14 @@ def _python(name: str, minor: str, layers: list[Path]) -> str:
             raise InvalidError("base", name, "an image whose layers are tars", shorten(str(error), 200)) from error
         if any(map(_MUSL.fullmatch, paths)):
             raise InvalidError("base", name, "an image with glibc", "musl has other wheels: take `slim`, not `alpine`.")
-        found.update(filter(program.fullmatch, paths))
+        found.update(paths)
+    return found
+
+
+def _python(name: str, minor: str, paths: set[str]) -> str:
+    """The interpreter of a minor version, the one of /usr/local first, as images of Python have it."""
+    program = re.compile(rf"(?:usr/local/|usr/|opt/[^/]+/)?bin/python{re.escape(minor)}")
+    found = set(filter(program.fullmatch, paths))
     if not found:
         raise InvalidError("base", name, f"an image with Python {minor}", f"It has no bin/python{minor}.")
     return "/" + min(found, key=lambda path: (not path.startswith("usr/local/"), path))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
 import msgspec
 
 from mainspring.deploy.needs import Needs
+from mainspring.deploy.shared import SharedLibrary
 from mainspring.deploy.tree import File, Tree, below
 from mainspring.errors import ConfigError, InvalidError
 from mainspring.runs import RunStore
@@ -20,7 +21,8 @@ from mainspring.workspace import Workspace
 
 Authentication = Literal["token", "platform"]
 HOME = "opt/mainspring"
-LIBRARY, SEALED, SOURCE = f"{HOME}/lib", f"{HOME}/endpoint", f"{HOME}/source"
+LIBRARY, SEALED, SOURCE, SHARED = f"{HOME}/lib", f"{HOME}/endpoint", f"{HOME}/source", f"{HOME}/shared"
+SHARED_PATH = "LD_LIBRARY_PATH"
 STATE = "var/lib/mainspring"
 USER, GROUP = 65532, 0  # nobody's; of the group that platforms which choose the user give it
 PORT_NUMBER = 8080
@@ -67,6 +69,11 @@ def endpoint_tree(sealed: Sealed, needs: Needs, workspace: Workspace) -> Tree:
     sealed_tree = {path: File(content) for path, content in sealed_files(sealed, workspace)}
     lock = File(lock_lines(needs).encode())
     return {**below(SEALED, sealed_tree), **below(SOURCE, needs.sources), f"{HOME}/requirements.txt": lock}
+
+
+def shared_tree(libraries: Iterable[SharedLibrary]) -> dict[str, File]:
+    """Shared libraries by their names."""
+    return {each.name: each.file for each in libraries}
 
 
 def lock_lines(needs: Needs) -> str:

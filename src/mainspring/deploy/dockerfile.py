@@ -14,6 +14,8 @@ from mainspring.deploy.contents import (
     LIBRARY,
     PORT_NUMBER,
     SEALED,
+    SHARED,
+    SHARED_PATH,
     SOURCE,
     STATE,
     USER,
@@ -22,11 +24,12 @@ from mainspring.deploy.contents import (
     health_check,
     labels,
     lock_lines,
+    shared_tree,
     times_of,
     variables,
 )
 from mainspring.deploy.distributions import own_tree, wheel_of
-from mainspring.deploy.needs import needs_of
+from mainspring.deploy.needs import Needs, needs_of
 from mainspring.deploy.registry import Reference
 from mainspring.errors import ExistsError, InvalidError
 from mainspring.runs.environment import snapshot
@@ -34,17 +37,25 @@ from mainspring.serving.sealed import seal, sealed_files
 from mainspring.workspace import Workspace, current_workspace
 
 _NAMES_SECRET = "MAINSPRING_SERVE_TOKEN"
-_IGNORED = "**\n!endpoint/**\n!source/**\n!wheels/**\n!requirements.txt\n"
+_SHARING = (
+    f"COPY shared /{SHARED}",
+    f'ENV {SHARED_PATH}="${{{SHARED_PATH}:+${SHARED_PATH}:}}/{SHARED}"', "",
+)  # fmt: skip
+_IGNORED = "**\n!endpoint/**\n!shared/**\n!source/**\n!wheels/**\n!requirements.txt\n"
 
 
 class WrittenContext(msgspec.Struct, frozen=True):
-    """Where a Dockerfile and its context were written, what it builds on, and the files of it."""
+    """Where a Dockerfile and its context were written, what it builds on, and the files of it.
+
+    `shared_libraries` are those of this machine's system that are among the files, with the distributions that need them.
+    """
 
     endpoint: str
     version: str
     path: str
     base: str
     files: tuple[str, ...]
+    shared_libraries: dict[str, tuple[str, ...]] = {}
 
 
 def write_dockerfile(
@@ -81,6 +92,7 @@ def write_dockerfile(
     wheel = f"wheels/mainspring-{snapshot().distributions['mainspring']}-py3-none-any.whl"
     files: dict[str, bytes | Path] = {f"endpoint/{path}": content for path, content in sealed_files(sealed, workspace)}
     files |= {f"source/{path}": file.content for path, file in needs.sources.items()}
+    files |= {f"shared/{path}": file.content for path, file in shared_tree(needs.shared).items()}
     files |= {
         wheel: wheel_of(own_tree()),
         "requirements.txt": lock_lines(needs).encode(),
@@ -88,15 +100,18 @@ def write_dockerfile(
     }
     declared = variables(needs, authentication)
     said = labels(sealed, authentication, times_of(sealed), workspace)
-    files["Dockerfile"] = _dockerfile(str(reference), wheel, declared, said, has_source=bool(needs.sources)).encode()
+    files["Dockerfile"] = _dockerfile(str(reference), wheel, declared, said, needs).encode()
     with in_place_of(target, overwrite=False, suffix="") as unfinished:
         for path, content in files.items():
             (unfinished / path).parent.mkdir(parents=True, exist_ok=True)
             (unfinished / path).write_bytes(content if isinstance(content, bytes) else content.read_bytes())
-    return WrittenContext(name, str(sealed.version), str(target), str(reference), tuple(sorted(files)))
+    return WrittenContext(
+        name, str(sealed.version), str(target), str(reference), tuple(sorted(files)),
+        {each.name: each.needed_by for each in needs.shared},
+    )  # fmt: skip
 
 
-def _dockerfile(base: str, wheel: str, declared: dict[str, str], said: dict[str, str], *, has_source: bool) -> str:
+def _dockerfile(base: str, wheel: str, declared: dict[str, str], said: dict[str, str], needs: Needs) -> str:
     """The lines: what changes least comes first, so that a new version of the model rebuilds the last ones only."""
     program = wheel.rpartition("/")[2]
     install = [
@@ -107,7 +122,8 @@ def _dockerfile(base: str, wheel: str, declared: dict[str, str], said: dict[str,
     lines = [
         f"FROM {base}", "",
         f"COPY requirements.txt {wheel} /{HOME}/", *install, "",
-        *([f"COPY source /{SOURCE}"] if has_source else []),
+        *(_SHARING if needs.shared else []),
+        *([f"COPY source /{SOURCE}"] if needs.sources else []),
         f"COPY endpoint /{SEALED}", "",
         *(["# hadolint ignore=DL3064  # a reference to a secret, never one"] if _NAMES_SECRET in declared else []),
         _pairs("ENV", declared), _pairs("LABEL", said), "",

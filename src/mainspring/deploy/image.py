@@ -17,6 +17,8 @@ from mainspring.deploy.contents import (
     GROUP,
     LIBRARY,
     PORT_NUMBER,
+    SHARED,
+    SHARED_PATH,
     STATE,
     USER,
     Authentication,
@@ -24,13 +26,15 @@ from mainspring.deploy.contents import (
     check_authentication,
     endpoint_tree,
     labels,
+    shared_tree,
     times_of,
     variables,
 )
 from mainspring.deploy.distributions import own_tree
 from mainspring.deploy.layers import Descriptor, Folder, Layer, write_layer
 from mainspring.deploy.layout import CONFIG, MANIFEST, finish_layout, pack_layout, put_document
-from mainspring.deploy.needs import Needs, needs_of, own_platform
+from mainspring.deploy.needs import Needs, is_own_platform, needs_of, own_platform
+from mainspring.deploy.shared import SharedLibrary
 from mainspring.deploy.tree import Tree, below
 from mainspring.deploy.wheels import trees_of
 from mainspring.errors import ExistsError, InvalidError
@@ -44,7 +48,8 @@ _PLATFORMS = ("linux/amd64", "linux/arm64")
 class BuiltImage(msgspec.Struct, frozen=True):
     """An image that was written: `digest` is its manifest's, sizes are of its compressed layers without the base's.
 
-    `reference` is its name in the layout, `distributions` what was put in, with versions.
+    `reference` is its name in the layout, `distributions` what was put in, with versions; `shared_libraries` those of this
+    machine's system that are in it, with the distributions that need them.
     """
 
     endpoint: str
@@ -59,6 +64,7 @@ class BuiltImage(msgspec.Struct, frozen=True):
     base_size_bytes: int
     layers: dict[str, int]
     distributions: dict[str, str]
+    shared_libraries: dict[str, tuple[str, ...]] = {}
 
 
 def build_image(
@@ -68,17 +74,18 @@ def build_image(
 ) -> BuiltImage:  # fmt: skip
     """Build an image of what an endpoint serves now: an OCI layout, in one tar if `output` ends with `.tar`.
 
-    In it are the base's layers, the distributions that serving imports in the versions of the model version's lock,
-    Mainspring, and the sealed endpoint. It answers on port 8080 as a user without rights, with a token that the container
-    gets as SERVE_TOKEN, or, with the authentication `platform`, whoever reaches it. `base` is an OCI layout on this machine
-    or an image in a registry, by default that of the setting `image_base`, or `python:MINOR-slim`; `wheels` a folder of
-    wheels that come before those that are installed here. The same endpoint, base and wheels give the same digest. What is
-    written is there whole or not at all.
+    In it are the base's layers, the distributions that serving imports in the versions of the model version's lock, shared
+    libraries that these are linked to and the base doesn't have, Mainspring, and the sealed endpoint. It answers on port 8080
+    as a user without rights, with a token that the container gets as SERVE_TOKEN, or, with the authentication `platform`,
+    whoever reaches it. `base` is an OCI layout on this machine or an image in a registry, by default that of the setting
+    `image_base`, or `python:MINOR-slim`; `wheels` a folder of wheels that come before those that are installed here. The
+    same endpoint, base, wheels and shared libraries give the same digest. What is written is there whole or not at all.
 
     Raises:
         NotFoundError: no such endpoint, its version has no recorded environment, or the registry has no such base.
         NotAllowedError: a service outside answers for it, its model is a pickle, or it was registered with another Python.
-        InvalidError: the base is no image with this Python, or there is no such platform.
+        InvalidError: the base is no image with this Python, there is no such platform, or the base has no library that is
+            needed on another platform than this machine's.
         RebuildError: there is no wheel of a distribution.
         UnavailableError: the registry of the base can't be reached.
         ExistsError: the output is a folder that is there.
@@ -106,9 +113,10 @@ def build_image(
             below_it = read_base(base, platform, needs.python, workspace.cache, blobs)
         except InvalidError as error:
             raise error.at(given) from error
+        needs = replace(needs, shared=_brought(needs, below_it, base, platform, given))
         layers = _layers(sealed, needs, platform, times, blobs, Path(wheels) if wheels else None, workspace, tell)
         said = labels(sealed, authentication, times, workspace) | _based_on(below_it)
-        config = _config(below_it, layers, variables(needs, authentication), said, platform, times)
+        config = _config(below_it, layers, _variables(below_it, needs, authentication), said, platform, times)
         reference = tag or f"{name.lower()}:{sealed.version.number}"
         manifest = _manifest(below_it, layers, config, said, platform, reference, blobs)
         finish_layout(root, [manifest])
@@ -117,6 +125,7 @@ def build_image(
         name, str(sealed.version), str(target), reference, manifest.digest, platform, below_it.name or base, below_it.digest,
         sum(each.descriptor.size for each in layers), sum(each.size for each in below_it.layers),
         {each.about: each.descriptor.size for each in layers}, needs.distributions,
+        {each.name: each.needed_by for each in needs.shared},
     )  # fmt: skip
 
 
@@ -150,7 +159,7 @@ def _layers(
             raise InvalidError("distribution", name, "one whose files no other has", f"`{both[0]}` is in two of them.")
         installed |= tree
     parts: list[tuple[str, Tree, dict[str, Folder]]] = [
-        ("distributions", _importable(installed, needs), {}),
+        ("distributions", {**_importable(installed, needs), **below(SHARED, shared_tree(needs.shared))}, {}),
         ("mainspring", _importable(own_tree(), needs), {}),
         ("endpoint", endpoint_tree(sealed, needs, workspace), {STATE: Folder(USER, GROUP, 0o770)}),
     ]
@@ -161,6 +170,15 @@ def _layers(
     return written
 
 
+def _brought(needs: Needs, base: Base, name: str, platform: str, given: str) -> tuple[SharedLibrary, ...]:
+    """The shared libraries that the base doesn't have; raises `InvalidError` if this machine has none for the platform."""
+    missing = tuple(each for each in needs.shared if each.name not in base.libraries)
+    if missing and not is_own_platform(platform):
+        said = f"an image with {', '.join(map(str, missing))}"
+        raise InvalidError(given, name, said, f"This machine has none for {platform}; install it in a base.")
+    return missing
+
+
 def _importable(tree: Tree, needs: Needs) -> Tree:
     return below(LIBRARY, {**tree, **bytecode_of(tree, needs.imported, LIBRARY)})
 
@@ -168,6 +186,14 @@ def _importable(tree: Tree, needs: Needs) -> Tree:
 def _based_on(base: Base) -> dict[str, str]:
     named = {"org.opencontainers.image.base.name": base.name} if base.name else {}
     return named | {"org.opencontainers.image.base.digest": base.digest}
+
+
+def _variables(base: Base, needs: Needs, authentication: Authentication) -> dict[str, str]:
+    """The base's and the endpoint's. Where the base looks for shared libraries comes first."""
+    found = base.variables | variables(needs, authentication)
+    if needs.shared:
+        found[SHARED_PATH] = ":".join(filter(None, (base.variables.get(SHARED_PATH), f"/{SHARED}")))
+    return found
 
 
 def _config(
@@ -181,7 +207,7 @@ def _config(
         **kept, "created": times.created, "os": system, "architecture": machine,
         "config": {
             "User": f"{USER}:{GROUP}", "WorkingDir": f"/{STATE}", "Volumes": {f"/{STATE}": {}},
-            "Env": [f"{name}={value}" for name, value in sorted((base.variables | environment).items())],
+            "Env": [f"{name}={value}" for name, value in sorted(environment.items())],
             "Entrypoint": [base.python, "-P", "-m", "mainspring"], "Cmd": ["serve"], "StopSignal": "SIGTERM",
             "ExposedPorts": {f"{PORT_NUMBER}/tcp": {}}, "Labels": {**(before.get("Labels") or {}), **said},
         },

@@ -1,4 +1,5 @@
-"""What an image needs beside its base, found by serving the sealed endpoint: distributions, modules of the project.
+"""What an image needs beside its base, found by serving the sealed endpoint: distributions, the shared
+libraries of the system that these are linked to, modules of the project.
 
 Invariant: it depends on what the endpoint and those whom it needs declare, not on what else is installed here. Libraries
 import what they find (scikit-learn has pytest, pandas), so what was imported is no need by itself.
@@ -16,8 +17,9 @@ from pathlib import Path
 
 import msgspec
 
+from mainspring.deploy.shared import SharedLibrary, shared_of
 from mainspring.deploy.tree import File
-from mainspring.deploy.trial import imported_by
+from mainspring.deploy.trial import Traced, traced_of
 from mainspring.errors import MainspringError, NotAllowedError
 from mainspring.models.libraries import distributions_needed
 from mainspring.runs import read_environment
@@ -27,18 +29,20 @@ from mainspring.serving.sealed import Sealed
 from mainspring.workspace import Workspace
 
 _OWN = "mainspring"
+_INSTALLED = "-packages"  # how the folders of installed distributions end
 
 
 class Needs(msgspec.Struct, frozen=True):
     """Pinned distributions, the files that serving imports by their paths in the import folder, and the project's sources.
 
-    `python` is the minor version that all of it is for.
+    `python` is the minor version that all of it is for, `shared` what the distributions need of a system beside a base's.
     """
 
     python: str
     distributions: dict[str, str]
     imported: frozenset[str]
     sources: dict[str, File]
+    shared: tuple[SharedLibrary, ...] = ()
 
 
 def needs_of(sealed: Sealed, workspace: Workspace) -> Needs:
@@ -59,12 +63,15 @@ def needs_of(sealed: Sealed, workspace: Workspace) -> Needs:
         said = f"`{sealed.version}` was registered with {lock.implementation} {lock.python_minor}, and this is "
         raise NotAllowedError(f"{said}{here.implementation} {here.python_minor}. Build its image with that.")
     known, roots = installed(workspace.cache), workspace.project.source_roots
-    modules = _modules(sealed, lock, known, workspace)
-    sources = {path: File(Path(file)) for file in modules.values() if (path := _within(roots, file))}
-    foreign = {name: file for name, file in modules.items() if not _within(roots, file)}
+    traced = _traced(sealed, lock, known, workspace)
+    sources = {path: File(Path(file)) for file in traced.modules.values() if (path := _within(roots, file))}
+    foreign = {name: file for name, file in traced.modules.items() if not _within(roots, file)}
     found = known.closure(_distributions(foreign, known))
     pins = {name: lock.distributions.get(name, version) for name, version in found.items()}
-    return Needs(lock.python_minor, pins, frozenset(_import_paths(foreign)), dict(sorted(sources.items())))
+    shared = shared_of(
+        traced.mapped, lambda file: _owner(file, known) or ("the project" if _within(roots, file) else "")
+    )
+    return Needs(lock.python_minor, pins, frozenset(_import_paths(foreign)), dict(sorted(sources.items())), shared)
 
 
 def is_own_platform(platform: str) -> bool:
@@ -87,10 +94,10 @@ def machine_name(machine: str) -> str:
     return {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(machine, machine)
 
 
-def _modules(sealed: Sealed, lock: Environment, known: Installed, workspace: Workspace) -> dict[str, str]:
-    """The files of the modules that serving imports where nothing is but what it needs."""
-    modules, roots = imported_by(sealed, workspace), workspace.project.source_roots
-    own = {name: Path(file) for name, file in modules.items() if _within(roots, file)}
+def _traced(sealed: Sealed, lock: Environment, known: Installed, workspace: Workspace) -> Traced:
+    """What serving imports where nothing is but what it needs."""
+    traced, roots = traced_of(sealed, workspace), workspace.project.source_roots
+    own = {name: Path(file) for name, file in traced.modules.items() if _within(roots, file)}
     needed = {
         *own_distributions(lock, known),
         *known.distributions_of(chain.from_iterable(map(_imports, own.values()))),
@@ -99,11 +106,11 @@ def _modules(sealed: Sealed, lock: Environment, known: Installed, workspace: Wor
         needed |= {*known.distributions_of(["onnxruntime"])}
     else:
         needed |= distributions_needed(sealed.version, lock, known, workspace.blobs)
-    foreign = {name: file for name, file in modules.items() if name not in own}
+    foreign = {name: file for name, file in traced.modules.items() if name not in own}
     tops = {name.partition(".")[0] for name in own}
     while other := _distributions(foreign, known) - known.closure(needed).keys():
         try:
-            return imported_by(sealed, workspace, _hidden(known, known.closure(needed)) - tops)
+            return traced_of(sealed, workspace, _hidden(known, known.closure(needed)) - tops)
         except MainspringError as error:
             words = {normalised(word) for word in re.findall(r"[\w.-]+", str(error))}
             missing = {each for each in other if words & {each, *map(normalised, known.modules_of(each))}}
@@ -111,7 +118,7 @@ def _modules(sealed: Sealed, lock: Environment, known: Installed, workspace: Wor
                 said = f"It doesn't answer without {', '.join(sorted(other))}, which nothing that it needs declares: {error}"
                 raise MainspringError(said) from error
             needed |= missing
-    return modules
+    return traced
 
 
 def _hidden(known: Installed, needed: Mapping[str, str]) -> set[str]:
@@ -135,13 +142,21 @@ def _distributions(modules: Mapping[str, str], known: Installed) -> set[str]:
     return set(known.distributions_of(tops)) - {_OWN}
 
 
+def _owner(file: str, known: Installed) -> str:
+    """The distribution that an installed file is of, as its place below the import folder tells; empty for any other file."""
+    parts = Path(file).parts
+    places = [number for number, part in enumerate(parts) if part.endswith(_INSTALLED)]
+    top = parts[places[-1] + 1].partition(".")[0] if places else ""
+    return ", ".join(known.distributions_of([top])) or normalised(top)
+
+
 def _within(roots: Iterable[Path], file: str) -> str:
     """A file's path from the folder of the project that it lies in; empty if it is installed, or of the system."""
     path = Path(file)
     for root in roots:
         if path.is_relative_to(root):
             inside = path.relative_to(root)
-            if not any(part.endswith("-packages") for part in inside.parts):
+            if not any(part.endswith(_INSTALLED) for part in inside.parts):
                 return inside.as_posix()
     return ""
 

@@ -1,8 +1,8 @@
 """`python -m mainspring.deploy.traced REPORT ARGUMENTS...`: the command `mainspring`, which tells at its end what it imported.
 
-The report is a JSON object: the file of each module by its name, without what this environment imports into every process,
-and with what a server's parent imports. What the variable `TRACED_HIDDEN` names, distributions and modules, is
-not here for the process, as it isn't for a container without it.
+The report is a JSON object. `modules` has the file of each module by its name, without what this environment imports into
+every process, and with what a server's parent imports; `mapped` the shared objects of the process, on Linux. What the variable
+`TRACED_HIDDEN` names, distributions and modules, is not here for the process, as it isn't for a container without it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,25 @@ from types import ModuleType
 from typing import Any
 
 HIDDEN = "TRACED_HIDDEN"
+_MAPS = Path("/proc/self/maps")
 _PARENT = "mainspring.serving.supervisor"
 _BEFORE = frozenset(name for name in sys.modules if not name.startswith("mainspring"))
 
 
 def report(path: Path) -> None:
-    """Write which modules are loaded, and from where."""
+    """Write which modules are loaded, from where, and which shared objects are mapped."""
     loaded = {name: getattr(module, "__file__", None) for name, module in sys.modules.items() if name not in _BEFORE}
-    path.write_text(json.dumps({name: file for name, file in sorted(loaded.items()) if isinstance(file, str)}))
+    modules = {name: file for name, file in sorted(loaded.items()) if isinstance(file, str)}
+    path.write_text(json.dumps({"modules": modules, "mapped": sorted(mapped())}))
+
+
+def mapped() -> set[str]:
+    """The files that this process runs code of: its program and shared objects; none where the system doesn't tell."""
+    if not _MAPS.exists():
+        return set()
+    lines = (line.split(maxsplit=5) for line in _MAPS.read_text().splitlines())
+    files = {line[5] for line in lines if len(line) == 6 and "x" in line[1]}
+    return {file for file in files if os.path.isfile(file)}
 
 
 class Narrowed:

@@ -29,8 +29,15 @@ _JSON, _ANSWER_S, _TIMEOUT_S = "application/json", 60.0, 300.0
 _FOREIGN = ("AIP_", "MAINSPRING_")
 
 
-def imported_by(sealed: Sealed, workspace: Workspace, hidden: Iterable[str] = ()) -> dict[str, str]:
-    """The files of the modules that serving a sealed endpoint imports, by the modules' names.
+class Traced(msgspec.Struct, frozen=True):
+    """What a process had: the files of modules by their names, and its program and shared objects as the kernel names them."""
+
+    modules: dict[str, str]
+    mapped: tuple[str, ...] = ()
+
+
+def traced_of(sealed: Sealed, workspace: Workspace, hidden: Iterable[str] = ()) -> Traced:
+    """What serving a sealed endpoint imports, and the shared objects that are then mapped.
 
     Distributions and top-level modules that are `hidden` are not there for that process.
 
@@ -70,7 +77,7 @@ def imported_by(sealed: Sealed, workspace: Workspace, hidden: Iterable[str] = ()
             raise MainspringError(f"`{name}` doesn't answer as an image has to: {shorten(refused, 400)}")
         if not url or not report.is_file():
             raise MainspringError(f"`{name}` can't be served as an image serves it: {_reason(told + rest, errors)}")
-        return msgspec.json.decode(report.read_bytes(), type=dict[str, str])
+        return msgspec.json.decode(report.read_bytes(), type=Traced)
 
 
 def _url(told: bytes) -> str:
