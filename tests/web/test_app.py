@@ -75,6 +75,25 @@ async def living(app: WebApp, *requests: Any) -> list[Answered]:
     return answers
 
 
+def test_a_loop_that_ends_without_a_shutdown_is_no_error() -> None:
+    """So it ends at a second signal, with nothing written of it."""
+
+    async def ended() -> list[str]:
+        said: list[str] = []
+        messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        messages.put_nowait({"type": "lifespan.startup"})
+
+        async def send(message: dict[str, Any]) -> None:
+            said.append(message["type"])
+            life.cancel()
+
+        life = asyncio.create_task(Echo()({"type": "lifespan"}, messages.get, send))
+        await life
+        return said
+
+    assert asyncio.run(ended()) == ["lifespan.startup.complete"]
+
+
 def test_a_route_with_a_parameter_is_counted_as_one() -> None:
     app = Echo()
     first = asyncio.run(ask(app, "/echo/a", b"[1,", b" 2]", x_request_id="mine"))

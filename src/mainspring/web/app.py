@@ -307,7 +307,10 @@ class WebApp:
     async def _live_through(self, receive: Receive, send: Send) -> None:
         chores: list[asyncio.Task[None]] = []
         while True:
-            message = await receive()
+            try:
+                message = await receive()
+            except asyncio.CancelledError:  # a second signal ends the loop, and nobody is told of a shutdown
+                return
             if message["type"] == "lifespan.startup":
                 chores = [asyncio.create_task(chore) for chore in self.chores()]
                 await send({"type": "lifespan.startup.complete"})
