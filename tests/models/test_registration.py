@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import RandomForestClassifier, VotingClassifier
@@ -20,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from mainspring.errors import CodecError, InvalidError
-from mainspring.models import Field, InTraining, Output, Signature, register
+from mainspring.models import Field, InTraining, Output, Predictor, Signature, register
 from mainspring.models.registration import output_of
 from mainspring.workspace import Workspace
 
@@ -94,6 +95,16 @@ def test_catboost_is_handed_categories_as_texts(workspace: Workspace) -> None:
     model = CatBoostClassifier(iterations=2, verbose=False, allow_writing_files=False, cat_features=["k"])
     version = register(model.fit(TABLE, LATE), "late", signature=TABLE, workspace=workspace)
     assert version.input_kind == "pandas"
+    table = pl.from_pandas(TABLE)
+    for given in ({"signature": table}, {"signature": version.signature}, {"signature": TABLE, "input_example": table}):
+        other = register(model, "late", workspace=workspace, **given)
+        assert other.input_kind == "pandas"
+        asked = TABLE.astype({"k": str}).to_dict("records")
+        answers = [Predictor.load(each, workspace.blobs)(asked) for each in (other, version)]
+        np.testing.assert_array_equal(*answers)
+    array = TABLE[["a", "k"]].to_numpy(dtype=object)
+    numbered = CatBoostClassifier(iterations=2, verbose=False, allow_writing_files=False, cat_features=[1])
+    assert register(numbered.fit(array, LATE), "numbered", signature=TABLE[["a", "k"]], workspace=workspace).number == 1
     inside = CalibratedClassifierCV(CatBoostClassifier(iterations=2, verbose=False, allow_writing_files=False), cv=2)
     table = TABLE[["a"]]
     assert register(inside.fit(table, LATE), "inside", signature=table, workspace=workspace).number == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mainspring.errors import NotAllowedError, NotFoundError
+from mainspring.errors import NotAllowedError, NotFoundError, WrongTypeError
 from mainspring.ledger import current_task, is_replay
 from mainspring.models._rules import before_last, check_alias
 from mainspring.models._store import expect_free
@@ -66,7 +66,10 @@ def rollback(ref: str, *, note: str = "", workspace: Workspace | None = None) ->
         NotAllowedError: there was nothing before, or an endpoint serves the alias, and the text says what moves it; or a
             guard says what is missing.
         NotFoundError: no such alias.
+        WrongTypeError: `ref` is no text.
     """
+    if not isinstance(ref, str):
+        raise WrongTypeError("alias", ref, "`model@alias`")
     store = model_store(workspace)
     name, _, alias = ref.partition("@")
     if not alias:

@@ -40,9 +40,14 @@ def of_categories(model: Any, signature: Signature) -> InvalidError | None:
     return None
 
 
-def takes_categories(model: Any) -> bool:
-    """Whether a model of CatBoost, alone or inside an estimator, was fitted on categories, which it takes as texts."""
-    fitted = (each for each in models_in(model) if library_of(each) == "catboost" and each.is_fitted())
+def takes_categories(model: Any, *, by_name: bool = False) -> bool:
+    """Whether a model of CatBoost, alone or inside an estimator, was fitted on categories, which it takes as texts.
+
+    With `by_name`, whether that was on a table: of an array it numbers the columns.
+    """
+    fitted = [each for each in models_in(model) if library_of(each) == "catboost" and each.is_fitted()]
+    if by_name:
+        fitted = [each for each in fitted if each.feature_names_ != [str(n) for n in range(len(each.feature_names_))]]
     return any(each.get_cat_feature_indices() for each in fitted)
 
 

@@ -112,13 +112,14 @@ def find_onnx_export(version: ModelVersion, workspace: Workspace | None = None) 
         return msgspec.json.decode(file.read(), type=OnnxExport)
 
 
-def load_onnx(version: ModelVersion, workspace: Workspace | None = None) -> Predictor:
-    """The predictor of a version's graph, which needs neither the model's library nor Polars.
+def load_onnx(version: str | ModelVersion, workspace: Workspace | None = None) -> Predictor:
+    """The predictor of the graph of a version, or of a reference's, which needs neither the model's library nor Polars.
 
     Raises:
         NotFoundError: it was never exported, and is no graph itself.
     """
     workspace = workspace or current_workspace()
+    version = version if isinstance(version, ModelVersion) else get_model_version(version, workspace)
     _, signature = expect_model(version)
     kind = expect_graph(version, workspace)
     if _is_graph(version):

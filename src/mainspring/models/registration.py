@@ -175,7 +175,9 @@ def _input_kind(model: Any, example: Any) -> InputKind:
         return "records"
     named = getattr(model, "feature_names_in_", None) is not None
     is_pandas = type(example).__module__.partition(".")[0] == "pandas"
-    if named or not hasattr(model, "n_features_in_") or (is_pandas and takes_categories(model)):
+    if takes_categories(model, by_name=not is_pandas):
+        return "pandas"  # which CatBoost brings; some tables of Polars end its process
+    if named or not hasattr(model, "n_features_in_"):
         return "pandas" if is_pandas else "polars"
     return "numpy"
 
