@@ -217,6 +217,76 @@ def test_a_function_that_something_holds_counts_by_its_source(holder: str, proje
     assert "source __main__.late changed" in compare(old, new)
 
 
+DEFINED = "import functools\ndef a(x): return x + 1\ndef b(x): return x * 2\nclass C: pass\nclass D: pass\n"
+NOTED = "class HELD:\n  known = []\n  def __init_subclass__(cls): HELD.known.append(cls)\n"
+BY_TYPES = "@functools.singledispatch\ndef HELD(x): ...\n@HELD.register\n"
+# Each says which functions are used, and how: two that differ in that alone.
+CHOSEN = {
+    "the order in a list": ("HELD = [a, b]", "HELD = [b, a]"),
+    "the names in a dict": ("HELD = {'a': a, 'b': b}", "HELD = {'a': b, 'b': a}"),
+    "pairs": ("HELD = [('a', C), ('b', D)]", "HELD = [('a', D), ('b', C)]"),
+    "another name": ("HELD, ALL = a, [a, b]", "HELD, ALL = b, [a, b]"),
+    "the first of lambdas": (
+        "HELD = {\n 'a': lambda x: x + 1,\n 'b': lambda x: x * 2,\n}",
+        "HELD = {\n 'a': lambda x: x + 9,\n 'b': lambda x: x * 2,\n}",
+    ),
+    "lambdas exchanged": (
+        "HELD = [\n lambda x: x + 1,\n lambda x: x * 2,\n]",
+        "HELD = [\n lambda x: x * 2,\n lambda x: x + 1,\n]",
+    ),
+    "a partial's function": ("HELD, ALL = functools.partial(a), [a, b]", "HELD, ALL = functools.partial(b), [a, b]"),
+    "closures exchanged": (
+        "def by(k): return lambda x: x * k\nHELD = [by(2), by(3)]",
+        "def by(k): return lambda x: x * k\nHELD = [by(3), by(2)]",
+    ),
+    "closures over functions": (
+        "def both(f, g): return lambda x: g(f(x))\nHELD = both(a, b)",
+        "def both(f, g): return lambda x: g(f(x))\nHELD = both(b, a)",
+    ),
+    "a default in a loop": (
+        "HELD = [lambda x, k=k: x * k for k in (2, 3)]",
+        "HELD = [lambda x, k=k: x * k for k in (3, 2)]",
+    ),
+    "functions of one name": (
+        "HELD = []\n@HELD.append\ndef _(x): return x + 1\n@HELD.append\ndef _(x): return x * 2",
+        "HELD = []\n@HELD.append\ndef _(x): return x + 9\n@HELD.append\ndef _(x): return x * 2",
+    ),
+    "what a dict makes": (
+        "from collections import defaultdict\nHELD = defaultdict(lambda: 1)",
+        "from collections import defaultdict\nHELD = defaultdict(lambda: 2)",
+    ),
+    "a registry by types": (
+        BY_TYPES + "def _(x: int): return 1\n@HELD.register\ndef _(x: str): ...",
+        BY_TYPES + "def _(x: int): return 2\n@HELD.register\ndef _(x: str): ...",
+    ),
+    "a registry of a class": (
+        "class HELD:\n  items = {}\nHELD.items['a'] = a\nHELD.items['b'] = b",
+        "class HELD:\n  items = {}\nHELD.items['a'] = b\nHELD.items['b'] = a",
+    ),
+    "a date of a class": (
+        "import datetime as dt\nclass HELD: START = dt.date(2013, 1, 1)",
+        "import datetime as dt\nclass HELD: START = dt.date(2013, 1, 1)\nHELD.START = dt.date(2013, 6, 1)",
+    ),
+    "a property of a class": (
+        "class HELD:\n  n = property(lambda self: 1)",
+        "class HELD:\n  n = property(lambda self: 1)\nHELD.n = property(a)",
+    ),
+    "subclasses that are noted": (
+        NOTED + "class One(HELD):\n  def f(s): return 1",
+        NOTED + "class One(HELD):\n  def f(s): return 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("chosen", CHOSEN)
+def test_which_function_stands_where_counts(chosen: str, project: Sources) -> None:
+    used = "\ndef go(x): return HELD\n"
+    old, new = (of(project, cell(DEFINED + each + used, f"<{each}>")["go"]) for each in CHOSEN[chosen])
+    assert (old.reusable, new.reusable) == (True, True)
+    assert of(project, cell(DEFINED + CHOSEN[chosen][0] + used, "<again>")["go"]) == old
+    assert new != old
+
+
 def test_a_method_of_a_plain_value_counts_by_the_value(project: Sources) -> None:
     space = cell("CODES = {'a': 1}\nget = CODES.get\ndef go(x): return get(x)\n")
     old = of(project, space["go"])
@@ -228,7 +298,9 @@ def test_a_method_of_a_plain_value_counts_by_the_value(project: Sources) -> None
 def test_an_object_that_can_be_called_is_not_believed_to_be_known(project: Sources) -> None:
     text = "class Scale:\n  def __init__(self, k): self.k = k\n  def __call__(self, x): return x * self.k\n"
     assert not of(project, cell(text + "scale = Scale(2)\ndef go(x): return scale(x)\n")["go"]).reusable
-    known = "from operator import itemgetter\nfrom polars import col\nfirst = itemgetter({})\ndef go(x): return col, first(x)\n"
+    known = "from operator import itemgetter\n"
+    known += "from polars import col\nfrom scipy.stats import norm\n"
+    known += "first = itemgetter({})\ndef go(x): return col, norm, first(x)\n"
     old, new = (of(project, cell(known.format(each))["go"]) for each in "12")
     assert old.reusable
     assert new != old

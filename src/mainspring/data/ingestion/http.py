@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from functools import partial
+from itertools import count
 from typing import Any
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
@@ -23,6 +24,7 @@ from mainspring.data.ingestion.kinds import has_decimal
 from mainspring.data.ingestion.paging import LinkHeader, NextLink, Offset, Page, PageNumber, Paging, Token, at_path
 from mainspring.data.ingestion.parameters import Pairs, SourceSecrets, telling
 from mainspring.data.ingestion.records import frame_of
+from mainspring.data.ingestion.retry import Retry
 from mainspring.data.ingestion.seen import Seen
 from mainspring.data.ingestion.source import Batch, Interrupted, Reading, State, behind_cursor
 from mainspring.errors import (
@@ -43,6 +45,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("httpx", "http", "Reading over HTTP") from error
 
+_LOOKS = Retry()
 _TIMEOUT_S = 60.0
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 Pages = Paging | LinkHeader | NextLink | PageNumber | Offset | Token
@@ -143,12 +146,19 @@ class Http(msgspec.Struct, frozen=True):
         self, client: httpx.Client, start: Any, secrets: SourceSecrets, page: Page
     ) -> list[dict[str, Any]] | None:
         """A page's records once more; None if it can't be read by now, as by a token that counts once."""
-        try:
-            return self._asked(client, _shown(page, secrets), start).found
-        except MainspringError as error:
-            if error.transient:
-                raise
-            return None
+        for failures in count(1):
+            try:
+                return self._asked(client, _shown(page, secrets), start).found
+            except Interrupted as error:
+                # The page itself isn't asked for again: one after the other, a source that allows few requests gives both.
+                if failures >= _LOOKS.attempts:
+                    raise
+                _LOOKS.sleep(_LOOKS.wait_s(failures, error.retry_after_s))
+            except MainspringError as error:
+                if error.transient:
+                    raise
+                return None
+        raise AssertionError
 
     def _following(self, page: Page, answer: _Answer) -> Page | None:
         following = self.paging.after(page, answer)

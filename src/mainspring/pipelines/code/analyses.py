@@ -18,7 +18,7 @@ from mainspring.pipelines.code.facts import ModuleFacts
 from mainspring.store.stamps import is_racy, real_time_ns
 
 # Raise it whenever the same source would give other facts.
-ANALYSIS_VERSION = 15
+ANALYSIS_VERSION = 16
 _FILE_NAME = "analyses.msgpack"
 _MOST_ENTRIES = 20_000
 

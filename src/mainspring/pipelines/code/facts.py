@@ -47,10 +47,14 @@ class Suspect(msgspec.Struct, frozen=True, array_like=True, order=True):
 
 
 class Asked(msgspec.Struct, frozen=True, array_like=True):
-    """The dotted names in texts that may be put together: those after `@`, `*` for an `@` at a part's end, and all words."""
+    """The dotted names in texts that may be put together: those after `@`, `*` for an `@` at a part's end, and all words.
+
+    `arguments` are the names by which calls are given arguments; they may stand after an `@` alone, not for a table.
+    """
 
     marked: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
 
 
 class LookUp(msgspec.Struct, frozen=True, array_like=True):

@@ -9,10 +9,15 @@ import ast
 import functools
 import linecache
 import os
+import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
+from uuid import UUID
 
 from blake3 import blake3
 
@@ -23,7 +28,7 @@ from mainspring.pipelines.code.facts import NOT_REUSABLE, TABLES, LookUp
 from mainspring.pipelines.code.live import unwrapped
 from mainspring.pipelines.code.lookups import looked_up_by
 from mainspring.pipelines.code.names import Collector, ModuleNames
-from mainspring.pipelines.code.objects import code_digest
+from mainspring.pipelines.code.objects import code_digest, digest_of
 from mainspring.pipelines.code.project import Project
 from mainspring.pipelines.code.source import normalised
 from mainspring.pipelines.code.texts import ANY, asked_in, composed, names_in, texts_in
@@ -32,6 +37,9 @@ _OF_NAMES = frozenset({"typing", "types", "operator"})
 """Modules whose objects say in their representation all that they are."""
 _FOLLOWED = (FunctionType, type, BuiltinFunctionType, MethodType, functools.partial, ModuleType)
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
+_BY_WORDS = (date, datetime, time, timedelta, timezone, Decimal, Fraction, UUID, range, re.Pattern)
+_PLAIN = (*_ATOMS, *_BY_WORDS, list, tuple, dict, set, frozenset)
+_DEEPEST = 20
 
 
 def home_of(function: Callable[..., object]) -> tuple[str, str]:
@@ -87,9 +95,12 @@ class LiveWalk:
             return
         self._kept[id(holder), label] = holder
         self.walk.texts.take(asked_in(set(texts_in(value))))
-        digest = blake3(self._text(label, value).encode("utf-8", "replace")).hexdigest(16)
         # In closures, a name may stand for several values.
-        self.parts[f"value {label}"] = " ".join(sorted({digest, *self.parts.get(f"value {label}", "").split()}))
+        self._gather(f"value {label}", blake3(self._text(label, value).encode("utf-8", "replace")).hexdigest(16))
+
+    def _gather(self, part: str, digest: str) -> None:
+        """Add a digest to those of a part."""
+        self.parts[part] = " ".join(sorted({digest, *self.parts.get(part, "").split()}))
 
     def settle(self) -> LiveWalk:
         """Take in all that is looked up in texts: what they ask for may hold further texts."""
@@ -119,13 +130,15 @@ class LiveWalk:
 
     def _text(self, label: str, value: object) -> str:
         """A constant as canonical text; what is no constant is taken in by itself, or noted as not recordable."""
-        if isinstance(value, _ATOMS):
+        if isinstance(value, _ATOMS) or type(value) in _BY_WORDS:
             return f"{type(value).__name__}:{value!r}"
         if id(value) in self._labels:
             return f"(again {self._labels[id(value)][0]})"
         self._labels[id(value)] = label, value
         if isinstance(value, Mapping):
             rows = [f"{self._text(label, key)}={self._text(f'{label}[{key!r}]', each)}" for key, each in value.items()]
+            if (made := getattr(value, "default_factory", None)) is not None:
+                rows.append(f"else {self._text(f'{label}.default_factory', made)}")
             return f"{type(value).__name__}{{{','.join(rows)}}}"
         if isinstance(value, (list, tuple)):
             return (
@@ -138,14 +151,22 @@ class LiveWalk:
         if isinstance(value, _FOLLOWED) or unwrapped(value):
             self.value(label, value, ())
             self._handed_on(value)
-            return f"<{label}>"
-        if callable(value) and (hasattr(value, "__qualname__") or type(value).__module__ in _OF_NAMES):
+            return f"<{self._which(value)}>"
+        is_named = hasattr(value, "__qualname__") or type(value).__module__ in _OF_NAMES
+        if callable(value) and (is_named or self._is_of_library(value)):
             self._outside(label, value)
             return repr(value) if type(value).__module__ in _OF_NAMES else f"<{label}>"
         self.notes.append(
             f"{NOT_REUSABLE}closure over `{label}` (of type {type(value).__qualname__}), which can't be recorded"
         )
         return f"<{type(value).__qualname__}>"
+
+    def _is_of_library(self, value: object) -> bool:
+        """Whether an installed module holds an object, such as `scipy.stats.norm`, where its class is defined."""
+        module = sys.modules.get(type(value).__module__)
+        if module is None or module.__name__ == "__main__" or self.project.owns(module.__name__):
+            return False
+        return any(each is value for each in list(vars(module).values()))
 
     def _handed_on(self, value: object) -> None:
         """Note a function of a library that looks names up in texts, and is called by a name that doesn't say so."""
@@ -168,7 +189,11 @@ class LiveWalk:
 
     def _defined(self, label: str, value: FunctionType | type) -> None:
         home, qualname = value.__module__, value.__qualname__
+        if isinstance(known := getattr(value, "registry", None), MappingProxyType):  # of functools.singledispatch
+            self._keep(f"{label}.registry", value, dict(known))
         if home == "__main__" or (self.project.owns(home) and "<" in qualname):
+            if label != f"{home}.{qualname}":
+                self._gather(f"import {label}", self._which(value).replace(" ", ""))
             if id(value) not in self.seen:
                 self.seen[id(value)] = value
                 self._source(value)
@@ -192,8 +217,7 @@ class LiveWalk:
         space = _namespace(value)
         names = _module_names(value.__module__, space)
         collector = _collected(names, nodes)
-        text = "\0".join(normalised(node) for node in nodes)
-        self.parts[f"source {name}"] = blake3(text.encode("utf-8", "surrogatepass")).hexdigest(16)
+        self._gather(f"source {name}", _digest_of(nodes))  # several lambdas have one name
         self._load_imports(space)
         self._declared(collector, space)
         for reference in sorted(collector.references):
@@ -210,17 +234,42 @@ class LiveWalk:
                 if given:
                     self.value(f"{name} ({kind})", given, ())
 
+    def _which(self, value: object, depth: int = 0) -> str:
+        """Which function or class is meant: its name, and of one that isn't found by it, its source and what it holds."""
+        value = getattr(value, "__func__", value)
+        if isinstance(value, functools.partial):
+            return f"partial {self._which(value.func, depth)}"
+        if isinstance(value, ModuleType) or not isinstance(value, (FunctionType, type)):
+            inner = unwrapped(value)
+            return self._which(inner[0], depth) if inner and depth < _DEEPEST else _named(value)
+        name = _named(value)
+        if "<" not in name and _namespace(value).get(value.__qualname__) is value:
+            return name
+        held = [*_cells(value).values(), *(getattr(value, "__defaults__", None) or ())]
+        said = [self._held(each, depth + 1) for each in held] if depth < _DEEPEST else []
+        return f"{name} {_digest_of(source_nodes(value))} {digest_of(said)}"
+
+    def _held(self, value: object, depth: int) -> str:
+        if isinstance(value, _FOLLOWED):
+            return self._which(value, depth)
+        if isinstance(value, (list, tuple)) and depth < _DEEPEST:
+            return f"[{','.join(self._held(each, depth + 1) for each in value)}]"
+        return repr(value) if _is_plain(value) else type(value).__qualname__
+
     def _given_later(self, name: str, value: type) -> None:
-        """Take in what a class has now, which statements behind its body may have set: plain values, and others' functions."""
+        """Take in what a class has now, which statements behind its body may have set."""
         self.walk.texts.take(asked_in(set(texts_in(dict(vars(value))))))
+        own = f"{value.__qualname__}."
         for attribute, each in vars(value).items():
             each = getattr(each, "__func__", each)
-            if attribute.startswith("__"):
+            if attribute.startswith("__") or (attribute.startswith("_") and attribute.endswith("_")):
                 continue
-            if _is_plain(each):
-                self._keep(f"{name}.{attribute}", value, each)
-            elif isinstance(each, FunctionType) and not each.__qualname__.startswith(f"{value.__qualname__}."):
-                self.value(f"{name}.{attribute}", each, ())
+            for function in (each.fget, each.fset) if isinstance(each, property) else (each,):
+                if isinstance(function, (FunctionType, type, functools.partial)):
+                    if not getattr(function, "__qualname__", "").startswith(own):
+                        self.value(f"{name}.{attribute}", function, ())
+                elif isinstance(function, _PLAIN) or hasattr(type(function), "__array__"):
+                    self._keep(f"{name}.{attribute}", value, function)
 
     def _reference(
         self, value: FunctionType | type, names: ModuleNames, space: Mapping[str, object], chain: list[str]
@@ -350,8 +399,18 @@ def _is_plain(value: object, depth: int = 0) -> bool:
     if isinstance(value, Mapping):
         value = [*value, *value.values()]
     if isinstance(value, (list, tuple, set, frozenset)):
-        return depth < 20 and all(_is_plain(each, depth + 1) for each in value)
-    return type(value) in _ATOMS
+        return depth < _DEEPEST and all(_is_plain(each, depth + 1) for each in value)
+    return type(value) in _ATOMS or type(value) in _BY_WORDS
+
+
+def _named(value: object) -> str:
+    home = getattr(value, "__module__", None) or getattr(value, "__name__", None) or "builtins"
+    return f"{home}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+
+
+def _digest_of(nodes: Iterable[ast.AST]) -> str:
+    text = "\0".join(normalised(node) for node in nodes)
+    return blake3(text.encode("utf-8", "surrogatepass")).hexdigest(16)
 
 
 def _collected(names: ModuleNames, nodes: Iterable[ast.AST]) -> Collector:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Mapping
 
+import msgspec
+
 from mainspring.pipelines.code.facts import TABLES, Asked, Import, LookUp, is_mention
 from mainspring.pipelines.code.lookups import (
     ENGINES,
@@ -96,13 +98,14 @@ class Collector(ast.NodeVisitor):
         self.look_ups: list[LookUp] = []
         self.problem = ""
         self._texts: set[str] = set()  # all but those that are only told to people
+        self._arguments: set[str] = set()
         self._seen: set[int] = set()  # functions of calls that are noted
         self._is_telling = False  # whether the texts here are only told to people
 
     @property
     def asked(self) -> Asked:
         """The dotted names in its texts, but for those that are only told to people."""
-        return asked_in(self._texts)
+        return msgspec.structs.replace(asked_in(self._texts), arguments=tuple(sorted(self._arguments)))
 
     # names
 
@@ -173,7 +176,7 @@ class Collector(ast.NodeVisitor):
 
     def visit_keyword(self, node: ast.keyword) -> None:
         """The name of an argument is a text to what is called with it: `above(LIMIT="fare")`."""
-        self._texts.update([node.arg] if node.arg and not self._is_telling else [])
+        self._arguments.update([node.arg] if node.arg and not self._is_telling else [])
         self.generic_visit(node)
 
     def visit_Raise(self, node: ast.Raise) -> None:

@@ -50,21 +50,24 @@ class Texts:
     def __init__(self) -> None:
         self._marked = _Names()
         self._words = _Names()
+        self._arguments = _Names()
 
     def __len__(self) -> int:
-        return len(self._marked.all) + len(self._words.all)
+        return len(self._marked.all) + len(self._words.all) + len(self._arguments.all)
 
     def copy(self) -> Texts:
         """The same names, to go on from."""
         other = Texts()
         other._marked.add(self._marked.all)
         other._words.add(self._words.all)
+        other._arguments.add(self._arguments.all)
         return other
 
     def take(self, asked: Asked) -> None:
         """Take in the names in texts."""
         self._marked.add(asked.marked)
         self._words.add(asked.words)
+        self._arguments.add(asked.arguments)
 
     def of(self, kind: str, bound: Collection[str]) -> set[str]:
         """The names of a kind that may mean one of those `bound`; one that `_` ends or begins may be a part of a name.
@@ -79,7 +82,9 @@ class Texts:
         >>> sorted(texts.of(TABLES, ["MAX_fare", "y_2013", "y_z", "z"]))
         ['MAX_fare', 'y_2013']
         """
-        return (self._marked if kind == MARKED and ANY not in self._marked.all else self._words).within(bound)
+        if kind == MARKED and ANY not in self._marked.all:
+            return self._marked.within(bound)
+        return self._words.within(bound) | (self._arguments.within(bound) if kind == MARKED else set())
 
 
 class _Names:
@@ -102,6 +107,9 @@ class _Names:
         self._middles += tuple(name for name in new if name[0] == "_" == name[-1])
 
     def within(self, bound: Collection[str]) -> set[str]:
+        bound = [
+            each for each in bound if each.strip("_")
+        ]  # `_`, by which a notebook calls what it showed last, is no name
         found = {name for each in bound for name in self._of.get(each, ())}
         found |= {each for each in bound if each.startswith(self._begins) or each.endswith(self._ends)}
         return found | {each for each in bound if any(map(self._is_around, self._splits(each)))}
@@ -114,14 +122,14 @@ class _Names:
                     yield name[:place], name[place + len(middle) :]
 
     def _is_around(self, sides: tuple[str, str]) -> bool:
-        return any(side in self.all or side.isdecimal() for side in sides)
+        return any(side in self.all or side.isdecimal() for side in sides) and all(side.strip("_") for side in sides)
 
 
 def asked_in(texts: Collection[str]) -> Asked:
     """The names in texts that may be put together with others.
 
     >>> asked_in(["x > @consts.LIM", "y > @"])
-    Asked(marked=('*', 'consts.LIM'), words=('consts.LIM', 'x', 'y'))
+    Asked(marked=('*', 'consts.LIM'), words=('consts.LIM', 'x', 'y'), arguments=())
     """
     marked = {name for text in texts for name in marked_in(text)}
     marked |= {ANY for text in texts if _OPEN_MARK.search(text)}
