@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from mainspring.features.parity.bits import Served, Told
-from mainspring.features.parity.rounding import DOUBLE, MOVES, moved
+from mainspring.features.parity.rounding import DOUBLE, MOVES, WITHIN, moved
 
 Numbers = npt.NDArray[Any]
 ROWS = 500
@@ -98,7 +98,7 @@ def test_of_a_function_that_computes_in_32_bits_clean_values_are_rounded_and_oth
     function, frame = in_single(FUNCTIONS[name], dtype), given(np.float64)
     expected = called(function, frame)
     off = moved(MOVES, lambda move: called(function, move.of(frame)))
-    assert expected.equals(off(DOUBLE)[0])  # 64 bits show nothing
+    assert expected.equals(off(DOUBLE)[0][1])  # 64 bits show nothing
     told = np.array(in_blocks(function, frame))
     assert (told != expected["x"].to_numpy()).any()
 
@@ -130,6 +130,49 @@ def test_a_default_of_64_bits_is_held_to_64_bits_beside_what_is_computed_in_32()
     assert served.differs(expected, off).tolist() == [row % 3 == 0 for row in range(ROWS)]
 
 
+@pytest.mark.parametrize("dtype", [pl.Int64, pl.Float64])
+@pytest.mark.parametrize("days", [30, 1_825])
+def test_what_is_computed_in_64_bits_and_told_in_32_is_held_to_64(dtype: Any, days: int) -> None:
+    now, chance = 1_767_225_600, np.random.default_rng(4)
+    seconds = {"now": now + np.arange(ROWS), "signup": now - chance.integers(0, days * 86_400, ROWS)}
+    frame = pl.DataFrame(seconds, schema_overrides={"now": dtype, "signup": dtype})
+
+    def age(given: pl.DataFrame, off_hours: float = 0) -> pl.DataFrame:
+        hours = (pl.col("now") - pl.col("signup")) / 3_600 + off_hours
+        return given.select(hours.cast(pl.Float32).alias("hours"))
+
+    off = moved(MOVES, lambda move: age(move.of(frame)))
+    for hours in (0.1, 0.5, 1, 5):
+        served = Served([("hours", Told(age(frame, hours)["hours"].to_list()))], may_round=True)
+        assert served.differs(age(frame), off).all()
+
+
+def test_a_threshold_beside_what_is_computed_in_32_bits_takes_nothing_from_its_rounding() -> None:
+    numbers = given(np.float64)
+    frame = numbers.with_columns(limit=pl.int_range(pl.len()).cast(pl.Float64) % 3 + 1)
+
+    def scored(rows: pl.DataFrame) -> pl.DataFrame:
+        score = called(in_single(FUNCTIONS["a matrix's product"], np.float32), rows)["x"]
+        return pl.DataFrame({"x": pl.select(pl.when(rows["limit"] >= 2).then(score).otherwise(score + 50)).to_series()})
+
+    expected, off = scored(frame), moved(MOVES, lambda move: scored(move.of(frame)))
+    clean = in_blocks(in_single(FUNCTIONS["a matrix's product"], np.float32), numbers)
+    told = np.where(frame["limit"].to_numpy() >= 2, np.array(clean), np.array(clean, np.float32) + np.float32(50))
+    assert (told != expected["x"].to_numpy()).any()
+    assert not Served([("x", Told(told.tolist()))], may_round=True).differs(expected, off).any()
+
+
+def test_moves_within_32_bits_show_in_64_only() -> None:
+    numbers = np.concatenate([np.random.default_rng(5).normal(size=ROWS) * 1e6, 2.0 ** np.arange(-20, 40)])
+    frame = pl.DataFrame({"x": numbers, "n": np.arange(len(numbers)) + 1})
+    for move in MOVES:
+        if move.unit == WITHIN:
+            found = move.of(frame)
+            assert found.cast(pl.Float32).equals(frame.cast(pl.Float32))
+            assert (found["x"] != frame["x"]).to_numpy().mean() > 0.9
+            assert ((found["n"] != frame["n"]).to_numpy().mean() > 0.5) == move.with_whole
+
+
 def test_numbers_of_64_bits_that_would_fit_in_32_excuse_nothing() -> None:
     frame = pl.DataFrame({"x": np.random.default_rng(3).integers(0, 900_000, 200) / 4})
 
@@ -149,7 +192,7 @@ def test_a_threshold_at_a_value_and_a_row_that_is_gone_excuse_nothing() -> None:
         return given.select(x=pl.when(pl.col("x") >= 10).then(2.5).otherwise(0.5))
 
     off = moved(MOVES, lambda move: priced(move.of(frame)))
-    assert any(each["x"].to_list() != [2.5, 2.5, 0.5] for each in off(DOUBLE))
+    assert any(each["x"].to_list() != [2.5, 2.5, 0.5] for _, each in off(DOUBLE))
     served = Served([("x", Told([0.5, 2.5, 0.5]))], may_round=True)
     assert served.differs(priced(frame), off).tolist() == [True, False, False]
 

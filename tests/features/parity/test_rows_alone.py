@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -194,16 +195,21 @@ def test_products_of_matrices_are_verified_within_their_rounding(workspace: Work
     apply(FeatureService("own", [view]), FeatureService("asked", [cosine]))
     for first in range(0, 90, 3):
         push("projected", rows[first : first + 3])
-    log = VectorLog(workspace, share=1)
+    log, served = VectorLog(workspace, share=1), dict[str, Any]()
     requests = [{"u": row["u"], "q": row["emb"]} for row in rows.to_dicts()]
     for name in ("own", "asked"):
         reader = FeatureReader(get_definition("service", name), workspace)
         for first in range(0, 90, 3):
             log.read(reader, requests[first : first + 3], [f"{name}{first + at}/0" for at in range(3)])
+        served[name] = [each.values for each in reader.read(requests)]
     dataset("xs").append(rows)
     for name in ("own", "asked"):
         report = verify(name)
         assert (report.passed, report.verified) == (True, 90), report
+    # What was pushed is held to what a training set gives: what has other bits than that is counted.
+    known = training_set(rows.select("u", t=pl.lit(datetime.now(UTC))), "own", time="t").frame
+    differing = sum(one != [other] for one, other in zip(served["own"], known["score"].to_list(), strict=True))
+    assert verify("own").rounded == differing
 
 
 def test_a_function_that_looks_at_other_rows_is_found_in_what_was_pushed(workspace: Workspace, module: Module) -> None:

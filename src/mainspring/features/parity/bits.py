@@ -16,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from mainspring.features.parity.past import Whole
-from mainspring.features.parity.rounding import DOUBLE, SINGLE, Floats, Moved, allowed
+from mainspring.features.parity.rounding import DOUBLE, SINGLE, WITHIN, Floats, Move, Moved, allowed, half_the_digits
 
 Mask = npt.NDArray[np.bool_]
 
@@ -71,13 +71,20 @@ class Told:
     def _beyond(self, expected: pl.Series, places: Whole, moved: Moved | None, unit: float) -> Whole:
         """Those of the places at which a value differs by more than by its last bits and by moves of such units."""
         left = self._apart(expected, places, ())
-        frames = moved(unit) if moved and len(left) else ()
-        return self._apart(expected, left, [frame.get_column(expected.name) for frame in frames]) if frames else left
+        if not moved or not len(left) or not (moves := _by_move(moved(unit), expected.name, left)):
+            return left
+        others = [[value for _, value in row] for row in zip(*moves, strict=True)]
+        if unit == SINGLE:
+            within = _by_move(moved(WITHIN), expected.name, left)
+            tries = zip(*within, strict=True) if within else [()] * len(left)
+            rows = zip(expected.gather(left).to_list(), zip(*moves, strict=True), tries, strict=True)
+            others = [_of_single(one, row, among, _scale(expected)) for one, row, among in rows]
+        return self._apart(expected, left, others)
 
-    def _apart(self, expected: pl.Series, places: Whole, moves: Sequence[pl.Series]) -> Whole:
+    def _apart(self, expected: pl.Series, places: Whole, others: Sequence[Sequence[Any]]) -> Whole:
+        """Those of the places at which a value differs by more than by its last bits and as far as `others` are off there."""
         dtype, scale = expected.dtype, _scale(expected)
-        others = zip(*(each.gather(places).to_list() for each in moves), strict=True) if moves else [()] * len(places)
-        rows = zip(places.tolist(), expected.gather(places).to_list(), others, strict=True)
+        rows = zip(places.tolist(), expected.gather(places).to_list(), others or [()] * len(places), strict=True)
         found = [place for place, one, moved in rows if not rounded(self.values[place], one, dtype, moved, scale)]
         return np.array(found, np.int64)
 
@@ -120,6 +127,12 @@ class Served(dict[str, Told]):
             exact = np.ones(len(agrees), bool)
             exact[self[name].differing(expected.get_column(name))] = False
             found[name] = np.flatnonzero(agrees & ~exact & among)
+        return {name: places for name, places in found.items() if len(places)}
+
+    def unequal(self, expected: pl.DataFrame, among: Mask) -> dict[str, Whole]:
+        """The places at which each has other bits, among some; without those that nowhere do."""
+        found = {name: told.differing(expected.get_column(name)) for name, told in self.items()}
+        found = {name: places[among[places]] for name, places in found.items()}
         return {name: places for name, places in found.items() if len(places)}
 
     def taken(self, places: Whole, names: Iterable[str] | None = None) -> Served:
@@ -207,6 +220,51 @@ def _near(one: Floats, other: Floats, moved: Sequence[Sequence[Any]], scale: flo
         return True
     others = [np.array(each, other.dtype)[places][far] for each in moved]
     return bool((np.abs(one[far] - other[far]) <= allowed(other[far], others, scale)).all())
+
+
+def _by_move(frames: Sequence[tuple[Move, pl.DataFrame]], name: str, places: Whole) -> list[list[tuple[Move, Any]]]:
+    """What each move made of a feature at some places."""
+    return [[(move, value) for value in frame.get_column(name).gather(places).to_list()] for move, frame in frames]
+
+
+def _of_single(
+    one: Any, moves: Iterable[tuple[Move, Any]], within: Iterable[tuple[Move, Any]], scale: float
+) -> list[Any]:
+    """What moves of 32 bits made of a value, if it takes no note of less: of the same numbers moved within 32 bits it is the
+    same, wherever it goes no other way.
+    """
+    tries = [(move.with_whole, _off(one, other, scale)) for move, other in within]
+    counts = {
+        with_whole: (found := [off for kind, off in tries if kind == with_whole and off is not None]) and not any(found)
+        for with_whole in (False, True)
+    }
+    return [value for move, value in moves if counts[move.with_whole]]
+
+
+def _off(one: Any, other: Any, scale: float) -> bool | None:
+    """Whether floats of 32 bits are off by rounding; None if they are by more."""
+    if isinstance(one, float) and isinstance(other, float):
+        if same(one, other):
+            return False
+        return True if abs(one - other) <= half_the_digits(np.float32(one), scale) else None
+    first, second = (np.array([*_floats(each)], np.float64).astype(np.float32) for each in (one, other))
+    if len(first) != len(second):
+        return None
+    if same(first.tolist(), second.tolist()):
+        return False
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(second - first)
+        most = half_the_digits(first, max(scale, float(np.abs(first[np.isfinite(first)]).max(initial=0))))
+        return True if ((apart > 0) & (apart <= most)).any() else None
+
+
+def _floats(value: Any) -> Iterable[float]:
+    """All floats of a value, inside of lists and structs, too."""
+    if isinstance(value, dict):
+        value = [*value.values()]
+    if isinstance(value, list):
+        return [each for inner in value for each in _floats(inner)]
+    return [value] if isinstance(value, float) else []
 
 
 def _order(number: np.floating[Any]) -> int:

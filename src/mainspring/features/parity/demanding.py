@@ -20,10 +20,12 @@ from mainspring.features.parity.judging import (
     finished,
     is_behind,
     is_running,
+    joined_places,
     levels_of,
     may_round,
     recomputed,
 )
+from mainspring.features.parity.past import Whole
 from mainspring.features.parity.reads import Reads
 from mainspring.features.parity.rounding import Moved, moved
 
@@ -74,8 +76,11 @@ class Demand:
                 (self.values([each.reached for each in self.inputs]), self.moved("reached")),
             ]
             tries += [(self.as_served(), self.moved("seen"))]
+        unequal: dict[str, Whole] = {}
         for values, moves in tries:
-            verdicts[~self.served.differs(values, moves)] = Verdict.VERIFIED
+            fits = (verdicts == Verdict.DIFFERS) & ~self.served.differs(values, moves)
+            verdicts[fits] = Verdict.VERIFIED
+            unequal = joined_places(unequal, self.served.unequal(values, fits))
         for other in self.others:
             if any(_is_same(other.part, each) for each in self.record.inputs):
                 wrong = self.served.differs(expected, off)
@@ -95,7 +100,7 @@ class Demand:
             stale,
             np.zeros(rows, np.int64),
             self.served,
-            self.served.rounded(expected, verdicts == Verdict.VERIFIED, off),
+            {name: places[(verdicts == Verdict.VERIFIED)[places]] for name, places in unequal.items()},
         )
 
     def moved(self, of: str) -> Moved:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import IntEnum
 from functools import cached_property
@@ -216,15 +216,28 @@ class _Judging:
         verdicts[gone | (wrong & ((self.asked.at < _begins(self.marks)) | self._is_not_kept()))] = Verdict.GONE
         if self.record.aggregates:
             verdicts[self._open(verdicts, is_running(self.marks))] = Verdict.UNSETTLED
-        self._settle_running(verdicts)
+        others = [(by_now := wrong & ~stale, self.served.unequal(now.values, by_now)), self._settle_running(verdicts)]
         expected, off = self._settle_pushed(verdicts, expected, off)
         verdicts[self._open(verdicts, is_behind(self.view, self.marks, self.sources))] = Verdict.PENDING
         features = self.served.wrong(expected.values, verdicts == Verdict.DIFFERS, off)
         stale &= verdicts == Verdict.VERIFIED
         waiting = self.newest.waiting_us(self.asked.at, self.levels)
-        rounded = self.served.rounded(expected.values, verdicts == Verdict.VERIFIED, off)
+        rounded = self._rounded(verdicts, (expected, off), others)
         found = features, expected, now, stale, waiting, self.served, rounded
         return Judged(self.number, self.part, self.view, verdicts, *found)
+
+    def _rounded(
+        self, verdicts: Verdicts, told: tuple[Answers, Moved], others: Sequence[tuple[Mask, dict[str, Whole]]]
+    ) -> dict[str, Whole]:
+        """Where verified values have other bits than what they were held to: what was expected, or something else at some
+        places.
+        """
+        left = verdicts == Verdict.VERIFIED
+        found: dict[str, Whole] = {}
+        for mask, unequal in others:
+            found = joined_places(found, {name: places[left[places]] for name, places in unequal.items()})
+            left = left & ~mask
+        return joined_places(found, self.served.rounded(told[0].values, left, told[1]))
 
     def _is_not_kept(self) -> Mask:
         """Where the reader said that all it found was newer than the instant."""
@@ -234,8 +247,11 @@ class _Judging:
         """The places that differ, among some."""
         return np.flatnonzero((verdicts == Verdict.DIFFERS) & among)
 
-    def _settle_running(self, verdicts: Verdicts) -> None:
-        """What the materialization that was going on had brought already is as good as what it found."""
+    def _settle_running(self, verdicts: Verdicts) -> tuple[Mask, dict[str, Whole]]:
+        """What the materialization that was going on had brought already is as good as what it found. Returns where that is
+        so, and the places where it has other bits.
+        """
+        before, unequal = verdicts == Verdict.VERIFIED, dict[str, Whole]()
         ends = levels_of(self.view, finished(self.marks))
         for number, mark in enumerate(self.marks.seen):
             if mark is None or mark.running is None:
@@ -248,11 +264,17 @@ class _Judging:
                 continue
             ended = self._ended(places, past, ends)
             off = self._moved(self._ending(places, version, ends))
-            verdicts[places[~self.served.taken(places).differs(ended, off)]] = Verdict.VERIFIED
+            brought = ~self.served.taken(places).differs(ended, off)
+            verdicts[places[brought]] = Verdict.VERIFIED
+            unequal = joined_places(unequal, self.served.taken(places).unequal(ended, brought), places)
             if not self.record.aggregates:
                 left = places[verdicts[places] == Verdict.DIFFERS]
-                equal = self._found(left, version, int(ends[places[0]])).equal
-                verdicts[left[equal]] = Verdict.VERIFIED
+                found = self._found(left, version, int(ends[places[0]]))
+                verdicts[left[found.equal]] = Verdict.VERIFIED
+                rows, mine = found.rows.select(self.part.features)[found.row], left[found.of]
+                bits = self.served.taken(mine).unequal(rows, found.equal[found.of])
+                unequal = joined_places(unequal, bits, mine)
+        return (verdicts == Verdict.VERIFIED) & ~before, unequal
 
     def _ending(self, places: Whole, version: str, ends: Whole) -> Callable[[Sources], pl.DataFrame]:
         return lambda sources: self._ended(places, sources.find(self.view, version), ends)
@@ -345,6 +367,14 @@ def _replaced(values: pl.DataFrame, places: Whole, others: pl.DataFrame) -> pl.D
     order = np.arange(values.height)
     order[places] = values.height + np.arange(len(places))
     return pl.concat([values, others.rename(dict(zip(others.columns, values.columns, strict=True)))])[order]
+
+
+def joined_places(one: dict[str, Whole], other: dict[str, Whole], among: Whole | None = None) -> dict[str, Whole]:
+    """The places of both, by feature, without features of none; those of the other are `among` some, if given."""
+    of = {name: places if among is None else among[places] for name, places in other.items()}
+    none = np.array([], np.int64)
+    found = {name: np.union1d(one.get(name, none), of.get(name, none)) for name in [*one, *of]}
+    return {name: places for name, places in found.items() if len(places)}
 
 
 def recomputed(asked: Asked, view: Definition, marks: Marks, sources: Sources) -> tuple[Answers, Mask]:

@@ -1,10 +1,8 @@
 """How far a function's floats may be off by rounding: as far as they move when the numbers that it is given move a little.
 
-What is computed in another order is, to within a few roundings, what exact arithmetic gives of numbers that are off in their
-last places (backward stability: Higham, *Accuracy and Stability of Numerical Algorithms*, chapter 1). So the offline path is
-run again over sources whose numbers are off by up to 16 units in the last place, each its own way; by more where there are
-more than 64 to add up, as the square root of their number. Of a function that computes in 32 bits, of numbers of 64, these are
-units of 32 bits: it takes no note of less.
+What is computed in another order is nearly what exact arithmetic gives of numbers that are off in their last places (Higham,
+*Accuracy and Stability of Numerical Algorithms*, chapter 1): so the offline path is run again over such. Moves of 32 bits count
+only where moves too small to show in 32 bits change nothing.
 """
 
 from __future__ import annotations
@@ -22,15 +20,12 @@ from mainspring.errors import MainspringError
 from mainspring.features.definitions.records import ViewRecord
 from mainspring.streams.columns import OWN
 
-_MOST, _FEW = 16, 64  # units in the last place, of so many numbers
+_MOST, _FEW = 16, 64  # units in the last place, of so many numbers; of more, as the square root of their number
 _FACTOR = 4  # OpenBLAS' ways to multiply are at most 1.4 times as far apart as eight moves, in 64 to 1,536 dimensions
 Floats = npt.NDArray[np.floating[Any]]
 _Source = TypeVar("_Source")
-Moved = Callable[[float], Sequence[pl.DataFrame]]
-"""What is expected, once for each move by units of this size of the numbers that it is computed of; empty if it can't be
-computed so.
-"""
 DOUBLE, SINGLE = 2.0**-52, 2.0**-23  # a unit in the last place of 1
+WITHIN = 0.0  # a float of 64 bits moves among those that are the same in 32
 REFUSED = (MainspringError, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 """What is raised where a function of the project refuses what it is given, e.g. one that takes whole numbers."""
 
@@ -65,20 +60,24 @@ class Move(NamedTuple):
         return _moved(pl.Series([], dtype=dtype), np.random.default_rng(0), 1, self).dtype
 
 
-MOVES = tuple(Move(seed, seed % 2 > 0, unit) for unit in (DOUBLE, SINGLE) for seed in range(8))
+MOVES = tuple(Move(seed, seed % 2 > 0, unit) for unit in (DOUBLE, SINGLE, WITHIN) for seed in range(8))
+Moved = Callable[[float], Sequence[tuple[Move, pl.DataFrame]]]
+"""What is expected, once for each move by units of this size of the numbers that it is computed of; empty if it can't be
+computed so.
+"""
 
 
 def moved(sources: Sequence[_Source], made: Callable[[_Source], pl.DataFrame | None]) -> Moved:
     """What is made of each of these, one for each of `MOVES` or none, if anything can be; they are only asked when it is."""
 
     @cache
-    def found(unit: float) -> list[pl.DataFrame]:
+    def found(unit: float) -> list[tuple[Move, pl.DataFrame]]:
         frames = []
         for move, each in zip(MOVES, sources, strict=False):
             if move.unit == unit:
                 with suppress(*REFUSED):
                     if (frame := made(each)) is not None:
-                        frames.append(frame)
+                        frames.append((move, frame))
         return frames
 
     return found
@@ -90,9 +89,8 @@ def allowed(expected: Floats, others: Sequence[Floats], scale: float) -> Floats:
     What a move changes by more than half the digits, of the number and of the `scale`, is no rounding: the function goes
     another way there, e.g. at a threshold. That counts as nothing.
     """
-    eps = np.finfo(expected.dtype).eps
+    most = half_the_digits(expected, scale)
     with np.errstate(invalid="ignore", over="ignore"):
-        most = np.sqrt(eps) * np.maximum(np.abs(expected), scale)
         spread = np.zeros_like(expected)
         for other in others:
             off = np.abs(other - expected)
@@ -100,11 +98,30 @@ def allowed(expected: Floats, others: Sequence[Floats], scale: float) -> Floats:
     return _FACTOR * spread
 
 
+def half_the_digits(expected: Floats | np.float32, scale: float) -> Floats:
+    """How far off is no rounding any more."""
+    found: Floats = np.sqrt(np.finfo(expected.dtype).eps) * np.maximum(np.abs(expected), scale)
+    return found
+
+
+def _within(column: pl.Series, chance: np.random.Generator) -> pl.Series:
+    """Other floats of 64 bits that are the same in 32."""
+    numbers = column.to_numpy()
+    with np.errstate(all="ignore"):
+        short = numbers.astype(np.float32)
+        other = short.astype(np.float64) + chance.uniform(-0.5, 0.5, len(column)) * np.spacing(np.abs(short))
+        other = np.where(other.astype(np.float32) == short, other, short)
+    made = pl.Series(column.name, np.where(np.isfinite(short) & (short != 0), other, numbers))
+    return made if not column.null_count() else pl.select(pl.when(column.is_not_null()).then(made)).to_series()
+
+
 def _moved(column: pl.Series, chance: np.random.Generator, width: int, move: Move) -> pl.Series:
     """A column whose floats are off, inside of lists, arrays and structs, too; `width` are added up at most."""
     dtype = column.dtype
     if move.with_whole and dtype.is_integer():
         column, dtype = column.cast(pl.Float64), pl.Float64()
+    if dtype.is_float() and move.unit == WITHIN:
+        return _within(column, chance) if dtype == pl.Float64() else column
     if dtype.is_float():
         unit = 2.0**-10 if dtype == pl.Float16() else SINGLE if dtype == pl.Float32() else move.unit
         most = round(_MOST * max(1, width / _FEW) ** 0.5)
