@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from mainspring.errors import CodecError, InvalidError
-from mainspring.models import Field, InTraining, Output, Predictor, Signature, register
+from mainspring.models import Field, InTraining, Output, Predictor, Signature, load_model, register
 from mainspring.models.registration import output_of
 from mainspring.workspace import Workspace
 
@@ -108,6 +108,24 @@ def test_catboost_is_handed_categories_as_texts(workspace: Workspace) -> None:
     inside = CalibratedClassifierCV(CatBoostClassifier(iterations=2, verbose=False, allow_writing_files=False), cv=2)
     table = TABLE[["a"]]
     assert register(inside.fit(table, LATE), "inside", signature=table, workspace=workspace).number == 1
+
+
+def with_twice(rows: Any) -> Any:
+    return rows.with_columns(b=pl.col("a") * 2)
+
+
+def test_catboosts_own_class_loads_and_a_pipeline_of_polars_around_it_is_handed_polars(workspace: Workspace) -> None:
+    from catboost import CatBoost, CatBoostClassifier
+
+    quiet: dict[str, Any] = {"iterations": 2, "verbose": False, "allow_writing_files": False}
+    own = CatBoost({"loss_function": "Logloss", **quiet}).fit(TABLE[["a"]], LATE)
+    version = register(own, "own", signature=TABLE[["a"]], workspace=workspace)
+    np.testing.assert_array_equal(load_model(version, workspace).predict(TABLE[["a"]]), own.predict(TABLE[["a"]]))
+    table = pl.DataFrame({"a": TABLE["a"].to_list(), "k": TABLE["k"].astype(str).to_list()})
+    around = make_pipeline(FunctionTransformer(with_twice), CatBoostClassifier(cat_features=["k"], **quiet)).fit(
+        table, LATE
+    )
+    assert register(around, "around", signature=table, workspace=workspace, pickled=True).input_kind == "polars"
 
 
 def test_what_a_model_does_not_answer_is_told_of_what_was_given(workspace: Workspace) -> None:

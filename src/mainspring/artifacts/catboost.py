@@ -34,7 +34,9 @@ class ModelsCodec(ModelCodec):
 
     def put_together(self, cls: type, state: dict[str, Any], payload: bytes) -> Any:
         """A model with these parameters that reads the payload."""
-        value = cls(**state["params"])
+        import catboost
+
+        value = cls(dict(state["params"])) if cls is catboost.CatBoost else cls(**state["params"])
         if payload:
             value.load_model(blob=payload)
         return value

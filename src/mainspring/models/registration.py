@@ -89,7 +89,17 @@ def register(
         expect_fit(made, given)
     if records:
         path = "signature" if input_example is None else "input_example"
-        _try(model, made, kind, records, path, is_inferred=not isinstance(signature, Signature))
+        is_inferred = not isinstance(signature, Signature)
+        try:
+            _try(model, made, kind, records, path, is_inferred=is_inferred)
+        except InvalidError as error:
+            if input_kind is not None or kind != "pandas" or _is_pandas(example) or not hasattr(model, "steps"):
+                raise
+            kind = "polars"  # a pipeline with CatBoost in it, whose own steps may be of Polars
+            try:
+                _try(model, made, kind, records, path, is_inferred=is_inferred)
+            except InvalidError:
+                raise error from None
         if given is not None and not isinstance(signature, Signature) and hasattr(model, "predict"):
             made = _with_nulls(model, made, kind, records, given)
     else:
@@ -174,12 +184,16 @@ def _input_kind(model: Any, example: Any) -> InputKind:
     if not hasattr(model, "predict"):
         return "records"
     named = getattr(model, "feature_names_in_", None) is not None
-    is_pandas = type(example).__module__.partition(".")[0] == "pandas"
+    is_pandas = _is_pandas(example)
     if takes_categories(model, by_name=not is_pandas):
         return "pandas"  # which CatBoost brings; some tables of Polars end its process
     if named or not hasattr(model, "n_features_in_"):
         return "pandas" if is_pandas else "polars"
     return "numpy"
+
+
+def _is_pandas(example: Any) -> bool:
+    return type(example).__module__.partition(".")[0] == "pandas"
 
 
 def _records(example: Any, signature: Signature, given: FeatureSet | None) -> list[dict[str, Any]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import importlib
 import linecache
+import os
+import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -278,6 +280,26 @@ CHOSEN = {
 }
 
 
+CHOSEN |= {
+    "a long pattern": (
+        "import re\nHELD = re.compile('a|' * 150 + 'b')",
+        "import re\nHELD = re.compile('a|' * 150 + 'c')",
+    ),
+    "defaults by name": (
+        "HELD = [lambda x, *, k=k: x * k for k in (2, 3)]",
+        "HELD = [lambda x, *, k=k: x * k for k in (3, 2)]",
+    ),
+    "partials in closures": (
+        "def by(f): return lambda x: f(x)\nHELD = [by(functools.partial(pow, 2)), by(functools.partial(pow, 3))]",
+        "def by(f): return lambda x: f(x)\nHELD = [by(functools.partial(pow, 3)), by(functools.partial(pow, 2))]",
+    ),
+    "dicts of functions in closures": (
+        "def by(d): return lambda x: d['f'](x)\nHELD = [by({'f': a}), by({'f': b})]",
+        "def by(d): return lambda x: d['f'](x)\nHELD = [by({'f': b}), by({'f': a})]",
+    ),
+}
+
+
 @pytest.mark.parametrize("chosen", CHOSEN)
 def test_which_function_stands_where_counts(chosen: str, project: Sources) -> None:
     used = "\ndef go(x): return HELD\n"
@@ -285,6 +307,52 @@ def test_which_function_stands_where_counts(chosen: str, project: Sources) -> No
     assert (old.reusable, new.reusable) == (True, True)
     assert of(project, cell(DEFINED + CHOSEN[chosen][0] + used, "<again>")["go"]) == old
     assert new != old
+
+
+def test_what_a_class_holds_from_its_body_on_leaves_its_users_reusable(project: Sources) -> None:
+    text = (
+        "import numpy as np\nimport polars as pl\nimport threading\nclass Config:\n  cols = [pl.col('a'), pl.col('b') * 2]\n"
+        "  schema = {'a': pl.Int64, 't': pl.Datetime('us')}\n  w = np.array([1, 2])\n  locks = {'a': threading.Lock()}\n"
+        "def go(x): return Config\n"
+    )
+    assert of(project, cell(text)["go"]).reusable
+
+
+def test_functions_that_hold_each_other_are_looked_at_once(project: Sources) -> None:
+    text = (
+        "def make():\n  def f(x): return g(x)\n  def g(x): return f(x) + g(x)\n  return f\n"
+        "HELD = make()\ndef go(x): return HELD(x)\n"
+    )
+    assert of(project, cell(text)["go"]).reusable
+
+
+SETS = """
+import linecache, sys
+from pathlib import Path
+from mainspring.pipelines.code.fingerprint import Fingerprinter
+from mainspring.runs.environment import Environment, Installed
+text = "def only(codes): return lambda x: x in codes\\n"
+text += "HELD = {'ny': only({'JFK', 'LGA', 'EWR'}), 'w': [lambda x, ok=frozenset(['LAX', 'SFO', 'SEA']): x in ok]}\\n"
+text += "def go(x): return HELD\\n"
+linecache.cache["<cell>"] = (len(text), None, text.splitlines(keepends=True), "<cell>")
+space = {"__name__": "__main__"}
+exec(compile(text, "<cell>", "exec"), space)
+known = Environment("3.11.7", "cpython", "linux-x86_64", {}, "0")
+made = Fingerprinter(Path(sys.argv[1]), None, known, 1, distributions=lambda: Installed({}, {}, {}))
+found = made.of_function(space["go"])
+print(found.reusable, {name: part for name, part in found.parts.items() if name != "hash seed"})
+"""
+
+
+def test_what_closures_hold_is_the_same_in_every_process(tmp_path: Path) -> None:
+    def said(seed: str) -> str:
+        command = [sys.executable, "-c", SETS, str(tmp_path)]
+        environment = os.environ | {"PYTHONHASHSEED": seed}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    first = said("1")
+    assert first.startswith("True")
+    assert {said(seed) for seed in ("2", "3")} == {first}
 
 
 def test_a_method_of_a_plain_value_counts_by_the_value(project: Sources) -> None:

@@ -38,7 +38,7 @@ _OF_NAMES = frozenset({"typing", "types", "operator"})
 _FOLLOWED = (FunctionType, type, BuiltinFunctionType, MethodType, functools.partial, ModuleType)
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
 _BY_WORDS = (date, datetime, time, timedelta, timezone, Decimal, Fraction, UUID, range, re.Pattern)
-_PLAIN = (*_ATOMS, *_BY_WORDS, list, tuple, dict, set, frozenset)
+_CONSTANTS = frozenset({*_ATOMS, *_BY_WORDS})
 _DEEPEST = 20
 
 
@@ -63,6 +63,7 @@ class LiveWalk:
         self.asked: dict[int, set[str]] = {}  # by the id of a function: names that texts ask for where it is
         self._kept: dict[tuple[int, str], object] = {}
         self._labels: dict[int, tuple[str, object]] = {}
+        self._whiches: dict[int, tuple[str, object]] = {}
         self._sources: list[tuple[FunctionType | type, ModuleNames]] = []
         self._look_ups: list[tuple[FunctionType | type, ModuleNames, LookUp]] = []
         self._rebound: set[str] = set()
@@ -130,8 +131,8 @@ class LiveWalk:
 
     def _text(self, label: str, value: object) -> str:
         """A constant as canonical text; what is no constant is taken in by itself, or noted as not recordable."""
-        if isinstance(value, _ATOMS) or type(value) in _BY_WORDS:
-            return f"{type(value).__name__}:{value!r}"
+        if isinstance(value, _ATOMS) or type(value) in _CONSTANTS:
+            return _words_of(value)
         if id(value) in self._labels:
             return f"(again {self._labels[id(value)][0]})"
         self._labels[id(value)] = label, value
@@ -234,27 +235,42 @@ class LiveWalk:
                 if given:
                     self.value(f"{name} ({kind})", given, ())
 
-    def _which(self, value: object, depth: int = 0) -> str:
+    def _which(self, value: object) -> str:
         """Which function or class is meant: its name, and of one that isn't found by it, its source and what it holds."""
-        value = getattr(value, "__func__", value)
+        if id(value) not in self._whiches:
+            self._whiches[id(value)] = "(itself)", value  # while it is looked at: a function may hold itself
+            self._whiches[id(value)] = self._described(value), value
+        return self._whiches[id(value)][0]
+
+    def _described(self, value: object) -> str:
+        if isinstance(value, MethodType):
+            return f"{self._which(value.__func__)} of {self._held(value.__self__)}"
         if isinstance(value, functools.partial):
-            return f"partial {self._which(value.func, depth)}"
-        if isinstance(value, ModuleType) or not isinstance(value, (FunctionType, type)):
+            return f"partial {self._which(value.func)} {self._held(value.args)} {self._held(value.keywords)}"
+        if not isinstance(value, (FunctionType, type)):
             inner = unwrapped(value)
-            return self._which(inner[0], depth) if inner and depth < _DEEPEST else _named(value)
+            return self._which(inner[0]) if inner and not isinstance(value, ModuleType) else _named(value)
         name = _named(value)
         if "<" not in name and _namespace(value).get(value.__qualname__) is value:
             return name
-        held = [*_cells(value).values(), *(getattr(value, "__defaults__", None) or ())]
-        said = [self._held(each, depth + 1) for each in held] if depth < _DEEPEST else []
-        return f"{name} {_digest_of(source_nodes(value))} {digest_of(said)}"
+        given = (getattr(value, "__defaults__", None), getattr(value, "__kwdefaults__", None))
+        held = [self._held(each) for each in (*_cells(value).values(), *given)]
+        return f"{name} {_digest_of(source_nodes(value))} {digest_of(held)}"
 
-    def _held(self, value: object, depth: int) -> str:
-        if isinstance(value, _FOLLOWED):
-            return self._which(value, depth)
-        if isinstance(value, (list, tuple)) and depth < _DEEPEST:
+    def _held(self, value: object, depth: int = 0) -> str:
+        """What a function holds, as a text: the same in every process, of what isn't known its type alone."""
+        if isinstance(value, _FOLLOWED) or depth > _DEEPEST:
+            return self._which(value) if depth <= _DEEPEST else "(deeper)"
+        if isinstance(value, Mapping):
+            value = [(key, each) for key, each in value.items()]
+        if isinstance(value, (list, tuple)):
             return f"[{','.join(self._held(each, depth + 1) for each in value)}]"
-        return repr(value) if _is_plain(value) else type(value).__qualname__
+        if isinstance(value, (set, frozenset)):
+            return f"{{{','.join(sorted(self._held(each, depth + 1) for each in value))}}}"
+        if isinstance(value, os.PathLike):
+            return f"path:{os.fspath(value)!r}"
+        is_number = type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
+        return _words_of(value) if is_number or type(value) in _CONSTANTS else type(value).__qualname__
 
     def _given_later(self, name: str, value: type) -> None:
         """Take in what a class has now, which statements behind its body may have set."""
@@ -268,7 +284,7 @@ class LiveWalk:
                 if isinstance(function, (FunctionType, type, functools.partial)):
                     if not getattr(function, "__qualname__", "").startswith(own):
                         self.value(f"{name}.{attribute}", function, ())
-                elif isinstance(function, _PLAIN) or hasattr(type(function), "__array__"):
+                elif _is_plain(function, _FOLLOWED):  # of others, what the body gave them is in its source
                     self._keep(f"{name}.{attribute}", value, function)
 
     def _reference(
@@ -394,13 +410,19 @@ def _module_names(module: str, space: Mapping[str, object]) -> ModuleNames:
     return names
 
 
-def _is_plain(value: object, depth: int = 0) -> bool:
-    """Whether a value holds nothing but constants."""
+def _is_plain(value: object, more: tuple[type, ...] = (), depth: int = 0) -> bool:
+    """Whether a value holds nothing but constants, or `more`."""
     if isinstance(value, Mapping):
         value = [*value, *value.values()]
     if isinstance(value, (list, tuple, set, frozenset)):
-        return depth < _DEEPEST and all(_is_plain(each, depth + 1) for each in value)
-    return type(value) in _ATOMS or type(value) in _BY_WORDS
+        return depth < _DEEPEST and all(_is_plain(each, more, depth + 1) for each in value)
+    return type(value) in _CONSTANTS or isinstance(value, more)
+
+
+def _words_of(value: object) -> str:
+    """A constant as a text; of a pattern, whose representation is cut, all that it is."""
+    said = f"{value.pattern!r}, {value.flags}" if isinstance(value, re.Pattern) else repr(value)
+    return f"{type(value).__name__}:{said}"
 
 
 def _named(value: object) -> str:
