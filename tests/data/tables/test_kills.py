@@ -58,8 +58,9 @@ def killed(folder: Path, seed: int, start: int, actions: str, after_s: float) ->
         assert process.stdout.readline() == "ready\n", process.stderr and process.stderr.read()
         time.sleep(after_s)  # the drawn instant itself
         process.send_signal(signal.SIGKILL)
-        said, failed = process.communicate()
-        assert process.returncode == -signal.SIGKILL, failed
+        # Not by `communicate`, which passes over what `readline` has read ahead.
+        said, failed = process.stdout.read(), process.stderr and process.stderr.read()
+        assert process.wait() == -signal.SIGKILL, failed
     lines = [line.split() for line in said[: said.rfind("\n") + 1].splitlines()]  # the last one may be cut off
     return [(action, int(number)) for action, number in lines]
 

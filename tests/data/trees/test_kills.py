@@ -60,8 +60,8 @@ def lived(code: str, *args: object, die_after_s: float | None = None) -> float:
         if die_after_s is not None:
             time.sleep(die_after_s)  # the drawn instant itself
             process.send_signal(signal.SIGKILL)
-        said, failed = process.communicate()
-        assert process.returncode in (0, -signal.SIGKILL), failed
+        said, failed = process.stdout.read(), process.stderr and process.stderr.read()
+        assert process.wait() in (0, -signal.SIGKILL), failed
         return float(said) if said else 0.0
 
 
