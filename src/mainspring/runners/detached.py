@@ -52,7 +52,7 @@ class DetachedRunner:
     def submit(self, order: WorkOrder) -> None:
         """Start a process for it."""
         scratch = Scratch(keeps=_logs_of(order))
-        _left.difference_update([each for each in _left if each.poll() is not None])
+        _left.difference_update([each for each in list(_left) if each.poll() is not None])  # a copy: other threads add
         try:
             process = subprocess.Popen(
                 self._program(order), cwd=scratch.path, env=self._environment | {"TMPDIR": str(scratch.path)},
