@@ -14,6 +14,7 @@ import pytest
 from docs.generate_cli import COMMAND_LINE, PAGE, reference
 from tests.docs.page import blocks
 from tests.house.source import ROOT, settings
+from tests.installed.environment import extras_of, with_extras
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 EXECUTED = [page for page in PAGES if page.parent.name == "docs" or (page.name == "README.md" and page.parent == ROOT)]
@@ -25,13 +26,14 @@ def name_of(page: Path) -> str:
 
 
 def run(page: Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a page in a folder of its own and a fresh process, with the commands of this environment in reach."""
+    """Run a page in a folder of its own and a fresh process, with no more than it says to install."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAINSPRING_")} | {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "HOME": str(folder),
         "NO_COLOR": "1",
         "COLUMNS": "100",
         "TERM": "dumb",
+        **with_extras(extras_of(page)),
     }
     project = folder / "project"
     project.mkdir()
