@@ -20,6 +20,7 @@ from mainspring.errors import UnavailableError
 from tests.data.ingestion.api import Answer, Api, Asked, api
 
 ONCE = Retry(attempts=1)
+AT_ONCE = Retry(sleep=lambda _: None)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def read(server: Api, listing: Listing, source: Http, before: Any, steps: Iterat
             return Answer(status=503) if happens in ("fail", "kill") else listing.page(asked)
 
         server.answer = answer
-        reading = Reading("append", {}, is_resumed=state is not None)
+        reading = Reading("append", {}, is_resumed=state is not None, retry=AT_ONCE)
         try:
             for batch in source.batches(before if state is None else state, reading):
                 pending += batch.frame["id"].to_list() if batch.frame is not None else []
@@ -146,7 +147,7 @@ def test_a_list_that_stays_the_same_is_read_whole_whatever_the_pages(
         state, is_over = None, False
         while not is_over:
             try:
-                reading = Reading(mode, {}, is_resumed=state is not None)
+                reading = Reading(mode, {}, is_resumed=state is not None, retry=AT_ONCE)
                 for batch in source.batches(before if state is None else state, reading):
                     taken += batch.frame["v"].to_list() if batch.frame is not None else []
                     state = batch.state
@@ -219,6 +220,26 @@ def test_a_reading_of_the_newest_first_goes_on_where_new_records_came(
         assert done.warnings[0].startswith("3 records equal to what an earlier page of this reading of ")
         assert ingest(source, to="t").rows == 3
     assert sorted(dataset("t").to_polars()["id"]) == list(range(1, 24))
+
+
+@pytest.mark.usefixtures("workspace")
+@pytest.mark.one_backend("no backend is asked before rows are read")
+def test_a_look_at_an_earlier_page_is_tried_again_as_the_ingest_is_and_counted(server: Api) -> None:
+    rows, starts, waits = [3, 2, 2, 1], list[str](), list[float]()
+
+    def answer(asked: Asked) -> Answer:
+        offset = asked.params["offset"]
+        starts.append(offset)
+        if starts.count(offset) == 2:
+            return Answer(status=503, headers={"Retry-After": "7"})
+        return Answer([{"v": each} for each in rows[int(offset) :][:2]])
+
+    server.answer = answer
+    source = Http(f"{server.url}/a", paging=Offset(limit=2), cursor="v", since="since")
+    done = ingest(source, to="t", retry=Retry(sleep=waits.append))
+    assert sorted(dataset("t").to_polars()["v"]) == sorted(rows)
+    assert waits == [7.0] * done.retries
+    assert done.retries > 0
 
 
 def test_of_many_records_against_the_order_the_last_are_known_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,6 @@ try:
 except ImportError as error:
     raise MissingExtraError("httpx", "http", "Reading over HTTP") from error
 
-_LOOKS = Retry()
 _TIMEOUT_S = 60.0
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 Pages = Paging | LinkHeader | NextLink | PageNumber | Offset | Token
@@ -94,7 +93,7 @@ class Http(msgspec.Struct, frozen=True):
             while page is not None:
                 answer = self._asked(client, page, seen.start)
                 following = self._following(page, answer)
-                asked = partial(self._again, client, seen.start, secrets)
+                asked = partial(self._again, client, reading.retry, seen.start, secrets)
                 places = seen.new(answer.found, self._origin, _hidden(page, secrets), asked)
                 records = answer.records_at(places, reading)
                 frame = frame_of(records, self._origin, reading) if records else None
@@ -143,7 +142,7 @@ class Http(msgspec.Struct, frozen=True):
         return None if hidden is None else seen.state(hidden or None)
 
     def _again(
-        self, client: httpx.Client, start: Any, secrets: SourceSecrets, page: Page
+        self, client: httpx.Client, retry: Retry, start: Any, secrets: SourceSecrets, page: Page
     ) -> list[dict[str, Any]] | None:
         """A page's records once more; None if it can't be read by now, as by a token that counts once."""
         for failures in count(1):
@@ -151,9 +150,9 @@ class Http(msgspec.Struct, frozen=True):
                 return self._asked(client, _shown(page, secrets), start).found
             except Interrupted as error:
                 # The page itself isn't asked for again: one after the other, a source that allows few requests gives both.
-                if failures >= _LOOKS.attempts:
+                if failures >= retry.attempts:
                     raise
-                _LOOKS.sleep(_LOOKS.wait_s(failures, error.retry_after_s))
+                retry.sleep(retry.wait_s(failures, error.retry_after_s))
             except MainspringError as error:
                 if error.transient:
                     raise

@@ -63,7 +63,8 @@ class Reader:
         if reading.mode == "replace" and staging.state is not None and isinstance(self.source, KnowsWhatChanged):
             self._expect_unchanged(staging.state, self.source)
         known = {name: dtype for name, dtype in (staging.alignment.types or {}).items() if dtype != pl.Null()}
-        reading = msgspec.structs.replace(reading, is_resumed=is_resumed, known=known)
+        retry = msgspec.structs.replace(self.retry, sleep=self._sleep)
+        reading = msgspec.structs.replace(reading, is_resumed=is_resumed, known=known, retry=retry)
         total = self._total(before, reading)
         state = staging.state if is_resumed else before
         if self.progress is not None and isinstance(self.source, KnowsItsRows):
@@ -89,8 +90,7 @@ class Reader:
         if self._changes > self.retry.attempts:
             raise StorageError(self.identity, f"it changed each of {self._changes} times while it was read") from None
         if self._changes > 1:
-            self.retries += 1
-            self.retry.sleep(self.retry.wait_s(self._changes - 1, None))
+            self._sleep(self.retry.wait_s(self._changes - 1, None))
         self.staging.discard()
         self._furthest = self._failures = 0
 
@@ -99,10 +99,14 @@ class Reader:
         self._failures += 1
         if not cause.transient or self._failures >= self.retry.attempts:
             raise cause from error.__cause__
-        self.retries += 1
-        self.retry.sleep(self.retry.wait_s(self._failures, asked_s))
+        self._sleep(self.retry.wait_s(self._failures, asked_s))
         if self.staging.state is None:
             self.staging.discard()
+
+    def _sleep(self, seconds: float) -> None:
+        """Wait before the source is asked again."""
+        self.retries += 1
+        self.retry.sleep(seconds)
 
     def _total(self, before: State | None, reading: Reading) -> int | None:
         if not isinstance(self.source, KnowsItsSize):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
+from mainspring.data.ingestion.retry import Retry
 from mainspring.data.version import Source
 from mainspring.errors import InvalidError, MainspringError
 
@@ -45,7 +46,8 @@ class Reading(msgspec.Struct, frozen=True):
     """What a source is told: how its rows will be used, the column types that are decided already, whether the state is that
     of an unfinished reading, to go on with, rather than of one that came to its end, and the types of the rows before it.
 
-    `identity` is what its state is kept under; `others` are the states of the dataset's other sources by theirs.
+    `identity` is what its state is kept under; `others` are the states of the dataset's other sources by theirs; `retry` is how
+    what it asks for besides its batches is asked for again.
     """
 
     mode: IngestMode
@@ -54,6 +56,7 @@ class Reading(msgspec.Struct, frozen=True):
     known: Mapping[str, pl.DataType] = {}  # a Struct copies its defaults
     identity: str = ""
     others: Mapping[str, State] = {}
+    retry: Retry = Retry()
 
 
 class BatchSource(Protocol):
