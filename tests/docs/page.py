@@ -7,6 +7,7 @@ A comment before a block says what is special about it: `<!-- file: pipeline.py 
 from __future__ import annotations
 
 import doctest
+import json
 import linecache
 import os
 import re
@@ -91,13 +92,20 @@ def run_python(block: Block, where: str, namespace: dict[str, object]) -> None:
     exec(compile(block.text, filename, "exec"), namespace)
 
 
-def run_page(page: Path) -> None:
-    """Run every block of a page in the present folder."""
+def hide(names: str) -> None:
+    """Have these modules not installed, for this process and those that it starts."""
+    os.environ["HIDDEN_MODULES"] = names
+    vars(sys.modules["sitecustomize"])["HIDDEN"] = set(names.split())
+
+
+def run_page(page: Path, hidden: dict[str, str]) -> None:
+    """Run every block of a page in the present folder; `hidden` are the modules that aren't installed from a line on."""
     main = types.ModuleType("__main__")
     sys.modules["__main__"] = main
     sys.path.insert(0, os.getcwd())
     for block in blocks(page.read_text()):
         where = f"{page.name}:{block.line}"
+        hide([names for line, names in hidden.items() if int(line) <= block.line][-1])
         if block.kind == "no-run":
             if not block.value:
                 raise AssertionError(f"{where}: a block that is not run needs a reason")
@@ -111,4 +119,4 @@ def run_page(page: Path) -> None:
 
 
 if __name__ == "__main__":
-    run_page(Path(sys.argv[1]))
+    run_page(Path(sys.argv[1]), json.loads(sys.argv[2]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -26,20 +27,21 @@ def name_of(page: Path) -> str:
 
 
 def run(page: Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a page in a folder of its own and a fresh process, with no more than it says to install."""
+    """Run a page in a folder of its own and a fresh process, with no more than it has said to install."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAINSPRING_")} | {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "HOME": str(folder),
         "NO_COLOR": "1",
         "COLUMNS": "100",
         "TERM": "dumb",
-        **with_extras(extras_of(page)),
+        **with_extras(""),
     }
     project = folder / "project"
     project.mkdir()
     script = str(Path(__file__).with_name("page.py"))
+    hidden = {line: with_extras(extras)["HIDDEN_MODULES"] for line, extras in extras_of(page).items()}
     return subprocess.run(
-        [sys.executable, script, str(page)],
+        [sys.executable, script, str(page), json.dumps(hidden)],
         cwd=project,
         env=environment,
         capture_output=True,

@@ -10,11 +10,15 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+_INSTALL = re.compile(r"pip install\s'mainspring\[([\w,]+)\]'")
 
-def extras_of(page: Path) -> str:
-    """The extras that a page says to install, with commas between; none is the core alone."""
-    said = re.findall(r"pip install[ \n]'mainspring\[([\w,]+)\]'", page.read_text())
-    return ",".join(said)
+
+def extras_of(page: Path) -> dict[int, str]:
+    """The extras that a page has said to install from each line on that says so, with commas between; none at its beginning."""
+    text, said = page.read_text(), {0: ""}
+    for found in _INSTALL.finditer(text):
+        said[text.count("\n", 0, found.start()) + 1] = f"{list(said.values())[-1]},{found[1]}"
+    return said
 
 
 def with_extras(extras: str) -> dict[str, str]:

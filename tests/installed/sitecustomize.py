@@ -1,10 +1,10 @@
-"""Hides the modules named by HIDDEN_MODULES, as if what brings them were not installed."""
+"""Hides the modules that HIDDEN_MODULES names, as if what brings them were not installed."""
 
 import os
 import sys
 from importlib.machinery import PathFinder
 
-HIDDEN = frozenset(os.environ.get("HIDDEN_MODULES", "").split())
+HIDDEN = set(os.environ.get("HIDDEN_MODULES", "").split())
 
 
 class Finder(PathFinder):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from msgspec.structs import replace
 from sklearn.linear_model import LogisticRegression
 
 from mainspring.artifacts import Encoded
+from mainspring.artifacts.project import importing_from
 from mainspring.errors import CodecError, CorruptBlobError, InvalidError, NotAllowedError
 from mainspring.ledger import Replay, within_task
 from mainspring.models import (
@@ -60,6 +63,29 @@ def odd(name: str = "odd") -> ModelVersion:
         input_kind="numpy",
         pickled=True,
     )
+
+
+@pytest.mark.one_backend("where a module is found has nothing to do with the store")
+def test_a_pickle_finds_the_modules_of_the_project(workspace: Workspace, tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "doubling.py").write_text("class Doubled:\n    def predict(self, rows):\n        return rows[:, 0] * 2\n")
+    signature = Signature((Field("x", "f64"),))
+    path = list(sys.path)
+    try:
+        sys.path.insert(0, str(folder))
+        model = importlib.import_module("doubling").Doubled()
+        register(model, "far", signature=signature, input_example=[{"x": 1.0}], input_kind="numpy", pickled=True)
+        allow_pickle("far/1", note="made here")
+        sys.path[:] = path
+        del sys.modules["doubling"]
+        with pytest.raises(CodecError, match="No module named 'doubling'"):
+            load_model("far")
+        with importing_from([folder]):
+            assert Predictor.load(get_model_version("far"), workspace.blobs)([{"x": 4}]) == [8.0]
+    finally:
+        sys.path[:] = path
+        sys.modules.pop("doubling", None)
 
 
 def test_a_pickle_loads_once_a_person_allowed_it_and_until_it_is_revoked(workspace: Workspace) -> None:

@@ -70,9 +70,7 @@ def _module(name: str) -> ModuleType:
     if name in ("__main__", script.get()):
         return sys.modules["__main__"]
     if name not in sys.modules:
-        for folder in reversed(_folders()):
-            if str(folder) not in sys.path:
-                sys.path.insert(0, str(folder))
+        find_modules()
         try:
             import_module(name)
         except Exception as error:
@@ -83,6 +81,13 @@ def _module(name: str) -> ModuleType:
     if expected is None or place is None or Path(place).resolve() != expected.resolve():
         raise CodecError(f"another module `{name}` than the project's is loaded, from {place}")
     return module
+
+
+def find_modules() -> None:
+    """Have the project's modules found when they are imported."""
+    for folder in reversed(_folders()):
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
 
 
 def module_file(name: str) -> Path | None:

@@ -11,6 +11,7 @@ from pickletools import genops
 from typing import Any
 
 from mainspring.artifacts import Encoded, load, meaning_digest
+from mainspring.artifacts.project import find_modules
 from mainspring.errors import CodecError, NotAllowedError, shorten
 from mainspring.ledger import current_task, is_replay
 from mainspring.models._store import ModelStore
@@ -50,11 +51,12 @@ def signed(data: bytes, workspace: Workspace) -> Encoded:
 
 
 def unpickled(data: bytes) -> Any:
-    """What a pickle holds. It runs whatever code it names: the caller has made sure that somebody wants that.
+    """What a pickle holds, by the project's modules too. It runs whatever code it names: somebody wants that, says the caller.
 
     Raises:
         CodecError: it can't be opened here; the text says why.
     """
+    find_modules()
     try:
         return loads(data)  # noqa: S301  # every caller checked signature and permission, or acts on a person's word
     except MemoryError:

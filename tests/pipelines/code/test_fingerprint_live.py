@@ -293,6 +293,43 @@ CHOSEN |= {
         "def by(f): return lambda x: f(x)\nHELD = [by(functools.partial(pow, 2)), by(functools.partial(pow, 3))]",
         "def by(f): return lambda x: f(x)\nHELD = [by(functools.partial(pow, 3)), by(functools.partial(pow, 2))]",
     ),
+    "a method of a pattern": (
+        "import re\nHELD = re.compile('[A-Z]').match",
+        "import re\nHELD = re.compile('[A-z]').match",
+    ),
+    "methods of texts": ("HELD = [', '.join, '{} a'.format]", "HELD = [', '.join, '{} b'.format]"),
+    "methods of texts in closures": (
+        "def by(f): return lambda x: f(x)\nHELD = [by('a'.join), by('b'.join)]",
+        "def by(f): return lambda x: f(x)\nHELD = [by('b'.join), by('a'.join)]",
+    ),
+    "methods of functions of arrays": (
+        "import numpy as np\nHELD = np.add.reduce",
+        "import numpy as np\nHELD = np.multiply.reduce",
+    ),
+    "an array of a class": (
+        "import numpy as np\nclass HELD: w = np.arange(3)",
+        "import numpy as np\nclass HELD: w = np.arange(3)\nHELD.w[0] = 7",
+    ),
+    "a table of a class, set later": (
+        "import polars as pl\nclass HELD: n = 1\nHELD.t = pl.DataFrame({'a': [1]})",
+        "import polars as pl\nclass HELD: n = 1\nHELD.t = pl.DataFrame({'a': [2]})",
+    ),
+    "a number of a class, set later": (
+        "import numpy as np\nclass HELD: n = 1\nHELD.t = np.float64(0.5)",
+        "import numpy as np\nclass HELD: n = 1\nHELD.t = np.float64(0.7)",
+    ),
+    "a path of a class, set later": (
+        "import pathlib\nclass HELD: n = 1\nHELD.at = pathlib.Path('a')",
+        "import pathlib\nclass HELD: n = 1\nHELD.at = pathlib.Path('b')",
+    ),
+    "an object of a class, set later": (
+        "class One:\n  def __init__(s, n): s.n = n\nclass HELD: n = 1\nHELD.t = One(1)",
+        "class One:\n  def __init__(s, n): s.n = n\nclass HELD: n = 1\nHELD.t = One(2)",
+    ),
+    "the class of an object of a class": (
+        "class One:\n  def f(s): return 1\nclass HELD: n = {}\nHELD.n['a'] = One()",
+        "class One:\n  def f(s): return 2\nclass HELD: n = {}\nHELD.n['a'] = One()",
+    ),
     "dicts of functions in closures": (
         "def by(d): return lambda x: d['f'](x)\nHELD = [by({'f': a}), by({'f': b})]",
         "def by(d): return lambda x: d['f'](x)\nHELD = [by({'f': b}), by({'f': a})]",
@@ -316,6 +353,41 @@ def test_what_a_class_holds_from_its_body_on_leaves_its_users_reusable(project: 
         "def go(x): return Config\n"
     )
     assert of(project, cell(text)["go"]).reusable
+
+
+MACHINERY = {
+    "abstract": "import abc\nclass HELD(abc.ABC):\n  @abc.abstractmethod\n  def f(self): ...",
+    "a named tuple": "import typing\nclass HELD(typing.NamedTuple):\n  a: int\n  b: str = 'x'",
+    "slots": "class HELD:\n  __slots__ = ('a', 'b')",
+    "an enum": "import enum\nclass HELD(enum.Enum):\n  A = 1\n  B = 'b'",
+    "kept properties": (
+        "import functools\nclass HELD:\n  @functools.cached_property\n  def f(self): return 1\n"
+        "  @functools.lru_cache\n  def g(self): return 1"
+    ),
+    "an estimator": (
+        "from sklearn.base import BaseEstimator, ClassifierMixin\nclass HELD(ClassifierMixin, BaseEstimator):\n"
+        "  def fit(self, X, y, sample_weight=None): return self\n  def predict(self, X): return X"
+    ),
+    "a record": (
+        "import dataclasses\n@dataclasses.dataclass\nclass HELD:\n  a: int\n  b: list = dataclasses.field(default_factory=list)"
+    ),
+    "a network": "import torch\nclass HELD(torch.nn.Module):\n  def forward(self, x): return x",
+}
+
+
+@pytest.mark.parametrize("made", MACHINERY)
+def test_what_metaclasses_and_decorators_give_a_class_leaves_its_users_reusable(made: str, project: Sources) -> None:
+    text = f"{MACHINERY[made]}\ndef go(x): return HELD\n"
+    found = [of(project, cell(text, f"<{made}, {each}>")["go"]) for each in range(2)]
+    assert found[0].reusable
+    assert found[0] == found[1]
+
+
+def test_an_object_that_nothing_tells_and_no_body_gave_leaves_no_result_reusable(project: Sources) -> None:
+    text = "import threading\nclass HELD: n = 1\nHELD.lock = threading.Lock()\ndef go(x): return HELD\n"
+    found = of(project, cell(text)["go"])
+    assert not found.reusable
+    assert "`__main__.HELD.lock` (of type lock) was set behind its class, and can't be recorded" in str(found)
 
 
 def test_functions_that_hold_each_other_are_looked_at_once(project: Sources) -> None:

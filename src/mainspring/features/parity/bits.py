@@ -295,7 +295,8 @@ def in_single(expected: pl.Series) -> pl.Series | None:
     if dtype == expected.dtype:
         return expected if "Float32" in repr(dtype) else None
     numbers = np.concatenate(_numbers(expected)).astype(np.float64)
-    numbers = numbers[np.isfinite(numbers) & (numbers % 1 != 0)]
+    numbers = numbers[np.isfinite(numbers)]
+    numbers = numbers[numbers % 1 != 0]
     with np.errstate(over="ignore"):
         short = numbers.astype(np.float32)
     is_single = (short == numbers) & ((short.view(np.int32) & 15) != 0)

@@ -16,7 +16,15 @@ from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from types import BuiltinFunctionType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FunctionType,
+    MappingProxyType,
+    MethodType,
+    MethodWrapperType,
+    ModuleType,
+)
 from uuid import UUID
 
 from blake3 import blake3
@@ -31,11 +39,14 @@ from mainspring.pipelines.code.names import Collector, ModuleNames
 from mainspring.pipelines.code.objects import code_digest, digest_of
 from mainspring.pipelines.code.project import Project
 from mainspring.pipelines.code.source import normalised
+from mainspring.pipelines.code.state import TooLargeError, told_digest
 from mainspring.pipelines.code.texts import ANY, asked_in, composed, names_in, texts_in
 
 _OF_NAMES = frozenset({"typing", "types", "operator"})
 """Modules whose objects say in their representation all that they are."""
-_FOLLOWED = (FunctionType, type, BuiltinFunctionType, MethodType, functools.partial, ModuleType)
+_BUILT_IN = (BuiltinFunctionType, MethodWrapperType)
+_FOLLOWED = (FunctionType, type, *_BUILT_IN, MethodType, functools.partial, ModuleType)
+_CONTAINERS = (list, tuple, dict, set, frozenset)
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
 _BY_WORDS = (date, datetime, time, timedelta, timezone, Decimal, Fraction, UUID, range, re.Pattern)
 _CONSTANTS = frozenset({*_ATOMS, *_BY_WORDS})
@@ -72,9 +83,12 @@ class LiveWalk:
         """Take in a live value that the code calls `label`, and the attributes that it takes from it."""
         if isinstance(value, ModuleType):
             self._module(label, value.__name__, rest)
-        elif isinstance(value, (BuiltinFunctionType, _ufunc_type())):
+        elif isinstance(value, (*_BUILT_IN, _ufunc_type())):
             self._outside(label, value)
-            if isinstance(holder := getattr(value, "__self__", None), (list, tuple, dict, set)):  # of `get = CODES.get`
+            holder = getattr(value, "__self__", None)  # of `get = CODES.get` or `is_code = re.compile("[A-Z]+").match`
+            if isinstance(holder, (type, _ufunc_type())):
+                self.value(f"{label}.__self__", holder, ())
+            elif isinstance(holder, _CONTAINERS) or _is_constant(holder):
                 self._keep(f"{label}.__self__", holder, holder)
         elif isinstance(value, MethodType):
             self.value(label, value.__func__, ())
@@ -85,7 +99,7 @@ class LiveWalk:
             self._handed_on(value.func)
         elif isinstance(value, (FunctionType, type)):
             self._defined(label, value)
-        elif not isinstance(value, (*_ATOMS, list, tuple, dict, set, frozenset)) and unwrapped(value):
+        elif not isinstance(value, (*_ATOMS, *_CONTAINERS)) and unwrapped(value):
             self.value(label, unwrapped(value)[0], ())
         else:
             self._keep(label, value, value)
@@ -131,7 +145,7 @@ class LiveWalk:
 
     def _text(self, label: str, value: object) -> str:
         """A constant as canonical text; what is no constant is taken in by itself, or noted as not recordable."""
-        if isinstance(value, _ATOMS) or type(value) in _CONSTANTS:
+        if _is_constant(value):
             return _words_of(value)
         if id(value) in self._labels:
             return f"(again {self._labels[id(value)][0]})"
@@ -247,6 +261,8 @@ class LiveWalk:
             return f"{self._which(value.__func__)} of {self._held(value.__self__)}"
         if isinstance(value, functools.partial):
             return f"partial {self._which(value.func)} {self._held(value.args)} {self._held(value.keywords)}"
+        if isinstance(value, _BUILT_IN) and not isinstance(value.__self__, (type(None), ModuleType)):
+            return f"{_named(value)} of {self._held(value.__self__)}"
         if not isinstance(value, (FunctionType, type)):
             inner = unwrapped(value)
             return self._which(inner[0]) if inner and not isinstance(value, ModuleType) else _named(value)
@@ -261,19 +277,22 @@ class LiveWalk:
         """What a function holds, as a text: the same in every process, of what isn't known its type alone."""
         if isinstance(value, _FOLLOWED) or depth > _DEEPEST:
             return self._which(value) if depth <= _DEEPEST else "(deeper)"
+        kind = type(value).__qualname__
         if isinstance(value, Mapping):
-            value = [(key, each) for key, each in value.items()]
+            return f"{kind}{self._held([*value.items()], depth + 1)}"
         if isinstance(value, (list, tuple)):
-            return f"[{','.join(self._held(each, depth + 1) for each in value)}]"
+            return f"{kind}[{','.join(self._held(each, depth + 1) for each in value)}]"
         if isinstance(value, (set, frozenset)):
-            return f"{{{','.join(sorted(self._held(each, depth + 1) for each in value))}}}"
+            return f"{kind}{{{','.join(sorted(self._held(each, depth + 1) for each in value))}}}"
         if isinstance(value, os.PathLike):
             return f"path:{os.fspath(value)!r}"
         is_number = type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
-        return _words_of(value) if is_number or type(value) in _CONSTANTS else type(value).__qualname__
+        is_named = type(value).__module__ in _OF_NAMES or isinstance(value, _ufunc_type())
+        return _words_of(value) if is_number or is_named or _is_constant(value) else kind
 
     def _given_later(self, name: str, value: type) -> None:
-        """Take in what a class has now, which statements behind its body may have set."""
+        """Take in what a class has now, which statements behind its body may have set, or a file that its body read."""
+        body = _names_set_in(source_nodes(value))
         self.walk.texts.take(asked_in(set(texts_in(dict(vars(value))))))
         own = f"{value.__qualname__}."
         for attribute, each in vars(value).items():
@@ -284,8 +303,46 @@ class LiveWalk:
                 if isinstance(function, (FunctionType, type, functools.partial)):
                     if not getattr(function, "__qualname__", "").startswith(own):
                         self.value(f"{name}.{attribute}", function, ())
-                elif _is_plain(function, _FOLLOWED):  # of others, what the body gave them is in its source
+                elif _is_plain(function, _FOLLOWED):
                     self._keep(f"{name}.{attribute}", value, function)
+                elif not isinstance(function, property):
+                    self._remember(
+                        f"{name}.{attribute}",
+                        value,
+                        function,
+                        is_of_body=attribute in body or attribute.startswith("_"),
+                    )
+
+    def _remember(self, label: str, holder: type, value: object, *, is_of_body: bool) -> None:
+        """Take in the state of an object that a class holds; where nothing tells it, what the class's body says counts."""
+        if (id(holder), label) in self._kept:
+            return
+        self._kept[id(holder), label] = holder
+        try:
+            digest, untold = told_digest(value, str(self.project.modules.root), self.project.owns)
+        except TooLargeError:
+            self.notes.append(f"{NOT_REUSABLE}`{label}` is too large to be compared")
+            return
+        self._gather(f"value {label}", digest)
+        if untold and not is_of_body and not hasattr(type(value), "__get__"):  # which metaclasses and decorators set
+            kinds = ", ".join(sorted(each.__qualname__ for each in untold))
+            self.notes.append(
+                f"{NOT_REUSABLE}`{label}` (of type {kinds}) was set behind its class, and can't be recorded"
+            )
+        for kind in sorted(self._own_classes(value, {}), key=_named):
+            self.value(f"{label} ({kind.__qualname__})", kind, ())
+
+    def _own_classes(self, value: object, seen: dict[int, object]) -> set[type]:
+        """The classes of the notebook or the project that objects in a value have."""
+        if id(value) in seen or isinstance(value, _FOLLOWED):
+            return set()
+        seen[id(value)] = value
+        kind = type(value)
+        found = {kind} if kind.__module__ == "__main__" or self.project.owns(kind.__module__) else set()
+        inner: list[object] = [*value, *value.values()] if isinstance(value, Mapping) else []
+        inner += value if isinstance(value, (list, tuple, set, frozenset)) else []
+        inner += getattr(value, "__dict__", {}).values() if found else []
+        return found.union(*(self._own_classes(each, seen) for each in inner))
 
     def _reference(
         self, value: FunctionType | type, names: ModuleNames, space: Mapping[str, object], chain: list[str]
@@ -408,6 +465,17 @@ def _module_names(module: str, space: Mapping[str, object]) -> ModuleNames:
         else:
             names.defined.add(name)
     return names
+
+
+def _names_set_in(nodes: Iterable[ast.AST]) -> set[str]:
+    """The names that statements anywhere in these nodes set or define."""
+    inner = [each for node in nodes for each in ast.walk(node)]
+    defined = {each.name for each in inner if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))}
+    return defined | {each.id for each in inner if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
+
+
+def _is_constant(value: object) -> bool:
+    return isinstance(value, _ATOMS) or type(value) in _CONSTANTS
 
 
 def _is_plain(value: object, more: tuple[type, ...] = (), depth: int = 0) -> bool:

@@ -60,9 +60,19 @@ def state_digest(value: object, root: str, owns: Callable[[str], bool]) -> str:
     Raises:
         TooLargeError: it holds more objects than can be looked at for each task.
     """
+    return told_digest(value, root, owns)[0]
+
+
+def told_digest(value: object, root: str, owns: Callable[[str], bool]) -> tuple[str, set[type]]:
+    """The digest of `state_digest`, and the classes whose objects count by these alone.
+
+    Raises:
+        TooLargeError: it holds more objects than can be looked at for each task.
+    """
     hasher = blake3()
-    _Writer(hasher.update, root, owns).write(value)
-    return hasher.hexdigest(16)
+    writer = _Writer(hasher.update, root, owns)
+    writer.write(value)
+    return hasher.hexdigest(16), writer.untold
 
 
 class _Writer:
@@ -70,6 +80,7 @@ class _Writer:
         self.put = put
         self.root = root
         self.owns = owns
+        self.untold: set[type] = set()
         self.seen: dict[int, int] = {}
         self.kept: list[object] = []
 
@@ -98,7 +109,9 @@ class _Writer:
         self.text(f"{type(value).__name__} {len(value)}")
         flat = [*value.keys(), *value.values()] if isinstance(value, dict) else value
         if isinstance(value, (set, frozenset)):
-            for digest in sorted(state_digest(item, self.root, self.owns) for item in value):
+            told = [told_digest(item, self.root, self.owns) for item in value]
+            self.untold.update(*(untold for _, untold in told))
+            for digest in sorted(digest for digest, _ in told):
                 self.text(digest)
         elif len(flat) > _FAST and set(map(type, flat)) <= _PLAIN and not self._mentions_root(flat):
             self.put(marshal.dumps(list(flat), 2))  # version 2 knows neither references nor interned text
@@ -167,7 +180,10 @@ class _Writer:
         elif self._is_record(cls, top) or _is_unfitted(value):
             self._fields(value, public=False)
         else:
-            self.text(_described(value, top))
+            text = _described(value, top)
+            if not text:
+                self.untold.add(cls)
+            self.text(text)
 
     def _is_record(self, cls: type, top: str) -> bool:
         """Whether a value is what its attributes are: of a project's class, or a record of any."""
