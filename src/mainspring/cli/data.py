@@ -19,7 +19,7 @@ COMMANDS = {
     "log": (f"{_HOME}versions:log", "List the versions of a dataset, newest first, with their tags."),
     "tag": (f"{_HOME}versions:tag", "Point a tag at a version."),
     "diff": (f"{_HOME}tables:diff", "Show how a version differs from an older one."),
-    "compact": (f"{_HOME}tables:compact", "Rewrite the small parts of tables into few."),
+    "compact": (f"{_HOME}tables:compact", "Rewrite newest versions without bytes they don't need."),
     "remove": (f"{_HOME}retention:remove", "Remove the data of a version, or of a whole dataset."),
     "gc": (f"{_HOME}retention:gc", "Remove old versions."),
     "check": (f"{_HOME}validation:check", "Hold a version to a schema; of a tree, look at its images."),

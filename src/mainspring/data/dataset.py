@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import date, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -254,15 +255,25 @@ class Dataset:
         return self._commit(draft, source, note, None, behind=True)
 
     def compact(self) -> DatasetVersion:
-        """Rewrite small parts, and parts from which rows were deleted, into few; no version and no content changes.
+        """Rewrite what holds other bytes than the newest version's, or more parts than it needs; no content changes.
+
+        Of a table that is small parts, and parts from which rows were deleted; of a tree the packs in which other files lie
+        beside those of the newest version. What no version names then is freed by `mainspring gc`.
 
         Raises:
             ConflictError: somebody else is compacting it.
+            StorageError: what was rewritten doesn't have the content digest; nothing was changed.
         """
-        from mainspring.data.tables.compaction import compact
-
         self._expect_now()
-        return compact(self.name, self.workspace)
+        head = self._store.head(self.name)
+        if head is None:
+            raise self._store.not_found(self.name)
+        # By name, as those of versions are: what can be done with a dataset stands on it.
+        rooms = "mainspring.data"
+        done: DatasetVersion = import_module(f"{rooms}.{head.kind}s.compaction").compact(self.name, self.workspace)
+        if done.manifest != head.manifest:
+            import_module(f"{rooms}.retention").release_blobs(self.name, self.workspace)
+        return done
 
     def versions(self) -> list[DatasetVersion]:
         """Every version, newest first; as of a time or a version those that there were then."""

@@ -93,6 +93,11 @@ def expire_versions(
     return remover.expire(keep_last or 0, before_us, keep_used=keep_used, dry_run=dry_run)
 
 
+def release_blobs(name: str, workspace: Workspace) -> None:
+    """Let go of the blobs of a dataset that none of its versions needs by now, e.g. since one was compacted."""
+    _Remover(workspace, name).release()
+
+
 class _Remover:
     def __init__(self, workspace: Workspace, name: str) -> None:
         self.workspace, self.name = workspace, name
@@ -148,6 +153,13 @@ class _Remover:
             if done is not None:
                 return msgspec.structs.replace(done, kept=kept)
         raise ConflictError(f"The dataset `{self.name}` is being written by too many others; nothing was removed.")
+
+    def release(self) -> None:
+        """Name only what the versions need; left to the next removal if the dataset is being written all the time."""
+        for _ in range(_ATTEMPTS):
+            living = self.store.living(self.name)
+            if living is None or self._commit(living, [], whole=False, force=False) is not None:
+                return
 
     def _living(self) -> Living:
         living = self.store.living(self.name)

@@ -153,7 +153,8 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         self.expect(other.kind)
         found: TableDiff | TreeDiff
         if self.kind == "tree":
-            found = _home("trees.status").diff_trees(self, other)
+            compare = _home("trees.status").diff_trees
+            found = self.as_stored(lambda old: other.as_stored(lambda new: compare(old, new)))
         else:
             compare = _home("tables.diff").diff_tables
             found = self.as_stored(lambda old: other.as_stored(lambda new: compare(old, new, key)))
@@ -164,10 +165,8 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         types, sizes, broken images, a sheet of thumbnails. Computed once for a content.
         """
         profile: TableProfile | TreeProfile
-        if self.kind == "tree":
-            profile = _home("trees.profile").tree_profile(self)
-        else:
-            profile = self.as_stored(_home("tables.profile").profile_version)
+        make = _home("trees.profile").tree_profile if self.kind == "tree" else _home("tables.profile").profile_version
+        profile = self.as_stored(make)
         return profile
 
     def _read(self, reader: str) -> Any:
@@ -188,20 +187,18 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         try:
             return read(self)
         except (NotFoundError, FileNotFoundError) as error:
-            present: DatasetVersion = _home("_store").DatasetStore(current_workspace().database).present(self)
-            present.expect(self.kind)
+            present = self._present()
             if present.manifest == self.manifest and isinstance(error, NotFoundError):
                 raise  # a file, though, was condemned between being named and being opened, and is elsewhere now
             return read(present)
 
     def list_files(self) -> list[TreeFile]:
         """The files of a tree, sorted by path."""
-        files: list[TreeFile] = self._tree().files()
-        return files
+        return self.glob("")
 
     def glob(self, pattern: str) -> list[TreeFile]:
         """The files that a pattern names: `*` stops at `/`, `**/` is any number of folders; a folder is all below it."""
-        files: list[TreeFile] = self._tree().files(pattern)
+        files: list[TreeFile] = self._in_tree(lambda tree: tree.files(pattern))
         return files
 
     def open(self, path: str) -> BinaryIO:
@@ -211,14 +208,12 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             InvalidError: there is no such file; the nearest are given.
             CorruptBlobError: its stored bytes no longer match their digest.
         """
-        with self._tree() as tree:
-            file: BinaryIO = tree.open(path)
+        file: BinaryIO = self._in_tree(lambda tree: tree.open(path))
         return file
 
     def read_bytes(self, path: str) -> bytes:
         """All bytes of a file of a tree; raises as `open` does."""
-        with self._tree() as tree:
-            data: bytes = tree.read_bytes(path)
+        data: bytes = self._in_tree(lambda tree: tree.read_bytes(path))
         return data
 
     def checkout(
@@ -237,14 +232,26 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """
         self.expect("tree")
         found: Checkout = _home("trees.checkout").checkout(
-            current_workspace(), self.dataset, self.manifest, str(self), folder, force=force, paths=paths,
+            current_workspace(), self.dataset, self._present().manifest, str(self), folder, force=force, paths=paths,
             progress=progress,
         )  # fmt: skip
         return found
 
-    def _tree(self) -> Any:
+    def _in_tree(self, read: Callable[[Any], Read]) -> Read:
         self.expect("tree")
-        return _home("trees.reading").TreeReader(current_workspace().blobs, self.manifest, str(self))
+        reader, blobs = _home("trees.reading").TreeReader, current_workspace().blobs
+
+        def read_in(present: DatasetVersion) -> Read:
+            with reader(blobs, present.manifest, str(self)) as tree:
+                return read(tree)
+
+        return self.as_stored(read_in)
+
+    def _present(self) -> DatasetVersion:
+        """The record as it is now; raises as `expect` does."""
+        present: DatasetVersion = _home("_store").DatasetStore(current_workspace().database).present(self)
+        present.expect(self.kind)
+        return present
 
     def expect(self, kind: Kind) -> None:
         """Go on only if this is a version of that kind, and is still there.

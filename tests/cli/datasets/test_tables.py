@@ -92,10 +92,13 @@ def test_the_exit_status_says_whether_they_differ_if_asked(project: Path) -> Non
 def test_compaction(project: Path) -> None:
     with Workspace.open(project) as workspace:
         dataset("delays", workspace).append(pl.DataFrame({"flight": [9], "delay": [9.0]}))
-    assert "delays/4: 1 part, before 2" in called("compact", cwd=project)
+    said = called("compact", cwd=project)
+    assert "delays/4: 1 part, before 2" in said
+    assert "notes/2: 1 part, rewritten" in said
     assert called("compact", "delays", cwd=project) == "delays/4: 1 part as before\n"
+    assert called("compact", "notes", cwd=project) == "notes/2: 1 part as before\n"
     assert document("compact", "delays", cwd=project)["compacted"] == [
-        {"version": "delays/4", "parts_before": 1, "parts": 1}
+        {"version": "delays/4", "parts_before": 1, "parts": 1, "rewritten": False}
     ]
 
 

@@ -69,6 +69,19 @@ def test_appends_go_on_over_a_compaction_also_in_a_handle_that_knows_the_old_lay
     assert version.content_digest == table_digest(numbers(0, 6)).digest
 
 
+def test_a_deleted_row_is_gone_when_the_only_version_left_is_compacted(workspace: Workspace) -> None:
+    table = dataset("t")
+    table.commit(numbers(0, 10))
+    edited = table.delete([5], key="n")
+    (part,) = read_listing(workspace.blobs, edited.manifest).parts
+    remove_version("t/1")
+    table.compact()
+    for _ in range(2):
+        collect(workspace, grace_s=-1)
+    assert not workspace.blobs.exists(part.blob)
+    assert table.latest().to_polars()["n"].to_list() == [0, 1, 2, 3, 4, 6, 7, 8, 9]
+
+
 def test_parts_are_large_and_large_ones_stay(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mainspring.data.tables.parts.PART_ROWS", 100)
     table = dataset("t")
@@ -242,12 +255,10 @@ def test_a_compaction_in_the_background_that_fails_says_so_and_harms_nothing(
 
 
 def test_a_tree_is_refused(workspace: Workspace, tmp_path: Any) -> None:
-    table = dataset("t")
-    head = table.append(numbers(0, 1))
-    with workspace.database.transaction() as tx:
-        tx.execute("UPDATE dataset_version SET kind = 'tree' WHERE id = ?", (head.id,))
+    (tmp_path / "file").write_text("one")
+    dataset("tree").add(tmp_path / "file")
     with pytest.raises(InvalidError, match="It is a tree"):
-        table.compact()
+        compact("tree", workspace)
 
 
 def test_appends_edits_and_compactions_of_many_threads_are_all_kept(workspace: Workspace) -> None:

@@ -1,4 +1,4 @@
-"""Killed at a drawn instant of an add, a checkout or a collection: what was there is there, and doing it again goes on."""
+"""Killed at a drawn instant of whatever writes: what was there is there, and doing it again goes on."""
 
 from __future__ import annotations
 
@@ -41,6 +41,16 @@ CHECKOUT = """
         version.checkout(sys.argv[2])
         print(time.perf_counter() - began, flush=True)
 """
+COMPACT = """
+    import sys, time
+    from mainspring.data import dataset
+    from mainspring.workspace import Workspace, using
+    with Workspace.open(sys.argv[1]) as workspace, using(workspace):
+        print("ready", flush=True)
+        began = time.perf_counter()
+        dataset("cards").compact()
+        print(time.perf_counter() - began, flush=True)
+"""
 COLLECT = """
     import sys
     from mainspring.workspace import Workspace, collect, using
@@ -76,7 +86,7 @@ def check(workspace: Workspace) -> None:
     """Everything that a version names is there and is what it says."""
     collect(workspace, grace_s=0)
     collect(workspace, grace_s=0)
-    for version in dataset("cards").versions():
+    for version in (each for each in dataset("cards").versions() if each.removed_at is None):
         assert all(workspace.blobs.exists(blob) for blob in reachable_blobs(workspace.blobs, version.manifest))
 
 
@@ -99,6 +109,28 @@ def kill_adds(tmp_path: Path, seed: int, times: int) -> None:
                 assert dataset("cards", other).add(root) == after
             assert {file.path: after.read_bytes(file.path) for file in after.list_files()} == tree_of(root)
         assert dataset("cards").version(1) == first
+
+
+def kill_compactions(tmp_path: Path, seed: int, times: int) -> None:
+    rng = random.Random(seed)
+    state = {f"{n % 7}/{n:03}": rng.randbytes(3_000) for n in range(300)}
+    long_s = 0.1
+    with Workspace.open(tmp_path / "ws") as workspace, using(workspace):
+        cards = dataset("cards")
+        cards.add(content(tmp_path / "x", state))
+        for _ in range(times):
+            gone = rng.sample(sorted(state), 3)
+            removed, state = [state[path] for path in gone], {p: data for p, data in state.items() if p not in gone}
+            head = cards.delete_files(gone)
+            lived(COMPACT, tmp_path / "ws", die_after_s=rng.random() * long_s)
+            check(workspace)
+            assert {file.path: head.read_bytes(file.path) for file in cards.latest().list_files()} == state
+            long_s = lived(COMPACT, tmp_path / "ws") or long_s
+            expire_versions("cards", keep_last=1)
+            check(workspace)
+            left = b"".join(workspace.blobs.read(info.digest) for info in workspace.blobs.list())
+            assert not [data for data in removed if data in left]
+            assert {file.path: cards.latest().read_bytes(file.path) for file in cards.latest().list_files()} == state
 
 
 def kill_collections(tmp_path: Path, seed: int, times: int) -> None:
@@ -157,6 +189,11 @@ def test_an_add_killed_at_any_instant_loses_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_compaction_killed_at_any_instant_changes_nothing_or_all(tmp_path: Path) -> None:
+    kill_compactions(tmp_path, 2, 4)
+
+
+@pytest.mark.slow
 def test_a_checkout_killed_at_any_instant_goes_on(tmp_path: Path) -> None:
     kill_checkouts(tmp_path, 3, 8)
 
@@ -171,5 +208,6 @@ def test_a_collection_killed_at_any_instant_takes_nothing_that_is_named(tmp_path
 @pytest.mark.parametrize("seed", range(10, 20))
 def test_many_kills(tmp_path: Path, seed: int) -> None:
     kill_adds(tmp_path / "adds", seed, 60)
+    kill_compactions(tmp_path / "compactions", seed, 60)
     kill_checkouts(tmp_path / "checkouts", seed, 60)
     kill_collections(tmp_path / "collections", seed, 60)

@@ -37,7 +37,8 @@ def remove(invocation: Invocation, reference: str, force: bool, yes: bool) -> No
     """Remove the data of a version, or a whole DATASET with its name.
 
     The record of a version stays and says so; those of a removed DATASET are found by their ids alone. The newest version
-    and tagged ones are kept, and those that registered models came from.
+    and tagged ones are kept, and those that registered models came from. Rows and small files that share a part or pack
+    with those of the newest version are freed once that is compacted, too.
     """
     from mainspring.data.retention import remove_dataset, remove_version
 

@@ -13,6 +13,7 @@ from mainspring.cli.datasets.options import columns_option
 
 if TYPE_CHECKING:
     from mainspring.data.differences import TableDiff, TreeDiff
+    from mainspring.data.version import DatasetVersion
 
 _MOST = 20
 
@@ -48,22 +49,31 @@ def diff(context: click.Context, old: str, new: str, key: tuple[str, ...], exit_
 @click.argument("name", default="", metavar="[DATASET]")
 @click.pass_obj
 def compact(invocation: Invocation, name: str) -> None:
-    """Rewrite small parts of DATASET, or of all tables, into few; no content changes.
+    """Rewrite the newest version of DATASET, or of all, without what it no longer needs; no content changes.
 
-    Appends do this by themselves when there are many; older versions keep the parts they have.
+    Small parts of tables, and those from which rows were deleted, become few. Small files of trees move out of packs that hold
+    bytes of other files too. Older versions keep what they have until they are removed; `mainspring gc` then frees it.
     """
     from mainspring.data import dataset, list_datasets
 
     workspace = invocation.workspace
     heads = [dataset(name, workspace).latest()] if name else list_datasets(workspace)
-    done = [(head, dataset(head.dataset, workspace).compact()) for head in heads if name or head.kind == "table"]
-    document = [{"version": str(head), "parts_before": head.parts, "parts": now.parts} for head, now in done]
-    lines = [
-        f"{head}: {text.counted(now.parts, 'part')}"
-        + (f", before {head.parts:,}" if head.parts != now.parts else " as before")
+    done = [(head, dataset(head.dataset, workspace).compact()) for head in heads]
+    document = [
+        {
+            "version": str(now), "parts_before": head.parts, "parts": now.parts,
+            "rewritten": head.manifest != now.manifest,
+        }
         for head, now in done
-    ]
-    invocation.show({"compacted": document}, "\n".join(lines) or "No tables.")
+    ]  # fmt: skip
+    lines = [f"{now}: {text.counted(now.parts, 'part')}{_since(head, now)}" for head, now in done]
+    invocation.show({"compacted": document}, "\n".join(lines) or "No datasets.")
+
+
+def _since(head: DatasetVersion, now: DatasetVersion) -> str:
+    if head.manifest == now.manifest:
+        return " as before"
+    return f", before {head.parts:,}" if head.parts != now.parts else ", rewritten"
 
 
 def _told(found: TableDiff | TreeDiff) -> list[str]:

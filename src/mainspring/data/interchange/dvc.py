@@ -69,7 +69,7 @@ def export_dvc(
     with using(workspace or current_workspace()):
         try:
             if version.kind == "tree":
-                out, count = _put_tree(version, objects, progress)
+                out, count = version.as_stored(lambda present: _put_tree(present, objects, progress))
             else:
                 out, count = _put_table(version, objects), 1
             known = read_dvc_file(pointer).outs[0].md5 if pointer.exists() else out["md5"]

@@ -1,8 +1,7 @@
 """Compaction: small parts, and parts from which rows were deleted, become few large ones; what the table says stays.
 
-The rewritten rows are read back and digested before the new layout is committed under a lease, in one transaction that a
-writer with another head or layout refuses. Then it is tried again on what that writer made, without writing rows anew.
-Older versions keep the parts that they had.
+The rewritten rows are read back and digested before the new layout is committed (`data.relayout`). Where a writer was faster
+it is tried again on what that writer made, without writing rows anew. Older versions keep the parts that they had.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import polars as pl
 
 from mainspring.artifacts import LEAF_ROWS, TableHasher
 from mainspring.data._store import DatasetStore
+from mainspring.data.relayout import Layout, compacting, lay_out
 from mainspring.data.tables import parts as parts_
 from mainspring.data.tables.layout import runs
 from mainspring.data.tables.manifest import (
@@ -30,13 +30,10 @@ from mainspring.data.tables.manifest import (
 )  # fmt: skip
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import ConflictError, MainspringError, StorageError
-from mainspring.store import BlobStore, Lease
-from mainspring.store.heartbeat import kept_alive
+from mainspring.store import BlobStore
 from mainspring.store.space import naming_full_disk
 from mainspring.workspace import Workspace
 
-_LEASE_S = 60.0
-_ATTEMPTS = 100  # each failed one means that a writer was faster
 _PATIENCE_S = 5.0
 _log = logging.getLogger(__name__)
 
@@ -70,13 +67,14 @@ def compact(name: str, workspace: Workspace, *, background: bool = False) -> Dat
         return head  # its rows stay elsewhere
     for thread in () if background else _under_way(name, workspace):
         thread.join()
-    lease = workspace.leases.claim(f"compact:{name}", workspace.owner, _LEASE_S)
-    with kept_alive(workspace.leases, lease, _LEASE_S):
+    with compacting(name, workspace) as lease:
         head = store.head(name) or head
         listing = read_listing(workspace.blobs, head.manifest)
         wanted = list(runs(listing.parts, background=background))
         rewrites = [_rewritten(workspace.blobs, listing, at, end) for at, end in wanted]
-        return _commit(store, workspace, name, rewrites, lease) if rewrites else head
+        if not rewrites:
+            return head
+        return lay_out(name, "table", workspace, lease, lambda now: _layout(workspace.blobs, now, rewrites))
 
 
 def start_compaction(name: str, workspace: Workspace) -> None:
@@ -178,26 +176,14 @@ def _replaced(parts: tuple[Part, ...], rewrites: list[Rewrite]) -> tuple[Part, .
     return parts
 
 
-def _commit(
-    store: DatasetStore, workspace: Workspace, name: str, rewrites: list[Rewrite], lease: Lease
-) -> DatasetVersion:
-    """Put the new layout in place of the old in what is the newest version by now."""
-    for _ in range(_ATTEMPTS):
-        head = store.head(name)
-        if head is None or head.kind != "table":
-            raise ConflictError(f"The dataset `{name}` was removed while it was compacted.")
-        listing = read_listing(workspace.blobs, head.manifest)
-        fitting = [each for each in rewrites if listing.parts[each.at : each.at + len(each.old)] == each.old]
-        if not fitting:
-            return head  # a writer has replaced or changed those parts
-        parts = _replaced(listing.parts, fitting)
-        kept = unchanged_segments(listing, fitting[0].at)
-        new, written = write_snapshot(workspace.blobs, kept, parts, listing.leaves)
-        written += [part.blob for each in fitting for part in each.new]
-        size_bytes = sum(part.size_bytes for part in parts)
-        with workspace.database.transaction() as tx:
-            workspace.leases.check(tx, lease)
-            done = store.relayout(tx, head, new.blob, len(parts), size_bytes, written)
-        if done:
-            return msgspec.structs.replace(head, manifest=new.blob, parts=len(parts), size_bytes=size_bytes)
-    raise ConflictError(f"The dataset `{name}` is being written by too many others; its layout stays.")
+def _layout(blobs: BlobStore, head: DatasetVersion, rewrites: list[Rewrite]) -> Layout | None:
+    """What is the newest version by now, with the new parts in place of the old; None if it has none of those."""
+    listing = read_listing(blobs, head.manifest)
+    fitting = [each for each in rewrites if listing.parts[each.at : each.at + len(each.old)] == each.old]
+    if not fitting:
+        return None  # a writer has replaced or changed those parts
+    parts = _replaced(listing.parts, fitting)
+    kept = unchanged_segments(listing, fitting[0].at)
+    new, written = write_snapshot(blobs, kept, parts, listing.leaves)
+    written += [part.blob for each in fitting for part in each.new]
+    return Layout(new.blob, len(parts), sum(part.size_bytes for part in parts), written)

@@ -92,6 +92,21 @@ class Archiver:
             raise unreadable(file, error) from error
         raise StorageError(file, "it changes while it is read", "Add it when nothing writes it; nothing was committed.")
 
+    def keep(self, entry: Entry, data: bytes) -> None:
+        """Take the bytes of a file of the form `WHOLE` that is not known; they may be put into a pack."""
+        if self._blobs is None:
+            self.entries[entry.path] = entry
+        elif len(data) < SMALL_BYTES:
+            if entry.digest not in self._offsets:
+                self._offsets[entry.digest] = self._pack_bytes
+                self._pack.append(data)
+                self._pack_bytes += len(data)
+            self._waiting.append(entry)
+            if self._pack_bytes >= PACK_BYTES - SMALL_BYTES:
+                self._seal()
+        else:
+            self._settle(entry, self._blobs.put(data))
+
     def finish(self) -> dict[str, Entry]:
         """Store what is waiting, and give the entries by path."""
         self._seal()
@@ -115,7 +130,7 @@ class Archiver:
             return None
         digest, media = blake3(data).digest(), sniffed(path, data[:16])
         if not self.add_known(path, digest, before.executable, media):
-            self._keep(Entry(path, digest, len(data), before.executable, WHOLE, media=media), data)
+            self.keep(Entry(path, digest, len(data), before.executable, WHOLE, media=media), data)
         moved(len(data))
         return before, digest, media
 
@@ -137,20 +152,6 @@ class Archiver:
             entry = self.known[digest] = Entry(path, digest, size, stamp.executable, CHUNKED, home, media=media)
             self.entries[path] = entry
         return digest, media
-
-    def _keep(self, entry: Entry, data: bytes) -> None:
-        if self._blobs is None:
-            self.entries[entry.path] = entry
-        elif len(data) < SMALL_BYTES:
-            if entry.digest not in self._offsets:
-                self._offsets[entry.digest] = self._pack_bytes
-                self._pack.append(data)
-                self._pack_bytes += len(data)
-            self._waiting.append(entry)
-            if self._pack_bytes >= PACK_BYTES - SMALL_BYTES:
-                self._seal()
-        else:
-            self._settle(entry, self._blobs.put(data))
 
     def _settle(self, entry: Entry, blob: str) -> None:
         self.written.append(blob)

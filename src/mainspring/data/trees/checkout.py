@@ -81,7 +81,7 @@ def _chosen(wanted: dict[str, Entry], patterns: Iterable[str], subject: str) -> 
 def _pending(workspace: Workspace, copy: WorkingCopy) -> Entries:
     """The files of the version whose checkout was begun here and not finished."""
     if copy.index.pending:
-        with suppress(StorageError):
+        with suppress(StorageError, NotFoundError):  # it is gone, e.g. since the version was compacted
             return read_listing(workspace.blobs, copy.index.pending).entries
     return {}
 

@@ -9,7 +9,7 @@ from mainspring.data.damage import UNREADABLE
 from mainspring.data.globs import glob_expression
 from mainspring.data.trees.archiver import borrowed_blobs
 from mainspring.data.trees.entries import Entries, Entry, checked_path, not_in_tree, structure_problem, tree_digest
-from mainspring.data.trees.manifest import Listing, read_listing, write_listing
+from mainspring.data.trees.manifest import Listing, count_parts, read_listing, write_listing
 from mainspring.data.version import DatasetVersion, Kind, Source
 from mainspring.errors import InvalidError
 
@@ -67,7 +67,7 @@ class TreeDraft:
         return DatasetVersion(
             id="", dataset=self.name, kind="tree", number=0, content_digest=self.content_digest, rows=0,
             files=len(self.entries), size_bytes=sum(entry.size_bytes for entry in self.entries.values()),
-            parts=len({entry.home or entry.digest for entry in self.entries.values()}), manifest=manifest, schema=(),
+            parts=count_parts(self.entries), manifest=manifest, schema=(),
             created_at=0, extracted_at=extracted_us, source=sources, parent=head.id if head else None, actor="", note=note,
         )  # fmt: skip
 

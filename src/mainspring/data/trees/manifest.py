@@ -119,6 +119,11 @@ def blobs_of(blobs: BlobAccess, entry: Entry) -> list[str]:
     return [entry.digest.hex()]
 
 
+def count_parts(entries: Entries) -> int:
+    """In how many places the bytes of these files lie."""
+    return len({entry.home or entry.digest for entry in entries.values()})
+
+
 def write_chunks(blobs: BlobAccess, chunks: list[Chunk]) -> bytes:
     """Store the list of a large file's chunks, in order."""
     return bytes.fromhex(blobs.put(msgspec.msgpack.encode(chunks)))
