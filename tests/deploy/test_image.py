@@ -22,6 +22,7 @@ from mainspring.deploy.tree import File
 from mainspring.errors import (
     ExistsError,
     InvalidError,
+    MainspringError,
     NotAllowedError,
     NotFoundError,
     RebuildError,
@@ -227,6 +228,14 @@ def test_a_base_of_the_project_that_is_none_is_named_as_its_setting(
             build_image("lines", tmp_path / "out.tar", workspace=workspace)
         with pytest.raises(InvalidError, match=r"^base: `None at all` is not an image"):
             build_image("lines", tmp_path / "out.tar", base="None at all", workspace=workspace)
+
+
+def test_a_base_that_is_not_there_is_refused_before_the_endpoint_is_served(
+    project: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mainspring.deploy.image.needs_of", lambda *_: pytest.fail("it was served"))
+    with pytest.raises(MainspringError, match="nowhere"):
+        build_image("lines", tmp_path / "out.tar", base=str(tmp_path / "nowhere"))
 
 
 def test_a_base_without_this_python_is_refused(

@@ -21,6 +21,7 @@ import pytest
 
 from mainspring.errors import NotFoundError, WorkerError
 from mainspring.serving import serve
+from mainspring.serving.predictions import find_prediction
 from mainspring.serving.supervisor import figures_folder
 from mainspring.serving.worker import Order
 from mainspring.testing.processes import start_server
@@ -238,6 +239,35 @@ def test_who_comes_to_a_server_that_goes_on_stopping_is_answered_or_refused(fold
             (folder / "goes-on").touch()
             assert link.getresponse().status == 200
         assert running.process.wait(15) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("workers", [None, 1])
+def test_a_second_signal_breaks_off_what_the_first_lets_end(
+    folder: Path, workers: int | None, number: signal.Signals
+) -> None:
+    for name in ("waits", "goes-on"):
+        (folder / name).unlink(missing_ok=True)
+    with served(folder, first=SLOW_CALLS, workers=workers) as running:
+        with closing(http.client.HTTPConnection(running.host, running.port)) as link:
+            link.request("POST", "/predict", b'[{"x": 4}]', {"Content-Type": "application/json"})
+            answered = link.getresponse().headers["x-prediction-id"]
+        with hanging(running, -8, folder / "waits") as link:  # it waits until the process ends
+            running.process.send_signal(number)
+            with suppress(OSError):  # it listens no more
+                while running.get("/ready")[0] != 503:
+                    pass
+            running.process.send_signal(number)
+            link.sock.settimeout(10)
+            try:
+                with pytest.raises((ConnectionError, http.client.RemoteDisconnected)):
+                    link.getresponse()
+            finally:
+                (folder / "goes-on").touch()  # else a server that is wrong never ends
+        _, said = running.process.communicate(timeout=10)
+    assert (running.process.returncode, said) == (0, "")
+    with Workspace.open(folder) as workspace:
+        assert find_prediction(answered, workspace) is not None
 
 
 def test_a_worker_that_has_no_parent_any_more_does_nothing() -> None:

@@ -77,6 +77,19 @@ def opened_base(given: str, cache: Path) -> Iterator[tuple[Reference | None, dic
     yield reference, remote.index(), remote
 
 
+def check_base(given: str, platform: str, cache: Path) -> None:
+    """Go on only with a base that is there for a platform; no layer is read.
+
+    Raises:
+        InvalidError: it is no image, or not of this platform.
+        NotFoundError: the registry has none of this name.
+        UnavailableError: the registry can't be reached.
+        StorageError: what describes it is not what its digest says.
+    """
+    with opened_base(given, cache) as (_, index, blobs):
+        image_of(index, blobs, platform, given)
+
+
 def read_base(given: str, platform: str, python_minor: str, cache: Path, target: Path) -> Base:
     """Copy a base's layers into a folder of blobs, each held to its digest, and look for its Python.
 

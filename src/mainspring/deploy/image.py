@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from mainspring.deploy.base import Base, default_base, read_base
+from mainspring.deploy.base import Base, check_base, default_base, read_base
 from mainspring.deploy.bytecode import bytecode_of
 from mainspring.deploy.contents import (
     GROUP,
@@ -101,18 +101,20 @@ def build_image(
         raise ExistsError("folder", str(target), "Name a folder that is not there, or a file that ends with .tar.")
     sealed = seal(name, workspace)
     times = times_of(sealed)
+    given = "base" if base else "image_base"
+    base = base or workspace.project.settings.image_base
+    if base:
+        with _naming(given):
+            check_base(base, platform, workspace.cache)
     tell(f"serving {name} once, to see what it needs")
     needs = needs_of(sealed, workspace)
     with _layout(target) as root:
         blobs = root / "blobs" / "sha256"
         blobs.mkdir(parents=True)
         tell("reading the base")
-        given = "base" if base else "image_base"
-        base = base or workspace.project.settings.image_base or default_base(needs.python)
-        try:
+        base = base or default_base(needs.python)
+        with _naming(given):
             below_it = read_base(base, platform, needs.python, workspace.cache, blobs)
-        except InvalidError as error:
-            raise error.at(given) from error
         needs = replace(needs, shared=_brought(needs, below_it, base, platform, given))
         layers = _layers(sealed, needs, platform, times, blobs, Path(wheels) if wheels else None, workspace, tell)
         said = labels(sealed, authentication, times, workspace) | _based_on(below_it)
@@ -127,6 +129,15 @@ def build_image(
         {each.about: each.descriptor.size for each in layers}, needs.distributions,
         {each.name: each.needed_by for each in needs.shared},
     )  # fmt: skip
+
+
+@contextmanager
+def _naming(given: str) -> Iterator[None]:
+    """What is wrong with the base is told of the option or setting that it was given by."""
+    try:
+        yield
+    except InvalidError as error:
+        raise error.at(given) from error
 
 
 @contextmanager

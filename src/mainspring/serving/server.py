@@ -29,6 +29,8 @@ def serve(
 ) -> None:
     """Answer for endpoints until SIGTERM or SIGINT; requests that were begun are answered first.
 
+    A second one of these signals breaks them off. It kills the workers; without workers it ends this process at once.
+
     Paths that name no endpoint, such as `/predict`, are those of the first.
 
     Host, port and token are those of the settings unless given; port 0 takes a free one. `on_ready` gets the address once

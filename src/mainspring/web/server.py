@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import threading
@@ -40,6 +41,9 @@ class _Server(uvicorn.Server):
     a connection that is being closed. It goes on taking connections until nothing more comes, for `linger_s` at most; those
     that the kernel has taken by then are answered, and others refused. One with a `link` is a worker among others, and leaves
     when its link ends: it takes no more, as others do.
+
+    A second signal ends the process as it is, since a thread that is in a model can't be ended. Not that
+    of a worker: its parent kills it, and who signals a whole group of processes tells it twice what is meant once.
     """
 
     def __init__(
@@ -54,8 +58,10 @@ class _Server(uvicorn.Server):
         app.under_way = self.server_state.tasks
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.force_exit = bool(self._captured_signals)
-        super().handle_exit(sig, frame)
+        if not self._captured_signals:
+            super().handle_exit(sig, frame)
+        elif self._link is None:
+            os._exit(0)
         self._app.is_draining = True  # so that the next probe is told, whenever uvicorn looks
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -110,7 +116,7 @@ class _Server(uvicorn.Server):
 
     async def _wait_while(self, goes_on: Callable[[], bool], until: float) -> None:
         while (  # noqa: ASYNC110  # uvicorn's set of connections tells nobody when it changes
-            not self.force_exit and goes_on() and time.monotonic() < until
+            goes_on() and time.monotonic() < until
         ):
             await asyncio.sleep(_TURN_S)
 
@@ -153,6 +159,8 @@ def serve_app(
 ) -> None:
     """Serve what `make` gives for a token until SIGTERM or SIGINT; requests that were begun are answered first.
 
+    A second one of these signals ends the process at once, with status 0; nothing that the caller has begun is ended by itself.
+
     Host, port and token are those of the settings unless given; port 0 takes a free one. `on_ready` gets the address once
     the socket listens. `behind` says that a platform authenticates whoever asks.
 
@@ -170,7 +178,10 @@ def run_app(
     app: WebApp, listener: socket.socket, on_listening: Callable[[], None], link: Link | None = None, *,
     drain_s: float = DRAIN_S,
 ) -> None:  # fmt: skip
-    """Answer on a listening socket until SIGTERM, SIGINT or the end of the link; what was begun may take `drain_s` then."""
+    """Answer on a listening socket until SIGTERM, SIGINT or the end of the link; what was begun may take `drain_s` then.
+
+    Without a link, a second signal ends the process at once.
+    """
     with _quiet_signals():
         _Server(_config(app), app, on_listening, link, drain_s=drain_s).run(sockets=[listener])
 
