@@ -326,6 +326,10 @@ CHOSEN |= {
         "class One:\n  def __init__(s, n): s.n = n\nclass HELD: n = 1\nHELD.t = One(1)",
         "class One:\n  def __init__(s, n): s.n = n\nclass HELD: n = 1\nHELD.t = One(2)",
     ),
+    "what a class in a class is given later": (
+        "class HELD:\n  class In: n = 1",
+        "class HELD:\n  class In: n = 1\nHELD.In.n = 2",
+    ),
     "the class of an object of a class": (
         "class One:\n  def f(s): return 1\nclass HELD: n = {}\nHELD.n['a'] = One()",
         "class One:\n  def f(s): return 2\nclass HELD: n = {}\nHELD.n['a'] = One()",
@@ -371,6 +375,9 @@ MACHINERY = {
     "a record": (
         "import dataclasses\n@dataclasses.dataclass\nclass HELD:\n  a: int\n  b: list = dataclasses.field(default_factory=list)"
     ),
+    "a class with a base that gives it objects": (
+        "import threading\nclass Base:\n  def __init_subclass__(cls): cls.lock = threading.Lock()\nclass HELD(Base): n = 1"
+    ),
     "a network": "import torch\nclass HELD(torch.nn.Module):\n  def forward(self, x): return x",
 }
 
@@ -383,8 +390,9 @@ def test_what_metaclasses_and_decorators_give_a_class_leaves_its_users_reusable(
     assert found[0] == found[1]
 
 
-def test_an_object_that_nothing_tells_and_no_body_gave_leaves_no_result_reusable(project: Sources) -> None:
-    text = "import threading\nclass HELD: n = 1\nHELD.lock = threading.Lock()\ndef go(x): return HELD\n"
+@pytest.mark.parametrize("body", ["n = 1", "lock = None", "lock: object = None"])
+def test_an_object_that_nothing_tells_and_no_body_gave_leaves_no_result_reusable(body: str, project: Sources) -> None:
+    text = f"import threading\nclass HELD: {body}\nHELD.lock = threading.Lock()\ndef go(x): return HELD\n"
     found = of(project, cell(text)["go"])
     assert not found.reusable
     assert "`__main__.HELD.lock` (of type lock) was set behind its class, and can't be recorded" in str(found)

@@ -293,10 +293,13 @@ class LiveWalk:
     def _given_later(self, name: str, value: type) -> None:
         """Take in what a class has now, which statements behind its body may have set, or a file that its body read."""
         body = _names_set_in(source_nodes(value))
+        is_made = type(value) is not type or any("__init_subclass__" in vars(each) for each in value.__mro__[:-1])
         self.walk.texts.take(asked_in(set(texts_in(dict(vars(value))))))
         own = f"{value.__qualname__}."
         for attribute, each in vars(value).items():
             each = getattr(each, "__func__", each)
+            if isinstance(each, type) and each.__qualname__.startswith(own) and each.__module__ == value.__module__:
+                self._given_later(f"{name}.{attribute}", each)
             if attribute.startswith("__") or (attribute.startswith("_") and attribute.endswith("_")):
                 continue
             for function in (each.fget, each.fset) if isinstance(each, property) else (each,):
@@ -310,11 +313,11 @@ class LiveWalk:
                         f"{name}.{attribute}",
                         value,
                         function,
-                        is_of_body=attribute in body or attribute.startswith("_"),
+                        is_of_body=is_made or attribute in body or attribute.startswith("_"),
                     )
 
     def _remember(self, label: str, holder: type, value: object, *, is_of_body: bool) -> None:
-        """Take in the state of an object that a class holds; where nothing tells it, what the class's body says counts."""
+        """Take in the state of an object that a class holds; where nothing tells it, what its making says counts."""
         if (id(holder), label) in self._kept:
             return
         self._kept[id(holder), label] = holder
@@ -468,10 +471,17 @@ def _module_names(module: str, space: Mapping[str, object]) -> ModuleNames:
 
 
 def _names_set_in(nodes: Iterable[ast.AST]) -> set[str]:
-    """The names that statements anywhere in these nodes set or define."""
+    """The names that statements anywhere in these nodes define, or set to more than a constant, such as `tokenizer = None`."""
     inner = [each for node in nodes for each in ast.walk(node)]
     defined = {each.name for each in inner if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))}
-    return defined | {each.id for each in inner if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
+    placed = {
+        id(name)
+        for each in inner
+        if isinstance(each, (ast.Assign, ast.AnnAssign)) and isinstance(each.value, ast.Constant)
+        for name in (each.targets if isinstance(each, ast.Assign) else [each.target])
+    }
+    names = (each for each in inner if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store))
+    return defined | {each.id for each in names if id(each) not in placed}
 
 
 def _is_constant(value: object) -> bool:

@@ -167,7 +167,10 @@ class _Writer:
             self.text(os.fsdecode(value))
             return
         generator = _generator_state(value)
-        if generator is not None:
+        if _is_flat_array(value):
+            self.text(f"{value.dtype.descr} {value.shape}")
+            self.put(value.tobytes())
+        elif generator is not None:
             self.write(generator)
         elif isinstance(value, (Mapping, MappingProxyType)):
             self._container(dict(value))
@@ -181,7 +184,7 @@ class _Writer:
             self._fields(value, public=False)
         else:
             text = _described(value, top)
-            if not text:
+            if not text or cls.__qualname__ == "LazyFrame":  # whose text leaves out what it reads
                 self.untold.add(cls)
             self.text(text)
 
@@ -211,6 +214,12 @@ def _home(value: Any) -> str:
         return home
     file = getattr(sys.modules["__main__"], "__file__", None)
     return os.path.splitext(os.path.basename(file))[0] if file else home
+
+
+def _is_flat_array(value: Any) -> bool:
+    """Whether it is an array of numbers: there may be many small ones, and a codec takes its time for each."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and type(value) is numpy.ndarray and value.dtype.kind in "biufcSUmM"
 
 
 def _is_unfitted(value: Any) -> bool:
