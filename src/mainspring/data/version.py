@@ -153,8 +153,7 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         self.expect(other.kind)
         found: TableDiff | TreeDiff
         if self.kind == "tree":
-            compare = _home("trees.status").diff_trees
-            found = self.as_stored(lambda old: other.as_stored(lambda new: compare(old, new)))
+            found = _home("trees.status").diff_trees(self, other)
         else:
             compare = _home("tables.diff").diff_tables
             found = self.as_stored(lambda old: other.as_stored(lambda new: compare(old, new, key)))

@@ -16,7 +16,9 @@ from mainspring.data import DatasetVersion, dataset, expire_versions, remove_ver
 from mainspring.data.trees import archiver, compaction
 from mainspring.data.trees.compaction import compact
 from mainspring.data.trees.entries import PACKED
-from mainspring.data.trees.manifest import read_listing, write_listing
+from mainspring.data.trees.filesystem import MainspringFileSystem
+from mainspring.data.trees.manifest import _remembered, read_listing, write_listing
+from mainspring.data.trees.status import tree_status
 from mainspring.errors import ConflictError, CorruptBlobError, InvalidError, NotFoundError
 from mainspring.testing.threads import at_once
 from mainspring.workspace import Workspace, collect, using
@@ -62,6 +64,8 @@ def test_removed_files_are_gone_when_no_version_has_them(
     (root / "0/03").unlink()
     rewrite(root / "1/04", b"changed")
     stale = cards.add(root)
+    files = MainspringFileSystem(workspace=workspace)
+    assert files.cat("cards/0/00") == FILES["0/00"]
     if is_compacted_first:
         cards.compact()
     remove_version("cards/1")
@@ -74,7 +78,12 @@ def test_removed_files_are_gone_when_no_version_has_them(
     assert read(cards.latest()) == tree_of(root)
     assert not workspace.blobs.exists(stale.manifest)
     assert read(stale) == tree_of(root)
+    _remembered.cache_clear()
     assert stale.diff(cards.latest()).is_empty
+    _remembered.cache_clear()
+    assert tree_status(root, stale).is_clean
+    assert files.cat("cards/0/00") == FILES["0/00"]
+    assert files.info("cards/1/01")["size"] == len(FILES["1/01"])
     stale.checkout(tmp_path / "out")
     assert tree_of(tmp_path / "out") == tree_of(root)
 

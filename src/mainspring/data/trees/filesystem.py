@@ -5,18 +5,22 @@
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO
+from collections.abc import Callable
+from typing import Any, BinaryIO, TypeVar
 
 from mainspring.data.trees.entries import folders_of
 from mainspring.data.trees.reading import TreeReader, tree_file
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import InvalidError, MissingExtraError, NotAllowedError, NotFoundError
-from mainspring.workspace import Workspace, current_workspace
+from mainspring.workspace import Workspace, current_workspace, using
 
 try:
     from fsspec.spec import AbstractFileSystem
 except ImportError as error:
     raise MissingExtraError("fsspec", "fsspec", "Reading a tree as a file system") from error
+
+
+Read = TypeVar("Read")
 
 
 class MainspringFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
@@ -46,9 +50,9 @@ class MainspringFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec 
         if not path:
             return _folder("")
         reference, _slash, inner = path.partition("/")
-        tree = self._tree(reference, path)
+        tree = self._in_tree(path, lambda tree: tree)
         if inner in tree.entries:
-            return self._file(reference, tree, inner)
+            return _file(reference, tree, inner)
         if not inner or inner in folders_of(tree.entries):
             return _folder(path)
         raise FileNotFoundError(f"{self.protocol}://{path}")
@@ -58,10 +62,9 @@ class MainspringFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec 
             raise NotAllowedError(
                 f"`{path}` can't be opened to write: versions are immutable. Use `dataset(…).add(…)`."
             )
-        reference, _slash, inner = self._strip_protocol(path).partition("/")
+        path = self._strip_protocol(path)
         try:
-            with self._tree(reference, path) as tree:
-                return tree.open(inner)
+            return self._in_tree(path, lambda tree: tree.open(path.partition("/")[2]))
         except InvalidError as error:
             raise FileNotFoundError(str(error)) from error
 
@@ -72,9 +75,9 @@ class MainspringFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec 
 
     def _listed(self, path: str) -> list[dict[str, Any]]:
         reference, _slash, inner = path.partition("/")
-        tree = self._tree(reference, path)
+        tree = self._in_tree(path, lambda tree: tree)
         if inner in tree.entries:
-            return [self._file(reference, tree, inner)]
+            return [_file(reference, tree, inner)]
         start = f"{inner}/" if inner else ""
         below = [name[len(start) :] for name in tree.entries if name.startswith(start)]
         if start and not below:
@@ -82,17 +85,12 @@ class MainspringFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec 
         folders = sorted({name.partition("/")[0] for name in below if "/" in name})
         files = sorted(name for name in below if "/" not in name)
         found = [_folder(f"{path}/{name}") for name in folders]
-        return found + [self._file(reference, tree, start + name) for name in files]
+        return found + [_file(reference, tree, start + name) for name in files]
 
-    def _file(self, reference: str, tree: TreeReader, inner: str) -> dict[str, Any]:
-        file = tree_file(tree.entries[inner])
-        size = tree.entry(inner).size_bytes if file.link else file.size_bytes
-        told = {"blake3": file.digest, "media_type": file.media_type, "executable": file.executable}
-        return {"name": f"{reference}/{inner}", "size": size, "type": "file", **told}
-
-    def _tree(self, reference: str, path: str) -> TreeReader:
+    def _in_tree(self, path: str, read: Callable[[TreeReader], Read]) -> Read:
         from mainspring.data import get_dataset_version
 
+        reference = path.partition("/")[0]
         version = self._versions.get(reference)
         if version is None:
             try:
@@ -101,7 +99,20 @@ class MainspringFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec 
                 raise FileNotFoundError(f"{self.protocol}://{path}: {error}") from error
             version.expect("tree")
             self._versions[reference] = version
-        return TreeReader(self._workspace.blobs, version.manifest, str(version))
+
+        def read_in(present: DatasetVersion) -> Read:
+            with TreeReader(self._workspace.blobs, present.manifest, str(present)) as tree:
+                return read(tree)
+
+        with using(self._workspace):
+            return version.as_stored(read_in)
+
+
+def _file(reference: str, tree: TreeReader, inner: str) -> dict[str, Any]:
+    file = tree_file(tree.entries[inner])
+    size = tree.entry(inner).size_bytes if file.link else file.size_bytes
+    told = {"blake3": file.digest, "media_type": file.media_type, "executable": file.executable}
+    return {"name": f"{reference}/{inner}", "size": size, "type": "file", **told}
 
 
 def _folder(name: str) -> dict[str, Any]:

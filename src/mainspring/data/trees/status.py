@@ -44,7 +44,7 @@ def tree_status(
     version.expect("tree")
     workspace = workspace or current_workspace()
     place = Place(os.path.realpath(os.path.expanduser(folder)), only) if only else place_of(folder)
-    wanted = read_listing(workspace.blobs, version.manifest).entries
+    wanted = _entries(version, workspace.blobs)
     if into or only:
         wanted = below(wanted, into, only)
     copy = WorkingCopy(workspace, place)
@@ -90,8 +90,11 @@ def diff_trees(old: DatasetVersion, new: DatasetVersion, blobs: BlobStore | None
     for version in (old, new):
         version.expect("tree")
     blobs = blobs or current_workspace().blobs
-    before, after = read_listing(blobs, old.manifest).entries, read_listing(blobs, new.manifest).entries
-    return diff_entries(before, after)
+    return diff_entries(_entries(old, blobs), _entries(new, blobs))
+
+
+def _entries(version: DatasetVersion, blobs: BlobStore) -> Entries:
+    return version.as_stored(lambda present: read_listing(blobs, present.manifest).entries)
 
 
 def diff_entries(before: Entries, after: Entries) -> TreeDiff:
