@@ -24,7 +24,7 @@ test: lint ## Check everything that is quick: lint, types, layers, tests, doctes
 	echo "PYTHONHASHSEED=$$seed"; $(PY) -m compileall -q src; \
 	PYTHONDONTWRITEBYTECODE= PYTHONHASHSEED=$$seed $(PY) -m pytest -q -n $(JOBS) --dist worksteal $(ARGS)
 
-test-journeys: $(VENV)/.test ## Run whole commands as their users call them: README, docs, demos, images, each benchmark small
+test-journeys: $(VENV)/.test ## Run whole commands as their users call them: README, docs, demos, images, large jobs, each benchmark small
 	@$(PY) -m compileall -q src; \
 	$(PY) -m pytest -q -n 2 --dist loadfile -m "journey and not soak" tests $(ARGS)
 

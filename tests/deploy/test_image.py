@@ -36,7 +36,7 @@ from tests.deploy.bases import MINOR, PROGRAM, empty_base
 from tests.deploy.conftest import ROWS
 from tests.deploy.oci import Checked, unpacked
 
-pytestmark = pytest.mark.one_backend("what is sealed has a suite on each")
+pytestmark = [pytest.mark.journey, pytest.mark.one_backend("what is sealed has a suite on each")]
 LIBRARY = "opt/mainspring/lib"
 
 

@@ -253,6 +253,7 @@ def growth_of(folder: Path, pieces: int, partitions: int, batch_bytes: int) -> t
 ON_LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak can be set back on Linux only")
 
 
+@pytest.mark.journey
 @ON_LINUX
 def test_a_source_of_twice_the_memory_is_looked_up_in_small_batches(tmp_path: Path) -> None:
     source, growth = growth_of(tmp_path, 16, 16, 4 * MIB)

@@ -57,7 +57,7 @@ def peak_of(folder: Path, pieces: int) -> int:
     return int(ran.stdout)
 
 
-@pytest.mark.slow
+@pytest.mark.journey
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak can be set back on Linux only")
 def test_memory_is_that_of_a_few_parts(tmp_path: Path) -> None:
     assert peak_of(tmp_path, 12) < 300 * MIB  # 123 MB of values, twice: read and given

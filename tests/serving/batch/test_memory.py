@@ -53,7 +53,7 @@ def peak_of(folder: Path, pieces: int) -> int:
     return int(ran.stdout)
 
 
-@pytest.mark.slow
+@pytest.mark.journey
 @pytest.mark.one_backend("how much is held at a time is the job's own")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak can be set back on Linux only")
 def test_memory_is_that_of_a_few_parts(tmp_path: Path) -> None:
