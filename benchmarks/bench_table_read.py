@@ -46,10 +46,9 @@ def appended(frame: pl.DataFrame, appends: int, path: Path) -> list[float]:
             thread.join()
     many = own.latest()
     many.to_polars().write_parquet(path)
-    floor = min(seconds(lambda: pl.read_parquet(path)) for _ in range(50))
-    ratios = [told(f"after {appends:,} appends, as they left it", many, floor)]
+    ratios = [told(f"after {appends:,} appends, as they left it", many, path)]
     took = seconds(own.compact)
-    ratios.append(told("compacted", own.latest(), floor))
+    ratios.append(told("compacted", own.latest(), path))
     late = sorted(each)[-len(each) // 100 :]
     print(
         f"the compaction took {took:.2f} s; an append {sum(each) / len(each) * 1e3:.1f} ms, the slowest in a hundred"
@@ -58,10 +57,11 @@ def appended(frame: pl.DataFrame, appends: int, path: Path) -> list[float]:
     return ratios
 
 
-def told(when: str, version: DatasetVersion, floor: float) -> float:
-    """Print what a read costs; gives the ratio."""
+def told(when: str, version: DatasetVersion, path: Path) -> float:
+    """Print what a read costs beside that of one file, in turns; gives the ratio."""
     version.to_polars()
-    took = min(seconds(version.to_polars) for _ in range(50))
+    pairs = [(seconds(version.to_polars), seconds(lambda: pl.read_parquet(path))) for _ in range(100)]
+    took, floor = (min(times) for times in zip(*pairs, strict=True))
     print(
         f"{when}, {version.parts:,} parts: {took * 1e3:.2f} ms, {took / floor:.2f} x the read of one file (budget 1.2)"
     )

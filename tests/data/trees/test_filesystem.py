@@ -47,6 +47,21 @@ def test_folders_are_listed_and_walked(workspace: Workspace, folder: Path) -> No
         system.open("cards/none")
 
 
+def test_links_that_lead_to_no_file_are_left_out_of_listings(workspace: Workspace, tmp_path: Path) -> None:
+    root = content(tmp_path / "x", {"run3/a.csv": b"n\n1\n"})
+    for name, target in (("latest", "run3"), ("nothing", "none"), ("first.csv", "run3/a.csv")):
+        (root / name).symlink_to(target)
+    dataset("runs").add(root)
+    system = fsspec.filesystem("mainspring")
+    assert system.find("runs") == ["runs/first.csv", "runs/run3/a.csv"]
+    assert system.ls("runs", detail=False) == ["runs/run3", "runs/first.csv"]
+    assert system.exists("runs/latest")
+    assert not system.isdir("runs/latest")
+    with pytest.raises(FileNotFoundError):
+        system.open("runs/latest")
+    assert set(system.cat(system.find("runs")).values()) == {b"n\n1\n"}
+
+
 def test_a_moving_reference_stays_what_it_was(workspace: Workspace, tmp_path: Path) -> None:
     dataset("cards").add(content(tmp_path / "1", {"a": b"1"}))
     system = fsspec.filesystem("mainspring")

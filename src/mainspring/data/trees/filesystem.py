@@ -85,7 +85,8 @@ class MainspringFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec 
         folders = sorted({name.partition("/")[0] for name in below if "/" in name})
         files = sorted(name for name in below if "/" not in name)
         found = [_folder(f"{path}/{name}") for name in folders]
-        return found + [_file(reference, tree, start + name) for name in files]
+        listed = (_file(reference, tree, start + name) for name in files)
+        return found + [file for file in listed if file["type"] == "file"]
 
     def _in_tree(self, path: str, read: Callable[[TreeReader], Read]) -> Read:
         from mainspring.data import get_dataset_version
@@ -110,9 +111,12 @@ class MainspringFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec 
 
 def _file(reference: str, tree: TreeReader, inner: str) -> dict[str, Any]:
     file = tree_file(tree.entries[inner])
-    size = tree.entry(inner).size_bytes if file.link else file.size_bytes
     told = {"blake3": file.digest, "media_type": file.media_type, "executable": file.executable}
-    return {"name": f"{reference}/{inner}", "size": size, "type": "file", **told}
+    try:
+        told |= {"size": tree.entry(inner).size_bytes, "type": "file"}
+    except InvalidError:
+        told |= {"size": 0, "type": "other"}  # a link to a folder, or to nothing, which a listing leaves out
+    return {"name": f"{reference}/{inner}", **told}
 
 
 def _folder(name: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from mainspring.data.trees.reading import tree_file
 from mainspring.data.trees.scan import Place, place_of
 from mainspring.data.version import DatasetVersion
 from mainspring.store import BlobStore
-from mainspring.workspace import Workspace, current_workspace
+from mainspring.workspace import Workspace, current_workspace, using
 
 
 class TreeStatus(msgspec.Struct, frozen=True):
@@ -44,7 +44,8 @@ def tree_status(
     version.expect("tree")
     workspace = workspace or current_workspace()
     place = Place(os.path.realpath(os.path.expanduser(folder)), only) if only else place_of(folder)
-    wanted = _entries(version, workspace.blobs)
+    with using(workspace):
+        wanted = _entries(version, workspace.blobs)
     if into or only:
         wanted = below(wanted, into, only)
     copy = WorkingCopy(workspace, place)
