@@ -197,7 +197,7 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     def glob(self, pattern: str) -> list[TreeFile]:
         """The files that a pattern names: `*` stops at `/`, `**/` is any number of folders; a folder is all below it."""
-        files: list[TreeFile] = self._in_tree(lambda tree: tree.files(pattern))
+        files: list[TreeFile] = self.in_tree(lambda tree: tree.files(pattern))
         return files
 
     def open(self, path: str) -> BinaryIO:
@@ -207,12 +207,12 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             InvalidError: there is no such file; the nearest are given.
             CorruptBlobError: its stored bytes no longer match their digest.
         """
-        file: BinaryIO = self._in_tree(lambda tree: tree.open(path))
+        file: BinaryIO = self.in_tree(lambda tree: tree.open(path))
         return file
 
     def read_bytes(self, path: str) -> bytes:
         """All bytes of a file of a tree; raises as `open` does."""
-        data: bytes = self._in_tree(lambda tree: tree.read_bytes(path))
+        data: bytes = self.in_tree(lambda tree: tree.read_bytes(path))
         return data
 
     def checkout(
@@ -236,7 +236,8 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         )  # fmt: skip
         return found
 
-    def _in_tree(self, read: Callable[[Any], Read]) -> Read:
+    def in_tree(self, read: Callable[[Any], Read]) -> Read:
+        """What `read` gives for a reader of the tree's files, which is closed behind it; tried again where it was compacted."""
         self.expect("tree")
         reader, blobs = _home("trees.reading").TreeReader, current_workspace().blobs
 

@@ -100,13 +100,8 @@ class MainspringFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec 
                 raise FileNotFoundError(f"{self.protocol}://{path}: {error}") from error
             version.expect("tree")
             self._versions[reference] = version
-
-        def read_in(present: DatasetVersion) -> Read:
-            with TreeReader(self._workspace.blobs, present.manifest, str(present)) as tree:
-                return read(tree)
-
         with using(self._workspace):
-            return version.as_stored(read_in)
+            return version.in_tree(read)
 
 
 def _file(reference: str, tree: TreeReader, inner: str) -> dict[str, Any]:
