@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
+from mainspring import clock
+from mainspring.artifacts.project import importing_from
 from mainspring.data import dataset
 from mainspring.errors import CorruptBlobError, InvalidError, ModelError, NotFoundError
 from mainspring.models import Field, Signature, export_onnx, register
@@ -181,6 +184,38 @@ def test_a_second_run_predicts_the_new_rows_only(workspace: Workspace, monkeypat
     assert predict_batch("model/1", "rows", to="predictions").version == grown.version
     register(RandomForestRegressor(2, random_state=1).fit(NUMBERS.to_numpy(), TABLE["a"]), "model", signature=NUMBERS)
     assert predict_batch("model/2", "rows", to="predictions").reused == 0
+
+
+@one
+def test_rows_are_predicted_again_when_code_of_the_project_that_the_model_calls_has_changed(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = tmp_path / "shaping_of_rows.py"
+    code.write_text("def shaped(rows):\n    return rows * 2\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def begin_process() -> Any:
+        monkeypatch.delitem(sys.modules, code.stem, raising=False)
+        monkeypatch.setattr(clock, "LOADED_US", clock.now_us())
+        return import_module(code.stem)
+
+    def predicted() -> tuple[int, int]:
+        done = predict_batch("model/1", TABLE.select("a"), to="predictions")
+        return done.reused, round(done.version.to_polars()["prediction"][1] / TABLE["a"][1])
+
+    with importing_from([tmp_path]):
+        rows = TABLE.select("a").to_pandas()
+        model = make_pipeline(FunctionTransformer(begin_process().shaped), LinearRegression()).fit(rows, rows["a"] * 2)
+        register(model, "model", signature=rows)
+        assert predicted() == (0, 2)
+        assert predicted() == (100, 2)
+        code.write_text("def shaped(rows):\n    return rows * 4\n")
+        # What a process answers by code that it loaded before the edit is used by no other.
+        assert [predicted()[0] for _ in range(2)] == [0, 0]
+        begin_process()
+        assert predicted() == (0, 4)
+        begin_process()
+        assert predicted() == (100, 4)
 
 
 @one
