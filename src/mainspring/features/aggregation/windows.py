@@ -74,7 +74,8 @@ class Tiles:
         self.hop_us, self.events = hop_us, events
         self.of_event = np.cumsum(begins) - 1
         self.first = np.flatnonzero(begins)
-        self.group = number[self.first] // GROUP_TILES  # its number among those of the entity
+        self.number = number[self.first]
+        self.group = self.number // GROUP_TILES  # its number among those of the entity
         begins = _changes(self.group, events.entity[self.first])
         self.group_of = np.cumsum(begins) - 1
         self.first_of_group = np.flatnonzero(begins)
@@ -113,8 +114,11 @@ def spans(tiles: Tiles, rows: Rows, window_us: int) -> Spans:
     head_us, group = head * tiles.hop_us, head // GROUP_TILES
     low = tiles.time.first(rows.entity, head_us - window_us)
     high = tiles.time.first(rows.entity, rows.at, after=True)
-    unsure = tiles.time.first(rows.entity, head_us)
-    unknown = high
+    unsure, unknown = high.copy(), high
+    if len(tiles.first):
+        newest = tiles.of_event[np.maximum(high - 1, 0)]
+        in_head = (high > low) & (tiles.number[newest] == head)
+        unsure[in_head] = tiles.first[newest[in_head]]
     if tiles.events.known is not None and len(tiles.first):
         unknown = np.minimum(tiles.known.first(rows.entity, rows.at, after=True), high)
         inside = unknown < high
