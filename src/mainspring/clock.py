@@ -19,10 +19,6 @@ LAST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _US
 SHOWN = "microseconds since 1970, in the years 1 to 9999"
 
 
-LOADED_US = time.time_ns() // 1_000
-"""When this process began to use Mainspring, by the machine's clock: files that are older are as it may have read them."""
-
-
 class Clock(Protocol):
     """Where domain time comes from."""
 

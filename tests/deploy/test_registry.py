@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,12 +11,14 @@ from typing import Any
 
 import pytest
 
-from mainspring.deploy.base import Base, read_base
+from mainspring.deploy.base import Base, library_of, read_base
+from mainspring.deploy.layers import write_layer
 from mainspring.deploy.layout import MANIFEST
 from mainspring.deploy.needs import own_platform
 from mainspring.deploy.registry import Reference
+from mainspring.deploy.tree import File
 from mainspring.errors import InvalidError, NotFoundError, StorageError, UnavailableError
-from tests.deploy.bases import MINOR, digest_of, document_of, empty_base
+from tests.deploy.bases import MINOR, PROGRAM, digest_of, document_of, empty_base
 
 
 @pytest.mark.parametrize(
@@ -110,6 +113,32 @@ def test_an_image_is_pulled_with_a_token_and_kept(registry: Registry, tmp_path: 
     registry.asked.clear()
     pinned = pulled(f"{registry.name}@{registry.manifest}", tmp_path / "a")
     assert (pinned.layers, registry.asked) == (base.layers, [])
+
+
+def test_the_sources_of_pythons_library_are_those_of_the_last_layer_without_bytecode(tmp_path: Path) -> None:
+    folder = f"usr/local/lib/python{MINOR}"
+    compiled = f"__pycache__/has.{sys.implementation.cache_tag}.pyc"
+    layers = [
+        {
+            "json/__init__.py": b"old",
+            "json/gone.py": b"x",
+            "re/a.py": b"x",
+            "has.py": b"x",
+            "kept.py": b"kept",
+            "other.py": b"x",
+        },
+        {"json/__init__.py": b"new", "json/.wh.gone.py": b"", ".wh.re": b"", compiled: b"x"},
+    ]
+    blobs = tmp_path / "blobs"
+    blobs.mkdir()
+    written = [
+        write_layer({f"{folder}/{path}": File(data) for path, data in each.items()}, blobs, "") for each in layers
+    ]
+    base = Base("", "", {}, tuple(each.descriptor for each in written), f"/{PROGRAM}", frozenset())
+    wanted = ["json/__init__.py", "json/gone.py", "re/a.py", "has.py", "kept.py", "absent.py"]
+    found, sources = library_of(base, blobs, wanted)
+    assert found == folder
+    assert {path: file.read() for path, file in sources.items()} == {"json/__init__.py": b"new", "kept.py": b"kept"}
 
 
 def test_what_is_not_there_or_lies_is_refused(registry: Registry, tmp_path: Path) -> None:

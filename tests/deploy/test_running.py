@@ -30,6 +30,7 @@ pytestmark = [
     pytest.mark.journey, pytest.mark.one_backend("an image holds its own workspace"),
     pytest.mark.skipif(sys.platform != "linux", reason="images are of Linux"),
 ]  # fmt: skip
+IMPORTED = ("mainspring.cli.serve", "mainspring.serving.supervisor", "mainspring.serving.app")
 BUILD = """
 import os, sys
 os.umask(int(sys.argv[1], 8))
@@ -94,6 +95,29 @@ def test_it_answers_with_a_token_and_logs_as_nobody(image: Checked, tmp_path: Pa
     assert segments
     if os.geteuid() == 0:
         assert {path.stat().st_uid for path in segments} == {65532}
+
+
+STARTED = f"""
+import importlib, os, sys
+for name in {tuple(IMPORTED)!r}:
+    importlib.import_module(name)
+files = {{name: module.__cached__ for name, module in sys.modules.items() if getattr(module, "__cached__", None)}}
+print(len(files), *sorted(name for name, file in files.items() if not os.path.exists(file)))
+"""
+
+
+def test_a_start_compiles_nothing(image: Checked, tmp_path: Path) -> None:
+    """Neither of Mainspring nor of Python's own library, of which the base has no bytecode."""
+    root = image.unpack(tmp_path / "root")
+    python = image.config["config"]["Entrypoint"][0]
+    command = ["chroot", str(root), python, "-P", "-c", STARTED]
+    outside = [] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user"]
+    kept = {**image.environment, "PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+    count, *compiled = subprocess.run(
+        [*outside, *command], env=kept, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert int(count) > 200
+    assert compiled == []
 
 
 def test_without_a_token_it_does_not_start(image: Checked, tmp_path: Path) -> None:

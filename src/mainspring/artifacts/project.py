@@ -6,7 +6,6 @@ the module lies decides, never what a stored value says of it.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -101,17 +100,6 @@ def module_file(name: str) -> Path | None:
             if file.is_file():
                 return file
     return None
-
-
-def loaded_modules() -> dict[str, Path]:
-    """The project's modules that this process has loaded, with their files; the script that runs is none."""
-    loaded: dict[str, Path] = {}
-    for folder in _folders():
-        for name, module in list(sys.modules.items()):
-            place = os.path.join(folder, *name.split("."))
-            if (file := getattr(module, "__file__", None)) in (f"{place}.py", os.path.join(place, "__init__.py")):
-                loaded.setdefault(name, Path(file))
-    return loaded
 
 
 def _folders() -> tuple[Path, ...]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ import msgspec
 from mainspring.deploy.layers import LAYER, Descriptor
 from mainspring.deploy.layout import Blobs, copy_blob, image_of, opened_layout
 from mainspring.deploy.registry import Reference, RegistryBlobs
+from mainspring.deploy.tree import File, Tree
 from mainspring.errors import InvalidError, shorten
 
 _PLAIN = "application/vnd.oci.image.layer.v1.tar"
@@ -22,6 +23,7 @@ _LAYERS: Mapping[str, str] = {
     "application/vnd.docker.image.rootfs.diff.tar": _PLAIN,
 }  # fmt: skip
 _LIBRARY = re.compile(r"(?:usr/)?(?:local/)?lib(?:64)?/(?:[^/]+-linux-gnu/)?(?P<name>[^/]+\.so(?:\.\d+)*)")
+_REMOVED = ".wh."  # layer.md, "Whiteouts"
 _MUSL = re.compile(r"(?:usr/)?lib/ld-musl-[^/]+")
 
 
@@ -111,6 +113,30 @@ def read_base(given: str, platform: str, python_minor: str, cache: Path, target:
     libraries = frozenset(found["name"] for found in map(_LIBRARY.fullmatch, paths) if found)
     python, name = _python(given, python_minor, paths), str(reference) if reference else ""
     return Base(name, image.digest, image.config, tuple(layers), python, libraries)
+
+
+def library_of(base: Base, blobs: Path, wanted: Collection[str]) -> tuple[str, Tree]:
+    """The folder of Python's own library in a base, and those of its sources that are `wanted` and have no bytecode there."""
+    folder = re.sub(r"bin/(python[\d.]+)$", r"lib/\1", base.python).lstrip("/")
+    sources: dict[str, File] = {}
+    compiled: set[str] = set()
+    for layer in base.layers:
+        with tarfile.open(blobs / layer.digest.removeprefix("sha256:")) as archive:
+            for entry in archive:
+                path = PurePosixPath(entry.name.removeprefix("./"))
+                if not path.is_relative_to(folder):
+                    continue
+                inside = path.relative_to(folder)
+                if inside.name.startswith(_REMOVED):
+                    gone = inside.with_name(inside.name.removeprefix(_REMOVED))
+                    sources = {
+                        each: file for each, file in sources.items() if not PurePosixPath(each).is_relative_to(gone)
+                    }
+                elif inside.parent.name == "__pycache__":
+                    compiled.add(str(inside.parent.parent / f"{inside.name.partition('.')[0]}.py"))
+                elif str(inside) in wanted and (content := archive.extractfile(entry)) is not None:
+                    sources[str(inside)] = File(content.read())
+    return folder, {path: file for path, file in sorted(sources.items()) if path not in compiled}
 
 
 def _paths(name: str, layers: list[Path]) -> set[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from mainspring.deploy.base import Base, check_base, default_base, read_base
+from mainspring.deploy.base import Base, check_base, default_base, library_of, read_base
 from mainspring.deploy.bytecode import bytecode_of
 from mainspring.deploy.contents import (
     GROUP,
@@ -116,7 +116,11 @@ def build_image(
         with _naming(given):
             below_it = read_base(base, platform, needs.python, workspace.cache, blobs)
         needs = replace(needs, shared=_brought(needs, below_it, base, platform, given))
-        layers = _layers(sealed, needs, platform, times, blobs, Path(wheels) if wheels else None, workspace, tell)
+        folder, library = library_of(below_it, blobs, needs.library)
+        compiled = below(folder, bytecode_of(library, library, folder))
+        layers = _layers(
+            sealed, needs, compiled, platform, times, blobs, Path(wheels) if wheels else None, workspace, tell
+        )
         said = labels(sealed, authentication, times, workspace) | _based_on(below_it)
         config = _config(below_it, layers, _variables(below_it, needs, authentication), said, platform, times)
         reference = tag or f"{name.lower()}:{sealed.version.number}"
@@ -156,10 +160,10 @@ def _layout(target: Path) -> Iterator[Path]:
 
 
 def _layers(
-    sealed: Sealed, needs: Needs, platform: str, times: Times, blobs: Path, wheels: Path | None, workspace: Workspace,
-    tell: Tell,
+    sealed: Sealed, needs: Needs, compiled: Tree, platform: str, times: Times, blobs: Path, wheels: Path | None,
+    workspace: Workspace, tell: Tell,
 ) -> list[Layer]:  # fmt: skip
-    """What changes least is the lowest: distributions, Mainspring, the endpoint."""
+    """What changes least is the lowest: the bytecode of Python's own library, distributions, Mainspring, the endpoint."""
     trees = trees_of(
         needs.distributions, platform=platform, python=needs.python, cache=workspace.cache, wheels=wheels, tell=tell
     )
@@ -170,6 +174,7 @@ def _layers(
             raise InvalidError("distribution", name, "one whose files no other has", f"`{both[0]}` is in two of them.")
         installed |= tree
     parts: list[tuple[str, Tree, dict[str, Folder]]] = [
+        *([("bytecode", compiled, {})] if compiled else []),
         ("distributions", {**_importable(installed, needs), **below(SHARED, shared_tree(needs.shared))}, {}),
         ("mainspring", _importable(own_tree(), needs), {}),
         ("endpoint", endpoint_tree(sealed, needs, workspace), {STATE: Folder(USER, GROUP, 0o770)}),

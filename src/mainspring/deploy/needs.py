@@ -35,7 +35,8 @@ _INSTALLED = "-packages"  # how the folders of installed distributions end
 class Needs(msgspec.Struct, frozen=True):
     """Pinned distributions, the files that serving imports by their paths in the import folder, and the project's sources.
 
-    `python` is the minor version that all of it is for, `shared` what the distributions need of a system beside a base's.
+    `python` is the minor version that all of it is for, `shared` what the distributions need of a system beside a base's,
+    `library` the files of Python's own library that serving imports.
     """
 
     python: str
@@ -43,6 +44,7 @@ class Needs(msgspec.Struct, frozen=True):
     imported: frozenset[str]
     sources: dict[str, File]
     shared: tuple[SharedLibrary, ...] = ()
+    library: frozenset[str] = frozenset()
 
 
 def needs_of(sealed: Sealed, workspace: Workspace) -> Needs:
@@ -71,7 +73,11 @@ def needs_of(sealed: Sealed, workspace: Workspace) -> Needs:
     shared = shared_of(
         traced.mapped, lambda file: _owner(file, known) or ("the project" if _within(roots, file) else "")
     )
-    return Needs(lock.python_minor, pins, frozenset(_import_paths(foreign)), dict(sorted(sources.items())), shared)
+    imported = {name: file for name, file in foreign.items() if name.partition(".")[0] not in sys.stdlib_module_names}
+    return Needs(
+        lock.python_minor, pins, frozenset(_import_paths(imported)), dict(sorted(sources.items())), shared,
+        frozenset(_import_paths(traced.library)),
+    )  # fmt: skip
 
 
 def is_own_platform(platform: str) -> bool:
@@ -165,5 +171,5 @@ def _import_paths(modules: Mapping[str, str]) -> Iterable[str]:
     """Where modules lie below the folder that they are imported from."""
     for name, file in modules.items():
         path, parts = Path(file), name.split(".")
-        if path.suffix == ".py" and parts[0] not in sys.stdlib_module_names:
+        if path.suffix == ".py":
             yield f"{'/'.join(parts)}{'/__init__' if path.stem == '__init__' else ''}.py"

@@ -1,8 +1,9 @@
 """`python -m mainspring.deploy.traced REPORT ARGUMENTS...`: the command `mainspring`, which tells at its end what it imported.
 
 The report is a JSON object. `modules` has the file of each module by its name, without what this environment imports into
-every process, and with what a server's parent imports; `mapped` the shared objects of the process, on Linux. What the variable
-`TRACED_HIDDEN` names, distributions and modules, is not here for the process, as it isn't for a container without it.
+every process, and with what a server's parent imports; `library` all that are Python's own; `mapped` the shared objects of the
+process, on Linux. What the variable `TRACED_HIDDEN` names, distributions and modules, is not here for the process, as it isn't
+for a container without it.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ _BEFORE = frozenset(name for name in sys.modules if not name.startswith("mainspr
 
 def report(path: Path) -> None:
     """Write which modules are loaded, from where, and which shared objects are mapped."""
-    loaded = {name: getattr(module, "__file__", None) for name, module in sys.modules.items() if name not in _BEFORE}
-    modules = {name: file for name, file in sorted(loaded.items()) if isinstance(file, str)}
-    path.write_text(json.dumps({"modules": modules, "mapped": sorted(mapped())}))
+    files = {name: getattr(module, "__file__", None) for name, module in sys.modules.items()}
+    loaded = {name: file for name, file in sorted(files.items()) if isinstance(file, str)}
+    modules = {name: file for name, file in loaded.items() if name not in _BEFORE}
+    library = {name: file for name, file in loaded.items() if name.partition(".")[0] in sys.stdlib_module_names}
+    path.write_text(json.dumps({"modules": modules, "library": library, "mapped": sorted(mapped())}))
 
 
 def mapped() -> set[str]:

@@ -30,9 +30,12 @@ _FOREIGN = ("AIP_", "MAINSPRING_")
 
 
 class Traced(msgspec.Struct, frozen=True):
-    """What a process had: the files of modules by their names, and its program and shared objects as the kernel names them."""
+    """What a process had: the files of modules by their names, those that are Python's own apart, and its program and shared
+    objects as the kernel names them.
+    """
 
     modules: dict[str, str]
+    library: dict[str, str] = {}
     mapped: tuple[str, ...] = ()
 
 
@@ -98,10 +101,11 @@ def _reason(told: bytes, errors: bytes) -> str:
 
 
 def _environment(workspace: Workspace, hidden: Iterable[str]) -> dict[str, str]:
-    """This process's, without settings of Mainspring other than where modules and features are."""
+    """This process's, in the language of images, without settings of Mainspring other than where modules and features are."""
     settings = workspace.project.settings
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
     return kept | {
+        "LC_ALL": "C.UTF-8",  # whose encoding is what is imported
         "MAINSPRING_SOURCE": os.pathsep.join(map(str, workspace.project.source_roots)),
         HIDDEN: " ".join(sorted(hidden)),
         "MAINSPRING_FEATURES": os.pathsep.join(settings.features), "MAINSPRING_ONLINE": str(settings.online),

@@ -182,7 +182,8 @@ def bind(
         raise _not_found(endpoints, name)
     model, _, alias = (target or (before.target if before else "")).partition("@")
     if not model or not alias:
-        raise InvalidError("target", target, "`model@alias`")
+        hint = "An endpoint follows an alias: point one at a version first, and say `version` to begin with another."
+        raise InvalidError("target", target, "`model@alias`", hint)
     check_alias(alias)
     chosen = get_model_version(version or f"{model}@{alias}", workspace)
     if chosen.name != model:

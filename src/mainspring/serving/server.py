@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mainspring.serving.app import ServingApp
 from mainspring.serving.batching import TIMEOUT_S
 from mainspring.serving.compaction import compacting
 from mainspring.web.app import MOST_ENTITIES
@@ -58,6 +57,7 @@ def serve(
         "routes": dict(routes or {}), "is_behind": is_behind(settings),
     }  # fmt: skip
     if workers is None:
+        from mainspring.serving.app import ServingApp
 
         def make(token: str) -> ServingApp:
             return ServingApp(workspace, *endpoints, token=token, **options)

@@ -108,15 +108,15 @@ class Supervisor:
             stack.callback(self._kill)
             stack.enter_context(self._signals())
             while not (self._is_stopping and not self._workers):
-                self._listen_to_all()
-                self._obey()
-                self._bury()
-                self._end_overdue()
                 if not self._is_stopping:
                     self._fill()
                 if not self._was_ready and sum(each.is_ready for each in self._workers) >= self._count:
                     self._was_ready = True
                     on_ready()
+                self._listen_to_all()
+                self._obey()
+                self._bury()
+                self._end_overdue()
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

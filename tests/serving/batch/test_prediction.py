@@ -190,32 +190,40 @@ def test_a_second_run_predicts_the_new_rows_only(workspace: Workspace, monkeypat
 def test_rows_are_predicted_again_when_code_of_the_project_that_the_model_calls_has_changed(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code = tmp_path / "shaping_of_rows.py"
-    code.write_text("def shaped(rows):\n    return rows * 2\n")
-    monkeypatch.syspath_prepend(tmp_path)
+    root, factor = workspace.project.root, workspace.project.root / "factor_of_rows.py"
+    (root / "shaping_of_rows.py").write_text(
+        "def shaped(rows):\n    from factor_of_rows import FACTOR\n\n    return rows * FACTOR\n"
+    )
+    factor.write_text("FACTOR = 2\n")
+    monkeypatch.chdir(tmp_path)  # a job of a project may be called from anywhere
+    monkeypatch.syspath_prepend(root)
 
     def begin_process() -> Any:
-        monkeypatch.delitem(sys.modules, code.stem, raising=False)
-        monkeypatch.setattr(clock, "LOADED_US", clock.now_us())
-        return import_module(code.stem)
+        for name in ("shaping_of_rows", "factor_of_rows"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        began = clock.now_us()
+        monkeypatch.setattr("mainspring.serving.batch.code.process_began_us", lambda: began)
+        return import_module("shaping_of_rows")
 
     def predicted() -> tuple[int, int]:
-        done = predict_batch("model/1", TABLE.select("a"), to="predictions")
+        done = predict_batch("model/1", TABLE.select("a"), to="predictions", workspace=workspace)
         return done.reused, round(done.version.to_polars()["prediction"][1] / TABLE["a"][1])
 
-    with importing_from([tmp_path]):
-        rows = TABLE.select("a").to_pandas()
-        model = make_pipeline(FunctionTransformer(begin_process().shaped), LinearRegression()).fit(rows, rows["a"] * 2)
-        register(model, "model", signature=rows)
-        assert predicted() == (0, 2)
-        assert predicted() == (100, 2)
-        code.write_text("def shaped(rows):\n    return rows * 4\n")
-        # What a process answers by code that it loaded before the edit is used by no other.
-        assert [predicted()[0] for _ in range(2)] == [0, 0]
-        begin_process()
-        assert predicted() == (0, 4)
-        begin_process()
-        assert predicted() == (100, 4)
+    rows = TABLE.select("a").to_pandas()
+    with importing_from([root]):
+        shaped = FunctionTransformer(begin_process().shaped)
+        register(make_pipeline(shaped, LinearRegression()).fit(rows, rows["a"] * 2), "model", signature=rows)
+    assert [predicted(), predicted()] == [(0, 2), (100, 2)]
+    (root / "unrelated_to_rows.py").write_text("")
+    assert predicted() == (100, 2)
+    factor.write_text("FACTOR = 4\n")
+    # What a process answers by code that it loaded before the edit is used by no other.
+    assert [predicted(), predicted()] == [(0, 2), (0, 2)]
+    begin_process()
+    assert [predicted(), predicted()] == [(0, 4), (100, 4)]
+    factor.write_text("FACTOR = 2\n")
+    begin_process()
+    assert predicted() == (100, 2)
 
 
 @one

@@ -1,29 +1,25 @@
 """Parts of batch predictions, kept by what they were made of, so that a job that was killed goes on where it was.
 
 A part is the answers to some rows. Its key is over the job (model, runtime, where features come from, what is kept) and the
-content of the rows, and it knows the project's code that was loaded when it was made. So what is found under it is right
-whoever made it, and a dataset that grew needs only its new rows.
+content of the rows, so what is found under it is right whoever made it, and a dataset that grew needs only its new rows.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from datetime import timedelta
-from functools import cache
 
 import msgspec
 
 from mainspring import clock
-from mainspring.artifacts.project import loaded_modules, module_file
 from mainspring.errors import NotFoundError
-from mainspring.store import BlobStore, Database, blob_digest
+from mainspring.store import BlobStore, Database
 
 MIGRATIONS = [
     """
     CREATE TABLE batch_part (
         job TEXT NOT NULL, content TEXT NOT NULL, rows INTEGER NOT NULL, answered TEXT NOT NULL, apart TEXT,
-        code TEXT NOT NULL, used_at INTEGER NOT NULL, PRIMARY KEY (job, content)
+        used_at INTEGER NOT NULL, PRIMARY KEY (job, content)
     );
     CREATE TABLE batch_begun (job TEXT PRIMARY KEY, at INTEGER NOT NULL)
     """,
@@ -45,20 +41,16 @@ class PartStore:
 
     def __init__(self, database: Database, blobs: BlobStore, job: str) -> None:
         self.database, self.blobs, self.job = database, blobs, job
-        self._code = cache(_code)
         database.migrate("batch", MIGRATIONS)
 
     def find(self, content: str) -> Part | None:
-        """The part that was made of these rows, if its blobs are still there and the project's code is what made it."""
+        """The part that was made of these rows, if its blobs are still there."""
         row = self.database.query_one(
-            "SELECT rows, answered, apart, code FROM batch_part WHERE job = ? AND content = ?", (self.job, content)
+            "SELECT rows, answered, apart FROM batch_part WHERE job = ? AND content = ?", (self.job, content)
         )
         if row is None:
             return None
-        *told, code = row
-        part = msgspec.convert(dict(zip(Part.__struct_fields__, told, strict=True)), Part)
-        if any(self._code(module) != digest for module, digest in msgspec.json.decode(str(code)).items()):
-            return None
+        part = msgspec.convert(dict(zip(Part.__struct_fields__, row, strict=True)), Part)
         if not all(self.blobs.exists(blob) for blob in (part.answered, part.apart) if blob):
             return None
         with self.database.transaction() as tx:
@@ -77,29 +69,11 @@ class PartStore:
         return [int(rows) for rows, _ in rows]
 
     def put(self, content: str, part: Part) -> None:
-        """Keep a part; its blobs are there. One that code made which is no longer what its files say is not kept."""
-        code = {module: self._code(module) for module in sorted(loaded_modules())}
-        if None in code.values():
-            return
+        """Keep a part; its blobs are there."""
         with self.database.transaction() as tx:
             tx.execute("DELETE FROM batch_part WHERE job = ? AND content = ?", (self.job, content))
             named = msgspec.to_builtins(part)
-            tx.insert(
-                "batch_part",
-                {"job": self.job, "content": content, "code": _told(code), "used_at": clock.now_us(), **named},
-            )
-
-
-def _code(module: str) -> str | None:
-    """The digest of a module's file, none if there is none or this process may have loaded an older one."""
-    file = module_file(module)
-    if file is None or (module in sys.modules and file.stat().st_ctime_ns // 1_000 >= clock.LOADED_US):
-        return None
-    return blob_digest(file)
-
-
-def _told(code: dict[str, str | None]) -> str:
-    return msgspec.json.encode(code).decode()
+            tx.insert("batch_part", {"job": self.job, "content": content, "used_at": clock.now_us(), **named})
 
 
 def begun_at(database: Database, job: str) -> int:

@@ -20,9 +20,11 @@ from mainspring import clock
 from mainspring.artifacts.table import table_digest
 from mainspring.data import DatasetVersion, dataset, get_dataset_version
 from mainspring.errors import InvalidError, NotFoundError, close_names
+from mainspring.ledger import new_id
 from mainspring.models import ModelVersion, get_model_version
 from mainspring.serving.batch.answering import VERSION_COLUMN, Answering, Answers, History, answer_columns
 from mainspring.serving.batch.checking import expect_columns
+from mainspring.serving.batch.code import code_digests, code_of, may_be_older
 from mainspring.serving.batch.inputs import BLOCK_ROWS, Input, read_input
 from mainspring.serving.batch.parts import Part, PartStore, begun_at
 from mainspring.serving.batch.progress import Listener, Meter
@@ -73,7 +75,8 @@ def predict_batch(
     begin; or, with `time`, joined as they were known at the instant in that column, as in training. Rows that don't fit stop
     the job; with `quarantine` they become a version of that dataset, with the reasons.
 
-    Parts that an earlier job made of the same rows with the same model are used again. `progress` is told after each part.
+    Parts that an earlier job made of the same rows with the same model, and the same files of the project where the model calls
+    code of it, are used again. `progress` is told after each part.
 
     Raises:
         NotFoundError: there is no such model, dataset or column; or no ONNX graph.
@@ -142,6 +145,10 @@ class _Job:
             "recipe": _RECIPE, "model": version.content_digest, "version": str(version), "runtime": by.runtime, "keep": keep,
             "column": column, "time": time, "features": version.features, "apart": bool(quarantine),
         }  # fmt: skip
+        if code := code_of(version, workspace):
+            said["code"] = code_digests(code)
+            if may_be_older(code):
+                said["process"] = new_id()  # nobody else answers as it does
         if time:
             history = self._history()
             said["sources"] = {name: each.content_digest for name, each in history.sources.items()}
