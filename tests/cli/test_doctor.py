@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -12,21 +11,28 @@ import pytest
 from click.testing import CliRunner
 
 from mainspring.cli.main import cli
-from tests.cli.conftest import DATA_STEPS, STEPS, mainspring
+from tests.cli.conftest import DATA_STEPS, STEPS, called, document, mainspring
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "steps.py").write_text(DATA_STEPS)
+    (folder / "mainspring.toml").write_text("")
+    assert mainspring("run", "-q", "steps.py:main", "--count", "3", cwd=folder).returncode == 0
+    return folder
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "steps.py").write_text(DATA_STEPS)
-    (tmp_path / "mainspring.toml").write_text("")
-    assert mainspring("run", "-q", "steps.py:main", "--count", "3", cwd=tmp_path).returncode == 0
-    return tmp_path
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A copy of a project that was run, to be damaged."""
+    return shutil.copytree(made, tmp_path / "copy")
 
 
 def blob_of(folder: Path, reference: str) -> Path:
     """The file with the first bytes of a step's result, or of a version's part."""
-    document = json.loads(mainspring("runs", "show", "latest", "--json", cwd=folder).stdout)
-    (task,) = [task for task in document["tasks"] if task["name"] == reference]
+    shown = document("runs", "show", "latest", cwd=folder)
+    (task,) = [task for task in shown["tasks"] if task["name"] == reference]
     return next(
         path
         for path in (folder / ".mainspring" / "blobs").rglob("*")
@@ -38,11 +44,11 @@ def test_a_damaged_blob_is_named_with_the_step_run_and_version_it_belongs_to(fol
     path = blob_of(folder, "load")
     path.chmod(0o644)
     path.write_bytes(b"x" * path.stat().st_size)
-    assert mainspring("doctor", cwd=folder).returncode == 0
+    called("doctor", cwd=folder)
     found = mainspring("doctor", "--blobs", cwd=folder)
     assert found.returncode == 1
     (line,) = [line for line in found.stdout.splitlines() if line.startswith("WRONG")]
-    run = json.loads(mainspring("runs", "--json", cwd=folder).stdout)["runs"][0]["id"][:12]
+    run = document("runs", cwd=folder)["runs"][0]["id"][:12]
     assert f"output `result` of step `load` in run {run} (main)" in line
     assert "dataset version numbers/1" in line
 
@@ -60,7 +66,7 @@ def test_a_run_that_meets_a_damaged_blob_says_so_in_a_short_line(folder: Path) -
     assert blob is not None, line
     assert path.name.startswith(blob[2])
     assert Path(blob[1]).is_relative_to(folder)
-    assert mainspring("doctor", "--blobs", cwd=folder).returncode == 0
+    called("doctor", "--blobs", cwd=folder)
 
 
 def test_a_workspace_that_can_only_be_read_is_looked_at_all_the_same(folder: Path) -> None:
@@ -81,7 +87,7 @@ def test_a_workspace_that_can_only_be_read_is_looked_at_all_the_same(folder: Pat
 def test_what_depends_on_each_of_many_blobs_is_told_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "steps.py").write_text(STEPS)
     (tmp_path / "mainspring.toml").write_text("")
-    assert mainspring("run", "-q", "steps.py:main", cwd=tmp_path).returncode == 0
+    called("run", "-q", "steps.py:main", cwd=tmp_path)
     for path in (tmp_path / ".mainspring" / "blobs").rglob("*"):
         if path.is_file():
             path.chmod(0o644)
@@ -101,13 +107,11 @@ def test_what_depends_on_each_of_many_blobs_is_told_with_what_to_do(tmp_path: Pa
 def test_the_damaged_result_of_an_attempt_is_named_with_its_step_and_run(tried: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(tried, folder)
-    document = json.loads(
-        CliRunner().invoke(cli, ["-C", str(folder), "runs", "checkpoints", "latest", "--json"]).stdout
-    )
-    (kept,) = document["checkpoints"]
+    listed = document("runs", "checkpoints", "latest", cwd=folder)
+    (kept,) = listed["checkpoints"]
     (blob,) = (folder / ".mainspring" / "blobs").rglob(f"*{kept['encoded']['blob'][6:]}")
     blob.chmod(0o644)
     blob.write_bytes(b"spoilt")
     found = CliRunner().invoke(cli, ["-C", str(folder), "doctor", "--blobs"])
-    run = document["run"][:12]
+    run = listed["run"][:12]
     assert f"checkpoint `state[1]` of attempt 1 of step `train` in run {run} (main)" in found.stdout

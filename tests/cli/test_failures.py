@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from mainspring.cli.main import cli
-from tests.cli.conftest import mainspring
+from tests.cli.conftest import call, mainspring
 
 STEPS = """
 import mainspring as ms
@@ -110,14 +110,14 @@ def test_what_ran_without_being_reusable_is_counted(folder: Path) -> None:
 
 def test_a_wrong_option_of_a_decorator_is_shown_where_it_was_written(folder: Path) -> None:
     (folder / "wrong.py").write_text("import mainspring as ms\n\n\n@ms.step(retires=3)\ndef a(): ...\n")
-    ran = mainspring("run", "wrong.py", cwd=folder)
+    ran = call("run", "wrong.py", cwd=folder)
     assert f"`retires`. Nearest: retries, timeout_s. ({folder / 'wrong.py'}:4)" in ran.stderr
 
 
 def test_the_command_that_a_failed_run_names_shows_why_a_mapped_step_failed_as_a_whole(folder: Path) -> None:
     mapped = "\n\n@ms.step\ndef count(n: int) -> int:\n    return n\n\n\n@ms.pipeline\ndef mapping(n: int = 3):\n"
     (folder / "steps.py").write_text(f"{STEPS}{mapped}    return reads.map(count(n))\n")
-    ran = mainspring("run", "steps.py:mapping", cwd=folder)
+    ran = call("run", "steps.py:mapping", cwd=folder)
     assert "✗ reads: " in ran.stderr
     (words,) = re.findall(r"mainspring (logs \w+ reads)\n", ran.stderr)
     looked = CliRunner().invoke(cli, ["-C", str(folder), *words.split()])

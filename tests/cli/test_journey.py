@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cli.conftest import mainspring
+from tests.cli.conftest import call, document, mainspring
 
 
 def test_a_new_project_is_made_run_looked_at_and_replayed(tmp_path: Path) -> None:
@@ -40,8 +40,8 @@ def test_a_new_project_is_made_run_looked_at_and_replayed(tmp_path: Path) -> Non
     replayed = mainspring("replay", "latest", cwd=folder)
     assert (replayed.returncode, replayed.stdout.split()[0]) == (0, "VERIFIED")
     # A replay is a run of its own, which is newer; `latest` stays the run that was replayed.
-    assert "  replay  " in mainspring("runs", cwd=folder).stdout
-    assert "replay of" not in mainspring("runs", "show", "latest", cwd=folder).stdout
+    assert "  replay  " in call("runs", cwd=folder).stdout
+    assert "replay of" not in call("runs", "show", "latest", cwd=folder).stdout
 
 
 def test_a_failed_run_says_what_failed_and_how_to_go_on(project: Path) -> None:
@@ -59,10 +59,10 @@ def test_a_failed_run_says_what_failed_and_how_to_go_on(project: Path) -> None:
     marker.touch()
     resumed = mainspring(*resume, cwd=project)
     assert (resumed.returncode, resumed.stdout.split()) == (0, ["result", "1"])
-    listed = json.loads(mainspring("runs", "--json", cwd=project).stdout)["runs"]
+    listed = document("runs", cwd=project)["runs"]
     assert [run["state"] for run in listed] == ["succeeded"]
-    again = mainspring("resume", "latest", cwd=project)
-    assert again.returncode == 1
+    again = call("resume", "latest", cwd=project)
+    assert again.exit_code == 1
     assert "nothing to resume" in again.stderr
 
 
@@ -70,30 +70,30 @@ def test_parameters_come_from_options_and_files_and_options_win(project: Path) -
     (project / "params.json").write_text('{"count": 4, "exponent": 3}')
     (project / "params.toml").write_text("count = 4\nexponent = 3\n")
     for name in ("params.json", "params.toml"):
-        assert mainspring("run", "--params", name, cwd=project).stdout.split() == ["total", "36"]
-    assert mainspring("run", "--params", "params.json", "--exponent", "1", cwd=project).stdout.split() == ["total", "6"]
-    assert mainspring("run", "-p", "count=2", "--exponent=1", cwd=project).stdout.split() == ["total", "1"]
+        assert call("run", "--params", name, cwd=project).stdout.split() == ["total", "36"]
+    assert call("run", "--params", "params.json", "--exponent", "1", cwd=project).stdout.split() == ["total", "6"]
+    assert call("run", "-p", "count=2", "--exponent=1", cwd=project).stdout.split() == ["total", "1"]
 
 
 def test_a_target_is_a_name_a_module_or_a_file(project: Path) -> None:
     outside = project / "elsewhere"
     outside.mkdir()
     for target in ("small", "steps:other", "steps.py:other"):
-        assert mainspring("run", target, cwd=project).returncode == 0
-    assert mainspring("run", str(project / "steps.py"), cwd=outside).returncode == 0
+        assert call("run", target, cwd=project).exit_code == 0
+    assert call("run", str(project / "steps.py"), cwd=outside).exit_code == 0
     assert not (outside / ".mainspring").exists()
 
 
 def test_a_dry_run_runs_nothing_and_foresees_reuse(project: Path) -> None:
-    fresh = json.loads(mainspring("run", "--dry-run", "--json", cwd=project).stdout)["tasks"]
+    fresh = document("run", "--dry-run", cwd=project)["tasks"]
     assert [(task["task"], task["runs"]) for task in fresh] == [("load", True), ("power", None), ("total", None)]
-    mainspring("run", cwd=project)
-    assert json.loads(mainspring("runs", "--json", cwd=project).stdout)["runs"][0]["state"] == "succeeded"
-    again = json.loads(mainspring("run", "--dry-run", "--json", cwd=project).stdout)["tasks"]
+    call("run", cwd=project)
+    assert document("runs", cwd=project)["runs"][0]["state"] == "succeeded"
+    again = document("run", "--dry-run", cwd=project)["tasks"]
     assert [task["runs"] for task in again] == [False] * 6
-    changed = json.loads(mainspring("run", "--dry-run", "--json", "--exponent", "3", cwd=project).stdout)["tasks"]
+    changed = document("run", "--dry-run", "--exponent", "3", cwd=project)["tasks"]
     assert [task["runs"] for task in changed] == [False, True, True, True, True, None]
-    assert len(json.loads(mainspring("runs", "--json", cwd=project).stdout)["runs"]) == 1
+    assert len(document("runs", cwd=project)["runs"]) == 1
 
 
 def test_the_hash_seed_is_fixed_and_threads_are_those_of_the_settings(project: Path) -> None:
@@ -125,20 +125,20 @@ def at_work(project: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 def test_a_run_of_another_process_can_be_cancelled_and_resumed(project: Path) -> None:
     with at_work(project) as driver:
-        cancelled = mainspring("cancel", "latest", "--json", cwd=project)
+        cancelled = call("cancel", "latest", "--json", cwd=project)
         assert json.loads(cancelled.stdout)["pid"] == driver.pid
         assert driver.wait(60) == 130
-    assert "cancelled" in mainspring("runs", cwd=project).stdout
-    refused = mainspring("cancel", "latest", cwd=project)
-    assert (refused.returncode, "it is cancelled" in refused.stderr) == (1, True)
+    assert "cancelled" in call("runs", cwd=project).stdout
+    refused = call("cancel", "latest", cwd=project)
+    assert (refused.exit_code, "it is cancelled" in refused.stderr) == (1, True)
 
 
 def test_a_killed_run_is_shown_as_interrupted(project: Path) -> None:
     with at_work(project) as driver:
         driver.send_signal(signal.SIGKILL)
         driver.wait(60)
-    assert "interrupted" in mainspring("runs", "--state", "interrupted", cwd=project).stdout
-    refused = mainspring("cancel", "latest", cwd=project)
+    assert "interrupted" in call("runs", "--state", "interrupted", cwd=project).stdout
+    refused = call("cancel", "latest", cwd=project)
     assert "mainspring resume" in refused.stderr
 
 
@@ -150,7 +150,7 @@ def test_a_run_goes_on_when_nobody_reads_what_it_says(project: Path) -> None:
         command, cwd=project, stderr=writing, stdout=subprocess.PIPE, text=True, check=False, timeout=60
     )
     os.close(writing)
-    assert (ran.stdout.split(), json.loads(mainspring("runs", "--json", cwd=project).stdout)["runs"][0]["state"]) == (
+    assert (ran.stdout.split(), document("runs", cwd=project)["runs"][0]["state"]) == (
         ["total", "5"],
         "succeeded",
     )

@@ -99,11 +99,11 @@ def test_the_failed_attempt_of_a_step_that_was_then_reused_is_told(tmp_path: Pat
     (tmp_path / "mainspring.toml").write_text('runner = "inline"\n[pipelines]\nmain = "flow:main"\n')
     marker = tmp_path.parent / f"{tmp_path.name}-marker"
     words = ("--marker", str(marker))
-    assert mainspring("run", "-q", *words, cwd=tmp_path).returncode == 1
+    called("run", "-q", *words, cwd=tmp_path, status=1)
     failed = document("runs", "show", "latest", cwd=tmp_path)["run"]["id"]
     marker.touch()
-    assert mainspring("run", "-q", *words, cwd=tmp_path).returncode == 0
-    assert mainspring("resume", failed, "-q", cwd=tmp_path).returncode == 0
+    called("run", "-q", *words, cwd=tmp_path)
+    called("resume", failed, "-q", cwd=tmp_path)
     logs = document("logs", failed, "work", "--attempts", cwd=tmp_path)["logs"]
     assert [(each["run"] == failed, each["state"], each["text"].splitlines()[0]) for each in logs] == [
         (True, "failed", "it is False"), (False, "succeeded", "it is True"),

@@ -18,7 +18,7 @@ import pytest
 
 from mainspring.cli.live import LiveTree, shown_tree
 from mainspring.pipelines.task import Task, TaskState
-from tests.cli.conftest import mainspring
+from tests.cli.conftest import call
 
 STEPS = """
 import sys
@@ -170,8 +170,8 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(folder: Path) -> None:
 
 def test_a_long_list_is_told_in_tenths_and_each_failure(folder: Path) -> None:
     (folder / "many.py").write_text(MANY)
-    ran = mainspring("run", "many.py", cwd=folder)
-    assert ran.returncode == 0
+    ran = call("run", "many.py", cwd=folder)
+    assert ran.exit_code == 0
     lines = ran.stderr.splitlines()
     told = [line for line in lines if " items: " in line]
     assert [line.split()[2] for line in told] == [str(10 * n) for n in range(1, 11)]
@@ -181,7 +181,7 @@ def test_a_long_list_is_told_in_tenths_and_each_failure(folder: Path) -> None:
     assert "✗ each: 5 more items failed" in lines
     assert not any("] each[" in line for line in lines)
     assert len(lines) < 60
-    short = mainspring("run", "many.py", "--size", "3", cwd=folder).stderr
+    short = call("run", "many.py", "--size", "3", cwd=folder).stderr
     assert "each[2]  reused" in short
 
 

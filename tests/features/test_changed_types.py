@@ -213,11 +213,16 @@ def test_a_service_that_can_not_be_verified_ends_nothing(
         verify("a")
 
 
+def seeds(count: int) -> list[Any]:
+    """So many, and a hundred for `make soak`."""
+    return [*range(count), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(count, 100))]
+
+
 TYPES = (pl.Int8, pl.Int32, pl.Int64, pl.UInt16, pl.Float32, pl.Float64, pl.String, pl.Null)
 
 
 @here
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", seeds(6))
 def test_whatever_types_a_history_has_what_is_served_is_what_is_trained(
     workspace: Workspace, ticks: Ticks, seed: int
 ) -> None:
@@ -296,7 +301,7 @@ def test_a_dataset_that_got_other_types_than_the_view_is_not_fed_from(workspace:
 
 
 @here
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", seeds(4))
 def test_whatever_types_a_stream_is_declared_with_what_is_served_is_what_is_trained(
     workspace: Workspace, ticks: Ticks, seed: int
 ) -> None:

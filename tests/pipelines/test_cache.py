@@ -153,6 +153,7 @@ def test_an_undeclared_read_is_named_and_its_result_never_reused(reading: Lab) -
     assert "undeclared env `LAB_REGION`" in task_of(second, "undeclared_variable").reasons[0]
 
 
+@pytest.mark.one_backend("what a key is made of is known before a store is asked")
 @pytest.mark.parametrize("runner", ["inline", POOL, DETACHED])
 def test_declared_inputs_reach_every_runner_and_are_in_the_key(reading: Lab, runner: str) -> None:
     options: dict[str, Any] = {"runner": runner}

@@ -49,6 +49,7 @@ def test_what_the_body_of_a_pipeline_sets_is_part_of_the_key(lab: Lab, pipeline:
     assert (again.value, states(again)) == (two, {"train": "reused"})
 
 
+@pytest.mark.one_backend("what a key is made of is known before a store is asked")
 def test_a_worker_keeps_no_result_of_a_value_that_is_set_elsewhere(lab: Lab) -> None:
     lab.write(BODY)
     for _ in range(2):
@@ -98,6 +99,7 @@ def printed(lab: Lab, *command: str, **environment: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.one_backend("what a key is made of is known before a store is asked")
 def test_a_script_that_sets_a_constant_below_its_guard_is_not_taken_at_its_source(lab: Lab) -> None:
     lab.write(SCRIPT, "script")
     assert [printed(lab, "script.py", value) for value in ("5", "1", "1", "5")] == [
@@ -116,6 +118,7 @@ print(flow.main.run().value)
 """
 
 
+@pytest.mark.one_backend("what a key is made of is known before a store is asked")
 def test_a_process_that_goes_on_with_an_older_source_leaves_nothing_under_the_new_one(lab: Lab) -> None:
     (lab.root / "conf.py").write_text("CONFIG = {'depth': 3}\ndef helper(x=1):\n    return x\n")
     lab.write(
@@ -200,6 +203,7 @@ def named():
 """
 
 
+@pytest.mark.one_backend("what a key is made of is known before a store is asked")
 @pytest.mark.parametrize("pipeline", ["given", "named"])
 def test_a_metric_of_the_project_counts_and_goes_to_every_worker(lab: Lab, pipeline: str) -> None:
     lab.write(METRIC)
@@ -218,6 +222,7 @@ REGISTERED = {
 }
 
 
+@pytest.mark.one_backend("what a key is made of is known before a store is asked")
 @pytest.mark.parametrize("runner", ["inline", POOL, DETACHED])
 def test_a_registry_that_the_pipelines_module_fills_is_filled_for_every_runner(lab: Lab, runner: str) -> None:
     for name, text in REGISTERED.items():
@@ -231,6 +236,7 @@ def test_a_registry_that_the_pipelines_module_fills_is_filled_for_every_runner(l
     assert "registrations impl changed" in task_of(changed, "names").reasons
 
 
+@pytest.mark.one_backend("what a key is made of is known before a store is asked")
 def test_a_result_made_without_a_fixed_hash_seed_is_not_given_to_a_run_with_one(lab: Lab) -> None:
     lab.write("@ms.step\ndef order(): return list({'a', 'b', 'c', 'd'})\n@ms.pipeline\ndef main(): return order()\n")
     code = "import flow\nprint(flow.main.run().tasks[0].state.value, flow.main.run().tasks[0].reasons)"

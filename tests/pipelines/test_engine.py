@@ -397,6 +397,7 @@ def code_of(lab: Lab) -> list[Path]:
     return list((lab.workspace.cache / "code").glob("*/flow.py"))
 
 
+@pytest.mark.one_backend("which sources a worker imports is not the stores' affair")
 def test_a_folder_of_recorded_code_that_was_changed_is_written_anew(lab: Lab) -> None:
     from mainspring.pipelines.replay import replay_run
 

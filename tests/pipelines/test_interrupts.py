@@ -87,6 +87,7 @@ def test_one_interrupt_stops_cleanly_and_resume_goes_on(lab: Lab, runner: str, n
     assert [len(again._store.attempts(task.id)) for task in again.tasks] == [1, 2, 1]
 
 
+@pytest.mark.one_backend("what a signal does is not the store's affair")
 @pytest.mark.parametrize("runner", ["inline", POOL, DETACHED])
 def test_a_second_interrupt_ends_the_process_at_once_and_resume_goes_on(lab: Lab, runner: str) -> None:
     body = STUBBORN if runner == "inline" else WAITS
@@ -118,6 +119,7 @@ HAS_CHILD = (
 )
 
 
+@pytest.mark.one_backend("what a signal does is not the store's affair")
 @pytest.mark.parametrize("interrupts", [1, 2])
 @pytest.mark.parametrize("runner", [POOL, DETACHED])
 def test_what_a_step_has_started_ends_with_its_run(lab: Lab, runner: str, interrupts: int) -> None:

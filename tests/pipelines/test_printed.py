@@ -124,6 +124,7 @@ def test_a_resume_where_the_scratch_is_not_says_so(lab: Lab, here: bool) -> None
     assert notes == [f"what a step that was under way had printed is not here: {place}"]
 
 
+@pytest.mark.one_backend("processes apart are held to PostgreSQL, as on many", name="postgres")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_what_a_detached_worker_printed_stays_if_it_is_killed_or_falls_silent(lab: Lab, how: signal.Signals) -> None:
     with started(lab, "detached") as engine:

@@ -79,6 +79,7 @@ DIVERGING = {
 }
 
 
+@pytest.mark.one_backend("what is said of a difference is no matter of where it lies")
 @pytest.mark.parametrize("name", DIVERGING)
 def test_a_call_that_no_seed_reaches_is_found_with_its_kind_and_place(lab: Lab, name: str) -> None:
     body, kind, cause = DIVERGING[name]
@@ -113,6 +114,7 @@ def test_a_call_that_no_seed_reaches_is_found_with_its_kind_and_place(lab: Lab, 
     assert any(cause in line and "flow:" in line for line in last.causes)
 
 
+@pytest.mark.one_backend("what is said of a difference is no matter of where it lies")
 def test_a_declared_tolerance_verifies_approximately(lab: Lab) -> None:
     text = """
         import numpy as np
@@ -138,6 +140,7 @@ def test_one_step_can_be_replayed_alone(lab: Lab) -> None:
         replayed(lab, result.id, step="nose")
 
 
+@pytest.mark.one_backend("what a step is made of again are blobs of recorded code, which both stores give back alike")
 def test_a_step_without_importable_source_makes_the_verdict_incomplete(lab: Lab) -> None:
     result = lab.write_and_run(
         """
@@ -227,6 +230,7 @@ def test_the_run_of_a_replay_that_differs_succeeded_and_leaves_out_the_rest(lab:
     assert tasks == {"draw": ("succeeded", None), "after": ("skipped", "an earlier step differs")}
 
 
+@pytest.mark.one_backend("what is said of a difference is no matter of where it lies")
 @pytest.mark.parametrize(("scale", "told"), [("", ", which is not rounding."), ("* 1e-14 + 1", "e-15.")])
 def test_how_far_apart_floats_are_is_told(lab: Lab, scale: str, told: str) -> None:
     result = lab.write_and_run(DRAWN.replace("SCALE", scale))
@@ -273,6 +277,7 @@ def test_a_damaged_blob_of_the_recorded_code_is_named_with_its_file_and_run(lab:
         replayed(lab, result.id)
 
 
+@pytest.mark.one_backend("which failure is a cause is told by rows of both alike")
 def test_a_step_that_fails_in_a_replay_has_its_failure_and_no_other_cause(lab: Lab) -> None:
     marker = lab.root.parent / "marker"
     marker.touch()
@@ -399,6 +404,7 @@ main.run(n=4)
 """
 
 
+@pytest.mark.one_backend("what a step is made of again are blobs of recorded code, which both stores give back alike")
 def test_steps_that_no_module_holds_are_replayed_from_their_recorded_source(lab: Lab) -> None:
     lab.write("def scale(n):\n    return n * 10\n", "elsewhere")
     script = lab.root / "of-no-module.py"
@@ -417,6 +423,7 @@ def test_steps_that_no_module_holds_are_replayed_from_their_recorded_source(lab:
     assert [again.log_of(task) for task in again.tasks] == [""] * 4
 
 
+@pytest.mark.one_backend("what is said of a difference is no matter of where it lies")
 def test_a_call_that_no_seed_reaches_is_named_where_no_module_holds_the_step(lab: Lab) -> None:
     result = lab.write_and_run(
         """

@@ -37,6 +37,7 @@ def write(lab: Lab, more: str = "", options: str = "") -> None:
     lab.write(FLOW.format(more=more, options=options))
 
 
+@pytest.mark.one_backend("what a query gives and counts as is no matter of where its rows are kept")
 def test_the_text_of_the_query_is_the_code_of_its_step(lab: Lab) -> None:
     write(lab)
     first = lab.run("main")
@@ -60,6 +61,7 @@ def test_the_release_of_the_engine_is_in_the_key(lab: Lab) -> None:
     assert ("distribution duckdb" in parts["totals"], "distribution duckdb" in parts["other"]) == (True, False)
 
 
+@pytest.mark.one_backend("what a query gives and counts as is no matter of where its rows are kept")
 def test_every_runner_gives_the_same_rows(lab: Lab) -> None:
     write(lab)
     inline, pooled = lab.run("main", reuse=False), lab.run("main", runner="pool", reuse=False)
@@ -91,6 +93,7 @@ def main():
     assert version.rows == 10
 
 
+@pytest.mark.one_backend("what a query gives and counts as is no matter of where its rows are kept")
 def test_a_lazy_output_is_computed_once_and_handed_on_lazily(lab: Lab) -> None:
     lab.write("""
 import polars as pl
@@ -122,6 +125,7 @@ def test_a_query_without_an_order_is_refused_where_it_is_written(lab: Lab, text:
         lab.run("main")
 
 
+@pytest.mark.one_backend("what a query gives and counts as is no matter of where its rows are kept")
 def test_eager_and_lazy_polars_in_steps_repeat(lab: Lab) -> None:
     lab.write("""
 import polars as pl

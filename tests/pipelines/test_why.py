@@ -161,6 +161,7 @@ def main(n: int = 3):
     assert found["shaky"] == [f"in run {first.id[:12]} it failed, so there is no earlier result"]
 
 
+@pytest.mark.one_backend("what is said of a run is told by rows of both alike")
 def test_every_step_of_a_replay_says_that_it_is_one(lab: Lab) -> None:
     result = lab.write_and_run(MAPPED)
     report = replay_run(result.id, workspace=lab.workspace)

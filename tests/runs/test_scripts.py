@@ -61,12 +61,14 @@ def log_of(workspace: Workspace, run: Run) -> str:
     return workspace.blobs.read(run.log).decode() if run.log else ""
 
 
+@pytest.mark.one_backend("what is recorded of a process is the same wherever it goes")
 def test_a_script_records_its_code_and_the_modules_it_loaded(lab: Lab, ran: Run) -> None:
     assert sources(lab.workspace, ran) == {"train.py": SCRIPT, "helper.py": "import mainspring as ms\nVALUE = 1"}
     assert ran.target == "train.py"
     assert set(read_tree(ran.code or "", lab.workspace.blobs).blobs) <= set(gc_roots(lab.workspace.database))
 
 
+@pytest.mark.one_backend("what is recorded of a process is the same wherever it goes")
 def test_a_script_records_its_environment_usage_output_and_numbers_that_json_lacks(lab: Lab, ran: Run) -> None:
     environment = msgspec.json.decode(lab.workspace.blobs.read(ran.environment or ""), type=Environment)
     assert (environment.digest, "polars" in environment.distributions) == (ran.environment_digest, True)

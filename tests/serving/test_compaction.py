@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from mainspring.clock import now_us
@@ -43,7 +45,7 @@ def test_what_is_closed_becomes_parts_while_a_server_runs(
     until_us = now_us() + 60_000_000
     with compacting(workspace, 0.01):
         while segments(workspace) > 1 and now_us() < until_us:
-            pass
+            time.sleep(0.01)
     assert [each.live for each in list_segments(predictions_folder(workspace))] == [True]
     assert list_segments(feedback_folder(workspace)) == []
     assert find_prediction(prediction) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, chdir, contextmanager
@@ -105,13 +106,13 @@ def test_definitions_change_under_a_server_and_overrides_are_switched_on(served:
         assert [str(use) for use in changed.uses] == ["delay/1 (by late/1, served by delays)"]
         bind("delays", overrides=True)
         while served.predict(REQUEST | {"wind": 6}).status_code == 422:
-            pass
+            time.sleep(0.01)
         answer = served.predict(REQUEST | {"wind": 6}, REQUEST).json()
         assert answer["predictions"] == pytest.approx([ANSWER + 1, ANSWER])
         assert answer["features"] == {"PRESENT": 7, "OVERRIDDEN": 1}
         bind("delays", overrides=False)
         while served.predict(REQUEST | {"wind": 6}).status_code == 200:
-            pass
+            time.sleep(0.01)
 
 
 def test_served_vectors_are_logged_with_the_ids_of_their_requests_and_verified(served: Running) -> None:
@@ -153,4 +154,4 @@ def stopped(redis: Redis) -> Iterator[None]:
 
 def back(served: Running) -> None:
     while served.predict(REQUEST).status_code != 200:
-        pass
+        time.sleep(0.01)

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -187,7 +188,7 @@ def test_a_chunked_body_over_the_limit_is_refused(running: Running) -> None:
 
 def answers_as(client: httpx.Client, version: str) -> None:
     while client.post("/predict", json=[{"x": 1}]).json()["model_version"] != version:
-        pass
+        time.sleep(0.01)
 
 
 def test_the_server_follows_its_endpoint_and_drains(tmp_path: Path) -> None:

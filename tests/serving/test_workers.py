@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
@@ -56,7 +57,7 @@ def hanging(server: Server, asked: int, told: Path) -> Iterator[http.client.HTTP
     with closing(http.client.HTTPConnection(server.host, server.port)) as link:
         link.request("POST", "/predict", b'[{"x": %d}]' % asked, {"Content-Type": "application/json"})
         while not told.exists():
-            pass
+            time.sleep(0.01)
         yield link
 
 
@@ -81,7 +82,7 @@ def test_each_worker_answers_and_any_tells_what_all_counted(server: Server) -> N
         pytest.approx([2.0 * each, 2.0 * each + 2]) for each in range(20)
     ]
     while sum(counted(server).values()) < before + 40:  # of the others they are a second old
-        pass
+        time.sleep(0.01)
     assert set(counted(server)) == {"0", "1"}
     text = server.get("/metrics")[1]
     assert len(re.findall(r"^# TYPE mainspring_predictions_total ", text, re.MULTILINE)) == 1
@@ -93,7 +94,7 @@ def test_a_killed_worker_is_replaced_and_harms_no_connection_but_its_own(server:
         load.wait(200)
         os.kill(min(before), signal.SIGKILL)
         while len(server.pids(2) - before) < 1:
-            pass
+            time.sleep(0.01)
         load.wait(200)
     assert load.wrong == []
     assert len(load.lost) <= 6  # at most one of each client, which was in its hands or went into its connection
@@ -120,7 +121,7 @@ def test_a_model_that_ends_its_process_ends_one_request(server: Server) -> None:
             server.ask(asked)
         assert server.ask(3)[1]["predictions"] == pytest.approx([6.0])
     while len(server.pids(2) & before):
-        pass
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(("asked", "said"), [(-2, "ValueError"), (-3, "failed on this request")])
@@ -218,7 +219,7 @@ def test_clients_that_go_when_a_server_is_not_ready_lose_no_request(folder: Path
             load.wait(200)
             running.process.terminate()
             while running.get("/ready")[0] == 200:
-                pass
+                time.sleep(0.01)
             load.wait(200)
         assert (load.wrong, load.lost) == ([], [])
         assert running.process.wait(15) == 0
@@ -234,7 +235,7 @@ def test_who_comes_to_a_server_that_goes_on_stopping_is_answered_or_refused(fold
             running.process.terminate()
             with suppress(ConnectionRefusedError):
                 while running.get("/ready")[0] in (200, 503):
-                    pass
+                    time.sleep(0.01)
             assert running.process.poll() is None
             (folder / "goes-on").touch()
             assert link.getresponse().status == 200
@@ -256,7 +257,7 @@ def test_a_second_signal_breaks_off_what_the_first_lets_end(
             running.process.send_signal(number)
             with suppress(OSError):  # it listens no more
                 while running.get("/ready")[0] != 503:
-                    pass
+                    time.sleep(0.01)
             running.process.send_signal(number)
             link.sock.settimeout(10)
             try:

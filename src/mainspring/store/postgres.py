@@ -122,7 +122,11 @@ class PostgresDriver:
 
     def tables(self) -> set[str]:
         """Names of the tables."""
-        sql = "SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = ?"
+        # Of the view `pg_tables` the server would look at four tables, and plan that for each connection anew.
+        sql = (
+            "SELECT relname FROM pg_catalog.pg_class WHERE relkind IN ('r', 'p') AND relnamespace ="
+            " (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = ?)"
+        )
         return {row[0] for row in self.run(sql, (self.schema,))[0]}
 
     def now_us(self) -> int:

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from mainspring.cli.main import cli
 from mainspring.data.ingestion import Progress, ingest
 from mainspring.workspace import Workspace
-from tests.cli.conftest import mainspring
+from tests.cli.conftest import call, mainspring
 
 
 def test_files_are_ingested_once_and_listed(tmp_path: Path) -> None:
@@ -22,10 +22,10 @@ def test_files_are_ingested_once_and_listed(tmp_path: Path) -> None:
     first = mainspring("data", "ingest", "raw/*.csv", "--to", "flights", "--type", "day=date", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert first.stdout.startswith("flights/1  1 row read, 23 B; holds 1 row")
-    again = mainspring("data", "ingest", "raw/*.csv", "--to", "flights", "--type", "day=date", "--json", cwd=tmp_path)
+    again = call("data", "ingest", "raw/*.csv", "--to", "flights", "--type", "day=date", "--json", cwd=tmp_path)
     assert (json.loads(again.stdout)["rows"], json.loads(again.stdout)["dataset"]["number"]) == (0, 1)
-    assert "files raw  " in mainspring("data", "sources", "flights", cwd=tmp_path).stdout
-    anew = mainspring("data", "ingest", "raw", "--to", "flights", "--from-the-beginning", cwd=tmp_path)
+    assert "files raw  " in call("data", "sources", "flights", cwd=tmp_path).stdout
+    anew = call("data", "ingest", "raw", "--to", "flights", "--from-the-beginning", cwd=tmp_path)
     assert anew.stdout.startswith("flights/2  1 row read")
 
 
@@ -75,18 +75,18 @@ def test_a_table_is_upserted_by_its_key(tmp_path: Path) -> None:
         app.execute("INSERT INTO flight VALUES (1, 5.5)")
     app.close()
     words = ["data", "ingest", "app.db", "--to", "flights", "--table", "flight", "--key", "id"]
-    assert mainspring(*words, cwd=tmp_path).stdout.startswith("flights/1")
-    assert "flights/1  1 row read" in mainspring(*words, cwd=tmp_path).stdout
+    assert call(*words, cwd=tmp_path).stdout.startswith("flights/1")
+    assert "flights/1  1 row read" in call(*words, cwd=tmp_path).stdout
 
 
 def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "jan.csv").write_text("day,delay\n2013-01-01\n")
-    ragged = mainspring("data", "ingest", "jan.csv", "--to", "flights", cwd=tmp_path)
-    assert (ragged.returncode, ragged.stderr.count("\n")) == (1, 1)
+    ragged = call("data", "ingest", "jan.csv", "--to", "flights", cwd=tmp_path)
+    assert (ragged.exit_code, ragged.stderr.count("\n")) == (1, 1)
     assert "jan.csv, line 2: `2013-01-01` is not a line of 2 fields" in ragged.stderr
-    assert mainspring("data", "ingest", "jan.csv", "--to", "flights", "--pad", cwd=tmp_path).returncode == 0
-    wrong = mainspring("data", "ingest", "jan.csv", "--to", "flights", "--type", "delay", cwd=tmp_path)
-    assert (wrong.returncode, "is not COLUMN=TYPE" in wrong.stderr) == (2, True)
+    assert call("data", "ingest", "jan.csv", "--to", "flights", "--pad", cwd=tmp_path).exit_code == 0
+    wrong = call("data", "ingest", "jan.csv", "--to", "flights", "--type", "delay", cwd=tmp_path)
+    assert (wrong.exit_code, "is not COLUMN=TYPE" in wrong.stderr) == (2, True)
 
 
 def test_errors_name_options_where_python_takes_arguments(tmp_path: Path) -> None:
@@ -124,12 +124,12 @@ def test_a_schema_stops_a_month_or_sets_its_rows_apart(tmp_path: Path) -> None:
     schema = tmp_path / "flights.schema.toml"
     schema.write_text('[columns.delay]\nbetween = { low = -120, high = 1440, severity = "quarantine" }\n')
     words = ["data", "ingest", "jan.csv", "--to", "flights", "--schema", schema.name]
-    stopped = mainspring(*words, cwd=tmp_path)
-    assert (stopped.returncode, "Name a dataset for them" in stopped.stderr) == (1, True)
-    done = mainspring(*words, "--quarantine", "apart", cwd=tmp_path)
+    stopped = call(*words, cwd=tmp_path)
+    assert (stopped.exit_code, "Name a dataset for them" in stopped.stderr) == (1, True)
+    done = call(*words, "--quarantine", "apart", cwd=tmp_path)
     assert done.stdout.startswith("flights/1  2 rows read"), done.stderr
     assert "quar  delay between -120 and 1440: 1 row fails (50 %)" in done.stdout
-    assert "apart/1" in mainspring("data", "show", "apart", cwd=tmp_path).stdout
+    assert "apart/1" in call("data", "show", "apart", cwd=tmp_path).stdout
 
 
 def test_hints_are_options(tmp_path: Path) -> None:
@@ -159,6 +159,6 @@ def test_hints_are_options(tmp_path: Path) -> None:
 def test_a_column_that_came_is_declared_by_an_option_that_is_named_once(tmp_path: Path) -> None:
     for name, lines in (("jan.csv", "a\n1\n"), ("feb.csv", "a,gate\n2,A7\n")):
         (tmp_path / name).write_text(lines)
-    mainspring("data", "ingest", "jan.csv", "--to", "t", cwd=tmp_path)
-    refused = mainspring("data", "ingest", "feb.csv", "--to", "t", cwd=tmp_path)
+    call("data", "ingest", "jan.csv", "--to", "t", cwd=tmp_path)
+    refused = call("data", "ingest", "feb.csv", "--to", "t", cwd=tmp_path)
     assert refused.stderr.rstrip().endswith("declare it, and it is null before: `--type gate=str`.")

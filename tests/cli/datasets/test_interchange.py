@@ -9,40 +9,40 @@ from pathlib import Path
 import polars as pl
 from deltalake import write_deltalake
 
-from tests.cli.conftest import mainspring
+from tests.cli.conftest import call
 
 
 def test_parquet_goes_in_and_out(tmp_path: Path) -> None:
     pl.DataFrame({"day": [1, 1, 2], "delay": [5.0, None, 1.0], "id": [1, 2, 3]}).write_parquet(tmp_path / "raw.parquet")
-    done = mainspring("data", "import", "raw.parquet", "--to", "flights", "--note", "raw", cwd=tmp_path)
+    done = call("data", "import", "raw.parquet", "--to", "flights", "--note", "raw", cwd=tmp_path)
     assert (done.stdout, done.stderr) == ("flights/1 holds 3 rows\n", "")
-    done = mainspring("data", "export", "flights@1", "out.parquet", cwd=tmp_path)
+    done = call("data", "export", "flights@1", "out.parquet", cwd=tmp_path)
     assert done.stdout.startswith(f"flights/1 is {tmp_path.resolve()}/out.parquet (parquet): 3 rows in 1 file, ")
-    again = mainspring("data", "export", "flights", "out.parquet", cwd=tmp_path)
-    assert (again.returncode, again.stderr.count("\n")) == (1, 1)
+    again = call("data", "export", "flights", "out.parquet", cwd=tmp_path)
+    assert (again.exit_code, again.stderr.count("\n")) == (1, 1)
     assert "--force" in again.stderr
     for place in ("", "flights.csv", "flights.TSV"):
-        refused = mainspring("data", "export", "flights", place, cwd=tmp_path)
-        assert (refused.returncode, "folder for a Delta table" in refused.stderr) == (1, True)
-    assert "(parquet)" in mainspring("data", "export", "flights", "out.PQ", cwd=tmp_path).stdout
+        refused = call("data", "export", "flights", place, cwd=tmp_path)
+        assert (refused.exit_code, "folder for a Delta table" in refused.stderr) == (1, True)
+    assert "(parquet)" in call("data", "export", "flights", "out.PQ", cwd=tmp_path).stdout
     words = ["data", "export", "flights", "days", "--partition-by", "day", "--force", "--json"]
-    assert json.loads(mainspring(*words, cwd=tmp_path).stdout)["exported"]["files"] == 2
+    assert json.loads(call(*words, cwd=tmp_path).stdout)["exported"]["files"] == 2
     words[5] = "day,delay"
-    assert json.loads(mainspring(*words, cwd=tmp_path).stdout)["exported"]["files"] == 3
+    assert json.loads(call(*words, cwd=tmp_path).stdout)["exported"]["files"] == 3
 
 
 def test_a_delta_table_is_imported_pinned_and_exported(tmp_path: Path) -> None:
     write_deltalake(str(tmp_path / "lake"), pl.DataFrame({"n": [1]}))
     write_deltalake(str(tmp_path / "lake"), pl.DataFrame({"n": [2]}), mode="append")
-    pinned = mainspring("data", "import", "lake", "--to", "outside", "--pin", "--delta-version", "0", cwd=tmp_path)
+    pinned = call("data", "import", "lake", "--to", "outside", "--pin", "--delta-version", "0", cwd=tmp_path)
     assert pinned.stdout == f"outside/1 holds 1 row, pinned to {(tmp_path / 'lake').resolve().as_uri()}@v0\n"
-    assert mainspring("data", "import", "lake", "--to", "n", cwd=tmp_path).stdout == "n/1 holds 2 rows\n"
-    assert "(delta): 2 rows in 1 file" in mainspring("data", "export", "n", "made", cwd=tmp_path).stdout
-    added = mainspring("data", "export", "n", "made", "--append", cwd=tmp_path).stdout
+    assert call("data", "import", "lake", "--to", "n", cwd=tmp_path).stdout == "n/1 holds 2 rows\n"
+    assert "(delta): 2 rows in 1 file" in call("data", "export", "n", "made", cwd=tmp_path).stdout
+    added = call("data", "export", "n", "made", "--append", cwd=tmp_path).stdout
     assert re.fullmatch(
         r"n/1 was added to \S+made \(delta\): 2 rows in 1 file, \d+ B; the table has 4 rows now\n", added
     )
-    assert mainspring("data", "import", "made", "--to", "n", cwd=tmp_path).stdout == "n/2 holds 4 rows\n"
+    assert call("data", "import", "made", "--to", "n", cwd=tmp_path).stdout == "n/2 holds 4 rows\n"
 
 
 def test_a_version_is_copied_to_another_project_or_profile(tmp_path: Path) -> None:
@@ -55,17 +55,17 @@ def test_a_version_is_copied_to_another_project_or_profile(tmp_path: Path) -> No
     )
     (here / "cards").mkdir()
     (here / "cards" / "a.txt").write_text("ace")
-    assert mainspring("data", "add", "cards", "--no-pointer", cwd=here).returncode == 0
+    assert call("data", "add", "cards", "--no-pointer", cwd=here).exit_code == 0
     for target in ("../there", "production", "production"):
-        done = mainspring("data", "copy", "cards", "--to", target, "--name", "dealt", cwd=here)
+        done = call("data", "copy", "cards", "--to", target, "--name", "dealt", cwd=here)
         assert done.stdout == f"cards/1 is dealt/1 in {target}, 1 file\n", done.stderr
-    assert mainspring("data", "open", "dealt", "a.txt", cwd=there).stdout == "ace"
-    wrong = mainspring("data", "copy", "cards", "--to", "producton", cwd=here)
-    assert (wrong.returncode, "Nearest: production" in wrong.stderr) == (1, True)
+    assert call("data", "open", "dealt", "a.txt", cwd=there).stdout == "ace"
+    wrong = call("data", "copy", "cards", "--to", "producton", cwd=here)
+    assert (wrong.exit_code, "Nearest: production" in wrong.stderr) == (1, True)
 
 
 def test_options_of_another_format_are_refused(tmp_path: Path) -> None:
     pl.DataFrame({"n": [1]}).write_parquet(tmp_path / "raw.parquet")
     for words in (["--pin"], ["--out", "x"], ["--format", "dvc", "--append"]):
-        done = mainspring("data", "import", "raw.parquet", "--to", "n", *words, cwd=tmp_path)
-        assert (done.returncode, "`--" in done.stderr) == (2, True)
+        done = call("data", "import", "raw.parquet", "--to", "n", *words, cwd=tmp_path)
+        assert (done.exit_code, "`--" in done.stderr) == (2, True)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mainspring.data import check, dataset
 from mainspring.workspace import Workspace, using
-from tests.cli.conftest import called, mainspring
+from tests.cli.conftest import call, called
 
 FLIGHTS = pl.DataFrame({"id": range(40), "carrier": ["UA", "AA"] * 20})
 
@@ -30,12 +30,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_what_is_proposed_is_what_is_checked(folder: Path) -> None:
-    proposed = mainspring("data", "propose", "flights/1", cwd=folder)
+    proposed = call("data", "propose", "flights/1", cwd=folder)
     (folder / "flights.schema.toml").write_text(proposed.stdout)
-    first = mainspring("data", "check", "flights/1", cwd=folder)
-    assert (first.returncode, first.stdout.splitlines()[0]) == (0, "flights/1: 7 of 7 checks passed on 40 rows")
-    second = mainspring("data", "check", "flights", "--html", "out.html", cwd=folder)
-    assert second.returncode == 1
+    first = call("data", "check", "flights/1", cwd=folder)
+    assert (first.exit_code, first.stdout.splitlines()[0]) == (0, "flights/1: 7 of 7 checks passed on 40 rows")
+    second = call("data", "check", "flights", "--html", "out.html", cwd=folder)
+    assert second.exit_code == 1
     assert "  STOP  carrier in [AA, UA]: 40 rows fail (100 %)" in second.stdout.splitlines()
     assert second.stderr == ""
     page = (folder / "out.html").read_text()
@@ -44,37 +44,37 @@ def test_what_is_proposed_is_what_is_checked(folder: Path) -> None:
 
 
 def test_json_is_one_document(folder: Path) -> None:
-    schema = json.loads(mainspring("data", "propose", "flights", "--json", cwd=folder).stdout)["schema"]
+    schema = json.loads(call("data", "propose", "flights", "--json", cwd=folder).stdout)["schema"]
     assert [column["name"] for column in schema["columns"]] == ["id", "carrier"]
     (folder / "s.toml").write_text("[columns.nothing]\n")
-    called = mainspring("data", "check", "flights", "--schema", "s.toml", "--json", cwd=folder)
-    assert called.returncode == 1
-    report = json.loads(called.stdout)["report"]
+    done = call("data", "check", "flights", "--schema", "s.toml", "--json", cwd=folder)
+    assert done.exit_code == 1
+    report = json.loads(done.stdout)["report"]
     assert (report["verdict"], report["results"][0]["message"]) == ("stopped", "there is no column `nothing`")
 
 
 def test_errors_are_one_line(folder: Path) -> None:
-    missing = mainspring("data", "check", "flights", cwd=folder)
-    assert missing.returncode == 1
+    missing = call("data", "check", "flights", cwd=folder)
+    assert missing.exit_code == 1
     assert "flights.schema.toml" in missing.stderr
     assert "mainspring data propose" in missing.stderr
     (folder / "flights.schema.toml").write_text("[columns.id]\nbetwen = [1, 2]\n")
-    wrong = mainspring("data", "check", "flights", cwd=folder)
+    wrong = call("data", "check", "flights", cwd=folder)
     assert (
         "flights.schema.toml [columns.id]: `betwen` is not a key that is known here. Nearest: between" in wrong.stderr
     )
 
 
 def test_a_tree_is_looked_at_for_images(folder: Path) -> None:
-    called = mainspring("data", "check", "cards", cwd=folder)
-    assert (called.returncode, called.stdout.splitlines()[0]) == (0, "cards/1: 2 of 2 checks passed on 1 row")
+    done = call("data", "check", "cards", cwd=folder)
+    assert (done.exit_code, done.stdout.splitlines()[0]) == (0, "cards/1: 2 of 2 checks passed on 1 row")
 
 
 def test_a_version_shows_what_its_checks_found(folder: Path) -> None:
-    shown = mainspring("data", "show", "flights", cwd=folder).stdout
+    shown = call("data", "show", "flights", cwd=folder).stdout
     assert "warned: 1 of 2 checks passed" in shown
     assert "carrier in [UA, AA]: 40 rows fail (100 %)" in shown
-    assert "checks" not in mainspring("data", "show", "flights/1", cwd=folder).stdout
+    assert "checks" not in call("data", "show", "flights/1", cwd=folder).stdout
 
 
 def test_a_page_or_sheet_that_can_not_be_written_is_told(folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mainspring.data import dataset
@@ -102,6 +102,7 @@ def read(server: Api, listing: Listing, source: Http, before: Any, steps: Iterat
 
 
 @pytest.mark.usefixtures("one_client")
+@settings(max_examples=30)
 @given(
     order=st.sampled_from(["ascending", "descending", "unordered"]), since=st.sampled_from(["inclusive", "strict", "ignored"]),
     cursor=st.sampled_from(["at", "id"]), limit=st.integers(3, 5), first=st.lists(st.integers(0, 40), max_size=15),
@@ -122,6 +123,7 @@ def test_each_record_is_taken_once(
 
 
 @pytest.mark.usefixtures("one_client")
+@settings(max_examples=30)
 @given(
     values=st.lists(st.integers(0, 3), max_size=25), limit=st.integers(1, 8), has_cursor=st.booleans(),
     order=st.sampled_from(["ascending", "descending", "unordered"]), fails=st.lists(st.booleans(), max_size=12),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mainspring.features.aggregation import agg, aggregate_as_of, chains, listings, state, windows
@@ -97,6 +97,7 @@ made_events = st.lists(
 )
 
 
+@settings(max_examples=25)
 @given(made_events, st.lists(st.tuples(st.integers(0, 1), times), max_size=4), st.booleans(), st.randoms())
 def test_any_history_gives_the_defined_bits(
     made: list[Any], rows: list[tuple[int, int]], guard: bool, rng: random.Random

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 import pytest
 
-from mainspring.features.parity.bits import Served, Told
+from mainspring.features.parity.bits import Served, Told, rounded
 from mainspring.features.parity.rounding import DOUBLE, MOVES, WITHIN, moved
 
 Numbers = npt.NDArray[Any]
@@ -128,6 +129,26 @@ def test_a_default_of_64_bits_is_held_to_64_bits_beside_what_is_computed_in_32()
     values = expected["x"].to_numpy() * (1 + 2.0**-22)
     served = Served([("x", Told(values.astype(np.float32).astype(np.float64).tolist()))], may_round=True)
     assert served.differs(expected, off).tolist() == [row % 3 == 0 for row in range(ROWS)]
+
+
+@pytest.mark.parametrize("dtype", [pl.Float64(), pl.Float32(), pl.Float16()])
+def test_many_are_judged_as_each_alone(dtype: pl.DataType) -> None:
+    chance = np.random.default_rng(5)
+    odd = [None, 0.0, -0.0, 1.0, -1.0, 5e-8, 3e4, -3e4, math.inf, -math.inf, math.nan]
+    pairs = [(one, other) for one in odd for other in odd]
+    pairs += [(7 * (1 + sign * 10.0**-digits), 7.0) for sign in (1, -1) for digits in range(1, 17)]
+    told, expected = (pl.Series("x", each, dtype) for each in zip(*pairs, strict=True))
+    factors = (1.1, 1 + 1e-4, 1 + 1e-9, 1.0, math.nan, None)
+    tries = [
+        pl.Series([factors[place] for place in chance.integers(0, 6, len(pairs))], dtype=pl.Float64) for _ in range(5)
+    ]
+    moves = [*zip(*((expected * each).cast(dtype).to_list() for each in tries), strict=True)]
+    alone = [
+        place for place, (one, other) in enumerate(zip(told, expected, strict=True))
+        if not rounded(one, other, dtype, moves[place], 1.0)
+    ]  # fmt: skip
+    assert Told(told.to_list())._apart(expected, np.arange(len(pairs)), moves, 1.0).tolist() == alone
+    assert len(odd) ** 2 / 2 < len(alone) < len(pairs) - len(odd) - 8
 
 
 @pytest.mark.parametrize("dtype", [pl.Int64, pl.Float64])

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _BINARY = "polars:"  # before the base64 of what JSON doesn't hold
 _PICKLED = b"PLPYFN"  # what Polars puts before a pickled function
+_WHOLE = {int}  # what the bytes of a series are written as: thousands, in which there is nothing to look for
 _NAMES = frozenset(("Column", "Columns", "Selector", "Nth", "Field"))
 _INNER = {
     "Alias": (0,), "BinaryExpr": ("left", "right"), "Cast": ("expr",), "Ternary": ("predicate", "truthy", "falsy"),
@@ -225,7 +226,7 @@ def _walked(value: Any) -> Iterator[Any]:
         yield value
         if isinstance(value, dict):
             pending += value.values()
-        elif isinstance(value, list):
+        elif isinstance(value, list) and not {*map(type, value)} <= _WHOLE:
             pending += [each for each in value if isinstance(each, dict | list | float | bytes)]
 
 

@@ -57,7 +57,7 @@ class Told:
         [1]
         """
         left = self.differing(expected)
-        if not _has_floats(expected.dtype):
+        if not len(left) or not _has_floats(expected.dtype):
             return left
         left = self._beyond(expected, left, moved, DOUBLE)
         single = in_single(expected) if len(left) else None
@@ -70,7 +70,8 @@ class Told:
 
     def _beyond(self, expected: pl.Series, places: Whole, moved: Moved | None, unit: float) -> Whole:
         """Those of the places at which a value differs by more than by its last bits and by moves of such units."""
-        left = self._apart(expected, places, ())
+        scale = _scale(expected)
+        left = self._apart(expected, places, (), scale)
         if not moved or not len(left) or not (moves := _by_move(moved(unit), expected.name, left)):
             return left
         others = [[value for _, value in row] for row in zip(*moves, strict=True)]
@@ -78,15 +79,20 @@ class Told:
             within = _by_move(moved(WITHIN), expected.name, left)
             tries = zip(*within, strict=True) if within else [()] * len(left)
             rows = zip(expected.gather(left).to_list(), zip(*moves, strict=True), tries, strict=True)
-            others = [_of_single(one, row, among, _scale(expected)) for one, row, among in rows]
-        return self._apart(expected, left, others)
+            others = [_of_single(one, row, among, scale) for one, row, among in rows]
+        return self._apart(expected, left, others, scale)
 
-    def _apart(self, expected: pl.Series, places: Whole, others: Sequence[Sequence[Any]]) -> Whole:
+    def _apart(self, expected: pl.Series, places: Whole, others: Sequence[Sequence[Any]], scale: float) -> Whole:
         """Those of the places at which a value differs by more than by its last bits and as far as `others` are off there."""
-        dtype, scale = expected.dtype, _scale(expected)
-        rows = zip(places.tolist(), expected.gather(places).to_list(), others or [()] * len(places), strict=True)
-        found = [place for place, one, moved in rows if not rounded(self.values[place], one, dtype, moved, scale)]
-        return np.array(found, np.int64)
+        dtype, others = expected.dtype, others or [()] * len(places)
+        told, known = [self.values[place] for place in places.tolist()], expected.gather(places).to_list()
+        if (kind := _KINDS.get(dtype.base_type())) is not None:
+            agrees = _floats_rounded(told, known, kind, others, scale)
+        else:
+            rows = zip(told, known, others, strict=True)
+            agrees = np.array([rounded(one, other, dtype, moved, scale) for one, other, moved in rows], bool)
+        found: Whole = places[~agrees]
+        return found
 
     @cached_property
     def _bits(self) -> Whole:
@@ -213,13 +219,34 @@ def _near(one: Floats, other: Floats, moved: Sequence[Sequence[Any]], scale: flo
     one, other = one[places], other[places]
     if not (np.isfinite(one) & np.isfinite(other)).all():
         return False
-    far = np.array(
-        [abs(_order(first) - _order(second)) > _MOST_ULPS for first, second in zip(one, other, strict=True)], bool
-    )
+    far = _ulps(one, other) > _MOST_ULPS
     if not far.any():
         return True
     others = [np.array(each, other.dtype)[places][far] for each in moved]
     return bool((np.abs(one[far] - other[far]) <= allowed(other[far], others, scale)).all())
+
+
+def _floats_rounded(
+    told: Sequence[Any], known: Sequence[Any], kind: Any, moved: Sequence[Sequence[Any]], scale: float
+) -> Mask:
+    """`rounded` of each of many floats, all at once."""
+    one, other = np.array(told, kind), np.array(known, kind)  # None is NaN
+    is_null = np.array([[each is None for each in values] for values in (told, known)], bool)
+    both = np.isfinite(one) & np.isfinite(other)
+    longest = max(map(len, moved), default=0)
+    others = np.array([[*row, *[None] * (longest - len(row))] for row in moved], kind).reshape(len(moved), longest)
+    with np.errstate(invalid="ignore", over="ignore"):
+        near = np.abs(one - other) <= allowed(other, [*others.T], scale)
+    is_same = (np.isnan(one) & np.isnan(other)) | (one.view(_BITS_OF[kind]) == other.view(_BITS_OF[kind]))
+    found: Mask = (is_null[0] == is_null[1]) & (is_same | (both & (near | (_ulps(one, other) <= _MOST_ULPS))))
+    return found
+
+
+def _ulps(one: Floats, other: Floats) -> npt.NDArray[np.uint64]:
+    """How many places floats are apart among all of their type."""
+    first, second = _order(one), _order(other)
+    apart = np.maximum(first, second) - np.minimum(first, second)
+    return apart.view(np.uint64)  # which holds what wraps with a sign
 
 
 def _by_move(frames: Sequence[tuple[Move, pl.DataFrame]], name: str, places: Whole) -> list[list[tuple[Move, Any]]]:
@@ -267,10 +294,11 @@ def _floats(value: Any) -> Iterable[float]:
     return [value] if isinstance(value, float) else []
 
 
-def _order(number: np.floating[Any]) -> int:
-    """The place of a float among all of its type."""
-    bits = int(number.view(_BITS_OF[type(number)]))
-    return bits if bits >= 0 else -(2 ** (8 * number.itemsize - 1)) - bits
+def _order(numbers: Floats) -> Whole:
+    """The places of floats among all of their type."""
+    bits = numbers.view(_BITS_OF[numbers.dtype.type]).astype(np.int64)
+    found: Whole = np.where(bits >= 0, bits, -(2 ** (8 * numbers.itemsize - 1)) - bits)
+    return found
 
 
 def _scale(expected: pl.Series) -> float:

@@ -157,8 +157,16 @@ def _expect(value: Any, is_right: bool) -> Any:
 
 
 def _skops(data: bytes, settings: dict[str, Any]) -> Any:
-    import skops.io
-
+    # skops asks scikit-learn for all its estimators, which imports its adapter of PyTorch on the way: 1.5 s, 180 MB.
+    torch = "sklearn.externals.array_api_compat.torch"
+    blocks = torch not in sys.modules
+    if blocks:
+        sys.modules[torch] = None  # type: ignore[assignment]  # that is how Python marks what can't be imported
+    try:
+        import skops.io
+    finally:
+        if blocks:
+            del sys.modules[torch]
     return skops.io.loads(data, trusted=settings["trusted"])
 
 
