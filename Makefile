@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 VENV := .venv
 PY := $(VENV)/bin/python
 # More than the two cores of CI: tests wait for processes that they start, kill and stop.
-JOBS ?= 3
+JOBS ?= 4
 ARGS ?=
 # The first interpreter that really runs (a version manager's shim may not) and is new enough.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
