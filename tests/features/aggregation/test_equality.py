@@ -74,8 +74,8 @@ def test_how_many_tiles_make_a_group_is_the_same_rule_everywhere(tiles: int, mon
 
 def test_where_batches_blocks_and_chunks_end_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, value in (
-        (backfilling, "_ROWS", 5), (backfilling, "_MOST_ROWS", 7), (backfilling, "_MOST_EVENTS", 11), (chains, "_BLOCK", 3), (chains, "_FEW", 2),
-        (chains, "_SLICE", 2), (windows, "_PAIRS", 5), (listings, "_PAIRS", 5),
+        (backfilling, "_ROWS", 5), (backfilling, "_MOST_ROWS", 7), (backfilling, "_MOST_EVENTS", 11),
+        (chains, "_BLOCK", 3), (chains, "_FEW", 2), (chains, "_SLICE", 2), (windows, "_PAIRS", 5), (listings, "_PAIRS", 5),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
     assert differences(range(5), guard=True) == []

@@ -40,8 +40,8 @@ def aggregate_as_of(
     in the order of the frame. A row with an unknown or null key has no events: counts are 0, values null, lists empty.
 
     Time and memory: rows and events are sorted by entity and taken in batches of whole entities, some 2**16 rows, 2**19 at
-    most, and 2**20 events (a larger entity alone, its rows in several batches); beyond the frames and the result, memory is that
-    of a batch. Entities don't meet, so frames larger than memory can be cut by entity and given one by one.
+    most, and 2**20 events (a larger entity alone, its rows in several batches); beyond the frames and the result, memory is
+    that of a batch. Entities don't meet, so frames larger than memory can be cut by entity and given one by one.
 
     Raises:
         NotFoundError: a column is missing.
