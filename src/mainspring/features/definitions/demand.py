@@ -79,7 +79,7 @@ def _given(
         raise
     except (Exception, pl.exceptions.PanicException) as error:
         said = f"{type(error).__name__}: {error}"
-        raise InvalidError(f"{record.name}.transform", where, "a function that takes a frame", said) from error
+        raise InvalidError(f"{record.name}.transform", where, "computable of these rows", said) from error
     if not isinstance(found, pl.DataFrame):
         raise WrongTypeError(f"{record.name}.transform", found, f"a data frame from {where}")
     if missing := [name for name in names if name not in found.columns]:

@@ -94,7 +94,7 @@ def _called(name: str, function: Callable[..., Any], where: str, source: pl.Lazy
         found = function(source)
     except (Exception, pl.exceptions.PanicException) as error:
         said = f"{type(error).__name__}: {error}"
-        raise InvalidError(name, where, "a function that takes a lazy frame", said) from error
+        raise InvalidError(name, where, "computable of these rows", said) from error
     if not isinstance(found, pl.DataFrame | pl.LazyFrame):
         raise WrongTypeError(name, found, f"a frame from {where}")
     rows = found.lazy()
