@@ -225,6 +225,21 @@ LAWS: dict[str, Edit] = {
         ],
         [(1, "3", "4"), (0, "* 2", "* 3"), (1, "", "")],
     ),
+    "an object in a closure, of which several attributes are used": Edit(
+        [
+            "class Conf:\n  def __init__(self, a, b): self.a, self.b = a, b",
+            "def make(conf):\n  def inner(): return conf.a + conf.b + len(vars(conf))\n  return inner",
+            "inner = make(Conf(1, 2))", go("inner()"),
+        ],
+        [(2, "2", "3"), (2, "1", "7")],
+    ),
+    "an object under a special name of a class": Edit(
+        [
+            "class Opts:\n  def __init__(self, n): self.n = n",
+            "class C:\n  __opts__ = Opts(1)\n  def f(self): return self.__opts__.n", go("C().f()"),
+        ],
+        [(1, "Opts(1)", "Opts(2)")],
+    ),
     "what a module is given under a new name": Edit([MODULE, "reg.K = 1", go("reg.K")], [(1, "1", "2")]),
     "sets of functions": Edit(
         [

@@ -15,7 +15,7 @@ from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import PurePath
-from types import FunctionType, MappingProxyType, MemberDescriptorType, SimpleNamespace
+from types import CodeType, FunctionType, MappingProxyType, MemberDescriptorType, MethodType, SimpleNamespace
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -76,6 +76,14 @@ def dict_of(value: object) -> dict[str, Any]:
     except Exception:  # noqa: BLE001  # as above
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def code_of(value: object) -> CodeType | None:
+    """The code of a function or method; nothing of an object that only answers to the name."""
+    inner = value.__func__ if isinstance(value, MethodType) else value
+    has_code = any("__code__" in vars(base) for base in type(inner).__mro__)
+    found = attribute_of(inner, "__code__") if has_code else None
+    return found if isinstance(found, CodeType) else None
 
 
 def is_words(cls: type) -> bool:
@@ -281,12 +289,12 @@ def _container_content(value: Any, cls: type) -> Content | None:
 
 def _is_record(cls: type, top: str) -> bool:
     """Whether an object is what its attributes are."""
-    named = hasattr(cls, "__dataclass_fields__") or (top in _RECORDS_OF and cls.__flags__ & _HEAP)
+    named = attribute_of(cls, "__dataclass_fields__") is not None or (top in _RECORDS_OF and cls.__flags__ & _HEAP)
     return bool(named) or cls is SimpleNamespace or (top == "argparse" and cls.__qualname__ == "Namespace")
 
 
 def _is_estimator(cls: type) -> bool:
-    return hasattr(cls, "get_params")
+    return attribute_of(cls, "get_params") is not None
 
 
 def _estimator_content(value: Any) -> Content:

@@ -451,18 +451,22 @@ class _OfNotebook(Definitions):
     def __init__(self, fingerprinter: Fingerprinter) -> None:
         self._fingerprinter = fingerprinter
         self._problems: list[str] = []
+        self._known: dict[int, tuple[str, object]] = {}
 
     def refer(self, value: FunctionType | type | ModuleType) -> str | None:
         """The name, and of a notebook's function or class the digest of its fingerprint."""
         if isinstance(value, ModuleType) or home_of_value(value) != "__main__":
             return super().refer(value)
-        found = self._fingerprinter.of_function(value)
-        self._problems += [each[len(NOT_REUSABLE) :] for each in found.unresolved if each.startswith(NOT_REUSABLE)]
-        return f"{value.__qualname__} {found.digest}"
+        if id(value) not in self._known:
+            found = self._fingerprinter.of_function(value)
+            self._problems += [each[len(NOT_REUSABLE) :] for each in found.unresolved if each.startswith(NOT_REUSABLE)]
+            self._known[id(value)] = f"{value.__qualname__} {found.digest}", value
+        return self._known[id(value)][0]
 
     def problems(self) -> list[str]:
         """What can't be told of the notebook's functions and classes."""
         found, self._problems = self._problems, []
+        self._known.clear()
         return found
 
 

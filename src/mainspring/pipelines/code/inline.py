@@ -70,7 +70,7 @@ class LiveWalk(Definitions):
         self._numbers: dict[str, int] = {}
         self._pending: deque[tuple[_Defined, str]] = deque()
         self._names: dict[int, tuple[ModuleNames, Mapping[str, object]]] = {}
-        self._taken: set[tuple[str, int]] = set()
+        self._taken: set[tuple[str, str, int]] = set()
         self._sources: list[tuple[_Defined, ModuleNames]] = []
         self._look_ups: list[tuple[_Defined, ModuleNames, LookUp]] = []
         self._rebound: set[str] = set()
@@ -95,8 +95,8 @@ class LiveWalk(Definitions):
             return
         inner = unwrapped(value) if module_of(kind).startswith("mainspring.") else []
         value = inner[0] if inner else value
-        if isinstance(value, (FunctionType, type)):
-            name = self.refer(value)
+        if issubclass(type(value), (FunctionType, type)):  # without asking the object, which may be a proxy
+            name = self.refer(value)  # type: ignore[arg-type]  # a function or class, as its class says
             if name != label:
                 self._row(f"import {label}", key, name)
         elif type(value) is BuiltinFunctionType and isinstance(value.__self__, (ModuleType, type(None))):
@@ -158,9 +158,9 @@ class LiveWalk(Definitions):
 
     def _keep(self, label: str, value: object, key: str = "", *, quiet: bool = False) -> Told | None:
         """Take in a value by what it holds; what nothing tells is noted unless `quiet`, and so is what may be large."""
-        if not key and (label, id(value)) in self._taken:
+        if (label, key, id(value)) in self._taken:
             return None
-        self._taken.add((label, id(value)))
+        self._taken.add((label, key, id(value)))
         found = self._told(label, value, bulk=quiet)
         if found is None:
             return None
@@ -257,8 +257,14 @@ class LiveWalk(Definitions):
         self.walk.externals.add(str(value.__globals__.get("__name__")).partition(".")[0])
         held = dict(dict_of(value))
         if value.__globals__.get("__name__") != "functools":  # which remembers in cells what was called
-            held |= {f"{each} (closure)": item for each, item in cells_of(value).items() if _is_told_here(item)}
+            held |= {f"{each} (closure)": item for each, item in cells_of(value).items() if self._is_told(item)}
         self._keep(f"{name} (wrapper)", held, f"{name}{number}", quiet=True)
+
+    def _is_told(self, value: object) -> bool:
+        """Whether a wrapper of a library holds something of its user's, or a plain value."""
+        cls = type(value)
+        is_own = module_of(cls) == "__main__" or self.project.owns(module_of(cls))
+        return is_own or cls in ATOMS or cls in CONTAINERS or callable(value)
 
     def _uses(self, value: FunctionType, name: str, key: str) -> None:
         """Take in what the code of a function takes from where it stands."""
@@ -424,11 +430,6 @@ class LiveWalk(Definitions):
 
 def _names_of(value: _Defined) -> set[str]:
     return {*space_of(value), *cells_of(value)}
-
-
-def _is_told_here(value: object) -> bool:
-    """Whether a wrapper of a library holds something of its user's, or a plain value."""
-    return type(value) in ATOMS or type(value) in CONTAINERS or isinstance(value, FunctionType) or callable(value)
 
 
 def _is_none_of(kind: str, value: object, *, is_chain: bool) -> bool:

@@ -11,13 +11,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from types import CodeType, FunctionType, ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import msgspec
 
 from mainspring.pipelines.code.closure import Walk
-from mainspring.pipelines.code.contents import ATOMS, attribute_of, dict_of, module_of
+from mainspring.pipelines.code.contents import ATOMS, attribute_of, code_of, dict_of, module_of
 from mainspring.pipelines.code.facts import EFFECT, ModuleFacts
 from mainspring.pipelines.code.objects import code_digest
 from mainspring.pipelines.code.project import Project
@@ -222,7 +222,7 @@ class _Probe:
         """What a function keeps: its defaults, and attributes that were given to it."""
         has_defaults = f"{qualname}()" in self.facts.held
         present, found = followed(live, qualname)
-        if not present or not (has_defaults or _kept_by(attribute_of(found, "__func__", found))):
+        if not present or not (has_defaults or _kept_by(_inside(found))):
             return
         digests = self.facts.codes[qualname]
         functions = _functions(found, unwrap=_is_wrapped(self.facts, qualname, live, found))
@@ -358,7 +358,7 @@ def _is_wrapped(facts: ModuleFacts, qualname: str, live: ModuleType, found: obje
     """
     if qualname in facts.decorated:
         return True
-    home = str((attribute_of(found, "__globals__") or {}).get("__name__", "")).partition(".")[0]
+    home = str(found.__globals__.get("__name__", "")).partition(".")[0] if isinstance(found, FunctionType) else ""
     owner = followed(live, qualname.rpartition(".")[0])[1] if "." in qualname else None
     bases = owner.__mro__[1:] if isinstance(owner, type) else ()
     return home != live.__name__.partition(".")[0] and any(base.__module__.partition(".")[0] == home for base in bases)
@@ -380,7 +380,7 @@ def followed(live: ModuleType, qualname: str) -> tuple[bool, object]:
 
 def _functions(found: object, *, unwrap: bool) -> Iterator[Any]:
     """The functions inside what a known decorator makes of them."""
-    return (item for item in layers(found, unwrap=unwrap) if isinstance(attribute_of(item, "__code__"), CodeType))
+    return (item for item in layers(found, unwrap=unwrap) if code_of(item) is not None)
 
 
 def layers(value: object, *, unwrap: bool = True) -> Iterator[object]:
@@ -410,6 +410,10 @@ def _defaults_of(function: Any) -> dict[str, object]:
     code, given = function.__code__, function.__defaults__ or ()
     names = code.co_varnames[: code.co_argcount]
     return dict(zip(names[len(names) - len(given) :], given, strict=True)) | (function.__kwdefaults__ or {})
+
+
+def _inside(found: object) -> object:
+    return found.__func__ if isinstance(found, (staticmethod, classmethod, MethodType)) else found
 
 
 def _kept_by(function: object) -> dict[str, object]:

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from mainspring.pipelines.code.contents import ATOMS, CONTAINERS, attribute_of
+from mainspring.pipelines.code.contents import ATOMS, CONTAINERS, attribute_of, module_of
 
 _NOT_TOLD = frozenset(
     "__dict__ __weakref__ __module__ __qualname__ __doc__ _abc_impl __firstlineno__ __static_attributes__".split()
@@ -36,8 +36,9 @@ def members_of(cls: type, nodes: Iterable[ast.ClassDef]) -> Iterator[Member]:
             continue
         is_special = name.startswith("__") and name.endswith("__")
         is_code = isinstance(value, type) and value.__qualname__ == f"{cls.__qualname__}.{name}"
-        is_code = is_code or hasattr(type(value), "__get__") or is_special
-        if is_special and not (name in _TOLD or hasattr(type(value), "__get__") or _is_plain(value)):
+        is_descriptor = attribute_of(type(value), "__get__") is not None
+        is_code = is_code or is_descriptor or is_special
+        if is_special and not (name in _TOLD or name in body or is_descriptor or _is_plain(value)):
             continue
         of_body = is_made or name in body or name.startswith("_")
         yield Member(name, value, is_code, of_body, is_made)
@@ -59,7 +60,8 @@ def class_text(node: ast.ClassDef) -> ast.Module:
 
 
 def _is_plain(value: object) -> bool:
-    return type(value) in ATOMS or type(value) in CONTAINERS
+    """Whether it is nothing that a metaclass of a library would put there."""
+    return type(value) in ATOMS or type(value) in CONTAINERS or module_of(type(value)) == "__main__"
 
 
 def _names_set_in(nodes: Iterable[ast.AST]) -> set[str]:

@@ -35,7 +35,8 @@ def source_nodes(function: FunctionType) -> list[FunctionNode]:
 def class_nodes(cls: type, space: Mapping[str, object]) -> list[ast.ClassDef]:
     """The definitions in sources that a live class may come from: around a method of its own, or else all of its name."""
     for item in vars(cls).values():
-        inner = attribute_of(item, "__func__", attribute_of(item, "fget", item))
+        inner = item.__func__ if isinstance(item, (staticmethod, classmethod)) else item
+        inner = inner.fget if isinstance(inner, property) else inner
         if type(inner) is not FunctionType or inner.__qualname__.rpartition(".")[0] != cls.__qualname__:
             continue
         code = inner.__code__
