@@ -12,6 +12,7 @@ from mainspring.errors import NotFoundError
 from mainspring.pipelines._store import TaskStore, leaves
 from mainspring.pipelines.code.facts import NOT_REUSABLE, is_mention
 from mainspring.pipelines.code.fingerprint import Fingerprint, Fingerprinter, compare, fingerprint_of
+from mainspring.pipelines.code.homes import is_replaced
 from mainspring.pipelines.code.live import VALUE, Live
 from mainspring.pipelines.graph import Literal, Stored
 from mainspring.pipelines.seeds import task_seed
@@ -54,7 +55,8 @@ class Decider:
 
     def fingerprint(self, task: Task, function: Callable[..., Any] | None) -> Fingerprint:
         """The fingerprint of a task's step: from its module's source, or from the function where it can't be imported."""
-        if function is not None and not _in_project(self.fingerprinter, task):
+        is_other = function is not None and is_replaced(function, task.module, task.qualname)
+        if function is not None and (is_other or not _in_project(self.fingerprinter, task)):
             return self.fingerprinter.of_function(function, self._carried(task))
         found = self.fingerprinter.of(
             task.module,

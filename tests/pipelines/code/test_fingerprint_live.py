@@ -440,12 +440,21 @@ def test_a_method_of_a_plain_value_counts_by_the_value(project: Sources) -> None
     old = of(project, space["go"])
     assert old.reusable
     space["CODES"]["a"] = 2
-    assert compare(old, of(project, space["go"])) == ["value __main__.get.__self__ changed"]
+    assert compare(old, of(project, space["go"])) == ["value __main__.get changed"]
 
 
-def test_an_object_that_can_be_called_is_not_believed_to_be_known(project: Sources) -> None:
+def test_an_object_of_a_notebook_counts_by_its_class_and_what_it_holds(project: Sources) -> None:
     text = "class Scale:\n  def __init__(self, k): self.k = k\n  def __call__(self, x): return x * self.k\n"
-    assert not of(project, cell(text + "scale = Scale(2)\ndef go(x): return scale(x)\n")["go"]).reusable
+    text += "scale = Scale(2)\ndef go(x): return scale(x)\n"
+    changes = [("Scale(2)", "Scale(3)"), ("x * self.k", "x + self.k"), ("self.k = k", "self.k = k + 1")]
+    texts = [text, *(text.replace(*change) for change in changes)]
+    found = [of(project, cell(each, f"<scale {number}>")["go"]) for number, each in enumerate(texts)]
+    assert all(each.reusable for each in found)
+    assert len({each.digest for each in found}) == len(texts)
+    assert compare(found[0], found[1]) == ["value __main__.scale changed"]
+
+
+def test_an_object_of_a_library_that_is_called_counts_by_its_text_or_name(project: Sources) -> None:
     known = "from operator import itemgetter\n"
     known += "from polars import col\nfrom scipy.stats import norm\n"
     known += "first = itemgetter({})\ndef go(x): return col, norm, first(x)\n"
@@ -454,10 +463,73 @@ def test_an_object_that_can_be_called_is_not_believed_to_be_known(project: Sourc
     assert new != old
 
 
-def test_a_function_without_source_is_not_reusable(project: Sources) -> None:
-    space: dict[str, Any] = {"__name__": "__main__"}
-    exec("def go(): return 1", space)
-    assert not of(project, space["go"]).reusable
+def test_a_notebooks_function_that_a_module_holds_counts_for_its_steps_with_what_it_reaches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Sources(tmp_path, heldreg="REG = {}\ndef go(): return REG['late'](1)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    held: Any = importlib.import_module("heldreg")
+    monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
+    found = []
+    try:
+        for n in (1, 1, 2):
+            text = f"import threading\ndef helper(x): return x + {n}\ndef late(x): return helper(x)\n"
+            held.REG["late"] = cell(text, f"<cell {n}>")["late"]
+            found.append(project.fingerprinter().of("heldreg", "go", live=True))
+        held.REG["late"] = cell("import threading\nLOCK = threading.Lock()\ndef late(x): return LOCK\n")["late"]
+        untold = project.fingerprinter().of("heldreg", "go", live=True)
+    finally:
+        del sys.modules["heldreg"]
+    assert found[0] == found[1]
+    assert compare(found[1], found[2]) == ["value heldreg.REG changed"]
+    assert untold.differences == ("closure over `__main__.LOCK` (of type lock), which can't be recorded",)
+
+
+def test_a_step_of_before_a_reload_counts_by_its_own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = Sources(tmp_path, reloaded="def go(): return 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    importlib.invalidate_caches()
+    module = importlib.import_module("reloaded")
+    try:
+        before = module.go
+        project.write(reloaded="def go(): return 1 + 1\n")
+        importlib.reload(module)
+        assert of(project, module.go) == project.of("reloaded")
+        assert of(project, before).parts.keys() - of(project, module.go).parts.keys() >= {"source reloaded.go"}
+    finally:
+        del sys.modules["reloaded"]
+
+
+@pytest.mark.parametrize("at_class", [False, True])
+def test_an_object_that_raises_what_it_likes_for_an_attribute_is_looked_at(
+    at_class: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "class Attributes(dict):\n  __getattr__ = dict.__getitem__\n"
+    text += "class Exp:\n  conf = Attributes(rate=1)\n" if at_class else "conf = Attributes(rate=1)\n"
+    project = Sources(tmp_path, answering=text + f"def go(): return {'Exp' if at_class else 'conf'}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    module: Any = importlib.import_module("answering")
+    try:
+        before = project.fingerprinter().of("answering", "go", live=True)
+        (module.Exp.conf if at_class else module.conf)["rate"] = 2
+        after = project.fingerprinter().of("answering", "go", live=True)
+    finally:
+        del sys.modules["answering"]
+    assert (before.differences, after.differences) == ((), ())
+    assert before != after
+
+
+def test_a_function_without_source_counts_by_its_code_unless_only_a_source_would_tell(project: Sources) -> None:
+    spaces: list[dict[str, Any]] = [{"__name__": "__main__"} for _ in range(3)]
+    for space, body in zip(spaces, ["helper() + 1", "helper() + 2", "ms.file('a.txt')"], strict=True):
+        exec(f"def helper(): return 1\ndef go(): return {body}", space)
+    found = [of(project, space["go"]) for space in spaces]
+    assert [each.reusable for each in found] == [True, True, False]
+    assert compare(found[0], found[1]) == ["source __main__.go changed"]
+    assert "source __main__.helper" in found[0].parts
 
 
 def test_a_class_of_the_notebook_counts_by_its_source(project: Sources) -> None:

@@ -7,6 +7,7 @@ import functools
 import itertools
 import random
 import re
+import threading
 from collections import Counter, OrderedDict, defaultdict, deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ import pytest
 from sklearn.linear_model import Lasso, Ridge
 from sklearn.pipeline import make_pipeline
 
-from mainspring.pipelines.code.state import TooLargeError, state_digest
+from mainspring.pipelines.code.state import TooLargeError, state_digest, told
 from mainspring.testing.codecs import digest_in_fresh_process
 
 
@@ -97,3 +98,42 @@ def test_the_digest_is_the_same_under_every_hash_seed() -> None:
     )
     found = {digest_in_fresh_process(expression, hash_seed=seed, setup=setup) for seed in (0, 1, 2)}
     assert len(found) == 1
+
+
+def test_a_long_chain_and_objects_in_sets_that_hold_their_set_are_read() -> None:
+    chain: object = None
+    for n in range(20_000):
+        chain = Row(n, chain)
+    assert digest(chain) == digest(chain)
+    rows = [SimpleNamespace(n=n) for n in range(3)]
+    held = {id(row): row for row in rows}
+    for row in rows:
+        row.all = MappingProxyType(held)
+    assert digest(rows) == digest(rows)
+
+
+class Answering(dict[str, int]):
+    __getattr__ = dict.__getitem__
+
+
+class Moody:
+    def __getattr__(self, name: str) -> int:
+        raise RuntimeError(name)
+
+    @property
+    def n(self) -> int:
+        raise RuntimeError("a property was read")
+
+
+@pytest.mark.parametrize("make", [lambda n: Answering(a=n), lambda n: [Moody(), n]])
+def test_whatever_foreign_attributes_do_what_is_kept_counts(make: Any) -> None:
+    assert digest(make(1)) == digest(make(1)) != digest(make(2))
+
+
+def test_what_nothing_tells_is_named_by_its_place() -> None:
+    held = {"a": [1, SimpleNamespace(lock=threading.Lock())]}
+    assert told(held, "/project", lambda name: False, label="HELD").untold == {
+        "HELD['a'][1].lock": type(threading.Lock())
+    }
+    frame = told([np.arange(3)], "/project", lambda name: False, label="x", bulk=False)
+    assert frame.untold == {"x[0]": np.ndarray}

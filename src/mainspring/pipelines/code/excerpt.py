@@ -17,8 +17,9 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
-from mainspring.pipelines.code.inline import source_nodes
+from mainspring.pipelines.code.contents import attribute_of
 from mainspring.pipelines.code.live import unwrapped
+from mainspring.pipelines.code.origins import source_nodes
 
 _FUTURE_ANNOTATIONS = 0x1000000
 _LONGEST_CONSTANT = 100_000  # characters
@@ -194,11 +195,11 @@ def _innermost(value: Any) -> Any:
 
 def _home(value: Any) -> tuple[str, str] | None:
     """Module and name under which something can be imported, if it can."""
-    homes = {str(getattr(value, "__module__", "")), type(value).__module__.partition(".")[0]} - {"__main__"}
-    names = [str(getattr(value, attribute, "")) for attribute in ("__qualname__", "__name__", "_name")]
+    homes = {str(attribute_of(value, "__module__", "")), str(type(value).__module__).partition(".")[0]} - {"__main__"}
+    names = [str(attribute_of(value, attribute, "")) for attribute in ("__qualname__", "__name__", "_name")]
     for module in sorted(homes):
         for name in names:
-            if name.isidentifier() and getattr(sys.modules.get(module), name, None) is value:
+            if name.isidentifier() and attribute_of(sys.modules.get(module), name) is value:
                 return module, name
     return None
 

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -18,18 +19,20 @@ from blake3 import blake3
 from mainspring.errors import GraphError, close_names
 from mainspring.pipelines.code.analyses import Analyses
 from mainspring.pipelines.code.closure import Walk, import_suspects, name_units
+from mainspring.pipelines.code.contents import attribute_of
 from mainspring.pipelines.code.facts import CONSTANT, DEFINITION, EFFECT, NOT_REUSABLE, Unit
-from mainspring.pipelines.code.live import VALUE, Live
+from mainspring.pipelines.code.live import VALUE, Held, Live
 from mainspring.pipelines.code.modules import ModuleFile, ProjectModules
 from mainspring.pipelines.code.project import Project
 from mainspring.pipelines.code.reads import ReadParts, import_reads, recalled, shown_part, value_digest
+from mainspring.pipelines.code.state import Definitions, home_of_value
 from mainspring.runs.environment import Environment, Installed, installed
 
 if TYPE_CHECKING:
     from mainspring.pipelines.code.inline import LiveWalk
 
 # Raise it whenever the same code would get another digest.
-_RECIPE = "fingerprint 1"
+_RECIPE = "fingerprint 2"
 _ORDER = "order of effects in "
 _NOT_COUNTED = frozenset(sys.stdlib_module_names) | {"mainspring", "__future__", "__main__"}
 
@@ -176,17 +179,18 @@ class Fingerprinter:
 
         Taken from its source and the live values of the names it uses.
         """
+        from mainspring.pipelines.code.homes import is_replaced
         from mainspring.pipelines.code.inline import home_of
 
         home, qualname = home_of(function)
-        if home != "__main__" and "<" not in qualname and self.project.facts(home) is not None:
+        is_known = home != "__main__" and "<" not in qualname and self.project.facts(home) is not None
+        if is_known and not is_replaced(function, home, qualname):
             return self.of(home, qualname, carried=carried, live=True)
         found = self.live_walk(function)
         files = found.file_parts()
         for text in carried:
             found.walk.mention(text)
-        done = self.finish(found.walk, found.parts, found.notes)
-        done = self._with_values(done, Live(self.project, found.walk))
+        done = _with_held(self.finish(found.walk, found.parts, found.notes), found.held)
         return msgspec.structs.replace(done, files=tuple(sorted({*done.files, *files})))
 
     def live_walk(self, function: Callable[..., object]) -> LiveWalk:
@@ -198,7 +202,7 @@ class Fingerprinter:
         from mainspring.pipelines.code.inline import LiveWalk
 
         found = LiveWalk(self.project, self.root, self.content)
-        found.value(getattr(function, "__qualname__", repr(function)), function, ())
+        found.value(str(attribute_of(function, "__qualname__") or type(function).__qualname__), function)
         return found.settle()
 
     def modules(self, module: str) -> list[ModuleFile]:
@@ -307,7 +311,8 @@ class Fingerprinter:
             def by_name() -> Walk:
                 return self._walked(Walk(self.project, by_name=True).load(module), key)
 
-            known = self._steps[key] = _Known(walk, extra, Live(self.project, walk, by_name))
+            live = Live(self.project, walk, by_name, _OfNotebook(self))
+            known = self._steps[key] = _Known(walk, extra, live)
         return known
 
     def _walked(self, walk: Walk, key: _Key) -> Walk:
@@ -324,11 +329,7 @@ class Fingerprinter:
 
     def _with_values(self, base: Fingerprint, live: Live) -> Fingerprint:
         """A fingerprint with what this process holds otherwise than the sources say."""
-        held = live.look()
-        if not held.counted and not held.differences:
-            return base
-        found = fingerprint_of(base.parts | held.counted, base.unresolved, base.files, base.env)
-        return msgspec.structs.replace(found, differences=tuple(held.differences))
+        return _with_held(base, live.look())
 
     def _code_parts(self, walk: Walk, parts: dict[str, str]) -> None:
         for module, name in walk.names:
@@ -442,6 +443,38 @@ class Fingerprinter:
             return self.content(Path(spec.origin)) if spec.origin and os.path.exists(spec.origin) else "built in"
         sources = sorted(file for folder in spec.submodule_search_locations for file in Path(folder).rglob("*.py"))
         return _short(" ".join(self.analyses.digest(file) for file in sources))
+
+
+class _OfNotebook(Definitions):
+    """Tells what a module of the project holds of a notebook by all that it reaches."""
+
+    def __init__(self, fingerprinter: Fingerprinter) -> None:
+        self._fingerprinter = fingerprinter
+        self._problems: list[str] = []
+        self._known: dict[int, tuple[str, object]] = {}
+
+    def refer(self, value: FunctionType | type | ModuleType) -> str | None:
+        """The name, and of a notebook's function or class the digest of its fingerprint."""
+        if isinstance(value, ModuleType) or home_of_value(value) != "__main__":
+            return super().refer(value)
+        if id(value) not in self._known:
+            found = self._fingerprinter.of_function(value)
+            self._problems += [each[len(NOT_REUSABLE) :] for each in found.unresolved if each.startswith(NOT_REUSABLE)]
+            self._known[id(value)] = f"{value.__qualname__} {found.digest}", value
+        return self._known[id(value)][0]
+
+    def problems(self) -> list[str]:
+        """What can't be told of the notebook's functions and classes."""
+        found, self._problems = self._problems, []
+        self._known.clear()
+        return found
+
+
+def _with_held(base: Fingerprint, held: Held) -> Fingerprint:
+    if not held.counted and not held.differences:
+        return base
+    found = fingerprint_of(base.parts | held.counted, base.unresolved, base.files, base.env)
+    return msgspec.structs.replace(found, differences=tuple(held.differences))
 
 
 def _effect_parts(module: str, units: list[Unit]) -> dict[str, str]:

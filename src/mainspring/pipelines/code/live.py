@@ -11,16 +11,17 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from types import CodeType, FunctionType, ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import msgspec
 
 from mainspring.pipelines.code.closure import Walk
+from mainspring.pipelines.code.contents import ATOMS, attribute_of, code_of, dict_of, module_of
 from mainspring.pipelines.code.facts import EFFECT, ModuleFacts
 from mainspring.pipelines.code.objects import code_digest
 from mainspring.pipelines.code.project import Project
-from mainspring.pipelines.code.state import ATOMS, TooLargeError, is_immutable, state_digest
+from mainspring.pipelines.code.state import Definitions, TooLargeError, is_immutable, told
 
 _SAYS = "is not what its source says (replaced at run time, or edited since it was imported)"
 _GONE = object()
@@ -46,13 +47,21 @@ class Held(msgspec.Struct):
 class Live:
     """The objects that one walk reaches. Looking again costs little where nothing can have changed.
 
-    `by_name` gives the walk that finds what is reached by a name alone; without it, that is the same.
+    `by_name` gives the walk that finds what is reached by a name alone; without it, that is the same. `definitions` say
+    how functions and classes count that values hold.
     """
 
-    def __init__(self, project: Project, walk: Walk, by_name: Callable[[], Walk] | None = None) -> None:
+    def __init__(
+        self,
+        project: Project,
+        walk: Walk,
+        by_name: Callable[[], Walk] | None = None,
+        definitions: Definitions | None = None,
+    ) -> None:
         self._project = project
         self._imports = sorted(walk.imports.items())
-        self._probes = [_Probe(project, facts, name) for facts, name in _bound(project, walk)]
+        self._definitions = definitions or Definitions()
+        self._probes = [_Probe(project, facts, name, self._definitions) for facts, name in _bound(project, walk)]
         self._by_name = by_name
         self._named: list[tuple[str, str]] | None = None
         self._modules: dict[str, tuple[ModuleType | None, ModuleType | str | None]] = {}
@@ -79,6 +88,7 @@ class Live:
                 differences[
                     f"{module}.{alias} is not {' or '.join(sorted(targets))} any more (replaced at run time)"
                 ] = None
+        differences.update(dict.fromkeys(self._definitions.problems()))
         return Held(list(differences), values, late)
 
     def changes(self, parts: Mapping[str, str]) -> tuple[list[str], list[str]]:
@@ -157,10 +167,11 @@ def _live(project: Project, module: str) -> ModuleType | str | None:
 class _Probe:
     """One name at the top of a module, with what is defined below it."""
 
-    def __init__(self, project: Project, facts: ModuleFacts, name: str) -> None:
+    def __init__(self, project: Project, facts: ModuleFacts, name: str, definitions: Definitions | None = None) -> None:
         self.project = project
         self.facts = facts
         self.name = name
+        self.definitions = definitions
         inside = f"{name}."
         # enum and NamedTuple put a `__new__` of their own in its place
         self.codes = [
@@ -211,7 +222,7 @@ class _Probe:
         """What a function keeps: its defaults, and attributes that were given to it."""
         has_defaults = f"{qualname}()" in self.facts.held
         present, found = followed(live, qualname)
-        if not present or not (has_defaults or _kept_by(getattr(found, "__func__", found))):
+        if not present or not (has_defaults or _kept_by(_inside(found))):
             return
         digests = self.facts.codes[qualname]
         functions = _functions(found, unwrap=_is_wrapped(self.facts, qualname, live, found))
@@ -266,7 +277,7 @@ class _Probe:
         return key != self.name or len(self.facts.bound[key]) == 1
 
     def _digest(self, value: object) -> str:
-        return state_digest(value, str(self.project.modules.root), self.project.owns)
+        return told(value, str(self.project.modules.root), self.project.owns, self.definitions).digest
 
     def _evaluated(self, live: ModuleType, key: str, text: str) -> str | None:
         """The digest of what a source gives beside the live names; None where it fails."""
@@ -347,7 +358,7 @@ def _is_wrapped(facts: ModuleFacts, qualname: str, live: ModuleType, found: obje
     """
     if qualname in facts.decorated:
         return True
-    home = getattr(found, "__globals__", {}).get("__name__", "").partition(".")[0]
+    home = str(found.__globals__.get("__name__", "")).partition(".")[0] if isinstance(found, FunctionType) else ""
     owner = followed(live, qualname.rpartition(".")[0])[1] if "." in qualname else None
     bases = owner.__mro__[1:] if isinstance(owner, type) else ()
     return home != live.__name__.partition(".")[0] and any(base.__module__.partition(".")[0] == home for base in bases)
@@ -359,7 +370,7 @@ def followed(live: ModuleType, qualname: str) -> tuple[bool, object]:
     enclosing = ""
     for part in qualname.split("."):
         mangled = f"_{enclosing.lstrip('_')}{part}" if part.startswith("__") and not part.endswith("__") else part
-        space = getattr(owner, "__dict__", {})
+        space = vars(owner) if isinstance(owner, (type, ModuleType)) else dict_of(owner)
         if part not in space and mangled not in space:
             return False, None
         owner = space[part] if part in space else space[mangled]
@@ -369,7 +380,7 @@ def followed(live: ModuleType, qualname: str) -> tuple[bool, object]:
 
 def _functions(found: object, *, unwrap: bool) -> Iterator[Any]:
     """The functions inside what a known decorator makes of them."""
-    return (item for item in layers(found, unwrap=unwrap) if isinstance(getattr(item, "__code__", None), CodeType))
+    return (item for item in layers(found, unwrap=unwrap) if code_of(item) is not None)
 
 
 def layers(value: object, *, unwrap: bool = True) -> Iterator[object]:
@@ -388,10 +399,10 @@ def layers(value: object, *, unwrap: bool = True) -> Iterator[object]:
 
 def unwrapped(item: object) -> list[object]:
     """What a wrapper says that it wraps; a step or pipeline its function."""
-    names = ("function",) if type(item).__module__.startswith("mainspring.") else ("__wrapped__", "func")
-    inner = [vars(item).get(name) for name in names] if hasattr(item, "__dict__") else []
-    if not inner and type(item).__module__.startswith("mainspring."):
-        inner = [getattr(item, "function", None)]
+    names = ("function",) if module_of(type(item)).startswith("mainspring.") else ("__wrapped__", "func")
+    inner = [dict_of(item).get(name) for name in names]
+    if module_of(type(item)).startswith("mainspring."):
+        inner = [attribute_of(item, "function")]
     return [each for each in inner if each is not None]
 
 
@@ -399,6 +410,10 @@ def _defaults_of(function: Any) -> dict[str, object]:
     code, given = function.__code__, function.__defaults__ or ()
     names = code.co_varnames[: code.co_argcount]
     return dict(zip(names[len(names) - len(given) :], given, strict=True)) | (function.__kwdefaults__ or {})
+
+
+def _inside(found: object) -> object:
+    return found.__func__ if isinstance(found, (staticmethod, classmethod, MethodType)) else found
 
 
 def _kept_by(function: object) -> dict[str, object]:

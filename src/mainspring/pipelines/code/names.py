@@ -269,6 +269,10 @@ class Collector(ast.NodeVisitor):
                 self.annotation(argument.annotation)
         if not isinstance(node, ast.Lambda) and node.returns is not None:
             self.annotation(node.returns)
+        self.visit_body(node)
+
+    def visit_body(self, node: FunctionNode) -> None:
+        """Visit what a call of a function runs, without what defining it evaluates."""
         self._inside(self.opened(node), node.body if isinstance(node.body, list) else [node.body])
 
     def opened(self, node: FunctionNode) -> Scope:

@@ -1,7 +1,7 @@
-"""What a module holds, as a digest that is the same in every process: plain values, containers, records, functions.
+"""What an object holds, as a digest that is the same in every process: plain values, containers, records, functions.
 
-Invariant: equal digests mean equal values, except for objects of installed classes that neither a codec nor their text
-describes; these count by their class alone. Paths inside the project are taken relative to it.
+Invariant: equal digests mean equal values, except for objects that nothing tells; these count by their class alone, and
+are named. Paths inside the project are taken relative to it. Reading runs no code of the project.
 """
 
 from __future__ import annotations
@@ -9,42 +9,109 @@ from __future__ import annotations
 import functools
 import marshal
 import os
-import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from collections.abc import Set as AnySet
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import (
     BuiltinFunctionType,
     CellType,
+    ClassMethodDescriptorType,
     FunctionType,
-    MappingProxyType,
+    GenericAlias,
+    GetSetDescriptorType,
     MemberDescriptorType,
+    MethodDescriptorType,
     MethodType,
+    MethodWrapperType,
     ModuleType,
-    SimpleNamespace,
+    UnionType,
+    WrapperDescriptorType,
 )
-from typing import Any
+from typing import Any, NamedTuple
 
 from blake3 import blake3
 
-from mainspring.errors import MainspringError
+from mainspring.pipelines.code.contents import (
+    ATOMS,
+    CONTAINERS,
+    Untold,
+    attribute_of,
+    base_content,
+    dict_of,
+    fields_of,
+    is_made,
+    is_ufunc,
+    is_words,
+    library_content,
+    module_of,
+    words_of,
+)
 from mainspring.pipelines.code.objects import code_digest
 
-ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(Ellipsis), range})
 _PLAIN = frozenset({type(None), bool, int, float, complex, bytes, str})
-_CONTAINERS = (list, tuple, dict, set, frozenset)
-# Objects of these modules say in their text what they are.
-_TOLD_BY_TEXT = frozenset(
-    "datetime decimal fractions uuid zoneinfo re ipaddress itertools numpy polars pandas pyarrow".split()
-)
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _FAST = 64  # items from which a container of plain values is digested in one go
 _MOST = 200_000  # objects
+_DESCRIPTORS = (
+    WrapperDescriptorType,
+    MethodDescriptorType,
+    ClassMethodDescriptorType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+)
+_HOLDING = {
+    staticmethod: ("__func__",),
+    classmethod: ("__func__",),
+    property: ("fget", "fset", "fdel"),
+    functools.cached_property: ("func",),
+    functools.singledispatchmethod: ("func", "dispatcher"),
+    functools.partialmethod: ("func", "args", "keywords"),
+    functools.partial: ("func", "args", "keywords"),
+}
+_Path = tuple[Any, str]
+_Children = Iterable[tuple[str, object]]
 
 
 class TooLargeError(Exception):
     """There is more below a value than is looked at for each task."""
+
+
+class Told(NamedTuple):
+    """The digest of a value, the classes of what is told by these alone, by the places where they are, and its texts."""
+
+    digest: str
+    untold: dict[str, type]
+    texts: set[str]
+
+
+class Definitions:
+    """How functions, classes and modules in a value are told. By itself: by their names, and functions with their code.
+
+    What `refer` gives stands for what it is given; None has a function told where it is held.
+    """
+
+    def refer(self, value: FunctionType | type | ModuleType) -> str | None:
+        """What is written for a function, class or module."""
+        if isinstance(value, FunctionType):
+            return None
+        return f"named {home_of_value(value)} {getattr(value, '__qualname__', '')}"
+
+    def outside(self, value: object) -> None:
+        """Note something else of an installed library."""
+
+    def apart(self, value: object) -> str:
+        """A digest of all that a value reaches, by which equally named ones in a set are put in order."""
+        return type(value).__qualname__
+
+    def problems(self) -> list[str]:
+        """What keeps results from being reused, of all that was told since this was asked last."""
+        return []
+
+
+class _Brief(Definitions):
+    """Tells functions and classes by their names and code, for the order of a set."""
+
+    def refer(self, value: FunctionType | type | ModuleType) -> str | None:
+        code = code_digest(value.__code__) if isinstance(value, FunctionType) else ""
+        return f"{home_of_value(value)} {getattr(value, '__qualname__', '')} {code}"
 
 
 def is_immutable(value: object) -> bool:
@@ -60,154 +127,262 @@ def state_digest(value: object, root: str, owns: Callable[[str], bool]) -> str:
     Raises:
         TooLargeError: it holds more objects than can be looked at for each task.
     """
-    return told_digest(value, root, owns)[0]
+    return told(value, root, owns).digest
 
 
-def told_digest(value: object, root: str, owns: Callable[[str], bool]) -> tuple[str, set[type]]:
-    """The digest of `state_digest`, and the classes whose objects count by these alone.
+def told(
+    value: object,
+    root: str,
+    owns: Callable[[str], bool],
+    definitions: Definitions | None = None,
+    seen: dict[int, tuple[str, object]] | None = None,
+    label: str = "",
+    *,
+    bulk: bool = True,
+) -> Told:
+    """The digest of a value, with what isn't told in it.
+
+    Args:
+        definitions: how functions and classes are told.
+        seen: what was met before by its id, under its place and with the object; added to.
+        label: what the value is called, for `seen` and the untold.
+        bulk: whether tables, arrays and models are told, which may be large; they are untold otherwise.
 
     Raises:
-        TooLargeError: it holds more objects than can be looked at for each task.
+        TooLargeError: as `state_digest`.
     """
     hasher = blake3()
-    writer = _Writer(hasher.update, root, owns)
+    writer = _Writer(hasher.update, root, owns, definitions or Definitions(), {} if seen is None else seen, label)
+    writer.bulk = bulk
     writer.write(value)
-    return hasher.hexdigest(16), writer.untold
+    return Told(hasher.hexdigest(16), writer.untold, writer.texts)
 
 
 class _Writer:
-    def __init__(self, put: Callable[[bytes], object], root: str, owns: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        put: Callable[[bytes], object],
+        root: str,
+        owns: Callable[[str], bool],
+        definitions: Definitions,
+        seen: dict[int, tuple[str, object]],
+        label: str,
+    ) -> None:
         self.put = put
         self.root = root
         self.owns = owns
-        self.untold: set[type] = set()
-        self.seen: dict[int, int] = {}
-        self.kept: list[object] = []
+        self.definitions = definitions
+        self.seen = seen
+        self.label = label
+        self.bulk = True
+        self.untold: dict[str, type] = {}
+        self.texts: set[str] = set()
+        self.open: frozenset[int] = frozenset()  # sets that are being put in order
+        self._count = 0
 
     def text(self, text: str) -> None:
         data = text.replace(self.root, "<project>").encode("utf-8", "surrogatepass")
         self.put(len(data).to_bytes(4, "little") + data)
 
     def write(self, value: object) -> None:
+        """Write a value and all below it, from a list of what is still to do: chains may be deeper than Python's stack."""
+        pending: list[tuple[_Path, object]] = [((None, self.label), value)]
+        while pending:
+            path, each = pending.pop()
+            children = self._one(path, each)
+            if children:
+                pending += [((path, name), child) for name, child in reversed(list(children))]
+
+    def _one(self, path: _Path, value: Any) -> _Children:
+        """Write what a value is, and give what it holds."""
         cls = type(value)
         if cls in ATOMS:
+            if cls is str:
+                self.texts.add(value)
             self.text(f"{cls.__name__}:{value!r}" if cls is not str else f"str:{value}")
-            return
+            return ()
+        if is_words(cls):
+            self.text(words_of(value))
+            return ()
+        if cls is tuple and len(value) <= _FAST and all(type(each) in ATOMS for each in value):
+            return self._container(tuple, value)  # whether equal constants are one object is no matter
+        if issubclass(cls, (FunctionType, type, ModuleType)):
+            said = self.definitions.refer(value)
+            if said is not None:
+                self.text(f"<{said}>")
+                return ()
         if id(value) in self.seen:
-            self.text(f"again {self.seen[id(value)]}")
-            return
-        if len(self.seen) > _MOST:
+            self.text(f"again {self.seen[id(value)][0]}")
+            return ()
+        self._count += 1
+        if self._count > _MOST:
             raise TooLargeError
-        self.seen[id(value)] = len(self.seen)
-        self.kept.append(value)  # so that its id is not given to another
-        if cls in _CONTAINERS:
-            self._container(value)
-        elif not self._callable(value):
-            self._instance(value)
+        self.seen[id(value)] = f"{self.label} {self._count}", value  # kept, so that its id is not given to another
+        if cls in CONTAINERS:
+            return self._container(cls, value)
+        found = self._callable(value, cls)
+        return self._instance(path, value, cls) if found is None else found
 
-    def _container(self, value: Any) -> None:
-        self.text(f"{type(value).__name__} {len(value)}")
-        flat = [*value.keys(), *value.values()] if isinstance(value, dict) else value
-        if isinstance(value, (set, frozenset)):
-            told = [told_digest(item, self.root, self.owns) for item in value]
-            self.untold.update(*(untold for _, untold in told))
-            for digest in sorted(digest for digest, _ in told):
-                self.text(digest)
-        elif len(flat) > _FAST and set(map(type, flat)) <= _PLAIN and not self._mentions_root(flat):
-            self.put(marshal.dumps(list(flat), 2))  # version 2 knows neither references nor interned text
-        elif isinstance(value, dict):
-            for key, item in value.items():
-                self.write(key)
-                self.write(item)
+    # containers
+
+    def _container(self, kind: Any, value: Any, name: str = "") -> _Children:
+        """A container as one of the kind that it derives from, whatever its class says of its contents."""
+        self.text(f"{name or kind.__name__} {kind.__len__(value)}")
+        if issubclass(kind, (set, frozenset)):
+            return [("{…}", item) for item in self._in_order(value, list(kind.__iter__(value)))]
+        if kind is dict:
+            items = list(dict.items(value))
+            flat = [key for key, _ in items] + [item for _, item in items]
         else:
-            for item in value:
-                self.write(item)
+            flat = list(kind.__iter__(value))
+        if len(flat) > _FAST and set(map(type, flat)) <= _PLAIN and not self._mentions_root(flat):
+            self.texts.update(each for each in flat if type(each) is str)
+            self.put(marshal.dumps(flat, 2))  # version 2 knows neither references nor interned text
+            return ()
+        if kind is dict:
+            return [each for key, item in items for each in (("{key}", key), (_subscript(key), item))]
+        return [(f"[{place}]", item) for place, item in enumerate(flat)]
+
+    def _in_order(self, holder: object, items: list[object]) -> list[object]:
+        """The items of a set, in an order that what they are decides."""
+        if len(items) < 2:
+            return items
+        rows = [(self._key(holder, item), item) for item in items]
+        counts: dict[str, int] = {}
+        for key, _ in rows:
+            counts[key] = counts.get(key, 0) + 1
+        rows = [(key + self.definitions.apart(item) if counts[key] > 1 else key, item) for key, item in rows]
+        return [item for _, item in sorted(rows, key=lambda row: row[0])]
+
+    def _key(self, holder: object, item: object) -> str:
+        if type(item) in ATOMS:
+            return f"{type(item).__name__}:{item!r}"
+        if id(item) in self.open or len(self.open) > _FAST:
+            return "open"
+        hasher = blake3()
+        writer = _Writer(hasher.update, self.root, self.owns, _Brief(), {}, "")
+        writer.open = self.open | {id(holder)}
+        writer.seen.update((place, ("open", None)) for place in self.open)
+        writer.seen[id(holder)] = "the set", holder
+        writer.write(item)
+        return hasher.hexdigest(16)
 
     def _mentions_root(self, items: Iterable[object]) -> bool:
         return any(type(item) is str and self.root in item for item in items)
 
-    def _callable(self, value: Any) -> bool:
-        """Functions, classes and modules, and what wraps them."""
-        if isinstance(value, FunctionType):
-            self.text(f"function {_home(value)}.{value.__qualname__} {code_digest(value.__code__)}")
-            self.write(value.__defaults__)
-            self.write(value.__kwdefaults__)
-            self.write(list(value.__closure__ or ()))
-        elif isinstance(value, CellType):
-            try:
-                self.write(value.cell_contents)
-            except ValueError:
-                self.text("empty cell")
-        elif isinstance(value, (MethodType, BuiltinFunctionType)):
-            self.text(f"method {value.__qualname__}")
-            owner = getattr(value, "__self__", None)
-            self.write(getattr(value, "__func__", None) if isinstance(value, MethodType) else value.__module__)
-            self.write(owner if not isinstance(owner, ModuleType) else owner.__name__)
-        elif isinstance(value, functools.partial):
-            self.text("partial")
-            for item in (value.func, value.args, value.keywords):
-                self.write(item)
-        elif isinstance(value, (type, ModuleType)):
-            self.text(f"named {_home(value)} {getattr(value, '__qualname__', '')}")
-        elif type(value).__module__.startswith("mainspring.") and hasattr(value, "function"):
-            self.text(f"{type(value).__qualname__}")
-            self.write(value.function)
-        elif callable(value) and isinstance(getattr(value, "__wrapped__", None), FunctionType):
-            self.text(f"wrapper {type(value).__qualname__}")
-            self.write(value.__wrapped__)
-        else:
-            return False
-        return True
+    # functions and what wraps them
 
-    def _instance(self, value: Any) -> None:
-        cls = type(value)
-        self.text(f"{_home(cls)}.{cls.__qualname__}")
-        top = cls.__module__.partition(".")[0]
-        if isinstance(value, os.PathLike):
-            self.text(os.fsdecode(value))
-            return
-        generator = _generator_state(value)
-        if _is_flat_array(value):
-            self.text(f"{value.dtype.descr} {value.shape}")
-            self.put(value.tobytes())
-        elif generator is not None:
-            self.write(generator)
-        elif isinstance(value, (Mapping, MappingProxyType)):
-            self._container(dict(value))
-            self._fields(value, public=True)
-        elif isinstance(value, _CONTAINERS):
-            self._container(next(kind for kind in _CONTAINERS if isinstance(value, kind))(value))
-            self._fields(value, public=True)
-        elif isinstance(value, AnySet) or cls.__qualname__ == "deque":
-            self._container(list(value))
-        elif self._is_record(cls, top) or _is_unfitted(value):
-            self._fields(value, public=False)
-        else:
-            text = _described(value, top)
-            if not text or cls.__qualname__ == "LazyFrame":  # whose text leaves out what it reads
-                self.untold.add(cls)
-            self.text(text)
+    def _callable(self, value: Any, cls: type) -> _Children | None:
+        """What functions, methods and the objects around them hold; None for anything else."""
+        if cls is FunctionType:
+            self.text(f"function {home_of_value(value)}.{value.__qualname__} {code_digest(value.__code__)}")
+            return [(" (held)", each) for each in (*given_to(value), list(value.__closure__ or ()))]
+        if cls is CellType:
+            return self._cell(value)
+        if cls is MethodType:
+            self.text("method")
+            return [(".__func__", value.__func__), (".__self__", value.__self__)]
+        if issubclass(cls, (BuiltinFunctionType, MethodWrapperType)):
+            owner = value.__self__
+            self.definitions.outside(value)
+            self.text(f"method {attribute_of(value, '__module__')} {value.__qualname__}")
+            return [] if owner is None or isinstance(owner, ModuleType) else [(".__self__", owner)]
+        if issubclass(cls, _DESCRIPTORS):
+            self.text(f"descriptor {cls.__name__} {value.__name__}")
+            return []
+        if is_ufunc(cls):
+            self.definitions.outside(value)
+            self.text(f"ufunc {value.__name__}")
+            return self._untold_ufunc(value)
+        for known, names in _HOLDING.items():
+            if cls is known or (known is functools.partial and issubclass(cls, known)):
+                self.text(f"{known.__name__}")
+                return [(f".{name}", known_attribute(known, value, name)) for name in names]
+        if cls in (GenericAlias, UnionType) or module_of(cls) == "typing":
+            return self._hint(value, cls)
+        if module_of(cls).startswith("mainspring.") and attribute_of(value, "function") is not None:
+            self.text(cls.__qualname__)
+            return [("", attribute_of(value, "function"))]
+        wrapped = dict_of(value).get("__wrapped__")
+        if wrapped is not None and callable(value) and not self._is_own(cls):
+            self.text(f"wrapper {cls.__qualname__}")
+            self.definitions.outside(value)
+            return [(".__wrapped__", wrapped)]
+        return None
 
-    def _is_record(self, cls: type, top: str) -> bool:
-        """Whether a value is what its attributes are: of a project's class, or a record of any."""
-        if top == "__main__" or self.owns(cls.__module__):
-            return True
-        named = hasattr(cls, "__struct_fields__") or hasattr(cls, "__dataclass_fields__")
-        return named or cls is SimpleNamespace or (top == "argparse" and cls.__qualname__ == "Namespace")
+    def _untold_ufunc(self, value: Any) -> _Children:
+        if "(" in value.__name__:  # of numpy.frompyfunc, which doesn't give its function back
+            self.untold[self.label] = type(value)
+        return []
 
-    def _fields(self, value: Any, *, public: bool) -> None:
-        """The attributes of an instance by name, those of slots too."""
-        fields = dict(getattr(value, "__dict__", {}))
-        for cls in type(value).__mro__:
-            slots = [name for name, item in vars(cls).items() if isinstance(item, MemberDescriptorType)]
-            fields |= {name: getattr(value, name) for name in slots if hasattr(value, name)}
-        for name in sorted(fields):
-            if not (name.startswith("__") or (public and name.startswith("_"))):
-                self.text(name)
-                self.write(fields[name])
+    def _cell(self, cell: CellType) -> _Children:
+        try:
+            held = cell.cell_contents
+        except ValueError:
+            self.text("empty cell")
+            return []
+        self.text("cell")
+        return [("", held)]
+
+    def _hint(self, value: Any, cls: type) -> _Children:
+        """A type hint: what it is of, and its arguments."""
+        arguments = attribute_of(value, "__args__") or ()
+        if not arguments:
+            self.text(f"hint {value!r}")
+            return []
+        self.text(f"hint {cls.__qualname__} {attribute_of(value, '_name')}")
+        return [("", attribute_of(value, "__origin__")), ("", arguments), ("", attribute_of(value, "__metadata__"))]
+
+    # objects
+
+    def _is_own(self, cls: type) -> bool:
+        """Whether a class is the project's or a notebook's, so that its objects are what their attributes are."""
+        return module_of(cls) == "__main__" or self.owns(module_of(cls)) or is_made(cls)
+
+    def _instance(self, path: _Path, value: Any, cls: type) -> _Children:
+        self.text(self.definitions.refer(cls) or "")
+        try:
+            if self._is_own(cls):
+                return self._contents(value, *base_content(value, cls), public=False)
+            found = library_content(value, cls, bulk=self.bulk)
+            if found.definition is not None:
+                self.definitions.outside(found.definition)
+            if found.text:
+                self.text(found.text)
+            if found.data:
+                self.put(found.data)
+            return [*self._contents(value, found.kind, found.of_base, public=found.public, fields=found.fields)]
+        except Untold:
+            self.untold[_shown(path)] = cls
+            return []
+
+    def _contents(
+        self, value: object, kind: type | None, of_base: Sequence[object], *, public: bool, fields: bool = True
+    ) -> list[tuple[str, object]]:
+        """What is inside by the builtin class that an object derives from, and its attributes by name."""
+        children: list[tuple[str, object]] = []
+        if kind is not None:
+            children += self._container(kind, value)
+        children += [("", each) for each in of_base]
+        named = fields_of(value, public=public) if fields else {}
+        self.text("\0".join(named))
+        return children + [(f".{name}", item) for name, item in named.items()]
 
 
-def _home(value: Any) -> str:
+def given_to(function: FunctionType) -> Iterator[object]:
+    """What a function was given when it was defined, or later: its defaults and attributes."""
+    yield function.__defaults__
+    yield function.__kwdefaults__
+    yield {name: item for name, item in sorted(function.__dict__.items()) if name != "__wrapped__"}
+    yield function.__dict__.get("__wrapped__")
+
+
+def known_attribute(cls: type, value: object, name: str) -> object:
+    """An attribute that a builtin class keeps, past whatever a subclass says of it."""
+    return attribute_of(value, name) if name not in vars(cls) else vars(cls)[name].__get__(value)
+
+
+def home_of_value(value: Any) -> str:
     """The module of a function or class; that of a script is the name it would be imported by, as a rule."""
     home = value.__name__ if isinstance(value, ModuleType) else str(value.__module__)
     if home != "__main__":
@@ -216,41 +391,14 @@ def _home(value: Any) -> str:
     return os.path.splitext(os.path.basename(file))[0] if file else home
 
 
-def _is_flat_array(value: Any) -> bool:
-    """Whether it is an array of numbers: there may be many small ones, and a codec takes its time for each."""
-    numpy = sys.modules.get("numpy")
-    return numpy is not None and type(value) is numpy.ndarray and value.dtype.kind in "biufcSUmM"
+def _subscript(key: object) -> str:
+    return f"[{key!r}]" if type(key) in ATOMS else "[…]"
 
 
-def _is_unfitted(value: Any) -> bool:
-    """Whether it is an estimator that holds its parameters only; the codec of fitted ones takes seconds to import."""
-    return hasattr(type(value), "get_params") and not any(name.endswith("_") for name in vars(value))
-
-
-def _generator_state(value: Any) -> object:
-    """The state of a generator of random numbers; None of anything else."""
-    random, numpy = sys.modules.get("random"), sys.modules.get("numpy.random")
-    if random is not None and isinstance(value, random.Random) and type(value).__name__ != "SystemRandom":
-        return repr(value.getstate())
-    if numpy is not None and isinstance(value, numpy.Generator):
-        return _full_text(value.bit_generator.state)
-    return _full_text(value.get_state(legacy=False)) if numpy and isinstance(value, numpy.RandomState) else None
-
-
-def _full_text(state: Any) -> str:
-    """A nested dict with arrays as text that leaves nothing out."""
-    if isinstance(state, dict):
-        return repr([(name, _full_text(item)) for name, item in state.items()])
-    return repr(state.tolist()) if hasattr(state, "tolist") else repr(state)
-
-
-def _described(value: Any, top: str) -> str:
-    """The content digest of what a codec takes, the text of what has one, nothing of anything else."""
-    from mainspring.artifacts import content_digest
-
-    if type(value).__qualname__ != "LazyFrame" and top not in sys.stdlib_module_names:
-        with suppress(MainspringError, TypeError, ValueError):
-            return content_digest(value)
-    if top not in _TOLD_BY_TEXT:
-        return ""
-    return _ADDRESS.sub("", repr(value))
+def _shown(path: _Path) -> str:
+    names = []
+    step: Any = path
+    while step is not None:
+        step, name = step
+        names.append(name)
+    return "".join(reversed(names))

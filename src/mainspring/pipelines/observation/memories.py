@@ -14,6 +14,7 @@ from functools import lru_cache
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
+from mainspring.pipelines.code.contents import attribute_of, code_of
 from mainspring.pipelines.code.live import followed, layers
 from mainspring.pipelines.code.reads import Kind
 from mainspring.pipelines.observation.uncounted import is_library_code
@@ -107,13 +108,15 @@ def _wrappers(module: ModuleType, code: CodeType) -> Iterator[tuple[ModuleType, 
     for name, value in list(vars(module).items()):
         inner = list(vars(value).items()) if isinstance(value, type) and value.__module__ == module.__name__ else []
         for below, item in [("", value), *((f".{attribute}", item) for attribute, item in inner)]:
-            if any(getattr(each, "__code__", None) is code for each in layers(item)) and _may_remember(item, code):
+            if any(code_of(each) is code for each in layers(item)) and _may_remember(item, code):
                 yield module, f"{name}{below}", item
 
 
 def _caches(value: object) -> list[Any]:
     """The caches of `functools` within an object."""
-    return [item for item in layers(value) if hasattr(item, "cache_info") and hasattr(item, "cache_parameters")]
+    return [
+        item for item in layers(value) if attribute_of(item, "cache_info") and attribute_of(item, "cache_parameters")
+    ]
 
 
 def _may_remember(value: object, code: CodeType) -> bool:

@@ -1,0 +1,80 @@
+"""What a class of a notebook holds: its code, and its values, from its body or set behind it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from mainspring.pipelines.code.contents import ATOMS, CONTAINERS, attribute_of, module_of
+
+_NOT_TOLD = frozenset(
+    "__dict__ __weakref__ __module__ __qualname__ __doc__ _abc_impl __firstlineno__ __static_attributes__".split()
+)
+_TOLD = frozenset(
+    "__annotations__ __slots__ __dataclass_fields__ __dataclass_params__ __match_args__ __abstractmethods__ "
+    "__orig_bases__ __parameters__ __pydantic_fields__ __attrs_attrs__".split()
+)
+
+
+class Member(NamedTuple):
+    """An entry of a class. What is code is told with the class; `is_machinery` may be what a metaclass put there."""
+
+    name: str
+    value: object
+    is_code: bool
+    is_of_body: bool
+    is_machinery: bool
+
+
+def members_of(cls: type, nodes: Iterable[ast.ClassDef]) -> Iterator[Member]:
+    """The entries of a class by name; `nodes` are what its source may be."""
+    body = _names_set_in(nodes)
+    is_made = type(cls) is not type or any("__init_subclass__" in vars(each) for each in cls.__mro__[:-1])
+    for name, value in sorted(vars(cls).items()):
+        if name in _NOT_TOLD or (name.startswith("__pydantic_") and name not in _TOLD):  # which it builds of the fields
+            continue
+        is_special = name.startswith("__") and name.endswith("__")
+        is_code = isinstance(value, type) and value.__qualname__ == f"{cls.__qualname__}.{name}"
+        is_descriptor = attribute_of(type(value), "__get__") is not None
+        is_code = is_code or is_descriptor or is_special
+        if is_special and not (name in _TOLD or name in body or is_descriptor or _is_plain(value)):
+            continue
+        of_body = is_made or name in body or name.startswith("_")
+        yield Member(name, value, is_code, of_body, is_made)
+
+
+def struct_defaults(cls: type) -> dict[str, object]:
+    """The defaults of a `msgspec.Struct`, which keeps them past its attributes."""
+    fields = attribute_of(cls, "__struct_fields__")
+    defaults = attribute_of(cls, "__struct_defaults__")
+    if type(fields) is not tuple or type(defaults) is not tuple:
+        return {}
+    return dict(zip(fields[len(fields) - len(defaults) :], defaults, strict=True))
+
+
+def class_text(node: ast.ClassDef) -> ast.Module:
+    """What the body of a class runs, but for its functions."""
+    kept = [each for each in node.body if not isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))]
+    return ast.Module(list(kept), [])
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is nothing that a metaclass of a library would put there."""
+    return type(value) in ATOMS or type(value) in CONTAINERS or module_of(type(value)) == "__main__"
+
+
+def _names_set_in(nodes: Iterable[ast.AST]) -> set[str]:
+    """The names that statements anywhere in these nodes define, or set to more than a constant, such as `tokenizer = None`."""
+    inner = [each for node in nodes for each in ast.walk(node)]
+    defined = {each.name for each in inner if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))}
+    placed = {
+        id(name)
+        for each in inner
+        if isinstance(each, (ast.Assign, ast.AnnAssign)) and isinstance(each.value, ast.Constant)
+        for name in (each.targets if isinstance(each, ast.Assign) else [each.target])
+    }
+    named = (each for each in inner if isinstance(each, ast.AnnAssign) and each.value is None)
+    placed |= {id(each.target) for each in named}
+    names = (each for each in inner if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store))
+    return defined | {each.id for each in names if id(each) not in placed}

@@ -1,0 +1,326 @@
+"""Cells that are edited, run again and run in the next kernel: one key never stands for two truths, and is found again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+# Runs cells as ipykernel does: in `__main__`, each known by a file whose name is the digest of its text.
+KERNEL = """
+import hashlib, json, linecache, sys
+from pathlib import Path
+sys.dont_write_bytecode = True
+sys.path.insert(0, "")
+from mainspring.pipelines.code.fingerprint import Fingerprinter
+from mainspring.runs.environment import Environment, installed
+_known = Environment("3.11.7", "cpython", "linux-x86_64", {}, "0")
+_installed = installed(None)
+_kept = set(globals()) | {"_kept", "_run", "_look", "_found", "_cells", "_cell", "_name"}
+
+def _run(text):
+    name = f"/tmp/ipykernel_{sys.argv[2]}/{hashlib.md5(text.encode()).hexdigest()}.py"
+    if name not in linecache.cache:
+        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    exec(compile(text, name, "exec"), globals())
+
+def _look():
+    made = Fingerprinter(Path.cwd(), None, _known, 1, distributions=lambda: _installed)
+    found = made.of_function(go)
+    parts = {name: part for name, part in found.parts.items() if name != "hash seed"}
+    notes = [each for each in found.unresolved if each.startswith("not reusable")]
+    return [parts, notes + list(found.differences), repr(go())]
+
+_found = {}
+for _name, _cells in json.loads(sys.stdin.read()).items():
+    _found[_name] = []
+    for _cell in _cells:
+        if _cell is None:
+            _found[_name].append(_look())
+        else:
+            _run(_cell)
+    for _cell in set(globals()) - _kept:
+        del globals()[_cell]
+    for _cell in ("feat", "reg"):
+        sys.modules.pop(_cell, None)
+print(json.dumps(_found))
+"""
+
+
+class Edit(NamedTuple):
+    """Cells, and which of them are run again with another text, in this order."""
+
+    cells: list[str]
+    edits: list[tuple[int, str, str]]
+
+    @property
+    def edited(self) -> list[str]:
+        """The cells as they are at the end."""
+        found = list(self.cells)
+        for place, old, new in self.edits:
+            assert not old or old in found[place]
+            found[place] = found[place].replace(old, new) if old else found[place]
+        return found
+
+
+def go(body: str) -> str:
+    return f"def go(): return {body}"
+
+
+BASE = "class Base:\n  def score(self): return 1"
+DECORATOR = (
+    "import functools\ndef times(n):\n  def of(f):\n    @functools.wraps(f)\n    def run(*a): return f(*a) * n\n"
+    "    return run\n  return of"
+)
+FEAT = "open('feat.py', 'w').write('def h(x): return x + {0}\\nclass M:\\n  def f(self): return {0}\\n')"
+FEAT += "\nimport importlib, feat\nimportlib.reload(feat)"
+MODULE = "open('reg.py', 'w').write('REG = {}\\ndef register(f):\\n  REG[f.__name__] = f\\n  return f\\n')\nimport reg"
+LAWS: dict[str, Edit] = {
+    "a base class, before its subclass is defined again": Edit(
+        [BASE, "class Model(Base):\n  def name(self): return 'm'", go("Model().score()")],
+        [(0, "return 1", "return 2"), (1, "", "")],
+    ),
+    "an abstract base class": Edit(
+        ["import abc\nclass Base(abc.ABC):\n  def score(self): return 1", "class Model(Base): pass", go("Model().score()")],
+        [(0, "return 1", "return 2"), (1, "", "")],
+    ),
+    "a variable of a method's decorator": Edit(
+        [DECORATOR, "N = 2", "class C:\n  @times(N)\n  def f(self): return 1", go("C().f()")],
+        [(1, "2", "3"), (2, "", "")],
+    ),
+    "a decorator of a method": Edit(
+        [DECORATOR, "class C:\n  @times(2)\n  def f(self): return 1", go("C().f()")],
+        [(0, "* n", "* n * 5"), (1, "", "")],
+    ),
+    "a variable of a method's default": Edit(
+        ["D = 1", "class C:\n  def f(self, k=D): return k", go("C().f()")], [(0, "1", "2"), (1, "", "")]
+    ),
+    "what a factory of classes is given": Edit(
+        ["def make(k):\n  class C:\n    def f(self, x): return x * k\n  return C", "C = make(2)", go("C().f(1)")],
+        [(1, "2", "3")],
+    ),
+    "the order of what a factory made": Edit(
+        [
+            "def make(k):\n  class C:\n    def f(self, x): return x * k\n  return C",
+            "KINDS = {'a': make(2), 'b': make(3)}",
+            go("[each().f(1) for each in KINDS.values()]"),
+        ],
+        [(1, "make(2), 'b': make(3)", "make(3), 'b': make(2)")],
+    ),
+    "a class by make_dataclass": Edit(
+        ["import dataclasses\nC = dataclasses.make_dataclass('C', [('a', int, dataclasses.field(default=1))])", go("C().a")],
+        [(0, "default=1", "default=2")],
+    ),
+    "a module, loaded again before its names are imported again": Edit(
+        [FEAT.format(1), "from feat import h, M", go("[h(1), M().f()]")],
+        [(0, FEAT.format(1), FEAT.format(2)), (1, "", "")],
+    ),
+    "a class without methods, to and fro": Edit(
+        [
+            "from dataclasses import dataclass, field",
+            "@dataclass\nclass Config:\n  columns: list = field(default_factory=lambda: ['a'])\n  depth: int = 3",
+            go("Config()"),
+        ],
+        [(1, "['a']", "['b']"), (1, "['b']", "['a']"), (1, "3", "4"), (1, "4", "3"), (1, "['a']", "['c']")],
+    ),
+    "a Struct, to and fro": Edit(
+        ["import msgspec\nclass Config(msgspec.Struct):\n  rate: float = 0.1\n  more: list = []", go("Config()")],
+        [(0, "0.1", "0.2"), (0, "0.2", "0.1"), (0, "0.1", "0.3")],
+    ),
+    "the class of a named tuple": Edit(
+        [
+            "import typing",
+            "class Window(typing.NamedTuple):\n  days: int = 7\n  @property\n  def hours(self): return self.days * 24",
+            "W = Window(14)",
+            go("W.hours"),
+        ],
+        [(1, "* 24", "* 25"), (2, "", "")],
+    ),
+    "the class of an enum's member": Edit(
+        [
+            "import enum\nclass Mode(enum.StrEnum):\n  FAST = 'fast'\n  def depth(self): return 3",
+            "MODES = [Mode.FAST]",
+            go("[each.depth() for each in MODES]"),
+        ],
+        [(0, "return 3", "return 4"), (1, "", "")],
+    ),
+    "the class of a dict": Edit(
+        ["class Codes(dict):\n  def __missing__(self, key): return 0", "codes = Codes(a=1)", go("codes['q']")],
+        [(0, "return 0", "return 9"), (1, "", "")],
+    ),
+    "an object whose attributes are its items": Edit(
+        [
+            "class Attributes(dict):\n  __getattr__ = dict.__getitem__",
+            "conf = Attributes(rate=1)\nclass Exp:\n  conf = Attributes(rate=2)",
+            go("conf.rate + Exp.conf.rate"),
+        ],
+        [(1, "rate=1", "rate=3"), (1, "rate=2", "rate=7")],
+    ),
+    "a helper of a function that an object in a registry holds": Edit(
+        [
+            "def helper(x): return x + 1",
+            "class Feature:\n  def __init__(self, fn): self.fn = fn\nclass Reg:\n  features = {}",
+            "def ratio(x): return helper(x)\nReg.features['ratio'] = Feature(ratio)",
+            go("Reg.features['ratio'].fn(1)"),
+        ],
+        [(0, "x + 1", "x + 2")],
+    ),
+    "a helper of a function in a module's registry": Edit(
+        [
+            MODULE, "def helper(x): return x + 1", "@reg.register\ndef late(x): return helper(x)",
+            go("reg.REG['late'](1)"),
+        ],
+        [(1, "x + 1", "x + 2")],
+    ),
+    "a helper of a function in an estimator": Edit(
+        [
+            "def helper(x): return x + 1",
+            "from sklearn.preprocessing import FunctionTransformer as By\nclass T: n = 1\nT.use = By(lambda x: helper(x))",
+            go("T.use.func(1)"),
+        ],
+        [(0, "x + 1", "x + 2")],
+    ),
+    "the middle of an index": Edit(
+        [
+            "import pandas as pd\nclass Words:\n  index = pd.Index([f'w{n}' for n in range(300)] + ['mid'] + ['v'] * 300)",
+            go("list(Words.index)"),
+        ],
+        [(0, "mid", "new")],
+    ),
+    "a table that is grouped": Edit(
+        ["import pandas as pd\nclass T:\n  by = pd.DataFrame({'w': ['a', 'b']}).groupby('w')", go("sorted(T.by.groups)")],
+        [(0, "'a'", "'x'")],
+    ),
+    "an array with a mask, and one of objects": Edit(
+        [
+            "import numpy as np",
+            "class T:\n  a = np.ma.array([1] * 2000 + [5] + [1] * 2000)\n  b = np.array(['a', None], object)",
+            go("[int(T.a[2000]), T.b.tolist()]"),
+        ],
+        [(1, "[5]", "[6]"), (1, "None", "7")],
+    ),
+    "the function of a vectorized one": Edit(
+        ["import numpy as np\nclass T: pass", "def one(x): return x + 1\nT.v = np.vectorize(one)", go("T.v([1]).tolist()")],
+        [(1, "x + 1", "x + 2")],
+    ),
+    "a long list in an expression": Edit(
+        [
+            "import polars as pl\nclass T: e = None", "T.e = pl.col('a').is_in([0] * 50 + [99] + [0] * 50)",
+            go("pl.DataFrame({'a': [99]}).select(T.e)['a'].to_list()"),
+        ],
+        [(1, "[99]", "[98]")],
+    ),
+    "an attribute of a function": Edit(
+        ["def scale(x): return x * scale.factor\nscale.factor = 2", go("scale(1)")], [(0, "= 2", "= 3")]
+    ),
+    "an object of a notebook, and what it holds": Edit(
+        [
+            "import dataclasses\n@dataclasses.dataclass\nclass One:\n  n: int\n  def twice(self): return self.n * 2",
+            "one = One(3)\ntwice = one.twice", go("[one.n, twice()]"),
+        ],
+        [(1, "3", "4"), (0, "* 2", "* 3"), (1, "", "")],
+    ),
+    "an object in a closure, of which several attributes are used": Edit(
+        [
+            "class Conf:\n  def __init__(self, a, b): self.a, self.b = a, b",
+            "def make(conf):\n  def inner(): return conf.a + conf.b + len(vars(conf))\n  return inner",
+            "inner = make(Conf(1, 2))", go("inner()"),
+        ],
+        [(2, "2", "3"), (2, "1", "7")],
+    ),
+    "an object under a special name of a class": Edit(
+        [
+            "class Opts:\n  def __init__(self, n): self.n = n",
+            "class C:\n  __opts__ = Opts(1)\n  def f(self): return self.__opts__.n", go("C().f()"),
+        ],
+        [(1, "Opts(1)", "Opts(2)")],
+    ),
+    "what a module is given under a new name": Edit([MODULE, "reg.K = 1", go("reg.K")], [(1, "1", "2")]),
+    "sets of functions": Edit(
+        [
+            "def make(n): return lambda: n\nHELD = {make(1), make(2), make(3)}\nOTHER = frozenset({'a', 'b', (1, 'c')})",
+            go("[sorted(each() for each in HELD), sorted(map(str, OTHER))]"),
+        ],
+        [(0, "make(2)", "make(4)"), (0, "'b'", "'d'")],
+    ),
+    "objects that hold each other": Edit(
+        [
+            "class Node:\n  def __init__(self, n): self.n = n\n  def sum(self): return sum(each.n for each in self.all)",
+            "a, b = Node(1), Node(2)\na.all = b.all = {a, b}\nNode.first = a", go("Node.first.sum()"),
+        ],
+        [(1, "Node(2)", "Node(5)")],
+    ),
+}  # fmt: skip
+
+
+class Seen(NamedTuple):
+    """Parts of the key, why a result isn't reusable, and what the step gives."""
+
+    parts: dict[str, str]
+    notes: list[str]
+    truth: str
+
+
+def kernel(folder: Path, scripts: dict[str, list[str | None]], seed: str) -> dict[str, list[Seen]]:
+    """Run cells in a new process; where there is none, look."""
+    done = subprocess.run(
+        [sys.executable, "-c", KERNEL, "kernel", seed], input=json.dumps(scripts), cwd=folder, text=True, check=False,
+        capture_output=True, env=os.environ | {"PYTHONHASHSEED": seed},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return {name: [Seen(*each) for each in looks] for name, looks in found.items()}
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, list[Seen]]]:
+    """What is seen in a kernel in which cells are edited and edited back, and in the next one."""
+    first: dict[str, list[str | None]] = {}
+    for name, edit in LAWS.items():
+        cells = list(edit.cells)
+        script: list[str | None] = [*cells, None, None]
+        for place, old, new in edit.edits:
+            cells[place] = cells[place].replace(old, new) if old else cells[place]
+            script += [cells[place], None]
+        first[name] = [*script, *edit.cells, None]
+    second: dict[str, list[str | None]] = {
+        name: [*edit.edited, None, *edit.cells, None] for name, edit in reversed(LAWS.items())
+    }
+    folder = tmp_path_factory.mktemp("notebooks")
+    return [kernel(folder, first, "1"), kernel(folder, second, "2")]
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_one_key_stands_for_one_truth(name: str, kernels: list[dict[str, list[Seen]]]) -> None:
+    truths: dict[str, str] = {}
+    for seen in (each for looks in kernels for each in looks[name]):
+        assert truths.setdefault(json.dumps(seen.parts, sort_keys=True), seen.truth) == seen.truth
+    assert len(truths) > 1
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_what_did_not_change_has_its_key_again_now_and_in_the_next_kernel(
+    name: str, kernels: list[dict[str, list[Seen]]]
+) -> None:
+    first, (edited, back) = kernels[0][name], kernels[1][name]
+    assert [each.notes for each in (*first, edited, back)] == [[]] * (len(first) + 2)
+    assert first[0] == first[1] == first[-1] == back
+    assert first[-2] == edited
+
+
+def test_why_names_what_was_edited(kernels: list[dict[str, list[Seen]]]) -> None:
+    def changed(name: str) -> set[str]:
+        old, new = kernels[0][name][0].parts, kernels[0][name][-2].parts
+        return {part for part in old.keys() | new.keys() if old.get(part) != new.get(part)}
+
+    assert changed("a base class, before its subclass is defined again") == {"source __main__.Base"}
+    assert changed("an attribute of a function") == {"value __main__.scale (attributes)"}
+    assert changed("a helper of a function in a module's registry") == {"source __main__.helper"}
+    assert changed("what a factory of classes is given") == {"value k"}
+    assert changed("the middle of an index") == {"value __main__.Words.index"}
+    assert changed("what a module is given under a new name") == {"value reg.K"}
