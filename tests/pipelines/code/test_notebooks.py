@@ -13,7 +13,7 @@ import pytest
 
 # Runs cells as ipykernel does: in `__main__`, each known by a file whose name is the digest of its text.
 KERNEL = """
-import hashlib, json, linecache, sys
+import hashlib, json, linecache, sys, tempfile
 from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, "")
@@ -24,7 +24,7 @@ _installed = installed(None)
 _kept = set(globals()) | {"_kept", "_run", "_look", "_found", "_cells", "_cell", "_name"}
 
 def _run(text):
-    name = f"/tmp/ipykernel_{sys.argv[2]}/{hashlib.md5(text.encode()).hexdigest()}.py"
+    name = f"{tempfile.gettempdir()}/ipykernel_{sys.argv[2]}/{hashlib.md5(text.encode()).hexdigest()}.py"
     if name not in linecache.cache:
         linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
     exec(compile(text, name, "exec"), globals())
