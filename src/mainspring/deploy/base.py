@@ -134,8 +134,13 @@ def library_of(base: Base, blobs: Path, wanted: Collection[str]) -> tuple[str, T
                     }
                 elif inside.parent.name == "__pycache__":
                     compiled.add(str(inside.parent.parent / f"{inside.name.partition('.')[0]}.py"))
-                elif str(inside) in wanted and (content := archive.extractfile(entry)) is not None:
-                    sources[str(inside)] = File(content.read())
+                elif str(inside) in wanted:
+                    sources.pop(str(inside), None)
+                    if (
+                        entry.isfile()
+                    ):  # a link may lead to another layer, so what it leads to is compiled at each start
+                        content = archive.extractfile(entry)
+                        sources[str(inside)] = File(content.read() if content else b"")
     return folder, {path: file for path, file in sorted(sources.items()) if path not in compiled}
 
 

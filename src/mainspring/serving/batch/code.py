@@ -54,16 +54,19 @@ def code_digests(code: Mapping[str, ModuleFile]) -> dict[str, str]:
 
 
 def may_be_older(code: Mapping[str, ModuleFile]) -> bool:
-    """Whether this process may have loaded one of these modules before its file became what it is."""
-    began_us = process_began_us()
-    return any(each.path.stat().st_ctime_ns // 1_000 >= began_us for name, each in code.items() if name in sys.modules)
+    """Whether this process may have loaded one of these modules, or runs it, before its file became what it is."""
+    began_us, runs = process_began_us(), getattr(sys.modules["__main__"], "__file__", None)
+    loaded = [
+        each.path for name, each in code.items() if name in sys.modules or str(each.path) == os.path.abspath(runs or "")
+    ]
+    return any(path.stat().st_ctime_ns // 1_000 >= began_us for path in loaded)
 
 
 def process_began_us() -> int:
-    """When this process began, by the machine's clock; where the system doesn't tell, when it first predicted a batch."""
+    """When this process began, by the machine's clock; where the system doesn't tell, as on macOS, before all files."""
     try:
         ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[_STARTED])
         age_s = float(Path("/proc/uptime").read_text().split()[0]) - ticks / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError):
-        return _IMPORTED_US
+        return 0
     return min(_MACHINE.now_us() - int(age_s * 1e6), _IMPORTED_US)
