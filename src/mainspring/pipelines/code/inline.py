@@ -22,7 +22,7 @@ from mainspring.pipelines.code.facts import NOT_REUSABLE, TABLES, LookUp
 from mainspring.pipelines.code.homes import Kind, cells_of, kind_of, name_of, space_of
 from mainspring.pipelines.code.live import Held, Live, unwrapped
 from mainspring.pipelines.code.lookups import looked_up_by
-from mainspring.pipelines.code.members import Member, class_text, members_of, struct_defaults
+from mainspring.pipelines.code.members import Member, class_text, hides_what_it_is_told, members_of, struct_settings
 from mainspring.pipelines.code.names import Collector, ModuleNames
 from mainspring.pipelines.code.objects import code_digest, digest_of
 from mainspring.pipelines.code.origins import (
@@ -256,9 +256,10 @@ class LiveWalk(Definitions):
         """What a function that an installed decorator made holds: its code counts by its distribution."""
         self.walk.externals.add(str(value.__globals__.get("__name__")).partition(".")[0])
         held = dict(dict_of(value))
-        if value.__globals__.get("__name__") != "functools":  # which remembers in cells what was called
+        remembers = value.__globals__.get("__name__") == "functools"  # what was called, in cells
+        if not remembers:
             held |= {f"{each} (closure)": item for each, item in cells_of(value).items() if self._is_told(item)}
-        self._keep(f"{name} (wrapper)", held, f"{name}{number}", quiet=True)
+        self._keep(f"{name} (wrapper)", held, f"{name}{number}", quiet=remembers)
 
     def _is_told(self, value: object) -> bool:
         """Whether a wrapper of a library holds something of its user's, or a plain value."""
@@ -341,10 +342,14 @@ class LiveWalk(Definitions):
             if member.is_code:
                 found = self._told(f"{name}.{member.name}", member.value)
                 rows.append(f"{member.name} {found.digest if found is not None else ''}")
+                if found is not None and found.untold and len(nodes) == 1:
+                    self._taken_by_body(cls, nodes[0])
             else:
                 self._member(cls, member, f"{name}.{member.name}", key, nodes)
-        if given := struct_defaults(cls):
+        if given := struct_settings(cls):
             self._keep(f"{name} (defaults)", given, key)
+        if len(nodes) == 1 and hides_what_it_is_told(cls):
+            rows.append(normalised(nodes[0]))
         self._row(f"source {name}", key, digest_of(rows))
 
     def _member(self, cls: type, member: Member, label: str, key: str, nodes: list[ast.ClassDef]) -> None:
@@ -356,14 +361,17 @@ class LiveWalk(Definitions):
         if not member.is_of_body:
             self._note(f"`{label}` (of type {kinds}) was set behind its class, and can't be recorded")
         elif len(nodes) == 1:
-            name = name_of(cls)
-            self._row(f"source {name}", f"{key} as written", digest_of([normalised(nodes[0])]))
-            collector = Collector(self._names_at(cls))
-            collector.visit(class_text(nodes[0]))
-            for reference in sorted(collector.references):
-                self._reference(cls, self._names_at(cls), reference.split("."))
+            self._taken_by_body(cls, nodes[0])
         elif not (member.is_machinery or member.name.startswith("_")):
             self._note(f"`{label}` (of type {kinds}) can't be recorded, and the source of its class is not known")
+
+    def _taken_by_body(self, cls: type, node: ast.ClassDef) -> None:
+        """Take in what the body of a class names."""
+        names = self._names_at(cls)
+        collector = Collector(names)
+        collector.visit(class_text(node))
+        for reference in sorted(collector.references):
+            self._reference(cls, names, reference.split("."))
 
     # names in texts
 

@@ -9,12 +9,16 @@ from typing import NamedTuple
 from mainspring.pipelines.code.contents import ATOMS, CONTAINERS, attribute_of, module_of
 
 _NOT_TOLD = frozenset(
-    "__dict__ __weakref__ __module__ __qualname__ __doc__ _abc_impl __firstlineno__ __static_attributes__".split()
+    "__dict__ __weakref__ __module__ __qualname__ _abc_impl __firstlineno__ __static_attributes__".split()
 )
 _TOLD = frozenset(
     "__annotations__ __slots__ __dataclass_fields__ __dataclass_params__ __match_args__ __abstractmethods__ "
     "__orig_bases__ __parameters__ __pydantic_fields__ __attrs_attrs__".split()
 )
+
+
+_TELLING = frozenset("builtins abc enum __main__ msgspec msgspec._core".split())
+_GENERATED = "<attrs generated"  # of the fields, with a constant that differs from process to process
 
 
 class Member(NamedTuple):
@@ -34,6 +38,8 @@ def members_of(cls: type, nodes: Iterable[ast.ClassDef]) -> Iterator[Member]:
     for name, value in sorted(vars(cls).items()):
         if name in _NOT_TOLD or (name.startswith("__pydantic_") and name not in _TOLD):  # which it builds of the fields
             continue
+        if getattr(attribute_of(value, "__code__"), "co_filename", "").startswith(_GENERATED):
+            continue
         is_special = name.startswith("__") and name.endswith("__")
         is_code = isinstance(value, type) and value.__qualname__ == f"{cls.__qualname__}.{name}"
         is_descriptor = attribute_of(type(value), "__get__") is not None
@@ -44,13 +50,22 @@ def members_of(cls: type, nodes: Iterable[ast.ClassDef]) -> Iterator[Member]:
         yield Member(name, value, is_code, of_body, is_made)
 
 
-def struct_defaults(cls: type) -> dict[str, object]:
-    """The defaults of a `msgspec.Struct`, which keeps them past its attributes."""
+def struct_settings(cls: type) -> dict[str, object]:
+    """The defaults and options of a `msgspec.Struct`, which keeps them past its attributes."""
     fields = attribute_of(cls, "__struct_fields__")
     defaults = attribute_of(cls, "__struct_defaults__")
     if type(fields) is not tuple or type(defaults) is not tuple:
         return {}
-    return dict(zip(fields[len(fields) - len(defaults) :], defaults, strict=True))
+    config, encoded = attribute_of(cls, "__struct_config__"), attribute_of(cls, "__struct_encode_fields__")
+    said = {each: repr(attribute_of(config, each)) for each in dir(config) if not each.startswith("__")}
+    options: dict[str, object] = {"(options)": str(sorted(said.items())), "(encoded)": repr(encoded)}
+    return options | dict(zip(fields[len(fields) - len(defaults) :], defaults, strict=True))
+
+
+def hides_what_it_is_told(cls: type) -> bool:
+    """Whether a metaclass of a library may keep where nothing finds it what the class's decorators and options said."""
+    metaclasses = type.mro(type(cls))[:-1]
+    return any(module_of(each) not in _TELLING for each in metaclasses)
 
 
 def class_text(node: ast.ClassDef) -> ast.Module:
