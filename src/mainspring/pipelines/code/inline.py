@@ -343,7 +343,7 @@ class LiveWalk(Definitions):
                 found = self._told(f"{name}.{member.name}", member.value)
                 rows.append(f"{member.name} {found.digest if found is not None else ''}")
                 if found is not None and found.untold and len(nodes) == 1:
-                    self._taken_by_body(cls, nodes[0])
+                    self._taken_by_body(cls, key, nodes[0])
             else:
                 self._member(cls, member, f"{name}.{member.name}", key, nodes)
         if given := struct_settings(cls):
@@ -361,13 +361,14 @@ class LiveWalk(Definitions):
         if not member.is_of_body:
             self._note(f"`{label}` (of type {kinds}) was set behind its class, and can't be recorded")
         elif len(nodes) == 1:
-            self._taken_by_body(cls, nodes[0])
+            self._taken_by_body(cls, key, nodes[0])
         elif not (member.is_machinery or member.name.startswith("_")):
             self._note(f"`{label}` (of type {kinds}) can't be recorded, and the source of its class is not known")
 
-    def _taken_by_body(self, cls: type, node: ast.ClassDef) -> None:
-        """Take in what the body of a class names."""
+    def _taken_by_body(self, cls: type, key: str, node: ast.ClassDef) -> None:
+        """Take in the body of a class as it is written, with what it names."""
         names = self._names_at(cls)
+        self._row(f"source {name_of(cls)}", f"{key} as written", digest_of([normalised(node)]))
         collector = Collector(names)
         collector.visit(class_text(node))
         for reference in sorted(collector.references):

@@ -55,10 +55,8 @@ def code_digests(code: Mapping[str, ModuleFile]) -> dict[str, str]:
 
 def may_be_older(code: Mapping[str, ModuleFile]) -> bool:
     """Whether this process may have loaded one of these modules, or runs it, before its file became what it is."""
-    began_us, runs = process_began_us(), getattr(sys.modules["__main__"], "__file__", None)
-    loaded = [
-        each.path for name, each in code.items() if name in sys.modules or str(each.path) == os.path.abspath(runs or "")
-    ]
+    began_us, runs = process_began_us(), os.path.abspath(getattr(sys.modules["__main__"], "__file__", None) or "")
+    loaded = [each.path for name, each in code.items() if name in sys.modules or str(each.path) == runs]
     return any(path.stat().st_ctime_ns // 1_000 >= began_us for path in loaded)
 
 
