@@ -185,6 +185,18 @@ LAWS: dict[str, Edit] = {
         ],
         [(0, "x + 1", "x + 2")],
     ),
+    "a splitter that a class holds": Edit(
+        [
+            "from sklearn.model_selection import KFold\nclass C:\n  cv = KFold(3)\n  def f(self): return self.cv.n_splits",
+            go("C().f()"),
+        ],
+        [(0, "KFold(3)", "KFold(4)")],
+    ),
+    "the docstring of a class": Edit(["class C:\n  'one'\n  def f(self): ...", go("C.__doc__")], [(0, "one", "two")]),
+    "the tag of a Struct": Edit(
+        ["import msgspec\nclass C(msgspec.Struct, tag='a'):\n  x: int = 1", go("msgspec.json.encode(C()).decode()")],
+        [(0, "tag='a'", "tag='b'")],
+    ),
     "the middle of an index": Edit(
         [
             "import pandas as pd\nclass Words:\n  index = pd.Index([f'w{n}' for n in range(300)] + ['mid'] + ['v'] * 300)",
