@@ -9,6 +9,7 @@ from zlib import crc32
 from mainspring import clock
 
 _SCALE = 1 << 32
+_MASK = _SCALE - 1
 _MIX = 0x9E3779B1  # odd: a CRC alone keeps the patterns of numbered ids
 _RANDOM_DIGITS = 18
 _POOL = 256  # ids for which random digits are drawn at once
@@ -55,4 +56,4 @@ def is_sampled(given_id: str, limit: int) -> bool:
     >>> 450 < sum(is_sampled(f"request-{number}", sample_limit(0.5)) for number in range(1000)) < 550
     True
     """
-    return limit > 0 and (crc32(given_id.encode()) * _MIX) % _SCALE < limit
+    return limit > 0 and (crc32(given_id.encode()) * _MIX & _MASK) < limit

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from mainspring.artifacts.project import importing_from
@@ -33,9 +36,10 @@ if TYPE_CHECKING:
 OVERRIDDEN = "OVERRIDDEN"
 _KEY_TYPES = {"int": "i128", "bytes": "bin"}
 _ABSENT: Any = object()
+_VALUES = attrgetter("values")
 
 
-class Filled(NamedTuple):
+class Filled(Struct, frozen=True, gc=False):
     """The model's columns, among others. `statuses` counts the features by what became of them, `problems` are missing ones.
 
     `reads` are the reads of the online store that they come from, by rows, where these are kept.
@@ -118,40 +122,42 @@ class OnlinePredictor:
         """
         if self.reader is None or not rows:
             return Filled(columns)
-        asked = [plain(columns[name]) for name in self._asked]
-        entities = [dict(zip(self._asked, row, strict=True)) for row in zip(*asked, strict=True)]
-        vectors, reads = self._read(entities, request_id, at_us)
-        values: Iterable[tuple[Any, ...]] = zip(*[vector.values for vector in vectors], strict=True)
+        vectors, reads = self._read(columns, rows, request_id or new_id(), at_us)
+        values: Iterable[Any] = zip(vectors[0].values) if rows == 1 else zip(*map(_VALUES, vectors), strict=True)
         if self._chosen is not None:
             whole = [*values]
             values = [whole[place] for place in self._chosen]
-        read: dict[str, Sequence[Any]] = dict(zip(self.features, values, strict=True))
+        filled = dict(columns)
+        filled.update(zip(self.features, values, strict=True))
         overridden = self.features.keys() & columns.keys() if self.overrides else ()
         for name in overridden:
-            given = zip(plain(columns[name]), read[name], strict=True)
-            read[name] = [value if own is _ABSENT else own for own, value in given]
+            given = zip(plain(columns[name]), filled[name], strict=True)
+            filled[name] = [value if own is _ABSENT else own for own, value in given]
         problems: list[Problem] = []
         for field, place in self._certain:
-            problems += _missing(field, place, read[field.name], vectors)
+            problems += _missing(field, place, filled[field.name], vectors)
         statuses = self._statuses(vectors, columns, overridden)
-        return Filled({**columns, **read}, statuses, problems[:MOST_PROBLEMS], reads)
+        return Filled(filled, statuses, problems[:MOST_PROBLEMS], reads)
 
     def _read(
-        self, entities: list[dict[str, Any]], request_id: str, at_us: int | None
-    ) -> tuple[list[Vector], Sequence[Reading]]:
-        reader = self.reader
+        self, columns: Columns, rows: int, request_id: str, at_us: int | None
+    ) -> tuple[Sequence[Vector], Sequence[Reading]]:
+        reader, log = self.reader, self.log
         assert reader is not None
+        if rows == 1 and not self.keeps_reads and (log is None or not log.samples(f"{request_id}-0")):
+            # What most requests are, without lists on the way: 3 µs less.
+            return reader.read([{name: plain(columns[name])[0] for name in self._asked}], at_us=at_us), ()
+        asked = [plain(columns[name]) for name in self._asked]
+        entities = [dict(zip(self._asked, row, strict=True)) for row in zip(*asked, strict=True)]
+        ids = [f"{request_id}-{row}" for row in range(rows)]
         reads: Sequence[Reading]
-        if self.log is not None:
-            first = request_id or new_id()
-            ids = [f"{first}-{row}" for row in range(len(entities))]
-            if not self.keeps_reads:
-                return self.log.read(reader, entities, ids, at_us=at_us), ()
-            reads = self.log.readings(reader, entities, ids, at_us=at_us)
-        elif not self.keeps_reads:
-            return reader.read(entities, at_us=at_us), ()
-        else:
+        if not self.keeps_reads:
+            read = partial(reader.read, entities) if log is None else partial(log.read, reader, entities, ids)
+            return read(at_us=at_us), ()
+        if log is None:
             reads = [reader.reading(some, at_us=at_us, wanted=()) for some in reader.batches(entities)]
+        else:
+            reads = log.readings(reader, entities, ids, at_us=at_us)
         return reads[0].vectors if len(reads) == 1 else [vector for each in reads for vector in each.vectors], reads
 
     def _statuses(self, vectors: Sequence[Vector], columns: Columns, overridden: Collection[str]) -> Mapping[str, int]:

@@ -89,7 +89,7 @@ class SegmentWriter:
         """
         if not records:
             return None
-        data = b"".join([_framed(record) for record in records])
+        data = _framed(records)
         with self._lock:
             try:
                 file = self._written(data)
@@ -355,11 +355,15 @@ def _check_tail(path: Path, tail: bytes, offset: int) -> None:
         )
 
 
-def _framed(record: bytes) -> bytes:
-    if len(record) > LARGEST_RECORD_BYTES:
-        raise InvalidError("record", f"{len(record):,} bytes", "a record of at most 16 MiB")
-    length = len(record).to_bytes(4, "little")
-    return b"%s%s%s" % (length, crc32(record, crc32(length)).to_bytes(4, "little"), record)
+def _framed(records: Sequence[bytes]) -> bytes:
+    """Records as they stand in a segment, one behind the other."""
+    parts: list[bytes] = []
+    for record in records:
+        if len(record) > LARGEST_RECORD_BYTES:
+            raise InvalidError("record", f"{len(record):,} bytes", "a record of at most 16 MiB")
+        length = len(record).to_bytes(4, "little")
+        parts += length, crc32(record, crc32(length)).to_bytes(4, "little"), record
+    return b"".join(parts)
 
 
 def _names(folder: Path) -> list[str]:

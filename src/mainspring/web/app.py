@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Collection, Coroutine, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any, BinaryIO, ClassVar, NamedTuple
+from typing import Any, BinaryIO, ClassVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -71,7 +71,7 @@ class Request:
         return JSON if given == JSON else given.partition(b";")[0].strip().lower()
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct, frozen=True):
     """What is answered; `rows` is how much work that was, for the counters. A `file` is sent for the body, and closed, and so
     are `parts`, as they are made.
     """
@@ -243,17 +243,17 @@ class WebApp:
             await self._send_live(answer, answer.parts, request, send)
             self.metrics.count(counted, answer.parts.status, time.perf_counter() - began, answer.rows)
             return
-        body, kind, status, rows, file, extra, _ = answer
+        body, status, file = answer.body, answer.status, answer.file
         size = len(body) if file is None else os.fstat(file.fileno()).st_size
         headers = [
-            (b"content-type", kind), (b"content-length", b"%d" % size), (b"x-request-id", request.id),
-            *self.headers(), *extra,
+            (b"content-type", answer.kind), (b"content-length", b"%d" % size), (b"x-request-id", request.id),
+            *self.headers(), *answer.headers,
         ]  # fmt: skip
         await send({"type": "http.response.start", "status": status, "headers": headers})
         if file is not None:
             await _send_file(file, send)
         await send({"type": "http.response.body", "body": body})
-        self.metrics.count(counted, status, time.perf_counter() - began, rows)
+        self.metrics.count(counted, status, time.perf_counter() - began, answer.rows)
 
     async def _send_live(self, answer: Answer, parts: Parts, request: Request, send: Send) -> None:
         """Send an answer while it is made."""

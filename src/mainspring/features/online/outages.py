@@ -33,13 +33,17 @@ class Known(NamedTuple):
 
 
 class GuardedStore:
-    """The online store with what a service declares for its outage: `policy` is fail, defaults or last_known."""
+    """The online store with what a service declares for its outage: `policy` is fail, defaults or last_known.
+
+    `get` is the store's own, for one key, where nothing needs to be remembered of it: a local store is not away.
+    """
 
     def __init__(self, record: ServiceRecord, workspace: Workspace) -> None:
         self.policy = record.outage or _setting(workspace)
         self.defaults = _defaults(record)
         self._reads = workspace.keep("online_reads", lambda: _Reads(workspace.online))
         self._remember = self.policy == "last_known"
+        self.get = None if self._remember or workspace.online_folder is None else workspace.online.get
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The values of the keys, as the store has them.

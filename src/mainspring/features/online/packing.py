@@ -170,12 +170,12 @@ class Packing:
             if stored not in (plain, pushed):
                 raise ConflictError(f"It was stored by version {_swapped(stored) & ~_PUSHED}, not {self.number}.")
             if nulls == no_nulls:
-                return event - _BIAS, created - _BIAS, whole(data), stored == pushed, True
+                return event - _BIAS, created - _BIAS, [*whole(data)], stored == pushed, True
             return event - _BIAS, created - _BIAS, [step(data) for step in steps], stored == pushed, False
 
         return read
 
-    def _whole(self, places: Sequence[int]) -> Callable[[bytes], list[Any]]:
+    def _whole(self, places: Sequence[int]) -> Callable[[bytes], Sequence[Any]]:
         """What reads values of which none is null: with one call to unpack them, three times faster than one by one."""
         fixed = sorted({place for place in places if place in self._at}, key=lambda place: self._at[place])
         loose = list(dict.fromkeys(place for place in places if place not in self._at))
@@ -190,6 +190,9 @@ class Packing:
         stored = [*fixed, *loose]
         order = None if stored == list(places) else [stored.index(place) for place in places]
         unpack, count, base = struct.Struct(form).unpack_from, len(fixed), self._values_at
+
+        if not converted and not decoded and order is None:
+            return unpack
 
         def read(data: bytes) -> list[Any]:
             values = [*unpack(data)]

@@ -71,34 +71,32 @@ class StoredPart:
         self._present = [_PRESENT] * count
 
     def places(self, entities: Sequence[Mapping[str, Any]], at_us: int) -> list[bytes]:  # noqa: ARG002  # the signature of parts
-        prefix, key = self._prefix, self._key
-        return [prefix + key(entity) for entity in entities]
+        return list(map(self.place, entities))
 
     def answers(
         self, entities: Sequence[Mapping[str, Any]], stored: Any, at_us: int, marks: Mapping[bytes, bytes | None]  # noqa: ARG002  # the signature of parts
     ) -> list[Vector]:  # fmt: skip
-        read, width, present = self._read, len(self.names), self._present
-        oldest_us = at_us - self._ttl_us if self._ttl_us is not None else None
-        found = []
-        for data in islice(stored, len(entities)):
-            if data is None:
-                found.append(self._unknown)
-                continue
-            if data[FLAGS] & IS_CHAIN and (data := as_of(data, at_us)) is None:
-                found.append(self._unknown)
-                continue
-            event_us, created_us, values, _, is_whole = read(data)
-            if event_us > at_us or created_us > at_us:
-                _expect_past(at_us, max(event_us, created_us))
-                found.append(self._not_kept)
-                continue
-            event = [event_us] * width
-            if oldest_us is not None and event_us < oldest_us:
-                found.append(Vector([None] * width, self._outside, event))
-            else:
-                statuses = present if is_whole else [_NULL if value is None else _PRESENT for value in values]
-                found.append(Vector(values, statuses, event))
-        return found
+        return [self.answer(data, at_us) for data in islice(stored, len(entities))]
+
+    def place(self, entity: Mapping[str, Any]) -> bytes:
+        """The one place of an entity; raises as `FeatureReader.read`."""
+        return self._prefix + self._key(entity)
+
+    def answer(self, data: bytes | None, at_us: int) -> Vector:
+        """The features of an entity by what is stored at its place."""
+        if data is None:
+            return self._unknown
+        if data[FLAGS] & IS_CHAIN and (data := as_of(data, at_us)) is None:
+            return self._unknown
+        event_us, created_us, values, _, is_whole = self._read(data)
+        if event_us > at_us or created_us > at_us:
+            _expect_past(at_us, max(event_us, created_us))
+            return self._not_kept
+        event = (event_us,) * len(values)
+        if self._ttl_us is not None and event_us < at_us - self._ttl_us:
+            return Vector(self._unknown.values, self._outside, event)
+        statuses = self._present if is_whole else [_NULL if value is None else _PRESENT for value in values]
+        return Vector(values, statuses, event)
 
 
 class FoldedPart:

@@ -76,6 +76,9 @@ class FeatureReader:
         self._order = None if tuple(told) == self.names else [told.index(name) for name in self.names]
         is_one = len(self._all_parts) == 1 and not self._demanded and self._order is None
         self._only = self._parts[0] if is_one else None
+        # Most requests are for one entity of one view: without the lists of the general way they take half of its time.
+        get = self._online.get
+        self._alone = (self._only, get) if isinstance(self._only, StoredPart) and get is not None else None
 
     def taken(self, entities: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
         """The columns of the request as they were taken, by entity: keys as they are, all else in its declared type.
@@ -107,8 +110,14 @@ class FeatureReader:
             WrongTypeError: a column of the request has a value that doesn't fit its type, or it is no list of entities.
             StorageError: the online store can't be read, and the service declares nothing for that.
         """
-        _expect_several(entities)
         at = clock.now_us() if at_us is None else at_us
+        if self._alone is not None and type(entities) is list and len(entities) == 1:
+            part, get = self._alone
+            try:
+                return [part.answer(get(part.place(entities[0])), at)]
+            except (ClockBehindError, StorageError):
+                pass  # what is done then is done below
+        _expect_several(entities)
         if len(entities) <= self.rows_at_once:
             return self._read(entities, at)
         return [vector for some in self.batches(entities) for vector in self._read(some, at)]

@@ -59,7 +59,7 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     role: str
 
 
-class Logged(Head, frozen=True, array_like=True):
+class Logged(Head, frozen=True, array_like=True, gc=False):
     """Rows that one version answered in one request. `latency_us` is from the request's body to here."""
 
     runtime: str
@@ -177,7 +177,10 @@ def features_of(
 
 def _fitting(record: Logged) -> list[bytes]:
     """A record in as many as its size takes."""
-    data = encoded(record)
+    try:
+        data = _encode(record)
+    except OverflowError:
+        data = _encode(_storable(record))
     if len(data) <= LARGEST_RECORD_BYTES:
         return [data]
     if record.rows == 1:
@@ -197,17 +200,14 @@ def _part(record: Logged, part: slice) -> Logged:
     )  # fmt: skip
 
 
-def encoded(record: Logged) -> bytes:
-    """A record as bytes. Integers that MessagePack has no form for are texts, which the types of their columns tell."""
-    try:
-        return _encode(record)
-    except OverflowError:
-        inputs = {name: [storable(value) for value in plain(values)] for name, values in record.inputs.items()}
-        features = record.features
-        if features is not None:
-            values = [[storable(value) for value in row] for row in features.values]
-            features = msgspec.structs.replace(features, values=values)
-        return _encode(msgspec.structs.replace(record, inputs=inputs, features=features))
+def _storable(record: Logged) -> Logged:
+    """A record whose integers that MessagePack has no form for are texts, which the types of their columns tell."""
+    inputs = {name: [storable(value) for value in plain(values)] for name, values in record.inputs.items()}
+    features = record.features
+    if features is not None:
+        values = [[storable(value) for value in row] for row in features.values]
+        features = msgspec.structs.replace(features, values=values)
+    return msgspec.structs.replace(record, inputs=inputs, features=features)
 
 
 def storable(value: Any) -> Any:
