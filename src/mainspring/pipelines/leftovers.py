@@ -16,7 +16,8 @@ import msgspec
 
 from mainspring.pipelines.code import declared
 from mainspring.pipelines.code.facts import NOT_REUSABLE
-from mainspring.pipelines.code.live import VALUE, first_values
+from mainspring.pipelines.code.live import first_values
+from mainspring.pipelines.code.probe import VALUE
 from mainspring.pipelines.code.project import Project
 from mainspring.pipelines.decision import Decider
 from mainspring.pipelines.observation.imports import on_import

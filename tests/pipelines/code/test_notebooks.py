@@ -80,6 +80,11 @@ DECORATOR = (
 FEAT = "open('feat.py', 'w').write('def h(x): return x + {0}\\nclass M:\\n  def f(self): return {0}\\n')"
 FEAT += "\nimport importlib, feat\nimportlib.reload(feat)"
 MODULE = "open('reg.py', 'w').write('REG = {}\\ndef register(f):\\n  REG[f.__name__] = f\\n  return f\\n')\nimport reg"
+HELP = (
+    "open('reg.py', 'w').write('import dataclasses\\nclass B:\\n  def m(self): return 1\\nclass D(B): pass\\n"
+    "class Other:\\n  def extra(self): return 0\\n@dataclasses.dataclass\\nclass R:\\n  k: int = 1\\n"
+    "def g(x=0): return x\\n')\nimport reg"
+)
 LAWS: dict[str, Edit] = {
     "a base class, before its subclass is defined again": Edit(
         [BASE, "class Model(Base):\n  def name(self): return 'm'", go("Model().score()")],
@@ -253,6 +258,38 @@ LAWS: dict[str, Edit] = {
         [(1, "Opts(1)", "Opts(2)")],
     ),
     "what a module is given under a new name": Edit([MODULE, "reg.K = 1", go("reg.K")], [(1, "1", "2")]),
+    "a method that a class of a module is given": Edit(
+        [HELP, "def h(): return 1", "def extra(self): return h()\nreg.B.extra = reg.R.extra = extra",
+         go("[reg.D().extra(), reg.R().extra()]")],
+        [(1, "return 1", "return 2")],
+    ),
+    "a property that a class of a module is given, and is used by a class of the notebook": Edit(
+        [HELP, "class E(reg.D): pass", "reg.B.extra = property(lambda self: 1)", go("E().extra")], [(2, ": 1", ": 2")]
+    ),
+    "a special method that a class of a module is given": Edit(
+        [HELP, "from reg import R\nR.__call__ = lambda self: 1", go("R()()")], [(1, ": 1", ": 2")]
+    ),
+    "a value that a dataclass of a module is given": Edit([HELP, "reg.R.more = 1", go("reg.R.more")], [(1, "1", "2")]),
+    "a function of its module that a class is given": Edit(
+        [HELP, "reg.D.more = staticmethod(reg.g)", go("reg.D().more()")], [(1, "reg.g", "lambda: 5")]
+    ),
+    "a base that a class of a module is given": Edit(
+        [HELP, "class X:\n  def y(self): return 1\nclass Y:\n  def y(self): return 2", "reg.D.__bases__ = (reg.B, X)",
+         go("reg.D().y()")],
+        [(2, "X", "Y")],
+    ),
+    "defaults that a function of a module is given": Edit(
+        [HELP, "reg.B.m.__kwdefaults__ = {'a': 1}\nreg.B.m.__doc__ = 'a'", go("[reg.B.m.__kwdefaults__, reg.B.m.__doc__]")],
+        [(1, "1", "2"), (1, "= 'a'", "= 'b'")],
+    ),
+    "the name, docstring and qualified name that functions are given": Edit(
+        [
+            "def make(n):\n  def f(): return 1\n  f.__name__ = n\n  return f\nmade = [make('a')]",
+            "def tool():\n  'x'\ntool.__doc__ = 'a'", "class C:\n  def f(self): ...\nC.f.__qualname__ = 'a'",
+            go("[made[0].__name__, tool.__doc__, C.f.__qualname__]"),
+        ],
+        [(0, "'a'", "'b'"), (1, "'a'", "None"), (2, "'a'", "'b'")],
+    ),
     "sets of functions": Edit(
         [
             "def make(n): return lambda: n\nHELD = {make(1), make(2), make(3)}\nOTHER = frozenset({'a', 'b', (1, 'c')})",

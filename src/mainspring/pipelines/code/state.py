@@ -66,6 +66,7 @@ _HOLDING = {
     functools.partialmethod: ("func", "args", "keywords"),
     functools.partial: ("func", "args", "keywords"),
 }
+_SAID = ("__name__", "__qualname__", "__doc__")
 _Path = tuple[Any, str]
 _Children = Iterable[tuple[str, object]]
 
@@ -373,8 +374,17 @@ def given_to(function: FunctionType) -> Iterator[object]:
     """What a function was given when it was defined, or later: its defaults and attributes."""
     yield function.__defaults__
     yield function.__kwdefaults__
-    yield {name: item for name, item in sorted(function.__dict__.items()) if name != "__wrapped__"}
+    yield attributes_given_to(function)
     yield function.__dict__.get("__wrapped__")
+
+
+def attributes_given_to(function: FunctionType) -> dict[str, object]:
+    """What a function was given as attributes, and its name and docstring where these are not those of its code."""
+    plain = FunctionType(function.__code__, {}, closure=function.__closure__)
+    found: dict[str, object] = {
+        name: given for name in _SAID if (given := getattr(function, name)) != getattr(plain, name)
+    }
+    return found | {name: item for name, item in function.__dict__.items() if name != "__wrapped__"}
 
 
 def known_attribute(cls: type, value: object, name: str) -> object:
