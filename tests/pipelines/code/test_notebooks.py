@@ -290,6 +290,18 @@ LAWS: dict[str, Edit] = {
         ],
         [(0, "'a'", "'b'"), (1, "'a'", "None"), (2, "'a'", "'b'")],
     ),
+    "the order of attributes": Edit(
+        [
+            "class C:\n  def __init__(self, **given): vars(self).update(given)\nc = C(a=1, b=2)",
+            "import types\nspace = types.SimpleNamespace(a=1, b=2)",
+            "class D:\n  def b(self): ...\n  def a(self): ...\nclass E:\n  b = 1\n  a = 2",
+            go("[list(vars(c)), list(vars(space)), [name for e in (D, E) for name in vars(e) if name[0] != '_']]"),
+        ],
+        [
+            (0, "a=1, b=2", "b=2, a=1"), (1, "a=1, b=2", "b=2, a=1"), (2, "b = 1\n  a = 2", "a = 2\n  b = 1"),
+            (2, "def b(self): ...\n  def a", "def a(self): ...\n  def b"),
+        ],
+    ),
     "sets of functions": Edit(
         [
             "def make(n): return lambda: n\nHELD = {make(1), make(2), make(3)}\nOTHER = frozenset({'a', 'b', (1, 'c')})",

@@ -110,7 +110,7 @@ def is_ufunc(cls: type) -> bool:
 
 
 def fields_of(value: object, *, public: bool) -> dict[str, object]:
-    """The attributes that an object keeps by name, those of slots too; with `public`, but for `_private` ones."""
+    """The attributes that an object keeps, in their order, and those of slots; with `public`, but for `_private` ones."""
     fields = {name: item for name, item in dict_of(value).items() if type(name) is str}
     for cls in type(value).__mro__:
         for name, item in () if module_of(cls).startswith("pathlib") else vars(cls).items():  # which remembers there
@@ -118,7 +118,7 @@ def fields_of(value: object, *, public: bool) -> dict[str, object]:
                 with suppress(AttributeError):
                     fields[name] = item.__get__(value)
     return {
-        name: fields[name] for name in sorted(fields) if name not in _UNREAD and not (public and name.startswith("_"))
+        name: item for name, item in fields.items() if name not in _UNREAD and not (public and name.startswith("_"))
     }
 
 

@@ -341,9 +341,10 @@ class LiveWalk(Definitions):
             self._declared(collector, space, is_run=True)
             self._ask(cls, names, collector.formulas)
         for member in members_of(cls, nodes):
+            rows.append(member.name)  # their order is what `vars` and a registry of methods see
             if member.is_code:
                 found = self._told(f"{name}.{member.name}", member.value)
-                rows.append(f"{member.name} {found.digest if found is not None else ''}")
+                rows.append(found.digest if found is not None else "")
                 if found is not None and found.untold and len(nodes) == 1:
                     self._taken_by_body(cls, key, nodes[0])
             else:

@@ -32,10 +32,10 @@ class Member(NamedTuple):
 
 
 def members_of(cls: type, nodes: Iterable[ast.ClassDef]) -> Iterator[Member]:
-    """The entries of a class by name; `nodes` are what its source may be."""
+    """The entries of a class in their order; `nodes` are what its source may be."""
     body = _names_set_in(nodes)
     is_made = type(cls) is not type or any("__init_subclass__" in vars(each) for each in cls.__mro__[:-1])
-    for name, value in sorted(vars(cls).items()):
+    for name, value in list(vars(cls).items()):
         if name in _NOT_TOLD or (name.startswith("__pydantic_") and name not in _TOLD):  # which it builds of the fields
             continue
         if getattr(attribute_of(value, "__code__"), "co_filename", "").startswith(_GENERATED):
