@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -14,7 +13,7 @@ import msgspec
 from blake3 import blake3
 
 from mainspring.artifacts.record import Artifact
-from mainspring.artifacts.script import script
+from mainspring.artifacts.script import script, script_file
 from mainspring.errors import ConflictError, GraphError, NotFoundError, StorageError
 from mainspring.ledger import new_id
 from mainspring.pipelines.code.tree import read_tree
@@ -417,7 +416,7 @@ def _module_of(workspace: Workspace, pipeline: Recordable) -> str:
 
 def _main_module(workspace: Workspace) -> str | None:
     """The name under which the running script could be imported from the project."""
-    file = getattr(sys.modules["__main__"], "__file__", None)
+    file = script_file()
     if file is None:
         return None
     path = Path(file).resolve()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import ModuleType
 
+from mainspring.artifacts.script import script_file
 from mainspring.pipelines.code.closure import Walk
 from mainspring.pipelines.code.facts import ModuleFacts
 from mainspring.pipelines.code.probe import VALUE, Held, Probe
@@ -123,9 +124,8 @@ def _live(project: Project, module: str) -> ModuleType | str | None:
     if found is None or found.path is None:
         return None
     path = os.path.realpath(found.path)
-    script = sys.modules["__main__"]
-    if os.path.realpath(getattr(script, "__file__", None) or os.devnull) == path:
-        return script
+    if os.path.realpath(script_file() or os.devnull) == path:
+        return sys.modules["__main__"]
     live = sys.modules.get(module)
     if live is None:
         return None

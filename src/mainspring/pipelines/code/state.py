@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import marshal
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import (
     BuiltinFunctionType,
@@ -30,6 +29,7 @@ from typing import Any, NamedTuple
 
 from blake3 import blake3
 
+from mainspring.artifacts.script import script_file
 from mainspring.pipelines.code.contents import (
     ATOMS,
     CONTAINERS,
@@ -397,7 +397,7 @@ def home_of_value(value: Any) -> str:
     home = value.__name__ if isinstance(value, ModuleType) else str(value.__module__)
     if home != "__main__":
         return home
-    file = getattr(sys.modules["__main__"], "__file__", None)
+    file = script_file()
     return os.path.splitext(os.path.basename(file))[0] if file else home
 
 
