@@ -156,6 +156,24 @@ def test_a_notebook_is_not_the_script_that_it_ran_in_itself(lab: Lab, monkeypatc
     assert [run_pipeline(vars(notebook)["main"], workspace=lab.workspace).value for _ in range(2)] == [2, 2]
 
 
+def test_a_step_that_changes_a_global_of_its_notebook_is_run_again_for_those_after_it(lab: Lab) -> None:
+    source = (
+        "import mainspring as ms\nfound, idle = {}, {}\n@ms.step\ndef fill(): return found.update(a=len(found) + 1, b=2)\n"
+        "@ms.step\ndef use(before): return found['a'], len(idle)\n@ms.pipeline\ndef main(): return use(fill())\n"
+    )
+
+    def kernel() -> Any:
+        names: dict[str, Any] = {"__name__": "__main__"}
+        exec(compile(source, "<cell>", "exec"), names)
+        return run_pipeline(names["main"], workspace=lab.workspace)
+
+    for state in ("succeeded", "reused"):
+        found = kernel()
+        assert found.value == (1, 0)
+        assert states(found) == {"fill": "succeeded", "use": state}
+        assert any("the step changed __main__.found, which" in line for line in task_of(found, "fill").reasons)
+
+
 def test_a_lambda_is_a_step(lab: Lab) -> None:
     lab.write("twice = ms.step(lambda n: 2 * n)\n\n@ms.pipeline\ndef main():\n    return twice(twice(1))\n")
     assert lab.run().value == 4

@@ -21,7 +21,7 @@ from mainspring.pipelines.decision import Decider
 from mainspring.pipelines.engine import Engine
 from mainspring.pipelines.graph import Call
 from mainspring.pipelines.interrupts import interrupts
-from mainspring.pipelines.leftovers import leftovers
+from mainspring.pipelines.leftovers import changed_by, leftovers
 from mainspring.pipelines.observation.importing import ImportWatch
 from mainspring.pipelines.observation.observer import Observer
 from mainspring.pipelines.observation.places import own_addresses, own_paths
@@ -238,6 +238,7 @@ def _driven(
     listener.started(run, tasks)
     decider = Decider(session.store, session.values, session.fingerprinter, run.seed, reuse=reuse)
     session.place.left = partial(leftovers, decider)
+    session.place.changed = partial(changed_by, decider)
     engine = Engine(
         workspace, session.store, Tasks(tasks, functions), decider, session.place, run_lease=lease,
         runner_for=lambda task: session.runner_for(run.id, run.code, engine.execute, task),

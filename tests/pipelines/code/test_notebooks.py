@@ -302,6 +302,29 @@ LAWS: dict[str, Edit] = {
             (2, "def b(self): ...\n  def a", "def a(self): ...\n  def b"),
         ],
     ),
+    "objects of libraries": Edit(
+        [
+            "import logging, string, torch\nimport numpy as np, pandas as pd, pyarrow as pa\nlogger = logging.getLogger('a')",
+            "from sklearn.linear_model import Ridge\nfrom sklearn.model_selection import KFold\ndef helper(x): return x + 1",
+            "cv, model, net = KFold(3), Ridge(alpha=1), torch.nn.Sequential(torch.nn.Dropout(0.1))",
+            "schema, at = pa.schema([('a', pa.int64())]), pd.Timestamp('2020-01-01').as_unit('s')",
+            "every, text, few = np.vectorize(lambda x: helper(x)), string.Template('a'), np.array([1, 2])",
+            go("logger.info('') or [cv.n_splits, model.alpha, net[0].p, str(schema), at.unit, every([1]).tolist(), text, few]")
+            .replace("text, few", "text.template, few.tolist()"),
+        ],
+        [
+            (2, "KFold(3)", "KFold(4)"), (2, "alpha=1", "alpha=2"), (2, "0.1", "0.2"), (3, "int64", "int32"),
+            (3, "('s')", "('ms')"), (1, "x + 1", "x + 2"), (4, "('a')", "('b')"), (4, "[1, 2]", "[1, 3]"),
+        ],
+    ),
+    "what a class makes of a variable by a library": Edit(
+        [
+            "from sklearn.model_selection import KFold\nfrom sklearn.base import BaseEstimator", "N = 3",
+            "import attrs\n@attrs.define\nclass C:\n  cv: KFold = KFold(N)", "class D(BaseEstimator):\n  cv = None",
+            "D.cv = KFold(N)", go("[C().cv.n_splits, D.cv.n_splits]"),
+        ],
+        [(1, "3", "4"), (2, "", ""), (4, "", "")],
+    ),
     "sets of functions": Edit(
         [
             "def make(n): return lambda: n\nHELD = {make(1), make(2), make(3)}\nOTHER = frozenset({'a', 'b', (1, 'c')})",

@@ -135,5 +135,5 @@ def test_what_nothing_tells_is_named_by_its_place() -> None:
     assert told(held, "/project", lambda name: False, label="HELD").untold == {
         "HELD['a'][1].lock": type(threading.Lock())
     }
-    frame = told([np.arange(3)], "/project", lambda name: False, label="x", bulk=False)
-    assert frame.untold == {"x[0]": np.ndarray}
+    frame = told([np.arange(10), np.arange(10_000)], "/project", lambda name: False, label="x", bulk=False)
+    assert frame.untold == {"x[1]": np.ndarray}

@@ -50,6 +50,7 @@ from mainspring.pipelines.code.objects import code_digest
 _PLAIN = frozenset({type(None), bool, int, float, complex, bytes, str})
 _FAST = 64  # items from which a container of plain values is digested in one go
 _MOST = 200_000  # objects
+_MOST_FOREIGN = 2_000  # objects of libraries, where these are looked at for each task
 _DESCRIPTORS = (
     WrapperDescriptorType,
     MethodDescriptorType,
@@ -147,7 +148,7 @@ def told(
         definitions: how functions and classes are told.
         seen: what was met before by its id, under its place and with the object; added to.
         label: what the value is called, for `seen` and the untold.
-        bulk: whether tables, arrays and models are told, which may be large; they are untold otherwise.
+        bulk: whether tables, large arrays and fitted models are told; they are untold otherwise.
 
     Raises:
         TooLargeError: as `state_digest`.
@@ -179,7 +180,7 @@ class _Writer:
         self.untold: dict[str, type] = {}
         self.texts: set[str] = set()
         self.open: frozenset[int] = frozenset()  # sets that are being put in order
-        self._count = 0
+        self._count = self._foreign = 0
 
     def text(self, text: str) -> None:
         data = text.replace(self.root, "<project>").encode("utf-8", "surrogatepass")
@@ -346,6 +347,9 @@ class _Writer:
             if self._is_own(cls):
                 return self._contents(value, *base_content(value, cls), public=False)
             found = library_content(value, cls, bulk=self.bulk)
+            self._foreign += found.fields
+            if self._foreign > _MOST_FOREIGN and not self.bulk:
+                raise Untold
             if found.definition is not None:
                 self.definitions.outside(found.definition)
             if found.text:
