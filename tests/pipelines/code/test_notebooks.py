@@ -325,6 +325,29 @@ LAWS: dict[str, Edit] = {
         ],
         [(1, "3", "4"), (2, "", ""), (4, "", "")],
     ),
+    "what pydantic is told": Edit(
+        [
+            "import pydantic",
+            "class P(pydantic.BaseModel, str_to_upper=True):\n  a: str = 'x'\n  _b: int = pydantic.PrivateAttr(3)",
+            "@pydantic.dataclasses.dataclass(config=dict(str_to_upper=True))\nclass D:\n  a: str\n  b: str\n"
+            + "  @pydantic.field_validator('a')\n  @classmethod\n  def v(cls, x): return x + '!'",
+            "@pydantic.validate_call(config=dict(str_to_upper=True))\ndef call(a: str): return a", "unrelated = 1",
+            go("[P(a='a').a, P(a='a')._b, str(D(a='a', b='b')), call('a')]"),
+        ],
+        [
+            (1, "upper=True", "upper=False"), (1, "Attr(3)", "Attr(4)"), (2, "True", "False"), (4, "1", "2"),
+            (2, "validator('a')", "validator('b')"), (3, "True", "False"),
+        ],
+    ),
+    "what msgspec is told in hints": Edit(
+        [
+            "import msgspec, typing\nclass S(msgspec.Struct):\n  a: typing.Annotated[int, msgspec.Meta(ge=0)] = 1",
+            "def f(b: typing.Annotated[int, msgspec.Meta(ge=0)]): ...",
+            "def is_(kind):\n  try: return bool(msgspec.convert({'a': 5, 'b': 5}, kind))\n  except ValueError: ...",
+            go("[is_(S), is_(typing.TypedDict('D', typing.get_type_hints(f, include_extras=True)))]"),
+        ],
+        [(0, "ge=0", "ge=9"), (1, "ge=0", "ge=9")],
+    ),
     "sets of functions": Edit(
         [
             "def make(n): return lambda: n\nHELD = {make(1), make(2), make(3)}\nOTHER = frozenset({'a', 'b', (1, 'c')})",

@@ -34,9 +34,8 @@ _NAMED_WORDS = frozenset(
 _PICKLED = frozenset("numpy pandas polars pyarrow itertools operator builtins collections functools".split())
 _RECORDS_OF = frozenset("dataclasses attr attrs pydantic pydantic_core annotated_types".split())
 _UNREAD = frozenset({"__dict__", "__weakref__"})
-_REMEMBERED = frozenset(
-    {"_cache", "_ufunc", "ns_resolver"}
-)  # of how an object of a library was used, or where it was made
+# Of how, or where, an object of a library was used.
+_REMEMBERED = frozenset("_cache _ufunc ns_resolver cls_ref _default_factory_takes_validated_data".split())
 _SMALL = 1 << 16  # bytes, of which the content is taken for each task
 _SCALARS = (bool, int, float, complex, str, bytes, bytearray)
 _HEAP = 1 << 9  # Py_TPFLAGS_HEAPTYPE: of a class statement, as a rule
@@ -113,8 +112,12 @@ def is_ufunc(cls: type) -> bool:
     return numpy is not None and cls is getattr(numpy, "ufunc", None)
 
 
-def fields_of(value: object, *, public: bool) -> dict[str, object]:
-    """The attributes that an object keeps, in their order, and those of slots; with `public`, but for `_private` ones."""
+def fields_of(value: object, *, public: bool, is_own: bool = True) -> dict[str, object]:
+    """The attributes that an object keeps, in their order, and those of slots; with `public`, but for `_private` ones.
+
+    Of one whose class is a library's, what it remembers of its use is left out too.
+    """
+    skipped = _UNREAD if is_own else _UNREAD | _REMEMBERED
     fields = {name: item for name, item in dict_of(value).items() if type(name) is str}
     for cls in type(value).__mro__:
         for name, item in () if module_of(cls).startswith("pathlib") else vars(cls).items():  # which remembers there
@@ -122,7 +125,7 @@ def fields_of(value: object, *, public: bool) -> dict[str, object]:
                 with suppress(AttributeError):
                     fields[name] = item.__get__(value)
     return {
-        name: item for name, item in fields.items() if name not in _UNREAD and not (public and name.startswith("_"))
+        name: item for name, item in fields.items() if name not in skipped and not (public and name.startswith("_"))
     }
 
 

@@ -13,11 +13,12 @@ _NOT_TOLD = frozenset(
 )
 _TOLD = frozenset(
     "__annotations__ __slots__ __dataclass_fields__ __dataclass_params__ __match_args__ __abstractmethods__ "
-    "__orig_bases__ __parameters__ __pydantic_fields__ __attrs_attrs__".split()
+    "__orig_bases__ __parameters__ __attrs_attrs__ __private_attributes__ "
+    "__pydantic_fields__ __pydantic_config__ __pydantic_decorators__ __pydantic_generic_metadata__".split()
 )
 
 
-_TELLING = frozenset("builtins abc enum __main__ msgspec msgspec._core".split())
+_TELLING = frozenset("builtins abc enum __main__ msgspec msgspec._core pydantic._internal._model_construction".split())
 _GENERATED = "<attrs generated"  # of the fields, with a constant that differs from process to process
 
 

@@ -345,7 +345,7 @@ class _Writer:
         self.text(self.definitions.refer(cls) or "")
         try:
             if self._is_own(cls):
-                return self._contents(value, *base_content(value, cls), public=False)
+                return self._contents(value, *base_content(value, cls), fields_of(value, public=False))
             found = library_content(value, cls, bulk=self.bulk)
             self._foreign += found.fields
             if self._foreign > _MOST_FOREIGN and not self.bulk:
@@ -356,20 +356,20 @@ class _Writer:
                 self.text(found.text)
             if found.data:
                 self.put(found.data)
-            return [*self._contents(value, found.kind, found.of_base, public=found.public, fields=found.fields)]
+            named = fields_of(value, public=found.public, is_own=False) if found.fields else {}
+            return self._contents(value, found.kind, found.of_base, named)
         except Untold:
             self.untold[_shown(path)] = cls
             return []
 
     def _contents(
-        self, value: object, kind: type | None, of_base: Sequence[object], *, public: bool, fields: bool = True
+        self, value: object, kind: type | None, of_base: Sequence[object], named: dict[str, object]
     ) -> list[tuple[str, object]]:
         """What is inside by the builtin class that an object derives from, and its attributes by name."""
         children: list[tuple[str, object]] = []
         if kind is not None:
             children += self._container(kind, value)
         children += [("", each) for each in of_base]
-        named = fields_of(value, public=public) if fields else {}
         self.text("\0".join(named))
         return children + [(f".{name}", item) for name, item in named.items()]
 
