@@ -329,8 +329,10 @@ LAWS: dict[str, Edit] = {
         [
             "import pydantic",
             "class P(pydantic.BaseModel, str_to_upper=True):\n  a: str = 'x'\n  _b: int = pydantic.PrivateAttr(3)",
-            "@pydantic.dataclasses.dataclass(config=dict(str_to_upper=True))\nclass D:\n  a: str\n  b: str\n"
-            + "  @pydantic.field_validator('a')\n  @classmethod\n  def v(cls, x): return x + '!'",
+            (
+                "@pydantic.dataclasses.dataclass(config=dict(str_to_upper=True))\nclass D:\n  a: str\n  b: str\n"
+                "  @pydantic.field_validator('a')\n  @classmethod\n  def v(cls, x): return x + '!'"
+            ),
             "@pydantic.validate_call(config=dict(str_to_upper=True))\ndef call(a: str): return a", "unrelated = 1",
             go("[P(a='a').a, P(a='a')._b, str(D(a='a', b='b')), call('a')]"),
         ],

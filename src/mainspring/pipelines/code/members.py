@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from mainspring.pipelines.code.contents import ATOMS, CONTAINERS, attribute_of, module_of
@@ -34,7 +35,7 @@ class Member(NamedTuple):
 
 def members_of(cls: type, nodes: Iterable[ast.ClassDef]) -> Iterator[Member]:
     """The entries of a class in their order; `nodes` are what its source may be."""
-    body = _names_set_in(nodes)
+    body = _names_set_in(tuple(nodes))
     is_made = type(cls) is not type or any("__init_subclass__" in vars(each) for each in cls.__mro__[:-1])
     for name, value in list(vars(cls).items()):
         if name in _NOT_TOLD or (name.startswith("__pydantic_") and name not in _TOLD):  # which it builds of the fields
@@ -80,7 +81,8 @@ def _is_plain(value: object) -> bool:
     return type(value) in ATOMS or type(value) in CONTAINERS or module_of(type(value)) == "__main__"
 
 
-def _names_set_in(nodes: Iterable[ast.AST]) -> set[str]:
+@lru_cache(maxsize=1_000)
+def _names_set_in(nodes: tuple[ast.AST, ...]) -> set[str]:
     """The names that statements anywhere in these nodes define, or set to more than a constant, such as `tokenizer = None`."""
     inner = [each for node in nodes for each in ast.walk(node)]
     defined = {each.name for each in inner if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))}
