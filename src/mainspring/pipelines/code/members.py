@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from types import FunctionType
 from typing import NamedTuple
 
 from mainspring.pipelines.code.contents import ATOMS, CONTAINERS, attribute_of, module_of
+from mainspring.pipelines.code.origins import codes_in, texts_of
 
 _NOT_TOLD = frozenset(
     "__dict__ __weakref__ __module__ __qualname__ _abc_impl __firstlineno__ __static_attributes__".split()
@@ -20,6 +22,7 @@ _TOLD = frozenset(
 
 
 _TELLING = frozenset("builtins abc enum __main__ msgspec msgspec._core pydantic._internal._model_construction".split())
+_GIVING_PLAIN = frozenset("typing sklearn pydantic".split())
 _GENERATED = "<attrs generated"  # of the fields, with a constant that differs from process to process
 
 
@@ -48,8 +51,31 @@ def members_of(cls: type, nodes: Iterable[ast.ClassDef]) -> Iterator[Member]:
         is_code = is_code or is_descriptor or is_special
         if is_special and not (name in _TOLD or name in body or is_descriptor or _is_plain(value)):
             continue
-        of_body = is_made or name in body or name.startswith("_")
+        of_body = name in body or name.startswith("_") or (is_made and _may_be_given(cls, name))
         yield Member(name, value, is_code, of_body, is_made)
+
+
+def _may_be_given(cls: type, name: str) -> bool:
+    """Whether a metaclass or `__init_subclass__` may have put a name into a class that is more than a plain value."""
+    if any(module_of(each) not in _TELLING or module_of(each) == "__main__" for each in type.mro(type(cls))[:-1]):
+        return True
+    pending = [
+        attribute_of(vars(base)["__init_subclass__"], "__func__")
+        for base in cls.__mro__[1:-1]
+        if "__init_subclass__" in vars(base) and module_of(base).partition(".")[0] not in _GIVING_PLAIN
+    ]
+    met: set[int] = set()
+    while pending:
+        maker = pending.pop()
+        if not isinstance(maker, FunctionType):
+            return True
+        met.add(id(maker))
+        names = {word for each in codes_in(maker.__code__) for word in (*each.co_names, *texts_of(each))}
+        if names & {name, "setattr", "update"}:
+            return True
+        called = [maker.__globals__.get(each) for each in names]
+        pending += [each for each in called if isinstance(each, FunctionType) and id(each) not in met]
+    return False
 
 
 def struct_settings(cls: type) -> dict[str, object]:
