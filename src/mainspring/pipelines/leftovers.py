@@ -26,6 +26,7 @@ from mainspring.pipelines.observation.watcher import unwatched
 from mainspring.pipelines.task import Task
 
 UNLIKE = " is not what it was in the run"
+_OF_CALLS = ("(attributes)", "(wrapper)")
 _SOURCE = "source "  # parts of functions that no module gives back
 
 
@@ -62,12 +63,16 @@ def leftovers(decider: Decider, task: Task, function: Callable[..., Any]) -> Lef
 
 
 def changed_by(decider: Decider, task: Task, function: Callable[..., Any]) -> list[str]:
-    """What a step of a notebook changed of the values in its key, one line each: who reuses its result would not get that."""
+    """What a step of a notebook changed of the values in its key, one line each: who reuses its result would not get that.
+
+    What functions keep of their own calls, such as a counter, is no such thing.
+    """
     if not task.options.cache or decider.live(task) is not None:
         return []
     now = decider.fingerprint(task, function).parts
     changed = _changed(decider.store.fingerprint_parts(task.fingerprint or ""), now)
-    return [f"{NOT_REUSABLE}the step changed {name}, which a later step may use" for name in changed]
+    told = [name for name in changed if not name.endswith(_OF_CALLS)]
+    return [f"{NOT_REUSABLE}the step changed {name}, which a later step may use" for name in told]
 
 
 def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
