@@ -350,6 +350,10 @@ LAWS: dict[str, Edit] = {
         ],
         [(0, "ge=0", "ge=9"), (1, "ge=0", "ge=9")],
     ),
+    "a default that a dataclass writes into its docstring": Edit(
+        ["import dataclasses as dc, string as st", "@dc.dataclass\nclass C: s: object = st.Template('a')", go("C().s.template")],
+        [(1, "('a')", "('b')")],
+    ),
     "sets of functions": Edit(
         [
             "def make(n): return lambda: n\nHELD = {make(1), make(2), make(3)}\nOTHER = frozenset({'a', 'b', (1, 'c')})",

@@ -175,10 +175,15 @@ def _read_of(base: Any) -> tuple[type | None, Callable[[Any], Sequence[object]]]
 
 
 def _keeps_unseen(cls: type) -> bool:
-    """Whether objects of a class keep more than a dict, slots and weak references show."""
-    slots = sum(type(item) is MemberDescriptorType for item in vars(cls).values())
+    """Whether objects of a class keep more than a dict, slots and weak references show.
+
+    One of compiled code may be a heap type too, and be no larger than a pointer.
+    """
     base = cls.__base__ or object
-    return not cls.__flags__ & _HEAP or cls.__basicsize__ - base.__basicsize__ > 8 * (slots + 2)
+    seen = sum(type(item) is MemberDescriptorType for item in vars(cls).values())
+    seen += cls.__weakrefoffset__ > 0 and base.__weakrefoffset__ == 0
+    seen += cls.__dictoffset__ not in (0, -1) and base.__dictoffset__ == 0  # -1: it lies before the object
+    return not cls.__flags__ & _HEAP or cls.__basicsize__ - base.__basicsize__ > 8 * seen
 
 
 def _is_struct(cls: type) -> bool:

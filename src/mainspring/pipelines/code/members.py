@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from types import FunctionType
@@ -23,6 +24,7 @@ _TOLD = frozenset(
 
 _TELLING = frozenset("builtins abc enum __main__ msgspec msgspec._core pydantic._internal._model_construction".split())
 _GIVING_PLAIN = frozenset("typing sklearn pydantic".split())
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _GENERATED = "<attrs generated"  # of the fields, with a constant that differs from process to process
 
 
@@ -45,6 +47,8 @@ def members_of(cls: type, nodes: Iterable[ast.ClassDef]) -> Iterator[Member]:
             continue
         if getattr(attribute_of(value, "__code__"), "co_filename", "").startswith(_GENERATED):
             continue
+        if name == "__doc__" and type(value) is str:
+            value = _ADDRESS.sub("", value)  # dataclasses write the representations of defaults there
         is_special = name.startswith("__") and name.endswith("__")
         is_code = isinstance(value, type) and value.__qualname__ == f"{cls.__qualname__}.{name}"
         is_descriptor = attribute_of(type(value), "__get__") is not None
