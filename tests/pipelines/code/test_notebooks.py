@@ -350,8 +350,8 @@ LAWS: dict[str, Edit] = {
         ],
         [(0, "ge=0", "ge=9"), (1, "ge=0", "ge=9")],
     ),
-    "a default that a dataclass writes into its docstring": Edit(
-        ["import dataclasses as dc, string as st", "@dc.dataclass\nclass C: s: object = st.Template('a')", go("C().s.template")],
+    "a default in the docstring of a dataclass": Edit(
+        ["import dataclasses as d, string", "@d.dataclass\nclass C: s: object=string.Template('a')", go("C().s.template")],
         [(1, "('a')", "('b')")],
     ),
     "sets of functions": Edit(
