@@ -7,6 +7,7 @@ import subprocess
 import sys
 from json import loads
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -141,6 +142,36 @@ def test_steps_of_a_notebook_run_inline_and_are_cached_by_their_source(lab: Lab)
     changed = run_pipeline(cell("return 3 * n"), workspace=lab.workspace)
     assert changed.value == 6
     assert states(changed) == {"double": "succeeded"}
+
+
+def test_a_notebook_is_not_the_script_that_it_ran_in_itself(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.write("def helper(): return 1\n")
+    notebook = ModuleType("__main__")
+    notebook.__dict__.update(
+        get_ipython=lambda: None, __file__=str(lab.root / "flow.py")
+    )  # as `%run -i flow.py` leaves it
+    monkeypatch.setitem(sys.modules, "__main__", notebook)
+    source = "import mainspring as ms\ndef go(): return 2\n@ms.pipeline\ndef main(): return ms.step(go)()\n"
+    exec(compile(source, "<cell>", "exec"), vars(notebook))
+    assert [run_pipeline(vars(notebook)["main"], workspace=lab.workspace).value for _ in range(2)] == [2, 2]
+
+
+def test_a_step_that_changes_a_global_of_its_notebook_is_run_again_for_those_after_it(lab: Lab) -> None:
+    source = (
+        "import mainspring as ms\nfound, idle = {}, {}\n@ms.step\ndef fill(): return found.update(a=len(found) + 1, b=2)\n"
+        "@ms.step\ndef use(before): return found['a'], len(idle)\n@ms.pipeline\ndef main(): return use(fill())\n"
+    )
+
+    def kernel() -> Any:
+        names: dict[str, Any] = {"__name__": "__main__"}
+        exec(compile(source, "<cell>", "exec"), names)
+        return run_pipeline(names["main"], workspace=lab.workspace)
+
+    for state in ("succeeded", "reused"):
+        found = kernel()
+        assert found.value == (1, 0)
+        assert states(found) == {"fill": "succeeded", "use": state}
+        assert any("the step changed __main__.found, which" in line for line in task_of(found, "fill").reasons)
 
 
 def test_a_lambda_is_a_step(lab: Lab) -> None:

@@ -13,7 +13,8 @@ from mainspring.pipelines._store import TaskStore, leaves
 from mainspring.pipelines.code.facts import NOT_REUSABLE, is_mention
 from mainspring.pipelines.code.fingerprint import Fingerprint, Fingerprinter, compare, fingerprint_of
 from mainspring.pipelines.code.homes import is_replaced
-from mainspring.pipelines.code.live import VALUE, Live
+from mainspring.pipelines.code.live import Live
+from mainspring.pipelines.code.probe import VALUE
 from mainspring.pipelines.graph import Literal, Stored
 from mainspring.pipelines.seeds import task_seed
 from mainspring.pipelines.task import Task

@@ -71,8 +71,8 @@ class Place(msgspec.Struct):
     descriptors are captured too; `calling` is true while a step's own code runs, `interrupted` once a person has stopped the
     run. `stamps` are the states of the source files that this process imports steps from. `own_paths` and `own_addresses`
     are the workspace's, which a step may touch without their being inputs. `loads` tells which modules a step's module
-    loads, `left` what a step is left by those before it. `failures` are what the last attempts of tasks raised in this
-    process, for whoever called the pipeline.
+    loads, `left` what a step is left by those before it, `changed` what it changed itself. `failures` are what the last
+    attempts of tasks raised in this process, for whoever called the pipeline.
     """
 
     workspace: Workspace
@@ -88,6 +88,7 @@ class Place(msgspec.Struct):
     own_addresses: list[str] = []
     loads: Callable[[str], Collection[str]] = _alone
     left: Callable[[Task, Callable[..., Any]], Leftovers] = nothing_left
+    changed: Callable[[Task, Callable[..., Any]], list[str]] | None = None
     failures: dict[str, BaseException] = {}
 
     def __post_init__(self) -> None:
@@ -184,6 +185,8 @@ def _call(
             seed_everything(task.seed)
             stack.enter_context(meter)
             result = _called(place, function, arguments)
+        if place.changed is not None and not any(each.startswith(NOT_REUSABLE) for each in task.reasons):
+            task.reasons = [*task.reasons, *place.changed(task, function)]
         return result, observer, _seen_at_import(place, task, parts)
     finally:
         graph_token.var.reset(graph_token)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -14,7 +13,7 @@ import msgspec
 from blake3 import blake3
 
 from mainspring.artifacts.record import Artifact
-from mainspring.artifacts.script import script
+from mainspring.artifacts.script import script, script_file
 from mainspring.errors import ConflictError, GraphError, NotFoundError, StorageError
 from mainspring.ledger import new_id
 from mainspring.pipelines.code.tree import read_tree
@@ -22,7 +21,7 @@ from mainspring.pipelines.decision import Decider
 from mainspring.pipelines.engine import Engine
 from mainspring.pipelines.graph import Call
 from mainspring.pipelines.interrupts import interrupts
-from mainspring.pipelines.leftovers import leftovers
+from mainspring.pipelines.leftovers import changed_by, leftovers
 from mainspring.pipelines.observation.importing import ImportWatch
 from mainspring.pipelines.observation.observer import Observer
 from mainspring.pipelines.observation.places import own_addresses, own_paths
@@ -239,6 +238,7 @@ def _driven(
     listener.started(run, tasks)
     decider = Decider(session.store, session.values, session.fingerprinter, run.seed, reuse=reuse)
     session.place.left = partial(leftovers, decider)
+    session.place.changed = partial(changed_by, decider)
     engine = Engine(
         workspace, session.store, Tasks(tasks, functions), decider, session.place, run_lease=lease,
         runner_for=lambda task: session.runner_for(run.id, run.code, engine.execute, task),
@@ -417,7 +417,7 @@ def _module_of(workspace: Workspace, pipeline: Recordable) -> str:
 
 def _main_module(workspace: Workspace) -> str | None:
     """The name under which the running script could be imported from the project."""
-    file = getattr(sys.modules["__main__"], "__file__", None)
+    file = script_file()
     if file is None:
         return None
     path = Path(file).resolve()

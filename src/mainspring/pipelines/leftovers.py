@@ -7,7 +7,7 @@ runs, and a warm worker goes on in the modules of the step before.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -16,7 +16,8 @@ import msgspec
 
 from mainspring.pipelines.code import declared
 from mainspring.pipelines.code.facts import NOT_REUSABLE
-from mainspring.pipelines.code.live import VALUE, first_values
+from mainspring.pipelines.code.live import first_values
+from mainspring.pipelines.code.probe import VALUE
 from mainspring.pipelines.code.project import Project
 from mainspring.pipelines.decision import Decider
 from mainspring.pipelines.observation.imports import on_import
@@ -25,6 +26,7 @@ from mainspring.pipelines.observation.watcher import unwatched
 from mainspring.pipelines.task import Task
 
 UNLIKE = " is not what it was in the run"
+_OF_CALLS = ("(attributes)", "(wrapper)")
 _SOURCE = "source "  # parts of functions that no module gives back
 
 
@@ -52,13 +54,30 @@ def leftovers(decider: Decider, task: Task, function: Callable[..., Any]) -> Lef
         reads = memories().of(lambda module, name: (id(module), name) in definitions)
     else:
         now = decider.fingerprint(task, function)
-        values = {name for name in now.parts.keys() | parts.keys() if name.startswith(VALUE)}
-        changed = sorted(name[len(VALUE) :] for name in values if now.parts.get(name) != parts.get(name))
+        changed = _changed(parts, now.parts)
         differences = list(now.differences)
         sources = {name[len(_SOURCE) :] for name in now.parts if name.startswith(_SOURCE)}
         reads = memories().of(lambda module, name: _is_among(module, name, sources))
     notes = [f"{name} is not what it was when the key of this step was made" for name in changed] + differences
     return Leftovers([f"{NOT_REUSABLE}{note}" for note in notes], list(reads))
+
+
+def changed_by(decider: Decider, task: Task, function: Callable[..., Any]) -> list[str]:
+    """What a step of a notebook changed of the values in its key, one line each: who reuses its result would not get that.
+
+    What functions keep of their own calls, such as a counter, is no such thing.
+    """
+    if not task.options.cache or decider.live(task) is not None:
+        return []
+    now = decider.fingerprint(task, function).parts
+    changed = _changed(decider.store.fingerprint_parts(task.fingerprint or ""), now)
+    told = [name for name in changed if not name.endswith(_OF_CALLS)]
+    return [f"{NOT_REUSABLE}the step changed {name}, which a later step may use" for name in told]
+
+
+def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    values = {name for name in now.keys() | before.keys() if name.startswith(VALUE)}
+    return sorted(name[len(VALUE) :] for name in values if now.get(name) != before.get(name))
 
 
 def unlike_the_original(decider: Decider, task: Task, function: Callable[..., Any]) -> Leftovers:  # noqa: ARG001  # stands in for `leftovers`

@@ -19,7 +19,7 @@ from mainspring.pipelines.code import fingerprint as fingerprints
 from mainspring.pipelines.code.entropy import entropy_calls
 from mainspring.pipelines.code.excerpt import Excerpt, excerpts_in
 from mainspring.pipelines.code.facts import NOT_REUSABLE
-from mainspring.pipelines.code.live import VALUE
+from mainspring.pipelines.code.probe import VALUE
 from mainspring.pipelines.decision import Decider
 from mainspring.pipelines.engine import Engine
 from mainspring.pipelines.interpreter import Interpreter, rebuilt_interpreter

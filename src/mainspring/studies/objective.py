@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mainspring.artifacts.script import script_file
 from mainspring.errors import InvalidError, NotFoundError, WrongTypeError
 from mainspring.runs._rows import param_row
 from mainspring.studies.records import Target
@@ -25,7 +26,7 @@ def target_of(objective: Objective) -> Target:
     module = getattr(plain, "__module__", None) or "<unknown>"
     path = ""
     if module == "__main__":
-        file = getattr(sys.modules["__main__"], "__file__", None)
+        file = script_file()
         path = os.path.abspath(file) if file and os.path.exists(file) else ""
     return Target(module, qualname, path)
 

@@ -375,6 +375,10 @@ MACHINERY = {
     "a record": (
         "import dataclasses\n@dataclasses.dataclass\nclass HELD:\n  a: int\n  b: list = dataclasses.field(default_factory=list)"
     ),
+    "a class with a base that has a function give it objects": (
+        "import threading\ndef give(cls): cls.lock = threading.Lock()\nclass Base:\n"
+        "  def __init_subclass__(cls): give(cls)\nclass HELD(Base): n = 1"
+    ),
     "a class with a base that gives it objects": (
         "import threading\nclass Base:\n  def __init_subclass__(cls): cls.lock = threading.Lock()\nclass HELD(Base): n = 1"
     ),
@@ -390,9 +394,16 @@ def test_what_metaclasses_and_decorators_give_a_class_leaves_its_users_reusable(
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("base", ["object", "Noted", "abc.ABC", "BaseEstimator"])
 @pytest.mark.parametrize("body", ["n = 1", "lock = None", "lock: object = None"])
-def test_an_object_that_nothing_tells_and_no_body_gave_leaves_no_result_reusable(body: str, project: Sources) -> None:
-    text = f"import threading\nclass HELD: {body}\nHELD.lock = threading.Lock()\ndef go(x): return HELD\n"
+def test_an_object_that_nothing_tells_and_no_body_gave_leaves_no_result_reusable(
+    body: str, base: str, project: Sources
+) -> None:
+    text = (
+        "import abc, threading\nfrom sklearn.base import BaseEstimator\nclass Noted:\n"
+        f"  def __init_subclass__(cls): cls.known = 1\nclass HELD({base}): {body}\n"
+        "HELD.lock = threading.Lock()\ndef go(x): return HELD\n"
+    )
     found = of(project, cell(text)["go"])
     assert not found.reusable
     assert "`__main__.HELD.lock` (of type lock) was set behind its class, and can't be recorded" in str(found)

@@ -80,6 +80,11 @@ DECORATOR = (
 FEAT = "open('feat.py', 'w').write('def h(x): return x + {0}\\nclass M:\\n  def f(self): return {0}\\n')"
 FEAT += "\nimport importlib, feat\nimportlib.reload(feat)"
 MODULE = "open('reg.py', 'w').write('REG = {}\\ndef register(f):\\n  REG[f.__name__] = f\\n  return f\\n')\nimport reg"
+HELP = (
+    "open('reg.py', 'w').write('import dataclasses\\nclass B:\\n  def m(self): return 1\\nclass D(B): pass\\n"
+    "class Other:\\n  def extra(self): return 0\\n@dataclasses.dataclass\\nclass R:\\n  k: int = 1\\n"
+    "def g(x=0): return x\\n')\nimport reg"
+)
 LAWS: dict[str, Edit] = {
     "a base class, before its subclass is defined again": Edit(
         [BASE, "class Model(Base):\n  def name(self): return 'm'", go("Model().score()")],
@@ -253,6 +258,102 @@ LAWS: dict[str, Edit] = {
         [(1, "Opts(1)", "Opts(2)")],
     ),
     "what a module is given under a new name": Edit([MODULE, "reg.K = 1", go("reg.K")], [(1, "1", "2")]),
+    "a method that a class of a module is given": Edit(
+        [HELP, "def h(): return 1", "def extra(self): return h()\nreg.B.extra = reg.R.extra = extra",
+         go("[reg.D().extra(), reg.R().extra()]")],
+        [(1, "return 1", "return 2")],
+    ),
+    "a property that a class of a module is given, and is used by a class of the notebook": Edit(
+        [HELP, "class E(reg.D): pass", "reg.B.extra = property(lambda self: 1)", go("E().extra")], [(2, ": 1", ": 2")]
+    ),
+    "a special method that a class of a module is given": Edit(
+        [HELP, "from reg import R\nR.__call__ = lambda self: 1", go("R()()")], [(1, ": 1", ": 2")]
+    ),
+    "a value that a dataclass of a module is given": Edit([HELP, "reg.R.more = 1", go("reg.R.more")], [(1, "1", "2")]),
+    "a function of its module that a class is given": Edit(
+        [HELP, "reg.D.more = staticmethod(reg.g)", go("reg.D().more()")], [(1, "reg.g", "lambda: 5")]
+    ),
+    "a base that a class of a module is given": Edit(
+        [HELP, "class X:\n  def y(self): return 1\nclass Y:\n  def y(self): return 2", "reg.D.__bases__ = (reg.B, X)",
+         go("reg.D().y()")],
+        [(2, "X", "Y")],
+    ),
+    "defaults that a function of a module is given": Edit(
+        [HELP, "reg.B.m.__kwdefaults__ = {'a': 1}\nreg.B.m.__doc__ = 'a'", go("[reg.B.m.__kwdefaults__, reg.B.m.__doc__]")],
+        [(1, "1", "2"), (1, "= 'a'", "= 'b'")],
+    ),
+    "the name, docstring and qualified name that functions are given": Edit(
+        [
+            "def make(n):\n  def f(): return 1\n  f.__name__ = n\n  return f\nmade = [make('a')]",
+            "def tool():\n  'x'\ntool.__doc__ = 'a'", "class C:\n  def f(self): ...\nC.f.__qualname__ = 'a'",
+            go("[made[0].__name__, tool.__doc__, C.f.__qualname__]"),
+        ],
+        [(0, "'a'", "'b'"), (1, "'a'", "None"), (2, "'a'", "'b'")],
+    ),
+    "the order of attributes": Edit(
+        [
+            "class C:\n  def __init__(self, **given): vars(self).update(given)\nc = C(a=1, b=2)",
+            "import types\nspace = types.SimpleNamespace(a=1, b=2)",
+            "class D:\n  def b(self): ...\n  def a(self): ...\nclass E:\n  b = 1\n  a = 2",
+            go("[list(vars(c)), list(vars(space)), [name for e in (D, E) for name in vars(e) if name[0] != '_']]"),
+        ],
+        [
+            (0, "a=1, b=2", "b=2, a=1"), (1, "a=1, b=2", "b=2, a=1"), (2, "b = 1\n  a = 2", "a = 2\n  b = 1"),
+            (2, "def b(self): ...\n  def a", "def a(self): ...\n  def b"),
+        ],
+    ),
+    "objects of libraries": Edit(
+        [
+            "import logging, string, torch\nimport numpy as np, pandas as pd, pyarrow as pa\nlogger = logging.getLogger('a')",
+            "from sklearn.linear_model import Ridge\nfrom sklearn.model_selection import KFold\ndef helper(x): return x + 1",
+            "cv, model, net = KFold(3), Ridge(alpha=1), torch.nn.Sequential(torch.nn.Dropout(0.1))",
+            "schema, at = pa.schema([('a', pa.int64())]), pd.Timestamp('2020-01-01').as_unit('s')",
+            "every, text, few = np.vectorize(lambda x: helper(x)), string.Template('a'), np.array([1, 2])",
+            go("logger.info('') or [cv.n_splits, model.alpha, net[0].p, str(schema), at.unit, every([1]).tolist(), text, few]")
+            .replace("text, few", "text.template, few.tolist()"),
+        ],
+        [
+            (2, "KFold(3)", "KFold(4)"), (2, "alpha=1", "alpha=2"), (2, "0.1", "0.2"), (3, "int64", "int32"),
+            (3, "('s')", "('ms')"), (1, "x + 1", "x + 2"), (4, "('a')", "('b')"), (4, "[1, 2]", "[1, 3]"),
+        ],
+    ),
+    "what a class makes of a variable by a library": Edit(
+        [
+            "from sklearn.model_selection import KFold\nfrom sklearn.base import BaseEstimator", "N = 3",
+            "import attrs\n@attrs.define\nclass C:\n  cv: KFold = KFold(N)", "class D(BaseEstimator):\n  cv = None",
+            "D.cv = KFold(N)", go("[C().cv.n_splits, D.cv.n_splits]"),
+        ],
+        [(1, "3", "4"), (2, "", ""), (4, "", "")],
+    ),
+    "what pydantic is told": Edit(
+        [
+            "import pydantic",
+            "class P(pydantic.BaseModel, str_to_upper=True):\n  a: str = 'x'\n  _b: int = pydantic.PrivateAttr(3)",
+            (
+                "@pydantic.dataclasses.dataclass(config=dict(str_to_upper=True))\nclass D:\n  a: str\n  b: str\n"
+                "  @pydantic.field_validator('a')\n  @classmethod\n  def v(cls, x): return x + '!'"
+            ),
+            "@pydantic.validate_call(config=dict(str_to_upper=True))\ndef call(a: str): return a", "unrelated = 1",
+            go("[P(a='a').a, P(a='a')._b, str(D(a='a', b='b')), call('a')]"),
+        ],
+        [
+            (1, "upper=True", "upper=False"), (1, "Attr(3)", "Attr(4)"), (2, "True", "False"), (4, "1", "2"),
+            (2, "validator('a')", "validator('b')"), (3, "True", "False"),
+        ],
+    ),
+    "what msgspec is told in hints": Edit(
+        [
+            "import msgspec, typing\nclass S(msgspec.Struct):\n  a: typing.Annotated[int, msgspec.Meta(ge=0)] = 1",
+            "def f(b: typing.Annotated[int, msgspec.Meta(ge=0)]): ...",
+            "def is_(kind):\n  try: return bool(msgspec.convert({'a': 5, 'b': 5}, kind))\n  except ValueError: ...",
+            go("[is_(S), is_(typing.TypedDict('D', typing.get_type_hints(f, include_extras=True)))]"),
+        ],
+        [(0, "ge=0", "ge=9"), (1, "ge=0", "ge=9")],
+    ),
+    "a default in the docstring of a dataclass": Edit(
+        ["import dataclasses as d, string", "@d.dataclass\nclass C: s: object=string.Template('a')", go("C().s.template")],
+        [(1, "('a')", "('b')")],
+    ),
     "sets of functions": Edit(
         [
             "def make(n): return lambda: n\nHELD = {make(1), make(2), make(3)}\nOTHER = frozenset({'a', 'b', (1, 'c')})",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import itertools
 import random
 import re
+import select
+import sys
 import threading
 from collections import Counter, OrderedDict, defaultdict, deque
 from dataclasses import dataclass
@@ -130,10 +133,16 @@ def test_whatever_foreign_attributes_do_what_is_kept_counts(make: Any) -> None:
     assert digest(make(1)) == digest(make(1)) != digest(make(2))
 
 
+def test_what_compiled_code_keeps_in_a_few_bytes_is_told_by_nothing() -> None:
+    poller = getattr(select, "epoll" if sys.platform == "linux" else "kqueue")()
+    with contextlib.closing(poller):
+        assert told([poller], "/project", lambda name: False, label="x").untold == {"x[0]": type(poller)}
+
+
 def test_what_nothing_tells_is_named_by_its_place() -> None:
     held = {"a": [1, SimpleNamespace(lock=threading.Lock())]}
     assert told(held, "/project", lambda name: False, label="HELD").untold == {
         "HELD['a'][1].lock": type(threading.Lock())
     }
-    frame = told([np.arange(3)], "/project", lambda name: False, label="x", bulk=False)
-    assert frame.untold == {"x[0]": np.ndarray}
+    frame = told([np.arange(10), np.arange(10_000)], "/project", lambda name: False, label="x", bulk=False)
+    assert frame.untold == {"x[1]": np.ndarray}

@@ -5,6 +5,7 @@ Only for a closed list of types does the representation say all; an object of wh
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -27,13 +28,15 @@ _WORDS = frozenset({date, datetime, time, timedelta, timezone, Decimal, Fraction
 _NAMED_WORDS = frozenset(
     {
         ("zoneinfo", "ZoneInfo"), ("torch", "dtype"), ("torch", "device"), ("torch", "Size"), ("typing", "TypeVar"),
-        ("pandas", "Timestamp"), ("pandas", "Timedelta"), ("pandas._libs.tslibs.timestamps", "Timestamp"),
         ("typing", "ParamSpec"), ("typing", "TypeVarTuple"), ("numpy.dtypes", ""), ("ipaddress", ""),
     }
 )  # fmt: skip
 _PICKLED = frozenset("numpy pandas polars pyarrow itertools operator builtins collections functools".split())
 _RECORDS_OF = frozenset("dataclasses attr attrs pydantic pydantic_core annotated_types".split())
 _UNREAD = frozenset({"__dict__", "__weakref__"})
+# Of how, or where, an object of a library was used.
+_REMEMBERED = frozenset("_cache _ufunc ns_resolver cls_ref _default_factory_takes_validated_data".split())
+_SMALL = 1 << 16  # bytes, of which the content is taken for each task
 _SCALARS = (bool, int, float, complex, str, bytes, bytearray)
 _HEAP = 1 << 9  # Py_TPFLAGS_HEAPTYPE: of a class statement, as a rule
 _PYTHON_IN_EXPRESSION = (b"PLPYFN", b"PLPYUDF")
@@ -109,8 +112,12 @@ def is_ufunc(cls: type) -> bool:
     return numpy is not None and cls is getattr(numpy, "ufunc", None)
 
 
-def fields_of(value: object, *, public: bool) -> dict[str, object]:
-    """The attributes that an object keeps by name, those of slots too; with `public`, but for `_private` ones."""
+def fields_of(value: object, *, public: bool, is_own: bool = True) -> dict[str, object]:
+    """The attributes that an object keeps, in their order, and those of slots; with `public`, but for `_private` ones.
+
+    Of one whose class is a library's, what it remembers of its use is left out too.
+    """
+    skipped = _UNREAD if is_own else _UNREAD | _REMEMBERED
     fields = {name: item for name, item in dict_of(value).items() if type(name) is str}
     for cls in type(value).__mro__:
         for name, item in () if module_of(cls).startswith("pathlib") else vars(cls).items():  # which remembers there
@@ -118,7 +125,7 @@ def fields_of(value: object, *, public: bool) -> dict[str, object]:
                 with suppress(AttributeError):
                     fields[name] = item.__get__(value)
     return {
-        name: fields[name] for name in sorted(fields) if name not in _UNREAD and not (public and name.startswith("_"))
+        name: item for name, item in fields.items() if name not in skipped and not (public and name.startswith("_"))
     }
 
 
@@ -168,10 +175,15 @@ def _read_of(base: Any) -> tuple[type | None, Callable[[Any], Sequence[object]]]
 
 
 def _keeps_unseen(cls: type) -> bool:
-    """Whether objects of a class keep more than a dict, slots and weak references show."""
-    slots = sum(type(item) is MemberDescriptorType for item in vars(cls).values())
+    """Whether objects of a class keep more than a dict, slots and weak references show.
+
+    One of compiled code may be a heap type too, and be no larger than a pointer.
+    """
     base = cls.__base__ or object
-    return not cls.__flags__ & _HEAP or cls.__basicsize__ - base.__basicsize__ > 8 * (slots + 2)
+    seen = sum(type(item) is MemberDescriptorType for item in vars(cls).values())
+    seen += cls.__weakrefoffset__ > 0 and base.__weakrefoffset__ == 0
+    seen += cls.__dictoffset__ not in (0, -1) and base.__dictoffset__ == 0  # -1: it lies before the object
+    return not cls.__flags__ & _HEAP or cls.__basicsize__ - base.__basicsize__ > 8 * seen
 
 
 def _is_struct(cls: type) -> bool:
@@ -179,7 +191,7 @@ def _is_struct(cls: type) -> bool:
 
 
 def library_content(value: Any, cls: type, *, bulk: bool) -> Content:
-    """What an object of an installed library's class holds; with `bulk`, tables, arrays and models too.
+    """What an object of an installed library's class holds; with `bulk`, tables, large arrays and fitted models too.
 
     Raises:
         Untold: nothing tells it.
@@ -189,7 +201,8 @@ def library_content(value: Any, cls: type, *, bulk: bool) -> Content:
         raise Untold
     if (top, cls.__name__) == ("msgspec", "Factory"):
         return Content(of_base=[value.factory])
-    if not bulk and _is_bulk(cls, top, value) and not _is_named(value, cls):
+    size = _size_of(value, cls)
+    if not bulk and (size > _SMALL or _is_fitted(value, cls)) and not _is_named(value, cls):
         raise Untold
     if issubclass(cls, os.PathLike):
         return Content(os.fsdecode(value))
@@ -207,31 +220,36 @@ def library_content(value: Any, cls: type, *, bulk: bool) -> Content:
         return Content(fields=True, public=False)
     if _is_estimator(cls):
         return _estimator_content(value)
+    if top not in sys.stdlib_module_names and (bulk or size):
+        with suppress(Untold):
+            return Content(_by_codec(value))
     return _opaque_content(value, cls, top)
 
 
-def _is_bulk(cls: type, top: str, value: object) -> bool:
-    """Whether it may be large."""
-    if top in ("pandas", "pyarrow") or (_is_estimator(cls) and any(name.endswith("_") for name in dict_of(value))):
-        return True
-    numpy = sys.modules.get("numpy")
-    if top == "numpy" or (numpy is not None and issubclass(cls, numpy.ndarray)):
-        return numpy is not None and not issubclass(cls, (numpy.generic, numpy.dtype))
-    return top not in _PICKLED | _RECORDS_OF | sys.stdlib_module_names or cls.__name__ in ("DataFrame", "Series")
+def _size_of(value: Any, cls: type) -> float:
+    """The bytes of an array, 0 of anything else; a table is as large as can be: it is an input, whatever its size."""
+    if hasattr(cls, "columns"):
+        return math.inf
+    found = attribute_of(value, "nbytes" if hasattr(cls, "nbytes") else "estimated_size", 0)
+    with suppress(Exception):
+        return max(float(found() if callable(found) else found), float(found != 0))
+    return math.inf
 
 
 def _opaque_content(value: Any, cls: type, top: str) -> Content:
-    """What a codec, the state by which it is copied, or a name in its module tells of an object."""
-    if top not in sys.stdlib_module_names:
-        with suppress(Untold):
-            return Content(_by_codec(value))
+    """What the state by which it is copied, a name in its module, or its attributes tell of an object."""
     if top in _PICKLED:
         return _pickled_content(value)
+    if top == "logging" and hasattr(cls, "getEffectiveLevel"):  # what it does is told to people
+        return Content(value.name)
     if _is_named(value, cls) or (
         callable(value) and type(attribute_of(value, "__qualname__")) is str and not dict_of(value)
     ):
         return Content(f"{attribute_of(value, '__module__')} {attribute_of(value, '__qualname__')}", definition=value)
-    raise Untold
+    if any(_keeps_unseen(base) for base in cls.__mro__[:-1] if base not in CONTAINERS and _read_of(base) is None):
+        raise Untold
+    kind, of_base = base_content(value, cls)
+    return Content(kind=kind, of_base=of_base, fields=True, public=False)
 
 
 def _by_codec(value: object) -> str:
@@ -265,7 +283,7 @@ def _without_caches(state: object) -> object:
     """A state without what is only remembered: it grows by use."""
     if type(state) is not dict:
         return state
-    return {name: item for name, item in state.items() if name not in ("_cache", "_ufunc")}
+    return {name: item for name, item in state.items() if name not in _REMEMBERED}
 
 
 def _container_content(value: Any, cls: type) -> Content | None:
@@ -290,7 +308,11 @@ def _container_content(value: Any, cls: type) -> Content | None:
 def _is_record(cls: type, top: str) -> bool:
     """Whether an object is what its attributes are."""
     named = attribute_of(cls, "__dataclass_fields__") is not None or (top in _RECORDS_OF and cls.__flags__ & _HEAP)
-    return bool(named) or cls is SimpleNamespace or (top == "argparse" and cls.__qualname__ == "Namespace")
+    return (
+        bool(named)
+        or cls is SimpleNamespace
+        or (top, cls.__qualname__) in (("argparse", "Namespace"), ("msgspec", "Meta"))
+    )
 
 
 def _is_estimator(cls: type) -> bool:
@@ -299,9 +321,13 @@ def _is_estimator(cls: type) -> bool:
 
 def _estimator_content(value: Any) -> Content:
     """Its parameters only, or by its codec; that of fitted ones takes seconds to import. Functions in it count too."""
-    if not any(name.endswith("_") for name in dict_of(value)):
+    if not _is_fitted(value, type(value)):
         return Content(fields=True, public=False)
     return Content(_by_codec(value), of_base=_functions_within(value))
+
+
+def _is_fitted(value: object, cls: type) -> bool:
+    return _is_estimator(cls) and any(name.endswith("_") for name in dict_of(value))
 
 
 def _functions_within(value: object) -> list[object]:
@@ -331,8 +357,10 @@ def _is_flat_array(value: Any, cls: type) -> bool:
 
 def _is_named(value: object, cls: type) -> bool:
     """Whether an installed module holds an object, such as `scipy.stats.norm`, where its class is defined."""
-    module = sys.modules.get(module_of(cls))
-    return module is not None and any(each is value for each in list(vars(module).values()))
+    names = {module_of(cls), module_of(cls).partition(".")[0]}
+    return any(
+        each is value for name in names if name in sys.modules for each in list(vars(sys.modules[name]).values())
+    )
 
 
 def _generator_state(value: Any) -> object:

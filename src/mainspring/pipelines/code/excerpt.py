@@ -18,7 +18,7 @@ import msgspec
 from blake3 import blake3
 
 from mainspring.pipelines.code.contents import attribute_of
-from mainspring.pipelines.code.live import unwrapped
+from mainspring.pipelines.code.layers import unwrapped
 from mainspring.pipelines.code.origins import source_nodes
 
 _FUTURE_ANNOTATIONS = 0x1000000

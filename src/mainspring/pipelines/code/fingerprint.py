@@ -21,8 +21,9 @@ from mainspring.pipelines.code.analyses import Analyses
 from mainspring.pipelines.code.closure import Walk, import_suspects, name_units
 from mainspring.pipelines.code.contents import attribute_of
 from mainspring.pipelines.code.facts import CONSTANT, DEFINITION, EFFECT, NOT_REUSABLE, Unit
-from mainspring.pipelines.code.live import VALUE, Held, Live
+from mainspring.pipelines.code.live import Live
 from mainspring.pipelines.code.modules import ModuleFile, ProjectModules
+from mainspring.pipelines.code.probe import VALUE, Held
 from mainspring.pipelines.code.project import Project
 from mainspring.pipelines.code.reads import ReadParts, import_reads, recalled, shown_part, value_digest
 from mainspring.pipelines.code.state import Definitions, home_of_value

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import FunctionType
 
 from mainspring.pipelines.code.contents import is_made
-from mainspring.pipelines.code.live import followed, layers
+from mainspring.pipelines.code.layers import followed, layers
 from mainspring.pipelines.code.objects import code_digest
 from mainspring.pipelines.code.project import Project
 

@@ -20,7 +20,8 @@ from mainspring.pipelines.code.contents import ATOMS, CONTAINERS, attribute_of, 
 from mainspring.pipelines.code.declared import place_of
 from mainspring.pipelines.code.facts import NOT_REUSABLE, TABLES, LookUp
 from mainspring.pipelines.code.homes import Kind, cells_of, kind_of, name_of, space_of
-from mainspring.pipelines.code.live import Held, Live, unwrapped
+from mainspring.pipelines.code.layers import unwrapped
+from mainspring.pipelines.code.live import Live
 from mainspring.pipelines.code.lookups import looked_up_by
 from mainspring.pipelines.code.members import Member, class_text, hides_what_it_is_told, members_of, struct_settings
 from mainspring.pipelines.code.names import Collector, ModuleNames
@@ -33,6 +34,7 @@ from mainspring.pipelines.code.origins import (
     source_nodes,
     texts_of,
 )
+from mainspring.pipelines.code.probe import Held
 from mainspring.pipelines.code.project import Project
 from mainspring.pipelines.code.source import normalised
 from mainspring.pipelines.code.state import Definitions, Told, TooLargeError, given_to, told
@@ -339,9 +341,10 @@ class LiveWalk(Definitions):
             self._declared(collector, space, is_run=True)
             self._ask(cls, names, collector.formulas)
         for member in members_of(cls, nodes):
+            rows.append(member.name)  # their order is what `vars` and a registry of methods see
             if member.is_code:
                 found = self._told(f"{name}.{member.name}", member.value)
-                rows.append(f"{member.name} {found.digest if found is not None else ''}")
+                rows.append(found.digest if found is not None else "")
                 if found is not None and found.untold and len(nodes) == 1:
                     self._taken_by_body(cls, key, nodes[0])
             else:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from types import FunctionType
 from typing import NamedTuple
 
 from mainspring.pipelines.code.contents import ATOMS, CONTAINERS, attribute_of, module_of
+from mainspring.pipelines.code.origins import codes_in, texts_of
 
 _NOT_TOLD = frozenset(
     "__dict__ __weakref__ __module__ __qualname__ _abc_impl __firstlineno__ __static_attributes__".split()
 )
 _TOLD = frozenset(
     "__annotations__ __slots__ __dataclass_fields__ __dataclass_params__ __match_args__ __abstractmethods__ "
-    "__orig_bases__ __parameters__ __pydantic_fields__ __attrs_attrs__".split()
+    "__orig_bases__ __parameters__ __attrs_attrs__ __private_attributes__ "
+    "__pydantic_fields__ __pydantic_config__ __pydantic_decorators__ __pydantic_generic_metadata__".split()
 )
 
 
-_TELLING = frozenset("builtins abc enum __main__ msgspec msgspec._core".split())
+_TELLING = frozenset("builtins abc enum __main__ msgspec msgspec._core pydantic._internal._model_construction".split())
+_GIVING_PLAIN = frozenset("typing sklearn pydantic".split())
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _GENERATED = "<attrs generated"  # of the fields, with a constant that differs from process to process
 
 
@@ -32,22 +39,47 @@ class Member(NamedTuple):
 
 
 def members_of(cls: type, nodes: Iterable[ast.ClassDef]) -> Iterator[Member]:
-    """The entries of a class by name; `nodes` are what its source may be."""
-    body = _names_set_in(nodes)
+    """The entries of a class in their order; `nodes` are what its source may be."""
+    body = _names_set_in(tuple(nodes))
     is_made = type(cls) is not type or any("__init_subclass__" in vars(each) for each in cls.__mro__[:-1])
-    for name, value in sorted(vars(cls).items()):
+    for name, value in list(vars(cls).items()):
         if name in _NOT_TOLD or (name.startswith("__pydantic_") and name not in _TOLD):  # which it builds of the fields
             continue
         if getattr(attribute_of(value, "__code__"), "co_filename", "").startswith(_GENERATED):
             continue
+        if name == "__doc__" and type(value) is str:
+            value = _ADDRESS.sub("", value)  # dataclasses write the representations of defaults there
         is_special = name.startswith("__") and name.endswith("__")
         is_code = isinstance(value, type) and value.__qualname__ == f"{cls.__qualname__}.{name}"
         is_descriptor = attribute_of(type(value), "__get__") is not None
         is_code = is_code or is_descriptor or is_special
         if is_special and not (name in _TOLD or name in body or is_descriptor or _is_plain(value)):
             continue
-        of_body = is_made or name in body or name.startswith("_")
+        of_body = name in body or name.startswith("_") or (is_made and _may_be_given(cls, name))
         yield Member(name, value, is_code, of_body, is_made)
+
+
+def _may_be_given(cls: type, name: str) -> bool:
+    """Whether a metaclass or `__init_subclass__` may have put a name into a class that is more than a plain value."""
+    if any(module_of(each) not in _TELLING or module_of(each) == "__main__" for each in type.mro(type(cls))[:-1]):
+        return True
+    pending = [
+        attribute_of(vars(base)["__init_subclass__"], "__func__")
+        for base in cls.__mro__[1:-1]
+        if "__init_subclass__" in vars(base) and module_of(base).partition(".")[0] not in _GIVING_PLAIN
+    ]
+    met: set[int] = set()
+    while pending:
+        maker = pending.pop()
+        if not isinstance(maker, FunctionType):
+            return True
+        met.add(id(maker))
+        names = {word for each in codes_in(maker.__code__) for word in (*each.co_names, *texts_of(each))}
+        if names & {name, "setattr", "update"}:
+            return True
+        called = [maker.__globals__.get(each) for each in names]
+        pending += [each for each in called if isinstance(each, FunctionType) and id(each) not in met]
+    return False
 
 
 def struct_settings(cls: type) -> dict[str, object]:
@@ -79,7 +111,8 @@ def _is_plain(value: object) -> bool:
     return type(value) in ATOMS or type(value) in CONTAINERS or module_of(type(value)) == "__main__"
 
 
-def _names_set_in(nodes: Iterable[ast.AST]) -> set[str]:
+@lru_cache(maxsize=1_000)
+def _names_set_in(nodes: tuple[ast.AST, ...]) -> set[str]:
     """The names that statements anywhere in these nodes define, or set to more than a constant, such as `tokenizer = None`."""
     inner = [each for node in nodes for each in ast.walk(node)]
     defined = {each.name for each in inner if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import dis
 import linecache
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from types import CodeType, FunctionType
 
@@ -147,10 +147,11 @@ def _tree(lines: tuple[str, ...]) -> ast.Module:
         return ast.Module([], [])
 
 
-def _classes(lines: tuple[str, ...], name: str) -> Iterable[ast.ClassDef]:
+@lru_cache(maxsize=1_000)
+def _classes(lines: tuple[str, ...], name: str) -> tuple[ast.ClassDef, ...]:
     if not any(name in line for line in lines):
-        return []
-    return [each for each in ast.walk(_tree(lines)) if isinstance(each, ast.ClassDef) and each.name == name]
+        return ()
+    return tuple(each for each in ast.walk(_tree(lines)) if isinstance(each, ast.ClassDef) and each.name == name)
 
 
 def _fits(node: ast.ClassDef, cls: type) -> bool:

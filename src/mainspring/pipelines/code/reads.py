@@ -17,6 +17,8 @@ from typing import Literal
 import msgspec
 from blake3 import blake3
 
+from mainspring.artifacts.script import script_file
+
 Kind = Literal["file", "directory", "env", "socket", "subprocess", "dataset"]
 
 MISSING, UNSET = "missing", "unset"
@@ -74,7 +76,7 @@ class ImportReads:
         known = self._modules.get(name)
         if live is not None and _is_same(getattr(live, "__file__", None), path):
             return tuple(known[1].values()) if known is not None and known[0] is spec else None
-        return None if _is_same(getattr(sys.modules.get("__main__"), "__file__", None), path) else ()
+        return None if _is_same(script_file(), path) else ()
 
     def everything(self) -> Iterator[tuple[str, ImportRead]]:
         """All reads of modules that are imported still, with the modules' names."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import marshal
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import (
     BuiltinFunctionType,
@@ -30,6 +29,7 @@ from typing import Any, NamedTuple
 
 from blake3 import blake3
 
+from mainspring.artifacts.script import script_file
 from mainspring.pipelines.code.contents import (
     ATOMS,
     CONTAINERS,
@@ -50,6 +50,7 @@ from mainspring.pipelines.code.objects import code_digest
 _PLAIN = frozenset({type(None), bool, int, float, complex, bytes, str})
 _FAST = 64  # items from which a container of plain values is digested in one go
 _MOST = 200_000  # objects
+_MOST_FOREIGN = 2_000  # objects of libraries, where these are looked at for each task
 _DESCRIPTORS = (
     WrapperDescriptorType,
     MethodDescriptorType,
@@ -66,6 +67,7 @@ _HOLDING = {
     functools.partialmethod: ("func", "args", "keywords"),
     functools.partial: ("func", "args", "keywords"),
 }
+_SAID = ("__name__", "__qualname__", "__doc__")
 _Path = tuple[Any, str]
 _Children = Iterable[tuple[str, object]]
 
@@ -146,7 +148,7 @@ def told(
         definitions: how functions and classes are told.
         seen: what was met before by its id, under its place and with the object; added to.
         label: what the value is called, for `seen` and the untold.
-        bulk: whether tables, arrays and models are told, which may be large; they are untold otherwise.
+        bulk: whether tables, large arrays and fitted models are told; they are untold otherwise.
 
     Raises:
         TooLargeError: as `state_digest`.
@@ -178,7 +180,7 @@ class _Writer:
         self.untold: dict[str, type] = {}
         self.texts: set[str] = set()
         self.open: frozenset[int] = frozenset()  # sets that are being put in order
-        self._count = 0
+        self._count = self._foreign = 0
 
     def text(self, text: str) -> None:
         data = text.replace(self.root, "<project>").encode("utf-8", "surrogatepass")
@@ -343,28 +345,31 @@ class _Writer:
         self.text(self.definitions.refer(cls) or "")
         try:
             if self._is_own(cls):
-                return self._contents(value, *base_content(value, cls), public=False)
+                return self._contents(value, *base_content(value, cls), fields_of(value, public=False))
             found = library_content(value, cls, bulk=self.bulk)
+            self._foreign += found.fields
+            if self._foreign > _MOST_FOREIGN and not self.bulk:
+                raise Untold
             if found.definition is not None:
                 self.definitions.outside(found.definition)
             if found.text:
                 self.text(found.text)
             if found.data:
                 self.put(found.data)
-            return [*self._contents(value, found.kind, found.of_base, public=found.public, fields=found.fields)]
+            named = fields_of(value, public=found.public, is_own=False) if found.fields else {}
+            return self._contents(value, found.kind, found.of_base, named)
         except Untold:
             self.untold[_shown(path)] = cls
             return []
 
     def _contents(
-        self, value: object, kind: type | None, of_base: Sequence[object], *, public: bool, fields: bool = True
+        self, value: object, kind: type | None, of_base: Sequence[object], named: dict[str, object]
     ) -> list[tuple[str, object]]:
         """What is inside by the builtin class that an object derives from, and its attributes by name."""
         children: list[tuple[str, object]] = []
         if kind is not None:
             children += self._container(kind, value)
         children += [("", each) for each in of_base]
-        named = fields_of(value, public=public) if fields else {}
         self.text("\0".join(named))
         return children + [(f".{name}", item) for name, item in named.items()]
 
@@ -373,8 +378,17 @@ def given_to(function: FunctionType) -> Iterator[object]:
     """What a function was given when it was defined, or later: its defaults and attributes."""
     yield function.__defaults__
     yield function.__kwdefaults__
-    yield {name: item for name, item in sorted(function.__dict__.items()) if name != "__wrapped__"}
+    yield attributes_given_to(function)
     yield function.__dict__.get("__wrapped__")
+
+
+def attributes_given_to(function: FunctionType) -> dict[str, object]:
+    """What a function was given as attributes, and its name and docstring where these are not those of its code."""
+    plain = FunctionType(function.__code__, {}, closure=function.__closure__)
+    found: dict[str, object] = {
+        name: given for name in _SAID if (given := getattr(function, name)) != getattr(plain, name)
+    }
+    return found | {name: item for name, item in function.__dict__.items() if name != "__wrapped__"}
 
 
 def known_attribute(cls: type, value: object, name: str) -> object:
@@ -387,7 +401,7 @@ def home_of_value(value: Any) -> str:
     home = value.__name__ if isinstance(value, ModuleType) else str(value.__module__)
     if home != "__main__":
         return home
-    file = getattr(sys.modules["__main__"], "__file__", None)
+    file = script_file()
     return os.path.splitext(os.path.basename(file))[0] if file else home
 
 

@@ -15,7 +15,7 @@ from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from mainspring.pipelines.code.contents import attribute_of, code_of
-from mainspring.pipelines.code.live import followed, layers
+from mainspring.pipelines.code.layers import followed, layers
 from mainspring.pipelines.code.reads import Kind
 from mainspring.pipelines.observation.uncounted import is_library_code
 
