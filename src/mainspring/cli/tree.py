@@ -41,7 +41,7 @@ _WORDS = {
     "lies_in": ("lies in", "holds"),
     "set_apart_from": ("set apart from", "set apart into"),
     "split_by": ("split by", "split into"),
-    "confirmed_by": ("confirmed by", "confirmed"),
+    "confirmed": ("found unchanged", "found unchanged by"),
     "replays": ("replays", "replayed by"),
     "is": ("is", "known as"),
 }

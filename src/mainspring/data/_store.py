@@ -47,7 +47,7 @@ _BLOBS_OF = (
     " WHERE dataset = ?"
 )
 _SHORTEST_PREFIX = 6
-_CONFIRMED, _MADE, _WITHIN = "confirmed_by", "made_by", "made_within"
+_CONFIRMED, _MADE, _WITHIN = "confirmed", "made_by", "made_within"
 _HOMES_OF_STATE = ("mainspring.data.ingestion._store",)
 """Modules that keep something by a dataset's name, found by theirs: they stand on this one. Each has `forgetting(database)` and
 `replacing(database)`."""
@@ -157,8 +157,7 @@ class DatasetStore:
     def outcomes(self, name: str, task: str) -> tuple[list[DatasetVersion], list[DatasetVersion]]:
         """What a task's commits to a dataset came to: the versions that it made, and those that it found unchanged."""
         made = self._rows("dataset = ? AND made_by = ? ORDER BY number", (name, task))
-        edges = self.ledger.edges([task], "down")
-        same = [self.by_id(edge.src) for edge in edges if edge.role == _CONFIRMED]
+        same = [self.by_id(edge.dst) for edge in self.ledger.edges([task]) if edge.role == _CONFIRMED]
         return [version_from_row(row) for row in made], [each for each in same if each and each.dataset == name]
 
     def made_by(self, makers: Iterable[str]) -> dict[str, str]:
@@ -349,10 +348,11 @@ class DatasetStore:
         tags: dict[str, str] = dict(tx.query("SELECT tag, version FROM dataset_tag WHERE dataset = ?", (name,)))
         return Living(head[0], [version_from_row(row) for row in rows], tags)
 
-    def confirming(self, version: DatasetVersion, sources: Sequence[Source], extra: Sequence[Extra] = ()) -> Write:
-        """What records that the newest version was found unchanged: by whom, and what it was read from this time.
+    def confirming(self, version: DatasetVersion, sources: Sequence[Source] = (), extra: Sequence[Extra] = ()) -> Write:
+        """What records that the newest version was found unchanged: by whom, and what all of it was read from this time.
 
-        It gives None if another one is the newest by now.
+        It gives None if another one is the newest by now. The edge leads from the task, so that the lineage of who read the
+        version before stays as it is.
         """
         task = current_task()
         homes = self._homes(sources)
@@ -363,7 +363,7 @@ class DatasetStore:
                 return None
             self._link_sources(tx, version, sources, homes)
             if task:
-                self.ledger.edge(tx, version.id, _CONFIRMED, task, task)
+                self.ledger.edge(tx, task, _CONFIRMED, version.id, task)
             for each in extra:
                 each(tx, version)
             return version
