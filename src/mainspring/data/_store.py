@@ -38,6 +38,7 @@ MIGRATIONS = [
     );
     CREATE TABLE dataset_profile (content_digest TEXT PRIMARY KEY, profile TEXT NOT NULL)
     """,
+    "CREATE TABLE dataset_pointer (dataset TEXT NOT NULL, path TEXT NOT NULL, PRIMARY KEY (dataset, path))",
 ]
 Extra = Callable[[Transaction, DatasetVersion], None]
 Write = Callable[[Transaction], DatasetVersion | None]
@@ -171,6 +172,17 @@ class DatasetStore:
             sql = f"SELECT number, id FROM dataset_version WHERE dataset = ? AND id IN ({marks})"
             found += self.database.query(sql, [name, *batch])
         return dict(sorted(found))
+
+    def pointers(self, name: str) -> list[str]:
+        """Where pointers to a dataset were written, sorted; they may be gone, or name another one by now."""
+        return sorted(
+            path for (path,) in self.database.query("SELECT path FROM dataset_pointer WHERE dataset = ?", (name,))
+        )
+
+    def note_pointer(self, name: str, path: str) -> None:
+        """Keep where a pointer to a dataset was written."""
+        with self.database.transaction() as tx:
+            tx.execute("INSERT INTO dataset_pointer VALUES (?, ?) ON CONFLICT (dataset, path) DO NOTHING", (name, path))
 
     def profile(self, content_digest: str) -> str | None:
         """The profile that was kept for a content, or None."""
@@ -332,6 +344,7 @@ class DatasetStore:
             )
             if whole:
                 tx.execute("DELETE FROM dataset WHERE name = ?", (name,))
+                tx.execute("DELETE FROM dataset_pointer WHERE dataset = ?", (name,))
                 for forget in forgetting:
                     forget(tx, name)
             for version in chosen:
