@@ -11,7 +11,7 @@ import msgspec
 
 from mainspring.data._store import DatasetStore
 from mainspring.data.validation.report import Report
-from mainspring.data.version import DatasetVersion
+from mainspring.data.version import DatasetVersion, expect_version
 from mainspring.store import Transaction
 from mainspring.workspace import Workspace, current_workspace
 
@@ -28,5 +28,6 @@ def find_report(version: DatasetVersion, workspace: Workspace | None = None) -> 
     Rows that were set apart have it with their version, too; where all were, with that alone. Where the same content was
     committed again as a whole, it is the newest report. Times in it are text.
     """
+    expect_version(version)
     text = DatasetStore((workspace or current_workspace()).database).report(version.id)
     return None if text is None else msgspec.json.decode(text, type=Report)
