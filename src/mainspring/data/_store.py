@@ -13,7 +13,7 @@ from mainspring.artifacts.paths import stored_blob
 from mainspring.artifacts.record import ArtifactStore
 from mainspring.data.version import DatasetVersion, Source, version_from_row
 from mainspring.errors import InvalidError, NotFoundError, close_names
-from mainspring.ledger import Ledger, current_actor, current_scope, current_task, new_id
+from mainspring.ledger import CONFIRMED_BY, Ledger, current_actor, current_scope, current_task, new_id
 from mainspring.store import Database, Transaction, batches
 
 MIGRATIONS = [
@@ -48,7 +48,7 @@ _BLOBS_OF = (
     " WHERE dataset = ?"
 )
 _SHORTEST_PREFIX = 6
-_CONFIRMED, _MADE, _WITHIN = "confirmed", "made_by", "made_within"
+_MADE, _WITHIN = "made_by", "made_within"
 _HOMES_OF_STATE = ("mainspring.data.ingestion._store",)
 """Modules that keep something by a dataset's name, found by theirs: they stand on this one. Each has `forgetting(database)` and
 `replacing(database)`."""
@@ -158,7 +158,8 @@ class DatasetStore:
     def outcomes(self, name: str, task: str) -> tuple[list[DatasetVersion], list[DatasetVersion]]:
         """What a task's commits to a dataset came to: the versions that it made, and those that it found unchanged."""
         made = self._rows("dataset = ? AND made_by = ? ORDER BY number", (name, task))
-        same = [self.by_id(edge.dst) for edge in self.ledger.edges([task]) if edge.role == _CONFIRMED]
+        edges = self.ledger.edges([task], "down")
+        same = [self.by_id(edge.src) for edge in edges if edge.role == CONFIRMED_BY]
         return [version_from_row(row) for row in made], [each for each in same if each and each.dataset == name]
 
     def made_by(self, makers: Iterable[str]) -> dict[str, str]:
@@ -364,8 +365,7 @@ class DatasetStore:
     def confirming(self, version: DatasetVersion, sources: Sequence[Source] = (), extra: Sequence[Extra] = ()) -> Write:
         """What records that the newest version was found unchanged: by whom, and what all of it was read from this time.
 
-        It gives None if another one is the newest by now. The edge leads from the task, so that the lineage of who read the
-        version before stays as it is.
+        It gives None if another one is the newest by now.
         """
         task = current_task()
         homes = self._homes(sources)
@@ -376,7 +376,7 @@ class DatasetStore:
                 return None
             self._link_sources(tx, version, sources, homes)
             if task:
-                self.ledger.edge(tx, task, _CONFIRMED, version.id, task)
+                self.ledger.edge(tx, version.id, CONFIRMED_BY, task, task)
             for each in extra:
                 each(tx, version)
             return version

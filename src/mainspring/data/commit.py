@@ -25,7 +25,7 @@ def commit_draft(
 ) -> DatasetVersion:  # fmt: skip
     """Make a draft the newest version of a dataset: content of its own, or (`behind`) a change of the newest one.
 
-    If nothing changed, the newest version is given, and the lineage gets who found it so, and the sources of content of its
+    If nothing changed, the newest version is given, and it is recorded who found it so, and the sources of content of its
     own; blobs of it that were found corrupt are stored anew. `extra` and `about` are as for `Wanted`. In a replay nothing is
     committed: the version that this made or found then is given. `once` is as for `commit_onto`. A table whose layout is
     scattered by now is compacted behind the caller's back.

@@ -137,9 +137,12 @@ def test_who_read_a_version_before_has_the_lineage_that_it_had(workspace: Worksp
     assert found is not None
     assert (found.verdict, found.subject) == ("quarantined", "m")
     assert sources(dataset("mq").latest(), workspace) == {"feb"}
-    assert [(edge.role, edge.dst) for edge in workspace.ledger.edges(["feb"]) if edge.role == "confirmed"] == [
-        ("confirmed", first.id)
-    ]
+    with within_task("feb"):
+        made = dataset("model").commit(table([(7, 7)]))
+    up = {edge.dst for edge in workspace.ledger.walk(made.id)}
+    down = {edge.src for edge in workspace.ledger.walk("feb", "down")}
+    assert (first.id in up, first.id in down, workspace.ledger.path(first.id, "feb")) == (False, False, None)
+    assert ("confirmed_by", "feb") in [(edge.role, edge.dst) for edge in workspace.ledger.edges([first.id])]
 
 
 def test_files_of_a_tree_that_are_there_already_tell_nothing_of_it(workspace: Workspace, tmp_path: Path) -> None:
