@@ -136,7 +136,8 @@ def inserted(file: Path, at: int, count: int) -> None:
     """More bytes at an offset: all after it moves."""
     longer = file.parent.parent / "longer"
     with file.open("rb") as old, longer.open("wb") as out:
-        out.write(old.read(at))
+        for start in range(0, at, 1 << 20):
+            out.write(old.read(min(1 << 20, at - start)))
         out.write(os.urandom(count))
         shutil.copyfileobj(old, out, 1 << 20)
     longer.replace(file)

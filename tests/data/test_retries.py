@@ -174,6 +174,18 @@ def test_rows_that_were_set_apart_are_there_once(attempt: Tries, workspace: Work
         table.append(rows("a"), checks=checks, quarantine="apart")
 
 
+def test_rows_of_which_none_goes_in_are_set_apart_once(attempt: Tries) -> None:
+    table, checks = dataset("t"), [check.matches("name", "^[ab]$", severity="quarantine")]
+    table.commit(rows("a"))
+    for number in range(3):
+        with attempt():
+            for name in "xxb"[: 3 if number else 2]:
+                table.append(rows(name), checks=checks, quarantine="apart")
+        assert (names(), names("apart")) == ("ab" if number else "a", "xx")
+    table.append(rows("x"), checks=checks, quarantine="apart")
+    assert names("apart") == "xxx"
+
+
 @pytest.mark.parametrize("first", ["run", "step"])
 @pytest.mark.parametrize("second", ["another", "run", "step"])
 def test_what_was_appended_in_a_run_of_the_step_is_the_steps(

@@ -41,7 +41,6 @@ _WORDS = {
     "lies_in": ("lies in", "holds"),
     "set_apart_from": ("set apart from", "set apart into"),
     "split_by": ("split by", "split into"),
-    "confirmed_by": ("confirmed by", "confirmed"),
     "replays": ("replays", "replayed by"),
     "is": ("is", "known as"),
 }

@@ -25,7 +25,7 @@ def describe_sources(origins: Origin | Iterable[Origin]) -> tuple[Source, ...]:
         StorageError: it is a folder, or can't be read.
         WrongTypeError: neither a path, an address, nor a record of the lineage.
     """
-    if isinstance(origins, str | Path | Source) or hasattr(origins, "ledger_id"):
+    if isinstance(origins, str | Path | Source) or hasattr(origins, "ledger_id") or not isinstance(origins, Iterable):
         origins = [origins]
     return tuple({source.node: source for source in map(_describe, origins)}.values())
 
@@ -39,7 +39,7 @@ def _describe(origin: Origin) -> Source:
         return source_of_address(origin)
     if isinstance(origin, str | Path):
         return _file(Path(str(origin).removeprefix("file://")))
-    raise WrongTypeError("source", origin, "a path, an address, or a dataset version")
+    raise WrongTypeError("source", origin, "a path, an address, or a version, such as `dataset(name).latest()`")
 
 
 def _file(path: Path) -> Source:

@@ -13,7 +13,7 @@ from mainspring.artifacts.paths import stored_blob
 from mainspring.artifacts.record import ArtifactStore
 from mainspring.data.version import DatasetVersion, Source, version_from_row
 from mainspring.errors import InvalidError, NotFoundError, close_names
-from mainspring.ledger import Ledger, current_actor, current_scope, current_task, new_id
+from mainspring.ledger import CONFIRMED_BY, Ledger, current_actor, current_scope, current_task, new_id
 from mainspring.store import Database, Transaction, batches
 
 MIGRATIONS = [
@@ -38,6 +38,7 @@ MIGRATIONS = [
     );
     CREATE TABLE dataset_profile (content_digest TEXT PRIMARY KEY, profile TEXT NOT NULL)
     """,
+    "CREATE TABLE dataset_pointer (dataset TEXT NOT NULL, path TEXT NOT NULL, PRIMARY KEY (dataset, path))",
 ]
 Extra = Callable[[Transaction, DatasetVersion], None]
 Write = Callable[[Transaction], DatasetVersion | None]
@@ -47,7 +48,7 @@ _BLOBS_OF = (
     " WHERE dataset = ?"
 )
 _SHORTEST_PREFIX = 6
-_CONFIRMED, _MADE, _WITHIN = "confirmed_by", "made_by", "made_within"
+_MADE, _WITHIN = "made_by", "made_within"
 _HOMES_OF_STATE = ("mainspring.data.ingestion._store",)
 """Modules that keep something by a dataset's name, found by theirs: they stand on this one. Each has `forgetting(database)` and
 `replacing(database)`."""
@@ -158,7 +159,7 @@ class DatasetStore:
         """What a task's commits to a dataset came to: the versions that it made, and those that it found unchanged."""
         made = self._rows("dataset = ? AND made_by = ? ORDER BY number", (name, task))
         edges = self.ledger.edges([task], "down")
-        same = [self.by_id(edge.src) for edge in edges if edge.role == _CONFIRMED]
+        same = [self.by_id(edge.src) for edge in edges if edge.role == CONFIRMED_BY]
         return [version_from_row(row) for row in made], [each for each in same if each and each.dataset == name]
 
     def made_by(self, makers: Iterable[str]) -> dict[str, str]:
@@ -172,6 +173,17 @@ class DatasetStore:
             sql = f"SELECT number, id FROM dataset_version WHERE dataset = ? AND id IN ({marks})"
             found += self.database.query(sql, [name, *batch])
         return dict(sorted(found))
+
+    def pointers(self, name: str) -> list[str]:
+        """Where pointers to a dataset were written, sorted; they may be gone, or name another one by now."""
+        return sorted(
+            path for (path,) in self.database.query("SELECT path FROM dataset_pointer WHERE dataset = ?", (name,))
+        )
+
+    def note_pointer(self, name: str, path: str) -> None:
+        """Keep where a pointer to a dataset was written."""
+        with self.database.transaction() as tx:
+            tx.execute("INSERT INTO dataset_pointer VALUES (?, ?) ON CONFLICT (dataset, path) DO NOTHING", (name, path))
 
     def profile(self, content_digest: str) -> str | None:
         """The profile that was kept for a content, or None."""
@@ -333,6 +345,7 @@ class DatasetStore:
             )
             if whole:
                 tx.execute("DELETE FROM dataset WHERE name = ?", (name,))
+                tx.execute("DELETE FROM dataset_pointer WHERE dataset = ?", (name,))
                 for forget in forgetting:
                     forget(tx, name)
             for version in chosen:
@@ -349,8 +362,8 @@ class DatasetStore:
         tags: dict[str, str] = dict(tx.query("SELECT tag, version FROM dataset_tag WHERE dataset = ?", (name,)))
         return Living(head[0], [version_from_row(row) for row in rows], tags)
 
-    def confirming(self, version: DatasetVersion, sources: Sequence[Source], extra: Sequence[Extra] = ()) -> Write:
-        """What records that the newest version was found unchanged: by whom, and what it was read from this time.
+    def confirming(self, version: DatasetVersion, sources: Sequence[Source] = (), extra: Sequence[Extra] = ()) -> Write:
+        """What records that the newest version was found unchanged: by whom, and what all of it was read from this time.
 
         It gives None if another one is the newest by now.
         """
@@ -363,7 +376,7 @@ class DatasetStore:
                 return None
             self._link_sources(tx, version, sources, homes)
             if task:
-                self.ledger.edge(tx, version.id, _CONFIRMED, task, task)
+                self.ledger.edge(tx, version.id, CONFIRMED_BY, task, task)
             for each in extra:
                 each(tx, version)
             return version

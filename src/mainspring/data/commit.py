@@ -21,14 +21,14 @@ _ATTEMPTS = 1_000  # each failed one means that another writer committed
 
 def commit_draft(
     workspace: Workspace, name: str, draft: Draft, *, behind: bool, sources: tuple[Source, ...] = (), note: str = "",
-    extracted_us: int, extra: Sequence[Extra] = (), once: bool = False,
+    extracted_us: int, extra: Sequence[Extra] = (), about: Sequence[Extra] = (), once: bool = False,
 ) -> DatasetVersion:  # fmt: skip
     """Make a draft the newest version of a dataset: content of its own, or (`behind`) a change of the newest one.
 
-    If nothing changed, the newest version is given, and the lineage gets the sources and who found it so; blobs of it that
-    were found corrupt are stored anew. `extra` is run in the transaction of the version. In a replay nothing is committed:
-    the version that this made or found then is given. `once` is as for `commit_onto`. A table whose layout is scattered by now
-    is compacted behind the caller's back.
+    If nothing changed, the newest version is given, and it is recorded who found it so, and the sources of content of its
+    own; blobs of it that were found corrupt are stored anew. `extra` and `about` are as for `Wanted`. In a replay nothing is
+    committed: the version that this made or found then is given. `once` is as for `commit_onto`. A table whose layout is
+    scattered by now is compacted behind the caller's back.
 
     Raises:
         InvalidError: the dataset is of another kind, or the draft doesn't fit behind its newest version.
@@ -36,7 +36,7 @@ def commit_draft(
         NotAllowedError: this is a replay, and what was recorded has other content; or (`behind`) the newest version
             is pinned to an outside table.
     """
-    wanted = Wanted(name, draft, behind, sources, note, extra)
+    wanted = Wanted(name, draft, behind, sources, note, extra, about)
     return commit_onto(workspace, name, lambda _: [wanted], extracted_us=extracted_us, once=once)[0]
 
 
@@ -83,7 +83,7 @@ def _writing(
     store: DatasetStore, blobs: BlobStore, wanted: Wanted, head: DatasetVersion | None, extracted_us: int
 ) -> Write:
     """Put a draft behind the newest version, store its blobs, and give what records it."""
-    name, draft, behind, sources, note, extra = wanted
+    name, draft, behind, sources, note, extra, about = wanted
     if head is not None and head.kind != draft.kind:
         raise InvalidError("dataset", name, f"a {draft.kind}", f"It is a {head.kind}; choose another name.")
     if behind and head is not None and head.pinned is not None:
@@ -94,11 +94,13 @@ def _writing(
     draft.put_behind(head if behind else None)
     if head is not None and draft.content_digest == head.content_digest:
         same = repaired(store, blobs, head, draft)
-        return store.confirming(same, sources, extra) if same is not None else _outrun
+        if same is None:
+            return _outrun
+        return store.confirming(same, (), extra) if behind else store.confirming(same, sources, (*extra, *about))
     if head is not None and not behind and draft.kind == "table":
         extra = (*store.replacing(), *extra)  # an ingestion's own, which it takes back, comes after
     version = draft.version(head, sources, redact(note), extracted_us)
-    return store.committing(version, draft.written, base=draft.base, extra=extra)
+    return store.committing(version, draft.written, base=draft.base, extra=(*extra, *about))
 
 
 def _layout(head: DatasetVersion | None) -> tuple[str, str] | None:

@@ -75,7 +75,8 @@ class Dataset:
         `checks` are what `validate` takes, held to these rows, and, where they are appended, to what they make together
         with the newest version (`unique`, `compare_previous`), which is the newest when they are committed, too; the report
         is recorded with the version. Rows that a check of severity `quarantine` fails on are appended to the dataset of
-        that name, with their reasons, in the same transaction. A lazy table is computed once, to a temporary file, and
+        that name, with their reasons and the report, in the same transaction. What is appended and changes nothing leaves the
+        newest version's sources and report. A lazy table is computed once, to a temporary file, and
         checked and divided there.
 
         Raises:

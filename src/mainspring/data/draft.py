@@ -44,7 +44,9 @@ class Draft(Protocol):
 class Wanted(NamedTuple):
     """A draft that is to become the newest version of a dataset: content of its own, or (`behind`) a change of the newest.
 
-    `extra` is run in the transaction of the version.
+    `extra` is run in the transaction, whether it makes a version or finds the newest unchanged. `sources` and `about` are told
+    of the version that holds the draft: the one that is made, or one that all of it equals. Of a change that changes nothing no
+    version is told.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Wanted(NamedTuple):
     sources: tuple[Source, ...] = ()
     note: str = ""
     extra: Sequence[Extra] = ()
+    about: Sequence[Extra] = ()
 
 
 Making = Callable[[DatasetVersion | None], Sequence[Wanted]]

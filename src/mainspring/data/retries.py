@@ -26,11 +26,30 @@ def taken_over(workspace: Workspace, store: DatasetStore, name: str, make: Makin
     None if there are none that hold.
     """
     with using(workspace):
-        while (writes := _made_before(store, workspace.blobs, name, make)) is not None:
+        while (writes := _made_or_set_apart_before(store, workspace.blobs, name, make)) is not None:
             versions = store.commit(writes)
             if versions is not None:
                 return versions  # else another writer was faster, and may have changed what they hold
     return None
+
+
+def _made_or_set_apart_before(store: DatasetStore, blobs: BlobStore, name: str, make: Making) -> list[Write] | None:
+    return _made_before(store, blobs, name, make) or _set_apart_before(store, blobs, name, make)
+
+
+def _set_apart_before(store: DatasetStore, blobs: BlobStore, name: str, make: Making) -> list[Write] | None:
+    """What takes over the versions that went with an append which changes nothing, as all its rows were set apart."""
+    scope, head = current_scope(), store.head(name)
+    if scope is None or not scope.earlier or head is None or head.kind != "table" or head.pinned is not None:
+        return None
+    try:
+        others = as_recorded(make, head, head)
+    except (InvalidError, NotFoundError, FileNotFoundError):
+        return None  # what is wrong with it is told when it is committed
+    beside = [_one_made_before(store, blobs, each) for each in others or ()]
+    if not beside or None in beside:
+        return None
+    return [store.confirming(head), *(each for each in beside if each is not None)]
 
 
 def _made_before(store: DatasetStore, blobs: BlobStore, name: str, make: Making) -> list[Write] | None:

@@ -14,7 +14,7 @@ from mainspring import clock
 from mainspring.data.differences import TableDiff, TreeDiff
 from mainspring.data.files import Checkout, Progress, TreeFile, TreeProfile
 from mainspring.data.profiles import TableProfile
-from mainspring.errors import InvalidError, NotFoundError, RemovedError
+from mainspring.errors import InvalidError, NotFoundError, RemovedError, WrongTypeError, shorten
 from mainspring.workspace import current_workspace
 
 if TYPE_CHECKING:
@@ -149,7 +149,9 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
         Raises:
             InvalidError: they are of two kinds; the key is no column of both, or several rows have one; it is named.
+            WrongTypeError: the other is no version.
         """
+        expect_version(other, "other")
         self.expect(other.kind)
         found: TableDiff | TreeDiff
         if self.kind == "tree":
@@ -289,6 +291,18 @@ def _begun(batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 def _home(module: str) -> Any:
     """A module of what a kind of dataset can do, by name: those stand on this record."""
     return import_module(f"mainspring.data.{module}")
+
+
+def expect_version(given: object, path: str = "version") -> None:
+    """Go on only with a version; raises `WrongTypeError` that says how to get one, e.g. of a dataset's handle."""
+    if isinstance(given, DatasetVersion):
+        return
+    such = "dataset(name).latest()"
+    if isinstance(given, str):
+        such = f"get_dataset_version({shorten(given)!r})"
+    elif type(given).__name__ == "Dataset":
+        such = f"dataset({getattr(given, 'name', 'name')!r}).latest()"
+    raise WrongTypeError(path, given, f"a version, such as `{such}`")
 
 
 def version_from_row(row: tuple[Any, ...]) -> DatasetVersion:

@@ -2,7 +2,7 @@
 
 from mainspring.ledger.actor import Actor, acting, current_actor
 from mainspring.ledger.ids import is_sampled, new_id, sample_limit
-from mainspring.ledger.ledger import Edge, Event, Ledger, Node
+from mainspring.ledger.ledger import CONFIRMED_BY, Edge, Event, Ledger, Node
 from mainspring.ledger.scope import (
     Replay,
     Scope,
@@ -18,6 +18,7 @@ from mainspring.ledger.scope import (
 )
 
 __all__ = [
+    "CONFIRMED_BY",
     "Actor",
     "Edge",
     "Event",

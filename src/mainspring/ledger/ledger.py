@@ -36,6 +36,8 @@ MIGRATIONS = [
 ]
 _BEHIND_IDS = "~"  # sorts behind every character of an id
 _NODE = "SELECT id, kind, label, content_digest, created_at FROM node"
+CONFIRMED_BY = "confirmed_by"
+"""The role of an edge from what stood already to a task that came to the same. Neither came of the other: no walk takes it."""
 Direction = Literal["up", "down"]
 
 
@@ -245,7 +247,7 @@ class Ledger:
             for edge in self.edges(level, direction, at_most=left):
                 if left is not None:
                     left -= 1
-                if follow is not None and not follow(edge):
+                if edge.role == CONFIRMED_BY or (follow is not None and not follow(edge)):
                     continue
                 walked.append(edge)
                 other = edge.dst if direction == "up" else edge.src
@@ -264,7 +266,7 @@ class Ledger:
         while level:
             following = []
             for edge in self.edges(level):
-                if edge.dst in came or edge.dst == src:
+                if edge.role == CONFIRMED_BY or edge.dst in came or edge.dst == src:
                     continue
                 came[edge.dst] = edge
                 if edge.dst == dst:

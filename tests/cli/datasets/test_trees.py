@@ -262,6 +262,56 @@ def test_nothing_heavy_is_loaded_for_status(project: Path) -> None:
     assert ran.stdout.splitlines()[-1] == "[]"
 
 
+def test_two_paths_of_one_name_are_no_versions_of_one_dataset(project: Path) -> None:
+    for name in ("train", "test"):
+        content(project / name / "images", {f"{name}.txt": name.encode()})
+        content(project / name, {"labels.csv": name.encode()})
+    for path in ("images", "labels.csv"):
+        name = path.partition(".")[0]
+        assert f"{name}/1" in called("data", "add", f"train/{path}", cwd=project)
+        for more in ([], ["--no-pointer"], ["--update"]):
+            said = call("data", "add", f"test/{path}", *more, cwd=project)
+            assert said.exit_code == 1
+            assert re.search(
+                rf"`{name}` is not free for test/{path}\. train/{path}\.data\.toml names it\. Say `--dataset NAME`",
+                said.stderr,
+            )
+        assert not (project / "test" / f"{path}.data.toml").exists()
+        assert f"{name}/1" in called("data", "add", f"train/{path}", cwd=project)
+        assert f"test-{name}/1" in called("data", "add", f"test/{path}", "--dataset", f"test-{name}", cwd=project)
+        assert f"test-{name}/1" in called("data", "add", f"test/{path}", cwd=project)
+        called("data", "log", f"{name}/1", cwd=project)
+    assert "images/2" in called("data", "add", "test/images", "--dataset", "images", cwd=project)
+
+
+def test_a_name_is_free_again_when_its_pointer_is_gone_moved_or_names_another(project: Path) -> None:
+    called("data", "add", "photos", cwd=project)
+    (project / "moved").mkdir()
+    for name in ("photos", "photos.data.toml"):
+        (project / name).rename(project / "moved" / name)
+    assert "photos/1" in called("data", "add", "moved/photos", cwd=project)
+    content(project / "photos", {"b.txt": b"b"})
+    assert "moved/photos.data.toml names it" in call("data", "add", "photos", cwd=project).stderr
+    (project / "moved" / "photos.data.toml").write_text("half a")
+    assert "photos/2" in called("data", "add", "photos", cwd=project)
+    (project / "photos.data.toml").unlink()
+    assert "photos/2" in called("data", "add", "photos", cwd=project)
+    called("data", "add", "photos", "--dataset", "other", cwd=project)
+    content(project / "new" / "photos", {"c.txt": b"c"})
+    assert "photos/3" in called("data", "add", "new/photos", cwd=project)
+    called("data", "remove", "photos", "--yes", cwd=project)
+    content(project / "newest" / "photos", {"c.txt": b"d"})
+    assert "photos/" in called("data", "add", "newest/photos", cwd=project)
+
+
+def test_a_path_with_the_name_of_a_table_is_told_to_choose_another(project: Path) -> None:
+    (project / "rows.csv").write_text("n\n1\n")
+    called("data", "ingest", "rows.csv", "--to", "photos", cwd=project)
+    said = call("data", "add", "photos", cwd=project)
+    assert (said.exit_code, "It is a table; choose another: `--dataset NAME`" in said.stderr) == (1, True)
+    assert "cards/1" in called("data", "add", "photos", "--dataset", "cards", cwd=project)
+
+
 def test_the_project_itself_has_no_place_for_a_pointer(project: Path) -> None:
     for here, path in ((project, "."), (project / "photos", "..")):
         refused = call("data", "add", path, cwd=here)

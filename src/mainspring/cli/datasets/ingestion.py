@@ -74,8 +74,9 @@ def ingest(
     """Read what is new in files, a database, an API or a bucket, and make it a version of a table.
 
     PATH or GLOB: CSV, JSON lines, Parquet, Excel; gzip, bzip2, xz and Zstandard are undone. URL: sqlite:///…,
-    postgresql://…, http(s)://…, s3://…; passwords are references, such as secret:env/NAME. If it is interrupted, the next
-    call goes on where it was.
+    postgresql://…, http(s)://…, s3://…; passwords are references, such as secret:env/NAME. Over HTTP the pages are read that
+    `Link` headers name; an API that pages otherwise (by number, offset, token) gives its first page alone here, and all by
+    `Http(…, paging=…)` in Python. If it is interrupted, the next call goes on where it was.
     """
     from mainspring.data import Schema
     from mainspring.data.ingestion import forget_cursor

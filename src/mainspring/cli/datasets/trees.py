@@ -50,7 +50,8 @@ def add(
 ) -> None:  # fmt: skip
     """Make a version of a file or folder, and write a pointer beside it.
 
-    The pointer (PATH.data.toml) is for Git, which then ignores PATH itself. Files that didn't change since are not read.
+    The pointer (PATH.data.toml) is for Git, which then ignores PATH itself. Files that didn't change since are not read. A
+    dataset that the pointer of another path names is taken only if --dataset says so.
     """
     from mainspring.data import dataset
     from mainspring.data.trees.pointer import pointer_file, read_pointer, write_pointer
@@ -63,10 +64,12 @@ def add(
         raise InvalidError("PATH", str(path), "in the project, where a pointer could stand beside it", hint)
     file = pointer_file(path)
     pointer = read_pointer(file) if file.exists() else None
-    name = name or (pointer.dataset if pointer else path.resolve().stem if path.is_file() else path.resolve().name)
+    handle = dataset(name or (pointer.dataset if pointer else _own_name(path)), workspace)
     into = into or (pointer.into if pointer else "")
-    handle = dataset(name, workspace)
     before = next(iter(handle.versions()), None)
+    if before is not None and before.kind != "tree":
+        hint = f"It is a {before.kind}; choose another: `--dataset NAME`."
+        raise InvalidError("dataset", handle.name, "a tree", hint)
     with progress_bar("adding", invocation) as progress:
         version = handle.add(
             path, note=note, source=source, mode="update" if update else "replace", into=into, progress=progress
@@ -80,6 +83,15 @@ def add(
     ]
     document = {"dataset": msgspec.to_builtins(version), "is_new": is_new, "pointer": str(written) if written else None}
     invocation.show(document, "\n".join(lines))
+
+
+def _own_name(path: Path) -> str:
+    """The dataset of a path that has no pointer: its own name, if that of no other path is the same."""
+    from mainspring.data.trees.pointer import expect_unpointed
+
+    name = path.resolve().stem if path.is_file() else path.resolve().name
+    expect_unpointed(name, path)
+    return name
 
 
 @click.command(cls=Command)

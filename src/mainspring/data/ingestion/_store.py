@@ -152,13 +152,13 @@ class IngestStore:
     def move(self, lease: Lease, before: State | None, state: State, others: Mapping[str, State] | None = None) -> None:
         """Move the state without a version: nothing new was found behind it."""
         with self.database.transaction() as tx:
-            self.settle(tx, lease, before, state, None, others=others)
+            self.settle(tx, lease, before, state, others=others)
 
     def settle(
-        self, tx: Transaction, lease: Lease, before: State | None, state: State, version: DatasetVersion | None, *,
+        self, tx: Transaction, lease: Lease, before: State | None, state: State, *,
         others: Mapping[str, State] | None = None, replaces: bool = False,
     ) -> None:  # fmt: skip
-        """Move the state in the transaction of its version, and let go of what was staged.
+        """Move the state in the transaction of its version, if there is one, and let go of what was staged.
 
         `others` are the states of the other sources by which it was known what is new; files that were read now go over from
         them to this one. With a version that `replaces` all rows they are forgotten, as their rows are gone.
@@ -179,11 +179,16 @@ class IngestStore:
             self._take_over(tx, before or {}, state, others or {})
         self.replaced_by = row[1] if row is not None and not replaces else None
         tx.execute(
-            "INSERT INTO dataset_cursor VALUES (?, ?, ?, ?, ?, NULL) ON CONFLICT (dataset, source) DO UPDATE SET"
-            " state = excluded.state, version = COALESCE(excluded.version, dataset_cursor.version),"
-            " moved_at = excluded.moved_at,"
-            " replaced_by = CASE WHEN excluded.version IS NULL THEN dataset_cursor.replaced_by END",
-            (self.dataset, self.source, _text(state), version.id if version else None, clock.now_us()),
+            "INSERT INTO dataset_cursor VALUES (?, ?, ?, NULL, ?, NULL) ON CONFLICT (dataset, source) DO UPDATE SET"
+            " state = excluded.state, moved_at = excluded.moved_at",
+            (self.dataset, self.source, _text(state), clock.now_us()),
+        )
+
+    def note_version(self, tx: Transaction, version: DatasetVersion) -> None:
+        """Say which version took the rows, behind `settle`."""
+        tx.execute(
+            "UPDATE dataset_cursor SET version = ?, replaced_by = NULL WHERE dataset = ? AND source = ?",
+            (version.id, self.dataset, self.source),
         )
 
     def forget(self, lease: Lease) -> None:

@@ -183,11 +183,12 @@ class _DatasetSink:
         rows, apart = self.table.parted(events)
         before = cursor.state if cursor else None
 
-        def settle(tx: Transaction, version: DatasetVersion) -> None:
-            self.store.settle(tx, self.lease, before, {**(before or {}), "offset": offset}, version)
+        def settle(tx: Transaction, _: DatasetVersion) -> None:
+            self.store.settle(tx, self.lease, before, {**(before or {}), "offset": offset})
 
         draft = FrameDraft(self.name, rows, self.workspace.blobs, self._before)
-        wanted = [Wanted(self.name, draft, behind=True, sources=self.sources, extra=[settle])]
+        about = [self.store.note_version]
+        wanted = [Wanted(self.name, draft, behind=True, sources=self.sources, extra=[settle], about=about)]
         bad = UnitedDraft(self.quarantine, apart, self.workspace.blobs) if apart.height else None
         if bad is not None:
             note = f"of {self.name}: events whose data doesn't fit its fields"

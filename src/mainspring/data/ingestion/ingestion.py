@@ -272,14 +272,14 @@ class _Ingest:
                 self.store.discard(lease)  # a reading that came to its end is none to go on with
             return head, None
 
-        def settle(tx: Transaction, version: DatasetVersion) -> None:
-            replaces = self.mode == "replace"
-            self.store.settle(tx, lease, before, state, version, others=self.others, replaces=replaces)
+        def settle(tx: Transaction, _: DatasetVersion) -> None:
+            self.store.settle(tx, lease, before, state, others=self.others, replaces=self.mode == "replace")
 
         staging.settle()
         rows = staging if self.mode != "upsert" else self._last_of_each_key(staging)
         about: dict[str, Any] = {
-            "sources": _once(staging.sources), "note": self.note, "extracted_us": staging.begun_us, "extra": [settle],
+            "sources": _once(staging.sources), "note": self.note, "extracted_us": staging.begun_us,
+            "extra": [settle], "about": [self.store.note_version],
         }  # fmt: skip
         if self.checks is None:
             self._widen(staging, head)

@@ -21,7 +21,7 @@ from mainspring.data.tables import parts
 from mainspring.data.trees import manifest as trees
 from mainspring.data.trees.entries import LINK, tree_digest
 from mainspring.data.trees.reading import TreeReader
-from mainspring.data.version import DatasetVersion, Kind, Source
+from mainspring.data.version import DatasetVersion, Kind, Source, expect_version
 from mainspring.errors import InvalidError, StorageError, WrongTypeError
 from mainspring.ledger import is_replay
 from mainspring.store import BlobStore, Transaction
@@ -46,8 +46,9 @@ def copy_version(
         CorruptBlobError: stored bytes here or there don't match their digest.
         StorageError: the content over there is another one; nothing was committed.
         InvalidError: the dataset there is of the other kind; or it is the same workspace.
-        WrongTypeError: `to` is no workspace.
+        WrongTypeError: `to` is no workspace, or `version` no version.
     """
+    expect_version(version)
     if not isinstance(to, Workspace):
         raise WrongTypeError("to", to, "a workspace", "`Workspace.open(folder)` opens one.")
     workspace = workspace or current_workspace()

@@ -21,9 +21,9 @@ import polars as pl
 from mainspring import clock
 from mainspring.data.interchange.delta import Options, address_of, delta_errors, delta_library
 from mainspring.data.interchange.delta_types import as_delta, delta_schema
-from mainspring.data.interchange.exported import Exported, expect_version
+from mainspring.data.interchange.exported import Exported
 from mainspring.data.interchange.parquet import origin_of
-from mainspring.data.version import DatasetVersion
+from mainspring.data.version import DatasetVersion, expect_version
 from mainspring.errors import ExistsError, InvalidError, MissingExtraError
 from mainspring.workspace import Workspace, current_workspace, using
 

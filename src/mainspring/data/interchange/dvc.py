@@ -29,7 +29,7 @@ from mainspring.data.interchange.dvc_files import (
     read_folder_manifest,
     write_dvc_file,
 )  # fmt: skip
-from mainspring.data.interchange.exported import Exported, expect_version
+from mainspring.data.interchange.exported import Exported
 from mainspring.data.interchange.parquet import export_parquet, origin_of
 from mainspring.data.trees.archiver import Archiver
 from mainspring.data.trees.draft import TreeDraft, replacing
@@ -37,7 +37,7 @@ from mainspring.data.trees.entries import checked_path
 from mainspring.data.trees.gitignore import ignore
 from mainspring.data.trees.packs import usable_listing
 from mainspring.data.trees.reading import TreeReader
-from mainspring.data.version import DatasetVersion
+from mainspring.data.version import DatasetVersion, expect_version
 from mainspring.errors import ExistsError, InvalidError, NotFoundError, StorageError, close_names
 from mainspring.ledger import is_replay
 from mainspring.workspace import Workspace, current_workspace, using

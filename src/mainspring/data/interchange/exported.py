@@ -11,8 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from mainspring.data.version import DatasetVersion
-from mainspring.errors import ExistsError, NotAllowedError, StorageError, WrongTypeError, shorten
+from mainspring.errors import ExistsError, NotAllowedError, StorageError, shorten
 from mainspring.store.space import naming_full_disk
 
 _UNFINISHED = ".part"
@@ -32,12 +31,6 @@ class Exported(msgspec.Struct, frozen=True):
     size_bytes: int
     cast: tuple[tuple[str, str], ...] = ()
     table_rows: int | None = None
-
-
-def expect_version(version: object) -> None:
-    """Go on only with a version; raises `WrongTypeError`, e.g. of a dataset's handle."""
-    if not isinstance(version, DatasetVersion):
-        raise WrongTypeError("version", version, "a version of a dataset, such as `dataset(name).latest()`")
 
 
 @contextmanager

@@ -10,10 +10,10 @@ from pathlib import Path
 import polars as pl
 
 from mainspring.data.dataset import Mode, dataset
-from mainspring.data.interchange.exported import Exported, expect_version, in_place_of
+from mainspring.data.interchange.exported import Exported, in_place_of
 from mainspring.data.interchange.partitions import SUFFIX, Layout, scan_partitions, texts_of_folders
 from mainspring.data.tables.parts import parquet_schema
-from mainspring.data.version import DatasetVersion
+from mainspring.data.version import DatasetVersion, expect_version
 from mainspring.errors import InvalidError, NotFoundError, close_names, shorten
 from mainspring.workspace import Workspace, current_workspace, using
 

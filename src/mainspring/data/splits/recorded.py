@@ -24,7 +24,7 @@ from mainspring.data.splits.groups import GroupSplit, StratifiedSplit
 from mainspring.data.splits.hashed import HashSplit
 from mainspring.data.splits.rule import SplitRule
 from mainspring.data.splits.time import TimeSplit
-from mainspring.data.version import DatasetVersion
+from mainspring.data.version import DatasetVersion, expect_version
 from mainspring.errors import InvalidError, NotFoundError, WrongTypeError, listed
 from mainspring.ledger import Ledger, current_task
 from mainspring.store import BlobStore, Transaction
@@ -49,7 +49,7 @@ def split_dataset(
     the others the columns that decide. All parts are committed in one transaction.
 
     Raises:
-        WrongTypeError: it is no rule that can be recorded.
+        WrongTypeError: it is no rule that can be recorded, or no version.
         InvalidError: as the rule's `apply` does; two parts would have one dataset, or one that of the source.
         NotAllowedError: this is a replay, and the parts differ from what was recorded.
 
@@ -63,6 +63,7 @@ def split_dataset(
     """
     from mainspring.data._sources import describe_sources
 
+    expect_version(version)
     workspace = workspace or current_workspace()
     text = write_rule(rule)
     homes = {part: (names or {}).get(part) or f"{prefix or version.dataset}-{part}" for part in rule.names}
@@ -90,6 +91,7 @@ def count_parts(version: DatasetVersion, rule: SplitRule) -> dict[str, int]:
     """How many rows each part would have; raises as the rule's `apply` does."""
     import polars as pl
 
+    expect_version(version)
     parts = rule.apply_lazily(version.scan())
     rows = {name: part.select(pl.len()).collect(engine="streaming").item() for name, part in parts.items()}
     _warn_of_empty(rows, version)
@@ -104,6 +106,7 @@ def _warn_of_empty(rows: Mapping[str, int], source: DatasetVersion) -> None:
 
 def split_of(version: DatasetVersion, workspace: Workspace | None = None) -> SplitRule | None:
     """The rule by which a version was split off another, or None if it was not; of several the newest."""
+    expect_version(version)
     ledger = (workspace or current_workspace()).ledger
     rules = [edge.dst for edge in ledger.edges([version.id]) if edge.role == ROLE]
     nodes = sorted(ledger.nodes(rules).values(), key=lambda node: node.created_at)

@@ -17,7 +17,7 @@ from mainspring.data.trees.gitignore import ignore, replace_text
 from mainspring.data.trees.scan import unreadable
 from mainspring.data.version import DatasetVersion
 from mainspring.errors import InvalidError, NotFoundError, StorageError
-from mainspring.workspace import current_workspace
+from mainspring.workspace import Workspace, current_workspace
 
 SUFFIX = ".data.toml"
 _HEAD = "# Written by `mainspring data add`; `mainspring data checkout` restores what it names.\n"
@@ -58,6 +58,8 @@ def pointed(file: Path) -> Path:
 def write_pointer(path: Path, version: DatasetVersion, *, into: str = "") -> Path:
     """Write the pointer of a folder or file, in one step; the folder itself goes into `.gitignore` if Git is in use.
 
+    The workspace in use is told where it lies, for `expect_unpointed`.
+
     Raises:
         StorageError: it can't be written.
     """
@@ -73,7 +75,38 @@ def write_pointer(path: Path, version: DatasetVersion, *, into: str = "") -> Pat
         ignore(path)
     except OSError as error:
         raise unreadable(str(file), error) from error
+    workspace = current_workspace()
+    DatasetStore(workspace.database).note_pointer(version.dataset, _in_project(file, workspace))
     return file
+
+
+def expect_unpointed(name: str, path: Path) -> None:
+    """Go on only if no pointer of another folder or file of the project names a dataset; `path` has none.
+
+    Raises:
+        InvalidError: one does; it is named.
+    """
+    workspace = current_workspace()
+    for told in DatasetStore(workspace.database).pointers(name):
+        if _names(workspace.project.root / told, name):
+            hint = (
+                f"{told} names it. Say `--dataset NAME` for another one, or `--dataset {name}` to make this its next version; "
+                "if this was moved from there, move the pointer along."
+            )
+            raise InvalidError("dataset", name, f"free for {path}", hint)
+
+
+def _in_project(file: Path, workspace: Workspace) -> str:
+    """Where a file lies in the project, so that it is found in another clone, too; else its absolute path."""
+    place, root = file.parent.resolve() / file.name, workspace.project.root.resolve()
+    return (place.relative_to(root) if place.is_relative_to(root) else place).as_posix()
+
+
+def _names(file: Path, name: str) -> bool:
+    try:
+        return read_pointer(file).dataset == name
+    except (NotFoundError, InvalidError, StorageError):
+        return False
 
 
 def read_pointer(file: Path) -> Pointer:

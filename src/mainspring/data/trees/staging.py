@@ -35,8 +35,8 @@ class StagedFiles:
         self, workspace: Workspace, name: str, path: str | Path, head: DatasetVersion | None, *, into: str = "",
         progress: Progress | None = None,
     ) -> None:  # fmt: skip
-        if head is not None:
-            head.expect("tree")
+        if head is not None and head.kind != "tree":
+            raise InvalidError("dataset", str(head), "a tree", f"It is a {head.kind}; choose another name.")
         self._workspace, self._name, self._progress = workspace, name, progress
         self._prefix = f"{checked_path(into, 'into')}/" if into else ""
         self._place = place_of(path)

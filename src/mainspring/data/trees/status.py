@@ -14,7 +14,7 @@ from mainspring.data.trees.entries import LINK, Entries
 from mainspring.data.trees.manifest import read_listing
 from mainspring.data.trees.reading import tree_file
 from mainspring.data.trees.scan import Place, place_of
-from mainspring.data.version import DatasetVersion
+from mainspring.data.version import DatasetVersion, expect_version
 from mainspring.store import BlobStore
 from mainspring.workspace import Workspace, current_workspace, using
 
@@ -41,6 +41,7 @@ def tree_status(
 
     What the index knows by its stamp is not read; what had to be read is in the index then.
     """
+    expect_version(version)
     version.expect("tree")
     workspace = workspace or current_workspace()
     place = Place(os.path.realpath(os.path.expanduser(folder)), only) if only else place_of(folder)
@@ -89,6 +90,7 @@ def diff_trees(old: DatasetVersion, new: DatasetVersion, blobs: BlobStore | None
         InvalidError: one of the two is a table.
     """
     for version in (old, new):
+        expect_version(version)
         version.expect("tree")
     blobs = blobs or current_workspace().blobs
     return diff_entries(_entries(old, blobs), _entries(new, blobs))

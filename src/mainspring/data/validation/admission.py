@@ -111,12 +111,12 @@ class Admission:
 
     def commit(
         self, drafting: Drafting | None = None, *, sources: tuple[Source, ...], note: str, extracted_us: int,
-        extra: Sequence[Extra] = (), once: bool = False,
+        extra: Sequence[Extra] = (), about: Sequence[Extra] = (), once: bool = False,
     ) -> DatasetVersion:  # fmt: skip
         """Make a version of the rows that may go in, and one of those set apart, with the report, in one transaction.
 
         `drafting` says how rows become a version, if not as they are. The rows are judged anew whenever another writer was
-        faster; `once` is as for `commit_onto`. Raises as `judge` and `commit_draft` do.
+        faster; `extra` and `about` are as for `Wanted`, `once` as for `commit_onto`. Raises as `judge` and `commit_draft` do.
         """
         made: tuple[Report, list[Wanted]] | None = None
 
@@ -125,7 +125,7 @@ class Admission:
             report = self.judge(head)
             self._base = head
             if made is None or made[0] is not report:
-                made = report, self._wanted(report, drafting or self._draft, sources, note, extra)
+                made = report, self._wanted(report, drafting or self._draft, sources, note, extra, about)
             return made[1]
 
         version, *apart = commit_onto(self.workspace, self.name, make, extracted_us=extracted_us, once=once)
@@ -137,8 +137,9 @@ class Admission:
         return version
 
     def _wanted(
-        self, report: Report, drafting: Drafting, sources: tuple[Source, ...], said: str, extra: Sequence[Extra]
-    ) -> list[Wanted]:
+        self, report: Report, drafting: Drafting, sources: tuple[Source, ...], said: str, extra: Sequence[Extra],
+        about: Sequence[Extra],
+    ) -> list[Wanted]:  # fmt: skip
         own_version: list[DatasetVersion] = []
 
         def note(_: Transaction, version: DatasetVersion) -> None:
@@ -149,14 +150,14 @@ class Admission:
                 self._store.ledger.edge(tx, version.id, _SET_APART, own_version[0].id, current_task())
 
         draft = self._kept(drafting(self._good))
-        extras = [*extra, recording(self._store, report), note]
-        own = Wanted(self.name, draft, self.behind, sources, said, extras)
+        recorded = recording(self._store, report)
+        own = Wanted(self.name, draft, self.behind, sources, said, [*extra, note], [*about, recorded])
         if self._bad is None:
             return [own]
         failed = {result.check.name for result in report.failed if result.check.severity == "quarantine"}
         told = f"of {self.name}: {', '.join(sorted(failed))}"
         bad = self._kept(UnitedDraft(self.quarantine, self._bad, self.workspace.blobs))
-        return [own, Wanted(self.quarantine, bad, behind=True, sources=sources, note=told, extra=[link])]
+        return [own, Wanted(self.quarantine, bad, behind=True, sources=sources, note=told, about=[link, recorded])]
 
     def _expect_as_recorded(self, version: DatasetVersion, apart: list[DatasetVersion]) -> None:
         """In a replay, go on only if what was set apart is what was set apart then, when the others made this version."""

@@ -13,6 +13,7 @@ import msgspec
 
 from mainspring.data.validation.declaration import expect_formula, expect_order, expect_pattern, short_type, span
 from mainspring.data.validation.expressions import serialised
+from mainspring.data.version import DatasetVersion, expect_version
 from mainspring.errors import InvalidError, counted, listed
 
 if TYPE_CHECKING:
@@ -157,12 +158,17 @@ class check:  # noqa: N801  # read as `check.not_null("dep_time")`
 
     @staticmethod
     def in_dataset(
-        columns: Columns, dataset: str, its_columns: Columns | None = None, *, severity: Severity = "stop"
+        columns: Columns,
+        dataset: str | DatasetVersion,
+        its_columns: Columns | None = None,
+        *,
+        severity: Severity = "stop",
     ) -> Check:
-        """Every key is one of a dataset's: `dataset` is a name (its newest version), `name/3` or `name/tag`.
+        """Every key is one of a dataset's: `dataset` is a name (its newest version), `name/3`, `name/tag` or a version.
 
         The version that it was held to is in the result. A key with a null in it passes.
         """
+        dataset = _reference("dataset", dataset)
         keys, theirs = _names(columns), _names(columns if its_columns is None else its_columns)
         if len(keys) != len(theirs):
             raise InvalidError("its_columns", theirs, f"as many columns as {listed(keys)}")
@@ -222,10 +228,11 @@ class check:  # noqa: N801  # read as `check.not_null("dep_time")`
 
     @staticmethod
     def compare_previous(
-        measure: Measured, column: str = "", *, change: float = 0.0, quantile: float = 0.5, against: str = "",
+        measure: Measured, column: str = "", *, change: float = 0.0, quantile: float = 0.5,
+        against: str | DatasetVersion = "",
         severity: Severity = "stop",
     ) -> Check:  # fmt: skip
-        """What is measured differs from the version before, or that of `against` (`name/3`), by at most `change`.
+        """What is measured differs from the version before, or `against` (one, or `name/3`), by at most `change`.
 
         `rows`: their count, as a share of the count before. `nulls`: their share in the column, as a difference of
         shares. `mean`, `quantile`: in standard deviations of the version before. `categories`: how many values of the
@@ -234,6 +241,7 @@ class check:  # noqa: N801  # read as `check.not_null("dep_time")`
         Rows that are appended or upserted are compared with all rows of the version before, so that a broken month shows
         as such; only `rows` is then their number as against how many rows the version before had added.
         """
+        against = _reference("against", against)
         if measure not in get_args(Measured):
             raise InvalidError("measure", measure, listed(get_args(Measured)))
         if change < 0:
@@ -249,6 +257,14 @@ class check:  # noqa: N801  # read as `check.not_null("dep_time")`
             "compare_previous", f"{what} within {limit} of {against or 'the version before'}", column, severity,
             measure=measure, change=change, quantile=quantile, dataset=against,
         )  # fmt: skip
+
+
+def _reference(path: str, given: str | DatasetVersion) -> str:
+    """A version as a check keeps it: by its name."""
+    if isinstance(given, str):
+        return given
+    expect_version(given, path)
+    return str(given)
 
 
 def _made(kind: Kind, name: str, columns: Columns, severity: Severity, **rest: Any) -> Check:

@@ -18,7 +18,7 @@ from mainspring.data.trees.scan import unreadable
 from mainspring.data.validation.checks import Check, check
 from mainspring.data.validation.report import Report
 from mainspring.data.validation.validation import validate
-from mainspring.data.version import DatasetVersion
+from mainspring.data.version import DatasetVersion, expect_version
 from mainspring.errors import InvalidError, MissingExtraError, NotFoundError
 
 try:
@@ -91,6 +91,8 @@ def _files(source: DatasetVersion | Path | str) -> Iterator[tuple[str, Callable[
             if not file.link and is_image(file.path, file.media_type):
                 yield file.path, lambda path=file.path: source.open(path)  # type: ignore[misc]  # bound at once
         return
+    if not isinstance(source, str | Path):
+        expect_version(source, "source")
     folder = Path(source)
     if not folder.is_dir():
         raise NotFoundError("folder", str(source))

@@ -29,7 +29,7 @@ from mainspring.data.validation.validators import (
     said,
     standing,
 )  # fmt: skip
-from mainspring.data.version import DatasetVersion
+from mainspring.data.version import DatasetVersion, expect_version
 from mainspring.errors import MainspringError
 
 _FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, MainspringError, TypeError, ValueError)
@@ -58,6 +58,8 @@ def validate(
       STOP  carrier is not null: 1 row fails (50 %)
       warn  delay between -120 and 1440: 1 row fails (50 %)
     """
+    if behind is not None:
+        expect_version(behind, "behind")
     if isinstance(table, DatasetVersion):
         subject = subject or str(table)
         previous = previous_of(table) if previous is None else previous
