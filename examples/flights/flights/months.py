@@ -86,6 +86,8 @@ def _received(months: Dataset, file: Path) -> Delivery:
     except InvalidError as error:
         why = str(error).rpartition("that passes its checks. ")[2]
         return Delivery(file.stem, "stopped", why=why)
+    if version.note != file.stem:  # nothing of it was taken, so that the version is the one before
+        return Delivery(file.stem, "stopped", apart=frame.height, why=f"all {frame.height:,} rows are in `{APART}`")
     return _known(months, version, verdict="taken")
 
 
