@@ -245,7 +245,12 @@ def _expect_kind(given: Any, output: Output) -> None:
         return
     wrong = [each for each in given.tolist() if not isinstance(each, int | float)]
     if wrong:
-        raise InvalidError("model", f"the answer {shorten(repr(wrong[0]), 60)}", "a number for every record")
+        hint = (
+            "Of texts say so: `signature=Signature.infer(table, output=Output('label'))`."
+            if output.kind == "number"
+            else ""
+        )
+        raise InvalidError("model", f"the answer {shorten(repr(wrong[0]), 60)}", "a number for every record", hint)
 
 
 def _numpy(signature: Signature) -> Callable[[Columns], Any]:

@@ -200,7 +200,8 @@ class LmdbKeyValue:
         if isinstance(error, lmdb.ReadersFullError):
             return StorageError(self.place, f"more than {_READERS:,} read transactions are open")
         if isinstance(error, _DAMAGED):
-            return StorageError(self.place, f"the store is damaged ({error})", "Remove the folder; materialize again.")
+            hint = "Stop the servers that read it, remove the folder, materialize again, and start them."
+            return StorageError(self.place, f"the store is damaged ({error})", hint)
         if "already open" in str(error):
             return StorageError(self.place, "this process was forked during a write", "Start it by spawn instead.")
         return StorageError(self.place, str(error))
