@@ -62,14 +62,11 @@ def list_runs(
         return
     workspace = invocation.workspace
     store = RunStore(workspace.database, workspace.ledger)
-    # An interrupted run is recorded as running; only its lease tells.
-    recorded = "running" if state == "interrupted" else state
     found = store.list(
-        state=recorded, limit=_MOST if everything else limit, before=store.get(before, deleted=deleted).id if before else None,
-        deleted=deleted,
+        state=state, limit=_MOST if everything else limit, before=store.get(before, deleted=deleted).id if before else None,
+        deleted=deleted, leases=workspace.leases,
     )  # fmt: skip
     records = [run_record(workspace, run) for run in found]
-    records = [record for record in records if state in (None, record["state"])]
     invocation.show({"runs": records}, lambda: _listed(records, found, deleted=deleted))
 
 
