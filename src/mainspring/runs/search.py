@@ -43,7 +43,13 @@ _TEXTS = {
     "artifact_uri": f"'{_URI}'", "experiment": "experiment.name", "experiment_id": "CAST(experiment.number AS TEXT)",
     "parent": "run.parent", "note": "run.note", "error": "run.error", "git_commit": "run.git_commit",
 }  # fmt: skip
-_ALIASES = {"created": "start_time", "Created": "start_time", "Run Name": "run_name", "run name": "run_name"}
+_ALIASES = {
+    "created": "start_time",
+    "Created": "start_time",
+    "Run Name": "run_name",
+    "Run name": "run_name",
+    "run name": "run_name",
+}
 _ATTRIBUTES = _NUMBERS | _TEXTS
 _ATTRIBUTES |= {alias: _ATTRIBUTES[name] for alias, name in _ALIASES.items()}
 KINDS = filters.Kinds(
