@@ -50,6 +50,14 @@ def test_runs_are_searched_and_compared(call: Call, ids: list[str], tmp_path: Pa
     assert compared["best"] == {"loss": ids[1]}
     assert "<polyline" in page.read_text()
     assert "0.2 *" in call("runs", "compare", *ids)
+    for said in ("loss", "nosuch"):
+        compared = call("runs", "compare", *ids, "--max", said, "--json", status=int(said != "loss"))
+    assert compared["error"]["message"].startswith("No metric `nosuch`")
+    listed = call("runs", "list", "--experiment", "trees", "--json")["runs"]
+    assert [run["id"] for run in listed] == ids[::-1]
+    assert call("runs", "list", "--experiment", "trees", "--state", "failed", "--json")["runs"] == []
+    assert call("runs", "list", "--experiment", "Default", "--json")["runs"] == []
+    assert "No experiment `none`" in call("runs", "list", "--experiment", "none", status=1)
     assert call("runs", "search", "metrics.loss >", "--json", status=1)["error"]["code"] == "invalid"
 
 

@@ -9,11 +9,15 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from click.testing import CliRunner
+from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
 
 from mainspring.cli.main import cli
+from mainspring.data import dataset
 from mainspring.models import Field, Signature, load_model, register
 from mainspring.workspace import Workspace, using
 
@@ -97,6 +101,75 @@ def test_a_pickle_is_allowed_and_revoked_with_a_reason(project: Path) -> None:
     assert shown("allow-pickle", "odd/1", "--revoke") == "the pickle of odd/1 is not allowed any more\n"
     shown("allow-pickle", "slope/1", "--note", "ours")
     assert shown("convert", "slope/1") == "slope/2 is converted from slope/1, stored by sklearn\n"
+
+
+@pytest.fixture(scope="module")
+def plain_pickle(project: Path) -> str:
+    """A pickle that is allowed and has no example."""
+    with Workspace.open(project) as workspace, using(workspace):
+        takes = Signature((Field("x", "f64"), Field("zip", "str")))
+        made = make_pipeline(ColumnTransformer([("x", "passthrough", ["x"])]), LinearRegression())
+        made.fit(pl.DataFrame({"x": [0.0, 1.0], "zip": ["1", "2"]}).to_pandas(), [0.0, 1.0])
+        register(made, "plain", signature=takes, input_kind="pandas", pickled=True)
+        dataset("seen").commit(pl.DataFrame({"zip": ["60601"] * 200, "late": [1] * 200, "x": [0.5] * 200}))
+    shown("allow-pickle", "plain/1", "--note", "ours")
+    return "plain/1"
+
+
+def test_a_pickle_without_an_example_says_how_it_is_converted(plain_pickle: str) -> None:
+    assert "`plain/1` has no example: give some records, on the command line by --example FILE." in shown(
+        "convert", plain_pickle, code=1
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("rows.json", '[{"x": 1, "zip": "60601", "late": true}]'),
+        ("rows.jsonl", '{"x": 1, "zip": "60601"}\n{"x": 2.5, "zip": "60602"}\n'),
+        ("rows.csv", "zip,x,late\n60601,1,yes\n60602,2.5,no\n"),
+        ("rows.parquet", ""),
+        ("seen/1", ""),
+        ("seen", ""),
+    ],
+)
+def test_a_conversion_takes_its_rows_from_a_file_or_a_dataset(
+    plain_pickle: str, tmp_path: Path, name: str, text: str
+) -> None:
+    file = tmp_path / name
+    if text:
+        file.write_text(text)
+    elif name.endswith(".parquet"):
+        pl.DataFrame({"x": [1.0] * 300, "zip": ["60601"] * 300}).write_parquet(file)
+    given = str(file) if file.exists() else name
+    made = told("convert", plain_pickle, "--example", given)["model"]
+    assert (made["source"], made["encoded"]["codec"]) == ("converted from plain/1", "sklearn")
+    assert made["input_example"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("rows.json", '{"x": 1}', "Expected `array`, got `object`"),
+        ("rows.json", "[1]", r"Expected `object`, got `int` - at `$[0]`"),
+        ("rows.json", "[]", "It has none."),
+        ("rows.csv", "x\n1\n", "[0].zip: missing, expected text"),
+        ("rows.csv", "x,zip\nten,60601\n", "[0].x: "),
+        ("rows.parquet", "no", "is not a table"),
+        ("rows.csv", "", "is not a table"),
+        ("gone.csv", None, "No file"),
+        ("gone", None, "No dataset"),
+    ],
+)
+def test_rows_that_a_conversion_cant_use_are_refused(
+    plain_pickle: str, tmp_path: Path, name: str, text: str | None, told: str
+) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    given = str(tmp_path / name) if "." in name else name
+    said = shown("convert", plain_pickle, "--example", given, code=1)
+    assert told in said
+    assert said.count("\n") == 1
 
 
 def test_a_version_becomes_a_graph_that_is_written(project: Path) -> None:

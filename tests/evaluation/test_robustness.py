@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from mainspring.errors import InvalidError, NotFoundError
+from mainspring.errors import InvalidError, NotFoundError, WrongTypeError
 from mainspring.evaluation import Cost, Robustness, measure_cost, robustness
 
 GENERATOR = np.random.default_rng(5)
@@ -108,3 +110,17 @@ def test_cost_is_measured_by_batch() -> None:
     assert msgspec.json.decode(msgspec.json.encode(cost), type=Cost) == cost
     with pytest.raises(InvalidError, match="at least one of each"):
         measure_cost(predict, FRAME.head(0))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [lambda given: robustness(given, FRAME, TRUTH, "roc_auc"), lambda given: measure_cost(given, FRAME)],
+    ids=["robustness", "cost"],
+)
+def test_an_estimator_in_place_of_a_function_says_what_to_give(use: Callable[[Any], object]) -> None:
+    with pytest.raises(WrongTypeError, match=r"Give `lambda rows: model\.predict_proba\(rows\)\[:, 1\]`"):
+        use(LogisticRegression())
+    with pytest.raises(WrongTypeError, match=r"Give `lambda rows: model\.predict\(rows\)`"):
+        use(LinearRegression())
+    with pytest.raises(WrongTypeError, match="expected a function that takes a table and gives scores"):
+        use(3)

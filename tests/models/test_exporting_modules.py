@@ -116,6 +116,7 @@ def test_a_module_answers_without_mainspring_and_the_project(
 ) -> None:
     found = export_model(version, tmp_path / "out")
     assert (found.format, found.tried_rows) == ("torch", 5)
+    assert not list((tmp_path / "out").rglob("__pycache__"))
     assert alone(tmp_path / "out") == Predictor.load(version, workspace.blobs)(RECORDS)
     code = {name for name in found.files if name.startswith("code/")}
     assert code == {f"code/odd_nets/{name}.py" for name in ("__init__", "net", "sizes")} | {"code/mainspring_torch.py"}

@@ -223,7 +223,10 @@ def test_a_conversion_that_is_impossible_says_why(workspace: Workspace, tmp_path
     allowed = allow_pickle(cut, note="mine")
     with store.database.transaction() as tx:
         store.change_version(tx, allowed, "x", input_example=None)
-    with pytest.raises(InvalidError, match="The version has no example"):
+    with pytest.raises(InvalidError, match=r"`cut/1` has no example.*by --example FILE"):
         convert_model("cut")
+    with pytest.raises(InvalidError, match=f"{COLUMNS[0]['name']}: missing"):
+        convert_model("cut", input_example=[{"late": 1}])
+    assert str(convert_model("cut", input_example=[{**ROWS[0], "late": 1}])) == "cut/2"
     with pytest.raises(NotAllowedError, match="nobody allowed"):
         convert_model(replace(odd("second")))

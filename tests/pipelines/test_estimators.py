@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from mainspring.errors import CodecError
+from mainspring.models import Field, Signature, register, set_alias, set_stage
 from mainspring.serving import bind
 from mainspring.serving.live import load_live
 from mainspring.testing.runners import POOL
@@ -94,6 +95,72 @@ def test_a_registered_model_is_loaded_where_nothing_of_the_project_is_imported(p
     importlib.invalidate_caches()
     with pytest.raises(CodecError, match=r"`est\.Twice`.*the project in .* has no module `est`"):
         load_live(project.workspace, "twice")
+
+
+LOADING = """
+import numpy as np
+from mainspring.models import load_model
+@ms.step
+def use(): return load_model(REF).predict(np.ones((1, 1))).tolist()
+@ms.pipeline
+def main(): return use()
+"""
+
+
+@pytest.fixture
+def registered(project: Lab) -> Lab:
+    project.write_and_run("import numpy as np\n" + REGISTERED).raise_for_state()
+    project.forget()
+    return project
+
+
+@pytest.mark.parametrize("runner", ["inline", POOL])
+def test_a_model_that_a_step_loads_brings_code_that_its_key_answers_for_or_none_is_reused(
+    registered: Lab, runner: str
+) -> None:
+    flow = LOADING.replace("REF", "'twice/1'")
+    registered.write(flow.replace("import numpy as np", "import numpy as np, est"))
+    for _ in range(2):
+        made = registered.run(runner=runner)
+        assert made.value == [2.0]
+        assert [(seen["kind"], seen["name"]) for seen in task_of(made, "use").seen] == [("code", "est.Twice")]
+        assert states(made) == {"use": "succeeded"}
+    registered.write(EST.replace("X[:, 0] * 2", "X[:, 0] * 7"), "est")
+    assert registered.run(runner=runner).value == [7.0]
+    registered.write(flow.replace("REF", "'twice/1'").replace("return load", "est.Twice; return load").replace(
+        "import numpy as np", "import numpy as np, est"
+    ))  # fmt: skip
+    assert states(registered.run(runner=runner)) == {"use": "succeeded"}
+    assert states(registered.run(runner=runner)) == {"use": "reused"}
+    registered.write(EST.replace("X[:, 0] * 2", "X[:, 0] * 5"), "est")
+    assert registered.run(runner=runner).value == [5.0]
+
+
+def test_a_worker_that_lacks_the_module_of_a_model_says_to_import_it(registered: Lab) -> None:
+    registered.write(LOADING.replace("REF", "'twice/1'"))
+    failed = registered.run(runner="pool")
+    said = r"`est\.Twice`.*the recorded code in .* has no module `est`\. Import `est` in the module of the step"
+    assert re.search(said, task_of(failed, "use").error or "")
+    assert registered.run(runner="inline").value == [2.0]
+
+
+@pytest.mark.parametrize("reference", ["twice", "twice/latest", "twice@best", "twice/Production"])
+def test_a_model_that_is_loaded_by_a_name_that_moves_makes_a_step_not_reusable(registered: Lab, reference: str) -> None:
+    set_alias("twice/1", "best", workspace=registered.workspace)
+    set_stage("twice/1", "Production", workspace=registered.workspace)
+    text = LOADING.replace("load_model(REF).predict(np.ones((1, 1))).tolist()", f"str(type(load_model({reference!r})))")
+    made = registered.write_and_run(text)
+    assert ("model", reference) in [(seen["kind"], seen["name"]) for seen in task_of(made, "use").seen]
+    assert states(registered.run()) == {"use": "succeeded"}
+
+
+@pytest.mark.parametrize("reference", ["plain/1", "plain/v1", "id"])
+def test_a_model_that_is_loaded_by_its_number_or_id_leaves_a_step_reusable(lab: Lab, reference: str) -> None:
+    version = register(complex(2), "plain", signature=Signature((Field("x", "f64"),)), workspace=lab.workspace)
+    named = version.id if reference == "id" else reference
+    text = LOADING.replace("load_model(REF).predict(np.ones((1, 1))).tolist()", f"str(load_model({named!r}))")
+    assert lab.write_and_run(text).value == "(2+0j)"
+    assert states(lab.run()) == {"use": "reused"}
 
 
 @pytest.mark.parametrize(

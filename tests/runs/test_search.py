@@ -54,6 +54,11 @@ def found(workspace: Workspace, text: str = "", **options: Any) -> list[int]:
             return numbers
 
 
+def test_a_name_of_mlflows_table_is_taken(workspace: Workspace, filled: list[Run]) -> None:
+    for name in ("run_name", "`run name`", "`Run name`", "`Run Name`"):
+        assert found(workspace, f"attributes.{name} = 'run 3'") == [3]
+
+
 def test_conditions(workspace: Workspace, filled: list[Run]) -> None:
     newest_first = [8, 9, 6, 7, 4, 5, 2, 3, 0, 1]
     for text, expected in {

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mainspring.errors import ConflictError, MissingExtraError, NotFoundError
-from mainspring.runs import mirror_to_wandb, start_run
+from mainspring.runs import RunStore, mirror_to_wandb, start_run
 from mainspring.workspace import Workspace, using
 
 pytestmark = pytest.mark.one_backend("nothing is written")
@@ -27,6 +27,17 @@ def test_a_run_that_goes_on_or_is_not_there_is_refused(tmp_path: Path) -> None:
         mirror_to_wandb(run.id, tmp_path / "out")
     with pytest.raises(NotFoundError):
         mirror_to_wandb("f" * 32, tmp_path / "out")
+
+
+def test_a_run_that_nobody_works_on_any_more_is_not_refused(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = RunStore(workspace.database)
+    with workspace.database.transaction() as tx:
+        cut = runs.create(tx, kind="script", name="cut")
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(MissingExtraError):
+        mirror_to_wandb(cut.id, tmp_path / "out")
 
 
 @pytest.mark.parametrize("left", [False, True])

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from mainspring.artifacts._compare import compare_trees
 from mainspring.artifacts.codec import EQUAL, BlobAccess, Comparison, Encoded, Preview, Tolerance, meaning_digest
-from mainspring.artifacts.project import find_definition
+from mainspring.artifacts.project import find_definition, missing_import
 from mainspring.artifacts.registry import codec_for, codec_named, content_digest, save_value
 from mainspring.errors import CodecError, MissingLibraryError, shorten
 
@@ -180,7 +180,11 @@ def referred(name: str, library: str) -> Any:
     """
     module, _, qualname = name.partition(":")
     if not _is_of(name, library):
-        found = find_definition(name.replace(":", ".", 1))
+        try:
+            found = find_definition(name.replace(":", ".", 1))
+        except CodecError as error:
+            told = missing_import(module)
+            raise (CodecError(f"`{name}` can't be loaded: {error}. {told}") if told else error) from error
         from sys import modules
 
         module, _, qualname = found.partition(":")

@@ -16,9 +16,12 @@ from types import ModuleType
 
 from mainspring.artifacts.script import script
 from mainspring.errors import CodecError, shorten
+from mainspring.ledger import note_moving
 
 # Set for as long as the process works on a project or on recorded code; unset, the project here is meant.
 import_folders: ContextVar[tuple[Path, ...]] = ContextVar("import_folders", default=())
+# Set where these hold the code that a run recorded, which has what its steps and its pipeline reach and no more.
+is_recorded_code: ContextVar[bool] = ContextVar("is_recorded_code", default=False)
 
 
 @contextmanager
@@ -34,7 +37,8 @@ def importing_from(folders: Sequence[Path]) -> Iterator[None]:
 def find_definition(path: str) -> str:
     """The `module:qualname` of a class or function of the project that a stored value calls `module.qualname`.
 
-    Its module is loaded afterwards. The script that runs counts as the module that it is when it is imported.
+    Its module is loaded afterwards. The script that runs counts as the module that it is when it is imported. The task at work
+    is noted to use it.
 
     Raises:
         CodecError: the project has no such definition; the text is the reason alone.
@@ -50,7 +54,18 @@ def find_definition(path: str) -> str:
         raise CodecError(f"the module `{home}` has no `{qualname}` at its top level")
     if (getattr(found, "__module__", None), getattr(found, "__qualname__", None)) != (module.__name__, qualname):
         raise CodecError(f"the module `{home}` doesn't define `{qualname}` itself")
-    return f"{script.get() if home == '__main__' else home}:{qualname}"
+    name = script.get() if home == "__main__" else home
+    note_moving("code", f"{name}.{qualname}")
+    return f"{name}:{qualname}"
+
+
+def missing_import(module: str) -> str:
+    """What to do if a module of the project isn't in the recorded code that this process works on; else empty."""
+    if not is_recorded_code.get() or not module or module_file(module) is not None:
+        return ""
+    return (
+        f"Import `{module}` in the module of the step or of its pipeline: a worker gets the modules that these import."
+    )
 
 
 def _split(path: str) -> tuple[str, str]:
@@ -63,7 +78,8 @@ def _split(path: str) -> tuple[str, str]:
         home, _, last = home.rpartition(".")
         name = f"{last}.{name}"
     folder = shorten(str(_folders()[0]), 200)
-    raise CodecError(f"the project in {folder} has no module `{outermost}`")
+    of = "recorded code" if is_recorded_code.get() else "project"
+    raise CodecError(f"the {of} in {folder} has no module `{outermost}`")
 
 
 def _module(name: str) -> ModuleType:

@@ -26,7 +26,7 @@ from mainspring.artifacts._distributions import as_calls, without_cycles
 from mainspring.artifacts.codec import EQUAL, BlobAccess, Comparison, Encoded, Preview, Tolerance, meaning_digest
 from mainspring.artifacts.leaves import LEAF, extend_skops, leaf_codec, leaves_apart, leaves_of, read_leaf
 from mainspring.artifacts.numpy import ArrayCodec, canonical, compare_arrays
-from mainspring.artifacts.project import find_definition
+from mainspring.artifacts.project import find_definition, missing_import
 from mainspring.artifacts.script import script
 from mainspring.errors import CodecError, MissingExtraError, MissingLibraryError, shorten
 
@@ -152,7 +152,8 @@ def _definitions(data: bytes) -> tuple[str, ...]:
             why = "" if is_installed(name) else f", and not the project's: {error}"
             place, is_function = _place(data, name)
             said = f"The estimator holds `{name}`{place}, which is not on the list of what may be loaded{why}. "
-            raise CodecError(said + (_WRAP if is_function else _USE)) from error
+            imported = "" if is_installed(name) else missing_import(name.rpartition(".")[0])
+            raise CodecError(said + (imported or (_WRAP if is_function else _USE))) from error
     return tuple(sorted(found))
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mainspring.evaluation import Approval
     from mainspring.models import Alias, AliasMove, ExportForm, ModelVersion, RegisteredModel
 
-
+_TRIED_ROWS = 100
 _LAZY = {
     "approve": ("mainspring.cli.approvals:approve", "Approve a version, with its evidence as it is now."),
     "reject": ("mainspring.cli.approvals:reject", "Reject a version, until you withdraw that."),
@@ -215,13 +215,20 @@ def allow_one(invocation: Invocation, reference: str, note: str, revoke: bool) -
 
 @models.command("convert")
 @click.argument("reference", metavar="MODEL/N|MODEL@ALIAS")
+@click.option(
+    "--example", default="", metavar="FILE|DATASET",
+    help="Rows to try both on, instead of the version's example: the first 100 of a JSON, JSONL, CSV or Parquet file, or of "
+    "a dataset.",
+)  # fmt: skip
 @click.option("--note", default="", metavar="TEXT", help="Kept with the new version.")
 @click.pass_obj
-def convert_one(invocation: Invocation, reference: str, note: str) -> None:
+def convert_one(invocation: Invocation, reference: str, example: str, note: str) -> None:
     """Store a pickled version anew without pickle, as the next version, if it answers its example the same."""
-    from mainspring.models import convert_model
+    from mainspring.models import convert_model, get_model_version
 
-    made = convert_model(reference, note=note, workspace=invocation.workspace)
+    version = get_model_version(reference, invocation.workspace)
+    records = _example(invocation, example, version) if example else None
+    made = convert_model(version, input_example=records, note=note, workspace=invocation.workspace)
     invocation.show(
         {"model": _document(made, [])},
         lambda: f"{made} is {made.source}, stored by {made.encoded and made.encoded.codec}",
@@ -278,6 +285,18 @@ def make_graph(invocation: Invocation, reference: str, rtol: float, atol: float,
             f"the model itself is faster {slower}"
         ),
     )
+
+
+def _example(invocation: Invocation, given: str, version: ModelVersion) -> list[dict[str, Any]]:
+    from mainspring.cli.rows import first_rows
+    from mainspring.errors import InvalidError
+
+    fields = version.signature.inputs if version.signature else ()
+    texts = [field.name for field in fields if field.dtype in ("str", "cat")]
+    records = first_rows(invocation, given, count=_TRIED_ROWS, texts=texts)
+    if not records:
+        raise InvalidError("--example", given, "rows", "It has none.")
+    return records
 
 
 def _is_version(reference: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,13 +10,11 @@ import msgspec
 from mainspring.cli import text
 from mainspring.cli.app import Command, Invocation
 from mainspring.cli.progress_line import progress_line
-from mainspring.errors import NotFoundError
+from mainspring.cli.rows import scan_rows
 
 if TYPE_CHECKING:
     from mainspring.serving import Runtime
     from mainspring.serving.batch import BatchPrediction, BatchProgress
-
-_READERS = {".parquet": "scan_parquet", ".csv": "scan_csv", ".jsonl": "scan_ndjson", ".ndjson": "scan_ndjson"}
 
 
 @click.command("predict", cls=Command)
@@ -65,27 +62,14 @@ def predict(
 
     if bool(data) == bool(query):
         raise click.UsageError("Name the rows by --data or by --query.")
-    given, source = _queried(invocation, query, tables) if query else _read(invocation, data)
+    given, source = _queried(invocation, query, tables) if query else scan_rows(invocation, data)
     with progress_line(invocation, _line) as progress:
         done = predict_batch(
             model, given, to=to, keep=None if keep is None else [name for name in keep.split(",") if name], column=column,
-            runtime=runtime, time=time, quarantine=quarantine, source=source, note=note, progress=progress,
+            runtime=runtime, time=time, quarantine=quarantine, source=source or (), note=note, progress=progress,
             workspace=invocation.workspace,
         )  # fmt: skip
     invocation.show({"prediction": msgspec.to_builtins(done)}, lambda: _said(done))
-
-
-def _read(invocation: Invocation, data: str) -> tuple[Any, Any]:
-    from mainspring.data import get_dataset_version
-
-    reader = _READERS.get(Path(data).suffix)
-    if reader is None:
-        return get_dataset_version(data, invocation.workspace), ()
-    if not Path(data).is_file():
-        raise NotFoundError("file", data)
-    import polars as pl
-
-    return getattr(pl, reader)(data), Path(data)
 
 
 def _queried(invocation: Invocation, query: str, tables: tuple[str, ...]) -> tuple[Any, Any]:

@@ -12,7 +12,7 @@ from mainspring.cli.found import FILTER, ORDER, show_search
 
 if TYPE_CHECKING:
     from mainspring.pipelines.task import Task
-    from mainspring.runs import Run
+    from mainspring.runs import Run, View
     from mainspring.workspace import Workspace
 
 _STATES = ("running", "succeeded", "failed", "cancelled", "interrupted")
@@ -46,30 +46,30 @@ def runs() -> None:
 @click.option("--all", "everything", is_flag=True, help="Every run.")
 @click.option("--before", metavar="RUN", help="Only runs before this one.")
 @click.option("--deleted", is_flag=True, help="Deleted runs instead.")
+@click.option("--experiment", "experiments", multiple=True, metavar="NAME", help="Only runs of these experiments.")
 @FILTER
 @ORDER
 @click.pass_obj
 def list_runs(
     invocation: Invocation, *, state: str | None, limit: int, everything: bool, before: str | None, deleted: bool,
-    where: str, order_by: tuple[str, ...],
+    experiments: tuple[str, ...], where: str, order_by: tuple[str, ...],
 ) -> None:  # fmt: skip
-    """List runs, newest first. With a filter or an order, also those inside others."""
+    """List runs, newest first. With a filter, an order or experiments, also those inside others."""
     from mainspring.cli.records import run_record
     from mainspring.runs import RunStore
 
-    if where or order_by:
-        show_search(invocation, where, order_by, limit=limit, view="deleted" if deleted else "active")
+    if where or order_by or experiments:
+        where = " AND ".join(each for each in (where, f"attributes.state = '{state}'" if state else "") if each)
+        view: View = "deleted" if deleted else "active"
+        show_search(invocation, where, order_by, experiments=experiments or None, limit=limit, view=view)
         return
     workspace = invocation.workspace
     store = RunStore(workspace.database, workspace.ledger)
-    # An interrupted run is recorded as running; only its lease tells.
-    recorded = "running" if state == "interrupted" else state
     found = store.list(
-        state=recorded, limit=_MOST if everything else limit, before=store.get(before, deleted=deleted).id if before else None,
-        deleted=deleted,
+        state=state, limit=_MOST if everything else limit, before=store.get(before, deleted=deleted).id if before else None,
+        deleted=deleted, leases=workspace.leases,
     )  # fmt: skip
     records = [run_record(workspace, run) for run in found]
-    records = [record for record in records if state in (None, record["state"])]
     invocation.show({"runs": records}, lambda: _listed(records, found, deleted=deleted))
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from mainspring.errors import InvalidError
 from mainspring.evaluation.evidence import Fact
-from mainspring.evaluation.given import count_of, several
+from mainspring.evaluation.given import count_of, expect_function, several
 from mainspring.evaluation.inputs import Inputs
 from mainspring.evaluation.tables import Cells, Tabled
 
@@ -77,12 +77,14 @@ def measure_cost(
 
     Raises:
         InvalidError: the table has no rows, or no batch is asked for.
+        WrongTypeError: `predict` is no function, such as a model.
 
     >>> import polars as pl
     >>> cost = measure_cost(lambda rows: rows["x"] * 2, pl.DataFrame({"x": [1.0, 2.0]}), batches=[1], calls=3)
     >>> cost.latencies[0].calls, cost.latencies[0].p50_ms > 0
     (3, True)
     """
+    expect_function(predict)
     inputs = Inputs(frame)
     sizes = sorted({count_of("batches", batch) for batch in several("batches", batches, Integral)})
     calls = count_of("calls", calls)

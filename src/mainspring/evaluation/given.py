@@ -105,3 +105,18 @@ def label_of(value: object) -> str:
 
 def _is_arrow(values: Any) -> bool:
     return type(values).__module__.partition(".")[0] == "pyarrow"
+
+
+def expect_function(predict: object) -> None:
+    """Go on only with a function of a table.
+
+    Raises:
+        WrongTypeError: it is none; of a model the text says how to give one.
+    """
+    if callable(predict):
+        return
+    hint = ""
+    if hasattr(predict, "predict"):
+        has_scores = hasattr(predict, "predict_proba")
+        hint = f"Give `lambda rows: {'model.predict_proba(rows)[:, 1]' if has_scores else 'model.predict(rows)'}`."
+    raise WrongTypeError("predict", predict, "a function that takes a table and gives scores", hint)

@@ -12,7 +12,7 @@ from mainspring.evaluation._classes import named_classes
 from mainspring.evaluation.bootstrap import defined
 from mainspring.evaluation.evaluate import chosen_metrics
 from mainspring.evaluation.evidence import Fact
-from mainspring.evaluation.given import count_of, several
+from mainspring.evaluation.given import count_of, expect_function, several
 from mainspring.evaluation.inputs import Inputs
 from mainspring.evaluation.metric import Metric
 from mainspring.evaluation.scored import scored
@@ -82,9 +82,11 @@ def robustness(
     Raises:
         NotFoundError: no such column or metric.
         InvalidError: `repeats` is below 1, or as `evaluate` says.
+        WrongTypeError: `predict` is no function, such as a model.
     """
     import numpy as np
 
+    expect_function(predict)
     repeats, classes = count_of("repeats", repeats), named_classes(classes)
     inputs = Inputs(frame)
     known, asked = inputs.table.columns, [str(name) for name in several("columns", columns, str)]

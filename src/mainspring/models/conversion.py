@@ -28,7 +28,7 @@ def convert_model(
     """Store the model of a pickled version by the codec of its type, as a new version that is linked to the old.
 
     It is recorded only if what the codec gives back answers the version's example, or the records given, exactly as the
-    pickle does. Metrics and gates go with it.
+    pickle does; columns that it doesn't take are left out. Metrics and gates go with it.
 
     Raises:
         NotFoundError: no such version.
@@ -43,9 +43,11 @@ def convert_model(
     encoded, signature = expect_loadable(version, workspace.database)
     if encoded.codec != CODEC:
         raise InvalidError("model version", str(version), "a pickle to convert", f"It is stored by `{encoded.codec}`.")
-    records = input_example or inputs_of(example_of(version, workspace.blobs), signature)
+    given = input_example or example_of(version, workspace.blobs)
+    records = inputs_of(given, signature) or input_example
     if not records:
-        raise InvalidError("input_example", None, "records to try both on", "The version has no example: give some.")
+        told = f"`{version}` has no example: give some records, on the command line by --example FILE."
+        raise InvalidError("input_example", None, "records to try both on", told)
     model = load_model(version, workspace)
     with importing_from(workspace.project.source_roots):
         content_digest, stored, _ = save(model, workspace.blobs)

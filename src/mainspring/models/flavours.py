@@ -38,7 +38,7 @@ _INSTEAD = (
 )
 _ALLOW = (
     "Whoever trusts it says so: mainspring models allow-pickle REF --note WHY; then mainspring models convert REF stores "
-    "it safely."
+    "it safely, with --example FILE if it was logged without an input example."
 )
 
 

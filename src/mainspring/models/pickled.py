@@ -11,7 +11,7 @@ from pickletools import genops
 from typing import Any
 
 from mainspring.artifacts import Encoded, load, meaning_digest
-from mainspring.artifacts.project import find_modules
+from mainspring.artifacts.project import find_modules, missing_import
 from mainspring.errors import CodecError, NotAllowedError, shorten
 from mainspring.ledger import current_task, is_replay
 from mainspring.models._store import ModelStore
@@ -63,7 +63,8 @@ def unpickled(data: bytes) -> Any:
         raise
     except Exception as error:
         text = shorten(f"{type(error).__name__}: {error}", 200)
-        raise CodecError(f"The pickle can't be opened here: {text}") from error
+        told = missing_import(error.name or "") if isinstance(error, ModuleNotFoundError) else ""
+        raise CodecError(f"The pickle can't be opened here: {text}{told and f'. {told}'}") from error
 
 
 def load_version(version: ModelVersion, workspace: Workspace) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mainspring.errors import InvalidError, NotFoundError, WrongTypeError, close_names, depended_on
+from mainspring.ledger import note_moving
 from mainspring.models._store import ModelStore, there
 from mainspring.models.version import STAGES, ModelVersion
 from mainspring.workspace import Workspace, current_workspace
@@ -64,6 +65,18 @@ def get_model_version(ref: str | ModelVersion, workspace: Workspace | None = Non
     return _of_model(store, ref, name, version)
 
 
+def used_version(ref: str | ModelVersion, workspace: Workspace | None = None) -> ModelVersion:
+    """`get_model_version` for whoever uses the model: by what moves (`name`, `name@alias`), a task's result can't be reused."""
+    version = get_model_version(ref, workspace)
+    if isinstance(ref, str) and not version.id.startswith(ref) and not _names_a_number(ref):
+        note_moving("model", ref)
+    return version
+
+
+def _names_a_number(ref: str) -> bool:
+    return ref.partition("/")[2].removeprefix("v").isdecimal()
+
+
 def _of_model(store: ModelStore, ref: str, name: str, version: str) -> ModelVersion:
     model = store.model(name)
     stage = next((stage for stage in STAGES if stage.lower() == version.lower()), None)
@@ -98,7 +111,7 @@ def load_model(ref: str | ModelVersion, workspace: Workspace | None = None) -> A
     from mainspring.models.pickled import load_version
 
     workspace = workspace or current_workspace()
-    version = ref if isinstance(ref, ModelVersion) else get_model_version(ref, workspace)
+    version = ref if isinstance(ref, ModelVersion) else used_version(ref, workspace)
     with importing_from(workspace.project.source_roots), depended_on(f"model version {version}"):
         return load_version(version, workspace)
 

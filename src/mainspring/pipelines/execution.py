@@ -21,11 +21,11 @@ from mainspring.errors import (
     NotFoundError,
     StorageError,
 )
-from mainspring.ledger import Replay, within_task
+from mainspring.ledger import Replay, moving_noted, within_task
 from mainspring.pipelines._store import TaskStore
 from mainspring.pipelines.code import declared
 from mainspring.pipelines.code.facts import NOT_REUSABLE
-from mainspring.pipelines.code.reads import files_in, import_reads, is_in_key, variables_in
+from mainspring.pipelines.code.reads import definitions_in, files_in, import_reads, is_in_key, variables_in
 from mainspring.pipelines.failure import message_of, trace_of
 from mainspring.pipelines.graph import outside_graph
 from mainspring.pipelines.hints import check_arguments
@@ -154,6 +154,7 @@ def _call(
         project_root=place.root,
         declared_files=[place.root / name for name in files_in(parts)],
         declared_env=variables_in(parts),
+        declared_code=definitions_in(parts),
         allowed_paths=[*place.own_paths, log_path.parent],
         allowed_addresses=place.own_addresses,
     )
@@ -176,7 +177,10 @@ def _call(
             begin_hooks(StepAtWork(place.workspace, task.id, task.name, task.run, run_log))
             function = find()
             stack.enter_context(paths_below(log_path.with_suffix(_PATHS)))
-            with unwatched():  # after the import: arguments may be of the project's classes, or need its codecs
+            with (
+                unwatched(),
+                moving_noted(),
+            ):  # after the import: arguments may be of the project's classes, or need its codecs
                 arguments = {name: _argument(place, task, name) for name in task.arguments}
                 left = place.left(task, function)
             observer.recall(left.reads)

@@ -18,7 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mainspring.artifacts.project import import_folders
+from mainspring.artifacts.project import import_folders, is_recorded_code
 from mainspring.config import Settings
 from mainspring.errors import LeaseLostError, MainspringError, NotFoundError
 from mainspring.pipelines._store import TaskStore
@@ -89,6 +89,7 @@ def _imported(place: Place, task: Task, entry: str) -> Any:
     seed_everything(task.seed)
     folders = source_roots(place.workspace, place.root)
     import_folders.set(tuple(folders))
+    is_recorded_code.set(True)
     for folder in reversed(folders):
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))

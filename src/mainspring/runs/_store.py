@@ -15,7 +15,9 @@ from mainspring.runs._rows import ASIDE, SELECT, blank, param_row, stored, to_ru
 from mainspring.runs._schema import MIGRATIONS
 from mainspring.runs.experiment import seen
 from mainspring.runs.experiments import ExperimentStore
+from mainspring.runs.interrupted import as_read, state_as_read
 from mainspring.runs.limits import checked_key, checked_name, checked_text
+from mainspring.runs.listing import Term
 from mainspring.runs.run import CLIENT_KIND, Run, RunState
 from mainspring.secrets import redact
 from mainspring.store import Database, Leases, Transaction, batches
@@ -227,17 +229,19 @@ class RunStore:
 
     def list(
         self, *, state: str | None = None, parent: str | None = None, kind: str | None = None, limit: int = 20,
-        before: str | None = None, deleted: bool = False,
+        before: str | None = None, deleted: bool = False, leases: Leases | None = None,
     ) -> list[Run]:  # fmt: skip
         """Runs that are not deleted, or those that are, newest first. `before` is the last id seen.
 
-        They are top-level ones, of deleted runs those that were not deleted with what they are in; or a parent's.
+        They are top-level ones, of deleted runs those that were not deleted with what they are in; or a parent's. Their
+        states are as they are recorded or, with `leases`, as they are.
         """
         where = [f"{seen('run', 'deleted' if deleted else 'active')} AND run.parent = ?" if parent else _top(deleted)]
-        params = [parent] if parent else []
+        params: list[Any] = [parent] if parent else []
         if state:
-            where.append("run.state = ?")
-            params.append(state)
+            told = state_as_read(leases) if leases else Term("run.state")
+            where.append(f"{told.sql} = ?")
+            params += [*told.values, state]
         if kind:
             where.append("run.kind = ?")
             params.append(kind)
@@ -247,18 +251,12 @@ class RunStore:
         rows = self.database.query(
             f"{SELECT} WHERE {' AND '.join(where)} ORDER BY run.id DESC LIMIT ?", [*params, limit]
         )
-        return to_runs(self.database, rows)
+        found = to_runs(self.database, rows)
+        return as_read(self.database, leases, found) if leases else found
 
     def shown_state(self, run: Run, leases: Leases) -> RunState:
         """The state as it is: a run that nobody works on any more was interrupted; a client's ends with what it is in."""
-        if run.state is not RunState.RUNNING:
-            return run.state
-        if run.kind == CLIENT_KIND:
-            above = self.get_many([run.parent]).get(run.parent) if run.parent else None
-            cut = above is not None and self.shown_state(above, leases) is RunState.INTERRUPTED
-        else:  # a trial has a lease of its own; what else is a child has its parent's
-            cut = not any(leases.held(f"run:{owner}") for owner in {run.parent or run.id, run.id})
-        return RunState.INTERRUPTED if cut else RunState.RUNNING
+        return as_read(self.database, leases, [run])[0].state
 
     def goes_on(self, run: Run, leases: Leases) -> bool:
         """Whether a process works on a run; of a client of MLflow that isn't known here, and counts as no."""

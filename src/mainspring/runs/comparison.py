@@ -10,6 +10,7 @@ import msgspec
 
 from mainspring.errors import InvalidError, NotFoundError, close_names
 from mainspring.runs._store import RunStore
+from mainspring.runs.interrupted import as_read
 from mainspring.runs.metrics import Metric, Metrics
 from mainspring.runs.run import Run
 from mainspring.workspace import Workspace, current_workspace
@@ -71,7 +72,7 @@ def compare_runs(
     `directions` says whether more (`max`) or less (`min`) of a metric is better, where its name doesn't tell.
 
     Raises:
-        NotFoundError: a run does not exist.
+        NotFoundError: a run does not exist, or none of them has a metric that `directions` names.
         InvalidError: no runs, or too many.
     """
     workspace = workspace or current_workspace()
@@ -79,9 +80,13 @@ def compare_runs(
     runs = tuple({run.id: run for run in map(store.get, refs)}.values())
     if not 1 <= len(runs) <= _MOST_RUNS:
         raise InvalidError("runs to compare", len(runs), f"from 1 to {_MOST_RUNS} of them")
+    runs = tuple(as_read(workspace.database, workspace.leases, runs))
     points = _last_points(store, metrics, runs)
     names = sorted({name for found in points.values() for name in found})
     values = {name: {run: found[name][1].value for run, found in points.items() if name in found} for name in names}
+    for name in directions or {}:
+        if name not in values:
+            raise NotFoundError("metric", name, close_names(name, names), "None of these runs has it.")
     known = {name: way for name in names if (way := (directions or {}).get(name) or direction_of(name))}
     return Comparison(
         runs, _differing(runs), values, known,

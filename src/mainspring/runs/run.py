@@ -12,7 +12,7 @@ CLIENT_KIND = "mlflow"
 
 
 class RunState(StrEnum):
-    """What became of a run. Only RUNNING can change; one whose lease is gone is shown as interrupted."""
+    """What became of a run. Only RUNNING can change; one whose lease is gone is INTERRUPTED for whoever reads it."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"

@@ -7,10 +7,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from mainspring.runs import filters
 from mainspring.runs._store import RunStore
 from mainspring.runs.experiment import View, seen
 from mainspring.runs.filters import Condition, Kind, Order
+from mainspring.runs.interrupted import as_read, state_as_read
 from mainspring.runs.listing import Listing, Term
 from mainspring.runs.metrics import Metrics
 from mainspring.runs.page import Page, checked_limit, from_cursor, to_cursor
@@ -25,7 +28,7 @@ STATUS = {
 }  # fmt: skip
 """MLflow's word for each state."""
 _URI = ARTIFACT_URI.format(number="' || experiment.number || '", run="' || run.id || '")
-_STATUS = " ".join(f"WHEN '{state}' THEN '{status}'" for state, status in STATUS.items())
+_STATUS = "CASE {} " + " ".join(f"WHEN '{state}' THEN '{status}'" for state, status in STATUS.items()) + " END"
 _USER = "COALESCE((SELECT text FROM run_tag WHERE run_tag.run = run.id AND run_tag.key = 'mlflow.user'), run.actor)"
 _NUMBERS = {
     "start_time": "run.started_at / 1000",  # milliseconds, as MLflow's clients have them
@@ -36,11 +39,17 @@ _NUMBERS = {
 }
 _TEXTS = {
     "run_id": "run.id", "id": "run.id", "run_name": "run.name", "name": "run.name", "kind": "run.kind",
-    "status": f"CASE run.state {_STATUS} END", "state": "run.state", "user_id": _USER, "actor": "run.actor",
+    "status": _STATUS.format("run.state"), "state": "run.state", "user_id": _USER, "actor": "run.actor",
     "artifact_uri": f"'{_URI}'", "experiment": "experiment.name", "experiment_id": "CAST(experiment.number AS TEXT)",
     "parent": "run.parent", "note": "run.note", "error": "run.error", "git_commit": "run.git_commit",
 }  # fmt: skip
-_ALIASES = {"created": "start_time", "Created": "start_time", "Run Name": "run_name", "run name": "run_name"}
+_ALIASES = {
+    "created": "start_time",
+    "Created": "start_time",
+    "Run Name": "run_name",
+    "Run name": "run_name",
+    "run name": "run_name",
+}
 _ATTRIBUTES = _NUMBERS | _TEXTS
 _ATTRIBUTES |= {alias: _ATTRIBUTES[name] for alias, name in _ALIASES.items()}
 KINDS = filters.Kinds(
@@ -48,6 +57,7 @@ KINDS = filters.Kinds(
     {name: "number" if _ALIASES.get(name, name) in _NUMBERS else "text" for name in _ATTRIBUTES},
     ("metric", "param", "tag", "dataset"),
 )
+_BY_STATE: set[tuple[Kind, str]] = {("attribute", "state"), ("attribute", "status")}
 _Row = tuple[Any, ...]
 _TIES = (("run.started_at", True), ("run.id", False))
 
@@ -65,7 +75,8 @@ def search_runs(
     """Runs that match a filter such as `metrics.auc > 0.9 AND params.depth = '3'`, in an order such as `metrics.auc DESC`.
 
     A run without what orders comes last, one whose metric is NaN before those; equals come newest first. The metric is
-    the last value of each. The cursor of a page leads to the next, whatever is added meanwhile.
+    the last value of each. The state is what it is when it is read: a run whose process was killed was interrupted. The
+    cursor of a page leads to the next, whatever is added meanwhile.
 
     Raises:
         InvalidError: the filter or an order breaks the grammar, at the place that is named; or limit or cursor is wrong.
@@ -89,13 +100,23 @@ def search_runs(
     if experiments is not None:
         ids = tuple(store.experiments.get(each).id for each in experiments)
         where.append(Term(f"run.experiment IN ({', '.join('?' * len(ids)) or 'NULL'})", ids))
-    asked = [each.kind for each in conditions] + [each.kind for each in orders]
-    if "metric" in asked:
-        found = _ByMetrics(workspace, conditions, orders, where).find(limit=limit, cursor=cursor)
+    asked = {(each.kind, each.key) for each in conditions} | {(each.kind, each.key) for each in orders}
+    listing = _listing(workspace, is_by_state=bool(asked & _BY_STATE))
+    if any(kind == "metric" for kind, _ in asked):
+        found = _ByMetrics(workspace, listing, conditions, orders, where).find(limit=limit, cursor=cursor)
     else:
-        found = _LISTING.find(workspace.database, conditions, orders, limit=limit, cursor=cursor, where=where)
+        found = listing.find(workspace.database, conditions, orders, limit=limit, cursor=cursor, where=where)
     runs = store.get_many(found)
-    return Page([runs[run_id] for run_id in found], found.cursor)
+    return Page(as_read(workspace.database, workspace.leases, [runs[run_id] for run_id in found]), found.cursor)
+
+
+def _listing(workspace: Workspace, *, is_by_state: bool) -> Listing:
+    """How runs are searched; the state as it is costs a query, so it is told where it is asked for."""
+    if not is_by_state:
+        return _LISTING
+    state = state_as_read(workspace.leases)
+    known = {("attribute", "state"): state, ("attribute", "status"): replace(state, sql=_STATUS.format(state.sql))}
+    return replace(_LISTING, term=lambda kind, key: known.get((kind, key)) or _term(kind, key))
 
 
 def _term(kind: Kind, key: str) -> Term:
@@ -116,12 +137,14 @@ class _ByMetrics:
     """A search in which metrics decide: every other condition is asked of the runs, metrics of their series."""
 
     def __init__(
-        self, workspace: Workspace, conditions: Sequence[Condition], orders: Sequence[Order], where: Sequence[Term]
-    ) -> None:
+        self, workspace: Workspace, listing: Listing, conditions: Sequence[Condition], orders: Sequence[Order],
+        where: Sequence[Term],
+    ) -> None:  # fmt: skip
         self._database, self._metrics, self._orders = workspace.database, Metrics(workspace.metrics), orders
+        self._listing = listing
         self._asked = [each for each in conditions if each.kind == "metric"]
-        self._where = [*where, *(_LISTING.condition(each) for each in conditions if each.kind != "metric")]
-        self._keys = _LISTING.keys(orders)
+        self._where = [*where, *(listing.condition(each) for each in conditions if each.kind != "metric")]
+        self._keys = listing.keys(orders)
         self._ranks = [_rank(down) for _, down in self._keys]
 
     def find(self, *, limit: int, cursor: str | None) -> Page[str]:
@@ -156,7 +179,7 @@ class _ByMetrics:
     def _rows(self, *where: Term) -> list[_Row]:
         """What orders each run that fulfils all but the conditions on metrics, its id and its series."""
         columns = [*self._keys, (Term("run.series"), False)]
-        rows: list[_Row] = self._database.query(*_LISTING.select(columns, [*self._where, *where]))
+        rows: list[_Row] = self._database.query(*self._listing.select(columns, [*self._where, *where]))
         return rows
 
     def _matching(self, rows: list[_Row]) -> list[_Row]:

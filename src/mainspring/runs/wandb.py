@@ -21,6 +21,7 @@ from mainspring import clock
 from mainspring.errors import ConflictError, MissingExtraError, counted
 from mainspring.runs._store import RunStore
 from mainspring.runs.files import RunFiles
+from mainspring.runs.interrupted import as_read
 from mainspring.runs.metrics import Metrics
 from mainspring.runs.run import Run, RunState
 from mainspring.workspace import Workspace, current_workspace
@@ -57,7 +58,8 @@ def mirror_to_wandb(run: str, folder: Path | str, *, workspace: Workspace | None
         ConflictError: the run goes on.
     """
     workspace = workspace or current_workspace()
-    found = RunStore(workspace.database, workspace.ledger).get(run)
+    recorded = RunStore(workspace.database, workspace.ledger).get(run)
+    (found,) = as_read(workspace.database, workspace.leases, [recorded])
     if found.state is RunState.RUNNING:
         raise ConflictError(f"The run `{found.id}` goes on: it is mirrored when it has ended.")
     client = _client()

@@ -13,7 +13,7 @@ import msgspec
 
 from mainspring import clock
 from mainspring.errors import InvalidError, NotAllowedError, NotFoundError, close_names
-from mainspring.ledger import is_replay, new_id
+from mainspring.ledger import is_replay, new_id, note_moving
 from mainspring.models import (
     ModelStore,
     ModelVersion,
@@ -111,6 +111,14 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 _FLAGS = ("overrides", "isolated")
 _COLUMNS = ", ".join(Endpoint.__struct_fields__)
+
+
+def used_endpoint(name: str, workspace: Workspace) -> Endpoint | None:
+    """The endpoint of a name, if there is one, for whoever uses what it serves, so that a task's result can't be reused."""
+    found = EndpointStore(workspace.database).find(name)
+    if found is not None:
+        note_moving("model", name)
+    return found
 
 
 class EndpointStore:

@@ -8,13 +8,14 @@ locking").
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from functools import lru_cache, partial
 
 import msgspec
 
 from mainspring.errors import ConflictError, LeaseLostError
-from mainspring.store.database import Database, Reader, Transaction
+from mainspring.store.database import Database, Reader, Transaction, batches
 
 MIGRATIONS = [
     """
@@ -112,8 +113,24 @@ class Leases:
 
     def held(self, name: str) -> bool:
         """Whether a live owner holds the lease now."""
-        row = self.database.query_one("SELECT owner, expires_at FROM lease WHERE name = ?", (name,))
-        return row is not None and row[1] > self.now_us() and not _is_dead_here(row[0])
+        return bool(self.held_among([name]))
+
+    def held_among(self, names: Iterable[str]) -> set[str]:
+        """Those of these leases that live owners hold now."""
+        return {
+            name
+            for batch, marks in batches(names)
+            for name, owner in self.database.query(
+                f"SELECT name, owner FROM lease WHERE name IN ({marks}) AND expires_at > ?", [*batch, self.now_us()]
+            )
+            if not _is_dead_here(owner)
+        }
+
+    def live(self, prefix: str) -> list[str]:
+        """The names, beginning so, of the leases that live owners hold now."""
+        said = "SELECT name, owner FROM lease WHERE name >= ? AND name < ? AND expires_at > ?"
+        found = self.database.query(said, (prefix, prefix + "~", self.now_us()))
+        return [name for name, owner in found if not _is_dead_here(owner)]
 
     def idle_s(self, name: str) -> float:
         """For how long nobody can have been at work under a lease, in seconds.

@@ -46,6 +46,24 @@ class LeaseContract(OnDatabase):
         leases.release(first)  # of no effect: it is somebody else's by now
         assert leases.held("train")
 
+    def test_what_is_held_is_told_alone_among_others_and_by_its_beginning(self, leases: Leases) -> None:
+        dead = f"{process_owner().rpartition(':')[0]}:0"
+        for name, owner, ttl_s in (
+            ("run:a", _ELSEWHERE, _LONG_S), ("run:b", process_owner(), _LONG_S), ("run:c", _ELSEWHERE, -1.0),
+            ("run:d", dead, _LONG_S), ("runs", _ELSEWHERE, _LONG_S),
+        ):  # fmt: skip
+            leases.claim(name, owner, ttl_s)
+        leases.release(leases.claim("run:e", _ELSEWHERE, _LONG_S))
+        names = {f"run:{letter}" for letter in "abcdef"}
+        held = {"run:a", "run:b"}
+        assert (
+            {name for name in names if leases.held(name)}
+            == leases.held_among(names)
+            == set(leases.live("run:"))
+            == held
+        )
+        assert leases.held_among([]) == set()
+
     def test_an_expired_lease_can_be_taken_over(self, leases: Leases) -> None:
         first = leases.claim("train", _ELSEWHERE, 0.0)
         second = leases.claim("train", process_owner(), _LONG_S)

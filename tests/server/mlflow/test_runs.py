@@ -66,6 +66,21 @@ def test_a_run_of_a_client_is_interrupted_with_the_run_that_it_is_in(client: Cli
     assert store.shown_state(store.get(child), workspace.leases) is RunState.INTERRUPTED
 
 
+def test_a_client_sees_a_run_as_killed_once_nobody_works_on_it(client: Client, workspace: Workspace) -> None:
+    with workspace.database.transaction() as tx:
+        cut = RunStore(workspace.database).create(tx, kind="script", name="cut")
+    with start_run("mine", workspace=workspace) as run:
+        own, child = client.run(), client.run(tags=[{"key": "mlflow.parentRunId", "value": cut.id}])
+        states = {run.id: "RUNNING", own: "RUNNING", cut.id: "KILLED", child: "KILLED"}
+        for run_id, status in states.items():
+            assert client.get("runs/get", run_id=run_id)["run"]["info"]["status"] == status
+            told = client.post("runs/search", experiment_ids=["0"], filter=f"attributes.status = '{status}'")["runs"]
+            assert {each["info"]["run_id"] for each in told} == {name for name, its in states.items() if its == status}
+            assert {each["info"]["status"] for each in told} == {status}
+    client.post("runs/update", run_id=child, status="FINISHED")
+    assert client.get("runs/get", run_id=child)["run"]["info"]["status"] == "FINISHED"
+
+
 def test_a_parameter_is_written_once(client: Client) -> None:
     run_id = client.run()
     client.post("runs/log-parameter", run_id=run_id, key="depth", value="3")

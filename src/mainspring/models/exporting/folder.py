@@ -214,7 +214,8 @@ def _answered_alone(
 ) -> list[Any]:
     """The answers of a process that has neither Mainspring nor the project: both are loaded in this one."""
     hidden = [str(each.resolve()) for each in (*workspace.project.source_roots, workspace.project.root)]
-    command = [sys.executable, "-I", "-c", _ALONE, str(folder / program), str(folder), *hidden]
+    # `-B`: no bytecode is left in the folder.
+    command = [sys.executable, "-IB", "-c", _ALONE, str(folder / program), str(folder), *hidden]
     # As many threads as here: others may add in another order.
     torch = sys.modules.get("torch")
     threads = {} if torch is None else {"OMP_NUM_THREADS": str(torch.get_num_threads())}

@@ -19,7 +19,7 @@ from blake3 import blake3
 
 from mainspring.artifacts.script import script_file
 
-Kind = Literal["file", "directory", "env", "socket", "subprocess", "dataset"]
+Kind = Literal["file", "directory", "env", "socket", "subprocess", "dataset", "model", "code"]
 
 MISSING, UNSET = "missing", "unset"
 _PART = "read "
@@ -171,6 +171,11 @@ def _present(kind: str, name: str, root: Path, content: Callable[[Path], str]) -
 def files_in(parts: Collection[str]) -> list[str]:
     """The files that a fingerprint with these parts answers for: declared, or read by an import."""
     return [name[5:] for name in parts if name.startswith("file ")] + files_read(parts)
+
+
+def definitions_in(parts: Collection[str]) -> list[str]:
+    """The definitions, as `module.name`, that a fingerprint with these parts answers for."""
+    return [name[5:] for name in parts if name.startswith("code ")]
 
 
 def variables_in(parts: Collection[str]) -> list[str]:

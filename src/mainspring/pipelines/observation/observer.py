@@ -57,7 +57,8 @@ class Observation(msgspec.Struct, frozen=True):
     """One thing that a step touched and did not declare.
 
     `name` is a path (relative to the project if inside), a variable's name (`*`: all of them), `host:port` or a URL, a
-    program with its arguments, shortened, or a dataset read by a name that moves. `by` is the nearest line of project
+    program with its arguments, shortened, a dataset or model read by a name that moves, or a definition of the project that a
+    model holds. `by` is the nearest line of project
     code, as `module.py:12`, if any.
     """
 
@@ -69,9 +70,9 @@ class Observation(msgspec.Struct, frozen=True):
 class Observer:
     """Watches the code that runs inside its `with` block, in this context and in the threads it starts.
 
-    `declared_files` and `declared_env` are the inputs the cache key knows already; `allowed_paths` (files or whole
-    folders: workspace, scratch, snapshot) and `allowed_addresses` (`host` or `host:port`) never count. Observers may
-    nest; the innermost sees. One observer is entered once.
+    `declared_files`, `declared_env` and `declared_code` (`module.name`) are the inputs the cache key knows already;
+    `allowed_paths` (files or whole folders: workspace, scratch, snapshot) and `allowed_addresses` (`host` or `host:port`)
+    never count. Observers may nest; the innermost sees. One observer is entered once.
 
     >>> import os
     >>> with Observer(project_root=None, declared_files=(), declared_env=(), allowed_paths=()) as observer:
@@ -88,10 +89,12 @@ class Observer:
         declared_env: Collection[str],
         allowed_paths: Collection[Path],
         allowed_addresses: Collection[str] = (),
+        declared_code: Collection[str] = (),
     ) -> None:
         self.root = os.path.abspath(project_root) if project_root is not None else ""
         self._files = {os.path.abspath(path) for path in declared_files}
         self._declared = frozenset(declared_env)
+        self._code = frozenset(declared_code)
         self._env = set(declared_env)
         self._allowed = tuple(os.path.abspath(path) for path in allowed_paths)
         self._addresses = frozenset(_canonical(address) for address in allowed_addresses)
@@ -344,9 +347,12 @@ class Observer:
             return path[len(self.root) + 1 :]
         return "." if path == self.root else path
 
-    def moved(self, name: str) -> None:
-        """A dataset is read by a name whose content moves."""
-        self._note("dataset", name)
+    def moved(self, kind: str, name: str) -> None:
+        """Something is read by a name whose content moves: a dataset, a model, or code that the key may answer for."""
+        if kind != "code":
+            self._note("model" if kind == "model" else "dataset", name)
+        elif name not in self._code:
+            self._note("code", name)
 
     def _remember_declared(self, path: object) -> None:
         """A declared file is no undeclared input here, and may be one of a task that gets it from who remembers it."""
@@ -389,7 +395,7 @@ class Observer:
 
 
 class _Moving(list[tuple[str, str]]):
-    """Takes each dataset that is read by a moving name for a sight of the observer."""
+    """Takes each thing that is read by a moving name for a sight of the observer."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
@@ -398,7 +404,7 @@ class _Moving(list[tuple[str, str]]):
         return False  # another function may read, and remember, the same
 
     def append(self, item: tuple[str, str]) -> None:
-        self._observer.moved(item[1])
+        self._observer.moved(*item)
 
 
 def keep_read(spec: ModuleSpec, kind: Kind, name: str, *, by: str, path: str) -> None:

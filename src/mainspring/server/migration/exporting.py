@@ -20,6 +20,7 @@ from mainspring.models.logged import LoggedModel
 from mainspring.models.version import ModelVersion, RegisteredModel
 from mainspring.runs import Experiment, Run
 from mainspring.runs.files import RunFile
+from mainspring.runs.interrupted import as_read
 from mainspring.runs.page import Page
 from mainspring.server.migration import schema, words
 from mainspring.server.migration.importing import Progress
@@ -121,7 +122,8 @@ class _Export:
             numbers[experiment.name] = experiment.number
         ids = [run for (run,) in self.workspace.database.query("SELECT id FROM run ORDER BY id")]
         for start in range(0, len(ids), _PAGE):
-            for run in self.records.runs.get_many(ids[start : start + _PAGE]).values():
+            runs = list(self.records.runs.get_many(ids[start : start + _PAGE]).values())
+            for run in as_read(self.workspace.database, self.workspace.leases, runs):
                 self._run(run, numbers[run.experiment])
             self._tell("runs", min(start + _PAGE, len(ids)), len(ids))
         self._logged_models()

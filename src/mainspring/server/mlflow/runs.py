@@ -10,6 +10,7 @@ import msgspec
 from mainspring import clock
 from mainspring.errors import InvalidError, NotFoundError
 from mainspring.runs.inputs import DatasetInput
+from mainspring.runs.interrupted import as_read
 from mainspring.runs.limits import checked_key
 from mainspring.runs.mirroring import mirror_soon
 from mainspring.runs.run import CLIENT_KIND, Run, RunState
@@ -141,7 +142,8 @@ def _update(records: Records, asked: _Update) -> Told:
     # In a step the pipeline's end does it: what a step starts would count as seen by it.
     if records.adoption is None and records.run(run.id).state is not RunState.RUNNING:
         mirror_soon(records.workspace, run.id)
-    return {"run_info": _info(records, records.run(run.id))}
+    (changed,) = as_read(records.database, records.workspace.leases, [records.run(run.id)])
+    return {"run_info": _info(records, changed)}
 
 
 def _state(status: str | int) -> RunState:
@@ -278,6 +280,7 @@ def _search(records: Records, asked: _Search) -> Told:
 
 def told(records: Records, runs: Sequence[Run]) -> list[Told]:
     """Runs in MLflow's terms, with what was logged to them."""
+    runs = as_read(records.database, records.workspace.leases, runs)
     latest = records.metrics.latest_of([run.series for run in runs])
     linked = _linked(records, runs)
     used = records.inputs.inputs_of([run.id for run in runs])

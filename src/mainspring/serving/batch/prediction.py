@@ -22,13 +22,14 @@ from mainspring.data import DatasetVersion, dataset, get_dataset_version
 from mainspring.errors import InvalidError, NotFoundError, close_names
 from mainspring.ledger import new_id
 from mainspring.models import ModelVersion, get_model_version
+from mainspring.models.registry import used_version
 from mainspring.serving.batch.answering import VERSION_COLUMN, Answering, Answers, History, answer_columns
 from mainspring.serving.batch.checking import expect_columns
 from mainspring.serving.batch.code import code_digests, code_of, may_be_older
 from mainspring.serving.batch.inputs import BLOCK_ROWS, Input, read_input
 from mainspring.serving.batch.parts import Part, PartStore, begun_at
 from mainspring.serving.batch.progress import Listener, Meter
-from mainspring.serving.endpoint import Endpoint, EndpointStore, expect_inside
+from mainspring.serving.endpoint import Endpoint, expect_inside, used_endpoint
 from mainspring.serving.online import OnlinePredictor, load_predictor
 from mainspring.serving.runtime import Proposal, Runtime, proposed_runtime
 from mainspring.store import Transaction
@@ -103,7 +104,7 @@ def _resolved(
 ) -> tuple[Endpoint | None, ModelVersion, Proposal]:
     """The endpoint, if it is one, the version, and the runtime, with the reason if nobody chose it."""
     if isinstance(model, str):
-        model = EndpointStore(workspace.database).find(model) or get_model_version(model, workspace)
+        model = used_endpoint(model, workspace) or used_version(model, workspace)
     if isinstance(model, Endpoint):
         expect_inside(model)
         return model, get_model_version(model.version, workspace), Proposal(runtime or model.runtime, "")
