@@ -79,9 +79,6 @@ _IN_URL = Shape(
 _SIGNATURE = Shape(  # of a signed address: Azure's `sig`, `X-Amz-Signature`, `X-Goog-Signature`
     rf"(?i:[?&;](?:[\w.\-]{{0,40}}signature|sig)=){_STANDS_IN}(?P<value>[^\s&;\"'<>]{{8,}})", ("sig",)
 )
-_API_KEY = Shape(  # `key` is a word of many uses: of an API's key the value has digits, is long and no path
-    rf"(?i:[?&]key=){_STANDS_IN}(?P<value>(?=[^\s&;/.]{{0,64}}\d)[\w\-%+=]{{16,}}+)(?![/.])", ("key=",)
-)
 
 _OF_NAMES = ("pass", "pwd", "secret", "token", "credential", "key", "auth", "pat", "jwt")
 # A name that may be one of a secret, each looked through once: the rule of names decides.
@@ -129,7 +126,7 @@ _OWN_OPTION = Shape(  # of programs that are known for it
     ("curl", "wget", "http", "mysql", "mariadb", "sshpass", "redis", "docker"),
 )
 SURE_SHAPES = (  # not met in ordinary prose
-    Shape(KEY_BLOCK, ("private key-----",)), *_TOKENS, _AUTHORIZATION, _IN_URL, _SIGNATURE, _API_KEY, _IN_SETTINGS
+    Shape(KEY_BLOCK, ("private key-----",)), *_TOKENS, _AUTHORIZATION, _IN_URL, _SIGNATURE, _IN_SETTINGS
 )  # fmt: skip
 # Order matters: the whole key block first, then the shapes of well-known tokens, then `name = value`.
 SHAPES = (*SURE_SHAPES[:-1], _BEARER, _COOKIE, _PHRASE, _WORDS, _DEFAULT, _NAMED, _OPTION, _OWN_OPTION)

@@ -29,7 +29,8 @@ def telling(pairs: Iterable[tuple[str, str | int]]) -> str:
 
 
 def _is_secret(name: str, value: str) -> bool:
-    return bool(names_secret(name) or references_in(value)) or redact(value) != value
+    told = f"?{name}={value}"
+    return bool(names_secret(name) or references_in(value)) or redact(told) != told
 
 
 def _shown(value: str) -> str:

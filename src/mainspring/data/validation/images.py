@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -91,7 +92,7 @@ def _files(source: DatasetVersion | Path | str) -> Iterator[tuple[str, Callable[
             if not file.link and is_image(file.path, file.media_type):
                 yield file.path, lambda path=file.path: source.open(path)  # type: ignore[misc]  # bound at once
         return
-    if not isinstance(source, str | Path):
+    if not isinstance(source, str | os.PathLike):
         expect_version(source, "source")
     folder = Path(source)
     if not folder.is_dir():
