@@ -31,10 +31,11 @@ def _run(text):
 
 def _look():
     made = Fingerprinter(Path.cwd(), None, _known, 1, distributions=lambda: _installed)
-    found = made.of_function(go)
+    given = [argument()] if "argument" in globals() else []
+    found = made.of_function(go, tuple(f"{type(each).__module__}:{type(each).__qualname__}" for each in given))
     parts = {name: part for name, part in found.parts.items() if name != "hash seed"}
     notes = [each for each in found.unresolved if each.startswith("not reusable")]
-    return [parts, notes + list(found.differences), repr(go())]
+    return [parts, notes + list(found.differences), repr(go(*given))]
 
 _found = {}
 for _name, _cells in json.loads(sys.stdin.read()).items():
@@ -360,6 +361,17 @@ LAWS: dict[str, Edit] = {
             go("[sorted(each() for each in HELD), sorted(map(str, OTHER))]"),
         ],
         [(0, "make(2)", "make(4)"), (0, "'b'", "'d'")],
+    ),
+    "the class of an argument": Edit(
+        ["class Cfg:\n  def rate(self): return 1", "argument = lambda: Cfg()", "def go(c): return c.rate()"],
+        [(0, "return 1", "return 2")],
+    ),
+    "what the class of an argument is given, which is a module's": Edit(
+        [HELP, "def m(self): return 1\nreg.D.m = m", "argument = lambda: reg.D()", "def go(c): return c.m()"],
+        [(1, "return 1", "return 2")],
+    ),
+    "the class of what is copied": Edit(
+        ["import copy\nclass P:\n  def __init__(self): self.n = 1", go("copy.deepcopy(P()).n")], [(0, "n = 1", "n = 2")]
     ),
     "objects that hold each other": Edit(
         [

@@ -14,7 +14,7 @@ import threading
 from collections import Counter, OrderedDict, defaultdict, deque
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType, SimpleNamespace
+from types import FunctionType, MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ import pytest
 from sklearn.linear_model import Lasso, Ridge
 from sklearn.pipeline import make_pipeline
 
-from mainspring.pipelines.code.state import TooLargeError, state_digest, told
+from mainspring.pipelines.code.state import TooLargeError, attributes_given_to, state_digest, told
 from mainspring.testing.codecs import digest_in_fresh_process
 
 
@@ -146,3 +146,14 @@ def test_what_nothing_tells_is_named_by_its_place() -> None:
     }
     frame = told([np.arange(10), np.arange(10_000)], "/project", lambda name: False, label="x", bulk=False)
     assert frame.untold == {"x[1]": np.ndarray}
+
+
+def test_where_a_function_was_compiled_is_nothing_that_it_was_given() -> None:
+    class Elsewhere:
+        def rate(self) -> None: ...
+
+    rate: FunctionType = vars(Elsewhere)["rate"]
+    rate.__qualname__ = "Cfg.rate"  # as IPython's autoreload leaves a method
+    assert attributes_given_to(rate) == {}
+    rate.__qualname__ = "Cfg.speed"
+    assert attributes_given_to(rate) == {"__qualname__": "Cfg.speed"}

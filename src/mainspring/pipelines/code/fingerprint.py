@@ -187,15 +187,13 @@ class Fingerprinter:
         is_known = home != "__main__" and "<" not in qualname and self.project.facts(home) is not None
         if is_known and not is_replaced(function, home, qualname):
             return self.of(home, qualname, carried=carried, live=True)
-        found = self.live_walk(function)
+        found = self.live_walk(function, carried)
         files = found.file_parts()
-        for text in carried:
-            found.walk.mention(text)
         done = _with_held(self.finish(found.walk, found.parts, found.notes), found.held)
         return msgspec.structs.replace(done, files=tuple(sorted({*done.files, *files})))
 
-    def live_walk(self, function: Callable[..., object]) -> LiveWalk:
-        """What a function that can't be imported by name stands on.
+    def live_walk(self, function: Callable[..., object], carried: tuple[str, ...] = ()) -> LiveWalk:
+        """What a function that can't be imported by name stands on, with the definitions that its arguments bring along.
 
         Raises:
             GraphError: as `of`.
@@ -204,6 +202,8 @@ class Fingerprinter:
 
         found = LiveWalk(self.project, self.root, self.content)
         found.value(str(attribute_of(function, "__qualname__") or type(function).__qualname__), function)
+        for text in carried:
+            found.brought(text)
         return found.settle()
 
     def modules(self, module: str) -> list[ModuleFile]:

@@ -20,7 +20,7 @@ from mainspring.pipelines.code.contents import ATOMS, CONTAINERS, attribute_of, 
 from mainspring.pipelines.code.declared import place_of
 from mainspring.pipelines.code.facts import NOT_REUSABLE, TABLES, LookUp
 from mainspring.pipelines.code.homes import Kind, cells_of, kind_of, name_of, space_of
-from mainspring.pipelines.code.layers import unwrapped
+from mainspring.pipelines.code.layers import followed, unwrapped
 from mainspring.pipelines.code.live import Live
 from mainspring.pipelines.code.lookups import looked_up_by
 from mainspring.pipelines.code.members import Member, class_text, hides_what_it_is_told, members_of, struct_settings
@@ -127,6 +127,15 @@ class LiveWalk(Definitions):
             if isinstance(registry, MappingProxyType) and kind is not Kind.LIVE:  # of functools.singledispatch
                 self._keep(f"{name}.registry", dict(registry))
         return self._references[id(value)][0]
+
+    def brought(self, text: str) -> None:
+        """Take in a definition that an argument brings along, as `module:name`: what it is here, if it is here."""
+        self.walk.mention(text)
+        module, _, qualname = text.partition(":")
+        if qualname and module in sys.modules and (module == "__main__" or self.project.owns(module)):
+            value = followed(sys.modules[module], qualname)[1]
+            if isinstance(value, (FunctionType, type)):
+                self.refer(value)
 
     def outside(self, value: object) -> None:
         """Note something of an installed library; what looks names up in texts may be called by another name."""

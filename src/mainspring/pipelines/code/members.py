@@ -13,7 +13,7 @@ from mainspring.pipelines.code.contents import ATOMS, CONTAINERS, attribute_of, 
 from mainspring.pipelines.code.origins import codes_in, texts_of
 
 _NOT_TOLD = frozenset(
-    "__dict__ __weakref__ __module__ __qualname__ _abc_impl __firstlineno__ __static_attributes__".split()
+    "__dict__ __weakref__ __module__ __qualname__ _abc_impl __firstlineno__ __static_attributes__ __slotnames__".split()
 )
 _TOLD = frozenset(
     "__annotations__ __slots__ __dataclass_fields__ __dataclass_params__ __match_args__ __abstractmethods__ "

@@ -67,7 +67,7 @@ _HOLDING = {
     functools.partialmethod: ("func", "args", "keywords"),
     functools.partial: ("func", "args", "keywords"),
 }
-_SAID = ("__name__", "__qualname__", "__doc__")
+_SAID = ("__name__", "__doc__")
 _Path = tuple[Any, str]
 _Children = Iterable[tuple[str, object]]
 
@@ -388,6 +388,8 @@ def attributes_given_to(function: FunctionType) -> dict[str, object]:
     found: dict[str, object] = {
         name: given for name in _SAID if (given := getattr(function, name)) != getattr(plain, name)
     }
+    if function.__qualname__.rpartition(".")[2] != function.__code__.co_name:  # where it was compiled says nothing
+        found["__qualname__"] = function.__qualname__
     return found | {name: item for name, item in function.__dict__.items() if name != "__wrapped__"}
 
 
