@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from mainspring.errors import CodecError
-from mainspring.models import Field, Signature, register, set_alias, set_stage
+from mainspring.models import Field, Signature, allow_pickle, register, set_alias, set_stage
 from mainspring.serving import bind
 from mainspring.serving.live import load_live
 from mainspring.testing.runners import POOL
@@ -152,6 +152,16 @@ def test_a_model_that_is_loaded_by_a_name_that_moves_makes_a_step_not_reusable(r
     made = registered.write_and_run(text)
     assert ("model", reference) in [(seen["kind"], seen["name"]) for seen in task_of(made, "use").seen]
     assert states(registered.run()) == {"use": "succeeded"}
+
+
+def test_a_pickle_that_holds_code_of_the_project_makes_a_step_not_reusable(project: Lab) -> None:
+    pickled = REGISTERED.replace('input_kind="numpy"', 'input_kind="numpy", pickled=True').replace("return model", "")
+    project.write_and_run("import numpy as np\n" + pickled).raise_for_state()
+    allow_pickle("twice/1", note="made here", workspace=project.workspace)
+    made = project.write_and_run(LOADING.replace("REF", "'twice/1'"))
+    assert ("code", "est.Twice") in [(seen["kind"], seen["name"]) for seen in task_of(made, "use").seen]
+    project.write(EST.replace("X[:, 0] * 2", "X[:, 0] * 7"), "est")
+    assert project.run().value == [7.0]
 
 
 @pytest.mark.parametrize("reference", ["plain/1", "plain/v1", "id"])

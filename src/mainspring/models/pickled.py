@@ -6,14 +6,15 @@ holds. A step can't allow anything.
 
 from __future__ import annotations
 
-from pickle import PicklingError, dumps, loads  # noqa: TID251  # the one place that opens one, behind both checks
+from io import BytesIO
+from pickle import PicklingError, Unpickler, dumps  # noqa: TID251  # the one place that opens one, behind both checks
 from pickletools import genops
 from typing import Any
 
 from mainspring.artifacts import Encoded, load, meaning_digest
-from mainspring.artifacts.project import find_modules, missing_import
+from mainspring.artifacts.project import find_modules, missing_import, module_file
 from mainspring.errors import CodecError, NotAllowedError, shorten
-from mainspring.ledger import current_task, is_replay
+from mainspring.ledger import current_task, is_replay, note_moving
 from mainspring.models._store import ModelStore
 from mainspring.models.version import ModelVersion, expect_model
 from mainspring.secrets import redact
@@ -58,13 +59,23 @@ def unpickled(data: bytes) -> Any:
     """
     find_modules()
     try:
-        return loads(data)  # noqa: S301  # every caller checked signature and permission, or acts on a person's word
+        return _Unpickler(BytesIO(data)).load()  # every caller checked signature and permission, or acts on a word
     except MemoryError:
         raise
     except Exception as error:
         text = shorten(f"{type(error).__name__}: {error}", 200)
         told = missing_import(error.name or "") if isinstance(error, ModuleNotFoundError) else ""
         raise CodecError(f"The pickle can't be opened here: {text}{told and f'. {told}'}") from error
+
+
+class _Unpickler(Unpickler):
+    """Notes what of the project a pickle names: the task at work uses it."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """As `pickle` finds it."""
+        if module_file(module) is not None:
+            note_moving("code", f"{module}.{name}")
+        return super().find_class(module, name)
 
 
 def load_version(version: ModelVersion, workspace: Workspace) -> Any:

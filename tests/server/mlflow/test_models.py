@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from sklearn.tree import DecisionTreeClassifier
 
 from mainspring.errors import NotAllowedError
+from mainspring.ledger import moving_noted
 from mainspring.models import (
     Predictor,
     alias_history,
@@ -16,6 +18,7 @@ from mainspring.models import (
     load_model,
     move_bound_alias,
     register_folder,
+    set_alias,
 )
 from mainspring.models import register as register_model
 from mainspring.models.version import ModelVersion, exports_of
@@ -53,6 +56,21 @@ def test_a_version_is_found_by_number_alias_and_stage(client: Client, registered
     assert [each["version"] for each in latest["model_versions"]] == ["1"]
     assert get_model_version("iris@champion", workspace).stage == "Production"
     assert alias_history("iris", "champion", workspace)[0].note
+
+
+@pytest.mark.one_backend("what a step reads is noted, whatever the store")
+def test_a_version_that_a_steps_client_finds_by_what_moves_is_noted_with_the_step(
+    registered: str, workspace: Workspace
+) -> None:
+    set_alias(f"{registered}/1", "champion", workspace=workspace)
+    with moving_noted() as noted:
+        client = Client(workspace, context=copy_context())
+        client.get("model-versions/get", name=registered, version="1")
+        assert noted == []
+        for alias in ("champion", "latest"):
+            client.get("registered-models/alias", name=registered, alias=alias)
+        client.get("registered-models/get-latest-versions", name=registered, stages=["Production"])
+    assert [name for _, name in noted] == ["iris@champion", "iris/latest", "iris/Production"]
 
 
 @pytest.mark.one_backend("the order is made of what a store gives")

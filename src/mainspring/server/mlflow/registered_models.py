@@ -7,9 +7,10 @@ import re
 import msgspec
 
 from mainspring.errors import InvalidError
+from mainspring.ledger import note_moving
 from mainspring.models import aliases, registered, search, stages
 from mainspring.models._rules import check_stage
-from mainspring.models.registry import get_model_version
+from mainspring.models.registry import used_version
 from mainspring.models.version import STAGES, ModelVersion, RegisteredModel
 from mainspring.server.mlflow import model_versions
 from mainspring.server.mlflow.records import Records
@@ -128,6 +129,8 @@ def _search(records: Records, asked: Search) -> Told:
 
 
 def _get_latest(records: Records, asked: _Latest) -> Told:
+    for stage in asked.stages or ["latest"]:
+        note_moving("model", f"{asked.name}/{stage}")
     return {
         "model_versions": [model_versions.told(records, each) for each in _latest(records, asked.name, asked.stages)]
     }
@@ -156,14 +159,14 @@ def _delete_alias(records: Records, asked: _Alias) -> Told:
 
 def _by_alias(records: Records, asked: _Alias) -> Told:
     if asked.alias.lower() == "latest":  # which is no alias, but a word of MLflow's
-        version = get_model_version(f"{asked.name}/latest", records.workspace)
+        version = used_version(f"{asked.name}/latest", records.workspace)
     elif records.models.alias(records.models.model(asked.name).name, asked.alias) is None:
         known = [each.alias for each in records.models.aliases(asked.name)]
         raise InvalidError(
             "registered model alias", asked.alias, f"one of {asked.name}: {', '.join(known) or 'it has none'}"
         )
     else:
-        version = get_model_version(f"{asked.name}@{asked.alias}", records.workspace)
+        version = used_version(f"{asked.name}@{asked.alias}", records.workspace)
     return {"model_version": model_versions.told(records, version)}
 
 
